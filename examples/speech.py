@@ -1,6 +1,6 @@
-"""Speech from eSpeak NG (GPL-3.0), used as a program is: fetched when the demo runs.
+"""Speech from eSpeak NG (GPL-3.0), used as a program: fetched when the demo runs.
 
-Nothing of it is part of this project, and what it speaks is ours.
+No part of it belongs to this project, and what it speaks is ours.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ON_SAMPLES = ctypes.CFUNCTYPE(
 class Speaker:
     """Speaks English sentences, each the same way every time.
 
-    eSpeak goes on from the sentence before, so that each is spoken by a copy of the library that
+    eSpeak keeps state from the previous sentence, so each is spoken by a copy of the library that
     has said nothing yet.
 
     Args:
@@ -63,7 +63,7 @@ class Speaker:
 
     @contextmanager
     def _silent_library(self) -> Iterator[tuple[ctypes.CDLL, int]]:
-        """A new copy, and its sampling rate; the system opens a path that it knows only once."""
+        """A new copy, and its sampling rate; the system loads the same path only once."""
         library = next(file for file in self._home.iterdir() if file.suffix in _LIBRARY)
         data = str(self._home / "espeak-ng-data").encode()
         with TemporaryDirectory(ignore_cleanup_errors=True) as folder:

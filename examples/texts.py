@@ -54,7 +54,7 @@ PDF_LINES = (
 
 
 def write_pdf(path: Path, lines: tuple[str, ...] = PDF_LINES) -> None:
-    """Write one page of text as a PDF, by hand: five objects and a table of their places."""
+    """Write one page of text as a PDF, by hand: five objects and a table of their offsets."""
     shown = " T* ".join(f"({line}) Tj" for line in lines)
     page = f"BT /F1 14 Tf 18 TL 60 760 Td {shown} ET"
     objects = (

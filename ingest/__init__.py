@@ -45,7 +45,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Late: a command that reads settings needs no decoders, which take 0.2 s.
+    # Imported late: a command that reads settings needs no decoders, which take 0.2 s.
     if name in _HOMES:
         return getattr(import_module(f"ingest.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'ingest' has no attribute {name!r}")

@@ -20,11 +20,11 @@ class EmptiedFolderError(MediaError):
 
 
 class IgnoreFileError(MediaError):
-    """A file ``.anymodalignore`` cannot be read, so that its folder is not."""
+    """A file ``.anymodalignore`` cannot be read, so its folder is not read either."""
 
 
 class SourceError(MediaError):
-    """An object store or a file server does not give what is asked for."""
+    """An object store or a file server does not return what was requested."""
 
 
 class GoneObjectError(SourceError):

@@ -27,8 +27,8 @@ _NO_LANGUAGE = "zxx"
 def language_of(text: str) -> str:
     """The ISO 639-1 code; empty for a text that is too short, mixed or not a language.
 
-    Among 97 languages, by their letters (Lui and Baldwin 2012). The tables take 68 MB of the
-    machine's cache, which processes share; 76 MB in each where nothing can be kept there.
+    Chosen among 97 languages, by their letters (Lui and Baldwin 2012). The tables take 68 MB of the
+    machine's cache, which processes share, or 76 MB in each process if nothing can be kept there.
 
     >>> language_of("The ferry to the islands leaves at nine in the morning.")
     'en'
@@ -59,7 +59,7 @@ def _identifier() -> LanguageIdentifier:
 
 
 def _keep(folder: Path, whole: LanguageIdentifier) -> None:
-    """Unpacked: the package's file takes 0.8 CPU-seconds to read."""
+    """Keep it unpacked: the package's file takes 0.8 CPU-seconds to read."""
     import numpy as np
 
     with tempfile.TemporaryDirectory(dir=private_folder(folder.parent)) as scratch:
@@ -77,7 +77,7 @@ def _kept(folder: Path) -> LanguageIdentifier:
     tables: dict[str, Any] = {
         path.stem: np.load(path, mmap_mode="r") for path in sorted(folder.iterdir())
     }
-    # A view gives plain numbers, an array objects of NumPy, at a fifth of the speed.
+    # A view gives plain numbers; an array gives NumPy objects, at a fifth of the speed.
     for name in ("tk_nextmove", "tk_output", "tk_row"):
         tables[name] = memoryview(tables[name])
     tables["nb_classes"] = tables["nb_classes"].tolist()

@@ -48,7 +48,7 @@ def segments(asset: Asset, config: IngestConfig) -> Iterator[Segment]:
 
 
 def _as_named(asset: Asset, decoded: Iterator[Segment]) -> Iterator[Segment]:
-    """Let errors name a fetched file, or one in an archive, as its user knows it."""
+    """Let errors name a fetched file, or one in an archive, as the user knows it."""
     try:
         yield from decoded
     except MediaError as error:
@@ -59,7 +59,7 @@ def _as_named(asset: Asset, decoded: Iterator[Segment]) -> Iterator[Segment]:
 
 
 def whole(asset: Asset, config: IngestConfig, max_frames: int = 16) -> Item:
-    """A file as one item to search with, of the modality that its kind has.
+    """A file as one item to search with, of its kind's modality.
 
     Args:
         asset: the file.
@@ -88,7 +88,7 @@ def whole(asset: Asset, config: IngestConfig, max_frames: int = 16) -> Item:
 
 
 def picture(asset: Asset, place: Place, config: IngestConfig) -> Segment:
-    """What a place of a file looks like: a picture, the frame that is seen at a time.
+    """What a place in a file looks like: a picture, or the frame shown at a time.
 
     Raises:
         MediaError: it cannot be decoded, or shows nothing.
@@ -100,7 +100,7 @@ def picture(asset: Asset, place: Place, config: IngestConfig) -> Segment:
 
 
 def _checked(asset: Asset, shown: Segment) -> Segment:
-    """What a kind calls a picture, if it is one."""
+    """What a kind returned as a picture, if it is one."""
     shape: tuple[int, ...] = getattr(shown.content, "shape", ())
     dtype = getattr(shown.content, "dtype", None)
     if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:

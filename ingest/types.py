@@ -48,7 +48,7 @@ class Segment:
     holds for the modality. Times are seconds, ``char_*`` are offsets into the decoded text.
     Transcripts have a ``confidence`` (0 to 1) and a ``language``. Text read in a picture has
     ``boxes``: JSON with eight numbers a line, x and y of each corner from the upper left on, as
-    fractions of the picture's width and height. ``place`` is where in a document it stands, as
+    fractions of the picture's width and height. ``place`` is where in a document it is, as
     JSON: ``{"page": 3}``, ``{"slide": 2}``, ``{"sheet": "May"}``, ``{"heading": "Ferries"}``.
     """
 

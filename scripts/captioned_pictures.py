@@ -2,8 +2,8 @@
 
     python -m scripts.captioned_pictures FOLDER
 
-clones what is missing of `REPOSITORIES` into ``FOLDER``, one folder for each, named after the
-repository. Without access to GitHub, put the files there by other means; this is what is read:
+clones the `REPOSITORIES` that are missing into ``FOLDER``, one folder for each, named after the
+repository. Without access to GitHub, put the files there by other means; these are read:
 
     coco_yolo/coco/images/{train,val}2017/*.jpg             2,693 of COCO's val2017
     COCO_Dataset/annotations/captions_val2017.json          captions and licences of val2017
@@ -13,7 +13,7 @@ repository. Without access to GitHub, put the files there by other means; this i
     coco128_yolo/images/val2017/*.jpg
     COCO_Tiny/{train,val}2017/*.jpg
 
-The captions are those of COCO 2017 (CC BY 4.0); each photograph has a licence of its own, of which
+The captions are those of COCO 2017 (CC BY 4.0); each photograph has its own licence. Those in
 `OPEN_LICENCES` allow derived works for any purpose. See ``encoder/models/LICENSES.md``.
 """
 
@@ -65,13 +65,13 @@ _SINGLE = "semantic-image-search/data"
 
 @dataclass(frozen=True)
 class Captioned:
-    """A photograph and what people said of it.
+    """A photograph and what people said about it.
 
     Args:
-        name: unique; COCO's number, or the file's name where that is not known.
+        name: unique; COCO's number, or the file's name if that is not known.
         path: the file.
         captions: one or more sentences.
-        licence: COCO's number of the photograph's licence; 0 where it is not known.
+        licence: COCO's number of the photograph's licence; 0 if it is not known.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Captioned:
 
 
 def main() -> None:
-    """Fetch what is missing, and say what there is."""
+    """Fetch what is missing, and report what there is."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
@@ -104,7 +104,7 @@ def fetch(folder: Path) -> None:
 
 
 def read(folder: Path) -> list[Captioned]:
-    """All photographs, in an order that depends on nothing but their names."""
+    """All photographs, in an order that depends only on their names."""
     return [*_numbered(folder), *_single(folder)]
 
 
@@ -113,7 +113,7 @@ def _git(*arguments: str | Path) -> None:
 
 
 def _numbered(folder: Path) -> Iterator[Captioned]:
-    """Those with COCO's numbers, which have five captions or so."""
+    """Photographs with COCO's numbers, which have about five captions."""
     captions: dict[int, tuple[str, ...]] = {}
     licences: dict[int, int] = {}
     for path in _CAPTIONS:
@@ -137,7 +137,7 @@ def _by_number(listing: Mapping[str, Any]) -> dict[int, tuple[str, ...]]:
 
 
 def _single(folder: Path) -> Iterator[Captioned]:
-    """Those of which only one caption is known, and no number."""
+    """Photographs with only one known caption, and no number."""
     with (folder / _SINGLE / "captions.csv").open(encoding="utf-8", newline="") as file:
         captions = dict(csv.reader(file))
     for name in sorted(captions, key=lambda name: (len(name), name)):

@@ -2,10 +2,10 @@
 
     python -m scripts.distill_text_gate [--packages FOLDER]
 
-From texts that anyone has: descriptions of Debian packages (the split "calibration", which no
-benchmark asks about), Python's manual, and the documentation of libraries that are installed with
-this project. Long texts matter, so short descriptions are joined to likely neighbours, and
-what a manual says beyond 512 tokens is trained with too.
+It is made from texts that anyone has: descriptions of Debian packages (the split "calibration",
+which no benchmark asks about), Python's manual, and the documentation of libraries that are
+installed with this project. Long texts matter, so short descriptions are joined to likely
+neighbours, and what a manual says beyond 512 tokens is used for training too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.support.manuals import documented, topics
 
 MODULES = ("numpy", "torch")
 OTHERS = ("pandas", "networkx", "sympy", "matplotlib", "sklearn")
-"""To train with only: nothing is chosen or judged by them."""
+"""Only for training: nothing is chosen or judged by them."""
 
 MAX_TOKENS = 512
 _JOINED_CHARACTERS = 1500
@@ -32,7 +32,7 @@ _WINDOW_CHARACTERS = 1900
 
 
 def joined(documents: Sequence[Document]) -> Iterator[str]:
-    """Short descriptions in the order of their titles, some of them in one text."""
+    """Short descriptions in the order of their titles, several to a text."""
     text = ""
     for one in sorted(documents):
         if len(one.body) < _SHORT_CHARACTERS:

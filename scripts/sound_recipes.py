@@ -1,8 +1,8 @@
 """Everyday sounds by name, for `build_sound_labels.py`.
 
 Each recipe takes a random generator and gives five seconds of mono sound at 44.1 kHz, float64
-[220_500]. They are ours, so no licence binds them, and they give names a first hold where no
-freely licensed recording was found.
+[220_500]. They are ours, so no licence binds them, and they provide a first example for names for
+which no freely licensed recording was found.
 """
 
 from __future__ import annotations

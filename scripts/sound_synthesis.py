@@ -1,4 +1,4 @@
-"""What sounds are made of: noise, tones, clicks and courses, for `sound_recipes.py`.
+"""What sounds are made of: noise, tones, clicks and curves, for `sound_recipes.py`.
 
 All last five seconds at 44.1 kHz, float64 [220_500], unless they are single events.
 """
@@ -27,7 +27,7 @@ def times() -> Samples:
 
 
 def noise(rng: Generator, low_hz: float = 20.0, high_hz: float = 20_000.0) -> Samples:
-    """White noise between two frequencies, of unit deviation."""
+    """White noise between two frequencies, with unit standard deviation."""
     band = [low_hz, min(high_hz, RATE / 2 - 100)]
     filtered = signal.sosfilt(
         signal.butter(2, band, "bandpass", fs=RATE, output="sos"), rng.normal(size=N)
@@ -36,7 +36,7 @@ def noise(rng: Generator, low_hz: float = 20.0, high_hz: float = 20_000.0) -> Sa
 
 
 def slow(rng: Generator, rate_hz: float, low: float = 0.0, high: float = 1.0) -> Samples:
-    """A smooth random course between two levels, with about ``rate_hz`` turns a second."""
+    """A smooth random curve between two levels, with about ``rate_hz`` turns a second."""
     n_knots = max(4, int(rate_hz * 10))
     knots = np.interp(np.linspace(0, n_knots - 1, N), np.arange(n_knots), rng.random(n_knots))
     return np.asarray(low + (high - low) * knots)
@@ -60,7 +60,7 @@ def clicks(starts_s: Sequence[float] | Samples, click: Samples) -> Samples:
 def ring(
     frequencies_hz: Sequence[float] | Samples, decay_s: float, length_s: float = 1.5
 ) -> Samples:
-    """Something struck: partials that die away."""
+    """Something that is struck: partials that die away."""
     t = np.arange(int(length_s * RATE)) / RATE
     return np.sum(
         [
@@ -84,7 +84,7 @@ def every(rng: Generator, period_s: float, jitter: float = 0.0) -> Samples:
 
 
 def envelope(starts_s: Samples, length_s: float, rise: float = 0.1) -> Samples:
-    """1 while one of several events lasts, 0 between, with soft ends."""
+    """1 during each of several events, 0 in between, with soft edges."""
     shape = signal.windows.tukey(int(length_s * RATE), 2 * rise)
     return np.clip(clicks(starts_s, shape), 0, 1)
 

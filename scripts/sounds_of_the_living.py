@@ -1,4 +1,4 @@
-"""Sounds of animals and people, made of `sound_synthesis`; five seconds each."""
+"""Sounds of animals and people, made with `sound_synthesis`; five seconds each."""
 
 # scipy has no types
 # mypy: disable-error-code="no-any-return"

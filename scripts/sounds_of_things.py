@@ -1,4 +1,4 @@
-"""Sounds of weather, machines and objects, made of `sound_synthesis`; five seconds each."""
+"""Sounds of weather, machines and objects, made with `sound_synthesis`; five seconds each."""
 
 # scipy has no types
 # mypy: disable-error-code="no-any-return"

@@ -4,16 +4,17 @@
     python -m scripts.train_picture_head --data DATA --image FOLDER --text FOLDER \\
         [--wordnet /usr/share/wordnet]
 
-``--image`` and ``--text`` are folders of the multilingual bundle's parts, made ready. The head is
-a ridge regression from EfficientNet-Lite2's logits and pooled features to captions in the text
-space (`encoder.towers.picture.head`). Features are standardised, and each output of the network is
-scaled by 1/√d of its width, so that wide ones weigh no more. The target is the mean of a picture's
-captions less the mean of all pictures, and λ is 3 times the mean square of a picture's features.
+``--image`` and ``--text`` are folders of the multilingual bundle's parts, prepared for use. The
+head is a ridge regression from EfficientNet-Lite2's logits and pooled features to captions in the
+text space (`encoder.towers.picture.head`). Features are standardised, and each output of the
+network is scaled by 1/√d, where d is its width, so that wide outputs weigh no more. The target is
+the mean of a picture's captions less the mean of all pictures, and λ is 3 times the mean square of
+a picture's features.
 
-What a row says is then turned so that it answers best (`answering`): sentences of several people,
-in several languages, about the same photographs show what in an embedding is wording and
-language, not content. The label table, which is that of `scripts.build_image_labels` for e5, is
-turned likewise.
+Rows are then transformed to answer best (`answering`): sentences by several people, in several
+languages, about the same photographs show what in an embedding is wording and language, not
+content. The label table, which is that of `scripts.build_image_labels` for e5, is transformed in
+the same way.
 
 Photographs that `benchmarks.corpora.photo_captions` asks for are left out. ``--open-only`` fits
 on those whose licences allow derived works for any purpose. The same files on the same processor
@@ -45,7 +46,7 @@ from scripts.captioned_pictures import OPEN_LICENCES, Captioned
 
 RIDGE = 3.0
 WHITENED = 0.25
-"""The power of the scatter that is divided by: 0 leaves it, 0.5 would make it round."""
+"""The power of the scatter to divide by: 0 leaves it unchanged, 0.5 would make it round."""
 
 _FLOOR = 0.1
 _AT_ONCE = 50
@@ -75,7 +76,7 @@ def main() -> None:
 
 
 def chosen(folder: Path, *, open_only: bool) -> list[Captioned]:
-    """Those to fit on."""
+    """The photographs to fit on."""
     pictures = captioned_pictures.read(folder)
     kept_back = photo_captions.held_back(folder, pictures)
     return [
@@ -97,7 +98,7 @@ def features_for(folder: Path, paths: Sequence[Path]) -> tuple[NDArray[np.float3
 
 
 def text_encoder(tower: RoleTextTower) -> build_image_labels.Encode:
-    """Documents, as labels are."""
+    """Encode texts as documents, which labels are."""
     return lambda texts: np.concatenate(
         [tower.forward([tower.prepare(text)]).rows for text in texts]
     )
@@ -113,7 +114,7 @@ def caption_means(tower: WindowedTextTower, pictures: Sequence[Captioned]) -> Em
 
 
 def sentences(folder: Path, tower: WindowedTextTower) -> Matrix:
-    """Captions of photographs that are neither fitted on nor queried, as queries.
+    """The embeddings, as queries, of captions of photographs neither fitted on nor queried.
 
     Returns:
         [n_photographs, n_languages, embed_dim].
@@ -126,9 +127,9 @@ def sentences(folder: Path, tower: WindowedTextTower) -> Matrix:
 def answering(said: Matrix, common: NDArray[np.floating]) -> Matrix:
     """The matrix, [embed_dim, embed_dim], that turns what a picture shows into what answers.
 
-    Sentences about the same photograph differ by language and wording. Their scatter is divided
-    by, to the power of `WHITENED`, as Fisher's discriminant does to the power of 1. The directions
-    in which languages differ, and what all captions share, are taken away.
+    Sentences about the same photograph differ by language and wording. Rows are divided by the
+    scatter of these differences to the power of `WHITENED`; Fisher's discriminant uses the power
+    of 1. The directions in which languages differ, and what all captions share, are removed.
 
     Args:
         said: [n_photographs, n_languages, embed_dim].

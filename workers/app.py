@@ -23,7 +23,7 @@ class SafeLoader(AppLoader):  # type: ignore[misc]  # Celery is not typed
         imp: Any = None,  # noqa: ARG002
         package: str | None = None,
     ) -> ModuleType:
-        """A module, but not from there."""
+        """Import a module, but not from there."""
         return import_module(module, package)
 
 

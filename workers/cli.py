@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from encoder.errors import AnymodalError
 
 # numpy's BLAS keeps its threads spinning after each small product, on the cores that the models
-# need: two sounds that were encoded side by side took as long as one after the other. It is read
+# need: two sounds encoded side by side took as long as one after the other. The variable is read
 # when numpy is imported, and children inherit it.
 set_for_library("OPENBLAS_NUM_THREADS", "1")
-# Also for what libraries start (pools, trackers of shared memory): a `struct.py` beside the user's
-# data is data.
+# Also for processes that libraries start (pools, trackers of shared memory): a `struct.py` next to
+# the user's data is data.
 set_for_library("PYTHONSAFEPATH", "1")
 
 _COMMANDS = {
@@ -92,7 +92,7 @@ def anymodal() -> None:
 
 
 def main() -> None:
-    """Run the command line; errors of the tree become one line and an exit code."""
+    """Run the command line; the project's errors become one line and an exit code."""
     from encoder.errors import AnymodalError, InputError
     from encoder.system.disk import disk_error
     from workers.console.printable import guard_streams

@@ -1,6 +1,6 @@
-"""What the command line said, beside the environment. Imports little: a search is to start fast.
+"""Options of the command line. Imports little, so that a search starts fast.
 
-`workers.config` makes a process's settings of both.
+`workers.config` makes a process's settings from these and the environment.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def begin(options: Options) -> None:
 
 
 def options() -> Options:
-    """Those of this process; none where no command has begun."""
+    """The options of this process; empty if no command has begun."""
     return _options
 
 

@@ -35,7 +35,7 @@ def run_shard(self: Any, job_id: str, shard_id: str) -> str:
     from workers.observe import metrics, tracing
 
     resources = held()
-    with suppress(StoreError):  # that it is away is found where it is used
+    with suppress(StoreError):  # if it is away, its next use reports that
         resources.follow()
     settings, board = resources.settings, resources.board
     pipeline = partial(resources.pipeline, exclusive=board.locks.exclusive)

@@ -1,1 +1,1 @@
-"""What kinds of files are read with: charsets, HTML, PDF pages, tables of numbers, the clock."""
+"""Decoders that kinds of files share: charsets, HTML, PDF pages, tables of numbers, the clock."""

@@ -21,7 +21,7 @@ from ingest.types import Asset, Segment
 logger = logging.getLogger(__name__)
 
 LEAST_PX = 64
-"""What is smaller on one side is a bullet, a line or an icon."""
+"""A picture that is smaller than this on one side is a bullet, a line or an icon."""
 
 _LINK = re.compile(r"\\?!\[((?:[^\]\\]|\\.)*)\]\([^)\n]*\)")
 _FILE_NAME = re.compile(r"\S+\.\w{2,5}")
@@ -29,7 +29,7 @@ _FILE_NAME = re.compile(r"\S+\.\w{2,5}")
 
 @dataclass(frozen=True)
 class Figure:
-    """The bytes of a picture, and where it stands."""
+    """The bytes of a picture, and where in the document it is."""
 
     data: bytes
     place: Mapping[str, str | int]
@@ -38,8 +38,10 @@ class Figure:
 def figure_segments(
     asset: Asset, path: Path, figures: Iterable[Figure], config: IngestConfig
 ) -> Iterator[Segment]:
-    """Each picture once, numbered from 1 in its place; what is small or cannot be decoded, such as
-    an EMF drawing, is left out and logged.
+    """Each picture once, with its number, from 1, in its place.
+
+    Small pictures are left out; so are those that cannot be decoded, such as EMF drawings, which
+    are logged.
 
     Raises:
         MediaLimitError: more pictures than ``max_frames``.
@@ -68,7 +70,7 @@ def figures_of(extracted: Any, sections: Sequence[Section], *, on_slides: bool) 
     """The pictures of a document that kreuzberg read, with their slide or heading.
 
     Args:
-        extracted: its answer.
+        extracted: what kreuzberg returned.
         sections: the text, with a link for each picture.
         on_slides: whether a page is a slide.
     """
@@ -83,6 +85,6 @@ def figures_of(extracted: Any, sections: Sequence[Section], *, on_slides: bool) 
 
 
 def without_links(section: Section) -> Section:
-    """What a picture is called, if anything, instead of the link to it."""
+    """The section with each link to a picture replaced by the picture's name, if it has one."""
     text = _LINK.sub(lambda link: "" if _FILE_NAME.fullmatch(link[1]) else link[1], section.text)
     return replace(section, text=text)

@@ -1,4 +1,4 @@
-"""Markdown to sections, one under each heading; and titles that say nothing."""
+"""Split Markdown into sections, one for each heading; recognise titles that say nothing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def sections_by_heading(markdown: str) -> Iterator[Section]:
 
 
 def title_of(declared: str, otherwise: str) -> str:
-    """What a document calls itself, if that says something; else the other.
+    """The title that a document declares, if that says something; else the other.
 
     >>> title_of("Untitled 1", "ferries"), title_of("The harbour", "ferries")
     ('ferries', 'The harbour')

@@ -106,7 +106,7 @@ _DEFINITION = re.compile(
 
 
 def language_of_code(name: str, start: bytes) -> str:
-    """The language of a source file; nothing if it is none.
+    """The language of a source file; empty if it is not one.
 
     >>> language_of_code("a.rs", b""), language_of_code("run", b"#!/usr/bin/env python3")
     ('Rust', 'Python')

@@ -13,16 +13,18 @@ _PIECE_CHARS = 1_000
 
 _LEAST_NUMBERS = 100
 _LEAST_NUMBERS_OF_A_FILE = 12
-"""The least numbers of a stretch that is not prose: in any text, and in one that is mostly it."""
+"""The fewest numbers in a stretch of data: in any text, and in a text that is mostly data."""
 
 _LEAST_NUMBER_SHARE = 0.5
 _MOST_LETTER_SHARE = 0.45
-"""A line of numbers: so many of its words are numbers, so few of its characters letters."""
+"""In a line of numbers: the least share of words that are numbers, the greatest of letters."""
 
 _FEW_LETTERS = 0.15
 _WORDS_PER_LINE = 0.25
-"""With more letters it must be most of the file and repeat its words, as labels do; place names
-in a list, for example, should stay searchable."""
+"""A stretch with more letters must be most of the file and repeat its words, as labels do.
+
+Place names in a list, for example, should stay searchable.
+"""
 
 _OTHER_LINES = 0.1
 """The share of other lines within a stretch, such as comments and the groups of a mesh."""
@@ -56,16 +58,16 @@ class _Line(NamedTuple):
     start: int
     end: int
     n_numbers: int = 0
-    n_letters: int = 0  # of anything but a number
+    n_letters: int = 0  # outside numbers
     n_visible: int = 0
     is_prose: bool = False
-    goes_on: bool = False  # a further piece of a long line
+    goes_on: bool = False  # whether it continues a long line
     words: tuple[str, ...] = ()
 
 
 @dataclass
 class _Run:
-    """Lines of numbers and the few others between them; ``first`` counts lines."""
+    """Lines of numbers and the few others between them; ``first`` is the index of a line."""
 
     first: int
     n_lines: int = 0
@@ -92,7 +94,7 @@ class _Run:
 
 
 def parts(text: str, name: str) -> Iterator[Span]:
-    """Split a text into stretches of prose and of numbers, in order. Most texts are one of prose.
+    """Split a text into stretches of prose and of numbers, in order. Most texts are all prose.
 
     A table is described by ``name``, its header, shape and first rows; a list of numbers by its
     name and shape. A few lines above it are taken as its header and kept whole.
@@ -161,7 +163,7 @@ def _runs(lines: list[_Line]) -> Iterator[_Run]:
 def _is_data(run: _Run, n_run_chars: int, n_chars: int) -> bool:
     most_of_it = 2 * n_run_chars >= n_chars
     if run.n_numbers < (_LEAST_NUMBERS_OF_A_FILE if most_of_it else _LEAST_NUMBERS):
-        # A single number may be a long one.
+        # Even a single number can be long.
         return n_run_chars >= 8 * _LEAST_NUMBERS and most_of_it
     if run.n_letters <= _FEW_LETTERS * run.n_visible:
         return True

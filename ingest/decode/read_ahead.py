@@ -14,7 +14,7 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True)
 class _End:
-    """The iterator has ended, by itself or by an error."""
+    """The iterator has ended, by itself or with an error."""
 
     error: BaseException | None = None
 

@@ -11,7 +11,7 @@ from ingest.decode.windows import Section
 
 
 class Line(NamedTuple):
-    """What stands at a path."""
+    """The text at a path."""
 
     path: str
     text: str
@@ -19,7 +19,7 @@ class Line(NamedTuple):
 
 
 def json_lines(value: Any, path: str = "") -> Iterator[Line]:
-    """Each scalar with its name; what holds numbers only stays one line.
+    """Each scalar with its name; a list of nothing but numbers stays one line.
 
     >>> [(path, text) for path, text, _ in json_lines({"a": [{"b": "x"}], "at": [1, 2]})]
     [('a[0].b', 'b: x'), ('at', 'at: [1, 2]')]
@@ -43,7 +43,7 @@ def _only_numbers(value: Any) -> bool:
 
 
 def xml_lines(root: Element) -> Iterator[Line]:
-    """The text of each element that has some of its own, and attributes with words in them."""
+    """The text of each element that has text of its own, and attributes that contain words."""
     waiting = [(root, _tag(root))]
     while waiting:
         element, path = waiting.pop()
@@ -64,14 +64,14 @@ def _tag(element: Element) -> str:
 
 
 def _local(name: str) -> str:
-    """Without its namespace."""
+    """The name without its namespace."""
     return name.rpartition("}")[2]
 
 
 def packed(lines: Iterable[Line], window: int) -> Iterator[Section]:
     """Lines joined up to the length of a text segment; the path of the first is the place.
 
-    Numbers take no room, since they are described and not spelled out.
+    Numbers do not count towards the length, since they are described, not spelled out.
     """
     path, texts, n_chars = "", list[str](), 0
     for line in lines:

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """Counts the seconds spent on one file: at most ``max_decode_s`` more than it plays.
+    """Counts the seconds spent on one file: at most ``max_decode_s`` more than its duration.
 
     Args:
         uri: which file, for messages.
         config: holds the limit.
-        plays_s: its duration by the header; 0 if unknown.
+        plays_s: its duration according to the header; 0 if unknown.
     """
 
     def __init__(self, uri: str, config: IngestConfig, plays_s: float = 0.0) -> None:

@@ -19,21 +19,21 @@ from ingest.limits import check
 
 _PIECE_BYTES = 4 * 2**20
 _RATIO = 200
-"""Deflate cannot pack text better than about 20 times; zeros 1,000 times."""
+"""Deflate packs text at most about 20 times smaller, and zeros 1,000 times."""
 
 _LEAST_BYTES = 64 * 2**20
-"""Below this nobody counts how well something was packed."""
+"""Below this size, how well something is packed is not checked."""
 
 _OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 ZIP = b"PK\x03\x04"
 _NO_ARCHIVES = (b"mimetype", b"[Content_Types].xml")
-"""Names of first entries of documents that are ZIP files."""
+"""The name of the first entry in documents that are ZIP files."""
 
 
 class Piece(NamedTuple):
-    """Some bytes of a file in an archive; ``problem`` instead of them where it cannot be had.
+    """Some bytes of a file in an archive, or the ``problem`` if it cannot be unpacked.
 
-    ``number`` counts files, since several may have one name.
+    ``number`` counts files, since several can have the same name.
     """
 
     name: str
@@ -44,19 +44,19 @@ class Piece(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """Files that hold others and are searched themselves: how to know them, and what is in them."""
+    """How to recognise files that hold others and are searched themselves, and what they hold."""
 
     holds: Callable[[bytes], bool]
     files: Callable[[bytes, str], Iterator[tuple[Piece, BinaryIO]]]
 
 
 def told_name(name: str) -> str:
-    """A name of another charset comes with surrogates, which no store takes."""
+    """Escape the surrogates in a name from another charset, which no store accepts."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def is_packed(start: bytes) -> bool:
-    """Whether a file that starts so is an archive or packed; documents of programs are not."""
+    """Whether a file that starts like this is an archive or packed; ZIP-based documents are not."""
     if start.startswith(ZIP):
         return not start[30:].startswith(_NO_ARCHIVES)
     return start.startswith(tuple(_OPENERS)) or start[257:262] == b"ustar"
@@ -69,8 +69,8 @@ class Unpacking:
         uri: the archive, for messages.
         size_bytes: its own size.
         config: the limits.
-        only: the one file that is wanted, by its place in the archive; all if empty.
-        holder: the files within that hold files, as mails do; none if empty.
+        only: the one file that is wanted, by its path in the archive; all if empty.
+        holder: reads the files within that hold files, as mails do; none if empty.
     """
 
     def __init__(
@@ -89,12 +89,12 @@ class Unpacking:
         self._n_bytes = self._n_members = 0
 
     def pieces(self, file: BinaryIO, stem: str, depth: int = 1) -> Iterator[Piece]:
-        """The content of each file, one file after the other; archives within are unpacked too.
+        """The content of each file, one after another; archives within are unpacked too.
 
         Args:
             file: the archive.
-            stem: what the one file in it is called, if it is only packed.
-            depth: how many archives and mails it lies in, itself counted.
+            stem: the name of the one file in it, if it is only packed.
+            depth: how deeply it is nested in archives and mails, counting itself.
 
         Raises:
             MediaLimitError: too many files, too many bytes, or packed too well.
@@ -107,7 +107,7 @@ class Unpacking:
     def counted(
         self, members: Iterable[tuple[Piece, BinaryIO | None]], depth: int = 1
     ) -> Iterator[Piece]:
-        """The content of files that something holds, as `pieces`."""
+        """The content of the files that something holds, as in `pieces`."""
         for piece, content in members:
             self._n_members += 1
             check(self._uri, "max_archive_files", self._n_members, self._config)
@@ -120,7 +120,7 @@ class Unpacking:
                 yield from self._member(piece, content, depth)
 
     def _is_wanted(self, name: str) -> bool:
-        """Whether it is the file that is wanted, or an archive around it."""
+        """Whether it is the file that is wanted, or an archive that contains it."""
         told = told_name(name)
         return not self._only or self._only == told or self._only.startswith(f"{told}!/")
 
@@ -144,7 +144,7 @@ class Unpacking:
             yield named._replace(problem=error)
 
     def _plain(self, named: Piece, data: bytes, content: BinaryIO, depth: int) -> Iterator[Piece]:
-        """A file piece by piece, and then those that it holds."""
+        """A file piece by piece, then the files that it holds."""
         holder = self._holder if self._holder and self._holder.holds(data) else None
         read = data
         yield named._replace(data=data)
@@ -153,7 +153,7 @@ class Unpacking:
             if holder and len(read) <= self._config.max_document_bytes:
                 read += data
             yield named._replace(data=data)
-        # A larger one is refused when it is read, and what it holds with it.
+        # A larger one is refused when it is read, and so is what it holds.
         if holder and len(read) <= self._config.max_document_bytes:
             yield from self._held(named, holder.files(read, named.name), depth + 1)
 
@@ -173,7 +173,7 @@ class Unpacking:
             yield named._replace(problem=error)
 
     def _rest(self, content: BinaryIO) -> bytes:
-        """An archive within an archive is held in memory."""
+        """The rest of an archive within an archive, which is held in memory."""
         rest = content.read(self._config.max_document_bytes + 1)
         check(self._uri, "max_document_bytes", len(rest), self._config)
         self._count(len(rest))

@@ -1,4 +1,4 @@
-"""Text to windows of prose, and tables of numbers to a description each."""
+"""Cut text into windows of prose, and describe each table of numbers."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ingest.split import split_text
 from ingest.types import Asset, Fact, Segment
 
 _BETWEEN = "\n\n"
-"""Between two sections in the text that offsets refer to."""
+"""Separates two sections in the text that offsets refer to."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """The row of each line of a table, 0 for lines that are none, and its first and last column."""
+    """The row of each line of a table, 0 if it is not a row, and the first and last column."""
 
     rows: Sequence[int]
     columns: tuple[str, str]
 
     def span(self, first: int, last: int) -> str:
-        """The cells of some lines, from 1, such as ``A1:F40``; empty if they have none."""
+        """The cells of some lines, counted from 1, such as ``A1:F40``; empty if they have none."""
         rows = [row for row in self.rows[first - 1 : last] if row]
         left, right = self.columns
         return f"{left}{rows[0]}:{right}{rows[-1]}" if rows else ""
@@ -35,10 +35,11 @@ class Cells:
 
 @dataclass(frozen=True)
 class Section:
-    """A page, a slide, a sheet or what stands under a heading; ``place`` says which.
+    """A page, a slide, a sheet or the text under a heading; ``place`` says which.
 
     Where ``counted`` names what a line is (``lines``, ``rows``), the place of a window also says
-    which of them it spans, counted from ``first``. With ``cells`` it says which of a sheet's.
+    which of them it spans, counted from ``first``. With ``cells`` it says which of the sheet's
+    cells it spans.
     """
 
     text: str
@@ -56,8 +57,9 @@ def text_segments(
     *,
     markdown: bool = False,
 ) -> Iterator[Segment]:
-    """Windows with their places, and offsets into the joined sections; numbers are described, not
-    spelled out.
+    """Windows with their places, and offsets into the joined sections.
+
+    Numbers are described, not spelled out.
 
     Args:
         asset: whose text it is.
@@ -93,7 +95,7 @@ def text_segments(
 
 
 def at_least_title(asset: Asset, sections: Iterable[Section]) -> list[Section]:
-    """The sections, or the title alone of a template in which nothing is written yet."""
+    """The sections, or only the title of a template in which nothing is written yet."""
     found = list(sections)
     title = str(asset.metadata.get("title", ""))
     return found if any(one.text.strip() for one in found) else [Section(title)]
@@ -107,7 +109,7 @@ class _Lines:
         self._at, self._line = 0, section.first
 
     def place(self, start: int, end: int) -> str:
-        """As JSON; nothing if the section has none."""
+        """The place as JSON; empty if the section has none."""
         section = self._section
         if not section.counted and not section.cells:
             return json.dumps(section.place, ensure_ascii=False) if section.place else ""
@@ -127,7 +129,7 @@ class _Lines:
 
 
 def no_text(path: Path) -> UnsupportedMediaError:
-    """The error of a file in which nobody can read."""
+    """The error for a file in which there is nothing to read."""
     return UnsupportedMediaError(
         f"{path} holds no text.",
         remedy="If it holds scanned pages, run text recognition (OCR) over it first.",
@@ -135,7 +137,7 @@ def no_text(path: Path) -> UnsupportedMediaError:
 
 
 def joined_text(segments: Sequence[Segment]) -> str:
-    """The windows as one text, in which what neighbours share stands once."""
+    """The windows as one text, in which what neighbours share occurs once."""
     whole, end = "", 0
     for segment in segments:
         if not isinstance(segment.content, str):

@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _load_kinds() -> None:
-    """Import before setting limits, since each library opens many files and much address space."""
+    """Import before setting limits: libraries open many files and take much address space."""
     for kind in kinds():
         kind.load()
 
@@ -61,14 +61,14 @@ def _set_limits(memory_bytes: int) -> None:
 
 
 def _grant_cpu(seconds: float) -> None:
-    """Allow so much beyond the current use; the kernel then ends the process."""
+    """Allow this much CPU time beyond the current use; then the kernel ends the process."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     until = int(used.ru_utime + used.ru_stime + seconds) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))
 
 
 def _leave_with_parent(read_fd: int) -> None:
-    """End with the parent: a killed one cannot end this process, and decoding may take long."""
+    """End when the parent does: if killed, it cannot end this process, and decoding can be slow."""
     poll = select.poll()
     poll.register(read_fd, 0)  # readable only when the other end is closed
     poll.poll()

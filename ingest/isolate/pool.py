@@ -32,9 +32,9 @@ class Pool:
     """Idle processes, started on demand.
 
     Args:
-        n_cores: once so many processes are busy, a file waits for one of them.
-        patience_s: so long; then it gets one of its own, since the others may have a film each, or
-            wait for whom it is decoded for.
+        n_cores: once this many processes are busy, a file waits for one of them.
+        patience_s: how long it waits. Then it gets a new process, since each of the others may be
+            decoding a film, or waiting for the consumer that needs this file.
     """
 
     def __init__(self, n_cores: int, patience_s: float = _PATIENCE_S) -> None:
@@ -90,7 +90,7 @@ class Pool:
             return fitting
 
     def _fitting(self, memory_bytes: int) -> DecoderProcess | None:
-        """One that is idle and alive, taken out."""
+        """Take out a process that is idle and alive."""
         for process in [p for p in reversed(self._idle) if p.memory_bytes == memory_bytes]:
             self._idle.remove(process)
             if process.is_alive:
@@ -143,7 +143,7 @@ def _ask_for_segments(
         "uri": asset.uri,
         "asset": wire.asset_to_json(asset),
         "config": wire.config_to_json(config),
-        # Twice, for two streams are decoded at once. It is a fence behind the clock.
+        # Twice, since two streams are decoded at once. It is a backstop behind the clock.
         "cpu_s": 2 * (config.max_decode_s + (config.max_duration_s if unknown else plays_s)),
     }
     clock = Clock(asset.uri, config, plays_s)

@@ -23,8 +23,8 @@ T = TypeVar("T")
 
 _START_TIMEOUT_S = 120.0
 _END_TIMEOUT_S = 10.0
-# A picture or some seconds of sound; by default a pipe takes 64 KB, and each part costs a change
-# of process.
+# A picture or some seconds of sound; by default a pipe takes 64 KB, and each part costs a context
+# switch.
 _PIPE_BYTES = 2**20
 # Nothing else: the environment also holds passwords of brokers and stores.
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")

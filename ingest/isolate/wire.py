@@ -48,8 +48,10 @@ def asset_from_json(facts: Mapping[str, Any]) -> Asset:
 
 @lru_cache(maxsize=8)
 def config_to_json(config: IngestConfig) -> Mapping[str, Any]:
-    """Every field that a decoder needs, so that the child's environment has no effect; ``isolate``
-    is off there."""
+    """Every field that a decoder needs, so that the child's environment has no effect.
+
+    ``isolate`` is off there.
+    """
     return {**config.model_dump(mode="json", exclude={"storage_options"}), "isolate": False}
 
 

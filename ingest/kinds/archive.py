@@ -20,22 +20,24 @@ from ingest.kinds.head import Head, Match
 from ingest.types import Asset, Fact, Segment
 
 ARCHIVE = Modality("archive")
-"""Of a file that is not searched itself: `ingest.sources.archives` unpacks it."""
+"""The modality of a file that is not searched itself: `ingest.sources.archives` unpacks it."""
 
 ONLY = "only"
-"""In the metadata of an archive: the one file in it to unpack."""
+"""The key in an archive's metadata for the one file in it to unpack."""
 
 
 def unpacking(asset: Asset, config: IngestConfig) -> Unpacking:
-    """Counts what a file holds, all or what is asked for."""
+    """Counts what a file holds: everything, or only the file that is wanted."""
     only = str(asset.metadata.get(ONLY, ""))
     inner = Holder(may_hold_files, attached_to)
     return Unpacking(asset.uri, asset.size_bytes, config, only, inner)
 
 
 def members_of(asset: Asset, pieces: Iterable[Piece]) -> Iterator[Segment]:
-    """Files as pieces of their content, uint8 [n_bytes]; ``place`` has the file's name, when it was
-    changed, and what is wrong with it."""
+    """Files as pieces of their content, uint8 [n_bytes].
+
+    ``place`` has the file's name, when it was changed, and what is wrong with it.
+    """
     for index, piece in enumerate(pieces):
         place: dict[str, Any] = {"member": told_name(piece.name), "number": piece.number}
         place["modified"] = piece.modified_s
@@ -59,7 +61,7 @@ class Archive(Kind):
     max_bytes = "max_archive_bytes"
 
     def sniff(self, head: Head) -> Match | None:
-        """By its signature; a document that is a ZIP file is surer."""
+        """By its signature, less surely than kinds of documents that are ZIP files."""
         if head.data.startswith(ZIP):
             return Match("application/zip", 0.6)
         return Match("application/x-tar", 0.95) if is_packed(head.data) else None

@@ -1,4 +1,4 @@
-"""What is attached to mails: files of their own, within the limits of archives."""
+"""Attachments of mails: each is a file of its own, within the limits of archives."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ _ONLY_MAILS = ("Date", "Message-ID", "MIME-Version", "Received", "Return-Path", 
 
 
 def is_mail(start: bytes) -> bool:
-    """Whether text starts with a header that has a sender, and a field that a note which starts
-    with "From:" lacks."""
-    # A folder of mails in one file (mbox) starts with "From ".
+    """Whether text starts with the header of a mail.
+
+    The header has a sender, and a field that a note which starts with "From:" lacks.
+    """
+    # Many mails in one file (mbox) start with "From ".
     if start.startswith(b"From ") or b":" not in start[:200]:
         return False
     header = BytesHeaderParser().parsebytes(start)
@@ -34,13 +36,13 @@ def is_mail(start: bytes) -> bool:
 
 
 def may_hold_files(start: bytes) -> bool:
-    """Whether a file that starts so is a mail, or an OLE file, which may be one."""
+    """Whether a file that starts like this is a mail, or an OLE file, which may be one."""
     head = Head(start[:HEAD_BYTES])
     return start.startswith(OLE) or (head.is_text and is_mail(head.data))
 
 
 def attached_to(data: bytes, name: str) -> Iterator[tuple[Piece, BinaryIO]]:
-    """Each attachment of a mail, .eml or .msg; none of what is no mail. ``name`` is for messages.
+    """Each attachment of a mail, .eml or .msg; none if it is not one. ``name`` is for messages.
 
     Raises:
         MediaError: it is damaged.
@@ -60,9 +62,9 @@ def _outlook(data: bytes, name: str) -> Iterator[tuple[Piece, BinaryIO]]:
 
 
 def attached(mail: EmailMessage, folder: str = "") -> Iterator[tuple[Piece, BinaryIO]]:
-    """Each attachment by a name of its own, below ``folder``; also pictures in the text.
+    """Each attachment under a unique name below ``folder``, including pictures in the text.
 
-    Several may be called the same, as by scanners and phones: the second is ``name (2).jpg``.
+    Several can have the same name, as from scanners and phones: the second is ``name (2).jpg``.
     """
     used = set[str]()
     for part in _files(mail):
@@ -72,7 +74,7 @@ def attached(mail: EmailMessage, folder: str = "") -> Iterator[tuple[Piece, Bina
 
 
 def _files(part: Message, *, is_outer: bool = True) -> Iterator[Message]:
-    """Parts that are no text of the mail; a mail within is one file."""
+    """The parts that are not the mail's text; a mail within it is one file."""
     if part.is_multipart() and (is_outer or part.get_content_type() != _MAIL):
         for inner in part.get_payload():
             if isinstance(inner, Message):
@@ -87,7 +89,7 @@ def _is_body(part: Message) -> bool:
 
 
 def _clean(name: str, media_type: str) -> str:
-    """A name without folders, or one by the type."""
+    """The name without folders; if none is left, one based on the type."""
     name = told_name(name).replace("\\", "/")
     name = PurePath("".join(char for char in name if char.isprintable())).name[:200]
     suffix = ".eml" if media_type == _MAIL else mimetypes.guess_extension(media_type) or ""

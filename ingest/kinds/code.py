@@ -19,7 +19,7 @@ from ingest.types import Asset, Fact, Segment
 
 
 class Code(Kind):
-    """Text that its name or its first line calls a program."""
+    """Text whose name or first line shows that it is a program."""
 
     name = "code"
     modality = TEXT
@@ -28,7 +28,7 @@ class Code(Kind):
     suffixes = tuple(SUFFIXES)
 
     def sniff(self, head: Head) -> Match | None:
-        """What it is written in shows in its name, or in the first line of a script."""
+        """By its name, or by the first line of a script."""
         if not head.is_text or head.signatures or not language_of_code(head.name, head.start):
             return None
         return Match("text/x-source", 0.7)

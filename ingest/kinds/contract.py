@@ -1,4 +1,4 @@
-"""The contract of a kind of file, which ours and those of other packages keep."""
+"""The contract of a kind of file, for our own kinds and for those of other packages."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ingest.kinds.head import Head, Match
 from ingest.types import Asset, Fact, Segment
 
 Cost: TypeAlias = Literal["text", "image", "audio", "video"]
-"""Which queue a file waits in: as long as a text, a picture, a sound or a film takes."""
+"""Which queue a file waits in: that of texts, pictures, sounds or films, by the time it takes."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where in a file to look: seconds of what plays, a page (from 1) of what has pages."""
+    """Where in a file to look: seconds if it plays, a page (from 1) if it has pages."""
 
     at_s: float = 0.0
     page: int = 1
@@ -34,7 +34,7 @@ class Kind(ABC):
     """
 
     name: ClassVar[str]
-    """How it is called in requests and messages, such as ``pdf``: spelt as a `Modality`."""
+    """Its name in requests and messages, such as ``pdf``: spelt like a `Modality`."""
 
     label: ClassVar[str] = ""
     """What people call one such file, such as ``Point cloud``; by default its first format."""
@@ -43,20 +43,23 @@ class Kind(ABC):
     """What they call several; by default the label with an s."""
 
     icon: ClassVar[str] = "M12 3.5 19.5 8v8L12 20.5 4.5 16V8z"
-    """Its sign in the page: the ``d`` of an SVG path, drawn as lines in a square of 24."""
+    """Its icon in the page: the ``d`` of an SVG path, drawn as lines in a square of 24."""
 
     modality: ClassVar[Modality]
     """What a file of this kind counts as."""
 
     formats: ClassVar[tuple[str, ...]]
-    """What people call what it reads, for messages."""
+    """What people call the formats that it reads, for messages."""
 
     media_types: ClassVar[Collection[str]]
-    """All that `sniff` may name."""
+    """All that `sniff` can return."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """Usual suffixes, with their dot, in lower case. They choose the queue and name a query that
-    came without a name; what a file is, `sniff` says."""
+    """Usual suffixes, with their dot, in lower case.
+
+    They choose the queue, and name a query that came without a name; `sniff` decides what a file
+    is.
+    """
 
     cost: ClassVar[Cost] = "text"
 
@@ -67,7 +70,7 @@ class Kind(ABC):
     """Whether `preview` shows something."""
 
     holds_files: ClassVar[bool] = False
-    """Whether `members` unpacks files of their own, as of an archive or a mail."""
+    """Whether `members` unpacks files, as from an archive or a mail."""
 
     made_by: str = ""
     """The package that brings it, with its version; set when it is loaded, empty for ours."""
@@ -77,12 +80,12 @@ class Kind(ABC):
         """What the file is, by its first bytes; None if it is of another kind."""
 
     def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002
-        """Whether the header agrees; else the next kind that matches is asked."""
+        """Whether the header agrees; else the next kind that matches is tried."""
         return True
 
     @abstractmethod
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:
-        """Hold the header against the limits; return metadata such as title, width, duration_s."""
+        """Check the header against the limits; return metadata such as title, width, duration_s."""
 
     @abstractmethod
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
@@ -105,7 +108,7 @@ class Kind(ABC):
 
     @abstractmethod
     def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> Any:
-        """The file as one item of its modality, to search by; ``max_frames`` for films."""
+        """The file as one item of its modality, to search with; ``max_frames`` is for films."""
 
     def load(self) -> None:  # noqa: B027 (most need none)
         """Import the libraries it reads with, before a decoder process limits itself."""

@@ -55,7 +55,7 @@ class Film(Kind):
     shows = True
 
     def sniff(self, head: Head) -> Match | None:
-        """Any container, and files of several pictures; `accepts` looks what is in it."""
+        """Any container, and files of several pictures; `accepts` checks what is in it."""
         if not head.is_text and (brand := picture_brand(head.data)):
             media_type, may_move = brand
             return Match(_as_video(media_type), 0.91) if may_move else None
@@ -88,7 +88,7 @@ class Film(Kind):
                 track.close()
 
     def preview(self, asset: Asset, path: Path, place: Place, config: IngestConfig) -> Segment:
-        """The frame that is seen at a time; one of the last where the film has ended by then."""
+        """The frame shown at a time; one of the last if the film has ended by then."""
         facts = probe(path)
         check(str(path), "max_pixels", facts.width * facts.height, config)
         from_s = max(0.0, min(place.at_s, (facts.duration_s or place.at_s) - 1.0))
@@ -125,7 +125,7 @@ def _heard(asset: Asset, path: Path, config: IngestConfig, facts: StreamFacts) -
 def frame_segments(
     asset: Asset, path: Path, config: IngestConfig, facts: StreamFacts
 ) -> Iterator[Segment]:
-    """The kept frames of a film; each stands for the time until the next."""
+    """The kept frames of a film; each represents the time until the next."""
     frames = stream_frames(
         path,
         config.frame_every_s,

@@ -34,7 +34,7 @@ _MARGIN_PX = 24
 
 
 class Font(Kind):
-    """Outlines of letters. Of a collection the first font counts."""
+    """Outlines of letters. Of a collection only the first font counts."""
 
     name = "font"
     label = "Font"
@@ -61,7 +61,7 @@ class Font(Kind):
         yield from text_segments(asset, path, [section], config)
 
     def preview(self, asset: Asset, path: Path, place: Place, config: IngestConfig) -> Segment:  # noqa: ARG002
-        """Letters and digits; a box for what it lacks."""
+        """Letters and digits; a box for each character that it lacks."""
         from PIL import Image, ImageDraw
 
         font = _opened(path)

@@ -69,19 +69,23 @@ class Head:
 
     @cached_property
     def start(self) -> bytes:
-        """Without marks of the encoding and white space; UTF-16 loses its zeros, so that what is
-        ASCII can be found in it."""
+        """The bytes without a byte order mark and leading white space.
+
+        UTF-16 loses its zeros, so that ASCII can be found in it.
+        """
         return self.data.replace(b"\x00", b"").removeprefix(_UTF8_BOM).lstrip(b"\xff\xfe \t\r\n")
 
     @cached_property
     def suffix(self) -> str:
-        """Of the name, in lower case, with its dot."""
+        """The suffix of the name, in lower case, with its dot."""
         return PurePath(self.name).suffix.lower()
 
     @cached_property
     def signatures(self) -> tuple[str, ...]:
-        """Media types whose magic numbers match, the longest number first; none of text, since
-        "BMW" and "ID3 tags" start like a bitmap and a song."""
+        """Media types whose magic numbers match, the longest number first.
+
+        Text has none, since "BMW" and "ID3 tags" start like a bitmap and a song.
+        """
         if self.is_text:
             return next(
                 ((name,) for prefix, name in _NOT_PROSE.items() if self.start.startswith(prefix)),
@@ -129,7 +133,7 @@ def _signatures(head: bytes) -> list[str]:
 
 
 class _Number(NamedTuple):
-    """A magic number of puremagic; ``rank`` is its place among those of one length."""
+    """A magic number of puremagic; ``rank`` is its place among those of the same length."""
 
     number: bytes
     media_type: str
@@ -138,9 +142,9 @@ class _Number(NamedTuple):
 
 @cache
 def _numbers() -> Mapping[tuple[int, int], Mapping[bytes, list[_Number]]]:
-    """All by where they stand and how long they are: puremagic itself compares 1,400 one by one.
+    """All magic numbers by offset and length: puremagic itself compares 1,400 one by one.
 
-    Those with a negative offset stand at the end, which the first bytes of most files lack.
+    Those with a negative offset are at the end, which the first bytes of most files lack.
     """
     import puremagic
 
@@ -154,7 +158,7 @@ def _numbers() -> Mapping[tuple[int, int], Mapping[bytes, list[_Number]]]:
 
 
 def _continued(head: bytes, first: _Number) -> Iterator[_Number]:
-    """What a second number, such as that after RIFF and a length, says more."""
+    """What a second number, such as the one after RIFF and a length, adds."""
     import puremagic
 
     for row in puremagic.multi_part_dict.get(first.number, ()):

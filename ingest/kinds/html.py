@@ -20,8 +20,9 @@ from ingest.types import Asset, Fact, Segment
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborHTMLParser
 
-# The tags by which browsers detect HTML (WHATWG MIME Sniffing, 7.1), and a few more. What stands
-# before them is matched once: comments that may end at any later arrow take exponential time.
+# The tags by which browsers detect HTML (WHATWG MIME Sniffing, 7.1), and a few more. What precedes
+# them is matched without backtracking: comments that can end at any later arrow would take
+# exponential time.
 _BEGINNING = re.compile(
     rb"(?>(<!--.*?-->|<\?xml[^>]*>)\s*)*+<(!doctype html|html|head|body|title|meta|link|style|"
     rb"script|iframe|main|section|article|div|h1|p|a|b|br|font|table)[\s>/]",
@@ -47,7 +48,7 @@ _SELF_ENDING = frozenset(
 
 
 class Html(Kind):
-    """Pages, known by their first tag."""
+    """Pages, recognised by their first tag."""
 
     name = "html"
     modality = TEXT

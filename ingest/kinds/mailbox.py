@@ -36,7 +36,7 @@ class Mailbox(Kind):
 
     def sniff(self, head: Head) -> Match | None:
         """By the line before each mail, with its date, and the header below it."""
-        # A mail of another charset may hold bytes that no text has: its first lines decide.
+        # A mail in another charset can hold bytes that no text has, so its first lines decide.
         return Match("application/mbox", 0.85) if _BEGINNING.match(head.data) else None
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
@@ -55,7 +55,7 @@ class Mailbox(Kind):
         return text_segments(asset, path, sections, config)
 
     def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """What is attached to each mail, below its number."""
+        """The attachments of each mail, below its number."""
         found = (
             one
             for number, mail in enumerate(_mails(path), 1)
@@ -77,7 +77,7 @@ def _mails(path: Path) -> Iterator[EmailMessage]:
 
 
 def _text(mail: EmailMessage, name: str) -> str:
-    """Header, text, and the names of what is attached."""
+    """Header, text, and the names of the attachments."""
     head = [f"{field}: {mail[field]}" for field in _SHOWN if mail[field]]
     body = mail.get_body(("plain", "html"))
     text = _decoded(body, name) if body else ""

@@ -34,7 +34,7 @@ _RULE = re.compile(r"(?m)^-{3,}$")  # stands for a slide without a title
 
 
 _FORMS = {"format_type", "core_properties", "app_properties", "custom_properties"}
-"""What kreuzberg says of every file, damaged ones too."""
+"""What kreuzberg reports for every file, even a damaged one."""
 
 
 class Office(Kind):
@@ -54,8 +54,7 @@ class Office(Kind):
         return found
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """Windows of the text, each with the heading, slide or sheet under which it stands; then
-        the pictures."""
+        """Windows of the text, each with its heading, slide or sheet; then the pictures."""
         extracted = _extracted(path, self.media_type)
         sections = list(self._sections(extracted, path))
         figures = figures_of(extracted, sections, on_slides=self.media_type in _WITH_SLIDES)
@@ -76,7 +75,7 @@ class Office(Kind):
 
 
 def _is_made_by_a_program(metadata: Mapping[str, Any]) -> bool:
-    """Whether a document says anything of itself; a damaged one without text does not."""
+    """Whether a document says anything about itself; a damaged one without text does not."""
     return any(value for name, value in metadata.items() if name not in _FORMS)
 
 
@@ -84,7 +83,7 @@ class _Zipped(Office):
     """A ZIP file whose first entry names the type (ODF and EPUB)."""
 
     def sniff(self, head: Head) -> Match | None:
-        """By the entry that stands first and uncompressed."""
+        """By the first entry, which is not compressed."""
         if not head.data.startswith(_ZIP) or head.data[30:38] != b"mimetype":
             return None
         named = head.data[38:200].partition(b"PK")[0].decode("ascii", "replace")
@@ -92,7 +91,7 @@ class _Zipped(Office):
 
 
 class _OpenXml(Office):
-    """A ZIP file in which ``part`` lies; only its directory, at the end, shows that."""
+    """A ZIP file that contains ``part``; only its directory, at the end, shows that."""
 
     part: ClassVar[str]
 
@@ -221,7 +220,7 @@ class Mail(Office):
         return Match(self.media_type, 0.8) if found else None
 
     def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """What is attached to it, and to the mails in it."""
+        """Its attachments, and those of the mails in it."""
         files = attached_to(read_bytes(path), str(path))
         return members_of(asset, unpacking(asset, config).counted(files))
 
@@ -250,7 +249,7 @@ def _title(facts: Mapping[str, Any]) -> str:
 
 
 def _extracted(path: Path, media_type: str) -> Any:
-    # With the first document, also in a decoder process: it maps 100 MB.
+    # Imported with the first document, even in a decoder process: it maps 100 MB.
     from kreuzberg import (
         ExtractionConfig,
         ImageExtractionConfig,
@@ -262,7 +261,7 @@ def _extracted(path: Path, media_type: str) -> Any:
     slides_only = media_type in _WITH_SLIDES
     config = ExtractionConfig(
         use_cache=False,
-        disable_ocr=True,  # type: ignore[call-arg]  # it has it
+        disable_ocr=True,  # type: ignore[call-arg]  # it does exist
         output_format="markdown",
         images=ImageExtractionConfig(extract_images=True),
         pages=PageConfig(

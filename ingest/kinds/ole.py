@@ -21,7 +21,7 @@ _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 
 
 class _Ole(Office):
-    """What has a stream of one of these names; its directory may lie anywhere."""
+    """An OLE file with a stream of one of these names; its directory can be anywhere."""
 
     streams: ClassVar[tuple[str, ...]]
 
@@ -64,7 +64,7 @@ class Outlook(_Ole):
         return found
 
     def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """What is attached to it, and to the mails in it."""
+        """Its attachments, and those of the mails in it."""
         files = attached_to(read_bytes(path), str(path))
         return members_of(asset, unpacking(asset, config).counted(files))
 

@@ -1,4 +1,4 @@
-"""Which packages of others made the segments of an asset, in which version."""
+"""Which third-party packages made the segments of an asset, and in which version."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from encoder.types import Modality
 from ingest.kinds.registry import kind_of
 
 READ_BY = "read_by"
-"""The name of that in an asset's metadata."""
+"""The key for these packages in an asset's metadata."""
 
 
 class Described(Protocol):
@@ -23,10 +23,10 @@ class Described(Protocol):
 
 
 def read_by(asset: Described) -> str:
-    """What reads such a file and embeds its modality, if packages of others do.
+    """The third-party packages that read such a file and embed its modality, if there are any.
 
     Raises:
-        UnsupportedMediaError: nobody reads it, as where a package was uninstalled.
+        UnsupportedMediaError: nothing reads it, as when a package was uninstalled.
     """
     kind = kind_of(asset.media_type)
     tower = origin_of(asset.modality) if asset.modality in registered_modalities() else ""
@@ -34,7 +34,7 @@ def read_by(asset: Described) -> str:
 
 
 def is_outdated(asset: Described, noted: object) -> bool:
-    """Whether another version reads such a file now than is ``noted``; None is none."""
+    """Whether a version other than the ``noted`` one reads such a file now; None means none."""
     try:
         return read_by(asset) != (noted or "")
     except UnsupportedMediaError:  # nothing reads it better

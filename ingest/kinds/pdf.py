@@ -29,15 +29,15 @@ from ingest.types import Asset, Fact, Segment
 # PDFium must not be called by two threads at once.
 _pdfium = Lock()
 _MAX_LINES = 60
-"""Boxes that are kept of a window; a text in columns of single words has more."""
+"""The most boxes kept for a window; a text in columns of single words has more."""
 
 _IMAGE_OBJECT = 3  # FPDF_PAGEOBJ_IMAGE
 _LEAST_SHARE, _MOST_SHARE = 0.02, 0.85
-"""The part of a page that a picture takes: less is an icon, more is the scan below the text."""
+"""The share of a page that a picture covers: less is an icon, more is the scan behind the text."""
 
 
 class Pdf(Kind):
-    """Documents of pages, whose mark need not stand first."""
+    """Documents of pages, whose signature need not come first."""
 
     name = "pdf"
     modality = TEXT
@@ -47,19 +47,18 @@ class Pdf(Kind):
     shows = True
 
     def sniff(self, head: Head) -> Match | None:
-        """By its mark within the first kilobyte."""
+        """By its signature within the first kilobyte."""
         return Match("application/pdf", 1.0) if b"%PDF-" in head.data[:1024] else None
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
-        """Title: what the document calls itself, if that says something, else the file's stem."""
+        """Title: the one in the document, if that says something, else the file's stem."""
         with _document(path) as document, _pdfium:
             title, n_pages = document.get_metadata_value("Title"), len(document)
         check(str(path), "max_pdf_pages", n_pages, config)
         return {"title": title_of(title, path.stem), "n_pages": n_pages}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """Windows of each page's text, and a picture of each page on which none can be read, as
-        of a scan."""
+        """Windows of each page's text, or a picture of the page if it has none, as in a scan."""
         indices = {TEXT: count(), IMAGE: count()}
         at, n_segments = 0, 0
         with _document(path) as document:
@@ -134,7 +133,7 @@ def _windows(
 
 
 def _boxes(text_page: Any, text: PageText, segment: Segment, width: float, height: float) -> str:
-    """Corners of the window's lines, in parts of the page, see `Segment`."""
+    """Corners of the window's lines, as fractions of the page; see `Segment`."""
     boxes = []
     rects = text.rects(text_page, segment.char_start or 0, segment.char_end or 0)
     for left, bottom, right, top in islice(rects, _MAX_LINES):
@@ -144,7 +143,7 @@ def _boxes(text_page: Any, text: PageText, segment: Segment, width: float, heigh
 
 
 def _figures(asset: Asset, page: Any, number: int, config: IngestConfig) -> Iterator[Segment]:
-    """Pictures on a page with text, neither icons nor the scan that lies below the text."""
+    """Pictures on a page with text, except icons and the scan behind the text."""
     width, height = page.get_size()
     n_found = 0
     for shown in page.get_objects(filter=[_IMAGE_OBJECT], max_depth=2):
@@ -175,13 +174,13 @@ def _bitmap(shown: Any, config: IngestConfig) -> RgbPicture:
 
 
 def _corners(x: tuple[float, float], y: tuple[float, float]) -> list[float]:
-    """Of a box, in parts of the page, from the upper left on."""
+    """The corners of a box, as fractions of the page, from the upper left on."""
     corners = (x[0], y[0], x[1], y[0], x[1], y[1], x[0], y[1])
     return [round(min(max(float(value), 0.0), 1.0), 4) for value in corners]
 
 
 def _rendered(page: Any, config: IngestConfig) -> RgbPicture:
-    """The page, its shorter side `image_short_side`; long ones within `max_pixels`."""
+    """The page with a shorter side of `image_short_side`; long ones stay within `max_pixels`."""
     width, height = page.get_size()
     scale = config.image_short_side / min(width, height)
     scale = min(scale, (config.max_pixels / (width * height)) ** 0.5)

@@ -28,7 +28,7 @@ class Plain(Kind):
     suffixes = (".txt", *_MARKDOWN)
 
     def sniff(self, head: Head) -> Match | None:
-        """Any text. Markdown is text that only its author calls Markdown: its name may speak."""
+        """Any text. Only the name that its author gave it can show that it is Markdown."""
         if not head.is_text or head.signatures:
             return None
         return Match("text/markdown" if head.suffix in _MARKDOWN else "text/plain", 0.5)

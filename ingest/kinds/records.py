@@ -47,12 +47,12 @@ class Table(_Records):
     max_bytes = "max_text_bytes"
 
     def sniff(self, head: Head) -> Match | None:
-        """Text named so, or in which several lines have the same number of cells."""
+        """Text with such a name, or in which several lines have the same number of cells."""
         if not head.is_text or head.signatures:
             return None
         if head.suffix in self.suffixes:
             return Match(_table_type(head.suffix != ".csv"), _SURE)
-        # In any encoding: only the marks between cells count, and a guess costs milliseconds.
+        # In any encoding: only the separators count, and guessing it would cost milliseconds.
         lines = head.data[:4096].decode("latin-1").splitlines()[:20]
         for mark in _SEPARATORS:
             if len(lines) > _LEAST_ROWS and _is_even(lines[:-1], mark):
@@ -72,13 +72,13 @@ def _table_type(has_tabs: bool) -> str:
 
 
 def _is_even(lines: Sequence[str], mark: str) -> bool:
-    """Whether all lines have as many cells, at least three, and none is a sentence."""
+    """Whether all lines have the same number of cells, at least three, and none is a sentence."""
     n_cells = {len(row) for row in csv.reader(lines, delimiter=mark)}
     return len(n_cells) == 1 and n_cells.pop() >= 3 and not any(f"{mark} " in x for x in lines)
 
 
 def _one_line_each(text: str) -> str:
-    """With a space for each line break within quotes, so that lines are rows."""
+    """Replace each line break within quotes by a space, so that lines are rows."""
     inside = False
     lines = list[str]()
     for line in text.split("\n"):
@@ -134,13 +134,13 @@ class Json(_Records):
 
 
 class Xml(_Records):
-    """.xml; a place is the path of elements. What it refers to outside is not fetched."""
+    """.xml; a place is the path of elements. External references are not fetched."""
 
     name, formats, suffixes = "xml", ("XML",), (".xml",)
     media_types = frozenset({"application/xml"})
 
     def sniff(self, head: Head) -> Match | None:
-        """Text with the declaration of XML."""
+        """Text with an XML declaration."""
         found = head.is_text and head.start.startswith(b"<?xml") and not head.signatures
         return Match("application/xml", _SURE) if found else None
 
@@ -153,7 +153,7 @@ class Xml(_Records):
         return True
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """Windows of what stands in the elements; without any text, of the file as it is."""
+        """Windows of the text in the elements; if there is none, of the file as it is."""
         lines = [*xml_lines(_root(path))] or [Line("", decode_bytes(read_bytes(path)))]
         return text_segments(asset, path, packed(lines, config.text_window_chars), config)
 

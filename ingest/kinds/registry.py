@@ -80,7 +80,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _PATH = re.compile(r"[MmZzLlHhVvCcSsQqTtAa0-9eE ,.+\-]{1,2000}")
 
 ENTRY_POINTS = "anymodal.kinds"
-"""The group in which other packages name theirs: ``ply = "anymodal_ply:PointCloud"``."""
+"""The group in which other packages register theirs: ``ply = "anymodal_ply:PointCloud"``."""
 
 
 class Candidate(NamedTuple):
@@ -96,7 +96,7 @@ def kinds() -> tuple[Kind, ...]:
     """All kinds, those of other packages first.
 
     Raises:
-        KindError: one of another package cannot be loaded, is no kind, or has a name twice.
+        KindError: one of another package cannot be loaded or is not a kind, or two share a name.
     """
     found = [*(_load(point) for point in entry_points(group=ENTRY_POINTS)), *(k() for k in OURS)]
     names = [kind.name for kind in found]
@@ -113,8 +113,8 @@ def sniff(head: bytes, uri: str, wanted: str = "") -> tuple[Candidate, ...]:
 
     Args:
         head: its first `HEAD_BYTES` bytes.
-        uri: its name, for messages, and for what has no other mark.
-        wanted: the name of the only kind to ask; empty for all.
+        uri: its name, for messages and for files that nothing else identifies.
+        wanted: the name of the only kind to try; empty for all.
 
     Raises:
         CorruptMediaError: it is empty.
@@ -143,7 +143,7 @@ def sniff(head: bytes, uri: str, wanted: str = "") -> tuple[Candidate, ...]:
 
 
 def label_of(kind: Kind) -> tuple[str, str]:
-    """What people call a file of this kind, and several.
+    """What people call one file of this kind, and several.
 
     >>> label_of(named("image")), label_of(named("pdf"))
     (('Picture', 'Pictures'), ('PDF', 'PDFs'))
@@ -156,7 +156,7 @@ def named(name: str) -> Kind:
     """The kind of this name.
 
     Raises:
-        UnsupportedMediaError: none is called so, as where its package was uninstalled.
+        UnsupportedMediaError: none has this name, as when its package was uninstalled.
     """
     for kind in kinds():
         if kind.name == name:
@@ -171,7 +171,7 @@ def kind_of(media_type: str) -> Kind:
     """The kind that reads this media type.
 
     Raises:
-        UnsupportedMediaError: none does, as where its package was uninstalled.
+        UnsupportedMediaError: none does, as when its package was uninstalled.
     """
     for kind in kinds():
         if media_type in kind.media_types:
@@ -185,7 +185,7 @@ def kind_of(media_type: str) -> Kind:
 def check_names(asked: Iterable[str]) -> None:
     """Raise InputError unless files can be chosen by each of these kinds.
 
-    An archive is none: the files in it have kinds of their own.
+    Archives cannot be chosen: the files in them have kinds of their own.
     """
     known = [name for name in names() if name != Archive.name]
     for name in asked:
@@ -196,7 +196,7 @@ def check_names(asked: Iterable[str]) -> None:
 def check_chosen(uri: str, media_types: Iterable[str], chosen: Sequence[str]) -> None:
     """Raise LeftOutError if kinds are chosen and a file of these media types is of none of them.
 
-    What holds files passes, since they are chosen one by one.
+    A file that holds others passes, since those are chosen one by one.
     """
     passing = {one for k in kinds() if k.holds_files or k.name in chosen for one in k.media_types}
     if chosen and passing.isdisjoint(media_types):
@@ -204,25 +204,28 @@ def check_chosen(uri: str, media_types: Iterable[str], chosen: Sequence[str]) ->
 
 
 def is_chosen(media_type: str, chosen: Sequence[str]) -> bool:
-    """Whether a file is of one of the chosen kinds, or none is chosen."""
+    """Whether a file is of one of the chosen kinds, or no kind is chosen."""
     return not chosen or any(media_type in k.media_types for k in kinds() if k.name in chosen)
 
 
 def holds_files(media_type: str) -> bool:
-    """Whether what is of this type has files in it."""
+    """Whether a file of this type holds other files."""
     return any(media_type in k.media_types for k in kinds() if k.holds_files)
 
 
 def left_out(uri: str, chosen: Sequence[str]) -> LeftOutError:
-    """The error of a file of another kind."""
+    """The error for a file that is of none of the chosen kinds."""
     return LeftOutError(
         f"{uri} is of none of the kinds {', '.join(chosen)}.", remedy="Ask for its kind too."
     )
 
 
 def cost_of(suffix: str) -> Cost:
-    """The queue of files with this suffix (lower case, with its dot): that of the kind which names
-    it, or which reads the media type that it usually stands for; else that of texts."""
+    """The queue of files with this suffix (lower case, with its dot).
+
+    It is the queue of the kind that names the suffix, or that reads the media type which the suffix
+    usually has; else the queue of texts.
+    """
     for kind in kinds():
         if suffix in kind.suffixes:
             return kind.cost
@@ -231,12 +234,12 @@ def cost_of(suffix: str) -> Cost:
 
 
 def names() -> Sequence[str]:
-    """What all kinds are called, sorted."""
+    """The names of all kinds, sorted."""
     return sorted(kind.name for kind in kinds())
 
 
 def formats() -> Sequence[str]:
-    """What people call all that is read."""
+    """What people call the formats that are read."""
     return list(dict.fromkeys(name for kind in kinds() for name in kind.formats))
 
 
@@ -259,7 +262,7 @@ def _load(point: Any) -> Kind:
 
 
 def _check(kind: Kind, origin: str) -> None:
-    """What other parts write into requests and pages has to be fit for them."""
+    """Check what other parts write into requests and pages: it has to be fit for them."""
     for name in ("name", "modality", "formats", "media_types"):
         if not getattr(kind, name, None):
             raise KindError(f"{origin!r} has no {name}.", remedy="See docs/kinds.md.")
@@ -276,7 +279,7 @@ def _check(kind: Kind, origin: str) -> None:
 
 
 def unsupported(head: Head) -> UnsupportedMediaError:
-    """The error of a file that no kind reads, with what it is and what would read it."""
+    """The error for a file that no kind reads, with what it is and what would read it."""
     if known := unread(head):
         what, remedy = known
         return UnsupportedMediaError(f"{head.name} is {what}, which is not read.", f"{remedy}.")

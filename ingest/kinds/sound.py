@@ -28,7 +28,7 @@ STREAMS = frozenset(
         *(f"video/{name}" for name in ("avi", "mpeg", "mp2t", "x-flv", "x-ms-asf", "3gpp")),
     }
 )
-"""Media types of containers, in which there may be sound, moving pictures or both."""
+"""Media types of containers that can hold sound, moving pictures or both."""
 
 _SOUND_ONLY = "audio/wav"
 """The one container that never holds pictures."""
@@ -51,7 +51,7 @@ class Sound(Kind):
     max_bytes = "max_media_bytes"
 
     def sniff(self, head: Head) -> Match | None:
-        """By the container's magic number; a container of films may hold sound alone."""
+        """By the container's magic number; a container of films can hold only sound."""
         match = head.signed(STREAMS)
         if match is None:
             return None
@@ -80,7 +80,7 @@ class Sound(Kind):
 
 
 def joined_sound(segments: Sequence[Segment]) -> Waveform:
-    """Windows of sound as one."""
+    """Windows of sound, joined into one."""
     samples = np.concatenate([segment.content.samples for segment in segments])
     return Waveform(samples, segments[0].content.sampling_rate)
 

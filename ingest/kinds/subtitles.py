@@ -40,7 +40,7 @@ class Subtitles(Kind):
         return Match(media_type, 0.8) if media_type else None
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
-        """Title (the file's stem), and duration_s, when the last line is gone."""
+        """Title (the file's stem), and duration_s, when the last line disappears."""
         end_s = max((end_s for _, end_s, _ in _lines(path)), default=0.0)
         check(str(path), "max_duration_s", end_s, config)
         return {"title": path.stem, "duration_s": round(end_s, 3)}
@@ -86,7 +86,7 @@ def _segment(
 
 
 def _lines(path: Path) -> list[tuple[float, float, str]]:
-    """When each line appears and is gone, in seconds, and what it says."""
+    """When each line appears and disappears, in seconds, and what it says."""
     from pysubs2 import SSAFile
     from pysubs2.exceptions import Pysubs2Error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ingest.kinds.head import Head
 
 _UNREAD = (
-    # (where, what stands there, what it is, what to do)
+    # (offset, the bytes there, what it is, what to do)
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", "Unpack it with 7-Zip and add its files"),
     (0, b"Rar!\x1a\x07", "a RAR archive", "Unpack it with unrar and add its files"),
     (0, b"\x28\xb5\x2f\xfd", "packed by Zstandard", "Unpack it with zstd and add its files"),

@@ -20,22 +20,23 @@ from ingest.kinds.head import Head, Match
 from ingest.types import Asset, Fact, Segment
 
 _NAMESPACE = "{http://www.w3.org/2000/svg}"
-# What stands before it is matched once: comments with several ends take exponential time.
+# What precedes it is matched without backtracking: comments with several ends would take
+# exponential time.
 _BEGINNING = re.compile(
     rb"(?><\?.*?\?>|<!--.*?-->|<!DOCTYPE\s[^\[>]*(\[.*?\]\s*+)?>|\s)*+<(\w+:)?svg[\s>]", re.DOTALL
 )
 _WORDS = ("title", "desc", "text")
-# A picture within it may be in the file; what lies elsewhere is neither read nor fetched.
+# A picture in it may be embedded in the file; anything elsewhere is neither read nor fetched.
 _INSIDE = re.compile(r"#|data:image/(png|jpe?g|gif|webp)[;,]", re.IGNORECASE)
 _LENGTH = re.compile(r"\s*([\d.]+)\s*(px|pt|mm|cm|in|)\s*$")
 _PX = {"": 1.0, "px": 1.0, "pt": 4 / 3, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96.0}
 _USUAL_PX = 100.0
 _LONGEST = 8
-"""The longer side is drawn at most so many times as long as the shorter one."""
+"""The longer side is drawn at most this many times as long as the shorter one."""
 
 
 class Svg(Kind):
-    """Drawings, without scripts, and without what they refer to outside."""
+    """Drawings, without scripts and without external references."""
 
     name = "svg"
     modality = IMAGE

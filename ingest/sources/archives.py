@@ -23,11 +23,11 @@ from ingest.sources.identity import identify_copy
 from ingest.types import Asset, Segment
 
 INSIDE = "!/"
-"""Between an archive and a file in it."""
+"""Separates an archive from a file in it."""
 
 
 def outer_file(path: str) -> str:
-    """The archive in which a file lies; the path itself if it lies in none.
+    """The archive that a file is in; the path itself if it is in none.
 
     >>> outer_file("/a.zip!/b/c.txt"), outer_file("/d.txt")
     ('/a.zip', '/d.txt')
@@ -49,7 +49,7 @@ def identify_members(
         archive: as identified.
         folder: takes the files. Their names there are not those in the archive.
         config: limits.
-        on_failure: called with the URI of each file that cannot be had.
+        on_failure: called with the URI of each file that cannot be unpacked or identified.
         wanted: the URI of the only file to unpack; all if empty.
 
     Raises:

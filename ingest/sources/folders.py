@@ -38,7 +38,7 @@ def discover(
     Args:
         paths: files and folders.
         on_refused: called for each refused link or ignore file; the default logs a warning.
-        on_unread: called for each of ``paths`` with a folder that cannot be read.
+        on_unread: called for each of ``paths`` that holds a folder that cannot be read.
     """
     for path in paths:
         root = Path(path).expanduser()
@@ -49,7 +49,7 @@ def discover(
 
 
 def _is_folder(path: Path) -> bool:
-    """False also without permission to look: `identify` reports that."""
+    """False also if there is no permission to look; `identify` reports that."""
     try:
         return path.is_dir()
     except OSError:

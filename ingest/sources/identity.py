@@ -24,12 +24,12 @@ def identify(path: Path, config: IngestConfig, kind: str = "", asset_id: str = "
     """Read a file's first bytes and header, check its limits and hash its content.
 
     Links are followed. ``uri`` is the absolute path. ``kind`` names the kind that it has to be;
-    empty for the one that fits best. ``asset_id`` is the hash, if `content_id` has it.
+    empty for the one that fits best. ``asset_id`` is the hash, if `content_id` has computed it.
 
     Raises:
         LeftOutError: of none of ``config.kinds``.
-        MediaError: missing, unreadable, empty, outside the roots, of an unknown or another kind,
-            or over a limit.
+        MediaError: missing, unreadable, empty, outside the roots, of an unknown or a different
+            kind, or over a limit.
     """
     path = place(path, config)
     with opened(path) as file:
@@ -45,10 +45,10 @@ def identify(path: Path, config: IngestConfig, kind: str = "", asset_id: str = "
 
 
 def identify_copy(file: Path, uri: str, config: IngestConfig) -> Asset:
-    """A copy as what lies at ``uri``; what calls itself by the copy's name gets that of the URI.
+    """Identify a copy of what is at ``uri``; a title that is the copy's name becomes the URI's.
 
     Raises:
-        MediaError: as `identify`, in words about ``uri``.
+        MediaError: as `identify`, with messages about ``uri``.
     """
     try:
         asset = identify(file, config.model_copy(update={"roots": ()}))
@@ -96,7 +96,7 @@ def place(path: Path, config: IngestConfig) -> Path:
     """Where a file lies, absolute and without links.
 
     Raises:
-        MediaError: it is missing, may not be looked at or lies outside of the roots.
+        MediaError: it is missing, may not be accessed or lies outside the roots.
     """
     path = _resolved(path)
     _check_roots(path, config)

@@ -18,17 +18,17 @@ LinesOf: TypeAlias = Callable[[Path], list[str] | None]
 
 
 class Ignored:
-    """Decides what of a folder is left out. Keeps what it has read, so make one for each walk.
+    """Decides what in a folder is left out. Keeps what it has read, so make one for each walk.
 
-    The files of the folder, of those within it and of those around it count; the nearest one that
-    has an opinion wins, and in it the last line. What lies in a folder that is left out is left
-    out. The folder itself never is, since it was named; files around it that would leave it out do
-    not count.
+    The pattern files in the folder, in those within it and in those around it count. The nearest
+    one with a line that matches wins, and in it the last such line. Everything in a folder that is
+    left out is left out too. The folder itself never is, since it was named; pattern files around
+    it that would leave it out do not count.
 
     Args:
-        root: the folder, as it can be read: folders around the current one may be closed.
-        lines_of: the lines of a file of patterns, None if there is none; as `_lines` for a folder
-            that is not on a disk.
+        root: the folder, by a path that can be read: folders around the current one may be closed.
+        lines_of: the lines of a pattern file, None if there is none; used in place of `_lines` for
+            a folder that is not on a disk.
     """
 
     def __init__(self, root: Path, lines_of: LinesOf | None = None) -> None:
@@ -39,14 +39,14 @@ class Ignored:
         self._folders: dict[str, bool] = {}
 
     def has(self, path: str, *, is_folder: bool) -> bool:
-        """Whether an entry of a folder that is not left out itself is left out.
+        """Whether an entry is left out, given that its folder is not.
 
         Args:
             path: absolute, links resolved.
-            is_folder: patterns that end in a slash mean folders only.
+            is_folder: patterns that end in a slash match folders only.
 
         Raises:
-            IgnoreFileError: a file of patterns cannot be read.
+            IgnoreFileError: a pattern file cannot be read.
         """
         for folder, spec in self._specs_of(os.path.dirname(path)):  # noqa: PTH120
             name = os.path.relpath(path, folder) + ("/" if is_folder else "")
@@ -55,10 +55,10 @@ class Ignored:
         return False
 
     def has_below(self, path: str, *, is_folder: bool = False) -> bool:
-        """Whether a path is left out, for itself or for a folder between it and the root.
+        """Whether a path is left out, by itself or with a folder between it and the root.
 
         Raises:
-            IgnoreFileError: a file of patterns cannot be read.
+            IgnoreFileError: a pattern file cannot be read.
         """
         return self._has_folder(os.path.dirname(path)) or self.has(  # noqa: PTH120
             path, is_folder=is_folder
@@ -72,7 +72,7 @@ class Ignored:
         return self._folders[folder]
 
     def _specs_of(self, folder: str) -> tuple[tuple[str, GitIgnoreSpec], ...]:
-        """The patterns that count in a folder, the nearest first."""
+        """The patterns that apply in a folder, the nearest first."""
         if folder not in self._specs:
             parent = os.path.dirname(folder)  # noqa: PTH120
             around = () if parent == folder else self._specs_of(parent)
@@ -83,7 +83,7 @@ class Ignored:
         return self._specs[folder]
 
     def _read_around(self, folder: str) -> GitIgnoreSpec | None:
-        """Of a folder around the root, which may be another user's."""
+        """The patterns of a folder around the root, which may belong to another user."""
         try:
             spec = self._read(Path(folder, NAME))
         except IgnoreFileError as error:
@@ -94,7 +94,7 @@ class Ignored:
         return None if spec is None or spec.check_file(root).include else spec
 
     def _read(self, file: Path) -> GitIgnoreSpec | None:
-        """None if there is none."""
+        """The patterns of a file; None if there is no such file."""
         remedy = "Mend or remove it; until then its folder is not read."
         try:
             lines = self._lines_of(file)
@@ -102,7 +102,7 @@ class Ignored:
             raise IgnoreFileError(f"{file} cannot be read: {error}.", remedy=remedy) from error
         if lines is None:
             return None
-        # Late: most folders have no such file.
+        # Imported late: most folders have no such file.
         from pathspec import GitIgnoreSpec
         from pathspec.patterns.gitignore import GitIgnorePatternError
 
@@ -113,7 +113,7 @@ class Ignored:
 
 
 def _lines(file: Path) -> list[str] | None:
-    """Of a file on a disk.
+    """The lines of a file on a disk.
 
     Raises:
         OSError: it cannot be read.

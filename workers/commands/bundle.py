@@ -134,5 +134,5 @@ def _bar_updater(bars: Bars) -> ProgressCallback:
 
 
 def describe(progress: Progress) -> str:
-    """One line for people: the part and what happens to it."""
+    """One line for people: the part and what is happening to it."""
     return f"{progress.part or 'bundle':<6} {_SAYS[progress.stage]}"

@@ -92,7 +92,7 @@ def _asked(options: tuple[str, ...], said: str) -> dict[str, Any]:
 def _found(
     options: tuple[str, ...], held: Resources, engine: Callable[[], SearchEngine], said: str
 ) -> dict[str, Any]:
-    """By a server of this user that has the store open, or in this process."""
+    """Search in a server of this user that has the store open, or in this process."""
     from workers.console.searching import found
     from workers.serving.beside.client import ask
 

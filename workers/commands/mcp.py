@@ -81,13 +81,13 @@ def _run(connect: Connect, submit: Submit | None, host: str, port: int, *, http:
     if http:
         serve_http(made, host, port, lambda url: click.echo(f"Listening at {url}", err=True))
     else:
-        # The protocol writes bytes; what commands print goes through a sanitizer of text.
+        # The protocol writes bytes; what commands print goes through a text sanitizer.
         with redirect_stdout(unfiltered(sys.stdout)):
             made.run("stdio")
 
 
 def _remote(url: str, key: str | None) -> Connect:
-    """Requests of the API at a URL, with the key of each request or else our own."""
+    """Requests to the API at a URL, with the key of each request or else our own."""
 
     @asynccontextmanager
     async def connect(headers: Mapping[str, str]) -> AsyncIterator[AsyncAnymodal]:
@@ -100,7 +100,7 @@ def _remote(url: str, key: str | None) -> Connect:
 
 
 def _here(parts: Services) -> Connect:
-    """Requests of the API in this process, without a socket."""
+    """Requests to the API in this process, without a socket."""
     import httpx2
 
     from search.api.app import create_app

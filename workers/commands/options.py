@@ -19,7 +19,7 @@ class PathOrUrl(click.Path):
         super().__init__(exists=True)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Accept URLs, those of object stores in their one form."""
+        """Accept URLs; those of object stores are normalised."""
         from ingest.errors import SourceError
         from ingest.sources.objects import is_object, local_path, normal
         from ingest.sources.remote import is_url
@@ -113,7 +113,7 @@ def apply_options(
 ) -> None:
     """Begin a command with these options, and with ``more`` of `workers.environment.Options`.
 
-    From here on, all that this process and its children make is their user's alone.
+    From here on, all files that this process and its children make are private to their user.
     """
     from encoder.system.private import keep_private
 

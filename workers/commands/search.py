@@ -106,7 +106,7 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
 
     if answers := ask("search", asked):
         return next(iter(answers))
-    # What is imported stays to the end; looking for cycles in it takes a tenth of a search's CPU.
+    # Imported objects stay to the end; looking for cycles in them takes a tenth of a search's CPU.
     gc.disable()
     try:
         return _found_here(asked)

@@ -91,7 +91,7 @@ def serve(
 
 
 def _new_folder(store: str | None) -> Path | None:
-    """The store's folder if this server will create it, so that a typo is noticed."""
+    """The store's folder if this server is about to create it, so that a typo is noticed."""
     from search.errors import StoreMissingError
     from search.store.open import check_store, store_target
 
@@ -105,7 +105,7 @@ def _new_folder(store: str | None) -> Path | None:
 
 
 def _announce(log_format: str, address: str) -> None:
-    """Print it whatever the log level is."""
+    """Print it, whatever the log level."""
     if log_format == "json":
         logger.setLevel(logging.INFO)
         logger.info("Listening at %s", address)
@@ -114,7 +114,7 @@ def _announce(log_format: str, address: str) -> None:
 
 
 def leave_within(seconds: float) -> None:
-    """A film under ingest may take long; the next start continues it."""
+    """End the process in time: ingesting a film may take long, and the next start continues it."""
     timer = Timer(seconds, os._exit, [0])
     timer.daemon = True
     timer.start()

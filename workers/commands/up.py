@@ -46,7 +46,7 @@ def up(store: str | None, port: int) -> None:
 
 
 def _supervise(folder: Path, port: int) -> None:
-    """Start the server whenever it is gone, but not endlessly in a row."""
+    """Restart the server whenever it is gone, but not endlessly in a row."""
     starts = 0
     while starts < _MOST_STARTS:
         began = time.monotonic()

@@ -86,7 +86,7 @@ def watch(
 
 
 def _patiently(settings: Settings, changes: Changes, stop: Stop) -> IngestReport | None:
-    """Ingest; again after a pause where that may help, so that nothing is lost. None if stopped."""
+    """Ingest; retry after a pause if that may help, so that nothing is lost. None if stopped."""
     from encoder.errors import AnymodalError
     from workers.pipeline.retry import Again, decide
 

@@ -103,7 +103,7 @@ def _collector(settings: Settings) -> BrokerCollector:
 
 
 def _pool(store: str | None, concurrency: int, autoscale: str | None) -> list[str]:
-    """An embedded store admits one process, so tasks run one at a time in this one."""
+    """An embedded store admits one process, so its tasks run in this one, one at a time."""
     from search.store.lite.shared import served
     from search.store.open import store_target
 

@@ -35,7 +35,7 @@ def ingested(
             `workers.pipeline.IngestPipeline.run`.
         show: takes the report of each part as it ends.
         stop: ends it early.
-        total: takes the number of files; None where it is not known, as of object stores.
+        total: takes the number of files; None if it is not known, as for object stores.
 
     Raises:
         StoreUnavailableError: the server was stopped meanwhile.
@@ -57,7 +57,7 @@ def ingested(
 
 
 def _check_asked(stop: Event) -> None:
-    """A server that stops early without being asked to is ending itself."""
+    """A server that stops early without being asked to is shutting down."""
     if not stop.is_set():
         raise StoreUnavailableError(
             "The server that held the store was stopped before all was ingested.",
@@ -115,7 +115,7 @@ def run_job(
 
 
 def broker_jobs(settings: Settings) -> AbstractContextManager[RedisJobs]:
-    """The jobs on the broker, which is asked first whether it answers."""
+    """The jobs on the broker, after checking that it answers."""
     from workers.jobs.board import JobBoard
     from workers.jobs.broker import check_broker
     from workers.jobs.redis import RedisJobs
@@ -144,7 +144,7 @@ class Stop(Event):
         self._further: Callable[[], None] = lambda: None
 
     def then(self, further: Callable[[], None]) -> None:
-        """Also call this when it is set."""
+        """Also call this function when the event is set."""
         self._further = further
         if self.is_set():
             further()
@@ -157,7 +157,7 @@ class Stop(Event):
 
 
 def stop_on(*signals: signal.Signals, says: str = "") -> Stop:
-    """The event that a signal sets. An exception could be raised anywhere, and get lost.
+    """The event that a signal sets. An exception could be raised anywhere, and be lost.
 
     A second signal ends the process at once.
     """

@@ -1,4 +1,4 @@
-"""How jobs stand: for people, as JSON, and as a progress bar."""
+"""The state of jobs: for people, as JSON, and as a progress bar."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _POLL_S = 0.2
 
 
 def watch(jobs: Jobs, job_id: str, stopped: Callable[[], bool]) -> Job:
-    """Show how a job goes on until it has ended; once ``stopped`` says so, cancel it."""
+    """Show a job's progress until it has ended; once ``stopped`` says so, cancel it."""
     with progress_bar() as bar:
         task = bar.add_task("ingest", total=None, note="")
         while not (job := jobs.status(job_id)).ended:
@@ -129,7 +129,7 @@ def _planning_lines(job: Job) -> list[str]:
 
 
 def _note(job: Job) -> str:
-    """What stands behind the progress bar."""
+    """The text after the progress bar."""
     parts = [f"{kind} {n / job.seconds:.1f}/s" for kind, n in sorted(job.segments.items())]
     parts += [f"{job.n_bytes / 1e6:.0f} MB"]
     parts += [f"{job.failed} set aside"] if job.failed else []
@@ -138,5 +138,5 @@ def _note(job: Job) -> str:
 
 
 def _total(job: Job) -> int | None:
-    """Unknown while files are still found: a bar that runs backwards helps nobody."""
+    """Unknown while files are still being found: a bar that runs backwards helps nobody."""
     return job.n_files if job.state != "planning" else None

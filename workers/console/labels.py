@@ -23,7 +23,7 @@ def read_labels(tags: Sequence[str], pairs: Sequence[str]) -> Labels:
 
     Args:
         tags: empty ones are skipped, so that a single empty tag removes all tags.
-        pairs: ``KEY=VALUE``; a value is parsed as JSON if it is, else a text.
+        pairs: ``KEY=VALUE``; a value is parsed as JSON if it is JSON, else it is a text.
 
     Raises:
         InputError: not a pair, a reserved name, or too much.

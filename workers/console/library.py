@@ -29,7 +29,7 @@ def listed(asked: Mapping[str, Any], store: VectorStore) -> dict[str, Any]:
         store: where to look.
 
     Raises:
-        InputError: an option that cannot be understood.
+        InputError: an option cannot be understood.
     """
     wanted, limit = _wanted(asked), asked["limit"]
     ids = list(islice(store.select(wanted, limit=limit + 1, after=asked["page"]), limit + 1))
@@ -81,10 +81,10 @@ def counted(store: VectorStore) -> dict[str, Any]:
 
 
 def described(store: VectorStore, target: str) -> dict[str, Any]:
-    """All that is stored of an asset, by its id or a place of it.
+    """All that is stored of an asset, by its id or one of its places.
 
     Raises:
-        NotFoundError: nothing is.
+        NotFoundError: nothing is stored of it.
     """
     rows = [*store.assets([target]).values(), *store.assets_at([target]).get(target, [])]
     if not rows:

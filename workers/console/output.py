@@ -121,7 +121,7 @@ def result_lines(
     Args:
         result: what was found.
         looked: what was covered (`workers.console.searching`), if nothing was found.
-        shows_weak: also show weaker matches; else their number.
+        shows_weak: also show weaker matches; else only their number.
     """
     from rich.text import Text
 
@@ -227,7 +227,7 @@ def report_lines(report: IngestReport, wall_s: float) -> list[str]:
 
 
 def left_out_lines(n_files: int) -> list[str]:
-    """The line about files of kinds that were not asked for."""
+    """The line about files of kinds that were not requested."""
     return [f"{n_files} of other kinds left out"] if n_files else []
 
 
@@ -285,7 +285,7 @@ def _half(spread: float | None) -> str:
 
 
 def progress_bar(unit: str = "files") -> Progress:
-    """A progress bar on standard error; silent where that is no terminal."""
+    """A progress bar on standard error; silent if that is not a terminal."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,

@@ -1,7 +1,7 @@
-"""The one way by which text reaches a terminal or a log: what it could do there is escaped.
+"""The one way for text to reach a terminal or a log: whatever it could do there is escaped.
 
 A file's name, a title or a decoder's message may hold sequences that recolour, overwrite or
-retitle a terminal, or that turn the order of letters around. Pure, except `SafeStream`.
+retitle a terminal, or that reverse the order of letters. Pure, except `SafeStream`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _UNSAFE = re.compile(
 
 
 def printable(text: str, keep: str = "\n\t") -> str:
-    r"""A text whose control characters are spelled out, except those to ``keep``.
+    r"""The text with its control characters spelled out, except those to ``keep``.
 
     >>> printable("a\x1b]0;b\x07\u202ec\n")
     'a\\x1b]0;b\\x07\\u202ec\n'
@@ -28,7 +28,7 @@ def printable(text: str, keep: str = "\n\t") -> str:
 
 
 def one_line(text: str) -> str:
-    r"""The same in one line, so that no name can forge a further one.
+    r"""The same on one line, so that no name can forge another line.
 
     >>> one_line("a\nb")
     'a\\nb'
@@ -37,7 +37,7 @@ def one_line(text: str) -> str:
 
 
 def safe_json(document: str) -> str:
-    r"""A JSON document that may be shown as it is; it says the same.
+    r"""An equivalent JSON document that is safe to show as it is.
 
     >>> safe_json('{"a": "\x9b1m"}')
     '{"a": "\\u009b1m"}'
@@ -51,7 +51,7 @@ def _spelled(letter: str) -> str:
 
 
 class SafeStream:
-    """Standard output or error, for all but what draws with escape sequences of its own.
+    """Standard output or error, for everything except what draws with its own escape sequences.
 
     Args:
         unfiltered: the stream itself; for text that is already `printable`.
@@ -61,7 +61,7 @@ class SafeStream:
         self.unfiltered = unfiltered
 
     def write(self, text: str) -> int:
-        """Write what is printable. A return that begins a write stays: bars of libraries use it."""
+        """Write what is printable. A leading return stays: progress bars of libraries use it."""
         returned = text.startswith("\r")
         self.unfiltered.write("\r" * returned + printable(text[returned:].replace("\r\n", "\n")))
         return len(text)
@@ -83,7 +83,7 @@ def unfiltered(stream: TextIO) -> TextIO:
 
 
 def guard_streams() -> None:
-    """Make everything written to standard output and error printable from here on."""
+    """From here on, make everything written to standard output and error printable."""
     sys.stdout, sys.stderr = (
         cast(TextIO, SafeStream(unfiltered(stream))) for stream in (sys.stdout, sys.stderr)
     )

@@ -1,4 +1,4 @@
-"""What the command line asks for: terms with weights, and filters. Words in, values out."""
+"""The query on the command line: terms with weights, and filters. Words in, values out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOT_WEIGHT = 0.5
 
 @dataclass(frozen=True)
 class Asked:
-    """The words of a command line: each may end in ``^`` and a weight."""
+    """The words of a command line; each can end in ``^`` and a weight."""
 
     texts: Sequence[str] = ()
     unwanted: Sequence[str] = ()
@@ -65,13 +65,13 @@ def _file(words: str, config: IngestConfig) -> Term:
 
     name, weight = split_weight(words)
     item = whole(identify(Path(name), config), config)
-    # A file of words is what is to find its like, and no question.
+    # A file of text is not a question: it should find similar texts.
     role = DOCUMENT if item.modality == TEXT else QUERY
     return Term(item, weight=1.0 if weight is None else weight, role=role)
 
 
 def _like(words: str, store: VectorStore, config: IngestConfig) -> Term:
-    """A stored asset, by its id or by a file of that content; or a file as it would be stored."""
+    """A stored asset, by its id or by a file with its content; or a file as it would be stored."""
     name, weight = split_weight(words)
     weight = 1.0 if weight is None else weight
     path = Path(name).expanduser()
@@ -92,15 +92,15 @@ def filter_of(
 
     Args:
         conditions: each a filter in JSON, or ``FIELD=VALUE``.
-        tags: each of which an asset has to have.
-        path: the folder, or the beginning of the path, at which it has to lie.
-        kinds: names of kinds of files, of which it has to be one.
+        tags: an asset has to have each of them.
+        path: the folder, or the beginning of the path, that it has to be in.
+        kinds: names of kinds of files; it has to be of one of them.
 
     >>> filter_of(["language=en"], [], None)
     Compare(field='language', operator=<Operator.EQ: 'eq'>, value='en')
 
     Raises:
-        InputError: a condition that cannot be understood.
+        InputError: a condition cannot be understood.
     """
     parts = [*map(_condition, conditions), *({"field": "tags", "contains": tag} for tag in tags)]
     if path is not None:
@@ -118,7 +118,7 @@ def media_types_of(kinds: Iterable[str]) -> list[str]:
     """The media types that files of these kinds have.
 
     Raises:
-        InputError: there is no such kind; names those that there are.
+        InputError: there is no such kind; names the existing ones.
     """
     wanted = list(kinds)
     if not wanted:
@@ -172,7 +172,7 @@ def _quota(part: str) -> tuple[Modality, int]:
 
 
 def kinds_of(text: str) -> list[Modality]:
-    """Modalities that commas part.
+    """Modalities separated by commas.
 
     >>> kinds_of("image, audio")
     ['image', 'audio']

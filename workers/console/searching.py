@@ -1,4 +1,4 @@
-"""Run a search of the command line: from options to a result in plain values."""
+"""Run a search from the command line: from options to a result in plain values."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def found(asked: Mapping[str, Any], engine: SearchEngine, held: Resources) -> dict[str, Any]:
-    """The result as JSON (`search.types.as_json`), and what was ``searched`` if that is nothing.
+    """The result as JSON (`search.types.as_json`), and what was ``searched`` if it is empty.
 
     Raises:
-        InputError: an option that cannot be understood.
-        MediaError: a file that cannot be read.
+        InputError: an option cannot be understood.
+        MediaError: a file cannot be read.
     """
     facts = facts_of(asked)
     store = held.store()
@@ -61,9 +61,9 @@ def facts_of(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _searched(uri: str | None, store: VectorStore, query: Query) -> dict[str, Any]:
-    """What a query without hits covered in the store at ``uri``: a typo is no empty answer.
+    """What a query without hits covered in the store at ``uri``, so that a typo is noticed.
 
-    ``matching_assets`` is the most that the filter may match; None without a filter.
+    ``matching_assets`` is the most assets that the filter can match; None without a filter.
     """
     from search.store.milvus.link import without_password
     from search.store.open import store_target

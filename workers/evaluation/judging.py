@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from encoder.embeddings import EncodedItem
 
 MOST_SEGMENTS = 64
-"""Of one file; the best one counts."""
+"""The most segments read of one file; the best one counts."""
 Kinds = tuple[Modality, Modality]
 OnProgress = Callable[[int, int], object]
 
@@ -35,9 +35,9 @@ class Pair:
 
     Args:
         n_queries: how many.
-        n_candidates: among how many their answers are looked for.
+        n_candidates: how many candidates their answers are sought among.
         figures: by the names of `workers.evaluation.measures.measured`.
-        gain: of ``ndcg_at_10`` over the first subject, on the same queries; None for that one.
+        gain: of ``ndcg_at_10`` over the first subject, on the same queries; None for the first.
     """
 
     n_queries: int
@@ -48,13 +48,13 @@ class Pair:
 
 @dataclass
 class Judged:
-    """What one subject does.
+    """How well one subject does.
 
     Args:
         name: of the subject.
         pairs: by the modalities of query and candidates.
         failed: contents that it cannot encode, with reasons; they are left out.
-        cpu_s: of decoding and encoding, all cores together.
+        cpu_s: CPU time of decoding and encoding, on all cores together.
     """
 
     name: str
@@ -85,11 +85,11 @@ def judge(
 
     Args:
         name: of the encoder with its settings.
-        encoder: it.
+        encoder: the encoder.
         asked: the questions.
         config: how files are decoded.
-        first: with which to compare.
-        on_progress: called with the numbers of contents that were encoded and of all.
+        first: the subject to compare it with.
+        on_progress: called with the number of contents encoded so far and the total.
     """
     judged, started_s = Judged(name), time.process_time()
     queries = [question.query for question in asked.questions]
@@ -157,7 +157,7 @@ def _by_kinds(
     sought: Mapping[Content, _Embedded],
     stored: Mapping[Content, _Embedded],
 ) -> Iterator[tuple[Kinds, list[Question], dict[Content, _Embedded]]]:
-    """The questions of each pair of modalities that have an answer there, with its candidates."""
+    """For each pair of modalities, the questions with an answer there, and the candidates."""
     grouped: dict[Kinds, list[Question]] = defaultdict(list)
     for question in questions:
         if question.query in sought:

@@ -27,14 +27,15 @@ class Interval:
 def measured(scores: Values, gains: Values) -> dict[str, Values]:
     """Each query's figures, by name; each [n_queries].
 
-    ``recall_at_<k>`` is the part of the relevant candidates among the first k, of k at most;
+    ``recall_at_<k>`` is the share of the relevant candidates, at most k, among the first k;
     ``ndcg_at_10`` has linear gains (Järvelin & Kekäläinen, 2002); ``mrr`` is the reciprocal rank of
     the first relevant one. A relevant candidate is ranked behind others of the same score, so that
-    a model which gives all the same vector gains nothing.
+    a model which gives the same vector to everything gains nothing.
 
     Args:
         scores: of each query and candidate, [n_queries, n_candidates].
-        gains: how relevant each candidate is, likewise; 0 for not. Each query has a relevant one.
+        gains: the relevance of each candidate, of the same shape; 0 if irrelevant. Each query has a
+            relevant candidate.
     """
     rounded = scores.round(6)  # equal vectors differ in the last digit
     order = np.lexsort((gains, -rounded), axis=1)
@@ -59,7 +60,7 @@ def interval(values: Values, groups: Sequence[Hashable]) -> Interval:
 
     Args:
         values: of each query.
-        groups: of each query; such as its file, since two captions of a photo are no two trials.
+        groups: of each query, such as its file: two captions of a photo are not independent.
     """
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     group_of = np.array([numbers[group] for group in groups])

@@ -45,14 +45,14 @@ _UNSAID = (
     "public_training_code",
     "public_training_data",
 )
-"""What mteb asks of a model and a bundle does not say in its terms."""
+"""Facts that mteb wants about a model and that a bundle does not state in mteb's terms."""
 
 
 class MtebEncoder:
     """A model for ``mteb.evaluate``.
 
     Args:
-        model: its name, or an encoder; None for that of the settings.
+        model: its name, or an encoder; None for the one in the settings.
         options: of `encoder.MultiModalEncoder`.
 
     Raises:
@@ -79,8 +79,8 @@ class MtebEncoder:
 
         Args:
             inputs: batches.
-            prompt_type: ``query`` or ``document``: as what the items are encoded.
-            _task: what mteb says of the task.
+            prompt_type: ``query`` or ``document``: what the items are encoded as.
+            _task: what mteb says about the task.
 
         Raises:
             InputError: a batch holds none of the three.
@@ -115,7 +115,7 @@ class MtebEncoder:
 
     @property
     def mteb_model_meta(self) -> Any:
-        """What mteb writes beside its results; the revision is the fingerprint of the space."""
+        """What mteb writes next to its results; the revision is the fingerprint of the space."""
         from mteb.models.model_meta import ModelMeta
 
         encoder = self.encoder

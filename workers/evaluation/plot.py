@@ -1,4 +1,4 @@
-"""Bars with intervals as SVG, for reports that need nothing beside them. Pure."""
+"""Bars with intervals as SVG, for self-contained reports. Pure."""
 
 from __future__ import annotations
 

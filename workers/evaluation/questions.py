@@ -24,7 +24,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Question:
-    """A query, and how relevant contents are to it: above 0; what is not named is not."""
+    """A query, and how relevant contents are to it: above 0; contents not named are irrelevant."""
 
     query: Content
     relevant: Mapping[Content, float]
@@ -32,7 +32,7 @@ class Question:
 
 @dataclass(frozen=True)
 class QuestionSet:
-    """Questions of one origin, and all that answers are looked for among."""
+    """Questions of one origin, and all contents that their answers are sought among."""
 
     origin: Origin
     questions: Sequence[Question]

@@ -22,12 +22,12 @@ def read_questions(path: Path, config: IngestConfig, origin: Origin | None = Non
 
     A list is CSV with the columns ``query`` or ``query_file``, ``file`` and perhaps ``relevance``;
     or JSON lines with ``query`` or ``query_file``, and ``files``: a list, or relevances by name.
-    Files lie beside it. In a folder a file and the ``.txt`` of the same name are a pair, each to be
-    found by the other; or its subfolders name what is in them; or see `synthetic`.
+    Its files are next to it. In a folder a file and the ``.txt`` of the same name are a pair, each
+    to be found by the other; or its subfolders name what is in them; or see `synthetic`.
 
     Args:
         path: the list or the folder.
-        config: how texts are read, of which questions are made.
+        config: how to read the texts that questions are made from.
         origin: which of these; None for the first that a folder has.
 
     Raises:
@@ -64,7 +64,7 @@ def _implied(
 
 
 def _of_names(files: Sequence[Path]) -> QuestionSet:
-    """Both ways: the file by its text, and the text by its file."""
+    """Questions both ways: the file by its text, and the text by its file."""
     texts = {one.with_suffix(""): one for one in files if one.suffix.lower() == ".txt"}
     pairs = [
         (Content(text=words), Content(file=one))
@@ -108,7 +108,7 @@ def _of_list(path: Path) -> QuestionSet:
 
 
 _Row: TypeAlias = tuple[str, Mapping[str, Any], Mapping[str, Any]]
-"""Where it stands, its columns, and relevances by the name of a file."""
+"""Where the row is, its columns, and relevances by the name of a file."""
 
 
 def _csv_rows(path: Path) -> Iterator[_Row]:

@@ -109,7 +109,7 @@ _HEAD = ["", *NAMES.values(), "gain", "CPU-s"]
 
 
 def tables(found: Sequence[Judged]) -> Iterator[tuple[str, list[list[str]]]]:
-    """For each pair of modalities a title, and rows of cells that begin with the headings."""
+    """For each pair of modalities a title, and rows of cells, the first with the headings."""
     for kinds in _kinds(found):
         yield _title(found, kinds), [_HEAD, *_rows(found, kinds)]
 
@@ -126,7 +126,7 @@ def _failures(found: Sequence[Judged]) -> Iterator[tuple[str, str]]:
 
 
 def as_markdown(source: str, origin: str, found: Sequence[Judged]) -> str:
-    """A report whose pictures lie beside it, see `plots`."""
+    """A report with its pictures in files next to it; see `plots`."""
     lines = [f"# {_escaped(source)}", "", NOTES[origin], "", _METHOD, ""]
     for (title, (head, *rows)), picture in zip(tables(found), plots(found), strict=True):
         lines += [f"## {title}", "", _line(head), _line(["---", *["---:"] * (len(head) - 1)])]
@@ -147,7 +147,7 @@ def _escaped(text: str) -> str:
 
 
 def as_html(source: str, origin: str, found: Sequence[Judged]) -> str:
-    """The same as one page that needs nothing beside it."""
+    """The same as one self-contained page."""
     drawn: Mapping[str, str] = plots(found)
     parts = [f"<h1>{html.escape(source)}</h1><p>{NOTES[origin]}</p><p>{_METHOD}</p>"]
     for (title, table), picture in zip(tables(found), drawn.values(), strict=True):

@@ -1,7 +1,7 @@
 """Questions made up from the files themselves, where nobody has written any.
 
-They share words with their answers, so that they are easier than what people ask: good to compare
-models by, no measure of what people find.
+They share words with their answers, so they are easier than what people ask: good for comparing
+models, but no measure of what people find.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def synthetic(files: Sequence[Path], config: IngestConfig) -> QuestionSet:
 
 
 def _text(file: Path, config: IngestConfig) -> str:
-    """The first segment of a text; empty for other kinds and what cannot be read."""
+    """The first segment of a text; empty for other kinds and for files that cannot be read."""
     from ingest import identify, segments
 
     try:

@@ -1,7 +1,7 @@
 """The state of jobs in Redis: what is open, who holds it, what was counted, what was set aside.
 
-It is a plan and a tally, and it expires. The store alone knows what is stored (by its commit
-rows), so a lost board costs a second run over files that are skipped, and nothing else.
+It is a plan and a tally, and it expires. Only the store knows what is stored (by its commit rows),
+so losing a board costs a second run, in which stored files are skipped, and nothing else.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class JobBoard:
 
     @classmethod
     def of(cls, settings: Settings, *, patience_s: float = 600.0) -> JobBoard:
-        """The board on the broker that the settings name."""
+        """The board on the broker named in the settings."""
         return cls(
             settings.broker,
             ttl_s=settings.job_ttl_s,

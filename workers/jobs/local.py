@@ -1,4 +1,4 @@
-"""Jobs without a broker: this process does them, by its pipeline."""
+"""Jobs without a broker: this process does them, with its pipeline."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MOST_JOBS = 1000
 _AT_ONCE = 2
 _LOOKUP = 500
 _FOR_GOOD = {kind.__name__ for kind in (UnsupportedMediaError, CorruptMediaError, MediaLimitError)}
-"""Errors of a file for which no second try helps."""
+"""Errors of a file for which a second try does not help."""
 
 
 @dataclass
@@ -64,7 +64,7 @@ class _Run:
             self.created,
             self.finished,
             self.paths,
-            n_files=max(self.n_files, report.n_files),  # those of object stores are found meanwhile
+            n_files=max(self.n_files, report.n_files),  # object stores are listed meanwhile
             ingested=report.ingested,
             unchanged=report.unchanged,
             left_out=report.left_out,
@@ -78,14 +78,14 @@ class _Run:
 
 
 class LocalJobs:
-    """Implements `search.api.ports.Jobs` by a pipeline. Safe to use from threads.
+    """Implements `search.api.ports.Jobs` with a pipeline. Safe to use from threads.
 
     Jobs are forgotten with the process. `resume` finds the uploads that were still waiting; those
     that were refused or cancelled are removed, so that it does not find them.
 
     Args:
         pipeline: ingests the files.
-        uploads: whose files jobs may be about.
+        uploads: the folder whose files jobs may be about.
     """
 
     def __init__(self, pipeline: IngestPipeline, uploads: UploadFolder) -> None:
@@ -96,7 +96,7 @@ class LocalJobs:
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="jobs")
 
     def submit(self, paths: Sequence[str], **options: Unpack[JobOptions]) -> str:
-        """Begin, or wait for the jobs before, whatever the priority.
+        """Begin, or wait for earlier jobs, whatever the priority.
 
         Raises:
             InputError: there is no such kind.
@@ -145,7 +145,7 @@ class LocalJobs:
             return True
 
     def ping(self) -> None:
-        """There is nothing between this process and its pipeline."""
+        """Do nothing: there is no broker between this process and its pipeline."""
 
     def close(self) -> None:
         """Begin nothing more, and wait for shards under way."""
@@ -173,7 +173,7 @@ class LocalJobs:
         except DiskError as error:
             logger.error("job %s ends early: %s", run.job_id, error)
             self._fail_rest(run)
-        except AnymodalError as error:  # what reads its sources is not installed, for one
+        except AnymodalError as error:  # such as a library for its sources that is not installed
             logger.error("job %s ends early: %s", run.job_id, error)
             with self._lock:
                 for path in run.paths:
@@ -197,7 +197,7 @@ class LocalJobs:
                         run.report.fail(path, error)
 
     def _remove_unwanted(self, run: _Run) -> None:
-        """Remove the uploads that were refused for good, or that a person has cancelled."""
+        """Remove the uploads that were refused for good, or that a user has cancelled."""
         files = {x.uri for x in run.report.failures if x.error in _FOR_GOOD}
         if run.is_cancelled:
             files.update(run.paths)

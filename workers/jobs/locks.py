@@ -1,4 +1,4 @@
-"""Locks that all workers share. Those of a dead worker end with its lease."""
+"""Locks that all workers share. The locks of a dead worker end with its lease."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Locks:
 
     @contextmanager
     def exclusive(self, asset_ids: Iterable[str]) -> Iterator[None]:
-        """Hold these contents alone among all workers; waits while another worker holds one.
+        """Lock these contents among all workers; waits while another worker holds one.
 
         Raises:
             BrokerError: another worker holds one for longer than any commit takes.
@@ -38,11 +38,11 @@ class Locks:
             time.sleep(0.05)
 
     def alone(self, what: str) -> AbstractContextManager[bool]:
-        """Whether nobody else is at something; if so, others are kept off until the block ends."""
+        """Whether nobody else does something; if so, others are kept out until the block ends."""
         return self._locked([what])
 
     def first(self, what: str, for_s: float) -> bool:
-        """Whether this is the first call for something within so many seconds."""
+        """Whether this is the first call for something within this many seconds."""
         return bool(self._link.redis.set(f"anymodal:{what}", "1", nx=True, px=int(for_s * 1000)))
 
     @contextmanager

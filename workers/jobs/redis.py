@@ -34,7 +34,7 @@ class RedisJobs:
         self._planning = planning or board
         self._planners = ThreadPoolExecutor(4, thread_name_prefix="planner")
         self._closing = Event()
-        # What the board answers by itself.
+        # The calls that the board answers by itself.
         self.status, self.failures, self.recent = board.status, board.failures, board.recent
         self.cancel, self.ping = board.cancel, board.ping
 

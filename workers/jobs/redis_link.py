@@ -12,7 +12,7 @@ from workers.observe.logs import clean
 T = TypeVar("T")
 
 JOBS = "anymodal:jobs"
-"""All jobs, by the time of their creation."""
+"""All jobs, by creation time."""
 RUNNING = "anymodal:jobs:running"
 """The ids of jobs that have not ended."""
 PARTS = ("open", "lease", "tries", "begun", "failed")

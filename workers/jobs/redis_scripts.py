@@ -1,8 +1,8 @@
 """What must happen atomically in Redis, as Lua; `workers.jobs.redis_link` passes the keys.
 
 A shard of a job is in ``open`` until it is finished. Its ``lease`` is the time until which its
-worker is trusted to be alive or, after a failure that may heal, the time of its next try; ``tries``
-says which, by whether the shard is held.
+worker is trusted to be alive or, after a failure that may be temporary, the time of its next try;
+``tries`` shows which, by whether the shard is held.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ redis.call('HSET', KEYS[1], 'planner', '', 'planner_until', now + ARGV[3])
 return 1
 """
 
-# keys: the running jobs, the workers that may plan; the name of one, after how many seconds without
-# a word it is not counted on, the beginning of a job's key: jobs whose planner is lost.
+# keys: the running jobs, the workers that may plan; the name of one, after how many seconds of
+# silence it is not counted on, the beginning of a job's key: jobs whose planner is lost.
 ORPHANS = f"""{_NOW}
 redis.call('ZADD', KEYS[2], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[2])
@@ -107,7 +107,7 @@ return orphans
 """
 
 # job id, ttl, name, why, the key of the workers that may plan, seconds: this one cannot plan the
-# job. If none can for so long, it ends as failed, once what was planned is done.
+# job. If none can for that long, it ends as failed, once what was planned is done.
 DECLINE = f"""{_NOW}{_CLOSE}{_PLANNER}
 if redis.call('HGET', KEYS[1], 'state') ~= 'planning' or not lease_is_over() then return 0 end
 redis.call('HSET', KEYS[1], 'declined:' .. ARGV[3], ARGV[4])
@@ -120,7 +120,7 @@ settle()
 return 1
 """
 
-# job id, ttl, token, why: neither this planner nor another can go on.
+# job id, ttl, token, why: no planner can continue.
 FAIL = f"""{_NOW}{_CLOSE}{_PLANNER}
 if not is_planner(ARGV[3]) then return 0 end
 redis.call('HSET', KEYS[1], 'reason', ARGV[4], 'state', 'running')
@@ -129,7 +129,7 @@ return 1
 """
 
 # job id, ttl, shard, payload, files, token, cost class, the last file: 1 if the job still wants it
-# from this planner. Repeating it changes nothing. The file is where the next planner goes on.
+# from this planner. Repeating it changes nothing. The file is where the next planner continues.
 ADD = f"""{_NOW}{_PLANNER}
 if not is_planner(ARGV[6]) then return 0 end
 if redis.call('HSETNX', KEYS[2], ARGV[3], ARGV[4]) == 1 then
@@ -150,7 +150,7 @@ touch()
 return 1
 """
 
-# job id, ttl, token, shards (a JSON object): all has been added, and these come last.
+# job id, ttl, token, shards (a JSON object): all others have been added, and these come last.
 PLANNED = f"""{_NOW}{_CLOSE}{_PLANNER}
 if not is_planner(ARGV[3]) then return 0 end
 for shard, payload in pairs(cjson.decode(ARGV[4])) do
@@ -194,7 +194,7 @@ if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'waits_for', ARGV[6]) end
 return 1
 """
 
-# job id, ttl, shard, counts, failures, parts (each a JSON object): the first call alone counts.
+# job id, ttl, shard, counts, failures, parts (each a JSON object): only the first call counts.
 FINISH = f"""{_NOW}{_CLOSE}
 if close(ARGV[3]) == 0 then return 0 end
 redis.call('HDEL', KEYS[1], 'waits_for')
@@ -219,7 +219,7 @@ end
 return due
 """
 
-# job id, ttl: drop what is not begun; what is under way is finished and counted. 0 if it had ended.
+# job id, ttl: drop what has not begun; what has is finished and counted. 0 if the job had ended.
 CANCEL = f"""{_NOW}{_CLOSE}
 local state = redis.call('HGET', KEYS[1], 'state')
 if state == 'done' or state == 'cancelled' or state == 'failed' then return 0 end

@@ -13,12 +13,12 @@ PRIORITIES = {"interactive": 0, "normal": 3, "bulk": 6}
 
 
 def queue_name(cost: str) -> str:
-    """The broker's queue of a cost class: each has its own, so that no text waits for a film."""
+    """The broker's queue for a cost class: each has its own, so that no text waits for a film."""
     return f"anymodal.{cost}"
 
 
 QUEUES = tuple(map(queue_name, CLASSES))
-"""All of them."""
+"""The names of all queues."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Shard:
     prune: bool = False
     """Whether assets without any file are removed."""
     kinds: list[str] = field(default_factory=list)
-    """The kinds of files that are asked for; empty for all."""
+    """The kinds of files that were requested; empty for all."""
 
     def dumps(self) -> str:
         """As JSON."""

@@ -13,7 +13,7 @@ from workers.pipeline.reports import IngestReport
 
 
 class ShardBoard:
-    """Shards by the ids of their job and their own."""
+    """Shards by the id of their job and their own id."""
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
@@ -41,7 +41,7 @@ class ShardBoard:
         return bool(self._link.run_once(lua.BEAT, job_id, shard_id, self._link.lease_s))
 
     def begun(self, job_id: str, shard_id: str, asset_ids: Sequence[str]) -> set[str]:
-        """Note the contents that a shard is about to store, and return those of its first try."""
+        """Note the contents that a shard is about to store; return those noted at its first try."""
         begun = key(job_id, "begun")
         redis = self._link.redis
 
@@ -88,17 +88,17 @@ class ShardBoard:
         return bool(self._link.run(lua.FINISH, job_id, shard_id, *arguments))
 
     def due(self, job_id: str) -> dict[str, bool]:
-        """Shards whose time is over, each given to one caller.
+        """Shards whose time is over, each given to one caller only.
 
         True: its worker fell silent. False: its wait for the next try has ended.
         """
         return {shard: bool(held) for shard, held in self._link.run_once(lua.DUE, job_id)}
 
     def open(self, job_id: str) -> dict[str, Shard]:
-        """All that is not finished."""
+        """All shards that are not finished."""
         found = self._link.redis.hgetall(key(job_id, "open"))
         return {shard: Shard.loads(payload) for shard, payload in found.items()}
 
     def leased(self, job_id: str) -> set[str]:
-        """The shards that are held, or that wait for their next try."""
+        """The shards that are held or that wait for their next try."""
         return set(self._link.redis.zrange(key(job_id, "lease"), 0, -1))

@@ -37,7 +37,7 @@ class TooLongError(AnymodalError):
 
 
 class CrashedError(AnymodalError):
-    """A file ended the process that worked on it, again and again."""
+    """A file crashed the process that worked on it, again and again."""
 
 
 Begun: TypeAlias = Callable[[Sequence[str]], set[str]]
@@ -50,13 +50,13 @@ class ShardRun:
     """One delivery of one shard.
 
     Args:
-        ingest: `IngestPipeline.ingest` of paths, with what ids of new contents are given to, labels
+        ingest: `IngestPipeline.ingest` of paths, with a callback for ids of new contents, labels
             and kinds.
         reopen: reopens the store; raises `StoreError` while it is away.
         publish: sends a shard's message.
         pause_s: how long to wait here for a store that is away, before the shard is given back.
         shutdown_s: how long a shard may go on once the worker is to stop.
-        forget: forgets files that are gone from folders, and removes their assets if so asked.
+        forget: forgets files that are gone from folders, and removes their assets if requested.
     """
 
     board: JobBoard
@@ -68,7 +68,7 @@ class ShardRun:
     forget: Forget = lambda _folders, _prune: IngestReport()
 
     def run(self, job_id: str, shard_id: str) -> str:
-        """Do it, or leave it; the outcome in a word.
+        """Run the shard, or leave it; return the outcome in a word.
 
         At most one worker holds a shard: a second delivery finds the lease and leaves.
         """
@@ -105,7 +105,7 @@ class ShardRun:
                 return "done" if counted else "left"
             except SoftTimeLimitExceeded:
                 raise
-            except Exception as error:  # noqa: BLE001 (what failed as a whole is decided on below)
+            except Exception as error:  # noqa: BLE001 (what to do about it is decided below)
                 waits += 1
                 what = retry.decide(
                     error, waits if _is_away(error) else claim.failures + 1, random.random()
@@ -152,7 +152,7 @@ class ShardRun:
         return False
 
     def _give_up(self, job_id: str, shard_id: str, shard: Shard, error: Exception) -> str:
-        """Set the whole shard aside for an error of the tree; any other may be one file's fault."""
+        """Set the whole shard aside for a project error; any other may be one file's fault."""
         if isinstance(error, AnymodalError):
             return self._set_aside(job_id, shard_id, shard, error)
         return self._divide(job_id, shard_id, shard, error)

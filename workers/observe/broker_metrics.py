@@ -45,7 +45,7 @@ class BrokerCollector(Collector):
         self._queue_shards = queue_shards
 
     def collect(self) -> Iterator[Metric]:
-        """All gauges; only ``up 0`` while the broker is away."""
+        """All gauges; only ``up 0`` while the broker does not answer."""
         try:
             read = [*self._jobs(), *self._queues()]
         except BrokerError:

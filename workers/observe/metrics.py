@@ -25,8 +25,8 @@ _MAIN = "main"
 def _process_name() -> str:
     """The place of this process in the worker's pool.
 
-    Not its process id: a replacement continues the files of its predecessor, so that counts go on
-    and there are never more files than processes.
+    It is not the process id: a replacement continues the files of its predecessor, so that counts
+    continue and there are never more files than processes.
     """
     from billiard.process import current_process  # Celery's; a pipeline on its own needs none
 

@@ -29,16 +29,16 @@ _main_pid = os.getpid()  # this is imported before the pool forks
 def serving(settings: Settings, make_collector: Callable[[], Collector]) -> Iterator[None]:
     """Serve metrics on ``metrics_host:metrics_port`` from a thread until the block ends.
 
-    Enter it before anything imports `workers.observe.metrics`. The folder is new each time:
-    counts of an earlier worker are not this one's.
+    Enter it before anything imports `workers.observe.metrics`. The folder is new each time, since
+    the counts of an earlier worker are not this one's.
 
     Args:
         settings: of this worker.
-        make_collector: what is asked on top of the figures of the processes; called once the
-            folder is there, so that it may import `workers.observe.metrics`.
+        make_collector: makes the collector of figures besides those of the processes; called once
+            the folder is there, so that it can import `workers.observe.metrics`.
 
     Raises:
-        InputError: the address cannot be taken.
+        InputError: the address cannot be bound.
     """
     global _server
     if settings.metrics_port is None:

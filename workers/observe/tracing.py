@@ -27,7 +27,7 @@ _ASKED_BY = (
 def start() -> None:
     """Start exporting this process's spans, if a variable asks for it.
 
-    Call it after a fork, since a thread does the sending.
+    Call it after a fork, since spans are sent by a thread.
     """
     if not any(map(variable, _ASKED_BY)):
         return
@@ -57,7 +57,7 @@ def _exporters(name: str) -> EntryPoints:
 
 
 def stop() -> None:
-    """Send the remaining spans; a pool's process must do so before it ends."""
+    """Send the remaining spans; a process of a pool must do this before it ends."""
     if _tracer() is not None:
         from opentelemetry import trace
 
@@ -87,7 +87,7 @@ def embedding(model: str, dimensions: int) -> Iterator[None]:
     """A span around a call of the model, by OpenTelemetry's conventions for generative AI.
 
     Args:
-        model: its name; of a folder, only the last part is said.
+        model: its name; of a folder, only the last part is recorded.
         dimensions: of its embeddings.
     """
     tracer = _tracer()
@@ -120,7 +120,7 @@ def carrier() -> dict[str, str]:
 
 
 def received(request: Any) -> dict[str, str]:
-    """The same headers, from a Celery task's request."""
+    """The same headers, read from a Celery task's request."""
     if _tracer() is None:
         return {}
     from opentelemetry import propagate

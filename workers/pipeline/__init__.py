@@ -13,7 +13,7 @@ __all__ = ["IngestPipeline", "IngestReport"]
 
 
 def __getattr__(name: str) -> Any:
-    # Late: most of what imports a module of this room needs no model.
+    # Imported late: most users of a module of this package need no model.
     if name == "IngestPipeline":
         from workers.pipeline.ingest_pipeline import IngestPipeline
 

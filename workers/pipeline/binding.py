@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 LEAST_FILES = LEAST_TEXTS = 20
 LEAST_DESCRIPTIONS = 10
-"""Of files that are only judged with."""
+"""The fewest different texts of files that are only used for judging."""
 MOST_SEGMENTS = 64
-"""Of one file: their mean is what is bound."""
+"""The most segments read of one file; their mean is bound."""
 
 OnProgress = Callable[[int, int], object]
 
@@ -47,12 +47,12 @@ def read_pairs(path: Path) -> list[Pair]:
     """Pairs of a CSV file with the columns ``file`` and ``text``, or of named classes.
 
     Args:
-        path: a CSV file, whose relative files lie beside it; or a folder, whose subfolders name
-            what is in them (``_`` and ``-`` are spaces).
+        path: a CSV file, whose files are relative to it; or a folder, whose subfolders name what
+            is in them (``_`` and ``-`` are spaces).
 
     Raises:
-        InputError: a column, a text or a file is missing, there are fewer than 20 files or than
-            two texts, or the CSV file is not in UTF-8.
+        InputError: a column, a text or a file is missing, there are fewer than 20 files or fewer
+            than two texts, or the CSV file is not in UTF-8.
     """
     pairs = _of_classes(path) if path.is_dir() else _of_csv(path)
     files, texts = ({pair[place] for pair in pairs} for place in (0, 1))
@@ -66,7 +66,7 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def read_texts(path: Path) -> list[str]:
-    """The different lines of a file, less blank ones.
+    """The distinct lines of a file, without blank ones.
 
     Raises:
         InputError: there are fewer than 20, or the file is not in UTF-8.
@@ -124,22 +124,22 @@ def bind(
     """Fit and judge a binding.
 
     Args:
-        base: to whose space.
+        base: the encoder to whose space it is bound.
         modality: of the files.
         pairs: see `read_pairs`.
         config: how the files are decoded.
         other: the model whose tower is bound; None for that of a plug-in or of ``base``.
-        through: texts, by whose vectors in ``other`` and in ``base`` it is fitted; the pairs are
-            only judged with then. Without any it is fitted on the pairs.
-        on_progress: called with the numbers of files that were read and of all.
+        through: texts by whose vectors in ``other`` and in ``base`` it is fitted; then the pairs
+            are only used for judging. Without any, it is fitted on the pairs.
+        on_progress: called with the number of files read so far and the total.
 
     Returns:
         The binding, and the files that could not be read, with the reasons.
 
     Raises:
-        InputError: nobody brings the modality, too few files can be read, or ``other`` has no
+        InputError: nothing provides the modality, too few files can be read, or ``other`` has no
             texts that its files could be compared with.
-        ModelError: the binding does not help; says the figures.
+        ModelError: the binding does not help; the message gives the figures.
     """
     origin = _origin(base, modality, other)
     features, before, failed = _read(base, other or base, modality, pairs, config, on_progress)
@@ -165,10 +165,10 @@ def _fitted(
     known: Pairs,
     through: Sequence[str],
 ) -> tuple[Linear, Embeddings]:
-    """The map, and each file's row by a map that was made without it."""
+    """The map, and each file's row by a map that was fitted without that file."""
     if not through:
         return ridge.fit(known.features, known.targets()), held_out(known)
-    if len(known.asked) < LEAST_DESCRIPTIONS:  # two are right by chance every other time
+    if len(known.asked) < LEAST_DESCRIPTIONS:  # with two, a guess is right half of the time
         wanted = f"at least {LEAST_DESCRIPTIONS} different texts"
         raise InputError("pairs", got=f"{len(known.asked)}", wanted=f"{wanted} with --through")
     shared = _shared(base, other, through, known.features.shape[1])

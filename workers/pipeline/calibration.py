@@ -1,4 +1,4 @@
-"""Calibrates a store: by a command, and by itself where the model ships no constants."""
+"""Calibrates a store: by a command, and automatically if the model ships no constants."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LEAST_SEGMENTS = 200
-"""Of each of two modalities: then a store of a model without constants is calibrated."""
+"""A store of a model without constants is calibrated once two modalities have this many each."""
 LEAST_OF_NEW = 16
-"""Of a modality without constants where others have some, as that of a plug-in beside a bundle's:
-then it alone is measured."""
+"""A modality without constants, while others have some, is measured alone once it has this many.
+
+Such is the modality of a plug-in next to those of a bundle.
+"""
 GROWTH = 10
-"""Once a modality has so many times the segments it had, it is measured again."""
+"""Once a modality has this many times the segments it had, it is measured again."""
 _LOOK_EVERY_S = 60.0
 
 OnProgress = Callable[[int, int], object]
@@ -48,21 +50,21 @@ def calibrate(
     shipped: bool = False,
     only: Collection[Modality] = (),
 ) -> dict[str, Any]:
-    """Measure, store the constants and rewrite the rows; what was found, in plain values.
+    """Measure, store the constants and rewrite the rows; return what was found, in plain values.
 
     If an earlier rewrite was interrupted, it is completed, and nothing is measured.
 
     Args:
         encoder: of the store's space.
         store: what is calibrated.
-        on_progress: called with the numbers of rewritten rows and of all rows.
+        on_progress: called with the number of rewritten rows and the total.
         dry_run: change nothing.
         shipped: take the model's own constants instead of measuring.
-        only: the modalities to measure, where the others keep what they have; empty for all.
+        only: the modalities to measure, while the others keep their constants; empty for all.
 
     Raises:
-        InputError: the model ships no constants, or takes no text; or nothing is stored.
-        StoreError: the store fails, or somebody else calibrates it; what was done stays.
+        InputError: the model ships no constants or takes no text, or nothing is stored.
+        StoreError: the store fails, or somebody else is calibrating it; what was done stays.
     """
     state = store.stored_calibration()
     if state.former and not dry_run and not shipped:
@@ -83,16 +85,16 @@ def calibrate_if_due(
     store: VectorStore,
     alone: Callable[[], AbstractContextManager[bool]],
 ) -> bool:
-    """Calibrate the store of a model without constants if it has grown enough; whether it did.
+    """Calibrate the store of a model without constants if it has grown enough; return whether.
 
-    Where the model ships constants, modalities that it has none for are measured alone. Completes
-    an interrupted rewrite, whatever the model. Errors are logged: the files that were ingested are
-    stored all the same.
+    If the model ships constants, only modalities without any are measured. Completes an interrupted
+    rewrite, whatever the model. Errors are logged: the files that were ingested are stored all the
+    same.
 
     Args:
         encoder: of the store's space.
         store: that was written to.
-        alone: yields whether this caller is the only one, and keeps others off meanwhile.
+        alone: yields whether this caller is the only one, and keeps others out meanwhile.
     """
     shipped = encoder.space.calibration
     try:
@@ -106,7 +108,7 @@ def calibrate_if_due(
                 return False
             started_s = time.monotonic()
             found = calibrate(encoder, store, only=new)
-    except Exception as error:  # whatever it is, the files are stored
+    except Exception as error:  # whatever went wrong, the files are stored
         unexpected = not isinstance(error, AnymodalError)
         logger.warning("the store is not calibrated: %s", error, exc_info=unexpected)
         return False
@@ -145,7 +147,7 @@ def kinds_due(
 
 
 class Watch:
-    """Calibrates a store after a shard, where that is due.
+    """Calibrates a store after a shard, if that is due.
 
     Args:
         alone: see `calibrate_if_due`.
@@ -156,8 +158,11 @@ class Watch:
         self._look_at_s = 0.0
 
     def after_shard(self, encoder: MultiModalEncoder, store: VectorStore) -> None:
-        """Calibrate if it is due; look at a calibrated store once a minute, but always while a
-        modality lacks constants that the others have from their model."""
+        """Calibrate if it is due.
+
+        A calibrated store is checked once a minute, but always while a modality lacks constants
+        that the others have from their model.
+        """
         if time.monotonic() < self._look_at_s:
             return
         calibrate_if_due(encoder, store, self._alone)
@@ -172,7 +177,7 @@ _here = Lock()
 
 @contextmanager
 def alone_here() -> Iterator[bool]:
-    """Whether no other thread of this process calibrates."""
+    """Whether no other thread of this process is calibrating."""
     taken = _here.acquire(blocking=False)
     try:
         yield taken
@@ -218,7 +223,7 @@ def _measured(
     }
     measured = measure(queries, asked, samples)
     before = state.constants or encoder.space.calibration
-    constants = {**before, **constants_of(measured)}  # of what is not stored, as it was
+    constants = {**before, **constants_of(measured)}  # unchanged for modalities not stored
     floors = measure_floors(_beside_nonsense(encoder, queries, asked), samples, constants)
     facts = {
         str(kind): {**_facts(one, sizes[kind]), "floor": floor_facts(floors[kind])}
@@ -242,7 +247,7 @@ def _measured(
 def _record(
     about: dict[str, Any], facts: dict[str, Any], earlier: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Where the constants came from; an earlier record keeps what it says of other modalities."""
+    """Where the constants came from; what an earlier record says of other modalities is kept."""
     if earlier is None:
         return about | {"modalities": facts}
     alone = sorted({*earlier.get("measured_alone", []), *facts})
@@ -263,7 +268,7 @@ def _change(measured: Measured, before: Calibration | None) -> dict[str, Any]:
 def _beside_nonsense(
     encoder: MultiModalEncoder, queries: Sequence[SampleQuery], asked: Embeddings
 ) -> Asked:
-    """The queries, what they are as passages, and queries without meaning."""
+    """The queries, their vectors as passages, and queries without meaning."""
     from encoder.calibration.floors import Asked, nonsense
 
     empty = nonsense(queries)

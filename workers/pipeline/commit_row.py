@@ -20,17 +20,17 @@ def commit_row(
     labels: Labels,
     packages: str | None = None,
 ) -> AssetRow:
-    """The row of a content that lies at ``copies``, which is stored as ``current``, if it is.
+    """The row of a content that lies at ``copies``, and is stored as ``current`` if at all.
 
     Locations are added; those of a content that was gone are forgotten. ``modified`` is the latest
-    change of any of its files, so that the order in which copies come does not matter. Labels win
-    over what files say; those that are not given stay as they are.
+    change of any of its files, so that the order in which copies come does not matter. Labels
+    override what files say; stored labels that are not given stay as they are.
 
-    ``found``: what its segments say of it, as its language.
+    ``found``: what its segments say of it, such as its language.
 
     ``packages``: what read it just now (`ingest.kinds.packages`); None if nothing did. If it
-    was read again by another version, what is stored wins over what that version says, since it
-    may be a user's label.
+    was read again by a different version, what is stored overrides what that version says, since
+    it may be a user's label.
     """
     new = _new(copies[0], n_segments, found)
     made_by: Labels = {READ_BY: packages} if packages else {}
@@ -38,7 +38,7 @@ def commit_row(
     if packages is not None and row.metadata.get(READ_BY, "") != packages:
         merged = {**new.metadata, **row.metadata, **made_by}
         row = replace(new, locations=row.locations, metadata=merged)
-    if row.is_gone:  # it is back, wherever it was before
+    if row.is_gone:  # it is back, and its former places no longer hold
         row = replace(row, locations=[], metadata=without_gone(row.metadata))
     uris = [copy.uri for copy in copies]
     known = [row.metadata, *(copy.metadata for copy in copies)]

@@ -62,10 +62,10 @@ class Encoding:
         self._colours: dict[str, str] = {}
 
     def found_in(self, asset_id: str) -> Labels:
-        """What its segments say of an asset, as far as they do.
+        """What an asset's segments say of it, if anything.
 
-        The ``language`` of its texts, or of what is said in it, if that is clear; of a picture or a
-        film the ``colour`` to show until the first picture of it is there.
+        The ``language`` of its texts, or of what is said in it, if that is clear; for a picture or
+        a film the ``colour`` to show until its first picture is loaded.
         """
         language = language_of(self._samples[asset_id]) if asset_id in self._samples else ""
         found = {"language": language, "colour": self._colours.get(asset_id, "")}
@@ -84,7 +84,7 @@ class Encoding:
         self._end([step for step in steps if step.segment is None])
 
     def _encode_side_by_side(self, by_modality: Mapping[Modality, Sequence[Pair]]) -> None:
-        """A film's frames and its sound have networks of their own, and use for two cores."""
+        """Encode in threads: a film's frames and sound have separate networks and use two cores."""
         n_threads = min(len(by_modality), len(os.sched_getaffinity(0)))
         if n_threads < 2:
             for modality, pairs in by_modality.items():
@@ -165,7 +165,7 @@ class Encoding:
             self._read(pairs, self._config)
 
     def _read(self, pairs: Sequence[Pair], config: IngestConfig) -> None:
-        """Hand each picture to the reading of its asset."""
+        """Pass each picture to the reading of its asset."""
         with self._report.timed("read"):
             for asset, segment in pairs:
                 reading = self._readings.setdefault(
@@ -174,7 +174,7 @@ class Encoding:
                 reading.add(segment)
 
     def _note(self, pairs: Sequence[Pair], heard: Sequence[Sequence[Utterance] | None]) -> None:
-        """Hand each window and what was heard in it to the transcript of its asset."""
+        """Pass each window and what was heard in it to the transcript of its asset."""
         with self._report.timed("transcribe"):
             for (asset, segment), spans in zip(pairs, heard, strict=True):
                 if spans is None:

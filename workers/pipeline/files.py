@@ -34,7 +34,7 @@ def files_of(
         paths: files, folders, URLs, and URLs of object stores.
         on_refused: takes each link that is refused, and each folder that cannot be listed.
         walked: notes folders that were read to the end, and those that cannot be; object stores
-            are listed with its configuration, and not without.
+            are only listed with it, by its configuration.
     """
     from ingest import discover
     from ingest.sources.objects import is_object
@@ -58,7 +58,7 @@ def _objects(
 
 
 def count_files(paths: Sequence[str]) -> int | None:
-    """How many files `files_of` finds; none is opened. None for object stores, which take long."""
+    """How many files `files_of` finds, opening none. None for object stores, which take long."""
     from ingest.sources.objects import is_object
 
     if any(map(is_object, paths)):
@@ -93,7 +93,7 @@ class WalkedFolders:
         self._whole.append(folder)
 
     def complete(self) -> list[str]:
-        """The folders of which everything was seen. Ask after the walk."""
+        """The folders of which everything was seen. Call it after the walk."""
         local = [str(folder) for folder in self._folders if folder not in self._unread]
         return local + self._whole
 
@@ -115,7 +115,7 @@ def cost_class(path: str) -> str:
 
 
 def file_bytes(path: str) -> int:
-    """The size of a file or a listed object; 0 for anything else, and where it is not known."""
+    """The size of a file or a listed object; 0 for anything else, or if it is not known."""
     from ingest.sources.objects import FoundObject
 
     if isinstance(path, FoundObject):
@@ -144,7 +144,7 @@ def shards(
     for path in paths:
         cost = cost_class(path)
         group = groups.setdefault(cost, [])
-        group.append(str(path))  # of a listed object only the URL
+        group.append(str(path))  # only the URL of a listed object
         n_bytes[cost] += size_of(path)
         if len(group) >= max(1, shard_files // _SHARE[cost]) or n_bytes[cost] >= _FULL_BYTES[cost]:
             n_bytes[cost] = 0

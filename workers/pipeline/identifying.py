@@ -1,4 +1,4 @@
-"""From paths, URLs and archives to assets; what is fetched or unpacked lies in one folder."""
+"""From paths, URLs and archives to assets; one folder holds what is fetched or unpacked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _AT_ONCE = 32
 
 
 def nowhere(_path: str, _folder: Callable[[], Path]) -> None:
-    """All uploads are on this disk."""
+    """Fetch nothing: all uploads are on this disk."""
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Identifying:
 
     Args:
         config: limits.
-        scratch: ends when the files were decoded.
+        scratch: ends once the files are decoded.
         on_failure: takes what cannot be identified, by path or URI.
     """
 
@@ -45,11 +45,11 @@ class Identifying:
     uploaded: Callable[[str, Callable[[], Path]], Path | None] = nowhere
     """Fetches an upload that is not on this disk, into a folder."""
     objects: dict[str, Asset] = field(default_factory=dict)
-    """Those that were fetched, by the path that asked for them."""
+    """The objects that were fetched, by the path that was requested."""
     _folder: Path | None = None
 
     def assets(self, path: str, asset_id: str = "") -> Iterator[Asset]:
-        """What lies at a path or URL: one asset, or those in an archive.
+        """What is at a path or URL: one asset, or those in an archive.
 
         ``asset_id`` is the file's hash, if it is known.
         """
@@ -73,7 +73,7 @@ class Identifying:
             self.on_failure(path, error)
 
     def fetch(self, wanted: Mapping[str, ObjectFacts], patience: Patience) -> None:
-        """Fetch objects, for `assets`, by the paths that ask for them."""
+        """Fetch objects, for `assets`, by the paths that were requested."""
         paths = {facts.url: path for path, facts in wanted.items()}
         for facts, asset in fetch_all(
             list(wanted.values()), self._scratch(), self.config, patience
@@ -85,7 +85,7 @@ class Identifying:
                 self.objects[path] = asset
 
     def bring(self, paths: Sequence[str]) -> None:
-        """Fetch uploads that lie on another machine, for `assets`."""
+        """Fetch uploads that are on another machine, for `assets`."""
         for path in paths:
             if file := self.uploaded(path, self._scratch):
                 here = self.config.model_copy(update={"roots": ()})
@@ -114,7 +114,7 @@ def forget_members(
     located: Mapping[str, Sequence[Asset]],
     exclusive: Callable[[Iterable[str]], AbstractContextManager[None]],
 ) -> None:
-    """Forget the places in these archives where no file is any more."""
+    """Forget the places in these archives that no longer hold a file."""
     here = {copy.uri for copies in located.values() for copy in copies}
     for at in range(0, len(archives), _AT_ONCE):
         inside = tuple(archive + INSIDE for archive in archives[at : at + _AT_ONCE])

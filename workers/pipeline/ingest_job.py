@@ -37,7 +37,7 @@ _commit_lock = Lock()
 
 @contextmanager
 def commit_alone(_asset_ids: Iterable[str]) -> Iterator[None]:
-    """Two shards of one process may hold copies of one file: merge their rows in turn."""
+    """Merge rows in turn, since two shards of one process may hold copies of one file."""
     with _commit_lock:
         yield
 
@@ -72,11 +72,11 @@ class IngestJob:
     read_pictures: bool = True
     exclusive: Callable[[Iterable[str]], AbstractContextManager[None]] = commit_alone
     facts_of: Callable[[str], Mapping[str, Any]] = no_facts
-    """Tags and metadata of a file from outside it, as of an upload."""
+    """Tags and metadata of a file that come from elsewhere, as for an upload."""
     uploaded: Callable[[str, Callable[[], Path]], Path | None] = nowhere
     """Fetches an upload that is not on this disk, into a folder."""
     hashes: dict[File, str] = field(default_factory=dict)
-    """Of new files that were read before their shard; see `Places`."""
+    """The hashes of new files that were read before their shard; see `Places`."""
 
     def run(
         self,
@@ -84,7 +84,7 @@ class IngestJob:
         begun: Callable[[Sequence[str]], set[str]] | None = None,
         labels: Labels | None = None,
     ) -> IngestReport:
-        """Ingest these files; those that cannot be decoded are in the report, the rest goes on.
+        """Ingest these files; those that cannot be decoded are reported, without stopping the rest.
 
         Args:
             paths: the files.
@@ -142,7 +142,7 @@ class IngestJob:
         for steps in batches:
             encoding.take(steps)
         if assets:
-            give_back()  # what hearing and reading left: 40 MB after the files of `make demo`
+            give_back()  # memory of hearing and reading: 40 MB after the files of `make demo`
         return encoding
 
     def note(
@@ -152,12 +152,12 @@ class IngestJob:
         dead: Callable[[AssetRow], set[str]],
         report: IngestReport,
     ) -> None:
-        """Store places of contents that are stored; those that are dead are forgotten.
+        """Store places of contents that are already stored; dead places are forgotten.
 
         Args:
             located: files by content.
             labels: tags and metadata for them.
-            dead: the places of a row at which no file is any more.
+            dead: the places of a row that no longer hold a file.
             report: takes the counts.
 
         Raises:
@@ -196,7 +196,7 @@ class IngestJob:
                 )
             anew = [x for x in finished if x in current and _is_outdated(current[x])]
             writes = self._changed_rows(located, stored, current, encoding, labels, report)
-            # A file whose new content failed keeps what it held before until that is committed.
+            # A file whose new content failed keeps its former content until the new is committed.
             here = {
                 copy.uri: asset_id
                 for asset_id, copies in located.items()
@@ -215,8 +215,8 @@ class IngestJob:
     def _has_more(self, asset_id: str, rows: Sequence[SegmentRow]) -> bool:
         """Whether the store has rows that these do not replace.
 
-        Only then is the asset deleted before it is written: a process that is killed in between
-        loses its labels.
+        Only then is the asset deleted before it is written: if the process is killed in between,
+        the asset's labels are lost.
         """
         stored = {row.key for row in self.store.embeddings(asset_id)}
         return not stored <= {row.key for row in rows}
@@ -256,7 +256,7 @@ def _is_outdated(row: AssetRow) -> bool:
 
 
 def _count_ingested_before(report: IngestReport, row: AssetRow, copies: Sequence[Asset]) -> None:
-    """An earlier try at this shard stored it, and its report was lost."""
+    """Count what an earlier try at this shard stored, since the report of that try was lost."""
     report.unchanged -= len(copies)
     report.ingested += len(copies)
     report.n_bytes += sum(copy.size_bytes for copy in copies)

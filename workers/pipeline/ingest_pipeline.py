@@ -46,7 +46,7 @@ class IngestPipeline:
     """Makes files searchable: find, decode, encode, store, calibrate.
 
     Does what `anymodal ingest` does without a broker. Safe to repeat: what is stored already is
-    not encoded again. One store takes one pipeline of a process, and that from several threads.
+    not encoded again. A process uses one pipeline for a store; several threads can share it.
 
     Args:
         encoder: embeds the segments.
@@ -64,10 +64,10 @@ class IngestPipeline:
         is_upload: whether a location belongs to an upload, which is never forgotten.
         uploaded: fetches an upload that is not on this disk, into a folder.
         watch: decides when to calibrate.
-        hashes: of new files, from the look at what is known to their shard.
+        hashes: of new files, kept from the check of what is known until their shard.
         slots: bounds how many shards are ingested at once, over all runs that share it.
-        follow: the encoder and the store of this moment, where they may change; asked before each
-            part of the work.
+        follow: the current encoder and store, if they may change; called before each part of the
+            work.
     """
 
     encoder: MultiModalEncoder
@@ -102,7 +102,7 @@ class IngestPipeline:
         """Ingest files, folders and URLs.
 
         The list of files is never held in memory. Files that cannot be read are in the report,
-        with their reasons. Stored files that are gone from a folder are found no more.
+        with their reasons. Stored files that are gone from a folder are no longer found.
 
         Args:
             paths: files, folders, URLs of the hosts in ``config.url_hosts``, and URLs of object
@@ -118,7 +118,7 @@ class IngestPipeline:
 
         Raises:
             InputError: there is no such kind.
-            DiskError: the disk takes no more. Shards under way were finished.
+            DiskError: the disk is full. Shards under way were finished.
         """
         check_names([*kinds, *self.config.kinds])
         total = IngestReport()
@@ -175,7 +175,7 @@ class IngestPipeline:
         Args:
             folders: that are looked through.
             prune: remove assets without any file left.
-            gone: places by folder, of which only these are looked at.
+            gone: places by folder; only these places of the folder are checked.
         """
         return self._gone(prune).forget(folders, gone)
 
@@ -203,7 +203,7 @@ class IngestPipeline:
             self.watch.after_shard(*self.parts())
 
     def parts(self) -> tuple[MultiModalEncoder, VectorStore]:
-        """Encoder and store of this moment."""
+        """The current encoder and store."""
         return self.follow() if self.follow else (self.encoder, self.store)
 
     def _side_by_side(
@@ -234,7 +234,7 @@ class IngestPipeline:
                 future = pool.submit(run, self._patiently, group, labels, kinds, stopped)
                 waiting[future] = group
             yield from ended(0)
-        self.hashes.clear()  # of files that changed before their shard
+        self.hashes.clear()  # those left are of files that changed before their shard
         if refused:
             raise refused[0]
 
@@ -245,7 +245,7 @@ class IngestPipeline:
         kinds: Sequence[str],
         stopped: Callable[[], bool],
     ) -> IngestReport:
-        """Ingest a shard, again after a pause where the store or a connection failed."""
+        """Ingest a shard; try again after a pause if the store or a connection failed."""
         for attempt in range(retry.MAX_RETRIES + 1):
             try:
                 with self.slots:
@@ -271,10 +271,10 @@ def _pause(seconds: float, stopped: Callable[[], bool]) -> bool:
 
 
 def _report_of(future: Future[IngestReport], files: Sequence[str]) -> IngestReport:
-    """A shard that failed as a whole is reported file by file.
+    """The report of a shard; one that failed as a whole is reported file by file.
 
     Raises:
-        DiskError: the shard failed by it, and so would all that follow.
+        DiskError: the shard failed with it, and so would all that follow.
     """
     try:
         return future.result()

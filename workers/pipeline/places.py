@@ -1,4 +1,4 @@
-"""What lies at the places of a shard, without reading what is stored already."""
+"""Find what is at the places of a shard, without reading what is stored already."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ _QUICKLY_HASHED_BYTES = 64 * 2**20
 
 @dataclass
 class Located:
-    """The contents of a shard by id; one may lie at several places."""
+    """The contents of a shard by id; one can be at several places."""
 
     assets: dict[str, list[Asset]] = field(default_factory=lambda: defaultdict(list))
     is_as_stored: bool = True
     """Whether nothing differs from what is stored, so that nothing has to be written."""
 
     def add(self, asset: Asset) -> None:
-        """Note what lies at one more place."""
+        """Note what is at one more place."""
         self.assets[asset.asset_id].append(asset)
 
 
 @dataclass
 class Known:
-    """Of some files, those whose content is stored."""
+    """Some files, sorted by whether their content is stored."""
 
     as_stored: Located = field(default_factory=Located)
-    """At the place where it is."""
+    """Those stored at the place where they are."""
     elsewhere: Located = field(default_factory=Located)
-    """At another one, or changed at a later time."""
+    """Those stored at a different place, or with a different time of change."""
     rest: list[str] = field(default_factory=list)
     """The paths whose content is not stored, or has still to be looked for."""
     n_bytes: int = 0
-    """How much was read."""
+    """How many bytes were read."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,14 @@ class File:
         return known == (self.size_bytes, self.modified_s) and not row.is_gone
 
     def of(self, row: AssetRow) -> Asset:
-        """The stored content at this place."""
+        """The content that a row stores, at this place."""
         metadata = {"modified": self.modified_s}
         return Asset(row.asset_id, self.uri, row.modality, row.media_type, row.size_bytes, metadata)
 
 
 @dataclass(frozen=True)
 class _Object:
-    """What a server says of an object, which is not read for it."""
+    """What a server says of an object, without reading it."""
 
     facts: ObjectFacts
 
@@ -100,7 +100,7 @@ class _Object:
         return known == self.facts.version and not row.is_gone
 
     def of(self, row: AssetRow) -> Asset:
-        """The stored content at this place."""
+        """The content that a row stores, at this place."""
         metadata: dict[str, Fact] = {
             "modified": self.facts.modified_s,
             VERSIONS: [self.facts.version],
@@ -116,9 +116,9 @@ class Places:
     """Looks at files: at size and time, then at the content, then at the header.
 
     Args:
-        store: says what is stored at a place, and which contents are.
+        store: says what is stored at a place, and which contents are stored.
         identifying: reads what is not stored, and all archives and URLs.
-        hashes: of new files that `known` has read, for `locate` to take.
+        hashes: of new files that `known` has read, for `locate` to use.
     """
 
     store: VectorStore
@@ -126,7 +126,7 @@ class Places:
     hashes: dict[File, str] = field(default_factory=dict)
 
     def locate(self, paths: Sequence[str]) -> Located:
-        """What lies at these places; `Identifying.on_failure` takes what cannot be read."""
+        """What is at these places; `Identifying.on_failure` takes what cannot be read."""
         found = Located()
         patience = Patience()
         objects = self._look_far([path for path in paths if is_object(path)], patience)
@@ -139,7 +139,7 @@ class Places:
         return found
 
     def known(self, paths: Sequence[str]) -> Known:
-        """Which of these are files whose content is stored; no header is read for it."""
+        """Which of these are files whose content is stored; no header is read."""
         known = Known()
         looked = {path: None if is_object(path) else self._look(path) for path in paths}
         files = {path: file for path, file in looked.items() if file}
@@ -160,7 +160,7 @@ class Places:
         return known
 
     def _unlike(self, seen: Mapping[str, _Seen], found: Located) -> dict[str, _Seen]:
-        """Note what surely lies where it is stored; the rest."""
+        """Note what surely is where it is stored; return the rest."""
         uris = {path: one.uri for path, one in seen.items() if one}
         stored = self.store.assets_at(list(uris.values()))
         unlike = {}
@@ -174,14 +174,14 @@ class Places:
         return unlike
 
     def _is_read_again(self, row: AssetRow) -> bool:
-        """Though it lies there as it is stored: for files in it, of which some may be left out."""
+        """Whether to read it even if unchanged: for files in it, of which some may be left out."""
         chosen = self.identifying.config.kinds
         return is_outdated(row, row.metadata.get(READ_BY)) or bool(
             chosen and holds_files(row.media_type)
         )
 
     def _add(self, path: str, stored: Asset, found: Located) -> None:
-        """Note what is stored already, if it is of a kind that is asked for."""
+        """Note what is stored already, if it is of a kind that was requested."""
         chosen = self.identifying.config.kinds
         if is_chosen(stored.media_type, chosen):
             found.add(stored)
@@ -189,7 +189,7 @@ class Places:
             self.identifying.on_failure(path, left_out(path, chosen))
 
     def _look(self, path: str) -> File | None:
-        """None for a URL, and for what is missing or may not be read: `Identifying` says why."""
+        """The file; None for a URL, or if missing or not readable: `Identifying` says why."""
         if is_url(path):
             return None
         try:
@@ -221,7 +221,7 @@ class Places:
         return seen
 
     def _fetch(self, unlike: Mapping[str, _Seen], found: Located, patience: Patience) -> None:
-        """Fetch objects that are not known as they are stored."""
+        """Fetch objects that are not known to be as stored."""
         wanted = {path: one.facts for path, one in unlike.items() if isinstance(one, _Object)}
         if not wanted:
             return
@@ -244,7 +244,7 @@ class Places:
                 found.add(asset)
 
     def _hashed(self, files: Mapping[str, File | None]) -> dict[str, str]:
-        """The hash of each that can be read; empty where that would take long."""
+        """The hash of each file that can be read; empty if that would take long."""
         ids: dict[str, str] = {}
         for path, file in files.items():
             try:

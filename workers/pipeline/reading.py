@@ -1,7 +1,7 @@
-"""What is read in pictures and in the frames of films, as text of their asset.
+"""Text that is read in pictures and in the frames of films, as text of their asset.
 
-Frames are read as they were decoded; a picture that may hold text is decoded again, since the
-size that towers look at leaves small letters unreadable. Frames that show the same text are one
+Frames are read as they were decoded; a picture that may hold text is decoded again, since small
+letters are unreadable at the size that towers take. Frames that show the same text are one
 passage, from the first of them to the end of the last.
 """
 
@@ -28,7 +28,7 @@ _SHORT_SIDE = 1600
 """A page of A4 at 190 dpi."""
 
 _SAME = 0.8
-"""Texts of two frames that agree in so much of their characters are one text, read twice."""
+"""Texts of two frames that share at least this much of their characters are one text."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Passage:
     """Text that was read, where and when.
 
     Args:
-        lines: of a picture or a frame; boxes are in parts of its width and height.
-        start_s: when it appears, of a film.
-        end_s: when it is gone.
+        lines: of a picture or a frame; boxes are fractions of its width and height.
+        start_s: when it appears in a film.
+        end_s: when it disappears.
         place: in a document, see `ingest.Segment`.
     """
 
@@ -104,7 +104,7 @@ class Reading:
             )
 
     def _in_detail(self, frame: Segment) -> RgbPicture:
-        """A picture larger than it is encoded; as it is where that cannot be had."""
+        """The picture, larger than it is encoded if possible."""
         shown: RgbPicture = frame.content
         sides = self._asset.metadata.get("width"), self._asset.metadata.get("height")
         is_larger = all(isinstance(side, int) and side > min(shown.shape[:2]) for side in sides)
@@ -123,13 +123,13 @@ class Reading:
 
 
 def _relative(line: ReadText, shown: RgbPicture) -> ReadText:
-    """With its box in parts of the picture's width and height."""
+    """The line with its box as fractions of the picture's width and height."""
     height, width = shown.shape[:2]
     return line._replace(box=tuple((x / width, y / height) for x, y in line.box))
 
 
 def _as_json(lines: Sequence[ReadText]) -> str:
-    """The corners of lines, see `Segment`."""
+    """The corners of lines; see `Segment`."""
     return json.dumps([[round(float(v), 4) for point in line.box for v in point] for line in lines])
 
 
@@ -139,7 +139,7 @@ def _goes_on(before: Passage, now: Passage) -> bool:
 
 
 def _joined(before: Passage, now: Passage) -> Passage:
-    """One passage of two, with the reading that is surer."""
+    """Two passages as one, with the surer reading."""
     surer = max(before, now, key=lambda one: sum(line.confidence for line in one.lines))
     return Passage(surer.lines, before.start_s, now.end_s)
 
@@ -147,7 +147,7 @@ def _joined(before: Passage, now: Passage) -> Passage:
 def _windows(
     lines: Sequence[ReadText], config: IngestConfig
 ) -> Iterator[tuple[str, list[ReadText]]]:
-    """Pieces of text, each with the lines that it has a part of."""
+    """Pieces of text, each with the lines that it contains a part of."""
     text = "\n".join(line.text for line in lines)
     ends = np.cumsum([len(line.text) + 1 for line in lines])
     for start, end in split_text(text, config.text_window_chars, config.text_overlap_chars):

@@ -1,4 +1,4 @@
-"""Counts and failures of an ingest; JSON between processes."""
+"""Counts and failures of an ingest, exchanged between processes as JSON."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from ingest.errors import LeftOutError
 from ingest.types import Failure
 
 Gone: TypeAlias = Counter[str]
-"""How many places of stored files were ``dropped``, since the content lies elsewhere too; how many
-assets have no file (``gone``), or had none and were ``pruned``."""
+"""The counts of places and assets whose files are gone.
+
+Places of stored files were ``dropped``, since the content is elsewhere too; assets have no file
+(``gone``), or had none and were ``pruned``.
+"""
 
 
 @dataclass
@@ -25,7 +28,7 @@ class IngestReport:
     ingested: int = 0
     unchanged: int = 0
     left_out: int = 0
-    """Files of kinds that were not asked for."""
+    """Files of kinds that were not requested."""
     n_bytes: int = 0
     segments: Counter[str] = field(default_factory=Counter)
     stage_s: dict[str, float] = field(default_factory=dict)
@@ -34,11 +37,11 @@ class IngestReport:
 
     @property
     def n_files(self) -> int:
-        """All files that were looked at."""
+        """The number of files that were processed."""
         return self.ingested + self.unchanged + self.left_out + len(self.failures)
 
     def fail(self, uri: str, error: Exception) -> None:
-        """Set a file aside with its reason, or count it where its kind was not asked for.
+        """Set a file aside with its reason, or count it if its kind was not requested.
 
         Names that are not UTF-8 are escaped.
         """

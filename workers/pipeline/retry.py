@@ -29,20 +29,20 @@ class Again:
 
 @dataclass(frozen=True)
 class GiveUp:
-    """It cannot heal by itself: set it aside."""
+    """The error is permanent: set the work aside."""
 
 
 def decide(error: Exception, attempt: int, jitter: float) -> Again | GiveUp:
     """Whether to repeat a shard that failed as a whole.
 
     A store or broker that is away, or a full disk, is waited for without limit and uses up no try.
-    Other errors that may heal, and unknown ones, are tried `MAX_RETRIES` times. What cannot heal (a
-    corrupt file, another space) is set aside at once.
+    After other errors that may be temporary, and unknown ones, the shard is tried `MAX_RETRIES`
+    times. After a permanent one (a corrupt file, a different space) it is set aside at once.
 
     Args:
         error: what was raised.
         attempt: 1 for the first try.
-        jitter: 0..1, spreads the delay.
+        jitter: from 0 to 1; spreads the delay.
 
     >>> decide(StoreUnavailableError("away"), attempt=99, jitter=0.0)
     Again(delay_s=30.0, forgiven=True)
@@ -70,7 +70,7 @@ def may_heal(error: Exception) -> bool:
 
 
 def delay_s(attempt: int, jitter: float) -> float:
-    """Exponential backoff from one second to a minute; ``jitter`` in 0..1 spreads it by half.
+    """Exponential backoff from one second to a minute; ``jitter``, 0 to 1, spreads it by half.
 
     >>> [delay_s(n, jitter=0.0) for n in range(4)]
     [1.0, 2.0, 4.0, 8.0]

@@ -1,4 +1,4 @@
-"""The report of a shard in the making, watched stage by stage."""
+"""The report of a shard in progress, watched stage by stage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 class WatchedReport(IngestReport):
     """A report whose stages are figures for Prometheus and spans, and whose failures are logged.
 
-    At the level of information, since a command that waits for the report shows them itself.
+    They are logged as information, since a command that waits for the report shows them itself.
     """
 
     def fail(self, uri: str, error: Exception) -> None:

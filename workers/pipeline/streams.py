@@ -18,7 +18,7 @@ from workers.observe.tracing import span
 Decode = Callable[[Asset], Iterable[Segment]]
 _POLL_S = 0.1
 _LEAST_STEPS = 16
-"""Fewer texts would not fill a run of their network."""
+"""Fewer texts would not fill a run of the text network."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ def decode_side_by_side(
 ) -> Iterator[list[Decoded]]:
     """Decode assets in threads, ahead of the consumer.
 
-    Each asset ends with a `Decoded` that holds no segment. An exception that is no `MediaError`
+    Each asset ends with a `Decoded` that holds no segment. An exception other than `MediaError`
     is raised here.
 
     Args:
@@ -46,7 +46,7 @@ def decode_side_by_side(
         max_waiting: how many steps may wait, so that memory stays flat, and the most in a batch.
 
     Yields:
-        what has come, a few steps at least: a long film is not waited for to its end.
+        what has been decoded, at least a few steps, without waiting for the end of a long film.
     """
     queue: Queue[Decoded] = Queue(max_waiting)
     stop = Event()
@@ -71,7 +71,7 @@ def decode_side_by_side(
                     batch.append(step)
                 yield batch
         finally:
-            # The consumer may leave early (an error, Ctrl-C): release threads that wait to put.
+            # The consumer may leave early (an error, Ctrl-C): release threads that wait in `_put`.
             stop.set()
 
 

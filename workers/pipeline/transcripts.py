@@ -1,10 +1,10 @@
 """What is said in a whole track, from what is heard in its windows.
 
 A window's words come with its embedding, at no cost. But windows cut sentences, and Whisper
-guesses at what it hears only half of. Of 16 sentences read with short pauses, windows of 5 s got
-17 % of the words wrong, and 42 % beside noise (20 dB); whole stretches of speech 9 % and 21 %. So
-what is said within one window is taken as it was heard, and speech that runs across a border is
-joined and transcribed again. Sound without speech costs nothing.
+guesses when it hears only half. Of 16 sentences read with short pauses, windows of 5 s got 17 % of
+the words wrong, and 42 % with noise (20 dB); whole stretches of speech 9 % and 21 %. So what is
+said within one window is taken as it was heard, and speech that runs across a border is joined and
+transcribed again. Sound without speech costs nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from encoder.types import Utterance, Waveform
 
-# Speech is padded by 0.4 s, so what comes so near to a border begins or ends at it.
+# Speech is padded by 0.4 s, so speech this close to a border begins or ends at it.
 _PAD_S = 0.4
 _EDGE_S = 0.1
 _LONGEST_S = 30.0
@@ -26,7 +26,7 @@ _UNHEARD = Utterance(0.0, 0.0, "")
 
 @dataclass
 class _Stretch:
-    """Speech that may go on in the next window."""
+    """Speech that may continue in the next window."""
 
     start_s: float
     parts: list[NDArray[np.float32]]
@@ -92,7 +92,7 @@ class Transcript:
         return self._said
 
     def _go_on(self, window: Waveform, start_s: float, span: Utterance) -> None:
-        """Speech that began before this window, or so near to its beginning that a sound is cut."""
+        """Add speech that began before this window, or so near its start that a sound is cut."""
         if self._open is None and self._last is not None:
             tail = _cut(self._last, self._last.duration_s - _PAD_S, self._last.duration_s)
             lead_s = len(tail) / window.sampling_rate

@@ -1,4 +1,4 @@
-"""A store to Parquet files, part by part; a broken export goes on where it stopped."""
+"""Export a store to Parquet files, part by part; an interrupted export can be resumed."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def export_store(
 
     Args:
         store: to read.
-        folder: is made; one that holds a part of an export is completed.
+        folder: is created; if it holds a part of an export, that is completed.
         about: model and space of the store, without parts.
-        progress: called with the assets written and their total.
-        assets_at_once: assets of one part.
+        progress: called with the number of assets written and the total.
+        assets_at_once: assets per part.
 
     Raises:
         SpaceMismatchError: the folder holds an export of another space.

@@ -1,4 +1,4 @@
-"""Parquet files into a store; what is there already is passed over."""
+"""Load Parquet files into a store; what is there already is skipped."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _ASSETS_AT_ONCE = 50
 
 
 def open_export(folder: Path) -> Manifest:
-    """The manifest of a whole export whose files are what was written.
+    """The manifest of a complete export, once its files are verified.
 
     Raises:
-        InputError: there is none, or it is not whole or damaged.
+        InputError: there is none, or it is incomplete or damaged.
     """
     manifest = read(folder)
     if manifest is None:
@@ -45,13 +45,13 @@ def open_export(folder: Path) -> Manifest:
 def import_store(
     store: VectorStore, folder: Path, manifest: Manifest, progress: Callable[[int, int], object]
 ) -> int:
-    """Write all assets that the store does not have; may be called again after a kill.
+    """Write all assets that the store does not have; may be called again if it was killed.
 
     Args:
         store: of the same space (`Manifest.check_space`).
         folder: with the files.
         manifest: from `open_export`.
-        progress: called with the assets that are done and their total.
+        progress: called with the number of assets done and the total.
 
     Returns:
         How many assets were written.

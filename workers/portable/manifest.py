@@ -1,4 +1,4 @@
-"""What an exported store consists of: written again, at once, after each part."""
+"""What an exported store consists of: rewritten atomically after each part."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Part:
     """Assets and their segments, in two files.
 
     Args:
-        name: begins the files' names.
+        name: the beginning of the files' names.
         n_assets: rows of the first file.
         n_segments: rows of the second.
         last: the greatest asset id.
@@ -40,7 +40,7 @@ class Manifest:
     """A store, as far as it is exported.
 
     Args:
-        model: by which it was made.
+        model: the model that made it.
         fingerprint: of the space.
         embed_dim: of the space.
         parts: in the order of asset ids.
@@ -61,7 +61,7 @@ class Manifest:
             new.replace(folder / NAME)
 
     def check_space(self, fingerprint: str) -> None:
-        """Raise SpaceMismatchError unless vectors of this space are meant."""
+        """Raise SpaceMismatchError unless the vectors are of this space."""
         if fingerprint != self.fingerprint:
             raise SpaceMismatchError(
                 f"The export holds embeddings of {self.model} ({self.fingerprint}), not of "
@@ -74,7 +74,7 @@ def read(folder: Path) -> Manifest | None:
     """The manifest of a folder; None if it has none.
 
     Raises:
-        InputError: it is damaged, or of another version.
+        InputError: it is damaged, or of a different version.
     """
     path = folder / NAME
     if not path.is_file():

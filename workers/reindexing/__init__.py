@@ -1,1 +1,1 @@
-"""A store moves to another model while it is searched."""
+"""Move a store to another model while it is searched."""

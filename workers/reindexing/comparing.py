@@ -27,7 +27,7 @@ class Compared:
 
     Args:
         query: its text.
-        overlap: the share of the first ten assets that both models find, of all that either does.
+        overlap: of the first ten assets that either model finds, the share that both find.
         same_first: whether the first hit is the same.
         n_old: how many the old model finds, ten at most.
         n_new: the new one.
@@ -42,13 +42,13 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of all queries."""
+    """The comparison over all queries."""
 
     queries: Sequence[Compared]
 
     @property
     def overlap(self) -> float:
-        """The mean of the queries' overlap; 1 without any."""
+        """The mean overlap of the queries; 1 if there are none."""
         return float(np.mean([one.overlap for one in self.queries])) if self.queries else 1.0
 
     def as_json(self) -> dict[str, object]:
@@ -72,7 +72,7 @@ class Comparison:
 
 
 def compare(old: Find, new: Find, queries: Sequence[str]) -> Comparison:
-    """Ask both."""
+    """Ask both models."""
     found = []
     for text in queries:
         query = Query([Item(TEXT, text, QUERY)], limit=_DEPTH)
@@ -86,8 +86,11 @@ def compare(old: Find, new: Find, queries: Sequence[str]) -> Comparison:
 
 
 def sampled(store: VectorStore, n: int) -> list[str]:
-    """Queries by which to compare: half of them words of the store's own texts and titles, the
-    others shipped ones, in several languages. The same for the same store."""
+    """Queries to compare models by, the same for the same store.
+
+    Half of them are words of the store's own texts and titles; the others are shipped, in several
+    languages.
+    """
     from encoder.calibration.queries import sample_queries
 
     rng = random.Random(0)
@@ -105,7 +108,7 @@ def sampled(store: VectorStore, n: int) -> list[str]:
 
 
 def finder(encoder: ItemEncoder, store: VectorStore) -> tuple[Find, Callable[[], None]]:
-    """What a model finds in a store, and what ends it."""
+    """A function that searches a store with a model, and one that ends it."""
     from search.engine import SearchEngine
 
     engine = SearchEngine(encoder, store)

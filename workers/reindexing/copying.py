@@ -1,4 +1,4 @@
-"""Encode what one space of a store holds in another, from the files."""
+"""Encode the assets of one space of a store in another, from their files."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Copied:
 
     Args:
         n_assets: in the space that is copied.
-        n_known: were in the other one already, as from a copy that was broken off.
+        n_known: were in the other one already, as from an interrupted copy.
         n_encoded: were encoded.
         n_removed: were in the other space only, and were removed there.
-        n_gone: have no file any more, so that no search shows them; they stay behind.
-        failures: files from which an asset could not be had, with reasons.
+        n_gone: no longer have a file, so that no search shows them; they stay behind.
+        failures: files from which an asset could not be encoded, with reasons.
     """
 
     n_assets: int = 0
@@ -42,12 +42,12 @@ class Copied:
 
 @dataclass(frozen=True)
 class Copier:
-    """Brings the assets of one space into another. May be repeated: what is there is not encoded.
+    """Copies the assets of one space into another. May be repeated: existing ones are kept.
 
     Args:
         old: the store, in the space that is searched.
         new: the pipeline into the other space.
-        share: of the time to work in, 0 to 1; the rest belongs to searches.
+        share: of the time to work in, 0 to 1; the rest is left to searches.
         stopped: ends the copy after the files under way.
     """
 
@@ -59,7 +59,7 @@ class Copier:
     """Assets that no later pass tries again."""
 
     def add(self, on_progress: OnProgress = lambda _done, _all: None) -> Copied:
-        """Encode until nothing is missing, also of what is ingested meanwhile."""
+        """Encode until nothing is missing, including what is ingested meanwhile."""
         done = Copied()
         for first in (True, *[False] * (MAX_PASSES - 1)):
             if not self._pass(done, on_progress, first):
@@ -67,7 +67,7 @@ class Copier:
         return done
 
     def _pass(self, done: Copied, on_progress: OnProgress, is_first: bool) -> bool:
-        """Whether there was anything to encode."""
+        """Encode what is missing; return whether there was anything to encode."""
         n_all, n_seen, anything = self.old.count(), 0, False
         done.n_assets, done.n_gone = n_all, 0
         for rows in _chunks(self.old.scan(), self.new.shard_files):
@@ -103,19 +103,19 @@ class Copier:
         self._rest(time.monotonic() - started_s)
 
     def _remove_strangers(self, uris: Sequence[str]) -> None:
-        """Files that changed since they were ingested are not those that are searched."""
+        """Remove the content of files that changed since they were ingested: it is not searched."""
         here = {row.asset_id for rows in self.new.store.assets_at(uris).values() for row in rows}
         if strangers := here - self.old.assets(list(here)).keys():
             self.new.store.delete(list(strangers))
 
     def _rest(self, busy_s: float) -> None:
-        """Leave the machine to searches for the time that is theirs."""
+        """Leave the machine to searches for their share of the time."""
         end_s = time.monotonic() + busy_s * (1 / self.share - 1)
         while not self.stopped() and (left_s := end_s - time.monotonic()) > 0:
             time.sleep(min(left_s, 0.2))
 
     def _carry(self, rows: Sequence[AssetRow]) -> set[str]:
-        """Give the new commit rows the places and labels of the old ones; those that exist."""
+        """Give new commit rows the places and labels of the old ones; return those that exist."""
         new = self.new.store.assets([row.asset_id for row in rows])
         changed = [
             wanted
@@ -128,7 +128,7 @@ class Copier:
         return set(new)
 
     def remove_others(self) -> int:
-        """Remove what the old space holds no more from the new one; how many."""
+        """Remove from the new space what the old one no longer holds; return how many."""
         extra = []
         for rows in _chunks(self.new.store.scan(), _LOOKUP):
             known = self.old.assets([row.asset_id for row in rows])

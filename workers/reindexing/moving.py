@@ -16,7 +16,7 @@ from workers.reindexing.copying import Copied, Copier, OnProgress
 from workers.serving.resources import Resources, config_with
 
 SETTLE_S = 1.0
-"""A write that began before the switch ends within it; then the last pass begins."""
+"""A write that began before the switch ends within this time; then the last pass begins."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Plan:
         model: the new model; empty with ``rollback``.
         precision: of the new model; None leaves it to the settings.
         share: see `Copier`.
-        queries: by which to compare; empty for ``n_queries`` sampled ones.
+        queries: to compare the models by; empty for ``n_queries`` sampled ones.
         n_queries: how many.
-        least_overlap: a smaller mean overlap@10 keeps the old model.
-        leave_behind: switch though files could not be read again.
-        switch: False ends before that; a later call finds all encoded.
+        least_overlap: with a smaller mean overlap@10, the old model stays.
+        leave_behind: switch even if files could not be read again.
+        switch: False stops before the switch; a later call finds everything encoded.
         rollback: go back to the former model.
     """
 
@@ -88,7 +88,7 @@ def move(
     """Move the store of ``held`` to another model, or back to the former one.
 
     Searches continue on the old space until the switch, which is one write; servers follow within
-    seconds. A call that was broken off is repeated: what was encoded is kept.
+    seconds. An interrupted call can be repeated: what was encoded is kept.
 
     Raises:
         InputError: the store has that model already, or there is no former one.
@@ -106,7 +106,7 @@ def move(
     target = Current(space, wanted, Current(here.space, here.encoder))
     with closing(_Store(new)):
         copier = Copier(old_store, new.pipeline(), plan.share, stopped)
-        if not plan.rollback:  # which is done at once: what was ingested since comes behind it
+        if not plan.rollback:  # a rollback switches at once: what was ingested since follows it
             moved.copied = copier.add(on_progress)
             if not stopped():
                 new.pipeline().calibrate_if_due()
@@ -123,7 +123,7 @@ def move(
 
 
 def _catch_up(copier: Copier, moved: Moved, on_progress: OnProgress) -> None:
-    """Encode what was written to the old space after the last look and before the switch."""
+    """Encode what was written to the old space after the last pass and before the switch."""
     late = replace(copier, share=1.0, stopped=lambda: False).add(on_progress)
     moved.copied.n_assets = late.n_assets
     moved.copied.n_encoded += late.n_encoded
@@ -131,7 +131,7 @@ def _catch_up(copier: Copier, moved: Moved, on_progress: OnProgress) -> None:
 
 
 class _Store:
-    """Closes the store of new resources, and no decoders that others of this process use."""
+    """Closes the store of new resources, but not the decoders, which this process shares."""
 
     def __init__(self, held: Resources) -> None:
         self._held = held

@@ -96,7 +96,7 @@ def services(held: Resources) -> Iterator[Services]:
 
 
 def _sweep(held: Resources) -> None:
-    """Remove what earlier processes left beside the store, and take what is its own."""
+    """Remove what earlier processes left next to the store, and adopt what belongs to it."""
     held.uploads.sweep()
     adoption.sweep(held.uploads.root)
     _adopt(held)
@@ -104,7 +104,7 @@ def _sweep(held: Resources) -> None:
 
 @contextmanager
 def sweeping(thumbnails: Thumbnails, stored: Stored) -> Iterator[None]:
-    """Sweep thumbnails meanwhile: the store is asked so often that a start would wait for it."""
+    """Sweep thumbnails in a thread: it asks the store so often that the start would wait for it."""
     until = Event()
 
     def sweep() -> None:
@@ -129,7 +129,7 @@ def moved(held: Resources, parts: Services) -> Services:
     warm_up(model, None)
     engine = SearchEngine(encoder, store, reranker=parts.reranker)
     engine.prepare()
-    if TEXT in model.modalities:  # reads indexes of words, before a request waits for them
+    if TEXT in model.modalities:  # reads the word indexes, before a request waits for them
         engine.search(Query([Item(TEXT, "ready", QUERY)]))
     return replace(
         parts,
@@ -158,7 +158,7 @@ def beside(held: Resources, parts: Callable[[], Services]) -> Iterator[None]:
 
     Args:
         held: of the server.
-        parts: those of the moment.
+        parts: returns the current ones.
     """
     from workers.serving.beside.commands import commands_of
     from workers.serving.beside.place import socket_path
@@ -176,7 +176,7 @@ def beside(held: Resources, parts: Callable[[], Services]) -> Iterator[None]:
 
 
 def _models(held: Resources, parts: Services) -> list[str]:
-    """Names by which commands may ask for the server's model: its own, and its forerunner's."""
+    """Names by which commands may ask for the server's model: its own, and its predecessor's."""
     current = held.current()
     return [parts.model, *(current.models if current else [])]
 
@@ -190,7 +190,7 @@ def _is_local(held: Resources) -> bool:
 
 
 def _adopt(held: Resources) -> None:
-    """With a broker, pending uploads are jobs there."""
+    """Adopt uploads, including pending ones unless there is a broker: there they are jobs."""
     adoption.adopt(held.uploads, held.store(), _exclusive(held), unfinished=_is_local(held))
 
 
@@ -198,8 +198,8 @@ def _adopt(held: Resources) -> None:
 def frozen() -> Iterator[None]:
     """Hide imported objects from the garbage collector until the block ends.
 
-    Scanning them takes 110 ms, during which every request waits, and happens once in some hundred
-    requests.
+    Scanning them takes 110 ms, during which every request waits, and happens about once in a
+    hundred requests.
     """
     gc.collect()
     give_back()
@@ -231,7 +231,7 @@ def warm_up(encoder: MultiModalEncoder, decoder: QueryDecoder | None) -> None:
         return
     black = np.zeros((64, 64, 3), np.uint8)
     silence = Waveform(np.zeros(44_100, np.float32), 44_100)
-    # a tokenizer may load all its pieces for a long text only
+    # a tokenizer may load all its pieces only for a long text
     for modality, content in ((TEXT, "ready " * 64), (IMAGE, black), (AUDIO, silence)):
         if modality in encoder.modalities:
             encoder.encode_items([Item(modality, content, QUERY)])

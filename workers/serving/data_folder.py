@@ -1,4 +1,4 @@
-"""Paths of uploads and keys in the data folder, beside the embedded store."""
+"""Paths of uploads and keys in the data folder, next to the embedded store."""
 
 from __future__ import annotations
 

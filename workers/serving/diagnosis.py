@@ -83,7 +83,7 @@ def _store(held: Resources) -> tuple[str, dict[str, Any]]:
 
 
 def _index_told(index: IndexState) -> str:
-    """What the index has; whether the rest is still to come cannot be seen at once."""
+    """The state of the index; a single look cannot show whether pending rows will be built."""
     told = f"; index {index.kind}: {index.built} rows built, {index.pending} pending"
     return f"{told} (the server's log says why, if that stays)" if index.pending else told
 
@@ -104,7 +104,7 @@ def _calibration(held: Resources) -> tuple[str, dict[str, Any]]:
 
 
 def _told(calibration: dict[str, Any]) -> str:
-    """One line: the constants' origin, and those of each kind."""
+    """One line: where the constants come from, and those of each kind."""
     kinds = [
         f"{kind} μ {one['mu']:.3f} c {one['c']:.3f}"
         + (f" ± {one['spread'] / 2:.1f} c" if one["spread"] is not None else "")

@@ -30,14 +30,14 @@ Make = Callable[[Resources, "Services"], "Services"]
 def following(held: Resources, parts: Services, put: Put, make: Make) -> Iterator[None]:
     """Look for a switch every two seconds until the block ends.
 
-    The new model and its space are opened and warmed up first, then requests get them; those under
-    way end on the old ones, which are closed after the time limit of a request.
+    The new model and its space are opened and warmed up first, then requests get them; requests
+    under way finish on the old ones, which are closed after the time limit of a request.
 
     Args:
         held: of the server.
         parts: what requests get now.
-        put: has the requests from now on get these.
-        make: the parts over other resources.
+        put: sets what requests get from now on.
+        make: makes the parts over other resources.
     """
     follower = _Follower(held, parts, put, make)
     thread = Thread(target=follower.run, name="following", daemon=True)

@@ -26,7 +26,7 @@ def problem_at(url: str) -> str:
 
 
 def main() -> None:
-    """Ask ``ANYMODAL_HEALTH_URL``; ends with 1, and the reason, if it is not ready."""
+    """Ask ``ANYMODAL_HEALTH_URL``; exit with 1, and the reason, if it is not ready."""
     sys.exit(problem_at(variables()["ANYMODAL_HEALTH_URL"]) or 0)
 
 

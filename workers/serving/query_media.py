@@ -1,4 +1,4 @@
-"""Decode query media in ingest's child processes, within limits of their own."""
+"""Decode query media in ingest's child processes, within their own limits."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class QueryDecoder:
     def decode(self, modality: Modality, data: bytes, label: str) -> Item:
         """Decode a whole picture, sound or film in memory; ``label`` is its name in errors.
 
-        Of an animated picture, the first frame.
+        Of an animated picture, only the first frame is decoded.
 
         Raises:
             MediaError: not of this modality, corrupt, or over a limit.
@@ -59,9 +59,9 @@ class QueryDecoder:
         """Decode a whole file of any kind in memory.
 
         Args:
-            kind: what it is; empty: what it looks like.
+            kind: what it is; if empty, what it looks like.
             data: its bytes.
-            name: how the client calls it; its suffix speaks where the bytes say too little.
+            name: what the client calls it; its suffix decides if the bytes say too little.
             label: its name in errors.
 
         Raises:
@@ -92,7 +92,7 @@ class QueryDecoder:
                 raise _renamed(error, str(file), url) from None
 
     def picture(self, path: Path, media_type: str, at_s: float, page: int, size: int) -> bytes:
-        """A small WebP of what a file looks like; of a film, at a time, of a document, a page.
+        """A small WebP of what a file looks like: a film at a time, a document at a page.
 
         Raises:
             UnsupportedMediaError: it shows nothing.
@@ -124,11 +124,11 @@ class QueryDecoder:
             yield same[0]
 
     def remote(self, location: str, metadata: Labels) -> StoredObject | None:
-        """What lies at a location of an object store; None if it is not what was stored."""
+        """What is at a location of an object store; None if it is not what was stored."""
         return opened(location, metadata, self.files)
 
     def copied(self, location: str, metadata: Labels) -> AbstractContextManager[Path]:
-        """A copy of it, in a temporary folder for the length of the block.
+        """A copy of that object, in a temporary folder for the length of the block.
 
         Raises:
             MediaError: it is gone, has changed or is too large.
@@ -151,7 +151,7 @@ class QueryDecoder:
 
 
 def _passed_over(_uri: str, _error: MediaError) -> None:
-    """What cannot be unpacked is not the file that was ingested."""
+    """Ignore a file that cannot be unpacked: it is not the one that was ingested."""
 
 
 def check_kind_name(kind: str, argument: str) -> None:
@@ -184,8 +184,10 @@ def kind_offers(modalities: Collection[Modality]) -> list[KindOffer]:
 
 @contextmanager
 def _held(data: bytes, suffix: str, label: str) -> Iterator[Path]:
-    """The bytes as a file, since decoder processes take a path, not a gigabyte over a pipe; errors
-    of the block call it by its label."""
+    """The bytes as a file, since decoder processes take a path, not a gigabyte over a pipe.
+
+    Errors in the block call the file by its label.
+    """
     with temporary_folder("anymodal-query-") as folder:
         file = folder / f"query{suffix}"
         with writing(file):
@@ -197,7 +199,7 @@ def _held(data: bytes, suffix: str, label: str) -> Iterator[Path]:
 
 
 def _suffix(kind: str, name: str) -> str:
-    """That of the name; of a file without one, the usual suffix of its kind."""
+    """The suffix of the name; if it has none, the usual suffix of the kind."""
     suffix = PurePath(name).suffix
     if not suffix and kind:
         suffix = next(iter(named(kind).suffixes), "")

@@ -34,8 +34,8 @@ class Resources:
 
     Args:
         settings: of the process.
-        new_space: open the store for this model whatever is searched, as a reindex does.
-        counted: count for Prometheus what is encoded.
+        new_space: open the store for this model, whichever is searched, as a reindex does.
+        counted: count what is encoded, for Prometheus.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Resources:
             return self._encoder
 
     def reranker(self) -> CrossEncoder | None:
-        """What the settings name to judge texts with, opened; prepared first if it must be.
+        """The reranker that the settings name, opened; prepared first if necessary.
 
         Raises:
             ModelError: it cannot be opened or prepared.
@@ -78,12 +78,12 @@ class Resources:
         )
 
     def unbound_encoder(self) -> MultiModalEncoder:
-        """An encoder without the bindings of the settings, to bind to."""
+        """An encoder without the bindings in the settings, to bind to."""
         config = self.settings.encoder.model_copy(update={"bindings": ()})
         return _opened_encoder(config, self.settings.store)
 
     def encoder_beside(self, model: str) -> MultiModalEncoder:
-        """An encoder of another model, whose tower is to be bound."""
+        """An encoder of another model whose tower is to be bound."""
         from encoder import MultiModalEncoder
         from encoder.models.bound import precision_beside
 
@@ -99,7 +99,7 @@ class Resources:
         """The store, for commands that need an existing one.
 
         Args:
-            hold: whether others may not write to it meanwhile, see `open_store`.
+            hold: whether to keep others from writing to it meanwhile; see `open_store`.
 
         Raises:
             StoreMissingError: there is none; a missing folder is reported before loading the model.
@@ -112,7 +112,7 @@ class Resources:
         return self._open_store(create=False, hold=hold)
 
     def parts(self) -> tuple[MultiModalEncoder, VectorStore]:
-        """Encoder and store, which belong together also while `adopt` changes them."""
+        """Encoder and store, which belong together even while `adopt` changes them."""
         self.store()
         with self._lock:
             if self._encoder and self._store:
@@ -120,12 +120,12 @@ class Resources:
         return self.parts()
 
     def existing_parts(self) -> tuple[MultiModalEncoder, VectorStore]:
-        """The same of an existing store; see `existing_store`."""
+        """The same for an existing store; see `existing_store`."""
         self.existing_store()
         return self.parts()
 
     def adopt(self, other: Resources) -> VectorStore | None:
-        """Take over what another has opened; the store that was open, for the caller to close."""
+        """Take over what another has opened; return the former store, for the caller to close."""
         encoder, store = other.parts()
         with self._lock:
             before, self._encoder, self._store = self._store, encoder, store
@@ -133,7 +133,7 @@ class Resources:
         return before
 
     def current(self) -> Current | None:
-        """Which space of the store is searched by now; None if it was never re-encoded.
+        """Which space of the store is searched now; None if it was never re-encoded.
 
         Raises:
             StoreUnavailableError: the store's server does not answer.
@@ -146,7 +146,7 @@ class Resources:
                 raise
 
     def follow(self) -> None:
-        """Open encoder and store again, at their next use, where the store was moved."""
+        """Open encoder and store again, at their next use, if the store was moved."""
         with self._lock:
             here = self._encoder and self._encoder.space.fingerprint
         if here and (current := self.current()) and current.space != here:
@@ -158,7 +158,7 @@ class Resources:
     def ingest_config(self) -> IngestConfig:
         """How files are decoded: in child processes, unless ``ANYMODAL_INGEST__ISOLATE=false``.
 
-        Of any kind: queries and stored files are read by it too.
+        It allows all kinds, since queries and stored files are read by it too.
         """
         config = self.settings.ingest
         isolated = {} if "isolate" in config.model_fields_set else {"isolate": True}
@@ -180,7 +180,7 @@ class Resources:
 
     @cached_property
     def impatient_board(self) -> JobBoard:
-        """The same, for which a broker that is away is an error at once."""
+        """The same, but a broker that is away is an error at once."""
         from workers.jobs.board import JobBoard
 
         return JobBoard.of(self.settings, patience_s=0.0)
@@ -192,8 +192,8 @@ class Resources:
 
         Args:
             url_hosts: hosts whose URLs are fetched, instead of those of the settings.
-            exclusive: holds assets alone among all who write to the store; by default among the
-                threads of this process.
+            exclusive: locks assets among all writers to the store; by default among the threads of
+                this process.
         """
         from workers.pipeline.ingest_job import commit_alone
         from workers.pipeline.ingest_pipeline import IngestPipeline
@@ -234,7 +234,7 @@ class Resources:
 
     def close(self) -> None:
         """Close the store, if it was opened, and end the decoders."""
-        if isolate := sys.modules.get("ingest.isolate"):  # who decoded nothing need not import it
+        if isolate := sys.modules.get("ingest.isolate"):  # not imported if nothing was decoded
             isolate.close()
         self.forget_store()
         with self._lock:
@@ -261,7 +261,7 @@ class Resources:
 
     @contextmanager
     def reopening(self) -> Iterator[None]:
-        """Have the store opened again after an error of the block that may be its own."""
+        """Have the store opened again after an error in the block that may be the store's."""
         try:
             yield
         except (StoreError, DiskError):
@@ -276,7 +276,7 @@ class Resources:
         return Semaphore(SHARDS_AT_ONCE)
 
     def _opened_record(self) -> SpaceRecord:
-        """Kept open: a connection to a server takes ten times what a look takes."""
+        """The record, kept open: connecting to a server takes ten times as long as a look."""
         from search.store.spaces.opened import space_record
 
         if self._record is None:
@@ -333,7 +333,7 @@ def config_with(config: EncoderConfig, said: Mapping[str, Any]) -> EncoderConfig
 
 
 def _config_of(config: EncoderConfig, store: str | None) -> EncoderConfig:
-    """As the store's record has it, where it was moved and no third model is asked for."""
+    """The configuration in the store's record, if it was moved and no third model is requested."""
     from encoder.models.spec import DEFAULT_MODEL
     from search.errors import StoreUnavailableError
     from search.store.spaces.opened import space_record
@@ -362,8 +362,10 @@ def _device(asked_for: str | None) -> str | None:
 
 
 def _model_of(config: EncoderConfig, store: str | None) -> str:
-    """The model that is asked for; where that is the default, the bundle that made the store, or to
-    which the bindings belong."""
+    """The model that is requested.
+
+    If that is the default: the bundle that made the store, or to which the bindings belong.
+    """
     from encoder.binding.binding import read_binding
     from encoder.models.spaces import bundle_of
     from encoder.models.spec import DEFAULT_MODEL, ModelSpec

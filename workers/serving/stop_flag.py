@@ -8,7 +8,7 @@ _flag = mmap.mmap(-1, 1)  # anonymous and shared: what the parent writes, forked
 
 
 def announce() -> None:
-    """Signal the children, when the main process is asked to end."""
+    """Signal the children that the main process was asked to end."""
     _flag[0] = 1
 
 

@@ -30,7 +30,7 @@ _PATIENCE_S = 2.0
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object that is as it was stored.
+    """An object that is unchanged since it was stored.
 
     Args:
         facts: what it is.
@@ -46,7 +46,7 @@ class StoredObject:
         return self.facts.size_bytes
 
     def pieces(self, start: int, end: int) -> Iterator[bytes]:
-        """The bytes from ``start`` to before ``end``; each piece is read when it is asked for.
+        """The bytes from ``start`` to before ``end``; each piece is read when it is requested.
 
         Raises:
             SourceError: while iterating: it is gone, is shorter now or cannot be read.
@@ -60,7 +60,7 @@ class StoredObject:
 
 
 def opened(location: str, metadata: Mapping[str, Any], config: IngestConfig) -> StoredObject | None:
-    """The object at a location; None if there is none, or another one than was stored."""
+    """The object at a location; None if there is none, or if it is not the one that was stored."""
     if not is_object(location):
         return None
     server = ObjectServer(location, config, Patience(_PATIENCE_S))
@@ -77,7 +77,7 @@ def copied(location: str, metadata: Mapping[str, Any], config: IngestConfig) -> 
     """A copy of the object at a location, for the length of the block.
 
     Raises:
-        SourceError: it is gone, or another one than was stored.
+        SourceError: it is gone, or not the one that was stored.
         MediaLimitError: it has more than 256 MiB, or takes longer than 20 s.
         DiskError: there is no room for it.
     """

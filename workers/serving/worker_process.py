@@ -63,7 +63,7 @@ def _announce_stop(**_: Any) -> None:
 
 
 def _keep_logs(**_: Any) -> None:
-    """Keep the logging that the command has set up. The pool's logger joins the others."""
+    """Keep the logging that the command has set up, for the pool's logger too."""
     from billiard.util import get_logger
 
     pool = get_logger()

@@ -1,1 +1,1 @@
-"""Watch folders: from events of the file system to what has to be ingested or forgotten."""
+"""Watch folders: from file system events to what has to be ingested or forgotten."""

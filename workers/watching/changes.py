@@ -31,13 +31,13 @@ class Changes:
 def sort_out(paths: Iterable[str], roots: Sequence[Path], quiet_s: float) -> Changes:
     """Look at each path as it is now, whatever the event said.
 
-    Hidden and ignored entries are left out, as by a walk. So are links: what they lead to within
-    the folder has events of its own.
+    Hidden and ignored entries are left out, as in a walk. So are links: what they lead to within
+    the folder has its own events.
 
     Args:
         paths: absolute.
         roots: the watched folders, links resolved.
-        quiet_s: a file that was changed within so many seconds waits.
+        quiet_s: a file that was changed less than this many seconds ago waits.
     """
     changes = Changes()
     rules = {root: Ignored(root) for root in roots}
@@ -54,7 +54,7 @@ def _sort(path: str, root: Path, rules: Ignored, quiet_s: float, changes: Change
     inner = Path(folder).relative_to(root).parts
     if any(part.startswith(".") for part in inner):
         return
-    if name == NAME:  # other files count now; a walk sees which
+    if name == NAME:  # different files are ignored now; a walk sees which
         changes.paths.append(folder)
         return
     if name.startswith("."):
@@ -75,7 +75,7 @@ def _sort(path: str, root: Path, rules: Ignored, quiet_s: float, changes: Change
 
 
 def _is_ignored(rules: Ignored, path: str, is_folder: bool) -> bool:
-    """True also where the patterns cannot be read, which the walk reports."""
+    """True also if the patterns cannot be read, which the walk reports."""
     try:
         return rules.has_below(path, is_folder=is_folder)
     except IgnoreFileError:
@@ -83,7 +83,7 @@ def _is_ignored(rules: Ignored, path: str, is_folder: bool) -> bool:
 
 
 def _outermost(paths: Sequence[str]) -> list[str]:
-    """Without what lies in a folder that is there, too. Paths are sorted."""
+    """The paths that are not in a folder among them, sorted."""
     kept: list[str] = []
     for path in sorted(paths, key=lambda path: f"{path}/"):
         if not kept or not f"{path}/".startswith(f"{kept[-1]}/"):

@@ -13,11 +13,11 @@ from workers.watching.changes import Changes, sort_out
 
 _TICK_S = 0.5
 _LONGEST_S = 60.0
-"""After so long a batch is taken though events keep coming."""
+"""After this long, a batch is taken even if events keep coming."""
 
 
 class WatchError(AnymodalError):
-    """The kernel watches no more folders for this user."""
+    """The kernel does not watch any more folders for this user."""
 
 
 Events = Generator[Iterable[tuple[object, str]], None, None]
@@ -28,18 +28,18 @@ def watch_folders(
 ) -> Iterator[Changes]:
     """What to ingest and what to forget, until the event is set.
 
-    First all folders, which finds what changed before; the same every ``every_s`` seconds, since
-    the kernel drops events when its queue is full and network disks send none; and when a folder
-    is replaced, as by a disk that is mounted. In between it follows events.
+    It begins with all folders, which finds what changed before. It does the same every ``every_s``
+    seconds, since the kernel drops events when its queue is full and network disks send none, and
+    when a folder is replaced, as by a disk that is mounted. In between it follows events.
 
     Args:
-        roots: folders, links resolved. One that is away is taken up when it is there.
-        quiet_s: how long nothing may have happened before a batch is taken.
+        roots: folders, links resolved. A missing one is watched once it is there.
+        quiet_s: how long nothing must have happened before a batch is taken.
         every_s: how often to look at everything.
         stop: ends it.
 
     Raises:
-        WatchError: the kernel watches no more folders.
+        WatchError: the kernel does not watch any more folders.
     """
     while not stop.is_set():
         there = {root: mark for root in roots if (mark := _mark(root))}

@@ -16,6 +16,6 @@ from tests.integration.api.conftest import served
 
 @pytest.fixture(scope="module")
 def server(parts: Services) -> Iterator[Anymodal]:
-    """A client of the server, which holds a text, a page, a picture and a sound."""
+    """A client of a server that holds a text, a page, a picture and a sound."""
     with served(parts) as http, Anymodal(str(http.base_url)) as client:
         yield client

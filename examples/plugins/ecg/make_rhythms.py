@@ -4,7 +4,7 @@ python make_rhythms.py
 
 A beat is a sum of Gaussian waves P, Q, R, S and T (McSharry et al., "A Dynamical Model for
 Generating Synthetic Electrocardiogram Signals", 2003), with sizes, widths and noise drawn for each
-recording. Of each rhythm 250 windows are drawn; a softmax regression is fitted on 200 of them, and
+recording. For each rhythm 250 windows are drawn; a softmax regression is fitted on 200 of them, and
 its accuracy is printed for the other 50. No recording of a person was used.
 """
 
@@ -91,7 +91,7 @@ def clean(r: np.random.Generator, name: str, times_s: Array) -> Array:
 
 
 def drawn(r: np.random.Generator, name: str) -> Lead:
-    """One window, with wandering baseline, mains hum and muscles."""
+    """One window, with a wandering baseline, mains hum and muscle noise."""
     times_s = np.arange(LENGTH_S * RATE_HZ) / RATE_HZ
     lead = clean(r, name, times_s) * (r.choice([1, 1, 1, -1]) if "asystole" not in name else 1)
     lead += r.uniform(0, 0.1) * np.sin(2 * np.pi * r.uniform(0.1, 0.4) * times_s)

@@ -2,8 +2,9 @@
 
 python make_shapes.py
 
-Each shape is drawn 150 times with other proportions, noise, density and a part left out, and turned
-at random. A softmax regression is fitted on 120 of them and its accuracy printed for the other 30.
+Each shape is drawn 150 times with different proportions, noise and density and a part left out, and
+turned at random. A softmax regression is fitted on 120 of them and its accuracy printed for the
+other 30.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def moved(points: Points, *by: float) -> Points:
 
 
 def box(r: Random, n: int, *half: float) -> Points:
-    """The surface of a box of these half sides."""
+    """The surface of a box with these half sides."""
     sides = np.array(half)
     points = r.uniform(-1, 1, (n, 3)) * sides
     areas = np.array([sides[1] * sides[2], sides[0] * sides[2], sides[0] * sides[1]])

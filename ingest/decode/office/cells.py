@@ -1,6 +1,6 @@
-"""Which cells of a sheet have values; kreuzberg's tables do not say where they stand.
+"""Find which cells of a sheet have values; kreuzberg's tables do not say where they are.
 
-calamine does, but asks for memory for every cell up to the last, and aborts if there is none.
+calamine does, but allocates memory for every cell up to the last, and aborts if it cannot.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
 _OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
 _MOST_ROWS = 2**20
 _MOST_BYTES = 2**28
-"""What a file may unpack to: more would take longer than it is worth."""
+"""The most bytes that a file may unpack to: more would take longer than it is worth."""
 
 _REFERENCE = re.compile(r"([A-Z]{1,3})(\d{1,7})")
 _BELOW_HEADER = re.compile(r"\|(?: -+ \|)+")
@@ -32,21 +32,21 @@ _BELOW_HEADER = re.compile(r"\|(?: -+ \|)+")
 
 @dataclass
 class Grid:
-    """Rows with values, from 1, and the first and last column with one, from 1."""
+    """The rows that have values, and the first and last column that has one, counted from 1."""
 
     rows: list[int] = field(default_factory=list)
     first: int = 0
     last: int = 0
 
     def add(self, row: int, column: int) -> None:
-        """A cell with a value; rows come in order."""
+        """Add a cell with a value; rows come in order."""
         if not self.rows or self.rows[-1] != row:
             self.rows.append(row)
         self.first = min(self.first or column, column)
         self.last = max(self.last, column)
 
     def repeat(self, row: int, count: int) -> None:
-        """Say that a row, if it has values, stands ``count`` times."""
+        """Note that a row, if it has values, occurs ``count`` times."""
         if count > 1 and self.rows and self.rows[-1] == row:
             if row + count > _MOST_ROWS:
                 raise ValueError(f"{row + count:,} rows")
@@ -54,7 +54,7 @@ class Grid:
 
 
 def cells_of(table: str, grid: Grid) -> Cells | None:
-    """The cells of each line of a Markdown table; none if it has other rows than the sheet."""
+    """The cells of each line of a Markdown table; None if its rows differ from the sheet's."""
     lines = table.split("\n")
     at = [n for n, line in enumerate(lines) if line.startswith("|")]
     if not grid.rows or len(at) < 2 or not _BELOW_HEADER.fullmatch(lines[at[1]]):
@@ -71,7 +71,7 @@ def cells_of(table: str, grid: Grid) -> Cells | None:
 
 
 def letters(column: int) -> str:
-    """How a column is called.
+    """The name of a column.
 
     >>> letters(1), letters(27), letters(16384)
     ('A', 'AA', 'XFD')
@@ -84,8 +84,10 @@ def letters(column: int) -> str:
 
 
 def grids(path: Path) -> dict[str, Grid]:
-    """The cells with values of each sheet of an .xlsx or .ods file, by the sheet's name; none of a
-    file that is damaged or large."""
+    """The cells with values in each sheet of an .xlsx or .ods file, by the sheet's name.
+
+    Empty for a file that is damaged or large.
+    """
     try:
         with opened(path) as file, ZipFile(file) as members:
             if sum(entry.file_size for entry in members.infolist()) > _MOST_BYTES:
@@ -125,7 +127,7 @@ def _of_workbook(members: ZipFile) -> Iterator[tuple[str, Grid]]:
 
 
 def _of_sheet(file: BinaryIO) -> Grid:
-    # Without trees of elements, which take three times as long.
+    # Without building a tree of elements, which takes three times as long.
     grid, row, column = Grid(), 0, 0
 
     def start(tag: str, attributes: dict[str, str]) -> None:

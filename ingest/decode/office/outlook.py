@@ -1,4 +1,4 @@
-"""What is attached to Outlook's mails (.msg), by [MS-OXMSG]; the mails in them as .eml files."""
+"""Attachments of Outlook's mails (.msg), by [MS-OXMSG]; attached mails become .eml files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _Path = tuple[str, ...]
 
 
 class Attached(NamedTuple):
-    """A file of a mail, by the name and media type that the mail says."""
+    """A file attached to a mail, with the name and media type that the mail gives."""
 
     name: str
     media_type: str
@@ -39,11 +39,11 @@ class Attached(NamedTuple):
 
 
 def outlook_files(data: bytes, name: str) -> Iterator[Attached]:
-    """What is attached to a mail, one after the other; ``name`` is for messages.
+    """The attachments of a mail, one by one; ``name`` is for messages.
 
     Raises:
-        CorruptMediaError: no OLE file, or one whose streams share their bytes, as bombs do.
-        MediaLimitError: mails lie in mails too deeply.
+        CorruptMediaError: not an OLE file, or one whose streams share bytes, as bombs do.
+        MediaLimitError: mails are nested too deeply.
     """
     with _checked(data, name) as ole:
         yield from _files(_Storage(ole, ()), name, depth=1)
@@ -79,7 +79,7 @@ class _Storage:
         self._ole, self._path = ole, path
 
     def bytes_of(self, tag: str, kind: str) -> bytes:
-        """Of a property; empty if it is not there."""
+        """The bytes of a property; empty if it is missing."""
         return self.stream(f"__substg1.0_{tag}{kind}")
 
     def stream(self, name: str) -> bytes:
@@ -99,7 +99,7 @@ class _Storage:
             yield _Storage(self._ole, (*self._path, name))
 
     def mail(self) -> _Storage | None:
-        """The mail that is attached here, if it is one and no file."""
+        """The mail that is attached here, if it is a mail and not a file."""
         path = (*self._path, f"__substg1.0_{_DATA}000D")
         return _Storage(self._ole, path) if self._ole.get_type(list(path)) == 1 else None
 
@@ -141,7 +141,7 @@ def _files(mail: _Storage, name: str, depth: int) -> Iterator[Attached]:
 
 
 def _as_eml(mail: _Storage, name: str, depth: int) -> bytes:
-    """A mail within another, with its files, as a file that is read like any mail."""
+    """An attached mail, with its own files, as a file that is read like any other mail."""
     made = EmailMessage(policy=SMTP)
     address = mail.text(_ADDRESS)
     made["From"] = _line(f"{mail.text(_FROM)} <{address}>" if address else mail.text(_FROM))

@@ -1,8 +1,8 @@
 """Columns of prose whose lines were drawn across the page, one row after the other. Pure.
 
-Some programs draw the first line of each column, then the second of each. In the order of drawing
-such a page reads across its columns. The cells of a table are drawn alike, and are to be read so:
-long lines that fill their column distinguish columns of prose.
+Some programs draw the first line of each column, then the second of each. In drawing order, such a
+page reads across its columns. The cells of a table are drawn in the same way, and should be read
+in that order; columns of prose are recognised by long lines that fill their column.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ Edges: TypeAlias = NDArray[np.float64]
 _Span: TypeAlias = tuple[float, float]
 
 _SAME_ROW = 0.5
-"""Boxes that share so much of the lower one's height are on one row."""
+"""Boxes that share at least this much of the smaller one's height are on one row."""
 
 _GUTTER = 0.8
-"""A gutter is so many times as wide as a line is high."""
+"""A gutter is at least this many times as wide as a line is high."""
 
 _LEAST_ROWS = 3
 _NEAR = 1.5
-"""A longer column goes on with lines that are no more than so many times their usual step apart."""
+"""A longer column continues while its lines are at most this many times the usual step apart."""
 
 _LONG = 10.0
-"""The lines of a column are so many times longer than high."""
+"""The lines of a column are at least this many times as long as they are high."""
 
 _FILLED, _SHARE_FILLED = 0.8, 0.6
-"""So much of its column a line fills, in so many of the rows."""
+"""A line fills at least this share of its column, in at least this share of the rows."""
 
 
 def column_order(edges: Edges) -> list[int] | None:
-    """The places of boxes in the order in which they are read; None for the order that they have.
+    """The indices of boxes in reading order; None if the boxes already are in that order.
 
     Args:
-        edges: of parts of lines, as they were drawn.
+        edges: of parts of lines, in drawing order.
     """
     order: list[int] = []
     rows = _rows(edges)
@@ -52,7 +52,7 @@ def column_order(edges: Edges) -> list[int] | None:
 
 
 def _rows(edges: Edges) -> list[list[int]]:
-    """Boxes that were drawn from left to right beside each other."""
+    """Rows of boxes that were drawn from left to right next to each other."""
     rows: list[list[int]] = []
     for i, (left, top, _, bottom) in enumerate(edges):
         if rows:
@@ -84,7 +84,7 @@ def _block(edges: Edges, rows: Sequence[Sequence[int]]) -> tuple[int, list[float
 
 
 def _gaps(row: Edges, least: float) -> list[_Span]:
-    """Between the boxes of a row."""
+    """The gaps between the boxes of a row."""
     spans = zip(row[:-1, 2], row[1:, 0], strict=True)
     return [(float(start), float(end)) for start, end in spans if end - start >= least]
 
@@ -104,7 +104,7 @@ def _common(some: Sequence[_Span], others: Sequence[_Span], least: float) -> Ite
 
 
 def _without_tail(edges: Edges, rows: Sequence[Sequence[int]], cuts: Sequence[float]) -> int:
-    """How many rows there are without those that follow in one column alone, further below."""
+    """How many rows there are, without those further down that are in one column only."""
     shared = [n for n, row in enumerate(rows) if np.ptp(np.searchsorted(cuts, edges[row, 0]))]
     if len(shared) < _LEAST_ROWS:
         return 0

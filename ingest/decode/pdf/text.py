@@ -20,11 +20,11 @@ _SLACK_PT = 1.0
 
 @dataclass(frozen=True)
 class PageText:
-    """Text, and which of PDFium's characters each of its characters is.
+    """Text, and which PDFium character each of its characters is.
 
     Args:
         text: in reading order.
-        places: by character; None where they are the same.
+        places: PDFium's index of each character; None if the indices are the same.
     """
 
     text: str
@@ -40,7 +40,7 @@ class PageText:
                 yield text_page.get_rect(n)
 
     def _runs(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """First and number of the characters that PDFium has one after the other."""
+        """The first character and length of each run that is contiguous in PDFium."""
         if self.places is None:
             yield start, end - start
             return
@@ -52,7 +52,7 @@ class PageText:
 
 def read_page(text_page: Any) -> PageText:
     """The text of a page of pypdfium2; columns that were drawn line by line are read in turn."""
-    # As long as before, since characters are counted to find their boxes.
+    # The length must not change, since boxes are found by the index of a character.
     text = text_page.get_text_range().replace("\r\n", " \n")
     n_rects = text_page.count_rects()
     rects: list[Rect] = [text_page.get_rect(n) for n in range(n_rects)]

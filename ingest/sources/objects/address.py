@@ -35,7 +35,7 @@ def local_path(path: str) -> str:
 def normal(url: str) -> str:
     """The one way to write a URL: the scheme in small letters and without aliases.
 
-    What follows the host is an object's name as it is, nothing in it is an escape or a query.
+    What follows the host is an object's name as it is; nothing in it is an escape or a query.
 
     >>> normal("S3A://photos/2024/a b?.jpg"), normal("gs://photos")
     ('s3://photos/2024/a b?.jpg', 'gs://photos/')
@@ -61,7 +61,7 @@ def normal(url: str) -> str:
 
 
 def whole_path(path: str) -> str:
-    """A path as an absolute one, a URL of objects as `normal` writes it, another as it is.
+    """A path made absolute, a URL of objects as `normal` writes it, any other URL as it is.
 
     Nothing need be there, and links are not followed.
 

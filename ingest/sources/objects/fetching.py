@@ -32,10 +32,10 @@ _CHANGES = 3
 def look_at_all(
     urls: Sequence[str], config: IngestConfig, patience: Patience
 ) -> Iterator[tuple[str, ObjectFacts | MediaError]]:
-    """What objects are now, or why that cannot be said. A folder is no object.
+    """The current facts of each object, or why they are unknown. A folder is not an object.
 
     Raises:
-        MissingExtraError: what reads such URLs is not installed.
+        MissingExtraError: the library that reads such URLs is not installed.
     """
 
     def look(url: str) -> ObjectFacts | MediaError:
@@ -54,7 +54,7 @@ def look_at_all(
 def fetch_all(
     found: Sequence[ObjectFacts], folder: Path, config: IngestConfig, patience: Patience
 ) -> Iterator[tuple[ObjectFacts, Asset | MediaError]]:
-    """Fetch objects into a folder, several at once, and identify each; or say why it cannot be had.
+    """Fetch objects into a folder, several at once, and identify each, or say why that failed.
 
     Raises:
         DiskError: ``folder`` cannot be written.
@@ -75,9 +75,9 @@ def fetch_all(
 def fetch(
     facts: ObjectFacts, server: ObjectServer, folder: Path, config: IngestConfig
 ) -> tuple[ObjectFacts, Path]:
-    """Copy an object into a new folder of ``folder``; also what it was then.
+    """Copy an object into a new folder of ``folder``; also return its facts at that time.
 
-    Piece by piece, so that a connection which breaks costs one piece. An object that changes
+    It is copied piece by piece, so that a broken connection costs one piece. An object that changes
     meanwhile is read again.
 
     Raises:
@@ -108,7 +108,7 @@ def fetch(
 
 
 def _copied(facts: ObjectFacts, server: ObjectServer, file: Path, deadline: float) -> bool:
-    """Write the object to a file; False if it does not have the size that it had."""
+    """Write the object to a file; False if its size has changed."""
     with writing(file), file.open("wb") as out:
         at = 0
         while at < facts.size_bytes:
@@ -127,7 +127,7 @@ def _copied(facts: ObjectFacts, server: ObjectServer, file: Path, deadline: floa
 
 
 def _new_file(url: str, folder: Path) -> Path:
-    """Named as the URL ends, since the kind may depend on the suffix."""
+    """A file named after the end of the URL, since the kind may depend on the suffix."""
     with writing(folder):
         own = Path(mkdtemp(dir=folder))
     name = url.rpartition("/")[2]

@@ -18,7 +18,7 @@ from ingest.sources.objects.server import ObjectServer
 
 
 class ListedFolder:
-    """A folder of objects as it was listed a moment ago; eight bytes of memory for each object.
+    """A folder of objects as listed a moment ago; takes eight bytes of memory for each object.
 
     Args:
         folder: ends in a slash.
@@ -40,9 +40,9 @@ class ListedFolder:
         self.is_empty = not self._hashes
 
     def dead(self, locations: Iterable[str], is_kept: Callable[[str], bool]) -> set[str]:
-        """Those of these places in the folder where there is surely no object, or an ignored one.
+        """The places in the folder at which there is surely no object, or an ignored one.
 
-        A place that was not listed is looked at: it may be newer than the listing.
+        A place that was not listed is checked: it may be newer than the listing.
         """
         return {
             uri

@@ -1,4 +1,4 @@
-"""List the objects in a folder, as files are found in one on a disk."""
+"""List the objects in a folder, as files are found in a folder on a disk."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def list_objects(
 
     Folder by folder, objects first, in the order in which their server lists them, which is
     always the same. Hidden names and what ``.anymodalignore`` names are left out, as
-    `ingest.discover` does. One page of a listing is held in memory, and the folders that wait.
+    `ingest.discover` does. One page of a listing is held in memory, and the folders still to list.
 
     Args:
         url: as `normal` writes it.
@@ -44,13 +44,13 @@ def list_objects(
         on_whole: takes the folder once all of it was listed.
 
     Raises:
-        MissingExtraError: what reads such URLs is not installed.
+        MissingExtraError: the library that reads such URLs is not installed.
     """
     server = ObjectServer(url, config)
     try:
         facts = None if url.endswith("/") else server.look(url)
     except MediaError:
-        yield FoundObject(url, 0)  # where it is read, it is reported
+        yield FoundObject(url, 0)  # the error is reported when it is read
         return
     if facts:
         yield FoundObject(url, facts.size_bytes)
@@ -99,11 +99,11 @@ def _wanted(here: str, server: ObjectServer, ignored: ObjectsIgnored) -> Iterato
 
 
 class ObjectsIgnored:
-    """Decides what of a folder of objects is left out, by the files of patterns there.
+    """Decides what in a folder of objects is left out, by the pattern files there.
 
     Args:
         root: the folder.
-        server: reads the files of patterns.
+        server: reads the pattern files.
     """
 
     def __init__(self, root: str, server: ObjectServer) -> None:
@@ -113,23 +113,23 @@ class ObjectsIgnored:
         self._ignored = Ignored(Path(bucket_path(root)), self._lines)
 
     def begin(self, here: str, names: Sequence[str]) -> None:
-        """Note the first names in a folder, in their order: most have no file of patterns."""
+        """Note the first names in a folder, in order: most folders have no pattern file."""
         has_none = NAME not in names and max(names, default="") > NAME
         self._without = here if has_none else ""
 
     def has(self, url: str, *, is_folder: bool) -> bool:
-        """Whether an entry of a folder that is not left out itself is left out.
+        """Whether an entry is left out, given that its folder is not.
 
         Raises:
-            IgnoreFileError: a file of patterns cannot be read.
+            IgnoreFileError: a pattern file cannot be read.
         """
         return self._ignored.has(bucket_path(url).rstrip("/"), is_folder=is_folder)
 
     def has_below(self, url: str) -> bool:
-        """Whether an object is left out, for itself or for a folder between it and the root.
+        """Whether an object is left out, by itself or with a folder between it and the root.
 
         Raises:
-            IgnoreFileError: a file of patterns cannot be read.
+            IgnoreFileError: a pattern file cannot be read.
         """
         return self._ignored.has_below(bucket_path(url))
 

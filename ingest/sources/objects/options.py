@@ -1,4 +1,4 @@
-"""The options of file systems, as settings have them. Pure."""
+"""The options of file systems, as given in the settings. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECRET = re.compile("auth|cred|key|pass|sas|secret|string|token", re.IGNORECASE
 
 
 def options_for(url: str, config: IngestConfig) -> dict[str, Any]:
-    """The options for a URL: those of its scheme, then those of longer and longer beginnings of it.
+    """The options for a URL: those of its scheme, then those of its prefixes, the shortest first.
 
     >>> said = '{"s3": {"anon": true}, "s3://a/": {"anon": false}}'
     >>> options_for("s3://a/b", IngestConfig(storage_options=said))
@@ -25,7 +25,7 @@ def options_for(url: str, config: IngestConfig) -> dict[str, Any]:
     for beginning in sorted(said, key=len):
         if beginning == scheme_of(url) or ("://" in beginning and url.startswith(beginning)):
             options |= said[beginning]
-    if isinstance(options.get("auth"), list):  # httpx, below webdav4, wants a pair
+    if isinstance(options.get("auth"), list):  # httpx, under webdav4, wants a tuple
         options["auth"] = tuple(options["auth"])
     return options
 

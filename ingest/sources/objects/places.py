@@ -10,7 +10,7 @@ from typing import Any
 from blake3 import blake3
 
 VERSIONS = "object_versions"
-"""The name in an asset's metadata for the versions of the objects that hold it."""
+"""The key in an asset's metadata for the versions of the objects that hold it."""
 
 _TAGS = ("ETag", "etag", "content_md5", "md5Hash", "checksum")
 _TIMES = ("LastModified", "last_modified", "modified", "updated", "mtime", "created")
@@ -21,8 +21,8 @@ _PLACE_CHARS, _VERSION_CHARS = 8, 24
 class ObjectFacts:
     """An object at one moment.
 
-    ``tag`` changes with the content: the ETag, else the time of change. ``modified_s`` is seconds
-    since 1970, 0 if the server does not say.
+    ``tag`` changes with the content: the ETag, else the time of change. ``modified_s`` counts
+    seconds since 1970; it is 0 if the server does not say.
     """
 
     url: str
@@ -53,7 +53,7 @@ class FoundObject(str):
 
 
 def facts_from(url: str, info: Mapping[str, Any]) -> ObjectFacts:
-    """What fsspec says of an object, whose file systems name the same things differently."""
+    """What fsspec says of an object; its file systems name the same things differently."""
     said = next((info[name] for name in _TIMES if info.get(name)), 0.0)
     modified_s = said.timestamp() if isinstance(said, datetime) else _number(said)
     tag = next((str(info[name]) for name in _TAGS if info.get(name)), str(said))
@@ -61,12 +61,12 @@ def facts_from(url: str, info: Mapping[str, Any]) -> ObjectFacts:
 
 
 def version_of(versions: object, url: str) -> str:
-    """The version that an object had when it was stored, of those in metadata; empty if unknown."""
+    """The version of an object when it was stored, by the metadata; empty if unknown."""
     return next((str(one) for one in _listed(versions) if str(one).startswith(_place(url))), "")
 
 
 def versions_at(metadata: Iterable[object], locations: Iterable[str]) -> list[str]:
-    """The last version of each object that is one of these locations.
+    """The last version of each object at these locations.
 
     Args:
         metadata: values of `VERSIONS`, the latest at the end.

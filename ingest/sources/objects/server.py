@@ -27,7 +27,7 @@ _MODULES = {
     "webdavs": "webdav4",
 }
 _HOSTS = ("sftp", "webdav", "webdavs", "ftp", "smb")
-"""Of these, the host is no part of the path that fsspec wants."""
+"""For these schemes, the host is not part of the path that fsspec expects."""
 
 
 class ObjectServer:
@@ -39,8 +39,8 @@ class ObjectServer:
         patience: how long to wait for it.
 
     Raises:
-        MissingExtraError: what reads such URLs is not installed.
-        SourceError: nothing does, or the server refuses.
+        MissingExtraError: the library that reads such URLs is not installed.
+        SourceError: no library reads them, or the server refuses.
     """
 
     def __init__(self, url: str, config: IngestConfig, patience: Patience | None = None) -> None:
@@ -52,7 +52,7 @@ class ObjectServer:
         self._patience = patience or Patience()
 
     def look(self, url: str) -> ObjectFacts | None:
-        """What an object is now; None if it is a folder.
+        """The current facts of an object; None if it is a folder.
 
         Raises:
             SourceError: it is not there, or cannot be looked at.
@@ -94,7 +94,7 @@ class ObjectServer:
             folder: ends in a slash.
 
         Raises:
-            SourceError: while iterating; then what came is not all.
+            SourceError: while iterating; then the entries so far are not all.
         """
         inner = self._inner(folder)
         for page in self._pages(folder, inner):
@@ -156,7 +156,7 @@ class ObjectServer:
         return opened
 
     def _defaults(self, said: Mapping[str, Any]) -> dict[str, Any]:
-        """What the URL and this module say, where the user's options do not."""
+        """The options from the URL and this module that the user's options do not set."""
         host = self._host.partition("://")[2]
         by_scheme: dict[str, dict[str, Any]] = {
             "s3": {"config_kwargs": {"retries": {"total_max_attempts": 1}}},
@@ -167,7 +167,7 @@ class ObjectServer:
         return {k: v for k, v in {**ours, **said}.items() if k not in self._options}
 
     def _inner(self, url: str) -> str:
-        """A URL as its file system wants it."""
+        """A URL as its file system expects it."""
         path = bucket_path(url)[1:]
         return "/" + path.partition("/")[2] if self._scheme in _HOSTS else path
 
@@ -179,6 +179,6 @@ class ObjectServer:
 
 def _name(path: str, folder: str) -> str:
     """The name of an entry in its folder; empty for the folder itself."""
-    if folder.startswith("/"):  # WebDAV's names have no slash in front
+    if folder.startswith("/"):  # WebDAV's names have no leading slash
         path, folder = path.lstrip("/"), folder.lstrip("/")
     return path.removeprefix(folder) if path.startswith(folder) else ""

@@ -1,4 +1,4 @@
-"""Ask a server again where that may help, and say what is wrong where it does not."""
+"""Ask a server again if that may help, and say what is wrong if it does not."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class Patience:
 def tried(
     url: str, ask: Callable[[], T], patience: Patience, secrets: Callable[[str], str] = str
 ) -> T:
-    """The answer of a server, which is asked again after a failure that may heal.
+    """The answer of a server, which is asked again after a failure that may be temporary.
 
     Args:
         url: what is asked for.
         ask: asks.
         patience: decides whether to go on.
-        secrets: takes passwords out of a message.
+        secrets: removes passwords from a message.
 
     Raises:
         SourceError: names what is missing, refused or broken.
@@ -78,7 +78,7 @@ def tried(
 
 
 def _problem_of(error: Exception, say: Callable[[str], str]) -> SourceError:
-    """What is wrong; without a remedy, it may be right the next time."""
+    """What is wrong; an error without a remedy may be temporary."""
     reason = " ".join((str(error) or type(error).__name__).split())[:300].rstrip(".")
     if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
         return GoneObjectError(

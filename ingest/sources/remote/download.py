@@ -34,7 +34,7 @@ def is_url(path: str) -> bool:
 
 
 def identify_url(url: str, folder: Path, config: IngestConfig) -> Asset:
-    """As `ingest.sources.identity`, for a URL; keep the file it is fetched to in ``folder``.
+    """As `ingest.sources.identity`, for a URL; the fetched file stays in ``folder``.
 
     Raises:
         MediaError: see `download` and `ingest.sources.identity`.
@@ -48,7 +48,7 @@ def identify_url(url: str, folder: Path, config: IngestConfig) -> Asset:
 
 
 def download(url: str, folder: Path, config: IngestConfig) -> Path:
-    """Fetch a URL into a new file of ``folder``, named as the URL ends.
+    """Fetch a URL into a new file in ``folder``, named after the end of the URL.
 
     It connects to the checked address itself, so that a name which resolves differently the next
     time gains nothing. Each redirect is checked like the first URL.
@@ -144,7 +144,7 @@ class _Pinned(http.client.HTTPConnection):
         self.default_port = 443 if target.scheme == "https" else 80  # of the Host header
 
     def connect(self) -> None:
-        """Try one address after the other; the certificate must be that of the name."""
+        """Try one address after another; the certificate must be that of the host name."""
         plain = self._connect_any()
         if self._target.scheme == "http":
             self.sock = plain

@@ -17,7 +17,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Target(NamedTuple):
-    """A URL in its parts; ``path`` with the query."""
+    """A URL split into its parts; ``path`` includes the query."""
 
     scheme: str
     host: str

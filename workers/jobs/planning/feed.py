@@ -13,12 +13,12 @@ from workers.pipeline.files import CLASSES
 Publish = Callable[[str, str, Shard], None]
 
 _HELD_BACK_FILES = 10_000
-"""Of one class: a few megabytes of names."""
+"""The most files of one class that are held back: a few megabytes of names."""
 
 
 @dataclass
 class Feed:
-    """The shards of one job that were found and not sent yet, in order per cost class."""
+    """The shards of one job that were found but not sent yet, in order per cost class."""
 
     board: JobBoard
     """Where shards are opened."""
@@ -41,7 +41,7 @@ class Feed:
 
     @property
     def is_full(self) -> bool:
-        """Whether so many files of a class wait that no more should be looked for."""
+        """Whether so many files of one class wait that no more should be looked for."""
         return any(n >= _HELD_BACK_FILES for n in self._n_files.values())
 
     def add(self, shard_id: str, shard: Shard) -> None:
@@ -50,7 +50,7 @@ class Feed:
         self._n_files[shard.cost] += len(shard.paths)
 
     def send(self) -> bool:
-        """Send what the queues have room for; False once the job wants no more of this planner."""
+        """Send what fits into the queues; False once the job takes no more from this planner."""
         return all(self._send(cost) for cost, waiting in self._waiting.items() if waiting)
 
     def _send(self, cost: str) -> bool:

@@ -1,4 +1,4 @@
-"""Who finds a job's files: one planner at a time, and another one when it falls silent."""
+"""Who finds a job's files: one planner at a time, and another when it falls silent."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from workers.jobs.redis_link import RUNNING, RedisLink, key
 from workers.jobs.shard import Shard
 
 START_S = 30.0
-"""How long a planner may take to start: a Python with Celery, on a busy machine."""
+"""How long a planner may take to start: a Python process with Celery, on a busy machine."""
 _WORKERS = "anymodal:workers"
 _ABSENT_S = 15.0
-"""A worker that has not looked for jobs without a planner for so long is not counted on."""
+"""A worker that has not looked for jobs without a planner for this long is not counted on."""
 
 
 class PlannerLeases:
-    """The planners of jobs, each with a name of its own."""
+    """The planners of jobs, each with its own name."""
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
@@ -35,12 +35,12 @@ class PlannerLeases:
         self._link.run(lua.LEAVE, job_id, planner)
 
     def finish(self, job_id: str, planner: str, last: Mapping[str, Shard] | None = None) -> bool:
-        """Say that all shards were added; ``last`` is added too, without counting files."""
+        """Note that all shards were added; ``last`` is added too, without counting files."""
         opened = {name: shard.dumps() for name, shard in (last or {}).items()}
         return bool(self._link.run(lua.PLANNED, job_id, planner, json.dumps(opened)))
 
     def fail(self, job_id: str, planner: str, reason: str) -> None:
-        """Say why the rest cannot be planned; the job fails once its open shards are done."""
+        """Note why the rest cannot be planned; the job fails once its open shards are done."""
         self._link.run(lua.FAIL, job_id, planner, reason)
 
     def cursors(self, job_id: str) -> dict[str, str]:
@@ -64,5 +64,5 @@ class PlannerLeases:
         return bool(self._link.run(lua.HAND_OVER, job_id, START_S))
 
     def decline(self, job_id: str, worker: str, reason: str) -> None:
-        """Say why this worker cannot plan a job; it fails once all workers have said so."""
+        """Note why this worker cannot plan a job; it fails once all workers have declined it."""
         self._link.run(lua.DECLINE, job_id, worker, reason, _WORKERS, 2 * self._link.lease_s)

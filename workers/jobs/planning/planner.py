@@ -1,4 +1,4 @@
-"""Find a job's files and feed its shards to the queues, no faster than they are worked off."""
+"""Find a job's files and feed its shards to the queues, no faster than they are processed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def plan(
     """Open and send one shard after another. The list of files is never held in memory.
 
     Continues where an earlier planner stopped. Does nothing if another planner holds the job, and
-    ends early if one takes it over, as it may while this process is suspended.
+    ends early if one takes it over, as can happen while this process is suspended.
 
     While ``queue_shards`` messages wait in a queue, nothing more is sent to it: files for it are
     held back, and the other queues go on. Once 10,000 of a class are held back, no more
@@ -53,7 +53,7 @@ def plan(
     true; then another planner does the rest.
 
     The last shard runs once all others are done. It forgets stored files that are gone from the
-    folders that ``walked`` saw read to the end.
+    folders that were read to the end according to ``walked``.
     """
     planner = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     if not board.planners.begin(job_id, planner):
@@ -104,7 +104,7 @@ def _plan(
 
 
 def _shard(job: Job, cost: str, paths: list[str]) -> Shard:
-    """Some files of a job."""
+    """A shard with some files of a job."""
     trace, kinds = tracing.carrier(), list(job.kinds)
     return Shard(cost, paths, PRIORITIES[job.priority], job.labels, trace, kinds=kinds)
 
@@ -125,8 +125,8 @@ def beyond(
 ) -> Iterator[str]:
     """The files that an earlier planner did not reach.
 
-    Each cost class is added in the order in which its files are found, so those after the last one
-    that was added are left. If that file is gone, its class is planned from the beginning, and
+    Each cost class is added in the order in which its files are found, so the files after the last
+    one that was added are left. If that file is gone, its class is planned from the beginning, and
     what is stored counts as unchanged.
 
     Args:
@@ -172,7 +172,7 @@ def files_of_job(
 
 
 def start_planner(job_id: str) -> subprocess.Popen[bytes]:
-    """Plan a job in a process of its own, which outlives this one."""
+    """Plan a job in a separate process, which outlives this one."""
     return subprocess.Popen(
         children.python("workers.jobs.planning.planner", job_id),
         env=child_environment(),

@@ -1,4 +1,4 @@
-"""Send lost shards again: those of dead workers, and those whose message vanished."""
+"""Send lost shards again: those of dead workers, and those whose message was lost."""
 
 from __future__ import annotations
 
@@ -64,6 +64,6 @@ class Sweeper:
         for shard_id in again:
             logger.info("shard %s of job %s is sent again: %s", shard_id, job_id, reason)
             metrics.RESENT.labels(reason).inc()
-            # Before what has not been tried yet: it has waited already.
+            # Ahead of shards that have not been tried yet: it has waited already.
             self._publish(job_id, shard_id, replace(shards[shard_id], priority=0))
         return len(again)

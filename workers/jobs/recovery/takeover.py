@@ -21,8 +21,8 @@ _POLL_S = 0.2
 class Takeover:
     """Each worker's main process calls `look` every few seconds.
 
-    It starts each planner as a process of its own: finding files may take hours, and the main
-    process has messages to receive.
+    It starts each planner as a separate process: finding files may take hours, and the main process
+    has messages to receive.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Takeover:
         self._planners: list[subprocess.Popen[bytes]] = []
 
     def look(self) -> int:
-        """Start a planner for each job that lost its own; how many."""
+        """Start a planner for each job that lost its own; return how many."""
         self._planners = [p for p in self._planners if p.poll() is None]  # wait for those that died
         taken = 0
         for job_id in self._board.planners.orphans(self._name):
@@ -64,8 +64,8 @@ def unseen_path(paths: Sequence[str]) -> str | None:
 def lost_its_planner(board: JobBoard, job_id: str, on_wait: Callable[[Job], None]) -> bool:
     """Whether a job that is being planned has no planner alive.
 
-    A living planner renews its lease within a quarter of it. For a dead one, this waits until the
-    lease ends.
+    A living planner renews its lease once a quarter of it has passed. For a dead one, this waits
+    until the lease ends.
 
     Args:
         board: where the job is.

@@ -1,7 +1,8 @@
-"""Files whose content is stored, as after a rename: noted by the thousand, and once.
+"""Files whose content is stored, as after a rename: noted once, and by the thousand.
 
-Shards are small, since they are decoded and encoded. What is stored already needs neither, but a
-write for each shard, and another one for its former place, which a shard knows nothing of.
+Shards are small, since they are decoded and encoded. What is stored already needs neither. In a
+shard, it would need a write for each shard, and another for its former place, which a shard does
+not know.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from workers.pipeline.stage_report import WatchedReport
 logger = logging.getLogger(__name__)
 
 MOST_FILES = 4096
-"""Noted at once; the rows of so many take some 10 MB."""
+"""The most files noted at once; the rows of this many take some 10 MB."""
 _MOST_BYTES = 256 * 2**20
-"""Read before anything is noted: what is not stored waits for it."""
+"""The most bytes read before anything is noted: what is not stored waits for it."""
 _AT_ONCE = 256
 
 
 @dataclass
 class _Part:
-    """Files that were looked at, and what has still to be done with them."""
+    """Files that were checked, and what still has to be done with them."""
 
     stored: Located = field(default_factory=Located)
     rest: list[str] = field(default_factory=list)
@@ -50,8 +51,8 @@ class KnownFiles:
     """Takes files whose content is stored out of a stream.
 
     Args:
-        job: the work on a part, with the encoder and the store of this moment.
-        looks: how to look for former places, in the folders that may lose some at this moment.
+        job: the work on a part, with the current encoder and store.
+        looks: how to look for former places, in the folders that may lose some at the moment.
         labels: tags and metadata of all files.
         on_report: takes the report of each part.
         stopped: ends it early.
@@ -64,10 +65,10 @@ class KnownFiles:
     stopped: Callable[[], bool]
 
     def rest(self, files: Iterable[str]) -> Iterator[str]:
-        """The others, among them all URLs and objects.
+        """The others, including all URLs and objects.
 
-        Those that came before a file were noted before it is yielded. So contents that change
-        places are found at the new ones before another content takes the former ones.
+        Stored files that came before a file are noted before it is yielded. So contents that change
+        places are found at the new ones before other contents take the former ones.
         """
         if not self._has_any():
             yield from files
@@ -94,11 +95,11 @@ class KnownFiles:
         try:
             store = self.job().store
             return not store.read_only and bool(store.count())
-        except AnymodalError:  # which the shards report
+        except AnymodalError:  # the shards report it
             return False
 
     def _look(self, paths: Sequence[str], part: _Part) -> None:
-        """Count what is as it is stored, and add the others to a part."""
+        """Count the files that are as stored, and add the others to a part."""
         job, report = self.job(), WatchedReport()
         with ExitStack() as scratch:
             identifying = Identifying(job.config, scratch, report.fail)
@@ -121,7 +122,7 @@ class KnownFiles:
         self.on_report(report)
 
     def _noted(self, part: _Part) -> Iterator[str]:
-        """Note the stored contents of a part; the rest, or all of it if that fails."""
+        """Note the stored contents of a part; yield the rest, or everything if that fails."""
         report = WatchedReport()
         try:
             if part.stored.assets:

@@ -1,4 +1,4 @@
-"""Contents that lose places: another one lies there now, no file does, or a user says so."""
+"""Contents that lose places: another is there now, no file is, or a user says so."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def drop(
     alive: Mapping[str, str],
     dead: Callable[[AssetRow], set[str]],
 ) -> tuple[dict[str, AssetRow], int]:
-    """The rows without places at which no file is any more, and how many those were.
+    """The rows without places that no longer hold a file, and how many places those were.
 
     Args:
         rows: by asset.
         alive: places at which there surely is a file; only rows that have one lose others.
-        dead: the places of a row at which there is none.
+        dead: the places of a row at which there is no file.
     """
     left, n_dropped = dict(rows), 0
     for asset_id, row in rows.items():

@@ -1,7 +1,7 @@
 """After an ingest of folders: forget the places in them where stored files no longer are.
 
-In doubt nothing is forgotten: not for a folder that cannot be read or that is empty, as where a
-disk is not mounted, nor for a file that may not be looked at. Uploads, URLs and other folders are
+If in doubt, nothing is forgotten: not for a folder that cannot be read or that is empty, as when a
+disk is not mounted, nor for a file that may not be accessed. Uploads, URLs and other folders are
 left alone.
 """
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 500
 _FEW_FOLDERS = 40
-"""The rows of more folders are found sooner among all of the folder around them."""
+"""The rows of more folders are found sooner by scanning all rows of the folder around them."""
 _FSTAB = Path("/etc/fstab")
 
 
@@ -44,11 +44,11 @@ class GoneFiles:
     """Looks for files that are gone.
 
     Args:
-        store: whose rows are looked at.
-        exclusive: holds assets alone, as for writing their rows.
+        store: whose rows are checked.
+        exclusive: locks assets, as for writing their rows.
         is_upload: whether a location is that of an upload.
         prune: whether assets without any location left are removed. Else they keep the last one,
-            are noted as gone and are found no more, until an ingest sees the content again.
+            are noted as gone and are no longer found, until an ingest sees the content again.
         fstab: lists which disks belong where.
         config: how object stores are opened.
     """
@@ -63,15 +63,15 @@ class GoneFiles:
     def forget(
         self, folders: Sequence[str], gone: Mapping[str, Sequence[str]] = MappingProxyType({})
     ) -> IngestReport:
-        """Look through folders whose every file was just ingested.
+        """Look through folders all of whose files were just ingested.
 
         Args:
-            folders: these.
-            gone: files and folders that vanished, by a folder around them: only these are looked
-                at, in the same way.
+            folders: the folders.
+            gone: files and folders that vanished, by a folder around them: only these are checked,
+                in the same way.
 
         Returns:
-            The counts, and as failures the folders that are empty though files were stored there.
+            The counts, and as failures the folders that are empty though files in them are stored.
 
         Raises:
             StoreError: the store failed; the next ingest does the rest.
@@ -111,7 +111,7 @@ class GoneFiles:
         self._settle_all(rows, self._look_in(folder), report)
 
     def _forget_objects(self, folder: str, report: IngestReport) -> None:
-        """As `_forget_in`, by a listing: to look at each stored object would be a request each."""
+        """As `_forget_in`, by a listing: checking each stored object would take a request each."""
         from ingest.sources.objects.gone import ListedFolder
 
         listed = ListedFolder(folder, self.config, report.failures.append)
@@ -129,7 +129,7 @@ class GoneFiles:
                 self._settle(changed, look, report)
 
     def _rows(self, below: str, places: Sequence[str] | None) -> Iterator[AssetRow]:
-        """What is stored in a folder, or at some places in it and below them."""
+        """The rows of what is stored in a folder, or at some places in it and below them."""
         if places is None:
             yield from self.store.scan(Compare("path", Operator.PREFIX, below))
             return
@@ -211,9 +211,9 @@ class _Look:
 
 
 def is_gone(path: str) -> bool:
-    """Whether there is surely no file; what may not be looked at may be there.
+    """Whether there is surely no file; one that may not be accessed may be there.
 
-    A file in an archive is there while the archive is: ingesting that forgets what left it.
+    A file in an archive is there while the archive is: ingesting the archive forgets what left it.
     """
     try:
         return not stat.S_ISREG(Path(outer_file(path)).stat().st_mode)
@@ -224,7 +224,7 @@ def is_gone(path: str) -> bool:
 
 
 def _below(folder: Path) -> str:
-    """What the paths in it begin with."""
+    """The beginning of all paths in it."""
     return f"{str(folder).rstrip('/')}/"
 
 
@@ -240,7 +240,7 @@ def _marked(row: AssetRow) -> AssetRow:
 
 
 def _is_empty(folder: Path) -> bool | None:
-    """None if it cannot be read."""
+    """Whether a folder is empty; None if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             return next(entries, None) is None
@@ -257,7 +257,7 @@ def _emptied(folder: Path | str) -> EmptiedFolderError:
 
 
 def _unmounted(fstab: Path) -> list[str]:
-    """Where disks belong that are not mounted."""
+    """The mount points of disks that are not mounted."""
     try:
         lines = fstab.read_text(errors="replace").splitlines()
     except OSError:

@@ -21,7 +21,7 @@ def remove(
     uploads: UploadFolder | None = None,
     media_types: Sequence[str] = (),
 ) -> int:
-    """Remove an asset id, a file or all that lies in a folder; how many assets it touched.
+    """Remove an asset id, a file or everything in a folder; return how many assets it touched.
 
     Files stay on the disk, except those of ``uploads``, which would come back at the next start
     of a server. With ``media_types`` only assets of one of these.
@@ -35,8 +35,8 @@ def remove(
         return len(known)
     uri = whole_path(target)
     below = uri.rstrip("/") + "/"
-    # A folder may be gone from the disk, so the store is asked and not the disk: by the location,
-    # and by the folder, which both have keys there.
+    # A folder may be gone from the disk, so the store is asked, not the disk: by the location and
+    # by the folder, both of which have keys there.
     at_it = store.assets_at([uri]).get(uri, [])
     within = store.scan(Compare("path", Operator.PREFIX, below))
     touched = 0

@@ -64,7 +64,7 @@ def ask(command: str, request: Mapping[str, Any], parse: Parse = json.loads) -> 
     try:
         peer.sendall(json.dumps(asked).encode() + b"\n")
         taken = peer.recv(2) == b"+\n"
-    except OSError:  # it is ending
+    except OSError:  # it is shutting down
         taken = False
     if not taken:
         peer.close()

@@ -25,7 +25,7 @@ def commands_of(held: Resources, engine: Callable[[], SearchEngine]) -> dict[str
 
     Args:
         held: of the server.
-        engine: of the moment.
+        engine: returns the current engine.
     """
 
     def search(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:
@@ -66,7 +66,7 @@ def _delete(
 def _calibrate(
     held: Resources, request: Mapping[str, Any], _stop: Event
 ) -> Iterator[Mapping[str, Any]]:
-    """``done`` of ``rows`` from time to time, then the result."""
+    """Yield ``done`` of ``rows`` from time to time, then the result."""
     from workers.pipeline.calibration import calibrate
 
     answers: Answers = SimpleQueue()
@@ -84,7 +84,7 @@ def _calibrate(
 def _reindex(
     held: Resources, request: Mapping[str, Any], stop: Event
 ) -> Iterator[Mapping[str, Any]]:
-    """``done`` of ``assets`` from time to time, then the result."""
+    """Yield ``done`` of ``assets`` from time to time, then the result."""
     from workers.reindexing.moving import Plan, move
 
     answers: Answers = SimpleQueue()
@@ -102,7 +102,7 @@ def _reindex(
 def _ingest(
     held: Resources, request: Mapping[str, Any], stop: Event
 ) -> Iterator[Mapping[str, Any]]:
-    """``total`` first, then ``report`` (`IngestReport.as_json`) of each shard as it ends."""
+    """Yield ``total``, then the ``report`` (`IngestReport.as_json`) of each shard as it ends."""
     from workers.pipeline.files import count_files
 
     answers: Answers = SimpleQueue()

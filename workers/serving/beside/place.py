@@ -31,7 +31,7 @@ def socket_path(uri: str | None) -> Path | None:
 
 
 def attach(call: Callable[[str], None], path: Path) -> None:
-    """Bind or connect, however long the path is: the system takes 107 bytes of it."""
+    """Bind or connect, however long the path is: the system allows only 107 bytes."""
     with _short(path) as name:
         call(name)
 

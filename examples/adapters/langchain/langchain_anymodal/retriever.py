@@ -29,7 +29,7 @@ _FACTS = {
 
 
 class AnymodalRetriever(BaseRetriever):
-    """Documents of the parts that fit a text: a passage, a page, a moment of a film, a picture.
+    """Documents for the parts that match a text: a passage, a page, a moment of a film, a picture.
 
     A document's text is the passage, what is read in a picture or said at that moment, or else the
     title of the file. Its metadata name the file, the place and the score.
@@ -39,7 +39,7 @@ class AnymodalRetriever(BaseRetriever):
 
     client: Anymodal
     k: int = 4
-    """The most documents; `invoke(query, k=…)` asks for another number."""
+    """The most documents; `invoke(query, k=…)` asks for a different number."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further fields of the search, such as `filter`; see `search.client.calls.SearchOptions`."""
 

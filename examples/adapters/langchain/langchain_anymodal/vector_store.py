@@ -19,14 +19,15 @@ _TREE = {"and", "field", "not", "or"}
 
 
 class AnymodalVectorStore(VectorStore):
-    """Documents of LangChain as assets, a text file each.
+    """LangChain documents as assets, each a text file.
 
-    The server knows a file by its content, so that it keeps a text once: adding one that it holds
-    under another id is refused.
+    The server identifies a file by its content, so it keeps a text only once: adding one that it
+    holds under a different id is refused.
 
     Args:
         client: of the server. Its key needs the scopes `read` and `write`.
-        collection: separates documents of several stores on one server, and from its files.
+        collection: separates the documents of this store from those of others and from the
+            server's files.
 
     >>> store = AnymodalVectorStore(Anymodal(), collection="notes")
     >>> store.similarity_search("how long do eggs boil?", k=2, filter={"author": "Ada"})
@@ -44,10 +45,10 @@ class AnymodalVectorStore(VectorStore):
         ids: list[str] | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """Store texts, replacing those of the same ids; returns the ids.
+        """Store texts, replacing those with the same ids; returns the ids.
 
         Raises:
-            ValueError: a text comes twice, is stored under another id, or cannot be read.
+            ValueError: a text occurs twice, is stored under a different id, or cannot be read.
         """
         texts = list(texts)
         if twice := len(texts) - len(set(texts)):
@@ -67,13 +68,13 @@ class AnymodalVectorStore(VectorStore):
         return ids
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
-        """Remove documents, or with None all of the collection. Missing ids are no error."""
+        """Remove documents, or with None the whole collection. Missing ids are not an error."""
         for asset in list(self._stored(ids)):
             self._client.delete(asset.asset_id)
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Those of the documents that there are, in no order."""
+        """Those of the documents that exist, in no particular order."""
         return [self._document(asset) for asset in self._stored(ids)]
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
@@ -91,7 +92,7 @@ class AnymodalVectorStore(VectorStore):
         """The nearest documents with their scores, best first; a score has no upper bound.
 
         Args:
-            query: a text. `image=` or `audio=` may be given instead, a path or bytes.
+            query: a text. `image=` or `audio=` can be given instead, a path or bytes.
             k: the most documents.
             filter: values of metadata, or a tree of conditions as the server takes it.
             **options: fields of the search; see `search.client.calls.SearchOptions`.
@@ -103,7 +104,7 @@ class AnymodalVectorStore(VectorStore):
     def max_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
-        """Documents that differ; the server chooses how many it looks at, not `fetch_k`."""
+        """Documents that differ; the server, not `fetch_k`, decides how many it considers."""
         return self.similarity_search(query, k, diversity=1 - lambda_mult, **kwargs)
 
     @classmethod
@@ -153,7 +154,7 @@ class AnymodalVectorStore(VectorStore):
 
 
 def _conditions(given: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """A tree as it is; values of metadata as one condition each."""
+    """A tree unchanged, or one condition for each value of metadata."""
     if _TREE & given.keys():
         return [given]
     return [{"field": f"{_OURS}.metadata.{key}", "eq": value} for key, value in given.items()]

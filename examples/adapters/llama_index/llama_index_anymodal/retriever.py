@@ -26,7 +26,7 @@ _FACTS = {
 
 
 class AnymodalRetriever(BaseRetriever):
-    """Nodes of the parts that fit a text or a picture (`QueryBundle.image_path`), or both.
+    """Nodes for the parts that match a text or a picture (`QueryBundle.image_path`), or both.
 
     A node's text is the passage, what is read in a picture or said at that moment, or else the
     title of the file. Its metadata name the file and the place.

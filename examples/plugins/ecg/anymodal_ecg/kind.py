@@ -55,7 +55,7 @@ class Ecg(Kind):
         return {"title": path.stem, "duration_s": len(_read(path, media_type)) / RATE_HZ}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:  # noqa: ARG002
-        """Windows of float32 [n_samples] at 125 Hz; one of less than 5 s joins the last."""
+        """Windows of float32 [n_samples] at 125 Hz; one shorter than 5 s joins the last."""
         lead = _read(path, asset.media_type)
         length = _WINDOW_S * RATE_HZ
         n_windows = max(1, (len(lead) + length - _LEAST_S * RATE_HZ) // length)

@@ -1,8 +1,8 @@
 """A window of an ECG as numbers, named by its rhythm.
 
-Beats are found as Pan and Tompkins do ("A Real-Time QRS Detection Algorithm", 1985). Then: how fast
-and how regular they are (Task Force of the ESC and NASPE, "Heart Rate Variability", 1996), the mean
-beat and how much beats differ from it, and the power in bands of frequency.
+Beats are found as by Pan and Tompkins ("A Real-Time QRS Detection Algorithm", 1985). The numbers
+say how fast and how regular they are (Task Force of the ESC and NASPE, "Heart Rate Variability",
+1996), what the mean beat is and how much beats differ from it, and the power in frequency bands.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BEAT = np.arange(-38, 50, 4)  # .3 s before the peak, .4 s after it
 
 
 def beats(lead: Lead) -> NDArray[np.int64]:
-    """Where the beats' peaks are, in samples."""
+    """The positions of the beats' peaks, in samples."""
     from scipy.signal import butter, find_peaks, sosfiltfilt
 
     sharp = sosfiltfilt(butter(2, (5, 18), "band", fs=RATE_HZ, output="sos"), lead)

@@ -1,9 +1,9 @@
 """A point cloud's shape as numbers, named by what it looks like.
 
-Of random pairs and triples of points: how far they are apart (D2) and at which angle (A3), as
+For random pairs and triples of points: how far apart they are (D2) and at what angle (A3), as
 histograms (Osada et al., "Shape Distributions", 2002); how far points are from the middle; and how
 linear, planar and scattered the cloud is (Weinmann et al. 2014). Turned, moved, scaled, sparser or
-in another order, a cloud has nearly the same numbers.
+in a different order, a cloud has nearly the same numbers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def describe(points: NDArray[np.float32]) -> NDArray[np.float32]:
         np.histogram(radii / unit, 24, (0, 2))[0] / len(points),
         spread[1:] / max(float(spread[0]), 1e-12),
     ]
-    return np.sqrt(np.concatenate(parts)).astype(np.float32)  # Hellinger's scale of histograms
+    return np.sqrt(np.concatenate(parts)).astype(np.float32)  # Hellinger scale for histograms
 
 
 class PointTower(ClassifierTower):
