@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,10 +118,11 @@ def test_what_no_tower_ran_in_is_overhead() -> None:
 def test_a_quick_run_of_jobs_has_one_worker() -> None:
     one = {"seconds": 10.0, "stage_s": {"encode_text": 9.0}, "segments": {"text": 30}, "files": 3}
     plain = {"wall_s": 20.0, "segments": {"text": 30}}
-    quick = jobs._paragraphs([{"1": one, "plain": plain}])[1]
-    assert "| one worker | 3.0 |" in quick
+    ways: dict[str, Any] = {jobs._DEFAULT: one, jobs._PLAIN: plain}
+    quick = jobs._paragraphs([ways])[1]
+    assert "| one worker, default settings | 3.0 |" in quick
     assert "two workers" not in quick
-    whole = jobs._paragraphs([{"1": one, "2": one, "plain": plain}])[1]
+    whole = jobs._paragraphs([{**ways, jobs._ONE: one, jobs._TWO: one}])[1]
     assert "| two workers, times the plain script | 2.00 " in whole
 
 
