@@ -1,1 +1,1 @@
-"""The search API under load: latency by kind of query, throughput, and what ingest does to it."""
+"""The search API under load: latency by kind of query, throughput, and the effect of ingest."""

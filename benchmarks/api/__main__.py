@@ -1,6 +1,6 @@
-"""Measure the parts that are named, or all: ``python -m benchmarks.api [PART ...] [--quick]``.
+"""Measure the named parts, or all of them: ``python -m benchmarks.api [PART ...] [--quick]``.
 
-A genuine Milvus server holds 20,000 mixed segments; everything else runs in processes of its own on
+A genuine Milvus server holds 20,000 mixed segments; everything else runs in separate processes on
 the same two cores. Each part writes its section of ``benchmarks/results/``.
 """
 

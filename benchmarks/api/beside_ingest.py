@@ -1,4 +1,4 @@
-"""What queries notice of an ingest that runs on the same machine."""
+"""How much an ingest on the same machine slows queries down."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SLOWER = Bar(at_most=2)
 
 
 def main(settings: Settings) -> None:
-    """Ask while nothing else runs, then while a thousand files are ingested."""
+    """Send queries while nothing else runs, then while a thousand files are ingested."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         scratch = Path(name)
         media = scratch / "media"
@@ -47,7 +47,7 @@ def main(settings: Settings) -> None:
         )  # fmt: skip
         busy = ask_while(port, bodies, lambda: ingest.poll() is None)
         facts = json.loads(ingest.communicate()[0])
-    if facts["ingested"] + facts["unchanged"] != len(names):  # two files may have one content
+    if facts["ingested"] + facts["unchanged"] != len(names):  # two files may have the same content
         raise RuntimeError(f"{facts['ingested']} of {len(names)} files were ingested: {facts}")
     errors = [*idle.errors, *busy.errors]
     rows = [

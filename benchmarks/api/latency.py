@@ -1,4 +1,4 @@
-"""Latency through HTTP by kind of query, beside the same server without what makes it fast."""
+"""Latency over HTTP by kind of query, against the same server without its optimisations."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Kind:
     """A kind of query.
 
     Args:
-        bodies: without end.
-        per_round: how many each server is asked in a round.
+        bodies: request bodies, without end.
+        per_round: how many queries each server gets in a round.
         bars: percentiles in milliseconds, by name.
     """
 
@@ -48,7 +48,7 @@ def kinds(samples: Path) -> dict[str, Kind]:
 
 
 def main(settings: Settings) -> None:
-    """Ask all servers in turns, and report."""
+    """Query all servers in turn, and report."""
     n_rounds = settings.items(30, 2)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         scratch = Path(name)

@@ -1,4 +1,4 @@
-"""Clients that ask over HTTP, each on a connection of its own, the next query after the answer."""
+"""HTTP clients, each on its own connection, that send the next query after the answer."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ class Load:
 
     @property
     def per_s(self) -> float:
-        """Answers a second."""
+        """Answers per second."""
         return len(self.ms) / self.wall_s
 
     def percentile(self, q: float) -> float:
-        """Of the milliseconds."""
+        """The percentile ``q`` of the milliseconds."""
         return float(np.percentile(self.ms, q))
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a server is asked for text.
+    """How a server is queried by text.
 
     Args:
-        method: ``GET`` has the body in its address.
-        path: of the address.
-        hits: what an answer found.
+        method: ``GET`` sends the body in the query string.
+        path: of the URL.
+        hits: takes the hits from an answer.
     """
 
     method: str = "POST"
@@ -54,7 +54,7 @@ _OURS = Style()
 
 
 class Client:
-    """One connection that is kept."""
+    """A client that keeps one connection open."""
 
     def __init__(self, port: int, style: Style = _OURS) -> None:
         self._style = style
@@ -65,7 +65,7 @@ class Client:
         self._connection.close()
 
     def search(self, body: bytes) -> tuple[float, dict[str, Any]]:
-        """Milliseconds until the whole answer was there, and the answer.
+        """Milliseconds until the whole answer had arrived, and the answer.
 
         Raises:
             RuntimeError: the answer is an error, or found nothing.
@@ -94,7 +94,7 @@ def ask(
     n_clients: int = 1,
     style: Style = _OURS,
 ) -> Load:
-    """Ask so many queries by so many clients at once, which share the ports."""
+    """Send ``n_requests`` queries from ``n_clients`` clients at once, which share the ports."""
     lock = Lock()
     left = islice(bodies, n_requests)
     ports = [port] if isinstance(port, int) else port
@@ -109,7 +109,7 @@ def ask(
 
 
 def ask_while(port: int, bodies: Iterator[bytes], goes_on: Callable[[], bool]) -> Load:
-    """Ask by one client for as long as something goes on."""
+    """Send queries from one client for as long as ``goes_on`` returns true."""
     return _run([lambda: _ask(port, lambda: next(bodies) if goes_on() else None)])
 
 

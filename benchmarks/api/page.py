@@ -1,6 +1,7 @@
 """The page on the demo's library under 4 × CPU throttling: paint, interactions, thumbnails.
 
-Run by ``make bench-page`` in Debian's Chromium, without a screen or a GPU. Nothing fails.
+Run by ``make bench-page`` in Debian's Chromium, without a screen or a GPU. A missed bar is only
+reported.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def _paints(browser: Browser, url: str) -> list[tuple[object, ...]]:
         for path, wait in acts.items():
             with _tab(browser, url, THROTTLING) as page:
                 page.goto(path, wait_until="commit")
-                page.wait_for_timeout(_SETTLED_MS)  # to wait for an element runs 330 KB of script
+                page.wait_for_timeout(_SETTLED_MS)  # waiting for an element runs 330 KB of script
                 found[path].append(page.evaluate("seen.paint"))
                 wait(page)
                 if path != "/":
@@ -112,7 +113,7 @@ def _library(page: Page) -> None:
 
 
 def _interact(page: Page) -> float:
-    """Size of tiles, selection, a file in full and back, another search by typing; ms."""
+    """Change the tile size, select, open a file and go back, type a search; the slowest in ms."""
     for size in ("Small", "Large", "Medium"):
         page.get_by_role("button", name=size, exact=True).click()
     hits(page).first.focus()
@@ -157,7 +158,7 @@ def _many(route: Route) -> None:
 
 
 def _thumbnails(url: str) -> list[tuple[object, ...]]:
-    """Milliseconds of a thumbnail over HTTP, made at first sight and then from the disk."""
+    """Milliseconds for a thumbnail over HTTP, made on first request and then read from the disk."""
     with httpx.Client(base_url=url, timeout=60) as client:
         files = client.get("/v1/assets", params={"limit": 100}).json()["assets"]
         shown = [one for one in files if one["media_type"].split("/")[0] in ("image", "video")]

@@ -1,4 +1,4 @@
-"""Queries without end, no two alike, so that nothing can be answered from memory."""
+"""Queries without end, no two alike, so that nothing can be answered from a cache."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def texts(seed: int = 0) -> Iterator[bytes]:
 
 
 def sentences(seed: int = 0) -> Iterator[str]:
-    """Of four to nine words."""
+    """Sentences of four to nine words."""
     rng = np.random.default_rng(seed)
     while True:
         words = rng.choice(_WORDS, int(rng.integers(3, 7)))
@@ -50,7 +50,7 @@ def images(samples: Path, seed: int = 0) -> Iterator[bytes]:
 
 
 def sounds(samples: Path, seed: int = 0) -> Iterator[bytes]:
-    """WAVs of five seconds, 16 bits at 44.1 kHz, of the samples at different loudness."""
+    """WAVs of five seconds, 16 bits at 44.1 kHz, made from the samples at varying loudness."""
     import soundfile
 
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Servers and stores in processes of their own."""
+"""Servers and stores in their own processes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 
 from tests.support.milvus_server import free_port
 
-_READY_S = 2400.0  # a busy machine takes half an hour to fill 100,000 into an index of others
+_READY_S = 2400.0  # filling a peer's index with 100,000 texts takes a busy machine half an hour
 
 
 @contextmanager
 def serving(store: str, log: Path, *, baseline: bool = False, **env: str) -> Iterator[int]:
-    """`anymodal serve` on a store, or the baseline, until the block ends; gives its port.
+    """Run `anymodal serve` on a store, or the baseline, until the block ends; yields its port.
 
     Raises:
         RuntimeError: it does not become ready; says what it printed.
@@ -38,7 +38,7 @@ def serving(store: str, log: Path, *, baseline: bool = False, **env: str) -> Ite
 def started(
     command: Sequence[str], port: int, path: str, log: Path, **env: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A server until the block ends, once it answers at a path.
+    """Run a server until the block ends; enters the block once it answers at ``path``.
 
     Raises:
         RuntimeError: it does not become ready; says what it printed.

@@ -1,4 +1,4 @@
-"""Stores with 20,000 segments: filled once, and kept beside the other data of the benchmarks."""
+"""Stores with 20,000 segments: filled once, and kept with the other benchmark data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INDEX_S = 300.0
 
 @contextmanager
 def filled_server(settings: Settings, *, is_kept: bool = True) -> Iterator[str]:
-    """A genuine Milvus server with the segments under HNSW; its address.
+    """A genuine Milvus server with the segments in an HNSW index; yields its address.
 
     Args:
         settings: of the benchmark.
@@ -39,7 +39,7 @@ def filled_server(settings: Settings, *, is_kept: bool = True) -> Iterator[str]:
 
 @contextmanager
 def filled_lite(settings: Settings) -> Iterator[str]:
-    """Milvus Lite with the same segments; its folder."""
+    """Milvus Lite with the same segments; yields its folder."""
     folder = settings.cache / f"lite-{_n_segments(settings)}"
     with _fresh(folder):
         if not _is_filled(folder):
@@ -54,7 +54,7 @@ def _n_segments(settings: Settings) -> int:
 
 @contextmanager
 def _fresh(folder: Path) -> Iterator[None]:
-    """A store filled in part or for another space is made again; a complete one is reused."""
+    """Remove a store filled in part or for a different space; a complete one is reused."""
     if folder.exists() and not _is_filled(folder):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def _note_filled(folder: Path) -> None:
 
 
 def _made() -> str:
-    """What another store would not fit."""
+    """What a store must match to be reused."""
     from search.store.schema import SCHEMA_VERSION
     from workers.config import current_settings
     from workers.serving.resources import Resources
@@ -104,7 +104,7 @@ def _fill(store: str, n_segments: int) -> None:
 
 
 def index(uri: str) -> None:
-    """Seal what was written and wait until all of it is under its index."""
+    """Seal what was written, and wait until all of it is indexed."""
     from pymilvus import MilvusClient
 
     client = MilvusClient(uri)
@@ -127,7 +127,7 @@ def _pending(client: object, name: str) -> int:
 
 
 def _load(uri: str) -> None:
-    """Ask until the server has loaded all of it."""
+    """Have the server load all of it, and wait."""
     from pymilvus import MilvusClient
 
     client = MilvusClient(uri)

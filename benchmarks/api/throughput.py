@@ -1,4 +1,4 @@
-"""How much more sixteen clients get than one, and whether every request is answered."""
+"""The throughput of sixteen clients against one, and whether every request is answered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MORE, _ERRORS = Bar(at_least=2.5), Bar(at_most=0)
 
 
 def main(settings: Settings) -> None:
-    """One client, sixteen, one again; then report."""
+    """Measure one client, sixteen, then one again; report."""
     n_many, n_one = settings.items(8_000, 320), settings.items(600, 40)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         store = stack.enter_context(filled_server(settings))

@@ -1,4 +1,4 @@
-"""What it costs to know where the time of a request goes."""
+"""What it costs to track where a request's time goes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def cost_us(stages: list[str]) -> float:
 
 
 def main(settings: Settings) -> None:
-    """Time tracking by itself, and set it against a text query through HTTP."""
+    """Measure tracking alone, and compare it with a text query over HTTP."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         store = stack.enter_context(filled_server(settings))
         port = stack.enter_context(serving(store, Path(name) / "log"))

@@ -4,15 +4,15 @@
 
 Protocol, written before the first run:
 
-- A subject is a file of this room or of ``unseen`` with a ``SUBJECT``: what is measured, on which
-  data, with what bar. It runs the bundle as `anymodal` does, through the towers that serve.
+- A subject is a file of this package or of ``unseen`` with a ``SUBJECT``: what is measured, on
+  which data, with what bar. It runs the bundle as `anymodal` does, through the towers that serve.
 - Data are fetched from public repositories at a pinned commit into ``.demo/bundle_quality`` and
   never committed. Nothing is left out of a set unless the subject says so and why.
-- Each figure has its number of queries and an interval of 95 %, by a bootstrap over what queries
-  share (a paragraph, a picture, a recording), since queries of one are not independent.
-- A set that somebody looked at while choosing or fitting anything is named so in its row. Held
-  back sets are in nobody's hands here.
-- A figure is written as it comes. A subject is measured again when the bundle changes, never to
+- Each figure has its number of queries and a 95 % interval, by a bootstrap over what queries share
+  (a paragraph, a picture, a recording), since queries that share one are not independent.
+- A set that somebody looked at while choosing or fitting anything is marked as such in its row.
+  Nobody here has access to held-back sets.
+- A figure is reported as measured. A subject is measured again when the bundle changes, never to
   get a better draw.
 """
 
@@ -27,11 +27,11 @@ SUBJECTS = {
     **{name: name for name in ("questions", "photos", "reading", "speech", "sounds", "mixed")},
     **{name: f"unseen.{name}" for name in ("stamps", "films")},
 }
-"""Where each is in this room, by name."""
+"""Where each subject is in this package, by name."""
 
 
 def subject_named(name: str) -> Subject:
-    """The subject of a file of this room."""
+    """The subject with this name."""
     found: Subject = import_module(f"benchmarks.bundle_quality.{SUBJECTS[name]}").SUBJECT
     return found
 

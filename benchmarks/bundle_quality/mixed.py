@@ -50,7 +50,7 @@ class Photo:
     Args:
         path: the file.
         captions: those that are stored.
-        sentences: by which it is asked for, one for each of `LANGUAGES`; of others none.
+        sentences: its queries, one for each of `LANGUAGES`; none if it is not asked for.
     """
 
     path: Path
@@ -59,7 +59,7 @@ class Photo:
 
 
 def photos() -> list[Photo]:
-    """Those that are asked for, and then the others."""
+    """The photographs that are asked for, then the others."""
     pictures = captioned_pictures.read(FOLDER)
     tests = asked(FOLDER, pictures)
     queries = {bare(test.sentences[0]) for test in tests}
@@ -111,7 +111,7 @@ def _write(
 
 
 def spoken(n: int = _N_NONSENSE) -> list[str]:
-    """Invented words that can be spoken; not made as those are that floors are fitted on."""
+    """Invented words that can be spoken, not made like the ones that floors are fitted on."""
     chance = random.Random(7)
     syllables = [c + v for c in ("b", "dr", "f", "gl", "k", "sn", "v", "z") for v in "aeiou"]
     return [
@@ -121,7 +121,7 @@ def spoken(n: int = _N_NONSENSE) -> list[str]:
 
 
 def typed(n: int = _N_NONSENSE) -> list[str]:
-    """Letters of one row of a keyboard."""
+    """Random words, each of letters from one row of a keyboard."""
     chance = random.Random(8)
     keys = ["qwertzuiop", "asdfghjkl", "yxcvbnm"]
     return [
@@ -138,7 +138,7 @@ def is_own(hit: Hit, number: int) -> bool:
 
 
 def figures(name: str, languages: Sequence[str]) -> Iterator[Figure]:
-    """What a bundle has on its first pages."""
+    """What a bundle shows on its first pages."""
     fetch(read_bundle(name))
     config = EncoderConfig(n_threads=1)
     encoder = MultiModalEncoder(

@@ -19,7 +19,7 @@ FONTS = {
     ("screen", "cjk"): ("NotoSansCJK-Regular.ttc",),
     ("scan", "cjk"): ("NotoSerifCJK-Regular.ttc", "NotoSansCJK-Regular.ttc"),
 }
-"""Of Debian's fonts-dejavu, fonts-inter-variable and fonts-noto-cjk."""
+"""From Debian's fonts-dejavu, fonts-inter-variable and fonts-noto-cjk."""
 
 _PACKAGES = "fonts-dejavu, fonts-inter-variable and fonts-noto-cjk"
 
@@ -33,10 +33,10 @@ _THEMES = ((255, 20), (245, 50), (30, 220), (18, 180))
 
 
 def check_fonts(fonts: Path) -> None:
-    """That all are there, before pages are read for minutes.
+    """Check that all fonts exist, before pages are read for minutes.
 
     Raises:
-        FileNotFoundError: with the fonts that are missing below the folder.
+        FileNotFoundError: fonts are missing below the folder; names them.
     """
     missing = sorted(
         {name for of_kind in FONTS.values() for name in of_kind if not [*fonts.rglob(name)]}
@@ -48,7 +48,7 @@ def check_fonts(fonts: Path) -> None:
 def page(
     kind: Kind, text: str, language: str, seed: int, fonts: Path
 ) -> tuple[NDArray[np.uint8], str]:
-    """A page, uint8 RGB, and the text that found room on it, line by line."""
+    """A page, uint8 RGB, and the text that fits on it, line by line."""
     rng = np.random.default_rng(seed)
     face = _font(kind, language, rng, fonts)
     width, height = _PAGES[kind]

@@ -1,4 +1,4 @@
-"""Photographs by what people say of them, in three languages."""
+"""Finding photographs by what people say about them, in three languages."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def read(language: str) -> Questions:
 
 
 def embed(model: Model, texts: list[str], *, asked: bool, at_once: int = _AT_ONCE) -> Embeddings:
-    """Unit rows by the tower of a role, so many texts of alike length together."""
+    """Unit rows from the tower for a role, in batches of texts of similar length."""
     tower = model.queries.get(TEXT, model.towers[TEXT]) if asked else model.towers[TEXT]
     prepared = [tower.prepare(text) for text in texts]
     order = np.argsort([len(ids) for ids in prepared])

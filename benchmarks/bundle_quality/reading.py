@@ -1,4 +1,4 @@
-"""Text in pictures: characters that are wrong on screens and scans.
+"""Text in pictures: the share of characters misread on screens and scans.
 
 The protocol was written before the first run. Screens have 1280 x 800 pixels, letters of 14 to 20
 pixels, light and dark themes and no noise. Scans are A4 at 150 dpi with letters of 11 to 14 points,
@@ -47,7 +47,7 @@ def pages_of(language: str, kind: Kind) -> Iterator[tuple[NDArray[np.uint8], str
 
 
 def error_rate(reader: Reader, picture: NDArray[np.uint8], written: str, language: str) -> float:
-    """Of one page."""
+    """The character error rate of one page."""
     joint = "" if language == "zh" else " "
     found = "\n".join(line.text for line in reader.read(picture))
     wanted, got = (
@@ -75,7 +75,7 @@ def edit_distance(wanted: str, got: str) -> int:
 
 
 def measure() -> Iterator[Figure]:
-    """Of each language, screens and scans."""
+    """Screens and scans in each language."""
     check_fonts(FONTS)
     reader = open_reader(fetch(read_bundle("multilingual")) / "ocr", n_threads=1)
     for language, bar in _BARS.items():

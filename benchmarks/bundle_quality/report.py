@@ -19,12 +19,12 @@ class Figure:
     """One row of a table.
 
     Args:
-        what: was asked of what, and by which network.
+        what: the network, the queries and what they search.
         metric: such as R@1.
-        values: of each query.
+        values: one for each query.
         groups: what each query shares with others, such as its paragraph.
-        bar: that the bundle should reach; None where there is none.
-        seen: who looked at these data while choosing or fitting something; empty for nobody.
+        bar: the value that the bundle should reach; None if there is none.
+        seen: whether anyone saw these data while choosing or fitting something; empty if not.
     """
 
     what: str
@@ -36,15 +36,15 @@ class Figure:
 
     @property
     def mean(self) -> float:
-        """Over queries."""
+        """The mean over queries."""
         return float(self.values.mean())
 
     def interval(self) -> tuple[float, float]:
-        """Of 95 %."""
+        """The 95 % interval of the mean."""
         return interval(self.values, self.groups)
 
     def cells(self) -> list[object]:
-        """The row."""
+        """The cells of the row."""
         low, high = self.interval()
         bar = "–" if self.bar is None else f"{self.bar:.2f}"
         value = f"{self.mean:.3f} ({low:.3f}–{high:.3f})"

@@ -80,7 +80,7 @@ def ten(folder: Path) -> Clips:
 
 
 def queries(kind: str, language: str, classes: Sequence[int]) -> list[Asked]:
-    """What asks for some classes, by name or by sentence.
+    """The queries for some classes, by name or by sentence.
 
     >>> queries("name", "de", [0])
     [Asked(text='Hundebellen', of_class=0)]
@@ -126,7 +126,7 @@ def figures(
 def to_classes(
     name: str, model: Model, clips: Clips, languages: Sequence[str], seen: str
 ) -> Iterator[Figure]:
-    """Which clips take their own class."""
+    """Whether each clip is assigned to its own class."""
     rows, classes = rows_of(model, clips), sorted(set(clips.classes.tolist()))
     recordings = np.array([path.stem.split("-")[1] for path in clips.paths])
     groups = np.unique(recordings, return_inverse=True)[1]

@@ -1,4 +1,4 @@
-"""Speech in several languages to words, and noise to none."""
+"""Speech in several languages to words, and noise to no words."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ Protocol, written before the first run.
 
 
 class Recording(NamedTuple):
-    """A file, what is said in it (nothing in a noise), and in which language."""
+    """A file, what is said in it (nothing if it is noise), and in which language."""
 
     path: Path
     text: str = ""
@@ -126,7 +126,7 @@ def edits(wanted: Sequence[str], got: Sequence[str]) -> int:
 
 
 class Heard(NamedTuple):
-    """A recording's transcript, and the languages in which it was written down."""
+    """A recording's transcript, and the languages in which it was transcribed."""
 
     recording: Recording
     text: str
@@ -134,7 +134,7 @@ class Heard(NamedTuple):
 
 
 def hear(speech: Speech, recordings: Sequence[Recording]) -> list[Heard]:
-    """Write down what is said in each."""
+    """Transcribe each recording."""
     heard = []
     for recording in recordings:
         samples = resample(load_sound(recording.path), SAMPLING_RATE)
@@ -145,7 +145,7 @@ def hear(speech: Speech, recordings: Sequence[Recording]) -> list[Heard]:
 
 
 def errors(heard: Sequence[Heard]) -> tuple[list[float], list[int]]:
-    """For each word wanted its recording's share of errors, and which recording it is of."""
+    """For each expected word, its recording's share of errors and its recording's number."""
     values, groups = list[float](), list[int]()
     for number, one in enumerate(heard):
         wanted = units(one.recording.text, one.recording.language)

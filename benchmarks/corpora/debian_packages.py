@@ -1,6 +1,6 @@
 """Pairs of a title and its body: the one-line and the long description of Debian packages.
 
-Fetched with apt into a folder of their own, never committed: each author's words stay with
+Fetched with apt into a separate folder, never committed: each author's words stay with
 Debian. apt checks the signatures, and the system's own lists are not touched. Packages that are
 built from one source share their words, so one of them stands for all, and the split goes by
 source. Another Debian release gives other pairs, but never moves a source to another split.
@@ -135,7 +135,7 @@ def tidy(body: str) -> str:
 
 def _records(index: str) -> Iterator[dict[str, str]]:
     for record in re.split(r"\n\n+", index.strip()):
-        # a line that begins with a blank goes on with the field before it
+        # a line that begins with a blank continues the field before it
         fields = re.findall(r"^([!-9;-~]+):[ \t]*(.*(?:\n[ \t].*)*)", record, re.MULTILINE)
         if fields:
             yield dict(fields)

@@ -46,7 +46,7 @@ class Items:
     concepts: NDArray[np.int64]
 
     def of(self, concepts: NDArray[np.int64]) -> Items:
-        """Only those of some concepts."""
+        """Only the items of some concepts."""
         chosen = np.isin(self.concepts, concepts)
         return Items(self.embeddings[chosen], self.concepts[chosen])
 
@@ -59,7 +59,7 @@ class Corpus:
     targets: dict[Modality, Items]
 
     def of(self, concepts: NDArray[np.int64]) -> Corpus:
-        """The part about some concepts; nothing of the others is in it."""
+        """The part about some concepts, without anything of the others."""
         return Corpus(
             {modality: items.of(concepts) for modality, items in self.queries.items()},
             {modality: items.of(concepts) for modality, items in self.targets.items()},

@@ -1,16 +1,16 @@
 """Photographs that people described in English, German and Chinese; fetched, never committed.
 
-Protocol, written before the first run. The sentences are those of xFlickrCO (Bugliarello et al.
-2022): one a language for each of 1,000 photographs of COCO's test split, written by people who saw
-the photograph (German, Chinese), or one of COCO's own (English). Asked for are the photographs
-among them of which `scripts.captioned_pictures` has the files: those with COCO's number, and those
-whose only caption is the English sentence, where neither list has that sentence twice. They are
-the candidates, too. Each sentence is a query in its role; a photograph has as many rows as the
-model gives it, of which the best counts. The report has R@1, R@5 and R@10 by language, and
-twice the standard error.
+Protocol, written before the first run. The sentences are xFlickrCO's (Bugliarello et al. 2022): one
+per language for each of 1,000 photographs of COCO's test split, written by people who saw the
+photograph (German, Chinese), or one of COCO's own (English). The queries ask for the photographs
+whose files `scripts.captioned_pictures` has: those with COCO's number, and those whose only caption
+is the English sentence, if neither list has that sentence twice. They are the candidates, too. Each
+sentence is encoded as a query; a photograph has as many rows as the model gives it, of which the
+best counts. The report has R@1, R@5 and R@10 by language, and twice the standard error.
 
-No picture head is fitted on these photographs, nor on one that shares a caption with them
-(`held_back`). Its settings were chosen on other photographs, in English (docs/picture-head.md).
+No picture head is fitted on these photographs, nor on any that share a caption with them
+(`held_back`). The head's settings were chosen on other photographs, in English
+(docs/picture-head.md).
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Asked:
 
 
 def asked(folder: Path, pictures: Sequence[Captioned]) -> list[Asked]:
-    """What is asked for.
+    """The photographs that are asked for.
 
     Args:
-        folder: of `scripts.captioned_pictures.fetch`.
-        pictures: all that are there.
+        folder: as filled by `scripts.captioned_pictures.fetch`.
+        pictures: all that it holds.
     """
     described = _described(folder)
     numbered = {picture.name: picture for picture in pictures}
@@ -78,7 +78,7 @@ def not_asked(folder: Path, pictures: Sequence[Captioned]) -> list[tuple[str, ..
 
 
 def _described(folder: Path, languages: Sequence[str] = LANGUAGES) -> dict[str, tuple[str, ...]]:
-    """COCO's number to a sentence a language."""
+    """One sentence per language, by COCO's number."""
     places = [folder / _ANNOTATIONS / language / "test.jsonl" for language in languages]
     sentences = [_sentences(path) for path in places]
     return {number: tuple(of[number] for of in sentences) for number in sentences[0]}
@@ -94,7 +94,7 @@ def _sentences(path: Path) -> dict[str, str]:
 
 
 def bare(sentence: str) -> str:
-    """Its words alone.
+    """The words of a sentence alone.
 
     >>> bare("Two dogs, playing.")
     'two dogs playing'

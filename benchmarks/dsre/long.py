@@ -53,7 +53,7 @@ global layers run as they are. The last column is the greatest difference of a s
 
 
 class Run:
-    """A forward of one text of random tokens, the same for all networks; keeps what came out."""
+    """A forward pass of one text of random tokens, the same for all networks; keeps the output."""
 
     def __init__(self, model: nn.Module, length: int) -> None:
         self._model = model

@@ -1,6 +1,6 @@
-"""What a gate brings where the product runs: whole ingests of long documents, and questions.
+"""What a gate gains in the product: whole ingests of long documents, and questions.
 
-A few minutes on one core. Processes run on the cores of this one (``taskset -c 1``).
+A few minutes on one core. Child processes run on this one's cores (``taskset -c 1``).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _write(texts: Sequence[str], folder: Path) -> None:
 
 
 def questions(settings: Settings) -> None:
-    """What both gates lose where questions ask."""
+    """What both gates lose when questions ask for paragraphs."""
     with tempfile.TemporaryDirectory() as scratch:
         gates = _gates(Path(scratch))
         rows = [row for model, gate in gates for row in _losses(settings, model, gate)]
@@ -112,18 +112,18 @@ def _losses(settings: Settings, model: str, gate: str) -> Iterator[tuple[object,
         yield _row(model, language, n, *found[-1])
     if len(found) > 1:
         n_asked = sum(len(one.ndcg) for one, *_ in found)
-        # translations of a question must not pass for other questions
+        # translations of a question must not count as separate questions
         yield _row(model, "all", n_asked, *(averaged(way) for way in zip(*found, strict=True)))
 
 
 def halves(plain: Embeddings, merged: Embeddings) -> list[Embeddings]:
-    """Stores of both kinds of vectors: the even rows merged, and the odd ones."""
+    """Two stores with both kinds of vectors: one with the even rows merged, one with the odd."""
     is_even = np.arange(len(plain))[:, None] % 2 == 0
     return [np.where(is_merged, merged, plain) for is_merged in (is_even, ~is_even)]
 
 
 def averaged(several: Sequence[Found]) -> Found:
-    """Each question's mean."""
+    """The mean of each question over several results."""
     ndcg = np.mean([one.ndcg for one in several], axis=0)
     return Found(ndcg, np.mean([one.margin for one in several], axis=0))
 

@@ -1,4 +1,4 @@
-"""What it saves to pad nothing; lossless, and no sparsity."""
+"""What avoiding padding saves; lossless, and not sparsity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.manuals import documented
 
 
 def main(settings: Settings) -> None:
-    """Batches of 16 as they come, against the same texts by length."""
+    """Batches of 16 as they come, against the same texts sorted by length."""
     documents = [one.body for one in documented(*LIBRARIES)]
     ids = tokens(text_folder(), documents)
     n_texts = settings.items(64, 16)

@@ -1,4 +1,4 @@
-"""Patches that merge in vision towers of published sizes, with random weights."""
+"""Merging patches in vision towers of published sizes, with random weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a gate brings where the product runs: the speed of the multilingual tower."""
+"""What a gate gains in the product: the speed of the multilingual tower."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def _models(scratch: Path, gated: Sequence[str]) -> dict[str, Model]:
         name: load_model(MULTILINGUAL, quantization="int8", n_threads=1, enable_dsre=wish)
         for name, wish in wishes.items()
     }
-    for model in models.values():  # opens the networks while the gates' files are there
+    for model in models.values():  # opens the networks while the gates' files exist
         model.towers[TEXT].forward([np.full(200, 5)])
     return models
 
 
 def write_gates(rare: NDArray[np.uint8], folder: Path) -> dict[str, Path]:
-    """Both gates as files."""
+    """Write both gates to files."""
     paths = {name: folder / f"{number}.npz" for number, name in enumerate(_THRESHOLDS)}
     for name, path in paths.items():
         GateFile(rare, GateSettings(_THRESHOLDS[name])).save(path)

@@ -51,7 +51,7 @@ class Sample:
     """Texts, and the queries that they answer.
 
     Args:
-        ids: of the texts, cut.
+        ids: token ids of the texts, cut.
         is_manual: which texts are documentation; the others are packages' descriptions.
         queries: a query for each text, by kind; empty for none.
     """
@@ -123,7 +123,7 @@ def _one_by_one(session: OnnxSession) -> Embed:
 def compare_networks(
     settings: Settings, folder: Path, dense: Embed, sparse: Embed, max_tokens: int
 ) -> list[str]:
-    """The tables: titles and sentences ask a dense and a sparse index; queries run dense."""
+    """The tables: titles and sentences query a dense and a sparse index; queries run dense."""
     sample = draw(settings, folder, max_tokens)
     note(f"{len(sample.ids)} texts")
     plain, merged = dense(sample.ids), sparse(sample.ids)
@@ -162,7 +162,7 @@ def draw(settings: Settings, folder: Path, max_tokens: int) -> Sample:
 
 
 def sentences(folder: Path, documents: Sequence[Document], max_tokens: int) -> list[str]:
-    """A sentence of each body, from the part that ``max_tokens`` leave; empty if there is none."""
+    """A sentence of each body, from the part that ``max_tokens`` leaves; empty if there is none."""
     tokenizer = load_tokenizer(folder / "tokenizer.json", max_tokens=max_tokens)
     random = np.random.default_rng(1)
     found = []
@@ -174,7 +174,7 @@ def sentences(folder: Path, documents: Sequence[Document], max_tokens: int) -> l
 
 
 def whole_sentences(text: str) -> list[str]:
-    """The sentences that a text holds from their first to their last word, but short ones.
+    """The sentences that a text holds from first to last word, without the short ones.
 
     >>> whole_sentences("One. The ferry left the harbour before dawn. And then it")
     ['The ferry left the harbour before dawn.']

@@ -1,4 +1,4 @@
-"""Thresholds that merge at given rates, to time a network whose weights say nothing."""
+"""Thresholds that merge at given rates, to time a network whose weights mean nothing."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 def fixed_rates(
     model: SentenceBert, gate: GateFile, input_ids: Tensor, keep: Sequence[float]
 ) -> GateFile:
-    """A gate that leaves the same share of one text in each layer as another network's does.
+    """A gate that leaves the same share of one text in each layer as another network's gate.
 
     Args:
         model: any weights.
-        gate: its rarity and its settings but the thresholds are taken over.
+        gate: supplies its rarity and its settings, except the thresholds.
         input_ids: the text, int64 [1, length].
         keep: the share of its tokens that is left after each layer, [n_layers]; not rising.
     """
@@ -46,7 +46,7 @@ def fixed_rates(
 
 
 def _merge_to(tokens: Tokens, n_left: int) -> tuple[Tokens, float | None]:
-    """Merge until few enough are left; the threshold that does it, None for nothing to do."""
+    """Merge until ``n_left`` tokens are left; the threshold for it, None if nothing was merged."""
     n_merged = int((tokens.sizes > 0).sum()) - n_left
     if n_merged <= 0:
         return tokens, None

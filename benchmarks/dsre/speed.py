@@ -1,4 +1,4 @@
-"""How fast the sparse networks are beside the dense ones, on one core."""
+"""How fast the sparse networks are compared with the dense ones, on one core."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ length in the dense network."""
 
 @dataclass(frozen=True)
 class Bars:
-    """What is asked for at 512 tokens, one text.
+    """The speedups required at 512 tokens, one text.
 
     Args:
         same_engine: float32 against the dense network of the same engine.
@@ -88,7 +88,7 @@ def minilm(settings: Settings) -> None:
 
 
 def is_distilled(gate: GateFile) -> bool:
-    """Whether the gate brings weights that were tuned with it."""
+    """Whether the gate comes with weights that were tuned with it."""
     return bool(gate.deltas)
 
 
@@ -195,7 +195,7 @@ def _ratio(times: Times, name: str, baseline: str | None, bar: Bar | None) -> st
 
 
 def per_token(found: Mapping[tuple[int, int], Times]) -> str:
-    """Median microseconds for each token that goes in, a row for each network."""
+    """Median microseconds per input token, a row for each network."""
     names = next(iter(found.values())).names
     rows = [
         [

@@ -77,7 +77,7 @@ def make_networks(model: SentenceBert, gate: GateFile, folder: Path) -> dict[str
 
 
 def eager(model: nn.Module) -> Run:
-    """A run in torch, as its modules stand."""
+    """A run in torch, with the model's modules unchanged."""
     import torch
 
     dtype = next(model.parameters()).dtype
@@ -118,7 +118,7 @@ def tokens(folder: Path, texts: Sequence[str], max_tokens: int = MAX_TOKENS) -> 
 
 
 def long_texts(folder: Path) -> list[Ids]:
-    """Documentation of SciPy of `MAX_TOKENS` tokens or more, cut there."""
+    """SciPy's documentation of `MAX_TOKENS` tokens or more, cut at that length."""
     texts = [f"{one.title}\n{one.body}" for one in documented("scipy")]
     return [one for one in tokens(folder, texts) if len(one) == MAX_TOKENS]
 

@@ -1,1 +1,1 @@
-"""Our encoder beside other libraries, with the same weights."""
+"""Our encoder compared with other libraries, with the same weights."""

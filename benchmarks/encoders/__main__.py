@@ -1,4 +1,4 @@
-"""Our encoder beside sentence-transformers, fastembed and infinity, with the same weights.
+"""Our encoder compared with sentence-transformers, fastembed and infinity, on the same weights.
 
     python -m benchmarks.encoders SENTENCE_TRANSFORMERS FASTEMBED INFINITY  # Pythons that have them
     python -m benchmarks.encoders … --only texts --beside infinity
@@ -36,7 +36,7 @@ Encode: TypeAlias = Callable[[list[str]], np.ndarray[Any, Any]]
 PRECISIONS = {"ours, int8": "int8", "ours, float32": None}
 _BASELINE = BACKENDS[0]
 _ROUNDS, _TURNS_S = (5, 15), 40.0
-"""At least and at most; as many as take these seconds."""
+"""The least and the most rounds, and the seconds that they should take."""
 _HEAD = ("what", "runs on", "CPU-ms", "times torch", "ms", "cosine")
 
 _ABOUT = """\
@@ -71,7 +71,7 @@ def _measure(
     pythons: Mapping[str, str],
     beside: str | None,
 ) -> None:
-    """One kind, beside all or the named library; print it and write its section."""
+    """Measure one kind against all libraries or the named one; print it and write its section."""
     chosen = {
         who: python
         for who, python in pythons.items()
@@ -96,12 +96,12 @@ def _load() -> str:
 
 
 def _texts(_: Path) -> dict[str, list[str]]:
-    """The texts; their model is saved unless it is there."""
+    """The texts; saves their model unless it exists."""
     return texts_of(saved_e5())
 
 
 def _pictures(folder: Path) -> dict[str, list[str]]:
-    """Save the model and prepare it in both precisions, unless it is there; the picture."""
+    """The picture; saves its model and prepares it in both precisions, unless they exist."""
     from PIL import Image
 
     source = folder / "source"
@@ -118,7 +118,7 @@ def _pictures(folder: Path) -> dict[str, list[str]]:
 def _rows(
     workloads: Mapping[str, list[str]], source: Path, pythons: Mapping[str, str]
 ) -> list[Sequence[object]]:
-    """A row for each workload and way, with figures or why there are none."""
+    """A row for each workload and way, with figures or the reason why there are none."""
     rows: list[Sequence[object]] = []
     with peers(source, 1, pythons) as (others, missing):
         encoders = _ours(source.parent) | {who: peer.encode for who, peer in others.items()}
@@ -152,7 +152,7 @@ class Way:
 
 
 def _timed(ways: Mapping[str, Way], clock: Callable[[], float]) -> Times:
-    """CPU-seconds; the first two runs warm up, and tell how many rounds fit."""
+    """CPU-seconds; the first two runs warm up and show how many rounds fit."""
     for way in ways.values():
         way()
     start = perf_counter()
@@ -179,7 +179,7 @@ def _why(reason: str) -> Sequence[str]:
 
 
 def _ours(folder: Path) -> dict[str, Encode]:
-    """The bundle for texts; a folder with prepared models is CLIP."""
+    """The bundle, for texts; or CLIP, if the folder holds prepared models."""
     if not (folder / "float32").exists():
         return {who: _bundle(name) for who, name in PRECISIONS.items()}
     return {who: _exported(folder / (name or "float32")) for who, name in PRECISIONS.items()}

@@ -1,4 +1,4 @@
-"""The multilingual bundle's text network as a hub has it, which other libraries open."""
+"""The multilingual bundle's text network in a hub's format, which other libraries can open."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from encoder.models.sources.bundle.folder import location
 from encoder.networks.bert import load_sentence_bert
 
 FOLDER = Path(".demo/encoders")
-"""Of models that are kept."""
+"""Where models are kept."""
 
 _WORDS = (
     "a red boat lies on the quiet lake while two children feed some hungry ducks near the old "
@@ -23,10 +23,10 @@ _BATCH = 32
 
 
 def texts_of(folder: Path) -> dict[str, list[str]]:
-    """What is encoded, by name; lengths count marks and prompt.
+    """The texts to encode, by name; lengths include special tokens and the prompt.
 
     Args:
-        folder: of the model, whose tokenizer counts.
+        folder: of the model whose tokenizer counts the tokens.
     """
     from tokenizers import Tokenizer
 
@@ -40,7 +40,7 @@ def texts_of(folder: Path) -> dict[str, list[str]]:
 
 
 def _text(tokenizer: Any, n_tokens: int, number: int) -> str:
-    """A passage of the most words that fit, different for each number."""
+    """A passage of as many words as fit, different for each number."""
     text = f"passage: {number}"
     for word in cycle(_WORDS[number % 7 :] + _WORDS):
         longer = f"{text} {word}"
@@ -51,9 +51,9 @@ def _text(tokenizer: Any, n_tokens: int, number: int) -> str:
 
 
 def saved_e5() -> Path:
-    """The folder of multilingual-e5-small in float32, as sentence-transformers has it.
+    """The folder of multilingual-e5-small in float32, in sentence-transformers' format.
 
-    Saved in ``.demo/encoders/texts`` unless it is there.
+    Saved in ``.demo/encoders/texts`` unless it exists.
     """
     folder = FOLDER / "texts" / "source"
     if folder.exists():

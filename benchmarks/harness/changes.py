@@ -1,9 +1,9 @@
-"""Compare ``make bench-quick`` of two checkouts: what changed beyond noise? Nothing fails.
+"""Compare ``make bench-quick`` of two checkouts: what changed beyond noise? It only reports.
 
     python -m benchmarks.harness.changes BEFORE AFTER       # folders; Markdown on standard output
 
-Both take turns, twice each. A figure has changed if both runs of one lie beyond both of the other
-by more than a tenth: so what varies by itself from run to run is not reported.
+Both take turns, twice each. A figure has changed if both runs of one checkout are above, or both
+below, those of the other by more than a tenth, so that variation between runs is not reported.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def figures(printed: str) -> Figures:
 
 
 def changed(before: Sequence[Figures], after: Sequence[Figures]) -> list[list[str]]:
-    """Rows of a table: what, before, after, ratio; of all figures that changed beyond noise."""
+    """Table rows (what, before, after, ratio) of all figures that changed beyond noise."""
     rows = []
     for name in sorted(set.intersection(*(set(one) for one in [*before, *after]))):
         old, new = (sorted(one[name] for one in runs) for runs in (before, after))

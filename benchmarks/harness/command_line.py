@@ -1,4 +1,4 @@
-"""The command line of a benchmark in parts: each part in a process of its own."""
+"""The command line of a benchmark with several parts, each of which runs in its own process."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from benchmarks.harness.reporting import Settings, note
 
 
 def chosen(names: Sequence[str], parts: Iterable[str]) -> list[str]:
-    """The parts that the names begin; all without a name.
+    """The parts that begin with one of the names; all parts if there are no names.
 
     Raises:
-        SystemExit: a name begins no part.
+        SystemExit: no part begins with one of the names.
 
     >>> chosen(["lite", "memory"], ["minilm", "lite0", "lite2", "memory"])
     ['lite0', 'lite2', 'memory']
@@ -24,7 +24,7 @@ def chosen(names: Sequence[str], parts: Iterable[str]) -> list[str]:
     known = list(parts)
     if unknown := [name for name in names if not any(part.startswith(name) for part in known)]:
         raise SystemExit(f"There is no part {unknown[0]!r}: choose of {', '.join(known)}.")
-    if set(names) <= set(known):  # "minilm" is a part, and the beginning of another one
+    if set(names) <= set(known):  # "minilm" is a part, and the beginning of another
         return [part for part in known if part in names] or known
     return [part for part in known if part.startswith(tuple(names))]
 

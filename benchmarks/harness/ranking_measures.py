@@ -26,7 +26,7 @@ def recall_at(ranks: NDArray[np.int64], k: int) -> float:
 
 
 def mean_reciprocal_rank(ranks: NDArray[np.int64]) -> float:
-    """MRR."""
+    """The mean reciprocal rank (MRR)."""
     return float((1 / (1 + ranks)).mean())
 
 

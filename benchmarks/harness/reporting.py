@@ -1,4 +1,4 @@
-"""What every part shares: settings, progress, bars beside figures, its section."""
+"""What all parts share: settings, progress, figures with their bars, sections."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Settings:
     Args:
         suite: the package that it belongs to, ``quant`` for ``benchmarks.quant``.
         part: its name on the command line.
-        folder: of the data, fetched if it is missing, and of what was measured.
+        folder: holds the data, fetched if it is missing, and what was measured.
         quick: a few items only; the section is printed and not kept.
     """
 
@@ -34,18 +34,18 @@ class Settings:
     quick: bool = False
 
     def items(self, all_of_them: int, few: int) -> int:
-        """How many to take."""
+        """How many items to take."""
         return few if self.quick else all_of_them
 
     @property
     def cache(self) -> Path:
-        """What was measured before."""
+        """Where earlier measurements are kept."""
         return self.folder / self.suite
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A limit that a figure is to keep to; its ends count.
+    """A limit that a figure should keep to; the limit itself is allowed.
 
     >>> Bar(at_least=3.5).beside(2.412, ".1f"), Bar(at_most=0.027).beside(0.0268, ".4f")
     ('2.4 (≥ 3.5: missed)', '0.0268 (≤ 0.027: met)')
@@ -55,12 +55,12 @@ class Bar:
     at_most: float | None = None
 
     def met(self, value: float) -> bool:
-        """Whether a figure keeps to it; not a number never does."""
+        """Whether a figure keeps to it; NaN never does."""
         low = self.at_least is None or value >= self.at_least
         return low and (self.at_most is None or value <= self.at_most)
 
     def beside(self, value: float, form: str) -> str:
-        """The figure as it is formatted, the bar and whether it is met."""
+        """The formatted figure, the bar and whether it is met."""
         limits = [("≥", self.at_least), ("≤", self.at_most)]
         said = ", ".join(f"{sign} {limit:g}" for sign, limit in limits if limit is not None)
         return f"{value:{form}} ({said}: {'met' if self.met(value) else 'missed'})"
@@ -94,12 +94,12 @@ def report(settings: Settings, title: str, *paragraphs: str) -> None:
 
 
 def note(what: str) -> None:
-    """Say on standard error how far a run is."""
+    """Print a run's progress to standard error."""
     print(f"[{perf_counter() - _started:6.1f} s] {what}", file=sys.stderr, flush=True)
 
 
 def in_own_process(module: str, *words: str) -> dict[str, Any]:
-    """What ``python -m module words`` prints last, as JSON; one thread, a memory of its own."""
+    """The JSON that ``python -m module words`` prints last; a separate process, with one thread."""
     note(", ".join(words[:2]))
     ran = subprocess.run(
         [sys.executable, "-m", module, *words],

@@ -48,7 +48,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def write_section(title: str, command: str, body: str, folder: Path = FOLDER) -> None:
     """Replace the section ``title``, or add it at the end of its page.
 
-    The date, the CPU, the commit and the versions come by themselves. What pages quote follows.
+    The date, the CPU, the commit and the versions are added. Pages that quote figures are updated.
 
     Args:
         title: the section's heading; its first words choose the page.
@@ -74,7 +74,7 @@ def _quote() -> None:
     try:
         quote_results.main()
     except SystemExit as error:
-        sys.stderr.write(f"{error}\n")  # what is still to be measured should not be lost for it
+        sys.stderr.write(f"{error}\n")  # what is still to be measured should not be lost
 
 
 def _section(title: str) -> str:
@@ -82,7 +82,7 @@ def _section(title: str) -> str:
 
 
 def _page(title: str, folder: Path) -> Path:
-    """Where a section is, or where one of its title belongs."""
+    """The page that has a section, or where one with its title belongs."""
     for page in sorted(folder.glob("*.md")):
         if f"\n## {title}\n" in page.read_text():
             return page
@@ -96,7 +96,7 @@ def _origin(command: str) -> str:
 
 
 def _commit() -> str:
-    """What was measured; ``+`` where files were changed since."""
+    """The commit that was measured, with ``+`` if files have changed since."""
     words = ["git", "describe", "--always", "--exclude=*", "--dirty=+", "--abbrev=8"]
     ran = subprocess.run(words, capture_output=True, text=True, cwd=FOLDER, check=False)
     return f"commit {ran.stdout.strip() or 'unknown'}"

@@ -17,7 +17,7 @@ _LOW, _HIGH = 10, 90
 
 @dataclass(frozen=True)
 class Times:
-    """What was measured, one row a candidate: ``seconds`` float64 [n_candidates, n_rounds]."""
+    """What was measured, one row per candidate: ``seconds`` float64 [n_candidates, n_rounds]."""
 
     names: tuple[str, ...]
     seconds: NDArray[np.float64]
@@ -92,7 +92,7 @@ def take_turns(
 
 @contextmanager
 def on_one_core() -> Iterator[int]:
-    """Pin all threads of this process to the last core that it may use; gives its number."""
+    """Pin all threads of this process to the last core that it may use; yields its number."""
     before = os.sched_getaffinity(0)
     core = max(before)
     _pin({core})
@@ -103,11 +103,11 @@ def on_one_core() -> Iterator[int]:
 
 
 def _pin(cores: set[int]) -> None:
-    # threads that exist already keep a mask of their own
+    # threads that exist already keep their own mask
     for task in Path("/proc/self/task").iterdir():
         try:
             os.sched_setaffinity(int(task.name), cores)
-        except ProcessLookupError:  # it has ended meanwhile
+        except ProcessLookupError:  # it has ended in the meantime
             continue
 
 

@@ -1,1 +1,1 @@
-"""What processes hold: workers, servers, and a small machine under limits."""
+"""The memory of workers, of servers, and of a small machine under limits."""

@@ -1,4 +1,4 @@
-"""A small machine: the folder of `make edge` under limits of memory, and frames of a film.
+"""A small machine: the folder of `make edge` under memory limits, and frames of a film.
 
 Run by ``make bench-edge``, which needs root and cgroups. ``python -m benchmarks.memory.edge KIND
 FILM`` is a process that encodes frames.
@@ -104,13 +104,13 @@ def _anymodal(group: Group, command: str, *words: str) -> dict[str, Any]:
 
 
 class Group:
-    """A cgroup with a limit of memory."""
+    """A cgroup with a memory limit."""
 
     def __init__(self, folder: Path, peak: str) -> None:
         self._folder, self._peak = folder, peak
 
     def run(self, command: Sequence[str], env: Mapping[str, str] | None = None) -> str:
-        """What a command prints that runs in the group, with its children."""
+        """Run a command in the group, with its children; its output."""
         joined = 'echo 0 > "$0"; exec "$@"'
         done = subprocess.run(
             ["sh", "-c", joined, str(self._folder / "cgroup.procs"), *command],
@@ -122,16 +122,16 @@ class Group:
         return done.stdout
 
     def peak_bytes(self) -> int:
-        """The most that the group has held."""
+        """The group's peak memory."""
         return int((self._folder / self._peak).read_text())
 
 
 @contextmanager
 def memory_limit(limit_mb: int) -> Iterator[Group]:
-    """A cgroup whose processes have ``limit_mb`` times 2^20 bytes together.
+    """A cgroup whose processes share ``limit_mb`` times 2^20 bytes.
 
     Raises:
-        SystemExit: there is no cgroup that limits memory, or no right to make one.
+        SystemExit: there is no cgroup that limits memory, or no permission to make one.
     """
     for root, limit, peak in _CGROUPS:
         folder = root / f"anymodal-edge-{os.getpid()}"
@@ -151,7 +151,7 @@ def memory_limit(limit_mb: int) -> Iterator[Group]:
 
 
 def _remove(folder: Path) -> None:
-    """Processes leave a group a moment after they have ended."""
+    """Remove a group; processes leave it a moment after they have ended."""
     for _ in range(50):
         try:
             return folder.rmdir()
@@ -161,7 +161,7 @@ def _remove(folder: Path) -> None:
 
 
 def _one_round(film: Path) -> dict[str, dict[str, float]]:
-    """What each kind found; in turns, so that what else the machine does meets all."""
+    """The figures of each kind, taken in turn, so that other load on the machine affects all."""
     found = {}
     for kind in (TORCH, ONNX, INT8):
         note(KINDS[kind])
@@ -187,7 +187,7 @@ def frame_rows(rounds: Sequence[Mapping[str, Mapping[str, float]]]) -> Iterator[
 
 
 def _encode_frames(kind: str, film: Path) -> dict[str, float]:
-    """Seconds of the processor for a frame, and this process's memory, bytes."""
+    """CPU-seconds per frame, and this process's memory in bytes."""
     from encoder.media.video import stream_frames
 
     tower = open_model(kind).towers[IMAGE]

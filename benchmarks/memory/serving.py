@@ -1,6 +1,7 @@
-"""What the processes of an installation hold: ``python -m benchmarks.memory.serving [BUNDLE ...]``.
+"""The memory of an installation's processes: ``python -m benchmarks.memory.serving [BUNDLE ...]``.
 
-`anymodal serve` and `anymodal worker` run as in production: a broker, a store in another process.
+`anymodal serve` and `anymodal worker` run as in production, with a broker and a store in another
+process.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _N_TEXTS = 60
 _ANYMODAL = Path(sys.executable).with_name("anymodal")
 _WAIT_S = 300.0
 _REST_S = 90.0
-"""Longer than the weights of speech stay unused."""
+"""Longer than the speech weights stay in memory unused."""
 
 _ABOUT = """\
 `anymodal serve` and `anymodal worker --concurrency 1`, with a broker and with Milvus Lite in a
@@ -120,7 +121,7 @@ def _told(log: Path, pattern: str) -> str:
 
 
 def _media(folder: Path) -> list[Path]:
-    """The files of `make demo`, and a page that is to be read."""
+    """The files of `make demo`, and a page of text to read."""
     from PIL import Image, ImageDraw, ImageFont
 
     from examples.samples import make_samples

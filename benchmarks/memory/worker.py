@@ -1,7 +1,7 @@
-"""What the processes of a worker hold: ``python -m benchmarks.memory.worker``.
+"""The memory of a worker's processes: ``python -m benchmarks.memory.worker``.
 
-Processes are forked as Celery's prefork pool does it, before any model is loaded, and look at
-themselves in ``/proc/self/smaps_rollup``.
+Processes are forked as Celery's prefork pool does it, before any model is loaded, and read their
+own figures in ``/proc/self/smaps_rollup``.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def side_by_side(n: int, body: Body) -> list[Kilobytes]:
-    """What n forked processes say of themselves while all of them live."""
+    """What n forked processes report of their memory while all are alive."""
     fork = multiprocessing.get_context("fork")
     loaded, measured = fork.Barrier(n), fork.Barrier(n)
 
@@ -98,7 +98,7 @@ def memory() -> Kilobytes:
 
 
 def _own_kb() -> int:
-    """What belongs to this process alone; what it freed is given back before."""
+    """Kilobytes that belong to this process alone, once freed memory is given back."""
     ctypes.CDLL(None).malloc_trim(0)
     return memory()["Anonymous"]
 
@@ -141,7 +141,7 @@ def _encode(content: list[tuple[str, str]]) -> None:
 
 def _open_network(part: str, example: dict[str, Array]) -> int:
     """Kilobytes that a session of ONNX Runtime adds."""
-    import onnxruntime  # noqa: F401 (the library is no weight)
+    import onnxruntime  # noqa: F401 (the library does not count as weights)
 
     from encoder.models.sources.bundle.choices import network, parse_precision
     from encoder.models.sources.bundle.folder import location

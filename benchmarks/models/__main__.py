@@ -1,7 +1,7 @@
 """Hub models at their published sizes: ``python -m benchmarks.models ["EmbeddingGemma 2" …]``.
 
 Weights are random, so cosines say how near int8 is to float32, not how good a vector is. ``PEERS``
-in the environment names a Python whose packages run the texts too, see `benchmarks.models.peers`.
+in the environment names a Python whose packages also run the texts, see `benchmarks.models.peers`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ BARS = {
 
 _TORCH = "torch float32"
 _ROUNDS = (5, 15)
-"""At least and at most; as many as take `_TURNS_S`."""
+"""The least and the most rounds; as many as fit into `_TURNS_S`."""
 _TURNS_S = 40.0
 _WINDOW_S = 30.0
 _HEAD = ("what", "runs on", "CPU-ms, 1 thread", "gain", "ms, 2 threads", "cosine", "bar")
@@ -64,7 +64,7 @@ def main(names: list[str]) -> None:
 
 
 def measure(name: str, folder: Path) -> str:
-    """All that is measured of one model, as Markdown."""
+    """All measurements of one model, as Markdown."""
     before = _load()
     source = save(name, folder / "source")
     lines = []
@@ -171,7 +171,7 @@ def _eager(source: Path) -> Mapping[str, Tower]:
 
 
 def _neighbours(folder: Path) -> str:
-    """How near a text's vector in a batch is to the one that it has alone."""
+    """How near a text's vector in a batch is to its vector when encoded alone."""
     tower = open_exported(folder, 1, shared=False).towers["text"]  # type: ignore[index]
     long = str(contents()["text"])
     texts = [tower.prepare(text) for text in ("a red car", "a new cat", long, long[:90])]

@@ -1,4 +1,4 @@
-"""What the benchmark runs in processes of their own."""
+"""What the benchmark runs in separate processes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from encoder.towers.base import Tower
 
 
 def apart(work: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns that runs in a process of its own."""
+    """Run a function in a separate process; what it returns."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         return pool.apply(work, arguments)
 
 
 def prepare(source: Path, target: Path, precision: str) -> tuple[float, float]:
-    """CPU-seconds, and the most memory that was held, in MB."""
+    """Prepare a model; CPU-seconds and peak memory in MB."""
     from encoder.models.prepare.hub.prepare import prepare_hub
 
     target.mkdir()
@@ -43,7 +43,7 @@ def vector_of(tower: Tower, content: object) -> np.ndarray[Any, Any]:
 
 
 def memory(folder: Path) -> str:
-    """What a third process adds that has encoded a text with an artifact."""
+    """The memory that a third process adds by encoding a text with an artifact."""
     context = multiprocessing.get_context("spawn")
     pipes = []
     for _ in range(3):  # the first makes the copy that the others map
@@ -66,9 +66,9 @@ def memory(folder: Path) -> str:
 
 def _hold(folder: Path, pipe: Any) -> None:
     """Report this process's private memory before and after encoding a text."""
-    import onnxruntime  # noqa: F401 (the library is no weight)
+    import onnxruntime  # noqa: F401 (the library does not count as weights)
 
-    os.environ["ANYMODAL_CACHE"] = str(folder.parent / "cache")  # the copy goes with the folder
+    os.environ["ANYMODAL_CACHE"] = str(folder.parent / "cache")  # removed with the folder
     before_mb = _own_mb()
     model = open_exported(folder, 1)
     vector_of(model.towers["text"], contents()["text"])  # type: ignore[index]
@@ -79,6 +79,6 @@ def _hold(folder: Path, pipe: Any) -> None:
 
 
 def _own_mb() -> float:
-    """Memory that no other process has."""
+    """Memory that belongs to this process alone."""
     lines = Path("/proc/self/smaps_rollup").read_text("utf-8").splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024

@@ -1,7 +1,7 @@
-"""Hub models on a GPU: ``python -m benchmarks.models.gpu ["CLIP B/32" …]``; or that there is none.
+"""Hub models on a GPU, if there is one: ``python -m benchmarks.models.gpu ["CLIP B/32" …]``.
 
-Items a second from texts and pixels to vectors, weights of the published sizes at random: in
-float32 and in bf16, one batch after the other and with the next ones made ready meanwhile. Cosines
+Items per second from texts and pixels to vectors, random weights of the published sizes: in
+float32 and in bf16, one batch after the other and with the next ones prepared meanwhile. Cosines
 are to float32 on the same card.
 """
 
@@ -80,7 +80,7 @@ def _run(model: Model, kind: str, n_items: int, ahead: bool) -> tuple[list[objec
 
 
 def _items(tower: Tower, kind: str, n_items: int) -> list[Any]:
-    """Texts of 32 to 256 tokens, or pictures of 1080p."""
+    """Texts of 32 to 256 tokens, or 1080p pictures."""
     rng = np.random.default_rng(0)
     if kind == "text":
         text = str(contents()["text"])

@@ -1,4 +1,4 @@
-"""Text networks of published sizes, random weights: the pass over their graphs against torch.
+"""Text networks of published sizes, random weights: quantized graphs against torch.
 
     python -m benchmarks.models.linears [bge-small modernbert-base embeddinggemma-2]
 
@@ -65,7 +65,7 @@ def measure(name: str, folder: Path) -> list[list[str]]:
 
 
 def _network(name: str) -> Any:
-    """Mean-pooled, in float32."""
+    """A mean-pooled network in float32."""
     import torch
     import transformers
     from torch import nn
@@ -81,7 +81,7 @@ def _network(name: str) -> Any:
         config = transformers.EmbeddingGemma2TextConfig()
     model = transformers.AutoModel.from_config(config, attn_implementation="sdpa").float()
     for label, parameter in model.named_parameters():
-        if label.endswith("q_norm.weight"):  # logits are not scaled otherwise, and saturate
+        if label.endswith("q_norm.weight"):  # otherwise logits are not scaled, and saturate
             nn.init.constant_(parameter, parameter.shape[0] ** -0.5)
 
     class Pooled(nn.Module):
@@ -140,7 +140,7 @@ def _take_turns(runs: Mapping[str, Callable[..., Any]], inputs: Any) -> dict[str
 
 
 def _batch_cosine(run: Callable[..., Any]) -> float:
-    """Of each text alone to the same in a batch, at least."""
+    """The least cosine of a text alone to the same text in a batch."""
     lengths = (90, 7, 200)
     together = _texts(*lengths)
     rows = run(together)

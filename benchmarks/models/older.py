@@ -1,6 +1,6 @@
-"""Copies of a model's folder in the shapes that older libraries open.
+"""Copies of a model's folder in the formats that older libraries can open.
 
-sentence-transformers and transformers of today write names that their older versions do not know.
+Current sentence-transformers and transformers write names that their older versions do not know.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ _POOLING = "1_Pooling/config.json"
 
 
 def for_optimum(source: Path) -> Path:
-    """A copy that libraries over transformers 4 open; back-ends write their graphs into it."""
+    """A copy for libraries built on transformers 4; back-ends write their graphs into it."""
     return _copied(source, source.with_name("peers"), _rename)
 
 
 def for_infinity(source: Path) -> Path:
-    """A copy for infinity alone, which brings sentence-transformers 3.
+    """A copy for infinity alone, which comes with sentence-transformers 3.
 
-    Its optimum engine takes the last ONNX file that it finds, so others may write none into it.
+    Its optimum engine takes the last ONNX file that it finds, so others must not write one here.
     """
     return _copied(source, source.with_name("infinity"), _rename_for_infinity)
 
 
 def _copied(source: Path, target: Path, rename: Callable[[Path], None]) -> Path:
-    """``target``, made unless it is there."""
+    """``target``, made unless it exists."""
     if target.exists():
         return target
     partial = target.with_suffix(".partial")
@@ -53,14 +53,14 @@ def _rename_for_infinity(folder: Path) -> None:
     _rename(folder)
     images = folder / "processor_config.json"
     if images.exists():
-        images.unlink()  # its facts would be given twice
+        images.unlink()  # otherwise its settings would be given twice
         _change(folder / "tokenizer.json", _clip_tokenizer)
     _change(folder / _POOLING, _pooling)
     _change(folder / "sentence_bert_config.json", lambda _: {"max_seq_length": 512})
 
 
 def _change(path: Path, change: Callable[[Any], Any]) -> None:
-    """Rewrite a file of JSON; CLIP has few of them."""
+    """Rewrite a JSON file if it exists; CLIP has only a few of them."""
     if path.exists():
         path.write_text(json.dumps(change(json.loads(path.read_text("utf-8")))), "utf-8")
 
@@ -77,9 +77,9 @@ def _modules(modules: list[Facts]) -> list[Facts]:
 
 
 def _clip_tokenizer(facts: Facts) -> Facts:
-    """What CLIP's class accepts: cut by a sequence of steps, and pieces that mark ends of words.
+    """What CLIP's class accepts: a sequence of pre-tokenizers, and pieces that mark word ends.
 
-    The pieces are letters then, so that texts are not those of the source; pictures are alike.
+    The pieces are then letters, so texts are encoded differently from the source; pictures are not.
     """
     model = facts["model"]
     return {

@@ -1,9 +1,9 @@
-"""Another library over the same weights, run by the Python of an environment that has it.
+"""Another library on the same weights, run by the Python of an environment that has it.
 
     python peer.py <folder of a model> <back-end> <CPU threads>
 
 Answers each line of JSON, texts or paths of pictures, with their vectors. A back-end is a library
-and what runs in it: ``sentence-transformers onnx``. Imports nothing of this project.
+and its engine: ``sentence-transformers onnx``. Imports nothing from this project.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Encode: TypeAlias = Callable[[list[str]], Iterable[Any]]
 
 def main(folder: str, backend: str, n_threads: str) -> None:
     """Answer until the input ends."""
-    # every runtime takes as many threads as there are cores for it
+    # every runtime starts as many threads as it has cores
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-int(n_threads) :])
     library, _, kind = backend.partition(" ")
     encode = OPENERS[library](folder, kind)
@@ -59,7 +59,7 @@ def sentence_transformers(folder: str, backend: str) -> Encode:
 
 
 def _session_options() -> dict[str, Any]:
-    """As many threads as cores: ONNX Runtime takes those of the machine, which spin on one core."""
+    """As many threads as cores: ONNX Runtime counts the machine's, and they would spin on one."""
     from onnxruntime import SessionOptions
 
     options = SessionOptions()
@@ -91,8 +91,8 @@ def fastembed(folder: str, _: str) -> Encode:
 def infinity(folder: str, engine: str) -> Encode:
     """Its engine ``torch`` or ``optimum``, with its queue and batches, without its server.
 
-    ``optimum`` finds an ONNX file by its path from where it runs, and keeps what it makes of it in
-    the hub's cache.
+    ``optimum`` finds an ONNX file by its path from the working directory, and keeps what it makes
+    from it in the hub's cache.
     """
     os.environ["HF_HUB_CACHE"] = str(Path(folder).resolve().with_name("infinity-cache"))
     os.chdir(folder)
@@ -108,7 +108,7 @@ def infinity(folder: str, engine: str) -> Encode:
             device="cpu",
             dtype="float32",
             bettertransformer=False,  # needs older versions of transformers
-            model_warmup=False,  # with texts of 512 tokens, minutes on a busy core
+            model_warmup=False,  # uses texts of 512 tokens, minutes on a busy core
             pooling_method="mean",
             served_model_name="local",
         )
@@ -124,7 +124,7 @@ def infinity(folder: str, engine: str) -> Encode:
 
 
 def _limit_sessions() -> None:
-    """Sessions that are opened without options get `_session_options`."""
+    """Give `_session_options` to sessions that are opened without options."""
     import onnxruntime
 
     class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
@@ -135,7 +135,7 @@ def _limit_sessions() -> None:
 
 
 def _make_graph(folder: Path) -> None:
-    """Write the ONNX file that infinity expects of a hub, unless it is there."""
+    """Write the ONNX file that infinity expects from a hub, unless it exists."""
     from optimum.onnxruntime import ORTModelForFeatureExtraction  # type: ignore[import-not-found]
 
     if not (folder / "model.onnx").exists():
@@ -143,7 +143,7 @@ def _make_graph(folder: Path) -> None:
 
 
 def _opened(item: str) -> Any:
-    """A picture for the path of one, a text as it is."""
+    """The picture if the item is the path of one, otherwise the text as it is."""
     if not item.endswith(".png"):
         return item
     from PIL import Image

@@ -42,10 +42,10 @@ _LIBRARIES = (
 
 
 class Peer:
-    """Gives vectors as another library does.
+    """Gives the vectors of another library.
 
     Args:
-        python: of the environment.
+        python: of the environment that has it.
         source: the folder of a model, to which the back-end may write.
         backend: see `benchmarks.models.peer`.
         n_threads: cores that it may use.
@@ -80,10 +80,10 @@ class Peer:
         return vector
 
     def encode(self, items: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of several, as the library batches them: [n, dim], of length 1.
+        """Vectors of several items, as the library batches them: [n, dim], of length 1.
 
         Raises:
-            RuntimeError: it ended, or did not answer in time and was ended.
+            RuntimeError: it ended, or did not answer in time and was killed.
         """
         return self._ask(items, ANSWERS_S)
 
@@ -103,7 +103,7 @@ class Peer:
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def _last_words(self) -> str:
-        """The error that it printed last, or else the last line; all goes to standard error."""
+        """The last error that it printed, or else its last line; prints all to standard error."""
         self._printed.seek(0)
         printed = self._printed.read().decode(errors="replace").strip()
         print(printed, file=sys.stderr, flush=True)
@@ -117,7 +117,7 @@ class Peer:
         return self._cpu_s
 
     def close(self) -> None:
-        """End the process; threads that a library leaves behind do not keep it."""
+        """End the process; threads that a library leaves behind do not keep it alive."""
         try:
             self._process.communicate(timeout=_ENDS_S)
         except subprocess.TimeoutExpired:
@@ -130,13 +130,13 @@ class Peer:
 def peers(
     source: Path, n_threads: int, pythons: Mapping[str, str] | None = None
 ) -> Iterator[tuple[Mapping[str, Peer], Mapping[str, str]]]:
-    """Those that open, and why the others did not.
+    """The peers that opened, and why the others did not.
 
     Args:
         source: the folder of a model.
         n_threads: cores of each; 0 for no peers.
-        pythons: by back-end, of the environment that has it; by default that which ``PEERS`` names
-            has all `BACKENDS`.
+        pythons: by back-end, the Python of its environment; by default the one that ``PEERS`` names
+            for all `BACKENDS`.
     """
     opened: dict[str, Peer] = {}
     missing: dict[str, str] = {}
@@ -162,7 +162,7 @@ def cpu_s(others: Iterable[Peer]) -> float:
 
 
 def versions(pythons: Iterable[str]) -> list[str]:
-    """What each environment has of the libraries that matter here; none of one that is missing."""
+    """The versions of the relevant libraries in each environment, without missing environments."""
     ask = (
         "from importlib.metadata import distributions as all;"
         f"names = {_LIBRARIES};"

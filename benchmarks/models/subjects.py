@@ -67,7 +67,7 @@ def save(name: str, folder: Path) -> Path:
 
 
 def contents() -> Mapping[str, object]:
-    """One item of each modality; the text has some 256 tokens, one for each letter."""
+    """One item of each modality; the text has about 256 tokens, one for each letter."""
     letters = np.random.default_rng(0).choice(list("abcdefghij "), 270)
     return {
         "text": "".join(letters).strip(),

@@ -74,7 +74,7 @@ def ways(make: Make) -> dict[str, Network]:
 
 
 def compare(make: Make, length: int, n_rounds: int = _N_ROUNDS) -> tuple[Any, dict[str, float]]:
-    """The times of all ways in turns, and their cosines to torch's float32."""
+    """The times of all ways, taken in turn, and their cosines to torch's float32."""
     networks = ways(make)
     ids = torch.from_numpy(np.random.default_rng(0).integers(1000, 20_000, (1, length)))
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""What others do: run fast, round weights, share out bits.
+"""How other libraries run fast, round weights and allocate bits.
 
 A peer is a function ``module:name`` in one of the tables below, whose signature is one of
 `benchmarks.peers.base`; its library is imported when it is called. The libraries are in the

@@ -16,7 +16,7 @@ from encoder.models.sources.bundle.folder import location
 from encoder.networks.bert import SentenceBert
 
 _N_TOKENS = 64
-"""Of each calibration text: longer ones are cut, shorter ones left out."""
+"""The length of each calibration text: longer ones are cut, shorter ones left out."""
 _N_STEPS = 200
 
 
@@ -25,7 +25,7 @@ def round_weights(
 ) -> nn.Module:
     """See `benchmarks.peers.base.RoundWeights`; Linear layers of a `SentenceBert`, in 4 bits only.
 
-    It takes models of transformers, so the weights go there and back.
+    It takes models from transformers, so the weights are copied there and back.
     """
     from auto_round import AutoRound
 
@@ -54,7 +54,7 @@ def round_weights(
 
 
 def _as_bert(model: SentenceBert) -> tuple[Any, dict[str, str]]:
-    """The same network of transformers, and its names by ours."""
+    """The same network in transformers, and its names by ours."""
     from transformers import BertConfig, BertModel
 
     size = model.size
@@ -75,7 +75,7 @@ def _as_bert(model: SentenceBert) -> tuple[Any, dict[str, str]]:
 
 
 def _tokenizer() -> Any:
-    """What it insists on, and texts in token ids do not need."""
+    """A tokenizer, which it insists on although the texts are token ids already."""
     from transformers import PreTrainedTokenizerFast
 
     path = location(read_bundle("english")) / "text" / "tokenizer.json"

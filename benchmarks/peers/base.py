@@ -18,7 +18,7 @@ batch are traced and may vary after, so they must exceed 1."""
 
 RoundWeights = Callable[[nn.Module, Sequence[Inputs], int, int | None], nn.Module]
 """(model, calibration batches, bits, group size or None for whole output channels) to a float32
-model whose weights are rounded; layers that the peer cannot do are as before."""
+model whose weights are rounded; layers that the peer cannot round stay as they are."""
 
 Loss = Callable[[Tensor], Tensor]
 """A scalar of the model's output."""

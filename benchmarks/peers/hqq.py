@@ -16,9 +16,9 @@ _AXIS_OF_GROUP = 1
 def round_weights(
     model: nn.Module, _calibration: Sequence[Inputs], n_bits: int, group_size: int | None = None
 ) -> nn.Module:
-    """See `benchmarks.peers.base.RoundWeights`; does Linear, convolutions and Embedding.
+    """See `benchmarks.peers.base.RoundWeights`; for Linear, convolutions and Embedding.
 
-    A group that does not divide a channel gives way to the whole channel.
+    Where the group size does not divide a channel, the whole channel is one group.
     """
     rounded = copy.deepcopy(model)
     for module in rounded.modules():

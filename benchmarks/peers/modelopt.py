@@ -1,7 +1,7 @@
-"""NVIDIA ModelOpt: its share-out of bits (``auto_quantize``) and its GPTQ.
+"""NVIDIA ModelOpt: its allocation of bits (``auto_quantize``) and its GPTQ.
 
 ``auto_quantize`` scores a layer's width by the squared product of the loss's gradient and the
-output's change, then solves a linear programme. It does Linear and convolutions; Embedding is
+output's change, then solves a linear programme. It covers Linear and convolutions; Embedding is
 left out of its choice and of its average, so compare on the layers that it names.
 """
 
@@ -49,7 +49,7 @@ def allocate(
         data_loader=calibration,
         forward_step=lambda module, inputs: module(**inputs),
         loss_func=lambda output, _: loss(output),
-        num_calib_steps=1,  # of weights only the extremes count, and they need no data
+        num_calib_steps=1,  # only the extremes of weights count, and they need no data
         num_score_steps=len(calibration),
         quantization_formats=[_weights_in(n) for n in widths if n != _FULL_WIDTH],
         module_search_spaces=[_search_space(widths)],
@@ -133,7 +133,7 @@ def _widths_for(state: Mapping[str, Any], average_width: float) -> dict[str, int
 
 
 def _prepare(model: nn.Module) -> None:
-    """Make known what ModelOpt would pass over: subclasses with a forward of their own."""
+    """Register what ModelOpt would skip: subclasses with their own forward."""
     from modelopt.torch.quantization.algorithms import AutoQuantizeGradientSearcher
     from modelopt.torch.quantization.nn import QuantModuleRegistry
 
@@ -149,6 +149,6 @@ def _prepare(model: nn.Module) -> None:
 
 def _quietly(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     with warnings.catch_warnings():
-        # it warns of every format that is not one of its own
+        # it warns about every format that is not its own
         warnings.simplefilter("ignore")
         return function(*args, **kwargs)

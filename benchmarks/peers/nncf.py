@@ -18,7 +18,7 @@ def round_weights(
     """See `benchmarks.peers.base.RoundWeights`; Linear and Embedding, in 4 bits only.
 
     With AWQ (Lin et al. 2023) where it finds a layer to scale, and scales estimated from the
-    outputs of each layer. What comes back expands its weights in each forward.
+    outputs of each layer. The model that it returns expands its weights in each forward pass.
     """
     import nncf
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime as its documentation says: export, and dynamic int8 without fusion by hand."""
+"""ONNX Runtime used as documented: export, and dynamic int8 without fusion by hand."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def int8_dynamic(model: nn.Module, calibration: Sequence[Inputs]) -> Run:
 
 
 def int7_dynamic(model: nn.Module, calibration: Sequence[Inputs]) -> Run:
-    """As `int8_dynamic` with weights of 7 bits, which its documentation asks for without VNNI."""
+    """As `int8_dynamic` with 7-bit weights, which its documentation recommends without VNNI."""
     return _dynamic(model, calibration[0], reduce_range=True)
 
 

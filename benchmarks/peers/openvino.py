@@ -20,7 +20,7 @@ def float32(model: nn.Module, calibration: Sequence[Inputs]) -> Run:
 
 
 def bfloat16(model: nn.Module, calibration: Sequence[Inputs]) -> Run:
-    """As `float32` with bfloat16 asked for; a CPU without it runs float32."""
+    """As `float32` with bfloat16 requested; a CPU without it runs float32."""
     return _compile(_convert(model, calibration[0]), "bf16")
 
 
@@ -44,7 +44,7 @@ def _convert(model: nn.Module, example: Inputs) -> Any:
     import openvino
 
     with tempfile.TemporaryDirectory() as scratch:
-        # the weights are read into memory: the folder may go
+        # the weights are read into memory: the folder can be removed
         return openvino.convert_model(write_onnx(model, example, Path(scratch) / "model.onnx"))
 
 

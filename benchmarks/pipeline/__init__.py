@@ -1,1 +1,1 @@
-"""Files into a store: whole ingests, jobs on workers, and single steps of them."""
+"""From files to a store: whole ingests, jobs on workers, and their single steps."""

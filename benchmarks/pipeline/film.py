@@ -1,6 +1,6 @@
-"""What it gains to decode a film's frames and sound side by side, and to encode meanwhile.
+"""The gain from decoding a film's frames and sound side by side, and encoding meanwhile.
 
-Run by ``make bench-film``. The two ways take turns, so that what else the machine does hits both.
+Run by ``make bench-film``. The two ways take turns, so that other load on the machine affects both.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CONFIG = IngestConfig()
 
 @dataclass(frozen=True)
 class Gain:
-    """Seconds one after the other, and side by side; medians, and that of the rounds' ratios."""
+    """Median seconds one after the other and side by side, and the median of the rounds' ratios."""
 
     serial_s: float
     parallel_s: float
@@ -42,7 +42,7 @@ class Gain:
 
 
 def make_film(path: Path, samples: Path, n_scenes: int) -> Path:
-    """A film of the demo's pictures and sounds, each scene another."""
+    """A film of the demo's pictures and sounds, different ones in each scene."""
     from PIL import Image
 
     pictures = [load_image(picture) for picture in sorted(samples.glob("*.png"))]
@@ -60,7 +60,7 @@ def make_film(path: Path, samples: Path, n_scenes: int) -> Path:
 
 
 def film_gains(film: Path, n_rounds: int = _N_ROUNDS) -> Mapping[str, Gain]:
-    """For decoding alone, and for the whole way to rows in a store."""
+    """The gains for decoding alone, and for everything up to rows in a store."""
     encoder = MultiModalEncoder("bundle:english", quantization="auto", enable_dsre=False)
 
     def whole_serial() -> None:
@@ -90,7 +90,7 @@ def _decode_serially(asset: Asset) -> list[Segment]:
 
 
 def _gain(serial: Callable[[], object], parallel: Callable[[], object], n_rounds: int) -> Gain:
-    serial(), parallel()  # what loads on first use
+    serial(), parallel()  # load what is loaded on first use
     rounds = [(_seconds(serial), _seconds(parallel)) for _ in range(n_rounds)]
     in_turn, beside = map(median, zip(*rounds, strict=True))
     return Gain(in_turn, beside, median(one / other for one, other in rounds))

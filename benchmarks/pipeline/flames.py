@@ -1,9 +1,11 @@
-"""Where the time goes: flame graphs of an ingest and of queries, and how near towers come to what
-the processor can do (`benchmarks.towers.limits`). Run by ``make bench-profile``.
+"""Where the time goes: flame graphs of an ingest and of queries.
 
-py-spy samples a process of its own, 100 times a second. The graphs (SVG) go to ``.demo/flames`` and
-are not committed; the shares of samples by place are. A sample is of a thread that runs: those that
-wait for a lock, a queue or a socket are left out.
+Also how near towers come to what the processor can do (`benchmarks.towers.limits`). Run by
+``make bench-profile``.
+
+py-spy samples a separate process 100 times a second. The graphs (SVG) go to ``.demo/flames`` and
+are not committed; the shares of samples by place are. Only running threads count: those that wait
+for a lock, a queue or a socket are left out.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ def shares(stacks: Iterable[str]) -> dict[str, float]:
     """The share of running samples by place, largest first.
 
     Args:
-        stacks: lines of py-spy's raw form: frames, outermost first, by semicolons, and a number.
+        stacks: lines in py-spy's raw format: frames joined by semicolons, outermost first; a count.
     """
     found = Counter[str]()
     for line in stacks:
@@ -85,13 +87,13 @@ def record(work: str, folder: Path, graph: Path) -> dict[str, float]:
         spy = [Path(sys.executable).with_name("py-spy"), "record", *_OPTIONS]
         how = [f"--format={form}", f"--output={path}", "--"]
         ran = subprocess.run([*map(str, [*spy, *how, *words])], capture_output=True, check=False)
-        if not _done(work, store).exists():  # py-spy does not say
+        if not _done(work, store).exists():  # py-spy does not report it
             raise RuntimeError(ran.stderr.decode(errors="replace"))
     return shares(raw.read_text().splitlines())
 
 
 def ingest(folder: Path, store: Path) -> None:
-    """Ingest the folder's files by the default model."""
+    """Ingest the folder's files with the default model."""
     from encoder import MultiModalEncoder
     from search import open_store
     from workers.pipeline import IngestPipeline

@@ -32,7 +32,7 @@ python3-xlrd r-cran-haven r-cran-knitr r-cran-officer r-cran-openxlsx r-cran-rea
 r-cran-writexl sound-theme-freedesktop timidity
 """.split()
 
-# What people keep, and no parts of programs.
+# What people keep, not parts of programs.
 FORMATS = """
 aif aifc aiff arff au bmp c cfg conf cpp css csv csh docx doc dta eml epub f90 fish flac gif gz
 html ico ini ipynb java jpeg jpg js json jsonl lyx m mbox md mid mp3 mp4 npy npz odb odg odp
@@ -43,7 +43,7 @@ yaml yml zip
 
 
 def chosen(roots: Iterable[Path], per_format: int) -> Iterator[Path]:
-    """So many files of each format, drawn by a fixed seed; none twice, none over 1 MB."""
+    """``per_format`` files of each format, drawn by a fixed seed; none twice, none over 1 MB."""
     by_format: dict[str, list[Path]] = defaultdict(list)
     for root in roots:
         for path in sorted(root.rglob("*")):
@@ -65,7 +65,7 @@ def _different(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def outcome(path: Path, config: IngestConfig) -> tuple[int, str]:
-    """How many segments a file has, and why it has none, or one in it."""
+    """How many segments a file has, and why it, or a file in it, has none."""
     reasons: list[str] = []
     try:
         n_segments = sum(

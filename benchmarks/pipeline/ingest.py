@@ -28,11 +28,11 @@ _WORDS = "river mountain engine bread harvest violin storm galaxy lantern harbou
 _SHARES = {"txt": 500, "jpg": 350, "wav": 149}
 _FILM = "film.mp4"
 NAMES = sorted([f"{n}.{kind}" for kind, many in _SHARES.items() for n in range(many)] + [_FILM])
-"""Of the corpus's 1,000 files."""
+"""The names of the corpus's 1,000 files."""
 
 
 def make_corpus(folder: Path, samples: Path, names: Sequence[str] = NAMES) -> None:
-    """Write the files of these names into ``folder``; each name has the same content always."""
+    """Write the files of these names into ``folder``; each name always has the same content."""
     pictures = [load_image(path) for path in sorted(samples.glob("*.png"))]
     sounds = [load_sound(path).samples for path in sorted(samples.glob("*.wav"))]
     for name in names:

@@ -1,11 +1,10 @@
-"""A job over Redis: what the pipeline costs beside the towers, what a second worker brings, and
-how far it is ahead of a plain script. Run by ``make bench-jobs``.
+"""A job over Redis: cost besides the towers, gain of a second worker, lead over a plain script.
 
-All take turns on the same files on the same two cores. Each worker has one core and one thread;
-Redis, the Milvus Lite server and the command that watches have what is left of both. The plain
-script may use both cores. Models are loaded before the clock starts. What a worker costs beside its
-towers is measured with the default settings; what a second one brings, and what the script takes,
-with the script's model, which reads no text in pictures.
+Run by ``make bench-jobs``. All take turns on the same files on the same two cores. Each worker has
+one core and one thread; Redis, the Milvus Lite server and the command that watches share what is
+left of both. The plain script may use both cores. Models are loaded before the clock starts. What a
+worker costs besides its towers is measured with the default settings; the gain from a second one,
+and the script's time, with the script's model, which reads no text in pictures.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ _STACKS: dict[str, tuple[int, dict[str, str]]] = {
 def running(
     *words: object, core: int | None = None, **env: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process until the block ends, on one core if one is named."""
+    """Run a process until the block ends, on one core if ``core`` is given."""
 
     def pin() -> None:
         if core is not None:
@@ -74,10 +73,10 @@ def running(
 
 
 class Stack:
-    """Redis, a shared Milvus Lite, and workers, all fresh; on each core one worker, then two.
+    """Redis, a shared Milvus Lite, and workers, all fresh; the workers are spread over the cores.
 
-    ``within`` is what a worker's command begins with, by the worker's number; ``env`` holds further
-    settings of all.
+    ``within`` gives what a worker's command begins with, by the worker's number; ``env`` holds
+    further settings for all.
     """
 
     def __init__(
@@ -111,7 +110,7 @@ class Stack:
         _until(lambda: len(ping(self.env["ANYMODAL_BROKER"])) == n_workers)
 
     def ingest(self, folder: Path) -> dict[str, Any]:
-        """Run a job to its end; how it stands then."""
+        """Run a job to its end; its facts then."""
         job = self.anymodal("ingest", folder)["job"]
         found: dict[str, Any] = self.anymodal("jobs", "show", job)
         return found
@@ -129,7 +128,7 @@ class Stack:
 
 
 def ping(broker: str) -> Sequence[Any]:
-    """The answers of workers within a second, by Celery alone: no process starts for it."""
+    """The workers' answers within a second, by Celery alone: no process is started for it."""
     from celery import Celery
 
     with Celery(broker=broker) as app:
@@ -146,7 +145,7 @@ def _until(what: Any, seconds: float = 120.0) -> None:
 
 
 def make_media(scratch: Path, n_files: int, n_warm: int = _WARM_FILES) -> tuple[Path, Path]:
-    """A folder of so many files of the mixed corpus, and one of others to warm workers with."""
+    """A folder of ``n_files`` files of the mixed corpus, and one of others to warm workers up."""
     media, warm, samples = (scratch / part for part in ("media", "warm", "samples"))
     media.mkdir()
     warm.mkdir()
@@ -159,7 +158,7 @@ def make_media(scratch: Path, n_files: int, n_warm: int = _WARM_FILES) -> tuple[
 
 
 def run_job(media: Path, warm: Path, scratch: Path, way: str) -> dict[str, Any]:
-    """The facts of a job over ``media``, by workers that a first job has warmed."""
+    """The facts of a job over ``media``, by workers that a first job has warmed up."""
     n_workers, env = _STACKS[way]
     with ExitStack() as stack:
         parts = Stack(scratch, n_workers, stack, **env)
@@ -188,8 +187,8 @@ def run_plain(media: Path, scratch: Path) -> dict[str, Any]:
 def overhead(job: Mapping[str, Any]) -> float:
     """The share of a job's time, in percent, in which no tower ran.
 
-    What is said across two windows is written down by the speech tower in a stage of its own, and
-    text in pictures is found and read by two networks in theirs.
+    Towers also run in two other stages: the speech tower transcribes what is said across two
+    windows, and two networks find and read text in pictures.
     """
     towers = sum(s for stage, s in job["stage_s"].items() if stage.startswith(_TOWERS))
     return float(100 * (1 - towers / job["seconds"]))

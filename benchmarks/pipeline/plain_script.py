@@ -1,6 +1,6 @@
-"""What a script without a pipeline does: one item after the other, float32 in torch, one insert
-for each. The decoders are the pipeline's own, and Whisper runs in float32 on its runtime.
+"""A script without a pipeline: one item after the other, float32 in torch, one insert for each.
 
+The decoders are the pipeline's own, and Whisper runs in float32 on its runtime.
 ``python -m benchmarks.pipeline.plain_script FOLDER STORE`` prints its seconds and counts as JSON.
 """
 

@@ -23,7 +23,7 @@ _WORDS = "river mountain engine bread harvest violin storm galaxy lantern harbou
 
 
 def make_library(folder: Path, n_files: int = N_FILES) -> None:
-    """Write so many different files, 100 to a folder."""
+    """Write ``n_files`` different files, 100 to a folder."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -39,7 +39,7 @@ def make_library(folder: Path, n_files: int = N_FILES) -> None:
 
 
 def rename_all(folder: Path) -> None:
-    """Give each file and each of its folders another name."""
+    """Give each file and each folder a new name."""
     for place in sorted(folder.iterdir()):
         for file in sorted(place.iterdir()):
             file.rename(file.with_name(f"new-{file.name}"))

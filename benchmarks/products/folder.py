@@ -35,18 +35,18 @@ Asked = dict[str, list[tuple[str, list[str]]]]
 """For each kind of file: questions, and the names of the files that answer."""
 N_FILES = 200
 _DOCUMENTS, _PICTURES, _SOUNDS = 0.65, 0.2, 0.015
-"""Shares of the files; of sounds for each of the ten classes."""
+"""Shares of the files; for sounds, of each of the ten classes."""
 _FORMS = ("txt", "md", "html", "pdf", "docx", "eml")
 _LINE = 75
 
 
 def make_folder(folder: Path, samples: Path, debian: Path, n_files: int = N_FILES) -> Asked:
-    """Write about so many files, and return the questions.
+    """Write about ``n_files`` files, and return the questions.
 
     Args:
-        folder: for the files; made.
-        samples: of ImageNet, fetched if it is missing.
-        debian: of package descriptions, fetched if more documents are wanted than XQuAD has.
+        folder: for the files; created.
+        samples: folder of ImageNet samples, fetched if it is missing.
+        debian: folder of package descriptions, fetched if XQuAD has too few documents.
         n_files: in all, at most 2,000.
     """
     folder.mkdir(parents=True)
@@ -104,7 +104,7 @@ def _write(path: Path, title: str, text: str) -> None:
 
 
 def _lines(text: str) -> tuple[str, ...]:
-    """Lines for a page, in the letters that its font has."""
+    """Lines for a page, with only the letters that its font has."""
     import textwrap
 
     plain = text.encode("ascii", "ignore").decode().translate(str.maketrans("()\\", "[]/"))

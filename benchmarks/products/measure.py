@@ -1,9 +1,9 @@
-"""Runs a program over the folder, and sums what its processes use meanwhile.
+"""Runs a program over the folder, and adds up what its processes use.
 
 A program is called with the folder of MiniLM, the folder of files, an empty folder and the file of
-questions. It prints ``opened`` once its model is there and ``stored`` once all files are, waits for
-a line after each, then prints JSON: the files that it could not read, and for each question the
-names of the files found.
+questions. It prints ``opened`` once its model is loaded and ``stored`` once all files are stored,
+waits for a line after each, then prints JSON: the files that it could not read, and for each
+question the names of the files found.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Run:
     """What a program used and found.
 
     Args:
-        open_cpu_s: of all its processes until its model was there.
+        open_cpu_s: CPU-seconds of all its processes until its model was loaded.
         store_cpu_s: from there until all files were stored.
         peak_bytes: the most memory of all its processes together, pages they share counted once.
         said: the JSON that it printed.
@@ -42,14 +42,14 @@ class Run:
 
 
 Runs = dict[str, list[Run]]
-"""By what ran."""
+"""The runs of each program, by its name."""
 
 
 def in_turns(ways: Iterable[str], n_rounds: int, measured: Callable[[str], Run]) -> Iterator[Runs]:
-    """All runs so far, after each; what fails is not tried again.
+    """Yield all runs so far, after each; a program that fails is not tried again.
 
     Raises:
-        SystemExit: something failed, once all others are there.
+        SystemExit: a program failed; raised after all others have run.
     """
     runs: Runs = {}
     left, failed = list(ways), list[str]()
@@ -104,7 +104,7 @@ def run(words: Sequence[object], log: Path) -> Run:
 
 
 def _cpu_at(process: subprocess.Popen[str], mark: str) -> float:
-    """The CPU-seconds so far when a program prints a mark; lets it go on."""
+    """The CPU-seconds so far when a program prints a mark; lets it continue."""
     assert process.stdin
     assert process.stdout
     if not any(line.strip() == mark for line in process.stdout):
@@ -116,7 +116,7 @@ def _cpu_at(process: subprocess.Popen[str], mark: str) -> float:
 
 
 def tree_cpu_s(pid: int) -> float:
-    """CPU-seconds so far of a process and all that descend from it."""
+    """CPU-seconds so far of a process and all its descendants."""
     return sum(_cpu_s(one) for one in _tree(pid))
 
 
@@ -126,7 +126,7 @@ def _watch(pid: int, ended: Event, peak: list[int]) -> None:
 
 
 def _tree(pid: int) -> list[int]:
-    """A process and all that descend from it."""
+    """A process and all its descendants."""
     with suppress(OSError):
         tasks = Path(f"/proc/{pid}/task").iterdir()
         below = [int(one) for task in tasks for one in (task / "children").read_text().split()]
@@ -135,7 +135,7 @@ def _tree(pid: int) -> list[int]:
 
 
 def _cpu_s(pid: int) -> float:
-    """Of a process and of its children that ended."""
+    """CPU-seconds of a process and of its children that have ended."""
     with suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return sum(map(int, fields[11:15])) / _TICKS

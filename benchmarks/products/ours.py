@@ -1,4 +1,4 @@
-"""Our pipeline as a library, as docs/pipeline.md has it: children decode, Milvus Lite stores.
+"""Our pipeline as a library, as in docs/pipeline.md: child processes decode, Milvus Lite stores.
 
 python -m benchmarks.products.ours MODEL FOLDER STORE QUESTIONS [PRECISION]
 """

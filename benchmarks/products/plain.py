@@ -41,7 +41,7 @@ def read(path: Path) -> tuple[Modality, Any]:
 
 
 def main(_: str, folder: str, store: str, questions: str) -> None:
-    """Ingest, then answer by the cosine."""
+    """Ingest, then answer by cosine."""
     model, names, rows, unread = torch_model(), [], [], []
     _wait("opened")
     for path in sorted(Path(folder).iterdir()):

@@ -1,4 +1,4 @@
-"""txtai: Textractor reads, Embeddings stores. Imports nothing of this project.
+"""txtai: Textractor reads, Embeddings stores. Imports nothing from this project.
 
 …/bin/python txtai_folder.py MODEL FOLDER STORE QUESTIONS
 """
@@ -11,7 +11,7 @@ from txtai import Embeddings  # type: ignore[import-not-found]
 from txtai.pipeline import Textractor  # type: ignore[import-not-found]
 
 N_ROWS = 30
-"""So many rows are asked for, to have ten files."""
+"""How many rows are asked for, to get ten files."""
 
 
 def main(model: str, folder: str, store: str, questions: str) -> None:
@@ -24,7 +24,7 @@ def main(model: str, folder: str, store: str, questions: str) -> None:
         try:
             plain = path.suffix in (".txt", ".md")
             parts = path.read_text().split("\n\n") if plain else textractor(str(path))
-        except Exception as error:  # noqa: BLE001  # each of its readers has its own
+        except Exception as error:  # noqa: BLE001  # each of its readers raises its own
             print(path.name, repr(error), file=sys.stderr)
             parts = []
         rows += [(f"{path.name}#{n}", part, None) for n, part in enumerate(parts) if part.strip()]
@@ -47,7 +47,7 @@ def files(embeddings: Embeddings, question: str) -> list[str]:
 
 
 def wait(mark: str) -> None:
-    """Let the one that measures look."""
+    """Let the measuring process take its figures."""
     print(mark, flush=True)
     sys.stdin.readline()
 

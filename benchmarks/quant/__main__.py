@@ -1,7 +1,8 @@
-"""Measure the parts that are named, or all: ``python -m benchmarks.quant [PART ...] [--quick]``.
+"""Measure the named parts, or all of them: ``python -m benchmarks.quant [PART ...] [--quick]``.
 
-A part may be named by its beginning: ``speed`` is all parts that begin so. Several parts run one
-after the other, each in a process of its own. Each writes its section of ``benchmarks/results/``.
+A part can be named by its beginning: ``speed`` means all parts that begin with it. Several parts
+run one after the other, each in its own process. Each writes its section of
+``benchmarks/results/``.
 """
 
 from __future__ import annotations

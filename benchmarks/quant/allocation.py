@@ -1,4 +1,4 @@
-"""Who shares out bits best: the Quantizer, NVIDIA ModelOpt, or the same width for all layers.
+"""Who allocates bits best: the Quantizer, NVIDIA ModelOpt, or the same width for all layers.
 
 Everything else is equal: the same candidate widths, the same bytes, the same GPTQ, and what
 ModelOpt does not cover (embeddings) in INT8 for all. Importing this imports torch.
@@ -118,7 +118,7 @@ def _small(batches: Sequence[Inputs]) -> Iterator[Inputs]:
 
 
 def _of_ours(subject: Subject, measured: SensitivityReport, theirs: Schemes) -> Schemes:
-    """Our allocation of the layers, widths and bytes that theirs has."""
+    """Our allocation for the same layers, widths and bytes as theirs."""
     layers = find_layers(subject.model)
     options = {
         name: [option for option in choices if option.scheme in map(Scheme, _CANDIDATES)]
@@ -130,7 +130,7 @@ def _of_ours(subject: Subject, measured: SensitivityReport, theirs: Schemes) -> 
 
 
 def average_bits(model: nn.Module, schemes: Mapping[str, Scheme]) -> float:
-    """Bits for a weight, scales left out, over the layers that are named."""
+    """Bits per weight, scales left out, over the named layers."""
     sizes = {name: layer.weight.numel() for name, layer in find_layers(model).items()}
     total = sum(sizes[name] * scheme.bits for name, scheme in schemes.items())
     return total / sum(sizes[name] for name in schemes)

@@ -57,7 +57,7 @@ def percent_below(nbytes: float, baseline: float) -> float:
 
 
 def encode(kind: str, modalities: Sequence[Modality]) -> dict[str, int]:
-    """Encode in this process; the memory that it holds then, and the most that it held, bytes."""
+    """Encode in this process; the memory that it then holds, and its peak, in bytes."""
     model = open_model(kind)
     for _ in range(_ROUNDS):
         for modality in modalities:

@@ -1,4 +1,4 @@
-"""Our own int8 networks in the form of the peers: as they are, and as the towers feed them.
+"""Our own int8 networks in the same form as the peers: as they are, and as the towers feed them.
 
 Importing this imports torch.
 """
@@ -35,7 +35,7 @@ def of_the_bundle(part: str) -> BuildRun:
 
 
 def static_int8(model: nn.Module, calibration: Sequence[Inputs]) -> Run:
-    """A convolutional network outside of the bundle, made as the bundle's is."""
+    """A convolutional network outside the bundle, made like the bundle's."""
     with tempfile.TemporaryDirectory() as scratch:
         source, target = Path(scratch) / "model.onnx", Path(scratch) / "int8.onnx"
         write_onnx(model, calibration[0], source)

@@ -1,4 +1,4 @@
-"""How estimates without data order the layers, beside losses on real texts and photographs.
+"""How estimates without data order the layers, compared with losses on real texts and photographs.
 
 Importing this imports torch.
 """
@@ -44,7 +44,7 @@ def main(settings: Settings) -> None:
 
 
 def agreements(subject: Subject) -> dict[str, float]:
-    """Spearman's ρ of each way to estimate with the measured losses."""
+    """Spearman's ρ between each way's estimates and the measured losses."""
     note(f"{subject.name}: measured")
     measured = _losses(_quantizer(subject, subject.data).analyze_sensitivity(schemes=["int4"]))
     found = {}
@@ -79,7 +79,7 @@ def _estimates(subject: Subject) -> Mapping[str, Callable[[], SensitivityReport]
 
 
 def noise(data: CalibrationData) -> CalibrationData:
-    """The same shapes with white noise for floats; whole numbers, masks too, stay."""
+    """The same shapes with white noise for floats; integers and masks stay."""
 
     def drawn(batch: Batch) -> Batch:
         assert isinstance(batch, Mapping)

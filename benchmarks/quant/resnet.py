@@ -1,6 +1,6 @@
 """ResNet-50's architecture, random weights: sizes, and speed and memory under a limit of 4 GiB.
 
-Random weights say nothing of quality; size, speed and memory are as with trained ones.
+Random weights say nothing about quality; size, speed and memory are as with trained ones.
 ``python -m benchmarks.quant.resnet speed FOLDER``, or ``KIND FOLDER`` for the memory of one
 runtime, is a process under the limit.
 """
@@ -37,7 +37,7 @@ _FLOAT, _INT8 = "model.onnx", "model.int8.onnx"
 
 
 def main(settings: Settings) -> None:
-    """Sizes first, then a process for the speed and one for each memory."""
+    """Sizes first, then a process for the speed and one for each runtime's memory."""
     folder = settings.cache / "resnet"
     _prepare(folder)
     sizes, warning = _sizes()
@@ -78,7 +78,7 @@ def _rows(speeds: dict[str, Any], memory: dict[str, Any]) -> Iterator[list[str]]
 
 
 def network() -> nn.Module:
-    """ResNet-50; batch norms see some noise, so that they hold more than ones and zeros."""
+    """ResNet-50; batch norms have seen some noise, so that they hold more than ones and zeros."""
     import torch
 
     torch.manual_seed(0)
@@ -104,7 +104,7 @@ def examples(n: int, batch: int = 1, seed: int = 0) -> Iterator[dict[str, Array]
 
 
 def _sizes() -> tuple[list[list[str]], str]:
-    """Rows of the size table, and what the Quantizer says of a budget that an FP16 head forbids."""
+    """Rows of the size table, and the Quantizer's message on a budget that an FP16 head forbids."""
     import torch
 
     from encoder.quant.quantized import model_nbytes
@@ -192,7 +192,7 @@ def _speed(folder: Path, is_full: bool) -> dict[str, Any]:
 
 
 def _memory(kind: str, folder: Path) -> dict[str, int]:
-    """What this process holds after some batches, and the most that it held, bytes."""
+    """This process's memory after some batches, and its peak, in bytes."""
     session = _session(kind, folder)
     for batch in (1, 8, 8, 1):
         (inputs,) = examples(1, batch)

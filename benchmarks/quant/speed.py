@@ -88,7 +88,7 @@ def _pictures(settings: Settings, name: ClassifierName, ours: BuildRun, n_rows: 
 
 
 def _texts(settings: Settings, n: int, length: int, n_rounds: int, bars: Mapping[str, Bar]) -> Case:
-    """Texts of exactly this many tokens: longer ones, cut."""
+    """Texts of exactly ``length`` tokens: longer ones are cut."""
     bodies = (pair.body for pair in pairs(settings.folder / "debian", "test"))
     long = [body for body, _ in zip(filter(_is_long, bodies), range(n), strict=False)]
     (inputs,) = text_batches(long, length, sort=False).inputs
@@ -126,7 +126,7 @@ def _report(
 def _build(
     model: nn.Module, calibration: Sequence[Inputs], ours: BuildRun
 ) -> tuple[dict[str, Run], list[str]]:
-    """What runs, by name, and in words what does not."""
+    """What runs, by name, and messages about what does not."""
     runs, failures = {}, []
     builders: dict[str, BuildRun] = {name: load(peer) for name, peer in SPEED.items()}
     for name, build in {**builders, OURS: ours}.items():

@@ -41,7 +41,7 @@ _HEADINGS = ["network", "target", "× smaller", "schemes", "MB", "difference to 
 
 
 def main(settings: Settings) -> None:
-    """Every network for every target, each network in a process of its own."""
+    """Every network for every target, each network in its own process."""
     names = list(NETWORKS)[: settings.items(len(NETWORKS), 1)]
     rows = [row for name in names for row in in_own_process(__name__, name)["rows"]]
     report(settings, "Nine networks for three runtimes", _INTRO, table(_HEADINGS, rows))
@@ -77,7 +77,7 @@ def measure(name: str) -> list[list[str]]:
 def _written(
     target: str, quantizer: Quantizer, made: QuantizedModel, inputs: Tensor, folder: Path
 ) -> tuple[int, str]:
-    """The file's size, and what was found about it."""
+    """The file's size, and what was found out about it."""
     if target == "executorch":
         return _xnnpack(made.module, inputs, folder / "model.pte")
     exported = quantizer.export_onnx(folder / "model.onnx")

@@ -1,1 +1,1 @@
-"""How well words find pictures, sounds and texts, and what ways to fuse and calibrate gain."""
+"""How well words find pictures, sounds and texts, and what fusing and calibrating gain."""

@@ -1,4 +1,4 @@
-"""Measured constants beside the bundle's, and what it takes to rewrite a store.
+"""Measured constants compared with the bundle's, and what it takes to rewrite a store.
 
     python -m benchmarks.retrieval.calibration quality --clips ESC-10
     python -m benchmarks.retrieval.calibration rows [--rows 20000]
@@ -118,7 +118,7 @@ def _constants(
 
 
 def rows(n_rows: int) -> str:
-    """A Markdown table: seconds for 10,000 rows, and a search before and meanwhile."""
+    """A Markdown table: seconds for 10,000 rows, and for a search before and meanwhile."""
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         lines.append(("Milvus Lite", *_rewritten(f"{folder}/store", n_rows, lambda: 0.0)))
@@ -190,7 +190,7 @@ def _segment(number: int, row: Embeddings) -> SegmentRow:
 
 
 def _search_ms(store: VectorStore) -> float:
-    """The median over a second."""
+    """The median time of a search, over a second of searches."""
     random = np.random.default_rng(1)
     taken_ms = []
     end_s = time.perf_counter() + _SEARCHES_S

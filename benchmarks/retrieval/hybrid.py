@@ -1,10 +1,10 @@
-"""Words beside vectors: what BM25 gives to texts, and what it does to pictures.
+"""Words and vectors: what BM25 gains for texts, and what it does to pictures.
 
     python -m benchmarks.retrieval.hybrid [--samples FOLDER] [--debian FOLDER] [--pairs N]
 
 Titles ask for their bodies (descriptions of Debian packages; the weight was chosen on the split
-``validation``). Paraphrases of ImageNet classes ask for pictures among the same texts: others fuse
-the lists by reciprocal rank, and then texts that share a word with the query stand before them.
+``validation``). Paraphrases of ImageNet classes ask for pictures among the same texts: with
+reciprocal rank fusion, as others use it, texts that share a word with the query come first.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A store of texts, and of pictures where there are any, with what is asked."""
+    """A store of texts, and of pictures where there are any, with the queries."""
 
     store: MemoryStore
     space: Space
@@ -77,7 +77,7 @@ class Corpus:
 
 
 def of_pairs(encoder: MultiModalEncoder, chosen: Sequence[Pair]) -> Corpus:
-    """Bodies, asked for by their titles."""
+    """A corpus of bodies, asked for by their titles."""
     store = MemoryStore(encoder.embed_dim)
     bodies = embed_texts(encoder, [pair.body for pair in chosen])
     rows = [
@@ -127,14 +127,14 @@ def figures(ranks: Sequence[int], k: int = 10) -> tuple[str, str, str]:
 def joined(
     texts: Sequence[Candidate], words: Sequence[ScoredSegment], weight: float
 ) -> list[Candidate]:
-    """What `search` makes of texts and words, with another weight."""
+    """What `search` makes of texts and words, with a different weight."""
     if not words:
         return list(texts)
     return with_words(texts, words, words_weight(texts, words, weight))
 
 
 def by_words(corpus: Corpus) -> list[tuple[str, ...]]:
-    """Rows of a table: how well texts are found, the words weighing nothing to much."""
+    """Rows of a table: how well texts are found as the weight of the words grows from 0."""
     dense, words = corpus.nearest(TEXT), corpus.words()
     alone = [[segment.segment_id for segment in found] for found in words]
     rows: list[tuple[str, ...]] = [("words alone", *figures(corpus.ranks(alone)))]

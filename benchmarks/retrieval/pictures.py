@@ -8,8 +8,8 @@ Media are fetched into ``.demo/quality`` unless a folder is given; see `picture_
 ``benchmarks/data/paraphrases.tsv`` was written before any result was seen, for classes drawn at
 random (dog breeds and species that only an expert distinguishes left out). The half ``dev`` was
 looked at while the label table was made, the half ``test`` was not. Their author also wrote the
-table's descriptions, which flatters both; so the descriptions of another author are asked too,
-their class names masked.
+table's descriptions, which flatters both; so another author's descriptions are used as queries
+too, with the class names masked.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WNIDS = Path(__file__).parents[2] / "scripts" / "imagenet_wnids.txt"
 _AT_ONCE = 50
 
 Row = tuple[str, int, int, str, str, str]
-"""Queries by, their number, the pictures' number, R@1, R@10, MRR."""
+"""The kind of query, the number of queries, the number of pictures, R@1, R@10, MRR."""
 
 
 def embed_pictures(encoder: MultiModalEncoder, paths: Sequence[Path]) -> Embeddings:
@@ -62,7 +62,7 @@ def row(name: str, scores: NDArray[np.floating], relevant: NDArray[np.bool_]) ->
 
 
 def on_samples(encoder: MultiModalEncoder, folder: Path, descriptions: Path) -> list[Row]:
-    """Class names, paraphrases and others' descriptions to the thousand sample pictures."""
+    """From class names, paraphrases and others' descriptions to the thousand sample pictures."""
     wnids = WNIDS.read_text("ascii").split()
     pictures = picture_sets.samples(folder)
     images = embed_pictures(encoder, [pictures[wnid] for wnid in wnids])
@@ -106,7 +106,7 @@ def masked(
 
 
 def on_stamps(encoder: MultiModalEncoder, folder: Path) -> list[Row]:
-    """Captions to photographs of another source; the same caption may belong to several."""
+    """From captions to photographs of a different source; several can have the same caption."""
     stamps = picture_sets.stamps(folder)
     images = embed_pictures(encoder, [stamp.path for stamp in stamps])
     captions = sorted({stamp.caption for stamp in stamps})

@@ -4,7 +4,7 @@
 
 ``FOLDER`` has one folder of clips for each class, named after it ("Dog bark" or "001 - Dog
 bark"), as ESC-10 has (K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", 2015;
-CC BY). No clip of it was used for fitting; but two choices were made with its result in sight (how
+CC BY). No clip of it was used for fitting; but two choices were made with its result known (how
 descriptions are joined, and the temperature of the categories: together worth .03 of the first
 row). The sound head's settings were chosen on sounds of sources that it had not seen, after a
 first look at a grid of them on this evaluation. What runs in int8, and in which ranges, was
@@ -47,7 +47,7 @@ SENTENCES = Path(__file__).parents[1] / "data" / "spoken_sentences.txt"
 _VOICES = ("en-us", "en-gb", "en-us+f3")
 
 Towers: TypeAlias = Mapping[str, AudioTower]
-"""By the precision of the sound network; the rest of them is the same."""
+"""Towers by the precision of the sound network; all else is the same."""
 
 
 def average_precision(scores: NDArray[np.floating], relevant: NDArray[np.bool_]) -> float:
@@ -110,7 +110,7 @@ def measure_clips(towers: Towers, text_tower: Tower, folder: Path) -> str:
 
 
 def measure_speech(towers: Towers, text_tower: Tower, distractors: Sequence[str]) -> str:
-    """Speech to its text, in one sentence; all hear the same (eSpeak never says it twice alike)."""
+    """From speech to its text; all towers hear the same sounds, since eSpeak's speech varies."""
     from examples.speech import Speaker
 
     speaker = Speaker(cache_home())
@@ -147,7 +147,7 @@ def measure_time(towers: Towers, n_runs: int = 30) -> str:
         took = np.array(
             [[_time_ms(tower, cut) for tower in towers.values()] for _ in range(n_runs)]
         )
-        took = took[1:]  # the first loads what is lazy
+        took = took[1:]  # the first run loads what is lazy
         ratios = took[:, 0] / took[:, 1]
         times = (f"{np.median(of):.0f} (best {of.min():.0f})" for of in took.T)
         low, middle, high = np.quantile(ratios, (0.1, 0.5, 0.9))

@@ -3,8 +3,8 @@
     python -m benchmarks.retrieval.terms [--samples FOLDER]
 
 A thousand texts (the descriptions of ImageNet's classes) and a thousand pictures (the samples)
-compete. Asked are our paraphrases, with the class that is nearest to each of them pushed away, and
-two of them at once. Each way is what `search.ranking.fusion` does, or could do.
+compete. Queries are our paraphrases, with the class that is nearest to each of them pushed away,
+and two of them at once. Each way is what `search.ranking.fusion` does, or could do.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Asked:
 
 
 Way = Callable[[Asked, Embeddings, Modality, Space], Scores]
-"""What is asked, rows of targets, their modality and the space to scores [n_targets]."""
+"""From a query, rows of targets, their modality and the space to scores [n_targets]."""
 
 
 @dataclass(frozen=True, eq=False)
 class Media:
-    """Embeddings of each class: [n_classes, embed_dim]; of the queries, and their classes."""
+    """Embeddings of each class, [n_classes, embed_dim], and of the queries, with their classes."""
 
     space: Space
     texts: Embeddings
@@ -85,13 +85,13 @@ def _paraphrases() -> list[dict[str, str]]:
 
 
 def as_search_does(asked: Asked, rows: Embeddings, kind: Modality, space: Space) -> Scores:
-    """One direction; negative terms take off their own calibrated score."""
+    """One direction; negative terms subtract their own calibrated score."""
     fused = fuse_terms(asked.terms, asked.weights)
     return score_cosines(kind, _cosines(rows, fused.direction), fused, space)
 
 
 def one_direction(asked: Asked, rows: Embeddings, kind: Modality, space: Space) -> Scores:
-    """The weighted mean of all terms, as if it were one."""
+    """The weighted mean of all terms, as if it were one term."""
     mixed = l2_normalize(np.asarray(asked.weights) @ asked.terms)
     return space.calibrate(kind, _cosines(rows, mixed))
 
@@ -103,7 +103,7 @@ def term_by_term(asked: Asked, rows: Embeddings, kind: Modality, space: Space) -
 
 
 def only_above(asked: Asked, rows: Embeddings, kind: Modality, space: Space) -> Scores:
-    """The same; what is no more like a negative term than usual loses nothing by it."""
+    """The same, but only targets more like a negative term than usual lose by it."""
     scores = space.calibrate(kind, _cosines(rows, asked.terms.T))
     clipped = np.where(np.asarray(asked.weights) < 0, np.maximum(scores, 0), scores)
     return np.asarray(clipped @ np.asarray(asked.weights))
@@ -128,14 +128,14 @@ def mixed_list(way: Way, media: Media, asked: Asked) -> Scores:
 
 
 def nearest_other(media: Media) -> NDArray[np.int64]:
-    """For each query the class that its words are nearest to, besides its own."""
+    """For each query, the class that its words are nearest to, other than its own."""
     cosines = media.queries @ media.names.T
     cosines[np.arange(len(cosines)), media.classes] = -1.0
     return np.asarray(cosines.argmax(axis=1))
 
 
 def push_away(media: Media, way: Way, weight: float) -> tuple[float, float]:
-    """mAP of the wanted class, and how many of the unwanted one are in the first ten, of two."""
+    """mAP of the wanted class, and how many of the unwanted one's two items are in the top ten."""
     unwanted = nearest_other(media)
     lists = []
     for query, other in zip(media.queries, unwanted, strict=True):

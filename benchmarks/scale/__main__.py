@@ -3,8 +3,8 @@
 ``python -m benchmarks.scale [--sizes 10000,100000] [--store server|lite|index] [--column NAME]``
 
 Vectors, texts, tags, dates and paths are made by `benchmarks.scale.corpus`; nothing is encoded. The
-server is the genuine one of the tests. Figures go into a file beside the section's, a column for
-each ``--column``, so that two versions of the program can stand side by side.
+server is the genuine one of the tests. Figures also go into a separate file, a column for
+each ``--column``, so that two versions of the program can be compared.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def main() -> None:
 
 
 def _in_child(work: Callable[..., Figures], *args: object) -> Figures:
-    """So that its memory is not that of who searches."""
+    """Run in a child process, so that its memory is not counted for the searching process."""
     with ProcessPoolExecutor(1, get_context("spawn")) as child:
         return child.submit(work, *args).result()
 

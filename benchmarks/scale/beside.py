@@ -1,9 +1,9 @@
-"""The embedded store beside others' on the same vectors; one section of results/.
+"""The embedded store compared with others' on the same vectors; one section of results/.
 
 ``python -m benchmarks.scale.beside PYTHON [--sizes 10000,100000] [--only NAME]``
 
-Run by ``make bench-stores``, which makes the environment of the others. Figures go into a file
-beside the section's, so that one store can be measured again.
+Run by ``make bench-stores``, which makes the environment of the others. Figures also go into
+a separate file, so that one store can be measured again.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _make(folder: Path, size: int) -> None:
 
 
 def _measured(words: list[str], folder: Path) -> dict[str, Any]:
-    """Filled by one process, asked by the next."""
+    """Fill a store in one process, query it in the next."""
     found: dict[str, Any] = {}
     for what in ("fill", "ask"):
         command = [*words, what, str(folder)]

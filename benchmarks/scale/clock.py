@@ -1,4 +1,4 @@
-"""Times of the clock, and CPU of this process and of the server beside it."""
+"""Wall-clock times, and the CPU time of this process and of its server."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ N_TIMES = 9
 SLOW_S = 5.0
 
 Figure: TypeAlias = list[float]
-"""Milliseconds on the clock, of this process's CPU and of the server's, if there is one; or a
+"""Milliseconds on the clock, of this process's CPU and of the server's CPU if there is one; or a
 single number."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A moment, from which times are taken.
+    """A moment from which times are measured.
 
     Args:
         server: the process id of the server; 0 without one.
@@ -43,7 +43,7 @@ class Moment:
 
 
 def median_of(look: Callable[[int], object], server: int, times: int = N_TIMES) -> Figure:
-    """Of calls with the numbers from 0 on; fewer where they take long."""
+    """The median of calls with the numbers from 0 on; fewer calls if they take long."""
     taken: list[Figure] = []
     for number in range(times):
         begun = Moment(server)
@@ -66,18 +66,18 @@ def server_of(folder: Path) -> int:
 
 
 def memory_bytes(pid: str) -> float:
-    """What is resident of a process."""
+    """The resident memory of a process."""
     found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) * 1024 if found else 0
 
 
 def most_memory_bytes(pid: str) -> float:
-    """The most that was ever resident of a process."""
+    """The peak resident memory of a process."""
     found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) * 1024 if found else 0
 
 
 def _cpu_s(pid: int) -> float:
-    """Of all threads, in steps of a hundredth of a second."""
+    """CPU-seconds of all threads of a process, in steps of a hundredth."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -44,7 +44,7 @@ class Writable(Protocol):
 
 
 class Corpus:
-    """So many segments, about.
+    """A corpus of about ``n_segments`` segments.
 
     Args:
         n_segments: in all.
@@ -57,7 +57,7 @@ class Corpus:
         self._centres = l2_normalize(_normal(self._rng, n_centres))
 
     def fill(self, store: Writable, server: int = 0) -> Iterator[tuple[int, Figure]]:
-        """Write all: the segments of each write, and its times; see `Moment`."""
+        """Write all; the number of segments of each write, and its times: see `Moment`."""
         rows = self._rows()
         while some := list(islice(rows, _ASSETS_PER_WRITE)):
             assets = [asset for asset, _ in some]
@@ -80,7 +80,7 @@ class Corpus:
         return self.near(rng, n)
 
     def words(self, n: int) -> list[str]:
-        """Queries of two words, neither rare nor everywhere."""
+        """Queries of two words, neither rare nor found everywhere."""
         rng = np.random.default_rng(2)
         return [f"{_word(a)} {_word(b)}" for a, b in rng.integers(20, 300, (n, 2))]
 
@@ -124,7 +124,7 @@ class Corpus:
         return AssetRow(asset_id, kind, media_type, 1000 + number, n, [path], about)
 
     def _text(self) -> str:
-        """Words as frequent as Zipf has them."""
+        """A text with word frequencies as in Zipf's law."""
         ranks = np.minimum(self._rng.zipf(1.3, _PER_SEGMENT), _N_WORDS)
         return " ".join(map(_word, ranks))
 
@@ -136,7 +136,7 @@ class Corpus:
 
 
 class GivenVectors:
-    """Stands for an encoder: the query with the text "7 …" has the seventh vector.
+    """Takes the place of an encoder: the query with the text "7 …" has the seventh vector.
 
     Args:
         rows: unit rows [n, embed_dim].

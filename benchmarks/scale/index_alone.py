@@ -1,4 +1,4 @@
-"""The index beside Milvus Lite, filled without Lite's rows: so large a record takes hours."""
+"""The index next to Milvus Lite, filled without Lite's rows, which would take hours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search.types import AssetRow, SegmentRow
 
 
 class IndexAlone:
-    """Writes as the store does, and leaves the record empty.
+    """Writes as the store does, but leaves the record empty.
 
     Args:
         store: whose index it is.

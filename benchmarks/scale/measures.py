@@ -54,7 +54,7 @@ _FILTERS: dict[str, Any] = {
 
 
 def filled(uri: str, n_segments: int, folder: Path, kind: str) -> Figures:
-    """Fill a store, and the figures of that."""
+    """Fill a store; the figures of filling it."""
     corpus = Corpus(n_segments)
     with _opened(uri) as store:
         target = IndexAlone(cast(EmbeddedStore, store)) if kind == "index" else store
@@ -94,7 +94,7 @@ def opened_first(uri: str, n_segments: int) -> Figures:
 
 
 def measured(uri: str, n_segments: int, folder: Path) -> Iterator[Figures]:
-    """All figures of a store that was filled before, as they come."""
+    """All figures of a store that is filled already, as they come."""
     corpus, server = Corpus(n_segments), server_of(folder)
     queries, words = corpus.queries(200), corpus.words(N_TIMES + 1)
     begun = Moment(server)
@@ -128,7 +128,7 @@ def measured(uri: str, n_segments: int, folder: Path) -> Iterator[Figures]:
 
 
 def _recalls(store: VectorStore, folder: Path, corpus: Corpus) -> Iterator[Figures]:
-    """As written, and on a server once all of it is sealed and indexed."""
+    """Recall as written, and on a server once everything is sealed and indexed."""
     nearest = np.load(folder / _NEAREST)
     state = store.index_state() if isinstance(store, MilvusStore) else None
     if state and isinstance(store, MilvusStore):
@@ -188,13 +188,13 @@ def _until_words(store: Any, words: str) -> None:
 
 
 def _until_names(engine: SearchEngine, words: str) -> None:
-    """They are read in the background, which would count as the CPU of searches."""
+    """Wait for names: reading them in the background would count as the CPU of searches."""
     while engine.search(_query(f"0 {words}")).warnings:
         time.sleep(0.5)
 
 
 def _last_pages(engine: SearchEngine, server: int) -> Figure:
-    """The last one of `_LAST_PAGE`, in the median of those around it."""
+    """The time of page `_LAST_PAGE`, as the median of the pages around it."""
     page = _query("0", lexical=False)
 
     def turn(_: int) -> None:
@@ -208,7 +208,7 @@ def _last_pages(engine: SearchEngine, server: int) -> Figure:
 
 
 def _listed(store: VectorStore) -> object:
-    """As ``GET /v1/assets`` does."""
+    """List assets as ``GET /v1/assets`` does."""
 
     class Services:
         pass
@@ -225,7 +225,7 @@ def _delete(store: VectorStore, number: int) -> None:
 
 
 def _recall(store: VectorStore, corpus: Corpus, nearest: Embeddings) -> float:
-    """Of the ten nearest pictures; ``nearest`` has the exact cosines [n_queries, 10]."""
+    """Recall of the ten nearest pictures; ``nearest`` has the exact cosines [n_queries, 10]."""
     found = store.search(corpus.queries(len(nearest)), IMAGE, 10)
     hits = [
         sum(hit.cosine >= low - 1e-5 for hit in of)
@@ -239,7 +239,7 @@ def _disk_bytes(folder: Path) -> int:
 
 
 def _server_mb(folder: Path) -> Figure:
-    """Resident memory of the server in a folder, and the most there was; 0 without one."""
+    """Resident memory of the server in a folder, and its peak; 0 without one."""
     server = server_of(folder)
     if not server:
         return [0]

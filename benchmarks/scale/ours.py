@@ -1,4 +1,4 @@
-"""The embedded store, asked as `benchmarks.scale.peers` are."""
+"""The embedded store, queried as `benchmarks.scale.peers` are."""
 
 from __future__ import annotations
 

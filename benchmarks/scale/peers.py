@@ -1,6 +1,6 @@
-"""LanceDB, Qdrant and Chroma in this process, each as its first page has it.
+"""LanceDB, Qdrant and Chroma in this process, each as shown on its first page.
 
-Run in an environment of theirs:
+Run in the environment that has them:
 
 …/bin/python peers.py NAME fill|ask FOLDER
 """
@@ -34,7 +34,7 @@ class LanceDB:
             self._table.add(part)
 
     def finish(self) -> None:
-        """See `protocol.Peer`; it advises to join small files."""
+        """See `protocol.Peer`; LanceDB advises joining small files."""
         self._table.optimize()
 
     def nearest(self, query: Rows, tenth: bool) -> list[int]:
@@ -46,7 +46,7 @@ class LanceDB:
 
 
 class IndexedLanceDB(LanceDB):
-    """The same with its index of graphs, and one of the tag."""
+    """The same with its graph index, and an index of the tag."""
 
     def finish(self) -> None:
         """See `protocol.Peer`."""
@@ -94,7 +94,7 @@ class Qdrant:
 
 
 class Chroma:
-    """Its persistent client: hnswlib beside SQLite."""
+    """Its persistent client: hnswlib and SQLite."""
 
     def __init__(self, folder: Path) -> None:
         import chromadb  # type: ignore[import-not-found]

@@ -1,7 +1,7 @@
-"""Fill a store of vectors and ask it, the same for all; also run where only numpy and a peer are.
+"""Fill a vector store and query it, the same way for all; needs only numpy and a peer.
 
-A folder holds ``rows.npy``, ``tenth.npy`` and ``queries.npy``, and gets the store. Medians come
-with the least of all, since a busy machine adds to both.
+A folder holds ``rows.npy``, ``tenth.npy`` and ``queries.npy``, and gets the store. Medians are
+reported with the least of all, since a busy machine adds to both.
 """
 
 import json
@@ -22,13 +22,13 @@ LIMIT = 10
 
 
 class Peer(Protocol):
-    """A store, open."""
+    """An open store."""
 
     def add(self, ids: Sequence[int], rows: Rows, tenth: Sequence[bool]) -> None:
-        """Write unit rows, and of each whether it has the tag that a filter asks for."""
+        """Write unit rows, and for each whether it has the tag that a filter asks for."""
 
     def finish(self) -> None:
-        """Make what an index needs, once all are there."""
+        """Finish the index, once all rows are written."""
 
     def nearest(self, query: Rows, tenth: bool) -> list[int]:
         """The ids of the nearest `LIMIT`, of all or of those with the tag."""
@@ -78,7 +78,7 @@ def _ask(opener: Opener, folder: Path) -> dict[str, Any]:
 
 
 def _asked(store: Peer, queries: Rows, *, tenth: bool) -> tuple[list[float], list[list[int]]]:
-    """Medians and least, of the CPU and on the clock, in ms; and what was found."""
+    """The median and least CPU and wall-clock times, in ms, and what was found."""
     taken, found = [], []
     for query in queries:
         begun_s, cpu_s = time.perf_counter(), time.process_time()
@@ -89,7 +89,7 @@ def _asked(store: Peer, queries: Rows, *, tenth: bool) -> tuple[list[float], lis
 
 
 def _recall(rows: Rows, ids: NDArray[np.int64], queries: Rows, found: list[list[int]]) -> float:
-    """The share of the exact nearest that were found; equals count."""
+    """The share of the exact nearest that were found; ties count."""
     shares = []
     for query, of_query in zip(queries, found, strict=True):
         products = rows @ query

@@ -1,4 +1,4 @@
-"""How near the towers of the bundles come to what one core can do, measured beside them.
+"""How near the towers of the bundles come to what one core can do, measured alongside.
 
 ONNX Runtime's profile names the shapes that each operator ran on, from which the multiplications
 and additions of products and convolutions are counted. What the core can do is measured in that

@@ -1,7 +1,7 @@
-"""What it gains to run the towers of one call side by side.
+"""The gain from running the towers of one call side by side.
 
-Run by ``make bench-towers``. Both ways run in each round, so that what else
-the machine does hits both.
+Run by ``make bench-towers``. Both ways run in each round, so that other load on
+the machine affects both.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TEXT = "The bakery on the corner sells fresh bread until noon, and a dog waits 
 
 @dataclass(frozen=True)
 class Figures:
-    """One way: medians of the clock and of the processor's time, in seconds."""
+    """One way's median wall-clock and CPU times, in seconds."""
 
     wall_s: float
     cpu_s: float
@@ -65,9 +65,9 @@ def workloads(folder: Path) -> dict[str, list[Item]]:
 
 
 def compare(encoder: MultiModalEncoder, items: Sequence[Item], n_rounds: int) -> Comparison:
-    """Time both ways in turns; they must give the same vectors.
+    """Time both ways in turn; they must give the same vectors.
 
-    The items of each modality must be neighbours.
+    The items of each modality must be adjacent.
     """
 
     def in_turn() -> Embeddings:

@@ -1,6 +1,6 @@
 """Steady throughput of the bundles on one core, and the memory of the process.
 
-Each kind of content runs in float32 and in int8, each in a process of its own that is pinned to one
+Each kind of content runs in float32 and in int8, each in a separate process that is pinned to one
 core: a warm-up, then rounds of one batch each; the median round counts, in processor time. Run by
 ``make bench-throughput``.
 """
@@ -28,7 +28,7 @@ BARS = {
     "english": {SHORT: 60.0, PICTURES: 25.0, SOUNDS: 6.0},
     "multilingual": {LONGER: 300.0, PICTURES: 80.0, SOUNDS: 12.0},
 }
-"""Of items a second in int8."""
+"""Bars on items per second in int8."""
 PRECISIONS = {"float32": None, "int8": "int8"}
 
 

@@ -1,7 +1,7 @@
 """A spoken question to its vector: 30 s windows in float32 and int8, and what the bundle runs.
 
 Run by ``make bench-voice``; ``python -m benchmarks.towers.voice N`` takes the first N recordings.
-An interrupt (Ctrl-C) ends it with those that all have heard.
+An interrupt (Ctrl-C) ends it early, with the recordings that all variants have heard.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _answer(speech: Speech, tower: Tower, sound: Samples) -> str:
 
 
 def likeness(said: Mapping[str, Sequence[str]], tower: Tower) -> dict[str, tuple[str, str]]:
-    """For each way the cosines of what it heard to what the one before heard, and how often alike.
+    """Each way's cosines of what it heard to what the way before heard, and how often they agree.
 
     Args:
         said: transcripts of the same recordings by each way.

@@ -1,1 +1,1 @@
-"""Our API beside others': their servers over the same texts and vectors."""
+"""Our API compared with others', whose servers hold the same texts and vectors."""

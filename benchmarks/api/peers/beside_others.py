@@ -1,4 +1,4 @@
-"""A text query end to end over HTTP: our API beside others', over the same texts and vectors."""
+"""A text query end to end over HTTP: our API and others', on the same texts and vectors."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ Milvus's work too, of one filling for both of its rows."""
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs.
+    """A running server.
 
     Args:
         ports: of its processes.
-        pids: of all whose CPU counts.
-        style: how it is asked.
+        pids: of all processes whose CPU counts.
+        style: how it is queried.
         bodies: queries without end.
-        ready_cpu_s: what filling its store and its start took.
+        ready_cpu_s: CPU-seconds for filling its store and starting it.
     """
 
     ports: Sequence[int]
@@ -73,7 +73,7 @@ class Server:
     ready_cpu_s: float
 
     def ask(self, n_requests: int, n_clients: int) -> tuple[Load, float]:
-        """What clients saw, and CPU-seconds."""
+        """What clients saw, and the CPU-seconds used."""
         before_s = sum(map(tree_cpu_s, self.pids))
         load = ask(self.ports, self.bodies, n_requests, n_clients, self.style)
         return load, sum(map(tree_cpu_s, self.pids)) - before_s
@@ -84,12 +84,12 @@ _Found = dict[tuple[str, int], list[tuple[Load, float]]]
 
 
 def at_100k(settings: Settings) -> None:
-    """The same over 100,000 texts: filling all takes five times as long."""
+    """The same over 100,000 texts: filling all stores takes five times as long."""
     main(settings, 100_000, ", 100,000 texts")
 
 
 def main(settings: Settings, n_texts: int = 20_000, size: str = "") -> None:
-    """Fill all, ask all in turns, and report; the section's title ends with the size."""
+    """Fill all stores, query them in turn, and report; the section's title ends with the size."""
     n, n_rounds, before = settings.items(n_texts, 300), settings.items(5, 1), os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         encoder = Resources(current_settings()).encoder()
@@ -107,7 +107,7 @@ def main(settings: Settings, n_texts: int = 20_000, size: str = "") -> None:
                         seen = server.ask(n_requests if number else 20, n_clients)
                         if number:  # the first warms up
                             found.setdefault((who, n_clients), []).append(seen)
-        finally:  # what there is
+        finally:  # report what there is
             if found:
                 ready = [(who, f"{one.ready_cpu_s:.0f}") for who, one in servers.items()]
                 about = _ABOUT.format(
@@ -146,7 +146,7 @@ def _row(who: str, n_clients: int, loads: list[tuple[Load, float]]) -> list[str]
 def _ours(
     scratch: Path, encoder: MultiModalEncoder, texts: Sequence[Row], stack: ExitStack
 ) -> dict[str, Server]:
-    """On Milvus in one process and in two with a thread each, and on the store in a folder."""
+    """Ours: on Milvus in one process, in two with a thread each, and on the store in a folder."""
     folder = str(scratch / "store")
     filled_s = {folder: _filled(folder, encoder, texts)}
     milvus = stack.enter_context(MilvusServer(scratch / "milvus"))
@@ -171,7 +171,7 @@ def _ours(
 
 
 def _filled(uri: str, encoder: MultiModalEncoder, texts: Sequence[Row]) -> float:
-    """Fill a store of ours; the CPU-seconds of this process and of all below it."""
+    """Fill one of our stores; the CPU-seconds of this process and all its descendants."""
     note(f"filling {uri}")
     before_s, space = tree_cpu_s(os.getpid()), encoder.space
     store = open_store(uri, space.fingerprint, space.embed_dim, calibration=space.calibration)
@@ -183,7 +183,7 @@ def _filled(uri: str, encoder: MultiModalEncoder, texts: Sequence[Row]) -> float
 
 
 def _theirs(scratch: Path, texts: Sequence[Row], stack: ExitStack) -> dict[str, Server]:
-    """Each fills its index and serves, in its environment."""
+    """Theirs: each fills its index and serves it, in its own environment."""
     segments = [segment for _, some in texts for segment in some]
     vectors = np.stack([one.embedding for one in segments])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -211,7 +211,7 @@ def _theirs(scratch: Path, texts: Sequence[Row], stack: ExitStack) -> dict[str, 
             continue
         bodies = map(body, queries.sentences())
         found[who] = Server([port], [served.pid], style, bodies, tree_cpu_s(served.pid))
-    if _VECTRIX in found:  # the same server, asked as ours is
+    if _VECTRIX in found:  # the same server, queried as ours is
         style = replace(_PEERS[_VECTRIX][3], path=_HYBRID)
         bodies = map(_text_search, queries.sentences(1))
         found[f"{_VECTRIX}, words too"] = replace(found[_VECTRIX], style=style, bodies=bodies)
@@ -247,4 +247,4 @@ _PEERS: Mapping[str, tuple[str, str, str, Style, Callable[[str], bytes]]] = {
         _text_search,
     ),
 }  # fmt: skip
-"""Python, script, path that answers when it is ready, how it is asked, and the body for a text."""
+"""Python, script, path that answers once ready, how it is queried, and the body for a text."""

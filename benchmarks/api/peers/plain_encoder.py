@@ -1,7 +1,7 @@
-"""`anymodal serve` as it would be without what it is measured for: float32 in torch, each query
-encoded by itself, nothing remembered. Run by ``python -m benchmarks.api.peers.plain_encoder``.
+"""`anymodal serve` without its optimisations: float32 in torch, no batching, no cache.
 
-Its vectors are close to those of the store, and it is asked for its time only.
+Run by ``python -m benchmarks.api.peers.plain_encoder``. Its vectors are close to the store's, and
+only its time is measured.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SETTINGS = {
 
 
 class TorchEncoder(MultiModalEncoder):
-    """In the space of the served encoder, by the towers in torch."""
+    """Encodes into the served encoder's space, with the towers in torch."""
 
     def __init__(self) -> None:
         super().__init__(quantization="auto", enable_dsre="auto")

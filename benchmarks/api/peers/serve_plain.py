@@ -1,4 +1,4 @@
-"""What a page of code serves: FastAPI, sentence-transformers in torch, all rows times the query.
+"""A server in a page of code: FastAPI, sentence-transformers in torch, all rows times the query.
 
 …/bin/python serve_plain.py MODEL ROWS STORE PORT
 """

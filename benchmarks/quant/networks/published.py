@@ -25,7 +25,7 @@ class Published:
     Args:
         make: builds it with random weights.
         side: of the square pictures that it takes; None if it takes tokens.
-        bits: on average for a parameter: 9 where TensorRT has no 4 bits (convolutions).
+        bits: average per parameter: 9 where TensorRT has no 4 bits (convolutions).
         targets: the runtimes that it is exported for.
     """
 
@@ -35,7 +35,7 @@ class Published:
     targets: tuple[Target, ...] = ("tensorrt",)
 
     def batch(self, n_items: int) -> Tensor:
-        """Pictures [n, 3, side, side] of noise, or 64 tokens [n, 64] drawn alike."""
+        """Pictures [n, 3, side, side] of noise, or 64 random tokens [n, 64]."""
         if self.side is None:
             return torch.randint(5, 30_000, (n_items, 64))
         return torch.randn(n_items, 3, self.side, self.side)
@@ -68,7 +68,7 @@ def _texts(
 def without_zeros(model: nn.Module) -> nn.Module:
     """The model, with weights drawn where training would begin with zeros, as in ViT's head.
 
-    Its output would be zero whatever the other weights are.
+    Otherwise its output would be zero, whatever the other weights.
     """
     for parameter in model.parameters():
         if parameter.dim() > 1 and not parameter.any():

@@ -1,4 +1,4 @@
-"""The networks that are quantized, with data to fit, to rank layers and, apart, to judge.
+"""The networks that are quantized, with data to fit, to rank layers and, separately, to judge.
 
 Importing this imports torch.
 """
@@ -55,12 +55,12 @@ class Subject:
     Args:
         name: of the network and of the data that judge.
         model: float32.
-        objective: what a loss is for it.
-        data: half fits, half ranks the layers; nothing of it judges.
+        objective: how its loss is measured.
+        data: half fits, half ranks the layers; none of it judges.
         answer: a float32 model's outputs on the data that judge, [n, d].
-        compare: figures of the original's and of another model's outputs.
-        more: unlabelled batches to tune with, in any number; none that judges.
-        cache: what was measured before.
+        compare: figures that compare another model's outputs with the original's.
+        more: any number of unlabelled batches to tune with; none of them judges.
+        cache: where earlier measurements are kept.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Subject:
 
     @property
     def everything(self) -> CalibrationData:
-        """All calibration data fit; the loss that the Quantizer then reports means nothing."""
+        """All calibration data, to fit; the loss that the Quantizer then reports means nothing."""
         return CalibrationData([*self.data.fit, *self.data.score], self.data.score[:1])
 
     @property
@@ -88,7 +88,7 @@ class Subject:
         return self.answer(self.model)
 
     def judge(self, model: nn.Module) -> Figures:
-        """Figures of a model with the same architecture, on data that fitted nothing."""
+        """Figures of a model with the same architecture, on data that nothing was fitted to."""
 
         def figures() -> Figures:
             return self.compare(self.original, self.answer(model))
@@ -159,7 +159,7 @@ def calibration_pictures(settings: Settings, name: ClassifierName) -> list[Input
 
 
 def more_texts(settings: Settings) -> list[Inputs]:
-    """Titles and bodies of the validation split, and of what calibration leaves of its own."""
+    """Titles and bodies of the validation split, and of what is left of the calibration split."""
     folder, n = settings.folder / "debian", _CALIBRATION_PAIRS
     chosen = pairs(folder, "calibration")[n:] + pairs(folder, "validation")
     texts = texts_of(chosen[: settings.items(len(chosen), 16)])

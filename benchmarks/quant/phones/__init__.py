@@ -1,1 +1,1 @@
-"""What phones run: ExecuTorch beside ONNX Runtime."""
+"""What phones run: ExecuTorch and ONNX Runtime."""

@@ -1,4 +1,4 @@
-"""MiniLM on ExecuTorch's XNNPACK beside ONNX Runtime: size, cosine and CPU time of a text.
+"""MiniLM on ExecuTorch's XNNPACK and on ONNX Runtime: size, cosine and CPU time of a text.
 
 Importing this imports torch.
 """
@@ -30,7 +30,7 @@ _INTRO = (
 
 
 def main(settings: Settings) -> None:
-    """All ways to store it."""
+    """Compare all ways to store it."""
     torch.set_num_threads(1)
     n_runs = settings.items(10, 1)
     subject = minilm(settings, settings.items(20, 2))
@@ -77,7 +77,7 @@ def _on_executorch(path: Path) -> Answer:
 
 
 def _cosine(subject: Subject, run: Answer) -> float:
-    """Mean over texts that are as long as they are."""
+    """The mean over texts, without padding."""
     cosines = []
     for batch in subject.data.score[:4]:
         for ids, mask in zip(batch["input_ids"], batch["mask"], strict=True):

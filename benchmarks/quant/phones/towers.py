@@ -1,4 +1,4 @@
-"""The towers of a folder for phones, on ONNX Runtime and on ExecuTorch, beside the server's.
+"""The towers of a folder for phones, on ONNX Runtime and on ExecuTorch, compared with the server's.
 
 Importing this imports torch.
 """

@@ -1,4 +1,4 @@
-"""A table of ways to quantize a network: sizes, figures, and the bars beside them."""
+"""A table of ways to quantize a network: sizes, figures, and their bars."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def compare(
     """Make each way, judge it, and put it in a row.
 
     Args:
-        subject: judges.
+        subject: judges each way.
         ways: by name; the first is the original.
         columns: which figures.
-        bars: of columns, in the unit of the column; ``× smaller`` may have one too.
+        bars: for columns, in the column's unit; ``× smaller`` may have one too.
     """
     rows = []
     original_nbytes = 0

@@ -23,11 +23,11 @@ Figures = Mapping[str, float]
 
 
 def classifier_figures(original: Tensor, quantized: Tensor, labels: NDArray[np.int64]) -> Figures:
-    """Of logits [n, n_classes] and the true classes [n].
+    """Figures from logits [n, n_classes] and the true classes [n].
 
     Returns:
         ``kl`` in nats, mean; ``agreement``, the share of equal first choices; ``top1`` and
-        ``top1_change``, shares of right first choices.
+        ``top1_change``, the share of correct first choices and its change.
     """
     first, second = original.argmax(1).numpy(), quantized.argmax(1).numpy()
     top1 = float((second == labels).mean())
@@ -40,7 +40,7 @@ def classifier_figures(original: Tensor, quantized: Tensor, labels: NDArray[np.i
 
 
 def embedder_figures(original: Tensor, quantized: Tensor) -> Figures:
-    """Of embeddings [2 n, d]: n titles, then the n bodies that answer them.
+    """Figures from embeddings [2 n, d]: n titles, then the n bodies that answer them.
 
     Returns:
         ``cosine`` to the original, mean, and ``cosine_min``, over all texts; ``recall_at_1`` of

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite in few bits: whether it still says what it said."""
+"""EfficientNet-Lite in few bits: whether it still gives the same answers."""
 
 from __future__ import annotations
 

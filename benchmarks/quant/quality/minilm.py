@@ -42,7 +42,7 @@ def main(settings: Settings) -> None:
 
 
 def uniform(settings: Settings) -> None:
-    """Judge the same scheme for all layers, by several roundings."""
+    """Judge the same scheme for all layers, with several ways of rounding."""
     subject = minilm(settings, settings.items(_PAIRS, 40))
     plain = partial(ways.uniform, subject)
     others = {

@@ -24,7 +24,7 @@ from encoder.quant.schemes import FP32, INT4, SCALE_BYTES, Scheme
 
 @dataclass(frozen=True, eq=False)
 class Way:
-    """A network as it comes back from few bits.
+    """A network as restored from few bits.
 
     Args:
         model: float32, the architecture of the original.
@@ -73,14 +73,14 @@ def mixed(
 
 
 def short(subject: Subject, budget: str) -> Way:
-    """`Quantizer.apply` with a budget of the file of short codes; all of the data fits."""
+    """`Quantizer.apply` with a budget for the file of short codes; fitted on all of the data."""
     quantizer = Quantizer(subject.model, subject.everything, objective=subject.objective)
     quantized = quantizer.apply(budget=budget, short=True)
     return replace(_way(quantized), nbytes=quantized.short_nbytes)
 
 
 def _tuned(subject: Subject, quantized: QuantizedModel, n_steps: int) -> QuantizedModel:
-    """As `Quantizer.tune`, but kept in any case: what judges here is neither half of the data."""
+    """As `Quantizer.tune`, but always kept: neither half of the data is used to judge here."""
     base, _ = folded(subject.model, subject.data.score[0])
     module = tune(
         base, quantized.module, subject.more(), objective=subject.objective, n_steps=n_steps
@@ -100,19 +100,19 @@ def uniform(subject: Subject, scheme: str, rounding: str) -> Way:
 
 
 def hqq_of_its_authors(subject: Subject) -> Way:
-    """INT4 by the library hqq; each channel has a zero point beside its scale."""
+    """INT4 by the library hqq; each channel has a zero point as well as a scale."""
     model = load(ROUNDING["HQQ"])(subject.model, [], INT4.bits, None)
     zero_points = sum(SCALE_BYTES * x.n_rows for x in find_layers(subject.model).values())
     return Way(model, nbytes_with(subject.model, INT4) + zero_points)
 
 
 def gptq_of_modelopt(subject: Subject) -> Way:
-    """INT4; it does Linear layers only, the others are as in our uniform INT4."""
+    """INT4 for Linear layers only; the others are as in our uniform INT4."""
     return _linear_only(subject, "GPTQ (ModelOpt, Linear only)", INT4)
 
 
 def int4_of_autoround(subject: Subject, group: int) -> Way:
-    """INT4 in groups; Linear layers only, the others are as in ours."""
+    """INT4 in groups for Linear layers only; the others are as in ours."""
     return _linear_only(subject, "AutoRound (Linear only)", Scheme(INT4.bits, group))
 
 
@@ -139,7 +139,7 @@ def nbytes_with(model: nn.Module, scheme: Scheme) -> int:
 
 
 def nbytes_of(model: nn.Module, schemes: Mapping[str, Scheme]) -> int:
-    """Bytes of a model whose layers have these schemes, the others float32; all else counted."""
+    """Bytes of a model whose layers have these schemes, the others float32; all else counts."""
     layers = find_layers(model)
     saved = sum(layers[name].nbytes(FP32) - layers[name].nbytes(s) for name, s in schemes.items())
     return model_nbytes(model) - saved
