@@ -17,7 +17,7 @@ from encoder.types import TEXT
 from tests.support.milvus_server import MilvusServer
 from workers.environment import Options, begin
 
-# The small bundle, whichever is the default; processes that tests start see it too.
+# The small bundle, whatever the default is; processes that tests start see it too.
 os.environ["ANYMODAL_ENCODER__MODEL"] = "bundle:english"
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the other cores are for the other workers
@@ -38,7 +38,7 @@ def multilingual_home() -> Path:
 
 
 def _alone(name: str, folder_name: str) -> Bundle:
-    """A part of the multilingual bundle as a bundle of its own, likewise."""
+    """A part of the multilingual bundle as a separate bundle, fetched in the same way."""
     bundle = read_bundle("multilingual")
     alone = replace(bundle, folder_name=folder_name, parts={name: bundle.parts[name]})
     fetch(alone)
@@ -47,7 +47,7 @@ def _alone(name: str, folder_name: str) -> Bundle:
 
 @pytest.fixture(scope="session")
 def e5_bundle() -> Bundle:
-    """Its text."""
+    """The multilingual bundle's text part."""
     return _alone(TEXT, "e5-alone")
 
 
@@ -59,13 +59,13 @@ def e5_folder(e5_bundle: Bundle) -> Path:
 
 @pytest.fixture(scope="session")
 def speech_folder() -> Path:
-    """Whisper base, which hears many languages."""
+    """Whisper base, which recognizes many languages."""
     return bundle_folder(_alone("speech", "speech-alone")) / "speech"
 
 
 @pytest.fixture(scope="session")
 def ocr_folder() -> Path:
-    """What reads pictures."""
+    """The folder of the part that reads text in pictures."""
     return bundle_folder(_alone("ocr", "ocr-v1")) / "ocr"
 
 
@@ -83,7 +83,7 @@ def milvus_server(
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what the server printed where a test of it failed."""
+    """Show what the server printed when a test that uses it fails."""
     report = yield
     server = item.config.stash.get(_SERVER, None)
     if report.failed and server and item.get_closest_marker("milvus"):
@@ -93,7 +93,7 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(autouse=True)
 def process() -> Iterator[None]:
-    """Each test reads the settings as a process does that begins; so do fixtures after it."""
+    """Each test reads the settings as a new process does; so do fixtures after this one."""
     begin(Options())
     yield
     begin(Options())
@@ -101,7 +101,7 @@ def process() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def operators() -> None:
-    """Read torch's table of ONNX operators once: each export takes a second to make it anew."""
+    """Read torch's table of ONNX operators once: building it takes a second per export."""
     module = sys.modules.get("torch.onnx._internal.exporter._registration")
     made = module and module.ONNXRegistry.from_torchlib
     if module and not hasattr(made, "cache_clear"):
@@ -110,7 +110,7 @@ def operators() -> None:
 
 @pytest.fixture(autouse=True)
 def umask() -> Iterator[None]:
-    """Files as others may read them, though commands that run in this process close them."""
+    """Files that others may read, though commands in this process make theirs private."""
     before = os.umask(0o022)
     yield
     os.umask(before)

@@ -48,7 +48,7 @@ EXECUTED = [p for p in PAGES if blocks(p, "python") and p.name not in (*SERVED, 
 @pytest.mark.usefixtures("bundle_home", "multilingual_home")
 def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("ANYMODAL_ENCODER__MODEL")  # as readers have it
+    monkeypatch.delenv("ANYMODAL_ENCODER__MODEL")  # as in a reader's environment
     monkeypatch.setattr(registry, "_factories", {})  # what a page registers ends with the page
     code = "\n".join(blocks(page, "python"))
     exec(compile(code, str(page), "exec"), {"__name__": "__example__"})
@@ -56,7 +56,7 @@ def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_chinese_readme_has_the_code_of_the_english_one() -> None:
-    """Which runs there; comments are translated."""
+    """The English code is run; its comments are translated."""
     english, chinese = (
         [re.sub(" *#.*", "", block) for block in blocks(page, "(?:bash|python)")]
         for page in (ROOT / "README.md", CHINESE)
@@ -98,7 +98,7 @@ def requests(page: Path) -> str:
 
 @pytest.fixture(scope="module")
 def server(bundle_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an `anymodal serve` of its own."""
+    """The address of a separate `anymodal serve`."""
     assert bundle_home.is_dir()
     words = [str(Path(sys.executable).with_name("anymodal")), "serve", "--port", "0"]
     data = {"ANYMODAL_DATA": str(tmp_path_factory.mktemp("data"))}

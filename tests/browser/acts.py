@@ -11,7 +11,7 @@ from playwright.sync_api import JSHandle, Locator, Page, ViewportSize, expect
 
 DESKTOP: ViewportSize = {"width": 1440, "height": 900}
 HEIGHTS = "(bars) => new Set(bars.flatMap((one) => one.getAttribute('d').match(/ [^M]+/g))).size"
-"""How many heights there are among the bars of waveforms, `M2 48V52` each."""
+"""How many different heights the bars of the waveforms have, `M2 48V52` each."""
 
 
 def search(page: Page, words: str) -> None:
@@ -45,8 +45,8 @@ def drawn(page: Page) -> None:
 
 
 def until(page: Page, condition: str) -> None:
-    """Wait until a JavaScript expression holds. (Playwright's own wait is no match for the CSP.)"""
-    for _ in range(2400):  # the server itself takes up to 30 s before it says that it cannot
+    """Wait until a JavaScript expression holds. (The CSP blocks Playwright's own wait.)"""
+    for _ in range(2400):  # the server itself can take 30 s to report a failure
         if page.evaluate(condition):
             return
         page.wait_for_timeout(50)

@@ -17,7 +17,7 @@ from tests.browser.watch import Watch
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--screenshots`` writes docs/images; the others look for races."""
+    """``--screenshots`` writes docs/images; the other options look for races."""
     parser.addoption("--screenshots", action="store_true", help="write docs/images")
     parser.addoption("--jitter", type=int, metavar="SEED", help="delay requests of the page")
     parser.addoption("--throttle", type=float, default=1, help="slow the processor of the page")
@@ -33,7 +33,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(
     library: Path, bundle_home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A server over the library, which wants no key."""
+    """A server over the library, which needs no key."""
     assert bundle_home.is_dir()
     with serving(tmp_path_factory.mktemp("served"), library) as server:
         yield server
@@ -50,7 +50,7 @@ def chromium(library: Path, request: pytest.FixtureRequest) -> Iterator[Browser]
         "--use-fake-device-for-media-stream",
         f"--use-file-for-fake-audio-capture={recorded_sound(library)}",
     ]
-    expect.set_options(timeout=30_000)  # a busy machine is no fault of the page
+    expect.set_options(timeout=30_000)  # a busy machine is not the page's fault
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=arguments)
         option = request.config.getoption
@@ -61,7 +61,7 @@ def chromium(library: Path, request: pytest.FixtureRequest) -> Iterator[Browser]
 
 @pytest.fixture
 def expected() -> list[str]:
-    """Parts of the console's messages that a test provokes, to be filled by it."""
+    """Parts of the console messages that a test provokes; the test fills the list."""
     return []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-# The shell draws the same page without the windows around it, which cost a quarter of the time.
+# The shell draws the same page without a window around it, which costs a quarter of the time.
 _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
 

@@ -36,11 +36,11 @@ def make_library(home: Path) -> Path:
 
 
 def _say_where_and_when(path: Path) -> None:
-    """As a camera does: Munich, in May 2024."""
+    """Add the place and the time, as a camera does: Munich, in May 2024."""
     from PIL import Image
 
     exif = Image.Exif()
-    exif[0x0110] = "Camera"  # Pillow drops an EXIF of details only
+    exif[0x0110] = "Camera"  # Pillow drops an EXIF that has only sub-IFDs
     exif.get_ifd(0x8769)[0x9003] = "2024:05:17 18:30:00"
     exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 8.0, 13.0), 3: "E", 4: (11.0, 34.0, 30.0)})
     with Image.open(path) as image:
@@ -53,12 +53,12 @@ def sample(library: Path, name: str) -> Path:
 
 
 def microphone(library: Path) -> Path:
-    """The WAV that the fake microphone plays again and again, read anew for each recording."""
+    """The WAV that the fake microphone plays in a loop, read again for each recording."""
     return library.parent / "microphone.wav"
 
 
 def say(sentence: str, library: Path) -> None:
-    """Let the fake microphone hear a sentence with a pause behind it."""
+    """Let the fake microphone hear a sentence followed by a pause."""
     import numpy as np
     import soundfile
 

@@ -1,4 +1,4 @@
-"""`anymodal serve` in a process of its own."""
+"""`anymodal serve` in a separate process."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Server:
 
 
 def environment(home: Path, **extra: str) -> dict[str, str]:
-    """The environment of a command whose data lie in ``home``."""
+    """The environment of a command whose data are in ``home``."""
     store, data = str(home / "store"), str(home / "data")
     return {**os.environ, "ANYMODAL_STORE": store, "ANYMODAL_DATA": data, **extra}
 
 
 @contextmanager
 def serving(home: Path, library: Path | None = None, **extra: str) -> Iterator[Server]:
-    """Ingest a library into a store of ``home``'s, serve it, and stop at the end."""
+    """Ingest a library into a store in ``home``, serve it, and stop at the end."""
     env = environment(home, **extra)
     if library is not None:
         ingest = [ANYMODAL, "ingest", library]

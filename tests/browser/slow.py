@@ -1,4 +1,4 @@
-"""A slow network and a slow machine, in which what is right only by luck goes wrong."""
+"""A slow network and a slow machine, on which whatever works only by luck fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from random import Random
 from playwright.sync_api import Browser, BrowserContext, Error, Page, Route
 
 _LONGEST_MS = {"/v1/info": 3_000, "/v1/": 1_500, "": 200}
-"""How late a request may be, by the first of these that is in its address."""
+"""The longest delay of a request, by the first of these strings that its URL contains."""
 
 
 def slow_down(browser: Browser, seed: int | None, throttle: float) -> None:
@@ -16,8 +16,8 @@ def slow_down(browser: Browser, seed: int | None, throttle: float) -> None:
 
     Args:
         browser: whose tabs are opened from now on.
-        seed: of the random times by which requests are late; None leaves them as they are. What a
-            test itself routes is not late.
+        seed: for the random delays of requests; None adds no delays. Requests that a test
+            itself routes are not delayed.
         throttle: how many times slower the processor is.
     """
     random = Random(seed)
@@ -25,7 +25,7 @@ def slow_down(browser: Browser, seed: int | None, throttle: float) -> None:
     def late(route: Route) -> None:
         url = route.request.url
         most = next(ms for part, ms in _LONGEST_MS.items() if part in url)
-        with suppress(Error):  # its document has been left, or its tab is closed
+        with suppress(Error):  # its document was left, or its tab was closed
             route.request.frame.page.wait_for_timeout(random.uniform(0, most))
         with suppress(Error):
             route.continue_()

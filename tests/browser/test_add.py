@@ -86,7 +86,7 @@ def test_a_job_goes_on_that_was_listed_before_its_upload_was_answered(
     page.route("**/v1/assets", lambda route: uploads.append((route, route.fetch())))
     page.route("**/v1/jobs/*/events", lambda route: streams.append(route))
     page.goto("/?q=ships")
-    drop(page, "add", [note])  # from there the view changes, which lists the jobs
+    drop(page, "add", [note])  # this switches to another view, which lists the jobs
     while not (lists and uploads):
         page.wait_for_timeout(50)
     [(upload, answer)] = uploads
@@ -97,7 +97,7 @@ def test_a_job_goes_on_that_was_listed_before_its_upload_was_answered(
     while not streams:
         page.wait_for_timeout(50)
     upload.fulfill(response=answer)
-    expect(row).to_contain_text("harbour.txt")  # the row of who sent it has taken its place
+    expect(row).to_contain_text("harbour.txt")  # the uploader's own row has replaced it
     expect(row.get_by_role("button", name="Cancel")).to_be_focused()
 
     page.unroute("**/v1/jobs/*/events")
@@ -118,7 +118,7 @@ def test_a_job_whose_events_are_cut_short_is_followed_to_its_end(
         asked.append(route)
         if len(asked) > 1:
             route.continue_()
-        else:  # what a proxy leaves of an answer that takes too long
+        else:  # what is left of a long answer that a proxy cut off
             route.fulfill(content_type="text/event-stream", body=": still here\n\n")
 
     page.route("**/v1/jobs/*/events", cut_the_first)
@@ -128,7 +128,7 @@ def test_a_job_whose_events_are_cut_short_is_followed_to_its_end(
 
 
 def event(**job: object) -> dict[str, str]:
-    """The answer to who follows a job, with one event."""
+    """The answer to a client that follows a job, with one event."""
     told = json.dumps({"files": 9, "failed": 0, **job})
     return {"content_type": "text/event-stream", "body": f"event: progress\ndata: {told}\n\n"}
 

@@ -95,7 +95,7 @@ def dated(n: int) -> dict[str, object]:
 
 
 def answer(route: Route) -> None:
-    """A page of the library, either way round."""
+    """A page of the library, in either order."""
     query = {name: one for name, [one] in parse_qs(urlsplit(route.request.url).query).items()}
     second, _, asset_id = query.get("cursor", "").partition("_")
     at = int(asset_id, 16) if asset_id else ALL // 2 - (int(second) - MAY_2024) // DAY
@@ -125,7 +125,7 @@ def test_a_library_opened_at_a_month_goes_on_upwards(page: Page) -> None:
     expect(hits(page).filter(has_text="Text 500")).to_be_in_viewport()
     after = hits(page).evaluate_all(TOPS)
     for asset_id in before.keys() & after.keys():
-        assert after[asset_id] == pytest.approx(before[asset_id], abs=1)  # whole pixels scroll
+        assert after[asset_id] == pytest.approx(before[asset_id], abs=1)  # it scrolls whole pixels
     assert len(before.keys() & after.keys()) > 5
     page.mouse.move(600, 450)
     for _ in range(100):

@@ -33,7 +33,7 @@ def test_counts_follow_the_filter_and_become_chips(page: Page) -> None:
     expect(hits(page)).to_have_count(1)
     chip = page.locator("#narrowed li")
     expect(chip).to_have_text(re.compile("Place: M"))
-    page.reload()  # the address says it
+    page.reload()  # the URL has the filter
     expect(hits(page)).to_have_count(1)
     page.get_by_role("button", name="Take off the filter").press("Enter")
     expect(chip).to_have_count(0)

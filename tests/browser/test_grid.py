@@ -108,7 +108,7 @@ def test_pictures_that_a_busy_server_refused_come_later(page: Page, expected: li
     expect(hits(page).nth(3)).to_be_visible()
     until(page, "[...document.querySelectorAll('.hit img')].every((one) => one.naturalWidth)")
     expect(hits(page).locator(".blank")).to_have_count(0)
-    assert asked.count(asked[0]) == 4  # refused, refused again, to be had, had
+    assert asked.count(asked[0]) == 4  # refused twice, then available, then fetched
 
 
 def test_a_sound_that_a_busy_server_refused_is_drawn_later(page: Page, expected: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""A server that wants a key, and whose aim for latency cannot be met."""
+"""A server that requires a key, and whose latency target cannot be met."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STRICT = {
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the strict server keeps what it has."""
+    """Where the strict server keeps its data."""
     return tmp_path_factory.mktemp("strict")
 
 

@@ -1,4 +1,4 @@
-"""Files of a kind that a package of somebody else's brings, in the page."""
+"""Files of a kind from a third-party package, in the page."""
 
 from __future__ import annotations
 

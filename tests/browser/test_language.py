@@ -1,4 +1,4 @@
-"""The page in other languages than English."""
+"""The page in languages other than English."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ SAID = """() => {
   return texts;
 }"""
 NO_WORDS = {"API", "BM25", "JSON", "KiB", "ms", "p50", "p95", "p99", "https", "localhost"}
-"""What a Chinese text has in Latin letters, too."""
+"""What is in Latin letters in a Chinese text, too."""
 
 
 @pytest.fixture
 def opened(chromium: Browser, server: Server) -> Iterator[Callable[[str], Page]]:
-    """Opens a tab of a reader of a language."""
+    """Opens a tab for a reader of a given language."""
     with ExitStack() as stack:
 
         def open_tab(locale: str) -> Page:
@@ -48,7 +48,7 @@ def opened(chromium: Browser, server: Server) -> Iterator[Callable[[str], Page]]
 
 
 def latin(page: Page) -> set[str]:
-    """Words in Latin letters in what the page itself says."""
+    """Words in Latin letters in the page's own texts."""
     words = {word for text in page.evaluate(SAID) for word in re.findall(r"[A-Za-z]\w+", text)}
     return words - NO_WORDS
 

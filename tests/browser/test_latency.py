@@ -19,12 +19,12 @@ def test_stages_and_kinds_of_query_over_windows(page: Page) -> None:
     expect(by_kind.get_by_role("rowheader", name="text")).to_be_visible()
     names = stages.get_by_role("rowheader").all_text_contents()
     order = ["queue", "decode", "plan", "encode text", "search", "lexical", "fuse", "fetch"]
-    assert [name for name in names if name in order] == order  # as they run
+    assert [name for name in names if name in order] == order  # in the order in which they run
     expect(stages.locator(".ticks")).to_contain_text("1 ms")
     bars = stages.locator("rect").evaluate_all("bars => bars.map(bar => bar.getBBox().width)")
     assert min(bars) > 0
 
-    expect(page.locator("#slo")).to_be_hidden()  # nobody has set an aim
+    expect(page.locator("#slo")).to_be_hidden()  # no target is set
 
     page.get_by_role("button", name="1 hour").click()
     expect(page.get_by_role("button", name="1 hour")).to_have_attribute("aria-pressed", "true")
@@ -34,7 +34,7 @@ def test_stages_and_kinds_of_query_over_windows(page: Page) -> None:
         """() => fetch("/v1/search", {method: "POST", body: JSON.stringify({query: "coffee"}),
             headers: {"Content-Type": "application/json"}})"""
     )
-    expect(requests).to_have_text(f"{before + 1:,}")  # by itself
+    expect(requests).to_have_text(f"{before + 1:,}")  # without a reload
 
 
 def answer(n: int) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Phone to 4k, light and dark, for everybody, and light on the network."""
+"""Phone to 4k, light and dark, accessible, and light on the network."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ COVERED = """cards => cards.filter((card) => {
     const check = card.querySelector(".pick").getBoundingClientRect();
     return line.left < check.right && line.top < check.bottom;
 }).length"""
-"""How many cards begin with words behind their check."""
+"""How many cards have a first line that is partly behind their checkbox."""
 
 
 @pytest.mark.parametrize("width", [320, 360])
@@ -98,7 +98,7 @@ BRIGHTNESS = """(() => {
     pen.fillRect(0, 0, 1, 1);
     return pen.getImageData(0, 0, 1, 1).data.slice(0, 3).reduce((a, b) => a + b) / 765;
 })()"""
-"""Of the ground, 0 to 1: what is really painted."""
+"""The brightness of the background as it is really painted, 0 to 1."""
 
 
 def test_dark_by_the_system_or_by_choice(page: Page) -> None:
@@ -119,7 +119,7 @@ def test_nothing_moves_for_those_who_ask_for_it(page: Page) -> None:
     page.emulate_media(reduced_motion="reduce")
     page.goto("/")
     page.wait_for_selector("body *")
-    # The browser was seen to open the page before it heard of the wish, and to style it later.
+    # The browser has been seen to open the page before it knew the setting, and style it later.
     still = "one => getComputedStyle(one).transitionDuration == '0s'"
     page.wait_for_function(f"[...document.querySelectorAll('body *')].every({still})")
 
@@ -153,7 +153,7 @@ def test_the_first_load_is_small_and_nothing_shifts(page: Page) -> None:
         }).observe({type: "layout-shift", buffered: true});"""
     )
     page.goto("/?q=a ticking clock")
-    answered(page)  # no click: what it unfolds moves others on purpose
+    answered(page)  # no click: what a click unfolds moves other elements on purpose
     page.wait_for_load_state("networkidle")
     assert page.evaluate("shifted") < 0.05
     sizes = page.evaluate(

@@ -52,7 +52,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def files(site: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Path]]:
-    """By kind and by what they are."""
+    """The files, by kind and by what they show."""
     assert site.is_dir()
     folder = tmp_path_factory.mktemp("recorded")
     made = {"points": write_points(folder), "ecg": write_ecgs(folder)}
@@ -118,7 +118,7 @@ def test_they_are_shown(served: Server, chromium: Browser, kind: str) -> None:
 def test_they_are_found_by_example(
     served: Server, files: dict[str, dict[str, Path]], kind: str, name: str, tmp_path: Path
 ) -> None:
-    """By another one of the same shape or rhythm, which is not stored."""
+    """By a different example of the same shape or rhythm, which is not stored."""
     write = {"points": write_points, "ecg": write_ecgs}[kind]
     example = base64.b64encode(write(tmp_path, seed=8)[name].read_bytes()).decode()
     first, *_ = asked(served, query=[{"kind": kind, "base64": example}], modalities=[kind])

@@ -54,7 +54,7 @@ def test_a_recorded_sound_is_searched_with(page: Page) -> None:
     page.evaluate(COUNT_RECORDINGS)
     page.get_by_role("button", name="Record a sound").evaluate("one => (one.click(), one.click())")
     expect(page.locator("#recording-time")).to_have_text(re.compile("0:(0[3-9]|[12])"))
-    assert page.evaluate("recordings") == 1  # another one would never end
+    assert page.evaluate("recordings") == 1  # a second recording would never end
     page.get_by_role("button", name="Search with it").click()
     expect(page.locator(".chip")).to_contain_text("recording")
     results(page)

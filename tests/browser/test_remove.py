@@ -1,4 +1,4 @@
-"""Removing a file while the page still waits for what it has asked about it."""
+"""Removing a file while the page still waits for answers about it."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def added(page: Page, path: Path, tag: str) -> str:
 
 
 def remove(page: Page) -> None:
-    """Remove the file that is shown in full; who clicks twice by habit is asked all the same."""
+    """Remove the file that is shown in full; a double click still asks for confirmation."""
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="Remove").dblclick()
     dialog.get_by_role("button", name="Remove from the library?").click()
 
 
 def hold(page: Page, asset_id: str) -> list[Route]:
-    """What the page asks about an asset and is not answered; it may still delete it."""
+    """Hold the page's requests about an asset without an answer; only DELETE passes."""
     held: list[Route] = []
 
     def keep(route: Route) -> None:
@@ -88,7 +88,7 @@ def test_what_the_page_waits_for_is_given_up_before_the_file_is_removed(
     if words:
         results(page)
     expect(hits(page)).to_have_count(1)
-    page.wait_for_timeout(300)  # for what is asked when a card is near the screen
+    page.wait_for_timeout(300)  # for the requests that are sent when a card is near the screen
     page.locator(".hit a.open").click()
     remove(page)
     expect(page.get_by_role("dialog")).to_be_hidden()
@@ -96,7 +96,7 @@ def test_what_the_page_waits_for_is_given_up_before_the_file_is_removed(
 
     assert held
     for route in held:
-        route.continue_()  # where the page still waits, it is refused, and the watcher sees it
+        route.continue_()  # if the page still waits, it gets an error, and the watcher sees it
     page.wait_for_timeout(300)
 
 
@@ -182,7 +182,7 @@ def test_several_files_are_picked_removed_and_brought_back(page: Page, tmp_path:
     expect(bar).to_contain_text("2 files selected")
     bar.get_by_role("button", name="Remove").click()
     expect(bar).to_contain_text("2 files removed")
-    page.goto("about:blank")  # who leaves has decided
+    page.goto("about:blank")  # leaving the page confirms the removal
     there = "/v1/assets?filter=" + json.dumps({"field": "tags", "contains": "several"})
     while len(found := [one["asset_id"] for one in page.request.get(there).json()["assets"]]) > 2:
         sleep(0.1)
@@ -217,7 +217,7 @@ def test_several_files_get_a_tag_and_lose_it_by_the_keyboard(page: Page, tmp_pat
     choose("harbour", "Add tag")
     expect(hits(page).get_by_text("#harbour")).to_have_count(2)
     assert tagged() == 2
-    expect(bar).to_contain_text("1 file tagged")  # the other one had it
+    expect(bar).to_contain_text("1 file tagged")  # the other one had the tag already
     expect(bar.get_by_role("button", name="Undo")).to_be_focused()
     page.keyboard.press("Enter")  # on Undo
     expect(hits(page).get_by_text("#harbour")).to_have_count(1)

@@ -25,12 +25,12 @@ LOADING = """[...document.images].filter((one) => {
 
 @pytest.fixture
 def images(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Where pictures go: nowhere that stays, unless they are asked for."""
+    """Where pictures go: a temporary folder, unless ``--screenshots`` is given."""
     return IMAGES if request.config.getoption("--screenshots", default=False) else tmp_path
 
 
 def take(page: Page, path: Path) -> None:
-    """A WebP of what is to be seen, once all pictures are there and nothing moves."""
+    """Save a WebP of the visible page, once all pictures are loaded and nothing moves."""
     try:
         until(page, f"!{LOADING}.length")
     except AssertionError as error:
@@ -65,7 +65,7 @@ def test_detail(page: Page, images: Path) -> None:
     until(page, "document.querySelector('dialog video')?.readyState >= 2")
     page.get_by_role("dialog").get_by_text("how it came about").click()
     expect(page.locator(".why")).to_contain_text("Cosine")
-    page.wait_for_timeout(1_000)  # until the player no longer says that it loads
+    page.wait_for_timeout(1_000)  # until the player no longer shows that it is loading
     take(page, images / "page-detail.webp")
 
 

@@ -54,7 +54,7 @@ def test_what_nobody_took_stays_words(page: Page) -> None:
 
 
 def test_boxes_lie_on_the_text_of_a_picture(page: Page) -> None:
-    """The picture of 2 : 1 stands in the middle of a square."""
+    """The 2:1 picture is in the middle of a square."""
     page.goto("/")
-    expect(hits(page).first).to_be_visible()  # nothing is under way that misses what is taken away
+    expect(hits(page).first).to_be_visible()  # no pending request may miss what FRAME removes
     assert page.evaluate(FRAME) == pytest.approx([100, 200, 200, 100], abs=2)

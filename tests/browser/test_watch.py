@@ -1,4 +1,4 @@
-"""The watcher itself: what it says of a request that was refused."""
+"""The watcher itself: what it reports about a refused request."""
 
 from __future__ import annotations
 

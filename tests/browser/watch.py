@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from playwright.sync_api import ConsoleMessage, Error, Page, Request, Response
 
 _TOLD_CHARS = 500
-_ABORTED = "net::ERR_ABORTED"  # the page itself has given it up
+_ABORTED = "net::ERR_ABORTED"  # the page itself cancelled it
 
 
 class Watch:
@@ -15,12 +15,12 @@ class Watch:
 
     Args:
         page: the tab.
-        url: the only server that may be asked.
+        url: the only server to which requests may go.
         expected: parts of messages that a test provokes.
     """
 
     def __init__(self, page: Page, url: str, expected: Sequence[str]) -> None:
-        self.expected = expected  # filled by the test as it goes
+        self.expected = expected  # filled by the test as it runs
         self._url = url
         self._wrong: list[str] = []
         page.on("console", self._on_console)

@@ -21,7 +21,7 @@ _STACK = pytest.StashKey[Stack]()
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
-    """Podman with the images; nothing of it runs afterwards.
+    """Podman with the images; none of its processes run afterwards.
 
     The images stay in `FOLDER`, which ``make clean`` removes.
     """

@@ -30,7 +30,7 @@ def why_not() -> str:
 
 
 NEEDED = ("netavark", "aardvark-dns", "catatonit")
-"""What podman needs beside those that are called by name: networks, their names, `init: true`."""
+"""What podman needs besides programs called by name: for networks, DNS and `init: true`."""
 
 
 class Engine:
@@ -50,7 +50,7 @@ class Engine:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For podman and docker-compose."""
+        """The environment for podman and docker-compose."""
         return {
             **os.environ,
             "CONTAINERS_CONF": str(self.folder / "containers.conf"),
@@ -102,14 +102,14 @@ class Engine:
             self.socket.unlink(missing_ok=True)
 
     def _check_health(self, ended: Event) -> None:
-        """Podman leaves this to timers of systemd, which need not run here."""
+        """Podman leaves this to systemd timers, which may not run here."""
         while not ended.wait(_CHECK_EVERY_S):
             running = self._quiet("ps", "--format", "{{.Names}}").split()
             for name in running:
                 self._quiet("healthcheck", "run", name)
 
     def _quiet(self, *words: str) -> str:
-        """A command that may fail: the container has ended meanwhile, or is not healthy."""
+        """Run a command that may fail: the container has ended meanwhile, or is not healthy."""
         command = ["podman", *words]
         done = subprocess.run(
             command, env=self.environment, capture_output=True, text=True, timeout=60, check=False
@@ -146,7 +146,7 @@ def _wait_for(socket: Path) -> None:
 
 
 def _containers_conf(folder: Path) -> str:
-    """Limits as they are, since root may not raise them in every sandbox; no systemd."""
+    """The current limits, since root may not raise them in every sandbox; no systemd."""
     limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
     hard = {name: resource.getrlimit(number)[1] for name, number in limits.items()}
     ulimits = json.dumps([f"{name}={most}:{most}" for name, most in hard.items()])

@@ -25,7 +25,7 @@ _BUILD_S = 3000.0
 
 
 def make_images(engine: Engine) -> None:
-    """Build missing images, and ours always.
+    """Build the missing images, and always ours.
 
     Raises:
         RuntimeError: a build failed.
@@ -69,7 +69,7 @@ def _debian(engine: Engine) -> None:
 
 
 def _mirror() -> str:
-    """Debian's archive, as apt of this machine has it."""
+    """The Debian archive that apt uses on this machine."""
     show = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
     found = run(show, dict(os.environ), 60).split()
     mirrors = [uri for uri in found if re.fullmatch(r"https?://.*/debian/?", uri)]
@@ -77,7 +77,7 @@ def _mirror() -> str:
 
 
 def _build(engine: Engine, tag: str, file: Path, context: Path, *more: str) -> None:
-    """With this machine's network, certificates and package index, which stay out of the image."""
+    """Build with this machine's network, certificates and package index, not kept in the image."""
     settings = engine.folder / "pip.conf"
     settings.write_text(_pip_settings())
     mounts = [f"--volume={settings}:/etc/pip.conf:ro"]
@@ -90,7 +90,7 @@ def _build(engine: Engine, tag: str, file: Path, context: Path, *more: str) -> N
 
 
 def _pip_settings() -> str:
-    """This user's pip configuration of indexes, in pip's own form."""
+    """This user's pip configuration of indexes, in pip's own format."""
     shown = run([sys.executable, "-m", "pip", "config", "list"], dict(os.environ), 60)
     wanted = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout")
     lines = ["[global]"]

@@ -53,20 +53,20 @@ class Stack:
             file.writelines(f"{name}={value}\n" for name, value in variables.items())
 
     def compose(self, *words: str, timeout_s: float = _UP_S) -> str:
-        """What ``docker-compose`` prints, said in this folder."""
+        """Return what ``docker-compose`` prints when run in this folder."""
         command = ["docker-compose", "--project-directory", str(self.folder), *words]
         return run(command, self.engine.environment, timeout_s=timeout_s)
 
     def up(self, *files: str) -> None:
-        """Start what is not running, of ``--file=…`` or the usual; returns when all is healthy."""
+        """Start what is not running, of ``--file=…`` or the usual files; wait until healthy."""
         self.compose(*files, "up", "--detach", "--no-build", "--wait", "--remove-orphans")
 
     def down(self, *words: str) -> None:
-        """End it; what it holds stays, unless ``--volumes`` is said."""
+        """Stop the stack; its data stay, unless ``--volumes`` is given."""
         self.compose("down", *words)
 
     def make_key(self) -> None:
-        """Before the first start, as the handbook says."""
+        """Create a key before the first start, as the handbook says."""
         words = [
             "run",
             "--rm",
@@ -82,7 +82,7 @@ class Stack:
         self._key = json.loads(self.compose(*words))["key"]
 
     def client(self) -> httpx.Client:
-        """For the API, with the key."""
+        """A client for the API, with the key."""
         return httpx.Client(
             base_url=f"http://127.0.0.1:{self.port}",
             headers={"Authorization": f"Bearer {self._key}"},
@@ -90,7 +90,7 @@ class Stack:
         )
 
     def containers(self, service: str = "") -> list[str]:
-        """Names of the running containers, all or of a service."""
+        """Names of the running containers: all, or those of a service."""
         only = [f"--filter=label=com.docker.compose.service={service}"] if service else []
         return sorted(self.engine.podman("ps", "--format={{.Names}}", *only).split())
 
@@ -101,7 +101,7 @@ class Stack:
         os.kill(int(state["Pid"]), signal.SIGKILL)
 
     def logs(self) -> str:
-        """The end of what all wrote."""
+        """The end of what all containers wrote."""
         with suppress(RuntimeError):
             return self.compose("logs", "--tail", "40", timeout_s=60)
         return ""
@@ -116,7 +116,7 @@ def upload(client: httpx.Client, files: Iterable[Path]) -> str:
 
 
 def job(client: httpx.Client, job_id: str) -> dict[str, Any]:
-    """How it stands."""
+    """The state of a job."""
     answer = client.get(f"/v1/jobs/{job_id}")
     answer.raise_for_status()
     found: dict[str, Any] = answer.json()
@@ -139,14 +139,14 @@ def ended(client: httpx.Client, job_id: str) -> dict[str, Any]:
 
 
 def names_found(client: httpx.Client, text: str, limit: int = 5) -> list[str]:
-    """The names of what a text finds, best first."""
+    """The names of the assets that a text finds, best first."""
     answer = client.post("/v1/search", json={"query": text, "limit": limit})
     answer.raise_for_status()
     return [hit["name"] for hit in answer.json()["hits"]]
 
 
 def until(seen: Callable[[], Seen], is_right: Callable[[Seen], bool]) -> Seen:
-    """Look again until it is right, or time is over; what was seen last.
+    """Look again until it is right, or time is up; return what was seen last.
 
     An API sees what workers store a moment later.
     """

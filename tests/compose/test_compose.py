@@ -109,7 +109,7 @@ def test_a_job_survives_the_death_of_its_worker(
 
 
 def assert_found(client: httpx.Client, text: str, name: str) -> None:
-    """Among what a text finds is this file."""
+    """Check that a text finds this file."""
     assert name in until(lambda: names_found(client, text), lambda names: name in names)
 
 
@@ -134,13 +134,13 @@ def everything(client: httpx.Client) -> Everything:
 
 
 def asset_ids(client: httpx.Client) -> list[str]:
-    """Of all assets that the API sees."""
+    """The ids of all assets that the API sees."""
     listed = client.get("/v1/assets", params={"limit": 1000}).json()["assets"]
     return sorted(asset["asset_id"] for asset in listed)
 
 
 def assert_same(client: httpx.Client, before: Everything) -> None:
-    """All that was there is there."""
+    """Check that everything is as it was before."""
     assert until(lambda: everything(client), lambda seen: seen == before) == before
 
 
@@ -190,7 +190,7 @@ def test_several_apis_behind_a_proxy(stack: Stack, client: httpx.Client, tmp_pat
 
 
 def test_another_model_takes_over(stack: Stack, client: httpx.Client) -> None:
-    """Filled beside the old one in a database of its own; here the same network, not quantized."""
+    """Its store is filled next to the old one, in its own database; same network, not quantized."""
     before = everything(client)
     store = "http://milvus:19530"
     make = (

@@ -25,7 +25,7 @@ DURABLE = ["lite", "lite_server", pytest.param("milvus_server", marks=pytest.mar
 
 @pytest.fixture(scope="session")
 def lite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder whose Milvus Lite another process serves, as `anymodal up` does."""
+    """A folder whose Milvus Lite is served by another process, as `anymodal up` does."""
     folder = tmp_path_factory.mktemp("shared") / "store"
     words = [sys.executable, "-m", "search.store.lite.shared", str(folder), "0"]
     process = subprocess.Popen(words, cwd=ROOT)
@@ -39,12 +39,12 @@ def lite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def _words_of_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Indexes of words are kept in a folder of the test, and not in the user's."""
+    """Word indexes are kept in the test's folder, not in the user's."""
     monkeypatch.setenv("ANYMODAL_DATA", str(tmp_path / "data"))
 
 
 class Opener:
-    """Opens one and the same new store, and cleans up."""
+    """Opens the same new store each time, and cleans up."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -52,7 +52,7 @@ class Opener:
         self._opened: list[VectorStore] = []
 
     def __call__(self, space: str = SPACE, **options: Any) -> VectorStore:
-        """Close what was opened before and open the store; options override."""
+        """Close what was opened before and open the store; ``options`` override the defaults."""
         self.close()
         return self.beside(space, **options)
 

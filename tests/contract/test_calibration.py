@@ -58,14 +58,14 @@ class BrokenOffError(Exception):
 
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few rows at a time, and nobody to wait for."""
+    """A few rows at a time, and no pauses."""
     monkeypatch.setattr(milvus_calibration, "_PAUSE_S", 0.0)
     monkeypatch.setattr(milvus_calibration, "_PAUSE_ALONE_S", 0.0)
     monkeypatch.setattr(milvus_calibration, "_ROWS_PER_PAGE", 100)
 
 
 def filled(store: VectorStore, n_assets: int = 90) -> VectorStore:
-    """Give it a corpus; returns the oracle with new constants."""
+    """Fill a store with a corpus; return the oracle with new constants."""
     oracle = MemoryStore(DIM, MEASURED)
     for each in (store, oracle):
         each.write(*corpus(n_assets))
@@ -81,7 +81,7 @@ def ignored(n_done: int, n_rows: int) -> None:
 
 
 def numbers(store: VectorStore) -> list[int]:
-    """With which constants each row was written, by key."""
+    """The numbers of the constants with which the rows were written, in the order of their keys."""
     record = record_of(store)
     record.catch_up()
     rows = record._rows.where(record._segments, "", ["segment_id", "calibration"])
@@ -175,7 +175,7 @@ def test_searches_go_on_while_rows_are_rewritten(
                 n_searches[place] += 1
 
     def sleep(seconds: float) -> None:
-        """So long, and until what was asked before has its answer, and more was asked."""
+        """Sleep, then wait until each thread has finished its pending search and another one."""
         time.sleep(seconds)
         enough = [n + 2 for n in n_searches]
         while any(map(gt, enough, n_searches)) and not any(one.done() for one in searches):
@@ -212,7 +212,7 @@ def test_who_knows_only_the_old_constants_neither_writes_nor_finds_wrongly(
     assert other.calibration == MEASURED
     more = corpus(4, seed=3)
     late = open_again.beside()
-    late.recalibrate(OTHERS, ABOUT)  # which `other` has not heard of
+    late.recalibrate(OTHERS, ABOUT)  # which `other` does not know about
     for one in (other, oracle):
         one.write(*more)
     assert numbers(other).count(number_of(OTHERS)) == 12

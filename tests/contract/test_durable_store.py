@@ -57,7 +57,7 @@ def test_reopening_gives_the_same_answers(open_again: Opener) -> None:
 
 
 def test_renaming_a_file_writes_no_segments_to_a_folder(tmp_path: Path) -> None:
-    """Milvus Lite would check each of them whole; places that files left go in one removal."""
+    """Milvus Lite would check each of them in full; places that files left go in one deletion."""
     open_again = Opener(str(tmp_path / "store"))
     store = open_again()
     assets, segments = corpus(6)
@@ -152,7 +152,7 @@ def test_a_write_asks_the_server_once_for_its_time(
     catch_up, asked = link.catch_up, []
     monkeypatch.setattr(link, "catch_up", lambda: asked.append(catch_up()))
     store.write([asset("a", "/a")], [segment("a", 0, vectors(1)[0])])
-    assert len(asked) == 1  # each time that is asked for is waited for by the next reads
+    assert len(asked) == 1  # the next reads wait for each timestamp that is requested
     assert [hit.asset_id for hit in store.search(vectors(1), IMAGE, 1)[0]] == ["a"]
 
 
@@ -174,7 +174,7 @@ def test_what_others_write_and_delete_is_seen_after_catching_up(open_again: Open
 def test_a_server_that_has_not_loaded_its_rows_yet_is_waited_for(open_again: Opener) -> None:
     store = open_again()
     store.write([asset("a", "/a")], [])
-    if not isinstance(store, MilvusStore):  # an index answers, which has nothing to load
+    if not isinstance(store, MilvusStore):  # an index answers here, and has nothing to load
         return
     store._link.call("release_collection", store._rows.name(ASSETS))
     with pytest.raises(StoreUnavailableError):
@@ -184,7 +184,7 @@ def test_a_server_that_has_not_loaded_its_rows_yet_is_waited_for(open_again: Ope
 
 @dataclass
 class EndedJobs:
-    """Jobs that another process ends, just when it is asked how they stand."""
+    """Jobs that another process ends just when their state is asked for."""
 
     store: VectorStore
 

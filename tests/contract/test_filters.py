@@ -189,8 +189,8 @@ def test_rows_are_read_page_by_page_by_their_keys(
     assert list(store.select(None)) == every
     assert list(store.select(parse_filter({"field": "tags", "contains": "sun"}))) == every
     assert [row.asset_id for row in store.scan()] == every
-    assert set(calls) <= {"query"}  # Milvus's iterator waits for a time tick in every page
-    assert not waiting  # and so does each read of Milvus 2.3 that says it is one of an iterator
+    assert set(calls) <= {"query"}  # Milvus's iterator waits for a time tick on every page
+    assert not waiting  # and so does each read of Milvus 2.3 that is declared part of an iterator
     del calls[:]
     assert list(store.select(None, limit=3, after="a10")) == ["a11", "a12", "a13"]
     assert calls in ([], ["query"])

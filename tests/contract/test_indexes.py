@@ -1,4 +1,4 @@
-"""Indexes that a server may have, by ``ANYMODAL_STORE__INDEX``."""
+"""Indexes that a server can have, set by ``ANYMODAL_STORE__INDEX``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def opener(milvus_server: MilvusServer) -> Iterator[Opener]:
 def test_an_index_that_the_server_never_builds_is_refused_and_leaves_nothing(
     opener: Opener, milvus_server: MilvusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the DISKANN of Milvus 2.3.5, which it accepts; its log alone says that building fails."""
+    """Such as DISKANN, which Milvus 2.3.5 accepts; only its log says that building fails."""
     monkeypatch.setattr(scratch, "STALLED_S", 0.0)
     with pytest.raises(IndexRefusedError, match=r"\(Milvus v2\.3\.5.* no index DISKANN: 1100 rows"):
         opener(index="DISKANN")
@@ -61,7 +61,7 @@ def test_an_index_that_the_server_builds_passes(milvus_server: MilvusServer) -> 
 def test_a_store_keeps_the_index_it_was_made_with(
     opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of an earlier version, too, which did not try whether the server builds it."""
+    """Also a store of an earlier version, which did not test whether the server builds it."""
     monkeypatch.setattr(setup, "check_built", lambda *_: None)
     oracle = MemoryStore(DIM, CALIBRATION)
     assets, segments = corpus(12)

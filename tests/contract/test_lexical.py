@@ -136,7 +136,7 @@ def test_texts_that_another_process_takes_out_of_an_asset_are_forgotten(
     assert found(mine, "zeppelin") == found(mine, "balloon") == ["a"]
     other.delete(["a"])
     other.write([asset("a", "/a", modality=TEXT)], rows[:1])
-    # A refresh in between has seen the asset deleted, and not yet what was written.
+    # A refresh in between sees that the asset was deleted, but not yet what was written.
     wait_until(lambda: not found(mine, "balloon") and found(mine, "zeppelin") == ["a"])
 
 
@@ -216,7 +216,7 @@ def test_a_hit_is_the_segment_as_it_was_written(store: VectorStore) -> None:
 def test_words_of_a_filter_are_found_however_many_texts_have_them(
     store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Milvus checks the best so many, and counts assets only if these leave too few."""
+    """Milvus checks a number of the best, and counts assets only if these leave too few."""
     monkeypatch.setattr(milvus_store, "MAX_WORDS_FOUND", 4)
     tags = {f"a{n}": ["some"] * (n % 2) + ["last"] * (n == 9) for n in range(10)}
     assets = [asset(one, f"/{one}", modality=TEXT) for one in tags]

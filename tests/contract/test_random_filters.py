@@ -126,7 +126,7 @@ def test_a_store_selects_what_matches(
     store: VectorStore, rows: tuple[AssetRow, ...], asked: list[Filter]
 ) -> None:
     segments = [segment(row.asset_id, 0, vectors(1)[0], TEXT) for row in rows]
-    store.write(rows, segments)  # the same ids each time: none of the last rows is left
+    store.write(rows, segments)  # the same ids each time, so no earlier rows are left
     stored = list(store.scan())
     for filter in asked:
         wanted = [row.asset_id for row in stored if matches(filter, row)]

@@ -79,7 +79,7 @@ def filled(store: VectorStore) -> MemoryStore:
 def by_loops(
     rows: Sequence[SegmentRow], query: Embeddings, by: dict[Modality, Calibration]
 ) -> list[str]:
-    """The segments by their best row."""
+    """The segments, ordered by their best row."""
     best: dict[str, float] = {}
     for row in rows:
         constants = by.get(row.modality, UNCALIBRATED).of_row(row.row)
@@ -111,7 +111,7 @@ class Straight:
 
 
 def test_the_floors_of_a_store_mark_its_weak_hits(store: VectorStore) -> None:
-    """One set of constants, and a floor between two pictures, which goes by the query."""
+    """One set of constants, and a floor between two pictures that depends on the query."""
     oracle = filled(store)
     query = Query([Item(TEXT, "anything")], [IMAGE], limit=40, lexical=False)
     for each in (store, oracle):

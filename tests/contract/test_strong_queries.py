@@ -1,4 +1,4 @@
-"""A query that asks for what anyone wrote: hits, filters and stored assets of this very moment."""
+"""A query with strong consistency: hits, filters and stored assets include all writes so far."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from tests.support.milvus_server import MilvusServer
 
 
 def filled(n: int, *kinds: Modality) -> MemoryStore:
-    """A store in memory, which stands for any: it is only sampled."""
+    """A store in memory, as an example of any store: it is only sampled."""
     store = MemoryStore(DIM, CALIBRATION)
     rows = enumerate(vectors(n))
     store.write([], [segment(f"a{n}", 0, row, kinds[n % len(kinds)]) for n, row in rows])
@@ -72,7 +72,7 @@ def test_an_index_that_is_taken_and_never_built_is_refused(
     milvus_server: MilvusServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As the DISKANN of Milvus 2.3.5, whose build fails where its log alone says so."""
+    """Such as the DISKANN of Milvus 2.3.5: only the server's log says that its build fails."""
     monkeypatch.setattr(scratch, "STALLED_S", 0.0)
     tuned = tune(store, milvus_server.uri, vectors(20), indexes=["DISKANN"])
     assert "rows were not indexed" in tuned.refused["DISKANN"]

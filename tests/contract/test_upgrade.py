@@ -41,7 +41,7 @@ store.upgrade(lambda done, rows: done > 8 and os.kill(os.getpid(), signal.SIGKIL
 
 
 def filled_as_before(opener: Opener) -> MemoryStore:
-    """Fill a store and make its segments what they were in schema 6; the oracle of it."""
+    """Fill a store and make its segments what they were in schema 6; return its oracle."""
     store, oracle = opener(), MemoryStore(DIM, CALIBRATION)
     for one in (store, oracle):
         one.write(*corpus(12))
@@ -83,7 +83,7 @@ def test_an_old_store_is_searched_and_then_upgraded(
     seen: list[int] = []
     assert store.upgrade(lambda n_done, _: seen.append(n_done)) == 36
     assert seen[0] < 36
-    assert sum(b - a for a, b in zip([0, *seen], seen, strict=False)) <= 36 - 14  # it went on
+    assert sum(b - a for a, b in zip([0, *seen], seen, strict=False)) <= 36 - 14  # it resumed
     store = open_again()
     assert_same_answers(store, oracle)
     assert store.upgrade(lambda *_: None) == 0

@@ -1,4 +1,4 @@
-"""A broker, a store and workers, each in a process of its own that can be killed."""
+"""A broker, a store and workers, each in a separate process that can be killed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def answers(port: int) -> bool:
 
 
 class Part:
-    """A process in a session of its own, so that kill -9 takes its children along."""
+    """A process in its own session, so that kill -9 takes its children along."""
 
     def __init__(self, words: Sequence[object], log: Path, **env: str) -> None:
         self._words = [str(word) for word in words]
@@ -65,11 +65,11 @@ class Part:
         self.process.wait(30)
 
     def stop(self) -> None:
-        """Hold it, with its children, as SIGSTOP or a machine that sleeps does."""
+        """Suspend it and its children, as SIGSTOP or a sleeping machine does."""
         os.killpg(self.process.pid, signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """Let it go on."""
+        """Resume it."""
         os.killpg(self.process.pid, signal.SIGCONT)
 
     def children(self) -> list[int]:
@@ -107,7 +107,7 @@ class SharedFolder(Part):
         self.address = f"http://127.0.0.1:{self._port}"
         super().__init__(
             [sys.executable, "-m", "search.store.lite.shared", folder, self._port],
-            folder.parent.parent / "store.log",  # on another disk, since that one is to run full
+            folder.parent.parent / "store.log",  # on another disk, since that one will run full
         )
 
     def wait_until_ready(self) -> None:

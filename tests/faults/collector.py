@@ -1,4 +1,4 @@
-"""What OpenTelemetry's exporters send to, kept in memory."""
+"""A receiver for OpenTelemetry's exporters that keeps what they send in memory."""
 
 from __future__ import annotations
 

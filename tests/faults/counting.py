@@ -19,7 +19,7 @@ from tests.faults.tiny_worker import DIM, N_ROWS, SPACE
 
 @dataclass(frozen=True)
 class Tally:
-    """What is wrong; nothing, if all is well."""
+    """What is wrong; empty if all is well."""
 
     lost: list[str] = field(default_factory=list)
     """Files, segments and places that should be there and are not."""
@@ -62,7 +62,7 @@ def count(uri: str, folder: Path) -> Tally:
         lost += sorted(segments - keys[record._segments.kind].keys())
         committed = keys[ASSETS.kind].keys()
         found = keys[record._segments.kind]
-        # what answers has the same
+        # the index that answers queries has the same
         held = store.vectors(list(segments | found.keys())).keys()
         lost += sorted(segments - held)
         stray += sorted(held ^ found.keys())
@@ -74,7 +74,7 @@ def count(uri: str, folder: Path) -> Tally:
 
 
 def lost_assets(uri: str, asset_ids: Collection[str]) -> set[str]:
-    """Those of these that are not stored."""
+    """Which of these assets are not stored."""
     store = open_store(uri, SPACE.fingerprint, DIM)
     try:
         return set(asset_ids) - store.assets(list(asset_ids)).keys()
@@ -83,7 +83,7 @@ def lost_assets(uri: str, asset_ids: Collection[str]) -> set[str]:
 
 
 def _keys(store: MilvusStore) -> dict[str, dict[str, str]]:
-    """The keys of all rows, and whose they are, by collection."""
+    """The keys of all rows with their assets, by collection."""
     found = {}
     for kind in (store._segments, LOCATIONS, ASSETS):
         rows = store._rows.where(kind, "", [kind.key, "asset_id"])

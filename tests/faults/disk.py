@@ -17,11 +17,11 @@ class Disk:
         self.folder = folder
 
     def resize(self, megabytes: float) -> None:
-        """Let it hold so much."""
+        """Change its size."""
         self._remount(f"size={round(megabytes * 1024)}k")
 
     def fill(self, leave_mb: int = 0) -> None:
-        """Leave no byte free, or so much."""
+        """Leave no byte free, or ``leave_mb``."""
         with (self.folder / ".filler").open("ab", buffering=0) as filler:
             for size in (2**20, 4096):
                 try:
@@ -31,11 +31,11 @@ class Disk:
                     continue
 
     def free(self) -> None:
-        """Take away what `fill` wrote."""
+        """Delete what `fill` wrote."""
         (self.folder / ".filler").unlink()
 
     def read_only(self, is_so: bool = True) -> None:
-        """Refuse, or take, what is written."""
+        """Refuse writes, or accept them again."""
         self._remount("ro" if is_so else "rw")
 
     def _remount(self, options: str) -> None:
@@ -44,7 +44,7 @@ class Disk:
 
 @contextmanager
 def small_disk(folder: Path, megabytes: float) -> Iterator[Disk]:
-    """A disk at a folder, which hides what lies there, for the length of the block."""
+    """A disk mounted over a folder, which hides its contents, for the length of the block."""
     folder.mkdir(parents=True, exist_ok=True)
     _run("mount", "-t", "tmpfs", "-o", f"size={round(megabytes * 1024)}k", "tmpfs", folder)
     try:

@@ -25,7 +25,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 def resident_mb() -> float:
     """Memory of this process that is neither swapped out nor a file's.
 
-    What is free is given back first: how much of it the allocator keeps is chance (20 MB), and
+    Free memory is given back first: how much of it the allocator keeps is random (20 MB), and
     would hide a leak, or look like one.
     """
     ctypes.CDLL(None).malloc_trim(0)

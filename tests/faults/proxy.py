@@ -12,7 +12,7 @@ _CHUNK_BYTES = 2**16
 
 
 class Proxy:
-    """Listens on a port of its own and passes on to another; runs in a thread.
+    """Listens on its own port and forwards to another; runs in a thread.
 
     Args:
         port: where it listens; 0 for any that is free.
@@ -43,11 +43,11 @@ class Proxy:
         self._call(self._open.clear)
 
     def delay(self, seconds: float) -> None:
-        """Let everything through so much later until `mend`."""
+        """Let everything through with a delay until `mend`."""
         self._delay_s = seconds
 
     def mend(self) -> None:
-        """Let everything through at once."""
+        """Let everything through without delay."""
         self._refuses = False
         self._delay_s = 0.0
         self._call(self._open.set)

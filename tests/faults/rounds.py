@@ -1,7 +1,7 @@
 """A job of mixed files, something broken in the middle, and what must be true at its end.
 
 ``python -m tests.faults.rounds --rounds 40`` plays all kinds in turn, on Milvus Lite over gRPC and
-on the genuine server, and prints a table of Markdown. It ends with 1 if anything was lost or is
+on the genuine server, and prints a Markdown table. It exits with 1 if anything was lost or is
 there twice.
 """
 
@@ -37,7 +37,7 @@ __all__ = ["KINDS", "Round", "check", "make_media", "play", "running"]
 FULL_DISK, UPLOADS = "full disk", "api"
 KINDS = (*STRIKES, UPLOADS)
 _SETTINGS = {"ANYMODAL_SHARD_FILES": "4", "ANYMODAL_QUEUE_SHARDS": "3"}
-"""Small shards in short queues: the planner is at work for most of the job."""
+"""Small shards in short queues: the planner runs for most of the job."""
 _LONGEST_S = 180
 _HEADINGS = (
     *("round", "kind", "store", "files", "ingested", "set aside"),
@@ -120,8 +120,8 @@ def play(
 def _await_end(scene: Scene) -> None:
     """Wait for the job.
 
-    Milvus ends by itself after a pause that is longer than the session of its parts (15 s), for
-    another may have replaced it; its operator starts it again.
+    Milvus exits by itself after a pause longer than the session of its components (15 s), since
+    another instance may have replaced it; its operator starts it again.
     """
     deadline = time.monotonic() + _LONGEST_S
     while not (job := scene.board.status(scene.job_id)).ended:
@@ -161,7 +161,7 @@ def _play_uploads(cluster: Cluster, folder: Path, chance: random.Random) -> Roun
 
 
 def check(cluster: Cluster, folder: Path, report: dict[str, Any]) -> None:
-    """Each content and segment once, no asset half there, the right dead letters, right counts."""
+    """Check: each content and segment once, no half assets, the right dead letters and counts."""
     assert faults_of(folder, report) == []
     assert count(cluster.milvus.uri, folder) == Tally()
 
@@ -176,7 +176,7 @@ def faults_of(folder: Path, report: dict[str, Any]) -> list[str]:
     n_told = report["ingested"] + report["unchanged"]
     if n_told != n_good:
         wrong.append(f"{n_told} files are reported instead of {n_good}")
-    # A copy in another shard than the file that was first finds its content stored.
+    # A copy in a different shard from the first file finds its content already stored.
     if report["ingested"] < len(contents):
         wrong.append(f"{report['ingested']} files ingested, of {len(contents)} contents")
     return wrong
@@ -212,7 +212,7 @@ def series(n_rounds: int, kinds: list[str], stores: list[str]) -> list[tuple[int
 
 
 def main(words: list[str] | None = None) -> int:
-    """Print one line of a Markdown table for each round; how many were not clean."""
+    """Print one line of a Markdown table for each round; return how many were not clean."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=len(KINDS))
     parser.add_argument("--files", type=int, default=60, help="of each job")
@@ -249,7 +249,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def tell(number: int, store: str, r: Round) -> None:
-    """A round's line, and what was wrong below it."""
+    """Print a round's line and, below it, what was wrong."""
     taken = "" if r.taken_up_s is None else r.taken_up_s
     cells = (number, r.kind, store, r.n_files, r.ingested, r.failed, r.struck_at_file, taken)
     say(*cells, r.wall_s, len(r.tally.lost), r.tally.twice)
@@ -258,7 +258,7 @@ def tell(number: int, store: str, r: Round) -> None:
 
 
 class _Stages:
-    """The cluster of the round before, if it is of use for the next one."""
+    """The cluster of the previous round, if the next one can use it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -289,7 +289,7 @@ class _Stages:
 
 
 def say(*cells: object) -> None:
-    """A row of the table, at once."""
+    """Print a row of the table, and flush."""
     sys.stdout.write(f"| {' | '.join(map(str, cells))} |\n")
     sys.stdout.flush()
 

@@ -25,7 +25,7 @@ _RECOVERY_S = 15.0
 
 @dataclass
 class Scene:
-    """A job under way, and who works on it."""
+    """A running job, and the processes that work on it."""
 
     cluster: Cluster
     board: JobBoard
@@ -34,12 +34,12 @@ class Scene:
     """Plans the job and watches it."""
     chance: random.Random
     hold_s: float
-    """How long what is stopped stays so; longer than a lease."""
+    """How long a suspended process stays so; longer than a lease."""
     disk: Disk | None = None
     struck: float = field(default_factory=time.monotonic)
 
     def moment(self) -> None:
-        """Wait two seconds at most."""
+        """Wait for up to two seconds."""
         time.sleep(self.chance.random() * 2)
 
     def worker(self) -> Part:
@@ -64,7 +64,7 @@ def _kill_worker(scene: Scene) -> float:
 
 
 def _kill_planner(scene: Scene) -> float | None:
-    """The command, which finds the files; workers find the rest."""
+    """Kill the command, which finds the files; workers find the rest."""
     first = scene.board.status(scene.job_id)
     scene.command.kill()
     if first.state != "planning":
@@ -108,8 +108,8 @@ def _stop(scene: Scene, name: str) -> None:
 def _care_for(server: MilvusServer) -> None:
     """Start Milvus again if it does not recover, as its operator does.
 
-    After a pause longer than the sessions of its parts (15 s), some end, and most often all; some
-    may stay and refuse what they are asked ("channel not available").
+    After a pause longer than the sessions of its components (15 s), some exit, usually all; some
+    may stay and refuse requests ("channel not available").
     """
     deadline = time.monotonic() + _RECOVERY_S
     while server.process.poll() is None and time.monotonic() < deadline:
@@ -146,7 +146,7 @@ def _hold(send: Callable[[int], None], seconds: float) -> None:
 
 
 def _cut(scene: Scene) -> None:
-    """Three times, each for a moment."""
+    """Cut the connections three times, each for a moment."""
     for _ in range(3):
         for proxy in scene.cluster.proxies:
             proxy.cut()
@@ -157,7 +157,7 @@ def _cut(scene: Scene) -> None:
 
 
 def _stall(scene: Scene) -> None:
-    """Longer than a call to Redis waits (10 s), in a long round."""
+    """Stall for longer than a call to Redis waits (10 s), in a long round."""
     for proxy in scene.cluster.proxies:
         proxy.stall()
     time.sleep(scene.hold_s / 2)
@@ -174,7 +174,7 @@ def _delay(scene: Scene) -> None:
 
 
 def _fill_disk(scene: Scene) -> float:
-    """Until a shard was given back for want of room."""
+    """Fill the disk until a shard was given back for lack of space."""
     assert scene.disk
     scene.disk.fill(leave_mb=4)
     wait_for(lambda: bool(scene.board.status(scene.job_id).waits_for), 60, "a shard without room")
@@ -224,7 +224,7 @@ def _taken_up(scene: Scene, held: set[str]) -> float:
 
 
 def _untouched(scene: Scene) -> set[str]:
-    """Open shards that were taken once at most."""
+    """Open shards that were taken at most once."""
     tries = tries_of(scene.board, scene.job_id)
     opened = scene.board.shards.open(scene.job_id)
     return {shard for shard in opened if tries.get(shard, 0) < 2}

@@ -25,7 +25,7 @@ from tests.support.milvus_server import free_port
 from workers.jobs.board import JobBoard
 
 PORT = free_port()
-GRPC = re.compile(r"[IWEF]\d{4} [\d:.]+ +\d+ \w+\.cc:\d+\]")  # writes to stderr by itself, in C
+GRPC = re.compile(r"[IWEF]\d{4} [\d:.]+ +\d+ \w+\.cc:\d+\]")  # gRPC writes to stderr itself, in C
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_figures_agree_with_the_jobs_across_children_and_deaths(
     scrape = at_rest()
     agree(scrape, first, json.loads(out))
     assert scrape.total("anymodal_leases_lost_total") == 1
-    # The process that came in the place of the dead one goes on with its figures.
+    # The process that replaced the dead one continues its figures.
     assert len(list(tmp_path.glob("anymodal-metrics-*/counter_*.db"))) == 3
 
     # Without a broker, the workers' counts are still reported.
@@ -171,7 +171,7 @@ def counted(folder: Path, child: int) -> float:
 
 
 def kill_at_work(cluster: Cluster) -> None:
-    """Kill -9 a child that holds a shard: hold both still, look, and if not, let them go on."""
+    """Kill -9 a child while both hold a shard: suspend them, look, and resume them if not."""
     board = JobBoard(cluster.broker)
     children = cluster.workers[0].children()
     while True:

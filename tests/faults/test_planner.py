@@ -26,7 +26,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def begin(cluster: Cluster, board: JobBoard, media: Path, seed: int) -> tuple[str, int]:
-    """A job in the middle of its planning, and the number of the process that plans it."""
+    """A job in the middle of its planning, and the pid of the process that plans it."""
     make_media(media, N_FILES, seed)
     job_id = json.loads(cluster.ingest(media, "--detach").communicate(timeout=60)[0])["job"]
     wait_for(lambda: board.status(job_id).n_done >= 4, 60, "the first files")
@@ -60,7 +60,7 @@ def test_a_planner_that_was_stopped_for_a_while_leaves_the_job(
 def test_a_retry_within_the_lease_waits_and_goes_on(cluster: Cluster, tmp_path: Path) -> None:
     board = JobBoard(cluster.broker)
     for worker in cluster.workers:
-        worker.process.send_signal(signal.SIGSTOP)  # so that none is first
+        worker.process.send_signal(signal.SIGSTOP)  # so that no worker takes over first
     try:
         media = tmp_path / "media"
         make_media(media, N_FILES, 3)

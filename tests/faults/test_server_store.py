@@ -1,4 +1,4 @@
-"""A Milvus server that is away, silent, or goes away."""
+"""A Milvus server that is unreachable, silent, or disappears."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def silent_port() -> Iterator[int]:
 
 
 def serve(folder: Path, port: int) -> tuple[Any, Any]:
-    """Milvus Lite speaks the server's protocol."""
+    """Serve Milvus Lite, which speaks the server's protocol."""
     from milvus_lite.adapter.grpc.server import start_server_in_thread
 
     server, database, _ = start_server_in_thread(str(folder), port=port, max_workers=1)

@@ -1,6 +1,6 @@
 """The index beside a folder's record: killed writers, and files that are damaged, missing or old.
 
-``python -m tests.faults.test_side_files 20`` kills a writer so many times and prints what it found.
+``python -m tests.faults.test_side_files 20`` kills a writer 20 times and prints what it found.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ def _n_waiting(lock: Path) -> int:
 
 
 def test_who_has_a_folder_open_sees_its_index_made_again(folder: Path, oracle: MemoryStore) -> None:
-    """By one who found that somebody wrote without it."""
+    """Made again by an opener that found writes missing from the index."""
     before = opened(folder)
     assert_same_answers(before, oracle)
     rows = [asset("new", "/new")], [segment("new", 0, random_vectors(1)[0])]
@@ -264,7 +264,7 @@ def test_an_index_that_is_busy_is_not_replaced(
     (path,) = (folder / "side").rglob("tables.db")
     file = path.stat().st_ino
     busy = sqlite3.connect(path, isolation_level=None)
-    busy.execute("DELETE FROM fact WHERE name = 'record'")  # so that it is to be made again
+    busy.execute("DELETE FROM fact WHERE name = 'record'")  # so that it has to be made again
     busy.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnavailableError):
         opened(folder)
@@ -295,7 +295,7 @@ def kill_at(place: str, folder: Path) -> None:
 def test_what_lay_in_a_log_alone_is_mended_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By who opens the folder next and only reads, after which Lite keeps it in files."""
+    """By the next opener of the folder, even if it only reads; Lite then keeps it in files."""
     kill_at("before the files", folder)
     opened(folder).close()
     monkeypatch.setattr(side.Side, "_make", lambda _: pytest.fail("made again"))

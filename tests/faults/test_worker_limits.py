@@ -58,7 +58,7 @@ def test_a_worker_that_is_to_stop_gives_back_what_it_cannot_finish(tmp_path: Pat
         job = board.status(job_id)
         # The second looks for files that are gone, once the first is done.
         assert (job.state, job.n_done, job.open_shards) == ("running", 0, 2)
-        assert set(tries_of(board, job_id).values()) == {0}  # it was nobody's fault
+        assert set(tries_of(board, job_id).values()) == {0}  # it counts against no shard
 
         flag.unlink()
         worker.start()
@@ -68,7 +68,7 @@ def test_a_worker_that_is_to_stop_gives_back_what_it_cannot_finish(tmp_path: Pat
 
 
 def test_a_process_that_has_grown_is_replaced_once(tmp_path: Path) -> None:
-    """The fresh one takes up the work; it is not replaced after each task in its turn."""
+    """The new process takes up the work; it is not replaced after each of its own tasks."""
     folder = notes(tmp_path / "media", 16, greedy="keep 400 MB")
     later = notes(tmp_path / "later", 16)
     env = {"ANYMODAL_CHILD_GROWTH_MB": "300", "ANYMODAL_SHARD_FILES": "2"}

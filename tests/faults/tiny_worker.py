@@ -24,7 +24,7 @@ from workers.serving.resources import Resources
 DIM = 32
 SPACE = Space(DIM, {"model": "tiny"})
 N_ROWS = {IMAGE: 2}
-SECONDS_PER_ITEM = 0.01  # so that there is a middle of the work to be killed in
+SECONDS_PER_ITEM = 0.01  # slow enough to be killed in the middle of the work
 
 
 def _content(item: Item) -> bytes:
@@ -65,7 +65,7 @@ class TinyEncoder:
         return l2_normalize(np.stack([np.random.default_rng(s).normal(size=DIM) for s in seeds]))
 
     def encode_each(self, items: Sequence[Item]) -> list[EncodedItem]:
-        """Pictures have several."""
+        """Pictures have several rows."""
         rows = self.encode_items(items)
         further = [np.roll(row, 1) for row in rows]
         n_rows = [N_ROWS.get(item.modality, 1) for item in items]

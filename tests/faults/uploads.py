@@ -1,4 +1,4 @@
-"""Uploads to an API that is killed while they come."""
+"""Uploads to an API that is killed while they arrive."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Api(Part):
 
 
 def upload_all(api: Api, files: list[Path], chance: random.Random) -> int:
-    """Send each file until it is acknowledged, while the API is killed; how many were at first.
+    """Send each file until acknowledged, killing the API; return how many were at the first kill.
 
     A client that got no answer does not know whether its file was taken, and sends it again.
     """

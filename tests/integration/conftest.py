@@ -1,4 +1,4 @@
-"""A small mixed folder, made on the spot, and the command line in a process of its own."""
+"""A small mixed folder, made on the spot, and the command line in a separate process."""
 
 import json
 import os
@@ -24,7 +24,7 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def media(tmp_path: Path) -> Path:
-    """Two texts, two pictures, two sounds and a file that is no media at all."""
+    """Two texts, two pictures, two sounds and a file that is not media at all."""
     folder = tmp_path / "media"
     (folder / "texts").mkdir(parents=True)
     (folder / "texts" / "bread.txt").write_text(
@@ -57,7 +57,7 @@ def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def anymodal(store_uri: str, bundle_home: Path) -> Run:
-    """Run the command line; the parsed JSON, or with ``fails=code`` what went to stderr."""
+    """Run the command line; return the parsed JSON, or with ``fails=code`` what went to stderr."""
     assert bundle_home.is_dir()
     environment = {
         **os.environ,
@@ -83,7 +83,7 @@ def anymodal(store_uri: str, bundle_home: Path) -> Run:
 
 @pytest.fixture
 def here(store_uri: str, bundle_home: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The same in this process, which has imported all by now: a second less for each run."""
+    """The same in this process, which has imported everything already: a second less per run."""
     assert bundle_home.is_dir()
     command = click.Command("anymodal", callback=main)
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("bundle_home")
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """A folder on a disk that takes nothing, for the length of the block; mounting needs root."""
+    """A folder on a read-only disk, for the length of the block; mounting needs root."""
     subprocess.run(["mount", "--bind", folder, folder], check=True)
     try:
         subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
@@ -125,7 +125,7 @@ except StoreError as error:
 
 
 def test_a_store_without_the_right_to_write_is_searched() -> None:
-    with TemporaryDirectory() as folder:  # pytest's own lets no other user pass
+    with TemporaryDirectory() as folder:  # pytest's own folder lets no other user in
         Path(folder).chmod(0o755)
         run = subprocess.run(
             [sys.executable, "-c", _AS_ANOTHER, "store"],

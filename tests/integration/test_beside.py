@@ -1,4 +1,4 @@
-"""Commands beside a running server on the same embedded store: it does their work."""
+"""Commands alongside a running server on the same embedded store: the server does their work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def store_uri(tmp_path: Path) -> str:
 
 
 def plain(result: Any) -> Any:
-    """Without the measurements of a run."""
+    """A result without the measurements of a run."""
     return {key: value for key, value in result.items() if key not in ("latency_s", "wall_s")}
 
 

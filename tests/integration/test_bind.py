@@ -136,7 +136,7 @@ def aligned(models: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory)
     pairs = read_pairs(tones)
     network = transformers.ClapModel.from_pretrained(folder)
     processor = transformers.ClapProcessor.from_pretrained(folder)
-    with torch.no_grad():  # as it is drawn, all texts are nearly one
+    with torch.no_grad():  # with the initial weights, all texts have nearly the same vector
         network.text_model.embeddings.word_embeddings.weight.mul_(_LETTERS_APART)
     network.save_pretrained(folder)
     last, hidden = network.audio_projection.linear2, list[torch.Tensor]()
@@ -158,7 +158,7 @@ def aligned(models: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What reads like the classes, and is none."""
+    """Texts that read like the classes, but are none of them."""
     lines = [f"{how} {thing}s" for how in (*KINDS, "low", "high", "loud") for thing in THINGS]
     file = tmp_path_factory.mktemp("texts") / "texts.txt"
     file.write_text("\n".join([*lines, "", *lines[:3]]))
@@ -215,7 +215,7 @@ def test_what_cannot_be_joined_through_texts(
 
 
 class Colours:
-    """A plug-in's tower that belongs to no space: of each picture its mean colour."""
+    """A plug-in's tower that belongs to no space: it gives each picture's mean colour."""
 
     def __init__(self, model: object) -> None:
         del model

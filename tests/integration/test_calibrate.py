@@ -1,4 +1,4 @@
-"""`anymodal calibrate` on a model of a hub, and a store that is calibrated by itself."""
+"""`anymodal calibrate` on a model of a hub, and a store that is calibrated automatically."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def run(*words: object) -> Any:
 
 
 def pictures_among_the_best() -> int:
-    """Of 40 hits."""
+    """How many of 40 hits are pictures."""
     hits = [
         hit
         for words in QUESTIONS

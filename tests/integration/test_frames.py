@@ -34,7 +34,7 @@ def frames_below_search() -> list[str]:
         if frame.f_code is SearchEngine.search.__code__:
             return names
         frame = frame.f_back
-    return []  # another thread: of a modality among several, or of words
+    return []  # another thread: for one of several modalities, or for words
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def traced(owner: type, method: str) -> Iterator[list[list[str]]]:
 def test_a_query_takes_few_frames(tmp_path: Path) -> None:
     """Every frame is one more function to read; the bounds may only fall.
 
-    Milvus answers for a server; for a folder, the index beside Lite does.
+    For a server, Milvus answers; for a folder, the index next to Lite does.
     """
     model = MultiModalEncoder(quantization="auto", enable_dsre="auto")
     space = model.space

@@ -21,7 +21,7 @@ def read_until(terminal: int, wanted: re.Pattern[bytes]) -> bytes:
 
 
 def read_to_end(terminal: int) -> None:
-    """Until nobody writes any more: who finds no room in the terminal waits for it, for ever."""
+    """Read until nobody writes any more: a writer to a full terminal would wait indefinitely."""
     with suppress(OSError):  # so it ends
         while os.read(terminal, 4096):
             pass
@@ -44,7 +44,7 @@ def test_the_second_run_does_only_the_rest(here: Run, tmp_path: Path) -> None:
     os.close(theirs)
     with process:
         # the bar is drawn ten times a second: a fast machine may skip any one number
-        # and the code of its colour, which ends in a letter, stands before it
+        # and the code of its colour, which ends in a letter, comes before it
         screen = read_until(ours, re.compile(rb"(?<!\d)[1-9]\d*/%d" % N_FILES))
         process.send_signal(signal.SIGINT)
         read_to_end(ours)

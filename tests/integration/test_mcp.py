@@ -32,7 +32,7 @@ READING = TOOLS - {"ingest"}
 
 @pytest.fixture(scope="module")
 def library(bundle_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a data folder beside it, empty as yet."""
+    """A folder with a data folder next to it, still empty."""
     assert bundle_home.is_dir()
     folder = tmp_path_factory.mktemp("library")
     (folder / "bread.txt").write_text("Knead the dough, then bake the loaf in a hot oven.")
@@ -53,7 +53,7 @@ Talk = Callable[[Callable[[Client], Awaitable[Any]]], Any]
 
 @pytest.fixture(scope="module")
 def over_stdio(environment: dict[str, str]) -> Talk:
-    """Runs a conversation with a server of its own."""
+    """Runs a conversation with a new server."""
 
     def talk(conversation: Callable[[Client], Awaitable[Any]]) -> Any:
         server = StdioServerParameters(command=str(ANYMODAL), args=["mcp"], env=environment)
@@ -190,7 +190,7 @@ def test_requests_over_http_bring_their_key(environment: dict[str, str]) -> None
             found = await facts(client, "search", text="bread", limit=1)
             assert found["results"][0]["tags"] == ["food"]
             path = await called(client, "search", image="/etc/hostname")
-            assert "neither a file" in text_of(path)  # of another machine
+            assert "neither a file" in text_of(path)  # a path on the client's machine
         async with Client(url) as client:
             refused = await called(client, "search", text="bread")
             assert refused.is_error

@@ -21,7 +21,7 @@ def suite(url: str, expected: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.node
-@pytest.mark.timeout(600)  # 4 s on a machine at rest
+@pytest.mark.timeout(600)  # 4 s on an idle machine
 @pytest.mark.usefixtures("bundle_home")
 def test_the_suite_finds_what_is_expected_and_nothing_else(tmp_path: Path) -> None:
     assert SUITE.exists(), "`make test-mcp` installs it"
@@ -31,5 +31,5 @@ def test_the_suite_finds_what_is_expected_and_nothing_else(tmp_path: Path) -> No
     with http_server(environment) as url:
         found = suite(url, EXPECTED)
     assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-1000:]
-    with http_server(environment) as url:  # another one, since nobody reads what the first one logs
+    with http_server(environment) as url:  # a new one, since nobody reads what the first one logs
         assert suite(url, wrong).returncode != 0

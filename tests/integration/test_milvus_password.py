@@ -33,9 +33,9 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(secrets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that wants the login; its URL without one.
+    """A server that requires the login; its URL without one.
 
-    Milvus 2.3 takes no first password from its settings, so that it is changed once it runs.
+    Milvus 2.3 takes no initial password from its settings, so it is changed once it runs.
     """
     server = MilvusServer(tmp_path_factory.mktemp("milvus"))
     file = server.folder / "configs" / "milvus.yaml"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# In a process of its own: mteb imports torch and much more, and warns of what is not ours.
+# In a separate process: mteb imports torch and much more, and emits warnings that are not ours.
 SCRIPT = """
 import json, sys
 import mteb, numpy as np

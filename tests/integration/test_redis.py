@@ -1,4 +1,4 @@
-"""The same job shared through Redis with a worker in a process of its own."""
+"""The same job shared through Redis with a worker in a separate process."""
 
 import os
 import signal
@@ -97,7 +97,7 @@ def test_a_worker_ingests_what_another_process_plans(
     assert f"redis://**@127.0.0.1:{broker.split(':')[-1]}" in log
     assert PASSWORD not in log
 
-    # One process writes to a folder: another one learns who does; it can read meanwhile.
+    # One process writes to a folder: a second one is shown which, and can read meanwhile.
     held = anymodal("ingest", media / "texts", fails=1)
     assert str(worker.pid) in held
     hits = anymodal("search", "how to bake bread", "--modality", "text")["hits"]

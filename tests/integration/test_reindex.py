@@ -73,7 +73,7 @@ def titles(found: dict[str, Any]) -> list[str]:
 
 
 class Load:
-    """Clients that search all the time, each time for something that no cache knows."""
+    """Clients that search all the time, each time for something that is in no cache."""
 
     def __init__(self, address: str, n_clients: int = 2) -> None:
         self.address, self.ended = address, Event()
@@ -131,7 +131,7 @@ def test_no_search_fails_while_a_served_store_moves_and_returns(
 
 
 def opened(store_uri: str, **encoder: Any) -> Resources:
-    """What a process holds that decodes by itself."""
+    """The resources of a process that decodes without child processes."""
     config = EncoderConfig(**{"model": "bundle:english", **encoder})
     ingest = IngestConfig(isolate=False)
     return Resources(Settings(store=store_uri, encoder=config, ingest=ingest))
@@ -173,7 +173,7 @@ def test_what_cannot_be_encoded_again_keeps_the_old_model(held: Resources, notes
 
     moved = move(held, replace(PLAN, leave_behind=True))  # goes on from there
     assert (moved.switched, moved.copied.n_known, moved.copied.n_encoded) == (True, 3, 0)
-    assert found(held, "bread")[0] == "1"  # who has not followed still searches
+    assert found(held, "bread")[0] == "1"  # a process that has not followed can still search
     with pytest.raises(StoreMovedError, match="Repeat this"):
         held.store().delete(["0" * 32])
     held.follow()

@@ -22,7 +22,7 @@ Ask = Callable[..., Any]
 
 @pytest.fixture
 def ask(here: Run, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
-    """Ask for something; the parsed JSON. Errors of the tree are raised."""
+    """Ask for something; return the parsed JSON. Errors of our hierarchy are raised."""
     here("ingest", media)
     monkeypatch.setenv("ANYMODAL_STORE", str(tmp_path / "store"))
 
@@ -163,7 +163,7 @@ def test_no_command_passes_an_escape_sequence_on(tmp_path: Path) -> None:
     (folder / f"{evil}.txt").write_text("The tide comes in twice a day.")
 
     def told(*words: object) -> str:
-        """All that a terminal, which stands for both streams, was sent."""
+        """All that was sent to a terminal that serves as both streams."""
         mine, its = os.openpty()
         env = {**os.environ, "ANYMODAL_STORE": str(tmp_path / "store"), "NO_COLOR": "1"}
         process = subprocess.Popen([ANYMODAL, *words], stdout=its, stderr=its, stdin=its, env=env)

@@ -1,4 +1,4 @@
-"""``anymodal serve`` as a process: it starts, serves, and stops in good order."""
+"""``anymodal serve`` as a process: it starts, serves, and stops cleanly."""
 
 import json
 import os

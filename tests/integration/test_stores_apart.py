@@ -1,4 +1,4 @@
-"""Two servers of one data folder, each over a store of its own."""
+"""Two servers of one data folder, each over its own store."""
 
 import re
 from collections.abc import Iterator

@@ -17,7 +17,7 @@ from tests.integration.conftest import Run
 from tests.support.media import write_film
 
 RATE = 48_000
-# Said after so many seconds; the first one and the last one run across the borders of windows.
+# Sentences by their start in seconds; the first and the last cross the borders of windows.
 SAID = {
     3.0: "The museum will be closed on Monday while the paintings are being restored.",
     12.0: "My grandmother taught me how to play the violin when I was six years old.",

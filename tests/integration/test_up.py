@@ -1,4 +1,4 @@
-"""One embedded store for several processes at once, and what `anymodal doctor` says of it."""
+"""One embedded store for several processes at once, and what `anymodal doctor` reports about it."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def ended(process: subprocess.Popen[str]) -> int:
 
 
 def put(path: Path, text: str) -> None:
-    """Have a file there in one step: a process that was seen between two would report twice."""
+    """Put a file there in one step: a watcher that looks between two steps reports it twice."""
     written = path.parent.with_name(f"of {path.name}")
     written.write_text(text)
     written.rename(path)
@@ -151,7 +151,7 @@ def test_a_folder_that_is_emptied_or_away_loses_nothing(library: Path, tmp_path:
         library.rename(tmp_path / "away")
         library.mkdir()  # as a mount point without its disk
         while "EmptiedFolderError" not in str((told := watch.batch())["failures"]):
-            assert (told["dropped"], told["pruned"]) == (0, 0)  # it may see that it is away
+            assert (told["dropped"], told["pruned"]) == (0, 0)  # it may see the folder gone
         assert (told["dropped"], told["pruned"]) == (0, 0)
         library.rmdir()
         (tmp_path / "away").rename(library)

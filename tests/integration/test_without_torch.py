@@ -1,4 +1,4 @@
-"""What serves runs where torch cannot be imported: it is for preparing models only."""
+"""Serving works where torch cannot be imported: torch is for preparing models only."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SAID = "The train to London leaves from platform nine at half past six."
 
 ANYMODAL = ("-c", "from workers.cli import main; main()")
 
-# Notes each attempt: one that is caught would load torch where it is installed.
+# Notes each attempt: even one that is caught would load torch where it is installed.
 FINDER = """
 import sys
 
@@ -64,9 +64,9 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory, log: Path) -> Path:
-    """An interpreter with all that this one has, less what is `BLOCKED`; so are its children.
+    """An interpreter with all packages of this one except `BLOCKED`; so are its children.
 
-    An environment of its own, since what a child inherits of variables is its parent's affair.
+    A separate environment, since a parent decides which variables its children inherit.
     """
     folder = tmp_path_factory.mktemp("venv")
     venv.create(folder, symlinks=True)
@@ -80,7 +80,7 @@ def python(tmp_path_factory: pytest.TempPathFactory, log: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(bundle_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of the bundle's weights as they were unpacked, and of nothing made of them."""
+    """A cache of the bundle's weights as they were unpacked, with nothing made from them."""
     home = tmp_path_factory.mktemp("home")
     bundle = read_bundle("english")
     for part in bundle.parts.values():

@@ -38,7 +38,7 @@ TEXTS = st.one_of(
 
 @pytest.fixture(scope="module", params=[True, False], ids=["bytes", "unknown"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of our sentences; what it does not know is bytes, or unknown."""
+    """A model of our sentences; unknown characters become bytes, or the unknown token."""
     written = BytesIO()
     SentencePieceTrainer.train(
         sentence_iterator=iter(SENTENCES * 20),

@@ -1,4 +1,4 @@
-"""Nothing that a terminal obeys gets out, by any edge."""
+"""No terminal control characters get out, through any interface."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_log_holds_one_safe_line_a_record(text: str) -> None:
 
 
 def drawn(text: str, *, colors: bool) -> str:
-    """What the tables and reports of the command line make of a name, a title, a reason."""
+    """What the command line's tables and reports print for a name, a title, a reason."""
     screen = output.console()
     inner = io.StringIO()
     screen.file = inner

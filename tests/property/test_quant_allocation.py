@@ -26,7 +26,7 @@ def problems(draw: st.DrawFn) -> Options:
 
 
 def every(options: Options) -> list[tuple[dict[str, Scheme], float, int]]:
-    """All allocations there are: schemes, loss, size."""
+    """All possible allocations: schemes, loss, size."""
     return [
         (
             dict(zip(options, (option.scheme for option in choice), strict=True)),

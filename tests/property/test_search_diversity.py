@@ -49,7 +49,7 @@ def test_it_is_maximal_marginal_relevance(
     wanted = by_the_book(scores, embeddings, n, diversity, chosen)
     assert len(got) == len(wanted)
     assert len(set(got) | set(chosen)) == len(got) + len(chosen)
-    if diversity not in (0.0, 1.0):  # where near ties are many, rounding may choose another
+    if diversity not in (0.0, 1.0):  # with many near ties, rounding may choose a different one
         assert got == wanted
 
 

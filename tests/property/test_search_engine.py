@@ -233,7 +233,7 @@ def test_pages_are_the_whole_ranking(reach: str, corpus: Corpus, data: st.DataOb
 
 
 def weak_in(corpus: Corpus, query: Query) -> Callable[[tuple[float, SegmentRow]], bool]:
-    """Of what is asked by texts that pull; other scores lie elsewhere."""
+    """Whether a hit is weak: only if all terms are items of positive weight; else scores differ."""
     sizes = Counter(row.modality for row in corpus.segments if not row.row)
     is_text = all(term.item and term.weight > 0 for term in query.terms)
     floors = {kind: floor.among(sizes[kind]) for kind, floor in SPACE.floors.items()}

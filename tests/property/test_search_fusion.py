@@ -92,7 +92,7 @@ def test_a_fused_query_is_a_unit_vector_and_ignores_the_order(values: list[list[
 def test_one_search_ranks_by_what_each_term_gives(
     values: list[list[float]], weights: list[float], data: st.DataObject
 ) -> None:
-    """The score is that of what is wanted, less what each negative term gives by its weight."""
+    """The score is that of the positive terms, less each negative term's score times its weight."""
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     embeddings = l2_normalize(np.array(values, np.float32) + rng.normal(size=(len(values), 4)))
     signs = data.draw(st.lists(st.sampled_from([1, -0.3]), min_size=5, max_size=5))

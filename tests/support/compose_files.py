@@ -24,13 +24,13 @@ def filled(text: str) -> str:
 
 
 def seconds(duration: str) -> float:
-    """Of ``90s``."""
+    """The seconds of ``90s``."""
     assert duration.endswith("s")
     return float(duration[:-1])
 
 
 def size_bytes(text: str) -> int:
-    """Of ``8G`` or ``768mb``."""
+    """The bytes of ``8G`` or ``768mb``."""
     found = re.fullmatch(r"(\d+)([kmg])b?", filled(str(text)).lower())
     assert found, text
     return int(found[1]) * 1024 ** ("kmg".index(found[2]) + 1)

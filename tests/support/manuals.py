@@ -37,7 +37,7 @@ def topics() -> list[Document]:
 
 
 def documented(*libraries: str) -> list[Document]:
-    """The functions and classes of installed libraries: the summary asks for the rest.
+    """The functions and classes of installed libraries: the summary is the query for the rest.
 
     A text that starts like another one is left out, as is a summary that several share.
     """
@@ -69,7 +69,7 @@ def _docstrings(libraries: tuple[str, ...]) -> Iterator[str]:
 
 
 def without_signature(text: str) -> str:
-    """A documentation without the call that some start with.
+    """A docstring without the call that some start with.
 
     >>> without_signature("add(x, y, /)\\n\\nAdd two arrays.")
     'Add two arrays.'

@@ -146,7 +146,7 @@ def write_pdf_lines(path: Path, lines: Sequence[tuple[float, float, str]]) -> Pa
 
 
 def turn_film(path: Path) -> Path:
-    """Write into an MP4's track header that it is to be shown turned right by a quarter."""
+    """Set an MP4's track header to show the film rotated right by 90 degrees."""
     data = bytearray(path.read_bytes())
     matrix = data.index(b"tkhd") + 4 + 40
     turned = [0, 1 << 16, 0, -(1 << 16) & 0xFFFFFFFF, 0, 0, 0, 0, 1 << 30]
@@ -178,7 +178,7 @@ def write_heic(
     exif = Image.Exif()
     exif[0x0112] = orientation
     file = pillow_heif.from_pillow(Image.fromarray(rgb))
-    file[0].info["exif"] = exif.tobytes()  # makes the encoder write the turn into the container
+    file[0].info["exif"] = exif.tobytes()  # makes the encoder write the rotation into the container
     file.save(path, quality=90, tile_size=tile_px)
     return path
 

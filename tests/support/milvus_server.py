@@ -1,9 +1,9 @@
-"""The genuine Milvus server, of the wheel that ships its binary: start, wait, kill, start again.
+"""The genuine Milvus server, from the wheel that ships its binary: start, wait, kill, start again.
 
-Milvus 2.3.5 is the last one on PyPI. It lives in an environment of its own, `.venv-milvus`
+Milvus 2.3.5 is the last one on PyPI. It has a separate environment, `.venv-milvus`
 (``make .venv-milvus/installed``), since its pins exclude today's pymilvus. The binary is run
-directly: the wheel's own launcher tries whether ports are free in a way that fails for half a
-minute after a kill, unpacks 250 MB for each data folder, and knows no way to move the ports of
+directly: the wheel's own launcher tests whether ports are free in a way that fails for half a
+minute after a kill, unpacks 250 MB for each data folder, and has no way to move the ports of
 the embedded etcd, without which a second server on the machine does not start.
 """
 
@@ -34,12 +34,12 @@ _given_ports: set[int] = set()
 
 
 def free_port() -> int:
-    """A port at which nothing listens, and which nobody else is given while this process lives.
+    """A port on which nothing listens, and which nobody else is given while this process lives.
 
     A lock on one byte of a file claims it: several processes run tests at once, and a port may be
-    used minutes after it was picked. It is below the range from which the system numbers clients:
-    from within it, a client that tries to reach a server that was killed may be given the very
-    port, be connected to itself, and keep the server from coming back.
+    used minutes after it was picked. It is below the system's range of ephemeral ports: with a
+    port in that range, a client that tries to reach a killed server can be given the same port,
+    be connected to itself, and keep the server from coming back.
     """
     claims = _claims()
     while True:
@@ -54,7 +54,7 @@ def free_port() -> int:
 
 @cache
 def _claims() -> IO[bytes]:
-    """Open until the process ends, which frees its locks; to close it once would free them too."""
+    """Open until the process ends, which frees its locks; closing it even once would free them."""
     return Path(gettempdir(), f"anymodal-ports-{os.getuid()}.lock").open("ab")
 
 
@@ -116,7 +116,7 @@ class MilvusServer:
         raise RuntimeError(f"Milvus {became}. The end of {self.log_file}:\n{self.log()}")
 
     def kill(self) -> None:
-        """Kill -9; a server that is asked to end takes more than 20 seconds, and keeps no more."""
+        """Kill -9; a graceful stop takes more than 20 seconds, and saves nothing more."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(30)
@@ -156,7 +156,7 @@ def _unpacked() -> Path:
 
 
 def _configure(folder: Path) -> int:
-    """Write the configuration, with ports of its own, unless there is one; the proxy's port."""
+    """Write the configuration, with its own ports, unless there is one; return the proxy's port."""
     import yaml
 
     file = folder / "configs" / "milvus.yaml"
@@ -178,7 +178,7 @@ def _settings(folder: Path, etcd: Path) -> dict[str, Any]:
         "etcd_data_dir": folder / "data" / "etcd",
         "local_storage_dir": folder / "data",
         "rocksmq_data_dir": folder / "data" / "rocksmq",
-        "system_log_path": '""',  # its log goes to its output only
+        "system_log_path": '""',  # logs go to its output only
     }
 
     def value(match: re.Match[str]) -> str:
@@ -192,7 +192,7 @@ def _settings(folder: Path, etcd: Path) -> dict[str, Any]:
     settings["etcd"]["config"] = {"path": str(etcd)}
     settings["log"]["level"] = "warn"
     # After a kill, a new server waits until the sessions of the dead one have expired. The default
-    # is 30 s; with 5 s, a server on a busy machine took itself for dead.
+    # is 30 s; with 5 s, a server on a busy machine considered itself dead.
     settings["common"]["session"]["ttl"] = _SESSION_TTL_S
     return settings
 

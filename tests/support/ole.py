@@ -24,7 +24,7 @@ class _Chains:
         self._known: dict[int, int] = {}
 
     def add(self, data: bytes) -> int:
-        """The first sector of some bytes. The same object is stored once, as a bomb would."""
+        """Add bytes; return their first sector. The same object is stored once, as in a bomb."""
         if id(data) in self._known:
             return self._known[id(data)]
         first, count = len(self.following), -(-len(data) // self.size)

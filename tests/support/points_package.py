@@ -1,4 +1,4 @@
-"""A package of somebody else's: a kind of file, and a tower for its modality."""
+"""A third-party package: a kind of file, and a tower for its modality."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ MEDIA = "MediaError"
 
 
 def make_poison(root: Path) -> dict[str, str]:
-    """Write the files into ``root``; by their path from there, the error or `FINE`."""
+    """Write the files into ``root``; return the error or `FINE` by relative path."""
     fates: dict[str, str] = {}
     for make in (_cut_off, _odd_kinds, _pictures, _bombs, _sounds, _containers, _texts, _names):
         folder = root / make.__name__.strip("_")
@@ -228,7 +228,7 @@ def _containers(folder: Path) -> Iterator[tuple[str, str]]:
     (folder / "wide.mp4").write_bytes(
         data.replace(struct.pack(">HH", 1280, 720), struct.pack(">HH", 32_000, 32_000))
     )
-    yield "wide.mp4", "any"  # the header of the file lies, that of the codec may not
+    yield "wide.mp4", "any"  # the file's header is wrong, the codec's may be right
 
 
 def _texts(folder: Path) -> Iterator[tuple[str, str]]:
@@ -267,7 +267,7 @@ def _names(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def neighbours(root: Path) -> list[str]:
-    """Files that nothing is wrong with, one in each folder of the poison, sorted among it."""
+    """Good files, one in each folder of the poison, sorted among the bad ones."""
     names = []
     for number, folder in enumerate(sorted(path for path in root.iterdir() if path.is_dir())):
         (folder / "good.txt").write_text(f"Good neighbour {number}.")

@@ -271,7 +271,7 @@ def _gemma_model(made: Tokenizer, published: bool, n_layers: int) -> transformer
         model = transformers.EmbeddingGemma2Model(config)
         for name, norm in model.named_parameters():
             if name.endswith(("q_norm.weight", "k_norm.weight")):
-                # logits are not scaled otherwise, and saturate
+                # otherwise logits are not scaled, and saturate
                 torch.nn.init.constant_(norm, norm.shape[0] ** -0.25)
         return model
     one_layer = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}

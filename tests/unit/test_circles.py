@@ -1,4 +1,4 @@
-"""No file needs itself, by whatever way."""
+"""No file imports itself, directly or indirectly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def modules(package: Path) -> dict[str, Path]:
 
 
 def imports(source: str, known: Mapping[str, Path]) -> Iterator[str]:
-    """Which modules a file imports: above, within functions, or for types only."""
+    """Which modules a file imports: at the top, within functions, or for types only."""
     for node in ast.walk(ast.parse(source)):
         aliases = node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
         names = [alias.name for alias in aliases]

@@ -1,4 +1,4 @@
-"""Settings are read where a process begins and handed down; they travel by no other way."""
+"""Settings are read where a process begins and handed down; they are passed on in no other way."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ FOLDERS = {
     "etcd_data_dir": "/var/lib/milvus/etcd",
     "local_storage_dir": "/var/lib/milvus/data",
     "rocksmq_data_dir": "/var/lib/milvus/rdb_data",
-    "system_log_path": '""',  # its log goes to its output only
+    "system_log_path": '""',  # logs go to its output only
 }
 FIELD = re.compile(r"\{\{\s*(\w+)(?:\(\w+\))?(?::\s*(.*?))?\s*\}\}")
 

@@ -88,7 +88,7 @@ def client(parts: Services) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def big_asset(client: httpx.Client) -> Iterator[str]:
-    """The id of a picture larger than all that sockets hold."""
+    """The id of a picture larger than all socket buffers."""
     from PIL import Image
 
     picture = BytesIO()

@@ -84,7 +84,7 @@ def test_tags_come_and_go(ours: Anymodal) -> None:
 
 
 def test_a_notebook_shows_pictures_and_words(ours: Anymodal) -> None:
-    """A picture as WebP, a text by its words, and names that are no markup."""
+    """A picture as WebP, a text by its words, and names that are escaped."""
     shown = ours.show(ours.search("bread", limit=10))
     kinds = {hit.name: picture for hit, picture in zip(shown.hits, shown.pictures, strict=True)}
     assert (kinds["sky.jpg"] or b"")[8:12] == b"WEBP"
@@ -107,7 +107,7 @@ def test_pages_follow_each_other(ours: Anymodal) -> None:
 
 def test_files_go_up_and_come_down(ours: Anymodal, tmp_path: Path) -> None:
     note, sent = tmp_path / "note.txt", []
-    note.write_text("A heron stands in the reeds." + " " * 145_000)  # large, and soon read
+    note.write_text("A heron stands in the reeds." + " " * 145_000)  # large, but quickly ingested
 
     job = ours.upload(note, tags="birds", on_progress=lambda *numbers: sent.append(numbers))
     done = ours.wait(job.id)

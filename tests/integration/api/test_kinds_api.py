@@ -1,4 +1,4 @@
-"""Files of any kind over HTTP: ours, and one of a package of somebody else's."""
+"""Files of any kind over HTTP: ours, and one from a third-party package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Under load: the loop goes on, too much is refused, what nobody waits for stops."""
+"""Under load: the loop keeps running, excess requests are refused, abandoned work stops."""
 
 import asyncio
 import base64
@@ -28,7 +28,7 @@ SEARCH = {"query": "rain"}
 
 
 class Stuck:
-    """An engine that works until it is released or its deadline says no."""
+    """An engine that works until it is released or its deadline ends."""
 
     def __init__(self) -> None:
         self.begun, self.released = Event(), Event()
@@ -92,7 +92,7 @@ def test_a_search_that_takes_too_long_is_ended(parts: Services) -> None:
         answer = client.post("/v1/search", json=SEARCH)
         assert answer.status_code == 504
         assert answer.json()["error"]["type"] == "TimeLimitError"
-        while not engine.ended.wait(1):  # on a busy machine it was given up before it began
+        while not engine.ended.wait(1):  # on a busy machine, it may time out before it begins
             assert client.post("/v1/search", json=SEARCH).status_code == 504
         assert isinstance(engine.ended_by[0], TimeLimitError | CancelledError)
 
@@ -130,7 +130,7 @@ def watched(loop_thread: int) -> Iterator[set[str]]:
 
 
 def test_no_work_is_done_in_the_loops_thread(parts: Services, folder: Path) -> None:
-    """Not by the clock, which a busy machine would upset: by where the thread is seen."""
+    """Checked by where the thread is seen, not by the clock, which a busy machine would upset."""
     picture = base64.b64encode((folder / "sky.jpg").read_bytes()).decode()
     before = set(threads())
     with served(parts) as client:

@@ -121,7 +121,7 @@ def test_a_key_is_asked_for_where_there_are_keys(guarded: tuple[httpx.Client, Ke
 
 
 class Between:
-    """Encodes only after one more search was answered, the first few times."""
+    """Encodes only after another search has been answered, the first few times."""
 
     def __init__(self, encoder: ItemEncoder, n_times: int) -> None:
         self.space, self._encoder = encoder.space, encoder

@@ -1,4 +1,4 @@
-"""The description of the API is true: whatever fits it is answered as it says."""
+"""The description of the API is true: valid requests get the answers that it declares."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ from tests.integration.api.conftest import served
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-# All checks are on by default; said by name, they would outweigh those that the file turns off.
+# All checks are on by default; naming them would override what the file turns off.
 CHECKS = ("--seed", "1", "--generation-database", "none")
 OPEN = {("DELETE", "/v1/session"), ("GET", "/healthz"), ("GET", "/readyz")}
 
@@ -56,7 +56,7 @@ def tried(client: httpx.Client, parts: Services, folder: Path, *options: str) ->
 def test_every_answer_is_as_described(
     guarded: httpx.Client, parts: Services, ring: KeyRing, tmp_path: Path
 ) -> None:
-    """Also what does not fit, comes without its key, or by a wrong method."""
+    """Also for requests that are invalid, lack their key, or use a wrong method."""
     _, token = ring.create("all", ["admin"], 1_000_000)
     header = f"Authorization: Bearer {token}"
     tried(guarded, parts, tmp_path, "--max-examples", "10", "--header", header)

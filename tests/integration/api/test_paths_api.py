@@ -1,4 +1,4 @@
-"""Who may ask for paths of the server, and that nobody else can spell them out."""
+"""Who may query paths of the server, and that nobody else can guess them."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_a_read_key_cannot_distinguish_folders(
 
 
 def test_a_reason_names_no_path_of_the_server() -> None:
-    """Of a link's target neither, which is another place than the link's own."""
+    """Nor the path of a link's target, which is in a different place from the link."""
     link = "/srv/photos/a b/link.jpg"
     reason = f"{link} is a link that leads out of the folder, to /home/ann smith/x/y.jpg."
     told = failure_json(Failure(link, "RefusedLinkError", reason))

@@ -56,7 +56,7 @@ def test_jina_s_objects_come_back(judging: httpx.Client) -> None:
 
 
 def test_a_page_is_ordered_again(judging: httpx.Client) -> None:
-    """The rocket is judged to answer better; what has no words keeps its place."""
+    """The text on the rocket is judged a better answer; hits without words keep their places."""
     with Anymodal(str(judging.base_url)) as client:
         asked = {"lexical": False, "limit": 10}
         before = client.search("baking bread with a rocket in orbit", **asked)

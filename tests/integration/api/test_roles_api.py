@@ -90,7 +90,7 @@ def test_an_embedding_has_the_prompt_of_its_input_type(
     np.testing.assert_allclose(given, expected[0], atol=1e-5)
     answer = client.post("/v1/embeddings", json={"input": "roofs", "input_type": input_type})
     n_letters = len(prompt.replace(" ", "")) + len("roofs")
-    assert answer.json()["usage"]["prompt_tokens"] == n_letters + 2  # with the marks
+    assert answer.json()["usage"]["prompt_tokens"] == n_letters + 2  # with the special tokens
 
 
 def test_an_input_type_that_is_none_is_refused(client: httpx.Client) -> None:
@@ -100,7 +100,7 @@ def test_an_input_type_that_is_none_is_refused(client: httpx.Client) -> None:
 
 
 def test_a_search_asks_as_a_query(client: httpx.Client, ids: dict[str, str]) -> None:
-    """Asked for tin, the model is asked for rain on tin."""
+    """A query for "tin" is encoded as "rain on tin"."""
     short, long = rows(client, list(STORED.values()))
     asked = STORED["short.txt"]
     terms = [{"text": asked}, {"text": asked, "weight": -0.1}, {"asset_id": ids["short.txt"]}]
@@ -109,7 +109,7 @@ def test_a_search_asks_as_a_query(client: httpx.Client, ids: dict[str, str]) -> 
         for query in (asked, terms)
     )
     assert [hit["asset_id"] for hit in plain["hits"]] == [ids["long.txt"], ids["short.txt"]]
-    (hit,) = mixed["hits"]  # the asset that was searched with is none
+    (hit,) = mixed["hits"]  # the asset that was searched with is not a hit
     cosines = [term["cosine"] for term in hit["explanation"]["terms"]]
     assert cosines == pytest.approx([1, 1, short @ long], abs=1e-4)
     assert short @ long < 0.999

@@ -86,10 +86,10 @@ def test_a_cookie_reveals_nothing_of_the_key(guarded: httpx.Client, ring: KeyRin
     token = ring.create("reader", ["read"], 6000)[1]
     first, second = (opened(guarded, token)[0] for _ in range(2))
     assert first != second
-    _, key_id, secret = token.split("_", 2)  # the secret may hold more of them
+    _, key_id, secret = token.split("_", 2)  # the secret can contain more underscores
     assert key_id not in first
     assert secret not in first
-    for name in (COOKIE, "anymodal_key"):  # the second held the key in versions of before
+    for name in (COOKIE, "anymodal_key"):  # earlier versions kept the key in the second
         raw = {"Cookie": f"{name}={token}"}
         assert guarded.get("/v1/info", headers=raw).status_code == 401
 
@@ -120,7 +120,7 @@ def test_the_sessions_of_a_revoked_key_end(guarded: httpx.Client, ring: KeyRing)
 def test_every_process_of_a_service_knows_the_session(
     guarded: httpx.Client, ring: KeyRing, parts: Services
 ) -> None:
-    """As behind compose.proxy.yaml: other objects, the same folder."""
+    """As behind compose.proxy.yaml: separate objects, the same folder."""
     _, sent = opened(guarded, ring.create("reader", ["read"], 6000)[1])
     other = replace(
         parts,
@@ -137,7 +137,7 @@ def test_every_process_of_a_service_knows_the_session(
 def test_a_cookie_is_secure_behind_a_proxy_that_says_https(
     parts: Services, ring: KeyRing, proxies: list[str], is_secure: bool
 ) -> None:
-    """And only if the proxy is one that was named."""
+    """And only if the proxy is one of those configured."""
     config = ApiConfig.model_validate({"proxies": proxies})
     access = Access(ring, required=True)
     with served(replace(parts, config=config, access=access)) as client:
@@ -147,7 +147,7 @@ def test_a_cookie_is_secure_behind_a_proxy_that_says_https(
 
 
 def test_a_cookie_from_elsewhere_locks_nobody_out(client: httpx.Client) -> None:
-    """A server of before on the same port may have left one."""
+    """An earlier server on the same port may have left one."""
     assert client.get("/v1/info", headers={"Cookie": f"{COOKIE}=unknown"}).status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""Half requests, slow ones, and too many: the server goes on for those who ask as they should."""
+"""Partial requests, slow ones, and too many: the server keeps serving well-behaved clients."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def key(ring: KeyRing) -> str:
 
 
 def is_answered(client: httpx.Client, key: str) -> bool:
-    """Whether a search over a connection of its own is, or is asked to come back."""
+    """Whether a search over a new connection is answered, rather than asked to come back."""
     with httpx.Client(base_url=client.base_url, timeout=60) as good:
         answer = good.post("/v1/search", json=SEARCH, headers=bearer(key))
     assert answer.status_code in (200, 429), answer.text
@@ -86,11 +86,11 @@ def test_half_requests_do_not_keep_a_keyedclient_out(
     proxies: list[str],
 ) -> None:
     with (
-        # None is given up for being slow: who waits for that gets no answer.
+        # None is dropped for being slow: a client that waited for that would get no answer.
         limited(parts, ring, proxies=proxies, head_s=600, body_s=600) as (client, _),
         held(client, said(key), sources),
     ):
-        # Twenty in a row, once those halves have stalled.
+        # Twenty in a row, once the partial requests have stalled.
         until(lambda: all(is_answered(client, key) for _ in range(20)))
 
 
@@ -102,7 +102,7 @@ def test_a_head_that_does_not_come_is_given_up(parts: Services) -> None:
         connect(client, request("GET", "/healthz")) as second,
     ):
         answer = b""
-        while not answer.endswith(b"}"):  # head and body may come apart
+        while not answer.endswith(b"}"):  # head and body may arrive separately
             answer += second.recv(65536)
         assert answer.startswith(b"HTTP/1.1 200")
         second.sendall(HALF_HEAD)
@@ -185,7 +185,7 @@ def test_a_head_without_an_end_is_refused(parts: Services) -> None:
 def test_beyond_the_limit_clients_are_asked_to_come_back(
     parts: Services, limits: dict[str, object], status: int, reason: str
 ) -> None:
-    """Those at work are followed jobs: no place is held for nothing."""
+    """The busy connections follow jobs: no slot is held for nothing."""
     endless = replace(parts, jobs=Endless())  # type: ignore[arg-type]
     follow, ask = request("GET", "/v1/jobs/any/events"), request("GET", "/healthz")
     with limited(endless, **limits) as (client, metrics), held(client, follow, SAME[:3]) as busy:

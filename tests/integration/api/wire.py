@@ -20,7 +20,7 @@ class Endless:
     """Jobs that never end, whose events go on as long as they are followed."""
 
     def status(self, job_id: str) -> Job:
-        """Of any job."""
+        """The status of any job."""
         return Job(job_id, "running", 1.0, 0.0, n_files=1)
 
     def failures(self, _job_id: str) -> list[Failure]:
@@ -29,7 +29,7 @@ class Endless:
 
 
 def half_body(key: str = "") -> bytes:
-    """A search whose body is not whole."""
+    """A search whose body is incomplete."""
     head = {"Content-Type": "application/json", "Content-Length": "100000"}
     return request("POST", "/v1/search", head | bearer(key)) + b'{"query": "'
 
@@ -54,13 +54,13 @@ def connect(client: httpx.Client, said: bytes = b"", source: str = "127.0.0.1") 
 
 @contextmanager
 def held(client: httpx.Client, said: bytes, sources: list[str]) -> Iterator[list[socket.socket]]:
-    """Connections that say this much and no more, one from each source."""
+    """Connections that send this much and no more, one from each source."""
     with ExitStack() as stack:
         yield [stack.enter_context(connect(client, said, source)) for source in sources]
 
 
 def heard(connection: socket.socket) -> bytes:
-    """All that the server says until it ends the connection."""
+    """All that the server sends until it closes the connection."""
     parts = []
     try:
         while part := connection.recv(65536):
@@ -78,13 +78,13 @@ def request(method: str, path: str, headers: Mapping[str, str] | None = None) ->
 
 
 def hang_up(connection: socket.socket) -> None:
-    """Leave without a word more: the other side gets a reset."""
+    """Close abruptly: the other side gets a reset."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
 
 def until(holds: Callable[[], bool]) -> None:
-    """Wait until it holds, which takes no time to speak of."""
+    """Wait until a condition holds, which normally takes almost no time."""
     for _ in range(600):
         if holds():
             return

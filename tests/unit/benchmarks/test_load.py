@@ -47,7 +47,7 @@ def test_no_two_queries_are_alike(tmp_path: Path) -> None:
 
 
 class Answers(BaseHTTPRequestHandler):
-    """Finds something for every query but those for ``nothing``, and fails at ``worse``."""
+    """Finds something for every query except those for ``nothing``, and fails at ``worse``."""
 
     protocol_version = "HTTP/1.1"
 
@@ -180,7 +180,7 @@ with start_worker(Celery(broker="memory://"), pool="solo", perform_ping_check=Fa
 
 def test_a_stack_waits_for_workers_that_answer() -> None:
     assert jobs.ping("memory://") == []
-    # Apart: Celery's worker sets the level of all logs to errors, and stays every task's app.
+    # Separately: Celery's worker sets all log levels to ERROR, and remains every task's app.
     found = subprocess.run(
         [sys.executable, "-c", _WORKER_ANSWERS], capture_output=True, text=True, timeout=120
     )

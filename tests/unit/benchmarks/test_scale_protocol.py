@@ -1,4 +1,4 @@
-"""How stores are measured beside each other: `benchmarks.scale.protocol`."""
+"""How stores are compared: `benchmarks.scale.protocol`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every image of others is named by its content: a tag can be moved, a digest cannot."""
+"""Every third-party image is named by its digest: a tag can be moved, a digest cannot."""
 
 from __future__ import annotations
 

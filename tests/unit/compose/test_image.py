@@ -81,7 +81,7 @@ def test_every_pin_has_a_wheel(lock: str, machine: str, tmp_path: Path) -> None:
 
 
 def test_everything_is_installed_by_hash() -> None:
-    """Besides the wheels that were made or checked in an earlier stage."""
+    """Except for the wheels that were made or checked in an earlier stage."""
     runs = re.findall(r"pip (?:install|download) [^&]*?(?=&&|\n[A-Z#]|\n\n)", DOCKERFILE)
     assert len(runs) >= 3
     for run in runs:

@@ -60,7 +60,7 @@ POLICIES = [o["spec"] for o in OBJECTS if o["kind"] == "NetworkPolicy"]
 
 
 def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    """As Kubernetes reads a selector; of its expressions only ``In``."""
+    """Match as Kubernetes does; of a selector's expressions, only ``In`` is supported."""
     expressions = selector.get("matchExpressions", [])
     assert all(e["operator"] == "In" for e in expressions)
     return selector.get("matchLabels", {}).items() <= labels.items() and all(

@@ -1,4 +1,4 @@
-"""The health check of Milvus ends what is ill, so that Docker starts it again."""
+"""The health check of Milvus kills an unhealthy server, so that Docker starts it again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Answers(BaseHTTPRequestHandler):
 
 
 class Patient:
-    """A process with a name of its own, and its health check."""
+    """A process with a unique name, and its health check."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.name = f"m{uuid.uuid4().hex[:12]}"  # the kernel keeps 15 characters
@@ -47,7 +47,7 @@ class Patient:
 
 @pytest.fixture
 def patient(tmp_path: Path) -> Iterator[Patient]:
-    """One that is well."""
+    """A healthy one."""
     Answers.status = 200
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
     Thread(target=server.serve_forever, daemon=True).start()

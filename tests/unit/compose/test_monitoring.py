@@ -1,4 +1,4 @@
-"""Alerts and dashboard speak of figures that there are, and the handbook explains each alert."""
+"""Alerts and dashboard use metrics that exist, and the handbook explains each alert."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROVISIONING = COMPOSE / "grafana" / "provisioning"
 
 
 def names() -> set[str]:
-    """What Prometheus gets to see of each metric."""
+    """The names that Prometheus sees for each metric."""
     assert broker_metrics  # describes its own when imported
     suffixes = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
     kinds = {about.name: about.kind for about in metrics.DESCRIPTIONS}
@@ -31,7 +31,7 @@ def names() -> set[str]:
 
 
 def expressions() -> Iterator[str]:
-    """All questions to Prometheus."""
+    """All queries to Prometheus."""
     yield from (rule["expr"] for rule in RULES)
     yield from (target["expr"] for chart in CHARTS for target in chart["targets"])
 

@@ -45,7 +45,7 @@ def test_the_proxy_may_do_nothing_that_it_need_not() -> None:
 
 @pytest.mark.parametrize("settings", [ADDED["api"]["environment"], KUBERNETES])
 def test_the_api_knows_the_proxy(settings: dict[str, str]) -> None:
-    """Else all of its clients would share what one address may have."""
+    """Otherwise all of its clients would share the limits of one address."""
     proxies = json.loads(settings["ANYMODAL_API__PROXIES"])
     networks = ApiConfig.model_validate({"proxies": proxies}).proxies
     for inside in ("10.1.2.3", "172.20.0.3", "192.168.16.5"):

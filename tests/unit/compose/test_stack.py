@@ -129,7 +129,7 @@ def test_only_the_api_is_published_and_that_on_the_loopback_device() -> None:
 def test_all_processes_map_one_copy_of_the_weights(name: str) -> None:
     (cache,) = re.findall(r"ANYMODAL_CACHE=(\S+)", DOCKERFILE)
     assert f"cache:{cache}" in SERVICES[name]["volumes"]
-    # a new volume belongs to whom the image's folder belongs to
+    # a new volume gets the owner of the image's folder
     assert re.search(rf"--owner anymodal [^&]*{cache}\n", DOCKERFILE)
 
 

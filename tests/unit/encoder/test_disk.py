@@ -1,4 +1,4 @@
-"""What is said of a disk that takes no more."""
+"""What is reported about a disk that takes no more data."""
 
 import errno
 import os
@@ -47,7 +47,7 @@ def test_room_is_looked_for_where_the_folder_will_be(tmp_path: Path) -> None:
 
 
 def as_nobody(action: Callable[[], None]) -> str:
-    """What an action raises in a process of a user without rights."""
+    """What an action raises in a process of a user without privileges."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -65,7 +65,7 @@ def as_nobody(action: Callable[[], None]) -> str:
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_folder_of_another_user_is_refused() -> None:
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:  # whose parents all may enter
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:  # whose parents everyone may enter
         Path(name).chmod(0o755)
         said = as_nobody(lambda: check_room(Path(name) / "store"))
     assert f"{name}/store cannot be written: Permission denied. Let this user write there" in said

@@ -22,7 +22,7 @@ ITEMS = [Item(SMELL, 5), Item(TEXT, "rain"), Item(SMELL, 1), Item(SMELL, 3)]
 
 
 class Nose:
-    """Two embeddings for each smell, which its number and the row say."""
+    """Two embeddings for each smell, given by its number and the row."""
 
     n_rows = 2
 

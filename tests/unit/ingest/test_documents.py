@@ -1,4 +1,4 @@
-"""Documents of office programs, books, mails, notebooks and subtitles, and where hits stand."""
+"""Documents of office programs, books, mails, notebooks and subtitles, and where hits are."""
 
 from __future__ import annotations
 

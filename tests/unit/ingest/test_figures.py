@@ -1,4 +1,4 @@
-"""Pictures within documents, and where they stand."""
+"""Pictures within documents, and where they are."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_pictures_of_a_text_have_headings(tmp_path: Path) -> None:
         document.add_heading(heading, 1)
         document.add_paragraph("Seen from the harbour.")
         document.add_picture(picture)
-    document.add_picture(png(RED))  # the same once more
+    document.add_picture(png(RED))  # the same picture again
     document.save(str(tmp_path / "a.docx"))
     texts, pictures = decode(tmp_path / "a.docx")
     assert "image" not in "".join(one.content for one in texts)

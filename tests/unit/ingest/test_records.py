@@ -1,4 +1,4 @@
-"""Tables, records, programs, mailboxes and old documents, and where hits in them stand."""
+"""Tables, records, programs, mailboxes and old documents, and where hits in them are."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_media(head: bytes, media_type: str, modality: Modality | None) -> None:
     candidates = sniff(head, "name.txt")
     subtype = media_type.partition("/")[2]
     found = [(kind.modality, name) for kind, name, _ in candidates]
-    if modality is None:  # the header knows
+    if modality is None:  # the file's header decides
         still = IMAGE if media_type.startswith("image/") else AUDIO
         assert found[:2] == [(VIDEO, f"video/{subtype}"), (still, f"{still}/{subtype}")]
     else:
@@ -126,7 +126,7 @@ def test_other_kinds_are_refused_with_what_is_read(head: bytes) -> None:
     ],
 )
 def test_no_beginning_is_matched_in_many_ways(head: bytes, media_type: str) -> None:
-    """Twenty comments before the first element once took minutes, and each more twice as long."""
+    """Twenty comments before the first element once took minutes, and each more doubled that."""
     assert sniff(head, "a")[0].media_type == media_type
 
 

@@ -52,7 +52,7 @@ def test_a_name_is_the_mean_of_its_languages_less_what_each_shares() -> None:
     first, second = made["head_embeddings"].astype(np.float32)
     assert np.linalg.norm(first) == pytest.approx(1, abs=1e-3)
     assert abs(first @ common) < 1e-3
-    assert first @ second < -0.9  # of their own they share nothing
+    assert first @ second < -0.9  # without the common part they share nothing
 
 
 def test_every_recording_has_one_label() -> None:

@@ -1,4 +1,4 @@
-"""The command of a folder that `make edge` makes."""
+"""The command in a folder that `make edge` makes."""
 
 import os
 import subprocess

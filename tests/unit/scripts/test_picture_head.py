@@ -42,7 +42,7 @@ def data(tmp_path: Path) -> Path:
         touch(tmp_path / place / "000000000012.jpg")
     touch(tmp_path / "coco_yolo/coco/images/train2017/000000000007.jpg")
     touch(tmp_path / "tiny_coco_dataset/tiny_coco/train2017/000000000099.jpg")
-    touch(tmp_path / "coco128_yolo/images/val2017/000000000555.jpg")  # of which nothing is said
+    touch(tmp_path / "coco128_yolo/images/val2017/000000000555.jpg")  # which has no captions
     single = tmp_path / "semantic-image-search/data"
     said = ["A red bus", "a man surfs", "A man surfs.", "A dog, outside", "missing"]
     touch(single / "captions.csv", "".join(f'sample_{i}.jpg,"{s}"\n' for i, s in enumerate(said)))

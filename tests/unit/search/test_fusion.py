@@ -67,7 +67,7 @@ def test_a_modality_without_constants_keeps_its_cosines() -> None:
 
 def test_a_negative_term_takes_its_own_calibrated_score_off() -> None:
     query = FusedQuery(ONE.direction, length=0.8, weight=0.5)
-    # 0.8 * 0.5 is the cosine to what is wanted less half of that to what is not.
+    # 0.8 * 0.5 is the cosine to the positive term less half of that to the negative one.
     assert scored(found("t", 0.5), query=query)[0].score == pytest.approx(
         (0.8 * 0.5 - 0.5 * 0.1) / 0.2
     )

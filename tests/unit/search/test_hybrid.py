@@ -30,7 +30,7 @@ class NorthEncoder:
 
 
 class WordStore(MemoryStore):
-    """Counts the words that a text shares with what is asked for."""
+    """Counts the words that a text shares with the query."""
 
     def __init__(self, calibration: Mapping[Modality, Calibration]) -> None:
         super().__init__(DIM, calibration)
@@ -139,7 +139,7 @@ def test_words_weigh_the_same_on_every_page_and_for_every_scale(mixes: bool, sca
     assert gains == pytest.approx([gains[0]] * len(gains))
     texts = [hit.asset_id for hit in whole if hit.modality == TEXT]
     assert texts[:2] == ["text09", "text00"]
-    # lifted to where a part of the words belongs, and not in front of all
+    # lifted to where a partial match belongs, and not to the top
     assert 10 < texts.index("text26") < 20
     assert [hit.asset_id for hit in paged] == [hit.asset_id for hit in whole]
 
@@ -216,7 +216,7 @@ def test_what_was_deleted_is_found_no_more(store: WordStore) -> None:
 
 
 def test_words_of_what_another_process_deleted_take_no_place(store: WordStore) -> None:
-    """An index of words lags behind the store, and each of its words is in a living text too."""
+    """A word index lags behind the store, and each of its words is also in a remaining text."""
     before = SearchEngine(NorthEncoder(), store).search(PUMP)
     for name in ("gone", "lost"):
         add(store, name, TEXT, north(0.1), "error e4711 of the pump")

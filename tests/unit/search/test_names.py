@@ -100,7 +100,7 @@ def test_folders_count_only_for_those_who_see_paths(store: MemoryStore) -> None:
 
 
 class SlowToRead(MemoryStore):
-    """Its commit rows come when they may, to threads that read all of them."""
+    """Gives threads that read all commit rows nothing until ``may_read`` is set."""
 
     def __init__(self) -> None:
         super().__init__(DIM)
@@ -181,7 +181,7 @@ def test_a_renamed_file_is_found_without_its_embedding(store: MemoryStore) -> No
     row = store.assets(["photo50"])["photo50"]
     store.write([replace(row, locations=["/home/ada/regatta/2.jpg"])], [])
     store.delete(["photo55"])
-    names._next_s = in_memory(names)._next_full_s = 0.0  # as a minute later
+    names._next_s = in_memory(names)._next_full_s = 0.0  # as if a minute later
     names.find("regatta", with_folders=True)
     assert names._thread is not None
     names._thread.join()
@@ -205,7 +205,7 @@ def test_a_later_reading_takes_apart_only_what_was_renamed(
     names.find("regatta", with_folders=True)
     row = store.assets(["photo50"])["photo50"]
     store.write([replace(row, metadata={**row.metadata, "title": "Regatta"})], [])
-    names._next_s = in_memory(names)._next_full_s = 0.0  # as a minute later
+    names._next_s = in_memory(names)._next_full_s = 0.0  # as if a minute later
     names.find("regatta", with_folders=True)
     assert names._thread is not None
     names._thread.join()

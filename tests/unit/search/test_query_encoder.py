@@ -1,4 +1,4 @@
-"""Queries encoded in batches or from the cache, and nobody harmed by another's item."""
+"""Queries encoded in batches or from the cache, and none harmed by another's item."""
 
 import resource
 from collections.abc import Sequence

@@ -40,7 +40,7 @@ SHIPPED = {TEXT: Calibration(0.2, 0.1)}
 
 
 class GappedEncoder:
-    """A space whose modalities lie in cones of their own, as those of CLIP do."""
+    """A space whose modalities lie in separate cones, as in CLIP."""
 
     modalities = frozenset(WHERE)
 

@@ -19,7 +19,7 @@ from workers.cli import anymodal
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bundle_home")]
 
-N_EACH = 22  # documents in each part: 20 queries are the fewest that judge
+N_EACH = 22  # documents in each part: judging takes at least 20 queries
 THINGS = (
     "boat harbour bread oven tax council violin string glacier river tomato garden railway "
     "bridge planet comet fever nurse carpet wool chess bishop mirror glass coin mint"
@@ -33,7 +33,7 @@ def dsre(*options: str) -> str:
 
 
 def speedup(dense: Run, sparse: Run, texts: Sequence[Sequence[int]]) -> float:
-    """Both run; the clock of a busy machine does not say from which length on the gate pays."""
+    """Run both; a busy machine's clock cannot show from which length on the gate pays."""
     dense(texts[0])
     sparse(texts[0])
     return len(texts[0]) / 150

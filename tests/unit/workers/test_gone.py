@@ -285,7 +285,7 @@ def test_the_newest_place_that_exists_is_shown(tmp_path: Path) -> None:
     url = "https://example.org/a"
     assert shown_location([lost, old, new, url]) == new
     assert shown_location([lost, url]) == url
-    assert shown_location([lost, lost + "2"]) == lost  # as where workers see other disks
+    assert shown_location([lost, lost + "2"]) == lost  # as where workers see different disks
     assert shown_location([lost]) == lost
     assert shown_location([]) == ""
 

@@ -100,7 +100,7 @@ def test_what_is_known_of_a_file_is_stored_with_its_types(
     assert "language" not in rows["red"]
     assert (rows["red"]["colour"], rows["a"].get("colour")) == ("#ff0000", None)
 
-    os.utime(path, (2e9, 2e9))  # touched: nothing is encoded again, and the row knows
+    os.utime(path, (2e9, 2e9))  # touched: nothing is encoded again, and the row has the new time
     report = job.run([path])
     assert (report.unchanged, report.segments.total()) == (1, 0)
     assert {row.metadata["title"]: row.metadata["modified"] for row in store.scan()}["a"] == 2e9
@@ -137,7 +137,7 @@ def test_copies_are_one_asset_that_lives_while_one_is_left(
 
 
 def empty_document() -> bytes:
-    """Its head says what it is; that it holds nothing shows when it is read."""
+    """Its header says what it is; that it is empty shows only when it is read."""
     file = BytesIO()
     with ZipFile(file, "w") as parts:
         parts.writestr("[Content_Types].xml", "<Types/>")
@@ -279,7 +279,7 @@ def test_vectors_do_not_depend_on_the_batch(encoder: MultiModalEncoder, tmp_path
 
 
 class Meeting(MultiModalEncoder):
-    """Begins with two modalities at a time, or never."""
+    """Begins only once two modalities are there at the same time."""
 
     def __init__(self) -> None:
         super().__init__(quantization=None, enable_dsre=False)

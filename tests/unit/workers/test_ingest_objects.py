@@ -39,7 +39,7 @@ def server() -> Iterator[S3Server]:
 
 
 class Library:
-    """A store, and what was read of objects for it."""
+    """A store that is filled from a bucket."""
 
     def __init__(self, encoder: MultiModalEncoder, server: S3Server) -> None:
         self.store = MemoryStore(encoder.embed_dim)
@@ -65,7 +65,7 @@ def library(encoder: MultiModalEncoder, server: S3Server) -> Library:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The URLs of which bytes were read, in their order."""
+    """The URLs whose bytes were read, in order."""
     urls = list[str]()
     read = ObjectServer.read
 
@@ -167,7 +167,7 @@ def test_a_server_that_dies_half_way(server: S3Server, library: Library, impatie
     failed = [one.error for one in total.failures]
     assert failed.pop() == "ListingError"  # so nothing is forgotten
     assert set(failed) == {"SourceError"}
-    assert total.ingested + len(failed) == 8  # none is lost in silence
+    assert total.ingested + len(failed) == 8  # none is lost silently
     assert len(library.locations()) == total.ingested
 
 

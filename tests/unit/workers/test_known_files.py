@@ -29,7 +29,7 @@ N = 6
 
 
 class Counting(MemoryStore):
-    """Counts commit rows, by write; fails at the first one if it is told to."""
+    """Counts commit rows, by write; fails at the first one if ``fails`` is set."""
 
     def __init__(self) -> None:
         super().__init__(DIM)
@@ -53,7 +53,7 @@ class Library:
         self.pipeline = IngestPipeline(encoder, store, IngestConfig())
         (root / "in").mkdir(parents=True)
         for number in range(N):
-            # Of other lengths: contents of one, written in one millisecond, look alike.
+            # Of different lengths: contents of the same length and millisecond look alike.
             self.file(number).write_text(f"{root}{' a' * number} note {number}")
         assert self.ingest().ingested == N
         # Small shards: what changes places does so across them.
@@ -79,7 +79,7 @@ class Library:
         return found
 
     def check(self, *, dropped: int) -> None:
-        """Ingest; nothing is encoded, and what is stored is what lies there."""
+        """Ingest; nothing is encoded, and what is stored is what is there."""
         report = self.ingest()
         assert (report.ingested, report.failures) == (0, [])
         assert (report.gone["dropped"], report.gone["pruned"]) == (dropped, 0)

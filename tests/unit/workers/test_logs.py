@@ -25,7 +25,7 @@ SetUp = Callable[[str], None]
 
 @pytest.fixture
 def logs() -> Iterator[SetUp]:
-    """Set the root logger up; in the end it is as it was."""
+    """Set the root logger up; afterwards it is as it was."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     root.handlers.clear()

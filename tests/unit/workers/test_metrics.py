@@ -51,7 +51,7 @@ def test_a_broker_that_is_away_is_a_figure() -> None:
 
 
 def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")  # so that it is as before in the end
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")  # so that it is restored afterwards
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         settings = Settings(broker="redis://127.0.0.1:1/0", metrics_port=port)

@@ -30,7 +30,7 @@ FACTS = {
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, bundle_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Artifacts of its own, beside the real bundle."""
+    """A separate cache of artifacts, next to the real bundle."""
     assert bundle_home.is_dir()
     monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path))
     return tmp_path

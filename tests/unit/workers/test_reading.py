@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def encoder(bundle_home: Path, ocr_folder: Path) -> MultiModalEncoder:
-    """The English bundle, and what reads."""
+    """The English bundle, with a reader of text in pictures."""
     assert bundle_home.is_dir()
     encoder = MultiModalEncoder(quantization=None, enable_dsre=False)
     encoder._model = replace(encoder._model, reader=LazyReader(ocr_folder, 1))

@@ -52,5 +52,5 @@ def test_kinds_of_the_environment_hold_for_what_is_ingested(
     monkeypatch.setenv("ANYMODAL_INGEST__KINDS", '["image"]')
     monkeypatch.setenv("ANYMODAL_STORE", "memory:")
     held = Resources(current_settings())
-    assert held.ingest_config.kinds == ()  # queries are of any kind
+    assert held.ingest_config.kinds == ()  # queries can be of any kind
     assert held.pipeline().config.kinds == ("image",)

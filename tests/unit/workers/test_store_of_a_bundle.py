@@ -24,7 +24,7 @@ MADE_BY_ENGLISH = "7cab0ef472047da8"
 
 
 def resources() -> closing[Resources]:
-    """Of a process that begins now."""
+    """The resources of a new process."""
     return closing(Resources(current_settings()))
 
 

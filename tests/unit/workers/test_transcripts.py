@@ -1,4 +1,4 @@
-"""Windows of sound, of which a counting double writes down what it is given."""
+"""Windows of sound, transcribed by a double that writes a word for each second."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def test_the_error_left_out_is_that_of_a_fit_without_it() -> None:
         kept = np.arange(20) != out
         rows, goals = scaled[kept], targets[kept]
         level, goal = rows.mean(axis=0), goals.mean(axis=0)
-        # without a row its share of the mean is missing; the penalty is not
+        # leaving out a row changes the mean, but not the penalty
         normal = (rows - level).T @ (rows - level) + 2.0 * np.eye(5)
         weight = np.linalg.solve(normal, (rows - level).T @ (goals - goal))
         errors.append(targets[out] - goal - (scaled[out] - level) @ weight)
@@ -159,7 +159,7 @@ class Rows:
 
 
 class Known(Rows):
-    """One that knows more than its rows."""
+    """One that also has features."""
 
     def features(self, batch: list[np.ndarray]) -> np.ndarray:
         return np.stack(batch).reshape(len(batch), -1)[:, :3]

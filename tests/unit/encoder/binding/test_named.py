@@ -14,7 +14,7 @@ from encoder.types import TEXT
 
 
 class Letters:
-    """A text is how often it has the letters a to d, and its role."""
+    """Encodes a text as its counts of the letters a to d, and its role."""
 
     def __init__(self, role: float) -> None:
         self.role = role

@@ -26,7 +26,7 @@ def rows(n: int, seed: int) -> Embeddings:
 
 
 def asked(embeddings: Embeddings, meant: Embeddings | None = None) -> Asked:
-    """Nonsense; what means something is like it, unless said."""
+    """Nonsense queries; those with a meaning resemble them, unless given."""
     passages = np.zeros((1, DIM), np.float32)
     return Asked(
         rows(200, 9) if meant is None else meant, passages, [LETTERS] * len(embeddings), embeddings

@@ -29,7 +29,7 @@ QUERIES = [
 
 
 def rows(n: int, seed: int, gap: float = 0.0, axis: int = 0) -> Embeddings:
-    """Unit rows around nothing, or around an axis, as a modality lies in a cone of its own."""
+    """Unit rows in all directions, or around an axis, like a modality in its own cone."""
     around = np.random.default_rng(seed).normal(size=(n, DIM)) / np.sqrt(DIM)
     around[:, axis] += gap
     return l2_normalize(around)

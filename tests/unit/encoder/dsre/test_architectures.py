@@ -49,7 +49,7 @@ def make(kind: str) -> Any:
     model, config, pad = KINDS[kind]
     torch.manual_seed(0)
     made = model(config(**SIZE, pad_token_id=pad), add_pooling_layer=False).eval()
-    # random states are all alike behind a norm; these have likes and unlikes, as words have
+    # random states are all alike after a norm; some of these are alike and some not, like words
     torch.nn.init.normal_(made.embeddings.word_embeddings.weight, std=0.5)
     return made
 
@@ -69,7 +69,7 @@ def test_an_idle_gate_gives_what_the_model_gives(
 ) -> None:
     model = make(kind)
     input_ids, mask = batch
-    # its own padding token makes the positions of the reference
+    # the reference derives positions from its own padding token
     own = torch.where(mask > 0, input_ids, KINDS[kind][2])
     with torch.inference_mode():
         states = model(own, attention_mask=mask.long()).last_hidden_state

@@ -36,7 +36,7 @@ def test_each_window_is_near_to_the_one_that_stands_for_it(n: int, tau: float, s
     assert picked[0] == 0
     assert all(nearest[i] == i for i in picked)
     assert ((rows * rows[nearest]).sum(1) >= tau - 1e-4).all()
-    # no chosen one stands nearer than tau to one chosen before it, so none is in vain
+    # no chosen one is nearer than tau to one chosen before it, so none is redundant
     cosines = rows @ rows.T
     np.testing.assert_array_equal(nearest, np.asarray(picked)[cosines[:, picked].argmax(1)])
 

@@ -49,7 +49,7 @@ def make(kind: str) -> Any:
     made = AutoModel.from_config(AutoConfig.for_model(kind, **{**SIZE, **KINDS[kind]})).eval()
     with torch.no_grad():
         words = made.get_input_embeddings().weight
-        # words of two kinds: likes and unlikes, as real ones have
+        # some words are alike and some are not, like real ones
         words.copy_(0.3 * torch.randn_like(words) + torch.randn(4, words.shape[1]).repeat(100, 1))
         for block in getattr(made, "layers", []):
             if hasattr(block, "layer_scalar"):

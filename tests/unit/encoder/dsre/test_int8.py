@@ -111,7 +111,7 @@ def test_changed_weights_are_quantized(
     found, _ = OnnxSession(tmp_path / "distilled.onnx", n_threads=1).run(batch)
     quantize_sparse(arrays_of(dense), gate, tmp_path / "plain.onnx")
     plain, _ = OnnxSession(tmp_path / "plain.onnx", n_threads=1).run(batch)
-    # the last norm's shift moves each embedding by itself
+    # the last norm's shift moves each embedding by the same amount
     np.testing.assert_allclose(found - plain, np.tile(shift, (3, 1)), atol=2e-3)
 
 

@@ -55,7 +55,7 @@ def test_tokens_of_one_place_are_those_that_the_forward_joins(dense: SentenceBer
     assert kept[0, -1] < kept[0, 1] < 60
     assert (places[0] == np.arange(60)).all()
     assert np.array_equal(places[1], places[2])
-    # what is together stays together
+    # merged tokens stay merged
     for before, after in itertools.pairwise(places):
         pairs = Counter(zip(before.tolist(), after.tolist(), strict=True))
         assert len(pairs) == len(set(before.tolist()))

@@ -81,7 +81,7 @@ def test_the_objective() -> None:
     assert float(objective(3 * dense, dense, torch.eye(4), 30.0)) == pytest.approx(0, abs=1e-6)
     turned = dense.roll(1, 0)
     assert float(objective(turned, dense, torch.eye(4)[2:], 30.0)) == pytest.approx(1)
-    # its own anchor is the nearest by far, and turned away from
+    # its own anchor is the nearest by far, and the vector is turned away from it
     assert float(objective(turned, dense, torch.eye(4), 30.0)) == pytest.approx(31, abs=1e-3)
 
 

@@ -1,4 +1,4 @@
-"""The bundle's float graphs, laid from arrays, against its networks of torch."""
+"""The bundle's float graphs, built from arrays, against its torch networks."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_features_are_pooled_where_stages_end(bundle_home: Path, tmp_path: Path)
     seen: dict[int, torch.Tensor] = {}
 
     def note(_: nn.Module, __: object, states: torch.Tensor) -> None:
-        seen[states.shape[1]] = states  # the last of as many channels
+        seen[states.shape[1]] = states  # the last one with that many channels
 
     for block in network._blocks:
         block.register_forward_hook(note)

@@ -51,7 +51,7 @@ def q4(values: np.ndarray) -> bytes:
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
     torch.manual_seed(0)
     weights = {name: t.numpy() for name, t in SentenceBert(SIZE).state_dict().items()}
-    pieces = b"".join((b"\0" * 12, b"\0" * 8, b"ab"))  # offsets, scores and bytes of two
+    pieces = b"".join((b"\0" * 12, b"\0" * 8, b"ab"))  # offsets, scores and bytes of two pieces
     sizes = (32, 2, 4, 64, 50, 40, 2)
     start = b"E5S1" + struct.pack("<I7ifi", 1, *sizes, SIZE.norm_eps, 32)
     start += struct.pack("<5iQ", 2, 0, 2, 1, 3, 2) + pieces + struct.pack("<iI", 0, 0)

@@ -16,7 +16,7 @@ from encoder.graphs.pth import read_tensors
 BASE = torch.arange(24, dtype=torch.float32).reshape(4, 6)
 TENSORS = {
     "whole": BASE,
-    "turned": BASE.T,  # of the same storage
+    "turned": BASE.T,  # shares the storage
     "part": BASE[1:3, ::2],
     "number": torch.tensor(7),
     "empty": torch.zeros(0, 3),

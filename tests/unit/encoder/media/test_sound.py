@@ -157,7 +157,7 @@ def test_long_sound_is_not_loaded_whole(tmp_path: Path) -> None:
 
 
 class CountingFile(io.BytesIO):
-    """A file that knows how much was read of it."""
+    """A file that counts how much of it was read."""
 
     n_read = 0
 

@@ -20,7 +20,7 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def exported_once(graphs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Export networks of the same weights once: it takes seconds even of the smallest."""
+    """Export networks with the same weights once: even the smallest takes seconds."""
     real = prepare.export
 
     def export(name: str, network: Network, path: Path) -> None:

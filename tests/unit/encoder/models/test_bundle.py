@@ -50,7 +50,7 @@ def part(shelf: Path) -> Part:
 def wheel_on(
     shelf: Path, project: str, files: Mapping[str, bytes], tag: str = "any", platform: str = ""
 ) -> Wheel:
-    """A wheel of which the first file is wanted as ``w.bin``."""
+    """A wheel whose first file is to become ``w.bin``."""
     stem = f"{project.replace('-', '_')}-1.0"
     path = shelf / f"{stem}-py3-none-{tag}.whl"
     metadata = f"Metadata-Version: 2.1\nName: {project}\nVersion: 1.0\n"
@@ -256,11 +256,11 @@ def test_what_two_bundles_share_is_downloaded_once(
     assert bundle.verify(twin, home) == theirs.parent
 
     shutil.rmtree(ours)
-    assert fetch(home, part) == ["done"]  # it is taken back
+    assert fetch(home, part) == ["done"]  # it is taken from the twin
     (theirs / "w.bin").write_bytes(CONTENT[:-1] + b"!")
     shutil.rmtree(ours)
     with pytest.raises(BundleError, match="could not get"):
-        fetch(home, part)  # what is damaged is not taken
+        fetch(home, part)  # a damaged file is not taken
 
 
 def test_another_kind_takes_only_the_weights(home: Path, part: Part, shelf: Path) -> None:

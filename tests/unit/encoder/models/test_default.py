@@ -79,7 +79,7 @@ def test_fingerprint_is_the_same_wherever_the_tables_lie(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("bundle_home")
 def test_the_english_space_stays_that_of_stores_made_with_it() -> None:
-    """What serving made since the first version, and the library."""
+    """The spaces that serving and the library have used since the first version."""
     served = load_model("bundle:english", quantization="auto", enable_dsre="auto")
 
     assert served.space.fingerprint == "7cab0ef472047da8"

@@ -151,7 +151,7 @@ def test_what_is_reported_of_an_exported_model(prepared: Callable[[str], Prepare
     assert facts["text"]["format"]["max_tokens"] == 8192
     assert facts["audio"]["window_s"] == 30
     assert set(facts["measured"]) == set(facts["modalities"])
-    # pictures and films run one graph, and the text network is in none but its own
+    # pictures and films share one graph, and the text network is in its own graph only
     assert {path.name for path in target.glob("*.onnx")} == {
         "text.onnx",
         "image.onnx",

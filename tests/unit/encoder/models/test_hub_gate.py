@@ -149,7 +149,7 @@ def random_documents(n: int) -> list[Document]:
 
 
 def speedup(dense: Run, sparse: Run, texts: Sequence[Sequence[int]]) -> float:
-    """Both run; the clock of a busy machine does not say from which length on the gate pays."""
+    """Run both; a busy machine's clock cannot show from which length on the gate pays."""
     dense(texts[0])
     sparse(texts[0])
     return len(texts[0]) / 120
@@ -166,7 +166,7 @@ def test_texts_give_a_gate_that_the_model_takes(
     counts = Counter[str]()
     for i, (title, body) in enumerate(random_documents(230)):
         counts[part := part_of(Document(title, body))] += 1
-        if counts[part] > 22:  # 20 queries are the fewest that judge
+        if counts[part] > 22:  # judging takes at least 20 queries
             continue
         (texts / f"{i}.txt").write_text(f"{title}\n\n{body}")
     out = tmp_path / "gate.npz"

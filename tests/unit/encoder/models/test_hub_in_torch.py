@@ -1,4 +1,4 @@
-"""Hub models in torch: who multiplies, in how many threads, in which precision."""
+"""Hub models in torch: what multiplies, in how many threads, in which precision."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_network_is_packed_where_that_is_faster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path))
-    for _ in range(2):  # the second time by memory
+    for _ in range(2):  # the second time from the remembered choice
         model = SentenceTransformer(modules=[Dense(512, 384), Dense(384, 8)], device="cpu")
         in_torch.pack_if_faster(model, n_threads=1)
         rows = torch.randn(2, 512)

@@ -29,7 +29,7 @@ LOAD = (
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["offline", "refused", "silent"])
 def test_no_network_is_said_at_once(trouble: str, tmp_path: Path) -> None:
-    with socket.socket() as silent:  # it takes calls and never answers
+    with socket.socket() as silent:  # it accepts connections and never answers
         silent.bind(("127.0.0.1", 0))
         if trouble == "silent":
             silent.listen()

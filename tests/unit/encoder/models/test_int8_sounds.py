@@ -73,7 +73,7 @@ def test_sounds_are_near_to_float(encoders: Mapping[str | None, MultiModalEncode
     cosines = (plain * int8).sum(axis=1)
     assert cosines.min() > 0.99
     assert cosines.mean() > 0.997
-    assert cosines.min() < 0.999999  # it is another network
+    assert cosines.min() < 0.999999  # it is a different network
 
 
 @pytest.mark.parametrize("wish", ["int8", "auto"])

@@ -49,7 +49,7 @@ def save(kind: str, folder: Path) -> ModelSpec:
 
 
 def documents() -> list[Document]:
-    """22 to choose with and 22 to judge; each says one word again and again."""
+    """22 to choose with and 22 to judge; each repeats one word."""
     pairs = permutations("abcdefghijklmnopqrstuvwxyz", 2)
     every = [Document(f"{a} {b}", f"{a}{b}{a} " * 54) for a, b in pairs]
     parts = {part: [one for one in every if part_of(one) == part] for part in PERCENT_UP_TO}
@@ -57,7 +57,7 @@ def documents() -> list[Document]:
 
 
 def speedup(dense: Run, sparse: Run, texts: Sequence[Sequence[int]]) -> float:
-    """Both run; networks as small as these save no time."""
+    """Run both; networks as small as these save no time."""
     dense(texts[0])
     sparse(texts[0])
     return len(texts[0]) / 120
@@ -65,7 +65,7 @@ def speedup(dense: Run, sparse: Run, texts: Sequence[Sequence[int]]) -> float:
 
 @pytest.fixture(autouse=True)
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine of its own, on which graphs, which others test, are empty files."""
+    """A fresh machine, on which graphs are empty files, since other tests cover them."""
 
     def export(_name: str, _network: object, target: Path, *_: str) -> None:
         target.touch()

@@ -56,7 +56,7 @@ def test_int8_texts_are_near_to_float(encoders: Mapping[str | None, MultiModalEn
     cosines = (plain * int8).sum(axis=1)
     assert cosines.min() > 0.99
     assert cosines.mean() > 0.996
-    assert cosines.max() < 0.999999  # it is another network
+    assert cosines.max() < 0.999999  # it is a different network
     np.testing.assert_allclose(int8, auto, atol=1e-6)
 
 
@@ -154,5 +154,5 @@ def test_an_unknown_setting_lists_the_known() -> None:
 def test_other_models_have_precisions_of_their_own(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"'int9' is not a precision of hf:a/b\..*int8, int4"):
         load_model("hf:a/b", quantization="int9")
-    with pytest.raises(ModelError, match="does not exist"):  # and not for its quantization
+    with pytest.raises(ModelError, match="does not exist"):  # and not because of its quantization
         load_model(f"dir:{tmp_path / 'nowhere'}", quantization="auto")

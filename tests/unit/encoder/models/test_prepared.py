@@ -65,7 +65,7 @@ def made(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 @pytest.fixture
 def int8(made: Artifact, monkeypatch: pytest.MonkeyPatch) -> Artifact:
-    """The same, where it is found."""
+    """The same, with the cache set to its place."""
     monkeypatch.setenv("ANYMODAL_CACHE", str(made.folder.parents[1]))
     return made
 

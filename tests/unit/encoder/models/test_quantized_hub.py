@@ -136,7 +136,7 @@ def test_the_command_shows_what_it_made(bert: Path, text_tower: Path) -> None:
     ops = Counter(node.op_type for node in onnx.load(text_tower / "model.onnx").graph.node)
     assert ops["MatMulNBits"] + ops["MatMulIntegerToFloat"] == 12  # two layers of six
     assert ops["Gemm"] == 0
-    assert not any("pooler" in name for name in report["layers"])  # nobody takes what it gives
+    assert not any("pooler" in name for name in report["layers"])  # its output is not used
     assert (manifest["model"], manifest["tower"]) == (f"dir:{bert}", "text")
 
 

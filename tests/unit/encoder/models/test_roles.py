@@ -88,7 +88,7 @@ def test_a_role_that_is_none_is_refused(encoder: MultiModalEncoder) -> None:
 
 
 def test_the_space_is_that_of_its_documents(plain: Path, tmp_path: Path) -> None:
-    """The folder's hash names all prompts; of a hub's model, its commit does."""
+    """The folder's hash covers all prompts; for a hub model, its commit does."""
     spaces = [
         hub.load(
             str(declare(plain, tmp_path / str(n), PROMPTS | changed)), revision=None, device="cpu"

@@ -66,7 +66,7 @@ def test_a_search_in_manuals_finds_what_it_found(
     dense: MultiModalEncoder, sparse: MultiModalEncoder, bundle_home: Path
 ) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # old names within the library
+        warnings.simplefilter("ignore")  # deprecated names within the library
         documents = documented("scipy", "librosa")
     documents = sorted(documents, key=lambda one: len(one.body))[-N_LONG:]
     queries = encode(dense, [one.title for one in documents])

@@ -102,7 +102,7 @@ def test_many_runs_are_timed_in_several_sessions(
     monkeypatch.setattr(onnx_profile, "MAX_RUNS", 3)
     stats = every.encode_multimodal(text=texts[0], return_stats=True).stats
     assert stats is not None
-    assert sum(n_runs) - len(n_runs) == n_all - 1  # each session's first run is no text's
+    assert sum(n_runs) - len(n_runs) == n_all - 1  # each session's first run is not of a text
     assert max(n_runs) == 3 < n_all
     assert np.array_equal(stats.kept, once.kept)
     assert stats.gate_ms[0] > 0

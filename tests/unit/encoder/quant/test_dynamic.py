@@ -26,7 +26,7 @@ RNG = np.random.default_rng(0)
 def model() -> SentenceBert:
     torch.manual_seed(0)
     model = SentenceBert(SIZE).eval()
-    with torch.no_grad():  # norms and biases as if trained: nothing may be lost that is not 0 or 1
+    with torch.no_grad():  # as if trained: norms of 1 and biases of 0 could be lost unnoticed
         for name, tensor in model.named_parameters():
             if "norm" in name or name.endswith("bias"):
                 tensor.add_(0.3 * torch.randn_like(tensor))
@@ -116,7 +116,7 @@ def test_codes_are_near_and_never_saturate(weight: np.ndarray) -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_this_cpu_multiplies_exactly(tmp_path: Path, sign: int) -> None:
-    """All codes at their extremes: the greatest sums that a kernel may meet."""
+    """All codes at their extremes: the greatest sums that a kernel can meet."""
     n_in, n_out = 384, 64
     weight = sign * np.ones((n_out, n_in), np.float32)
     weight[1::2, ::2] = -0.01

@@ -29,7 +29,7 @@ class Reader(nn.Module):
         self.local = nn.Conv1d(128, 128, 1)
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        # rows of a table's weight, as MiniLM takes its places
+        # rows of a table's weight, as MiniLM takes its positions
         tokens = self.table(input_ids) + self.places.weight[: input_ids.shape[1]]
         mixed = tokens + self.narrow(functional.gelu(self.wide(tokens)))
         read: Tensor = self.local(mixed.transpose(1, 2))

@@ -179,7 +179,7 @@ def test_an_embedding_dequantizes_only_the_rows_it_looks_up(
 @pytest.mark.parametrize("loaded", [False, True], ids=["tied", "equal copies"])
 def test_tied_weights_are_stored_once(loaded: bool, path: Path) -> None:
     model = rounded(Tied(), "int4")
-    if loaded:  # each module with tensors of its own, as after loading a state dict
+    if loaded:  # each module with its own tensors, as after loading a state dict
         model.head = copy.deepcopy(model.head)
     export_onnx(model, torch.randint(0, 50, (2, 3)), path)
     assert sum(t.data_type == onnx.TensorProto.INT4 for t in initializers(path).values()) == 1

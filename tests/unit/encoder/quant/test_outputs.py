@@ -1,4 +1,4 @@
-"""What is compared of outputs of several forms."""
+"""Which part is compared in outputs of several forms."""
 
 from __future__ import annotations
 

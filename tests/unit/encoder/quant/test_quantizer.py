@@ -27,7 +27,7 @@ def classifier() -> nn.Sequential:
         nn.Conv2d(16, 32, 1), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10),
     ).eval()  # fmt: skip
-    layers[9].weight.data *= 100  # opinions that differ, as a trained network has them
+    layers[9].weight.data *= 100  # outputs that differ, as in a trained network
     return layers
 
 

@@ -1,4 +1,4 @@
-"""A model that is quantized for a runtime has nothing that this runtime does not take."""
+"""A model that is quantized for a runtime has nothing that the runtime does not support."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def test_each_rule_finds_what_breaks_it(rules: str, path: Path) -> None:
     found = file(path, *BAD[rules])
     names = {finding.rule for finding in found}
     assert set(rules.split()) <= names
-    # blocks along the wrong axis are the only case that two rules about INT4 may name
+    # blocks along the wrong axis are the only case that two INT4 rules can report
     assert names - set(rules.split()) <= {"int4_gemm_only"}
     assert all(finding.place and finding.rule in str(finding) for finding in found)
 

@@ -32,7 +32,7 @@ def batches(n: int, seed: int) -> list[Tensor]:
 
 
 def loss(model: nn.Module, quantized: nn.Module) -> float:
-    """On data that tuned nothing."""
+    """The loss on data that was not used for tuning."""
     held_out = torch.cat(batches(16, seed=9))
     return float(kl_divergence(run(model, held_out), run(quantized, held_out)).mean())
 

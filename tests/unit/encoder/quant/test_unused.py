@@ -1,4 +1,4 @@
-"""Of a model with several kinds of input, only what one of them needs is looked at."""
+"""In a model with several kinds of input, only what one of them needs is considered."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from encoder.quant.unused import set_unused_aside
 
 
 class Two(nn.Module):
-    """Two halves, a head that one of them goes through, and one whose result nobody takes."""
+    """Two halves, a head that one of them goes through, and one whose result is unused."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ def test_what_an_output_does_not_need_is_set_aside() -> None:
 
     assert set_unused_aside(model, {"pixels": pixels}) == ["read", "pooler"]
 
-    # a list keeps its places
+    # a list keeps its indices
     assert list(find_layers(model)) == ["seen.0", "seen.1", "head"]
     assert not any(name.startswith("read") for name in model.state_dict())
     assert not model.head.weight.requires_grad

@@ -1,4 +1,4 @@
-"""Denormal floats count as zero inside, and as what they are outside."""
+"""Denormal floats count as zero inside the block, and as what they are outside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs on a GPU, as far as no GPU is needed: which one, in which order, from which memory."""
+"""What runs on a GPU, tested without one: which GPU, in which order, from which memory."""
 
 import threading
 from collections.abc import Iterator

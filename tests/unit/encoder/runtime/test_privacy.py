@@ -27,7 +27,7 @@ OnnxSession(file).run({"x": np.ones(1, np.float32)})
 def test_onnx_runtime_keeps_no_id_of_this_machine(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    # Not all of the environment: of continuous integration it would keep none anyway.
+    # Not the whole environment: under continuous integration it would keep none anyway.
     environment = {
         "HOME": str(home),
         "PATH": os.environ["PATH"],

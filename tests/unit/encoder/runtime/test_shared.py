@@ -104,7 +104,7 @@ def open_text_and_image(bundle: Path, say: Connection, go_on: Any) -> None:
 
 @contextmanager
 def processes(n: int, body: Callable[..., None], *args: object) -> Iterator[list[tuple[int, Said]]]:
-    """Each one's id and what it said, while all of them live."""
+    """Each process's id and what it said, while all of them are alive."""
     context = multiprocessing.get_context("spawn")
     go_on = context.Event()
     ends = [context.Pipe() for _ in range(n)]

@@ -116,7 +116,7 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_lengths(bundle_home: Path) -> None:
-    """In a process of its own, which holds nothing that another test could free."""
+    """In a separate process, which holds nothing that another test could free."""
     script = """
 import ctypes, sys
 import numpy as np

@@ -1,4 +1,4 @@
-"""What is said in other languages than English, on the real multilingual model."""
+"""What is said in languages other than English, on the real multilingual model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def speaker() -> Speaker:
 
 
 def say(speaker: Speaker, text: str, voice: str) -> Samples:
-    """Between silences, at 16 kHz."""
+    """Speech between silences, at 16 kHz."""
     said = soxr.resample(speaker.say(text, voice), speaker.sampling_rate, SAMPLING_RATE)
     return np.pad(said, SAMPLING_RATE)
 

@@ -39,7 +39,7 @@ def test_what_lies_beyond_the_window_is_read(encoder: MultiModalEncoder) -> None
 
 
 def test_a_long_text_is_the_weighted_mean_of_its_windows(encoder: MultiModalEncoder) -> None:
-    # one token a word, so that the windows are known from outside
+    # one token per word, so that the windows are known in advance
     words = ["cat", "dog", "rain", "sea"] * 200
     lengths = encoder.window_lengths(" ".join(words))
     assert lengths == [202, 202, 202, 202]
@@ -66,7 +66,7 @@ def test_token_ids_become_their_text(encoder: MultiModalEncoder, text: str) -> N
 
 
 def test_halves_of_pairs_are_read_as_unknown(encoder: MultiModalEncoder) -> None:
-    """`os.fsdecode` makes them of names that are not UTF-8."""
+    """`os.fsdecode` makes them from names that are not UTF-8."""
     name = b"caf\xe9 in the rain".decode("utf-8", "surrogateescape")
     assert np.array_equal(embedded(encoder, name), embedded(encoder, "caf\ufffd in the rain"))
     assert TextFormat(before="query: ").wrap(name) == "query: caf\ufffd in the rain"

@@ -48,7 +48,7 @@ def test_a_late_request_finds_what_is_kept(
     def late(key: Any, make: Any) -> bytes:
         monkeypatch.setattr(thumbnails, "_made_once", made_once)
         assert thumbnails.get(ASSET, 0.0, 1, size, lambda: b"picture") == b"picture"
-        return made_once(key, make)  # as a thread that waited for its turn since it looked
+        return made_once(key, make)  # as a thread that has waited for its turn since it looked
 
     monkeypatch.setattr(thumbnails, "_made_once", late)
     assert thumbnails.get(ASSET, 0.0, 1, size, lambda: pytest.fail("again")) == b"picture"

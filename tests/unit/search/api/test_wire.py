@@ -35,7 +35,7 @@ def test_who_owes_nothing_is_never_too_slow(phase: Phase) -> None:
 def test_a_rate_is_what_counts_for_what_is_long(
     phase: Phase, bytes_per_s: float, slow: bool
 ) -> None:
-    """An upload of hours is well, a byte every ten seconds is not."""
+    """An upload of hours is fine, a byte every ten seconds is not."""
     pace = Pace(LIMITS)
     looks = [pace.is_too_slow(phase, 1, int(bytes_per_s * s), float(s)) for s in range(40_000)]
     assert any(looks) is slow

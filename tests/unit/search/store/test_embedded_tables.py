@@ -37,7 +37,7 @@ def test_a_few_assets_are_found_without_a_walk_through_a_table(
     with tables.writing() as db:
         put(db, views, *corpus(6))
     with tables.reading() as db:
-        db.set_trace_callback(asked.append)  # of the one connection that there is
+        db.set_trace_callback(asked.append)  # of the only connection
     with tables.writing() as db:
         assert sorted(keys_of(db, ["asset0-1", "asset0-2", "unknown"])) == ["asset0-1", "asset0-2"]
         put(db, views, *corpus(6))

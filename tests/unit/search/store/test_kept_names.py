@@ -37,7 +37,7 @@ def opened(folder: Path) -> EmbeddedStore:
 
 
 def found(store: EmbeddedStore, text: str) -> set[str]:
-    """As an engine that was just made finds them."""
+    """What a new engine finds."""
     names = NameIndex(store)
     try:
         return {one for one, part in names.find(text, with_folders=True).items() if part == 1}
@@ -64,7 +64,7 @@ def test_names_follow_the_commit_rows(folder: Path) -> None:
     assert found(store, "IMG 0003") == {"a3"}
     rows = store.assets(["a1", "a2", "a3", "a4"])
     store.write([replace(rows["a3"], locations=["/data/regatta.jpg"]), rows["a1"]], [])
-    assert store._side.names.n_left() == 1  # the other is as it was
+    assert store._side.names.n_left() == 1  # the other one is unchanged
     gone = {**rows["a4"].metadata, GONE_SINCE: 1.0}
     store.write([replace(rows["a4"], metadata=gone)], [])
     store.delete(["a2"])

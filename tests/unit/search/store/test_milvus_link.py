@@ -26,7 +26,7 @@ print(entity_is_sparse_matrix(sparse.csr_array([[0.5, 0.5]])))
 
 @pytest.mark.slow
 def test_the_first_search_of_a_process_loads_nothing_more() -> None:
-    """It would do so in several threads at once, each in the others' way."""
+    """Several threads would do so at once, each in the others' way."""
     words = [sys.executable, "-c", FIRST_SEARCH]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["False", "True", "True"], done.stderr

@@ -26,7 +26,7 @@ PLACES = "page slide sheet cells line"
 
 
 class Texts(HTMLParser):
-    """The texts of a document, and what its attributes say; not what has a `lang` of its own."""
+    """The texts of a document, and what its attributes say; not what has its own `lang`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Texts(HTMLParser):
 
 
 def written() -> set[str]:
-    """What the page's code and document say in English; of numbers, the form of several."""
+    """What the page's code and document say in English; for counts, the plural form."""
     document = Texts()
     document.feed((WEB / "index.html").read_text())
     found = document.found

@@ -9,7 +9,7 @@ from workers.jobs.shard import Shard
 from workers.pipeline.reports import IngestReport
 
 Sent = list[tuple[str, str, Shard]]
-"""The id of the job, that of the shard, and the shard of each message."""
+"""The job's id, the shard's id and the shard of each message."""
 
 
 def planned(board: JobBoard, *names: str, shard_files: int = 2) -> tuple[str, Sent]:
@@ -28,14 +28,14 @@ def planned(board: JobBoard, *names: str, shard_files: int = 2) -> tuple[str, Se
 
 
 def ingested(n: int) -> IngestReport:
-    """The report of so many files of three segments each."""
+    """The report of ``n`` files of three segments each."""
     report = IngestReport(ingested=n, n_bytes=10 * n)
     report.segments["text"] = 3 * n
     return report
 
 
 def later(board: JobBoard, seconds: float) -> None:
-    """Have the leases and waits of all jobs so many seconds nearer to their end, at once."""
+    """Bring the leases and waits of all jobs this many seconds nearer to their end, at once."""
     redis = board.link.redis
     for job_id in redis.zrange(JOBS, 0, -1):
         redis.hincrbyfloat(key(job_id), "planner_until", -seconds)

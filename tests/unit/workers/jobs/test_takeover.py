@@ -234,7 +234,7 @@ def test_a_job_whose_files_nobody_sees_fails_and_says_why(board: JobBoard) -> No
     workers = [looking(board, f"w{n}", started) for n in range(2)]
     for worker in workers:
         worker.look()
-    assert board.status(job_id).state == "planning"  # one that sees them may be about to come
+    assert board.status(job_id).state == "planning"  # a worker that sees them may still come
     later(board, 2 * LEASE_S)
     workers[0].look()
     job = board.status(job_id)

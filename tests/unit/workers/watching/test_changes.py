@@ -1,4 +1,4 @@
-"""Paths that something happened to: what is read, what is gone, what waits."""
+"""Paths that changed: what is read, what is gone, what waits."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ AXES = {"input_ids": (0, 1), "mask": (0, 1)}
 def sentence_bert() -> SentenceBert:
     torch.manual_seed(0)
     model = SentenceBert(SIZE).eval()
-    with torch.no_grad():  # norms and biases as if trained: nothing may be lost that is not 0 or 1
+    with torch.no_grad():  # as if trained: norms of 1 and biases of 0 could be lost unnoticed
         for name, tensor in model.named_parameters():
             if "norm" in name or name.endswith("bias"):
                 tensor.add_(0.3 * torch.randn_like(tensor))

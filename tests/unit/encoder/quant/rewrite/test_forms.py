@@ -1,4 +1,4 @@
-"""The forms that a linear layer takes in files of others, each in a graph made by hand."""
+"""The forms that a linear layer takes in third-party files, each in a graph made by hand."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_shared_weight_is_stored_once(tmp_path: Path) -> None:
     source = save(tmp_path / "net.onnx", nodes, {"w": square})
     quantize_linears(source, tmp_path / "int.onnx")
     stored = onnx.load(tmp_path / "int.onnx").graph.initializer
-    # once as it lies and once transposed, whose rows have other scales
+    # once as it is and once transposed, since the rows then have different scales
     assert sum(t.data_type == TensorProto.INT8 for t in stored) == 2
     agree(source, tmp_path / "int.onnx")
 
@@ -240,7 +240,7 @@ def test_a_layer_with_outliers_has_the_greatest_local_error(tmp_path: Path) -> N
     outlier = np.ones(N_IN, np.float32)
     outlier[7] = 3000
     unread = WEIGHT.T.copy()
-    unread[7] = 0  # large values mean nothing here, and coarsen all else
+    unread[7] = 0  # large values have no effect here, and make all others coarser
     weights = {"calm.weight": WEIGHT.T, "wild.weight": unread, "outlier": outlier}
     source = save(tmp_path / "net.onnx", nodes, weights)
 

@@ -1,4 +1,4 @@
-"""Operators that exporters take apart: found, and worth the same once they are one again."""
+"""Operators that exporters split up: found, and giving the same result once fused again."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_decomposed_network_is_put_together(name: str, tmp_path: Path) -> None
     ops = Counter(node.op_type for node in onnx.load(target).graph.node)
     assert not {"Softmax", "Gelu", "Pow", "IsNaN", "Split"} & {*ops}
     # nothing padded, a text so much longer that its neighbour's padding sees no token at all, and
-    # texts for which there is another operator
+    # texts that need a different operator
     for lengths in ((13,), (30, 5), (600,), (600, 20)):
         width = max(lengths)
         inputs = {
@@ -182,7 +182,7 @@ def test_bert_is_put_together(exports: Path, tmp_path: Path, form: str) -> None:
     source, target = exports / f"{form}.onnx", tmp_path / "fused.onnx"
     found = rewrite(source, target)
     assert found["gelu"] == SIZE.n_layers
-    if form == "dynamo":  # TorchScript computes the number of heads as the network runs
+    if form == "dynamo":  # TorchScript computes the number of heads at run time
         assert found["attention"] == SIZE.n_layers
     inputs = texts(30, 4, 17)
     wanted, fused = (OnnxSession(path, n_threads=1).run(inputs)[0] for path in (source, target))

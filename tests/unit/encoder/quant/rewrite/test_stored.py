@@ -64,7 +64,7 @@ def test_vectors_are_those_of_the_quantized_model(quantized: QuantizedModel, sto
         inputs = texts(*lengths)
         with torch.inference_mode():
             wanted = quantized(*map(torch.from_numpy, inputs.values()))
-        # what is between them is activations in 8 bits
+        # they differ by activations in 8 bits
         assert least_cosine([wanted.numpy()], session.run(inputs)) > 0.999
 
 
