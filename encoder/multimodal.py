@@ -200,9 +200,7 @@ class MultiModalEncoder:
         return self._encode_batches(batches, counted=return_stats)
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
-        """Encode mixed items; float32 unit rows [len(items), embed_dim], in their order.
-
-        For items that have several rows, this is the first.
+        """Encode mixed items; the first float32 unit row of each, [len(items), embed_dim].
 
         Raises:
             InputError: this model has no tower for an item's modality.
@@ -272,15 +270,17 @@ class MultiModalEncoder:
         """Whether the model can `transcribe`."""
         return self._model.transcribe is not None
 
-    def transcribe(self, sound: Waveform) -> list[Utterance]:
+    def transcribe(self, sound: Waveform, role: Role = DOCUMENT) -> list[Utterance]:
         """What is certainly said in a sound, sentence by sentence; empty where nobody speaks.
+
+        A "query" takes 1.7 times as long as a "document", and fewer of its words are wrong.
 
         Raises:
             ModelError: the model does not recognise speech (hub models do not).
         """
         if self._model.transcribe is None:
             raise ModelError("This model hears no words.", remedy="Use bundle:default.")
-        return self._model.transcribe(sound)
+        return self._model.transcribe(sound, role)
 
     @property
     def reads_pictures(self) -> bool:

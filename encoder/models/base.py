@@ -8,7 +8,7 @@ from typing import Protocol
 
 from encoder.space import Space
 from encoder.towers.base import Tower
-from encoder.types import Modality, ReadText, RgbPicture, Utterance, Waveform
+from encoder.types import Modality, ReadText, RgbPicture, Role, Utterance, Waveform
 
 
 class TextReader(Protocol):
@@ -35,8 +35,8 @@ class Model:
     """Towers for queries that are encoded differently, for instance with a different prompt. They
     run the same networks as the others, so they cost no memory."""
 
-    transcribe: Callable[[Waveform], list[Utterance]] | None = None
-    """What is said in a sound, where the model can hear words."""
+    transcribe: Callable[[Waveform, Role], list[Utterance]] | None = None
+    """What is said in a sound, where the model can hear words; a query may take longer."""
 
     reader: TextReader | None = None
     """Reads the text in pictures, where the model can."""

@@ -12,7 +12,7 @@ from search.listening.questions import RATE, Spoken
 Search: TypeAlias = Callable[[str], dict[str, Any]]
 """Turns words into a result in plain values, as `anymodal search --json` prints it."""
 Transcribe: TypeAlias = Callable[[Waveform], Sequence[Utterance]]
-"""`encoder.MultiModalEncoder.transcribe`."""
+"""`encoder.MultiModalEncoder.transcribe`, with the role of a query."""
 
 
 class Said(NamedTuple):

@@ -58,6 +58,7 @@ def listen(
     apply_options(store, model=model)
     _asked(options, "")  # report mistakes before loading the model
     from encoder.towers.sound.speech import speech_spans
+    from encoder.types import QUERY
     from search.listening.assistant import answer
     from search.listening.questions import questions
     from workers.config import current_settings
@@ -68,7 +69,8 @@ def listen(
         find = partial(_found, options, held, cache(partial(_engine, stack, held)))
         show = _printer(as_json)
         for spoken in questions(_sound(source), partial(speech_spans, pause_s=pause_s)):
-            if result := answer(spoken, held.encoder().transcribe, find):
+            transcribe = partial(held.encoder().transcribe, role=QUERY)
+            if result := answer(spoken, transcribe, find):
                 show(result)
 
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +147,7 @@ def _of_model(model: MultiModalEncoder) -> dict[str, Any]:
         "tokens": model,
         "warm": lambda: warm_up(model, None),
         "modalities": sorted(map(str, model.modalities)),
-        "transcribe": model.transcribe if model.hears_words else None,
+        "transcribe": partial(model.transcribe, role=QUERY) if model.hears_words else None,
         "kinds": kind_offers(model.modalities),
         "model": model.model,
     }

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.towers.sound.whisper import SAMPLING_RATE, Samples, Speaking, Whisper, Words
-from encoder.types import Utterance
+from encoder.types import DOCUMENT, Role, Utterance
 
 _ENGLISH = "en"
 _LONGEST_UTTERANCE_S = 26.0
@@ -81,14 +81,14 @@ class Speech:
         states = np.concatenate([self._whisper.states(window) for window in windows(samples)])
         return np.concatenate([states.mean(axis=0), states.max(axis=0), states.std(axis=0)])
 
-    def transcribe(self, samples: Samples) -> list[Utterance]:
+    def transcribe(self, samples: Samples, role: Role = DOCUMENT) -> list[Utterance]:
         """What is said, sentence by sentence; empty for sound without speech.
 
         Args:
             samples: mono sound at 16 kHz, float32 [n].
         """
         sentences: list[Utterance] = []
-        for start_s, end_s, words in self._heard(samples, with_times=True):
+        for start_s, end_s, words in self._heard(samples, role, with_times=True):
             if confidence := self._confidence(words):
                 sentences += [
                     Utterance(start, end, text, confidence, words.language).moved(start_s)
@@ -105,7 +105,7 @@ class Speech:
             samples: mono sound at 16 kHz, float32 [n].
         """
         spans = []
-        for start_s, end_s, words in self._heard(samples, with_times=False):
+        for start_s, end_s, words in self._heard(samples, DOCUMENT, with_times=False):
             confidence = self._confidence(words)
             said = self._text(words, end_s - start_s) if confidence else ""
             spans.append(Utterance(start_s, end_s, said, confidence, words.language))
@@ -116,7 +116,9 @@ class Speech:
             return words.text
         return " ".join(text for _, _, text in self._whisper.sentences(words, length_s))
 
-    def _heard(self, samples: Samples, *, with_times: bool) -> Iterator[tuple[float, float, Words]]:
+    def _heard(
+        self, samples: Samples, role: Role, *, with_times: bool
+    ) -> Iterator[tuple[float, float, Words]]:
         """Each span's beginning and end in seconds, and its words."""
         spans = speech_spans(samples)
         if spans and self._whisper.is_multilingual:
@@ -126,7 +128,7 @@ class Speech:
             with_times = True
         if not spans:
             return
-        speaking = [self._whisper.encode(samples[slice(*span)]) for span in spans]
+        speaking = [self._whisper.encode(samples[slice(*span)], role) for span in spans]
         languages = self._languages(speaking)
         for (start, end), one in zip(spans, speaking, strict=True):
             words = self._written(one, languages, with_times)

@@ -22,7 +22,7 @@ from encoder.towers.sound.labels import (
 from encoder.towers.sound.logmel import HOP, SAMPLING_RATE, mel_power, resample, scale
 from encoder.towers.sound.speech import Speech
 from encoder.towers.sound.whisper import SAMPLING_RATE as SPEECH_RATE
-from encoder.types import Spectrogram, Utterance, Waveform
+from encoder.types import DOCUMENT, Role, Spectrogram, Utterance, Waveform
 
 Blocks: TypeAlias = NDArray[np.void]
 """A prepared sound: a structured array [n_blocks], see `AudioTower.prepare`."""
@@ -85,9 +85,9 @@ class AudioTower:
         rows, heard = zip(*(self._embed(cast(Blocks, item)) for item in batch), strict=True)
         return Encoded(np.stack(rows), heard=heard)
 
-    def transcribe(self, sound: Waveform) -> list[Utterance]:
+    def transcribe(self, sound: Waveform, role: Role = DOCUMENT) -> list[Utterance]:
         """What is said in a sound and when, sentence by sentence; see `Speech.transcribe`."""
-        return self._speech.transcribe(resample(sound, SPEECH_RATE))
+        return self._speech.transcribe(resample(sound, SPEECH_RATE), role)
 
     def hear(self, item: Blocks) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """What there is to hear in a prepared sound.

@@ -19,7 +19,7 @@ from encoder.models.sparsity import Sparsity, Wish
 from encoder.space import Space
 from encoder.towers.base import Tower
 from encoder.towers.lazy import LazyTower
-from encoder.types import AUDIO, IMAGE, TEXT
+from encoder.types import AUDIO, IMAGE, TEXT, Role, Utterance, Waveform
 
 _TOWERS = (TEXT, IMAGE, AUDIO)
 _READER = "ocr"
@@ -56,11 +56,16 @@ def load(
         space=_space(bundle, precision, sparsity),
         towers={kind: parts[kind] for kind in _TOWERS if kind in parts},
         queries={kind: _asking(parts[kind]) for kind in _TOWERS if kind in asking},
-        transcribe=(lambda sound: parts[AUDIO].tower.transcribe(sound)) if AUDIO in parts else None,
+        transcribe=partial(_transcribe, parts[AUDIO]) if AUDIO in parts else None,
         reader=parts.get(_READER),
     )
     hold(folder, model)
     return model
+
+
+def _transcribe(tower: LazyTower[Any], sound: Waveform, role: Role) -> list[Utterance]:
+    said: list[Utterance] = tower.tower.transcribe(sound, role)
+    return said
 
 
 def _asking(tower: LazyTower[Any]) -> Tower:

@@ -11,6 +11,7 @@ import soxr
 from encoder.models.artifacts.locations import cache_home
 from encoder.towers.sound.speech import Speech, is_voiced, speech_spans
 from encoder.towers.sound.whisper import SAMPLING_RATE, Samples, Whisper
+from encoder.types import DOCUMENT, QUERY, Role
 from examples.speech import Speaker
 
 GERMAN = "Der Zug nach Hamburg hat heute leider zwanzig Minuten Verspätung."
@@ -52,6 +53,18 @@ def test_speech_is_written_down_in_its_own_language(
     assert sentences[0].start_s == pytest.approx(1.0, abs=0.7)
     assert sentences[-1].end_s <= len(samples) / SAMPLING_RATE + 0.1
     assert [span] == speech.spans(samples)
+
+
+def test_a_query_gets_more_silence_within_the_window(speech_folder: Path) -> None:
+    whisper = Whisper(speech_folder, n_threads=1, compute_type="int8")
+
+    def n_positions(length_s: float, role: Role) -> int:
+        silence = np.zeros(int(length_s * SAMPLING_RATE), np.float32)
+        return int(whisper.encode(silence, role).states.shape[1])
+
+    assert n_positions(3.0, QUERY) - n_positions(3.0, DOCUMENT) == pytest.approx(10 * 50, abs=1)
+    for length_s, role in ((20.0, QUERY), (26.0, DOCUMENT)):
+        assert n_positions(length_s, role) == pytest.approx(30 * 50, abs=1)
 
 
 @pytest.mark.slow
