@@ -140,6 +140,15 @@ def store_target(uri: str | None) -> Path | str:
     return Path(uri).expanduser().absolute()
 
 
+def is_on_server(uri: str | None) -> bool:
+    """Whether a store is on a server, so that many processes can write to it.
+
+    >>> is_on_server("http://localhost:19530"), is_on_server("/home/me/store"), is_on_server(None)
+    (True, False, False)
+    """
+    return uri != "memory:" and isinstance(store_target(uri), str)
+
+
 def store_name(uri: str | None) -> str:
     """The canonical name of a store: a folder's real path, or a server's database.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.cluster import LiteServer
 from tests.integration.conftest import ANYMODAL, Run
 from tests.integration.test_serve import serving
 from workers.serving.beside.place import socket_path
@@ -117,6 +118,26 @@ def test_ingest_and_delete_go_through_the_server(
         assert process.wait(120) == 0
     assert not path.exists()
     assert anymodal("search", "tone")["hits"]  # the folder is free again
+
+
+def test_a_store_on_a_server_is_ingested_into_without_the_api(
+    anymodal: Run, media: Path, tmp_path: Path
+) -> None:
+    """Its searches would wait for the ingest, and the command's own priority would mean nothing."""
+    milvus = LiteServer(tmp_path / "milvus")
+    milvus.wait_until_ready()
+    where = {"ANYMODAL_STORE": milvus.uri, "ANYMODAL_DATA": str(tmp_path / "data")}
+    try:
+        with serving(tmp_path, **where) as (process, client):
+            process.send_signal(signal.SIGSTOP)
+            told = anymodal("ingest", media, **where)
+            process.send_signal(signal.SIGCONT)
+            assert (told["ingested"], told["failed"]) == (6, 1)
+            hit = client.post("/v1/search", json={"query": "how to bake"}).json()["hits"][0]
+            assert hit["name"] == "bread.txt"
+            assert client.get("/v1/info").json()["assets"] == 6
+    finally:
+        milvus.kill()
 
 
 def test_a_killed_server_leaves_nothing_that_hurts(

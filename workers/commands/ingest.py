@@ -182,6 +182,7 @@ def _run(
     stop: Stop,
 ) -> None:
     """Ingest in this process, or in a server of this user that holds the store."""
+    from search.store.open import is_on_server
     from workers.console.output import progress_bar
     from workers.environment import url_hosts_setting
 
@@ -200,7 +201,15 @@ def _run(
             note = f"{len(report.failures)} set aside" if report.failures else ""
             bar.update(task, advance=shard.n_files, note=note)
 
-        ingested(settings, what, show, stop, lambda n: bar.update(task, total=n))
+        # Searches of a server would wait for it: it has one interpreter, and its own priority.
+        ingested(
+            settings,
+            what,
+            show,
+            stop,
+            lambda n: bar.update(task, total=n),
+            in_server=not is_on_server(settings.store),
+        )
 
 
 def _detach(

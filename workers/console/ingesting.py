@@ -26,6 +26,8 @@ def ingested(
     show: Callable[[IngestReport], None],
     stop: Stop,
     total: Callable[[int | None], object] = lambda _: None,
+    *,
+    in_server: bool = True,
 ) -> None:
     """Ingest in a server of this user that holds the store, else in this process.
 
@@ -36,6 +38,8 @@ def ingested(
         show: takes the report of each part as it ends.
         stop: ends it early.
         total: takes the number of files; None if it is not known, as for object stores.
+        in_server: if false, it is always done in this process, with its priority and threads; only
+            for stores that several processes can write.
 
     Raises:
         StoreUnavailableError: the server was stopped meanwhile.
@@ -43,7 +47,7 @@ def ingested(
     from workers.pipeline.reports import IngestReport
     from workers.serving.beside.client import ask
 
-    if (answers := ask("ingest", what)) is None:
+    if not in_server or (answers := ask("ingest", what)) is None:
         _run_here(settings, what, show, stop, total)
         return
     stop.then(answers.stop)
