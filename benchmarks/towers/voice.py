@@ -39,8 +39,8 @@ _ABOUT = """Protocol, written before the first run: the first {n} English record
 `check` half of Common Voice 6.1 (CC0 1.0; {words} words), at which nobody looked while anything
 was chosen. Each is recognised, its language too, and what was said is encoded as a query, by
 Whisper base and multilingual-e5-small. "What is there" is the speech and 15 s of silence instead of
-Whisper's 30 s: the positions that are left out are what is sparse here. It was 5 s, with 2.1 points
-more errors, until 15 was chosen on the `dev` half (docs/dsre.md). Milliseconds of the
+Whisper's 30 s: the positions that are left out are what is sparse here. The 15 s were
+chosen on the `dev` half (docs/dsre.md). Milliseconds of the
 processor for a recording of {length:.1f} s on average, one thread, candidates taking turns; the
 middle 80 % of the recordings. Errors have intervals of 95 %, drawn by recordings; points are
 against the first row. The cosine is that of the transcript's vector to the row above's, so first of

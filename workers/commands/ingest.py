@@ -201,7 +201,7 @@ def _run(
             note = f"{len(report.failures)} set aside" if report.failures else ""
             bar.update(task, advance=shard.n_files, note=note)
 
-        # Searches of a server would wait for it: it has one interpreter, and its own priority.
+        # While a server ingests, its searches wait, and this command's priority has no effect.
         ingested(
             settings,
             what,
