@@ -17,7 +17,7 @@ demo: .venv/installed
 # Milvus, which wait for its server, run beside them; those of the page, which watch a clock more than
 # others do, have the machine to themselves.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
-test: check bundle chromium
+test: check docs bundle chromium
 	$(MAKE) --jobs=2 --output-sync=target test-main test-milvus
 	$(MAKE) test-page
 

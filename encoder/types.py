@@ -69,7 +69,7 @@ class Waveform:
 class Utterance(NamedTuple):
     """Something said, and when, in seconds.
 
-    Args:
+    Attributes:
         start_s: when it begins.
         end_s: when it ends.
         text: the words.
