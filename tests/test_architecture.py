@@ -20,7 +20,6 @@ LARGE = {
     "encoder/media": 12,
     "encoder/models": 11,
     "encoder/models/prepare/hub": 11,
-    "encoder/quant/rewrite": 19,
     "search/ranking": 14,
     "search/store": 11,
     "search/store/milvus": 11,

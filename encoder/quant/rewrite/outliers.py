@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.quant.integer.dynamic import quantize_rows
-from encoder.quant.rewrite.linears import Linear, linears
-from encoder.quant.rewrite.network import Network
+from encoder.quant.rewrite.graph.linears import Linear, linears
+from encoder.quant.rewrite.graph.network import Network
 from encoder.runtime.onnx import OnnxSession
 
 _MAX_CODE = 127

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from encoder.errors import InputError, ModelError
-from encoder.quant.rewrite.fusions import fuse
-from encoder.quant.rewrite.int4 import Int4Linears
-from encoder.quant.rewrite.int8 import Int8Linears
-from encoder.quant.rewrite.linears import linears
-from encoder.quant.rewrite.network import Network
-from encoder.quant.rewrite.tables import Tables
+from encoder.quant.rewrite.fusion.fuse import fuse
+from encoder.quant.rewrite.graph.linears import linears
+from encoder.quant.rewrite.graph.network import Network
+from encoder.quant.rewrite.weights.int4 import Int4Linears
+from encoder.quant.rewrite.weights.int8 import Int8Linears
+from encoder.quant.rewrite.weights.tables import Tables
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.quant.integer.dynamic import quantize_rows
-from encoder.quant.rewrite.blocks import BLOCK, pack_blocks
-from encoder.quant.rewrite.fusions import fuse
-from encoder.quant.rewrite.int4 import Int4Linears
-from encoder.quant.rewrite.int8 import Int8Linears
-from encoder.quant.rewrite.linears import linears
-from encoder.quant.rewrite.network import Network
+from encoder.quant.rewrite.fusion.fuse import fuse
+from encoder.quant.rewrite.graph.linears import linears
+from encoder.quant.rewrite.graph.network import Network
 from encoder.quant.rewrite.quantize import RewriteReport
-from encoder.quant.rewrite.tables import Tables, quantize_table
+from encoder.quant.rewrite.weights.blocks import BLOCK, pack_blocks
+from encoder.quant.rewrite.weights.int4 import Int4Linears
+from encoder.quant.rewrite.weights.int8 import Int8Linears
+from encoder.quant.rewrite.weights.tables import Tables, quantize_table
 
 _BLOCKS = (128, 64, BLOCK)
 _MAX_CODE, _MAX_PAIR = 127, 128

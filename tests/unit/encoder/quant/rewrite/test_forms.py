@@ -12,7 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from encoder.errors import InputError, ModelError
-from encoder.quant.rewrite import local_errors, network, quantize_linears, storage
+from encoder.quant.rewrite import local_errors, quantize_linears
+from encoder.quant.rewrite.graph import network, storage
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.trial import least_cosine
 

@@ -13,8 +13,8 @@ import transformers
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from encoder.quant.rewrite.fusions import fuse
-from encoder.quant.rewrite.network import Network
+from encoder.quant.rewrite.fusion.fuse import fuse
+from encoder.quant.rewrite.graph.network import Network
 from encoder.runtime.export import trace
 from encoder.runtime.onnx import OnnxSession
 

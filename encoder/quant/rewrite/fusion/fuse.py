@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from encoder.quant.rewrite.attention import FusedAttention, attentions
-from encoder.quant.rewrite.gelu import FastGelu
-from encoder.quant.rewrite.linears import linears
-from encoder.quant.rewrite.network import Network
-from encoder.quant.rewrite.norms import FusedNorm
-from encoder.quant.rewrite.parts import Parts
-from encoder.quant.rewrite.rotary import FusedRotary
+from encoder.quant.rewrite.fusion.attention import FusedAttention, attentions
+from encoder.quant.rewrite.fusion.gelu import FastGelu
+from encoder.quant.rewrite.fusion.norms import FusedNorm
+from encoder.quant.rewrite.fusion.parts import Parts
+from encoder.quant.rewrite.fusion.rotary import FusedRotary
+from encoder.quant.rewrite.graph.linears import linears
+from encoder.quant.rewrite.graph.network import Network
 
 
 def fuse(network: Network) -> dict[str, int]:

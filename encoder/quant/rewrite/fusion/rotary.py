@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from encoder.quant.export.graph_builder import MICROSOFT
-from encoder.quant.rewrite.network import Network, attribute
+from encoder.quant.rewrite.graph.network import Network, attribute
 
 if TYPE_CHECKING:
     from onnx import NodeProto

@@ -7,9 +7,9 @@ text's vector does not depend on its batch.
 from __future__ import annotations
 
 from encoder.quant.export.graph_builder import MICROSOFT
-from encoder.quant.rewrite.blocks import BLOCK, Blocks, quantize_blocks
-from encoder.quant.rewrite.linears import Linear
-from encoder.quant.rewrite.network import Network
+from encoder.quant.rewrite.graph.linears import Linear
+from encoder.quant.rewrite.graph.network import Network
+from encoder.quant.rewrite.weights.blocks import BLOCK, Blocks, quantize_blocks
 
 _IN_INT8 = 4
 """`MatMulNBits`' accuracy level that computes in int8."""

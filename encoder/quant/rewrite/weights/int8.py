@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from encoder.quant.export.graph_builder import MICROSOFT
 from encoder.quant.integer.dynamic import quantize_rows
-from encoder.quant.rewrite.linears import Linear
-from encoder.quant.rewrite.network import Network
+from encoder.quant.rewrite.graph.linears import Linear
+from encoder.quant.rewrite.graph.network import Network
 
 _ZERO = 127
 """The code of 0: codes are symmetric around it."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.quant.rewrite.names import layer_name
-from encoder.quant.rewrite.network import Network, attribute
+from encoder.quant.rewrite.graph.names import layer_name
+from encoder.quant.rewrite.graph.network import Network, attribute
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -24,7 +24,7 @@ class Linear:
     """A layer y = x W^T + b.
 
     Args:
-        name: see `encoder.quant.rewrite.names`.
+        name: see `encoder.quant.rewrite.graph.names`.
         node: the node that computes it.
         states: the value x, [..., n_in].
         weight: float [n_out, n_in], a view of the stored one.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from encoder.quant.rewrite.network import Network, attribute
+from encoder.quant.rewrite.graph.network import Network, attribute
 
 if TYPE_CHECKING:
     from onnx import NodeProto

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encoder.quant.export.graph_builder import MICROSOFT
-from encoder.quant.rewrite.network import Network, attribute
-from encoder.quant.rewrite.shapes import Shape
+from encoder.quant.rewrite.graph.network import Network, attribute
+from encoder.quant.rewrite.graph.shapes import Shape
 
 if TYPE_CHECKING:
     from onnx import NodeProto

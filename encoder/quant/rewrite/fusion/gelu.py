@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from encoder.quant.export.graph_builder import MICROSOFT
-from encoder.quant.rewrite.network import Network
+from encoder.quant.rewrite.graph.network import Network
 
 if TYPE_CHECKING:
     from onnx import NodeProto

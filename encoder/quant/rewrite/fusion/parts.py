@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
-from encoder.quant.rewrite.linears import Linear
-from encoder.quant.rewrite.network import Network, attribute
+from encoder.quant.rewrite.graph.linears import Linear
+from encoder.quant.rewrite.graph.network import Network, attribute
 
 if TYPE_CHECKING:
     from onnx import NodeProto

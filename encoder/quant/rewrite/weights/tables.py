@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.quant.export.graph_builder import MICROSOFT
-from encoder.quant.rewrite.blocks import BLOCK, quantize_blocks
-from encoder.quant.rewrite.names import layer_name
-from encoder.quant.rewrite.network import Network, attribute
+from encoder.quant.rewrite.graph.names import layer_name
+from encoder.quant.rewrite.graph.network import Network, attribute
+from encoder.quant.rewrite.weights.blocks import BLOCK, quantize_blocks
 
 if TYPE_CHECKING:
     from onnx import NodeProto

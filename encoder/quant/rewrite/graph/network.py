@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from encoder.errors import ModelError
 from encoder.quant.export.graph_builder import fork
-from encoder.quant.rewrite.order import needed, operators, reads
-from encoder.quant.rewrite.shapes import Shape, known
-from encoder.quant.rewrite.storage import Storage, stored_bytes, tensor_array
+from encoder.quant.rewrite.graph.order import needed, operators, reads
+from encoder.quant.rewrite.graph.shapes import Shape, known
+from encoder.quant.rewrite.graph.storage import Storage, stored_bytes, tensor_array
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto

@@ -1,0 +1,1 @@
+"""Operators that an exporter took apart, fused back into one."""
