@@ -23,15 +23,15 @@ from search.query.planner import plan
 from search.query.progress import Progress
 from search.query.query import Query
 from search.query.terms import ItemEncoder, embed_terms
-from search.ranking.candidates import Finder
 from search.ranking.diversity import diversify
-from search.ranking.explain import explain_hit
-from search.ranking.found import Pool
 from search.ranking.fusion import fuse_terms
 from search.ranking.grouping import Group
-from search.ranking.locations import shown_location
-from search.ranking.presentation import hit_of
-from search.ranking.request import Request
+from search.ranking.presentation.explain import explain_hit
+from search.ranking.presentation.hits import hit_of
+from search.ranking.presentation.locations import shown_location
+from search.ranking.retrieval.candidates import Finder
+from search.ranking.retrieval.found import Pool
+from search.ranking.retrieval.request import Request
 from search.ranking.sorting import sort_hits
 from search.ranking.turns import take_turns
 from search.ranking.weak import Floors

@@ -20,7 +20,6 @@ LARGE = {
     "encoder/media": 12,
     "encoder/models": 11,
     "encoder/models/prepare/hub": 11,
-    "search/ranking": 14,
     "search/store": 11,
     "search/store/milvus": 11,
     "workers/console": 11,

@@ -9,7 +9,7 @@ from typing import Any
 
 from search.api.ports import Failure, Job
 from search.api.uploads import UploadFolder
-from search.ranking.locations import shown_location
+from search.ranking.presentation.locations import shown_location
 from search.types import AssetRow, Hit, Moment, SearchResult
 
 _VERSIONS = "object_versions"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from search.ranking.fusion import Candidate
 from search.ranking.grouping import Group
-from search.ranking.snippets import snippet
+from search.ranking.presentation.snippets import snippet
 from search.types import AssetRow, Explanation, Hit, Moment
 
 

@@ -19,8 +19,6 @@ from typing import Any, ParamSpec, TypeVar
 from encoder.types import Modality
 from search.filters import Filter, matches
 from search.query.planner import MAX_CANDIDATES, Share, widened
-from search.ranking.explain import explain_query
-from search.ranking.found import Found, Pool, Seen, lowest
 from search.ranking.fusion import (
     SPREAD_OF,
     Candidate,
@@ -32,7 +30,9 @@ from search.ranking.fusion import (
 )
 from search.ranking.grouping import Group, by_asset, by_segment, first_of_each
 from search.ranking.names import LEAST_PART, with_names
-from search.ranking.request import Request
+from search.ranking.presentation.explain import explain_query
+from search.ranking.retrieval.found import Found, Pool, Seen, lowest
+from search.ranking.retrieval.request import Request
 from search.store.base import VectorStore
 from search.store.several import shifted
 from search.types import AssetRow, ScoredSegment
@@ -113,7 +113,7 @@ class Finder:
         return row
 
     def explain(self) -> dict[str, Any]:
-        """How the query was understood; see `search.ranking.explain`."""
+        """How the query was understood; see `search.ranking.presentation.explain`."""
         return explain_query(
             self._query,
             self._plan,

@@ -1,0 +1,1 @@
+"""What is shown of a hit: its location, its snippet, and how its score came about."""

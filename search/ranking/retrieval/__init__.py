@@ -1,0 +1,1 @@
+"""What a query finds in the store: enough candidates for a page."""
