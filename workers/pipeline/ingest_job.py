@@ -18,14 +18,14 @@ from ingest.types import Asset
 from search.errors import StoreError
 from search.store.base import VectorStore
 from search.types import AssetRow, Labels, SegmentRow
-from workers.pipeline.commit_row import commit_row
-from workers.pipeline.encoding import Encoding
 from workers.pipeline.identifying import Identifying, forget_members, nowhere
 from workers.pipeline.library.leaving import drop, put, released
 from workers.pipeline.places import File, Located, Places
 from workers.pipeline.reports import IngestReport
+from workers.pipeline.rows.commit_row import commit_row
+from workers.pipeline.rows.encoding import Encoding
+from workers.pipeline.rows.streams import decode_side_by_side
 from workers.pipeline.stage_report import WatchedReport
-from workers.pipeline.streams import decode_side_by_side
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder

@@ -25,9 +25,9 @@ from ingest.sources.objects import is_object
 from search.filters import Compare, Operator
 from search.store.base import VectorStore
 from search.types import GONE_SINCE, AssetRow
-from workers.pipeline.commit_row import without_gone
 from workers.pipeline.ingest_job import in_chunks
 from workers.pipeline.reports import IngestReport
+from workers.pipeline.rows.commit_row import without_gone
 from workers.pipeline.stage_report import WatchedReport
 
 if TYPE_CHECKING:

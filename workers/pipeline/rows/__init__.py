@@ -1,0 +1,1 @@
+"""From the segments of assets to the rows that are stored."""
