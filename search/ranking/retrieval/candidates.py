@@ -12,29 +12,27 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import nullcontext
-from dataclasses import replace
 from itertools import islice
 from typing import Any, ParamSpec, TypeVar
 
 from encoder.types import Modality
-from search.filters import Filter, matches
-from search.query.planner import MAX_CANDIDATES, Share, widened
+from search.query.planner import MAX_CANDIDATES, widened
 from search.ranking.fusion import (
     SPREAD_OF,
     Candidate,
     WordsWeight,
-    identical_is_above,
     rank,
     with_words,
     words_weight,
 )
-from search.ranking.grouping import Group, by_asset, by_segment, first_of_each
+from search.ranking.grouping import Group, first_of_each
 from search.ranking.names import LEAST_PART, with_names
 from search.ranking.presentation.explain import explain_query
 from search.ranking.retrieval.found import Found, Pool, Seen, lowest
+from search.ranking.retrieval.pools import Pools
 from search.ranking.retrieval.request import Request
+from search.ranking.retrieval.segments import SegmentSearch
 from search.store.base import VectorStore
-from search.store.several import shifted
 from search.types import AssetRow, ScoredSegment
 
 P = ParamSpec("P")
@@ -44,9 +42,6 @@ T = TypeVar("T")
 MAX_JOINED = 2000
 # The most rows that are read to find those ids; with more, the search itself is widened.
 _MAX_READ = 20_000
-_ROWS_PER_CALL = 200
-# Larger shifts by negative terms are lost to float32 rounding.
-_MAX_SHIFT = 10.0
 # More than all pages of a query can show.
 _MAX_KEPT = 16_384
 
@@ -67,7 +62,8 @@ class Finder:
         self._deadline = request.progress.deadline
         self._store = store
         self._executor = None if store.in_process and self._query.filter is None else executor
-        self._rows: dict[str, AssetRow | None] = {}
+        self._segments = SegmentSearch(request, store, self._executor)
+        self._pools = Pools(request, store, self._executor)
         self._n_seen: dict[Modality, int] = {}
         self._weights: dict[Modality, WordsWeight] = {}
         self._parts: Mapping[str, float] = {}
@@ -99,7 +95,7 @@ class Finder:
             parts = self._progress.result(self._request.named, {})
             self._parts = {key: part for key, part in parts.items() if part >= LEAST_PART}
             if self._parts:
-                found = self._nearest(self._plan.modalities, MAX_JOINED, list(self._parts))
+                found = self._segments.nearest(self._plan.modalities, MAX_JOINED, list(self._parts))
                 self._named = {
                     kind: self._request.scored(kind, segments)
                     for kind, segments in found.items()
@@ -108,9 +104,7 @@ class Finder:
 
     def row(self, group: Group) -> AssetRow:
         """The commit row of a group that `find` returned."""
-        row = self._rows[group.asset_id]
-        assert row is not None
-        return row
+        return self._pools.row(group)
 
     def explain(self) -> dict[str, Any]:
         """How the query was understood; see `search.ranking.presentation.explain`."""
@@ -162,7 +156,7 @@ class Finder:
         """Search vectors and words at once; the stage ``lexical`` is the extra time for words."""
         words = self._request.words.look(n, asset_ids)
         with self._stage("search"):
-            found = self._found(n, asset_ids)
+            found = self._segments.best(n, asset_ids)
         return self._pooled(found, self._found_by(words), n)
 
     def _found_by(self, words: Future[list[ScoredSegment]] | None) -> list[ScoredSegment]:
@@ -181,8 +175,8 @@ class Finder:
             self._weigh(found, words)
             with self._stage("fuse"):
                 seen = self._fused(found, words, n)
-            pools = self._pools(seen)
-            living = [word for word in words if self._rows.get(word.asset_id, word)]
+            pools = self._pools.of(seen.ranked)
+            living = [word for word in words if not self._pools.is_deleted(word.asset_id)]
             if len(living) == len(words):
                 return seen, pools
             words = living
@@ -199,98 +193,10 @@ class Finder:
             segments = found.segments[kind]
             if kind in found.bounds and len(segments) < SPREAD_OF:
                 with self._stage("search"):
-                    segments = self._nearest([kind], SPREAD_OF, None)[kind]
+                    segments = self._segments.nearest([kind], SPREAD_OF, None)[kind]
             scored = self._request.scored(kind, segments[:SPREAD_OF])
             of_kind = [word for word in words if word.modality == kind]
             self._weights[kind] = words_weight(scored, of_kind)
-
-    def _found(self, n: int, asset_ids: Collection[str] | None) -> Found:
-        """One mixed list, unless the store's constants changed meanwhile."""
-        if self._can_mix():
-            mixed = self._mixed(n, asset_ids)
-            if self._can_mix():
-                return mixed
-        return Found(self._nearest(self._plan.modalities, n, asset_ids))
-
-    def _can_mix(self) -> bool:
-        """Whether one mixed list is wanted, and the store ranks it as this request does."""
-        return (
-            len(self._plan.shares) == 1 and len(self._plan.modalities) > 1 and self._ranks_alike()
-        )
-
-    def _ranks_alike(self) -> bool:
-        """Whether the store ranks by the constants of this request."""
-        return (
-            self._store.calibration == self._request.space.calibration
-            and abs(self._request.fused.shift) <= _MAX_SHIFT
-        )
-
-    def _mixed(self, n: int, asset_ids: Collection[str] | None) -> Found:
-        """Search all modalities at once: 5 ms on a server, where separate searches take 8.
-
-        But the list may end before a segment that is identical to the query, which should be first:
-        a sound scores lower for itself than many texts do. Such kinds are searched separately.
-        """
-        kinds = self._plan.modalities
-        mixed = self._wait(
-            self._store.search_mixed,
-            self._request.fused.direction,
-            kinds,
-            n,
-            shift=self._request.fused.shift,
-            asset_ids=asset_ids,
-            filter=self._pushed(asset_ids),
-        )
-        found = {kind: [one for one in mixed if one.modality == kind] for kind in kinds}
-        if len(mixed) < n:
-            return Found(found)
-        last = mixed[-1]
-        bound = lowest(self._request.scored(last.modality, [last]))
-        hidden = [
-            kind
-            for kind in kinds
-            if not identical_is_above(bound, kind, self._request.fused, self._request.space)
-        ]
-        bounds = {kind: bound for kind in kinds if kind not in hidden}
-        alone = self._nearest(hidden, n, asset_ids) if hidden else {}
-        return Found({**found, **alone}, bounds)
-
-    def _nearest(
-        self, kinds: Sequence[Modality], n: int, asset_ids: Collection[str] | None
-    ) -> dict[Modality, list[ScoredSegment]]:
-        """Search kinds in parallel: on a server, 4 modalities take 20 ms instead of 29."""
-        fused = self._request.fused
-
-        def nearest(modality: Modality) -> list[ScoredSegment]:
-            by = self._request.space.calibration_of(modality)
-            narrowed = self._pushed(asset_ids)
-            if by.further and self._ranks_alike():
-                # One search for all rows of its segments: 18 % less time than one for each.
-                found = self._store.search_mixed(
-                    fused.direction,
-                    [modality],
-                    n,
-                    shift=fused.shift,
-                    asset_ids=asset_ids,
-                    filter=narrowed,
-                )
-                if self._ranks_alike():
-                    return found
-            by, rows = shifted(by, fused.shift), fused.direction[None]
-            return self._store.search(
-                rows, modality, n, by=by, asset_ids=asset_ids, filter=narrowed
-            )[0]
-
-        if len(kinds) == 1:
-            return {kinds[0]: self._deadline.wait(self._executor, nearest, kinds[0])}
-        if self._executor is None:
-            return {kind: nearest(kind) for kind in kinds}
-        answers = [(kind, self._executor.submit(nearest, kind)) for kind in kinds]
-        return {kind: self._deadline.result(answer) for kind, answer in answers}
-
-    def _pushed(self, asset_ids: Collection[str] | None) -> Filter | None:
-        """The filter, unless the assets that pass it are given."""
-        return self._query.filter if asset_ids is None else None
 
     def _fused(self, found: Found, words: Sequence[ScoredSegment], n: int | None) -> Seen:
         """Rank all segments found; a list of fewer than ``n`` segments is complete.
@@ -314,59 +220,6 @@ class Finder:
                 lists[modality] = with_names(lists[modality], named, self._parts)
         return Seen(rank(lists), horizon)
 
-    def _pools(self, seen: Seen) -> list[Pool]:
-        with self._stage("fetch"):
-            parts = [(share, *self._split(share, seen.ranked)) for share in self._plan.shares]
-            # One look-up for all of them.
-            self._load([one.asset_id for share, fresh, _ in parts for one in fresh[: share.pool]])
-            return [Pool(s, self._verified(fresh, s.pool), shown) for s, fresh, shown in parts]
-
-    def _split(self, share: Share, ranked: Sequence[Candidate]) -> tuple[list[Group], list[Group]]:
-        """The groups that are new, and those that earlier pages have shown."""
-        fresh, shown = list[Group](), list[Group]()
-        for group in self._groups(share, ranked):
-            (shown if self._request.page.has_shown(group.key) else fresh).append(group)
-        return fresh, shown
-
-    def _groups(self, share: Share, ranked: Sequence[Candidate]) -> list[Group]:
-        if self._query.group_by == "segment":
-            groups = by_segment(ranked, share.modalities)
-        else:
-            groups = by_asset(ranked, share.modalities, self._query.moments)
-        lowest = self._query.score_threshold
-        kept = [
-            group
-            for group in groups
-            if group.asset_id not in self._request.hidden
-            and (lowest is None or group.best.score >= lowest)
-        ]
-        for group in kept:
-            group.weak = self._request.is_weak(group.best)
-        if self._query.quotas:  # an asset may be found once in each of them
-            kept = [replace(group, key=f"{share.modalities[0]} {group.key}") for group in kept]
-        return kept
-
-    def _verified(self, groups: Sequence[Group], wanted: int) -> list[Group]:
-        """The groups whose asset is committed, has a file and passes the filter."""
-        kept: list[Group] = []
-        start, size = 0, wanted
-        while start < len(groups) and len(kept) < wanted:
-            part = groups[start : start + size]
-            self._load([group.asset_id for group in part])
-            kept += [group for group in part if self._is_wanted(self._rows[group.asset_id])]
-            start, size = start + size, _ROWS_PER_CALL
-        return kept[:wanted]
-
-    def _load(self, asset_ids: Sequence[str]) -> None:
-        new = [asset_id for asset_id in dict.fromkeys(asset_ids) if asset_id not in self._rows]
-        if new:
-            found = self._wait(self._store.assets, new)
-            self._rows.update((asset_id, found.get(asset_id)) for asset_id in new)
-
-    def _is_wanted(self, row: AssetRow | None) -> bool:
-        filter = self._query.filter
-        return row is not None and not row.is_gone and (filter is None or matches(filter, row))
-
     def _search_all(self, asset_ids: Collection[str] | None) -> list[Pool]:
         """Search a few assets at a time until all were seen: slow, exact, rarely needed."""
         found: dict[Modality, list[ScoredSegment]] = {kind: [] for kind in self._plan.modalities}
@@ -384,7 +237,7 @@ class Finder:
     def _nearest_of(self, asset_ids: Sequence[str]) -> dict[Modality, list[ScoredSegment]]:
         """At least the best segment of each asset; split until none crowds out others."""
         with self._stage("search"):
-            found = self._nearest(self._plan.modalities, MAX_CANDIDATES, asset_ids)
+            found = self._segments.nearest(self._plan.modalities, MAX_CANDIDATES, asset_ids)
         crowded = any(len(segments) >= MAX_CANDIDATES for segments in found.values())
         if not crowded or len(asset_ids) == 1:
             return found

@@ -1,0 +1,99 @@
+"""From ranked candidates to pools: hits that are committed and pass the filter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+
+from search.filters import matches
+from search.query.planner import Share
+from search.ranking.fusion import Candidate
+from search.ranking.grouping import Group, by_asset, by_segment
+from search.ranking.retrieval.found import Pool
+from search.ranking.retrieval.request import Request
+from search.store.base import VectorStore
+from search.types import AssetRow
+
+_ROWS_PER_CALL = 200
+
+
+class Pools:
+    """Groups candidates and checks their assets; each commit row is read once for a request.
+
+    Args:
+        request: the encoded query.
+        store: has the commit rows.
+        executor: lets calls that take too long continue alone; None to wait for them.
+    """
+
+    def __init__(self, request: Request, store: VectorStore, executor: Executor | None) -> None:
+        self._request, self._query = request, request.query
+        self._deadline = request.progress.deadline
+        self._store = store
+        self._executor = executor
+        self._rows: dict[str, AssetRow | None] = {}
+
+    def of(self, ranked: Sequence[Candidate]) -> list[Pool]:
+        """The pool of each share, from all candidates, best first."""
+        with self._request.progress.stage("fetch"):
+            parts = [(share, *self._split(share, ranked)) for share in self._request.plan.shares]
+            # One look-up for all of them.
+            self._load([one.asset_id for share, fresh, _ in parts for one in fresh[: share.pool]])
+            return [Pool(s, self._verified(fresh, s.pool), shown) for s, fresh, shown in parts]
+
+    def row(self, group: Group) -> AssetRow:
+        """The commit row of a group in a pool."""
+        row = self._rows[group.asset_id]
+        assert row is not None
+        return row
+
+    def is_deleted(self, asset_id: str) -> bool:
+        """Whether an asset was looked up and has no commit row."""
+        return asset_id in self._rows and self._rows[asset_id] is None
+
+    def _split(self, share: Share, ranked: Sequence[Candidate]) -> tuple[list[Group], list[Group]]:
+        """The groups that are new, and those that earlier pages have shown."""
+        fresh, shown = list[Group](), list[Group]()
+        for group in self._groups(share, ranked):
+            (shown if self._request.page.has_shown(group.key) else fresh).append(group)
+        return fresh, shown
+
+    def _groups(self, share: Share, ranked: Sequence[Candidate]) -> list[Group]:
+        if self._query.group_by == "segment":
+            groups = by_segment(ranked, share.modalities)
+        else:
+            groups = by_asset(ranked, share.modalities, self._query.moments)
+        lowest = self._query.score_threshold
+        kept = [
+            group
+            for group in groups
+            if group.asset_id not in self._request.hidden
+            and (lowest is None or group.best.score >= lowest)
+        ]
+        for group in kept:
+            group.weak = self._request.is_weak(group.best)
+        if self._query.quotas:  # an asset may be found once in each of them
+            kept = [replace(group, key=f"{share.modalities[0]} {group.key}") for group in kept]
+        return kept
+
+    def _verified(self, groups: Sequence[Group], wanted: int) -> list[Group]:
+        """The groups whose asset is committed, has a file and passes the filter."""
+        kept: list[Group] = []
+        start, size = 0, wanted
+        while start < len(groups) and len(kept) < wanted:
+            part = groups[start : start + size]
+            self._load([group.asset_id for group in part])
+            kept += [group for group in part if self._is_wanted(self._rows[group.asset_id])]
+            start, size = start + size, _ROWS_PER_CALL
+        return kept[:wanted]
+
+    def _load(self, asset_ids: Sequence[str]) -> None:
+        new = [asset_id for asset_id in dict.fromkeys(asset_ids) if asset_id not in self._rows]
+        if new:
+            found = self._deadline.wait(self._executor, self._store.assets, new)
+            self._rows.update((asset_id, found.get(asset_id)) for asset_id in new)
+
+    def _is_wanted(self, row: AssetRow | None) -> bool:
+        filter = self._query.filter
+        return row is not None and not row.is_gone and (filter is None or matches(filter, row))

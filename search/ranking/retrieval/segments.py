@@ -1,0 +1,126 @@
+"""Finds the segments of one request in the store: one mixed list, or one of each modality."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from concurrent.futures import Executor
+
+from encoder.types import Modality
+from search.filters import Filter
+from search.ranking.fusion import identical_is_above
+from search.ranking.retrieval.found import Found, lowest
+from search.ranking.retrieval.request import Request
+from search.store.base import VectorStore
+from search.store.several import shifted
+from search.types import ScoredSegment
+
+# Larger shifts by negative terms are lost to float32 rounding.
+_MAX_SHIFT = 10.0
+
+
+class SegmentSearch:
+    """Searches the store by the vector of a request.
+
+    Args:
+        request: the encoded query.
+        store: where to look.
+        executor: searches several modalities at once; None to search one after the other.
+    """
+
+    def __init__(self, request: Request, store: VectorStore, executor: Executor | None) -> None:
+        self._request, self._query, self._plan = request, request.query, request.plan
+        self._deadline = request.progress.deadline
+        self._store = store
+        self._executor = executor
+
+    def best(self, n: int, asset_ids: Collection[str] | None) -> Found:
+        """One mixed list, unless the store's constants changed meanwhile."""
+        if self._can_mix():
+            mixed = self._mixed(n, asset_ids)
+            if self._can_mix():
+                return mixed
+        return Found(self.nearest(self._plan.modalities, n, asset_ids))
+
+    def nearest(
+        self, kinds: Sequence[Modality], n: int, asset_ids: Collection[str] | None
+    ) -> dict[Modality, list[ScoredSegment]]:
+        """Search kinds in parallel: on a server, 4 modalities take 20 ms instead of 29."""
+
+        def nearest(modality: Modality) -> list[ScoredSegment]:
+            return self._of_kind(modality, n, asset_ids)
+
+        if len(kinds) == 1:
+            return {kinds[0]: self._deadline.wait(self._executor, nearest, kinds[0])}
+        if self._executor is None:
+            return {kind: nearest(kind) for kind in kinds}
+        answers = [(kind, self._executor.submit(nearest, kind)) for kind in kinds]
+        return {kind: self._deadline.result(answer) for kind, answer in answers}
+
+    def _can_mix(self) -> bool:
+        """Whether one mixed list is wanted, and the store ranks it as this request does."""
+        return (
+            len(self._plan.shares) == 1 and len(self._plan.modalities) > 1 and self._ranks_alike()
+        )
+
+    def _ranks_alike(self) -> bool:
+        """Whether the store ranks by the constants of this request."""
+        return (
+            self._store.calibration == self._request.space.calibration
+            and abs(self._request.fused.shift) <= _MAX_SHIFT
+        )
+
+    def _mixed(self, n: int, asset_ids: Collection[str] | None) -> Found:
+        """Search all modalities at once: 5 ms on a server, where separate searches take 8.
+
+        But the list may end before a segment that is identical to the query, which should be first:
+        a sound scores lower for itself than many texts do. Such kinds are searched separately.
+        """
+        kinds = self._plan.modalities
+        mixed = self._deadline.wait(
+            self._executor,
+            self._store.search_mixed,
+            self._request.fused.direction,
+            kinds,
+            n,
+            shift=self._request.fused.shift,
+            asset_ids=asset_ids,
+            filter=self._pushed(asset_ids),
+        )
+        found = {kind: [one for one in mixed if one.modality == kind] for kind in kinds}
+        if len(mixed) < n:
+            return Found(found)
+        last = mixed[-1]
+        bound = lowest(self._request.scored(last.modality, [last]))
+        hidden = [
+            kind
+            for kind in kinds
+            if not identical_is_above(bound, kind, self._request.fused, self._request.space)
+        ]
+        bounds = {kind: bound for kind in kinds if kind not in hidden}
+        alone = self.nearest(hidden, n, asset_ids) if hidden else {}
+        return Found({**found, **alone}, bounds)
+
+    def _of_kind(
+        self, modality: Modality, n: int, asset_ids: Collection[str] | None
+    ) -> list[ScoredSegment]:
+        fused = self._request.fused
+        by = self._request.space.calibration_of(modality)
+        narrowed = self._pushed(asset_ids)
+        if by.further and self._ranks_alike():
+            # One search for all rows of its segments: 18 % less time than one for each.
+            found = self._store.search_mixed(
+                fused.direction,
+                [modality],
+                n,
+                shift=fused.shift,
+                asset_ids=asset_ids,
+                filter=narrowed,
+            )
+            if self._ranks_alike():
+                return found
+        by, rows = shifted(by, fused.shift), fused.direction[None]
+        return self._store.search(rows, modality, n, by=by, asset_ids=asset_ids, filter=narrowed)[0]
+
+    def _pushed(self, asset_ids: Collection[str] | None) -> Filter | None:
+        """The filter, unless the assets that pass it are given."""
+        return self._query.filter if asset_ids is None else None
