@@ -28,9 +28,9 @@ from search.store.milvus.indexes.state import IndexState, state_of
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.mirrored_words import MirroredWords
 from search.store.milvus.partitions import Partitions
+from search.store.milvus.reading.sample import MilvusSample
+from search.store.milvus.reading.search import MilvusSearch, Where
 from search.store.milvus.rows import MAX_ROWS, Keys, MilvusRows
-from search.store.milvus.sample import MilvusSample
-from search.store.milvus.search import MilvusSearch, Where
 from search.store.milvus.setup import prepare_collections
 from search.store.milvus.upgrade import is_old, old_store, upgrade
 from search.store.milvus.writing.removal import Removal
