@@ -17,7 +17,7 @@ from search.filters import Filter, parse_filter
 from search.store.base import LexicalIndex, VectorStore
 from search.store.memory import MemoryStore
 from search.store.milvus import mirrored_words
-from search.store.milvus import store as milvus_store
+from search.store.milvus.reading import texts as milvus_texts
 from search.store.milvus.store import MilvusStore
 from search.types import SegmentRow
 from tests.contract.conftest import Opener
@@ -217,7 +217,7 @@ def test_words_of_a_filter_are_found_however_many_texts_have_them(
     store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Milvus checks a number of the best, and counts assets only if these leave too few."""
-    monkeypatch.setattr(milvus_store, "MAX_WORDS_FOUND", 4)
+    monkeypatch.setattr(milvus_texts, "MAX_FOUND", 4)
     tags = {f"a{n}": ["some"] * (n % 2) + ["last"] * (n == 9) for n in range(10)}
     assets = [asset(one, f"/{one}", modality=TEXT) for one in tags]
     store.write(
@@ -226,13 +226,13 @@ def test_words_of_a_filter_are_found_however_many_texts_have_them(
     )
     counted: list[Filter | None] = []
     if isinstance(store, MilvusStore):
-        count = store.count
+        count = store._assets.count
 
         def counting(filter: Filter | None) -> int:
             counted.append(filter)
             return count(filter)
 
-        monkeypatch.setattr(store, "count", counting)
+        monkeypatch.setattr(store._assets, "count", counting)
     some, last = (parse_filter({"field": "tags", "contains": tag}) for tag in ("some", "last"))
     assert isinstance(store, LexicalIndex)
     assert [hit.asset_id for hit in store.lexical("sea", 2, filter=some)] == ["a1", "a3"]

@@ -46,7 +46,7 @@ def filled_as_before(opener: Opener) -> MemoryStore:
     for one in (store, oracle):
         one.write(*corpus(12))
     store = record_of(store)
-    old, new = store._old, store._new
+    old, new = store._version.old, store._version.new
     rows = MilvusRows(store._link, {**store._rows.names, **store._prepare([old])})
     partitions = Partitions(store._link, rows.name(old))
     for row in rows.where(new, "", new.whole):

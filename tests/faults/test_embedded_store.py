@@ -157,7 +157,7 @@ def test_indexes_of_earlier_versions_are_dropped_unread(
     rows = vectors(3)
     store.write([asset("a", "/a")], [segment("a", n, row) for n, row in enumerate(rows)])
     record = cast(EmbeddedStore, store).record
-    link, name = record._link, record._rows.name(record._new)
+    link, name = record._link, record._rows.name(record._segments)
     params = MilvusClient.prepare_index_params()
     params.add_index("embedding", index_type="FLAT", metric_type="IP")
     params.add_index("asset_id", index_type="INVERTED")

@@ -15,6 +15,8 @@ from search.filters.expressions import among
 from search.lexical import WordIndex
 from search.lexical.index import Text
 from search.lexical.kept import KeptFolder
+from search.store.folders import words_folder
+from search.store.milvus.link import MilvusLink
 from search.store.milvus.rows import MilvusRows, chunks
 from search.store.schema import (
     ASSETS,
@@ -24,7 +26,7 @@ from search.store.schema import (
 )
 from search.store.segments import Collection
 from search.store.several import FIRST_ROWS
-from search.store.words import MAX_FOUND
+from search.store.words import MAX_FOUND, MilvusWords, Words
 from search.types import ScoredSegment, SegmentRow
 
 REFRESH_S = 5.0
@@ -199,3 +201,10 @@ class MirroredWords:
             expression = f"{_IS_TEXT} and {among('asset_id', ids)}"
             rows = self._rows.where(self._segments, expression, fields)
             yield [text_of(row) for row in rows]
+
+
+def open_words(link: MilvusLink, rows: MilvusRows, segments: Collection) -> Words:
+    """The words of a server's texts: its own index, where it knows BM25."""
+    if link.knows_bm25:
+        return MilvusWords(link, rows, segments)
+    return MirroredWords(rows, segments, words_folder(link.shown, rows.name(segments)))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection as Ids
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,45 +12,38 @@ from encoder.space import UNCALIBRATED, Calibration, Floor
 from encoder.system.disk import check_room
 from encoder.types import Embeddings, Modality
 from search.errors import ReadOnlyStoreError
-from search.filters import Compiled, Filter, compile_filter, matches
+from search.filters import Filter
 from search.filters.columns import compile_for_segments
-from search.filters.expressions import equals
-from search.store.calibrated import Constants, StoredCalibration, from_stored
+from search.store.calibrated import Constants, StoredCalibration
 from search.store.checks import checked_asset, checked_queries, checked_segment
-from search.store.folders import words_folder
 from search.store.lite.in_process import check_whole, is_mirrored, stop_lite
 from search.store.lite.shared import joined
 from search.store.milvus.calibration import MilvusCalibration, Progress
 from search.store.milvus.indexes.kinds import HNSW, LEAST_EFFORT
 from search.store.milvus.indexes.state import IndexState, state_of
 from search.store.milvus.link import MilvusLink
-from search.store.milvus.mirrored_words import MirroredWords
+from search.store.milvus.mirrored_words import open_words
 from search.store.milvus.partitions import Partitions
+from search.store.milvus.reading.assets import MilvusAssets
 from search.store.milvus.reading.sample import MilvusSample
 from search.store.milvus.reading.search import MilvusSearch, Where
-from search.store.milvus.rows import MAX_ROWS, Keys, MilvusRows
+from search.store.milvus.reading.segments import MilvusSegments
+from search.store.milvus.reading.texts import MilvusTexts
+from search.store.milvus.rows import Keys, MilvusRows
 from search.store.milvus.setup import prepare_collections
-from search.store.milvus.upgrade import is_old, old_store, upgrade
+from search.store.milvus.upgrade import Version
 from search.store.milvus.writing.removal import Removal
 from search.store.milvus.writing.writer import SegmentWriter
 from search.store.schema import (
     ASSETS,
     LOCATIONS,
     WORDS,
-    asset_from_dict,
     collection_name,
-    segment_from_dict,
-    uri_key,
 )
-from search.store.segments import old_segments_collection, segments_collection
 from search.store.spaces.current import FolderRecord, ServerRecord, check_current
-from search.store.words import MAX_FOUND as MAX_WORDS_FOUND
-from search.store.words import MilvusWords, Words
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
-_ALL = Compiled("", True)
 _SCALARS_BYTES = 2048  # the usual size of a row without its embedding
-_MAX_JOINED = 2000  # the most assets whose texts are searched by their ids
 _COPIES = 3  # of a row on Lite's disk: in its log, as data, and during merges
 
 
@@ -102,11 +93,9 @@ class MilvusStore:
                 shown=str(folder or ""),
             )
             self._record = FolderRecord(folder) if folder else ServerRecord(self._link, prefix)
-            self._new = segments_collection(embed_dim, arrays=not self._link.is_lite)
-            self._old = old_segments_collection(embed_dim)
             named = partial(collection_name, prefix, space_fingerprint)
-            self._is_old = is_old(self._link, named(self._old.kind), named(self._new.kind))
-            self._segments = self._old if self._is_old else self._new
+            self._version = Version(self._link, embed_dim, named)
+            self._segments = self._version.segments
             self._prepare = partial(
                 prepare_collections,
                 self._link,
@@ -127,23 +116,19 @@ class MilvusStore:
     def _open_parts(self) -> None:
         kinds = [LOCATIONS, ASSETS, *([WORDS] if self._link.knows_bm25 else [])]
         self._rows = MilvusRows(self._link, self._prepare([self._segments, *kinds]))
-        self._words = self._open_words()
+        self._words = open_words(self._link, self._rows, self._segments)
         self._partitions = Partitions(self._link, self._rows.name(self._segments))
-        self._fields = [*self._segments.scalars, self._segments.vector]
         common = (self._link, self._rows, self._segments)
         self._calibration = MilvusCalibration(*common, is_alone=self._folder is not None)
         self._search = MilvusSearch(*common, self._partitions, self._calibration, self._candidates)
+        self._stored = MilvusSegments(self._rows, self._segments)
+        self._assets = MilvusAssets(self._link, self._rows)
+        self._texts = MilvusTexts(self._words, self._search, self._assets)
         self._writer = SegmentWriter(*common, self._partitions, self._calibration)
         self._removal = Removal(self._rows, self._segments, self._words)
         self._sample = MilvusSample(*common, self._partitions)
         self.read_only = self._folder is not None and is_mirrored(self._folder)
         self.in_process = False
-
-    def _open_words(self) -> Words:
-        if self._link.knows_bm25:
-            return MilvusWords(self._link, self._rows, self._segments)
-        home = words_folder(self._link.shown, self._rows.name(self._segments))
-        return MirroredWords(self._rows, self._segments, home)
 
     @property
     def calibration(self) -> Constants:
@@ -190,23 +175,20 @@ class MilvusStore:
     @property
     def is_old(self) -> bool:
         """Whether it is of an earlier version, which cannot be written to."""
-        return self._is_old
+        return self._version.is_old
 
     def _check_current(self) -> None:
-        if self._is_old:
-            raise old_store(self._link.shown)
+        self._version.check()
         if self._follows:
             check_current(self._record, self._space, self._link.shown)
 
     def upgrade(self, progress: Progress) -> int:
         """See `VectorStore.upgrade`."""
         self._check_room(0)
-        if not self._is_old:
+        if not self.is_old:
             return 0
-        names = {**self._prepare([self._new]), **self._rows.names}
-        n_rows = upgrade(self._link, MilvusRows(self._link, names), self._old, self._new, progress)
-        self._is_old = False
-        return n_rows
+        names = {**self._prepare([self._version.new]), **self._rows.names}
+        return self._version.upgrade(MilvusRows(self._link, names), progress)
 
     def _check_room(self, n_bytes: int) -> None:
         if self.read_only:
@@ -297,7 +279,7 @@ class MilvusStore:
 
     def _expression(self, filter: Filter | None) -> str:
         """The expression that finds the segments of a filter's assets; empty if there is none."""
-        if filter is None or self._is_old:
+        if filter is None or self.is_old:
             return ""
         return compile_for_segments(
             filter, arrays=not self._link.is_lite, infix=self._link.knows_infix
@@ -305,18 +287,15 @@ class MilvusStore:
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         """All segments of one asset with their embeddings, by modality, index and row."""
-        found = self._rows.where(self._segments, equals("asset_id", asset_id), self._fields)
-        return sorted(map(segment_from_dict, found), key=attrgetter("modality", "index", "row"))
+        return self._stored.of(asset_id)
 
     def segments(self) -> Iterator[SegmentRow]:
         """All segments with their embeddings, including those of assets without a commit row."""
-        return map(segment_from_dict, self._rows.where(self._segments, "", self._fields))
+        return self._stored.all()
 
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
         """The embeddings [embed_dim] of these rows; those that are not stored are missing."""
-        key, vector = self._segments.key, self._segments.vector
-        rows = self._rows.of(self._segments, key, keys, [vector])
-        return {row[key]: from_stored(row[vector]) for row in rows}
+        return self._stored.vectors(keys)
 
     def lexical(
         self,
@@ -330,33 +309,17 @@ class MilvusStore:
 
         A filter is checked on the best 1,000, or, if few pass, on all segments of its few assets.
         """
-        if filter is None:
-            return self._words.find(text, limit, asset_ids)
-        found = every = self._words.find(text, MAX_WORDS_FOUND, asset_ids)
-        if expression := self._expression(filter):
-            found = self._search.those_of(expression, every)
-        is_enough = expression and (len(found) >= limit or len(every) < MAX_WORDS_FOUND)
-        if is_enough or asset_ids is not None or self.count(filter) > _MAX_JOINED:
-            return found[:limit]
-        return self._words.find(text, limit, list(self.select(filter)))
+        return self._texts.find(text, limit, asset_ids, filter, self._expression(filter))
 
     def select(
         self, filter: Filter | None, *, limit: int | None = None, after: str = ""
     ) -> Iterator[str]:
         """The ids of all assets for which a filter holds, streamed in their order."""
-        compiled = self._compiled(filter)
-        if filter is None or compiled.exact:
-            rows = self._rows.where(ASSETS, compiled.expression, ["asset_id"], limit, after=after)
-            return (row["asset_id"] for row in rows)
-        rows = self._rows.where(
-            ASSETS, compiled.expression, ASSETS.scalars, after=after, at_first=limit or MAX_ROWS
-        )
-        kept = (row["asset_id"] for row in rows if matches(filter, asset_from_dict(row)))
-        return islice(kept, limit)
+        return self._assets.select(filter, limit, after)
 
     def count(self, filter: Filter | None = None) -> int:
         """How many assets there are; with a filter, how many it finds at most."""
-        return self._rows.count(ASSETS, self._compiled(filter).expression)
+        return self._assets.count(filter)
 
     def ping(self) -> None:
         """Raise a `StoreError` unless the store answers."""
@@ -364,28 +327,15 @@ class MilvusStore:
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         """The commit rows of these ids; those that are not stored are missing."""
-        rows = self._rows.of(ASSETS, "asset_id", list(dict.fromkeys(asset_ids)))
-        return {row["asset_id"]: asset_from_dict(row) for row in rows}
+        return self._assets.of(asset_ids)
 
     def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
         """The commit rows of the assets seen at each of these URIs."""
-        wanted = {uri_key(uri): uri for uri in uris}
-        rows = self._rows.of(LOCATIONS, "uri_key", list(wanted))
-        links = [(row["uri_key"], row["asset_id"]) for row in rows]
-        known = self.assets([asset_id for _, asset_id in links])
-        found: dict[str, list[AssetRow]] = {}
-        for key, asset_id in sorted(links):
-            if (row := known.get(asset_id)) and wanted[key] in row.locations:
-                found.setdefault(wanted[key], []).append(row)
-        return found
+        return self._assets.at(uris)
 
     def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
         """All commit rows for which a filter holds, streamed in the order of their ids."""
-        self._link.catch_up()
-        expression = self._compiled(filter).expression
-        for row in map(asset_from_dict, self._rows.where(ASSETS, expression, ASSETS.scalars)):
-            if filter is None or matches(filter, row):
-                yield row
+        return self._assets.scan(filter)
 
     def close(self) -> None:
         """Release files and connections; may be called twice."""
@@ -395,6 +345,3 @@ class MilvusStore:
         folder, self._folder = self._folder, None
         if folder is not None:
             stop_lite(folder)
-
-    def _compiled(self, filter: Filter | None) -> Compiled:
-        return compile_filter(filter, infix=self._link.knows_infix) if filter else _ALL

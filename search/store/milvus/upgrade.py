@@ -18,7 +18,7 @@ from search.store.milvus.link import MilvusLink
 from search.store.milvus.partitions import Partitions
 from search.store.milvus.rows import MilvusRows, Rows
 from search.store.schema import ASSETS, asset_from_dict, calibration_property, written_calibration
-from search.store.segments import Collection
+from search.store.segments import Collection, old_segments_collection, segments_collection
 
 _STATE = "anymodal.upgrade"
 _DONE = "done"
@@ -28,20 +28,48 @@ Progress = Callable[[int, int], object]
 """Called with the number of rows that have been copied, and that of all."""
 
 
-def is_old(link: MilvusLink, old: str, new: str) -> bool:
+class Version:
+    """Which of the two versions a store has; one that `is_old` is searched, but not written to.
+
+    Args:
+        link: the connection.
+        embed_dim: the size of an embedding.
+        named: the name of a collection, by its kind.
+    """
+
+    def __init__(self, link: MilvusLink, embed_dim: int, named: Callable[[str], str]) -> None:
+        self._link = link
+        self.old = old_segments_collection(embed_dim)
+        self.new = segments_collection(embed_dim, arrays=not link.is_lite)
+        self.is_old = _is_old(link, named(self.old.kind), named(self.new.kind))
+
+    @property
+    def segments(self) -> Collection:
+        """The collection that holds the segments."""
+        return self.old if self.is_old else self.new
+
+    def check(self) -> None:
+        """Raise a `ReadOnlyStoreError` for a store that `is_old`."""
+        if self.is_old:
+            raise ReadOnlyStoreError(
+                f"The store {self._link.shown} is of an earlier version: it can be searched, but "
+                "not written to.",
+                remedy="Run `anymodal upgrade`, which encodes nothing, when nobody writes to it.",
+            )
+
+    def upgrade(self, rows: MilvusRows, progress: Progress) -> int:
+        """See `upgrade`; ``rows`` are those of both collections."""
+        n_rows = upgrade(self._link, rows, self.old, self.new, progress)
+        self.is_old = False
+        return n_rows
+
+
+def _is_old(link: MilvusLink, old: str, new: str) -> bool:
     """Whether a store's segments still have to be read from the old collection."""
     present = link.call("list_collections")
     if old not in present:
         return False
     return new not in present or _state(link, new) != _DONE
-
-
-def old_store(shown: str) -> ReadOnlyStoreError:
-    """The error for a write to a store that `is_old`."""
-    return ReadOnlyStoreError(
-        f"The store {shown} is of an earlier version: it can be searched, but not written to.",
-        remedy="Run `anymodal upgrade`, which encodes nothing, when nobody writes to it.",
-    )
 
 
 def upgrade(
