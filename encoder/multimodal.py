@@ -1,14 +1,8 @@
-"""One encoder for every modality: dispatch, batch, fuse."""
+"""One encoder for every modality."""
 
 from __future__ import annotations
 
-import os
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
-from operator import call
-from threading import Lock
 from time import perf_counter
 from types import EllipsisType
 from typing import Any
@@ -16,31 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.batching import bucket_by_length, joined, prepare_all, scatter
+from encoder.batching import prepare_all
 from encoder.binding.tower import features_of
 from encoder.config import EncoderConfig
 from encoder.embeddings import EncodedItem, MultiModalEmbeddings
 from encoder.errors import InputError, ModelError
 from encoder.inputs import AudioFormat, Batch, read_arguments
 from encoder.media.spectrogram import SpectrogramLayout
-from encoder.models.base import Model, TextReader
+from encoder.models.base import TextReader
 from encoder.models.open import load_model
 from encoder.observer import EncoderObserver
-from encoder.registry import registered_modalities
-from encoder.runtime.side_by_side import all_at_once
 from encoder.space import Space
-from encoder.towers import video as video_tower
-from encoder.towers.base import PluginTower, forward, n_rows_of
-from encoder.towers.encoded import Encoded
+from encoder.towers.dispatch import Dispatch
 from encoder.towers.lazy import loaded, observe_towers
 from encoder.towers.text.tokens import TokenTower
 from encoder.types import (
-    AUDIO,
     DOCUMENT,
-    IMAGE,
-    QUERY,
     TEXT,
-    VIDEO,
     Embeddings,
     Item,
     Modality,
@@ -95,7 +81,6 @@ class MultiModalEncoder:
         observer: EncoderObserver | None = None,
     ) -> None:
         self._config = config or EncoderConfig()
-        self._observer = observer
         self._name = model or self._config.model
         started = perf_counter()
         precision = self._config.quantization if quantization is ... else quantization
@@ -116,9 +101,7 @@ class MultiModalEncoder:
         if observer:
             observer.loaded("model", perf_counter() - started)
             observe_towers([*self._model.towers.items(), *self._model.queries.items()], observer)
-        self._space = replace(self._model.kept, asymmetric=_asymmetric(self._model))
-        self._plugins: dict[tuple[Modality, Role], PluginTower] = {}
-        self._lock = Lock()
+        self._dispatch = Dispatch(self._model, self._config, observer)
 
     @property
     def model(self) -> str:
@@ -128,7 +111,7 @@ class MultiModalEncoder:
     @property
     def space(self) -> Space:
         """The shared space: dimension, fingerprint, calibration, and where roles matter."""
-        return self._space
+        return self._dispatch.space
 
     @property
     def embed_dim(self) -> int:
@@ -143,8 +126,7 @@ class MultiModalEncoder:
     @property
     def modalities(self) -> frozenset[Modality]:
         """What this encoder takes; video needs the image or the audio tower."""
-        own = {*self._model.towers, *registered_modalities()}
-        return frozenset(own | {VIDEO} if own & {IMAGE, AUDIO} else own)
+        return self._dispatch.modalities
 
     def brings(self, modality: Modality) -> bool:
         """Whether the model itself has a tower for it, rather than a plug-in."""
@@ -205,7 +187,7 @@ class MultiModalEncoder:
         Raises:
             InputError: this model has no tower for an item's modality.
         """
-        return self._first_rows(self._encode_kinds(items), len(items))
+        return self._dispatch.first_rows(items)
 
     def encode_rows(self, items: Sequence[Item]) -> list[Embeddings]:
         """Encode mixed items; all float32 unit rows [n_rows, embed_dim] of each.
@@ -227,7 +209,7 @@ class MultiModalEncoder:
             InputError: this model has no tower for an item's modality.
         """
         found: dict[int, EncodedItem] = {}
-        for places, one in self._encode_kinds(items):
+        for places, one in self._dispatch.encode(items):
             for n, (place, rows) in enumerate(zip(places, one.rows, strict=True)):
                 found[place] = EncodedItem(rows, one.heard[n] if one.heard else None)
         return [found[place] for place in range(len(items))]
@@ -240,30 +222,11 @@ class MultiModalEncoder:
         Raises:
             InputError: this model has no tower for the modality.
         """
-        tower = loaded(self._tower(modality))
+        tower = loaded(self._dispatch.tower(modality))
         size = self._config.batch_items
         prepared = prepare_all(tower, contents)
         batches = [prepared[at : at + size] for at in range(0, len(prepared), size)]
         return np.concatenate([features_of(tower, batch)[0] for batch in batches])
-
-    def _first_rows(self, kinds: Sequence[tuple[list[int], Encoded]], n_items: int) -> Embeddings:
-        parts = [(places, one.rows[:, :1]) for places, one in kinds]
-        return scatter(parts, n_items, 1, self.embed_dim)[:, 0]
-
-    def _encode_kinds(
-        self, items: Sequence[Item], *, counted: bool = False
-    ) -> list[tuple[list[int], Encoded]]:
-        """By modality and role: the items' places, and their rows [n, n_rows, embed_dim]."""
-        indices: dict[tuple[Modality, Role], list[int]] = defaultdict(list)
-        for index, item in enumerate(items):
-            indices[item.modality, self._space.role_of(item)].append(index)
-        jobs = [
-            partial(self._encode_modality, *kind, [items[i].content for i in places], counted)
-            for kind, places in indices.items()
-        ]
-        in_parallel = self._model.side_by_side and (self._config.n_threads or os.cpu_count()) != 1
-        found = all_at_once(jobs) if len(jobs) > 1 and in_parallel else map(call, jobs)
-        return list(zip(indices.values(), found, strict=True))
 
     @property
     def hears_words(self) -> bool:
@@ -320,7 +283,7 @@ class MultiModalEncoder:
         Raises:
             InputError: this model has no tower for text.
         """
-        tower = loaded(self._tower(TEXT, self._space.role_of(Item(TEXT, text, role))))
+        tower = loaded(self._dispatch.tower(TEXT, self.space.role_of(Item(TEXT, text, role))))
         if isinstance(tower, TokenTower):
             return tower.window_lengths(text)
         return [len(tower.prepare(text))]
@@ -331,7 +294,7 @@ class MultiModalEncoder:
         Raises:
             InputError: its tokenizer makes these ids of no text, or it has no tokenizer.
         """
-        tower = loaded(self._tower(TEXT))
+        tower = loaded(self._dispatch.tower(TEXT))
         if isinstance(tower, TokenTower):
             return tower.text_of(ids)
         raise InputError("tokens", got=f"{len(ids)} ids for a plug-in", wanted="text")
@@ -340,61 +303,10 @@ class MultiModalEncoder:
         self, batches: Mapping[Modality, Batch], *, counted: bool
     ) -> MultiModalEmbeddings:
         flat = [item for batch in batches.values() for item in batch.items]
-        kinds = self._encode_kinds(flat, counted=counted)
-        rows = iter(self._first_rows(kinds, len(flat)))
+        kinds = self._dispatch.encode(flat, counted=counted)
+        rows = iter(self._dispatch.first_of(kinds, len(flat)))
         stacked = {m: np.stack([next(rows) for _ in b.items]) for m, b in batches.items()}
         stats = next((one.stats for _, one in kinds if one.stats), None)
         return MultiModalEmbeddings(
             {m: e[0] if batches[m].single else e for m, e in stacked.items()}, stats
         )
-
-    def _encode_modality(
-        self, modality: Modality, role: Role, contents: Sequence[Any], counted: bool
-    ) -> Encoded:
-        if modality == VIDEO and VIDEO not in self._model.towers:
-            rows = [self._encode_video(content, role)[None] for content in contents]
-            return Encoded(np.stack(rows))
-        tower = loaded(self._tower(modality, role))
-        prepared = prepare_all(tower, contents)
-        lengths = [len(p) for p in prepared]
-        batches = bucket_by_length(
-            lengths,
-            max_items=self._config.batch_items,
-            max_tokens=self._config.batch_tokens,
-        )
-        parts = []
-        for places in batches:
-            batch = [prepared[i] for i in places]
-            parts.append((places, forward(tower, batch, counted=counted and modality == TEXT)))
-            if self._observer:
-                self._observer.encoded(modality, [lengths[i] for i in places])
-        return joined(parts, len(contents), n_rows_of(tower), self._model.space, self._model.cut)
-
-    def _encode_video(self, content: Any, role: Role) -> Embeddings:
-        items = video_tower.parts(content, self._config.video_frames, role)
-        usable = [item for item in items if item.modality in self._model.towers]
-        embeddings = self.encode_items(usable)
-        is_frame = np.array([item.modality == IMAGE for item in usable], bool)
-        return video_tower.pool(embeddings[is_frame], embeddings[~is_frame])
-
-    def _tower(self, modality: Modality, role: Role = DOCUMENT) -> PluginTower:
-        own = self._model.queries if role == QUERY else self._model.towers
-        if tower := own.get(modality) or self._plugins.get((modality, role)):
-            return tower
-        factory = registered_modalities(role).get(modality)
-        if factory is None:
-            raise InputError(
-                str(modality),
-                got="a modality that this model has no tower for",
-                wanted=", ".join(sorted(self.modalities)),
-            )
-        with self._lock:
-            return self._plugins.setdefault((modality, role), factory(self._model))
-
-
-def _asymmetric(model: Model) -> frozenset[Modality]:
-    """The modalities with a separate tower for queries, and video where it is pooled from them."""
-    # A plug-in's tower that was bound is a tower of the model, for queries too.
-    own = frozenset({*model.queries, *(registered_modalities(QUERY).keys() - model.towers.keys())})
-    pooled = VIDEO not in model.towers and own & {IMAGE, AUDIO}
-    return own | {VIDEO} if pooled else own

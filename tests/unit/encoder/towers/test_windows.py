@@ -60,7 +60,7 @@ def test_lengths_are_those_of_all_windows(encoder: MultiModalEncoder) -> None:
     "text", ["It's a dog's life (isn't it?) - 3.14 e-mails, Zoë!", "東京 Tokyo"]
 )
 def test_token_ids_become_their_text(encoder: MultiModalEncoder, text: str) -> None:
-    ids = encoder._tower("text").prepare(text).tolist()  # type: ignore[arg-type]
+    ids = encoder._dispatch.tower("text").prepare(text).tolist()  # type: ignore[arg-type]
     again = encoder.text_of_tokens(ids)
     assert embedded(encoder, again) @ embedded(encoder, text) == pytest.approx(1, abs=1e-5)
 
