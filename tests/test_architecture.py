@@ -17,7 +17,6 @@ ONE_FOR_EACH = {"ingest/kinds", "workers/commands"}
 """Rooms with a file for each kind or command, however many there are."""
 LARGE = {
     "benchmarks/dsre": 13,
-    "encoder/media": 12,
     "encoder/models": 11,
     "encoder/models/prepare/hub": 11,
     "search/store": 11,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from encoder.errors import CorruptMediaError
-from encoder.media.camera import NOT_WRITTEN, CameraFacts, film_facts
+from encoder.media.metadata.camera import NOT_WRITTEN, CameraFacts, film_facts
 from encoder.media.source import Source, decoding, name_of, opened
 
 # Playlists (hls, concat, dash) are left out: they make the demuxer open other files and URLs.

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import CorruptMediaError, MediaLimitError
-from encoder.media.camera import NOT_WRITTEN, CameraFacts, photo_facts
-from encoder.media.description import NOT_DESCRIBED, Description, description_of
 from encoder.media.formats import PILLOW_FORMATS
+from encoder.media.metadata.camera import NOT_WRITTEN, CameraFacts, photo_facts
+from encoder.media.metadata.description import NOT_DESCRIBED, Description, description_of
 from encoder.media.source import Source, decoding, name_of, opened
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder.media.camera import CameraFacts, film_facts
 from encoder.media.image import image_facts
+from encoder.media.metadata.camera import CameraFacts, film_facts
 from ingest import IngestConfig, identify
 from tests.support.media import write_film
 

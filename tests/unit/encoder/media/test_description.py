@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from encoder.media.description import Description
 from encoder.media.image import image_facts
-from encoder.media.places import place_names
+from encoder.media.metadata.description import Description
+from encoder.media.metadata.places import place_names
 from ingest import IngestConfig, identify
 
 XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from encoder.media.description import Description
-from encoder.media.places import place_names
+from encoder.media.metadata.description import Description
+from encoder.media.metadata.places import place_names
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,7 +40,7 @@ class CameraFacts:
     camera_model: str = ""
 
     def as_metadata(self) -> dict[str, str | float | list[str]]:
-        """What is known, and what the place is called (`encoder.media.places`)."""
+        """What is known, and what the place is called (`encoder.media.metadata.places`)."""
         facts = {name: value for name, value in vars(self).items() if value not in (None, "")}
         if self.latitude is None or self.longitude is None:
             return facts

@@ -1,0 +1,1 @@
+"""What photos and films say of themselves: time, camera, place, and what people wrote."""
