@@ -52,7 +52,7 @@ def delete(
 
 def _removed(targets: tuple[str, ...], kinds: tuple[str, ...]) -> dict[str, int]:
     """The number of assets by target; a server of this user that holds the store does the work."""
-    from workers.console.query_options import media_types_of
+    from workers.console.query.options import media_types_of
     from workers.serving.beside.client import ask
 
     here, media_types = [absolute(target) for target in targets], media_types_of(kinds)

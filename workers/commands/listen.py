@@ -95,7 +95,7 @@ def _found(
     options: tuple[str, ...], held: Resources, engine: Callable[[], SearchEngine], said: str
 ) -> dict[str, Any]:
     """Search in a server of this user that has the store open, or in this process."""
-    from workers.console.searching import found
+    from workers.console.query.searching import found
     from workers.serving.beside.client import ask
 
     asked = _asked(options, said)

@@ -17,7 +17,7 @@ from workers.commands.options import (
     model_option,
     store_option,
 )
-from workers.console.weights import absolute
+from workers.console.query.weights import absolute
 
 _GIVE = "Give a text, --text, --query-file, --image, --audio, --video or --like to search with."
 _FILES = ("query_file", "image", "audio", "video", "like")
@@ -117,7 +117,7 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
 def _found_here(asked: dict[str, Any]) -> dict[str, Any]:
     from search import SearchEngine
     from workers.config import current_settings
-    from workers.console.searching import facts_of, found
+    from workers.console.query.searching import facts_of, found
     from workers.serving.resources import Resources
 
     facts_of(asked)  # report mistakes before loading the model

@@ -12,7 +12,7 @@ from search.errors import NotFoundError
 from search.filters import And, Compare, Filter, Operator
 from search.ranking.presentation.locations import shown_location
 from search.types import AssetRow, SegmentRow
-from workers.console.query_options import filter_of, kinds_of
+from workers.console.query.options import filter_of, kinds_of
 
 if TYPE_CHECKING:
     from search.store.base import VectorStore

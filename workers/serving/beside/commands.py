@@ -29,7 +29,7 @@ def commands_of(held: Resources, engine: Callable[[], SearchEngine]) -> dict[str
     """
 
     def search(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:
-        from workers.console.searching import found
+        from workers.console.query.searching import found
 
         yield found(request, engine(), held)
 

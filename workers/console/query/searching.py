@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from search import Query
 from search import as_json as result_json
 from search.types import READINGS
-from workers.console.query_options import Asked, filter_of, kinds_of, quotas_of, terms_of
+from workers.console.query.options import Asked, filter_of, kinds_of, quotas_of, terms_of
 
 if TYPE_CHECKING:
     from search import SearchEngine

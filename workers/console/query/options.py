@@ -12,7 +12,7 @@ from encoder.errors import InputError
 from encoder.types import DOCUMENT, QUERY, TEXT, Item, Modality
 from search.filters import Filter, parse_filter
 from search.query.query import Term
-from workers.console.weights import split_weight
+from workers.console.query.weights import split_weight
 
 if TYPE_CHECKING:
     from ingest.config import IngestConfig
