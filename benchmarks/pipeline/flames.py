@@ -24,6 +24,8 @@ from benchmarks.towers import limits
 from examples.samples import make_samples
 
 GRAPHS = Path(".demo/flames")
+_OF_TOWERS = ("base", "exported/", "hub/", "lazy", "picture/", "sound/", "text/", "video")
+"""What works on items in `encoder/towers`; its `dispatch` is in every stack of encoding."""
 PLACES: Mapping[str, tuple[str, ...]] = {
     "importing modules": ("<frozen importlib",),
     "reading text in pictures": ("(encoder/ocr/",),
@@ -32,7 +34,10 @@ PLACES: Mapping[str, tuple[str, ...]] = {
         "(encoder/towers/sound/whisper",
     ),
     "networks of towers": ("run (encoder/runtime/",),
-    "preparing items for towers": ("(encoder/towers/", "prepare_all (encoder/"),
+    "preparing items for towers": (
+        *(f"(encoder/towers/{part}" for part in _OF_TOWERS),
+        "prepare_all (encoder/",
+    ),
     "opening models": ("(encoder/models/", "(encoder/runtime/"),
     "languages of texts": ("(ingest/language",),
     "the store": ("(search/store/", "(pymilvus/", "(milvus_lite/", "(grpc/"),
