@@ -69,7 +69,7 @@ class VectorStore(Protocol):
         ...
 
     def upgrade(self, progress: Callable[[int, int], object]) -> int:
-        """Bring a store of an earlier version to this one, without encoding anything.
+        """Upgrade a store to this version, without encoding anything.
 
         Searches may go on meanwhile, writes may not. After a kill, the next call continues. Open
         the store again afterwards.

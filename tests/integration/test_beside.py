@@ -175,7 +175,7 @@ def test_interrupting_the_command_ends_the_work_in_the_server(
         process.send_signal(signal.SIGINT)
         output, error = process.communicate(timeout=120)
         assert process.returncode == 130, error
-        assert "the same command ingests the rest" in error
+        assert "run the same command again" in error
         told = json.loads(output)
         assert told["interrupted"]
         assert n <= told["ingested"] < 3000

@@ -151,7 +151,7 @@ def test_what_is_mistyped_or_misses_a_broker_says_what_to_do() -> None:
     assert "Did you mean one of: 'search'" in said("serch", "bread")
     assert "Did you mean 'show'?" in said("jobs", "shwo", "x")
     for words in (["jobs"], ["jobs", "retry", "x"], ["jobs", "cancel", "x"]):
-        assert "--broker redis://HOST:6379/0, or set ANYMODAL_BROKER" in said(*words)
+        assert "--broker redis://HOST:6379/0 or set ANYMODAL_BROKER" in said(*words)
 
 
 @pytest.mark.usefixtures("bundle_home")

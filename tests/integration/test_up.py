@@ -49,7 +49,7 @@ def test_two_processes_share_the_folder_and_the_server_comes_back(
     here.close()
     there = subprocess.run([ANYMODAL, "up", "--store", folder], capture_output=True, text=True)
     assert there.returncode == 1
-    assert f"served already, by process {first.pid}" in there.stderr
+    assert f"already served by process {first.pid}" in there.stderr
 
     os.kill(first.pid, signal.SIGKILL)
     wait_until_served(folder, other_than=first)

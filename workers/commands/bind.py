@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("pairs", type=click.Path(exists=True, path_type=Path))
-@click.option("--modality", required=True, metavar="NAME", help="Of the files, such as audio.")
+@click.option(
+    "--modality", required=True, metavar="NAME", help="The modality of the files, such as audio."
+)
 @click.option(
     "--with",
     "other",
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--through",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Texts, one a line, that both models embed: fit on them instead of on PAIRS.",
+    help="Texts, one per line, that both models embed; fit on these instead of on PAIRS.",
 )
 @click.option(
     "--out",
@@ -44,12 +46,12 @@ def bind(
     model: str | None,
     as_json: bool,
 ) -> None:
-    """Join a tower to the space of the model, by PAIRS of files and texts.
+    """Join a tower to the model's space using PAIRS of files and texts.
 
-    PAIRS is a CSV file with the columns file and text, or a folder whose subfolders name what is in
-    them. A ridge regression from what the tower makes of a file to the embedding of its text is
-    judged on files that it was not fitted on, and refused (exit code 1) if it does not help. With
-    --through it is fitted on texts alone, and PAIRS say how well it finds.
+    PAIRS is a CSV file with the columns file and text, or a folder whose subfolders are named after
+    what they hold. Fits a ridge regression from the tower's output for a file to the embedding of
+    its text and judges it on held-out files; one that does not help is refused (exit code 1). With
+    --through, it is fitted on texts alone and PAIRS only judge it.
 
     Name the file in ANYMODAL_ENCODER__BINDINGS to use it.
     """
@@ -107,7 +109,7 @@ def _show(binding: Binding, failed: list[dict[str, str]], target: Path) -> None:
     from workers.console.output import console, marked
 
     screen, figures = console(), binding.figures
-    title = f"{figures['n_pairs']} texts to {figures['n_files']} held-out files"
+    title = f"{figures['n_pairs']} texts against {figures['n_files']} held-out files"
     table = Table(title=title, title_justify="left")
     for heading in ("", "R@1", "R@10", "MRR"):
         table.add_column(heading, justify="right" if heading else "left")
@@ -118,5 +120,5 @@ def _show(binding: Binding, failed: list[dict[str, str]], target: Path) -> None:
     screen.print(table)
     for one in failed:
         screen.print(f"[yellow]left out[/] {marked(one['file'])}: {marked(one['reason'])}")
-    screen.print(f"Wrote {marked(str(target))}; use it with")
+    screen.print(f"Wrote {marked(str(target))}. To use it, set")
     screen.print(marked(f"""ANYMODAL_ENCODER__BINDINGS='["{target}"]'"""))

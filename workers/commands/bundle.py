@@ -29,8 +29,8 @@ _SAYS = {
 def bundle() -> None:
     """The offline models, whose weights come from the package index.
 
-    They are kept in ANYMODAL_HOME, or else in the user's cache folder. NAME is what follows
-    "bundle:" in a model's name.
+    They are kept in ANYMODAL_HOME, by default the user's cache folder. NAME is the part of a
+    model's name after "bundle:".
     """
 
 
@@ -71,7 +71,7 @@ def verify(name: str) -> None:
     from encoder.models.sources.bundle.declaration import read_bundle
     from encoder.models.sources.bundle.folder import verify as verify_bundle
 
-    click.echo(f"Every file is as it was fetched in {verify_bundle(read_bundle(name))}")
+    click.echo(f"The hashes of all files match in {verify_bundle(read_bundle(name))}")
 
 
 @bundle.command()

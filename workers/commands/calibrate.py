@@ -14,8 +14,8 @@ from workers.commands.options import apply_options, json_option, model_option, s
 @click.command()
 @store_option
 @model_option
-@click.option("--dry-run", is_flag=True, help="Measure and show, and change nothing.")
-@click.option("--shipped", is_flag=True, help="Go back to the constants that the model ships.")
+@click.option("--dry-run", is_flag=True, help="Measure and show without changing anything.")
+@click.option("--shipped", is_flag=True, help="Go back to the constants that ship with the model.")
 @json_option
 def calibrate(
     store: str | None, model: str | None, dry_run: bool, shipped: bool, as_json: bool
@@ -66,7 +66,7 @@ def _show(found: Mapping[str, Any]) -> None:
     from workers.console.output import calibration_table, console
 
     if found["resumed"]:
-        console().print("A rewrite had been broken off; it is ended now.")
+        console().print("Completed an interrupted rewrite.")
     console().print(calibration_table(found))
-    did = "nothing is changed" if found["dry_run"] else f"{found['rows']} rows rewritten"
+    did = "nothing changed" if found["dry_run"] else f"{found['rows']} rows rewritten"
     console().print(f"[dim]{did}[/]")

@@ -32,10 +32,10 @@ def delete(
     model: str | None,
     as_json: bool,
 ) -> None:
-    """Remove files, whole folders (also those gone from the disk) or asset ids from the store.
+    """Remove files, whole folders (even if gone from the disk) or assets by id from the store.
 
-    The files themselves stay, except uploads to this store. An asset that has other locations too
-    is kept for those.
+    The files themselves stay, except uploads to this store. An asset that has other locations is
+    kept there.
     """
     apply_options(store, model=model)
     from workers.console.output import print_json, wants_json

@@ -25,21 +25,26 @@ _model = click.option(
     "--model",
     default="bundle:default",
     show_default=True,
-    help="Whose text tower: a bundle, hf:org/name or dir:path.",
+    help="The model whose text tower to use: a bundle, hf:org/name or dir:path.",
 )
 _texts = click.option(
     "--texts",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A folder of .txt, .md and .rst files, each a text that starts with its title.",
+    help="A folder of .txt, .md and .rst files, each starting with its title.",
 )
 _max_loss = click.option(
-    "--max-loss", default=0.003, show_default=True, help="Of nDCG@10, as a share."
+    "--max-loss", default=0.003, show_default=True, help="The largest share of nDCG@10 to lose."
 )
 _out = click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="The file to write."
 )
-_json = click.option("--json", "as_json", is_flag=True, help="JSON, as a pipe gets anyway.")
+_json = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print JSON. The default if the output is not a terminal.",
+)
 
 
 @dsre.command()
@@ -49,7 +54,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="JSON, as a pipe ge
 @_out
 @_json
 def calibrate(model: str, texts: Path, max_loss: float, out: Path, as_json: bool) -> None:
-    """Fit the gate to texts like yours, by the loss in search quality.
+    """Fit the gate to texts like yours, judged by the loss in search quality.
 
     The texts are split: some count how rare each token is, some choose the thresholds, some judge.
     Use the result with ANYMODAL_ENCODER__ENABLE_DSRE=FILE.
@@ -67,8 +72,8 @@ def calibrate(model: str, texts: Path, max_loss: float, out: Path, as_json: bool
 @_model
 @_texts
 @_max_loss
-@click.option("--steps", default=400, show_default=True, help="How often the weights change.")
-@click.option("--seed", default=0, show_default=True, help="Of the order of the texts.")
+@click.option("--steps", default=400, show_default=True, help="How many steps to train.")
+@click.option("--seed", default=0, show_default=True, help="The seed for the order of the texts.")
 @_out
 @_json
 def distill(
@@ -94,15 +99,24 @@ def distill(
 
 @dsre.command()
 @click.argument("text")
-@click.option("--model", default="bundle:english", show_default=True, help="Whose text tower.")
-@click.option("--gate", type=click.Path(dir_okay=False), help="A gate file instead of its own.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write a page with pictures here.")
+@click.option(
+    "--model",
+    default="bundle:english",
+    show_default=True,
+    help="The model whose text tower to trace.",
+)
+@click.option(
+    "--gate", type=click.Path(dir_okay=False), help="A gate file to use instead of the model's own."
+)
+@click.option(
+    "--html", type=click.Path(path_type=Path), help="Also write a page with pictures to this file."
+)
 @_json
 def trace(text: str, model: str, gate: str | None, html: Path | None, as_json: bool) -> None:
     """Show which tokens of TEXT merge in which layer.
 
-    TEXT is the text itself, "-" for standard input, or @FILE. Of a long text the first window is
-    traced.
+    TEXT is the text itself, "-" for standard input, or @FILE. Only the first window of a long text
+    is traced.
     """
     from encoder.models.prepare.text_trace import trace_text
     from workers.console.output import print_json, wants_json

@@ -29,24 +29,25 @@ _Origin = Literal["names", "classes", "synthetic"]
     "models",
     multiple=True,
     metavar="SPEC",
-    help="May be repeated; all others are compared with the first. [default: of the settings]",
+    help="A model to measure. Repeatable; the others are compared with the first. "
+    "[default: from the settings]",
 )
 @click.option(
     "--precision",
     "precisions",
     multiple=True,
-    help="Run each model in it: none, int8, int4, bf16, auto or a folder. May be repeated.",
+    help="A precision to run each model in: none, int8, int4, bf16, auto or a folder. Repeatable.",
 )
 @click.option(
     "--gate",
     "gates",
     multiple=True,
-    help="Run each model with it: true, false, auto or a file. May be repeated.",
+    help="A gate to run each model with: true, false, auto or a file. Repeatable.",
 )
 @click.option(
     "--questions",
     type=click.Choice(["names", "classes", "synthetic"]),
-    help="What a folder implies. [default: the first of these that it has]",
+    help="Where the queries of a folder come from. [default: the first of these that it has]",
 )
 @click.option(
     "--out",
@@ -63,11 +64,11 @@ def eval(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure how well models find what belongs to a query, on your files.
+    """Measure how well models search your own files.
 
     SET is a CSV file with the columns query (or query_file), file and perhaps relevance; JSON lines
     with query (or query_file) and files; or a folder: of pairs such as photo.jpg and photo.txt, of
-    subfolders that name what is in them, or of any files, whose queries are then made up.
+    subfolders named after what they hold, or of any files, for which queries are generated.
 
     R@k, nDCG@10 and MRR come with 95 % intervals, for each pair of modalities.
     """

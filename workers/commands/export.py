@@ -18,7 +18,7 @@ from workers.commands.options import apply_options, json_option, model_option
 @click.option(
     "--executorch/--no-executorch",
     default=None,
-    help="Write for ExecuTorch beside ONNX Runtime.  [default: where it is installed]",
+    help="Also write files for ExecuTorch. [default: if it is installed]",
 )
 @model_option
 @json_option
@@ -47,4 +47,4 @@ def export(
         return
     cosines = ", ".join(f"{name} {cosine:.5f}" for name, cosine in made.cosines.items())
     size = f"{made.size_bytes / 1e6:.1f} MB"
-    console().print(f"{folder}: {size}; least cosine with the server: {cosines}", markup=False)
+    console().print(f"{folder}: {size}; lowest cosines to the server: {cosines}", markup=False)

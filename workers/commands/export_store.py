@@ -18,7 +18,7 @@ from workers.commands.options import apply_options, json_option, model_option, s
 def export_store(folder: Path, store: str | None, model: str | None, as_json: bool) -> None:
     """Write what is stored to Parquet files: ids, metadata, texts and vectors.
 
-    The files themselves are not copied. If it is interrupted, the same command goes on.
+    The files themselves are not copied. After an interruption, run the same command to continue.
     """
     apply_options(store, model=model)
     from workers.config import current_settings
@@ -39,4 +39,4 @@ def export_store(folder: Path, store: str | None, model: str | None, as_json: bo
     if wants_json(as_json):
         print_json({"assets": n_assets, "vectors": n_segments})
         return
-    console().print(f"{n_assets} assets with {n_segments} vectors are in {folder}")
+    console().print(f"Exported {n_assets} assets with {n_segments} vectors to {folder}")

@@ -17,8 +17,8 @@ from workers.commands.options import apply_options, json_option, store_option
 def import_store(folder: Path, store: str | None, as_json: bool) -> None:
     """Add what `anymodal export-store` wrote to a store, without encoding anything.
 
-    Every file is checked first. What is stored already is passed over, so that the same command
-    goes on after an interruption.
+    Every file is checked first. Assets that are already stored are skipped; after an interruption,
+    run the same command to continue.
     """
     from workers.portable.load import import_store as load
     from workers.portable.load import open_export
@@ -41,4 +41,4 @@ def import_store(folder: Path, store: str | None, as_json: bool) -> None:
     if wants_json(as_json):
         print_json({"added": n_written})
         return
-    console().print(f"{n_written} assets were added from {folder}")
+    console().print(f"Added {n_written} assets from {folder}")

@@ -14,7 +14,7 @@ from workers.commands.options import apply_options, json_option, model_option, s
 @model_option
 @json_option
 def info(target: str, store: str | None, model: str | None, as_json: bool) -> None:
-    """Show what is stored of an asset: its places, its metadata and its segments."""
+    """Show what is stored about an asset: its locations, metadata and segments."""
     apply_options(store, model=model)
     from workers.console.library_tables import info_lines
     from workers.console.reading_store import answer, show

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     "hosts",
     multiple=True,
     metavar="HOST",
-    help="Fetch URLs of this host (.example.org: and of all below it). May be repeated.",
+    help="Allow URLs of this host (.example.org includes its subdomains). Repeatable.",
 )
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Tag the files. Repeatable.")
 @click.option(
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
     "kinds",
     multiple=True,
     metavar="KIND",
-    help="Ingest only files of this kind, such as image or pdf. May be repeated.",
+    help="Ingest only files of this kind, such as image or pdf. Repeatable.",
 )
 @click.option(
     "--prune",
     is_flag=True,
-    help="Remove from the store files of the folders PATHS that exist nowhere any more.",
+    help="Remove stored files of the folders in PATHS that no longer exist anywhere.",
 )
 @store_option
 @broker_option
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     type=click.Choice(["interactive", "normal", "bulk"]),
     default="normal",
     show_default=True,
-    help="Which of several jobs on a broker goes first.",
+    help="The job's priority among those on the broker.",
 )
 def ingest(
     paths: tuple[str, ...],
@@ -78,14 +78,14 @@ def ingest(
     detach: bool,
     priority: str,
 ) -> None:
-    """Make the files, folders and (with --allow-url) URLs PATHS searchable.
+    """Make PATHS searchable: files, folders and (with --allow-url) URLs.
 
-    Stored files are not encoded again, but get the tags and metadata given here in place of their
-    former ones; a changed file replaces its old content. A file that cannot be decoded is reported
-    and set aside. With --kind all other files, also those in archives, are counted as left out;
-    what is stored of them stays. Files that are gone from a folder are no longer found; --prune
-    removes them from the store. Ctrl-C finishes the files under way; the same command goes on where
-    it stopped. With --broker the files are a job that workers share; see `anymodal jobs`.
+    Stored files are not encoded again, but tags and metadata given here replace their old ones; a
+    changed file replaces its old content. A file that cannot be decoded is reported and set aside.
+    With --kind, all other files, including those in archives, are counted as left out; whatever is
+    stored of them stays. Files that are gone from a folder are no longer found; --prune removes
+    them from the store. Ctrl-C finishes the files under way; run the same command to continue. With
+    --broker, the files become a job that workers share; see `anymodal jobs`.
     """
     apply_options(store, broker, model, url_hosts=hosts or None)
     from ingest.kinds.registry import check_names
@@ -119,7 +119,7 @@ def _attend(
 
     report = IngestReport()
     started = perf_counter()
-    stop = stop_on(signal.SIGINT, says=" Ctrl-C again leaves at once.")
+    stop = stop_on(signal.SIGINT, says=" Press Ctrl-C again to quit at once.")
     job_id = None
     refused = None
     try:
@@ -140,8 +140,8 @@ def _leave(
 ) -> None:
     """Exit with 130 if interrupted, with 1 if nothing was read."""
     if interrupted:
-        again = f"anymodal jobs retry {job_id}" if job_id else "the same command"
-        click.echo(f"Interrupted: {again} ingests the rest.", err=True)
+        again = f"anymodal jobs retry {job_id}" if job_id else "the same command again"
+        click.echo(f"Interrupted. To ingest the rest, run {again}", err=True)
         raise SystemExit(130)
     if job_id:
         _check_job(settings, job_id)
@@ -154,7 +154,7 @@ def _check_job(settings: Settings, job_id: str) -> None:
     from workers.jobs.board import JobBoard
 
     if reason := JobBoard.of(settings).status(job_id).reason:
-        click.echo(f"Error: {reason}. Then: anymodal jobs retry {job_id}", err=True)
+        click.echo(f"Error: {reason}. Then run: anymodal jobs retry {job_id}", err=True)
         raise SystemExit(1)
 
 

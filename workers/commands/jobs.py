@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from workers.jobs.redis import RedisJobs
 
 _NO_BROKER = (
-    "Jobs are kept on a broker, and none is named. Give --broker redis://HOST:6379/0, or set "
+    "Jobs are kept on a broker, but none is set. Pass --broker redis://HOST:6379/0 or set "
     "ANYMODAL_BROKER. Without a broker, `anymodal ingest` works in its own process and shows its "
     "progress there; a running `anymodal serve` lists its jobs at GET /v1/jobs."
 )
@@ -43,11 +43,13 @@ def jobs(ctx: click.Context, broker: str | None, as_json: bool) -> None:
 
 @jobs.command()
 @click.argument("job_id", metavar="ID")
-@click.option("--failed", is_flag=True, help="Also the files that were set aside, with reasons.")
+@click.option(
+    "--failed", is_flag=True, help="Also list the files that were set aside, with reasons."
+)
 @broker_option
 @json_option
 def show(job_id: str, failed: bool, broker: str | None, as_json: bool) -> None:
-    """Show the job ID."""
+    """Show job ID."""
     apply_options(broker=broker)
     from workers.console.jobs import job_facts, job_lines
     from workers.console.output import console, print_json, wants_json
@@ -67,10 +69,10 @@ def show(job_id: str, failed: bool, broker: str | None, as_json: bool) -> None:
 @broker_option
 @json_option
 def retry(job_id: str, broker: str | None, as_json: bool) -> None:
-    """Try the files again that the job ID set aside.
+    """Retry the files that job ID set aside.
 
-    If its planner died, another one goes on where it stopped. A job that was cancelled or that
-    failed is planned again: stored files are not encoded again.
+    If its planner died, another one continues where it stopped. A cancelled or failed job is
+    planned again; stored files are not encoded again.
     """
     apply_options(broker=broker)
     from workers.console.output import print_json, wants_json
@@ -86,8 +88,8 @@ def retry(job_id: str, broker: str | None, as_json: bool) -> None:
         by = _plan_on(job)
         n_files = replay(_jobs().board, job_id, publish)
         done = {"id": job_id, "retried": n_files, "planned_on": bool(by)}
-        lines = [f"{job_id}: its planner was gone; the rest is planned{by}"] if by else []
-        lines += [f"{job_id}: {n_files} files are tried again"] if n_files or not by else []
+        lines = [f"{job_id}: its planner was gone; planning continues{by}"] if by else []
+        lines += [f"{job_id}: retrying {n_files} files"] if n_files or not by else []
     if wants_json(as_json):
         print_json(done)
     else:
@@ -132,12 +134,12 @@ def _plan_on(job: Job) -> str:
         return _by_a_worker(unseen)
     if board.planners.hand_over(job.job_id):
         start_planner(job.job_id)
-        return " from here"
-    return " by a worker"
+        return " here"
+    return " on a worker"
 
 
 def _by_a_worker(unseen: str) -> str:
-    return f" by a worker that sees {unseen}, which is not on this machine"
+    return f" on a worker that sees {unseen}, which is not on this machine"
 
 
 @jobs.command()
@@ -145,7 +147,7 @@ def _by_a_worker(unseen: str) -> str:
 @broker_option
 @json_option
 def cancel(job_id: str, broker: str | None, as_json: bool) -> None:
-    """Cancel the job ID: shards under way are finished, others dropped. What is stored stays."""
+    """Cancel job ID: running shards finish, others are dropped. What is stored stays."""
     apply_options(broker=broker)
     from workers.console.output import print_json, wants_json
 
@@ -155,9 +157,9 @@ def cancel(job_id: str, broker: str | None, as_json: bool) -> None:
     if wants_json(as_json):
         print_json({"id": job_id, "cancelled": was_running, "state": state})
     elif not was_running:
-        click.echo(f"{job_id}: had ended already")
+        click.echo(f"{job_id}: has already ended")
     else:
-        under_way = ", until what is under way is finished" if state == "cancelling" else ""
+        under_way = ", until the running shards finish" if state == "cancelling" else ""
         click.echo(f"{job_id}: {state}{under_way}")
 
 
@@ -183,7 +185,9 @@ def _job(job_id: str) -> Job:
         return _jobs().status(job_id)
     except NotFoundError:
         raise InputError(
-            "ID", got=f"{job_id!r}, which is no job here", wanted="one of `anymodal jobs`"
+            "ID",
+            got=f"{job_id!r}, which is not a job on this broker",
+            wanted="one of `anymodal jobs`",
         ) from None
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def keys() -> None:
-    """Create, list and revoke keys of the API."""
+    """Create, list and revoke API keys."""
     from encoder.system.private import keep_private
 
     keep_private()
@@ -30,14 +30,14 @@ def keys() -> None:
     type=click.Choice(["read", "write", "admin"]),
     default=["read"],
     show_default=True,
-    help="read: search and look; write: upload and delete; admin: all. May be repeated.",
+    help="read: search and view; write: upload and delete; admin: everything. Repeatable.",
 )
 @click.option(
     "--per-minute",
     type=click.IntRange(1, 1_000_000),
     default=600,
     show_default=True,
-    help="How often it may ask.",
+    help="The most requests per minute.",
 )
 @json_option
 def create(name: str, scopes: tuple[str, ...], per_minute: int, as_json: bool) -> None:
@@ -71,7 +71,7 @@ def list_keys(as_json: bool) -> None:
 @click.argument("key_id", metavar="ID")
 @json_option
 def revoke(key_id: str, as_json: bool) -> None:
-    """Revoke the key ID; running servers notice at once."""
+    """Revoke key ID; running servers notice at once."""
     from workers.console.output import print_json, wants_json
 
     key = _ring().revoke(key_id)

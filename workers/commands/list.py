@@ -10,17 +10,24 @@ from workers.commands.options import apply_options, json_option, model_option, s
 
 
 @click.command(name="list")
-@click.option("--modality", metavar="LIST", default="", help="Kinds, such as image,audio. [all]")
+@click.option(
+    "--modality",
+    metavar="LIST",
+    default="",
+    help="Modalities to list, such as image,audio. [default: all]",
+)
 @click.option("--filter", "conditions", multiple=True, metavar="JSON|FIELD=VALUE")
-@click.option("--tag", "tags", multiple=True, help="Only what has this tag.")
-@click.option("--path", help="Only what lies at this path or below it.")
+@click.option("--tag", "tags", multiple=True, help="Only assets with this tag.")
+@click.option("--path", help="Only assets at or below this path.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
-@click.option("--page", metavar="ID", default="", help="Go on where another page ended.")
+@click.option(
+    "--page", metavar="ID", default="", help="Continue from the id that ended another page."
+)
 @store_option
 @model_option
 @json_option
 def list(store: str | None, model: str | None, as_json: bool, **asked: Any) -> None:
-    """List what is stored, page by page, in the order of ids."""
+    """List stored assets page by page, in the order of their ids."""
     apply_options(store, model=model)
     from ingest.sources.objects import whole_path
     from workers.console.library_tables import list_lines

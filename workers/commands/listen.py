@@ -33,7 +33,7 @@ _FROM_SEARCH = {"store", "model", "as_json"}
     default=0.8,
     show_default=True,
     metavar="SECONDS",
-    help="So long a silence ends a question.",
+    help="The silence that ends a question.",
 )
 @store_option
 @model_option
@@ -46,13 +46,13 @@ def listen(
     model: str | None,
     as_json: bool,
 ) -> None:
-    """Search for what is said in a recording, or in sound as it comes (-).
+    """Search for what is said in a recording, or in live sound from standard input (-).
 
     \b
     arecord -q -t raw -f S16_LE -r 16000 -c 1 | anymodal listen -
     anymodal listen question.wav --limit 3 --modality image
 
-    Sound as it comes is signed 16-bit, mono, 16,000 Hz, raw or as WAV. Further options are those of
+    Live sound is signed 16-bit, mono, 16,000 Hz, raw or as WAV. Other options are those of
     `anymodal search`.
     """
     apply_options(store, model=model)

@@ -24,7 +24,7 @@ def models() -> None:
 @models.command("list")
 @json_option
 def list_models(as_json: bool) -> None:
-    """List them."""
+    """List prepared models."""
     from encoder.models.artifacts.catalogue import all_models
     from workers.console.output import print_json, wants_json
 
@@ -34,7 +34,9 @@ def list_models(as_json: bool) -> None:
     elif found:
         _print_table(found)
     else:
-        click.echo("None; `anymodal models prepare bundle:default` fetches the offline model.")
+        click.echo(
+            "No models yet; `anymodal models prepare bundle:default` fetches the offline model."
+        )
 
 
 @models.command()
@@ -43,7 +45,7 @@ def list_models(as_json: bool) -> None:
     "--precision",
     default="int8",
     show_default=True,
-    help="float32, bf16, int8 or int4; a bundle comes in those that it has.",
+    help="float32, bf16, int8 or int4; a bundle comes in its own.",
 )
 @json_option
 def prepare(spec: str, precision: str, as_json: bool) -> None:
@@ -59,7 +61,7 @@ def prepare(spec: str, precision: str, as_json: bool) -> None:
 
 @models.command()
 @click.argument("name")
-@click.option("--precision", help="Which one, where there are several.")
+@click.option("--precision", help="The precision, if there are several.")
 @json_option
 def show(name: str, precision: str | None, as_json: bool) -> None:
     """Show the sources, inputs and measurements of NAME (a spec, a folder or its hash)."""
@@ -70,7 +72,7 @@ def show(name: str, precision: str | None, as_json: bool) -> None:
 
 @models.command()
 @click.argument("name")
-@click.option("--precision", help="Which one, where there are several.")
+@click.option("--precision", help="The precision, if there are several.")
 def verify(name: str, precision: str | None) -> None:
     """Check the hash of every file of NAME."""
     from encoder.models.artifacts.artifact import verify as verify_artifact
@@ -78,12 +80,12 @@ def verify(name: str, precision: str | None) -> None:
 
     found = find_model(name, precision)
     verify_artifact(found)
-    click.echo(f"All {len(found.manifest['files'])} files are as they were made in {found.folder}")
+    click.echo(f"The hashes of all {len(found.manifest['files'])} files match in {found.folder}")
 
 
 @models.command()
 @click.argument("name")
-@click.option("--precision", help="Which one, where there are several.")
+@click.option("--precision", help="The precision, if there are several.")
 def remove(name: str, precision: str | None) -> None:
     """Remove NAME from this machine; refused while a process has it open."""
     from encoder.models.artifacts.artifact import remove as remove_artifact

@@ -63,8 +63,8 @@ def store_option(command: F) -> F:
     return click.option(
         "--store",
         metavar="PATH|URL",
-        help="Where the embeddings are: a folder (embedded) or http://host:19530. "
-        "[default: a folder of your own, env ANYMODAL_STORE]",
+        help="The store: a folder (embedded) or http://host:19530. [default: your own embedded "
+        "store, env ANYMODAL_STORE]",
     )(command)
 
 
@@ -73,7 +73,8 @@ def model_option(command: F) -> F:
     return click.option(
         "--model",
         metavar="SPEC",
-        help="bundle:NAME, hf:org/name@revision or dir:path. [env ANYMODAL_ENCODER__MODEL]",
+        help="The model: bundle:NAME, hf:org/name@revision or dir:path. "
+        "[env ANYMODAL_ENCODER__MODEL]",
     )(command)
 
 
@@ -82,14 +83,18 @@ def broker_option(command: F) -> F:
     return click.option(
         "--broker",
         metavar="URL",
-        help="redis://host:6379/0 to share the work with `anymodal worker`. [env ANYMODAL_BROKER]",
+        help="The broker, such as redis://host:6379/0, to share the work with `anymodal worker`. "
+        "[env ANYMODAL_BROKER]",
     )(command)
 
 
 def json_option(command: F) -> F:
     """``--json``."""
     return click.option(
-        "--json", "as_json", is_flag=True, help="Print JSON, as a pipe gets without asking."
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print JSON. The default if the output is not a terminal.",
     )(command)
 
 
@@ -98,7 +103,8 @@ def log_format_option(command: F) -> F:
     return click.option(
         "--log-format",
         type=click.Choice(["text", "json"]),
-        help="How to write the log, one line a record. [default: text, env ANYMODAL_LOG_FORMAT]",
+        help="The format of the log, with one line per record. "
+        "[default: text, env ANYMODAL_LOG_FORMAT]",
     )(command)
 
 

@@ -19,34 +19,53 @@ _path = click.Path(exists=True, path_type=Path)
     "--model",
     default="bundle:english",
     show_default=True,
-    help="bundle:english, hf:org/name or dir:path.",
+    help="The model: bundle:english, hf:org/name or dir:path.",
 )
-@click.option("--tower", default="text", show_default=True, help="text, image or audio.")
+@click.option("--tower", default="text", show_default=True, help="The tower: text, image or audio.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder to write.")
-@click.option("--scheme", default="auto", show_default=True, help="auto, or one for all: int8.")
+@click.option(
+    "--scheme",
+    default="auto",
+    show_default=True,
+    help="auto, or one scheme for all layers, such as int8.",
+)
 @click.option("--budget", help='The size of the whole tower: "1/8", "12MB" or bytes.')
-@click.option("--bits", type=float, help="The same, as average bits per parameter.")
-@click.option("--max-loss", type=float, help="The smallest whose measured loss is at most this.")
-@click.option("--keep", multiple=True, metavar="LAYER=SCHEME", help="Pins layers: _fc=fp16.")
+@click.option("--bits", type=float, help="The size, as average bits per parameter.")
+@click.option("--max-loss", type=float, help="Choose the smallest with at most this measured loss.")
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="LAYER=SCHEME",
+    help="Fix the scheme of layers, such as _fc=fp16. Repeatable.",
+)
 @click.option("--calibration", type=_path, help="Texts, pictures or sounds to calibrate with.")
 @click.option(
-    "--items", type=click.IntRange(min=2), default=256, show_default=True, help="Of it, at most."
+    "--items",
+    type=click.IntRange(min=2),
+    default=256,
+    show_default=True,
+    help="The most calibration items to use.",
 )
 @click.option(
     "--tune-steps",
     type=click.IntRange(min=0),
     default=0,
-    help="Train the result towards the original.",
+    help="How many steps to train the result towards the original.",
 )
 @click.option(
     "--least-cosine",
     type=click.FloatRange(max=1),
     default=0.99,
     show_default=True,
-    help="Refuse a hub model that is further from float32.",
+    help="Refuse a hub model whose mean cosine to float32 is lower.",
 )
-@click.option("--fast", is_flag=True, help="Estimate sensitivity (Fisher) instead of measuring.")
-@click.option("--json", "as_json", is_flag=True, help="JSON, as a pipe gets anyway.")
+@click.option("--fast", is_flag=True, help="Estimate sensitivity (Fisher) instead of measuring it.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print JSON. The default if the output is not a terminal.",
+)
 def quantize(
     model: str,
     tower: str,

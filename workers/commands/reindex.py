@@ -16,28 +16,35 @@ from workers.commands.options import apply_options, json_option, store_option
 @click.command()
 @store_option
 @click.option("--model", metavar="SPEC", help="The new model.")
-@click.option("--precision", help="Of the new model: none, int8 … [default: of the settings]")
+@click.option(
+    "--precision",
+    help="The new model's precision, such as none or int8. [default: from the settings]",
+)
 @click.option(
     "--share",
     type=click.FloatRange(0.01, 1),
     default=0.5,
     show_default=True,
-    help="Of the time to work in; the rest is left to searches.",
+    help="The share of time to work; the rest is left to searches.",
 )
 @click.option(
     "--queries",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A file of queries, one a line, by which to compare. [default: 50 sampled ones]",
+    help="A file of queries, one per line, to compare the models by. [default: 50 sampled ones]",
 )
 @click.option(
     "--least-overlap",
     type=click.FloatRange(0, 1),
     default=0.0,
-    help="Keep the old model if the first ten hits have less in common.",
+    help="Keep the old model if the first ten hits overlap less than this.",
 )
-@click.option("--leave-behind", is_flag=True, help="Switch though files cannot be read again.")
-@click.option("--no-switch", is_flag=True, help="End before the switch; call again to do it.")
-@click.option("--rollback", is_flag=True, help="Go back to the former model, at once.")
+@click.option(
+    "--leave-behind", is_flag=True, help="Switch even if some files cannot be read again."
+)
+@click.option(
+    "--no-switch", is_flag=True, help="Stop before the switch; run again without this to switch."
+)
+@click.option("--rollback", is_flag=True, help="Go back to the former model at once.")
 @click.option("--drop-former", is_flag=True, help="Remove the embeddings of the former model.")
 @json_option
 def reindex(
@@ -55,18 +62,20 @@ def reindex(
 ) -> None:
     """Move a store to another --model while it is searched.
 
-    Files and uploads are encoded again beside the old embeddings, in the background; answers of
-    both models to sampled queries are compared; then searches and queries change to the new model
-    together. Servers and workers follow within seconds. An interrupted call goes on where it was.
+    Files and uploads are encoded again in the background, beside the old embeddings; both models'
+    answers to sampled queries are compared; then searches switch to the new model. Servers and
+    workers follow within seconds. An interrupted run continues where it stopped.
 
-    Exits with 1 where the old model stays.
+    Exits with 1 if the old model stays.
     """
     from encoder.errors import InputError
 
     apply_options(store)
     if sum(map(bool, (model, rollback, drop_former))) != 1:
         raise InputError(
-            "--model, --rollback, --drop-former", got="none or several", wanted="one of them"
+            "--model, --rollback, --drop-former",
+            got="none or several",
+            wanted="exactly one of them",
         )
     if drop_former:
         _drop(as_json)
@@ -155,13 +164,13 @@ def _show(found: Mapping[str, Any], as_json: bool) -> None:
         screen.print(f"[yellow]left behind[/] {marked(one['uri'])}: {marked(one['reason'])}")
     if compared := found["comparison"]:
         screen.print(
-            f"Of the first ten hits of {compared['n_queries']} queries both models share "
-            f"{compared['overlap_at_10']:.0%}; the first is the same for "
+            f"In {compared['n_queries']} queries, the models share "
+            f"{compared['overlap_at_10']:.0%} of the first ten hits; the first hit is the same in "
             f"{compared['same_first']:.0%}. Most different:"
         )
         for one in compared["most_different"][:5]:
             screen.print(f"  {one['overlap']:.0%}  {marked(one['query'])}")
     if found["switched"]:
-        screen.print(f"[green]The store is searched by {marked(found['model'])} now.[/]")
+        screen.print(f"[green]Searches now use {marked(found['model'])}.[/]")
     else:
         screen.print(f"[yellow]The old model stays.[/] {marked(found['reason'])}")

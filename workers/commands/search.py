@@ -35,40 +35,56 @@ _FILES = ("query_file", "image", "audio", "video", "like")
     cls=KindsOption,
     multiple=True,
     metavar="FILE",
-    help="Search with a file of any kind that is read: {formats}.",
+    help="Search with a file of any supported kind: {formats}.",
 )
-@click.option("--like", multiple=True, metavar="ID|FILE", help="More like what is stored.")
 @click.option(
-    "--modality", metavar="LIST", default="", help="Kinds wanted, such as image,audio. [all]"
+    "--like", multiple=True, metavar="ID|FILE", help="Find more like a stored asset or file."
+)
+@click.option(
+    "--modality",
+    metavar="LIST",
+    default="",
+    help="Modalities to find, such as image,audio. [default: all]",
 )
 @kind_option("Only files of this kind")
 @click.option("--limit", default=10, show_default=True, help="The most hits, 1 to 1,000.")
 @click.option(
-    "--quota", multiple=True, metavar="KIND=N", help="So many hits of a kind, instead of --limit."
+    "--quota", multiple=True, metavar="KIND=N", help="How many hits of a kind, instead of --limit."
 )
 @click.option("--filter", "conditions", multiple=True, metavar="JSON|FIELD=VALUE")
-@click.option("--tag", "tags", multiple=True, help="Only what has this tag.")
-@click.option("--path", help="Only what lies at this path or below it.")
+@click.option("--tag", "tags", multiple=True, help="Only assets with this tag.")
+@click.option("--path", help="Only assets at or below this path.")
 @click.option("--threshold", type=float, help="The lowest score of a hit.")
-@click.option("--diversity", default=0.0, help="0: the best; up to 1: the least alike.")
+@click.option("--diversity", default=0.0, help="From 0, the best hits, to 1, the most diverse.")
 @click.option(
     "--mix",
     type=click.Choice(["turns", "score"]),
     default="turns",
     show_default=True,
-    help="Kinds take turns on a page, or the score alone decides.",
+    help="Let kinds take turns on a page, or sort by score alone.",
 )
-@click.option("--weak", "shows_weak", is_flag=True, help="Show weaker matches, too.")
-@click.option("--moments", default=3, show_default=True, help="Further moments of each hit.")
-@click.option("--segments", is_flag=True, help="Each segment is a hit, not each file.")
+@click.option("--weak", "shows_weak", is_flag=True, help="Also show weaker matches.")
 @click.option(
-    "--lexical/--no-lexical", default=None, help="Also match words. [where the store can]"
+    "--moments", default=3, show_default=True, help="How many further moments to show of each hit."
 )
-@click.option("--strong", is_flag=True, help="See what others wrote this very moment, too.")
-@click.option("--page", metavar="CURSOR", default="", help="Go on where another page ended.")
-@click.option("--sort", metavar="FIELD", default="", help="Order by taken, rating, city…; -taken.")
-@click.option("--literal", is_flag=True, help="Search for dates and places as words, too.")
-@click.option("--explain", is_flag=True, help="Say how each score came about.")
+@click.option("--segments", is_flag=True, help="Return segments instead of files.")
+@click.option(
+    "--lexical/--no-lexical", default=None, help="Also match words. [default: if the store can]"
+)
+@click.option("--strong", is_flag=True, help="Also see what others have only just written.")
+@click.option(
+    "--page", metavar="CURSOR", default="", help="Continue from the cursor that ended another page."
+)
+@click.option(
+    "--sort",
+    metavar="FIELD",
+    default="",
+    help="Sort by taken, rating, city …; -taken: newest first.",
+)
+@click.option(
+    "--literal", is_flag=True, help="Search for dates and places as words, not as filters."
+)
+@click.option("--explain", is_flag=True, help="Explain each score.")
 @store_option
 @model_option
 @json_option

@@ -23,16 +23,16 @@ logger = logging.getLogger(__name__)
 
 
 @click.command()
-@click.option("--host", help="The address to listen at. [env ANYMODAL_API__HOST, 127.0.0.1]")
+@click.option("--host", help="The address to listen on. [env ANYMODAL_API__HOST, 127.0.0.1]")
 @click.option(
     "--port",
     type=click.IntRange(0, 65_535),
-    help="The port; 0 for any that is free. [env ANYMODAL_API__PORT, 8080]",
+    help="The port; 0 picks a free one. [env ANYMODAL_API__PORT, 8080]",
 )
 @click.option(
     "--allow-no-key",
     is_flag=True,
-    help="Let all ask who reach the address; by default only this machine may without a key.",
+    help="Allow everyone who can reach the address without a key; by default, only this machine.",
 )
 @store_option
 @broker_option
@@ -69,7 +69,7 @@ def serve(
     config = settings.api.model_copy(update={k: v for k, v in given.items() if v is not None})
     held = Resources(settings.model_copy(update={"api": config}))
     if new := _new_folder(settings.store):
-        logger.warning("%s is a new store: nothing is in it yet", new)
+        logger.warning("%s is a new, empty store", new)
     with services(held) as parts:
         app = create_app(parts)
         put = partial(setattr, app.state, "services")
@@ -85,7 +85,7 @@ def serve(
             raise InputError(
                 "--host, --port",
                 got=f"{where} ({error.strerror})",
-                wanted="an address that is free",
+                wanted="a free address",
             ) from error
         leave_within(config.stop_s)
 

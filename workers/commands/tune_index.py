@@ -24,7 +24,7 @@ _GB = 1e9
     default=20_000,
     show_default=True,
     type=click.IntRange(2_500, 2_000_000),
-    help="How many segments are measured, at most.",
+    help="The most segments to measure.",
 )
 @click.option(
     "--index",
@@ -38,7 +38,7 @@ _GB = 1e9
     "memory_gb",
     type=click.FloatRange(min=0.0, min_open=True),
     metavar="GB",
-    help="What the index of all segments may take. [default: any]",
+    help="The most memory for the index of all segments. [default: no limit]",
 )
 @json_option
 def tune_index(
@@ -51,9 +51,9 @@ def tune_index(
 ) -> None:
     """Measure the indexes of a Milvus server on a sample of this store, and propose settings.
 
-    Copies the sample into collections that are dropped again, one for each index, and searches it
-    for shipped questions and for segments of its own. The store is only read. Of a folder, the scan
-    is measured.
+    Copies the sample into temporary collections, one for each index, and searches them with the
+    shipped questions and with segments of the sample. The store is only read. For a folder, the
+    scan is measured.
     """
     apply_options(store, model=model)
     from workers.config import current_settings

@@ -19,7 +19,11 @@ _MOST_STARTS = 5
 
 @click.command()
 @store_option
-@click.option("--port", default=0, help="Where to listen, on this machine only. [any free port]")
+@click.option(
+    "--port",
+    default=0,
+    help="The port to listen on, for this machine only. [default: any free port]",
+)
 def up(store: str | None, port: int) -> None:
     """Serve the store folder, so that several commands and workers can use it at once.
 
@@ -38,8 +42,8 @@ def up(store: str | None, port: int) -> None:
         raise InputError("--store", got=f"{folder}, a server", wanted="a folder")
     if found := served(folder):
         raise StoreBusyError(
-            f"The store {folder} is served already, by process {found.pid} at {found.uri}.",
-            remedy="Nothing is left to do: use the same --store.",
+            f"The store {folder} is already served by process {found.pid} at {found.uri}.",
+            remedy="Nothing to do: use the same --store.",
         )
     signal.signal(signal.SIGTERM, _raise_exit)
     _supervise(folder, port)
@@ -61,9 +65,9 @@ def _supervise(folder: Path, port: int) -> None:
             child.terminate()
             child.wait()
         starts = 1 if time.monotonic() - began > _STEADY_S else starts + 1
-        click.echo(f"The server ended with {child.returncode}; it is started again.", err=True)
+        click.echo(f"The server exited with {child.returncode}; restarting it.", err=True)
         time.sleep(min(starts, 5))
-    raise click.ClickException(f"The server of {folder} does not stay up; see above.")
+    raise click.ClickException(f"The server of {folder} keeps exiting; see above.")
 
 
 def _announce(folder: Path, child: subprocess.Popen[bytes]) -> None:

@@ -14,10 +14,10 @@ from workers.commands.options import apply_options, json_option, model_option, s
 @model_option
 @json_option
 def upgrade(store: str | None, model: str | None, as_json: bool) -> None:
-    """Bring a store of an earlier version to this one, without encoding anything.
+    """Upgrade a store to this version, without encoding anything.
 
-    Searches continue meanwhile; stop what writes first. An interrupted upgrade is completed. Start
-    servers and workers again afterwards.
+    Stop everything that writes first; searches continue. An interrupted upgrade is completed.
+    Restart servers and workers afterwards.
     """
     apply_options(store, model=model)
     from workers.config import current_settings
@@ -34,5 +34,5 @@ def upgrade(store: str | None, model: str | None, as_json: bool) -> None:
     if wants_json(as_json):
         print_json({"rows": n_rows})
     else:
-        done = f"{n_rows} rows upgraded" if n_rows else "The store is of this version already"
+        done = f"{n_rows} rows upgraded" if n_rows else "The store is up to date"
         console().print(f"{done}.")

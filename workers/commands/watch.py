@@ -39,7 +39,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     show_default=True,
     metavar="SECONDS",
     type=click.FloatRange(0.05, 60),
-    help="Wait until nothing has happened for so long.",
+    help="Ingest after this long without a change.",
 )
 @click.option(
     "--every",
@@ -48,7 +48,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     show_default=True,
     metavar="SECONDS",
     type=click.FloatRange(1),
-    help="Look at everything again so often.",
+    help="How often to check everything again.",
 )
 @store_option
 @broker_option
@@ -65,11 +65,11 @@ def watch(
 ) -> None:
     """Keep FOLDERS searchable until Ctrl-C or SIGTERM.
 
-    First ingests what changed since the last time. From then on new and changed files are ingested
-    soon after they were written, deleted ones are removed from the store, and what is renamed or
-    moved is found at its new place without being encoded again. A folder that is empty or away, as
-    on a disk that is not mounted, loses nothing. Goes through a running `anymodal serve`; else the
-    store is open only while something is ingested.
+    First ingests what changed since the last time. From then on, new and changed files are ingested
+    soon after they are written, deleted ones are removed from the store, and renamed or moved ones
+    are found at their new place without being encoded again. A folder that is empty or missing, as
+    on an unmounted disk, loses nothing. Uses a running `anymodal serve` if there is one; otherwise,
+    the store is open only while something is ingested.
     """
     apply_options(store, broker, model)
     from workers.config import current_settings

@@ -28,24 +28,26 @@ if TYPE_CHECKING:
 @broker_option
 @store_option
 @model_option
-@click.option("--concurrency", default=1, show_default=True, help="Tasks at once (processes).")
-@click.option("--autoscale", metavar="MAX,MIN", help="Tasks at once, by need, instead.")
+@click.option(
+    "--concurrency", default=1, show_default=True, help="How many tasks (processes) to run at once."
+)
+@click.option("--autoscale", metavar="MAX,MIN", help="Scale the tasks between MIN and MAX instead.")
 @click.option(
     "--queues",
     metavar="LIST",
     default=",".join(CLASSES),
     show_default=True,
-    help="The kinds of file to work on.",
+    help="The kinds of files to work on.",
 )
 @click.option(
     "--metrics-port",
     type=click.IntRange(1, 65535),
-    help="Answer Prometheus on this port. [env ANYMODAL_METRICS_PORT]",
+    help="Serve Prometheus metrics on this port. [env ANYMODAL_METRICS_PORT]",
 )
 @click.option(
     "--metrics-host",
     metavar="ADDRESS",
-    help="The device for that. [default: 127.0.0.1, env ANYMODAL_METRICS_HOST]",
+    help="The address for that port. [default: 127.0.0.1, env ANYMODAL_METRICS_HOST]",
 )
 @log_format_option
 @log_level_option("INFO")
@@ -63,8 +65,8 @@ def worker(
 ) -> None:
     """Take tasks from a broker until stopped.
 
-    SIGTERM finishes the current shard, for at most ANYMODAL_SHUTDOWN_S seconds; then another worker
-    takes it over, as it does within seconds when a worker dies.
+    On SIGTERM, it finishes the current shard for at most ANYMODAL_SHUTDOWN_S seconds; after that,
+    another worker takes the shard over, as happens within seconds when a worker dies.
     """
     metrics = {"metrics_port": metrics_port, "metrics_host": metrics_host}
     apply_options(store, broker, model, log_format=log_format, **metrics)

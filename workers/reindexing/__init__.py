@@ -1,1 +1,1 @@
-"""Move a store to another model while it is searched."""
+"""Move a store to another model while it stays searchable."""
