@@ -110,7 +110,7 @@ def test_ingest_and_delete_go_through_the_server(
         assert anymodal("delete", media / "texts")["removed"] == {str(media / "texts"): 2}
         assert client.get("/v1/info").json()["assets"] == 3
         refused = anymodal("search", "x", fails=2, ANYMODAL_ENCODER__MODEL="dir:/elsewhere")
-        assert "holds the store" in refused
+        assert "has the store open" in refused
         path = socket_path(store_uri)
         assert path is not None
         assert path.stat().st_mode & 0o777 == 0o600

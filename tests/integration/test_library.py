@@ -31,7 +31,7 @@ def test_what_is_stored_is_listed_counted_and_shown(here: Run, media: Path, tmp_
         assert here("list", "--tag", "none") == {"assets": [], "next_page": ""}
         stats = here("stats")
         shown = here("info", bread)
-        assert "Nothing is stored of" in here("info", media / "broken.png", fails=1)
+        assert "Nothing is stored for" in here("info", media / "broken.png", fails=1)
     assert (stats["assets"], stats["gone"], stats["languages"]) == (6, 0, {"en": 2})
     assert {kind: one["assets"] for kind, one in stats["kinds"].items()} == {
         "audio": 2,

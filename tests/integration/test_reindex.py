@@ -174,12 +174,12 @@ def test_what_cannot_be_encoded_again_keeps_the_old_model(held: Resources, notes
     moved = move(held, replace(PLAN, leave_behind=True))  # goes on from there
     assert (moved.switched, moved.copied.n_known, moved.copied.n_encoded) == (True, 3, 0)
     assert found(held, "bread")[0] == "1"  # a process that has not followed can still search
-    with pytest.raises(StoreMovedError, match="Repeat this"):
+    with pytest.raises(StoreMovedError, match="Try again"):
         held.store().delete(["0" * 32])
     held.follow()
     assert held.encoder().space.fingerprint == moved.space
     assert sorted(found(held, "maps of Rome")) == ["0", "2", "3"]
-    with pytest.raises(InputError, match="another than the store's own"):
+    with pytest.raises(InputError, match="a model other than the store's own"):
         move(held, PLAN)
 
 
@@ -217,7 +217,7 @@ def test_a_store_follows_what_happens_meanwhile(held: Resources, notes: Path) ->
 def test_a_stop_and_answers_that_differ_too_much_keep_the_old_model(held: Resources) -> None:
     stopped = move(held, PLAN, stopped=lambda: True)
     assert (stopped.switched, stopped.comparison) == (False, None)
-    assert "goes on from there" in stopped.reason
+    assert "run it again" in stopped.reason
     kept = move(held, replace(PLAN, least_overlap=1.01))
     assert not kept.switched
     assert "below --least-overlap" in kept.reason

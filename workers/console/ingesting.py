@@ -64,8 +64,8 @@ def _check_asked(stop: Event) -> None:
     """A server that stops early without being asked to is shutting down."""
     if not stop.is_set():
         raise StoreUnavailableError(
-            "The server that held the store was stopped before all was ingested.",
-            remedy="Run the command again: it ingests the rest.",
+            "The server that held the store was stopped before everything was ingested.",
+            remedy="Run the command again to ingest the rest.",
         )
 
 
@@ -110,7 +110,9 @@ def run_job(
     with broker_jobs(settings) as jobs:
         tracing.start()
         if not n_workers():
-            click.echo("No worker answers yet. Start one: anymodal worker --broker URL", err=True)
+            click.echo(
+                "No worker has answered yet. Start one: anymodal worker --broker URL", err=True
+            )
         job_id = jobs.submit(
             absolute_paths(paths), priority=priority, labels=labels, prune=prune, kinds=kinds
         )

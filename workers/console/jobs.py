@@ -89,7 +89,7 @@ def jobs_table(jobs: Sequence[Job]) -> Table:
     from rich.table import Table
 
     table = Table()
-    for heading in ("job", "state", "begun", "files", "done", "set aside", "left"):
+    for heading in ("job", "state", "started", "files", "done", "set aside", "left"):
         table.add_column(heading, justify="left" if heading in ("job", "state") else "right")
     for job in jobs:
         begun = datetime.fromtimestamp(job.created).strftime("%d %b %H:%M")
@@ -103,7 +103,7 @@ def jobs_table(jobs: Sequence[Job]) -> Table:
 def job_lines(job: Job) -> list[str]:
     """The state of a job, for people, in rich markup."""
     rates = ", ".join(f"{kind} {n / job.seconds:.1f}/s" for kind, n in job.segments.items())
-    lost = " (its planner is gone: a worker goes on)" if job.planner_lost else ""
+    lost = " (its planner is gone; a worker takes over)" if job.planner_lost else ""
     left = f", {clock(job.left_s)} left" if job.left_s is not None else ""
     return [
         f"[bold]{job.job_id}[/] {job.state}{lost}: {marked(', '.join(job.paths))}",
@@ -118,7 +118,7 @@ def job_lines(job: Job) -> list[str]:
 
 
 def _planning_lines(job: Job) -> list[str]:
-    """Why it does not go on."""
+    """Why it makes no progress."""
     declined = job.declined if job.planner_lost else {}
     lines = [
         f"[yellow]{marked(name)} cannot plan it: {marked(why)}[/]" for name, why in declined.items()

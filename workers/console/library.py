@@ -89,7 +89,8 @@ def described(store: VectorStore, target: str) -> dict[str, Any]:
     rows = [*store.assets([target]).values(), *store.assets_at([target]).get(target, [])]
     if not rows:
         raise NotFoundError(
-            f"Nothing is stored of {target}.", "Ingest it, or see `anymodal list --path FOLDER`."
+            f"Nothing is stored for {target}.",
+            "Ingest it, or look for it with `anymodal list --path FOLDER`.",
         )
     row = rows[0]
     vectors = store.embeddings(row.asset_id)

@@ -18,7 +18,7 @@ def list_lines(found: Mapping[str, Any]) -> Iterator[RenderableType]:
     from rich.table import Table
 
     if not found["assets"]:
-        yield "Nothing is stored that meets this."
+        yield "No stored assets match."
         return
     table = Table(expand=True)
     for heading in ("kind", "size", "segments", "changed", "asset"):
@@ -44,7 +44,7 @@ def stats_lines(found: Mapping[str, Any]) -> Iterator[RenderableType]:
     from rich.table import Table
 
     yield (
-        f"[bold]{found['assets']}[/] assets, {size(found['bytes'])}, at {found['places']} places"
+        f"[bold]{found['assets']}[/] assets, {size(found['bytes'])}, in {found['places']} locations"
         + (f", {found['gone']} of them gone" if found["gone"] else "")
     )
     table = Table()

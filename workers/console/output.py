@@ -170,12 +170,12 @@ def _looked(facts: Mapping[str, Any]) -> str:
 
     >>> _looked({"store": "/s", "assets": 40, "matching_assets": 2, "modalities": ["image"],
     ...          "score_threshold": 3.0})
-    ' among 40 assets in /s: 2 meet the filter, only image was looked for, no score reached 3'
+    ' among 40 assets in /s: 2 match the filter, only image was searched, no score reached 3'
     """
     matching, lowest = facts["matching_assets"], facts["score_threshold"]
-    parts = [f"{matching} meet the filter"] if matching is not None else []
+    parts = [f"{matching} match the filter"] if matching is not None else []
     if facts["modalities"]:
-        parts += [f"only {', '.join(facts['modalities'])} was looked for"]
+        parts += [f"only {', '.join(facts['modalities'])} was searched"]
     parts += [f"no score reached {lowest:g}"] if lowest is not None else []
     why = f": {', '.join(parts)}" if parts else ""
     return f" among {facts['assets']} assets in {facts['store']}{why}"
@@ -187,15 +187,15 @@ def _explained(why: Explanation) -> str:
     >>> from search.types import Explanation, TermScore
     >>> term = TermScore(0, "text", 1.0, 0.42, 2.5)
     >>> _explained(Explanation([term], 0.42, 2.5, 1, 7.1, 2, 2.5, 1))
-    '1. score 2.50: text ×1 cosine 0.420 → 2.50; by cosine place 1, by words place 2 (BM25 7.1)'
+    '1. score 2.50: text ×1 cosine 0.420 → 2.50; rank 1 by cosine, rank 2 by words (BM25 7.1)'
     """
     terms = ", ".join(
         f"{term.modality} ×{term.weight:g} cosine {term.cosine:.3f} → {term.score:.2f}"
         for term in why.terms
     )
-    places = [f"by cosine place {why.dense_rank}"] if why.dense_rank else []
+    places = [f"rank {why.dense_rank} by cosine"] if why.dense_rank else []
     if why.lexical_score is not None:
-        places.append(f"by words place {why.lexical_rank} (BM25 {why.lexical_score:.1f})")
+        places.append(f"rank {why.lexical_rank} by words (BM25 {why.lexical_score:.1f})")
     return f"{why.rank}. score {why.score:.2f}: {terms}; {', '.join(places)}"
 
 
@@ -228,15 +228,15 @@ def report_lines(report: IngestReport, wall_s: float) -> list[str]:
 
 def left_out_lines(n_files: int) -> list[str]:
     """The line about files of kinds that were not requested."""
-    return [f"{n_files} of other kinds left out"] if n_files else []
+    return [f"{n_files} files of other kinds left out"] if n_files else []
 
 
 def gone_lines(gone: Mapping[str, int]) -> Iterator[str]:
     """The line about files that were stored and are gone."""
     if n := gone.get("dropped"):
-        yield f"{n} former places of files forgotten"
+        yield f"{n} former locations of files removed"
     if n := gone.get("gone"):
-        yield f"{n} gone, and found no more; --prune removes them"
+        yield f"{n} gone and no longer found; --prune removes them"
     if n := gone.get("pruned"):
         yield f"{n} gone and removed"
 
@@ -254,7 +254,7 @@ def calibration_table(found: Mapping[str, Any]) -> Table:
         "was c",
         "± c",
         "± c, languages",
-        "in the best",
+        "in top 10",
         "weak below",
     )
     table = Table()

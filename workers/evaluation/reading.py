@@ -37,7 +37,7 @@ def read_questions(path: Path, config: IngestConfig, origin: Origin | None = Non
     if not found.questions or len(found.candidates) < 2:
         raise InputError(
             str(path),
-            got="no queries with at least two files to choose from",
+            got="no queries, or fewer than two files to choose from",
             wanted="rows with query and file, photo.jpg beside photo.txt, or folders of classes",
         )
     return found
@@ -155,5 +155,5 @@ def _gain(place: str, relevance: Any) -> float:
     except (TypeError, ValueError):
         gain = -1.0
     if not 0 <= gain < float("inf"):
-        raise InputError(place, got=f"the relevance {relevance!r}", wanted="a number from 0 on")
+        raise InputError(place, got=f"the relevance {relevance!r}", wanted="a number of at least 0")
     return gain

@@ -21,17 +21,17 @@ NAMES = {
 """How people write the figures."""
 
 NOTES = {
-    "list": "The queries are those of the list.",
+    "list": "The queries come from the list.",
     "names": "Each file is found by the text of the same name, and each text by its file.",
     "classes": "The queries are the names of folders; each file in one is relevant.",
-    "synthetic": "The queries were made from the files (rare words of texts, words of names): good "
-    "to compare models by, easier than what people ask.",
+    "synthetic": "The queries were generated from the files (rare words of texts, words of names): "
+    "good for comparing models, but easier than real queries.",
 }
 _METHOD = (
-    "R@k is the part of a query's relevant files among the first k, of k at most. Beside each mean "
-    "stands its 95 % interval (bootstrap of 2,000 draws over groups of queries with the same "
+    "R@k is the share of a query's relevant files (k at most) among the first k hits. Each mean is "
+    "followed by its 95 % interval (bootstrap of 2,000 draws over groups of queries with the same "
     "answers). The gain is in nDCG@10 over the first row, query by query. Ties count against a "
-    "model. Vectors alone are judged: no words, names or filters."
+    "model. Only vectors are judged: no words, names or filters."
 )
 _STYLE = (
     "body{font:15px system-ui;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}"

@@ -171,10 +171,10 @@ class LocalJobs:
             )
             self._remove_unwanted(run)
         except DiskError as error:
-            logger.error("job %s ends early: %s", run.job_id, error)
+            logger.error("job %s ended early: %s", run.job_id, error)
             self._fail_rest(run)
         except AnymodalError as error:  # such as a library for its sources that is not installed
-            logger.error("job %s ends early: %s", run.job_id, error)
+            logger.error("job %s ended early: %s", run.job_id, error)
             with self._lock:
                 for path in run.paths:
                     run.report.fail(path, error)
@@ -184,8 +184,8 @@ class LocalJobs:
     def _fail_rest(self, run: _Run) -> None:
         """Report each upload that the disk had no room for; it is kept for the next start."""
         error = DiskError(
-            "The server's disk takes no more.",
-            remedy="The file is kept; it is ingested once the server starts with room again.",
+            "The server cannot write to its disk.",
+            remedy="The file is kept and ingested when the server starts with enough room.",
         )
         reported = {failure.uri for failure in run.report.failures}
         left = [path for path in run.paths if path not in reported]

@@ -34,7 +34,9 @@ class Locks:
                     yield
                     return
             if time.monotonic() > deadline:
-                raise BrokerError("Another worker holds a content too long.", "Try again.")
+                raise BrokerError(
+                    "Another worker has held a file's content for too long.", "Try again."
+                )
             time.sleep(0.05)
 
     def alone(self, what: str) -> AbstractContextManager[bool]:

@@ -66,7 +66,7 @@ class RedisLink:
             except RedisError as error:
                 if not isinstance(error, Away | TimeoutError) or time.monotonic() > deadline:
                     raise BrokerError(
-                        f"The broker fails: {error}.", "Start it again; the jobs in it go on."
+                        f"The broker failed: {error}.", "Restart it; its jobs will continue."
                     ) from error
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, 2.0)

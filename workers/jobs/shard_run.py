@@ -112,7 +112,7 @@ class ShardRun:
                 )
                 if isinstance(what, retry.GiveUp):
                     return self._give_up(job_id, shard_id, claim.shard, error)
-                logger.warning("shard %s of job %s waits: %s", shard_id, job_id, error)
+                logger.warning("shard %s of job %s is waiting: %s", shard_id, job_id, error)
                 if isinstance(error, DiskError):  # another worker may have room
                     self.board.shards.release(
                         job_id, shard_id, what.delay_s, forgive=True, why=str(error)
@@ -211,8 +211,8 @@ def _is_away(error: Exception) -> bool:
 
 def _crashed(times: int) -> CrashedError:
     return CrashedError(
-        f"The process that worked on it died {times} times.",
-        remedy="It may need more memory than there is, or crash a decoder: try it alone.",
+        f"The process working on it died {times} times.",
+        remedy="It may need too much memory or crash a decoder; ingest it alone.",
     )
 
 

@@ -15,24 +15,27 @@ from workers.observe.metrics import describe
 from workers.pipeline.files import CLASSES
 
 _UP = describe(
-    "anymodal_broker_up", "gauge", [], "1 if the broker answers; if not, the next are absent."
+    "anymodal_broker_up",
+    "gauge",
+    [],
+    "1 if the broker answers; otherwise the other metrics are absent.",
 )
 _JOBS = describe("anymodal_jobs", "gauge", ["state"], "Jobs that have not ended.")
 _OPEN = describe(
-    "anymodal_shards_open", "gauge", [], "Shards of these jobs that were sent and are not done."
+    "anymodal_shards_open", "gauge", [], "Shards of these jobs that were sent but are not done."
 )
 _HELD = describe(
     "anymodal_shards_held",
     "gauge",
     [],
-    "Of these, shards that a worker is at or that wait for their next try.",
+    "Those that a worker holds or that wait for their next try.",
 )
 _QUEUED = describe("anymodal_queue_shards", "gauge", ["cost"], "Shards that wait in a queue.")
 _FILLED = describe(
     "anymodal_queue_filled_ratio",
     "gauge",
     ["cost"],
-    "The same by ANYMODAL_QUEUE_SHARDS; at 1 the planner sends no more.",
+    "The same, divided by ANYMODAL_QUEUE_SHARDS; at 1, the planner pauses.",
 )
 _JOB_STATES = ("planning", "running", "cancelling")
 

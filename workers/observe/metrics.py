@@ -76,21 +76,21 @@ def _histogram(
 TASKS = _counter(
     "anymodal_tasks_total",
     ["outcome"],
-    "Shards delivered to this worker, by what became of them: done, left (done or held elsewhere), "
+    "Shards delivered to this worker, by outcome: done, left (done or held elsewhere), "
     "waits (tried again later), divided, set_aside, error.",
 )
 ACTIVE = Gauge(
-    *describe("anymodal_tasks_active", "gauge", [], "Shards that are being worked on."),
+    *describe("anymodal_tasks_active", "gauge", [], "Shards in progress."),
     registry=REGISTRY,
     multiprocess_mode="livesum",
 )
 SHARD_S = _histogram(
-    "anymodal_shard_seconds", ["cost"], "How long a shard was worked on, by its cost class."
+    "anymodal_shard_seconds", ["cost"], "How long a shard took, by its cost class."
 )
 LOST = _counter(
     "anymodal_leases_lost_total",
     [],
-    "Shards that this worker took over from one that died, or fell silent, while it held them.",
+    "Shards that this worker took over from one that died or fell silent.",
 )
 RESENT = _counter(
     "anymodal_shards_resent_total",
@@ -110,7 +110,7 @@ DEAD_LETTERS = _counter(
 STAGE_S = _histogram(
     "anymodal_stage_seconds",
     ["stage"],
-    "How long a stage took: decode per file, encode per batch, the others per shard.",
+    "How long a stage took: decode per file, encode per batch, others per shard.",
 )
 STORE_WRITE_S = _histogram(
     "anymodal_store_write_seconds",

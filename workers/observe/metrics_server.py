@@ -72,6 +72,6 @@ def _start(host: str, port: int, folder: str, collector: Collector) -> WSGIServe
         server, _ = start_http_server(port, host, registry)
     except OSError as error:
         raise InputError(
-            "--metrics-port", got=f"{host}:{port}, which cannot be taken: {error}", wanted="another"
+            "--metrics-port", got=f"{host}:{port}, which cannot be used: {error}", wanted="another"
         ) from error
     return server

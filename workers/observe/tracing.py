@@ -37,7 +37,7 @@ def start() -> None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        logger.warning("No spans are sent: pip install 'anymodal[otel]'")
+        logger.warning("No spans are sent; run: pip install 'anymodal[otel]'")
         return
     service = {} if variable("OTEL_SERVICE_NAME") else {"service.name": "anymodal"}
     provider = TracerProvider(resource=Resource.create().merge(Resource(service)))
@@ -52,7 +52,10 @@ def _exporters(name: str) -> EntryPoints:
     known = {"otlp": "otlp_proto_http"}.get(name, name)
     found = entry_points(group="opentelemetry_traces_exporter", name=known)
     if not found and name != "none":
-        logger.warning("No spans are sent to %r, which OTEL_TRACES_EXPORTER asks for", name)
+        logger.warning(
+            "No spans are sent to %r: no exporter of that name is installed (OTEL_TRACES_EXPORTER)",
+            name,
+        )
     return found
 
 

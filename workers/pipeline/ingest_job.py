@@ -191,7 +191,7 @@ class IngestJob:
             if gone := stored - current.keys():
                 uri = located[min(gone)][0].uri
                 raise StoreError(
-                    f"What {uri} holds was deleted from the store while this was underway.",
+                    f"The content of {uri} was deleted from the store in the meantime.",
                     remedy="Run the ingest again.",
                 )
             anew = [x for x in finished if x in current and _is_outdated(current[x])]

@@ -27,10 +27,16 @@ def open_export(folder: Path) -> Manifest:
     """
     manifest = read(folder)
     if manifest is None:
-        raise InputError("folder", got=f"{folder} without {NAME}", wanted="a folder of an export")
+        raise InputError(
+            "folder",
+            got=f"{folder} without {NAME}",
+            wanted="a folder made by `anymodal export-store`",
+        )
     if not manifest.whole:
         raise InputError(
-            "folder", got=f"{folder}, which is not whole", wanted="`anymodal export-store` again"
+            "folder",
+            got=f"{folder}, which is incomplete",
+            wanted="the result of running `anymodal export-store` again",
         )
     for part in manifest.parts:
         for name, sha256 in part.sha256.items():

@@ -64,7 +64,7 @@ class Manifest:
         """Raise SpaceMismatchError unless the vectors are of this space."""
         if fingerprint != self.fingerprint:
             raise SpaceMismatchError(
-                f"The export holds embeddings of {self.model} ({self.fingerprint}), not of "
+                f"The export holds embeddings from {self.model} ({self.fingerprint}), not from "
                 f"{fingerprint}.",
                 f"Use --model {self.model}, or another folder.",
             )
@@ -87,5 +87,7 @@ def read(folder: Path) -> Manifest | None:
         return Manifest(**found, parts=parts)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            "folder", got=f"{path}, which cannot be read ({error})", wanted="a folder of an export"
+            "folder",
+            got=f"{path}, which cannot be read ({error})",
+            wanted="a folder made by `anymodal export-store`",
         ) from None

@@ -137,7 +137,7 @@ class Copier:
         return len(extra)
 
 
-_CHANGED = "The file holds something else by now. Ingest it again first."
+_CHANGED = "The file has changed. Ingest it again first."
 
 
 def _like(new: AssetRow, old: AssetRow) -> AssetRow:

@@ -101,7 +101,9 @@ def move(
     new = _opened(held, wanted)
     space = new.encoder().space.fingerprint
     if space == here.space:
-        raise InputError("--model", got=wanted["model"], wanted="another than the store's own")
+        raise InputError(
+            "--model", got=wanted["model"], wanted="a model other than the store's own"
+        )
     moved = Moved(wanted["model"], space)
     target = Current(space, wanted, Current(here.space, here.encoder))
     with closing(_Store(new)):
@@ -168,7 +170,9 @@ def _encoder_of(held: Resources, plan: Plan) -> dict[str, Any]:
 
 def _former(here: Current) -> dict[str, Any]:
     if here.former is None:
-        raise InputError("--rollback", got="a store with one model", wanted="one that was moved")
+        raise InputError(
+            "--rollback", got="a store with one model", wanted="a store that was moved"
+        )
     return dict(here.former.encoder)
 
 
@@ -191,11 +195,13 @@ def _compared(plan: Plan, old: Any, new: Any) -> Comparison:
 def _reason(plan: Plan, moved: Moved, is_stopped: bool) -> str:
     """Why not to switch; empty if nothing is against it."""
     if is_stopped:
-        return "It was stopped; the next call goes on from there."
+        return "It was stopped; run it again to continue."
     if moved.copied.lost and not plan.leave_behind:
         n = len(moved.copied.lost)
         return f"{n} assets could not be encoded; --leave-behind switches without them."
     overlap = moved.comparison.overlap if moved.comparison else 1.0
     if overlap < plan.least_overlap:
         return f"The overlap@10 is {overlap:.3f}, below --least-overlap {plan.least_overlap:g}."
-    return "" if plan.switch else "All is encoded; without --no-switch the next call switches."
+    return (
+        "" if plan.switch else "Everything is encoded; run it again without --no-switch to switch."
+    )

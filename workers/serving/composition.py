@@ -172,7 +172,7 @@ def beside(held: Resources, parts: Callable[[], Services]) -> Iterator[None]:
                 commands = commands_of(held, lambda: parts().engine)
                 stack.enter_context(listening(path, commands, lambda: _models(held, parts())))
         except OSError as error:  # a read-only store
-            logger.warning("commands beside this server cannot use it: %s", error)
+            logger.warning("other commands cannot use this server: %s", error)
         yield
 
 
@@ -220,7 +220,7 @@ def query_encoder(encoder: ItemEncoder, config: ApiConfig, metrics: Metrics) -> 
         observe=metrics.encoded,
     )
     hits, misses = "anymodal_query_cache_hits", "anymodal_query_cache_misses"
-    metrics.watch(hits, "Queries whose embedding was known.", lambda: made.cache.hits)
+    metrics.watch(hits, "Queries whose embedding was cached.", lambda: made.cache.hits)
     metrics.watch(misses, "Queries that were encoded.", lambda: made.cache.misses)
     return made
 

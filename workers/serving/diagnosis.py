@@ -85,7 +85,7 @@ def _store(held: Resources) -> tuple[str, dict[str, Any]]:
 def _index_told(index: IndexState) -> str:
     """The state of the index; a single look cannot show whether pending rows will be built."""
     told = f"; index {index.kind}: {index.built} rows built, {index.pending} pending"
-    return f"{told} (the server's log says why, if that stays)" if index.pending else told
+    return f"{told} (if that persists, see the server's log)" if index.pending else told
 
 
 def _calibration(held: Resources) -> tuple[str, dict[str, Any]]:
@@ -111,7 +111,9 @@ def _told(calibration: dict[str, Any]) -> str:
         for kind, one in calibration["modalities"].items()
     ]
     when = f" {calibration['measured_at']}" if calibration["measured_at"] else ""
-    left = "; a rewrite was not ended: anymodal calibrate" if calibration["is_rewriting"] else ""
+    left = (
+        "; a rewrite was interrupted: run anymodal calibrate" if calibration["is_rewriting"] else ""
+    )
     source = {"none": "not calibrated"}.get(calibration["source"], calibration["source"])
     return f"{source}{when}{': ' if kinds else ''}{', '.join(kinds)}{left}"
 
@@ -124,7 +126,7 @@ def _broker(held: Resources) -> tuple[str, dict[str, Any]]:
 
     url = held.settings.broker
     if url.startswith("memory:"):
-        return "none: `anymodal ingest` works in its own process", {"broker": None}
+        return "none; `anymodal ingest` works in its own process", {"broker": None}
     check_broker()
     waiting = {kind: held.board.depth([queue_name(kind)], PRIORITIES.values()) for kind in CLASSES}
     running = held.board.running()

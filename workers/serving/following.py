@@ -79,7 +79,7 @@ class _Follower:
         store = self._held.adopt(other)
         self._put(parts)
         self._parts = parts
-        logger.warning("the store is searched by %s now", parts.model)
+        logger.warning("searches now use %s", parts.model)
         self.ended.wait(parts.config.timeout_s + _MARGIN_S)
         self._close(before.engine, store)
 

@@ -215,7 +215,7 @@ def _check_modality(asset: Asset, modality: Modality, label: str) -> None:
     if asset.modality != modality:
         raise UnsupportedMediaError(
             f"{label} holds {asset.modality} ({asset.media_type}).",
-            remedy=f"Send {modality} there, or this as what it is.",
+            remedy=f"Send {modality} there, or send this as {asset.modality}.",
         )
 
 

@@ -55,7 +55,7 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is not
             for duty in self._duties:
                 duty()
         except Exception as error:  # noqa: BLE001 (the broker is away; the next sweep tries again)
-            logger.debug("no sweep: %s", error)
+            logger.debug("sweep failed: %s", error)
 
 
 def _announce_stop(**_: Any) -> None:
@@ -106,7 +106,7 @@ def _warm_up(**_: Any) -> None:
     try:
         held().encoder()
     except Exception:
-        logger.exception("The model cannot be loaded; each task will say so")
+        logger.exception("The model cannot be loaded; every task will fail")
     body = getattr(current_process(), "_target", None)
     if body is not None:
         body.max_memory_per_child = mem_rss() + held().settings.child_growth_mb * 1024

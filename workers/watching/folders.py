@@ -96,7 +96,7 @@ def _events(folders: Sequence[Path], quiet_s: float, stop: Event) -> Events:
     except OSError as error:
         raise WatchError(
             f"The folders {', '.join(map(str, folders))} cannot be watched: {error}.",
-            remedy="Raise the limit: sysctl fs.inotify.max_user_watches=1048576; or name fewer "
+            remedy="Raise the limit (sysctl fs.inotify.max_user_watches=1048576) or watch fewer "
             "folders.",
         ) from error
 

@@ -128,7 +128,7 @@ class NoRecord:
 
     def write(self, current: Current) -> None:
         """Raise `StoreError`."""
-        raise StoreError(f"A store in memory holds no second space ({current.space}).")
+        raise StoreError(f"A store in memory cannot hold a second space ({current.space}).")
 
 
 def check_current(record: SpaceRecord, space: str, shown: str) -> None:
@@ -140,6 +140,6 @@ def check_current(record: SpaceRecord, space: str, shown: str) -> None:
     current = record.read()
     if current and current.space != space:
         raise StoreMovedError(
-            f"The store {shown} was moved to another model, in whose space it is searched now.",
-            remedy="Repeat this: servers and workers follow within seconds.",
+            f"The store {shown} was moved to another model and is now searched in its space.",
+            remedy="Try again: servers and workers follow within seconds.",
         )

@@ -43,7 +43,7 @@ def test_a_list_shows_sizes_dates_and_the_next_page() -> None:
     assert "[red]a.txt" in text
     assert "--page b" in text
     assert "gone" in printed(list_lines(listed({**ASK, "page": "b"}, store())))
-    assert "Nothing is stored" in printed(list_lines(listed({**ASK, "page": "z"}, store())))
+    assert "No stored assets match" in printed(list_lines(listed({**ASK, "page": "z"}, store())))
 
 
 def test_counts_are_by_kind_language_and_year() -> None:

@@ -24,7 +24,7 @@ def repeating(beat: Callable[[], object], every_s: float) -> Iterator[None]:
             try:
                 beat()
             except Exception as error:  # noqa: BLE001 (see above)
-                logger.debug("no heartbeat: %s", error)
+                logger.debug("heartbeat failed: %s", error)
 
     thread = Thread(target=copy_context().run, args=(run,), name="heartbeat", daemon=True)
     thread.start()

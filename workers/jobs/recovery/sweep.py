@@ -62,7 +62,7 @@ class Sweeper:
         shards = self._board.shards.open(job_id)
         again = [shard_id for shard_id in shard_ids if shard_id in shards]
         for shard_id in again:
-            logger.info("shard %s of job %s is sent again: %s", shard_id, job_id, reason)
+            logger.info("sending shard %s of job %s again: %s", shard_id, job_id, reason)
             metrics.RESENT.labels(reason).inc()
             # Ahead of shards that have not been tried yet: it has waited already.
             self._publish(job_id, shard_id, replace(shards[shard_id], priority=0))

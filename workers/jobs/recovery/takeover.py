@@ -43,10 +43,10 @@ class Takeover:
         for job_id in self._board.planners.orphans(self._name):
             job = self._board.status(job_id)
             if unseen := unseen_path(job.paths):
-                reason = f"{unseen} is not there on any worker's machine"
+                reason = f"{unseen} does not exist on any worker's machine"
                 self._board.planners.decline(job_id, self._name, reason)
             elif self._board.planners.hand_over(job_id):
-                logger.warning("the planner of job %s fell silent; another one goes on", job_id)
+                logger.warning("the planner of job %s fell silent; another one takes over", job_id)
                 self._planners.append(self._start(job_id))
                 taken += 1
         return taken

@@ -107,7 +107,7 @@ class KnownFiles:
                 with report.timed("identify"):
                     known = Places(job.store, identifying, job.hashes).known(paths)
             except AnymodalError as error:
-                logger.info("files are looked at again: %s", error)
+                logger.info("files are checked again: %s", error)
                 part.rest += paths
                 return
         for copies in known.as_stored.assets.values():
@@ -129,7 +129,7 @@ class KnownFiles:
                 self.job().note(part.stored.assets, self.labels, self._dead(), report)
                 self.on_report(report)
         except AnymodalError as error:
-            logger.info("files are looked at again: %s", error)
+            logger.info("files are checked again: %s", error)
             yield from (copy.uri for copies in part.stored.assets.values() for copy in copies)
         yield from part.rest
 

@@ -250,8 +250,8 @@ def _is_empty(folder: Path) -> bool | None:
 
 def _emptied(folder: Path | str) -> EmptiedFolderError:
     return EmptiedFolderError(
-        f"{folder} is empty, though files in it are stored, so nothing of it was forgotten.",
-        remedy=f"Mount its disk or check its server; or, if the files are gone for good: "
+        f"{folder} is empty although files in it are stored, so none of them was removed.",
+        remedy="Mount its disk or check its server. If the files are gone for good, run: "
         f"anymodal delete {folder}",
     )
 

@@ -40,8 +40,8 @@ class Answers:
                 yield self._parse(line)
         if not ended:
             raise search_errors.StoreUnavailableError(
-                "The server beside this command ended before it was done.",
-                remedy="What was stored stays; run the command again.",
+                "The server that ran this command ended before it was done.",
+                remedy="Whatever was stored stays; run the command again.",
             )
 
 

@@ -135,8 +135,8 @@ class _Desk:
         if not any(stands_for(wanted, one) for one in (model, *others)):
             raise InputError(
                 "--model",
-                got=f"{wanted}, while a server with {model} holds the store",
-                wanted="the same model, or that the server is stopped",
+                got=f"{wanted}, while a server with {model} has the store open",
+                wanted="the same model, or a stopped server",
             )
 
 

@@ -59,7 +59,7 @@ def test_lines_of_json_with_a_file_as_query(tmp_path: Path) -> None:
         ("l.csv", "question,file\nx,a.png\n", "query or query_file"),
         ("l.csv", "query,file\nx,missing.png\n", "row 2"),
         ("l.csv", "query,file,relevance\nx,a.png,much\n", "'much'"),
-        ("l.csv", "query,file\nx,a.png\n", "at least two files"),
+        ("l.csv", "query,file\nx,a.png\n", "fewer than two files"),
         ("l.jsonl", '{"query": "x"}\n', "line 1"),
         ("l.jsonl", "query\n", "line 1"),
     ],
@@ -109,7 +109,7 @@ def test_rare_words_and_names_become_questions(tmp_path: Path) -> None:
 @pytest.mark.parametrize("origin", ["names", "classes", "synthetic", None])
 def test_a_folder_without_questions_is_refused(tmp_path: Path, origin: Origin | None) -> None:
     made(tmp_path, "1.jpg")
-    with pytest.raises(InputError, match="at least two files"):
+    with pytest.raises(InputError, match="fewer than two files"):
         read_questions(tmp_path, IngestConfig(), origin)
 
 

@@ -223,7 +223,7 @@ def test_a_worker_that_does_not_see_the_files_leaves_them_to_one_that_does(
         blind.look()
     job = board.status(job_id)
     assert job.planner_lost
-    assert job.declined == {"blind": f"{folder} is not there on any worker's machine"}
+    assert job.declined == {"blind": f"{folder} does not exist on any worker's machine"}
     assert seeing.look() == 1
     seeing._planners[0].wait(30)
 
@@ -239,7 +239,7 @@ def test_a_job_whose_files_nobody_sees_fails_and_says_why(board: JobBoard) -> No
     workers[0].look()
     job = board.status(job_id)
     assert (job.state, job.ended, started) == ("failed", True, [])
-    assert job.reason == "/nowhere is not there on any worker's machine"
+    assert job.reason == "/nowhere does not exist on any worker's machine"
     assert board.running() == []
 
 

@@ -89,7 +89,7 @@ def test_an_interrupted_export_goes_on(store: MemoryStore, tmp_path: Path) -> No
 
     with pytest.raises(KeyboardInterrupt):
         export_store(store, tmp_path, about(), stop, assets_at_once=2)
-    with pytest.raises(InputError, match="not whole"):
+    with pytest.raises(InputError, match="incomplete"):
         open_export(tmp_path)
     first = (tmp_path / "part-00000.assets.parquet").stat().st_mtime_ns
     done = export_store(store, tmp_path, about(), quiet, assets_at_once=2)
