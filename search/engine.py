@@ -138,8 +138,8 @@ class SearchEngine:
         if self._reranker is None:
             raise InputError(
                 "query.rerank",
-                got="true, and there is no reranker",
-                wanted="false, or name one in ANYMODAL_RERANKER",
+                got="true, without a reranker",
+                wanted="false, or a model in ANYMODAL_RERANKER",
             )
         if query.sort:
             raise InputError("query.rerank", got=f"sort={query.sort!r} too", wanted="one of them")

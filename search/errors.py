@@ -23,7 +23,7 @@ class StoreGoneError(StoreError):
         """The error for a folder."""
         return cls(
             f"The files of the store {shown} were removed or moved while it was open.",
-            remedy="Put them back, or start again: then there is a new store, which is empty.",
+            remedy="Put them back, or restart with a new, empty store.",
         )
 
 
@@ -39,7 +39,8 @@ class StoreMissingError(StoreError):
         """The error for a folder or a server's URI."""
         return cls(
             f"There is no store at {shown}.",
-            remedy="Check --store and ANYMODAL_STORE; `anymodal ingest PATH` makes a store there.",
+            remedy="Check --store and ANYMODAL_STORE; `anymodal ingest PATH` creates a store "
+            "there.",
         )
 
 

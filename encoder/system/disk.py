@@ -15,13 +15,13 @@ from tempfile import TemporaryDirectory
 from encoder.errors import DiskError
 from encoder.system.environment import variable
 
-_SPACE = "Make room there and repeat this: what was stored stays."
+_SPACE = "Free some space there and try again; whatever was stored stays."
 _RIGHTS = "Let this user write there, or name another folder."
 _REMEDIES = {
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: _SPACE,
-    errno.EFBIG: "Raise the limit of a file's size (ulimit -f) and repeat this.",
-    errno.EROFS: "Name a folder that can be written to, or mount that one so.",
+    errno.EFBIG: "Raise the file size limit (ulimit -f) and try again.",
+    errno.EROFS: "Use a writable folder, or mount this one as writable.",
     errno.EACCES: _RIGHTS,
     errno.EPERM: _RIGHTS,
 }
@@ -101,7 +101,7 @@ def check_room(folder: Path, n_bytes: int = 0) -> None:
     if free < wanted:
         raise DiskError(
             f"{folder} cannot be written: {_mb(free)} MB of its disk are free, "
-            f"{_mb(wanted)} MB are wanted.",
+            f"{_mb(wanted)} MB are needed.",
             remedy=_SPACE,
         )
     if not os.access(there, os.W_OK):

@@ -23,10 +23,10 @@ class ApiConfig(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ANYMODAL_API__", frozen=True, extra="forbid")
 
     host: str = "127.0.0.1"
-    """The address to listen at."""
+    """The address to listen on."""
 
     port: int = Field(default=8080, ge=0, le=65_535)
-    """The port to listen at; 0 for any that is free."""
+    """The port to listen on; 0 picks a free one."""
 
     require_key: bool = False
     """Require a key even if only this machine can connect."""

@@ -60,7 +60,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (  # the first that fits
     (OverloadedError, 503),
     (StoreGoneError, 503),
 )
-_GONE = "Who runs the server puts them back, or starts it again with a new, empty store."
+_GONE = "Ask the operator to put them back, or to restart the server with a new, empty store."
 _RETRY_AFTER_S = 1
 _NOT_FIELDS = ("body", "path", "str", "FilePart")  # pydantic's, not in the request
 
@@ -79,11 +79,13 @@ def body_of(error: Exception) -> dict[str, Any]:
         return _body("InternalError", "The server failed.", "See its log.")
     kind = type(error).__name__
     if isinstance(error, ReadOnlyStoreError):  # its message has paths, like DiskError's
-        return _body(kind, "This store can be searched, but not written to.", "Ask who runs it.")
+        return _body(kind, "This store can be searched, but not written to.", "Ask its operator.")
     if isinstance(error, StoreGoneError):
         return _body(kind, "The store's files were removed or moved.", _GONE)
     if isinstance(error, DiskError):
-        return _body(kind, "The server's disk takes no more.", "Who runs it finds why in its log.")
+        return _body(
+            kind, "The server cannot write to its disk.", "Ask its operator to check the log."
+        )
     if status_of(error) == 503 and not isinstance(error, OverloadedError):  # holds addresses
         part = "vector store" if isinstance(error, StoreError) else "broker"
         return _body(kind, f"The {part} does not answer.", "Try again later.")

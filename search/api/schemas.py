@@ -21,7 +21,7 @@ Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
 class Strict(BaseModel):
     """A request. Unknown fields are refused, so that typing errors are noticed.
 
-    So is a number for a truth value and the like: it is another type in the description too.
+    So are values of another type, such as a number for a boolean.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -40,19 +40,19 @@ class FileIn(Strict):
     """A file of any kind: one of file, base64 and url."""
 
     kind: str | None = Field(
-        None, description="One of `kinds` in `/v1/info`; by default what the file looks like."
+        None, description="One of `kinds` in `/v1/info`; by default detected from the file."
     )
-    file: str | None = Field(None, description="A part of a multipart request, by its name.")
+    file: str | None = Field(None, description="The name of a part of a multipart request.")
     base64: str | None = Field(None, description="Base64 or a data: URI.")
-    url: str | None = Field(None, max_length=4000, description="http(s), of an allowed host.")
+    url: str | None = Field(None, max_length=4000, description="An http(s) URL of an allowed host.")
 
     def check_sources(self, sources: Sequence[str]) -> None:
         """Raise ValueError unless exactly one source is given, and ``kind`` only with a file."""
         given = [name for name in sources if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"exactly one of {', '.join(sources)} is wanted, got {len(given)}")
+            raise ValueError(f"expected exactly one of {', '.join(sources)}, got {len(given)}")
         if self.kind is not None and given[0] not in _FILES:
-            raise ValueError(f"a kind goes with {', '.join(_FILES)}, not with {given[0]}")
+            raise ValueError(f"kind can be given with {', '.join(_FILES)}, but not with {given[0]}")
 
 
 class TermIn(FileIn):
@@ -65,14 +65,14 @@ class TermIn(FileIn):
     )
     audio: Media | None = None
     video: Media | None = None
-    asset_id: str | None = Field(None, description="A stored asset: more like this.")
-    weight: float = Field(1.0, ge=-10, le=10, description="Not 0; negative pushes away.")
+    asset_id: str | None = Field(None, description="Find more like this stored asset.")
+    weight: float = Field(1.0, ge=-10, le=10, description="Not 0; negative weights push away.")
 
     @model_validator(mode="after")
     def _one_source(self) -> TermIn:
         self.check_sources(_SOURCES)
         if self.weight == 0:
-            raise ValueError("a weight of 0 says nothing")
+            raise ValueError("weight must not be 0")
         return self
 
 
@@ -89,16 +89,16 @@ class SearchRequest(Strict):
         Field(min_length=1, max_length=MAX_TERMS),
         BeforeValidator(_as_terms, json_schema_input_type=Text | list[TermIn]),
     ]
-    modalities: list[str] = Field([], max_length=16, description="Kinds to return; empty: all.")
+    modalities: list[str] = Field([], max_length=16, description="Kinds to return; all if empty.")
     limit: int = Field(10, ge=1, le=1000)
     filter: dict[str, Any] | None = None
     quotas: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
     score_threshold: float | None = None
     group_by: Literal["asset", "segment"] = "asset"
     mix: Literal["turns", "score"] = Field(
-        "turns", description="Kinds take turns on a page, or the score alone decides."
+        "turns", description="Let kinds take turns on a page, or sort by score alone."
     )
-    moments: int = Field(3, ge=0, le=20, description="Further segments of each asset.")
+    moments: int = Field(3, ge=0, le=20, description="Further segments to return per asset.")
     diversity: float = Field(0.0, ge=0, le=1)
     lexical: bool | None = None
     consistency: Literal["session", "strong"] = "session"
@@ -107,13 +107,13 @@ class SearchRequest(Strict):
     sort: str = Field(
         "",
         max_length=40,
-        description="Order a page's hits by a field such as `taken`; `-taken`: latest first.",
+        description="Sort a page's hits by a field such as `taken`; `-taken`: latest first.",
     )
     rerank: bool = Field(False, description="Let the server's reranker order the page's texts.")
     understand: bool | list[Reading] = Field(
         True,
-        description="Take dates and places in the texts as filters, where the library has such "
-        "data; all of them, none, or these.",
+        description="Use dates and places in the texts as filters, if the library has such data: "
+        "both, neither, or the listed ones.",
     )
 
 
@@ -132,14 +132,14 @@ class MomentOut(BaseModel):
     language: str = Field("", description="Language of a transcript: en, de, zh.")
     boxes: list[list[float]] = Field(
         [],
-        description="The lines of text read in a picture: x and y of four corners each, as "
-        "fractions of its width and height.",
+        description="The lines of text in a picture: x and y of the four corners of each, as "
+        "fractions of the picture's width and height.",
     )
     matches: list[tuple[int, int]] = Field(
         [], description="Ranges of matching words in the snippet."
     )
     place: dict[str, str | int | float] = Field(
-        {}, description="Where in a document it is: page, slide, sheet, cell or heading."
+        {}, description="The place in a document: page, slide, sheet, cell or heading."
     )
 
 
@@ -149,14 +149,14 @@ class HitOut(MomentOut):
     asset_id: str
     name: str = Field(description="The file's name.")
     uri: str | None = Field(
-        None, description="Where it is, for scope admin and this machine's user."
+        None, description="Where the file is; only for scope admin and this machine's user."
     )
     media_type: str
     title: str
     duration_s: float | None = None
     tags: list[str] = []
-    weak: bool = Field(False, description="A query without meaning has matches this good.")
-    rerank_score: float | None = Field(None, description="Of `rerank`: 0 to 1.")
+    weak: bool = Field(False, description="Whether even a meaningless query has matches this good.")
+    rerank_score: float | None = Field(None, description="The score of `rerank`, 0 to 1.")
     metadata: dict[str, Any] = {}
     moments: list[MomentOut] = []
     explanation: dict[str, Any] | None = None
@@ -171,8 +171,8 @@ class SearchAnswer(BaseModel):
     next_cursor: str
     explain: dict[str, Any] | None = None
     understood: list[UnderstoodOut] = []
-    warnings: list[str] = Field([], description="What the answer lacks.")
-    said: list[SaidOut] = Field([], description="Of a body of sound.")
+    warnings: list[str] = Field([], description="What is missing from the answer.")
+    said: list[SaidOut] = Field([], description="What was said, if the body is sound.")
     latency_ms: dict[str, float]
 
 
@@ -254,13 +254,13 @@ class JobOut(BaseModel):
     files: int
     ingested: int
     unchanged: int
-    left_out: int = Field(0, description="Of kinds that were not asked for.")
+    left_out: int = Field(0, description="Files of kinds that were not requested.")
     failed: int
     segments: dict[str, int]
     failures: list[RefusedOut]
     seconds: float
     left_s: float | None
-    asset_ids: list[str] = Field(description="Of uploads: the resulting assets.")
+    asset_ids: list[str] = Field(description="For uploads: the resulting assets.")
 
 
 class JobRequest(Strict):
@@ -372,15 +372,15 @@ class KindOut(BaseModel):
     """A kind of files, ours or one of an installed package."""
 
     name: str = Field(description="The value of `kind` in a query.")
-    label: str = Field(description="What people call a file of it.")
+    label: str = Field(description="The display name of a file of this kind.")
     plural: str
-    modality: str = Field(description="What a file of it counts as, as in filters.")
+    modality: str = Field(description="The modality of its files, as in filters.")
     formats: list[str]
     media_types: list[str]
-    suffixes: list[str] = Field(description="Usual ones, with their dot.")
+    suffixes: list[str] = Field(description="The usual suffixes, with their dot.")
     shows: bool = Field(description="Whether its files have thumbnails.")
     queries: bool = Field(description="Whether the model can search with its files.")
-    icon: str = Field(description="The `d` of an SVG path, in a square of 24.")
+    icon: str = Field(description="The `d` of an SVG path in a square of 24 by 24.")
 
 
 class InfoAnswer(BaseModel):

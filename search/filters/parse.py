@@ -38,7 +38,7 @@ class _Parser:
 
     def parse(self, data: Any, where: str, depth: int) -> Filter:
         if depth > MAX_DEPTH:
-            raise InputError(where, got="a deeper nesting", wanted=f"{MAX_DEPTH} levels at most")
+            raise InputError(where, got="deeper nesting", wanted=f"{MAX_DEPTH} levels at most")
         if not isinstance(data, Mapping):
             raise InputError(where, got=_kind(data), wanted="an object")
         match list(data):

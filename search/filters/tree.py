@@ -49,12 +49,12 @@ class Operator(StrEnum):
 class Kind(Enum):
     """What a field holds."""
 
-    TEXT = "a text"
+    TEXT = "a string"
     NUMBER = "a number"
     TIME = "an ISO date such as '2026-01-31', or seconds since 1970"
-    TEXTS = "a text (one tag)"
-    PATHS = "a text (a path)"
-    ANY = "a text, a number, true or false"
+    TEXTS = "a string (one tag)"
+    PATHS = "a string (a path)"
+    ANY = "a string, a number, true or false"
 
 
 EQUALITY = frozenset({Operator.EQ, Operator.NE, Operator.IN, Operator.NIN})
@@ -276,7 +276,7 @@ def _check_value(operator: Operator, kind: Kind, value: Scalar) -> None:
         fits = False
     if not fits:
         wanted = Kind.TEXT.value if operator is Operator.PREFIX else kind.value
-        limits = f"; texts of {MAX_VALUE_CHARS} characters, numbers of 2**53 at most"
+        limits = f"; strings of at most {MAX_VALUE_CHARS} characters, numbers of at most 2**53"
         raise InputError(operator, got=_shown(value), wanted=wanted + limits)
 
 

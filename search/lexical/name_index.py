@@ -97,8 +97,8 @@ class NameIndex:
     def _wait(self) -> None:
         if not self._is_ready.wait(max(0.0, self._awaited_until_s - time.monotonic())):
             raise IndexNotReadyError(
-                "The names of files are still being read, so that nothing was found by them.",
-                "Search again a little later.",
+                "File names are still being read, so nothing was found by name.",
+                "Search again later.",
             )
 
     def _read(self) -> None:

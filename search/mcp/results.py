@@ -16,18 +16,20 @@ _MOST_FAILURES = 20
 class Found(BaseModel):
     """A file that fits, and the part of it that fits best."""
 
-    asset_id: str = Field(description="For `get` and `similar`.")
+    asset_id: str = Field(description="Pass it to `get` and `similar`.")
     name: str
-    location: str | None = Field(None, description="Its path or URL, where the key may see it.")
+    location: str | None = Field(None, description="Its path or URL, if the key may see it.")
     modality: str
     media_type: str
     where: str = Field("", description="The page, sheet, heading or time.")
-    start_s: float | None = Field(None, description="For `get`: `at_s` shows this moment.")
+    start_s: float | None = Field(
+        None, description="Pass it as `at_s` to `get` to show this moment."
+    )
     page: int | None = None
     text: str = Field("", description="What is written or said there.")
     score: float
-    weak: bool = Field(False, description="No better than a query without meaning finds.")
-    moments: list[str] = Field([], description="Further places in it.")
+    weak: bool = Field(False, description="Whether even a meaningless query has matches this good.")
+    moments: list[str] = Field([], description="Further matching places in the file.")
     tags: list[str] = []
     metadata: dict[str, Any] = {}
 
@@ -47,7 +49,7 @@ class Listed(BaseModel):
 
 
 class JobStatus(BaseModel):
-    """How an ingest stands."""
+    """The status of an ingest job."""
 
     job_id: str
     state: str

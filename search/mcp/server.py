@@ -47,8 +47,10 @@ Submit = Callable[[AsyncAnymodal, Sequence[Path]], Awaitable[str]]
 
 Filter = Annotated[dict[str, Any] | None, Field(description=filter_help())]
 Limit = Annotated[int, Field(ge=1, le=100, description="The most results.")]
-Kinds = Annotated[list[str], Field(description="Of text, image, audio, video; empty for all.")]
-Cursor = Annotated[str, Field(description="`next_cursor` of the page before.")]
+Kinds = Annotated[
+    list[str], Field(description="Any of text, image, audio and video; empty for all.")
+]
+Cursor = Annotated[str, Field(description="`next_cursor` of the previous page.")]
 Id = Annotated[
     str, Field(description="`asset_id` of a result.", pattern=r"^[A-Za-z0-9_.-]{1,128}$")
 ]
@@ -87,16 +89,18 @@ class Tools:
         context: Context,
         text: Annotated[str, Field(description="What to find, in any language.")] = "",
         image: Annotated[
-            str, Field(description="Find with a picture: Base64, or a path if stdio.")
+            str, Field(description="A picture to search with: Base64, or a path over stdio.")
         ] = "",
-        audio: Annotated[str, Field(description="Find with a sound or speech, likewise.")] = "",
-        like: Annotated[str, Field(description="Also near to this asset_id.")] = "",
+        audio: Annotated[
+            str, Field(description="A sound or speech to search with, likewise.")
+        ] = "",
+        like: Annotated[str, Field(description="Find files like the one with this asset_id.")] = "",
         modalities: Kinds = [],  # noqa: B006 (never changed)
         limit: Limit = 10,
         filter: Filter = None,
         cursor: Cursor = "",
     ) -> FoundPage:
-        """Find files by meaning, and the page or the second at which it is found.
+        """Find files by meaning, with the page or the second of each match.
 
         Give one of text, image, audio and like, or several, which count together.
         """
@@ -126,7 +130,7 @@ class Tools:
         self,
         context: Context,
         asset_id: Id,
-        at_s: Annotated[float, Field(ge=0, description="The moment of a film.")] = 0.0,
+        at_s: Annotated[float, Field(ge=0, description="The time in a film, in seconds.")] = 0.0,
         page: Annotated[int, Field(ge=1, description="The page of a document.")] = 1,
         start: Annotated[int, Field(ge=0, description="The first character of a text.")] = 0,
     ) -> list[Any]:
@@ -160,7 +164,7 @@ class Tools:
         files = [Path(path).expanduser().absolute() for path in paths]
         for file in files:
             if not file.exists():
-                raise ToolError(f"There is no {file}. Give paths that exist.")
+                raise ToolError(f"{file} does not exist. Give paths that exist.")
         async with self._client(context) as client:
             job_id = await self._submit(client, files)
             return job_status(await client.job(job_id))
@@ -168,10 +172,10 @@ class Tools:
     async def send(
         self,
         context: Context,
-        name: Annotated[str, Field(min_length=1, description="Of the file, with its suffix.")],
+        name: Annotated[str, Field(min_length=1, description="The file's name, with its suffix.")],
         text: Annotated[str, Field(description="Its content, if it is text.")] = "",
         content: Annotated[str, Field(description="Otherwise its content in Base64.")] = "",
-        tags: Annotated[list[str], Field(description="To find it by.")] = [],  # noqa: B006
+        tags: Annotated[list[str], Field(description="Tags to find it by.")] = [],  # noqa: B006
     ) -> JobStatus:
         """Store a file and make it searchable."""
         if bool(text) == bool(content):
@@ -183,7 +187,7 @@ class Tools:
     async def job_status(
         self, context: Context, job_id: Annotated[str, Field(max_length=64)]
     ) -> JobStatus:
-        """How an ingest stands, and which files could not be read."""
+        """Show the status of an ingest job and the files that could not be read."""
         async with self._client(context) as client:
             return job_status(await client.job(job_id))
 
@@ -228,7 +232,7 @@ def _decoded(given: str, argument: str) -> bytes:
     try:
         return base64.b64decode(given.partition(";base64,")[2] or given, validate=True)
     except (binascii.Error, ValueError):
-        raise ToolError(f"{argument} is neither a file of this machine nor Base64.") from None
+        raise ToolError(f"{argument} is neither a file on this machine nor Base64.") from None
 
 
 def serve_http(made: MCPServer[Any], host: str, port: int, announce: Callable[[str], None]) -> None:

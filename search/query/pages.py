@@ -79,7 +79,7 @@ def read_page(query: Query, direction: Embeddings) -> Page:
     body = tail + _DEPTH_BYTES
     packed = _unpack(query.cursor)
     if packed[:1] != _VERSION or len(packed) < body or (len(packed) - body) % _KEY_BYTES:
-        raise _refused(query.cursor, "which is no cursor")
+        raise _refused(query.cursor, "which is not a cursor")
     if packed[1:head] != first.digest or not _alike(packed[head:tail], first.signature):
         raise _refused(query.cursor, "which belongs to another query")
     keys = (packed[i : i + _KEY_BYTES] for i in range(body, len(packed), _KEY_BYTES))
@@ -92,7 +92,7 @@ def _refused(cursor: str, why: str) -> InputError:
     return InputError(
         "query.cursor",
         got=f"{shown!r}, {why}",
-        wanted="the next_cursor of the page before, with the same query",
+        wanted="the previous page's next_cursor, with the same query",
     )
 
 
@@ -100,7 +100,7 @@ def _unpack(cursor: str) -> bytes:
     try:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
-        raise _refused(cursor, "which is no cursor") from None
+        raise _refused(cursor, "which is not a cursor") from None
 
 
 def _short(key: str) -> bytes:

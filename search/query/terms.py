@@ -62,9 +62,7 @@ def embed_terms(
 def _embedding_of(asset_id: str, is_known: bool, store: VectorStore) -> Embeddings:
     segments = store.embeddings(asset_id) if is_known else []
     if not segments:
-        raise NotFoundError(
-            f"The asset {asset_id!r} is not stored.", remedy="Search with one that a hit names."
-        )
+        raise NotFoundError(f"The asset {asset_id!r} is not stored.", remedy="Use the id of a hit.")
     return embedding_of_asset(segments)
 
 

@@ -20,7 +20,7 @@ def check_sort(sort: str) -> None:
         InputError: not a field to sort by.
     """
     if sort and sort.removeprefix("-") not in SORTABLE:
-        wanted = f"one of {', '.join(SORTABLE)}, the greatest first with a - before it"
+        wanted = f"one of {', '.join(SORTABLE)}, with a leading - for the greatest first"
         raise InputError("query.sort", got=repr(sort), wanted=wanted)
 
 

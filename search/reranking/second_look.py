@@ -36,7 +36,9 @@ def question_of(terms: Sequence[Term]) -> str:
     contents = (term.item.content for term in terms if term.item and term.weight > 0)
     if question := " ".join(content for content in contents if isinstance(content, str)):
         return question
-    raise InputError("query.rerank", got="a query without text", wanted="a text among its terms")
+    raise InputError(
+        "query.rerank", got="a query without text", wanted="at least one text among its terms"
+    )
 
 
 def rerank(

@@ -232,7 +232,7 @@ def test_a_forked_child_cannot_open_the_folder_of_its_parent(
 def test_a_folder_of_other_files_is_left_alone(folder: Path) -> None:
     folder.mkdir()
     (folder / "holiday.jpg").write_bytes(b"x")
-    with pytest.raises(StoreError, match=r"other files.*Name a folder"):
+    with pytest.raises(StoreError, match=r"other files.*Choose a new"):
         open_store(str(folder), SPACE, DIM)
     assert [path.name for path in folder.iterdir()] == ["holiday.jpg"]
 

@@ -64,7 +64,7 @@ def test_a_full_disk_ends_an_ingest_and_more_room_finishes_it(disk: Disk, media:
     code, report, said = ingest(media, store)
     assert (code, said.count("\n")) == (1, 1), said
     assert f"{store} cannot be written" in said
-    assert "Make room there" in said
+    assert "Free some space there" in said
     stored = report["ingested"]
     assert 0 < stored < N_FILES
     assert report["interrupted"]
@@ -112,9 +112,9 @@ def test_what_was_acknowledged_survives_a_disk_that_runs_full_in_a_write(
     assert kept
     disk.resize(64)
     for one in (store, opened):
-        with pytest.raises(DiskError, match="start this program again"):
+        with pytest.raises(DiskError, match="restart this program"):
             one.delete(kept[:1])
-    with pytest.raises(DiskError, match="start this program again"):
+    with pytest.raises(DiskError, match="restart this program"):
         write("late")
     assert len(store.assets(kept)) == len(kept)  # it can still be read
     opened.close()

@@ -142,7 +142,7 @@ def test_mistakes_say_what_to_do(over_stdio: Talk, tmp_path: Path) -> None:
         assert "Give one of text, image, audio and like." in text_of(nothing)
         missing = await called(client, "get", asset_id="none")
         assert missing.is_error
-        assert "Take an id from a search." in text_of(missing)
+        assert "Use an id from a search." in text_of(missing)
         gone = await called(client, "ingest", paths=[str(tmp_path / "none")])
         assert gone.is_error
         assert "Give paths that exist" in text_of(gone)
@@ -221,7 +221,7 @@ def test_an_api_elsewhere_is_asked_by_its_url(
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [(["--key", "lent"], "leave --key"), (["--host", "0.0.0.0"], "this machine")],
+    [(["--key", "lent"], "leave out --key"), (["--host", "0.0.0.0"], "this machine")],
 )
 def test_a_relay_lends_nobody_its_rights(options: list[str], said: str) -> None:
     command = [str(ANYMODAL), "mcp", "--http", "--server", "http://127.0.0.1:1", *options]

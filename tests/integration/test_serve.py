@@ -108,7 +108,7 @@ def test_a_server_whose_store_is_removed_says_so(tmp_path: Path) -> None:
         ready = client.get("/readyz")
         assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")
         assert ready.json()["checks"]["store"]["error"] == "StoreGoneError"
-        assert "starts it again" in ready.json()["checks"]["store"]["remedy"]
+        assert "restart the server" in ready.json()["checks"]["store"]["remedy"]
         for refused in (client.patch(path, json={"add_tags": ["sea"]}), client.delete(path)):
             assert refused.status_code == 503, refused.text
             assert refused.json()["error"]["type"] == "StoreGoneError"

@@ -22,7 +22,7 @@ def test_a_folder_is_measured(here: Run, media: Path, monkeypatch: pytest.Monkey
 
 def test_a_terminal_gets_a_table_and_the_proposal(capsys: pytest.CaptureFixture[str]) -> None:
     trials = [Trial("HNSW", 64, 0.9925, 3.25, 5.0, 1680.0, built_s=2.0)]
-    refused = {"HNSW_SQ": "The store (Milvus 2.3) makes no index HNSW_SQ: [unknown]."}
+    refused = {"HNSW_SQ": "The store (Milvus 2.3) cannot build the index HNSW_SQ: [unknown]."}
     settings = {"ANYMODAL_STORE__INDEX": "HNSW", "ANYMODAL_STORE__CANDIDATES": "200"}
     _show(Tuned("http://h", "2.3", 20, 1_000_000, trials, refused, 0.9, settings, ["Note this."]))
     shown = capsys.readouterr().out

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--server", metavar="URL", help="A running `anymodal serve`, instead of a store.")
-@click.option("--key", envvar="ANYMODAL_KEY", help="A key of that server. [env ANYMODAL_KEY]")
+@click.option("--server", metavar="URL", help="Use a running `anymodal serve` instead of a store.")
+@click.option("--key", envvar="ANYMODAL_KEY", help="An API key for that server. [env ANYMODAL_KEY]")
 @click.option("--http", is_flag=True, help="Serve streamable HTTP at /mcp instead of stdio.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="With --http: the address.")
-@click.option("--port", default=8090, show_default=True, help="With --http: the port.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="The address to listen on with --http."
+)
+@click.option("--port", default=8090, show_default=True, help="The port to listen on with --http.")
 @store_option
 @model_option
 def mcp(
@@ -36,10 +38,10 @@ def mcp(
     store: str | None,
     model: str | None,
 ) -> None:
-    """Let agents search the store: a server of the Model Context Protocol.
+    """Serve the store to agents over the Model Context Protocol (MCP).
 
-    Over stdio it is the user's own: it takes paths of this machine. Over HTTP, requests bring the
-    keys of the API (`anymodal keys create`) where it needs some.
+    Over stdio, the server belongs to its user and takes paths on this machine. Over HTTP, requests
+    carry API keys (`anymodal keys create`) where the API needs them.
     """
     from encoder.system.extras import require
 
@@ -64,12 +66,12 @@ def _check_relay(key: str | None, host: str) -> None:
 
     if key:
         raise click.UsageError(
-            "With --http, requests bring keys of their own: leave --key and ANYMODAL_KEY out."
+            "With --http, requests carry their own keys: leave out --key and ANYMODAL_KEY."
         )
     if not is_loopback(host):
         raise click.UsageError(
-            f"--host {host}: with --server only this machine may ask. Start it without --server "
-            "beside the store, where keys are checked."
+            f"--host {host}: with --server, only this machine may connect. Start it without "
+            "--server beside the store, where keys are checked."
         )
 
 

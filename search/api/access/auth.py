@@ -105,7 +105,7 @@ class Access:
     def _without_key(self, token: str | None, scope: str) -> frozenset[str]:
         if self.required:
             raise UnauthorizedError(
-                "No key was sent." if token is None else "The key is not known, or was revoked.",
+                "No key was sent." if token is None else "The key is unknown or was revoked.",
                 "Send the header `Authorization: Bearer KEY`; `anymodal keys create` makes a key.",
             )
         if scope == "admin":
@@ -118,7 +118,7 @@ class Access:
             wait_s = bucket.take()
         if wait_s:
             raise RateLimitError(
-                f"The key may ask {key.per_minute} times a minute.", "Ask later.", wait_s
+                f"The key is limited to {key.per_minute} requests a minute.", "Ask later.", wait_s
             )
 
 
@@ -132,8 +132,8 @@ def access_for(config: ApiConfig, keys: KeyRing) -> Access:
     if required and not any(key.revoked is None for key in keys.all()):
         raise InputError(
             "--host",
-            got=f"{config.host}, where others can ask, and no key",
-            wanted="a key (`anymodal keys create NAME`), or --allow-no-key if all may ask",
+            got=f"{config.host}, which others can reach, and no key",
+            wanted="a key (`anymodal keys create NAME`), or --allow-no-key to allow everyone",
         )
     # A host name besides this machine's own means a proxy in front, with remote clients.
     own = is_loopback(config.host) and not config.allowed_hosts

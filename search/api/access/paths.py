@@ -38,8 +38,8 @@ def filter_for(data: Any, scopes: Collection[str], public_roots: tuple[str, ...]
         return asked
     if not public_roots:
         raise ForbiddenError(
-            "This key may not see paths of the server, also not through a filter.",
-            "Leave the path out, use a key with the scope admin, or name folders in "
-            "ANYMODAL_API__PUBLIC_ROOTS, within which paths are shown.",
+            "This key may not see the server's paths, not even through a filter.",
+            "Leave out the path, use a key with the scope admin, or list folders whose paths may "
+            "be shown in ANYMODAL_API__PUBLIC_ROOTS.",
         )
     return within(asked, public_roots)

@@ -45,7 +45,9 @@ class PrivateFile:
             return []
         except ValueError as error:
             raise InputError(
-                str(self.path), got="a file that is not JSON", wanted="what anymodal wrote there"
+                str(self.path),
+                got="a file that is not JSON",
+                wanted="the file as anymodal wrote it",
             ) from error
 
     @contextmanager

@@ -26,8 +26,8 @@ def check_sources(sources: Sequence[str], allowed: Sequence[str]) -> None:
     for number, url in enumerate(sources):
         if not url.startswith(tuple(allowed)):
             raise ForbiddenError(
-                f"sources[{number}] is nothing that clients may have ingested.",
-                "Ask who runs the server to name it in ANYMODAL_API__SOURCES.",
+                f"Clients may not ingest sources[{number}].",
+                "Ask the server's operator to add it to ANYMODAL_API__SOURCES.",
             )
         parts = re.split(r"[/\\]", unquote(unquote(url)))
         if {".", ".."} & set(parts):

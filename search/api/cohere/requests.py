@@ -17,7 +17,7 @@ _SOURCES = ("texts", "images", "inputs")
 
 Texts = Annotated[list[InputText], Field(min_length=1, max_length=MAX_INPUTS)]
 Images = Annotated[
-    list[Annotated[str, Field(description="A data: URI, Base64, or http(s).")]],
+    list[Annotated[str, Field(description="A data: URI, Base64, or an http(s) URL.")]],
     Field(min_length=1, max_length=MAX_INPUTS),
 ]
 
@@ -34,7 +34,9 @@ class EmbedRequest(Strict):
     model_config = ConfigDict(json_schema_extra=said(_SOURCES))
     sized_by: ClassVar[str] = "output_dimension"
 
-    model: str | None = Field(None, max_length=1000, description="One of `/v1/models`, or none.")
+    model: str | None = Field(
+        None, max_length=1000, description="A model from `/v1/models`; may be left out."
+    )
     input_type: Literal[
         "search_document", "search_query", "classification", "clustering", "image"
     ] = Field(description="All but `search_query` are encoded as documents.")
@@ -46,13 +48,14 @@ class EmbedRequest(Strict):
     )
     embedding_types: Annotated[list[Format], Field(min_length=1, max_length=6)] = Field(
         ["float"],
-        description="`int8`: eight times the usual value of 1/√dimensions is 127; `uint8`: 128 "
-        "more. `ubinary`: a bit for each positive value, eight to a byte; `binary`: 128 less.",
+        description="`int8`: scaled so that 8/√dimensions becomes 127; `uint8`: the same plus "
+        "128. `ubinary`: one bit per value, set if positive, eight to a byte; `binary`: the same "
+        "minus 128.",
     )
     truncate: Literal["NONE", "END"] = Field(
         "END",
-        description="`NONE` refuses texts beyond the model's window. Otherwise the mean of their "
-        "windows is taken; nothing is cut off.",
+        description="`NONE` refuses texts longer than the model's window. Otherwise, the mean of "
+        "their windows is used; nothing is cut off.",
     )
     priority: int | None = Field(None, description="Not used.")
 
@@ -95,7 +98,7 @@ class EmbedRequest(Strict):
 class EmbedAnswer(BaseModel):
     """Cohere's: for each of the types, an embedding of each input."""
 
-    id: str = Field(description="The request's.")
+    id: str = Field(description="The id of the request.")
     embeddings: dict[Format, list[list[float]] | list[list[int]] | list[str]]
     texts: list[str] | None = None
     response_type: Literal["embeddings_by_type"]

@@ -36,9 +36,13 @@ class RerankRequest(Strict):
 
     query: Annotated[str, Field(min_length=1, max_length=20_000, pattern=r"\S")]
     documents: Annotated[list[Document], Field(min_length=1, max_length=MAX_DOCUMENTS)]
-    model: str | None = Field(None, max_length=1000, description="The server's reranker, or none.")
-    top_n: int | None = Field(None, ge=1, description="So many of the best; by default all.")
-    return_documents: bool = Field(False, description="Also send the texts back.")
+    model: str | None = Field(
+        None, max_length=1000, description="The server's reranker; may be left out."
+    )
+    top_n: int | None = Field(
+        None, ge=1, description="How many of the best to return; by default all."
+    )
+    return_documents: bool = Field(False, description="Also return the texts.")
     priority: int | None = Field(None, description="Not used.")
 
 
@@ -53,7 +57,7 @@ class RankedOut(BaseModel):
 class RerankAnswer(BaseModel):
     """The texts, best first."""
 
-    id: str = Field(description="The request's.")
+    id: str = Field(description="The id of the request.")
     model: str
     results: list[RankedOut]
     meta: dict[str, Any]

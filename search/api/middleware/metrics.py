@@ -47,11 +47,11 @@ class Metrics:
         )
 
         self._connections = Gauge(
-            "anymodal_http_connections", "Connections that are held.", registry=self._registry
+            "anymodal_http_connections", "Open connections.", registry=self._registry
         )
         self._cut = Counter(
             "anymodal_http_connections_cut_total",
-            "Connections that were ended or refused: slow, with too large a head, or too many.",
+            "Connections that were closed or refused: too slow, too large a head, or too many.",
             ["reason"],
             registry=self._registry,
         )

@@ -20,7 +20,7 @@ class UrlIn(Strict):
     """Where a file is."""
 
     url: str = Field(
-        description="A data: URI, or http(s) of a host that this server may fetch from."
+        description="A data: URI, or an http(s) URL of a host that this server may fetch from."
     )
     detail: str | None = Field(None, max_length=100, description="Not used.")
 
@@ -29,7 +29,9 @@ class SoundIn(Strict):
     """A sound within the request."""
 
     data: str = Field(description="Base64.")
-    format: str | None = Field(None, max_length=100, description="Not used: its bytes say it.")
+    format: str | None = Field(
+        None, max_length=100, description="Not used; detected from the data."
+    )
 
 
 class TextPart(Strict):

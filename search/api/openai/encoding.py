@@ -135,7 +135,7 @@ def _read(
             raise InputError(
                 label,
                 got=f"{sum(lengths)} tokens in {len(lengths)} windows",
-                wanted='a text that fits into one, or on_overflow="pool": their mean',
+                wanted='a text that fits into one, or on_overflow="pool" for their mean',
             )
         items.append(item)
         windows.append(lengths)

@@ -12,7 +12,7 @@ def check_one(request: BaseModel, names: Sequence[str]) -> None:
     """Raise ValueError unless exactly one was sent; null counts as sent."""
     sent = [name for name in names if name in request.model_fields_set]
     if len(sent) != 1 or getattr(request, sent[0]) is None:
-        raise ValueError(f"exactly one of {', '.join(names)} is wanted, got {len(sent)}")
+        raise ValueError(f"expected exactly one of {', '.join(names)}, got {len(sent)}")
 
 
 def said(

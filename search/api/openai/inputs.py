@@ -27,7 +27,8 @@ class InputIn(FileIn):
     )
     image: str | None = Field(
         None,
-        description="Base64, a data: URI, or http(s) of a host that this server may fetch from.",
+        description="Base64, a data: URI, or an http(s) URL of a host that this server may fetch "
+        "from.",
     )
     audio: str | None = None
     video: str | None = None

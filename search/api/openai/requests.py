@@ -52,15 +52,17 @@ class EmbeddingsRequest(Strict):
     messages: Annotated[list[MessageIn], Field(min_length=1, max_length=MAX_PARTS)] | None = Field(
         None, description="As in a chat; all parts together become one embedding."
     )
-    model: str | None = Field(None, max_length=1000, description="One of `/v1/models`, or none.")
+    model: str | None = Field(
+        None, max_length=1000, description="A model from `/v1/models`; may be left out."
+    )
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(
         None, description="The model's full size, or one of its Matryoshka cuts."
     )
     on_overflow: Literal["pool", "error"] = Field(
         "pool",
-        description="For texts beyond the model's window: `pool` averages its windows, `error` "
-        "answers 400.",
+        description="For texts longer than the model's window: `pool` averages their windows, "
+        "`error` responds with 400.",
     )
     input_type: InputType = Field(
         "document",
@@ -109,7 +111,7 @@ class EmbeddingOut(BaseModel):
     index: int
     embedding: list[float] | list[int] | str
     windows: int | None = Field(
-        description="The number of windows of a text; above 1 the embedding is their mean, "
+        description="The number of windows of a text; above 1, the embedding is their mean, "
         "weighted by tokens. Null for other modalities."
     )
 

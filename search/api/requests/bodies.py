@@ -109,7 +109,7 @@ def embeddings_body() -> dict[str, Any]:
         "schema": {
             "type": "object",
             "required": ["request"],
-            "description": "`request`, whose inputs name files by their part, and these files.",
+            "description": "`request`, whose inputs name files by part, and the files.",
             "properties": {
                 "request": {"type": "string", "description": "An EmbeddingsRequest as JSON."},
             },
@@ -125,18 +125,18 @@ def search_body() -> dict[str, Any]:
         "schema": {
             "type": "string",
             "format": "binary",
-            "description": "A spoken question, of which a form's fields may be in the address. "
+            "description": "A spoken question. The fields of a form may be given in the URL. "
             "`audio/pcm` (signed 16-bit, mono, 16,000 Hz) and `audio/wav` of the same are "
-            "recognised while they arrive.",
+            "recognised as they arrive.",
         }
     }
     file = {"type": "string", "format": "binary"}
     described["requestBody"]["content"]["multipart/form-data"] = {
         "schema": {
             "type": "object",
-            "description": "Either `request`, whose terms name files by their part, or files and "
-            "`text` alone; then the other fields of a request may be fields here. A file comes in "
-            "`file`, or in a part named as its kind.",
+            "description": "Either `request`, whose terms name files by part, or files and "
+            "`text` alone; then the other fields of a request may be form fields. A file is sent "
+            "as `file`, or as a part named after its kind.",
             "properties": {
                 "request": {"type": "string", "description": "A SearchRequest as JSON."},
                 "text": {"type": "string"},

@@ -49,7 +49,7 @@ async def events(content_type: str, stream: AsyncIterable[bytes]) -> AsyncIterat
     except FormParserError as error:
         raise _malformed(str(error)) from None
     if not found.ended:
-        raise _malformed("a body that breaks off")
+        raise _malformed("a body that ends early")
 
 
 class _Found:

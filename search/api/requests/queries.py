@@ -130,7 +130,7 @@ def _part(name: str, label: str, files: Mapping[str, SentFile]) -> SentFile:
     if name not in files:
         raise InputError(
             label,
-            got=f"{name!r}, which is no part of this request",
+            got=f"{name!r}, which is not a part of this request",
             wanted=f"one of {', '.join(sorted(files)) or 'its files (none was sent)'}",
         )
     return files[name]

@@ -79,7 +79,7 @@ async def hear(request: Request, services: Services) -> Heard:
         TooLargeError: it is longer than a query may be.
     """
     if services.transcribe is None:
-        wanted = "JSON or a form, since this server's model does not write down what is said"
+        wanted = "JSON or a form: this server's model does not transcribe speech"
         raise InputError("body", got="sound", wanted=wanted)
     ear = _Ear(sound_type(request), services, services.transcribe)
     run, pending = services.workbench.run, bytearray()
@@ -91,8 +91,8 @@ async def hear(request: Request, services: Services) -> Heard:
     ended = perf_counter()
     await run(partial(_heard, ear, bytes(pending), is_last=True), lambda: disconnected(request))
     if not ear.said:
-        wanted = "speech; send sound to search by in a form's field file"
-        raise InputError("body", got="sound in which no words are heard", wanted=wanted)
+        wanted = "speech; to search by sound, send it in a form's field file"
+        raise InputError("body", got="sound without recognisable words", wanted=wanted)
     return Heard(ear.said, perf_counter() - ended)
 
 

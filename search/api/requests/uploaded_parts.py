@@ -119,7 +119,7 @@ def _metadata(text: str) -> dict[str, Any]:
         raise InputError("metadata", got=f"{taken[0]}", wanted="a name that the file does not set")
     for name in ("title", "language"):
         if not isinstance(found.get(name, ""), str):
-            raise InputError(f"metadata.{name}", got=repr(found[name]), wanted="a text")
+            raise InputError(f"metadata.{name}", got=repr(found[name]), wanted="a string")
     return found
 
 

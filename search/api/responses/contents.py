@@ -216,7 +216,7 @@ def picture_headers() -> dict[str, str]:
 
 def _not_here(asset: AssetRow) -> NotFoundError:
     return NotFoundError(
-        f"The file of {asset.asset_id} is not here, or has changed.",
+        f"The file of {asset.asset_id} is missing or has changed.",
         "Ingest it again, from where this server can read it.",
     )
 

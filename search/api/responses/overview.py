@@ -30,11 +30,11 @@ class FacetsAnswer(BaseModel):
     """Counts of the assets that a filter leaves."""
 
     assets: int
-    complete: bool = Field(description="False where only so many of a large library were counted.")
-    fields: dict[str, FacetOut] = Field(description=f"By {', '.join(FACETS)}.")
+    complete: bool = Field(description="False if only a part of a large library was counted.")
+    fields: dict[str, FacetOut] = Field(description=f"Counts by {', '.join(FACETS)}.")
     folders: FacetOut = Field(
         description="Folders below `folder`, with the files in them; for a key that may not see "
-        "paths, within public roots. `prefix` of the path filters by them."
+        "paths, within public roots. Filter by one with `prefix` on the path."
     )
     months: list[CountOut] = Field(
         description="`YYYY-MM` in UTC, newest first: when a picture was taken, or a file changed."

@@ -17,7 +17,9 @@ class SaidOut(BaseModel):
     confidence: float
     start_s: float
     end_s: float
-    recognize_ms: float = Field(description="Of these words; mostly while the rest arrived.")
+    recognize_ms: float = Field(
+        description="Time spent on these words, mostly while the rest was arriving."
+    )
 
 
 class UnderstoodOut(BaseModel):

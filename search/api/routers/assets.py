@@ -33,8 +33,8 @@ router = APIRouter(tags=["assets"])
 
 AssetId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
 _SORT = (
-    "`newest`: by `taken` or `modified`; `oldest`: the other way round; `auto`: the newest where "
-    "the store has an order of dates."
+    "`newest`: by `taken` or `modified`; `oldest`: the reverse; `auto`: newest first if the store "
+    "has an order of dates."
 )
 Cursor = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{0,128}$")]
 
@@ -191,7 +191,7 @@ async def delete_asset(asset_id: AssetId, services: Parts) -> Response:
     responses={
         200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
         206: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
-        304: {"description": "The client has it: `If-None-Match` names its `ETag`."},
+        304: {"description": "Not modified: `If-None-Match` matches its `ETag`."},
         416: {"content": {"text/plain": {"schema": {"type": "string"}}}},
         **refusals(404, 422, 503, 504),
     },
@@ -219,8 +219,8 @@ async def get_content(asset_id: AssetId, services: Parts, request: Request) -> R
 async def get_thumbnail(
     asset_id: AssetId,
     services: Parts,
-    t: Annotated[float, Query(ge=0, le=1e6, description="Seconds into a film.")] = 0.0,
-    page: Annotated[int, Query(ge=1, le=1_000_000, description="Of a document.")] = 1,
+    t: Annotated[float, Query(ge=0, le=1e6, description="The time in a film, in seconds.")] = 0.0,
+    page: Annotated[int, Query(ge=1, le=1_000_000, description="The page of a document.")] = 1,
     size: Annotated[int, Query(ge=16, le=1024, description="The longer side in pixels.")] = 320,
 ) -> Response:
     """A small WebP of a picture, a film at a time or a page of a PDF; others have none (404).
@@ -250,7 +250,7 @@ def _tags(asset: AssetRow) -> list[str]:
 
 
 def _unknown(asset_id: str) -> NotFoundError:
-    return NotFoundError(f"There is no asset {asset_id!r}.", "Take an id from a search.")
+    return NotFoundError(f"There is no asset {asset_id!r}.", "Use an id from a search.")
 
 
 def _page(services: Services, wanted: Filter | None, limit: int, cursor: str) -> dict[str, object]:

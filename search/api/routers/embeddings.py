@@ -62,7 +62,7 @@ async def _run(
     except TimeLimitError as error:
         raise TimeLimitError(
             error.problem,
-            "Send fewer inputs, or the same again: those that are done are remembered.",
+            "Send fewer inputs, or send the same again: finished ones are cached.",
         ) from None
     return Response(answer, media_type="application/json")
 

@@ -41,7 +41,7 @@ async def healthz() -> dict[str, str]:
     operation_id="readyz",
     response_model=ReadyAnswer,
     response_model_exclude_none=True,
-    responses={503: {"model": ReadyAnswer, "description": "Some part does not answer."}},
+    responses={503: {"model": ReadyAnswer, "description": "A part of the server does not answer."}},
 )
 async def readyz(services: Parts, response: Response) -> dict[str, Any]:
     """Whether store, jobs and model are ready; a 503 names the one that is not."""

@@ -79,8 +79,8 @@ class RemoteUploads:
                 return None
             if error.code in (401, 403):
                 raise InputError(
-                    "ANYMODAL_UPLOADS_KEY", got="a key that the API refuses",
-                    wanted="one with the scope read (`anymodal keys create`)",
+                    "ANYMODAL_UPLOADS_KEY", got="a key that the API refused",
+                    wanted="a key with the scope read (`anymodal keys create`)",
                 ) from error  # fmt: skip
             raise self._away(f"answers {error.code}") from error
         except (OSError, HTTPException) as error:
@@ -89,6 +89,6 @@ class RemoteUploads:
 
     def _away(self, what: str) -> StoreUnavailableError:
         return StoreUnavailableError(
-            f"The API at {self.url}, which has the uploads, {what}.",
+            f"The API with the uploads, {self.url}, {what}.",
             remedy="Start it, or correct ANYMODAL_UPLOADS_URL.",
         )

@@ -86,13 +86,13 @@ class Guard:
                 return self._refused(
                     "address",
                     RateLimitError(
-                        f"{self._most_per_address} requests of this address are under way.",
+                        f"{self._most_per_address} requests from this address are already running.",
                         "Send them one after the other.",
                     ),
                 )
         elif len(self._held) >= self._most and not self._make_room(self._held, "full"):
             return self._refused(
-                "full", OverloadedError(f"{self._most} requests are under way.", "Try again.")
+                "full", OverloadedError(f"{self._most} requests are already running.", "Try again.")
             )
         self._held[new] = None
         self._by_address.setdefault(counted_as(new.host), {})[new] = None
@@ -124,13 +124,13 @@ class Guard:
             return False
         is_idle = found.phase() is Phase.IDLE
         self.drop(found, reason)
-        found.cut(None if is_idle else TooSlowError("Another request needed this place."))
-        self._say("All connections are taken; those that wait for a request make room")
+        found.cut(None if is_idle else TooSlowError("Another request needed this connection."))
+        self._say("All connections are in use; closing those that wait for a request")
         return True
 
     def _refused(self, reason: str, error: AnymodalError) -> AnymodalError:
         self._changed(0, reason)
-        self._say("All connections are busy; new ones are refused")
+        self._say("All connections are busy; refusing new ones")
         return error
 
     def _look_soon(self) -> None:

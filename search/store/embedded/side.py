@@ -249,8 +249,8 @@ class Side:
 
     def _made_again(self) -> StoreError:
         return StoreError(
-            f"Another process found files of the store {self._shown} damaged or missing, and made "
-            "them again.",
+            f"Another process found files of the store {self._shown} damaged or missing, and "
+            "rebuilt them.",
             remedy="Open the store again.",
         )
 

@@ -271,7 +271,7 @@ class EmbeddedStore:
         """See `VectorStore.ping`."""
         if self._is_served and not served(self._place):
             raise StoreUnavailableError(
-                f"The store {self._place} is not served any more.",
+                f"The store {self._place} is no longer served.",
                 remedy="Run `anymodal up` again.",
             )
         self._side.check_there()

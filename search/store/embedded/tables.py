@@ -289,7 +289,7 @@ def _file_at(path: Path) -> tuple[int, int] | None:
 def _damaged(shown: str, error: Exception) -> StoreError:
     return StoreError(
         f"The index of the store {shown} cannot be read: {error}.",
-        remedy="Open the store again: the index is then made again from the store's rows.",
+        remedy="Open the store again to rebuild the index from its rows.",
     )
 
 

@@ -86,7 +86,7 @@ def check_whole(folder: Path) -> None:
     """Raise the `DiskError` by which this folder's server was spoilt, if one was."""
     running = _running.get(folder.absolute())
     if running and running.spoilt:
-        raise DiskError(running.spoilt.problem, "Make room there and start this program again.")
+        raise DiskError(running.spoilt.problem, "Free some space there and restart this program.")
 
 
 def refuse_requests(folder: Path) -> None:
@@ -181,12 +181,12 @@ def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise StoreError(
             f"The store {folder} is a file; a store is a folder.",
-            remedy="Name a folder that is new, empty or an earlier store.",
+            remedy="Choose a new or empty folder, or an existing store.",
         )
     if not (folder / "LOCK").exists() and any(folder.iterdir()):
         raise StoreError(
-            f"The folder {folder} holds other files and no store.",
-            remedy="Name a folder that is new, empty or an earlier store.",
+            f"The folder {folder} holds other files, but no store.",
+            remedy="Choose a new or empty folder, or an existing store.",
         )
 
 

@@ -171,8 +171,8 @@ class MilvusCalibration:
         now = self.refresh()
         if now.constants != state.constants:
             raise StoreError(
-                f"Another calibration of the store {self._link.shown} began meanwhile.",
-                remedy="Let it end; run `anymodal calibrate` again if it does not.",
+                f"Another calibration of the store {self._link.shown} started in the meantime.",
+                remedy="Wait for it to end; if it does not, run `anymodal calibrate` again.",
             )
         return bool(now.former)
 

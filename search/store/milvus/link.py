@@ -156,13 +156,14 @@ class MilvusLink:
             return full
         if _is_login_refused(error):
             return StoreError(
-                f"The store {self.shown} refuses the login, or wants one.",
-                remedy="Name it: http://USER:PASSWORD@HOST:19530, or in ANYMODAL_STORE_LOGIN.",
+                f"The store {self.shown} refused the login or requires one.",
+                remedy="Set it in the URL (http://USER:PASSWORD@HOST:19530) or in "
+                "ANYMODAL_STORE_LOGIN.",
             )
         message = f"The store {self.shown} failed at {action}: {_reason(error)}."
         if _is_temporary(error):
             return StoreUnavailableError(
-                message, remedy="Is the server running and reachable? The call may be repeated."
+                message, remedy="Check that the server is running and reachable, then try again."
             )
         return StoreError(message)
 

@@ -115,8 +115,8 @@ class MirroredWords:
                 self._thread.start()
             if self._index is None:
                 raise IndexNotReadyError(
-                    "The words of this store are still being read, so that only meaning counted.",
-                    "Search again a little later.",
+                    "The words of this store are still being read, so only meaning counted.",
+                    "Search again later.",
                 )
             return self._index
 

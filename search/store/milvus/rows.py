@@ -68,7 +68,7 @@ class MilvusRows:
                 raise StoreError(
                     f"The store {self._link.shown} acknowledged {n_rows} of "
                     f"{len(chunk)} rows of {self.name(kind)}.",
-                    remedy="Run the ingest again: what was not acknowledged does not count.",
+                    remedy="Run the ingest again; rows that were not acknowledged do not count.",
                 )
 
     def insert(self, kind: Collection, rows: Sequence[dict[str, Any]], **options: str) -> None:

@@ -72,11 +72,10 @@ def _mismatch(shown: str, spaces: Sequence[str], fingerprint: str) -> SpaceMisma
     from encoder.models.spaces import describe
 
     return SpaceMismatchError(
-        f"The store {shown} holds embeddings of the space {', '.join(map(describe, spaces))}, "
-        f"and this encoder makes those of the space {describe(fingerprint)}: they cannot be "
-        "compared.",
-        remedy="Use the model and settings with which the store was made (--model), ingest the "
-        "content again into another --store, or move this one by `anymodal reindex`.",
+        f"The store {shown} holds embeddings in the space {', '.join(map(describe, spaces))}, but "
+        f"this encoder's are in the space {describe(fingerprint)}: they cannot be compared.",
+        remedy="Use the model and settings that the store was made with (--model), ingest the "
+        "content again into another --store, or move this one with `anymodal reindex`.",
     )
 
 

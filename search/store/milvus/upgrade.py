@@ -52,9 +52,10 @@ class Version:
         """Raise a `ReadOnlyStoreError` for a store that `is_old`."""
         if self.is_old:
             raise ReadOnlyStoreError(
-                f"The store {self._link.shown} is of an earlier version: it can be searched, but "
+                f"The store {self._link.shown} is from an earlier version: it can be searched, but "
                 "not written to.",
-                remedy="Run `anymodal upgrade`, which encodes nothing, when nobody writes to it.",
+                remedy="Run `anymodal upgrade` while nothing writes to it; nothing is encoded "
+                "again.",
             )
 
     def upgrade(self, rows: MilvusRows, progress: Progress) -> int:

@@ -31,7 +31,9 @@ def drop_former(uri: str | None, prefix: str = "anymodal") -> str:
         record = FolderRecord(target) if isinstance(target, Path) else ServerRecord(link, prefix)
         current = record.read()
         if current is None or current.former is None:
-            raise InputError("--drop-former", got="a store of one model", wanted="a moved one")
+            raise InputError(
+                "--drop-former", got="a store with one model", wanted="a store that was moved"
+            )
         former = current.former.space
         record.write(replace(current, former=None))
         for name in link.call("list_collections"):

@@ -33,7 +33,7 @@ _EFFORTS = (16, 32, 64, 100, 200, 400, 800, 1600)
 _TIMEOUT_S = 120.0
 _CONNECT_S = 10.0
 _UNSEALED = (
-    "Rows that were just written are found by a rough index of the server's: set "
+    "The server finds rows that were just written with a rough index: set "
     "queryNode.segcore.interimIndex.nprobe to 128 there (docs/stores.md)."
 )
 
@@ -68,7 +68,7 @@ def tune(
     if uri == "memory:":
         raise StoreError(
             "A store in memory compares all rows, without an index.",
-            remedy="Name a folder or a server: --store.",
+            remedy="Set --store to a folder or a server.",
         )
     for index in indexes:
         build_params(index)
@@ -77,8 +77,8 @@ def tune(
     if len(sample.rows) < LEAST_ROWS:
         raise StoreError(
             f"The store {store_name(uri)} has {sample.n_stored} segments: too few to measure an "
-            f"index ({LEAST_ROWS} at least).",
-            remedy="Ingest more first; so few are searched without an index anyway.",
+            f"index (at least {LEAST_ROWS}).",
+            remedy="Ingest more first; a store this small is searched without an index anyway.",
         )
     target = store_target(uri)
     if isinstance(target, Path):
@@ -194,18 +194,18 @@ def _is_whole(sample: Sample) -> bool:
 
 def _notes(sample: Sample, best: Trial | None, unsealed: float | None) -> Iterator[str]:
     if best is None:
-        yield f"No index finds {LEAST_RECALL} of the nearest {TOP} and has room."
+        yield f"No index that fits finds {LEAST_RECALL} of the nearest {TOP}."
     if not _is_whole(sample):
         yield (
-            f"{len(sample.rows):,} of {sample.n_stored:,} segments were measured. More rows want "
-            "more candidates than these; --sample measures more."
+            f"{len(sample.rows):,} of {sample.n_stored:,} segments were measured. More rows need "
+            "more candidates than these; use --sample to measure more."
         )
     if unsealed is not None and unsealed < LEAST_RECALL:
         yield _UNSEALED
     if best is not None:
         yield (
-            "A store keeps the index it was made with: the index counts for new ones, as "
-            "`anymodal reindex` and `anymodal import-store` make them; candidates count at once."
+            "A store keeps the index it was made with: a new index applies to new stores, such as "
+            "those of `anymodal reindex` and `anymodal import-store`; candidates apply at once."
         )
 
 
@@ -242,9 +242,9 @@ def _of_folder(folder: Path, sample: Sample, progress: Progress) -> Tuned:
         unsealed=None,
         settings={},
         notes=[
-            f"A folder is scanned by codes of half a byte a dimension, {coded:,} of these "
-            f"{len(rows):,} rows of {part}, and by those of a byte under a filter; the best "
-            f"{candidates_of(TOP)} are ranked by their floats. There is nothing to set: indexes "
-            "are of Milvus servers.",
+            f"A folder is scanned with codes of half a byte per dimension ({coded:,} of these "
+            f"{len(rows):,} rows of {part}), or of a byte with a filter; the best "
+            f"{candidates_of(TOP)} are ranked by their floats. There is nothing to set: only "
+            "Milvus servers have indexes.",
         ],
     )

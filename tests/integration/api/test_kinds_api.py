@@ -144,9 +144,9 @@ def test_words_find_what_the_package_brings(client: httpx.Client) -> None:
     [
         ({"kind": "smell", "base64": "AAAA"}, 422, "one of archive, array, audio, "),
         ({"kind": "points", "base64": "QQ=="}, 415, "not of the kind points, but looks like text"),
-        ({"kind": "points", "text": "a"}, 422, "a kind goes with file, base64, url"),
+        ({"kind": "points", "text": "a"}, 422, "kind can be given with file, base64, url"),
         ({"kind": "points"}, 422, "exactly one of"),
-        ({"file": "a"}, 422, "no part of this request"),
+        ({"file": "a"}, 422, "not a part of this request"),
         ({"base64": "?"}, 422, "not Base64"),
         ({"base64": ""}, 422, "is empty"),
         ({"base64": ARCHIVE}, 415, "one of the files in it"),

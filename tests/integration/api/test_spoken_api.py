@@ -147,7 +147,7 @@ def test_refusals_name_the_remedy(client: httpx.Client, parts: Services) -> None
         error = answer.json()["error"]
         return f"{error['message']} {error['remedy']}"
 
-    assert "in which no words are heard" in refused(422, bytes(3 * RATE), PCM)
+    assert "without recognisable words" in refused(422, bytes(3 * RATE), PCM)
     assert "longer than 60 s" in refused(413, bytes(2 * 61 * RATE), PCM)
     refused(415, b"only words", WAV)
     refused(422, b"", PCM)
@@ -155,4 +155,4 @@ def test_refusals_name_the_remedy(client: httpx.Client, parts: Services) -> None
     with served(replace(parts, transcribe=None)) as deaf:
         answer = deaf.post("/v1/search", content=bytes(RATE), headers=PCM)
     assert answer.status_code == 422
-    assert "does not write down what is said" in answer.text
+    assert "does not transcribe speech" in answer.text

@@ -129,7 +129,7 @@ def test_an_answer_without_names_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     engine.close()
 
     assert early.hits[0].asset_id == "photo00"
-    assert "names of files are still being read" in early.warnings[0]
+    assert "File names are still being read" in early.warnings[0]
     assert as_json(early)["warnings"] == early.warnings
     assert (late.hits[0].asset_id, late.warnings) == ("photo02", [])
 

@@ -47,8 +47,8 @@ class KeptWords:
         found = self._kept.find(text, limit, asset_ids)
         if found is None:
             raise IndexNotReadyError(
-                "The words of this store have to be read again, so that only meaning counted.",
-                "Search again a little later.",
+                "The words of this store must be read again, so only meaning counted.",
+                "Search again later.",
             )
         return {one.segment_id: one.score for one in found}
 
@@ -63,8 +63,8 @@ class KeptWords:
             if n_left > AT_ONCE:
                 self._read_in_background()
                 raise IndexNotReadyError(
-                    "The words of this store are still being read, so that only meaning counted.",
-                    "Search again a little later.",
+                    "The words of this store are still being read, so only meaning counted.",
+                    "Search again later.",
                 )
             self.catch_up()
             self._kept.open()

@@ -72,9 +72,7 @@ KINDS: Mapping[str, IndexKind] = {
 }
 """By Milvus's names."""
 
-_WANTED = (
-    f"one of {', '.join(KINDS)}, with {MMAP} to leave it on the disk, where DISKANN lies anyway"
-)
+_WANTED = f"one of {', '.join(KINDS)}, with {MMAP} to keep it on disk, as DISKANN always is"
 
 
 def build_params(index: str) -> dict[str, Any]:

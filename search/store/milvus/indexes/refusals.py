@@ -14,13 +14,13 @@ def check_known(link: MilvusLink, index: str) -> None:
         IndexRefusedError: it lacks the index.
     """
     if index.endswith(MMAP) and not link.knows_mmap:
-        raise refused(link, index, "indexes stay on the disk since Milvus 2.4")
+        raise refused(link, index, "indexes on disk need Milvus 2.4")
 
 
 def refused(link: MilvusLink, index: str, why: str) -> IndexRefusedError:
     """The error for an index that a server does not build."""
     return IndexRefusedError(
-        f"The store {link.shown} (Milvus {link.version}) makes no index {index}: {why}.",
-        remedy=f"Set ANYMODAL_STORE__INDEX to another one ({', '.join(KINDS)}), or use a newer "
+        f"The store {link.shown} (Milvus {link.version}) cannot build the index {index}: {why}.",
+        remedy=f"Set ANYMODAL_STORE__INDEX to another index ({', '.join(KINDS)}), or use a newer "
         "server.",
     )

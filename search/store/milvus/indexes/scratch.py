@@ -113,7 +113,7 @@ class Scratch:
                 before, since_s = left, time.monotonic()
             waited_s = time.monotonic() - since_s
             if waited_s > STALLED_S + _ROW_S * left:
-                why = f"{left} rows were not indexed in {waited_s:.0f} s; its log may say why"
+                why = f"{left} rows were not indexed in {waited_s:.0f} s; check the server's log"
                 raise refused(self._link, self._index, why)
             time.sleep(_PAUSE_S)
 
