@@ -105,8 +105,8 @@ def _checked(asset: Asset, shown: Segment) -> Segment:
     dtype = getattr(shown.content, "dtype", None)
     if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
         raise CorruptMediaError(
-            f"{asset.uri}: its kind shows no picture, but {dtype} {shape}.",
-            remedy="Its preview has to be uint8 [height, width, 3].",
+            f"{asset.uri}: its kind returned {dtype} {shape}, not a picture.",
+            remedy="Its preview must be uint8 [height, width, 3].",
         )
     return shown
 

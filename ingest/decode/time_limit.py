@@ -43,7 +43,7 @@ class Clock:
         if self.left_s < 0:
             raise MediaLimitError(
                 f"{self._uri} was not decoded in {self._spent_s:,.1f} s; max_decode_s is "
-                f"{self._config.max_decode_s:g} s, and it plays {self._plays_s:,.0f} s.",
+                f"{self._config.max_decode_s:g} s, and it plays for {self._plays_s:,.0f} s.",
                 remedy="Raise IngestConfig.max_decode_s or ANYMODAL_INGEST__MAX_DECODE_S.",
             )
 

@@ -93,7 +93,7 @@ class DecoderProcess:
             raise self._obituary(uri) from error
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptMediaError(
-                f"{uri}: its decoder answered nonsense ({error}).",
+                f"{uri}: its decoder sent an invalid answer ({error}).",
                 remedy="The file may be hostile. If you trust it, export it again.",
             ) from error
         self.is_busy = False
@@ -127,8 +127,7 @@ class DecoderProcess:
         except (EOFError, TimeoutError, ValueError) as error:
             self.end()
             raise DecoderProcessError(
-                f"A process that decodes files ended with {self._process.returncode} as it "
-                "started.",
+                f"A decoder process exited with {self._process.returncode} as it started.",
                 remedy="See its messages above, or set ANYMODAL_INGEST__ISOLATE=false.",
             ) from error
         self.is_busy = False
@@ -145,7 +144,7 @@ class DecoderProcess:
             )
         if code == -signal.SIGKILL:
             return MediaLimitError(
-                f"{uri}: its decoder was killed, most likely for want of memory.",
+                f"{uri}: its decoder was killed, most likely for lack of memory.",
                 remedy="If it opens elsewhere, split it or scale it down.",
             )
         name = signal.Signals(-code).name if code < 0 else f"exit status {code}"

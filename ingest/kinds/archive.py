@@ -82,7 +82,7 @@ class Archive(Kind):
             for index, segment in enumerate(members_of(asset, pieces)):  # noqa: B007
                 yield segment
         if index < 0:
-            raise UnsupportedMediaError(f"{path} holds no files.", remedy="Look what is in it.")
+            raise UnsupportedMediaError(f"{path} holds no files.", remedy="Check what is in it.")
 
     def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> Any:  # noqa: ARG002
         """The bytes of all files."""

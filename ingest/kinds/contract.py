@@ -102,7 +102,7 @@ class Kind(ABC):
             MediaError: it cannot be decoded, or shows nothing.
         """
         raise UnsupportedMediaError(
-            f"{asset.uri} is {self.name}, which shows nothing.",
+            f"{asset.uri} is {self.name}, which has no picture.",
             remedy="Ask for a picture of an image, a video or a document with pages.",
         )
 

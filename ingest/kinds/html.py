@@ -112,7 +112,8 @@ def _parse(data: bytes, name: str) -> LexborHTMLParser:
     page = decode_bytes(data, declared_charset(data))
     if _most_open(page) > _MAX_DEPTH:
         raise MediaLimitError(
-            f"{name} nests more than {_MAX_DEPTH:,} HTML elements.", remedy="Save it as text."
+            f"{name} nests HTML elements more than {_MAX_DEPTH:,} deep.",
+            remedy="Save it as text.",
         )
     return LexborHTMLParser(page.replace(_BREAK, " "))
 

@@ -77,7 +77,7 @@ class Pdf(Kind):
         with _document(path) as document:
             if not 1 <= place.page <= len(document):
                 raise CorruptMediaError(
-                    f"{path} has no page {place.page}.", remedy=f"It has {len(document)}."
+                    f"{path} has no page {place.page}.", remedy=f"The last page is {len(document)}."
                 )
             with _pdfium, decoding(path, "PDF"):
                 rgb = _rendered(document[place.page - 1], config)
@@ -211,5 +211,6 @@ def _unlocked(open_document: Callable[[Any], Any], file: Any, path: Path) -> Any
         if "password" not in str(error).lower():
             raise
         raise UnsupportedMediaError(
-            f"{path} is an encrypted PDF.", remedy="Save it without a password, as by qpdf."
+            f"{path} is an encrypted PDF.",
+            remedy="Save it without a password, for example with qpdf.",
         ) from error

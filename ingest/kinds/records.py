@@ -166,5 +166,5 @@ def _root(path: Path) -> Element:
         return fromstring(read_bytes(path))
     except (ParseError, ValueError, LookupError) as error:
         raise CorruptMediaError(
-            f"{path} is no well-formed XML ({error}).", remedy="Export it again."
+            f"{path} is not well-formed XML ({error}).", remedy="Export it again."
         ) from error

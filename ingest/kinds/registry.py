@@ -103,7 +103,7 @@ def kinds() -> tuple[Kind, ...]:
     if twice := {name for name in names if names.count(name) > 1}:
         raise KindError(
             f"Several kinds of files are called {', '.join(sorted(twice))}.",
-            remedy="Uninstall one of the packages that bring them.",
+            remedy="Uninstall one of the packages that provide them.",
         )
     return tuple(found)
 
@@ -137,7 +137,7 @@ def sniff(head: bytes, uri: str, wanted: str = "") -> tuple[Candidate, ...]:
     if not chosen:
         raise UnsupportedMediaError(
             f"{uri} is not of the kind {wanted}, but looks like {candidates[0].kind.name}.",
-            remedy="Name the kind that it is, or none.",
+            remedy="Give its actual kind, or none.",
         )
     return chosen
 
@@ -163,7 +163,7 @@ def named(name: str) -> Kind:
             return kind
     raise UnsupportedMediaError(
         f"No kind of files is called {name!r}.",
-        remedy=f"Install the package that brings it; there are {', '.join(names())}.",
+        remedy=f"Install the package that provides it; there are {', '.join(names())}.",
     )
 
 
@@ -178,7 +178,7 @@ def kind_of(media_type: str) -> Kind:
             return kind
     raise UnsupportedMediaError(
         f"No kind of files reads {media_type!r}.",
-        remedy="Install the package that brought it.",
+        remedy="Install the package that provided it.",
     )
 
 
@@ -216,7 +216,7 @@ def holds_files(media_type: str) -> bool:
 def left_out(uri: str, chosen: Sequence[str]) -> LeftOutError:
     """The error for a file that is of none of the chosen kinds."""
     return LeftOutError(
-        f"{uri} is of none of the kinds {', '.join(chosen)}.", remedy="Ask for its kind too."
+        f"{uri} is not of any of the kinds {', '.join(chosen)}.", remedy="Add its kind to the list."
     )
 
 
@@ -249,11 +249,11 @@ def _load(point: Any) -> Kind:
     except Exception as error:
         raise KindError(
             f"The kind of files {point.value!r} cannot be loaded: {type(error).__name__}: {error}.",
-            remedy="Update or uninstall the package that brings it.",
+            remedy="Update or uninstall the package that provides it.",
         ) from error
     if not isinstance(made, Kind):
         raise KindError(
-            f"{point.value!r} is no kind of files.",
+            f"{point.value!r} is not a kind of files.",
             remedy="Derive it from ingest.kinds.Kind.",
         )
     _check(made, point.value)
@@ -269,11 +269,11 @@ def _check(kind: Kind, origin: str) -> None:
     if not _NAME.fullmatch(kind.name):
         raise KindError(
             f"{origin!r} is called {kind.name!r}.",
-            remedy="Use lower-case letters, digits and _, 32 at most.",
+            remedy="Use at most 32 lower-case letters, digits and _.",
         )
     if not _PATH.fullmatch(kind.icon):
         raise KindError(
-            f"The icon of {origin!r} is no path.",
+            f"The icon of {origin!r} is not a path.",
             remedy="Give the d of an SVG path: letters of commands, and numbers.",
         )
 
@@ -282,9 +282,11 @@ def unsupported(head: Head) -> UnsupportedMediaError:
     """The error for a file that no kind reads, with what it is and what would read it."""
     if known := unread(head):
         what, remedy = known
-        return UnsupportedMediaError(f"{head.name} is {what}, which is not read.", f"{remedy}.")
+        return UnsupportedMediaError(
+            f"{head.name} is {what}, which is not supported.", f"{remedy}."
+        )
     found = head.signatures[0] if head.signatures else "not known"
     return UnsupportedMediaError(
-        f"{head.name} is of a kind that is not read ({found}).",
+        f"{head.name} is of a kind that is not supported ({found}).",
         remedy=f"Convert it to one of these: {', '.join(formats())}.",
     )

@@ -66,7 +66,9 @@ def _check_segments(found: Sequence[Segment]) -> None:
         assert starts == sorted(starts), "Segments must come in order of time."
     for segment in found:
         sent = wire.segment_from_message(wire.segment_to_message(segment), segment.asset_id)
-        assert _facts(sent) == _facts(segment), f"{segment} does not survive the way to a worker."
+        assert _facts(sent) == _facts(segment), (
+            f"{segment} does not survive the transfer to a worker."
+        )
 
 
 def _facts(segment: Segment) -> tuple[object, ...]:

@@ -84,7 +84,9 @@ def _root(path: Path) -> Element:
     with decoding(path, "SVG"):
         root = fromstring(read_bytes(path))
     if root.tag != f"{_NAMESPACE}svg" and root.tag != "svg":
-        raise CorruptMediaError(f"{path} is no SVG but {root.tag!r}.", remedy="Export it again.")
+        raise CorruptMediaError(
+            f"{path} is not an SVG but {root.tag!r}.", remedy="Export it again."
+        )
     return root
 
 

@@ -101,7 +101,7 @@ def _check_link(link: Path, inside: Path, on_refused: OnRefused) -> None:
     """Report a link whose target the walk does not reach by itself."""
     problem = _problem(link, inside)
     if problem:
-        remedy = "Mend or remove it, or name the file or folder that it should lead to."
+        remedy = "Fix or remove it, or give the file or folder that it should lead to."
         on_refused(
             failure(link, RefusedLinkError(f"{link} is a link that {problem}.", remedy=remedy))
         )
@@ -118,7 +118,7 @@ def _problem(link: Path, inside: Path) -> str:
         return f"leads nowhere: {written} does not exist"
     except (OSError, RuntimeError) as error:  # RuntimeError: in a circle, before Python 3.13
         if isinstance(error, RuntimeError) or error.errno == errno.ELOOP:
-            return f"leads in a circle, by {written}"
+            return f"leads in a circle through {written}"
         return f"cannot be followed to {written}: {error.strerror}"
     if not target.is_relative_to(inside):
         return f"leads out of the folder, to {target}"

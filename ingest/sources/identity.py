@@ -125,7 +125,7 @@ def _check_roots(path: Path, config: IngestConfig) -> None:
     roots = [Path(root).expanduser().resolve() for root in config.roots]
     if roots and not any(path.is_relative_to(root) for root in roots):
         raise MediaError(
-            f"{path} lies outside of the folders that may be read.",
+            f"{path} is outside the folders that may be read.",
             remedy="Move it there, or add its folder to ANYMODAL_INGEST__ROOTS.",
         )
 

@@ -95,7 +95,7 @@ class Ignored:
 
     def _read(self, file: Path) -> GitIgnoreSpec | None:
         """The patterns of a file; None if there is no such file."""
-        remedy = "Mend or remove it; until then its folder is not read."
+        remedy = "Fix or remove it; until then, its folder is not read."
         try:
             lines = self._lines_of(file)
         except (OSError, UnicodeError) as error:

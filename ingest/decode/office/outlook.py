@@ -55,7 +55,7 @@ def check_streams(data: bytes, name: str) -> None:
     Raises:
         MediaError: as `outlook_files`.
     """
-    with decoding(name, "a mail of Outlook"):
+    with decoding(name, "an Outlook mail"):
         _checked(data, name).close()
 
 
@@ -66,7 +66,7 @@ def _checked(data: bytes, name: str) -> Any:
     n_bytes = sum(entry.size for entry in ole.direntries if entry and entry.entry_type == 2)
     if n_bytes > len(data):
         raise CorruptMediaError(
-            f"{name} says that it holds {n_bytes:,} bytes in {len(data):,}.",
+            f"{name} claims to hold {n_bytes:,} bytes in {len(data):,}.",
             remedy="It is damaged or a bomb. Save the mail again.",
         )
     return ole
@@ -125,7 +125,7 @@ class _Storage:
 def _files(mail: _Storage, name: str, depth: int) -> Iterator[Attached]:
     if depth > _MAX_DEPTH:
         raise MediaLimitError(
-            f"{name} holds mails in mails, more than {_MAX_DEPTH} deep.",
+            f"{name} nests mails more than {_MAX_DEPTH} deep.",
             remedy="Save the inner mails as files.",
         )
     sent = mail.sent()

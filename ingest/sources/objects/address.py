@@ -50,7 +50,7 @@ def normal(url: str) -> str:
         raise SourceError(
             f"{scheme}://{host.rpartition('@')[2]}/{path}: the URL has a password, which would be "
             "stored and shown.",
-            remedy="Leave it out and name it in ANYMODAL_INGEST__STORAGE_OPTIONS.",
+            remedy="Leave it out and set it in ANYMODAL_INGEST__STORAGE_OPTIONS.",
         )
     scheme = _ALIASES.get(scheme, scheme)
     if not host and scheme != "memory":

@@ -44,7 +44,7 @@ def look_at_all(
         except MediaError as error:
             return error
         return facts or SourceError(
-            f"{url} is a folder now.", remedy="Run the ingest of the folder around it again."
+            f"{url} is now a folder.", remedy="Run the ingest of the folder around it again."
         )
 
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="look") as pool:
@@ -103,7 +103,8 @@ def fetch(
             return facts, file
         facts = now or facts
     raise SourceError(
-        f"{facts.url} changes while it is read.", remedy="Run the ingest again when it is written."
+        f"{facts.url} changed while it was read.",
+        remedy="Run the ingest again when it is completely written.",
     )
 
 

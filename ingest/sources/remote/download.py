@@ -69,7 +69,7 @@ def download(url: str, folder: Path, config: IngestConfig) -> Path:
                 continue
             if answer.status != 200:
                 raise MediaError(
-                    f"{here}: the server answers {answer.status} {answer.reason}.",
+                    f"{here}: the server answered {answer.status} {answer.reason}.",
                     remedy="Check that it can be fetched without a login.",
                 )
             _save(answer, file, url, config, deadline)
@@ -77,7 +77,7 @@ def download(url: str, folder: Path, config: IngestConfig) -> Path:
             return file
     raise MediaError(
         f"{url} is redirected more than {policy.max_redirects} times.",
-        remedy="Name the URL where it ends.",
+        remedy="Use the final URL.",
     )
 
 

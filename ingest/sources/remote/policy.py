@@ -54,13 +54,13 @@ class UrlPolicy:
         host = (parts.hostname or "").rstrip(".").lower()
         if parts.scheme not in _PORTS or not host or parts.username is not None:
             raise MediaError(
-                f"{url!r} is no plain http or https URL.",
+                f"{url!r} is not a plain http or https URL.",
                 remedy="Use http://host/path or https://host/path, without a password.",
             )
         if not any(_matches(host, allowed.lower()) for allowed in self.hosts):
             raise MediaError(
                 f"{url}: the host {host} is not allowed.",
-                remedy=f"Add --allow-url {host} or name it in ANYMODAL_INGEST__URL_HOSTS.",
+                remedy=f"Add --allow-url {host} or list it in ANYMODAL_INGEST__URL_HOSTS.",
             )
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return Target(parts.scheme, host, port or _PORTS[parts.scheme], path)
@@ -77,7 +77,7 @@ class UrlPolicy:
             found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise MediaError(
-                f"{url}: the host {target.host} is not known ({error}).", remedy="Check its name."
+                f"{url}: the host {target.host} is unknown ({error}).", remedy="Check its name."
             ) from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         for address in addresses:
@@ -93,8 +93,9 @@ class UrlPolicy:
         )
         if not allowed and (not real.is_global or real.is_multicast):
             raise MediaError(
-                f"{url}: the host {target.host} leads to {address}, which is no public address.",
-                remedy="Name its network in ANYMODAL_INGEST__URL_NETWORKS if you trust it.",
+                f"{url}: the host {target.host} resolves to {address}, which is not a public "
+                "address.",
+                remedy="List its network in ANYMODAL_INGEST__URL_NETWORKS if you trust it.",
             )
 
 

@@ -71,11 +71,11 @@ def test_links_that_lead_nowhere_are_refused_with_their_reason(tmp_path: Path) -
     assert set(reasons) == {"dangling", "itself", "ping", "pong", "past", "content", "out"}
     assert "leads nowhere: nowhere/at/all does not exist." in reasons["dangling"]
     assert "leads nowhere: ../gone does not exist." in reasons["out"]
-    assert "leads in a circle, by itself." in reasons["itself"]
-    assert "leads in a circle, by pong." in reasons["ping"]
+    assert "leads in a circle through itself." in reasons["itself"]
+    assert "leads in a circle through pong." in reasons["ping"]
     assert "cannot be followed to plain/x: Not a directory." in reasons["past"]
     assert f"leads to a hidden entry, {inside}/.annex/key" in reasons["content"]
-    assert all("Mend or remove it" in reason for reason in reasons.values())
+    assert all("Fix or remove it" in reason for reason in reasons.values())
 
 
 def test_pipes_and_sockets_are_refused_with_their_reason(tmp_path: Path) -> None:

@@ -75,4 +75,4 @@ def test_patterns_that_cannot_be_read_set_their_folder_aside(
     assert ([path.name for path in paths], unread) == (["b.txt"], [tmp_path])
     assert (refused[0].uri, refused[0].error) == (str(tmp_path / "in"), "IgnoreFileError")
     assert str(tmp_path / "in" / NAME) in refused[0].reason
-    assert "Mend or remove it" in refused[0].reason
+    assert "Fix or remove it" in refused[0].reason

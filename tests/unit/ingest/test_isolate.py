@@ -175,7 +175,7 @@ REASONS = {
     "write": ("CorruptMediaError", "File too large"),
     "open": ("CorruptMediaError", "Too many open files"),
     "bug": ("CorruptMediaError", "RuntimeError: no such thing"),
-    "babble": ("CorruptMediaError", "its decoder answered nonsense"),
+    "babble": ("CorruptMediaError", "its decoder sent an invalid answer"),
 }
 
 

@@ -84,14 +84,14 @@ def test_names_of_formats_are_in_the_refusal(installed: Callable[..., None]) -> 
     [
         ("points_kind:Missing", KIND, "AttributeError"),
         ("points_kind:Points", "import nothing_like_it", "ModuleNotFoundError"),
-        ("points_kind:Path", KIND, "is no kind of files"),
+        ("points_kind:Path", KIND, "is not a kind of files"),
         ("points_kind:Points", KIND.replace('"points"', '"pdf"'), "called pdf"),
         (
             "points_kind:Points",
             KIND.replace('name = "points"', 'name = "Point cloud"'),
             "a-z|lower",
         ),
-        ("points_kind:Points", KIND.replace("shows =", 'icon = "<svg>"; shows ='), "no path"),
+        ("points_kind:Points", KIND.replace("shows =", 'icon = "<svg>"; shows ='), "not a path"),
         ("points_kind:Points", KIND.replace('formats = ("PTS",)', ""), "has no formats"),
     ],
 )
@@ -134,7 +134,7 @@ def test_a_kind_that_raises_or_shows_what_it_likes(
     asset = identify(write_points(tmp_path / "a.pts"), config)
     with pytest.raises(CorruptMediaError, match="cannot be searched with"):
         whole(asset, config)
-    with pytest.raises(MediaError, match=r"shows no picture"):
+    with pytest.raises(MediaError, match=r"not a picture"):
         picture_of(asset, Place(), config)
 
 

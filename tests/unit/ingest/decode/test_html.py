@@ -43,5 +43,5 @@ def test_titles() -> None:
 
 @pytest.mark.parametrize("part", [b"<div>", b"<x-y></z>", b"<b><p>", b"<DIV></p>"])
 def test_pages_that_nest_too_deeply_are_refused(part: bytes) -> None:
-    with pytest.raises(MediaLimitError, match=r"a\.html nests more than 2,000"):
+    with pytest.raises(MediaLimitError, match=r"a\.html nests HTML elements more than 2,000"):
         html_text(part * 100_000)
