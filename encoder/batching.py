@@ -76,7 +76,7 @@ def joined(
     for _, one in parts:
         if one.rows.shape[-1] != space.embed_dim:
             raise ModelError(
-                f"A tower makes rows of {one.rows.shape[-1]} numbers, and the space has "
+                f"A tower returned rows of {one.rows.shape[-1]} numbers, but the space has "
                 f"{space.embed_dim} dimensions.",
                 remedy="Join it to the space with `anymodal bind`.",
             )

@@ -91,7 +91,7 @@ class InputError(AnymodalError, ValueError):
     """
 
     def __init__(self, argument: str, *, got: str, wanted: str) -> None:
-        super().__init__(f"{argument}: got {got}.", remedy=f"Wanted {wanted}.")
+        super().__init__(f"{argument}: got {got}.", remedy=f"Expected {wanted}.")
         self.argument = argument
         self.got = got
         self.wanted = wanted

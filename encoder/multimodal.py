@@ -242,7 +242,7 @@ class MultiModalEncoder:
             ModelError: the model does not recognise speech (hub models do not).
         """
         if self._model.transcribe is None:
-            raise ModelError("This model hears no words.", remedy="Use bundle:default.")
+            raise ModelError("This model cannot transcribe speech.", remedy="Use bundle:default.")
         return self._model.transcribe(sound, role)
 
     @property
@@ -271,7 +271,7 @@ class MultiModalEncoder:
 
     def _reader(self) -> TextReader:
         if self._model.reader is None:
-            raise ModelError("This model reads no text in pictures.", remedy="Use bundle:default.")
+            raise ModelError("This model cannot read text in images.", remedy="Use bundle:default.")
         return self._model.reader
 
     def window_lengths(self, text: str, role: Role = DOCUMENT) -> list[int]:

@@ -33,7 +33,7 @@ class NamedClasses:
         tower = model.queries.get(TEXT) or model.towers.get(TEXT)
         if tower is None:
             raise ModelError(
-                "Classes have names, and this model takes no text.", remedy="Take another model."
+                "Names of classes need a model that embeds text.", remedy="Use another model."
             )
         labels = forward(tower, [tower.prepare(name) for name in names]).rows
         self._labels = l2_normalize(labels - labels.mean(axis=0))

@@ -61,7 +61,7 @@ class BoundTower:
         features, heard = features_of(self._tower, batch)
         if features.shape[1] != len(self._linear.mean):
             raise ModelError(
-                f"{type(self._tower).__name__} makes {features.shape[1]} features, and the "
+                f"{type(self._tower).__name__} returned {features.shape[1]} features, but the "
                 f"binding was fitted on {len(self._linear.mean)}.",
                 remedy="Bind it again with `anymodal bind`.",
             )

@@ -113,6 +113,6 @@ def _check_deltas(path: Path, deltas: Deltas) -> None:
             other = name.removesuffix(DOWN) + UP
         if values.dtype != np.float16 or other not in deltas or not np.isfinite(values).all():
             raise ModelError(
-                f"{path}: its change of {name} is no finite float16 or has no {other}.",
+                f"{path}: its change of {name} is not finite float16 or has no {other}.",
                 remedy=_REMEDY,
             )

@@ -93,9 +93,7 @@ rect {{ stroke: #ccc; stroke-width: 0.6; }}
 {shapes}
 </svg>
 """
-_NOTHING = (
-    "<p>No tokens were merged: the text is shorter than the gate's shortest, or all differ.</p>"
-)
+_NOTHING = "<p>No tokens were merged: the text is too short for the gate, or all tokens differ.</p>"
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{title}</title>
 <style>

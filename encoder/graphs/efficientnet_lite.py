@@ -128,8 +128,8 @@ def lay_efficientnet_lite(
         _Lite(weights, size).save(target, with_features=with_features)
     except KeyError as error:
         raise ModelError(
-            f"The weights hold no {error}: they are not those of an EfficientNet-Lite of "
-            f"width {size.width}.",
+            f"The weights lack {error}: they do not belong to an EfficientNet-Lite of width "
+            f"{size.width}.",
             remedy="Run `anymodal bundle fetch`.",
         ) from error
 

@@ -114,12 +114,12 @@ class _TensorUnpickler(pickle.Unpickler):
             return OrderedDict
         if (module, name) in _NUMBERS:
             return _number
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which is no tensor")
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which is not a tensor")
 
     def persistent_load(self, about: Any) -> _Storage:
         word, kind, key, _, n_values, *_ = about
         if word != "storage" or kind not in _STORAGES.values() or not isinstance(key, str):
-            raise pickle.UnpicklingError(f"{word!r} is no storage")
+            raise pickle.UnpicklingError(f"{word!r} is not a storage")
         return self.storages.setdefault(key, _Storage(kind, int(n_values)))
 
 

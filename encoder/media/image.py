@@ -166,7 +166,7 @@ def _open(source: Source) -> Iterator[ImageFile]:
                 yield image
         except UnidentifiedImageError as error:
             raise CorruptMediaError(
-                f"{name_of(source)} is no picture of a known format, or its header is damaged.",
+                f"{name_of(source)} is not a picture in a known format, or its header is damaged.",
                 remedy=f"Use one of {', '.join(PILLOW_FORMATS)}.",
             ) from error
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

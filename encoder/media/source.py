@@ -92,7 +92,7 @@ def decoding(source: Source, what: str) -> Iterator[None]:
         raise
     except MemoryError as error:  # damaged headers ask for absurd sizes
         raise MediaLimitError(
-            f"{name_of(source)} needs more memory than there is to be decoded as {what}.",
+            f"{name_of(source)} needs more memory than is available to decode it as {what}.",
             remedy="If it opens elsewhere, split it or scale it down.",
         ) from error
     except Exception as error:

@@ -44,8 +44,8 @@ def with_bindings(
         _check_space(path, binding, model)
         if binding.modality in bindings:
             raise ModelError(
-                f"{path} binds {binding.modality}, which another binding does too.",
-                remedy="Name one of the two.",
+                f"{path} binds {binding.modality}, which another binding binds too.",
+                remedy="Use only one of the two.",
             )
         bindings[binding.modality] = binding
         found = _source(path, binding, model, n_threads, quantization)
@@ -75,9 +75,9 @@ def _joined(
 def _check_space(path: Path, binding: Binding, model: Model) -> None:
     if binding.space != model.space.fingerprint:
         raise ModelError(
-            f"{path} binds {binding.modality} to the space {binding.space}, and this model's is "
+            f"{path} binds {binding.modality} to the space {binding.space}, but this model's is "
             f"{model.space.fingerprint}.",
-            remedy="Take the model and the precision that it was made with, or bind again.",
+            remedy="Use the model and the precision that it was made with, or bind again.",
         )
 
 
@@ -97,8 +97,8 @@ def _source(
     there = origin_of(binding.modality) if factory else "not installed"
     if factory is None or there != binding.origin.made_by:
         raise ModelError(
-            f"{path} was made with {binding.origin.made_by}; what brings {binding.modality} here "
-            f"is {there}.",
+            f"{path} was made with {binding.origin.made_by}; the package for "
+            f"{binding.modality} here is {there}.",
             remedy="Install that version, or bind again with `anymodal bind`.",
         )
     return partial(factory, model)
@@ -112,9 +112,9 @@ def _of_model(
     other = load_model(name.made_by, n_threads=n_threads, quantization=precision)
     if other.space.fingerprint != name.space:
         raise ModelError(
-            f"{path} was made with {name.made_by} in the space {name.space}, and here it opens in "
+            f"{path} was made with {name.made_by} in the space {name.space}, but here it opens in "
             f"{other.space.fingerprint}.",
-            remedy="Take the revision and the precision that it was made with, or bind again.",
+            remedy="Use the revision and the precision that it was made with, or bind again.",
         )
     return other.towers[binding.modality]
 

@@ -108,7 +108,7 @@ def _model(identity: dict[str, str], joint: towers.JointEncoder, prompts: Prompt
 def _check_precision(name: str, bf16: bool, gate: GateFile | None) -> None:
     if bf16 and gate is not None:
         raise ModelError(
-            f'{name}: a gate was fitted to float32, and quantization is "bf16".',
+            f'{name}: a gate was fitted to float32, but quantization is "bf16".',
             remedy="Leave one of the two out.",
         )
 
@@ -149,7 +149,7 @@ def open_joint(
     Raises:
         ModelError: see `load`.
     """
-    require("A model of a hub", "torch", "sentence_transformers", "transformers")
+    require("A hub model", "torch", "sentence_transformers", "transformers")
     folder = Path(path_or_name)
     where = {}
     # Only an absolute path is a folder: a relative one must not shadow a name of the hub.
@@ -191,9 +191,9 @@ def _open(name: str, folder: Path, device: str | None) -> SentenceTransformer:
         ) from error
     if not joint:
         raise ModelError(
-            f"{name} does not say how an item becomes one vector "
+            f"{name} does not define how an item becomes one vector "
             f"(architecture {model[0].config.model_type!r}, no modules.json).",
-            remedy="Name a sentence-transformers model, CLIP, SigLIP or CLAP.",
+            remedy="Use a sentence-transformers model, CLIP, SigLIP or CLAP.",
         )
     return model
 
@@ -261,7 +261,7 @@ def _towers(
         raise ModelError(
             f"{joint.name} takes none of text, image, audio and video on its own, "
             f"but {model.modalities}.",
-            remedy="Name a model that embeds one of them.",
+            remedy="Use a model that embeds one of them.",
         )
     return found
 
@@ -279,5 +279,5 @@ def _embed_dim(by_modality: Mapping[Modality, Tower]) -> int:
         if tower := by_modality.get(modality):
             return int(tower.forward([tower.prepare(content)]).rows.shape[1])
     raise ModelError(
-        f"The model takes {', '.join(by_modality)} only.", remedy="Name one that takes text too."
+        f"The model takes {', '.join(by_modality)} only.", remedy="Use one that also takes text."
     )

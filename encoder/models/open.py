@@ -18,7 +18,7 @@ _GPUS = ("/dev/nvidia0", "/dev/kfd", "/dev/dxg")
 """Devices that the drivers of NVIDIA, AMD and the Windows Subsystem for Linux create."""
 _ON_CPU = (
     '%s was prepared and runs on the CPU. This machine has a GPU: device="cuda" runs the weights '
-    'there, device="cpu" keeps the CPU without this line.'
+    'there, device="cpu" keeps the CPU and hides this message.'
 )
 _log = logging.getLogger(__name__)
 
@@ -136,8 +136,7 @@ def _load_prepared(
         return None
     (name, value), *_ = asked.items()
     raise ModelError(
-        f"{name}={value!r} needs torch, which runs {spec} as its weights are, not in "
-        f"{quantization}.",
+        f"{name}={value!r} needs torch, which runs {spec} unquantized, not in {quantization}.",
         remedy=f"Leave {name} or quantization out.",
     )
 

@@ -160,8 +160,8 @@ class Sparsity:
 def _brought(path: Path | None, none: str) -> Path:
     if path is None:
         raise ModelError(
-            f"This model brings {none}.",
-            remedy='Set enable_dsre to "auto", False, or a file by `anymodal dsre calibrate`.',
+            f"This model has {none}.",
+            remedy='Set enable_dsre to "auto", False, or a file made by `anymodal dsre calibrate`.',
         )
     return path
 

@@ -61,7 +61,7 @@ class ModelSpec:
             return cls("hf", name, revision or None, cut)
         if kind == "bundle" and name:
             return cls("bundle", resolve(name), cut=cut)
-        raise ModelError(f"The model {text!r} is of no known kind.", remedy=_KINDS)
+        raise ModelError(f"The model {text!r} is of an unknown kind.", remedy=_KINDS)
 
     def __str__(self) -> str:
         revision = f"@{self.revision}" if self.revision else ""

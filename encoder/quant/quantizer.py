@@ -233,7 +233,7 @@ class Quantizer:
         from encoder.quant.fitting.tuning import tune
 
         if self._quantized is None:
-            raise InputError("tune", got="no quantized model", wanted="apply() before it")
+            raise InputError("tune", got="no quantized model", wanted="a call of apply() first")
         data, before = self._need_data("tune", real=True), self._quantized
         module = tune(
             self._folded[0],
@@ -277,7 +277,9 @@ class Quantizer:
         from encoder.quant.export.quantized_onnx import export_onnx
 
         if self._quantized is None:
-            raise InputError("export_onnx", got="no quantized model", wanted="apply() before it")
+            raise InputError(
+                "export_onnx", got="no quantized model", wanted="a call of apply() first"
+            )
         if example is None:
             example = self._need_data("export_onnx without example").score[0]
         return export_onnx(

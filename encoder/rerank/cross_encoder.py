@@ -106,7 +106,7 @@ def open_folder(name: str, folder: Path, n_threads: int | None = None) -> CrossE
     inputs = [one.name for one in onnx.load(graph, load_external_data=False).graph.input]
     if strange := set(inputs) - set(_INPUTS):
         raise ModelError(
-            f"{graph} takes {', '.join(sorted(strange))}, which a cross-encoder does not.",
-            remedy="Name a model for text classification with one label.",
+            f"{graph} takes {', '.join(sorted(strange))}, unlike a cross-encoder.",
+            remedy="Use a text classification model with one label.",
         )
     return CrossEncoder(name, pairs, questions, session, inputs)

@@ -34,7 +34,7 @@ def open_reranker(name: str, n_threads: int | None = None) -> CrossEncoder:
     """
     spec = ModelSpec.parse(name)
     if spec.kind == "bundle":
-        raise ModelError(f"{name} has no reranker.", remedy="Name one: hf:org/name or dir:path.")
+        raise ModelError(f"{name} has no reranker.", remedy="Set one: hf:org/name or dir:path.")
     if spec.kind == "dir" and (Path(spec.name) / GRAPH).is_file():
         return open_folder(str(spec), Path(spec.name), n_threads)
     source = locate(spec)

@@ -95,7 +95,7 @@ def fastest_session(
     except ModelError as error:
         if chosen == names[0]:
             raise
-        _log.warning("%s was the fastest and is broken now: %s", chosen, error)
+        _log.warning("%s was the fastest but no longer works: %s", chosen, error)
         return candidates[names[0]]()
 
 
@@ -202,7 +202,7 @@ def _measure_once(
             choice = trial()
             _remember(memory, key, {**asdict(choice), "facts": dict(facts)})
     except (OSError, Timeout) as error:
-        _log.warning("The choice of a runtime is not kept in %s: %s", memory, error)
+        _log.warning("The choice of a runtime cannot be kept in %s: %s", memory, error)
         choice = trial()
     for name, reason in choice.dropped.items():
         _log.info("%s does not run this network: %s", name, reason)

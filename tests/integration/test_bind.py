@@ -93,7 +93,7 @@ def test_a_binding_belongs_to_its_space(models: Path, bound: Path) -> None:
     with pytest.raises(ModelError, match=r"sounds\.npz binds audio to the space"):
         MultiModalEncoder(config=config)
     twice = EncoderConfig(model=f"dir:{models / 'clip'}", bindings=(bound, bound))
-    with pytest.raises(ModelError, match="which another binding does too"):
+    with pytest.raises(ModelError, match="which another binding binds too"):
         MultiModalEncoder(config=twice)
 
 
@@ -211,7 +211,7 @@ def test_what_cannot_be_joined_through_texts(
     clap = ("--with", f"dir:{models / 'clap'}")
     assert "at least 10 different texts" in str(run(models, sounds, *audio, *clap).exception)
     alone = CliRunner().invoke(anymodal, ["bind", str(tones), *map(str, audio), "--model", clap[1]])
-    assert "--with a model that takes texts too" in str(alone.exception)
+    assert "--with a model that also embeds texts" in str(alone.exception)
 
 
 class Colours:
@@ -236,7 +236,7 @@ def colours(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("colours")
 def test_a_tower_of_no_space_is_named(models: Path) -> None:
     encoder = MultiModalEncoder(f"dir:{models / 'clip'}")
-    with pytest.raises(ModelError, match="rows of 3 numbers, and the space has 24"):
+    with pytest.raises(ModelError, match="rows of 3 numbers, but the space has 24"):
         encoder.encode_multimodal(colour=np.zeros((4, 4, 3), np.uint8))
 
 

@@ -85,7 +85,7 @@ def _in_utf8(path: Path) -> Iterator[None]:
     try:
         yield
     except (UnicodeDecodeError, csv.Error) as error:
-        got = f"what cannot be read so ({error})"
+        got = f"a file that cannot be read ({error})"
         raise InputError(str(path), got=got, wanted="a text file in UTF-8") from error
 
 
@@ -144,7 +144,7 @@ def bind(
     origin = _origin(base, modality, other)
     features, before, failed = _read(base, other or base, modality, pairs, config, on_progress)
     if len(features) < LEAST_FILES:
-        got = f"{len(features)} files that can be read as {modality}"
+        got = f"{len(features)} readable files of {modality}"
         raise InputError("pairs", got=f"{got}: {failed[:1]}", wanted=f"at least {LEAST_FILES}")
     known = _paired(base, pairs, features)
     fitted, after = _fitted(base, other, known, through)
@@ -152,7 +152,7 @@ def bind(
     if not judged.helps:
         raise ModelError(
             f"The binding of {modality} does not help: {_said(judged)}.",
-            remedy=f"Bring more {'texts' if through else 'pairs'} in which the files differ.",
+            remedy=f"Use more {'texts' if through else 'pairs'}, with more varied files.",
         )
     figures = {**asdict(judged), "gain": list(judged.gain), "n_texts": len(through)}
     constants = _constants(base, modality, after)
@@ -180,11 +180,11 @@ def _shared(
 ) -> Shared:
     if other is None or not other.brings(TEXT):
         got = f"the texts of {other.model if other else 'no model'}"
-        raise InputError("--through", got=got, wanted="--with a model that takes texts too")
+        raise InputError("--through", got=got, wanted="--with a model that also embeds texts")
     items = [Item(TEXT, text, QUERY) for text in texts]
     there, here = other.encode_items(items), base.encode_items(items)
     if there.shape[1] != n_features:
-        got = f"{n_features} features of a file and {there.shape[1]} of a text in {other.model}"
+        got = f"{n_features} features for a file and {there.shape[1]} for a text in {other.model}"
         raise InputError("--through", got=got, wanted="vectors that can be compared with texts")
     return Shared(there, here)
 
@@ -192,7 +192,7 @@ def _shared(
 def _origin(base: MultiModalEncoder, modality: Modality, other: MultiModalEncoder | None) -> Origin:
     source = other or base
     if modality not in source.modalities or modality == TEXT:
-        got = f"{modality!r}, which {source.model} does not take"
+        got = f"{modality!r}, which {source.model} does not support"
         wanted = ", ".join(sorted(source.modalities - {TEXT}))
         raise InputError("--modality", got=got, wanted=wanted or "a plug-in's, or --with a model")
     if source.brings(modality):

@@ -29,6 +29,6 @@ def blocks_of(model: nn.Module) -> Blocks:
     kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
     known = ", ".join(name for family in families for name in family.MODEL_TYPES)
     raise ModelError(
-        f"Dynamic sparse inference does not know {kind!r}: it knows {known}.",
+        f"Dynamic sparse inference does not support {kind!r}, only {known}.",
         remedy="Set enable_dsre=False to run it dense.",
     )

@@ -100,7 +100,7 @@ def check_fit(gate: GateFile, n_layers: int, vocab_size: int) -> None:
     fitted = (len(gate.settings.thresholds), len(gate.rarity))
     if fitted != (n_layers, vocab_size):
         raise ModelError(
-            f"The gate is for {fitted[0]} layers and {fitted[1]} tokens, the model has "
+            f"The gate is for {fitted[0]} layers and {fitted[1]} tokens, but the model has "
             f"{n_layers} and {vocab_size}.",
             remedy="Calibrate one for this model with `anymodal dsre calibrate`.",
         )

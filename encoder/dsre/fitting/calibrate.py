@@ -77,7 +77,7 @@ def calibrate(
     choosing = judge_dense(network, tokenize, parts["choose"])
     shift, chosen = _choose(network, choosing, preset, max_loss, report)
     judging = judge_dense(network, tokenize, parts["judge"])
-    report("With texts that nothing was fitted to:")
+    report("With held-out texts:")
     judged, saved = _try(network, preset, shift, judging, report)
     facts = {
         "preset": preset, "shift": shift, "max_loss": max_loss, "flops_ratio": round(saved, 3),

@@ -110,7 +110,7 @@ def _judged(sparse: SparseEncoder, judgement: Judgement, report: Report) -> dict
     """The loss and the saving on texts that nothing was fitted to."""
     loss, saved = measure(sparse, judgement)
     said = f"{describe(loss)}, {saved:.2f} times fewer FLOPs"
-    report(f"With texts that nothing was fitted to: {said}")
+    report(f"With held-out texts: {said}")
     return {"judged": asdict(loss), "flops_ratio": round(saved, 3)}
 
 

@@ -159,7 +159,7 @@ def _damage(artifact: Artifact) -> list[str]:
 def _undamaged(folder: Path, progress: Progress) -> Artifact | None:
     """The artifact in a folder if every byte is intact; reports a damaged one."""
     found = _read(folder)
-    wrong = _damage(found) if found else [f"{folder} is not whole."] * folder.exists()
+    wrong = _damage(found) if found else [f"{folder} is incomplete."] * folder.exists()
     if wrong:
         progress(f"damaged, made again: {' '.join(wrong)}", 0.0)
     return None if wrong else found

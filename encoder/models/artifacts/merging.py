@@ -56,7 +56,7 @@ def prepare(spec: ModelSpec, precision: str, wish: Wish, progress: Progress) -> 
     if precision == "bf16":
         raise ModelError(
             f'{spec}: a gate merges in float32, int8 and int4, not in "bf16".',
-            remedy="Name one of these, or leave the gate out.",
+            remedy="Use one of these, or leave out the gate.",
         )
     sparsity = _sparsity(wish)
     dense = prepared.prepare(spec, precision, progress)

@@ -81,11 +81,11 @@ def export_mobile(
     spec = ModelSpec.parse(model)
     if spec.kind != "bundle":
         raise ModelError(
-            f"{spec} is no bundle, and only bundles are written for phones.",
-            remedy="Name a bundle; the networks of a prepared model are ONNX files already.",
+            f"{spec} is not a bundle; only bundles can be exported for phones.",
+            remedy="Use a bundle; the networks of a prepared model are ONNX files already.",
         )
     if folder.exists():
-        raise ModelError(f"{folder} exists.", remedy="Name a folder that does not exist.")
+        raise ModelError(f"{folder} exists.", remedy="Choose a folder that does not exist yet.")
     if executorch:
         require_executorch()
     for_executorch = has_executorch() if executorch is None else executorch

@@ -89,7 +89,7 @@ def _gate_of(spec: ModelSpec) -> GateFile:
     path: Path | None = read_bundle(spec.name).parts["text"].gates.get("text")
     if path is None:
         raise ModelError(
-            f"{spec} brings no gate.",
-            remedy="Name one with --gate, made by `anymodal dsre calibrate`.",
+            f"{spec} has no gate.",
+            remedy="Pass one made by `anymodal dsre calibrate` with --gate.",
         )
     return GateFile.load(path)

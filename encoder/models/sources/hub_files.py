@@ -42,7 +42,7 @@ def fetch(name: str, revision: str | None) -> Path:
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         raise ModelError(
             f"The hub has no {shown}, or it is private.",
-            remedy="Check name and revision, or run `hf auth login`.",
+            remedy="Check the name and the revision, or run `hf auth login`.",
         ) from error
     # the hub client's network library, and so its errors, change with its version
     except Exception as error:  # noqa: BLE001
@@ -97,7 +97,7 @@ def check_files(name: str, folder: Path) -> None:
     if not modules.is_file() and not (folder / "config.json").is_file():
         raise ModelError(
             f"{name} is not a model: it has neither modules.json nor config.json.",
-            remedy="Name a sentence-transformers or transformers model.",
+            remedy="Use a sentence-transformers or transformers model.",
         )
     try:
         parts = json.loads(modules.read_text("utf-8")) if modules.is_file() else []

@@ -44,7 +44,9 @@ def parse_budget(
     1500
     """
     if (budget is None) == (bits is None):
-        raise InputError("budget", got=f"budget={budget!r}, bits={bits!r}", wanted="one of them")
+        raise InputError(
+            "budget", got=f"budget={budget!r}, bits={bits!r}", wanted="exactly one of them"
+        )
     nbytes = fp32_nbytes * bits / 32 if bits is not None else _read(budget, fp32_nbytes)
     if nbytes is None or not 1 <= nbytes < float("inf"):
         raise InputError(

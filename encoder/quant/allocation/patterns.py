@@ -59,6 +59,6 @@ def _near(pattern: str, names: list[str]) -> str:
     by_part = {part: name for name in reversed(names) for part in (name, name.split(".")[-1])}
     near = dict.fromkeys(by_part[part] for part in get_close_matches(pattern, by_part, 5, 0.5))
     if near:
-        return f"a layer's name or pattern; near are {', '.join(near)}"
+        return f"a layer's name or pattern; similar names are {', '.join(near)}"
     more = ", …" if len(names) > 8 else ""
     return f"a layer's name or pattern; there are {', '.join(names[:8])}{more}"

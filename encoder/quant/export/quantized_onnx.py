@@ -249,7 +249,7 @@ def _save(model: ir.Model, path: Path) -> None:
 def _raise_findings(path: Path) -> None:
     if findings := check_tensorrt(path):
         raise ModelError(
-            f"{path.name} breaks rules of TensorRT: " + "; ".join(map(str, findings)) + ".",
+            f"{path.name} breaks TensorRT's rules: " + "; ".join(map(str, findings)) + ".",
             remedy="Export for onnxruntime, or change what the findings name.",
         )
 

@@ -93,6 +93,6 @@ def _joined(tensors: list[Tensor]) -> Tensor:
 
 def _no_tensor(output: Any) -> ModelError:
     return ModelError(
-        f"The model gives {type(output).__name__}, not a tensor.",
-        remedy="Wrap it in a module whose forward gives logits or embeddings.",
+        f"The model returned {type(output).__name__}, not a tensor.",
+        remedy="Wrap it in a module whose forward returns logits or embeddings.",
     )

@@ -188,8 +188,8 @@ def check_finite(output: Tensor, where: str) -> None:
     """
     if not torch.isfinite(output).all():
         raise ModelError(
-            f"The model itself gives NaN or infinity on {where}.",
-            remedy="Look at that batch and at the checkpoint: nothing can be compared with it.",
+            f"The model itself returns NaN or infinity on {where}.",
+            remedy="Check that batch and the checkpoint; nothing can be compared with it.",
         )
 
 

@@ -170,7 +170,9 @@ def unit_rows(name: str, vectors: NDArray[np.floating]) -> Embeddings:
         ModelError: a value is not finite.
     """
     if not np.isfinite(vectors).all():
-        raise ModelError(f"{name} gave values that are not finite.", remedy="Check its weights.")
+        raise ModelError(
+            f"{name} returned values that are not finite.", remedy="Check its weights."
+        )
     return l2_normalize(vectors)
 
 

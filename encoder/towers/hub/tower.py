@@ -95,7 +95,7 @@ class JointEncoder:
         vectors = np.concatenate([rows for rows, _ in parts])
         if not np.isfinite(vectors).all():
             raise ModelError(
-                f"{self.name} gave values that are not finite.", remedy="Check its weights."
+                f"{self.name} returned values that are not finite.", remedy="Check its weights."
             )
         return Encoded(l2_normalize(vectors), TextStats.join([stats for _, stats in parts]))
 

@@ -34,8 +34,8 @@ def sound_windows(
     """
     if isinstance(content, Spectrogram):
         wanted = (
-            f"a waveform: {name} takes samples; an array as librosa makes it "
-            'becomes one with audio_kind="spectrogram"'
+            f"a waveform: {name} takes samples; for an array from librosa, "
+            'pass audio_kind="spectrogram"'
         )
         raise InputError("audio", got="a spectrogram", wanted=wanted)
     samples = _resampled(content, rate)

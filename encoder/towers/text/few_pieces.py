@@ -95,7 +95,7 @@ def open_few(model: Path, folder: Path) -> FewPieces | None:
         return FewPieces(table)
     # also from the parser of messages, whose errors share no base below Exception
     except Exception as error:  # noqa: BLE001
-        _log.warning("The pieces of %s are not kept in %s: %s", model, table, error)
+        _log.warning("The pieces of %s cannot be kept in %s: %s", model, table, error)
         return None
 
 

@@ -86,7 +86,7 @@ def text_of(
         wanted = f"text, or ids with the marks {marks}" if marks else "text"
         raise InputError(
             "tokens",
-            got=f"{len(ids)} ids, which the tokenizer of this model makes of no text",
+            got=f"{len(ids)} ids, which this model's tokenizer never produces",
             wanted=f"{wanted} (LangChain sends text with check_embedding_ctx_length=False)",
         )
     return text

@@ -116,7 +116,7 @@ def test_executorch_that_is_asked_for_and_missing_is_named(
 
 
 def test_what_is_no_bundle_and_a_folder_that_exists_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="only bundles are written for phones"):
+    with pytest.raises(ModelError, match="only bundles can be exported for phones"):
         mobile.export_mobile("hf:org/name", tmp_path / "phone")
     with pytest.raises(ModelError, match="exists"):
         mobile.export_mobile("bundle:english", tmp_path)

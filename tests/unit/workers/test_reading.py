@@ -122,7 +122,7 @@ def test_a_model_that_does_not_read_says_so(bundle_home: Path) -> None:
     assert bundle_home.is_dir()
     encoder = MultiModalEncoder(quantization=None, enable_dsre=False)
     assert not encoder.reads_pictures
-    with pytest.raises(ModelError, match="reads no text"):
+    with pytest.raises(ModelError, match="cannot read text"):
         encoder.read(picture())
 
 

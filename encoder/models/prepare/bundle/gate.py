@@ -36,7 +36,9 @@ def gate_subject(model: str, max_tokens: int | None) -> GateSubject:
     bundle = read_bundle(ModelSpec.parse(model).name)
     function = kind_named(bundle.parts["text"].kind).gate_subject
     if not function:
-        raise ModelError(f"The text network of {model} takes no gate.", remedy="Run it without.")
+        raise ModelError(
+            f"The text network of {model} does not support a gate.", remedy="Run it without a gate."
+        )
     subject: GateSubject = called(function)(
         location(bundle) / "text", max_tokens or bundle.window_tokens
     )

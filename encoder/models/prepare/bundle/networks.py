@@ -33,11 +33,11 @@ def load_network(model: str, tower: str, home: Path | None = None) -> TowerNetwo
         InputError: there is no such tower.
         BundleError: the bundle is not there or not whole.
     """
-    require("A network of torch", "torch")
+    require("A torch network", "torch")
     spec = ModelSpec.parse(model)
     if spec.kind != "bundle":
         raise ModelError(
-            f"The towers of {model!r} cannot be loaded as networks of torch.",
+            f"The towers of {model!r} cannot be loaded as torch networks.",
             remedy="Load the model with its own library, and pass it to encoder.Quantizer.",
         )
     bundle = read_bundle(spec.name)

@@ -33,7 +33,7 @@ def write_sentence_pieces(tokenizer: Path, target: Path) -> None:
         ids = {name: vocabulary.index([mark, 0.0]) for mark, name in _MARKS.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{tokenizer} is not a tokenizer of the unigram kind: {error!r}.",
+            f"{tokenizer} is not a unigram tokenizer: {error!r}.",
             remedy="Run `anymodal bundle fetch`.",
         ) from error
     model = form.ModelProto()

@@ -51,7 +51,7 @@ def _check(name: str, found: Mapping[str, Mapping[str, float]], precision: str |
                 f"{cosines['mean']:.4f} to those of torch, less than {wanted}.",
                 remedy=f"Use quantization={weaker}."
                 if weaker
-                else "It runs through torch: leave quantization out.",
+                else "Leave out quantization to run it with torch.",
             )
 
 

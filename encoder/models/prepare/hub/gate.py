@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from encoder.dsre.gatefile import GateFile
     from encoder.dsre.network import Pooling
 
-_REMEDY = 'Leave enable_dsre out or "auto": it runs dense.'
+_REMEDY = 'Leave out enable_dsre, or set it to "auto", to run it dense.'
 _TEXTS_AT_ONCE = 32
 
 
@@ -35,17 +35,17 @@ def text_network(name: str, model: SentenceTransformer, prompt: str = "") -> Tex
     transformer, pooling = model[0], model[1] if len(model) > 1 else None
     network = getattr(transformer, "model", None)
     if not isinstance(pooling, modules.Pooling) or network is None:
-        raise ModelError(f"{name} is no encoder of texts with a pooling.", remedy=_REMEDY)
+        raise ModelError(f"{name} is not a text encoder with pooling.", remedy=_REMEDY)
     blocks_of(network)
     modes = pooling.pooling_mode  # a name, or several
     mode = modes if isinstance(modes, str) else "+".join(modes)
     poolings: dict[str, Pooling] = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
     if mode not in poolings:
         raise ModelError(
-            f"{name} pools by {mode!r}; a gate knows {', '.join(poolings)}.", remedy=_REMEDY
+            f"{name} pools by {mode!r}; a gate supports {', '.join(poolings)}.", remedy=_REMEDY
         )
     if prompt and not pooling.include_prompt:
-        raise ModelError(f"{name} leaves its prompt out of the pooling.", remedy=_REMEDY)
+        raise ModelError(f"{name} excludes its prompt from the pooling.", remedy=_REMEDY)
     return TextNetwork(model, network, poolings[mode], [model[i] for i in range(2, len(model))])
 
 

@@ -87,7 +87,7 @@ def export(name: str, network: Network, path: Path) -> None:
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
         raise ModelError(
             f"{name} cannot be exported ({path.stem}): {type(error).__name__}: {reason[:300]}.",
-            remedy="It runs through torch: leave quantization out.",
+            remedy="Leave out quantization to run it with torch.",
         ) from error
     _compare(name, network, path)
 
@@ -130,7 +130,7 @@ def _compare(name: str, network: Network, path: Path) -> None:
             raise ModelError(
                 f"{name}: the graph {path.name} differs from torch by {difference:.2g} of the "
                 f"largest value, more than {_TOLERANCE:.2g}.",
-                remedy="It runs through torch: leave quantization out.",
+                remedy="Leave out quantization to run it with torch.",
             )
 
 

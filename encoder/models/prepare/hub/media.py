@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _WINDOW_S = 30.0
 _MAX_FRAMES = 32
-_REMEDY = "It runs through torch: leave quantization out."
+_REMEDY = "Leave out quantization to run it with torch."
 _TEXT_INPUTS = ("input_ids", "attention_mask")
 
 
@@ -52,7 +52,7 @@ def is_soft(joint: JointEncoder) -> bool:
     if transformer.config.model_type != "embedding_gemma2":
         raise ModelError(
             f"{joint.name} reads media among its text ({transformer.config.model_type}), "
-            "which is exported for EmbeddingGemma 2 only.",
+            "which can be exported for EmbeddingGemma 2 only.",
             remedy=_REMEDY,
         )
     return True
@@ -92,7 +92,9 @@ def video_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -
     """
     processor = getattr(joint.model.processor, "video_processor", None)
     if not is_soft(joint) or processor is None or processor.add_timestamps:
-        raise ModelError(f"{joint.name} takes films in a way that no graph does.", remedy=_REMEDY)
+        raise ModelError(
+            f"{joint.name} processes films in a way that no graph supports.", remedy=_REMEDY
+        )
     pictures = joint.model.processor.image_processor
     settings = {**pictures.to_dict(), "max_soft_tokens": processor.max_soft_tokens}
     (target / "video_processor.json").write_text(json.dumps(_plain(settings)), "utf-8")

@@ -182,5 +182,5 @@ class HubTower:
             f"The {self._tower} tower of {self._spec} has a mean cosine of {mean:.4f} to float32, "
             f"less than {wanted}.",
             remedy="Give it more room (--budget, --bits, --max-loss, --keep LAYER=int8), or accept "
-            "it with --least-cosine. What was measured is kept: the next run is quick.",
+            "it with --least-cosine. Measurements are kept, so the next run is quick.",
         )

@@ -37,7 +37,7 @@ def _check_bf16(name: str) -> None:
         )
     if not _BF16_FLAGS & set(trial.instruction_sets().split()):
         raise ModelError(
-            f"{name} in bf16: this processor does not multiply in it.",
+            f"{name} in bf16: this processor does not support it.",
             remedy='Use quantization="int8".',
         )
 

@@ -29,7 +29,7 @@ Prompts = Mapping[Role, Mapping[str, str]]
 _EXAMPLES = (("the dog", "a cat sat", "ox"), ("no",))
 """Texts of different lengths, short enough for every context."""
 
-_REMEDY = "It runs through torch: leave quantization out."
+_REMEDY = "Leave out quantization to run it with torch."
 
 
 def prepare_hub(
@@ -88,8 +88,8 @@ def load_source(folder: Path, name: str) -> tuple[dict[str, str], JointEncoder, 
     joint.name = name or folder.name
     if joint.routes_roles:
         raise ModelError(
-            f"{joint.name} routes queries and documents through networks of their own, of which "
-            "no graph is made.",
+            f"{joint.name} routes queries and documents through separate networks, which cannot "
+            "be exported.",
             remedy=_REMEDY,
         )
     known = replace(known, name=name)
@@ -144,8 +144,8 @@ def parts_of(joint: JointEncoder, prompts: Prompts, target: Path) -> Iterator[tu
 
     if not isinstance(joint.model[0], Transformer) or TEXT not in joint.model.modalities:
         raise ModelError(
-            f"{joint.name} begins with a {type(joint.model[0]).__name__}, of which no graph is "
-            "made.",
+            f"{joint.name} begins with a {type(joint.model[0]).__name__}, which cannot be "
+            "exported.",
             remedy=_REMEDY,
         )
     yield TEXT, _text_part(joint, _of(prompts, TEXT), target)
@@ -195,7 +195,7 @@ def _text_inputs(joint: JointEncoder, features: Mapping[str, Any]) -> dict[str, 
     for name in set(tensors) - {"input_ids", "attention_mask"}:
         if tensors.pop(name).any():
             raise ModelError(
-                f"{joint.name} takes {name} beside its tokens, which no graph does.",
+                f"{joint.name} takes {name} besides its tokens, which no graph supports.",
                 remedy=_REMEDY,
             )
     return tensors

@@ -35,7 +35,7 @@ TEXTS = (
 )
 """Sentences in several languages, and text that tokenizers stumble over."""
 
-_REMEDY = "It runs through torch: leave quantization out."
+_REMEDY = "Leave out quantization to run it with torch."
 _SENTINEL = "QXZTEXTZXQ"
 
 
@@ -81,7 +81,7 @@ def _check_prompts(joint: JointEncoder, prompts: Mapping[Role, str]) -> None:
     poolings = [module for module in joint.model if isinstance(module, Pooling)]
     if any(prompts.values()) and not all(pooling.include_prompt for pooling in poolings):
         raise ModelError(
-            f"{joint.name} leaves its prompt out of the pooling, which no graph does yet.",
+            f"{joint.name} excludes its prompt from the pooling, which no graph supports yet.",
             remedy=_REMEDY,
         )
 
@@ -114,7 +114,7 @@ def _around(
             ):
                 return around
     raise ModelError(
-        f"{joint.name} reads texts in another way than its tokenizer and its template say.",
+        f"{joint.name} reads texts differently from its tokenizer and its template.",
         remedy=_REMEDY,
     )
 

@@ -79,7 +79,7 @@ def _loaded(name: str, folder: Path) -> tuple[Any, Any]:
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"{name} cannot be loaded as a cross-encoder: {reason[:300]}.",
-            remedy="Name a model for text classification, with safetensors.",
+            remedy="Use a text classification model with safetensors.",
         ) from error
     if model.config.num_labels != 1:
         raise ModelError(

@@ -19,7 +19,7 @@ def network(bundle: Bundle, folder: Path, name: str) -> Network:
     """
     network_of = kind_named(bundle.parts[name].kind).network
     if network_of is None:
-        raise ModelError(f"The {name} part has no network to run.", remedy="Name another part.")
+        raise ModelError(f"The {name} part has no network to run.", remedy="Choose another part.")
     return network_of(folder / name)
 
 

@@ -44,7 +44,7 @@ def load(
 
     Raises:
         BundleError: the bundle is not there or not whole.
-        ModelError: the quantization or the gate is of no known kind.
+        ModelError: the quantization or the gate is of an unknown kind.
         InputError: chunks that no gate can work with.
     """
     folder = location(bundle, home)

@@ -49,7 +49,7 @@ class Network:
         # protobuf's errors share no base class below Exception
         except Exception as error:
             raise ModelError(
-                f"{source} is no ONNX file: {error}.", remedy="Export the network again."
+                f"{source} is not an ONNX file: {error}.", remedy="Export the network again."
             ) from error
         self._folder = source.parent
         self.opset = next((o.version for o in self.proto.opset_import if o.domain in _MAIN), 1)

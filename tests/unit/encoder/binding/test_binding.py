@@ -182,5 +182,5 @@ def test_features_go_before_rows() -> None:
 
 def test_another_number_of_features_is_refused() -> None:
     tower = BoundTower(Rows(), Linear(np.zeros(5, np.float32), drawn(9, 5, DIM)))
-    with pytest.raises(ModelError, match="Rows makes 8 features, and the binding was fitted on 5"):
+    with pytest.raises(ModelError, match="Rows returned 8 features, but the binding was fitted"):
         tower.forward([drawn(10, 2, 4)])

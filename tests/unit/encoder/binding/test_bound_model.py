@@ -82,7 +82,7 @@ def test_constants_come_with_it_where_the_model_has_some(tmp_path: Path) -> None
 def test_another_version_of_the_plug_in_is_refused(tmp_path: Path) -> None:
     base = model()
     path = written(tmp_path, base, made_by="anymodal-points 0.0.1")
-    with pytest.raises(ModelError, match=r"made with anymodal-points 0\.0\.1; what brings points"):
+    with pytest.raises(ModelError, match=r"made with anymodal-points 0\.0\.1; the package"):
         opened(base, path)
 
 
@@ -90,5 +90,5 @@ def test_a_plug_in_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     base = model()
     path = written(tmp_path, base)
     monkeypatch.setattr(registry, "_factories", {})
-    with pytest.raises(ModelError, match="what brings points here is not installed"):
+    with pytest.raises(ModelError, match="the package for points here is not installed"):
         opened(base, path)

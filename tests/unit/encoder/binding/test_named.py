@@ -56,5 +56,5 @@ def test_half_of_two_classes_lies_between_them() -> None:
 
 
 def test_a_model_without_texts_is_refused() -> None:
-    with pytest.raises(ModelError, match="takes no text"):
+    with pytest.raises(ModelError, match="a model that embeds text"):
         NamedClasses(Model(Space(5, {}), {}), NAMES)

@@ -63,7 +63,7 @@ class Trap:
 
 def test_a_file_cannot_run_code(save: Callable[[object], Path], tmp_path: Path) -> None:
     sprung = tmp_path / "sprung"
-    with pytest.raises(ModelError, match="which is no tensor"):
+    with pytest.raises(ModelError, match="which is not a tensor"):
         read_tensors(save({"a": Trap(sprung)}))
     assert not sprung.exists()
 

@@ -132,7 +132,7 @@ def test_a_picture_cut_off_is_corrupt(tmp_path: Path, suffix: str) -> None:
 
 
 def test_what_is_no_picture_is_corrupt() -> None:
-    with pytest.raises(CorruptMediaError, match="<5 bytes> is no picture of a known format"):
+    with pytest.raises(CorruptMediaError, match="<5 bytes> is not a picture in a known format"):
         load_image(b"hello")
 
 

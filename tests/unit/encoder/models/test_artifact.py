@@ -153,7 +153,7 @@ def test_damage_is_reported_and_what_is_cut_short_is_made_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "what"), [(CONTENT[:-1] + b"!", "sha256 differs"), (b"short", "is not whole")]
+    ("content", "what"), [(CONTENT[:-1] + b"!", "sha256 differs"), (b"short", "is incomplete")]
 )
 def test_damage_is_reported_and_mended_by_the_next_prepare(content: bytes, what: str) -> None:
     graph = make().folder / "sub" / "graph.onnx"

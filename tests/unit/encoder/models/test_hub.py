@@ -209,7 +209,7 @@ def test_a_spectrogram_by_librosa_is_heard_as_its_sound(
 
 def test_a_spectrogram_is_refused(loaded: Load) -> None:
     spectrogram = Spectrogram(np.ones((64, 10), np.float32), 16_000)
-    with pytest.raises(InputError, match=r"Wanted a waveform"):
+    with pytest.raises(InputError, match=r"Expected a waveform"):
         loaded("clap").towers["audio"].prepare(spectrogram)
 
 
@@ -292,7 +292,7 @@ def test_a_network_without_a_joint_space_is_refused(
     transformers.GPT2Model(config).save_pretrained(tmp_path)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(saved("sentence") / name, tmp_path)
-    with pytest.raises(ModelError, match=r"does not say how an item becomes one vector.*gpt2"):
+    with pytest.raises(ModelError, match=r"does not define how an item becomes one vector.*gpt2"):
         hub.load(str(tmp_path), revision=None, device="cpu")
 
 

@@ -265,7 +265,7 @@ def test_a_gate_of_another_network(tmp_path: Path, gate: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "why"),
-    [("static", "no encoder of texts with a pooling"), ("clip", "no encoder of texts")],
+    [("static", "not a text encoder with pooling"), ("clip", "not a text encoder")],
 )
 def test_models_that_take_no_gate(kind: str, why: str, tmp_path: Path, gate: Path) -> None:
     with pytest.raises(ModelError, match=why):
@@ -275,7 +275,7 @@ def test_models_that_take_no_gate(kind: str, why: str, tmp_path: Path, gate: Pat
 @pytest.mark.slow
 def test_poolings_that_a_gate_does_not_know(bundle_home: Path, tmp_path: Path) -> None:
     for place, (pooling, prompt, why) in enumerate(
-        [("max", "", "pools by 'max'"), ("mean", "passage: ", "leaves its prompt out")]
+        [("max", "", "pools by 'max'"), ("mean", "passage: ", "excludes its prompt")]
     ):
         model = save(bundle_home, tmp_path / str(place), pooling, prompt=prompt)
         joint = hub.open_joint(str(model), None, "cpu")

@@ -142,5 +142,5 @@ def test_a_hub_model_is_fetched_pinned_and_kept(local_hub: ThreadingHTTPServer) 
 @pytest.mark.usefixtures("local_hub")
 @pytest.mark.parametrize(("name", "revision"), [("org/tiny", "wrong"), ("other/tiny", None)])
 def test_what_the_hub_does_not_have(name: str, revision: str | None) -> None:
-    with pytest.raises(ModelError, match=f"The hub has no {name}.*Check name and revision"):
+    with pytest.raises(ModelError, match=f"The hub has no {name}.*Check the name and the revision"):
         hub.load(name, revision=revision, device="cpu")

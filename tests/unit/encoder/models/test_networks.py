@@ -44,14 +44,14 @@ def test_pictures_are_read_as_the_tower_reads_them(tmp_path: Path) -> None:
 def test_media_towers_say_what_they_need(tmp_path: Path) -> None:
     for tower, what in (("image", "pictures"), ("audio", "sounds")):
         read = load_network("bundle:english", tower).read
-        with pytest.raises(InputError, match=f"Wanted a folder with {what}"):
+        with pytest.raises(InputError, match=f"Expected a folder with {what}"):
             read(None, 9)
         with pytest.raises(InputError, match="which holds none"):
             read(tmp_path, 9)
 
 
 def test_other_towers_and_models_are_refused() -> None:
-    with pytest.raises(InputError, match="Wanted text, image, audio"):
+    with pytest.raises(InputError, match="Expected text, image, audio"):
         load_network("bundle:english", "video")
     with pytest.raises(ModelError, match=r"pass it to encoder\.Quantizer"):
         load_network("hf:org/model", "text")

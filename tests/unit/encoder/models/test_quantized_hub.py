@@ -226,7 +226,7 @@ def test_what_is_too_far_from_float32_is_refused(bert: Path, texts: Path, tmp_pa
 
 
 def test_a_tower_that_the_model_lacks(bert: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"got 'image'\. Wanted text, which dir:"):
+    with pytest.raises(InputError, match=r"got 'image'\. Expected text, which dir:"):
         quantize_tower(f"dir:{bert}", "image", tmp_path)
 
 

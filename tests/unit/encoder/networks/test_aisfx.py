@@ -52,6 +52,6 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
     sprung = tmp_path / "sprung"
     path = tmp_path / "weights.pth"
     torch.save((Trap(sprung), {}), path, pickle_module=pickle)
-    with pytest.raises(ModelError, match="which is no tensor"):
+    with pytest.raises(ModelError, match="which is not a tensor"):
         load_aisfx(path)
     assert not sprung.exists()

@@ -99,7 +99,7 @@ def test_a_budget_that_holds_does_not_warn() -> None:
         ({}, "one of the two"),
         ({"max_bytes": 1, "max_loss": 1.0}, "one of the two"),
         ({"max_bytes": 1, "groups": [("a", "z")]}, r"\['z'\]"),
-        ({"max_bytes": 1, "keep": {"heads": "fp16"}}, "near are head"),
+        ({"max_bytes": 1, "keep": {"heads": "fp16"}}, "similar names are head"),
         ({"max_bytes": 1, "keep": {"a": "int3"}}, "keep: got int3 for a"),
         (
             {"max_bytes": 1, "groups": [("a", "head")], "keep": {"a": "int4", "head": "int8"}},

@@ -238,8 +238,8 @@ class Fixed(nn.Module):
     ("model", "example", "options", "message"),
     [
         (Cnn(), torch.zeros(2, 3, 12, 12), {"target": "executorch"}, "target: got 'executorch'"),
-        (Cnn(), {"x": [1, 2]}, {}, r"example\['x'\]: got list. Wanted a tensor"),
-        (Anything(), torch.zeros(2, 3), {}, "1 inputs, 0 names. Wanted input_names"),
+        (Cnn(), {"x": [1, 2]}, {}, r"example\['x'\]: got list. Expected a tensor"),
+        (Anything(), torch.zeros(2, 3), {}, "1 inputs, 0 names. Expected input_names"),
         (Cnn(), (torch.zeros(2), torch.zeros(2)), {}, "2 inputs, 1 names"),
     ],
 )

@@ -24,7 +24,7 @@ def test_the_nearest_reading_counts(pattern: str, found: list[str]) -> None:
 
 
 def test_what_means_nothing_lists_near_names() -> None:
-    with pytest.raises(InputError, match=r"'clasifier'.*near are classifier\.1"):
+    with pytest.raises(InputError, match=r"'clasifier'.*similar names are classifier\.1"):
         match("clasifier", NAMES)
     with pytest.raises(InputError, match="there are conv1, "):
         match("zzz", NAMES)

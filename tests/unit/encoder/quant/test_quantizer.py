@@ -202,7 +202,7 @@ def test_batch_norms_are_folded_and_what_is_saved_loads(
 
 
 def test_export_needs_an_applied_model(quantizer: Quantizer, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"Wanted apply\(\) before it"):
+    with pytest.raises(InputError, match=r"Expected apply\(\) before it"):
         quantizer.export_onnx(tmp_path / "model.onnx")
 
 
@@ -253,5 +253,5 @@ def test_tuning_that_does_harm_is_undone(quantizer: Quantizer) -> None:
 
 
 def test_tuning_needs_something_to_tune(quantizer: Quantizer) -> None:
-    with pytest.raises(InputError, match=r"apply\(\) before it"):
+    with pytest.raises(InputError, match=r"apply\(\) first"):
         quantizer.tune()

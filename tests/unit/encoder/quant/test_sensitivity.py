@@ -236,9 +236,9 @@ def test_a_model_that_gives_nan_is_refused(
 ) -> None:
     model, data = classifier
     model.head.bias.data[0] = float("nan")
-    with pytest.raises(ModelError, match="itself gives NaN or infinity on batch 0"):
+    with pytest.raises(ModelError, match="itself returns NaN or infinity on batch 0"):
         analyze(model, data, progress=False)
-    with pytest.raises(ModelError, match="itself gives NaN or infinity on batch 0"):
+    with pytest.raises(ModelError, match="itself returns NaN or infinity on batch 0"):
         analyze(model, data, mode="fisher", progress=False)
 
 

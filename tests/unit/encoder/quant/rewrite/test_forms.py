@@ -215,7 +215,7 @@ def test_what_cannot_be_rewritten_says_why(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="8 or 4"):
         quantize_linears(source, tmp_path / "int.onnx", weight_bits=5)  # type: ignore[arg-type]
     source.write_bytes(b"no network")
-    with pytest.raises(ModelError, match="no ONNX file"):
+    with pytest.raises(ModelError, match="not an ONNX file"):
         quantize_linears(source, tmp_path / "int.onnx")
 
 
