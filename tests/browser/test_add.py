@@ -19,7 +19,7 @@ def test_dropped_files_can_be_found_seconds_later(
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 40)
     page.goto("/?view=add")
-    page.get_by_label("Tags for what you add").fill("kitchen, new")
+    page.get_by_label("Tags for added files").fill("kitchen, new")
     drop(page, "add", [sample(library, "traffic-light.gif"), broken])
     job = page.locator(".job").first
     expect(job.get_by_role("progressbar")).to_be_visible()
@@ -43,7 +43,7 @@ def test_dropped_files_can_be_found_seconds_later(
     dialog.get_by_role("button", name="Remove").click()
     dialog.get_by_role("button", name="Remove from the library?").click()
     expect(dialog).to_be_hidden()
-    expect(page.locator("#notice")).to_contain_text("Nothing is left by the filters")
+    expect(page.locator("#notice")).to_contain_text("No files match the filters")
 
 
 def test_a_file_dropped_on_the_search_view_is_added_or_searched_with(
@@ -70,7 +70,7 @@ def test_a_file_that_no_kind_reads_says_what_is_read(
     (tmp_path / "a.bin").write_bytes(bytes(range(256)))
     page.goto("/")
     drop(page, "search", [tmp_path / "a.bin"])
-    expect(page.get_by_role("alert")).to_contain_text("of a kind that is not read")
+    expect(page.get_by_role("alert")).to_contain_text("of a kind that is not supported")
     expect(page.get_by_role("alert")).to_contain_text("EPUB")
 
 

@@ -35,7 +35,7 @@ def test_counts_follow_the_filter_and_become_chips(page: Page) -> None:
     expect(chip).to_have_text(re.compile("Place: M"))
     page.reload()  # the URL has the filter
     expect(hits(page)).to_have_count(1)
-    page.get_by_role("button", name="Take off the filter").press("Enter")
+    page.get_by_role("button", name="Remove the filter").press("Enter")
     expect(chip).to_have_count(0)
     expect(page.get_by_role("searchbox")).to_be_focused()
     expect(hits(page)).to_have_count(4)

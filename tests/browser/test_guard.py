@@ -62,7 +62,7 @@ def test_a_key_is_asked_for_once_and_opens_pictures_too(
     locked: Page, key: str, library: Path
 ) -> None:
     locked.goto("/")
-    dialog = locked.get_by_role("dialog", name="wants an API key")
+    dialog = locked.get_by_role("dialog", name="needs an API key")
     dialog.get_by_role("textbox", name="API key").fill("not-a-key")
     dialog.get_by_role("button", name="Use this key").click()
     expect(dialog).to_contain_text("not accepted")
@@ -100,7 +100,7 @@ def test_a_refusal_that_comes_late_does_not_ask_for_a_key_again(locked: Page, ke
 
     locked.route("**/v1/latency", hold_the_second)
     locked.goto("/?view=latency")  # which asks every few seconds, also while a key is asked for
-    dialog = locked.get_by_role("dialog", name="wants an API key")
+    dialog = locked.get_by_role("dialog", name="needs an API key")
     expect(dialog).to_be_visible()
     while not held:
         locked.wait_for_timeout(100)
@@ -144,7 +144,7 @@ def test_a_missed_aim_is_red(locked: Page, key: str) -> None:
     expect(locked.locator("#timing")).to_be_visible()
     locked.keyboard.press("l")
     slo = locked.locator("#slo")
-    expect(slo).to_contain_text("The aim is missed")
+    expect(slo).to_contain_text("Target missed")
     red, green, blue = slo.evaluate(
         """slo => {
             const pen = document.createElement("canvas").getContext("2d");

@@ -92,7 +92,7 @@ def test_what_the_page_waits_for_is_given_up_before_the_file_is_removed(
     page.locator(".hit a.open").click()
     remove(page)
     expect(page.get_by_role("dialog")).to_be_hidden()
-    expect(page.locator("#notice")).to_contain_text("Nothing is left by the filters")
+    expect(page.locator("#notice")).to_contain_text("No files match the filters")
 
     assert held
     for route in held:
@@ -150,7 +150,7 @@ def test_a_file_that_somebody_else_has_removed_is_gone(
     page.locator(".hit a.open").click()
     remove(page)
     expect(page.get_by_role("dialog")).to_be_hidden()
-    expect(page.locator("#notice")).to_contain_text("Nothing is left by the filters")
+    expect(page.locator("#notice")).to_contain_text("No files match the filters")
 
 
 def test_several_files_are_picked_removed_and_brought_back(page: Page, tmp_path: Path) -> None:
@@ -224,8 +224,8 @@ def test_several_files_get_a_tag_and_lose_it_by_the_keyboard(page: Page, tmp_pat
     expect(bar).to_be_hidden()
     assert tagged() == 1
 
-    choose("harbour", "Take off")
-    expect(bar).to_contain_text("1 file lost the tag")
+    choose("harbour", "Remove tag")
+    expect(bar).to_contain_text("Tag removed from 1 file")
     expect(hits(page).get_by_text("#harbour")).to_have_count(0)
     assert tagged() == 0
     for asset_id in ids:

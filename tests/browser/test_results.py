@@ -19,13 +19,13 @@ def test_filters_narrow_and_are_in_the_address(page: Page) -> None:
     assert kinds(page) == {"image"}
 
     page.get_by_role("button", name="Filters").click()
-    page.get_by_label("Name or path has").fill("wall-")
+    page.get_by_label("Name or path contains").fill("wall-")
     expect(hits(page)).to_have_count(1)
     assert titles(page) == ["wall-clock"]
     page.get_by_label("Any field, as JSON").fill('{"field": "width", "lt"')
-    expect(page.locator("#filters-problem")).to_contain_text("no JSON")
+    expect(page.locator("#filters-problem")).to_contain_text("not valid JSON")
     page.get_by_label("Any field, as JSON").fill('{"field": "width", "lt": 1}')
-    expect(page.locator("#notice")).to_contain_text("Nothing is left by the filters")
+    expect(page.locator("#notice")).to_contain_text("No files match the filters")
     page.get_by_role("button", name="Clear the filters").click()
     results(page)
     assert kinds(page) == {"text", "image", "audio", "video"}
@@ -111,7 +111,7 @@ def test_what_is_typed_in_a_filter_is_kept_by_what_is_done_next(page: Page) -> N
     pictures = page.get_by_role("checkbox", name="Pictures")
     expect(pictures).to_be_visible()
     page.get_by_role("button", name="Filters").click()
-    name = page.get_by_label("Name or path has")
+    name = page.get_by_label("Name or path contains")
     name.fill("clock")
     pictures.check()
     expect(page).to_have_url(re.compile("in=image&path=clock"))
@@ -142,10 +142,10 @@ def test_a_hit_in_full_with_its_moments_and_how_its_score_came_about(page: Page)
     assert pictures == 8
     frames.last.click()
     until(page, f"document.querySelector('dialog video').currentTime >= {length * 0.9}")
-    dialog.get_by_text("how it came about").click()
+    dialog.get_by_text("how it was computed").click()
     why = dialog.locator(".why")
     expect(why.get_by_role("row", name="“a rocket takes off into space”")).to_contain_text("text")
-    expect(why).to_contain_text("Place by meaning")
+    expect(why).to_contain_text("Rank by meaning")
     expect(dialog).to_contain_text("video/mp4")
     shared = page.url
 

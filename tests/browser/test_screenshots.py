@@ -63,7 +63,7 @@ def test_detail(page: Page, images: Path) -> None:
     search(page, "a rocket takes off into space")
     page.locator(".hit.video a.open").click()
     until(page, "document.querySelector('dialog video')?.readyState >= 2")
-    page.get_by_role("dialog").get_by_text("how it came about").click()
+    page.get_by_role("dialog").get_by_text("how it was computed").click()
     expect(page.locator(".why")).to_contain_text("Cosine")
     page.wait_for_timeout(1_000)  # until the player no longer shows that it is loading
     take(page, images / "page-detail.webp")

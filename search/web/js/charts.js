@@ -103,7 +103,7 @@ export function trend(history, aim) {
       ),
       label(top, short(top), "level"),
       half == null ? null : label(half, short(half), "level"),
-      aim && Math.abs(aim / top - 1) > 0.08 ? label(aim, t("aim {time}", { time: short(aim) }), "level wanted") : null,
+      aim && Math.abs(aim / top - 1) > 0.08 ? label(aim, t("target {time}", { time: short(aim) }), "level wanted") : null,
     ),
   );
 }

@@ -235,7 +235,7 @@ const doubtOf = ({ language, confidence }) => [language, confidence < UNSURE ? t
 
 function why(hit) {
   const body = el("div");
-  const box = el("details", { class: "why" }, el("summary", {}, t("Score {score}: how it came about", { score: fixed(hit.score, 2) })), body);
+  const box = el("details", { class: "why" }, el("summary", {}, t("Score {score}: how it was computed", { score: fixed(hit.score, 2) })), body);
   box.addEventListener("toggle", async () => {
     if (!box.open || body.childElementCount) return;
     try {

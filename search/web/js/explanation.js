@@ -12,10 +12,10 @@ const NAMES = {
   cosine: t("Cosine"),
   score: t("Score"),
   dense_score: t("By meaning"),
-  dense_rank: t("Place by meaning"),
+  dense_rank: t("Rank by meaning"),
   lexical_score: t("By words (BM25)"),
-  lexical_rank: t("Place by words"),
-  rank: t("Place in all"),
+  lexical_rank: t("Rank by words"),
+  rank: t("Overall rank"),
 };
 
 /**

@@ -116,6 +116,6 @@ function narrowing(name, onRemove) {
     "li",
     {},
     el("span", { class: "chip" }, el("bdi", { class: "label" }, name)),
-    button("remove", icon("close"), leave, { "aria-label": t("Take off the filter “{name}”", { name }) }),
+    button("remove", icon("close"), leave, { "aria-label": t("Remove the filter “{name}”", { name }) }),
   );
 }

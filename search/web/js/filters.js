@@ -101,6 +101,6 @@ function fault(form) {
     toFilter({ kinds: [], form });
     return "";
   } catch (error) {
-    return t("The filter is no JSON yet: {reason}", { reason: error.message });
+    return t("The filter is not valid JSON yet: {reason}", { reason: error.message });
   }
 }

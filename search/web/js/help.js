@@ -14,10 +14,10 @@ const LIST = [
   [["p"], t("Play the result from the moment found")],
   [["m"], t("More like the result")],
   [["x"], t("Select the result")],
-  [["#"], t("Tag what is selected")],
+  [["#"], t("Tag the selected files")],
   [["r"], t("Record a sound, and search with it")],
   [["f"], t("Filters")],
-  [["w"], t("Where the time of the search went")],
+  [["w"], t("Where the search spent its time")],
   [["s"], t("Search")],
   [["a"], t("Add files")],
   [["l"], t("Latency")],
@@ -33,7 +33,7 @@ export function showHelp() {
   dialog.replaceChildren(
     el("h2", { id: "help-title" }, t("Keyboard")),
     el("dl", { class: "keys" }, LIST.map(([keys, what]) => el("div", {}, el("dt", {}, keys.map((key) => el("kbd", {}, key))), el("dd", {}, what)))),
-    el("p", { class: "hint" }, t("In the search box, -word leaves out what is like the word; Backspace at its beginning goes to the terms.")),
+    el("p", { class: "hint" }, t("In the search box, -word leaves out results like the word; Backspace at its start goes to the search terms.")),
     el("label", { class: "check" }, letters, " ", t("Single letters are shortcuts")),
     el("div", { class: "row" }, button("go", t("Close"), () => dialog.close())),
   );

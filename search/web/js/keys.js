@@ -17,11 +17,11 @@ function show(error, refused) {
   const form = el(
     "form",
     { method: "dialog" },
-    el("h2", { id: "key-title" }, t("This server wants an API key")),
+    el("h2", { id: "key-title" }, t("This server needs an API key")),
     el("p", { class: refused ? "problem" : null }, refused ? t("The key was not accepted.") : error.remedy || error.message),
     el("label", { for: "key-input" }, t("API key")),
     input,
-    el("p", { class: "hint" }, t("It is kept in this tab only, and sent to this server only."), " ", el("code", {}, "anymodal keys create"), " ", t("makes one.")),
+    el("p", { class: "hint" }, t("It is kept in this tab only, and sent to this server only."), " ", el("code", {}, "anymodal keys create"), " ", t("creates one.")),
     el("div", { class: "row" }, el("button", { class: "go", value: "use" }, t("Use this key")), button("plain", t("Not now"), () => dialog.close(""))),
   );
   dialog.replaceChildren(form);

@@ -59,7 +59,7 @@ function draw(latency) {
   if (!stages.total?.n) {
     const empty = el("div");
     body.replaceChildren(empty);
-    showEmpty(empty, t("No searches in this window."), el("p", {}, t("Search for something, and see here where the time goes.")));
+    showEmpty(empty, t("No searches in this window."), el("p", {}, t("Search for something to see where the time goes.")));
     return;
   }
   const { total, ...parts } = stages;
@@ -75,7 +75,7 @@ function draw(latency) {
       "div",
       { class: "charts" },
       spans({ title: t("Stages"), first: t("Stage"), hint, rows, most }),
-      spans({ title: t("By kind of query"), first: t("Kind"), hint: aim ? t("the whole request; the dashed line is the aim, {time}", { time: millis(aim) }) : t("the whole request"), rows: kinds, most, aim }),
+      spans({ title: t("By kind of query"), first: t("Kind"), hint: aim ? t("the whole request; the dashed line is the target, {time}", { time: millis(aim) }) : t("the whole request"), rows: kinds, most, aim }),
       trend(history, aim),
     ),
   );
@@ -104,7 +104,7 @@ function drawSlo({ slo: aim }) {
   const wanted = aim?.p95_ms;
   slo.hidden = wanted == null;
   if (wanted == null) return;
-  const text = aim.ok ? t("Within the aim: 95 % of requests in {time}", { time: millis(wanted) }) : t("The aim is missed: 95 % of requests should take {time} at most", { time: millis(wanted) });
+  const text = aim.ok ? t("On target: 95 % of requests within {time}", { time: millis(wanted) }) : t("Target missed: 95 % of requests should take at most {time}", { time: millis(wanted) });
   // Said again only when it changes: this is a live region.
   if (slo.textContent !== text) slo.textContent = text;
   slo.classList.toggle("broken", !aim.ok);

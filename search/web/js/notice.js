@@ -5,7 +5,7 @@ import { t } from "./i18n.js";
 
 /** Show an error of the API with its remedy. `onRetry` tries again. */
 export function showError(target, error, onRetry) {
-  const wait = error.retryAfterS ? ` ${t("The server asks to wait {n} s.", { n: Math.ceil(error.retryAfterS) })}` : "";
+  const wait = error.retryAfterS ? ` ${t("The server asks you to wait {n} s.", { n: Math.ceil(error.retryAfterS) })}` : "";
   show(
     target,
     "problem",

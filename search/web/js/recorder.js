@@ -31,7 +31,7 @@ export async function toggleRecording(onSound, onProblem) {
   } catch (error) {
     onProblem(
       error.name === "NotAllowedError"
-        ? t("The microphone may not be used here. Allow it for this page, or choose a sound file instead.")
+        ? t("The microphone is blocked. Allow it for this page, or choose a sound file instead.")
         : t("No microphone was found. Choose a sound file instead."),
     );
   } finally {

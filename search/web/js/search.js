@@ -153,7 +153,7 @@ async function filesOf(state) {
     if (!blob) {
       throw new ApiError(0, {
         message: t("A file of this search is not on this device."),
-        remedy: t("A link cannot carry it. Remove its term above, and drop the file here again."),
+        remedy: t("A link cannot contain it. Remove its term above, and drop the file here again."),
       });
     }
     files.set(id, blob);
@@ -322,7 +322,7 @@ function showFold(hits) {
   const n = hits.filter((hit) => hit.weak).length;
   weaker.hidden = !n || !isFolded();
   weaker.textContent = tn(n, "Show {n} weaker match", "Show {n} weaker matches");
-  if (n && n === hits.length && isFolded()) showEmpty(notice, t("Nothing stands out."), el("p", {}, t("These words mean as little to what is stored as any others.")));
+  if (n && n === hits.length && isFolded()) showEmpty(notice, t("Nothing stands out."), el("p", {}, t("These words match the library no better than any others.")));
 }
 
 /** Show the weaker matches, too. */
@@ -362,12 +362,12 @@ function showNothing(asked) {
   if (filtered) {
     showEmpty(
       notice,
-      t("Nothing is left by the filters."),
-      el("p", {}, t("Widen them, lower the least score, or search without them.")),
+      t("No files match the filters."),
+      el("p", {}, t("Widen them, lower the minimum score, or search without them.")),
       button("small", t("Clear the filters"), () => update({ kinds: [], form: { ...NO_FILTERS } })),
     );
   } else if (asked) {
-    showEmpty(notice, t("Nothing was found."), el("p", {}, t("Say it in other words, or add files to search in.")), el("a", { href: "?view=add", class: "small", "data-nav": "add" }, t("Add files")));
+    showEmpty(notice, t("Nothing was found."), el("p", {}, t("Try other words, or add files to search.")), el("a", { href: "?view=add", class: "small", "data-nav": "add" }, t("Add files")));
   } else {
     showEmpty(notice, t("The library is empty."), el("p", {}, t("Drop files anywhere on this page, and search them seconds later.")), el("a", { href: "?view=add", class: "small", "data-nav": "add" }, t("Add files")));
   }

@@ -74,7 +74,7 @@ export function tagPicked() {
     input,
     el("datalist", { id: "known-tags" }, [...known].map((tag) => el("option", { value: tag }))),
     el("button", { class: "small", value: "add" }, t("Add tag")),
-    known.size ? el("button", { class: "small", value: "" }, t("Take off")) : null,
+    known.size ? el("button", { class: "small", value: "" }, t("Remove tag")) : null,
     button("plain", t("Cancel"), draw),
   );
   bar.replaceChildren(form);
@@ -91,7 +91,7 @@ async function changeTag(tag, isAdded) {
   const back = document.activeElement.dataset.asset;
   const changed = await retag(ids, tag, isAdded);
   if (picked.size || removing) return; // the bar is in use again
-  const text = isAdded ? tn(changed.length, "{n} file tagged", "{n} files tagged") : tn(changed.length, "{n} file lost the tag", "{n} files lost the tag");
+  const text = isAdded ? tn(changed.length, "{n} file tagged", "{n} files tagged") : tn(changed.length, "Tag removed from {n} file", "Tag removed from {n} files");
   show(text, button("small", t("Undo"), () => retag(changed, tag, !isAdded).then(draw)));
   if (held && document.activeElement.dataset.asset === back) bar.querySelector("button").focus(); // else one is elsewhere
   const shown = bar.firstChild;

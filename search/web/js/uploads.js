@@ -148,7 +148,7 @@ const doneOf = (job) => (job.ingested ?? 0) + (job.unchanged ?? 0) + (job.left_o
 function summaryOf(job) {
   const parts = [
     job.ingested && t("{n} added", { n: number(job.ingested) }),
-    job.unchanged && t("{n} there already", { n: number(job.unchanged) }),
+    job.unchanged && t("{n} already there", { n: number(job.unchanged) }),
     job.failed && t("{n} set aside", { n: number(job.failed) }),
   ].filter(Boolean);
   return parts.join(", ") || t("nothing added");
