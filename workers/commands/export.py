@@ -11,9 +11,19 @@ from workers.commands.options import apply_options, json_option, model_option
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--target", type=click.Choice(["mobile"]), default="mobile", show_default=True)
 @click.option(
-    "--precision", type=click.Choice(["int8", "float32"]), default="int8", show_default=True
+    "--target",
+    type=click.Choice(["mobile"]),
+    default="mobile",
+    show_default=True,
+    help="The machines to write for.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["int8", "float32"]),
+    default="int8",
+    show_default=True,
+    help="The precision of the networks.",
 )
 @click.option(
     "--executorch/--no-executorch",

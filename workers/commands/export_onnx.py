@@ -16,6 +16,7 @@ import click
     type=click.Choice(["onnxruntime", "tensorrt"]),
     default="onnxruntime",
     show_default=True,
+    help="The runtime to write for.",
 )
 def export_onnx(folder: Path, out: Path, target: Literal["onnxruntime", "tensorrt"]) -> None:
     """Export the tower that `anymodal quantize` wrote to FOLDER as one ONNX file.

@@ -16,10 +16,22 @@ from workers.commands.options import apply_options, json_option, model_option, s
     default="",
     help="Modalities to list, such as image,audio. [default: all]",
 )
-@click.option("--filter", "conditions", multiple=True, metavar="JSON|FIELD=VALUE")
+@click.option(
+    "--filter",
+    "conditions",
+    multiple=True,
+    metavar="JSON|FIELD=VALUE",
+    help="Only assets that meet this condition. Repeatable.",
+)
 @click.option("--tag", "tags", multiple=True, help="Only assets with this tag.")
 @click.option("--path", help="Only assets at or below this path.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
+@click.option(
+    "--limit",
+    default=50,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="The most assets on a page.",
+)
 @click.option(
     "--page", metavar="ID", default="", help="Continue from the id that ended another page."
 )

@@ -111,7 +111,13 @@ def log_format_option(command: F) -> F:
 def log_level_option(default: str) -> Callable[[F], F]:
     """``--loglevel``."""
     levels = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False)
-    return click.option("--loglevel", type=levels, default=default, show_default=True)
+    return click.option(
+        "--loglevel",
+        type=levels,
+        default=default,
+        show_default=True,
+        help="The lowest level of messages to log.",
+    )
 
 
 def apply_options(

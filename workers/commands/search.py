@@ -51,7 +51,13 @@ _FILES = ("query_file", "image", "audio", "video", "like")
 @click.option(
     "--quota", multiple=True, metavar="KIND=N", help="How many hits of a kind, instead of --limit."
 )
-@click.option("--filter", "conditions", multiple=True, metavar="JSON|FIELD=VALUE")
+@click.option(
+    "--filter",
+    "conditions",
+    multiple=True,
+    metavar="JSON|FIELD=VALUE",
+    help="Only assets that meet this condition. Repeatable.",
+)
 @click.option("--tag", "tags", multiple=True, help="Only assets with this tag.")
 @click.option("--path", help="Only assets at or below this path.")
 @click.option("--threshold", type=float, help="The lowest score of a hit.")
