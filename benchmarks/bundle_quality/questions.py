@@ -65,10 +65,25 @@ def read(language: str) -> Questions:
     )
 
 
-def embed(model: Model, texts: list[str], *, asked: bool, at_once: int = _AT_ONCE) -> Embeddings:
-    """Unit rows from the tower for a role, in batches of texts of similar length."""
+def embed(
+    model: Model,
+    texts: list[str],
+    *,
+    asked: bool,
+    at_once: int = _AT_ONCE,
+    max_tokens: int | None = None,
+) -> Embeddings:
+    """Unit rows from the tower for a role, in batches of texts of similar length.
+
+    Texts are cut to ``max_tokens``, the last of which stays the one that ends a text.
+    """
     tower = model.queries.get(TEXT, model.towers[TEXT]) if asked else model.towers[TEXT]
     prepared = [tower.prepare(text) for text in texts]
+    if max_tokens is not None:
+        prepared = [
+            ids if len(ids) <= max_tokens else np.append(ids[: max_tokens - 1], ids[-1])
+            for ids in prepared
+        ]
     order = np.argsort([len(ids) for ids in prepared])
     rows = [
         tower.forward([prepared[place] for place in order[start : start + at_once]]).rows

@@ -23,6 +23,7 @@ PARTS = {
     "product-speed": "benchmarks.dsre.product:speed",
     "product-ingest": "benchmarks.dsre.long_ingest:ingest",
     "product-questions": "benchmarks.dsre.long_ingest:questions",
+    "product-long": "benchmarks.dsre.long_ingest:long_questions",
     "chunks": "benchmarks.dsre.chunks:main",
     "long": "benchmarks.dsre.long:main",
     "pictures": "benchmarks.dsre.pictures:main",

@@ -37,10 +37,12 @@ class Gates:
     Args:
         text: the gate of its text network.
         chunks: predicts embeddings of windows from words, see `encoder.dsre.predictor`.
+        auto: whether ``enable_dsre="auto"`` runs the gate of the text network.
     """
 
     text: Path | None = None
     chunks: Path | None = None
+    auto: bool = True
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Sparsity:
                 f"{precision.folders['text']}.",
                 remedy='Use quantization="int8" or None with it, or leave enable_dsre out.',
             )
-        if wish == "auto" and gates.text is None:
+        if wish == "auto" and not (gates.text and gates.auto):
             return None
         if wish is True or wish == "auto":
             return cls(GateFile.load(_brought(gates.text, "no gate")))

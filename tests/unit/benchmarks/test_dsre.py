@@ -11,9 +11,9 @@ import torch
 
 from benchmarks.dsre.bge import _dequantize
 from benchmarks.dsre.long_ingest import averaged, halves
-from benchmarks.dsre.product import CAREFUL, rarity, speed_rows
 from benchmarks.dsre.product import DENSE as DENSE_E5
 from benchmarks.dsre.product import EAGER as EAGER_E5
+from benchmarks.dsre.product import SHIPPED, rarity, speed_rows
 from benchmarks.dsre.quality import sentences, whole_sentences
 from benchmarks.dsre.rates import fixed_rates
 from benchmarks.dsre.speed import Bars, kept_shares, per_token
@@ -98,7 +98,7 @@ def test_time_per_token_is_of_all_texts_of_a_batch() -> None:
 
 
 def test_only_gates_are_judged_in_the_product() -> None:
-    times = Times((EAGER_E5, DENSE_E5, CAREFUL), np.array([[1.0], [0.5], [0.25]]))
+    times = Times((EAGER_E5, DENSE_E5, SHIPPED), np.array([[1.0], [0.5], [0.25]]))
     plain, dense, gate = speed_rows(times, 512)
     assert plain[3:] == ("", "")
     assert dense[3:] == ("2.00 (2.00–2.00)", "")

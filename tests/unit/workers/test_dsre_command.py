@@ -128,5 +128,13 @@ def test_a_trace_needs_a_text_and_a_gate(tmp_path: Path) -> None:
         dsre("trace", "  ")
     with pytest.raises(InputError, match=r"missing\.txt"):
         dsre("trace", f"@{tmp_path / 'missing.txt'}")
-    with pytest.raises(ModelError, match="has no gate"):
-        dsre("trace", "a text", "--model", "bundle:multilingual")
+    with pytest.raises(ModelError, match="neither a known setting nor a file"):
+        dsre("trace", "a text", "--gate", str(tmp_path / "missing.npz"))
+
+
+@pytest.mark.usefixtures("multilingual_home")
+def test_a_trace_of_the_multilingual_model() -> None:
+    text = "Die Flut geht, und das Wasser der Bucht geht mit der Flut. " * 12
+    found = json.loads(dsre("trace", text, "--model", "bundle:multilingual"))
+    assert found["layers"][0]["tokens"] == len(found["tokens"])
+    assert found["layers"][-1]["tokens"] < len(found["tokens"]) // 2

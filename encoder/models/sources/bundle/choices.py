@@ -37,5 +37,6 @@ def parse_precision(bundle: Bundle, quantization: str | None) -> Precision:
 
 def parse_sparsity(bundle: Bundle, wish: Wish, precision: Precision) -> Sparsity | None:
     """The gate of a bundle's text network; see `Sparsity.parse`."""
-    gates = bundle.parts["text"].gates
-    return Sparsity.parse(wish, precision, Gates(gates.get("text"), gates.get("chunks")))
+    part = bundle.parts["text"]
+    gates = Gates(part.gates.get("text"), part.gates.get("chunks"), auto=part.auto_gate)
+    return Sparsity.parse(wish, precision, gates)

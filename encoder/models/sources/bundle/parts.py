@@ -47,6 +47,7 @@ class Part:
         recipe: raise it when the members, or what the kind makes of them, change.
         tables: shipped files that the kind opens it with, by their use there; they change vectors.
         gates: shipped gates of a text network, likewise: ``text``, ``chunks``.
+        auto_gate: whether ``enable_dsre="auto"`` runs them.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Part:
     recipe: int = 1
     tables: Mapping[str, Path] = field(default_factory=dict)
     gates: Mapping[str, Path] = field(default_factory=dict)
+    auto_gate: bool = True
 
     @property
     def identity(self) -> str:

@@ -157,10 +157,49 @@ def test_a_gate_is_for_long_documents_only(
     assert 0.9 < merged @ whole < 0.999
 
 
-def test_a_bundle_without_gates_takes_those_in_files(e5_bundle: Bundle) -> None:
+def test_a_gate_that_auto_leaves_out_runs_if_it_is_asked_for(e5_bundle: Bundle) -> None:
     assert parse_sparsity(e5_bundle, "auto", Precision()) is None
+    asked = parse_sparsity(e5_bundle, True, Precision())
+    assert asked is not None
+    assert len(asked.gate.rarity) == 250_037
+    assert asked.gate.deltas
+
+
+@pytest.mark.slow
+def test_its_own_gate_merges_long_documents_in_several_languages(
+    int8: RoleTextTower,
+    e5_bundle: Bundle,
+    e5_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ANYMODAL_HOME", str(tmp_path))
+    sparse = open_e5(
+        e5_folder,
+        precision=Precision(int8=True),
+        n_threads=1,
+        sparsity=parse_sparsity(e5_bundle, True, Precision(int8=True)),
+    )
+    texts = [
+        "The keeper of the lighthouse sounds the horn when fog comes in from the sea. " * 12,
+        "Der Wärter des Leuchtturms bläst das Horn, wenn Nebel vom Meer hereinzieht. " * 12,
+        "灯塔的看守人在海上起雾时吹响号角。" * 20,
+    ]
+    for text in texts:
+        prepared = sparse.prepare(text)
+        counted = sparse.forward_counted([prepared]).stats
+        assert counted is not None
+        assert counted.tokens[0] > 128
+        assert counted.kept[0, -1] < counted.tokens[0] / 2
+        (merged,), (whole,) = embed(sparse, text), embed(int8, text)
+        assert merged @ whole > 0.9
+        assert np.array_equal(embed(sparse.query, text), embed(int8.query, text))
+
+
+def test_a_model_without_gates_takes_those_in_files() -> None:
+    assert Sparsity.parse("auto", Precision(), Gates()) is None
     with pytest.raises(ModelError, match=r"has no gate"):
-        parse_sparsity(e5_bundle, True, Precision())
+        Sparsity.parse(True, Precision(), Gates())
     with pytest.raises(ModelError, match=r"has no chunk gate"):
         Sparsity.parse({"chunks": 0.8}, Precision(), Gates(TEXT_GATE))
 
