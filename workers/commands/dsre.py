@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,10 +75,23 @@ def calibrate(model: str, texts: Path, max_loss: float, out: Path, as_json: bool
 @_max_loss
 @click.option("--steps", default=400, show_default=True, help="How many steps to train.")
 @click.option("--seed", default=0, show_default=True, help="The seed for the order of the texts.")
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A gate file to go on from, with its thresholds and changed weights.",
+)
 @_out
 @_json
 def distill(
-    model: str, texts: Path, max_loss: float, steps: int, seed: int, out: Path, as_json: bool
+    model: str,
+    texts: Path,
+    max_loss: float,
+    steps: int,
+    seed: int,
+    start: Path | None,
+    out: Path,
+    as_json: bool,
 ) -> None:
     """Train a bolder gate, and adapt the weights to it.
 
@@ -86,14 +100,19 @@ def distill(
     """
     from encoder.dsre.fitting.documents import read_documents
     from encoder.dsre.fitting.tuning import Plan
+    from encoder.dsre.gatefile import GateFile
     from encoder.models.prepare.text_gate import distill_text
     from workers.console.output import console
 
+    begun = GateFile.load(start) if start else None
     plan = Plan(n_steps=steps, seed=seed)
+    if begun and begun.deltas:  # made for its thresholds, so these hold from the first step
+        plan = replace(plan, annealed=0.0)
     progress = console(stderr=True)
     gate = distill_text(
-        model, read_documents(texts), plan=plan, max_loss=max_loss, report=progress.print
-    )
+        model, read_documents(texts), plan=plan, start=begun, max_loss=max_loss,
+        report=progress.print,
+    )  # fmt: skip
     _save(gate, out, as_json)
 
 

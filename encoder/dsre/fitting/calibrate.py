@@ -69,8 +69,7 @@ def calibrate(
         InputError: too few texts, too few long ones, or ``max_loss`` out of range.
         ModelError: an unknown architecture, or no shift keeps the loss within ``max_loss``.
     """
-    if not 0.0 < max_loss < 1.0:
-        raise InputError("max_loss", got=f"{max_loss:g}", wanted="above 0, below 1")
+    check_max_loss(max_loss)
     report = report or silent
     parts = parted(documents)
     network = _start(dense, tokenize, parts["rarity"], preset, min_tokens, pooling)
@@ -85,6 +84,12 @@ def calibrate(
         "chosen": asdict(chosen), "judged": asdict(judged),
     }  # fmt: skip
     return GateFile(network.rarity.numpy(), network.settings, facts)
+
+
+def check_max_loss(max_loss: float) -> None:
+    """Raise an `InputError` unless it is a share."""
+    if not 0.0 < max_loss < 1.0:
+        raise InputError("max_loss", got=f"{max_loss:g}", wanted="above 0, below 1")
 
 
 def _start(

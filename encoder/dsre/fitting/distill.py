@@ -6,18 +6,19 @@ rare each token is, one chooses the step to stop at, one judges. No text is in t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from encoder.dsre.adapters import blocks_of
-from encoder.dsre.fitting.calibrate import Report, describe, holds, silent
+from encoder.dsre.fitting.calibrate import Report, check_max_loss, describe, holds, silent
 from encoder.dsre.fitting.deltas import Deltas
-from encoder.dsre.fitting.documents import Document, parted
+from encoder.dsre.fitting.documents import Document, Part, parted
 from encoder.dsre.fitting.judge import Judgement, Tokenize, embed_dense, judge_dense, measure
 from encoder.dsre.fitting.retrieval import Loss
+from encoder.dsre.fitting.tuning import Plan, Student, batches
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.idf import token_rarity
 from encoder.dsre.settings import GateSettings
@@ -27,11 +28,12 @@ from encoder.types import Embeddings
 if TYPE_CHECKING:
     from torch import nn
 
-    from encoder.dsre.fitting.tuning import Plan
     from encoder.dsre.network import Pooling, SparseEncoder
 
 BOLD = (0.7, 0.65, 0.6, 0.55, 0.45, 0.3)
 """Thresholds for 6 layers, including the first: about 1.8 times fewer FLOPs."""
+
+_JUDGING: tuple[Part, Part] = ("judge", "choose")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ def distill(
     *,
     plan: Plan,
     more: Sequence[Sequence[int]] = (),
+    start: GateFile | None = None,
+    anchors: Embeddings | None = None,
     max_loss: float = 0.003,
     min_tokens: int = 128,
     pooling: Pooling = "mean",
@@ -71,11 +75,13 @@ def distill(
     Args:
         dense: the network; see `encoder.dsre.network.SparseEncoder`. It stays as it is.
         tokenize: texts to token ids, truncated as when the model is used.
-        documents: some hundreds with at least ``min_tokens`` tokens, better thousands.
+        documents: see `encoder.dsre.fitting.calibrate.calibrate`.
         plan: how to train.
-        more: token ids of other texts to train with, none of them among ``documents``.
-        max_loss: see `encoder.dsre.fitting.calibrate.calibrate`.
-        min_tokens: shorter texts run dense, in the unchanged network.
+        more: token ids of other texts to train with, none among those that choose or judge.
+        start: a gate to go on from: its rarities, settings and changes; else rarities are counted.
+        anchors: unit rows [n, hidden_dim] of queries for the texts; None for the texts' titles.
+        max_loss: see there.
+        min_tokens: shorter texts run dense, in the unchanged network; ``start`` has its own.
         pooling: of the network.
         report: called with one line per step.
 
@@ -83,35 +89,91 @@ def distill(
         The gate; its facts hold the loss before training, at the chosen step, and as judged.
 
     Raises:
-        InputError: too few texts, too few long ones, or ``max_loss`` out of range.
-        ModelError: an unknown architecture, or a loss above ``max_loss``.
+        InputError: too few texts or long ones, a wrong ``max_loss`` or shape of ``anchors``.
+        ModelError: an unknown architecture, a ``start`` that does not fit, or too great a loss.
     """
-    if not 0.0 < max_loss < 1.0:
-        raise InputError("max_loss", got=f"{max_loss:g}", wanted="above 0, below 1")
+    check_max_loss(max_loss)
     parts = parted(documents)
     ids = tokenize([one.body for one in parts["rarity"]])
-    network = _start(dense, ids, min_tokens, pooling)
-    judging, choosing = (judge_dense(network, tokenize, parts[p]) for p in ("judge", "choose"))
-    texts = [one for one in [*ids, *more] if len(one) >= min_tokens]
-    anchors = embed_dense(network, tokenize([one.title for one in parts["rarity"]]))
-    before, best = _train(dense, network, (texts, anchors), choosing, plan, report or silent)
+    gate = start or _start(dense, ids, min_tokens, pooling)
+    lesson = _Lesson(dense, gate, plan, pooling, report or silent)
+    rows = lesson.anchors(anchors, tokenize, parts["rarity"])
+    judging, choosing = (judge_dense(lesson.network, tokenize, parts[p]) for p in _JUDGING)
+    texts = [one for one in [*ids, *more] if len(one) >= gate.settings.min_tokens]
+    before, best = lesson.train(texts, rows, choosing)
     _check(best.loss, max_loss)
-    gate = _gate(network, best.deltas)
-    facts = {
-        "preset": "distilled", "shift": 0.0, "plan": asdict(plan), "step": best.step,
-        "max_loss": max_loss, "texts": len(texts), "before": asdict(before.loss),
-        "chosen": asdict(best.loss), "documents": {name: len(p) for name, p in parts.items()},
-        **_judged(_sparse(dense, gate, pooling), judging, report or silent),
-    }  # fmt: skip
-    return replace(gate, facts=facts)
+    sizes = {name: len(found) for name, found in parts.items()}
+    about: dict[str, Any] = {"max_loss": max_loss, "texts": len(texts), "documents": sizes}
+    about |= {"from": start.identity} if start else {}
+    return lesson.finish(before, best, judging, about)
 
 
-def _judged(sparse: SparseEncoder, judgement: Judgement, report: Report) -> dict[str, Any]:
-    """The loss and the saving on texts that nothing was fitted to."""
-    loss, saved = measure(sparse, judgement)
-    said = f"{describe(loss)}, {saved:.2f} times fewer FLOPs"
-    report(f"With held-out texts: {said}")
-    return {"judged": asdict(loss), "flops_ratio": round(saved, 3)}
+class _Lesson:
+    """A network, the gate to begin with, and the changes that are trained."""
+
+    def __init__(
+        self, dense: nn.Module, gate: GateFile, plan: Plan, pooling: Pooling, report: Report
+    ) -> None:
+        self._dense, self._plan, self._pooling, self._report = dense, plan, pooling, report
+        self._gate = gate
+        self.network = self._sparse({})
+        self._student = Student(self._sparse({}), plan, gate.deltas)
+
+    def _sparse(self, deltas: Deltas) -> SparseEncoder:
+        from encoder.dsre.network import SparseEncoder
+
+        gate = replace(self._gate, deltas=deltas)
+        return SparseEncoder(self._dense, gate, pooling=self._pooling).eval()
+
+    def anchors(
+        self, anchors: Embeddings | None, tokenize: Tokenize, documents: Sequence[Document]
+    ) -> Embeddings:
+        """Those given, or else the titles of documents."""
+        if anchors is None:
+            return embed_dense(self.network, tokenize([one.title for one in documents]))
+        width = self.network.blocks.shape.hidden_dim
+        if anchors.ndim != 2 or not len(anchors) or anchors.shape[1] != width:
+            raise InputError(
+                "anchors", got=str(list(anchors.shape)), wanted=f"[n, {width}], n of 1 or more"
+            )
+        return np.asarray(anchors, np.float32)
+
+    def train(
+        self, texts: Sequence[Sequence[int]], anchors: Embeddings, judgement: Judgement
+    ) -> tuple[_Try, _Try]:
+        """The gate before any step, and the best of those that were judged."""
+        import torch
+
+        plan, student = self._plan, self._student
+        rows = torch.from_numpy(anchors)
+        before = best = self._judge(0, self._gate.deltas, judgement)
+        drawn = batches([len(ids) for ids in texts], plan.n_texts, np.random.default_rng(plan.seed))
+        for step in range(plan.n_steps):
+            some = [texts[i] for i in next(drawn)]
+            student.learn(step, some, student.teach(some), rows)
+            if (step + 1) % plan.check_every == 0 or step + 1 == plan.n_steps:
+                tried = self._judge(step + 1, student.deltas(), judgement)
+                best = min(best, tried, key=lambda one: one.loss.margin)
+        return before, best
+
+    def _judge(self, step: int, deltas: Deltas, judgement: Judgement) -> _Try:
+        loss, saved = measure(self._sparse(deltas), judgement)
+        self._report(f"step {step}: {describe(loss)}, {saved:.2f} times fewer FLOPs")
+        return _Try(step, deltas, loss, saved)
+
+    def finish(
+        self, before: _Try, best: _Try, judgement: Judgement, about: Mapping[str, Any]
+    ) -> GateFile:
+        """The gate, with its loss and saving on texts that nothing was fitted to."""
+        loss, saved = measure(self._sparse(best.deltas), judgement)
+        said = f"{describe(loss)}, {saved:.2f} times fewer FLOPs"
+        self._report(f"With held-out texts: {said}")
+        facts = {
+            "preset": "distilled", "shift": 0.0, "plan": asdict(self._plan), "step": best.step,
+            **about, "before": asdict(before.loss), "chosen": asdict(best.loss),
+            "judged": asdict(loss), "flops_ratio": round(saved, 3),
+        }  # fmt: skip
+        return replace(self._gate, facts=facts, deltas=best.deltas)
 
 
 def _check(loss: Loss, max_loss: float) -> None:
@@ -124,56 +186,10 @@ def _check(loss: Loss, max_loss: float) -> None:
 
 def _start(
     dense: nn.Module, ids: Sequence[Sequence[int]], min_tokens: int, pooling: Pooling
-) -> SparseEncoder:
+) -> GateFile:
     blocks = blocks_of(dense)
     thresholds: tuple[float | None, ...] = bold(blocks.shape.n_layers)
     if pooling == "cls":
         thresholds = (*thresholds[:-1], None)
     settings = GateSettings(thresholds, min_tokens=min_tokens)
-    gate = GateFile(token_rarity(ids, blocks.vocab_size), settings)
-    return _sparse(dense, gate, pooling)
-
-
-def _sparse(dense: nn.Module, gate: GateFile, pooling: Pooling) -> SparseEncoder:
-    from encoder.dsre.network import SparseEncoder
-
-    return SparseEncoder(dense, gate, pooling=pooling).eval()
-
-
-def _gate(network: SparseEncoder, deltas: Deltas) -> GateFile:
-    return GateFile(network.rarity.numpy(), network.settings, deltas=deltas)
-
-
-def _train(
-    dense: nn.Module,
-    network: SparseEncoder,
-    examples: tuple[Sequence[Sequence[int]], Embeddings],
-    judgement: Judgement,
-    plan: Plan,
-    report: Report,
-) -> tuple[_Try, _Try]:
-    """The gate before any step, and the best of those that were judged."""
-    import torch
-
-    from encoder.dsre.fitting.tuning import Student, batches
-
-    wanted = _gate(network, {})
-
-    def judge(step: int, deltas: Deltas) -> _Try:
-        sparse = _sparse(dense, replace(wanted, deltas=deltas), network.pooling)
-        loss, saved = measure(sparse, judgement)
-        report(f"step {step}: {describe(loss)}, {saved:.2f} times fewer FLOPs")
-        return _Try(step, deltas, loss, saved)
-
-    before = best = judge(0, {})
-    student = Student(_sparse(dense, wanted, network.pooling), plan)
-    texts, anchors = examples[0], torch.from_numpy(examples[1])
-    rng = np.random.default_rng(plan.seed)
-    drawn = batches([len(ids) for ids in texts], plan.n_texts, rng)
-    for step in range(plan.n_steps):
-        some = [texts[i] for i in next(drawn)]
-        student.learn(step, some, student.teach(some), anchors)
-        if (step + 1) % plan.check_every == 0 or step + 1 == plan.n_steps:
-            tried = judge(step + 1, student.deltas())
-            best = min(best, tried, key=lambda one: one.loss.margin)
-    return before, best
+    return GateFile(token_rarity(ids, blocks.vocab_size), settings)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from encoder.dsre.fitting.deltas import DOWN, UP, Deltas
 from encoder.dsre.settings import GateSettings
-from encoder.errors import InputError
+from encoder.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +29,7 @@ _MIXED_LENGTHS = 24
 _FAINTEST = 0.9
 _TEMPERATURE = 0.05
 _NEVER = 1_000_000
+_NO_CHANGES: Deltas = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Plan:
         n_texts: texts in a batch.
         rank: of a matrix's change.
         rate: AdamW's learning rate after the first steps; it falls to 0 along a cosine.
-        annealed: the share of the steps in which the thresholds go from careful to final.
+        annealed: the share of the steps in which the thresholds go from careful to final; with 0
+            they are final from the first step.
         anchors_weight: of the loss towards other texts, see `objective`.
         check_every: steps from one judgement to the next.
         seed: of the initial weights and the order of texts.
@@ -63,6 +66,8 @@ class Plan:
                 raise InputError(name, got=str(getattr(self, name)), wanted="1 or more")
         if not 0.0 < self.rate < 1.0:
             raise InputError("rate", got=f"{self.rate:g}", wanted="above 0, below 1")
+        if not 0.0 <= self.annealed <= 1.0:
+            raise InputError("annealed", got=f"{self.annealed:g}", wanted="0 to 1")
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -116,9 +121,13 @@ class Student:
     Args:
         network: one without weight changes; its parameters stay as they are.
         plan: how to train.
+        start: the changes to begin with; a weight that they leave out begins without a change.
+
+    Raises:
+        ModelError: ``start`` has a change that is not trained, or not at this rank.
     """
 
-    def __init__(self, network: SparseEncoder, plan: Plan) -> None:
+    def __init__(self, network: SparseEncoder, plan: Plan, start: Deltas = _NO_CHANGES) -> None:
         import torch
 
         self.network = network.requires_grad_(False)
@@ -135,6 +144,7 @@ class Student:
                 down = torch.randn(plan.rank, weight.shape[1], generator=random)
                 down /= math.sqrt(weight.shape[1])
                 self._thin[name] = up.requires_grad_(), down.requires_grad_()
+        self._begin(start)
         self._parameters = [
             *self._plain.values(),
             *(p for pair in self._thin.values() for p in pair),
@@ -177,10 +187,25 @@ class Student:
 
     def deltas(self) -> Deltas:
         """The changes so far."""
-        found = {name: _half(change) for name, change in self._plain.items()}
+        return {name: _half(change) for name, change in self._changes().items()}
+
+    def _changes(self) -> dict[str, Tensor]:
+        """What is trained, under the names of `Deltas`."""
+        found = dict(self._plain)
         for name, (up, down) in self._thin.items():
-            found |= {name + UP: _half(up), name + DOWN: _half(down)}
-        return {name.removeprefix("dense."): values for name, values in found.items()}
+            found |= {name + UP: up, name + DOWN: down}
+        return {name.removeprefix("dense."): change for name, change in found.items()}
+
+    def _begin(self, start: Deltas) -> None:
+        import torch
+
+        changes = self._changes()
+        for name, values in start.items():
+            own = tuple(changes[name].shape) if name in changes else None
+            if own != values.shape:
+                raise _unlike(name, values, own)
+            with torch.no_grad():
+                changes[name].copy_(torch.from_numpy(values.astype(np.float32)))
 
     def _weights(self) -> dict[str, Tensor]:
         own = _trained(self.network)
@@ -198,6 +223,15 @@ def _trained(network: SparseEncoder) -> Mapping[str, Tensor]:
         if isinstance(module, nn.Linear | nn.LayerNorm)
         for kind, parameter in module.named_parameters(recurse=False)
     }
+
+
+def _unlike(name: str, values: NDArray[np.float16], own: tuple[int, ...] | None) -> ModelError:
+    trained = "no such change" if own is None else f"one of {list(own)}"
+    return ModelError(
+        f"The gate to go on from has a change {name} {list(values.shape)}; "
+        f"this training has {trained}.",
+        remedy="Go on from a gate that was distilled for this model with the same rank.",
+    )
 
 
 def _padded(texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from encoder.dsre.fitting.tuning import Plan
     from encoder.dsre.gatefile import GateFile
     from encoder.dsre.settings import Preset
+    from encoder.types import Embeddings
 
 _DEEP = 10
 """From this many layers on, thresholds are those measured on twelve; below, those on six."""
@@ -62,6 +63,8 @@ def distill_text(
     *,
     plan: Plan,
     more: Sequence[str] = (),
+    start: GateFile | None = None,
+    anchors: Embeddings | None = None,
     max_loss: float = 0.003,
     max_tokens: int | None = None,
     report: Callable[[str], None] | None = None,
@@ -73,13 +76,17 @@ def distill_text(
         documents: see there.
         plan: see there.
         more: other texts to train with.
+        start: a gate to go on from; see there.
+        anchors: unit rows [n, hidden_dim] of what could be asked for the texts, embedded as
+            queries; None for the titles of those that train.
         max_loss: see there.
         max_tokens: where a bundle's texts are cut; None for its window.
         report: see there.
 
     Raises:
-        ModelError: the model takes no gate, or the gate loses too much.
-        InputError: too few documents.
+        ModelError: the model takes no gate, ``start`` does not fit it or the plan's rank, or the
+            gate loses too much.
+        InputError: too few documents, or ``anchors`` of another shape.
     """
     require("Training a gate", "torch")
     from encoder.dsre.fitting.distill import distill
@@ -87,8 +94,8 @@ def distill_text(
     documents = list(documents)
     on = open_subject(model, max_tokens)
     gate = distill(
-        on.dense, on.tokenize, documents, plan=plan, more=on.tokenize(more),
-        max_loss=max_loss, pooling=on.pooling, report=report,
+        on.dense, on.tokenize, documents, plan=plan, more=on.tokenize(more), start=start,
+        anchors=anchors, max_loss=max_loss, pooling=on.pooling, report=report,
     )  # fmt: skip
     return _raised(gate, on, documents, report)
 

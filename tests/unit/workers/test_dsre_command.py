@@ -12,9 +12,11 @@ from click.testing import CliRunner
 from encoder import MultiModalEncoder
 from encoder.dsre.fitting.documents import Document, part_of
 from encoder.dsre.gatefile import GateFile
+from encoder.dsre.settings import GateSettings
 from encoder.errors import InputError, ModelError
 from encoder.models.prepare import break_even as timing
 from encoder.models.prepare.break_even import Run, break_even
+from encoder.models.sources.bundle.gates import TEXT_GATE
 from workers.cli import anymodal
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bundle_home")]
@@ -87,6 +89,24 @@ def test_texts_train_a_gate_that_the_encoder_takes(texts: Path, tmp_path: Path) 
     assert len(gate.deltas) > 6 * 6 if facts["step"] else not gate.deltas
     own = MultiModalEncoder(enable_dsre=str(out), quantization=None).space.identity["dsre"]
     assert own.startswith(facts["identity"])
+
+
+def test_training_goes_on_from_a_gate_file(texts: Path, tmp_path: Path) -> None:
+    first, out = tmp_path / "first.npz", tmp_path / "second.npz"
+    settings = GateSettings((None, None, *[0.7] * 4))
+    GateFile(GateFile.load(TEXT_GATE).rarity, settings).save(first)
+    for start, annealed in ((first, 0.3), (TEXT_GATE, 0.0)):  # the second has changes
+        more = ("--model", "bundle:english", "--steps", "1", "--from", str(start))
+        facts = json.loads(dsre("distill", *options(texts, out, *more)))
+        gate, begun = GateFile.load(out), GateFile.load(start)
+        assert facts["from"] == begun.identity
+        assert facts["plan"]["annealed"] == annealed
+        assert gate.settings.thresholds == begun.settings.thresholds
+    assert gate.deltas
+    missing = ["dsre", "distill", *options(texts, out, "--from", str(tmp_path / "none"))]
+    ran = CliRunner().invoke(anymodal, missing)
+    assert ran.exit_code == 2
+    assert "does not exist" in ran.output
 
 
 @pytest.mark.parametrize("verb", ["calibrate", "distill"])

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
+from encoder.dsre.fitting import distill as module
 from encoder.dsre.fitting.distill import bold, distill
 from encoder.dsre.fitting.documents import Document, parted
-from encoder.dsre.fitting.tuning import Plan
+from encoder.dsre.fitting.judge import Judgement, embed, measure
+from encoder.dsre.fitting.retrieval import Loss
+from encoder.dsre.fitting.tuning import Plan, Student
+from encoder.dsre.gatefile import GateFile
+from encoder.dsre.network import SparseEncoder
+from encoder.dsre.settings import GateSettings
 from encoder.errors import InputError, ModelError
 from encoder.networks.bert import SentenceBert
+from encoder.types import Embeddings
 from tests.unit.encoder.dsre import small
 from tests.unit.encoder.dsre.small import TOKENIZE
 
@@ -48,6 +59,76 @@ def test_trains_with_some_texts_chooses_and_judges_with_others(
     assert all(torch.equal(value, before[name]) for name, value in dense.named_parameters())
     assert [line.partition(":")[0] for line in lines[:-1]] == [f"step {i}" for i in (0, 10, 20, 30)]
     assert "held-out texts" in lines[-1]
+
+
+def a_gate(rank: int = 4) -> GateFile:
+    """One whose changes turn the vectors a little."""
+    rng = np.random.default_rng(1)
+    up, down = rng.normal(0, 0.3, (16, rank)), rng.normal(0, 0.3, (rank, 16))
+    deltas = {
+        "layers.1.attention_out.weight:up": up.astype(np.float16),
+        "layers.1.attention_out.weight:down": down.astype(np.float16),
+    }
+    rarity = np.arange(small.WORDS, dtype=np.uint16).astype(np.uint8)
+    return GateFile(rarity, GateSettings((None, 0.6, 0.5, None), min_tokens=60), deltas=deltas)
+
+
+def test_goes_on_from_a_gate(
+    dense: SentenceBert, documents: list[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, plan = a_gate(), Plan(n_steps=1, rank=4, rate=1e-9, annealed=0.0)
+    judged: list[Embeddings] = []
+
+    def seen(network: SparseEncoder, judgement: Judgement) -> tuple[Loss, float]:
+        judged.append(embed(network, judgement.ids)[0])
+        return measure(network, judgement)
+
+    monkeypatch.setattr(module, "measure", seen)
+    gate = distill(dense, TOKENIZE, documents, plan=plan, start=start, max_loss=0.9)
+    wanted = SparseEncoder(dense, start).eval()
+    choosing = [one.body for one in parted(documents)["choose"] if len(one.body.split()) > 58]
+    assert np.array_equal(judged[0], embed(wanted, TOKENIZE(choosing))[0])
+    assert gate.settings == start.settings
+    assert np.array_equal(gate.rarity, start.rarity)
+    assert gate.facts["from"] == start.identity
+    for name, values in start.deltas.items():
+        assert gate.deltas[name] == pytest.approx(values, abs=1e-3)
+
+
+def test_anchors_are_trained_with(
+    dense: SentenceBert, documents: list[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[torch.Tensor] = []
+    learned = Student.learn
+
+    def learn(
+        self: Student,
+        step: int,
+        texts: Sequence[Sequence[int]],
+        dense: torch.Tensor,
+        anchors: torch.Tensor,
+    ) -> float:
+        used.append(anchors)
+        return learned(self, step, texts, dense, anchors)
+
+    monkeypatch.setattr(Student, "learn", learn)
+    anchors, plan = np.eye(16, dtype=np.float32)[:3], Plan(n_steps=1, rank=4)
+    for rows in (anchors, None):
+        distill(dense, TOKENIZE, documents, plan=plan, anchors=rows, max_loss=0.9, min_tokens=60)
+    assert np.array_equal(used[0].numpy(), anchors)
+    assert len(used[1]) == len(parted(documents)["rarity"])
+
+
+def test_what_no_training_goes_on_from(dense: SentenceBert, documents: list[Document]) -> None:
+    plan = Plan(n_steps=1, rank=4)
+    with pytest.raises(ModelError, match=r"\[16, 3\].*\[16, 4\].*same rank"):
+        distill(dense, TOKENIZE, documents, plan=plan, start=a_gate(rank=3))
+    fewer = replace(a_gate(), rarity=np.zeros(7, np.uint8))
+    with pytest.raises(ModelError, match="4 layers and 7 tokens"):
+        distill(dense, TOKENIZE, documents, plan=plan, start=fewer)
+    for wrong in (np.eye(8, dtype=np.float32), np.zeros((0, 16), np.float32)):
+        with pytest.raises(InputError, match=r"anchors.*\[n, 16\]"):
+            distill(dense, TOKENIZE, documents, plan=plan, anchors=wrong, min_tokens=60)
 
 
 def test_what_cannot_be_distilled(dense: SentenceBert, documents: list[Document]) -> None:

@@ -13,7 +13,7 @@ from encoder.dsre.fitting.tuning import Plan, Student, batches, objective
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings
-from encoder.errors import InputError
+from encoder.errors import InputError, ModelError
 from encoder.networks.bert import BertSize, SentenceBert
 
 WORDS = 200
@@ -76,6 +76,34 @@ def test_a_seed_repeats_and_the_network_stays() -> None:
         assert torch.equal(value, before[name])
 
 
+def test_training_goes_on_from_other_changes() -> None:
+    short = Plan(n_steps=2, n_texts=4, rank=2)
+    first = train(short).deltas()
+    again = Student(network(), short, first).deltas()
+    assert again.keys() == first.keys()
+    assert all(np.array_equal(again[name], first[name]) for name in first)
+    one = {name: values for name, values in first.items() if name.startswith("layers.0.query.")}
+    some = Student(network(), short, one).deltas()
+    assert some.keys() == first.keys()
+    assert np.array_equal(some["layers.0.query.weight:up"], one["layers.0.query.weight:up"])
+    assert not some["layers.1.query.weight:up"].any()
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ({"layers.0.query.weight:up": np.zeros((16, 3), np.float16)}, r"\[16, 3\].*\[16, 4\]"),
+        ({"layers.9.query.bias": np.zeros(16, np.float16)}, "no such change"),
+        ({"layers.0.query.weight": np.zeros((16, 16), np.float16)}, "no such change"),
+    ],
+)
+def test_changes_that_training_cannot_go_on_from(
+    start: dict[str, np.ndarray], message: str
+) -> None:
+    with pytest.raises(ModelError, match=f"{message}.*same rank"):
+        Student(network(), PLAN, start)
+
+
 def test_the_objective() -> None:
     dense = torch.eye(4)[:2]
     assert float(objective(3 * dense, dense, torch.eye(4), 30.0)) == pytest.approx(0, abs=1e-6)
@@ -100,13 +128,18 @@ def test_the_plan_moves_from_careful_to_wanted() -> None:
     assert first[1] is not None
     assert first[1] > 0.8
     assert half == last == pytest.approx(SETTINGS.thresholds)
+    assert Plan(annealed=0.0).gate_at(0, SETTINGS).thresholds == pytest.approx(last)
     assert plan.rate_at(0) < plan.rate_at(30) > plan.rate_at(99)
     assert plan.rate_at(99) < 0.01 * plan.rate
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"n_steps": 0}, {"rank": 0}, {"rate": 0.0}, {"rate": float("nan")}, {"n_texts": -1}]
-)
+    "wrong",
+    [
+        {"n_steps": 0}, {"rank": 0}, {"rate": 0.0}, {"rate": float("nan")}, {"n_texts": -1},
+        {"annealed": 1.5}, {"annealed": float("nan")},
+    ],
+)  # fmt: skip
 def test_a_plan_that_cannot_train(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         Plan(**wrong)  # type: ignore[arg-type]
