@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -26,7 +26,7 @@ _PERCENT_UP_TO: Mapping[Split, int] = {"calibration": 10, "validation": 20, "tes
 _APT_HELPER = "/usr/lib/apt/apt-helper"
 _APT_SETTINGS = """#clear Acquire::Languages;
 #clear APT::Update::Post-Invoke;
-Acquire::Languages {{ "en"; }};
+Acquire::Languages {{ {languages} }};
 Dir::State::Lists "{folder}/lists";
 Dir::Cache "{folder}/cache";
 """
@@ -113,11 +113,13 @@ def read_sources(index: str) -> dict[str, str]:
     }
 
 
-def read_descriptions(index: str, sources: Mapping[str, str]) -> Iterator[Described]:
-    """The packages of a ``Translation-en`` index whose source is known."""
+def read_descriptions(
+    index: str, sources: Mapping[str, str], language: str = "en"
+) -> Iterator[Described]:
+    """The packages of a ``Translation`` index whose source is known, described in a language."""
     for fields in _records(index):
         package = fields["Package"]
-        title, _, body = fields.get("Description-en", "").partition("\n")
+        title, _, body = fields.get(f"Description-{language}", "").partition("\n")
         if package in sources:
             yield Described(package, sources[package], Pair(title.strip(), tidy(body)))
 
@@ -143,17 +145,38 @@ def _records(index: str) -> Iterator[dict[str, str]]:
 
 def fetch(folder: Path) -> list[Described]:
     """Let apt fetch its indexes into ``folder`` and read all descriptions."""
+    return fetch_translated(folder, ["en"])["en"]
+
+
+def fetch_translated(folder: Path, languages: Sequence[str]) -> dict[str, list[Described]]:
+    """Let apt fetch its indexes into ``folder`` and read what they describe in each language.
+
+    Args:
+        folder: for apt's lists, and its settings, see `apt_settings`.
+        languages: such as ``pt_BR``, by Debian's names.
+    """
+    settings = apt_settings(folder)
     for name in ("lists/partial", "cache"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    settings = folder / "apt.conf"
-    settings.write_text(_APT_SETTINGS.format(folder=folder.resolve()), "utf-8")
+    quoted = " ".join(f'"{language}";' for language in languages)
+    about = _APT_SETTINGS.format(folder=folder.resolve(), languages=quoted)
+    settings.write_text(about, "utf-8")
     _run("apt-get", "-c", str(settings), "-qq", "update")
-    listing = _run(
-        "apt-get", "-c", str(settings), "indextargets", "--format", "$(CREATED_BY) $(FILENAME)"
-    )
-    files = [line.split(" ", 1) for line in listing.splitlines()]
-    read = {kind: "\n\n".join(_cat(f) for k, f in files if k == kind) for kind, _ in files}
-    return list(read_descriptions(read["Translations"], read_sources(read["Packages"])))
+    kinds = "$(CREATED_BY) $(LANGUAGE) $(FILENAME)"
+    listing = _run("apt-get", "-c", str(settings), "indextargets", "--format", kinds)
+    files = [line.split(" ", 2) for line in listing.splitlines()]
+    packages = "\n\n".join(_cat(file) for kind, _, file in files if kind == "Packages")
+    sources = read_sources(packages)
+    found: dict[str, list[Described]] = {language: [] for language in languages}
+    for kind, language, file in files:
+        if kind == "Translations" and language in found:
+            found[language] += read_descriptions(_cat(file), sources, language)
+    return found
+
+
+def apt_settings(folder: Path) -> Path:
+    """The file of apt's settings by which `fetch` works in ``folder``."""
+    return folder / "apt.conf"
 
 
 def _cat(path: str) -> str:

@@ -56,6 +56,14 @@ def test_descriptions_of_packages_with_a_known_source() -> None:
     ]
 
 
+def test_descriptions_in_another_language() -> None:
+    index = TRANSLATIONS.replace("Description-en", "Description-pt_BR")
+    sources = read_sources(PACKAGES)
+    first, _ = read_descriptions(index, sources, "pt_BR")
+    assert first.pair.title == "shared library for foos"
+    assert {one.pair.title for one in read_descriptions(index, sources, "pt")} == {""}
+
+
 def test_list_marks_go_and_hyphens_stay() -> None:
     body = " It has:\n  * multi-line\n    points\n  - more\n .\n End."
     assert tidy(body) == "It has: multi-line points more\nEnd."
