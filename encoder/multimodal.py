@@ -187,7 +187,7 @@ class MultiModalEncoder:
         Raises:
             InputError: this model has no tower for an item's modality.
         """
-        return self._dispatch.first_rows(items)
+        return self._dispatch.first_of(self._dispatch.encode(items), len(items))
 
     def encode_rows(self, items: Sequence[Item]) -> list[Embeddings]:
         """Encode mixed items; all float32 unit rows [n_rows, embed_dim] of each.

@@ -76,5 +76,5 @@ def test_a_query_takes_few_frames(tmp_path: Path) -> None:
     engine.close()
     store.close()
     assert hit.asset_id == "bread"
-    assert len(runs[0]) <= TO_ONNX, runs[0]
-    assert len(searches[0]) <= TO_MILVUS, searches[0]
+    assert len(runs[0]) <= TO_ONNX, "\n".join(runs[0])
+    assert len(searches[0]) <= TO_MILVUS, "\n".join(searches[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
+from functools import partial
 
 from encoder.types import Modality
 from search.filters import Filter
@@ -45,10 +46,7 @@ class SegmentSearch:
         self, kinds: Sequence[Modality], n: int, asset_ids: Collection[str] | None
     ) -> dict[Modality, list[ScoredSegment]]:
         """Search kinds in parallel: on a server, 4 modalities take 20 ms instead of 29."""
-
-        def nearest(modality: Modality) -> list[ScoredSegment]:
-            return self._of_kind(modality, n, asset_ids)
-
+        nearest = partial(self._of_kind, n=n, asset_ids=asset_ids)
         if len(kinds) == 1:
             return {kinds[0]: self._deadline.wait(self._executor, nearest, kinds[0])}
         if self._executor is None:
