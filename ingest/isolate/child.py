@@ -104,7 +104,7 @@ def _config(text: str) -> IngestConfig:
 
 def _too_much_memory(request: Mapping[str, Any]) -> MediaError:
     return MediaLimitError(
-        f"Decoding {request['uri']} needs more memory than max_memory_bytes, "
+        f"{request['uri']} needs more memory to decode than max_memory_bytes, "
         f"{request['config']['max_memory_bytes']:,}.",
         remedy="Raise ANYMODAL_INGEST__MAX_MEMORY_BYTES, or split it or scale it down.",
     )

@@ -15,7 +15,9 @@ def test_time_is_what_it_plays_and_then_some() -> None:
     assert clock.left_s == 1
     clock.has_played(7)
     assert clock.left_s == 3
-    with pytest.raises(MediaLimitError, match=r"a\.mp4 .* max_decode_s is 10 s, and it plays 7 s"):
+    with pytest.raises(
+        MediaLimitError, match=r"a\.mp4 .* max_decode_s is 10 s, and it plays for 7 s"
+    ):
         clock.spend(4)
 
 

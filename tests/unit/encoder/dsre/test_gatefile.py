@@ -26,7 +26,7 @@ def test_rarity_counts_texts_not_tokens() -> None:
 
 @pytest.mark.parametrize("texts", [[], [[1], [7]], [[-1]]])
 def test_rarity_of_bad_texts(texts: list[list[int]]) -> None:
-    with pytest.raises(InputError, match="Wanted"):
+    with pytest.raises(InputError, match="Expected"):
         token_rarity(texts, 5)
 
 

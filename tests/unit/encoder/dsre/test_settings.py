@@ -34,7 +34,7 @@ def test_shift_moves_every_gate() -> None:
     ("preset", "n_layers", "shift"), [("I9", 6, 0.0), ("I1", 2, 0.0), ("I1", 6, -0.5)]
 )
 def test_impossible_thresholds(preset: str, n_layers: int, shift: float) -> None:
-    with pytest.raises(InputError, match="Wanted"):
+    with pytest.raises(InputError, match="Expected"):
         thresholds(preset, n_layers, shift=shift)  # type: ignore[arg-type]
 
 
@@ -50,5 +50,5 @@ def test_impossible_thresholds(preset: str, n_layers: int, shift: float) -> None
     ],
 )
 def test_impossible_settings(values: dict[str, object]) -> None:
-    with pytest.raises(InputError, match="Wanted"):
+    with pytest.raises(InputError, match="Expected"):
         GateSettings(**values)  # type: ignore[arg-type]

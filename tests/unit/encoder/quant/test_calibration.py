@@ -70,7 +70,7 @@ def test_the_output_is_found(wrap: Any) -> None:
 def test_a_failing_forward_names_the_batch() -> None:
     with pytest.raises(ModelError, match=r"Linear fails .*\(float32 \[2, 3\]\)"):
         run(nn.Linear(4, 4), torch.ones(2, 3))
-    with pytest.raises(ModelError, match="gives str, not a tensor"):
+    with pytest.raises(ModelError, match="returned str, not a tensor"):
         run(Gives(lambda _: "text"), torch.ones(2))
 
 

@@ -144,7 +144,7 @@ def test_the_articles_four_lines(
 def test_settings_that_contradict_are_refused(
     quantizer: Quantizer, arguments: dict[str, object]
 ) -> None:
-    with pytest.raises(InputError, match="Wanted"):
+    with pytest.raises(InputError, match="Expected"):
         quantizer.apply(**arguments)  # type: ignore[arg-type]
 
 
@@ -152,7 +152,7 @@ def test_settings_that_contradict_are_refused(
 def test_wrong_limits_are_reported_before_anything_is_measured(
     quantizer: Quantizer, wrong: dict[str, object]
 ) -> None:
-    with pytest.raises(InputError, match="Wanted"):
+    with pytest.raises(InputError, match="Expected"):
         quantizer.apply(**wrong)  # type: ignore[arg-type]
     assert quantizer.report is None
 
@@ -202,7 +202,7 @@ def test_batch_norms_are_folded_and_what_is_saved_loads(
 
 
 def test_export_needs_an_applied_model(quantizer: Quantizer, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"Expected apply\(\) before it"):
+    with pytest.raises(InputError, match=r"Expected a call of apply\(\) first"):
         quantizer.export_onnx(tmp_path / "model.onnx")
 
 

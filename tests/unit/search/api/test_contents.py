@@ -75,7 +75,7 @@ def test_a_picture_that_is_removed_while_it_is_read_is_not_there(
     tmp_path: Path, decoder: QueryDecoder
 ) -> None:
     path = drawn(tmp_path / "sky.png")
-    with pytest.raises(NotFoundError, match="is not here"):
+    with pytest.raises(NotFoundError, match="is missing or has changed"):
         picture_of(row(path), Removing(path, decoder), 0.0, 1, 32)
 
 
@@ -97,7 +97,7 @@ def test_a_text_that_is_removed_while_it_is_read_is_not_there(tmp_path: Path) ->
     path = tmp_path / "note.txt"
     path.write_text("The ferry leaves at nine.")
     text = replace(row(path, modality=TEXT), media_type="text/plain")
-    with pytest.raises(NotFoundError, match="is not here"):
+    with pytest.raises(NotFoundError, match="is missing or has changed"):
         content_of(text, Removing(path, STORED))
 
 
@@ -176,7 +176,7 @@ def test_what_is_no_longer_in_an_archive_is_not_there(
     gone = [f"{archive}!/sky.png", f"{tmp_path}/b.zip!/sea/sky.png"]
     for asset_id, places in (("a" * 32, [f"{archive}!/sea/sky.png"]), ("b" * 32, gone)):
         asset = AssetRow(asset_id, IMAGE, "image/png", len(data), 1, places)
-        with pytest.raises(NotFoundError, match="is not here"):
+        with pytest.raises(NotFoundError, match="is missing or has changed"):
             content_of(asset, decoder)
 
 
