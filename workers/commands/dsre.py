@@ -118,12 +118,7 @@ def distill(
 
 @dsre.command()
 @click.argument("text")
-@click.option(
-    "--model",
-    default="bundle:english",
-    show_default=True,
-    help="The model whose text tower to trace.",
-)
+@_model
 @click.option(
     "--gate", type=click.Path(dir_okay=False), help="A gate file to use instead of the model's own."
 )
