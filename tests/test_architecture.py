@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
@@ -11,19 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 PACKAGES = ("encoder", "ingest", "search", "workers")
-MOST_FILES, AT_ROOT = 10, 8
-MOST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 50
-ONE_FOR_EACH = {"ingest/kinds", "workers/commands"}
-"""Rooms with a file for each kind or command, however many there are."""
-LARGE = {
-    "benchmarks/dsre": 13,
-    "encoder/models": 11,
-    "encoder/models/prepare/hub": 11,
-    "search/store": 11,
-}
-"""Rooms with more files than the rule says, without ``__init__.py``; a bound may only fall."""
-
-
+MOST_LINES = 500
 CODE = (*PACKAGES, "scripts", "benchmarks")
 
 
@@ -59,24 +46,7 @@ def test_it_names_every_room(package: str) -> None:
     assert rooms(ROOT / package) <= set(re.findall(r"`(\w+)`", described[package]))
 
 
-def test_rooms_are_small() -> None:
-    sizes = {
-        str(path.parent.relative_to(ROOT)): len(list(path.parent.glob("*.py"))) - 1
-        for package in (*PACKAGES, "benchmarks")
-        for path in (ROOT / package).rglob("__init__.py")
-    }
-    large = {room: n for room, n in sizes.items() if n > LARGE.get(room, MOST_FILES)}
-    assert large.keys() <= ONE_FOR_EACH
-    assert {p for p in ("search", "workers") if sizes[p] + 1 > AT_ROOT} == set()
-    assert sizes["benchmarks"] == 0
-
-
-def test_files_and_functions_are_short() -> None:
+def test_files_are_short() -> None:
     for path in (path for folder in CODE for path in (ROOT / folder).rglob("*.py")):
-        text = path.read_text()
-        n = text.count("\n")
+        n = path.read_text().count("\n")
         assert n <= MOST_LINES, f"{path} has {n} lines"
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                n = (node.end_lineno or 0) - node.lineno + 1
-                assert n <= MOST_LINES_OF_A_FUNCTION, f"{path}: {node.name} has {n} lines"
