@@ -26,6 +26,7 @@ from search.errors import StoreError, StoreUnavailableError
 from search.store.embedded import side, tables, writing
 from search.store.embedded import store as embedded_store
 from search.store.embedded.store import EmbeddedStore
+from search.store.embedded.texts import kept
 from search.store.embedded.vectors import files
 from search.store.memory import MemoryStore
 from search.store.open import open_store
@@ -172,6 +173,25 @@ def test_damaged_words_are_read_again_from_the_first(folder: Path, oracle: Memor
         store = opened(folder)
         assert len(store.lexical("twelve", 20)) == 13 + number, name
         store.close()
+
+
+def test_texts_that_are_added_again_outlast_many_deletions(
+    folder: Path, oracle: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(list(oracle.scan())) == 90
+    monkeypatch.setattr(kept, "AT_ONCE", 4)
+    store = opened(folder)
+    texts = [(asset(f"t{n}", modality=TEXT), segment(f"t{n}", 0, row, TEXT, snippet="heron"))
+             for n, row in enumerate(random_vectors(10))]  # fmt: skip
+    assets, segments = [row for row, _ in texts], [row for _, row in texts]
+    ids = [row.asset_id for row in assets]
+    store.write(assets, segments)
+    assert len(store.lexical("heron", 20)) == 10
+    store.delete(ids)
+    store.write(assets, segments[::-1])
+    store._side.words.catch_up()
+    assert {hit.asset_id for hit in store.lexical("heron", 20)} == set(ids)
+    store.close()
 
 
 def test_files_that_are_older_than_the_record_are_made_again(

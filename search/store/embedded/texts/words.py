@@ -103,17 +103,27 @@ class _Texts:
         return int(n_slots - done + n_gone)
 
     def unread(self, db: sqlite3.Connection, limit: int) -> Unread:
+        """Deletions first, and texts only once none is left.
+
+        A deletion read after a text would also remove what was stored again since.
+        """
         part, n_slots, done = _place(db)
-        gone = db.execute("SELECT seq, asset_id FROM unworded LIMIT ?", (limit,)).fetchall()
+        removals = "SELECT seq, asset_id FROM unworded ORDER BY seq LIMIT ?"
+        gone = db.execute(removals, (limit,)).fetchall() if done else []
+        room = limit - len(gone)
         texts = db.execute(
             "SELECT key, asset_id, snippet, at FROM segment JOIN asset USING (no) "
             "WHERE at >= ? AND at < ? ORDER BY at LIMIT ?",
-            (place_of(part, done), place_of(part, n_slots), limit),
+            (place_of(part, done), place_of(part, n_slots), room),
         ).fetchall()
-        end = texts[-1][3] - place_of(part, 0) + 1 if len(texts) == limit else n_slots
+        end = n_slots
+        if len(texts) == room:
+            end = texts[-1][3] - place_of(part, 0) + 1 if texts else done
 
         def note(db: sqlite3.Connection) -> None:
-            if gone:
+            if not done:  # nothing was indexed
+                db.execute("DELETE FROM unworded")
+            elif gone:
                 db.execute("DELETE FROM unworded WHERE seq <= ?", (gone[-1][0],))
             set_fact(db, self.name, [part, end])
 
