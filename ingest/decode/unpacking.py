@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import PurePath
@@ -23,6 +24,9 @@ _RATIO = 200
 
 _LEAST_BYTES = 64 * 2**20
 """Below this size, how well something is packed is not checked."""
+
+_DAMAGED = (OSError, EOFError, BadZipFile, ValueError, RuntimeError, zlib.error, lzma.LZMAError)
+"""What the libraries raise on damaged data."""
 
 _OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 ZIP = b"PK\x03\x04"
@@ -136,7 +140,7 @@ class Unpacking:
             stem = PurePath(named.name).stem
             for piece in self.pieces(inner, stem, depth + 1):
                 yield piece._replace(name=f"{named.name}!/{piece.name}")
-        except (OSError, EOFError, BadZipFile, ValueError, RuntimeError) as error:
+        except _DAMAGED as error:
             yield named._replace(problem=self._damaged(named.name, error))
         except MediaLimitError as error:
             if "max_archive_depth" not in error.problem:
@@ -200,7 +204,7 @@ class Unpacking:
                 try:
                     with archive.open(entry) as content:
                         yield piece, content  # type: ignore[misc]
-                except (BadZipFile, NotImplementedError, OSError, ValueError) as error:
+                except _DAMAGED as error:
                     yield piece._replace(problem=self._damaged(entry.filename, error)), None
 
     def _streamed(

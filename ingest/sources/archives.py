@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path, PurePath
 from tempfile import mkdtemp
+from typing import Any
 
 from encoder.errors import MediaError
 from encoder.system.disk import writing
@@ -60,17 +61,18 @@ def identify_members(
         own = Path(mkdtemp(dir=folder))
     only = {ONLY: wanted.removeprefix(f"{archive.uri}{INSIDE}")} if wanted else {}
     archive = replace(archive, modality=ARCHIVE, metadata={**archive.metadata, **only})
-    pieces = _pieces(archive, config)
-    for number, (place, group) in enumerate(groupby(pieces, key=lambda piece: piece.place)):
-        facts = json.loads(place)
+    pieces = ((json.loads(piece.place), piece) for piece in _pieces(archive, config))
+    for number, group in groupby(pieces, key=lambda piece: piece[0]["number"]):
+        facts, first = next(group)
         uri = f"{archive.uri}{INSIDE}{facts['member']}"
         if wanted and uri != wanted:
             continue
-        if "problem" in facts:
-            on_failure(uri, error_of(facts))
-            continue
         file = own / f"{number}{_suffix(facts['member'])}"
-        _write(file, group, facts["modified"])
+        rest = chain([(facts, first)], group)  # noqa: B031 (one group, read once)
+        if problem := _write(file, rest):
+            file.unlink()  # it may have been read in part
+            on_failure(uri, problem)
+            continue
         try:
             asset = identify_copy(file, uri, config)
         except MediaError as error:
@@ -93,9 +95,13 @@ def _suffix(name: str) -> str:
     return re.sub(r"[^\w.]", "", PurePath(name).suffix)[:20]
 
 
-def _write(file: Path, pieces: Iterator[Segment], modified_s: float) -> None:
+def _write(file: Path, pieces: Iterator[tuple[dict[str, Any], Segment]]) -> MediaError | None:
+    """Write a file; the reason if it cannot be unpacked to its end."""
     with writing(file), file.open("wb") as out:
-        for piece in pieces:
+        for facts, piece in pieces:
+            if "problem" in facts:
+                return error_of(facts)
             out.write(piece.content.data)
     with suppress(OSError, OverflowError, ValueError):
-        os.utime(file, (modified_s, modified_s))
+        os.utime(file, (facts["modified"], facts["modified"]))
+    return None

@@ -139,3 +139,23 @@ def test_an_encrypted_file_says_so(tmp_path: Path) -> None:
     assert refused.startswith("!/b.txt: ")
     assert "is encrypted" in refused
     assert len(others) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["ZIP_STORED", "ZIP_DEFLATED", "ZIP_BZIP2", "ZIP_LZMA"])
+@pytest.mark.parametrize("at", [0.02, 0.98], ids=["start", "end"])
+def test_a_damaged_file_costs_no_other(tmp_path: Path, method: str, at: float) -> None:
+    path = tmp_path / "a.zip"
+    bad = os.urandom(3_000_000).hex().encode()  # of several pieces
+    with zipfile.ZipFile(path, "w", getattr(zipfile, method)) as archive:
+        for name, data in {"a.txt": b"Gulls.", "bad.txt": bad, "c.txt": b"Terns."}.items():
+            archive.writestr(name, data)
+        entry = archive.getinfo("bad.txt")
+    damaged = bytearray(path.read_bytes())
+    start = entry.header_offset + 100 + int(at * (entry.compress_size - 300))
+    damaged[start : start + 64] = b"\xff" * 64
+    path.write_bytes(damaged)
+    first, refused, last = members(path, tmp_path)
+    assert [Path(one.uri).name for one in (first, last)] == ["a.txt", "c.txt"]
+    assert refused.startswith("!/bad.txt: ")
+    assert "cannot be unpacked" in refused
