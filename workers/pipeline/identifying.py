@@ -14,6 +14,7 @@ from ingest.config import IngestConfig
 from ingest.kinds.archive import ARCHIVE
 from ingest.kinds.registry import is_chosen, kind_of, left_out
 from ingest.sources.archives import INSIDE, identify_members, outer_file
+from ingest.sources.identity import identify_copy
 from ingest.sources.objects import ObjectFacts, Patience, fetch_all
 from ingest.sources.remote import identify_url, is_url
 from ingest.types import Asset
@@ -46,6 +47,7 @@ class Identifying:
     """Fetches an upload that is not on this disk, into a folder."""
     objects: dict[str, Asset] = field(default_factory=dict)
     """The objects that were fetched, by the path that was requested."""
+    _brought: dict[str, Path] = field(default_factory=dict)
     _folder: Path | None = None
 
     def assets(self, path: str, asset_id: str = "") -> Iterator[Asset]:
@@ -54,7 +56,9 @@ class Identifying:
         ``asset_id`` is the file's hash, if it is known.
         """
         try:
-            is_whole = self.objects[path].uri == path if path in self.objects else is_url(path)
+            is_whole = path in self._brought or is_url(path)
+            if path in self.objects:
+                is_whole = self.objects[path].uri == path
             wanted = "" if is_whole or Path(path).exists() else path
             outer = outer_file(wanted) if wanted else path
             asset = self.objects.get(path) or self._one(outer, asset_id)
@@ -85,11 +89,10 @@ class Identifying:
                 self.objects[path] = asset
 
     def bring(self, paths: Sequence[str]) -> None:
-        """Fetch uploads that are on another machine, for `assets`."""
+        """Fetch uploads that are on another machine; `assets` says which cannot be read."""
         for path in paths:
             if file := self.uploaded(path, self._scratch):
-                here = self.config.model_copy(update={"roots": ()})
-                self.objects[path] = replace(identify(file, here), uri=path, path=str(file))
+                self._brought[path] = file
 
     def _if_chosen(self, asset: Asset) -> Iterator[Asset]:
         if is_chosen(asset.media_type, self.config.kinds):
@@ -100,6 +103,8 @@ class Identifying:
     def _one(self, path: str, asset_id: str) -> Asset:
         if is_url(path):
             return identify_url(path, self._scratch(), self.config)
+        if path in self._brought:
+            return identify_copy(self._brought[path], path, self.config)
         return identify(Path(path), self.config, asset_id=asset_id)
 
     def _scratch(self) -> Path:

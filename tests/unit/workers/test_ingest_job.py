@@ -1,7 +1,7 @@
 """Ingesting a shard, free of Celery, on a store in memory."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from email.message import EmailMessage
@@ -351,3 +351,19 @@ def test_attachments_are_of_kinds_of_their_own(
     assert of_kind("text") == (2, 0, 1)
     assert of_kind("eml") == (0, 1, 2)
     assert inner_places(store) == ["a.eml", "x.txt", "y.html"]
+
+
+def test_an_unreadable_upload_that_is_fetched_costs_no_other(
+    encoder: MultiModalEncoder, store: MemoryStore
+) -> None:
+    far = {"/up/a.txt": b"Gulls.", "/up/b.png": b"\x89PNG\r\n\x1a\n" + bytes(40), "/up/c.txt": b""}
+
+    def fetched(path: str, folder: Callable[[], Path]) -> Path:
+        file = folder() / Path(path).name
+        file.write_bytes(far[path])
+        return file
+
+    report = IngestJob(encoder, store, uploaded=fetched).run(list(far))
+    assert (report.ingested, locations(store)) == (1, ["a.txt"])
+    assert [failure.uri for failure in report.failures] == ["/up/b.png", "/up/c.txt"]
+    assert all(failure.uri in failure.reason for failure in report.failures)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from workers.jobs.board import JobBoard
-from workers.jobs.shard import PRIORITIES, QUEUES, Shard
+from workers.jobs.shard import PRIORITIES, Shard, queue_name
 from workers.observe import metrics
+from workers.pipeline.files import CLASSES
 
 logger = logging.getLogger(__name__)
 
@@ -28,18 +30,20 @@ class Sweeper:
         """Send the shards that are due or lost; how many.
 
         A shard is due when its lease is over: its worker died, or its wait ended. It is lost when
-        nobody holds it while all queues are empty, for some sweeps in a row: a worker that is
-        killed between taking a message and claiming its shard takes the message along.
+        nobody holds it while the queue of its class is empty, for some sweeps in a row: a worker
+        that is killed between taking a message and claiming its shard takes the message along.
         """
         if not self._board.locks.first("sweep", EVERY_S * 0.9):
             return 0
         jobs = self._board.running()
         sent = sum(self._send_due(job_id) for job_id in jobs)
-        if not jobs or self._board.depth(QUEUES, PRIORITIES.values()):
-            self._seen.clear()
-            return sent
-        lost = {job_id: self._lost(job_id) for job_id in jobs}
-        return sent + sum(self._send(job_id, lost[job_id], "message_lost") for job_id in jobs)
+        empty = {
+            cost
+            for cost in CLASSES
+            if not self._board.depth([queue_name(cost)], PRIORITIES.values())
+        }
+        lost = self._lost(jobs, empty)
+        return sent + sum(self._send(job_id, lost[job_id], "message_lost") for job_id in lost)
 
     def _send_due(self, job_id: str) -> int:
         due = self._board.shards.due(job_id)
@@ -47,13 +51,20 @@ class Sweeper:
         waited = [shard_id for shard_id, held in due.items() if not held]
         return self._send(job_id, silent, "lease_ended") + self._send(job_id, waited, "wait_over")
 
-    def _lost(self, job_id: str) -> list[str]:
-        idle = set(self._board.shards.open(job_id)) - self._board.shards.leased(job_id)
-        counts = {(job_id, shard): self._seen.get((job_id, shard), 0) + 1 for shard in idle}
-        self._seen = {key: n for key, n in self._seen.items() if key[0] != job_id} | counts
-        lost = [shard for (_, shard), n in counts.items() if n >= _QUIET_SWEEPS]
-        for shard in lost:
-            del self._seen[job_id, shard]
+    def _lost(self, jobs: Sequence[str], empty: set[str]) -> dict[str, list[str]]:
+        """The shards of each job that were idle for some sweeps beside an empty queue."""
+        before, self._seen = self._seen, {}
+        lost: dict[str, list[str]] = defaultdict(list)
+        for job_id in jobs if empty else ():
+            leased = self._board.shards.leased(job_id)
+            for shard_id, shard in self._board.shards.open(job_id).items():
+                if shard_id in leased or shard.cost not in empty:
+                    continue
+                n_sweeps = before.get((job_id, shard_id), 0) + 1
+                if n_sweeps < _QUIET_SWEEPS:
+                    self._seen[job_id, shard_id] = n_sweeps
+                else:
+                    lost[job_id].append(shard_id)
         return lost
 
     def _send(self, job_id: str, shard_ids: list[str], reason: str) -> int:

@@ -53,11 +53,16 @@ class Takeover:
 
 
 def unseen_path(paths: Sequence[str]) -> str | None:
-    """The first path that this machine does not have; URLs never count."""
+    """The first path that this machine does not have.
+
+    URLs never count, nor do uploads: each is one file, which the worker that ingests it fetches.
+    """
     from ingest.sources.objects import is_object
     from ingest.sources.remote import is_url
+    from search.api.uploads.folder import id_in_path
 
-    local = (path for path in paths if not is_url(path) and not is_object(path))
+    far = (is_url, is_object, id_in_path)
+    local = (path for path in paths if not any(is_far(path) for is_far in far))
     return next((path for path in local if not os.path.lexists(path)), None)
 
 

@@ -70,6 +70,7 @@ def test_a_lost_message_is_sent_again_but_not_one_that_waits(board: JobBoard) ->
         sweep()
     assert sent == []
     board.link.redis.delete(queue_name("text"))
+    board.link.redis.lpush(queue_name("video"), "a film that no worker takes")
     for _ in range(3):
         sweep()
     assert sent == [(job_id, shard_id, replace(shard, priority=0))]

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,15 @@ import pytest
 from search.api.ports import Job
 from tests.support.valkey import valkey_server
 from tests.unit.workers.jobs.planned import later
+from workers.config import Settings
 from workers.jobs.board import JobBoard
 from workers.jobs.planning import planner
 from workers.jobs.planning.planner import files_of_job, plan
 from workers.jobs.recovery.heartbeat import repeating
 from workers.jobs.recovery.takeover import Takeover, lost_its_planner
+from workers.jobs.redis import RedisJobs
 from workers.jobs.redis_link import key
-from workers.jobs.shard import Shard
+from workers.jobs.shard import Shard, queue_name
 from workers.pipeline.reports import IngestReport
 
 Sent = list[tuple[str, str, Shard]]
@@ -241,6 +244,30 @@ def test_a_job_whose_files_nobody_sees_fails_and_says_why(board: JobBoard) -> No
     assert (job.state, job.ended, started) == ("failed", True, [])
     assert job.reason == "/nowhere does not exist on any worker's machine"
     assert board.running() == []
+
+
+def test_any_worker_plans_an_upload_that_is_not_on_its_disk(board: JobBoard) -> None:
+    job_id = orphan(board, [f"/srv/uploads/{'0' * 16}/ab/{'ab' * 16}/a.txt"])
+    started: list[str] = []
+    worker = looking(board, "w", started)
+    assert (worker.look(), started) == (1, [job_id])
+    worker._planners[0].wait(30)
+
+
+@pytest.mark.slow
+def test_a_job_keeps_its_lease_while_all_planners_are_busy(url: str, folder: Path) -> None:
+    board = JobBoard(url, lease_s=1, patience_s=0.5)
+    board.link.redis.flushall()
+    board.link.redis.lpush(queue_name("text"), "a message that nobody takes")
+    settings = Settings(broker=url, queue_shards=1)
+    with closing(RedisJobs(board, settings)) as jobs:
+        ids = [jobs.submit([str(folder / "00.txt")]) for _ in range(6)]
+        for _ in range(30):
+            time.sleep(0.1)
+            assert board.planners.orphans("w") == []
+        assert {jobs.status(job_id).state for job_id in ids} == {"planning"}
+    time.sleep(1.2)
+    assert sorted(board.planners.orphans("w")) == sorted(ids)
 
 
 def test_what_was_added_is_done_before_a_job_fails(board: JobBoard) -> None:
