@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypedDict, TypeVar
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -139,34 +140,34 @@ def assets(filter: Mapping[str, Any] | None, limit: int, cursor: str) -> Call[As
 
 def asset(asset_id: str) -> Call[AssetOut]:
     """What is known about an asset."""
-    return Call("GET", f"/v1/assets/{asset_id}", _model(AssetOut))
+    return Call("GET", f"/v1/assets/{_escaped(asset_id)}", _model(AssetOut))
 
 
 def tag(asset_id: str, add: Sequence[str], remove: Sequence[str]) -> Call[AssetOut]:
     """Change the tags of an asset."""
     change = {"add_tags": _several(add), "remove_tags": _several(remove)}
-    return Call("PATCH", f"/v1/assets/{asset_id}", _model(AssetOut), json=change)
+    return Call("PATCH", f"/v1/assets/{_escaped(asset_id)}", _model(AssetOut), json=change)
 
 
 def delete(asset_id: str) -> Call[None]:
     """Delete an asset."""
-    return Call("DELETE", f"/v1/assets/{asset_id}", lambda _: None)
+    return Call("DELETE", f"/v1/assets/{_escaped(asset_id)}", lambda _: None)
 
 
 def content(asset_id: str) -> Call[bytes]:
     """The file of an asset, whole."""
-    return Call("GET", f"/v1/assets/{asset_id}/content", bytes)
+    return Call("GET", f"/v1/assets/{_escaped(asset_id)}/content", bytes)
 
 
 def thumbnail(asset_id: str, at_s: float, page: int, size: int) -> Call[bytes]:
     """A WebP preview of an asset."""
     asked = {"t": at_s, "page": page, "size": size}
-    return Call("GET", f"/v1/assets/{asset_id}/thumbnail", bytes, asked)
+    return Call("GET", f"/v1/assets/{_escaped(asset_id)}/thumbnail", bytes, asked)
 
 
 def job(job_id: str) -> Call[JobOut]:
     """The status of a job."""
-    return Call("GET", f"/v1/jobs/{job_id}", _model(JobOut))
+    return Call("GET", f"/v1/jobs/{_escaped(job_id)}", _model(JobOut))
 
 
 def ingest(sources: Sequence[str], prune: bool, kinds: Sequence[str]) -> Call[JobOut]:
@@ -185,7 +186,7 @@ def jobs() -> Call[list[JobOut]]:
 def cancel(job_id: str) -> Call[bool]:
     """Whether there was anything left to cancel."""
     read = _model(Cancelled)
-    return Call("DELETE", f"/v1/jobs/{job_id}", lambda data: read(data).cancelled)
+    return Call("DELETE", f"/v1/jobs/{_escaped(job_id)}", lambda data: read(data).cancelled)
 
 
 def info() -> Call[InfoAnswer]:
@@ -211,6 +212,15 @@ def _vectors(data: bytes) -> npt.NDArray[np.float32]:
     entries = sorted(from_json(data)["data"], key=lambda entry: entry["index"])
     raw = [base64.b64decode(entry["embedding"]) for entry in entries]
     return np.stack([np.frombuffer(one, "<f4") for one in raw])
+
+
+def _escaped(name: str) -> str:
+    """An id as one piece of a path, whatever is in it.
+
+    >>> _escaped("../jobs?all"), _escaped("..")
+    ('..%2Fjobs%3Fall', '%2E%2E')
+    """
+    return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
 
 
 def _several(given: Any) -> list[Any]:

@@ -11,7 +11,31 @@ from urllib.parse import urlsplit
 from encoder.errors import MediaError
 
 _PORTS = {"http": 80, "https": 443}
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST = ipaddress.ip_network("2000::/3")
+"""All that IANA has given out for the public network of IPv6."""
+_NOT_PUBLIC = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "192.88.99.0/24",  # relays of 6to4, until RFC 7526
+            "2001::/32",  # Teredo: it tunnels to the IPv4 address within
+            "3fff::/20",  # documentation, RFC 9637
+        ),
+    )
+)
+"""What `ipaddress` counts as global, at least in some versions of Python."""
+_EMBEDDED = tuple(
+    map(
+        ipaddress.IPv6Network,
+        (
+            "64:ff9b::/96",  # NAT64
+            "::ffff:0:0/96",  # mapped
+            "::ffff:0:0:0/96",  # translated, RFC 7915
+            "::/96",  # compatible, until RFC 4291
+        ),
+    )
+)
+"""Networks whose last 32 bits are an IPv4 address."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -86,12 +110,8 @@ class UrlPolicy:
 
     def _check(self, url: str, target: Target, address: Address) -> None:
         real = _unwrapped(address)
-        allowed = any(
-            real in ipaddress.ip_network(network)
-            for network in self.networks
-            if ipaddress.ip_network(network).version == real.version
-        )
-        if not allowed and (not real.is_global or real.is_multicast):
+        allowed = map(ipaddress.ip_network, self.networks)
+        if not _is_public(real) and not any(address in one or real in one for one in allowed):
             raise MediaError(
                 f"{url}: the host {target.host} resolves to {address}, which is not a public "
                 "address.",
@@ -105,8 +125,16 @@ def _matches(host: str, allowed: str) -> bool:
 
 def _unwrapped(address: Address) -> Address:
     """The IPv4 address embedded in an IPv6 address, if any."""
-    if isinstance(address, ipaddress.IPv6Address):
-        if address in _NAT64:
-            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        return address.ipv4_mapped or address.sixtofour or address
-    return address
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if any(address in network for network in _EMBEDDED) and int(address) > 1:  # not :: and ::1
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.sixtofour or address
+
+
+def _is_public(address: Address) -> bool:
+    """Whether an address is on the public network, for all that is known of it."""
+    if address.version == 6 and address not in _UNICAST:
+        return False
+    is_special = address.is_multicast or any(address in network for network in _NOT_PUBLIC)
+    return address.is_global and not is_special

@@ -20,7 +20,7 @@ from search.api.access.auth import is_loopback
 from search.api.config import ApiConfig
 from search.api.errors import error_answer
 from search.api.middleware.metrics import Metrics
-from search.api.requests.refusal import ForbiddenError, TooLargeError
+from search.api.requests.refusal import ForbiddenError, HostHeaderError, TooLargeError
 from search.query.request_id import serving
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,11 @@ class Edge:
         return self._config.max_body_bytes
 
     def _refusal(self, scope: Scope, headers: Headers, limit: int) -> Refusal:
-        host = headers.get("host", "")
+        host, *others = headers.getlist("host") or [""]
+        if others:  # a proxy may have checked one of them, and we another
+            return HostHeaderError(
+                f"The request has {len(others) + 1} Host headers.", "Send one (RFC 9112, 3.2)."
+            )
         if self._hosts and _host_name(host) not in self._hosts:
             return ForbiddenError(
                 f"The host {host[:200]!r} is not served.",

@@ -13,12 +13,14 @@ from pydantic_core import to_json
 from encoder.errors import InputError
 from search.api.openai.requests import EmbeddingsRequest
 from search.api.requests.multipart import Part, events
-from search.api.requests.refusal import ContentTypeError
+from search.api.requests.refusal import ContentTypeError, TooLargeError
 from search.api.schemas import SearchRequest
 
 _REF = "#/components/schemas/{model}"
 _JSON = "application/json"
 _MEDIA = ("image", "audio", "video")
+_MOST_PARTS = 2_200
+"""As many as the inputs of one request for embeddings, and some fields beside them."""
 
 
 class SentFile(NamedTuple):
@@ -77,6 +79,7 @@ async def read_sent(request: Request) -> SentBody:
     Raises:
         ContentTypeError: neither.
         InputError: not a form.
+        TooLargeError: a form of too many parts.
     """
     sent = request.headers.get("content-type", "")
     if not sent.lower().startswith("multipart/form-data"):
@@ -84,15 +87,22 @@ async def read_sent(request: Request) -> SentBody:
     fields: dict[str, list[str]] = {}
     files: dict[str, SentFile] = {}
     part, data = Part("", None), bytearray()
+    n_parts, n_named = 0, dict[str, int]()
     async for event in events(sent, request.stream()):
         if isinstance(event, Part):
             part, data = event, bytearray()
+            n_parts += 1
+            if n_parts > _MOST_PARTS:
+                raise TooLargeError(
+                    f"The form has more than {_MOST_PARTS:,} parts.", "Send several requests."
+                )
         elif event is not None:
             data += event
         elif part.filename is None:
             fields.setdefault(part.name, []).append(data.decode(errors="replace"))
         else:
-            files[_free_name(part.name, files)] = SentFile(bytes(data), part.filename)
+            name = _free_name(part.name, files, n_named)
+            files[name] = SentFile(bytes(data), part.filename)
     return SentBody(b"", fields, files)
 
 
@@ -155,12 +165,15 @@ def _term_of(part: str) -> dict[str, Any]:
     return {"file": part} if name == "file" else {"kind": name, "file": part}
 
 
-def _free_name(name: str, taken: dict[str, SentFile]) -> str:
-    """A name that is not taken: several files can share the name of a part."""
-    n, free = 1, name
+def _free_name(name: str, taken: dict[str, SentFile], n_named: dict[str, int]) -> str:
+    """A name that is not taken: several files can share the name of a part.
+
+    ``n_named`` remembers the last number of each name: else every file would try all again.
+    """
+    free = name
     while free in taken:
-        n += 1
-        free = f"{name}#{n}"
+        n_named[name] = n_named.get(name, 1) + 1
+        free = f"{name}#{n_named[name]}"
     return free
 
 

@@ -13,6 +13,10 @@ class HeadTooLargeError(AnymodalError):
     """The head of a request is too large."""
 
 
+class HostHeaderError(AnymodalError):
+    """The request names several hosts."""
+
+
 class TooSlowError(AnymodalError):
     """The client sent or read too slowly."""
 

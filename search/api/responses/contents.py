@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import os
 import re
-import stat
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,6 +19,7 @@ from encoder.media.formats import IMAGE_TYPES
 from search.api.ports import Decoder
 from search.api.responses.plain_values import file_name
 from search.api.responses.ranges import remote_content
+from search.api.responses.verified import held_file, is_unchanged, on_disk
 from search.errors import NotFoundError
 from search.types import AssetRow
 
@@ -59,12 +59,17 @@ _READ_AS_TEXT = frozenset(
 class HeldFile(FileResponse):
     """A file that is sent whole, even if it is removed before the first byte.
 
+    Args:
+        file: its path, or its open descriptor, which is closed with the response.
+        media_type: for the client.
+        headers: of the answer.
+
     Raises:
         OSError: it cannot be opened.
     """
 
-    def __init__(self, path: Path, media_type: str, headers: Mapping[str, str]) -> None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self, file: Path | int, media_type: str, headers: Mapping[str, str]) -> None:
+        descriptor = file if isinstance(file, int) else os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, descriptor)  # even if nobody reads the response
         super().__init__(f"/dev/fd/{descriptor}", media_type=media_type, headers=headers)
 
@@ -81,7 +86,7 @@ def file_of(asset: AssetRow, decoder: Decoder) -> Iterator[Path]:
 
 
 def _found(asset: AssetRow, decoder: Decoder, held: ExitStack) -> Path:
-    if path := _on_disk(asset):
+    if path := on_disk(asset):
         return path
     for uri in filter(_OBJECT.match, asset.locations):
         try:
@@ -95,12 +100,6 @@ def _found(asset: AssetRow, decoder: Decoder, held: ExitStack) -> Path:
             with suppress(MediaError):
                 return held.enter_context(decoder.unpacked(uri, asset.asset_id))
     raise _not_here(asset)
-
-
-def _on_disk(asset: AssetRow) -> Path | None:
-    """A file on this machine that holds the asset."""
-    paths = map(Path, asset.locations)
-    return next((p for p in paths if p.is_absolute() and _is_unchanged(p, asset.size_bytes)), None)
 
 
 def content_of(
@@ -125,15 +124,18 @@ def content_of(
         try:
             kind = asset.media_type
             codec = decoder.charset(path, kind) if kind in _READ_AS_TEXT else ""
-            return HeldFile(path, content_type(kind, codec), headers)
+            held = held_file(path, asset)
         except (OSError, MediaError):  # removed since, or not ours to read
             raise _not_here(asset) from None
+        if held is None:
+            raise _not_here(asset)
+        return HeldFile(held, content_type(kind, codec), headers)
 
 
 def _remote(asset: AssetRow, decoder: Decoder, asked: Mapping[str, str]) -> Response | None:
     """The response with an object that holds the asset; None if a file on this machine does."""
     objects = [uri for uri in asset.locations if _OBJECT.match(uri)]
-    if not objects or _on_disk(asset):
+    if not objects or on_disk(asset):
         return None
     headers = content_headers(asset, objects[0])
     if headers["ETag"] in asked.get("if-none-match", ""):
@@ -154,15 +156,17 @@ def picture_of(asset: AssetRow, decoder: Decoder, at_s: float, page: int, size: 
     """
     with file_of(asset, decoder) as path:
         try:
-            return decoder.picture(path, asset.media_type, at_s, page, size)
+            shown = decoder.picture(path, asset.media_type, at_s, page, size)
+            if is_unchanged(path, asset):
+                return shown
         except UnsupportedMediaError as error:
             raise NotFoundError(
                 f"{asset.asset_id} is {asset.modality} ({asset.media_type}), which has no picture."
             ) from error
         except MediaError:
-            if _is_unchanged(path, asset.size_bytes):
+            if is_unchanged(path, asset):
                 raise
-    return picture_of(asset, decoder, at_s, page, size)  # removed while it was read
+    return picture_of(asset, decoder, at_s, page, size)  # changed while it was read
 
 
 def content_type(media_type: str, codec: str = "utf-8") -> str:
@@ -219,11 +223,3 @@ def _not_here(asset: AssetRow) -> NotFoundError:
         f"The file of {asset.asset_id} is missing or has changed.",
         "Ingest it again, from where this server can read it.",
     )
-
-
-def _is_unchanged(path: Path, size_bytes: int) -> bool:
-    try:
-        facts = path.stat()
-    except (OSError, ValueError):
-        return False
-    return stat.S_ISREG(facts.st_mode) and facts.st_size == size_bytes

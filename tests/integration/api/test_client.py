@@ -235,3 +235,11 @@ def test_the_asynchronous_client_does_the_same(client: httpx.Client, folder: Pat
 
     assert (name, error) == ("sky.jpg", "MissingError")
     assert names[0] == "bread.txt"
+
+
+@pytest.mark.parametrize("name", ["../info", "..", "none?wait=1", "none#x", "%2e%2e/info"])
+def test_no_id_is_another_path(ours: Anymodal, name: str) -> None:
+    """`/v1/info` is there, so that an id which led to it would be answered."""
+    for ask in (ours.job, ours.asset, ours.content, ours.delete, ours.cancel):
+        with pytest.raises((MissingError, BadRequestError)):
+            ask(name)

@@ -14,6 +14,7 @@ from search.api.access.sessions import Sessions
 from search.api.config import ApiConfig
 from search.api.services import Services
 from tests.integration.api.conftest import served
+from tests.integration.api.wire import connect, heard
 from workers.serving.data_folder import sessions_path
 
 SEARCH = {"query": "rain"}
@@ -244,3 +245,11 @@ def test_the_page_of_a_site_that_was_named_may_ask(parts: Services) -> None:
         answer = client.post("/v1/search", content=json.dumps(SEARCH), headers=headers)
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == "https://friend.example"
+
+
+def test_a_request_names_one_host(client: httpx.Client) -> None:
+    """A proxy may have checked one of two, and the server the other."""
+    head = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    for more, status in (("", 200), ("Host: example.org\r\n", 400), ("Host: localhost\r\n", 400)):
+        with connect(client, f"{head}{more}\r\n".encode()) as connection:
+            assert heard(connection).startswith(b"HTTP/1.1 %d " % status)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from io import BytesIO
@@ -32,8 +33,13 @@ STORED = QueryDecoder(IngestConfig(), IngestConfig())
 
 
 def row(*paths: Path, modality: Modality = IMAGE) -> AssetRow:
-    size_bytes = paths[0].stat().st_size
-    return AssetRow("a" * 32, modality, "image/png", size_bytes, 1, [str(path) for path in paths])
+    data = paths[0].read_bytes()
+    locations = [str(path) for path in paths]
+    return AssetRow(content_id(data), modality, "image/png", len(data), 1, locations)
+
+
+def content_id(data: bytes) -> str:
+    return blake3(data).hexdigest(length=16)
 
 
 def n_open() -> int:
@@ -112,6 +118,68 @@ def test_a_file_that_is_removed_before_it_is_sent_arrives_whole(tmp_path: Path) 
     assert (ranged.status_code, ranged.content) == (206, b"PNG")
 
 
+def changed(path: Path) -> None:
+    """Other bytes of the same size, at the same time."""
+    facts = path.stat()
+    path.write_bytes(bytes(facts.st_size))
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
+def linked(path: Path) -> None:
+    """A link out of the library, to something of the same size."""
+    outside = path.with_name("secret")
+    outside.write_bytes(bytes(path.stat().st_size))
+    path.unlink()
+    path.symlink_to(outside)
+
+
+def swapped_folder(path: Path) -> None:
+    """Its folder is another now."""
+    path.parent.rename(path.parent.with_name("old"))
+    path.parent.mkdir()
+    path.write_bytes(bytes((path.parent.with_name("old") / path.name).stat().st_size))
+
+
+def piped(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize("replace_file", [changed, linked, swapped_folder, piped])
+def test_nothing_else_is_sent_as_the_asset(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    replace_file: Callable[[Path], None],
+    *,
+    is_large: bool,
+) -> None:
+    """Of the same size: not even as unmodified to a client that has the asset."""
+    (tmp_path / "library").mkdir()
+    path = drawn(tmp_path / "library" / "sky.png")
+    asset = replace(row(path), metadata={"modified": round(path.stat().st_mtime, 3)})
+    assert content_of(asset, STORED).status_code == 200
+    if is_large:
+        monkeypatch.setattr("search.api.responses.verified._HASHED_BYTES", 1)
+    replace_file(path)
+    if is_large and replace_file is changed:
+        os.utime(path, (1, 1))  # a large one whose time was put back cannot be told
+    for ask in (
+        lambda: content_of(asset, STORED, {"if-none-match": f'"{asset.asset_id}"'}),
+        lambda: picture_of(asset, STORED, 0.0, 1, 32),
+    ):
+        with pytest.raises(NotFoundError, match="is missing or has changed"):
+            ask()
+
+
+def test_a_library_that_was_moved_is_sent_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "library").mkdir()
+    asset = row(drawn(tmp_path / "library" / "sky.png"))
+    (tmp_path / "library").rename(tmp_path / "disk")
+    (tmp_path / "library").symlink_to(tmp_path / "disk")
+    assert TestClient(content_of(asset, STORED)).get("/").status_code == 200
+
+
 @pytest.mark.slow
 def test_an_answer_lets_go_of_its_file(tmp_path: Path) -> None:
     path = drawn(tmp_path / "sky.png")
@@ -160,7 +228,7 @@ def test_a_picture_in_an_archive_is_shown_and_sent(
         location = f"{mailed(tmp_path, data)}!/sky.png"
     else:
         location = f"{archived(tmp_path, name, data)}!/sea/sky.png"
-    asset_id = blake3(data).hexdigest(length=16)
+    asset_id = content_id(data)
     asset = AssetRow(asset_id, IMAGE, "image/png", len(data), 1, [location])
     assert picture_of(asset, decoder, 0.0, 1, 32)[:4] == b"RIFF"
     answer = TestClient(content_of(asset, decoder)).get("/")
@@ -192,14 +260,17 @@ def server() -> Iterator[S3Server]:
         yield running
 
 
-def object_row(server: S3Server, key: str, media_type: str = "video/mp4") -> AssetRow:
+def object_row(
+    server: S3Server, key: str, media_type: str = "video/mp4", data: bytes = b""
+) -> AssetRow:
     """An asset in a bucket, as ingest stores it."""
     url = f"s3://photos/{key}"
     facts = ObjectServer(url, server.config()).look(url)
     assert facts is not None
     metadata = {VERSIONS: [facts.version]}
     kind = TEXT if media_type.startswith("text") else IMAGE
-    return AssetRow("a" * 32, kind, media_type, facts.size_bytes, 1, [url], metadata)
+    asset_id = content_id(data)
+    return AssetRow(asset_id, kind, media_type, facts.size_bytes, 1, [url], metadata)
 
 
 def test_an_object_is_sent_in_ranges_and_read_piece_by_piece(
@@ -224,6 +295,10 @@ def test_an_object_is_sent_in_ranges_and_read_piece_by_piece(
     assert get(range="bytes=-2", if_range=whole.headers["etag"]).content == b"89"
     assert get(range="bytes=-2", if_range='"other"').status_code == 200
     assert get(range="bytes=10-").status_code == 416
+    beyond = "9" * 5000
+    assert get(range=f"bytes={beyond}-").status_code == 416
+    assert get(range=f"bytes=8-{beyond}").content == b"89"
+    assert get(range=f"bytes=-{beyond}").content == b"0123456789"
     assert get(if_none_match=whole.headers["etag"]).status_code == 304
     head = content_of(asset, decoder, {"method": "HEAD"})
     assert (head.body, head.headers["content-length"]) == (b"", "10")
@@ -238,13 +313,15 @@ def test_decoders_get_a_copy_of_an_object(
     server.put_all(
         {"a.png": drawn(tmp_path / "a.png").read_bytes(), "b.txt": GERMAN.encode("cp1252")}
     )
+    sky = object_row(server, "a.png", "image/png", (tmp_path / "a.png").read_bytes())
+    german = object_row(server, "b.txt", "text/plain", GERMAN.encode("cp1252"))
     files = server.config(isolate=decoder.files.isolate)
     decoder = QueryDecoder(files, files)
-    shown = picture_of(object_row(server, "a.png", "image/png"), decoder, 0.0, 1, 32)
+    shown = picture_of(sky, decoder, 0.0, 1, 32)
     assert Image.open(BytesIO(shown)).size == (32, 24)
-    text = TestClient(content_of(object_row(server, "b.txt", "text/plain"), decoder)).get("/")
+    text = TestClient(content_of(german, decoder)).get("/")
     assert (text.text, text.headers["content-type"]) == (GERMAN, "text/plain; charset=windows-1252")
     monkeypatch.setattr("workers.serving.stored_objects._MOST_COPIED_BYTES", 3)
     with pytest.raises(MediaLimitError):
-        picture_of(object_row(server, "a.png", "image/png"), decoder, 0.0, 1, 32)
+        picture_of(sky, decoder, 0.0, 1, 32)
     server.remove("a.png")

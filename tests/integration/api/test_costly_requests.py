@@ -1,0 +1,67 @@
+"""Requests that cost the server more than their sender: other clients notice nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from threading import Event, Thread
+from time import perf_counter
+
+import httpx
+import pytest
+
+BOUNDARY = {"Content-Type": "multipart/form-data; boundary=b"}
+MOST_WAIT_S = 1.0
+"""Far beyond what a healthy server needs for `/healthz`, far below what a stopped one takes."""
+
+
+def slowest_answer_s(client: httpx.Client, meanwhile: Callable[[], None]) -> float:
+    """The longest that another client waits for `/healthz` while something runs."""
+    done, waited_s = Event(), [0.0]
+
+    def ask() -> None:
+        with httpx.Client(base_url=client.base_url, timeout=120) as other:
+            while not done.is_set():
+                began = perf_counter()
+                assert other.get("/healthz").status_code == 200
+                waited_s.append(perf_counter() - began)
+
+    asking = Thread(target=ask)
+    asking.start()
+    try:
+        meanwhile()
+    finally:
+        done.set()
+        asking.join()
+    return max(waited_s)
+
+
+def form(n_parts: int, name: str) -> bytes:
+    """Files of one byte, all as parts with this name; ``{n}`` in it is a number."""
+    head = 'Content-Disposition: form-data; name="{}"; filename="a"\r\n\r\nx\r\n'
+    parts = [f"--b\r\n{head.format(name.format(n=n))}" for n in range(n_parts)]
+    return "".join([*parts, "--b--\r\n"]).encode()
+
+
+@pytest.mark.parametrize("name", ["f", "f{n}"])
+def test_a_form_of_many_parts_is_refused_at_once(client: httpx.Client, name: str) -> None:
+    body = form(16_000, name)
+
+    def send() -> None:
+        for path in ("/v1/search", "/v1/embeddings"):
+            began = perf_counter()
+            answer = client.post(path, content=body, headers=BOUNDARY)
+            assert answer.status_code == 413
+            assert "parts" in answer.json()["error"]["message"]
+            assert perf_counter() - began < 2
+
+    assert slowest_answer_s(client, send) < MOST_WAIT_S
+
+
+def test_files_of_one_name_are_all_there(client: httpx.Client) -> None:
+    """A part may also be called what another would be numbered."""
+    asked = json.dumps({"input": [{"file": name} for name in ("f", "f#2", "f#3")]})
+    files = [(name, ("a.txt", text)) for name, text in (("f#2", b"a"), ("f", b"b"), ("f", b"c"))]
+    answer = client.post("/v1/embeddings", data={"request": asked}, files=files)
+    assert answer.status_code == 200
+    assert len({tuple(one["embedding"]) for one in answer.json()["data"]}) == 3
