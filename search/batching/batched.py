@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from threading import Event, Lock
 from typing import Generic, TypeVar
 
+from encoder.system.stopping import current_check
+
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -17,6 +19,8 @@ class _Call(Generic[Item, Result]):
     """A call of one thread. A thread that is to run a batch finds it in ``batch``."""
 
     items: Sequence[Item]
+    check: Callable[[], None] | None
+    """Raises once nobody waits for the results any more."""
     woken: Event = field(default_factory=Event)
     batch: Sequence[_Call[Item, Result]] = ()
     results: Sequence[Result] = ()
@@ -27,15 +31,19 @@ class Batched(Generic[Key, Item, Result]):
     """A function of many items whose concurrent calls with the same key become one.
 
     A call runs at once if no other of its key does. Otherwise it waits, and one of the waiting
-    threads then runs the next batch for all of them.
+    threads then runs the next batch for all of them, except those that are to stop by then
+    (`encoder.system.stopping`).
 
     Args:
         do: takes a key and items; returns one result for each item, in order.
-        max_items: the most items of a batch, unless one call alone has more.
+        max_items: of a key, the most items of a batch, unless one call alone has more.
     """
 
     def __init__(
-        self, do: Callable[[Key, Sequence[Item]], Sequence[Result]], *, max_items: int
+        self,
+        do: Callable[[Key, Sequence[Item]], Sequence[Result]],
+        *,
+        max_items: Callable[[Key], int],
     ) -> None:
         self._do = do
         self._max_items = max_items
@@ -45,7 +53,7 @@ class Batched(Generic[Key, Item, Result]):
 
     def __call__(self, key: Key, items: Sequence[Item]) -> Sequence[Result]:
         """One result for each item; raises what ``do`` raises for them."""
-        call = _Call[Item, Result](items)
+        call = _Call[Item, Result](items, current_check())
         with self._lock:
             if key in self._waiting:
                 self._waiting[key].append(call)
@@ -55,7 +63,7 @@ class Batched(Generic[Key, Item, Result]):
         if not call.batch:
             call.woken.wait()
         if call.batch:
-            self._run(key, call.batch)
+            self._run(key, [one for one in call.batch if self._is_wanted(one)])
             self._pass_on(key, call.batch)
         if call.error is not None:
             raise call.error
@@ -67,6 +75,8 @@ class Batched(Generic[Key, Item, Result]):
 
     def _run(self, key: Key, batch: Sequence[_Call[Item, Result]]) -> None:
         """Run all at once; if that fails, one by one, so a bad item harms only its own call."""
+        if not batch:
+            return
         try:
             results = self._do(key, [item for call in batch for item in call.items])
         except BaseException as error:  # noqa: BLE001 - each call raises it
@@ -83,6 +93,15 @@ class Batched(Generic[Key, Item, Result]):
             call.results = results[start : start + len(call.items)]
             start += len(call.items)
 
+    def _is_wanted(self, call: _Call[Item, Result]) -> bool:
+        """Whether anybody still waits for a call; else notes why not."""
+        try:
+            if call.check:
+                call.check()
+        except Exception as error:  # noqa: BLE001 - the call raises it
+            call.error = error
+        return call.error is None
+
     def _pass_on(self, key: Key, done: Sequence[_Call[Item, Result]]) -> None:
         """Wake the threads of a batch, and have a waiting one run the next."""
         with self._lock:
@@ -90,7 +109,7 @@ class Batched(Generic[Key, Item, Result]):
                 n_calls, n_items = 1, len(waiting[0].items)
                 for call in waiting[1:]:
                     n_items += len(call.items)
-                    if n_items > self._max_items:
+                    if n_items > self._max_items(key):
                         break
                     n_calls += 1
                 leader, self._waiting[key] = waiting[0], waiting[n_calls:]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from encoder.space import Space
 from encoder.system.allocator import give_back
+from encoder.system.stopping import current_check, stopped_by
 from encoder.types import TEXT, Clip, Embeddings, Item, Modality, Role, Spectrogram, Waveform
 from search.batching.batched import Batched
 from search.batching.lru import ByteCache
@@ -19,14 +20,21 @@ _OVERHEAD_BYTES = 512  # of a key and of Python's objects
 _LONG_CHARS = 2000
 """A longer text is encoded in windows, which takes from tens of milliseconds to seconds."""
 
-_Kind = tuple[Modality, Role, bool]
+
+class _Kind(NamedTuple):
+    """What can be encoded together."""
+
+    modality: Modality
+    role: Role
+    is_long: bool
 
 
 class QueryEncoder:
     """An `ItemEncoder` with a cache, which batches concurrent calls. Safe to use from threads.
 
     Queries and documents share both, unless the model has a tower or a prompt for each. Long texts
-    have their own batches, so that no short query waits for them.
+    are encoded one by one, beside the batches: no short query waits for them, and each ends when
+    nobody waits for it any more (`encoder.system.stopping`).
 
     Args:
         encoder: does the work; safe to use from threads.
@@ -45,7 +53,9 @@ class QueryEncoder:
     ) -> None:
         self._encoder = encoder
         self._observe = observe
-        self._batched: Batched[_Kind, Item, Embeddings] = Batched(self._encode, max_items=max_items)
+        self._batched: Batched[_Kind, Item, Embeddings] = Batched(
+            self._encode, max_items=lambda kind: 1 if kind.is_long else max_items
+        )
         self.cache: ByteCache[Embeddings] = ByteCache(
             cache_bytes, lambda row: row.nbytes + _OVERHEAD_BYTES
         )
@@ -67,11 +77,12 @@ class QueryEncoder:
             else:
                 rows[place] = found
         for kind, places in missing.items():
-            encoded = self._batched(kind, [items[place] for place in places])
-            for place, row in zip(places, encoded, strict=True):
-                rows[place] = row
-                if (key := keys[place]) is not None:
-                    self.cache.keep(key, row.copy())
+            for some in ([place] for place in places) if kind.is_long else [places]:
+                encoded = self._batched(kind, [items[place] for place in some])
+                for place, row in zip(some, encoded, strict=True):
+                    rows[place] = row
+                    if (key := keys[place]) is not None:
+                        self.cache.keep(key, row.copy())
         return rows
 
     def n_waiting(self, item: Item) -> int:
@@ -79,15 +90,17 @@ class QueryEncoder:
         return self._batched.n_waiting(self._kind(item))
 
     def _encode(self, kind: _Kind, items: Sequence[Item]) -> Sequence[Embeddings]:
-        self._observe(kind[0], len(items))
-        rows = list(self._encoder.encode_items(items))
-        if kind[0] != TEXT:
+        self._observe(kind.modality, len(items))
+        # A batch is for several requests, and goes on when the one whose thread this is has left.
+        with stopped_by(current_check() if kind.is_long else None):
+            rows = list(self._encoder.encode_items(items))
+        if kind.modality != TEXT:
             give_back()  # 40 MB after ten searches by pictures and sounds; takes about 1 ms
         return rows
 
     def _kind(self, item: Item) -> _Kind:
         is_long = isinstance(item.content, str) and len(item.content) > _LONG_CHARS
-        return item.modality, self.space.role_of(item), is_long
+        return _Kind(item.modality, self.space.role_of(item), is_long)
 
     def _key(self, item: Item) -> Hashable | None:
         digest = content_digest(item.content)

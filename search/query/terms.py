@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,11 @@ from search.query.progress import Progress
 from search.query.query import Term
 from search.store.base import VectorStore
 from search.types import SegmentRow
+
+_CHARS_AT_ONCE = 8000
+"""About 2,000 tokens: a second of one core."""
+_MEDIUM_CHARS = 2000
+"""What a picture or sound counts as."""
 
 
 class ItemEncoder(Protocol):
@@ -39,6 +44,7 @@ def embed_terms(
     Raises:
         NotFoundError: a term names an asset that is not stored.
         InputError: the encoder cannot take an item.
+        CancelledError, TimeLimitError: of the deadline, between two pieces of the work.
     """
     rows = np.empty((len(terms), encoder.space.embed_dim), np.float32)
     kinds = dict.fromkeys(term.item.modality for term in terms if term.item)
@@ -49,7 +55,9 @@ def embed_terms(
             if term.item and term.item.modality == kind
         ]
         with progress.stage(f"encode_{kind}"):
-            rows[[place for place, _ in chosen]] = encoder.encode_items([i for _, i in chosen])
+            for piece in _pieces(chosen):
+                progress.deadline.check()
+                rows[[place for place, _ in piece]] = encoder.encode_items([i for _, i in piece])
     asset_ids = {place: term.asset_id for place, term in enumerate(terms) if term.asset_id}
     if asset_ids:
         with progress.stage("encode_asset"):
@@ -57,6 +65,21 @@ def embed_terms(
             for place, asset_id in asset_ids.items():
                 rows[place] = _embedding_of(asset_id, asset_id in known, store)
     return rows
+
+
+def _pieces(items: Sequence[tuple[int, Item]]) -> Iterator[list[tuple[int, Item]]]:
+    """Runs of neighbours, each as much as can be encoded before looking whether anybody waits."""
+    piece: list[tuple[int, Item]] = []
+    n_chars = 0
+    for place, item in items:
+        length = len(item.content) if isinstance(item.content, str) else _MEDIUM_CHARS
+        if piece and n_chars + length > _CHARS_AT_ONCE:
+            yield piece
+            piece, n_chars = [], 0
+        piece.append((place, item))
+        n_chars += length
+    if piece:
+        yield piece
 
 
 def _embedding_of(asset_id: str, is_known: bool, store: VectorStore) -> Embeddings:

@@ -11,6 +11,7 @@ from threading import Lock
 from time import perf_counter
 from typing import Any, TypeVar
 
+from encoder.system.stopping import stopped_by
 from search.errors import OverloadedError, TimeLimitError
 from search.query.deadline import Deadline
 
@@ -60,7 +61,12 @@ class Workbench:
         self._take()
         deadline, asked = Deadline(self._timeout_s), perf_counter()
         begin = copy_context().run  # so that what the work logs has the request's id
-        future = self._pool.submit(begin, lambda: work(Turn(deadline, perf_counter() - asked)))
+
+        def do() -> T:
+            with stopped_by(deadline.check):
+                return work(Turn(deadline, perf_counter() - asked))
+
+        future = self._pool.submit(begin, do)
         future.add_done_callback(self._give_back)
         result = asyncio.wrap_future(future)
         watch = asyncio.ensure_future(gone()) if gone else None

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from random import Random
 from threading import Event, Thread
-from time import perf_counter
+from time import perf_counter, process_time
 
 import httpx
 import pytest
 
+from search.api.services import Services
+from tests.integration.api.wire import connect, hang_up, request, until
+
+JSON = {"Content-Type": "application/json"}
+WORDS = ("harbour", "lantern", "orchard", "glacier", "violin", "compass", "meadow", "engine")
 BOUNDARY = {"Content-Type": "multipart/form-data; boundary=b"}
 MOST_WAIT_S = 1.0
 """Far beyond what a healthy server needs for `/healthz`, far below what a stopped one takes."""
@@ -65,3 +71,34 @@ def test_files_of_one_name_are_all_there(client: httpx.Client) -> None:
     answer = client.post("/v1/embeddings", data={"request": asked}, files=files)
     assert answer.status_code == 200
     assert len({tuple(one["embedding"]) for one in answer.json()["data"]}) == 3
+
+
+def long_texts(n_texts: int, seed: int) -> list[str]:
+    """Texts of the greatest length, of words that no two share: none is known before."""
+    random = Random(seed)
+    words = [f"{random.choice(WORDS)}{random.randrange(10**6)}" for _ in range(20_000)]
+    return [" ".join(words[n * 2000 :])[:19_000] for n in range(n_texts)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["/v1/search", "/v1/embeddings"])
+def test_nothing_goes_on_for_a_client_that_has_left(
+    parts: Services, client: httpx.Client, path: str
+) -> None:
+    name = {"/v1/search": "query", "/v1/embeddings": "input"}[path]
+
+    def body(texts: list[str]) -> bytes:
+        return json.dumps({name: [{"text": text} for text in texts]}).encode()
+
+    client.post(path, content=body(["warm"]), headers=JSON).raise_for_status()
+    began_s = process_time()
+    client.post(path, content=body(long_texts(1, seed=len(path))), headers=JSON).raise_for_status()
+    one_s = process_time() - began_s
+    sent = body(long_texts(8, seed=1 + len(path)))
+    head = request("POST", path, {**JSON, "Content-Length": str(len(sent))})
+    with connect(client, head + sent) as connection:
+        until(lambda: parts.workbench.taken() == 1)
+        hang_up(connection)
+    began_s = process_time()
+    until(lambda: parts.workbench.taken() == 0)
+    assert process_time() - began_s < 2 * one_s

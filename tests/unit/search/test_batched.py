@@ -7,8 +7,9 @@ from threading import Barrier, Event
 import pytest
 
 from encoder.errors import InputError
+from encoder.system.stopping import stopped_by
 from search.batching.batched import Batched
-from search.errors import StoreUnavailableError
+from search.errors import CancelledError, StoreUnavailableError
 
 
 class Doubler:
@@ -31,7 +32,7 @@ def run_behind(
     doubler: Doubler, wanted: Sequence[Sequence[int]], max_items: int = 100
 ) -> list[object]:
     """Have these calls wait behind a first one, so that they are one batch."""
-    batched: Batched[str, int, str] = Batched(doubler, max_items=max_items)
+    batched: Batched[str, int, str] = Batched(doubler, max_items=lambda _: max_items)
 
     def run(items: Sequence[int]) -> object:
         try:
@@ -59,8 +60,34 @@ def test_those_who_wait_are_done_together_and_get_their_own() -> None:
 def test_keys_are_apart() -> None:
     doubler = Doubler()
     doubler.gate.set()
-    batched: Batched[str, int, str] = Batched(doubler, max_items=100)
+    batched: Batched[str, int, str] = Batched(doubler, max_items=lambda _: 100)
     assert [*batched("a", [1]), *batched("b", [1])] == ["a2", "b2"]
+
+
+def test_those_who_left_while_they_waited_cost_nothing() -> None:
+    doubler = Doubler()
+    batched: Batched[str, int, str] = Batched(doubler, max_items=lambda _: 100)
+
+    def leave() -> None:
+        if doubler.gate.is_set():
+            raise CancelledError("gone")
+
+    def run(item: int, check: Callable[[], None] | None) -> object:
+        with stopped_by(check):
+            return list(batched("k", [item]))
+
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(run, 0, leave)
+        assert doubler.begun.wait(60)
+        others = [pool.submit(run, item, check) for item, check in ((1, leave), (2, None))]
+        while batched.n_waiting("k") < 2:
+            Event().wait(0.001)
+        doubler.gate.set()
+        assert first.result() == ["k0"]
+        with pytest.raises(CancelledError):
+            others[0].result()
+        assert others[1].result() == ["k4"]
+    assert doubler.calls == [[0], [2]]
 
 
 def refuse_three(error: Exception) -> Callable[[Sequence[int]], None]:
@@ -101,7 +128,7 @@ def test_a_call_larger_than_a_batch_is_not_divided() -> None:
 def test_many_threads_all_get_their_own() -> None:
     doubler, start = Doubler(), Barrier(16)
     doubler.gate.set()
-    batched: Batched[str, int, str] = Batched(doubler, max_items=8)
+    batched: Batched[str, int, str] = Batched(doubler, max_items=lambda _: 8)
 
     def many(number: int) -> bool:
         start.wait(30)

@@ -104,7 +104,7 @@ class MilvusSearch:
         self._calibration = calibration
         self._candidates = candidates
         self._batched: Batched[_Where, Embeddings, _Answer] = Batched(
-            self._nearest, max_items=_QUERIES_PER_CALL
+            self._nearest, max_items=lambda _: _QUERIES_PER_CALL
         )
         self._threads = ThreadPoolExecutor(_N_SIDE_BY_SIDE, "milvus-search")
 
