@@ -21,7 +21,7 @@ from time import process_time
 
 from encoder.errors import MediaError
 from ingest import IngestConfig, ingest
-from ingest.sources.archives import outer_file
+from ingest.location import Location
 
 PACKAGES = """
 alsa-utils antiword debian-policy debian-reference-en developers-reference doc-debian epubcheck
@@ -74,7 +74,7 @@ def outcome(path: Path, config: IngestConfig) -> tuple[int, str]:
     except MediaError as error:
         return 0, str(error)
     return n_segments, reasons[0].replace(
-        outer_file(str(path.resolve())), path.name
+        Location.of(str(path.resolve())).file, path.name
     ) if reasons else ""
 
 

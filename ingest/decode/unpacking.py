@@ -17,6 +17,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 from encoder.errors import CorruptMediaError, MediaError, MediaLimitError, UnsupportedMediaError
 from ingest.config import IngestConfig
 from ingest.limits import check
+from ingest.location import inside
 
 _PIECE_BYTES = 4 * 2**20
 _RATIO = 200
@@ -126,7 +127,7 @@ class Unpacking:
     def _is_wanted(self, name: str) -> bool:
         """Whether it is the file that is wanted, or an archive that contains it."""
         told = told_name(name)
-        return not self._only or self._only == told or self._only.startswith(f"{told}!/")
+        return not self._only or self._only == told or self._only.startswith(inside(told, ""))
 
     def _member(self, named: Piece, content: BinaryIO, depth: int) -> Iterator[Piece]:
         try:
@@ -135,11 +136,11 @@ class Unpacking:
             if not is_packed(data):
                 yield from self._plain(named, data, content, depth)
                 return
-            check(f"{self._uri}!/{named.name}", "max_archive_depth", depth + 1, self._config)
+            check(inside(self._uri, named.name), "max_archive_depth", depth + 1, self._config)
             inner = io.BytesIO(data + self._rest(content))
             stem = PurePath(named.name).stem
             for piece in self.pieces(inner, stem, depth + 1):
-                yield piece._replace(name=f"{named.name}!/{piece.name}")
+                yield piece._replace(name=inside(named.name, piece.name))
         except _DAMAGED as error:
             yield named._replace(problem=self._damaged(named.name, error))
         except MediaLimitError as error:
@@ -166,8 +167,8 @@ class Unpacking:
     ) -> Iterator[Piece]:
         try:
             for piece in self.counted(files, depth):
-                piece = piece._replace(name=f"{named.name}!/{piece.name}")
-                uri = f"{self._uri}!/{piece.name}"
+                piece = piece._replace(name=inside(named.name, piece.name))
+                uri = inside(self._uri, piece.name)
                 try:
                     check(uri, "max_archive_depth", depth, self._config)
                 except MediaLimitError as error:
@@ -226,13 +227,13 @@ class Unpacking:
 
     def _damaged(self, name: str, error: Exception) -> CorruptMediaError:
         return CorruptMediaError(
-            f"{self._uri}!/{name} cannot be unpacked: {error or type(error).__name__}.",
+            f"{inside(self._uri, name)} cannot be unpacked: {error or type(error).__name__}.",
             remedy="The archive is damaged: fetch or make it again.",
         )
 
     def _encrypted(self, name: str) -> UnsupportedMediaError:
         return UnsupportedMediaError(
-            f"{self._uri}!/{name} is encrypted.",
+            f"{inside(self._uri, name)} is encrypted.",
             remedy="Unpack the archive with its password, and add the files.",
         )
 

@@ -13,28 +13,16 @@ from pathlib import Path, PurePath
 from tempfile import mkdtemp
 from typing import Any
 
-from encoder.errors import MediaError
+from encoder.errors import MediaError, UnsupportedMediaError
 from encoder.system.disk import writing
 from ingest import isolate
 from ingest.config import IngestConfig
 from ingest.isolate.wire import error_of
 from ingest.kinds.archive import ARCHIVE, ONLY
 from ingest.kinds.registry import is_chosen, kind_of, left_out
+from ingest.location import inside
 from ingest.sources.identity import identify_copy
 from ingest.types import Asset, Segment
-
-INSIDE = "!/"
-"""Separates an archive from a file in it."""
-
-
-def outer_file(path: str) -> str:
-    """The archive that a file is in; the path itself if it is in none.
-
-    >>> outer_file("/a.zip!/b/c.txt"), outer_file("/d.txt")
-    ('/a.zip', '/d.txt')
-    """
-    before, mark, _ = path.partition(INSIDE)
-    return before if mark else path
 
 
 def identify_members(
@@ -59,13 +47,16 @@ def identify_members(
     """
     with writing(folder):
         own = Path(mkdtemp(dir=folder))
-    only = {ONLY: wanted.removeprefix(f"{archive.uri}{INSIDE}")} if wanted else {}
+    only = {ONLY: wanted.removeprefix(inside(archive.uri, ""))} if wanted else {}
     archive = replace(archive, modality=ARCHIVE, metadata={**archive.metadata, **only})
     pieces = ((json.loads(piece.place), piece) for piece in _pieces(archive, config))
     for number, group in groupby(pieces, key=lambda piece: piece[0]["number"]):
         facts, first = next(group)
-        uri = f"{archive.uri}{INSIDE}{facts['member']}"
+        uri = inside(archive.uri, facts["member"])
         if wanted and uri != wanted:
+            continue
+        if os.path.isfile(uri):  # noqa: PTH113 (a URI)
+            on_failure(uri, _also_on_disk(archive.uri))
             continue
         file = own / f"{number}{_suffix(facts['member'])}"
         rest = chain([(facts, first)], group)  # noqa: B031 (one group, read once)
@@ -89,6 +80,13 @@ def _pieces(archive: Asset, config: IngestConfig) -> Iterator[Segment]:
         return isolate.segments(archive, config)
     kind = kind_of(archive.media_type)
     return kind.members(archive, Path(archive.path or archive.uri), config)
+
+
+def _also_on_disk(archive: str) -> MediaError:
+    return UnsupportedMediaError(
+        f"{archive} holds a file that would be called like one of the folder {archive}!.",
+        remedy="Rename one of them, and ingest both again.",
+    )
 
 
 def _suffix(name: str) -> str:

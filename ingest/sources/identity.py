@@ -54,7 +54,7 @@ def identify_copy(file: Path, uri: str, config: IngestConfig) -> Asset:
         asset = identify(file, config.model_copy(update={"roots": ()}))
     except MediaError as error:
         raise type(error)(error.problem.replace(str(file), uri), remedy=error.remedy) from error
-    inner = PurePath(uri.rpartition("!/")[2])
+    inner = PurePath(uri)
     names = {file.stem: inner.stem, file.name: inner.name}
     title = names.get(str(asset.metadata.get("title")), asset.metadata.get("title", inner.stem))
     metadata = {**asset.metadata, "title": title}

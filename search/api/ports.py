@@ -96,7 +96,7 @@ class Decoder(Protocol):
         """A file in an archive, in a temporary folder for the length of the block.
 
         Args:
-            location: the location of the archive, ``!/``, and the file's path in it.
+            location: as stored; the decoder knows where the archive's path ends.
             asset_id: the hash that its content has to have.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
@@ -13,13 +14,15 @@ from ingest import identify
 from ingest.config import IngestConfig
 from ingest.kinds.archive import ARCHIVE
 from ingest.kinds.registry import is_chosen, kind_of, left_out
-from ingest.sources.archives import INSIDE, identify_members, outer_file
+from ingest.location import Location, inside
+from ingest.sources.archives import identify_members
 from ingest.sources.identity import identify_copy
-from ingest.sources.objects import ObjectFacts, Patience, fetch_all
+from ingest.sources.objects import VERSIONS, ObjectFacts, Patience, fetch_all, version_of
 from ingest.sources.remote import identify_url, is_url
 from ingest.types import Asset
 from search.filters import Compare, Operator, Or
 from search.store.base import VectorStore
+from search.types import AssetRow
 
 _AT_ONCE = 32
 
@@ -56,18 +59,17 @@ class Identifying:
         ``asset_id`` is the file's hash, if it is known.
         """
         try:
+            fetched = self.objects.get(path)
+            is_file = {fetched.uri}.__contains__ if fetched else os.path.isfile
             is_whole = path in self._brought or is_url(path)
-            if path in self.objects:
-                is_whole = self.objects[path].uri == path
-            wanted = "" if is_whole or Path(path).exists() else path
-            outer = outer_file(wanted) if wanted else path
-            asset = self.objects.get(path) or self._one(outer, asset_id)
+            place = Location(path) if is_whole else Location.of(path, is_file)
+            asset = fetched or self._one(place.file, asset_id)
             holds_files = kind_of(asset.media_type).holds_files
-            if asset.modality != ARCHIVE and not (wanted and holds_files):
+            if asset.modality != ARCHIVE and not (place.members and holds_files):
                 yield from self._if_chosen(asset)
             if not holds_files:
                 return
-            wanted = asset.uri + wanted.removeprefix(outer) if wanted else ""
+            wanted = str(replace(place, file=asset.uri)) if place.members else ""
             yield from identify_members(
                 asset, self._scratch(), self.config, self.on_failure, wanted
             )
@@ -122,11 +124,21 @@ def forget_members(
     """Forget the places in these archives that no longer hold a file."""
     here = {copy.uri for copies in located.values() for copy in copies}
     for at in range(0, len(archives), _AT_ONCE):
-        inside = tuple(archive + INSIDE for archive in archives[at : at + _AT_ONCE])
-        rows = store.scan(Or(tuple(Compare("path", Operator.PREFIX, one) for one in inside)))
-        dead = {uri for row in rows for uri in row.locations if uri.startswith(inside)} - here
+        members = tuple(inside(archive, "") for archive in archives[at : at + _AT_ONCE])
+        rows = store.scan(Or(tuple(Compare("path", Operator.PREFIX, one) for one in members)))
+        dead = {
+            uri
+            for row in rows
+            for uri in row.locations
+            if uri.startswith(members) and uri not in here and not _is_file(uri, row)
+        }
         if dead:
             _drop(store, dead, exclusive)
+
+
+def _is_file(uri: str, row: AssetRow) -> bool:
+    """Whether something like ``Party!/a.txt`` is a file in a folder, beside a file ``Party``."""
+    return os.path.isfile(uri) or bool(version_of(row.metadata.get(VERSIONS), uri))  # noqa: PTH113
 
 
 def _drop(

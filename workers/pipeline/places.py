@@ -12,7 +12,7 @@ from encoder.errors import MediaError
 from ingest.errors import GoneObjectError
 from ingest.kinds.packages import READ_BY, is_outdated
 from ingest.kinds.registry import holds_files, is_chosen, left_out
-from ingest.sources.archives import INSIDE, outer_file
+from ingest.location import Location
 from ingest.sources.identity import content_id, modified_s, place
 from ingest.sources.objects import (
     VERSIONS,
@@ -201,23 +201,19 @@ class Places:
 
     def _look_far(self, paths: Sequence[str], patience: Patience) -> dict[str, _Object]:
         """What servers say of objects; of a file in an archive, what they say of the archive."""
-        if not paths:
-            return {}
-        config, seen = self.identifying.config, dict[str, _Object]()
-        inner = list[str]()
-        for path, facts in look_at_all(paths, config, patience):
-            if isinstance(facts, ObjectFacts):
-                seen[path] = _Object(facts)
-            elif isinstance(facts, GoneObjectError) and INSIDE in path:
-                inner.append(path)
-            else:
-                self.identifying.on_failure(path, facts)
-        archives = look_at_all([outer_file(path) for path in inner], config, patience)
-        for path, (_, facts) in zip(inner, archives, strict=True):
-            if isinstance(facts, ObjectFacts):
-                seen[path] = _Object(facts)
-            else:
-                self.identifying.on_failure(path, facts)
+        seen = dict[str, _Object]()
+        readings = {path: Location.readings(path) for path in paths}
+        while readings:
+            files = [places.pop().file for places in readings.values()]  # the longest first
+            looked = look_at_all(files, self.identifying.config, patience)
+            for (path, shorter), (_, facts) in zip(list(readings.items()), looked, strict=True):
+                if isinstance(facts, ObjectFacts):
+                    seen[path] = _Object(facts)
+                elif isinstance(facts, GoneObjectError) and shorter:
+                    continue
+                else:
+                    self.identifying.on_failure(path, facts)
+                del readings[path]
         return seen
 
     def _fetch(self, unlike: Mapping[str, _Seen], found: Located, patience: Patience) -> None:

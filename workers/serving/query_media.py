@@ -15,7 +15,8 @@ from encoder.types import IMAGE, Item, Modality
 from ingest import Asset, IngestConfig, Place, identify, picture, whole
 from ingest.kinds import kind_of
 from ingest.kinds.registry import kinds, label_of, named, names
-from ingest.sources.archives import identify_members, outer_file
+from ingest.location import Location
+from ingest.sources.archives import identify_members
 from ingest.sources.remote import download, is_url
 from search.api.ports import KindOffer
 from search.types import Labels
@@ -115,7 +116,10 @@ class QueryDecoder:
             MediaError: the archive or the file in it is gone, or has changed.
             DiskError: there is no room for it.
         """
-        archive = identify(Path(outer_file(location)), self.files)
+        place = Location.of(location)
+        archive = identify(Path(place.file), self.files)
+        if not (place.members and kind_of(archive.media_type).holds_files):
+            raise MediaError(f"{location} is in no archive.", remedy="Ingest it again.")
         with temporary_folder("anymodal-member-") as folder:
             members = identify_members(archive, folder, self.files, _passed_over, location)
             same = [Path(one.path) for one in members if one.asset_id == asset_id]

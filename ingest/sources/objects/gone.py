@@ -11,7 +11,7 @@ from blake3 import blake3
 from encoder.errors import MediaError
 from ingest.config import IngestConfig
 from ingest.errors import GoneObjectError, IgnoreFileError
-from ingest.sources.archives import outer_file
+from ingest.location import Location
 from ingest.sources.folders import OnRefused
 from ingest.sources.objects.listing import ObjectsIgnored, list_objects
 from ingest.sources.objects.server import ObjectServer
@@ -47,7 +47,9 @@ class ListedFolder:
         return {
             uri
             for uri in locations
-            if uri.startswith(self.below) and not is_kept(uri) and self._is_dead(outer_file(uri))
+            if uri.startswith(self.below)
+            and not is_kept(uri)
+            and all(self._is_dead(place.file) for place in Location.readings(uri))
         }
 
     def _is_dead(self, url: str) -> bool:

@@ -24,8 +24,6 @@ from search.errors import NotFoundError
 from search.types import AssetRow
 
 _OBJECT = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]*://")
-_INSIDE = "!/"
-"""Between an archive and a file in it."""
 _PLAYED = re.compile(r"(audio|video)/[\w.+-]+")
 _LABELS = {
     "big5hkscs": "big5",
@@ -96,7 +94,7 @@ def _found(asset: AssetRow, decoder: Decoder, held: ExitStack) -> Path:
         except MediaError:  # gone, changed or out of reach
             continue
     for uri in asset.locations:
-        if _INSIDE in uri and Path(uri).is_absolute():
+        if Path(uri).is_absolute():
             with suppress(MediaError):
                 return held.enter_context(decoder.unpacked(uri, asset.asset_id))
     raise _not_here(asset)

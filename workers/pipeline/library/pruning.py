@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ingest.config import IngestConfig
 from ingest.errors import EmptiedFolderError, IgnoreFileError
-from ingest.sources.archives import INSIDE, outer_file
+from ingest.location import Location, inside
 from ingest.sources.ignored import Ignored
 from ingest.sources.objects import is_object
 from search.filters import Compare, Operator
@@ -137,8 +137,8 @@ class GoneFiles:
         for chunk in in_chunks(places, _AT_ONCE):
             known |= self.store.assets_at(chunk)
         yield from {row.asset_id: row for rows in known.values() for row in rows}.values()
-        inner = ("/", INSIDE)
-        folders = tuple(f"{place}{end}" for place in places if place not in known for end in inner)
+        unknown = (place for place in places if place not in known)
+        folders = tuple(x for place in unknown for x in (f"{place}/", inside(place, "")))
         one_by_one = folders if len(folders) <= _FEW_FOLDERS else (below,)
         for prefix in one_by_one:
             for row in self.store.scan(Compare("path", Operator.PREFIX, prefix)):
@@ -205,18 +205,22 @@ class _Look:
 
     def _is_ignored(self, uri: str) -> bool:
         try:
-            return self.ignored.has_below(outer_file(uri))
+            return self.ignored.has_below(Location.of(uri).file)
         except IgnoreFileError:  # reported by the walk
             return False
 
 
-def is_gone(path: str) -> bool:
+def is_gone(uri: str) -> bool:
     """Whether there is surely no file; one that may not be accessed may be there.
 
     A file in an archive is there while the archive is: ingesting the archive forgets what left it.
     """
+    return all(_is_no_file(place.file) for place in Location.readings(uri))
+
+
+def _is_no_file(path: str) -> bool:
     try:
-        return not stat.S_ISREG(Path(outer_file(path)).stat().st_mode)
+        return not stat.S_ISREG(Path(path).stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return True
     except (OSError, ValueError):
