@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from search.errors import StoreError
@@ -38,7 +38,6 @@ def run_shard(self: Any, job_id: str, shard_id: str) -> str:
     with suppress(StoreError):  # if it is away, its next use reports that
         resources.follow()
     settings, board = resources.settings, resources.board
-    pipeline = partial(resources.pipeline, exclusive=board.locks.exclusive)
 
     def ingest(
         paths: Sequence[str],
@@ -47,11 +46,11 @@ def run_shard(self: Any, job_id: str, shard_id: str) -> str:
         kinds: Sequence[str],
     ) -> IngestReport:
         with resources.reopening():
-            return pipeline().ingest(paths, begun, labels, kinds)
+            return resources.pipeline().ingest(paths, begun, labels, kinds)
 
     def forget(folders: Sequence[str], prune: bool) -> IngestReport:
         with resources.reopening():
-            return pipeline().forget(folders, prune)
+            return resources.pipeline().forget(folders, prune)
 
     run = ShardRun(
         board,

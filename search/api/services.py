@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from search.api.middleware.bounded_threads import Workbench
     from search.api.middleware.metrics import Metrics
     from search.api.ports import Decoder, Jobs, KindOffer, TokenReader
-    from search.api.uploads.adoption import Exclusive
     from search.listening.assistant import Transcribe
 
 
@@ -42,8 +41,6 @@ class Services:
     latency: LatencyTracker
     metrics: Metrics
     uploads: UploadFolder
-    exclusive: Exclusive
-    """Locks assets against all other writers to the store."""
     jobs: Jobs
     thumbnails: Thumbnails
     stopping: Event

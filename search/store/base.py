@@ -9,6 +9,7 @@ from encoder.space import UNCALIBRATED, Calibration, Floor
 from encoder.types import Embeddings, Modality
 from search.filters import Filter
 from search.store.calibrated import StoredCalibration
+from search.store.locks import WriteLocks
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 Facts: TypeAlias = Mapping[str, Any]
@@ -39,6 +40,11 @@ class VectorStore(Protocol):
         """Matches with lower scores are weak; empty unless measured with the constants."""
         ...
 
+    @property
+    def locks(self) -> WriteLocks:
+        """The locks of all who write to this store; see `search.store.locks.exclusive`."""
+        ...
+
     def stored_calibration(self) -> StoredCalibration:
         """The current calibration, and its origin."""
         ...
@@ -58,7 +64,7 @@ class VectorStore(Protocol):
         """Convert all rows to the constants of `recalibrate`, without encoding anything.
 
         May be called again after an error, or in another process after a kill; does nothing if
-        nothing is left. Writes and searches may go on meanwhile.
+        nothing is left. Searches go on meanwhile; a write waits for some rows at most.
 
         Args:
             progress: called from time to time with the rows rewritten and their total.
@@ -114,7 +120,7 @@ class VectorStore(Protocol):
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
         """Store segments first, then the assets' commit rows.
 
-        If others may write the same assets, call it under a lock, after `catch_up`.
+        What depends on what is stored is written in a block of `search.store.locks.exclusive`.
         """
         ...
 

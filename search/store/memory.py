@@ -20,6 +20,7 @@ from search.filters import Filter, matches
 from search.lexical.index import Text, WordIndex
 from search.store.calibrated import Constants, StoredCalibration, constants_of, unmeasured
 from search.store.checks import checked_asset, checked_queries, checked_segment
+from search.store.locks import thread_locks
 from search.store.several import by_segment, one_of_each, score_of, shifted
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
@@ -41,6 +42,7 @@ class MemoryStore:
         self._segments: dict[str, SegmentRow] = {}
         self._words: WordIndex | None = None
         self._lock = RLock()
+        self.locks = thread_locks()
 
     @property
     def calibration(self) -> Constants:

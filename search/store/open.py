@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from encoder.space import Calibration
     from encoder.types import Modality
     from search.store.base import VectorStore
+    from search.store.locks import WriteLocks
 
 
 class StoreOptions(TypedDict, total=False):
@@ -40,6 +41,9 @@ class StoreOptions(TypedDict, total=False):
     `search.store.milvus.indexes.kinds` ("HNSW")."""
     candidates: int
     """The fewest candidates that a search of a server's index looks at (200)."""
+    locks: WriteLocks | None
+    """Those that all writers to a store on a server share, as on a broker (None: the processes of
+    this user on this machine; others are refused)."""
 
 
 def open_store(

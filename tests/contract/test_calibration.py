@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import gt
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +22,7 @@ from encoder.types import AUDIO, IMAGE, TEXT, VIDEO
 from search.errors import ReadOnlyStoreError, StoreError
 from search.store.base import VectorStore
 from search.store.calibrated import number_of
+from search.store.locks import exclusive
 from search.store.memory import MemoryStore
 from search.store.milvus import calibration as milvus_calibration
 from search.store.open import open_store
@@ -228,19 +229,26 @@ def test_what_is_deleted_meanwhile_stays_deleted(
     oracle = filled(store)
     record = record_of(store)
     upsert = record._rows.upsert
-    deleted: list[str] = []
+    deleters: list[Thread] = []
+    deleted = next(oracle.select(None))
+
+    def delete() -> None:
+        with exclusive(store, [deleted]):
+            store.delete([deleted])
+        oracle.delete([deleted])
 
     def delete_first(kind: Any, rows: Sequence[dict[str, Any]], **options: str) -> None:
-        if not deleted:
-            deleted.append(rows[0]["asset_id"])
-            store.delete(deleted)
-            oracle.delete(deleted)
+        if not deleters:
+            deleters.append(Thread(target=delete))
+            deleters[0].start()
+            deleters[0].join(0.5)  # it ends now unless it waits for its lock
         upsert(kind, rows, **options)
 
     monkeypatch.setattr(record._rows, "upsert", delete_first)
     store.recalibrate(MEASURED, ABOUT)
     store.rewrite(ignored)
-    assert store.embeddings(deleted[0]) == []
+    deleters[0].join()
+    assert store.embeddings(deleted) == []
     assert numbers(store) == [number_of(MEASURED)] * 267
     assert_same_answers(store, oracle)
 

@@ -130,8 +130,7 @@ def _forgotten(settings: Settings, changes: Changes) -> IngestReport:
     from workers.serving.resources import Resources
 
     with closing(Resources(settings)) as held:
-        pipeline = held.pipeline(exclusive=held.board.locks.exclusive)
-        return pipeline.forget([], True, changes.gone)
+        return held.pipeline().forget([], True, changes.gone)
 
 
 def _tell(report: IngestReport, wall_s: float, is_whole: bool, as_json: bool) -> None:

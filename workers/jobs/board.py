@@ -48,7 +48,7 @@ class JobBoard:
         self.lease_s = lease_s
         self.shards = ShardBoard(self.link)
         self.planners = PlannerLeases(self.link)
-        self.locks = Locks(self.link)
+        self.locks = Locks(self.link, url)
 
     @classmethod
     def of(cls, settings: Settings, *, patience_s: float = 600.0) -> JobBoard:

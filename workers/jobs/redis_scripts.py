@@ -246,14 +246,16 @@ touch()
 return 1
 """
 
-# keys: one per content; token, milliseconds: all locks or none.
+# keys: one per lock; token, milliseconds, and 1 to keep those that are free: else all or none.
 LOCK = """
+local free, taken = {}, 0
 for _, key in ipairs(KEYS) do
   local holder = redis.call('GET', key)
-  if holder and holder ~= ARGV[1] then return 0 end
+  if holder and holder ~= ARGV[1] then taken = taken + 1 else table.insert(free, key) end
 end
-for _, key in ipairs(KEYS) do redis.call('SET', key, ARGV[1], 'PX', ARGV[2]) end
-return 1
+if taken > 0 and ARGV[3] == '0' then return 0 end
+for _, key in ipairs(free) do redis.call('SET', key, ARGV[1], 'PX', ARGV[2]) end
+return taken == 0 and 1 or 0
 """
 
 UNLOCK = """

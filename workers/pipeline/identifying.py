@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from ingest.types import Asset
 from search.filters import Compare, Operator, Or
 from search.store.base import VectorStore
 from search.types import AssetRow
+from workers.pipeline.library.leaving import release
 
 _AT_ONCE = 32
 
@@ -116,10 +117,7 @@ class Identifying:
 
 
 def forget_members(
-    store: VectorStore,
-    archives: Sequence[str],
-    located: Mapping[str, Sequence[Asset]],
-    exclusive: Callable[[Iterable[str]], AbstractContextManager[None]],
+    store: VectorStore, archives: Sequence[str], located: Mapping[str, Sequence[Asset]]
 ) -> None:
     """Forget the places in these archives that no longer hold a file."""
     here = {copy.uri for copies in located.values() for copy in copies}
@@ -133,28 +131,9 @@ def forget_members(
             if uri.startswith(members) and uri not in here and not _is_file(uri, row)
         }
         if dead:
-            _drop(store, dead, exclusive)
+            release(store, list(dead))
 
 
 def _is_file(uri: str, row: AssetRow) -> bool:
     """Whether something like ``Party!/a.txt`` is a file in a folder, beside a file ``Party``."""
     return os.path.isfile(uri) or bool(version_of(row.metadata.get(VERSIONS), uri))  # noqa: PTH113
-
-
-def _drop(
-    store: VectorStore,
-    dead: set[str],
-    exclusive: Callable[[Iterable[str]], AbstractContextManager[None]],
-) -> None:
-    ids = {row.asset_id for rows in store.assets_at(list(dead)).values() for row in rows}
-    with exclusive(ids):
-        store.catch_up()
-        rows = store.assets(list(ids)).values()
-        left = [
-            replace(row, locations=[uri for uri in row.locations if uri not in dead])
-            for row in rows
-        ]
-        if kept := [row for row in left if row.locations]:
-            store.write(kept, [])
-        if orphans := [row.asset_id for row in left if not row.locations]:
-            store.delete(orphans)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from encoder.system.allocator import give_back
@@ -17,10 +16,11 @@ from ingest.kinds.packages import READ_BY, is_outdated, read_by
 from ingest.types import Asset
 from search.errors import StoreError
 from search.store.base import VectorStore
+from search.store.locks import exclusive
 from search.types import AssetRow, Labels, SegmentRow
 from workers.pipeline.identifying import Identifying, forget_members, nowhere
 from workers.pipeline.library.leaving import drop, put, released
-from workers.pipeline.places import File, Located, Places
+from workers.pipeline.places import File, Places, still_there
 from workers.pipeline.reports import IngestReport
 from workers.pipeline.rows.commit_row import commit_row
 from workers.pipeline.rows.encoding import Encoding
@@ -31,15 +31,6 @@ if TYPE_CHECKING:
     from encoder import MultiModalEncoder
 
 T = TypeVar("T")
-
-_commit_lock = Lock()
-
-
-@contextmanager
-def commit_alone(_asset_ids: Iterable[str]) -> Iterator[None]:
-    """Merge rows in turn, since two shards of one process may hold copies of one file."""
-    with _commit_lock:
-        yield
 
 
 def in_chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -70,9 +61,8 @@ class IngestJob:
     decode_threads: int = 2
     transcripts: bool = True
     read_pictures: bool = True
-    exclusive: Callable[[Iterable[str]], AbstractContextManager[None]] = commit_alone
     facts_of: Callable[[str], Mapping[str, Any]] = no_facts
-    """Tags and metadata of a file that come from elsewhere, as for an upload."""
+    """Tags and metadata that came with a file, as with an upload, for content that is new."""
     uploaded: Callable[[str, Callable[[], Path]], Path | None] = nowhere
     """Fetches an upload that is not on this disk, into a folder."""
     hashes: dict[File, str] = field(default_factory=dict)
@@ -104,7 +94,7 @@ class IngestJob:
                 identifying.bring(paths)
                 here = Places(self.store, identifying, self.hashes).locate(paths)
             located = here.assets
-            if here.is_as_stored and not labels and not self._knows_more(here, begun):
+            if here.is_as_stored and not labels and not (begun and begun([])):
                 report.unchanged += sum(map(len, located.values()))
                 return report
             with report.timed("lookup"):
@@ -116,15 +106,10 @@ class IngestJob:
             report.fail_copies([[copy.uri for copy in copies] for copies in located.values()])
         with report.timed("store"):
             self._commit(located, stored.keys(), encoding, labels or {}, report)
-            forget_members(self.store, identifying.archives, located, self.exclusive)
+            forget_members(self.store, identifying.archives, located)
         for asset_id in ours & set(stored):
             _count_ingested_before(report, stored[asset_id], located[asset_id])
         return report
-
-    def _knows_more(self, here: Located, begun: Callable[[Sequence[str]], set[str]] | None) -> bool:
-        """Whether there are facts to store, or an earlier try to count."""
-        copies = (copy for copies in here.assets.values() for copy in copies)
-        return any(self.facts_of(copy.uri) for copy in copies) or bool(begun and begun([]))
 
     def _encode(self, assets: Sequence[Asset], report: IngestReport) -> Encoding:
         encoding = Encoding(
@@ -181,19 +166,18 @@ class IngestJob:
         Raises:
             StoreError: content that was stored, and so not encoded, was deleted meanwhile.
         """
-        rows, finished = encoding.rows, encoding.finished
+        rows = encoding.rows
         uris = [copy.uri for copies in located.values() for copy in copies]
-        before = self.store.assets_at(uris).values()
-        touched = {*located, *(row.asset_id for rows_here in before for row in rows_here)}
-        with self.exclusive(touched):
-            self.store.catch_up()
+        with exclusive(self.store, located, uris) as at_uris:
+            located = still_there(located, at_uris, report.fail)
             current = self.store.assets(list(located))
-            if gone := stored - current.keys():
+            if gone := (stored & located.keys()) - current.keys():
                 uri = located[min(gone)][0].uri
                 raise StoreError(
                     f"The content of {uri} was deleted from the store in the meantime.",
                     remedy="Run the ingest again.",
                 )
+            finished = encoding.finished & located.keys()
             anew = [x for x in finished if x in current and _is_outdated(current[x])]
             writes = self._changed_rows(located, stored, current, encoding, labels, report)
             # A file whose new content failed keeps its former content until the new is committed.
@@ -203,7 +187,7 @@ class IngestJob:
                 if asset_id in stored or asset_id in finished
                 for copy in copies
             }
-            left = released(self.store, here, {row.asset_id: row for row in writes})
+            left = released(at_uris, here, {row.asset_id: row for row in writes})
             left, n_dropped = drop(left, here, dead)
             if n_dropped:
                 report.gone["dropped"] += n_dropped
@@ -235,7 +219,9 @@ class IngestJob:
         for asset_id, copies in located.items():
             if asset_id not in stored and asset_id not in encoding.finished:
                 continue
-            facts = {name: fact for c in copies for name, fact in self.facts_of(c.uri).items()}
+            # Of what is stored, a user may have changed the tags since.
+            told = [] if asset_id in current else map(self.facts_of, [c.uri for c in copies])
+            facts = {name: fact for one in told for name, fact in one.items()}
             rows = encoding.rows[asset_id]
             row = commit_row(
                 copies,

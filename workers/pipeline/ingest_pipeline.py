@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ from workers.pipeline import retry
 from workers.pipeline.calibration import Watch, alone_here
 from workers.pipeline.files import WalkedFolders, files_of, shards
 from workers.pipeline.identifying import nowhere
-from workers.pipeline.ingest_job import IngestJob, commit_alone, no_facts
+from workers.pipeline.ingest_job import IngestJob, no_facts
 from workers.pipeline.library.known import KnownFiles
 from workers.pipeline.library.pruning import GoneFiles, Looks
 from workers.pipeline.places import File
@@ -59,7 +58,6 @@ class IngestPipeline:
         shard_files: how many texts make a shard; fewer sounds and films do.
         calibrate: whether to calibrate the store of a model that ships no constants, once it is
             large enough.
-        exclusive: holds assets alone among all who write to the store.
         facts_of: tags and metadata of a file, besides what the file says.
         is_upload: whether a location belongs to an upload, which is never forgotten.
         uploaded: fetches an upload that is not on this disk, into a folder.
@@ -79,7 +77,6 @@ class IngestPipeline:
     read_pictures: bool = True
     shard_files: int = 96
     calibrate: bool = True
-    exclusive: Callable[[Iterable[str]], AbstractContextManager[None]] = commit_alone
     facts_of: Callable[[str], Mapping[str, Any]] = no_facts
     is_upload: Callable[[str], bool] = lambda _: False
     uploaded: Callable[[str, Callable[[], Path]], Path | None] = nowhere
@@ -158,7 +155,6 @@ class IngestPipeline:
             decode_threads=self.decode_threads,
             transcripts=self.transcripts,
             read_pictures=self.read_pictures,
-            exclusive=self.exclusive,
             facts_of=self.facts_of,
             uploaded=self.uploaded,
             hashes=self.hashes,
@@ -195,7 +191,7 @@ class IngestPipeline:
 
     def _gone(self, prune: bool) -> GoneFiles:
         _, store = self.parts()
-        return GoneFiles(store, self.exclusive, self.is_upload, prune, config=self.config)
+        return GoneFiles(store, self.is_upload, prune, config=self.config)
 
     def calibrate_if_due(self) -> None:
         """Calibrate the store of a model that ships no constants, if it has grown enough."""

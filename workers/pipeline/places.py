@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -263,3 +263,49 @@ class Places:
             for asset_id, row in rows.items()
             if not (is_outdated(row, row.metadata.get(READ_BY)) or holds_files(row.media_type))
         }
+
+
+def still_there(
+    located: Mapping[str, Sequence[Asset]],
+    at_uris: Mapping[str, Sequence[AssetRow]],
+    on_failure: Callable[[str, MediaError], None],
+) -> dict[str, Sequence[Asset]]:
+    """What was read, without files that vanished since, or that others have ingested anew.
+
+    Args:
+        located: files by content.
+        at_uris: what is stored at their URIs.
+        on_failure: takes those left out.
+    """
+    left = dict[str, Sequence[Asset]]()
+    for asset_id, copies in located.items():
+        here = []
+        for copy in copies:
+            others = [row for row in at_uris.get(copy.uri, ()) if row.asset_id != asset_id]
+            if _is_outrun(copy, others):
+                on_failure(copy.uri, _changed(copy.uri))
+            else:
+                here.append(copy)
+        if here:
+            left[asset_id] = here
+    return left
+
+
+def _is_outrun(copy: Asset, others: Sequence[AssetRow]) -> bool:
+    if copy.path or is_url(copy.uri) or is_object(copy.uri):  # unpacked or fetched
+        return False
+    path = Path(copy.uri)
+    try:
+        facts = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:  # it may be there
+        return False
+    file = File(path, facts.st_size, modified_s(facts))
+    return any(file.is_in(row) for row in others)
+
+
+def _changed(uri: str) -> MediaError:
+    return MediaError(
+        f"{uri} vanished or was changed while it was read.", remedy="Ingest it again."
+    )

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from encoder.errors import InputError
 from encoder.system.disk import sha256_of
 from search.store.base import VectorStore
+from search.store.locks import exclusive
 from search.types import SegmentRow
 from workers.portable.manifest import NAME, Manifest, Part, read
 from workers.portable.tables import asset_rows, segment_rows
@@ -80,7 +81,13 @@ def _import_part(store: VectorStore, folder: Path, part: Part) -> int:
     by_asset: dict[str, list[SegmentRow]] = defaultdict(list)
     for row in segment_rows(pq.read_table(folder / f"{part.name}.segments.parquet")):
         by_asset[row.asset_id].append(row)
-    rest = iter(new)
+    n_written, rest = 0, iter(new)
     while some := list(islice(rest, _ASSETS_AT_ONCE)):
-        store.write(some, [row for one in some for row in by_asset[one.asset_id]])
-    return len(new)
+        ids = [asset.asset_id for asset in some]
+        with exclusive(store, ids):
+            known = store.assets(ids)
+            changed = [asset for asset in some if known.get(asset.asset_id) != asset]
+            if changed:
+                store.write(changed, [row for one in changed for row in by_asset[one.asset_id]])
+        n_written += len(changed)
+    return n_written

@@ -26,7 +26,6 @@ from search.api.middleware.metrics import Metrics
 from search.api.responses.thumbnails import Stored, Thumbnails
 from search.api.services import Services
 from search.api.uploads import adoption
-from search.api.uploads.adoption import Exclusive
 from search.batching.query_encoder import QueryEncoder
 from search.engine import SearchEngine
 from search.latency import LatencyTracker
@@ -34,7 +33,6 @@ from search.query.query import Query
 from search.query.terms import ItemEncoder
 from workers.jobs.local import LocalJobs
 from workers.jobs.redis import RedisJobs
-from workers.pipeline.ingest_job import commit_alone
 from workers.serving.data_folder import keys_path, sessions_path
 from workers.serving.query_media import QueryDecoder, kind_offers, query_config
 from workers.serving.resources import Resources
@@ -87,7 +85,6 @@ def services(held: Resources) -> Iterator[Services]:
             latency=LatencyTracker(),
             metrics=metrics,
             uploads=held.uploads,
-            exclusive=_exclusive(held),
             jobs=jobs,
             thumbnails=thumbnails,
             stopping=Event(),
@@ -182,17 +179,13 @@ def _models(held: Resources, parts: Services) -> list[str]:
     return [parts.model, *(current.models if current else [])]
 
 
-def _exclusive(held: Resources) -> Exclusive:
-    return commit_alone if _is_local(held) else held.board.locks.exclusive
-
-
 def _is_local(held: Resources) -> bool:
     return held.settings.broker.startswith("memory:")
 
 
 def _adopt(held: Resources) -> None:
     """Adopt uploads, including pending ones unless there is a broker: there they are jobs."""
-    adoption.adopt(held.uploads, held.store(), _exclusive(held), unfinished=_is_local(held))
+    adoption.adopt(held.uploads, held.store(), unfinished=_is_local(held))
 
 
 @contextmanager

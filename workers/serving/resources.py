@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Lock, Semaphore
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from ingest.config import IngestConfig
     from search.api.uploads import UploadFolder
     from search.store.base import VectorStore
+    from search.store.locks import WriteLocks
     from search.store.spaces.current import Current, SpaceRecord
     from workers.config import Settings
     from workers.jobs.board import JobBoard
     from workers.pipeline.ingest_pipeline import IngestPipeline
-
-    Exclusive = Callable[[Iterable[str]], AbstractContextManager[None]]
 
 
 class Resources:
@@ -185,17 +184,12 @@ class Resources:
 
         return JobBoard.of(self.settings, patience_s=0.0)
 
-    def pipeline(
-        self, url_hosts: Sequence[str] | None = None, exclusive: Exclusive | None = None
-    ) -> IngestPipeline:
+    def pipeline(self, url_hosts: Sequence[str] | None = None) -> IngestPipeline:
         """The pipeline over this encoder and store, as the settings say.
 
         Args:
             url_hosts: hosts whose URLs are fetched, instead of those of the settings.
-            exclusive: locks assets among all writers to the store; by default among the threads of
-                this process.
         """
-        from workers.pipeline.ingest_job import commit_alone
         from workers.pipeline.ingest_pipeline import IngestPipeline
 
         settings = self.settings
@@ -211,7 +205,6 @@ class Resources:
             read_pictures=settings.read_pictures,
             shard_files=settings.shard_files,
             calibrate=settings.calibrate,
-            exclusive=exclusive or commit_alone,
             **self._of_uploads(),
             slots=self._slots,
             follow=self.parts,
@@ -291,6 +284,14 @@ class Resources:
         config, store = self.settings.encoder, self.settings.store
         return _opened_encoder(config, store, as_named=self._new_space, counted=self._counted)
 
+    def _locks(self) -> WriteLocks | None:
+        """The locks of a store on a server, on the broker; without one, the store has its own."""
+        from search.store.open import is_on_server
+
+        settings = self.settings
+        is_shared = is_on_server(settings.store) and not settings.broker.startswith("memory:")
+        return self.board.locks.writers if is_shared else None
+
     def _open_store(self, *, create: bool, hold: bool = True) -> VectorStore:
         from search.store.open import open_store
 
@@ -306,6 +307,7 @@ class Resources:
                     hold=hold,
                     index=self.settings.store__index,
                     candidates=self.settings.store__candidates,
+                    locks=self._locks(),
                     new_space=self._new_space,
                 )
             return self._store

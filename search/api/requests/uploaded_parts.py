@@ -54,8 +54,13 @@ class Receiving:
         """Move the files to their final place."""
         if not self._files:
             raise InputError("files", got="none", wanted="at least one file")
-        facts = facts_of(self.fields)
+        facts = self.facts
         return await to_thread.run_sync(lambda: [file.keep(facts) for file in self._files])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """See `facts_of`."""
+        return facts_of(self.fields)
 
     async def drop(self) -> None:
         """Remove files that were not kept."""

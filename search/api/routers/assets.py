@@ -27,6 +27,7 @@ from search.filters import Filter
 from search.overview import ask
 from search.overview.dates import LAST, dated_of
 from search.overview.facets import folders_below, within_roots
+from search.store.locks import exclusive
 from search.types import AssetRow
 
 router = APIRouter(tags=["assets"])
@@ -142,8 +143,7 @@ async def change_asset(asset_id: AssetId, request: Request, services: Parts) -> 
     def retag(_turn: Turn) -> AssetRow:
         if services.store.read_only:
             services.store.check_writable()
-        with services.exclusive([asset_id]):
-            services.store.catch_up()
+        with exclusive(services.store, [asset_id]):
             asset = _asset(services, asset_id)
             kept = [tag for tag in _tags(asset) if tag not in change.remove_tags]
             added = filter(None, map(str.strip, change.add_tags))
@@ -172,11 +172,12 @@ async def delete_asset(asset_id: AssetId, services: Parts) -> Response:
     def delete(_turn: Turn) -> None:
         if services.store.read_only:
             services.store.check_writable()
-        if stored := services.store.assets([asset_id]):
-            services.store.delete(list(stored))
-            services.thumbnails.remove(asset_id)
-        if not (services.uploads.remove(asset_id) or stored):
-            raise _unknown(asset_id)
+        with exclusive(services.store, [asset_id]):
+            if stored := services.store.assets([asset_id]):
+                services.store.delete(list(stored))
+                services.thumbnails.remove(asset_id)
+            if not (services.uploads.remove(asset_id) or stored):
+                raise _unknown(asset_id)
 
     await services.workbench.run(delete)
     return Response(status_code=204)

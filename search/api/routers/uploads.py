@@ -82,7 +82,7 @@ async def upload_assets(
         await receiving.drop()
     files = list(map(str, paths))
     job_id = await services.workbench.run(
-        lambda _: services.jobs.submit(files, priority="interactive")
+        lambda _: services.jobs.submit(files, priority="interactive", labels=receiving.facts)
     )
     job, document = await job_document(services, job_id)
     if wait or receiving.fields.get("wait", [""])[-1] == "true":

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from filelock import FileLock
 
@@ -26,6 +25,7 @@ from encoder.system.private import tighten
 from search.api.uploads.folder import UploadFolder, homes_in
 from search.filters import Compare, Operator
 from search.store.base import VectorStore
+from search.store.locks import exclusive
 from search.types import AssetRow
 
 KEPT_S = 30 * 86_400
@@ -35,18 +35,14 @@ _TAKEN = ".taken"
 _AT_ONCE = 200
 
 T = TypeVar("T")
-Exclusive: TypeAlias = Callable[[Iterable[str]], AbstractContextManager[None]]
 
 
-def adopt(
-    uploads: UploadFolder, store: VectorStore, exclusive: Exclusive, *, unfinished: bool
-) -> None:
+def adopt(uploads: UploadFolder, store: VectorStore, *, unfinished: bool) -> None:
     """Take the files that the store shows, once; the next start does nothing.
 
     Args:
         uploads: the store's.
         store: whose rows name the files.
-        exclusive: locks assets, as writers of their rows do.
         unfinished: also take files that no store has taken and this one does not show: they were
             uploaded, but not ingested before the process ended.
 
@@ -59,7 +55,7 @@ def adopt(
     tighten(uploads.root)  # which earlier versions left open to all users
     with FileLock(uploads.folder / ".adopting", mode=0o600):
         for rows in _chunks(store.scan(Compare("path", Operator.PREFIX, f"{uploads.root}/"))):
-            _adopt_rows(rows, uploads, store, exclusive)
+            _adopt_rows(rows, uploads, store)
         if unfinished:
             for homes in _chunks(homes_in(uploads.root)):
                 _adopt_unfinished(homes, uploads, store)
@@ -73,22 +69,21 @@ def sweep(root: Path) -> None:
             shutil.rmtree(note.parent, ignore_errors=True)
 
 
-def _adopt_rows(
-    rows: Sequence[AssetRow], uploads: UploadFolder, store: VectorStore, exclusive: Exclusive
-) -> None:
+def _adopt_rows(rows: Sequence[AssetRow], uploads: UploadFolder, store: VectorStore) -> None:
     """Create links, then the rows that name them, then the note that the old place was taken."""
-    places = {
-        uri: place
-        for row in rows
-        for uri in row.locations
-        if (place := _adopted(uri, uploads)) is not None
-    }
-    ids = [row.asset_id for row in rows if not places.keys().isdisjoint(row.locations)]
-    with exclusive(ids):
-        store.catch_up()
+    ids = [row.asset_id for row in rows]
+    with exclusive(store, ids):
+        rows = list(store.assets(ids).values())
+        places = {
+            uri: place
+            for row in rows
+            for uri in row.locations
+            if (place := _adopted(uri, uploads)) is not None
+        }
         moved = [
             replace(row, locations=list(dict.fromkeys(places.get(x, x) for x in row.locations)))
-            for row in store.assets(ids).values()
+            for row in rows
+            if not places.keys().isdisjoint(row.locations)
         ]
         if moved:
             store.write(moved, [])

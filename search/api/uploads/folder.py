@@ -121,7 +121,10 @@ class UploadFolder:
         """Remove partial uploads older than a day."""
         for partial in self.folder.glob("incoming/*"):
             if partial.stat().st_mtime < time.time() - _STALE_S:
-                partial.unlink(missing_ok=True)
+                if partial.is_dir():  # of an upload whose removal was cut off
+                    shutil.rmtree(partial, ignore_errors=True)
+                else:
+                    partial.unlink(missing_ok=True)
 
     def take(self, home: Path) -> list[Path]:
         """Link another store's upload into this folder; return its files here.
@@ -146,7 +149,13 @@ class UploadFolder:
         home = self.home_of(asset_id)
         if not (_ID.fullmatch(asset_id) and home.is_dir()):
             return False
-        shutil.rmtree(home, ignore_errors=True)
+        gone = self.folder / "incoming" / uuid.uuid4().hex
+        private_folder(gone.parent)
+        try:
+            home.rename(gone)  # at once: what is uploaded meanwhile has a folder of its own
+        except FileNotFoundError:
+            return False
+        shutil.rmtree(gone, ignore_errors=True)
         return True
 
 
@@ -224,6 +233,14 @@ class Upload:
         os.fsync(self._file.fileno())
         self._file.close()
         home = self._uploads.home_of(self._hash.hexdigest(length=_ID_BYTES))
+        while True:
+            try:
+                return self._moved(home, facts)
+            except FileNotFoundError:  # unless the file has gone, its folder was just removed
+                if not self._partial.exists():
+                    raise
+
+    def _moved(self, home: Path, facts: Mapping[str, Any]) -> Path:
         private_folder(home)
         if facts:
             note = self._partial.with_suffix(".json")

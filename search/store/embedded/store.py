@@ -34,6 +34,7 @@ from search.store.lite.in_process import check_whole, start_lite, stop_lite
 from search.store.lite.read_only import is_read_only, unreadable
 from search.store.lite.record import Record
 from search.store.lite.shared import served
+from search.store.locks import folder_locks
 from search.store.milvus.store import MilvusStore
 from search.store.schema import collection_name
 from search.types import AssetRow, ScoredSegment, SegmentRow
@@ -67,6 +68,7 @@ class EmbeddedStore:
     ) -> None:
         self._embed_dim = embed_dim
         self._place = folder
+        self.locks = folder_locks(folder)
         self._record = record
         self._is_served = served(folder) is not None
         self._held = folder if hold and not self._is_served else None

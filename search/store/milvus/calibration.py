@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -17,9 +18,8 @@ from typing import Any
 from search.errors import StoreError
 from search.store.calibrated import Constants, StoredCalibration, number_of
 from search.store.milvus.link import MilvusLink
-from search.store.milvus.rows import MilvusRows, Rows, chunks
+from search.store.milvus.rows import MilvusRows, Rows
 from search.store.schema import (
-    ASSETS,
     calibration_property,
     partition_of_row,
     recalibrated,
@@ -94,8 +94,12 @@ class MilvusCalibration:
         """From now on, rank and write by these constants; `rewrite` converts the other rows."""
         self._write(self.refresh().changed(constants, about))
 
-    def rewrite(self, progress: Progress) -> int:
+    def rewrite(self, progress: Progress, whole: Callable[[], AbstractContextManager[None]]) -> int:
         """Convert all rows to the constants that were announced; return how many there were.
+
+        Args:
+            progress: see `Progress`.
+            whole: keeps all others from writing while a page of rows is read and written.
 
         Raises:
             StoreError: others were announced meanwhile, or the store fails; what was rewritten
@@ -108,14 +112,15 @@ class MilvusCalibration:
         self._link.catch_up()
         n_rows = self._rows.count(self._segments, self._is_left(state))
         n_done = 0
-        while page := self._page(state):
-            if not self._goes_on(state):
-                return n_done
-            self._replace(page, state.constants)
+        while self._goes_on(state):
+            with whole():
+                page = self._page(state)
+                if not page:
+                    self._write(replace(state, former=()))
+                    return n_done
+                self._replace(page, state.constants)
             n_done += len(page)
             progress(n_done, max(n_rows, n_done))
-        if self._goes_on(state):
-            self._write(replace(state, former=()))
         return n_done
 
     def _is_left(self, state: StoredCalibration) -> str:
@@ -136,15 +141,9 @@ class MilvusCalibration:
         return [whole_row(row) for row in rows]
 
     def _replace(self, page: Rows, constants: Constants) -> None:
-        """Rewrite rows, except those of assets that were deleted meanwhile."""
-        asset_ids = list({row["asset_id"] for row in page})
-        before = self._committed(asset_ids)
         for partition in {partition_of_row(row) for row in page}:
             own = [row for row in page if partition_of_row(row) == partition]
             self._write_gently([recalibrated(row, constants) for row in own], partition)
-        self._link.catch_up()
-        if deleted := before - self._committed(asset_ids):
-            self._rows.delete([self._segments], sorted(deleted))
 
     def _write_gently(self, rows: Rows, partition: str) -> None:
         """Write in parts that take about `_WRITE_S`, with rests between them."""
@@ -158,13 +157,6 @@ class MilvusCalibration:
             faster = min(2.0, _WRITE_S / max(took_s, 1e-3))
             self._n_at_once = min(max(_LEAST_ROWS, int(len(part) * faster)), _ROWS_PER_PAGE)
             time.sleep(_REST * took_s)
-
-    def _committed(self, asset_ids: list[str]) -> set[str]:
-        return {
-            row["asset_id"]
-            for part in chunks(asset_ids, _ROWS_PER_PAGE)
-            for row in self._rows.of(ASSETS, "asset_id", part, ["asset_id"])
-        }
 
     def _goes_on(self, state: StoredCalibration) -> bool:
         """Whether rows may be left; not if another process finished the same rewrite."""

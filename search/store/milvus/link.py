@@ -24,6 +24,7 @@ _PAUSE_S = 0.2
 # How far behind a "Bounded" read may be is the server's setting: 5 s by default.
 _SETTLE_S = 15.0
 _LAST_ORDERED = (2, 3, 5)  # the last version for which it was tested
+_LOGICAL_BITS = 18  # of a timestamp, below its milliseconds
 _NOT_LOADED = 101  # Milvus's code, which pymilvus does not name
 # pymilvus pings every 10 s, even when idle. After some minutes, a Lite server takes that for an
 # attack ("too_many_pings") and closes the connection. Every call has its own time limit.
@@ -80,14 +81,22 @@ class MilvusLink:
         """Make the next reads see all that was acknowledged so far, to this process and others."""
         if self.is_lite:  # whatever was acknowledged is seen
             return
+        now_ts = self._now_ts()
+        with self._lock:
+            self._seen_ts = max(self._seen_ts, now_ts)
+            self._settles_at_s = time.monotonic() + _SETTLE_S
+
+    def now_s(self) -> float:
+        """The server's clock, in seconds since 1970; this machine's if the server has none."""
+        now_ts = 0 if self.is_lite else self._now_ts()
+        return (now_ts >> _LOGICAL_BITS) / 1000 if now_ts else time.time()
+
+    def _now_ts(self) -> int:
         client = self._usable()
         with self.translated("alloc_timestamp"):
             # There is no public way to ask for the time; a server without one answers 0,
             # which makes the next reads "Strong".
-            now_ts = client._get_connection().alloc_timestamp(timeout=self._timeout_s)
-        with self._lock:
-            self._seen_ts = max(self._seen_ts, now_ts)
-            self._settles_at_s = time.monotonic() + _SETTLE_S
+            return int(client._get_connection().alloc_timestamp(timeout=self._timeout_s))
 
     def freshness(self) -> dict[str, Any]:
         """Options that make a read as new as the last `catch_up`, and 5 s old at most.

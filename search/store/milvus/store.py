@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection as Ids
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from search.filters import Filter
 from search.filters.columns import compile_for_segments
 from search.store.calibrated import Constants, StoredCalibration
 from search.store.checks import checked_asset, checked_queries, checked_segment
+from search.store.folders import locks_folder
 from search.store.lite.in_process import check_whole, is_mirrored, stop_lite
 from search.store.lite.shared import joined
+from search.store.locks import WriteLocks, folder_locks, machine_locks, thread_locks
 from search.store.milvus.calibration import MilvusCalibration, Progress
 from search.store.milvus.indexes.kinds import HNSW, LEAST_EFFORT
 from search.store.milvus.indexes.state import IndexState, state_of
@@ -32,6 +35,7 @@ from search.store.milvus.reading.texts import MilvusTexts
 from search.store.milvus.rows import Keys, MilvusRows
 from search.store.milvus.setup import prepare_collections
 from search.store.milvus.upgrade import Version
+from search.store.milvus.writers import Writers
 from search.store.milvus.writing.removal import Removal
 from search.store.milvus.writing.writer import SegmentWriter
 from search.store.schema import (
@@ -78,6 +82,7 @@ class MilvusStore:
         create: bool = True,
         index: str = HNSW,
         candidates: int = LEAST_EFFORT,
+        locks: WriteLocks | None = None,
     ) -> None:
         self._embed_dim, self._space = embed_dim, space_fingerprint
         self._follows = not new_space
@@ -108,6 +113,7 @@ class MilvusStore:
                 index=index,
             )
             self._open_parts()
+            self.locks = self._locks(locks)
             self._link.catch_up()  # a process sees what another wrote before it began
         except BaseException:
             self.close()
@@ -129,6 +135,15 @@ class MilvusStore:
         self._sample = MilvusSample(*common, self._partitions)
         self.read_only = self._folder is not None and is_mirrored(self._folder)
         self.in_process = False
+
+    def _locks(self, given: WriteLocks | None) -> WriteLocks:
+        if self.read_only:  # a write says so
+            return thread_locks()
+        if self._place:
+            return folder_locks(self._place)
+        name = self._rows.name(ASSETS)
+        locks = given or machine_locks(locks_folder(self._link.shown, name))
+        return replace(locks, check=Writers(self._link, name, locks.owner).check)
 
     @property
     def calibration(self) -> Constants:
@@ -152,7 +167,7 @@ class MilvusStore:
     def rewrite(self, progress: Progress) -> int:
         """See `VectorStore.rewrite`."""
         self.check_writable()
-        return self._calibration.rewrite(progress)
+        return self._calibration.rewrite(progress, self.locks.whole)
 
     def sizes(self) -> dict[Modality, int]:
         """How many segments there are of each modality that has any."""
@@ -171,6 +186,7 @@ class MilvusStore:
         """See `VectorStore.check_writable`; a server's disk is not checked."""
         self._check_room(0)
         self._check_current()
+        self.locks.check()
 
     @property
     def is_old(self) -> bool:
@@ -187,8 +203,9 @@ class MilvusStore:
         self._check_room(0)
         if not self.is_old:
             return 0
-        names = {**self._prepare([self._version.new]), **self._rows.names}
-        return self._version.upgrade(MilvusRows(self._link, names), progress)
+        with self.locks.whole():
+            names = {**self._prepare([self._version.new]), **self._rows.names}
+            return self._version.upgrade(MilvusRows(self._link, names), progress)
 
     def _check_room(self, n_bytes: int) -> None:
         if self.read_only:

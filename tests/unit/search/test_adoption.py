@@ -5,8 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -17,10 +15,6 @@ from search.store.memory import MemoryStore
 from search.types import AssetRow
 
 A, B = "a" * 16, "b" * 16
-
-
-def alone(_ids: Iterable[str]) -> nullcontext[None]:
-    return nullcontext()
 
 
 def put(uploads: UploadFolder, text: str, **facts: object) -> Path:
@@ -44,7 +38,7 @@ def locations(store: MemoryStore) -> list[str]:
 
 
 def adopt(uploads: UploadFolder, store: MemoryStore, *, unfinished: bool = False) -> None:
-    adoption.adopt(uploads, store, alone, unfinished=unfinished)
+    adoption.adopt(uploads, store, unfinished=unfinished)
 
 
 def test_what_a_store_deletes_another_still_has(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from search.store.base import VectorStore
 from search.store.open import open_store
 from search.types import AssetRow
 from workers.pipeline.files import WalkedFolders, files_of
-from workers.pipeline.ingest_job import IngestJob, commit_alone
+from workers.pipeline.ingest_job import IngestJob
 from workers.pipeline.library.pruning import GoneFiles
 from workers.pipeline.reports import IngestReport
 
@@ -62,7 +62,7 @@ class Library:
         names = [str(path) for path in paths]
         walked = WalkedFolders(names, IngestConfig())
         report = self.job.run(list(files_of(names, lambda _: None, walked)))
-        gone = GoneFiles(self.store, commit_alone, lambda _: False, prune)
+        gone = GoneFiles(self.store, lambda _: False, prune)
         gone = replace(gone, fstab=fstab) if fstab else gone
         report.add(gone.forget(walked.complete()))
         return report
@@ -267,7 +267,7 @@ def test_uploads_and_urls_are_left_alone(store: VectorStore, tmp_path: Path) -> 
         AssetRow("c", TEXT, "text/plain", 1, 0, [str(tmp_path / "x"), "https://example.org/c"]),
     ]
     store.write(rows, [])
-    gone = GoneFiles(store, commit_alone, uploads.is_upload, prune=True)
+    gone = GoneFiles(store, uploads.is_upload, prune=True)
     assert counts(gone.forget([str(tmp_path)])) == (1, 0, 0)
     found = {row.asset_id: list(row.locations) for row in store.scan()}
     assert found == {
@@ -363,7 +363,7 @@ def test_a_file_of_the_same_time_and_size_is_not_read_again(
 
 
 def test_places_that_vanished_are_looked_at_alone(library: Library, root: Path) -> None:
-    gone = GoneFiles(library.store, commit_alone, lambda _: False, prune=True)
+    gone = GoneFiles(library.store, lambda _: False, prune=True)
     (root / "bread.txt").unlink()
     (root / "in" / "orbit.txt").unlink()
     (root / "in").rmdir()

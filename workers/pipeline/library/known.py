@@ -111,7 +111,7 @@ class KnownFiles:
                 part.rest += paths
                 return
         for copies in known.as_stored.assets.values():
-            if self.labels or any(job.facts_of(copy.uri) for copy in copies):
+            if self.labels:
                 known.elsewhere.assets[copies[0].asset_id] += copies
             else:
                 report.unchanged += len(copies)

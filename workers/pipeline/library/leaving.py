@@ -6,38 +6,41 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from search.store.base import VectorStore
+from search.store.locks import exclusive
 from search.types import AssetRow, SegmentRow
 from workers.observe import metrics
 
 
-def release(store: VectorStore, uris: Mapping[str, str | None]) -> int:
-    """Forget what these URIs held before; assets without any location left are deleted.
-
-    Args:
-        store: whose rows they are.
-        uris: for each URI the asset that it holds now, or None.
+def release(store: VectorStore, uris: Sequence[str]) -> int:
+    """Forget what is at these URIs; assets without any location left are deleted.
 
     Returns:
         How many assets lost a location.
+
+    Raises:
+        StoreError: as `search.store.locks.exclusive`, or the store fails.
     """
-    left = released(store, uris, {})
-    put(store, left.values(), [])
+    with exclusive(store, (), uris) as at_uris:
+        left = released(at_uris, dict.fromkeys(uris), {})
+        put(store, left.values(), [])
     return len(left)
 
 
 def released(
-    store: VectorStore, uris: Mapping[str, str | None], changed: Mapping[str, AssetRow]
+    at_uris: Mapping[str, Sequence[AssetRow]],
+    uris: Mapping[str, str | None],
+    changed: Mapping[str, AssetRow],
 ) -> dict[str, AssetRow]:
     """The rows to write, by asset: changed ones, then those that held these URIs before.
 
     Args:
-        store: says what these URIs hold.
+        at_uris: the stored rows at these URIs.
         uris: for each URI the asset that it holds now, or None.
         changed: rows that are still to be written.
     """
     left = dict(changed)
-    for uri, rows in store.assets_at(list(uris)).items():
-        for row in rows:
+    for uri in uris.keys() & at_uris.keys():
+        for row in at_uris[uri]:
             if row.asset_id != uris[uri]:
                 row = left.get(row.asset_id, row)
                 kept = [location for location in row.locations if location != uri]

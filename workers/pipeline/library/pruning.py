@@ -11,7 +11,6 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +23,7 @@ from ingest.sources.ignored import Ignored
 from ingest.sources.objects import is_object
 from search.filters import Compare, Operator
 from search.store.base import VectorStore
+from search.store.locks import exclusive
 from search.types import GONE_SINCE, AssetRow
 from workers.pipeline.ingest_job import in_chunks
 from workers.pipeline.reports import IngestReport
@@ -45,7 +45,6 @@ class GoneFiles:
 
     Args:
         store: whose rows are checked.
-        exclusive: locks assets, as for writing their rows.
         is_upload: whether a location is that of an upload.
         prune: whether assets without any location left are removed. Else they keep the last one,
             are noted as gone and are no longer found, until an ingest sees the content again.
@@ -54,7 +53,6 @@ class GoneFiles:
     """
 
     store: VectorStore
-    exclusive: Callable[[Iterable[str]], AbstractContextManager[None]]
     is_upload: Callable[[str], bool]
     prune: bool
     fstab: Path = _FSTAB
@@ -147,8 +145,7 @@ class GoneFiles:
 
     def _settle(self, asset_ids: Sequence[str], look: Looks, report: IngestReport) -> None:
         """Look again, at the current rows: a worker may have added a place."""
-        with self.exclusive(asset_ids):
-            self.store.catch_up()
+        with exclusive(self.store, asset_ids):
             writes, orphans = [], []
             for row in self.store.assets(asset_ids).values():
                 dead = look.dead(row)

@@ -9,6 +9,7 @@ from ingest.sources.objects import whole_path
 from search.api.uploads import UploadFolder
 from search.filters import Compare, Operator
 from search.store.base import VectorStore
+from search.store.locks import exclusive
 from workers.pipeline.ingest_job import in_chunks
 from workers.pipeline.library.leaving import release
 
@@ -26,13 +27,15 @@ def remove(
     Files stay on the disk, except those of ``uploads``, which would come back at the next start
     of a server. With ``media_types`` only assets of one of these.
     """
-    if known := store.assets([target]):
-        if media_types and known[target].media_type not in media_types:
-            return 0
-        store.delete(list(known))
-        if uploads:
-            uploads.remove(target)
-        return len(known)
+    if store.assets([target]):
+        with exclusive(store, [target]):
+            row = store.assets([target]).get(target)
+            if row is None or (media_types and row.media_type not in media_types):
+                return 0
+            store.delete([target])
+            if uploads:
+                uploads.remove(target)
+        return 1
     uri = whole_path(target)
     below = uri.rstrip("/") + "/"
     # A folder may be gone from the disk, so the store is asked, not the disk: by the location and
@@ -45,9 +48,10 @@ def remove(
     )
     for rows in in_chunks(wanted, _AT_ONCE):
         found = [x for row in rows for x in row.locations if x == uri or x.startswith(below)]
-        touched += release(store, dict.fromkeys(found))
-        if uploads:
-            _remove_uploads(uploads, found)
+        with exclusive(store, (), found):
+            touched += release(store, found)
+            if uploads:
+                _remove_uploads(uploads, found)
     return touched
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
+from search.store.locks import stripe_of
 from workers.jobs import locks
 from workers.jobs.board import JobBoard
 from workers.jobs.recovery.heartbeat import repeating
@@ -29,23 +31,53 @@ def renewed(board: JobBoard, what: str) -> None:
         time.sleep(0.01)
 
 
-def test_a_content_is_held_by_one_and_freed_by_death(board: JobBoard, url: str) -> None:
-    other = JobBoard(url, lease_s=LEASE_S)
+@pytest.mark.parametrize("others", ["some", "whole"])
+def test_a_content_is_held_by_one_and_freed_by_death(
+    board: JobBoard, url: str, others: str
+) -> None:
+    other = JobBoard(url, lease_s=LEASE_S).locks.writers
 
     def enter() -> None:
-        with other.locks.exclusive(["b", "c"]):
+        with other.of(["b", "c"]) if others == "some" else other.whole():
             pass
 
+    mine = [f"stripe:{stripe_of(name):02d}" for name in ("a", "b")]
     with ThreadPoolExecutor(1) as pool:
-        with board.locks.exclusive(["a", "b"]):
+        with board.locks.writers.of(["a", "b"]):
             entered = pool.submit(enter)
-            for what in ("a", "b"):
-                renewed(board, what)
+            for stripe in mine:
+                renewed(board, stripe)
             assert not entered.done()
         entered.result(timeout=30)
-    board.link.redis.set("anymodal:lock:b", "a worker that died", px=500)
+    board.link.redis.set(f"anymodal:lock:{mine[1]}", "a worker that died", px=500)
     enter()
     assert board.link.redis.keys("anymodal:lock:*") == []
+
+
+def test_whole_waits_for_some_while_others_come_and_go(board: JobBoard, url: str) -> None:
+    """Of two who want everything, neither waits for the other while others keep some of it."""
+    boards = [board, *(JobBoard(url, lease_s=LEASE_S) for _ in range(3))]
+    ended = Event()
+
+    def busy(at: int) -> None:
+        while not ended.is_set():
+            with boards[at].locks.writers.of([f"{at}-{n}" for n in range(8)]):
+                time.sleep(0.01)
+
+    def take() -> None:
+        for _ in range(3):
+            with boards[0].locks.writers.whole():
+                time.sleep(0.01)
+
+    with ThreadPoolExecutor(5) as pool:
+        work = [pool.submit(busy, at) for at in (1, 2, 3)]
+        wholes = [pool.submit(take) for _ in range(2)]
+        try:
+            for whole in wholes:
+                whole.result(timeout=60)
+        finally:
+            ended.set()
+    assert all(one.exception() is None for one in work)
 
 
 def test_one_worker_alone_does_what_is_done_once(board: JobBoard, url: str) -> None:
