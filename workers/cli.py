@@ -25,6 +25,7 @@ _COMMANDS = {
     "bind": "Join a tower to the model's space using pairs of files and texts.",
     "bundle": "Fetch and check the offline models.",
     "calibrate": "Make the scores of all kinds in a store comparable.",
+    "check": "Check that all that is stored fits together.",
     "upgrade": "Upgrade a store to this version.",
     "delete": "Remove files, folders or assets from the store.",
     "doctor": "Check the model, the store and the broker.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import weakref
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from threading import Lock
@@ -139,6 +139,16 @@ class WordIndex:
         hits = searcher.search(query, limit, count=False).hits
         found = [_found(searcher.doc(at), score) for score, at in hits]
         return sorted(found, key=lambda hit: (-hit.score, hit.segment_id))
+
+    def notes(self, segment_ids: Sequence[str]) -> dict[str, bytes]:
+        """The notes of these segments; those without words are missing."""
+        from tantivy import Query
+
+        query = Query.term_set_query(self._schema, "segment_id", list(segment_ids))
+        searcher = self._searcher
+        hits = searcher.search(query, 2 * len(segment_ids), count=False).hits
+        found = [_found(searcher.doc(at), score) for score, at in hits]
+        return {one.segment_id: one.note for one in found}
 
 
 def _document(text: Text) -> tantivy.Document | None:

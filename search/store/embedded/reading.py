@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 
-from encoder.types import Embeddings, Modality
+from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter
 from search.overview import in_tables
 from search.overview.dates import Dated
@@ -81,6 +81,34 @@ class Reading:
             nos = db.execute("SELECT no FROM asset WHERE asset_id = ?", (asset_id,)).fetchall()
             rows = self._rows(db, "segment.no", [no for (no,) in nos])
         return sorted(rows, key=lambda row: (row.modality, row.index, row.row))
+
+    def segments(self) -> Iterator[SegmentRow]:
+        """All segments with their vectors, in the order of their keys, page by page."""
+        after = ""
+        sql = f"SELECT key FROM segment WHERE key > ? ORDER BY key LIMIT {_PER_QUERY}"
+        while True:
+            with self._tables.reading() as db:
+                keys = [key for (key,) in db.execute(sql, (after,))]
+                rows = {row.key: row for row in self._rows(db, "key", keys)}
+            yield from (rows[key] for key in keys if key in rows)
+            if not keys:
+                return
+            after = keys[-1]
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Keys and texts of all segments of text, page by page."""
+        after = 0
+        sql = (
+            "SELECT at, key, snippet FROM segment JOIN part ON part.part = segment.at >> 40 "
+            "WHERE at > ? AND modality = ? AND number = 0 ORDER BY at LIMIT ?"
+        )
+        while True:
+            with self._tables.reading() as db:
+                rows = db.execute(sql, (after, TEXT, _PER_QUERY)).fetchall()
+            yield from ((key, text) for _, key, text in rows)
+            if not rows:
+                return
+            after = rows[-1][0]
 
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
         """The vectors of these rows; those that are not stored are missing."""

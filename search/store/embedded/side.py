@@ -4,7 +4,9 @@ A write has these steps, under a lock of all processes: the assets are noted as 
 record is written; the index is written, and the intent removed, in one transaction. A process that
 finds an intent while nobody holds the lock reads its assets from the record again. The number of
 the record's last write is stored in the index: if it differs, somebody wrote without the index, or
-its files are older than the record, and the whole index is rebuilt.
+its files are older than the record, and the whole index is rebuilt, unless it knows more than the
+record. A rebuild makes files beside those in use, and replaces them at once; who has the former
+ones open sees that at the next call.
 
 Lite scans all its rows unless it is given keys, which the index knows. So the index has to know all
 of them: after a write that was cut off, and once in an index that was built from the record, rows
@@ -22,29 +24,32 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from threading import RLock
+from typing import TypeAlias
+from uuid import uuid4
 
 from encoder.system.disk import writing as on_disk
 from encoder.system.private import private_folder
 from encoder.types import TEXT
-from search.errors import StoreError, StoreGoneError, StoreUnavailableError
+from search.errors import StoreError, StoreGoneError
 from search.store import calibrated
 from search.store.calibrated import StoredCalibration
-from search.store.embedded.tables import DamagedError, Tables, empty, fact, set_fact
+from search.store.embedded.generation import TABLES, Generation, Known, known_of
+from search.store.embedded.tables import DamagedError, Tables, fact, set_fact
 from search.store.embedded.texts.kept import AT_ONCE, KeptIndex
-from search.store.embedded.texts.names import Names
 from search.store.embedded.texts.words import KeptWords
 from search.store.embedded.vectors.codes import CHUNK
+from search.store.embedded.vectors.disk import replacing
 from search.store.embedded.views import Views
 from search.store.embedded.writing import compact, keys_of, put, remove
 from search.store.lite.record import Record
 from search.store.milvus.rows import Keys
+from search.store.milvus.store import MilvusStore
 from search.types import AssetRow, SegmentRow
 
 SIDE = "side"
 """The folder, inside the store's."""
-_TABLES = "tables.db"
-_VECTORS = "vectors"
-_TEXTS = ("words", "names")
+_CURRENT = "current"
+"""The file that names the folder of the files in use; replaced when they have been rebuilt."""
 _LOCK = "writing.lock"
 _ROWS_AT_ONCE = 4096
 _BEHIND = "behind"
@@ -56,6 +61,7 @@ _REWRITE = ""
 _REWRITING = "rewriting"
 """The fact that somebody rewrites rows of the record unchanged, so that the number of its last
 write means nothing."""
+Mark: TypeAlias = tuple[int, int]
 
 
 class Side:
@@ -75,9 +81,13 @@ class Side:
         self._shown = shown
         self._threads = RLock()
         self._n_held = 0
+        self._lock = -1
+        self._generation: Generation | None = None
+        self._seen: Mark | None = None
+        self.lost: StoreError | None = None
+        """What the record has lost, if this index knows more than it."""
         with on_disk(f"The store {shown}"):
             private_folder(folder)
-            self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._open()
         except BaseException:
@@ -85,17 +95,61 @@ class Side:
             raise
 
     def _open(self) -> None:
+        self.lost = None
+        self._open_lock()
         with suppress(DamagedError):
             self._use()
             if self._is_level():
                 return
         with self.exclusively():  # waits for processes that write or rebuild it
-            self._close_files()
+            known, is_usable = known_of(self._folder / self._current_name() / TABLES), False
             try:
                 self._use()
+                is_usable = True
                 self._mend()
             except DamagedError:
-                self._make()
+                self.lost = self._lost_rows(known)
+                if self.lost is None:
+                    self.rebuild()
+                elif not is_usable:
+                    raise self.lost from None
+
+    def _open_lock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+        with on_disk(f"The store {self._shown}"):
+            self._lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    @property
+    def current(self) -> Generation:
+        """The files that are the store's now, opened again if they were rebuilt."""
+        seen = _mark(self._folder / _CURRENT)
+        if seen != self._seen and seen is not None and not self._n_held:
+            with self._threads:
+                if seen != self._seen:
+                    self._open()
+        assert self._generation is not None
+        return self._generation
+
+    @property
+    def tables(self) -> Tables:
+        """Of the current files."""
+        return self.current.tables
+
+    @property
+    def views(self) -> Views:
+        """Likewise."""
+        return self.current.views
+
+    @property
+    def words(self) -> KeptWords:
+        """Likewise."""
+        return self.current.words
+
+    @property
+    def names(self) -> KeptIndex:
+        """Likewise."""
+        return self.current.names
 
     def _is_level(self) -> bool:
         with self.tables.reading() as db:
@@ -116,72 +170,95 @@ class Side:
         if not self._is_level() or (n_mended and n_assets != self._record.store.count()):
             raise DamagedError
 
+    def _lost_rows(self, known: Known) -> StoreError | None:
+        """The error if the index knows rows that the record has lost; it would be rebuilt from it.
+
+        After a deletion without the index, the record has fewer rows too, but a later last write.
+        """
+        now = self._record.mark()
+        if not known.mark or all(one >= then for one, then in zip(now, known.mark, strict=True)):
+            return None
+        record = self._record.store
+        stored: dict[str, int] = {"assets": record.count()}
+        stored.update({str(kind): n for kind, n in record.sizes().items()})
+        lost = [
+            f"{stored.get(kind, 0)} of {n} {kind}"
+            for kind, n in known.sizes.items()
+            if stored.get(kind, 0) < n
+        ]
+        if not lost:
+            return None
+        return StoreError(
+            f"The record of the store {self._shown} has lost rows: it has {', '.join(lost)} that "
+            "the index beside it knows.",
+            remedy="Run `anymodal check --repair`, which writes them back; searches go on until "
+            "then, writes are refused.",
+        )
+
+    def _current_name(self) -> str:
+        """The folder of the current files; earlier versions had them in this one."""
+        try:
+            return (self._folder / _CURRENT).read_text()
+        except FileNotFoundError:
+            return ""
+
     def _use(self) -> None:
         """Open the files that are there.
 
         Raises:
             DamagedError: they cannot be used.
         """
-        self._open_files()
-        check(self.tables, self.views, self._embed_dim)
-        self.tables.complete()
+        seen = _mark(self._folder / _CURRENT)
+        generation = self._opened(self._folder / self._current_name())
+        try:
+            generation.check(self._embed_dim)
+        except BaseException:
+            generation.close()
+            raise
+        self._generation, self._seen = generation, seen
 
-    def _open_files(self) -> None:
-        self.tables = Tables(self._folder / _TABLES, shown=self._shown)
-        self.views = Views(self._folder / _VECTORS, self._embed_dim)
-        self.words = KeptWords(self.tables, self._folder, self.exclusively)
-        self.names = KeptIndex(self.tables, self._folder, self.exclusively, Names())
+    def _opened(self, folder: Path) -> Generation:
+        return Generation(folder, self._embed_dim, self._shown, self.exclusively)
 
-    def _make(self) -> None:
-        """Rebuild everything from the record."""
-        record = self._record.store
-        self._close_files()
-        if not self._emptied():
-            self._discard()
+    def rebuild(self) -> None:
+        """Build everything from the record, beside the current files, which it then replaces."""
+        with self.exclusively():
+            self._sweep_generations()
+            record, name = self._record.store, uuid4().hex
             with on_disk(f"The store {self._shown}"):
-                Tables.made(self._folder / _TABLES, self._shown).close()
-        private_folder(self._folder / _VECTORS)
-        self._open_files()
-        self._sweep()
+                Generation.make(self._folder / name, self._shown)
+            made = self._opened(self._folder / name)
+            try:
+                self._fill(made, record)
+            except BaseException:
+                made.close()
+                raise
+            with on_disk(f"The store {self._shown}"), replacing(self._folder / _CURRENT) as new:
+                new.write_text(name)
+            self._generation, self._seen = made, _mark(self._folder / _CURRENT)
+            self.lost = None
+            self._sweep_generations()
+
+    def _fill(self, made: Generation, record: MilvusStore) -> None:
         stored, committed = record.segments(), record.scan()
         while segments := list(islice(stored, _ROWS_AT_ONCE)):
-            with self.tables.writing() as db:
-                put(db, self.views, [], segments)
+            with made.tables.writing() as db:
+                put(db, made.views, [], segments)
         while assets := list(islice(committed, _ROWS_AT_ONCE)):
-            with self.tables.writing() as db:
-                put(db, self.views, assets, [])
-        self._complete_codes()
-        with self.tables.writing() as db:
+            with made.tables.writing() as db:
+                put(db, made.views, assets, [])
+        made.complete_codes()
+        with made.tables.writing() as db:
             self._level(db)
             set_fact(db, "embed_dim", self._embed_dim)
             set_fact(db, "calibration", calibrated.written(record.stored_calibration()))
 
-    def _emptied(self) -> bool:
-        """Whether the tables could be emptied, so that processes that have them open can continue.
-
-        Raises:
-            StoreUnavailableError: others write for too long.
-        """
-        try:
-            tables = Tables(self._folder / _TABLES, shown=self._shown)
-        except DamagedError:
-            return False
-        try:
-            with tables.writing() as db:
-                empty(db)
-        except StoreUnavailableError:
-            raise
-        except StoreError:
-            return False
-        finally:
-            tables.close()
-        return True
-
-    def _discard(self) -> None:
-        for name in (_VECTORS, *_TEXTS):
-            shutil.rmtree(self._folder / name, ignore_errors=True)
-        for path in self._folder.glob(f"{_TABLES}*"):
-            path.unlink()
+    def _sweep_generations(self) -> None:
+        """Remove former files, and those of builds that were cut off."""
+        wanted = {_LOCK, _CURRENT, self._current_name()}
+        for path in self._folder.iterdir() if "" not in wanted else ():
+            if path.name not in wanted:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @contextmanager
     def exclusively(self) -> Iterator[None]:
@@ -207,7 +284,7 @@ class Side:
             The keys of all their segments in the record; None unless these are known for certain.
         """
         with self.exclusively():
-            self._check_in_place()
+            self.check_there()
             self.mend()
             keys = self._keys(asset_ids)
             self._intend(asset_ids)
@@ -229,35 +306,22 @@ class Side:
             return keys_of(db, asset_ids)
 
     def check_there(self) -> None:
-        """Return if the files are still where they were opened.
+        """Return if the files are there.
 
         Raises:
             StoreGoneError: they are not. What is open still answers, but nothing can be kept.
-            StoreError: there are others in their place.
+            StoreError: they know more than the record.
         """
-        try:
-            there = (self._folder / _LOCK).stat()
-        except FileNotFoundError:
-            raise StoreGoneError.at(self._shown) from None
-        if not os.path.samestat(there, os.fstat(self._lock)):
-            raise self._made_again()
-
-    def _check_in_place(self) -> None:
-        self.check_there()
-        if self.tables.is_replaced:
-            raise self._made_again()
-
-    def _made_again(self) -> StoreError:
-        return StoreError(
-            f"Another process found files of the store {self._shown} damaged or missing, and "
-            "rebuilt them.",
-            remedy="Open the store again.",
-        )
+        if not (self._folder / _LOCK).exists():
+            raise StoreGoneError.at(self._shown)
+        _ = self.current
+        if self.lost is not None:
+            raise self.lost
 
     def rewriting(self) -> None:
         """Note that rows of the record are being rewritten unchanged; `rewritten` ends it."""
         with self.exclusively():
-            self._check_in_place()
+            self.check_there()
             with self.tables.writing() as db:
                 set_fact(db, _REWRITING, True)
 
@@ -282,7 +346,7 @@ class Side:
         with on_disk(f"The store {self._shown}"), self.tables.writing() as db:
             put(db, self.views, assets, segments)
             self._level(db)
-        self._complete_codes()
+        self.current.complete_codes()
         self._compact()
         with suppress(OSError, ValueError):  # it is stored; a search reads the rest
             if any(row.modality == TEXT for row in segments) and self.words.n_left() >= AT_ONCE:
@@ -316,47 +380,29 @@ class Side:
                 self._level(db)
         return len(wanted)
 
-    def _complete_codes(self) -> None:
-        """Make the codes of new complete chunks, so that no search waits for them."""
-        with self.tables.reading() as db:
-            for part in self.views.current(db).parts.values():
-                part.files.complete(part.n_slots)
-
     def _compact(self) -> None:
         with self.tables.reading() as db:
             sql = "SELECT count(*) FROM part WHERE n_slots - n_live > max(?, n_live)"
             (n,) = db.execute(sql, (CHUNK,)).fetchone()
         if n:
-            self._sweep()  # files given up earlier: readers have long moved on
+            self.current.sweep()  # files given up earlier: readers have long moved on
             self.words.catch_up()
             with self.tables.writing() as db:
                 compact(db, self.views)
 
-    def _sweep(self) -> None:
-        """Remove the files of parts that were given up."""
-        with self.tables.reading() as db:
-            parts = {str(part) for (part,) in db.execute("SELECT part FROM part")}
-        for path in (self._folder / _VECTORS).iterdir():
-            if path.name.partition(".")[0] not in parts:
-                path.unlink(missing_ok=True)
-
     def close(self) -> None:
         """Close all files; may be called twice."""
-        self._close_files()
+        if self._generation is not None:
+            self._generation.close()
         lock, self._lock = self._lock, -1
         if lock >= 0:
             os.close(lock)
 
-    def _close_files(self) -> None:
-        for name in ("names", "words", "views", "tables"):
-            if (part := getattr(self, name, None)) is not None:
-                part.close()
 
-
-def check(tables: Tables, views: Views, embed_dim: int) -> None:
-    """Raise `DamagedError` unless the files are complete, and of this dimension."""
-    with tables.reading() as db:
-        if fact(db, "embed_dim") != embed_dim:  # written last
-            raise DamagedError
-        for part, n_slots in db.execute("SELECT part, n_slots FROM part"):
-            views.files(part).check(n_slots)
+def _mark(path: Path) -> Mark | None:
+    """By what a file is known to be the same; None if there is none."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return None
+    return there.st_ino, there.st_mtime_ns

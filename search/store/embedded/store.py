@@ -25,7 +25,9 @@ from search.overview.facets import Facets
 from search.store import calibrated
 from search.store.base import VectorStore
 from search.store.calibrated import Constants, StoredCalibration
+from search.store.checking import LOST, Findings, Progress
 from search.store.checks import checked_asset, checked_queries, checked_segment
+from search.store.embedded.checking import IndexCheck
 from search.store.embedded.reading import Reading
 from search.store.embedded.searching import Searching
 from search.store.embedded.side import SIDE, Side
@@ -83,9 +85,14 @@ class EmbeddedStore:
         except BaseException:
             self.close()
             raise
-        side = self._side
-        self._reading = Reading(side.tables, side.views, embed_dim)
-        self._searching = Searching(side.tables, side.views, side.words)
+
+    @property
+    def _reading(self) -> Reading:
+        return self._side.current.reading
+
+    @property
+    def _searching(self) -> Searching:
+        return self._side.current.searching
 
     @property
     def in_process(self) -> bool:
@@ -129,6 +136,21 @@ class EmbeddedStore:
     def upgrade(self, progress: Callable[[int, int], object]) -> int:  # noqa: ARG002
         """A store of an earlier version is opened as it is, see `open_folder`."""
         return 0
+
+    def check(self, progress: Progress) -> Findings:
+        """See `search.store.checking.Checkable`: the record, then the index against it."""
+        with self._side.exclusively():
+            findings = self.record.check(progress)
+            IndexCheck(self._side, self._reading).find(self.record, findings, progress)
+        return findings
+
+    def repair(self, findings: Findings) -> None:
+        """See `search.store.checking.Checkable`; what the record lost comes from the index."""
+        check_whole(self._place)
+        with self._side.exclusively():
+            IndexCheck(self._side, self._reading).write_back(self.record, findings.of(LOST))
+            self.record.repair(self.record.check(lambda *_: None))
+            self._side.rebuild()
 
     def sizes(self) -> dict[Modality, int]:
         """How many segments there are of each modality that has any."""

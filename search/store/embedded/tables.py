@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -82,8 +83,15 @@ _NAMES = (
 )
 
 
-class DamagedError(Exception):
-    """The index next to the record cannot be used, and has to be rebuilt."""
+class DamagedError(StoreError):
+    """A file of the index next to the record cannot be used; the index has to be rebuilt."""
+
+    def __init__(self, where: object = "") -> None:
+        super().__init__(
+            f"The index beside the record is damaged: {where or 'files are missing or cut off'}.",
+            remedy="Open the store again, which rebuilds the index from its rows; "
+            "`anymodal check` says whether anything is lost.",
+        )
 
 
 class Tables:
@@ -106,6 +114,7 @@ class Tables:
         self._idle: LifoQueue[sqlite3.Connection] = LifoQueue()
         self._pid = os.getpid()
         self._is_closed = False
+        weakref.finalize(self, _close_all, self._idle)
         _check_whole(path, read_only=read_only)
         try:
             with self.reading() as db:
@@ -117,7 +126,6 @@ class Tables:
         except (sqlite3.Error, StoreError) as error:
             self.close()
             raise DamagedError from error
-        self._file = _file_at(path)
 
     @classmethod
     def made(cls, path: Path, shown: str) -> Tables:
@@ -145,11 +153,6 @@ class Tables:
             if not db.execute(known).fetchone():  # another process may have been first
                 for statement in _NAMES:
                     db.execute(statement)
-
-    @property
-    def is_replaced(self) -> bool:
-        """Whether a different file is at this path now."""
-        return _file_at(self._path) != self._file
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -219,11 +222,14 @@ class Tables:
     def close(self) -> None:
         """Close all connections; may be called twice."""
         self._is_closed = True
-        while self._pid == os.getpid():
-            try:
-                self._idle.get_nowait().close()
-            except Empty:
-                return
+        if self._pid == os.getpid():
+            _close_all(self._idle)
+
+
+def _close_all(idle: LifoQueue[sqlite3.Connection]) -> None:
+    with suppress(Empty):
+        while True:
+            idle.get_nowait().close()
 
 
 @contextmanager
@@ -244,18 +250,12 @@ def translated(shown: str) -> Iterator[None]:
         has_no_room = "full" in text or "disk I/O" in text
         if full := disk_error_in("no space left on device" if has_no_room else text, shown):
             raise full from error
-        raise _damaged(shown, error) from error
+        raise StoreError(
+            f"The index of the store {shown} cannot be read: {error}.",
+            remedy="Open the store again, which rebuilds the index if it is damaged.",
+        ) from error
     except sqlite3.DatabaseError as error:
-        raise _damaged(shown, error) from error
-
-
-def empty(db: sqlite3.Connection) -> None:
-    """Remove all rows. Numbers of parts are not reused: other processes know the former ones."""
-    for table in ("asset", "location", "label", "part", "segment", "dead", "intent", "unworded",
-                  "unnamed"):  # fmt: skip
-        db.execute(f"DELETE FROM {table}")
-    made = "'embed_dim', 'record', 'tidy', 'behind', 'names_epoch'"
-    db.execute(f"DELETE FROM fact WHERE name IN ({made})")
+        raise DamagedError(f"{shown}: {error}") from error
 
 
 def fact(db: sqlite3.Connection, name: str) -> Any:
@@ -276,21 +276,6 @@ def marks(values: object) -> str:
     '?, ?, ?'
     """
     return ", ".join("?" * len(values))  # type: ignore[arg-type]
-
-
-def _file_at(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _damaged(shown: str, error: Exception) -> StoreError:
-    return StoreError(
-        f"The index of the store {shown} cannot be read: {error}.",
-        remedy="Open the store again to rebuild the index from its rows.",
-    )
 
 
 def _check_whole(path: Path, *, read_only: bool) -> None:

@@ -16,12 +16,14 @@ from search.errors import ReadOnlyStoreError
 from search.filters import Filter
 from search.filters.columns import compile_for_segments
 from search.store.calibrated import Constants, StoredCalibration
+from search.store.checking import Findings
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.folders import locks_folder
 from search.store.lite.in_process import check_whole, is_mirrored, stop_lite
 from search.store.lite.shared import joined
 from search.store.locks import WriteLocks, folder_locks, machine_locks, thread_locks
 from search.store.milvus.calibration import MilvusCalibration, Progress
+from search.store.milvus.checking import MilvusCheck
 from search.store.milvus.indexes.kinds import HNSW, LEAST_EFFORT
 from search.store.milvus.indexes.state import IndexState, state_of
 from search.store.milvus.link import MilvusLink
@@ -247,6 +249,16 @@ class MilvusStore:
         self._check_current()
         self._removal.of_assets(asset_ids, keys)
         self._link.catch_up()
+
+    def check(self, progress: Progress) -> Findings:
+        """See `search.store.checking.Checkable`."""
+        self.catch_up()
+        return MilvusCheck(self._rows, self._segments, self.delete).find(progress)
+
+    def repair(self, findings: Findings) -> None:
+        """See `search.store.checking.Checkable`."""
+        self.check_writable()
+        MilvusCheck(self._rows, self._segments, self.delete).mend(findings)
 
     def tidy(self) -> None:
         """Remove what writes and deletions that were cut off have left, except segments."""

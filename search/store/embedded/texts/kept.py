@@ -101,6 +101,12 @@ class KeptIndex:
             self._forget()
             return None
 
+    def lacking(self, texts: Sequence[Text]) -> list[Text]:
+        """Those of these texts that `find` does not know, or knows with other notes."""
+        self.open()
+        notes = self._index.notes([text.segment_id for text in texts]) if self._index else {}
+        return [text for text in texts if notes.get(text.segment_id) != text.note]
+
     def n_left(self) -> int:
         """How much has not been read."""
         with self._tables.reading() as db:

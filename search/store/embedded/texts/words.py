@@ -77,6 +77,10 @@ class KeptWords:
         """See `KeptIndex.catch_up`."""
         self._kept.catch_up()
 
+    def lacking(self, texts: Sequence[Text]) -> list[Text]:
+        """See `KeptIndex.lacking`."""
+        return self._kept.lacking(texts)
+
     def _read_in_background(self) -> None:
         with self._lock:
             if self._thread is None or not self._thread.is_alive():

@@ -47,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Other processes and threads may write the same file at once.
     """
-    partial = path.with_suffix(f"{path.suffix}-{os.getpid()}-{get_ident()}")
+    partial = path.with_name(f"{path.name}-{os.getpid()}-{get_ident()}")
     try:
         yield partial
         partial.replace(path)

@@ -11,7 +11,8 @@ last `STEP` rows as they are, and ranks the best by their float32 rows.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from itertools import compress
@@ -69,14 +70,21 @@ class VectorFiles:
         self._tail_start = 0
         self._n_tail = 0
         self._lock = Lock()
+        self._closers: list[Callable[[], object]] = []
 
     @cached_property
     def _rows(self) -> int:
-        return os.open(self._base.with_suffix(".rows"), os.O_RDONLY | os.O_CLOEXEC)
+        return self._opened(".rows")
 
     @cached_property
     def _nos(self) -> int:
-        return os.open(self._base.with_suffix(".nos"), os.O_RDONLY | os.O_CLOEXEC)
+        return self._opened(".nos")
+
+    def _opened(self, suffix: str) -> int:
+        """A file, open until `close`, or until nobody uses this object any more."""
+        file = os.open(self._base.with_suffix(suffix), os.O_RDONLY | os.O_CLOEXEC)
+        self._closers.append(weakref.finalize(self, os.close, file))
+        return file
 
     def check(self, n_slots: int) -> None:
         """Raise `DamagedError` if the files are too short."""
@@ -244,9 +252,10 @@ class VectorFiles:
 
     def close(self) -> None:
         """Close the files."""
+        while self._closers:
+            self._closers.pop()()
         for name in ("_rows", "_nos"):
-            if name in self.__dict__:
-                os.close(self.__dict__.pop(name))
+            self.__dict__.pop(name, None)
         self._codes = {}
         self._recent = None
 

@@ -1,0 +1,110 @@
+"""What a check of a store finds: everything that contradicts the rest of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
+
+Progress: TypeAlias = Callable[[int, int], object]
+"""Called from time to time with the rows read and their total."""
+Row = TypeVar("Row")
+
+INCOMPLETE, ORPHANED, MISCOUNTED = "incomplete_assets", "orphaned_segments", "miscounted_assets"
+PLACES, WORDS, UPLOADS = "missing_places", "missing_words", "dead_uploads"
+LOST, OUTDATED, DAMAGED = "lost_by_record", "index_outdated", "index_damaged"
+INDEX_WORDS, INDEX_NAMES = "index_words", "index_names"
+
+MEANING = {
+    INCOMPLETE: "assets of which segments are missing",
+    ORPHANED: "assets that have segments, but no commit row",
+    MISCOUNTED: "assets with more segments than their commit row says",
+    PLACES: "assets that are not found at a location of theirs",
+    WORDS: "texts that Milvus does not find by words",
+    LOST: "assets that the index has, and the record has not, or not whole",
+    OUTDATED: "assets whose rows in the index are missing or differ from the record",
+    DAMAGED: "files of the index that cannot be read",
+    INDEX_WORDS: "texts whose words the index lacks",
+    INDEX_NAMES: "assets whose names the index lacks",
+    UPLOADS: "uploaded files that no asset shows",
+}
+REPAIR = {
+    INCOMPLETE: "removed, so that the next ingest stores them again",
+    ORPHANED: "removed, as nothing shows them; the next ingest stores them again",
+    MISCOUNTED: "counted again",
+    PLACES: "written again",
+    WORDS: "written again",
+    LOST: "written back from the index",
+    UPLOADS: "not mended: `anymodal ingest` stores them, deleting the files gives them up",
+}
+"""What a repair does; the index is rebuilt from the record."""
+
+
+@dataclass
+class Findings:
+    """The ids of what is wrong, by kind, each with what people know it by."""
+
+    n_assets: int = 0
+    n_segments: int = 0
+    wrong: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def add(self, kind: str, name: str, shown: str = "") -> None:
+        """Note that something is wrong; ``shown`` is where it lies, if that is known."""
+        self.wrong.setdefault(kind, {})[name] = shown
+
+    def of(self, kind: str) -> list[str]:
+        """The ids of this kind."""
+        return list(self.wrong.get(kind, ()))
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """A durable store, which can prove itself."""
+
+    def check(self, progress: Progress) -> Findings:
+        """Compare everything with everything else. Nobody should write meanwhile.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        ...
+
+    def repair(self, findings: Findings) -> None:
+        """Mend what `check` has just found, as `REPAIR` says.
+
+        Raises:
+            StoreError: it cannot be written to.
+        """
+        ...
+
+
+def paired(
+    left: Iterable[Row], right: Iterable[Row], key: Callable[[Row], str]
+) -> Iterator[tuple[Row | None, Row | None]]:
+    """Rows of both sides by their keys, by which both are sorted; None where one has none.
+
+    A key that comes twice in a row is taken once.
+
+    >>> list(paired("aac", "bc", str))
+    [('a', None), (None, 'b'), ('c', 'c')]
+    """
+    lefts, rights = _once(left, key), _once(right, key)
+    one, other = next(lefts, None), next(rights, None)
+    while one is not None or other is not None:
+        if other is None or (one is not None and key(one) < key(other)):
+            yield one, None
+            one = next(lefts, None)
+        elif one is None or key(other) < key(one):
+            yield None, other
+            other = next(rights, None)
+        else:
+            yield one, other
+            one, other = next(lefts, None), next(rights, None)
+
+
+def _once(rows: Iterable[Row], key: Callable[[Row], str]) -> Iterator[Row]:
+    last = None
+    for row in rows:
+        if key(row) != last:
+            last = key(row)
+            yield row

@@ -1,0 +1,140 @@
+"""Check the index beside a record: against the record, and its files for themselves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from search.lexical.analysis import terms
+from search.lexical.index import Text
+from search.lexical.names import text_of
+from search.store.checking import (
+    DAMAGED,
+    INDEX_NAMES,
+    INDEX_WORDS,
+    LOST,
+    OUTDATED,
+    Findings,
+    Progress,
+    paired,
+)
+from search.store.embedded.reading import Reading
+from search.store.embedded.tables import DamagedError, Tables
+from search.store.embedded.views import Views
+from search.types import SegmentRow
+
+if TYPE_CHECKING:
+    from search.store.embedded.side import Side
+    from search.store.milvus.store import MilvusStore
+
+_AT_ONCE = 1000
+_ALIKE = 1e-4
+"""The most by which a unit vector's numbers differ after the record has stored it calibrated."""
+
+
+class IndexCheck:
+    """Reads record and index row by row, both in the order of their keys.
+
+    Args:
+        side: the index.
+        reading: of the index.
+    """
+
+    def __init__(self, side: Side, reading: Reading) -> None:
+        self._side = side
+        self._reading = reading
+
+    def find(self, record: MilvusStore, findings: Findings, progress: Progress) -> None:
+        """Add what is wrong with the index, and what it has that the record lacks."""
+        try:
+            check_tables(self._side.tables)
+            self._compare(record, findings, progress)
+            self._find_texts(findings)
+            check_files(self._side.tables, self._side.views)
+        except (DamagedError, OSError, ValueError) as error:
+            findings.add(DAMAGED, str(error) or "vectors")
+
+    def _compare(self, record: MilvusStore, findings: Findings, progress: Progress) -> None:
+        known = self._reading.segments()
+        pairs = paired(record.segments(), known, attrgetter("key"))
+        for n_done, (stored, held) in enumerate(pairs):
+            if held is None or (stored is not None and not _is_alike(stored, held)):
+                assert stored is not None
+                findings.add(OUTDATED, stored.asset_id, stored.key)
+            elif stored is None:
+                findings.add(LOST, held.asset_id)
+            if not n_done % _AT_ONCE:
+                progress(n_done, findings.n_segments)
+        assets = paired(record.scan(), self._reading.scan(None), attrgetter("asset_id"))
+        for row, held_row in assets:
+            if row is None:
+                assert held_row is not None
+                findings.add(LOST, held_row.asset_id, next(iter(held_row.locations), ""))
+            elif row != held_row:
+                findings.add(OUTDATED, row.asset_id, next(iter(row.locations), ""))
+
+    def _find_texts(self, findings: Findings) -> None:
+        words, names = self._side.words, self._side.names
+        words.catch_up()
+        names.catch_up()
+        texts = (Text(key, "", text) for key, text in self._reading.texts())
+        for some in _pages(texts):
+            for text in words.lacking(some):
+                findings.add(INDEX_WORDS, text.segment_id)
+        rows = self._reading.scan(None)
+        for some in _pages(text_of(row) for row in rows if not row.is_gone):
+            for text in names.lacking(some):
+                findings.add(INDEX_NAMES, text.segment_id)
+
+    def write_back(self, record: MilvusStore, asset_ids: Sequence[str]) -> None:
+        """Write to the record what only the index has."""
+        for asset in self._reading.assets(asset_ids).values():
+            segments = self._reading.embeddings(asset.asset_id)
+            record.write([asset], segments)
+
+
+def check_tables(tables: Tables) -> None:
+    """Raise DamagedError unless SQLite finds its tables and their indexes whole."""
+    with tables.reading() as db:
+        (said,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+    if said != "ok":
+        raise DamagedError(said)
+
+
+def check_files(tables: Tables, views: Views) -> None:
+    """Raise DamagedError unless all files of vectors can be read."""
+    with tables.reading() as db:
+        for part in views.current(db).parts.values():
+            part.files.complete(part.n_slots)
+
+
+def _is_alike(stored: SegmentRow, held: SegmentRow) -> bool:
+    """Whether two rows are the same; numbers of the record are rounded."""
+    if np.abs(stored.embedding - held.embedding).max() > _ALIKE:
+        return False
+    for name in ("start_s", "end_s", "confidence"):
+        one, other = getattr(stored, name), getattr(held, name)
+        if (one is None) != (other is None) or (
+            one is not None and not math.isclose(one, other, rel_tol=1e-5, abs_tol=1e-6)
+        ):
+            return False
+    return _plain(stored) == _plain(held)
+
+
+def _plain(row: SegmentRow) -> tuple[object, ...]:
+    return (
+        row.key, row.asset_id, str(row.modality), row.index, row.char_start, row.char_end,
+        row.snippet, row.language, row.boxes, row.place,
+    )  # fmt: skip
+
+
+def _pages(texts: Iterator[Text]) -> Iterator[list[Text]]:
+    """Texts with words, some at a time."""
+    worded = (text for text in texts if terms(text.text))
+    while page := list(islice(worded, _AT_ONCE)):
+        yield page

@@ -1,0 +1,105 @@
+"""The files of an index that were built together; a rebuilt index has others, in another folder."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from typing import NamedTuple
+
+from encoder.system.private import private_folder
+from search.store.embedded.reading import Reading
+from search.store.embedded.searching import Searching
+from search.store.embedded.tables import DamagedError, Tables, fact
+from search.store.embedded.texts.kept import KeptIndex
+from search.store.embedded.texts.names import Names
+from search.store.embedded.texts.words import KeptWords
+from search.store.embedded.views import Views
+
+TABLES = "tables.db"
+_VECTORS = "vectors"
+
+
+class Generation:
+    """The files, open. Safe to use from threads; who still uses former ones may go on.
+
+    Args:
+        folder: of the files.
+        embed_dim: the length of a vector.
+        shown: the name of the store in messages.
+        exclusively: a block in which nobody else writes.
+
+    Raises:
+        DamagedError: they cannot be opened.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        embed_dim: int,
+        shown: str,
+        exclusively: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        self._vectors = folder / _VECTORS
+        self.tables = Tables(folder / TABLES, shown=shown)
+        self.views = Views(self._vectors, embed_dim)
+        self.words = KeptWords(self.tables, folder, exclusively)
+        self.names = KeptIndex(self.tables, folder, exclusively, Names())
+        self.reading = Reading(self.tables, self.views, embed_dim)
+        self.searching = Searching(self.tables, self.views, self.words)
+
+    @staticmethod
+    def make(folder: Path, shown: str) -> None:
+        """Create empty files."""
+        private_folder(folder / _VECTORS)
+        Tables.made(folder / TABLES, shown).close()
+
+    def check(self, embed_dim: int) -> None:
+        """Raise `DamagedError` unless the files are complete, and of this dimension."""
+        with self.tables.reading() as db:
+            if fact(db, "embed_dim") != embed_dim:  # written last
+                raise DamagedError
+            for part, n_slots in db.execute("SELECT part, n_slots FROM part"):
+                self.views.files(part).check(n_slots)
+        self.tables.complete()
+
+    def complete_codes(self) -> None:
+        """Make the codes of new complete chunks, so that no search waits for them."""
+        with self.tables.reading() as db:
+            for part in self.views.current(db).parts.values():
+                part.files.complete(part.n_slots)
+
+    def sweep(self) -> None:
+        """Remove the files of parts that were given up."""
+        with self.tables.reading() as db:
+            parts = {str(part) for (part,) in db.execute("SELECT part FROM part")}
+        for path in self._vectors.iterdir():
+            if path.name.partition(".")[0] not in parts:
+                path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close all files; may be called twice."""
+        for opened in (self.names, self.words, self.views, self.tables):
+            opened.close()
+
+
+class Known(NamedTuple):
+    """What tables say of the record: rows by modality, ``assets``; and its last writes then."""
+
+    sizes: dict[str, int]
+    mark: list[int]
+
+
+def known_of(tables: Path) -> Known:
+    """See `Known`; nothing is known if the tables are unreadable."""
+    sizes, mark = dict[str, int](), list[int]()
+    try:
+        with closing(sqlite3.connect(f"{tables.as_uri()}?mode=rw", uri=True)) as db:
+            sizes.update(db.execute("SELECT modality, n_live FROM part WHERE number = 0"))
+            counted = "SELECT count(*) FROM asset WHERE row NOT NULL"
+            (sizes["assets"],) = db.execute(counted).fetchone()
+            mark = fact(db, "record") or []
+    except (sqlite3.Error, ValueError):
+        return Known({}, [])
+    return Known(sizes, mark)

@@ -1,0 +1,135 @@
+"""Check the collections of a store against one another, and mend them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from operator import itemgetter
+from typing import Any
+
+from encoder.types import TEXT
+from search.store.checking import (
+    INCOMPLETE,
+    MISCOUNTED,
+    ORPHANED,
+    PLACES,
+    WORDS,
+    Findings,
+    Progress,
+    paired,
+)
+from search.store.checks import words_of
+from search.store.milvus.rows import MilvusRows, chunks
+from search.store.schema import (
+    ASSETS,
+    LOCATIONS,
+    asset_from_dict,
+    asset_to_dict,
+    locations_to_dicts,
+    row_of,
+)
+from search.store.schema import WORDS as WORDS_ROWS
+from search.store.segments import Collection
+from search.store.several import FIRST_ROWS
+from search.types import AssetRow
+
+_AT_ONCE = 1000
+_WITH_WORDS = f'modality == "{TEXT}" and {FIRST_ROWS} and snippet != ""'
+
+
+class MilvusCheck:
+    """Reads all rows but their vectors, page by page; in memory are the ids of assets.
+
+    Args:
+        rows: of the collections.
+        segments: the collection.
+        delete: removes assets.
+    """
+
+    def __init__(
+        self,
+        rows: MilvusRows,
+        segments: Collection,
+        delete: Callable[[Sequence[str]], None],
+    ) -> None:
+        self._rows = rows
+        self._segments = segments
+        self._delete = delete
+
+    def find(self, progress: Progress) -> Findings:
+        """See `search.store.checking.Checkable.check`."""
+        findings = Findings()
+        total = self._rows.count(self._segments) + self._rows.count(ASSETS)
+        counts = Counter[str]()
+        for row in self._rows.where(self._segments, "", ["asset_id", "index"]):
+            findings.n_segments += 1
+            counts[row["asset_id"]] += not row_of(row)
+            if not findings.n_segments % _AT_ONCE:
+                progress(findings.n_segments, total)
+        for rows in self._pages():
+            findings.n_assets += len(rows)
+            self._compare(rows, counts, findings)
+            progress(findings.n_segments + findings.n_assets, total)
+        for asset_id in counts:
+            findings.add(ORPHANED, asset_id)
+        if WORDS_ROWS.kind in self._rows.names:
+            self._find_words(findings)
+        return findings
+
+    def _pages(self) -> Iterator[list[AssetRow]]:
+        rows = map(asset_from_dict, self._rows.where(ASSETS, "", ASSETS.scalars))
+        while page := list(islice(rows, _AT_ONCE)):
+            yield page
+
+    def _compare(self, rows: Sequence[AssetRow], counts: Counter[str], findings: Findings) -> None:
+        key = LOCATIONS.key
+        places = {place[key]: row for row in rows for place in locations_to_dicts(row)}
+        known = {place[key] for place in self._rows.of(LOCATIONS, key, list(places), [key])}
+        for row in rows:
+            n_segments = counts.pop(row.asset_id, 0)
+            if n_segments != row.n_segments:
+                kind = INCOMPLETE if n_segments < row.n_segments else MISCOUNTED
+                findings.add(kind, row.asset_id, _shown(row))
+        for place in places.keys() - known:
+            findings.add(PLACES, places[place].asset_id, _shown(places[place]))
+
+    def _find_words(self, findings: Findings) -> None:
+        key = self._segments.key
+        texts = self._rows.where(self._segments, _WITH_WORDS, [key])
+        words = self._rows.where(WORDS_ROWS, "", [WORDS_ROWS.key])
+        for text, its_words in paired(texts, words, itemgetter(key)):
+            if text and not its_words:
+                findings.add(WORDS, text[key])
+
+    def mend(self, findings: Findings) -> None:
+        """See `search.store.checking.Checkable.repair`."""
+        for ids in chunks(findings.of(PLACES), _AT_ONCE):
+            rows = self._assets(ids)
+            places = [place for row in rows for place in locations_to_dicts(row)]
+            self._rows.upsert(LOCATIONS, places)
+        for keys in chunks(findings.of(WORDS), _AT_ONCE):
+            texts = self._rows.of(self._segments, self._segments.key, keys, ["asset_id", "snippet"])
+            self._rows.upsert(WORDS_ROWS, list(map(_words_row, texts)))
+        for ids in chunks(findings.of(MISCOUNTED), _AT_ONCE):
+            counted = [asset_to_dict(self._counted(row)) for row in self._assets(ids)]
+            self._rows.upsert(ASSETS, counted)
+        self._delete([*findings.of(ORPHANED), *findings.of(INCOMPLETE)])
+        self._rows.flush_all()
+
+    def _assets(self, asset_ids: Sequence[str]) -> list[AssetRow]:
+        return list(map(asset_from_dict, self._rows.of(ASSETS, ASSETS.key, asset_ids)))
+
+    def _counted(self, row: AssetRow) -> AssetRow:
+        rows = self._rows.of(self._segments, "asset_id", [row.asset_id], ["index"])
+        return replace(row, n_segments=sum(not row_of(one) for one in rows))
+
+
+def _words_row(text: dict[str, Any]) -> dict[str, Any]:
+    words = words_of(text["snippet"])
+    return {"segment_id": text["segment_id"], "asset_id": text["asset_id"], "words": words}
+
+
+def _shown(row: AssetRow) -> str:
+    return next(iter(row.locations), "")

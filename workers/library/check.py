@@ -1,0 +1,92 @@
+"""Check a store, and the uploads beside it, and mend what can be mended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+from encoder.errors import InputError
+from search.api.uploads import UploadFolder
+from search.store.base import VectorStore
+from search.store.checking import (
+    INCOMPLETE,
+    MEANING,
+    ORPHANED,
+    REPAIR,
+    UPLOADS,
+    Checkable,
+    Findings,
+)
+
+_AT_ONCE = 500
+_SHOWN = 20
+
+
+def checked(
+    store: VectorStore,
+    uploads: UploadFolder,
+    progress: Callable[[int, int], object],
+    *,
+    repair: bool = False,
+) -> dict[str, Any]:
+    """What is wrong with a store; with ``repair``, what is still wrong after mending it.
+
+    Args:
+        store: that nobody writes to meanwhile.
+        uploads: the store's.
+        progress: called with the rows read and their total.
+        repair: mend what can be mended, then check again.
+
+    Returns:
+        ``assets`` and ``segments``, their numbers; ``differences`` and, after a repair, ``left``:
+        for each kind its ``kind``, ``n``, ``meaning``, ``repair`` and up to 20 ``examples``;
+        ``lost``: the ids of assets that had to be given up, with a location.
+
+    Raises:
+        InputError: the store is not durable.
+        StoreError: it cannot be read, or not written to.
+    """
+    if not isinstance(store, Checkable):
+        raise InputError("store", got="memory:", wanted="a folder, or a Milvus server's address")
+    findings = _found(store, uploads, progress)
+    answer = _plain(findings) | {"differences": _differences(findings), "lost": {}}
+    if not repair or not findings.wrong:
+        return answer
+    if findings.wrong.keys() != {UPLOADS}:
+        store.repair(findings)
+    left = _found(store, uploads, progress)
+    given_up = findings.wrong.get(INCOMPLETE, {}) | findings.wrong.get(ORPHANED, {})
+    there = store.assets(list(given_up))
+    lost = {one: shown for one, shown in given_up.items() if one not in there}
+    return answer | _plain(left) | {"left": _differences(left), "lost": lost}
+
+
+def _found(
+    store: Checkable, uploads: UploadFolder, progress: Callable[[int, int], object]
+) -> Findings:
+    findings = store.check(progress)
+    files = uploads.files()
+    while some := list(islice(files, _AT_ONCE)):
+        known = store.assets([asset_id for asset_id, _ in some])  # type: ignore[attr-defined]
+        for asset_id, path in some:
+            if asset_id not in known:
+                findings.add(UPLOADS, asset_id, str(path))
+    return findings
+
+
+def _plain(findings: Findings) -> dict[str, Any]:
+    return {"assets": findings.n_assets, "segments": findings.n_segments}
+
+
+def _differences(findings: Findings) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": kind,
+            "n": len(wrong),
+            "meaning": MEANING[kind],
+            "repair": REPAIR.get(kind, "the index is rebuilt from the record"),
+            "examples": dict(islice(wrong.items(), _SHOWN)),
+        }
+        for kind, wrong in findings.wrong.items()
+    ]
