@@ -15,6 +15,10 @@ class StoreUnavailableError(StoreError):
     retryable = True
 
 
+class StoreUnservedError(StoreUnavailableError):
+    """The server of a folder that several processes share is away."""
+
+
 class StoreGoneError(StoreError):
     """The files of an open store were removed or moved."""
 

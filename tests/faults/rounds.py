@@ -27,6 +27,7 @@ from tests.faults.cluster import Cluster, running, wait_for
 from tests.faults.counting import Tally, count
 from tests.faults.disk import Disk, small_disk
 from tests.faults.files import expected, make_media
+from tests.faults.living import LIVING
 from tests.faults.strikes import STRIKES, Scene
 from tests.faults.uploads import Api, upload_all
 from workers.console.jobs import report_of
@@ -217,7 +218,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=len(KINDS))
     parser.add_argument("--files", type=int, default=60, help="of each job")
     parser.add_argument("--hold", type=float, default=30.0, help="seconds of a SIGSTOP")
-    parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--kinds", default=",".join([*KINDS, *LIVING]))
     parser.add_argument("--stores", default="lite,server")
     options = parser.parse_args(words)
     say(*_HEADINGS)
@@ -227,6 +228,13 @@ def main(words: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name, _Stages(Path(name)) as stages:
         for number, kind, store in rounds:
             try:
+                if kind in LIVING:
+                    started = time.monotonic()
+                    wrong = LIVING[kind](Path(name) / f"living{number}", number)
+                    wall_s = round(time.monotonic() - started, 1)
+                    unclean += bool(wrong)
+                    tell(number, "", Round(kind, 0, 0, 0, 0, None, wall_s, Tally(), wrong))
+                    continue
                 cluster, disk = stages.get(kind, store)
                 played = play(
                     cluster,

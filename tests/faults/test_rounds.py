@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import ROOT, Cluster
 from tests.faults.counting import Tally, count
 from tests.faults.disk import Disk
 from tests.faults.files import make_media
+from tests.faults.kills import OPERATIONS
+from tests.faults.living import LIVING
 from tests.faults.rounds import FULL_DISK, KINDS, play, series, stage
 
 N_FILES = 24
@@ -42,6 +46,22 @@ def test_a_job_waits_for_room_on_the_disk(small: tuple[Cluster, Disk], tmp_path:
     cluster, disk = small
     played = play(cluster, tmp_path / "media", FULL_DISK, N_FILES, seed=1, disk=disk)
     assert played.is_clean, f"{played.tally}, {played.wrong}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", LIVING)
+def test_a_library_in_use_goes_on(tmp_path: Path, kind: str) -> None:
+    assert LIVING[kind](tmp_path / "living", 1) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("store", ["folder", pytest.param("--server", marks=pytest.mark.milvus)])
+def test_a_kill_leaves_nothing_lost_doubled_or_orphaned(store: str) -> None:
+    """In a process of its own, since it forks: `python -m tests.faults.kills` makes more."""
+    words = [sys.executable, "-m", "tests.faults.kills", "--trials", str(2 * len(OPERATIONS))]
+    words += [store] if store == "--server" else []
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=580, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_count_reports_what_is_lost_or_stray(cluster: Cluster, tmp_path: Path) -> None:

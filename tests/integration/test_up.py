@@ -5,17 +5,30 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from search.errors import StoreUnservedError
 from search.store.lite.shared import Served, served
 from search.store.open import open_store
 from tests.contract.rows import DIM, SPACE, asset
 from tests.integration.conftest import ANYMODAL, Run
+
+ROOT = Path(__file__).parents[2]
+WRITER = """
+import sys
+from search.store.open import open_store
+from tests.contract.rows import DIM, SPACE, asset
+store = open_store(sys.argv[1], SPACE, DIM)
+store.write([asset("alone", "/alone")], [])
+store.close()
+"""
 
 
 @pytest.fixture
@@ -60,9 +73,56 @@ def test_two_processes_share_the_folder_and_the_server_comes_back(
     supervisor.send_signal(signal.SIGTERM)
     assert supervisor.wait(30) == 0
     assert served(folder) is None
-    alone = open_store(str(folder), SPACE, DIM)  # the folder is free again
-    assert list(alone.assets(["a"])) == ["a"]
-    alone.close()
+    write_alone(folder)  # the folder is free again
+
+
+def write_alone(folder: Path) -> None:
+    """Write in a process that never saw the folder shared."""
+    done = subprocess.run(
+        [sys.executable, "-c", WRITER, folder], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_clients_wait_for_a_killed_server_and_go_on(
+    folder: Path, supervisor: subprocess.Popen[bytes]
+) -> None:
+    store = open_store(str(folder), SPACE, DIM)
+    store.write([asset("a", "/a")], [])
+    for part in (supervisor.pid, wait_until_served(folder).pid):
+        os.kill(part, signal.SIGKILL)
+    supervisor.wait(30)
+    while served(folder):
+        time.sleep(0.05)
+    assert list(store.assets(["a"])) == ["a"]  # searches go on
+    for change in (lambda: store.write([asset("b", "/b")], []), lambda: store.delete(["a"])):
+        with pytest.raises(StoreUnservedError, match="anymodal up"):
+            change()
+    with pytest.raises(StoreUnservedError):
+        store.ping()
+    write_alone(folder)  # nobody holds it
+
+    words = [ANYMODAL, "up", "--store", folder]
+    with subprocess.Popen(words) as again:
+        wait_until_served(folder)
+        store.ping()
+        store.write([asset("b", "/b")], [])
+        store.delete(["a"])
+        assert [row.asset_id for row in store.scan()] == ["alone", "b"]
+        again.send_signal(signal.SIGTERM)
+    store.close()
+
+
+@pytest.mark.parametrize("pid", [1, os.getpid()])
+def test_a_note_of_a_killed_server_says_nothing(folder: Path, pid: int) -> None:
+    """Its process id lives again, and something else may listen on its port."""
+    write_alone(folder)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        (folder / "server.json").write_text(json.dumps({"uri": uri, "pid": pid}))
+        (folder / "server.lock").touch()
+        assert served(folder) is None
+        write_alone(folder)
 
 
 @pytest.mark.usefixtures("supervisor")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -33,25 +34,30 @@ def up(store: str | None, port: int) -> None:
     apply_options(store)
     from encoder.errors import InputError
     from search.errors import StoreBusyError
-    from search.store.lite.shared import served
+    from search.store.lite.shared import is_shared, served
     from search.store.open import store_target
     from workers.config import current_settings
 
     folder = store_target(current_settings().store)
     if not isinstance(folder, Path):
         raise InputError("--store", got=f"{folder}, a server", wanted="a folder")
-    if found := served(folder):
+    if is_shared(folder):
+        server = served(folder)
+        by = f"process {server.pid} at {server.uri}" if server else "another `anymodal up`"
         raise StoreBusyError(
-            f"The store {folder} is already served by process {found.pid} at {found.uri}.",
+            f"The store {folder} is already served by {by}.",
             remedy="Nothing to do: use the same --store.",
         )
     signal.signal(signal.SIGTERM, _raise_exit)
-    _supervise(folder, port)
+    with ExitStack() as held:
+        _supervise(folder, port, held)
 
 
-def _supervise(folder: Path, port: int) -> None:
+def _supervise(folder: Path, port: int, held: ExitStack) -> None:
     """Restart the server whenever it is gone, but not endlessly in a row."""
-    starts = 0
+    from search.store.lite.shared import supervised
+
+    starts, is_marked = 0, False
     while starts < _MOST_STARTS:
         began = time.monotonic()
         child = subprocess.Popen(
@@ -60,6 +66,9 @@ def _supervise(folder: Path, port: int) -> None:
         )
         try:
             _announce(folder, child)
+            if not is_marked and child.poll() is None:  # a new folder has to be empty until then
+                held.enter_context(supervised(folder))
+                is_marked = True
             child.wait()
         finally:
             child.terminate()

@@ -106,11 +106,11 @@ def _collector(settings: Settings) -> BrokerCollector:
 
 def _pool(store: str | None, concurrency: int, autoscale: str | None) -> list[str]:
     """An embedded store admits one process, so its tasks run in this one, one at a time."""
-    from search.store.lite.shared import served
+    from search.store.lite.shared import is_shared
     from search.store.open import store_target
 
     target = store_target(store)
-    if isinstance(target, Path) and not served(target):
+    if isinstance(target, Path) and not is_shared(target):
         return ["--pool=solo"]
     size = f"--autoscale={autoscale}" if autoscale else f"--concurrency={concurrency}"
     return ["--pool=prefork", size]

@@ -17,7 +17,6 @@ from encoder.space import UNCALIBRATED, Calibration, Floor
 from encoder.system.disk import check_room
 from encoder.system.private import tighten
 from encoder.types import Embeddings, Modality
-from search.errors import StoreUnavailableError
 from search.filters import Filter
 from search.lexical.index import FoundText
 from search.overview.dates import Dated
@@ -35,7 +34,7 @@ from search.store.embedded.tables import fact
 from search.store.lite.in_process import check_whole, start_lite, stop_lite
 from search.store.lite.read_only import is_read_only, unreadable
 from search.store.lite.record import Record
-from search.store.lite.shared import served
+from search.store.lite.shared import check_served, is_shared
 from search.store.locks import folder_locks
 from search.store.milvus.store import MilvusStore
 from search.store.schema import collection_name
@@ -72,8 +71,8 @@ class EmbeddedStore:
         self._place = folder
         self.locks = folder_locks(folder)
         self._record = record
-        self._is_served = served(folder) is not None
-        self._held = folder if hold and not self._is_served else None
+        self._is_shared = is_shared(folder)
+        self._held = folder if hold and not self._is_shared else None
         if self._held:
             start_lite(folder)
         else:
@@ -293,11 +292,8 @@ class EmbeddedStore:
 
     def ping(self) -> None:
         """See `VectorStore.ping`."""
-        if self._is_served and not served(self._place):
-            raise StoreUnavailableError(
-                f"The store {self._place} is no longer served.",
-                remedy="Run `anymodal up` again.",
-            )
+        if self._is_shared:
+            check_served(self._place)
         self._side.check_there()
         with self._side.tables.reading():
             pass
@@ -325,7 +321,7 @@ def open_folder(
 
     A read-only store is searched in Milvus Lite, and so is one of an earlier version.
     """
-    if is_read_only(folder) and not served(folder):
+    if is_read_only(folder) and not is_shared(folder):
         return open_record()
     record = Record(folder, prefix, fingerprint, open_record)
     try:

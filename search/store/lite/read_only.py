@@ -22,7 +22,7 @@ _INDEXES = (".idx", ".sidx")
 """Of earlier versions; `search.store.milvus.setup` drops them, unread."""
 _SIDE = "side"
 """The index of `search.store.embedded`, which Lite does not know."""
-_OF_PROCESSES = (_LOCK, _HOLDER, "server.json")
+_OF_PROCESSES = (_LOCK, _HOLDER, "server.json", "server.lock", "up.lock")
 
 
 def is_read_only(folder: Path) -> bool:

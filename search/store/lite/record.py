@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
 
+from search.store.lite.shared import Served, check_served, is_shared
 from search.store.milvus.store import MilvusStore
 from search.store.schema import ASSETS, LOCATIONS, collection_name
 from search.store.segments import old_segments_collection, segments_collection
@@ -18,7 +19,9 @@ _MANIFEST = "manifest.json"
 
 
 class Record:
-    """Opens the record once. Safe to use from threads.
+    """Opens the record once, and again after the server of a shared folder was restarted.
+
+    Safe to use from threads.
 
     Args:
         folder: the store.
@@ -30,10 +33,15 @@ class Record:
     def __init__(
         self, folder: Path, prefix: str, fingerprint: str, opener: Callable[[], MilvusStore]
     ) -> None:
+        self._folder = folder
         self._root = folder / "collections"
         self._opener = opener
         self._lock = Lock()
         self._store: MilvusStore | None = None
+        self._server: Served | None = None
+        """Through which it was opened, if the folder is shared."""
+        self._left: list[MilvusStore] = []
+        """Of servers that have ended; calls under way may still use them."""
         segments = segments_collection(1).kind
         self._names = [
             collection_name(prefix, fingerprint, kind)
@@ -60,18 +68,23 @@ class Record:
         """The store on the record.
 
         Raises:
+            StoreUnservedError: the folder is shared, and its server is away.
             StoreError: as in `MilvusStore`.
         """
         with self._lock:
+            if self._store and self._server and check_served(self._folder) != self._server:
+                self._left.append(self._store)
+                self._store = None
             if self._store is None:
                 self._store = self._opener()
+                self._server = check_served(self._folder) if is_shared(self._folder) else None
             return self._store
 
     def close(self) -> None:
         """Close it, if it was opened; may be called twice."""
         with self._lock:
-            if self._store is not None:
-                self._store.close()
+            for store in (*self._left, *([self._store] if self._store else [])):
+                store.close()
 
 
 def _last_write(manifest: Path) -> int:

@@ -2,22 +2,41 @@
 
 The server's address is stored in the store's folder, so that other processes find it. It
 listens on the loopback device only, and knows no passwords: everyone on this machine may read it.
+
+Server and supervisor (`anymodal up`) each hold a lock in the folder, which the kernel frees however
+they end. As long as either is held, the folder is shared, and nobody else opens it; who has used it
+so waits for the server from then on, since it comes back.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
+import socket
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
+from urllib.parse import urlsplit
 
 from encoder.errors import AnymodalError
 from encoder.system.disk import writing
+from search.errors import StoreUnservedError
 
 _ADDRESS = "server.json"
+_SERVER, _SUPERVISOR = "server.lock", "up.lock"
+_PATIENCE_S = 10.0
+"""How long a store that is opened waits for a server that is being restarted."""
+_ANSWER_S = 1.0
+_POLL_S = 0.05
+
+_joined: set[Path] = set()
+"""The folders that are shared as far as this process has seen."""
 
 
 @dataclass(frozen=True)
@@ -29,32 +48,87 @@ class Served:
 
 
 def served(folder: Path) -> Served | None:
-    """The server of this folder, if one runs on this machine."""
+    """The server of this folder, if one runs on this machine and takes connections."""
+    if not _is_held(folder / _SERVER):
+        return None
     try:
-        found = Served(**json.loads((folder / _ADDRESS).read_text()))
+        server = Served(**json.loads((folder / _ADDRESS).read_text()))
+        at = urlsplit(server.uri)
+        socket.create_connection((str(at.hostname), at.port or 0), timeout=_ANSWER_S).close()
     except (OSError, ValueError, TypeError):
         return None
-    try:
-        os.kill(found.pid, 0)
-    except PermissionError:  # it runs, and is another user's
-        return found
-    except OSError:
-        return None
-    return found
+    return server
+
+
+def is_shared(folder: Path) -> bool:
+    """Whether this process leaves it to a server to open this folder: once so, it stays so."""
+    if _is_held(folder / _SERVER) or _is_held(folder / _SUPERVISOR):
+        _joined.add(folder)
+    return folder in _joined
+
+
+def check_served(folder: Path) -> Served:
+    """The server of a shared folder.
+
+    Raises:
+        StoreUnservedError: it is away.
+    """
+    if server := served(folder):
+        return server
+    raise StoreUnservedError(
+        f"The store {folder} is shared, and its server is away.",
+        remedy="It comes back by itself while `anymodal up` runs; otherwise run that again.",
+    )
 
 
 def joined(folder: Path) -> tuple[str, bool]:
     """The address of a server of this folder, and whether it runs in this process; see `stop_lite`.
 
     Raises:
+        StoreUnservedError: it is shared, and its server is away for longer than a restart takes.
         StoreBusyError: another process holds the folder and does not share it.
         DiskError: it cannot be written.
         StoreError: the folder cannot be used.
     """
     from search.store.lite.in_process import start_lite
 
-    server = served(folder)
-    return (server.uri, False) if server else (start_lite(folder), True)
+    if not is_shared(folder):
+        return start_lite(folder), True
+    until_s = time.monotonic() + _PATIENCE_S
+    while not served(folder) and time.monotonic() < until_s:
+        time.sleep(_POLL_S)
+    return check_served(folder).uri, False
+
+
+@contextmanager
+def supervised(folder: Path) -> Iterator[None]:
+    """Mark a folder as shared until the block ends, whether its server runs or not."""
+    with _held(folder / _SUPERVISOR):
+        yield
+
+
+@contextmanager
+def _held(lock: Path) -> Iterator[None]:
+    file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)  # waits at most for those who look whether it is held
+        yield
+    finally:
+        os.close(file)
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        file = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+    return False
 
 
 def serve(folder: Path, port: int = 0) -> None:
@@ -84,9 +158,10 @@ def serve(folder: Path, port: int = 0) -> None:
     partial.write_text(json.dumps(asdict(Served(uri, os.getpid()))))
     partial.replace(address)  # whole or not at all
     try:
-        ended.wait()
+        with _held(folder / _SERVER):
+            ended.wait()
+            address.unlink(missing_ok=True)
     finally:
-        address.unlink(missing_ok=True)
         lite.stop_lite(folder)
 
 

@@ -1,4 +1,4 @@
-"""Remove what a store holds for its former model."""
+"""Remove what a store holds for another model than its own."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from encoder.errors import InputError
 from search.store.embedded.side import SIDE
-from search.store.lite.in_process import start_lite, stop_lite
-from search.store.lite.shared import served
+from search.store.lite.in_process import stop_lite
+from search.store.lite.shared import joined
 from search.store.milvus.link import MilvusLink
 from search.store.open import store_target
 from search.store.schema import collection_name
@@ -21,34 +21,37 @@ from search.store.spaces.current import FolderRecord, ServerRecord
 def drop_former(uri: str | None, prefix: str = "anymodal") -> str:
     """Drop the collections of the former space; return its fingerprint. This cannot be undone.
 
+    Without a former space, those of a move that was not finished.
+
     Raises:
-        InputError: there is no former space.
+        InputError: there is neither.
         StoreBusyError: another process holds the folder.
         StoreUnavailableError: the server does not answer.
     """
     target = store_target(uri)
     with _linked(target) as link:
-        record = FolderRecord(target) if isinstance(target, Path) else ServerRecord(link, prefix)
+        folder = target if isinstance(target, Path) else None
+        record = FolderRecord(folder, prefix) if folder else ServerRecord(link, prefix)
         current = record.read()
-        if current is None or current.former is None:
+        other = current and (current.former.space if current.former else current.filling)
+        if not current or not other:
             raise InputError(
                 "--drop-former", got="a store with one model", wanted="a store that was moved"
             )
-        former = current.former.space
-        record.write(replace(current, former=None))
+        filling = current.filling if current.former else ""
+        record.write(replace(current, former=None, filling=filling))
         for name in link.call("list_collections"):
-            if name.startswith(f"{prefix}_{former}_"):
+            if name.startswith(f"{prefix}_{other}_"):
                 link.call("drop_collection", name)
-        if isinstance(target, Path):
-            shutil.rmtree(target / SIDE / collection_name(prefix, former, SIDE), ignore_errors=True)
-        return former
+        if folder:
+            shutil.rmtree(folder / SIDE / collection_name(prefix, other, SIDE), ignore_errors=True)
+        return other
 
 
 @contextmanager
 def _linked(target: Path | str) -> Iterator[MilvusLink]:
-    server = served(target) if isinstance(target, Path) else None
-    own = target if isinstance(target, Path) and not server else None
-    uri = start_lite(own) if own else server.uri if server else str(target)
+    uri, is_own = joined(target) if isinstance(target, Path) else (target, False)
+    own = target if isinstance(target, Path) and is_own else None
     try:
         link = MilvusLink(uri, timeout_s=30.0, connect_timeout_s=10.0, shown=str(own or ""))
         try:

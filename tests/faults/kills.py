@@ -1,0 +1,419 @@
+"""kill -9 in the middle of each operation on a store; what must be true then, and once repeated.
+
+``python -m tests.faults.kills --trials 300`` kills operations on a store in a folder, with
+``--server`` on the genuine server, and exits with 1 if anything is lost, doubled or orphaned. Every
+trial goes on with the store of the one before. Half of the kills come at a random time, half before
+or after a random call that changes the record.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from search.store.milvus.link import MilvusLink
+from search.store.open import is_on_server
+from search.store.spaces.current import Current
+from search.store.spaces.opened import space_record
+from tests.faults import brute, tiny_worker
+from tests.faults.brute import World
+from tests.faults.tiny_worker import TinyEncoder
+from tests.support.milvus_server import MilvusServer
+from workers.cli import anymodal
+from workers.config import current_settings
+from workers.environment import Options, begin
+from workers.serving.resources import Resources, _config_of
+
+_MODELS = ("bundle:english", "bundle:multilingual")
+_CHANGES = {
+    *("insert", "upsert", "delete", "flush", "create_collection", "create_alias", "alter_alias"),
+    *("alter_collection_properties", "drop_collection"),
+}
+_N_FILES = 14
+_WARM = {"encoder", "ingest", "search", "workers"}
+"""Packages whose modules are imported before a fork, with what they import later."""
+_LATER = ("pymilvus", "milvus_lite.adapter.grpc.server", "pyarrow.parquet", "pandas")
+_LONGEST_S = 120.0
+
+
+@dataclass
+class Killed:
+    """A trial."""
+
+    operation: str
+    where: str
+    was_killed: bool
+    wrong: list[str] = field(default_factory=list)
+
+
+class _TinyOf(TinyEncoder):
+    """A tiny model for each name, with a space of its own."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.space = replace(tiny_worker.SPACE, identity={"model": model})
+
+
+def _load_encoder(held: Resources) -> Any:
+    config = held.settings.encoder
+    if not held._new_space:
+        config = _config_of(config, held.settings.store)
+    return _TinyOf(config.model)
+
+
+class Library:
+    """A store, the folder that it is of, and what it must hold.
+
+    Args:
+        folder: for everything.
+        store: where it is.
+        seed: of all that is random.
+    """
+
+    def __init__(self, folder: Path, store: str, seed: int) -> None:
+        self.store = store
+        self.media = folder / "media"
+        self.media.mkdir()
+        self.export = folder / "export"
+        self.queries = folder / "queries.txt"
+        self.queries.write_text("note\n")
+        self.chance = random.Random(seed)
+        self.n_made = 0
+        self.world: World = {}
+        self.usual: dict[str, tuple[float, int]] = {}
+        """How long an operation takes, and how many changes of the record it makes."""
+        settings = {
+            "STORE": store,
+            "DATA": str(folder / "data"),
+            "ENCODER__MODEL": _MODELS[0],
+            "INGEST__ISOLATE": "false",
+            "CALIBRATE": "false",
+            "SHARD_FILES": "5",
+        }
+        os.environ.update({f"ANYMODAL_{name}": value for name, value in settings.items()})
+        for _ in range(_N_FILES):
+            self.make_file()
+
+    @property
+    def current(self) -> Current:
+        """The store's record."""
+        with space_record(self.store) as record:
+            current = record.read()
+        assert current
+        return current
+
+    def make_file(self) -> Path:
+        """A new text of one to four segments."""
+        self.n_made += 1
+        path = self.media / f"{self.n_made:05}.txt"
+        words = f"Note {self.n_made} of {self.chance.random()}. " * 60
+        path.write_text("\n\n".join([words] * self.chance.randint(1, 4)))
+        return path
+
+    def files(self, n: int) -> list[Path]:
+        """Some files."""
+        return self.chance.sample(sorted(self.media.iterdir()), n)
+
+    def on_disk(self) -> World:
+        """What the store must hold after an ingest; tags of contents that were there stay."""
+        places: dict[str, set[str]] = {}
+        for path in sorted(self.media.iterdir()):
+            places.setdefault(_id_of(path), set()).add(str(path))
+        return {
+            asset_id: (frozenset(at), self.world.get(asset_id, (0, frozenset()))[1])
+            for asset_id, at in places.items()
+        }
+
+
+Work = Callable[[], object]
+"""What the killed process does."""
+
+
+def _command(*words: object) -> Work:
+    def work() -> None:
+        try:
+            anymodal.main(list(map(str, words)), standalone_mode=False)
+        except SystemExit as ended:
+            if ended.code:
+                raise RuntimeError(f"{words} exited with {ended.code}") from ended
+
+    return work
+
+
+def ingest(library: Library) -> tuple[Work, World]:
+    """Ingest new files, changed ones and copies."""
+    made = [library.make_file() for _ in range(3)]
+    shutil.copy(made[0], library.media / f"copy-{made[0].name}")
+    changed = library.files(1)[0]
+    changed.write_text(changed.read_text() + "\n\nIt was changed.")
+    return _command("ingest", library.media, "--json"), library.on_disk()
+
+
+def delete(library: Library) -> tuple[Work, World]:
+    """Delete files from the store, and from the disk, so that they stay away."""
+    files = library.files(3)
+    for path in files:
+        path.unlink()
+    gone = set(map(str, files))
+    after = {
+        asset_id: (places - gone, tags)
+        for asset_id, (places, tags) in library.world.items()
+        if places - gone
+    }
+    return _command("delete", *files, "--json"), after
+
+
+def prune(library: Library) -> tuple[Work, World]:
+    """Remove what has lost its files."""
+    for path in library.files(3):
+        path.unlink()
+    return _command("ingest", library.media, *_PRUNE, "--json"), library.on_disk()
+
+
+def retag(library: Library) -> tuple[Work, World]:
+    """What PATCH does."""
+    ids = library.chance.sample(sorted(library.world), 3)
+    tag = f"tag{library.chance.randrange(10**6)}"
+    after = {**library.world, **{x: (library.world[x][0], frozenset({tag})) for x in ids}}
+
+    def work() -> None:
+        with closing(Resources(current_settings())) as held:
+            store = held.existing_store()
+            for asset_id in ids:
+                row = store.assets([asset_id])[asset_id]
+                store.write([replace(row, metadata={**row.metadata, "tags": [tag]})], [])
+
+    return work, after
+
+
+def reindex(library: Library) -> tuple[Work, World]:
+    """Move to the other model."""
+    with closing(Resources(current_settings())) as held:
+        model = next(one for one in _MODELS if one != _load_encoder(held).model)
+    words = ("--model", model, "--precision", "none", "--queries", library.queries)
+    return _command("reindex", *words, "--share", 1, "--json"), library.world
+
+
+def import_(library: Library) -> tuple[Work, World]:
+    """Import what was exported and deleted."""
+    shutil.rmtree(library.export, ignore_errors=True)
+    ids = library.chance.sample(sorted(library.world), 3)
+    run(_command("export-store", library.export, "--json"))
+    run(_command("delete", *ids, "--json"))
+    whole = library.world
+    library.world = {key: asset for key, asset in whole.items() if key not in ids}
+    return _command("import-store", library.export, "--json"), whole
+
+
+OPERATIONS: dict[str, Callable[[Library], tuple[Work, World]]] = {
+    "ingest": ingest,
+    "delete": delete,
+    "prune": prune,
+    "patch": retag,
+    "reindex": reindex,
+    "import": import_,
+}
+_PRUNE = ("--prune",)
+
+
+def run(work: Work, kill_s: float | None = None, kill_at: tuple[int, bool] | None = None) -> int:
+    """Do work in a process of its own; return how many changes it made, or -1 if it was killed.
+
+    Args:
+        work: what to do.
+        kill_s: after how many seconds to kill it.
+        kill_at: before (False) or after (True) which change of the record.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(reading)
+        _work_and_exit(work, writing, kill_at)
+    os.close(writing)
+    started_s = time.monotonic()
+    limit_s = _LONGEST_S if kill_s is None else kill_s
+    status = None
+    with os.fdopen(reading, "rb") as pipe:
+        while status is None:
+            pid, code = os.waitpid(child, os.WNOHANG)
+            if pid:
+                status = code
+            elif time.monotonic() - started_s > limit_s:
+                os.kill(child, signal.SIGKILL)
+                status = os.waitpid(child, 0)[1]
+                assert kill_s is not None, "the operation hangs"
+            else:
+                time.sleep(0.002)
+        said = pipe.read().decode()
+    if os.WIFSIGNALED(status):
+        return -1
+    assert os.waitstatus_to_exitcode(status) == 0, said
+    n_changes, modules = json.loads(said)
+    for name in (*modules, *_LATER):  # the next child has them from the start
+        if name not in sys.modules:
+            importlib.import_module(name)
+    return int(n_changes)
+
+
+def _work_and_exit(work: Work, pipe: int, kill_at: tuple[int, bool] | None) -> None:
+    """In the child: count the changes of the record, and end with them."""
+    n_changes, call = 0, MilvusLink.call
+
+    def counted(link: MilvusLink, method: str, *args: Any, **options: Any) -> Any:
+        nonlocal n_changes
+        if method not in _CHANGES:
+            return call(link, method, *args, **options)
+        n_changes += 1
+        if kill_at == (n_changes, False):
+            os.kill(os.getpid(), signal.SIGKILL)
+        answer = call(link, method, *args, **options)
+        if kill_at == (n_changes, True):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+
+    code = 1
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        MilvusLink.call = counted  # type: ignore[method-assign]
+        Resources._load_encoder = _load_encoder  # type: ignore[method-assign]
+        tiny_worker.SECONDS_PER_ITEM = 0.002
+        begin(Options())
+        work()
+        ours = [name for name in sys.modules if name.partition(".")[0] in _WARM]
+        os.write(pipe, json.dumps([n_changes, ours]).encode())
+        code = 0
+    except BaseException:  # noqa: BLE001 (the parent is told)
+        os.write(pipe, traceback.format_exc().encode()[-4000:])
+    finally:
+        os._exit(code)
+
+
+def look(library: Library, *outcomes: World, is_repeated: bool) -> list[str]:
+    """What is wrong with the space that is searched, in a process of its own."""
+
+    def work() -> None:
+        space = library.current.space
+        if is_on_server(library.store):
+            rows = brute.read_server(library.store, space)
+            wrong = brute.faults_of_record(rows, may_have_strays=True)
+            if not is_repeated:  # an ingest that was cut off; it comes again
+                wrong = [one for one in wrong if "orphan" not in one]
+        else:
+            with brute.copied(Path(library.store)) as copy:
+                rows = brute.read_folder(copy, space)
+                wrong = brute.faults_of_record(rows, may_have_strays=False)
+                wrong += brute.faults_of_index(copy, space, rows)
+        wrong += brute.faults_of_world(rows.world, *outcomes)
+        seen.write_text(json.dumps(wrong))
+
+    with tempfile.TemporaryDirectory() as name:
+        seen = Path(name) / "wrong.json"
+        run(work)
+        return list(json.loads(seen.read_text()))
+
+
+def open_once() -> None:
+    """What whoever comes next does."""
+    with closing(Resources(current_settings())) as held:
+        store = held.store()
+        store.check_writable()
+        assert store.count() >= 0
+
+
+def trial(library: Library, operation: str) -> Killed:
+    """One operation, killed, looked at, repeated, looked at."""
+    chance = library.chance
+    work, after = OPERATIONS[operation](library)
+    begun_s = time.monotonic()
+    if operation not in library.usual:  # the first is not killed, to learn how long it takes
+        n_changes = run(work)
+        library.usual[operation] = (time.monotonic() - begun_s, n_changes)
+        library.world = after
+        return Killed(operation, "", False, look(library, after, is_repeated=True))
+    usual_s, usual_n = library.usual[operation]
+    if chance.random() < 0.5:
+        kill_s = chance.uniform(0.1, 1.0) * usual_s
+        where, was = f"after {kill_s:.2f} s", run(work, kill_s=kill_s)
+    else:
+        kill_at = (chance.randint(1, max(usual_n, 1)), chance.random() < 0.5)
+        where = f"{'after' if kill_at[1] else 'before'} change {kill_at[0]}"
+        was = run(work, kill_at=kill_at)
+    killed = Killed(operation, where, was < 0)
+    before, library.world = library.world, after
+    run(open_once)
+    killed.wrong += [f"killed: {x}" for x in look(library, before, after, is_repeated=False)]
+    try:
+        run(work)
+    except AssertionError as error:
+        killed.wrong.append(f"repeated: {str(error)[-600:]}")
+        if operation == "reindex" and "other than the store's own" in str(error):
+            killed.wrong.pop()  # it had been switched
+    killed.wrong += [f"repeated: {x}" for x in look(library, after, is_repeated=True)]
+    return killed
+
+
+def play(folder: Path, store: str, n_trials: int, seed: int, names: list[str]) -> list[Killed]:
+    """Trials of all operations in turn on one store."""
+    library = Library(folder, store, seed)
+    work, library.world = ingest(library)
+    run(work)
+    trials = []
+    for number in range(n_trials + len(names)):
+        killed = trial(library, names[number % len(names)])
+        trials.append(killed)
+        if killed.wrong:
+            sys.stdout.write(f"{number} {killed}\n")
+            sys.stdout.flush()
+        elif number % 25 == 24:
+            sys.stdout.write(f"{number + 1} trials\n")
+            sys.stdout.flush()
+    return trials
+
+
+def main(words: list[str] | None = None) -> int:
+    """Print what was wrong, and a table; return how many trials were not clean."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--server", action="store_true", help="on the genuine Milvus server")
+    parser.add_argument("--operations", default=",".join(OPERATIONS))
+    options = parser.parse_args(words)
+    names = options.operations.split(",")
+    with tempfile.TemporaryDirectory(prefix="kills-") as name:
+        folder = Path(name)
+        if options.server:
+            with MilvusServer(folder / "milvus") as server:
+                trials = play(folder, server.uri, options.trials, options.seed, names)
+        else:
+            store = str(folder / "store")
+            trials = play(folder, store, options.trials, options.seed, names)
+    sys.stdout.write("| operation | trials | killed | not clean |\n| --- | --- | --- | --- |\n")
+    for operation in names:
+        of = [one for one in trials if one.operation == operation]
+        cells = (operation, len(of), sum(x.was_killed for x in of), sum(bool(x.wrong) for x in of))
+        sys.stdout.write(f"| {' | '.join(map(str, cells))} |\n")
+    return sum(bool(one.wrong) for one in trials)
+
+
+def _id_of(path: Path) -> str:
+    return blake3(path.read_bytes()).hexdigest(length=16)
+
+
+if __name__ == "__main__":
+    sys.exit(min(main(), 1))
