@@ -372,7 +372,7 @@ def test_what_lay_in_a_log_alone_is_mended_once(
     opened(folder).close()
     monkeypatch.setattr(side.Side, "rebuild", lambda _: pytest.fail("made again"))
     store = opened(folder)
-    assert sum(store.sizes().values()) > 0
+    assert not store.sizes()  # no commit row had been written
     assert_level(store)
     store.close()
 

@@ -91,8 +91,10 @@ def test_from_a_folder_to_hits_and_back(anymodal: Run, here: Run, media: Path) -
     assert names(found).count("bread.txt") == 1
     assert "dragon" in found["hits"][0]["snippet"]
 
-    here("delete", media / "texts", "--kind", "image", fails=1)
-    assert here("delete", media / "texts", "--kind", "text")["removed"] == {str(media / "texts"): 2}
+    texts = str(media / "texts")
+    assert here("delete", texts, "--kind", "image")["removed"] == {texts: 0}
+    for n_left in (2, 0):  # it can be repeated
+        assert here("delete", texts, "--kind", "text")["removed"] == {texts: n_left}
     left = here("search", "dragon", "--modality", "text")  # files of other tests, on a server
     assert not {"bread.txt", "space.md"} & set(names(left))
 

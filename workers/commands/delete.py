@@ -35,7 +35,8 @@ def delete(
     """Remove files, whole folders (even if gone from the disk) or assets by id from the store.
 
     The files themselves stay, except uploads to this store. An asset that has other locations is
-    kept there.
+    kept there. What is not stored, or no longer, is said and is no error, so that a deletion can be
+    repeated.
     """
     apply_options(store, model=model)
     from workers.console.output import print_json, wants_json
@@ -46,8 +47,6 @@ def delete(
     else:
         for target, n_assets in removed.items():
             click.echo(f"{target}: {n_assets} removed" if n_assets else f"{target}: not stored")
-    if not any(removed.values()):
-        raise SystemExit(1)
 
 
 def _removed(targets: tuple[str, ...], kinds: tuple[str, ...]) -> dict[str, int]:

@@ -2,7 +2,8 @@
 
 A write has these steps, under a lock of all processes: the assets are noted as an intent; the
 record is written; the index is written, and the intent removed, in one transaction. A process that
-finds an intent while nobody holds the lock reads its assets from the record again. The number of
+finds an intent while nobody holds the lock removes what the record has of its assets without commit
+rows, which completes a deletion, and reads the others from the record again. The number of
 the record's last write is stored in the index: if it differs, somebody wrote without the index, or
 its files are older than the record, and the whole index is rebuilt, unless it knows more than the
 record. A rebuild makes files beside those in use, and replaces them at once; who has the former
@@ -362,14 +363,16 @@ class Side:
         self._compact()
 
     def mend(self) -> int:
-        """Read from the record the assets whose writing was cut off; return their number."""
+        """Complete what was cut off; return the number of assets."""
         with self.tables.reading() as db:
             ids = [one for (one,) in db.execute("SELECT asset_id FROM intent")]
         wanted = [one for one in ids if one != _REWRITE]
         if wanted:
             record = self._record.store
-            segments = [row for one in wanted for row in record.embeddings(one)]
             assets = record.assets(wanted)
+            # Their deletion was cut off, or their first writing, which nobody was told of.
+            record.finish_removal([one for one in wanted if one not in assets])
+            segments = [row for one in assets for row in record.embeddings(one)]
             record.flush()  # the number of its last write would change when it is closed
             with self.tables.writing() as db:
                 remove(db, wanted)

@@ -46,7 +46,7 @@ from search.store.schema import (
     WORDS,
     collection_name,
 )
-from search.store.spaces.current import FolderRecord, ServerRecord, check_current
+from search.store.spaces.current import FolderRecord, ServerRecord, check_current, check_searched
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 _SCALARS_BYTES = 2048  # the usual size of a row without its embedding
@@ -65,7 +65,8 @@ class MilvusStore:
 
     Raises:
         StoreMissingError: there is none, without ``create``.
-        SpaceMismatchError: the store holds only embeddings of a different space.
+        SpaceMismatchError: the store holds only embeddings of a different space, or unfinished ones
+            of this.
         StoreBusyError: another process holds the folder.
         StoreUnavailableError: the server does not answer.
     """
@@ -99,7 +100,10 @@ class MilvusStore:
                 connect_timeout_s=connect_timeout_s,
                 shown=str(folder or ""),
             )
-            self._record = FolderRecord(folder) if folder else ServerRecord(self._link, prefix)
+            on_server = ServerRecord(self._link, prefix)
+            self._record = FolderRecord(folder, prefix) if folder else on_server
+            if self._follows:
+                check_searched(self._record, space_fingerprint, self._link.shown)
             named = partial(collection_name, prefix, space_fingerprint)
             self._version = Version(self._link, embed_dim, named)
             self._segments = self._version.segments
@@ -259,6 +263,10 @@ class MilvusStore:
         """See `search.store.checking.Checkable`."""
         self.check_writable()
         MilvusCheck(self._rows, self._segments, self.delete).mend(findings)
+
+    def finish_removal(self, asset_ids: Sequence[str]) -> None:
+        """Remove all rows of assets that have no commit row, also in a space nobody searches."""
+        self._removal.of_assets(asset_ids, None)
 
     def tidy(self) -> None:
         """Remove what writes and deletions that were cut off have left, except segments."""
