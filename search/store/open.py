@@ -66,7 +66,8 @@ def open_store(
 
     Raises:
         StoreMissingError: there is none, and ``create=False``.
-        SpaceMismatchError: the store holds only embeddings of a different space.
+        SpaceMismatchError: the store holds only embeddings of a different space, or unfinished ones
+            of this.
         StoreBusyError: another process holds the embedded store.
         StoreUnavailableError: the server does not answer.
         InputError: not a URI of the kinds above.
@@ -80,36 +81,15 @@ def open_store(
         check_store(target)
     from search.store.embedded.store import open_folder
     from search.store.milvus.store import MilvusStore
+    from search.store.spaces.current import FolderRecord, check_searched
 
     open_milvus = partial(MilvusStore, target, space_fingerprint, embed_dim, **options)
     if isinstance(target, Path):
         prefix = options.get("prefix", "anymodal")
+        if not options.get("new_space"):
+            check_searched(FolderRecord(target, prefix), space_fingerprint, str(target))
         return open_folder(target, prefix, space_fingerprint, embed_dim, open_milvus, hold=hold)
     return open_milvus()
-
-
-def stored_spaces(uri: str | None, prefix: str = "anymodal") -> list[str]:
-    """The fingerprints of the spaces whose embeddings a store holds; empty without a store.
-
-    Raises:
-        StoreUnavailableError: the server does not answer.
-        InputError: not a URI of `open_store`.
-    """
-    from search.store.schema import spaces_among
-
-    if uri == "memory:":
-        return []
-    target = store_target(uri)
-    if isinstance(target, Path):
-        # Lite has a folder for each collection; they can be seen while another process holds it.
-        return spaces_among([path.name for path in (target / "collections").glob("*")], prefix)
-    from search.store.milvus.link import MilvusLink
-
-    link = MilvusLink(target, timeout_s=30.0, connect_timeout_s=10.0)
-    try:
-        return spaces_among(link.call("list_collections"), prefix)
-    finally:
-        link.close()
 
 
 def check_store(folder: Path) -> None:

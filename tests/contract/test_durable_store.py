@@ -119,7 +119,10 @@ def test_a_new_space_lies_beside_the_old_one(open_again: Opener) -> None:
     new = open_again(OTHER_SPACE, new_space=True)
     assert list(new.scan()) == []
     new.write([asset("b", "/b")], [])
-    assert [row.asset_id for row in open_again(OTHER_SPACE).scan()] == ["b"]
+    with pytest.raises(SpaceMismatchError, match=f"{OTHER_SPACE} is unfinished"):
+        open_again(OTHER_SPACE)
+    new = open_again(OTHER_SPACE, new_space=True)
+    assert [row.asset_id for row in new.scan()] == ["b"]
     assert [row.asset_id for row in open_again().scan()] == ["a"]
 
 

@@ -96,7 +96,9 @@ def move(
         StoreError: the store fails; the old model stays.
     """
     old_encoder, old_store = held.existing_parts()
-    here = held.current() or Current(old_encoder.space.fingerprint, described(held))
+    here = held.current() or Current(old_encoder.space.fingerprint)
+    if not here.encoder:
+        here = replace(here, encoder=described(held))
     wanted = _former(here) if plan.rollback else _encoder_of(held, plan)
     new = _opened(held, wanted)
     space = new.encoder().space.fingerprint
@@ -106,6 +108,9 @@ def move(
         )
     moved = Moved(wanted["model"], space)
     target = Current(space, wanted, Current(here.space, here.encoder))
+    with space_record(held.settings.store) as record:
+        if not plan.rollback and here.filling != space:
+            record.write(replace(here, filling=space))  # before it has collections
     with closing(_Store(new)):
         copier = Copier(old_store, new.pipeline(), plan.share, stopped)
         if not plan.rollback:  # a rollback switches at once: what was ingested since follows it

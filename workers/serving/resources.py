@@ -132,14 +132,16 @@ class Resources:
         return before
 
     def current(self) -> Current | None:
-        """Which space of the store is searched now; None if it was never re-encoded.
+        """Which space of the store is searched now; None if nothing is stored.
 
         Raises:
             StoreUnavailableError: the store's server does not answer.
         """
+        from search.store.spaces.current import searched
+
         with self._record_lock:
             try:
-                return self._opened_record().read()
+                return searched(self._opened_record())
             except StoreError:
                 self._close_record()  # the next look connects again
                 raise
@@ -338,18 +340,19 @@ def _config_of(config: EncoderConfig, store: str | None) -> EncoderConfig:
     """The configuration in the store's record, if it was moved and no third model is requested."""
     from encoder.models.spec import DEFAULT_MODEL
     from search.errors import StoreUnavailableError
+    from search.store.spaces.current import searched
     from search.store.spaces.opened import space_record
 
     try:
         with space_record(store) as record:
-            current = record.read()
+            current = searched(record)
     except StoreUnavailableError:
         if config.model == DEFAULT_MODEL:
             raise
         current = None  # opening the store will say so
-    if current and config.model in (DEFAULT_MODEL, *current.models):
+    if current and current.encoder and config.model in (DEFAULT_MODEL, *current.models):
         return config_with(config, current.encoder)
-    return config.model_copy(update={"model": _model_of(config, store)})
+    return config.model_copy(update={"model": _model_of(config, current)})
 
 
 def _device(asked_for: str | None) -> str | None:
@@ -363,7 +366,7 @@ def _device(asked_for: str | None) -> str | None:
     return one_gpu(asked_for, getattr(current_process(), "index", 0))
 
 
-def _model_of(config: EncoderConfig, store: str | None) -> str:
+def _model_of(config: EncoderConfig, current: Current | None) -> str:
     """The model that is requested.
 
     If that is the default: the bundle that made the store, or to which the bindings belong.
@@ -371,11 +374,10 @@ def _model_of(config: EncoderConfig, store: str | None) -> str:
     from encoder.binding.binding import read_binding
     from encoder.models.spaces import bundle_of
     from encoder.models.spec import DEFAULT_MODEL, ModelSpec
-    from search.store.open import stored_spaces
 
     if config.model != DEFAULT_MODEL:
         return config.model
     bound = [read_binding(path).space for path in config.bindings]
-    spaces = bound or stored_spaces(store)
+    spaces = bound or ([current.space] if current else [])
     made = bundle_of(spaces, config.quantization, config.enable_dsre) if spaces else None
     return made or str(ModelSpec.parse(config.model))

@@ -1,9 +1,10 @@
 """Which of a store's spaces is searched. One write changes it, together with its model.
 
-A store that was never re-encoded has no record: its only space is searched. On a server the record
-is an alias of Milvus, ``<prefix>_current``, whose collection names space and model in its
-properties. In a folder it is the file ``current.json``, which can be read while another process
-holds the store.
+The first write makes the record, and a move to another model names the space that it fills before
+that has collections; a space that is filling is not searched. A store without a record, of an
+earlier version, is searched in its oldest space. On a server the record is an alias of Milvus,
+``<prefix>_current``, whose collection names space and model in its properties. In a folder it is
+the file ``current.json``, which can be read while another process holds the store.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from encoder.errors import DiskError
 from encoder.system.disk import disk_error
-from search.errors import StoreError, StoreMovedError
+from search.errors import SpaceMismatchError, StoreError, StoreMovedError
 from search.store.milvus.link import MilvusLink
-from search.store.schema import collection_name
+from search.store.schema import ASSETS, collection_name, spaces_among
 
 _FILE = "current.json"
+_PREFIX = "anymodal"
 _PROPERTY = "anymodal.current"
 
 
@@ -31,13 +34,17 @@ class Current:
 
     Args:
         space: its fingerprint.
-        encoder: fields of `encoder.config.EncoderConfig` by which queries are encoded.
+        encoder: fields of `encoder.config.EncoderConfig` by which queries are encoded; empty for a
+            store that was never moved.
         former: the space that was searched before, if it is still stored.
+        filling: the space that a move fills, or an interrupted one began to; empty if there is
+            none.
     """
 
     space: str
     encoder: Mapping[str, Any] = field(default_factory=dict)
     former: Current | None = None
+    filling: str = ""
 
     def written(self) -> str:
         """As JSON."""
@@ -48,7 +55,8 @@ class Current:
         """From `written`."""
         facts = json.loads(text)
         former = facts["former"]
-        return cls(facts["space"], facts["encoder"], cls(**former) if former else None)
+        filling = facts.get("filling", "")
+        return cls(facts["space"], facts["encoder"], cls(**former) if former else None, filling)
 
     @property
     def models(self) -> list[str]:
@@ -60,7 +68,11 @@ class SpaceRecord(Protocol):
     """Where a store keeps its `Current`."""
 
     def read(self) -> Current | None:
-        """None for a store that was never re-encoded. Cheap."""
+        """None for a store to which nothing was written since there are records. Cheap."""
+        ...
+
+    def spaces(self) -> list[str]:
+        """The fingerprints of all spaces whose embeddings are stored, the oldest first."""
         ...
 
     def write(self, current: Current) -> None:
@@ -71,8 +83,19 @@ class SpaceRecord(Protocol):
 class FolderRecord:
     """The record in a store's folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / _FILE
+    def __init__(self, folder: Path, prefix: str = _PREFIX) -> None:
+        self._file = folder / (_FILE if prefix == _PREFIX else f"{prefix}_{_FILE}")
+        self._prefix = prefix
+
+    def spaces(self) -> list[str]:
+        """See `SpaceRecord.spaces`; Lite has a folder for each collection, held or not."""
+        places = {path.name: path for path in self._file.parent.glob("collections/*")}
+        made = {}
+        for space in spaces_among(list(places), self._prefix):
+            with suppress(OSError):  # that are being made, or were just dropped
+                assets = places[collection_name(self._prefix, space, ASSETS.kind)]
+                made[space] = (assets / "schema.json").stat().st_mtime_ns
+        return sorted(made, key=lambda space: made[space])
 
     def read(self) -> Current | None:
         """See `SpaceRecord.read`."""
@@ -110,13 +133,29 @@ class ServerRecord:
         found = self._link.call("describe_collection", self._alias)["properties"]
         return Current.read(found[_PROPERTY])
 
+    def spaces(self) -> list[str]:
+        """See `SpaceRecord.spaces`."""
+        spaces = spaces_among(self._link.call("list_collections"), self._prefix)
+        if len(spaces) < 2:
+            return spaces
+        names = {space: collection_name(self._prefix, space, ASSETS.kind) for space in spaces}
+        made = {
+            space: self._link.call("describe_collection", name).get("created_timestamp", 0)
+            for space, name in names.items()
+            if self._link.call("has_collection", name)
+        }
+        return sorted(made, key=lambda space: made[space])
+
     def write(self, current: Current) -> None:
         """See `SpaceRecord.write`."""
-        name = collection_name(self._prefix, current.space, "assets")
+        name = collection_name(self._prefix, current.space, ASSETS.kind)
         facts = {_PROPERTY: current.written()}
         self._link.call("alter_collection_properties", name, properties=facts)
-        known = self._link.call("has_collection", self._alias)
-        self._link.call("alter_alias" if known else "create_alias", name, self._alias)
+        if not self._link.call("has_collection", self._alias):
+            with suppress(StoreError):  # somebody was first, or dropped the collection by hand
+                self._link.call("create_alias", name, self._alias)
+                return
+        self._link.call("alter_alias", name, self._alias)
 
 
 class NoRecord:
@@ -126,18 +165,51 @@ class NoRecord:
         """None."""
         return None
 
+    def spaces(self) -> list[str]:
+        """None."""
+        return []
+
     def write(self, current: Current) -> None:
         """Raise `StoreError`."""
         raise StoreError(f"A store in memory cannot hold a second space ({current.space}).")
 
 
+def searched(record: SpaceRecord) -> Current | None:
+    """What is searched, also in a store without a record; None for one that holds nothing."""
+    if current := record.read():
+        return current
+    spaces = record.spaces()
+    return Current(spaces[0]) if spaces else None
+
+
+def check_searched(record: SpaceRecord, space: str, shown: str) -> None:
+    """Raise if a space is stored but neither searched nor the former one.
+
+    Raises:
+        SpaceMismatchError: it is incomplete, and would be searched as if it were not.
+    """
+    current = searched(record)
+    if current is None or space in (current.space, current.former and current.former.space):
+        return
+    if space in record.spaces():
+        raise SpaceMismatchError(
+            f"The store {shown} is searched in the space {current.space}; what it holds in the "
+            f"space {space} is unfinished.",
+            remedy="Leave out --model, or finish the move with `anymodal reindex`.",
+        )
+
+
 def check_current(record: SpaceRecord, space: str, shown: str) -> None:
     """Raise if a write would be lost because nobody searches this space any more.
+
+    The first write records the space.
 
     Raises:
         StoreMovedError: a different space is searched.
     """
     current = record.read()
+    if current is None and (current := searched(record)):
+        record.write(current)
     if current and current.space != space:
         raise StoreMovedError(
             f"The store {shown} was moved to another model and is now searched in its space.",

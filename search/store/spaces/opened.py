@@ -23,10 +23,21 @@ def space_record(uri: str | None, prefix: str = "anymodal") -> Iterator[SpaceRec
     if target is None:
         yield NoRecord()
     elif isinstance(target, Path):
-        yield FolderRecord(target)
+        yield FolderRecord(target, prefix)
     else:
         link = MilvusLink(target, timeout_s=30.0, connect_timeout_s=10.0)
         try:
             yield ServerRecord(link, prefix)
         finally:
             link.close()
+
+
+def stored_spaces(uri: str | None, prefix: str = "anymodal") -> list[str]:
+    """The fingerprints of the spaces whose embeddings a store holds, the oldest first.
+
+    Raises:
+        StoreUnavailableError: the server does not answer.
+        InputError: not such a URI.
+    """
+    with space_record(uri, prefix) as record:
+        return record.spaces()
