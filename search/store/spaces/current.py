@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 from encoder.errors import DiskError
 from encoder.system.disk import disk_error
@@ -106,7 +107,7 @@ class FolderRecord:
 
     def write(self, current: Current) -> None:
         """See `SpaceRecord.write`; a reader sees the former file, or the new one."""
-        part = self._file.with_suffix(".part")
+        part = self._file.with_suffix(f".{uuid4().hex}")  # others may write the first one, too
         try:
             with part.open("w") as file:
                 file.write(current.written())
