@@ -1,7 +1,9 @@
 """What is shipped: names, contents, and how cheap the first import is."""
 
+import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from importlib.metadata import packages_distributions
 from importlib.util import find_spec
@@ -23,7 +25,7 @@ def test_no_other_distribution_ships_our_generic_names(package: str) -> None:
     assert Path(str(spec.origin)).parent == ROOT / package
 
 
-@pytest.mark.parametrize("module", ["encoder", "ingest", "search", "workers", "workers.cli"])
+@pytest.mark.parametrize("module", [*PACKAGES, "workers.cli", "anymodal"])
 def test_imports_are_cheap(module: str) -> None:
     code = f"import {module}, sys; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -51,13 +53,17 @@ def test_the_wheel_holds_the_packages_their_data_and_the_licences(tmp_path: Path
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         entry_points = next(name for name in names if name.endswith("entry_points.txt"))
-        assert "anymodal = workers.cli:main" in archive.read(entry_points).decode()
+        assert "anymodal = anymodal:main" in archive.read(entry_points).decode()
     for package in PACKAGES:
         assert f"{package}/py.typed" in names
     assert "encoder/models/LICENSES.md" in names
     assert {"search/web/index.html", "search/web/js/main.js"} <= set(names)
     assert any(name.startswith("encoder/models/sources/bundle/tables/") for name in names)
-    assert {name.split("/")[0].split("-")[0] for name in names} == {*PACKAGES, "anymodal"}
+    assert {name.split("/")[0].split("-")[0] for name in names} == {
+        *PACKAGES,
+        "anymodal.py",
+        "anymodal",
+    }
 
 
 @pytest.mark.slow
@@ -70,3 +76,54 @@ def test_adapters_are_packages_without_our_code(tmp_path: Path) -> None:
     names = [set(zipfile.ZipFile(wheel).namelist()) for wheel in tmp_path.glob("*.whl")]
     held = {name.split("/")[0] for one in names for name in one if "dist-info" not in name}
     assert held == {"langchain_anymodal", "llama_index_anymodal"}
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Path:
+    """A folder of a user whose files have the names of our packages."""
+    for name in PACKAGES:
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a file of the user')")
+    return tmp_path
+
+
+def run_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    environment["PYTHONPATH"] = os.pathsep  # two empty entries: the working folder
+    return subprocess.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[str(Path(sys.executable).with_name("anymodal"))], [sys.executable, "-m", "anymodal"]],
+    ids=["command", "module"],
+)
+def test_the_command_does_not_import_what_lies_in_the_working_folder(
+    beside: Path, command: list[str]
+) -> None:
+    ran = run_in(beside, *command, "stats", "--store", str(beside / "none"))
+    assert ran.stderr.startswith("Error: There is no store"), ran.stderr + ran.stdout
+    assert ran.returncode == 1
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_script_beside_a_file_of_our_name_is_told(beside: Path, name: str) -> None:
+    for other in set(PACKAGES) - {name}:
+        (beside / f"{other}.py").unlink()
+    script = beside / "script.py"
+    script.write_text("import anymodal\n")
+    *_, line = run_in(beside, sys.executable, str(script)).stderr.splitlines()
+    assert f"{beside / name}.py" in line
+    assert f"`{name}`" in line
+
+
+def test_the_facade_offers_what_its_name_says(tmp_path: Path) -> None:
+    code = (
+        "import anymodal; print(anymodal.__version__, *(getattr(anymodal, name).__name__"
+        " for name in anymodal.__all__ if name not in ('Quantizer', '__version__')))"
+    )
+    ran = run_in(tmp_path, sys.executable, "-c", code)
+    version, *names = ran.stdout.split()
+    assert version == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert {"IngestPipeline", "MultiModalEncoder", "SearchEngine"} <= set(names)
