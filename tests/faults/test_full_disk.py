@@ -25,6 +25,7 @@ from tests.faults.cluster import BIN, ROOT, SharedFolder
 from tests.faults.disk import Disk, small_disk
 from workers.serving.query_media import QueryDecoder
 
+pytestmark = pytest.mark.root
 N_FILES = 240
 RESERVE_MB = rules.RESERVE_BYTES / 2**20
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def test_damage_that_is_met_late_costs_no_text(model: Path, tmp_path: Path) -> N
     wanted = SentencePieces(model).encode(SENTENCES[0])
     tokens = SentencePieces(model, tmp_path)
     (table,) = tmp_path.iterdir()
-    with sqlite3.connect(table) as rows:
+    with closing(sqlite3.connect(table)) as rows, rows:
         rows.execute("DROP TABLE pieces")
     assert tokens.encode(SENTENCES[0]) == wanted
     assert not table.exists()

@@ -292,6 +292,7 @@ def test_assets_are_listed_page_by_page(client: httpx.Client) -> None:
     assert paged == whole == sorted(whole)
 
 
+@pytest.mark.root
 def test_a_full_disk_refuses_uploads_and_leaves_nothing_of_them(
     client: httpx.Client, parts: Services
 ) -> None:

@@ -63,6 +63,7 @@ def as_nobody(action: Callable[[], None]) -> str:
         return answer.read()
 
 
+@pytest.mark.root
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_folder_of_another_user_is_refused() -> None:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:  # whose parents everyone may enter

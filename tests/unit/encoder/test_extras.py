@@ -51,7 +51,7 @@ def test_what_needs_an_extra_names_it(name: str) -> None:
 
 
 def test_what_is_there_is_not_asked_for() -> None:
-    require("A test", "torch", "transformers")
+    require("A test", "mcp", "transformers")
 
 
 def test_every_extra_that_is_named_exists() -> None:

@@ -234,6 +234,7 @@ def test_what_is_too_large_too_slow_or_not_there(
         download(url(path), tmp_path, ALLOWED.model_copy(update=limits))
 
 
+@pytest.mark.root
 def test_a_disk_without_room_is_not_the_servers_fault(
     url: Callable[..., str], tmp_path: Path
 ) -> None:

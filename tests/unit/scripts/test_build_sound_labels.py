@@ -84,6 +84,7 @@ def test_variants_differ_and_repeat() -> None:
     np.testing.assert_array_equal(again.samples, variants[1].samples)
 
 
+@pytest.mark.torch
 def test_the_head_learns_what_can_be_learned() -> None:
     rng = np.random.default_rng(0)
     targets = np.arange(60) % 3

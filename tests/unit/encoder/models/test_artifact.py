@@ -184,6 +184,7 @@ def test_a_folder_in_use_stays_until_its_holder_goes(root: Path) -> None:
     assert left_in(root) == set()
 
 
+@pytest.mark.root
 def test_a_closed_disk_is_named(root: Path) -> None:
     with small_disk(root, 4) as disk:
         disk.read_only()

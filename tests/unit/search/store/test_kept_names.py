@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,7 +116,7 @@ def test_an_index_that_was_made_again_has_no_former_names(folder: Path) -> None:
 
 def test_tables_of_earlier_versions_list_all_names(folder: Path) -> None:
     (tables,) = (folder / "side").rglob("tables.db")
-    with sqlite3.connect(tables) as db:
+    with closing(sqlite3.connect(tables)) as db, db:
         for number in range(3):
             db.execute(f"DROP TRIGGER unnamed_{number}")
         db.execute("DROP TABLE unnamed")
