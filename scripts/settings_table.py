@@ -26,7 +26,8 @@ _HEAD = """\
 All settings of a process are one frozen object, `workers.config.Settings`. It is read once, where
 the process begins: options of the command line first, then the environment, then files named
 `anymodal_<field>` in `ANYMODAL_SECRETS` (`/run/secrets`). Lists and objects are written as JSON.
-In Python, pass the classes below as `config=`.
+The command warns of an `ANYMODAL_…` variable that nothing reads. In Python, pass the classes below
+as `config=`.
 
 `ANYMODAL_HOME` is the folder of models (by default in the user's cache), `ANYMODAL_CACHE` that of
 what a machine measures and builds (the same), and `ANYMODAL_DATA` that of the embedded store,

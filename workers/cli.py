@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from encoder.system.environment import set_for_library, variable
+from workers.console.variables import unread_variables
 
 if TYPE_CHECKING:
     from encoder.errors import AnymodalError
@@ -98,9 +99,12 @@ def main() -> None:
     from encoder.system.disk import disk_error
     from workers.console.printable import guard_streams
 
-    guard_streams()
+    if not variable("_ANYMODAL_COMPLETE"):  # what a shell evaluates is click's own, in bytes
+        guard_streams()
+        for sentence in unread_variables():
+            click.echo(f"Warning: {sentence}", err=True)
     try:
-        code = anymodal.main(standalone_mode=False) or 0
+        code = anymodal.main(prog_name="anymodal", standalone_mode=False) or 0
     except click.exceptions.Abort:
         code = 130
     except click.ClickException as error:

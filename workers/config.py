@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from encoder.config import EncoderConfig
+from encoder.errors import InputError
 from ingest.config import IngestConfig
 from search.api.config import ApiConfig
 from workers.environment import Options, options, secrets_folder
+
+S = TypeVar("S", bound=BaseSettings)
 
 
 class Settings(BaseSettings):
@@ -153,6 +158,9 @@ def current_settings() -> Settings:
 
     Commands, tasks and planners call this, since processes begin there; code below them is handed
     what it needs.
+
+    Raises:
+        InputError: a variable, an option or a secret file has a value that its setting cannot take.
     """
     return _settings_with(options())
 
@@ -167,7 +175,66 @@ def _settings_with(said: Options) -> Settings:
         "log_format": said.log_format,
         "metrics_port": said.metrics_port,
         "metrics_host": said.metrics_host,
-        "encoder": EncoderConfig(**model),
-        "ingest": IngestConfig(**hosts),
+        "encoder": _read(EncoderConfig, model),
+        "ingest": _read(IngestConfig, hosts),
+        "api": _read(ApiConfig, {}),
     }
-    return Settings(**{name: value for name, value in given.items() if value is not None})
+    return _read(Settings, {name: value for name, value in given.items() if value is not None})
+
+
+def _read(settings: type[S], given: dict[str, Any]) -> S:
+    try:
+        return settings(**given)
+    except ValidationError as error:
+        raise _refused(settings, error) from None
+    except SettingsError as error:
+        name = re.search(r'field "(\w+)"', str(error))
+        raise InputError(
+            _variable(settings, name[1] if name else ""),
+            got="a value that is not JSON",
+            wanted='a list or an object: ["a", "b"]',
+        ) from None
+
+
+_CLASSES: tuple[type[BaseSettings], ...] = (Settings, EncoderConfig, IngestConfig, ApiConfig)
+
+
+def variable_names() -> list[str]:
+    """The names of all variables that are settings."""
+    return [_variable(settings, field) for settings in _CLASSES for field in settings.model_fields]
+
+
+def _variable(settings: type[BaseSettings], field: str) -> str:
+    return f"{settings.model_config['env_prefix']}{field}".upper()
+
+
+def _refused(settings: type[BaseSettings], error: ValidationError) -> InputError:
+    """The first problem, by the variable's name; values that may hold passwords stay unsaid."""
+    problem = error.errors(include_url=False, include_context=False)[0]
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    field = settings.model_fields.get(name)
+    hidden = field is None or not field.repr or field.annotation is SecretStr
+    return InputError(
+        _variable(settings, name),
+        got="a value that it cannot take" if hidden else repr(problem["input"]),
+        wanted=_wanted(problem["msg"]),
+    )
+
+
+def _wanted(message: str) -> str:
+    """What pydantic says should have come.
+
+    >>> _wanted("Input should be greater than or equal to 1")
+    'a value greater than or equal to 1'
+    """
+    message = message.partition(", unable to parse")[0]
+    for told, wanted in (
+        ("Input should be a", "a"),
+        ("Input should be '", "'"),
+        ("Input should be ", "a value "),
+        ("String should match", "text that matches"),
+        ("Value error, ", "another value: "),
+    ):
+        if message.startswith(told):
+            return wanted + message.removeprefix(told)
+    return f"another value: {message}"

@@ -10,8 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from encoder.errors import InputError
 from encoder.system import children
 from encoder.system.environment import variable, variables
+
+READ_BY_NAME = frozenset(
+    f"ANYMODAL_{name}"
+    for name in "CACHE DATA DEBUG ENCODER__MODEL HEALTH_URL HOME KEY SECRETS STORE".split()
+)
+"""The variables that are read without `workers.config`, which takes half a second to import."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,5 +93,11 @@ def url_hosts_setting() -> list[str] | None:
     """The hosts that ``--allow-url`` or a variable names; None if neither does."""
     if (said := options().url_hosts) is not None:
         return list(said)
-    given = variable("ANYMODAL_INGEST__URL_HOSTS")
-    return None if given is None else list(json.loads(given))
+    if (given := variable("ANYMODAL_INGEST__URL_HOSTS")) is None:
+        return None
+    try:
+        return [str(host) for host in json.loads(given)]
+    except (TypeError, ValueError):
+        raise InputError(
+            "ANYMODAL_INGEST__URL_HOSTS", got=repr(given), wanted='a JSON list: ["example.org"]'
+        ) from None

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from workers.config import Settings
+from encoder.errors import InputError
+from workers.config import Settings, current_settings, variable_names
+from workers.console.variables import unread_variables
+from workers.environment import READ_BY_NAME, Options, begin
 from workers.jobs.broker import BrokerError, check_broker
 
+ANYMODAL = Path(sys.executable).with_name("anymodal")
 URL = "redis://:sesame@127.0.0.1:1/0"
 
 
@@ -76,3 +84,70 @@ def test_a_login_that_would_break_a_url_is_refused(
     monkeypatch.setenv("ANYMODAL_STORE", "http://milvus:19530")
     with pytest.raises(ValueError, match="store_login"):
         Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("ANYMODAL_ENCODER__N_THREADS", "abc", "'abc'"),
+        ("ANYMODAL_ENCODER__N_THREADS", "0", "greater than or equal to 1"),
+        ("ANYMODAL_API__SOURCES", "abc", "JSON"),
+        ("ANYMODAL_INGEST__URL_HOSTS", "abc", "JSON"),
+        ("ANYMODAL_LOG_FORMAT", "xml", "'text' or 'json'"),
+        ("ANYMODAL_RATE_LIMIT", "often", "pattern"),
+        ("ANYMODAL_STORE_LOGIN", "sesame", "that matches"),
+        ("ANYMODAL_INGEST__STORAGE_OPTIONS", '["sesame"]', "JSON"),
+    ],
+)
+def test_a_value_that_is_no_use_is_named_without_its_secret(
+    variable: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    begin(Options(log_format=None))
+    with pytest.raises(InputError) as caught:
+        current_settings()
+    assert caught.value.argument == variable
+    assert said in str(caught.value)
+    assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "nearest"),
+    [
+        ("ANYMODAL_STROE", "ANYMODAL_STORE"),
+        ("ANYMODAL_ENCODER_MODEL", "ANYMODAL_ENCODER__MODEL"),
+        ("ANYMODAL_N_THREADS", "ANYMODAL_"),
+        ("ANYMODAL_QUITE_ANOTHER", "settings.md"),
+    ],
+)
+def test_a_variable_that_nothing_reads_is_said(
+    variable: str, nearest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(unread_variables()) == []
+    monkeypatch.setenv(variable, "x")
+    (sentence,) = unread_variables()
+    assert variable in sentence
+    assert nearest in sentence.replace(variable, "")
+
+
+def test_every_variable_that_the_code_reads_is_known() -> None:
+    """Also those that are read without the settings' classes."""
+    read = set()
+    for package in ("encoder", "ingest", "search", "workers"):
+        for path in (Path(__file__).parents[3] / package).rglob("*.py"):
+            read |= set(re.findall(r'"(ANYMODAL_[A-Z_]*[A-Z])"', path.read_text()))
+    assert {"ANYMODAL_HOME", "ANYMODAL_KEY"} <= read
+    assert read <= {*variable_names(), *READ_BY_NAME}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_the_command(shell: str) -> None:
+    def completed(step: str, **words: str) -> str:
+        environment = {**os.environ, "_ANYMODAL_COMPLETE": f"{shell}_{step}", **words}
+        ran = subprocess.run([ANYMODAL], env=environment, capture_output=True, text=True)
+        assert ran.stderr == ""
+        return ran.stdout
+
+    assert "_ANYMODAL_COMPLETE" in completed("source")
+    current = {"COMP_CWORD": "sea" if shell == "fish" else "1"}
+    assert "search" in completed("complete", COMP_WORDS="anymodal sea", **current)
