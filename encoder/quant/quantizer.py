@@ -5,12 +5,14 @@ Importing this imports torch.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+import torch
 from torch import Tensor, nn
 
 from encoder.errors import InputError
@@ -55,10 +57,10 @@ _SYNTHETIC_NOTE = (
 class Quantizer:
     """Quantizes any torch model's linear, convolutional, recurrent and embedding weights.
 
-    The model itself is never changed.
+    The model itself is never changed, and stays in its mode, training or not.
 
     Args:
-        model: the model to quantize; it takes the calibration batches.
+        model: the model to quantize, in float32; it takes the calibration batches.
         calibration: batches (tensors, tuples or dicts of keywords) or one tensor [n, ...]. Half
             of it fits the weights, the other half judges; a `CalibrationData` specifies which.
             Without it weights are rounded by HQQ, and steps that need data use inputs made from
@@ -70,7 +72,7 @@ class Quantizer:
         progress: show a bar on a terminal.
 
     Raises:
-        InputError: weights that are not finite, or too little calibration data.
+        InputError: weights that are not finite or not in float32, or too little calibration data.
         ModelError: the model fails on a calibration batch.
 
     >>> import torch
@@ -92,8 +94,15 @@ class Quantizer:
         cache: str | Path | None = None,
         progress: bool = True,
     ) -> None:
-        self._model = model.eval()
-        self._layers = some_layers(model)
+        self._model = _evaluating(model)
+        self._layers = some_layers(self._model)
+        for name, layer in self._layers.items():
+            if layer.weight.dtype != torch.float32:
+                raise InputError(
+                    "model",
+                    got=f"a weight {name} in {str(layer.weight.dtype).removeprefix('torch.')}",
+                    wanted="float32: Quantizer(model.float(), …), with batches in float32",
+                )
         self._data: CalibrationData | None = None
         if isinstance(calibration, CalibrationData):
             self._data = calibration
@@ -393,3 +402,9 @@ class Quantizer:
     @cached_property
     def _synthetic(self) -> CalibrationData | None:
         return synthetic(self._model)
+
+
+def _evaluating(model: nn.Module) -> nn.Module:
+    """A twin in evaluation mode that shares the model's tensors."""
+    tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, memo=tensors).eval()

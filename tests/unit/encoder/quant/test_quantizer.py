@@ -255,3 +255,22 @@ def test_tuning_that_does_harm_is_undone(quantizer: Quantizer) -> None:
 def test_tuning_needs_something_to_tune(quantizer: Quantizer) -> None:
     with pytest.raises(InputError, match=r"apply\(\) first"):
         quantizer.tune()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
+def test_other_weights_than_float32_are_refused_by_their_type(dtype: str) -> None:
+    model = nn.Sequential(nn.Linear(8, 4)).to(getattr(torch, dtype))
+    with pytest.raises(InputError, match=rf"{dtype}.*model\.float\(\)"):
+        Quantizer(model, calibration=torch.randn(16, 8).to(model[0].weight.dtype), progress=False)
+
+
+def test_a_model_in_training_stays_there_with_its_own_tensors() -> None:
+    model = classifier().train()
+    model[1].eval()  # frozen by its owner
+    modes = [module.training for module in model.modules()]
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    quantized = Quantizer(model, calibration=PIXELS, progress=False).apply("int8")
+    assert quantized.facts.loss is not None
+    assert quantized.facts.loss < 0.01, "dropout and batch norm ran as in training"
+    assert [module.training for module in model.modules()] == modes
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
