@@ -126,7 +126,7 @@ _DAMAGE: dict[str, Callable[[Path], None]] = {
     "tables cut": _each("tables.db", _cut),
     "tables of zeros": _each("tables.db", lambda path: path.write_bytes(bytes(9000))),
     "rows cut": _each("*.rows", _cut),
-    "numbers cut": _each("*.nos", _cut),
+    "numbers cut": _each("*.slots", _cut),
     "codes cut": _each("*.codes", _cut),
     "scales missing": _each("*.scales", Path.unlink),
     "nibbles cut": _each("*.nibbles", _cut),

@@ -41,6 +41,7 @@ class Generation:
         shown: str,
         exclusively: Callable[[], AbstractContextManager[object]],
     ) -> None:
+        self.name = folder.name
         self._vectors = folder / _VECTORS
         self.tables = Tables(folder / TABLES, shown=shown)
         self.views = Views(self._vectors, embed_dim)
@@ -62,7 +63,6 @@ class Generation:
                 raise DamagedError
             for part, n_slots in db.execute("SELECT part, n_slots FROM part"):
                 self.views.files(part).check(n_slots)
-        self.tables.complete()
 
     def complete_codes(self) -> None:
         """Make the codes of new complete chunks, so that no search waits for them."""

@@ -14,7 +14,7 @@ from encoder.types import Embeddings, Modality
 from search.filters import Filter
 from search.store.calibrated import Constants, constants_of
 from search.store.embedded.rows import modality_of, place_of, scored, slot_of
-from search.store.embedded.tables import SEGMENT_COLUMNS, Tables, marks
+from search.store.embedded.tables import SEGMENT_COLUMNS, DamagedError, Tables, marks
 from search.store.embedded.texts.words import KeptWords
 from search.store.embedded.vectors.ranking import Found
 from search.store.embedded.views import Mask, PartView, View, Views
@@ -130,10 +130,11 @@ def _rows_of(
             places,
         ):
             rows[slot_of(at)] = asset_id, row
+    if len(rows) != len(slots):  # each slot that counts has a row
+        raise DamagedError("tables.db")
     return [
         scored(rows[slot][1], rows[slot][0], modality, cosine)
         for slot, cosine in zip(slots, found.cosines.tolist(), strict=True)
-        if slot in rows
     ]
 
 

@@ -18,14 +18,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from threading import RLock
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from uuid import uuid4
 
 from encoder.system.disk import writing as on_disk
@@ -63,6 +64,7 @@ _REWRITING = "rewriting"
 """The fact that somebody rewrites rows of the record unchanged, so that the number of its last
 write means nothing."""
 Mark: TypeAlias = tuple[int, int]
+T = TypeVar("T")
 
 
 class Side:
@@ -132,6 +134,32 @@ class Side:
         assert self._generation is not None
         return self._generation
 
+    def read(self, ask: Callable[[Generation], T]) -> T:
+        """What the current files answer; if they are damaged, those rebuilt from the record.
+
+        Raises:
+            StoreError: they are damaged, and the record cannot be read.
+        """
+        files = self.current
+        try:
+            return ask(files)
+        except (StoreError, FileNotFoundError) as error:
+            if isinstance(error, StoreError) and not isinstance(error, DamagedError):
+                if self.current is files:
+                    raise
+            else:
+                self._replace(files)
+        return ask(self.current)
+
+    def _replace(self, damaged: Generation) -> None:
+        with self.exclusively():
+            if self._current_name() != damaged.name:
+                self._use()  # who waited for the lock finds them rebuilt
+            elif lost := self._lost_rows(known_of(self._folder / damaged.name / TABLES)):
+                raise lost
+            else:
+                self.rebuild()
+
     @property
     def tables(self) -> Tables:
         """Of the current files."""
@@ -197,11 +225,12 @@ class Side:
         )
 
     def _current_name(self) -> str:
-        """The folder of the current files; earlier versions had them in this one."""
+        """The folder of the current files; empty if none is named, as in earlier versions."""
         try:
-            return (self._folder / _CURRENT).read_text()
+            name = (self._folder / _CURRENT).read_text(errors="replace")
         except FileNotFoundError:
             return ""
+        return name if re.fullmatch("[0-9a-f]{32}", name) else ""
 
     def _use(self) -> None:
         """Open the files that are there.

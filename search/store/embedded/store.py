@@ -28,7 +28,6 @@ from search.store.checking import LOST, Findings, Progress
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.embedded.checking import IndexCheck
 from search.store.embedded.reading import Reading
-from search.store.embedded.searching import Searching
 from search.store.embedded.side import SIDE, Side
 from search.store.embedded.tables import fact
 from search.store.lite.in_process import check_whole, start_lite, stop_lite
@@ -88,10 +87,6 @@ class EmbeddedStore:
     @property
     def _reading(self) -> Reading:
         return self._side.current.reading
-
-    @property
-    def _searching(self) -> Searching:
-        return self._side.current.searching
 
     @property
     def in_process(self) -> bool:
@@ -157,7 +152,7 @@ class EmbeddedStore:
 
     def sample(self, modality: Modality, limit: int) -> Embeddings:
         """Unit rows [n, n_rows, embed_dim] of at most ``limit`` segments, evenly over the store."""
-        return self._reading.sample(modality, limit)
+        return self._side.read(lambda files: files.reading.sample(modality, limit))
 
     def check_writable(self) -> None:
         """See `VectorStore.check_writable`; the record is not opened for it."""
@@ -209,7 +204,9 @@ class EmbeddedStore:
     ) -> list[list[ScoredSegment]]:
         """The nearest segments of one modality for each query, best first; ties by id."""
         rows = checked_queries(queries, self._embed_dim)
-        return self._searching.of_kind(rows, modality, limit, by, asset_ids, filter)
+        return self._side.read(
+            lambda files: files.searching.of_kind(rows, modality, limit, by, asset_ids, filter)
+        )
 
     def search_mixed(
         self,
@@ -225,7 +222,11 @@ class EmbeddedStore:
         (row,) = checked_queries(query[None], self._embed_dim)
         kinds = sorted(set(modalities))
         constants = self.calibration
-        return self._searching.mixed(row, constants, kinds, limit, shift, asset_ids, filter)
+        return self._side.read(
+            lambda files: files.searching.mixed(
+                row, constants, kinds, limit, shift, asset_ids, filter
+            )
+        )
 
     def lexical(
         self,
@@ -240,7 +241,9 @@ class EmbeddedStore:
         Raises:
             IndexNotReadyError: many texts still have to be read.
         """
-        return self._searching.by_words(text, limit, asset_ids, filter)
+        return self._side.read(
+            lambda files: files.searching.by_words(text, limit, asset_ids, filter)
+        )
 
     def read_names(self, is_unwanted: Callable[[], bool]) -> None:
         """See `search.lexical.name_index.KeepsNames`."""
@@ -252,11 +255,11 @@ class EmbeddedStore:
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         """All segments of one asset with their embeddings, by modality, index and row."""
-        return self._reading.embeddings(asset_id)
+        return self._side.read(lambda files: files.reading.embeddings(asset_id))
 
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
         """The embeddings [embed_dim] of these rows; those that are not stored are missing."""
-        return self._reading.vectors(keys)
+        return self._side.read(lambda files: files.reading.vectors(keys))
 
     def select(
         self, filter: Filter | None, *, limit: int | None = None, after: str = ""
@@ -266,7 +269,7 @@ class EmbeddedStore:
 
     def count(self, filter: Filter | None = None) -> int:
         """How many assets there are, or a filter finds."""
-        return self._reading.count(filter)
+        return self._side.read(lambda files: files.reading.count(filter))
 
     def facets(self, filter: Filter | None) -> Facets:
         """See `search.overview.ask.Overviewing`."""
@@ -280,7 +283,7 @@ class EmbeddedStore:
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         """The commit rows of these ids; those that are not stored are missing."""
-        return self._reading.assets(asset_ids)
+        return self._side.read(lambda files: files.reading.assets(asset_ids))
 
     def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
         """The commit rows of the assets seen at each of these URIs."""

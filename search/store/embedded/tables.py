@@ -3,7 +3,8 @@
 - ``asset``: numbers of assets, and their commit rows: as JSON, and a column for each field that
   filters compare. One without a row has segments, but is not committed yet.
 - ``location``, ``label``: URIs, tags and places, by which assets are found.
-- ``part``: one for each modality and number of row, as the record has partitions.
+- ``part``: one for each modality and number of row, as the record has partitions; its slots, how
+  many count, and the checksum of what lies beside their vectors.
 - ``segment``: the facts of a hit, by its part and its slot in the files of vectors.
 - ``dead``: slots whose segment was deleted or replaced.
 - ``intent``: assets that somebody began to write. Those left over were cut off.
@@ -31,7 +32,7 @@ from search.errors import StoreError, StoreUnavailableError
 from search.filters.columns import column_of
 from search.filters.sql import VALUED
 
-FORMAT = 1
+FORMAT = 2
 """The format of all files next to the record; files of a different one are rebuilt."""
 SLOT_BITS = 40
 _HEADER_BYTES = 100
@@ -52,11 +53,18 @@ CREATE TABLE label (field TEXT, value TEXT, no INTEGER, PRIMARY KEY (field, valu
   WITHOUT ROWID;
 CREATE TABLE part (
   part INTEGER PRIMARY KEY, modality TEXT, number INTEGER, n_slots INTEGER, n_live INTEGER,
-  UNIQUE (modality, number));
+  sum INTEGER, UNIQUE (modality, number));
 CREATE TABLE segment (at INTEGER PRIMARY KEY, {SEGMENT_COLUMNS});
 CREATE TABLE dead (seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER);
 CREATE TABLE intent (asset_id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE unworded (seq INTEGER PRIMARY KEY AUTOINCREMENT, asset_id TEXT);
+CREATE TABLE unnamed (seq INTEGER PRIMARY KEY, asset_id TEXT);
+CREATE TRIGGER named AFTER INSERT ON asset WHEN new.row IS NOT NULL
+  BEGIN INSERT INTO unnamed (asset_id) VALUES (new.asset_id); END;
+CREATE TRIGGER renamed AFTER UPDATE OF row ON asset WHEN new.row IS NOT old.row
+  BEGIN INSERT INTO unnamed (asset_id) VALUES (new.asset_id); END;
+CREATE TRIGGER unnamed AFTER DELETE ON asset WHEN old.row IS NOT NULL
+  BEGIN INSERT INTO unnamed (asset_id) VALUES (old.asset_id); END;
 CREATE UNIQUE INDEX segment_key ON segment (key);
 CREATE INDEX segment_no ON segment (no);
 CREATE INDEX location_no ON location (no);
@@ -66,21 +74,6 @@ CREATE INDEX label_no ON label (no);
 
 
 LIST_ALL_NAMES = "INSERT INTO unnamed (asset_id) SELECT asset_id FROM asset WHERE row IS NOT NULL"
-_NAMES = (
-    "CREATE TABLE unnamed (seq INTEGER PRIMARY KEY, asset_id TEXT)",
-    *(
-        f"CREATE TRIGGER unnamed_{number} AFTER {change} ON asset WHEN {condition} "
-        f"BEGIN INSERT INTO unnamed (asset_id) VALUES ({row}.asset_id); END"
-        for number, (change, condition, row) in enumerate(
-            [
-                ("INSERT", "new.row IS NOT NULL", "new"),
-                ("UPDATE OF row", "new.row IS NOT old.row", "new"),
-                ("DELETE", "old.row IS NOT NULL", "old"),
-            ]
-        )
-    ),
-    LIST_ALL_NAMES,
-)
 
 
 class DamagedError(StoreError):
@@ -134,25 +127,12 @@ class Tables:
         try:
             db.execute("PRAGMA journal_mode = WAL")
             db.executescript(_TABLES)
-            for statement in _NAMES:
-                db.execute(statement)
             set_fact(db, "format", FORMAT)
             set_fact(db, "version", 0)
             db.commit()
         finally:
             db.close()
         return cls(path, shown=shown)
-
-    def complete(self) -> None:
-        """Add what tables of earlier versions lack."""
-        known = "SELECT 1 FROM sqlite_master WHERE name = 'unnamed'"
-        with self.reading() as db:
-            if db.execute(known).fetchone():
-                return
-        with self.writing() as db:
-            if not db.execute(known).fetchone():  # another process may have been first
-                for statement in _NAMES:
-                    db.execute(statement)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -113,10 +113,12 @@ class Views:
             self._bury(part_of(at), slot_of(at))
             self._last_dead = seq
         parts = {}
-        for part, modality, number, n_slots in db.execute(
-            "SELECT part, modality, number, n_slots FROM part"
+        for part, modality, number, n_slots, total in db.execute(
+            "SELECT part, modality, number, n_slots, sum FROM part"
         ):
-            parts[modality, number] = self._part(part, n_slots)
+            files = self.files(part)
+            nos, live = files.nos(n_slots, total), self._live(part, n_slots)
+            parts[modality, number] = PartView(part, n_slots, nos, live, files)
         (last,) = db.execute("SELECT max(no) FROM asset").fetchone()
         # A deleted asset's slots still name it, and it may have been the last one.
         named = [int(part.nos.max()) for part in parts.values() if part.n_slots]
@@ -130,14 +132,6 @@ class Views:
                 grown[: len(dead)] = dead
             dead = self._dead[part] = grown
         dead[slot] = True
-
-    def _part(self, part: int, n_slots: int) -> PartView:
-        known = next((one for one in self._view.parts.values() if one.part == part), None)
-        files = self.files(part)
-        nos = known.nos if known else np.empty(0, np.int32)
-        if n_slots > len(nos):
-            nos = np.concatenate([nos, files.nos(len(nos), n_slots)])
-        return PartView(part, n_slots, nos, self._live(part, n_slots), files)
 
     def _live(self, part: int, n_slots: int) -> Mask | None:
         dead = self._dead.get(part)

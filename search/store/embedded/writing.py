@@ -88,10 +88,11 @@ def keys_of(db: sqlite3.Connection, asset_ids: Iterable[str]) -> Keys:
 
 def compact(db: sqlite3.Connection, views: Views) -> None:
     """Copy parts of which more than half is dead to new files; readers keep the old ones."""
-    for part, modality, number, n_slots, n_live in db.execute(
-        "SELECT part, modality, number, n_slots, n_live FROM part"
+    for part, modality, number, n_slots, n_live, total in db.execute(
+        "SELECT part, modality, number, n_slots, n_live, sum FROM part"
     ).fetchall():
         if n_slots - n_live > max(CHUNK, n_live):
+            views.files(part).nos(n_slots, total)
             _copy(db, views, part, modality, number)
 
 
@@ -151,11 +152,10 @@ def _append(
     rows: Sequence[SegmentRow],
     nos: dict[str, int],
 ) -> None:
-    part, start = _part(db, modality, number)
+    part, start, total = _part(db, modality, number)
     vectors = np.stack([row.embedding for row in rows])
     of = [nos[row.asset_id] for row in rows]
-    files = views.files(part)
-    files.append(start, vectors, np.array(of, np.int32))
+    total = views.files(part).append(start, vectors, np.array(of, np.int32), total)
     db.executemany(
         _SEGMENT,
         [
@@ -163,34 +163,34 @@ def _append(
             for place, (row, no) in enumerate(zip(rows, of, strict=True))
         ],
     )
-    _grow(db, part, len(rows))
+    _grow(db, part, len(rows), total)
 
 
-def _part(db: sqlite3.Connection, modality: str, number: int) -> tuple[int, int]:
-    """The part, made if there is none, and its first free slot."""
-    sql = "SELECT part, n_slots FROM part WHERE modality = ? AND number = ?"
+def _part(db: sqlite3.Connection, modality: str, number: int) -> tuple[int, int, int]:
+    """The part, made if there is none, its first free slot, and the checksum of those before."""
+    sql = "SELECT part, n_slots, sum FROM part WHERE modality = ? AND number = ?"
     found = db.execute(sql, (modality, number)).fetchone()
-    return found or (_new_part(db, modality, number), 0)
+    return found or (_new_part(db, modality, number), 0, 0)
 
 
 def _new_part(db: sqlite3.Connection, modality: str, number: int) -> int:
     """A number that no part ever had: files of an old part may still exist."""
     part = 1 + (fact(db, "last_part") or 0)
     set_fact(db, "last_part", part)
-    db.execute("INSERT INTO part VALUES (?, ?, ?, 0, 0)", (part, modality, number))
+    db.execute("INSERT INTO part VALUES (?, ?, ?, 0, 0, 0)", (part, modality, number))
     return part
 
 
-def _grow(db: sqlite3.Connection, part: int, n_rows: int) -> None:
+def _grow(db: sqlite3.Connection, part: int, n_rows: int, total: int) -> None:
     db.execute(
-        "UPDATE part SET n_slots = n_slots + ?, n_live = n_live + ? WHERE part = ?",
-        (n_rows, n_rows, part),
+        "UPDATE part SET n_slots = n_slots + ?, n_live = n_live + ?, sum = ? WHERE part = ?",
+        (n_rows, n_rows, total, part),
     )
 
 
 def _copy(db: sqlite3.Connection, views: Views, old: int, modality: str, number: int) -> None:
     db.execute("DELETE FROM part WHERE part = ?", (old,))
-    new, n_done = _new_part(db, modality, number), 0
+    new, n_done, total = _new_part(db, modality, number), 0, 0
     source, target = views.files(old), views.files(new)
     live = db.execute(
         "SELECT at, no FROM segment WHERE at >= ? AND at < ? ORDER BY at",
@@ -199,13 +199,14 @@ def _copy(db: sqlite3.Connection, views: Views, old: int, modality: str, number:
     for start in range(0, len(live), CHUNK):
         some = live[start : start + CHUNK]
         slots = np.array([slot_of(at) for at, _ in some])
-        target.append(start, source.rows(slots), np.array([no for _, no in some], np.int32))
+        nos = np.array([no for _, no in some], np.int32)
+        total = target.append(start, source.rows(slots), nos, total)
         db.executemany(
             "UPDATE segment SET at = ? WHERE at = ?",
             [(place_of(new, start + n), at) for n, (at, _) in enumerate(some)],
         )
         n_done += len(some)
-    _grow(db, new, n_done)
+    _grow(db, new, n_done, total)
     db.execute(
         "DELETE FROM dead WHERE at >= ? AND at < ?", (place_of(old, 0), place_of(old + 1, 0))
     )

@@ -220,7 +220,8 @@ def _of_folder(folder: Path, sample: Sample, progress: Progress) -> Tuned:
     with tempfile.TemporaryDirectory(prefix="anymodal-tuning-") as scratch:
         files = VectorFiles(Path(scratch), 0, rows.shape[1])
         try:
-            files.append(0, rows, np.zeros(len(rows), np.int32))
+            nos = np.zeros(len(rows), np.int32)
+            files.nos(len(rows), files.append(0, rows, nos))
 
             def scanned(query: Embeddings) -> Ids:
                 (found,) = files.nearest(query[None], TOP, len(rows), None)

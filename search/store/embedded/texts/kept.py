@@ -9,7 +9,8 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from threading import Lock
@@ -84,6 +85,8 @@ class KeptIndex:
         self._exclusively = exclusively
         self._source = source
         self._epoch_fact = f"{source.name}_epoch"
+        self._sums_fact = f"{source.name}_sums"
+        self._verified: dict[str, int] = {}
         self._index: WordIndex | None = None
         self._epoch = -1
         self._lock = Lock()
@@ -138,10 +141,14 @@ class KeptIndex:
         except BaseException:
             self._index = None  # releases its lock too
             raise
+        self._verified = {
+            name: self._verified.get(name) or _sum_of(path) for name, path in self._files()
+        }
         with self._tables.writing() as db:
             unread.note(db)
             self._epoch = time.time_ns()  # differs from that of any index before
             set_fact(db, self._epoch_fact, self._epoch)
+            set_fact(db, self._sums_fact, self._verified)
 
     def _opened(self, *, is_new: bool) -> WordIndex:
         if is_new:
@@ -165,6 +172,7 @@ class KeptIndex:
             if epoch is None or (self._index is not None and epoch == self._epoch):
                 return
             try:
+                self._verify(fact(db, self._sums_fact) or {})
                 if self._index is None:
                     self._index = self._kept()
                 self._index.reload()
@@ -173,6 +181,25 @@ class KeptIndex:
                 self._index = None
         if self._index is None:
             self._forget()
+
+    def _files(self) -> Iterator[tuple[str, Path]]:
+        """Tantivy's files that are never changed."""
+        for path in self._folder.iterdir():
+            if path.suffix not in (".json", ".lock"):
+                yield path.name, path
+
+    def _verify(self, sums: Mapping[str, int]) -> None:
+        """Read each file once in this process.
+
+        Raises:
+            ValueError: one was changed. One that is missing may have been merged with others.
+        """
+        for name, path in self._files():
+            if name in sums and self._verified.get(name) != sums[name]:
+                with suppress(FileNotFoundError):
+                    if _sum_of(path) != sums[name]:
+                        raise ValueError(name)
+                self._verified[name] = sums[name]
 
     def _forget(self) -> None:
         """Start over: the files are damaged."""
@@ -185,3 +212,7 @@ class KeptIndex:
     def close(self) -> None:
         """Release the files."""
         self._index = None
+
+
+def _sum_of(path: Path) -> int:
+    return zlib.crc32(path.read_bytes())

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.types import Embeddings
-from search.store.embedded.vectors.disk import keep_index, opened_index, replacing
+from search.store.embedded.vectors.disk import keep_index, opened_index, replacing, seal, unsealed
 
 CHUNK = 8192
 """Rows per file of codes."""
@@ -47,10 +47,7 @@ class Codes:
         index = opened_index(path, n_rows, faiss.IO_FLAG_MMAP_IFC)
         if index is None:
             return None
-        try:
-            scales = np.fromfile(_scales_path(path), np.float32)
-        except OSError:
-            return None
+        scales = np.frombuffer(unsealed(_scales_path(path)) or b"", np.float32)
         return cls(index, scales) if len(scales) == index.d else None
 
     def keep(self, path: Path) -> None:
@@ -61,6 +58,7 @@ class Codes:
         """
         with replacing(_scales_path(path)) as partial:
             self.scales.tofile(partial)
+            seal(partial)
         keep_index(path, self._index)
 
     def nearest(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.store.embedded.tables import DamagedError
+
+_SUM_BYTES = 4
 
 
 def put(path: Path, start: int, values: NDArray[Any]) -> None:
@@ -41,6 +44,22 @@ def read_into(file: int, values: NDArray[Any], start: int) -> None:
         done += read
 
 
+def seal(path: Path) -> None:
+    """Append to a file the checksum of what is in it."""
+    with path.open("r+b") as file:
+        file.write(zlib.crc32(file.read()).to_bytes(_SUM_BYTES, "big"))
+
+
+def unsealed(path: Path) -> bytes | None:
+    """What was sealed; None if the file is missing, or was changed since."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    held, checksum = content[:-_SUM_BYTES], content[-_SUM_BYTES:]
+    return held if zlib.crc32(held).to_bytes(_SUM_BYTES, "big") == checksum else None
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path to write to, which replaces a file unless there is an error.
@@ -66,6 +85,7 @@ def keep_index(path: Path, index: Any) -> None:
     with replacing(path) as partial:
         try:
             faiss.write_index(index, str(partial))
+            seal(partial)
         except RuntimeError as error:
             raise OSError(str(error)) from error
 
@@ -74,7 +94,7 @@ def opened_index(path: Path, n_rows: int, flags: int = 0) -> Any:
     """An index that was kept; None if it is missing, damaged or has a different number of rows."""
     import faiss
 
-    if not path.exists():
+    if unsealed(path) is None:
         return None
     try:
         index = faiss.read_index(str(path), flags)

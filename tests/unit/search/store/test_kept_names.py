@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,19 +109,6 @@ def test_an_index_that_was_made_again_has_no_former_names(folder: Path) -> None:
     assert not found(store, "IMG 0003")
     assert found(store, "regatta") == {"a3"}
     assert found(store, "IMG 0002") == {"a2"}
-    store.close()
-
-
-def test_tables_of_earlier_versions_list_all_names(folder: Path) -> None:
-    (tables,) = (folder / "side").rglob("tables.db")
-    with closing(sqlite3.connect(tables)) as db, db:
-        for number in range(3):
-            db.execute(f"DROP TRIGGER unnamed_{number}")
-        db.execute("DROP TABLE unnamed")
-    db.close()
-    store = opened(folder)
-    assert store._side.names.n_left() == N_ASSETS
-    assert found(store, "IMG 0003") == {"a3"}
     store.close()
 
 

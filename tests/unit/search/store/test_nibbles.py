@@ -94,7 +94,7 @@ def test_codes_of_both_kinds_are_ranked_together() -> None:
 def test_a_filter_is_searched_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = _narrow(2 * _CHUNK)
     part = VectorFiles(tmp_path, 1, _DIM)
-    part.append(0, rows, np.zeros(len(rows), np.int32))
+    part.nos(len(rows), part.append(0, rows, np.zeros(len(rows), np.int32)))
     used: list[str] = []
     for kind in (Codes, Nibbles):
         nearest: Any = kind.nearest
@@ -117,7 +117,7 @@ def test_a_filter_is_searched_by_bytes(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_writer_makes_what_a_search_reads(tmp_path: Path) -> None:
     rows = _narrow(2 * _CHUNK + 9)
     part = VectorFiles(tmp_path, 1, _DIM)
-    part.append(0, rows, np.zeros(len(rows), np.int32))
+    part.nos(len(rows), part.append(0, rows, np.zeros(len(rows), np.int32)))
     part.complete(len(rows))
     kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert {"1.0.nibbles", "1.1.nibbles", "1.0.codes", "1.1.codes"} < set(kept)
@@ -131,7 +131,7 @@ def test_a_writer_makes_what_a_search_reads(tmp_path: Path) -> None:
 def test_what_cannot_be_kept_is_used_all_the_same(tmp_path: Path) -> None:
     rows = _narrow(_CHUNK)
     part = VectorFiles(tmp_path, 1, _DIM)
-    part.append(0, rows, np.zeros(len(rows), np.int32))
+    part.nos(len(rows), part.append(0, rows, np.zeros(len(rows), np.int32)))
     (tmp_path / "1.0.nibbles").mkdir()
     part.complete(len(rows))
     (found,) = part.nearest(rows[3:4], 10, len(rows), None)
@@ -143,7 +143,7 @@ def test_what_cannot_be_kept_is_used_all_the_same(tmp_path: Path) -> None:
 def test_threads_that_miss_codes_at_once_all_find(tmp_path: Path) -> None:
     rows = _narrow(4 * _CHUNK)
     part = VectorFiles(tmp_path, 1, _DIM)
-    part.append(0, rows, np.zeros(len(rows), np.int32))
+    part.nos(len(rows), part.append(0, rows, np.zeros(len(rows), np.int32)))
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(part.nearest, rows[n : n + 1], 5, len(rows), None) for n in range(16)]
         assert [one.result()[0].slots[0] for one in asked] == list(range(16))
@@ -164,7 +164,7 @@ def test_rows_that_half_a_byte_loses_are_searched_by_bytes(
     nearest = _nearest(rows[:20], rows, 10)
     for _ in range(2):
         part = VectorFiles(tmp_path, 1, 256)
-        part.append(0, rows, np.zeros(len(rows), np.int32))
+        part.nos(len(rows), part.append(0, rows, np.zeros(len(rows), np.int32)))
         part.complete(len(rows))
         found = part.nearest(rows[:20], 10, len(rows), None)
         part.close()

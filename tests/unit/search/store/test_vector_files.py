@@ -9,8 +9,10 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from encoder.space import l2_normalize
+from encoder.types import Embeddings
 from search.store.embedded.vectors import files as vector_files
 from search.store.embedded.vectors.codes import CHUNK
 from search.store.embedded.vectors.files import STEP, VectorFiles
@@ -22,6 +24,11 @@ def n_threads() -> Iterator[int]:
     faiss.omp_set_num_threads(3)
     yield 3
     faiss.omp_set_num_threads(before)
+
+
+def appended(files: VectorFiles, start: int, rows: Embeddings, nos: NDArray[np.int32]) -> None:
+    """Write rows, and know their checksums, as a process that reads the tables does."""
+    files.nos(start + len(rows), files.append(start, rows, nos, files._sum))
 
 
 def test_a_search_waits_for_no_team_of_threads(
@@ -37,7 +44,7 @@ def test_a_search_waits_for_no_team_of_threads(
     monkeypatch.setattr(vector_files, "in_chunks", noted)
     rows = l2_normalize(np.random.default_rng(0).standard_normal((CHUNK + 9, 8), np.float32))
     files = VectorFiles(tmp_path, 1, 8)
-    files.append(0, rows, np.arange(len(rows), dtype=np.int32))
+    appended(files, 0, rows, np.arange(len(rows), dtype=np.int32))
     (found,) = files.nearest(rows[7:8], 5, len(rows), None)
     files.close()
     assert found.slots[0] == 7
@@ -50,7 +57,7 @@ def test_newest_rows_are_found_by_codes_and_by_floats(tmp_path: Path) -> None:
     rows = l2_normalize(np.random.default_rng(0).standard_normal((3 * STEP + 9, 32), np.float32))
     files = VectorFiles(tmp_path, 1, 32)
     for start, end in ((0, STEP - 1), (STEP - 1, STEP + 1), (STEP + 1, len(rows))):
-        files.append(start, rows[start:end], np.arange(start, end, dtype=np.int32))
+        appended(files, start, rows[start:end], np.arange(start, end, dtype=np.int32))
         (found,) = files.nearest(rows[:1], 20, end, None)
         wanted = np.argsort(-(rows[:end].astype(np.float64) @ rows[0].astype(np.float64)))[:20]
         assert found.slots[:20].tolist() == wanted.tolist()
@@ -68,7 +75,7 @@ def test_codes_of_newest_rows_are_made_once_a_step(
     monkeypatch.setattr(vector_files.Codes, "of", lambda rows: made.append(len(rows)) or of(rows))
     rows = l2_normalize(np.random.default_rng(0).standard_normal((2 * STEP + 9, 8), np.float32))
     files = VectorFiles(tmp_path, 1, 8)
-    files.append(0, rows, np.arange(len(rows), dtype=np.int32))
+    appended(files, 0, rows, np.arange(len(rows), dtype=np.int32))
     for n_slots in (9, STEP + 1, STEP + 2, 2 * STEP - 1, 2 * STEP, len(rows)):
         files.nearest(rows[:1], 5, n_slots, None)
     files.close()
@@ -82,7 +89,7 @@ def test_codes_lead_to_the_nearest_rows(tmp_path: Path, monkeypatch: pytest.Monk
         rng.standard_normal((5000, 64)).astype(np.float32) * np.linspace(0.1, 2, 64)
     )
     part = VectorFiles(tmp_path, 1, 64)
-    part.append(0, rows, np.zeros(5000, np.int32))
+    appended(part, 0, rows, np.zeros(5000, np.int32))
     queries = l2_normalize(rows[:40] + 0.05 * rng.standard_normal((40, 64)).astype(np.float32))
     wanted = np.arange(5000) % 2 == 0
     for chosen in (None, wanted):
@@ -104,7 +111,7 @@ def test_a_chunk_may_hold_all_of_the_nearest(
     rows = l2_normalize(rng.standard_normal((5000, 64)).astype(np.float32))
     rows[512:768] = l2_normalize(rows[512] + 0.5 * rows[512:768])
     part = VectorFiles(tmp_path, 1, 64)
-    part.append(0, rows, np.zeros(5000, np.int32))
+    appended(part, 0, rows, np.zeros(5000, np.int32))
     (found,) = part.nearest(rows[512:513], 200, 5000, None)
     nearest = np.argsort(-(rows @ rows[512]), kind="stable")[:200]
     assert set(found.slots[:200]) == set(nearest)
