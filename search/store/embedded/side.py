@@ -105,17 +105,15 @@ class Side:
             if self._is_level():
                 return
         with self.exclusively():  # waits for processes that write or rebuild it
-            known, is_usable = known_of(self._folder / self._current_name() / TABLES), False
+            self.lost = self._lost_rows(known_of(self._folder / self._current_name() / TABLES))
             try:
                 self._use()
-                is_usable = True
-                self._mend()
-            except DamagedError:
-                self.lost = self._lost_rows(known)
                 if self.lost is None:
-                    self.rebuild()
-                elif not is_usable:
+                    self._mend()
+            except DamagedError:
+                if self.lost is not None:
                     raise self.lost from None
+                self.rebuild()
 
     def _open_lock(self) -> None:
         if self._lock >= 0:
