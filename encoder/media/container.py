@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from encoder.errors import CorruptMediaError
+from encoder.media.formats import DEMUXERS
 from encoder.media.metadata.camera import NOT_WRITTEN, CameraFacts, film_facts
 from encoder.media.source import Source, decoding, name_of, opened
 
-# Playlists (hls, concat, dash) are left out: they make the demuxer open other files and URLs.
-_DEMUXERS = (
-    "wav,w64,flac,mp3,ogg,aac,aiff,au,caf,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,"
-    "avi,mpeg,mpegvideo,mpegts,flv,asf"
-)
 _MAX_BAD_PACKETS = 200
 # FFmpeg looks for other formats within plain samples, by default in the first 5 MB: 12 ms for a
 # sound of five seconds. 16 KB, which take 1 ms, hold four frames of DTS.
@@ -84,7 +80,7 @@ def open_container(source: Source) -> Iterator[Any]:
 
     with opened(source) as file, decoding(source, "sound or video"):
         # A file object, not a path: a name such as "concat:a|b" must not be read as a URL.
-        options = {"format_whitelist": _DEMUXERS, "protocol_whitelist": ""}
+        options = {"format_whitelist": DEMUXERS, "protocol_whitelist": ""}
         if _is_wav(file):
             options["probesize"] = str(_WAV_PROBE_BYTES)
         with av.open(file, options=options, metadata_errors="replace") as container:

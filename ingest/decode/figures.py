@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 from encoder.errors import MediaError
 from encoder.media.image import image_facts, load_image
+from encoder.media.source import decoding, opened
 from encoder.types import IMAGE
 from ingest.config import IngestConfig
 from ingest.decode.windows import Section
@@ -82,6 +84,19 @@ def figures_of(extracted: Any, sections: Sequence[Section], *, on_slides: bool) 
         Figure(image["data"], {"slide": image["page_number"]} if on_slides else dict(place))  # type: ignore[arg-type]
         for image, place in zip(images, places, strict=True)
     ]
+
+
+def figures_in(path: Path, folder: str, config: IngestConfig) -> list[Figure]:
+    """The pictures in a folder of a document that is a ZIP file.
+
+    Raises:
+        MediaLimitError: they unpack to more than ``max_document_bytes``.
+    """
+    with opened(path) as file, decoding(path, "a document"), ZipFile(file) as members:
+        entries = [one for one in members.infolist() if one.filename.startswith(folder)]
+        n_bytes = sum(entry.file_size for entry in entries)
+        check(str(path), "max_document_bytes", n_bytes, config)
+        return [Figure(members.read(entry), {}) for entry in entries]
 
 
 def without_links(section: Section) -> Section:

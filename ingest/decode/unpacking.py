@@ -16,6 +16,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from encoder.errors import CorruptMediaError, MediaError, MediaLimitError, UnsupportedMediaError
 from ingest.config import IngestConfig
+from ingest.decode.zip_type import ZIP, type_by_directory
 from ingest.limits import check
 from ingest.location import inside
 
@@ -29,8 +30,7 @@ _LEAST_BYTES = 64 * 2**20
 _DAMAGED = (OSError, EOFError, BadZipFile, ValueError, RuntimeError, zlib.error, lzma.LZMAError)
 """What the libraries raise on damaged data."""
 
-_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
-ZIP = b"PK\x03\x04"
+_CLUTTER = frozenset({"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"})
 _NO_ARCHIVES = (b"mimetype", b"[Content_Types].xml")
 """The name of the first entry in documents that are ZIP files."""
 
@@ -60,11 +60,46 @@ def told_name(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
+def is_clutter(name: str) -> bool:
+    """Whether a file is one that macOS or Windows adds to folders and archives for itself."""
+    path = PurePath(name.replace("\\", "/"))
+    return path.name.startswith("._") or not _CLUTTER.isdisjoint(path.parts)
+
+
 def is_packed(start: bytes) -> bool:
     """Whether a file that starts like this is an archive or packed; ZIP-based documents are not."""
     if start.startswith(ZIP):
         return not start[30:].startswith(_NO_ARCHIVES)
-    return start.startswith(tuple(_OPENERS)) or start[257:262] == b"ustar"
+    return start.startswith(tuple(_OPENERS)) or _is_tar(start)
+
+
+def _is_tar(start: bytes) -> bool:
+    """Whether its first header has the right sum; those before 1988 have no mark."""
+    try:
+        tarfile.TarInfo.frombuf(start[:512], "latin-1", "replace")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def _arrow(compression: str) -> Callable[[BinaryIO], BinaryIO]:
+    """Opens what PyArrow can unpack and Python cannot."""
+
+    def opener(file: BinaryIO) -> BinaryIO:
+        from pyarrow import CompressedInputStream, PythonFile
+
+        return CompressedInputStream(PythonFile(file, mode="r"), compression)  # type: ignore[no-any-return]
+
+    return opener
+
+
+_OPENERS = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+    b"\x28\xb5\x2f\xfd": _arrow("zstd"),
+    b"\x04\x22\x4d\x18": _arrow("lz4"),
+}
 
 
 class Unpacking:
@@ -114,6 +149,8 @@ class Unpacking:
     ) -> Iterator[Piece]:
         """The content of the files that something holds, as in `pieces`."""
         for piece, content in members:
+            if is_clutter(piece.name):
+                continue
             self._n_members += 1
             check(self._uri, "max_archive_files", self._n_members, self._config)
             piece = piece._replace(number=self._n_members)
@@ -138,10 +175,14 @@ class Unpacking:
                 return
             check(inside(self._uri, named.name), "max_archive_depth", depth + 1, self._config)
             inner = io.BytesIO(data + self._rest(content))
+            if data.startswith(ZIP) and type_by_directory(inner, named.name):
+                yield named._replace(data=inner.getvalue())
+                return
+            inner.seek(0)
             stem = PurePath(named.name).stem
             for piece in self.pieces(inner, stem, depth + 1):
                 yield piece._replace(name=inside(named.name, piece.name))
-        except _DAMAGED as error:
+        except (*_DAMAGED, CorruptMediaError) as error:
             yield named._replace(problem=self._damaged(named.name, error))
         except MediaLimitError as error:
             if "max_archive_depth" not in error.problem:
@@ -213,10 +254,12 @@ class Unpacking:
     ) -> Iterator[tuple[Piece, BinaryIO | None]]:
         """A tar file, packed or not, or one packed file."""
         opener = next((o for mark, o in _OPENERS.items() if start.startswith(mark)), None)
+        # PyArrow closes the file with its stream, so that one is kept until the end.
+        looked_into = opener(file) if opener else file  # type: ignore[operator]
+        head = looked_into.read(512) if opener else start
+        file.seek(0)
         unpacked: BinaryIO = opener(file) if opener else file  # type: ignore[operator]
-        head = unpacked.read(512) if opener else start
-        unpacked.seek(0)
-        if head[257:262] != b"ustar":
+        if not _is_tar(head):
             yield Piece(stem), unpacked
             return
         with tarfile.open(fileobj=unpacked, mode="r|") as archive:

@@ -94,11 +94,29 @@ def text_segments(
         raise no_text(path)
 
 
-def at_least_title(asset: Asset, sections: Iterable[Section]) -> list[Section]:
-    """The sections, or only the title of a template in which nothing is written yet."""
-    found = list(sections)
-    title = str(asset.metadata.get("title", ""))
-    return found if any(one.text.strip() for one in found) else [Section(title)]
+def document_segments(
+    asset: Asset,
+    path: Path,
+    sections: Sequence[Section],
+    pictures: Iterable[Segment],
+    config: IngestConfig,
+    *,
+    markdown: bool = False,
+) -> Iterator[Segment]:
+    """As `text_segments`, then the pictures of a document, which may have only these.
+
+    Raises:
+        MediaError: it has neither, as if nothing is written yet, or too much.
+    """
+    shown = list(pictures)
+    if any(section.text.strip() for section in sections):
+        yield from text_segments(asset, path, sections, config, markdown=markdown)
+    elif not shown:
+        raise UnsupportedMediaError(
+            f"{path} holds neither text nor pictures that can be read.",
+            remedy="If its own program shows some, export it from there as PDF.",
+        )
+    yield from shown
 
 
 class _Lines:

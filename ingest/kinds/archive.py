@@ -13,7 +13,8 @@ from encoder.errors import UnsupportedMediaError
 from encoder.media.source import decoding, opened
 from encoder.types import Modality
 from ingest.config import IngestConfig
-from ingest.decode.unpacking import ZIP, Holder, Piece, Unpacking, is_packed, told_name
+from ingest.decode.unpacking import Holder, Piece, Unpacking, is_packed, told_name
+from ingest.decode.zip_type import ZIP, zip_type
 from ingest.kinds.attachments import attached_to, may_hold_files
 from ingest.kinds.contract import Cost, Kind
 from ingest.kinds.head import Head, Match
@@ -49,13 +50,13 @@ def members_of(asset: Asset, pieces: Iterable[Piece]) -> Iterator[Segment]:
 
 
 class Archive(Kind):
-    """ZIP and tar files, and single files packed by gzip, bzip2 or xz."""
+    """ZIP and tar files, and single files packed by gzip, bzip2, xz, Zstandard or LZ4."""
 
     name = "archive"
     modality = ARCHIVE
-    formats = ("ZIP", "tar (.gz, .bz2, .xz)", "gzip")
+    formats = ("ZIP", "tar (.gz, .bz2, .xz, .zst)", "gzip")
     media_types = frozenset({"application/zip", "application/x-tar"})
-    suffixes = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".txz", ".tbz2")
+    suffixes = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".txz", ".tbz2", ".zst", ".lz4")
     cost: ClassVar[Cost] = "video"
     holds_files = True
     max_bytes = "max_archive_bytes"
@@ -65,6 +66,10 @@ class Archive(Kind):
         if head.data.startswith(ZIP):
             return Match("application/zip", 0.6)
         return Match("application/x-tar", 0.95) if is_packed(head.data) else None
+
+    def accepts(self, path: Path, media_type: str) -> bool:
+        """Whether it is no document, as many ZIP files are."""
+        return media_type != "application/zip" or not zip_type(path)
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
         """Title: the file's name."""

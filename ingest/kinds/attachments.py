@@ -20,6 +20,7 @@ from ingest.kinds.head import HEAD_BYTES, Head
 
 _BODIES = ("text/plain", "text/html")
 _MAIL = "message/rfc822"
+_NO_PAGES = ("To", "Cc", "Received", "Message-ID", "Return-Path", "Delivered-To")
 _ONLY_MAILS = ("Date", "Message-ID", "MIME-Version", "Received", "Return-Path", "Delivered-To")
 
 
@@ -32,7 +33,15 @@ def is_mail(start: bytes) -> bool:
     if start.startswith(b"From ") or b":" not in start[:200]:
         return False
     header = BytesHeaderParser().parsebytes(start)
+    if is_saved_page(header):
+        return False
     return "From" in header and any(map(header.__contains__, _ONLY_MAILS)) and not header.defects
+
+
+def is_saved_page(header: Message) -> bool:
+    """Whether a header is of a page saved as .mht: it has parts, and nothing of a mail."""
+    is_page = header.get_content_type() == "multipart/related"
+    return is_page and not any(map(header.__contains__, _NO_PAGES))
 
 
 def may_hold_files(start: bytes) -> bool:
@@ -70,7 +79,7 @@ def attached(mail: EmailMessage, folder: str = "") -> Iterator[tuple[Piece, Bina
     for part in _files(mail):
         name = _free(_clean(part.get_filename() or "", part.get_content_type()), used)
         piece = Piece(f"{folder}{name}", modified_s=_sent_s(mail))
-        yield piece, io.BytesIO(_content(part))
+        yield piece, io.BytesIO(content_of(part))
 
 
 def _files(part: Message, *, is_outer: bool = True) -> Iterator[Message]:
@@ -105,7 +114,8 @@ def _free(name: str, used: set[str]) -> str:
     return name
 
 
-def _content(part: Message) -> bytes:
+def content_of(part: Message) -> bytes:
+    """The content of a part of a mail, decoded."""
     if part.get_content_type() == _MAIL and part.is_multipart():
         return b"".join(inner.as_bytes(policy=SMTP) for inner in part.get_payload())  # type: ignore[union-attr]
     data = part.get_payload(decode=True)

@@ -29,7 +29,7 @@ class Code(Kind):
 
     def sniff(self, head: Head) -> Match | None:
         """By its name, or by the first line of a script."""
-        if not head.is_text or head.signatures or not language_of_code(head.name, head.start):
+        if not head.is_text or head.not_prose or not language_of_code(head.name, head.start):
             return None
         return Match("text/x-source", 0.7)
 

@@ -13,7 +13,13 @@ import numpy as np
 from encoder.errors import CorruptMediaError
 from encoder.media.brands import picture_brand
 from encoder.media.container import StreamFacts, has_moving_pictures, probe
-from encoder.media.formats import IMAGE_TYPES, is_sequence
+from encoder.media.formats import (
+    CONTAINER_TYPES,
+    CONTAINERS,
+    IMAGE_TYPES,
+    is_sequence,
+    marked_container,
+)
 from encoder.media.video import stream_frames
 from encoder.types import AUDIO, IMAGE, VIDEO, Clip
 from ingest.config import IngestConfig
@@ -22,7 +28,6 @@ from ingest.dedup import keep_frames
 from ingest.kinds.contract import Cost, Kind, Place
 from ingest.kinds.head import Head, Match
 from ingest.kinds.sound import (
-    STREAMS,
     check_container,
     container_metadata,
     joined_sound,
@@ -44,11 +49,25 @@ class Film(Kind):
     label = "Film"
     icon = "M6.5 4.8v14.4L19 12z"
     modality = VIDEO
-    formats = ("MP4", "MOV", "Matroska", "WebM", "AVI", "MPEG")
-    media_types = frozenset(f"video/{name.partition('/')[2]}" for name in STREAMS | IMAGE_TYPES)
+    formats = tuple(one.name for one in CONTAINERS if one.media_type[0] == "v")
+    media_types = frozenset(
+        f"video/{name.partition('/')[2]}" for name in CONTAINER_TYPES | IMAGE_TYPES
+    )
     suffixes = (
         *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpeg", ".mpg"),
-        *(".wmv", ".heics", ".avifs"),
+        *(
+            ".wmv",
+            ".heics",
+            ".avifs",
+            ".mts",
+            ".m2ts",
+            ".flv",
+            ".3gp",
+            ".3g2",
+            ".mxf",
+            ".dv",
+        ),
+        *(".vob", ".rm", ".fli", ".flc", ".ogv", ".asf"),
     )
     cost: ClassVar[Cost] = "video"
     max_bytes = "max_media_bytes"
@@ -59,8 +78,8 @@ class Film(Kind):
         if not head.is_text and (brand := picture_brand(head.data)):
             media_type, may_move = brand
             return Match(_as_video(media_type), 0.91) if may_move else None
-        match = head.signed(STREAMS)
-        return match and Match(_as_video(match.media_type), match.confidence + 0.001)
+        media_type = "" if head.is_text else marked_container(head.data)
+        return Match(_as_video(media_type), 0.901) if media_type else None
 
     def accepts(self, path: Path, media_type: str) -> bool:
         """Whether there are moving pictures."""

@@ -9,7 +9,9 @@ from pathlib import Path
 from encoder.types import Modality
 from ingest.config import IngestConfig
 from ingest.decode.charset import read_bytes
+from ingest.decode.zip_type import ZIP, zip_type
 from ingest.kinds.head import HEAD_BYTES, Head
+from ingest.kinds.office import Zipped
 from ingest.kinds.registry import Candidate, unsupported
 from ingest.limits import check
 from ingest.types import Fact
@@ -37,9 +39,15 @@ def read_header(
     Raises:
         MediaError: the header cannot be read, or describes more than a limit allows.
     """
+    head = Head(read_bytes(path, HEAD_BYTES), str(path))
+    zipped = zip_type(path) if head.data.startswith(ZIP) else ""
     for kind, media_type, _ in candidates:
+        if isinstance(kind, Zipped):
+            if zipped not in kind.media_types:
+                continue
+            media_type = zipped
         # Checked before the header too, since a PDF's is at its end.
         check(str(path), kind.max_bytes, size_bytes, config)
         if kind.accepts(path, media_type):
             return Header(kind.modality, media_type, kind.describe(path, media_type, config))
-    raise unsupported(Head(read_bytes(path, HEAD_BYTES), str(path)))
+    raise unsupported(head, zipped)

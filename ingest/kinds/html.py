@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from encoder.errors import MediaLimitError
 from encoder.types import TEXT
@@ -54,7 +54,7 @@ class Html(Kind):
     modality = TEXT
     formats = ("HTML",)
     media_types = frozenset({"text/html"})
-    suffixes = (".html", ".htm", ".xhtml")
+    suffixes: ClassVar[tuple[str, ...]] = (".html", ".htm", ".xhtml")
 
     def sniff(self, head: Head) -> Match | None:
         """By the tags that browsers look for."""

@@ -8,22 +8,27 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from encoder.errors import CorruptMediaError
-from encoder.media.source import opened
 from encoder.types import TEXT
 from ingest.config import IngestConfig
 from ingest.decode.charset import read_bytes
-from ingest.decode.figures import figure_segments, figures_of, without_links
+from ingest.decode.figures import (
+    Figure,
+    figure_segments,
+    figures_in,
+    figures_of,
+    without_links,
+)
 from ingest.decode.headings import sections_by_heading, title_of
 from ingest.decode.office.cells import Grid, cells_of, grids
 from ingest.decode.office.odf import slides
-from ingest.decode.windows import Section, at_least_title, joined_text, text_segments
+from ingest.decode.windows import Section, document_segments, joined_text
+from ingest.decode.zip_type import ZIP
 from ingest.kinds.archive import members_of, unpacking
 from ingest.kinds.attachments import attached_to, is_mail
 from ingest.kinds.contract import Kind
 from ingest.kinds.head import Head, Match
 from ingest.types import Asset, Fact, Segment
 
-_ZIP = b"PK\x03\x04"
 _MARK = "\ue000"  # private characters, which no text has
 _WITH_SLIDES = (
     "application/vnd.openxmlformats-officedocument.presentationml.presentation",
@@ -31,10 +36,6 @@ _WITH_SLIDES = (
 )
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _RULE = re.compile(r"(?m)^-{3,}$")  # stands for a slide without a title
-
-
-_FORMS = {"format_type", "core_properties", "app_properties", "custom_properties"}
-"""What kreuzberg reports for every file, even a damaged one."""
 
 
 class Office(Kind):
@@ -58,13 +59,10 @@ class Office(Kind):
         extracted = _extracted(path, self.media_type)
         sections = list(self._sections(extracted, path))
         figures = figures_of(extracted, sections, on_slides=self.media_type in _WITH_SLIDES)
-        pictures = list(figure_segments(asset, path, figures, config))
+        figures = figures or self._pictures(path, config)
+        pictures = figure_segments(asset, path, figures, config)
         texts = [without_links(section) for section in sections]
-        if not pictures and _is_made_by_a_program(extracted.metadata):
-            texts = at_least_title(asset, texts)
-        if any(section.text.strip() for section in texts) or not pictures:
-            yield from text_segments(asset, path, texts, config, markdown=True)
-        yield from pictures
+        return document_segments(asset, path, texts, pictures, config, markdown=True)
 
     def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
         """The text."""
@@ -73,81 +71,74 @@ class Office(Kind):
     def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
         return sections_by_heading(extracted.content)
 
-
-def _is_made_by_a_program(metadata: Mapping[str, Any]) -> bool:
-    """Whether a document says anything about itself; a damaged one without text does not."""
-    return any(value for name, value in metadata.items() if name not in _FORMS)
-
-
-class _Zipped(Office):
-    """A ZIP file whose first entry names the type (ODF and EPUB)."""
-
-    def sniff(self, head: Head) -> Match | None:
-        """By the first entry, which is not compressed."""
-        if not head.data.startswith(_ZIP) or head.data[30:38] != b"mimetype":
-            return None
-        named = head.data[38:200].partition(b"PK")[0].decode("ascii", "replace")
-        return Match(named) if named in self.media_types else None
+    def _pictures(self, path: Path, config: IngestConfig) -> list[Figure]:  # noqa: ARG002
+        """Its pictures where kreuzberg finds none."""
+        return []
 
 
-class _OpenXml(Office):
-    """A ZIP file that contains ``part``; only its directory, at the end, shows that."""
+class Zipped(Office):
+    """A ZIP file; its directory, at the end, shows which document it is.
 
-    part: ClassVar[str]
+    ``media_types`` are those of `zip_type`; `sniff` returns one of them for any ZIP file.
+    """
+
+    pictures: ClassVar[str] = ""
+    """The folder of its pictures, which kreuzberg does not find in it."""
 
     def sniff(self, head: Head) -> Match | None:
-        """Any ZIP file that starts as these do."""
-        names = (b"[Content_Types].xml", b"_rels/", b"docProps/", self.part.encode())
-        starts = head.data.startswith(_ZIP) and head.data[30:].startswith(names)
-        return Match(self.media_type) if starts else None
+        """Any ZIP file."""
+        return Match(self.media_type, 0.88) if head.data.startswith(ZIP) else None
 
-    def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002
-        """Whether the part is there."""
-        from zipfile import BadZipFile, ZipFile
-
-        try:
-            with opened(path) as file, ZipFile(file) as members:
-                return any(name.startswith(self.part) for name in members.namelist())
-        except (BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise CorruptMediaError(
-                f"{path} is a damaged document ({error}).", remedy="Save or export it again."
-            ) from error
+    def _pictures(self, path: Path, config: IngestConfig) -> list[Figure]:
+        return figures_in(path, self.pictures, config) if self.pictures else []
 
 
-class Word(_OpenXml):
+class Word(Zipped):
     """.docx"""
 
     name, formats, suffixes = "docx", ("Word (.docx)",), (".docx", ".docm", ".dotx")
     media_type = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+    pictures = "word/media/"
     media_types = frozenset({media_type})
-    part = "word/"
 
 
-class Powerpoint(_OpenXml):
+class Powerpoint(Zipped):
     """.pptx"""
 
     name, formats, suffixes = "pptx", ("PowerPoint (.pptx)",), (".pptx", ".pptm", ".ppsx")
     media_type = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+    pictures = "ppt/media/"
     media_types = frozenset({media_type})
-    part = "ppt/"
 
     def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
         return by_slide(extracted.content)
 
 
-class Excel(_OpenXml):
+class Excel(Zipped):
     """.xlsx"""
 
     name, formats, suffixes = "xlsx", ("Excel (.xlsx)",), (".xlsx", ".xlsm")
     media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
     media_types = frozenset({media_type})
-    part = "xl/"
+    pictures = "xl/media/"
 
     def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:
         return by_sheet(extracted.content, grids(path))
 
 
-class Text(_Zipped):
+class BinaryExcel(Zipped):
+    """.xlsb"""
+
+    name, formats, suffixes = "xlsb", ("Excel (.xlsb)",), (".xlsb",)
+    media_type = "application/vnd.ms-excel.sheet.binary.macroEnabled.12"
+    media_types = frozenset({media_type})
+    pictures = "xl/media/"
+
+    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
+        return by_sheet(extracted.content, {})
+
+
+class Text(Zipped):
     """.odt"""
 
     name, formats, suffixes = "odt", ("OpenDocument",), (".odt", ".ott")
@@ -155,7 +146,7 @@ class Text(_Zipped):
     media_types = frozenset({media_type, f"{media_type}-template"})
 
 
-class Spreadsheet(_Zipped):
+class Spreadsheet(Zipped):
     """.ods"""
 
     name, formats, suffixes = "ods", ("OpenDocument",), (".ods", ".ots")
@@ -166,12 +157,13 @@ class Spreadsheet(_Zipped):
         return by_sheet(extracted.content, grids(path))
 
 
-class Presentation(_Zipped):
+class Presentation(Zipped):
     """.odp, and drawings (.odg), whose pages are read like slides."""
 
     name, formats, suffixes = "odp", ("OpenDocument",), (".odp", ".otp", ".odg")
     media_type = "application/vnd.oasis.opendocument.presentation"
     _drawing = "application/vnd.oasis.opendocument.graphics"
+    pictures = "Pictures/"
     media_types = frozenset(
         {media_type, f"{media_type}-template", _drawing, f"{_drawing}-template"}
     )
@@ -181,12 +173,13 @@ class Presentation(_Zipped):
         return {"title": path.stem}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """Windows of each slide."""
-        sections = at_least_title(asset, slides(path, config.max_document_bytes))
-        return text_segments(asset, path, sections, config)
+        """Windows of each slide, then the pictures."""
+        sections = list(slides(path, config.max_document_bytes))
+        pictures = figure_segments(asset, path, self._pictures(path, config), config)
+        return document_segments(asset, path, sections, pictures, config)
 
 
-class Epub(_Zipped):
+class Epub(Zipped):
     """.epub"""
 
     name, formats, suffixes = "epub", ("EPUB",), (".epub",)
@@ -229,9 +222,11 @@ class Mail(Office):
 
 
 def by_slide(markdown: str) -> Iterator[Section]:
-    """The text of each slide."""
+    """The text of each slide; of a .ppt file, whose slides kreuzberg does not mark, of all."""
     # Split at the marks, each part follows the number of its slide.
-    _, *parts = markdown.split(_MARK)
+    before, *parts = markdown.split(_MARK)
+    if unmarked := _RULE.sub("", before).strip():
+        yield Section(unmarked)
     for number, text in zip(parts[::2], parts[1::2], strict=True):
         yield Section(_RULE.sub("", text).strip(), {"slide": int(number)})
 
@@ -239,6 +234,8 @@ def by_slide(markdown: str) -> Iterator[Section]:
 def by_sheet(markdown: str, found: Mapping[str, Grid]) -> Iterator[Section]:
     """The table of each sheet, with its cells where they are ``found``."""
     for section in sections_by_heading(markdown):
+        if "\n" not in section.text:  # an empty sheet
+            continue
         heading = _ESCAPED.sub(r"\1", str(section.place.get("heading", "")))
         cells = cells_of(section.text, found[heading]) if heading in found else None
         yield Section(section.text, {"sheet": heading} if heading else {}, cells=cells)
@@ -270,7 +267,11 @@ def _extracted(path: Path, media_type: str) -> Any:
     )
     try:
         return extract_bytes_sync(read_bytes(path), media_type, config=config)
-    except (KreuzbergError, ValueError) as error:
+    except BaseException as error:
+        # Its Rust code panics on some damaged files, which is no Exception.
+        panicked = type(error).__name__ == "PanicException"
+        if not panicked and not isinstance(error, KreuzbergError | ValueError):
+            raise
         raise CorruptMediaError(
             f"{path} cannot be read as {media_type}: {error}.",
             remedy="Open it in its own program and save or export it again.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
@@ -91,6 +91,18 @@ class Pdf(Kind):
         """Import PDFium."""
         import pypdfium2  # noqa: F401
         import semantic_text_splitter  # noqa: F401
+
+
+def first_page(data: bytes, config: IngestConfig) -> RgbPicture:
+    """What the first page of a PDF looks like, uint8 [height, width, 3].
+
+    Raises:
+        MediaError: it cannot be decoded.
+    """
+    from pypdfium2 import PdfDocument
+
+    with _pdfium, decoding(data, "PDF"), closing(PdfDocument(data)) as document:
+        return _rendered(document[0], config)
 
 
 def _page(

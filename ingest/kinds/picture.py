@@ -16,6 +16,8 @@ from ingest.kinds.head import Head, Match
 from ingest.limits import check
 from ingest.types import Asset, Fact, Segment
 
+_UNMARKED = "image/x-tga"
+
 
 class Picture(Kind):
     """All formats of `encoder.media.formats`."""
@@ -26,22 +28,23 @@ class Picture(Kind):
     modality = IMAGE
     formats = tuple(picture.name for picture in PICTURES)
     media_types = IMAGE_TYPES
-    suffixes = (
+    suffixes: ClassVar[tuple[str, ...]] = (
         *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ico"),
         *(".avif", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".psd", ".icns", ".dds", ".qoi"),
-        *(".pcx", ".sgi", ".ras", ".pbm", ".pgm", ".ppm", ".pnm", ".xpm", ".xbm"),
+        *(".pcx", ".sgi", ".ras", ".pbm", ".pgm", ".ppm", ".pnm", ".xpm", ".xbm", ".tga", ".cur"),
+        *(".apng", ".mpo", ".dib", ".dcx", ".blp", ".pcd", ".pfm", ".jpf", ".jpx", ".jfif"),
     )
     cost: ClassVar[Cost] = "image"
     max_bytes = "max_image_bytes"
     shows = True
 
     def sniff(self, head: Head) -> Match | None:
-        """By the brand of an ISO file, else by the mark of its format or the magic number."""
+        """By the brand of an ISO file, else by the mark of its format."""
         if not head.is_text and (brand := picture_brand(head.data)):
             return Match(brand[0])
-        if media_type := marked(head.data):
-            return Match(media_type)
-        return head.signed(IMAGE_TYPES)
+        media_type = marked(head.data, is_text=head.is_text)
+        # What looks like a TGA by chance is another kind rather.
+        return Match(media_type, 0.7 if media_type == _UNMARKED else 0.9) if media_type else None
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
         """Title (its own, else the file's stem), size as seen, camera, place and description."""

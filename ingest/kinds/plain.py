@@ -29,7 +29,7 @@ class Plain(Kind):
 
     def sniff(self, head: Head) -> Match | None:
         """Any text. Only the name that its author gave it can show that it is Markdown."""
-        if not head.is_text or head.signatures:
+        if not head.is_text or head.not_prose:
             return None
         return Match("text/markdown" if head.suffix in _MARKDOWN else "text/plain", 0.5)
 

@@ -48,7 +48,7 @@ class Table(_Records):
 
     def sniff(self, head: Head) -> Match | None:
         """Text with such a name, or in which several lines have the same number of cells."""
-        if not head.is_text or head.signatures:
+        if not head.is_text or head.not_prose:
             return None
         if head.suffix in self.suffixes:
             return Match(_table_type(head.suffix != ".csv"), _SURE)
@@ -99,7 +99,7 @@ class Json(_Records):
     def sniff(self, head: Head) -> Match | None:
         """Text that starts like an object or a list."""
         starts = head.is_text and head.start.startswith((b"{", b"["))
-        if not starts or head.signatures:
+        if not starts or head.not_prose:
             return None
         first, *others = head.start.splitlines()
         is_lines = first.startswith(b"{") and first.rstrip().endswith(b"}")
@@ -141,7 +141,7 @@ class Xml(_Records):
 
     def sniff(self, head: Head) -> Match | None:
         """Text with an XML declaration."""
-        found = head.is_text and head.start.startswith(b"<?xml") and not head.signatures
+        found = head.is_text and head.start.startswith(b"<?xml") and not head.not_prose
         return Match("application/xml", _SURE) if found else None
 
     def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002

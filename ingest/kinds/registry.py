@@ -13,6 +13,7 @@ from encoder.errors import CorruptMediaError, InputError, UnsupportedMediaError
 from ingest.errors import KindError, LeftOutError
 from ingest.kinds.archive import Archive
 from ingest.kinds.array import Array
+from ingest.kinds.cards import Cards
 from ingest.kinds.code import Code
 from ingest.kinds.contract import Cost, Kind
 from ingest.kinds.film import Film
@@ -22,6 +23,7 @@ from ingest.kinds.html import Html
 from ingest.kinds.mailbox import Mailbox
 from ingest.kinds.notebook import Notebook
 from ingest.kinds.office import (
+    BinaryExcel,
     Epub,
     Excel,
     Mail,
@@ -33,14 +35,17 @@ from ingest.kinds.office import (
     Word,
 )
 from ingest.kinds.ole import OldExcel, OldPowerpoint, OldWord, Outlook
+from ingest.kinds.package import Package
 from ingest.kinds.pdf import Pdf
 from ingest.kinds.picture import Picture
 from ingest.kinds.plain import Plain
+from ingest.kinds.raw import Raw
 from ingest.kinds.records import Json, Table, Xml
 from ingest.kinds.sound import Sound
 from ingest.kinds.subtitles import Subtitles
 from ingest.kinds.unread import unread
 from ingest.kinds.vector import Svg
+from ingest.kinds.web_archive import WebArchive
 
 OURS: tuple[type[Kind], ...] = (
     Plain,
@@ -49,13 +54,17 @@ OURS: tuple[type[Kind], ...] = (
     Word,
     Powerpoint,
     Excel,
+    BinaryExcel,
     Text,
     Spreadsheet,
     Presentation,
     Epub,
+    Package,
     Rtf,
     Mail,
     Mailbox,
+    WebArchive,
+    Cards,
     Outlook,
     OldWord,
     OldPowerpoint,
@@ -70,6 +79,7 @@ OURS: tuple[type[Kind], ...] = (
     Array,
     Archive,
     Picture,
+    Raw,
     Svg,
     Sound,
     Film,
@@ -278,15 +288,19 @@ def _check(kind: Kind, origin: str) -> None:
         )
 
 
-def unsupported(head: Head) -> UnsupportedMediaError:
-    """The error for a file that no kind reads, with what it is and what would read it."""
-    if known := unread(head):
+def unsupported(head: Head, zipped: str = "") -> UnsupportedMediaError:
+    """The error for a file that no kind reads, with what it is and what would read it.
+
+    ``zipped`` is the type of a document that is a ZIP file (`ingest.decode.zip_type`).
+    """
+    if known := unread(head, zipped):
         what, remedy = known
         return UnsupportedMediaError(
             f"{head.name} is {what}, which is not supported.", f"{remedy}."
         )
-    found = head.signatures[0] if head.signatures else "not known"
+    looks_like = f" (it looks like: {head.looks_like})" if head.looks_like else ""
     return UnsupportedMediaError(
-        f"{head.name} is of a kind that is not supported ({found}).",
-        remedy=f"Convert it to one of these: {', '.join(formats())}.",
+        f"{head.name} is of a kind that is not supported{looks_like}.",
+        remedy="Export it from its own program as PDF, text, CSV, PNG, WAV or MP4, or see "
+        "docs/kinds.md for how to read it by a package.",
     )

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from encoder.media.container import StreamFacts, probe
+from encoder.media.formats import CONTAINER_TYPES, CONTAINERS, marked_container
 from encoder.media.sound import SAMPLING_RATE, stream_sound
 from encoder.types import AUDIO, Waveform
 from ingest.config import IngestConfig
@@ -17,18 +18,6 @@ from ingest.kinds.head import Head, Match
 from ingest.limits import check
 from ingest.split import split_sound
 from ingest.types import Asset, Fact, Segment
-
-STREAMS = frozenset(
-    {
-        *(
-            f"audio/{name}"
-            for name in ("wav", "flac", "mpeg", "ogg", "aac", "mp4", "aiff", "basic")
-        ),
-        *(f"video/{name}" for name in ("mp4", "quicktime", "x-matroska", "webm", "ogg")),
-        *(f"video/{name}" for name in ("avi", "mpeg", "mp2t", "x-flv", "x-ms-asf", "3gpp")),
-    }
-)
-"""Media types of containers that can hold sound, moving pictures or both."""
 
 _SOUND_ONLY = "audio/wav"
 """The one container that never holds pictures."""
@@ -41,24 +30,28 @@ class Sound(Kind):
     label = "Sound"
     icon = "M4.5 12a7.5 7.5 0 1 0 15 0 7.5 7.5 0 1 0-15 0z"
     modality = AUDIO
-    formats = ("WAV", "FLAC", "MP3", "Ogg", "Opus", "AAC", "M4A", "AIFF")
-    media_types = frozenset(f"audio/{name.partition('/')[2]}" for name in STREAMS)
+    formats = (
+        *dict.fromkeys(one.name for one in CONTAINERS if one.media_type[0] == "a"),
+        "Opus",
+        "M4A",
+    )
+    media_types = frozenset(f"audio/{name.partition('/')[2]}" for name in CONTAINER_TYPES)
     suffixes = (
         *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus"),
-        *(".aac", ".m4a", ".m4b", ".aif", ".aiff", ".wma"),
+        *(".aac", ".m4a", ".m4b", ".aif", ".aiff", ".wma", ".amr", ".ac3", ".ape", ".wv", ".caf"),
+        *(".au", ".tta", ".mpc", ".tak", ".dsf", ".dff", ".spx", ".w64", ".eac3"),
     )
     cost: ClassVar[Cost] = "audio"
     max_bytes = "max_media_bytes"
 
     def sniff(self, head: Head) -> Match | None:
         """By the container's magic number; a container of films can hold only sound."""
-        match = head.signed(STREAMS)
-        if match is None:
+        media_type = "" if head.is_text else marked_container(head.data)
+        if not media_type:
             return None
-        subtype = match.media_type.partition("/")[2]
         # A film is the better guess, which its header confirms.
-        sure = match.media_type == _SOUND_ONLY
-        return Match(f"audio/{subtype}", match.confidence + (0.002 if sure else 0.0))
+        confidence = 0.902 if media_type == _SOUND_ONLY else 0.9
+        return Match(f"audio/{media_type.partition('/')[2]}", confidence)
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
         """Title (as tagged, else the file's stem) and duration_s."""

@@ -8,16 +8,16 @@ _UNREAD = (
     # (offset, the bytes there, what it is, what to do)
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", "Unpack it with 7-Zip and add its files"),
     (0, b"Rar!\x1a\x07", "a RAR archive", "Unpack it with unrar and add its files"),
-    (0, b"\x28\xb5\x2f\xfd", "packed by Zstandard", "Unpack it with zstd and add its files"),
     (0, b"!<arch>\ndebian", "a Debian package", "Unpack it with dpkg-deb and add its files"),
     (0, b"\xed\xab\xee\xdb", "an RPM package", "Unpack it with rpm2cpio and add its files"),
+    (0, b"\x06\x06\xed\xf5\xd8\x1d", "an InDesign document", "Export it as PDF or IDML"),
+    (0, b"\xffWPC", "a WordPerfect document", "Convert it to DOCX with LibreOffice"),
+    (0, b"\x31\xbe\0\0", "a Windows Write document", "Convert it to DOCX with LibreOffice"),
+    (0, b"L\0\0\0\x01\x14\x02\0", "a shortcut", "Add the file that it leads to"),
+    (0, b"\x30\x82", "a certificate or a signed file", "Add the file that was signed"),
     (0, b"gimp xcf", "a GIMP picture", "Export it as PNG from GIMP"),
     (0, b"BLENDER", "a Blender scene", "Render it to PNG or MP4 in Blender"),
     (0, b"AC10", "an AutoCAD drawing", "Export it as PDF or SVG from AutoCAD or LibreCAD"),
-    (0, b"II*\0\x10\0\0\0CR", "a raw photo (Canon)", "Develop it to JPEG with darktable"),
-    (0, b"FUJIFILMCCD-RAW", "a raw photo (Fujifilm)", "Develop it to JPEG with darktable"),
-    (0, b"IIRO", "a raw photo (Olympus)", "Develop it to JPEG with darktable"),
-    (4, b"ftypcrx ", "a raw photo (Canon)", "Develop it to JPEG with darktable"),
     (0, b"\0\0\0\x0cJXL ", "a JPEG XL picture", "Convert it to PNG with djxl"),
     (0, b"\xff\x0a", "a JPEG XL picture", "Convert it to PNG with djxl"),
     (0, b"v/1\x01", "an OpenEXR picture", "Convert it to PNG with exrtopng"),
@@ -56,12 +56,26 @@ _UNREAD = (
 )
 
 
-def unread(head: Head) -> tuple[str, str] | None:
+_UNREAD_ZIPPED = {
+    "application/java-archive": ("a Java program", "Add its source code"),
+    "application/vnd.android.package-archive": ("an Android app", "Add its source code"),
+    "application/vnd.ms-officetheme": ("a theme without content", "Add documents made with it"),
+    "application/vnd.oasis.opendocument.base": ("a database", "Export its tables as CSV"),
+    "model/3mf": ("a 3D model", "Render it to PNG"),
+}
+
+
+def unread(head: Head, zipped: str = "") -> tuple[str, str] | None:
     """What a file is and what to do with it, if it is of a format known not to be read.
+
+    ``zipped`` is the type of a document that is a ZIP file.
 
     >>> unread(Head(b"gimp xcf file"))
     ('a GIMP picture', 'Export it as PNG from GIMP')
     """
+    if zipped:
+        other = (f"a document ({zipped})", "Export it from its own program as PDF")
+        return _UNREAD_ZIPPED.get(zipped, other)
     data = head.data
     for at, mark, what, remedy in _UNREAD:
         if data[at : at + len(mark)] == mark:

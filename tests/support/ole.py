@@ -22,11 +22,13 @@ class _Chains:
         self.data = bytearray()
         self.following: list[int] = []
         self._known: dict[int, int] = {}
+        self._added: list[bytes] = []  # alive, so that none gets the identity of another
 
     def add(self, data: bytes) -> int:
         """Add bytes; return their first sector. The same object is stored once, as in a bomb."""
         if id(data) in self._known:
             return self._known[id(data)]
+        self._added.append(data)
         first, count = len(self.following), -(-len(data) // self.size)
         self.data += data.ljust(count * self.size, b"\0")
         self.following += [*range(first + 1, first + count), _END] if count else []

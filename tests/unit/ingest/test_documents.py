@@ -112,7 +112,7 @@ def test_titles_that_say_nothing(title: str) -> None:
 def test_a_damaged_document_says_so(tmp_path: Path) -> None:
     path = documents.write_docx(tmp_path / "a.docx", SECTIONS)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(CorruptMediaError, match="damaged document"):
+    with pytest.raises(CorruptMediaError, match="damaged ZIP file"):
         identify(path, CONFIG)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from docx import Document
 from PIL import Image, ImageFont
 
 from encoder.errors import CorruptMediaError, MediaError
@@ -103,11 +102,3 @@ def test_an_array_is_described_and_never_unpickled(tmp_path: Path) -> None:
     (tmp_path / "d.npy").write_bytes(b"\x93NUMPY\1\0\x10\0" + b"{" * 16)
     with pytest.raises(MediaError, match="damaged NumPy array"):
         identify(tmp_path / "d.npy", CONFIG)
-
-
-def test_a_document_in_which_nothing_is_written_is_found_by_its_title(tmp_path: Path) -> None:
-    document = Document()
-    document.core_properties.title = "Letterhead of the harbour office"
-    document.save(str(tmp_path / "a.docx"))
-    (only,) = segments(identify(tmp_path / "a.docx", CONFIG), CONFIG)
-    assert (only.modality, only.content) == ("text", "Letterhead of the harbour office")

@@ -1,11 +1,9 @@
 import numpy as np
-import puremagic
 import pytest
 
 from encoder.errors import CorruptMediaError, UnsupportedMediaError
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Modality
 from ingest.kinds import HEAD_BYTES, sniff
-from ingest.kinds.head import _ALIASES, _signatures
 
 
 @pytest.mark.parametrize(
@@ -111,9 +109,10 @@ def test_matroska_and_webm(kind: bytes) -> None:
         np.random.default_rng(0).bytes(4000),
     ],
 )
-def test_other_kinds_are_refused_with_what_is_read(head: bytes) -> None:
-    with pytest.raises(UnsupportedMediaError, match=r"a\.jpg is of a kind .* supported.*JPEG"):
+def test_other_kinds_are_refused_with_a_short_reason(head: bytes) -> None:
+    with pytest.raises(UnsupportedMediaError, match=r"a\.jpg is of a kind .* supported") as caught:
         sniff(head, "a.jpg")
+    assert len(str(caught.value)) < 250
 
 
 @pytest.mark.parametrize(
@@ -128,28 +127,6 @@ def test_other_kinds_are_refused_with_what_is_read(head: bytes) -> None:
 def test_no_beginning_is_matched_in_many_ways(head: bytes, media_type: str) -> None:
     """Twenty comments before the first element once took minutes, and each more doubled that."""
     assert sniff(head, "a")[0].media_type == media_type
-
-
-def of_puremagic(head: bytes) -> list[str]:
-    try:
-        matches = puremagic.magic_string(head)
-    except puremagic.PureError:
-        return []
-    matches.sort(key=lambda match: -len(match.byte_match))
-    sure = (one for one in matches if len(one.byte_match) > 2 or one.byte_match == b"BM")
-    known = (_ALIASES.get(one.mime_type, one.mime_type) for one in sure if one.mime_type)
-    return list(dict.fromkeys(known))
-
-
-def test_signatures_are_those_of_puremagic() -> None:
-    numbers = [row for row in puremagic.magic_header_array[::7] if row.offset < 600]
-    heads = [bytes(row.offset) + row.byte_match + bytes(400) for row in numbers]
-    for first, rows in puremagic.multi_part_dict.items():
-        gap = [(row, row.offset - len(first)) for row in rows]
-        heads += [first + bytes(n) + row.byte_match + bytes(400) for row, n in gap if 0 <= n < 600]
-    assert len(heads) > 200
-    for head in heads:
-        assert _signatures(head) == of_puremagic(head), head
 
 
 def test_an_empty_file_is_corrupt() -> None:

@@ -1,0 +1,349 @@
+"""Files as other programs write them: read by their kind, or set aside with a reason."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from collections.abc import Callable
+from email.message import EmailMessage
+from pathlib import Path
+from struct import pack
+from zipfile import ZipFile
+
+import av
+import numpy as np
+import pyarrow as pa
+import pytest
+from docx import Document
+from openpyxl import Workbook
+from openpyxl.drawing.image import Image as SheetImage
+from PIL import Image
+from pptx import Presentation
+
+from encoder.errors import UnsupportedMediaError
+from encoder.types import IMAGE, TEXT
+from ingest import IngestConfig, Place, identify, ingest, picture, segments
+from ingest.types import Failure
+from tests.support import documents
+from tests.support.media import picture as pixels
+from tests.support.media import tone, write_film
+from tests.support.ole import write_ole
+
+CONFIG = IngestConfig()
+WORDS = "The ferry leaves the harbour at nine"
+SECTIONS = [("Ferries", WORDS)]
+
+
+def zipped(path: Path, files: dict[str, str | bytes]) -> None:
+    with ZipFile(path, "w") as members:
+        for name, content in files.items():
+            members.writestr(name, content)
+
+
+def reordered(write: Callable[[Path, documents.Sections], Path]) -> Callable[[Path], None]:
+    """The parts of a document in another order, as some programs save them."""
+
+    def writer(path: Path) -> None:
+        write(path, SECTIONS)
+        with ZipFile(path) as members:
+            files = {name: members.read(name) for name in reversed(members.namelist())}
+        zipped(path, dict(sorted(files.items(), key=lambda file: file[0] == "mimetype")))
+
+    return writer
+
+
+def write_ppt(path: Path) -> None:
+    text = WORDS.encode("utf-16-le")
+    atom = pack("<HHI", 0, 0x0FA0, len(text)) + text
+    slide = pack("<HHI", 0x0F, 0x03EE, len(atom)) + atom
+    write_ole(path, {"PowerPoint Document": slide, "Current User": bytes(20)})
+
+
+def write_xps(path: Path) -> None:
+    page = f"<FixedPage xmlns='urn:x'><Glyphs UnicodeString='{WORDS}'/></FixedPage>"
+    files = {"[Content_Types].xml": "<Types/>", "FixedDocSeq.fdseq": "<x/>"}
+    zipped(path, {**files, "Documents/1/Pages/1.fpage": page})
+
+
+def write_vsdx(path: Path) -> None:
+    page = f"<PageContents xmlns='urn:v'><Text><cp IX='0'/>{WORDS}</Text></PageContents>"
+    files = {"[Content_Types].xml": "<Types/>", "docProps/app.xml": "<Properties/>"}
+    zipped(path, {**files, "visio/pages/page1.xml": page})
+
+
+def write_pages(path: Path) -> None:
+    index = f"<sl:document xmlns:sl='urn:l' xmlns:sf='urn:f'><sf:p>{WORDS}</sf:p></sl:document>"
+    zipped(path, {"buildVersionHistory.plist": "<plist/>", "index.xml": index})
+
+
+def write_sxw(path: Path) -> None:
+    manifest = "<m><f media-type='x' full-path='Pictures/'/></m>"
+    root = '<file-entry media-type="application/vnd.sun.xml.writer" full-path="/"/>'
+    content = f"<office:body xmlns:office='urn:o'><p>{WORDS}</p></office:body>"
+    manifest = manifest.replace("<m>", f"<m>{root}")
+    zipped(path, {"content.xml": content, "META-INF/manifest.xml": manifest})
+
+
+def write_mht(path: Path) -> None:
+    page = EmailMessage()
+    page["From"], page["Subject"] = "<Saved by Blink>", "Ferries"
+    page["MIME-Version"] = "1.0"
+    page.set_content(f"<html><title>Ferries</title><p>{WORDS}</p>", "html", cte="quoted-printable")
+    page.add_related(jpeg(), "image", "jpeg")
+    path.write_bytes(bytes(page))
+
+
+def write_vcf(path: Path) -> None:
+    card = (
+        "BEGIN:VCARD\r\nVERSION:2.1\r\nFN;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:J=C3=BCrgen=\r\n"
+        f" Ferry\r\nitem1.EMAIL;TYPE=work:jf@example.org\r\nTEL:+49 431 1\r\nNOTE:{WORDS[:9]}\r\n"
+        f" {WORDS[9:]}\r\nPHOTO;ENCODING=b:AAAA==\r\nEND:VCARD\r\n"
+    )
+    path.write_bytes(card.encode())
+
+
+def write_ics(path: Path) -> None:
+    event = f"SUMMARY:{WORDS}\nDTSTART;TZID=Europe/Berlin:20250303T090000\nLOCATION:Kiel\\, quay 3"
+    path.write_text(
+        f"BEGIN:VCALENDAR\nVERSION:2.0\nBEGIN:VEVENT\n{event}\nEND:VEVENT\nEND:VCALENDAR"
+    )
+
+
+def jpeg(width: int = 640, height: int = 480) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels(width, height)).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "kind"),
+    [
+        ("a.docx", reordered(documents.write_docx), "docx"),
+        ("a.pptx", reordered(documents.write_pptx), "pptx"),
+        ("a.xlsx", reordered(documents.write_xlsx), "xlsx"),
+        ("a.odt", reordered(documents.write_odf), "odt"),
+        ("a.ods", reordered(documents.write_odf), "ods"),
+        ("a.epub", reordered(documents.write_epub), "epub"),
+        ("a.ppt", write_ppt, "ppt"),
+        ("a.xps", write_xps, "package"),
+        ("a.vsdx", write_vsdx, "package"),
+        ("a.pages", write_pages, "package"),
+        ("a.sxw", write_sxw, "package"),
+        ("a.mht", write_mht, "mht"),
+        ("a.vcf", write_vcf, "cards"),
+        ("a.ics", write_ics, "cards"),
+    ],
+)
+def test_a_document_is_one_asset_with_its_words(
+    tmp_path: Path, name: str, write: Callable[[Path], None], kind: str
+) -> None:
+    from ingest.kinds import kind_of
+
+    write(tmp_path / name)
+    asset = identify(tmp_path / name, CONFIG)
+    assert kind_of(asset.media_type).name == kind
+    with ZipFile(tmp_path / "outer.zip", "w") as outer:
+        outer.write(tmp_path / name, name)
+    for path in (tmp_path / name, tmp_path / "outer.zip"):
+        failures: list[Failure] = []
+        found = [*ingest(path, CONFIG, failures.append)]
+        text = " ".join(" ".join(s.content.split()) for s in found if s.modality == TEXT)
+        assert WORDS in text
+        assert not failures
+        assert len({segment.asset_id for segment in found}) == 1
+        for markup in ("BEGIN:", "MIME-Version", "Content-Type", "=C3", "xmlns"):
+            assert markup not in text
+
+
+def test_what_people_look_for_in_an_entry(tmp_path: Path) -> None:
+    write_vcf(tmp_path / "a.vcf")
+    write_ics(tmp_path / "a.ics")
+    (card,), (event,) = (
+        [*segments(identify(tmp_path / name, CONFIG), CONFIG)] for name in ("a.vcf", "a.ics")
+    )
+    assert card.content.splitlines()[:3] == [
+        "Jürgen Ferry",
+        "Mail: jf@example.org",
+        "Phone: +49 431 1",
+    ]
+    assert "From: Monday, 3 March 2025, 09:00\nPlace: Kiel, quay 3" in event.content
+
+
+def empty_docx(path: Path) -> None:
+    document = Document()
+    document.core_properties.title = "Letterhead"
+    document.save(str(path))
+
+
+def empty_pptx(path: Path) -> None:
+    slides = Presentation()
+    slides.core_properties.title = "Letterhead"
+    slides.slides.add_slide(slides.slide_layouts[6])
+    slides.save(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("a.docx", empty_docx),
+        ("a.pptx", empty_pptx),
+        ("a.xlsx", lambda path: Workbook().save(path)),
+        ("a.odt", lambda path: documents.write_odf(path, [])),
+        ("a.odp", lambda path: documents.write_odf(path, [])),
+        ("a.ppt", lambda path: write_ole(path, {"PowerPoint Document": bytes(600)})),
+        ("a.key", lambda path: zipped(path, {"Index/Document.iwa": bytes(9)})),
+        ("a.svgz.txt", lambda path: path.write_text("  \n")),
+    ],
+)
+def test_a_file_of_nothing_but_a_name_is_set_aside(
+    tmp_path: Path, name: str, write: Callable[[Path], object]
+) -> None:
+    write(tmp_path / name)
+    with pytest.raises(UnsupportedMediaError, match=r"neither text nor pictures|no text") as caught:
+        list(segments(identify(tmp_path / name, CONFIG), CONFIG))
+    assert caught.value.remedy
+
+
+def test_pictures_in_a_sheet(tmp_path: Path) -> None:
+    book = Workbook()
+    book.active.append(["what"])
+    book.active.append([WORDS])
+    book.active.add_image(SheetImage(io.BytesIO(jpeg())), "C3")
+    book.save(tmp_path / "a.xlsx")
+    found = [*segments(identify(tmp_path / "a.xlsx", CONFIG), CONFIG)]
+    assert [segment.modality for segment in found] == [TEXT, IMAGE]
+
+
+def test_a_raw_photo_is_the_largest_jpeg_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.nef"
+    Image.fromarray(pixels(80, 60)).save(path, "TIFF")
+    path.write_bytes(
+        path.read_bytes() + jpeg(120, 80) + bytes(99) + jpeg(900, 600) + jpeg(300, 200)
+    )
+    asset = identify(path, CONFIG)
+    assert (asset.media_type, asset.metadata["width"]) == ("image/x-raw", 900)
+    (shown,) = segments(asset, CONFIG)
+    assert shown.content.shape == (512, 768, 3)
+    assert picture(asset, Place(), CONFIG).content.shape == (512, 768, 3)
+
+
+@pytest.mark.parametrize("compression", [None, "tga_rle"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
+def test_targa(tmp_path: Path, mode: str, compression: str | None) -> None:
+    Image.fromarray(pixels(90, 60)).convert(mode).save(tmp_path / "a.tga", compression=compression)
+    (found,) = segments(identify(tmp_path / "a.tga", CONFIG), CONFIG)
+    assert found.content.shape == (60, 90, 3)
+
+
+def write_camera_film(path: Path) -> None:
+    film = write_film(path.with_suffix(".ts"), seconds=2.0)
+    with (
+        av.open(str(film)) as source,
+        av.open(str(path), "w", format="mpegts", options={"mpegts_m2ts_mode": "1"}) as copy,
+    ):
+        streams = {stream: copy.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream]
+                copy.mux(packet)
+
+
+def write_sound(path: Path) -> None:
+    codec = {
+        ".ac3": "ac3",
+        ".caf": "pcm_s16le",
+        ".wv": "wavpack",
+        ".tta": "tta",
+        ".au": "pcm_s16be",
+    }
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec[path.suffix], rate=48_000, layout="mono")
+        samples = tone(2.0, 48_000)
+        wanted = stream.codec_context.format or av.AudioFormat("s16")
+        frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
+        frame.sample_rate = 48_000
+        for part in av.AudioResampler(wanted, "mono", 48_000, 1_024).resample(frame):
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+
+
+def write_amr(path: Path) -> None:
+    frame = bytes([0x3C]) + np.random.default_rng(0).bytes(31)
+    path.write_bytes(b"#!AMR\n" + frame * 150)  # three seconds at 12.2 kbit/s
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "modality"),
+    [
+        ("a.mts", write_camera_film, "video"),
+        ("a.amr", write_amr, "audio"),
+        *((f"a.{suffix}", write_sound, "audio") for suffix in ("ac3", "caf", "wv", "tta", "au")),
+    ],
+)
+def test_sound_and_films(
+    tmp_path: Path, name: str, write: Callable[[Path], None], modality: str
+) -> None:
+    write(tmp_path / name)
+    asset = identify(tmp_path / name, CONFIG)
+    assert asset.modality == modality
+    assert list(segments(asset, CONFIG))
+
+
+def write_old_tar(path: Path) -> None:
+    """As before POSIX: without the mark, so with another sum."""
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+        entry = tarfile.TarInfo("note.txt")
+        entry.size = len(WORDS)
+        archive.addfile(entry, io.BytesIO(WORDS.encode()))
+    data = bytearray(path.read_bytes())
+    data[257:265] = bytes(8)
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    path.write_bytes(data)
+
+
+def write_packed(path: Path) -> None:
+    with pa.CompressedOutputStream(str(path), {".zst": "zstd", ".lz4": "lz4"}[path.suffix]) as out:
+        out.write(WORDS.encode())
+
+
+def write_mac_zip(path: Path) -> None:
+    """With what Finder adds."""
+    clutter = b"\0\5\x16\7\0\2\0\0Mac OS X"
+    zipped(
+        path,
+        {"a/note.txt": WORDS, "__MACOSX/a/._note.txt": clutter, "a/.DS_Store": b"\0\0\0\1Bud1"},
+    )
+
+
+def write_by_zip(path: Path) -> None:
+    (path.parent / "note.txt").write_text(WORDS)
+    subprocess.run(["zip", "-q", path.name, "note.txt"], cwd=path.parent, check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("a.tar", write_old_tar),
+        ("a.zst", write_packed),
+        ("a.lz4", write_packed),
+        ("a.zip", write_mac_zip),
+        ("b.zip", write_by_zip),
+    ],
+)
+def test_archives(tmp_path: Path, name: str, write: Callable[[Path], None]) -> None:
+    write(tmp_path / name)
+    failures: list[Failure] = []
+    (found,) = ingest(tmp_path / name, CONFIG, failures.append)
+    assert found.content == WORDS
+    assert not failures
+
+
+def test_programs_are_set_aside_whole(tmp_path: Path) -> None:
+    zipped(
+        tmp_path / "a.jar", {"META-INF/MANIFEST.MF": "Manifest-Version: 1.0", "a.xml": "<a>b</a>"}
+    )
+    failures: list[Failure] = []
+    assert not list(ingest(tmp_path / "a.jar", CONFIG, failures.append))
+    assert "a Java program" in failures[0].reason
