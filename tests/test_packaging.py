@@ -108,7 +108,7 @@ def test_the_command_does_not_import_what_lies_in_the_working_folder(
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_a_script_beside_a_file_of_our_name_is_told(beside: Path, name: str) -> None:
+def test_a_script_beside_a_file_of_our_name_gets_a_line(beside: Path, name: str) -> None:
     for other in set(PACKAGES) - {name}:
         (beside / f"{other}.py").unlink()
     script = beside / "script.py"

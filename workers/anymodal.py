@@ -69,7 +69,7 @@ def _check_names() -> None:
         origin = Path((spec and spec.origin) or "")  # a folder without `__init__.py` comes last
         if origin.name and not origin.with_name("py.typed").is_file():
             raise ImportError(
-                f"{origin} stands in the way of anymodal's package `{name}`. "
+                f"{origin} hides anymodal's package `{name}`. "
                 "Rename it, or run Python with -P, which leaves out the script's folder."
             )
 

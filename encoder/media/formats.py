@@ -116,7 +116,7 @@ CONTAINERS = (
     # Packets of 188 bytes; those of cameras (.mts) have a time of four bytes before each.
     ContainerFormat("MPEG-TS", "video/mp2t", "mpegts", rb"G(?:.{187}G){2}|....G(?:.{191}G){2}"),
     ContainerFormat("MPEG", "video/mpeg", "mpeg,mpegvideo", rb"\0\0\x01[\xb3\xba]"),
-    # Frames of these start with a bit pattern. The layer, 0 in AAC, tells them apart.
+    # Frames of these start with a bit pattern. Their layer is 0 in AAC alone.
     ContainerFormat("AAC", "audio/aac", "aac", rb"\xff[\xf0\xf1\xf8\xf9]|ADIF"),
     ContainerFormat(
         "MP3", "audio/mpeg", "mp3", rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]" + _BITRATE_AND_RATE

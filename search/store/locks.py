@@ -1,6 +1,6 @@
 """The locks of all who change a store, across threads and processes.
 
-Whoever writes what depends on what is stored does so in a block of `exclusive`: read, compare,
+All that writes what depends on what is stored does so in a block of `exclusive`: read, compare,
 write. Decoding and encoding stay outside. Readers take no lock.
 
 An asset or a URI has one of `N_STRIPES` locks, by its hash. They are taken in order, so that two

@@ -270,7 +270,7 @@ def still_there(
     at_uris: Mapping[str, Sequence[AssetRow]],
     on_failure: Callable[[str, MediaError], None],
 ) -> dict[str, Sequence[Asset]]:
-    """What was read, without files that vanished since, or that others have ingested anew.
+    """What was read, without files that vanished since, or that others have ingested again.
 
     Args:
         located: files by content.

@@ -397,7 +397,7 @@ class Side:
         if wanted:
             record = self._record.store
             assets = record.assets(wanted)
-            # Their deletion was cut off, or their first writing, which nobody was told of.
+            # Their deletion was cut off, or their first writing, which nobody knows of.
             record.finish_removal([one for one in wanted if one not in assets])
             segments = [row for one in assets for row in record.embeddings(one)]
             record.flush()  # the number of its last write would change when it is closed
