@@ -215,7 +215,7 @@ def _owner_in(folder: Path) -> str:
     path = folder / _OWNER
     with suppress(FileNotFoundError):
         return path.read_text()
-    new = path.with_suffix(f".{uuid.uuid4().hex}")
+    new = private_folder(folder) / f"{_OWNER}.{uuid.uuid4().hex}"
     new.write_text(uuid.uuid4().hex)
     with suppress(FileExistsError):  # another process was first
         os.link(new, path)

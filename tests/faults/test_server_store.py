@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from search.errors import StoreUnavailableError
+from search.errors import StoreBusyError, StoreUnavailableError
 from search.store.base import VectorStore
+from search.store.locks import exclusive, machine_locks
+from search.store.milvus import writers
 from search.store.open import open_store
 from tests.contract.rows import DIM, SPACE, asset
 from tests.support.milvus_server import free_port
@@ -100,3 +103,56 @@ def test_several_may_open_a_new_store_at_once(tmp_path: Path) -> None:
         store.close()
     server.stop(0).wait()
     database.close()
+
+
+@pytest.fixture
+def served_uri(tmp_path: Path) -> Iterator[str]:
+    server, database = serve(tmp_path / "store", port := free_port())
+    yield f"http://127.0.0.1:{port}"
+    server.stop(0).wait()
+    database.close()
+
+
+def test_those_who_share_no_locks_write_one_after_the_other(
+    served_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writers, "LEASE_S", 3.0)
+    monkeypatch.setattr(writers, "_RENEWED_S", 0.0)
+    names = ("mine", "mine", "theirs")
+    locks = [machine_locks(tmp_path / name) for name in names]
+    stores = [open_store(served_uri, SPACE, DIM, locks=one) for one in locks]
+    mine, also_mine, theirs = stores
+    for store in (mine, also_mine):
+        with exclusive(store, ["a"]):
+            store.write([asset("a", "/a")], [])
+    for refused in (theirs.check_writable, lambda: exclusive(theirs, ["b"]).__enter__()):
+        with pytest.raises(StoreBusyError, match=socket.gethostname()) as caught:
+            refused()
+        assert "--broker" in caught.value.remedy
+    time.sleep(3.1)
+    with exclusive(theirs, ["b"]):
+        theirs.write([asset("b", "/b")], [])
+    with pytest.raises(StoreBusyError):
+        mine.check_writable()
+    for store in stores:
+        store.close()
+
+
+def test_of_two_first_writers_one_is_refused(served_uri: str, tmp_path: Path) -> None:
+    stores = [
+        open_store(served_uri, SPACE, DIM, locks=machine_locks(tmp_path / name)) for name in "ab"
+    ]
+    barrier = Barrier(2)
+
+    def begin(store: VectorStore) -> bool:
+        barrier.wait()
+        try:
+            store.check_writable()
+        except StoreBusyError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(begin, stores)) == [False, True]
+    for store in stores:
+        store.close()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -73,21 +74,22 @@ def import_store(
 
 
 def _import_part(store: VectorStore, folder: Path, part: Part) -> int:
-    assets = asset_rows(pq.read_table(folder / f"{part.name}.assets.parquet"))
-    known = store.assets([asset.asset_id for asset in assets])
-    new = [asset for asset in assets if known.get(asset.asset_id) != asset]
-    if not new:
-        return 0
-    by_asset: dict[str, list[SegmentRow]] = defaultdict(list)
-    for row in segment_rows(pq.read_table(folder / f"{part.name}.segments.parquet")):
-        by_asset[row.asset_id].append(row)
-    n_written, rest = 0, iter(new)
-    while some := list(islice(rest, _ASSETS_AT_ONCE)):
+    @cache
+    def segments() -> Mapping[str, list[SegmentRow]]:
+        """By asset; not read if all assets are stored."""
+        by_asset: dict[str, list[SegmentRow]] = defaultdict(list)
+        for row in segment_rows(pq.read_table(folder / f"{part.name}.segments.parquet")):
+            by_asset[row.asset_id].append(row)
+        return by_asset
+
+    n_written = 0
+    assets = iter(asset_rows(pq.read_table(folder / f"{part.name}.assets.parquet")))
+    while some := list(islice(assets, _ASSETS_AT_ONCE)):
         ids = [asset.asset_id for asset in some]
         with exclusive(store, ids):
             known = store.assets(ids)
             changed = [asset for asset in some if known.get(asset.asset_id) != asset]
             if changed:
-                store.write(changed, [row for one in changed for row in by_asset[one.asset_id]])
+                store.write(changed, [x for one in changed for x in segments()[one.asset_id]])
         n_written += len(changed)
     return n_written

@@ -1,0 +1,183 @@
+"""Two operations at once on the same assets, in two processes: as if one had come after the other.
+
+``python -m tests.faults.pairs --trials N`` runs random pairs on a store that `anymodal up` shares;
+``--on folder`` in two threads of the one process that holds a folder, and ``--on http://HOST:PORT``
+on a Milvus server. A trial ends with the whole state: files, rows, segments, words and uploads. It
+has to be one of those to which the two lead one after the other, in either order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
+from typing import Any
+
+from search.store.lite.shared import served
+
+OPERATIONS = (
+    *("ingest", "ingest_copy", "ingest_tagged", "upload", "upload_tagged", "patch", "delete"),
+    *("delete_folder", "prune", "move", "edit", "import_export", "adopt"),
+)
+STARTS = ("new", "stored")
+_DELAYS_S = (0.0, 0.0, 0.005, 0.02, 0.05, 0.1)
+_BUSY_S = 60.0
+
+
+class Actor:
+    """A process that does what it is told (`tests.faults.acting`), several things at once."""
+
+    def __init__(self, folder: Path, store: str) -> None:
+        env = {**os.environ, "ANYMODAL_STORE": store, "ANYMODAL_DATA": str(folder / "data")}
+        env |= {"ANYMODAL_CALIBRATE": "false", "ANYMODAL_ENCODER__MODEL": "bundle:english"}
+        words = [sys.executable, "-m", "tests.faults.acting", str(folder)]
+        self._process = subprocess.Popen(
+            words, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._numbers = count()
+        self._answers: dict[int, Any] = {}
+        self._reader = Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.result(self.begin("ready"))
+
+    def begin(self, operation: str, **options: Any) -> int:
+        """Begin an operation; its number."""
+        assert self._process.stdin
+        number = next(self._numbers)
+        self._process.stdin.write(json.dumps([number, operation, options]) + "\n")
+        self._process.stdin.flush()
+        return number
+
+    def result(self, number: int) -> Any:
+        """What it returned. Raises if it failed."""
+        deadline_s = time.monotonic() + _BUSY_S
+        while number not in self._answers:
+            assert self._process.poll() is None, "the process has ended"
+            assert time.monotonic() < deadline_s, "an operation takes too long"
+            time.sleep(0.001)
+        answer = self._answers.pop(number)
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer["result"]
+
+    def close(self) -> None:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(60)
+        self._reader.join()
+        self._process.stdout.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            number, answer = json.loads(line)
+            self._answers[number] = answer
+
+
+class Pairs:
+    """Runs trials; keeps what a pair leads to in order.
+
+    Args:
+        actors: two, or twice the same.
+    """
+
+    def __init__(self, actors: Sequence[Actor]) -> None:
+        self._actors = actors
+        self._serial: dict[tuple[str, str, str], Any] = {}
+
+    def in_order(self, start: str, *operations: str) -> Any:
+        """The state after these, one after the other."""
+        key = (start, *operations)
+        if key not in self._serial:
+            first, _ = self._actors
+            first.result(first.begin("setup", start=start))
+            for operation in operations:
+                first.result(first.begin(operation))
+            self._serial[key] = first.result(first.begin("state"))
+        return self._serial[key]
+
+    def trial(self, start: str, one: str, other: str, delay_s: float) -> Any:
+        """The state after both at once; None if it is that of an order."""
+        expected = [self.in_order(start, one, other), self.in_order(start, other, one)]
+        first, second = self._actors
+        first.result(first.begin("setup", start=start))
+        begun = first.begin(one)
+        time.sleep(delay_s)
+        also = second.begin(other)
+        first.result(begun)
+        second.result(also)
+        state = first.result(first.begin("state"))
+        return None if state in expected else {"got": state, "expected": expected}
+
+
+@contextmanager
+def actors_on(where: str, folder: Path) -> Iterator[list[Actor]]:
+    """Two actors on a store: ``up``, ``folder`` (one actor, for both) or a server's URI."""
+    store = where if where.startswith("http") else str(folder / "store")
+    shared = None
+    if where == "up":
+        anymodal = Path(sys.executable).with_name("anymodal")
+        shared = subprocess.Popen([anymodal, "up", "--store", store], stdout=subprocess.DEVNULL)
+        while served(Path(store)) is None:
+            assert shared.poll() is None
+            time.sleep(0.05)
+    actors: list[Actor] = []
+    try:
+        actors.append(Actor(folder, store))
+        actors.append(actors[0] if where == "folder" else Actor(folder, store))
+        yield actors
+    finally:
+        for actor in dict.fromkeys(actors):
+            actor.close()
+        if shared:
+            shared.send_signal(signal.SIGTERM)
+            shared.wait(30)
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--on", default="up", help="up, folder, or http://HOST:PORT")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    chosen = random.Random(options.seed)
+    failed = Counter[tuple[str, ...]]()
+    begun_s = time.monotonic()
+    with (
+        TemporaryDirectory(prefix="anymodal-pairs-") as folder,
+        actors_on(options.on, Path(folder).resolve()) as actors,
+    ):
+        pairs = Pairs(actors)
+        for number in range(1, options.trials + 1):
+            start, one, other = chosen.choice(STARTS), *chosen.choices(OPERATIONS, k=2)
+            if found := pairs.trial(start, one, other, chosen.choice(_DELAYS_S)):
+                failed[start, one, other] += 1
+                say(json.dumps({"trial": [start, one, other], **found}))
+            if number % 50 == 0 or number == options.trials:
+                took_s = time.monotonic() - begun_s
+                say(f"{number} trials, {failed.total()} differ, {took_s:.0f} s")
+    for pair, n in failed.most_common():
+        say(f"{n} {' '.join(pair)}")
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
