@@ -79,31 +79,35 @@ class Acts:
                 store.delete(list(_NAMES))
 
     def state(self) -> dict[str, Any]:
-        """All that is stored, in words that do not depend on the trial."""
+        """All that is stored, by content, location and file, whatever the folder is called.
+
+        Parts that are not there are None in the others.
+        """
         store, uploads = self._held.store(), self._held.uploads
         store.catch_up()
         assert isinstance(store, LexicalIndex)
-        rows = {
-            _NAMES.get(row.asset_id, row.asset_id): {
+        found: dict[str, Any] = {}
+        rows = {row.asset_id: row for row in store.scan()}
+        assert rows.keys() <= _NAMES.keys()
+        for asset_id, name in _NAMES.items():
+            n_words = len(store.lexical(TEXTS[name].split()[0], 10))
+            row = rows.get(asset_id)
+            known = row and {
                 "locations": sorted(map(self._shown, row.locations)),
                 "tags": sorted(row.metadata.get("tags", [])),
+                "owner": row.metadata.get("owner"),
                 "gone": row.is_gone,
                 "segments": row.n_segments,
             }
-            for row in store.scan()
-        }
-        words = {name: text.split()[0] for name, text in TEXTS.items()}
-        return {
-            "rows": rows,
-            "stored": {name: len(store.embeddings(one)) for one, name in _NAMES.items()},
-            "words": {name: len(store.lexical(word, 10)) for name, word in words.items()},
-            "at": sorted(
-                [self._shown(uri), *sorted(_NAMES[row.asset_id] for row in at)]
-                for uri, at in store.assets_at(self._places()).items()
-            ),
-            "files": sorted(self._shown(str(path)) for path in self._all(self._files)),
-            "uploads": sorted(self._shown(str(path)) for path in self._all(uploads.folder)),
-        }
+            found[name] = [known, len(store.embeddings(asset_id)), n_words]
+        at_uris = store.assets_at(self._places())
+        for uri, at in at_uris.items():
+            assert all(uri in rows[one.asset_id].locations for one in at)
+            found[f"at {self._shown(uri)}"] = sorted(_NAMES[one.asset_id] for one in at)
+        for row in rows.values():
+            assert all(row in at_uris.get(uri, []) for uri in row.locations)
+        files = [*self._all(self._files), *self._all(uploads.folder)]
+        return found | {f"file {self._shown(str(path))}": True for path in files}
 
     def ingest(self) -> None:
         self._run(self._library)

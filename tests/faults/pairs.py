@@ -2,8 +2,9 @@
 
 ``python -m tests.faults.pairs --trials N`` runs random pairs on a store that `anymodal up` shares;
 ``--on folder`` in two threads of the one process that holds a folder, and ``--on http://HOST:PORT``
-on a Milvus server. A trial ends with the whole state: files, rows, segments, words and uploads. It
-has to be one of those to which the two lead one after the other, in either order.
+on a Milvus server. A trial ends with the whole state: files, rows, segments, words and uploads.
+Each content, location and file has to be as one of the two orders leaves it. Locks are by asset, so
+that one content may be as after the first operation and another as after the second.
 """
 
 from __future__ import annotations
@@ -109,8 +110,8 @@ class Pairs:
             self._serial[key] = first.result(first.begin("state"))
         return self._serial[key]
 
-    def trial(self, start: str, one: str, other: str, delay_s: float) -> Any:
-        """The state after both at once; None if it is that of an order."""
+    def trial(self, start: str, one: str, other: str, delay_s: float) -> dict[str, Any]:
+        """What is after both at once as after neither order: the part, and the three values."""
         expected = [self.in_order(start, one, other), self.in_order(start, other, one)]
         first, second = self._actors
         first.result(first.begin("setup", start=start))
@@ -120,7 +121,9 @@ class Pairs:
         first.result(begun)
         second.result(also)
         state = first.result(first.begin("state"))
-        return None if state in expected else {"got": state, "expected": expected}
+        states = (state, *expected)
+        parts = {part: [one.get(part) for one in states] for part in set().union(*states)}
+        return {part: values for part, values in parts.items() if values[0] not in values[1:]}
 
 
 @contextmanager
@@ -170,7 +173,7 @@ def main() -> None:
             start, one, other = chosen.choice(STARTS), *chosen.choices(OPERATIONS, k=2)
             if found := pairs.trial(start, one, other, chosen.choice(_DELAYS_S)):
                 failed[start, one, other] += 1
-                say(json.dumps({"trial": [start, one, other], **found}))
+                say(f"{start} {one} {other}: {json.dumps(found)}")
             if number % 50 == 0 or number == options.trials:
                 took_s = time.monotonic() - begun_s
                 say(f"{number} trials, {failed.total()} differ, {took_s:.0f} s")

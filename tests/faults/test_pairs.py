@@ -41,4 +41,4 @@ def pairs(
 )
 def test_at_once_is_one_after_the_other(pairs: Pairs, start: str, one: str, other: str) -> None:
     for delay_s in (0.0, 0.02):
-        assert pairs.trial(start, one, other, delay_s) is None
+        assert pairs.trial(start, one, other, delay_s) == {}
