@@ -39,6 +39,8 @@ SCHEMA_VERSION = 7
 OLD_VERSION = 6
 """Stores of this version can be searched; `search.store.milvus.upgrade` upgrades them."""
 MISSING = -1
+DELETION = "deletion"
+"""In place of a URI's key; see `deletion_note`."""
 MAX_LOCATIONS = 4096
 MAX_METADATA_BYTES = 65_000
 MAX_URI_BYTES = 8192
@@ -327,6 +329,12 @@ def locations_to_dicts(row: AssetRow) -> list[dict[str, Any]]:
         }
         for uri in dict.fromkeys(row.locations)
     ]
+
+
+def deletion_note(asset_id: str) -> dict[str, Any]:
+    """A row among the places, by no URI, that says that an asset is being deleted."""
+    note = {"location_id": _digest(DELETION, asset_id), "uri_key": DELETION}
+    return {**note, "asset_id": asset_id, "dummy": _DUMMY_VECTOR}
 
 
 def new_locations(rows: Iterable[AssetRow], stored: Iterable[AssetRow]) -> list[dict[str, Any]]:

@@ -105,13 +105,10 @@ def read_server(uri: str, space: str) -> Rows:
         )
 
 
-def faults_of_record(rows: Rows, *, may_have_strays: bool) -> list[str]:
+def faults_of_record(rows: Rows) -> list[str]:
     """What is lost, there twice, or belongs to nothing.
 
-    Args:
-        rows: all that is stored.
-        may_have_strays: whether places may be left behind, as on servers, where the commit row
-            decides.
+    Places that an asset has left may stay: the commit row decides, and later writes tidy up.
     """
     committed = {row["asset_id"]: row for row in rows.assets}
     wrong = [
@@ -135,8 +132,6 @@ def faults_of_record(rows: Rows, *, may_have_strays: bool) -> list[str]:
     named = {(uri_key(uri), row["asset_id"]) for row in rows.assets for uri in row["locations"]}
     placed = {(row["uri_key"], row["asset_id"]) for row in rows.locations}
     wrong += [f"a place of {asset_id} cannot be found" for _, asset_id in named - placed]
-    if not may_have_strays:
-        wrong += [f"a stray place of {asset_id}" for _, asset_id in placed - named]
     if rows.words is not None:
         worded = {row["segment_id"] for row in rows.words}
         texts = {row["segment_id"] for row in rows.segments if row["modality"] == "text"}
@@ -182,14 +177,22 @@ def faults_of_index(folder: Path, space: str, rows: Rows) -> list[str]:
     return wrong
 
 
-def faults_of_world(world: World, *outcomes: World) -> list[str]:
-    """Assets that are as in none of the legal outcomes."""
-    ids = world.keys() | {asset_id for outcome in outcomes for asset_id in outcome}
-    return [
-        f"{asset_id} is {world.get(asset_id)}, not {[legal.get(asset_id) for legal in outcomes]}"
-        for asset_id in sorted(ids)
-        if world.get(asset_id) not in [legal.get(asset_id) for legal in outcomes]
-    ]
+def faults_of_world(world: World, before: World, after: World) -> list[str]:
+    """Assets that are neither as before nor as after an operation, nor on the way there.
+
+    An operation on several files may have done some of them.
+    """
+    nothing = (frozenset[str](), frozenset[str]())
+    wrong = []
+    for asset_id in sorted(world.keys() | before.keys() | after.keys()):
+        now, legal = world.get(asset_id), [of.get(asset_id) for of in (before, after)]
+        (old, _), (new, _) = (one or nothing for one in legal)
+        if now in legal:
+            continue
+        tags = [one[1] for one in legal if one]
+        if now is None or not (old & new <= now[0] <= old | new) or now[1] not in tags:
+            wrong.append(f"{asset_id} is {now}, not {legal}")
+    return wrong
 
 
 def _doubles(what: str, keys: list[str]) -> list[str]:

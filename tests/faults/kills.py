@@ -1,5 +1,6 @@
 """kill -9 in the middle of each operation on a store; what must be true then, and once repeated.
 
+Each trial is checked by brute force, and then by `anymodal check`, which must agree.
 ``python -m tests.faults.kills --trials 300`` kills operations on a store in a folder, with
 ``--server`` on the genuine server, and exits with 1 if anything is lost, doubled or orphaned. Every
 trial goes on with the store of the one before. Half of the kills come at a random time, half before
@@ -158,7 +159,7 @@ def _command(*words: object) -> Work:
 
 def ingest(library: Library) -> tuple[Work, World]:
     """Ingest new files, changed ones and copies."""
-    made = [library.make_file() for _ in range(3)]
+    made = [library.make_file() for _ in range(6)]
     shutil.copy(made[0], library.media / f"copy-{made[0].name}")
     changed = library.files(1)[0]
     changed.write_text(changed.read_text() + "\n\nIt was changed.")
@@ -289,7 +290,8 @@ def _work_and_exit(work: Work, pipe: int, kill_at: tuple[int, bool] | None) -> N
 
     code = 1
     try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        printed = tempfile.TemporaryFile()  # noqa: SIM115 (it ends with the process)
+        os.dup2(printed.fileno(), 1)
         MilvusLink.call = counted  # type: ignore[method-assign]
         Resources._load_encoder = _load_encoder  # type: ignore[method-assign]
         tiny_worker.SECONDS_PER_ITEM = 0.002
@@ -299,27 +301,30 @@ def _work_and_exit(work: Work, pipe: int, kill_at: tuple[int, bool] | None) -> N
         os.write(pipe, json.dumps([n_changes, ours]).encode())
         code = 0
     except BaseException:  # noqa: BLE001 (the parent is told)
-        os.write(pipe, traceback.format_exc().encode()[-4000:])
+        sys.stdout.flush()
+        printed.seek(0)
+        os.write(pipe, traceback.format_exc().encode()[-4000:] + printed.read()[-4000:])
     finally:
         os._exit(code)
 
 
-def look(library: Library, *outcomes: World, is_repeated: bool) -> list[str]:
+def look(library: Library, before: World, after: World) -> list[str]:
     """What is wrong with the space that is searched, in a process of its own."""
+    is_repeated = before is after
 
     def work() -> None:
         space = library.current.space
         if is_on_server(library.store):
             rows = brute.read_server(library.store, space)
-            wrong = brute.faults_of_record(rows, may_have_strays=True)
+            wrong = brute.faults_of_record(rows)
             if not is_repeated:  # an ingest that was cut off; it comes again
                 wrong = [one for one in wrong if "orphan" not in one]
         else:
             with brute.copied(Path(library.store)) as copy:
                 rows = brute.read_folder(copy, space)
-                wrong = brute.faults_of_record(rows, may_have_strays=False)
+                wrong = brute.faults_of_record(rows)
                 wrong += brute.faults_of_index(copy, space, rows)
-        wrong += brute.faults_of_world(rows.world, *outcomes)
+        wrong += brute.faults_of_world(rows.world, before, after)
         seen.write_text(json.dumps(wrong))
 
     with tempfile.TemporaryDirectory() as name:
@@ -345,7 +350,7 @@ def trial(library: Library, operation: str) -> Killed:
         n_changes = run(work)
         library.usual[operation] = (time.monotonic() - begun_s, n_changes)
         library.world = after
-        return Killed(operation, "", False, look(library, after, is_repeated=True))
+        return Killed(operation, "", False, look(library, after, after))
     usual_s, usual_n = library.usual[operation]
     if chance.random() < 0.5:
         kill_s = chance.uniform(0.1, 1.0) * usual_s
@@ -357,14 +362,21 @@ def trial(library: Library, operation: str) -> Killed:
     killed = Killed(operation, where, was < 0)
     before, library.world = library.world, after
     run(open_once)
-    killed.wrong += [f"killed: {x}" for x in look(library, before, after, is_repeated=False)]
+    killed.wrong += [f"killed: {x}" for x in look(library, before, after)]
     try:
         run(work)
     except AssertionError as error:
         killed.wrong.append(f"repeated: {str(error)[-600:]}")
         if operation == "reindex" and "other than the store's own" in str(error):
             killed.wrong.pop()  # it had been switched
-    killed.wrong += [f"repeated: {x}" for x in look(library, after, is_repeated=True)]
+    wrong = look(library, after, after)
+    try:
+        run(_command("check", "--json"))
+    except AssertionError as error:
+        wrong += [] if wrong else [f"only `anymodal check` finds something: {str(error)[-600:]}"]
+    else:
+        wrong += ["`anymodal check` finds nothing"] if wrong else []
+    killed.wrong += [f"repeated: {one}" for one in wrong]
     return killed
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ import httpx
 from search.store.lite.shared import served
 from search.store.spaces.current import FolderRecord
 from tests.faults import brute
-from tests.faults.cluster import BIN, Part, answers, wait_for
+from tests.faults.cluster import BIN, ROOT, Part, answers, wait_for
 from tests.faults.counting import content_id
 from tests.faults.tiny_worker import SPACE
 from tests.support.milvus_server import free_port
@@ -154,10 +155,20 @@ def _faults(store: Path, stored: set[str]) -> list[str]:
     assert current.space == SPACE.fingerprint
     with brute.copied(store) as copy:
         rows = brute.read_folder(copy, current.space)
-        wrong = brute.faults_of_record(rows, may_have_strays=False)
+        wrong = brute.faults_of_record(rows)
         wrong += brute.faults_of_index(copy, current.space, rows)
     return wrong + [f"{one} is lost or came back" for one in rows.world.keys() ^ stored]
 
 
-LIVING = {"up loses its server": up_loses_its_server}
+def moves_while_watched(_folder: Path, _seed: int) -> list[str]:
+    """A store moves to the default model, is killed and goes on, while others name no model."""
+    words = ["-m", "pytest", "-q", "tests/integration/test_reindex_observed.py", "-m", "not milvus"]
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True)
+    return [done.stdout[-2000:]] if done.returncode else []
+
+
+LIVING = {
+    "up loses its server": up_loses_its_server,
+    "moves while watched": moves_while_watched,
+}
 """Rounds that have no cluster; each returns what was wrong."""

@@ -216,6 +216,41 @@ def test_a_store_follows_what_happens_meanwhile(held: Resources, notes: Path) ->
     assert sorted(found(held, "tides")) == ["0", "1", "3", "4"]
 
 
+@pytest.mark.parametrize("is_back", [False, True])
+def test_changes_after_the_switch_stay(held: Resources, is_back: bool) -> None:
+    """A client that follows at once, while the move is still at work."""
+    if is_back:
+        move(held, PLAN)
+        held.follow()
+    before = held.encoder().space.fingerprint
+    rows = sorted(held.store().scan(), key=lambda row: row.locations)
+    plan = Plan(rollback=True) if is_back else PLAN
+    done = Event()
+
+    def change() -> None:
+        with closing(Resources(held.settings)) as client:
+            until(lambda: (now := client.current()) and now.space != before)
+            store = client.store()
+            assert client.encoder().space.fingerprint != before
+            first, second, third, _ = rows
+            store.write([replace(first, metadata={**first.metadata, "tags": ["late"]})], [])
+            store.write([replace(second, locations=["/elsewhere.txt"])], [])
+            store.delete([third.asset_id])
+            done.set()
+
+    client = Thread(target=change)
+    client.start()
+    assert move(held, plan).switched
+    client.join()
+    assert done.is_set()
+    held.follow()
+    first, second, _, fourth = rows
+    stored = {row.asset_id: row for row in held.store().scan()}
+    assert stored.keys() == {row.asset_id for row in (first, second, fourth)}
+    assert stored[first.asset_id].metadata["tags"] == ["late"]
+    assert stored[second.asset_id].locations == ["/elsewhere.txt"]
+
+
 def test_a_stop_and_answers_that_differ_too_much_keep_the_old_model(held: Resources) -> None:
     stopped = move(held, PLAN, stopped=lambda: True)
     assert (stopped.switched, stopped.comparison) == (False, None)

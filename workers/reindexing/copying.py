@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from ingest.types import Failure
 from search.store.base import VectorStore
+from search.store.locks import exclusive
 from search.types import AssetRow
 from workers.pipeline.ingest_pipeline import IngestPipeline
 
@@ -66,6 +67,43 @@ class Copier:
                 break
         return done
 
+    def settle(self) -> list[AssetRow]:
+        """Carry everything over that needs no encoding; return the rows that do.
+
+        Just before the switch, while nobody writes. Afterwards, what the new space holds counts.
+        """
+        missing: list[AssetRow] = []
+        for rows in _chunks(self.old.scan(), _LOOKUP):
+            here = [row for row in rows if not row.is_gone]
+            known = self._carry(here)
+            missing += [row for row in here if row.asset_id not in known | self.tried]
+        return missing
+
+    def follow(self, missing: Sequence[AssetRow], done: Copied) -> None:
+        """Encode what `settle` returned, after the switch: others may change it meanwhile."""
+        for rows in _chunks(iter(missing), self.new.shard_files):
+            known = self.new.store.assets([row.asset_id for row in rows])
+            late = [row for row in rows if row.asset_id not in known]
+            report = self.new.ingest([uri for row in late for uri in row.locations])
+            self._count(late, self._complete(late), report.failures, done)
+
+    def _complete(self, rows: Sequence[AssetRow]) -> set[str]:
+        """Give new commit rows what the old ones have beyond them; return those that exist."""
+        uris = [uri for row in rows for uri in row.locations]
+        with exclusive(self.new.store, [row.asset_id for row in rows], uris) as here:
+            new = self.new.store.assets([row.asset_id for row in rows])
+            changed = []
+            for row in rows:
+                if (now := new.get(row.asset_id)) is None:
+                    continue
+                free = [uri for uri in row.locations if not here.get(uri)]
+                metadata = {**row.metadata, **now.metadata}
+                full = replace(now, locations=[*now.locations, *free], metadata=metadata)
+                changed += [full] if full != now else []
+            if changed:
+                self.new.store.write(changed, [])
+        return set(new)
+
     def _pass(self, done: Copied, on_progress: OnProgress, is_first: bool) -> bool:
         """Encode what is missing; return whether there was anything to encode."""
         n_all, n_seen, anything = self.old.count(), 0, False
@@ -73,12 +111,11 @@ class Copier:
         for rows in _chunks(self.old.scan(), self.new.shard_files):
             known = self.new.store.assets([row.asset_id for row in rows])
             here = [row for row in rows if not row.is_gone]
-            missing = [one for one in here if one.asset_id not in known.keys() | self.tried]
+            missing = [row for row in here if row.asset_id not in known.keys() | self.tried]
             done.n_gone += len(rows) - len(here)
             done.n_known += len(known) if is_first else 0
             if missing:
                 anything = True
-                self.tried.update(row.asset_id for row in missing)
                 self._encode(missing, done)
             self._carry([row for row in here if row.asset_id in known])
             n_seen += len(rows)
@@ -92,15 +129,20 @@ class Copier:
         uris = [uri for row in rows for uri in row.locations]
         report = self.new.ingest(uris)
         self._remove_strangers(uris)
-        found = self._carry(rows)
-        done.n_encoded += len(found)
-        missing = {row.asset_id: row for row in rows if row.asset_id not in found}
+        self._count(rows, self._carry(rows), report.failures, done)
+        self._rest(time.monotonic() - started_s)
+
+    def _count(
+        self, rows: Sequence[AssetRow], stored: Set[str], failures: Sequence[Failure], done: Copied
+    ) -> None:
+        self.tried.update(row.asset_id for row in rows)
+        missing = {row.asset_id: row for row in rows if row.asset_id not in stored}
+        done.n_encoded += len(rows) - len(missing)
         done.lost |= missing.keys()
-        reasons = {failure.uri: failure for failure in report.failures}
+        reasons = {failure.uri: failure for failure in failures}
         for row in missing.values():
             known = [reasons[uri] for uri in row.locations if uri in reasons]
             done.failures += known or [Failure(row.locations[0], "ChangedFile", _CHANGED)]
-        self._rest(time.monotonic() - started_s)
 
     def _remove_strangers(self, uris: Sequence[str]) -> None:
         """Remove the content of files that changed since they were ingested: it is not searched."""

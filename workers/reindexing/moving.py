@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -14,9 +13,6 @@ from search.store.spaces.opened import space_record
 from workers.reindexing.comparing import Comparison, compare, finder, sampled
 from workers.reindexing.copying import Copied, Copier, OnProgress
 from workers.serving.resources import Resources, config_with
-
-SETTLE_S = 1.0
-"""A write that began before the switch ends within this time; then the last pass begins."""
 
 
 @dataclass(frozen=True)
@@ -120,21 +116,17 @@ def move(
                 moved.comparison = _compared(plan, (old_encoder, old_store), new.parts())
             moved.reason = _reason(plan, moved, stopped())
         if not moved.reason:
-            moved.copied.n_removed = copier.remove_others()
-            with space_record(held.settings.store) as record:
-                record.write(target)
+            if plan.rollback:
+                copier.settle()  # the most of it, so that writers wait the less
+            with old_store.locks.whole():
+                late = copier.settle()
+                moved.copied.n_removed = copier.remove_others()
+                with space_record(held.settings.store) as record:
+                    record.write(target)
             moved.switched = True
-            time.sleep(SETTLE_S)
-            _catch_up(copier, moved, on_progress)
+            moved.copied.n_assets = old_store.count()
+            copier.follow(late, moved.copied)
     return moved
-
-
-def _catch_up(copier: Copier, moved: Moved, on_progress: OnProgress) -> None:
-    """Encode what was written to the old space after the last pass and before the switch."""
-    late = replace(copier, share=1.0, stopped=lambda: False).add(on_progress)
-    moved.copied.n_assets = late.n_assets
-    moved.copied.n_encoded += late.n_encoded
-    moved.copied.failures += [one for one in late.failures if one not in moved.copied.failures]
 
 
 class _Store:

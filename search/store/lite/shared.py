@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from encoder.errors import AnymodalError
 from encoder.system.disk import writing
@@ -41,10 +42,17 @@ _joined: set[Path] = set()
 
 @dataclass(frozen=True)
 class Served:
-    """Who serves a folder, and where."""
+    """Who serves a folder, and where; after a restart it may have the same address and process id.
+
+    Args:
+        uri: its address.
+        pid: its process.
+        key: differs from that of every other server.
+    """
 
     uri: str
     pid: int
+    key: str = ""
 
 
 def served(folder: Path) -> Served | None:
@@ -155,7 +163,7 @@ def serve(folder: Path, port: int = 0) -> None:
     uri = lite.start_lite(folder, port)
     address = folder / _ADDRESS
     partial = address.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps(asdict(Served(uri, os.getpid()))))
+    partial.write_text(json.dumps(asdict(Served(uri, os.getpid(), uuid4().hex))))
     partial.replace(address)  # whole or not at all
     try:
         with _held(folder / _SERVER):

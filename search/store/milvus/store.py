@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection as Ids
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from encoder.space import UNCALIBRATED, Calibration, Floor
 from encoder.system.disk import check_room
 from encoder.types import Embeddings, Modality
-from search.errors import ReadOnlyStoreError
+from search.errors import ReadOnlyStoreError, StoreError
 from search.filters import Filter
 from search.filters.columns import compile_for_segments
 from search.store.calibrated import Constants, StoredCalibration
@@ -121,6 +122,8 @@ class MilvusStore:
             self._open_parts()
             self.locks = self._locks(locks)
             self._link.catch_up()  # a process sees what another wrote before it began
+            if not self._place and not self.is_old:
+                self._complete_deletions()
         except BaseException:
             self.close()
             raise
@@ -141,6 +144,16 @@ class MilvusStore:
         self._sample = MilvusSample(*common, self._partitions)
         self.read_only = self._folder is not None and is_mirrored(self._folder)
         self.in_process = False
+
+    def _complete_deletions(self) -> None:
+        """Complete what a process that was killed began; the embedded store has its own notes."""
+        with suppress(StoreError):  # others write, or this user may not: the next one will
+            if noted := self._removal.noted():
+                with self.locks.of(noted):
+                    self._link.catch_up()
+                    noted = self._removal.noted()
+                    self._removal.complete(noted, self._assets.of(noted))
+                    self._link.catch_up()
 
     def _locks(self, given: WriteLocks | None) -> WriteLocks:
         if self.read_only:  # a write says so

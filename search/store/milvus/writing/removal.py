@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import islice
 
 from encoder.types import TEXT
+from search.filters.expressions import among
 from search.store.milvus.rows import Keys, MilvusRows, Rows
-from search.store.schema import ASSETS, LOCATIONS, WORDS, asset_from_dict, new_locations
+from search.store.schema import (
+    ASSETS,
+    DELETION,
+    LOCATIONS,
+    WORDS,
+    asset_from_dict,
+    deletion_note,
+    new_locations,
+)
 from search.store.segments import Collection
 from search.store.several import partition_of
 from search.store.words import Words
@@ -32,12 +41,16 @@ class Removal:
     def of_assets(self, asset_ids: Sequence[str], keys: Keys | None) -> None:
         """Remove commit rows first, then the segments; unknown ids are ignored.
 
+        Without keys, a note of each asset is written before and removed after all else, so that a
+        deletion that was cut off can be completed: see `noted`.
+
         Args:
             asset_ids: the assets.
             keys: those of all their segments, in Milvus Lite, whose words have these keys too;
                 None to look for them in all rows.
         """
         if keys is None:
+            self._rows.upsert(LOCATIONS, [deletion_note(one) for one in dict.fromkeys(asset_ids)])
             self._rows.delete([ASSETS, self._segments], asset_ids)
             self._words.removed(asset_ids)
             self._rows.delete([LOCATIONS], asset_ids)
@@ -52,6 +65,18 @@ class Removal:
             self._rows.remove(self._segments, of, partition_name=partition)
         self._rows.remove(WORDS, parts.get(partition_of(TEXT, 0), []))
         self._rows.remove(LOCATIONS, locations)
+
+    def noted(self) -> list[str]:
+        """The assets whose deletion began and did not end."""
+        notes = self._rows.where(LOCATIONS, among("uri_key", [DELETION]), ["asset_id"])
+        return [row["asset_id"] for row in notes]
+
+    def complete(self, asset_ids: Sequence[str], stored: Container[str]) -> None:
+        """End the deletion of assets, except of those that are stored (again)."""
+        if gone := [one for one in asset_ids if one not in stored]:
+            self.of_assets(gone, None)
+        notes = [deletion_note(one)[LOCATIONS.key] for one in asset_ids if one in stored]
+        self._rows.remove(LOCATIONS, notes)
 
     def _locations(self, asset_ids: Sequence[str]) -> list[str]:
         """The keys of all places that the commit rows of these assets name."""
