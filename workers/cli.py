@@ -49,7 +49,6 @@ _COMMANDS = {
     "search": "Find text, images, sound and moments of video.",
     "serve": "Serve the search API and its page.",
     "stats": "Count what is stored.",
-    "tune-index": "Measure a Milvus server's indexes on your vectors.",
     "up": "Share an embedded store among the processes of this machine.",
     "watch": "Keep folders searchable as they change.",
     "worker": "Run tasks from a broker.",

@@ -51,8 +51,7 @@ class Settings(BaseSettings):
     made with."""
 
     store__candidates: int = Field(default=200, ge=10, le=16_384)
-    """The fewest candidates that a search looks at in a Milvus server's index; `anymodal
-    tune-index` measures how many find .99 of the nearest."""
+    """The fewest candidates that a search looks at in a Milvus server's index."""
 
     broker: str = "memory://"
     """``memory://`` runs the tasks in this process; ``redis://host:6379/0`` shares them."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import cast
 
-import numpy as np
 import pytest
 from pydantic import ValidationError
 from pymilvus import MilvusClient
@@ -15,9 +14,8 @@ from encoder.types import IMAGE
 from search.errors import IndexRefusedError, StoreError
 from search.store.memory import MemoryStore
 from search.store.milvus import setup
-from search.store.milvus.indexes import scratch, trial
+from search.store.milvus.indexes import trial
 from search.store.milvus.indexes.kinds import HNSW, KINDS, build_params, search_params
-from search.store.milvus.indexes.scratch import Scratch
 from search.store.milvus.indexes.state import IndexState
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.store import MilvusStore
@@ -39,7 +37,7 @@ def test_an_index_that_the_server_never_builds_is_refused_and_leaves_nothing(
     opener: Opener, milvus_server: MilvusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such as DISKANN, which Milvus 2.3.5 accepts; only its log says that building fails."""
-    monkeypatch.setattr(scratch, "STALLED_S", 0.0)
+    monkeypatch.setattr(trial, "STALLED_S", 0.0)
     with pytest.raises(IndexRefusedError, match=r"\(Milvus v2\.3\.5.* index DISKANN: 1100 rows"):
         opener(index="DISKANN")
     client = MilvusClient(milvus_server.uri, timeout=60, dedicated=True)
@@ -48,12 +46,13 @@ def test_an_index_that_the_server_never_builds_is_refused_and_leaves_nothing(
 
 
 @pytest.mark.milvus
-def test_an_index_that_the_server_builds_passes(milvus_server: MilvusServer) -> None:
+def test_an_index_that_the_server_builds_passes(
+    milvus_server: MilvusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     link = MilvusLink(milvus_server.uri, timeout_s=60, connect_timeout_s=10)
-    with Scratch(link, HNSW, DIM + 1) as tried:
-        tried.fill(np.ones((trial.ROWS, DIM + 1), np.float32))
-        tried.seal()
-        assert tried.state == IndexState(HNSW, trial.ROWS, 0)
+    monkeypatch.setattr(trial, "HNSW", "no default")
+    trial.check_built(link, HNSW, DIM + 1)
+    assert not [name for name in link.call("list_collections") if name.startswith(trial._PREFIX)]
     link.close()
 
 

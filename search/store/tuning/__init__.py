@@ -1,1 +1,0 @@
-"""Measures which index answers well, on vectors of a store."""
