@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from search.errors import StoreError
-from search.types import Labels
 from workers.app import app
 from workers.config import current_settings
 from workers.jobs.broker import publish
@@ -39,18 +38,13 @@ def run_shard(self: Any, job_id: str, shard_id: str) -> str:
         resources.follow()
     settings, board = resources.settings, resources.board
 
-    def ingest(
-        paths: Sequence[str],
-        begun: Callable[[Sequence[str]], set[str]],
-        labels: Labels,
-        kinds: Sequence[str],
-    ) -> IngestReport:
-        with resources.reopening():
-            return resources.pipeline().ingest(paths, begun, labels, kinds)
+    @resources.reopening()
+    def ingest(*what: Any) -> IngestReport:
+        return resources.pipeline().ingest(*what)
 
+    @resources.reopening()
     def forget(folders: Sequence[str], prune: bool) -> IngestReport:
-        with resources.reopening():
-            return resources.pipeline().forget(folders, prune)
+        return resources.pipeline().forget(folders, prune)
 
     run = ShardRun(
         board,

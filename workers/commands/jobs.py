@@ -147,7 +147,7 @@ def _by_a_worker(unseen: str) -> str:
 @broker_option
 @json_option
 def cancel(job_id: str, broker: str | None, as_json: bool) -> None:
-    """Cancel job ID: running shards finish, others are dropped. What is stored stays."""
+    """Cancel job ID: running shards end soon, others are dropped. What is stored stays."""
     apply_options(broker=broker)
     from workers.console.output import print_json, wants_json
 
@@ -159,7 +159,7 @@ def cancel(job_id: str, broker: str | None, as_json: bool) -> None:
     elif not was_running:
         click.echo(f"{job_id}: has already ended")
     else:
-        under_way = ", until the running shards finish" if state == "cancelling" else ""
+        under_way = ", until the running shards end" if state == "cancelling" else ""
         click.echo(f"{job_id}: {state}{under_way}")
 
 

@@ -15,7 +15,6 @@ from typing import Unpack
 from encoder.errors import (
     AnymodalError,
     CorruptMediaError,
-    DiskError,
     MediaLimitError,
     UnsupportedMediaError,
 )
@@ -33,7 +32,8 @@ from workers.pipeline.reports import IngestReport
 logger = logging.getLogger(__name__)
 
 _MOST_JOBS = 1000
-_AT_ONCE = 2
+_AT_ONCE = 8
+"""Jobs take turns batch by batch; each costs the memory of its decoders."""
 _LOOKUP = 500
 _FOR_GOOD = {kind.__name__ for kind in (UnsupportedMediaError, CorruptMediaError, MediaLimitError)}
 """Errors of a file for which a second try does not help."""
@@ -50,6 +50,8 @@ class _Run:
     report: IngestReport = field(default_factory=IngestReport)
     stopped: Event = field(default_factory=Event)
     is_cancelled: bool = False
+    waits_for: str = ""
+    reason: str = ""
     created: float = field(default_factory=time.time)
     finished: float | None = None
 
@@ -59,7 +61,7 @@ class _Run:
         states = ("cancelling", "cancelled") if self.stopped.is_set() else ("running", "done")
         return Job(
             self.job_id,
-            states[bool(self.finished)],
+            "failed" if self.finished and self.reason else states[bool(self.finished)],
             time.time(),
             self.created,
             self.finished,
@@ -73,6 +75,8 @@ class _Run:
             segments=dict(report.segments),
             stage_s=dict(report.stage_s),
             gone=dict(report.gone),
+            reason=self.reason,
+            waits_for=self.waits_for,
             **self.options,
         )
 
@@ -106,8 +110,9 @@ class LocalJobs:
         run = _Run(uuid.uuid4().hex[:12], list(paths), options, count_files(paths) or 0)
         with self._lock:
             self._runs[run.job_id] = run
-            if len(self._runs) > _MOST_JOBS:
-                self._runs.popitem(last=False)
+            ended = [job_id for job_id, old in self._runs.items() if old.finished]
+            for job_id in ended[: max(0, len(self._runs) - _MOST_JOBS)]:
+                del self._runs[job_id]
         self._pool.submit(self._run, run)
         return run.job_id
 
@@ -130,7 +135,7 @@ class LocalJobs:
             return list(self._find(job_id).report.failures)
 
     def recent(self) -> Sequence[Job]:
-        """The last 1,000 jobs, newest first."""
+        """The last 1,000 jobs and all that have not ended, newest first."""
         with self._lock:
             return [run.job() for run in reversed(self._runs.values())]
 
@@ -159,6 +164,11 @@ class LocalJobs:
         def add(report: IngestReport) -> None:
             with self._lock:
                 run.report.add(report)
+                run.waits_for = ""
+
+        def wait(error: Exception) -> bool:
+            run.waits_for = str(error)
+            return True
 
         try:
             self._pipeline.run(
@@ -167,34 +177,18 @@ class LocalJobs:
                 prune=run.options.get("prune", False),
                 kinds=run.options.get("kinds", ()),
                 on_report=add,
+                on_wait=wait,
                 stopped=run.stopped.is_set,
             )
             self._remove_unwanted(run)
-        except DiskError as error:
-            logger.error("job %s ended early: %s", run.job_id, error)
-            self._fail_rest(run)
-        except AnymodalError as error:  # such as a library for its sources that is not installed
-            logger.error("job %s ended early: %s", run.job_id, error)
+        except Exception as error:  # such as a library for its sources that is not installed
+            is_known = isinstance(error, AnymodalError)
+            logger.error("job %s ended early: %s", run.job_id, error, exc_info=not is_known)
             with self._lock:
-                for path in run.paths:
-                    run.report.fail(path, error)
+                run.reason = str(error) or type(error).__name__
+                run.report.fail_all(run.paths, error)
         finally:
             run.finished = time.time()
-
-    def _fail_rest(self, run: _Run) -> None:
-        """Report each upload that the disk had no room for; it is kept for the next start."""
-        error = DiskError(
-            "The server cannot write to its disk.",
-            remedy="The file is kept and ingested when the server starts with enough room.",
-        )
-        reported = {failure.uri for failure in run.report.failures}
-        left = [path for path in run.paths if path not in reported]
-        for chunk in in_chunks(left, _LOOKUP):
-            stored = self._stored(self._uploads.owners_of(chunk))
-            with self._lock:
-                for path in chunk:
-                    if self._uploads.owner_of(path) not in stored:
-                        run.report.fail(path, error)
 
     def _remove_unwanted(self, run: _Run) -> None:
         """Remove the uploads that were refused for good, or that a user has cancelled."""

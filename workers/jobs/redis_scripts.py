@@ -175,11 +175,11 @@ local failures = redis.call('HGET', KEYS[4], ARGV[3] .. ':failures') or '0'
 return {{payload, redis.call('HINCRBY', KEYS[4], ARGV[3], 1), failures, taken_over}}
 """
 
-# job id, ttl, shard, lease seconds: 0 if the shard is no longer open.
-BEAT = f"""{_NOW}
+# job id, ttl, shard, lease seconds: 0 if the shard is no longer open, or its job is cancelled.
+BEAT = f"""{_NOW}{_CLOSE}
 if redis.call('HEXISTS', KEYS[2], ARGV[3]) == 0 then return 0 end
 redis.call('ZADD', KEYS[3], now + ARGV[4], ARGV[3])
-return 1
+return cancelling() and 0 or 1
 """
 
 # job id, ttl, shard, wait seconds, whether forgiven, why: try again after the wait.

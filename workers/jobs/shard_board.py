@@ -37,7 +37,10 @@ class ShardBoard:
         return Claim(Shard.loads(payload), taken - 1, int(failures), bool(taken_over))
 
     def beat(self, job_id: str, shard_id: str) -> bool:
-        """Keep the lease; False if the shard is no longer open. Does not wait for the broker."""
+        """Keep the lease; False if the shard is no longer open, or its job was cancelled.
+
+        Does not wait for the broker.
+        """
         return bool(self._link.run_once(lua.BEAT, job_id, shard_id, self._link.lease_s))
 
     def begun(self, job_id: str, shard_id: str, asset_ids: Sequence[str]) -> set[str]:

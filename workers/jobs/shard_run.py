@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from threading import Event
 from typing import TypeAlias
 
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -42,7 +43,8 @@ class CrashedError(AnymodalError):
 
 Begun: TypeAlias = Callable[[Sequence[str]], set[str]]
 Forget: TypeAlias = Callable[[Sequence[str], bool], IngestReport]
-Ingest: TypeAlias = Callable[[Sequence[str], Begun, Labels, Sequence[str]], IngestReport]
+GoOn: TypeAlias = Callable[[], bool]
+Ingest: TypeAlias = Callable[[Sequence[str], Begun, Labels, Sequence[str], GoOn], IngestReport]
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ class ShardRun:
     """One delivery of one shard.
 
     Args:
-        ingest: `IngestPipeline.ingest` of paths, with a callback for ids of new contents, labels
-            and kinds.
+        ingest: `IngestPipeline.ingest` of paths, with a callback for ids of new contents, labels,
+            kinds, and whether to go on, which ends once the job is cancelled.
         reopen: reopens the store; raises `StoreError` while it is away.
         publish: sends a shard's message.
         pause_s: how long to wait here for a store that is away, before the shard is given back.
@@ -79,12 +81,14 @@ class ShardRun:
             metrics.LOST.inc()
         if claim.crashes >= retry.MAX_CRASHES:
             return self._divide(job_id, shard_id, claim.shard, _crashed(claim.crashes))
-        beating = repeating(self._beat(job_id, shard_id), self.board.lease_s / _BEATS_PER_LEASE)
+        unwanted = Event()
+        beat = self._beat(job_id, shard_id, unwanted)
+        beating = repeating(beat, self.board.lease_s / _BEATS_PER_LEASE)
         with beating, metrics.SHARD_S.labels(claim.shard.cost).time():
             if claim.shard.folders and not self._others_are_done(job_id, shard_id):
                 self.board.shards.release(job_id, shard_id, _OTHERS_S, forgive=True)
                 return "waits"
-            return self._try(job_id, shard_id, claim)
+            return self._try(job_id, shard_id, claim, lambda: not unwanted.is_set())
 
     def out_of_time(self, job_id: str, shard_id: str, shard: Shard, limit_s: float) -> str:
         """Divide a shard that took too long: smaller ones may be quick enough."""
@@ -94,39 +98,41 @@ class ShardRun:
         )
         return self._divide(job_id, shard_id, shard, error)
 
-    def _try(self, job_id: str, shard_id: str, claim: Claim) -> str:
-        begun = partial(self.board.shards.begun, job_id, shard_id)
+    def _try(self, job_id: str, shard_id: str, claim: Claim, go_on: GoOn) -> str:
+        shard, begun = claim.shard, partial(self.board.shards.begun, job_id, shard_id)
         deadline = time.monotonic() + self.pause_s
-        waits = 0
-        while True:
-            try:
-                report = self._report(claim.shard, begun)
-                counted = self._finish(job_id, shard_id, report)
-                return "done" if counted else "left"
-            except SoftTimeLimitExceeded:
-                raise
-            except Exception as error:  # noqa: BLE001 (what to do about it is decided below)
-                waits += 1
-                what = retry.decide(
-                    error, waits if _is_away(error) else claim.failures + 1, random.random()
-                )
-                if isinstance(what, retry.GiveUp):
-                    return self._give_up(job_id, shard_id, claim.shard, error)
-                logger.warning("shard %s of job %s is waiting: %s", shard_id, job_id, error)
-                if isinstance(error, DiskError):  # another worker may have room
-                    self.board.shards.release(
-                        job_id, shard_id, what.delay_s, forgive=True, why=str(error)
-                    )
-                    return "waits"
-                can_wait = what.forgiven and time.monotonic() + what.delay_s < deadline
-                if not can_wait or not self._pause(what.delay_s):
-                    self.board.shards.release(job_id, shard_id, what.delay_s, forgive=what.forgiven)
-                    return "waits"
 
-    def _report(self, shard: Shard, begun: Begun) -> IngestReport:
+        def pause(again: retry.Again, error: Exception, _attempt: int) -> bool:
+            logger.warning("shard %s of job %s is waiting: %s", shard_id, job_id, error)
+            if isinstance(error, DiskError) or not again.forgiven:  # another worker may have room
+                return False
+            return time.monotonic() + again.delay_s < deadline and self._pause(again.delay_s)
+
+        try:
+            counted = retry.tried(
+                lambda: self._finish(job_id, shard_id, self._report(shard, begun, go_on)),
+                len(shard.paths),
+                pause,
+                failures=claim.failures,
+                passed_on=(SoftTimeLimitExceeded,),
+            )
+        except retry.FailedError as failed:
+            error, verdict = failed.error, failed.verdict
+            if isinstance(verdict, retry.GiveUp):
+                return self._set_aside(job_id, shard_id, shard, error)
+            if isinstance(verdict, retry.Divide):
+                return self._divide(job_id, shard_id, shard, error)
+            why = str(error) if isinstance(error, DiskError) else ""
+            self.board.shards.release(
+                job_id, shard_id, verdict.delay_s, forgive=verdict.forgiven, why=why
+            )
+            return "waits"
+        return "done" if counted else "left"
+
+    def _report(self, shard: Shard, begun: Begun, go_on: GoOn) -> IngestReport:
         if shard.folders:
             return self.forget(shard.folders, shard.prune)
-        return self.ingest(shard.paths, begun, shard.labels, shard.kinds)
+        return self.ingest(shard.paths, begun, shard.labels, shard.kinds, go_on)
 
     def _others_are_done(self, job_id: str, shard_id: str) -> bool:
         """Whether this is the job's last shard; waits a while for those that others hold."""
@@ -140,22 +146,11 @@ class ShardRun:
 
     def _pause(self, delay_s: float) -> bool:
         """Wait for the store and keep the shard, so that no other is taken up meanwhile."""
-        while not stopping.announced():
-            _sleep(delay_s)
-            try:
+        _sleep(delay_s)
+        if not stopping.announced():
+            with suppress(StoreError, DiskError):  # the next try reports it
                 self.reopen()
-                return True
-            except StoreError as error:
-                if not _is_away(error):
-                    return True
-                return not stopping.announced()
-        return False
-
-    def _give_up(self, job_id: str, shard_id: str, shard: Shard, error: Exception) -> str:
-        """Set the whole shard aside for a project error; any other may be one file's fault."""
-        if isinstance(error, AnymodalError):
-            return self._set_aside(job_id, shard_id, shard, error)
-        return self._divide(job_id, shard_id, shard, error)
+        return not stopping.announced()
 
     def _divide(self, job_id: str, shard_id: str, shard: Shard, error: Exception) -> str:
         """Find the file that is at fault: try files one by one, and set a single one aside."""
@@ -172,8 +167,7 @@ class ShardRun:
 
     def _set_aside(self, job_id: str, shard_id: str, shard: Shard, error: Exception) -> str:
         report = IngestReport()
-        for path in shard.folders or shard.paths:
-            report.fail(path, error)
+        report.fail_all(shard.folders or shard.paths, error)
         self._finish(job_id, shard_id, report)
         return "set aside"
 
@@ -183,7 +177,7 @@ class ShardRun:
             metrics.count(report)
         return counted
 
-    def _beat(self, job_id: str, shard_id: str) -> Callable[[], None]:
+    def _beat(self, job_id: str, shard_id: str, unwanted: Event) -> Callable[[], None]:
         stop_at: float | None = None
 
         def beat() -> None:
@@ -192,7 +186,8 @@ class ShardRun:
                 stop_at = stop_at or time.monotonic() + self.shutdown_s
                 if time.monotonic() > stop_at:
                     self._leave(job_id, shard_id)
-            self.board.shards.beat(job_id, shard_id)
+            if not self.board.shards.beat(job_id, shard_id):
+                unwanted.set()
 
         return beat
 
@@ -202,11 +197,6 @@ class ShardRun:
             self.board.shards.release(job_id, shard_id, 0.0, forgive=True)
         finally:
             os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _is_away(error: Exception) -> bool:
-    what = retry.decide(error, 1, 0.0)
-    return isinstance(what, retry.Again) and what.forgiven
 
 
 def _crashed(times: int) -> CrashedError:

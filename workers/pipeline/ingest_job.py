@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -73,6 +73,7 @@ class IngestJob:
         paths: Sequence[str],
         begun: Callable[[Sequence[str]], set[str]] | None = None,
         labels: Labels | None = None,
+        go_on: Callable[[], bool] = lambda: True,
     ) -> IngestReport:
         """Ingest these files; those that cannot be decoded are reported, without stopping the rest.
 
@@ -81,6 +82,8 @@ class IngestJob:
             begun: gets the ids of new contents before they are stored, and returns those of an
                 earlier try at the same files: what that try stored counts as ingested.
             labels: tags and metadata for these files, also for those that are stored already.
+            go_on: called before each batch is encoded; once it returns false, only what was encoded
+                to its end is stored, and the rest is not counted.
 
         Raises:
             StoreError: the store failed; nothing that it did not acknowledge counts as ingested.
@@ -102,7 +105,7 @@ class IngestJob:
                 stored = {name: row for name, row in known.items() if not _is_outdated(row)}
                 new = [copies[0] for asset_id, copies in located.items() if asset_id not in stored]
                 ours = begun([asset.asset_id for asset in new]) if begun else set()
-            encoding = self._encode(new, report)
+            encoding = self._encode(new, report, go_on)
             report.fail_copies([[copy.uri for copy in copies] for copies in located.values()])
         with report.timed("store"):
             self._commit(located, stored.keys(), encoding, labels or {}, report)
@@ -111,7 +114,9 @@ class IngestJob:
             _count_ingested_before(report, stored[asset_id], located[asset_id])
         return report
 
-    def _encode(self, assets: Sequence[Asset], report: IngestReport) -> Encoding:
+    def _encode(
+        self, assets: Sequence[Asset], report: IngestReport, go_on: Callable[[], bool]
+    ) -> Encoding:
         encoding = Encoding(
             self.encoder,
             report,
@@ -124,8 +129,11 @@ class IngestJob:
             threads=self.decode_threads,
             max_waiting=self.batch_segments,
         )
-        for steps in batches:
-            encoding.take(steps)
+        with closing(batches):
+            for steps in batches:
+                if not go_on():
+                    break
+                encoding.take(steps)
         if assets:
             give_back()  # memory of hearing and reading: 40 MB after the files of `make demo`
         return encoding

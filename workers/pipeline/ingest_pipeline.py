@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from threading import Semaphore
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from workers.pipeline.library.known import KnownFiles
 from workers.pipeline.library.pruning import GoneFiles, Looks
 from workers.pipeline.places import File
 from workers.pipeline.reports import IngestReport
+from workers.pipeline.turns import Turns
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
@@ -63,7 +64,7 @@ class IngestPipeline:
         uploaded: fetches an upload that is not on this disk, into a folder.
         watch: decides when to calibrate.
         hashes: of new files, kept from the check of what is known until their shard.
-        slots: bounds how many shards are ingested at once, over all runs that share it.
+        turns: bounds how many shards are ingested at once, over all runs that share it.
         follow: the current encoder and store, if they may change; called before each part of the
             work.
     """
@@ -82,7 +83,7 @@ class IngestPipeline:
     uploaded: Callable[[str, Callable[[], Path]], Path | None] = nowhere
     watch: Watch = field(default_factory=lambda: Watch(alone_here))
     hashes: dict[File, str] = field(default_factory=dict)
-    slots: Semaphore = field(default_factory=lambda: Semaphore(SHARDS_AT_ONCE))
+    turns: Turns = field(default_factory=lambda: Turns(SHARDS_AT_ONCE))
     follow: Callable[[], tuple[MultiModalEncoder, VectorStore]] | None = None
 
     def run(
@@ -94,6 +95,7 @@ class IngestPipeline:
         kinds: Sequence[str] = (),
         gone: Mapping[str, Sequence[str]] = MappingProxyType({}),
         on_report: Callable[[IngestReport], object] = lambda _: None,
+        on_wait: Callable[[Exception], bool] = lambda _: False,
         stopped: Callable[[], bool] = lambda: False,
     ) -> IngestReport:
         """Ingest files, folders and URLs.
@@ -111,7 +113,9 @@ class IngestPipeline:
             gone: files and folders that were seen to vanish, by a folder around them; see
                 `forget`.
             on_report: called in this thread with the report of each part as it ends.
-            stopped: ends the run early; shards under way are finished.
+            on_wait: called with what a shard waits for, a store that is away or a full disk;
+                whether to wait for as long as it takes. By default, a store is given a minute.
+            stopped: ends the run early, also within a file; what was encoded to its end is stored.
 
         Raises:
             InputError: there is no such kind.
@@ -129,8 +133,12 @@ class IngestPipeline:
         files = files_of(paths, refused.failures.append, walked)
         rest = self._known(walked, labels or {}, prune, kinds, count, stopped).rest(files)
         groups = (group for _, group in shards(rest, self.shard_files))
-        for report in self._side_by_side(groups, labels or {}, kinds, stopped):
+        work = partial(
+            self._shard, labels=labels or {}, kinds=kinds, on_wait=on_wait, stopped=stopped
+        )
+        for report in _side_by_side(groups, work, stopped):
             count(report)
+        self.hashes.clear()  # those left are of files that changed before their shard
         count(refused)
         if not stopped():
             count(self.forget(walked.complete(), prune, gone))
@@ -142,9 +150,10 @@ class IngestPipeline:
         begun: Callable[[Sequence[str]], set[str]] | None = None,
         labels: Labels | None = None,
         kinds: Sequence[str] = (),
+        go_on: Callable[[], bool] = lambda: True,
     ) -> IngestReport:
         """Ingest the files of one shard; see `workers.pipeline.ingest_job.IngestJob.run`."""
-        return self._job(kinds).run(files, begun, labels)
+        return self._job(kinds).run(files, begun, labels, go_on)
 
     def _job(self, kinds: Sequence[str]) -> IngestJob:
         chosen = {"kinds": tuple(kinds)} if kinds else {}
@@ -202,58 +211,78 @@ class IngestPipeline:
         """The current encoder and store."""
         return self.follow() if self.follow else (self.encoder, self.store)
 
-    def _side_by_side(
-        self,
-        groups: Iterable[Sequence[str]],
-        labels: Labels,
-        kinds: Sequence[str],
-        stopped: Callable[[], bool],
-    ) -> Iterator[IngestReport]:
-        """Reports of shards as they end. One shard waits, ready for the next free thread."""
-        waiting: dict[Future[IngestReport], Sequence[str]] = {}
-        refused: list[DiskError] = []
-
-        def ended(at_most: int) -> Iterator[IngestReport]:
-            while len(waiting) > at_most:
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    try:
-                        yield _report_of(future, waiting.pop(future))
-                    except DiskError as error:
-                        refused.append(error)
-
-        with ThreadPoolExecutor(SHARDS_AT_ONCE, thread_name_prefix="ingest") as pool:
-            for group in groups:
-                yield from ended(SHARDS_AT_ONCE)
-                if stopped() or refused:
-                    break
-                run = copy_context().run
-                future = pool.submit(run, self._patiently, group, labels, kinds, stopped)
-                waiting[future] = group
-            yield from ended(0)
-        self.hashes.clear()  # those left are of files that changed before their shard
-        if refused:
-            raise refused[0]
-
-    def _patiently(
+    def _shard(
         self,
         files: Sequence[str],
         labels: Labels,
         kinds: Sequence[str],
+        on_wait: Callable[[Exception], bool],
         stopped: Callable[[], bool],
     ) -> IngestReport:
-        """Ingest a shard; try again after a pause if the store or a connection failed."""
-        for attempt in range(retry.MAX_RETRIES + 1):
+        """Ingest a shard as workers do: see `workers.pipeline.retry`.
+
+        Raises:
+            DiskError: the disk is full, and ``on_wait`` does not wait for it.
+        """
+
+        def go_on() -> bool:
+            self.turns.offer()
+            return not stopped()
+
+        def work(part: Sequence[str]) -> IngestReport:
+            with self.turns:
+                return self.ingest(part, labels=labels, kinds=kinds, go_on=go_on)
+
+        def pause(again: retry.Again, error: Exception, attempt: int) -> bool:
+            is_patient = not isinstance(error, retry.AWAY) or on_wait(error)
+            gives_up = isinstance(error, DiskError) or attempt > retry.MAX_RETRIES
+            if gives_up and not is_patient:
+                return False
+            return _pause(again.delay_s, stopped)
+
+        report, parts = IngestReport(), deque([files])
+        while parts and not stopped():
+            part = parts.popleft()
             try:
-                with self.slots:
-                    report = self.ingest(files, labels=labels, kinds=kinds)
-                break
-            except Exception as error:
-                if not retry.may_heal(error) or attempt == retry.MAX_RETRIES:
-                    raise
-                if not _pause(retry.delay_s(attempt, random.random()), stopped):
-                    raise
+                report.add(retry.tried(partial(work, part), len(part), pause))
+            except retry.FailedError as failed:
+                if isinstance(failed.verdict, retry.Divide):
+                    parts.extend([file] for file in part)
+                elif isinstance(failed.error, DiskError) and not stopped():
+                    raise failed.error from failed
+                elif not stopped():
+                    report.fail_all(part, failed.error)
         self.calibrate_if_due()
         return report
+
+
+def _side_by_side(
+    groups: Iterable[Sequence[str]],
+    work: Callable[[Sequence[str]], IngestReport],
+    stopped: Callable[[], bool],
+) -> Iterator[IngestReport]:
+    """Reports of shards as they end. One shard waits, ready for the next free thread."""
+    waiting: set[Future[IngestReport]] = set()
+    refused: list[DiskError] = []
+
+    def ended(at_most: int) -> Iterator[IngestReport]:
+        while len(waiting) > at_most:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                waiting.remove(future)
+                try:
+                    yield future.result()
+                except DiskError as error:
+                    refused.append(error)
+
+    with ThreadPoolExecutor(SHARDS_AT_ONCE, thread_name_prefix="ingest") as pool:
+        for group in groups:
+            yield from ended(SHARDS_AT_ONCE)
+            if stopped() or refused:
+                break
+            waiting.add(pool.submit(copy_context().run, work, group))
+        yield from ended(0)
+    if refused:
+        raise refused[0]
 
 
 def _pause(seconds: float, stopped: Callable[[], bool]) -> bool:
@@ -264,20 +293,3 @@ def _pause(seconds: float, stopped: Callable[[], bool]) -> bool:
             return False
         time.sleep(_POLL_S)
     return True
-
-
-def _report_of(future: Future[IngestReport], files: Sequence[str]) -> IngestReport:
-    """The report of a shard; one that failed as a whole is reported file by file.
-
-    Raises:
-        DiskError: the shard failed with it, and so would all that follow.
-    """
-    try:
-        return future.result()
-    except DiskError:
-        raise
-    except Exception as error:  # noqa: BLE001 (whatever it was, the other shards go on)
-        report = IngestReport()
-        for file in files:
-            report.fail(file, error)
-        return report

@@ -52,6 +52,11 @@ class IngestReport:
         reason = str(error).encode(errors="backslashreplace").decode()
         self.failures.append(Failure(printable, type(error).__name__, reason))
 
+    def fail_all(self, uris: Iterable[str], error: Exception) -> None:
+        """Set several files aside with one reason."""
+        for uri in uris:
+            self.fail(uri, error)
+
     def fail_copies(self, copies: Iterable[Sequence[str]]) -> None:
         """Set further files aside with the reason of the first, whose content they share.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from threading import Lock, Semaphore
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import DiskError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from workers.config import Settings
     from workers.jobs.board import JobBoard
     from workers.pipeline.ingest_pipeline import IngestPipeline
+    from workers.pipeline.turns import Turns
 
 
 class Resources:
@@ -208,7 +209,7 @@ class Resources:
             shard_files=settings.shard_files,
             calibrate=settings.calibrate,
             **self._of_uploads(),
-            slots=self._slots,
+            turns=self._turns,
             follow=self.parts,
         )
 
@@ -264,11 +265,12 @@ class Resources:
             raise
 
     @cached_property
-    def _slots(self) -> Semaphore:
+    def _turns(self) -> Turns:
         """Shared by all that this process ingests: uploads, and commands beside a server."""
         from workers.pipeline.ingest_pipeline import SHARDS_AT_ONCE
+        from workers.pipeline.turns import Turns
 
-        return Semaphore(SHARDS_AT_ONCE)
+        return Turns(SHARDS_AT_ONCE)
 
     def _opened_record(self) -> SpaceRecord:
         """The record, kept open: connecting to a server takes ten times as long as a look."""

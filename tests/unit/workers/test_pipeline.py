@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event, Lock
@@ -17,7 +17,9 @@ import pytest
 
 from encoder import MultiModalEncoder
 from encoder import registry as tower_registry
+from encoder.embeddings import EncodedItem
 from encoder.errors import DiskError, InputError
+from encoder.types import Item
 from ingest import IngestConfig
 from ingest.kinds import registry as kind_registry
 from search.errors import StoreUnavailableError
@@ -124,6 +126,88 @@ def test_a_full_disk_ends_the_run_once_what_is_under_way_is_done(
     assert len(list(store.scan())) <= 2
 
 
+class Encodes:
+    """Encodes as the real one; called before each text, which may raise."""
+
+    def __init__(self, encoder: MultiModalEncoder, before: Callable[[str], object]) -> None:
+        self._encoder, self._before = encoder, before
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._encoder, name)
+
+    def encode_each(self, items: Sequence[Item]) -> list[EncodedItem]:
+        for item in items:
+            self._before(item.content)
+        return self._encoder.encode_each(items)
+
+
+def test_what_nobody_foresaw_costs_only_the_file_that_causes_it(
+    encoder: MultiModalEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_pipeline.retry, "delay_s", lambda *_: 0.0)
+
+    def poison(text: str) -> None:
+        if text.startswith("Note 7 "):
+            raise ZeroDivisionError("a bug")
+
+    store = MemoryStore(encoder.embed_dim)
+    job = pipeline(Encodes(encoder, poison), store, shard_files=96)  # type: ignore[arg-type]
+    report = job.run(notes(tmp_path, 40))
+    assert report.ingested == store.count() == 39
+    assert [(Path(x.uri).name, x.error) for x in report.failures] == [
+        ("7.txt", "ZeroDivisionError")
+    ]
+
+
+def long_text(path: Path) -> str:
+    path.write_text("\n\n".join(f"Part {n} of a long story. " * 30 for n in range(400)))
+    return str(path)
+
+
+def test_a_stop_ends_a_file_in_its_middle(encoder: MultiModalEncoder, tmp_path: Path) -> None:
+    stop, texts = Event(), list[str]()
+
+    def before(text: str) -> None:
+        texts.append(text)
+        if text.startswith("Part"):
+            stop.set()
+
+    store = MemoryStore(encoder.embed_dim)
+    paths = [*notes(tmp_path, 3), long_text(tmp_path / "long.txt")]
+    job = pipeline(Encodes(encoder, before), store, shard_files=9)  # type: ignore[arg-type]
+    report = job.run(paths, stopped=stop.is_set)
+    assert len(texts) < 200
+    assert (report.ingested, report.failures, store.count()) == (3, [], 3)
+    assert job.run(paths).unchanged == 3
+
+
+def test_long_files_do_not_hold_up_another_run(encoder: MultiModalEncoder, tmp_path: Path) -> None:
+    begun, ended, seen = Event(), Event(), list[str]()
+
+    def before(text: str) -> None:
+        seen.append(text)
+        begun.set()
+
+    paths = [long_text(tmp_path / f"long{n}.txt") for n in range(2)]
+    for path in paths:
+        Path(path).write_text(Path(path).read_text() + path)  # not the same content
+    job = pipeline(Encodes(encoder, before), MemoryStore(encoder.embed_dim))  # type: ignore[arg-type]
+
+    def run_long() -> IngestReport:
+        report = job.run(paths, stopped=ended.is_set)
+        ended.set()
+        return report
+
+    with ThreadPoolExecutor(1) as pool:
+        long = pool.submit(run_long)
+        assert begun.wait(60)
+        (tmp_path / "short").mkdir()
+        assert job.run(notes(tmp_path / "short", 3)).ingested == 3
+        assert not ended.is_set()
+        ended.set()
+        assert long.result().ingested == 0
+
+
 class CountingStore(MemoryStore):
     """Counts how many shards begin at once at most."""
 
@@ -141,7 +225,7 @@ class CountingStore(MemoryStore):
             self._now -= 1
 
 
-def test_runs_of_one_pipeline_share_its_slots(encoder: MultiModalEncoder, tmp_path: Path) -> None:
+def test_runs_of_one_pipeline_take_turns(encoder: MultiModalEncoder, tmp_path: Path) -> None:
     paths = notes(tmp_path, 12)
     store = CountingStore(encoder.embed_dim)
     job = pipeline(encoder, store)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Decoded:
 
 def decode_side_by_side(
     assets: Sequence[Asset], decode: Decode, *, threads: int, max_waiting: int
-) -> Iterator[list[Decoded]]:
+) -> Generator[list[Decoded], None, None]:
     """Decode assets in threads, ahead of the consumer.
 
     Each asset ends with a `Decoded` that holds no segment. An exception other than `MediaError`
@@ -76,6 +76,8 @@ def decode_side_by_side(
 
 
 def _decode_into(queue: Queue[Decoded], stop: Event, asset: Asset, decode: Decode) -> None:
+    if stop.is_set():
+        return
     started = perf_counter()
     waited_s = 0.0
     last = Decoded(asset)

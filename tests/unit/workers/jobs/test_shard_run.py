@@ -47,6 +47,7 @@ class Work:
         begun: Callable[[Sequence[str]], set[str]],
         labels: Labels,
         kinds: Sequence[str],
+        _go_on: Callable[[], bool],
     ) -> IngestReport:
         self.calls += 1
         self.labels, self.kinds = labels, kinds
@@ -122,6 +123,7 @@ def test_what_nobody_foresaw_costs_only_the_file_that_causes_it(board: JobBoard,
         begun: Callable[[Sequence[str]], set[str]],
         _labels: Labels,
         _kinds: Sequence[str],
+        _go_on: Callable[[], bool],
     ) -> IngestReport:
         begun(paths)
         if "/a.txt" in paths:
@@ -164,3 +166,24 @@ def test_a_second_delivery_leaves_a_shard_that_is_held(board: JobBoard, job: str
     work = Work()
     assert run_of(board, work).run(job, "s") == "left"
     assert work.calls == 0
+
+
+@pytest.mark.slow
+def test_a_cancelled_job_ends_in_the_middle_of_a_shard(board: JobBoard, job: str) -> None:
+    def work(
+        paths: Sequence[str],
+        begun: Callable[[Sequence[str]], set[str]],
+        _labels: Labels,
+        _kinds: Sequence[str],
+        go_on: Callable[[], bool],
+    ) -> IngestReport:
+        begun(paths)
+        assert go_on()
+        board.cancel(job)
+        assert board.status(job).state == "cancelling"
+        while go_on():  # pytest's time limit ends it
+            time.sleep(0.05)
+        return IngestReport(ingested=1)
+
+    assert replace(run_of(board, Work()), ingest=work).run(job, "s") == "done"
+    assert (board.status(job).state, board.status(job).ingested) == ("cancelled", 1)
