@@ -58,6 +58,9 @@ class IngestConfig(BaseSettings):
     max_text_chars: int = Field(default=20_000_000, ge=1)
     """The longest text in a file."""
 
+    max_text_windows: int = Field(default=10_000, ge=1)
+    """The most text segments of a file: of prose some 7 MB, which take minutes to encode."""
+
     max_document_bytes: int = Field(default=128 * 2**20, ge=1)
     """The largest document of an office program, mail or notebook, which is read whole."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,11 @@ from ingest.types import Asset, Fact, Segment
 
 _BETWEEN = "\n\n"
 """Separates two sections in the text that offsets refer to."""
+
+
+_MARKS = re.compile(r"[\W_]+")
+_LEAST_CHARS = 800
+_LEAST_SHARE = 0.001
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,8 @@ def text_segments(
 ) -> Iterator[Segment]:
     """Windows with their places, and offsets into the joined sections.
 
-    Numbers are described, not spelled out.
+    Numbers are described, not spelled out. A section of more than 800 characters of which less than
+    one in a thousand is a letter or a digit has no words, and is left out.
 
     Args:
         asset: whose text it is.
@@ -69,14 +76,20 @@ def text_segments(
         markdown: prefer boundaries of Markdown's blocks and headings.
 
     Raises:
-        MediaError: no text, or too much.
+        MediaError: no text, no words, or too much.
     """
     title = str(asset.metadata.get("title") or path.stem)
-    index = at = 0
+    index = at = n_wordless = 0
     for section in sections:
         check(str(path), "max_text_chars", at + len(section.text), config)
         lines = _Lines(section)
-        for start, end, table in _spans(section.text, title, config, markdown=markdown):
+        if is_wordless(section.text):
+            n_wordless += len(section.text)
+            spans = []
+        else:
+            spans = list(_spans(section.text, title, config, markdown=markdown))
+        check(str(path), "max_text_windows", index + len(spans), config)
+        for start, end, table in spans:
             window = table or section.text[start:end]
             yield Segment(
                 asset.asset_id,
@@ -91,7 +104,18 @@ def text_segments(
             index += 1
         at += len(section.text) + len(_BETWEEN)
     if not index:
-        raise no_text(path)
+        raise _no_words(path, n_wordless) if n_wordless else no_text(path)
+
+
+def is_wordless(text: str) -> bool:
+    """Whether a text of some length has hardly any letters or digits, as ``[[[[…`` has.
+
+    Each of its windows would be encoded like any other, and none could be found.
+    """
+    if len(text) <= _LEAST_CHARS:
+        return False
+    n_letters = len(_MARKS.sub("", text))
+    return n_letters < _LEAST_SHARE * len(text)
 
 
 def document_segments(
@@ -151,6 +175,14 @@ def no_text(path: Path) -> UnsupportedMediaError:
     return UnsupportedMediaError(
         f"{path} holds no text.",
         remedy="If it holds scanned pages, run text recognition (OCR) over it first.",
+    )
+
+
+def _no_words(path: Path, n_chars: int) -> UnsupportedMediaError:
+    return UnsupportedMediaError(
+        f"{path} holds no words: of its {n_chars:,} characters less than one in a thousand is a "
+        "letter or a digit.",
+        remedy="Check that it is a text.",
     )
 
 

@@ -126,6 +126,30 @@ def test_long_texts_are_refused(tmp_path: Path) -> None:
             decode(tmp_path / name, config)
 
 
+def test_a_text_of_too_many_windows_is_refused_before_any_is_encoded(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(SENTENCES)
+    config = IngestConfig(max_text_windows=3)
+    first = segments(identify(tmp_path / "a.txt", config), config)
+    with pytest.raises(MediaLimitError, match="ANYMODAL_INGEST__MAX_TEXT_WINDOWS"):
+        next(first)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.json", "a.html", "a.py"])
+def test_a_long_text_without_words_is_refused(tmp_path: Path, name: str) -> None:
+    tag = "<p>" if name == "a.html" else ""
+    (tmp_path / name).write_text(tag + "[" * 100_000)
+    with pytest.raises(UnsupportedMediaError, match=f"{name} holds no words"):
+        decode(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "text", ["สวัสดี" * 500, "潮が満ちる。" * 500, "-" * 790, "=" * 900 + " Tide\n"]
+)
+def test_other_texts_have_words(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.txt").write_text(text)
+    assert decode(tmp_path / "a.txt")
+
+
 def test_window_sizes_are_settings(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(SENTENCES)
     config = IngestConfig(text_window_chars=100, text_overlap_chars=0)
