@@ -33,17 +33,24 @@ _READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 _ADDS = ToolAnnotations(
     read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
 )
+# What is stored of a changed file is replaced, and files of the machine are not the library's.
+_READS_FILES = ToolAnnotations(
+    read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True
+)
 _ABOUT = (
     "A library of texts, documents, pictures, sounds and films, searchable by meaning with any of "
     "them. `search` finds files and names the page or the second; `get` shows what is there."
 )
 _MOST_CHARS = 20_000
+_MOST_PATH_CHARS = 4096
 _SHOWS = ("image/", "video/", "application/pdf")
 
 Connect = Callable[[Mapping[str, str]], AbstractAsyncContextManager[AsyncAnymodal]]
 """A client for a request with these headers."""
 Submit = Callable[[AsyncAnymodal, Sequence[Path]], Awaitable[str]]
 """Starts to ingest files and folders on this machine; returns the job's id."""
+Locate = Callable[[str], Path]
+"""Where a file or folder lies that an agent names; raises AnymodalError if it may not be read."""
 
 Filter = Annotated[dict[str, Any] | None, Field(description=filter_help())]
 Limit = Annotated[int, Field(ge=1, le=100, description="The most results.")]
@@ -56,40 +63,44 @@ Id = Annotated[
 ]
 
 
-def mcp_server(connect: Connect, submit: Submit | None) -> MCPServer[Any]:
+def mcp_server(
+    connect: Connect, submit: Submit | None = None, locate: Locate | None = None
+) -> MCPServer[Any]:
     """The server, for any transport.
 
     Args:
         connect: opens the API for a request.
-        submit: ingests files on this machine; None if clients are on other machines, which then
-            send contents and may not name files on this one.
+        submit: ingests files on this machine; None if agents may name none, and send contents.
+        locate: which files agents may name, for `submit` and to search with.
     """
     made: MCPServer[Any] = MCPServer(
         "anymodal", instructions=_ABOUT, version=version("anymodal"), log_level="WARNING"
     )
-    tools = Tools(connect, submit)
+    tools = Tools(connect, submit, locate)
     for tool in (tools.search, tools.similar, tools.job_status):
         made.add_tool(tool, description=inspect.getdoc(tool), annotations=_READS)
     get, ingest = tools.get, tools.ingest if submit else tools.send
     made.add_tool(get, description=inspect.getdoc(get), annotations=_READS, structured_output=False)
     made.add_tool(tools.listed, name="list", annotations=_READS)
-    made.add_tool(ingest, name="ingest", annotations=_ADDS)
+    hints = _READS_FILES if submit else _ADDS
+    made.add_tool(ingest, name="ingest", description=inspect.getdoc(ingest), annotations=hints)
     return made
 
 
 class Tools:
     """The tools. Their docstrings are what a model reads."""
 
-    def __init__(self, connect: Connect, submit: Submit | None) -> None:
+    def __init__(self, connect: Connect, submit: Submit | None, locate: Locate | None) -> None:
         self._connect = connect
         self._submit = submit
+        self._locate = locate
 
     async def search(
         self,
         context: Context,
         text: Annotated[str, Field(description="What to find, in any language.")] = "",
         image: Annotated[
-            str, Field(description="A picture to search with: Base64, or a path over stdio.")
+            str, Field(description="A picture to search with: Base64, or a path if paths are read.")
         ] = "",
         audio: Annotated[
             str, Field(description="A sound or speech to search with, likewise.")
@@ -159,12 +170,12 @@ class Tools:
         context: Context,
         paths: Annotated[list[str], Field(min_length=1, description="Files and folders.")],
     ) -> JobStatus:
-        """Make files and folders of this machine searchable; they stay where they are."""
+        """Make files and folders of this machine searchable; they stay where they are.
+
+        Only those in the folders that the server was started for; hidden ones are refused.
+        """
         assert self._submit is not None
-        files = [Path(path).expanduser().absolute() for path in paths]
-        for file in files:
-            if not file.exists():
-                raise ToolError(f"{file} does not exist. Give paths that exist.")
+        files = [self._located(path) for path in paths]
         async with self._client(context) as client:
             job_id = await self._submit(client, files)
             return job_status(await client.job(job_id))
@@ -197,11 +208,22 @@ class Tools:
     def _content(self, given: str, argument: str) -> Path | bytes | tuple[()]:
         if not given:
             return ()
-        if self._submit is not None and len(given) < 4096:
-            path = Path(given).expanduser()
-            if path.is_file():
-                return path
-        return _decoded(given, argument)
+        if self._locate is None or len(given) >= _MOST_PATH_CHARS:
+            return _decoded(given, argument)
+        try:  # first, since many a path is Base64 too
+            return self._located(given)
+        except ToolError as refused:
+            try:
+                return _decoded(given, argument)
+            except ToolError:
+                raise refused from None
+
+    def _located(self, named: str) -> Path:
+        assert self._locate is not None
+        try:
+            return self._locate(named)
+        except AnymodalError as error:
+            raise ToolError(str(error)) from None
 
 
 class _Failing:
@@ -232,7 +254,9 @@ def _decoded(given: str, argument: str) -> bytes:
     try:
         return base64.b64decode(given.partition(";base64,")[2] or given, validate=True)
     except (binascii.Error, ValueError):
-        raise ToolError(f"{argument} is neither a file on this machine nor Base64.") from None
+        raise ToolError(
+            f"{argument} is not Base64; paths are read only by `anymodal mcp --root FOLDER`."
+        ) from None
 
 
 def serve_http(made: MCPServer[Any], host: str, port: int, announce: Callable[[str], None]) -> None:

@@ -52,11 +52,12 @@ Talk = Callable[[Callable[[Client], Awaitable[Any]]], Any]
 
 
 @pytest.fixture(scope="module")
-def over_stdio(environment: dict[str, str]) -> Talk:
-    """Runs a conversation with a new server."""
+def over_stdio(environment: dict[str, str], library: Path) -> Talk:
+    """Runs a conversation with a new server, whose agents may name files in the library."""
+    arguments = ["mcp", "--root", str(library)]
 
     def talk(conversation: Callable[[Client], Awaitable[Any]]) -> Any:
-        server = StdioServerParameters(command=str(ANYMODAL), args=["mcp"], env=environment)
+        server = StdioServerParameters(command=str(ANYMODAL), args=arguments, env=environment)
 
         async def run() -> Any:
             async with Client(stdio_client(server)) as client:
@@ -99,7 +100,10 @@ def test_an_agent_ingests_finds_and_looks(over_stdio: Talk, library: Path) -> No
         assert set(tools) == TOOLS
         hints = {name: tool.annotations for name, tool in tools.items()}
         assert all(hints[name].read_only_hint for name in READING)  # type: ignore[union-attr]
-        assert hints["ingest"].read_only_hint is False  # type: ignore[union-attr]
+        reads_files = hints["ingest"]
+        assert reads_files is not None
+        assert (reads_files.read_only_hint, reads_files.open_world_hint) == (False, True)
+        assert reads_files.destructive_hint is True
         assert not any("\n  " in (tool.description or "") for tool in tools.values())
         help_text = json.dumps(tools["search"].input_schema)
         assert all(field in help_text for field in FIELDS)
@@ -147,9 +151,78 @@ def test_mistakes_say_what_to_do(over_stdio: Talk, tmp_path: Path) -> None:
         assert gone.is_error
         assert "Give paths that exist" in text_of(gone)
         garbled = await called(client, "search", audio="not base64!")
-        assert "neither a file" in text_of(garbled)
+        assert "does not exist" in text_of(garbled)
 
     over_stdio(conversation)
+
+
+SECRET = "the password of the harbour office"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["in place", "at a server"])
+def test_a_misled_agent_reads_nothing_but_its_folders(
+    environment: dict[str, str], tmp_path: Path, where: str
+) -> None:
+    """Whatever it names and however, no secret gets into the store or out of the machine."""
+    root = tmp_path / "root"
+    for folder in ("root/.ssh", "root/deep/.git", "root/left", "root/ok", "outside"):
+        (tmp_path / folder).mkdir(parents=True)
+    secrets = ["root/.ssh/id.txt", "root/.env.txt", "root/deep/.git/a.txt", "outside/b.txt"]
+    for name in (*secrets, "root/left/c.txt"):
+        (tmp_path / name).write_text(SECRET)
+    (root / ".anymodalignore").write_text("left/\n")
+    (root / "ok" / "d.txt").write_text("Ships wait for the tide.")
+    (root / "link.txt").symlink_to(tmp_path / "outside/b.txt")
+    (root / "folder").symlink_to(tmp_path / "outside")
+    (root / "seen.txt").symlink_to(root / ".env.txt")
+    named = [
+        *(tmp_path / name for name in secrets),
+        root / "left/c.txt",
+        root / "left",
+        root / ".ssh",
+    ]
+    named += [root / "link.txt", root / "folder", root / "folder/b.txt", root / "seen.txt"]
+    named += [root / "../outside/b.txt", Path("/etc/passwd"), Path("/proc/self/environ"), Path("/")]
+
+    async def talk(arguments: list[str]) -> None:
+        server = StdioServerParameters(command=str(ANYMODAL), args=arguments, env=alone)
+        async with Client(stdio_client(server)) as client:
+            for path in named:
+                for tool, asked in (
+                    ("ingest", {"paths": [str(path)]}),
+                    ("search", {"image": str(path)}),
+                ):
+                    assert (await called(client, tool, **asked)).is_error, path
+            job = await ingested(client, paths=[str(root)])
+            assert job["ingested"] == 1
+            listed = await facts(client, "list")
+            assert [one["name"] for one in listed["assets"]] == ["d.txt"]
+
+    alone = {**environment, "ANYMODAL_STORE": "memory:"}
+    if where == "in place":
+        asyncio.run(talk(["mcp", "--root", str(root)]))
+        return
+    with serving(tmp_path, **alone) as (_, api):
+        asyncio.run(talk(["mcp", "--root", str(root), "--server", str(api.base_url)]))
+
+
+@pytest.mark.slow
+def test_without_a_folder_an_agent_sends_contents(
+    environment: dict[str, str], library: Path
+) -> None:
+    server = StdioServerParameters(
+        command=str(ANYMODAL), args=["mcp"], env={**environment, "ANYMODAL_STORE": "memory:"}
+    )
+
+    async def talk() -> None:
+        async with Client(stdio_client(server)) as client:
+            assert (await called(client, "ingest", paths=[str(library)])).is_error
+            assert (await called(client, "search", image=str(library / "sky.jpg"))).is_error
+            job = await ingested(client, name="loaf.txt", text="Knead the dough.")
+            assert job["ingested"] == 1
+
+    asyncio.run(talk())
 
 
 @contextmanager
@@ -190,7 +263,7 @@ def test_requests_over_http_bring_their_key(environment: dict[str, str]) -> None
             found = await facts(client, "search", text="bread", limit=1)
             assert found["results"][0]["tags"] == ["food"]
             path = await called(client, "search", image="/etc/hostname")
-            assert "neither a file" in text_of(path)  # a path on the client's machine
+            assert "--root" in text_of(path)  # a path on the client's machine
         async with Client(url) as client:
             refused = await called(client, "search", text="bread")
             assert refused.is_error
@@ -206,7 +279,7 @@ def test_an_api_elsewhere_is_asked_by_its_url(
 ) -> None:
     there = {**environment, "ANYMODAL_STORE": "memory:"}
     with serving(tmp_path, **there) as (_, api):
-        arguments = ["mcp", "--server", str(api.base_url)]
+        arguments = ["mcp", "--root", str(library), "--server", str(api.base_url)]
         here = StdioServerParameters(command=str(ANYMODAL), args=arguments, env=environment)
 
         async def talk() -> None:

@@ -16,12 +16,19 @@ from workers.commands.options import apply_options, model_option, store_option
 if TYPE_CHECKING:
     from search.api.services import Services
     from search.client import AsyncAnymodal
-    from search.mcp.server import Connect, Submit
+    from search.mcp.server import Connect, Locate, Submit
 
 
 @click.command()
 @click.option("--server", metavar="URL", help="Use a running `anymodal serve` instead of a store.")
 @click.option("--key", envvar="ANYMODAL_KEY", help="An API key for that server. [env ANYMODAL_KEY]")
+@click.option(
+    "--root",
+    "roots",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder whose files agents may name, hidden ones excepted; may be given several times.",
+)
 @click.option("--http", is_flag=True, help="Serve streamable HTTP at /mcp instead of stdio.")
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="The address to listen on with --http."
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
 def mcp(
     server: str | None,
     key: str | None,
+    roots: tuple[Path, ...],
     http: bool,
     host: str,
     port: int,
@@ -40,23 +48,27 @@ def mcp(
 ) -> None:
     """Serve the store to agents over the Model Context Protocol (MCP).
 
-    Over stdio, the server belongs to its user and takes paths on this machine. Over HTTP, requests
-    carry API keys (`anymodal keys create`) where the API needs them.
+    Agents may read all that is stored. They add files of this machine from the folders of --root,
+    and otherwise by their content. Over HTTP, requests carry API keys (`anymodal keys create`)
+    where the API needs them.
     """
     from encoder.system.extras import require
+    from workers.serving.agent_roots import AgentRoots
 
     require("anymodal mcp", "mcp")
     apply_options(store, model=model)
+    if http and roots:
+        raise click.UsageError("--root is for stdio: over HTTP, agents may be on other machines.")
     if server and http:
         _check_relay(key, host)
+    locate = AgentRoots(roots).locate if roots else None
     if server:
-        connect, submit = _remote(server, key), _upload
-        _run(connect, None if http else submit, host, port, http=http)
+        _run(_remote(server, key), _upload, locate, host, port, http=http)
         return
     from workers.commands.serve import leave_within
 
     with _services(host) as parts:
-        _run(_here(parts), None if http else _in_place(parts), host, port, http=http)
+        _run(_here(parts), _in_place(parts), locate, host, port, http=http)
         leave_within(parts.config.stop_s)
 
 
@@ -75,11 +87,13 @@ def _check_relay(key: str | None, host: str) -> None:
         )
 
 
-def _run(connect: Connect, submit: Submit | None, host: str, port: int, *, http: bool) -> None:
+def _run(
+    connect: Connect, submit: Submit, locate: Locate | None, host: str, port: int, *, http: bool
+) -> None:
     from search.mcp.server import mcp_server, serve_http
     from workers.console.printable import unfiltered
 
-    made = mcp_server(connect, submit)
+    made = mcp_server(connect, submit if locate else None, locate)
     if http:
         serve_http(made, host, port, lambda url: click.echo(f"Listening at {url}", err=True))
     else:
@@ -132,12 +146,9 @@ def _services(host: str) -> Iterator[Services]:
 
 
 async def _upload(client: AsyncAnymodal, paths: Sequence[Path]) -> str:
-    files = [file for path in paths for file in ([path] if path.is_file() else _below(path))]
-    return (await client.upload(files)).id
+    from ingest.sources.folders import discover
 
-
-def _below(folder: Path) -> list[Path]:
-    return [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    return (await client.upload(file for file in discover(paths) if file.is_file())).id
 
 
 def _in_place(parts: Services) -> Submit:
