@@ -1,4 +1,4 @@
-"""The program of a decoder process: ``python -m ingest.isolate.child READ_FD WRITE_FD BYTES``."""
+"""The program of a decoder process: ``python -m … READ_FD WRITE_FD BYTES AREA``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from encoder.errors import CorruptMediaError, MediaError, MediaLimitError
 from ingest.config import IngestConfig
 from ingest.isolate import wire
 from ingest.isolate.channel import Channel, Message
+from ingest.isolate.kernel_limits import confine
 from ingest.kinds.contract import Place
 from ingest.kinds.header import Header, read_header
 from ingest.kinds.registry import Candidate, kinds, named
@@ -28,12 +29,13 @@ _MAX_REQUEST_BYTES = 2**20
 
 def main() -> None:
     """Answer requests until the other end is closed."""
-    read_fd, write_fd, memory_bytes = (int(value) for value in sys.argv[1:])
+    read_fd, write_fd, memory_bytes = (int(value) for value in sys.argv[1:4])
     _load_kinds()
+    confined = confine(Path(sys.argv[4]))
     _set_limits(memory_bytes)
     Thread(target=_leave_with_parent, args=(read_fd,), daemon=True).start()
     channel = Channel(read_fd, write_fd, _MAX_REQUEST_BYTES)
-    channel.send(Message({"ready": True}))
+    channel.send(Message({"ready": True, **confined._asdict()}))
     while True:
         try:
             request = channel.receive()

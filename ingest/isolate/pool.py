@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import gettempdir
 from threading import Condition
 from time import monotonic
 from typing import Any
@@ -16,6 +17,7 @@ from encoder.types import AUDIO, VIDEO
 from ingest.config import IngestConfig
 from ingest.decode.time_limit import Clock
 from ingest.isolate import wire
+from ingest.isolate.kernel_limits import Confinement, area_of
 from ingest.isolate.process import DecoderProcess
 from ingest.kinds.contract import Place
 from ingest.kinds.header import Header
@@ -45,12 +47,13 @@ class Pool:
         self._changed = Condition()
 
     @contextmanager
-    def lent(self, memory_bytes: int) -> Iterator[DecoderProcess]:
+    def lent(self, memory_bytes: int, path: Path) -> Iterator[DecoderProcess]:
         """A process for one file; ended if it is still busy afterwards."""
-        taken = self._take(memory_bytes)
+        area = area_of(path, Path(gettempdir()).resolve(), _home())
+        taken = self._take(memory_bytes, area)
         process = None
         try:
-            process = taken or DecoderProcess(memory_bytes)
+            process = taken or DecoderProcess(memory_bytes, area)
             yield process
         finally:
             is_spent = process is None or process.is_busy or process.n_files >= _FILES_PER_PROCESS
@@ -77,21 +80,24 @@ class Pool:
         for process in idle:
             process.forget()
 
-    def _take(self, memory_bytes: int) -> DecoderProcess | None:
+    def _take(self, memory_bytes: int, area: Path) -> DecoderProcess | None:
         """An idle process, or None for a new one; either counts as lent."""
         until_s = monotonic() + self._patience_s
         with self._changed:
-            while not (fitting := self._fitting(memory_bytes)):
+            while not (fitting := self._fitting(memory_bytes, area)):
                 left_s = until_s - monotonic()
                 if self._n_lent < self._n_cores or left_s <= 0:
                     break
                 self._changed.wait(left_s)
+            if not fitting and len(self._idle) >= self._n_cores:
+                self._idle.pop(0).end()  # of another area: they would add up
             self._n_lent += 1
             return fitting
 
-    def _fitting(self, memory_bytes: int) -> DecoderProcess | None:
+    def _fitting(self, memory_bytes: int, area: Path) -> DecoderProcess | None:
         """Take out a process that is idle and alive."""
-        for process in [p for p in reversed(self._idle) if p.memory_bytes == memory_bytes]:
+        wanted = (memory_bytes, area)
+        for process in [p for p in reversed(self._idle) if (p.memory_bytes, p.area) == wanted]:
             self._idle.remove(process)
             if process.is_alive:
                 return process
@@ -103,6 +109,11 @@ _pool = Pool(max(2, len(os.sched_getaffinity(0))))
 close = _pool.close
 atexit.register(_pool.close)
 os.register_at_fork(after_in_child=_pool.forget)
+
+
+def _home() -> Path:
+    """The user's folder; one that does not exist if nobody knows it."""
+    return Path(os.path.expanduser("~")).resolve()  # noqa: PTH111 (pathlib's raises)
 
 
 def read_header(
@@ -117,9 +128,15 @@ def read_header(
         "cpu_s": 2 * config.max_decode_s,
     }
     clock = Clock(str(path), config)
-    with _pool.lent(config.max_memory_bytes) as process:
+    with _pool.lent(config.max_memory_bytes, path) as process:
         (header,) = process.ask(request, clock, wire.header_from_message)
     return header
+
+
+def confinement(config: IngestConfig) -> Confinement:
+    """What the kernel of this machine keeps decoder processes from."""
+    with _pool.lent(config.max_memory_bytes, Path(gettempdir(), "any").resolve()) as process:
+        return process.confinement
 
 
 def picture(asset: Asset, place: Place, config: IngestConfig) -> Segment:
@@ -147,7 +164,7 @@ def _ask_for_segments(
         "cpu_s": 2 * (config.max_decode_s + (config.max_duration_s if unknown else plays_s)),
     }
     clock = Clock(asset.uri, config, plays_s)
-    with _pool.lent(config.max_memory_bytes) as process:
+    with _pool.lent(config.max_memory_bytes, Path(asset.path or asset.uri)) as process:
         yield from process.ask(
             request, clock, lambda answer: wire.segment_from_message(answer, asset.asset_id)
         )

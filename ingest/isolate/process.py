@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from ingest.decode.time_limit import Clock
 from ingest.errors import DecoderProcessError
 from ingest.isolate import wire
 from ingest.isolate.channel import Channel, Message
+from ingest.isolate.kernel_limits import Confinement
 
 T = TypeVar("T")
 
@@ -36,13 +38,15 @@ class DecoderProcess:
 
     Args:
         memory_bytes: the most address space.
+        area: the only folder (or file) that it can read, where the kernel knows Landlock.
 
     Raises:
         DecoderProcessError: it does not start.
     """
 
-    def __init__(self, memory_bytes: int) -> None:
+    def __init__(self, memory_bytes: int, area: Path) -> None:
         self.memory_bytes = memory_bytes
+        self.area = area
         self.n_files = 0
         self.is_busy = True
         requests, to_child = os.pipe()
@@ -51,7 +55,7 @@ class DecoderProcess:
             fcntl.fcntl(from_child, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         try:
             self._process = subprocess.Popen(
-                children.python(__package__ + ".child", requests, answers, memory_bytes),
+                children.python(__package__ + ".child", requests, answers, memory_bytes, area),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(requests, answers),
@@ -62,7 +66,7 @@ class DecoderProcess:
             os.close(requests)
             os.close(answers)
         self._channel = Channel(from_child, to_child, memory_bytes)
-        self._wait_until_ready()
+        self.confinement = self._wait_until_ready()
 
     @property
     def is_alive(self) -> bool:
@@ -121,16 +125,18 @@ class DecoderProcess:
         clock.spend(perf_counter() - started)
         return answer
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_ready(self) -> Confinement:
         try:
-            self._channel.receive(_START_TIMEOUT_S)
-        except (EOFError, TimeoutError, ValueError) as error:
+            said = self._channel.receive(_START_TIMEOUT_S).head
+            confinement = Confinement(bool(said["network"]), bool(said["files"]))
+        except (EOFError, KeyError, TimeoutError, ValueError) as error:
             self.end()
             raise DecoderProcessError(
                 f"A decoder process exited with {self._process.returncode} as it started.",
                 remedy="See its messages above, or set ANYMODAL_INGEST__ISOLATE=false.",
             ) from error
         self.is_busy = False
+        return confinement
 
     def _obituary(self, uri: str) -> MediaError:
         try:

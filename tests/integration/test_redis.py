@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from celery import Celery
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
@@ -96,6 +97,13 @@ def test_a_worker_ingests_what_another_process_plans(
     assert "broken.png" in log
     assert f"redis://**@127.0.0.1:{broker.split(':')[-1]}" in log
     assert PASSWORD not in log
+
+    # Whoever reaches the broker cannot have a worker do anything but answer.
+    with Celery(broker=broker).connection_or_acquire() as connection:
+        control = Celery(broker=broker).control
+        assert control.inspect(timeout=2, connection=connection).stats() is None
+        control.broadcast("shutdown", connection=connection)
+        assert control.ping(timeout=5, connection=connection)
 
     # One process writes to a folder: a second one is shown which, and can read meanwhile.
     held = anymodal("ingest", media / "texts", fails=1)

@@ -158,8 +158,18 @@ def _process(_held: Resources) -> tuple[str, dict[str, Any]]:
     return f"anymodal {facts['version']}, {cpus} CPUs", facts
 
 
+def _decoders(held: Resources) -> tuple[str, dict[str, Any]]:
+    from ingest import isolate
+
+    confined = isolate.confinement(held.ingest_config)
+    network = "no network" if confined.network else "NETWORK (this kernel has no seccomp filters)"
+    files = "their folder alone" if confined.files else "ALL FILES (this kernel has no Landlock)"
+    return f"decoder processes have {network}, and read {files}", confined._asdict()
+
+
 _PARTS: dict[str, Look] = {
     "anymodal": _process,
+    "decoders": _decoders,
     "model": _model,
     "store": _store,
     "calibration": _calibration,

@@ -15,6 +15,7 @@ from celery.signals import (
     worker_process_shutdown,
     worker_shutting_down,
 )
+from celery.worker.control import Panel
 
 from workers.app import app
 from workers.observe import logs, tracing
@@ -23,6 +24,11 @@ from workers.serving import stop_flag as stopping
 from workers.tasks import held
 
 logger = logging.getLogger(__name__)
+
+
+# Whoever reaches the broker could stop workers, change their pools, and read their tasks.
+for _command in Panel.data.keys() - {"ping"}:
+    del Panel.data[_command]
 
 
 class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is not typed

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from encoder.errors import MediaLimitError
+from encoder.errors import CorruptMediaError, MediaLimitError
 from encoder.types import Modality, Waveform
 from ingest import Failure, IngestConfig, Segment, identify, ingest, isolate, segments
 from ingest.isolate import pool, wire
@@ -27,8 +28,13 @@ from tests.support.media import picture, tone, write_film, write_pdf
 CONFIG = IngestConfig(isolate=True)
 
 HOSTILE = """
-import ctypes, os, sys
+import ctypes, os, socket, sys
 from ingest.kinds.plain import Plain
+
+def call(*arguments):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(*arguments) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 decode = Plain.segments
 
@@ -47,6 +53,20 @@ def segments(self, asset, path, config):
             held.append(bytearray(2**24))
     if said == "write":
         os.write(os.open(path.parent.parent / "out", os.O_CREAT | os.O_WRONLY), b"x")
+    if said == "connect":
+        socket.create_connection(("127.0.0.1", int(path.with_suffix(".port").read_text())))
+    if said == "datagram":
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    if said == "ring":
+        call(425, 8, bytes(120))
+    if said == "trace":
+        call({"x86_64": 101, "aarch64": 117}[os.uname().machine], 16, os.getppid(), 0, 0)
+    if said == "kill":
+        os.kill(os.getppid(), 0)
+    if said == "other":
+        open("/etc/passwd")
+    if said == "neighbour":
+        open(f"/proc/{os.getppid()}/environ")
     if said == "open":
         held = [open("/dev/null") for _ in range(100)]
     if said == "bug":
@@ -145,10 +165,10 @@ def test_a_file_waits_for_a_process_where_all_cores_have_one() -> None:
     seen = []
 
     def decode_next() -> None:
-        with one.lent(CONFIG.max_memory_bytes) as process:
+        with one.lent(CONFIG.max_memory_bytes, Path("/tmp/a")) as process:
             seen.append(process)
 
-    with one.lent(CONFIG.max_memory_bytes) as first:
+    with one.lent(CONFIG.max_memory_bytes, Path("/tmp/a")) as first:
         waiting = threading.Thread(target=decode_next)
         waiting.start()
         waiting.join(0.3)  # it is at `lent` by now
@@ -162,7 +182,10 @@ def test_a_file_does_not_wait_for_a_process_that_waits_for_it() -> None:
     """Reading asks for a larger picture while decoders wait for the reader."""
     one = pool.Pool(n_cores=1, patience_s=0.01)
     bytes_each = CONFIG.max_memory_bytes
-    with one.lent(bytes_each) as first, one.lent(bytes_each) as second:
+    with (
+        one.lent(bytes_each, Path("/tmp/a")) as first,
+        one.lent(bytes_each, Path("/tmp/a")) as second,
+    ):
         assert second is not first
     one.close()
 
@@ -172,7 +195,7 @@ REASONS = {
     "leave": ("CorruptMediaError", r"its decoder crashed \(exit status 3\)"),
     "hang": ("MediaLimitError", "was not decoded in .* max_decode_s is 6 s"),
     "grow": ("MediaLimitError", "needs more memory .* max_memory_bytes, 500,000,000"),
-    "write": ("CorruptMediaError", "File too large"),
+    "write": ("CorruptMediaError", "Permission denied|File too large"),
     "open": ("CorruptMediaError", "Too many open files"),
     "bug": ("CorruptMediaError", "RuntimeError: no such thing"),
     "babble": ("CorruptMediaError", "its decoder sent an invalid answer"),
@@ -193,7 +216,46 @@ def test_a_hostile_file_costs_one_file(hostile: Path) -> None:
         assert failure.error == error
         assert re.search(reason, failure.reason)
         assert failure.reason.startswith(failure.uri)
-    assert (hostile.parent / "out").read_bytes() == b""
+    out = hostile.parent / "out"
+    assert not out.exists() or not out.stat().st_size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("right", "said"),
+    [
+        *(("network", said) for said in ("connect", "datagram", "ring", "trace", "kill")),
+        *(("files", said) for said in ("other", "neighbour", "write")),
+    ],
+)
+def test_a_decoder_that_was_taken_over_reaches_nothing_else(
+    hostile: Path, right: str, said: str
+) -> None:
+    confined = isolate.confinement(CONFIG)
+    assert getattr(confined, right), "this kernel lacks what SECURITY.md counts on"
+    (hostile / "a.txt").write_text(said)
+    (hostile / "b.txt").write_text("fine")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.1)
+        (hostile / "a.port").write_text(str(listener.getsockname()[1]))
+        with pytest.raises(CorruptMediaError, match="Permission denied"):
+            decode(hostile / "a.txt", CONFIG)
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    assert [segment.content for segment in decode(hostile / "b.txt", CONFIG)] == ["fine"]
+    assert not (hostile.parent / "out").exists()
+
+
+@pytest.mark.slow
+def test_each_area_has_its_processes_and_they_do_not_add_up() -> None:
+    lender, limit = pool.Pool(n_cores=1), CONFIG.max_memory_bytes
+    seen = []
+    for path in ("/tmp/a", "/tmp/b/c", "/srv/music/d/e", "/srv/music/f", "/srv/films/g"):
+        with lender.lent(limit, Path(path)) as process:
+            seen.append(process)
+    assert [str(one.area) for one in seen] == [*["/tmp"] * 2, *["/srv/music"] * 2, "/srv/films"]
+    assert [one.is_alive for one in (seen[0], seen[2], seen[4])] == [False, False, True]
+    lender.close()
 
 
 @pytest.mark.slow
@@ -241,7 +303,7 @@ def test_a_film_left_early_leaves_no_process(tmp_path: Path) -> None:
 
 def test_it_has_limits_and_no_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANYMODAL_BROKER", "redis://:secret@host")
-    process = DecoderProcess(CONFIG.max_memory_bytes)
+    process = DecoderProcess(CONFIG.max_memory_bytes, Path("/tmp"))
     environment = Path(f"/proc/{process._process.pid}/environ").read_bytes()
     limits = Path(f"/proc/{process._process.pid}/limits").read_text()
     process.end()
