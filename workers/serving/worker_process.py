@@ -26,7 +26,7 @@ from workers.tasks import held
 logger = logging.getLogger(__name__)
 
 
-# Whoever reaches the broker could stop workers, change their pools, and read their tasks.
+# Those who reach the broker could stop workers, change their pools, and read their tasks.
 for _command in Panel.data.keys() - {"ping"}:
     del Panel.data[_command]
 

@@ -29,6 +29,8 @@ _LEFT = 499  # nginx's number for a client that hung up
 
 _UPLOAD = ("POST", "/v1/assets")
 _UPLOAD_FRAME_BYTES = 2**20  # what multipart adds to the files
+_TAKES_MEDIA = frozenset({"/v1/search", "/v1/embeddings", "/v2/embed", "/v1/rerank", "/v2/rerank"})
+_SMALL_BODY_BYTES = 2**20  # all others are parsed on the event loop
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -94,7 +96,9 @@ class Edge:
     def _max_bytes(self, scope: Scope) -> int:
         if (scope["method"], scope["path"]) == _UPLOAD:
             return self._config.max_upload_bytes + _UPLOAD_FRAME_BYTES
-        return self._config.max_body_bytes
+        if scope["path"] in _TAKES_MEDIA:
+            return self._config.max_body_bytes
+        return min(self._config.max_body_bytes, _SMALL_BODY_BYTES)
 
     def _refusal(self, scope: Scope, headers: Headers, limit: int) -> Refusal:
         host, *others = headers.getlist("host") or [""]

@@ -12,6 +12,7 @@ from pydantic_core import to_json
 
 from encoder.errors import InputError
 from search.api.openai.requests import EmbeddingsRequest
+from search.api.requests.json_budget import check_values
 from search.api.requests.multipart import Part, events
 from search.api.requests.refusal import ContentTypeError, TooLargeError
 from search.api.schemas import SearchRequest
@@ -43,9 +44,12 @@ class SentBody:
 
         Raises:
             InputError: a form without the field ``request``.
+            TooLargeError: it has too many values.
         """
         if self.json or "request" in self.fields:
-            return self.json or self.fields["request"][-1].encode()
+            whole = self.json or self.fields["request"][-1].encode()
+            check_values(whole)
+            return whole
         raise InputError("request", got="a form without it", wanted="a field of JSON")
 
     def search(self) -> SearchRequest:

@@ -64,6 +64,29 @@ def test_a_form_of_many_parts_is_refused_at_once(client: httpx.Client, name: str
     assert slowest_answer_s(client, send) < MOST_WAIT_S
 
 
+MANY = {"lists": "[1],", "strings": '"a",', "numbers": "1,", "deep": "[", "objects": '{"a":1},'}
+
+
+@pytest.mark.parametrize("path", ["/v1/search", "/v1/embeddings", "/v2/embed", "/v1/rerank"])
+@pytest.mark.parametrize("value", MANY.values(), ids=MANY)
+def test_a_body_of_many_values_is_refused_before_they_are_made(
+    client: httpx.Client, path: str, value: str
+) -> None:
+    body = (
+        f'{{"query": "a", "filter": {{"and": [{value * (20_000_000 // len(value))}1]}}}}'.encode()
+    )
+
+    def send() -> None:
+        assert client.post(path, content=body, headers=JSON).status_code == 413
+
+    assert slowest_answer_s(client, send) < MOST_WAIT_S
+
+
+def test_a_body_that_is_parsed_on_the_event_loop_is_small(client: httpx.Client) -> None:
+    body = f'{{"sources": [{"[]," * 700_000}1]}}'.encode()
+    assert client.post("/v1/jobs", content=body, headers=JSON).status_code == 413
+
+
 def test_files_of_one_name_are_all_there(client: httpx.Client) -> None:
     """A part may also be called what another would be numbered."""
     asked = json.dumps({"input": [{"file": name} for name in ("f", "f#2", "f#3")]})
