@@ -7,6 +7,7 @@ import os
 import resource
 import select
 import sys
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from ingest.isolate.channel import Channel, Message
 from ingest.isolate.kernel_limits import confine
 from ingest.kinds.contract import Place
 from ingest.kinds.header import Header, read_header
-from ingest.kinds.registry import Candidate, kinds, named
+from ingest.kinds.registry import Candidate, kinds, named, sniff
 from ingest.pipeline import picture, segments
 
 _MAX_FILES_OPEN = 32
@@ -88,6 +89,9 @@ def _answers(request: Mapping[str, Any]) -> Iterator[Message]:
                 found = segments(asset, config)
             yield from map(wire.segment_to_message, found)
             yield Message({"end": True})
+        elif "sniffs" in request:
+            head = b64decode(request["sniffs"])
+            yield wire.candidates_to_message(sniff(head, request["uri"], request["wanted"]))
         else:
             yield wire.header_to_message(_header(request, config))
     except MediaError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+from base64 import b64encode
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -19,9 +20,10 @@ from ingest.decode.time_limit import Clock
 from ingest.isolate import wire
 from ingest.isolate.kernel_limits import Confinement, area_of
 from ingest.isolate.process import DecoderProcess
+from ingest.kinds import registry
 from ingest.kinds.contract import Place
 from ingest.kinds.header import Header
-from ingest.kinds.registry import Candidate
+from ingest.kinds.registry import Candidate, kinds
 from ingest.types import Asset, Segment
 
 _FILES_PER_PROCESS = 1000
@@ -114,6 +116,22 @@ os.register_at_fork(after_in_child=_pool.forget)
 def _home() -> Path:
     """The user's folder; one that does not exist if nobody knows it."""
     return Path(os.path.expanduser("~")).resolve()  # noqa: PTH111 (pathlib's raises)
+
+
+def sniff(head: bytes, path: Path, wanted: str, config: IngestConfig) -> tuple[Candidate, ...]:
+    """As `ingest.kinds.registry.sniff`, in a decoder process if a kind is another package's."""
+    if not any(kind.made_by for kind in kinds()):
+        return registry.sniff(head, str(path), wanted)
+    request = {
+        "uri": str(path),
+        "sniffs": b64encode(head).decode(),
+        "wanted": wanted,
+        "config": wire.config_to_json(config),
+        "cpu_s": 2 * config.max_decode_s,
+    }
+    with _pool.lent(config.max_memory_bytes, path) as process:
+        (found,) = process.ask(request, Clock(str(path), config), wire.candidates_from_message)
+    return found
 
 
 def read_header(

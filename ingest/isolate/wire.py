@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from math import isfinite, prod
@@ -15,6 +15,7 @@ from encoder.types import Modality, Waveform
 from ingest.config import IngestConfig
 from ingest.isolate.channel import Message
 from ingest.kinds.header import Header
+from ingest.kinds.registry import Candidate, named
 from ingest.types import Asset, Fact, Segment
 
 _ERRORS = {
@@ -65,6 +66,20 @@ def header_from_message(message: Message) -> Header:
     facts = message.head["header"]
     metadata = {str(name): _fact(value) for name, value in facts["metadata"].items()}
     return Header(Modality(facts["modality"]), str(facts["media_type"]), metadata)
+
+
+def candidates_to_message(found: Iterable[Candidate]) -> Message:
+    """An answer that holds the kinds that a file may be."""
+    facts = [(one.kind.name, one.media_type, one.confidence) for one in found]
+    return Message({"header": facts})
+
+
+def candidates_from_message(message: Message) -> tuple[Candidate, ...]:
+    """The inverse. Raises KeyError, TypeError or ValueError on nonsense."""
+    return tuple(
+        Candidate(named(name), str(media_type), float(confidence))
+        for name, media_type, confidence in message.head["header"]
+    )
 
 
 def _fact(value: Any) -> Fact:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from encoder.errors import MediaError, UnsupportedMediaError
+from encoder.errors import CorruptMediaError, MediaError, UnsupportedMediaError
 from encoder.media.source import opened
 from ingest import isolate
 from ingest.config import IngestConfig
@@ -79,10 +79,20 @@ def _sniffed(
     """The kinds that a file may be, one of ``config.kinds`` among them."""
     head = file.read(HEAD_BYTES)
     try:
-        candidates = sniff(head, str(path), kind)
+        if config.isolate:
+            candidates = isolate.sniff(head, path, kind, config)
+        else:
+            candidates = sniff(head, str(path), kind)
     except UnsupportedMediaError:
         check_chosen(str(path), [], config.kinds)
         raise
+    except MediaError:
+        raise
+    except Exception as error:  # a kind of another package may raise anything
+        raise CorruptMediaError(
+            f"{path} cannot be recognised ({type(error).__name__}: {error}).",
+            remedy="Check that it opens elsewhere.",
+        ) from error
     check_chosen(str(path), [one.media_type for one in candidates], config.kinds)
     return candidates
 

@@ -20,7 +20,7 @@ from encoder import registry as tower_registry
 from encoder.embeddings import EncodedItem
 from encoder.errors import DiskError, InputError
 from encoder.types import Item
-from ingest import IngestConfig
+from ingest import IngestConfig, isolate
 from ingest.kinds import registry as kind_registry
 from search.errors import StoreUnavailableError
 from search.store.memory import MemoryStore
@@ -305,6 +305,39 @@ class WatchedStore(MemoryStore):
     def delete(self, asset_ids: Sequence[str]) -> None:
         self.deleted.extend(asset_ids)
         super().delete(asset_ids)
+
+
+HOSTILE = """        if head.start.startswith(b"raises"):
+            raise ZeroDivisionError("a bug")
+        while head.start.startswith(b"hangs"):
+            pass
+        if head.start.startswith(b"crashes"):
+            __import__("os").abort()
+        return Match"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_isolated", [True, False])
+def test_a_package_that_fails_to_recognise_a_file_costs_that_file(
+    encoder: MultiModalEncoder, tmp_path: Path, points: Path, is_isolated: bool
+) -> None:
+    code = points / "points_kind.py"
+    code.write_text(code.read_text().replace("        return Match", HOSTILE, 1))
+    isolate.close()  # processes that were started before the package came
+    folder = tmp_path / "files"
+    folder.mkdir()
+    notes(folder, 3)
+    config = IngestConfig(isolate=is_isolated, max_decode_s=2)
+    job = pipeline(encoder, MemoryStore(encoder.embed_dim), config=config, shard_files=96)
+    assert job.run([str(folder)]).ingested == 3
+    bad = ["raises", "hangs", "crashes"] if is_isolated else ["raises"]
+    for name in bad:
+        (folder / f"{name}.txt").write_text(f"{name} in its package")
+    (folder / "new.txt").write_text("A further note.")
+    report = job.run([str(folder)])
+    assert (report.ingested, report.unchanged) == (1, 3)
+    assert sorted(Path(letter.uri).stem for letter in report.failures) == sorted(bad)
+    isolate.close()
 
 
 def become(points: Path, version: str) -> None:
