@@ -67,6 +67,11 @@ test-adapters: .venv-adapters/installed bundle
 	.venv-adapters/bin/python -m pip install --quiet --no-deps --force-reinstall .venv-adapters/wheels/*.whl
 	.venv-adapters/bin/python -m pytest -o addopts="--import-mode=importlib -ra" -o filterwarnings=default -o asyncio_mode=auto -o asyncio_default_fixture_loop_scope=function examples/adapters/tests
 
+# Any folder of real files: each is found by its own words, or set aside for a clear reason.
+.PHONY: test-corpus
+test-corpus: .venv/tested
+	$(BIN)/python -m tests.corpus $(CORPUS)
+
 # The protocol's own conformance suite, against `anymodal mcp` over HTTP. Later ones need Node 22.
 .PHONY: test-mcp
 test-mcp: .venv/tested bundle .npm/installed

@@ -1,0 +1,47 @@
+"""The gate over a folder of files: what it finds, and what it must not let pass."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ingest import IngestConfig, Segment
+from ingest.kinds.plain import Plain
+from tests import corpus
+from tests.support import documents
+from tests.support.media import write_pdf
+
+WORDS = "The ferry leaves the harbour at nine, and comes back before midnight"
+
+
+def test_a_folder_of_good_files_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    sections = [("Ferries", WORDS)]
+    documents.write_docx(folder / "a.docx", sections)
+    documents.write_xlsx(folder / "a.xlsx", sections)
+    documents.write_pptx(folder / "a.pptx", sections)
+    write_pdf(folder / "a.pdf", [WORDS])
+    (folder / "b.exe").write_bytes(b"MZ\x90\0" + bytes(99))
+    outcomes = tmp_path / "outcomes.json"
+    monkeypatch.setattr("sys.argv", ["corpus", str(folder), "--json", str(outcomes)])
+    assert corpus.main() == 0
+    states = {one["file"]: one["state"] for one in json.loads(outcomes.read_text())}
+    assert states.pop("b.exe") == corpus.ASIDE
+    assert set(states.values()) == {corpus.FOUND}
+    assert "100.0% together" in capsys.readouterr().out
+
+
+def test_what_a_kind_loses_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the decks whose text was dropped: only what another program reads shows that."""
+    path = documents.write_pptx(tmp_path / "a.pptx", [("Ferries", WORDS)])
+
+    def nothing(*_: object, **__: object) -> list[Segment]:
+        return [Segment("a" * 32, Plain.modality, 0, "a")]
+
+    monkeypatch.setattr(corpus, "ingest", nothing)
+    assert corpus.judge(path, "a.pptx", IngestConfig()).state == corpus.LOST
