@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 from time import sleep
@@ -17,6 +18,7 @@ from encoder.errors import DiskError
 from search.api.services import Services
 from search.api.uploads import RemoteUploads
 from search.errors import StoreUnavailableError
+from search.store.locks import exclusive
 from tests.faults.disk import small_disk
 from tests.support.media import picture, write_heic
 from workers.config import Settings
@@ -26,6 +28,46 @@ from workers.serving.resources import Resources
 def upload(client: httpx.Client, *files: tuple[str, bytes], **fields: object) -> httpx.Response:
     parts = [("file", (name, data)) for name, data in files]
     return client.post("/v1/assets", files=parts, data=fields)
+
+
+def test_tags_that_a_user_changed_stay_when_the_file_is_uploaded_again(
+    client: httpx.Client,
+) -> None:
+    note = ("tagged.txt", b"The ferryman counts his coins at dawn.")
+
+    def tags(*files: tuple[str, bytes], **fields: object) -> list[str]:
+        job = upload(client, *files, wait="true", **fields).json()["job"]
+        assert job["failed"] == 0
+        (asset_id,) = job["asset_ids"]
+        found: dict[str, list[str]] = client.get(f"/v1/assets/{asset_id}").json()
+        return found["tags"]
+
+    assert tags(note, tags=["sea", "night"]) == ["sea", "night"]
+    (asset_id,) = upload(client, note).json()["job"]["asset_ids"]
+    change = {"add_tags": ["dawn"], "remove_tags": ["night"]}
+    assert client.patch(f"/v1/assets/{asset_id}", json=change).json()["tags"] == ["sea", "dawn"]
+    assert tags(note) == ["sea", "dawn"]
+    assert tags(note, tags=["coins"]) == ["coins"]
+    client.delete(f"/v1/assets/{asset_id}")
+
+
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+def test_a_change_waits_for_others_who_write_the_asset(
+    client: httpx.Client, parts: Services, method: str
+) -> None:
+    job = upload(client, ("held.txt", b"A seal on a rock."), wait="true").json()["job"]
+    (asset_id,) = job["asset_ids"]
+    url = f"/v1/assets/{asset_id}"
+    change = {"json": {"add_tags": ["seal"]}} if method == "PATCH" else {}
+    with ThreadPoolExecutor(1) as pool:
+        with exclusive(parts.store, [asset_id]):
+            before = parts.store.assets([asset_id])
+            changing = pool.submit(client.request, method, url, **change)
+            sleep(0.3)
+            assert parts.store.assets([asset_id]) == before
+        assert changing.result(30).is_success
+    assert parts.store.assets([asset_id]) != before
+    client.delete(url)
 
 
 def test_an_upload_becomes_searchable(client: httpx.Client, parts: Services) -> None:
