@@ -146,9 +146,10 @@ class Copier:
 
     def _remove_strangers(self, uris: Sequence[str]) -> None:
         """Remove the content of files that changed since they were ingested: it is not searched."""
-        here = {row.asset_id for rows in self.new.store.assets_at(uris).values() for row in rows}
-        if strangers := here - self.old.assets(list(here)).keys():
-            self.new.store.delete(list(strangers))
+        with exclusive(self.new.store, (), uris) as at_uris:
+            here = {row.asset_id for rows in at_uris.values() for row in rows}
+            if strangers := here - self.old.assets(list(here)).keys():
+                self.new.store.delete(list(strangers))
 
     def _rest(self, busy_s: float) -> None:
         """Leave the machine to searches for their share of the time."""
@@ -158,15 +159,16 @@ class Copier:
 
     def _carry(self, rows: Sequence[AssetRow]) -> set[str]:
         """Give new commit rows the places and labels of the old ones; return those that exist."""
-        new = self.new.store.assets([row.asset_id for row in rows])
-        changed = [
-            wanted
-            for row in rows
-            if (one := new.get(row.asset_id)) is not None
-            if (wanted := _like(one, row)) != one
-        ]
-        if changed:
-            self.new.store.write(changed, [])
+        with exclusive(self.new.store, [row.asset_id for row in rows]):
+            new = self.new.store.assets([row.asset_id for row in rows])
+            changed = [
+                wanted
+                for row in rows
+                if (one := new.get(row.asset_id)) is not None
+                if (wanted := _like(one, row)) != one
+            ]
+            if changed:
+                self.new.store.write(changed, [])
         return set(new)
 
     def remove_others(self) -> int:
@@ -175,7 +177,8 @@ class Copier:
         for rows in _chunks(self.new.store.scan(), _LOOKUP):
             known = self.old.assets([row.asset_id for row in rows])
             extra += [row.asset_id for row in rows if row.asset_id not in known]
-        self.new.store.delete(extra)
+        with exclusive(self.new.store, extra):
+            self.new.store.delete(extra)
         return len(extra)
 
 
