@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import islice
 from typing import Any
 
@@ -33,7 +34,7 @@ def checked(
     """What is wrong with a store; with ``repair``, what is still wrong after mending it.
 
     Args:
-        store: that nobody writes to meanwhile.
+        store: that nobody writes to meanwhile; a repair keeps others from it.
         uploads: the store's.
         progress: called with the rows read and their total.
         repair: mend what can be mended, then check again.
@@ -47,15 +48,17 @@ def checked(
         InputError: the store is not durable.
         StoreError: it cannot be read, or not written to.
     """
+    locks = store.locks
     if not isinstance(store, Checkable):
         raise InputError("store", got="memory:", wanted="a folder, or a Milvus server's address")
-    findings = _found(store, uploads, progress)
-    answer = _plain(findings) | {"differences": _differences(findings), "lost": {}}
-    if not repair or not findings.wrong:
-        return answer
-    if findings.wrong.keys() != {UPLOADS}:
-        store.repair(findings)
-    left = _found(store, uploads, progress)
+    with locks.whole() if repair else nullcontext():
+        findings = _found(store, uploads, progress)
+        answer = _plain(findings) | {"differences": _differences(findings), "lost": {}}
+        if not repair or not findings.wrong:
+            return answer
+        if findings.wrong.keys() != {UPLOADS}:
+            store.repair(findings)
+        left = _found(store, uploads, progress)
     given_up = findings.wrong.get(INCOMPLETE, {}) | findings.wrong.get(ORPHANED, {})
     there = store.assets(list(given_up))
     lost = {one: shown for one, shown in given_up.items() if one not in there}
