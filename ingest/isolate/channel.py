@@ -48,6 +48,10 @@ class Channel:
         _write(self._write_fd, _LENGTHS.pack(len(head), len(message.payload)) + head)
         _write(self._write_fd, message.payload)
 
+    def has_come(self, timeout_s: float) -> bool:
+        """Whether a message begins to arrive within this time, or the other end is closed."""
+        return bool(self._poll.poll(max(0.0, timeout_s) * 1000))
+
     def receive(self, timeout_s: float | None = None) -> Message:
         """Read a message.
 

@@ -68,7 +68,7 @@ _SYSTEM = (
     *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu", "/sys/fs/cgroup"),
     *("/dev/zero", "/dev/urandom", "/dev/random"),
 )
-_DEPTHS = {"/home": 3, "/media": 3, "/var": 3, "/run": 4}
+_DEPTHS = {"/home": 3, "/media": 3, "/mnt": 2, "/opt": 2, "/run": 4, "/srv": 2, "/var": 3}
 _HIDDEN_DEPTH = 3  # such as ~/.local/share/anymodal
 
 
@@ -85,7 +85,7 @@ def area_of(path: Path, temporary: Path, home: Path) -> Path:
     if path.is_relative_to(temporary):
         return temporary
     names = path.parts
-    depth = _DEPTHS.get(os.sep + names[1], 2)
+    depth = _DEPTHS.get(os.sep + names[1], 1)
     if path.is_relative_to(home) and home != Path("/"):
         is_hidden = path.relative_to(home).parts[0].startswith(".")
         depth = len(home.parts) - 1 + (_HIDDEN_DEPTH if is_hidden else 1)

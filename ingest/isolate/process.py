@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from encoder.errors import CorruptMediaError, MediaError, MediaLimitError
 from encoder.system import children
 from encoder.system.environment import variables
+from encoder.system.stopping import current_check
 from ingest.decode.time_limit import Clock
 from ingest.errors import DecoderProcessError
 from ingest.isolate import wire
@@ -25,6 +26,8 @@ T = TypeVar("T")
 
 _START_TIMEOUT_S = 120.0
 _END_TIMEOUT_S = 10.0
+_LOOK_S = 0.25
+"""How often to look whether anybody still waits for an answer."""
 # A picture or some seconds of sound; by default a pipe takes 64 KB, and each part costs a context
 # switch.
 _PIPE_BYTES = 2**20
@@ -115,8 +118,14 @@ class DecoderProcess:
 
     def _receive(self, clock: Clock) -> Message:
         started = perf_counter()
+        if check := current_check():
+            ends = started + clock.left_s
+            while not self._channel.has_come(min(_LOOK_S, ends - perf_counter())):
+                if perf_counter() >= ends:
+                    break
+                check()  # if it raises, the process is still busy, and its pool ends it
         try:
-            answer = self._channel.receive(max(0.0, clock.left_s))
+            answer = self._channel.receive(max(0.0, clock.left_s + started - perf_counter()))
         except TimeoutError:
             # A hair more than the time left, so that the clock is past the deadline afterwards.
             clock.spend(max(perf_counter() - started, clock.left_s + 1e-3))

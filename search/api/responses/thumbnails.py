@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Event, Lock
 
 from encoder.system.private import private_folder, private_opener
+from encoder.system.stopping import stopped_by
 from search.batching.lru import ByteCache
 
 SIZES = (480, 1024)
@@ -65,7 +66,8 @@ class Thumbnails:
         if making:
             return making.result()
         try:
-            mine.set_result(make())
+            with stopped_by(None):  # others wait for it, even if who asked first has left
+                mine.set_result(make())
         except BaseException as error:  # noqa: BLE001 - raised below, to all who wait
             mine.set_exception(error)
         finally:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from threading import Event, Thread
 from time import perf_counter, process_time
@@ -13,6 +15,7 @@ import pytest
 
 from search.api.services import Services
 from tests.integration.api.wire import connect, hang_up, request, until
+from tests.support.media import write_film
 
 JSON = {"Content-Type": "application/json"}
 WORDS = ("harbour", "lantern", "orchard", "glacier", "violin", "compass", "meadow", "engine")
@@ -125,3 +128,21 @@ def test_nothing_goes_on_for_a_client_that_has_left(
     began_s = process_time()
     until(lambda: parts.workbench.taken() == 0)
     assert process_time() - began_s < 2 * one_s
+
+
+@pytest.mark.slow
+def test_no_film_is_decoded_for_a_client_that_has_left(
+    parts: Services, client: httpx.Client, tmp_path: Path
+) -> None:
+    film = base64.b64encode(write_film(tmp_path / "a.mkv", seconds=50).read_bytes()).decode()
+    sent = json.dumps({"query": [{"video": film}] * 8}).encode()
+    head = request("POST", "/v1/search", {**JSON, "Content-Length": str(len(sent))})
+    began_s = perf_counter()
+    client.post("/v1/search", json={"query": [{"video": film}]}).raise_for_status()
+    one_s = perf_counter() - began_s
+    with connect(client, head + sent) as connection:
+        until(lambda: parts.workbench.taken() == 1)
+        hang_up(connection)
+    began_s = perf_counter()
+    until(lambda: parts.workbench.taken() == 0)
+    assert perf_counter() - began_s < max(2.0, 2 * one_s)

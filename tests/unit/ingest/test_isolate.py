@@ -17,6 +17,7 @@ import soundfile
 from PIL import Image
 
 from encoder.errors import CorruptMediaError, MediaLimitError
+from encoder.system.stopping import stopped_by
 from encoder.types import Modality, Waveform
 from ingest import Failure, IngestConfig, Segment, identify, ingest, isolate, segments
 from ingest.isolate import pool, wire
@@ -299,6 +300,22 @@ def test_a_film_left_early_leaves_no_process(tmp_path: Path) -> None:
     stream.close()  # type: ignore[attr-defined]
     assert not process.is_alive
     assert pool._pool._idle == []
+
+
+@pytest.mark.slow
+def test_a_decoder_ends_when_nobody_waits_for_it(hostile: Path) -> None:
+    (hostile / "a.txt").write_text("hang")
+    asset = identify(hostile / "a.txt", CONFIG)
+    (process,) = pool._pool._idle
+
+    def leave() -> None:
+        raise InterruptedError
+
+    began_s = time.monotonic()
+    with stopped_by(leave), pytest.raises(InterruptedError):
+        list(segments(asset, CONFIG))
+    assert not process.is_alive
+    assert time.monotonic() - began_s < CONFIG.max_decode_s / 4
 
 
 def test_it_has_limits_and_no_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
