@@ -32,6 +32,7 @@ _OTHER_LINES = 0.1
 _HEADER_CHARS = 500
 _ROW_CHARS = 100
 _ROWS = 3
+_LABEL_CHARS = 2_000
 
 _SEPARATORS = re.compile(r"[\s,;|:()\[\]{}<>\"'=#*/_]+")
 # Possessive, so that a thousand digits followed by a letter do not backtrack.
@@ -78,7 +79,7 @@ class _Run:
     last: int = 0
     in_row: int = 0
     columns: Counter[int] = field(default_factory=Counter)
-    words: set[str] = field(default_factory=set)
+    words: dict[str, None] = field(default_factory=dict)
 
     def take(self, at: int, line: _Line) -> None:
         self.n_lines += 1
@@ -89,15 +90,16 @@ class _Run:
             self.columns[self.in_row] -= 1
         self.in_row = line.n_numbers + (self.in_row if line.goes_on else 0)
         self.columns[self.in_row] += 1
-        self.words.update(line.words)
+        self.words.update(dict.fromkeys(line.words))
         self.last = at
 
 
 def parts(text: str, name: str) -> Iterator[Span]:
     """Split a text into stretches of prose and of numbers, in order. Most texts are all prose.
 
-    A table is described by ``name``, its header, shape and first rows; a list of numbers by its
-    name and shape. A few lines above it are taken as its header and kept whole.
+    A table is described by ``name``, its header, shape, first rows and the labels of the others; a
+    list of numbers by its name and shape. A few lines above it are taken as its header and kept
+    whole.
 
     >>> [span.table for span in parts("1 2 3\\n4 5 6\\n7 8 9\\n1 2 3\\n", "points")]
     ['points: 4 × 3 numbers']
@@ -187,6 +189,9 @@ def _described(text: str, name: str, header: str, run: _Run, lines: list[_Line])
     if not has_columns and not run.words:
         rows = []
     told = [f"{name}: {_shape(run)}", header, *map(_shortened, rows)]
+    shown = "\n".join(told)
+    labels = " ".join(word for word in run.words if word not in shown)
+    told.append(_shortened(labels, _LABEL_CHARS))
     return "\n".join(part for part in told if part)
 
 
@@ -202,5 +207,5 @@ def _n_cells(line: str) -> int:
     return line.count(mark) + 1 if mark in line else len(line.split())
 
 
-def _shortened(row: str) -> str:
-    return row if len(row) <= _ROW_CHARS else f"{row[:_ROW_CHARS]} …"
+def _shortened(row: str, most_chars: int = _ROW_CHARS) -> str:
+    return row if len(row) <= most_chars else f"{row[:most_chars]} …"

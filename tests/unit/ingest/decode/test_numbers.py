@@ -194,3 +194,12 @@ def test_coordinates_within_json_are_described(tmp_path: Path) -> None:
     (segment,) = decode(tmp_path / "walk.geojson", geojson())
     assert segment.content.startswith("walk: 4,000 numbers")
     assert len(segment.content) < 700
+
+
+def test_the_labels_of_all_rows_are_kept(tmp_path: Path) -> None:
+    """Only the first rows are shown, and a hit for "Rostock" was lost with the others."""
+    names = ["Kiel", "Oslo", "Bergen", "Turku", "Rostock"]
+    rows = [f"{name},{','.join(str(n * 7.5) for n in range(30))}" for name in names]
+    (told,) = decode(tmp_path / "ports.csv", "\n".join(rows))
+    assert told.content.startswith("ports: 5 × 30 numbers")
+    assert all(told.content.count(name) == 1 for name in names)
