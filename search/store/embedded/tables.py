@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, LifoQueue
+from threading import Semaphore, local
 from typing import Any
 
 from encoder.system.disk import disk_error_in
@@ -37,7 +38,11 @@ FORMAT = 2
 SLOT_BITS = 40
 _HEADER_BYTES = 100
 _WAIT_S = 30.0
-_CACHE_KB = 64_000
+_CACHE_KB = 2_000
+_MAP_BYTES = 2**31
+_MOST = 4
+"""Connections that are used at once; each maps the file, and keeps 2 MB of it besides."""
+_LONG_S = 5.0
 _SEGMENT = (
     "key", "no", "idx", "start_s", "end_s", "char_start", "char_end", "snippet", "confidence",
     "language", "boxes", "place",
@@ -105,6 +110,8 @@ class Tables:
         self._options = "?mode=ro&immutable=1" if read_only else "?mode=rw"
         self._path = path
         self._idle: LifoQueue[sqlite3.Connection] = LifoQueue()
+        self._free = Semaphore(_MOST)
+        self._here = local()
         self._pid = os.getpid()
         self._is_closed = False
         weakref.finalize(self, _close_all, self._idle)
@@ -159,7 +166,7 @@ class Tables:
     @contextmanager
     def _connection(self, begin: str) -> Iterator[sqlite3.Connection]:
         self._check_usable()
-        with translated(self.shown):
+        with translated(self.shown), self._turn():
             db = self._borrowed()
             try:
                 db.execute(begin)
@@ -170,10 +177,26 @@ class Tables:
                     db.execute("ROLLBACK")
                 raise
             finally:
-                if self._is_closed:
+                if self._is_closed or self._idle.qsize() >= _MOST:
                     db.close()
                 else:
                     self._idle.put(db)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for a free connection, but not for long: who has one may wait for this thread."""
+        is_counted = not getattr(self._here, "has_one", False) and self._free.acquire(
+            timeout=_LONG_S
+        )
+        if not is_counted:
+            yield
+            return
+        self._here.has_one = True
+        try:
+            yield
+        finally:
+            self._here.has_one = False
+            self._free.release()
 
     def _check_usable(self) -> None:
         if self._is_closed:
@@ -197,6 +220,7 @@ class Tables:
             )
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
+            db.execute(f"PRAGMA mmap_size = {_MAP_BYTES}")
             return db
 
     def close(self) -> None:

@@ -83,3 +83,18 @@ def test_threads_ask_for_a_filter_once(
         assert list(threads.map(found, range(4))) == [6] * 4
     assert len(asked) == 1
     assert "asset_size_bytes < ?" in asked[0]
+
+
+def test_many_readers_share_a_few_connections(tables: Tables, tmp_path: Path) -> None:
+    """Each keeps pages of the file for as long as the store is open."""
+
+    def read(_: int) -> int:
+        with tables.reading() as db, tables.reading() as nested:
+            sleep(0.01)
+            return sum(one.execute("SELECT count(*) FROM asset").fetchone()[0]
+                       for one in (db, nested))  # fmt: skip
+
+    with ThreadPoolExecutor(24) as threads:
+        assert list(threads.map(read, range(96))) == [0] * 96
+    files = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert 0 < files.count(tmp_path / "tables.db") <= 8  # four threads, with two each
