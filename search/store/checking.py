@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby, repeat
 from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
 Progress: TypeAlias = Callable[[int, int], object]
@@ -83,28 +85,11 @@ def paired(
 ) -> Iterator[tuple[Row | None, Row | None]]:
     """Rows of both sides by their keys, by which both are sorted; None where one has none.
 
-    A key that comes twice in a row is taken once.
-
     >>> list(paired("aac", "bc", str))
     [('a', None), (None, 'b'), ('c', 'c')]
     """
-    lefts, rights = _once(left, key), _once(right, key)
-    one, other = next(lefts, None), next(rights, None)
-    while one is not None or other is not None:
-        if other is None or (one is not None and key(one) < key(other)):
-            yield one, None
-            one = next(lefts, None)
-        elif one is None or key(other) < key(one):
-            yield None, other
-            other = next(rights, None)
-        else:
-            yield one, other
-            one, other = next(lefts, None), next(rights, None)
-
-
-def _once(rows: Iterable[Row], key: Callable[[Row], str]) -> Iterator[Row]:
-    last = None
-    for row in rows:
-        if key(row) != last:
-            last = key(row)
-            yield row
+    sides = zip(repeat(0), left), zip(repeat(1), right)
+    merged = heapq.merge(*sides, key=lambda one: key(one[1]))
+    for _, rows in groupby(merged, lambda one: key(one[1])):
+        row_of = dict(rows)
+        yield row_of.get(0), row_of.get(1)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from blake3 import blake3
 
+from search.lexical.name_index import NameIndex
+from search.store.base import LexicalIndex, VectorStore
+from search.store.checking import Checkable
 from search.store.milvus.store import MilvusStore
 from search.store.open import open_store
 from search.store.schema import ASSETS, LOCATIONS, segment_id
-from search.types import row_key
+from search.types import AssetRow, row_key
 from tests.contract.rows import record_of
 from tests.faults.files import expected
 from tests.faults.tiny_worker import DIM, N_ROWS, SPACE
@@ -68,9 +71,38 @@ def count(uri: str, folder: Path) -> Tally:
         stray += sorted(held ^ found.keys())
         stray += sorted(committed ^ set(store.select(None)))
         stray += sorted(key for key, asset_id in found.items() if asset_id not in committed)
+        lost += _not_found(store, list(rows.values()))
+        assert isinstance(store, Checkable)
+        stray += [
+            f"check: {kind} {one}" for kind, one in store.check(lambda *_: None).wrong.items()
+        ]
         return Tally(lost, _doubles(record, keys), stray)
     finally:
         store.close()
+
+
+def _not_found(store: VectorStore, rows: Sequence[AssetRow]) -> list[str]:
+    """Assets that a search for a vector of theirs, a text or their name does not find."""
+    assert isinstance(store, LexicalIndex)
+    names, lost = NameIndex(store), []
+    for row in rows:
+        key = row.asset_id
+        for segment in store.embeddings(key):
+            (hits,) = store.search(segment.embedding[None], segment.modality, 50)
+            if key not in {hit.asset_id for hit in hits}:
+                lost.append(f"{key} by the vector of {segment.key}")
+            texts = [segment.snippet] if segment.snippet and not segment.row else []
+            lost += [
+                f"{key} by the words of {segment.key}"
+                for text in texts
+                if segment.key
+                not in {hit.segment_id for hit in store.lexical(text, 50, asset_ids=[key])}
+            ]
+        name = Path(row.locations[0]).name
+        if names.find(name, with_folders=False).get(key) != 1:
+            lost.append(f"{key} by its name {name}")
+    names.close()
+    return lost
 
 
 def lost_assets(uri: str, asset_ids: Collection[str]) -> set[str]:

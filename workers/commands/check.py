@@ -58,31 +58,19 @@ def _checked(repair: bool) -> dict[str, Any]:
 
 
 def _lines(answer: Mapping[str, Any]) -> Iterator[RenderableType]:
-    from workers.console.output import marked
-
-    yield f"{answer['assets']} assets with {answer['segments']} rows of segments"
-    for name in ("differences", "left"):
-        if answer.get(name):
-            yield _table(name, answer[name])
-    if not answer["differences"]:
-        yield "[green]Nothing is wrong.[/]"
-    elif not answer.get("left", True):
-        yield "[green]Mended.[/]"
-    elif "left" not in answer:
-        yield "Mend it with --repair."
-    for asset_id, place in answer["lost"].items():
-        yield marked(f"given up: {asset_id} {place}")
-
-
-def _table(title: str, differences: list[dict[str, Any]]) -> RenderableType:
     from rich.table import Table
 
     from workers.console.output import marked
 
-    table = Table(title=title, title_justify="left")
-    for heading in ("number", "what", "repair", "for example"):
-        table.add_column(heading)
-    for one in differences:
-        asset_id, place = next(iter(one["examples"].items()))
-        table.add_row(str(one["n"]), one["meaning"], one["repair"], marked(place or asset_id))
-    return table
+    yield f"{answer['assets']} assets with {answer['segments']} rows of segments"
+    for name in ("differences", "left"):
+        table = Table("number", "what", "for example", "repair", title=name, title_justify="left")
+        for one in answer.get(name, ()):
+            asset_id, place = next(iter(one["examples"].items()))
+            table.add_row(str(one["n"]), one["meaning"], marked(place or asset_id), one["repair"])
+        if table.row_count:
+            yield table
+    if not answer.get("left", answer["differences"]):
+        yield "[green]Nothing is wrong.[/]"
+    for asset_id, place in answer["lost"].items():
+        yield marked(f"given up: {asset_id} {place}")
