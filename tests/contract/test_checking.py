@@ -93,7 +93,8 @@ def test_what_is_wrong_in_milvus_is_found_and_mended(whole: VectorStore, kind: s
     findings = _check(whole)
     key = [row.key for row in record.embeddings("words")] if kind == WORDS else [asset_id]
     assert findings.of(kind) == key
-    whole.repair(findings)
+    with whole.locks.whole():
+        whole.repair(findings)
     assert _check(whole).wrong == {}
     is_one_of_us = asset_id in whole.assets([asset_id])
     # An index beside the record writes back what the record has lost.
@@ -113,6 +114,7 @@ def test_rows_that_differ_between_record_and_index_are_found(whole: VectorStore)
     findings = _check(whole)
     assert findings.wrong.keys() == {OUTDATED}
     assert set(findings.of(OUTDATED)) == {"asset0-2", "asset0-5"}
-    whole.repair(findings)
+    with whole.locks.whole():
+        whole.repair(findings)
     assert _check(whole).wrong == {}
     assert whole.assets(["asset0-5"])["asset0-5"].media_type == "image/webp"
