@@ -16,7 +16,7 @@ class RefusedLinkError(MediaError):
 
 
 class EmptiedFolderError(MediaError):
-    """A folder that held stored files is empty, perhaps because a disk is not mounted."""
+    """A folder lost its stored files at once, perhaps because a disk is not mounted."""
 
 
 class IgnoreFileError(MediaError):

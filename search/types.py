@@ -19,6 +19,9 @@ Reading: TypeAlias = Literal["date", "place"]
 READINGS: tuple[Reading, ...] = ("date", "place")
 """All that can be read from a query's words."""
 
+Prune: TypeAlias = bool | Literal["all"]
+"""Whether an ingest removes assets that have had no file for 30 days; ``all``: that have none."""
+
 Labels: TypeAlias = Mapping[str, JsonValue]
 """Tags and metadata that a user gives to files, by the names of `AssetRow.metadata`."""
 

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from search.errors import StoreError
+from search.types import Prune
 from workers.app import app
 from workers.config import current_settings
 from workers.jobs.broker import publish
@@ -43,7 +44,7 @@ def run_shard(self: Any, job_id: str, shard_id: str) -> str:
         return resources.pipeline().ingest(*what)
 
     @resources.reopening()
-    def forget(folders: Sequence[str], prune: bool) -> IngestReport:
+    def forget(folders: Sequence[str], prune: Prune) -> IngestReport:
         return resources.pipeline().forget(folders, prune)
 
     run = ShardRun(

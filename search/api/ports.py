@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypedDict, Unpack
 
 from encoder.types import Item, Modality, Role
-from search.types import Labels
+from search.types import Labels, Prune
 
 
 @dataclass(frozen=True)
@@ -195,8 +195,8 @@ class Job:
     """See `workers.pipeline.reports.Gone`."""
     priority: str = "normal"
     labels: Labels = field(default_factory=dict)
-    prune: bool = False
-    """Whether assets without any file are removed at the end."""
+    prune: Prune = False
+    """Which assets without any file are removed at the end."""
     kinds: Sequence[str] = ()
     """The kinds of files that are asked for; empty for all."""
     reason: str = ""
@@ -247,8 +247,9 @@ class JobOptions(TypedDict, total=False):
     """``interactive``, ``normal`` (the default) or ``bulk``."""
     labels: Labels
     """Tags and metadata of all files."""
-    prune: bool
-    """Whether to remove assets from the store whose files are gone."""
+    prune: Prune
+    """Whether to remove assets from the store whose files have been gone for 30 days, or all that
+    are."""
     kinds: Sequence[str]
     """The kinds of files to ingest; empty for all."""
 

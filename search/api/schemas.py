@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from search.api.responses.understanding import SaidOut, UnderstoodOut
+from search.types import Prune
 
 MAX_TERMS = 32
 _SOURCES = ("text", "image", "audio", "video", "asset_id", "file", "base64", "url")
@@ -271,7 +272,9 @@ class JobRequest(Strict):
     )
     tags: list[Annotated[str, Field(max_length=1000)]] = Field([], max_length=100)
     metadata: dict[str, Any] = {}
-    prune: bool = Field(False, description="Remove what is gone from the sources.")
+    prune: Prune = Field(
+        False, description="Remove what has been gone from the sources for 30 days; `all` at once."
+    )
     kinds: list[Annotated[str, Field(max_length=100)]] = Field([], max_length=100)
     priority: Literal["interactive", "normal", "bulk"] = "normal"
 

@@ -19,6 +19,7 @@ from search.client.connection import check, client_settings, send_async
 from search.client.errors import ServerError
 from search.client.files import Progress
 from search.client.notebook import MOST_SHOWN, Shown, without_picture
+from search.types import Prune
 
 _POLL_S = 0.5
 
@@ -240,7 +241,9 @@ class AsyncAnymodal:
                 return found
             await anyio.sleep(_POLL_S)
 
-    async def ingest(self, *sources: str, prune: bool = False, kinds: Sequence[str] = ()) -> JobOut:
+    async def ingest(
+        self, *sources: str, prune: Prune = False, kinds: Sequence[str] = ()
+    ) -> JobOut:
         """Have the server ingest URLs such as ``s3://bucket/folder/``, if it allows them.
 
         Raises:

@@ -26,6 +26,7 @@ from search.api.schemas import (
     UploadAnswer,
 )
 from search.client.files import Progress, Sent, SentFile
+from search.types import Prune
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -170,7 +171,7 @@ def job(job_id: str) -> Call[JobOut]:
     return Call("GET", f"/v1/jobs/{_escaped(job_id)}", _model(JobOut))
 
 
-def ingest(sources: Sequence[str], prune: bool, kinds: Sequence[str]) -> Call[JobOut]:
+def ingest(sources: Sequence[str], prune: Prune, kinds: Sequence[str]) -> Call[JobOut]:
     """URLs in, a job out."""
     read = _model(UploadAnswer)
     asked = {"sources": _several(sources), "prune": prune, "kinds": _several(kinds)}

@@ -19,6 +19,7 @@ from search.client.connection import check, client_settings, send
 from search.client.errors import ServerError
 from search.client.files import Progress
 from search.client.notebook import MOST_SHOWN, Shown, without_picture
+from search.types import Prune
 
 _POLL_S = 0.5
 
@@ -238,7 +239,7 @@ class Anymodal:
                 return found
             time.sleep(_POLL_S)
 
-    def ingest(self, *sources: str, prune: bool = False, kinds: Sequence[str] = ()) -> JobOut:
+    def ingest(self, *sources: str, prune: Prune = False, kinds: Sequence[str] = ()) -> JobOut:
         """Have the server ingest URLs such as ``s3://bucket/folder/``, if it allows them.
 
         Raises:

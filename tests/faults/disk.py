@@ -53,6 +53,16 @@ def small_disk(folder: Path, megabytes: float) -> Iterator[Disk]:
         _run("umount", "--lazy", folder)
 
 
+@contextmanager
+def mounted(folder: Path, over: Path) -> Iterator[None]:
+    """A folder mounted over another, which hides its contents, for the length of the block."""
+    _run("mount", "--bind", folder, over)
+    try:
+        yield
+    finally:
+        _run("umount", "--lazy", over)
+
+
 def _run(*words: str | os.PathLike[str]) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stderr} (mounting needs root)"

@@ -105,7 +105,7 @@ def test_ingest_and_delete_go_through_the_server(
         hit = client.post("/v1/search", json={"query": "how to bake"}).json()["hits"][0]
         assert (hit["name"], hit["tags"]) == ("bread.txt", ["sea"])
         (media / "checks.png").unlink()
-        anymodal("ingest", media, "--prune")
+        anymodal("ingest", media, "--prune=all")
         assert client.get("/v1/info").json()["assets"] == 5
         assert anymodal("delete", media / "texts")["removed"] == {str(media / "texts"): 2}
         assert client.get("/v1/info").json()["assets"] == 3

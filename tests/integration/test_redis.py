@@ -125,7 +125,7 @@ def test_workers_learn_of_files_that_were_renamed_or_deleted(
     told = anymodal("ingest", media, "--broker", broker)
     assert (told["ingested"], told["unchanged"]) == (0, 5)
     assert (told["dropped"], told["gone"], told["pruned"]) == (1, 1, 0)
-    told = anymodal("ingest", media, "--broker", broker, "--prune")
+    told = anymodal("ingest", media, "--broker", broker, "--prune=all")
     assert (told["dropped"], told["gone"], told["pruned"]) == (0, 0, 1)
     told = anymodal("ingest", media, "--broker", broker, "--kind", "text")
     assert (told["unchanged"], told["left_out"], told["failed"]) == (1, 5, 0)

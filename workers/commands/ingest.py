@@ -19,12 +19,25 @@ from workers.commands.options import (
 from workers.console.ingesting import Stop, absolute_paths, broker_jobs, ingested, run_job, stop_on
 
 if TYPE_CHECKING:
-    from search.types import Labels
+    from search.types import Labels, Prune
     from workers.config import Settings
     from workers.pipeline.reports import IngestReport
 
 
-@click.command()
+_OLD = "old"
+"""What ``--prune`` without a value removes."""
+
+
+class _Ingest(click.Command):
+    """Takes ``--prune`` as a flag too: click would read the path behind it as its value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        flags = [f"--prune={_OLD}" if word == "--prune" else word for word in args[:end]]
+        return super().parse_args(ctx, [*flags, *args[end:]])
+
+
+@click.command(cls=_Ingest)
 @click.argument("paths", nargs=-1, required=True, type=PathOrUrl())
 @click.option(
     "--allow-url",
@@ -49,8 +62,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--prune",
-    is_flag=True,
-    help="Remove stored files of the folders in PATHS that no longer exist anywhere.",
+    type=click.Choice([_OLD, "all"]),
+    metavar="[=all]",
+    help="Remove stored files of the folders in PATHS that have not existed anywhere for 30 days; "
+    "with --prune=all, all that do not exist now.",
 )
 @store_option
 @broker_option
@@ -69,7 +84,7 @@ def ingest(
     hosts: tuple[str, ...],
     tags: tuple[str, ...],
     metadata: tuple[str, ...],
-    prune: bool,
+    prune: str | None,
     kinds: tuple[str, ...],
     store: str | None,
     broker: str | None,
@@ -83,9 +98,11 @@ def ingest(
     Stored files are not encoded again, but tags and metadata given here replace their old ones; a
     changed file replaces its old content. A file that cannot be decoded is reported and set aside.
     With --kind, all other files, including those in archives, are counted as left out; whatever is
-    stored of them stays. Files that are gone from a folder are no longer found; --prune removes
-    them from the store. Ctrl-C finishes the files under way; run the same command to continue. With
-    --broker, the files become a job that workers share; see `anymodal jobs`.
+    stored of them stays. Files that are gone from a folder are no longer found, and come back with
+    their tags within 30 days; then --prune removes them from the store. If a folder lost its disk,
+    all of its files or many at once, nothing is forgotten without --prune=all. Ctrl-C finishes the
+    files under way; run the same command to continue. With --broker, the files become a job that
+    workers share; see `anymodal jobs`.
     """
     apply_options(store, broker, model, url_hosts=hosts or None)
     from ingest.kinds.registry import check_names
@@ -93,15 +110,16 @@ def ingest(
     from workers.console.labels import read_labels
 
     check_names(kinds)
+    removed: Prune = "all" if prune == "all" else bool(prune)
     labels = read_labels(tags, metadata)
     settings = current_settings()
     embedded = settings.broker.startswith("memory:")
     if detach and embedded:
         raise click.UsageError("--detach needs --broker: without one, this process does the work.")
     if detach:
-        _detach(settings, paths, priority, labels, prune, kinds, as_json)
+        _detach(settings, paths, priority, labels, removed, kinds, as_json)
     else:
-        _attend(settings, paths, None if embedded else priority, labels, prune, kinds, as_json)
+        _attend(settings, paths, None if embedded else priority, labels, removed, kinds, as_json)
 
 
 def _attend(
@@ -109,7 +127,7 @@ def _attend(
     paths: tuple[str, ...],
     priority: str | None,
     labels: Labels,
-    prune: bool,
+    prune: Prune,
     kinds: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -176,7 +194,7 @@ def _run(
     settings: Settings,
     paths: tuple[str, ...],
     labels: Labels,
-    prune: bool,
+    prune: Prune,
     kinds: tuple[str, ...],
     report: IngestReport,
     stop: Stop,
@@ -217,7 +235,7 @@ def _detach(
     paths: tuple[str, ...],
     priority: str,
     labels: Labels,
-    prune: bool,
+    prune: Prune,
     kinds: tuple[str, ...],
     as_json: bool,
 ) -> None:

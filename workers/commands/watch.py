@@ -66,9 +66,10 @@ def watch(
     """Keep FOLDERS searchable until Ctrl-C or SIGTERM.
 
     First ingests what changed since the last time. From then on, new and changed files are ingested
-    soon after they are written, deleted ones are removed from the store, and renamed or moved ones
-    are found at their new place without being encoded again. A folder that is empty or missing, as
-    on an unmounted disk, loses nothing. Uses a running `anymodal serve` if there is one; otherwise,
+    soon after they are written, deleted ones are no longer found, and renamed or moved ones are
+    found at their new place without being encoded again. Nothing is removed from the store: that
+    takes `anymodal ingest --prune`. A folder that loses its disk, all of its files or many at once
+    loses nothing, which is reported. Uses a running `anymodal serve` if there is one; otherwise,
     the store is open only while something is ingested.
     """
     apply_options(store, broker, model)
@@ -110,14 +111,14 @@ def _done(settings: Settings, changes: Changes, stop: Stop) -> IngestReport:
     report = IngestReport()
     if not settings.broker.startswith("memory:"):
         if changes.paths:
-            run_job(settings, changes.paths, "normal", {}, True, report, stop)
+            run_job(settings, changes.paths, "normal", {}, False, report, stop)
         if changes.gone and not stop.is_set():
             report.add(_forgotten(settings, changes))
         return report
     what: dict[str, Any] = {
         "paths": changes.paths,
         "labels": {},
-        "prune": True,
+        "prune": False,
         "url_hosts": None,
         "gone": changes.gone,
     }
@@ -130,7 +131,7 @@ def _forgotten(settings: Settings, changes: Changes) -> IngestReport:
     from workers.serving.resources import Resources
 
     with closing(Resources(settings)) as held:
-        return held.pipeline().forget([], True, changes.gone)
+        return held.pipeline().forget([], prune=False, gone=changes.gone)
 
 
 def _tell(report: IngestReport, wall_s: float, is_whole: bool, as_json: bool) -> None:

@@ -14,7 +14,7 @@ import click
 from search.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from search.types import Labels
+    from search.types import Labels, Prune
     from workers.config import Settings
     from workers.jobs.redis import RedisJobs
     from workers.pipeline.reports import IngestReport
@@ -97,7 +97,7 @@ def run_job(
     paths: Iterable[str],
     priority: str,
     labels: Labels,
-    prune: bool,
+    prune: Prune,
     report: IngestReport,
     stop: Event,
     kinds: Sequence[str] = (),

@@ -236,7 +236,7 @@ def gone_lines(gone: Mapping[str, int]) -> Iterator[str]:
     if n := gone.get("dropped"):
         yield f"{n} former locations of files removed"
     if n := gone.get("gone"):
-        yield f"{n} gone and no longer found; --prune removes them"
+        yield f"{n} gone and no longer found; --prune removes them after 30 days"
     if n := gone.get("pruned"):
         yield f"{n} gone and removed"
 

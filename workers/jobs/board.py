@@ -100,7 +100,7 @@ class JobBoard:
             "priority": options.get("priority", "normal"),
             "paths": json.dumps(list(paths)),
             "labels": json.dumps(dict(options.get("labels", {}))),
-            "prune": int(options.get("prune", False)),
+            "prune": "all" if options.get("prune") == "all" else int(options.get("prune", False)),
             "kinds": json.dumps(list(options.get("kinds", ()))),
         }
 
@@ -233,7 +233,7 @@ def _job(job_id: str, facts: Mapping[str, str], now: float, counts: Mapping[str,
         gone={name: int(float(n)) for name, n in group("gone:").items()},
         priority=facts.get("priority", "normal"),
         labels=json.loads(facts.get("labels", "{}")),
-        prune=facts.get("prune") == "1",
+        prune="all" if facts.get("prune") == "all" else facts.get("prune") == "1",
         kinds=json.loads(facts.get("kinds", "[]")),
         reason=facts.get("reason", ""),
         waits_for=facts.get("waits_for", ""),

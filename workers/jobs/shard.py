@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 
-from search.types import Labels
+from search.types import Labels, Prune
 from workers.pipeline.files import CLASSES
 
 PRIORITIES = {"interactive": 0, "normal": 3, "bulk": 6}
@@ -36,8 +36,8 @@ class Shard:
     folders: list[str] = field(default_factory=list)
     """The job's folders, whose stored files may be gone. Only the last shard has these, and no
     files."""
-    prune: bool = False
-    """Whether assets without any file are removed."""
+    prune: Prune = False
+    """Which assets without any file are removed."""
     kinds: list[str] = field(default_factory=list)
     """The kinds of files that were requested; empty for all."""
 

@@ -17,7 +17,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 
 from encoder.errors import AnymodalError, DiskError
 from search.errors import StoreError
-from search.types import Labels
+from search.types import Labels, Prune
 from workers.jobs.board import JobBoard
 from workers.jobs.recovery.heartbeat import repeating
 from workers.jobs.shard import Claim, Shard
@@ -42,7 +42,7 @@ class CrashedError(AnymodalError):
 
 
 Begun: TypeAlias = Callable[[Sequence[str]], set[str]]
-Forget: TypeAlias = Callable[[Sequence[str], bool], IngestReport]
+Forget: TypeAlias = Callable[[Sequence[str], Prune], IngestReport]
 GoOn: TypeAlias = Callable[[], bool]
 Ingest: TypeAlias = Callable[[Sequence[str], Begun, Labels, Sequence[str], GoOn], IngestReport]
 
@@ -58,7 +58,7 @@ class ShardRun:
         publish: sends a shard's message.
         pause_s: how long to wait here for a store that is away, before the shard is given back.
         shutdown_s: how long a shard may go on once the worker is to stop.
-        forget: forgets files that are gone from folders, and removes their assets if requested.
+        forget: forgets files that are gone from folders, and removes those assets that were named.
     """
 
     board: JobBoard

@@ -17,7 +17,7 @@ from encoder.errors import DiskError
 from ingest.config import IngestConfig
 from ingest.kinds.registry import check_names
 from search.store.base import VectorStore
-from search.types import Labels
+from search.types import Labels, Prune
 from workers.pipeline import retry
 from workers.pipeline.calibration import Watch, alone_here
 from workers.pipeline.files import WalkedFolders, files_of, shards
@@ -25,6 +25,7 @@ from workers.pipeline.identifying import nowhere
 from workers.pipeline.ingest_job import IngestJob, no_facts
 from workers.pipeline.library.known import KnownFiles
 from workers.pipeline.library.pruning import GoneFiles, Looks
+from workers.pipeline.library.roots import Roots
 from workers.pipeline.places import File
 from workers.pipeline.reports import IngestReport
 from workers.pipeline.turns import Turns
@@ -61,6 +62,7 @@ class IngestPipeline:
             large enough.
         facts_of: tags and metadata of a file, besides what the file says.
         is_upload: whether a location belongs to an upload, which is never forgotten.
+        roots: remembers which disks the folders were on.
         uploaded: fetches an upload that is not on this disk, into a folder.
         watch: decides when to calibrate.
         hashes: of new files, kept from the check of what is known until their shard.
@@ -80,6 +82,7 @@ class IngestPipeline:
     calibrate: bool = True
     facts_of: Callable[[str], Mapping[str, Any]] = no_facts
     is_upload: Callable[[str], bool] = lambda _: False
+    roots: Roots = field(default_factory=Roots)
     uploaded: Callable[[str, Callable[[], Path]], Path | None] = nowhere
     watch: Watch = field(default_factory=lambda: Watch(alone_here))
     hashes: dict[File, str] = field(default_factory=dict)
@@ -91,7 +94,7 @@ class IngestPipeline:
         paths: Sequence[str],
         *,
         labels: Labels | None = None,
-        prune: bool = False,
+        prune: Prune = False,
         kinds: Sequence[str] = (),
         gone: Mapping[str, Sequence[str]] = MappingProxyType({}),
         on_report: Callable[[IngestReport], object] = lambda _: None,
@@ -107,7 +110,8 @@ class IngestPipeline:
             paths: files, folders, URLs of the hosts in ``config.url_hosts``, and URLs of object
                 stores such as ``s3://bucket/folder/``.
             labels: tags and metadata of all files, stored ones included.
-            prune: remove assets from the store whose files are gone.
+            prune: remove assets from the store whose files have been gone for 30 days, or all whose
+                files are gone; see `workers.pipeline.library.pruning`.
             kinds: names of kinds; all other files are counted as left out, and what is stored of
                 them stays. By default ``config.kinds``.
             gone: files and folders that were seen to vanish, by a folder around them; see
@@ -172,14 +176,14 @@ class IngestPipeline:
     def forget(
         self,
         folders: Sequence[str],
-        prune: bool,
+        prune: Prune,
         gone: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> IngestReport:
         """Forget stored files that are gone; see `workers.pipeline.library.pruning`.
 
         Args:
             folders: that are looked through.
-            prune: remove assets without any file left.
+            prune: which assets without any file left are removed.
             gone: places by folder; only these places of the folder are checked.
         """
         return self._gone(prune).forget(folders, gone)
@@ -188,7 +192,7 @@ class IngestPipeline:
         self,
         walked: WalkedFolders,
         labels: Labels,
-        prune: bool,
+        prune: Prune,
         kinds: Sequence[str],
         on_report: Callable[[IngestReport], object],
         stopped: Callable[[], bool],
@@ -198,9 +202,9 @@ class IngestPipeline:
 
         return KnownFiles(lambda: self._job(kinds), looks, labels, on_report, stopped)
 
-    def _gone(self, prune: bool) -> GoneFiles:
+    def _gone(self, prune: Prune) -> GoneFiles:
         _, store = self.parts()
-        return GoneFiles(store, self.is_upload, prune, config=self.config)
+        return GoneFiles(store, self.is_upload, prune, config=self.config, roots=self.roots)
 
     def calibrate_if_due(self) -> None:
         """Calibrate the store of a model that ships no constants, if it has grown enough."""

@@ -194,6 +194,7 @@ class Resources:
             url_hosts: hosts whose URLs are fetched, instead of those of the settings.
         """
         from workers.pipeline.ingest_pipeline import IngestPipeline
+        from workers.pipeline.library.roots import Roots
 
         settings = self.settings
         hosts = {} if url_hosts is None else {"url_hosts": tuple(url_hosts)}
@@ -209,6 +210,7 @@ class Resources:
             shard_files=settings.shard_files,
             calibrate=settings.calibrate,
             **self._of_uploads(),
+            roots=Roots.of(settings.store),
             turns=self._turns,
             follow=self.parts,
         )

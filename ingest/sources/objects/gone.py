@@ -37,7 +37,6 @@ class ListedFolder:
         self._ignored = ObjectsIgnored(folder, self._server)
         self.below = folder
         self.is_whole = bool(whole)
-        self.is_empty = not self._hashes
 
     def dead(self, locations: Iterable[str], is_kept: Callable[[str], bool]) -> set[str]:
         """The places in the folder at which there is surely no object, or an ignored one.
@@ -51,6 +50,13 @@ class ListedFolder:
             and not is_kept(uri)
             and all(self._is_dead(place.file) for place in Location.readings(uri))
         }
+
+    def holds(self, uri: str) -> bool:
+        """Whether there is an object in the folder at a location, ignored or not."""
+        return uri.startswith(self.below) and any(
+            self._was_listed(place.file) or not self._is_gone(place.file)
+            for place in Location.readings(uri)
+        )
 
     def _is_dead(self, url: str) -> bool:
         return not self._was_listed(url) and (self._is_gone(url) or self._is_ignored(url))

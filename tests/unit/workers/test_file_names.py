@@ -18,6 +18,7 @@ from ingest.location import Location
 from search import Query, SearchEngine
 from search.filters import Compare, Operator
 from search.store.open import open_store
+from search.types import Prune
 from workers.console.library import described
 from workers.pipeline.ingest_pipeline import IngestPipeline
 from workers.pipeline.library.removal import remove
@@ -61,7 +62,7 @@ class Library:
     words: Mapping[str, str]
     """A word that only the file at this URI holds."""
 
-    def ingest(self, prune: bool = False) -> IngestReport:
+    def ingest(self, prune: Prune = False) -> IngestReport:
         return self.pipeline.run([str(self.root)], prune=prune)
 
     def places(self) -> set[str]:
@@ -135,7 +136,11 @@ def test_every_name_is_found_and_forgotten_alike(library: Library) -> None:
         assert library.hit(library.words[uri]) != uri
     assert library.places() == {*unlinked, *stay}
     _forget(library, unlinked)
-    library.ingest()
+    assert [failure.error for failure in library.ingest(prune=True).failures].count(
+        "EmptiedFolderError"
+    ) == 1  # a third of all at once
+    library.ingest(prune="all")
+    assert library.places().isdisjoint(unlinked)
     for uri in unlinked:
         assert library.hit(library.words[uri]) != uri
     for uri in stay:

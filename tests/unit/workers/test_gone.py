@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from zipfile import ZipFile
@@ -12,17 +14,21 @@ from zipfile import ZipFile
 import pytest
 
 from encoder import MultiModalEncoder
+from encoder.types import TEXT
 from ingest.config import IngestConfig
 from ingest.errors import EmptiedFolderError
 from search import Query, SearchEngine
 from search.api.uploads import UploadFolder
 from search.ranking.presentation.locations import shown_location
 from search.store.base import VectorStore
+from search.store.memory import MemoryStore
 from search.store.open import open_store
-from search.types import AssetRow
+from search.types import GONE_SINCE, AssetRow, Prune
+from workers.commands.ingest import ingest
 from workers.pipeline.files import WalkedFolders, files_of
 from workers.pipeline.ingest_job import IngestJob
 from workers.pipeline.library.pruning import GoneFiles
+from workers.pipeline.library.roots import Roots
 from workers.pipeline.reports import IngestReport
 
 
@@ -58,7 +64,7 @@ class Library:
         self.store = store
         self.engine = SearchEngine(encoder, store)
 
-    def ingest(self, *paths: Path, prune: bool = False, fstab: Path | None = None) -> IngestReport:
+    def ingest(self, *paths: Path, prune: Prune = False, fstab: Path | None = None) -> IngestReport:
         names = [str(path) for path in paths]
         walked = WalkedFolders(names, IngestConfig())
         report = self.job.run(list(files_of(names, lambda _: None, walked)))
@@ -68,7 +74,7 @@ class Library:
         return report
 
     def hit(self, text: str) -> str:
-        from encoder.types import TEXT, Item
+        from encoder.types import Item
 
         hits = self.engine.search(Query([Item(TEXT, text)], limit=1)).hits
         return hits[0].uri if hits else ""
@@ -134,7 +140,7 @@ def test_a_deleted_file_is_no_hit_and_comes_back_without_encoding(
 def test_prune_removes_what_has_no_place_left(library: Library, root: Path) -> None:
     (root / "bread.txt").unlink()
     assert counts(library.ingest(root)) == (0, 1, 0)
-    assert counts(library.ingest(root, prune=True)) == (0, 0, 1)
+    assert counts(library.ingest(root, prune="all")) == (0, 0, 1)
     assert library.n_rows() == 2
     assert counts(library.ingest(root, prune=True)) == (0, 0, 0)
 
@@ -180,12 +186,12 @@ def test_a_folder_with_a_like_name_is_another(library: Library, root: Path) -> N
     (other / "a.txt").unlink()
     (other / "b.txt").write_text("Something new.")
     assert counts(library.ingest(root, prune=True)) == (0, 0, 0)
-    assert counts(library.ingest(other, prune=True)) == (0, 0, 1)
+    assert counts(library.ingest(other, prune="all")) == (0, 0, 1)
 
 
 @pytest.mark.parametrize("prune", [False, True])
 def test_an_empty_folder_may_be_a_disk_that_is_away(
-    library: Library, root: Path, prune: bool
+    library: Library, root: Path, prune: Prune
 ) -> None:
     root.rename(root.with_name("elsewhere"))
     root.mkdir()
@@ -193,8 +199,9 @@ def test_an_empty_folder_may_be_a_disk_that_is_away(
     assert counts(report) == (0, 0, 0)
     (failure,) = report.failures
     assert (failure.uri, failure.error) == (str(root), EmptiedFolderError.__name__)
-    assert f"anymodal delete {root}" in failure.reason
+    assert f"anymodal ingest --prune=all {root}" in failure.reason
     assert library.hit("baking bread") == str(root / "bread.txt")
+    assert counts(library.ingest(root, prune="all")) == (0, 0, 3)
 
 
 def test_a_disk_of_fstab_that_is_not_mounted_is_away(
@@ -205,7 +212,7 @@ def test_a_disk_of_fstab_that_is_not_mounted_is_away(
     fstab.write_text(f"# disks\nUUID=1 / ext4 defaults 0 1\nUUID=2 {root}/in ext4 noauto 0 2\n")
     assert counts(library.ingest(root, prune=True, fstab=fstab)) == (0, 0, 0)
     fstab.write_text("")
-    assert counts(library.ingest(root, prune=True, fstab=fstab)) == (0, 0, 1)
+    assert counts(library.ingest(root, prune="all", fstab=fstab)) == (0, 0, 1)
 
 
 def test_a_folder_whose_name_is_no_unicode_holds_nothing_stored(
@@ -256,8 +263,6 @@ def test_a_folder_that_may_not_be_read_is_not_complete(tmp_path: Path) -> None:
 
 
 def test_uploads_and_urls_are_left_alone(store: VectorStore, tmp_path: Path) -> None:
-    from encoder.types import TEXT
-
     uploads = UploadFolder(tmp_path / "uploads")
     (tmp_path / "there.txt").write_text("x")
     upload = str(uploads.home_of("a" * 32) / "x.txt")
@@ -265,6 +270,7 @@ def test_uploads_and_urls_are_left_alone(store: VectorStore, tmp_path: Path) -> 
         AssetRow("a" * 32, TEXT, "text/plain", 1, 0, [upload]),
         AssetRow("b", TEXT, "text/plain", 1, 0, ["https://example.org/x.txt"]),
         AssetRow("c", TEXT, "text/plain", 1, 0, [str(tmp_path / "x"), "https://example.org/c"]),
+        AssetRow("d", TEXT, "text/plain", 1, 0, [str(tmp_path / "there.txt")]),
     ]
     store.write(rows, [])
     gone = GoneFiles(store, uploads.is_upload, prune=True)
@@ -274,6 +280,7 @@ def test_uploads_and_urls_are_left_alone(store: VectorStore, tmp_path: Path) -> 
         "a" * 32: [upload],
         "b": ["https://example.org/x.txt"],
         "c": ["https://example.org/c"],
+        "d": [str(tmp_path / "there.txt")],
     }
 
 
@@ -296,7 +303,7 @@ def test_what_is_ignored_from_now_on_is_gone(library: Library, root: Path) -> No
     assert (report.unchanged, counts(report)) == (1, (0, 2, 0))
     assert library.hit("baking bread") == str(root / "stays.txt")
     (root / ".anymodalignore").write_text("in/\n")
-    assert counts(library.ingest(root, prune=True)) == (0, 0, 1)
+    assert counts(library.ingest(root, prune="all")) == (0, 0, 1)
     assert library.places() == {str(root / "bread.txt"), str(root / "stays.txt")}
 
 
@@ -319,7 +326,7 @@ def test_files_in_an_archive_have_places_of_their_own(library: Library, root: Pa
     assert library.hit(owls) != f"{moved}!/in/owls.txt"
     assert [uri for uri in library.places() if ".zip" in uri] == [f"{moved}!/whales.txt"]
     moved.unlink()
-    assert library.ingest(root, prune=True).gone["pruned"] == 1
+    assert library.ingest(root, prune="all").gone["pruned"] == 1
 
 
 def test_one_file_of_an_archive_is_ingested_again(library: Library, root: Path) -> None:
@@ -363,15 +370,144 @@ def test_a_file_of_the_same_time_and_size_is_not_read_again(
 
 
 def test_places_that_vanished_are_looked_at_alone(library: Library, root: Path) -> None:
-    gone = GoneFiles(library.store, lambda _: False, prune=True)
+    gone = GoneFiles(library.store, lambda _: False, prune=False)
     (root / "bread.txt").unlink()
     (root / "in" / "orbit.txt").unlink()
     (root / "in").rmdir()
     never = [str(root / f"never-{number}") for number in range(30)]
     report = gone.forget([], {str(root): [str(root / "in"), str(root / "stays.txt"), *never]})
-    assert counts(report) == (0, 0, 1)
-    assert library.places() == {str(root / "bread.txt"), str(root / "stays.txt")}
-    assert counts(gone.forget([], {str(root): [str(root / "bread.txt")]})) == (0, 0, 1)
+    assert counts(report) == (0, 1, 0)
+    assert [row.locations for row in library.store.scan() if row.is_gone] == [
+        [str(root / "in" / "orbit.txt")]
+    ]
+    assert counts(gone.forget([], {str(root): [str(root / "bread.txt")]})) == (0, 1, 0)
     (root / "stays.txt").unlink()
     report = gone.forget([], {str(root): [str(root / "stays.txt")]})
     assert (counts(report), report.failures[0].error) == ((0, 0, 0), "EmptiedFolderError")
+
+
+def test_what_is_gone_is_kept_for_thirty_days(library: Library, root: Path) -> None:
+    path, text = root / "bread.txt", (root / "bread.txt").read_text()
+    (row,) = library.store.assets_at([str(path)])[str(path)]
+    library.store.write([replace(row, metadata={**row.metadata, "tags": ["mine"]})], [])
+    path.unlink()
+    for days, expected in ((0, (0, 1, 0)), (29, (0, 1, 0)), (31, (0, 0, 1))):
+        assert counts(library.ingest(root)) == (0, 1, 0)
+        (marked,) = library.store.assets([row.asset_id]).values()
+        since = time.time() - days * 86400
+        library.store.write([replace(marked, metadata={**marked.metadata, GONE_SINCE: since})], [])
+        if days == 29:
+            (root / "back.txt").write_text(text)
+            back = library.ingest(root, prune=True)
+            assert (back.ingested, back.unchanged, counts(back)) == (0, 3, (0, 0, 0))
+            (returned,) = library.store.assets([row.asset_id]).values()
+            assert (returned.metadata["tags"], returned.is_gone) == (["mine"], False)
+            (root / "back.txt").unlink()
+            library.ingest(root)
+            library.store.write(
+                [replace(marked, metadata={**marked.metadata, GONE_SINCE: since})], []
+            )
+        assert counts(library.ingest(root, prune=True)) == expected
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Notes:
+    return Notes(tmp_path)
+
+
+class Notes:
+    """Files whose commit rows are stored, without segments, and how `GoneFiles` sees them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root, self.roots = folder / "notes", Roots(folder / "roots")
+        self.store = MemoryStore(4)
+        (self.root / "disk").mkdir(parents=True)
+        (self.root / ".keep").touch()
+
+    def put(self, n_files: int, folder: str = "") -> list[Path]:
+        files = [self.root / folder / f"{number}.txt" for number in range(n_files)]
+        rows = []
+        for file in files:
+            file.write_text(str(file))
+            name = file.relative_to(self.root).as_posix().replace("/", "-")
+            rows.append(AssetRow(name, TEXT, "text/plain", 1, 0, [str(file)]))
+        self.store.write(rows, [])
+        return files
+
+    def forget(self, prune: Prune = False) -> IngestReport:
+        gone = GoneFiles(self.store, lambda _: False, prune, roots=self.roots)
+        return gone.forget([str(self.root)])
+
+
+@pytest.mark.parametrize(
+    ("n_files", "n_lost", "is_believed"),
+    [(12, 12, False), (12, 11, True), (1, 1, False), (300, 30, True), (300, 31, False)],
+)
+@pytest.mark.parametrize("prune", [False, True, "all"])
+def test_many_lost_at_once_are_not_deleted(
+    notes: Notes, n_files: int, n_lost: int, is_believed: bool, prune: Prune
+) -> None:
+    for file in notes.put(n_files)[:n_lost]:
+        file.unlink()
+    report = notes.forget(prune)
+    n_gone = n_lost if prune == "all" or is_believed else 0
+    assert report.gone["pruned" if prune == "all" else "gone"] == n_gone
+    assert bool(report.failures) == (prune != "all" and not is_believed)
+    assert sum(row.is_gone for row in notes.store.scan()) == (0 if prune == "all" else n_gone)
+
+
+@pytest.mark.parametrize("place", ["", "disk"])
+def test_files_on_another_disk_than_before_are_not_forgotten(notes: Notes, place: str) -> None:
+    notes.put(30)
+    lost, *_ = notes.put(3, "disk")
+    notes.roots.note(str(notes.root / place), lambda _: True)
+    (record,) = (
+        file
+        for file in (notes.root.parent / "roots").iterdir()
+        if json.loads(file.read_text())["place"] == str(notes.root / place)
+    )
+    facts = json.loads(record.read_text())
+    other = {**facts, "device": facts["device"] + 1, "filesystem": facts["filesystem"] + 1}
+    record.write_text(json.dumps(other))
+    assert not notes.forget().failures  # nothing is missing, so this is its disk now
+    if place == "":
+        assert json.loads(record.read_text()) == facts
+    record.write_text(json.dumps(other))
+    lost.unlink()
+    for prune in (False, True):
+        (failure,) = notes.forget(prune).failures
+        assert (failure.uri, failure.error) == (
+            str(notes.root / place),
+            EmptiedFolderError.__name__,
+        )
+        assert not any(row.is_gone for row in notes.store.scan())
+    record.write_text("not JSON")
+    assert notes.forget().gone == {"gone": 1}
+    assert notes.forget("all").gone == {"pruned": 1}
+
+
+def test_a_root_that_vanished_loses_nothing(notes: Notes) -> None:
+    notes.put(30)
+    files = notes.put(2, "disk")
+    notes.roots.note(str(notes.root / "disk"), lambda _: True)
+    for file in files:
+        file.unlink()
+    (notes.root / "disk").rmdir()
+    (failure,) = notes.forget(True).failures
+    assert f"anymodal delete {notes.root / 'disk'}" in failure.reason
+    assert notes.forget("all").gone == {"pruned": 2}
+    assert not notes.forget(True).failures
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["."], None),
+        (["--prune", "."], "old"),
+        (["--prune=all", "."], "all"),
+        ([".", "--prune"], "old"),
+    ],
+)
+def test_prune_is_a_flag_that_takes_a_value(words: list[str], expected: str | None) -> None:
+    context = ingest.make_context("ingest", words)
+    assert (context.params["prune"], context.params["paths"]) == (expected, (".",))

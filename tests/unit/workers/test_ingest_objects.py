@@ -15,6 +15,7 @@ from ingest.sources.objects import ObjectServer
 from search import Query, SearchEngine
 from search.filters import Compare, Operator
 from search.store.memory import MemoryStore
+from search.types import Prune
 from tests.support.s3_server import S3Server, s3_server
 from workers.pipeline.files import count_files, shards
 from workers.pipeline.ingest_pipeline import IngestPipeline
@@ -47,7 +48,7 @@ class Library:
         self.pipeline = IngestPipeline(encoder, self.store, config, shard_files=2)
         self.engine = SearchEngine(encoder, self.store)
 
-    def sync(self, *urls: str, prune: bool = False) -> IngestReport:
+    def sync(self, *urls: str, prune: Prune = False) -> IngestReport:
         return self.pipeline.run(urls or [ROOT], prune=prune)
 
     def locations(self) -> set[str]:
@@ -106,7 +107,8 @@ def test_a_bucket_is_kept_in_step(server: S3Server, library: Library, reads: lis
     server.remove("bread.txt")
     assert library.sync().gone == {"gone": 1}
     assert "bread.txt" not in library.found("the library")
-    assert library.sync(prune=True).gone == {"pruned": 1}
+    assert library.sync(prune=True).gone == {"gone": 1}
+    assert library.sync(prune="all").gone == {"pruned": 1}
     assert library.locations() == {"in/copy.txt", "moved/Orbit.txt"}
 
     server.put_all({".anymodalignore": "in/\n"})
@@ -184,7 +186,7 @@ def test_archives_in_a_bucket(server: S3Server, library: Library) -> None:
     assert library.sync(prune=True).gone == {}
     server.remove("a.zip")
     server.put_all({"b.txt": "The library opens at nine."})
-    assert library.sync(prune=True).gone == {"pruned": 2}
+    assert library.sync(prune="all").gone == {"pruned": 2}
 
 
 def test_shards_know_the_sizes_of_objects(server: S3Server, library: Library) -> None:

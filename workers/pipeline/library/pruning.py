@@ -1,17 +1,20 @@
 """After an ingest of folders: forget the places in them where stored files no longer are.
 
-If in doubt, nothing is forgotten: not for a folder that cannot be read or that is empty, as when a
-disk is not mounted, nor for a file that may not be accessed. Uploads, URLs and other folders are
-left alone.
+Absence is not deletion. If in doubt, nothing is forgotten: not for a folder that cannot be read,
+that is on another disk than it was, as when its own is not mounted, or that lost all of its files
+or many at once, nor for a file that may not be accessed. Uploads, URLs and other folders are left
+alone.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
@@ -24,8 +27,9 @@ from ingest.sources.objects import is_object
 from search.filters import Compare, Operator
 from search.store.base import VectorStore
 from search.store.locks import exclusive
-from search.types import GONE_SINCE, AssetRow
+from search.types import GONE_SINCE, AssetRow, Prune
 from workers.pipeline.ingest_job import in_chunks
+from workers.pipeline.library.roots import Roots
 from workers.pipeline.reports import IngestReport
 from workers.pipeline.rows.commit_row import without_gone
 from workers.pipeline.stage_report import WatchedReport
@@ -37,6 +41,11 @@ _AT_ONCE = 500
 _FEW_FOLDERS = 40
 """The rows of more folders are found sooner by scanning all rows of the folder around them."""
 _FSTAB = Path("/etc/fstab")
+KEPT_S = 30 * 86400.0
+"""How long an asset without a file is kept when others are pruned."""
+_FEW_LOST = 20
+_SHARE_LOST = 10
+"""More than a few files and more than one in so many are not believed to be deleted."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +55,20 @@ class GoneFiles:
     Args:
         store: whose rows are checked.
         is_upload: whether a location is that of an upload.
-        prune: whether assets without any location left are removed. Else they keep the last one,
-            are noted as gone and are no longer found, until an ingest sees the content again.
+        prune: whether assets that have had no file for `KEPT_S` are removed; with ``all`` all that
+            have none, whatever the doubts. Others keep their last location, are noted as gone and
+            are no longer found, until an ingest sees the content again.
         fstab: lists which disks belong where.
         config: how object stores are opened.
+        roots: the disks that folders were on.
     """
 
     store: VectorStore
     is_upload: Callable[[str], bool]
-    prune: bool
+    prune: Prune
     fstab: Path = _FSTAB
     config: IngestConfig = field(default_factory=IngestConfig)
+    roots: Roots = field(default_factory=Roots)
 
     def forget(
         self, folders: Sequence[str], gone: Mapping[str, Sequence[str]] = MappingProxyType({})
@@ -69,7 +81,7 @@ class GoneFiles:
                 in the same way.
 
         Returns:
-            The counts, and as failures the folders that are empty though files in them are stored.
+            The counts, and as failures the folders and disks whose files may be only away.
 
         Raises:
             StoreError: the store failed; the next ingest does the rest.
@@ -92,39 +104,56 @@ class GoneFiles:
 
     def _look_in(self, folder: Path) -> _Look:
         unmounted = tuple(f"{place}/" for place in _unmounted(self.fstab))
-        return _Look(_below(folder), unmounted, self.is_upload, Ignored(folder))
+        away = () if self.prune == "all" else tuple(self.roots.changed(str(folder)))
+        return _Look(_below(folder), unmounted, self.is_upload, Ignored(folder), away)
 
     def _forget_in(self, folder: Path, places: Sequence[str] | None, report: IngestReport) -> None:
         below = _below(folder)
         if not _is_unicode(below):  # nothing in it can be stored
             return
-        rows = self._rows(below, places)
-        is_empty = _is_empty(folder)
-        if is_empty is None:  # it was there a moment ago
+        if _is_empty(folder) is None:  # it was there a moment ago
             return
-        if is_empty:
-            if next(iter(rows), None):
-                report.fail(str(folder), _emptied(folder))
-            return
-        self._settle_all(rows, self._look_in(folder), report)
+        look = self._look_in(folder)
+        self._settle_all(str(folder), below, self._rows(below, places), look, report)
+        for place in sorted(look.doubted):
+            report.fail(place, _moved(place))
+        if places is None and not look.doubted:
+            self.roots.note(str(folder), self._holds)
+
+    def _holds(self, folder: str) -> bool:
+        below = Compare("path", Operator.PREFIX, _below(Path(folder)))
+        return _is_unicode(folder) and next(self.store.scan(below), None) is not None
 
     def _forget_objects(self, folder: str, report: IngestReport) -> None:
         """As `_forget_in`, by a listing: checking each stored object would take a request each."""
         from ingest.sources.objects.gone import ListedFolder
 
         listed = ListedFolder(folder, self.config, report.failures.append)
-        rows = self._rows(folder, None)
-        if listed.is_empty and listed.is_whole:
-            if next(iter(rows), None):
-                report.fail(folder, _emptied(folder))
-        elif listed.is_whole:
-            self._settle_all(rows, _ObjectLook(listed, self.is_upload), report)
+        if listed.is_whole:
+            look = _ObjectLook(listed, self.is_upload)
+            self._settle_all(folder, folder, self._rows(folder, None), look, report)
 
-    def _settle_all(self, rows: Iterable[AssetRow], look: Looks, report: IngestReport) -> None:
-        for chunk in in_chunks(rows, _AT_ONCE):
-            changed = [row.asset_id for row in chunk if row.is_gone or look.dead(row)]
-            if changed:
-                self._settle(changed, look, report)
+    def _settle_all(
+        self, folder: str, below: str, rows: Iterable[AssetRow], look: Looks, report: IngestReport
+    ) -> None:
+        """Forget what is gone, if so much can be: all are looked at before anything changes."""
+        changed, n_lost = [], 0
+        for row in rows:
+            dead = look.dead(row)
+            if dead or row.is_gone:
+                changed.append(row.asset_id)
+                n_lost += dead.issuperset(row.locations) and not (row.is_gone or look.has(row))
+        if changed and self.prune != "all" and not self._has_enough(below, n_lost, look):
+            report.fail(folder, _emptied(folder))
+            return
+        for asset_ids in in_chunks(changed, _AT_ONCE):
+            self._settle(asset_ids, look, report)
+
+    def _has_enough(self, below: str, n_lost: int, look: Looks) -> bool:
+        """Whether a folder still has files, and most of them if many are lost."""
+        n_wanted = (_SHARE_LOST - 1) * n_lost if n_lost > _FEW_LOST else 1
+        rows = self.store.scan(Compare("path", Operator.PREFIX, below))
+        return sum(1 for _ in islice(filter(look.has, rows), n_wanted)) == n_wanted
 
     def _rows(self, below: str, places: Sequence[str] | None) -> Iterator[AssetRow]:
         """The rows of what is stored in a folder, or at some places in it and below them."""
@@ -150,10 +179,10 @@ class GoneFiles:
             for row in self.store.assets(asset_ids).values():
                 dead = look.dead(row)
                 left = [uri for uri in row.locations if uri not in dead]
-                if left:
+                if left and not (row.is_gone and not look.has(row)):
                     report.gone["dropped"] += len(dead)
                     writes.append(replace(row, locations=left, metadata=without_gone(row.metadata)))
-                elif self.prune:
+                elif not left and self._is_due(row):
                     orphans.append(row.asset_id)
                 else:
                     report.gone["gone"] += 1
@@ -164,12 +193,22 @@ class GoneFiles:
                 self.store.delete(orphans)
                 report.gone["pruned"] += len(orphans)
 
+    def _is_due(self, row: AssetRow) -> bool:
+        """Whether an asset without a file is to be removed."""
+        since = row.metadata.get(GONE_SINCE)
+        is_old = isinstance(since, int | float) and time.time() - since >= KEPT_S
+        return self.prune == "all" or (self.prune and is_old)
+
 
 class Looks(Protocol):
     """Looks at the places of stored files."""
 
     def dead(self, row: AssetRow) -> set[str]:
         """The row's locations in a folder at which there is no file, or that are ignored."""
+        ...
+
+    def has(self, row: AssetRow) -> bool:
+        """Whether there is a file at one of them, ignored or not."""
         ...
 
 
@@ -181,6 +220,9 @@ class _ObjectLook:
     def dead(self, row: AssetRow) -> set[str]:
         return self.listed.dead(row.locations, self.is_upload)
 
+    def has(self, row: AssetRow) -> bool:
+        return any(map(self.listed.holds, row.locations))
+
 
 @dataclass(frozen=True)
 class _Look:
@@ -188,10 +230,12 @@ class _Look:
     unmounted: tuple[str, ...]
     is_upload: Callable[[str], bool]
     ignored: Ignored
+    away: tuple[str, ...] = ()
+    doubted: set[str] = field(default_factory=set)
+    """The places among ``away`` in which files are missing."""
 
     def dead(self, row: AssetRow) -> set[str]:
-        """The row's locations in the folder at which there is no file, or that are ignored."""
-        return {
+        missing = {
             uri
             for uri in row.locations
             if uri.startswith(self.below)
@@ -199,6 +243,12 @@ class _Look:
             and not self.is_upload(uri)
             and (is_gone(uri) or self._is_ignored(uri))
         }
+        doubted = {uri: x for uri in missing for x in self.away if uri.startswith(f"{x}/")}
+        self.doubted.update(doubted.values())
+        return missing - doubted.keys()
+
+    def has(self, row: AssetRow) -> bool:
+        return any(uri.startswith(self.below) and not is_gone(uri) for uri in row.locations)
 
     def _is_ignored(self, uri: str) -> bool:
         try:
@@ -249,12 +299,26 @@ def _is_empty(folder: Path) -> bool | None:
         return None
 
 
-def _emptied(folder: Path | str) -> EmptiedFolderError:
+def _emptied(folder: str) -> EmptiedFolderError:
     return EmptiedFolderError(
-        f"{folder} is empty although files in it are stored, so none of them was removed.",
-        remedy="Mount its disk or check its server. If the files are gone for good, run: "
-        f"anymodal delete {folder}",
+        f"{folder} lost all of its stored files, or more than {_FEW_LOST} and one in {_SHARE_LOST} "
+        "at once, so none of them was forgotten.",
+        remedy=f"Mount its disk or check its server. {_for_good(folder)}",
     )
+
+
+def _moved(place: str) -> EmptiedFolderError:
+    return EmptiedFolderError(
+        f"Files are missing in {place}, which is gone or on another disk than at its last ingest, "
+        "so none of them was forgotten.",
+        remedy=f"Mount its disk. {_for_good(place)}",
+    )
+
+
+def _for_good(folder: str) -> str:
+    is_there = is_object(folder) or Path(folder).is_dir()
+    command = "ingest --prune=all" if is_there else "delete"
+    return f"If the files are gone for good, run: anymodal {command} {shlex.quote(folder)}"
 
 
 def _unmounted(fstab: Path) -> list[str]:

@@ -1,0 +1,154 @@
+"""The disks that ingested folders lie on: one that is not mounted must not look like deletions.
+
+Each machine has its own record, since the number of a device means nothing on another: in a store's
+folder, or in this user's data for a store on a server. Each place has a file of its own, which is
+replaced in one step, so that processes need no lock.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from search.store.folders import default_folder
+from search.store.open import store_target
+
+logger = logging.getLogger(__name__)
+
+_MOUNTS = Path("/proc/self/mountinfo")
+_POINT = 4
+"""The field of a line there that holds the mount point."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """The file system at a place.
+
+    ``filesystem`` is its id, which stays on most disks when the ``device`` gets another number;
+    some network disks have none (0). ``inode`` is that of the place itself.
+    """
+
+    device: int
+    filesystem: int
+    inode: int
+    is_mount: bool
+
+    @classmethod
+    def at(cls, place: str) -> Disk | None:
+        """The file system that is there now; None if nothing is, or if it may not be read."""
+        try:
+            facts, filesystem = os.stat(place), os.statvfs(place).f_fsid  # noqa: PTH116
+        except (OSError, ValueError):
+            return None
+        return cls(
+            facts.st_dev, filesystem, facts.st_ino, place in mounts() or os.path.ismount(place)
+        )
+
+    def is_still(self, now: Disk | None) -> bool:
+        """Whether a place is on this disk now."""
+        if now is None:
+            return False
+        is_same = self.filesystem == now.filesystem or self.device == now.device
+        # A mount point shows its own folder on the disk below once nothing is mounted there.
+        return is_same and (not self.is_mount or (now.is_mount and self.inode == now.inode))
+
+
+class Roots:
+    """Remembers the disk of each folder that was ingested, and of the mount points in and above it.
+
+    Args:
+        folder: holds the record; None to keep it in this object.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._known: dict[str, Disk] = {}
+
+    @classmethod
+    def of(cls, store: str | None) -> Roots:
+        """Those of the store at a URI; see `search.store.open.open_store`."""
+        if store == "memory:":
+            return cls()
+        target = store_target(store)
+        if isinstance(target, Path):
+            return cls(target / "roots")
+        server = sha256(target.rpartition("@")[2].encode()).hexdigest()[:16]
+        return cls(default_folder().parent / "roots" / server)
+
+    def changed(self, folder: str) -> list[str]:
+        """The places in and around a folder that are no longer on the disk they were on."""
+        return [
+            place
+            for place, disk in self._read().items()
+            if (_is_in(place, folder) or _is_in(folder, place))
+            and not disk.is_still(Disk.at(place))
+        ]
+
+    def note(self, folder: str, holds: Callable[[str], bool]) -> None:
+        """Remember the disks of a folder all of which was seen; forget places that are gone.
+
+        Args:
+            folder: its path, links resolved.
+            holds: whether stored files lie in a folder.
+        """
+        points, known = mounts(), self._read()
+        above = max((x for x in points if _is_in(folder, x)), key=len, default=folder)
+        within = {x for x in points if _is_in(x, folder) and holds(x)}
+        before = {x for x in known if _is_in(x, folder)}
+        for place in {folder, above} | within | before - {"/"}:
+            now = Disk.at(place)
+            if now != known.get(place):
+                self._write(place, now)
+
+    def _read(self) -> dict[str, Disk]:
+        if self._folder is None:
+            return dict(self._known)
+        known = {}
+        for file in self._folder.glob("*.json"):
+            try:
+                facts = json.loads(file.read_text())
+                place = str(facts.pop("place"))
+                known[place] = Disk(**facts)
+            except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+                logger.warning("%s is passed over until the next ingest: %s", file, error)
+        return known
+
+    def _write(self, place: str, disk: Disk | None) -> None:
+        if self._folder is None:
+            self._known.pop(place, None)
+            self._known |= {place: disk} if disk else {}
+            return
+        file = self._folder / f"{sha256(os.fsencode(place)).hexdigest()[:16]}.json"
+        part = file.with_suffix(f".{os.getpid()}")
+        try:
+            if disk is None:
+                file.unlink(missing_ok=True)
+                return
+            self._folder.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps({"place": place, **asdict(disk)}))
+            part.replace(file)
+        except OSError as error:  # what was ingested is stored all the same
+            logger.warning("the disk of %s cannot be noted: %s", place, error)
+
+
+def mounts() -> set[str]:
+    """The mount points of this process; none where the system does not list them."""
+    try:
+        lines = os.fsdecode(_MOUNTS.read_bytes()).splitlines()
+    except OSError:
+        return set()
+    return {re.sub(r"\\(\d{3})", _char, line.split(" ")[_POINT]) for line in lines}
+
+
+def _char(written: re.Match[str]) -> str:
+    return chr(int(written[1], 8))
+
+
+def _is_in(place: str, folder: str) -> bool:
+    return f"{place}/".startswith(f"{folder.rstrip('/')}/")
