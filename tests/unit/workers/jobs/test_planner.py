@@ -67,7 +67,7 @@ def test_what_is_gone_is_looked_for_once_all_else_is_done(board: JobBoard, tmp_p
 
     run = ShardRun(
         board,
-        lambda paths, _begun, _labels, _kinds: ingested(len(paths)),
+        lambda paths, *_: ingested(len(paths)),
         reopen=lambda: None,
         publish=lambda *_: None,
         pause_s=0.0,
