@@ -6,7 +6,7 @@ BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
 # `docs` is also a folder.
-.PHONY: demo test test-main test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-renaming bench-film bench-jobs bench-quant bench-models bench-dsre bench-voice fault-rounds compose-check compose-test compose-lock test-lock clean bench-towers bench-hub bench-quality bench-memory bench-gpu
+.PHONY: demo test test-main test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-renaming bench-film bench-jobs bench-quant bench-models bench-dsre bench-voice fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-towers bench-hub bench-quality bench-memory bench-gpu
 .PHONY: bench-products bench-quick bench
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
@@ -212,6 +212,11 @@ bench-gpu: .venv/tested
 ROUNDS ?= 40
 fault-rounds: .venv/tested .venv-milvus/installed
 	$(BIN)/python -m tests.faults.rounds --rounds $(ROUNDS)
+
+# kill -9 in each operation on a store; a brute-force check and `anymodal check` must agree.
+fault-kills: .venv/tested .venv-milvus/installed
+	$(BIN)/python -m tests.faults.kills --trials 300
+	$(BIN)/python -m tests.faults.kills --trials 100 --server
 
 # Recordings are fetched by git.
 bench-voice: .venv/tested bundle

@@ -93,7 +93,7 @@ class FolderRecord:
         places = {path.name: path for path in self._file.parent.glob("collections/*")}
         made = {}
         for space in spaces_among(list(places), self._prefix):
-            with suppress(OSError):  # that are being made, or were just dropped
+            with suppress(OSError, KeyError):  # that are being made, or were just dropped
                 assets = places[collection_name(self._prefix, space, ASSETS.kind)]
                 made[space] = (assets / "schema.json").stat().st_mtime_ns
         return sorted(made, key=lambda space: made[space])
