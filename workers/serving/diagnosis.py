@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Look: TypeAlias = "Callable[[Resources], tuple[str, dict[str, Any]]]"
 
+_SAMPLES = Path(__file__).with_name("samples.zip")  # by scripts/build_samples.py
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -50,6 +52,36 @@ def _model(held: Resources) -> tuple[str, dict[str, Any]]:
         "identity": dict(space.identity),
     }
     return f"{name}: space {space.fingerprint}, {space.embed_dim} dimensions", facts
+
+
+def _kinds(held: Resources) -> tuple[str, dict[str, Any]]:
+    from zipfile import ZipFile
+
+    from encoder.system.disk import temporary_folder
+    from ingest.pipeline import ingest
+    from ingest.types import Failure
+
+    config = held.settings.ingest.model_copy(update={"kinds": ()})
+    failed: dict[str, str] = {}
+
+    def note(failure: Failure) -> None:
+        failed[name] = failure.reason
+
+    with temporary_folder("anymodal-") as folder, ZipFile(_SAMPLES) as samples:
+        names = samples.namelist()
+        for name in names:
+            try:
+                if not list(ingest(samples.extract(name, folder), config, note)):
+                    failed.setdefault(name, "nothing was found in it")
+            except Exception as error:  # noqa: BLE001 (a library that is not the one we tested)
+                failed[name] = f"{type(error).__name__}: {error}"
+    if failed:
+        raise AnymodalError(
+            f"{len(failed)} of {len(names)} small files cannot be decoded. "
+            + " ".join(f"{name}: {reason}" for name, reason in failed.items()),
+            remedy="Install the versions that were tested: docs/installation.md.",
+        )
+    return f"{len(names)} small files of all kinds were decoded", {"files": names}
 
 
 def _store(held: Resources) -> tuple[str, dict[str, Any]]:
@@ -170,6 +202,7 @@ def _decoders(held: Resources) -> tuple[str, dict[str, Any]]:
 _PARTS: dict[str, Look] = {
     "anymodal": _process,
     "decoders": _decoders,
+    "kinds": _kinds,
     "model": _model,
     "store": _store,
     "calibration": _calibration,
