@@ -66,6 +66,32 @@ def test_the_wheel_holds_the_packages_their_data_and_the_licences(tmp_path: Path
     }
 
 
+def test_the_licences_name_every_table_that_is_shipped() -> None:
+    named = (ROOT / "encoder" / "models" / "LICENSES.md").read_text()
+    shipped = subprocess.run(
+        ["git", "ls-files", "*.npz", "*.json", "*.tsv", "*.zip"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    ours = {Path(path) for path in shipped if path.split("/")[0] in PACKAGES}
+    ours = {path for path in ours if "i18n" not in path.parts}  # our own words
+    assert len(ours) >= 10
+    unnamed = {p for p in ours if p.name not in named and f"`{p.parent.name}/`" not in named}
+    assert unnamed == set()
+
+
+def test_the_metadata_names_the_licences_of_the_tables() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert "encoder/models/LICENSES.md" in project["license-files"]
+    named = (ROOT / "encoder" / "models" / "LICENSES.md").read_text()
+    for spdx, words in (
+        ("CC-BY-4.0", "GeoNames (geonames.org, CC BY 4.0)"),
+        ("Unicode-3.0", "(Unicode-3.0"),
+        ("LicenseRef-WordNet-3.0", "WordNet 3.0"),
+    ):
+        assert spdx in project["license"].split(" AND ")
+        assert words in named
+
+
 @pytest.mark.slow
 def test_adapters_are_packages_without_our_code(tmp_path: Path) -> None:
     """`make test-adapters` runs them beside their frameworks."""
