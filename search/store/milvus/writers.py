@@ -71,8 +71,9 @@ class Writers:
             raise StoreBusyError(
                 f"The store {self._link.shown} is being written by processes on {note['host']} "
                 "that share neither a broker nor the files of this user with this one.",
-                remedy=f"Give all of them the same --broker redis://HOST:6379/0; or stop the "
-                f"others and try again {LEASE_S:.0f} s later.",
+                remedy="Give all of them the same broker, by --broker or "
+                "ANYMODAL_BROKER=redis://HOST:6379/0; or stop the others and try again "
+                f"{LEASE_S:.0f} s later.",
             )
         return owner
 
