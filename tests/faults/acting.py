@@ -160,7 +160,9 @@ class Acts:
         adoption.adopt(self._held.uploads, self._held.store(), unfinished=False)
 
     def _run(self, path: Path, **options: Any) -> None:
-        self._held.pipeline().run([str(path)], **options)
+        for _ in range(3):  # what vanished while it was read is a failure; ingest again
+            if not self._held.pipeline().run([str(path)], **options).failures:
+                break
 
     def _check(self, answer: httpx.Response) -> None:
         if answer.status_code != 404:
