@@ -5,7 +5,8 @@ of its own, at a free port of the loopback device. Hypothesis varies requests to
 time of the server. Then the ten costliest are sent again and again, half of their senders hang up
 after a second, and another client asks ``/healthz`` and searches by text. It writes what it found
 as JSON, and exits with 1 if, at the 99th percentile, ``/healthz`` takes 200 ms or a search five
-times its median.
+times its median. ``machine`` is what a server that does nothing takes meanwhile: where that is
+slow, something else occupies the machine.
 """
 
 from __future__ import annotations
@@ -319,12 +320,43 @@ def under_load(server: Server, sent: Sequence[Costly], load_s: float) -> dict[st
     ]
     for sender in senders:
         sender.start()
-    with Probe(server.url, _healthz) as health, Probe(server.url, _search) as search:
+    with (
+        doing_nothing() as idle_url,
+        Probe(idle_url, _healthz) as machine,
+        Probe(server.url, _healthz) as health,
+        Probe(server.url, _search) as search,
+    ):
         sleep(load_s)
     done.set()
     for sender in senders:
         sender.join()
-    return {**_percentiles("healthz", health.taken_ms), **_percentiles("search", search.taken_ms)}
+    return {
+        **_percentiles("healthz", health.taken_ms),
+        **_percentiles("search", search.taken_ms),
+        **_percentiles("machine", machine.taken_ms),
+    }
+
+
+@contextmanager
+def doing_nothing() -> Iterator[str]:
+    """The URL of a server that only answers, in a process of its own."""
+    code = (
+        "from http.server import *\n"
+        "class Answers(BaseHTTPRequestHandler):\n"
+        "    protocol_version = 'HTTP/1.1'\n"
+        "    def do_GET(self):\n"
+        "        self.send_response(204); self.end_headers()\n"
+        "    def log_message(self, *_): pass\n"
+        "server = ThreadingHTTPServer(('127.0.0.1', 0), Answers)\n"
+        "print(server.server_port, flush=True); server.serve_forever()\n"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.kill()
 
 
 def _percentiles(name: str, taken_ms: list[float]) -> dict[str, float]:
