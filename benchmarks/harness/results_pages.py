@@ -18,7 +18,7 @@ _PAGES = {
     "encoding": r"Throughput|Speed of|Hub models|Towers|As graphs|Encoders",
     "quality": r"Foreign data|Words|One ranking|Sound|Queries|Measured calibration",
     "quantization": r"Quantized|ResNet-50|Cost of an analysis|Sharing out|Nine networks"
-    r"|Layers in order|MiniLM on ExecuTorch",
+    r"|Layers in order",
     "dsre": r"Dynamic sparse|Chunks of|Long texts|Pictures: merged",
     "pipeline": r"A thousand|A film on|Jobs|Films|Renaming|Formats|Installation|Where the time",
     "search": r"Search|The page|Stores as|The index|Rewriting",

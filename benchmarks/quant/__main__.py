@@ -29,9 +29,6 @@ PARTS = {
     "sensitivity": "benchmarks.quant.sensitivity:main",
     "ranking": "benchmarks.quant.ranking:main",
     "targets": "benchmarks.quant.targets:main",
-    "executorch": "benchmarks.quant.phones.minilm:main",
-    "phones": "benchmarks.quant.phones.towers:english",
-    "phones-multilingual": "benchmarks.quant.phones.towers:multilingual",
 }
 
 if __name__ == "__main__":

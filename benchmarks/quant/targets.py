@@ -5,7 +5,6 @@ Importing this imports torch.
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 import time
@@ -21,7 +20,6 @@ from torch import Tensor, nn
 from benchmarks.harness.reporting import Settings, in_own_process, note, report
 from benchmarks.harness.results_pages import table
 from benchmarks.quant.networks.published import NETWORKS
-from encoder.quant.export.executorch import export_executorch
 from encoder.quant.export.tensorrt import check_tensorrt
 from encoder.quant.quantized import QuantizedModel
 from encoder.quant.quantizer import Quantizer
@@ -33,9 +31,7 @@ _INTRO = (
     "information, plain rounding: what is tested is that a file is written and gives what torch "
     "gives, not how good it is. TensorRT was not run: findings are those of `check_tensorrt`. "
     "Differences are the largest of the first output to torch, as a share of its largest value, "
-    "all with float activations. "
-    "ExecuTorch's XNNPACK rounds activations of linear layers to INT8: the least cosine of its "
-    "outputs to torch's."
+    "all with float activations."
 )
 _HEADINGS = ["network", "target", "× smaller", "schemes", "MB", "difference to torch", "CPU s"]
 
@@ -78,8 +74,6 @@ def _written(
     target: str, quantizer: Quantizer, made: QuantizedModel, inputs: Tensor, folder: Path
 ) -> tuple[int, str]:
     """The file's size, and what was found out about it."""
-    if target == "executorch":
-        return _xnnpack(made.module, inputs, folder / "model.pte")
     exported = quantizer.export_onnx(folder / "model.onnx")
     with torch.no_grad():
         wanted = _FirstOutput(made.module)(inputs).numpy()
@@ -118,12 +112,6 @@ class _FirstOutput(nn.Module):
         output = self.model(inputs)
         first: Tensor = output if isinstance(output, Tensor) else output[0]
         return first
-
-
-def _xnnpack(module: nn.Module, inputs: Tensor, path: Path) -> tuple[int, str]:
-    name = next(iter(inspect.signature(module.forward).parameters))
-    written = export_executorch(module, {name: inputs}, path)
-    return written.nbytes, f"XNNPACK, cosine {written.cosine:.5f}"
 
 
 def _difference(wanted: Any, found: Any) -> float:

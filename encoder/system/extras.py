@@ -25,10 +25,6 @@ _EXTRAS = {
 """The extra of each module that `require` is asked for."""
 
 
-_FOR_EXECUTORCH = ("executorch", "torchao")
-"""Not an extra: they bring in coremltools and scikit-learn."""
-
-
 def is_installed(module: str) -> bool:
     """Whether a module could be imported, without importing it."""
     try:
@@ -48,15 +44,3 @@ def require(what: str, *modules: str) -> None:
     if missing:
         extras = ",".join(sorted({_EXTRAS[module] for module in missing}))
         raise MissingExtraError(what, missing, f"pip install 'anymodal[{extras}]'")
-
-
-def has_executorch() -> bool:
-    """Whether the packages that write for ExecuTorch are installed."""
-    return all(map(is_installed, _FOR_EXECUTORCH))
-
-
-def require_executorch() -> None:
-    """Raise a `MissingExtraError` unless the packages that write for ExecuTorch are installed."""
-    if missing := [name for name in _FOR_EXECUTORCH if not is_installed(name)]:
-        command = f"pip install {' '.join(_FOR_EXECUTORCH)}"
-        raise MissingExtraError("Exporting for ExecuTorch", missing, command)

@@ -25,18 +25,12 @@ from workers.commands.options import apply_options, json_option, model_option
     show_default=True,
     help="The precision of the networks.",
 )
-@click.option(
-    "--executorch/--no-executorch",
-    default=None,
-    help="Also write files for ExecuTorch. [default: if it is installed]",
-)
 @model_option
 @json_option
 def export(
     folder: Path,
     target: str,  # noqa: ARG001 - there is one
     precision: str,
-    executorch: bool | None,
     model: str | None,
     as_json: bool,
 ) -> None:
@@ -51,7 +45,7 @@ def export(
 
     name = model or current_settings().encoder.model
     quantization = None if precision == "float32" else precision
-    made = export_mobile(name, folder, quantization=quantization, executorch=executorch)
+    made = export_mobile(name, folder, quantization=quantization)
     if wants_json(as_json):
         print_json({**vars(made), "folder": str(made.folder)})
         return

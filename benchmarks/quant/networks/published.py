@@ -41,7 +41,7 @@ class Published:
         return torch.randn(n_items, 3, self.side, self.side)
 
 
-_ALL: tuple[Target, ...] = ("tensorrt", "openvino", "executorch")
+_ALL: tuple[Target, ...] = ("tensorrt", "openvino")
 
 
 def _pictures(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.models.base import Model
-from encoder.models.mobile.described import NETWORKS, PROGRAMS
+from encoder.models.mobile.described import NETWORKS
 from encoder.models.mobile.graphs import PICTURE
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.text.tower import MAX_TOKENS, inputs_of
@@ -38,22 +38,6 @@ def of_networks(model: Model, folder: Path) -> dict[str, float]:
     return {
         NETWORKS[TEXT]: _texts(model, lambda tokens: text.run(inputs_of([tokens]))[0]),
         NETWORKS[IMAGE]: _pictures(model, lambda rgb: image.run({PICTURE: rgb})[0]),
-    }
-
-
-def of_programs(model: Model, folder: Path) -> dict[str, float]:
-    """The same for the ExecuTorch files.
-
-    Args:
-        model: of the server, in float32.
-        folder: with the files.
-    """
-    from encoder.models.prepare.phones.programs import Program
-
-    text, image = (Program(folder / PROGRAMS[one]) for one in (TEXT, IMAGE))
-    return {
-        PROGRAMS[TEXT]: _texts(model, lambda tokens: text.rows(tokens[None])),
-        PROGRAMS[IMAGE]: _pictures(model, image.rows),
     }
 
 

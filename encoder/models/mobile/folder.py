@@ -3,7 +3,6 @@
 manifest.json     what each network takes and gives, its preprocessing, each file's sha256
 text.onnx         token ids and a mask to unit rows, with tokenizer.json next to it
 image.onnx        the bytes of a picture to unit rows
-text.pte, image.pte   the same for ExecuTorch, where that is installed; rows of float32
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from encoder.errors import ModelError
 from encoder.models.artifacts.artifact import MANIFEST, describe_files
 from encoder.models.artifacts.prepared import FLOAT32
 from encoder.models.mobile import check, graphs
-from encoder.models.mobile.described import NETWORKS, PROGRAMS, TOKENIZER, manifest
+from encoder.models.mobile.described import NETWORKS, TOKENIZER, manifest
 from encoder.models.open import load_model
 from encoder.models.precision import Network
 from encoder.models.sources.bundle.choices import network
@@ -31,7 +30,6 @@ from encoder.models.sources.bundle.folder import location
 from encoder.models.sources.bundle.kinds.conse import image_labels
 from encoder.models.spec import ModelSpec
 from encoder.system.disk import writing
-from encoder.system.extras import has_executorch, require_executorch
 from encoder.towers.picture.head import ImageHead, load_image_head
 from encoder.towers.picture.tower import ConseSettings
 from encoder.types import IMAGE, TEXT
@@ -55,26 +53,17 @@ class Exported:
     size_bytes: int
 
 
-def export_mobile(
-    model: str,
-    folder: Path,
-    *,
-    quantization: str | None = "int8",
-    executorch: bool | None = None,
-) -> Exported:
+def export_mobile(model: str, folder: Path, *, quantization: str | None = "int8") -> Exported:
     """Write the towers of texts and pictures of a bundle; the folder appears whole or not at all.
 
     Args:
         model: ``bundle:english`` or ``bundle:multilingual``.
         folder: must not exist.
         quantization: ``int8``, or None for float32.
-        executorch: whether to write for ExecuTorch too, which takes minutes; None does if it is
-            installed. Its rows are those of a server in float32 (``docs/decisions/0077``).
 
     Raises:
         ModelError: the model is no bundle, the folder exists, or a network's rows differ from the
             server's: a cosine below `LEAST_COSINE`.
-        MissingExtraError: ``executorch`` is True, and it is not installed.
         BundleError: the bundle is not there.
         DiskError: the disk is full or may not be written to.
     """
@@ -86,40 +75,30 @@ def export_mobile(
         )
     if folder.exists():
         raise ModelError(f"{folder} exists.", remedy="Choose a folder that does not exist yet.")
-    if executorch:
-        require_executorch()
-    for_executorch = has_executorch() if executorch is None else executorch
     bundle = read_bundle(spec.name)
     with writing(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
             made = Path(scratch, "new")
             made.mkdir()
-            cosines = _write(bundle, made, quantization, for_executorch)
+            cosines = _write(bundle, made, quantization)
             size_bytes = sum(path.stat().st_size for path in made.iterdir())
             made.rename(folder)
     return Exported(folder, cosines, size_bytes)
 
 
-def _write(
-    bundle: Bundle, folder: Path, quantization: str | None, for_executorch: bool
-) -> dict[str, float]:
-    home, precision = location(bundle), quantization or FLOAT32
+def _write(bundle: Bundle, folder: Path, quantization: str | None) -> dict[str, float]:
+    home = location(bundle)
     _write_text(bundle, home, folder, quantization)
     _write_picture(bundle, home, folder, quantization)
     model = load_model(bundle.spec, quantization=quantization, n_threads=1)
-    spaces, cosines = {precision: model.space.fingerprint}, check.of_networks(model, folder)
-    if for_executorch:
-        _write_programs(bundle, home, folder, quantization)
-        exact = load_model(bundle.spec, n_threads=1)
-        spaces[FLOAT32] = exact.space.fingerprint
-        cosines |= check.of_programs(exact, folder)
+    cosines = check.of_networks(model, folder)
     if wrong := [f"{name} {cosine:.5f}" for name, cosine in cosines.items() if not _ok(cosine)]:
         raise ModelError(
             f"The networks differ from the server's: cosine of {', '.join(wrong)}.",
             remedy="Check the bundle with `anymodal bundle verify`.",
         )
-    about = manifest(bundle, precision, spaces, cosines)
+    about = manifest(bundle, quantization or FLOAT32, model.space.fingerprint, cosines)
     text = json.dumps({**about, "files": describe_files(folder)}, indent=1, ensure_ascii=False)
     (folder / MANIFEST).write_text(text, "utf-8")
     return cosines
@@ -143,15 +122,6 @@ def _write_picture(bundle: Bundle, home: Path, folder: Path, quantization: str |
 def _head(bundle: Bundle) -> ImageHead | NDArray[np.float16]:
     tables = bundle.parts[IMAGE].tables
     return load_image_head(tables["head"]) if "head" in tables else image_labels(tables["labels"])
-
-
-def _write_programs(bundle: Bundle, home: Path, folder: Path, quantization: str | None) -> None:
-    from encoder.models.prepare.phones import programs
-
-    is_int8, max_tokens = quantization is not None, bundle.window_tokens
-    text, image = (folder / PROGRAMS[one] for one in (TEXT, IMAGE))
-    programs.write_text(home / TEXT, text, int8=is_int8, max_tokens=max_tokens)
-    programs.write_picture(home / IMAGE / "weights.pth", image, _head(bundle))
 
 
 def _ok(cosine: float) -> bool:

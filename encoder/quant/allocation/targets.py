@@ -2,9 +2,7 @@
 
 Sources, as read in 2026: for TensorRT see `encoder.quant.export.tensorrt`; ONNX's types of
 DequantizeLinear (opset 21) and Gather; OpenVINO's page "Weight compression" (8 bits for all layers,
-4 bits for matrix products and look-ups); ExecuTorch's page "XNNPACK backend: quantization" (8 bits
-per channel, linear layers also 4 bits per channel or in groups of a multiple of 32; convolutions
-only with a single scale for their activations, which for depthwise ones is fixed beforehand).
+4 bits for matrix products and look-ups).
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from typing import Literal, get_args
 from encoder.errors import InputError
 from encoder.quant.schemes import Scheme
 
-Target = Literal["onnxruntime", "tensorrt", "openvino", "executorch"]
+Target = Literal["onnxruntime", "tensorrt", "openvino"]
 
 TENSORRT_BLOCKS = (128, 64)
 """Block sizes of INT4, largest first."""
@@ -49,8 +47,7 @@ def takes(target: str, scheme: Scheme, kind: str, n_columns: int, n_groups: int 
     True
     """
     if not scheme.is_integer:
-        half = target == "executorch" and scheme.bits == 16
-        return "XNNPACK runs whole models in FP16, not layers" if half else None
+        return None
     if scheme.bits not in (4, 8):
         wider = 4 if scheme.bits < 4 else 8
         return f"there is no INT{scheme.bits}: it would be stored as INT{wider}"
@@ -83,19 +80,10 @@ def _openvino(scheme: Scheme, kind: str, _n_columns: int, n_groups: int) -> str 
     return None
 
 
-def _executorch(scheme: Scheme, kind: str, _n_columns: int, n_groups: int) -> str | None:
-    if kind not in ("linear", "embedding"):
-        return f"XNNPACK has no INT{scheme.bits} for {_named(kind, n_groups)} of float inputs"
-    if scheme.bits == 8 and scheme.group:
-        return "INT8 takes one scale per channel, not groups"
-    return None
-
-
 RULES: Mapping[str, Callable[[Scheme, str, int, int], str | None]] = {
     "onnxruntime": _onnxruntime,
     "tensorrt": tensorrt,
     "openvino": _openvino,
-    "executorch": _executorch,
 }
 
 

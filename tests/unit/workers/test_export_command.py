@@ -13,11 +13,10 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from PIL import Image
 
-from encoder.errors import MissingExtraError, ModelError
+from encoder.errors import ModelError
 from encoder.media.image import resize
 from encoder.models.mobile import folder as mobile
 from encoder.models.open import load_model
-from encoder.system import extras
 from encoder.towers.picture.tower import ConseSettings, to_pixels
 from encoder.types import IMAGE, TEXT
 from examples.mobile import Phone
@@ -29,8 +28,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bundle_home")]
 @pytest.fixture(scope="module")
 def phone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mobile") / "phone"
-    command = ["export", "--target", "mobile", "--model", "bundle:english", str(folder)]
-    command += ["--no-executorch", "--json"]  # it takes minutes
+    command = ["export", "--target", "mobile", "--model", "bundle:english"]
+    command += ["--json", str(folder)]
     ran = CliRunner().invoke(anymodal, command, catch_exceptions=False)
     assert json.loads(ran.output)["cosines"].keys() == {"text.onnx", "image.onnx"}
     return folder
@@ -100,18 +99,7 @@ def test_a_network_that_differs_is_not_written(
 ) -> None:
     monkeypatch.setattr(mobile, "ConseSettings", lambda: ConseSettings(temperature=9.0))
     with pytest.raises(ModelError, match=r"cosine of image\.onnx 0"):
-        mobile.export_mobile("bundle:english", tmp_path / "phone", executorch=False)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_executorch_that_is_asked_for_and_missing_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(extras, "is_installed", lambda name: name != "executorch")
-    command = ["export", "--executorch", str(tmp_path / "phone")]
-    ran = CliRunner().invoke(anymodal, command)
-    assert isinstance(ran.exception, MissingExtraError)
-    assert "pip install executorch torchao" in str(ran.exception)
+        mobile.export_mobile("bundle:english", tmp_path / "phone")
     assert list(tmp_path.iterdir()) == []
 
 

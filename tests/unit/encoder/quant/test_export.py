@@ -237,7 +237,7 @@ class Fixed(nn.Module):
 @pytest.mark.parametrize(
     ("model", "example", "options", "message"),
     [
-        (Cnn(), torch.zeros(2, 3, 12, 12), {"target": "executorch"}, "target: got 'executorch'"),
+        (Cnn(), torch.zeros(2, 3, 12, 12), {"target": "coreml"}, "target: got 'coreml'"),
         (Cnn(), {"x": [1, 2]}, {}, r"example\['x'\]: got list. Expected a tensor"),
         (Anything(), torch.zeros(2, 3), {}, "1 inputs, 0 names. Expected input_names"),
         (Cnn(), (torch.zeros(2), torch.zeros(2)), {}, "2 inputs, 1 names"),

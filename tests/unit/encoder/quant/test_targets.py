@@ -52,10 +52,7 @@ def test_only_what_it_takes_is_chosen(target: Target, quantizer: Quantizer) -> N
     assert schemes["narrow"].bits == 4
     if target in ("tensorrt", "openvino"):
         assert schemes["stem"] == INT8
-    if target == "executorch":
-        assert "stem" not in schemes
-        assert "up" not in schemes
-    if target in ("tensorrt", "executorch"):
+    if target == "tensorrt":
         assert "past.weight_ih_l0" not in schemes or schemes["past.weight_ih_l0"] == FP16
     if target == "tensorrt":
         assert schemes["wide"] in (INT8, FP16)
@@ -86,10 +83,6 @@ def test_a_scheme_that_it_does_not_take_is_refused_with_the_reason(quantizer: Qu
         ("tensorrt", Scheme(4, 32), "linear", 64, 1, "must be 64 or 128"),
         ("tensorrt", INT8, "transposed", 64, 2, "transposed layers of 2 groups"),
         ("openvino", INT4, "conv", 64, 1, "not conv layers"),
-        ("executorch", INT8, "recurrent", 64, 1, "recurrent layers"),
-        ("executorch", INT8, "conv", 64, 1, "conv layers of float inputs"),
-        ("executorch", Scheme(8, 32), "linear", 64, 1, "not groups"),
-        ("executorch", FP16, "linear", 64, 1, "whole models in FP16"),
     ],
 )
 def test_reasons(

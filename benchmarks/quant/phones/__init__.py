@@ -1,1 +1,0 @@
-"""What phones run: ExecuTorch and ONNX Runtime."""

@@ -1,1 +1,0 @@
-"""The towers of a model as programs for phones; this needs torch."""
