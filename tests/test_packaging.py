@@ -1,6 +1,7 @@
 """What is shipped: names, contents, and how cheap the first import is."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -90,6 +91,19 @@ def test_the_metadata_names_the_licences_of_the_tables() -> None:
     ):
         assert spdx in project["license"].split(" AND ")
         assert words in named
+
+
+def test_the_docs_install_what_there_is() -> None:
+    """From a clone, until a release is on PyPI; extras, where anymodal is installed already."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")]
+    text = "\n".join(page.read_text() for page in pages if page.name != "CHANGELOG.md")
+    assert re.findall(r"^(?:pip|uv pip) install anymodal\b(?!\[)", text, re.MULTILINE) == []
+    extras = {
+        name for names in re.findall(r"anymodal\[([\w,]+)\]", text) for name in names.split(",")
+    }
+    assert extras
+    assert extras <= set(project["optional-dependencies"])
 
 
 @pytest.mark.slow

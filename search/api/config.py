@@ -92,7 +92,7 @@ class ApiConfig(BaseSettings):
     """The longest time of a request; then the answer is 504."""
 
     batch_items: int = Field(default=32, ge=1)
-    """The most queries encoded at once, and the most short ones searched at once."""
+    """The most queries encoded at once."""
 
     embedding_cache_bytes: int = Field(default=64 * 2**20, ge=0)
     """The most memory for cached query embeddings."""

@@ -114,3 +114,20 @@ def test_an_upgrade_that_is_killed_loses_nothing(tmp_path: Path) -> None:
     assert_same_answers(store, oracle)
     assert {hit.asset_id for hit in store.search(vectors(1), TEXT, 20, filter=PATH)[0]}
     store.close()
+
+
+@pytest.mark.parametrize("space", [SPACE, "ab" * 8], ids=["its own model", "another model"])
+@pytest.mark.parametrize(("schema", "whose"), [("5", "an earlier"), ("8", "a later")])
+def test_a_schema_that_is_not_read_is_refused_by_its_number(
+    tmp_path: Path, schema: str, whose: str, space: str
+) -> None:
+    store = open_store(str(tmp_path), SPACE, DIM)
+    store.write(*corpus(2))
+    record = record_of(store)
+    for name in record._rows.names.values():
+        record._link.call(
+            "alter_collection_properties", name, properties={"anymodal.schema": schema}
+        )
+    store.close()
+    with pytest.raises(StoreError, match=rf"schema {schema} .*{whose} version.*schema 7.*schema 6"):
+        record_of(open_store(str(tmp_path), space, DIM))

@@ -14,7 +14,7 @@ from workers.commands.options import apply_options, json_option, model_option, s
 @model_option
 @json_option
 def upgrade(store: str | None, model: str | None, as_json: bool) -> None:
-    """Upgrade a store to this version, without encoding anything.
+    """Upgrade a store of schema 6 to schema 7, without encoding anything.
 
     Stop everything that writes first; searches continue. An interrupted upgrade is completed.
     Restart servers and workers afterwards.

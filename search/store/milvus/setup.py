@@ -49,6 +49,9 @@ def prepare_collections(
     present = link.call("list_collections")
     spaces = spaces_among(present, prefix)
     if spaces and fingerprint not in spaces and not new_space:
+        for name in present:  # an earlier version, whose model may be today's by another name
+            if name.startswith(tuple(f"{prefix}_{space}_" for space in spaces)):
+                _check_version(link, name)
         raise _mismatch(link.shown, spaces, fingerprint)
     if fingerprint not in spaces and not create:
         raise StoreMissingError.at(link.shown)
@@ -123,12 +126,16 @@ def _add_bm25(link: MilvusLink, schema: Any, kind: Collection) -> None:
 
 def _check_version(link: MilvusLink, name: str) -> None:
     version = written_version(link.call("describe_collection", name).get("properties", {}))
-    if version not in (str(SCHEMA_VERSION), str(OLD_VERSION)):
-        raise StoreError(
-            f"The collection {name} in {link.shown} has schema {version}; "
-            f"this program writes schema {SCHEMA_VERSION}.",
-            remedy="Choose another --store and ingest again.",
-        )
+    if version in (str(SCHEMA_VERSION), str(OLD_VERSION)):
+        return
+    is_later = version.isdecimal() and int(version) > SCHEMA_VERSION
+    raise StoreError(
+        f"The store {link.shown} has schema {version} (collection {name}), which "
+        f"{'a later' if is_later else 'an earlier'} version of anymodal wrote; this one writes "
+        f"schema {SCHEMA_VERSION}, and reads and upgrades schema {OLD_VERSION}.",
+        remedy="Open it with that version"
+        + ("." if is_later else ", or ingest its files again into another --store."),
+    )
 
 
 def _index(link: MilvusLink, name: str, kind: Collection, index: str) -> None:
