@@ -99,7 +99,7 @@ def main() -> None:
         said = "searchable" if n_segments else "refused" if reason else "silent"
         counts[said] += 1
         formats[path.suffix.lower()][said] += 1
-        reason = "" if n_segments else reason.partition(" Convert it to one of these")[0]
+        reason = "" if n_segments else reason
         lines.append(f"{_below(path, asked.folder)}\t{n_segments}\t{reason}")
         print(f"{said:10} {lines[-1]}", flush=True)
     if asked.list:
