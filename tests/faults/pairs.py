@@ -34,7 +34,7 @@ OPERATIONS = (
 )
 STARTS = ("new", "stored")
 _DELAYS_S = (0.0, 0.0, 0.005, 0.02, 0.05, 0.1)
-_BUSY_S = 60.0
+_BUSY_S = 300.0
 
 
 class Actor:
@@ -77,7 +77,7 @@ class Actor:
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.close()
-        self._process.wait(60)
+        self._process.wait(_BUSY_S)
         self._reader.join()
         self._process.stdout.close()
 
