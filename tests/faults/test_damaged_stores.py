@@ -124,3 +124,25 @@ def test_damage_is_mended_or_said(
         DAMAGE[damage](path)
     with suppress(AnymodalError):
         _use(folder, oracle)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["zeroed", "removed"])
+@pytest.mark.parametrize("kind", ["assets", "segments7"])
+def test_a_check_sees_a_damaged_record(
+    whole: tuple[Path, MemoryStore], tmp_path: Path, kind: str, damage: str
+) -> None:
+    """Searches do not: the index answers them."""
+    folder, oracle = tmp_path / "store", whole[1]
+    shutil.copytree(whole[0], folder)
+    for path in folder.glob(f"collections/*_{kind}/partitions/*/data/*.parquet"):
+        DAMAGE[damage](path)
+    store = _opened(folder)
+    _assert_right(store, oracle)
+    if damage == "removed":
+        assert "lost_by_record" in store.check(lambda *_: None).wrong
+    else:
+        with pytest.raises(AnymodalError, match="export-store"):
+            store.check(lambda *_: None)
+    _assert_right(store, oracle)
+    store.close()

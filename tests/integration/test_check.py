@@ -33,3 +33,18 @@ def test_a_record_that_lost_rows_gets_them_back(here: Run, media: Path, store_ur
 
 def test_a_store_that_is_not_there_cannot_be_checked(here: Run) -> None:
     assert "There is no store" in here("check", fails=2)
+
+
+@pytest.mark.slow
+def test_what_a_record_cannot_read_is_exported_from_the_index(
+    here: Run, media: Path, store_uri: str, tmp_path: Path
+) -> None:
+    here("ingest", media)
+    for path in Path(store_uri).glob("collections/*/partitions/*/data/*.parquet"):
+        path.write_bytes(bytes(path.stat().st_size))
+    assert "export-store" in here("check", "--repair", fails=2)
+    assert here("export-store", tmp_path / "saved")["assets"] == 6
+    new = str(tmp_path / "new")
+    here("import-store", tmp_path / "saved", ANYMODAL_STORE=new)
+    checked = here("check", ANYMODAL_STORE=new)
+    assert (checked["assets"], checked["differences"]) == (6, [])

@@ -251,7 +251,11 @@ class EmbeddedStore:
 
     def named(self, text: str, limit: int) -> Sequence[FoundText]:
         """Likewise."""
-        return self._side.names.find(text, limit) or []
+        names = self._side.names
+        if (found := names.find(text, limit)) is None:  # its files were damaged
+            names.catch_up()
+            found = names.find(text, limit)
+        return found or []
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         """All segments of one asset with their embeddings, by modality, index and row."""

@@ -10,12 +10,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
 
+from search.errors import StoreError
 from search.store.lite.shared import Served, check_served, is_shared
 from search.store.milvus.store import MilvusStore
 from search.store.schema import ASSETS, LOCATIONS, collection_name
 from search.store.segments import old_segments_collection, segments_collection
 
 _MANIFEST = "manifest.json"
+_REMEDY = (
+    "If its files are damaged, the index beside them still has all rows: save them by `anymodal "
+    "export-store FOLDER`, and `anymodal import-store` them into a new store."
+)
 
 
 class Record:
@@ -76,9 +81,17 @@ class Record:
                 self._left.append(self._store)
                 self._store = None
             if self._store is None:
-                self._store = self._opener()
+                self._store = self._opened()
                 self._server = check_served(self._folder) if is_shared(self._folder) else None
             return self._store
+
+    def _opened(self) -> MilvusStore:
+        try:
+            return self._opener()
+        except StoreError as error:
+            if error.remedy or error.retryable:
+                raise
+            raise StoreError(error.problem, _REMEDY) from error
 
     def close(self) -> None:
         """Close it, if it was opened; may be called twice."""
