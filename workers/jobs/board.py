@@ -158,7 +158,7 @@ class JobBoard:
     def cancel(self, job_id: str) -> bool:
         """Drop what has not begun; False if the job had ended.
 
-        The job is ``cancelling`` until shards under way are finished and counted, then
+        The job is ``cancelling`` until shards under way have ended and are counted, then
         ``cancelled``. Raises NotFoundError.
         """
         self.status(job_id)

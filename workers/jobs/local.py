@@ -61,7 +61,7 @@ class _Run:
         states = ("cancelling", "cancelled") if self.stopped.is_set() else ("running", "done")
         return Job(
             self.job_id,
-            "failed" if self.finished and self.reason else states[bool(self.finished)],
+            "failed" if self.reason and not self.stopped.is_set() else states[bool(self.finished)],
             time.time(),
             self.created,
             self.finished,
@@ -186,7 +186,8 @@ class LocalJobs:
             logger.error("job %s ended early: %s", run.job_id, error, exc_info=not is_known)
             with self._lock:
                 run.reason = str(error) or type(error).__name__
-                run.report.fail_all(run.paths, error)
+                if not run.report.n_files:  # else some of them were ingested
+                    run.report.fail_all(run.paths, error)
         finally:
             run.finished = time.time()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from encoder.errors import DiskError
+from encoder.errors import AnymodalError, DiskError
 from ingest.config import IngestConfig
 from ingest.kinds.registry import check_names
 from search.store.base import VectorStore
@@ -32,6 +33,8 @@ from workers.pipeline.turns import Turns
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
+
+logger = logging.getLogger(__name__)
 
 SHARDS_AT_ONCE = 2
 """Decoding and encoding of two shards use two cores; more cost memory and gain nothing."""
@@ -137,15 +140,20 @@ class IngestPipeline:
         files = files_of(paths, refused.failures.append, walked)
         rest = self._known(walked, labels or {}, prune, kinds, count, stopped).rest(files)
         groups = (group for _, group in shards(rest, self.shard_files))
+        patience = _patience(on_wait, stopped)
         work = partial(
-            self._shard, labels=labels or {}, kinds=kinds, on_wait=on_wait, stopped=stopped
+            self._shard, labels=labels or {}, kinds=kinds, patience=patience, stopped=stopped
         )
         for report in _side_by_side(groups, work, stopped):
             count(report)
         self.hashes.clear()  # those left are of files that changed before their shard
         count(refused)
         if not stopped():
-            count(self.forget(walked.complete(), prune, gone))
+            try:
+                forget = partial(self.forget, walked.complete(), prune, gone)
+                count(retry.tried(forget, 1, patience))
+            except retry.FailedError as failed:
+                raise failed.error from None
         return total
 
     def ingest(
@@ -207,9 +215,16 @@ class IngestPipeline:
         return GoneFiles(store, self.is_upload, prune, config=self.config, roots=self.roots)
 
     def calibrate_if_due(self) -> None:
-        """Calibrate the store of a model that ships no constants, if it has grown enough."""
-        if self.calibrate:
-            self.watch.after_shard(*self.parts())
+        """Calibrate the store of a model that ships no constants, if it has grown enough.
+
+        If that fails, the next shard tries again: what was ingested stays ingested.
+        """
+        try:
+            if self.calibrate:
+                self.watch.after_shard(*self.parts())
+        except Exception as error:
+            is_known = isinstance(error, AnymodalError)
+            logger.warning("the store is not calibrated yet: %s", error, exc_info=not is_known)
 
     def parts(self) -> tuple[MultiModalEncoder, VectorStore]:
         """The current encoder and store."""
@@ -220,13 +235,13 @@ class IngestPipeline:
         files: Sequence[str],
         labels: Labels,
         kinds: Sequence[str],
-        on_wait: Callable[[Exception], bool],
+        patience: retry.Pause,
         stopped: Callable[[], bool],
     ) -> IngestReport:
         """Ingest a shard as workers do: see `workers.pipeline.retry`.
 
         Raises:
-            DiskError: the disk is full, and ``on_wait`` does not wait for it.
+            DiskError: the disk is full, and ``patience`` does not wait for it.
         """
 
         def go_on() -> bool:
@@ -237,23 +252,16 @@ class IngestPipeline:
             with self.turns:
                 return self.ingest(part, labels=labels, kinds=kinds, go_on=go_on)
 
-        def pause(again: retry.Again, error: Exception, attempt: int) -> bool:
-            is_patient = not isinstance(error, retry.AWAY) or on_wait(error)
-            gives_up = isinstance(error, DiskError) or attempt > retry.MAX_RETRIES
-            if gives_up and not is_patient:
-                return False
-            return _pause(again.delay_s, stopped)
-
         report, parts = IngestReport(), deque([files])
         while parts and not stopped():
             part = parts.popleft()
             try:
-                report.add(retry.tried(partial(work, part), len(part), pause))
+                report.add(retry.tried(partial(work, part), len(part), patience))
             except retry.FailedError as failed:
                 if isinstance(failed.verdict, retry.Divide):
                     parts.extend([file] for file in part)
                 elif isinstance(failed.error, DiskError) and not stopped():
-                    raise failed.error from failed
+                    raise failed.error from None
                 elif not stopped():
                     report.fail_all(part, failed.error)
         self.calibrate_if_due()
@@ -287,6 +295,17 @@ def _side_by_side(
         yield from ended(0)
     if refused:
         raise refused[0]
+
+
+def _patience(on_wait: Callable[[Exception], bool], stopped: Callable[[], bool]) -> retry.Pause:
+    """Waits in this thread; without end only for what ``on_wait`` wants to wait for."""
+
+    def pause(again: retry.Again, error: Exception, attempt: int) -> bool:
+        is_patient = not isinstance(error, retry.AWAY) or on_wait(error)
+        gives_up = isinstance(error, DiskError) or attempt > retry.MAX_RETRIES
+        return (is_patient or not gives_up) and _pause(again.delay_s, stopped)
+
+    return pause
 
 
 def _pause(seconds: float, stopped: Callable[[], bool]) -> bool:

@@ -45,6 +45,7 @@ class GiveUp:
 
 
 Verdict: TypeAlias = Again | Divide | GiveUp
+Pause: TypeAlias = Callable[[Again, Exception, int], bool]
 
 
 class FailedError(Exception):
@@ -58,7 +59,7 @@ class FailedError(Exception):
 def tried(
     work: Callable[[], T],
     n_files: int,
-    pause: Callable[[Again, Exception, int], bool],
+    pause: Pause,
     *,
     failures: int = 0,
     passed_on: tuple[type[Exception], ...] = (),

@@ -28,6 +28,7 @@ from search.types import AssetRow, SegmentRow
 from tests.support import points_package
 from tests.support.points_package import write_points
 from workers.pipeline import IngestPipeline, IngestReport, ingest_pipeline
+from workers.pipeline.calibration import Watch, alone_here
 
 ALONE = r"""
 import sys
@@ -157,6 +158,19 @@ def test_what_nobody_foresaw_costs_only_the_file_that_causes_it(
     assert [(Path(x.uri).name, x.error) for x in report.failures] == [
         ("7.txt", "ZeroDivisionError")
     ]
+
+
+def test_a_calibration_that_fails_costs_no_file(
+    encoder: MultiModalEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Watch):
+        def after_shard(self, *_: object) -> None:
+            raise StoreUnavailableError("The store is away.")
+
+    job = pipeline(encoder, MemoryStore(encoder.embed_dim), watch=Broken(alone_here))
+    report = job.run(notes(tmp_path, 2))
+    assert (report.ingested, report.failures) == (2, [])
+    assert "The store is away." in caplog.text
 
 
 def long_text(path: Path) -> str:

@@ -16,6 +16,7 @@ from encoder import MultiModalEncoder
 from encoder.errors import DiskError
 from search.api.ports import Job
 from search.api.uploads import UploadFolder
+from search.errors import StoreUnavailableError
 from search.store.memory import MemoryStore
 from workers.jobs import local
 from workers.jobs.local import LocalJobs
@@ -65,8 +66,8 @@ def test_a_running_job_is_never_forgotten(
     with monkeypatch.context() as patch:
         patch.setattr(type(pipeline.store), "check_writable", lambda _: go.wait(60))
         slow = jobs.submit(note(tmp_path / "slow.txt"))
-        quick = [jobs.submit([]) for _ in range(9)]
-        wait_for(lambda: jobs.status(quick[-1]).ended)
+        for _ in range(9):
+            ended(jobs, jobs.submit([]))
         assert jobs.status(slow).state == "running"
         assert len(jobs.recent()) <= 4
         go.set()
@@ -88,6 +89,7 @@ def test_a_job_that_breaks_fails_and_says_why(
     with caplog.at_level(logging.ERROR):
         job = ended(jobs, jobs.submit(note(tmp_path / "a.txt")))
     assert (job.state, job.reason) == ("failed", str(error) or "MemoryError")
+    assert (job.ingested, job.failed) == (1, 0)
     assert job.job_id in caplog.text
     assert "Traceback" in caplog.text
 
@@ -106,6 +108,23 @@ def test_a_full_disk_is_waited_for_and_said(
         assert (jobs.status(job_id).state, jobs.status(job_id).failed) == ("running", 0)
     job = ended(jobs, job_id)
     assert (job.state, job.ingested, job.waits_for) == ("done", 1, "")
+
+
+def test_a_store_that_is_away_at_the_end_is_waited_for(
+    jobs: LocalJobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times, forget = list[None](), IngestPipeline.forget
+
+    def away(self: IngestPipeline, *what: Any) -> Any:
+        times.append(None)
+        if len(times) < 9:  # more often than other errors are forgiven
+            raise StoreUnavailableError("The store is away.")
+        return forget(self, *what)
+
+    monkeypatch.setattr(retry, "delay_s", lambda *_: 0.0)
+    monkeypatch.setattr(IngestPipeline, "forget", away)
+    job = ended(jobs, jobs.submit(note(tmp_path / "a.txt")))
+    assert (job.state, job.ingested, job.failed, job.waits_for) == ("done", 1, 0, "")
 
 
 @pytest.mark.slow
