@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from threading import Event, Thread
 from time import perf_counter, process_time
 
 import httpx
@@ -20,29 +18,9 @@ from tests.support.media import write_film
 JSON = {"Content-Type": "application/json"}
 WORDS = ("harbour", "lantern", "orchard", "glacier", "violin", "compass", "meadow", "engine")
 BOUNDARY = {"Content-Type": "multipart/form-data; boundary=b"}
-MOST_WAIT_S = 1.0
-"""Far beyond what a healthy server needs for `/healthz`, far below what a stopped one takes."""
-
-
-def slowest_answer_s(client: httpx.Client, meanwhile: Callable[[], None]) -> float:
-    """The longest that another client waits for `/healthz` while something runs."""
-    done, waited_s = Event(), [0.0]
-
-    def ask() -> None:
-        with httpx.Client(base_url=client.base_url, timeout=120) as other:
-            while not done.is_set():
-                began = perf_counter()
-                assert other.get("/healthz").status_code == 200
-                waited_s.append(perf_counter() - began)
-
-    asking = Thread(target=ask)
-    asking.start()
-    try:
-        meanwhile()
-    finally:
-        done.set()
-        asking.join()
-    return max(waited_s)
+MOST_CPU_S = 2.0
+"""For a request that is refused, its client in the same process included: other clients wait no
+longer than this, and the processor's time is the same on a busy machine."""
 
 
 def form(n_parts: int, name: str) -> bytes:
@@ -52,19 +30,17 @@ def form(n_parts: int, name: str) -> bytes:
     return "".join([*parts, "--b--\r\n"]).encode()
 
 
+@pytest.mark.parametrize("path", ["/v1/search", "/v1/embeddings"])
 @pytest.mark.parametrize("name", ["f", "f{n}"])
-def test_a_form_of_many_parts_is_refused_at_once(client: httpx.Client, name: str) -> None:
+def test_a_form_of_many_parts_is_refused_at_once(
+    client: httpx.Client, path: str, name: str
+) -> None:
     body = form(16_000, name)
-
-    def send() -> None:
-        for path in ("/v1/search", "/v1/embeddings"):
-            began = perf_counter()
-            answer = client.post(path, content=body, headers=BOUNDARY)
-            assert answer.status_code == 413
-            assert "parts" in answer.json()["error"]["message"]
-            assert perf_counter() - began < 2
-
-    assert slowest_answer_s(client, send) < MOST_WAIT_S
+    began_s = process_time()
+    answer = client.post(path, content=body, headers=BOUNDARY)
+    assert answer.status_code == 413
+    assert "parts" in answer.json()["error"]["message"]
+    assert process_time() - began_s < MOST_CPU_S
 
 
 MANY = {"lists": "[1],", "strings": '"a",', "numbers": "1,", "deep": "[", "objects": '{"a":1},'}
@@ -75,14 +51,11 @@ MANY = {"lists": "[1],", "strings": '"a",', "numbers": "1,", "deep": "[", "objec
 def test_a_body_of_many_values_is_refused_before_they_are_made(
     client: httpx.Client, path: str, value: str
 ) -> None:
-    body = (
-        f'{{"query": "a", "filter": {{"and": [{value * (20_000_000 // len(value))}1]}}}}'.encode()
-    )
-
-    def send() -> None:
-        assert client.post(path, content=body, headers=JSON).status_code == 413
-
-    assert slowest_answer_s(client, send) < MOST_WAIT_S
+    values = value * (20_000_000 // len(value))
+    body = f'{{"query": "a", "filter": {{"and": [{values}1]}}}}'.encode()
+    began_s = process_time()
+    assert client.post(path, content=body, headers=JSON).status_code == 413
+    assert process_time() - began_s < MOST_CPU_S
 
 
 def test_a_body_that_is_parsed_on_the_event_loop_is_small(client: httpx.Client) -> None:
