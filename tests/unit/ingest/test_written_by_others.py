@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import tarfile
 from collections.abc import Callable
 from email.message import EmailMessage
@@ -317,11 +316,6 @@ def write_mac_zip(path: Path) -> None:
     )
 
 
-def write_by_zip(path: Path) -> None:
-    (path.parent / "note.txt").write_text(WORDS)
-    subprocess.run(["zip", "-q", path.name, "note.txt"], cwd=path.parent, check=True)
-
-
 @pytest.mark.parametrize(
     ("name", "write"),
     [
@@ -329,7 +323,6 @@ def write_by_zip(path: Path) -> None:
         ("a.zst", write_packed),
         ("a.lz4", write_packed),
         ("a.zip", write_mac_zip),
-        ("b.zip", write_by_zip),
     ],
 )
 def test_archives(tmp_path: Path, name: str, write: Callable[[Path], None]) -> None:
