@@ -82,12 +82,16 @@ class Roots:
         return cls(default_folder().parent / "roots" / server)
 
     def changed(self, folder: str) -> list[str]:
-        """The places in and around a folder that are no longer on the disk they were on."""
+        """The places in and around a folder that are no longer on the disk they were on.
+
+        A folder in it that is gone, and was no mount point, was renamed or deleted.
+        """
         return [
             place
             for place, disk in self._read().items()
             if (_is_in(place, folder) or _is_in(folder, place))
-            and not disk.is_still(Disk.at(place))
+            and not disk.is_still(now := Disk.at(place))
+            and (now or disk.is_mount)
         ]
 
     def note(self, folder: str, holds: Callable[[str], bool]) -> None:
