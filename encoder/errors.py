@@ -22,12 +22,14 @@
     ├── KindError                   500  another package's kind of files is broken (ingest.errors)
     ├── StoreError                  500  the vector store cannot do its work (search.errors)
     │   ├── StoreUnavailableError   503  it does not answer
+    │   │   └── StoreUnservedError  503  the server of a folder that several processes share is away
     │   ├── StoreGoneError          503  its files were removed while it was open
     │   ├── StoreBusyError          500  another process has it open
     │   ├── StoreMissingError       500  there is none
     │   ├── IndexNotReadyError      503  an index is being read; searches go on without it
     │   ├── IndexRefusedError       500  its server makes no such index
     │   ├── ReadOnlyStoreError      403  it can only be searched (also a DiskError)
+    │   ├── DamagedError            500  a file of its index is damaged (…embedded.tables)
     │   ├── SpaceMismatchError      500  a different model filled it
     │   └── StoreMovedError         503  another of its spaces is searched by now
     ├── NotFoundError               404  what a query names is not stored (search.errors)
@@ -37,6 +39,7 @@
     ├── UnauthorizedError           401  no key, or one that is not known (…requests.refusal)
     ├── ForbiddenError              403  the key lacks a scope (…requests.refusal)
     ├── RateLimitError              429  too many requests with one key (…requests.refusal)
+    ├── HostHeaderError             400  a request that names several hosts (…requests.refusal)
     ├── TooSlowError                408  a request that comes too slowly (…requests.refusal)
     ├── TooLargeError               413  a body beyond the limit (…requests.refusal)
     ├── HeadTooLargeError           431  a head beyond the limit (…requests.refusal)

@@ -115,7 +115,7 @@ def test_clients_wait_for_a_killed_server_and_go_on(
     store.close()
 
 
-@pytest.mark.parametrize("pid", [1, os.getpid()])
+@pytest.mark.parametrize("pid", [1, os.getpid()], ids=["init", "this process"])
 def test_a_note_of_a_killed_server_says_nothing(folder: Path, pid: int) -> None:
     """Its process id lives again, and something else may listen on its port."""
     write_alone(folder)

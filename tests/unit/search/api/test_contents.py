@@ -6,6 +6,7 @@ import gc
 import os
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from io import BytesIO
@@ -60,6 +61,9 @@ class Removing:
 
     def decode(self, modality: Modality, data: bytes, label: str) -> Item:
         return self.real.decode(modality, data, label)
+
+    def unpacked(self, uri: str, asset_id: str) -> AbstractContextManager[Path]:
+        return self.real.unpacked(uri, asset_id)
 
     def picture(self, path: Path, media_type: str, at_s: float, page: int, size: int) -> bytes:
         self.victim.unlink(missing_ok=True)
@@ -162,8 +166,8 @@ def test_nothing_else_is_sent_as_the_asset(
     if is_large:
         monkeypatch.setattr("search.api.responses.verified._HASHED_BYTES", 1)
     replace_file(path)
-    if is_large and replace_file is changed:
-        os.utime(path, (1, 1))  # a large one whose time was put back cannot be told
+    if is_large and replace_file in (changed, swapped_folder):
+        os.utime(path, (1, 1))  # another content of a large file is told by its time alone
     for ask in (
         lambda: content_of(asset, STORED, {"if-none-match": f'"{asset.asset_id}"'}),
         lambda: picture_of(asset, STORED, 0.0, 1, 32),

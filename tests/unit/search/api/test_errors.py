@@ -14,6 +14,7 @@ HOMES = (
     "search.errors",
     "search.api.requests.refusal",
     "search.client.errors",
+    "search.store.embedded.tables",
     "workers.jobs.redis_link",
     "workers.jobs.shard_run",
     "workers.watching.folders",
