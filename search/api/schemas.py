@@ -262,6 +262,8 @@ class JobOut(BaseModel):
     seconds: float
     left_s: float | None
     asset_ids: list[str] = Field(description="For uploads: the resulting assets.")
+    reason: str = Field("", description="Why the job failed.")
+    waits_for: str = Field("", description="Why it does not go on, such as a full disk.")
 
 
 class JobRequest(Strict):

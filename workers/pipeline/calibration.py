@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from encoder.errors import AnymodalError, InputError
 from encoder.types import QUERY, TEXT, VIDEO, Embeddings, Item, Modality
+from search.errors import StoreError
 from search.store.base import VectorStore
 from search.store.calibrated import StoredCalibration
 from search.store.calibration_facts import describe, plain
@@ -161,14 +162,19 @@ class Watch:
         """Calibrate if it is due.
 
         A calibrated store is checked once a minute, but always while a modality lacks constants
-        that the others have from their model.
+        that the others have from their model. Errors are logged, as in `calibrate_if_due`.
         """
         if time.monotonic() < self._look_at_s:
             return
         calibrate_if_due(encoder, store, self._alone)
+        try:
+            constants = store.calibration
+        except StoreError as error:  # away since; the next shard looks again
+            logger.warning("the store's calibration was not read: %s", error)
+            return
         # Films are found by their pictures and sounds.
-        missing = encoder.modalities - {VIDEO} - store.calibration.keys()
-        if store.calibration and not (missing and encoder.space.calibration):
+        missing = encoder.modalities - {VIDEO} - constants.keys()
+        if constants and not (missing and encoder.space.calibration):
             self._look_at_s = time.monotonic() + _LOOK_EVERY_S
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from encoder.errors import AnymodalError, DiskError
+from encoder.errors import DiskError
 from ingest.config import IngestConfig
 from ingest.kinds.registry import check_names
 from search.store.base import VectorStore
@@ -34,7 +33,6 @@ from workers.pipeline.turns import Turns
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
 
-logger = logging.getLogger(__name__)
 
 SHARDS_AT_ONCE = 2
 """Decoding and encoding of two shards use two cores; more cost memory and gain nothing."""
@@ -215,16 +213,9 @@ class IngestPipeline:
         return GoneFiles(store, self.is_upload, prune, config=self.config, roots=self.roots)
 
     def calibrate_if_due(self) -> None:
-        """Calibrate the store of a model that ships no constants, if it has grown enough.
-
-        If that fails, the next shard tries again: what was ingested stays ingested.
-        """
-        try:
-            if self.calibrate:
-                self.watch.after_shard(*self.parts())
-        except Exception as error:
-            is_known = isinstance(error, AnymodalError)
-            logger.warning("the store is not calibrated yet: %s", error, exc_info=not is_known)
+        """Calibrate the store of a model that ships no constants, if it has grown enough."""
+        if self.calibrate:
+            self.watch.after_shard(*self.parts())
 
     def parts(self) -> tuple[MultiModalEncoder, VectorStore]:
         """The current encoder and store."""

@@ -90,6 +90,8 @@ def job_json(job: Job, uploads: UploadFolder, failures: Iterable[Failure] = ()) 
         "seconds": round(job.seconds, 3),
         "left_s": job.left_s,
         "asset_ids": uploads.owners_of(job.paths),
+        "reason": without_paths(job.reason),
+        "waits_for": without_paths(job.waits_for),
     }
 
 

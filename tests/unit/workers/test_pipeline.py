@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event, Lock
@@ -19,7 +19,8 @@ from encoder import MultiModalEncoder
 from encoder import registry as tower_registry
 from encoder.embeddings import EncodedItem
 from encoder.errors import DiskError, InputError
-from encoder.types import Item
+from encoder.space import Calibration
+from encoder.types import Item, Modality
 from ingest import IngestConfig, isolate
 from ingest.kinds import registry as kind_registry
 from search.errors import StoreUnavailableError
@@ -28,7 +29,6 @@ from search.types import AssetRow, SegmentRow
 from tests.support import points_package
 from tests.support.points_package import write_points
 from workers.pipeline import IngestPipeline, IngestReport, ingest_pipeline
-from workers.pipeline.calibration import Watch, alone_here
 
 ALONE = r"""
 import sys
@@ -163,11 +163,14 @@ def test_what_nobody_foresaw_costs_only_the_file_that_causes_it(
 def test_a_calibration_that_fails_costs_no_file(
     encoder: MultiModalEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Broken(Watch):
-        def after_shard(self, *_: object) -> None:
-            raise StoreUnavailableError("The store is away.")
+    class Away(MemoryStore):
+        @property
+        def calibration(self) -> Mapping[Modality, Calibration]:
+            if self.count():
+                raise StoreUnavailableError("The store is away.")
+            return {}
 
-    job = pipeline(encoder, MemoryStore(encoder.embed_dim), watch=Broken(alone_here))
+    job = pipeline(encoder, Away(encoder.embed_dim))
     report = job.run(notes(tmp_path, 2))
     assert (report.ingested, report.failures) == (2, [])
     assert "The store is away." in caplog.text
