@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from threading import Lock
+from typing import Any, NamedTuple, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel
@@ -24,6 +26,14 @@ _MOST_PARTS = 2_200
 """As many as the inputs of one request for embeddings, and some fields beside them."""
 
 
+_LARGE_BYTES = 200_000
+_large_body = Lock()
+"""Large bodies are parsed one after the other: a parser holds the interpreter, and the event loop
+would wait for all of them."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
 class SentFile(NamedTuple):
     """A file in a form, and the client's name for it."""
 
@@ -39,18 +49,20 @@ class SentBody:
     fields: dict[str, list[str]]
     files: dict[str, SentFile]
 
-    def whole_request(self) -> bytes:
-        """The JSON: the body, or a form's field ``request``.
+    def parsed(self, model: type[Model]) -> Model:
+        """The JSON of the body, or of a form's field ``request``. Call it in a thread.
 
         Raises:
+            ValidationError: of pydantic.
             InputError: a form without the field ``request``.
             TooLargeError: it has too many values.
         """
-        if self.json or "request" in self.fields:
-            whole = self.json or self.fields["request"][-1].encode()
-            check_values(whole)
-            return whole
-        raise InputError("request", got="a form without it", wanted="a field of JSON")
+        if not self.json and "request" not in self.fields:
+            raise InputError("request", got="a form without it", wanted="a field of JSON")
+        text = self.json or self.fields["request"][-1].encode()
+        with _large_body if len(text) > _LARGE_BYTES else nullcontext():
+            check_values(text)
+            return model.model_validate_json(text)
 
     def search(self) -> SearchRequest:
         """The search request, from ``request`` or else from a form's other fields.
@@ -60,7 +72,7 @@ class SentBody:
             InputError: fields that do not go together.
         """
         if self.json or "request" in self.fields:
-            return SearchRequest.model_validate_json(self.whole_request())
+            return self.parsed(SearchRequest)
         terms: list[dict[str, Any]] = [{"text": text} for text in self.fields.get("text", [])]
         terms += map(_term_of, self.files)
         others = {

@@ -138,9 +138,10 @@ async def get_asset(asset_id: AssetId, services: Parts) -> dict[str, object]:
 )
 async def change_asset(asset_id: AssetId, request: Request, services: Parts) -> dict[str, object]:
     """Change an asset's tags; returns it as it is now. A tag in both lists is added."""
-    change = AssetChange.model_validate_json((await read_sent(request)).whole_request())
+    body = await read_sent(request)
 
     def retag(_turn: Turn) -> AssetRow:
+        change = body.parsed(AssetChange)
         if services.store.read_only:
             services.store.check_writable()
         with exclusive(services.store, [asset_id]):

@@ -68,7 +68,7 @@ async def _run(
 
 
 def _answer(services: Services, body: SentBody, turn: Turn) -> dict[str, Any]:
-    asked = EmbeddingsRequest.model_validate_json(body.whole_request())
+    asked = body.parsed(EmbeddingsRequest)
     encoded = encode(services, asked, body.files, turn)
     return {
         "object": "list",
@@ -87,7 +87,7 @@ def _answer(services: Services, body: SentBody, turn: Turn) -> dict[str, Any]:
 
 
 def _by_type(services: Services, body: SentBody, turn: Turn, name: str) -> dict[str, Any]:
-    asked = EmbedRequest.model_validate_json(body.whole_request())
+    asked = body.parsed(EmbedRequest)
     encoded = encode(services, asked, body.files, turn)
     return {
         "id": name,

@@ -72,19 +72,20 @@ async def submit_job(request: Request, services: Parts, response: Response) -> d
 
     `ANYMODAL_API__SOURCES` names which; by default none may be.
     """
-    body = JobRequest.model_validate_json((await read_sent(request)).whole_request())
-    check_sources(body.sources, services.config.sources)
-    sent = {"tags": body.tags, "metadata": [to_json(body.metadata).decode()]}
-    labels = facts_of(sent)
+    body = await read_sent(request)
 
     def submit(_turn: Turn) -> str:
+        asked = body.parsed(JobRequest)
+        check_sources(asked.sources, services.config.sources)
+        sent = {"tags": asked.tags, "metadata": [to_json(asked.metadata).decode()]}
+        labels = facts_of(sent)
         services.store.check_writable()
         return services.jobs.submit(
-            body.sources,
-            priority=body.priority,
+            asked.sources,
+            priority=asked.priority,
             labels=labels,
-            prune=body.prune,
-            kinds=body.kinds,
+            prune=asked.prune,
+            kinds=asked.kinds,
         )
 
     job_id = await services.workbench.run(submit)

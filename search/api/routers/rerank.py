@@ -13,7 +13,7 @@ from search.api.cohere.reranking import RerankAnswer, RerankRequest
 from search.api.depends import Parts, disconnected, refusals
 from search.api.middleware.bounded_threads import Turn
 from search.api.openai.route import OpenAIRoute
-from search.api.requests.bodies import json_body, read_sent
+from search.api.requests.bodies import SentBody, json_body, read_sent
 from search.api.responses.plain_values import server_timing
 from search.api.services import Services
 from search.errors import NotFoundError
@@ -43,7 +43,7 @@ async def rerank(request: Request, services: Parts) -> Response:
     body = await read_sent(request)
     timer = StageTimer()
     answer = await services.workbench.run(
-        lambda turn: _answer(services, body.whole_request(), turn, timer),
+        lambda turn: _answer(services, body, turn, timer),
         lambda: disconnected(request),
     )
     answer["id"] = request.state.request_id
@@ -51,8 +51,8 @@ async def rerank(request: Request, services: Parts) -> Response:
     return Response(to_json(answer), headers=headers, media_type="application/json")
 
 
-def _answer(services: Services, body: bytes, turn: Turn, timer: StageTimer) -> dict[str, Any]:
-    asked = RerankRequest.model_validate_json(body)
+def _answer(services: Services, body: SentBody, turn: Turn, timer: StageTimer) -> dict[str, Any]:
+    asked = body.parsed(RerankRequest)
     reranker = services.reranker
     if reranker is None:
         raise NotFoundError("This server has no reranker.", "Name one in ANYMODAL_RERANKER.")
