@@ -28,6 +28,7 @@ from tests.contract.rows import (
 )
 
 FILES = [
+    "current.json",
     "side/*/current",
     "side/*/*/tables.db",
     *(f"side/*/*/vectors/*.{suffix}" for suffix in ("rows", "slots", "codes", "scales", "nibbles")),

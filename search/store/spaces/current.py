@@ -99,11 +99,20 @@ class FolderRecord:
         return sorted(made, key=lambda space: made[space])
 
     def read(self) -> Current | None:
-        """See `SpaceRecord.read`."""
+        """See `SpaceRecord.read`.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
         try:
             return Current.read(self._file.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{self._file} is damaged, which says which model the store is searched with.",
+                remedy="Restore it from a backup; or remove it, if the store has one model only.",
+            ) from error
 
     def write(self, current: Current) -> None:
         """See `SpaceRecord.write`; a reader sees the former file, or the new one."""
