@@ -65,8 +65,8 @@ def text_segments(
 ) -> Iterator[Segment]:
     """Windows with their places, and offsets into the joined sections.
 
-    Numbers are described, not spelled out. A section of more than 800 characters of which less than
-    one in a thousand is a letter or a digit has no words, and is left out.
+    Numbers are described, not spelled out. A section of more than 800 characters, spaces left out,
+    of which less than one in a thousand is a letter or a digit has no words, and is left out.
 
     Args:
         asset: whose text it is.
@@ -112,10 +112,9 @@ def is_wordless(text: str) -> bool:
 
     Each of its windows would be encoded like any other, and none could be found.
     """
-    if len(text) <= _LEAST_CHARS:
-        return False
+    n_chars = len("".join(text.split()))
     n_letters = len(_MARKS.sub("", text))
-    return n_letters < _LEAST_SHARE * len(text)
+    return n_chars > _LEAST_CHARS and n_letters < _LEAST_SHARE * n_chars
 
 
 def document_segments(

@@ -21,6 +21,7 @@ from uuid import uuid4
 from encoder.errors import DiskError
 from encoder.system.disk import disk_error
 from search.errors import SpaceMismatchError, StoreError, StoreMovedError
+from search.store.lite.read_only import unreadable
 from search.store.milvus.link import MilvusLink
 from search.store.schema import ASSETS, collection_name, spaces_among
 
@@ -102,12 +103,14 @@ class FolderRecord:
         """See `SpaceRecord.read`.
 
         Raises:
-            StoreError: the file is damaged.
+            StoreError: the file is damaged, or closed to this user.
         """
         try:
             return Current.read(self._file.read_text())
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise unreadable(self._file.parent, error) from error
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(
                 f"{self._file} is damaged, which says which model the store is searched with.",
