@@ -82,8 +82,9 @@ def test_an_allowed_folder_becomes_searchable_and_downloadable(
     server.remove("public/a/tin.txt")
     with Anymodal(str(client.base_url)) as typed:
         left = typed.wait(typed.ingest("s3://photos/public/", kinds=["image"]).id)
-        assert (left.ingested, left.left_out, left.failed) == (0, 1, 1)
-        typed.wait(typed.ingest("s3://photos/public/", prune=True).id)
+        assert (left.ingested, left.left_out) == (0, 1)
+        assert [one.name for one in left.failures] == ["bad.png", "public"]  # which lost all
+        typed.wait(typed.ingest("s3://photos/public/", prune="all").id)
     assert [one["name"] for one in client.get("/v1/assets").json()["assets"]] == ["b.txt"]
 
 
