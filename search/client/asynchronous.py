@@ -242,7 +242,10 @@ class AsyncAnymodal:
             await anyio.sleep(_POLL_S)
 
     async def ingest(
-        self, *sources: str, prune: Prune = False, kinds: Sequence[str] = ()
+        self,
+        *sources: str,
+        prune: Prune = False,
+        kinds: Sequence[str] = (),
     ) -> JobOut:
         """Have the server ingest URLs such as ``s3://bucket/folder/``, if it allows them.
 

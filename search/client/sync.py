@@ -239,7 +239,12 @@ class Anymodal:
                 return found
             time.sleep(_POLL_S)
 
-    def ingest(self, *sources: str, prune: Prune = False, kinds: Sequence[str] = ()) -> JobOut:
+    def ingest(
+        self,
+        *sources: str,
+        prune: Prune = False,
+        kinds: Sequence[str] = (),
+    ) -> JobOut:
         """Have the server ingest URLs such as ``s3://bucket/folder/``, if it allows them.
 
         Raises:

@@ -71,7 +71,7 @@ def test_a_file_that_no_kind_reads_says_what_is_read(
     page.goto("/")
     drop(page, "search", [tmp_path / "a.bin"])
     expect(page.get_by_role("alert")).to_contain_text("of a kind that is not supported")
-    expect(page.get_by_role("alert")).to_contain_text("EPUB")
+    expect(page.get_by_role("alert")).to_contain_text("as PDF")
 
 
 def test_a_job_goes_on_that_was_listed_before_its_upload_was_answered(
