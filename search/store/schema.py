@@ -144,6 +144,11 @@ def written_version(properties: Mapping[str, str]) -> str:
     return properties.get(_PROPERTY + "schema", "unknown")
 
 
+def written_space(properties: Mapping[str, str]) -> str:
+    """The fingerprint of the space of a collection's vectors, from its properties."""
+    return properties[_PROPERTY + "space"]
+
+
 def written_calibration(properties: Mapping[str, str]) -> StoredCalibration:
     """The calibration of a collection's vectors, from its properties."""
     return calibrated.read(properties[_PROPERTY + "calibration"])

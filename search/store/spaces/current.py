@@ -23,7 +23,7 @@ from encoder.system.disk import disk_error
 from search.errors import SpaceMismatchError, StoreError, StoreMovedError
 from search.store.lite.read_only import unreadable
 from search.store.milvus.link import MilvusLink
-from search.store.schema import ASSETS, collection_name, spaces_among
+from search.store.schema import ASSETS, collection_name, spaces_among, written_space
 
 _FILE = "current.json"
 _PREFIX = "anymodal"
@@ -143,8 +143,12 @@ class ServerRecord:
         """See `SpaceRecord.read`."""
         if not self._link.call("has_collection", self._alias):
             return None
-        found = self._link.call("describe_collection", self._alias)["properties"]
-        return Current.read(found[_PROPERTY])
+        facts = self._link.call("describe_collection", self._alias)["properties"]
+        if _PROPERTY in facts:
+            return Current.read(facts[_PROPERTY])
+        # Milvus 2.3 forgets changed properties when it is restarted, but neither aliases nor what
+        # a collection was made with: its model is known by its space then, or named by the user.
+        return Current(written_space(facts))
 
     def spaces(self) -> list[str]:
         """See `SpaceRecord.spaces`."""
