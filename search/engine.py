@@ -15,14 +15,14 @@ from encoder.registry import registered_modalities
 from encoder.space import Space
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings
 from search.latency import LatencyTracker
-from search.lexical.name_index import NameIndex
-from search.lexical.word_search import WordSearch
 from search.query.deadline import Deadline
 from search.query.pages import read_page
 from search.query.planner import plan
 from search.query.progress import Progress
 from search.query.query import Query
+from search.query.sorting import sort_hits
 from search.query.terms import ItemEncoder, embed_terms
+from search.query.word_search import WordSearch
 from search.ranking.diversity import diversify
 from search.ranking.fusion import fuse_terms
 from search.ranking.grouping import Group
@@ -32,11 +32,11 @@ from search.ranking.presentation.locations import shown_location
 from search.ranking.retrieval.candidates import Finder
 from search.ranking.retrieval.found import Pool
 from search.ranking.retrieval.request import Request
-from search.ranking.sorting import sort_hits
 from search.ranking.turns import take_turns
 from search.ranking.weak import Floors
 from search.reranking.second_look import Reranker, question_of, rerank
 from search.store.base import LexicalIndex, VectorStore
+from search.store.name_index import NameIndex
 from search.types import Explanation, Hit, SearchResult, Understood
 from search.understanding.library import LibraryPlaces
 from search.understanding.understand import understand

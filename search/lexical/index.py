@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import tantivy
 
 _HEAP_BYTES = 15_000_000
+MAX_FOUND = 1000
+"""The most texts that one word search of a store returns."""
 
 
 class Text(NamedTuple):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from encoder.errors import InputError
 from encoder.types import QUERY, TEXT, Modality
 from search.query.query import Query, Term
-from search.ranking.sorting import check_sort
+from search.query.sorting import check_sort
 
 MAX_LIMIT = 1000
 MAX_MOMENTS = 20

@@ -81,7 +81,7 @@ def open_store(
         check_store(target)
     from search.store.embedded.store import open_folder
     from search.store.milvus.store import MilvusStore
-    from search.store.spaces.current import FolderRecord, check_searched
+    from search.store.space_record import FolderRecord, check_searched
 
     open_milvus = partial(MilvusStore, target, space_fingerprint, embed_dim, **options)
     if isinstance(target, Path):

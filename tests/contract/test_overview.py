@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from encoder.types import IMAGE, TEXT
 from search.filters import parse_filter
-from search.overview import ask
-from search.overview.dates import FIRST, LAST, Dated, dated_of
+from search.store import overview
 from search.store.base import VectorStore
+from search.store.overview import FIRST, LAST, Dated, dated_of
 from search.types import AssetRow
 from tests.contract.rows import segment, vectors
 
@@ -32,7 +32,7 @@ def fill(store: VectorStore) -> None:
 
 def test_values_folders_and_months_are_counted(store: VectorStore) -> None:
     fill(store)
-    found = ask.facets(store, None)
+    found = overview.facets(store, None)
     assert found.assets == 5
     assert found.values == {
         "modality": {"image": 2, "text": 3},
@@ -43,40 +43,40 @@ def test_values_folders_and_months_are_counted(store: VectorStore) -> None:
     assert found.folders == {"/d/": 1, "/d/x/": 2, "/d/y/": 1, "s3://b/": 1}
     assert found.months == {"1969-12": 1, "2024-05": 2, "2024-06": 1}
 
-    few = ask.facets(store, parse_filter({"field": "tags", "contains": "sun"}))
+    few = overview.facets(store, parse_filter({"field": "tags", "contains": "sun"}))
     assert (few.assets, few.values["tags"]) == (1, {"sea": 1, "sun": 1})
     assert few.folders == {"/d/x/": 1, "/d/y/": 1}
     assert few.months == {"2024-05": 1}
     store.write([replace(ROWS[1], metadata={"tags": ["sun"]})], [])
-    assert ask.facets(store, None).values["tags"] == {"sea": 1, "sun": 2}
-    none = ask.facets(store, parse_filter({"field": "title", "eq": "-"}))
+    assert overview.facets(store, None).values["tags"] == {"sea": 1, "sun": 2}
+    none = overview.facets(store, parse_filter({"field": "title", "eq": "-"}))
     assert (none.assets, none.values["modality"], none.folders, none.months) == (0, {}, {}, {})
 
 
 def test_the_newest_come_first_and_what_has_no_date_last(store: VectorStore) -> None:
     fill(store)
     order = ["a3", "a2", "a1", "a5", "a4"]
-    found = ask.newest(store, None, 9, FIRST)
+    found = overview.newest(store, None, 9, FIRST)
     assert [one.asset_id for one in found] == order
     for at, one in enumerate(found):
-        rest = ask.newest(store, None, 2, dated_of(one.cursor))
+        rest = overview.newest(store, None, 2, dated_of(one.cursor))
         assert [other.asset_id for other in rest] == order[at + 1 : at + 3]
-    before_june = ask.newest(store, None, 1, Dated(JUNE, ""))
+    before_june = overview.newest(store, None, 1, Dated(JUNE, ""))
     assert [one.asset_id for one in before_june] == ["a2"]
     texts = parse_filter({"field": "modality", "eq": "text"})
-    assert [one.asset_id for one in ask.newest(store, texts, 2, FIRST)] == ["a3", "a5"]
+    assert [one.asset_id for one in overview.newest(store, texts, 2, FIRST)] == ["a3", "a5"]
 
 
 def test_what_is_newer_than_a_place_comes_nearest_first(store: VectorStore) -> None:
     fill(store)
     order = ["a4", "a5", "a1", "a2", "a3"]
-    found = ask.newest(store, None, 9, LAST, reverse=True)
+    found = overview.newest(store, None, 9, LAST, reverse=True)
     assert [one.asset_id for one in found] == order
     for at, one in enumerate(found):
-        rest = ask.newest(store, None, 2, dated_of(one.cursor), reverse=True)
+        rest = overview.newest(store, None, 2, dated_of(one.cursor), reverse=True)
         assert [other.asset_id for other in rest] == order[at + 1 : at + 3]
-    since_june = ask.newest(store, None, 9, Dated(JUNE, ""), reverse=True)
+    since_june = overview.newest(store, None, 9, Dated(JUNE, ""), reverse=True)
     assert [one.asset_id for one in since_june] == ["a3"]
     texts = parse_filter({"field": "modality", "eq": "text"})
-    since = ask.newest(store, texts, 9, Dated(-86_400, ""), reverse=True)
+    since = overview.newest(store, texts, 9, Dated(-86_400, ""), reverse=True)
     assert [one.asset_id for one in since] == ["a5", "a3"]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from search.lexical.name_index import NameIndex
 from search.store.base import LexicalIndex, VectorStore
 from search.store.checking import Checkable
 from search.store.milvus.store import MilvusStore
+from search.store.name_index import NameIndex
 from search.store.open import open_store
 from search.store.schema import ASSETS, LOCATIONS, segment_id
 from search.types import AssetRow, row_key

@@ -30,8 +30,8 @@ from blake3 import blake3
 
 from search.store.milvus.link import MilvusLink
 from search.store.open import is_on_server
-from search.store.spaces.current import Current
-from search.store.spaces.opened import space_record
+from search.store.space_record import Current
+from search.store.stored_spaces import space_record
 from tests.faults import brute, tiny_worker
 from tests.faults.brute import World
 from tests.faults.tiny_worker import TinyEncoder

@@ -17,7 +17,7 @@ from threading import Event
 import httpx
 
 from search.store.lite.shared import served
-from search.store.spaces.current import FolderRecord
+from search.store.space_record import FolderRecord
 from tests.faults import brute
 from tests.faults.cluster import BIN, ROOT, Part, answers, wait_for
 from tests.faults.counting import content_id

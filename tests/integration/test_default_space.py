@@ -7,7 +7,7 @@ from pathlib import Path
 from encoder import Item, MultiModalEncoder
 from encoder.types import QUERY, TEXT
 from search import Query, SearchEngine, open_store
-from search.store.spaces.opened import stored_spaces
+from search.store.stored_spaces import stored_spaces
 from tests.integration.conftest import Run
 
 

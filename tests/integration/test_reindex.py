@@ -23,8 +23,7 @@ from ingest import IngestConfig
 from search.engine import SearchEngine
 from search.errors import StoreMovedError
 from search.query.query import Query
-from search.store.spaces.former import drop_former
-from search.store.spaces.opened import stored_spaces
+from search.store.stored_spaces import drop_former, stored_spaces
 from tests.integration.conftest import Run
 from tests.integration.test_serve import serving
 from workers.cli import anymodal as anymodal_command

@@ -17,8 +17,7 @@ from encoder.types import QUERY, TEXT, Item
 from search import Query, SearchEngine
 from search.errors import SpaceMismatchError
 from search.store.open import open_store
-from search.store.spaces.former import drop_former
-from search.store.spaces.opened import space_record, stored_spaces
+from search.store.stored_spaces import drop_former, space_record, stored_spaces
 from tests.integration.conftest import ANYMODAL
 from workers.config import current_settings
 from workers.environment import Options, begin

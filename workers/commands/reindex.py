@@ -138,7 +138,7 @@ def _here(request: Mapping[str, Any], progress: Any) -> Mapping[str, Any]:
 
 
 def _drop(as_json: bool) -> None:
-    from search.store.spaces.former import drop_former
+    from search.store.stored_spaces import drop_former
     from workers.config import current_settings
     from workers.console.output import console, print_json, wants_json
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from encoder.errors import InputError
-from search.store.spaces.current import Current
-from search.store.spaces.opened import space_record
+from search.store.space_record import Current
+from search.store.stored_spaces import space_record
 from workers.reindexing.comparing import Comparison, compare, finder, sampled
 from workers.reindexing.copying import Copied, Copier, OnProgress
 from workers.serving.resources import Resources, config_with

@@ -26,10 +26,10 @@ from search.api.middleware.metrics import Metrics
 from search.api.responses.thumbnails import Stored, Thumbnails
 from search.api.services import Services
 from search.api.uploads import adoption
-from search.batching.query_encoder import QueryEncoder
 from search.engine import SearchEngine
 from search.latency import LatencyTracker
 from search.query.query import Query
+from search.query.query_encoder import QueryEncoder
 from search.query.terms import ItemEncoder
 from workers.jobs.local import LocalJobs
 from workers.jobs.redis import RedisJobs

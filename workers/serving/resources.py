@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from search.api.uploads import UploadFolder
     from search.store.base import VectorStore
     from search.store.locks import WriteLocks
-    from search.store.spaces.current import Current, SpaceRecord
+    from search.store.space_record import Current, SpaceRecord
     from workers.config import Settings
     from workers.jobs.board import JobBoard
     from workers.pipeline.ingest_pipeline import IngestPipeline
@@ -138,7 +138,7 @@ class Resources:
         Raises:
             StoreUnavailableError: the store's server does not answer.
         """
-        from search.store.spaces.current import searched
+        from search.store.space_record import searched
 
         with self._record_lock:
             try:
@@ -276,7 +276,7 @@ class Resources:
 
     def _opened_record(self) -> SpaceRecord:
         """The record, kept open: connecting to a server takes ten times as long as a look."""
-        from search.store.spaces.opened import space_record
+        from search.store.stored_spaces import space_record
 
         if self._record is None:
             self._record = self._record_open.enter_context(space_record(self.settings.store))
@@ -344,8 +344,8 @@ def _config_of(config: EncoderConfig, store: str | None) -> EncoderConfig:
     """The configuration in the store's record, if it was moved and no third model is requested."""
     from encoder.models.spec import DEFAULT_MODEL
     from search.errors import StoreUnavailableError
-    from search.store.spaces.current import searched
-    from search.store.spaces.opened import space_record
+    from search.store.space_record import searched
+    from search.store.stored_spaces import space_record
 
     try:
         with space_record(store) as record:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from search.overview.facets import FACETS, Facets
+from search.store.overview import FACETS, Facets
 
 _SHOWN = 100
 

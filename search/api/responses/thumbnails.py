@@ -13,7 +13,7 @@ from threading import Event, Lock
 
 from encoder.system.private import private_folder, private_opener
 from encoder.system.stopping import stopped_by
-from search.batching.lru import ByteCache
+from search.query.byte_cache import ByteCache
 
 SIZES = (480, 1024)
 """The longer sides, in pixels, of the sizes kept on disk: a tile and a large preview."""

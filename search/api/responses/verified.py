@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from search.batching.lru import ByteCache
+from search.query.byte_cache import ByteCache
 from search.types import AssetRow
 
 _HASHED_BYTES = 64 * 2**20

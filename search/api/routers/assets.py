@@ -24,10 +24,9 @@ from search.api.schemas import AssetOut, AssetsAnswer
 from search.api.services import Services
 from search.errors import NotFoundError
 from search.filters import Filter
-from search.overview import ask
-from search.overview.dates import LAST, dated_of
-from search.overview.facets import folders_below, within_roots
+from search.store import overview
 from search.store.locks import exclusive
+from search.store.overview import LAST, dated_of, folders_below, within_roots
 from search.types import AssetRow
 
 router = APIRouter(tags=["assets"])
@@ -80,7 +79,7 @@ async def list_assets(
     def page(_turn: Turn) -> dict[str, object]:
         order = sort
         if sort == "auto":
-            order = "newest" if ask.orders_dates(services.store) else "id"
+            order = "newest" if overview.orders_dates(services.store) else "id"
         if order == "id":
             listed = _page(services, wanted, limit, cursor)
         else:
@@ -106,7 +105,7 @@ async def list_facets(
     """How many of the assets that a filter leaves have which values."""
 
     def count(_turn: Turn) -> dict[str, object]:
-        found = ask.facets(services.store, wanted)
+        found = overview.facets(services.store, wanted)
         uploads = f"{services.uploads.root}/"
         folders = {uri: n for uri, n in found.folders.items() if not uri.startswith(uploads)}
         if not sees_paths(request.state.scopes):
@@ -268,7 +267,7 @@ def _dated(
     services: Services, wanted: Filter | None, limit: int, cursor: str, reverse: bool
 ) -> dict[str, object]:
     after = LAST if reverse and not cursor else dated_of(cursor)
-    found = ask.newest(services.store, wanted, limit + 1, after, reverse)
+    found = overview.newest(services.store, wanted, limit + 1, after, reverse)
     rows = services.store.assets([one.asset_id for one in found[:limit]])
     return {
         "assets": [asset_json(row) for row in rows.values()],

@@ -10,12 +10,11 @@ import numpy as np
 
 from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter
-from search.overview import in_tables
-from search.overview.dates import Dated
-from search.overview.facets import Facets
+from search.store.embedded import overview as in_tables
 from search.store.embedded.rows import asset_of, modality_of, part_of, segment_of, slot_of
 from search.store.embedded.tables import SEGMENT_COLUMNS, Tables, marks
 from search.store.embedded.views import Views
+from search.store.overview import Dated, Facets
 from search.store.several import by_segment
 from search.types import AssetRow, SegmentRow
 
@@ -167,7 +166,7 @@ class Reading:
             return 0 if mask is None else int(np.count_nonzero(mask))
 
     def facets(self, filter: Filter | None) -> Facets:
-        """See `search.overview.ask.Overviewing`. Cached until something is written."""
+        """See `search.store.overview.Overviewing`. Cached until something is written."""
         with self._tables.reading() as db:
             asked = self._views.current(db).version, repr(filter)
             found = self._facets.get(asked)
@@ -181,7 +180,7 @@ class Reading:
     def newest(
         self, filter: Filter | None, limit: int, after: Dated, reverse: bool = False
     ) -> list[Dated]:
-        """See `search.overview.ask.Overviewing`."""
+        """See `search.store.overview.Overviewing`."""
         with self._tables.reading() as db:
             return in_tables.newest(db, self._nos(db, filter), limit, after, reverse)
 

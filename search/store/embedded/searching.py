@@ -12,6 +12,7 @@ import numpy as np
 from encoder.space import Calibration
 from encoder.types import Embeddings, Modality
 from search.filters import Filter
+from search.lexical.index import MAX_FOUND
 from search.store.calibrated import Constants, constants_of
 from search.store.embedded.rows import modality_of, place_of, scored, slot_of
 from search.store.embedded.tables import SEGMENT_COLUMNS, DamagedError, Tables, marks
@@ -19,7 +20,6 @@ from search.store.embedded.texts.words import KeptWords
 from search.store.embedded.vectors.ranking import Found
 from search.store.embedded.views import Mask, PartView, View, Views
 from search.store.several import best_first, score_of, shifted
-from search.store.words import MAX_FOUND
 from search.types import ScoredSegment
 
 _MAX_JOINED = 2000

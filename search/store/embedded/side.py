@@ -36,6 +36,7 @@ from search.errors import StoreError, StoreGoneError
 from search.store import calibrated
 from search.store.calibrated import StoredCalibration
 from search.store.embedded.generation import TABLES, Generation, Known, known_of
+from search.store.embedded.record import Record
 from search.store.embedded.tables import DamagedError, Tables, fact, set_fact
 from search.store.embedded.texts.kept import AT_ONCE, KeptIndex
 from search.store.embedded.texts.words import KeptWords
@@ -43,7 +44,6 @@ from search.store.embedded.vectors.codes import CHUNK
 from search.store.embedded.vectors.disk import replacing
 from search.store.embedded.views import Views
 from search.store.embedded.writing import compact, keys_of, put, remove
-from search.store.lite.record import Record
 from search.store.milvus.rows import Keys
 from search.store.milvus.store import MilvusStore
 from search.types import AssetRow, SegmentRow

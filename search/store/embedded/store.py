@@ -19,8 +19,6 @@ from encoder.system.private import tighten
 from encoder.types import Embeddings, Modality
 from search.filters import Filter
 from search.lexical.index import FoundText
-from search.overview.dates import Dated
-from search.overview.facets import Facets
 from search.store import calibrated
 from search.store.base import VectorStore
 from search.store.calibrated import Constants, StoredCalibration
@@ -28,14 +26,15 @@ from search.store.checking import LOST, Findings, Progress
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.embedded.checking import IndexCheck
 from search.store.embedded.reading import Reading
+from search.store.embedded.record import Record
 from search.store.embedded.side import SIDE, Side
 from search.store.embedded.tables import fact
 from search.store.lite.in_process import check_whole, start_lite, stop_lite
 from search.store.lite.read_only import is_read_only, unreadable
-from search.store.lite.record import Record
 from search.store.lite.shared import check_served, is_shared
 from search.store.locks import folder_locks
 from search.store.milvus.store import MilvusStore
+from search.store.overview import Dated, Facets
 from search.store.schema import collection_name
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
@@ -246,7 +245,7 @@ class EmbeddedStore:
         )
 
     def read_names(self, is_unwanted: Callable[[], bool]) -> None:
-        """See `search.lexical.name_index.KeepsNames`."""
+        """See `search.store.name_index.KeepsNames`."""
         self._side.names.catch_up(is_unwanted)
 
     def named(self, text: str, limit: int) -> Sequence[FoundText]:
@@ -276,13 +275,13 @@ class EmbeddedStore:
         return self._side.read(lambda files: files.reading.count(filter))
 
     def facets(self, filter: Filter | None) -> Facets:
-        """See `search.overview.ask.Overviewing`."""
+        """See `search.store.overview.Overviewing`."""
         return self._reading.facets(filter)
 
     def newest(
         self, filter: Filter | None, limit: int, after: Dated, reverse: bool = False
     ) -> list[Dated]:
-        """See `search.overview.ask.Overviewing`."""
+        """See `search.store.overview.Overviewing`."""
         return self._reading.newest(filter, limit, after, reverse)
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import shutil
 import time
 from collections.abc import Collection as Ids
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count, islice
 from pathlib import Path
 from threading import Lock, Thread
 
+from encoder.system.private import private_folder
 from encoder.types import TEXT
 from search.errors import IndexNotReadyError, StoreError
 from search.filters.expressions import among
 from search.lexical import WordIndex
-from search.lexical.index import Text
-from search.lexical.kept import KeptFolder
+from search.lexical.index import MAX_FOUND, Text
 from search.store.folders import words_folder
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.rows import MilvusRows, chunks
+from search.store.milvus.words import MilvusWords, Words
 from search.store.schema import (
     ASSETS,
     scalars_of,
@@ -26,7 +30,6 @@ from search.store.schema import (
 )
 from search.store.segments import Collection
 from search.store.several import FIRST_ROWS
-from search.store.words import MAX_FOUND, MilvusWords, Words
 from search.types import ScoredSegment, SegmentRow
 
 REFRESH_S = 5.0
@@ -35,6 +38,7 @@ _SLOWDOWN = 20
 _ASSETS_PER_READ = 200
 _TEXTS_AT_ONCE = 2000
 _AT_ONCE = 2000
+_KNOWN = "known.json"
 _IS_TEXT = f'modality == "{TEXT}" and {FIRST_ROWS}'
 
 
@@ -201,6 +205,53 @@ class MirroredWords:
             expression = f"{_IS_TEXT} and {among('asset_id', ids)}"
             rows = self._rows.where(self._segments, expression, fields)
             yield [text_of(row) for row in rows]
+
+
+class KeptFolder:
+    """The first folder below ``home`` that no other process uses; a killed one's becomes free.
+
+    Args:
+        home: the parent of all folders for one store.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+
+    def __init__(self, home: Path) -> None:
+        private_folder(home)
+        for number in count():
+            self._lock = (home / f"{number}.lock").open("w")
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._lock.close()
+                continue
+            self.path = home / str(number)
+            private_folder(self.path)
+            return
+
+    def known(self) -> dict[str, int]:
+        """Each asset's number of segments, as of the last `keep`; empty if nothing is known."""
+        try:
+            found: dict[str, int] = json.loads((self.path / _KNOWN).read_text())
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def keep(self, known: Mapping[str, int]) -> None:
+        """Note atomically that the index holds these; call it after a commit."""
+        partial = self.path / f"{_KNOWN}.new"
+        partial.write_text(json.dumps(known))
+        partial.replace(self.path / _KNOWN)
+
+    def clear(self) -> None:
+        """Empty the folder."""
+        shutil.rmtree(self.path)
+        private_folder(self.path)
+
+    def close(self) -> None:
+        """Let another process use it."""
+        self._lock.close()
 
 
 def open_words(link: MilvusLink, rows: MilvusRows, segments: Collection) -> Words:

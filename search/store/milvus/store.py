@@ -36,6 +36,7 @@ from search.store.milvus.reading.search import MilvusSearch, Where
 from search.store.milvus.reading.segments import MilvusSegments
 from search.store.milvus.reading.texts import MilvusTexts
 from search.store.milvus.rows import Keys, MilvusRows
+from search.store.milvus.server_record import ServerRecord
 from search.store.milvus.setup import prepare_collections
 from search.store.milvus.upgrade import Version
 from search.store.milvus.writers import Writers
@@ -47,7 +48,7 @@ from search.store.schema import (
     WORDS,
     collection_name,
 )
-from search.store.spaces.current import FolderRecord, ServerRecord, check_current, check_searched
+from search.store.space_record import FolderRecord, check_current, check_searched
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 _SCALARS_BYTES = 2048  # the usual size of a row without its embedding

@@ -7,8 +7,8 @@ from threading import Barrier, Event
 import pytest
 
 from encoder.errors import InputError
+from encoder.system.batched import Batched
 from encoder.system.stopping import stopped_by
-from search.batching.batched import Batched
 from search.errors import CancelledError, StoreUnavailableError
 
 

@@ -14,8 +14,8 @@ from encoder.errors import InputError
 from encoder.space import Calibration, Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Item, Modality, Role
 from search import Deadline, Query, SearchEngine, Term, as_json
-from search.batching.query_encoder import QueryEncoder
 from search.errors import CancelledError, TimeLimitError
+from search.query.query_encoder import QueryEncoder
 from search.store.memory import MemoryStore
 from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from search.lexical.index import Text, WordIndex
-from search.lexical.kept import KeptFolder
+from search.store.milvus.mirrored_words import KeptFolder
 
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from search.lexical.kept import KeptFolder
+from search.store.milvus.mirrored_words import KeptFolder
 folder = KeptFolder(Path(sys.argv[1]))
 folder.keep({"a": 1})
 os.kill(os.getpid(), signal.SIGKILL)

@@ -15,11 +15,11 @@ from encoder.types import IMAGE, TEXT, Embeddings, Item
 from search import Query, SearchEngine, as_json
 from search.errors import IndexNotReadyError
 from search.filters import Filter
-from search.lexical import name_index
 from search.lexical import names as of_names
-from search.lexical.name_index import NameIndex, NamesInMemory
 from search.lexical.names import Names, names_of
+from search.store import name_index
 from search.store.memory import MemoryStore
+from search.store.name_index import NameIndex, NamesInMemory
 from search.types import AssetRow, JsonValue, SegmentRow
 from search.understanding import library
 

@@ -14,7 +14,7 @@ import pytest
 from encoder.errors import InputError
 from encoder.space import Space
 from encoder.types import DOCUMENT, IMAGE, QUERY, TEXT, Embeddings, Item, Modality
-from search.batching.query_encoder import QueryEncoder, content_digest
+from search.query.query_encoder import QueryEncoder, content_digest
 
 SPACE = Space(4, {"model": "letters"})
 

@@ -6,7 +6,7 @@ import pytest
 
 from encoder.errors import InputError
 from encoder.types import IMAGE
-from search.ranking.sorting import check_sort, sort_hits
+from search.query.sorting import check_sort, sort_hits
 from search.types import Hit
 
 HITS = [

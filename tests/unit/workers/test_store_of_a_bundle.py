@@ -13,7 +13,7 @@ from encoder.models.spaces import describe
 from encoder.types import TEXT, Item
 from search import Query, SearchEngine
 from search.errors import SpaceMismatchError
-from search.store.spaces.opened import stored_spaces
+from search.store.stored_spaces import stored_spaces
 from workers.config import current_settings
 from workers.environment import Options, begin
 from workers.pipeline.ingest_job import IngestJob

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from encoder.space import Calibration
+from encoder.system.batched import Batched
 from encoder.types import Embeddings, Modality
-from search.batching.batched import Batched
 from search.store.calibrated import StoredCalibration, constants_of, cosine_of, to_asked
 from search.store.milvus.calibration import MilvusCalibration
 from search.store.milvus.indexes.kinds import LEAST_EFFORT, METRIC, search_params

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection as Ids
 
 from search.filters import Filter
+from search.lexical.index import MAX_FOUND
 from search.store.milvus.reading.assets import MilvusAssets
 from search.store.milvus.reading.search import MilvusSearch
-from search.store.words import MAX_FOUND, Words
+from search.store.milvus.words import Words
 from search.types import ScoredSegment
 
 _MAX_JOINED = 2000  # the most assets whose texts are searched by their ids

@@ -8,6 +8,7 @@ from itertools import islice
 from encoder.types import TEXT
 from search.filters.expressions import among
 from search.store.milvus.rows import Keys, MilvusRows, Rows
+from search.store.milvus.words import Words
 from search.store.schema import (
     ASSETS,
     DELETION,
@@ -19,7 +20,6 @@ from search.store.schema import (
 )
 from search.store.segments import Collection
 from search.store.several import partition_of
-from search.store.words import Words
 
 _ROWS_AT_ONCE = 4096
 

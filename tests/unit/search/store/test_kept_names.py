@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from search.lexical.name_index import NameIndex
 from search.store.embedded import reading, side
 from search.store.embedded.store import EmbeddedStore
 from search.store.embedded.texts import kept
+from search.store.name_index import NameIndex
 from search.store.open import open_store
 from search.types import GONE_SINCE
 from tests.contract.rows import CALIBRATION, DIM, SPACE, asset, segment, vectors

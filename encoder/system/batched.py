@@ -1,4 +1,14 @@
-"""Turns concurrent calls into one."""
+"""Turn concurrent calls into one.
+
+Each request has a thread. The first that calls a `Batched` function runs it at once, alone. Those
+that call it meanwhile wait, and become one call when it returns::
+
+    request A ──► encode(a) ────► answer A
+    request B ──► waits ─┐
+    request C ──► waits ─┴ encode(b, c) ─► answers B and C
+
+The busier the server, the larger the batches; a lone request never waits.
+"""
 
 from __future__ import annotations
 

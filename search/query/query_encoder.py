@@ -10,10 +10,10 @@ import numpy as np
 
 from encoder.space import Space
 from encoder.system.allocator import give_back
+from encoder.system.batched import Batched
 from encoder.system.stopping import current_check, stopped_by
 from encoder.types import TEXT, Clip, Embeddings, Item, Modality, Role, Spectrogram, Waveform
-from search.batching.batched import Batched
-from search.batching.lru import ByteCache
+from search.query.byte_cache import ByteCache
 from search.query.terms import ItemEncoder
 
 _OVERHEAD_BYTES = 512  # of a key and of Python's objects

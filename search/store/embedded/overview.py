@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 from search.filters.columns import column_of
 from search.filters.sql import LISTS
-from search.overview.dates import UNDATED, Dated
-from search.overview.facets import EARLIEST, FACETS, LATEST, Facets
+from search.store.overview import EARLIEST, FACETS, LATEST, UNDATED, Dated, Facets
 
 _WANTED = "WITH wanted (no) AS MATERIALIZED (SELECT value FROM json_each(?)) "
 _AMONG = " AND no IN wanted"
@@ -75,7 +74,7 @@ def newest(
     after: Dated,
     reverse: bool = False,
 ) -> list[Dated]:
-    """See `search.overview.dates.newest`; of the assets of these numbers, None: all."""
+    """See `search.store.overview.newest_of`; of the assets of these numbers, None: all."""
     among = "" if nos is None else _AMONG
     follows, order = (">", "ASC") if reverse else ("<", "DESC")
     sql = (

@@ -8,15 +8,13 @@ from typing import Protocol
 
 from encoder.types import TEXT
 from search.lexical import holds, terms
+from search.lexical.index import MAX_FOUND
 from search.store.checks import words_of
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.rows import MilvusRows, among_assets
 from search.store.schema import WORDS, scored_from_dict
 from search.store.segments import Collection
 from search.types import ScoredSegment, SegmentRow
-
-MAX_FOUND = 1000
-"""The most segments that one word search returns."""
 
 
 class Words(Protocol):

@@ -1,1 +1,0 @@
-"""Which of a store's embedding spaces is searched, and how that changes."""
