@@ -19,7 +19,7 @@ from encoder.types import Item
 from examples.queries import QUERIES, DemoQuery
 from examples.samples import make_samples
 from search import Hit, Query, SearchEngine, SearchResult, open_store
-from workers.console.output import hits_table, latency_line
+from workers.cli.output import hits_table, latency_line
 
 HOME = Path(".demo")
 MEDIA, STORE = HOME / "media", HOME / "store"

@@ -55,7 +55,7 @@ def __getattr__(name: str) -> Any:
 def main() -> None:
     """The command. It imports nothing from the working folder, whose `search.py` is the user's."""
     here = Path.cwd()
-    if not (here / "workers" / "cli.py").is_file():
+    if not (here / "workers" / "cli").is_dir():
         sys.path[:] = [folder for folder in sys.path if folder not in ("", str(here))]
     from workers.cli import main as command
 

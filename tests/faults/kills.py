@@ -37,7 +37,7 @@ from tests.faults.brute import World
 from tests.faults.tiny_worker import TinyEncoder
 from tests.support.milvus_server import MilvusServer
 from workers.cli import anymodal
-from workers.commands.ingest import ingest as ingest_command
+from workers.cli.ingest import ingest as ingest_command
 from workers.config import current_settings
 from workers.environment import Options, begin
 from workers.serving.resources import Resources, _config_of

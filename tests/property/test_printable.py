@@ -16,8 +16,8 @@ from rich.console import Console
 from encoder.types import TEXT
 from ingest.types import Failure
 from search.types import Hit, SearchResult
-from workers.console import output
-from workers.console.printable import SafeStream, one_line, printable, safe_json
+from workers.cli import output
+from workers.observe.printable import SafeStream, one_line, printable, safe_json
 from workers.observe.logs import JsonFormatter, TextFormatter
 from workers.pipeline.reports import IngestReport
 

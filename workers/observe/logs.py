@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from urllib.parse import unquote, urlsplit
 
 from search.query.request_id import current_request_id
-from workers.console.printable import one_line, printable, safe_json
+from workers.observe.printable import one_line, printable, safe_json
 
 FIELDS = ("request_id", "job_id", "shard_id", "task_id", "asset_id")
 

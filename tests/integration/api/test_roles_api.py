@@ -17,7 +17,7 @@ from search.query.query import Query
 from tests.integration.api.conftest import served
 from tests.support import tiny_models as tiny
 from workers.config import current_settings
-from workers.console.query.options import Asked, terms_of
+from workers.serving.command_query import Asked, terms_of
 from workers.environment import Options, begin
 from workers.serving.resources import Resources
 

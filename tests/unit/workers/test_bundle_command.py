@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from encoder.errors import BundleError, ModelError
 from encoder.models.sources.bundle.wheels import Progress
-from workers.commands.bundle import bundle, describe
+from workers.cli.bundle import bundle, describe
 
 
 def test_path_and_verify_name_the_folder(bundle_home: Path) -> None:

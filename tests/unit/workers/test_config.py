@@ -12,7 +12,7 @@ import pytest
 
 from encoder.errors import InputError
 from workers.config import Settings, current_settings, variable_names
-from workers.console.variables import unread_variables
+from workers.cli.variables import unread_variables
 from workers.environment import READ_BY_NAME, Options, begin
 from workers.jobs.broker import BrokerError, check_broker
 

@@ -19,7 +19,7 @@ from search import Query, SearchEngine
 from search.filters import Compare, Operator
 from search.store.open import open_store
 from search.types import Prune
-from workers.console.library import described
+from workers.library.listing import described
 from workers.pipeline.ingest_pipeline import IngestPipeline
 from workers.pipeline.library.removal import remove
 from workers.pipeline.reports import IngestReport

@@ -24,7 +24,7 @@ from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.open import open_store
 from search.types import GONE_SINCE, AssetRow, Prune
-from workers.commands.ingest import ingest
+from workers.cli.ingest import ingest
 from workers.pipeline.files import WalkedFolders, files_of
 from workers.pipeline.ingest_job import IngestJob
 from workers.pipeline.library.pruning import GoneFiles

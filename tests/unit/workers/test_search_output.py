@@ -6,7 +6,7 @@ from rich.console import Console
 
 from encoder.types import IMAGE, TEXT
 from search.types import Explanation, Hit, Moment, SearchResult, TermScore
-from workers.console.output import result_lines
+from workers.cli.output import result_lines
 
 WHY = Explanation([TermScore(0, "text", 1.0, 0.42, 2.5)], 0.42, 2.5, 1, 7.1, 2, 2.5, 1)
 MOMENT = Moment("s2", IMAGE, 1.5, start_s=5.0, end_s=6.0)

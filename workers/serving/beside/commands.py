@@ -29,7 +29,7 @@ def commands_of(held: Resources, engine: Callable[[], SearchEngine]) -> dict[str
     """
 
     def search(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:
-        from workers.console.query.searching import found
+        from workers.serving.searching import found
 
         yield found(request, engine(), held)
 
@@ -48,7 +48,7 @@ def commands_of(held: Resources, engine: Callable[[], SearchEngine]) -> dict[str
 def _read(
     held: Resources, command: str, request: Mapping[str, Any], _stop: Event
 ) -> Iterator[Mapping[str, Any]]:
-    from workers.console.reading_store import answered
+    from workers.cli.reading_store import answered
 
     yield answered(command, request, held.store())
 

@@ -1,0 +1,54 @@
+"""``anymodal export``: the towers of a model for phones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from workers.cli.options import apply_options, json_option, model_option
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--target",
+    type=click.Choice(["mobile"]),
+    default="mobile",
+    show_default=True,
+    help="The machines to write for.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["int8", "float32"]),
+    default="int8",
+    show_default=True,
+    help="The precision of the networks.",
+)
+@model_option
+@json_option
+def export(
+    folder: Path,
+    target: str,  # noqa: ARG001 - there is one
+    precision: str,
+    model: str | None,
+    as_json: bool,
+) -> None:
+    """Write the model's text and picture towers to FOLDER as ONNX, with a manifest.
+
+    Each network is run and compared with the server's rows before the folder appears.
+    """
+    apply_options(model=model)
+    from encoder.models.mobile.folder import export_mobile
+    from workers.config import current_settings
+    from workers.cli.output import console, print_json, wants_json
+
+    name = model or current_settings().encoder.model
+    quantization = None if precision == "float32" else precision
+    made = export_mobile(name, folder, quantization=quantization)
+    if wants_json(as_json):
+        print_json({**vars(made), "folder": str(made.folder)})
+        return
+    cosines = ", ".join(f"{name} {cosine:.5f}" for name, cosine in made.cosines.items())
+    size = f"{made.size_bytes / 1e6:.1f} MB"
+    console().print(f"{folder}: {size}; lowest cosines to the server: {cosines}", markup=False)

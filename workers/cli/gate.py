@@ -1,0 +1,206 @@
+"""``anymodal dsre``: dynamic sparse inference for long texts."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from encoder.dsre.gatefile import GateFile
+    from encoder.models.prepare.text_trace import TextTrace
+
+_GROUPS, _WORDS = 4, 8
+"""How many groups of a layer a terminal shows, and how many tokens of each."""
+
+
+@click.group()
+def dsre() -> None:
+    """Dynamic sparse inference: drop tokens of long texts from layer to layer."""
+
+
+_model = click.option(
+    "--model",
+    default="bundle:default",
+    show_default=True,
+    help="The model whose text tower to use: a bundle, hf:org/name or dir:path.",
+)
+_texts = click.option(
+    "--texts",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder of .txt, .md and .rst files, each starting with its title.",
+)
+_max_loss = click.option(
+    "--max-loss", default=0.003, show_default=True, help="The largest share of nDCG@10 to lose."
+)
+_out = click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The file to write."
+)
+_json = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print JSON. The default if the output is not a terminal.",
+)
+
+
+@dsre.command()
+@_model
+@_texts
+@_max_loss
+@_out
+@_json
+def calibrate(model: str, texts: Path, max_loss: float, out: Path, as_json: bool) -> None:
+    """Fit the gate to texts like yours, judged by the loss in search quality.
+
+    The texts are split: some count how rare each token is, some choose the thresholds, some judge.
+    Use the result with ANYMODAL_ENCODER__ENABLE_DSRE=FILE.
+    """
+    from encoder.dsre.fitting.documents import read_documents
+    from encoder.models.prepare.text_gate import calibrate_text
+    from workers.cli.output import console
+
+    progress = console(stderr=True)
+    gate = calibrate_text(model, read_documents(texts), max_loss=max_loss, report=progress.print)
+    _save(gate, out, as_json)
+
+
+@dsre.command()
+@_model
+@_texts
+@_max_loss
+@click.option("--steps", default=400, show_default=True, help="How many steps to train.")
+@click.option("--seed", default=0, show_default=True, help="The seed for the order of the texts.")
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A gate file to go on from, with its thresholds and changed weights.",
+)
+@_out
+@_json
+def distill(
+    model: str,
+    texts: Path,
+    max_loss: float,
+    steps: int,
+    seed: int,
+    start: Path | None,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Train a bolder gate, and adapt the weights to it.
+
+    Takes about 2 s for each of --steps on one core. The texts are split: some train, some
+    choose the step to stop at, some judge. Use it with ANYMODAL_ENCODER__ENABLE_DSRE=FILE.
+    """
+    from encoder.dsre.fitting.documents import read_documents
+    from encoder.dsre.fitting.tuning import Plan
+    from encoder.dsre.gatefile import GateFile
+    from encoder.models.prepare.text_gate import distill_text
+    from workers.cli.output import console
+
+    begun = GateFile.load(start) if start else None
+    plan = Plan(n_steps=steps, seed=seed)
+    if begun and begun.deltas:  # made for its thresholds, so these hold from the first step
+        plan = replace(plan, annealed=0.0)
+    progress = console(stderr=True)
+    gate = distill_text(
+        model, read_documents(texts), plan=plan, start=begun, max_loss=max_loss,
+        report=progress.print,
+    )  # fmt: skip
+    _save(gate, out, as_json)
+
+
+@dsre.command()
+@click.argument("text")
+@_model
+@click.option(
+    "--gate", type=click.Path(dir_okay=False), help="A gate file to use instead of the model's own."
+)
+@click.option(
+    "--html", type=click.Path(path_type=Path), help="Also write a page with pictures to this file."
+)
+@_json
+def trace(text: str, model: str, gate: str | None, html: Path | None, as_json: bool) -> None:
+    """Show which tokens of TEXT merge in which layer.
+
+    TEXT is the text itself, "-" for standard input, or @FILE. Only the first window of a long text
+    is traced.
+    """
+    from encoder.models.prepare.text_trace import trace_text
+    from workers.cli.output import print_json, wants_json
+
+    found = trace_text(model, _text(text), gate)
+    if html:
+        from encoder.dsre.picture import page
+
+        html.write_text(page(found.tokens, found.places, f"Merged tokens: {model}"), "utf-8")
+    if wants_json(as_json):
+        layers = [
+            {"layer": i + 1, "tokens": kept, "groups": found.groups(i)}
+            for i, kept in enumerate(found.kept)
+        ]
+        print_json(
+            {
+                "model": model, "tokens": found.tokens, "min_tokens": found.min_tokens,
+                "flops_ratio": round(found.flops_ratio, 3), "layers": layers,
+                "html": str(html) if html else None,
+            }
+        )  # fmt: skip
+    else:
+        _print_trace(found)
+
+
+def _text(given: str) -> str:
+    """The text that an argument names.
+
+    Raises:
+        InputError: it is empty, or the file cannot be read.
+    """
+    from encoder.errors import InputError
+
+    if given == "-":
+        given = sys.stdin.read()
+    elif given.startswith("@"):
+        try:
+            given = Path(given[1:]).expanduser().read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError("TEXT", got=f"{given}: {error}", wanted="a text file") from error
+    if not given.strip():
+        raise InputError("TEXT", got="an empty text", wanted="some sentences")
+    return given
+
+
+def _print_trace(found: TextTrace) -> None:
+    from rich.table import Table
+
+    from workers.cli.output import console, marked
+
+    table = Table("layer", "tokens", "merged", box=None)
+    before = len(found.tokens)
+    for layer, kept in enumerate(found.kept):
+        largest = sorted(found.groups(layer), key=len, reverse=True)[:_GROUPS]
+        words = (" ".join(found.tokens[i] for i in group[:_WORDS]) for group in largest)
+        shown = " | ".join(words) if kept < before else ""
+        table.add_row(str(layer + 1), str(kept), marked(shown))
+        before = kept
+    out = console()
+    out.print(table)
+    out.print(f"{found.flops_ratio:.2f} times fewer FLOPs than without the gate")
+    if len(found.tokens) < found.min_tokens:
+        out.print(f"Texts below {found.min_tokens} tokens run without the gate.")
+
+
+def _save(gate: GateFile, out: Path, as_json: bool) -> None:
+    from workers.cli.output import console, marked, print_json, wants_json
+
+    gate.save(out)
+    if wants_json(as_json):
+        print_json({"path": str(out), "identity": gate.identity, **gate.facts})
+    else:
+        console().print(f"[bold]{marked(str(out))}[/]: thresholds {gate.settings.thresholds}")

@@ -1,0 +1,251 @@
+"""``anymodal ingest``."""
+
+from __future__ import annotations
+
+import signal
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from workers.cli.options import (
+    PathOrUrl,
+    apply_options,
+    broker_option,
+    json_option,
+    model_option,
+    store_option,
+)
+from workers.cli.ingesting import Stop, absolute_paths, broker_jobs, ingested, run_job, stop_on
+
+if TYPE_CHECKING:
+    from search.types import Labels, Prune
+    from workers.config import Settings
+    from workers.pipeline.reports import IngestReport
+
+
+_OLD = "old"
+"""What ``--prune`` without a value removes."""
+
+
+class _Ingest(click.Command):
+    """Takes ``--prune`` as a flag too: click would read the path behind it as its value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        flags = [f"--prune={_OLD}" if word == "--prune" else word for word in args[:end]]
+        return super().parse_args(ctx, [*flags, *args[end:]])
+
+
+@click.command(cls=_Ingest)
+@click.argument("paths", nargs=-1, required=True, type=PathOrUrl())
+@click.option(
+    "--allow-url",
+    "hosts",
+    multiple=True,
+    metavar="HOST",
+    help="Allow URLs of this host (.example.org includes its subdomains). Repeatable.",
+)
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Tag the files. Repeatable.")
+@click.option(
+    "--metadata",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Store a text, number or other JSON with the files. Repeatable.",
+)
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    help="Ingest only files of this kind, such as image or pdf. Repeatable.",
+)
+@click.option(
+    "--prune",
+    type=click.Choice([_OLD, "all"]),
+    metavar="[=all]",
+    help="Remove stored files of the folders in PATHS that have not existed anywhere for 30 days; "
+    "with --prune=all, all that do not exist now.",
+)
+@store_option
+@broker_option
+@model_option
+@json_option
+@click.option("--detach", is_flag=True, help="Print the job's id and do not wait for it.")
+@click.option(
+    "--priority",
+    type=click.Choice(["interactive", "normal", "bulk"]),
+    default="normal",
+    show_default=True,
+    help="The job's priority among those on the broker.",
+)
+def ingest(
+    paths: tuple[str, ...],
+    hosts: tuple[str, ...],
+    tags: tuple[str, ...],
+    metadata: tuple[str, ...],
+    prune: str | None,
+    kinds: tuple[str, ...],
+    store: str | None,
+    broker: str | None,
+    model: str | None,
+    as_json: bool,
+    detach: bool,
+    priority: str,
+) -> None:
+    """Make PATHS searchable: files, folders and (with --allow-url) URLs.
+
+    Stored files are not encoded again, but tags and metadata given here replace their old ones; a
+    changed file replaces its old content. A file that cannot be decoded is reported and set aside.
+    With --kind, all other files, including those in archives, are counted as left out; whatever is
+    stored of them stays. Files that are gone from a folder are no longer found, and come back with
+    their tags within 30 days; then --prune removes them from the store. If a folder lost its disk,
+    all of its files or many at once, nothing is forgotten without --prune=all. Ctrl-C finishes the
+    files under way; run the same command to continue. With --broker, the files become a job that
+    workers share; see `anymodal jobs`.
+    """
+    apply_options(store, broker, model, url_hosts=hosts or None)
+    from ingest.kinds.registry import check_names
+    from workers.config import current_settings
+    from workers.cli.labels import read_labels
+
+    check_names(kinds)
+    removed: Prune = "all" if prune == "all" else bool(prune)
+    labels = read_labels(tags, metadata)
+    settings = current_settings()
+    embedded = settings.broker.startswith("memory:")
+    if detach and embedded:
+        raise click.UsageError("--detach needs --broker: without one, this process does the work.")
+    if detach:
+        _detach(settings, paths, priority, labels, removed, kinds, as_json)
+    else:
+        _attend(settings, paths, None if embedded else priority, labels, removed, kinds, as_json)
+
+
+def _attend(
+    settings: Settings,
+    paths: tuple[str, ...],
+    priority: str | None,
+    labels: Labels,
+    prune: Prune,
+    kinds: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Ingest, here or (with a priority) as a job on the broker, and report at the end."""
+    from encoder.errors import DiskError
+    from workers.pipeline.reports import IngestReport
+
+    report = IngestReport()
+    started = perf_counter()
+    stop = stop_on(signal.SIGINT, says=" Press Ctrl-C again to quit at once.")
+    job_id = None
+    refused = None
+    try:
+        if priority is None:
+            _run(settings, paths, labels, prune, kinds, report, stop)
+        else:
+            job_id = run_job(settings, paths, priority, labels, prune, report, stop, kinds)
+    except DiskError as error:
+        refused = error
+    _print_report(report, perf_counter() - started, job_id, stop.is_set() or bool(refused), as_json)
+    if refused:
+        raise refused
+    _leave(settings, report, job_id, interrupted=stop.is_set())
+
+
+def _leave(
+    settings: Settings, report: IngestReport, job_id: str | None, *, interrupted: bool
+) -> None:
+    """Exit with 130 if interrupted, with 1 if nothing was read."""
+    if interrupted:
+        again = f"anymodal jobs retry {job_id}" if job_id else "the same command again"
+        click.echo(f"Interrupted. To ingest the rest, run {again}", err=True)
+        raise SystemExit(130)
+    if job_id:
+        _check_job(settings, job_id)
+    if report.failures and not (report.ingested or report.unchanged):
+        raise SystemExit(1)
+
+
+def _check_job(settings: Settings, job_id: str) -> None:
+    """Report why a job failed, and exit with 1."""
+    from workers.jobs.board import JobBoard
+
+    if reason := JobBoard.of(settings).status(job_id).reason:
+        click.echo(f"Error: {reason}. Then run: anymodal jobs retry {job_id}", err=True)
+        raise SystemExit(1)
+
+
+def _print_report(
+    report: IngestReport, wall_s: float, job_id: str | None, interrupted: bool, as_json: bool
+) -> None:
+    from workers.cli.output import console, print_json, report_lines, wants_json
+
+    if wants_json(as_json):
+        facts = {"wall_s": round(wall_s, 3), "interrupted": interrupted}
+        job = {"job": job_id} if job_id else {}
+        print_json({**report.as_json(), **facts, **job})
+    else:
+        for line in report_lines(report, wall_s):
+            console().print(line, soft_wrap=True)
+
+
+def _run(
+    settings: Settings,
+    paths: tuple[str, ...],
+    labels: Labels,
+    prune: Prune,
+    kinds: tuple[str, ...],
+    report: IngestReport,
+    stop: Stop,
+) -> None:
+    """Ingest in this process, or in a server of this user that holds the store."""
+    from search.store.open import is_on_server
+    from workers.cli.output import progress_bar
+    from workers.environment import url_hosts_setting
+
+    what: dict[str, Any] = {
+        "paths": absolute_paths(paths),
+        "labels": dict(labels),
+        "prune": prune,
+        "kinds": kinds,
+        "url_hosts": url_hosts_setting(),
+    }
+    with progress_bar() as bar:
+        task = bar.add_task("ingest", total=None, note="")
+
+        def show(shard: IngestReport) -> None:
+            report.add(shard)
+            note = f"{len(report.failures)} set aside" if report.failures else ""
+            bar.update(task, advance=shard.n_files, note=note)
+
+        # While a server ingests, its searches wait, and this command's priority has no effect.
+        ingested(
+            settings,
+            what,
+            show,
+            stop,
+            lambda n: bar.update(task, total=n),
+            in_server=not is_on_server(settings.store),
+        )
+
+
+def _detach(
+    settings: Settings,
+    paths: tuple[str, ...],
+    priority: str,
+    labels: Labels,
+    prune: Prune,
+    kinds: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    from workers.cli.output import print_json, wants_json
+
+    with broker_jobs(settings) as jobs:
+        job_id = jobs.detach(
+            absolute_paths(paths), priority=priority, labels=labels, prune=prune, kinds=kinds
+        )
+    if wants_json(as_json):
+        print_json({"job": job_id})
+    else:
+        click.echo(job_id)

@@ -1,0 +1,197 @@
+"""``anymodal jobs``: jobs on a broker, their progress, and the files they set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+import click
+
+from workers.cli.options import apply_options, broker_option, json_option
+
+if TYPE_CHECKING:
+    from ingest.types import Failure
+    from search.api.ports import Job
+    from workers.jobs.redis import RedisJobs
+
+_NO_BROKER = (
+    "Jobs are kept on a broker, but none is set. Pass --broker redis://HOST:6379/0 or set "
+    "ANYMODAL_BROKER. Without a broker, `anymodal ingest` works in its own process and shows its "
+    "progress there; a running `anymodal serve` lists its jobs at GET /v1/jobs."
+)
+
+
+@click.group(invoke_without_command=True)
+@broker_option
+@json_option
+@click.pass_context
+def jobs(ctx: click.Context, broker: str | None, as_json: bool) -> None:
+    """List, show, retry and cancel jobs on a broker."""
+    apply_options(broker=broker)
+    if ctx.invoked_subcommand is None:
+        from workers.cli.job_views import job_facts, jobs_table
+        from workers.cli.output import console, print_json, wants_json
+
+        found = _jobs().recent()
+        if wants_json(as_json):
+            print_json({"jobs": [job_facts(job) for job in found]})
+        else:
+            console().print(jobs_table(found) if found else "No jobs.")
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@click.option(
+    "--failed", is_flag=True, help="Also list the files that were set aside, with reasons."
+)
+@broker_option
+@json_option
+def show(job_id: str, failed: bool, broker: str | None, as_json: bool) -> None:
+    """Show job ID."""
+    apply_options(broker=broker)
+    from workers.cli.job_views import job_facts, job_lines
+    from workers.cli.output import console, print_json, wants_json
+
+    job = _job(job_id)
+    failures = list(_jobs().failures(job_id)) if failed else []
+    if wants_json(as_json):
+        extra = {"failures": [asdict(failure) for failure in failures]} if failed else {}
+        print_json({**job_facts(job), **extra})
+        return
+    for line in [*job_lines(job), *_failure_lines(failures)]:
+        console().print(line, soft_wrap=True)
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@broker_option
+@json_option
+def retry(job_id: str, broker: str | None, as_json: bool) -> None:
+    """Retry the files that job ID set aside.
+
+    If its planner died, another one continues where it stopped. A cancelled or failed job is
+    planned again; stored files are not encoded again.
+    """
+    apply_options(broker=broker)
+    from workers.cli.output import print_json, wants_json
+    from workers.jobs.broker import publish
+    from workers.jobs.planning.planner import replay
+
+    job = _job(job_id)
+    if job.state in ("cancelling", "cancelled", "failed"):
+        by = _plan_anew(job)
+        done: dict[str, object] = {"id": job_id, "planned_anew": True}
+        lines = [f"{job_id}: planned again{by}"]
+    else:
+        by = _plan_on(job)
+        n_files = replay(_jobs().board, job_id, publish)
+        done = {"id": job_id, "retried": n_files, "planned_on": bool(by)}
+        lines = [f"{job_id}: its planner was gone; planning continues{by}"] if by else []
+        lines += [f"{job_id}: retrying {n_files} files"] if n_files or not by else []
+    if wants_json(as_json):
+        print_json(done)
+    else:
+        click.echo("\n".join(lines))
+
+
+def _plan_anew(job: Job) -> str:
+    """Plan a job from the start; return who plans it."""
+    from workers.jobs.planning.planner import start_planner
+    from workers.jobs.recovery.takeover import unseen_path
+
+    restart = partial(
+        _jobs().board.restart,
+        job.job_id,
+        job.paths,
+        priority=job.priority,
+        labels=job.labels,
+        prune=job.prune,
+        kinds=job.kinds,
+    )
+    if unseen := unseen_path(job.paths):
+        restart(start_s=0.0)
+        return _by_a_worker(unseen)
+    restart()
+    start_planner(job.job_id)
+    return ""
+
+
+def _plan_on(job: Job) -> str:
+    """Continue a job whose planner is gone; return who does, or "" if it is not gone."""
+    from workers.jobs.planning.planner import start_planner
+    from workers.jobs.recovery.takeover import lost_its_planner, unseen_path
+
+    def say(seen: Job) -> None:
+        wait_s = seen.planner_until - seen.now
+        click.echo(f"{seen.job_id}: waiting up to {wait_s:.0f} s for its planner.", err=True)
+
+    board = _jobs().board
+    if not lost_its_planner(board, job.job_id, say):
+        return ""
+    if unseen := unseen_path(job.paths):
+        return _by_a_worker(unseen)
+    if board.planners.hand_over(job.job_id):
+        start_planner(job.job_id)
+        return " here"
+    return " on a worker"
+
+
+def _by_a_worker(unseen: str) -> str:
+    return f" on a worker that sees {unseen}, which is not on this machine"
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@broker_option
+@json_option
+def cancel(job_id: str, broker: str | None, as_json: bool) -> None:
+    """Cancel job ID: running shards end soon, others are dropped. What is stored stays."""
+    apply_options(broker=broker)
+    from workers.cli.output import print_json, wants_json
+
+    _job(job_id)
+    was_running = _jobs().cancel(job_id)
+    state = _job(job_id).state
+    if wants_json(as_json):
+        print_json({"id": job_id, "cancelled": was_running, "state": state})
+    elif not was_running:
+        click.echo(f"{job_id}: has already ended")
+    else:
+        under_way = ", until the running shards end" if state == "cancelling" else ""
+        click.echo(f"{job_id}: {state}{under_way}")
+
+
+@cache
+def _jobs() -> RedisJobs:
+    from workers.config import current_settings
+    from workers.jobs.board import JobBoard
+    from workers.jobs.broker import check_broker
+    from workers.jobs.redis import RedisJobs
+
+    settings = current_settings()
+    if settings.broker.startswith("memory:"):
+        raise click.UsageError(_NO_BROKER)
+    check_broker()
+    return RedisJobs(JobBoard.of(settings), settings)
+
+
+def _job(job_id: str) -> Job:
+    from encoder.errors import InputError
+    from search.errors import NotFoundError
+
+    try:
+        return _jobs().status(job_id)
+    except NotFoundError:
+        raise InputError(
+            "ID",
+            got=f"{job_id!r}, which is not a job on this broker",
+            wanted="one of `anymodal jobs`",
+        ) from None
+
+
+def _failure_lines(failures: Sequence[Failure]) -> list[str]:
+    from workers.cli.output import marked
+
+    return [f"[yellow]{marked(x.uri)}[/] {x.error}: {marked(x.reason)}" for x in failures]

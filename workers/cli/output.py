@@ -1,0 +1,316 @@
+"""Output for terminals and for pipes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from workers.observe.printable import one_line, printable, safe_json, unfiltered
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress
+    from rich.segment import Segment
+    from rich.table import Table
+    from rich.text import Text
+
+    from search.types import Explanation, Hit, Moment, SearchResult, Understood
+    from workers.pipeline.reports import IngestReport
+
+
+def wants_json(as_json: bool) -> bool:
+    """JSON if asked for, and always into a pipe."""
+    return as_json or not sys.stdout.isatty()
+
+
+def print_json(facts: Mapping[str, Any]) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(safe_json(json.dumps(facts, ensure_ascii=False, indent=2)) + "\n")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A rich console that only renders rich's own markup and escape sequences."""
+    from rich.console import Console
+
+    class SafeConsole(Console):
+        def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+    return SafeConsole(file=unfiltered(sys.stderr if stderr else sys.stdout), highlight=False)
+
+
+def marked(text: str) -> str:
+    """Escape untrusted text for a line of rich markup."""
+    from rich.markup import escape
+
+    return escape(one_line(text))
+
+
+def as_object(facts: Mapping[str, Any]) -> Any:
+    """A plain result with attribute access, without importing its class."""
+    return json.loads(json.dumps(facts), object_hook=lambda part: SimpleNamespace(**part))
+
+
+def place_of(hit: Hit | Moment) -> str:
+    """A hit's time, page or character range, for people.
+
+    >>> from encoder.types import AUDIO
+    >>> from search.types import Hit
+    >>> place_of(Hit("a", "s", "/x.wav", AUDIO, 1.0, start_s=65.0, end_s=70.0))
+    '1:05–1:10'
+    """
+    if hit.start_s is not None:
+        end_s = hit.end_s if hit.end_s is not None else hit.start_s
+        return f"{clock(hit.start_s)}–{clock(end_s)}"
+    place = hit.place if isinstance(hit.place, Mapping) else vars(hit.place)
+    if place:
+        return ", ".join(_named(name, value) for name, value in place.items())
+    if hit.char_start is not None:
+        return f"characters {hit.char_start}–{hit.char_end}"
+    return ""
+
+
+def _named(name: str, value: str | float) -> str:
+    return str(value) if name == "heading" else f"{name} {value}"
+
+
+def hits_table(hits: Sequence[Hit], title: str = "") -> Table:
+    """Hits as a table, best first, with their moments below."""
+    from rich.table import Table
+
+    table = Table(title=marked(title) or None, title_justify="left", expand=True)
+    for heading, justify in (("score", "right"), ("kind", "left"), ("file", "left")):
+        table.add_column(heading, justify=justify, no_wrap=heading != "file")  # type: ignore[arg-type]
+    table.add_column("where", no_wrap=True)
+    table.add_column("text", ratio=1, overflow="ellipsis", no_wrap=True)
+    for hit in hits:
+        name = Path(hit.uri).name or hit.uri
+        parts: list[Hit | Moment] = [hit, *hit.moments]
+        for part in parts:
+            table.add_row(
+                f"{part.score:.2f}",
+                str(part.modality),
+                marked(name) if part is hit else "",
+                place_of(part),
+                _snippet(part),
+                style="" if part is hit else "dim",
+            )
+    return table
+
+
+def _snippet(hit: Hit | Moment) -> Text:
+    """The snippet in one line, the words that match in bold."""
+    from rich.text import Text
+
+    text = Text("".join(" " if letter.isspace() else letter for letter in hit.snippet))
+    for start, end in hit.matches:
+        text.stylize("bold", start, end)
+    return text
+
+
+def result_lines(
+    result: SearchResult, looked: Mapping[str, Any] | None = None, *, shows_weak: bool = False
+) -> Iterator[RenderableType]:
+    """A search's answer for people.
+
+    Args:
+        result: what was found.
+        looked: what was covered (`workers.serving.searching`), if nothing was found.
+        shows_weak: also show weaker matches; else only their number.
+    """
+    from rich.text import Text
+
+    yield from map(_understood, result.understood)
+    for warning in result.warnings:
+        yield f"[yellow]{marked(warning)}[/]"
+    if not result.hits:
+        yield Text(f"Nothing found{_looked(looked) if looked else ''}.")
+        return
+    strong = [hit for hit in result.hits if not hit.weak]
+    weak = [hit for hit in result.hits if hit.weak]
+    shown = [*strong, *weak] if shows_weak else strong
+    if strong:
+        yield hits_table(strong)
+    if weak and shows_weak:
+        yield hits_table(weak, "Weaker matches")
+    elif weak:
+        yield f"[dim]{'' if strong else 'Nothing stands out. '}{_weaker(len(weak))}: --weak[/]"
+    for hit in shown:
+        if hit.explanation:
+            yield _explained(hit.explanation)
+    if result.next_cursor:
+        yield f"[dim]More: --page {result.next_cursor}[/]"
+
+
+def _understood(one: Understood) -> str:
+    """What was taken as a filter.
+
+    >>> from search.types import Understood
+    >>> _understood(Understood("date", "May 2024", {"field": "taken", "gte": "2024-05-01"}))
+    '[dim]“May 2024” is a date: taken gte 2024-05-01. Search for it as words: --literal[/]'
+    """
+    facts = dict(one.filter if isinstance(one.filter, Mapping) else vars(one.filter))
+    field = facts.pop("field")
+    said = ", ".join(f"{name} {value}" for name, value in facts.items())
+    words = marked(f"“{one.text}” is a {one.kind}: {field} {said}.")
+    return f"[dim]{words} Search for it as words: --literal[/]"
+
+
+def _weaker(n: int) -> str:
+    return f"{n} weaker match{'' if n == 1 else 'es'}"
+
+
+def _looked(facts: Mapping[str, Any]) -> str:
+    """What was covered.
+
+    >>> _looked({"store": "/s", "assets": 40, "matching_assets": 2, "modalities": ["image"],
+    ...          "score_threshold": 3.0})
+    ' among 40 assets in /s: 2 match the filter, only image was searched, no score reached 3'
+    """
+    matching, lowest = facts["matching_assets"], facts["score_threshold"]
+    parts = [f"{matching} match the filter"] if matching is not None else []
+    if facts["modalities"]:
+        parts += [f"only {', '.join(facts['modalities'])} was searched"]
+    parts += [f"no score reached {lowest:g}"] if lowest is not None else []
+    why = f": {', '.join(parts)}" if parts else ""
+    return f" among {facts['assets']} assets in {facts['store']}{why}"
+
+
+def _explained(why: Explanation) -> str:
+    """Explain one score in one line of rich markup.
+
+    >>> from search.types import Explanation, TermScore
+    >>> term = TermScore(0, "text", 1.0, 0.42, 2.5)
+    >>> _explained(Explanation([term], 0.42, 2.5, 1, 7.1, 2, 2.5, 1))
+    '1. score 2.50: text ×1 cosine 0.420 → 2.50; rank 1 by cosine, rank 2 by words (BM25 7.1)'
+    """
+    terms = ", ".join(
+        f"{term.modality} ×{term.weight:g} cosine {term.cosine:.3f} → {term.score:.2f}"
+        for term in why.terms
+    )
+    places = [f"rank {why.dense_rank} by cosine"] if why.dense_rank else []
+    if why.lexical_score is not None:
+        places.append(f"rank {why.lexical_rank} by words (BM25 {why.lexical_score:.1f})")
+    return f"{why.rank}. score {why.score:.2f}: {terms}; {', '.join(places)}"
+
+
+def latency_line(latency_s: Mapping[str, float]) -> str:
+    """Stages in milliseconds, in one line.
+
+    >>> latency_line({"search": 0.0123, "total": 0.02})
+    'search 12.3 ms · total 20.0 ms'
+    """
+    return " · ".join(f"{stage} {seconds * 1000:.1f} ms" for stage, seconds in latency_s.items())
+
+
+def report_lines(report: IngestReport, wall_s: float) -> list[str]:
+    """An ingest's summary for people, in rich markup."""
+    kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(report.segments.items()))
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.stage_s.items())
+    lines = [
+        f"[bold]{report.ingested}[/] files ingested ({kinds or 'no'} segments), "
+        f"{report.unchanged} unchanged, {len(report.failures)} set aside, in {wall_s:.1f} s",
+        f"[dim]stages: {stages}[/]",
+    ]
+    lines += left_out_lines(report.left_out)
+    lines += gone_lines(report.gone)
+    lines += [
+        f"[yellow]set aside[/] {marked(failure.uri)}: {marked(failure.reason)}"
+        for failure in report.failures
+    ]
+    return lines
+
+
+def left_out_lines(n_files: int) -> list[str]:
+    """The line about files of kinds that were not requested."""
+    return [f"{n_files} files of other kinds left out"] if n_files else []
+
+
+def gone_lines(gone: Mapping[str, int]) -> Iterator[str]:
+    """The line about files that were stored and are gone."""
+    if n := gone.get("dropped"):
+        yield f"{n} former locations of files removed"
+    if n := gone.get("gone"):
+        yield f"{n} gone and no longer found; --prune removes them after 30 days"
+    if n := gone.get("pruned"):
+        yield f"{n} gone and removed"
+
+
+def calibration_table(found: Mapping[str, Any]) -> Table:
+    """What `calibrate` found: each kind's constants, and what they change."""
+    from rich.table import Table
+
+    headings = (
+        "kind",
+        "segments",
+        "μ",
+        "c",
+        "was μ",
+        "was c",
+        "± c",
+        "± c, languages",
+        "in top 10",
+        "weak below",
+    )
+    table = Table()
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "kind" else "right")
+    measured = found.get("measured", {})
+    for kind, now in found["calibration"]["modalities"].items():
+        one = measured.get(kind, now)
+        before = one.get("before") or {}
+        shares = one.get("share_of_best", {})
+        table.add_row(
+            kind,
+            *(_figure(one.get("n_segments"), 0), _figure(one["mu"], 3), _figure(one["c"], 3)),
+            *(_figure(before.get(name), 3) for name in ("mu", "c")),
+            *(_half(one.get(name)) for name in ("spread", "spread_of_languages")),
+            f"{shares['before']:.0%} → {shares['after']:.0%}" if shares else "",
+            _figure(one.get("floor"), 1),
+        )
+    return table
+
+
+def _figure(value: float | None, n_digits: int) -> str:
+    return "" if value is None else f"{value:.{n_digits}f}"
+
+
+def _half(spread: float | None) -> str:
+    return "" if spread is None else f"{spread / 2:.1f}"
+
+
+def progress_bar(unit: str = "files") -> Progress:
+    """A progress bar on standard error; silent if that is not a terminal."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    screen = console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+        console=screen,
+        disable=not screen.is_terminal,
+    )
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

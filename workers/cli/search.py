@@ -1,0 +1,157 @@
+"""``anymodal search``."""
+
+from __future__ import annotations
+
+import gc
+import os
+from contextlib import closing
+from typing import Any
+
+import click
+
+from workers.cli.options import (
+    KindsOption,
+    apply_options,
+    json_option,
+    kind_option,
+    model_option,
+    store_option,
+)
+from workers.serving.weights import absolute
+
+_GIVE = "Give a text, --text, --query-file, --image, --audio, --video or --like to search with."
+_FILES = ("query_file", "image", "audio", "video", "like")
+
+
+@click.command()
+@click.argument("words", metavar="[TEXT]...", nargs=-1)
+@click.option("--text", multiple=True, metavar="TEXT", help="A further text to search with.")
+@click.option("--not", "unwanted", multiple=True, metavar="TEXT", help="A text to stay away from.")
+@click.option("--image", multiple=True, metavar="FILE", help="Search with an image.")
+@click.option("--audio", multiple=True, metavar="FILE", help="Search with a sound or speech.")
+@click.option("--video", multiple=True, metavar="FILE", help="Search with a video.")
+@click.option(
+    "--query-file",
+    cls=KindsOption,
+    multiple=True,
+    metavar="FILE",
+    help="Search with a file of any supported kind: {formats}.",
+)
+@click.option(
+    "--like", multiple=True, metavar="ID|FILE", help="Find more like a stored asset or file."
+)
+@click.option(
+    "--modality",
+    metavar="LIST",
+    default="",
+    help="Modalities to find, such as image,audio. [default: all]",
+)
+@kind_option("Only files of this kind")
+@click.option("--limit", default=10, show_default=True, help="The most hits, 1 to 1,000.")
+@click.option(
+    "--quota", multiple=True, metavar="KIND=N", help="How many hits of a kind, instead of --limit."
+)
+@click.option(
+    "--filter",
+    "conditions",
+    multiple=True,
+    metavar="JSON|FIELD=VALUE",
+    help="Only assets that meet this condition. Repeatable.",
+)
+@click.option("--tag", "tags", multiple=True, help="Only assets with this tag.")
+@click.option("--path", help="Only assets at or below this path.")
+@click.option("--threshold", type=float, help="The lowest score of a hit.")
+@click.option("--diversity", default=0.0, help="From 0, the best hits, to 1, the most diverse.")
+@click.option(
+    "--mix",
+    type=click.Choice(["turns", "score"]),
+    default="turns",
+    show_default=True,
+    help="Let kinds take turns on a page, or sort by score alone.",
+)
+@click.option("--weak", "shows_weak", is_flag=True, help="Also show weaker matches.")
+@click.option(
+    "--moments", default=3, show_default=True, help="How many further moments to show of each hit."
+)
+@click.option("--segments", is_flag=True, help="Return segments instead of files.")
+@click.option(
+    "--lexical/--no-lexical", default=None, help="Also match words. [default: if the store can]"
+)
+@click.option("--strong", is_flag=True, help="Also see what others have only just written.")
+@click.option(
+    "--page", metavar="CURSOR", default="", help="Continue from the cursor that ended another page."
+)
+@click.option(
+    "--sort",
+    metavar="FIELD",
+    default="",
+    help="Sort by taken, rating, city …; -taken: newest first.",
+)
+@click.option(
+    "--literal", is_flag=True, help="Search for dates and places as words, not as filters."
+)
+@click.option("--explain", is_flag=True, help="Explain each score.")
+@store_option
+@model_option
+@json_option
+def search(store: str | None, model: str | None, as_json: bool, **asked: Any) -> None:
+    """Find the assets nearest to TEXT, to files, or to all of them together.
+
+    Each of these may end in a weight: --text "a beach^2" --not "people^0.3".
+    """
+    if not any(asked[name] for name in ("words", "text", "unwanted", *_FILES)):
+        raise click.UsageError(_GIVE)
+    apply_options(store, model=model)
+    from workers.cli.output import (
+        as_object,
+        console,
+        latency_line,
+        print_json,
+        result_lines,
+        wants_json,
+    )
+
+    facts = _answer(_absolute(asked))
+    if wants_json(as_json):
+        print_json(facts)
+        return
+    looked = facts.pop("searched", None)
+    screen = console()
+    for line in result_lines(as_object(facts), looked, shows_weak=asked["shows_weak"]):
+        screen.print(line)
+    screen.print(f"[dim]{latency_line(facts['latency_s'])}[/]")
+
+
+def _answer(asked: dict[str, Any]) -> dict[str, Any]:
+    """Search in a server of this user that has the store open, or in this process."""
+    from workers.serving.beside.client import ask
+
+    if answers := ask("search", asked):
+        return next(iter(answers))
+    # Imported objects stay to the end; looking for cycles in them takes a tenth of a search's CPU.
+    gc.disable()
+    try:
+        return _found_here(asked)
+    finally:
+        gc.enable()
+
+
+def _found_here(asked: dict[str, Any]) -> dict[str, Any]:
+    from search import SearchEngine
+    from workers.config import current_settings
+    from workers.serving.searching import facts_of, found
+    from workers.serving.resources import Resources
+
+    facts_of(asked)  # report mistakes before loading the model
+    with closing(Resources(current_settings(), counted=False)) as held:
+        store = held.existing_store(hold=False)
+        with closing(SearchEngine(held.encoder(), store)) as engine:
+            engine.prepare()
+            return found(asked, engine, held)
+
+
+def _absolute(asked: dict[str, Any]) -> dict[str, Any]:
+    """A server may run in another folder."""
+    files = {kind: [absolute(name) for name in asked[kind]] for kind in _FILES}
+    path = asked["path"] and os.path.abspath(os.path.expanduser(asked["path"]))  # noqa: PTH100, PTH111
+    return {**asked, **files, "path": path}

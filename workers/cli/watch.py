@@ -1,0 +1,147 @@
+"""``anymodal watch``."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from workers.cli.options import (
+    apply_options,
+    broker_option,
+    json_option,
+    model_option,
+    store_option,
+)
+from workers.cli.ingesting import Stop, ingested, run_job, stop_on
+
+if TYPE_CHECKING:
+    from workers.config import Settings
+    from workers.pipeline.reports import IngestReport
+    from workers.watching.changes import Changes
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=_FOLDER)
+@click.option(
+    "--quiet",
+    "quiet_s",
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0.05, 60),
+    help="Ingest after this long without a change.",
+)
+@click.option(
+    "--every",
+    "every_s",
+    default=3600.0,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(1),
+    help="How often to check everything again.",
+)
+@store_option
+@broker_option
+@model_option
+@json_option
+def watch(
+    folders: tuple[Path, ...],
+    quiet_s: float,
+    every_s: float,
+    store: str | None,
+    broker: str | None,
+    model: str | None,
+    as_json: bool,
+) -> None:
+    """Keep FOLDERS searchable until Ctrl-C or SIGTERM.
+
+    First ingests what changed since the last time. From then on, new and changed files are ingested
+    soon after they are written, deleted ones are no longer found, and renamed or moved ones are
+    found at their new place without being encoded again. Nothing is removed from the store: that
+    takes `anymodal ingest --prune`. A folder that loses its disk, all of its files or many at once
+    loses nothing, which is reported. Uses a running `anymodal serve` if there is one; otherwise,
+    the store is open only while something is ingested.
+    """
+    apply_options(store, broker, model)
+    from workers.config import current_settings
+    from workers.watching.folders import watch_folders
+
+    settings, stop = current_settings(), stop_on(signal.SIGINT, signal.SIGTERM)
+    roots = list(dict.fromkeys(folder.resolve() for folder in folders))
+    for changes in watch_folders(roots, quiet_s, every_s, stop):
+        is_whole = changes.paths == [str(root) for root in roots]
+        started = time.perf_counter()
+        report = _patiently(settings, changes, stop)
+        if report is not None:
+            _tell(report, time.perf_counter() - started, is_whole, as_json)
+
+
+def _patiently(settings: Settings, changes: Changes, stop: Stop) -> IngestReport | None:
+    """Ingest; retry after a pause if that may help, so that nothing is lost. None if stopped."""
+    from encoder.errors import AnymodalError
+    from workers.pipeline.retry import Again, decide
+
+    attempt = 0
+    while not stop.is_set():
+        try:
+            return _done(settings, changes, stop)
+        except AnymodalError as error:
+            attempt += 1
+            what = decide(error, attempt, random.random())
+            if not isinstance(what, Again):
+                raise
+            click.echo(f"Waiting: {error}", err=True)
+            stop.wait(what.delay_s)
+    return None
+
+
+def _done(settings: Settings, changes: Changes, stop: Stop) -> IngestReport:
+    from workers.pipeline.reports import IngestReport
+
+    report = IngestReport()
+    if not settings.broker.startswith("memory:"):
+        if changes.paths:
+            run_job(settings, changes.paths, "normal", {}, False, report, stop)
+        if changes.gone and not stop.is_set():
+            report.add(_forgotten(settings, changes))
+        return report
+    what: dict[str, Any] = {
+        "paths": changes.paths,
+        "labels": {},
+        "prune": False,
+        "url_hosts": None,
+        "gone": changes.gone,
+    }
+    ingested(settings, what, report.add, stop)
+    return report
+
+
+def _forgotten(settings: Settings, changes: Changes) -> IngestReport:
+    """With a broker this process removes what is gone, as `anymodal delete` does."""
+    from workers.serving.resources import Resources
+
+    with closing(Resources(settings)) as held:
+        return held.pipeline().forget([], prune=False, gone=changes.gone)
+
+
+def _tell(report: IngestReport, wall_s: float, is_whole: bool, as_json: bool) -> None:
+    """A line of JSON for each batch, or lines for people."""
+    from workers.cli.output import console, report_lines, wants_json
+
+    if wants_json(as_json):
+        facts = {"whole": is_whole, **report.as_json(), "wall_s": round(wall_s, 3)}
+        sys.stdout.write(json.dumps(facts) + "\n")
+        sys.stdout.flush()
+        return
+    for line in report_lines(report, wall_s):
+        console().print(line, soft_wrap=True)

@@ -1,0 +1,125 @@
+"""``anymodal worker``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from workers.cli.options import (
+    apply_options,
+    broker_option,
+    log_format_option,
+    log_level_option,
+    model_option,
+    store_option,
+)
+from workers.jobs.shard import queue_name
+from workers.pipeline.files import CLASSES
+
+if TYPE_CHECKING:
+    from workers.config import Settings
+    from workers.observe.broker_metrics import BrokerCollector
+
+
+@click.command()
+@broker_option
+@store_option
+@model_option
+@click.option(
+    "--concurrency", default=1, show_default=True, help="How many tasks (processes) to run at once."
+)
+@click.option("--autoscale", metavar="MAX,MIN", help="Scale the tasks between MIN and MAX instead.")
+@click.option(
+    "--queues",
+    metavar="LIST",
+    default=",".join(CLASSES),
+    show_default=True,
+    help="The kinds of files to work on.",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    help="Serve Prometheus metrics on this port. [env ANYMODAL_METRICS_PORT]",
+)
+@click.option(
+    "--metrics-host",
+    metavar="ADDRESS",
+    help="The address for that port. [default: 127.0.0.1, env ANYMODAL_METRICS_HOST]",
+)
+@log_format_option
+@log_level_option("INFO")
+def worker(
+    broker: str | None,
+    store: str | None,
+    model: str | None,
+    concurrency: int,
+    autoscale: str | None,
+    queues: str,
+    metrics_port: int | None,
+    metrics_host: str | None,
+    log_format: str | None,
+    loglevel: str,
+) -> None:
+    """Take tasks from a broker until stopped.
+
+    On SIGTERM, it finishes the current shard for at most ANYMODAL_SHUTDOWN_S seconds; after that,
+    another worker takes the shard over, as happens within seconds when a worker dies.
+    """
+    metrics = {"metrics_port": metrics_port, "metrics_host": metrics_host}
+    apply_options(store, broker, model, log_format=log_format, **metrics)
+    from encoder.errors import InputError
+    from workers.app import app
+    from workers.config import current_settings
+    from workers.observe import logs
+    from workers.observe.metrics_server import serving
+
+    settings = current_settings()
+    if settings.broker.startswith("memory:"):
+        raise InputError(
+            "--broker", got="the in-process broker", wanted="a shared one: redis://host:6379/0"
+        )
+    words = [
+        "--quiet",  # no banner: machines read the log too
+        "worker",
+        *_pool(settings.store, concurrency, autoscale),
+        f"--queues={_queue_names(queues)}",
+        f"--loglevel={loglevel}",
+        f"--hostname=anymodal-{os.getpid()}@%h",  # workers on one machine need different names
+        "--without-mingle",
+    ]
+    logs.set_up(settings.log_format, loglevel, [settings.broker, settings.store or ""])
+    with serving(settings, lambda: _collector(settings)):
+        # adds the sweeper and the signals
+        import workers.serving.worker_process  # noqa: F401
+
+        app.worker_main(words)
+
+
+def _collector(settings: Settings) -> BrokerCollector:
+    from workers.observe.broker_metrics import BrokerCollector
+
+    return BrokerCollector(settings.broker, settings.queue_shards)
+
+
+def _pool(store: str | None, concurrency: int, autoscale: str | None) -> list[str]:
+    """An embedded store admits one process, so its tasks run in this one, one at a time."""
+    from search.store.lite.shared import is_shared
+    from search.store.open import store_target
+
+    target = store_target(store)
+    if isinstance(target, Path) and not is_shared(target):
+        return ["--pool=solo"]
+    size = f"--autoscale={autoscale}" if autoscale else f"--concurrency={concurrency}"
+    return ["--pool=prefork", size]
+
+
+def _queue_names(kinds: str) -> str:
+    from encoder.errors import InputError
+
+    names = [kind.strip() for kind in kinds.split(",") if kind.strip()]
+    if not names or not set(names) <= set(CLASSES):
+        raise InputError("--queues", got=repr(kinds), wanted=f"some of {','.join(CLASSES)}")
+    return ",".join(["anymodal", *map(queue_name, names)])

@@ -1,1 +1,0 @@
-"""The query on the command line: options to terms and filters, and the search itself."""

@@ -1,0 +1,160 @@
+"""What is stored: lists, counts and single assets, as plain values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from search.errors import NotFoundError
+from search.filters import And, Compare, Filter, Operator
+from search.ranking.presentation.locations import shown_location
+from search.types import AssetRow, SegmentRow
+from workers.serving.command_query import filter_of, kinds_of
+
+if TYPE_CHECKING:
+    from search.store.base import VectorStore
+
+_SNIPPET_CHARS = 200
+
+
+def listed(asked: Mapping[str, Any], store: VectorStore) -> dict[str, Any]:
+    """A page of ``assets`` in the order of their ids, and ``next_page``, empty at the end.
+
+    Args:
+        asked: ``conditions``, ``tags``, ``path`` and ``modality`` as for a search, ``limit`` and
+            ``page``.
+        store: where to look.
+
+    Raises:
+        InputError: an option cannot be understood.
+    """
+    wanted, limit = _wanted(asked), asked["limit"]
+    ids = list(islice(store.select(wanted, limit=limit + 1, after=asked["page"]), limit + 1))
+    rows = store.assets(ids[:limit])
+    return {
+        "assets": [plain(rows[asset_id]) for asset_id in ids[:limit] if asset_id in rows],
+        "next_page": ids[limit - 1] if len(ids) > limit else "",
+    }
+
+
+def _wanted(asked: Mapping[str, Any]) -> Filter | None:
+    kinds = tuple(map(str, kinds_of(asked["modality"])))
+    parts = [Compare("modality", Operator.IN, kinds)] if kinds else []
+    said = filter_of(asked["conditions"], asked["tags"], asked["path"])
+    both: list[Filter] = [*parts, *([said] if said else [])]
+    return And(tuple(both)) if len(both) > 1 else next(iter(both), None)
+
+
+def counted(store: VectorStore) -> dict[str, Any]:
+    """Counts and sizes by kind, languages, media types, years and the span of dates."""
+    kinds: dict[str, Counter[str]] = {}
+    languages, media_types, years = Counter[str](), Counter[str](), Counter[str]()
+    dates: list[float] = []
+    n_gone = n_places = 0
+    for row in store.scan():
+        kind = kinds.setdefault(str(row.modality), Counter())
+        kind.update(assets=1, bytes=row.size_bytes, segments=row.n_segments)
+        media_types[row.media_type] += 1
+        if language := row.metadata.get("language"):
+            languages[str(language)] += 1
+        if (date_s := _date_s(row)) is not None:
+            dates = [min([*dates, date_s]), max([*dates, date_s])]
+            years[day(date_s)[:4]] += 1
+        n_gone += row.is_gone
+        n_places += len(row.locations)
+    return {
+        "assets": sum(kind["assets"] for kind in kinds.values()),
+        "bytes": sum(kind["bytes"] for kind in kinds.values()),
+        "places": n_places,
+        "gone": n_gone,
+        "kinds": {name: dict(kinds[name]) for name in sorted(kinds)},
+        "segments": {str(kind): n for kind, n in sorted(store.sizes().items())},
+        "languages": dict(languages.most_common()),
+        "media_types": dict(media_types.most_common()),
+        "years": dict(sorted(years.items())),
+        "oldest": day(dates[0]) if dates else None,
+        "newest": day(dates[-1]) if dates else None,
+    }
+
+
+def described(store: VectorStore, target: str) -> dict[str, Any]:
+    """All that is stored of an asset, by its id or one of its places.
+
+    Raises:
+        NotFoundError: nothing is stored of it.
+    """
+    rows = [*store.assets([target]).values(), *store.assets_at([target]).get(target, [])]
+    if not rows:
+        raise NotFoundError(
+            f"Nothing is stored for {target}.",
+            "Ingest it, or look for it with `anymodal list --path FOLDER`.",
+        )
+    row = rows[0]
+    vectors = store.embeddings(row.asset_id)
+    n_vectors = Counter(one.segment_id for one in vectors)
+    segments = [
+        _segment(one) | {"vectors": n_vectors[one.segment_id]} for one in vectors if not one.row
+    ]
+    return {**plain(row), "locations": list(row.locations), "segments": segments}
+
+
+def plain(row: AssetRow) -> dict[str, Any]:
+    """An asset in a list."""
+    return {
+        "asset_id": row.asset_id,
+        "uri": shown_location(row.locations),
+        "modality": str(row.modality),
+        "media_type": row.media_type,
+        "size_bytes": row.size_bytes,
+        "n_segments": row.n_segments,
+        "gone": row.is_gone,
+        "metadata": dict(row.metadata),
+    }
+
+
+def _segment(row: SegmentRow) -> dict[str, Any]:
+    facts = {
+        "start_s": row.start_s,
+        "end_s": row.end_s,
+        "char_start": row.char_start,
+        "char_end": row.char_end,
+        "place": row.place,
+        "language": row.language,
+        "snippet": row.snippet[:_SNIPPET_CHARS],
+    }
+    said = {name: value for name, value in facts.items() if value not in (None, "")}
+    return {"modality": str(row.modality), "index": row.index, **said}
+
+
+def _date_s(row: AssetRow) -> float | None:
+    """When it was taken, else when it was last changed."""
+    for name in ("taken", "modified"):
+        value = row.metadata.get(name)
+        if isinstance(value, int | float) and 0 < value < 1e11:
+            return float(value)
+    return None
+
+
+def day(seconds: float) -> str:
+    """A date.
+
+    >>> day(0.0)
+    '1970-01-01'
+    """
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+
+
+def size(n_bytes: float) -> str:
+    """A size for people.
+
+    >>> size(999), size(1_500_000)
+    ('999 B', '1.5 MB')
+    """
+    units: Sequence[str] = ("B", "kB", "MB", "GB", "TB")
+    at = 0
+    while n_bytes >= 1000 and at < len(units) - 1:
+        n_bytes, at = n_bytes / 1000, at + 1
+    return f"{n_bytes:.0f} B" if at == 0 else f"{n_bytes:.1f} {units[at]}"

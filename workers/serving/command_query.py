@@ -1,0 +1,180 @@
+"""The query on the command line: terms with weights, and filters. Words in, values out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from encoder.errors import InputError
+from encoder.types import DOCUMENT, QUERY, TEXT, Item, Modality
+from search.filters import Filter, parse_filter
+from search.query.query import Term
+from workers.serving.weights import split_weight
+
+if TYPE_CHECKING:
+    from ingest.config import IngestConfig
+    from search.store.base import VectorStore
+
+# Enough to push unwanted hits out of sight, with little effect on others; see docs/search.md.
+NOT_WEIGHT = 0.5
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The words of a command line; each can end in ``^`` and a weight."""
+
+    texts: Sequence[str] = ()
+    unwanted: Sequence[str] = ()
+    media: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    files: Sequence[str] = ()
+    like: Sequence[str] = ()
+
+
+def terms_of(asked: Asked, store: VectorStore, config: IngestConfig) -> list[Term]:
+    """All terms; ``config`` says how files are read.
+
+    Raises:
+        InputError: a file is missing or of another kind.
+        MediaError: a file cannot be read.
+    """
+    terms = [_term("text", words) for words in asked.texts]
+    terms += [_term("text", words, -NOT_WEIGHT) for words in asked.unwanted]
+    terms += [_term(kind, name) for kind, names in asked.media.items() for name in names]
+    terms += [_file(name, config) for name in asked.files]
+    return terms + [_like(name, store, config) for name in asked.like]
+
+
+def _term(kind: str, words: str, default: float = 1.0) -> Term:
+    content, weight = split_weight(words)
+    signed = default if weight is None else weight if default > 0 else -weight
+    return Term(_item(kind, content), weight=signed)
+
+
+def _item(kind: str, content: str) -> Item:
+    from encoder.inputs import AudioFormat, read_argument
+
+    return read_argument(kind, content, AudioFormat()).items[0]
+
+
+def _file(words: str, config: IngestConfig) -> Term:
+    """A file of any kind, decoded as it would be stored."""
+    from ingest import identify, whole
+
+    name, weight = split_weight(words)
+    item = whole(identify(Path(name), config), config)
+    # A file of text is not a question: it should find similar texts.
+    role = DOCUMENT if item.modality == TEXT else QUERY
+    return Term(item, weight=1.0 if weight is None else weight, role=role)
+
+
+def _like(words: str, store: VectorStore, config: IngestConfig) -> Term:
+    """A stored asset, by its id or by a file with its content; or a file as it would be stored."""
+    name, weight = split_weight(words)
+    weight = 1.0 if weight is None else weight
+    path = Path(name).expanduser()
+    if not path.is_file():
+        return Term(asset_id=name, weight=weight)
+    from ingest import identify, whole
+
+    asset = identify(path, config)
+    if store.assets([asset.asset_id]):
+        return Term(asset_id=asset.asset_id, weight=weight)
+    return Term(whole(asset, config), weight=weight, role=DOCUMENT)
+
+
+def filter_of(
+    conditions: Iterable[str], tags: Iterable[str], path: str | None, kinds: Iterable[str] = ()
+) -> Filter | None:
+    """All of these conditions together; None if there are none.
+
+    Args:
+        conditions: each a filter in JSON, or ``FIELD=VALUE``.
+        tags: an asset has to have each of them.
+        path: the folder, or the beginning of the path, that it has to be in.
+        kinds: names of kinds of files; it has to be of one of them.
+
+    >>> filter_of(["language=en"], [], None)
+    Compare(field='language', operator=<Operator.EQ: 'eq'>, value='en')
+
+    Raises:
+        InputError: a condition cannot be understood.
+    """
+    parts = [*map(_condition, conditions), *({"field": "tags", "contains": tag} for tag in tags)]
+    if path is not None:
+        from ingest.sources.objects import whole_path
+
+        parts.append({"field": "path", "prefix": whole_path(path)})
+    if media_types := media_types_of(kinds):
+        parts.append({"field": "media_type", "in": media_types})
+    if not parts:
+        return None
+    return parse_filter(parts[0] if len(parts) == 1 else {"and": parts}, "--filter")
+
+
+def media_types_of(kinds: Iterable[str]) -> list[str]:
+    """The media types that files of these kinds have.
+
+    Raises:
+        InputError: there is no such kind; names the existing ones.
+    """
+    wanted = list(kinds)
+    if not wanted:
+        return []
+    from ingest.kinds.registry import named, names
+
+    for kind in wanted:
+        if kind not in names():
+            raise InputError("--kind", got=repr(kind), wanted=f"one of {', '.join(names())}")
+    return sorted({media_type for kind in wanted for media_type in named(kind).media_types})
+
+
+def _condition(text: str) -> Any:
+    if text.lstrip().startswith("{"):
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise InputError("--filter", got=f"{text!r}: {error}", wanted="JSON") from None
+    field, equals, value = text.partition("=")
+    if not equals:
+        raise InputError("--filter", got=repr(text), wanted='FIELD=VALUE or JSON: {"field": …}')
+    return {"field": field.strip(), "eq": _value(value.strip())}
+
+
+def _value(text: str) -> Any:
+    """A number, true or false where it looks like one."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, int | float) else text
+
+
+def quotas_of(parts: Iterable[str]) -> dict[Modality, int]:
+    """How many hits of each kind.
+
+    >>> quotas_of(["image=5", "audio=2"])
+    {'image': 5, 'audio': 2}
+
+    Raises:
+        InputError: not ``KIND=NUMBER``.
+    """
+    return dict(map(_quota, parts))
+
+
+def _quota(part: str) -> tuple[Modality, int]:
+    kind, _, number = part.partition("=")
+    if not number.isdecimal():
+        raise InputError("--quota", got=repr(part), wanted="KIND=NUMBER, such as image=5")
+    return Modality(kind.strip()), int(number)
+
+
+def kinds_of(text: str) -> list[Modality]:
+    """Modalities separated by commas.
+
+    >>> kinds_of("image, audio")
+    ['image', 'audio']
+    """
+    return [Modality(kind.strip()) for kind in text.split(",") if kind.strip()]
