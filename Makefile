@@ -213,7 +213,7 @@ ROUNDS ?= 40
 fault-rounds: .venv/tested .venv-milvus/installed
 	$(BIN)/python -m tests.faults.rounds --rounds $(ROUNDS)
 
-# kill -9 in each operation on a store; a brute-force check and `anymodal check` must agree.
+# kill -9 in each operation on a store; a brute-force check and `anymodal store check` must agree.
 fault-kills: .venv/tested .venv-milvus/installed
 	$(BIN)/python -m tests.faults.kills --trials 300
 	$(BIN)/python -m tests.faults.kills --trials 100 --server

@@ -78,7 +78,7 @@ def joined(
             raise ModelError(
                 f"A tower returned rows of {one.rows.shape[-1]} numbers, but the space has "
                 f"{space.embed_dim} dimensions.",
-                remedy="Join it to the space with `anymodal bind`.",
+                remedy="Join it to the space with `anymodal models bind`.",
             )
     order = np.argsort([place for places, _ in parts for place in places])
     by_item = [(places, one.rows.reshape(len(places), n_rows, -1)) for places, one in parts]

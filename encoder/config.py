@@ -32,16 +32,16 @@ class EncoderConfig(BaseSettings):
     quantization: str | None = "auto"
     """``auto``: int8 on the runtime that a short trial finds the fastest, or what was prepared of
     another model; None, or ``none``, runs the weights as they are; ``int8``; or a folder made by
-    ``anymodal quantize``. Models of a hub take ``int4`` and ``bf16`` too."""
+    ``anymodal models quantize``. Models of a hub take ``int4`` and ``bf16`` too."""
 
     enable_dsre: bool | str | dict[str, Any] = "auto"
     """Dynamic sparse inference for long texts: ``auto`` (where the model has a calibrated gate,
-    else dense), True, False, a file made by ``anymodal dsre calibrate``, or ``{"chunks": 0.75}`` to
-    encode whole documents beyond the window."""
+    else dense), True, False, a file made by ``anymodal models gate calibrate``, or
+    ``{"chunks": 0.75}`` to encode whole documents beyond the window."""
 
     bindings: tuple[Path, ...] = ()
-    """Files that ``anymodal bind`` wrote: towers of other models or of plug-ins, joined to the
-    model's space."""
+    """Files that ``anymodal models bind`` wrote: towers of other models or of plug-ins, joined to
+    the model's space."""
 
     n_threads: int | None = Field(default=None, ge=1)
     """CPU threads of one network; None for every core."""

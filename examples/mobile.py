@@ -1,6 +1,6 @@
-"""Search pictures by words, with a folder from ``anymodal export``, onnxruntime and numpy only.
+"""Search pictures by words, with a folder of ``models export``, onnxruntime and numpy only.
 
-    anymodal export --model bundle:english phone
+    anymodal models export --model bundle:english phone
     python examples/mobile.py phone "a red bicycle" one.ppm two.ppm
 
 It is what an application on a phone does; ONNX Runtime has the same calls in Kotlin and Swift. The

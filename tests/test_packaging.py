@@ -142,7 +142,7 @@ def run_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_does_not_import_what_lies_in_the_working_folder(
     beside: Path, command: list[str]
 ) -> None:
-    ran = run_in(beside, *command, "stats", "--store", str(beside / "none"))
+    ran = run_in(beside, *command, "store", "stats", "--store", str(beside / "none"))
     assert ran.stderr.startswith("Error: There is no store"), ran.stderr + ran.stdout
     assert ran.returncode == 1
 

@@ -4,7 +4,7 @@
     python -m benchmarks.retrieval.calibration rows [--rows 20000]
 
 ``quality`` ranks the corpus of `benchmarks.corpora.mixed` by bare cosines, by the bundle's
-constants (fitted on that corpus), and by those that `anymodal calibrate` measures. ``rows``
+constants (fitted on that corpus), and by those that `anymodal store calibrate` measures. ``rows``
 rewrites vectors on Milvus Lite and on the genuine server, and times searches before and half
 through.
 """

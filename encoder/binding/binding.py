@@ -107,5 +107,5 @@ def read_binding(path: Path) -> Binding:
     except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise ModelError(
             f"{path} cannot be read as a binding ({type(error).__name__}: {error}).",
-            remedy="Make it again with `anymodal bind`.",
+            remedy="Make it again with `anymodal models bind`.",
         ) from error

@@ -80,7 +80,7 @@ def fit_classifier(
 class ClassifierTower(ABC):
     """A tower that computes features of an item and embeds it by a classifier's named classes.
 
-    `anymodal bind` binds the features themselves.
+    `anymodal models bind` binds the features themselves.
     """
 
     table: ClassVar[Path]

@@ -63,6 +63,6 @@ class BoundTower:
             raise ModelError(
                 f"{type(self._tower).__name__} returned {features.shape[1]} features, but the "
                 f"binding was fitted on {len(self._linear.mean)}.",
-                remedy="Bind it again with `anymodal bind`.",
+                remedy="Bind it again with `anymodal models bind`.",
             )
         return Encoded(l2_normalize(self._linear.apply(features)), heard=heard)

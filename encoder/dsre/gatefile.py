@@ -82,7 +82,9 @@ class GateFile:
         return cls(rarity, settings, facts, deltas)
 
 
-_REMEDY = "Calibrate again with `anymodal dsre calibrate`, or run dense with enable_dsre=False."
+_REMEDY = (
+    "Calibrate again with `anymodal models gate calibrate`, or run dense with enable_dsre=False."
+)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], NDArray[np.uint8], Deltas]:

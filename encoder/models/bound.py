@@ -29,7 +29,7 @@ def with_bindings(
 
     Args:
         model: the model to whose space all of them are bound.
-        paths: files that ``anymodal bind`` wrote.
+        paths: files that ``anymodal models bind`` wrote.
         n_threads: of other models that bindings name.
         quantization: likewise.
 
@@ -99,7 +99,7 @@ def _source(
         raise ModelError(
             f"{path} was made with {binding.origin.made_by}; the package for "
             f"{binding.modality} here is {there}.",
-            remedy="Install that version, or bind again with `anymodal bind`.",
+            remedy="Install that version, or bind again with `anymodal models bind`.",
         )
     return partial(factory, model)
 

@@ -41,10 +41,10 @@ def load_model(
             was prepared, on the CPU, even where there is a GPU; if nothing was prepared, torch
             takes a GPU if there is one.
         n_threads: CPU threads of one network; None for every core.
-        quantization: None, ``int8``, ``auto`` or a folder made by ``anymodal quantize``; for models
-            other than bundles also ``bf16`` and ``int4``. A model that was not prepared in the
-            named precision is prepared first. If none is named (None, ``auto``), what was prepared
-            runs, else the weights as they are, through torch; the same goes for ``bf16``.
+        quantization: None, ``int8``, ``auto`` or a folder made by ``anymodal models quantize``; for
+            models other than bundles also ``bf16`` and ``int4``. A model that was not prepared in
+            the named precision is prepared first. If none is named (None, ``auto``), what was
+            prepared runs, else the weights as they are, through torch; the same goes for ``bf16``.
         enable_dsre: True, False, ``auto``, a gate file, or chunks, see `Sparsity.parse`. Bundles
             come with a gate; for other models one is fitted the first time that True is passed, see
             `own_gate`. ``auto`` gives ModernBERT windowed attention, and is False for the rest.
@@ -160,7 +160,7 @@ def _load_hub(
     if not isinstance(enable_dsre, str):
         raise ModelError(
             f"enable_dsre={enable_dsre!r}: {spec} has no chunk gate.",
-            remedy="Name a gate file made for it by `anymodal dsre calibrate`, or leave it out.",
+            remedy="Name a gate file made by `anymodal models gate calibrate`, or leave it out.",
         )
     return load(gate=gate_from(enable_dsre))
 

@@ -69,7 +69,7 @@ class Precision:
     def parse(
         cls, quantization: str | None, *, model: str, towers: Sequence[str], int8_identity: str
     ) -> Precision:
-        """Read None, ``int8``, ``auto`` or a folder that ``anymodal quantize`` wrote.
+        """Read None, ``int8``, ``auto`` or a folder that ``anymodal models quantize`` wrote.
 
         Args:
             quantization: what is asked for.
@@ -88,7 +88,7 @@ class Precision:
         if not folder.is_dir():
             raise ModelError(
                 f"quantization={quantization!r} is neither a known setting nor a folder.",
-                remedy='Use "int8", "auto", None, or a folder made by `anymodal quantize`.',
+                remedy='Use "int8", "auto", None, or a folder made by `anymodal models quantize`.',
             )
         found = tower_folder.check_all(folder)
         for part, manifest in found.items():

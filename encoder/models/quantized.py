@@ -1,4 +1,4 @@
-"""Hub models of which ``anymodal quantize`` made some towers; the others run as prepared."""
+"""Hub models of which ``anymodal models quantize`` made some towers; the others run as prepared."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def load(spec: ModelSpec, folder: Path, n_threads: int | None) -> Model:
 
     Args:
         spec: a hub model or a folder of its layout.
-        folder: what ``anymodal quantize --out`` wrote, or a folder of such folders.
+        folder: what ``anymodal models quantize --out`` wrote, or a folder of such folders.
         n_threads: threads of one network; None for every core.
 
     Raises:
@@ -75,8 +75,8 @@ def _check_model(spec: ModelSpec, folder: Path, manifest: Mapping[str, Any]) -> 
         raise ModelError(
             f"{folder} holds the {manifest['tower']} tower of {manifest['model']}"
             f"{f' ({source})' if source else ''}, not of {spec}.",
-            remedy=f"Run `anymodal quantize --model {spec} --tower {manifest['tower']} --out "
-            "FOLDER`, or name the model that it belongs to.",
+            remedy=f"Run `anymodal models quantize --model {spec} --tower {manifest['tower']} "
+            "--out FOLDER`, or name the model that it belongs to.",
         )
 
 

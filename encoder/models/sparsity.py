@@ -62,7 +62,7 @@ class Sparsity:
 
     @classmethod
     def parse(cls, wish: Wish, precision: Precision, gates: Gates) -> Sparsity | None:
-        """Read True, False, ``auto``, a file that ``anymodal dsre calibrate`` wrote, or chunks.
+        """Read True, False, ``auto``, a file that ``models gate calibrate`` wrote, or chunks.
 
         ``{"chunks": 0.75}`` means True and the chunk gate; ``{"chunks": 0.75, "gate": FILE}`` takes
         the gate from a file.
@@ -70,7 +70,7 @@ class Sparsity:
         Raises:
             InputError: a mapping with other keys, or a cosine out of range.
             ModelError: it is none of these, the model has no such gate, the file is damaged or
-                made for a different network, or a tower made by ``anymodal quantize`` replaces
+                made for a different network, or a tower made by ``models quantize`` replaces
                 the text network.
         """
         if isinstance(wish, Mapping):
@@ -163,7 +163,7 @@ def _brought(path: Path | None, none: str) -> Path:
     if path is None:
         raise ModelError(
             f"This model has {none}.",
-            remedy='Set enable_dsre to "auto", False, or a file made by `anymodal dsre calibrate`.',
+            remedy='Set enable_dsre to "auto", False, or one of `anymodal models gate calibrate`.',
         )
     return path
 
@@ -178,7 +178,7 @@ def gate_from(wish: str) -> GateFile:
     if not path.is_file():
         raise ModelError(
             f"enable_dsre={wish!r} is neither a known setting nor a file.",
-            remedy='Use True, False, "auto", or a file made by `anymodal dsre calibrate`.',
+            remedy='Use True, False, "auto", or a file made by `anymodal models gate calibrate`.',
         )
     return GateFile.load(path)
 

@@ -1,4 +1,4 @@
-"""A folder with one quantized tower, as ``anymodal quantize`` writes it and serving reads it.
+"""A folder with one quantized tower, as ``models quantize`` writes it and serving reads it.
 
 <folder>/model.onnx       what is served; weights over 1 GiB are stored in model.onnx.data
 <folder>/manifest.json    which tower of which model it is, and the hash of model.onnx
@@ -19,7 +19,7 @@ from encoder.system.disk import sha256_of
 
 MANIFEST = "manifest.json"
 ONNX = "model.onnx"
-_REMEDY = "Make one with `anymodal quantize --out FOLDER`."
+_REMEDY = "Make one with `anymodal models quantize --out FOLDER`."
 
 
 def write_manifest(folder: Path, model: str, tower: str, **facts: Any) -> None:
@@ -52,7 +52,7 @@ def check(folder: Path) -> Mapping[str, Any]:
     if not network.is_file() or _hash(folder) != manifest["sha256"]:
         raise ModelError(
             f"{network} is missing, or not the file that {folder / MANIFEST} describes.",
-            remedy="Make the folder again with `anymodal quantize`.",
+            remedy="Make the folder again with `anymodal models quantize`.",
         )
     return manifest
 

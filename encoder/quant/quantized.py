@@ -225,7 +225,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(
             f"{folder} holds no quantized model: {error}.",
-            remedy="Give a folder that QuantizedModel.save or `anymodal quantize` wrote.",
+            remedy="Give a folder that QuantizedModel.save or `anymodal models quantize` wrote.",
         ) from error
     if facts.pop("version", None) not in (_VERSION, _SHORT_VERSION):
         raise ModelError(

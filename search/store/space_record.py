@@ -167,7 +167,7 @@ def check_searched(record: SpaceRecord, space: str, shown: str) -> None:
         raise SpaceMismatchError(
             f"The store {shown} is searched in the space {current.space}; what it holds in the "
             f"space {space} is unfinished.",
-            remedy="Leave out --model, or finish the move with `anymodal reindex`.",
+            remedy="Leave out --model, or finish the move with `anymodal store reindex`.",
         )
 
 

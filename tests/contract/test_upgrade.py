@@ -69,7 +69,7 @@ def test_an_old_store_is_searched_and_then_upgraded(
     assert len(list(store.select(PATH))) == 12
     assert len(store.search(vectors(1), IMAGE, 20, filter=PATH)[0]) == 12
     for write in (lambda: store.write([asset("b", "/b")], []), lambda: store.delete(["b"])):
-        with pytest.raises(StoreError, match="anymodal upgrade"):
+        with pytest.raises(StoreError, match="anymodal store upgrade"):
             write()
 
     def stop(n_done: int, _n_rows: int) -> None:

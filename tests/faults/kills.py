@@ -1,6 +1,6 @@
 """kill -9 in the middle of each operation on a store; what must be true then, and once repeated.
 
-Each trial is checked by brute force, and then by `anymodal check`, which must agree.
+Each trial is checked by brute force, and then by `anymodal store check`, which must agree.
 ``python -m tests.faults.kills --trials 300`` kills operations on a store in a folder, with
 ``--server`` on the genuine server, and exits with 1 if anything is lost, doubled or orphaned. Every
 trial goes on with the store of the one before. Half of the kills come at a random time, half before
@@ -212,18 +212,18 @@ def reindex(library: Library) -> tuple[Work, World]:
     with closing(Resources(current_settings())) as held:
         model = next(one for one in _MODELS if one != _load_encoder(held).model)
     words = ("--model", model, "--precision", "none", "--queries", library.queries)
-    return _command("reindex", *words, "--share", 1, "--json"), library.world
+    return _command("store", "reindex", *words, "--share", 1, "--json"), library.world
 
 
 def import_(library: Library) -> tuple[Work, World]:
     """Import what was exported and deleted."""
     shutil.rmtree(library.export, ignore_errors=True)
     ids = library.chance.sample(sorted(library.world), 3)
-    run(_command("export-store", library.export, "--json"))
+    run(_command("store", "export", library.export, "--json"))
     run(_command("delete", *ids, "--json"))
     whole = library.world
     library.world = {key: asset for key, asset in whole.items() if key not in ids}
-    return _command("import-store", library.export, "--json"), whole
+    return _command("store", "import", library.export, "--json"), whole
 
 
 OPERATIONS: dict[str, Callable[[Library], tuple[Work, World]]] = {
@@ -372,11 +372,11 @@ def trial(library: Library, operation: str) -> Killed:
             killed.wrong.pop()  # it had been switched
     wrong = look(library, after, after)
     try:
-        run(_command("check", "--json"))
+        run(_command("store", "check", "--json"))
     except AssertionError as error:
-        wrong += [] if wrong else [f"only `anymodal check` finds something: {str(error)[-600:]}"]
+        wrong += [] if wrong else [f"only `store check` finds something: {str(error)[-600:]}"]
     else:
-        wrong += ["`anymodal check` finds nothing"] if wrong else []
+        wrong += ["`store check` finds nothing"] if wrong else []
     killed.wrong += [f"repeated: {one}" for one in wrong]
     return killed
 

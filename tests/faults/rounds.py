@@ -30,7 +30,7 @@ from tests.faults.files import expected, make_media
 from tests.faults.living import LIVING
 from tests.faults.strikes import STRIKES, Scene
 from tests.faults.uploads import Api, upload_all
-from workers.cli.job_views import report_of
+from workers.cli.jobs import report_of
 from workers.jobs.board import JobBoard
 
 __all__ = ["KINDS", "Round", "check", "make_media", "play", "running"]

@@ -143,7 +143,7 @@ def test_a_check_sees_a_damaged_record(
     if damage == "removed":
         assert "lost_by_record" in store.check(lambda *_: None).wrong
     else:
-        with pytest.raises(AnymodalError, match="export-store"):
+        with pytest.raises(AnymodalError, match="store export"):
             store.check(lambda *_: None)
     _assert_right(store, oracle)
     store.close()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.cluster import Cluster, wait_for
 from tests.faults.rounds import check, make_media, running
-from workers.cli.job_views import report_of
+from workers.cli.jobs import report_of
 from workers.jobs.board import JobBoard
 
 N_FILES = 32

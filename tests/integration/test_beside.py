@@ -83,15 +83,19 @@ def test_calibrating_goes_through_the_server(
 
         shipped = served()
         assert shipped["source"] == "shipped"
-        assert anymodal("calibrate", "--dry-run")["measured"].keys() == {"text", "image", "audio"}
+        assert anymodal("store", "calibrate", "--dry-run")["measured"].keys() == {
+            "text",
+            "image",
+            "audio",
+        }
         assert served() == shipped
-        told = anymodal("calibrate")
+        told = anymodal("store", "calibrate")
         assert served() == told["calibration"]
         assert served()["source"] == "measured"
         assert served()["modalities"]["text"]["mu"] == told["measured"]["text"]["mu"]
         hits = client.post("/v1/search", json={"query": "how to bake", "explain": True}).json()
         assert hits["explain"]["modalities"]["text"]["mu"] == told["measured"]["text"]["mu"]
-        anymodal("calibrate", "--shipped")
+        anymodal("store", "calibrate", "--shipped")
         assert served() == shipped
 
 

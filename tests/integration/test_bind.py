@@ -1,4 +1,4 @@
-"""`anymodal bind`: a CLAP's sounds among the texts of a CLIP, and a plug-in's items."""
+"""`anymodal models bind`: a CLAP's sounds among the texts of a CLIP, and a plug-in's items."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(models: Path, *words: object) -> Result:
-    command = ["bind", *map(str, words), "--model", f"dir:{models / 'clip'}"]
+    command = ["models", "bind", *map(str, words), "--model", f"dir:{models / 'clip'}"]
     return CliRunner().invoke(anymodal, command)
 
 
@@ -210,7 +210,9 @@ def test_what_cannot_be_joined_through_texts(
     audio = ("--modality", "audio", "--through", texts)
     clap = ("--with", f"dir:{models / 'clap'}")
     assert "at least 10 different texts" in str(run(models, sounds, *audio, *clap).exception)
-    alone = CliRunner().invoke(anymodal, ["bind", str(tones), *map(str, audio), "--model", clap[1]])
+    alone = CliRunner().invoke(
+        anymodal, ["models", "bind", str(tones), *map(str, audio), "--model", clap[1]]
+    )
     assert "--with a model that also embeds texts" in str(alone.exception)
 
 

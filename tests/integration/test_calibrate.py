@@ -1,4 +1,4 @@
-"""`anymodal calibrate` on a model of a hub, and a store that is calibrated automatically."""
+"""`anymodal store calibrate` on a model of a hub, and a store that is calibrated automatically."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ def test_a_list_that_one_kind_fills_is_mixed_after_calibrating(album: Path) -> N
     assert run("ingest", album)["ingested"] == 40
     assert pictures_among_the_best() == 0
     assert calibration()["text"] == "not calibrated"
-    dry = run("calibrate", "--dry-run")
+    dry = run("store", "calibrate", "--dry-run")
     assert (dry["dry_run"], dry["rows"]) == (True, 0)
     assert calibration()["facts"]["source"] == "none"
-    told = run("calibrate")
+    told = run("store", "calibrate")
     assert told["rows"] == 40
     assert told["measured"] == dry["measured"]
     assert 8 < pictures_among_the_best() < 32

@@ -1,4 +1,4 @@
-"""`anymodal eval`: models and precisions side by side on a user's files."""
+"""`anymodal models eval`: models and precisions side by side on a user's files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,17 @@ def listed(tmp_path: Path) -> Path:
 @pytest.mark.usefixtures("bundle_home")
 def test_precisions_side_by_side_with_a_report(listed: Path, tmp_path: Path) -> None:
     out = tmp_path / "report"
-    words = ["eval", str(listed), "--precision", "none", "--precision", "int8", "--out", str(out)]
+    words = [
+        "models",
+        "eval",
+        str(listed),
+        "--precision",
+        "none",
+        "--precision",
+        "int8",
+        "--out",
+        str(out),
+    ]
     ran = CliRunner().invoke(anymodal, words, catch_exceptions=False)
     assert ran.exit_code == 0, ran.output
     found = json.loads(ran.stdout)
@@ -61,7 +71,7 @@ def test_precisions_side_by_side_with_a_report(listed: Path, tmp_path: Path) -> 
 
 def test_a_list_without_files_is_refused_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("query,file\nrain,none.txt\n")
-    ran = CliRunner().invoke(anymodal, ["eval", str(tmp_path / "list.csv")])
+    ran = CliRunner().invoke(anymodal, ["models", "eval", str(tmp_path / "list.csv")])
     assert ran.exit_code != 0
     assert "row 2" in str(ran.exception or ran.output)
 

@@ -29,7 +29,7 @@ def test_what_is_stored_is_listed_counted_and_shown(here: Run, media: Path, tmp_
         chosen = here("list", "--modality", "image,text", "--path", media / "texts")
         assert {Path(one["uri"]).name for one in chosen["assets"]} == {"bread.txt", "space.md"}
         assert here("list", "--tag", "none") == {"assets": [], "next_page": ""}
-        stats = here("stats")
+        stats = here("store", "stats")
         shown = here("info", bread)
         assert "Nothing is stored for" in here("info", media / "broken.png", fails=1)
     assert (stats["assets"], stats["gone"], stats["languages"]) == (6, 0, {"en": 2})
@@ -44,5 +44,5 @@ def test_what_is_stored_is_listed_counted_and_shown(here: Run, media: Path, tmp_
     assert shown["locations"] == [str(bread)]
     assert shown["metadata"]["tags"] == ["sea"]
     assert [one["snippet"] for one in shown["segments"]] == [bread.read_text()]
-    assert here("stats") == stats
+    assert here("store", "stats") == stats
     assert here("info", shown["asset_id"]) == shown

@@ -33,7 +33,7 @@ def test_a_spoken_question_is_answered(
 
     done = CliRunner().invoke(
         anymodal,
-        ["listen", "-", "--limit", "1"],
+        ["search", "--listen", "-", "--limit", "1"],
         input=(32_767 * sound).astype("<i2").tobytes(),
         standalone_mode=False,
         catch_exceptions=False,

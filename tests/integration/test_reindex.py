@@ -1,4 +1,4 @@
-"""`anymodal reindex`: a store moves to another model while it is searched."""
+"""`anymodal store reindex`: a store moves to another model while it is searched."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_no_search_fails_while_a_served_store_moves_and_returns(
         anymodal("ingest", notes)
         old = space_of(client)
         with Load(str(client.base_url)) as load:
-            found = anymodal("reindex", "--model", "bundle:english", "--precision", "none")
+            found = anymodal("store", "reindex", "--model", "bundle:english", "--precision", "none")
             assert (found["switched"], found["encoded"], found["failed"]) == (True, 4, [])
             assert found["comparison"]["overlap_at_10"] > 0.9
             until(lambda: space_of(client) == found["space"])
@@ -119,7 +119,7 @@ def test_no_search_fails_while_a_served_store_moves_and_returns(
             job = client.post("/v1/assets", files=late).json()["job"]["id"]
             until(lambda: client.get(f"/v1/jobs/{job}").json()["state"] == "done")
             assert "late" in titles(anymodal("search", "tide tables"))
-            back = anymodal("reindex", "--rollback")
+            back = anymodal("store", "reindex", "--rollback")
             assert (back["switched"], back["space"], back["encoded"]) == (True, old, 1)
             until(lambda: space_of(client) == old)
             before = load.statuses.total()
@@ -263,7 +263,7 @@ def test_a_stop_and_answers_that_differ_too_much_keep_the_old_model(held: Resour
 
 @pytest.mark.parametrize("words", [[], ["--model", "bundle:english", "--rollback"]])
 def test_the_command_wants_one_thing_to_do(words: list[str]) -> None:
-    ran = CliRunner().invoke(anymodal_command, ["reindex", *words])
+    ran = CliRunner().invoke(anymodal_command, ["store", "reindex", *words])
     assert ran.exit_code != 0
     assert isinstance(ran.exception, InputError)
 

@@ -95,7 +95,7 @@ def test_a_store_is_whole_for_all_before_during_and_after_a_move(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert check_seen() == "bundle:english"
-    words = [ANYMODAL, "reindex", "--model", NEW, "--share", "0.05"]
+    words = [ANYMODAL, "store", "reindex", "--model", NEW, "--share", "0.05"]
     with subprocess.Popen(words, env=os.environ) as reindex:
         end_s = time.monotonic() + 250
         while n_filled(store) < 2:

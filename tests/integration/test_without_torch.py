@@ -228,7 +228,7 @@ def test_a_server_takes_files_and_answers(
 
 def test_what_prepares_models_says_what_to_install(python: Path, home: Path, log: Path) -> None:
     done = subprocess.run(
-        [str(python), *ANYMODAL, "quantize", "--out", str(home / "quantized")],
+        [str(python), *ANYMODAL, "models", "quantize", "--out", str(home / "quantized")],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode != 0

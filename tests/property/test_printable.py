@@ -17,8 +17,8 @@ from encoder.types import TEXT
 from ingest.types import Failure
 from search.types import Hit, SearchResult
 from workers.cli import output
-from workers.observe.printable import SafeStream, one_line, printable, safe_json
 from workers.observe.logs import JsonFormatter, TextFormatter
+from workers.observe.printable import SafeStream, one_line, printable, safe_json
 from workers.pipeline.reports import IngestReport
 
 _BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

@@ -40,13 +40,11 @@ def test_workers_use_the_settings_of_their_process() -> None:
 def test_settings_are_read_where_a_process_begins() -> None:
     """Below, they are handed down: a command, a task and a planner each begin a process."""
     readers = users_of(r"\bcurrent_settings\(\)") - {"workers/config.py"}
-    below = {path for path in readers if not path.startswith("workers/commands/")}
+    below = {path for path in readers if not path.startswith("workers/cli/")}
     assert below == {
         "workers/app.py",
         "workers/tasks.py",
         "workers/jobs/planning/planner.py",
-        # Where several commands begin, unless a server answers: then pydantic is not imported.
-        "workers/console/reading_store.py",
     }
 
 

@@ -1,4 +1,4 @@
-"""``anymodal bind``."""
+"""``anymodal models bind``."""
 
 from __future__ import annotations
 

@@ -1,14 +1,17 @@
-"""``anymodal calibrate``."""
+"""``anymodal store calibrate``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from workers.cli.options import apply_options, json_option, model_option, store_option
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @click.command()
@@ -63,10 +66,53 @@ def _calibrated(
 
 
 def _show(found: Mapping[str, Any]) -> None:
-    from workers.cli.output import calibration_table, console
+    from workers.cli.output import console
 
     if found["resumed"]:
         console().print("Completed an interrupted rewrite.")
     console().print(calibration_table(found))
     did = "nothing changed" if found["dry_run"] else f"{found['rows']} rows rewritten"
     console().print(f"[dim]{did}[/]")
+
+
+def calibration_table(found: Mapping[str, Any]) -> Table:
+    """What `calibrate` found: each kind's constants, and what they change."""
+    from rich.table import Table
+
+    headings = (
+        "kind",
+        "segments",
+        "μ",
+        "c",
+        "was μ",
+        "was c",
+        "± c",
+        "± c, languages",
+        "in top 10",
+        "weak below",
+    )
+    table = Table()
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "kind" else "right")
+    measured = found.get("measured", {})
+    for kind, now in found["calibration"]["modalities"].items():
+        one = measured.get(kind, now)
+        before = one.get("before") or {}
+        shares = one.get("share_of_best", {})
+        table.add_row(
+            kind,
+            *(_figure(one.get("n_segments"), 0), _figure(one["mu"], 3), _figure(one["c"], 3)),
+            *(_figure(before.get(name), 3) for name in ("mu", "c")),
+            *(_half(one.get(name)) for name in ("spread", "spread_of_languages")),
+            f"{shares['before']:.0%} → {shares['after']:.0%}" if shares else "",
+            _figure(one.get("floor"), 1),
+        )
+    return table
+
+
+def _figure(value: float | None, n_digits: int) -> str:
+    return "" if value is None else f"{value:.{n_digits}f}"
+
+
+def _half(spread: float | None) -> str:
+    return "" if spread is None else f"{spread / 2:.1f}"

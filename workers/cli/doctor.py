@@ -23,8 +23,8 @@ def doctor(store: str | None, broker: str | None, model: str | None, as_json: bo
     apply_options(store, broker, model)
     from dataclasses import asdict
 
-    from workers.config import current_settings
     from workers.cli.output import console, marked, print_json, wants_json
+    from workers.config import current_settings
     from workers.serving.diagnosis import diagnose
     from workers.serving.resources import Resources
 

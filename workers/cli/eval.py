@@ -1,4 +1,4 @@
-"""``anymodal eval``."""
+"""``anymodal models eval``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _Origin = Literal["names", "classes", "synthetic"]
 
 
-@click.command()
+@click.command("eval")
 @click.argument("source", metavar="SET", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--model",
@@ -55,7 +55,7 @@ _Origin = Literal["names", "classes", "synthetic"]
     help="A folder for the report: eval.html, eval.md with its plots, and eval.json.",
 )
 @json_option
-def eval(
+def eval_models(
     source: Path,
     models: Sequence[str],
     precisions: Sequence[str],
@@ -73,8 +73,8 @@ def eval(
     R@k, nDCG@10 and MRR come with 95 % intervals, for each pair of modalities.
     """
     apply_options()
-    from workers.config import current_settings
     from workers.cli.output import print_json, wants_json
+    from workers.config import current_settings
     from workers.evaluation import report
     from workers.evaluation.reading import read_questions
 

@@ -1,8 +1,9 @@
-"""``anymodal export``: the towers of a model for phones."""
+"""``anymodal models export`` and ``export-onnx``: towers for other programs and machines."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -40,8 +41,8 @@ def export(
     """
     apply_options(model=model)
     from encoder.models.mobile.folder import export_mobile
-    from workers.config import current_settings
     from workers.cli.output import console, print_json, wants_json
+    from workers.config import current_settings
 
     name = model or current_settings().encoder.model
     quantization = None if precision == "float32" else precision
@@ -52,3 +53,28 @@ def export(
     cosines = ", ".join(f"{name} {cosine:.5f}" for name, cosine in made.cosines.items())
     size = f"{made.size_bytes / 1e6:.1f} MB"
     console().print(f"{folder}: {size}; lowest cosines to the server: {cosines}", markup=False)
+
+
+@click.command("export-onnx")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
+@click.option(
+    "--target",
+    type=click.Choice(["onnxruntime", "tensorrt"]),
+    default="onnxruntime",
+    show_default=True,
+    help="The runtime to write for.",
+)
+def export_onnx(folder: Path, out: Path, target: Literal["onnxruntime", "tensorrt"]) -> None:
+    """Export the tower that `anymodal models quantize` wrote to FOLDER as one ONNX file.
+
+    A file for TensorRT is checked against its published rules; TensorRT itself is not run.
+    """
+    from encoder.models.prepare.quantized_tower import export_tower
+    from workers.cli.output import console, print_json, wants_json
+
+    report = export_tower(folder, out, target=target)
+    if wants_json(False):
+        print_json({**vars(report), "path": str(report.path)})
+    else:
+        console().print(f"{out}: {report.nbytes / 1e6:.2f} MB", markup=False)

@@ -1,4 +1,4 @@
-"""``anymodal dsre``: dynamic sparse inference for long texts."""
+"""``anymodal models gate``: dynamic sparse inference for long texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GROUPS, _WORDS = 4, 8
 
 
 @click.group()
-def dsre() -> None:
+def gate() -> None:
     """Dynamic sparse inference: drop tokens of long texts from layer to layer."""
 
 
@@ -48,7 +48,7 @@ _json = click.option(
 )
 
 
-@dsre.command()
+@gate.command()
 @_model
 @_texts
 @_max_loss
@@ -69,7 +69,7 @@ def calibrate(model: str, texts: Path, max_loss: float, out: Path, as_json: bool
     _save(gate, out, as_json)
 
 
-@dsre.command()
+@gate.command()
 @_model
 @_texts
 @_max_loss
@@ -116,7 +116,7 @@ def distill(
     _save(gate, out, as_json)
 
 
-@dsre.command()
+@gate.command()
 @click.argument("text")
 @_model
 @click.option(

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ingest.types import Failure
 from workers.cli.options import apply_options, broker_option, json_option
+from workers.cli.output import clock, gone_lines, left_out_lines, marked, progress_bar
+from workers.pipeline.reports import IngestReport
 
 if TYPE_CHECKING:
-    from ingest.types import Failure
-    from search.api.ports import Job
+    from rich.table import Table
+
+    from search.api import ports
+    from search.api.ports import Job, Jobs
     from workers.jobs.redis import RedisJobs
 
+_POLL_S = 0.2
 _NO_BROKER = (
     "Jobs are kept on a broker, but none is set. Pass --broker redis://HOST:6379/0 or set "
     "ANYMODAL_BROKER. Without a broker, `anymodal ingest` works in its own process and shows its "
@@ -31,7 +39,6 @@ def jobs(ctx: click.Context, broker: str | None, as_json: bool) -> None:
     """List, show, retry and cancel jobs on a broker."""
     apply_options(broker=broker)
     if ctx.invoked_subcommand is None:
-        from workers.cli.job_views import job_facts, jobs_table
         from workers.cli.output import console, print_json, wants_json
 
         found = _jobs().recent()
@@ -51,7 +58,6 @@ def jobs(ctx: click.Context, broker: str | None, as_json: bool) -> None:
 def show(job_id: str, failed: bool, broker: str | None, as_json: bool) -> None:
     """Show job ID."""
     apply_options(broker=broker)
-    from workers.cli.job_views import job_facts, job_lines
     from workers.cli.output import console, print_json, wants_json
 
     job = _job(job_id)
@@ -192,6 +198,126 @@ def _job(job_id: str) -> Job:
 
 
 def _failure_lines(failures: Sequence[Failure]) -> list[str]:
-    from workers.cli.output import marked
-
     return [f"[yellow]{marked(x.uri)}[/] {x.error}: {marked(x.reason)}" for x in failures]
+
+
+def watch_job(board: Jobs, job_id: str, stopped: Callable[[], bool]) -> Job:
+    """Show a job's progress until it has ended; once ``stopped`` says so, cancel it."""
+    with progress_bar() as bar:
+        task = bar.add_task("ingest", total=None, note="")
+        while not (job := board.status(job_id)).ended:
+            bar.update(task, completed=job.n_done, total=_total(job), note=_note(job))
+            if stopped():
+                board.cancel(job_id)
+            time.sleep(_POLL_S)
+        bar.update(task, completed=job.n_done, total=job.n_files, note=_note(job))
+    return job
+
+
+def report_of(job: Job, failures: Iterable[ports.Failure]) -> IngestReport:
+    """A job's counts as a report."""
+    return IngestReport(
+        job.ingested,
+        job.unchanged,
+        job.left_out,
+        job.n_bytes,
+        Counter(job.segments),
+        dict(job.stage_s),
+        [Failure(one.uri, one.error, one.reason) for one in failures],
+        Counter(job.gone),
+    )
+
+
+def job_facts(job: Job) -> dict[str, Any]:
+    """A job as plain values."""
+    return {
+        "id": job.job_id,
+        "state": job.state,
+        "planner_lost": job.planner_lost,
+        "declined": dict(job.declined) if job.planner_lost else {},
+        "reason": job.reason,
+        "waits_for": job.waits_for,
+        "priority": job.priority,
+        "paths": list(job.paths),
+        "labels": dict(job.labels),
+        "prune": job.prune,
+        "kinds": list(job.kinds),
+        "created": round(job.created, 3),
+        "finished": round(job.finished, 3) if job.finished else None,
+        "seconds": round(job.seconds, 3),
+        "left_s": round(job.left_s, 1) if job.left_s is not None else None,
+        "files": job.n_files,
+        "ingested": job.ingested,
+        "unchanged": job.unchanged,
+        "left_out": job.left_out,
+        "failed": job.failed,
+        **{name: job.gone.get(name, 0) for name in ("dropped", "gone", "pruned")},
+        "bytes": job.n_bytes,
+        "open_shards": job.open_shards,
+        "shards_at_work": job.shards_at_work,
+        "segments": dict(sorted(job.segments.items())),
+        "segments_per_s": {
+            kind: round(n / job.seconds, 2) for kind, n in sorted(job.segments.items())
+        },
+        "stage_s": dict(job.stage_s),
+    }
+
+
+def jobs_table(recent: Sequence[Job]) -> Table:
+    """Jobs, newest first."""
+    from datetime import datetime
+
+    from rich.table import Table
+
+    table = Table()
+    for heading in ("job", "state", "started", "files", "done", "set aside", "left"):
+        table.add_column(heading, justify="left" if heading in ("job", "state") else "right")
+    for job in recent:
+        begun = datetime.fromtimestamp(job.created).strftime("%d %b %H:%M")
+        left = clock(job.left_s) if job.left_s is not None else ""
+        numbers = (job.n_files, job.n_done, job.failed)
+        state = "planner lost" if job.planner_lost else job.state
+        table.add_row(job.job_id, state, begun, *map(str, numbers), left)
+    return table
+
+
+def job_lines(job: Job) -> list[str]:
+    """The state of a job, for people, in rich markup."""
+    rates = ", ".join(f"{kind} {n / job.seconds:.1f}/s" for kind, n in job.segments.items())
+    lost = " (its planner is gone; a worker takes over)" if job.planner_lost else ""
+    left = f", {clock(job.left_s)} left" if job.left_s is not None else ""
+    return [
+        f"[bold]{job.job_id}[/] {job.state}{lost}: {marked(', '.join(job.paths))}",
+        f"{job.n_done} of {job.n_files} files in {clock(job.seconds)}{left}: {job.ingested} "
+        f"ingested, {job.unchanged} unchanged, {job.failed} set aside",
+        f"{job.n_bytes / 1e6:.1f} MB, segments: {rates or 'none'}",
+        *left_out_lines(job.left_out),
+        *gone_lines(job.gone),
+        f"[dim]{job.open_shards} shards open, {job.shards_at_work} of them running[/]",
+        *_planning_lines(job),
+    ]
+
+
+def _planning_lines(job: Job) -> list[str]:
+    """Why it makes no progress."""
+    declined = job.declined if job.planner_lost else {}
+    lines = [
+        f"[yellow]{marked(name)} cannot plan it: {marked(why)}[/]" for name, why in declined.items()
+    ]
+    if job.waits_for and not job.ended:
+        lines.append(f"[yellow]waiting: {marked(job.waits_for)}[/]")
+    return [*lines, f"[red]failed: {marked(job.reason)}[/]"] if job.reason else lines
+
+
+def _note(job: Job) -> str:
+    """The text after the progress bar."""
+    parts = [f"{kind} {n / job.seconds:.1f}/s" for kind, n in sorted(job.segments.items())]
+    parts += [f"{job.n_bytes / 1e6:.0f} MB"]
+    parts += [f"{job.failed} set aside"] if job.failed else []
+    parts += [f"waiting: {job.waits_for}"] if job.waits_for else []
+    return " · ".join(parts)
+
+
+def _total(job: Job) -> int | None:
+    """Unknown while files are still being found: a bar that runs backwards helps nobody."""
+    return job.n_files if job.state != "planning" else None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from encoder.system.environment import set_for_library, variable
-from workers.cli.variables import unread_variables
+from encoder.system.environment import set_for_library, variable, variables
+from workers.environment import READ_BY_NAME
 
 if TYPE_CHECKING:
     from encoder.errors import AnymodalError
@@ -22,41 +23,73 @@ set_for_library("OPENBLAS_NUM_THREADS", "1")
 # the user's data is data.
 set_for_library("PYTHONSAFEPATH", "1")
 
-_COMMANDS = {
-    "bind": "Join a tower to the model's space using pairs of files and texts.",
-    "bundle": "Fetch and check the offline models.",
-    "calibrate": "Make the scores of all kinds in a store comparable.",
-    "check": "Check that all that is stored fits together.",
-    "upgrade": "Upgrade a store to this version.",
-    "delete": "Remove files, folders or assets from the store.",
-    "doctor": "Check the model, the store and the broker.",
-    "dsre": "Fit the gate that makes long texts cheaper.",
-    "eval": "Measure how well models search your own files.",
-    "export": "Export a model's towers for phones.",
-    "export-onnx": "Export a quantized tower for another runtime.",
-    "export-store": "Export a store to Parquet files.",
-    "import-store": "Import what export-store wrote.",
-    "info": "Show what is stored about one asset.",
-    "ingest": "Make files and folders searchable.",
-    "jobs": "Show, retry and cancel jobs on a broker.",
-    "keys": "Create, list and revoke API keys.",
-    "list": "List what is stored.",
-    "listen": "Search by speech, as it is spoken.",
-    "mcp": "Serve the store to agents over the Model Context Protocol.",
-    "models": "Prepare models and show those that are ready.",
-    "quantize": "Quantize a tower, with bit widths chosen by measurement.",
-    "reindex": "Move a store to another model while it stays searchable.",
-    "search": "Find text, images, sound and moments of video.",
-    "serve": "Serve the search API and its page.",
-    "stats": "Count what is stored.",
-    "up": "Share an embedded store among the processes of this machine.",
-    "watch": "Keep folders searchable as they change.",
-    "worker": "Run tasks from a broker.",
+COMMANDS = {
+    "bundle": ("bundle:bundle", "Fetch and check the offline models."),
+    "delete": ("library:delete", "Remove files, folders or assets from the store."),
+    "doctor": ("doctor:doctor", "Check the model, the store and the broker."),
+    "info": ("library:info", "Show what is stored about one asset."),
+    "ingest": ("ingest:ingest", "Make files and folders searchable."),
+    "jobs": ("jobs:jobs", "Show, retry and cancel jobs on a broker."),
+    "keys": ("keys:keys", "Create, list and revoke API keys."),
+    "list": ("library:list_assets", "List what is stored."),
+    "mcp": ("mcp:mcp", "Serve the store to agents over the Model Context Protocol."),
+    "search": ("search:search", "Find text, images, sound and moments of video."),
+    "serve": ("serve:serve", "Serve the search API and its page."),
+    "up": ("up:up", "Share an embedded store among the processes of this machine."),
+    "watch": ("watch:watch", "Keep folders searchable as they change."),
+    "worker": ("worker:worker", "Run tasks from a broker."),
+}
+STORE_COMMANDS = {
+    "calibrate": ("calibrate:calibrate", "Make the scores of all kinds comparable."),
+    "check": ("store:check", "Check that all that is stored fits together."),
+    "export": ("store:export_store", "Write what is stored to Parquet files."),
+    "import": ("store:import_store", "Add what `store export` wrote."),
+    "reindex": ("reindex:reindex", "Move to another model while the store stays searchable."),
+    "stats": ("library:stats", "Count what is stored."),
+    "upgrade": ("store:upgrade", "Upgrade to this version."),
+}
+MODEL_COMMANDS = {
+    "bind": ("bind:bind", "Join a tower to the model's space using pairs of files and texts."),
+    "eval": ("eval:eval_models", "Measure how well models search your own files."),
+    "export": ("export:export", "Export a model's towers for phones."),
+    "export-onnx": ("export:export_onnx", "Export a quantized tower for another runtime."),
+    "gate": ("gate:gate", "Fit the gate that makes long texts cheaper."),
+    "list": ("models:list_models", "List prepared models."),
+    "prepare": ("models:prepare", "Make a model ready to run."),
+    "quantize": ("quantize:quantize", "Quantize a tower, with bit widths chosen by measurement."),
+    "remove": ("models:remove", "Remove a model from this machine."),
+    "show": ("models:show", "Show the sources, inputs and measurements of a model."),
+    "verify": ("models:verify", "Check the hash of every file of a model."),
+}
+FORMER_NAMES = {
+    "bind": "models bind",
+    "calibrate": "store calibrate",
+    "check": "store check",
+    "dsre": "models gate",
+    "eval": "models eval",
+    "export": "models export",
+    "export-onnx": "models export-onnx",
+    "export-store": "store export",
+    "import-store": "store import",
+    "listen": "search --listen",
+    "quantize": "models quantize",
+    "reindex": "store reindex",
+    "stats": "store stats",
+    "upgrade": "store upgrade",
 }
 
 
-class LazyCommands(click.Group):
-    """Imports a command's module when it is called, so that ``--help`` stays fast."""
+class LazyGroup(click.Group):
+    """Imports a command's module when it is called, so that ``--help`` stays fast.
+
+    Args:
+        table: ``module:function`` in this folder and a line of help, by name.
+        attrs: of `click.Group`.
+    """
+
+    def __init__(self, *, table: Mapping[str, tuple[str, str]], **attrs: Any) -> None:
+        super().__init__(**attrs)
+        self._table = table
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -66,30 +99,71 @@ class LazyCommands(click.Group):
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as error:
             # click searches imported commands only
-            raise click.NoSuchCommand(error.command_name, None, _COMMANDS, ctx) from None
+            names = [*self._table, *self.commands]
+            raise click.NoSuchCommand(error.command_name, None, names, ctx) from None
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """All names."""
-        return sorted(_COMMANDS)
+        return sorted([*self._table, *super().list_commands(ctx)])
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, imported now."""
-        if cmd_name not in _COMMANDS:
-            return None
-        name = cmd_name.replace("-", "_")
-        command: click.Command = getattr(import_module(f"workers.cli.{name}"), name)
+        if cmd_name not in self._table:
+            return super().get_command(ctx, cmd_name)
+        module, _, function = self._table[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(f"workers.cli.{module}"), function)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The list in ``--help``, written without importing the commands."""
+        lines = {name: summary for name, (_, summary) in self._table.items()}
+        lines |= {name: group.get_short_help_str(80) for name, group in self.commands.items()}
         with formatter.section("Commands"):
-            formatter.write_dl(sorted(_COMMANDS.items()))
+            formatter.write_dl(sorted(lines.items()))
 
 
-@click.command(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
+class _Anymodal(LazyGroup):
+    """The top, where former names still work."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, rest = args[0], args[1:]
+        if words := FORMER_NAMES.get(name):
+            if not ctx.resilient_parsing:
+                click.echo(f"`anymodal {name}` is now `anymodal {words}`.", err=True)
+            args = _listening(rest) if name == "listen" else [*words.split(), *rest]
+        return super().resolve_command(ctx, args)
+
+
+def _listening(words: Sequence[str]) -> list[str]:
+    """The words of the former ``listen``, whose recording stood behind any of its own options.
+
+    >>> _listening(["--pause", "1", "--json", "-", "--limit", "3"])
+    ['search', '--pause', '1', '--json', '--listen', '-', '--limit', '3']
+    """
+    at = 0
+    while at < len(words) and words[at].startswith("--"):
+        at += 2 if words[at] in ("--pause", "--store", "--model") else 1
+    return ["search", *words[:at], *(["--listen", *words[at:]] if words[at:] else [])]
+
+
+@click.command(
+    cls=_Anymodal, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="anymodal")
 def anymodal() -> None:
     """Text, images, sound and video, searchable with any of them."""
+
+
+@anymodal.group(cls=LazyGroup, table=STORE_COMMANDS)
+def store() -> None:
+    """Check, move, export and count what is stored."""
+
+
+@anymodal.group(cls=LazyGroup, table=MODEL_COMMANDS)
+def models() -> None:
+    """Prepare, measure, shrink and join the models of this machine."""
 
 
 def main() -> None:
@@ -131,3 +205,19 @@ def main() -> None:
 
 def _say(error: AnymodalError) -> None:
     click.echo(f"Error: {error}", err=True)
+
+
+def unread_variables() -> Iterator[str]:
+    """A sentence about each ``ANYMODAL_…`` variable that nothing reads, with the nearest name."""
+    names = {name for name in variables() if name.startswith("ANYMODAL_")} - READ_BY_NAME
+    if not names:
+        return
+    from difflib import get_close_matches
+
+    from workers.config import variable_names
+
+    known = {*variable_names(), *READ_BY_NAME}
+    for name in sorted(names - known):
+        nearest = get_close_matches(name, sorted(known), n=1, cutoff=0.75)
+        hint = f"Did you mean {nearest[0]}?" if nearest else "See docs/settings.md."
+        yield f"The variable {name} is not a setting of anymodal. {hint}"

@@ -1,4 +1,4 @@
-"""``anymodal models``: models prepared on this machine."""
+"""``anymodal models list``, ``prepare``, ``show``, ``verify`` and ``remove``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,7 @@ if TYPE_CHECKING:
     from encoder.models.spec import ModelSpec
 
 
-@click.group()
-def models() -> None:
-    """Models that are ready to run here: prepared once, opened without torch."""
-
-
-@models.command("list")
+@click.command("list")
 @json_option
 def list_models(as_json: bool) -> None:
     """List prepared models."""
@@ -39,7 +34,7 @@ def list_models(as_json: bool) -> None:
         )
 
 
-@models.command()
+@click.command()
 @click.argument("spec")
 @click.option(
     "--precision",
@@ -59,7 +54,7 @@ def prepare(spec: str, precision: str, as_json: bool) -> None:
     _print(_fetched(parsed) if parsed.kind == "bundle" else _prepared(parsed, precision), as_json)
 
 
-@models.command()
+@click.command()
 @click.argument("name")
 @click.option("--precision", help="The precision, if there are several.")
 @json_option
@@ -70,7 +65,7 @@ def show(name: str, precision: str | None, as_json: bool) -> None:
     _print(find_model(name, precision), as_json)
 
 
-@models.command()
+@click.command()
 @click.argument("name")
 @click.option("--precision", help="The precision, if there are several.")
 def verify(name: str, precision: str | None) -> None:
@@ -83,7 +78,7 @@ def verify(name: str, precision: str | None) -> None:
     click.echo(f"The hashes of all {len(found.manifest['files'])} files match in {found.folder}")
 
 
-@models.command()
+@click.command()
 @click.argument("name")
 @click.option("--precision", help="The precision, if there are several.")
 def remove(name: str, precision: str | None) -> None:

@@ -241,49 +241,6 @@ def gone_lines(gone: Mapping[str, int]) -> Iterator[str]:
         yield f"{n} gone and removed"
 
 
-def calibration_table(found: Mapping[str, Any]) -> Table:
-    """What `calibrate` found: each kind's constants, and what they change."""
-    from rich.table import Table
-
-    headings = (
-        "kind",
-        "segments",
-        "μ",
-        "c",
-        "was μ",
-        "was c",
-        "± c",
-        "± c, languages",
-        "in top 10",
-        "weak below",
-    )
-    table = Table()
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "kind" else "right")
-    measured = found.get("measured", {})
-    for kind, now in found["calibration"]["modalities"].items():
-        one = measured.get(kind, now)
-        before = one.get("before") or {}
-        shares = one.get("share_of_best", {})
-        table.add_row(
-            kind,
-            *(_figure(one.get("n_segments"), 0), _figure(one["mu"], 3), _figure(one["c"], 3)),
-            *(_figure(before.get(name), 3) for name in ("mu", "c")),
-            *(_half(one.get(name)) for name in ("spread", "spread_of_languages")),
-            f"{shares['before']:.0%} → {shares['after']:.0%}" if shares else "",
-            _figure(one.get("floor"), 1),
-        )
-    return table
-
-
-def _figure(value: float | None, n_digits: int) -> str:
-    return "" if value is None else f"{value:.{n_digits}f}"
-
-
-def _half(spread: float | None) -> str:
-    return "" if spread is None else f"{spread / 2:.1f}"
-
-
 def progress_bar(unit: str = "files") -> Progress:
     """A progress bar on standard error; silent if that is not a terminal."""
     from rich.progress import (

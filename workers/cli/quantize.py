@@ -1,4 +1,4 @@
-"""``anymodal quantize``: a tower of the model, in few bits."""
+"""``anymodal models quantize``: a tower of the model, in few bits."""
 
 from __future__ import annotations
 

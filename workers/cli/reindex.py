@@ -1,4 +1,4 @@
-"""``anymodal reindex``."""
+"""``anymodal store reindex``."""
 
 from __future__ import annotations
 
@@ -139,8 +139,8 @@ def _here(request: Mapping[str, Any], progress: Any) -> Mapping[str, Any]:
 
 def _drop(as_json: bool) -> None:
     from search.store.stored_spaces import drop_former
-    from workers.config import current_settings
     from workers.cli.output import console, print_json, wants_json
+    from workers.config import current_settings
 
     space = drop_former(current_settings().store)
     if wants_json(as_json):

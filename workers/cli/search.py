@@ -1,11 +1,16 @@
-"""``anymodal search``."""
+"""``anymodal search``: one query, or what is said in a recording or a microphone."""
 
 from __future__ import annotations
 
 import gc
+import json
 import os
-from contextlib import closing
-from typing import Any
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +23,11 @@ from workers.cli.options import (
     store_option,
 )
 from workers.serving.weights import absolute
+
+if TYPE_CHECKING:
+    from search import SearchEngine
+    from search.listening.questions import Samples
+    from workers.serving.resources import Resources
 
 _GIVE = "Give a text, --text, --query-file, --image, --audio, --video or --like to search with."
 _FILES = ("query_file", "image", "audio", "video", "like")
@@ -91,14 +101,44 @@ _FILES = ("query_file", "image", "audio", "video", "like")
     "--literal", is_flag=True, help="Search for dates and places as words, not as filters."
 )
 @click.option("--explain", is_flag=True, help="Explain each score.")
+@click.option(
+    "--listen",
+    metavar="FILE|-",
+    help="Search for what is said in a recording, or live from standard input (-): signed 16-bit, "
+    "mono, 16,000 Hz, raw or as WAV.",
+)
+@click.option(
+    "--pause",
+    "pause_s",
+    type=click.FloatRange(0.5, 10.0),
+    default=0.8,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --listen, the silence that ends a question.",
+)
 @store_option
 @model_option
 @json_option
-def search(store: str | None, model: str | None, as_json: bool, **asked: Any) -> None:
+def search(
+    store: str | None,
+    model: str | None,
+    as_json: bool,
+    listen: str | None,
+    pause_s: float,
+    **asked: Any,
+) -> None:
     """Find the assets nearest to TEXT, to files, or to all of them together.
 
     Each of these may end in a weight: --text "a beach^2" --not "people^0.3".
+
+    \b
+    arecord -q -t raw -f S16_LE -r 16000 -c 1 | anymodal search --listen -
+    anymodal search --listen question.wav --limit 3 --modality image
     """
+    if listen:
+        apply_options(store, model=model)
+        _listen(listen, pause_s, _absolute(asked), as_json)
+        return
     if not any(asked[name] for name in ("words", "text", "unwanted", *_FILES)):
         raise click.UsageError(_GIVE)
     apply_options(store, model=model)
@@ -139,8 +179,8 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
 def _found_here(asked: dict[str, Any]) -> dict[str, Any]:
     from search import SearchEngine
     from workers.config import current_settings
-    from workers.serving.searching import facts_of, found
     from workers.serving.resources import Resources
+    from workers.serving.searching import facts_of, found
 
     facts_of(asked)  # report mistakes before loading the model
     with closing(Resources(current_settings(), counted=False)) as held:
@@ -155,3 +195,82 @@ def _absolute(asked: dict[str, Any]) -> dict[str, Any]:
     files = {kind: [absolute(name) for name in asked[kind]] for kind in _FILES}
     path = asked["path"] and os.path.abspath(os.path.expanduser(asked["path"]))  # noqa: PTH100, PTH111
     return {**asked, **files, "path": path}
+
+
+def _listen(source: str, pause_s: float, asked: dict[str, Any], as_json: bool) -> None:
+    """Answer each question that is spoken in a source."""
+    from encoder.towers.sound.speech import speech_spans
+    from encoder.types import QUERY
+    from search.listening.assistant import answer
+    from search.listening.questions import questions
+    from workers.config import current_settings
+    from workers.serving.resources import Resources
+    from workers.serving.searching import facts_of
+
+    facts_of(asked)  # report mistakes before loading the model
+    with ExitStack() as stack:
+        held = stack.enter_context(closing(Resources(current_settings())))
+        find = partial(_found, asked, held, cache(partial(_engine, stack, held)))
+        show = _printer(as_json)
+        for spoken in questions(_sound(source), partial(speech_spans, pause_s=pause_s)):
+            transcribe = partial(held.encoder().transcribe, role=QUERY)
+            if result := answer(spoken, transcribe, find):
+                show(result)
+
+
+def _sound(source: str) -> Iterator[Samples]:
+    from search.listening.pcm import pcm_chunks
+    from search.listening.questions import RATE, chunks
+
+    if source == "-":
+        return pcm_chunks(sys.stdin.buffer)
+    from encoder.media.sound import load_sound
+    from encoder.towers.sound.logmel import resample
+
+    return chunks(resample(load_sound(Path(source).expanduser()), RATE))
+
+
+def _found(
+    asked: dict[str, Any], held: Resources, engine: Callable[[], SearchEngine], said: str
+) -> dict[str, Any]:
+    """Search in a server of this user that has the store open, or in this process."""
+    from workers.serving.beside.client import ask
+    from workers.serving.searching import found
+
+    asked = {**asked, "words": (*asked["words"], said)}
+    answers = ask("search", asked)
+    facts: dict[str, Any] = next(iter(answers)) if answers else found(asked, engine(), held)
+    return facts
+
+
+def _engine(stack: ExitStack, held: Resources) -> SearchEngine:
+    from search import SearchEngine
+
+    store = held.existing_store(hold=False)
+    engine = stack.enter_context(closing(SearchEngine(held.encoder(), store)))
+    engine.prepare()
+    return engine
+
+
+def _printer(as_json: bool) -> Callable[[dict[str, Any]], None]:
+    from workers.cli.output import as_object, console, latency_line, marked, result_lines
+    from workers.cli.output import wants_json as piped
+    from workers.observe.printable import safe_json
+
+    if piped(as_json):
+
+        def as_line(result: dict[str, Any]) -> None:
+            sys.stdout.write(safe_json(json.dumps(result, ensure_ascii=False)) + "\n")
+            sys.stdout.flush()
+
+        return as_line
+
+    def for_people(result: dict[str, Any]) -> None:
+        screen = console()
+        screen.print(f"[bold]{marked(result['said'])}[/]")
+        looked = result.pop("searched", None)
+        for line in result_lines(as_object(result), looked):
+            screen.print(line)
+        screen.print(f"[dim]{latency_line(result['latency_s'])}[/]")
+
+    return for_people

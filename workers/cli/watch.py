@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from workers.cli.ingest import Stop, ingested, run_job, stop_on
 from workers.cli.options import (
     apply_options,
     broker_option,
@@ -20,7 +21,6 @@ from workers.cli.options import (
     model_option,
     store_option,
 )
-from workers.cli.ingesting import Stop, ingested, run_job, stop_on
 
 if TYPE_CHECKING:
     from workers.config import Settings

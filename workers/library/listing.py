@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from search.store.base import VectorStore
 
 _SNIPPET_CHARS = 200
+
+
+def answered(command: str, request: Mapping[str, Any], store: VectorStore) -> dict[str, Any]:
+    """The answer to ``list``, ``stats`` or ``info``."""
+    if command == "list":
+        return listed(request, store)
+    return counted(store) if command == "stats" else described(store, request["target"])
 
 
 def listed(asked: Mapping[str, Any], store: VectorStore) -> dict[str, Any]:
@@ -145,16 +152,3 @@ def day(seconds: float) -> str:
     '1970-01-01'
     """
     return datetime.fromtimestamp(seconds, UTC).date().isoformat()
-
-
-def size(n_bytes: float) -> str:
-    """A size for people.
-
-    >>> size(999), size(1_500_000)
-    ('999 B', '1.5 MB')
-    """
-    units: Sequence[str] = ("B", "kB", "MB", "GB", "TB")
-    at = 0
-    while n_bytes >= 1000 and at < len(units) - 1:
-        n_bytes, at = n_bytes / 1000, at + 1
-    return f"{n_bytes:.0f} B" if at == 0 else f"{n_bytes:.1f} {units[at]}"

@@ -197,7 +197,9 @@ def _shipped(
 ) -> tuple[Mapping[Modality, Calibration], dict[str, Any], dict[str, Any]]:
     if not encoder.space.calibration:
         raise InputError(
-            "--shipped", got="a model that ships no constants", wanted="anymodal calibrate alone"
+            "--shipped",
+            got="a model that ships no constants",
+            wanted="anymodal store calibrate alone",
         )
     return encoder.space.calibration, {"source": "shipped"}, {}
 

@@ -32,13 +32,13 @@ def open_export(folder: Path) -> Manifest:
         raise InputError(
             "folder",
             got=f"{folder} without {NAME}",
-            wanted="a folder made by `anymodal export-store`",
+            wanted="a folder made by `anymodal store export`",
         )
     if not manifest.whole:
         raise InputError(
             "folder",
             got=f"{folder}, which is incomplete",
-            wanted="the result of running `anymodal export-store` again",
+            wanted="the result of running `anymodal store export` again",
         )
     for part in manifest.parts:
         for name, sha256 in part.sha256.items():

@@ -89,5 +89,5 @@ def read(folder: Path) -> Manifest | None:
         raise InputError(
             "folder",
             got=f"{path}, which cannot be read ({error})",
-            wanted="a folder made by `anymodal export-store`",
+            wanted="a folder made by `anymodal store export`",
         ) from None

@@ -144,7 +144,9 @@ def _told(calibration: dict[str, Any]) -> str:
     ]
     when = f" {calibration['measured_at']}" if calibration["measured_at"] else ""
     left = (
-        "; a rewrite was interrupted: run anymodal calibrate" if calibration["is_rewriting"] else ""
+        "; a rewrite was interrupted: run anymodal store calibrate"
+        if calibration["is_rewriting"]
+        else ""
     )
     source = {"none": "not calibrated"}.get(calibration["source"], calibration["source"])
     return f"{source}{when}{': ' if kinds else ''}{', '.join(kinds)}{left}"

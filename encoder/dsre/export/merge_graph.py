@@ -102,7 +102,7 @@ def check_fit(gate: GateFile, n_layers: int, vocab_size: int) -> None:
         raise ModelError(
             f"The gate is for {fitted[0]} layers and {fitted[1]} tokens, but the model has "
             f"{n_layers} and {vocab_size}.",
-            remedy="Calibrate one for this model with `anymodal dsre calibrate`.",
+            remedy="Calibrate one for this model with `anymodal models gate calibrate`.",
         )
 
 

@@ -95,7 +95,7 @@ def prepare(spec: ModelSpec, precision: str, progress: Progress) -> Artifact:
         raise ModelError(
             f"quantization={precision!r} is not a precision of {spec}.",
             remedy=f'Use None, "auto", one of {", ".join(PRECISIONS[1:])}, or a folder made by '
-            "`anymodal quantize`.",
+            "`anymodal models quantize`.",
         )
     _require_tools(spec, precision)
     progress("fetch", 0.0)

@@ -107,7 +107,7 @@ def quantize_tower(
     Raises:
         AnymodalError: see `QuantizableTower` and `Quantizer`.
     """
-    require("`anymodal quantize`", "torch", "onnxscript")
+    require("`anymodal models quantize`", "torch", "onnxscript")
     from encoder.quant.sensitivity.calibration import CalibrationData
 
     spec = ModelSpec.parse(model)

@@ -90,6 +90,6 @@ def _gate_of(spec: ModelSpec) -> GateFile:
     if path is None:
         raise ModelError(
             f"{spec} has no gate.",
-            remedy="Pass one made by `anymodal dsre calibrate` with --gate.",
+            remedy="Pass one made by `anymodal models gate calibrate` with --gate.",
         )
     return GateFile.load(path)

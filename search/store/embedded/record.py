@@ -19,7 +19,7 @@ from search.store.segments import old_segments_collection, segments_collection
 _MANIFEST = "manifest.json"
 _REMEDY = (
     "If its files are damaged, the index beside them still has all rows: save them by `anymodal "
-    "export-store FOLDER`, and `anymodal import-store` them into a new store."
+    "store export FOLDER`, and `anymodal store import` them into a new store."
 )
 
 

@@ -218,8 +218,8 @@ class Side:
         return StoreError(
             f"The record of the store {self._shown} has lost rows: it has {', '.join(lost)} that "
             "the index beside it knows.",
-            remedy="Run `anymodal check --repair`, which writes them back; searches go on until "
-            "then, writes are refused.",
+            remedy="Run `anymodal store check --repair`, which writes them back; searches go on "
+            "until then, writes are refused.",
         )
 
     def _current_name(self) -> str:

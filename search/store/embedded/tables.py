@@ -88,7 +88,7 @@ class DamagedError(StoreError):
         super().__init__(
             f"The index beside the record is damaged: {where or 'files are missing or cut off'}.",
             remedy="Open the store again, which rebuilds the index from its rows; "
-            "`anymodal check` says whether anything is lost.",
+            "`anymodal store check` says whether anything is lost.",
         )
 
 

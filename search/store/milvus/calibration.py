@@ -164,7 +164,7 @@ class MilvusCalibration:
         if now.constants != state.constants:
             raise StoreError(
                 f"Another calibration of the store {self._link.shown} started in the meantime.",
-                remedy="Wait for it to end; if it does not, run `anymodal calibrate` again.",
+                remedy="Wait for it to end; if it does not, run `anymodal store calibrate` again.",
             )
         return bool(now.former)
 

@@ -78,7 +78,7 @@ def _mismatch(shown: str, spaces: Sequence[str], fingerprint: str) -> SpaceMisma
         f"The store {shown} holds embeddings in the space {', '.join(map(describe, spaces))}, but "
         f"this encoder's are in the space {describe(fingerprint)}: they cannot be compared.",
         remedy="Use the model and settings that the store was made with (--model), ingest the "
-        "content again into another --store, or move this one with `anymodal reindex`.",
+        "content again into another --store, or move this one with `anymodal store reindex`.",
     )
 
 

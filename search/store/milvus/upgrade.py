@@ -54,8 +54,8 @@ class Version:
             raise ReadOnlyStoreError(
                 f"The store {self._link.shown} is from an earlier version: it can be searched, but "
                 "not written to.",
-                remedy="Run `anymodal upgrade` while nothing writes to it; nothing is encoded "
-                "again.",
+                remedy="Run `anymodal store upgrade` while nothing writes to it; nothing is "
+                "encoded again.",
             )
 
     def upgrade(self, rows: MilvusRows, progress: Progress) -> int:

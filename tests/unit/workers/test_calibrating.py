@@ -27,7 +27,7 @@ from search.store.memory import MemoryStore
 from search.store.open import open_store
 from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
-from workers.cli.output import calibration_table
+from workers.cli.calibrate import calibration_table
 from workers.pipeline import IngestPipeline
 from workers.pipeline import calibration as calibrating
 from workers.pipeline.calibration import alone_here, calibrate, calibrate_if_due

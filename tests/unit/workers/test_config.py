@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from encoder.errors import InputError
+from workers.cli.main import unread_variables
 from workers.config import Settings, current_settings, variable_names
-from workers.cli.variables import unread_variables
 from workers.environment import READ_BY_NAME, Options, begin
 from workers.jobs.broker import BrokerError, check_broker
 

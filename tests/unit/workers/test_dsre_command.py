@@ -1,4 +1,4 @@
-"""``anymodal dsre calibrate`` and ``distill`` on the real text tower."""
+"""``anymodal models gate calibrate`` and ``distill`` on the real text tower."""
 
 import json
 from collections import Counter
@@ -29,7 +29,7 @@ THINGS = (
 
 
 def dsre(*options: str) -> str:
-    ran = CliRunner().invoke(anymodal, ["dsre", *options], catch_exceptions=False)
+    ran = CliRunner().invoke(anymodal, ["models", "gate", *options], catch_exceptions=False)
     assert ran.exit_code == 0, ran.output
     return ran.stdout
 
@@ -103,7 +103,7 @@ def test_training_goes_on_from_a_gate_file(texts: Path, tmp_path: Path) -> None:
         assert facts["plan"]["annealed"] == annealed
         assert gate.settings.thresholds == begun.settings.thresholds
     assert gate.deltas
-    missing = ["dsre", "distill", *options(texts, out, "--from", str(tmp_path / "none"))]
+    missing = ["models", "gate", "distill", *options(texts, out, "--from", str(tmp_path / "none"))]
     ran = CliRunner().invoke(anymodal, missing)
     assert ran.exit_code == 2
     assert "does not exist" in ran.output

@@ -1,4 +1,4 @@
-"""``anymodal export --target mobile``: a folder that gives the server's rows without anymodal."""
+"""``models export --target mobile``: a folder that gives the server's rows without anymodal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bundle_home")]
 @pytest.fixture(scope="module")
 def phone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mobile") / "phone"
-    command = ["export", "--target", "mobile", "--model", "bundle:english"]
+    command = ["models", "export", "--target", "mobile", "--model", "bundle:english"]
     command += ["--json", str(folder)]
     ran = CliRunner().invoke(anymodal, command, catch_exceptions=False)
     assert json.loads(ran.output)["cosines"].keys() == {"text.onnx", "image.onnx"}

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from encoder.errors import ModelError
 from encoder.models.artifacts.artifact import Artifact, Key, make
 from encoder.models.open import load_model
-from workers.cli.models import models
+from workers.cli.main import models
 
 SPEC = "hf:org/tiny"
 FACTS = {

@@ -1,4 +1,4 @@
-"""``anymodal quantize`` and ``export-onnx`` on the real text tower."""
+"""``anymodal models quantize`` and ``export-onnx`` on the real text tower."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     )
     ran = CliRunner().invoke(
         anymodal,
-        ["quantize", "--tower", "text", "--scheme", "int4g64", "--keep", "word=int8",
+        ["models", "quantize", "--tower", "text", "--scheme", "int4g64", "--keep", "word=int8",
          "--keep", "position=int8", "--keep", "token_type=int8",
          "--calibration", str(source), "--items", "24", "--tune-steps", "3",
          "--out", str(folder / "out")],
@@ -60,7 +60,15 @@ def test_the_folder_exports_for_tensorrt(made: tuple[Path, dict], tmp_path: Path
     folder, _ = made
     ran = CliRunner().invoke(
         anymodal,
-        ["export-onnx", str(folder), "--target", "tensorrt", "--out", str(tmp_path / "t.onnx")],
+        [
+            "models",
+            "export-onnx",
+            str(folder),
+            "--target",
+            "tensorrt",
+            "--out",
+            str(tmp_path / "t.onnx"),
+        ],
         catch_exceptions=False,
     )
     assert ran.exit_code == 0, ran.output
@@ -72,13 +80,15 @@ def test_the_folder_exports_for_tensorrt(made: tuple[Path, dict], tmp_path: Path
 
 
 def test_a_pin_is_layer_and_scheme(tmp_path: Path) -> None:
-    ran = CliRunner().invoke(anymodal, ["quantize", "--keep", "word", "--out", str(tmp_path)])
+    ran = CliRunner().invoke(
+        anymodal, ["models", "quantize", "--keep", "word", "--out", str(tmp_path)]
+    )
     assert ran.exit_code == 2
     assert "is not LAYER=SCHEME" in ran.output
 
 
 @pytest.mark.parametrize("option", [("--items", "1"), ("--tune-steps", "-1")])
 def test_numbers_that_make_no_sense_are_refused(tmp_path: Path, option: tuple[str, str]) -> None:
-    ran = CliRunner().invoke(anymodal, ["quantize", *option, "--out", str(tmp_path)])
+    ran = CliRunner().invoke(anymodal, ["models", "quantize", *option, "--out", str(tmp_path)])
     assert ran.exit_code == 2
     assert option[0] in ran.output

@@ -48,7 +48,7 @@ def commands_of(held: Resources, engine: Callable[[], SearchEngine]) -> dict[str
 def _read(
     held: Resources, command: str, request: Mapping[str, Any], _stop: Event
 ) -> Iterator[Mapping[str, Any]]:
-    from workers.cli.reading_store import answered
+    from workers.library.listing import answered
 
     yield answered(command, request, held.store())
 

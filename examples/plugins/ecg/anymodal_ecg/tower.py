@@ -56,7 +56,7 @@ def describe(lead: Lead) -> NDArray[np.float32]:
 
 
 class EcgTower(ClassifierTower):
-    """Rhythms among texts: by named classes, or by `anymodal bind`."""
+    """Rhythms among texts: by named classes, or by `anymodal models bind`."""
 
     table = Path(__file__).parent / "rhythms.npz"
 

@@ -38,7 +38,7 @@ def describe(points: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class PointTower(ClassifierTower):
-    """Shapes among texts: by named classes, or by `anymodal bind`."""
+    """Shapes among texts: by named classes, or by `anymodal models bind`."""
 
     table = Path(__file__).parent / "shapes.npz"
 

@@ -171,7 +171,9 @@ def test_texts_give_a_gate_that_the_model_takes(
         (texts / f"{i}.txt").write_text(f"{title}\n\n{body}")
     out = tmp_path / "gate.npz"
     options = ["--model", model, "--texts", str(texts), "--max-loss", "0.9", "--out", str(out)]
-    ran = CliRunner().invoke(anymodal, ["dsre", "calibrate", *options], catch_exceptions=False)
+    ran = CliRunner().invoke(
+        anymodal, ["models", "gate", "calibrate", *options], catch_exceptions=False
+    )
     assert json.loads(ran.stdout)["identity"] == GateFile.load(out).identity
     encoder = MultiModalEncoder(model, enable_dsre=str(out), device="cpu")
     stats = encoder.encode_multimodal(text=ARTICLE, return_stats=True).stats

@@ -81,7 +81,7 @@ def test_int8_pictures_are_near_to_float(
 
 @pytest.fixture
 def folder(tmp_path: Path, bundle_home: Path) -> Path:
-    """A tower as `anymodal quantize` leaves it."""
+    """A tower as `anymodal models quantize` leaves it."""
     folder = tmp_path / "quantized"
     folder.mkdir()
     shutil.copy(bundle_home / "text" / "model.int8.onnx", folder / "model.onnx")
@@ -109,7 +109,7 @@ def test_a_folder_replaces_its_tower(
 
 def test_a_folder_with_another_network_is_refused(folder: Path) -> None:
     tell(folder, sha256="1" * 64)
-    with pytest.raises(ModelError, match=r"model\.onnx is missing, or not.*anymodal quantize"):
+    with pytest.raises(ModelError, match=r"model\.onnx is missing, or not.*models quantize"):
         parse_precision(read_bundle("english"), str(folder))
 
     (folder / "model.onnx").unlink()

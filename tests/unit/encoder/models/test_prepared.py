@@ -27,7 +27,7 @@ from encoder.models.open import load_model
 from encoder.models.sources import hub_files, located
 from encoder.models.spec import ModelSpec
 from tests.support import tiny_models as tiny
-from workers.cli.models import models
+from workers.cli.main import models
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("exported_once")]
 

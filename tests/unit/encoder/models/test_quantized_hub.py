@@ -86,8 +86,8 @@ def text_tower(bert: Path, texts: Path, tmp_path_factory: pytest.TempPathFactory
     out = tmp_path_factory.mktemp("text-tower")
     ran = CliRunner().invoke(
         anymodal,
-        ["quantize", "--model", f"dir:{bert}", "--tower", "text", "--calibration", str(texts),
-         "--items", "32", "--fast", "--out", str(out)],
+        ["models", "quantize", "--model", f"dir:{bert}", "--tower", "text",
+         "--calibration", str(texts), "--items", "32", "--fast", "--out", str(out)],
         catch_exceptions=False,
     )  # fmt: skip
     assert ran.exit_code == 0, ran.output
@@ -245,7 +245,7 @@ def test_few_texts_calibrate_a_model_that_reads_media_among_them(
 
 
 def test_a_hub_tower_is_not_exported_again(text_tower: Path, tmp_path: Path) -> None:
-    command = ["export-onnx", str(text_tower), "--out", str(tmp_path / "t.onnx")]
+    command = ["models", "export-onnx", str(text_tower), "--out", str(tmp_path / "t.onnx")]
     ran = CliRunner().invoke(anymodal, command)
     assert "only those of bundles are exported" in str(ran.exception or ran.output)
 

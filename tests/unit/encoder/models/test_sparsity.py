@@ -120,7 +120,7 @@ def test_without_a_gate_there_are_no_stats(dense: MultiModalEncoder) -> None:
 
 def test_neither_a_setting_nor_a_file(bundle_home: Path, tmp_path: Path) -> None:
     assert bundle_home.is_dir()
-    with pytest.raises(ModelError, match="anymodal dsre calibrate"):
+    with pytest.raises(ModelError, match="anymodal models gate calibrate"):
         MultiModalEncoder(enable_dsre=str(tmp_path / "missing.npz"), quantization=None)
     (tmp_path / "other.npz").write_bytes(b"no gate")
     with pytest.raises(ModelError, match="is not a gate file"):

@@ -112,7 +112,7 @@ def test_the_original_stays_as_it_was(original: TiedClassifier) -> None:
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"holds no quantized model.*anymodal quantize"):
+    with pytest.raises(ModelError, match=r"holds no quantized model.*anymodal models quantize"):
         load_quantized(tmp_path, TiedClassifier)
 
 

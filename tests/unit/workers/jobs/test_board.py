@@ -9,7 +9,7 @@ import pytest
 from encoder.errors import CorruptMediaError
 from search.errors import NotFoundError
 from tests.unit.workers.jobs.planned import Sent, ingested, later, planned
-from workers.cli.job_views import job_facts
+from workers.cli.jobs import job_facts
 from workers.jobs.board import JobBoard
 from workers.jobs.planning.planner import plan, replay
 from workers.jobs.shard import Claim, Shard

@@ -12,7 +12,7 @@ import pytest
 
 from ingest.config import IngestConfig
 from tests.unit.workers.jobs.planned import Sent, ingested
-from workers.cli.job_views import job_facts
+from workers.cli.jobs import job_facts
 from workers.jobs.board import JobBoard
 from workers.jobs.planning import feed
 from workers.jobs.planning.planner import files_of_job, plan, replay

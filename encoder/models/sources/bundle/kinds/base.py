@@ -51,8 +51,8 @@ class Kind:
         asks: whether its tower has a second one, ``query``, for queries.
         later: what is kept elsewhere and would be made on first use, by name; ``anymodal bundle
             fetch`` makes it right away. Takes the part and its folder.
-        torch_network: turns its folder into a torch network, for ``anymodal quantize``; empty if
-            there is none.
+        torch_network: turns its folder into a torch network, for ``anymodal models quantize``;
+            empty if there is none.
         gate_subject: turns its folder and the most tokens into what a gate is fitted to; likewise.
     """
 

@@ -1,0 +1,264 @@
+"""``anymodal list``, ``info``, ``delete`` and ``store stats``: what is stored.
+
+A server of this user that holds the store answers; else the store is opened here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from workers.cli.options import (
+    apply_options,
+    json_option,
+    kind_option,
+    model_option,
+    store_option,
+)
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_ID = re.compile(r"[0-9a-f]{32,}")
+
+
+@click.command(name="list")
+@click.option(
+    "--modality",
+    metavar="LIST",
+    default="",
+    help="Modalities to list, such as image,audio. [default: all]",
+)
+@click.option(
+    "--filter",
+    "conditions",
+    multiple=True,
+    metavar="JSON|FIELD=VALUE",
+    help="Only assets that meet this condition. Repeatable.",
+)
+@click.option("--tag", "tags", multiple=True, help="Only assets with this tag.")
+@click.option("--path", help="Only assets at or below this path.")
+@click.option(
+    "--limit",
+    default=50,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="The most assets on a page.",
+)
+@click.option(
+    "--page", metavar="ID", default="", help="Continue from the id that ended another page."
+)
+@store_option
+@model_option
+@json_option
+def list_assets(store: str | None, model: str | None, as_json: bool, **asked: Any) -> None:
+    """List stored assets page by page, in the order of their ids."""
+    apply_options(store, model=model)
+    from ingest.sources.objects import whole_path
+
+    path = asked["path"] and whole_path(asked["path"])
+    show(answer("list", {**asked, "path": path}), list_lines, as_json)
+
+
+@click.command()
+@click.argument("target", metavar="ASSET|PATH|URL")
+@store_option
+@model_option
+@json_option
+def info(target: str, store: str | None, model: str | None, as_json: bool) -> None:
+    """Show what is stored about an asset: its locations, metadata and segments."""
+    apply_options(store, model=model)
+    show(answer("info", {"target": absolute(target)}), info_lines, as_json)
+
+
+@click.command()
+@store_option
+@model_option
+@json_option
+def stats(store: str | None, model: str | None, as_json: bool) -> None:
+    """Count what is stored: kinds, sizes, languages, years. Reads every asset's row."""
+    apply_options(store, model=model)
+    show(answer("stats", {}), stats_lines, as_json)
+
+
+@click.command()
+@click.argument("targets", nargs=-1, required=True, metavar="PATH|URL|ASSET...")
+@kind_option("Only files of this kind")
+@store_option
+@model_option
+@json_option
+def delete(
+    targets: tuple[str, ...],
+    kinds: tuple[str, ...],
+    store: str | None,
+    model: str | None,
+    as_json: bool,
+) -> None:
+    """Remove files, whole folders (even if gone from the disk) or assets by id from the store.
+
+    The files themselves stay, except uploads to this store. An asset that has other locations is
+    kept there. What is not stored, or no longer, is said and is no error, so that a deletion can be
+    repeated.
+    """
+    apply_options(store, model=model)
+    from workers.cli.output import print_json, wants_json
+
+    removed = _removed(targets, kinds)
+    if wants_json(as_json):
+        print_json({"removed": removed})
+    else:
+        for target, n_assets in removed.items():
+            click.echo(f"{target}: {n_assets} removed" if n_assets else f"{target}: not stored")
+
+
+def _removed(targets: tuple[str, ...], kinds: tuple[str, ...]) -> dict[str, int]:
+    """The number of assets by target; a server of this user that holds the store does the work."""
+    from workers.serving.beside.client import ask
+    from workers.serving.command_query import media_types_of
+
+    here, media_types = [absolute(target) for target in targets], media_types_of(kinds)
+    if answers := ask("delete", {"targets": here, "media_types": media_types}):
+        return dict(zip(targets, (answer["removed"] for answer in answers), strict=True))
+    from workers.config import current_settings
+    from workers.pipeline.library.removal import remove
+    from workers.serving.resources import Resources
+
+    with closing(Resources(current_settings())) as held:
+        stored = held.existing_store()
+        return {
+            target: remove(stored, place, held.uploads, media_types)
+            for target, place in zip(targets, here, strict=True)
+        }
+
+
+def absolute(target: str) -> str:
+    """An asset's id as it is; a path, which may be gone, as an absolute one, or a URL."""
+    if _ID.fullmatch(target) and not os.path.lexists(target):
+        return target
+    from ingest.sources.objects import whole_path
+
+    return whole_path(target)
+
+
+def answer(command: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to ``list``, ``stats`` or ``info``.
+
+    Raises:
+        StoreMissingError: there is no store.
+    """
+    from workers.serving.beside.client import ask
+
+    if answers := ask(command, request):
+        return dict(next(iter(answers)))
+    from workers.config import current_settings
+    from workers.library.listing import answered
+    from workers.serving.resources import Resources
+
+    with closing(Resources(current_settings())) as held:
+        return answered(command, request, held.existing_store(hold=False))
+
+
+def show(
+    facts: Mapping[str, Any],
+    lines: Callable[[Mapping[str, Any]], Iterator[RenderableType]],
+    as_json: bool,
+) -> None:
+    """JSON into a pipe, lines on a terminal."""
+    from workers.cli.output import console, print_json, wants_json
+
+    if wants_json(as_json):
+        print_json(facts)
+        return
+    screen = console()
+    for line in lines(facts):
+        screen.print(line)
+
+
+def list_lines(found: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """A page of assets."""
+    from rich.table import Table
+
+    from workers.cli.output import marked
+    from workers.library.listing import day
+
+    if not found["assets"]:
+        yield "No stored assets match."
+        return
+    table = Table(expand=True)
+    for heading in ("kind", "size", "segments", "changed", "asset"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading == "size" else "left")
+    table.add_column("file", ratio=1, overflow="fold")
+    for one in found["assets"]:
+        changed = one["metadata"].get("modified")
+        table.add_row(
+            one["modality"],
+            size(one["size_bytes"]),
+            str(one["n_segments"]),
+            day(changed) if isinstance(changed, int | float) else "",
+            marked(one["asset_id"][:12]),
+            marked(one["uri"]) + (" [yellow]gone[/]" if one["gone"] else ""),
+        )
+    yield table
+    if found["next_page"]:
+        yield f"[dim]More: --page {marked(found['next_page'])}[/]"
+
+
+def stats_lines(found: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Counts and sizes."""
+    from rich.table import Table
+
+    from workers.cli.output import marked
+
+    yield (
+        f"[bold]{found['assets']}[/] assets, {size(found['bytes'])}, in {found['places']} locations"
+        + (f", {found['gone']} of them gone" if found["gone"] else "")
+    )
+    table = Table()
+    for heading in ("kind", "assets", "size", "segments"):
+        table.add_column(heading, justify="left" if heading == "kind" else "right")
+    for kind, one in found["kinds"].items():
+        table.add_row(kind, str(one["assets"]), size(one["bytes"]), str(one["segments"]))
+    yield table
+    for name in ("languages", "years", "media_types"):
+        if found[name]:
+            counts = ", ".join(f"{marked(key)} {n}" for key, n in found[name].items())
+            yield f"{name.replace('_', ' ')}: {counts}"
+    if found["oldest"]:
+        yield f"from {found['oldest']} to {found['newest']}"
+
+
+def info_lines(found: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """One asset."""
+    from workers.cli.output import marked
+
+    name = PurePath(found["uri"]).name or found["asset_id"]
+    yield f"[bold]{marked(name)}[/] {marked(found['asset_id'])}"
+    yield f"{found['modality']}, {marked(found['media_type'])}, {size(found['size_bytes'])}"
+    for uri in found["locations"]:
+        yield f"  {marked(uri)}" + (" [yellow]gone[/]" if found["gone"] else "")
+    for key, value in found["metadata"].items():
+        yield f"{marked(key)}: {marked(str(value))}"
+    yield f"{len(found['segments'])} segments:"
+    for one in found["segments"]:
+        shown = {key: value for key, value in one.items() if key not in ("modality", "index")}
+        facts = ", ".join(f"{key} {marked(str(value))}" for key, value in shown.items())
+        yield f"  {one['modality']} {one['index']}: {facts}"
+
+
+def size(n_bytes: float) -> str:
+    """A size for people.
+
+    >>> size(999), size(1_500_000)
+    ('999 B', '1.5 MB')
+    """
+    units: Sequence[str] = ("B", "kB", "MB", "GB", "TB")
+    at = 0
+    while n_bytes >= 1000 and at < len(units) - 1:
+        n_bytes, at = n_bytes / 1000, at + 1
+    return f"{n_bytes:.0f} B" if at == 0 else f"{n_bytes:.1f} {units[at]}"
