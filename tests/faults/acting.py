@@ -12,25 +12,36 @@ import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from time import sleep
 from typing import Any
 
 import httpx
 from blake3 import blake3
+from fastapi import FastAPI
 
+from encoder.errors import InputError
+from encoder.space import Calibration
+from encoder.types import TEXT, Item
 from search.api.app import create_app
 from search.api.server import listening_socket, server_for
 from search.api.uploads import adoption
-from search.store.base import LexicalIndex
+from search.errors import SpaceMismatchError, StoreMovedError
+from search.store.base import LexicalIndex, VectorStore
+from search.store.calibrated import number_of, unmeasured
 from search.store.locks import exclusive
+from search.store.spaces.current import Current
+from search.store.spaces.opened import space_record
+from tests.faults import tiny_worker
 from workers.config import current_settings
 from workers.environment import Options, begin
+from workers.library.check import checked
 from workers.pipeline.library.removal import remove
 from workers.portable.export import export_store
 from workers.portable.load import import_store, open_export
 from workers.portable.manifest import Manifest
-from workers.serving.composition import services
+from workers.reindexing.moving import Plan, move
+from workers.serving.composition import moved, services
 from workers.serving.resources import Resources
 
 TEXTS = {
@@ -40,66 +51,124 @@ TEXTS = {
 }
 _NAMES = {blake3(text.encode()).hexdigest(length=16): name for name, text in TEXTS.items()}
 _A = next(iter(_NAMES))
+MODELS = ("bundle:english", "bundle:multilingual")
+_OTHER_CONSTANTS = {TEXT: Calibration(0.1, 0.2)}
+_EQUAL = 0.99
+_TIMES = {"modified", "gone_since"}
+_TRIES = 200
+_PAUSE_S = 0.02
+_FOLLOW_S = 0.2
 
 
 class Acts:
     """The operations, each a method; all work on the folder ``files``."""
 
-    def __init__(self, folder: Path, held: Resources, client: httpx.Client) -> None:
+    def __init__(self, folder: Path, held: Resources, app: FastAPI, client: httpx.Client) -> None:
         self._held = held
+        self._app = app
         self._client = client
+        self._former: list[VectorStore] = []
+        self._following = Lock()
+        self._first: Current | None = None
         self._files = folder / "files"
         self._library = self._files / "library"
         self._export = folder / "export"
         self._old_home = held.uploads.root / _A[:2] / _A
 
     def ready(self) -> None:
-        """Nothing."""
+        """Follow the store to its model, before a trial."""
+        self.follow()
+        while self._former:
+            self._former.pop().close()
+
+    def act(self, name: str) -> None:
+        """Do one of the others; again, as its error advises, if the store moved meanwhile."""
+        for _ in range(_TRIES):
+            self.follow()
+            with suppress(StoreMovedError):
+                getattr(self, name)()
+                return
+            sleep(_PAUSE_S)
+        raise AssertionError("the store moves and moves")
+
+    def follow(self) -> None:
+        """Use the model that the store is searched with, as servers do within seconds."""
+        with self._following:
+            current = self._held.current()
+            if current is None or current.space == self._held.encoder().space.fingerprint:
+                return
+            parts = moved(other := Resources(self._held.settings), self._app.state.services)
+            if former := self._held.adopt(other):
+                self._former.append(former)
+            self._app.state.services = parts
 
     def setup(self, start: str) -> None:
-        """The same state before each trial: nothing stored, or two texts."""
+        """The same state before each trial: nothing stored, two texts, or one without its file."""
+        self.ready()
+        self._empty()
+        with space_record(self._held.settings.store) as record:
+            if self._first and record.read() != self._first:
+                record.write(self._first)
+        self.ready()
+        self._empty()
         store, uploads = self._held.store(), self._held.uploads
-        store.catch_up()
-        ids = list(store.select(None))
-        with exclusive(store, ids):
-            store.delete(ids)
+        store.recalibrate({}, unmeasured({}).about)
+        store.rewrite(lambda *_: None)
         for left in (self._files, self._export, uploads.root):
             shutil.rmtree(left, ignore_errors=True)
         for name, text in {"library/a": "A", "library/b": "B", "elsewhere/a": "A"}.items():
             self._write(self._files / f"{name}.txt", TEXTS[text])
         self._write(self._old_home / "a.txt", TEXTS["A"])
         self._run(self._library, labels={"tags": ["first"]})
+        with space_record(self._held.settings.store) as record:
+            self._first = self._first or record.read()
         if start == "stored":
             self._run(self._old_home / "a.txt")
+        if start == "gone":  # and its file is there again, as nobody knows yet
+            (self._library / "a.txt").rename(self._files / "a.txt")
+            self._run(self._library)
+            (self._files / "a.txt").rename(self._library / "a.txt")
         space = self._held.encoder().space
         about = Manifest("bundle:english", space.fingerprint, space.embed_dim)
         export_store(store, self._export, about, lambda *_: None)
         if start == "new":
-            with exclusive(store, _NAMES):
-                store.delete(list(_NAMES))
+            self._empty()
+
+    def _empty(self) -> None:
+        store = self._held.store()
+        store.catch_up()
+        ids = list(store.select(None))
+        with exclusive(store, ids):
+            store.delete(ids)
 
     def state(self) -> dict[str, Any]:
         """All that is stored, by content, location and file, whatever the folder is called.
 
         Parts that are not there are None in the others.
         """
+        self.ready()
         store, uploads = self._held.store(), self._held.uploads
         store.catch_up()
         assert isinstance(store, LexicalIndex)
-        found: dict[str, Any] = {}
+        calibration = store.stored_calibration()
+        found: dict[str, Any] = {"model": self._held.encoder().model}
+        if found["model"] == MODELS[0]:
+            found["constants"] = [number_of(calibration.constants), len(calibration.former)]
+        if wrong := checked(store, uploads, lambda *_: None)["differences"]:
+            found["check"] = wrong
         rows = {row.asset_id: row for row in store.scan()}
         assert rows.keys() <= _NAMES.keys()
         for asset_id, name in _NAMES.items():
             n_words = len(store.lexical(TEXTS[name].split()[0], 10))
             row = rows.get(asset_id)
             known = row and {
+                **{key: row.metadata[key] for key in row.metadata.keys() - _TIMES},
                 "locations": sorted(map(self._shown, row.locations)),
                 "tags": sorted(row.metadata.get("tags", [])),
-                "owner": row.metadata.get("owner"),
                 "gone": row.is_gone,
                 "segments": row.n_segments,
             }
-            found[name] = [known, len(store.embeddings(asset_id)), n_words]
+            found[name] = [known, self._vectors(asset_id), n_words]
         at_uris = store.assets_at(self._places())
         for uri, at in at_uris.items():
             assert all(uri in rows[one.asset_id].locations for one in at)
@@ -108,6 +177,13 @@ class Acts:
             assert all(row in at_uris.get(uri, []) for uri in row.locations)
         files = [*self._all(self._files), *self._all(uploads.folder)]
         return found | {f"file {self._shown(str(path))}": True for path in files}
+
+    def _vectors(self, asset_id: str) -> list[bool]:
+        """Of each segment, whether its vector is the model's."""
+        rows = self._held.store().embeddings(asset_id)
+        wanted = [self._held.encoder().encode_items([Item(TEXT, row.snippet)])[0] for row in rows]
+        pairs = zip(rows, wanted, strict=True)
+        return [float(row.embedding @ vector) > _EQUAL for row, vector in pairs]
 
     def ingest(self) -> None:
         self._run(self._library)
@@ -121,7 +197,7 @@ class Acts:
     def upload(self, **fields: Any) -> None:
         files = {"file": ("a.txt", TEXTS["A"].encode())}
         answer = self._client.post("/v1/assets", params={"wait": True}, files=files, data=fields)
-        answer.raise_for_status()
+        self._check(answer)
 
     def upload_tagged(self) -> None:
         self.upload(tags=["uploaded"])
@@ -152,6 +228,10 @@ class Acts:
 
     def import_export(self) -> None:
         manifest = open_export(self._export)
+        try:
+            manifest.check_space(self._held.encoder().space.fingerprint)
+        except SpaceMismatchError:
+            return
         import_store(self._held.store(), self._export, manifest, lambda *_: None)
 
     def adopt(self) -> None:
@@ -159,12 +239,35 @@ class Acts:
             (self._held.uploads.folder / ".adopted").unlink()
         adoption.adopt(self._held.uploads, self._held.store(), unfinished=False)
 
+    def reindex(self) -> None:
+        self._move(Plan(MODELS[1], "none", share=1, queries=["harbour"]))
+
+    def rollback(self) -> None:
+        self._move(Plan(rollback=True))
+
+    def _move(self, plan: Plan) -> None:
+        """Again while files cannot be read, as others are moving them."""
+        for _ in range(_TRIES):
+            with suppress(InputError):  # it has that model, or no former one
+                if not move(self._held, plan).switched:
+                    sleep(_PAUSE_S)
+                    continue
+            return
+        raise AssertionError("the store does not move")
+
+    def rewrite(self) -> None:
+        store = self._held.store()
+        store.recalibrate(_OTHER_CONSTANTS, {"source": "measured"})
+        store.rewrite(lambda *_: None)
+
     def _run(self, path: Path, **options: Any) -> None:
         for _ in range(3):  # what vanished while it was read is a failure; ingest again
             if not self._held.pipeline().run([str(path)], **options).failures:
                 break
 
     def _check(self, answer: httpx.Response) -> None:
+        if answer.status_code == 503 and "was moved to another model" in answer.text:
+            raise StoreMovedError(answer.text)
         if answer.status_code != 404:
             answer.raise_for_status()
 
@@ -193,9 +296,12 @@ class Acts:
 
 def main(folder: str) -> None:
     begin(Options())
+    Resources._load_encoder = tiny_worker.named_encoder  # type: ignore[assignment,method-assign]
+    tiny_worker.SECONDS_PER_ITEM = 0.002
     held = Resources(current_settings())
     with services(held) as parts:
-        server = server_for(create_app(parts), parts.config)
+        app = create_app(parts)
+        server = server_for(app, parts.config)
         listener = listening_socket("127.0.0.1", 0)
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -203,7 +309,17 @@ def main(folder: str) -> None:
             sleep(0.01)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with httpx.Client(base_url=url, timeout=60) as client:
-            _serve(Acts(Path(folder), held, client))
+            acts, ended = Acts(Path(folder), held, app, client), Event()
+
+            def follow() -> None:
+                while not ended.wait(_FOLLOW_S):
+                    acts.follow()
+
+            follower = Thread(target=follow)
+            follower.start()
+            _serve(acts)
+            ended.set()
+            follower.join()
         server.should_exit = True
         thread.join()
 

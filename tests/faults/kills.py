@@ -34,13 +34,13 @@ from search.store.space_record import Current
 from search.store.stored_spaces import space_record
 from tests.faults import brute, tiny_worker
 from tests.faults.brute import World
-from tests.faults.tiny_worker import TinyEncoder
+from tests.faults.tiny_worker import named_encoder
 from tests.support.milvus_server import MilvusServer
 from workers.cli import anymodal
 from workers.cli.ingest import ingest as ingest_command
 from workers.config import current_settings
 from workers.environment import Options, begin
-from workers.serving.resources import Resources, _config_of
+from workers.serving.resources import Resources
 
 _MODELS = ("bundle:english", "bundle:multilingual")
 _CHANGES = {
@@ -63,21 +63,6 @@ class Killed:
     where: str
     was_killed: bool
     wrong: list[str] = field(default_factory=list)
-
-
-class _TinyOf(TinyEncoder):
-    """A tiny model for each name, with a space of its own."""
-
-    def __init__(self, model: str) -> None:
-        self.model = model
-        self.space = replace(tiny_worker.SPACE, identity={"model": model})
-
-
-def _load_encoder(held: Resources) -> Any:
-    config = held.settings.encoder
-    if not held._new_space:
-        config = _config_of(config, held.settings.store)
-    return _TinyOf(config.model)
 
 
 class Library:
@@ -210,7 +195,7 @@ def retag(library: Library) -> tuple[Work, World]:
 def reindex(library: Library) -> tuple[Work, World]:
     """Move to the other model."""
     with closing(Resources(current_settings())) as held:
-        model = next(one for one in _MODELS if one != _load_encoder(held).model)
+        model = next(one for one in _MODELS if one != named_encoder(held).model)
     words = ("--model", model, "--precision", "none", "--queries", library.queries)
     return _command("store", "reindex", *words, "--share", 1, "--json"), library.world
 
@@ -296,7 +281,7 @@ def _work_and_exit(work: Work, pipe: int, kill_at: tuple[int, bool] | None) -> N
         printed = tempfile.TemporaryFile()  # noqa: SIM115 (it ends with the process)
         os.dup2(printed.fileno(), 1)
         MilvusLink.call = counted  # type: ignore[method-assign]
-        Resources._load_encoder = _load_encoder  # type: ignore[method-assign]
+        Resources._load_encoder = named_encoder  # type: ignore[assignment,method-assign]
         tiny_worker.SECONDS_PER_ITEM = 0.002
         begin(Options())
         work()

@@ -37,6 +37,9 @@ def pairs(
         ("stored", "import_export", "delete_folder"),
         ("stored", "adopt", "delete"),
         ("stored", "prune", "ingest"),
+        ("stored", "reindex", "patch"),
+        ("stored", "reindex", "edit"),
+        ("gone", "rewrite", "ingest_tagged"),
     ],
 )
 def test_at_once_is_one_after_the_other(pairs: Pairs, start: str, one: str, other: str) -> None:

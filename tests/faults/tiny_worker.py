@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from encoder.embeddings import EncodedItem
 from encoder.space import Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Role, Waveform
 from workers.cli import anymodal
-from workers.serving.resources import Resources
+from workers.serving.resources import Resources, _config_of
 
 DIM = 32
 SPACE = Space(DIM, {"model": "tiny"})
@@ -73,6 +74,25 @@ class TinyEncoder:
             EncodedItem(np.stack([a, b])[:n], None)
             for a, b, n in zip(rows, further, n_rows, strict=True)
         ]
+
+
+class NamedEncoder(TinyEncoder):
+    """A tiny model for each name, with a space of its own."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.space = replace(SPACE, identity={"model": model})
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        return np.roll(super().encode_items(items), len(self.model), axis=1)
+
+
+def named_encoder(held: Resources) -> NamedEncoder:
+    """In place of `Resources._load_encoder`."""
+    config = held.settings.encoder
+    if not held._new_space:
+        config = _config_of(config, held.settings.store)
+    return NamedEncoder(config.model)
 
 
 if __name__ == "__main__":
