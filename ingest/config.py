@@ -135,9 +135,11 @@ class IngestConfig(BaseSettings):
     def _by_url(cls, options: SecretStr) -> SecretStr:
         """JSON of objects in an object; the message repeats no password."""
         try:
-            said = json.loads(options.get_secret_value())
+            options_by_url = json.loads(options.get_secret_value())
         except ValueError:
-            said = None
-        if not isinstance(said, dict) or not all(isinstance(v, dict) for v in said.values()):
+            options_by_url = None
+        if not isinstance(options_by_url, dict) or not all(
+            isinstance(v, dict) for v in options_by_url.values()
+        ):
             raise ValueError('no JSON like {"s3": {"endpoint_url": "http://minio:9000"}}')
         return options

@@ -69,17 +69,17 @@ def keep_frames(
         frames: seconds and uint8 [h, w, 3], in order of time.
         end_s: where the film ends, if known, else 0.
     """
-    kept: _Look | None = None
+    last_look: _Look | None = None
     last_s = 0.0
     for last_s, rgb in frames:
         look = _Look(last_s, rgb, color_histogram(rgb), dhash(rgb))
-        if kept is not None:
-            if not _is_news(look, kept, config):
+        if last_look is not None:
+            if not _is_news(look, last_look, config):
                 continue
-            yield Frame(kept.rgb, kept.time_s, look.time_s)
-        kept = look
-    if kept is not None:
-        yield Frame(kept.rgb, kept.time_s, max(end_s, last_s))
+            yield Frame(last_look.rgb, last_look.time_s, look.time_s)
+        last_look = look
+    if last_look is not None:
+        yield Frame(last_look.rgb, last_look.time_s, max(end_s, last_s))
 
 
 class _Look(NamedTuple):
@@ -89,13 +89,13 @@ class _Look(NamedTuple):
     hash: int
 
 
-def _is_news(look: _Look, kept: _Look, config: IngestConfig) -> bool:
-    if histogram_change(look.histogram, kept.histogram) > config.scene_change:
+def _is_news(look: _Look, last_look: _Look, config: IngestConfig) -> bool:
+    if histogram_change(look.histogram, last_look.histogram) > config.scene_change:
         return True
     # Frames do not fall exactly on the interval.
-    if look.time_s - kept.time_s < config.frame_interval_s - config.frame_every_s / 4:
+    if look.time_s - last_look.time_s < config.frame_interval_s - config.frame_every_s / 4:
         return False
-    return hash_distance(look.hash, kept.hash) > config.duplicate_bits
+    return hash_distance(look.hash, last_look.hash) > config.duplicate_bits
 
 
 def _luma(rgb: Rgb) -> NDArray[np.float32]:

@@ -57,4 +57,4 @@ class Location:
         Location(file='/Party!/a.zip', members=('b/c.txt',))
         """
         readings = cls.readings(uri)[::-1]
-        return next((place for place in readings if is_file(place.file)), readings[0])
+        return next((location for location in readings if is_file(location.file)), readings[0])

@@ -99,16 +99,16 @@ def picture(asset: Asset, place: Place, config: IngestConfig) -> Segment:
     return _checked(asset, kind.preview(asset, Path(asset.path or asset.uri), place, config))
 
 
-def _checked(asset: Asset, shown: Segment) -> Segment:
+def _checked(asset: Asset, preview: Segment) -> Segment:
     """What a kind returned as a picture, if it is one."""
-    shape: tuple[int, ...] = getattr(shown.content, "shape", ())
-    dtype = getattr(shown.content, "dtype", None)
+    shape: tuple[int, ...] = getattr(preview.content, "shape", ())
+    dtype = getattr(preview.content, "dtype", None)
     if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
         raise CorruptMediaError(
             f"{asset.uri}: its kind returned {dtype} {shape}, not a picture.",
             remedy="Its preview must be uint8 [height, width, 3].",
         )
-    return shown
+    return preview
 
 
 def ingest(

@@ -45,22 +45,22 @@ def encoding_of(file: BinaryIO, declared: str | None = None) -> str:
     for bom, encoding in _BOMS.items():
         if head.startswith(bom):
             return encoding
-    for said in ("utf-8", declared):
-        if said and _fits(file, said):
-            return said
+    for candidate in ("utf-8", declared):
+        if candidate and _fits(file, candidate):
+            return candidate
     return _guess(_sample(file))
 
 
 def _sample(file: BinaryIO) -> bytes:
     """A piece around the first non-ASCII byte; only such bytes distinguish encodings."""
     file.seek(0)
-    before = b""
+    previous = b""
     while chunk := file.read(_CHUNK_BYTES):
-        if found := _BEYOND_ASCII.search(chunk):
-            rest = chunk[max(0, found.start() - _SAMPLE_BYTES // 2) :]
-            return (before + rest if found.start() < _SAMPLE_BYTES // 2 else rest)[:_SAMPLE_BYTES]
-        before = chunk[-_SAMPLE_BYTES // 2 :]
-    return before
+        if match := _BEYOND_ASCII.search(chunk):
+            tail = chunk[max(0, match.start() - _SAMPLE_BYTES // 2) :]
+            return (previous + tail if match.start() < _SAMPLE_BYTES // 2 else tail)[:_SAMPLE_BYTES]
+        previous = chunk[-_SAMPLE_BYTES // 2 :]
+    return previous
 
 
 def _fits(file: BinaryIO, encoding: str) -> bool:

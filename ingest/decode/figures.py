@@ -48,13 +48,13 @@ def figure_segments(
     Raises:
         MediaLimitError: more pictures than ``max_frames``.
     """
-    seen = set[bytes]()
+    digests = set[bytes]()
     index = 0
     for number, figure in enumerate(figures, 1):
         check(str(path), "max_frames", number, config)
-        if figure.data in seen:
+        if figure.data in digests:
             continue
-        seen.add(figure.data)
+        digests.add(figure.data)
         try:
             facts = image_facts(figure.data)
             if min(facts.width, facts.height) < LEAST_PX:
@@ -93,7 +93,7 @@ def figures_in(path: Path, folder: str, config: IngestConfig) -> list[Figure]:
         MediaLimitError: they unpack to more than ``max_document_bytes``.
     """
     with opened(path) as file, decoding(path, "a document"), ZipFile(file) as members:
-        entries = [one for one in members.infolist() if one.filename.startswith(folder)]
+        entries = [info for info in members.infolist() if info.filename.startswith(folder)]
         n_bytes = sum(entry.file_size for entry in entries)
         check(str(path), "max_document_bytes", n_bytes, config)
         return [Figure(members.read(entry), {}) for entry in entries]

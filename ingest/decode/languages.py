@@ -67,7 +67,7 @@ _SUFFIXES = {
     "YAML": ".yaml .yml",
     "Zig": ".zig",
 }
-SUFFIXES = {suffix: name for name, known in _SUFFIXES.items() for suffix in known.split()}
+SUFFIXES = {suffix: name for name, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
 """The language of each suffix."""
 
 _NAMES = {
@@ -112,8 +112,8 @@ def language_of_code(name: str, start: bytes) -> str:
     ('Rust', 'Python')
     """
     path = PurePath(name)
-    if named := _NAMES.get(path.name) or SUFFIXES.get(path.suffix.lower()):
-        return named
+    if language := _NAMES.get(path.name) or SUFFIXES.get(path.suffix.lower()):
+        return language
     first = _FIRST_LINE.match(start)
     return _PROGRAMS.get(first[1].decode(), "") if first else ""
 

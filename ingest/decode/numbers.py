@@ -136,15 +136,18 @@ def _lines(text: str) -> Iterator[_Line]:
 def _line(line: str, start: int, *, goes_on: bool) -> _Line:
     """Prose, numbers, or only punctuation."""
     words = [word for word in _SEPARATORS.split(line) if word.strip(".-+−–—&~")]
-    others = [word for word in words if not _NUMBER.fullmatch(word)]
-    n_visible, n_letters = sum(map(len, words)), sum(len(_LETTER.findall(word)) for word in others)
-    n_numbers = len(words) - len(others)
+    non_numbers = [word for word in words if not _NUMBER.fullmatch(word)]
+    n_visible, n_letters = (
+        sum(map(len, words)),
+        sum(len(_LETTER.findall(word)) for word in non_numbers),
+    )
+    n_numbers = len(words) - len(non_numbers)
     is_prose = (
         n_numbers < _LEAST_NUMBER_SHARE * len(words) or n_letters > _MOST_LETTER_SHARE * n_visible
     )
-    kept = () if is_prose else tuple(word for word in others if _WORD.search(word))
+    labels = () if is_prose else tuple(word for word in non_numbers if _WORD.search(word))
     end = start + len(line)
-    return _Line(start, end, n_numbers, n_letters, n_visible, is_prose, goes_on, kept)
+    return _Line(start, end, n_numbers, n_letters, n_visible, is_prose, goes_on, labels)
 
 
 def _runs(lines: list[_Line]) -> Iterator[_Run]:
@@ -188,11 +191,11 @@ def _described(text: str, name: str, header: str, run: _Run, lines: list[_Line])
     has_columns = bool(header) and _n_cells(header.splitlines()[-1]) == _n_cells(rows[0])
     if not has_columns and not run.words:
         rows = []
-    told = [f"{name}: {_shape(run)}", header, *map(_shortened, rows)]
-    shown = "\n".join(told)
-    labels = " ".join(word for word in run.words if word not in shown)
-    told.append(_shortened(labels, _LABEL_CHARS))
-    return "\n".join(part for part in told if part)
+    summary_lines = [f"{name}: {_shape(run)}", header, *map(_shortened, rows)]
+    summary = "\n".join(summary_lines)
+    labels = " ".join(word for word in run.words if word not in summary)
+    summary_lines.append(_shortened(labels, _LABEL_CHARS))
+    return "\n".join(summary_line for summary_line in summary_lines if summary_line)
 
 
 def _shape(run: _Run) -> str:

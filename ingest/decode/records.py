@@ -51,12 +51,12 @@ def xml_lines(root: Element) -> Iterator[Line]:
             if " " in value.strip():
                 yield Line(path, f"{_local(name)}: {value.strip()}")
         children = [child for child in element if isinstance(child.tag, str)]
-        own = "".join([element.text or "", *(child.tail or "" for child in element)])
-        if own.strip():
+        element_text = "".join([element.text or "", *(child.tail or "" for child in element)])
+        if element_text.strip():
             yield Line(path, " ".join("".join(element.itertext()).split()))
         else:
-            named = [(child, f"{path}/{_tag(child)}") for child in children]
-            waiting.extend(reversed(named))
+            child_paths = [(child, f"{path}/{_tag(child)}") for child in children]
+            waiting.extend(reversed(child_paths))
 
 
 def _tag(element: Element) -> str:

@@ -163,52 +163,56 @@ class Unpacking:
 
     def _is_wanted(self, name: str) -> bool:
         """Whether it is the file that is wanted, or an archive that contains it."""
-        told = told_name(name)
-        return not self._only or self._only == told or self._only.startswith(inside(told, ""))
+        shown_name = told_name(name)
+        return (
+            not self._only
+            or self._only == shown_name
+            or self._only.startswith(inside(shown_name, ""))
+        )
 
-    def _member(self, named: Piece, content: BinaryIO, depth: int) -> Iterator[Piece]:
+    def _member(self, packed: Piece, content: BinaryIO, depth: int) -> Iterator[Piece]:
         try:
             data = content.read(_PIECE_BYTES)
             self._count(len(data))
             if not is_packed(data):
-                yield from self._plain(named, data, content, depth)
+                yield from self._plain(packed, data, content, depth)
                 return
-            check(inside(self._uri, named.name), "max_archive_depth", depth + 1, self._config)
+            check(inside(self._uri, packed.name), "max_archive_depth", depth + 1, self._config)
             inner = io.BytesIO(data + self._rest(content))
-            if data.startswith(ZIP) and type_by_directory(inner, named.name):
-                yield named._replace(data=inner.getvalue())
+            if data.startswith(ZIP) and type_by_directory(inner, packed.name):
+                yield packed._replace(data=inner.getvalue())
                 return
             inner.seek(0)
-            stem = PurePath(named.name).stem
+            stem = PurePath(packed.name).stem
             for piece in self.pieces(inner, stem, depth + 1):
-                yield piece._replace(name=inside(named.name, piece.name))
+                yield piece._replace(name=inside(packed.name, piece.name))
         except (*_DAMAGED, CorruptMediaError) as error:
-            yield named._replace(problem=self._damaged(named.name, error))
+            yield packed._replace(problem=self._damaged(packed.name, error))
         except MediaLimitError as error:
             if "max_archive_depth" not in error.problem:
                 raise
-            yield named._replace(problem=error)
+            yield packed._replace(problem=error)
 
-    def _plain(self, named: Piece, data: bytes, content: BinaryIO, depth: int) -> Iterator[Piece]:
+    def _plain(self, piece: Piece, data: bytes, content: BinaryIO, depth: int) -> Iterator[Piece]:
         """A file piece by piece, then the files that it holds."""
         holder = self._holder if self._holder and self._holder.holds(data) else None
         read = data
-        yield named._replace(data=data)
+        yield piece._replace(data=data)
         while data := content.read(_PIECE_BYTES):
             self._count(len(data))
             if holder and len(read) <= self._config.max_document_bytes:
                 read += data
-            yield named._replace(data=data)
+            yield piece._replace(data=data)
         # A larger one is refused when it is read, and so is what it holds.
         if holder and len(read) <= self._config.max_document_bytes:
-            yield from self._held(named, holder.files(read, named.name), depth + 1)
+            yield from self._held(piece, holder.files(read, piece.name), depth + 1)
 
     def _held(
-        self, named: Piece, files: Iterator[tuple[Piece, BinaryIO]], depth: int
+        self, holder_piece: Piece, files: Iterator[tuple[Piece, BinaryIO]], depth: int
     ) -> Iterator[Piece]:
         try:
             for piece in self.counted(files, depth):
-                piece = piece._replace(name=inside(named.name, piece.name))
+                piece = piece._replace(name=inside(holder_piece.name, piece.name))
                 uri = inside(self._uri, piece.name)
                 try:
                     check(uri, "max_archive_depth", depth, self._config)
@@ -216,14 +220,14 @@ class Unpacking:
                     piece = piece._replace(data=b"", problem=error)
                 yield piece
         except CorruptMediaError as error:
-            yield named._replace(problem=error)
+            yield holder_piece._replace(problem=error)
 
     def _rest(self, content: BinaryIO) -> bytes:
         """The rest of an archive within an archive, which is held in memory."""
-        rest = content.read(self._config.max_document_bytes + 1)
-        check(self._uri, "max_document_bytes", len(rest), self._config)
-        self._count(len(rest))
-        return rest
+        remainder = content.read(self._config.max_document_bytes + 1)
+        check(self._uri, "max_document_bytes", len(remainder), self._config)
+        self._count(len(remainder))
+        return remainder
 
     def _count(self, n_bytes: int) -> None:
         self._n_bytes += n_bytes

@@ -131,15 +131,15 @@ def document_segments(
     Raises:
         MediaError: it has neither, as if nothing is written yet, or too much.
     """
-    shown = list(pictures)
+    picture_segments = list(pictures)
     if any(section.text.strip() for section in sections):
         yield from text_segments(asset, path, sections, config, markdown=markdown)
-    elif not shown:
+    elif not picture_segments:
         raise UnsupportedMediaError(
             f"{path} holds neither text nor pictures that can be read.",
             remedy="If its own program shows some, export it from there as PDF.",
         )
-    yield from shown
+    yield from picture_segments
 
 
 class _Lines:
@@ -203,10 +203,10 @@ def _spans(text: str, title: str, config: IngestConfig, *, markdown: bool) -> It
     if not text.strip():
         return
     window, overlap = config.text_window_chars, config.text_overlap_chars
-    for part in parts(text, title):
-        if part.table:
-            yield part
+    for section in parts(text, title):
+        if section.table:
+            yield section
             continue
-        prose = text[part.start : part.end]
+        prose = text[section.start : section.end]
         for start, end in split_text(prose, window, overlap, markdown=markdown):
-            yield Span(part.start + start, part.start + end)
+            yield Span(section.start + start, section.start + end)

@@ -78,9 +78,11 @@ def type_by_directory(file: BinaryIO, name: str) -> str:
         with ZipFile(file) as members:
             names = dict.fromkeys(members.namelist())
             if "mimetype" in names and members.getinfo("mimetype").file_size < _MOST_TYPE_BYTES:
-                told = members.read("mimetype").decode("ascii", "replace").strip()
-                if told:
-                    return "" if told.startswith(_ARCHIVES) else _ALIASES.get(told, told)
+                mimetype = members.read("mimetype").decode("ascii", "replace").strip()
+                if mimetype:
+                    return (
+                        "" if mimetype.startswith(_ARCHIVES) else _ALIASES.get(mimetype, mimetype)
+                    )
             if _MANIFEST in names and members.getinfo(_MANIFEST).file_size < _MOST_MANIFEST_BYTES:
                 root = _ROOT_TYPE.search(members.read(_MANIFEST))
                 if root:
@@ -90,11 +92,16 @@ def type_by_directory(file: BinaryIO, name: str) -> str:
             f"{name} is a damaged ZIP file ({error}).", remedy="Save, fetch or export it again."
         ) from error
     if "[Content_Types].xml" in names:
-        for part, media_type in _BY_PART:
-            if any(one.startswith(part) or one.endswith(part) for one in names):
+        for member, media_type in _BY_PART:
+            if any(
+                member_name.startswith(member) or member_name.endswith(member)
+                for member_name in names
+            ):
                 return media_type
     # Pages and its kin can be saved as a folder, which is packed with its name.
-    folders = {one.split("/")[0] for one in names}
+    folders = {member_name.split("/")[0] for member_name in names}
     top = f"{folders.pop()}/" if len(folders) == 1 else ""
-    inner = {one.removeprefix(top) for one in names}
-    return next((media_type for part, media_type in _BY_FILE if part in inner or part in names), "")
+    inner = {member_name.removeprefix(top) for member_name in names}
+    return next(
+        (media_type for member, media_type in _BY_FILE if member in inner or member in names), ""
+    )

@@ -84,10 +84,10 @@ def _answers(request: Mapping[str, Any]) -> Iterator[Message]:
         if "asset" in request:
             asset = wire.asset_from_json(request["asset"])
             if "place" in request:
-                found = iter([picture(asset, Place(**request["place"]), config)])
+                pieces = iter([picture(asset, Place(**request["place"]), config)])
             else:
-                found = segments(asset, config)
-            yield from map(wire.segment_to_message, found)
+                pieces = segments(asset, config)
+            yield from map(wire.segment_to_message, pieces)
             yield Message({"end": True})
         elif "sniffs" in request:
             head = b64decode(request["sniffs"])

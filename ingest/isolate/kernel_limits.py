@@ -116,7 +116,9 @@ def _refuse_calls(libc: ctypes.CDLL) -> bool:
     code = [(_LOAD, 0, 0, 4), (_EQUAL, 0, len(tests) + 2, machine.audit), (_LOAD, 0, 0, 0)]
     code += [(test, len(tests) - n, 0, number) for n, (test, number) in enumerate(tests)]
     code += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _REFUSE)]
-    filters = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in code))
+    filters = ctypes.create_string_buffer(
+        b"".join(struct.pack("HBBI", *instruction) for instruction in code)
+    )
     program = struct.pack("HxxxxxxP", len(code), ctypes.addressof(filters))
     return bool(libc.syscall(machine.seccomp, _SET_FILTER, _ALL_THREADS, program) == 0)
 

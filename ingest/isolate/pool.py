@@ -98,8 +98,8 @@ class Pool:
 
     def _fitting(self, memory_bytes: int, area: Path) -> DecoderProcess | None:
         """Take out a process that is idle and alive."""
-        wanted = (memory_bytes, area)
-        for process in [p for p in reversed(self._idle) if (p.memory_bytes, p.area) == wanted]:
+        limits = (memory_bytes, area)
+        for process in [p for p in reversed(self._idle) if (p.memory_bytes, p.area) == limits]:
             self._idle.remove(process)
             if process.is_alive:
                 return process
@@ -130,8 +130,8 @@ def sniff(head: bytes, path: Path, wanted: str, config: IngestConfig) -> tuple[C
         "cpu_s": 2 * config.max_decode_s,
     }
     with _pool.lent(config.max_memory_bytes, path) as process:
-        (found,) = process.ask(request, Clock(str(path), config), wire.candidates_from_message)
-    return found
+        (candidates,) = process.ask(request, Clock(str(path), config), wire.candidates_from_message)
+    return candidates
 
 
 def read_header(
@@ -140,7 +140,7 @@ def read_header(
     """As `ingest.kinds.header.read_header`, in a decoder process."""
     request = {
         "uri": str(path),
-        "candidates": [(found.kind.name, found.media_type) for found in candidates],
+        "candidates": [(candidate.kind.name, candidate.media_type) for candidate in candidates],
         "size_bytes": size_bytes,
         "config": wire.config_to_json(config),
         "cpu_s": 2 * config.max_decode_s,
@@ -159,8 +159,8 @@ def confinement(config: IngestConfig) -> Confinement:
 
 def picture(asset: Asset, place: Place, config: IngestConfig) -> Segment:
     """As `ingest.picture`, in a decoder process."""
-    (found,) = _ask_for_segments(asset, {"place": asdict(place)}, config)
-    return found
+    (preview,) = _ask_for_segments(asset, {"place": asdict(place)}, config)
+    return preview
 
 
 def segments(asset: Asset, config: IngestConfig) -> Generator[Segment, None, None]:

@@ -136,8 +136,8 @@ class DecoderProcess:
 
     def _wait_until_ready(self) -> Confinement:
         try:
-            said = self._channel.receive(_START_TIMEOUT_S).head
-            confinement = Confinement(bool(said["network"]), bool(said["files"]))
+            report = self._channel.receive(_START_TIMEOUT_S).head
+            confinement = Confinement(bool(report["network"]), bool(report["files"]))
         except (EOFError, KeyError, TimeoutError, ValueError) as error:
             self.end()
             raise DecoderProcessError(
@@ -170,6 +170,6 @@ class DecoderProcess:
 
 
 def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in variables().items() if name in _ENVIRONMENT}
+    environment = {name: value for name, value in variables().items() if name in _ENVIRONMENT}
     # The child imports from the same places as this process.
-    return {**kept, **_LIBRARIES, "PYTHONPATH": children.import_path(), "LANG": "C.UTF-8"}
+    return {**environment, **_LIBRARIES, "PYTHONPATH": children.import_path(), "LANG": "C.UTF-8"}

@@ -19,8 +19,8 @@ from ingest.kinds.registry import Candidate, named
 from ingest.types import Asset, Fact, Segment
 
 _ERRORS = {
-    kind.__name__: kind
-    for kind in (MediaError, CorruptMediaError, MediaLimitError, UnsupportedMediaError)
+    error_type.__name__: error_type
+    for error_type in (MediaError, CorruptMediaError, MediaLimitError, UnsupportedMediaError)
 }
 _DTYPES = ("uint8", "int16", "int32", "int64", "float16", "float32", "float64")
 _PLACES = (
@@ -68,9 +68,12 @@ def header_from_message(message: Message) -> Header:
     return Header(Modality(facts["modality"]), str(facts["media_type"]), metadata)
 
 
-def candidates_to_message(found: Iterable[Candidate]) -> Message:
+def candidates_to_message(candidates: Iterable[Candidate]) -> Message:
     """An answer that holds the kinds that a file may be."""
-    facts = [(one.kind.name, one.media_type, one.confidence) for one in found]
+    facts = [
+        (candidate.kind.name, candidate.media_type, candidate.confidence)
+        for candidate in candidates
+    ]
     return Message({"header": facts})
 
 
@@ -87,7 +90,7 @@ def _fact(value: Any) -> Fact:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
         return value
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+    if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
         return value
     raise ValueError(f"Metadata of {type(value).__name__}.")
 
@@ -129,8 +132,8 @@ def _content(head: Mapping[str, Any], payload: bytes | bytearray | memoryview) -
 
 def error_to_message(error: MediaError) -> Message:
     """An answer that reports a failure."""
-    kind = type(error).__name__ if type(error).__name__ in _ERRORS else "MediaError"
-    return Message({"error": kind, "problem": error.problem, "remedy": error.remedy})
+    error_type = type(error).__name__ if type(error).__name__ in _ERRORS else "MediaError"
+    return Message({"error": error_type, "problem": error.problem, "remedy": error.remedy})
 
 
 def error_from_message(message: Message) -> MediaError:
@@ -140,5 +143,5 @@ def error_from_message(message: Message) -> MediaError:
 
 def error_of(facts: Mapping[str, Any]) -> MediaError:
     """The error that these facts describe. Raises KeyError on nonsense."""
-    kind = _ERRORS[facts["error"]]
-    return kind(str(facts["problem"]), remedy=str(facts["remedy"]))
+    error_type = _ERRORS[facts["error"]]
+    return error_type(str(facts["problem"]), remedy=str(facts["remedy"]))

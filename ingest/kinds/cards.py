@@ -46,8 +46,8 @@ class Cards(Plain):
     def sniff(self, head: Head) -> Match | None:
         """By its first line."""
         start = head.start[:20].upper()
-        found = (name for mark, name in _TYPES.items() if head.is_text and start.startswith(mark))
-        return next((Match(name, 0.85) for name in found), None)
+        types = (name for mark, name in _TYPES.items() if head.is_text and start.startswith(mark))
+        return next((Match(name, 0.85) for name in types), None)
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
         """Title: the name in a file of one entry, else the file's stem."""
@@ -71,11 +71,11 @@ def _entries(path: Path) -> Iterator[Section]:
             if lines:
                 yield Section("\n".join(lines), {"heading": lines[0][:200]})
             lines = []
-        elif said := _said(name, parameters.upper(), value.strip()):
+        elif line_text := _said(name, parameters.upper(), value.strip()):
             if name in _NAMES:
-                lines.insert(0, said)
+                lines.insert(0, line_text)
             elif name in _LABELS:
-                lines.append(f"{_LABELS[name]}: {said}")
+                lines.append(f"{_LABELS[name]}: {line_text}")
 
 
 def _said(name: str, parameters: str, value: str) -> str:

@@ -48,8 +48,8 @@ class Font(Kind):
 
     def sniff(self, head: Head) -> Match | None:
         """By its magic number."""
-        found = (type_ for mark, type_ in _MARKS.items() if head.data.startswith(mark))
-        return next((Match(type_) for type_ in found), None)
+        types = (type_ for mark, type_ in _MARKS.items() if head.data.startswith(mark))
+        return next((Match(type_) for type_ in types), None)
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
         """Title: the names of its family and style."""

@@ -64,8 +64,8 @@ class Head:
     @cached_property
     def not_prose(self) -> str:
         """The type of a text that nobody reads as text, such as PostScript; else empty."""
-        found = (name for prefix, name in _NOT_PROSE.items() if self.start.startswith(prefix))
-        return next(found, "") if self.is_text else ""
+        names = (name for prefix, name in _NOT_PROSE.items() if self.start.startswith(prefix))
+        return next(names, "") if self.is_text else ""
 
     @cached_property
     def looks_like(self) -> str:
@@ -77,5 +77,5 @@ class Head:
         except (puremagic.PureError, ValueError):
             return ""
         # Shorter numbers often match by chance.
-        names = (one.name for one in matches if len(one.byte_match) > 3 and one.name)
+        names = (match.name for match in matches if len(match.byte_match) > 3 and match.name)
         return next(names, "")

@@ -56,12 +56,12 @@ class Mailbox(Kind):
 
     def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """The attachments of each mail, below its number."""
-        found = (
-            one
+        attachments = (
+            attachment
             for number, mail in enumerate(_mails(path), 1)
-            for one in attached(mail, f"{number}/")
+            for attachment in attached(mail, f"{number}/")
         )
-        return members_of(asset, unpacking(asset, config).counted(found))
+        return members_of(asset, unpacking(asset, config).counted(attachments))
 
     def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
         """All mails."""
@@ -70,9 +70,9 @@ class Mailbox(Kind):
 
 def _mails(path: Path) -> Iterator[EmailMessage]:
     data = read_bytes(path)
-    found = [*_BEGINNING.finditer(data)]
-    ends = [*(match.start() for match in found[1:]), len(data)]
-    for match, end in zip(found, ends, strict=True):
+    beginnings = [*_BEGINNING.finditer(data)]
+    ends = [*(match.start() for match in beginnings[1:]), len(data)]
+    for match, end in zip(beginnings, ends, strict=True):
         yield message_from_bytes(data[match.end() : end], policy=policy.default)
 
 

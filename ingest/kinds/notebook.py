@@ -44,7 +44,7 @@ class Notebook(Kind):
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
         """Title: the first heading, else the file's stem."""
-        texts = (text for kind, text in _cells(path) if kind == "markdown")
+        texts = (text for cell_type, text in _cells(path) if cell_type == "markdown")
         headings = (match[1].strip() for text in texts if (match := _HEADING.search(text)))
         return {"title": next(headings, path.stem)[:200]}
 

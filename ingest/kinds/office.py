@@ -48,11 +48,11 @@ class Office(Kind):
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
         """Title, authors, and how many pages, slides or sheets there are, where it says so."""
         facts = _extracted(path, self.media_type).metadata
-        found: dict[str, Fact] = {"title": title_of(_title(facts), path.stem)}
+        described: dict[str, Fact] = {"title": title_of(_title(facts), path.stem)}
         authors = facts.get("authors") or facts.get("from_email")
         if authors:
-            found["author"] = ", ".join(authors) if isinstance(authors, list) else str(authors)
-        return found
+            described["author"] = ", ".join(authors) if isinstance(authors, list) else str(authors)
+        return described
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """Windows of the text, each with its heading, slide or sheet; then the pictures."""
@@ -209,8 +209,8 @@ class Mail(Office):
 
     def sniff(self, head: Head) -> Match | None:
         """By its header."""
-        found = head.is_text and is_mail(head.data)
-        return Match(self.media_type, 0.8) if found else None
+        looks_like_mail = head.is_text and is_mail(head.data)
+        return Match(self.media_type, 0.8) if looks_like_mail else None
 
     def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """Its attachments, and those of the mails in it."""
@@ -224,8 +224,8 @@ class Mail(Office):
 def by_slide(markdown: str) -> Iterator[Section]:
     """The text of each slide; of a .ppt file, whose slides kreuzberg does not mark, of all."""
     # Split at the marks, each part follows the number of its slide.
-    before, *parts = markdown.split(_MARK)
-    if unmarked := _RULE.sub("", before).strip():
+    unmarked_text, *parts = markdown.split(_MARK)
+    if unmarked := _RULE.sub("", unmarked_text).strip():
         yield Section(unmarked)
     for number, text in zip(parts[::2], parts[1::2], strict=True):
         yield Section(_RULE.sub("", text).strip(), {"slide": int(number)})

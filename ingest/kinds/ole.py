@@ -58,10 +58,10 @@ class Outlook(_Ole):
         Raises:
             MediaError: it is encrypted, damaged or a bomb.
         """
-        found = super().accepts(path, media_type)
-        if found:
+        accepted = super().accepts(path, media_type)
+        if accepted:
             check_streams(read_bytes(path), str(path))
-        return found
+        return accepted
 
     def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """Its attachments, and those of the mails in it."""

@@ -82,7 +82,9 @@ class Package(Zipped):
         """Windows of the text of each part, and the preview that its program made."""
         with opened(path) as file, decoding(path, "a document"), ZipFile(file) as members:
             entries = members.infolist()
-            check(str(path), "max_document_bytes", sum(one.file_size for one in entries), config)
+            check(
+                str(path), "max_document_bytes", sum(entry.file_size for entry in entries), config
+            )
             sections = [*_sections(members, _FORMATS[zip_type(path)], config.max_document_bytes)]
             previews = [*_previews(asset, path, members, config)]
         return document_segments(asset, path, sections, previews, config)
@@ -90,17 +92,19 @@ class Package(Zipped):
     def preview(self, asset: Asset, path: Path, place: Place, config: IngestConfig) -> Segment:
         """The preview that its program made."""
         with opened(path) as file, decoding(path, "a document"), ZipFile(file) as members:
-            shown = next(_previews(asset, path, members, config), None)
-        return shown or super().preview(asset, path, place, config)
+            first_preview = next(_previews(asset, path, members, config), None)
+        return first_preview or super().preview(asset, path, place, config)
 
 
-def _sections(members: ZipFile, told: _Format, max_bytes: int) -> Iterator[Section]:
-    parts = [name for name in members.namelist() if re.fullmatch(told.parts, name)]
-    for name in sorted(parts, key=lambda part: (len(part), part)):  # page 10 after page 9
+def _sections(members: ZipFile, format_: _Format, max_bytes: int) -> Iterator[Section]:
+    parts = [name for name in members.namelist() if re.fullmatch(format_.parts, name)]
+    for name in sorted(
+        parts, key=lambda member_name: (len(member_name), member_name)
+    ):  # page 10 after page 9
         data = members.read(name)
         if name.endswith(".gz"):
             data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(max_bytes)
-        lines = dict.fromkeys(filter(None, _lines(data, told.texts)))
+        lines = dict.fromkeys(filter(None, _lines(data, format_.texts)))
         yield Section("\n".join(lines))
 
 
@@ -123,6 +127,6 @@ def _previews(
                 if name.endswith(".pdf"):
                     yield Segment(asset.asset_id, IMAGE, 0, first_page(members.read(name), config))
                     return
-            for shown in figure_segments(asset, path, [Figure(members.read(name), {})], config):
-                yield shown
+            for figure in figure_segments(asset, path, [Figure(members.read(name), {})], config):
+                yield figure
                 return

@@ -63,11 +63,11 @@ class Pdf(Kind):
         at, n_segments = 0, 0
         with _document(path) as document:
             for number in range(1, len(document) + 1):
-                n_chars, found = _page(asset, path, document, number, config)
-                for segment in found:
+                n_chars, page_segments = _page(asset, path, document, number, config)
+                for segment in page_segments:
                     index = next(indices[segment.modality])
                     yield _placed(segment, index, at)
-                at, n_segments = at + n_chars, n_segments + len(found)
+                at, n_segments = at + n_chars, n_segments + len(page_segments)
                 check(str(path), "max_text_chars", at, config)
         if not n_segments:
             raise no_text(path)
@@ -114,15 +114,17 @@ def _page(
         text_page = page.get_textpage()
         text = read_page(text_page)
         empty = not str(text).strip()
-        found = [] if empty else _windows(asset, path, text_page, text, number, config)
+        page_segments = [] if empty else _windows(asset, path, text_page, text, number, config)
         if empty and next(page.get_objects(max_depth=1), None) is not None:
             place = json.dumps({"page": number})
-            found = [Segment(asset.asset_id, IMAGE, 0, _rendered(page, config), place=place)]
+            page_segments = [
+                Segment(asset.asset_id, IMAGE, 0, _rendered(page, config), place=place)
+            ]
         if not empty:
-            found.extend(_figures(asset, page, number, config))
+            page_segments.extend(_figures(asset, page, number, config))
         text_page.close()
         page.close()
-    return len(str(text)), found
+    return len(str(text)), page_segments
 
 
 def _placed(segment: Segment, index: int, at: int) -> Segment:
@@ -158,10 +160,10 @@ def _figures(asset: Asset, page: Any, number: int, config: IngestConfig) -> Iter
     """Pictures on a page with text, except icons and the scan behind the text."""
     width, height = page.get_size()
     n_found = 0
-    for shown in page.get_objects(filter=[_IMAGE_OBJECT], max_depth=2):
-        left, bottom, right, top = shown.get_bounds()
+    for image in page.get_objects(filter=[_IMAGE_OBJECT], max_depth=2):
+        left, bottom, right, top = image.get_bounds()
         share = (right - left) * (top - bottom) / (width * height)
-        columns, rows = shown.get_px_size()
+        columns, rows = image.get_px_size()
         if min(columns, rows) < LEAST_PX or columns * rows > config.max_pixels:
             continue
         if not _LEAST_SHARE < share < _MOST_SHARE:
@@ -169,19 +171,19 @@ def _figures(asset: Asset, page: Any, number: int, config: IngestConfig) -> Iter
         n_found += 1
         check(asset.uri, "max_frames", n_found, config)
         x, y = (left / width, right / width), (1 - top / height, 1 - bottom / height)
-        rgb = _bitmap(shown, config)
+        rgb = _bitmap(image, config)
         place = json.dumps({"page": number, "picture": n_found})
         yield Segment(
             asset.asset_id, IMAGE, 0, rgb, boxes=json.dumps([_corners(x, y)]), place=place
         )
 
 
-def _bitmap(shown: Any, config: IngestConfig) -> RgbPicture:
+def _bitmap(image: Any, config: IngestConfig) -> RgbPicture:
     from PIL.Image import Image
 
     from encoder.media.image import rgb_array
 
-    picture: Image = shown.get_bitmap(render=True).to_pil()
+    picture: Image = image.get_bitmap(render=True).to_pil()
     return rgb_array(picture, config.image_short_side)
 
 

@@ -101,9 +101,9 @@ class Json(_Records):
         starts = head.is_text and head.start.startswith((b"{", b"["))
         if not starts or head.not_prose:
             return None
-        first, *others = head.start.splitlines()
+        first, *further_lines = head.start.splitlines()
         is_lines = first.startswith(b"{") and first.rstrip().endswith(b"}")
-        is_lines = is_lines and bool(others) and others[0].startswith(b"{")
+        is_lines = is_lines and bool(further_lines) and further_lines[0].startswith(b"{")
         return Match(f"application/json{'l' if is_lines else ''}", _SURE)
 
     def accepts(self, path: Path, media_type: str) -> bool:
@@ -141,8 +141,8 @@ class Xml(_Records):
 
     def sniff(self, head: Head) -> Match | None:
         """Text with an XML declaration."""
-        found = head.is_text and head.start.startswith(b"<?xml") and not head.not_prose
-        return Match("application/xml", _SURE) if found else None
+        looks_like_xml = head.is_text and head.start.startswith(b"<?xml") and not head.not_prose
+        return Match("application/xml", _SURE) if looks_like_xml else None
 
     def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002
         """Whether it is well-formed; else it is text with tags."""

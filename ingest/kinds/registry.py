@@ -108,14 +108,17 @@ def kinds() -> tuple[Kind, ...]:
     Raises:
         KindError: one of another package cannot be loaded or is not a kind, or two share a name.
     """
-    found = [*(_load(point) for point in entry_points(group=ENTRY_POINTS)), *(k() for k in OURS)]
-    names = [kind.name for kind in found]
+    registered = [
+        *(_load(point) for point in entry_points(group=ENTRY_POINTS)),
+        *(k() for k in OURS),
+    ]
+    names = [kind.name for kind in registered]
     if twice := {name for name in names if names.count(name) > 1}:
         raise KindError(
             f"Several kinds of files are called {', '.join(sorted(twice))}.",
             remedy="Uninstall one of the packages that provide them.",
         )
-    return tuple(found)
+    return tuple(registered)
 
 
 def sniff(head: bytes, uri: str, wanted: str = "") -> tuple[Candidate, ...]:
@@ -192,15 +195,15 @@ def kind_of(media_type: str) -> Kind:
     )
 
 
-def check_names(asked: Iterable[str]) -> None:
+def check_names(chosen: Iterable[str]) -> None:
     """Raise InputError unless files can be chosen by each of these kinds.
 
     Archives cannot be chosen: the files in them have kinds of their own.
     """
-    known = [name for name in names() if name != Archive.name]
-    for name in asked:
-        if name not in known:
-            raise InputError("kinds", got=repr(name), wanted=f"some of {', '.join(known)}")
+    choosable = [name for name in names() if name != Archive.name]
+    for name in chosen:
+        if name not in choosable:
+            raise InputError("kinds", got=repr(name), wanted=f"some of {', '.join(choosable)}")
 
 
 def check_chosen(uri: str, media_types: Iterable[str], chosen: Sequence[str]) -> None:
@@ -208,7 +211,12 @@ def check_chosen(uri: str, media_types: Iterable[str], chosen: Sequence[str]) ->
 
     A file that holds others passes, since those are chosen one by one.
     """
-    passing = {one for k in kinds() if k.holds_files or k.name in chosen for one in k.media_types}
+    passing = {
+        media_type
+        for k in kinds()
+        if k.holds_files or k.name in chosen
+        for media_type in k.media_types
+    }
     if chosen and passing.isdisjoint(media_types):
         raise left_out(uri, chosen)
 
@@ -255,20 +263,20 @@ def formats() -> Sequence[str]:
 
 def _load(point: Any) -> Kind:
     try:
-        made = point.load()()
+        loaded = point.load()()
     except Exception as error:
         raise KindError(
             f"The kind of files {point.value!r} cannot be loaded: {type(error).__name__}: {error}.",
             remedy="Update or uninstall the package that provides it.",
         ) from error
-    if not isinstance(made, Kind):
+    if not isinstance(loaded, Kind):
         raise KindError(
             f"{point.value!r} is not a kind of files.",
             remedy="Derive it from ingest.kinds.Kind.",
         )
-    _check(made, point.value)
-    made.made_by = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-    return made
+    _check(loaded, point.value)
+    loaded.made_by = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    return loaded
 
 
 def _check(kind: Kind, origin: str) -> None:
@@ -293,8 +301,8 @@ def unsupported(head: Head, zipped: str = "") -> UnsupportedMediaError:
 
     ``zipped`` is the type of a document that is a ZIP file (`ingest.decode.zip_type`).
     """
-    if known := unread(head, zipped):
-        what, remedy = known
+    if reason := unread(head, zipped):
+        what, remedy = reason
         return UnsupportedMediaError(
             f"{head.name} is {what}, which is not supported.", f"{remedy}."
         )

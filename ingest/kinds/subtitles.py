@@ -35,8 +35,8 @@ class Subtitles(Kind):
             return None
         if _SRT.match(head.start):
             return Match("application/x-subrip", 0.8)
-        found = (name for mark, name in _MARKS.items() if head.start.startswith(mark))
-        media_type = next(found, None)
+        names = (name for mark, name in _MARKS.items() if head.start.startswith(mark))
+        media_type = next(names, None)
         return Match(media_type, 0.8) if media_type else None
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002

@@ -49,8 +49,8 @@ class Svg(Kind):
 
     def sniff(self, head: Head) -> Match | None:
         """By its outermost element."""
-        found = head.is_text and _BEGINNING.match(head.start)
-        return Match("image/svg+xml", 0.85) if found else None
+        beginning = head.is_text and _BEGINNING.match(head.start)
+        return Match("image/svg+xml", 0.85) if beginning else None
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
         """Title (its own, else the file's stem), width and height in pixels."""
@@ -133,9 +133,9 @@ def _pixels(length: str) -> float:
 
 def _words(root: Element) -> str:
     """One line for each title, description and label."""
-    found = (
+    texts = (
         " ".join("".join(element.itertext()).split())
         for element in root.iter()
         if str(element.tag).rpartition("}")[2] in _WORDS
     )
-    return "\n".join(dict.fromkeys(line for line in found if line))
+    return "\n".join(dict.fromkeys(line for line in texts if line))

@@ -46,7 +46,7 @@ def identify_members(
         DiskError: ``folder`` cannot be written.
     """
     with writing(folder):
-        own = Path(mkdtemp(dir=folder))
+        scratch = Path(mkdtemp(dir=folder))
     only = {ONLY: wanted.removeprefix(inside(archive.uri, ""))} if wanted else {}
     archive = replace(archive, modality=ARCHIVE, metadata={**archive.metadata, **only})
     pieces = ((json.loads(piece.place), piece) for piece in _pieces(archive, config))
@@ -58,9 +58,9 @@ def identify_members(
         if os.path.isfile(uri):  # noqa: PTH113 (a URI)
             on_failure(uri, _also_on_disk(archive.uri))
             continue
-        file = own / f"{number}{_suffix(facts['member'])}"
-        rest = chain([(facts, first)], group)  # noqa: B031 (one group, read once)
-        if problem := _write(file, rest):
+        file = scratch / f"{number}{_suffix(facts['member'])}"
+        following = chain([(facts, first)], group)  # noqa: B031 (one group, read once)
+        if problem := _write(file, following):
             file.unlink()  # it may have been read in part
             on_failure(uri, problem)
             continue

@@ -122,7 +122,7 @@ def _problem(link: Path, inside: Path) -> str:
         return f"cannot be followed to {written}: {error.strerror}"
     if not target.is_relative_to(inside):
         return f"leads out of the folder, to {target}"
-    if any(part.startswith(".") for part in target.relative_to(inside).parts):
+    if any(name.startswith(".") for name in target.relative_to(inside).parts):
         return f"leads to a hidden entry, {target}, which is left out"
     return ""
 

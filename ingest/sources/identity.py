@@ -93,7 +93,7 @@ def _sniffed(
             f"{path} cannot be recognised ({type(error).__name__}: {error}).",
             remedy="Check that it opens elsewhere.",
         ) from error
-    check_chosen(str(path), [one.media_type for one in candidates], config.kinds)
+    check_chosen(str(path), [candidate.media_type for candidate in candidates], config.kinds)
     return candidates
 
 

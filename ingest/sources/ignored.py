@@ -78,8 +78,8 @@ class Ignored:
             around = () if parent == folder else self._specs_of(parent)
             is_around = len(folder) < len(str(self._root))
             inner = self._named / os.path.relpath(folder, self._root)
-            own = self._read_around(folder) if is_around else self._read(inner / NAME)
-            self._specs[folder] = ((folder, own), *around) if own else around
+            patterns = self._read_around(folder) if is_around else self._read(inner / NAME)
+            self._specs[folder] = ((folder, patterns), *around) if patterns else around
         return self._specs[folder]
 
     def _read_around(self, folder: str) -> GitIgnoreSpec | None:

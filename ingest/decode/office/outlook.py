@@ -112,8 +112,8 @@ class _Storage:
             for kind, number, _, value in iter_unpack("<HHIQ", rows[: len(rows) // 16 * 16])
             if kind == 0x40 and 0 < value < 2**61
         }
-        found = next((times[number] for number in _SENT if number in times), 0)
-        return _EPOCH + timedelta(microseconds=found // 10) if found else None
+        sent_filetime = next((times[number] for number in _SENT if number in times), 0)
+        return _EPOCH + timedelta(microseconds=sent_filetime // 10) if sent_filetime else None
 
     def _below(self) -> Iterator[list[str]]:
         depth = len(self._path)
@@ -130,32 +130,36 @@ def _files(mail: _Storage, name: str, depth: int) -> Iterator[Attached]:
         )
     sent = mail.sent()
     sent_s = sent.timestamp() if sent else 0.0
-    for one in mail.attachments():
-        told = one.text(_LONG_NAME) or one.text(_NAME) or one.text(_SHOWN_NAME)
-        inner = one.mail()
+    for attachment in mail.attachments():
+        file_name = (
+            attachment.text(_LONG_NAME) or attachment.text(_NAME) or attachment.text(_SHOWN_NAME)
+        )
+        inner = attachment.mail()
         if inner:
-            data, told = _as_eml(inner, name, depth + 1), f"{told or 'mail'}.eml"
-            yield Attached(told, "message/rfc822", data, sent_s)
+            data, file_name = _as_eml(inner, name, depth + 1), f"{file_name or 'mail'}.eml"
+            yield Attached(file_name, "message/rfc822", data, sent_s)
         else:
-            yield Attached(told, one.text(_TYPE), one.bytes_of(_DATA, "0102"), sent_s)
+            yield Attached(
+                file_name, attachment.text(_TYPE), attachment.bytes_of(_DATA, "0102"), sent_s
+            )
 
 
 def _as_eml(mail: _Storage, name: str, depth: int) -> bytes:
     """An attached mail, with its own files, as a file that is read like any other mail."""
-    made = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=SMTP)
     address = mail.text(_ADDRESS)
-    made["From"] = _line(f"{mail.text(_FROM)} <{address}>" if address else mail.text(_FROM))
-    made["To"], made["Subject"] = _line(mail.text(_TO)), _line(mail.text(_SUBJECT))
-    made["MIME-Version"] = "1.0"
+    message["From"] = _line(f"{mail.text(_FROM)} <{address}>" if address else mail.text(_FROM))
+    message["To"], message["Subject"] = _line(mail.text(_TO)), _line(mail.text(_SUBJECT))
+    message["MIME-Version"] = "1.0"
     if sent := mail.sent():
-        made["Date"] = format_datetime(sent)
+        message["Date"] = format_datetime(sent)
     html = mail.bytes_of(_HTML, "0102")
-    made.set_content(mail.text(_TEXT))
+    message.set_content(mail.text(_TEXT))
     if html or (wide := mail.text(_HTML)):
-        made.add_alternative(decode_bytes(html) if html else wide, subtype="html")
-    for one in _files(mail, name, depth):
-        _attach(made, one)
-    return made.as_bytes()
+        message.add_alternative(decode_bytes(html) if html else wide, subtype="html")
+    for attachment in _files(mail, name, depth):
+        _attach(message, attachment)
+    return message.as_bytes()
 
 
 def _attach(mail: EmailMessage, file: Attached) -> None:

@@ -72,13 +72,15 @@ def _block(edges: Edges, rows: Sequence[Sequence[int]]) -> tuple[int, list[float
     free = _gaps(edges[rows[0]], least)
     n_rows = 1
     for row in rows[1:] if free else []:
-        left = list(_common(free, _outside(edges[row]), least))
-        if not left:
+        gaps = list(_common(free, _outside(edges[row]), least))
+        if not gaps:
             break
-        free, n_rows = left, n_rows + 1
+        free, n_rows = gaps, n_rows + 1
     cuts = [(start + end) / 2 for start, end in free]
     n_prose = _without_tail(edges, rows[:n_rows], cuts) if n_rows >= _LEAST_ROWS else 0
-    if n_prose and all(_is_prose(edges, one) for one in _columns(edges, rows[:n_prose], cuts)):
+    if n_prose and all(
+        _is_prose(edges, column) for column in _columns(edges, rows[:n_prose], cuts)
+    ):
         return n_prose, cuts
     return n_rows, []
 
@@ -95,9 +97,9 @@ def _outside(row: Edges) -> list[_Span]:
     return [(float(s), float(e)) for s, e in zip(starts, [*row[:, 0], np.inf], strict=True)]
 
 
-def _common(some: Sequence[_Span], others: Sequence[_Span], least: float) -> Iterator[_Span]:
+def _common(some: Sequence[_Span], spans: Sequence[_Span], least: float) -> Iterator[_Span]:
     for start, end in some:
-        for other_start, other_end in others:
+        for other_start, other_end in spans:
             span = max(start, other_start), min(end, other_end)
             if span[1] - span[0] >= least:
                 yield span
@@ -123,8 +125,8 @@ def _columns(
     for row in rows:
         sides = np.searchsorted(cuts, edges[list(row), 0])
         for number, column in enumerate(columns):
-            if here := [i for i, side in zip(row, sides, strict=True) if side == number]:
-                column.append(here)
+            if row_of_side := [i for i, side in zip(row, sides, strict=True) if side == number]:
+                column.append(row_of_side)
     return columns
 
 

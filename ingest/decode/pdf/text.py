@@ -44,7 +44,9 @@ class PageText:
         if self.places is None:
             yield start, end - start
             return
-        some = np.array([one for one in self.places[start:end] if one != _ADDED])
+        some = np.array(
+            [char_index for char_index in self.places[start:end] if char_index != _ADDED]
+        )
         for run in np.split(some, np.flatnonzero(np.diff(some) != 1) + 1):
             if len(run):
                 yield int(run[0]), len(run)
@@ -65,7 +67,7 @@ def read_page(text_page: Any) -> PageText:
     for number, follower in zip(order, [*order[1:], order[-1] + 1], strict=True):
         piece = pieces[number]
         places += piece
-        letters += [text[place] for place in piece]
+        letters += [text[char_index] for char_index in piece]
         if follower != number + 1 and letters and letters[-1] != "\n":
             places.append(_ADDED)
             letters.append("\n")
@@ -80,14 +82,14 @@ def _edges(rects: Sequence[Rect]) -> Edges:
 def _pieces(text_page: Any, rects: Sequence[Rect]) -> list[list[int]]:
     """The characters of each box, in PDFium's order; spaces belong to what they follow."""
     pieces: list[list[int]] = [[] for _ in rects]
-    now = 0
-    for place in range(text_page.count_chars()):
-        left, bottom, right, top = text_page.get_charbox(place)
+    current_rect = 0
+    for char_index in range(text_page.count_chars()):
+        left, bottom, right, top = text_page.get_charbox(char_index)
         if right > left and top > bottom:
             x, y = (left + right) / 2, (bottom + top) / 2
-            ahead = range(now, min(now + _AHEAD, len(rects)))
-            now = next((n for n in ahead if _holds(rects[n], x, y)), now)
-        pieces[now].append(place)
+            ahead = range(current_rect, min(current_rect + _AHEAD, len(rects)))
+            current_rect = next((n for n in ahead if _holds(rects[n], x, y)), current_rect)
+        pieces[current_rect].append(char_index)
     return pieces
 
 

@@ -18,8 +18,8 @@ def is_object(path: str) -> bool:
     >>> [is_object(path) for path in ("s3://b/k", "SFTP://h/a", "https://h/a", "/s3://b", "a:b")]
     [True, True, False, False, False]
     """
-    found = _URL.fullmatch(path)
-    return found is not None and found[1].lower() not in _NOT_OBJECTS
+    match = _URL.fullmatch(path)
+    return match is not None and match[1].lower() not in _NOT_OBJECTS
 
 
 def local_path(path: str) -> str:
@@ -28,8 +28,8 @@ def local_path(path: str) -> str:
     >>> local_path("file:///srv/a b.txt"), local_path("s3://b/k")
     ('/srv/a b.txt', 's3://b/k')
     """
-    found = _URL.fullmatch(path)
-    return "/" + found[2].lstrip("/") if found and found[1].lower() == "file" else path
+    match = _URL.fullmatch(path)
+    return "/" + match[2].lstrip("/") if match and match[1].lower() == "file" else path
 
 
 def normal(url: str) -> str:
@@ -43,9 +43,9 @@ def normal(url: str) -> str:
     Raises:
         SourceError: it names no bucket or host, or it has a password.
     """
-    found = _URL.fullmatch(url)
-    scheme, rest = (found[1].lower(), found[2]) if found else ("", url)
-    host, _, path = rest.partition("/")
+    match = _URL.fullmatch(url)
+    scheme, address = (match[1].lower(), match[2]) if match else ("", url)
+    host, _, path = address.partition("/")
     if ":" in host.rpartition("@")[0]:
         raise SourceError(
             f"{scheme}://{host.rpartition('@')[2]}/{path}: the URL has a password, which would be "

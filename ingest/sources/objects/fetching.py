@@ -52,7 +52,7 @@ def look_at_all(
 
 
 def fetch_all(
-    found: Sequence[ObjectFacts], folder: Path, config: IngestConfig, patience: Patience
+    object_facts: Sequence[ObjectFacts], folder: Path, config: IngestConfig, patience: Patience
 ) -> Iterator[tuple[ObjectFacts, Asset | MediaError]]:
     """Fetch objects into a folder, several at once, and identify each, or say why that failed.
 
@@ -68,7 +68,7 @@ def fetch_all(
             return error
 
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch") as pool:
-        for facts, copy in zip(found, pool.map(fetched, found), strict=True):
+        for facts, copy in zip(object_facts, pool.map(fetched, object_facts), strict=True):
             yield facts, copy if isinstance(copy, MediaError) else _identified(*copy, config)
 
 
@@ -98,10 +98,10 @@ def fetch(
         in_one_piece = facts.size_bytes <= _CHUNK_BYTES
         if is_whole and in_one_piece:
             return facts, file
-        now = server.look(facts.url)
-        if is_whole and now == facts:
+        fresh_facts = server.look(facts.url)
+        if is_whole and fresh_facts == facts:
             return facts, file
-        facts = now or facts
+        facts = fresh_facts or facts
     raise SourceError(
         f"{facts.url} changed while it was read.",
         remedy="Run the ingest again when it is completely written.",
@@ -130,9 +130,9 @@ def _copied(facts: ObjectFacts, server: ObjectServer, file: Path, deadline: floa
 def _new_file(url: str, folder: Path) -> Path:
     """A file named after the end of the URL, since the kind may depend on the suffix."""
     with writing(folder):
-        own = Path(mkdtemp(dir=folder))
+        scratch = Path(mkdtemp(dir=folder))
     name = url.rpartition("/")[2]
-    return own / (re.sub(r"[^\w.-]", "_", name)[-60:].lstrip(".") or "object")
+    return scratch / (re.sub(r"[^\w.-]", "_", name)[-60:].lstrip(".") or "object")
 
 
 def _identified(facts: ObjectFacts, file: Path, config: IngestConfig) -> Asset | MediaError:

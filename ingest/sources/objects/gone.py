@@ -48,23 +48,23 @@ class ListedFolder:
             for uri in locations
             if uri.startswith(self.below)
             and not is_kept(uri)
-            and all(self._is_dead(place.file) for place in Location.readings(uri))
+            and all(self._is_dead(location.file) for location in Location.readings(uri))
         }
 
     def holds(self, uri: str) -> bool:
         """Whether there is an object in the folder at a location, ignored or not."""
         return uri.startswith(self.below) and any(
-            self._was_listed(place.file) or not self._is_gone(place.file)
-            for place in Location.readings(uri)
+            self._was_listed(location.file) or not self._is_gone(location.file)
+            for location in Location.readings(uri)
         )
 
     def _is_dead(self, url: str) -> bool:
         return not self._was_listed(url) and (self._is_gone(url) or self._is_ignored(url))
 
     def _was_listed(self, url: str) -> bool:
-        wanted = _hash(url)
-        at = bisect_left(self._hashes, wanted)
-        return at < len(self._hashes) and self._hashes[at] == wanted
+        url_hash = _hash(url)
+        at = bisect_left(self._hashes, url_hash)
+        return at < len(self._hashes) and self._hashes[at] == url_hash
 
     def _is_gone(self, url: str) -> bool:
         try:

@@ -73,28 +73,30 @@ def _walk(
     ignored = ObjectsIgnored(root, server)
     waiting = [root]
     while waiting:
-        here = waiting.pop()
+        folder_url = waiting.pop()
         folders: list[str] = []
         try:
-            for name, facts in _wanted(here, server, ignored):
+            for name, facts in _wanted(folder_url, server, ignored):
                 if facts is None:
-                    folders.append(folder(here + name))
+                    folders.append(folder(folder_url + name))
                 else:
-                    yield FoundObject(here + name, facts.size_bytes)
+                    yield FoundObject(folder_url + name, facts.size_bytes)
         except IgnoreFileError as error:
-            refuse(here, error)
+            refuse(folder_url, error)
         except MediaError as error:
-            refuse(here, ListingError(error.problem, remedy=error.remedy))
+            refuse(folder_url, ListingError(error.problem, remedy=error.remedy))
         waiting.extend(reversed(folders))
 
 
-def _wanted(here: str, server: ObjectServer, ignored: ObjectsIgnored) -> Iterator[Entry]:
+def _wanted(folder_url: str, server: ObjectServer, ignored: ObjectsIgnored) -> Iterator[Entry]:
     """What is neither hidden nor left out."""
-    for number, page in enumerate(server.entries(here)):
+    for number, page in enumerate(server.entries(folder_url)):
         if number == 0:
-            ignored.begin(here, [name for name, _ in page])
+            ignored.begin(folder_url, [name for name, _ in page])
         for name, facts in page:
-            if not name.startswith(".") and not ignored.has(here + name, is_folder=facts is None):
+            if not name.startswith(".") and not ignored.has(
+                folder_url + name, is_folder=facts is None
+            ):
                 yield name, facts
 
 
@@ -112,10 +114,10 @@ class ObjectsIgnored:
         self._without: str = ""
         self._ignored = Ignored(Path(bucket_path(root)), self._lines)
 
-    def begin(self, here: str, names: Sequence[str]) -> None:
+    def begin(self, folder_url: str, names: Sequence[str]) -> None:
         """Note the first names in a folder, in order: most folders have no pattern file."""
         has_none = NAME not in names and max(names, default="") > NAME
-        self._without = here if has_none else ""
+        self._without = folder_url if has_none else ""
 
     def has(self, url: str, *, is_folder: bool) -> bool:
         """Whether an entry is left out, given that its folder is not.

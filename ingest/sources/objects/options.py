@@ -20,11 +20,11 @@ def options_for(url: str, config: IngestConfig) -> dict[str, Any]:
     >>> options_for("s3://a/b", IngestConfig(storage_options=said))
     {'anon': False}
     """
-    said = json.loads(config.storage_options.get_secret_value())
+    options_by_prefix = json.loads(config.storage_options.get_secret_value())
     options: dict[str, Any] = {}
-    for beginning in sorted(said, key=len):
+    for beginning in sorted(options_by_prefix, key=len):
         if beginning == scheme_of(url) or ("://" in beginning and url.startswith(beginning)):
-            options |= said[beginning]
+            options |= options_by_prefix[beginning]
     if isinstance(options.get("auth"), list):  # httpx, under webdav4, wants a tuple
         options["auth"] = tuple(options["auth"])
     return options
@@ -34,8 +34,8 @@ def secrets_in(options: Mapping[str, Any], is_secret: bool = False) -> Iterator[
     """The values of options that no message may show."""
     for name, value in options.items():
         hidden = is_secret or bool(_SECRET.search(name))
-        for one in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(one, Mapping):
-                yield from secrets_in(one, hidden)
-            elif hidden and isinstance(one, str) and len(one) > 3:
-                yield one
+        for element in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(element, Mapping):
+                yield from secrets_in(element, hidden)
+            elif hidden and isinstance(element, str) and len(element) > 3:
+                yield element

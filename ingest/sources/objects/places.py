@@ -47,22 +47,24 @@ class FoundObject(str):
 
     def __new__(cls, url: str, size_bytes: int = 0) -> FoundObject:
         """Make one."""
-        found = super().__new__(cls, url)
-        found.size_bytes = size_bytes
-        return found
+        url_with_size = super().__new__(cls, url)
+        url_with_size.size_bytes = size_bytes
+        return url_with_size
 
 
 def facts_from(url: str, info: Mapping[str, Any]) -> ObjectFacts:
     """What fsspec says of an object; its file systems name the same things differently."""
-    said = next((info[name] for name in _TIMES if info.get(name)), 0.0)
-    modified_s = said.timestamp() if isinstance(said, datetime) else _number(said)
-    tag = next((str(info[name]) for name in _TAGS if info.get(name)), str(said))
+    modified = next((info[name] for name in _TIMES if info.get(name)), 0.0)
+    modified_s = modified.timestamp() if isinstance(modified, datetime) else _number(modified)
+    tag = next((str(info[name]) for name in _TAGS if info.get(name)), str(modified))
     return ObjectFacts(url, int(info.get("size") or 0), round(modified_s, 3), tag.strip('"'))
 
 
 def version_of(versions: object, url: str) -> str:
     """The version of an object when it was stored, by the metadata; empty if unknown."""
-    return next((str(one) for one in _listed(versions) if str(one).startswith(_place(url))), "")
+    return next(
+        (str(version) for version in _listed(versions) if str(version).startswith(_place(url))), ""
+    )
 
 
 def versions_at(metadata: Iterable[object], locations: Iterable[str]) -> list[str]:
@@ -72,9 +74,13 @@ def versions_at(metadata: Iterable[object], locations: Iterable[str]) -> list[st
         metadata: values of `VERSIONS`, the latest at the end.
         locations: of an asset.
     """
-    known = [str(one) for versions in metadata for one in _listed(versions)]
-    last = {version[:_PLACE_CHARS]: version for version in known}
-    return [last[place] for place in dict.fromkeys(map(_place, locations)) if place in last]
+    known_versions = [
+        str(known_version) for versions in metadata for known_version in _listed(versions)
+    ]
+    last = {version[:_PLACE_CHARS]: version for version in known_versions}
+    return [
+        last[url_hash] for url_hash in dict.fromkeys(map(_place, locations)) if url_hash in last
+    ]
 
 
 def _listed(versions: object) -> Sequence[object]:

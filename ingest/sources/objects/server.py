@@ -57,8 +57,8 @@ class ObjectServer:
         Raises:
             SourceError: it is not there, or cannot be looked at.
         """
-        found = self._ask(url, lambda: self._fs.info(self._inner(url)))
-        return None if found["type"] == "directory" else facts_from(url, found)
+        info = self._ask(url, lambda: self._fs.info(self._inner(url)))
+        return None if info["type"] == "directory" else facts_from(url, info)
 
     def read(self, url: str, start: int, end: int, deadline: float | None = None) -> bytes:
         """The bytes from ``start`` to before ``end``.
@@ -98,10 +98,10 @@ class ObjectServer:
         """
         inner = self._inner(folder)
         for page in self._pages(folder, inner):
-            named = [(_name(entry["name"], inner), entry) for entry in page]
+            named_entries = [(_name(entry["name"], inner), entry) for entry in page]
             yield [
                 (name, None if is_folder else facts_from(folder + name, entry))
-                for name, entry in named
+                for name, entry in named_entries
                 # An object whose name ends in a slash stands for the folder itself.
                 if name and ((is_folder := entry["type"] == "directory") or name[-1] != "/")
             ]
@@ -117,23 +117,30 @@ class ObjectServer:
 
     def _s3_pages(self, folder: str, bucket: str, prefix: str) -> Iterator[list[Mapping[str, Any]]]:
         """Pages as S3 sends them: `s3fs` would keep all of a folder in memory."""
-        more: dict[str, str] = {}
-        asked = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/", **self._fs.req_kw}
+        continuation: dict[str, str] = {}
+        request = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/", **self._fs.req_kw}
         while True:
-            page = self._ask(folder, partial(self._fs.call_s3, "list_objects_v2", **asked, **more))
+            page = self._ask(
+                folder, partial(self._fs.call_s3, "list_objects_v2", **request, **continuation)
+            )
             yield [
                 *(
-                    {"name": f"{bucket}/{one['Prefix']}", "type": "directory"}
-                    for one in page.get("CommonPrefixes", ())
+                    {"name": f"{bucket}/{common_prefix['Prefix']}", "type": "directory"}
+                    for common_prefix in page.get("CommonPrefixes", ())
                 ),
                 *(
-                    {**one, "name": f"{bucket}/{one['Key']}", "size": one["Size"], "type": "file"}
-                    for one in page.get("Contents", ())
+                    {
+                        **listed_object,
+                        "name": f"{bucket}/{listed_object['Key']}",
+                        "size": listed_object["Size"],
+                        "type": "file",
+                    }
+                    for listed_object in page.get("Contents", ())
                 ),
             ]
             if not page.get("IsTruncated"):
                 return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+            continuation = {"ContinuationToken": page["NextContinuationToken"]}
 
     def _ask(self, url: str, ask: Callable[[], Any]) -> Any:
         return tried(url, ask, self._patience, self._without_secrets)
@@ -144,18 +151,20 @@ class ObjectServer:
 
         name = "webdav" if self._scheme == "webdavs" else self._scheme
         try:
-            made = fsspec.get_filesystem_class(name)
+            file_system = fsspec.get_filesystem_class(name)
         except (ImportError, ValueError) as error:
             raise SourceError(
                 f"{self._host} cannot be read: {error}.",
                 remedy="Use s3://, gs://, az://, sftp://, webdav:// or another scheme of fsspec.",
             ) from error
-        opened = made(**self._defaults(made._get_kwargs_from_urls(self._host)), **self._options)
+        opened = file_system(
+            **self._defaults(file_system._get_kwargs_from_urls(self._host)), **self._options
+        )
         if self._scheme == "s3":
             opened.retries = 1  # `tried` is patient, and knows for how long
         return opened
 
-    def _defaults(self, said: Mapping[str, Any]) -> dict[str, Any]:
+    def _defaults(self, given_options: Mapping[str, Any]) -> dict[str, Any]:
         """The options from the URL and this module that the user's options do not set."""
         host = self._host.partition("://")[2]
         by_scheme: dict[str, dict[str, Any]] = {
@@ -164,7 +173,7 @@ class ObjectServer:
             "webdavs": {"base_url": f"https://{host}"},
         }
         ours = by_scheme.get(self._scheme, {})
-        return {k: v for k, v in {**ours, **said}.items() if k not in self._options}
+        return {k: v for k, v in {**ours, **given_options}.items() if k not in self._options}
 
     def _inner(self, url: str) -> str:
         """A URL as its file system expects it."""

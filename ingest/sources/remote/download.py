@@ -41,8 +41,8 @@ def identify_url(url: str, folder: Path, config: IngestConfig) -> Asset:
         DiskError: ``folder`` cannot be written.
     """
     with writing(folder):
-        own = Path(mkdtemp(dir=folder))
-    file = download(url, own, config)
+        scratch = Path(mkdtemp(dir=folder))
+    file = download(url, scratch, config)
     asset = identify(file, config.model_copy(update={"roots": ()}))
     return replace(asset, uri=url, path=asset.uri)
 
@@ -61,15 +61,15 @@ def download(url: str, folder: Path, config: IngestConfig) -> Path:
     deadline = monotonic() + config.max_url_s
     name = urlsplit(url).path.rpartition("/")[2]
     file = folder / (re.sub(r"[^\w.-]", "_", name)[-100:].lstrip(".") or "download")
-    here = url
+    current_url = url
     for _ in range(policy.max_redirects + 1):
-        with _answer(here, policy) as answer:
+        with _answer(current_url, policy) as answer:
             if answer.status in _MOVED and (location := answer.getheader("Location")):
-                here = urljoin(here, location)
+                current_url = urljoin(current_url, location)
                 continue
             if answer.status != 200:
                 raise MediaError(
-                    f"{here}: the server answered {answer.status} {answer.reason}.",
+                    f"{current_url}: the server answered {answer.status} {answer.reason}.",
                     remedy="Check that it can be fetched without a login.",
                 )
             _save(answer, file, url, config, deadline)
@@ -102,10 +102,10 @@ def _answer(url: str, policy: UrlPolicy) -> Iterator[http.client.HTTPResponse]:
 def _save(
     answer: http.client.HTTPResponse, file: Path, url: str, config: IngestConfig, deadline: float
 ) -> None:
-    told = answer.length or 0
+    announced_bytes = answer.length or 0
     n_bytes = 0
     with writing(file), file.open("wb") as out:  # a full disk is not the server's fault
-        while told <= config.max_url_bytes and n_bytes <= config.max_url_bytes:
+        while announced_bytes <= config.max_url_bytes and n_bytes <= config.max_url_bytes:
             if monotonic() > deadline:
                 raise MediaLimitError(
                     f"{url} was not fetched in max_url_s, {config.max_url_s:g} s.",
@@ -119,7 +119,7 @@ def _save(
             n_bytes += len(chunk)
             out.write(chunk)
     raise MediaLimitError(
-        f"{url} has {max(told, n_bytes):,} bytes or more; max_url_bytes is "
+        f"{url} has {max(announced_bytes, n_bytes):,} bytes or more; max_url_bytes is "
         f"{config.max_url_bytes:,} bytes.",
         remedy="Raise ANYMODAL_INGEST__MAX_URL_BYTES.",
     )

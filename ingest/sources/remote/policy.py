@@ -98,12 +98,12 @@ class UrlPolicy:
             MediaError: it has no address, or one that is not allowed.
         """
         try:
-            found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+            infos = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise MediaError(
                 f"{url}: the host {target.host} is unknown ({error}).", remedy="Check its name."
             ) from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in infos))
         for address in addresses:
             self._check(url, target, ipaddress.ip_address(address.partition("%")[0]))
         return addresses
@@ -111,7 +111,9 @@ class UrlPolicy:
     def _check(self, url: str, target: Target, address: Address) -> None:
         real = _unwrapped(address)
         allowed = map(ipaddress.ip_network, self.networks)
-        if not _is_public(real) and not any(address in one or real in one for one in allowed):
+        if not _is_public(real) and not any(
+            address in network or real in network for network in allowed
+        ):
             raise MediaError(
                 f"{url}: the host {target.host} resolves to {address}, which is not a public "
                 "address.",

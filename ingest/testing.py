@@ -44,27 +44,29 @@ def _check_reading(kind: Kind, sample: Path) -> None:
     assert kind_of(asset.media_type) is kind, f"{asset.media_type} is not in media_types."
     assert asset.modality == kind.modality
     assert asset.metadata.get("title"), "describe() returns no title."
-    found = list(segments(asset, config))
-    _check_segments(found)
-    assert list(map(_facts, found)) == [
+    read_segments = list(segments(asset, config))
+    _check_segments(read_segments)
+    assert list(map(_facts, read_segments)) == [
         _facts(segment) for segment in segments(asset, config.model_copy(update={"isolate": True}))
     ], "A decoder process reads something else."
-    kind.whole(found)
+    kind.whole(read_segments)
     if kind.shows:
-        shown = picture(asset, Place(), config).content
-        assert shown.dtype == "uint8", f"preview() returns {shown.dtype}, not uint8."
-        assert shown.ndim == 3, f"preview() returns the shape {shown.shape}."
-        assert shown.shape[2] == 3, f"preview() returns the shape {shown.shape}."
+        preview = picture(asset, Place(), config).content
+        assert preview.dtype == "uint8", f"preview() returns {preview.dtype}, not uint8."
+        assert preview.ndim == 3, f"preview() returns the shape {preview.shape}."
+        assert preview.shape[2] == 3, f"preview() returns the shape {preview.shape}."
 
 
-def _check_segments(found: Sequence[Segment]) -> None:
-    assert found, "segments() yields nothing: raise UnsupportedMediaError instead."
-    for modality in {segment.modality for segment in found}:
-        own = [segment for segment in found if segment.modality == modality]
-        assert [segment.index for segment in own] == list(range(len(own))), "index must count."
-        starts = [segment.start_s or 0.0 for segment in own]
+def _check_segments(read_segments: Sequence[Segment]) -> None:
+    assert read_segments, "segments() yields nothing: raise UnsupportedMediaError instead."
+    for modality in {segment.modality for segment in read_segments}:
+        of_modality = [segment for segment in read_segments if segment.modality == modality]
+        assert [segment.index for segment in of_modality] == list(range(len(of_modality))), (
+            "index must count."
+        )
+        starts = [segment.start_s or 0.0 for segment in of_modality]
         assert starts == sorted(starts), "Segments must come in order of time."
-    for segment in found:
+    for segment in read_segments:
         sent = wire.segment_from_message(wire.segment_to_message(segment), segment.asset_id)
         assert _facts(sent) == _facts(segment), (
             f"{segment} does not survive the transfer to a worker."
