@@ -69,10 +69,10 @@ def keep_frames(
         frames: seconds and uint8 [h, w, 3], in order of time.
         end_s: where the film ends, if known, else 0.
     """
-    last_look: _Look | None = None
+    last_look: _FrameLook | None = None
     last_s = 0.0
     for last_s, rgb in frames:
-        look = _Look(last_s, rgb, color_histogram(rgb), dhash(rgb))
+        look = _FrameLook(last_s, rgb, color_histogram(rgb), dhash(rgb))
         if last_look is not None:
             if not _is_news(look, last_look, config):
                 continue
@@ -82,14 +82,14 @@ def keep_frames(
         yield Frame(last_look.rgb, last_look.time_s, max(end_s, last_s))
 
 
-class _Look(NamedTuple):
+class _FrameLook(NamedTuple):
     time_s: float
     rgb: Rgb
     histogram: NDArray[np.float64]
     hash: int
 
 
-def _is_news(look: _Look, last_look: _Look, config: IngestConfig) -> bool:
+def _is_news(look: _FrameLook, last_look: _FrameLook, config: IngestConfig) -> bool:
     if histogram_change(look.histogram, last_look.histogram) > config.scene_change:
         return True
     # Frames do not fall exactly on the interval.

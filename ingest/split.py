@@ -12,14 +12,14 @@ _BLOCK_CHARS = 20_000
 """Text is split block by block, since the splitter's time grows with the square of a line."""
 
 
-class Span(NamedTuple):
+class TextSpan(NamedTuple):
     """Characters ``start`` to ``end`` (exclusive) of a text."""
 
     start: int
     end: int
 
 
-def split_text(text: str, window: int, overlap: int, *, markdown: bool = False) -> list[Span]:
+def split_text(text: str, window: int, overlap: int, *, markdown: bool = False) -> list[TextSpan]:
     """Cut text into windows at paragraphs, else sentences, else words.
 
     Args:
@@ -69,28 +69,28 @@ def split_sound(
         yield start, waiting
 
 
-def _blocks(text: str) -> Iterator[Span]:
+def _blocks(text: str) -> Iterator[TextSpan]:
     """Pieces of at most `_BLOCK_CHARS`, cut at the last line end or space where there is one."""
     start = 0
     while len(text) - start > _BLOCK_CHARS:
         limit = start + _BLOCK_CHARS
         end = next((i for mark in "\n ." if (i := text.rfind(mark, start, limit)) > start), -1) + 1
-        yield Span(start, start := end or limit)
-    yield Span(start, len(text))
+        yield TextSpan(start, start := end or limit)
+    yield TextSpan(start, len(text))
 
 
-def _trimmed(chunk: str, start: int) -> Span:
+def _trimmed(chunk: str, start: int) -> TextSpan:
     """Strip white space at the edges, which Markdown's splitter leaves in front."""
     first = start + len(chunk) - len(chunk.lstrip())
-    return Span(first, first + len(chunk.strip()))
+    return TextSpan(first, first + len(chunk.strip()))
 
 
-def _join_short(spans: list[Span], window: int) -> list[Span]:
+def _join_short(spans: list[TextSpan], window: int) -> list[TextSpan]:
     """Join neighbours that fit into one window, such as a heading and its paragraph."""
-    joined: list[Span] = []
+    joined: list[TextSpan] = []
     for span in spans:
         if joined and span.end - joined[-1].start <= window:
-            joined[-1] = Span(joined[-1].start, span.end)
+            joined[-1] = TextSpan(joined[-1].start, span.end)
         else:
             joined.append(span)
     return joined

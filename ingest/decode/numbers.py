@@ -47,7 +47,7 @@ _VISIBLE = re.compile(r"\w")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
-class Span(NamedTuple):
+class DescribedSpan(NamedTuple):
     """A stretch of a text, ``start`` to ``end`` (exclusive); ``table`` describes its numbers."""
 
     start: int
@@ -67,7 +67,7 @@ class _Line(NamedTuple):
 
 
 @dataclass
-class _Run:
+class _NumberRun:
     """Lines of numbers and the few others between them; ``first`` is the index of a line."""
 
     first: int
@@ -94,7 +94,7 @@ class _Run:
         self.last = at
 
 
-def parts(text: str, name: str) -> Iterator[Span]:
+def parts(text: str, name: str) -> Iterator[DescribedSpan]:
     """Split a text into stretches of prose and of numbers, in order. Most texts are all prose.
 
     A table is described by ``name``, its header, shape, first rows and the labels of the others; a
@@ -112,12 +112,12 @@ def parts(text: str, name: str) -> Iterator[Span]:
             continue
         header_at = _header_start(text, start, begin)
         if _VISIBLE.search(text, start, header_at):
-            yield Span(start, header_at)
+            yield DescribedSpan(start, header_at)
         header = text[header_at:begin].strip()
-        yield Span(header_at, end, _described(text, name, header, run, lines))
+        yield DescribedSpan(header_at, end, _described(text, name, header, run, lines))
         start = end
     if start == 0 or _VISIBLE.search(text, start):
-        yield Span(start, len(text))
+        yield DescribedSpan(start, len(text))
 
 
 def _lines(text: str) -> Iterator[_Line]:
@@ -150,11 +150,11 @@ def _line(line: str, start: int, *, goes_on: bool) -> _Line:
     return _Line(start, end, n_numbers, n_letters, n_visible, is_prose, goes_on, labels)
 
 
-def _runs(lines: list[_Line]) -> Iterator[_Run]:
-    run: _Run | None = None
+def _runs(lines: list[_Line]) -> Iterator[_NumberRun]:
+    run: _NumberRun | None = None
     for at, line in enumerate(lines):
         if line.n_numbers and not line.is_prose:
-            run = run or _Run(at)
+            run = run or _NumberRun(at)
             run.take(at, line)
         elif line.is_prose and run:
             run.n_other += 1
@@ -165,7 +165,7 @@ def _runs(lines: list[_Line]) -> Iterator[_Run]:
         yield run
 
 
-def _is_data(run: _Run, n_run_chars: int, n_chars: int) -> bool:
+def _is_data(run: _NumberRun, n_run_chars: int, n_chars: int) -> bool:
     most_of_it = 2 * n_run_chars >= n_chars
     if run.n_numbers < (_LEAST_NUMBERS_OF_A_FILE if most_of_it else _LEAST_NUMBERS):
         # Even a single number can be long.
@@ -184,7 +184,7 @@ def _header_start(text: str, start: int, begin: int) -> int:
     return last_line if is_short else begin
 
 
-def _described(text: str, name: str, header: str, run: _Run, lines: list[_Line]) -> str:
+def _described(text: str, name: str, header: str, run: _NumberRun, lines: list[_Line]) -> str:
     begin, end = lines[run.first].start, lines[run.last].end
     first = text[begin : min(end, begin + 20 * _PIECE_CHARS)].splitlines()
     rows = [row for line in first if (row := line.strip())][:_ROWS]
@@ -198,7 +198,7 @@ def _described(text: str, name: str, header: str, run: _Run, lines: list[_Line])
     return "\n".join(summary_line for summary_line in summary_lines if summary_line)
 
 
-def _shape(run: _Run) -> str:
+def _shape(run: _NumberRun) -> str:
     columns, n_rows = run.columns.most_common(1)[0]
     if n_rows > 1 and columns > 1 and n_rows >= 0.9 * run.columns.total():
         return f"{n_rows:,} × {columns} numbers"

@@ -13,7 +13,7 @@ _POLL_S = 0.1
 
 
 @dataclass(frozen=True)
-class _End:
+class _EndOfItems:
     """The iterator has ended, by itself or with an error."""
 
     error: BaseException | None = None
@@ -21,7 +21,7 @@ class _End:
 
 class _Runner(Generic[T]):
     def __init__(self, values: Iterable[T], depth: int) -> None:
-        self.queue: Queue[T | _End] = Queue(depth)
+        self.queue: Queue[T | _EndOfItems] = Queue(depth)
         self._values = values
         self._stopped = Event()
         self._thread = Thread(target=self._run, name="decode-ahead", daemon=True)
@@ -38,11 +38,11 @@ class _Runner(Generic[T]):
                 if self._stopped.is_set():
                     return
         except BaseException as error:  # noqa: BLE001 (raised again in the consumer's thread)
-            self._put(_End(error))
+            self._put(_EndOfItems(error))
         else:
-            self._put(_End())
+            self._put(_EndOfItems())
 
-    def _put(self, value: T | _End) -> None:
+    def _put(self, value: T | _EndOfItems) -> None:
         while not self._stopped.is_set():
             try:
                 self.queue.put(value, timeout=_POLL_S)
@@ -59,7 +59,7 @@ def ahead(values: Iterable[T], depth: int) -> Generator[T, None, None]:
     """
     runner = _Runner(values, depth)
     try:
-        while not isinstance(value := runner.queue.get(), _End):
+        while not isinstance(value := runner.queue.get(), _EndOfItems):
             yield value
         if value.error is not None:
             raise value.error

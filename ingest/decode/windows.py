@@ -11,7 +11,7 @@ from pathlib import Path
 from encoder.errors import UnsupportedMediaError
 from encoder.types import TEXT
 from ingest.config import IngestConfig
-from ingest.decode.numbers import Span, parts
+from ingest.decode.numbers import DescribedSpan, parts
 from ingest.limits import check
 from ingest.split import split_text
 from ingest.types import Asset, Fact, Segment
@@ -26,33 +26,17 @@ _LEAST_SHARE = 0.001
 
 
 @dataclass(frozen=True)
-class Cells:
-    """The row of each line of a table, 0 if it is not a row, and the first and last column."""
-
-    rows: Sequence[int]
-    columns: tuple[str, str]
-
-    def span(self, first: int, last: int) -> str:
-        """The cells of some lines, counted from 1, such as ``A1:F40``; empty if they have none."""
-        rows = [row for row in self.rows[first - 1 : last] if row]
-        left, right = self.columns
-        return f"{left}{rows[0]}:{right}{rows[-1]}" if rows else ""
-
-
-@dataclass(frozen=True)
 class Section:
     """A page, a slide, a sheet or the text under a heading; ``place`` says which.
 
     Where ``counted`` names what a line is (``lines``, ``rows``), the place of a window also says
-    which of them it spans, counted from ``first``. With ``cells`` it says which of the sheet's
-    cells it spans.
+    which of them it spans, counted from ``first``.
     """
 
     text: str
     place: dict[str, Fact] = field(default_factory=dict)
     counted: str = ""
     first: int = 1
-    cells: Cells | None = None
 
 
 def text_segments(
@@ -152,7 +136,7 @@ class _Lines:
     def place(self, start: int, end: int) -> str:
         """The place as JSON; empty if the section has none."""
         section = self._section
-        if not section.counted and not section.cells:
+        if not section.counted:
             return json.dumps(section.place, ensure_ascii=False) if section.place else ""
         last_char = max(end - 1, start)
         self._line += section.text.count("\n", self._at, start)
@@ -160,11 +144,6 @@ class _Lines:
             self._line -= section.text.count("\n", start, self._at)
         self._at = start
         last = self._line + section.text.count("\n", start, last_char)
-        if section.cells:
-            cells = section.cells.span(self._line, last)
-            return json.dumps(
-                section.place | ({"cells": cells} if cells else {}), ensure_ascii=False
-            )
         span = f"{self._line}–{last}" if last > self._line else str(last)
         return json.dumps({**section.place, section.counted: span}, ensure_ascii=False)
 
@@ -199,7 +178,9 @@ def joined_text(segments: Sequence[Segment]) -> str:
     return whole.strip()
 
 
-def _spans(text: str, title: str, config: IngestConfig, *, markdown: bool) -> Iterator[Span]:
+def _spans(
+    text: str, title: str, config: IngestConfig, *, markdown: bool
+) -> Iterator[DescribedSpan]:
     if not text.strip():
         return
     window, overlap = config.text_window_chars, config.text_overlap_chars
@@ -209,4 +190,4 @@ def _spans(text: str, title: str, config: IngestConfig, *, markdown: bool) -> It
             continue
         prose = text[section.start : section.end]
         for start, end in split_text(prose, window, overlap, markdown=markdown):
-            yield Span(section.start + start, section.start + end)
+            yield DescribedSpan(section.start + start, section.start + end)

@@ -32,7 +32,7 @@ _PATIENCE_S = 1.0
 """Starting a process takes 0.8 CPU-seconds, and most files are decoded in less."""
 
 
-class Pool:
+class DecoderPool:
     """Idle processes, started on demand.
 
     Args:
@@ -107,7 +107,7 @@ class Pool:
         return None
 
 
-_pool = Pool(max(2, len(os.sched_getaffinity(0))))
+_pool = DecoderPool(max(2, len(os.sched_getaffinity(0))))
 close = _pool.close
 atexit.register(_pool.close)
 os.register_at_fork(after_in_child=_pool.forget)

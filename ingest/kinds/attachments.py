@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import BinaryIO
 
 from encoder.media.source import decoding
-from ingest.decode.office.outlook import OLE, OUTLOOK, outlook_files
+from ingest.decode.outlook import OLE, OUTLOOK, outlook_files
 from ingest.decode.unpacking import Piece, told_name
 from ingest.kinds.head import HEAD_BYTES, Head
 

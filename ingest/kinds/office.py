@@ -6,8 +6,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
+from xml.etree.ElementTree import fromstring
+from zipfile import ZipFile
 
-from encoder.errors import CorruptMediaError
+from encoder.errors import CorruptMediaError, MediaLimitError
+from encoder.media.source import decoding, opened
 from encoder.types import TEXT
 from ingest.config import IngestConfig
 from ingest.decode.charset import read_bytes
@@ -19,8 +22,6 @@ from ingest.decode.figures import (
     without_links,
 )
 from ingest.decode.headings import sections_by_heading, title_of
-from ingest.decode.office.cells import Grid, cells_of, grids
-from ingest.decode.office.odf import slides
 from ingest.decode.windows import Section, document_segments, joined_text
 from ingest.decode.zip_type import ZIP
 from ingest.kinds.archive import members_of, unpacking
@@ -35,6 +36,8 @@ _WITH_SLIDES = (
     "application/vnd.ms-powerpoint",
 )
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
+_DRAW = "{urn:oasis:names:tc:opendocument:xmlns:drawing:1.0}"
+_TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
 _RULE = re.compile(r"(?m)^-{3,}$")  # stands for a slide without a title
 
 
@@ -122,8 +125,8 @@ class Excel(Zipped):
     media_types = frozenset({media_type})
     pictures = "xl/media/"
 
-    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:
-        return by_sheet(extracted.content, grids(path))
+    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
+        return by_sheet(extracted.content)
 
 
 class BinaryExcel(Zipped):
@@ -135,10 +138,10 @@ class BinaryExcel(Zipped):
     pictures = "xl/media/"
 
     def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
-        return by_sheet(extracted.content, {})
+        return by_sheet(extracted.content)
 
 
-class Text(Zipped):
+class OpenText(Zipped):
     """.odt"""
 
     name, formats, suffixes = "odt", ("OpenDocument",), (".odt", ".ott")
@@ -146,18 +149,18 @@ class Text(Zipped):
     media_types = frozenset({media_type, f"{media_type}-template"})
 
 
-class Spreadsheet(Zipped):
+class OpenSpreadsheet(Zipped):
     """.ods"""
 
     name, formats, suffixes = "ods", ("OpenDocument",), (".ods", ".ots")
     media_type = "application/vnd.oasis.opendocument.spreadsheet"
     media_types = frozenset({media_type, f"{media_type}-template"})
 
-    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:
-        return by_sheet(extracted.content, grids(path))
+    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
+        return by_sheet(extracted.content)
 
 
-class Presentation(Zipped):
+class OpenPresentation(Zipped):
     """.odp, and drawings (.odg), whose pages are read like slides."""
 
     name, formats, suffixes = "odp", ("OpenDocument",), (".odp", ".otp", ".odg")
@@ -174,7 +177,7 @@ class Presentation(Zipped):
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """Windows of each slide, then the pictures."""
-        sections = list(slides(path, config.max_document_bytes))
+        sections = list(_slides(path, config.max_document_bytes))
         pictures = figure_segments(asset, path, self._pictures(path, config), config)
         return document_segments(asset, path, sections, pictures, config)
 
@@ -231,14 +234,32 @@ def by_slide(markdown: str) -> Iterator[Section]:
         yield Section(_RULE.sub("", text).strip(), {"slide": int(number)})
 
 
-def by_sheet(markdown: str, found: Mapping[str, Grid]) -> Iterator[Section]:
-    """The table of each sheet, with its cells where they are ``found``."""
+def by_sheet(markdown: str) -> Iterator[Section]:
+    """The table of each sheet."""
     for section in sections_by_heading(markdown):
         if "\n" not in section.text:  # an empty sheet
             continue
         heading = _ESCAPED.sub(r"\1", str(section.place.get("heading", "")))
-        cells = cells_of(section.text, found[heading]) if heading in found else None
-        yield Section(section.text, {"sheet": heading} if heading else {}, cells=cells)
+        yield Section(section.text, {"sheet": heading} if heading else {})
+
+
+def _slides(path: Path, max_bytes: int) -> Iterator[Section]:
+    """The paragraphs of each slide of an OpenDocument presentation; notes come last.
+
+    kreuzberg does not read them.
+    """
+    with opened(path) as file, decoding(path, "an OpenDocument presentation"):
+        with ZipFile(file) as members:
+            if (size := members.getinfo("content.xml").file_size) > max_bytes:
+                raise MediaLimitError(
+                    f"{path} unpacks to {size:,} bytes; max_document_bytes is {max_bytes:,}.",
+                    remedy="Raise ANYMODAL_INGEST__MAX_DOCUMENT_BYTES, or split it.",
+                )
+            # Python's expat neither fetches external entities nor lets internal ones grow.
+            pages = fromstring(members.read("content.xml")).iter(f"{_DRAW}page")
+        for number, page in enumerate(pages, 1):
+            lines = ("".join(p.itertext()).strip() for p in page.iter(f"{_TEXT}p"))
+            yield Section("\n".join(line for line in lines if line), {"slide": number})
 
 
 def _title(facts: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from encoder.errors import UnsupportedMediaError
 from ingest.config import IngestConfig
 from ingest.decode.charset import read_bytes
-from ingest.decode.office.outlook import OLE, check_streams
+from ingest.decode.outlook import OLE, check_streams
 from ingest.decode.windows import Section
 from ingest.kinds.archive import members_of, unpacking
 from ingest.kinds.attachments import attached_to
@@ -102,4 +102,4 @@ class OldExcel(_Ole):
     streams = ("Workbook\0", "Book\0")
 
     def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
-        return by_sheet(extracted.content, {})
+        return by_sheet(extracted.content)

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect
 
 from ingest import isolate
 from ingest.kinds import registry
-from ingest.kinds.testing import check_kind
+from ingest.testing import check_kind
 from tests.browser.acts import hits, search, titles
 from tests.browser.server import Server, serving
 from tests.support.plugin_files import PLUGINS, write_ecgs, write_points

@@ -14,8 +14,8 @@ import pytest
 
 from encoder.errors import MediaError
 from ingest import Asset, IngestConfig, identify, ingest, segments
-from ingest.kinds.testing import check_kind
 from ingest.sources.archives import identify_members
+from ingest.testing import check_kind
 from ingest.types import Failure
 
 CONFIG = IngestConfig(isolate=True)

@@ -13,8 +13,8 @@ from PIL import Image
 
 from encoder.errors import MediaError
 from ingest import IngestConfig, identify, ingest, segments
-from ingest.kinds.testing import check_kind
 from ingest.sources.archives import identify_members
+from ingest.testing import check_kind
 from ingest.types import Asset, Failure
 from tests.support import ole
 from tests.support.media import picture

@@ -162,7 +162,7 @@ def test_threads_have_a_process_each(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_file_waits_for_a_process_where_all_cores_have_one() -> None:
-    one = pool.Pool(n_cores=1, patience_s=120)
+    one = pool.DecoderPool(n_cores=1, patience_s=120)
     seen = []
 
     def decode_next() -> None:
@@ -181,7 +181,7 @@ def test_a_file_waits_for_a_process_where_all_cores_have_one() -> None:
 @pytest.mark.slow
 def test_a_file_does_not_wait_for_a_process_that_waits_for_it() -> None:
     """Reading asks for a larger picture while decoders wait for the reader."""
-    one = pool.Pool(n_cores=1, patience_s=0.01)
+    one = pool.DecoderPool(n_cores=1, patience_s=0.01)
     bytes_each = CONFIG.max_memory_bytes
     with (
         one.lent(bytes_each, Path("/tmp/a")) as first,
@@ -249,7 +249,7 @@ def test_a_decoder_that_was_taken_over_reaches_nothing_else(
 
 @pytest.mark.slow
 def test_each_area_has_its_processes_and_they_do_not_add_up() -> None:
-    lender, limit = pool.Pool(n_cores=1), CONFIG.max_memory_bytes
+    lender, limit = pool.DecoderPool(n_cores=1), CONFIG.max_memory_bytes
     seen = []
     for path in ("/tmp/a", "/tmp/b/c", "/srv/music/d/e", "/srv/music/f", "/srv/films/g"):
         with lender.lent(limit, Path(path)) as process:

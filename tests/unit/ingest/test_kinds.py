@@ -15,7 +15,7 @@ from ingest import IngestConfig, Place, identify, isolate, segments, whole
 from ingest import picture as picture_of
 from ingest.errors import KindError
 from ingest.kinds import registry
-from ingest.kinds.testing import check_kind
+from ingest.testing import check_kind
 from tests.support import points_package
 from tests.support.media import picture, write_film, write_pdf, write_sound
 from tests.support.points_package import KIND, write_points

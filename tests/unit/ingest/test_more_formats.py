@@ -11,7 +11,7 @@ from PIL import Image, ImageFont
 from encoder.errors import CorruptMediaError, MediaError
 from ingest import IngestConfig, Place, identify, picture, segments
 from ingest.kinds import sniff
-from ingest.kinds.testing import check_kind
+from ingest.testing import check_kind
 from tests.support.media import picture as made
 
 CONFIG = IngestConfig(isolate=True)

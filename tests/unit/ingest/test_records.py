@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ingest import IngestConfig, Segment, identify, segments
-from ingest.kinds.testing import check_kind
+from ingest.testing import check_kind
 
 CONFIG = IngestConfig(isolate=True)
 PEOPLE = "name,town,boat\n" + "".join(f"Ann {n},Kiel,ferry of line {n}\n" for n in range(60))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from encoder.errors import MediaError
 from ingest import IngestConfig, Place, identify, picture, segments
-from ingest.kinds.testing import check_kind
+from ingest.testing import check_kind
 
 CONFIG = IngestConfig(isolate=True, image_short_side=64)
 HEAD = "<svg xmlns='http://www.w3.org/2000/svg' xmlns:xlink='http://www.w3.org/1999/xlink' "

@@ -46,7 +46,7 @@ def outlook_files(data: bytes, name: str) -> Iterator[Attached]:
         MediaLimitError: mails are nested too deeply.
     """
     with _checked(data, name) as ole:
-        yield from _files(_Storage(ole, ()), name, depth=1)
+        yield from _files(_OutlookStorage(ole, ()), name, depth=1)
 
 
 def check_streams(data: bytes, name: str) -> None:
@@ -72,7 +72,7 @@ def _checked(data: bytes, name: str) -> Any:
     return ole
 
 
-class _Storage:
+class _OutlookStorage:
     """A mail or an attachment in an OLE file, and its streams."""
 
     def __init__(self, ole: Any, path: _Path) -> None:
@@ -93,15 +93,15 @@ class _Storage:
         wide = self.bytes_of(tag, "001F").decode("utf-16-le", "replace")
         return (wide or decode_bytes(self.bytes_of(tag, "001E"))).rstrip("\0")
 
-    def attachments(self) -> Iterator[_Storage]:
+    def attachments(self) -> Iterator[_OutlookStorage]:
         names = {entry[len(self._path)] for entry in self._below()}
         for name in sorted(name for name in names if name.startswith(_ATTACHED)):
-            yield _Storage(self._ole, (*self._path, name))
+            yield _OutlookStorage(self._ole, (*self._path, name))
 
-    def mail(self) -> _Storage | None:
+    def mail(self) -> _OutlookStorage | None:
         """The mail that is attached here, if it is a mail and not a file."""
         path = (*self._path, f"__substg1.0_{_DATA}000D")
-        return _Storage(self._ole, path) if self._ole.get_type(list(path)) == 1 else None
+        return _OutlookStorage(self._ole, path) if self._ole.get_type(list(path)) == 1 else None
 
     def sent(self) -> datetime | None:
         """When it was sent, from the properties of fixed size."""
@@ -122,7 +122,7 @@ class _Storage:
                 yield entry
 
 
-def _files(mail: _Storage, name: str, depth: int) -> Iterator[Attached]:
+def _files(mail: _OutlookStorage, name: str, depth: int) -> Iterator[Attached]:
     if depth > _MAX_DEPTH:
         raise MediaLimitError(
             f"{name} nests mails more than {_MAX_DEPTH} deep.",
@@ -144,7 +144,7 @@ def _files(mail: _Storage, name: str, depth: int) -> Iterator[Attached]:
             )
 
 
-def _as_eml(mail: _Storage, name: str, depth: int) -> bytes:
+def _as_eml(mail: _OutlookStorage, name: str, depth: int) -> bytes:
     """An attached mail, with its own files, as a file that is read like any other mail."""
     message = EmailMessage(policy=SMTP)
     address = mail.text(_ADDRESS)

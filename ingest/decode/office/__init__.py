@@ -1,1 +1,0 @@
-"""What office programs write: slides, cells, and files in mails."""
