@@ -37,7 +37,7 @@ from encoder.media.image import load_image
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import fetch
 from encoder.models.sources.bundle.int8 import AUDIO_FLOAT, AUDIO_RANGES, IMAGE_RANGES
-from encoder.quant.integer.ranges import Range, activation_ranges
+from encoder.onnx.ranges import Range, activation_ranges
 from encoder.runtime.base import Array
 from encoder.towers.picture.tower import load as load_tower
 from encoder.towers.sound.logmel import mel_power

@@ -29,7 +29,7 @@ _SERVER = pytest.StashKey[MilvusServer]()
 _IS_ROOT = os.geteuid() == 0
 _OF_TORCH = {name for name in ("torch", "sentence_transformers", "mteb") if not find_spec(name)}
 _LEFT_OUT = {"torch": bool(_OF_TORCH), "root": not _IS_ROOT}
-collect_ignore = ["unit/encoder/quant/rewrite"] if _OF_TORCH else []
+collect_ignore = ["unit/encoder/onnx"] if _OF_TORCH else []
 
 
 def pytest_report_header() -> list[str]:

@@ -51,8 +51,8 @@ def load(folder: Path) -> SentenceBert:
     """The network in float32, from what `fetch` gave. Its own pooling is CLS, not the mean."""
     import torch
 
-    from encoder.graphs.bert import read_size, rename_weights
     from encoder.networks.bert import SentenceBert
+    from encoder.onnx.bert import read_size, rename_weights
 
     size = read_size(folder / "config.json")
     checkpoint = {name: torch.tensor(a) for name, a in _weights(folder / "model.onnx").items()}

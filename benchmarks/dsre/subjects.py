@@ -60,9 +60,9 @@ def open_minilm(names: Sequence[str]) -> dict[str, OnnxSession]:
 
 def make_networks(model: SentenceBert, gate: GateFile, folder: Path) -> dict[str, OnnxSession]:
     """All four ONNX forms of a network, written to ``folder``; on one thread."""
-    from encoder.graphs.bert import lay_bert
     from encoder.networks.bert import arrays_of
-    from encoder.quant.integer.dynamic import quantize_dynamic
+    from encoder.onnx.bert import lay_bert
+    from encoder.onnx.int8_bert import quantize_dynamic
 
     bert = arrays_of(model)
     lay_bert(bert, folder / "dense.onnx")

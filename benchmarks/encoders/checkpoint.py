@@ -7,10 +7,10 @@ from pathlib import Path
 from shutil import copy
 from typing import Any
 
-from encoder.graphs.bert import rename_weights
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import location
 from encoder.networks.bert import load_sentence_bert
+from encoder.onnx.bert import rename_weights
 
 FOLDER = Path(".demo/encoders")
 """Where models are kept."""

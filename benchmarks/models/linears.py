@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from encoder.quant.rewrite import quantize_linears
+from encoder.onnx.quantize import quantize_linears
 from encoder.runtime.export import trace
 from encoder.runtime.onnx import OnnxSession
 

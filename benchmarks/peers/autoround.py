@@ -10,10 +10,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from benchmarks.peers.base import Inputs
-from encoder.graphs.bert import rename_weights
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import location
 from encoder.networks.bert import SentenceBert
+from encoder.onnx.bert import rename_weights
 
 _N_TOKENS = 64
 """The length of each calibration text: longer ones are cut, shorter ones left out."""

@@ -17,8 +17,8 @@ from benchmarks.peers.onnxruntime import write_onnx
 from encoder.models.sources.bundle.choices import network, parse_precision
 from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.sources.bundle.folder import location
-from encoder.quant.integer.ranges import activation_ranges
-from encoder.quant.integer.static import quantize_static
+from encoder.onnx.ranges import activation_ranges
+from encoder.onnx.static import quantize_static
 from encoder.runtime.base import Session
 from encoder.runtime.onnx import OnnxSession
 

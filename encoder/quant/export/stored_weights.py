@@ -1,4 +1,4 @@
-"""The weights of a quantized model, as `encoder.quant.rewrite.store_weights` takes them.
+"""The weights of a quantized model, as `encoder.onnx.store_weights` takes them.
 
 Importing this imports torch.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from encoder.onnx.stored import StoredWeight
 from encoder.quant.packing import unpack
-from encoder.quant.rewrite import StoredWeight
 from encoder.quant.stored import stored_in_modules
 
 

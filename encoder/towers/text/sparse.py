@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.dsre.export.merge_graph import FUNCTION
 from encoder.dsre.fitting.cost import Shape, dense_flops, sparse_flops
 from encoder.dsre.settings import GateSettings
+from encoder.onnx.merge_tokens import FUNCTION
 from encoder.runtime.base import Array, Session, run_all
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder.graphs.bert import BertSize
 from encoder.models.sources.bundle.kinds.e5 import PIECES, TOKENIZER
+from encoder.onnx.bert import BertSize
 from encoder.runtime.base import Array
 
 _SENTENCES = (
@@ -29,10 +29,10 @@ def prepare_e5(folder: Path) -> None:
     Raises:
         ModelError: a file is not the expected one, or int8 does not agree with float32.
     """
-    from encoder.graphs.bert import lay_bert
-    from encoder.graphs.text import read_text_network
     from encoder.models.prepare.bundle.graphs import quantize_text
     from encoder.models.prepare.bundle.sentence_pieces import write_sentence_pieces
+    from encoder.onnx.bert import lay_bert
+    from encoder.onnx.text import read_text_network
 
     write_sentence_pieces(folder / TOKENIZER, folder / PIECES)
     bert = read_text_network(folder)

@@ -12,7 +12,6 @@ import numpy as np
 
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import ModelError
-from encoder.graphs.text import read_text_network
 from encoder.models.prepare.break_even import GateSubject, Run
 from encoder.models.prepare.sparse_network import SPARSE_INT8, write
 from encoder.models.sources.bundle.declaration import read_bundle
@@ -21,6 +20,7 @@ from encoder.models.sources.bundle.kinds import called, kind_named
 from encoder.models.sources.bundle.networks import INT8
 from encoder.models.spec import ModelSpec
 from encoder.networks.bert import load_sentence_bert
+from encoder.onnx.text import read_text_network
 from encoder.runtime.base import Session
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.text.tower import load_tokenizer

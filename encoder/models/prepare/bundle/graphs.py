@@ -17,7 +17,7 @@ from encoder.models.sources.bundle.int8 import AUDIO_FLOAT, AUDIO_RANGES, IMAGE_
 from encoder.runtime.base import Array
 
 if TYPE_CHECKING:
-    from encoder.graphs.bert import Bert
+    from encoder.onnx.bert import Bert
 
 _TEXT_COSINE = 0.99
 """The least cosine of int8 and float vectors of random tokens; .995 measured, .998 on texts."""
@@ -31,7 +31,7 @@ _AUDIO_AGREEMENT = 0.98
 
 def prepare_text(folder: Path) -> None:
     """Add ``model.onnx``, ``model.int8.onnx`` to a folder with MiniLM's weights and config."""
-    from encoder.graphs.bert import lay_bert, read_bert
+    from encoder.onnx.bert import lay_bert, read_bert
 
     rng = np.random.default_rng(0)
     examples: list[dict[str, Array]] = []
@@ -50,7 +50,7 @@ def quantize_text(folder: Path, bert: Bert, examples: Sequence[Mapping[str, Arra
     Raises:
         ModelError: it does not agree with the float network.
     """
-    from encoder.quant.integer.dynamic import quantize_dynamic
+    from encoder.onnx.int8_bert import quantize_dynamic
     from encoder.runtime.onnx import OnnxSession
     from encoder.runtime.trial import least_cosine
 
@@ -68,8 +68,8 @@ def quantize_text(folder: Path, bert: Bert, examples: Sequence[Mapping[str, Arra
 
 def prepare_image(folder: Path, *, with_features: bool = False) -> None:
     """Add ``model.onnx``, ``model.int8.onnx`` to a folder with EfficientNet-Lite2's weights."""
-    from encoder.graphs.efficientnet_lite import LITE2, lay_efficientnet_lite
-    from encoder.graphs.pth import read_tensors
+    from encoder.onnx.efficientnet_lite import LITE2, lay_efficientnet_lite
+    from encoder.onnx.pth import read_tensors
 
     weights, target = read_tensors(folder / "weights.pth"), folder / "model.onnx"
     lay_efficientnet_lite(weights, LITE2, target, with_features=with_features)
@@ -87,8 +87,8 @@ def quantize_image(folder: Path) -> None:
     Raises:
         ModelError: it does not agree with the float network.
     """
-    from encoder.graphs.efficientnet_lite import LITE2
-    from encoder.quant.integer.static import logit_agreement, quantize_static
+    from encoder.onnx.efficientnet_lite import LITE2
+    from encoder.onnx.static import logit_agreement, quantize_static
 
     source, target = folder / "model.onnx", folder / "model.int8.onnx"
     quantize_static(source, target, json.loads(IMAGE_RANGES.read_text("utf-8")))
@@ -105,7 +105,7 @@ def quantize_image(folder: Path) -> None:
 
 def prepare_audio(folder: Path) -> None:
     """Add ``model.onnx``, ``model.int8.onnx`` to a folder with the aiSFX network's weights."""
-    from encoder.graphs.aisfx import lay_aisfx, read_aisfx
+    from encoder.onnx.aisfx import lay_aisfx, read_aisfx
 
     lay_aisfx(read_aisfx(folder / "weights.pth"), folder / "model.onnx")
     quantize_audio(folder)
@@ -117,7 +117,7 @@ def quantize_audio(folder: Path) -> None:
     Raises:
         ModelError: it does not agree with the float network.
     """
-    from encoder.quant.integer.static import logit_agreement, quantize_static
+    from encoder.onnx.static import logit_agreement, quantize_static
 
     source, target = folder / "model.onnx", folder / "model.int8.onnx"
     ranges = json.loads(AUDIO_RANGES.read_text("utf-8"))

@@ -73,9 +73,9 @@ def text_network(folder: Path) -> TowerNetwork:
 
 def image_network(folder: Path) -> TowerNetwork:
     """EfficientNet-Lite2, from its part."""
-    from encoder.graphs.efficientnet_lite import LITE2
     from encoder.media.image import load_image
     from encoder.networks.efficientnet_lite import load_efficientnet_lite
+    from encoder.onnx.efficientnet_lite import LITE2
     from encoder.towers.picture.tower import to_pixels
 
     def read(source: Path | None, max_items: int) -> list[Inputs]:

@@ -32,7 +32,7 @@ def prepare_ocr(folder: Path) -> None:
     """
     import onnx
 
-    from encoder.graphs.affine import fold_affine, normalize_affine
+    from encoder.onnx.affine import fold_affine, normalize_affine
 
     for name, shape in _NOISE.items():
         source, target = folder / (SOURCE + name), folder / name

@@ -51,7 +51,7 @@ def apply_precision(source: Path, target: Path, graphs: Iterable[str], precision
     Raises:
         ModelError: a graph has no linear layer.
     """
-    from encoder.quant.rewrite import quantize_linears
+    from encoder.onnx.quantize import quantize_linears
 
     for graph in graphs:
         quantize_linears(source / graph, target / graph, weight_bits=_WEIGHT_BITS[precision])

@@ -92,7 +92,7 @@ def _export(name: str, network: Network, target: Path, precision: str) -> None:
     if precision == FLOAT32:
         export(name, network, target)
         return
-    from encoder.quant.rewrite import quantize_linears
+    from encoder.onnx.quantize import quantize_linears
 
     with TemporaryDirectory(dir=target.parent) as scratch:
         exact = Path(scratch) / target.name

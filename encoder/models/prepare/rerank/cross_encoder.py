@@ -12,7 +12,7 @@ import numpy as np
 from encoder.errors import ModelError
 from encoder.models.artifacts.artifact import Progress
 from encoder.models.prepare.hub.graphs import Network, export
-from encoder.quant.rewrite import quantize_linears
+from encoder.onnx.quantize import quantize_linears
 from encoder.rerank.cross_encoder import GRAPH, TOKENIZER, open_folder
 
 _PAIRS = (

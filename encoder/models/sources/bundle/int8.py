@@ -17,7 +17,7 @@ in int8 (the mean cosine of a sound's embedding to float falls from .9997 to .99
 take no time either."""
 
 TEXT_INT8_RECIPE = 2
-"""Raise it when `encoder.quant.integer.dynamic` computes different numbers."""
+"""Raise it when `encoder.onnx.int8_bert` computes different numbers."""
 
 
 def text_identity() -> str:

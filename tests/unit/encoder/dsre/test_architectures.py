@@ -21,11 +21,11 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from encoder.dsre.export.int8 import quantize_sparse
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings
-from encoder.graphs.bert import Bert, BertSize, rename_weights
+from encoder.onnx.bert import Bert, BertSize, rename_weights
+from encoder.onnx.sparse_int8 import quantize_sparse
 from encoder.runtime.onnx import OnnxSession
 
 N_TOKENS, N_LAYERS = 400, 4

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
 
-from encoder.dsre.export.sparse_graph import lay_sparse_bert
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.idf import token_rarity
 from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings, thresholds
 from encoder.errors import ModelError
-from encoder.graphs.bert import BertSize
 from encoder.models.sources.bundle.gates import TEXT_GATE
 from encoder.networks.bert import SentenceBert, arrays_of, load_sentence_bert
+from encoder.onnx.bert import BertSize
+from encoder.onnx.sparse_bert import lay_sparse_bert
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.text.tower import load_tokenizer, pad
 

@@ -22,7 +22,7 @@ from encoder.models.prepare.hub.graphs import export
 from encoder.models.prepare.merging.graph import merging_network
 from encoder.models.prepare.own_gate import remembered
 from encoder.models.spec import ModelSpec
-from encoder.quant.rewrite import quantize_linears
+from encoder.onnx.quantize import quantize_linears
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.exported.merging import inputs_of
 from tests.support import tiny_models as tiny

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from transformers import BertModel
 
-from encoder.graphs.bert import BertSize, read_size, rename_weights
 from encoder.networks.bert import load_sentence_bert
+from encoder.onnx.bert import BertSize, read_size, rename_weights
 
 
 def test_equals_reference_bert(bundle_home: Path) -> None:

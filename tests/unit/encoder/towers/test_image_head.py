@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder.graphs.efficientnet_lite import LITE2
 from encoder.models.sources.bundle.kinds.image_head import HEAD
+from encoder.onnx.efficientnet_lite import LITE2
 from encoder.runtime.base import Array
 from encoder.space import l2_normalize
 from encoder.towers.picture.head import (

@@ -1,1 +1,0 @@
-"""The sparse forward as ONNX files."""

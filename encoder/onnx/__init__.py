@@ -1,0 +1,1 @@
+"""The one place that writes or rewrites ONNX graphs; needs no torch."""

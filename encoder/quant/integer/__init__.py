@@ -1,1 +1,0 @@
-"""Networks that compute in integers: static and dynamic int8."""

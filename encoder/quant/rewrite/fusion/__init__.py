@@ -1,1 +1,0 @@
-"""Operators that an exporter took apart, fused back into one."""

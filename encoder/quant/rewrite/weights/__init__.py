@@ -1,1 +1,0 @@
-"""Linear layers and token tables with weights in 8 or 4 bits."""

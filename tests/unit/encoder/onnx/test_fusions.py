@@ -1,0 +1,189 @@
+"""Operators that exporters split up: found, and giving the same result once fused again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import transformers
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from encoder.onnx.fuse import fuse
+from encoder.onnx.network import Network
+from encoder.runtime.export import trace
+from encoder.runtime.onnx import OnnxSession
+
+from .conftest import SIZE, texts
+
+AXES = {"input_ids": (0, 1), "attention_mask": (0, 1)}
+
+
+class States(nn.Module):
+    """The last hidden states, with zeros for padding."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        states = self.model(input_ids=input_ids, attention_mask=attention_mask)
+        kept: Tensor = states.last_hidden_state * attention_mask.unsqueeze(2)
+        return kept
+
+
+def _modernbert() -> nn.Module:
+    config = transformers.ModernBertConfig(
+        vocab_size=99, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=2, local_attention=16, layer_types=None, pad_token_id=0,
+        global_attn_every_n_layers=2,
+    )  # fmt: skip
+    return transformers.ModernBertModel(config)
+
+
+def _qwen3() -> nn.Module:
+    """Grouped queries, RMS norms also of queries and keys, a causal mask."""
+    config = transformers.Qwen3Config(
+        vocab_size=99, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=16,
+    )  # fmt: skip
+    return transformers.Qwen3Model(config)
+
+
+MODELS = {"modernbert": _modernbert, "qwen3": _qwen3}
+FOUND = {
+    "modernbert": {"parts": 4, "norm": 0, "rotary": 4, "attention": 2, "gelu": 2},
+    "qwen3": {"parts": 0, "norm": 9, "rotary": 4, "attention": 2, "gelu": 0},
+}
+
+
+def rewrite(source: Path, target: Path) -> dict[str, int]:
+    network = Network(source, target)
+    found = fuse(network)
+    network.save()
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_a_decomposed_network_is_put_together(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = States(MODELS[name]()).eval()
+    for parameter in model.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    ids, mask = torch.randint(1, 99, (2, 9)), torch.ones(2, 9, dtype=torch.int64)
+    program = trace(model, {"input_ids": ids, "attention_mask": mask}, AXES)
+    program.optimize()
+    source, target = tmp_path / "model.onnx", tmp_path / "fused.onnx"
+    program.save(source)
+
+    assert rewrite(source, target) == FOUND[name]
+
+    ops = Counter(node.op_type for node in onnx.load(target).graph.node)
+    assert not {"Softmax", "Gelu", "Pow", "IsNaN", "Split"} & {*ops}
+    # nothing padded, a text so much longer that its neighbour's padding sees no token at all, and
+    # texts that need a different operator
+    for lengths in ((13,), (30, 5), (600,), (600, 20)):
+        width = max(lengths)
+        inputs = {
+            "input_ids": np.random.default_rng(0).integers(1, 99, (len(lengths), width)),
+            "attention_mask": np.stack([np.arange(width) < n for n in lengths]).astype(np.int64),
+        }
+        wanted, found = (OnnxSession(p, n_threads=1).run(inputs)[0] for p in (source, target))
+        assert np.abs(wanted - found).max() < 3e-3 * np.abs(wanted).max()  # GELU is approximated
+
+
+def test_heads_that_several_queries_share_are_not_copied(tmp_path: Path) -> None:
+    source, target = tmp_path / "model.onnx", tmp_path / "fused.onnx"
+    sides = {"q": [2, 4, 7, 16], "k": [2, 2, 7, 16], "v": [2, 2, 7, 16]}
+    nodes, arrays = [], {"axis": [2], "grown": [2, 2, 2, 7, 16], "flat": [2, 4, 7, 16]}
+    for name in "kv":
+        nodes += [
+            helper.make_node("Unsqueeze", [name, "axis"], [f"{name}1"]),
+            helper.make_node("Expand", [f"{name}1", "grown"], [f"{name}2"]),
+            helper.make_node("Reshape", [f"{name}2", "flat"], [f"{name}3"]),
+        ]
+    nodes += [
+        helper.make_node("Transpose", ["k3"], ["kt"], perm=[0, 1, 3, 2]),
+        helper.make_node("MatMul", ["q", "kt"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["weights"]),
+        helper.make_node("MatMul", ["weights", "v3"], ["y"]),
+    ]
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in sides.items()]
+    end = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    stored = [numpy_helper.from_array(np.array(a), n) for n, a in arrays.items()]
+    graph = helper.make_graph(nodes, "net", values, [end], stored)
+    opsets = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), source)
+
+    assert rewrite(source, target)["attention"] == 1
+
+    ops = [node.op_type for node in onnx.load(target).graph.node]
+    assert "Attention" in ops
+    assert "Expand" not in ops
+    rng = np.random.default_rng(0)
+    inputs = {name: rng.normal(size=s).astype(np.float32) for name, s in sides.items()}
+    wanted, fused = (OnnxSession(path, n_threads=1).run(inputs)[0] for path in (source, target))
+    assert np.abs(wanted - fused).max() < 1e-5
+
+
+@pytest.mark.parametrize("form", ["split", "gather", "slice"])
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_a_layer_whose_outputs_are_cut_apart_becomes_several(
+    tmp_path: Path, form: str, has_bias: bool
+) -> None:
+    source, target = tmp_path / "model.onnx", tmp_path / "cut.onnx"
+    rng = np.random.default_rng(0)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["p"])]
+    stored: dict[str, np.ndarray] = {"w": rng.normal(size=(32, 3 * 16)).astype(np.float32)}
+    if has_bias:
+        stored["b"] = rng.normal(size=48).astype(np.float32)
+        nodes.append(helper.make_node("Add", ["b", "p"], ["o"]))
+    end = "o" if has_bias else "p"
+    if form == "split":
+        stored["sizes"] = np.array([8, 24, 16])
+        nodes.append(helper.make_node("Split", [end, "sizes"], ["y0", "y1", "y2"], axis=-1))
+    else:
+        stored |= {"shape": np.array([0, 0, 3, 4, 4]), "axis": np.array([2 if has_bias else -3])}
+        nodes.append(helper.make_node("Reshape", [end, "shape"], ["r"]))
+        for i in range(3):
+            if form == "gather":
+                stored[f"i{i}"] = np.array(i)
+                nodes.append(helper.make_node("Gather", ["r", f"i{i}"], [f"y{i}"], axis=2))
+                continue
+            stored |= {f"i{i}": np.array([i]), f"j{i}": np.array([i + 1])}
+            nodes.append(helper.make_node("Slice", ["r", f"i{i}", f"j{i}", "axis"], [f"s{i}"]))
+            nodes.append(helper.make_node("Squeeze", [f"s{i}", "axis"], [f"y{i}"]))
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", "length", 32])
+    ends = [helper.make_tensor_value_info(f"y{i}", TensorProto.FLOAT, None) for i in range(3)]
+    constants = [numpy_helper.from_array(a, n) for n, a in stored.items()]
+    graph = helper.make_graph(nodes, "net", [x], ends, constants)
+    opsets = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), source)
+
+    assert rewrite(source, target)["parts"] == 1
+
+    ops = Counter(node.op_type for node in onnx.load(target).graph.node)
+    assert ops["MatMul"] == 3
+    assert not {"Split", "Gather", "Squeeze"} & {*ops}
+    inputs = {"x": rng.normal(size=(2, 5, 32)).astype(np.float32)}
+    wanted, found = (OnnxSession(path, n_threads=1).run(inputs) for path in (source, target))
+    for a, b in zip(wanted, found, strict=True):
+        assert a.shape == b.shape
+        assert np.abs(a - b).max() < 1e-5
+
+
+@pytest.mark.parametrize("form", ["dynamo", "torchscript"])
+def test_bert_is_put_together(exports: Path, tmp_path: Path, form: str) -> None:
+    source, target = exports / f"{form}.onnx", tmp_path / "fused.onnx"
+    found = rewrite(source, target)
+    assert found["gelu"] == SIZE.n_layers
+    if form == "dynamo":  # TorchScript computes the number of heads at run time
+        assert found["attention"] == SIZE.n_layers
+    inputs = texts(30, 4, 17)
+    wanted, fused = (OnnxSession(path, n_threads=1).run(inputs)[0] for path in (source, target))
+    assert np.abs(wanted - fused).max() < 3e-3 * np.abs(wanted).max()

@@ -1,0 +1,121 @@
+"""The sparse forward in int8 against the one in float32."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity
+
+from encoder.dsre.gatefile import GateFile
+from encoder.dsre.network import SparseEncoder
+from encoder.dsre.settings import GateSettings
+from encoder.errors import ModelError
+from encoder.networks.bert import SentenceBert, arrays_of
+from encoder.onnx.bert import BertSize
+from encoder.onnx.int8_bert import quantize_dynamic
+from encoder.onnx.sparse_int8 import quantize_sparse
+from encoder.runtime.onnx import OnnxSession
+
+SIZE = BertSize(vocab_size=500, hidden_dim=32, ffn_dim=64, n_layers=3, n_heads=4)
+SETTINGS = GateSettings((0.6, 0.5, 0.4), min_tokens=20)
+
+
+@pytest.fixture(scope="module")
+def dense() -> SentenceBert:
+    torch.manual_seed(0)
+    return SentenceBert(SIZE).eval()
+
+
+@pytest.fixture(scope="module")
+def gate() -> GateFile:
+    rarity = np.random.default_rng(0).integers(0, 60, 500).astype(np.uint8)
+    return GateFile(rarity, SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def session(
+    dense: SentenceBert, gate: GateFile, tmp_path_factory: pytest.TempPathFactory
+) -> OnnxSession:
+    target = tmp_path_factory.mktemp("int8") / "sparse.onnx"
+    quantize_sparse(arrays_of(dense), gate, target)
+    return OnnxSession(target, n_threads=1)
+
+
+@pytest.fixture(scope="module")
+def batch() -> dict[str, np.ndarray]:
+    """Three texts of 61, 15 (too short for the gate) and 40 tokens."""
+    rng = np.random.default_rng(1)
+    mask = (np.arange(61) < np.array([[61], [15], [40]])).astype(np.float32)
+    return {"input_ids": rng.integers(1, 500, (3, 61)) * mask.astype(np.int64), "mask": mask}
+
+
+def test_agrees_with_float(
+    session: OnnxSession, dense: SentenceBert, gate: GateFile, batch: dict[str, np.ndarray]
+) -> None:
+    found, kept = session.run(batch)
+    with torch.inference_mode():
+        expected, expected_kept = SparseEncoder(dense, gate).eval()(
+            *(torch.from_numpy(value) for value in batch.values())
+        )
+    assert cosine_similarity(torch.from_numpy(found), expected).min() > 0.99
+    assert np.abs(kept - expected_kept.numpy()).max() <= 2
+    assert kept[0, -1] < 50
+    assert (kept[1] == 15).all()
+
+
+def test_attention_is_blocked_for_the_cache(
+    dense: SentenceBert, gate: GateFile, tmp_path: Path
+) -> None:
+    """ONNX Runtime does so only without a mask and a bias of the logits."""
+    quantize_sparse(arrays_of(dense), gate, tmp_path / "sparse.onnx")
+    graph = onnx.load(tmp_path / "sparse.onnx").graph
+    nodes = [node for node in graph.node if node.op_type == "MultiHeadAttention"]
+    sizes = {one.name: one.dims[0] for one in graph.initializer if one.dims}
+    # queries, keys, values and their bias, where four heads have a column more; the first of three
+    # layers chooses by what is padded
+    assert [len(node.input) for node in nodes] == [4, 4]
+    assert [sizes[node.input[3]] for node in nodes] == [3 * 32 + 2 * 4] * 2
+
+
+def test_each_row_equals_its_batch_of_one(
+    session: OnnxSession, batch: dict[str, np.ndarray]
+) -> None:
+    together, kept = session.run(batch)
+    for row, length in enumerate((61, 15, 40)):
+        one = {name: value[row : row + 1, :length] for name, value in batch.items()}
+        alone, kept_alone = session.run(one)
+        assert np.array_equal(kept_alone[0], kept[row])
+        np.testing.assert_allclose(alone[0], together[row], atol=2e-5)
+
+
+def test_a_short_text_is_as_without_a_gate(
+    session: OnnxSession, dense: SentenceBert, batch: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    quantize_dynamic(arrays_of(dense), tmp_path / "dense.onnx")
+    short = {name: value[1:2, :15] for name, value in batch.items()}
+    (expected,) = OnnxSession(tmp_path / "dense.onnx", n_threads=1).run(short)
+    np.testing.assert_allclose(session.run(short)[0], expected, atol=1e-5)
+
+
+def test_changed_weights_are_quantized(
+    dense: SentenceBert, gate: GateFile, batch: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    shift = np.random.default_rng(2).normal(0, 0.5, 32).astype(np.float16)
+    distilled = replace(gate, deltas={"layers.2.ffn_norm.bias": shift})
+    quantize_sparse(arrays_of(dense), distilled, tmp_path / "distilled.onnx")
+    found, _ = OnnxSession(tmp_path / "distilled.onnx", n_threads=1).run(batch)
+    quantize_sparse(arrays_of(dense), gate, tmp_path / "plain.onnx")
+    plain, _ = OnnxSession(tmp_path / "plain.onnx", n_threads=1).run(batch)
+    # the last norm's shift moves each embedding by the same amount
+    np.testing.assert_allclose(found - plain, np.tile(shift, (3, 1)), atol=2e-3)
+
+
+def test_a_gate_of_another_network(dense: SentenceBert, tmp_path: Path) -> None:
+    other = GateFile(np.zeros(7, np.uint8), SETTINGS)
+    with pytest.raises(ModelError, match="7 tokens"):
+        quantize_sparse(arrays_of(dense), other, tmp_path / "x.onnx")

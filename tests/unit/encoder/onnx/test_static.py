@@ -1,0 +1,311 @@
+"""Static int8: small real networks against float."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn import functional
+
+from encoder.errors import InputError, ModelError
+from encoder.models.sources.bundle.kinds.conse import image_labels
+from encoder.models.sources.bundle.tables import IMAGE_LABELS
+from encoder.networks.efficientnet_lite import Block, BlockSize, SamePadConv
+from encoder.onnx.ranges import activation_ranges, quantiles
+from encoder.onnx.static import logit_agreement, quantize_static
+from encoder.runtime.export import export_onnx
+from encoder.runtime.onnx import OnnxSession
+from encoder.towers.picture.tower import ImageTower
+from examples import pictures
+from tests.unit.encoder.quant.graphs import save
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Inputs = dict[str, NDArray[np.float32]]
+
+
+class Net(nn.Module):
+    """Stem with SAME pads, inverted residual, depthwise with stride, grouped, global mean, head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = SamePadConv(3, 16, 3, 2)
+        self.stem_norm = nn.BatchNorm2d(16)
+        self.same = Block(BlockSize(kernel=3, stride=1, expand=4, n_in=16, n_out=16))
+        self.down = Block(BlockSize(kernel=5, stride=2, expand=4, n_in=16, n_out=24))
+        self.grouped = nn.Conv2d(24, 32, 3, groups=4)
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = functional.relu6(self.stem_norm(self.stem(pixels)))
+        x = functional.relu(self.grouped(self.down(self.same(x))))
+        logits: Tensor = self.head(x.mean((2, 3)))
+        return logits
+
+
+def noise(n: int, seed: int) -> list[Inputs]:
+    rng = np.random.default_rng(seed)
+    return [{"pixels": rng.normal(size=(2, 3, 32, 32)).astype(np.float32)} for _ in range(n)]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The net, with batch norms that have something to fold."""
+    torch.manual_seed(0)
+    net = Net().train()
+    for example in noise(8, seed=1):
+        net(torch.from_numpy(example["pixels"]))
+    path = tmp_path_factory.mktemp("net") / "model.onnx"
+    export_onnx(net, noise(1, seed=2), path, dynamic_axes={"pixels": (0,)})
+    return path
+
+
+@pytest.fixture(scope="module")
+def ranges(source: Path) -> dict[str, tuple[float, float]]:
+    return activation_ranges(source, noise(16, seed=3))
+
+
+def optimized(path: Path) -> Counter[str]:
+    """The operators that ONNX Runtime runs."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(path.with_suffix(".optimized.onnx"))
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return Counter(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
+
+
+@pytest.mark.slow
+def test_int8_agrees_with_float(
+    source: Path, ranges: dict[str, tuple[float, float]], tmp_path: Path
+) -> None:
+    target = tmp_path / "int8.onnx"
+
+    quantize_static(source, target, ranges)
+
+    assert logit_agreement(source, target, noise(8, seed=4)) > 0.99
+
+
+def test_every_layer_computes_in_integers(
+    source: Path, ranges: dict[str, tuple[float, float]], tmp_path: Path
+) -> None:
+    target = tmp_path / "int8.onnx"
+    quantize_static(source, target, ranges)
+
+    run = optimized(target)
+
+    n_convs = sum(node.op_type == "Conv" for node in onnx.load(source).graph.node)
+    assert run["QLinearConv"] == n_convs
+    assert run["QGemm"] == run["QLinearAdd"] == 1
+    assert not run.keys() & {"Conv", "Gemm", "Clip", "Relu", "Pad", "BatchNormalization"}
+
+
+def test_layers_to_keep_compute_in_float(source: Path, tmp_path: Path) -> None:
+    keep = ("stem", "down", "head")
+    measured = activation_ranges(source, noise(4, seed=3), keep=keep)
+    target = tmp_path / "int8.onnx"
+
+    quantize_static(source, target, measured, keep=keep)
+
+    n_convs = sum(node.op_type == "Conv" for node in onnx.load(source).graph.node)
+    run = optimized(target)
+    assert run["QLinearConv"] == n_convs - 4  # the stem, and the three of a block
+    assert "QGemm" not in run
+    assert not measured.keys() & {"head", "down._depthwise_conv"}
+    assert logit_agreement(source, target, noise(8, seed=4)) > 0.99
+
+
+def test_a_layer_to_keep_must_be_there(
+    source: Path, ranges: dict[str, tuple[float, float]], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"keep.*'ste'.*a layer of the network"):
+        quantize_static(source, tmp_path / "int8.onnx", ranges, keep=["ste"])
+
+
+def test_the_same_file_comes_out_twice(
+    source: Path, ranges: dict[str, tuple[float, float]], tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first.onnx", tmp_path / "second.onnx"
+
+    quantize_static(source, first, ranges)
+    quantize_static(source, second, dict(reversed(ranges.items())))
+
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_ranges_are_named_after_weights(ranges: dict[str, tuple[float, float]]) -> None:
+    assert {"pixels", "stem", "same._project_conv", "same._project_conv/Add", "head"} <= set(ranges)
+    low, high = ranges["stem"]
+    assert low == 0 < high <= 6
+
+
+def test_a_share_of_the_values_may_lie_beyond(source: Path) -> None:
+    examples = noise(4, seed=3)
+    every = np.sort(np.concatenate([each["pixels"].ravel() for each in examples]))
+
+    low, high = activation_ranges(source, examples, beyond=0.01)["pixels"]
+
+    step = float(every[-1] - every[0]) / 1000
+    assert low == pytest.approx(np.quantile(every, 0.01), abs=step)
+    assert high == pytest.approx(np.quantile(every, 0.99), abs=step)
+
+
+@pytest.mark.parametrize(
+    ("beyond", "wanted"),
+    [(0.0, (-2.0, 6.0)), (0.1, (-1.0, 5.0)), (0.25, (-1.0, 4.0)), (0.4, (0.0, 3.0))],
+)
+def test_quantiles_cut_both_ends_but_not_zero(beyond: float, wanted: tuple[float, float]) -> None:
+    counts = np.array([1, 2, 1, 1, 1, 2, 1, 1])
+
+    assert quantiles(counts, (-2.0, 6.0), beyond) == wanted
+
+
+def test_stored_ranges_fit_another_export(
+    source: Path, ranges: dict[str, tuple[float, float]], tmp_path: Path
+) -> None:
+    model = onnx.load(source)
+    renamed = {value.name: value.name for value in (*model.graph.input, *model.graph.output)}
+    renamed |= {tensor.name: tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = renamed.get(name, name)
+        for index, name in enumerate(node.output):
+            node.output[index] = renamed.setdefault(name, f"t{len(renamed)}")
+        node.name = ""
+    del model.graph.value_info[:]
+    other, direct, stored = (tmp_path / f"{name}.onnx" for name in ("other", "direct", "stored"))
+    onnx.save(model, other)
+
+    quantize_static(source, direct, ranges)
+    quantize_static(other, stored, json.loads(json.dumps(ranges)))
+
+    (inputs,) = noise(1, seed=5)
+    (expected,), (found,) = (OnnxSession(path).run(inputs) for path in (direct, stored))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_pads_and_batch_norms_are_folded(tmp_path: Path) -> None:
+    """As an exporter without optimization leaves them."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "conv.weight": rng.normal(size=(4, 3, 3, 3)),
+        "scale": rng.uniform(0.5, 2, 4),
+        "shift": rng.normal(size=4),
+        "mean": rng.normal(size=4),
+        "variance": rng.uniform(0.5, 2, 4),
+    }
+    initializers = [numpy_helper.from_array(a.astype(np.float32), k) for k, a in arrays.items()]
+    initializers.append(numpy_helper.from_array(np.array([0, 0, 0, 0, 0, 0, 1, 1]), "pads"))
+    nodes = [
+        helper.make_node("Pad", ["x", "pads"], ["padded"]),
+        helper.make_node("Conv", ["padded", "conv.weight"], ["conv"], strides=[2, 2]),
+        helper.make_node(
+            "BatchNormalization", ["conv", "scale", "shift", "mean", "variance"], ["n"]
+        ),
+        helper.make_node("Relu", ["n"], ["y"]),
+    ]
+    source, target = tmp_path / "raw.onnx", tmp_path / "int8.onnx"
+    save(nodes, initializers, source, [2, 3, 16, 16], TensorProto.FLOAT)
+    examples = [{"x": rng.normal(size=(2, 3, 16, 16)).astype(np.float32)} for _ in range(4)]
+
+    ranges = activation_ranges(source, examples)
+    quantize_static(source, target, ranges)
+
+    assert set(ranges) == {"x", "conv"}
+    run = optimized(target)
+    assert run["QLinearConv"] == 1
+    assert not run.keys() & {"Pad", "BatchNormalization", "Relu"}
+    (a,), (b,) = (OnnxSession(path).run(examples[0]) for path in (source, target))
+    assert np.abs(a - b).max() < 0.03 * a.max()
+
+
+@pytest.mark.parametrize("low", [0.5, -1.0])
+def test_a_clip_is_kept_unless_zero_passes_it(low: float, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    initializers = [
+        numpy_helper.from_array(rng.normal(size=(4, 3, 1, 1)).astype(np.float32), "w"),
+        numpy_helper.from_array(np.float32(low), "low"),
+        numpy_helper.from_array(np.float32(2), "high"),
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Clip", ["c", "low", "high"], ["y"]),
+    ]
+    source, target = tmp_path / "clip.onnx", tmp_path / "int8.onnx"
+    save(nodes, initializers, source, [1, 3, 8, 8], TensorProto.FLOAT)
+    inputs = {"x": rng.normal(size=(1, 3, 8, 8)).astype(np.float32)}
+
+    # ranges wider than the clip must not widen it
+    wide = dict.fromkeys(activation_ranges(source, [inputs]), (-9.0, 9.0))
+    quantize_static(source, target, wide)
+
+    (a,), (b,) = (OnnxSession(path).run(inputs) for path in (source, target))
+    assert np.abs(a - b).max() < 0.2
+    assert b.min() >= low - 0.01
+    assert b.max() <= 2.01
+
+
+# -- bad input -------------------------------------------------------------------------------
+
+
+def test_a_missing_range_is_named(
+    source: Path, ranges: dict[str, tuple[float, float]], tmp_path: Path
+) -> None:
+    missing = "same._project_conv/Add"
+    others = {name: range_ for name, range_ in ranges.items() if name != missing}
+
+    with pytest.raises(InputError, match=rf"{missing}.*activation_ranges"):
+        quantize_static(source, tmp_path / "int8.onnx", others)
+
+
+@pytest.mark.parametrize("bad", [(1.0, -1.0), (float("nan"), 1.0), (0.0, float("inf"))])
+def test_a_range_that_is_none_is_refused(
+    bad: tuple[float, float],
+    source: Path,
+    ranges: dict[str, tuple[float, float]],
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(InputError, match="stem"):
+        quantize_static(source, tmp_path / "int8.onnx", ranges | {"stem": bad})
+
+
+def test_ranges_need_examples(source: Path) -> None:
+    with pytest.raises(InputError, match="examples"):
+        activation_ranges(source, [])
+
+
+def test_an_activation_that_is_not_finite_is_named(source: Path) -> None:
+    broken = {"pixels": np.full((1, 3, 32, 32), np.nan, np.float32)}
+
+    with pytest.raises(ModelError, match="pixels is not finite"):
+        activation_ranges(source, [broken])
+
+
+# -- the bundle ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "draw", [pictures.wall_clock, pictures.traffic_light, pictures.crossword, pictures.candle]
+)
+def test_the_bundles_image_tower_agrees(draw: Callable[[], Image], bundle_home: Path) -> None:
+    picture = np.asarray(draw().convert("RGB"))
+    names = ("model.onnx", "model.int8.onnx")
+    towers = [
+        ImageTower(OnnxSession(bundle_home / "image" / name), image_labels(IMAGE_LABELS))
+        for name in names
+    ]
+
+    embeddings = [tower.forward([tower.prepare(picture)]).rows[0] for tower in towers]
+
+    assert embeddings[0] @ embeddings[1] > 0.97
