@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -14,8 +13,8 @@ from encoder.system.disk import temporary_folder
 from encoder.types import Item
 from ingest import isolate
 from ingest.config import IngestConfig
-from ingest.decode.time_limit import Clock, timed
 from ingest.errors import LeftOutError
+from ingest.kinds import reading
 from ingest.kinds.archive import ARCHIVE
 from ingest.kinds.contract import Place
 from ingest.kinds.registry import is_chosen, kind_of
@@ -35,15 +34,8 @@ def segments(asset: Asset, config: IngestConfig) -> Iterator[Segment]:
     Raises:
         MediaError: while iterating; then the segments so far are not the whole asset.
     """
-    decoded: Iterator[Segment]
-    if config.isolate:
-        decoded = isolate.segments(asset, config)
-    else:
-        clock = Clock(asset.uri, config, asset.duration_s)
-        path = Path(asset.path or asset.uri)
-        kind = kind_of(asset.media_type)
-        read = kind.members if asset.modality == ARCHIVE else kind.segments
-        decoded = timed(read(asset, path, config), clock)
+    decode = isolate.segments if config.isolate else reading.decode
+    decoded = decode(asset, config)
     return _as_named(asset, decoded) if asset.path else decoded
 
 
@@ -93,10 +85,8 @@ def picture(asset: Asset, place: Place, config: IngestConfig) -> Segment:
     Raises:
         MediaError: it cannot be decoded, or shows nothing.
     """
-    if config.isolate:
-        return _checked(asset, isolate.picture(asset, place, config))
-    kind = kind_of(asset.media_type)
-    return _checked(asset, kind.preview(asset, Path(asset.path or asset.uri), place, config))
+    preview = isolate.picture if config.isolate else reading.preview
+    return _checked(asset, preview(asset, place, config))
 
 
 def _checked(asset: Asset, preview: Segment) -> Segment:

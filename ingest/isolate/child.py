@@ -20,9 +20,8 @@ from ingest.isolate import wire
 from ingest.isolate.channel import Channel, Message
 from ingest.isolate.kernel_limits import confine
 from ingest.kinds.contract import Place
-from ingest.kinds.header import Header, read_header
+from ingest.kinds.reading import Header, decode, preview, read_header
 from ingest.kinds.registry import Candidate, kinds, named, sniff
-from ingest.pipeline import picture, segments
 
 _MAX_FILES_OPEN = 32
 _MAX_REQUEST_BYTES = 2**20
@@ -84,9 +83,9 @@ def _answers(request: Mapping[str, Any]) -> Iterator[Message]:
         if "asset" in request:
             asset = wire.asset_from_json(request["asset"])
             if "place" in request:
-                pieces = iter([picture(asset, Place(**request["place"]), config)])
+                pieces = iter([preview(asset, Place(**request["place"]), config)])
             else:
-                pieces = segments(asset, config)
+                pieces = decode(asset, config)
             yield from map(wire.segment_to_message, pieces)
             yield Message({"end": True})
         elif "sniffs" in request:

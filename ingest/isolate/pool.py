@@ -22,7 +22,7 @@ from ingest.isolate.kernel_limits import Confinement, area_of
 from ingest.isolate.process import DecoderProcess
 from ingest.kinds import registry
 from ingest.kinds.contract import Place
-from ingest.kinds.header import Header
+from ingest.kinds.reading import Header
 from ingest.kinds.registry import Candidate, kinds
 from ingest.types import Asset, Segment
 
@@ -137,7 +137,7 @@ def sniff(head: bytes, path: Path, wanted: str, config: IngestConfig) -> tuple[C
 def read_header(
     path: Path, candidates: Sequence[Candidate], size_bytes: int, config: IngestConfig
 ) -> Header:
-    """As `ingest.kinds.header.read_header`, in a decoder process."""
+    """As `ingest.kinds.reading.read_header`, in a decoder process."""
     request = {
         "uri": str(path),
         "candidates": [(candidate.kind.name, candidate.media_type) for candidate in candidates],

@@ -14,7 +14,7 @@ from encoder.errors import CorruptMediaError, MediaError, MediaLimitError, Unsup
 from encoder.types import Modality, Waveform
 from ingest.config import IngestConfig
 from ingest.isolate.channel import Message
-from ingest.kinds.header import Header
+from ingest.kinds.reading import Header
 from ingest.kinds.registry import Candidate, named
 from ingest.types import Asset, Fact, Segment
 

@@ -12,7 +12,7 @@ from encoder.media.source import opened
 from ingest import isolate
 from ingest.config import IngestConfig
 from ingest.kinds.head import HEAD_BYTES
-from ingest.kinds.header import read_header
+from ingest.kinds.reading import read_header
 from ingest.kinds.registry import Candidate, check_chosen, sniff
 from ingest.types import Asset
 

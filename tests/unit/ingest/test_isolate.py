@@ -23,7 +23,7 @@ from ingest import Failure, IngestConfig, Segment, identify, ingest, isolate, se
 from ingest.isolate import pool, wire
 from ingest.isolate.channel import Channel, Message
 from ingest.isolate.process import DecoderProcess
-from ingest.kinds.header import Header
+from ingest.kinds.reading import Header
 from tests.support.media import picture, tone, write_film, write_pdf
 
 CONFIG = IngestConfig(isolate=True)
