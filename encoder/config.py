@@ -6,13 +6,29 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_settings import SettingsConfigDict
 
 from encoder.models.spec import DEFAULT_MODEL
+from encoder.settings import EnvironmentSettings
 
 
-class EncoderConfig(BaseSettings):
+class EncoderConstants(BaseModel):
+    """What one forward pass takes; measured, and no setting."""
+
+    model_config = ConfigDict(frozen=True)
+
+    batch_items: int = Field(default=32, ge=1)
+    """The most items in one forward pass."""
+
+    batch_tokens: int = Field(default=8192, ge=1)
+    """The most tokens (padding included) in one forward pass."""
+
+    video_frames: int = Field(default=32, ge=1)
+    """The most frames that stand for a whole video in `encode_multimodal`."""
+
+
+class EncoderConfig(EnvironmentSettings, EncoderConstants):
     """How `encoder.MultiModalEncoder` runs; each field is also ``ANYMODAL_ENCODER__<FIELD>``.
 
     >>> EncoderConfig(batch_items=8).batch_items
@@ -45,15 +61,6 @@ class EncoderConfig(BaseSettings):
 
     n_threads: int | None = Field(default=None, ge=1)
     """CPU threads of one network; None for every core."""
-
-    batch_items: int = Field(default=32, ge=1)
-    """The most items in one forward pass."""
-
-    batch_tokens: int = Field(default=8192, ge=1)
-    """The most tokens (padding included) in one forward pass."""
-
-    video_frames: int = Field(default=32, ge=1)
-    """The most frames that stand for a whole video in `encode_multimodal`."""
 
     @field_validator("quantization")
     @classmethod

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import json
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from encoder.settings import EnvironmentSettings
 
 
-class IngestConfig(BaseSettings):
-    """How files become segments; each field is also ``ANYMODAL_INGEST__<FIELD>``.
+class IngestConstants(BaseModel):
+    """How media are cut, and limits that only broken or hostile files reach; no settings."""
 
-    >>> IngestConfig(text_window_chars=400).text_overlap_chars
-    120
-    """
-
-    model_config = SettingsConfigDict(
-        env_prefix="ANYMODAL_INGEST__",
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,  # it may be a password
-    )
-
-    text_window_chars: int = Field(default=800, ge=50)
-    """The longest text segment."""
+    model_config = ConfigDict(frozen=True)
 
     text_overlap_chars: int = Field(default=120, ge=0)
     """The most that two neighbouring text segments share."""
@@ -58,32 +48,14 @@ class IngestConfig(BaseSettings):
     max_text_chars: int = Field(default=20_000_000, ge=1)
     """The longest text in a file."""
 
-    max_text_windows: int = Field(default=10_000, ge=1)
-    """The most text segments of a file: of prose some 7 MB, which take minutes to encode."""
-
-    max_document_bytes: int = Field(default=128 * 2**20, ge=1)
-    """The largest document of an office program, mail or notebook, which is read whole."""
-
-    max_archive_bytes: int = Field(default=4 * 2**30, ge=1)
-    """The largest archive, and the most that one unpacks to, in a temporary folder."""
-
-    max_archive_files: int = Field(default=10_000, ge=1)
-    """The most files in an archive."""
-
     max_archive_depth: int = Field(default=3, ge=1)
     """How many archives a file may lie in; all but the outermost are held in memory."""
 
     max_image_bytes: int = Field(default=512 * 2**20, ge=1)
     """The largest picture file."""
 
-    max_pixels: int = Field(default=64_000_000, ge=1)
-    """The most pixels held in memory (a JPEG is shrunk while it is read, so it rarely counts)."""
-
     max_media_bytes: int = Field(default=64 * 2**30, ge=1)
     """The largest sound or video file."""
-
-    max_duration_s: float = Field(default=12 * 3600.0, gt=0)
-    """The longest sound or video."""
 
     max_frames: int = Field(default=20_000, ge=1)
     """The most frames kept of a film."""
@@ -96,6 +68,45 @@ class IngestConfig(BaseSettings):
 
     max_pdf_pages: int = Field(default=20_000, ge=1)
     """The most pages of a PDF."""
+
+    max_url_s: float = Field(default=600.0, gt=0)
+    """The longest time to fetch a file."""
+
+
+class IngestConfig(EnvironmentSettings, IngestConstants):
+    """How files become segments; each field is also ``ANYMODAL_INGEST__<FIELD>``.
+
+    >>> IngestConfig(text_window_chars=400).text_overlap_chars
+    120
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="ANYMODAL_INGEST__",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # it may be a password
+    )
+
+    text_window_chars: int = Field(default=800, ge=50)
+    """The longest text segment."""
+
+    max_text_windows: int = Field(default=10_000, ge=1)
+    """The most text segments of a file: of prose some 7 MB, which take minutes to encode."""
+
+    max_document_bytes: int = Field(default=128 * 2**20, ge=1)
+    """The largest document of an office program, mail or notebook, which is read whole."""
+
+    max_archive_bytes: int = Field(default=4 * 2**30, ge=1)
+    """The largest archive, and the most that one unpacks to, in a temporary folder."""
+
+    max_archive_files: int = Field(default=10_000, ge=1)
+    """The most files in an archive."""
+
+    max_pixels: int = Field(default=64_000_000, ge=1)
+    """The most pixels held in memory (a JPEG is shrunk while it is read, so it rarely counts)."""
+
+    max_duration_s: float = Field(default=12 * 3600.0, gt=0)
+    """The longest sound or video."""
 
     max_decode_s: float = Field(default=60.0, gt=0)
     """The decoding time allowed beyond a file's duration, without waits for consumers."""
@@ -114,9 +125,6 @@ class IngestConfig(BaseSettings):
 
     max_url_bytes: int = Field(default=2 * 2**30, ge=1)
     """The largest file that is fetched, by a URL or from an object store."""
-
-    max_url_s: float = Field(default=600.0, gt=0)
-    """The longest time to fetch a file."""
 
     storage_options: SecretStr = SecretStr("{}")
     """What fsspec's file systems are opened with, by scheme or by the beginning of a URL, as JSON:

@@ -22,9 +22,11 @@ def check(uri: str, limit: str, value: float, config: IngestConfig) -> None:
     allowed = getattr(config, limit)
     if value > allowed:
         unit = limit.rsplit("_", 1)[1]
+        is_setting = limit in IngestConfig.settable()
+        variable = f" or {IngestConfig.variable(limit)}" if is_setting else " in Python"
         raise MediaLimitError(
             f"{uri} has {_count(value, unit)}; {limit} is {_count(allowed, unit)}.",
-            remedy=f"Raise IngestConfig.{limit} or ANYMODAL_INGEST__{limit.upper()}, or split it.",
+            remedy=f"Split it, or raise IngestConfig.{limit}{variable}.",
         )
 
 

@@ -13,9 +13,9 @@ from textwrap import dedent
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings
 
 from encoder.config import EncoderConfig
+from encoder.settings import EnvironmentSettings
 from ingest.config import IngestConfig
 from search.api.config import ApiConfig
 from workers.config import Settings
@@ -26,8 +26,8 @@ _HEAD = """\
 All settings of a process are one frozen object, `workers.config.Settings`. It is read once, where
 the process begins: options of the command line first, then the environment, then files named
 `anymodal_<field>` in `ANYMODAL_SECRETS` (`/run/secrets`). Lists and objects are written as JSON.
-The command warns of an `ANYMODAL_…` variable that nothing reads. In Python, pass the classes below
-as `config=`.
+The command warns of an `ANYMODAL_…` variable that nothing reads, and says what holds instead of one
+that was a setting. In Python, pass the classes below as `config=`; they also take their constants.
 
 `ANYMODAL_HOME` is the folder of models (by default in the user's cache), `ANYMODAL_CACHE` that of
 what a machine measures and builds (the same), and `ANYMODAL_DATA` that of the embedded store,
@@ -35,7 +35,7 @@ uploads and keys. A container's health check asks `ANYMODAL_HEALTH_URL`; `ANYMOD
 tracebacks.
 """
 
-_PARTS: tuple[tuple[str, type[BaseSettings]], ...] = (
+_PARTS: tuple[tuple[str, type[EnvironmentSettings]], ...] = (
     ("A process", Settings),
     ("The model", EncoderConfig),
     ("Reading files", IngestConfig),
@@ -48,19 +48,18 @@ def page() -> str:
     return "\n".join([_HEAD, *(_section(title, part) for title, part in _PARTS)])
 
 
-def _section(title: str, settings: type[BaseSettings]) -> str:
+def _section(title: str, settings: type[EnvironmentSettings]) -> str:
     said = descriptions(settings)
-    prefix = str(settings.model_config["env_prefix"])
     rows = [
-        f"| `{prefix}{name.upper()}` | {said[name]} | {_shown(field)} |"
-        for name, field in settings.model_fields.items()
-        if not _is_part(field)
+        f"| `{settings.variable(name)}` | {said[name]} | {_shown(field)} |"
+        for name in settings.settable()
+        if not _is_part(field := settings.model_fields[name])
     ]
     head = f"## {title}\n\n`{settings.__module__}.{settings.__name__}`\n"
     return "\n".join([head, "| variable | what | default |", "|---|---|---|", *rows, ""])
 
 
-def descriptions(settings: type[BaseSettings]) -> dict[str, str]:
+def descriptions(settings: type[EnvironmentSettings]) -> dict[str, str]:
     """The docstring of each field, on one line."""
     (body,) = ast.parse(dedent(inspect.getsource(settings))).body
     assert isinstance(body, ast.ClassDef)

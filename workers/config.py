@@ -18,14 +18,15 @@ from pydantic_settings import (
 
 from encoder.config import EncoderConfig
 from encoder.errors import InputError
+from encoder.settings import EnvironmentSettings
 from ingest.config import IngestConfig
 from search.api.config import ApiConfig
 from workers.environment import Options, options, secrets_folder
 
-S = TypeVar("S", bound=BaseSettings)
+S = TypeVar("S", bound=EnvironmentSettings)
 
 
-class Settings(BaseSettings):
+class Settings(EnvironmentSettings):
     """All settings of a process; each field is also ``ANYMODAL_<FIELD>``.
 
     Frozen. A process reads it once, where it begins, with the options of the command line before
@@ -50,18 +51,12 @@ class Settings(BaseSettings):
     with ``+mmap`` to leave it on the disk, or DISKANN, which lies there. A store keeps what it was
     made with."""
 
-    store__candidates: int = Field(default=200, ge=10, le=16_384)
-    """The fewest candidates that a search looks at in a Milvus server's index."""
-
     broker: str = "memory://"
     """``memory://`` runs the tasks in this process; ``redis://host:6379/0`` shares them."""
 
     shard_files: int = Field(default=96, ge=1)
     """How many texts or pictures one task takes, about a second of work; fewer sounds and films
     (`workers.pipeline.files`)."""
-
-    batch_segments: int = Field(default=64, ge=1)
-    """How many segments are encoded together."""
 
     decode_threads: int = Field(default=2, ge=1)
     """How many files one task decodes at the same time."""
@@ -84,9 +79,6 @@ class Settings(BaseSettings):
 
     lease_s: float = Field(default=8.0, ge=1)
     """How long a silent worker counts as alive."""
-
-    job_ttl_s: int = Field(default=7 * 86400, ge=60)
-    """How long a job and its dead letters are kept after their last change."""
 
     rate_limit: str | None = Field(default=None, pattern=r"^\d+(\.\d+)?/[smh]$")
     """How many shards a worker may begin, as ``10/s``, ``100/m`` or ``500/h``; for a store or a
@@ -138,18 +130,12 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (not used: no .env is read)
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (replaced: see below)
+        cls, settings_cls: type[BaseSettings], *sources: Any, **named: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, the environment, then the secret files of this moment."""
+        chosen = super().settings_customise_sources(settings_cls, *sources, **named)
         folder = secrets_folder()
-        if not folder.is_dir():
-            return init_settings, env_settings
-        return init_settings, env_settings, SecretsSettingsSource(settings_cls, folder)
+        return (*chosen, SecretsSettingsSource(cls, folder)) if folder.is_dir() else chosen
 
 
 def current_settings() -> Settings:
@@ -189,32 +175,46 @@ def _read(settings: type[S], given: dict[str, Any]) -> S:
     except SettingsError as error:
         name = re.search(r'field "(\w+)"', str(error))
         raise InputError(
-            _variable(settings, name[1] if name else ""),
+            settings.variable(name[1] if name else ""),
             got="a value that is not JSON",
             wanted='a list or an object: ["a", "b"]',
         ) from None
 
 
-_CLASSES: tuple[type[BaseSettings], ...] = (Settings, EncoderConfig, IngestConfig, ApiConfig)
+_CLASSES: tuple[type[EnvironmentSettings], ...] = (Settings, EncoderConfig, IngestConfig, ApiConfig)
+
+FORMER_VARIABLES = {
+    "ANYMODAL_STORE__CANDIDATES": "A search of a server's index looks at 200 candidates at least.",
+    "ANYMODAL_BATCH_SEGMENTS": "64 segments are encoded together.",
+    "ANYMODAL_JOB_TTL_S": "Jobs are kept for seven days after their last change.",
+}
+"""Variables that were settings, and what holds instead."""
 
 
 def variable_names() -> list[str]:
     """The names of all variables that are settings."""
-    return [_variable(settings, field) for settings in _CLASSES for field in settings.model_fields]
+    return [settings.variable(field) for settings in _CLASSES for field in settings.settable()]
 
 
-def _variable(settings: type[BaseSettings], field: str) -> str:
-    return f"{settings.model_config['env_prefix']}{field}".upper()
+def what_holds_instead(variable: str) -> str | None:
+    """What is true since a variable is no longer a setting; None if it never was one."""
+    for settings in _CLASSES:
+        for name in set(settings.model_fields) - set(settings.settable()):
+            if settings.variable(name) == variable:
+                default = settings.model_fields[name].default
+                owner = settings.__name__
+                return f"It is always {default}; in Python, pass {owner}({name}=…)."
+    return FORMER_VARIABLES.get(variable)
 
 
-def _refused(settings: type[BaseSettings], error: ValidationError) -> InputError:
+def _refused(settings: type[EnvironmentSettings], error: ValidationError) -> InputError:
     """The first problem, by the variable's name; values that may hold passwords stay unsaid."""
     problem = error.errors(include_url=False, include_context=False)[0]
     name = str(problem["loc"][0]) if problem["loc"] else ""
     field = settings.model_fields.get(name)
     hidden = field is None or not field.repr or field.annotation is SecretStr
     return InputError(
-        _variable(settings, name),
+        settings.variable(name),
         got="a value that it cannot take" if hidden else repr(problem["input"]),
         wanted=_wanted(problem["msg"]),
     )

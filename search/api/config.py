@@ -5,15 +5,70 @@ from __future__ import annotations
 from ipaddress import ip_network
 from pathlib import Path
 
-from pydantic import Field, IPvAnyNetwork, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validator
+from pydantic_settings import SettingsConfigDict
 
+from encoder.settings import EnvironmentSettings
 from search.api.access.sources import SOURCE
 
 _LOOPBACK_4, _LOOPBACK_6 = ip_network("127.0.0.0/8"), ip_network("::1")
 
 
-class ApiConfig(BaseSettings):
+class ApiConstants(BaseModel):
+    """Limits of connections, requests and caches for one server of any size; no settings."""
+
+    model_config = ConfigDict(frozen=True)
+
+    session_s: float = Field(default=12 * 3600, ge=2 * 3600)
+    """How long a session of a browser lasts; the page opens a new one each hour."""
+
+    max_connections: int = Field(default=1000, ge=1)
+    """The most connections; beyond that, idle ones are closed."""
+
+    max_connections_per_address: int = Field(default=256, ge=1)
+    """The most connections of one address, or of one IPv6 network of 64 bits."""
+
+    head_s: float = Field(default=10.0, gt=0)
+    """The longest time to receive the head of a request."""
+
+    body_s: float = Field(default=20.0, gt=0)
+    """The time over which the rate of a body is measured."""
+
+    write_s: float = Field(default=60.0, gt=0)
+    """The time over which the rate of reading an answer is measured."""
+
+    min_bytes_per_s: int = Field(default=500, ge=1)
+    """The lowest rate of sending a body, and of reading an answer."""
+
+    keep_alive_s: int = Field(default=15, ge=1)
+    """The longest idle time between two requests of a connection."""
+
+    queue: int = Field(default=64, ge=0)
+    """The most waiting requests; more are answered with 503."""
+
+    stop_s: float = Field(default=20.0, ge=1)
+    """The longest time that a stopping server spends on current requests."""
+
+    batch_items: int = Field(default=32, ge=1)
+    """The most queries encoded at once."""
+
+    embedding_cache_bytes: int = Field(default=64 * 2**20, ge=0)
+    """The most memory for cached query embeddings."""
+
+    thumbnail_cache_bytes: int = Field(default=32 * 2**20, ge=0)
+    """The most memory for thumbnails of sizes that are not kept on the disk."""
+
+    max_body_bytes: int = Field(default=48 * 2**20, ge=1)
+    """The largest request body, uploads excepted."""
+
+    max_upload_files: int = Field(default=1000, ge=1)
+    """The most files in one upload."""
+
+    max_query_bytes: int = Field(default=32 * 2**20, ge=1)
+    """The largest picture, sound or film to search with."""
+
+
+class ApiConfig(EnvironmentSettings, ApiConstants):
     """Settings of the API; each field is also ``ANYMODAL_API__<FIELD>``.
 
     >>> ApiConfig(port=9000).threads
@@ -37,9 +92,6 @@ class ApiConfig(BaseSettings):
     keys_file: Path | None = None
     """The file of keys; by default ``keys.json`` beside the store's folder."""
 
-    session_s: float = Field(default=12 * 3600, ge=2 * 3600)
-    """How long a session of a browser lasts; the page opens a new one each hour."""
-
     public_roots: tuple[str, ...] = ()
     """Folders and URLs within which all keys may filter by path, relative to them."""
 
@@ -58,44 +110,11 @@ class ApiConfig(BaseSettings):
     ``X-Forwarded-Proto`` are believed, and ``max_connections_per_address`` does not hold for them.
     """
 
-    max_connections: int = Field(default=1000, ge=1)
-    """The most connections; beyond that, idle ones are closed."""
-
-    max_connections_per_address: int = Field(default=256, ge=1)
-    """The most connections of one address, or of one IPv6 network of 64 bits."""
-
-    head_s: float = Field(default=10.0, gt=0)
-    """The longest time to receive the head of a request."""
-
-    body_s: float = Field(default=20.0, gt=0)
-    """The time over which the rate of a body is measured."""
-
-    write_s: float = Field(default=60.0, gt=0)
-    """The time over which the rate of reading an answer is measured."""
-
-    min_bytes_per_s: int = Field(default=500, ge=1)
-    """The lowest rate of sending a body, and of reading an answer."""
-
-    keep_alive_s: int = Field(default=15, ge=1)
-    """The longest idle time between two requests of a connection."""
-
     threads: int = Field(default=32, ge=1)
     """The number of requests processed in parallel, a thread each."""
 
-    queue: int = Field(default=64, ge=0)
-    """The most waiting requests; more are answered with 503."""
-
-    stop_s: float = Field(default=20.0, ge=1)
-    """The longest time that a stopping server spends on current requests."""
-
     timeout_s: float = Field(default=30.0, gt=0)
     """The longest time of a request; then the answer is 504."""
-
-    batch_items: int = Field(default=32, ge=1)
-    """The most queries encoded at once."""
-
-    embedding_cache_bytes: int = Field(default=64 * 2**20, ge=0)
-    """The most memory for cached query embeddings."""
 
     slo_p95_ms: float | None = Field(default=None, gt=0)
     """A target for the 95th percentile of searches; ``/v1/latency`` says whether it is met."""
@@ -106,20 +125,8 @@ class ApiConfig(BaseSettings):
     open_metrics: bool = False
     """Serve ``/metrics`` without a key even if one is required."""
 
-    thumbnail_cache_bytes: int = Field(default=32 * 2**20, ge=0)
-    """The most memory for thumbnails of sizes that are not kept on the disk."""
-
-    max_body_bytes: int = Field(default=48 * 2**20, ge=1)
-    """The largest request body, uploads excepted."""
-
     max_upload_bytes: int = Field(default=8 * 2**30, ge=1)
     """The largest upload: all files of one request together."""
-
-    max_upload_files: int = Field(default=1000, ge=1)
-    """The most files in one upload."""
-
-    max_query_bytes: int = Field(default=32 * 2**20, ge=1)
-    """The largest picture, sound or film to search with."""
 
     max_query_s: float = Field(default=60.0, gt=0)
     """The longest sound or film to search with."""

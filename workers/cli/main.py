@@ -214,10 +214,13 @@ def unread_variables() -> Iterator[str]:
         return
     from difflib import get_close_matches
 
-    from workers.config import variable_names
+    from workers.config import variable_names, what_holds_instead
 
     known = {*variable_names(), *READ_BY_NAME}
     for name in sorted(names - known):
+        if instead := what_holds_instead(name):
+            yield f"The variable {name} is no longer a setting. {instead}"
+            continue
         nearest = get_close_matches(name, sorted(known), n=1, cutoff=0.75)
         hint = f"Did you mean {nearest[0]}?" if nearest else "See docs/settings.md."
         yield f"The variable {name} is not a setting of anymodal. {hint}"

@@ -55,7 +55,6 @@ class JobBoard:
         """The board on the broker named in the settings."""
         return cls(
             settings.broker,
-            ttl_s=settings.job_ttl_s,
             lease_s=settings.lease_s,
             patience_s=patience_s,
         )

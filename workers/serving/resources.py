@@ -203,7 +203,6 @@ class Resources:
             self.encoder(),
             self.store(),
             self.ingest_config.model_copy(update={**hosts, **chosen}),
-            batch_segments=settings.batch_segments,
             decode_threads=settings.decode_threads,
             transcripts=settings.transcripts,
             read_pictures=settings.read_pictures,
@@ -312,7 +311,6 @@ class Resources:
                     create=create,
                     hold=hold,
                     index=self.settings.store__index,
-                    candidates=self.settings.store__candidates,
                     locks=self._locks(),
                     new_space=self._new_space,
                 )

@@ -6,7 +6,6 @@ only its time is measured.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,13 +15,12 @@ import numpy as np
 from benchmarks.pipeline.plain_script import torch_model
 from encoder import MultiModalEncoder
 from encoder.types import Embeddings, Item
+from search.api.config import ApiConfig
 from workers.cli import anymodal
 from workers.serving.resources import Resources
 
-SETTINGS = {
-    "ANYMODAL_API__BATCH_ITEMS": "1",
-    "ANYMODAL_API__EMBEDDING_CACHE_BYTES": "0",
-}
+NO_HELP = {"batch_items": 1, "embedding_cache_bytes": 0}
+"""Constants of the API under which each query is encoded by itself."""
 
 
 class TorchEncoder(MultiModalEncoder):
@@ -43,6 +41,8 @@ class TorchEncoder(MultiModalEncoder):
 
 
 if __name__ == "__main__":
-    os.environ.update(SETTINGS)
+    for name, value in NO_HELP.items():
+        ApiConfig.model_fields[name].default = value
+    ApiConfig.model_rebuild(force=True)
     Resources._load_encoder = lambda _: TorchEncoder()  # type: ignore[method-assign]
     anymodal.main(["serve", *sys.argv[1:]])

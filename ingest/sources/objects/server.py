@@ -75,7 +75,8 @@ class ObjectServer:
             left_s = None if deadline is None else deadline - monotonic()
             if left_s is not None and left_s <= 0:
                 raise MediaLimitError(
-                    f"{url} was not read in max_url_s.", remedy="Raise ANYMODAL_INGEST__MAX_URL_S."
+                    f"{url} was not read in max_url_s.",
+                    remedy="Fetch it yourself and ingest the file.",
                 )
             if not self._fs.async_impl:
                 return bytes(self._fs.cat_file(inner, start=start, end=end))

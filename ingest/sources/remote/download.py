@@ -109,7 +109,7 @@ def _save(
             if monotonic() > deadline:
                 raise MediaLimitError(
                     f"{url} was not fetched in max_url_s, {config.max_url_s:g} s.",
-                    remedy="Raise ANYMODAL_INGEST__MAX_URL_S.",
+                    remedy="Fetch it yourself and ingest the file.",
                 )
             # Read what has arrived, not a whole chunk: the deadline also holds for slow servers.
             if not (chunk := answer.read1(_CHUNK_BYTES)):
