@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from search import SearchEngine
     from search.client import Anymodal, AsyncAnymodal
     from workers.pipeline import IngestPipeline
+    from workers.serving.in_process import connect
 
     __version__: str
 
@@ -30,6 +31,7 @@ _HOMES = {
     "MultiModalEncoder": "encoder",
     "Quantizer": "encoder",
     "SearchEngine": "search",
+    "connect": "workers.serving.in_process",
 }
 __all__ = [
     "Anymodal",
@@ -39,6 +41,7 @@ __all__ = [
     "Quantizer",
     "SearchEngine",
     "__version__",
+    "connect",
 ]
 
 
