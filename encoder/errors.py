@@ -51,7 +51,7 @@
     │   ├── MissingError            404  no such asset or job (also a NotFoundError)
     │   └── BusyError               503  too much is under way
     ├── BrokerError                 503  Redis does not answer (workers.jobs.redis_link)
-    ├── WatchError                  500  no more folders can be watched (workers.watching.folders)
+    ├── WatchError                  500  no more folders can be watched (workers.library.watch)
     ├── TooLongError                500  a shard outlasted its task (workers.jobs.shard_run)
     └── CrashedError                500  a file kept crashing its process (workers.jobs.shard_run)
 

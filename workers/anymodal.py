@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from encoder import MultiModalEncoder, Quantizer
     from search import SearchEngine
     from search.client import Anymodal, AsyncAnymodal
+    from workers.connect import connect
     from workers.pipeline import IngestPipeline
-    from workers.serving.in_process import connect
 
     __version__: str
 
@@ -31,7 +31,7 @@ _HOMES = {
     "MultiModalEncoder": "encoder",
     "Quantizer": "encoder",
     "SearchEngine": "search",
-    "connect": "workers.serving.in_process",
+    "connect": "workers.connect",
 }
 __all__ = [
     "Anymodal",

@@ -36,11 +36,9 @@ from tests.faults import tiny_worker
 from workers.config import current_settings
 from workers.environment import Options, begin
 from workers.library.check import checked
-from workers.pipeline.library.removal import remove
-from workers.portable.export import export_store
-from workers.portable.load import import_store, open_export
-from workers.portable.manifest import Manifest
-from workers.reindexing.moving import Plan, move
+from workers.library.portable import Manifest, export_store, import_store, open_export
+from workers.library.reindex import Plan, move
+from workers.pipeline.leaving import remove
 from workers.serving.composition import moved, services
 from workers.serving.resources import Resources
 

@@ -15,7 +15,8 @@ from encoder import MultiModalEncoder
 from encoder.system.allocator import share_pools
 from ingest import IngestConfig
 from search.store.open import open_store
-from workers.pipeline.ingest_job import IngestJob, in_chunks
+from workers.pipeline.files import in_chunks
+from workers.pipeline.ingest_job import IngestJob
 from workers.pipeline.reports import IngestReport
 
 _SHARD_FILES = 50

@@ -17,8 +17,8 @@ from search.types import Prune
 from tests.faults.disk import mounted, small_disk
 from tests.integration.test_watch import ended, watching
 from workers.pipeline.ingest_pipeline import IngestPipeline
-from workers.pipeline.library.roots import Roots
 from workers.pipeline.reports import IngestReport
+from workers.pipeline.roots import Roots
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from tests.faults.cluster import LiteServer
 from tests.integration.conftest import ANYMODAL, Run
 from tests.integration.test_serve import serving
-from workers.serving.beside.place import socket_path
+from workers.beside.place import socket_path
 
 
 @pytest.fixture

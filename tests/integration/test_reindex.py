@@ -28,7 +28,7 @@ from tests.integration.conftest import Run
 from tests.integration.test_serve import serving
 from workers.cli import anymodal as anymodal_command
 from workers.config import Settings
-from workers.reindexing.moving import Plan, move
+from workers.library.reindex import Plan, move
 from workers.serving.resources import Resources
 
 TEXTS = ["ferries to the islands", "an oven for bread", "repair of bicycles", "old maps of Rome"]

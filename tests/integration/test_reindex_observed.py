@@ -21,8 +21,8 @@ from search.store.stored_spaces import drop_former, space_record, stored_spaces
 from tests.integration.conftest import ANYMODAL
 from workers.config import current_settings
 from workers.environment import Options, begin
+from workers.library.reindex import Plan, move
 from workers.pipeline.ingest_job import IngestJob
-from workers.reindexing.moving import Plan, move
 from workers.serving.resources import Resources
 
 N_NOTES = 8

@@ -45,7 +45,7 @@ def test_settings_are_read_where_a_process_begins() -> None:
     assert below == {
         "workers/app.py",
         "workers/tasks.py",
-        "workers/jobs/planning/planner.py",
+        "workers/jobs/planner.py",
     }
 
 

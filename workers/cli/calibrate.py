@@ -49,7 +49,7 @@ def _calibrated(
     request: Mapping[str, Any], progress: Callable[[int, int], None]
 ) -> Mapping[str, Any]:
     """The result; a server of this user that holds the store does the work."""
-    from workers.serving.beside.client import ask
+    from workers.beside.client import ask
 
     if answers := ask("calibrate", request):
         found: Mapping[str, Any] = {}

@@ -280,8 +280,8 @@ def ingested(
     Raises:
         StoreUnavailableError: the server was stopped meanwhile.
     """
+    from workers.beside.client import ask
     from workers.pipeline.reports import IngestReport
-    from workers.serving.beside.client import ask
 
     if not in_server or (answers := ask("ingest", what)) is None:
         _run_here(settings, what, show, stop, total)

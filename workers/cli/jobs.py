@@ -83,7 +83,7 @@ def retry(job_id: str, broker: str | None, as_json: bool) -> None:
     apply_options(broker=broker)
     from workers.cli.output import print_json, wants_json
     from workers.jobs.broker import publish
-    from workers.jobs.planning.planner import replay
+    from workers.jobs.planner import replay
 
     job = _job(job_id)
     if job.state in ("cancelling", "cancelled", "failed"):
@@ -104,8 +104,8 @@ def retry(job_id: str, broker: str | None, as_json: bool) -> None:
 
 def _plan_anew(job: Job) -> str:
     """Plan a job from the start; return who plans it."""
-    from workers.jobs.planning.planner import start_planner
-    from workers.jobs.recovery.takeover import unseen_path
+    from workers.jobs.planner import start_planner
+    from workers.jobs.recovery import unseen_path
 
     restart = partial(
         _jobs().board.restart,
@@ -126,8 +126,8 @@ def _plan_anew(job: Job) -> str:
 
 def _plan_on(job: Job) -> str:
     """Continue a job whose planner is gone; return who does, or "" if it is not gone."""
-    from workers.jobs.planning.planner import start_planner
-    from workers.jobs.recovery.takeover import lost_its_planner, unseen_path
+    from workers.jobs.planner import start_planner
+    from workers.jobs.recovery import lost_its_planner, unseen_path
 
     def say(seen: Job) -> None:
         wait_s = seen.planner_until - seen.now

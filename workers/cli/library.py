@@ -119,14 +119,14 @@ def delete(
 
 def _removed(targets: tuple[str, ...], kinds: tuple[str, ...]) -> dict[str, int]:
     """The number of assets by target; a server of this user that holds the store does the work."""
-    from workers.serving.beside.client import ask
-    from workers.serving.command_query import media_types_of
+    from workers.beside.client import ask
+    from workers.beside.query import media_types_of
 
     here, media_types = [absolute(target) for target in targets], media_types_of(kinds)
     if answers := ask("delete", {"targets": here, "media_types": media_types}):
         return dict(zip(targets, (answer["removed"] for answer in answers), strict=True))
     from workers.config import current_settings
-    from workers.pipeline.library.removal import remove
+    from workers.pipeline.leaving import remove
     from workers.serving.resources import Resources
 
     with closing(Resources(current_settings())) as held:
@@ -152,12 +152,12 @@ def answer(command: str, request: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         StoreMissingError: there is no store.
     """
-    from workers.serving.beside.client import ask
+    from workers.beside.client import ask
 
     if answers := ask(command, request):
         return dict(next(iter(answers)))
+    from workers.beside.listing import answered
     from workers.config import current_settings
-    from workers.library.listing import answered
     from workers.serving.resources import Resources
 
     with closing(Resources(current_settings())) as held:
@@ -184,8 +184,8 @@ def list_lines(found: Mapping[str, Any]) -> Iterator[RenderableType]:
     """A page of assets."""
     from rich.table import Table
 
+    from workers.beside.listing import day
     from workers.cli.output import marked
-    from workers.library.listing import day
 
     if not found["assets"]:
         yield "No stored assets match."

@@ -134,8 +134,9 @@ def _here(parts: Services) -> Connect:
 
 @contextmanager
 def _services(host: str) -> Iterator[Services]:
+    from workers.beside.commands import beside
     from workers.config import current_settings
-    from workers.serving.composition import beside, services
+    from workers.serving.composition import services
     from workers.serving.resources import Resources
 
     settings = current_settings()

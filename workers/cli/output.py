@@ -120,7 +120,7 @@ def result_lines(
 
     Args:
         result: what was found.
-        looked: what was covered (`workers.serving.searching`), if nothing was found.
+        looked: what was covered (`workers.beside.query`), if nothing was found.
         shows_weak: also show weaker matches; else only their number.
     """
     from rich.text import Text

@@ -116,7 +116,7 @@ def _moved(request: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _beside(request: Mapping[str, Any], progress: Any) -> Mapping[str, Any] | None:
-    from workers.serving.beside.client import ask
+    from workers.beside.client import ask
 
     answers = ask("reindex", request)
     if answers is None:
@@ -130,7 +130,7 @@ def _beside(request: Mapping[str, Any], progress: Any) -> Mapping[str, Any] | No
 
 def _here(request: Mapping[str, Any], progress: Any) -> Mapping[str, Any]:
     from workers.config import current_settings
-    from workers.reindexing.moving import Plan, move
+    from workers.library.reindex import Plan, move
     from workers.serving.resources import Resources
 
     with closing(Resources(current_settings())) as held:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from workers.beside.weights import absolute
 from workers.cli.options import (
     KindsOption,
     apply_options,
@@ -22,7 +23,6 @@ from workers.cli.options import (
     model_option,
     store_option,
 )
-from workers.serving.weights import absolute
 
 if TYPE_CHECKING:
     from search import SearchEngine
@@ -164,7 +164,7 @@ def search(
 
 def _answer(asked: dict[str, Any]) -> dict[str, Any]:
     """Search in a server of this user that has the store open, or in this process."""
-    from workers.serving.beside.client import ask
+    from workers.beside.client import ask
 
     if answers := ask("search", asked):
         return next(iter(answers))
@@ -178,9 +178,9 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _found_here(asked: dict[str, Any]) -> dict[str, Any]:
     from search import SearchEngine
+    from workers.beside.query import facts_of, found
     from workers.config import current_settings
     from workers.serving.resources import Resources
-    from workers.serving.searching import facts_of, found
 
     facts_of(asked)  # report mistakes before loading the model
     with closing(Resources(current_settings(), counted=False)) as held:
@@ -203,9 +203,9 @@ def _listen(source: str, pause_s: float, asked: dict[str, Any], as_json: bool) -
     from encoder.types import QUERY
     from search.listening.assistant import answer
     from search.listening.questions import questions
+    from workers.beside.query import facts_of
     from workers.config import current_settings
     from workers.serving.resources import Resources
-    from workers.serving.searching import facts_of
 
     facts_of(asked)  # report mistakes before loading the model
     with ExitStack() as stack:
@@ -234,8 +234,8 @@ def _found(
     asked: dict[str, Any], held: Resources, engine: Callable[[], SearchEngine], said: str
 ) -> dict[str, Any]:
     """Search in a server of this user that has the store open, or in this process."""
-    from workers.serving.beside.client import ask
-    from workers.serving.searching import found
+    from workers.beside.client import ask
+    from workers.beside.query import found
 
     asked = {**asked, "words": (*asked["words"], said)}
     answers = ask("search", asked)

@@ -57,9 +57,10 @@ def serve(
     from encoder.errors import InputError
     from search.api.app import create_app
     from search.api.server import serve as serve_app
+    from workers.beside.commands import beside
     from workers.config import current_settings
     from workers.observe import logs
-    from workers.serving.composition import beside, moved, services
+    from workers.serving.composition import moved, services
     from workers.serving.following import following
     from workers.serving.resources import Resources
 

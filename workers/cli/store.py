@@ -28,8 +28,8 @@ def export_store(folder: Path, store: str | None, model: str | None, as_json: bo
     apply_options(store, model=model)
     from workers.cli.output import console, print_json, progress_bar, wants_json
     from workers.config import current_settings
-    from workers.portable.export import export_store as export
-    from workers.portable.manifest import Manifest
+    from workers.library.portable import Manifest
+    from workers.library.portable import export_store as export
     from workers.serving.resources import Resources
 
     with closing(Resources(current_settings())) as held, progress_bar("assets") as bar:
@@ -57,8 +57,8 @@ def import_store(folder: Path, store: str | None, as_json: bool) -> None:
     Every file is checked first. Assets that are already stored are skipped; after an interruption,
     run the same command to continue.
     """
-    from workers.portable.load import import_store as load
-    from workers.portable.load import open_export
+    from workers.library.portable import import_store as load
+    from workers.library.portable import open_export
 
     manifest = open_export(folder)
     apply_options(store, model=manifest.model)

@@ -24,8 +24,8 @@ from workers.cli.options import (
 
 if TYPE_CHECKING:
     from workers.config import Settings
+    from workers.library.watch import Changes
     from workers.pipeline.reports import IngestReport
-    from workers.watching.changes import Changes
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -74,7 +74,7 @@ def watch(
     """
     apply_options(store, broker, model)
     from workers.config import current_settings
-    from workers.watching.folders import watch_folders
+    from workers.library.watch import watch_folders
 
     settings, stop = current_settings(), stop_on(signal.SIGINT, signal.SIGTERM)
     roots = list(dict.fromkeys(folder.resolve() for folder in folders))

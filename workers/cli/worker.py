@@ -21,7 +21,7 @@ from workers.pipeline.files import CLASSES
 
 if TYPE_CHECKING:
     from workers.config import Settings
-    from workers.observe.broker_metrics import BrokerCollector
+    from workers.jobs.broker_metrics import BrokerCollector
 
 
 @click.command()
@@ -99,7 +99,7 @@ def worker(
 
 
 def _collector(settings: Settings) -> BrokerCollector:
-    from workers.observe.broker_metrics import BrokerCollector
+    from workers.jobs.broker_metrics import BrokerCollector
 
     return BrokerCollector(settings.broker, settings.queue_shards)
 

@@ -17,8 +17,7 @@ from ingest.types import Failure
 from search.api.ports import Job, JobOptions
 from search.errors import NotFoundError
 from workers.jobs import redis_scripts as lua
-from workers.jobs.locks import Locks
-from workers.jobs.planning.leases import START_S, PlannerLeases
+from workers.jobs.leases import START_S, Locks, PlannerLeases
 from workers.jobs.redis_link import JOBS, RUNNING, RedisLink, key, keys_of
 from workers.jobs.shard_board import ShardBoard
 

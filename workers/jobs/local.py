@@ -24,8 +24,7 @@ from search.api.ports import Job, JobOptions
 from search.api.uploads import UploadFolder
 from search.errors import NotFoundError
 from search.types import AssetRow
-from workers.pipeline.files import count_files
-from workers.pipeline.ingest_job import in_chunks
+from workers.pipeline.files import count_files, in_chunks
 from workers.pipeline.ingest_pipeline import IngestPipeline
 from workers.pipeline.reports import IngestReport
 

@@ -12,9 +12,8 @@ from typing import Unpack
 from search.api.ports import JobOptions
 from workers.config import Settings
 from workers.jobs.board import JobBoard
-from workers.jobs.planning.leases import START_S
-from workers.jobs.planning.planner import plan_paths, start_planner
-from workers.jobs.recovery.heartbeat import repeating
+from workers.jobs.leases import START_S, repeating
+from workers.jobs.planner import plan_paths, start_planner
 
 logger = logging.getLogger(__name__)
 

@@ -18,13 +18,13 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from encoder.errors import AnymodalError, DiskError
 from search.errors import StoreError
 from search.types import Labels, Prune
+from workers.jobs import stop_flag as stopping
 from workers.jobs.board import JobBoard
-from workers.jobs.recovery.heartbeat import repeating
+from workers.jobs.leases import repeating
 from workers.jobs.shard import Claim, Shard
 from workers.observe import metrics
 from workers.pipeline import retry
 from workers.pipeline.reports import IngestReport
-from workers.serving import stop_flag as stopping
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ class ShardRun:
     def _finish(self, job_id: str, shard_id: str, report: IngestReport) -> bool:
         counted = self.board.shards.finish(job_id, shard_id, report)
         if counted:
-            metrics.count(report)
+            count_report(report)
         return counted
 
     def _beat(self, job_id: str, shard_id: str, unwanted: Event) -> Callable[[], None]:
@@ -197,6 +197,19 @@ class ShardRun:
             self.board.shards.release(job_id, shard_id, 0.0, forgive=True)
         finally:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def count_report(report: IngestReport) -> None:
+    """Add the counts of a job."""
+    metrics.FILES.labels("ingested").inc(report.ingested)
+    metrics.FILES.labels("unchanged").inc(report.unchanged)
+    metrics.FILES.labels("left_out").inc(report.left_out)
+    metrics.FILES.labels("failed").inc(len(report.failures))
+    metrics.BYTES.inc(report.n_bytes)
+    for modality, n_segments in report.segments.items():
+        metrics.SEGMENTS.labels(modality).inc(n_segments)
+    for failure in report.failures:
+        metrics.DEAD_LETTERS.labels(failure.error).inc()
 
 
 def _crashed(times: int) -> CrashedError:

@@ -17,7 +17,6 @@ from prometheus_client.multiprocess import mark_process_dead
 from encoder.system.environment import variable
 from search.histogram_bounds import ITEMS, SECONDS
 from workers.observe.metrics_server import FOLDER
-from workers.pipeline.reports import IngestReport
 
 _MAIN = "main"
 
@@ -159,19 +158,6 @@ def task() -> Iterator[Task]:
             yield one
         finally:
             TASKS.labels(one.outcome.replace(" ", "_")).inc()
-
-
-def count(report: IngestReport) -> None:
-    """Add the counts of a job."""
-    FILES.labels("ingested").inc(report.ingested)
-    FILES.labels("unchanged").inc(report.unchanged)
-    FILES.labels("left_out").inc(report.left_out)
-    FILES.labels("failed").inc(len(report.failures))
-    BYTES.inc(report.n_bytes)
-    for modality, n_segments in report.segments.items():
-        SEGMENTS.labels(modality).inc(n_segments)
-    for failure in report.failures:
-        DEAD_LETTERS.labels(failure.error).inc()
 
 
 class CountedEncoder:

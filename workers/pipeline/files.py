@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 from ingest.config import IngestConfig
 from ingest.kinds import Cost
@@ -13,6 +13,8 @@ from ingest.kinds.registry import cost_of
 
 if TYPE_CHECKING:
     from ingest.sources.folders import OnRefused
+
+T = TypeVar("T")
 
 CLASSES: tuple[str, ...] = get_args(Cost)
 """Cost classes, the cheapest first; each kind of file names its own."""
@@ -150,3 +152,10 @@ def shards(
             n_bytes[cost] = 0
             yield cost, groups.pop(cost)
     yield from groups.items()
+
+
+def in_chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of at most ``size`` values, streamed."""
+    iterator = iter(values)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

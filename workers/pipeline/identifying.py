@@ -23,7 +23,7 @@ from ingest.types import Asset
 from search.filters import Compare, Operator, Or
 from search.store.base import VectorStore
 from search.types import AssetRow
-from workers.pipeline.library.leaving import release
+from workers.pipeline.leaving import release
 
 _AT_ONCE = 32
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from encoder.system.allocator import give_back
 from ingest import segments
@@ -18,26 +17,16 @@ from search.errors import StoreError
 from search.store.base import VectorStore
 from search.store.locks import exclusive
 from search.types import AssetRow, Labels, SegmentRow
+from workers.pipeline.commit_row import commit_row
+from workers.pipeline.encoding import Encoding
 from workers.pipeline.identifying import Identifying, forget_members, nowhere
-from workers.pipeline.library.leaving import drop, put, released
+from workers.pipeline.leaving import drop, put, released
 from workers.pipeline.places import File, Places, still_there
-from workers.pipeline.reports import IngestReport
-from workers.pipeline.rows.commit_row import commit_row
-from workers.pipeline.rows.encoding import Encoding
-from workers.pipeline.rows.streams import decode_side_by_side
-from workers.pipeline.stage_report import WatchedReport
+from workers.pipeline.reports import IngestReport, WatchedReport
+from workers.pipeline.streams import decode_side_by_side
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
-
-T = TypeVar("T")
-
-
-def in_chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of at most ``size`` values, streamed."""
-    iterator = iter(values)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
 
 
 def no_facts(_path: str) -> Mapping[str, Any]:

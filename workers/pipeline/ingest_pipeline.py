@@ -23,11 +23,11 @@ from workers.pipeline.calibration import Watch, alone_here
 from workers.pipeline.files import WalkedFolders, files_of, shards
 from workers.pipeline.identifying import nowhere
 from workers.pipeline.ingest_job import IngestJob, no_facts
-from workers.pipeline.library.known import KnownFiles
-from workers.pipeline.library.pruning import GoneFiles, Looks
-from workers.pipeline.library.roots import Roots
+from workers.pipeline.known import KnownFiles
 from workers.pipeline.places import File
+from workers.pipeline.pruning import GoneFiles, Looks
 from workers.pipeline.reports import IngestReport
+from workers.pipeline.roots import Roots
 from workers.pipeline.turns import Turns
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class IngestPipeline:
                 stores such as ``s3://bucket/folder/``.
             labels: tags and metadata of all files, stored ones included.
             prune: remove assets from the store whose files have been gone for 30 days, or all whose
-                files are gone; see `workers.pipeline.library.pruning`.
+                files are gone; see `workers.pipeline.pruning`.
             kinds: names of kinds; all other files are counted as left out, and what is stored of
                 them stays. By default ``config.kinds``.
             gone: files and folders that were seen to vanish, by a folder around them; see
@@ -185,7 +185,7 @@ class IngestPipeline:
         prune: Prune,
         gone: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> IngestReport:
-        """Forget stored files that are gone; see `workers.pipeline.library.pruning`.
+        """Forget stored files that are gone; see `workers.pipeline.pruning`.
 
         Args:
             folders: that are looked through.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any, TypeAlias
 
 from ingest.errors import LeftOutError
 from ingest.types import Failure
+from workers.observe import metrics, tracing
 
 Gone: TypeAlias = Counter[str]
 """The counts of places and assets whose files are gone.
@@ -122,3 +124,31 @@ class IngestReport:
             failures=[Failure(**failure) for failure in facts["failures"]],
             gone=Counter({name: facts[name] for name in ("dropped", "gone", "pruned")}),
         )
+
+
+logger = logging.getLogger(__name__)
+
+
+class WatchedReport(IngestReport):
+    """A report whose stages are figures for Prometheus and spans, and whose failures are logged.
+
+    They are logged as information, since a command that waits for the report shows them itself.
+    """
+
+    def fail(self, uri: str, error: Exception) -> None:
+        """Set a file aside with its reason."""
+        before = len(self.failures)
+        super().fail(uri, error)
+        for failure in self.failures[before:]:
+            logger.info("set aside %s: %s: %s", failure.uri, failure.error, failure.reason)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the seconds of the block to a stage; it is a span too."""
+        with tracing.span(stage), super().timed(stage):
+            yield
+
+    def spend(self, stage: str, seconds: float) -> None:
+        """Add seconds to a stage."""
+        super().spend(stage, seconds)
+        metrics.STAGE_S.labels(stage).observe(seconds)

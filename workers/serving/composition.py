@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -148,35 +148,6 @@ def _of_model(model: MultiModalEncoder) -> dict[str, Any]:
         "kinds": kind_offers(model.modalities),
         "model": model.model,
     }
-
-
-@contextmanager
-def beside(held: Resources, parts: Callable[[], Services]) -> Iterator[None]:
-    """Run commands of this user on the same store until the block ends.
-
-    Args:
-        held: of the server.
-        parts: returns the current ones.
-    """
-    from workers.serving.beside.commands import commands_of
-    from workers.serving.beside.place import socket_path
-    from workers.serving.beside.server import listening
-
-    path = socket_path(held.settings.store)
-    with ExitStack() as stack:
-        try:
-            if path is not None:
-                commands = commands_of(held, lambda: parts().engine)
-                stack.enter_context(listening(path, commands, lambda: _models(held, parts())))
-        except OSError as error:  # a read-only store
-            logger.warning("other commands cannot use this server: %s", error)
-        yield
-
-
-def _models(held: Resources, parts: Services) -> list[str]:
-    """Names by which commands may ask for the server's model: its own, and its predecessor's."""
-    current = held.current()
-    return [parts.model, *(current.models if current else [])]
 
 
 def _is_local(held: Resources) -> bool:

@@ -194,7 +194,7 @@ class Resources:
             url_hosts: hosts whose URLs are fetched, instead of those of the settings.
         """
         from workers.pipeline.ingest_pipeline import IngestPipeline
-        from workers.pipeline.library.roots import Roots
+        from workers.pipeline.roots import Roots
 
         settings = self.settings
         hosts = {} if url_hosts is None else {"url_hosts": tuple(url_hosts)}

@@ -18,9 +18,9 @@ from celery.signals import (
 from celery.worker.control import Panel
 
 from workers.app import app
+from workers.jobs import stop_flag as stopping
 from workers.observe import logs, tracing
 from workers.observe import metrics_server as exposition
-from workers.serving import stop_flag as stopping
 from workers.tasks import held
 
 logger = logging.getLogger(__name__)
@@ -44,8 +44,7 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is not
     def start(self, worker: Any) -> None:
         """Begin."""
         from workers.jobs.broker import publish_now
-        from workers.jobs.recovery.sweep import EVERY_S, Sweeper
-        from workers.jobs.recovery.takeover import Takeover
+        from workers.jobs.recovery import EVERY_S, Sweeper, Takeover
 
         board = held().impatient_board
         self._duties = [Sweeper(board, publish_now).sweep, Takeover(board).look]

@@ -16,9 +16,9 @@ from search.engine import SearchEngine
 from search.query.query import Query
 from tests.integration.api.conftest import served
 from tests.support import tiny_models as tiny
+from workers.beside.query import Asked, terms_of
 from workers.config import current_settings
 from workers.environment import Options, begin
-from workers.serving.command_query import Asked, terms_of
 from workers.serving.resources import Resources
 
 STORED = {"short.txt": "tin", "long.txt": "rain on tin"}

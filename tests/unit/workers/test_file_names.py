@@ -19,9 +19,9 @@ from search import Query, SearchEngine
 from search.filters import Compare, Operator
 from search.store.open import open_store
 from search.types import Prune
-from workers.library.listing import described
+from workers.beside.listing import described
 from workers.pipeline.ingest_pipeline import IngestPipeline
-from workers.pipeline.library.removal import remove
+from workers.pipeline.leaving import remove
 from workers.pipeline.reports import IngestReport
 
 pytestmark = pytest.mark.slow

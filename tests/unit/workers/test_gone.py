@@ -27,9 +27,9 @@ from search.types import GONE_SINCE, AssetRow, Prune
 from workers.cli.ingest import ingest
 from workers.pipeline.files import WalkedFolders, files_of
 from workers.pipeline.ingest_job import IngestJob
-from workers.pipeline.library.pruning import GoneFiles
-from workers.pipeline.library.roots import Roots
+from workers.pipeline.pruning import GoneFiles
 from workers.pipeline.reports import IngestReport
+from workers.pipeline.roots import Roots
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +232,7 @@ _AS_NOBODY = """
 import os, sys
 from ingest.config import IngestConfig
 from workers.pipeline.files import WalkedFolders
-from workers.pipeline.library.pruning import is_gone
+from workers.pipeline.pruning import is_gone
 from workers.pipeline.files import files_of
 root = sys.argv[1]
 config = IngestConfig()

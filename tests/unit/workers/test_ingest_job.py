@@ -21,8 +21,9 @@ from search.errors import StoreError, StoreUnavailableError
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
 from tests.support.media import write_film
-from workers.pipeline.ingest_job import IngestJob, in_chunks
-from workers.pipeline.library.removal import remove
+from workers.pipeline.files import in_chunks
+from workers.pipeline.ingest_job import IngestJob
+from workers.pipeline.leaving import remove
 from workers.pipeline.retry import may_heal
 
 

@@ -19,8 +19,7 @@ from search.store.memory import MemoryStore
 from search.store.open import open_store
 from search.types import AssetRow, SegmentRow
 from tests.faults.tiny_worker import DIM, TinyEncoder
-from workers.pipeline import IngestPipeline, IngestReport
-from workers.pipeline.library import known
+from workers.pipeline import IngestPipeline, IngestReport, known
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder

@@ -10,8 +10,8 @@ from rich.console import Console
 from encoder.types import IMAGE, TEXT
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
+from workers.beside.listing import counted, described, listed
 from workers.cli.library import info_lines, list_lines, stats_lines
-from workers.library.listing import counted, described, listed
 
 ASK = {"conditions": (), "tags": (), "path": None, "modality": "", "limit": 2, "page": ""}
 

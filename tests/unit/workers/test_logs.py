@@ -16,7 +16,7 @@ from ingest.types import Asset, Segment
 from workers.jobs.board import JobBoard
 from workers.jobs.broker import BrokerError, check_broker
 from workers.observe.logs import about, set_up
-from workers.pipeline.rows.streams import decode_side_by_side
+from workers.pipeline.streams import decode_side_by_side
 
 logger = logging.getLogger("tests.logs")
 URLS = ["redis://me:p%40ss1@host:6379/0", "http://root:Milvus9@host:19530"]

@@ -17,7 +17,7 @@ from search.store.stored_spaces import stored_spaces
 from workers.config import current_settings
 from workers.environment import Options, begin
 from workers.pipeline.ingest_job import IngestJob
-from workers.pipeline.library.removal import remove
+from workers.pipeline.leaving import remove
 from workers.serving.resources import Resources
 
 MADE_BY_ENGLISH = "7cab0ef472047da8"

@@ -6,7 +6,7 @@ import pytest
 from encoder.errors import CorruptMediaError
 from encoder.types import TEXT
 from ingest.types import Asset, Segment
-from workers.pipeline.rows.streams import decode_side_by_side
+from workers.pipeline.streams import decode_side_by_side
 
 
 def asset(name: str) -> Asset:

@@ -21,13 +21,13 @@ from tests.support.valkey import valkey_server
 from workers.app import app
 from workers.jobs.board import JobBoard
 from workers.jobs.broker import publish_now
-from workers.jobs.planning.planner import plan
+from workers.jobs.planner import plan
 from workers.jobs.shard import queue_name
 from workers.observe import tracing
 from workers.observe.tracing import received, span
 from workers.pipeline.ingest_job import IngestJob
-from workers.pipeline.rows.streams import decode_side_by_side
-from workers.pipeline.stage_report import WatchedReport
+from workers.pipeline.reports import WatchedReport
+from workers.pipeline.streams import decode_side_by_side
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder.types import Utterance, Waveform
-from workers.pipeline.rows.transcripts import Transcript
+from workers.pipeline.transcripts import Transcript
 
 RATE = 100
 WINDOW_S = 5.0

@@ -17,7 +17,7 @@ HOMES = (
     "search.store.embedded.tables",
     "workers.jobs.redis_link",
     "workers.jobs.shard_run",
-    "workers.watching.folders",
+    "workers.library.watch",
 )
 DRAWN = {
     name: int(status) for name, status in re.findall(r"(\w+Error) +(\d{3}) ", errors.__doc__ or "")

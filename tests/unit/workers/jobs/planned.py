@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workers.jobs.board import JobBoard
-from workers.jobs.planning.planner import plan
+from workers.jobs.planner import plan
 from workers.jobs.redis_link import JOBS, key
 from workers.jobs.shard import Shard
 from workers.pipeline.reports import IngestReport

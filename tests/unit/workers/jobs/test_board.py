@@ -11,7 +11,7 @@ from search.errors import NotFoundError
 from tests.unit.workers.jobs.planned import Sent, ingested, later, planned
 from workers.cli.jobs import job_facts
 from workers.jobs.board import JobBoard
-from workers.jobs.planning.planner import plan, replay
+from workers.jobs.planner import plan, replay
 from workers.jobs.shard import Claim, Shard
 from workers.pipeline.reports import IngestReport
 

@@ -11,7 +11,7 @@ import pytest
 from search.store.locks import stripe_of
 from workers.jobs import locks
 from workers.jobs.board import JobBoard
-from workers.jobs.recovery.heartbeat import repeating
+from workers.jobs.leases import repeating
 
 LEASE_S = 60
 

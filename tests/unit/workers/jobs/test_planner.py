@@ -13,9 +13,9 @@ import pytest
 from ingest.config import IngestConfig
 from tests.unit.workers.jobs.planned import Sent, ingested
 from workers.cli.jobs import job_facts
+from workers.jobs import planner
 from workers.jobs.board import JobBoard
-from workers.jobs.planning import feed
-from workers.jobs.planning.planner import files_of_job, plan, replay
+from workers.jobs.planner import files_of_job, plan, replay
 from workers.jobs.shard import Shard, queue_name
 from workers.jobs.shard_run import ShardRun
 from workers.pipeline.files import WalkedFolders
@@ -91,7 +91,7 @@ def test_what_is_gone_is_looked_for_once_all_else_is_done(board: JobBoard, tmp_p
 def test_the_planner_waits_while_the_queue_is_deep(
     board: JobBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "_HELD_BACK_FILES", 3)
+    monkeypatch.setattr(planner, "_HELD_BACK_FILES", 3)
     job_id = board.create(["/data"])
     polls = count()
 

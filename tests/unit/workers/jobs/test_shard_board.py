@@ -8,7 +8,7 @@ from dataclasses import replace
 from encoder.errors import CorruptMediaError
 from tests.unit.workers.jobs.planned import Sent, ingested, later, planned
 from workers.jobs.board import JobBoard
-from workers.jobs.recovery.sweep import Sweeper
+from workers.jobs.recovery import Sweeper
 from workers.jobs.shard import Claim, queue_name
 from workers.pipeline.reports import IngestReport
 

@@ -16,11 +16,11 @@ from search.api.ports import Job
 from tests.support.valkey import valkey_server
 from tests.unit.workers.jobs.planned import later
 from workers.config import Settings
+from workers.jobs import planner
 from workers.jobs.board import JobBoard
-from workers.jobs.planning import planner
-from workers.jobs.planning.planner import files_of_job, plan
-from workers.jobs.recovery.heartbeat import repeating
-from workers.jobs.recovery.takeover import Takeover, lost_its_planner
+from workers.jobs.leases import repeating
+from workers.jobs.planner import files_of_job, plan
+from workers.jobs.recovery import Takeover, lost_its_planner
 from workers.jobs.redis import RedisJobs
 from workers.jobs.redis_link import key
 from workers.jobs.shard import Shard, queue_name

@@ -14,9 +14,7 @@ from encoder.types import IMAGE, TEXT
 from search.errors import SpaceMismatchError
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
-from workers.portable.export import export_store
-from workers.portable.load import import_store, open_export
-from workers.portable.manifest import Manifest
+from workers.library.portable import Manifest, export_store, import_store, open_export
 
 DIM = 8
 N_ASSETS = 7

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from workers.watching.changes import Changes, sort_out
+from workers.library.watch import Changes, sort_out
 
 
 def sorted_out(root: Path, *names: str) -> Changes:

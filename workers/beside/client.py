@@ -9,8 +9,8 @@ from typing import Any
 
 from encoder import errors
 from search import errors as search_errors
+from workers.beside.place import attach, is_mine, socket_path
 from workers.environment import model_setting, store_setting
-from workers.serving.beside.place import attach, is_mine, socket_path
 
 Parse = Callable[[str], Any]
 
@@ -49,7 +49,7 @@ def ask(command: str, request: Mapping[str, Any], parse: Parse = json.loads) -> 
     """Run a command in this user's server on the store of the settings.
 
     Args:
-        command: of `workers.serving.beside.commands`.
+        command: of `workers.beside.commands`.
         request: its arguments, for JSON.
         parse: parses an answer.
 

@@ -2,22 +2,53 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from queue import SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from search.engine import SearchEngine
-from workers.serving.beside.server import Command
+from workers.beside.place import socket_path
+from workers.beside.server import Command, listening
 from workers.serving.resources import Resources
 
 if TYPE_CHECKING:
+    from search.api.services import Services
     from workers.pipeline.reports import IngestReport
 
 
+logger = logging.getLogger(__name__)
+
 Answers: TypeAlias = SimpleQueue[Mapping[str, Any] | BaseException | None]
 """A thread's results, the error that ended it, and None when it is done."""
+
+
+@contextmanager
+def beside(held: Resources, parts: Callable[[], Services]) -> Iterator[None]:
+    """Run commands of this user on the same store until the block ends.
+
+    Args:
+        held: of the server.
+        parts: returns the current ones.
+    """
+    path = socket_path(held.settings.store)
+    with ExitStack() as stack:
+        try:
+            if path is not None:
+                commands = commands_of(held, lambda: parts().engine)
+                stack.enter_context(listening(path, commands, lambda: _models(held, parts())))
+        except OSError as error:  # a read-only store
+            logger.warning("other commands cannot use this server: %s", error)
+        yield
+
+
+def _models(held: Resources, parts: Services) -> list[str]:
+    """Names by which commands may ask for the server's model: its own, and its predecessor's."""
+    current = held.current()
+    return [parts.model, *(current.models if current else [])]
 
 
 def commands_of(held: Resources, engine: Callable[[], SearchEngine]) -> dict[str, Command]:
@@ -29,7 +60,7 @@ def commands_of(held: Resources, engine: Callable[[], SearchEngine]) -> dict[str
     """
 
     def search(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:
-        from workers.serving.searching import found
+        from workers.beside.query import found
 
         yield found(request, engine(), held)
 
@@ -48,7 +79,7 @@ def commands_of(held: Resources, engine: Callable[[], SearchEngine]) -> dict[str
 def _read(
     held: Resources, command: str, request: Mapping[str, Any], _stop: Event
 ) -> Iterator[Mapping[str, Any]]:
-    from workers.library.listing import answered
+    from workers.beside.listing import answered
 
     yield answered(command, request, held.store())
 
@@ -56,7 +87,7 @@ def _read(
 def _delete(
     held: Resources, request: Mapping[str, Any], _stop: Event
 ) -> Iterator[Mapping[str, Any]]:
-    from workers.pipeline.library.removal import remove
+    from workers.pipeline.leaving import remove
 
     for target in request["targets"]:
         found = remove(held.store(), target, held.uploads, request["media_types"])
@@ -85,7 +116,7 @@ def _reindex(
     held: Resources, request: Mapping[str, Any], stop: Event
 ) -> Iterator[Mapping[str, Any]]:
     """Yield ``done`` of ``assets`` from time to time, then the result."""
-    from workers.reindexing.moving import Plan, move
+    from workers.library.reindex import Plan, move
 
     answers: Answers = SimpleQueue()
 

@@ -12,7 +12,7 @@ from search.errors import NotFoundError
 from search.filters import And, Compare, Filter, Operator
 from search.ranking.presentation.locations import shown_location
 from search.types import AssetRow, SegmentRow
-from workers.serving.command_query import filter_of, kinds_of
+from workers.beside.query import filter_of, kinds_of
 
 if TYPE_CHECKING:
     from search.store.base import VectorStore

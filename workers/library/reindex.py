@@ -10,8 +10,8 @@ from typing import Any
 from encoder.errors import InputError
 from search.store.space_record import Current
 from search.store.stored_spaces import space_record
-from workers.reindexing.comparing import Comparison, compare, finder, sampled
-from workers.reindexing.copying import Copied, Copier, OnProgress
+from workers.library.comparing import Comparison, compare, finder, sampled
+from workers.library.copying import Copied, Copier, OnProgress
 from workers.serving.resources import Resources, config_with
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from encoder.errors import AnymodalError, InputError
 from encoder.models.spec import stands_for
-from workers.serving.beside.place import attach, is_mine
+from workers.beside.place import attach, is_mine
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,9 @@ from ingest.sources.remote import is_url
 from search.types import AssetRow, Labels
 from workers.pipeline.identifying import Identifying
 from workers.pipeline.ingest_job import IngestJob
-from workers.pipeline.library.pruning import Looks
 from workers.pipeline.places import Located, Places
-from workers.pipeline.reports import IngestReport
-from workers.pipeline.stage_report import WatchedReport
+from workers.pipeline.pruning import Looks
+from workers.pipeline.reports import IngestReport, WatchedReport
 
 logger = logging.getLogger(__name__)
 

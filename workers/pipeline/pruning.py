@@ -28,11 +28,10 @@ from search.filters import Compare, Operator
 from search.store.base import VectorStore
 from search.store.locks import exclusive
 from search.types import GONE_SINCE, AssetRow, Prune
-from workers.pipeline.ingest_job import in_chunks
-from workers.pipeline.library.roots import Roots
-from workers.pipeline.reports import IngestReport
-from workers.pipeline.rows.commit_row import without_gone
-from workers.pipeline.stage_report import WatchedReport
+from workers.pipeline.commit_row import without_gone
+from workers.pipeline.files import in_chunks
+from workers.pipeline.reports import IngestReport, WatchedReport
+from workers.pipeline.roots import Roots
 
 if TYPE_CHECKING:
     from ingest.sources.objects.gone import ListedFolder

@@ -19,10 +19,10 @@ from search.store.schema import segment_id
 from search.types import Labels, SegmentRow
 from workers.observe.logs import about
 from workers.observe.tracing import embedding
+from workers.pipeline.reading import Reading
 from workers.pipeline.reports import IngestReport
-from workers.pipeline.rows.reading import Reading
-from workers.pipeline.rows.streams import Decoded
-from workers.pipeline.rows.transcripts import Transcript
+from workers.pipeline.streams import Decoded
+from workers.pipeline.transcripts import Transcript
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder

@@ -1,1 +1,0 @@
-"""From paths to shards on the queues."""

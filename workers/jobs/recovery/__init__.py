@@ -1,1 +1,0 @@
-"""What happens when a worker, a planner or a message is lost."""

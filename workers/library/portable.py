@@ -1,0 +1,323 @@
+"""A store as Parquet files, and back.
+
+Both directions go part by part, so that what was interrupted can be continued.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from encoder.errors import InputError
+from encoder.system.disk import sha256_of, writing
+from encoder.types import Modality
+from search.errors import SpaceMismatchError
+from search.store.base import VectorStore
+from search.store.locks import exclusive
+from search.types import AssetRow, SegmentRow
+
+NAME = "manifest.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """Assets and their segments, in two files.
+
+    Args:
+        name: the beginning of the files' names.
+        n_assets: rows of the first file.
+        n_segments: rows of the second.
+        last: the greatest asset id.
+        sha256: of each file, by its name.
+    """
+
+    name: str
+    n_assets: int
+    n_segments: int
+    last: str
+    sha256: Mapping[str, str]
+
+
+@dataclass
+class Manifest:
+    """A store, as far as it is exported.
+
+    Args:
+        model: the model that made it.
+        fingerprint: of the space.
+        embed_dim: of the space.
+        parts: in the order of asset ids.
+        whole: whether nothing is missing.
+    """
+
+    model: str
+    fingerprint: str
+    embed_dim: int
+    parts: list[Part] = field(default_factory=list)
+    whole: bool = False
+
+    def write(self, folder: Path) -> None:
+        """Replace the file in a folder."""
+        new = folder / f"{NAME}.new"
+        with writing(new):
+            new.write_text(json.dumps({"format": _FORMAT, **asdict(self)}, indent=1), "utf-8")
+            new.replace(folder / NAME)
+
+    def check_space(self, fingerprint: str) -> None:
+        """Raise SpaceMismatchError unless the vectors are of this space."""
+        if fingerprint != self.fingerprint:
+            raise SpaceMismatchError(
+                f"The export holds embeddings from {self.model} ({self.fingerprint}), not from "
+                f"{fingerprint}.",
+                f"Use --model {self.model}, or another folder.",
+            )
+
+
+def read(folder: Path) -> Manifest | None:
+    """The manifest of a folder; None if it has none.
+
+    Raises:
+        InputError: it is damaged, or of a different version.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if found.pop("format") != _FORMAT:
+            raise ValueError("of another version")
+        parts = [Part(**part) for part in found.pop("parts")]
+        return Manifest(**found, parts=parts)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            "folder",
+            got=f"{path}, which cannot be read ({error})",
+            wanted="a folder made by `anymodal store export`",
+        ) from None
+
+
+_ASSETS = pa.schema(
+    {
+        "asset_id": pa.string(),
+        "modality": pa.string(),
+        "media_type": pa.string(),
+        "size_bytes": pa.int64(),
+        "n_segments": pa.int64(),
+        "locations": pa.list_(pa.string()),
+        "metadata": pa.string(),  # JSON
+    }
+)
+_TYPES = {
+    "index": pa.int64(),
+    "start_s": pa.float64(),
+    "end_s": pa.float64(),
+    "char_start": pa.int64(),
+    "char_end": pa.int64(),
+    "confidence": pa.float64(),
+    "row": pa.int64(),
+}
+_FIELDS = [field.name for field in fields(SegmentRow) if field.name != "embedding"]
+
+
+def asset_table(rows: Sequence[AssetRow]) -> pa.Table:
+    """Commit rows; metadata is JSON."""
+    columns: dict[str, list[Any]] = {
+        name: [getattr(row, name) for row in rows] for name in _ASSETS.names
+    }
+    columns["modality"] = [str(row.modality) for row in rows]
+    columns["locations"] = [list(row.locations) for row in rows]
+    columns["metadata"] = [json.dumps(row.metadata, ensure_ascii=False) for row in rows]
+    return pa.table(columns, _ASSETS)
+
+
+def asset_rows(table: pa.Table) -> list[AssetRow]:
+    """The rows of `asset_table`."""
+    return [
+        AssetRow(
+            **{
+                **row,
+                "modality": Modality(row["modality"]),
+                "metadata": json.loads(row["metadata"]),
+            }
+        )
+        for row in table.to_pylist()
+    ]
+
+
+def segment_table(rows: Sequence[SegmentRow], embed_dim: int) -> pa.Table:
+    """Segments, each row with its unit vector ``embedding``, float32 [embed_dim]."""
+    columns: dict[str, Any] = {
+        name: pa.array([getattr(row, name) for row in rows], _TYPES[name])
+        if name in _TYPES
+        else pa.array([str(getattr(row, name)) for row in rows], pa.string())
+        for name in _FIELDS
+    }
+    flat = np.concatenate([row.embedding for row in rows]) if rows else np.zeros(0, np.float32)
+    columns["embedding"] = pa.FixedSizeListArray.from_arrays(
+        pa.array(flat.astype(np.float32, copy=False)), embed_dim
+    )
+    return pa.table(columns)
+
+
+def segment_rows(table: pa.Table) -> list[SegmentRow]:
+    """The rows of `segment_table`."""
+    vectors = table.column("embedding").combine_chunks()
+    flat = np.asarray(vectors.flatten(), np.float32).reshape(table.num_rows, -1)
+    plain = table.drop_columns(["embedding"]).to_pylist()
+    return [
+        SegmentRow(**{**row, "modality": Modality(row["modality"]), "embedding": vector})
+        for row, vector in zip(plain, flat, strict=True)
+    ]
+
+
+ASSETS_AT_ONCE = 500
+
+
+def export_store(
+    store: VectorStore,
+    folder: Path,
+    about: Manifest,
+    progress: Callable[[int, int], object],
+    *,
+    assets_at_once: int = ASSETS_AT_ONCE,
+) -> Manifest:
+    """Write all assets, and the vectors of their segments.
+
+    What is ingested meanwhile may be missing.
+
+    Args:
+        store: to read.
+        folder: is created; if it holds a part of an export, that is completed.
+        about: model and space of the store, without parts.
+        progress: called with the number of assets written and the total.
+        assets_at_once: assets per part.
+
+    Raises:
+        SpaceMismatchError: the folder holds an export of another space.
+        InputError: its manifest is damaged.
+        DiskError: it cannot be written to.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    manifest = read(folder) or about
+    manifest.check_space(about.fingerprint)
+    n_done, n_assets = sum(part.n_assets for part in manifest.parts), store.count()
+    last = manifest.parts[-1].last if manifest.parts else ""
+    rest = iter(store.select(None, after=last))
+    while ids := list(islice(rest, assets_at_once)):
+        manifest.parts.append(_write_part(store, folder, ids, len(manifest.parts), about))
+        manifest.write(folder)
+        n_done += manifest.parts[-1].n_assets
+        progress(n_done, max(n_assets, n_done))
+    manifest.whole = True
+    manifest.write(folder)
+    return manifest
+
+
+def _write_part(
+    store: VectorStore, folder: Path, ids: list[str], number: int, about: Manifest
+) -> Part:
+    found = store.assets(ids)
+    assets = [found[one] for one in ids if one in found]
+    segments = [row for asset in assets for row in store.embeddings(asset.asset_id)]
+    name = f"part-{number:05d}"
+    files = {
+        f"{name}.assets.parquet": asset_table(assets),
+        f"{name}.segments.parquet": segment_table(segments, about.embed_dim),
+    }
+    sums = {file: _write(table, folder / file) for file, table in files.items()}
+    return Part(name, len(assets), len(segments), ids[-1], sums)
+
+
+def _write(table: pa.Table, path: Path) -> str:
+    with writing(path):
+        pq.write_table(table, path, compression="zstd")
+    return sha256_of(path)
+
+
+_ASSETS_AT_ONCE = 50
+
+
+def open_export(folder: Path) -> Manifest:
+    """The manifest of a complete export, once its files are verified.
+
+    Raises:
+        InputError: there is none, or it is incomplete or damaged.
+    """
+    manifest = read(folder)
+    if manifest is None:
+        raise InputError(
+            "folder",
+            got=f"{folder} without {NAME}",
+            wanted="a folder made by `anymodal store export`",
+        )
+    if not manifest.whole:
+        raise InputError(
+            "folder",
+            got=f"{folder}, which is incomplete",
+            wanted="the result of running `anymodal store export` again",
+        )
+    for part in manifest.parts:
+        for name, sha256 in part.sha256.items():
+            path = folder / name
+            if not path.is_file() or sha256_of(path) != sha256:
+                raise InputError(
+                    "folder", got=f"{path}, which is missing or damaged", wanted="an intact copy"
+                )
+    return manifest
+
+
+def import_store(
+    store: VectorStore, folder: Path, manifest: Manifest, progress: Callable[[int, int], object]
+) -> int:
+    """Write all assets that the store does not have; may be called again if it was killed.
+
+    Args:
+        store: of the same space (`Manifest.check_space`).
+        folder: with the files.
+        manifest: from `open_export`.
+        progress: called with the number of assets done and the total.
+
+    Returns:
+        How many assets were written.
+    """
+    n_written = n_done = 0
+    total = sum(part.n_assets for part in manifest.parts)
+    for part in manifest.parts:
+        n_written += _import_part(store, folder, part)
+        n_done += part.n_assets
+        progress(n_done, total)
+    return n_written
+
+
+def _import_part(store: VectorStore, folder: Path, part: Part) -> int:
+    @cache
+    def segments() -> Mapping[str, list[SegmentRow]]:
+        """By asset; not read if all assets are stored."""
+        by_asset: dict[str, list[SegmentRow]] = defaultdict(list)
+        for row in segment_rows(pq.read_table(folder / f"{part.name}.segments.parquet")):
+            by_asset[row.asset_id].append(row)
+        return by_asset
+
+    n_written = 0
+    assets = iter(asset_rows(pq.read_table(folder / f"{part.name}.assets.parquet")))
+    while some := list(islice(assets, _ASSETS_AT_ONCE)):
+        ids = [asset.asset_id for asset in some]
+        with exclusive(store, ids):
+            known = store.assets(ids)
+            changed = [asset for asset in some if known.get(asset.asset_id) != asset]
+            if changed:
+                store.write(changed, [x for one in changed for x in segments()[one.asset_id]])
+        n_written += len(changed)
+    return n_written

@@ -1,1 +1,0 @@
-"""From the segments of assets to the rows that are stored."""

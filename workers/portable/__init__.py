@@ -1,1 +1,0 @@
-"""A store as Parquet files, and back."""

@@ -1,1 +1,0 @@
-"""Move a store to another model while it stays searchable."""

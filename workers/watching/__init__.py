@@ -1,1 +1,0 @@
-"""Watch folders: from file system events to what has to be ingested or forgotten."""
