@@ -30,8 +30,8 @@ from search.errors import SpaceMismatchError, StoreMovedError
 from search.store.base import LexicalIndex, VectorStore
 from search.store.calibrated import number_of, unmeasured
 from search.store.locks import exclusive
-from search.store.spaces.current import Current
-from search.store.spaces.opened import space_record
+from search.store.space_record import Current
+from search.store.stored_spaces import space_record
 from tests.faults import tiny_worker
 from workers.config import current_settings
 from workers.environment import Options, begin
