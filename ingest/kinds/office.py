@@ -22,6 +22,7 @@ from ingest.decode.figures import (
     without_links,
 )
 from ingest.decode.headings import sections_by_heading, title_of
+from ingest.decode.open_document import with_list_headers
 from ingest.decode.windows import Section, document_segments, joined_text
 from ingest.decode.zip_type import ZIP
 from ingest.kinds.archive import members_of, unpacking
@@ -50,7 +51,7 @@ class Office(Kind):
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
         """Title, authors, and how many pages, slides or sheets there are, where it says so."""
-        facts = _extracted(path, self.media_type).metadata
+        facts = _extracted(path, self._data(path, config), self.media_type).metadata
         described: dict[str, Fact] = {"title": title_of(_title(facts), path.stem)}
         authors = facts.get("authors") or facts.get("from_email")
         if authors:
@@ -59,7 +60,7 @@ class Office(Kind):
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """Windows of the text, each with its heading, slide or sheet; then the pictures."""
-        extracted = _extracted(path, self.media_type)
+        extracted = _extracted(path, self._data(path, config), self.media_type)
         sections = list(self._sections(extracted, path))
         figures = figures_of(extracted, sections, on_slides=self.media_type in _WITH_SLIDES)
         figures = figures or self._pictures(path, config)
@@ -70,6 +71,10 @@ class Office(Kind):
     def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
         """The text."""
         return joined_text(segments)
+
+    def _data(self, path: Path, config: IngestConfig) -> bytes:  # noqa: ARG002
+        """The bytes that kreuzberg is given."""
+        return read_bytes(path)
 
     def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
         return sections_by_heading(extracted.content)
@@ -147,6 +152,9 @@ class OpenText(Zipped):
     name, formats, suffixes = "odt", ("OpenDocument",), (".odt", ".ott")
     media_type = "application/vnd.oasis.opendocument.text"
     media_types = frozenset({media_type, f"{media_type}-template"})
+
+    def _data(self, path: Path, config: IngestConfig) -> bytes:
+        return with_list_headers(read_bytes(path), config.max_document_bytes)
 
 
 class OpenSpreadsheet(Zipped):
@@ -266,7 +274,7 @@ def _title(facts: Mapping[str, Any]) -> str:
     return str(facts.get("title") or facts.get("subject") or "")
 
 
-def _extracted(path: Path, media_type: str) -> Any:
+def _extracted(path: Path, data: bytes, media_type: str) -> Any:
     # Imported with the first document, even in a decoder process: it maps 100 MB.
     from kreuzberg import (
         ExtractionConfig,
@@ -287,7 +295,7 @@ def _extracted(path: Path, media_type: str) -> Any:
         ),
     )
     try:
-        return extract_bytes_sync(read_bytes(path), media_type, config=config)
+        return extract_bytes_sync(data, media_type, config=config)
     except BaseException as error:
         # Its Rust code panics on some damaged files, which is no Exception.
         panicked = type(error).__name__ == "PanicException"

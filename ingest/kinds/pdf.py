@@ -113,18 +113,43 @@ def _page(
         page = document[number - 1]
         text_page = page.get_textpage()
         text = read_page(text_page)
-        empty = not str(text).strip()
-        page_segments = [] if empty else _windows(asset, path, text_page, text, number, config)
-        if empty and next(page.get_objects(max_depth=1), None) is not None:
+        is_scan = not str(text).strip() and next(page.get_objects(max_depth=1), None) is not None
+        if _has_typed_text(page):
+            text_page.close()
+            page = _flattened(document, page, number)
+            text_page = page.get_textpage()
+            text = read_page(text_page)
+        windows = _windows(asset, path, text_page, text, number, config)
+        if is_scan:
             place = json.dumps({"page": number})
-            page_segments = [
-                Segment(asset.asset_id, IMAGE, 0, _rendered(page, config), place=place)
-            ]
-        if not empty:
-            page_segments.extend(_figures(asset, page, number, config))
+            pictures = [Segment(asset.asset_id, IMAGE, 0, _rendered(page, config), place=place)]
+        else:
+            pictures = list(_figures(asset, page, number, config)) if windows else []
         text_page.close()
         page.close()
-    return len(str(text)), page_segments
+    return len(str(text)), [*windows, *pictures]
+
+
+def _has_typed_text(page: Any) -> bool:
+    """Whether it has form fields, or text that somebody typed over it, beside its own content."""
+    from pypdfium2 import raw
+
+    for number in range(raw.FPDFPage_GetAnnotCount(page)):
+        annotation = raw.FPDFPage_GetAnnot(page, number)
+        subtype = raw.FPDFAnnot_GetSubtype(annotation)
+        raw.FPDFPage_CloseAnnot(annotation)
+        if subtype in (raw.FPDF_ANNOT_WIDGET, raw.FPDF_ANNOT_FREETEXT):
+            return True
+    return False
+
+
+def _flattened(document: Any, page: Any, number: int) -> Any:
+    """The page with the values and choices of its fields as part of its content, in memory."""
+    from pypdfium2 import raw
+
+    raw.FPDFPage_Flatten(page, raw.FLAT_NORMALDISPLAY)
+    page.close()
+    return document[number - 1]
 
 
 def _placed(segment: Segment, index: int, at: int) -> Segment:
@@ -211,6 +236,7 @@ def _document(path: Path) -> Iterator[Any]:
     with opened(path) as file, decoding(path, "PDF"):
         with _pdfium:
             document = _unlocked(PdfDocument, file, path)
+            document.init_forms()  # else fields without an appearance of their own stay empty
         try:
             yield document
         finally:

@@ -84,6 +84,36 @@ def write_sxw(path: Path) -> None:
     zipped(path, {"content.xml": content, "META-INF/manifest.xml": manifest})
 
 
+def write_lists(path: Path) -> None:
+    """With a heading in a list, and a numbered paragraph, as LibreOffice writes them."""
+    header, numbered = WORDS.split(" the ")
+    documents.write_odf(path, [("Ferries", "@")])
+    with ZipFile(path) as members:
+        files = {name: members.read(name) for name in members.namelist()}
+    body = (
+        f"<text:list><text:list-header><text:p>{header} the</text:p></text:list-header></text:list>"
+        f"<text:numbered-paragraph><text:p>{numbered}</text:p></text:numbered-paragraph>"
+    )
+    files["content.xml"] = files["content.xml"].replace(b"<text:p>@</text:p>", body.encode())
+    zipped(path, files)
+
+
+def write_form(path: Path) -> None:
+    """A PDF form: what was typed into a field, and the choices of a list."""
+    typed, chosen = WORDS.split(" the ")
+    field = "/Type/Annot/Subtype/Widget/F 4/DA(/F 12 Tf 0 g)/P 3 0 R"
+    objects = [
+        "/Type/Catalog/Pages 2 0 R/AcroForm<</Fields[5 0 R 6 0 R]/DR<</Font<</F 4 0 R>>>>>>",
+        "/Type/Pages/Kids[3 0 R]/Count 1",
+        "/Type/Page/Parent 2 0 R/MediaBox[0 0 400 400]/Annots[5 0 R 6 0 R]",
+        "/Type/Font/Subtype/Type1/BaseFont/Helvetica",
+        f"{field}/FT/Tx/T(a)/V({typed} the)/Rect[40 200 300 220]",
+        f"{field}/FT/Ch/T(b)/Opt[[(1)({chosen})][(2)(never)]]/Rect[40 60 300 140]",
+    ]
+    body = "".join(f"{n} 0 obj<<{data}>>endobj\n" for n, data in enumerate(objects, 1))
+    path.write_text(f"%PDF-1.4\n{body}trailer<</Root 1 0 R>>\n%%EOF")
+
+
 def write_mht(path: Path) -> None:
     page = EmailMessage()
     page["From"], page["Subject"] = "<Saved by Blink>", "Ferries"
@@ -129,6 +159,8 @@ def jpeg(width: int = 640, height: int = 480) -> bytes:
         ("a.vsdx", write_vsdx, "package"),
         ("a.pages", write_pages, "package"),
         ("a.sxw", write_sxw, "package"),
+        ("a.odt", write_lists, "odt"),
+        ("a.pdf", write_form, "pdf"),
         ("a.mht", write_mht, "mht"),
         ("a.vcf", write_vcf, "cards"),
         ("a.ics", write_ics, "cards"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper, save
+from onnx import ModelProto, TensorProto, helper, numpy_helper, save
 
 from encoder.onnx.affine import fold_affine, normalize_affine
 from encoder.runtime.onnx import OnnxSession
@@ -12,7 +12,7 @@ from encoder.runtime.onnx import OnnxSession
 RNG = np.random.default_rng(0)
 
 
-def network(pads: int, *, is_read_twice: bool = False) -> helper.onnx.ModelProto:
+def network(pads: int, *, is_read_twice: bool = False) -> ModelProto:
     """Convolution, bias, scale, shift, activation, scale, shift, convolution."""
     arrays = {
         "w1": RNG.normal(size=(4, 3, 3, 3)),
