@@ -11,7 +11,8 @@ import yaml
 
 from search.api.middleware.metrics import Metrics
 from tests.support.compose_files import COMPOSE, OURS, ROOT, SERVICES
-from workers.observe import broker_metrics, metrics
+from workers.jobs import broker_metrics
+from workers.observe import metrics
 
 ALERTS = yaml.safe_load((COMPOSE / "prometheus" / "alerts.yml").read_text())
 RULES: list[dict[str, Any]] = [rule for group in ALERTS["groups"] for rule in group["rules"]]

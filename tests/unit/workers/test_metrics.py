@@ -10,8 +10,9 @@ import pytest
 
 from encoder.errors import InputError
 from workers.config import Settings
+from workers.jobs import broker_metrics
 from workers.jobs.broker_metrics import BrokerCollector
-from workers.observe import broker_metrics, metrics
+from workers.observe import metrics
 from workers.observe.metrics_server import serving
 
 PAGE = (Path(__file__).parents[3] / "docs" / "observability.md").read_text()

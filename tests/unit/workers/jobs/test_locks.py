@@ -9,7 +9,7 @@ from threading import Event
 import pytest
 
 from search.store.locks import stripe_of
-from workers.jobs import locks
+from workers.jobs import leases as locks
 from workers.jobs.board import JobBoard
 from workers.jobs.leases import repeating
 
