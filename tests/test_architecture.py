@@ -31,14 +31,6 @@ def test_its_paths_exist() -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-def test_ten_questions_of_a_newcomer_are_answered_by_a_path() -> None:
-    found = rows("Where is the code that …")
-    assert len(found) >= 10
-    for question, answer in found:
-        assert question.endswith("?")
-        assert re.search(r"`(encoder|ingest|search|workers)/", answer), question
-
-
 @pytest.mark.parametrize("package", PACKAGES)
 def test_it_names_every_room(package: str) -> None:
     described = {folder.strip("`/"): text for folder, text in rows("The rooms")}

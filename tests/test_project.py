@@ -56,17 +56,6 @@ def test_one_version_everywhere() -> None:
     assert citation["date-released"] == date
 
 
-def test_every_decision_is_listed() -> None:
-    folder = ROOT / "docs" / "decisions"
-    records = sorted(path.name for path in folder.glob("0*.md"))
-    assert re.findall(r"\((0\d+-[^)]+)\)", (folder / "index.md").read_text()) == records
-
-
-def test_the_changelog_keeps_to_its_headings() -> None:
-    headings = re.findall(r"^### (.+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert set(headings) <= {"Added", "Changed", "Fixed", "Performance", "Security"}
-
-
 def imported(path: Path) -> set[str]:
     """The top-level packages that a file imports, also within functions."""
     found = set()
@@ -81,7 +70,7 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("folders", "but", "forbidden"),
     [
-        (("tests",), ("tests/unit/benchmarks", "tests/unit/scripts"), {"benchmarks"}),
+        (("tests",), ("tests/unit/benchmarks",), {"benchmarks"}),
         (("encoder", "ingest", "search", "workers"), (), {"benchmarks", "scripts", "tests"}),
     ],
     ids=["tests", "product"],
