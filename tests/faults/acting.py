@@ -12,7 +12,7 @@ import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, get_ident
 from time import sleep
 from typing import Any
 
@@ -271,7 +271,7 @@ class Acts:
 
     def _write(self, path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{os.getpid()}")
+        partial = path.with_name(f".{os.getpid()}-{get_ident()}")
         partial.write_text(text)
         partial.rename(path)
 

@@ -127,10 +127,13 @@ class Pairs:
         begun = first.begin("act", name=one)
         time.sleep(delay_s)
         also = second.begin("act", name=other)
-        first.result(begun)
-        second.result(also)
+        wrong: dict[str, Any] = {}
+        for actor, number in ((first, begun), (second, also)):
+            try:
+                actor.result(number)
+            except RuntimeError as error:
+                wrong[f"error {number}"] = str(error)
         states = [first.result(first.begin("state")), *expected]
-        wrong = {}
         for group in GROUPS:
             parts = [{part: of[part] for part in of if group_of(part) == group} for of in states]
             if parts[0] not in parts[1:]:
