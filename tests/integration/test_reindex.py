@@ -28,6 +28,7 @@ from tests.integration.conftest import Run
 from tests.integration.test_serve import serving
 from workers.cli import anymodal as anymodal_command
 from workers.config import Settings
+from workers.library.check import checked
 from workers.library.reindex import Plan, move
 from workers.serving.resources import Resources
 
@@ -287,3 +288,48 @@ def test_a_store_on_a_server_moves_and_returns(
         assert found(held, "bread")[0] == "1"
         assert drop_former(store_uri) == moved.space
         assert stored_spaces(store_uri) == [old]
+
+
+def test_what_is_gone_keeps_its_tags_and_is_encoded_once_it_is_back(
+    held: Resources, notes: Path
+) -> None:
+    """Also if it was marked when it had been copied."""
+    away = notes.with_name("away")
+    away.mkdir()
+    (notes / "1.txt").rename(away / "1.txt")
+    held.pipeline().run([str(notes)])
+    half = move(held, replace(PLAN, switch=False))
+    assert (half.copied.n_encoded, half.copied.n_gone) == (3, 1)
+    (notes / "2.txt").rename(away / "2.txt")
+    held.pipeline().run([str(notes)])
+    moved = move(held, PLAN)
+    assert (moved.switched, moved.copied.n_encoded, moved.copied.failures) == (True, 0, [])
+    held.follow()
+    assert sorted(found(held, "bread")) == ["0", "3"]
+    gone = {row.locations[0]: row.n_segments for row in held.store().scan() if row.is_gone}
+    assert gone == {str(notes / "1.txt"): 0, str(notes / "2.txt"): 1}
+    for path in away.iterdir():
+        path.rename(notes / path.name)
+    report = held.pipeline().run([str(notes)])
+    assert (report.ingested, report.failures) == (1, [])
+    assert sorted(found(held, "bread")) == ["0", "1", "2", "3"]
+    assert not checked(held.store(), held.uploads, lambda *_: None)["differences"]
+
+
+def test_of_two_moves_one_is_faster(held: Resources) -> None:
+    """The other changes nothing in what is searched since."""
+    at_progress = Event()
+
+    def overtake(_done: int, _all: int) -> None:
+        if not at_progress.is_set():
+            at_progress.set()
+            with closing(Resources(held.settings)) as other:
+                assert move(other, PLAN).switched
+                other.follow()
+                (row, *_) = other.store().scan()
+                other.store().write([replace(row, metadata={"tags": ["since"]})], [])
+
+    with pytest.raises(StoreMovedError):
+        move(held, PLAN, overtake)
+    held.follow()
+    assert [row.metadata["tags"] for row in held.store().scan()].count(["since"]) == 1

@@ -27,7 +27,8 @@ class Copied:
         n_known: were in the other one already, as from an interrupted copy.
         n_encoded: were encoded.
         n_removed: were in the other space only, and were removed there.
-        n_gone: no longer have a file, so that no search shows them; they stay behind.
+        n_gone: no longer have a file, so that no search shows them; their commit rows go along,
+            without segments.
         failures: files from which an asset could not be encoded, with reasons.
     """
 
@@ -45,15 +46,20 @@ class Copied:
 class Copier:
     """Copies the assets of one space into another. May be repeated: existing ones are kept.
 
+    A commit row without segments keeps the places and labels of what is encoded later: an asset
+    that is gone, once an ingest sees it again, and what came late, after the switch.
+
     Args:
         old: the store, in the space that is searched.
         new: the pipeline into the other space.
+        check: raises if another space is searched by now.
         share: of the time to work in, 0 to 1; the rest is left to searches.
         stopped: ends the copy after the files under way.
     """
 
     old: VectorStore
     new: IngestPipeline
+    check: Callable[[], object]
     share: float = 1.0
     stopped: Callable[[], bool] = lambda: False
     tried: set[str] = field(default_factory=set)
@@ -74,50 +80,39 @@ class Copier:
         """
         missing: list[AssetRow] = []
         for rows in _chunks(self.old.scan(), _LOOKUP):
-            here = [row for row in rows if not row.is_gone]
-            known = self._carry(here)
-            missing += [row for row in here if row.asset_id not in known | self.tried]
+            kept = [row for row in rows if row.asset_id not in self.tried]
+            known = self._carry(rows, kept)
+            missing += [row for row in kept if not (row.is_gone or row.asset_id in known)]
         return missing
 
     def follow(self, missing: Sequence[AssetRow], done: Copied) -> None:
         """Encode what `settle` returned, after the switch: others may change it meanwhile."""
         for rows in _chunks(iter(missing), self.new.shard_files):
             known = self.new.store.assets([row.asset_id for row in rows])
-            late = [row for row in rows if row.asset_id not in known]
+            late = [row for row in rows if (now := known.get(row.asset_id)) and not now.n_segments]
             report = self.new.ingest([uri for row in late for uri in row.locations])
-            self._count(late, self._complete(late), report.failures, done)
+            self._count(late, self._encoded(late), report.failures, done)
 
-    def _complete(self, rows: Sequence[AssetRow]) -> set[str]:
-        """Give new commit rows what the old ones have beyond them; return those that exist."""
-        uris = [uri for row in rows for uri in row.locations]
-        with exclusive(self.new.store, [row.asset_id for row in rows], uris) as here:
-            new = self.new.store.assets([row.asset_id for row in rows])
-            changed = []
-            for row in rows:
-                if (now := new.get(row.asset_id)) is None:
-                    continue
-                free = [uri for uri in row.locations if not here.get(uri)]
-                metadata = {**row.metadata, **now.metadata}
-                full = replace(now, locations=[*now.locations, *free], metadata=metadata)
-                changed += [full] if full != now else []
-            if changed:
-                self.new.store.write(changed, [])
-        return set(new)
+    def _encoded(self, rows: Sequence[AssetRow]) -> set[str]:
+        known = self.new.store.assets([row.asset_id for row in rows])
+        return {asset_id for asset_id, row in known.items() if row.n_segments}
 
     def _pass(self, done: Copied, on_progress: OnProgress, is_first: bool) -> bool:
         """Encode what is missing; return whether there was anything to encode."""
         n_all, n_seen, anything = self.old.count(), 0, False
         done.n_assets, done.n_gone = n_all, 0
         for rows in _chunks(self.old.scan(), self.new.shard_files):
-            known = self.new.store.assets([row.asset_id for row in rows])
-            here = [row for row in rows if not row.is_gone]
-            missing = [row for row in here if row.asset_id not in known.keys() | self.tried]
-            done.n_gone += len(rows) - len(here)
+            known = self._encoded(rows)
+            gone = [row for row in rows if row.is_gone]
+            missing = [
+                row for row in rows if not (row.is_gone or row.asset_id in known | self.tried)
+            ]
+            done.n_gone += len(gone)
             done.n_known += len(known) if is_first else 0
             if missing:
                 anything = True
                 self._encode(missing, done)
-            self._carry([row for row in here if row.asset_id in known])
+            self._carry([row for row in rows if row.asset_id in known], gone)
             n_seen += len(rows)
             on_progress(n_seen, max(n_all, n_seen))
             if self.stopped():
@@ -157,19 +152,28 @@ class Copier:
         while not self.stopped() and (left_s := end_s - time.monotonic()) > 0:
             time.sleep(min(left_s, 0.2))
 
-    def _carry(self, rows: Sequence[AssetRow]) -> set[str]:
-        """Give new commit rows the places and labels of the old ones; return those that exist."""
-        with exclusive(self.new.store, [row.asset_id for row in rows]):
-            new = self.new.store.assets([row.asset_id for row in rows])
-            changed = [
-                wanted
-                for row in rows
-                if (one := new.get(row.asset_id)) is not None
-                if (wanted := _like(one, row)) != one
-            ]
-            if changed:
+    def _carry(self, rows: Sequence[AssetRow], anew: Sequence[AssetRow] = ()) -> set[str]:
+        """Give commit rows the places and labels of the old ones; return those with segments.
+
+        Args:
+            rows: the old ones.
+            anew: those of which commit rows without segments are made if there are none.
+
+        Raises:
+            StoreMovedError: another move was faster.
+        """
+        with exclusive(self.new.store, [row.asset_id for row in (*rows, *anew)]):
+            self.check()
+            new = self.new.store.assets([row.asset_id for row in (*rows, *anew)])
+            wanted = {row.asset_id: replace(row, n_segments=0) for row in anew}
+            for row in (*rows, *anew):
+                if now := new.get(row.asset_id):
+                    wanted[row.asset_id] = replace(
+                        now, locations=list(row.locations), metadata=dict(row.metadata)
+                    )
+            if changed := [row for row in wanted.values() if row != new.get(row.asset_id)]:
                 self.new.store.write(changed, [])
-        return set(new)
+        return {asset_id for asset_id, row in new.items() if row.n_segments}
 
     def remove_others(self) -> int:
         """Remove from the new space what the old one no longer holds; return how many."""
@@ -183,11 +187,6 @@ class Copier:
 
 
 _CHANGED = "The file has changed. Ingest it again first."
-
-
-def _like(new: AssetRow, old: AssetRow) -> AssetRow:
-    kept = {**new.metadata, **old.metadata}
-    return replace(new, locations=list(old.locations), metadata=kept)
 
 
 def _chunks(rows: Iterator[AssetRow], size: int) -> Iterator[list[AssetRow]]:

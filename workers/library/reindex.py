@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from encoder.errors import InputError
-from search.store.space_record import Current
+from search.store.open import store_name
+from search.store.space_record import Current, check_current
 from search.store.stored_spaces import space_record
 from workers.library.comparing import Comparison, compare, finder, sampled
 from workers.library.copying import Copied, Copier, OnProgress
@@ -89,6 +90,7 @@ def move(
     Raises:
         InputError: the store has that model already, or there is no former one.
         ModelError: the model cannot be loaded.
+        StoreMovedError: another move was faster.
         StoreError: the store fails; the old model stays.
     """
     old_encoder, old_store = held.existing_parts()
@@ -107,8 +109,13 @@ def move(
     with space_record(held.settings.store) as record:
         if not plan.rollback and here.filling != space:
             record.write(replace(here, filling=space))  # before it has collections
+
+    def check() -> None:
+        with space_record(held.settings.store) as record:
+            check_current(record, here.space, store_name(held.settings.store))
+
     with closing(_Store(new)):
-        copier = Copier(old_store, new.pipeline(), plan.share, stopped)
+        copier = Copier(old_store, new.pipeline(), check, plan.share, stopped)
         if not plan.rollback:  # a rollback switches at once: what was ingested since follows it
             moved.copied = copier.add(on_progress)
             if not stopped():
@@ -119,6 +126,7 @@ def move(
             if plan.rollback:
                 copier.settle()  # the most of it, so that writers wait the less
             with old_store.locks.whole():
+                check()
                 late = copier.settle()
                 moved.copied.n_removed = copier.remove_others()
                 with space_record(held.settings.store) as record:

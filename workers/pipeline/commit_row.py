@@ -29,13 +29,14 @@ def commit_row(
     ``found``: what its segments say of it, such as its language.
 
     ``packages``: what read it just now (`ingest.kinds.packages`); None if nothing did. If it
-    was read again by a different version, what is stored overrides what that version says, since
-    it may be a user's label.
+    was read again by a different version, or has no segments yet, what is stored overrides what
+    that version says, since it may be a user's label.
     """
     new = _new(copies[0], n_segments, found)
     made_by: Labels = {READ_BY: packages} if packages else {}
     row = current or replace(new, metadata={**new.metadata, **made_by})
-    if packages is not None and row.metadata.get(READ_BY, "") != packages:
+    is_unread = not row.n_segments or row.metadata.get(READ_BY, "") != packages
+    if packages is not None and is_unread:
         merged = {**new.metadata, **row.metadata, **made_by}
         row = replace(new, locations=row.locations, metadata=merged)
     if row.is_gone:  # it is back, and its former places no longer hold

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from encoder.system.allocator import give_back
 from ingest import segments
 from ingest.config import IngestConfig
-from ingest.kinds.packages import READ_BY, is_outdated, read_by
+from ingest.kinds.packages import read_by
 from ingest.types import Asset
 from search.errors import StoreError
 from search.store.base import VectorStore
@@ -21,7 +21,7 @@ from workers.pipeline.commit_row import commit_row
 from workers.pipeline.encoding import Encoding
 from workers.pipeline.identifying import Identifying, forget_members, nowhere
 from workers.pipeline.leaving import drop, put, released
-from workers.pipeline.places import File, Places, still_there
+from workers.pipeline.places import File, Places, is_unread, still_there
 from workers.pipeline.reports import IngestReport, WatchedReport
 from workers.pipeline.streams import decode_side_by_side
 
@@ -91,7 +91,7 @@ class IngestJob:
                 return report
             with report.timed("lookup"):
                 known = self.store.assets(list(located))
-                stored = {name: row for name, row in known.items() if not _is_outdated(row)}
+                stored = {name: row for name, row in known.items() if not is_unread(row)}
                 new = [copies[0] for asset_id, copies in located.items() if asset_id not in stored]
                 ours = begun([asset.asset_id for asset in new]) if begun else set()
             encoding = self._encode(new, report, go_on)
@@ -175,7 +175,7 @@ class IngestJob:
                     remedy="Run the ingest again.",
                 )
             finished = encoding.finished & located.keys()
-            anew = [x for x in finished if x in current and _is_outdated(current[x])]
+            anew = [x for x in finished if x in current and is_unread(current[x])]
             writes = self._changed_rows(located, stored, current, encoding, labels, report)
             # A file whose new content failed keeps its former content until the new is committed.
             here = {
@@ -232,10 +232,6 @@ class IngestJob:
                 changed.append(row)
             _count(report, asset_id in stored, copies, rows)
         return changed
-
-
-def _is_outdated(row: AssetRow) -> bool:
-    return is_outdated(row, row.metadata.get(READ_BY))
 
 
 def _count_ingested_before(report: IngestReport, row: AssetRow, copies: Sequence[Asset]) -> None:

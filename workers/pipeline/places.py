@@ -176,9 +176,7 @@ class Places:
     def _is_read_again(self, row: AssetRow) -> bool:
         """Whether to read it even if unchanged: for files in it, of which some may be left out."""
         chosen = self.identifying.config.kinds
-        return is_outdated(row, row.metadata.get(READ_BY)) or bool(
-            chosen and holds_files(row.media_type)
-        )
+        return is_unread(row) or bool(chosen and holds_files(row.media_type))
 
     def _add(self, path: str, stored: Asset, found: Located) -> None:
         """Note what is stored already, if it is of a kind that was requested."""
@@ -261,8 +259,16 @@ class Places:
         return {
             asset_id: row
             for asset_id, row in rows.items()
-            if not (is_outdated(row, row.metadata.get(READ_BY)) or holds_files(row.media_type))
+            if not (is_unread(row) or holds_files(row.media_type))
         }
+
+
+def is_unread(row: AssetRow) -> bool:
+    """Whether it has no segments of today's readers.
+
+    A move to another model leaves those without any that were gone (`workers.library.reindex`).
+    """
+    return not row.n_segments or is_outdated(row, row.metadata.get(READ_BY))
 
 
 def still_there(
