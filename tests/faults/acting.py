@@ -126,9 +126,11 @@ class Acts:
             (self._library / "a.txt").rename(self._files / "a.txt")
             self._run(self._library)
             (self._files / "a.txt").rename(self._library / "a.txt")
-        space = self._held.encoder().space
-        about = Manifest("bundle:english", space.fingerprint, space.embed_dim)
-        export_store(store, self._export, about, lambda *_: None)
+        if not (export := self._export.with_name(f"export-{start}")).exists():
+            space = self._held.encoder().space
+            about = Manifest("bundle:english", space.fingerprint, space.embed_dim)
+            export_store(store, export, about, lambda *_: None)
+        shutil.copytree(export, self._export)
         if start == "new":
             self._empty()
 
