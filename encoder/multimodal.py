@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.batching import prepare_all
-from encoder.binding.tower import features_of
+from encoder.binding.binding import features_of
 from encoder.config import EncoderConfig
 from encoder.embeddings import EncodedItem, MultiModalEmbeddings
 from encoder.errors import InputError, ModelError
 from encoder.inputs import AudioFormat, Batch, read_arguments
+from encoder.loading import load_model
 from encoder.media.spectrogram import SpectrogramLayout
-from encoder.models.base import TextReader
-from encoder.models.open import load_model
 from encoder.observer import EncoderObserver
 from encoder.space import Space
 from encoder.towers.dispatch import Dispatch
 from encoder.towers.lazy import loaded, observe_towers
+from encoder.towers.model import TextReader
 from encoder.towers.text.tokens import TokenTower
 from encoder.types import (
     DOCUMENT,
@@ -92,7 +92,7 @@ class MultiModalEncoder:
             enable_dsre=self._config.enable_dsre if enable_dsre is None else enable_dsre,
         )
         if paths := self._config.bindings:
-            from encoder.models.bound import with_bindings
+            from encoder.loading import with_bindings
 
             n_threads = self._config.n_threads
             self._model = with_bindings(

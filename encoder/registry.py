@@ -9,8 +9,8 @@ from threading import Lock
 from typing import Any
 
 from encoder.errors import InputError
-from encoder.models.base import Model
 from encoder.towers.base import PluginTower
+from encoder.towers.model import Model
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality, Role
 
 TowerFactory = Callable[[Model], PluginTower]

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encoder.models.artifacts.locations import machine_cache
+from encoder.system.cache import machine_cache
 from encoder.system.private import private_folder
 
 if TYPE_CHECKING:

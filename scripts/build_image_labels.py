@@ -1,4 +1,4 @@
-"""Build `encoder/models/sources/bundle/tables/image_labels.npz`: one row an ImageNet class.
+"""Build `encoder/models/bundle/tables/image_labels.npz`: one row an ImageNet class.
 
     apt install wordnet-base        # WordNet 3.0; or unpack the package anywhere
     python scripts/build_image_labels.py --minilm FOLDER [--wordnet /usr/share/wordnet]

@@ -1,4 +1,4 @@
-"""Build `encoder/models/sources/bundle/tables/sound_labels.npz`: names of sounds.
+"""Build `encoder/models/bundle/tables/sound_labels.npz`: names of sounds.
 
     python scripts/build_sound_labels.py --bundle ~/.cache/anymodal/bundle/default-v1 \\
         --packages FOLDER --work FOLDER     # which packages: see scripts/sound_corpus.py
@@ -16,7 +16,7 @@ where e is the text tower (all-MiniLM-L6-v2, mean-pooled, unit length). The netw
 classifiers lack some categories; which ones they are is not documented and was inferred from what
 each class responds to.
 
-*The sound head.* Softmax regression from the features of `encoder.towers.sound.labels` to the
+*The sound head.* Softmax regression from the features of `encoder.towers.audio.labels` to the
 names in ``scripts/sound_sources.tsv`` (recordings) and `sound_recipes` (made here). Each
 recording is used three times, twice with a different speed, tilt, level and noise. Classes are
 weighted by the square root of their size.
@@ -44,9 +44,9 @@ from numpy.typing import NDArray
 
 from encoder.media.sound import load_sound
 from encoder.space import l2_normalize
+from encoder.towers.audio.labels import sound_features, standardize, without
+from encoder.towers.audio.tower import AudioTower
 from encoder.towers.base import Tower
-from encoder.towers.sound.labels import sound_features, standardize, without
-from encoder.towers.sound.tower import AudioTower
 from encoder.types import Embeddings, Waveform
 
 HERE = Path(__file__).parent
@@ -241,8 +241,8 @@ def fit(
 def listener(bundle: Path, ucs: dict[str, NDArray[np.generic]]) -> AudioTower:
     """An audio tower that can listen, but has no sound head yet."""
     from encoder.runtime.onnx import OnnxSession
-    from encoder.towers.sound.labels import SoundHead, SoundLabels
-    from encoder.towers.sound.speech import Speech
+    from encoder.services.speech import Speech
+    from encoder.towers.audio.labels import SoundHead, SoundLabels
     from encoder.towers.text.tower import load
 
     columns = [ucs[f"ucs_columns_{head}"].astype(np.int64) for head in range(len(LACKING))]
@@ -258,8 +258,8 @@ def listener(bundle: Path, ucs: dict[str, NDArray[np.generic]]) -> AudioTower:
 def sound_network(folder: Path) -> Hear:
     """What the sound network alone hears, for a head that does without a speech model."""
     from encoder.runtime.onnx import OnnxSession
-    from encoder.towers.sound.logmel import mel_power
-    from encoder.towers.sound.tower import cut, loud_frames
+    from encoder.towers.audio.logmel import mel_power
+    from encoder.towers.audio.tower import cut, loud_frames
 
     session = OnnxSession(folder / "model.onnx", n_threads=1)
 
@@ -285,7 +285,7 @@ def text_encoder(folder: Path) -> Encode:
 
 def e5_encoder(folder: Path) -> Encode:
     """multilingual-e5-small, as a function; names are documents."""
-    from encoder.models.sources.bundle.kinds.e5 import open_e5
+    from encoder.models.bundle.kinds import open_e5
 
     return _encode_with(open_e5(folder, n_threads=1))
 

@@ -1,4 +1,4 @@
-"""Distill the multilingual bundle's gate, ``encoder/models/sources/bundle/gates/multilingual.npz``.
+"""Distill the multilingual bundle's gate, ``encoder/models/bundle/gates/multilingual.npz``.
 
     python -m scripts.distill_multilingual_gate [--folder FOLDER]
 
@@ -32,11 +32,10 @@ from encoder.dsre.fitting.documents import Document, Part, part_of, parted
 from encoder.dsre.fitting.tuning import Plan
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.settings import GateSettings
-from encoder.models.open import load_model
-from encoder.models.prepare.text_gate import distill_text
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import fetch
-from encoder.models.sources.bundle.gates import MULTILINGUAL_GATE
+from encoder.loading import load_model
+from encoder.models.bundle.declaration import MULTILINGUAL_GATE, read_bundle
+from encoder.prepare.bundle.fetch import fetch
+from encoder.prepare.gates.fit import distill_text
 from encoder.types import Embeddings
 from scripts.multilingual_texts import Texts, askable, gather
 

@@ -1,4 +1,4 @@
-"""Distill the English bundle's own gate: ``encoder/models/sources/bundle/gates/text.npz``.
+"""Distill the English bundle's own gate: ``encoder/models/bundle/gates/text.npz``.
 
     python -m scripts.distill_text_gate [--packages FOLDER]
 
@@ -17,8 +17,8 @@ from pathlib import Path
 from benchmarks.corpora.debian_packages import pairs
 from encoder.dsre.fitting.documents import Document, parted
 from encoder.dsre.fitting.tuning import Plan
-from encoder.models.prepare.text_gate import distill_text
-from encoder.models.sources.bundle.gates import TEXT_GATE
+from encoder.models.bundle.declaration import TEXT_GATE
+from encoder.prepare.gates.fit import distill_text
 from tests.support.manuals import documented, topics
 
 MODULES = ("numpy", "torch")

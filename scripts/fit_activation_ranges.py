@@ -1,4 +1,4 @@
-"""Measure `encoder/models/sources/bundle/ranges/`: activations of convolutional networks.
+"""Measure `encoder/models/bundle/ranges/`: activations of convolutional networks.
 
     python -m scripts.fit_activation_ranges --pictures FOLDER
     python -m scripts.fit_activation_ranges --packages FOLDER --work FOLDER
@@ -21,7 +21,7 @@ was decided by the cosines of 165 other sounds' embeddings to float:
 | 99.999 percentile, first layer int8 too | .9986 | .9958 | .9844 |
 | 99.999 percentile, second layer float too (1.7 times slower) | .9998 | .9990 | .9963 |
 
-Raise the parts' ``recipe`` in ``encoder/models/sources/bundle/bundles`` when their ranges change.
+Raise the parts' ``recipe`` in ``encoder/models/bundle/bundles`` when their ranges change.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ import numpy as np
 
 from benchmarks.corpora.picture_sets import samples
 from encoder.media.image import load_image
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import fetch
-from encoder.models.sources.bundle.int8 import AUDIO_FLOAT, AUDIO_RANGES, IMAGE_RANGES
+from encoder.models.bundle.declaration import AUDIO_RANGES, IMAGE_RANGES, read_bundle
+from encoder.models.bundle.kinds import AUDIO_FLOAT
 from encoder.onnx.ranges import Range, activation_ranges
+from encoder.prepare.bundle.fetch import fetch
 from encoder.runtime.base import Array
-from encoder.towers.picture.tower import load as load_tower
-from encoder.towers.sound.logmel import mel_power
-from encoder.towers.sound.tower import cut, loud_frames
+from encoder.towers.audio.logmel import mel_power
+from encoder.towers.audio.tower import cut, loud_frames
+from encoder.towers.image import load as load_tower
 from encoder.types import Waveform
 from scripts import build_sound_labels
 

@@ -31,7 +31,7 @@ from benchmarks.corpora.mixed import MODALITIES, Corpus
 from benchmarks.harness.ranking_measures import average_precisions
 from benchmarks.harness.results_pages import table, write_section
 from encoder.calibration.tables import CalibrationTable, write_table
-from encoder.models.sources.bundle.tables import TABLES
+from encoder.models.bundle.declaration import TABLES
 from encoder.space import Calibration
 from encoder.types import TEXT, Modality
 

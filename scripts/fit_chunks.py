@@ -1,4 +1,4 @@
-"""Fit what predicts embeddings from words: ``encoder/models/sources/bundle/gates/chunks.npz``.
+"""Fit what predicts embeddings from words: ``encoder/models/bundle/gates/chunks.npz``.
 
     python -m scripts.fit_chunks
 
@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from encoder.dsre.chunks import fit, word_means
 from encoder.dsre.gatefile import GateFile
-from encoder.dsre.predictor import fit, word_means
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import fetch
-from encoder.models.sources.bundle.gates import CHUNKS, TEXT_GATE
+from encoder.models.bundle.declaration import CHUNKS, TEXT_GATE, read_bundle
 from encoder.models.sparsity import word_vectors
+from encoder.prepare.bundle.fetch import fetch
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
 from encoder.towers.text.tower import MAX_TOKENS, load_tokenizer

@@ -1,4 +1,4 @@
-"""Fit `encoder/models/sources/bundle/tables/image_head.npz`: what people say of a picture.
+"""Fit `encoder/models/bundle/tables/image_head.npz`: what people say of a picture.
 
     python -m scripts.captioned_pictures DATA
     python -m scripts.train_picture_head --data DATA --image FOLDER --text FOLDER \\
@@ -6,7 +6,7 @@
 
 ``--image`` and ``--text`` are folders of the multilingual bundle's parts, prepared for use. The
 head is a ridge regression from EfficientNet-Lite2's logits and pooled features to captions in the
-text space (`encoder.towers.picture.head`). Features are standardised, and each output of the
+text space (`encoder.towers.image`). Features are standardised, and each output of the
 network is scaled by 1/√d, where d is its width, so that wide outputs weigh no more. The target is
 the mean of a picture's captions less the mean of all pictures, and λ is 3 times the mean square of
 a picture's features.
@@ -32,13 +32,10 @@ from numpy.typing import NDArray
 
 from benchmarks.corpora import photo_captions
 from encoder.media.image import load_image
+from encoder.models.bundle.kinds import IMAGE_HEAD, image_network, open_e5
 from encoder.models.precision import Precision
-from encoder.models.sources.bundle.kinds.conse import network
-from encoder.models.sources.bundle.kinds.e5 import open_e5
-from encoder.models.sources.bundle.kinds.image_head import HEAD
 from encoder.space import l2_normalize
-from encoder.towers.picture.head import ImageHead, features_of
-from encoder.towers.picture.tower import to_pixels
+from encoder.towers.image import ImageHead, features_of, to_pixels
 from encoder.towers.text.windowed import RoleTextTower, WindowedTextTower
 from encoder.types import Embeddings
 from scripts import build_image_labels, captioned_pictures
@@ -63,7 +60,7 @@ def main() -> None:
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"))
     parser.add_argument("--open-only", action="store_true")
-    parser.add_argument("--out", type=Path, default=HEAD)
+    parser.add_argument("--out", type=Path, default=IMAGE_HEAD)
     given = parser.parse_args()
     pictures = chosen(given.data, open_only=given.open_only)
     text = open_e5(given.text, precision=Precision(int8=True))
@@ -88,7 +85,7 @@ def chosen(folder: Path, *, open_only: bool) -> list[Captioned]:
 
 def features_for(folder: Path, paths: Sequence[Path]) -> tuple[NDArray[np.float32], list[int]]:
     """Features as int8 gives them, [n, n_features], and the width of each of the outputs."""
-    session = Precision(int8=True).open(network(folder), None)
+    session = Precision(int8=True).open(image_network(folder), None)
     parts = []
     for start in range(0, len(paths), _AT_ONCE):
         batch = [to_pixels(load_image(path)) for path in paths[start : start + _AT_ONCE]]

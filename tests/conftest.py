@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from encoder.models.sources.bundle.declaration import Bundle, read_bundle
-from encoder.models.sources.bundle.folder import bundle_folder, fetch
+from encoder.models.bundle.declaration import Bundle, read_bundle
+from encoder.models.bundle.folder import bundle_folder
+from encoder.prepare.bundle.fetch import fetch
 from encoder.types import TEXT
 from tests.support.milvus_server import MilvusServer
 from workers.environment import Options, begin

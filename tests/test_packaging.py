@@ -59,7 +59,7 @@ def test_the_wheel_holds_the_packages_their_data_and_the_licences(tmp_path: Path
         assert f"{package}/py.typed" in names
     assert "encoder/models/LICENSES.md" in names
     assert {"search/web/index.html", "search/web/js/main.js"} <= set(names)
-    assert any(name.startswith("encoder/models/sources/bundle/tables/") for name in names)
+    assert any(name.startswith("encoder/models/bundle/tables/") for name in names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {
         *PACKAGES,
         "anymodal.py",

@@ -15,8 +15,8 @@ from benchmarks.corpora.photo_captions import LANGUAGES, asked, bare, held_back
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.media.image import load_image
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import fetch
+from encoder.models.bundle.declaration import read_bundle
+from encoder.prepare.bundle.fetch import fetch
 from encoder.types import IMAGE, QUERY, TEXT, Item, Modality
 from scripts import captioned_pictures
 from search import Hit, Query, SearchEngine

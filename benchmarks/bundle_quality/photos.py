@@ -11,11 +11,11 @@ from benchmarks.bundle_quality.questions import embed
 from benchmarks.bundle_quality.report import Figure, Subject
 from benchmarks.corpora.photo_captions import LANGUAGES, Asked, asked
 from benchmarks.harness.ranking_measures import first_ranks
+from encoder.loading import load_model
 from encoder.media.image import load_image
-from encoder.models.base import Model
-from encoder.models.open import load_model
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import fetch
+from encoder.models.bundle.declaration import read_bundle
+from encoder.prepare.bundle.fetch import fetch
+from encoder.towers.model import Model
 from encoder.types import IMAGE, Embeddings
 from scripts import captioned_pictures
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from benchmarks.bundle_quality.report import Figure, Subject
 from benchmarks.bundle_quality.sources import Repository
-from encoder.dsre.fitting.retrieval import search
-from encoder.models.base import Model
-from encoder.models.open import load_model
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import fetch
+from encoder.dsre.fitting.judge import search
+from encoder.loading import load_model
+from encoder.models.bundle.declaration import read_bundle
+from encoder.prepare.bundle.fetch import fetch
+from encoder.towers.model import Model
 from encoder.types import TEXT, Embeddings
 
 XQUAD = Repository(

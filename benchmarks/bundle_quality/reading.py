@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from benchmarks.bundle_quality.pages import Kind, check_fonts, page
 from benchmarks.bundle_quality.questions import read
 from benchmarks.bundle_quality.report import Figure, Subject
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import fetch
-from encoder.ocr.open import open_reader
-from encoder.ocr.reader import Reader
+from encoder.models.bundle.declaration import read_bundle
+from encoder.prepare.bundle.fetch import fetch
+from encoder.services.reader import Reader, open_reader
 
 ABOUT = """
 Paragraphs of XQuAD (CC BY-SA 4.0) as screens and as scans, made with Pillow. The character error

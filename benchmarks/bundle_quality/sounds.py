@@ -13,11 +13,11 @@ from benchmarks.bundle_quality.questions import embed
 from benchmarks.bundle_quality.report import Figure, Subject
 from benchmarks.bundle_quality.speech import ESC_10, ESC_50, noises
 from benchmarks.harness.ranking_measures import average_precisions
+from encoder.loading import load_model
 from encoder.media.sound import load_sound
-from encoder.models.base import Model
-from encoder.models.open import load_model
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import fetch
+from encoder.models.bundle.declaration import read_bundle
+from encoder.prepare.bundle.fetch import fetch
+from encoder.towers.model import Model
 from encoder.types import AUDIO, Embeddings
 
 LANGUAGES = ("en", "de", "zh")

@@ -14,11 +14,11 @@ import numpy as np
 from benchmarks.bundle_quality.report import Figure, Subject
 from benchmarks.bundle_quality.sources import Repository
 from encoder.media.sound import load_sound
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import fetch
-from encoder.towers.sound.logmel import resample
-from encoder.towers.sound.speech import Speech
-from encoder.towers.sound.whisper import SAMPLING_RATE
+from encoder.models.bundle.declaration import read_bundle
+from encoder.prepare.bundle.fetch import fetch
+from encoder.services.speech import Speech
+from encoder.services.whisper import SAMPLING_RATE
+from encoder.towers.audio.logmel import resample
 
 COMMON_VOICE = Repository(
     "https://github.com/omnilingo/rsample-100-cv-corpus-6.1-2020-12-11",

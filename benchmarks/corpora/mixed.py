@@ -23,7 +23,7 @@ from benchmarks.retrieval.pictures import PARAPHRASES, WNIDS
 from encoder import MultiModalEncoder
 from encoder.media.image import load_image
 from encoder.media.sound import load_sound
-from encoder.models.sources.bundle.tables import IMAGE_LABELS
+from encoder.models.bundle.declaration import IMAGE_LABELS
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
 
 MODALITIES = (TEXT, IMAGE, AUDIO)

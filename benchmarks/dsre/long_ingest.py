@@ -20,8 +20,8 @@ from benchmarks.dsre.product import MULTILINGUAL
 from benchmarks.harness.reporting import Bar, Settings, note, report
 from benchmarks.harness.results_pages import table
 from benchmarks.harness.timing import Times
-from encoder.dsre.fitting.retrieval import Found, compare, search
-from encoder.models.open import load_model
+from encoder.dsre.fitting.judge import Found, compare, search
+from encoder.loading import load_model
 from encoder.types import TEXT, Embeddings
 from tests.support.manuals import documented
 

@@ -18,12 +18,12 @@ from benchmarks.harness.results_pages import table
 from benchmarks.harness.timing import Ratio, Times, on_one_core, take_turns
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.settings import GateSettings
-from encoder.models.base import Model
-from encoder.models.open import load_model
-from encoder.models.prepare.text_gate import open_subject
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import fetch
+from encoder.loading import load_model
+from encoder.models.bundle.declaration import read_bundle
 from encoder.models.sparsity import Wish
+from encoder.prepare.bundle.fetch import fetch
+from encoder.prepare.gates.fit import open_subject
+from encoder.towers.model import Model
 from encoder.types import TEXT
 
 MULTILINGUAL = "bundle:multilingual"

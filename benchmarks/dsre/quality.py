@@ -27,7 +27,7 @@ from benchmarks.dsre.subjects import (
 from benchmarks.harness.reporting import Bar, Settings, note, report
 from benchmarks.harness.results_pages import table
 from encoder.dsre.fitting.documents import Document
-from encoder.dsre.fitting.retrieval import Found, compare, search
+from encoder.dsre.fitting.judge import Found, compare, search
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
 from encoder.towers.text.tower import MAX_TOKENS as TOWER_TOKENS

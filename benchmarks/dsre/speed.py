@@ -35,7 +35,7 @@ from benchmarks.dsre.subjects import (
 from benchmarks.harness.reporting import Bar, Settings, note, report
 from benchmarks.harness.results_pages import table
 from benchmarks.harness.timing import Times, on_one_core, take_turns
-from encoder.dsre.fitting.cost import dense_flops, sparse_flops
+from encoder.dsre.cost import dense_flops, sparse_flops
 from encoder.dsre.gatefile import GateFile
 
 if TYPE_CHECKING:

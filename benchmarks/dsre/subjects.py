@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from benchmarks.corpora.debian_packages import pairs
 from encoder.dsre.fitting.documents import Document
 from encoder.dsre.gatefile import GateFile
-from encoder.models.prepare.sparse_network import SPARSE_FLOAT, SPARSE_INT8, build, write
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import fetch
-from encoder.models.sources.bundle.gates import TEXT_GATE
+from encoder.models.bundle.declaration import TEXT_GATE, read_bundle
+from encoder.models.sparsity import SPARSE_FLOAT, SPARSE_INT8, build, write
+from encoder.prepare.bundle.fetch import fetch
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.text.tower import load_tokenizer, pad
 from tests.support.manuals import documented

@@ -20,7 +20,7 @@ from typing import TypeAlias
 import numpy as np
 
 from benchmarks.harness.results_pages import table, write_section
-from encoder.models.sources.bundle.declaration import read_bundle
+from encoder.models.bundle.declaration import read_bundle
 from encoder.runtime.base import Array
 
 Kilobytes: TypeAlias = Counter[str]
@@ -143,8 +143,8 @@ def _open_network(part: str, example: dict[str, Array]) -> int:
     """Kilobytes that a session of ONNX Runtime adds."""
     import onnxruntime  # noqa: F401 (the library does not count as weights)
 
-    from encoder.models.sources.bundle.choices import network, parse_precision
-    from encoder.models.sources.bundle.folder import location
+    from encoder.models.bundle.folder import location
+    from encoder.models.bundle.model import network, parse_precision
 
     folder, precision = location(_ENGLISH), parse_precision(_ENGLISH, "int8")
     before = _own_kb()
@@ -157,8 +157,8 @@ def _open_whisper() -> int:
     """Kilobytes that the speech model adds."""
     import faster_whisper  # noqa: F401
 
-    from encoder.models.sources.bundle.folder import location
-    from encoder.towers.sound.speech import Speech
+    from encoder.models.bundle.folder import location
+    from encoder.services.speech import Speech
 
     folder, before = location(_ENGLISH), _own_kb()
     speech = Speech(folder / "speech", n_threads=1)

@@ -28,7 +28,7 @@ def apart(work: Callable[..., Any], *arguments: Any) -> Any:
 
 def prepare(source: Path, target: Path, precision: str) -> tuple[float, float]:
     """Prepare a model; CPU-seconds and peak memory in MB."""
-    from encoder.models.prepare.hub.prepare import prepare_hub
+    from encoder.prepare.hub.prepare import prepare_hub
 
     target.mkdir()
     start = process_time()

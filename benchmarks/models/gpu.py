@@ -19,8 +19,8 @@ import numpy as np
 from benchmarks.harness.results_pages import table, write_section
 from benchmarks.models.subjects import contents, save
 from encoder.models import hub
-from encoder.models.base import Model
 from encoder.towers.base import Tower
+from encoder.towers.model import Model
 
 _MODELS = ("bge-small", "ModernBERT-base", "CLIP B/32", "EmbeddingGemma 2")
 _N_ITEMS = {"text": 1024, "image": 256}

@@ -18,7 +18,7 @@ from transformers import BertConfig, BertModel, ModernBertConfig, ModernBertMode
 
 from benchmarks.harness.results_pages import table, write_section
 from benchmarks.harness.timing import on_one_core, take_turns
-from encoder.models.prepare.in_torch import run_in_bf16
+from encoder.models.in_torch import run_in_bf16
 from encoder.networks.first_use import PackedLinear, change_on_first_use
 
 _LENGTHS = (32, 256)

@@ -24,14 +24,14 @@ from benchmarks.towers import limits
 from examples.samples import make_samples
 
 GRAPHS = Path(".demo/flames")
-_OF_TOWERS = ("base", "exported/", "hub/", "lazy", "picture/", "sound/", "text/", "video")
+_OF_TOWERS = ("base", "exported/", "hub/", "lazy", "image", "audio/", "text/", "video")
 """What works on items in `encoder/towers`; its `dispatch` is in every stack of encoding."""
 PLACES: Mapping[str, tuple[str, ...]] = {
     "importing modules": ("<frozen importlib",),
-    "reading text in pictures": ("(encoder/ocr/",),
+    "reading text in pictures": ("(encoder/services/reader",),
     "speech found and written down": (
-        "(encoder/towers/sound/speech",
-        "(encoder/towers/sound/whisper",
+        "(encoder/services/speech",
+        "(encoder/services/whisper",
     ),
     "networks of towers": ("run (encoder/runtime/",),
     "preparing items for towers": (

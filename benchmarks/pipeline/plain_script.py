@@ -12,24 +12,24 @@ from collections import Counter
 from pathlib import Path
 from time import perf_counter
 
-from encoder.models.base import Model
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.model import load
+from encoder.models.bundle.declaration import read_bundle
+from encoder.models.bundle.model import load
 from encoder.runtime.torch import TorchSession
-from encoder.towers.picture.tower import ImageTower
-from encoder.towers.sound.labels import load_sound_labels
-from encoder.towers.sound.speech import Speech
-from encoder.towers.sound.tower import AudioTower
+from encoder.services.speech import Speech
+from encoder.towers.audio.labels import load_sound_labels
+from encoder.towers.audio.tower import AudioTower
+from encoder.towers.image import ImageTower
+from encoder.towers.model import Model
 from encoder.towers.text.tower import TextTower, load_tokenizer
 from encoder.types import AUDIO, IMAGE, TEXT
 
 
 def torch_model() -> Model:
     """The English bundle's towers in torch, float32, in its own space."""
-    from encoder.models.prepare.bundle.networks import load_network
-    from encoder.models.sources.bundle.folder import location
-    from encoder.models.sources.bundle.kinds.conse import image_labels
-    from encoder.models.sources.bundle.tables import IMAGE_LABELS, SOUND_LABELS
+    from encoder.models.bundle.declaration import IMAGE_LABELS, SOUND_LABELS
+    from encoder.models.bundle.folder import location
+    from encoder.models.bundle.kinds import image_labels
+    from encoder.prepare.bundle.networks import load_network
 
     bundle = read_bundle("english")
     folder = location(bundle)

@@ -18,10 +18,9 @@ import numpy as np
 
 from benchmarks.bundle_quality.pages import Kind, page
 from encoder.media.image import load_image
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import fetch
-from encoder.ocr.open import open_reader
-from encoder.ocr.reader import Reader
+from encoder.models.bundle.declaration import read_bundle
+from encoder.prepare.bundle.fetch import fetch
+from encoder.services.reader import Reader, open_reader
 from encoder.types import RgbPicture
 from ingest import IngestConfig
 

@@ -23,8 +23,8 @@ from benchmarks.harness.results_pages import table, write_section
 from benchmarks.products.folder import N_FILES, Asked, make_folder
 from benchmarks.products.folder import __doc__ as protocol
 from benchmarks.products.measure import Run, Runs, in_turns, run
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import fetch
+from encoder.models.bundle.declaration import read_bundle
+from encoder.prepare.bundle.fetch import fetch
 
 _SAMPLES, _DEBIAN = Path(".demo/imagenet"), Path(".demo/quality/debian")
 _OF_MODEL = ("config.json", "tokenizer.json", "model.safetensors")

@@ -27,7 +27,7 @@ from benchmarks.bundle_quality.speech import ESC_10
 from benchmarks.corpora import picture_sets
 from benchmarks.corpora.debian_packages import pairs
 from benchmarks.retrieval.pictures import WNIDS
-from encoder.models.sources.bundle.tables import IMAGE_LABELS
+from encoder.models.bundle.declaration import IMAGE_LABELS
 from examples.texts import write_pdf
 from tests.support.documents import write_docx
 

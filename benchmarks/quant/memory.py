@@ -13,7 +13,7 @@ from benchmarks.harness.reporting import Bar, Settings, in_own_process, report
 from benchmarks.harness.results_pages import table
 from benchmarks.harness.timing import peak_resident_bytes, resident_bytes
 from benchmarks.towers.throughput import CONTENT
-from encoder.models.base import Model
+from encoder.towers.model import Model
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
 
 TORCH, ONNX, INT8 = "torch", "onnx", "int8"
@@ -68,8 +68,8 @@ def encode(kind: str, modalities: Sequence[Modality]) -> dict[str, int]:
 
 def open_model(kind: str) -> Model:
     """The bundle's model on one thread."""
-    from encoder.models.sources.bundle.declaration import read_bundle
-    from encoder.models.sources.bundle.model import load
+    from encoder.models.bundle.declaration import read_bundle
+    from encoder.models.bundle.model import load
 
     bundle = read_bundle("english")
     if kind == TORCH:
@@ -81,17 +81,15 @@ def _on_torch(model: Model) -> Model:
     """The same towers around torch networks."""
     import torch
 
-    from encoder.models.prepare.bundle.networks import load_network
-    from encoder.models.sources.bundle.declaration import read_bundle
-    from encoder.models.sources.bundle.folder import location
-    from encoder.models.sources.bundle.kinds.aisfx import audio_tower
-    from encoder.models.sources.bundle.kinds.conse import image_labels
-    from encoder.models.sources.bundle.tables import IMAGE_LABELS, SOUND_LABELS
+    from encoder.models.bundle.declaration import IMAGE_LABELS, SOUND_LABELS, read_bundle
+    from encoder.models.bundle.folder import location
+    from encoder.models.bundle.kinds import audio_tower, image_labels
+    from encoder.prepare.bundle.networks import load_network
     from encoder.runtime.torch import TorchSession
+    from encoder.services.speech import Speech
+    from encoder.towers import image
+    from encoder.towers.audio import tower as audio
     from encoder.towers.lazy import LazyTower
-    from encoder.towers.picture import tower as image
-    from encoder.towers.sound import tower as audio
-    from encoder.towers.sound.speech import Speech
     from encoder.towers.text import tower as text
 
     torch.set_num_threads(1)

@@ -14,9 +14,9 @@ from torch import nn
 
 from benchmarks.peers.base import BuildRun, Inputs, Run
 from benchmarks.peers.onnxruntime import write_onnx
-from encoder.models.sources.bundle.choices import network, parse_precision
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import location
+from encoder.models.bundle.declaration import read_bundle
+from encoder.models.bundle.folder import location
+from encoder.models.bundle.model import network, parse_precision
 from encoder.onnx.ranges import activation_ranges
 from encoder.onnx.static import quantize_static
 from encoder.runtime.base import Session

@@ -22,7 +22,7 @@ from benchmarks.peers.base import BuildRun, Inputs, Run
 from benchmarks.quant import product
 from benchmarks.quant.networks.pictures import SIDES, ClassifierName, classifier, pictures
 from benchmarks.quant.networks.subjects import calibration_pictures, calibration_texts, text_batches
-from encoder.models.prepare.bundle.networks import load_network
+from encoder.prepare.bundle.networks import load_network
 
 BASELINE = "torch fp32 eager"
 FLOATS = ("torch.compile fp32", "ONNX Runtime fp32", "OpenVINO fp32", BASELINE)

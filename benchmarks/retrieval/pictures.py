@@ -28,7 +28,7 @@ from benchmarks.harness.ranking_measures import first_ranks, mean_reciprocal_ran
 from benchmarks.harness.results_pages import table, write_section
 from encoder import MultiModalEncoder
 from encoder.media.image import load_image
-from encoder.models.sources.bundle.tables import IMAGE_LABELS
+from encoder.models.bundle.declaration import IMAGE_LABELS
 from encoder.types import IMAGE, TEXT, Embeddings, Item
 
 PARAPHRASES = Path(__file__).parents[1] / "data" / "paraphrases.tsv"

@@ -28,18 +28,16 @@ from numpy.typing import NDArray
 
 from benchmarks.harness.results_pages import table, write_section
 from encoder.media.sound import load_sound
-from encoder.models.artifacts.locations import cache_home
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import location
-from encoder.models.sources.bundle.kinds.aisfx import audio_tower
-from encoder.models.sources.bundle.networks import FLOAT, INT8
-from encoder.models.sources.bundle.tables import SOUND_LABELS
+from encoder.models.bundle.declaration import SOUND_LABELS, read_bundle
+from encoder.models.bundle.folder import location
+from encoder.models.bundle.kinds import FLOAT, INT8, audio_tower
 from encoder.runtime.onnx import OnnxSession
+from encoder.services.speech import Speech
 from encoder.space import l2_normalize
+from encoder.system.cache import cache_home
+from encoder.towers.audio.labels import load_sound_labels, point
+from encoder.towers.audio.tower import AudioTower
 from encoder.towers.base import Tower
-from encoder.towers.sound.labels import load_sound_labels, point
-from encoder.towers.sound.speech import Speech
-from encoder.towers.sound.tower import AudioTower
 from encoder.towers.text import tower as text
 from encoder.types import Embeddings, Waveform
 

@@ -23,7 +23,7 @@ from benchmarks.harness.ranking_measures import average_precisions
 from benchmarks.harness.results_pages import table, write_section
 from benchmarks.retrieval.pictures import PARAPHRASES, WNIDS, embed_pictures, embed_texts
 from encoder import MultiModalEncoder
-from encoder.models.sources.bundle.tables import IMAGE_LABELS
+from encoder.models.bundle.declaration import IMAGE_LABELS
 from encoder.space import Space, l2_normalize
 from encoder.types import IMAGE, TEXT, Embeddings, Modality
 from search.ranking.fusion import fuse_terms, score_cosines

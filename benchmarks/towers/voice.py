@@ -21,14 +21,14 @@ from benchmarks.bundle_quality.speech import CHECK, COMMON_VOICE, Heard, common_
 from benchmarks.harness.reporting import Bar, note
 from benchmarks.harness.results_pages import table
 from benchmarks.harness.timing import Times
+from encoder.loading import load_model
 from encoder.media.sound import load_sound
-from encoder.models.open import load_model
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import fetch
+from encoder.models.bundle.declaration import read_bundle
+from encoder.prepare.bundle.fetch import fetch
+from encoder.services.speech import Speech
+from encoder.services.whisper import LEAD_S, SAMPLING_RATE, Samples, Speaking, Whisper
+from encoder.towers.audio.logmel import resample
 from encoder.towers.base import Tower
-from encoder.towers.sound.logmel import resample
-from encoder.towers.sound.speech import Speech
-from encoder.towers.sound.whisper import LEAD_S, SAMPLING_RATE, Samples, Speaking, Whisper
 from encoder.types import DOCUMENT, QUERY, TEXT, Role
 
 FULL, OURS = "float32, windows of 30 s", "int8, what is there"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.binding.named import NamedClasses
-from encoder.models.base import Model
+from encoder.towers.model import Model
 from encoder.types import Embeddings
 
 _PENALTY = 1e-4

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.binding import ridge
-from encoder.binding.folds import folds
+from encoder.binding.ridge import folds
 from encoder.space import l2_normalize
 from encoder.types import Embeddings
 

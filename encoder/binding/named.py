@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import ModelError
-from encoder.models.base import Model
 from encoder.space import l2_normalize
 from encoder.towers.base import forward
+from encoder.towers.model import Model
 from encoder.types import TEXT, Embeddings
 
 

@@ -6,10 +6,15 @@ error, which the singular values give without fitting n times (Allen's PRESS, 19
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from encoder.binding import ridge
+from encoder.space import l2_normalize
+from encoder.types import Embeddings
 
 Matrix = NDArray[np.float64]
 
@@ -65,3 +70,41 @@ def _left_out(
     share = (left**2) @ shrunk + 1 / len(left)  # the mean is fitted too
     errors = (wanted - left @ (shrunk[:, None] * turned)) / np.maximum(1 - share, 1e-6)[:, None]
     return float(np.mean(errors**2))
+
+
+_FOLDS = 5
+
+
+def folds(n_files: int) -> Iterator[NDArray[np.bool_]]:
+    """Which of the files each fold leaves out, [n_files]; the same each time.
+
+    There must be at least as many files as folds (5).
+    """
+    fold_of = np.random.default_rng(0).permutation(n_files) % _FOLDS
+    return (fold_of == fold for fold in range(_FOLDS))
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """The same texts in two spaces.
+
+    Args:
+        there: in the space of the tower that is bound, float32 [n_texts, n_features].
+        here: in the space that the tower is bound to, unit rows [n_texts, embed_dim].
+    """
+
+    there: NDArray[np.float32]
+    here: Embeddings
+
+    def fit(self, features: NDArray[np.float32]) -> Linear:
+        """The map for files with these features, [n_files, n_features]."""
+        weight = ridge.fit(self.there, self.here).weight
+        return Linear(features.mean(axis=0), weight)
+
+    def held_out(self, features: NDArray[np.float32]) -> Embeddings:
+        """Each file centred on the mean of the other folds, unit rows [n_files, embed_dim]."""
+        weight = ridge.fit(self.there, self.here).weight
+        rows = np.zeros((len(features), self.here.shape[1]), np.float32)
+        for out in folds(len(features)):
+            rows[out] = Linear(features[~out].mean(axis=0), weight).apply(features[out])
+        return l2_normalize(rows)

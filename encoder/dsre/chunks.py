@@ -8,9 +8,16 @@ one that is encoded.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.errors import ModelError
+from encoder.space import l2_normalize
 from encoder.types import Embeddings
 
 
@@ -35,3 +42,87 @@ def pick(predicted: Embeddings, tau: float) -> tuple[list[int], NDArray[np.int64
         nearest[closer], best[closer] = new, cosines[new][closer]
         nearest[new], best[new] = new, np.inf
     return np.unique(nearest).tolist(), nearest
+
+
+_RIDGE = 1e-3
+"""As a share of the mean variance of the features."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A linear map from the mean of a text's word vectors, rare words first, to its embedding.
+
+    Args:
+        matrix: float16 [d, embed_dim].
+        source: subtracted from a mean of word vectors before the map, float32 [d].
+        target: added after the map, float32 [embed_dim].
+    """
+
+    matrix: NDArray[np.float16]
+    source: NDArray[np.float32]
+    target: NDArray[np.float32]
+
+    @property
+    def identity(self) -> str:
+        """A digest of everything here that changes a vector."""
+        parts = (self.matrix, self.source, self.target)
+        return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:16]
+
+    def predict(self, means: NDArray[np.float32]) -> Embeddings:
+        """Unit rows [n, embed_dim] from what `word_means` gives."""
+        return l2_normalize((means - self.source) @ self.matrix.astype(np.float32) + self.target)
+
+    def save(self, path: Path) -> None:
+        """Write an ``.npz``."""
+        with path.open("wb") as file:
+            np.savez_compressed(file, matrix=self.matrix, source=self.source, target=self.target)
+
+    @classmethod
+    def load(cls, path: Path) -> Predictor:
+        """Read what `save` wrote.
+
+        Raises:
+            ModelError: the file is missing or damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(arrays["matrix"], arrays["source"], arrays["target"])
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise ModelError(
+                f"{path} is not a predictor: {error}.",
+                remedy="Install the package again, or leave chunks out of enable_dsre.",
+            ) from error
+
+
+def word_means(
+    texts: Sequence[NDArray[np.int64]], words: NDArray[np.floating], rarity: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """The mean word vector of each text, words weighted by their rarity; [n, d].
+
+    Args:
+        texts: token ids, int64 [n_tokens] each.
+        words: a vector for each token, [vocab_size, d].
+        rarity: see `encoder.dsre.gatefile.token_rarity`.
+    """
+
+    def mean(ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        weights = rarity[ids].astype(np.float32)
+        total: NDArray[np.float32] = weights @ words[ids].astype(np.float32)
+        return total / max(float(weights.sum()), 1.0)
+
+    return np.stack([mean(ids) for ids in texts])
+
+
+def fit(means: NDArray[np.float32], embeddings: Embeddings) -> Predictor:
+    """Fit by ridge regression (Hoerl & Kennard 1970).
+
+    Args:
+        means: see `word_means`, [n, d].
+        embeddings: of the same texts, [n, embed_dim].
+    """
+    source, target = means.mean(0), embeddings.mean(0)
+    features = (means - source).astype(np.float64)
+    gram = features.T @ features
+    gram += _RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
+    matrix = np.linalg.solve(gram, features.T @ (embeddings - target))
+    return Predictor(matrix.astype(np.float16), source, target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.dsre.fitting.deltas import DOWN, UP, Deltas, digest
+from encoder.dsre.deltas import DOWN, UP, Deltas, digest
 from encoder.dsre.settings import GateSettings
-from encoder.errors import ModelError
+from encoder.errors import InputError, ModelError
 
 _VERSION, _WITHOUT_DELTAS = 2, 1
 _PREFIX = "delta."
@@ -26,7 +26,7 @@ class GateFile:
     """Everything that the gate adds to a model.
 
     Args:
-        rarity: see `encoder.dsre.idf.token_rarity`; uint8 [vocab_size].
+        rarity: see `encoder.dsre.gatefile.token_rarity`; uint8 [vocab_size].
         settings: thresholds, protection, floor, shortest text.
         facts: for readers: the model, the corpus, the measured loss. Not part of the identity.
         deltas: what `encoder.dsre.fitting.distill` adds to the weights; empty if only calibrated.
@@ -52,6 +52,16 @@ class GateFile:
     def _version(self) -> int:
         """The file's version; without deltas it stays the one that older programs read."""
         return _VERSION if self.deltas else _WITHOUT_DELTAS
+
+    def check_fit(self, n_layers: int, vocab_size: int) -> None:
+        """Raise a `ModelError` if the gate was made for a different model."""
+        fitted = (len(self.settings.thresholds), len(self.rarity))
+        if fitted != (n_layers, vocab_size):
+            raise ModelError(
+                f"The gate is for {fitted[0]} layers and {fitted[1]} tokens, but the model has "
+                f"{n_layers} and {vocab_size}.",
+                remedy="Calibrate one for this model with `anymodal models gate calibrate`.",
+            )
 
     def save(self, path: Path) -> None:
         """Write an ``.npz``, whole or not at all."""
@@ -118,3 +128,36 @@ def _check_deltas(path: Path, deltas: Deltas) -> None:
                 f"{path}: its change of {name} is not finite float16 or has no {other}.",
                 remedy=_REMEDY,
             )
+
+
+def token_rarity(texts: Iterable[Sequence[int]], vocab_size: int) -> NDArray[np.uint8]:
+    """Inverse document frequency (Spärck Jones 1972) of each token, scaled to 0…255.
+
+    Args:
+        texts: the token ids of each text.
+        vocab_size: how many tokens there are.
+
+    Returns:
+        uint8 [vocab_size]: 0 for a token that every text has, 255 for one that none has.
+
+    Raises:
+        InputError: no text, or a token id outside the vocabulary.
+
+    >>> token_rarity([[0, 1], [0]], 3).tolist()
+    [0, 94, 255]
+    """
+    frequency = np.zeros(vocab_size)
+    n_texts = 0
+    for ids in texts:
+        unique = np.unique(np.asarray(ids, np.int64))
+        if unique.size and not 0 <= unique[0] <= unique[-1] < vocab_size:
+            raise InputError(
+                f"texts[{n_texts}]", got=f"token id {unique[-1]}", wanted=f"0 to {vocab_size - 1}"
+            )
+        frequency[unique] += 1
+        n_texts += 1
+    if not n_texts:
+        raise InputError("texts", got="none", wanted="at least one, better thousands")
+    idf = np.log((1 + n_texts) / (1 + frequency))
+    rarity: NDArray[np.uint8] = np.round(255 * idf / np.log(1 + n_texts)).astype(np.uint8)
+    return rarity

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoder.dsre.adapters import blocks_of
-from encoder.dsre.fitting.deltas import Deltas, expand
+from encoder.dsre.deltas import Deltas, expand
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.merge import Tokens, merge_tokens
-from encoder.onnx.merge_tokens import check_fit
 
 Pooling = Literal["mean", "cls", "last"]
 Network = TypeVar("Network", bound=nn.Module)
@@ -37,7 +36,7 @@ class SparseEncoder(nn.Module):
     def __init__(self, dense: nn.Module, gate: GateFile, *, pooling: Pooling = "mean") -> None:
         super().__init__()
         found = blocks_of(dense)
-        check_fit(gate, found.shape.n_layers, found.vocab_size)
+        gate.check_fit(found.shape.n_layers, found.vocab_size)
         self.dense = changed(dense, gate.deltas)
         self.settings = gate.settings
         self.pooling = pooling

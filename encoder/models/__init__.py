@@ -1,1 +1,1 @@
-"""From the name of a model to its towers: source, prepare, artifact, open."""
+"""From the name of a model to its artifact: sources, one cache, open."""

@@ -13,12 +13,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from encoder.dsre.fitting.cost import Shape
+from encoder.dsre.cost import Shape
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import ModelError
-from encoder.models.base import Model
-from encoder.models.precision import open_shared, side_by_side
 from encoder.runtime.base import Session
+from encoder.runtime.onnx import open_onnx
+from encoder.runtime.side_by_side import side_by_side
 from encoder.space import Space
 from encoder.towers.base import Tower
 from encoder.towers.exported.media import (
@@ -33,6 +33,7 @@ from encoder.towers.exported.media import (
 from encoder.towers.exported.merging import Merging, MergingTextTower
 from encoder.towers.exported.text import ExportedTextTower, TextFormat, TextGraph
 from encoder.towers.lazy import LazyTower
+from encoder.towers.model import Model
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality, Role
 
 FACTS = "exported.json"
@@ -50,7 +51,7 @@ def open_exported(
     shared: bool = True,
     graphs: Mapping[str, Path] | None = None,
 ) -> Model:
-    """Open the folder that `encoder.models.prepare.hub.prepare.prepare_hub` wrote.
+    """Open the folder that `encoder.prepare.hub.prepare.prepare_hub` wrote.
 
     Args:
         folder: with ``exported.json`` and the graphs.
@@ -107,7 +108,7 @@ def _open_session(
         from encoder.runtime.onnx import OnnxSession
 
         return OnnxSession(path, n_threads=n_threads)
-    return side_by_side(partial(open_shared, path), n_threads)
+    return side_by_side(partial(open_onnx, path), n_threads)
 
 
 class _Files:

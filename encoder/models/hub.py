@@ -17,17 +17,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from encoder.errors import ModelError
-from encoder.models.base import Model
-from encoder.models.prepare.hub.gate import text_network
-from encoder.models.prepare.widen import widened
-from encoder.models.sources.hub_files import check_files, fetch, hash_files
-from encoder.models.sources.prompts import Prompts
+from encoder.models.prompts import Prompts
+from encoder.models.sources import check_files, fetch, hash_files
+from encoder.models.widen import widened
 from encoder.space import Space
 from encoder.system.extras import require
 from encoder.towers.base import Tower
 from encoder.towers.hub import tower as towers
-from encoder.towers.hub.merging import MergingForward
+from encoder.towers.hub.merging import MergingForward, text_network
 from encoder.towers.hub.text import TextTower
+from encoder.towers.model import Model
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def load(
         bf16: multiply in bfloat16, see `run_in_bf16`; the vectors differ, and have their own
             space.
         windows: compute only what local layers attend to, where the model has any. The vectors
-            stay the same, see `encoder.dsre.windowed`.
+            stay the same, see `encoder.dsre.adapters.modernbert`.
         gate: merges tokens of long texts, which gives different vectors.
         patches: the share of a picture's patches that is left after the last layer; None for all.
 
@@ -122,7 +121,7 @@ def _adapt(
     bf16: bool,
 ) -> dict[str, str]:
     """Set the model up as requested, as fast as possible; return what changes its vectors."""
-    from encoder.models.prepare.in_torch import pack_if_faster, run_in_bf16
+    from encoder.models.in_torch import pack_if_faster, run_in_bf16
 
     if gate is not None:
         network = text_network(joint.name, joint.model, prompts.of(TEXT, DOCUMENT))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from encoder.errors import ModelError
 from encoder.models import tower_folder
-from encoder.models.artifacts.locations import machine_cache
-from encoder.runtime.side_by_side import SideBySide
+from encoder.runtime.onnx import open_onnx
+from encoder.runtime.side_by_side import side_by_side
+from encoder.system.cache import machine_cache
 
 if TYPE_CHECKING:
     from encoder.runtime.base import Session
@@ -123,36 +123,11 @@ def _on_onnxruntime(
     n_threads: int | None,
     settings: Mapping[str, str] | None = None,
 ) -> Session:
-    open_with = partial(open_shared, path, settings=settings)
+    open_with = partial(open_onnx, path, settings=settings)
     if not network.side_by_side:
         return open_with(n_threads)
     small = network.one_thread_tokens if path == network.int8 else 0
     return side_by_side(open_with, n_threads, small)
-
-
-def side_by_side(
-    open_with: Callable[[int | None], Session], n_threads: int | None, small: int = 0
-) -> Session:
-    """A session for single runs and for several, see `SideBySide`; with one thread a plain one."""
-    most = n_threads or os.cpu_count() or 1
-    if most == 1:
-        return open_with(n_threads)
-    return SideBySide(open_with(1), partial(open_with, n_threads), most, small)
-
-
-def open_shared(
-    path: Path, n_threads: int | None, settings: Mapping[str, str] | None = None
-) -> Session:
-    """Open a network whose weights are held once for all processes of this machine.
-
-    Raises:
-        ModelError: it cannot be run.
-    """
-    from encoder.runtime.onnx import OnnxSession
-
-    return OnnxSession(
-        path, n_threads=n_threads, settings=settings, shared_in=machine_cache() / "shared"
-    )
 
 
 def _fastest(network: Network, path: Path, n_threads: int | None) -> Session:

@@ -7,24 +7,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.dsre.fitting.cost import Shape
+from encoder.dsre.chunks import Predictor, word_means
+from encoder.dsre.cost import Shape
 from encoder.dsre.gatefile import GateFile
-from encoder.dsre.predictor import Predictor, word_means
 from encoder.errors import InputError, ModelError
-from encoder.models.prepare.sparse_network import SPARSE_FLOAT, SPARSE_INT8, SPARSE_RECIPE, build
+from encoder.runtime.onnx import ProfiledSession, open_onnx
+from encoder.runtime.side_by_side import side_by_side
+from encoder.system.cache import cache_home
+from encoder.towers.text.sparse import SparseNetwork
+from encoder.towers.text.windowed import ChunkGate
 
 if TYPE_CHECKING:
+    from encoder.dsre.gatefile import GateFile
     from encoder.models.precision import Precision
+    from encoder.onnx.bert import Bert
     from encoder.runtime.base import Session
-    from encoder.runtime.onnx_profile import ProfiledSession
-    from encoder.towers.text.sparse import SparseNetwork
-    from encoder.towers.text.windowed import ChunkGate
     from encoder.types import Embeddings
+
 
 Wish: TypeAlias = bool | str | Mapping[str, Any]
 """What ``enable_dsre=`` takes, see `Sparsity.parse`."""
@@ -36,7 +41,7 @@ class Gates:
 
     Args:
         text: the gate of its text network.
-        chunks: predicts embeddings of windows from words, see `encoder.dsre.predictor`.
+        chunks: predicts embeddings of windows from words, see `encoder.dsre.chunks`.
         auto: whether ``enable_dsre="auto"`` runs the gate of the text network.
     """
 
@@ -120,8 +125,6 @@ class Sparsity:
         """
         if self.chunks is None or self.predictor is None:
             return None
-        from encoder.towers.text.windowed import ChunkGate
-
         rarity = self.gate.rarity
         predictor, words = Predictor.load(self.predictor), word_vectors(weights)
 
@@ -140,20 +143,15 @@ class Sparsity:
 
         Opening it raises a ModelError if it cannot be made or run.
         """
-        from encoder.towers.text.sparse import SparseNetwork
 
         def path() -> Path:
             name = SPARSE_INT8 if precision.int8 else SPARSE_FLOAT
             return build(weights, self.gate, name)
 
         def open_plain() -> Session:
-            from encoder.models.precision import open_shared, side_by_side
-
-            return side_by_side(partial(open_shared, path()), n_threads)
+            return side_by_side(partial(open_onnx, path()), n_threads)
 
         def open_profiled() -> ProfiledSession:
-            from encoder.runtime.onnx_profile import ProfiledSession
-
             return ProfiledSession(path(), n_threads=n_threads)
 
         return SparseNetwork(open_plain, open_profiled, self.gate.settings, shape_of(weights))
@@ -196,3 +194,56 @@ def word_vectors(folder: Path) -> NDArray[np.float16]:
     with safe_open(folder / "model.safetensors", "numpy") as weights:
         words: NDArray[np.float32] = weights.get_tensor("embeddings.word_embeddings.weight")
     return words.astype(np.float16)
+
+
+SPARSE_FLOAT, SPARSE_INT8 = "model.sparse.onnx", "model.sparse.int8.onnx"
+SPARSE_RECIPE = 2
+"""Raise it when the sparse networks compute different numbers from the same gate."""
+_LAYOUT = 2
+"""Raise it when they compute the same, up to rounding, with different operators."""
+
+
+def write_sparse(bert: Bert, gate: GateFile, target: Path) -> None:
+    """Write the sparse network to ``target``, whose name decides the precision."""
+    from encoder.onnx.sparse_bert import lay_sparse_bert
+    from encoder.onnx.sparse_int8 import quantize_sparse
+
+    lay = quantize_sparse if target.name == SPARSE_INT8 else lay_sparse_bert
+    lay(bert, gate, target)
+
+
+def build(weights: Path, gate: GateFile, name: str) -> Path:
+    """The sparse network with a gate; made once, then kept.
+
+    Gates differ from user to user, so `prepare_text` does not make it.
+
+    Args:
+        weights: the folder of the dense network.
+        gate: fitted to it.
+        name: `SPARSE_INT8` or `SPARSE_FLOAT`.
+
+    Raises:
+        ModelError: the gate is for a different network, or there is nowhere to write.
+    """
+    from filelock import FileLock
+
+    digits = gate.identity.partition(":")[2]
+    folder = cache_home() / "dsre" / f"{digits}-{SPARSE_RECIPE}-{_LAYOUT}"
+    target = folder / name
+    if target.exists():
+        return target
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"), TemporaryDirectory(dir=folder) as scratch:
+            if not target.exists():
+                from encoder.onnx.text import read_text_network
+
+                made = Path(scratch) / name
+                write_sparse(read_text_network(weights), gate, made)
+                made.replace(target)
+    except OSError as error:
+        raise ModelError(
+            f"The sparse network cannot be written to {target}: {error}.",
+            remedy="Free 100 MB of disk there, or set ANYMODAL_HOME to another folder.",
+        ) from error
+    return target

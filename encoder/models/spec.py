@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from encoder.errors import ModelError
-from encoder.models.sources.bundle.declaration import resolve
+from encoder.models.bundle.declaration import resolve
 
 Kind: TypeAlias = Literal["bundle", "hf", "dir"]
 

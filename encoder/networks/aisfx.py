@@ -50,7 +50,7 @@ class Aisfx(nn.Module):
         """Map blocks of sound to features and logits.
 
         Args:
-            blocks: float32 [n, frames, bands], scaled as `encoder.towers.sound.logmel.scale` does.
+            blocks: float32 [n, frames, bands], scaled as `encoder.towers.audio.logmel.scale` does.
 
         Returns:
             Features [n, 512], and the logits of each of `HEADS` [n, n_classes].

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from encoder.errors import ModelError
 from encoder.onnx.graph import Graph
 
 if TYPE_CHECKING:
@@ -93,17 +92,6 @@ def lay_log_sizes(graph: Graph, sizes: str, lowest: float) -> str:
     # a real token's size is at least 1
     logs = graph.add("Log", graph.add("Max", sizes, graph.constant(np.float32(1))))
     return graph.add("Where", real, logs, graph.constant(np.float32(lowest)))
-
-
-def check_fit(gate: GateFile, n_layers: int, vocab_size: int) -> None:
-    """Raise a `ModelError` if a gate was made for a different model."""
-    fitted = (len(gate.settings.thresholds), len(gate.rarity))
-    if fitted != (n_layers, vocab_size):
-        raise ModelError(
-            f"The gate is for {fitted[0]} layers and {fitted[1]} tokens, but the model has "
-            f"{n_layers} and {vocab_size}.",
-            remedy="Calibrate one for this model with `anymodal models gate calibrate`.",
-        )
 
 
 class _Merge:

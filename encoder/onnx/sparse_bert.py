@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder.dsre.fitting.deltas import added
+from encoder.dsre.deltas import added
 from encoder.dsre.gatefile import GateFile
 from encoder.onnx.bert import INPUTS, LOWEST, Bert, BertGraph
 from encoder.onnx.graph import Graph
 from encoder.onnx.merge_tokens import (
     DOMAIN,
     FUNCTION,
-    check_fit,
     lay_even,
     lay_limits,
     lay_log_sizes,
@@ -34,7 +33,7 @@ def lay_sparse_bert(bert: Bert, gate: GateFile, target: Path) -> None:
         ModelError: the gate was made for a different network.
     """
     size = bert.size
-    check_fit(gate, size.n_layers, size.vocab_size)
+    gate.check_fit(size.n_layers, size.vocab_size)
     bert = replace(bert, weights=added(bert.weights, gate.deltas))
     graph = Graph()
     network = BertGraph(graph, bert)

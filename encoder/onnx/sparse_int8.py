@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder.dsre.fitting.deltas import added
+from encoder.dsre.deltas import added
 from encoder.dsre.gatefile import GateFile
 from encoder.onnx.bert import Bert
 from encoder.onnx.graph import MICROSOFT
@@ -16,7 +16,6 @@ from encoder.onnx.int8_bert import Array32, Int8Bert
 from encoder.onnx.merge_tokens import (
     DOMAIN,
     FUNCTION,
-    check_fit,
     lay_even,
     lay_limits,
     lay_log_sizes,
@@ -43,7 +42,7 @@ def quantize_sparse(bert: Bert, gate: GateFile, target: Path) -> None:
     Raises:
         ModelError: the gate was made for a different network.
     """
-    check_fit(gate, bert.size.n_layers, bert.size.vocab_size)
+    gate.check_fit(bert.size.n_layers, bert.size.vocab_size)
     changed = replace(bert, weights=added(bert.weights, gate.deltas))
     _SparseInt8Bert(changed, gate).save(target)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Lock
 from typing import TypeVar
 
@@ -88,3 +89,13 @@ def all_at_once(jobs: Sequence[Callable[[], T]]) -> list[T]:
     with ThreadPoolExecutor(len(jobs) - 1, thread_name_prefix="towers") as threads:
         others = [threads.submit(copy_context().run, job) for job in jobs[1:]]
         return [jobs[0](), *(other.result() for other in others)]
+
+
+def side_by_side(
+    open_with: Callable[[int | None], Session], n_threads: int | None, small: int = 0
+) -> Session:
+    """A session for single runs and for several, see `SideBySide`; with one thread a plain one."""
+    most = n_threads or os.cpu_count() or 1
+    if most == 1:
+        return open_with(n_threads)
+    return SideBySide(open_with(1), partial(open_with, n_threads), most, small)

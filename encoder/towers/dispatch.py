@@ -16,7 +16,6 @@ import numpy as np
 from encoder.batching import bucket_by_length, joined, prepare_all, scatter
 from encoder.config import EncoderConfig
 from encoder.errors import InputError
-from encoder.models.base import Model
 from encoder.observer import EncoderObserver
 from encoder.registry import registered_modalities
 from encoder.runtime.side_by_side import all_at_once
@@ -25,6 +24,7 @@ from encoder.towers import video as video_tower
 from encoder.towers.base import PluginTower, forward, n_rows_of
 from encoder.towers.encoded import Encoded
 from encoder.towers.lazy import loaded
+from encoder.towers.model import Model
 from encoder.types import (
     AUDIO,
     DOCUMENT,

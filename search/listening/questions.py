@@ -13,7 +13,7 @@ CHUNK_S = 0.5
 
 Samples = NDArray[np.float32]
 Spans = Callable[[Samples], Sequence[tuple[int, int]]]
-"""Where somebody speaks, as first and last sample: `encoder.towers.sound.speech.speech_spans`."""
+"""Where somebody speaks, as first and last sample: `encoder.services.speech.speech_spans`."""
 
 
 class Spoken(NamedTuple):

@@ -15,7 +15,7 @@ MAX_TEXTS = 100
 
 
 class Reranker(Protocol):
-    """`encoder.rerank.cross_encoder.CrossEncoder`, as searches use it."""
+    """`encoder.models.reranker.CrossEncoder`, as searches use it."""
 
     @property
     def name(self) -> str:

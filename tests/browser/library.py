@@ -62,7 +62,7 @@ def say(sentence: str, library: Path) -> None:
     import numpy as np
     import soundfile
 
-    from encoder.models.artifacts.locations import cache_home
+    from encoder.system.cache import cache_home
     from examples.speech import Speaker
 
     speaker = Speaker(cache_home())

@@ -13,7 +13,7 @@ from PIL import Image
 
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
-from encoder.models.artifacts.locations import cache_home
+from encoder.system.cache import cache_home
 from examples.speech import Speaker
 from ingest import IngestConfig
 from search.store.base import VectorStore

@@ -10,7 +10,7 @@ import pytest
 import soxr
 from click.testing import CliRunner
 
-from encoder.models.artifacts.locations import cache_home
+from encoder.system.cache import cache_home
 from examples.speech import Speaker
 from tests.integration.conftest import Run
 from workers.cli import anymodal

@@ -11,7 +11,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from encoder.models.artifacts.locations import cache_home
+from encoder.system.cache import cache_home
 from examples.speech import Speaker
 from tests.integration.conftest import Run
 from tests.support.media import write_film

@@ -17,11 +17,11 @@ import pytest
 import soundfile
 import soxr
 
-from encoder.models.artifacts.locations import cache_home
-from encoder.models.prepare.sparse_network import SPARSE_INT8
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import bundle_folder, location
-from encoder.models.sources.bundle.networks import FLOAT, INT8
+from encoder.models.bundle.declaration import read_bundle
+from encoder.models.bundle.folder import bundle_folder, location
+from encoder.models.bundle.kinds import FLOAT, INT8
+from encoder.models.sparsity import SPARSE_INT8
+from encoder.system.cache import cache_home
 from examples.speech import Speaker
 from tests.support.media import tone, write_film
 

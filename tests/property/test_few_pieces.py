@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
-from encoder.models.artifacts.locations import machine_cache
-from encoder.models.sources.bundle.kinds.e5 import PIECES
-from encoder.towers.text.few_pieces import FewPieces, open_few
-from encoder.towers.text.sentence_pieces import SentencePieces
+from encoder.models.bundle.kinds import PIECES
+from encoder.system.cache import machine_cache
+from encoder.towers.text.sentence_pieces import FewPieces, SentencePieces, open_few
 
 SENTENCES = (
     "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich.",

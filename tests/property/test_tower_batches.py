@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from encoder.models.base import Model
-from encoder.models.open import load_model
+from encoder.loading import load_model
 from encoder.towers.base import Tower
+from encoder.towers.model import Model
 from encoder.types import IMAGE, TEXT, Embeddings
 
 TEXTS = ["", "rain", "A dog barks at night.", "Ünïcödé 東京 🐈", "word " * 40, "long text " * 150]

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from encoder.models.sources.bundle.declaration import Bundle
-    from encoder.models.sources.bundle.wheels import Progress, ProgressCallback
+    from encoder.models.bundle.declaration import Bundle
+    from encoder.models.bundle.wheels import Progress, ProgressCallback
 
 _SAYS = {
     "wait": "waiting for another fetch",
@@ -41,7 +41,7 @@ name_argument = click.argument("name", default="default")
 @name_argument
 def fetch(name: str) -> None:
     """Fetch missing parts; complete ones are kept."""
-    from encoder.models.sources.bundle.declaration import read_bundle
+    from encoder.models.bundle.declaration import read_bundle
 
     found = read_bundle(name)
     click.echo(f"{found.spec} is complete in {fetch_all(found)}")
@@ -49,9 +49,9 @@ def fetch(name: str) -> None:
 
 def fetch_all(bundle: Bundle) -> Path:
     """Fetch what a bundle lacks, with a progress bar; return its folder."""
-    from encoder.models.sources.bundle.folder import fetch as fetch_bundle
-    from encoder.models.sources.bundle.kinds import kind_named
-    from encoder.models.sources.bundle.wheels import Progress
+    from encoder.models.bundle.kinds import kind_named
+    from encoder.models.bundle.wheels import Progress
+    from encoder.prepare.bundle.fetch import fetch as fetch_bundle
 
     with _shown() as show:
         folder = fetch_bundle(bundle, progress=show)
@@ -68,8 +68,8 @@ def fetch_all(bundle: Bundle) -> Path:
 @name_argument
 def verify(name: str) -> None:
     """Check the hash of every file."""
-    from encoder.models.sources.bundle.declaration import read_bundle
-    from encoder.models.sources.bundle.folder import verify as verify_bundle
+    from encoder.models.bundle.declaration import read_bundle
+    from encoder.models.bundle.folder import verify as verify_bundle
 
     click.echo(f"The hashes of all files match in {verify_bundle(read_bundle(name))}")
 
@@ -78,8 +78,8 @@ def verify(name: str) -> None:
 @name_argument
 def path(name: str) -> None:
     """Print the folder."""
-    from encoder.models.sources.bundle.declaration import read_bundle
-    from encoder.models.sources.bundle.folder import location
+    from encoder.models.bundle.declaration import read_bundle
+    from encoder.models.bundle.folder import location
 
     click.echo(location(read_bundle(name)))
 

@@ -40,7 +40,7 @@ def export(
     Each network is run and compared with the server's rows before the folder appears.
     """
     apply_options(model=model)
-    from encoder.models.mobile.folder import export_mobile
+    from encoder.prepare.mobile import export_mobile
     from workers.cli.output import console, print_json, wants_json
     from workers.config import current_settings
 
@@ -70,7 +70,7 @@ def export_onnx(folder: Path, out: Path, target: Literal["onnxruntime", "tensorr
 
     A file for TensorRT is checked against its published rules; TensorRT itself is not run.
     """
-    from encoder.models.prepare.quantized_tower import export_tower
+    from encoder.prepare.quantized_tower import export_tower
     from workers.cli.output import console, print_json, wants_json
 
     report = export_tower(folder, out, target=target)

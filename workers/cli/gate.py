@@ -11,7 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from encoder.dsre.gatefile import GateFile
-    from encoder.models.prepare.text_trace import TextTrace
+    from encoder.prepare.gates.trace import TextTrace
 
 _GROUPS, _WORDS = 4, 8
 """How many groups of a layer a terminal shows, and how many tokens of each."""
@@ -61,7 +61,7 @@ def calibrate(model: str, texts: Path, max_loss: float, out: Path, as_json: bool
     Use the result with ANYMODAL_ENCODER__ENABLE_DSRE=FILE.
     """
     from encoder.dsre.fitting.documents import read_documents
-    from encoder.models.prepare.text_gate import calibrate_text
+    from encoder.prepare.gates.fit import calibrate_text
     from workers.cli.output import console
 
     progress = console(stderr=True)
@@ -101,7 +101,7 @@ def distill(
     from encoder.dsre.fitting.documents import read_documents
     from encoder.dsre.fitting.tuning import Plan
     from encoder.dsre.gatefile import GateFile
-    from encoder.models.prepare.text_gate import distill_text
+    from encoder.prepare.gates.fit import distill_text
     from workers.cli.output import console
 
     begun = GateFile.load(start) if start else None
@@ -132,7 +132,7 @@ def trace(text: str, model: str, gate: str | None, html: Path | None, as_json: b
     TEXT is the text itself, "-" for standard input, or @FILE. Only the first window of a long text
     is traced.
     """
-    from encoder.models.prepare.text_trace import trace_text
+    from encoder.prepare.gates.trace import trace_text
     from workers.cli.output import print_json, wants_json
 
     found = trace_text(model, _text(text), gate)

@@ -12,7 +12,7 @@ import click
 from workers.cli.options import json_option
 
 if TYPE_CHECKING:
-    from encoder.models.artifacts.artifact import Artifact, Progress
+    from encoder.models.artifacts import Artifact, Progress
     from encoder.models.spec import ModelSpec
 
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @json_option
 def list_models(as_json: bool) -> None:
     """List prepared models."""
-    from encoder.models.artifacts.catalogue import all_models
+    from encoder.models.catalogue import all_models
     from workers.cli.output import print_json, wants_json
 
     found = [_summary(one) for one in all_models()]
@@ -60,7 +60,7 @@ def prepare(spec: str, precision: str, as_json: bool) -> None:
 @json_option
 def show(name: str, precision: str | None, as_json: bool) -> None:
     """Show the sources, inputs and measurements of NAME (a spec, a folder or its hash)."""
-    from encoder.models.artifacts.catalogue import find_model
+    from encoder.models.catalogue import find_model
 
     _print(find_model(name, precision), as_json)
 
@@ -70,8 +70,8 @@ def show(name: str, precision: str | None, as_json: bool) -> None:
 @click.option("--precision", help="The precision, if there are several.")
 def verify(name: str, precision: str | None) -> None:
     """Check the hash of every file of NAME."""
-    from encoder.models.artifacts.artifact import verify as verify_artifact
-    from encoder.models.artifacts.catalogue import find_model
+    from encoder.models.artifacts import verify as verify_artifact
+    from encoder.models.catalogue import find_model
 
     found = find_model(name, precision)
     verify_artifact(found)
@@ -83,8 +83,8 @@ def verify(name: str, precision: str | None) -> None:
 @click.option("--precision", help="The precision, if there are several.")
 def remove(name: str, precision: str | None) -> None:
     """Remove NAME from this machine; refused while a process has it open."""
-    from encoder.models.artifacts.artifact import remove as remove_artifact
-    from encoder.models.artifacts.catalogue import find_model
+    from encoder.models.artifacts import remove as remove_artifact
+    from encoder.models.catalogue import find_model
 
     found = find_model(name, precision)
     remove_artifact(found)
@@ -92,8 +92,8 @@ def remove(name: str, precision: str | None) -> None:
 
 
 def _fetched(spec: ModelSpec) -> Artifact:
-    from encoder.models.artifacts.catalogue import find_model
-    from encoder.models.sources.bundle.declaration import read_bundle
+    from encoder.models.bundle.declaration import read_bundle
+    from encoder.models.catalogue import find_model
     from workers.cli.bundle import fetch_all
 
     fetch_all(read_bundle(spec.name))
@@ -101,7 +101,7 @@ def _fetched(spec: ModelSpec) -> Artifact:
 
 
 def _prepared(spec: ModelSpec, precision: str) -> Artifact:
-    from encoder.models.artifacts.prepared import prepare as prepare_model
+    from encoder.prepare.prepared import prepare as prepare_model
 
     with _shown(str(spec)) as progress:
         return prepare_model(spec, precision, progress)

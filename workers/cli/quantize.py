@@ -86,7 +86,7 @@ def quantize(
     file and the measurements to the folder. Use it with
     ANYMODAL_ENCODER__QUANTIZATION=FOLDER; a folder of such folders runs several towers.
     """
-    from encoder.models.prepare.quantized_tower import Recipe, quantize_tower
+    from encoder.prepare.quantized_tower import Recipe, quantize_tower
     from workers.cli.output import console, print_json, wants_json
 
     with warnings.catch_warnings(record=True) as warned:

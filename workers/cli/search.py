@@ -199,7 +199,7 @@ def _absolute(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _listen(source: str, pause_s: float, asked: dict[str, Any], as_json: bool) -> None:
     """Answer each question that is spoken in a source."""
-    from encoder.towers.sound.speech import speech_spans
+    from encoder.services.speech import speech_spans
     from encoder.types import QUERY
     from search.listening.assistant import answer
     from search.listening.questions import questions
@@ -225,7 +225,7 @@ def _sound(source: str) -> Iterator[Samples]:
     if source == "-":
         return pcm_chunks(sys.stdin.buffer)
     from encoder.media.sound import load_sound
-    from encoder.towers.sound.logmel import resample
+    from encoder.towers.audio.logmel import resample
 
     return chunks(resample(load_sound(Path(source).expanduser()), RATE))
 

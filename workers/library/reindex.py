@@ -159,7 +159,7 @@ def described(held: Resources) -> dict[str, Any]:
 
 
 def _encoder_of(held: Resources, plan: Plan) -> dict[str, Any]:
-    from encoder.models.bound import precision_beside
+    from encoder.loading import precision_beside
     from encoder.models.spec import ModelSpec
 
     config = held.settings.encoder

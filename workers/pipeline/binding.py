@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from encoder.binding import ridge
 from encoder.binding.binding import Binding, Origin
 from encoder.binding.judge import Judged, Pairs, held_out, judge
-from encoder.binding.ridge import Linear
-from encoder.binding.through import Shared
+from encoder.binding.ridge import Linear, Shared
 from encoder.errors import InputError, MediaError, ModelError
 from encoder.registry import origin_of
 from encoder.space import Calibration, l2_normalize

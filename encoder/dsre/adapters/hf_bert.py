@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoder.dsre.adapters.base import HfBlocks
-from encoder.dsre.fitting.cost import Shape
+from encoder.dsre.cost import Shape
 from encoder.networks.bert import join_heads
 
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from encoder.dsre.adapters.base import HfBlocks
 from encoder.dsre.adapters.hf_bert import split_heads
-from encoder.dsre.fitting.cost import Shape
+from encoder.dsre.cost import Shape
 from encoder.dsre.merge import Matching
 from encoder.networks.bert import join_heads
 

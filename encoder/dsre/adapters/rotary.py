@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from encoder.dsre.adapters.base import HfBlocks
 from encoder.dsre.adapters.mpnet import with_positions
-from encoder.dsre.fitting.cost import Shape
+from encoder.dsre.cost import Shape
 from encoder.dsre.merge import Matching
 
 

@@ -7,7 +7,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from encoder.dsre.adapters.base import Blocks
-from encoder.dsre.fitting.cost import Shape
+from encoder.dsre.cost import Shape
 from encoder.networks.bert import BertLayer, SentenceBert
 
 

@@ -13,10 +13,8 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from encoder.dsre.fitting.documents import Document, parted
-from encoder.dsre.fitting.judge import Judgement, Tokenize, judge_dense, measure
-from encoder.dsre.fitting.retrieval import Loss
-from encoder.dsre.gatefile import GateFile
-from encoder.dsre.idf import token_rarity
+from encoder.dsre.fitting.judge import Judgement, Loss, Tokenize, judge_dense, measure
+from encoder.dsre.gatefile import GateFile, token_rarity
 from encoder.dsre.settings import GateSettings, Preset, thresholds
 from encoder.errors import InputError, ModelError
 

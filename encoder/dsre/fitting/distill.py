@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encoder.dsre.adapters import blocks_of
+from encoder.dsre.deltas import Deltas
 from encoder.dsre.fitting.calibrate import Report, check_max_loss, describe, holds, silent
-from encoder.dsre.fitting.deltas import Deltas
 from encoder.dsre.fitting.documents import Document, Part, parted
-from encoder.dsre.fitting.judge import Judgement, Tokenize, embed_dense, judge_dense, measure
-from encoder.dsre.fitting.retrieval import Loss
+from encoder.dsre.fitting.judge import Judgement, Loss, Tokenize, embed_dense, judge_dense, measure
 from encoder.dsre.fitting.tuning import Plan, Student, batches
-from encoder.dsre.gatefile import GateFile
-from encoder.dsre.idf import token_rarity
+from encoder.dsre.gatefile import GateFile, token_rarity
 from encoder.dsre.settings import GateSettings
 from encoder.errors import InputError, ModelError
 from encoder.types import Embeddings

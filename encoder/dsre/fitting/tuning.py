@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.dsre.fitting.deltas import DOWN, UP, Deltas
+from encoder.dsre.deltas import DOWN, UP, Deltas
 from encoder.dsre.settings import GateSettings
 from encoder.errors import InputError, ModelError
 

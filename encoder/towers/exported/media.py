@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from encoder.runtime.base import Array, Session, run_all
 from encoder.towers import video
+from encoder.towers.audio.windows import mean_of_windows, objects, sound_windows
 from encoder.towers.base import Prepared
 from encoder.towers.encoded import Encoded
 from encoder.towers.exported.text import TextGraph, unit_rows
-from encoder.towers.sound.windows import mean_of_windows, objects, sound_windows
 from encoder.types import Clip, Embeddings, Spectrogram, Waveform
 
 Inputs: TypeAlias = Mapping[str, Array]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from encoder.dsre.fitting.cost import Shape, dense_flops, sparse_flops
+from encoder.dsre.cost import Shape, dense_flops, sparse_flops
 from encoder.dsre.settings import GateSettings
 from encoder.runtime.base import Array, Session, run_all
 from encoder.towers.base import Prepared

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.dsre.fitting.cost import dense_flops, sparse_flops
+from encoder.dsre.cost import dense_flops, sparse_flops
+from encoder.errors import ModelError
 from encoder.towers.encoded import TextStats
 
 if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
     from torch import Tensor, nn
 
     from encoder.dsre.gatefile import GateFile
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 Features = Mapping[str, Any]
 _MEDIA = {"pixel_values", "pixel_values_videos", "input_features"}
 """Features of contents other than texts."""
+_REMEDY = 'Leave out enable_dsre, or set it to "auto", to run it dense.'
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,33 @@ class TextNetwork:
     transformer: nn.Module
     pooling: Pooling
     rest: Sequence[nn.Module]
+
+
+def text_network(name: str, model: SentenceTransformer, prompt: str = "") -> TextNetwork:
+    """The parts of a model that a gate needs to know.
+
+    Raises:
+        ModelError: its architecture is unknown, or its pooling is not mean, CLS or last token.
+    """
+    from sentence_transformers.sentence_transformer import modules
+
+    from encoder.dsre.adapters import blocks_of
+
+    transformer, pooling = model[0], model[1] if len(model) > 1 else None
+    network = getattr(transformer, "model", None)
+    if not isinstance(pooling, modules.Pooling) or network is None:
+        raise ModelError(f"{name} is not a text encoder with pooling.", remedy=_REMEDY)
+    blocks_of(network)
+    modes = pooling.pooling_mode  # a name, or several
+    mode = modes if isinstance(modes, str) else "+".join(modes)
+    poolings: dict[str, Pooling] = {"mean": "mean", "cls": "cls", "lasttoken": "last"}
+    if mode not in poolings:
+        raise ModelError(
+            f"{name} pools by {mode!r}; a gate supports {', '.join(poolings)}.", remedy=_REMEDY
+        )
+    if prompt and not pooling.include_prompt:
+        raise ModelError(f"{name} excludes its prompt from the pooling.", remedy=_REMEDY)
+    return TextNetwork(model, network, poolings[mode], [model[i] for i in range(2, len(model))])
 
 
 class MergingForward:

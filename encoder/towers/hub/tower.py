@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from encoder.errors import ModelError
 from encoder.space import l2_normalize
 from encoder.towers import video
+from encoder.towers.audio.windows import mean_of_windows, objects, sound_windows
 from encoder.towers.base import Prepared
 from encoder.towers.encoded import Encoded, TextStats
 from encoder.towers.hub.merging import MergingForward
-from encoder.towers.sound.windows import mean_of_windows, objects, sound_windows
 from encoder.types import DOCUMENT, QUERY, Clip, Embeddings, Role, Spectrogram, Waveform
 
 if TYPE_CHECKING:

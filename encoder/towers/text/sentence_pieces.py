@@ -6,16 +6,22 @@ the time for each text.
 
 from __future__ import annotations
 
+import json
+import logging
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from encoder.errors import ModelError
-from encoder.towers.text.few_pieces import FewPieces, open_few
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
+
 
 _SHORT_CHARACTERS = 240
 _SHORT_TEXTS = 16
@@ -34,8 +40,8 @@ class SentencePieces:
 
     Args:
         path: a SentencePiece model, with ``<s>`` and ``</s>``.
-        tables: where `encoder.towers.text.few_pieces` keeps its tables, with which the first short
-            texts are cut; None loads the whole model now.
+        tables: where `FewPieces` keeps its tables, with which the first short texts are cut; None
+            loads the whole model now.
 
     Raises:
         ModelError: the file is missing or no such model.
@@ -89,3 +95,119 @@ def _no_model(path: Path, error: Exception) -> ModelError:
     return ModelError(
         f"{path} is not a model of SentencePiece: {error}.", remedy="Run `anymodal bundle fetch`."
     )
+
+
+_log = logging.getLogger(__name__)
+
+
+class FewPieces:
+    """Texts to token ids. Safe to call in threads.
+
+    Args:
+        table: a file that `write_table` wrote.
+
+    Raises:
+        sqlite3.Error: it is missing or damaged.
+    """
+
+    def __init__(self, table: Path) -> None:
+        from sentencepiece import SentencePieceProcessor
+
+        self._table = table
+        with closing(self._connected()) as rows:
+            facts = rows.execute("SELECT model, ids, longest FROM base").fetchone()
+        self._base, ids, self._longest = facts
+        self._base_ids: list[int] = json.loads(ids)
+        self._normalizer = SentencePieceProcessor(model_proto=self._base)
+
+    def encode(self, text: str) -> list[int] | None:
+        """What the whole model makes of a text, with special tokens; None if the table is damaged.
+
+        A damaged table is removed, for the next process to write it again.
+        """
+        from sentencepiece import SentencePieceProcessor
+
+        try:
+            found = self._pieces_in(self._normalizer.normalize(text))
+        except sqlite3.Error:
+            self._table.unlink(missing_ok=True)
+            return None
+        ids = [*self._base_ids, *(one for one, _ in found)]
+        # serialized messages are joined by concatenating them
+        few = SentencePieceProcessor(model_proto=self._base + b"".join(one for _, one in found))
+        return [ids[one] for one in few.encode(text, add_bos=True, add_eos=True)]
+
+    def _pieces_in(self, text: str) -> list[tuple[int, bytes]]:
+        """Id and message of each piece that is a substring."""
+        ends = range(1, self._longest + 1)
+        parts = {text[start : start + length] for start in range(len(text)) for length in ends}
+        with closing(self._connected()) as rows:
+            select = "SELECT id, message FROM pieces WHERE piece = ?"
+            found = (rows.execute(select, (part,)).fetchone() for part in parts)
+            return [one for one in found if one]
+
+    def _connected(self) -> sqlite3.Connection:
+        return sqlite3.connect(f"{self._table.absolute().as_uri()}?immutable=1", uri=True)
+
+
+def open_few(model: Path, folder: Path) -> FewPieces | None:
+    """The pieces of a model; None where their table can be neither read nor written.
+
+    Args:
+        model: of SentencePiece, of the unigram kind.
+        folder: where tables are kept, by the hash of their model.
+
+    Raises:
+        OSError: the model cannot be read.
+    """
+    from blake3 import blake3
+
+    table = folder / f"{blake3(model.read_bytes()).hexdigest(16)}.sqlite"
+    try:
+        return FewPieces(table)
+    except sqlite3.Error:  # missing or damaged
+        pass
+    try:
+        write_table(model, table)
+        return FewPieces(table)
+    # also from the parser of messages, whose errors share no base below Exception
+    except Exception as error:  # noqa: BLE001
+        _log.warning("The pieces of %s cannot be kept in %s: %s", model, table, error)
+        return None
+
+
+def write_table(model: Path, table: Path) -> None:
+    """Write the pieces of a model into a database, in one rename.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    table.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=table.parent) as scratch:
+        new = Path(scratch, table.name)
+        with closing(sqlite3.connect(new)) as rows, rows:
+            _fill(rows, model)
+        new.replace(table)
+
+
+def _fill(rows: sqlite3.Connection, model: Path) -> None:
+    # its classes are made when it is imported, so that mypy sees none
+    form: Any = import_module("sentencepiece.sentencepiece_model_pb2")
+    base = form.ModelProto.FromString(model.read_bytes())
+    normal = {place: one for place, one in enumerate(base.pieces) if one.type == one.NORMAL}
+    del normal[min(normal, key=lambda place: normal[place].score)]
+    ids = [place for place in range(len(base.pieces)) if place not in normal]
+    common = [base.pieces[place] for place in ids]
+    pieces = (
+        (one.piece, place, form.ModelProto(pieces=[one]).SerializeToString())
+        for place, one in normal.items()
+    )
+    rows.execute("CREATE TABLE pieces (piece TEXT PRIMARY KEY, id INT, message BLOB) WITHOUT ROWID")
+    rows.executemany("INSERT INTO pieces VALUES (?, ?, ?)", sorted(pieces))
+    longest = max(len(one.piece) for one in normal.values())
+    base = form.ModelProto(
+        pieces=common, normalizer_spec=base.normalizer_spec, trainer_spec=base.trainer_spec
+    )
+    rows.execute("CREATE TABLE base (model BLOB, ids TEXT, longest INT)")
+    facts = (base.SerializeToString(), json.dumps(ids), longest)
+    rows.execute("INSERT INTO base VALUES (?, ?, ?)", facts)

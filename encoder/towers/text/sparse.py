@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.dsre.fitting.cost import Shape, dense_flops, sparse_flops
+from encoder.dsre.cost import Shape, dense_flops, sparse_flops
 from encoder.dsre.settings import GateSettings
 from encoder.onnx.merge_tokens import FUNCTION
 from encoder.runtime.base import Array, Session, run_all
@@ -22,7 +22,7 @@ from encoder.towers.text.tower import TextTower, equal_runs, inputs_of
 from encoder.types import Embeddings
 
 if TYPE_CHECKING:
-    from encoder.runtime.onnx_profile import ProfiledSession
+    from encoder.runtime.onnx import ProfiledSession
     from encoder.towers.text.tokens import Tokenizer
 
 
@@ -101,7 +101,7 @@ class SparseTextTower(TextTower):
         self, runs: Sequence[Sequence[Prepared]]
     ) -> tuple[list[list[Array]], list[float]]:
         """Run in separate sessions, since a profile is written when its session ends."""
-        from encoder.runtime.onnx_profile import MAX_RUNS
+        from encoder.runtime.onnx import MAX_RUNS
 
         found: list[list[Array]] = []
         gate_ms: list[float] = []

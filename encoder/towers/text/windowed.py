@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.dsre.chunks import pick
-from encoder.dsre.fitting.cost import Shape, dense_flops
+from encoder.dsre.cost import Shape, dense_flops
 from encoder.towers.base import CountingTower, Prepared
 from encoder.towers.encoded import Encoded, TextStats
 from encoder.towers.text.tokens import Tokenizer, readable, text_of

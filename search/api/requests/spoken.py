@@ -11,8 +11,8 @@ from typing import Any
 from fastapi import Request
 
 from encoder.errors import InputError
-from encoder.towers.sound.logmel import resample
-from encoder.towers.sound.speech import speech_spans
+from encoder.services.speech import speech_spans
+from encoder.towers.audio.logmel import resample
 from encoder.types import AUDIO
 from search.api.depends import disconnected
 from search.api.ports import Decoder

@@ -72,7 +72,7 @@ def prepare_collections(
 
 
 def _mismatch(shown: str, spaces: Sequence[str], fingerprint: str) -> SpaceMismatchError:
-    from encoder.models.spaces import describe
+    from encoder.models.bundle.model import describe
 
     return SpaceMismatchError(
         f"The store {shown} holds embeddings in the space {', '.join(map(describe, spaces))}, but "

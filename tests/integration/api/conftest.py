@@ -11,7 +11,7 @@ from time import sleep
 import httpx
 import pytest
 
-from encoder.rerank.open import open_reranker
+from encoder.prepare.reranker import open_reranker
 from search.api.app import create_app
 from search.api.server import listening_socket, server_for
 from search.api.services import Services

@@ -8,7 +8,7 @@ import cohere
 import httpx
 import pytest
 
-from encoder.rerank.open import open_reranker
+from encoder.prepare.reranker import open_reranker
 from search.api.services import Services
 from search.client import Anymodal, BadRequestError
 from search.engine import SearchEngine

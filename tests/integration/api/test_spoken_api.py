@@ -20,8 +20,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from encoder.models.artifacts.locations import cache_home
-from encoder.towers.sound.tower import AudioTower
+from encoder.system.cache import cache_home
+from encoder.towers.audio.tower import AudioTower
 from encoder.types import DOCUMENT, QUERY, Role, Utterance, Waveform
 from examples.speech import Speaker
 from search.api.services import Services

@@ -14,9 +14,9 @@ import pytest
 import encoder
 from encoder.errors import MissingExtraError, ModelError
 from encoder.models.hub import open_joint
-from encoder.models.prepare.bundle.networks import load_network
-from encoder.models.prepare.quantized_tower import export_tower, quantize_tower
-from encoder.models.prepare.text_gate import calibrate_text
+from encoder.prepare.bundle.networks import load_network
+from encoder.prepare.gates.fit import calibrate_text
+from encoder.prepare.quantized_tower import export_tower, quantize_tower
 from encoder.runtime.openvino import OpenVinoSession
 from encoder.system import extras
 from encoder.system.extras import is_installed, require

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from encoder import InputError, Item, ModelError, MultiModalEncoder
 from encoder import registry as modality_registry
 from encoder.config import EncoderConfig
-from encoder.models.base import Model
 from encoder.space import l2_normalize
+from encoder.towers.model import Model
 from encoder.types import TEXT, Embeddings, Modality, Waveform
 
 RNG = np.random.default_rng(0)

@@ -10,11 +10,11 @@ import pytest
 
 from encoder import Item, ModelError, MultiModalEncoder, registry
 from encoder.config import EncoderConfig
-from encoder.models.base import Model
 from encoder.registry import register_modality
 from encoder.space import l2_normalize
 from encoder.towers.base import n_rows_of
 from encoder.towers.lazy import LazyTower
+from encoder.towers.model import Model
 from encoder.types import TEXT, Embeddings, Modality
 
 SMELL = Modality("smell")

@@ -10,7 +10,7 @@ import pytest
 from encoder.binding.binding import Binding, Origin
 from encoder.binding.ridge import Linear
 from encoder.config import EncoderConfig
-from encoder.models.spaces import bundle_of
+from encoder.models.bundle.model import bundle_of
 from encoder.space import Calibration
 from encoder.types import AUDIO
 from workers.serving import resources
@@ -19,8 +19,8 @@ ENGLISH, MULTILINGUAL = "bundle:english", "bundle:multilingual"
 
 
 def fingerprint(bundle: str) -> str:
-    from encoder.models.sources.bundle.declaration import read_bundle
-    from encoder.models.sources.bundle.model import space_of
+    from encoder.models.bundle.declaration import read_bundle
+    from encoder.models.bundle.model import space_of
 
     return space_of(read_bundle(bundle.partition(":")[2]), "auto", "auto").fingerprint
 

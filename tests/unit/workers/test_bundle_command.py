@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from encoder.errors import BundleError, ModelError
-from encoder.models.sources.bundle.wheels import Progress
+from encoder.models.bundle.wheels import Progress
 from workers.cli.bundle import bundle, describe
 
 

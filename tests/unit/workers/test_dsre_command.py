@@ -14,9 +14,9 @@ from encoder.dsre.fitting.documents import Document, part_of
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.settings import GateSettings
 from encoder.errors import InputError, ModelError
-from encoder.models.prepare import break_even as timing
-from encoder.models.prepare.break_even import Run, break_even
-from encoder.models.sources.bundle.gates import TEXT_GATE
+from encoder.models.bundle.declaration import TEXT_GATE
+from encoder.prepare.gates import fit as timing
+from encoder.prepare.gates.fit import Run, break_even
 from workers.cli import anymodal
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bundle_home")]

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from encoder.errors import ModelError
+from encoder.loading import load_model
 from encoder.media.image import resize
-from encoder.models.mobile import folder as mobile
-from encoder.models.open import load_model
-from encoder.towers.picture.tower import ConseSettings, to_pixels
+from encoder.prepare import mobile
+from encoder.towers.image import ConseSettings, to_pixels
 from encoder.types import IMAGE, TEXT
 from examples.mobile import Phone
 from workers.cli import anymodal

@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from encoder.errors import ModelError
-from encoder.models.artifacts.artifact import Artifact, Key, make
-from encoder.models.open import load_model
+from encoder.loading import load_model
+from encoder.models.artifacts import Artifact, Key, make
 from workers.cli.main import models
 
 SPEC = "hf:org/tiny"

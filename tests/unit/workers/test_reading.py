@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from encoder import MultiModalEncoder
 from encoder.errors import ModelError
-from encoder.ocr.open import LazyReader
+from encoder.services.reader import LazyReader
 from encoder.types import TEXT
 from ingest import IngestConfig
 from search.store.memory import MemoryStore

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from encoder.errors import ModelError
-from encoder.models.spaces import describe
+from encoder.models.bundle.model import describe
 from encoder.types import TEXT, Item
 from search import Query, SearchEngine
 from search.errors import SpaceMismatchError

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from encoder.binding import ridge
-from encoder.binding.binding import Binding, Origin, read_binding
+from encoder.binding.binding import Binding, BoundTower, Origin, read_binding
 from encoder.binding.judge import Pairs, held_out, judge, ranks_of
 from encoder.binding.ridge import Linear
-from encoder.binding.tower import BoundTower
 from encoder.errors import ModelError
 from encoder.space import Calibration, l2_normalize
 from encoder.towers.base import forward

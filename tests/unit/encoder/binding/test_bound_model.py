@@ -12,9 +12,9 @@ from encoder import registry
 from encoder.binding.binding import Binding, Origin
 from encoder.binding.ridge import Linear
 from encoder.errors import ModelError
-from encoder.models.base import Model
-from encoder.models.bound import with_bindings
+from encoder.loading import with_bindings
 from encoder.space import Calibration, Floor, Space
+from encoder.towers.model import Model
 from encoder.types import AUDIO, TEXT, Modality
 
 POINTS = Modality("points")

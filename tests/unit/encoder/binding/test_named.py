@@ -7,9 +7,9 @@ import pytest
 
 from encoder.binding.named import NamedClasses
 from encoder.errors import ModelError
-from encoder.models.base import Model
 from encoder.space import Space
 from encoder.towers.encoded import Encoded
+from encoder.towers.model import Model
 from encoder.types import TEXT
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoder.binding.folds import folds
 from encoder.binding.judge import Pairs, judge
-from encoder.binding.through import Shared
+from encoder.binding.ridge import Shared, folds
 from encoder.space import l2_normalize
 
 THERE, HERE, N = 12, 8, 60

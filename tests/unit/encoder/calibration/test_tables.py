@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from encoder.calibration.tables import CalibrationTable, read_table, write_table
-from encoder.models.sources.bundle.declaration import all_bundles
+from encoder.models.bundle.declaration import all_bundles
 from encoder.space import Calibration, Floor
 from encoder.types import IMAGE, TEXT
 

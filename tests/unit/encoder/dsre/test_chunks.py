@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder.dsre.chunks import pick
-from encoder.dsre.predictor import Predictor, fit, word_means
+from encoder.dsre.chunks import Predictor, fit, pick, word_means
 from encoder.errors import ModelError
 from encoder.space import l2_normalize
 from encoder.towers.text.windows import cut, pool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from encoder.dsre.fitting.cost import Shape, dense_flops, sparse_flops
+from encoder.dsre.cost import Shape, dense_flops, sparse_flops
 
 SHAPE = Shape(n_layers=2, hidden_dim=4, ffn_dim=16)
 

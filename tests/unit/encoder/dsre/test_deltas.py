@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from encoder.dsre.fitting.deltas import digest
+from encoder.dsre.deltas import digest
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.network import SparseEncoder, changed
 from encoder.dsre.settings import GateSettings

@@ -12,8 +12,7 @@ import torch
 from encoder.dsre.fitting import distill as module
 from encoder.dsre.fitting.distill import bold, distill
 from encoder.dsre.fitting.documents import Document, parted
-from encoder.dsre.fitting.judge import Judgement, embed, measure
-from encoder.dsre.fitting.retrieval import Loss
+from encoder.dsre.fitting.judge import Judgement, Loss, embed, measure
 from encoder.dsre.fitting.tuning import Plan, Student
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.network import SparseEncoder

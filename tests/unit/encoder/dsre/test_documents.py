@@ -8,8 +8,8 @@ from encoder.dsre.fitting.documents import (
     part_of,
     parted,
     read_documents,
+    sample_documents,
 )
-from encoder.dsre.fitting.sample import sample_documents
 from encoder.errors import InputError
 
 BODY = "The roof leaks where two slates have slipped, and the rain runs down the beam. " * 4

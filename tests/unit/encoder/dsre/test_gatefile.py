@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoder.dsre.gatefile import GateFile
-from encoder.dsre.idf import token_rarity
+from encoder.dsre.gatefile import GateFile, token_rarity
 from encoder.dsre.settings import GateSettings, thresholds
 from encoder.errors import InputError, ModelError
 

@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
 
-from encoder.dsre.gatefile import GateFile
-from encoder.dsre.idf import token_rarity
+from encoder.dsre.gatefile import GateFile, token_rarity
 from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings, thresholds
 from encoder.errors import ModelError
-from encoder.models.sources.bundle.gates import TEXT_GATE
+from encoder.models.bundle.declaration import TEXT_GATE
 from encoder.networks.bert import SentenceBert, arrays_of, load_sentence_bert
 from encoder.onnx.bert import BertSize
 from encoder.onnx.sparse_bert import lay_sparse_bert

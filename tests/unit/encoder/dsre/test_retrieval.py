@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from encoder.dsre.fitting.retrieval import compare, search
+from encoder.dsre.fitting.judge import compare, search
 from encoder.space import l2_normalize
 
 

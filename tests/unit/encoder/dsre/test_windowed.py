@@ -13,8 +13,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import ModernBertConfig, ModernBertModel
 
 from encoder import MultiModalEncoder
-from encoder.dsre.adapters.modernbert import use_windows
-from encoder.dsre.windowed import windowed_attention
+from encoder.dsre.adapters.modernbert import use_windows, windowed_attention
 from tests.support.tiny_models import save_modernbert
 
 

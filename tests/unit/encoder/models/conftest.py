@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from encoder.models.prepare.hub import prepare
-from encoder.models.prepare.hub.graphs import Network
+from encoder.prepare.hub import prepare
+from encoder.prepare.hub.graphs import Network
 
 
 @pytest.fixture(scope="session")

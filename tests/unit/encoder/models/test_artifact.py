@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from encoder.errors import DiskError, ModelError
-from encoder.models.artifacts import artifact
-from encoder.models.artifacts.artifact import Key, Progress
-from encoder.models.artifacts.in_use import hold
+from encoder.models import artifacts as artifact
+from encoder.models.artifacts import Key, Progress
+from encoder.system.cache import hold
 from tests.faults.disk import small_disk
 
 KEY = Key("org/tiny", "org/tiny@c0ffee", "int8")
@@ -24,7 +24,7 @@ CONTENT = b"weights " * 1000
 MAKE = """
 import os, signal, sys, time
 from pathlib import Path
-from encoder.models.artifacts.artifact import Key, make
+from encoder.models.artifacts import Key, make
 made, dies = Path(sys.argv[1]), sys.argv[2] == "dies"
 def write(folder, progress):
     (folder / "graph.onnx").write_bytes(b"half")

@@ -11,10 +11,10 @@ import pytest
 
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import InputError, ModelError
-from encoder.models.prepare import break_even as timing
-from encoder.models.prepare.break_even import Runs, break_even, raise_to_break_even
-from encoder.models.prepare.bundle.gate import bundle_runs
-from encoder.models.sources.bundle.gates import TEXT_GATE
+from encoder.models.bundle.declaration import TEXT_GATE
+from encoder.prepare.gates import fit as timing
+from encoder.prepare.gates.fit import Runs, break_even, raise_to_break_even
+from encoder.prepare.gates.subjects import bundle_runs
 
 
 @pytest.mark.parametrize(

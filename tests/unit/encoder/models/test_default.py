@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from encoder.calibration.tables import CalibrationTable
-from encoder.models.open import load_model
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.model import load, space_of
-from encoder.models.sources.bundle.tables import IMAGE_LABELS
+from encoder.loading import load_model
+from encoder.models.bundle.declaration import IMAGE_LABELS, read_bundle
+from encoder.models.bundle.model import load, space_of
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
 
 
@@ -32,7 +31,7 @@ def test_three_towers_in_one_calibrated_space() -> None:
 def test_a_text_query_loads_no_other_model() -> None:
     code = """
 import sys
-from encoder.models.open import load_model
+from encoder.loading import load_model
 tower = load_model("bundle:english", device="cpu").towers["text"]
 tower.forward([tower.prepare("rain")])
 print({"torch", "transformers", "PIL", "librosa", "faster_whisper", "av"} & set(sys.modules))

@@ -12,16 +12,13 @@ from encoder.dsre.adapters import blocks_of
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.settings import GateSettings
 from encoder.errors import InputError, ModelError
+from encoder.models.bundle.declaration import TEXT_GATE, Bundle
+from encoder.models.bundle.kinds import E5_MAX_TOKENS, PIECES, TOKENIZER, open_e5
+from encoder.models.bundle.model import load, parse_sparsity
 from encoder.models.precision import Precision
-from encoder.models.prepare.bundle.e5 import prepare_e5
-from encoder.models.prepare.bundle.e5_gate import open_subject
-from encoder.models.prepare.bundle.sentence_pieces import write_sentence_pieces
-from encoder.models.sources.bundle.choices import parse_sparsity
-from encoder.models.sources.bundle.declaration import Bundle
-from encoder.models.sources.bundle.gates import TEXT_GATE
-from encoder.models.sources.bundle.kinds.e5 import MAX_TOKENS, PIECES, TOKENIZER, open_e5
-from encoder.models.sources.bundle.model import load
 from encoder.models.sparsity import Gates, Sparsity
+from encoder.prepare.bundle.e5 import prepare_e5, write_sentence_pieces
+from encoder.prepare.gates.subjects import open_subject
 from encoder.runtime.shared import copy_name
 from encoder.towers.text.sentence_pieces import SentencePieces
 from encoder.towers.text.windowed import RoleTextTower, WindowedTextTower
@@ -96,7 +93,7 @@ def test_each_window_begins_with_the_prompt(int8: RoleTextTower) -> None:
     words = ["cat", "dog", "rain", "sea"] * 300
     lengths = int8.window_lengths(" ".join(words))
     assert lengths == [404, 404, 404]
-    assert max(lengths) <= MAX_TOKENS
+    assert max(lengths) <= E5_MAX_TOKENS
     parts = [" ".join(words[n : n + 400]) for n in range(0, 1200, 400)]
     (whole,) = embed(int8, " ".join(words))
     assert whole @ pool(embed(int8, *parts), lengths) == pytest.approx(1, abs=1e-5)

@@ -18,7 +18,7 @@ import transformers
 from encoder import MultiModalEncoder
 from encoder.errors import InputError, ModelError
 from encoder.models import hub
-from encoder.models.base import Model
+from encoder.towers.model import Model
 from encoder.types import Clip, Spectrogram, Waveform
 from tests.support import tiny_models as tiny
 

@@ -22,16 +22,15 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from encoder import MultiModalEncoder
 from encoder.dsre.adapters import blocks_of
 from encoder.dsre.fitting.documents import Document, part_of
-from encoder.dsre.gatefile import GateFile
-from encoder.dsre.idf import token_rarity
+from encoder.dsre.gatefile import GateFile, token_rarity
 from encoder.dsre.settings import GateSettings, thresholds
 from encoder.errors import InputError, ModelError
 from encoder.models import hub
-from encoder.models.prepare import break_even
-from encoder.models.prepare.break_even import Run
-from encoder.models.prepare.hub.gate import text_network
-from encoder.models.prepare.own_gate import own_gate, remembered
 from encoder.models.spec import ModelSpec
+from encoder.prepare.gates import fit as break_even
+from encoder.prepare.gates.fit import Run
+from encoder.prepare.gates.own import own_gate, remembered
+from encoder.prepare.gates.subjects import text_network
 from encoder.towers.hub.merging import MergingForward
 from encoder.towers.text.tower import load_tokenizer
 from encoder.types import DOCUMENT, IMAGE, TEXT

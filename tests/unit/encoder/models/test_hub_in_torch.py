@@ -15,12 +15,11 @@ from sentence_transformers.sentence_transformer.modules import Dense
 from torch import nn
 
 from encoder.errors import ModelError
-from encoder.models import hub
-from encoder.models.base import Model
-from encoder.models.open import load_model
-from encoder.models.prepare import in_torch
+from encoder.loading import load_model
+from encoder.models import hub, in_torch
 from encoder.networks.first_use import PackedLinear, change_on_first_use
 from encoder.runtime.trial import least_cosine
+from encoder.towers.model import Model
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Clip, Embeddings, Modality, Waveform
 from tests.support import tiny_models as tiny
 

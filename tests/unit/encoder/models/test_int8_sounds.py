@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.errors import ModelError
-from encoder.models.prepare.bundle import graphs as bundle_graphs
-from encoder.models.sources.bundle import int8
-from encoder.models.sources.bundle.choices import network, parse_precision
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.networks import FLOAT, INT8
+from encoder.models.bundle import int8
+from encoder.models.bundle.declaration import read_bundle
+from encoder.models.bundle.kinds import FLOAT, INT8
+from encoder.models.bundle.model import network, parse_precision
+from encoder.prepare.bundle import graphs as bundle_graphs
 from encoder.runtime.base import Session
 from encoder.runtime.onnx import OnnxSession
 from encoder.system.disk import sha256_of
-from encoder.towers.sound.logmel import mel_power
-from encoder.towers.sound.tower import cut
+from encoder.towers.audio.logmel import mel_power
+from encoder.towers.audio.tower import cut
 from encoder.types import AUDIO, Item, Waveform
 from examples import sounds
 

@@ -14,15 +14,16 @@ from encoder.config import EncoderConfig
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.settings import GateSettings
 from encoder.errors import ModelError
+from encoder.models import artifacts as artifact
 from encoder.models import hub
-from encoder.models.artifacts import artifact, merging
 from encoder.models.exported import GATE, MERGING
-from encoder.models.prepare.hub.gate import text_network
-from encoder.models.prepare.hub.graphs import export
-from encoder.models.prepare.merging.graph import merging_network
-from encoder.models.prepare.own_gate import remembered
 from encoder.models.spec import ModelSpec
 from encoder.onnx.quantize import quantize_linears
+from encoder.prepare import merging
+from encoder.prepare.gates.own import remembered
+from encoder.prepare.gates.subjects import text_network
+from encoder.prepare.hub.graphs import export
+from encoder.prepare.merging_graph import merging_network
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.exported.merging import inputs_of
 from tests.support import tiny_models as tiny

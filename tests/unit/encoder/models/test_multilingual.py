@@ -9,10 +9,10 @@ import pytest
 
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
-from encoder.models.sources.bundle.declaration import bundle_names, read_bundle
-from encoder.models.sources.bundle.folder import verify
-from encoder.models.sources.bundle.kinds import kind_named
-from encoder.models.sources.bundle.model import space_of
+from encoder.models.bundle.declaration import bundle_names, read_bundle
+from encoder.models.bundle.folder import verify
+from encoder.models.bundle.kinds import kind_named
+from encoder.models.bundle.model import space_of
 from encoder.types import AUDIO, IMAGE, TEXT, Item, Waveform
 from examples import sounds
 

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from encoder.errors import InputError, ModelError
-from encoder.models.prepare.bundle.networks import load_network
-from encoder.models.prepare.calibration_files import evenly, files, paragraphs, texts
+from encoder.prepare.bundle.networks import load_network
+from encoder.prepare.calibration_files import evenly, files, paragraphs, texts
 
 pytestmark = pytest.mark.usefixtures("bundle_home")
 

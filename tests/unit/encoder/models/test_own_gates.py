@@ -11,16 +11,18 @@ import pytest
 import torch
 
 from encoder import MultiModalEncoder
-from encoder.dsre.fitting import sample
+from encoder.dsre.fitting import documents as sample
 from encoder.dsre.fitting.documents import PERCENT_UP_TO, Document, part_of
 from encoder.dsre.gatefile import GateFile
-from encoder.models.artifacts import artifact, merging
+from encoder.models import artifacts as artifact
 from encoder.models.exported import GATE
-from encoder.models.prepare import break_even, own_gate
-from encoder.models.prepare.break_even import Run
-from encoder.models.prepare.hub import prepare as dense
-from encoder.models.prepare.merging import write
 from encoder.models.spec import ModelSpec
+from encoder.prepare import merging
+from encoder.prepare import merging as write
+from encoder.prepare.gates import fit as break_even
+from encoder.prepare.gates import own as own_gate
+from encoder.prepare.gates.fit import Run
+from encoder.prepare.hub import prepare as dense
 from tests.support import tiny_models as tiny
 
 N_LAYERS = 3

@@ -11,9 +11,9 @@ import pytest
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.errors import ModelError
-from encoder.models.open import load_model
-from encoder.models.sources.bundle.choices import parse_precision
-from encoder.models.sources.bundle.declaration import read_bundle
+from encoder.loading import load_model
+from encoder.models.bundle.declaration import read_bundle
+from encoder.models.bundle.model import parse_precision
 from encoder.system.disk import sha256_of
 
 TEXTS = [

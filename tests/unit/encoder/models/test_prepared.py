@@ -19,13 +19,15 @@ from click.testing import CliRunner
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.errors import ModelError
+from encoder.loading import load_model
+from encoder.models import artifacts as artifact
 from encoder.models import hub
-from encoder.models.artifacts import artifact, prepared
-from encoder.models.artifacts.artifact import Artifact
-from encoder.models.artifacts.prepared import FLOAT32
-from encoder.models.open import load_model
-from encoder.models.sources import hub_files, located
+from encoder.models import sources as hub_files
+from encoder.models import sources as located
+from encoder.models.artifacts import Artifact
 from encoder.models.spec import ModelSpec
+from encoder.prepare import prepared
+from encoder.prepare.prepared import FLOAT32
 from tests.support import tiny_models as tiny
 from workers.cli.main import models
 
@@ -79,12 +81,12 @@ def rows(encoder: MultiModalEncoder) -> np.ndarray:
 def test_a_named_precision_is_prepared_once(source: Path, caplog: pytest.LogCaptureFixture) -> None:
     spec = f"dir:{source}"
     plain = MultiModalEncoder(spec, config=CONFIG)  # through torch: nothing is prepared yet
-    with caplog.at_level(logging.INFO, "encoder.models.artifacts.prepared"):
+    with caplog.at_level(logging.INFO, "encoder.prepare.prepared"):
         int8 = MultiModalEncoder(spec, quantization="int8", config=CONFIG)
     assert "preparing the model: export" in caplog.text
     caplog.clear()
 
-    with caplog.at_level(logging.INFO, "encoder.models.artifacts.prepared"):
+    with caplog.at_level(logging.INFO, "encoder.prepare.prepared"):
         again = MultiModalEncoder(spec, quantization="int8", config=CONFIG)
         auto = MultiModalEncoder(spec, quantization="auto", config=CONFIG)
     assert caplog.text == ""
@@ -163,12 +165,12 @@ def test_a_gpu_is_not_taken_but_reported(
     caplog: pytest.LogCaptureFixture,
     device: str | None,
 ) -> None:
-    monkeypatch.setattr("encoder.models.open._GPUS", (str(tmp_path),))
+    monkeypatch.setattr("encoder.loading._GPUS", (str(tmp_path),))
     load_model(f"dir:{source}", device=device, quantization="auto")
     assert ('device="cuda" runs the weights there' in caplog.text) == (device is None)
     caplog.clear()
     load_model(f"dir:{source}", device=device, quantization="int8")  # which is for the CPU
-    monkeypatch.setattr("encoder.models.open._GPUS", (str(tmp_path / "none"),))
+    monkeypatch.setattr("encoder.loading._GPUS", (str(tmp_path / "none"),))
     load_model(f"dir:{source}", device=device, quantization="auto")
     assert caplog.text == ""
 

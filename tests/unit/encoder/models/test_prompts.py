@@ -1,6 +1,6 @@
 import pytest
 
-from encoder.models.sources.prompts import Prompts
+from encoder.models.prompts import Prompts
 from encoder.types import IMAGE, TEXT
 
 

@@ -20,15 +20,15 @@ from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.errors import InputError, ModelError
 from encoder.models import tower_folder
-from encoder.models.artifacts import prepared
-from encoder.models.artifacts.artifact import all_artifacts
+from encoder.models.artifacts import all_artifacts
+from encoder.models.bundle.declaration import read_bundle
+from encoder.models.bundle.model import parse_precision
 from encoder.models.hub import load
-from encoder.models.prepare.hub.networks import load_network
-from encoder.models.prepare.hub.samples import picture
-from encoder.models.prepare.quantized_tower import QuantizedTower, Recipe, quantize_tower
-from encoder.models.sources.bundle.choices import parse_precision
-from encoder.models.sources.bundle.declaration import read_bundle
 from encoder.models.spec import ModelSpec
+from encoder.prepare import prepared
+from encoder.prepare.hub.networks import load_network
+from encoder.prepare.hub.samples import picture
+from encoder.prepare.quantized_tower import QuantizedTower, Recipe, quantize_tower
 from encoder.types import IMAGE, TEXT, Modality
 from tests.support import tiny_models as tiny
 from workers.cli import anymodal

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from encoder.errors import BundleError, ModelError
-from encoder.models.open import load_model
+from encoder.loading import load_model
 
 
 @pytest.mark.parametrize("spec", ["", "smell", "hf:", "dir:", "bundle:", "http://x"])

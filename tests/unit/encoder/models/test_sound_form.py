@@ -5,7 +5,7 @@ import torch
 import transformers
 from torch.export import Dim, export
 
-from encoder.models.prepare.hub.forms import traceable
+from encoder.prepare.hub.forms import traceable
 
 pytestmark = pytest.mark.slow
 

@@ -10,13 +10,12 @@ import pytest
 
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
-from encoder.dsre.fitting.retrieval import compare, search
+from encoder.dsre.fitting.judge import compare, search
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import ModelError
+from encoder.models.bundle.declaration import TEXT_GATE, read_bundle
+from encoder.models.bundle.model import parse_sparsity
 from encoder.models.precision import Precision
-from encoder.models.sources.bundle.choices import parse_sparsity
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.models.sources.bundle.gates import TEXT_GATE
 from encoder.towers.text.tower import load_tokenizer
 from tests.support.manuals import documented
 

@@ -10,11 +10,11 @@ import pytest
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.errors import InputError, ModelError
+from encoder.models.bundle.declaration import read_bundle
+from encoder.models.bundle.model import parse_sparsity
 from encoder.models.precision import Precision
-from encoder.models.sources.bundle.choices import parse_sparsity
-from encoder.models.sources.bundle.declaration import read_bundle
-from encoder.runtime import onnx_profile
-from encoder.runtime.onnx_profile import ProfiledSession
+from encoder.runtime import onnx as onnx_profile
+from encoder.runtime.onnx import ProfiledSession
 from tests.support.manuals import topics
 
 pytestmark = pytest.mark.slow

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from encoder.ocr.boxes import find_boxes, size_of
+from encoder.services.boxes import find_boxes, size_of
 
 
 def drawn(*bars: tuple[float, float, float, float, float], size: int = 400) -> np.ndarray:

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder.ocr.boxes import Box
-from encoder.ocr.crops import HEIGHT, MAX_WIDTH, crop, is_tall, line_width, turned
+from encoder.services.boxes import HEIGHT, MAX_WIDTH, Box, crop, is_tall, line_width, turned
 
 
 def box_of(left: float, top: float, right: float, bottom: float) -> Box:

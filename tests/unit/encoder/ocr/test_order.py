@@ -1,7 +1,7 @@
 import numpy as np
 
-from encoder.ocr.boxes import Box
-from encoder.ocr.order import reading_order
+from encoder.services.boxes import Box
+from encoder.services.order import reading_order
 
 
 def box_of(left: float, top: float, width: float, height: float = 20) -> Box:

@@ -10,8 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from encoder.ocr.open import LazyReader, open_reader
-from encoder.ocr.reader import Limits, Reader
+from encoder.services.reader import LazyReader, Limits, Reader, open_reader
 
 LINES = ("The ferry to the islands", "leaves at half past nine", "from the northern pier.")
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoder.ocr.spelling import read_characters, spell
+from encoder.services.reader import read_characters, spell
 
 
 def test_repeats_are_one_unless_nothing_is_between() -> None:

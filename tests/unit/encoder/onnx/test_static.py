@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoder.errors import InputError, ModelError
-from encoder.models.sources.bundle.kinds.conse import image_labels
-from encoder.models.sources.bundle.tables import IMAGE_LABELS
+from encoder.models.bundle.declaration import IMAGE_LABELS
+from encoder.models.bundle.kinds import image_labels
 from encoder.networks.efficientnet_lite import Block, BlockSize, SamePadConv
 from encoder.onnx.ranges import activation_ranges, quantiles
 from encoder.onnx.static import logit_agreement, quantize_static
 from encoder.runtime.export import export_onnx
 from encoder.runtime.onnx import OnnxSession
-from encoder.towers.picture.tower import ImageTower
+from encoder.towers.image import ImageTower
 from examples import pictures
 from tests.unit.encoder.quant.graphs import save
 

@@ -8,8 +8,8 @@ import transformers
 from tokenizers import processors
 
 from encoder.errors import ModelError
-from encoder.models.artifacts import artifact
-from encoder.rerank.open import open_reranker
+from encoder.models import artifacts as artifact
+from encoder.prepare.reranker import open_reranker
 from tests.support import overlap_reranker
 from tests.support.tiny_models import _fast, tokenizer
 

@@ -12,8 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from encoder.runtime.onnx import OnnxSession
-from encoder.runtime.onnx_profile import ProfiledSession, times_of
+from encoder.runtime.onnx import OnnxSession, ProfiledSession, times_of
 
 
 def event(name: str, kind: str = "", lasted: int = 9) -> str:

@@ -16,8 +16,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from encoder.errors import ModelError
-from encoder.models.sources.bundle.choices import network, parse_precision
-from encoder.models.sources.bundle.declaration import read_bundle
+from encoder.models.bundle.declaration import read_bundle
+from encoder.models.bundle.model import network, parse_precision
 from encoder.runtime import shared
 from encoder.runtime.base import Array
 from encoder.runtime.onnx import OnnxSession

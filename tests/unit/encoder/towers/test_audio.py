@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 
 from encoder.errors import InputError, ModelError
-from encoder.models.sources.bundle.kinds.aisfx import audio_tower
-from encoder.models.sources.bundle.networks import FLOAT
-from encoder.models.sources.bundle.tables import SOUND_LABELS, TABLES
+from encoder.models.bundle.declaration import SOUND_LABELS, TABLES
+from encoder.models.bundle.kinds import FLOAT, audio_tower
 from encoder.runtime.onnx import OnnxSession
-from encoder.towers.sound import tower as audio
-from encoder.towers.sound.labels import load_sound_labels
-from encoder.towers.sound.logmel import power_spectrum, scale
-from encoder.towers.sound.speech import Speech
-from encoder.towers.sound.tower import AudioTower
+from encoder.services.speech import Speech
+from encoder.towers.audio import tower as audio
+from encoder.towers.audio.labels import load_sound_labels
+from encoder.towers.audio.logmel import power_spectrum, scale
+from encoder.towers.audio.tower import AudioTower
 from encoder.towers.text import tower as text
 from encoder.types import Embeddings, Spectrogram, Waveform
 

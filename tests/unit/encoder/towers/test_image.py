@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from encoder.runtime.base import Array
-from encoder.towers.picture.tower import ConseSettings, ImageTower, conse, load, middle_square
+from encoder.towers.image import ConseSettings, ImageTower, conse, load, middle_square
 
 
 class Logits:

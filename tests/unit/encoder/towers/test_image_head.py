@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder.models.sources.bundle.kinds.image_head import HEAD
+from encoder.models.bundle.kinds import IMAGE_HEAD
 from encoder.onnx.efficientnet_lite import LITE2
 from encoder.runtime.base import Array
 from encoder.space import l2_normalize
-from encoder.towers.picture.head import (
+from encoder.towers.image import (
     NAMED_SHARE,
     SETTINGS,
     ImageHead,
     ImageHeadTower,
+    conse,
     load_image_head,
 )
-from encoder.towers.picture.tower import conse
 
 RNG = np.random.default_rng(0)
 N_LABELS, N_FEATURES, DIM = 30, 36, 8
@@ -91,13 +91,13 @@ def test_head_is_read_from_its_table(tmp_path: Path) -> None:
 
 
 def test_shipped_head_fits_the_network_and_the_space() -> None:
-    head = load_image_head(HEAD)
+    head = load_image_head(IMAGE_HEAD)
 
     n_features = LITE2.n_classes + 120 + 208 + 352 + 1280
     assert head.weight.shape == (n_features, 384)
     assert head.mean.shape == head.scale.shape == (n_features,)
     assert head.labels.shape == (LITE2.n_classes, 384)
-    assert HEAD.stat().st_size < 5_000_000
+    assert IMAGE_HEAD.stat().st_size < 5_000_000
     golden, labrador, teapot = l2_normalize(head.labels[[207, 208, 849]])
     assert golden @ labrador > golden @ teapot + 0.3
     np.testing.assert_allclose(head.labels.mean(axis=0), 0, atol=1e-4)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from encoder.errors import InputError
-from encoder.towers.sound import logmel
+from encoder.towers.audio import logmel
 from encoder.types import Spectrogram, Waveform
 
 

@@ -9,8 +9,7 @@ from threading import Event
 import numpy as np
 import pytest
 
-from encoder.towers.sound.rest import Rest
-from encoder.towers.sound.whisper import SAMPLING_RATE, Whisper
+from encoder.services.whisper import SAMPLING_RATE, Rest, Whisper
 
 
 def put(away: Event) -> bool:

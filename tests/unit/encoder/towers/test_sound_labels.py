@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from encoder.errors import ModelError
-from encoder.models.sources.bundle.tables import SOUND_LABELS, TABLES
-from encoder.towers.sound import labels as sound_labels
+from encoder.models.bundle.declaration import SOUND_LABELS, TABLES
+from encoder.towers.audio import labels as sound_labels
 
 
 def test_the_table_is_whole() -> None:

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from encoder.errors import ModelError
-from encoder.models.artifacts.locations import cache_home
-from encoder.models.sources.bundle.kinds.aisfx import audio_tower
-from encoder.models.sources.bundle.networks import FLOAT
-from encoder.models.sources.bundle.tables import SOUND_LABELS
+from encoder.models.bundle.declaration import SOUND_LABELS
+from encoder.models.bundle.kinds import FLOAT, audio_tower
 from encoder.runtime.onnx import OnnxSession
-from encoder.towers.sound import speech
-from encoder.towers.sound.tower import AudioTower
+from encoder.services import speech
+from encoder.system.cache import cache_home
+from encoder.towers.audio.tower import AudioTower
 from encoder.towers.text import tower as text
 from encoder.types import Waveform
 from examples.speech import Speaker
@@ -121,7 +120,7 @@ def test_memory_does_not_grow_with_the_number_of_lengths(bundle_home: Path) -> N
 import ctypes, sys
 import numpy as np
 from pathlib import Path
-from encoder.towers.sound.speech import Speech
+from encoder.services.speech import Speech
 
 class Allocated(ctypes.Structure):  # struct mallinfo2
     _fields_ = [(f"field_{i}", ctypes.c_size_t) for i in range(10)]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soxr
 
-from encoder.models.artifacts.locations import cache_home
-from encoder.towers.sound.speech import Speech, is_voiced, speech_spans
-from encoder.towers.sound.whisper import SAMPLING_RATE, Samples, Whisper
+from encoder.services.speech import Speech, is_voiced, speech_spans
+from encoder.services.whisper import SAMPLING_RATE, Samples, Whisper
+from encoder.system.cache import cache_home
 from encoder.types import DOCUMENT, QUERY, Role
 from examples.speech import Speaker
 
@@ -97,7 +97,7 @@ def test_what_is_cut_is_written_down_again(
     speech: Speech, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = say(speaker, ENGLISH, "en-us")
-    monkeypatch.setattr("encoder.towers.sound.speech._TOKENS_PER_S", 1.0)
+    monkeypatch.setattr("encoder.services.speech._TOKENS_PER_S", 1.0)
     (span,) = speech.spans(samples)
     assert "sand" in span.text.lower()
 

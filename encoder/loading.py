@@ -1,0 +1,293 @@
+"""From a model's name to the model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from encoder.binding.binding import Binding, BoundTower, read_binding
+from encoder.errors import InputError, ModelError
+from encoder.models.sparsity import Wish, gate_from
+from encoder.models.spec import ModelSpec
+from encoder.prepare.quantized import folder_named
+from encoder.registry import origin_of, registered_modalities
+from encoder.towers.base import PluginTower, Tower
+from encoder.towers.lazy import LazyTower
+from encoder.towers.model import Model
+from encoder.types import Modality
+
+_GPUS = ("/dev/nvidia0", "/dev/kfd", "/dev/dxg")
+"""Devices that the drivers of NVIDIA, AMD and the Windows Subsystem for Linux create."""
+_ON_CPU = (
+    '%s was prepared and runs on the CPU. This machine has a GPU: device="cuda" runs the weights '
+    'there, device="cpu" keeps the CPU and hides this message.'
+)
+_log = logging.getLogger(__name__)
+
+
+def load_model(
+    spec: str,
+    *,
+    device: str | None = None,
+    n_threads: int | None = None,
+    quantization: str | None = None,
+    enable_dsre: Wish = False,
+) -> Model:
+    """Load a model by name.
+
+    Args:
+        spec: ``bundle:name`` (offline), ``hf:org/name@revision`` (a model hub) or
+            ``dir:path`` (the same layout in a folder); ``#256`` at its end keeps that many
+            dimensions.
+        device: a torch device, such as ``cuda:0``. Bundles run on the CPU only. None runs what
+            was prepared, on the CPU, even where there is a GPU; if nothing was prepared, torch
+            takes a GPU if there is one.
+        n_threads: CPU threads of one network; None for every core.
+        quantization: None, ``int8``, ``auto`` or a folder made by ``anymodal models quantize``; for
+            models other than bundles also ``bf16`` and ``int4``. A model that was not prepared in
+            the named precision is prepared first. If none is named (None, ``auto``), what was
+            prepared runs, else the weights as they are, through torch; the same goes for ``bf16``.
+        enable_dsre: True, False, ``auto``, a gate file, or chunks, see `Sparsity.parse`. Bundles
+            come with a gate; for other models one is fitted the first time that True is passed, see
+            `own_gate`. ``auto`` gives ModernBERT windowed attention, and is False for the rest.
+            ``{"pictures": 0.5}`` merges the patches of CLIP's or SigLIP's pictures until that share
+            is left.
+
+    Raises:
+        ModelError: the name is of no known kind, or the model cannot be found or loaded, or has no
+            such cut.
+    """
+    parsed = ModelSpec.parse(spec)
+    model = _load_whole(parsed.whole, device, n_threads, quantization, enable_dsre)
+    return _cut(model, parsed)
+
+
+def _cut(model: Model, spec: ModelSpec) -> Model:
+    if spec.cut is None:
+        return model
+    if spec.cut not in model.cuts:
+        known = ", ".join(map(str, model.cuts))
+        raise ModelError(
+            f"{spec.whole} has no Matryoshka cut of {spec.cut} dimensions.",
+            remedy=f"Use one of {known}." if known else "Leave it out: the model has none at all.",
+        )
+    return replace(model, cut=spec.cut, cuts=tuple(one for one in model.cuts if one < spec.cut))
+
+
+def _load_whole(
+    parsed: ModelSpec,
+    device: str | None,
+    n_threads: int | None,
+    quantization: str | None,
+    enable_dsre: Wish,
+) -> Model:
+    if parsed.kind == "bundle":
+        return _load_bundle(parsed, device, n_threads, quantization, enable_dsre)
+    if model := _load_prepared(parsed, device, n_threads, quantization, enable_dsre):
+        if device is None and quantization in (None, "auto") and _has_gpu():
+            _log.warning(_ON_CPU, parsed)
+        return model
+    return _load_hub(parsed, device, n_threads, quantization == "bf16", enable_dsre)
+
+
+def _load_bundle(
+    spec: ModelSpec,
+    device: str | None,
+    n_threads: int | None,
+    quantization: str | None,
+    enable_dsre: Wish,
+) -> Model:
+    from encoder.models.bundle.declaration import read_bundle
+    from encoder.models.bundle.model import load
+
+    if device not in (None, "cpu"):
+        raise ModelError(
+            f"{spec} runs on the CPU; got device={device!r}.",
+            remedy="Leave the device out, or use a hub model (hf:org/name).",
+        )
+    bundle = read_bundle(spec.name)
+    return load(bundle, n_threads=n_threads, quantization=quantization, enable_dsre=enable_dsre)
+
+
+def _load_prepared(
+    spec: ModelSpec,
+    device: str | None,
+    n_threads: int | None,
+    quantization: str | None,
+    enable_dsre: Wish,
+) -> Model | None:
+    """The model without torch; None where torch is asked for."""
+    from encoder.prepare import quantized
+
+    asked: dict[str, object] = {"device": device} if device not in (None, "cpu") else {}
+    if enable_dsre not in (False, "auto"):
+        asked["enable_dsre"] = enable_dsre
+    folder = quantized.folder_named(quantization)
+    if not asked:
+        from encoder.prepare import prepared
+
+        if folder:
+            return quantized.load(spec, folder, n_threads)
+        return prepared.load(spec, quantization, n_threads)
+    if asked.keys() == {"enable_dsre"} and not folder:
+        from encoder.prepare import merging
+
+        if enable_dsre is True or isinstance(enable_dsre, str):
+            return merging.load(spec, quantization, enable_dsre, n_threads)
+    if quantization in (None, "auto", "bf16"):
+        return None
+    (name, value), *_ = asked.items()
+    raise ModelError(
+        f"{name}={value!r} needs torch, which runs {spec} unquantized, not in {quantization}.",
+        remedy=f"Leave {name} or quantization out.",
+    )
+
+
+def _load_hub(
+    spec: ModelSpec, device: str | None, n_threads: int | None, bf16: bool, enable_dsre: Wish
+) -> Model:
+    from encoder.models import hub
+
+    load = partial(
+        hub.load, spec.name, revision=spec.revision, device=device, n_threads=n_threads, bf16=bf16
+    )
+    if enable_dsre is True:
+        from encoder.prepare.gates.own import own_gate
+
+        return load(gate=own_gate(spec))
+    if enable_dsre is False or enable_dsre == "auto":
+        return load(windows=enable_dsre == "auto")
+    if isinstance(enable_dsre, Mapping) and enable_dsre.keys() == {"pictures"}:
+        return load(patches=_share(enable_dsre["pictures"]))
+    if not isinstance(enable_dsre, str):
+        raise ModelError(
+            f"enable_dsre={enable_dsre!r}: {spec} has no chunk gate.",
+            remedy="Name a gate file made by `anymodal models gate calibrate`, or leave it out.",
+        )
+    return load(gate=gate_from(enable_dsre))
+
+
+def _share(given: Any) -> float:
+    is_number = isinstance(given, float | int) and not isinstance(given, bool)
+    if not is_number or not 0.0 < given <= 1.0:
+        raise InputError('enable_dsre["pictures"]', got=repr(given), wanted="above 0, up to 1")
+    return float(given)
+
+
+def _has_gpu() -> bool:
+    """Whether a driver shows a GPU; whether torch can use it is another question."""
+    return any(Path(path).exists() for path in _GPUS)
+
+
+def with_bindings(
+    model: Model, paths: Sequence[Path], *, n_threads: int | None, quantization: str | None
+) -> Model:
+    """Add bound towers, or replace the model's own with them.
+
+    Each binding is part of the space's identity. Its constants are used where the model ships its
+    own; otherwise a store measures all of them.
+
+    Args:
+        model: the model to whose space all of them are bound.
+        paths: files that ``anymodal models bind`` wrote.
+        n_threads: of other models that bindings name.
+        quantization: likewise.
+
+    Raises:
+        ModelError: a file is damaged, for a different space, or from a package that is missing or
+            has a different version; or two bind one modality.
+    """
+    bindings: dict[Modality, Binding] = {}
+    towers: dict[Modality, Tower] = {}
+    for path in paths:
+        binding = read_binding(path)
+        _check_space(path, binding, model)
+        if binding.modality in bindings:
+            raise ModelError(
+                f"{path} binds {binding.modality}, which another binding binds too.",
+                remedy="Use only one of the two.",
+            )
+        bindings[binding.modality] = binding
+        found = _source(path, binding, model, n_threads, quantization)
+        towers[binding.modality] = LazyTower(partial(_bound, found, binding))
+    return _joined(model, bindings, towers)
+
+
+def _joined(
+    model: Model, bindings: Mapping[Modality, Binding], towers: Mapping[Modality, Tower]
+) -> Model:
+    space = model.space
+    constants = {kind: one for kind, one in space.calibration.items() if kind not in bindings}
+    if space.calibration:
+        constants |= {kind: one.calibration for kind, one in bindings.items()}
+    identity = {f"bound:{kind}": one.identity for kind, one in bindings.items()}
+    floors = {kind: one for kind, one in space.floors.items() if kind not in bindings}
+    return replace(
+        model,
+        space=replace(
+            space, identity={**space.identity, **identity}, calibration=constants, floors=floors
+        ),
+        towers={**model.towers, **towers},
+        queries={kind: tower for kind, tower in model.queries.items() if kind not in bindings},
+    )
+
+
+def _check_space(path: Path, binding: Binding, model: Model) -> None:
+    if binding.space != model.space.fingerprint:
+        raise ModelError(
+            f"{path} binds {binding.modality} to the space {binding.space}, but this model's is "
+            f"{model.space.fingerprint}.",
+            remedy="Use the model and the precision that it was made with, or bind again.",
+        )
+
+
+def _source(
+    path: Path,
+    binding: Binding,
+    model: Model,
+    n_threads: int | None,
+    quantization: str | None,
+) -> Callable[[], PluginTower]:
+    """What loads the tower that makes the features, when it is needed."""
+    if binding.origin.space == model.space.fingerprint:
+        return partial(model.towers.__getitem__, binding.modality)
+    if binding.origin.space:
+        return partial(_of_model, path, binding, n_threads, quantization)
+    factory = registered_modalities().get(binding.modality)
+    there = origin_of(binding.modality) if factory else "not installed"
+    if factory is None or there != binding.origin.made_by:
+        raise ModelError(
+            f"{path} was made with {binding.origin.made_by}; the package for "
+            f"{binding.modality} here is {there}.",
+            remedy="Install that version, or bind again with `anymodal models bind`.",
+        )
+    return partial(factory, model)
+
+
+def _of_model(
+    path: Path, binding: Binding, n_threads: int | None, quantization: str | None
+) -> PluginTower:
+    name = binding.origin
+    precision = precision_beside(quantization)
+    other = load_model(name.made_by, n_threads=n_threads, quantization=precision)
+    if other.space.fingerprint != name.space:
+        raise ModelError(
+            f"{path} was made with {name.made_by} in the space {name.space}, but here it opens in "
+            f"{other.space.fingerprint}.",
+            remedy="Use the revision and the precision that it was made with, or bind again.",
+        )
+    return other.towers[binding.modality]
+
+
+def precision_beside(quantization: str | None) -> str | None:
+    """The precision of another model: a folder of the first one's towers does not apply to it."""
+    return "auto" if folder_named(quantization) else quantization
+
+
+def _bound(source: Callable[[], PluginTower], binding: Binding) -> BoundTower:
+    tower = source()
+    return BoundTower(tower.tower if isinstance(tower, LazyTower) else tower, binding.linear)

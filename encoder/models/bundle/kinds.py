@@ -1,0 +1,370 @@
+"""Kinds of parts: how each is opened, and what of it changes vectors. To add one, add a line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.dsre.gatefile import GateFile
+from encoder.errors import ModelError
+from encoder.models.bundle.declaration import AUDIO_RANGES, IMAGE_RANGES, TABLES, Part
+from encoder.models.precision import Network, Precision
+from encoder.models.prompts import Prompts
+from encoder.models.sparsity import SPARSE_INT8, Sparsity, build
+from encoder.services.reader import LazyReader
+from encoder.services.speech import Speech
+from encoder.system.cache import machine_cache
+from encoder.towers.audio.labels import load_sound_labels
+from encoder.towers.audio.tower import AudioTower
+from encoder.towers.base import Tower
+from encoder.towers.image import SIDE, ImageHeadTower, ImageTower, load_image_head
+from encoder.towers.text.sentence_pieces import SentencePieces
+from encoder.towers.text.sparse import SparseTextTower
+from encoder.towers.text.tower import TextTower, inputs_of, load_tokenizer
+from encoder.towers.text.windowed import RoleTextTower, WindowedTextTower
+from encoder.types import DOCUMENT, QUERY, TEXT, Role
+
+if TYPE_CHECKING:
+    from encoder.runtime.base import Session
+    from encoder.runtime.trial import Inputs
+
+FLOAT, INT8 = "model.onnx", "model.int8.onnx"
+"""Files of a part; a part without the second always runs in float32."""
+
+TOKENIZER, PIECES = "tokenizer.json", "tokens.model"
+"""The official tokenizer of e5, and the same for SentencePiece."""
+
+AUDIO_FLOAT = ("blocks.0.conv1", "heads")
+"""The parts of aiSFX that stay float: its first layer, of one channel, takes no time and loses most
+in int8 (the mean cosine of a sound's embedding to float falls from .9997 to .9985); the classifiers
+take no time either."""
+
+MINILM_INT8_RECIPE = 2
+"""Raise it when MiniLM's int8 network computes different numbers."""
+_E5_INT8_RECIPE = 1
+
+IMAGE_HEAD = TABLES / "image_head.npz"
+
+E5_MAX_TOKENS = 512
+"""Of a window, with special tokens and prompt: as many positions as the network knows."""
+_E5_PROMPTS = Prompts({}, name="intfloat/multilingual-e5-small")
+
+_ONE_THREAD_TOKENS = 96
+"""In int8 on two cores: 13 tokens take 1.7 ms in one thread and 1.9 in two, 64 take 4.0 and 4.3,
+128 take 6.7 and 5.7. In float32 a second thread helps from 32 on."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a part is opened with.
+
+    Args:
+        part: the part itself.
+        folder: of the part.
+        precision: of its network.
+        sparsity: of a text network; None for none.
+        n_threads: of one network; None for every core.
+        other: gives another part of the bundle by its name, opened on first use.
+    """
+
+    part: Part
+    folder: Path
+    precision: Precision
+    sparsity: Sparsity | None
+    n_threads: int | None
+    other: Callable[[str], Any]
+
+    def session(self, network: Network) -> Session:
+        """Open the part's network."""
+        return self.precision.open(network, self.n_threads)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of part.
+
+    Args:
+        open: gives a tower, or whatever else the part is for.
+        makes_vectors: whether a vector depends on it; if not, it is not part of the space's
+            identity.
+        network: the files of its network in a folder; None if it has no network.
+        int8_identity: what changes vectors in its int8 network.
+        has_query: whether its tower has a second one, ``query``, for queries.
+        later: what is kept elsewhere and would be made on first use, by name; ``anymodal bundle
+            fetch`` makes it right away. Takes the part and its folder.
+    """
+
+    open: Callable[[Opening], Any]
+    makes_vectors: bool = True
+    network: Callable[[Path], Network] | None = None
+    int8_identity: Callable[[], str] | None = None
+    has_query: bool = False
+    later: Mapping[str, Callable[[Part, Path], None]] = field(default_factory=dict)
+
+
+def kind_named(name: str) -> Kind:
+    """A kind by its name.
+
+    Raises:
+        ModelError: there is none of this name.
+    """
+    if name not in KINDS:
+        raise ModelError(
+            f"There is no kind of part called {name!r}.", remedy=f"Use one of {', '.join(KINDS)}."
+        )
+    return KINDS[name]
+
+
+class _Files(TypedDict):
+    float32: Path
+    int8: Path | None
+    sha256: Callable[[], str]
+
+
+def _files_of(folder: Path) -> _Files:
+    """The files of the network in a part's folder."""
+    int8 = folder / INT8
+
+    def known_hash() -> str:  # hashing the file again would take longer
+        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+        return str(manifest["files"][INT8]["sha256"])
+
+    return {
+        "float32": folder / FLOAT, "int8": int8 if int8.exists() else None, "sha256": known_hash,
+    }  # fmt: skip
+
+
+def _text_network(folder: Path, examples: Callable[[], Sequence[Inputs]]) -> Network:
+    """Text networks use ONNX Runtime's own operators, which OpenVINO computes differently."""
+    return Network(
+        "text",
+        **_files_of(folder),
+        examples=examples,
+        side_by_side=True,
+        one_thread_tokens=_ONE_THREAD_TOKENS,
+    )
+
+
+def minilm_network(folder: Path) -> Network:
+    """The files of all-MiniLM-L6-v2 (Reimers and Gurevych 2019; Wang et al. 2020)."""
+
+    def examples() -> Sequence[Inputs]:
+        """A short and a long text."""
+        rng = np.random.default_rng(0)
+        return [
+            {
+                "input_ids": rng.integers(1000, 20000, (1, length)),
+                "mask": np.ones((1, length), np.float32),
+            }
+            for length in (32, 128)
+        ]
+
+    return _text_network(folder, examples)
+
+
+def _open_minilm(opening: Opening) -> Tower:
+    folder, sparsity = opening.folder, opening.sparsity
+    session = opening.session(minilm_network(folder))
+    tokenizer = load_tokenizer(folder / TOKENIZER, max_tokens=None)
+    if sparsity is None:
+        return WindowedTextTower(tokenizer, TextTower(tokenizer, session))
+    sparse = sparsity.network(folder, opening.precision, opening.n_threads)
+    inner = SparseTextTower(tokenizer, session, sparse)
+    return WindowedTextTower(tokenizer, inner, sparsity.chunk_gate(folder))
+
+
+def _build_gate(part: Part, folder: Path) -> None:
+    """Build what workers run for long texts; otherwise the first one would wait for it."""
+    build(folder, GateFile.load(part.gates["text"]), SPARSE_INT8)
+
+
+def e5_network(folder: Path) -> Network:
+    """The files of multilingual-e5-small (Wang et al. 2024), for texts in a hundred languages."""
+
+    def examples() -> Sequence[Inputs]:
+        """A short and a long text."""
+        tokenizer = SentencePieces(folder / PIECES)
+        ids = np.asarray(tokenizer.encode("The walls of the old town. " * 128).ids)
+        return [inputs_of([ids[:length]]) for length in (12, 128)]
+
+    return _text_network(folder, examples)
+
+
+def e5_prompt(role: Role) -> str:
+    """The prompt before each text in this role."""
+    return _E5_PROMPTS.of(TEXT, role)
+
+
+def open_e5(
+    folder: Path,
+    *,
+    precision: Precision | None = None,
+    n_threads: int | None = None,
+    sparsity: Sparsity | None = None,
+) -> RoleTextTower:
+    """Open the e5 part in ``folder``.
+
+    Args:
+        folder: the part's folder.
+        precision: float32 by default.
+        n_threads: threads of one run; None for every core.
+        sparsity: the gate for documents; queries run dense, since gates are judged with documents.
+
+    Raises:
+        ModelError: a file is missing or cannot be run.
+    """
+    precision = precision or Precision()
+    tokenizer = SentencePieces(folder / PIECES, machine_cache() / "pieces")
+    session = precision.open(e5_network(folder), n_threads)
+    dense = TextTower(tokenizer, session)
+    query = WindowedTextTower(tokenizer, dense, max_tokens=E5_MAX_TOKENS, prompt=e5_prompt(QUERY))
+    inner, gate = dense, None
+    if sparsity is not None:
+        inner = SparseTextTower(tokenizer, session, sparsity.network(folder, precision, n_threads))
+        gate = sparsity.chunk_gate(folder)
+    return RoleTextTower(
+        tokenizer, inner, gate, max_tokens=E5_MAX_TOKENS, prompt=e5_prompt(DOCUMENT), query=query
+    )
+
+
+def _open_e5(opening: Opening) -> RoleTextTower:
+    return open_e5(
+        opening.folder,
+        precision=opening.precision,
+        n_threads=opening.n_threads,
+        sparsity=opening.sparsity,
+    )
+
+
+def image_network(folder: Path) -> Network:
+    """The files of EfficientNet-Lite2."""
+
+    def examples() -> Sequence[Inputs]:
+        pixels = np.random.default_rng(0).uniform(-1, 1, (1, 3, SIDE, SIDE))
+        return [{"pixels": pixels.astype(np.float32)}]
+
+    return Network(
+        "image", **_files_of(folder), examples=examples, side_by_side=True, on_openvino=True
+    )
+
+
+def _image_identity() -> str:
+    return f"image-ranges:{hashlib.sha256(IMAGE_RANGES.read_bytes()).hexdigest()[:16]}"
+
+
+def image_labels(path: Path) -> NDArray[np.float16]:
+    """The places of the image network's classes in the space, [n_classes, embed_dim]."""
+    with np.load(path, allow_pickle=False) as tables:
+        labels: NDArray[np.float16] = tables["embeddings"]
+    return labels
+
+
+def _open_conse(opening: Opening) -> ImageTower:
+    """Images by the network's classes and the places of their names in the space (ConSE)."""
+    session = opening.session(image_network(opening.folder))
+    return ImageTower(session, image_labels(opening.part.tables["labels"]))
+
+
+def open_image_head(
+    folder: Path,
+    *,
+    head: Path = IMAGE_HEAD,
+    precision: Precision | None = None,
+    n_threads: int | None = None,
+) -> ImageHeadTower:
+    """Open images as people describe them: a head on EfficientNet-Lite2, in the space of e5.
+
+    Args:
+        folder: the part's folder.
+        head: the table, made by ``scripts/train_picture_head.py``.
+        precision: float32 by default.
+        n_threads: threads of one run; None for every core.
+
+    Raises:
+        ModelError: a file is missing or cannot be run.
+    """
+    session = (precision or Precision()).open(image_network(folder), n_threads)
+    return ImageHeadTower(session, load_image_head(head))
+
+
+def _open_image_head(opening: Opening) -> ImageHeadTower:
+    return open_image_head(
+        opening.folder,
+        head=opening.part.tables["head"],
+        precision=opening.precision,
+        n_threads=opening.n_threads,
+    )
+
+
+def audio_network(folder: Path) -> Network:
+    """The files of aiSFX (Ma & Lerch 2022); a sound is one run, over its blocks."""
+
+    def examples() -> Sequence[Inputs]:
+        """A sound of 7 s."""
+        return [{"blocks": np.random.default_rng(0).random((3, 100, 96), np.float32)}]
+
+    return Network("audio", **_files_of(folder), examples=examples)
+
+
+def _audio_identity() -> str:
+    facts = " ".join(AUDIO_FLOAT).encode() + AUDIO_RANGES.read_bytes()
+    return f"audio-ranges:{hashlib.sha256(facts).hexdigest()[:16]}"
+
+
+def audio_tower(session: Session, speech: Speech, labels: Path, text_tower: Tower) -> AudioTower:
+    """The tower of sounds, joined with what the part ``speech`` hears.
+
+    Args:
+        session: runs the sound network.
+        speech: hears what is said.
+        labels: a table of names of sounds.
+        text_tower: embeds what is said.
+    """
+    return AudioTower(session, speech, load_sound_labels(labels), text_tower)
+
+
+def _open_audio(opening: Opening) -> AudioTower:
+    session = opening.session(audio_network(opening.folder))
+    labels = opening.part.tables["labels"]
+    return audio_tower(session, opening.other("speech"), labels, opening.other("text"))
+
+
+def _open_speech(opening: Opening) -> Speech:
+    """Whisper (Radford et al. 2022) in CTranslate2's form."""
+    # A second thread makes the tiny model no faster (135 ms a sentence, and 152 with two), and the
+    # sound network needs that core at the same time.
+    return Speech(opening.folder, n_threads=1)
+
+
+def _open_reader(opening: Opening) -> LazyReader:
+    """Text in images by PP-OCRv5 (Cui et al. 2025)."""
+    return LazyReader(opening.folder, opening.n_threads)
+
+
+KINDS: Mapping[str, Kind] = {
+    "minilm": Kind(
+        _open_minilm,
+        network=minilm_network,
+        int8_identity=lambda: f"text:{MINILM_INT8_RECIPE}",
+        later={"gate": _build_gate},
+    ),
+    "e5": Kind(
+        _open_e5,
+        network=e5_network,
+        int8_identity=lambda: f"e5:{_E5_INT8_RECIPE}",
+        has_query=True,
+    ),
+    "conse": Kind(_open_conse, network=image_network, int8_identity=_image_identity),
+    "image_head": Kind(_open_image_head, network=image_network, int8_identity=_image_identity),
+    "aisfx": Kind(_open_audio, network=audio_network, int8_identity=_audio_identity),
+    "whisper": Kind(_open_speech),
+    "pp_ocr": Kind(_open_reader, makes_vectors=False),
+}
+"""By their names in ``bundles/*.toml``; what prepares them is in `encoder.prepare.bundle`."""

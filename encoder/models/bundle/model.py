@@ -1,0 +1,193 @@
+"""The model of a bundle: towers that meet in the space of its text network."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from encoder.errors import ModelError
+from encoder.models.bundle.declaration import DEFAULT, Bundle, bundle_names, read_bundle
+from encoder.models.bundle.folder import location
+from encoder.models.bundle.kinds import Opening, kind_named
+from encoder.models.precision import Network, Precision
+from encoder.models.sparsity import Gates, Sparsity, Wish
+from encoder.space import Space
+from encoder.system.cache import hold
+from encoder.towers.base import Tower
+from encoder.towers.lazy import LazyTower
+from encoder.towers.model import Model
+from encoder.types import AUDIO, IMAGE, TEXT, Role, Utterance, Waveform
+
+_TOWERS = (TEXT, IMAGE, AUDIO)
+_READER = "ocr"
+
+
+def load(
+    bundle: Bundle,
+    home: Path | None = None,
+    *,
+    n_threads: int | None = None,
+    quantization: str | None = None,
+    enable_dsre: Wish = False,
+) -> Model:
+    """Assemble the model; each part opens on first use.
+
+    Args:
+        bundle: see `encoder.models.bundle.declaration.read_bundle`.
+        home: where it is, instead of `encoder.system.cache.cache_home`.
+        n_threads: threads of one network; None for every core.
+        quantization: see `Precision.parse`.
+        enable_dsre: see `Sparsity.parse`.
+
+    Raises:
+        BundleError: the bundle is not there or not whole.
+        ModelError: the quantization or the gate is of an unknown kind.
+        InputError: chunks that no gate can work with.
+    """
+    folder = location(bundle, home)
+    precision = parse_precision(bundle, quantization)
+    sparsity = parse_sparsity(bundle, enable_dsre, precision)
+    asking = [name for name, part in bundle.parts.items() if kind_named(part.kind).has_query]
+    parts = _opened(bundle, folder, precision, sparsity, n_threads)
+    model = Model(
+        space=_space(bundle, precision, sparsity),
+        towers={kind: parts[kind] for kind in _TOWERS if kind in parts},
+        queries={kind: _asking(parts[kind]) for kind in _TOWERS if kind in asking},
+        transcribe=partial(_transcribe, parts[AUDIO]) if AUDIO in parts else None,
+        reader=parts.get(_READER),
+    )
+    hold(folder, model)
+    return model
+
+
+def _transcribe(tower: LazyTower[Any], sound: Waveform, role: Role) -> list[Utterance]:
+    said: list[Utterance] = tower.tower.transcribe(sound, role)
+    return said
+
+
+def _asking(tower: LazyTower[Any]) -> Tower:
+    """The tower for queries, opened together with the one for documents."""
+    return LazyTower(lambda: tower.tower.query)
+
+
+def space_of(bundle: Bundle, quantization: str | None, enable_dsre: Wish) -> Space:
+    """The space of a bundle with these settings, see `load`; the bundle need not be there."""
+    precision = parse_precision(bundle, quantization)
+    sparsity = parse_sparsity(bundle, enable_dsre, precision)
+    return _space(bundle, precision, sparsity)
+
+
+def _space(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -> Space:
+    identity, table = _identity(bundle, precision, sparsity), bundle.calibration
+    return Space(bundle.embed_dim, identity, table.constants, floors=table.floors)
+
+
+def _opened(
+    bundle: Bundle,
+    folder: Path,
+    precision: Precision,
+    sparsity: Sparsity | None,
+    n_threads: int | None,
+) -> dict[str, Any]:
+    """The parts by name. Towers open on first use; other parts load their weights on first use."""
+    parts: dict[str, Any] = {}
+    for name, part in bundle.parts.items():
+        opening = Opening(part, folder / name, precision, sparsity, n_threads, parts.__getitem__)
+        load_part = partial(kind_named(part.kind).open, opening)
+        parts[name] = LazyTower(load_part) if name in _TOWERS else load_part()
+    return parts
+
+
+def _identity(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -> dict[str, str]:
+    """Everything that changes a vector; calibration does not."""
+    parts = [part for part in bundle.parts.values() if kind_named(part.kind).makes_vectors]
+    tables = hashlib.sha256()
+    found = (path for part in parts for path in part.tables.values())
+    for path in sorted(found, key=lambda path: path.name):  # wherever the tables are stored
+        tables.update(path.name.encode() + path.read_bytes())
+    weights = {part.name: f"{part.identity} recipe:{part.recipe}" for part in parts}
+    identity = {**weights, "tables": f"sha256:{tables.hexdigest()}"}
+    if precision.identity:
+        identity["quantization"] = precision.identity
+    return identity | ({"dsre": sparsity.identity} if sparsity else {})
+
+
+def network(bundle: Bundle, folder: Path, name: str) -> Network:
+    """The network of a part of a bundle in ``folder``.
+
+    Raises:
+        ModelError: the part has no network.
+    """
+    network_of = kind_named(bundle.parts[name].kind).network
+    if network_of is None:
+        raise ModelError(f"The {name} part has no network to run.", remedy="Choose another part.")
+    return network_of(folder / name)
+
+
+def parse_precision(bundle: Bundle, quantization: str | None) -> Precision:
+    """The precision of a bundle's networks; see `Precision.parse`."""
+    kinds = {name: kind_named(part.kind) for name, part in bundle.parts.items()}
+    identities = (kind.int8_identity() for kind in kinds.values() if kind.int8_identity)
+    return Precision.parse(
+        quantization,
+        model=bundle.spec,
+        towers=[name for name, kind in kinds.items() if kind.network],
+        int8_identity=" ".join(["int8", *identities]),
+    )
+
+
+def parse_sparsity(bundle: Bundle, wish: Wish, precision: Precision) -> Sparsity | None:
+    """The gate of a bundle's text network; see `Sparsity.parse`."""
+    part = bundle.parts["text"]
+    gates = Gates(part.gates.get("text"), part.gates.get("chunks"), auto=part.auto_gate)
+    return Sparsity.parse(wish, precision, gates)
+
+
+_PRECISIONS = {None: "float32", "int8": "int8"}
+
+
+def bundle_of(spaces: Collection[str], quantization: str | None, enable_dsre: Wish) -> str | None:
+    """The bundle that, with these settings, makes embeddings of one of these spaces.
+
+    Args:
+        spaces: fingerprints.
+        quantization: see `encoder.loading.load_model`.
+        enable_dsre: likewise.
+
+    Returns:
+        Its name as a model, the default bundle's if several match; None if there is none.
+    """
+    for name in _names():
+        with suppress(ModelError):  # a quantized tower belongs to one bundle
+            if _fingerprint(name, quantization, enable_dsre) in spaces:
+                return f"bundle:{name}"
+    return None
+
+
+def describe(fingerprint: str) -> str:
+    """Describe a space for people: its fingerprint, and the bundle and settings that make it.
+
+    >>> describe("501ec820819859f8")
+    '501ec820819859f8 (bundle:english, float32)'
+    """
+    for name, precision, enable_dsre in product(_names(), _PRECISIONS, (False, True)):
+        with suppress(ModelError):  # a bundle may have no gate
+            if _fingerprint(name, precision, enable_dsre) == fingerprint:
+                gate = ", enable_dsre" if enable_dsre else ""
+                return f"{fingerprint} (bundle:{name}, {_PRECISIONS[precision]}{gate})"
+    return fingerprint
+
+
+def _names() -> Iterator[str]:
+    """The default one first."""
+    yield DEFAULT
+    yield from (name for name in bundle_names() if name != DEFAULT)
+
+
+def _fingerprint(name: str, quantization: str | None, enable_dsre: Wish) -> str:
+    return space_of(read_bundle(name), quantization, enable_dsre).fingerprint

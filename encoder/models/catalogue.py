@@ -1,0 +1,101 @@
+"""All models that are ready on this machine, wherever they came from."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from encoder.errors import BundleError, ModelError
+from encoder.models.artifacts import MANIFEST, Artifact, all_artifacts
+from encoder.models.bundle.declaration import Bundle, all_bundles
+from encoder.models.bundle.folder import location
+from encoder.models.bundle.model import load
+from encoder.models.spec import ModelSpec
+
+
+def all_models() -> list[Artifact]:
+    """The bundles that were fetched, and every artifact."""
+    return find_bundles() + all_artifacts()
+
+
+def find_model(name: str, precision: str | None = None) -> Artifact:
+    """The one model that a name stands for.
+
+    Args:
+        name: what it was prepared from (``bundle:english``, ``hf:org/name``), or its folder's
+            name or path, or the hash at the end of it.
+        precision: which one, where it was prepared in several.
+
+    Raises:
+        ModelError: none, or several, or there is no such bundle.
+    """
+    if name.startswith("bundle:"):
+        name = str(ModelSpec.parse(name))
+    known = all_models()
+    found = [
+        one
+        for one in known
+        if _is_called(one, name) and precision in (None, one.manifest["key"]["precision"])
+    ]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        there = ", ".join(one.manifest["spec"] for one in known) or "none"
+        raise ModelError(
+            f"No prepared model is called {name}; there are: {there}.",
+            remedy=f"Run `anymodal models prepare {name}`, or see `anymodal models list`.",
+        )
+    folders = ", ".join(one.folder.name for one in found)
+    raise ModelError(f"{len(found)} models are called {name}.", remedy=f"Name one of {folders}.")
+
+
+def _is_called(artifact: Artifact, name: str) -> bool:
+    spec, folder = artifact.manifest["spec"], artifact.folder
+    digits = folder.name.rpartition("-")[2]
+    if name.startswith("dir:"):
+        name = f"dir:{Path(name.removeprefix('dir:')).expanduser().absolute()}"
+    return name in (spec, spec.partition("@")[0], folder.name, str(folder), digits)
+
+
+def find_bundles() -> list[Artifact]:
+    """The bundles that were fetched and are of this version."""
+    found = map(_found, all_bundles())
+    return [artifact for artifact in found if artifact]
+
+
+def _found(bundle: Bundle) -> Artifact | None:
+    try:
+        folder = location(bundle)
+    except BundleError:
+        return None
+    files: dict[str, dict[str, Any]] = {}
+    for name in bundle.parts:
+        manifest = json.loads((folder / name / MANIFEST).read_text("utf-8"))
+        files |= {f"{name}/{file}": facts for file, facts in manifest["files"].items()}
+    return Artifact(folder, {**_facts(bundle, folder), "files": files})
+
+
+def _facts(bundle: Bundle, folder: Path) -> dict[str, Any]:
+    model = load(bundle, quantization="auto", enable_dsre="auto")
+    changed_s = max((folder / name / MANIFEST).stat().st_mtime for name in bundle.parts)
+    parts = bundle.parts.values()
+    return {
+        "spec": bundle.spec,
+        "key": {
+            "name": bundle.spec,
+            "source": {part.name: part.identity for part in parts},
+            "precision": ", ".join(bundle.precisions),
+            "recipe": {part.name: part.recipe for part in parts},
+        },
+        "made_at": datetime.fromtimestamp(changed_s, UTC).isoformat(timespec="seconds"),
+        "space": {
+            "embed_dim": model.space.embed_dim,
+            "fingerprint": model.space.fingerprint,
+            "identity": dict(model.space.identity),
+        },
+        "modalities": list(model.towers),
+        "limits": {"window_tokens": bundle.window_tokens},
+        "licence": {part.name: part.licence for part in parts},
+    }

@@ -1,1 +1,0 @@
-"""Prepares weights for serving, once: graphs, precisions, gates. Most of it needs torch."""

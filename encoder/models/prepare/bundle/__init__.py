@@ -1,1 +1,0 @@
-"""From the bundle's weights to graphs, networks and gates."""

@@ -1,1 +1,0 @@
-"""From a cross-encoder's weights to its graph."""

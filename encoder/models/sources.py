@@ -1,0 +1,171 @@
+"""The files of a hub model: fetched, checked and hashed, before any library reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+
+from encoder.errors import ModelError
+from encoder.models.spec import ModelSpec
+from encoder.towers.hub.tower import first_line
+
+_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+"""What is fetched and hashed: weights without pickles, settings, tokenizers; no code."""
+
+_CARD = "README.md"
+"""Fetched too, as it names the licence. No vector depends on it, so it is not hashed."""
+_FETCHED = [*_FILES, _CARD]
+
+
+def fetch(name: str, revision: str | None) -> Path:
+    """The folder of ``name`` in the hub's local cache, downloaded if it is not there.
+
+    The folder is named after the commit. Raises `ModelError`.
+    """
+    from huggingface_hub import HfApi, constants, errors, snapshot_download
+
+    shown = f"{name}@{revision}" if revision else name
+    try:
+        # Asked first, since the download itself would wait endlessly for a silent hub.
+        HfApi().model_info(name, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_FETCHED))
+    except errors.HFValidationError as error:
+        raise ModelError(
+            f"{name!r} is neither a folder nor a name on the hub.",
+            remedy="Use hf:org/name or dir:path.",
+        ) from error
+    except errors.GatedRepoError as error:
+        raise ModelError(
+            f"{shown} is gated.", remedy="Accept its terms on the hub, then run `hf auth login`."
+        ) from error
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+        raise ModelError(
+            f"The hub has no {shown}, or it is private.",
+            remedy="Check the name and the revision, or run `hf auth login`.",
+        ) from error
+    # the hub client's network library, and so its errors, change with its version
+    except Exception as error:  # noqa: BLE001
+        return _cached(name, revision, error)
+
+
+def _cached(name: str, revision: str | None, reason: Exception) -> Path:
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        kept = snapshot_download(
+            name, revision=revision, allow_patterns=_FETCHED, local_files_only=True
+        )
+        return Path(kept)
+    except errors.LocalEntryNotFoundError:
+        raise ModelError(
+            f"{name} is not in the cache and the hub cannot be reached: {first_line(reason)}.",
+            remedy="Check the network, HF_ENDPOINT and HF_HUB_OFFLINE, or use dir:path.",
+        ) from reason
+
+
+def hash_files(folder: Path) -> str:
+    """A hash of all weights and settings in a folder, wherever it is stored; 16 hex digits."""
+    from blake3 import blake3
+
+    total = blake3()
+    for path in sorted(model_files(folder)):
+        digest = blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest()
+        total.update(f"{path.relative_to(folder).as_posix()} {digest}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def licence(folder: Path) -> str | None:
+    """The licence that the model's card names, such as ``apache-2.0``; None where it names none."""
+    from huggingface_hub.repocard import metadata_load
+
+    card = folder / _CARD
+    try:
+        known = metadata_load(card) if card.is_file() else None
+    # whatever the YAML library may raise on a card that people wrote
+    except Exception:  # noqa: BLE001
+        known = None
+    found = (known or {}).get("license")
+    if found == "other":
+        found = (known or {}).get("license_name") or found
+    return ", ".join(found) if isinstance(found, list) else found and str(found)
+
+
+def check_files(name: str, folder: Path) -> None:
+    """Raise `ModelError` unless ``folder`` holds a model whose weights are all safetensors."""
+    modules = folder / "modules.json"
+    if not modules.is_file() and not (folder / "config.json").is_file():
+        raise ModelError(
+            f"{name} is not a model: it has neither modules.json nor config.json.",
+            remedy="Use a sentence-transformers or transformers model.",
+        )
+    try:
+        parts = json.loads(modules.read_text("utf-8")) if modules.is_file() else []
+        folders = {folder, *(folder / part["path"] for part in parts)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{modules} is damaged: {error}.", remedy="Fetch it again.") from error
+    has_tensors = {f: any(f.glob("*.safetensors")) for f in folders}
+    pickled = [f for f in folders if any(f.glob("pytorch_model*.bin")) and not has_tensors[f]]
+    if pickled or not any(has_tensors.values()):
+        raise ModelError(
+            f"{name} has no safetensors weights; pickled ones can run code and are not loaded.",
+            remedy="Save it again with save_pretrained, or name a revision with safetensors.",
+        )
+
+
+def model_files(folder: Path) -> Iterator[Path]:
+    """The weights, settings and tokenizers in a folder."""
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and any(fnmatch(path.name, pattern) for pattern in _FILES):
+            yield path
+
+
+@dataclass(frozen=True)
+class Located:
+    """A model's files.
+
+    Args:
+        folder: holds them.
+        identity: which weights: a hash, or a name with a commit.
+        where: ``model`` and ``revision`` on the hub; empty for a folder.
+    """
+
+    folder: Path
+    identity: str
+    where: Mapping[str, str] = field(default_factory=dict)
+
+
+def locate(spec: ModelSpec) -> Located:
+    """Fetch a hub model, or hash a folder.
+
+    Raises:
+        ModelError: not found or not reachable.
+    """
+    if spec.kind == "dir":
+        folder = Path(spec.name)
+        return Located(folder, folder_identity(folder))
+    folder = fetch(spec.name, spec.revision)
+    where = {"model": spec.name, "revision": folder.name}
+    return Located(folder, f"{spec.name}@{folder.name}", where)
+
+
+def folder_identity(folder: Path) -> str:
+    """What identifies the weights and settings in a folder."""
+    return f"blake3:{hash_files(folder)}"
+
+
+def is_of(spec: ModelSpec, identity: str, revision: str | None) -> bool:
+    """Whether an identity that `locate` gave is a model's. The hub is not contacted.
+
+    Args:
+        spec: the model.
+        identity: the identity of what something was made from.
+        revision: the revision that was asked for when it was made.
+    """
+    if spec.kind == "dir":
+        return identity == folder_identity(Path(spec.name))
+    name, _, commit = identity.partition("@")
+    return name == spec.name and spec.revision in (None, commit, revision)

@@ -1,1 +1,0 @@
-"""Where weights come from, before anything is prepared from them."""

@@ -1,1 +1,0 @@
-"""Reads text in pictures: finds its lines, cuts them out and spells them."""

@@ -1,0 +1,1 @@
+"""From the weights of a bundle to what is served."""

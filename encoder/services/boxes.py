@@ -1,0 +1,179 @@
+"""Where lines of text are: from a map of probabilities to boxes. Pure.
+
+The detector marks the core of each line, which is thinner than its letters (Differentiable
+Binarization, Liao et al. 2020). A box is the smallest rectangle, rotated like the line, around one
+connected core, then grown to the letters' height.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Box: TypeAlias = NDArray[np.float32]
+"""The corners of a line, float32 [4, 2] as (x, y) in pixels: top left, top right, bottom right,
+bottom left, as its text is read."""
+
+_THRESHOLD = 0.3
+"""Above it a pixel belongs to a core (as the detector was trained)."""
+
+_LEAST_MEAN = 0.6
+"""Cores below this mean probability are no text."""
+
+_GROWTH = 1.5
+"""A core grows on each side by this many times its area divided by its circumference."""
+
+_LEAST_SIDE = 3.0
+"""Thinner cores are specks."""
+
+_COARSE_DEGREES = np.arange(-45.0, 45.0)
+_FINE_DEGREES = np.arange(-1.0, 1.01, 0.1)
+
+
+def find_boxes(probabilities: NDArray[np.float32], most: int) -> list[Box]:
+    """The lines of text in a map [height, width], the largest ``most`` of them."""
+    from scipy import ndimage
+
+    cores, n_cores = ndimage.label(probabilities > _THRESHOLD, np.ones((3, 3)))
+    if not n_cores:
+        return []
+    means = ndimage.mean(probabilities, cores, np.arange(1, n_cores + 1))
+    places = ndimage.find_objects(cores)
+    found: list[tuple[float, Box]] = []
+    for number, (place, mean) in enumerate(zip(places, means, strict=True), start=1):
+        if mean < _LEAST_MEAN:
+            continue
+        rows, columns = place
+        outline = _outline(cores[place] == number) + np.array([columns.start, rows.start])
+        width, height, box = _grown(outline)
+        if min(width, height) >= _LEAST_SIDE:
+            found.append((width * height, box))
+    found.sort(key=lambda one: -one[0])
+    return [box for _, box in found[:most]]
+
+
+def scaled(box: Box, x: float, y: float) -> Box:
+    """The box in a picture that is ``x`` times wider and ``y`` times higher."""
+    return box * np.array([x, y], np.float32)
+
+
+def size_of(box: Box) -> tuple[float, float]:
+    """Width and height of a box, along its line and across it."""
+    across, down = box[1] - box[0], box[3] - box[0]
+    return float(np.hypot(*across)), float(np.hypot(*down))
+
+
+def _outline(core: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The corners of the first and the last pixel of each row, [n, 2] as (x, y)."""
+    rows = np.arange(len(core), dtype=np.float32)
+    first = core.argmax(axis=1).astype(np.float32)
+    last = core.shape[1] - core[:, ::-1].argmax(axis=1).astype(np.float32)
+    corners = [(first, rows), (first, rows + 1), (last, rows), (last, rows + 1)]
+    return np.concatenate([np.stack(corner, axis=1) for corner in corners])
+
+
+def _grown(outline: NDArray[np.float32]) -> tuple[float, float, Box]:
+    """Width, height and grown corners of the smallest rectangle around points.
+
+    Width and height are those before it grew.
+    """
+    degrees = _best(outline, _COARSE_DEGREES)
+    degrees = _best(outline, degrees + _FINE_DEGREES)
+    across, down = _axes(np.array([degrees]))
+    x, y = outline @ across[0], outline @ down[0]
+    left, right, top, bottom = x.min(), x.max(), y.min(), y.max()
+    width, height = float(right - left), float(bottom - top)
+    by = width * height * _GROWTH / (2 * (width + height))
+    corners = np.array(
+        [
+            (left - by, top - by),
+            (right + by, top - by),
+            (right + by, bottom + by),
+            (left - by, bottom + by),
+        ]
+    )
+    box = corners @ np.stack([across[0], down[0]])
+    return width, height, box.astype(np.float32)
+
+
+def _best(outline: NDArray[np.float32], degrees: NDArray[np.float64]) -> float:
+    """The angle at which the rectangle around the points is smallest; the least of equals."""
+    across, down = _axes(degrees)
+    areas = np.ptp(outline @ across.T, axis=0) * np.ptp(outline @ down.T, axis=0)
+    return float(min(zip(areas.round(1), abs(degrees), degrees, strict=True))[2])
+
+
+def _axes(degrees: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Unit vectors along and across lines at these angles, [n, 2] each as (x, y)."""
+    turn = np.deg2rad(degrees)
+    across = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    return across, np.stack([-across[:, 1], across[:, 0]], axis=1)
+
+
+HEIGHT = 48
+"""The recognizer takes lines of this height in pixels."""
+
+MAX_WIDTH = 3200
+"""A longer line is squeezed, so that a run of the recognizer stays small."""
+
+_TALL = 1.5
+"""Boxes this many times higher than wide hold a line that runs up or down."""
+
+_LEVEL_PX = 1.0
+"""A line that rises by less over its length is cut out without turning it."""
+
+
+def is_tall(box: Box) -> bool:
+    """Whether the line runs up or down."""
+    width, height = size_of(box)
+    return height >= _TALL * width
+
+
+def turned(box: Box, quarters: int) -> Box:
+    """The box of the same line, read after this many quarter turns of the page to the left."""
+    return np.roll(box, -quarters, axis=0)
+
+
+def line_width(box: Box) -> int:
+    """How wide the line will be when it is cut out."""
+    width, height = size_of(box)
+    return min(MAX_WIDTH, max(1, round(HEIGHT * width / max(height, 1.0))))
+
+
+def crop(picture: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+    """Cut out a line, uint8 RGB [HEIGHT, width, 3].
+
+    Args:
+        picture: uint8 RGB [height, width, 3].
+        box: see `Box`.
+    """
+    from PIL import Image
+
+    size = line_width(box), HEIGHT
+    image = Image.fromarray(picture)
+    if _is_level(box):
+        edges = _inside(box, image.size)
+        return np.asarray(image.resize(size, Image.Resampling.BICUBIC, box=edges))
+    # Turned at its own size and then scaled: to do both at once would leave pixels out.
+    width, height = (max(1, round(side)) for side in size_of(box))
+    (x, y), along, down = box[0], (box[1] - box[0]) / width, (box[3] - box[0]) / height
+    places = (along[0], down[0], x, along[1], down[1], y)
+    line = image.transform(
+        (width, height), Image.Transform.AFFINE, places, Image.Resampling.BICUBIC
+    )
+    return np.asarray(line.resize(size, Image.Resampling.BICUBIC))
+
+
+def _is_level(box: Box) -> bool:
+    along, down = box[1] - box[0], box[3] - box[0]
+    is_upright = along[0] > 0 and down[1] > 0
+    return bool(is_upright and max(abs(along[1]), abs(down[0])) < _LEVEL_PX)
+
+
+def _inside(box: Box, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a level box, within a picture of this size."""
+    left, top = np.clip(box[0], 0, np.subtract(size, 1))
+    right, bottom = np.clip(box[2], (left + 1, top + 1), size)
+    return float(left), float(top), float(right), float(bottom)

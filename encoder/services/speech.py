@@ -1,0 +1,260 @@
+"""Speech: what is said, when it is said, in which language, and how certain that is.
+
+An English-only model is sure or silent: its words count fully or not at all. A multilingual one
+keeps what it is not sure of, with a lower confidence; there the voice activity detector separates
+speech from music and noise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from math import exp, log
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.services.whisper import SAMPLING_RATE, Samples, Speaking, Whisper, Words
+from encoder.types import DOCUMENT, Role, Utterance
+
+_ENGLISH = "en"
+_LONGEST_UTTERANCE_S = 26.0
+_PAUSE_S = 2.0
+# Attention is quadratic in time: three windows of 10 s cost half as much as one of 30 s.
+_WINDOW_S = 10.0
+_SHORTEST_S = 1.0
+# Where an English-only model is less sure than this it is guessing. Short windows raise its "no
+# speech".
+_MIN_LOG_PROBABILITY = -1.0
+_MAX_NO_SPEECH = 0.5
+# The detector is this sure at least once in 98 % of the spans of real speech, and in 7 % of those
+# that it mistakes for speech in noises.
+_MIN_VOICE = 0.9
+_DETECTOR_SAMPLES = 512
+# A language less likely than this is compared with others by the words that it gives.
+_CLEAR = 0.8
+_N_LANGUAGES = 3
+_LIKELY = 0.05
+# The weight of a language's likelihood against the log-probability of a token in it.
+_LANGUAGE_WEIGHT = 0.25
+# Added to that for English, which is spoken with more accents than any other.
+_ENGLISH_BONUS = 0.3
+# Speech has about 4 tokens a second, and up to 45 in scripts for which the model has no words. Text
+# that is not complete within the first limit gets more, unless that is a loop: given room for one,
+# the search prefers a loop to what was said.
+_TOKENS_PER_S = 4.0
+_MORE_TOKENS_PER_S = (10.0, 45.0)
+# In real sentences, more than three quarters of all sequences of four letters occur only once.
+_LETTERS = 4
+_LOOP = 0.1
+# In 94 recordings in four languages, 8 % of the words were right where tokens had a probability of
+# 0.2 to 0.3 on average, 26 % at 0.3 to 0.4, then 67, 77, and 89 % above 0.6.
+_NONE_RIGHT, _ALL_RIGHT = 0.2, 0.65
+
+
+class Speech:
+    """Speech written down by a Whisper model, loaded on first use; deterministic.
+
+    Args:
+        folder: holds ``model.bin``, ``config.json``, ``tokenizer.json`` and ``vocabulary.txt``.
+        n_threads: threads of one run; None for every core.
+        compute_type: CTranslate2's name for the type of number that it computes with.
+    """
+
+    def __init__(
+        self, folder: Path, *, n_threads: int | None = None, compute_type: str = "int8"
+    ) -> None:
+        self._whisper = Whisper(folder, n_threads=n_threads, compute_type=compute_type)
+
+    def features(self, samples: Samples) -> NDArray[np.float32]:
+        """The encoder's mean, largest value and deviation over time.
+
+        Args:
+            samples: mono sound at 16 kHz, float32 [n].
+
+        Returns:
+            float32 [3 * width of the encoder].
+        """
+        states = np.concatenate([self._whisper.states(window) for window in windows(samples)])
+        return np.concatenate([states.mean(axis=0), states.max(axis=0), states.std(axis=0)])
+
+    def transcribe(self, samples: Samples, role: Role = DOCUMENT) -> list[Utterance]:
+        """What is said, sentence by sentence; empty for sound without speech.
+
+        Args:
+            samples: mono sound at 16 kHz, float32 [n].
+        """
+        sentences: list[Utterance] = []
+        for start_s, end_s, words in self._heard(samples, role, with_times=True):
+            if confidence := self._confidence(words):
+                sentences += [
+                    Utterance(start, end, text, confidence, words.language).moved(start_s)
+                    for start, end, text in self._whisper.sentences(words, end_s - start_s)
+                ]
+        return sentences
+
+    def spans(self, samples: Samples) -> list[Utterance]:
+        """Each span in which somebody speaks, with all its words, or none if they are uncertain.
+
+        These words go into a sound's embedding.
+
+        Args:
+            samples: mono sound at 16 kHz, float32 [n].
+        """
+        spans = []
+        for start_s, end_s, words in self._heard(samples, DOCUMENT, with_times=False):
+            confidence = self._confidence(words)
+            said = self._text(words, end_s - start_s) if confidence else ""
+            spans.append(Utterance(start_s, end_s, said, confidence, words.language))
+        return spans
+
+    def _text(self, words: Words, length_s: float) -> str:
+        if not self._whisper.is_multilingual:
+            return words.text
+        return " ".join(text for _, _, text in self._whisper.sentences(words, length_s))
+
+    def _heard(
+        self, samples: Samples, role: Role, *, with_times: bool
+    ) -> Iterator[tuple[float, float, Words]]:
+        """Each span's beginning and end in seconds, and its words."""
+        spans = speech_spans(samples)
+        if spans and self._whisper.is_multilingual:
+            spans = [span for span in spans if is_voiced(samples[slice(*span)])]
+            # Without times it goes on into the pause that follows, and repeats everything; an
+            # English-only model is a little surer without them.
+            with_times = True
+        if not spans:
+            return
+        speaking = [self._whisper.encode(samples[slice(*span)], role) for span in spans]
+        languages = self._languages(speaking)
+        for (start, end), one in zip(spans, speaking, strict=True):
+            words = self._written(one, languages, with_times)
+            yield start / SAMPLING_RATE, end / SAMPLING_RATE, words
+
+    def _written(self, one: Speaking, languages: Mapping[str, float], with_times: bool) -> Words:
+        """The words, in the language in which they are the most plausible."""
+        write = partial(self._whisper.write, one, with_times=with_times)
+        is_clear = len(languages) == 1
+        tried = [
+            write(language, tokens_per_s=_TOKENS_PER_S, in_one_script=is_clear)
+            for language in languages
+        ]
+        best = max(tried, key=lambda words: preference(words, languages[words.language]))
+        if not self._whisper.is_multilingual:
+            return best
+        if not is_clear and self._whisper.has_two_scripts(best.language):
+            best = write(best.language, tokens_per_s=_TOKENS_PER_S, in_one_script=True)
+        for tokens_per_s in _MORE_TOKENS_PER_S:
+            if not best.is_cut or is_loop(best.text):
+                break
+            longer = write(best.language, tokens_per_s=tokens_per_s, in_one_script=True)
+            if is_loop(longer.text):
+                break
+            best = longer
+        return best
+
+    def _languages(self, speaking: Sequence[Speaking]) -> dict[str, float]:
+        """Which languages the sound may be in, and how likely each is."""
+        if not self._whisper.is_multilingual:
+            return {_ENGLISH: 1.0}
+        likely: dict[str, float] = defaultdict(float)
+        whole_s = sum(one.length_s for one in speaking)
+        for one in speaking:
+            for language, probability in self._whisper.languages(one).items():
+                likely[language] += probability * one.length_s / whole_s
+        best = sorted(likely, key=lambda language: -likely[language])
+        if likely[best[0]] >= _CLEAR:
+            return {language: likely[language] for language in best[:1]}
+        tried = [best[0], *(each for each in best[1:_N_LANGUAGES] if likely[each] >= _LIKELY)]
+        if likely[_ENGLISH] >= _LIKELY and _ENGLISH not in tried:
+            tried.append(_ENGLISH)
+        return {language: likely[language] for language in tried}
+
+    def _confidence(self, words: Words) -> float:
+        """The confidence in words; 0 for those to be dropped."""
+        if not words.text:
+            return 0.0
+        return confidence_of(words) if self._whisper.is_multilingual else float(is_sure(words))
+
+
+def is_sure(words: Words) -> bool:
+    """Whether an English-only model is sure of its words."""
+    is_likely = words.log_probability > _MIN_LOG_PROBABILITY and words.no_speech < _MAX_NO_SPEECH
+    return is_likely and is_varied(words.text)
+
+
+def is_varied(text: str) -> bool:
+    """Whether a text has words and mostly new ones: a guessing model repeats itself.
+
+    >>> is_varied("Time and time again"), is_varied("Time... Time... Time..."), is_varied("...")
+    (True, False, False)
+    """
+    words = re.findall(r"\w+", text.lower())
+    return len(set(words)) * 2 > len(words)
+
+
+def confidence_of(words: Words) -> float:
+    """The approximate share of a multilingual model's words that is right; 0 if none is."""
+    share = (exp(likeliness(words)) - _NONE_RIGHT) / (_ALL_RIGHT - _NONE_RIGHT)
+    return min(1.0, max(0.0, share))
+
+
+def preference(words: Words, language: float) -> float:
+    """The score by which one of several languages is chosen.
+
+    Args:
+        words: what is said, in one of them.
+        language: how likely that language is, by its sound.
+    """
+    bonus = _ENGLISH_BONUS if words.language == _ENGLISH else 0.0
+    return likeliness(words) + _LANGUAGE_WEIGHT * log(language) + bonus
+
+
+def likeliness(words: Words) -> float:
+    """The mean log-probability of a token, lower for a loop."""
+    return words.log_probability + (log(_LOOP) if is_loop(words.text) else 0.0)
+
+
+def is_loop(text: str) -> bool:
+    """Whether a text says the same again and again, in any script.
+
+    >>> is_loop("a castle out of sand"), is_loop("ha " * 20), is_loop("んんんんんんんんん")
+    (False, True, True)
+    """
+    fours = [text[i : i + _LETTERS] for i in range(len(text) - _LETTERS + 1)]
+    return 2 * len(set(fours)) < len(fours)
+
+
+def windows(samples: Samples) -> Iterator[Samples]:
+    """Equal parts of at most 10 s; a sound of less than a second is padded with silence."""
+    shortest = int(_SHORTEST_S * SAMPLING_RATE)
+    padded = np.pad(samples, (0, max(0, shortest - len(samples))))
+    yield from np.array_split(padded, -(-len(padded) // int(_WINDOW_S * SAMPLING_RATE)))
+
+
+def speech_spans(samples: Samples, pause_s: float = _PAUSE_S) -> list[tuple[int, int]]:
+    """Where somebody speaks, as first and last sample (Silero's voice activity detector).
+
+    Args:
+        samples: mono sound at 16 kHz, float32 [n].
+        pause_s: a silence of this length ends a span.
+    """
+    from faster_whisper.vad import VadOptions, get_speech_timestamps
+
+    if len(samples) == 0:
+        return []
+    options = VadOptions(
+        max_speech_duration_s=_LONGEST_UTTERANCE_S, min_silence_duration_ms=round(1000 * pause_s)
+    )
+    return [(span["start"], span["end"]) for span in get_speech_timestamps(samples, options)]
+
+
+def is_voiced(samples: Samples) -> bool:
+    """Whether the detector is sure, somewhere in a span, that somebody speaks."""
+    from faster_whisper.vad import get_vad_model
+
+    whole = np.pad(samples, (0, -len(samples) % _DETECTOR_SAMPLES))
+    return bool(get_vad_model()(whole).max() >= _MIN_VOICE)

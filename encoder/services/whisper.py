@@ -1,0 +1,326 @@
+"""Whisper (Radford et al. 2022) run by CTranslate2: states of sounds, languages, and words.
+
+It was trained on windows of 30 s. Shorter ones suffice if some seconds of silence follow, and take
+a fraction of the time. A multilingual model searches with five beams: in 30 German recordings it
+then gets 30 % of the words wrong instead of 35, in 1.2 times the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property, lru_cache
+from pathlib import Path
+from threading import Lock, Timer
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import ModelError
+from encoder.system.allocator import give_back
+from encoder.system.environment import set_for_library
+from encoder.types import DOCUMENT, QUERY, Role
+
+if TYPE_CHECKING:
+    from faster_whisper import WhisperModel
+    from faster_whisper.tokenizer import Tokenizer
+
+
+SAMPLING_RATE = 16_000
+LEAD_S = 0.3
+"""The silence put before the speech; times of words count from the beginning of this silence."""
+
+# Whisper was trained on windows of 30 s, which are mostly silence. With 2 s of it after the speech
+# it goes on to invent words. With 15 s as many words are right as with a whole window, in half the
+# time. Files get 5 s, which takes a third of it, at the price of some words (docs/dsre.md).
+_PAUSES_S: Mapping[Role, float] = {DOCUMENT: 5.0, QUERY: 15.0}
+_WINDOW_S = 30.0
+_BEAM, _BEAM_MULTILINGUAL = 1, 5
+_MARK_S = 0.02
+# It has positions for this many, and as many again for what precedes them.
+_MOST_TOKENS = 224
+_MARGIN_TOKENS = 4
+# English-only models have one entry fewer. (Both have the tokens of all languages.)
+_MULTILINGUAL_WORDS = 51_865
+# Chinese has two scripts. The text that precedes decides which one is written: here "what follows
+# are sentences in Mandarin", in the simplified one.
+_BEFORE = {"zh": "以下是普通话的句子。"}
+# CTranslate2 convolves with oneDNN, which compiles code for each length of sound, in a millisecond,
+# and keeps 1024 pieces of it: 250 MB after 450 lengths of up to 10 s.
+_MAX_KEPT = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+_REST_S = 60.0
+"""After this long, Whisper base frees 100 MB, which it loads again in .35 CPU-seconds."""
+
+Samples = NDArray[np.float32]
+
+
+class Words(NamedTuple):
+    """What Whisper makes of speech.
+
+    Args:
+        tokens: words, and timestamps if they were asked for.
+        text: the words.
+        language: the language that they were written down in.
+        log_probability: of a token, on average.
+        no_speech: how likely it is that there is no speech.
+        is_cut: whether the limit of tokens was reached, so that words may be missing.
+    """
+
+    tokens: Sequence[int]
+    text: str
+    language: str
+    log_probability: float
+    no_speech: float
+    is_cut: bool = False
+
+
+class Speaking(NamedTuple):
+    """Encoded speech, with a pause on either side."""
+
+    states: Any
+    length_s: float
+
+
+class Whisper:
+    """A Whisper model, loaded on first use; deterministic (nothing is drawn at random).
+
+    Its weights leave memory when they have not been used for a while.
+
+    Args:
+        folder: holds ``model.bin``, ``config.json``, ``tokenizer.json`` and ``vocabulary.txt``.
+        n_threads: threads of one run; None for every core.
+        compute_type: CTranslate2's name for the type of number that it computes with.
+        rest_s: how long they must have been unused.
+    """
+
+    def __init__(
+        self, folder: Path, *, n_threads: int | None, compute_type: str, rest_s: float = _REST_S
+    ) -> None:
+        self._folder = folder
+        self._n_threads = n_threads
+        self._compute_type = compute_type
+        self._lock = Lock()
+        self._rest = Rest(self._put_away, self._wake, rest_s)
+        self._tokenizer = lru_cache(None)(self._new_tokenizer)
+
+    @cached_property
+    def is_multilingual(self) -> bool:
+        """Whether it knows languages other than English, by the size of its vocabulary."""
+        try:
+            with (self._folder / "vocabulary.txt").open("rb") as words:
+                return sum(1 for _ in words) >= _MULTILINGUAL_WORDS
+        except FileNotFoundError as error:
+            raise self._missing() from error
+
+    def states(self, samples: Samples) -> NDArray[np.float32]:
+        """States of the encoder for at most 30 s of sound, float32 [n_frames, width]."""
+        mel = self._mel(samples)
+        with self._network() as network:
+            states = network.encode(mel, to_cpu=True)
+        frames: NDArray[np.float32] = np.asarray(states, np.float32)[0]
+        return frames
+
+    def encode(self, samples: Samples, role: Role = DOCUMENT) -> Speaking:
+        """Encode speech of at most 29 s; a query gets more silence, so fewer words are wrong."""
+        length_s = len(samples) / SAMPLING_RATE
+        pauses_s = LEAD_S, min(_PAUSES_S[role], _WINDOW_S - LEAD_S - length_s)
+        padded = np.pad(samples, [int(pause * SAMPLING_RATE) for pause in pauses_s])
+        mel = self._mel(padded)
+        with self._network() as network:
+            return Speaking(network.encode(mel), length_s)
+
+    def languages(self, speaking: Speaking) -> Mapping[str, float]:
+        """How likely each language is, by its code; for multilingual models only."""
+        with self._network() as network:
+            (found,) = network.detect_language(speaking.states)
+        return {name.strip("<|>"): float(likely) for name, likely in found}
+
+    def write(
+        self,
+        speaking: Speaking,
+        language: str,
+        *,
+        with_times: bool,
+        tokens_per_s: float,
+        in_one_script: bool = False,
+    ) -> Words:
+        """Write down what is said.
+
+        Args:
+            speaking: what `encode` made of the speech.
+            language: the language to write in; English-only models know only "en".
+            with_times: also mark where sentences begin and end.
+            tokens_per_s: the most that there may be, since a model caught in a loop never ends.
+            in_one_script: write Chinese in the simplified script, rather than in either.
+        """
+        tokenizer = self._tokenizer(language)
+        prompt = list(tokenizer.sot_sequence)
+        if not with_times:
+            prompt.append(tokenizer.no_timestamps)
+        if in_one_script and language in _BEFORE:
+            prompt = [tokenizer.sot_prev, *tokenizer.encode(_BEFORE[language]), *prompt]
+        most = min(_MARGIN_TOKENS + int(tokens_per_s * speaking.length_s), _MOST_TOKENS)
+        with self._network() as network:
+            result = network.generate(
+                speaking.states,
+                [prompt],
+                beam_size=_BEAM_MULTILINGUAL if self.is_multilingual else _BEAM,
+                # CTranslate2 counts the prompt, too, and returns at most half of this.
+                max_length=max(2 * most, most + len(prompt)),
+                return_scores=True,
+                return_no_speech_prob=True,
+            )[0]
+        tokens = result.sequences_ids[0]
+        text = tokenizer.decode(tokens).strip()
+        is_cut = len(tokens) >= most
+        return Words(tokens, text, language, result.scores[0], result.no_speech_prob, is_cut)
+
+    def has_two_scripts(self, language: str) -> bool:
+        """Whether a language has two scripts, of which `write` can be asked for one."""
+        return language in _BEFORE
+
+    def sentences(self, words: Words, length_s: float) -> list[tuple[float, float, str]]:
+        """Cut at Whisper's timestamps: begin and end in seconds, and the text.
+
+        Args:
+            words: written down with times.
+            length_s: of the speech; timestamps after it are guesses.
+        """
+        tokenizer = self._tokenizer(words.language)
+        first_mark = tokenizer.timestamp_begin
+        sentences: list[tuple[float, float, str]] = []
+        start_s, said = 0.0, list[int]()
+        for token in [*words.tokens, first_mark + round((length_s + LEAD_S) / _MARK_S)]:
+            if token < first_mark:
+                said.append(token)
+                continue
+            # Timestamps count from the pause before the speech.
+            time_s = min(max((token - first_mark) * _MARK_S - LEAD_S, 0.0), length_s)
+            text = tokenizer.decode(said).strip()
+            if text and time_s > start_s:  # else it goes on guessing in the pause after it
+                sentences.append((round(start_s, 2), round(time_s, 2), text))
+            start_s, said = time_s, []
+        return sentences
+
+    def _mel(self, samples: Samples) -> Any:
+        from ctranslate2 import StorageView
+
+        mel = self._model.feature_extractor(samples, padding=0)
+        n_even = mel.shape[1] // 2 * 2  # the encoder halves the rate
+        return StorageView.from_array(np.ascontiguousarray(mel[None, :, :n_even], np.float32))
+
+    @contextmanager
+    def _network(self) -> Iterator[Any]:
+        """CTranslate2's model, with its weights."""
+        network = self._model.model
+        with self._rest.use():
+            yield network
+
+    def _put_away(self) -> bool:
+        network = self._model.model
+        network.unload_model()  # or not, if its threads have not quite finished
+        give_back()
+        return not network.model_is_loaded
+
+    def _wake(self) -> None:
+        self._model.model.load_model()
+        give_back()
+
+    @property
+    def _model(self) -> WhisperModel:
+        with self._lock:
+            return self._loaded
+
+    @cached_property
+    def _loaded(self) -> WhisperModel:
+        from faster_whisper import WhisperModel
+
+        if not (self._folder / "model.bin").is_file():
+            raise self._missing()
+        set_for_library(*_MAX_KEPT)  # read when the first run begins
+        model = WhisperModel(
+            str(self._folder),
+            device="cpu",
+            compute_type=self._compute_type,
+            cpu_threads=self._n_threads or 0,
+        )
+        # In float32 the last bit of the product with the filters depends on the threads of BLAS,
+        # and after int8 rounding a word can become another that is just as likely.
+        extractor = model.feature_extractor
+        extractor.mel_filters = extractor.mel_filters.astype(np.float64)
+        give_back()  # 80 MB of the weights as they were in the file
+        return model
+
+    def _missing(self) -> ModelError:
+        return ModelError(
+            f"There is no Whisper model in {self._folder}.",
+            remedy="Check the model with `anymodal models verify`.",
+        )
+
+    def _new_tokenizer(self, language: str) -> Tokenizer:
+        from faster_whisper.tokenizer import Tokenizer
+
+        model = self._model
+        return Tokenizer(
+            model.hf_tokenizer, self.is_multilingual, task="transcribe", language=language
+        )
+
+
+class Rest:
+    """Puts something away that has not been used for a while, and gets it back for the next use.
+
+    Uses may overlap, in any threads; the first after a rest waits for ``wake``, and so do others.
+
+    Args:
+        put_away: called from a separate thread when nothing is in use; returns whether it is away
+            now. If it is not, this is called again later.
+        wake: called before the first use after that; if it fails, so does the use, and the next
+            one tries again.
+        after_s: seconds without a use.
+    """
+
+    def __init__(
+        self, put_away: Callable[[], bool], wake: Callable[[], object], after_s: float
+    ) -> None:
+        self._put_away, self._wake, self._after_s = put_away, wake, after_s
+        self._lock = Lock()
+        self._n_users, self._is_away = 0, False
+        self._timer: Timer | None = None
+
+    @contextmanager
+    def use(self) -> Iterator[None]:
+        """Keep it awake in this block."""
+        self._begin()
+        try:
+            yield
+        finally:
+            self._end()
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._is_away:
+                self._wake()
+                self._is_away = False
+            self._n_users += 1
+
+    def _end(self) -> None:
+        with self._lock:
+            self._n_users -= 1
+            if not self._n_users:
+                self._wait()
+
+    def _wait(self) -> None:
+        self._timer = Timer(self._after_s, self._begin_rest)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _begin_rest(self) -> None:
+        with self._lock:
+            if self._n_users or self._is_away:
+                return
+            self._is_away = self._put_away()
+            if not self._is_away:
+                self._wait()

@@ -1,0 +1,1 @@
+"""Sounds to embeddings: spectrograms, labels, windows."""

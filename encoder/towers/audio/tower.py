@@ -1,0 +1,178 @@
+"""The audio tower: what is heard becomes a point in the space of sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.runtime.base import Session
+from encoder.services.speech import Speech
+from encoder.services.whisper import SAMPLING_RATE as SPEECH_RATE
+from encoder.space import l2_normalize
+from encoder.towers.audio.labels import (
+    SoundLabels,
+    point,
+    sound_features,
+    ucs_probabilities,
+)
+from encoder.towers.audio.logmel import HOP, SAMPLING_RATE, mel_power, resample, scale
+from encoder.towers.base import Prepared, Tower
+from encoder.towers.encoded import Encoded
+from encoder.types import DOCUMENT, Role, Spectrogram, Utterance, Waveform
+
+Blocks: TypeAlias = NDArray[np.void]
+"""A prepared sound: a structured array [n_blocks], see `AudioTower.prepare`."""
+
+BLOCK_FRAMES = 100
+# Frames this far below the loudest are silence: 60 dB.
+_SILENCE = 1e-6
+# What may stay unheard between two blocks, about half a second.
+_MAX_GAP_FRAMES = 20
+# Words say more than the voice that speaks them, if they are certain.
+_SAID_WEIGHT = np.float32(4.0)
+# The network's activations take 25 MB a block.
+_BLOCKS_AT_ONCE = 4
+# Threads that encode at the same time each use one.
+_LISTENERS = 4
+
+
+class AudioTower:
+    """Sounds to embeddings.
+
+    Args:
+        session: takes ``blocks`` float32 [n, 100, 96]; see `encoder.networks.aisfx`.
+        speech: hears what is said.
+        labels: names of sounds and their places in the space.
+        text_tower: embeds what is said.
+    """
+
+    def __init__(
+        self, session: Session, speech: Speech, labels: SoundLabels, text_tower: Tower
+    ) -> None:
+        self._session = session
+        self._speech = speech
+        self._labels = labels
+        self._text_tower = text_tower
+        self._beside = ThreadPoolExecutor(_LISTENERS, thread_name_prefix="listen")
+
+    def prepare(self, content: Waveform | Spectrogram) -> Blocks:
+        """Blocks of sound [n_blocks], as a structured array.
+
+        Its fields are
+        ``mel`` float32 [100, 96]: about 2.3 s of the scaled log-mel spectrogram;
+        ``samples`` float32 [n]: one part of the sound at 16 kHz, and ``n_samples`` how many of
+        them there are (none for a spectrogram);
+        ``start_s`` float64: when the first of them sounds.
+
+        Silence at both ends is left out.
+
+        Raises:
+            InputError: a spectrogram that the network cannot use; says which it can.
+        """
+        power = mel_power(content)
+        start, end = loud_frames(power)
+        heard = np.zeros(0, np.float32)
+        if isinstance(content, Waveform):
+            heard = resample(content, SPEECH_RATE)[at_speech_rate(start) : at_speech_rate(end)]
+        return pack(cut(power[start:end]), heard, at_speech_rate(start) / SPEECH_RATE)
+
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
+        """See `encoder.towers.base.Tower.forward`."""
+        rows, heard = zip(*(self._embed(cast(Blocks, item)) for item in batch), strict=True)
+        return Encoded(np.stack(rows), heard=heard)
+
+    def transcribe(self, sound: Waveform, role: Role = DOCUMENT) -> list[Utterance]:
+        """What is said in a sound and when, sentence by sentence; see `Speech.transcribe`."""
+        return self._speech.transcribe(resample(sound, SPEECH_RATE), role)
+
+    def hear(self, item: Blocks) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What there is to hear in a prepared sound.
+
+        Returns:
+            The sound head's features, and how likely each UCS category is.
+        """
+        listening = self._beside.submit(self._listen, item["mel"])
+        return self._heard(listening, self._speech_features(unpack_samples(item)))
+
+    def _speech_features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The speech model's features of a sound, if the sound head asks for them."""
+        n_wanted = self._labels.head.n_speech_features
+        if n_wanted and len(samples):
+            return self._speech.features(samples)
+        return np.full(n_wanted, np.nan, np.float32)
+
+    def _heard(
+        self, listening: Future[list[NDArray[np.float32]]], speech: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        features, *logits = listening.result()
+        return sound_features(features, speech), ucs_probabilities(logits, self._labels)
+
+    def _embed(self, item: Blocks) -> tuple[NDArray[np.float32], list[Utterance]]:
+        """A unit row and what is said. Both models run at once, as one cannot use two cores."""
+        listening = self._beside.submit(self._listen, item["mel"])
+        samples = unpack_samples(item)
+        speech = self._speech_features(samples)
+        spans = self._speech.spans(samples)
+        features, ucs = self._heard(listening, speech)
+        head = self._labels.head
+        named = point(head.probabilities(features), head.embeddings)
+        place = l2_normalize(point(ucs, self._labels.ucs) + np.float32(head.share) * named)
+        if said := [span for span in spans if span.text]:
+            words = self._text_tower.prepare(" ".join(span.text for span in said))
+            sure = np.float32(np.mean([span.confidence for span in said]))
+            meant = self._labels.said(self._text_tower.forward([words]).rows[0])
+            place += _SAID_WEIGHT * sure * meant
+        return l2_normalize(place), [span.moved(float(item["start_s"][0])) for span in spans]
+
+    def _listen(self, mel: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        parts = [
+            self._session.run({"blocks": mel[i : i + _BLOCKS_AT_ONCE]})
+            for i in range(0, len(mel), _BLOCKS_AT_ONCE)
+        ]
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+
+def loud_frames(power: NDArray[np.float32]) -> tuple[int, int]:
+    """The frames [start, end) of mel power [n_frames, 96] without the silence at both ends."""
+    loudness = power.sum(axis=1)
+    loud = np.flatnonzero(loudness > loudness.max() * _SILENCE)
+    return (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, len(power))
+
+
+def at_speech_rate(frame: int) -> int:
+    """The sample at 16 kHz on which a frame is centred."""
+    return round(frame * HOP / SAMPLING_RATE * SPEECH_RATE)
+
+
+def cut(power: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cut mel power [n_frames, 96] into scaled blocks, float32 [n_blocks, 100, 96].
+
+    The blocks are evenly spread and may overlap; a short sound is padded with silence.
+    """
+    heard = np.pad(power, ((0, max(0, BLOCK_FRAMES - len(power))), (0, 0)))
+    n_blocks = max(1, -(-(len(heard) - _MAX_GAP_FRAMES) // BLOCK_FRAMES))
+    starts = np.linspace(0, len(heard) - BLOCK_FRAMES, n_blocks).round().astype(int)
+    return np.stack([scale(heard[start : start + BLOCK_FRAMES]) for start in starts])
+
+
+def pack(blocks: NDArray[np.float32], samples: NDArray[np.float32], start_s: float = 0.0) -> Blocks:
+    """Put blocks [n, 100, 96] and all samples into one structured array [n]."""
+    n_each = -(-len(samples) // len(blocks))
+    fields = [("mel", np.float32, blocks.shape[1:]), ("samples", np.float32, (n_each,))]
+    packed = np.zeros(len(blocks), [*fields, ("n_samples", np.int64), ("start_s", np.float64)])
+    packed["start_s"] = start_s
+    packed["mel"] = blocks
+    padded = np.pad(samples, (0, n_each * len(blocks) - len(samples)))
+    packed["samples"] = padded.reshape(len(blocks), n_each)
+    packed["n_samples"] = np.clip(len(samples) - n_each * np.arange(len(blocks)), 0, n_each)
+    return packed
+
+
+def unpack_samples(item: Blocks) -> NDArray[np.float32]:
+    """The samples at 16 kHz, float32 [n]."""
+    samples: NDArray[np.float32] = item["samples"].reshape(-1)
+    return samples[: int(item["n_samples"].sum())]

@@ -1,1 +1,0 @@
-"""Pictures to embeddings: class names, and a head for what pictures show."""

@@ -1,1 +1,0 @@
-"""Sounds to embeddings: spectrograms, labels, speech."""
