@@ -7,11 +7,14 @@ Importing this module imports torch; nothing else in `encoder` does so at import
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from encoder.dsre.adapters.base import Blocks, join_heads, split_heads
+from encoder.dsre.cost import Shape
 from encoder.onnx.bert import Bert, BertSize
 from encoder.onnx.text import read_text_network
 
@@ -55,18 +58,7 @@ class BertLayer(nn.Module):
         return normed
 
     def _split(self, x: Tensor) -> Tensor:
-        n, length, hidden_dim = x.shape
-        heads = x.reshape(n, length, self.n_heads, hidden_dim // self.n_heads)
-        return heads.transpose(1, 2)
-
-
-def join_heads(mixed: Tensor) -> Tensor:
-    """Attention's output [n, n_heads, length, head_dim] to [n, length, n_heads * head_dim]."""
-    rows = mixed.transpose(1, 2)
-    if torch.compiler.is_exporting():
-        # the exporter cannot see that a view will do where the length depends on the data
-        rows = rows.clone(memory_format=torch.contiguous_format)
-    return rows.flatten(2)
+        return split_heads(x, self.n_heads)
 
 
 class SentenceBert(nn.Module):
@@ -104,6 +96,38 @@ class SentenceBert(nn.Module):
         first_type = self.token_type.weight[0]
         states: Tensor = self.norm(self.word(input_ids) + self.position(positions) + first_type)
         return states
+
+    def merge_blocks(self) -> SentenceBertBlocks:
+        """See `encoder.dsre.adapters.blocks_of`."""
+        return SentenceBertBlocks(self)
+
+
+class SentenceBertBlocks(Blocks):
+    """Its layers, cut in two where tokens may merge."""
+
+    def __init__(self, model: SentenceBert) -> None:
+        self._model = model
+
+    @property
+    def shape(self) -> Shape:
+        ffn = self._layer(0).ffn_in
+        return Shape(len(self._model.layers), ffn.in_features, ffn.out_features)
+
+    @property
+    def vocab_size(self) -> int:
+        return self._model.word.num_embeddings
+
+    def embed(self, input_ids: Tensor) -> Tensor:
+        return self._model.embed(input_ids)
+
+    def attend(self, layer: int, x: Tensor, bias: Tensor, n_queries: int | None) -> Tensor:
+        return self._layer(layer).attend(x, bias, n_queries)
+
+    def feed(self, layer: int, x: Tensor) -> Tensor:
+        return self._layer(layer).feed(x)
+
+    def _layer(self, layer: int) -> BertLayer:
+        return cast(BertLayer, self._model.layers[layer])
 
 
 def load_sentence_bert(folder: Path) -> SentenceBert:

@@ -19,15 +19,16 @@ def blocks_of(model: nn.Module) -> Blocks:
     Raises:
         ModelError: the architecture has no adapter; the model itself still runs dense.
     """
-    from encoder.dsre.adapters import distilbert, hf_bert, mpnet, rotary, sentence_bert
+    from encoder.dsre.adapters import bert, rotary
 
-    families = (hf_bert, distilbert, mpnet, rotary)
-    for family in (sentence_bert, *families):
-        blocks: Blocks | None = family.adapt(model)
-        if blocks is not None:
-            return blocks
+    if own := getattr(model, "merge_blocks", None):
+        blocks: Blocks = own()
+        return blocks
+    for family in (bert, rotary):
+        if adapted := family.adapt(model):
+            return adapted
     kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
-    known = ", ".join(name for family in families for name in family.MODEL_TYPES)
+    known = ", ".join(name for family in (bert, rotary) for name in family.MODEL_TYPES)
     raise ModelError(
         f"Dynamic sparse inference does not support {kind!r}, only {known}.",
         remedy="Set enable_dsre=False to run it dense.",

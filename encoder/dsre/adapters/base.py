@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+import torch
+from torch import Tensor, nn
+
+from encoder.dsre.cost import Shape
 from encoder.dsre.merge import Matching
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from encoder.dsre.cost import Shape
 
 
 class Blocks(Protocol):
@@ -69,6 +68,32 @@ class HfBlocks(Blocks):
         self._model: Any = model
 
     @property
+    def shape(self) -> Shape:
+        config = self._model.config
+        return Shape(config.num_hidden_layers, config.hidden_size, config.intermediate_size)
+
+    @property
     def vocab_size(self) -> int:
-        """See `Blocks.vocab_size`."""
         return int(self._model.config.vocab_size)
+
+
+def split_heads(x: Tensor, n_heads: int) -> Tensor:
+    """[n, length, d] to [n, heads, length, d / heads]."""
+    n, length, hidden_dim = x.shape
+    return x.reshape(n, length, n_heads, hidden_dim // n_heads).transpose(1, 2)
+
+
+def join_heads(mixed: Tensor) -> Tensor:
+    """Attention's output [n, n_heads, length, head_dim] to [n, length, n_heads * head_dim]."""
+    rows = mixed.transpose(1, 2)
+    if torch.compiler.is_exporting():
+        # the exporter cannot see that a view will do where the length depends on the data
+        rows = rows.clone(memory_format=torch.contiguous_format)
+    return rows.flatten(2)
+
+
+def with_positions(states: Tensor) -> Tensor:
+    """States [n, length, d] with one more column: each token's position in its text."""
+    n, length, _ = states.shape
+    positions = torch.arange(length, device=states.device, dtype=states.dtype)
+    return torch.cat([states, positions[None, :, None].expand(n, length, 1)], 2)

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from encoder.dsre.adapters.base import HfBlocks
-from encoder.dsre.adapters.mpnet import with_positions
+from encoder.dsre.adapters.base import HfBlocks, with_positions
 from encoder.dsre.cost import Shape
 from encoder.dsre.merge import Matching
 
@@ -43,21 +42,17 @@ class RotaryBlocks(HfBlocks):
 
     @property
     def matching(self) -> Matching:
-        """See `Blocks.matching`."""
         causal = bool(self._attention(self._model.layers[0]).is_causal)
         return Matching(int(self._model.config.hidden_size), later_only=causal)
 
     @property
     def narrows(self) -> bool:
-        """See `Blocks.narrows`."""
         return False
 
     def embed(self, input_ids: Tensor) -> Tensor:
-        """See `Blocks.embed`."""
         return with_positions(self._embed(input_ids))
 
     def attend(self, layer: int, x: Tensor, bias: Tensor, n_queries: int | None) -> Tensor:
-        """See `Blocks.attend`."""
         states, carried = self._parts(x)
         positions, block = carried[:, :, 0], self._model.layers[layer]
         attention = self._attention(block)
@@ -70,12 +65,10 @@ class RotaryBlocks(HfBlocks):
         return torch.cat([self._after(block, states, mixed), carried], 2)[:, :n_queries]
 
     def feed(self, layer: int, x: Tensor) -> Tensor:
-        """See `Blocks.feed`."""
         states, carried = self._parts(x)
         return torch.cat([self._feed(self._model.layers[layer], states), carried], 2)
 
     def finish(self, x: Tensor) -> Tensor:
-        """See `Blocks.finish`."""
         return self._finish(self._parts(x)[0])
 
     def _parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,12 +169,10 @@ class _Gemma2(_Gemma):
         self._projection: Tensor = self._model.ple.per_layer_model_projection.weight
 
     def embed(self, input_ids: Tensor) -> Tensor:
-        """See `Blocks.embed`."""
         states = self._embed(input_ids)
         return torch.cat([with_positions(states), states], 2)
 
     def feed(self, layer: int, x: Tensor) -> Tensor:
-        """See `Blocks.feed`."""
         states, carried = self._parts(x)
         block = self._model.layers[layer]
         fed = block.ple_block(self._feed(block, states), self._seen(layer, carried))
