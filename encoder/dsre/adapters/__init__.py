@@ -22,10 +22,11 @@ def blocks_of(model: nn.Module) -> Blocks:
     from encoder.dsre.adapters import bert, rotary
 
     if own := getattr(model, "merge_blocks", None):
-        blocks: Blocks = own()
-        return blocks
+        own_blocks: Blocks = own()
+        return own_blocks
     for family in (bert, rotary):
-        if adapted := family.adapt(model):
+        adapted: Blocks | None = family.adapt(model)
+        if adapted is not None:
             return adapted
     kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
     known = ", ".join(name for family in (bert, rotary) for name in family.MODEL_TYPES)
