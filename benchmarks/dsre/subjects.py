@@ -14,7 +14,7 @@ from benchmarks.corpora.debian_packages import pairs
 from encoder.dsre.fitting.documents import Document
 from encoder.dsre.gatefile import GateFile
 from encoder.models.bundle.declaration import TEXT_GATE, read_bundle
-from encoder.models.sparsity import SPARSE_FLOAT, SPARSE_INT8, build, write
+from encoder.models.sparsity import SPARSE_FLOAT, SPARSE_INT8, build, write_sparse
 from encoder.prepare.bundle.fetch import fetch
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.text.tower import load_tokenizer, pad
@@ -66,8 +66,8 @@ def make_networks(model: SentenceBert, gate: GateFile, folder: Path) -> dict[str
     bert = arrays_of(model)
     lay_bert(bert, folder / "dense.onnx")
     quantize_dynamic(bert, folder / "dense.int8.onnx")
-    write(bert, gate, folder / SPARSE_FLOAT)
-    write(bert, gate, folder / SPARSE_INT8)
+    write_sparse(bert, gate, folder / SPARSE_FLOAT)
+    write_sparse(bert, gate, folder / SPARSE_INT8)
     files = {
         DENSE: "dense.onnx", DENSE8: "dense.int8.onnx",
         SPARSE: SPARSE_FLOAT, SPARSE8: SPARSE_INT8,

@@ -1,37 +1,29 @@
 """What was prepared from a model, ready to be opened: a folder that appears whole or not at all.
 
-    <machine cache>/models/<name>-<hash>/    graphs, processor settings, and manifest.json: what
-                                             made it, what was measured, and each file's sha256
-    <machine cache>/models/tmp-<name>-…/     one that is being made, or that a kill left behind
-    <machine cache>/models/.locks/           who makes what; a lock ends when its holder dies
+    <cache>/models/<name>-<hash>/    graphs, processor settings, and manifest.json: what made it,
+                                     what was measured, and each file's sha256
 
-The hash is that of its `Key`, so the same key leads to the same folder.
+The hash is that of its `Key`, so the same key leads to the same folder of the cache.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import mkdtemp
 from time import perf_counter
 from typing import Any, TypeAlias
 
 from encoder.errors import ModelError
-from encoder.system.cache import is_in_use, machine_cache
+from encoder.system.cache import SCRATCH, cache_folder, is_in_use, make_once, remove_entry
 from encoder.system.disk import sha256_of, writing
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
-_SCRATCH = "tmp-"
-_LOCKS = ".locks"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 Progress: TypeAlias = Callable[[str, float], None]
@@ -87,7 +79,7 @@ class Artifact:
 
 def artifacts_folder() -> Path:
     """Where artifacts are kept."""
-    return machine_cache() / "models"
+    return cache_folder("models")
 
 
 def find(key: Key) -> Artifact | None:
@@ -98,16 +90,15 @@ def find(key: Key) -> Artifact | None:
 def all_artifacts() -> list[Artifact]:
     """Every whole artifact on this machine, by name."""
     folders = sorted(path.parent for path in artifacts_folder().glob(f"*/{MANIFEST}"))
-    found = (_read(path) for path in folders if not path.name.startswith(_SCRATCH))
+    found = (_read(path) for path in folders if not path.name.startswith(SCRATCH))
     return [artifact for artifact in found if artifact]
 
 
 def make(key: Key, write: Write, progress: Progress, *, spec: str) -> Artifact:
     """Find the artifact of a key, or make it; a damaged one is made again.
 
-    Every file of an artifact that is found is read. Safe to call from several processes at once,
-    where one makes it and the others wait, and to kill at any time: the next call removes what was
-    left.
+    Every file of an artifact that is found is read. Safe to call from several processes at once and
+    to kill at any time, see `make_once`.
 
     Args:
         key: what it is made of.
@@ -120,15 +111,37 @@ def make(key: Key, write: Write, progress: Progress, *, spec: str) -> Artifact:
         ModelError: what ``write`` raises.
         DiskError: the machine's cache is full or may not be written to.
     """
-    root = artifacts_folder()
-    if found := _undamaged(root / key.folder_name, progress):
-        return found
-    with writing(root):
-        (root / _LOCKS).mkdir(parents=True, exist_ok=True)
-        _sweep(root)
-        with _locked(root, key.folder_name, progress):
-            found = _undamaged(root / key.folder_name, _silent)
-            return found or _make(root, key, write, progress, spec)
+    folder, damages = artifacts_folder() / key.folder_name, list[str]()
+
+    def is_whole(path: Path) -> bool:
+        artifact = _read(path)
+        problems = _damage(artifact) if artifact else [f"{path} is incomplete."] * path.exists()
+        if problems and not damages:
+            progress(f"damaged, made again: {' '.join(problems)}", 0.0)
+        damages.extend(problems)
+        return artifact is not None and not problems
+
+    def write_all(new: Path) -> None:
+        start = perf_counter()
+        new.mkdir()
+        facts = write(new, progress)
+        manifest = {
+            "format": _FORMAT,
+            "spec": spec,
+            "key": asdict(key),
+            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "took_s": round(perf_counter() - start, 1),
+            **facts,
+            "files": describe_files(new),
+        }
+        text = json.dumps(manifest, indent=1, ensure_ascii=False)
+        (new / MANIFEST).write_text(text, "utf-8")
+
+    with writing(folder.parent):
+        make_once(folder, write_all, is_whole=is_whole, on_wait=lambda: progress("wait", 0.0))
+    if artifact := _read(folder):
+        return artifact
+    raise ModelError(f"{folder} was changed while it was made.", remedy="Prepare it again.")
 
 
 def verify(artifact: Artifact) -> None:
@@ -155,19 +168,6 @@ def _damage(artifact: Artifact) -> list[str]:
     return wrong
 
 
-def _undamaged(folder: Path, progress: Progress) -> Artifact | None:
-    """The artifact in a folder if every byte is intact; reports a damaged one."""
-    found = _read(folder)
-    wrong = _damage(found) if found else [f"{folder} is incomplete."] * folder.exists()
-    if wrong:
-        progress(f"damaged, made again: {' '.join(wrong)}", 0.0)
-    return None if wrong else found
-
-
-def _silent(_stage: str, _share: float) -> None:
-    """Report nothing."""
-
-
 def remove(artifact: Artifact) -> None:
     """Remove the folder in one step: no process ever finds part of it.
 
@@ -180,10 +180,7 @@ def remove(artifact: Artifact) -> None:
             remedy="Stop the workers and servers that run this model, then remove it.",
         )
     with writing(artifact.folder.parent):
-        prefix = f"{_SCRATCH}{artifact.folder.name}."  # as `_sweep` finds it, if this is killed
-        scratch = Path(mkdtemp(prefix=prefix, dir=artifact.folder.parent))
-        artifact.folder.rename(scratch / artifact.folder.name)
-    shutil.rmtree(scratch, ignore_errors=True)
+        remove_entry(artifact.folder)
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
@@ -207,44 +204,6 @@ def are_whole(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> bool:
     return all(sizes[name] == facts["size_bytes"] for name, facts in files.items())
 
 
-def _make(root: Path, key: Key, write: Write, progress: Progress, spec: str) -> Artifact:
-    scratch = Path(mkdtemp(prefix=f"{_SCRATCH}{key.folder_name}.", dir=root))
-    try:
-        new, start = scratch / "new", perf_counter()
-        new.mkdir()
-        facts = write(new, progress)
-        manifest = {
-            "format": _FORMAT,
-            "spec": spec,
-            "key": asdict(key),
-            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "took_s": round(perf_counter() - start, 1),
-            **facts,
-            "files": describe_files(new),
-        }
-        text = json.dumps(manifest, indent=1, ensure_ascii=False)
-        (new / MANIFEST).write_text(text, "utf-8")
-        _to_disk(new)
-        target = root / key.folder_name
-        if target.exists():  # damaged; a folder that is not empty cannot be replaced in one rename
-            target.rename(scratch / "old")
-        new.rename(target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    made = _read(target)
-    if made is None:
-        raise ModelError(f"{target} was changed while it was made.", remedy="Prepare it again.")
-    return made
-
-
-def _to_disk(folder: Path) -> None:
-    """Sync all files; otherwise a power cut may leave files of the right size that hold nothing."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-
-
 def _read(folder: Path) -> Artifact | None:
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
@@ -252,33 +211,3 @@ def _read(folder: Path) -> Artifact | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return Artifact(folder, manifest) if known else None
-
-
-@contextmanager
-def _locked(root: Path, name: str, progress: Progress) -> Iterator[None]:
-    """Let in one process at a time; the lock is released when its holder dies."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(root / _LOCKS / name)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        progress("wait", 0.0)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _sweep(root: Path) -> None:
-    """Remove what killed processes left behind; what is still being made is locked."""
-    from filelock import FileLock, Timeout
-
-    for scratch in root.glob(f"{_SCRATCH}*.*"):
-        name = scratch.name.removeprefix(_SCRATCH).rpartition(".")[0]
-        try:
-            with FileLock(root / _LOCKS / name, timeout=0):
-                shutil.rmtree(scratch, ignore_errors=True)
-        except Timeout:
-            continue

@@ -15,7 +15,7 @@ from encoder.networks.first_use import PackedLinear, change_on_first_use, shapes
 from encoder.runtime.base import Array
 from encoder.runtime.torch import threads
 from encoder.runtime.trial import cpu_model, fastest_session, instruction_sets
-from encoder.system.cache import machine_cache
+from encoder.system.cache import cache_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -79,7 +79,7 @@ def pack_if_faster(model: SentenceTransformer, n_threads: int | None) -> None:
         },
         partial(_examples, layers),
         facts=facts,
-        memory=machine_cache() / "runtimes.json",
+        memory=cache_folder("trials"),
         min_cosine=_SAME_COSINE,
     )
     if isinstance(fastest, _PackedLayers):

@@ -12,7 +12,7 @@ from encoder.errors import ModelError
 from encoder.models import tower_folder
 from encoder.runtime.onnx import open_onnx
 from encoder.runtime.side_by_side import side_by_side
-from encoder.system.cache import machine_cache
+from encoder.system.cache import cache_folder
 
 if TYPE_CHECKING:
     from encoder.runtime.base import Session
@@ -148,5 +148,5 @@ def _fastest(network: Network, path: Path, n_threads: int | None) -> Session:
     if network.on_openvino and openvino.is_installed():
         candidates["openvino"] = partial(openvino.OpenVinoSession, path, n_threads=n_threads)
         facts["openvino"] = openvino.version()
-    memory = machine_cache() / "runtimes.json"
+    memory = cache_folder("trials")
     return fastest_session(candidates, network.examples, facts=facts, memory=memory)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -17,9 +16,10 @@ from encoder.dsre.chunks import Predictor, word_means
 from encoder.dsre.cost import Shape
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import InputError, ModelError
+from encoder.onnx.text import read_text_network
 from encoder.runtime.onnx import ProfiledSession, open_onnx
 from encoder.runtime.side_by_side import side_by_side
-from encoder.system.cache import cache_home
+from encoder.system.cache import cache_folder, make_once
 from encoder.towers.text.sparse import SparseNetwork
 from encoder.towers.text.windowed import ChunkGate
 
@@ -208,7 +208,7 @@ def write_sparse(bert: Bert, gate: GateFile, target: Path) -> None:
     from encoder.onnx.sparse_bert import lay_sparse_bert
     from encoder.onnx.sparse_int8 import quantize_sparse
 
-    lay = quantize_sparse if target.name == SPARSE_INT8 else lay_sparse_bert
+    lay = quantize_sparse if target.name.endswith(SPARSE_INT8) else lay_sparse_bert
     lay(bert, gate, target)
 
 
@@ -225,25 +225,16 @@ def build(weights: Path, gate: GateFile, name: str) -> Path:
     Raises:
         ModelError: the gate is for a different network, or there is nowhere to write.
     """
-    from filelock import FileLock
-
     digits = gate.identity.partition(":")[2]
-    folder = cache_home() / "dsre" / f"{digits}-{SPARSE_RECIPE}-{_LAYOUT}"
-    target = folder / name
-    if target.exists():
-        return target
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"), TemporaryDirectory(dir=folder) as scratch:
-            if not target.exists():
-                from encoder.onnx.text import read_text_network
+    target = cache_folder("sparse") / f"{digits}-{SPARSE_RECIPE}-{_LAYOUT}-{name}"
 
-                made = Path(scratch) / name
-                write_sparse(read_text_network(weights), gate, made)
-                made.replace(target)
+    def write(path: Path) -> None:
+        write_sparse(read_text_network(weights), gate, path)
+
+    try:
+        return make_once(target, write)
     except OSError as error:
         raise ModelError(
             f"The sparse network cannot be written to {target}: {error}.",
             remedy="Free 100 MB of disk there, or set ANYMODAL_HOME to another folder.",
         ) from error
-    return target

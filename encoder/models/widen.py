@@ -8,11 +8,9 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
-from tempfile import mkdtemp
 
 from encoder.models.sources import hash_files, model_files
-from encoder.runtime.shared import SCRATCH, sweep
-from encoder.system.cache import machine_cache
+from encoder.system.cache import cache_folder, make_once
 
 _HALF = {"BF16", "F16"}
 
@@ -36,8 +34,15 @@ def widened(folder: Path, device: str | None = None) -> Path:
     halves = {path for path in model_files(folder) if _is_half(path)}
     if not halves:
         return folder
+
+    def write(copy: Path) -> None:
+        for path in model_files(folder):
+            target = copy / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (_widen if path in halves else shutil.copyfile)(path, target)
+
     try:
-        return _copy_once(folder, halves, machine_cache() / "float32")
+        return make_once(cache_folder("float32") / hash_files(folder), write)
     except OSError as error:
         _log.warning("The weights of %s are not shared with other processes: %s", folder, error)
         return folder
@@ -53,28 +58,6 @@ def _is_half(path: Path) -> bool:
             return any(file.get_slice(name).get_dtype() in _HALF for name in file.keys())  # noqa: SIM118
     except SafetensorError:  # loading reports the damage
         return False
-
-
-def _copy_once(folder: Path, halves: set[Path], copies: Path) -> Path:
-    from filelock import FileLock
-
-    copies.mkdir(parents=True, exist_ok=True)
-    copy = copies / hash_files(folder)
-    with FileLock(copies / ".lock"):
-        if copy.is_dir():
-            copy.touch()  # it is in use
-            return copy
-        sweep(copies)
-        scratch = Path(mkdtemp(prefix=SCRATCH, dir=copies))
-        try:
-            for path in model_files(folder):
-                target = scratch / "new" / path.relative_to(folder)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                (_widen if path in halves else shutil.copyfile)(path, target)
-            (scratch / "new").rename(copy)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-    return copy
 
 
 def _widen(source: Path, target: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from encoder.errors import ModelError
 from encoder.runtime.base import Array
 from encoder.runtime.denormals import denormals_as_zero
-from encoder.system.cache import machine_cache
+from encoder.system.cache import cache_folder
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -81,7 +81,7 @@ def open_onnx(
         ModelError: it cannot be run.
     """
     return OnnxSession(
-        path, n_threads=n_threads, settings=settings, shared_in=machine_cache() / "shared"
+        path, n_threads=n_threads, settings=settings, shared_in=cache_folder("shared")
     )
 
 

@@ -14,16 +14,16 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, TypeAlias
 
 from encoder.runtime.denormals import denormals_as_zero
+from encoder.system.cache import SCRATCH, make_once
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
@@ -34,13 +34,10 @@ NETWORK, WEIGHTS = "network.onnx", "weights.bin"
 """Files of a copy."""
 
 _CHECKSUMS = "checksums.json"
-SCRATCH = "tmp-"
-"""The prefix of folders that are still being written."""
 _NOTE = ".digest"
 _SMALLEST_BYTES = 1024
 _LOCK_TIMEOUT_S = 60.0
 _SETTLED_S = 2.0
-_UNUSED_S = 30 * 86400.0
 
 _log = logging.getLogger(__name__)
 
@@ -62,8 +59,8 @@ def open_shared(
 
     try:
         copy = folder / copy_name(source, settings, folder)
-        if not _is_whole(copy):
-            _make_once(source, copy, options)
+        write = partial(_write, source, options)
+        make_once(copy, write, is_whole=_is_whole, timeout_s=_LOCK_TIMEOUT_S)
         final = options()
         final.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
         return open_session(copy / NETWORK, final)
@@ -131,25 +128,8 @@ def open_session(
     return InferenceSession(str(path), options, providers=list(providers))
 
 
-def _make_once(source: Path, copy: Path, options: Options) -> None:
-    from filelock import FileLock
-
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(copy.parent / ".lock", timeout=_LOCK_TIMEOUT_S):
-        if _is_whole(copy):  # another process was first
-            return
-        sweep(copy.parent)
-        scratch = Path(mkdtemp(prefix=SCRATCH, dir=copy.parent))
-        try:
-            _write(source, scratch / "new", options())
-            if copy.exists():
-                copy.rename(scratch / "damaged")
-            (scratch / "new").rename(copy)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _write(source: Path, copy: Path, options: SessionOptions) -> None:
+def _write(source: Path, make_options: Options, copy: Path) -> None:
+    options = make_options()
     copy.mkdir()
     options.optimized_model_filepath = str(copy / NETWORK)
     for key, value in {
@@ -161,13 +141,10 @@ def _write(source: Path, copy: Path, options: SessionOptions) -> None:
     open_session(source, options)
     sums = {path.name: _checksum(path) for path in copy.iterdir()}
     (copy / _CHECKSUMS).write_text(json.dumps(sums), "utf-8")
-    for path in copy.iterdir():
-        with path.open("rb+") as file:  # some systems flush only files opened for writing
-            os.fsync(file.fileno())
 
 
 def _is_whole(copy: Path) -> bool:
-    """Whether every byte is as it was written; records that the copy is in use.
+    """Whether every byte is as it was written.
 
     A file that is older than the checksums has not been written to since.
     """
@@ -179,8 +156,6 @@ def _is_whole(copy: Path) -> bool:
             return False
     except (OSError, ValueError, TypeError):
         return False
-    with suppress(OSError):  # a read-only folder will do as well
-        os.utime(copy)
     return True
 
 
@@ -190,13 +165,3 @@ def _checksum(path: Path) -> int:
         while block := file.read(1 << 20):
             crc32 = zlib.crc32(block, crc32)
     return crc32
-
-
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left, and copies that nobody opens; needs the lock."""
-    oldest = time.time() - _UNUSED_S
-    for path in folder.iterdir():
-        if path.name.endswith(_NOTE) and path.stat().st_mtime < oldest:
-            path.unlink(missing_ok=True)
-        if path.is_dir() and (path.name.startswith(SCRATCH) or path.stat().st_mtime < oldest):
-            shutil.rmtree(path, ignore_errors=True)

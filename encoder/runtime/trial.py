@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ import numpy as np
 
 from encoder.errors import ModelError
 from encoder.runtime.base import Array, Session
+from encoder.system.cache import make_once
 
 Inputs: TypeAlias = Mapping[str, Array]
 Factory: TypeAlias = Callable[[], Session]
@@ -72,8 +72,8 @@ def fastest_session(
         candidates: functions that open a session, by name; the first is the reference.
         examples: makes typical inputs; called if there is something to measure.
         facts: all that the choice depends on: the network, the machine, versions, threads.
-        memory: the JSON file that keeps choices; made if it is missing. Where it cannot be
-            written, the trial is made each time.
+        memory: the folder that keeps choices. Where it cannot be written, the trial is made each
+            time.
         min_cosine: the least cosine to the reference, see `compare`.
 
     Raises:
@@ -82,14 +82,13 @@ def fastest_session(
     names = list(candidates)
     if len(names) == 1:
         return candidates[names[0]]()
-    key = _key(names, facts)
-    chosen = _recall(memory, key)
-    if chosen is None or chosen not in candidates:
+    key = json.dumps([sorted(names), sorted(facts.items())])
+    path = memory / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
 
-        def trial() -> Choice:
-            return compare(candidates, examples(), min_cosine=min_cosine)
+    def trial() -> Choice:
+        return compare(candidates, examples(), min_cosine=min_cosine)
 
-        chosen = _measure_once(trial, candidates, key, dict(facts), memory)
+    chosen = _measure_once(trial, candidates, facts, path)
     try:
         return candidates[chosen]()
     except ModelError as error:
@@ -187,49 +186,37 @@ def _time_in_turns(sessions: Mapping[str, Session], examples: Sequence[Inputs]) 
 def _measure_once(
     trial: Callable[[], Choice],
     candidates: Mapping[str, Factory],
-    key: str,
     facts: Mapping[str, str],
-    memory: Path,
+    path: Path,
 ) -> str:
     """Measure, unless another process has done so by the time it is our turn."""
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(memory.with_suffix(".lock"), timeout=_LOCK_TIMEOUT_S):
-            if (known := _recall(memory, key)) in candidates:
-                return str(known)
-            choice = trial()
-            _remember(memory, key, {**asdict(choice), "facts": dict(facts)})
-    except (OSError, Timeout) as error:
-        _log.warning("The choice of a runtime cannot be kept in %s: %s", memory, error)
+    choice: Choice | None = None
+
+    def write(new: Path) -> None:
+        nonlocal choice
         choice = trial()
-    for name, reason in choice.dropped.items():
-        _log.info("%s does not run this network: %s", name, reason)
-    return choice.name
+        new.write_text(json.dumps({**asdict(choice), "facts": dict(facts)}, indent=1), "utf-8")
 
-
-def _key(names: Sequence[str], facts: Mapping[str, str]) -> str:
-    text = json.dumps([sorted(names), sorted(facts.items())])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _read(memory: Path) -> dict[str, dict[str, object]]:
     try:
-        known = json.loads(memory.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}  # missing or damaged: measure again
-    return known if isinstance(known, dict) else {}
+        make_once(
+            path,
+            write,
+            is_whole=lambda path: _recall(path) in candidates,
+            timeout_s=_LOCK_TIMEOUT_S,
+        )
+    except (OSError, Timeout) as error:
+        _log.warning("The choice of a runtime cannot be kept in %s: %s", path, error)
+        choice = choice or trial()
+    for name, reason in choice.dropped.items() if choice else ():
+        _log.info("%s does not run this network: %s", name, reason)
+    return choice.name if choice else str(_recall(path))
 
 
-def _recall(memory: Path, key: str) -> str | None:
-    known = _read(memory).get(key)
-    return str(known.get("name")) if isinstance(known, dict) else None
-
-
-def _remember(memory: Path, key: str, choice: Mapping[str, object]) -> None:
-    """Write the choice, atomically; the caller holds the lock."""
-    known = {**_read(memory), key: choice}
-    scratch = memory.with_suffix(f".{os.getpid()}")
-    scratch.write_text(json.dumps(known, indent=1), "utf-8")
-    scratch.replace(memory)
+def _recall(path: Path) -> str | None:
+    """The choice in a file; None if it is missing or damaged."""
+    try:
+        return str(json.loads(path.read_text("utf-8"))["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -160,7 +160,7 @@ def test_the_bundle_is_prepared(home: Path, log: Path) -> None:
         assert {FLOAT, INT8} <= {
             path.name for path in (location(read_bundle("english"), home) / name).iterdir()
         }
-    assert list((home / "dsre").glob("*/" + SPARSE_INT8))
+    assert list((home / "sparse").glob("*" + SPARSE_INT8))
     assert lines(log, "refused") == []
 
 

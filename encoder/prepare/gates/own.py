@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from encoder.dsre.gatefile import GateFile
 from encoder.models.sources import locate
 from encoder.prepare.prepared import FLOAT32
-from encoder.system.cache import machine_cache
+from encoder.system.cache import cache_folder, make_once
 
 if TYPE_CHECKING:
     from encoder.dsre.fitting.documents import Document
@@ -37,7 +35,7 @@ def remembered(spec: ModelSpec, precision: str = FLOAT32) -> Path:
     """
     facts = [locate(spec).identity, str(_RECIPE), *([precision] if precision != FLOAT32 else [])]
     digits = hashlib.sha256(" ".join(facts).encode()).hexdigest()[:16]
-    return machine_cache() / "gates" / f"{digits}.npz"
+    return cache_folder("gates") / f"{digits}.npz"
 
 
 def own_gate(spec: ModelSpec, documents: Sequence[Document] | None = None) -> GateFile:
@@ -54,14 +52,7 @@ def own_gate(spec: ModelSpec, documents: Sequence[Document] | None = None) -> Ga
         ModelError: the model takes no gate, or every gate loses too much, or none saves time.
         InputError: its window is too short for the texts to have 128 tokens.
     """
-    path = remembered(spec)
-    if path.exists():
-        return GateFile.load(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        if not path.exists():
-            _fit(spec, documents).save(path)
-    return GateFile.load(path)
+    return GateFile.load(make_once(remembered(spec), lambda path: _fit(spec, documents).save(path)))
 
 
 def _fit(spec: ModelSpec, documents: Sequence[Document] | None) -> GateFile:

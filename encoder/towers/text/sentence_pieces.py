@@ -11,13 +11,13 @@ import logging
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from encoder.errors import ModelError
+from encoder.system.cache import make_once
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
@@ -164,11 +164,7 @@ def open_few(model: Path, folder: Path) -> FewPieces | None:
 
     table = folder / f"{blake3(model.read_bytes()).hexdigest(16)}.sqlite"
     try:
-        return FewPieces(table)
-    except sqlite3.Error:  # missing or damaged
-        pass
-    try:
-        write_table(model, table)
+        make_once(table, partial(write_table, model), is_whole=_can_be_read)
         return FewPieces(table)
     # also from the parser of messages, whose errors share no base below Exception
     except Exception as error:  # noqa: BLE001
@@ -176,18 +172,21 @@ def open_few(model: Path, folder: Path) -> FewPieces | None:
         return None
 
 
+def _can_be_read(table: Path) -> bool:
+    try:
+        return bool(FewPieces(table))
+    except sqlite3.Error:  # missing or damaged
+        return False
+
+
 def write_table(model: Path, table: Path) -> None:
-    """Write the pieces of a model into a database, in one rename.
+    """Write the pieces of a model into a database.
 
     Raises:
         OSError: a file cannot be read or written.
     """
-    table.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=table.parent) as scratch:
-        new = Path(scratch, table.name)
-        with closing(sqlite3.connect(new)) as rows, rows:
-            _fill(rows, model)
-        new.replace(table)
+    with closing(sqlite3.connect(table)) as rows, rows:
+        _fill(rows, model)
 
 
 def _fill(rows: sqlite3.Connection, model: Path) -> None:

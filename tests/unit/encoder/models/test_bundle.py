@@ -77,7 +77,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def left_in(home: Path) -> set[str]:
-    return {path.name for path in folder_in(home).iterdir()} - {".lock"}
+    return {path.name for path in folder_in(home).iterdir()} - {".locks"}
 
 
 def fetch(home: Path, part: Part) -> list[str]:
@@ -247,7 +247,7 @@ def test_what_two_bundles_share_is_downloaded_once(
     fetch(home, part)
     next(shelf.iterdir()).unlink()
     twin = bundle_of(replace(part, name="alike"), "twin")
-    monkeypatch.setattr(bundle, "all_bundles", lambda: [bundle_of(part), twin])
+    monkeypatch.setattr(fetching, "all_bundles", lambda: [bundle_of(part), twin])
     stages: list[Progress] = []
     fetching.fetch(twin, home, stages.append)
 

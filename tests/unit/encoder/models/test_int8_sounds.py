@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.errors import ModelError
-from encoder.models.bundle import int8
+from encoder.models.bundle import kinds
 from encoder.models.bundle.declaration import read_bundle
 from encoder.models.bundle.kinds import FLOAT, INT8
 from encoder.models.bundle.model import network, parse_precision
@@ -112,9 +112,9 @@ def test_a_block_is_heard_alike_among_others(
 def test_the_space_changes_with_the_ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = parse_precision(ENGLISH, "int8").identity
     other = tmp_path / "audio.json"
-    other.write_text(int8.AUDIO_RANGES.read_text("utf-8").replace("[0, 14.8", "[0, 14.9"))
+    other.write_text(kinds.AUDIO_RANGES.read_text("utf-8").replace("[0, 14.8", "[0, 14.9"))
 
-    monkeypatch.setattr(int8, "AUDIO_RANGES", other)
+    monkeypatch.setattr(kinds, "AUDIO_RANGES", other)
 
     assert (
         parse_precision(ENGLISH, "int8").identity
@@ -136,7 +136,7 @@ def test_a_network_that_hears_otherwise_is_refused(
     tmp_path: Path, bundle_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / FLOAT).symlink_to(bundle_home / "audio" / FLOAT)
-    ranges = json.loads(int8.AUDIO_RANGES.read_text("utf-8"))
+    ranges = json.loads(kinds.AUDIO_RANGES.read_text("utf-8"))
     other = tmp_path / "audio.json"
     other.write_text(json.dumps({name: [0, high / 20] for name, (_, high) in ranges.items()}))
     monkeypatch.setattr(bundle_graphs, "AUDIO_RANGES", other)

@@ -3,6 +3,7 @@
 import ctypes
 import multiprocessing
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from encoder.runtime import shared
 from encoder.runtime.base import Array
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.shared import NETWORK, WEIGHTS, copy_name
+from encoder.system.cache import LOCKS
 from tests.support.smaps import mapped_kb
 
 pytestmark = pytest.mark.slow
@@ -86,7 +88,7 @@ def test_outputs_are_the_same_to_the_last_bit(
 
 
 def copies(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_dir()]
+    return [path for path in folder.glob("[!.]*") if path.is_dir()]
 
 
 Said = Any
@@ -244,7 +246,7 @@ def test_a_copy_in_a_folder_that_cannot_be_written_is_used(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     OnnxSession(tiny, shared_in=tmp_path)
-    (tmp_path / ".lock").unlink()
+    shutil.rmtree(tmp_path / LOCKS)
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError
@@ -253,7 +255,7 @@ def test_a_copy_in_a_folder_that_cannot_be_written_is_used(
     monkeypatch.setattr(Path, "mkdir", refuse)
 
     assert is_same(OnnxSession(tiny, shared_in=tmp_path).run(INPUT), OnnxSession(tiny).run(INPUT))
-    assert not (tmp_path / ".lock").exists()
+    assert not (tmp_path / LOCKS).exists()
 
 
 def test_what_is_no_network_is_reported_as_ever(tmp_path: Path) -> None:
@@ -323,14 +325,15 @@ def test_a_network_and_its_copy_are_read_again_only_when_they_changed(
 
 
 def test_scratch_and_copies_that_nobody_opens_go(tiny: Path, tmp_path: Path) -> None:
-    for name in ("tmp-killed", "unused", "used"):
-        (tmp_path / name).mkdir()
+    folder = tmp_path / "shared"
+    for name in ("tmp-killed.x", "unused", "used"):
+        (folder / name).mkdir(parents=True)
     long_ago = time.time() - 31 * 86400
-    os.utime(tmp_path / "unused", (long_ago, long_ago))
+    os.utime(folder / "unused", (long_ago, long_ago))
 
-    OnnxSession(tiny, shared_in=tmp_path)
+    OnnxSession(tiny, shared_in=folder)
 
-    assert {path.name for path in copies(tmp_path)} == {"used", copy_name(tiny, {})}
+    assert {path.name for path in copies(folder)} == {"used", copy_name(tiny, {})}
 
 
 def test_opening_a_copy_keeps_it(tiny: Path, tmp_path: Path) -> None:

@@ -42,17 +42,21 @@ def broken() -> Any:
     raise ImportError("no such library")
 
 
+def remembered(memory: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in memory.glob("*.json")]
+
+
 def test_the_fastest_is_chosen_and_remembered(tmp_path: Path) -> None:
     slow, fast = Waiting(0.02), Waiting()
     candidates = {"slow": lambda: slow, "fast": lambda: fast}
-    memory = tmp_path / "new" / "runtimes.json"
+    memory = tmp_path / "new" / "trials"
 
     assert fastest_session(candidates, examples, facts=FACTS, memory=memory) is fast
     n_runs = slow.n_runs
     assert fastest_session(candidates, examples, facts=FACTS, memory=memory) is fast
 
     assert slow.n_runs == n_runs
-    (known,) = json.loads(memory.read_text()).values()
+    (known,) = remembered(memory)
     assert known["name"] == "fast"
     assert known["facts"] == FACTS
     assert known["median_ms"]["slow"] > known["median_ms"]["fast"]
@@ -61,14 +65,14 @@ def test_the_fastest_is_chosen_and_remembered(tmp_path: Path) -> None:
 def test_other_facts_are_another_trial(tmp_path: Path) -> None:
     first, second = Waiting(0.005), Waiting()
     candidates = {"first": lambda: first, "second": lambda: second}
-    memory = tmp_path / "runtimes.json"
+    memory = tmp_path / "trials"
     fastest_session(candidates, examples, facts=FACTS, memory=memory)
     first.wait_s, second.wait_s = 0.0, 0.02
 
     found = fastest_session(candidates, examples, facts={**FACTS, "threads": "2"}, memory=memory)
 
     assert found is first
-    assert len(json.loads(memory.read_text())) == 2
+    assert len(remembered(memory)) == 2
 
 
 def test_one_candidate_needs_no_trial(tmp_path: Path) -> None:
@@ -79,7 +83,7 @@ def test_one_candidate_needs_no_trial(tmp_path: Path) -> None:
 
 
 def test_no_examples_are_made_for_what_is_known(tmp_path: Path) -> None:
-    memory = tmp_path / "runtimes.json"
+    memory = tmp_path / "trials"
     candidates = {"a": Waiting, "b": Waiting}
     fastest_session(candidates, examples, facts=FACTS, memory=memory)
 
@@ -130,7 +134,7 @@ def test_a_reference_that_fails_is_an_error() -> None:
 
 
 def test_a_choice_that_broke_since_gives_way(tmp_path: Path) -> None:
-    memory = tmp_path / "runtimes.json"
+    memory = tmp_path / "trials"
     slow = Waiting(0.01)
     fastest_session({"slow": lambda: slow, "fast": Waiting}, examples, facts=FACTS, memory=memory)
 
@@ -145,21 +149,19 @@ def test_a_choice_that_broke_since_gives_way(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"key": 3}'])
 def test_a_damaged_memory_is_written_again(tmp_path: Path, content: str) -> None:
-    memory = tmp_path / "runtimes.json"
-    memory.write_text(content)
+    candidates = {"a": Waiting, "b": Waiting}
+    fastest_session(candidates, examples, facts=FACTS, memory=tmp_path)
+    (path,) = tmp_path.glob("*.json")
+    path.write_text(content)
 
-    fastest_session({"a": Waiting, "b": Waiting}, examples, facts=FACTS, memory=memory)
+    fastest_session(candidates, examples, facts=FACTS, memory=tmp_path)
 
-    assert any(
-        known["facts"] == FACTS
-        for known in json.loads(memory.read_text()).values()
-        if isinstance(known, dict)
-    )
+    assert [known["facts"] for known in remembered(tmp_path)] == [FACTS]
 
 
 def test_a_memory_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    memory = tmp_path / "file" / "runtimes.json"
+    memory = tmp_path / "file" / "trials"
     slow, fast = Waiting(0.01), Waiting()
 
     for _ in range(2):
@@ -178,7 +180,7 @@ def _try_and_count(memory: Path) -> int:
 @pytest.mark.slow
 def test_of_several_processes_one_measures(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(3) as pool:
-        runs = pool.map(_try_and_count, [tmp_path / "runtimes.json"] * 3, chunksize=1)
+        runs = pool.map(_try_and_count, [tmp_path / "trials"] * 3, chunksize=1)
 
     assert sum(n > 0 for n in runs) == 1
 

@@ -1,0 +1,100 @@
+"""The cache: entries are whole or absent, made once, and removed when nobody needs them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from encoder.system.cache import LOCKS, cache_entries, make_once, prune_cache
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path))
+    monkeypatch.setenv("ANYMODAL_HOME", str(tmp_path))
+    return tmp_path
+
+
+def add(path: Path, size_bytes: int = 1, unused_days: float = 0) -> Path:
+    make_once(path, lambda new: new.write_bytes(b"x" * size_bytes) and None)
+    then_s = time.time() - unused_days * 86400
+    os.utime(path, (then_s, then_s))
+    return path
+
+
+def left_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {LOCKS}
+
+
+def _make_slowly(path: Path) -> int:
+    n_written = 0
+
+    def write(new: Path) -> None:
+        nonlocal n_written
+        n_written += 1
+        time.sleep(0.2)
+        new.mkdir()
+        (new / "weights").write_text("all of them")
+
+    make_once(path, write)
+    assert (path / "weights").read_text() == "all of them"
+    return n_written
+
+
+@pytest.mark.slow
+def test_several_processes_make_an_entry_once(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        assert sum(pool.map(_make_slowly, [tmp_path / "entry"] * 3, chunksize=1)) == 1
+
+    assert left_in(tmp_path) == {"entry"}
+
+
+def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
+    def fail(new: Path) -> None:
+        new.mkdir()
+        (new / "half").touch()
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        make_once(tmp_path / "entry", fail)
+
+    assert left_in(tmp_path) == set()
+
+
+def test_a_damaged_folder_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "entry").mkdir()
+    (tmp_path / "entry" / "damaged").touch()
+
+    make_once(tmp_path / "entry", Path.mkdir, is_whole=lambda path: not any(path.iterdir()))
+
+    assert left_in(tmp_path / "entry") == set()
+
+
+def test_making_an_entry_removes_what_was_not_opened_for_a_month(cache: Path) -> None:
+    old, new = add(cache / "shared" / "old", unused_days=31), add(cache / "shared" / "new")
+
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_pruning_starts_with_what_was_unused_for_the_longest(cache: Path) -> None:
+    small = add(cache / "trials" / "a.json", unused_days=3)
+    large = add(cache / "shared" / "b", size_bytes=1000, unused_days=2)
+    last = add(cache / "pieces" / "c.sqlite", size_bytes=10, unused_days=1)
+    assert [entry.path for entry in cache_entries()] == [small, large, last]
+    assert [entry.kind for entry in cache_entries()] == ["trials", "shared", "pieces"]
+
+    assert [entry.path for entry in prune_cache(most_bytes=500)] == [small, large]
+    assert last.exists()
+
+
+def test_gates_and_models_are_not_pruned(cache: Path) -> None:
+    gate = add(cache / "gates" / "x.npz", unused_days=400)
+    model = add(cache / "models" / "x-0123", unused_days=400)
+
+    assert prune_cache(unused_s=0) == []
+    assert gate.exists()
+    assert model.exists()
