@@ -73,19 +73,19 @@ def joined(
     Raises:
         ModelError: the tower belongs to a different space.
     """
-    for _, one in parts:
-        if one.rows.shape[-1] != space.embed_dim:
+    for _, encoded in parts:
+        if encoded.rows.shape[-1] != space.embed_dim:
             raise ModelError(
-                f"A tower returned rows of {one.rows.shape[-1]} numbers, but the space has "
+                f"A tower returned rows of {encoded.rows.shape[-1]} numbers, but the space has "
                 f"{space.embed_dim} dimensions.",
                 remedy="Join it to the space with `anymodal models bind`.",
             )
-    order = np.argsort([place for places, _ in parts for place in places])
-    by_item = [(places, one.rows.reshape(len(places), n_rows, -1)) for places, one in parts]
+    order = np.argsort([index for places, _ in parts for index in places])
+    by_item = [(places, batch.rows.reshape(len(places), n_rows, -1)) for places, batch in parts]
     whole = scatter(by_item, n_items, n_rows, space.embed_dim)
     rows = whole if cut is None else l2_normalize(whole[..., :cut])
-    stats = TextStats.join([one.stats for _, one in parts])
-    heard = [spans for _, one in parts for spans in one.heard or ()]
+    stats = TextStats.join([encoded.stats for _, encoded in parts])
+    heard = [spans for _, encoded in parts for spans in encoded.heard or ()]
     return Encoded(
         rows, stats.take(order) if stats else None, [heard[i] for i in order] if heard else None
     )

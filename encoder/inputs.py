@@ -65,7 +65,7 @@ class AudioFormat:
 
 
 def read_arguments(
-    given: Mapping[str, Any], audio: AudioFormat, role: Role
+    values: Mapping[str, Any], audio: AudioFormat, role: Role
 ) -> dict[Modality, Batch]:
     """The items of each argument that was passed.
 
@@ -74,12 +74,12 @@ def read_arguments(
     """
     batches = {
         Modality(name): read_argument(name, value, audio, role)
-        for name, value in given.items()
+        for name, value in values.items()
         if value is not None
     }
     if not batches:
-        wanted = "text, image, audio or video"
-        raise InputError("encode_multimodal", got="no content", wanted=wanted)
+        expected = "text, image, audio or video"
+        raise InputError("encode_multimodal", got="no content", wanted=expected)
     return batches
 
 
@@ -134,13 +134,13 @@ def read_image(label: str, value: Any, _: AudioFormat) -> NDArray[np.uint8]:
 
 
 def _rgb(label: str, array: NDArray[Any]) -> NDArray[np.uint8]:
-    wanted = "uint8 or float 0..1, [height, width] or [height, width, 1 | 3 | 4]"
+    expected = "uint8 or float 0..1, [height, width] or [height, width, 1 | 3 | 4]"
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
         hint = "; move the channels last" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
-        raise InputError(label, got=f"shape {array.shape}", wanted=wanted + hint)
-    pixels = _as_uint8(label, array, wanted)
+        raise InputError(label, got=f"shape {array.shape}", wanted=expected + hint)
+    pixels = _as_uint8(label, array, expected)
     if pixels.shape[2] == 4:
         alpha = pixels[:, :, 3:].astype(np.float32) / 255
         over_white = pixels[:, :, :3] * alpha + 255 * (1 - alpha)
@@ -148,17 +148,17 @@ def _rgb(label: str, array: NDArray[Any]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
-def _as_uint8(label: str, array: NDArray[Any], wanted: str) -> NDArray[np.uint8]:
+def _as_uint8(label: str, array: NDArray[Any], expected: str) -> NDArray[np.uint8]:
     if array.dtype == np.uint8:
         return array
     if array.dtype == np.bool_:
         return array.astype(np.uint8) * np.uint8(255)
     if not np.issubdtype(array.dtype, np.floating):
-        raise InputError(label, got=f"dtype {array.dtype}", wanted=wanted)
+        raise InputError(label, got=f"dtype {array.dtype}", wanted=expected)
     _check_finite(label, array)
     if array.min() < 0 or array.max() > 1:
         span = f"floats from {array.min():.3g} to {array.max():.3g}"
-        raise InputError(label, got=span, wanted=wanted)
+        raise InputError(label, got=span, wanted=expected)
     return (array * 255).round().astype(np.uint8)
 
 
@@ -183,24 +183,24 @@ def read_audio(label: str, value: Any, audio: AudioFormat) -> Waveform | Spectro
 
 
 def _mono(label: str, array: NDArray[Any]) -> NDArray[np.float32]:
-    wanted = "samples [n] or [channels, n], float in [-1, 1] or int16, at least one"
+    expected = "samples [n] or [channels, n], float in [-1, 1] or int16, at least one"
     if array.ndim not in (1, 2) or array.size == 0:
-        raise InputError(label, got=f"shape {array.shape}", wanted=wanted)
+        raise InputError(label, got=f"shape {array.shape}", wanted=expected)
     if array.ndim == 2 and not _are_channels(min(array.shape), max(array.shape)):
         hint = (
             f"; {_LEAST_STEREO} samples or more for each of two channels, {_LEAST_CHANNELS:,} for "
             f'each of up to {_MAX_CHANNELS}; for a spectrogram pass audio_kind="spectrogram"'
         )
-        raise InputError(label, got=f"shape {array.shape}", wanted=wanted + hint)
+        raise InputError(label, got=f"shape {array.shape}", wanted=expected + hint)
     if np.issubdtype(array.dtype, np.signedinteger):
         samples = array.astype(np.float32) / (float(np.iinfo(array.dtype).max) + 1)
     elif np.issubdtype(array.dtype, np.floating):
         samples = array.astype(np.float32)
     else:
-        raise InputError(label, got=f"dtype {array.dtype}", wanted=wanted)
+        raise InputError(label, got=f"dtype {array.dtype}", wanted=expected)
     _check_finite(label, samples)
     if (peak := float(np.abs(samples).max())) > _MAX_PEAK:
-        raise InputError(label, got=f"floats up to {peak:.4g}", wanted=wanted)
+        raise InputError(label, got=f"floats up to {peak:.4g}", wanted=expected)
     if samples.ndim == 2:
         samples = samples.mean(axis=int(np.argmin(samples.shape)))
     return np.ascontiguousarray(samples, dtype=np.float32)
@@ -215,14 +215,14 @@ def _are_channels(n_channels: int, n_samples: int) -> bool:
 
 
 def _power(label: str, array: NDArray[Any]) -> NDArray[np.float32]:
-    wanted = "a power spectrogram [bins, frames], float, not negative (not in dB)"
+    expected = "a power spectrogram [bins, frames], float, not negative (not in dB)"
     if array.ndim != 2 or 0 in array.shape:
-        raise InputError(label, got=f"shape {array.shape}", wanted=wanted)
+        raise InputError(label, got=f"shape {array.shape}", wanted=expected)
     if not np.issubdtype(array.dtype, np.floating):
-        raise InputError(label, got=f"dtype {array.dtype}", wanted=wanted)
+        raise InputError(label, got=f"dtype {array.dtype}", wanted=expected)
     _check_finite(label, array)
     if array.min() < 0:
-        raise InputError(label, got=f"values down to {array.min():.3g}", wanted=wanted)
+        raise InputError(label, got=f"values down to {array.min():.3g}", wanted=expected)
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
@@ -250,9 +250,9 @@ def _read_other(_label: str, value: Any, _: AudioFormat) -> Any:
     return value
 
 
-def _array(label: str, value: Any, wanted: str) -> NDArray[Any]:
+def _array(label: str, value: Any, expected: str) -> NDArray[Any]:
     if value is None or not hasattr(value, "__array__"):
-        raise InputError(label, got=f"a {type(value).__name__}", wanted=wanted)
+        raise InputError(label, got=f"a {type(value).__name__}", wanted=expected)
     return np.asarray(value)
 
 

@@ -70,12 +70,16 @@ def _cut(model: Model, spec: ModelSpec) -> Model:
     if spec.cut is None:
         return model
     if spec.cut not in model.cuts:
-        known = ", ".join(map(str, model.cuts))
+        cuts = ", ".join(map(str, model.cuts))
         raise ModelError(
             f"{spec.whole} has no Matryoshka cut of {spec.cut} dimensions.",
-            remedy=f"Use one of {known}." if known else "Leave it out: the model has none at all.",
+            remedy=f"Use one of {cuts}." if cuts else "Leave it out: the model has none at all.",
         )
-    return replace(model, cut=spec.cut, cuts=tuple(one for one in model.cuts if one < spec.cut))
+    return replace(
+        model,
+        cut=spec.cut,
+        cuts=tuple(dimension for dimension in model.cuts if dimension < spec.cut),
+    )
 
 
 def _load_whole(
@@ -123,24 +127,24 @@ def _load_prepared(
     """The model without torch; None where torch is asked for."""
     from encoder.prepare import quantized
 
-    asked: dict[str, object] = {"device": device} if device not in (None, "cpu") else {}
+    for_torch: dict[str, object] = {"device": device} if device not in (None, "cpu") else {}
     if enable_dsre not in (False, "auto"):
-        asked["enable_dsre"] = enable_dsre
+        for_torch["enable_dsre"] = enable_dsre
     folder = quantized.folder_named(quantization)
-    if not asked:
+    if not for_torch:
         from encoder.prepare import prepared
 
         if folder:
             return quantized.load(spec, folder, n_threads)
         return prepared.load(spec, quantization, n_threads)
-    if asked.keys() == {"enable_dsre"} and not folder:
+    if for_torch.keys() == {"enable_dsre"} and not folder:
         from encoder.prepare import merging
 
         if enable_dsre is True or isinstance(enable_dsre, str):
             return merging.load(spec, quantization, enable_dsre, n_threads)
     if quantization in (None, "auto", "bf16"):
         return None
-    (name, value), *_ = asked.items()
+    (name, value), *_ = for_torch.items()
     raise ModelError(
         f"{name}={value!r} needs torch, which runs {spec} unquantized, not in {quantization}.",
         remedy=f"Leave {name} or quantization out.",
@@ -171,11 +175,11 @@ def _load_hub(
     return load(gate=gate_from(enable_dsre))
 
 
-def _share(given: Any) -> float:
-    is_number = isinstance(given, float | int) and not isinstance(given, bool)
-    if not is_number or not 0.0 < given <= 1.0:
-        raise InputError('enable_dsre["pictures"]', got=repr(given), wanted="above 0, up to 1")
-    return float(given)
+def _share(share: Any) -> float:
+    is_number = isinstance(share, float | int) and not isinstance(share, bool)
+    if not is_number or not 0.0 < share <= 1.0:
+        raise InputError('enable_dsre["pictures"]', got=repr(share), wanted="above 0, up to 1")
+    return float(share)
 
 
 def _has_gpu() -> bool:
@@ -212,8 +216,8 @@ def with_bindings(
                 remedy="Use only one of the two.",
             )
         bindings[binding.modality] = binding
-        found = _source(path, binding, model, n_threads, quantization)
-        towers[binding.modality] = LazyTower(partial(_bound, found, binding))
+        source = _source(path, binding, model, n_threads, quantization)
+        towers[binding.modality] = LazyTower(partial(_bound, source, binding))
     return _joined(model, bindings, towers)
 
 
@@ -221,18 +225,26 @@ def _joined(
     model: Model, bindings: Mapping[Modality, Binding], towers: Mapping[Modality, Tower]
 ) -> Model:
     space = model.space
-    constants = {kind: one for kind, one in space.calibration.items() if kind not in bindings}
+    constants = {
+        modality: calibration
+        for modality, calibration in space.calibration.items()
+        if modality not in bindings
+    }
     if space.calibration:
-        constants |= {kind: one.calibration for kind, one in bindings.items()}
-    identity = {f"bound:{kind}": one.identity for kind, one in bindings.items()}
-    floors = {kind: one for kind, one in space.floors.items() if kind not in bindings}
+        constants |= {modality: binding.calibration for modality, binding in bindings.items()}
+    identity = {f"bound:{modality}": binding.identity for modality, binding in bindings.items()}
+    floors = {
+        modality: floor for modality, floor in space.floors.items() if modality not in bindings
+    }
     return replace(
         model,
         space=replace(
             space, identity={**space.identity, **identity}, calibration=constants, floors=floors
         ),
         towers={**model.towers, **towers},
-        queries={kind: tower for kind, tower in model.queries.items() if kind not in bindings},
+        queries={
+            modality: tower for modality, tower in model.queries.items() if modality not in bindings
+        },
     )
 
 

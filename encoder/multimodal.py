@@ -176,9 +176,9 @@ class MultiModalEncoder:
             InputError: names the argument, what came and what is wanted.
             MediaError: a path cannot be decoded.
         """
-        given = {"text": text, "image": image, "audio": audio, "video": video, **others}
+        values = {"text": text, "image": image, "audio": audio, "video": video, **others}
         layout = SpectrogramLayout(n_fft, hop_length, n_mels, fmin, fmax, power)
-        batches = read_arguments(given, AudioFormat(sampling_rate, audio_kind, layout), role)
+        batches = read_arguments(values, AudioFormat(sampling_rate, audio_kind, layout), role)
         return self._encode_batches(batches, counted=return_stats)
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
@@ -198,7 +198,7 @@ class MultiModalEncoder:
         Raises:
             InputError: this model has no tower for an item's modality.
         """
-        return [one.rows for one in self.encode_each(items)]
+        return [encoded.rows for encoded in self.encode_each(items)]
 
     def encode_each(self, items: Sequence[Item]) -> list[EncodedItem]:
         """Encode mixed items; the rows of each, as from `encode_rows`, and what is said in it.
@@ -208,11 +208,11 @@ class MultiModalEncoder:
         Raises:
             InputError: this model has no tower for an item's modality.
         """
-        found: dict[int, EncodedItem] = {}
-        for places, one in self._dispatch.encode(items):
-            for n, (place, rows) in enumerate(zip(places, one.rows, strict=True)):
-                found[place] = EncodedItem(rows, one.heard[n] if one.heard else None)
-        return [found[place] for place in range(len(items))]
+        by_index: dict[int, EncodedItem] = {}
+        for places, encoded in self._dispatch.encode(items):
+            for n, (index, rows) in enumerate(zip(places, encoded.rows, strict=True)):
+                by_index[index] = EncodedItem(rows, encoded.heard[n] if encoded.heard else None)
+        return [by_index[index] for index in range(len(items))]
 
     def features(self, modality: Modality, contents: Sequence[Any]) -> NDArray[np.float32]:
         """A tower's features of items, before they become vectors of the space, [n, n_features].
@@ -306,7 +306,7 @@ class MultiModalEncoder:
         kinds = self._dispatch.encode(flat, counted=counted)
         rows = iter(self._dispatch.first_of(kinds, len(flat)))
         stacked = {m: np.stack([next(rows) for _ in b.items]) for m, b in batches.items()}
-        stats = next((one.stats for _, one in kinds if one.stats), None)
+        stats = next((encoded.stats for _, encoded in kinds if encoded.stats), None)
         return MultiModalEmbeddings(
             {m: e[0] if batches[m].single else e for m, e in stacked.items()}, stats
         )

@@ -40,8 +40,8 @@ def register_modality(
     """
     modality = Modality(name)
     with _lock:
-        known = _factories.get((modality, DOCUMENT), factory)
-        if modality in (TEXT, IMAGE, AUDIO, VIDEO) or known != factory:
+        registered = _factories.get((modality, DOCUMENT), factory)
+        if modality in (TEXT, IMAGE, AUDIO, VIDEO) or registered != factory:
             raise InputError("name", got=f"{name!r}, which is taken", wanted="a new modality")
         _factories[modality, DOCUMENT] = factory
         if queries is not None:
@@ -55,7 +55,7 @@ def registered_modalities(role: Role = DOCUMENT) -> Mapping[Modality, TowerFacto
     Args:
         role: for "query", the few that encode queries differently.
     """
-    called = {modality: made for (modality, of), made in _factories.items() if of == role}
+    called = {modality: factory for (modality, of), factory in _factories.items() if of == role}
     return {**_installed(role), **called}
 
 
@@ -71,8 +71,8 @@ def origin_of(modality: Modality, role: Role = DOCUMENT) -> str:
         )
     if package := _package_of(modality, role):
         return package
-    known = ", ".join(sorted(registered_modalities(role))) or "none is registered"
-    raise InputError("modality", got=repr(str(modality)), wanted=f"a registered one: {known}")
+    names = ", ".join(sorted(registered_modalities(role))) or "none is registered"
+    raise InputError("modality", got=repr(str(modality)), wanted=f"a registered one: {names}")
 
 
 @cache
@@ -90,5 +90,5 @@ def _package_of(modality: str, role: Role) -> str:
 
 @cache
 def _installed(role: Role) -> Mapping[Modality, TowerFactory]:
-    found = _points().select(group=_GROUPS[role])
-    return {Modality(point.name): point.load() for point in found}
+    points = _points().select(group=_GROUPS[role])
+    return {Modality(point.name): point.load() for point in points}

@@ -113,7 +113,7 @@ def train(stage: Stage, texts: Texts, start: GateFile, max_loss: float) -> GateF
         anchors = _embedded(asked(training(documents), stage.n_asked, rng))
     more = [one.body for one in training(texts.treebanks)] if stage.repeats else []
     return distill_text(
-        MULTILINGUAL, documents, plan=stage.plan, more=more, anchors=anchors,
+        MULTILINGUAL, documents, plan=stage.plan, further_texts=more, anchors=anchors,
         start=replace(start, settings=stage.settings), max_loss=max_loss,
         max_tokens=MAX_TOKENS, report=print,
     )  # fmt: skip

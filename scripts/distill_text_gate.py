@@ -63,7 +63,7 @@ def main() -> None:
         *(one.body for one in others),
     ]
     gate = distill_text(
-        "bundle:english", [*described, *manuals], plan=Plan(n_steps=args.steps), more=more,
+        "bundle:english", [*described, *manuals], plan=Plan(n_steps=args.steps), further_texts=more,
         max_loss=args.max_loss, max_tokens=MAX_TOKENS, report=print,
     )  # fmt: skip
     gate.save(TEXT_GATE)

@@ -132,8 +132,8 @@ def features_of(
     """
     if isinstance(tower, FeatureTower):
         return np.asarray(tower.features(batch), np.float32), None
-    found = forward(tower, batch)
-    return found.rows.reshape(len(batch), -1), found.heard
+    encoded = forward(tower, batch)
+    return encoded.rows.reshape(len(batch), -1), encoded.heard
 
 
 class BoundTower:

@@ -57,21 +57,21 @@ def fit_classifier(
 
     mean, deviation = features.mean(axis=0), features.std(axis=0) + _LEAST_DEVIATION
     scaled = np.column_stack([(features - mean) / deviation, np.ones(len(features))])
-    wanted = np.eye(len(names))[classes]
+    one_hot = np.eye(len(names))[classes]
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weight = flat.reshape(-1, len(names))
         logits = scaled @ weight
         logits -= logits.max(axis=1, keepdims=True)
         chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        cost = -np.log((chances * wanted).sum(axis=1) + 1e-30).mean()
-        slope = scaled.T @ (chances - wanted) / len(scaled)
+        cost = -np.log((chances * one_hot).sum(axis=1) + 1e-30).mean()
+        slope = scaled.T @ (chances - one_hot) / len(scaled)
         total = float(cost + _PENALTY * (weight**2).sum())
         return total, (slope + 2 * _PENALTY * weight).ravel()
 
     start = np.zeros(scaled.shape[1] * len(names))
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
-    weight = found.x.reshape(-1, len(names))
+    solution = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
+    weight = solution.x.reshape(-1, len(names))
     sloped = weight[:-1] / deviation[:, None]
     bias = weight[-1] - mean @ sloped
     return Classifier(list(names), sloped.astype(np.float32), bias.astype(np.float32))

@@ -95,8 +95,8 @@ def judge(pairs: Pairs, before: Embeddings | None, after: Embeddings) -> Judged:
     if before is None:
         was, reciprocal = _chance(candidates), _harmonic(candidates) / candidates
     else:
-        found = ranks_of(pairs, before)
-        was, reciprocal = _measures(found), 1 / found
+        ranks_before = ranks_of(pairs, before)
+        was, reciprocal = _measures(ranks_before), 1 / ranks_before
     gain = _interval(1 / ranks - reciprocal, pairs.files)
     return Judged(len(ranks), len(pairs.features), was, _measures(ranks), gain)
 
@@ -107,10 +107,12 @@ def ranks_of(pairs: Pairs, rows: Embeddings) -> Ranks:
     cosines = (pairs.asked.astype(np.float64) @ rows.T).round(6)
     same = _same_text(pairs)
     ranks = np.empty(len(pairs.files), np.int64)
-    for place, (file, text) in enumerate(zip(pairs.files, pairs.texts, strict=True)):
-        others = cosines[text][~same[text]]
-        own = cosines[text, file]
-        ranks[place] = 1 + (others > own).sum() + (others == own).sum() // 2
+    for index, (file, text) in enumerate(zip(pairs.files, pairs.texts, strict=True)):
+        other_cosines = cosines[text][~same[text]]
+        own_cosine = cosines[text, file]
+        ranks[index] = (
+            1 + (other_cosines > own_cosine).sum() + (other_cosines == own_cosine).sum() // 2
+        )
     return ranks
 
 
@@ -123,8 +125,8 @@ def _same_text(pairs: Pairs) -> NDArray[np.bool_]:
 
 def _candidates(pairs: Pairs) -> NDArray[np.int64]:
     """How many files each pair's file is ranked among, itself included."""
-    found: NDArray[np.int64] = (~_same_text(pairs)).sum(axis=1)[pairs.texts] + 1
-    return found
+    counts: NDArray[np.int64] = (~_same_text(pairs)).sum(axis=1)[pairs.texts] + 1
+    return counts
 
 
 def _measures(ranks: Ranks) -> dict[str, float]:
@@ -145,8 +147,8 @@ def _chance(candidates: NDArray[np.int64]) -> dict[str, float]:
 
 def _harmonic(candidates: NDArray[np.int64]) -> NDArray[np.float64]:
     sums = np.cumsum(1 / np.arange(1, candidates.max() + 1))
-    found: NDArray[np.float64] = sums[candidates - 1]
-    return found
+    harmonic: NDArray[np.float64] = sums[candidates - 1]
+    return harmonic
 
 
 def _interval(

@@ -48,11 +48,14 @@ def fit(features: NDArray[np.floating], targets: NDArray[np.floating]) -> Linear
     mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0)
     moves = deviation > _CONSTANT * (1 + np.abs(mean))
     scale = np.where(moves, 1 / np.where(moves, deviation, 1), 0)
-    wanted = targets - targets.mean(axis=0, dtype=np.float64)
-    left, values, right = np.linalg.svd((features - mean) * scale, full_matrices=False)
-    turned = left.T @ wanted
+    centred = targets - targets.mean(axis=0, dtype=np.float64)
+    left_vectors, values, right = np.linalg.svd((features - mean) * scale, full_matrices=False)
+    turned = left_vectors.T @ centred
     penalties = _penalties(values)
-    errors = [_left_out(left, values, turned, wanted, one) for one in penalties]
+    errors = [
+        _left_out(left_vectors, values, turned, centred, penalty_tried)
+        for penalty_tried in penalties
+    ]
     penalty = penalties[int(np.argmin(errors))]
     weight = right.T @ (turned * (values / (values**2 + penalty))[:, None])
     return Linear(mean.astype(np.float32), (scale[:, None] * weight).astype(np.float32))
@@ -63,12 +66,14 @@ def _penalties(values: Matrix) -> Matrix:
 
 
 def _left_out(
-    left: Matrix, values: Matrix, turned: Matrix, wanted: Matrix, penalty: float
+    left_vectors: Matrix, values: Matrix, turned: Matrix, centred: Matrix, penalty: float
 ) -> float:
     """The mean square error of the targets, each predicted by a fit without it."""
     shrunk = values**2 / (values**2 + penalty)
-    share = (left**2) @ shrunk + 1 / len(left)  # the mean is fitted too
-    errors = (wanted - left @ (shrunk[:, None] * turned)) / np.maximum(1 - share, 1e-6)[:, None]
+    share = (left_vectors**2) @ shrunk + 1 / len(left_vectors)  # the mean is fitted too
+    errors = (centred - left_vectors @ (shrunk[:, None] * turned)) / np.maximum(1 - share, 1e-6)[
+        :, None
+    ]
     return float(np.mean(errors**2))
 
 

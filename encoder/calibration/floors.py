@@ -68,20 +68,20 @@ def nonsense(queries: Sequence[SampleQuery], n: int = 200) -> list[SampleQuery]:
         of_language.setdefault(query.language, []).append(query)
     names = sorted(of_language)
     spaced = [name for name in names if _is_spaced(of_language[name])]
-    made = []
-    for place in range(n):
-        name = names[place % len(names)]
-        own = of_language[name]
-        made.append(SampleQuery(name, HEAP, _heap(own, chance)))
-        letters = spaced[place % len(spaced)] if spaced else name
-        made.append(SampleQuery(letters, LETTERS, _letters(of_language[letters], chance)))
+    texts = []
+    for index in range(n):
+        name = names[index % len(names)]
+        of_this_language = of_language[name]
+        texts.append(SampleQuery(name, HEAP, _heap(of_this_language, chance)))
+        letters = spaced[index % len(spaced)] if spaced else name
+        texts.append(SampleQuery(letters, LETTERS, _letters(of_language[letters], chance)))
         invent = _invented if name in spaced else _characters
-        made.append(SampleQuery(name, INVENTED, invent(own, chance)))
-    return made
+        texts.append(SampleQuery(name, INVENTED, invent(of_this_language, chance)))
+    return texts
 
 
 def measure_floors(
-    asked: Asked,
+    encoded: Asked,
     samples: Mapping[Modality, Embeddings],
     constants: Mapping[Modality, Calibration],
 ) -> dict[Modality, Floor]:
@@ -91,28 +91,30 @@ def measure_floors(
     thing, so for these only letters and invented words mean nothing.
 
     Args:
-        asked: the queries.
+        encoded: the queries.
         samples: by modality, unit rows [n, n_rows, embed_dim] of what is stored.
         constants: those with which scores are calibrated.
     """
-    sense, separated = _sense(asked)
-    is_heap = np.array([kind == HEAP for kind in asked.kinds])
+    sense, separated = _sense(encoded)
+    is_heap = np.array([text_kind == HEAP for text_kind in encoded.kinds])
     floors = {}
-    for kind, rows in samples.items():
+    for modality, rows in samples.items():
         if not len(rows):
             continue
-        by = constants.get(kind, UNCALIBRATED)
-        near = -asked.passages.mean(axis=0) / by.c if kind == TEXT else np.zeros_like(sense)
-        counts = np.ones_like(is_heap) if kind == TEXT else ~is_heap
-        empty = asked.nonsense[counts]
+        by = constants.get(modality, UNCALIBRATED)
+        near = -encoded.passages.mean(axis=0) / by.c if modality == TEXT else np.zeros_like(sense)
+        counts = np.ones_like(is_heap) if modality == TEXT else ~is_heap
+        empty = encoded.nonsense[counts]
         tilted = scores_of(empty, rows, by) + (separated[counts] + empty @ near)[:, None]
         tilt = sense + near
-        middle = float(asked.meant.mean(axis=0) @ tilt)
-        floors[kind] = replace(_floor(tilted - middle), tilt=tuple(tilt.tolist()), middle=middle)
+        middle = float(encoded.meant.mean(axis=0) @ tilt)
+        floors[modality] = replace(
+            _floor(tilted - middle), tilt=tuple(tilt.tolist()), middle=middle
+        )
     return floors
 
 
-def _sense(asked: Asked) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _sense(encoded: Asked) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The direction of queries that mean something, and where the nonsense is along it.
 
     Each half is placed along a direction fitted to the other, since any few rows differ from
@@ -122,9 +124,9 @@ def _sense(asked: Asked) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     Returns:
         [embed_dim], and [len(asked.nonsense)].
     """
-    fitted = np.flatnonzero([kind != HEAP for kind in asked.kinds])
-    empty = asked.nonsense[fitted].astype(np.float64)
-    meant = asked.meant.astype(np.float64)
+    fitted = np.flatnonzero([text_kind != HEAP for text_kind in encoded.kinds])
+    empty = encoded.nonsense[fitted].astype(np.float64)
+    meant = encoded.meant.astype(np.float64)
     far, near = np.zeros(len(meant)), np.zeros(len(empty))
     chance = np.random.default_rng(0)
     half, other = (chance.permutation(len(rows)) % 2 == 0 for rows in (meant, empty))
@@ -134,7 +136,7 @@ def _sense(asked: Asked) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         near[~of_empty] = empty[~of_empty] @ direction - middle
     scale = _SENSE * float(np.clip(far.mean() - near.mean(), 0.0, 1.0))
     direction, middle = _discriminant(meant, empty)
-    separated = asked.nonsense @ direction
+    separated = encoded.nonsense @ direction
     separated[fitted] = near + middle
     return scale * direction, scale * separated
 
@@ -161,7 +163,7 @@ def _floor(scores: NDArray[np.float64]) -> Floor:
     level = _level(scores)
     if n < _PARTS:
         return Floor(level, 0.0, n)
-    parts = [_level(scores[:, part::_PARTS]) for part in range(_PARTS)]
+    parts = [_level(scores[:, offset::_PARTS]) for offset in range(_PARTS)]
     slope = max(0.0, (level - float(np.mean(parts))) / np.log(_PARTS))
     return Floor(level, float(slope), n)
 
@@ -185,16 +187,18 @@ def _invented(queries: Sequence[SampleQuery], chance: random.Random) -> str:
 
     Each letter is drawn from those that follow the two before it.
     """
-    known = {word.lower() for query in queries for word in query.text.split()}
+    known_words = {word.lower() for query in queries for word in query.text.split()}
     follows: dict[str, list[str]] = {}
-    for word in sorted(known):
-        marked = f"^^{word}$"
-        for at in range(2, len(marked)):
-            follows.setdefault(marked[at - 2 : at], []).append(marked[at])
+    for word in sorted(known_words):
+        bounded = f"^^{word}$"
+        for at in range(2, len(bounded)):
+            follows.setdefault(bounded[at - 2 : at], []).append(bounded[at])
     words = []
     for _ in range(chance.randint(1, 5)):
         tries = (_word(follows, chance) for _ in range(_N_TRIES))
-        words.append(next((w for w in tries if w not in known and len(w) >= _LEAST_CHARS), ""))
+        words.append(
+            next((w for w in tries if w not in known_words and len(w) >= _LEAST_CHARS), "")
+        )
     return " ".join(filter(None, words)) or _letters(queries, chance)
 
 

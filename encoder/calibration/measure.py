@@ -70,14 +70,14 @@ def measure(
         samples: by modality, unit rows [n, n_rows, embed_dim] of what is stored; not of the
             queries' texts.
     """
-    found = {
+    measured = {
         modality: _all_rows(queries, embeddings, rows)
         for modality, rows in samples.items()
         if len(rows)
     }
-    widest = max((one.calibration.c for one in found.values()), default=0.0)
+    widest = max((of_modality.calibration.c for of_modality in measured.values()), default=0.0)
     least = _LEAST_SHARE * widest if widest > _ALIKE else 1.0
-    return {modality: _at_least(one, least) for modality, one in found.items()}
+    return {modality: _at_least(of_modality, least) for modality, of_modality in measured.items()}
 
 
 def told_apart(
@@ -108,7 +108,7 @@ def _apart(rows: Embeddings) -> float:
 
 def constants_of(measured: Mapping[Modality, Measured]) -> dict[Modality, Calibration]:
     """The constants to store."""
-    return {modality: one.calibration for modality, one in measured.items()}
+    return {modality: of_modality.calibration for modality, of_modality in measured.items()}
 
 
 def shares_of_best(
@@ -129,9 +129,9 @@ def shares_of_best(
         scores_of(embeddings, rows, constants.get(modality, UNCALIBRATED))
         for modality, rows in samples.items()
     ]
-    kinds = np.repeat(np.arange(len(scores)), [one.shape[1] for one in scores])
+    kinds = np.repeat(np.arange(len(scores)), [of_modality.shape[1] for of_modality in scores])
     best = np.argsort(-np.concatenate(scores, axis=1), axis=1)[:, :n_best]
-    return {m: float((kinds[best] == place).mean()) for place, m in enumerate(samples)}
+    return {m: float((kinds[best] == index).mean()) for index, m in enumerate(samples)}
 
 
 def scores_of(embeddings: Embeddings, samples: Embeddings, by: Calibration) -> NDArray[np.float64]:
@@ -146,10 +146,12 @@ def scores_of(embeddings: Embeddings, samples: Embeddings, by: Calibration) -> N
 
 
 def _all_rows(queries: Sequence[SampleQuery], embeddings: Embeddings, rows: Embeddings) -> Measured:
-    first, *further = (
+    first, *of_further_rows = (
         _one(queries, embeddings, _different(rows[:, row])) for row in range(rows.shape[1])
     )
-    calibration = replace(first.calibration, further=tuple(one.calibration for one in further))
+    calibration = replace(
+        first.calibration, further=tuple(of_row.calibration for of_row in of_further_rows)
+    )
     return replace(first, calibration=calibration)
 
 
@@ -177,13 +179,13 @@ def _means(names: Sequence[str], levels: NDArray[np.float64]) -> dict[str, float
     return {str(name): float(levels[of == name].mean()) for name in np.unique(of)}
 
 
-def _at_least(one: Measured, least: float) -> Measured:
-    return replace(one, calibration=_no_narrower(one.calibration, least))
+def _at_least(measured: Measured, least: float) -> Measured:
+    return replace(measured, calibration=_no_narrower(measured.calibration, least))
 
 
-def _no_narrower(one: Calibration, least: float) -> Calibration:
-    further = tuple(_no_narrower(each, least) for each in one.further)
-    return Calibration(one.mu, max(one.c, least), further)
+def _no_narrower(calibration: Calibration, least: float) -> Calibration:
+    narrowed = tuple(_no_narrower(each, least) for each in calibration.further)
+    return Calibration(calibration.mu, max(calibration.c, least), narrowed)
 
 
 def _range(levels: Mapping[str, float]) -> float:

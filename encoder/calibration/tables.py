@@ -32,16 +32,18 @@ def read_table(path: Path) -> CalibrationTable:
     """The table of a file that `write_table` wrote."""
     kinds: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return CalibrationTable(
-        {Modality(kind): _calibration(facts) for kind, facts in kinds.items()},
-        {Modality(kind): floor_of(f["floor"]) for kind, f in kinds.items() if "floor" in f},
+        {Modality(modality): _calibration(facts) for modality, facts in kinds.items()},
+        {Modality(modality): floor_of(f["floor"]) for modality, f in kinds.items() if "floor" in f},
     )
 
 
 def write_table(path: Path, table: CalibrationTable) -> None:
     """Write a table, with four digits after the point."""
-    kinds = {str(kind): _facts(one) for kind, one in table.constants.items()}
-    for kind, floor in table.floors.items():
-        kinds[str(kind)]["floor"] = floor_facts(floor)
+    kinds = {
+        str(modality): _facts(calibration) for modality, calibration in table.constants.items()
+    }
+    for modality, floor in table.floors.items():
+        kinds[str(modality)]["floor"] = floor_facts(floor)
     path.write_text(json.dumps(kinds, indent=2) + "\n", "utf-8")
 
 
@@ -61,13 +63,16 @@ def floor_of(facts: Mapping[str, Any]) -> Floor:
 
 
 def _calibration(facts: Mapping[str, Any]) -> Calibration:
-    further = tuple(Calibration(**row) for row in facts.get("further", ()))
-    return Calibration(facts["mu"], facts["c"], further)
+    rows_further = tuple(Calibration(**row) for row in facts.get("further", ()))
+    return Calibration(facts["mu"], facts["c"], rows_further)
 
 
-def _facts(one: Calibration) -> dict[str, Any]:
-    further = [_rounded({"mu": row.mu, "c": row.c}) for row in one.further]
-    return {**_rounded({"mu": one.mu, "c": one.c}), **({"further": further} if further else {})}
+def _facts(calibration: Calibration) -> dict[str, Any]:
+    rows_further = [_rounded({"mu": row.mu, "c": row.c}) for row in calibration.further]
+    return {
+        **_rounded({"mu": calibration.mu, "c": calibration.c}),
+        **({"further": rows_further} if rows_further else {}),
+    }
 
 
 def _rounded(facts: Mapping[str, float]) -> dict[str, float]:

@@ -66,7 +66,7 @@ class Predictor:
     def identity(self) -> str:
         """A digest of everything here that changes a vector."""
         parts = (self.matrix, self.source, self.target)
-        return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:16]
+        return hashlib.sha256(b"".join(array.tobytes() for array in parts)).hexdigest()[:16]
 
     def predict(self, means: NDArray[np.float32]) -> Embeddings:
         """Unit rows [n, embed_dim] from what `word_means` gives."""

@@ -25,8 +25,8 @@ def dense_flops(shape: Shape, n_tokens: ArrayLike) -> NDArray[np.float64]:
     360.0
     """
     tokens = np.asarray(n_tokens, np.float64)
-    kept = np.repeat(tokens[:, None], shape.n_layers, 1)
-    return sparse_flops(shape, tokens, kept, gated=[False] * shape.n_layers)
+    n_kept = np.repeat(tokens[:, None], shape.n_layers, 1)
+    return sparse_flops(shape, tokens, n_kept, gated=[False] * shape.n_layers)
 
 
 def sparse_flops(
@@ -49,15 +49,15 @@ def sparse_flops(
     Returns:
         FLOPs of the matrix products, including the gate's, [n].
     """
-    after = np.array(kept, np.float64)
-    before = np.concatenate([np.asarray(n_tokens, np.float64)[:, None], after[:, :-1]], 1)
-    asking = before.copy()
+    n_after = np.array(kept, np.float64)
+    n_before = np.concatenate([np.asarray(n_tokens, np.float64)[:, None], n_after[:, :-1]], 1)
+    asking = n_before.copy()
     if cls_only:
-        after[:, -1] = asking[:, -1] = 1.0
+        n_after[:, -1] = asking[:, -1] = 1.0
     d = shape.hidden_dim
-    projections = 4 * d * d * (before + asking)
-    attention = 4 * d * before * asking
-    feed_forward = 4 * d * shape.ffn_dim * after
-    matching = 2 * d * (before / 2) ** 2 * np.asarray(gated)
+    projections = 4 * d * d * (n_before + asking)
+    attention = 4 * d * n_before * asking
+    feed_forward = 4 * d * shape.ffn_dim * n_after
+    matching = 2 * d * (n_before / 2) ** 2 * np.asarray(gated)
     totals: NDArray[np.float64] = (projections + attention + feed_forward + matching).sum(1)
     return totals

@@ -24,11 +24,11 @@ UP, DOWN = ":up", ":down"
 
 def digest(deltas: Deltas) -> str:
     """A hash of all names and values; equal only where the weights are."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for name, values in sorted(deltas.items()):
-        found.update(f"{name} {values.shape} ".encode())
-        found.update(np.ascontiguousarray(values, np.float16).tobytes())
-    return found.hexdigest()
+        sha256.update(f"{name} {values.shape} ".encode())
+        sha256.update(np.ascontiguousarray(values, np.float16).tobytes())
+    return sha256.hexdigest()
 
 
 def added(

@@ -40,12 +40,12 @@ class GateFile:
     @property
     def identity(self) -> str:
         """The gate's part of the space's fingerprint: equal only where embeddings are equal."""
-        about = [
+        facts = [
             self._version,
             asdict(self.settings),
             *([digest(self.deltas)] if self.deltas else []),
         ]
-        parts = json.dumps(about).encode() + self.rarity.tobytes()
+        parts = json.dumps(facts).encode() + self.rarity.tobytes()
         return f"dsre:{hashlib.sha256(parts).hexdigest()[:16]}"
 
     @property
@@ -65,9 +65,9 @@ class GateFile:
 
     def save(self, path: Path) -> None:
         """Write an ``.npz``, whole or not at all."""
-        about = {"version": self._version, **asdict(self.settings), "facts": dict(self.facts)}
+        header = {"version": self._version, **asdict(self.settings), "facts": dict(self.facts)}
         arrays: dict[str, Any] = {_PREFIX + name: values for name, values in self.deltas.items()}
-        arrays |= {"rarity": self.rarity, "about": np.array(json.dumps(about))}
+        arrays |= {"rarity": self.rarity, "about": np.array(json.dumps(header))}
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
             np.savez_compressed(file, **arrays)
@@ -81,14 +81,14 @@ class GateFile:
             ModelError: the file is missing, damaged or of an unknown version.
             InputError: it holds settings that no gate can work with.
         """
-        about, rarity, deltas = _read(path)
-        if (version := about.pop("version", None)) not in (_VERSION, _WITHOUT_DELTAS):
+        header, rarity, deltas = _read(path)
+        if (version := header.pop("version", None)) not in (_VERSION, _WITHOUT_DELTAS):
             raise ModelError(
                 f"{path} is a gate of version {version}; this program reads up to {_VERSION}.",
                 remedy=_REMEDY,
             )
-        facts = about.pop("facts")
-        settings = GateSettings(**about | {"thresholds": tuple(about["thresholds"])})
+        facts = header.pop("facts")
+        settings = GateSettings(**header | {"thresholds": tuple(header["thresholds"])})
         return cls(rarity, settings, facts, deltas)
 
 
@@ -100,7 +100,7 @@ _REMEDY = (
 def _read(path: Path) -> tuple[dict[str, Any], NDArray[np.uint8], Deltas]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            about: dict[str, Any] = json.loads(str(arrays["about"]))
+            header: dict[str, Any] = json.loads(str(arrays["about"]))
             rarity: NDArray[np.uint8] = arrays["rarity"]
             deltas = {
                 name.removeprefix(_PREFIX): arrays[name]
@@ -115,7 +115,7 @@ def _read(path: Path) -> tuple[dict[str, Any], NDArray[np.uint8], Deltas]:
             remedy=_REMEDY,
         )
     _check_deltas(path, deltas)
-    return about, rarity, deltas
+    return header, rarity, deltas
 
 
 def _check_deltas(path: Path, deltas: Deltas) -> None:

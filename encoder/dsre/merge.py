@@ -138,15 +138,17 @@ def destinations(sizes: Tensor, merged: Tensor, partner: Tensor) -> Tensor:
 
     A token that is merged away goes where its partner goes; padding goes anywhere.
     """
-    before, _ = _places(sizes > 0, merged)
-    return _join(before, torch.where(merged, before.gather(1, partner), before + 1))
+    n_kept_before, _ = _places(sizes > 0, merged)
+    return _join(
+        n_kept_before, torch.where(merged, n_kept_before.gather(1, partner), n_kept_before + 1)
+    )
 
 
 def _sum_states(weighted: Tensor, merged: Tensor, partner: Tensor) -> Tensor:
     """Add the merged odd rows of [n * length, d] to their partners' rows."""
     n, half = merged.shape
-    place = torch.arange(n * half, device=merged.device).reshape(n, half)
-    target = 2 * (place[:, :1] + partner)
+    index = torch.arange(n * half, device=merged.device).reshape(n, half)
+    target = 2 * (index[:, :1] + partner)
     which = merged.reshape(-1).nonzero().squeeze(1)
     sources = weighted.index_select(0, 2 * which + 1)
     return weighted.index_put((target.reshape(-1)[which],), sources, accumulate=True)
@@ -156,10 +158,10 @@ def _survivors(real: Tensor, merged: Tensor) -> tuple[Tensor, Tensor]:
     """The old position of each kept token, [n, new length], and which are tokens, float."""
     n, length = real.shape
     even, odd = _even(real), _odd(real) & ~merged
-    before, n_kept = _places(real, merged)
+    n_kept_before, n_kept = _places(real, merged)
     new_length = _even_length(n_kept, length)
     position = torch.arange(length, device=real.device).expand(n, length)
-    slot = _join(before * even, (before + 1) * odd)
+    slot = _join(n_kept_before * even, (n_kept_before + 1) * odd)
     # dropped tokens write 0 to slot 0, which holds position 0 anyway
     kept_position = position * _join(even, odd)
     order = position.new_zeros(n, new_length).scatter_reduce(1, slot, kept_position, "amax")

@@ -35,8 +35,8 @@ class SparseEncoder(nn.Module):
 
     def __init__(self, dense: nn.Module, gate: GateFile, *, pooling: Pooling = "mean") -> None:
         super().__init__()
-        found = blocks_of(dense)
-        gate.check_fit(found.shape.n_layers, found.vocab_size)
+        dense_blocks = blocks_of(dense)
+        gate.check_fit(dense_blocks.shape.n_layers, dense_blocks.vocab_size)
         self.dense = changed(dense, gate.deltas)
         self.settings = gate.settings
         self.pooling = pooling
@@ -61,16 +61,16 @@ class SparseEncoder(nn.Module):
         tokens = Tokens(self.blocks.embed(input_ids), mask, self._protect(input_ids, mask))
         floor = self._floor(mask)
         active = (mask.sum(1) > floor).any()
-        kept = []
+        n_left = []
         for layer, threshold in enumerate(self.settings.thresholds):
             queries = 1 if self.cls_only and layer == self.blocks.shape.n_layers - 1 else None
             attended = self.blocks.attend(layer, tokens.states, _bias(tokens), queries)
             tokens = tokens._replace(states=attended)
             if threshold is not None and queries is None:
                 tokens = self._merge(tokens, floor, threshold, active)
-            kept.append((tokens.sizes > 0).sum(1))
+            n_left.append((tokens.sizes > 0).sum(1))
             tokens = tokens._replace(states=self.blocks.feed(layer, tokens.states))
-        return self._pool(tokens), torch.stack(kept, 1)
+        return self._pool(tokens), torch.stack(n_left, 1)
 
     @property
     def cls_only(self) -> bool:

@@ -26,16 +26,16 @@ def draw(tokens: Sequence[str], places: NDArray[np.int64], kept: Sequence[int]) 
         kept: how many tokens are left after each layer.
     """
     sizes = Counter(places.tolist())
-    shared = [place for place in dict.fromkeys(places.tolist()) if sizes[place] > 1]
-    number = {place: i + 1 for i, place in enumerate(shared)}
+    shared = [position for position in dict.fromkeys(places.tolist()) if sizes[position] > 1]
+    number = {position: i + 1 for i, position in enumerate(shared)}
     x, y = _MARGIN, _MARGIN
     shapes = []
-    for token, place in zip(tokens, places.tolist(), strict=True):
-        said = _plain(token)
-        width = (len(said) + 0.8) * _CHAR + (14 if place in number else 0)
+    for token, position in zip(tokens, places.tolist(), strict=True):
+        label = _plain(token)
+        width = (len(label) + 0.8) * _CHAR + (14 if position in number else 0)
         if x + width > _WIDTH - _MARGIN:
             x, y = _MARGIN, y + _LINE
-        shapes.append(_box(x, y, width, said, number.get(place)))
+        shapes.append(_box(x, y, width, label, number.get(position)))
         x += width + 3
     steps = " → ".join(str(n) for n, after in pairwise([*kept, -1]) if n != after)
     y += _LINE + 18
@@ -54,15 +54,15 @@ def page(tokens: Sequence[str], places: NDArray[np.int64], title: str) -> str:
         places: after each layer, [n_layers, n_tokens], see `encoder.dsre.trace.trace`.
         title: the page's title; it is escaped here.
     """
-    kept = [len(set(row)) for row in places.tolist()]
+    n_left = [len(set(row)) for row in places.tolist()]
     bars = "".join(
         f"<tr><td>{layer}<td>{n}<td><div style='width:{100 * n / len(tokens):.1f}%'></div>"
-        for layer, n in enumerate(kept, 1)
+        for layer, n in enumerate(n_left, 1)
     )
-    changed = [i for i, n in enumerate(kept) if n != (kept[i - 1] if i else len(tokens))]
+    changed = [i for i, n in enumerate(n_left) if n != (n_left[i - 1] if i else len(tokens))]
     drawn = "".join(
-        f"<details{' open' if i == changed[-1] else ''}><summary>after layer {i + 1}: {kept[i]} "
-        f"tokens</summary>{draw(tokens, places[i], [len(tokens), *kept[: i + 1]])}</details>"
+        f"<details{' open' if i == changed[-1] else ''}><summary>after layer {i + 1}: {n_left[i]} "
+        f"tokens</summary>{draw(tokens, places[i], [len(tokens), *n_left[: i + 1]])}</details>"
         for i in changed
     )
     return _PAGE.format(title=escape(title), bars=bars, drawn=drawn or _NOTHING)
@@ -72,10 +72,10 @@ def _plain(token: str) -> str:
     return token.removeprefix("##").lstrip("▁Ġ") or token
 
 
-def _box(x: float, y: float, width: float, said: str, number: int | None) -> str:
+def _box(x: float, y: float, width: float, label: str, number: int | None) -> str:
     fill = _COLOURS[(number - 1) % len(_COLOURS)] if number else "none"
     box = f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="22" rx="4" fill="{fill}"/>'
-    word = f'<text x="{x + 3:.1f}" y="{y + 15.5:.1f}">{escape(said)}</text>'
+    word = f'<text x="{x + 3:.1f}" y="{y + 15.5:.1f}">{escape(label)}</text>'
     if number is None:
         return box + word
     at = x + width - 3

@@ -38,12 +38,12 @@ def trace(dense: nn.Module, gate: GateFile, input_ids: Sequence[int]) -> NDArray
         network(ids, torch.ones(ids.shape))
     gated = iter(network.moves)
     places = torch.arange(ids.shape[1])
-    found = []
+    positions = []
     for threshold in network.settings.thresholds:
         if threshold is not None and (moves := next(gated, None)) is not None:
             places = moves[0, places]
-        found.append(places.numpy())
-    return np.stack(found)
+        positions.append(places.numpy())
+    return np.stack(positions)
 
 
 class _Tracing(SparseEncoder):

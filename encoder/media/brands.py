@@ -31,6 +31,6 @@ def picture_brand(head: bytes) -> tuple[str, bool] | None:
     kinds = {**_PICTURES, **_SEQUENCES}
     if major not in kinds:
         return None
-    named = [kinds[brand] for brand in (major, *compatible) if brand in kinds]
-    media_type = next((one for one in named if one != _GENERAL), _GENERAL)
+    brands = [kinds[brand] for brand in (major, *compatible) if brand in kinds]
+    media_type = next((brand for brand in brands if brand != _GENERAL), _GENERAL)
     return media_type, major in _SEQUENCES

@@ -151,10 +151,10 @@ def marked(head: bytes, *, is_text: bool) -> str:
     >>> marked(b"GIF89a is a format.", is_text=True)
     ''
     """
-    found = (
+    positions = (
         type_ for mark, type_, may_be_text in _MARKS if may_be_text >= is_text and mark.match(head)
     )
-    return next(found, "")
+    return next(positions, "")
 
 
 def marked_container(head: bytes) -> str:

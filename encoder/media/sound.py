@@ -134,8 +134,8 @@ def _resampled(
     for samples in chunks:
         frame = AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
         frame.sample_rate = rate
-        yield from (part.to_ndarray()[0] for part in resampler.resample(frame))
-    yield from (part.to_ndarray()[0] for part in resampler.resample(None))
+        yield from (block.to_ndarray()[0] for block in resampler.resample(frame))
+    yield from (block.to_ndarray()[0] for block in resampler.resample(None))
 
 
 def _checked(source: Source, samples: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -75,10 +75,10 @@ def _open_checked(path: str, flags: int) -> int:
 
 
 def _check_regular(path: str, facts: os.stat_result) -> None:
-    kind = stat.S_IFMT(facts.st_mode)
-    if kind != stat.S_IFREG:
+    file_type = stat.S_IFMT(facts.st_mode)
+    if file_type != stat.S_IFREG:
         raise MediaError(
-            f"{path} is {_KINDS.get(kind, 'something special')}, not a file.",
+            f"{path} is {_KINDS.get(file_type, 'something special')}, not a file.",
             remedy="Name a regular file.",
         )
 

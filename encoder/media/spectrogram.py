@@ -65,8 +65,8 @@ class SpectrogramLayout:
             if value is not None and not (_is_number(value) and 0 <= value < 1e6):
                 raise InputError(name, got=repr(value), wanted="a frequency in Hz")
         if self.power != DECIBELS and not (_is_number(self.power) and 0 < float(self.power) <= 8):
-            wanted = '2 for power, 1 for magnitude, or "db"'
-            raise InputError("power", got=repr(self.power), wanted=wanted)
+            expected = '2 for power, 1 for magnitude, or "db"'
+            raise InputError("power", got=repr(self.power), wanted=expected)
 
 
 def _is_number(value: object) -> bool:
@@ -111,18 +111,18 @@ def to_sound(
 
 
 def _check_values(label: str, array: NDArray[Any], layout: SpectrogramLayout) -> None:
-    wanted = "a power spectrogram [bins, frames], float, or what librosa.stft returns, complex"
+    expected = "a power spectrogram [bins, frames], float, or what librosa.stft returns, complex"
     if array.ndim != 2 or 0 in array.shape or len(array) < 2:
-        raise InputError(label, got=f"shape {array.shape}", wanted=wanted)
+        raise InputError(label, got=f"shape {array.shape}", wanted=expected)
     if not np.issubdtype(array.dtype, np.inexact):
-        raise InputError(label, got=f"dtype {array.dtype}", wanted=wanted)
+        raise InputError(label, got=f"dtype {array.dtype}", wanted=expected)
     if not np.isfinite(array).all():
         n_bad = int(array.size - np.isfinite(array).sum())
         raise InputError(label, got=f"{n_bad} values that are NaN or infinite", wanted="none")
     if np.iscomplexobj(array):
         if layout.power == DECIBELS or layout.n_mels:
-            named = 'power="db"' if layout.power == DECIBELS else f"n_mels={layout.n_mels}"
-            raise InputError(label, got="a complex array", wanted=f"real values with {named}")
+            unit = 'power="db"' if layout.power == DECIBELS else f"n_mels={layout.n_mels}"
+            raise InputError(label, got="a complex array", wanted=f"real values with {unit}")
         return
     if layout.power == DECIBELS and array.max() > _MAX_DECIBELS:
         got = f"values up to {array.max():.4g}"
@@ -153,15 +153,15 @@ def _check_bins(label: str, array: NDArray[Any], n_fft: int, layout: Spectrogram
     if n_bins == wanted_bins:
         return
     if layout.n_mels:
-        wanted = f"[{layout.n_mels}, frames], by n_mels"
+        expected = f"[{layout.n_mels}, frames], by n_mels"
     else:
-        wanted = (
+        expected = (
             f"[{wanted_bins}, frames], by n_fft={n_fft}; pass n_fft={2 * (n_bins - 1)} if it was "
             f"made so, or n_mels={n_bins} for mel bands"
         )
     if n_frames in (wanted_bins, _LIBROSA_MELS):
-        wanted += "; or transpose it"
-    raise InputError(label, got=f"shape {array.shape}", wanted=wanted)
+        expected += "; or transpose it"
+    raise InputError(label, got=f"shape {array.shape}", wanted=expected)
 
 
 def _magnitudes(

@@ -26,8 +26,8 @@ def stft(samples: NDArray[np.float32], n_fft: int, hop: int) -> Spectra:
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
     window = _window(n_fft)
     spectra = np.empty((len(frames), n_fft // 2 + 1), np.complex64)
-    for part in _chunks(len(frames), n_fft):
-        spectra[part] = np.fft.rfft(frames[part] * window, axis=1)
+    for chunk in _chunks(len(frames), n_fft):
+        spectra[chunk] = np.fft.rfft(frames[chunk] * window, axis=1)
     return spectra
 
 
@@ -36,10 +36,10 @@ def istft(spectra: Spectra, n_fft: int, hop: int, n_samples: int) -> NDArray[np.
     n_frames, window = len(spectra), _window(n_fft)
     whole = max(n_fft + hop * (n_frames - 1), n_samples + n_fft // 2)
     total, weight = np.zeros(whole, np.float32), np.zeros(whole, np.float32)
-    for part in _chunks(n_frames, n_fft):
-        frames = np.fft.irfft(spectra[part], n_fft, axis=1) * window
-        _overlap_add(total[part.start * hop :], frames, hop)
-        _overlap_add(weight[part.start * hop :], np.broadcast_to(window**2, frames.shape), hop)
+    for chunk in _chunks(n_frames, n_fft):
+        frames = np.fft.irfft(spectra[chunk], n_fft, axis=1) * window
+        _overlap_add(total[chunk.start * hop :], frames, hop)
+        _overlap_add(weight[chunk.start * hop :], np.broadcast_to(window**2, frames.shape), hop)
     heard = weight > np.finfo(np.float32).tiny
     total[heard] /= weight[heard]
     return total[n_fft // 2 : n_fft // 2 + n_samples]
@@ -64,16 +64,16 @@ def griffin_lim(
     n_frames, n_bins = magnitudes.shape
     turns = np.random.RandomState(0).random(size=(n_bins, n_frames)).T
     spectra = np.exp(2j * np.pi * turns).astype(np.complex64) * magnitudes
-    n_samples, before = hop * (n_frames - 1) + n_fft % 2, None
+    n_samples, last_spectrum = hop * (n_frames - 1) + n_fft % 2, None
     for _ in range(n_steps):
         rebuilt = stft(istft(spectra, n_fft, hop, n_samples), n_fft, hop)
         spectra[:] = rebuilt
-        if before is not None:
-            before *= _MOMENTUM / (1 + _MOMENTUM)
-            spectra -= before
+        if last_spectrum is not None:
+            last_spectrum *= _MOMENTUM / (1 + _MOMENTUM)
+            spectra -= last_spectrum
         spectra /= np.abs(spectra) + np.finfo(np.float32).tiny
         spectra *= magnitudes
-        before = rebuilt
+        last_spectrum = rebuilt
     return istft(spectra, n_fft, hop, n_samples)
 
 
@@ -122,6 +122,6 @@ def _overlap_add(total: NDArray[np.float32], frames: NDArray[Any], hop: int) -> 
     n, n_fft = frames.shape
     # the earliest frame comes first everywhere, since the order of a sum shows in its last digit
     for at in reversed(range(0, n_fft, hop)):
-        part = frames[:, at : at + hop]
-        rows = np.lib.stride_tricks.sliding_window_view(total[at:], part.shape[1], writeable=True)
-        rows[: hop * n : hop] += part
+        block = frames[:, at : at + hop]
+        rows = np.lib.stride_tricks.sliding_window_view(total[at:], block.shape[1], writeable=True)
+        rows[: hop * n : hop] += block

@@ -71,17 +71,19 @@ def load_clip(source: Source, max_frames: int = 32, short_side: int = SHORT_SIDE
     """
     facts = probe(source)
     pace_s = min(0.5, facts.duration_s / max_frames) if facts.duration_s else 0.5
-    kept: list[NDArray[np.uint8]] = []
+    frames_kept: list[NDArray[np.uint8]] = []
     stride = 1
     # Headers may understate the length: thin out on the way, so that memory stays bounded.
     for index, (_, rgb) in enumerate(stream_frames(source, pace_s, short_side)):
         if index % stride == 0:
-            kept.append(rgb)
-        if len(kept) == 2 * max_frames:
-            kept, stride = kept[::2], stride * 2
-    spread = np.linspace(0, len(kept) - 1, min(max_frames, len(kept))).round().astype(int)
+            frames_kept.append(rgb)
+        if len(frames_kept) == 2 * max_frames:
+            frames_kept, stride = frames_kept[::2], stride * 2
+    spread = (
+        np.linspace(0, len(frames_kept) - 1, min(max_frames, len(frames_kept))).round().astype(int)
+    )
     sound = load_sound(source) if facts.has_sound else None
-    return Clip(np.stack([kept[i] for i in spread]), sound)
+    return Clip(np.stack([frames_kept[i] for i in spread]), sound)
 
 
 def _next_tick_s(time_s: float, every_s: float) -> float:

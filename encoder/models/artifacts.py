@@ -90,8 +90,8 @@ def find(key: Key) -> Artifact | None:
 def all_artifacts() -> list[Artifact]:
     """Every whole artifact on this machine, by name."""
     folders = sorted(path.parent for path in artifacts_folder().glob(f"*/{MANIFEST}"))
-    found = (_read(path) for path in folders if not path.name.startswith(SCRATCH))
-    return [artifact for artifact in found if artifact]
+    artifacts = (_read(path) for path in folders if not path.name.startswith(SCRATCH))
+    return [artifact for artifact in artifacts if artifact]
 
 
 def make(key: Key, write: Write, progress: Progress, *, spec: str) -> Artifact:
@@ -207,7 +207,7 @@ def are_whole(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> bool:
 def _read(folder: Path) -> Artifact | None:
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
-        known = manifest["format"] == _FORMAT and are_whole(folder, manifest["files"])
+        is_readable = manifest["format"] == _FORMAT and are_whole(folder, manifest["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Artifact(folder, manifest) if known else None
+    return Artifact(folder, manifest) if is_readable else None

@@ -33,22 +33,22 @@ def find_model(name: str, precision: str | None = None) -> Artifact:
     """
     if name.startswith("bundle:"):
         name = str(ModelSpec.parse(name))
-    known = all_models()
-    found = [
-        one
-        for one in known
-        if _is_called(one, name) and precision in (None, one.manifest["key"]["precision"])
+    models = all_models()
+    matching = [
+        model
+        for model in models
+        if _is_called(model, name) and precision in (None, model.manifest["key"]["precision"])
     ]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        there = ", ".join(one.manifest["spec"] for one in known) or "none"
+    if len(matching) == 1:
+        return matching[0]
+    if not matching:
+        there = ", ".join(model.manifest["spec"] for model in models) or "none"
         raise ModelError(
             f"No prepared model is called {name}; there are: {there}.",
             remedy=f"Run `anymodal models prepare {name}`, or see `anymodal models list`.",
         )
-    folders = ", ".join(one.folder.name for one in found)
-    raise ModelError(f"{len(found)} models are called {name}.", remedy=f"Name one of {folders}.")
+    folders = ", ".join(model.folder.name for model in matching)
+    raise ModelError(f"{len(matching)} models are called {name}.", remedy=f"Name one of {folders}.")
 
 
 def _is_called(artifact: Artifact, name: str) -> bool:
@@ -61,8 +61,8 @@ def _is_called(artifact: Artifact, name: str) -> bool:
 
 def find_bundles() -> list[Artifact]:
     """The bundles that were fetched and are of this version."""
-    found = map(_found, all_bundles())
-    return [artifact for artifact in found if artifact]
+    bundles = map(_found, all_bundles())
+    return [artifact for artifact in bundles if artifact]
 
 
 def _found(bundle: Bundle) -> Artifact | None:

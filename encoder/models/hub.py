@@ -158,13 +158,13 @@ def open_joint(
     check_files(path_or_name, folder)
     weights = widened(folder, device) if mapped else folder
     joint = towers.JointEncoder(path_or_name, _open(path_or_name, weights, device), n_threads)
-    known = Prompts(joint.model.prompts, joint.model.default_prompt_name, where.get("model", ""))
+    prompts = Prompts(joint.model.prompts, joint.model.default_prompt_name, where.get("model", ""))
     identity = {
         **(where or {"weights": hash_files(folder)}),
         "towers": f"hub-{_TOWERS_VERSION}",
-        "prompt": known.of(TEXT, DOCUMENT),
+        "prompt": prompts.of(TEXT, DOCUMENT),
     }
-    return identity, joint, known
+    return identity, joint, prompts
 
 
 def _open(name: str, folder: Path, device: str | None) -> SentenceTransformer:
@@ -234,41 +234,45 @@ def _query_towers(joint: towers.JointEncoder, prompts: Prompts) -> Mapping[Modal
             return True
         return prompts.of(modality, QUERY) != prompts.of(modality, DOCUMENT)
 
-    made = _towers(joint.for_queries(), partial(prompts.of, role=QUERY))
-    return {kind: tower for kind, tower in made.items() if joint.routes_roles or differs(kind)}
+    towers_of_queries = _towers(joint.for_queries(), partial(prompts.of, role=QUERY))
+    return {
+        modality: tower
+        for modality, tower in towers_of_queries.items()
+        if joint.routes_roles or differs(modality)
+    }
 
 
 def _towers(
     joint: towers.JointEncoder, prompt_of: Callable[[Modality], str]
 ) -> Mapping[Modality, Tower]:
     model = joint.model
-    found: dict[Modality, Tower] = {}
+    by_modality: dict[Modality, Tower] = {}
     sound = None
     if "text" in model.modalities:
-        found[TEXT] = TextTower(joint, prompt_of(TEXT))
+        by_modality[TEXT] = TextTower(joint, prompt_of(TEXT))
     if "image" in model.modalities:
-        found[IMAGE] = towers.ImageTower(joint, prompt_of(IMAGE))
+        by_modality[IMAGE] = towers.ImageTower(joint, prompt_of(IMAGE))
     if "audio" in model.modalities:
         extractor = getattr(model.processor, "feature_extractor", None)
         window_s = float(getattr(extractor, "max_length_s", None) or _WINDOW_S)
-        found[AUDIO] = sound = towers.SoundTower(joint, prompt_of(AUDIO), window_s)
+        by_modality[AUDIO] = sound = towers.SoundTower(joint, prompt_of(AUDIO), window_s)
     if "video" in model.modalities:
         processor = getattr(model.processor, "video_processor", None)
         max_frames = int(getattr(processor, "max_frames", None) or _MAX_FRAMES)
-        found[VIDEO] = towers.VideoTower(joint, prompt_of(VIDEO), max_frames, sound)
-    if not found:
+        by_modality[VIDEO] = towers.VideoTower(joint, prompt_of(VIDEO), max_frames, sound)
+    if not by_modality:
         raise ModelError(
             f"{joint.name} takes none of text, image, audio and video on its own, "
             f"but {model.modalities}.",
             remedy="Use a model that embeds one of them.",
         )
-    return found
+    return by_modality
 
 
 def matryoshka_cuts(model: SentenceTransformer, embed_dim: int) -> tuple[int, ...]:
     """The cuts in the settings, as vLLM reads them: ``"matryoshka_dimensions": [256, 512]``."""
-    named = getattr(getattr(model[0], "config", None), "matryoshka_dimensions", None) or ()
-    return tuple(sorted({int(one) for one in named if 0 < int(one) < embed_dim}))
+    dimensions = getattr(getattr(model[0], "config", None), "matryoshka_dimensions", None) or ()
+    return tuple(sorted({int(n) for n in dimensions if 0 < int(n) < embed_dim}))
 
 
 def _embed_dim(by_modality: Mapping[Modality, Tower]) -> int:

@@ -63,11 +63,11 @@ def pack_if_faster(model: SentenceTransformer, n_threads: int | None) -> None:
 
     The trial is made once on a machine. The vectors are the same.
     """
-    layers = [one for one in shapes(model) if one.weight.numel() >= _WORTH_PACKING]
+    layers = [layer for layer in shapes(model) if layer.weight.numel() >= _WORTH_PACKING]
     if model.device.type != "cpu" or not layers or not torch.backends.mkldnn.is_available():
         return
     facts = {
-        "network": " ".join(f"{one.out_features}x{one.in_features}" for one in layers),
+        "network": " ".join(f"{layer.out_features}x{layer.in_features}" for layer in layers),
         "cpu": f"{cpu_model()} {instruction_sets()}",
         "threads": str(n_threads),
         "torch": str(torch.__version__),
@@ -97,8 +97,8 @@ class _Layers:
         """See `Session.run`; ``rows`` float32 [n, columns]."""
         rows = torch.from_numpy(inputs["rows"])
         with threads(self._n_threads), torch.inference_mode():
-            found = [one(rows[:, : one.in_features].contiguous()) for one in self._layers]
-        return [one.numpy() for one in found]
+            outputs = [layer(rows[:, : layer.in_features].contiguous()) for layer in self._layers]
+        return [output.numpy() for output in outputs]
 
 
 class _PackedLayers(_Layers):
@@ -106,12 +106,12 @@ class _PackedLayers(_Layers):
 
 
 def _packed(layers: Sequence[nn.Linear], n_threads: int | None) -> _PackedLayers:
-    return _PackedLayers([PackedLinear(one) for one in layers], n_threads)
+    return _PackedLayers([PackedLinear(layer) for layer in layers], n_threads)
 
 
 def _examples(layers: Sequence[nn.Linear]) -> list[dict[str, Array]]:
     rng = np.random.default_rng(0)
-    width = max(one.in_features for one in layers)
+    width = max(layer.in_features for layer in layers)
     return [{"rows": rng.standard_normal((n, width), np.float32)} for n in _TRIAL_TOKENS]
 
 

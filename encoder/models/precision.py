@@ -90,16 +90,18 @@ class Precision:
                 f"quantization={quantization!r} is neither a known setting nor a folder.",
                 remedy='Use "int8", "auto", None, or a folder made by `anymodal models quantize`.',
             )
-        found = tower_folder.check_all(folder)
-        for part, manifest in found.items():
+        manifests = tower_folder.check_all(folder)
+        for tower, manifest in manifests.items():
             if manifest["model"] != model or manifest["tower"] not in towers:
                 raise ModelError(
-                    f"{part} holds the {manifest['tower']} tower of {manifest['model']}.",
+                    f"{tower} holds the {manifest['tower']} tower of {manifest['model']}.",
                     remedy=f"Towers of {model} can be replaced: {', '.join(towers)}.",
                 )
-        told = sorted(f"{one['tower']} sha256:{one['sha256']}" for one in found.values())
-        folders = {manifest["tower"]: part for part, manifest in found.items()}
-        return cls(folders=folders, identity=" ".join(told))
+        identities = sorted(
+            f"{manifest['tower']} sha256:{manifest['sha256']}" for manifest in manifests.values()
+        )
+        folders = {manifest["tower"]: tower for tower, manifest in manifests.items()}
+        return cls(folders=folders, identity=" ".join(identities))
 
     def open(self, network: Network, n_threads: int | None) -> Session:
         """Open a network.

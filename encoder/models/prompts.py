@@ -52,16 +52,16 @@ class Prompts:
         >>> known.of(TEXT, "query"), known.of(TEXT, "document")
         ('query: ', 'passage: ')
         """
-        given = {_plain(name): prompt for name, prompt in self.declared.items() if prompt}
-        kind = "" if modality == TEXT else str(modality)
+        declared = {_plain(name): prompt for name, prompt in self.declared.items() if prompt}
+        prefix = "" if modality == TEXT else str(modality)
         for name in _NAMES[role]:
-            if prompt := given.get(kind + name):
+            if prompt := declared.get(prefix + name):
                 return prompt
-        if not given:
+        if not declared:
             return self._undeclared(role) if modality == TEXT else ""
         default = _plain(self.default or "")
         is_others = any(default in names for other, names in _NAMES.items() if other != role)
-        return "" if is_others else given.get(default, "")
+        return "" if is_others else declared.get(default, "")
 
     def _undeclared(self, role: Role) -> str:
         for pattern, prompts in _UNDECLARED.items():

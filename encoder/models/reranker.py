@@ -62,15 +62,15 @@ class CrossEncoder:
             InputError: the question leaves no room for a text.
         """
         n_tokens = len(self._questions.encode(question).ids)
-        most = _MAX_TOKENS - _LEAST_TEXT_TOKENS
-        if n_tokens > most:
-            raise InputError("query", got=f"{n_tokens} tokens", wanted=f"{most} at most")
-        found = np.zeros(len(texts), np.float32)
-        for place, text in enumerate(texts):
+        max_tokens = _MAX_TOKENS - _LEAST_TEXT_TOKENS
+        if n_tokens > max_tokens:
+            raise InputError("query", got=f"{n_tokens} tokens", wanted=f"{max_tokens} at most")
+        scores = np.zeros(len(texts), np.float32)
+        for index, text in enumerate(texts):
             check()
             if text.strip():
-                found[place] = max(map(self._score, self._windows(question, text)))
-        return found
+                scores[index] = max(map(self._score, self._windows(question, text)))
+        return scores
 
     def _windows(self, question: str, text: str) -> list[Encoding]:
         whole = self._pairs.encode(question, text)
@@ -103,7 +103,7 @@ def open_folder(name: str, folder: Path, n_threads: int | None = None) -> CrossE
     session = OnnxSession(graph, n_threads=n_threads)
     pairs, questions = (load_tokenizer(folder / TOKENIZER, max_tokens=None) for _ in range(2))
     pairs.enable_truncation(_MAX_TOKENS, stride=_LEAST_TEXT_TOKENS // 2, strategy="only_second")
-    inputs = [one.name for one in onnx.load(graph, load_external_data=False).graph.input]
+    inputs = [value.name for value in onnx.load(graph, load_external_data=False).graph.input]
     if strange := set(inputs) - set(_INPUTS):
         raise ModelError(
             f"{graph} takes {', '.join(sorted(strange))}, unlike a cross-encoder.",

@@ -27,7 +27,7 @@ def fetch(name: str, revision: str | None) -> Path:
     """
     from huggingface_hub import HfApi, constants, errors, snapshot_download
 
-    shown = f"{name}@{revision}" if revision else name
+    full_name = f"{name}@{revision}" if revision else name
     try:
         # Asked first, since the download itself would wait endlessly for a silent hub.
         HfApi().model_info(name, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT)
@@ -39,11 +39,12 @@ def fetch(name: str, revision: str | None) -> Path:
         ) from error
     except errors.GatedRepoError as error:
         raise ModelError(
-            f"{shown} is gated.", remedy="Accept its terms on the hub, then run `hf auth login`."
+            f"{full_name} is gated.",
+            remedy="Accept its terms on the hub, then run `hf auth login`.",
         ) from error
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         raise ModelError(
-            f"The hub has no {shown}, or it is private.",
+            f"The hub has no {full_name}, or it is private.",
             remedy="Check the name and the revision, or run `hf auth login`.",
         ) from error
     # the hub client's network library, and so its errors, change with its version
@@ -55,10 +56,10 @@ def _cached(name: str, revision: str | None, reason: Exception) -> Path:
     from huggingface_hub import errors, snapshot_download
 
     try:
-        kept = snapshot_download(
+        folder = snapshot_download(
             name, revision=revision, allow_patterns=_FETCHED, local_files_only=True
         )
-        return Path(kept)
+        return Path(folder)
     except errors.LocalEntryNotFoundError:
         raise ModelError(
             f"{name} is not in the cache and the hub cannot be reached: {first_line(reason)}.",
@@ -83,14 +84,14 @@ def licence(folder: Path) -> str | None:
 
     card = folder / _CARD
     try:
-        known = metadata_load(card) if card.is_file() else None
+        metadata = metadata_load(card) if card.is_file() else None
     # whatever the YAML library may raise on a card that people wrote
     except Exception:  # noqa: BLE001
-        known = None
-    found = (known or {}).get("license")
-    if found == "other":
-        found = (known or {}).get("license_name") or found
-    return ", ".join(found) if isinstance(found, list) else found and str(found)
+        metadata = None
+    names = (metadata or {}).get("license")
+    if names == "other":
+        names = (metadata or {}).get("license_name") or names
+    return ", ".join(names) if isinstance(names, list) else names and str(names)
 
 
 def check_files(name: str, folder: Path) -> None:

@@ -99,10 +99,10 @@ class Sparsity:
     @property
     def identity(self) -> str:
         """The part of this that changes vectors."""
-        own = f"{self.gate.identity} recipe:{SPARSE_RECIPE}"
+        identity = f"{self.gate.identity} recipe:{SPARSE_RECIPE}"
         if self.chunks is None or self.predictor is None:
-            return own
-        return f"{own} chunks:{self.chunks:g} {Predictor.load(self.predictor).identity}"
+            return identity
+        return f"{identity} chunks:{self.chunks:g} {Predictor.load(self.predictor).identity}"
 
     @classmethod
     def _with_chunks(cls, wish: Mapping[str, Any], precision: Precision, gates: Gates) -> Sparsity:

@@ -52,8 +52,8 @@ class ModelSpec:
         """
         kind, _, name = text.partition(":")
         cut: int | None = None
-        if (found := _CUT.fullmatch(name)) and not (kind == "dir" and Path(name).is_dir()):
-            name, cut = found[1], int(found[2])
+        if (with_cut := _CUT.fullmatch(name)) and not (kind == "dir" and Path(name).is_dir()):
+            name, cut = with_cut[1], int(with_cut[2])
         if kind == "dir" and name:
             return cls("dir", _existing(Path(name).expanduser()), cut=cut)
         if kind == "hf" and name:

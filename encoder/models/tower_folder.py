@@ -67,13 +67,13 @@ def check_all(folder: Path) -> Mapping[Path, Mapping[str, Any]]:
         ModelError: see `check`; or two are the same tower.
     """
     parts = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
-    found = {part: check(part) for part in parts}
-    if not found or (folder / MANIFEST).is_file():
-        found = {folder: check(folder)}
-    towers = [manifest["tower"] for manifest in found.values()]
+    manifests = {tower_folder: check(tower_folder) for tower_folder in parts}
+    if not manifests or (folder / MANIFEST).is_file():
+        manifests = {folder: check(folder)}
+    towers = [manifest["tower"] for manifest in manifests.values()]
     if twice := sorted({tower for tower in towers if towers.count(tower) > 1}):
         raise ModelError(f"{folder} holds the {twice[0]} tower twice.", "Remove one of them.")
-    return found
+    return manifests
 
 
 def _hash(folder: Path) -> str:

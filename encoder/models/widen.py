@@ -67,5 +67,8 @@ def _widen(source: Path, target: Path) -> None:
     with safe_open(source, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         facts = file.metadata()
-    wide = {name: one.float() if one.is_floating_point() else one for name, one in tensors.items()}
+    wide = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }
     save_file(wide, target, facts)

@@ -30,14 +30,14 @@ def texts(source: Path | None, max_items: int) -> list[str]:
     if source is None:
         return _texts_that_come_along(max_items)
     paths = [source] if source.is_file() else files(source, _TEXTS, "texts", max_items)
-    found = [
+    pieces = [
         paragraph
         for path in paths
         for paragraph in paragraphs(path.read_text("utf-8", errors="replace"))
     ]
-    if not found:
+    if not pieces:
         raise InputError("calibration", got=f"no text in {source}", wanted="files with text")
-    return evenly(found, max_items)
+    return evenly(pieces, max_items)
 
 
 def paragraphs(text: str) -> Iterator[str]:
@@ -66,13 +66,13 @@ def files(source: Path | None, suffixes: set[str], what: str, max_items: int) ->
     Raises:
         InputError: no folder was given, or it holds none.
     """
-    wanted = f"a folder with {what} ({', '.join(sorted(suffixes))})"
+    expected = f"a folder with {what} ({', '.join(sorted(suffixes))})"
     if source is None:
-        raise InputError("calibration", got="nothing", wanted=wanted)
-    found = sorted(path for path in source.rglob("*") if path.suffix.lower() in suffixes)
-    if not found:
-        raise InputError("calibration", got=f"{source}, which holds none", wanted=wanted)
-    return evenly(found, max_items)
+        raise InputError("calibration", got="nothing", wanted=expected)
+    paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in suffixes)
+    if not paths:
+        raise InputError("calibration", got=f"{source}, which holds none", wanted=expected)
+    return evenly(paths, max_items)
 
 
 def evenly(items: Sequence[T], n: int) -> list[T]:
@@ -94,5 +94,5 @@ def batched(items: Iterable[T], n: int = BATCH_ITEMS) -> Iterator[list[T]]:
 
 def mixed(items: Iterable[T]) -> list[T]:
     """The items in shuffled order, the same each time, so that any first few are a sample."""
-    kept = list(items)
-    return [kept[i] for i in np.random.default_rng(0).permutation(len(kept))]
+    in_order = list(items)
+    return [in_order[i] for i in np.random.default_rng(0).permutation(len(in_order))]

@@ -57,13 +57,13 @@ def load(
         ModelError: see `prepare`.
     """
     sparsity = _sparsity(wish)
-    wanted = prepared.precisions(quantization)
-    for precision in wanted:
-        if found := prepared.find(spec, precision, sparsity):
-            return prepared.open_artifact(found, n_threads)
+    precisions = prepared.precisions(quantization)
+    for precision in precisions:
+        if artifact := prepared.find(spec, precision, sparsity):
+            return prepared.open_artifact(artifact, n_threads)
     if quantization in (None, "auto", "bf16"):  # torch runs these
         return None
-    return prepared.open_artifact(prepare(spec, wanted[0], wish, prepared.tell), n_threads)
+    return prepared.open_artifact(prepare(spec, precisions[0], wish, prepared.tell), n_threads)
 
 
 def prepare(spec: ModelSpec, precision: str, wish: Wish, progress: Progress) -> Artifact:
@@ -116,12 +116,16 @@ def _share(dense: Artifact, folder: Path) -> None:
 
 def _described(manifest: Mapping[str, Any], gate: str) -> dict[str, Any]:
     """What the manifest says: the facts of the dense one, in a separate space."""
-    own = {"format", "spec", "key", "made_at", "took_s", "files"}
-    kept = {name: value for name, value in manifest.items() if name not in own}
-    identity = {**kept["space"]["identity"], "dsre": gate}
-    space = Space(kept["space"]["embed_dim"], identity)
-    told = {"embed_dim": space.embed_dim, "fingerprint": space.fingerprint, "identity": identity}
-    return {**kept, "space": told}
+    of_the_artifact = {"format", "spec", "key", "made_at", "took_s", "files"}
+    shared_facts = {name: value for name, value in manifest.items() if name not in of_the_artifact}
+    identity = {**shared_facts["space"]["identity"], "dsre": gate}
+    space = Space(shared_facts["space"]["embed_dim"], identity)
+    described_space = {
+        "embed_dim": space.embed_dim,
+        "fingerprint": space.fingerprint,
+        "identity": identity,
+    }
+    return {**shared_facts, "space": described_space}
 
 
 _WEIGHT_BITS: Mapping[str, Literal[4, 8]] = {"int8": 8, "int4": 4}
@@ -156,9 +160,9 @@ def write_merging(
         InputError: the model's window is too short to fit a gate.
     """
     report("fit a gate", 0.0)
-    own = remembered(spec, precision)
-    is_timed = wish is not True or precision == FLOAT32 or own.exists()
-    gate = _gate(spec, own, wish)
+    own_path = remembered(spec, precision)
+    is_timed = wish is not True or precision == FLOAT32 or own_path.exists()
+    gate = _gate(spec, own_path, wish)
     _, joint, prompts = load_source(source.folder, source.where.get("model", ""))
     prompt = prompts[DOCUMENT][TEXT]
     network = text_network(str(spec), joint.model, prompt)
@@ -171,16 +175,16 @@ def write_merging(
     if not is_timed:
         report("time the gate", 0.8)
         gate = _timed(gate, joint, prompt, partial(_runs, folder, facts))
-        gate.save(own)
+        gate.save(own_path)
     gate.save(folder / GATE)
     write_facts(folder, {**facts, "identity": {**facts["identity"], "dsre": gate.identity}})
     return gate
 
 
-def _gate(spec: ModelSpec, own: Path, wish: Literal[True] | str) -> GateFile:
+def _gate(spec: ModelSpec, own_path: Path, wish: Literal[True] | str) -> GateFile:
     if isinstance(wish, str):
         return gate_from(wish)
-    return GateFile.load(own) if own.exists() else own_gate(spec)
+    return GateFile.load(own_path) if own_path.exists() else own_gate(spec)
 
 
 def _export(name: str, network: Network, target: Path, precision: str) -> None:

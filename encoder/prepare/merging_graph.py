@@ -64,11 +64,11 @@ class _Merging(nn.Module):
         self.rest = nn.ModuleList(rest)
 
     def forward(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        pooled, kept = self.encoder.run(*(features[name].flatten(1) for name in INPUTS))
-        found: dict[str, Any] = {"sentence_embedding": pooled}
+        pooled, n_left = self.encoder.run(*(features[name].flatten(1) for name in INPUTS))
+        features_of_text: dict[str, Any] = {"sentence_embedding": pooled}
         for module in self.rest:
-            found = module(found)
-        return found["sentence_embedding"], kept
+            features_of_text = module(features_of_text)
+        return features_of_text["sentence_embedding"], n_left
 
 
 def _features(joint: JointEncoder, n_tokens: int) -> Features:
@@ -77,5 +77,5 @@ def _features(joint: JointEncoder, n_tokens: int) -> Features:
     texts = [" ".join(some * again) for some in (TEXTS, TEXTS[::-1])]
     every = [joint.features(joint.inputs(TEXT, [text]), "")["input_ids"] for text in texts]
     length = min(n_tokens, *(ids.shape[1] for ids in every)) // 2 * 2
-    ids = torch.cat([one[:, :length] for one in every]).reshape(2, length // 2, 2)
+    ids = torch.cat([tokens[:, :length] for tokens in every]).reshape(2, length // 2, 2)
     return dict(zip(INPUTS, (ids, torch.ones(ids.shape)), strict=True))

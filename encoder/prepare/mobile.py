@@ -81,11 +81,11 @@ def export_mobile(model: str, folder: Path, *, quantization: str | None = "int8"
     with writing(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-            made = Path(scratch, "new")
-            made.mkdir()
-            cosines = _write(bundle, made, quantization)
-            size_bytes = sum(path.stat().st_size for path in made.iterdir())
-            made.rename(folder)
+            new = Path(scratch, "new")
+            new.mkdir()
+            cosines = _write(bundle, new, quantization)
+            size_bytes = sum(path.stat().st_size for path in new.iterdir())
+            new.rename(folder)
     return Exported(folder, cosines, size_bytes)
 
 
@@ -100,14 +100,14 @@ def _write(bundle: Bundle, folder: Path, quantization: str | None) -> dict[str, 
             f"The networks differ from the server's: cosine of {', '.join(wrong)}.",
             remedy="Check the bundle with `anymodal bundle verify`.",
         )
-    about = manifest(bundle, quantization or FLOAT32, model.space.fingerprint, cosines)
-    text = json.dumps({**about, "files": describe_files(folder)}, indent=1, ensure_ascii=False)
+    facts = manifest(bundle, quantization or FLOAT32, model.space.fingerprint, cosines)
+    text = json.dumps({**facts, "files": describe_files(folder)}, indent=1, ensure_ascii=False)
     (folder / MANIFEST).write_text(text, "utf-8")
     return cosines
 
 
-def _source(found: Network, quantization: str | None) -> Path:
-    return found.int8 if quantization and found.int8 else found.float32
+def _source(network: Network, quantization: str | None) -> Path:
+    return network.int8 if quantization and network.int8 else network.float32
 
 
 def _write_text(bundle: Bundle, home: Path, folder: Path, quantization: str | None) -> None:
@@ -149,8 +149,8 @@ def manifest(
         cosines: the least with the server, by file.
     """
     towers = {TEXT: _text(bundle), IMAGE: _picture(bundle)}
-    for name, about in towers.items():
-        about["least_cosine"] = round(cosines[NETWORKS[name]], 6)
+    for name, facts in towers.items():
+        facts["least_cosine"] = round(cosines[NETWORKS[name]], 6)
     return {
         "format": FORMAT,
         "model": bundle.spec,
@@ -221,7 +221,9 @@ def of_networks(model: Model, folder: Path) -> dict[str, float]:
         model: of the server, in the precision of the files.
         folder: with the files.
     """
-    text, image = (OnnxSession(folder / NETWORKS[one], n_threads=1) for one in (TEXT, IMAGE))
+    text, image = (
+        OnnxSession(folder / NETWORKS[modality], n_threads=1) for modality in (TEXT, IMAGE)
+    )
     return {
         NETWORKS[TEXT]: _texts(model, lambda tokens: text.run(inputs_of([tokens]))[0]),
         NETWORKS[IMAGE]: _pictures(model, lambda rgb: image.run({PICTURE: rgb})[0]),
@@ -231,18 +233,20 @@ def of_networks(model: Model, folder: Path) -> dict[str, float]:
 def _texts(model: Model, run: Callable[[NDArray[np.int64]], Rows]) -> float:
     tower = model.towers[TEXT]
     tokens = [np.asarray(tower.prepare(text), np.int64)[:MAX_TOKENS] for text in _TEXTS]
-    return min(_cosine(tower.forward([one]).rows, run(one)) for one in tokens)
+    return min(_cosine(tower.forward([ids]).rows, run(ids)) for ids in tokens)
 
 
 def _pictures(model: Model, run: Callable[[NDArray[np.uint8]], Rows]) -> float:
     tower = model.towers[IMAGE]
     pictures = [_waves(*sides) for sides in _SIZES]
-    return min(_cosine(tower.forward([tower.prepare(one)]).rows, run(one)) for one in pictures)
+    return min(
+        _cosine(tower.forward([tower.prepare(picture)]).rows, run(picture)) for picture in pictures
+    )
 
 
-def _cosine(wanted: Rows, found: Rows) -> float:
+def _cosine(expected: Rows, rows: Rows) -> float:
     """The least cosine of rows that should be alike."""
-    return float((wanted * found).sum(axis=1).min())
+    return float((expected * rows).sum(axis=1).min())
 
 
 def _waves(height: int, width: int) -> NDArray[np.uint8]:

@@ -166,13 +166,13 @@ def _add_filter(network: Network, length: str, square: str) -> str:
     number = partial(_scalar, network)
 
     start = add("Div", add("Sub", length, square), number(2))
-    left = add("Cast", start, to=_FLOAT32)
+    start_pixel = add("Cast", start, to=_FLOAT32)
     right = add("Cast", add("Add", start, square), to=_FLOAT32)
-    side = add("Cast", add("Sub", right, left), to=_FLOAT64)
+    side = add("Cast", add("Sub", right, start_pixel), to=_FLOAT64)
     step = add("Div", side, number(SIDE))
-    wanted = network.constant(np.arange(SIDE)[:, None] + 0.5)
-    left = add("Cast", left, to=_FLOAT64)
-    centres = add("Add", left, add("Mul", wanted, step))
+    pixel_middles = network.constant(np.arange(SIDE)[:, None] + 0.5)
+    start_pixel = add("Cast", start_pixel, to=_FLOAT64)
+    centres = add("Add", start_pixel, add("Mul", pixel_middles, step))
     places = add("Add", add("Range", number(0), length, number(1)), number(0.5))
     away = add("Div", add("Sub", places, centres), add("Max", step, number(1)))
     weights = _add_bicubic(network, add("Abs", away))
@@ -228,14 +228,14 @@ def _add_head(network: Network, head: ImageHead) -> None:
     """See `encoder.towers.image.ImageHeadTower.forward`."""
     logits = network.outputs[0]
     features = network.add("Concat", *network.outputs, axis=1)
-    named = _add_conse(network, logits, _small(head.labels), SETTINGS, "named")
+    by_name = _add_conse(network, logits, _small(head.labels), SETTINGS, "named")
     centred = network.add("Sub", features, network.floats(_small(head.mean)))
     scaled = network.add("Mul", centred, network.floats(_small(head.scale)))
     rows = network.add("MatMul", scaled, network.floats(_small(head.weight)))
-    part = network.add("Mul", named, network.constant(np.float32(NAMED_SHARE)))
-    mixed = network.add("Add", network.normalized(rows, "described"), part)
+    named_share = network.add("Mul", by_name, network.constant(np.float32(NAMED_SHARE)))
+    mixed = network.add("Add", network.normalized(rows, "described"), named_share)
     first = network.normalized(mixed, "mixed")
-    network.add("Concat", first, named, names=[OUTPUT], axis=0)
+    network.add("Concat", first, by_name, names=[OUTPUT], axis=0)
 
 
 def _small(table: NDArray[np.float32]) -> NDArray[Any]:

@@ -47,13 +47,13 @@ def load(spec: ModelSpec, quantization: str | None, n_threads: int | None) -> Mo
     Raises:
         ModelError: it cannot be prepared here, or not in this precision.
     """
-    wanted = precisions(quantization)
-    for precision in wanted:
-        if found := find(spec, precision):
-            return open_artifact(found, n_threads)
+    allowed = precisions(quantization)
+    for precision in allowed:
+        if artifact := find(spec, precision):
+            return open_artifact(artifact, n_threads)
     if quantization in (None, "auto", "bf16"):  # torch runs these
         return None
-    return open_artifact(prepare(spec, wanted[0], tell), n_threads)
+    return open_artifact(prepare(spec, allowed[0], tell), n_threads)
 
 
 def precisions(quantization: str | None) -> tuple[str, ...]:
@@ -73,9 +73,15 @@ def find(spec: ModelSpec, precision: str, sparsity: str = "") -> Artifact | None
     """
     if spec.kind == "dir":
         return artifacts.find(key_of(spec, folder_identity(Path(spec.name)), precision, sparsity))
-    wanted = (precision, sparsity, _RECIPE)
-    found = [one for one in artifacts.all_artifacts() if _is_of(one.manifest, spec, wanted)]
-    return max(found, key=lambda one: str(one.manifest["made_at"]), default=None)
+    properties = (precision, sparsity, _RECIPE)
+    artifacts_of_model = [
+        artifact
+        for artifact in artifacts.all_artifacts()
+        if _is_of(artifact.manifest, spec, properties)
+    ]
+    return max(
+        artifacts_of_model, key=lambda artifact: str(artifact.manifest["made_at"]), default=None
+    )
 
 
 def prepare(spec: ModelSpec, precision: str, progress: Progress) -> Artifact:
@@ -113,11 +119,11 @@ def prepare(spec: ModelSpec, precision: str, progress: Progress) -> Artifact:
     return artifacts.make(key_of(spec, source.identity, precision), write, progress, spec=str(spec))
 
 
-def open_artifact(found: Artifact, n_threads: int | None = None) -> Model:
+def open_artifact(artifact: Artifact, n_threads: int | None = None) -> Model:
     """Open an artifact that `prepare` made; its folder counts as in use while the model lives."""
-    identity = found.manifest["space"]["identity"]
-    model = open_exported(found.folder, n_threads, identity=identity)
-    hold(found.folder, model)
+    identity = artifact.manifest["space"]["identity"]
+    model = open_exported(artifact.folder, n_threads, identity=identity)
+    hold(artifact.folder, model)
     return model
 
 
@@ -130,10 +136,10 @@ def space_identity(facts: Mapping[str, Any], source: Located) -> dict[str, str]:
         facts: what `encoder.prepare.hub.prepare` found out.
         source: of the model.
     """
-    own = dict(facts["identity"])
+    identity = dict(facts["identity"])
     if source.where:
-        own.pop("weights", None)  # the commit says it
-    return {**source.where, **own}
+        identity.pop("weights", None)  # the commit says it
+    return {**source.where, **identity}
 
 
 def key_of(spec: ModelSpec, identity: str, precision: str, sparsity: str = "") -> Key:
@@ -142,9 +148,9 @@ def key_of(spec: ModelSpec, identity: str, precision: str, sparsity: str = "") -
     return Key(name, identity, precision, sparsity, recipe=_RECIPE)
 
 
-def _is_of(manifest: Mapping[str, Any], spec: ModelSpec, wanted: tuple[str, str, int]) -> bool:
+def _is_of(manifest: Mapping[str, Any], spec: ModelSpec, properties: tuple[str, str, int]) -> bool:
     key = manifest["key"]
-    same = (key["precision"], key["sparsity"], key["recipe"]) == wanted
+    same = (key["precision"], key["sparsity"], key["recipe"]) == properties
     return same and is_of(spec, key["source"], manifest["revision"])
 
 

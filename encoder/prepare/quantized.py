@@ -43,29 +43,31 @@ def load(spec: ModelSpec, folder: Path, n_threads: int | None) -> Model:
             first and cannot be.
     """
     towers = tower_folder.check_all(folder)
-    for part, manifest in towers.items():
-        _check_model(spec, part, manifest)
+    for tower, manifest in towers.items():
+        _check_model(spec, tower, manifest)
     first = next(iter(towers))
     facts = read_facts(first)
     graphs = {
-        f"{manifest['tower']}.onnx": part / tower_folder.ONNX for part, manifest in towers.items()
+        f"{manifest['tower']}.onnx": tower / tower_folder.ONNX for tower, manifest in towers.items()
     }
-    needed = {facts[kind]["graph"] for kind in facts["modalities"]}
+    needed = {facts[modality]["graph"] for modality in facts["modalities"]}
     identity = {f"{m['tower']}": f"sha256:{m['sha256']}" for m in towers.values()}
-    others = None
+    prepared_others = None
     if missing := sorted(needed - graphs.keys()):
-        others = _prepared(spec)
-        graphs |= {graph: others.folder / graph for graph in missing}
-        identity["others"] = others.manifest["space"]["identity"].get("quantization", "float32")
-    told = " ".join(f"{name} {value}" for name, value in sorted(identity.items()))
+        prepared_others = _prepared(spec)
+        graphs |= {graph: prepared_others.folder / graph for graph in missing}
+        identity["others"] = prepared_others.manifest["space"]["identity"].get(
+            "quantization", "float32"
+        )
+    quantization = " ".join(f"{name} {value}" for name, value in sorted(identity.items()))
     model = open_exported(
         first,
         n_threads,
-        identity={**towers[first]["identity"], "quantization": told},
+        identity={**towers[first]["identity"], "quantization": quantization},
         graphs=graphs,
     )
-    for held in [*towers, *([others.folder] if others else [])]:
-        hold(held, model)
+    for used in [*towers, *([prepared_others.folder] if prepared_others else [])]:
+        hold(used, model)
     return model
 
 
@@ -82,6 +84,6 @@ def _check_model(spec: ModelSpec, folder: Path, manifest: Mapping[str, Any]) -> 
 
 def _prepared(spec: ModelSpec) -> Artifact:
     for precision in prepared.AUTO:
-        if found := prepared.find(spec, precision):
-            return found
+        if artifact := prepared.find(spec, precision):
+            return artifact
     return prepared.prepare(spec, prepared.AUTO[0], prepared.tell)

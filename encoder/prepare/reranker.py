@@ -44,16 +44,16 @@ def open_reranker(name: str, n_threads: int | None = None) -> CrossEncoder:
         return open_folder(str(spec), Path(spec.name), n_threads)
     source = locate(spec)
     key = Key(Path(spec.name).name, source.identity, _PRECISION)
-    found = artifacts.find(key)
-    if found is None:
+    artifact = artifacts.find(key)
+    if artifact is None:
         _require_tools(name)
 
         def write(folder: Path, report: Progress) -> Mapping[str, Any]:
 
             return prepare_cross_encoder(name, source.folder, folder, report)
 
-        found = artifacts.make(key, write, tell, spec=str(spec))
-    return open_folder(str(spec), found.folder, n_threads)
+        artifact = artifacts.make(key, write, tell, spec=str(spec))
+    return open_folder(str(spec), artifact.folder, n_threads)
 
 
 def _require_tools(name: str) -> None:
@@ -101,9 +101,10 @@ def prepare_cross_encoder(
     export(name, _network(model, tokenizer), floats / GRAPH)
     progress("quantize", 0.6)
     quantize_linears(floats / GRAPH, target / GRAPH)
-    exact, made = (open_folder(name, one) for one in (floats, target))
+    exact, quantized = (open_folder(name, network_folder) for network_folder in (floats, target))
     worst = max(
-        float(np.abs(exact.scores(q, [text]) - made.scores(q, [text])).max()) for q, text in _PAIRS
+        float(np.abs(exact.scores(q, [text]) - quantized.scores(q, [text])).max())
+        for q, text in _PAIRS
     )
     shutil.rmtree(floats)
     if worst > _WORST:

@@ -60,4 +60,4 @@ def _run_at_once(session: Session, inputs: Sequence[Mapping[str, Array]]) -> lis
         return [session.run(inputs[0])]
     if isinstance(session, ManyRuns):
         return session.run_all(inputs)
-    return [session.run(one) for one in inputs]
+    return [session.run(run_inputs) for run_inputs in inputs]

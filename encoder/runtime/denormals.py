@@ -31,16 +31,16 @@ def denormals_as_zero() -> Iterator[None]:
     if library is None:
         yield
         return
-    before = ctypes.create_string_buffer(_ENVIRONMENT_BYTES)
-    library.fegetenv(before)
-    (register,) = struct.unpack_from("<I", before, _MXCSR_AT)
-    within = ctypes.create_string_buffer(before.raw, _ENVIRONMENT_BYTES)
+    saved = ctypes.create_string_buffer(_ENVIRONMENT_BYTES)
+    library.fegetenv(saved)
+    (register,) = struct.unpack_from("<I", saved, _MXCSR_AT)
+    within = ctypes.create_string_buffer(saved.raw, _ENVIRONMENT_BYTES)
     struct.pack_into("<I", within, _MXCSR_AT, register | _FLUSH_TO_ZERO | _DENORMALS_ARE_ZERO)
     library.fesetenv(within)
     try:
         yield
     finally:
-        library.fesetenv(before)
+        library.fesetenv(saved)
 
 
 @cache

@@ -48,12 +48,15 @@ class OnnxSession:
         from encoder.runtime.shared import open_session, open_shared
 
         def options() -> onnxruntime.SessionOptions:
-            made = session_options(n_threads)
+            session_settings = session_options(n_threads)
             for key, value in (settings or {}).items():
-                made.add_session_config_entry(key, value)
+                session_settings.add_session_config_entry(key, value)
             if profile_to:
-                made.enable_profiling, made.profile_file_prefix = True, str(profile_to)
-            return made
+                session_settings.enable_profiling, session_settings.profile_file_prefix = (
+                    True,
+                    str(profile_to),
+                )
+            return session_settings
 
         try:
             shared = shared_in and open_shared(path, shared_in, options, settings or {})

@@ -33,9 +33,9 @@ class SideBySide:
     """
 
     def __init__(
-        self, one: Session, open_many: Callable[[], Session], n_threads: int, small: int = 0
+        self, single: Session, open_many: Callable[[], Session], n_threads: int, small: int = 0
     ) -> None:
-        self._one = one
+        self._one = single
         self._open_many = open_many
         self._opening = Lock()
         self._n_threads = n_threads
@@ -47,14 +47,14 @@ class SideBySide:
 
     def run_all(self, inputs: Sequence[Mapping[str, Array]]) -> list[list[Array]]:
         """The outputs for each of the inputs, in order."""
-        sizes = [_size(one) for one in inputs]
+        sizes = [_size(run_inputs) for run_inputs in inputs]
         if len(inputs) < 2 or not self._is_faster_side_by_side(sizes):
-            return [self.run(one) for one in inputs]
+            return [self.run(run_inputs) for run_inputs in inputs]
         # The longest first, so that no long run is left to a single thread at the end.
-        order = sorted(range(len(inputs)), key=lambda place: -sizes[place])
-        found = self._threads.map(self._one.run, [inputs[place] for place in order])
-        by_place = dict(zip(order, found, strict=True))
-        return [by_place[place] for place in range(len(inputs))]
+        order = sorted(range(len(inputs)), key=lambda index: -sizes[index])
+        outputs = self._threads.map(self._one.run, [inputs[index] for index in order])
+        by_place = dict(zip(order, outputs, strict=True))
+        return [by_place[index] for index in range(len(inputs))]
 
     def _is_faster_side_by_side(self, sizes: Sequence[int]) -> bool:
         divided = self._n_threads * _DIVIDED
@@ -87,15 +87,15 @@ def all_at_once(jobs: Sequence[Callable[[], T]]) -> list[T]:
     if len(jobs) < 2:
         return [job() for job in jobs]
     with ThreadPoolExecutor(len(jobs) - 1, thread_name_prefix="towers") as threads:
-        others = [threads.submit(copy_context().run, job) for job in jobs[1:]]
-        return [jobs[0](), *(other.result() for other in others)]
+        futures = [threads.submit(copy_context().run, job) for job in jobs[1:]]
+        return [jobs[0](), *(other.result() for other in futures)]
 
 
 def side_by_side(
     open_with: Callable[[int | None], Session], n_threads: int | None, small: int = 0
 ) -> Session:
     """A session for single runs and for several, see `SideBySide`; with one thread a plain one."""
-    most = n_threads or os.cpu_count() or 1
-    if most == 1:
+    max_threads = n_threads or os.cpu_count() or 1
+    if max_threads == 1:
         return open_with(n_threads)
-    return SideBySide(open_with(1), partial(open_with, n_threads), most, small)
+    return SideBySide(open_with(1), partial(open_with, n_threads), max_threads, small)

@@ -55,15 +55,15 @@ def threads(n: int | None) -> Iterator[None]:
     """
     import torch
 
-    before = torch.get_num_threads()
-    if n in (None, before):
+    n_before = torch.get_num_threads()
+    if n in (None, n_before):
         yield
         return
     torch.set_num_threads(n)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(n_before)
 
 
 def one_gpu(device: str | None, process: int) -> str | None:
@@ -86,13 +86,13 @@ def ahead(make: Callable[[S], T], items: Sequence[S], n_threads: int) -> Iterato
 
     At most ``n_threads`` results are being made or waiting at a time.
     """
-    left = iter(items)
+    remaining = iter(items)
     with ThreadPoolExecutor(n_threads, thread_name_prefix="ahead") as threads:
-        pending = deque(threads.submit(make, item) for item in islice(left, n_threads))
+        pending = deque(threads.submit(make, item) for item in islice(remaining, n_threads))
         while pending:
-            made = pending.popleft().result()
-            pending.extend(threads.submit(make, item) for item in islice(left, 1))
-            yield made
+            result = pending.popleft().result()
+            pending.extend(threads.submit(make, item) for item in islice(remaining, 1))
+            yield result
 
 
 def moved(features: Mapping[str, Any], device: Any) -> dict[str, Any]:

@@ -114,13 +114,13 @@ def compare(
     """
     names = list(candidates)
     reference = candidates[names[0]]()
-    wanted = [reference.run(example) for example in examples]
+    expected = [reference.run(example) for example in examples]
     sessions: dict[str, Session] = {names[0]: reference}
     dropped: dict[str, str] = {}
     for name in names[1:]:
         try:
             session = candidates[name]()
-            least = min(map(least_cosine, wanted, [session.run(e) for e in examples]))
+            least = min(map(least_cosine, expected, [session.run(e) for e in examples]))
         # a third-party runtime may raise anything; it is only one of several
         except Exception as error:  # noqa: BLE001
             dropped[name] = f"{type(error).__name__}: {error}"
@@ -174,13 +174,13 @@ def _time_in_turns(sessions: Mapping[str, Session], examples: Sequence[Inputs]) 
     started = perf_counter()
     for _ in range(_N_ROUNDS):
         for name, session in sessions.items():
-            before = perf_counter()
+            run_started = perf_counter()
             for example in examples:
                 session.run(example)
-            times[name].append(perf_counter() - before)
+            times[name].append(perf_counter() - run_started)
         if perf_counter() - started > _MAX_ROUNDS_S:
             break
-    return {name: round(median(found) * 1e3, 3) for name, found in times.items()}
+    return {name: round(median(times_s) * 1e3, 3) for name, times_s in times.items()}
 
 
 def _measure_once(

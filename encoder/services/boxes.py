@@ -32,8 +32,8 @@ _COARSE_DEGREES = np.arange(-45.0, 45.0)
 _FINE_DEGREES = np.arange(-1.0, 1.01, 0.1)
 
 
-def find_boxes(probabilities: NDArray[np.float32], most: int) -> list[Box]:
-    """The lines of text in a map [height, width], the largest ``most`` of them."""
+def find_boxes(probabilities: NDArray[np.float32], max_boxes: int) -> list[Box]:
+    """The lines of text in a map [height, width], the largest ``max_boxes`` of them."""
     from scipy import ndimage
 
     cores, n_cores = ndimage.label(probabilities > _THRESHOLD, np.ones((3, 3)))
@@ -41,17 +41,17 @@ def find_boxes(probabilities: NDArray[np.float32], most: int) -> list[Box]:
         return []
     means = ndimage.mean(probabilities, cores, np.arange(1, n_cores + 1))
     places = ndimage.find_objects(cores)
-    found: list[tuple[float, Box]] = []
-    for number, (place, mean) in enumerate(zip(places, means, strict=True), start=1):
+    boxes_by_area: list[tuple[float, Box]] = []
+    for number, (bounds, mean) in enumerate(zip(places, means, strict=True), start=1):
         if mean < _LEAST_MEAN:
             continue
-        rows, columns = place
-        outline = _outline(cores[place] == number) + np.array([columns.start, rows.start])
+        rows, columns = bounds
+        outline = _outline(cores[bounds] == number) + np.array([columns.start, rows.start])
         width, height, box = _grown(outline)
         if min(width, height) >= _LEAST_SIDE:
-            found.append((width * height, box))
-    found.sort(key=lambda one: -one[0])
-    return [box for _, box in found[:most]]
+            boxes_by_area.append((width * height, box))
+    boxes_by_area.sort(key=lambda area_and_box: -area_and_box[0])
+    return [box for _, box in boxes_by_area[:max_boxes]]
 
 
 def scaled(box: Box, x: float, y: float) -> Box:

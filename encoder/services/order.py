@@ -43,39 +43,39 @@ def reading_order(boxes: Sequence[Box], quarters: int = 0) -> list[int]:
 
 def _ordered(edges: Edges, among: NDArray[np.int64]) -> list[int]:
     """Cut into columns where there are any, else at the widest blank band, else row by row."""
-    here = edges[among]
-    if cut := _between_columns(here):
-        left = here[:, 2] <= cut
+    box_edges = edges[among]
+    if cut := _between_columns(box_edges):
+        left = box_edges[:, 2] <= cut
         return _ordered(edges, among[left]) + _ordered(edges, among[~left])
-    if (band := _widest_band(here)) is not None:
-        above = here[:, 3] <= band
+    if (band := _widest_band(box_edges)) is not None:
+        above = box_edges[:, 3] <= band
         return _ordered(edges, among[above]) + _ordered(edges, among[~above])
-    return [int(i) for row in _rows(here) for i in among[row]]
+    return [int(i) for row in _rows(box_edges) for i in among[row]]
 
 
-def _between_columns(here: Edges) -> float | None:
+def _between_columns(box_edges: Edges) -> float | None:
     """Where a blank strip from top to bottom separates two columns."""
-    for cut in _gaps(here[:, 0], here[:, 2]):
-        left = here[:, 2] <= cut
-        if _is_column(here[left]) and _is_column(here[~left]):
+    for cut in _gaps(box_edges[:, 0], box_edges[:, 2]):
+        left = box_edges[:, 2] <= cut
+        if _is_column(box_edges[left]) and _is_column(box_edges[~left]):
             return cut
     return None
 
 
-def _is_column(here: Edges) -> bool:
-    widths, heights = here[:, 2] - here[:, 0], here[:, 3] - here[:, 1]
-    is_long = np.median(widths) >= _COLUMN_RATIO * np.median(heights) if len(here) else False
-    return len(here) >= _LEAST_LINES and bool(is_long)
+def _is_column(box_edges: Edges) -> bool:
+    widths, heights = box_edges[:, 2] - box_edges[:, 0], box_edges[:, 3] - box_edges[:, 1]
+    is_long = np.median(widths) >= _COLUMN_RATIO * np.median(heights) if len(box_edges) else False
+    return len(box_edges) >= _LEAST_LINES and bool(is_long)
 
 
-def _widest_band(here: Edges) -> float | None:
+def _widest_band(box_edges: Edges) -> float | None:
     """The middle of the highest blank band across, unless cutting there changes nothing.
 
     Only a page that may have columns above or below is cut.
     """
-    if len(here) < 2 * _LEAST_LINES:
+    if len(box_edges) < 2 * _LEAST_LINES:
         return None
-    gaps = _gaps(here[:, 1], here[:, 3], np.median(here[:, 3] - here[:, 1]))
+    gaps = _gaps(box_edges[:, 1], box_edges[:, 3], np.median(box_edges[:, 3] - box_edges[:, 1]))
     return gaps[0] if gaps else None
 
 
@@ -86,19 +86,19 @@ def _gaps(
     order = np.argsort(starts)
     reach = np.maximum.accumulate(ends[order])[:-1]
     widths = starts[order][1:] - reach
-    found = sorted(((float(w), float(r)) for w, r in zip(widths, reach, strict=True) if w >= least))
-    return [reached + width / 2 for width, reached in reversed(found)]
+    gaps = sorted(((float(w), float(r)) for w, r in zip(widths, reach, strict=True) if w >= least))
+    return [reached + width / 2 for width, reached in reversed(gaps)]
 
 
-def _rows(here: Edges) -> list[list[int]]:
+def _rows(box_edges: Edges) -> list[list[int]]:
     """Rows from top to bottom, each from left to right."""
     rows: list[list[int]] = []
-    for i in np.argsort(here[:, 1] + here[:, 3], kind="stable"):
-        if rows and _share(here[rows[-1][-1]], here[i]) >= _SAME_ROW:
+    for i in np.argsort(box_edges[:, 1] + box_edges[:, 3], kind="stable"):
+        if rows and _share(box_edges[rows[-1][-1]], box_edges[i]) >= _SAME_ROW:
             rows[-1].append(int(i))
         else:
             rows.append([int(i)])
-    return [sorted(row, key=lambda i: float(here[i, 0])) for row in rows]
+    return [sorted(row, key=lambda i: float(box_edges[i, 0])) for row in rows]
 
 
 def _share(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

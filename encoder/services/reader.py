@@ -126,11 +126,11 @@ class Reader:
         boxes = self._boxes(picture, self._limits.max_pixels)
         boxes, quarters = self._upright(picture, boxes)
         ordered = [boxes[i] for i in reading_order(boxes, quarters)]
-        wanted = self._within_limits(ordered)
+        boxes_to_read = self._within_limits(ordered)
         lines = [
             line
-            for start in range(0, len(wanted), _LINES_AT_ONCE)
-            for line in self._lines(picture, wanted[start : start + _LINES_AT_ONCE])
+            for start in range(0, len(boxes_to_read), _LINES_AT_ONCE)
+            for line in self._lines(picture, boxes_to_read[start : start + _LINES_AT_ONCE])
         ]
         return [line for line in lines if self._is_legible(line)]
 
@@ -144,16 +144,16 @@ class Reader:
 
     def _seen(self, page: RgbPicture) -> NDArray[np.float32]:
         """The probability of text at each pixel, [height, width]."""
-        seen = np.zeros(page.shape[:2], np.float32)
+        probabilities = np.zeros(page.shape[:2], np.float32)
         for top in range(0, max(1, len(page) - _SHARED_ROWS), _STRIP_ROWS - _SHARED_ROWS):
             strip = page[top : top + _STRIP_ROWS]
             if np.ptp(strip) < _FLAT:
                 continue
-            (found,) = self._detector.run({"x": _as_input(strip, _MEAN, _SCALE)[None]})
+            (output,) = self._detector.run({"x": _as_input(strip, _MEAN, _SCALE)[None]})
             # Two strips are separated in the middle of what they share.
             skip = _SHARED_ROWS // 2 if top else 0
-            seen[top + skip : top + len(strip)] = found[0, 0, skip:]
-        return seen
+            probabilities[top + skip : top + len(strip)] = output[0, 0, skip:]
+        return probabilities
 
     def _upright(self, picture: RgbPicture, boxes: Sequence[Box]) -> tuple[list[Box], int]:
         """Boxes turned as their lines are read, and the quarter turns that make the page upright.
@@ -176,8 +176,8 @@ class Reader:
         if not boxes:
             return False
         lines = [_beginning(crop(picture, box)) for box in boxes[:_VOTERS]]
-        (found,) = self._turn_classifier.run({"x": np.stack([_centred(line) for line in lines])})
-        if np.median(found[:, 1]) <= _UPSIDE_DOWN:
+        (turns,) = self._turn_classifier.run({"x": np.stack([_centred(line) for line in lines])})
+        if np.median(turns[:, 1]) <= _UPSIDE_DOWN:
             return False
         some = boxes[:_TRIED]
         upright, over = (
@@ -192,10 +192,10 @@ class Reader:
 
     def _lines(self, picture: RgbPicture, boxes: Sequence[Box]) -> list[ReadText]:
         lines = [_centred(crop(picture, box))[None] for box in boxes]
-        found = run_all(self._recognizer, [{"x": line} for line in lines])
+        outputs = run_all(self._recognizer, [{"x": line} for line in lines])
         return [
             _read(*spell(sure[0], best[0], self._characters), box)
-            for (sure, best), box in zip(found, boxes, strict=True)
+            for (sure, best), box in zip(outputs, boxes, strict=True)
         ]
 
 
@@ -284,7 +284,7 @@ def spell(
         characters: of the classes.
     """
     begins = np.flatnonzero((best != 0) & (np.diff(best, prepend=-1) != 0))
-    text = "".join(characters[one] for one in best[begins])
+    text = "".join(characters[best_class] for best_class in best[begins])
     return text.strip(), float(sure[begins].mean()) if len(begins) else 0.0
 
 
@@ -320,9 +320,9 @@ class LazyReader:
 
     def read(self, picture: RgbPicture) -> list[ReadText]:
         """See `Reader.read`; a page leaves 80 MB behind, which are given back."""
-        found = self._loaded().read(picture)
+        lines = self._loaded().read(picture)
         give_back()
-        return found
+        return lines
 
     def _loaded(self) -> Reader:
         with self._lock:

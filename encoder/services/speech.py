@@ -107,8 +107,8 @@ class Speech:
         spans = []
         for start_s, end_s, words in self._heard(samples, DOCUMENT, with_times=False):
             confidence = self._confidence(words)
-            said = self._text(words, end_s - start_s) if confidence else ""
-            spans.append(Utterance(start_s, end_s, said, confidence, words.language))
+            text = self._text(words, end_s - start_s) if confidence else ""
+            spans.append(Utterance(start_s, end_s, text, confidence, words.language))
         return spans
 
     def _text(self, words: Words, length_s: float) -> str:
@@ -130,13 +130,15 @@ class Speech:
             return
         speaking = [self._whisper.encode(samples[slice(*span)], role) for span in spans]
         languages = self._languages(speaking)
-        for (start, end), one in zip(spans, speaking, strict=True):
-            words = self._written(one, languages, with_times)
+        for (start, end), speaking_span in zip(spans, speaking, strict=True):
+            words = self._written(speaking_span, languages, with_times)
             yield start / SAMPLING_RATE, end / SAMPLING_RATE, words
 
-    def _written(self, one: Speaking, languages: Mapping[str, float], with_times: bool) -> Words:
+    def _written(
+        self, speaking: Speaking, languages: Mapping[str, float], with_times: bool
+    ) -> Words:
         """The words, in the language in which they are the most plausible."""
-        write = partial(self._whisper.write, one, with_times=with_times)
+        write = partial(self._whisper.write, speaking, with_times=with_times)
         is_clear = len(languages) == 1
         tried = [
             write(language, tokens_per_s=_TOKENS_PER_S, in_one_script=is_clear)
@@ -161,10 +163,10 @@ class Speech:
         if not self._whisper.is_multilingual:
             return {_ENGLISH: 1.0}
         likely: dict[str, float] = defaultdict(float)
-        whole_s = sum(one.length_s for one in speaking)
-        for one in speaking:
-            for language, probability in self._whisper.languages(one).items():
-                likely[language] += probability * one.length_s / whole_s
+        whole_s = sum(span.length_s for span in speaking)
+        for span in speaking:
+            for language, probability in self._whisper.languages(span).items():
+                likely[language] += probability * span.length_s / whole_s
         best = sorted(likely, key=lambda language: -likely[language])
         if likely[best[0]] >= _CLEAR:
             return {language: likely[language] for language in best[:1]}

@@ -133,8 +133,8 @@ class Whisper:
     def languages(self, speaking: Speaking) -> Mapping[str, float]:
         """How likely each language is, by its code; for multilingual models only."""
         with self._network() as network:
-            (found,) = network.detect_language(speaking.states)
-        return {name.strip("<|>"): float(likely) for name, likely in found}
+            (likelihoods,) = network.detect_language(speaking.states)
+        return {name.strip("<|>"): float(likely) for name, likely in likelihoods}
 
     def write(
         self,
@@ -160,20 +160,20 @@ class Whisper:
             prompt.append(tokenizer.no_timestamps)
         if in_one_script and language in _BEFORE:
             prompt = [tokenizer.sot_prev, *tokenizer.encode(_BEFORE[language]), *prompt]
-        most = min(_MARGIN_TOKENS + int(tokens_per_s * speaking.length_s), _MOST_TOKENS)
+        max_tokens = min(_MARGIN_TOKENS + int(tokens_per_s * speaking.length_s), _MOST_TOKENS)
         with self._network() as network:
             result = network.generate(
                 speaking.states,
                 [prompt],
                 beam_size=_BEAM_MULTILINGUAL if self.is_multilingual else _BEAM,
                 # CTranslate2 counts the prompt, too, and returns at most half of this.
-                max_length=max(2 * most, most + len(prompt)),
+                max_length=max(2 * max_tokens, max_tokens + len(prompt)),
                 return_scores=True,
                 return_no_speech_prob=True,
             )[0]
         tokens = result.sequences_ids[0]
         text = tokenizer.decode(tokens).strip()
-        is_cut = len(tokens) >= most
+        is_cut = len(tokens) >= max_tokens
         return Words(tokens, text, language, result.scores[0], result.no_speech_prob, is_cut)
 
     def has_two_scripts(self, language: str) -> bool:
@@ -190,17 +190,17 @@ class Whisper:
         tokenizer = self._tokenizer(words.language)
         first_mark = tokenizer.timestamp_begin
         sentences: list[tuple[float, float, str]] = []
-        start_s, said = 0.0, list[int]()
+        start_s, words_of_sentence = 0.0, list[int]()
         for token in [*words.tokens, first_mark + round((length_s + LEAD_S) / _MARK_S)]:
             if token < first_mark:
-                said.append(token)
+                words_of_sentence.append(token)
                 continue
             # Timestamps count from the pause before the speech.
             time_s = min(max((token - first_mark) * _MARK_S - LEAD_S, 0.0), length_s)
-            text = tokenizer.decode(said).strip()
+            text = tokenizer.decode(words_of_sentence).strip()
             if text and time_s > start_s:  # else it goes on guessing in the pause after it
                 sentences.append((round(start_s, 2), round(time_s, 2), text))
-            start_s, said = time_s, []
+            start_s, words_of_sentence = time_s, []
         return sentences
 
     def _mel(self, samples: Samples) -> Any:

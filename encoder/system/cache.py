@@ -164,7 +164,9 @@ def cache_entries() -> list[CacheEntry]:
     Bundles and prepared models are listed by `encoder.models.catalogue`. Gates are neither: one
     that is fitted anew may differ, and so would vectors.
     """
-    entries = [entry for kind in _DERIVED for entry in _entries_in(cache_folder(kind))]
+    entries = [
+        entry for folder_name in _DERIVED for entry in _entries_in(cache_folder(folder_name))
+    ]
     return sorted(entries, key=lambda entry: -entry.unused_s)
 
 
@@ -180,9 +182,9 @@ def prune_cache(unused_s: float = UNUSED_S, most_bytes: int | None = None) -> li
     Raises:
         OSError: an entry cannot be removed.
     """
-    for kind in ("models", "gates", *_DERIVED):
-        if cache_folder(kind).is_dir():
-            sweep(cache_folder(kind))
+    for folder_name in ("models", "gates", *_DERIVED):
+        if cache_folder(folder_name).is_dir():
+            sweep(cache_folder(folder_name))
     removed = _to_prune(cache_entries(), unused_s, most_bytes)
     for entry in removed:
         remove_entry(entry.path)

@@ -30,44 +30,44 @@ RESERVE_BYTES = 64 * 2**20
 """Kept free: Milvus Lite merges files and builds indexes on top of what is written."""
 
 
-def disk_error(error: BaseException, place: str | os.PathLike[str]) -> DiskError | None:
+def disk_error(error: BaseException, path: str | os.PathLike[str]) -> DiskError | None:
     """What an error, or the one that led to it, says about the disk; None if nothing.
 
     Args:
         error: an `OSError`, or what was raised from one.
-        place: what could not be written.
+        path: what could not be written.
     """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, DiskError):
             return cause
         if isinstance(cause, OSError) and cause.errno in _REMEDIES:
-            return _told(cause.errno, place)
+            return _told(cause.errno, path)
         cause = cause.__cause__ or cause.__context__
     return None
 
 
-def disk_error_in(text: str, place: str | os.PathLike[str]) -> DiskError | None:
+def disk_error_in(text: str, path: str | os.PathLike[str]) -> DiskError | None:
     """The same for a message from a server.
 
     >>> disk_error_in("[Errno 28] No space left on device", "/data").problem
     '/data cannot be written: No space left on device.'
     """
-    found = _ERRNO.search(text)
-    number = int(found[1]) if found else 0
-    if not found and "no space left on device" in text.lower():
+    code = _ERRNO.search(text)
+    number = int(code[1]) if code else 0
+    if not code and "no space left on device" in text.lower():
         number = errno.ENOSPC
-    return _told(number, place) if number in _REMEDIES else None
+    return _told(number, path) if number in _REMEDIES else None
 
 
 @contextmanager
-def writing(place: str | os.PathLike[str]) -> Iterator[None]:
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     """Raise what the disk refuses in this block as `DiskError`; other errors as they are."""
     try:
         yield
     except OSError as error:
-        if told := disk_error(error, place):
-            raise told from error
+        if disk_problem := disk_error(error, path):
+            raise disk_problem from error
         raise
 
 
@@ -83,8 +83,8 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
     except OSError as error:
         # Python tries several places, and says that none is "usable" with an error of its own.
         places = variable("TMPDIR") or "/tmp"
-        told = disk_error(error, places) or _told(errno.ENOSPC, places)
-        raise told from error
+        disk_problem = disk_error(error, places) or _told(errno.ENOSPC, places)
+        raise disk_problem from error
     with folder as name:
         yield Path(name)
 
@@ -95,13 +95,13 @@ def check_room(folder: Path, n_bytes: int = 0) -> None:
     Raises:
         DiskError: it is full, or nearly so; read-only; or not this user's to write to.
     """
-    there = next(place for place in (folder, *folder.parents) if os.path.exists(place))  # noqa: PTH110 (never raises)
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110 (never raises)
     free = shutil.disk_usage(there).free
-    wanted = n_bytes + RESERVE_BYTES
-    if free < wanted:
+    needed_bytes = n_bytes + RESERVE_BYTES
+    if free < needed_bytes:
         raise DiskError(
             f"{folder} cannot be written: {_mb(free)} MB of its disk are free, "
-            f"{_mb(wanted)} MB are needed.",
+            f"{_mb(needed_bytes)} MB are needed.",
             remedy=_SPACE,
         )
     if not os.access(there, os.W_OK):
@@ -109,8 +109,8 @@ def check_room(folder: Path, n_bytes: int = 0) -> None:
         raise _told(errno.EROFS if is_read_only else errno.EACCES, folder)
 
 
-def _told(number: int, place: str | os.PathLike[str]) -> DiskError:
-    name = os.fsencode(place).decode(errors="backslashreplace")
+def _told(number: int, path: str | os.PathLike[str]) -> DiskError:
+    name = os.fsencode(path).decode(errors="backslashreplace")
     return DiskError(f"{name} cannot be written: {os.strerror(number)}.", remedy=_REMEDIES[number])
 
 

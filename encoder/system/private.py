@@ -37,9 +37,9 @@ def tighten(folder: Path) -> None:
     Links are left alone, and so is what disappears meanwhile.
     """
     _close(folder)
-    for place, folders, files in os.walk(folder):
+    for root, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            _close(Path(place, name))
+            _close(Path(root, name))
 
 
 def _close(path: Path) -> None:

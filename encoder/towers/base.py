@@ -78,15 +78,15 @@ def forward(tower: PluginTower, batch: Sequence[Prepared], *, counted: bool = Fa
         returned: Encoded | Embeddings = tower.forward_counted(batch)
     else:
         returned = tower.forward(batch)
-    found = returned if isinstance(returned, Encoded) else Encoded(returned)
+    encoded = returned if isinstance(returned, Encoded) else Encoded(returned)
     n_rows = n_rows_of(tower)
-    if len(found.rows) != len(batch) * n_rows:
+    if len(encoded.rows) != len(batch) * n_rows:
         raise ModelError(
-            f"{type(tower).__name__}.forward returned {len(found.rows)} rows for {len(batch)} "
+            f"{type(tower).__name__}.forward returned {len(encoded.rows)} rows for {len(batch)} "
             f"items of {n_rows} rows.",
             remedy="Have the tower return n_rows rows for each item, item by item.",
         )
-    return found
+    return encoded
 
 
 def n_rows_of(tower: PluginTower) -> int:

@@ -61,8 +61,8 @@ class Dispatch:
     @property
     def modalities(self) -> frozenset[Modality]:
         """What can be encoded; video needs the image or the audio tower."""
-        own = {*self._model.towers, *registered_modalities()}
-        return frozenset(own | {VIDEO} if own & {IMAGE, AUDIO} else own)
+        modalities = {*self._model.towers, *registered_modalities()}
+        return frozenset(modalities | {VIDEO} if modalities & {IMAGE, AUDIO} else modalities)
 
     def tower(self, modality: Modality, role: Role = DOCUMENT) -> PluginTower:
         """The tower of a modality; that of a plug-in is made on first use.
@@ -70,8 +70,8 @@ class Dispatch:
         Raises:
             InputError: neither the model nor a plug-in has one.
         """
-        own = self._model.queries if role == QUERY else self._model.towers
-        if tower := own.get(modality) or self._plugins.get((modality, role)):
+        towers = self._model.queries if role == QUERY else self._model.towers
+        if tower := towers.get(modality) or self._plugins.get((modality, role)):
             return tower
         factory = registered_modalities(role).get(modality)
         if factory is None:
@@ -89,7 +89,7 @@ class Dispatch:
 
     def first_of(self, kinds: Sequence[tuple[list[int], Encoded]], n_items: int) -> Embeddings:
         """The first row of each item, from what `encode` returned for them."""
-        parts = [(places, one.rows[:, :1]) for places, one in kinds]
+        parts = [(places, encoded.rows[:, :1]) for places, encoded in kinds]
         return scatter(parts, n_items, 1, self.space.embed_dim)[:, 0]
 
     def encode(
@@ -100,12 +100,17 @@ class Dispatch:
         for index, item in enumerate(items):
             indices[item.modality, self.space.role_of(item)].append(index)
         jobs = [
-            partial(self._encode_modality, *kind, [items[i].content for i in places], counted)
-            for kind, places in indices.items()
+            partial(
+                self._encode_modality,
+                *modality_and_role,
+                [items[i].content for i in places],
+                counted,
+            )
+            for modality_and_role, places in indices.items()
         ]
         in_parallel = self._model.side_by_side and (self._config.n_threads or os.cpu_count()) != 1
-        found = all_at_once(jobs) if len(jobs) > 1 and in_parallel else map(call, jobs)
-        return list(zip(indices.values(), found, strict=True))
+        encoded = all_at_once(jobs) if len(jobs) > 1 and in_parallel else map(call, jobs)
+        return list(zip(indices.values(), encoded, strict=True))
 
     def _encode_modality(
         self, modality: Modality, role: Role, contents: Sequence[Any], counted: bool
@@ -140,6 +145,8 @@ class Dispatch:
 def _asymmetric(model: Model) -> frozenset[Modality]:
     """The modalities with a separate tower for queries, and video where it is pooled from them."""
     # A plug-in's tower that was bound is a tower of the model, for queries too.
-    own = frozenset({*model.queries, *(registered_modalities(QUERY).keys() - model.towers.keys())})
-    pooled = VIDEO not in model.towers and own & {IMAGE, AUDIO}
-    return own | {VIDEO} if pooled else own
+    modalities = frozenset(
+        {*model.queries, *(registered_modalities(QUERY).keys() - model.towers.keys())}
+    )
+    pooled = VIDEO not in model.towers and modalities & {IMAGE, AUDIO}
+    return modalities | {VIDEO} if pooled else modalities

@@ -47,20 +47,20 @@ class TextStats:
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> TextStats:
         """Some of the rows, in the order given."""
         at = np.asarray(rows, np.int64)
-        return TextStats(*(part[at] for part in self.parts))
+        return TextStats(*(array[at] for array in self.parts))
 
     def summed(self, starts: Sequence[int] | NDArray[np.int64]) -> TextStats:
         """One row per group of neighbours; ``starts`` are the first rows of the groups."""
-        return TextStats(*(np.add.reduceat(part, starts, axis=0) for part in self.parts))
+        return TextStats(*(np.add.reduceat(array, starts, axis=0) for array in self.parts))
 
     @classmethod
     def join(cls, several: Sequence[TextStats | None]) -> TextStats | None:
         """All in one; None if there are none, or one is None."""
-        given = [one for one in several if one is not None]
-        if not given or len(given) < len(several):
+        present = [stats for stats in several if stats is not None]
+        if not present or len(present) < len(several):
             return None
-        parts = zip(*(one.parts for one in given), strict=True)
-        return cls(*(np.concatenate(part) for part in parts))
+        parts = zip(*(stats.parts for stats in present), strict=True)
+        return cls(*(np.concatenate(arrays) for arrays in parts))
 
 
 @dataclass(frozen=True, eq=False)

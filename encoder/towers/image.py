@@ -66,8 +66,8 @@ class ImageTower:
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """See `encoder.towers.base.Tower.forward`."""
         # One by one: on a CPU, a stack of pictures only overflows the cache (36 ms each, not 25).
-        found = run_all(self._session, [{"pixels": pixels[None]} for pixels in batch])
-        logits = np.concatenate([scores for scores, *_ in found])
+        outputs = run_all(self._session, [{"pixels": pixels[None]} for pixels in batch])
+        logits = np.concatenate([scores for scores, *_ in outputs])
         return Encoded(conse(logits, self._labels, self._settings))
 
 
@@ -165,8 +165,8 @@ def load_image_head(path: Path) -> ImageHead:
 def features_of(session: Session, batch: Sequence[Prepared]) -> NDArray[np.float32]:
     """The network's outputs side by side, logits first, float32 [len(batch), n_features]."""
     # each on its own, see `encoder.towers.image.ImageTower.forward`
-    found = run_all(session, [{"pixels": pixels[None]} for pixels in batch])
-    return np.concatenate([np.concatenate(outputs, axis=1) for outputs in found])
+    outputs_of_images = run_all(session, [{"pixels": pixels[None]} for pixels in batch])
+    return np.concatenate([np.concatenate(outputs, axis=1) for outputs in outputs_of_images])
 
 
 class ImageHeadTower:
@@ -194,6 +194,6 @@ class ImageHeadTower:
             float32 unit rows [2 * len(batch), embed_dim], the two rows of each picture together.
         """
         features = features_of(self._session, batch)
-        named = self._head.name(features)
-        described = l2_normalize(self._head.describe(features) + NAMED_SHARE * named)
-        return Encoded(np.stack([described, named], axis=1).reshape(-1, named.shape[1]))
+        by_name = self._head.name(features)
+        described = l2_normalize(self._head.describe(features) + NAMED_SHARE * by_name)
+        return Encoded(np.stack([described, by_name], axis=1).reshape(-1, by_name.shape[1]))

@@ -21,16 +21,16 @@ def blocks_of(model: nn.Module) -> Blocks:
     """
     from encoder.dsre.adapters import bert, rotary
 
-    if own := getattr(model, "merge_blocks", None):
-        own_blocks: Blocks = own()
+    if make_blocks := getattr(model, "merge_blocks", None):
+        own_blocks: Blocks = make_blocks()
         return own_blocks
     for family in (bert, rotary):
         adapted: Blocks | None = family.adapt(model)
         if adapted is not None:
             return adapted
-    kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
-    known = ", ".join(name for family in (bert, rotary) for name in family.MODEL_TYPES)
+    model_type = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
+    supported = ", ".join(name for family in (bert, rotary) for name in family.MODEL_TYPES)
     raise ModelError(
-        f"Dynamic sparse inference does not support {kind!r}, only {known}.",
+        f"Dynamic sparse inference does not support {model_type!r}, only {supported}.",
         remedy="Set enable_dsre=False to run it dense.",
     )

@@ -23,15 +23,15 @@ _FARTHEST = 128
 def adapt(model: nn.Module) -> HfBlocks | None:
     """The blocks of an encoder of `MODEL_TYPES`; None for anything else, decoders included."""
     config = getattr(model, "config", None)
-    kind = getattr(config, "model_type", None)
-    if kind == "distilbert" and hasattr(model, "transformer"):
+    model_type = getattr(config, "model_type", None)
+    if model_type == "distilbert" and hasattr(model, "transformer"):
         return DistilBertBlocks(model)
     if not hasattr(model, "encoder"):
         return None
-    if kind == "mpnet":
+    if model_type == "mpnet":
         return MpNetBlocks(model)
     is_relative = getattr(config, "position_embedding_type", "absolute") != "absolute"
-    if kind not in _BERTS or is_relative or getattr(config, "is_decoder", False):
+    if model_type not in _BERTS or is_relative or getattr(config, "is_decoder", False):
         return None
     return HfBertBlocks(model)
 
@@ -48,10 +48,14 @@ class HfBertBlocks(HfBlocks):
     def attend(self, layer: int, x: Tensor, bias: Tensor, n_queries: int | None) -> Tensor:
         attention = self._model.encoder.layer[layer].attention
         asking = x if n_queries is None else x[:, :n_queries]
-        own = attention.self
+        projections = attention.self
         q, k, v = (
             split_heads(project(states), self._model.config.num_attention_heads)
-            for project, states in ((own.query, asking), (own.key, x), (own.value, x))
+            for project, states in (
+                (projections.query, asking),
+                (projections.key, x),
+                (projections.value, x),
+            )
         )
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         out: Tensor = attention.output(join_heads(mixed), asking)
@@ -103,15 +107,19 @@ class MpNetBlocks(HfBlocks):
 
     def attend(self, layer: int, x: Tensor, bias: Tensor, n_queries: int | None) -> Tensor:
         attention = self._model.encoder.layer[layer].attention
-        own, asking = attention.attn, x[:, :n_queries]
+        projections, asking = attention.attn, x[:, :n_queries]
         states, positions = x[:, :, :-1], x[:, :, -1]
         q, k, v = (
-            split_heads(project(some), own.num_attention_heads)
-            for project, some in ((own.q, asking[:, :, :-1]), (own.k, states), (own.v, states))
+            split_heads(project(some), projections.num_attention_heads)
+            for project, some in (
+                (projections.q, asking[:, :, :-1]),
+                (projections.k, states),
+                (projections.v, states),
+            )
         )
         apart = self._bias(positions, asking[:, :, -1]) + bias
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=apart)
-        out = attention.LayerNorm(own.o(join_heads(mixed)) + asking[:, :, :-1])
+        out = attention.LayerNorm(projections.o(join_heads(mixed)) + asking[:, :, :-1])
         return torch.cat([out, asking[:, :, -1:]], 2)
 
     def feed(self, layer: int, x: Tensor) -> Tensor:
@@ -128,5 +136,5 @@ class MpNetBlocks(HfBlocks):
         table = encoder.relative_attention_bias(encoder.relative_position_bucket(distances))
         apart = (positions[:, None, :] - asking[:, :, None]).round()
         which = apart.clamp(-_FARTHEST, _FARTHEST).long() + _FARTHEST
-        found: Tensor = table[which].permute(0, 3, 1, 2)
-        return found
+        biases: Tensor = table[which].permute(0, 3, 1, 2)
+        return biases

@@ -20,18 +20,18 @@ def use_windows(model: nn.Module) -> bool:
 
     Vectors stay the same up to rounding, so the space does too.
     """
-    found: list[Any] = [part for part in model.modules() if _is_modernbert(part)]
-    if found:
+    encoders: list[Any] = [module for module in model.modules() if _is_modernbert(module)]
+    if encoders:
         _register()
-    for part in found:
-        part.set_attn_implementation(_NAME)
-    return bool(found)
+    for module in encoders:
+        module.set_attn_implementation(_NAME)
+    return bool(encoders)
 
 
-def _is_modernbert(part: nn.Module) -> bool:
-    config = getattr(part, "config", None)
+def _is_modernbert(module: nn.Module) -> bool:
+    config = getattr(module, "config", None)
     is_one = getattr(config, "model_type", None) == "modernbert"
-    return is_one and hasattr(part, "set_attn_implementation")
+    return is_one and hasattr(module, "set_attn_implementation")
 
 
 def _register() -> None:

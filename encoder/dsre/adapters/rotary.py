@@ -19,8 +19,8 @@ from encoder.dsre.merge import Matching
 def adapt(model: nn.Module) -> RotaryBlocks | None:
     """The blocks of an encoder with rotary positions; None for anything else."""
     inner: Any = getattr(model, "language_model", model)
-    kind = getattr(getattr(inner, "config", None), "model_type", None)
-    blocks = _BLOCKS.get(str(kind))
+    model_type = getattr(getattr(inner, "config", None), "model_type", None)
+    blocks = _BLOCKS.get(str(model_type))
     return blocks(inner) if blocks and hasattr(inner, "layers") else None
 
 
@@ -184,10 +184,10 @@ class _Gemma2(_Gemma):
         width = ple.hidden_size_per_layer_input
         rows = self._projection[layer * width : (layer + 1) * width]
         projected = nn.functional.linear(carried[:, :, 1:], rows)
-        seen: Tensor = ple.per_layer_projection_norm(
+        normed: Tensor = ple.per_layer_projection_norm(
             projected * ple.per_layer_model_projection_scale
         )
-        return seen
+        return normed
 
     def _finish(self, x: Tensor) -> Tensor:
         projected: Tensor = self._model.embedding_projection(self._model.norm(x))
@@ -209,11 +209,11 @@ def _mask(attention: Any, bias: Tensor, positions: Tensor) -> Tensor:
     window = getattr(attention, "sliding_window", None)
     if window is None and not attention.is_causal:
         return bias
-    place = torch.arange(positions.shape[1], device=positions.device)
-    seen = torch.ones_like(place[:, None] == place)
+    index = torch.arange(positions.shape[1], device=positions.device)
+    is_seen = torch.ones_like(index[:, None] == index)
     if attention.is_causal:
-        seen = place[:, None] >= place
+        is_seen = index[:, None] >= index
     if window is not None:
         near = (positions[:, :, None] - positions[:, None, :]).abs() < window
-        seen = near[:, None] & seen
-    return torch.where(seen, bias, torch.finfo(bias.dtype).min)
+        is_seen = near[:, None] & is_seen
+    return torch.where(is_seen, bias, torch.finfo(bias.dtype).min)

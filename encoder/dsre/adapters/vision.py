@@ -29,7 +29,7 @@ def merge_patches(model: nn.Module, share: float) -> bool:
         share: the share of patches left after the last layer; above 0, up to 1. Every layer
             merges the same number, the first ones too.
     """
-    towers: list[Any] = [part for part in model.modules() if _is_tower(part)]
+    towers: list[Any] = [module for module in model.modules() if _is_tower(module)]
     for tower in towers:
         tower.encoder.forward = partial(_forward, tower.encoder.layers, share)
     return bool(towers)
@@ -41,13 +41,13 @@ def kept(n_tokens: int, share: float, n_layers: int) -> list[int]:
     >>> kept(100, 0.4, 3)
     [80, 60, 40]
     """
-    left = (1 - (1 - share) * (layer + 1) / n_layers for layer in range(n_layers))
-    return [ceil(round(n_tokens * one, 6)) for one in left]
+    shares_left = (1 - (1 - share) * (layer + 1) / n_layers for layer in range(n_layers))
+    return [ceil(round(n_tokens * share_left, 6)) for share_left in shares_left]
 
 
-def _is_tower(part: nn.Module) -> bool:
-    kind = getattr(getattr(part, "config", None), "model_type", None)
-    return kind in MODEL_TYPES and hasattr(getattr(part, "encoder", None), "layers")
+def _is_tower(module: nn.Module) -> bool:
+    model_type = getattr(getattr(module, "config", None), "model_type", None)
+    return model_type in MODEL_TYPES and hasattr(getattr(module, "encoder", None), "layers")
 
 
 def _forward(
@@ -83,8 +83,8 @@ def _real(states: Tensor, mask: Tensor | None) -> Tensor:
     """1 for a patch and 0 for padding, [n, length], from transformers' attention mask."""
     if mask is None:
         return torch.ones_like(states[:, :, 0])
-    seen = mask[:, 0].any(1) if mask.dtype == torch.bool else (mask[:, 0] == 0).any(1)
-    return seen.to(states.dtype)
+    is_real = mask[:, 0].any(1) if mask.dtype == torch.bool else (mask[:, 0] == 0).any(1)
+    return is_real.to(states.dtype)
 
 
 def _floors(sizes: Tensor, share: float, n_layers: int) -> list[Tensor]:

@@ -78,7 +78,7 @@ def calibrate(
     judged, saved = _try(network, preset, shift, judging, report)
     facts = {
         "preset": preset, "shift": shift, "max_loss": max_loss, "flops_ratio": round(saved, 3),
-        "documents": {part: len(found) for part, found in parts.items()},
+        "documents": {name: len(documents_of_part) for name, documents_of_part in parts.items()},
         "chosen": asdict(chosen), "judged": asdict(judged),
     }  # fmt: skip
     return GateFile(network.rarity.numpy(), network.settings, facts)
@@ -102,7 +102,7 @@ def _start(
     from encoder.dsre.network import SparseEncoder
 
     blocks = blocks_of(dense)
-    rarity = token_rarity(tokenize([one.body for one in documents]), blocks.vocab_size)
+    rarity = token_rarity(tokenize([document.body for document in documents]), blocks.vocab_size)
     gates = thresholds(preset, blocks.shape.n_layers)
     gate = GateFile(rarity, GateSettings(gates, min_tokens=min_tokens))
     return SparseEncoder(dense, gate, pooling=pooling).eval()
@@ -120,11 +120,11 @@ def _choose(
     for step in range(_MAX_STEPS + 1):
         shift = round(direction * step * _STEP, 6)
         loss, _ = _try(network, preset, shift, judgement, report)
-        kept = holds(loss, max_loss)
-        if kept:
+        is_held = holds(loss, max_loss)
+        if is_held:
             chosen = shift, loss
-        direction = direction or (-1.0 if kept else 1.0)
-        if kept != (direction < 0):
+        direction = direction or (-1.0 if is_held else 1.0)
+        if is_held != (direction < 0):
             break
     if chosen is None:
         raise ModelError(

@@ -92,18 +92,20 @@ def distill(
     """
     check_max_loss(max_loss)
     parts = parted(documents)
-    ids = tokenize([one.body for one in parts["rarity"]])
+    ids = tokenize([document.body for document in parts["rarity"]])
     gate = start or _start(dense, ids, min_tokens, pooling)
     lesson = _Lesson(dense, gate, plan, pooling, report or silent)
     rows = lesson.anchors(anchors, tokenize, parts["rarity"])
     judging, choosing = (judge_dense(lesson.network, tokenize, parts[p]) for p in _JUDGING)
-    texts = [one for one in [*ids, *more] if len(one) >= gate.settings.min_tokens]
+    texts = [
+        ids_of_text for ids_of_text in [*ids, *more] if len(ids_of_text) >= gate.settings.min_tokens
+    ]
     before, best = lesson.train(texts, rows, choosing)
     _check(best.loss, max_loss)
-    sizes = {name: len(found) for name, found in parts.items()}
-    about: dict[str, Any] = {"max_loss": max_loss, "texts": len(texts), "documents": sizes}
-    about |= {"from": start.identity} if start else {}
-    return lesson.finish(before, best, judging, about)
+    sizes = {name: len(documents_of_part) for name, documents_of_part in parts.items()}
+    facts: dict[str, Any] = {"max_loss": max_loss, "texts": len(texts), "documents": sizes}
+    facts |= {"from": start.identity} if start else {}
+    return lesson.finish(before, best, judging, facts)
 
 
 class _Lesson:
@@ -128,7 +130,7 @@ class _Lesson:
     ) -> Embeddings:
         """Those given, or else the titles of documents."""
         if anchors is None:
-            return embed_dense(self.network, tokenize([one.title for one in documents]))
+            return embed_dense(self.network, tokenize([document.title for document in documents]))
         width = self.network.blocks.shape.hidden_dim
         if anchors.ndim != 2 or not len(anchors) or anchors.shape[1] != width:
             raise InputError(
@@ -151,7 +153,7 @@ class _Lesson:
             student.learn(step, some, student.teach(some), rows)
             if (step + 1) % plan.check_every == 0 or step + 1 == plan.n_steps:
                 tried = self._judge(step + 1, student.deltas(), judgement)
-                best = min(best, tried, key=lambda one: one.loss.margin)
+                best = min(best, tried, key=lambda attempt: attempt.loss.margin)
         return before, best
 
     def _judge(self, step: int, deltas: Deltas, judgement: Judgement) -> _Try:
@@ -160,15 +162,15 @@ class _Lesson:
         return _Try(step, deltas, loss, saved)
 
     def finish(
-        self, before: _Try, best: _Try, judgement: Judgement, about: Mapping[str, Any]
+        self, before: _Try, best: _Try, judgement: Judgement, facts: Mapping[str, Any]
     ) -> GateFile:
         """The gate, with its loss and saving on texts that nothing was fitted to."""
         loss, saved = measure(self._sparse(best.deltas), judgement)
-        said = f"{describe(loss)}, {saved:.2f} times fewer FLOPs"
-        self._report(f"With held-out texts: {said}")
+        summary = f"{describe(loss)}, {saved:.2f} times fewer FLOPs"
+        self._report(f"With held-out texts: {summary}")
         facts = {
             "preset": "distilled", "shift": 0.0, "plan": asdict(self._plan), "step": best.step,
-            **about, "before": asdict(before.loss), "chosen": asdict(best.loss),
+            **facts, "before": asdict(before.loss), "chosen": asdict(best.loss),
             "judged": asdict(loss), "flops_ratio": round(saved, 3),
         }  # fmt: skip
         return replace(self._gate, facts=facts, deltas=best.deltas)

@@ -33,8 +33,8 @@ def read_documents(folder: Path) -> list[Document]:
         InputError: there is none with a title and a body.
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix in _SUFFIXES)
-    found = map(as_document, (path.read_text("utf-8", errors="replace") for path in files))
-    documents = [document for document in found if document]
+    as_documents = map(as_document, (path.read_text("utf-8", errors="replace") for path in files))
+    documents = [document for document in as_documents if document]
     if not documents:
         raise InputError(
             str(folder), got=f"{len(files)} text files, none with a title and a body",
@@ -49,11 +49,11 @@ def as_document(text: str) -> Document | None:
     >>> as_document("How to mend a roof. " + "Take a ladder. " * 20).title
     'How to mend a roof.'
     """
-    head, _, rest = text.strip().partition("\n")
-    if len(head) > _MAX_TITLE_CHARACTERS or not rest:
-        head, *others = re.split(r"(?<=[.!?])\s+", head, maxsplit=1)
-        rest = "\n".join([*others, rest])
-    title, body = head.strip(" #=*"), rest.strip()
+    head, _, body_text = text.strip().partition("\n")
+    if len(head) > _MAX_TITLE_CHARACTERS or not body_text:
+        head, *sentences = re.split(r"(?<=[.!?])\s+", head, maxsplit=1)
+        body_text = "\n".join([*sentences, body_text])
+    title, body = head.strip(" #=*"), body_text.strip()
     too_short = len(title.split()) < 2 or len(body) < _MIN_BODY_CHARACTERS
     return None if too_short else Document(title, body)
 
@@ -61,12 +61,12 @@ def as_document(text: str) -> Document | None:
 def part_of(document: Document) -> Part:
     """The part of a document, by a hash of its body: the same in any collection."""
     percent = int(hashlib.sha256(document.body.encode()).hexdigest(), 16) % 100
-    return next(part for part, end in PERCENT_UP_TO.items() if percent < end)
+    return next(name for name, end in PERCENT_UP_TO.items() if percent < end)
 
 
 def parted(documents: Iterable[Document]) -> dict[Part, list[Document]]:
     """The documents of each part, without duplicates."""
-    parts: dict[Part, list[Document]] = {part: [] for part in PERCENT_UP_TO}
+    parts: dict[Part, list[Document]] = {name: [] for name in PERCENT_UP_TO}
     for document in dict.fromkeys(documents):
         parts[part_of(document)].append(document)
     return parts
@@ -84,7 +84,7 @@ def sample_documents() -> list[Document]:
     from pydoc_data.topics import topics
 
     pieces = _pieces(topics[name] for name in sorted(topics))
-    return [found for piece in pieces if (found := as_document(piece))]
+    return [document for piece in pieces if (document := as_document(piece))]
 
 
 def _pieces(chapters: Iterator[str]) -> Iterator[str]:

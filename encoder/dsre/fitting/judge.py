@@ -55,13 +55,13 @@ def judge_dense(
     """
     ids = tokenize([document.body for document in documents])
     least = network.settings.min_tokens
-    long = [i for i, one in enumerate(ids) if len(one) >= least]
+    long = [i for i, ids_of_text in enumerate(ids) if len(ids_of_text) >= least]
     if len(long) < _MIN_QUERIES:
         raise InputError(
             "texts", got=f"{len(long)} of {len(ids)} with {least} tokens or more in one part",
             wanted=f"at least {_MIN_QUERIES} in each part, so some hundred long texts",
         )  # fmt: skip
-    order = [*long, *(i for i, one in enumerate(ids) if len(one) < least)]
+    order = [*long, *(i for i, ids_of_text in enumerate(ids) if len(ids_of_text) < least)]
     queries = embed_dense(network, tokenize([documents[i].title for i in long]))
     bodies = embed_dense(network, [ids[i] for i in order])
     return Judgement(queries, bodies, [ids[i] for i in long])
@@ -76,30 +76,30 @@ def embed_dense(network: SparseEncoder, texts: Sequence[Sequence[int]]) -> Embed
 
 @contextmanager
 def _gate_off(network: SparseEncoder) -> Iterator[None]:
-    before = network.settings
-    network.settings = replace(before, min_tokens=_NEVER)
+    saved_settings = network.settings
+    network.settings = replace(saved_settings, min_tokens=_NEVER)
     try:
         yield
     finally:
-        network.settings = before
+        network.settings = saved_settings
 
 
 def measure(network: SparseEncoder, judgement: Judgement) -> tuple[Loss, float]:
     """What the gate loses, and how many times fewer FLOPs the long texts take with it."""
-    rows, kept = embed(network, judgement.ids)
+    rows, n_left = embed(network, judgement.ids)
     bodies = np.concatenate([rows, judgement.bodies[len(rows) :]])
-    found = search(judgement.queries, bodies, np.arange(len(rows)))
-    return compare(judgement.found, found), saving(network, judgement.ids, kept)
+    sparse = search(judgement.queries, bodies, np.arange(len(rows)))
+    return compare(judgement.found, sparse), saving(network, judgement.ids, n_left)
 
 
 def saving(
-    network: SparseEncoder, texts: Sequence[Sequence[int]], kept: NDArray[np.int64]
+    network: SparseEncoder, texts: Sequence[Sequence[int]], n_left: NDArray[np.int64]
 ) -> float:
     """FLOPs of the dense forward over those of the sparse one."""
     n_tokens = [len(ids) for ids in texts]
     shape = network.blocks.shape
     gated = [gate is not None for gate in network.settings.thresholds]
-    cost = sparse_flops(shape, n_tokens, kept, gated=gated, cls_only=network.cls_only)
+    cost = sparse_flops(shape, n_tokens, n_left, gated=gated, cls_only=network.cls_only)
     return float(dense_flops(shape, n_tokens).sum() / cost.sum())
 
 
@@ -112,7 +112,7 @@ def embed(
     by_length: dict[int, list[int]] = {}
     for index, ids in enumerate(texts):
         by_length.setdefault(len(ids), []).append(index)
-    rows, kept, order = [], [], []
+    rows, n_left, order = [], [], []
     with torch.inference_mode():
         for length, indices in sorted(by_length.items()):
             step = max(1, batch_tokens // length)
@@ -121,10 +121,10 @@ def embed(
                 input_ids = torch.tensor([list(texts[i]) for i in batch])
                 pooled, n_kept = network(input_ids, torch.ones(input_ids.shape))
                 rows.append(pooled.numpy())
-                kept.append(n_kept.numpy())
+                n_left.append(n_kept.numpy())
                 order += batch
     back = np.argsort(order)
-    return l2_normalize(np.concatenate(rows)[back]), np.concatenate(kept)[back]
+    return l2_normalize(np.concatenate(rows)[back]), np.concatenate(n_left)[back]
 
 
 _AT = 10
@@ -181,11 +181,11 @@ def search(queries: Embeddings, texts: Embeddings, right: NDArray[np.int64]) -> 
     for start in range(0, len(queries), _AT_ONCE):
         rows = right[start : start + _AT_ONCE, None]
         scores = queries[start : start + _AT_ONCE] @ texts.T
-        own = np.take_along_axis(scores, rows, 1)
+        own_scores = np.take_along_axis(scores, rows, 1)
         np.put_along_axis(scores, rows, -np.inf, 1)
         # a tie counts against the right text
-        ranks.append((scores >= own).sum(1))
-        margins.append(own[:, 0] - scores.max(1))
+        ranks.append((scores >= own_scores).sum(1))
+        margins.append(own_scores[:, 0] - scores.max(1))
     rank = np.concatenate(ranks)
     ndcg = np.where(rank < _AT, 1 / np.log2(2 + rank), 0.0)
     return Found(ndcg, np.concatenate(margins).astype(np.float64))

@@ -74,13 +74,13 @@ class Plan:
         warm = min(1.0, (step + 1) / _WARM_UP)
         return self.rate * warm * (0.5 + 0.5 * math.cos(math.pi * step / self.n_steps))
 
-    def gate_at(self, step: int, wanted: GateSettings) -> GateSettings:
-        """The gate of a step: it goes from one that merges little to the ``wanted`` one."""
+    def gate_at(self, step: int, final: GateSettings) -> GateSettings:
+        """The gate of a step: it goes from one that merges little to the ``final`` one."""
         share = min(1.0, (step + 1) / max(1.0, self.annealed * self.n_steps))
         thresholds = tuple(
-            None if t is None else _FAINTEST + (t - _FAINTEST) * share for t in wanted.thresholds
+            None if t is None else _FAINTEST + (t - _FAINTEST) * share for t in final.thresholds
         )
-        return replace(wanted, thresholds=thresholds)
+        return replace(final, thresholds=thresholds)
 
 
 def batches(
@@ -191,26 +191,26 @@ class Student:
 
     def _changes(self) -> dict[str, Tensor]:
         """What is trained, under the names of `Deltas`."""
-        found = dict(self._plain)
+        changes = dict(self._plain)
         for name, (up, down) in self._thin.items():
-            found |= {name + UP: up, name + DOWN: down}
-        return {name.removeprefix("dense."): change for name, change in found.items()}
+            changes |= {name + UP: up, name + DOWN: down}
+        return {name.removeprefix("dense."): change for name, change in changes.items()}
 
     def _begin(self, start: Deltas) -> None:
         import torch
 
         changes = self._changes()
         for name, values in start.items():
-            own = tuple(changes[name].shape) if name in changes else None
-            if own != values.shape:
-                raise _unlike(name, values, own)
+            shape = tuple(changes[name].shape) if name in changes else None
+            if shape != values.shape:
+                raise _unlike(name, values, shape)
             with torch.no_grad():
                 changes[name].copy_(torch.from_numpy(values.astype(np.float32)))
 
     def _weights(self) -> dict[str, Tensor]:
-        own = _trained(self.network)
-        plain = {name: own[name] + change for name, change in self._plain.items()}
-        return plain | {name: own[name] + up @ down for name, (up, down) in self._thin.items()}
+        weights = _trained(self.network)
+        plain = {name: weights[name] + change for name, change in self._plain.items()}
+        return plain | {name: weights[name] + up @ down for name, (up, down) in self._thin.items()}
 
 
 def _trained(network: SparseEncoder) -> Mapping[str, Tensor]:
@@ -218,15 +218,15 @@ def _trained(network: SparseEncoder) -> Mapping[str, Tensor]:
     from torch import nn
 
     return {
-        f"{name}.{kind}": parameter
+        f"{name}.{parameter_name}": parameter
         for name, module in network.named_modules()
         if isinstance(module, nn.Linear | nn.LayerNorm)
-        for kind, parameter in module.named_parameters(recurse=False)
+        for parameter_name, parameter in module.named_parameters(recurse=False)
     }
 
 
-def _unlike(name: str, values: NDArray[np.float16], own: tuple[int, ...] | None) -> ModelError:
-    trained = "no such change" if own is None else f"one of {list(own)}"
+def _unlike(name: str, values: NDArray[np.float16], shape: tuple[int, ...] | None) -> ModelError:
+    trained = "no such change" if shape is None else f"one of {list(shape)}"
     return ModelError(
         f"The gate to go on from has a change {name} {list(values.shape)}; "
         f"this training has {trained}.",

@@ -60,20 +60,20 @@ def photo_facts(image: Image, written: Description) -> CameraFacts:
 
     try:
         exif = image.getexif()
-        details, place = exif.get_ifd(_EXIF_IFD), exif.get_ifd(_GPS_IFD)
+        details, coordinates = exif.get_ifd(_EXIF_IFD), exif.get_ifd(_GPS_IFD)
     except (ValueError, TypeError, KeyError, OSError, SyntaxError, AttributeError):
-        exif, details, place = Exif(), {}, {}
+        exif, details, coordinates = Exif(), {}, {}
     times = (details.get(_TAKEN), details.get(_DIGITIZED), exif.get(_CHANGED))
-    latitude = _degrees(place.get(_LATITUDE), place.get(_LATITUDE_REF), 90)
-    longitude = _degrees(place.get(_LONGITUDE), place.get(_LONGITUDE_REF), 180)
+    latitude = _degrees(coordinates.get(_LATITUDE), coordinates.get(_LATITUDE_REF), 90)
+    longitude = _degrees(coordinates.get(_LONGITUDE), coordinates.get(_LONGITUDE_REF), 180)
     if latitude is None or longitude is None:
         latitude, longitude = written.latitude, written.longitude
-    known = latitude is not None and longitude is not None and (latitude, longitude) != (0, 0)
+    facts = latitude is not None and longitude is not None and (latitude, longitude) != (0, 0)
     taken = (time for value in times if (time := _exif_time(value)) is not None)
     return CameraFacts(
         next(taken, _iso_time(written.taken)),
-        latitude if known else None,
-        longitude if known else None,
+        latitude if facts else None,
+        longitude if facts else None,
         _camera(exif.get(_MAKE), exif.get(_MODEL)),
     )
 
@@ -82,13 +82,13 @@ def film_facts(metadata: Mapping[str, str]) -> CameraFacts:
     """The facts in a container's metadata."""
     times = (_iso_time(metadata[name]) for name in _DATES if name in metadata)
     places = (_ISO_6709.match(metadata[name]) for name in _LOCATIONS if name in metadata)
-    place = next(filter(None, places), None)
+    coordinates = next(filter(None, places), None)
     make = metadata.get("com.apple.quicktime.make", metadata.get("make"))
     model = metadata.get("com.apple.quicktime.model", metadata.get("model"))
     return CameraFacts(
         next((time for time in times if time is not None), None),
-        float(place[1]) if place else None,
-        float(place[2]) if place else None,
+        float(coordinates[1]) if coordinates else None,
+        float(coordinates[2]) if coordinates else None,
         _camera(make, model),
     )
 
@@ -112,18 +112,18 @@ def _seconds(text: str) -> float | None:
     return time if time > _EARLIEST_S else None
 
 
-def _degrees(parts: Any, reference: Any, most: int) -> float | None:
+def _degrees(parts: Any, reference: Any, max_degrees: int) -> float | None:
     try:
-        degrees, minutes, seconds = (float(part) for part in parts)
+        degrees, minutes, seconds = (float(number) for number in parts)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
     value = degrees + minutes / 60 + seconds / 3600
     sign = -1 if str(reference).strip("\0 ").upper() in ("S", "W") else 1
-    return round(sign * value, 6) if 0 <= value <= most else None
+    return round(sign * value, 6) if 0 <= value <= max_degrees else None
 
 
 def _camera(make: Any, model: Any) -> str:
     """``Apple iPhone 15``; most models repeat the make."""
-    make, model = (" ".join(str(part or "").replace("\0", " ").split()) for part in (make, model))
+    make, model = (" ".join(str(name or "").replace("\0", " ").split()) for name in (make, model))
     whole = model if model.lower().startswith(make.lower()[:5]) else f"{make} {model}".strip()
     return whole[:_NAME_CHARS]

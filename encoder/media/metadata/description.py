@@ -45,11 +45,11 @@ class Description:
 
     def as_metadata(self) -> dict[str, str | float | list[str]]:
         """The title, caption, tags and rating, as far as they are known."""
-        known: dict[str, str | float | list[str]] = {}
+        metadata: dict[str, str | float | list[str]] = {}
         for name in ("title", "caption", "rating"):
             if value := getattr(self, name):
-                known[name] = value
-        return known | ({"tags": list(self.tags)} if self.tags else {})
+                metadata[name] = value
+        return metadata | ({"tags": list(self.tags)} if self.tags else {})
 
 
 NOT_DESCRIBED = Description()
@@ -97,14 +97,14 @@ def _xmp(packet: object) -> Description | None:
 
 def _all(parts: Sequence[Element], name: str) -> list[str]:
     """A property's values: an attribute, a text, or the items of a list in it."""
-    found: list[str] = []
-    for part in parts:
-        if name in part.attrib:
-            found.append(part.attrib[name])
-        for element in part.findall(name):
+    values: list[str] = []
+    for node in parts:
+        if name in node.attrib:
+            values.append(node.attrib[name])
+        for element in node.findall(name):
             items = [item.text or "" for item in element.iter(f"{_RDF}li")]
-            found += items or [element.text or ""]
-    return found
+            values += items or [element.text or ""]
+    return values
 
 
 def _first(parts: Sequence[Element], name: str) -> str:
@@ -115,17 +115,17 @@ def _iptc(image: ImageFile) -> Description:
     from PIL.IptcImagePlugin import getiptcinfo
 
     try:
-        found: dict[tuple[int, int], Any] = dict(getiptcinfo(image) or {})
+        records: dict[tuple[int, int], Any] = dict(getiptcinfo(image) or {})
     except (ValueError, TypeError, KeyError, OSError, SyntaxError, IndexError, AttributeError):
         return NOT_DESCRIBED
-    read = _decoder(found.get((1, 90)))
+    read = _decoder(records.get((1, 90)))
 
     def values(key: tuple[int, int]) -> list[str]:
-        value = found.get(key, [])
-        return [read(part) for part in (value if isinstance(value, list) else [value])]
+        value = records.get(key, [])
+        return [read(raw) for raw in (value if isinstance(value, list) else [value])]
 
-    def first(key: tuple[int, int], most: int) -> str:
-        return _clean(next(iter(values(key)), ""), most)
+    def first(key: tuple[int, int], max_chars: int) -> str:
+        return _clean(next(iter(values(key)), ""), max_chars)
 
     day, time = first(_IPTC_DATE, 8), first(_IPTC_TIME, 6)
     return Description(
@@ -154,8 +154,8 @@ def _tags(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, cleaned)))[:_MAX_TAGS]
 
 
-def _clean(text: str, most: int) -> str:
-    return " ".join(text.replace("\0", " ").split())[:most]
+def _clean(text: str, max_chars: int) -> str:
+    return " ".join(text.replace("\0", " ").split())[:max_chars]
 
 
 def _number(text: str) -> float | None:
@@ -166,9 +166,9 @@ def _number(text: str) -> float | None:
 
 
 def _degrees(text: str) -> float | None:
-    found = _DEGREES.fullmatch(text.strip())
-    if not found:
+    degrees = _DEGREES.fullmatch(text.strip())
+    if not degrees:
         return None
-    value = int(found[1]) + float(found[2]) / 60 + float(found[3] or 0) / 3600
-    most = 90 if found[4] in "NS" else 180
-    return round(-value if found[4] in "SW" else value, 6) if value <= most else None
+    value = int(degrees[1]) + float(degrees[2]) / 60 + float(degrees[3] or 0) / 3600
+    max_degrees = 90 if degrees[4] in "NS" else 180
+    return round(-value if degrees[4] in "SW" else value, 6) if value <= max_degrees else None

@@ -93,11 +93,11 @@ def resolve(name: str) -> str:
     Raises:
         ModelError: there is none of this name.
     """
-    known = bundle_names()
-    found = DEFAULT if name == _ALIAS else name
-    if found in known:
-        return found
-    specs = ", ".join(f"bundle:{one}" for one in (_ALIAS, *known))
+    names = bundle_names()
+    chosen = DEFAULT if name == _ALIAS else name
+    if chosen in names:
+        return chosen
+    specs = ", ".join(f"bundle:{other}" for other in (_ALIAS, *names))
     raise ModelError(f"There is no bundle:{name}.", remedy=f"Use one of {specs}.")
 
 

@@ -56,8 +56,8 @@ def load(
     parts = _opened(bundle, folder, precision, sparsity, n_threads)
     model = Model(
         space=_space(bundle, precision, sparsity),
-        towers={kind: parts[kind] for kind in _TOWERS if kind in parts},
-        queries={kind: _asking(parts[kind]) for kind in _TOWERS if kind in asking},
+        towers={modality: parts[modality] for modality in _TOWERS if modality in parts},
+        queries={modality: _asking(parts[modality]) for modality in _TOWERS if modality in asking},
         transcribe=partial(_transcribe, parts[AUDIO]) if AUDIO in parts else None,
         reader=parts.get(_READER),
     )
@@ -66,8 +66,8 @@ def load(
 
 
 def _transcribe(tower: LazyTower[Any], sound: Waveform, role: Role) -> list[Utterance]:
-    said: list[Utterance] = tower.tower.transcribe(sound, role)
-    return said
+    utterances: list[Utterance] = tower.tower.transcribe(sound, role)
+    return utterances
 
 
 def _asking(tower: LazyTower[Any]) -> Tower:
@@ -107,8 +107,10 @@ def _identity(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -
     """Everything that changes a vector; calibration does not."""
     parts = [part for part in bundle.parts.values() if kind_named(part.kind).makes_vectors]
     tables = hashlib.sha256()
-    found = (path for part in parts for path in part.tables.values())
-    for path in sorted(found, key=lambda path: path.name):  # wherever the tables are stored
+    tables_of_parts = (path for part in parts for path in part.tables.values())
+    for path in sorted(
+        tables_of_parts, key=lambda path: path.name
+    ):  # wherever the tables are stored
         tables.update(path.name.encode() + path.read_bytes())
     weights = {part.name: f"{part.identity} recipe:{part.recipe}" for part in parts}
     identity = {**weights, "tables": f"sha256:{tables.hexdigest()}"}
@@ -132,11 +134,13 @@ def network(bundle: Bundle, folder: Path, name: str) -> Network:
 def parse_precision(bundle: Bundle, quantization: str | None) -> Precision:
     """The precision of a bundle's networks; see `Precision.parse`."""
     kinds = {name: kind_named(part.kind) for name, part in bundle.parts.items()}
-    identities = (kind.int8_identity() for kind in kinds.values() if kind.int8_identity)
+    identities = (
+        part_kind.int8_identity() for part_kind in kinds.values() if part_kind.int8_identity
+    )
     return Precision.parse(
         quantization,
         model=bundle.spec,
-        towers=[name for name, kind in kinds.items() if kind.network],
+        towers=[name for name, part_kind in kinds.items() if part_kind.network],
         int8_identity=" ".join(["int8", *identities]),
     )
 

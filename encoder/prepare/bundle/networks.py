@@ -42,8 +42,8 @@ def load_network(model: str, tower: str, home: Path | None = None) -> TowerNetwo
     bundle = read_bundle(spec.name)
     loaders = {name: _LOADERS.get(part.kind) for name, part in bundle.parts.items()}
     if not (load := loaders.get(tower)):
-        wanted = ", ".join(name for name, loader in loaders.items() if loader)
-        raise InputError("tower", got=repr(tower), wanted=wanted)
+        names = ", ".join(name for name, loader in loaders.items() if loader)
+        raise InputError("tower", got=repr(tower), wanted=names)
     return load(location(bundle, home) / tower)
 
 

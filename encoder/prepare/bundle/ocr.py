@@ -55,7 +55,7 @@ def _keep_best(model: ModelProto) -> None:
 
     graph = model.graph
     makers = {node.output[0]: node for node in graph.node}
-    constants = {one.name for one in graph.initializer}
+    constants = {tensor.name for tensor in graph.initializer}
     softmax = makers[graph.output[0].name]
     add = makers[softmax.input[0]]
     (product,) = (makers[name] for name in add.input if name not in constants)
@@ -63,15 +63,15 @@ def _keep_best(model: ModelProto) -> None:
     steps, weight = product.input
     for node in (product, add, softmax):
         graph.node.remove(node)
-    n_channels = next(one.dims[0] for one in graph.initializer if one.name == weight)
+    n_channels = next(tensor.dims[0] for tensor in graph.initializer if tensor.name == weight)
     numbers = {"rows": [-1, n_channels], "one": [1], "start": [0], "end": [2]}
     graph.initializer.extend(
         numpy_helper.from_array(np.array(values, np.int64), f"best.{name}")
         for name, values in numbers.items()
     )
     graph.node.extend(
-        helper.make_node(kind, inputs, outputs, **settings)
-        for kind, inputs, outputs, settings in (
+        helper.make_node(op, inputs, outputs, **settings)
+        for op, inputs, outputs, settings in (
             ("Shape", [steps], ["best.full"], {}),
             ("Slice", ["best.full", "best.start", "best.end"], ["best.shape"], {}),
             ("Reshape", [steps, "best.rows"], ["best.x"], {}),
@@ -85,7 +85,8 @@ def _keep_best(model: ModelProto) -> None:
     del graph.output[:]
     kinds = {SURE: TensorProto.FLOAT, BEST: TensorProto.INT64}
     graph.output.extend(
-        helper.make_tensor_value_info(name, kind, ["n", "n_steps"]) for name, kind in kinds.items()
+        helper.make_tensor_value_info(name, dtype, ["n", "n_steps"])
+        for name, dtype in kinds.items()
     )
 
 
@@ -93,10 +94,10 @@ def _check(source: Path, target: Path, shape: tuple[int, ...]) -> None:
     from encoder.runtime.onnx import OnnxSession
 
     noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    before, after = (OnnxSession(path).run({"x": noise})[0] for path in (source, target))
-    if before.ndim > after.ndim:
-        before = before.max(axis=-1)
-    difference = float(np.abs(before - after).max())
+    expected, outputs = (OnnxSession(path).run({"x": noise})[0] for path in (source, target))
+    if expected.ndim > outputs.ndim:
+        expected = expected.max(axis=-1)
+    difference = float(np.abs(expected - outputs).max())
     if not difference <= _TOLERANCE:
         raise ModelError(
             f"{target.name} differs from the network that was unpacked by {difference:.2g}, "

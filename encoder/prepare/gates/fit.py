@@ -65,7 +65,7 @@ def distill_text(
     documents: Iterable[Document],
     *,
     plan: Plan,
-    more: Sequence[str] = (),
+    further_texts: Sequence[str] = (),
     start: GateFile | None = None,
     anchors: Embeddings | None = None,
     max_loss: float = 0.003,
@@ -78,7 +78,7 @@ def distill_text(
         model: see `calibrate_text`.
         documents: see there.
         plan: see there.
-        more: other texts to train with.
+        further_texts: other texts to train with.
         start: a gate to go on from; see there.
         anchors: unit rows [n, hidden_dim] of what could be asked for the texts, embedded as
             queries; None for the titles of those that train.
@@ -97,7 +97,7 @@ def distill_text(
     documents = list(documents)
     on = open_subject(model, max_tokens)
     gate = distill(
-        on.dense, on.tokenize, documents, plan=plan, more=on.tokenize(more), start=start,
+        on.dense, on.tokenize, documents, plan=plan, more=on.tokenize(further_texts), start=start,
         anchors=anchors, max_loss=max_loss, pooling=on.pooling, report=report,
     )  # fmt: skip
     return _raised(gate, on, documents, report)
@@ -153,13 +153,13 @@ def raise_to_break_even(
     longest = sorted(texts, key=len)[-_N_TEXTS:]
     lengths = range(gate.settings.min_tokens, len(longest[0]) + 1 if longest else 0, _STEP)
     if not lengths:
-        wanted = f"{_N_TEXTS} with {gate.settings.min_tokens} tokens or more"
-        raise InputError("texts", got=f"{len(texts)} texts, too short", wanted=wanted)
+        expected = f"{_N_TEXTS} with {gate.settings.min_tokens} tokens or more"
+        raise InputError("texts", got=f"{len(texts)} texts, too short", wanted=expected)
     with runs(gate) as (dense, sparse):
-        speedups = {n: _speedup(dense, sparse, [one[:n] for one in longest]) for n in lengths}
-    told = ", ".join(f"{length}: {speedup:.2f}" for length, speedup in speedups.items())
+        speedups = {n: _speedup(dense, sparse, [ids[:n] for ids in longest]) for n in lengths}
+    summary = ", ".join(f"{length}: {speedup:.2f}" for length, speedup in speedups.items())
     if report:
-        report(f"Dense time over sparse time, by tokens: {told}")
+        report(f"Dense time over sparse time, by tokens: {summary}")
     facts = {**gate.facts, "break_even": {str(n): round(x, 3) for n, x in speedups.items()}}
     settings = replace(gate.settings, min_tokens=break_even(speedups))
     return replace(gate, settings=settings, facts=facts)
@@ -177,17 +177,17 @@ def break_even(speedups: Mapping[int, float]) -> int:
     >>> break_even({128: 0.97, 160: 1.1, 192: 1.2})
     160
     """
-    found = None
+    shortest = None
     for length in sorted(speedups, reverse=True):
         if speedups[length] < 1.0:
             break
-        found = length
-    if found is None:
+        shortest = length
+    if shortest is None:
         raise ModelError(
             f"This gate costs more time than it saves at all lengths up to {max(speedups)} tokens.",
             remedy="Allow it to merge more with a greater --max-loss, or run dense.",
         )
-    return found
+    return shortest
 
 
 def _speedup(dense: Run, sparse: Run, texts: Sequence[Sequence[int]]) -> float:

@@ -67,13 +67,13 @@ def trace_text(model: str, text: str, gate: str | None = None) -> TextTrace:
     subject = open_subject(model)
     (ids,) = subject.tokenize([text])
     places = trace(subject.dense, chosen, ids)
-    kept = [[len(set(row)) for row in places.tolist()]]
+    n_left = [[len(set(row)) for row in places.tolist()]]
     network = SparseEncoder(subject.dense, chosen, pooling=subject.pooling)
-    gated = [one is not None for one in chosen.settings.thresholds]
+    gated = [threshold is not None for threshold in chosen.settings.thresholds]
     is_short = len(ids) < chosen.settings.min_tokens
     dense = dense_flops(network.blocks.shape, [len(ids)])
     sparse = sparse_flops(
-        network.blocks.shape, [len(ids)], kept, gated=gated, cls_only=network.cls_only
+        network.blocks.shape, [len(ids)], n_left, gated=gated, cls_only=network.cls_only
     )
     ratio = 1.0 if is_short else float((dense / sparse)[0])
     return TextTrace(subject.pieces(ids), places, ratio, chosen.settings.min_tokens)

@@ -28,27 +28,27 @@ def measure(
     Raises:
         ModelError: a mean is below `LEAST_COSINE`.
     """
-    found: dict[str, dict[str, float]] = {}
+    measured: dict[str, dict[str, float]] = {}
     contents = samples()
-    for kind, tower in _through_torch(joint, facts).items():
-        expected, made = (
-            one.forward([one.prepare(content) for content in contents[kind]]).rows
-            for one in (tower, exported.towers[kind])
+    for modality, tower in _through_torch(joint, facts).items():
+        expected, exported_rows = (
+            either.forward([either.prepare(content) for content in contents[modality]]).rows
+            for either in (tower, exported.towers[modality])
         )
-        cosines = (expected * made).sum(axis=1)
-        found[kind] = {"mean": float(cosines.mean()), "least": float(cosines.min())}
-    _check(joint.name, found, facts["precision"])
-    return found
+        cosines = (expected * exported_rows).sum(axis=1)
+        measured[modality] = {"mean": float(cosines.mean()), "least": float(cosines.min())}
+    _check(joint.name, measured, facts["precision"])
+    return measured
 
 
-def _check(name: str, found: Mapping[str, Mapping[str, float]], precision: str | None) -> None:
-    wanted = LEAST_COSINE[precision]
-    for kind, cosines in found.items():
-        if not cosines["mean"] >= wanted:
+def _check(name: str, measured: Mapping[str, Mapping[str, float]], precision: str | None) -> None:
+    least = LEAST_COSINE[precision]
+    for modality, cosines in measured.items():
+        if not cosines["mean"] >= least:
             weaker = {"int4": "int8", "int8": "None", "bf16": "None"}.get(precision or "", "")
             raise ModelError(
-                f"{name} in {precision or 'float32'}: vectors of {kind} have a mean cosine of "
-                f"{cosines['mean']:.4f} to those of torch, less than {wanted}.",
+                f"{name} in {precision or 'float32'}: vectors of {modality} have a mean cosine of "
+                f"{cosines['mean']:.4f} to those of torch, less than {least}.",
                 remedy=f"Use quantization={weaker}."
                 if weaker
                 else "Leave out quantization to run it with torch.",
@@ -60,15 +60,15 @@ def _through_torch(
 ) -> Mapping[Modality, Tower]:
     """The towers that run through torch, for documents."""
     prompts = facts["prompts"][DOCUMENT]
-    found: dict[Modality, Tower] = {TEXT: TextTower(joint, prompts["text"])}
+    by_modality: dict[Modality, Tower] = {TEXT: TextTower(joint, prompts["text"])}
     kinds = facts["modalities"]
     sound = None
     if IMAGE in kinds:
-        found[IMAGE] = towers.ImageTower(joint, prompts["image"])
+        by_modality[IMAGE] = towers.ImageTower(joint, prompts["image"])
     if AUDIO in kinds:
         sound = towers.SoundTower(joint, prompts["audio"], facts[AUDIO]["window_s"])
-        found[AUDIO] = sound
+        by_modality[AUDIO] = sound
     if VIDEO in kinds:
         frames = facts[VIDEO]["max_frames"]
-        found[VIDEO] = towers.VideoTower(joint, prompts["video"], frames, sound)
-    return found
+        by_modality[VIDEO] = towers.VideoTower(joint, prompts["video"], frames, sound)
+    return by_modality

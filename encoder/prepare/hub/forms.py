@@ -23,8 +23,10 @@ def traceable(model: nn.Module) -> Iterator[None]:
         for module in model.modules():
             form = _FORMS.get(type(module).__name__)
             if form:
-                part, name, make = form
-                stack.enter_context(_replaced(getattr(module, part, module), name, make(module)))
+                attribute, name, make = form
+                stack.enter_context(
+                    _replaced(getattr(module, attribute, module), name, make(module))
+                )
         for home in {type(module).__module__ for module in model.modules()}:
             # asks tensors for values, which no graph can
             if hasattr(sys.modules[home], _CHECK):
@@ -34,15 +36,15 @@ def traceable(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    own = vars(owner).get(name)
+    original = vars(owner).get(name)
     setattr(owner, name, value)
     try:
         yield
     finally:
-        if own is None:  # a method, which belongs to its class
+        if original is None:  # a method, which belongs to its class
             delattr(owner, name)
         else:
-            setattr(owner, name, own)
+            setattr(owner, name, original)
 
 
 def _clipped_linear(module: Any) -> Forward:
@@ -76,10 +78,10 @@ def _pool_by_positions(module: Any) -> Forward:
 
         at = positions.clamp(min=0)
         width = (at[..., 0].amax(-1, keepdim=True) + 1) // kernel
-        place = at[..., 0] // kernel + width * (at[..., 1] // kernel)
-        places = torch.arange(length, device=place.device)
+        cell = at[..., 0] // kernel + width * (at[..., 1] // kernel)
+        places = torch.arange(length, device=cell.device)
         is_real = (positions != -1).any(-1, keepdim=True)
-        weights = ((place[..., None] == places) & is_real).float() / kernel**2
+        weights = ((cell[..., None] == places) & is_real).float() / kernel**2
         return weights.transpose(1, 2) @ hidden_states.float(), (weights > 0).any(1)
 
     return pool
@@ -102,7 +104,7 @@ def _sound_attention(module: Any) -> Forward:
     layer in terms of those of the layer before: twelve layers take an hour.
     """
     chunk, context = module.chunk_size, module.context_size
-    before, after = module.max_past_horizon, module.max_future_horizon + module.chunk_size - 1
+    n_past, n_future = module.max_past_horizon, module.max_future_horizon + module.chunk_size - 1
     n_heads, width = module.num_heads, module.head_dim
 
     def forward(
@@ -114,17 +116,17 @@ def _sound_attention(module: Any) -> Forward:
         n, length, _ = hidden_states.shape
         n_blocks = (length + chunk - 1) // chunk
 
-        def blocks(states: Tensor, before: int, size: int) -> Tensor:
+        def blocks(states: Tensor, n_past: int, size: int) -> Tensor:
             """[n, n_heads, n_blocks, size, width]"""
-            padded = functional.pad(states.float(), (0, 0, before, after))
+            padded = functional.pad(states.float(), (0, 0, n_past, n_future))
             places = torch.arange(n_blocks)[:, None] * chunk + torch.arange(size)
             cut = padded.index_select(1, places.flatten())
             return cut.reshape(n, n_blocks, size, n_heads, width).permute(0, 3, 1, 2, 4)
 
         queries = blocks(module.q_proj(hidden_states), 0, chunk)
         queries = queries * (module.q_scale * functional.softplus(module.per_dim_scale))
-        keys = blocks(module.k_proj(hidden_states), before, context) * module.k_scale
-        values = blocks(module.v_proj(hidden_states), before, context)
+        keys = blocks(module.k_proj(hidden_states), n_past, context) * module.k_scale
+        values = blocks(module.v_proj(hidden_states), n_past, context)
         places = module.relative_k_proj(position_embeddings).float().reshape(-1, n_heads, width)
         far = module._rel_shift(queries @ places.permute(1, 2, 0)[:, None])
         logits = (queries @ keys.transpose(-1, -2) + far) / module.softcap

@@ -64,8 +64,8 @@ def whole(model: SentenceTransformer, fixed: Mapping[str, Any]) -> nn.Module:
             self.model = model
 
         def forward(self, features: dict[str, Tensor]) -> Tensor:
-            found: Tensor = self.model({**features, **fixed})["sentence_embedding"]
-            return found
+            vectors: Tensor = self.model({**features, **fixed})["sentence_embedding"]
+            return vectors
 
     return Whole().eval()
 
@@ -122,10 +122,15 @@ def _compare(name: str, network: Network, path: Path) -> None:
     session = OnnxSession(path)
     for features in (network.features, *network.others):
         with torch.inference_mode():
-            made = network.module(dict(features))
-        expected = [one.numpy() for one in (made if isinstance(made, tuple) else (made,))]
-        found = session.run({key: value.numpy() for key, value in features.items()})
-        difference = max(map(_difference, found, expected))
+            expected_output = network.module(dict(features))
+        expected = [
+            output.numpy()
+            for output in (
+                expected_output if isinstance(expected_output, tuple) else (expected_output,)
+            )
+        ]
+        outputs = session.run({key: value.numpy() for key, value in features.items()})
+        difference = max(map(_difference, outputs, expected))
         if not difference <= _TOLERANCE:
             raise ModelError(
                 f"{name}: the graph {path.name} differs from torch by {difference:.2g} of the "
@@ -134,8 +139,8 @@ def _compare(name: str, network: Network, path: Path) -> None:
             )
 
 
-def _difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
+def _difference(outputs: NDArray[Any], expected: NDArray[Any]) -> float:
     """The largest difference as a share of the largest value; 1 if the shapes differ."""
-    if found.shape != expected.shape:
+    if outputs.shape != expected.shape:
         return 1.0
-    return float(np.abs(found - expected).max() / np.abs(expected).max())
+    return float(np.abs(outputs - expected).max() / np.abs(expected).max())

@@ -67,20 +67,20 @@ def image_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -
         "processor": _save(processor, "image_processor_type", target / "image_processor.json"),
         "options": options,
     }
-    made = [_tensors(joint, _pictures(sizes), prompts) for sizes in _SIZES]
+    batches = [_tensors(joint, _pictures(sizes), prompts) for sizes in _SIZES]
     if is_soft(joint):
         names = ("pixel_values", "image_position_ids")
-        made = [{name: one[name] for name in names} for one in made]
+        batches = [{name: tensors[name] for name in names} for tensors in batches]
         network = Network(
             soft_pictures(joint.model),
-            made[0],
+            batches[0],
             dict.fromkeys(names, (0, 1)),
-            [{name: made[1][name][:, : _n_patches(made[1])] for name in names}],
+            [{name: batches[1][name][:, : _n_patches(batches[1])] for name in names}],
         )
         token_id = joint.model[0].config.image_token_id
         facts["roles"] = _places(joint, _pictures(_SIZES[1]), prompts, token_id, 1)
     else:
-        network = _whole(joint, _pictures(_SIZES[0]), made)
+        network = _whole(joint, _pictures(_SIZES[0]), batches)
     return Part("image.onnx", network, facts | {"inputs": network.inputs})
 
 
@@ -98,7 +98,7 @@ def video_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -
     pictures = joint.model.processor.image_processor
     settings = {**pictures.to_dict(), "max_soft_tokens": processor.max_soft_tokens}
     (target / "video_processor.json").write_text(json.dumps(_plain(settings)), "utf-8")
-    frames = [[one["image"] for one in _pictures(_SIZES[2])]]
+    frames = [[item["image"] for item in _pictures(_SIZES[2])]]
     token_id = joint.model[0].config.video_token_id
     facts = {
         "graph": "image.onnx",
@@ -122,17 +122,17 @@ def audio_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -
         "sampling_rate": rate,
         "window_s": float(getattr(extractor, "max_length_s", None) or _WINDOW_S),
     }
-    made = [_tensors(joint, _sounds(lengths, rate), prompts) for lengths in _LENGTHS_S]
+    batches = [_tensors(joint, _sounds(lengths, rate), prompts) for lengths in _LENGTHS_S]
     if is_soft(joint):
         names = ("input_features", "input_features_mask")
-        made = [{name: one[name] for name in names} for one in made]
+        batches = [{name: tensors[name] for name in names} for tensors in batches]
         axes = dict.fromkeys(names, (0, 1))
-        network = Network(soft_sounds(joint.model), made[0], axes, made[1:])
+        network = Network(soft_sounds(joint.model), batches[0], axes, batches[1:])
         token_id = joint.model[0].config.audio_token_id
         facts["roles"] = _places(joint, _sounds(_LENGTHS_S[1], rate), prompts, token_id, 1)
     else:
-        made = [{k: v for k, v in one.items() if k != "is_longer"} for one in made]
-        network = _whole(joint, _sounds(_LENGTHS_S[0], rate), made)
+        batches = [{k: v for k, v in tensors.items() if k != "is_longer"} for tensors in batches]
+        network = _whole(joint, _sounds(_LENGTHS_S[0], rate), batches)
     return Part("audio.onnx", network, facts | {"inputs": network.inputs})
 
 
@@ -140,13 +140,13 @@ _SIZES = (((90, 120), (120, 90)), ((50, 200),), ((60, 60), (60, 60)))
 _LENGTHS_S = ((1.3, 0.7), (0.5,))
 
 
-def _whole(joint: JointEncoder, contents: Sequence[Any], made: list[Any]) -> Network:
+def _whole(joint: JointEncoder, contents: Sequence[Any], batches: list[Any]) -> Network:
     features = joint.features(contents, "")
     fixed = {key: value for key, value in features.items() if not hasattr(value, "shape")}
-    axes = dict.fromkeys(made[0], (0,))
+    axes = dict.fromkeys(batches[0], (0,))
     if "is_longer" in features:
         fixed["is_longer"] = features["is_longer"][:1] & False
-    return Network(whole(joint.model, fixed), made[0], axes, made[1:])
+    return Network(whole(joint.model, fixed), batches[0], axes, batches[1:])
 
 
 def _tensors(
@@ -168,7 +168,7 @@ def _places(
     n_groups: int,
 ) -> dict[str, Any]:
     """By role, the ids around the groups of soft tokens of one item."""
-    found: dict[str, Any] = {}
+    around: dict[str, Any] = {}
     for role, prompt in prompts.items():
         ids = in_role(joint, role).features(contents, prompt)["input_ids"][0].tolist()
         first = ids.index(token_id)
@@ -176,13 +176,13 @@ def _places(
         inner = ids[first:last]
         group = inner.count(token_id) // n_groups
         gap = (len(inner) - n_groups * group) // max(n_groups - 1, 1)
-        found[role] = {
+        around[role] = {
             "before": ids[:first],
             "between": inner[group : group + gap],
             "after": ids[last:],
             "token_id": token_id,
         }
-    return found
+    return around
 
 
 def _n_patches(features: Mapping[str, Any]) -> int:
@@ -198,7 +198,7 @@ def _pictures(sizes: Sequence[tuple[int, int]]) -> list[Any]:
 
 def _sounds(lengths_s: Sequence[float], rate: int) -> list[Any]:
     heard = [sound(i, length_s * rate / 16_000) for i, length_s in enumerate(lengths_s)]
-    return [{"audio": {"array": one.samples, "sampling_rate": rate}} for one in heard]
+    return [{"audio": {"array": waveform.samples, "sampling_rate": rate}} for waveform in heard]
 
 
 def _save(processor: Any, key: str, path: Path) -> str:

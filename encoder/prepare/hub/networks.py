@@ -51,9 +51,11 @@ def load_network(spec: ModelSpec, tower: str, folder: Path) -> HubTower:
     identity, joint, prompts = hub.load_source(source.folder, name)
     folder.mkdir(parents=True, exist_ok=True)
     parts = dict(hub.parts_of(joint, prompts, folder))
-    own = [kind for kind, part in parts.items() if part.network]
-    if tower not in own:
-        raise InputError("tower", got=repr(tower), wanted=f"{', '.join(own)}, which {spec} has")
+    with_network = [modality for modality, part in parts.items() if part.network]
+    if tower not in with_network:
+        raise InputError(
+            "tower", got=repr(tower), wanted=f"{', '.join(with_network)}, which {spec} has"
+        )
     facts = hub.facts_of(joint, identity, prompts, parts, precision=None)
     return HubTower(spec, source, joint, tower, parts[tower], facts)
 
@@ -95,17 +97,17 @@ class HubTower:
 
     def read(self, source: Path | None, max_items: int) -> list[dict[str, Any]]:
         """See `QuantizableTower.read`: as the model's own processor makes them."""
-        found = self._contents(source, max_items)
-        if len(found) == 1:  # half fits and half judges; not every input has a row for each item
-            (only,) = found
-            found = [part for part in (only[::2], only[1::2]) if part]
-        return [{"features": self._inputs(some)} for some in found]
+        batches = self._contents(source, max_items)
+        if len(batches) == 1:  # half fits and half judges; not every input has a row for each item
+            (only,) = batches
+            batches = [half for half in (only[::2], only[1::2]) if half]
+        return [{"features": self._inputs(some)} for some in batches]
 
     def _contents(self, source: Path | None, max_items: int) -> list[list[Any]]:
         if self._tower == TEXT:
             # similar lengths in a batch: little padding
-            found = sorted(texts(source, max_items), key=len)
-            return mixed(self._joint.inputs(TEXT, some) for some in batched(found))
+            in_order = sorted(texts(source, max_items), key=len)
+            return mixed(self._joint.inputs(TEXT, some) for some in batched(in_order))
         read, kinds, what = {
             IMAGE: (self._pictures, PICTURES, "pictures"),
             AUDIO: (self._sounds, SOUNDS, "sounds"),
@@ -132,9 +134,9 @@ class HubTower:
 
     def _inputs(self, contents: Sequence[Any]) -> dict[str, Any]:
         """What the network takes. Soft tokens are not read: these texts contain no media."""
-        made = self._joint.features(contents, self._facts["prompts"][DOCUMENT][self._tower])
+        features = self._joint.features(contents, self._facts["prompts"][DOCUMENT][self._tower])
         example = self._network.features
-        return {name: made.get(name, value) for name, value in example.items()}
+        return {name: features.get(name, value) for name, value in example.items()}
 
     def write(
         self, module: nn.Module, folder: Path, judges: Sequence[Any], least_cosine: float
@@ -167,20 +169,20 @@ class HubTower:
         session, cosines = OnnxSession(path), []
         for batch in judges:
             with torch.inference_mode():
-                wanted = self.module(**batch).numpy()
+                expected = self.module(**batch).numpy()
             inputs = {name: value.numpy() for name, value in batch["features"].items()}
-            (found,) = session.run(inputs)
-            norms = np.linalg.norm(wanted, axis=-1) * np.linalg.norm(found, axis=-1)
-            cosines.append((wanted * found).sum(-1) / norms)
+            (rows_of_graph,) = session.run(inputs)
+            norms = np.linalg.norm(expected, axis=-1) * np.linalg.norm(rows_of_graph, axis=-1)
+            cosines.append((expected * rows_of_graph).sum(-1) / norms)
         rows = np.concatenate(cosines)
         return {"mean": float(rows.mean()), "least": float(rows.min())}
 
-    def _check(self, mean: float, wanted: float) -> None:
-        if mean >= wanted:
+    def _check(self, mean: float, least: float) -> None:
+        if mean >= least:
             return
         raise ModelError(
             f"The {self._tower} tower of {self._spec} has a mean cosine of {mean:.4f} to float32, "
-            f"less than {wanted}.",
+            f"less than {least}.",
             remedy="Give it more room (--budget, --bits, --max-loss, --keep LAYER=int8), or accept "
             "it with --least-cosine. Measurements are kept, so the next run is quick.",
         )

@@ -62,8 +62,8 @@ def prepare_hub(
     floats = target / "float32" if is_quantized else target
     floats.mkdir(exist_ok=True)
     graphs = {part.graph: part.network for part in parts.values() if part.network}
-    for place, (graph, network) in enumerate(graphs.items()):
-        progress(f"export {graph}", 0.1 + 0.6 * place / len(graphs))
+    for index, (graph, network) in enumerate(graphs.items()):
+        progress(f"export {graph}", 0.1 + 0.6 * index / len(graphs))
         export(joint.name, network, floats / graph)
     facts = facts_of(joint, identity, prompts, parts, precision)
     if precision and is_quantized:
@@ -86,7 +86,7 @@ def load_source(folder: Path, name: str) -> tuple[dict[str, str], JointEncoder, 
     Raises:
         ModelError: it cannot be loaded, or no graph is made of such models.
     """
-    identity, joint, known = hub.open_joint(str(folder), None, "cpu")
+    identity, joint, declared = hub.open_joint(str(folder), None, "cpu")
     joint.name = name or folder.name
     if joint.routes_roles:
         raise ModelError(
@@ -94,18 +94,23 @@ def load_source(folder: Path, name: str) -> tuple[dict[str, str], JointEncoder, 
             "be exported.",
             remedy=_REMEDY,
         )
-    known = replace(known, name=name)
+    declared = replace(declared, name=name)
     prompts = {
-        role: {str(kind): known.of(kind, role) for kind in (TEXT, IMAGE, AUDIO, VIDEO)}
+        role: {
+            str(modality): declared.of(modality, role) for modality in (TEXT, IMAGE, AUDIO, VIDEO)
+        }
         for role in (DOCUMENT, QUERY)
     }
     return {**identity, "prompt": prompts[DOCUMENT][TEXT]}, joint, prompts
 
 
-def _differs(prompts: Prompts, kind: str) -> bool:
+def _differs(prompts: Prompts, modality: str) -> bool:
     """Whether queries of a modality are encoded differently from documents."""
-    kinds = (kind, AUDIO) if kind == VIDEO else (kind,)  # a film with its sound track
-    return any(prompts[QUERY][one] != prompts[DOCUMENT][one] for one in kinds)
+    kinds = (modality, AUDIO) if modality == VIDEO else (modality,)  # a film with its sound track
+    return any(
+        prompts[QUERY][asked_modality] != prompts[DOCUMENT][asked_modality]
+        for asked_modality in kinds
+    )
 
 
 def facts_of(
@@ -126,8 +131,8 @@ def facts_of(
         "cuts": hub.matryoshka_cuts(joint.model, embed_dim),
         "modalities": list(parts),
         "prompts": prompts,
-        "queries": [kind for kind in parts if _differs(prompts, kind)],
-        **{kind: part.facts for kind, part in parts.items()},
+        "queries": [modality for modality in parts if _differs(prompts, modality)],
+        **{modality: part.facts for modality, part in parts.items()},
     }
 
 
@@ -152,20 +157,20 @@ def parts_of(joint: JointEncoder, prompts: Prompts, target: Path) -> Iterator[tu
         )
     yield TEXT, _text_part(joint, _of(prompts, TEXT), target)
     makers = {IMAGE: image_part, AUDIO: audio_part, VIDEO: video_part}
-    for kind, make in makers.items():
-        if kind in joint.model.modalities:
-            yield kind, make(joint, _of(prompts, kind), target)
+    for modality, make in makers.items():
+        if modality in joint.model.modalities:
+            yield modality, make(joint, _of(prompts, modality), target)
 
 
-def _of(prompts: Prompts, kind: str) -> dict[Role, str]:
-    return {role: by_kind[kind] for role, by_kind in prompts.items()}
+def _of(prompts: Prompts, modality: str) -> dict[Role, str]:
+    return {role: by_kind[modality] for role, by_kind in prompts.items()}
 
 
 def _text_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -> Part:
     facts = text_facts(joint, prompts, target)
-    made = [joint.features(joint.inputs(TEXT, list(one)), "") for one in _EXAMPLES]
-    fixed = {key: value for key, value in made[0].items() if not hasattr(value, "shape")}
-    tensors = [_text_inputs(joint, one) for one in made]
+    batches = [joint.features(joint.inputs(TEXT, list(texts)), "") for texts in _EXAMPLES]
+    fixed = {key: value for key, value in batches[0].items() if not hasattr(value, "shape")}
+    tensors = [_text_inputs(joint, features) for features in batches]
     soft_dim = None
     if is_soft(joint):
         import torch
@@ -173,7 +178,7 @@ def _text_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -
         config = joint.model[0].config
         soft_dim = int(config.text_config.hidden_size)
         rows = torch.ones(4, soft_dim)
-        tensors = [{**one, "soft_tokens": rows} for one in tensors]
+        tensors = [{**inputs, "soft_tokens": rows} for inputs in tensors]
         tokens = (config.image_token_id, config.audio_token_id, config.video_token_id)
         tensors[1]["input_ids"] = tensors[1]["input_ids"].clone()
         tensors[1]["input_ids"][:, 1:5] = tokens[0]

@@ -37,15 +37,15 @@ def soft_text(model: SentenceTransformer, token_ids: Sequence[int]) -> nn.Module
             is_soft = torch.zeros_like(ids, dtype=torch.bool)
             for token_id in token_ids:
                 is_soft = is_soft | (ids == token_id)
-            place = (is_soft.flatten().long().cumsum(0) - 1).clamp(min=0).reshape(ids.shape)
+            index = (is_soft.flatten().long().cumsum(0) - 1).clamp(min=0).reshape(ids.shape)
             embeds = torch.where(
                 is_soft[..., None],
-                features["soft_tokens"][place],
+                features["soft_tokens"][index],
                 self.embed(torch.where(is_soft, pad_id, ids)),
             )
-            found = self.text(inputs_embeds=embeds, attention_mask=mask, return_dict=True)
+            outputs = self.text(inputs_embeds=embeds, attention_mask=mask, return_dict=True)
             passed: dict[str, Any] = {
-                "token_embeddings": found.last_hidden_state,
+                "token_embeddings": outputs.last_hidden_state,
                 "attention_mask": mask,
             }
             for module in self.rest:
@@ -69,12 +69,12 @@ def soft_pictures(model: SentenceTransformer) -> nn.Module:
             self.embed = network.embed_vision
 
         def forward(self, features: dict[str, Tensor]) -> Tensor:
-            seen = self.tower(
+            outputs = self.tower(
                 pixel_values=features["pixel_values"],
                 pixel_position_ids=features["image_position_ids"],
                 return_dict=True,
             )
-            tokens: Tensor = self.embed(inputs_embeds=seen.last_hidden_state)
+            tokens: Tensor = self.embed(inputs_embeds=outputs.last_hidden_state)
             return tokens
 
     return SoftPictures().eval()
@@ -96,7 +96,7 @@ def soft_sounds(model: SentenceTransformer) -> nn.Module:
             mask = features["input_features_mask"]
             heard = self.tower(features["input_features"], mask, return_dict=True)
             tokens: Tensor = self.embed(inputs_embeds=heard.last_hidden_state)
-            kept: Tensor = tokens[heard.attention_mask]
-            return kept
+            real_tokens: Tensor = tokens[heard.attention_mask]
+            return real_tokens
 
     return SoftSounds().eval()

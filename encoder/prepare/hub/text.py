@@ -54,10 +54,10 @@ def text_facts(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -
     _check_prompts(joint, prompts)
     tokenizer = _tokenizer(joint)
     tokenizer.save(str(target / "tokenizer.json"))
-    most = float(model.max_seq_length or math.inf)
+    longest = float(model.max_seq_length or math.inf)
     padded = dict(model[0].processing_kwargs.get("text", {}))
     format_: dict[str, Any] = {
-        "max_tokens": None if math.isinf(most) else int(most),
+        "max_tokens": None if math.isinf(longest) else int(longest),
         "pad_to": padded.get("max_length") if padded.get("padding") == "max_length" else None,
         "pad_id": int(model.tokenizer.pad_token_id or 0),
         "pad_left": model.tokenizer.padding_side == "left",
@@ -121,18 +121,18 @@ def _around(
 
 def _same(tokenizer: Tokenizer, form: TextFormat, text: str, expected: Sequence[int]) -> bool:
     """Whether the exported tower would give these ids; it cuts texts beyond the window itself."""
-    made = tokenizer.encode(form.wrap(text), add_special_tokens=form.marks).ids
-    if form.max_tokens is not None and len(made) > form.max_tokens:
+    ids = tokenizer.encode(form.wrap(text), add_special_tokens=form.marks).ids
+    if form.max_tokens is not None and len(ids) > form.max_tokens:
         return True
-    return bool(form.padded(np.asarray(made, np.int64)).tolist() == list(expected))
+    return bool(form.padded(np.asarray(ids, np.int64)).tolist() == list(expected))
 
 
 def _ids_of(joint: JointEncoder, text: str, prompt: str) -> list[int]:
     features = joint.features(joint.inputs("text", [text]), prompt)
     mask = features.get("attention_mask")
     ids = features["input_ids"][0]
-    kept: list[int] = (ids if mask is None else ids[mask[0].bool()]).tolist()
-    return kept
+    real_ids: list[int] = (ids if mask is None else ids[mask[0].bool()]).tolist()
+    return real_ids
 
 
 def _candidates(joint: JointEncoder, prompt: str) -> Iterator[tuple[str, str]]:

@@ -119,14 +119,14 @@ class AudioTower:
         spans = self._speech.spans(samples)
         features, ucs = self._heard(listening, speech)
         head = self._labels.head
-        named = point(head.probabilities(features), head.embeddings)
-        place = l2_normalize(point(ucs, self._labels.ucs) + np.float32(head.share) * named)
-        if said := [span for span in spans if span.text]:
-            words = self._text_tower.prepare(" ".join(span.text for span in said))
-            sure = np.float32(np.mean([span.confidence for span in said]))
+        by_name = point(head.probabilities(features), head.embeddings)
+        vector = l2_normalize(point(ucs, self._labels.ucs) + np.float32(head.share) * by_name)
+        if with_words := [span for span in spans if span.text]:
+            words = self._text_tower.prepare(" ".join(span.text for span in with_words))
+            sure = np.float32(np.mean([span.confidence for span in with_words]))
             meant = self._labels.said(self._text_tower.forward([words]).rows[0])
-            place += _SAID_WEIGHT * sure * meant
-        return l2_normalize(place), [span.moved(float(item["start_s"][0])) for span in spans]
+            vector += _SAID_WEIGHT * sure * meant
+        return l2_normalize(vector), [span.moved(float(item["start_s"][0])) for span in spans]
 
     def _listen(self, mel: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         parts = [

@@ -33,11 +33,11 @@ def sound_windows(
         InputError: a spectrogram came; these models take samples.
     """
     if isinstance(content, Spectrogram):
-        wanted = (
+        expected = (
             f"a waveform: {name} takes samples; for an array from librosa, "
             'pass audio_kind="spectrogram"'
         )
-        raise InputError("audio", got="a spectrogram", wanted=wanted)
+        raise InputError("audio", got="a spectrogram", wanted=expected)
     samples = _resampled(content, rate)
     return np.array_split(samples, math.ceil(len(samples) / (window_s * rate)))
 
@@ -45,7 +45,7 @@ def sound_windows(
 def mean_of_windows(rows: Embeddings, batch: Sequence[Prepared]) -> Embeddings:
     """One unit row for each sound, from one row for each window of all of them."""
     ends = np.cumsum([len(prepared) for prepared in batch])
-    return l2_normalize(np.stack([part.mean(axis=0) for part in np.split(rows, ends[:-1])]))
+    return l2_normalize(np.stack([windows.mean(axis=0) for windows in np.split(rows, ends[:-1])]))
 
 
 def objects(values: Sequence[Any]) -> NDArray[np.object_]:

@@ -47,8 +47,8 @@ class OwnHead:
 
     def embed(self, inputs: Sequence[Inputs]) -> Embeddings:
         """See `Head.embed`."""
-        found = run_all(self._session, inputs)
-        return unit_rows(self._name, np.concatenate([rows for rows, *_ in found]))
+        outputs = run_all(self._session, inputs)
+        return unit_rows(self._name, np.concatenate([rows for rows, *_ in outputs]))
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class TextHead:
         """See `Head.embed`."""
         soft = [tokens for tokens, *_ in run_all(self._session, inputs)]
         ids = [
-            self._form.ids(len(tokens), len(next(iter(one.values()))))
-            for tokens, one in zip(soft, inputs, strict=True)
+            self._form.ids(len(tokens), len(next(iter(tensors.values()))))
+            for tokens, tensors in zip(soft, inputs, strict=True)
         ]
         return self._graph.embed(ids, soft)
 
@@ -175,9 +175,16 @@ class ExportedVideoTower:
     def prepare(self, content: Clip | Path) -> Prepared:
         """The graph's inputs for the frames, then for windows of sound: object [1 + n_windows]."""
         items = [item.content for item in video.parts(content, self._max_frames)]
-        frames = [one for one in items if not isinstance(one, Waveform)]
-        sounds = [one for one in items if isinstance(one, Waveform)] if self._sound else []
-        windows = [window for one in sounds if self._sound for window in self._sound.prepare(one)]
+        frames = [content for content in items if not isinstance(content, Waveform)]
+        sounds = (
+            [content for content in items if isinstance(content, Waveform)] if self._sound else []
+        )
+        windows = [
+            window
+            for sound_track in sounds
+            if self._sound
+            for window in self._sound.prepare(sound_track)
+        ]
         return objects([self._read(frames), *windows])
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
@@ -185,7 +192,11 @@ class ExportedVideoTower:
         return Encoded(np.stack([self._embed(prepared) for prepared in batch]))
 
     def _embed(self, prepared: Prepared) -> Embeddings:
-        seen = self._head.embed([prepared[0]])
+        rows_of_frames = self._head.embed([prepared[0]])
         windows = prepared[1:]
-        heard = self._sound.forward([windows]).rows if self._sound and len(windows) else seen[:0]
-        return video.pool(seen, heard)
+        rows_of_sound = (
+            self._sound.forward([windows]).rows
+            if self._sound and len(windows)
+            else rows_of_frames[:0]
+        )
+        return video.pool(rows_of_frames, rows_of_sound)

@@ -74,13 +74,13 @@ class MergingTextTower(ExportedTextTower):
         short = [run for run in runs if run.shape[1] < least]
         long = runs[len(short) :]
         rows = [self._graph.embed(short)] if short else []
-        kept = [np.full((len(run), n_layers), run.shape[1], np.int64) for run in short]
+        n_left = [np.full((len(run), n_layers), run.shape[1], np.int64) for run in short]
         if long:
-            found = run_all(self._sparse, [inputs_of(run) for run in long])
-            rows.append(unit_rows(self._name, np.concatenate([vectors for vectors, _ in found])))
-            kept += [left for _, left in found]
+            outputs = run_all(self._sparse, [inputs_of(run) for run in long])
+            rows.append(unit_rows(self._name, np.concatenate([vectors for vectors, _ in outputs])))
+            n_left += [n_left_of_run for _, n_left_of_run in outputs]
         n_tokens = np.concatenate([np.full(len(run), run.shape[1], np.int64) for run in runs])
-        return Encoded(np.concatenate(rows), self._count(n_tokens, np.concatenate(kept)))
+        return Encoded(np.concatenate(rows), self._count(n_tokens, np.concatenate(n_left)))
 
     def _count(self, n_tokens: NDArray[np.int64], kept: NDArray[np.int64]) -> TextStats:
         merging, settings = self._merging, self._merging.settings
@@ -96,5 +96,5 @@ def inputs_of(ids: Ids) -> Mapping[str, Array]:
     """The graph's inputs for a run of token ids [n, length]."""
     odd = ids.shape[1] % 2
     mask = np.ones(ids.shape, np.float32)
-    pairs = (np.pad(one, ((0, 0), (0, odd))).reshape(len(ids), -1, 2) for one in (ids, mask))
+    pairs = (np.pad(array, ((0, 0), (0, odd))).reshape(len(ids), -1, 2) for array in (ids, mask))
     return dict(zip(INPUTS, pairs, strict=True))

@@ -43,8 +43,8 @@ def open_pictures(
         from PIL import Image
 
         # An array three rows high would be read as channels first.
-        made = [Image.fromarray(pixels) for pixels in pictures]
-        return _unpadded(_arrays(processor(images=made, return_tensors="np", **options), inputs))
+        images = [Image.fromarray(pixels) for pixels in pictures]
+        return _unpadded(_arrays(processor(images=images, return_tensors="np", **options), inputs))
 
     return read
 
@@ -72,8 +72,8 @@ def open_sounds(
     extract = _open(settings, "feature_extractor_type", "")
 
     def read(samples: NDArray[np.float32]) -> Mapping[str, Array]:
-        made = extract([samples], sampling_rate=rate, return_tensors="np", **options)
-        return _arrays(made, inputs)
+        features = extract([samples], sampling_rate=rate, return_tensors="np", **options)
+        return _arrays(features, inputs)
 
     return read
 
@@ -140,12 +140,12 @@ def _open(settings: Mapping[str, Any], key: str, suffix: str) -> Any:
         ) from error
 
 
-def _transformers(part: str = "") -> Any:
+def _transformers(module: str = "") -> Any:
     from importlib import import_module
 
     extras.require("A hub model's reading of pictures and sounds", "transformers")
-    return import_module(f"transformers.{part}" if part else "transformers")
+    return import_module(f"transformers.{module}" if module else "transformers")
 
 
-def _arrays(made: Mapping[str, Any], inputs: Mapping[str, str]) -> Mapping[str, Array]:
-    return {name: np.asarray(made[name]).astype(dtype) for name, dtype in inputs.items()}
+def _arrays(features: Mapping[str, Any], inputs: Mapping[str, str]) -> Mapping[str, Array]:
+    return {name: np.asarray(features[name]).astype(dtype) for name, dtype in inputs.items()}

@@ -89,10 +89,14 @@ class TextGraph:
             ModelError: the result is not finite.
         """
         soft: Sequence[Array | None] = soft_tokens or [None] * len(runs)
-        found = run_all(
-            self._session, [self._inputs_of(*one) for one in zip(runs, soft, strict=True)]
+        outputs = run_all(
+            self._session,
+            [
+                self._inputs_of(*run_and_soft_tokens)
+                for run_and_soft_tokens in zip(runs, soft, strict=True)
+            ],
         )
-        return unit_rows(self._name, np.concatenate([rows for rows, *_ in found]))
+        return unit_rows(self._name, np.concatenate([rows for rows, *_ in outputs]))
 
     def _inputs_of(self, ids: Ids, soft_tokens: Array | None) -> Mapping[str, Array]:
         inputs: dict[str, Array] = {"input_ids": ids}
@@ -121,7 +125,9 @@ class ExportedTextTower:
     def prepare(self, content: str) -> Ids:
         """The token ids of all windows, with -1 between them: int64 [n_tokens]."""
         ids = [self._ids(window) for window, _ in self._windows(content)]
-        return np.concatenate([ids[0], *(part for more in ids[1:] for part in ([_END], more))])
+        return np.concatenate(
+            [ids[0], *(tokens for window in ids[1:] for tokens in ([_END], window))]
+        )
 
     def window_lengths(self, content: str) -> list[int]:
         """See `encoder.towers.text.tokens.TokenTower.window_lengths`."""
@@ -139,14 +145,16 @@ class ExportedTextTower:
         documents = [_split(ids.astype(np.int64, copy=False)) for ids in batch]
         flat = [window for windows in documents for window in windows]
         # texts of equal length in a run need no padding, see `equal_runs`
-        order = sorted(range(len(flat)), key=lambda place: len(flat[place]))
-        runs = equal_runs([self._form.padded(flat[place]) for place in order])
-        found = self._embed([np.stack(list(run)) for run in runs])
+        order = sorted(range(len(flat)), key=lambda index: len(flat[index]))
+        runs = equal_runs([self._form.padded(flat[index]) for index in order])
+        encoded = self._embed([np.stack(list(run)) for run in runs])
         back = np.argsort(order)
         ends = np.cumsum([len(windows) for windows in documents])
-        per_document = zip(np.split(found.rows[back], ends[:-1]), documents, strict=True)
-        rows = np.stack([_pool(own, windows) for own, windows in per_document])
-        return Encoded(rows, found.stats and found.stats.take(back).summed([0, *ends[:-1]]))
+        per_document = zip(np.split(encoded.rows[back], ends[:-1]), documents, strict=True)
+        rows = np.stack(
+            [_pool(rows_of_windows, windows) for rows_of_windows, windows in per_document]
+        )
+        return Encoded(rows, encoded.stats and encoded.stats.take(back).summed([0, *ends[:-1]]))
 
     def _embed(self, runs: Sequence[Ids]) -> Encoded:
         """Unit rows of runs, each of ids [n, length]."""

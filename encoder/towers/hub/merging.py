@@ -117,20 +117,20 @@ class MergingForward:
         n_tokens = features["attention_mask"].sum(1)
         long = n_tokens >= self._gate.settings.min_tokens
         shape = self._sparse.blocks.shape
-        kept = n_tokens[:, None].repeat(1, shape.n_layers)
+        n_left = n_tokens[:, None].repeat(1, shape.n_layers)
         parts, gate_ms = [], np.zeros(len(long))
         if not long.all():
             parts.append(self._dense(_rows(features, ~long), options))
         if long.any():
             rows = _rows(features, long)
-            merged, kept[long], spent_ms = self._merge(rows, timed=counted)
+            merged, n_left[long], spent_ms = self._merge(rows, timed=counted)
             parts.append(merged)
             gate_ms[long.cpu().numpy()] = spent_ms / int(long.sum())
         order = torch.cat([(~long).nonzero(), long.nonzero()]).squeeze(1)
-        found: dict[str, Any] = {"sentence_embedding": torch.cat(parts)[order.argsort()]}
+        outputs: dict[str, Any] = {"sentence_embedding": torch.cat(parts)[order.argsort()]}
         if counted:
-            found["stats"] = self._count(n_tokens.cpu().numpy(), kept.cpu().numpy(), gate_ms)
-        return found
+            outputs["stats"] = self._count(n_tokens.cpu().numpy(), n_left.cpu().numpy(), gate_ms)
+        return outputs
 
     def _dense(self, features: Features, options: Mapping[str, Any]) -> Tensor:
         embedding: Tensor = self._network.whole(dict(features), **options)["sentence_embedding"]
@@ -143,15 +143,15 @@ class MergingForward:
             with self._lock:
                 network = self._timed
                 network.gate_s = 0.0
-                pooled, kept = network(input_ids, mask)
+                pooled, n_left = network(input_ids, mask)
                 spent_ms = 1000 * network.gate_s
         else:
-            pooled, kept = self._sparse(input_ids, mask)
+            pooled, n_left = self._sparse(input_ids, mask)
             spent_ms = 0.0
-        found: dict[str, Any] = {"sentence_embedding": pooled}
+        features_of_text: dict[str, Any] = {"sentence_embedding": pooled}
         for module in self._network.rest:
-            found = module(found)
-        return found["sentence_embedding"], kept, spent_ms
+            features_of_text = module(features_of_text)
+        return features_of_text["sentence_embedding"], n_left, spent_ms
 
     @cached_property
     def _timed(self) -> Any:
@@ -171,16 +171,16 @@ class MergingForward:
         return Timed(network.transformer, self._gate, pooling=network.pooling).eval()
 
     def _count(
-        self, n_tokens: NDArray[np.int64], kept: NDArray[np.int64], gate_ms: NDArray[np.float64]
+        self, n_tokens: NDArray[np.int64], n_left: NDArray[np.int64], gate_ms: NDArray[np.float64]
     ) -> TextStats:
         sparse: SparseEncoder = self._sparse
         shape, settings = sparse.blocks.shape, self._gate.settings
         gated = [threshold is not None for threshold in settings.thresholds]
         cls_only = sparse.cls_only
         dense = dense_flops(shape, n_tokens)
-        merged = sparse_flops(shape, n_tokens, kept, gated=gated, cls_only=cls_only)
+        merged = sparse_flops(shape, n_tokens, n_left, gated=gated, cls_only=cls_only)
         flops = np.where(n_tokens < settings.min_tokens, dense, merged)
-        return TextStats(n_tokens, kept, dense, flops, gate_ms)
+        return TextStats(n_tokens, n_left, dense, flops, gate_ms)
 
 
 def _rows(features: Features, which: Tensor) -> dict[str, Any]:

@@ -62,11 +62,16 @@ class TextTower:
     def _encode(self, batch: Sequence[Prepared], *, counted: bool) -> Encoded:
         documents = [self._windows(prepared) for prepared in batch]
         flat = [text for windows in documents for text, _ in windows]
-        found = self._encoder.encode("text", flat, self._prompt, counted=counted)
+        encoded = self._encoder.encode("text", flat, self._prompt, counted=counted)
         ends = np.cumsum([len(windows) for windows in documents])
-        stats = found.stats.summed([0, *ends[:-1]]) if found.stats else None
-        per_document = zip(np.split(found.rows, ends[:-1]), documents, strict=True)
-        return Encoded(np.stack([_pool(own, windows) for own, windows in per_document]), stats)
+        stats = encoded.stats.summed([0, *ends[:-1]]) if encoded.stats else None
+        per_document = zip(np.split(encoded.rows, ends[:-1]), documents, strict=True)
+        return Encoded(
+            np.stack(
+                [_pool(rows_of_windows, windows) for rows_of_windows, windows in per_document]
+            ),
+            stats,
+        )
 
     def _windows(self, prepared: Prepared) -> list[tuple[str, int]]:
         return cut_text("".join(prepared), self._count, self._most)

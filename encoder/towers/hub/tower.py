@@ -59,9 +59,9 @@ class JointEncoder:
 
         Few queries are long enough for it, and it was judged with queries that ran dense.
         """
-        asked = copy(self)  # with the same lock
-        asked.role, asked.forward = QUERY, self.model
-        return asked
+        for_query = copy(self)  # with the same lock
+        for_query.role, for_query.forward = QUERY, self.model
+        return for_query
 
     @property
     def routes_roles(self) -> bool:
@@ -104,15 +104,15 @@ class JointEncoder:
         # Frames are picked by the tower; the library would want to know their rate.
         options = {"video": {"do_sample_frames": False}}
         with self._lock if self._tokenizes(inputs) else nullcontext():
-            made: dict[str, Any] = self.model.preprocess(
+            features: dict[str, Any] = self.model.preprocess(
                 list(inputs), prompt=prompt, task=self.role, processing_kwargs=options
             )
-        return made
+        return features
 
     def _tokenizes(self, inputs: Sequence[Any]) -> bool:
         """Whether the tokenizer reads these inputs: texts, or what is put into a text."""
         in_text = "message" in getattr(self.model[0], "modality_config", {})
-        return in_text or any(isinstance(one, str) or "text" in one for one in inputs)
+        return in_text or any(isinstance(value, str) or "text" in value for value in inputs)
 
     def token_ids(self, text: str, *, marks: bool) -> list[int]:
         """All token ids of a text; nothing is cut."""
@@ -144,9 +144,9 @@ class JointEncoder:
 
         make = partial(self.features, prompt=prompt)
         side_by_side = self.ahead and len(batches) > 1
-        made = ahead(make, batches, _READERS) if side_by_side else map(make, batches)
+        prepared = ahead(make, batches, _READERS) if side_by_side else map(make, batches)
         with threads(self._n_threads), torch.inference_mode():
-            for features in made:
+            for features in prepared:
                 if "is_longer" in features:
                     # CLAP's extractor marks a random item of each batch as long; the windows of
                     # the sound tower are never long.
@@ -155,8 +155,8 @@ class JointEncoder:
                 forward = self.forward
                 if counted and isinstance(forward, MergingForward):
                     forward = forward.counted
-                found = forward(on_device, task=self.role)
-                yield found["sentence_embedding"].float().cpu().numpy(), found.get("stats")
+                outputs = forward(on_device, task=self.role)
+                yield outputs["sentence_embedding"].float().cpu().numpy(), outputs.get("stats")
 
 
 class ImageTower:
@@ -241,11 +241,15 @@ class VideoTower:
         return Encoded(np.stack([self._embed(prepared) for prepared in batch]))
 
     def _embed(self, prepared: Prepared) -> Embeddings:
-        frames = [_picture(part) for part in prepared if part.ndim == 3]
-        windows = objects([part for part in prepared if part.ndim == 1])
-        seen = self._encoder.embed("video", [frames], self._prompt)
-        heard = self._sound.forward([windows]).rows if self._sound and len(windows) else seen[:0]
-        return video.pool(seen, heard)
+        frames = [_picture(array) for array in prepared if array.ndim == 3]
+        windows = objects([array for array in prepared if array.ndim == 1])
+        rows_of_frames = self._encoder.embed("video", [frames], self._prompt)
+        rows_of_sound = (
+            self._sound.forward([windows]).rows
+            if self._sound and len(windows)
+            else rows_of_frames[:0]
+        )
+        return video.pool(rows_of_frames, rows_of_sound)
 
 
 def first_line(error: Exception) -> str:

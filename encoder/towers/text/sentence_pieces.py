@@ -65,23 +65,23 @@ class SentencePieces:
 
     def encode(self, text: str, /) -> Pieces:
         """See `encoder.towers.text.tokens.Tokenizer.encode`."""
-        few = self._few
-        if few and self._n_left > 0 and len(text) <= _SHORT_CHARACTERS:
+        few_pieces = self._few
+        if few_pieces and self._n_left > 0 and len(text) <= _SHORT_CHARACTERS:
             self._n_left -= 1
-            if (ids := few.encode(text)) is not None:
+            if (ids := few_pieces.encode(text)) is not None:
                 return Pieces(ids)
         self._few = None  # from now on
         return Pieces(self._whole.encode(text, add_bos=True, add_eos=True))
 
     def decode(self, ids: list[int], /) -> str:
         """See `encoder.towers.text.tokens.Tokenizer.decode`."""
-        known = all(0 <= one < self._whole.get_piece_size() for one in ids)
-        return str(self._whole.decode(ids)) if known else ""
+        are_known = all(0 <= token_id < self._whole.get_piece_size() for token_id in ids)
+        return str(self._whole.decode(ids)) if are_known else ""
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The piece of each id, as the model spells it; those beyond its table are empty."""
         size = self._whole.get_piece_size()
-        return [self._whole.id_to_piece(one) if one < size else "" for one in ids]
+        return [self._whole.id_to_piece(token_id) if token_id < size else "" for token_id in ids]
 
 
 def _opened(path: Path, tables: Path) -> FewPieces | None:
@@ -128,14 +128,16 @@ class FewPieces:
         from sentencepiece import SentencePieceProcessor
 
         try:
-            found = self._pieces_in(self._normalizer.normalize(text))
+            id_and_message = self._pieces_in(self._normalizer.normalize(text))
         except sqlite3.Error:
             self._table.unlink(missing_ok=True)
             return None
-        ids = [*self._base_ids, *(one for one, _ in found)]
+        ids = [*self._base_ids, *(token_id for token_id, _ in id_and_message)]
         # serialized messages are joined by concatenating them
-        few = SentencePieceProcessor(model_proto=self._base + b"".join(one for _, one in found))
-        return [ids[one] for one in few.encode(text, add_bos=True, add_eos=True)]
+        processor = SentencePieceProcessor(
+            model_proto=self._base + b"".join(message for _, message in id_and_message)
+        )
+        return [ids[position] for position in processor.encode(text, add_bos=True, add_eos=True)]
 
     def _pieces_in(self, text: str) -> list[tuple[int, bytes]]:
         """Id and message of each piece that is a substring."""
@@ -143,8 +145,8 @@ class FewPieces:
         parts = {text[start : start + length] for start in range(len(text)) for length in ends}
         with closing(self._connected()) as rows:
             select = "SELECT id, message FROM pieces WHERE piece = ?"
-            found = (rows.execute(select, (part,)).fetchone() for part in parts)
-            return [one for one in found if one]
+            rows_of_parts = (rows.execute(select, (substring,)).fetchone() for substring in parts)
+            return [row for row in rows_of_parts if row]
 
     def _connected(self) -> sqlite3.Connection:
         return sqlite3.connect(f"{self._table.absolute().as_uri()}?immutable=1", uri=True)
@@ -193,17 +195,19 @@ def _fill(rows: sqlite3.Connection, model: Path) -> None:
     # its classes are made when it is imported, so that mypy sees none
     form: Any = import_module("sentencepiece.sentencepiece_model_pb2")
     base = form.ModelProto.FromString(model.read_bytes())
-    normal = {place: one for place, one in enumerate(base.pieces) if one.type == one.NORMAL}
-    del normal[min(normal, key=lambda place: normal[place].score)]
-    ids = [place for place in range(len(base.pieces)) if place not in normal]
-    common = [base.pieces[place] for place in ids]
+    normal = {
+        position: piece for position, piece in enumerate(base.pieces) if piece.type == piece.NORMAL
+    }
+    del normal[min(normal, key=lambda position: normal[position].score)]
+    ids = [position for position in range(len(base.pieces)) if position not in normal]
+    common = [base.pieces[position] for position in ids]
     pieces = (
-        (one.piece, place, form.ModelProto(pieces=[one]).SerializeToString())
-        for place, one in normal.items()
+        (piece.piece, position, form.ModelProto(pieces=[piece]).SerializeToString())
+        for position, piece in normal.items()
     )
     rows.execute("CREATE TABLE pieces (piece TEXT PRIMARY KEY, id INT, message BLOB) WITHOUT ROWID")
     rows.executemany("INSERT INTO pieces VALUES (?, ?, ?)", sorted(pieces))
-    longest = max(len(one.piece) for one in normal.values())
+    longest = max(len(piece.piece) for piece in normal.values())
     base = form.ModelProto(
         pieces=common, normalizer_spec=base.normalizer_spec, trainer_spec=base.trainer_spec
     )

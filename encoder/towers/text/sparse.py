@@ -74,28 +74,28 @@ class SparseTextTower(TextTower):
         n_tokens = np.array([len(ids) for ids in batch])
         long = n_tokens >= self._network.settings.min_tokens
         shape = self._network.shape
-        kept = np.repeat(n_tokens[:, None], shape.n_layers, 1)
+        n_left = np.repeat(n_tokens[:, None], shape.n_layers, 1)
         rows = np.zeros((len(batch), shape.hidden_dim), np.float32)
         gate_ms = np.zeros(len(batch))
         if not long.all():
             rows[~long] = super().forward(list(compress(batch, ~long))).rows
         if long.any():
             merged = self._merge(list(compress(batch, long)), timed=counted)
-            rows[long], kept[long], gate_ms[long] = merged
-        return Encoded(rows, self._count(n_tokens, kept, gate_ms) if counted else None)
+            rows[long], n_left[long], gate_ms[long] = merged
+        return Encoded(rows, self._count(n_tokens, n_left, gate_ms) if counted else None)
 
     def _merge(
         self, batch: Sequence[Prepared], *, timed: bool
     ) -> tuple[Embeddings, NDArray[np.int64], NDArray[np.float64]]:
         runs = list(equal_runs(batch))
         if timed:
-            found, gate_ms = self._run_timed(runs)
+            outputs, gate_ms = self._run_timed(runs)
         else:
-            found = run_all(self._sparse, [inputs_of(run) for run in runs])
+            outputs = run_all(self._sparse, [inputs_of(run) for run in runs])
             gate_ms = [0.0] * len(runs)
-        pooled, kept = (np.concatenate(part) for part in zip(*found, strict=True))
+        pooled, n_left = (np.concatenate(arrays) for arrays in zip(*outputs, strict=True))
         shares = [np.full(len(run), ms / len(run)) for run, ms in zip(runs, gate_ms, strict=True)]
-        return l2_normalize(pooled), kept.astype(np.int64), np.concatenate(shares)
+        return l2_normalize(pooled), n_left.astype(np.int64), np.concatenate(shares)
 
     def _run_timed(
         self, runs: Sequence[Sequence[Prepared]]
@@ -103,23 +103,23 @@ class SparseTextTower(TextTower):
         """Run in separate sessions, since a profile is written when its session ends."""
         from encoder.runtime.onnx import MAX_RUNS
 
-        found: list[list[Array]] = []
+        outputs: list[list[Array]] = []
         gate_ms: list[float] = []
-        while len(found) < len(runs):
-            some = runs[len(found) : len(found) + MAX_RUNS - 1]
+        while len(outputs) < len(runs):
+            some = runs[len(outputs) : len(outputs) + MAX_RUNS - 1]
             session = self._network.open_profiled()
             session.run(inputs_of(some[0]))  # the first run is slower
-            found += [session.run(inputs_of(run)) for run in some]
+            outputs += [session.run(inputs_of(run)) for run in some]
             gate_ms += session.close(FUNCTION)[1:]
-        return found, gate_ms
+        return outputs, gate_ms
 
     def _count(
-        self, n_tokens: NDArray[np.int64], kept: NDArray[np.int64], gate_ms: NDArray[np.float64]
+        self, n_tokens: NDArray[np.int64], n_left: NDArray[np.int64], gate_ms: NDArray[np.float64]
     ) -> TextStats:
         shape, settings = self._network.shape, self._network.settings
         dense = dense_flops(shape, n_tokens)
         gated = [threshold is not None for threshold in settings.thresholds]
-        sparse = sparse_flops(shape, n_tokens, kept, gated=gated)
+        sparse = sparse_flops(shape, n_tokens, n_left, gated=gated)
         # where nothing may merge, nothing is compared
         short = n_tokens < settings.min_tokens
-        return TextStats(n_tokens, kept, dense, np.where(short, dense, sparse), gate_ms)
+        return TextStats(n_tokens, n_left, dense, np.where(short, dense, sparse), gate_ms)

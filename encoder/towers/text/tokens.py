@@ -83,10 +83,10 @@ def text_of(
     marks = list(encode(""))
     text = decode(list(ids)) if marks else ""
     if not text.strip() or list(encode(text)) != list(ids):
-        wanted = f"text, or ids with the marks {marks}" if marks else "text"
+        expected = f"text, or ids with the marks {marks}" if marks else "text"
         raise InputError(
             "tokens",
             got=f"{len(ids)} ids, which this model's tokenizer never produces",
-            wanted=f"{wanted} (LangChain sends text with check_embedding_ctx_length=False)",
+            wanted=f"{expected} (LangChain sends text with check_embedding_ctx_length=False)",
         )
     return text

@@ -50,8 +50,8 @@ class TextTower:
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """See `encoder.towers.base.Tower.forward`."""
-        found = run_all(self._session, [inputs_of(run) for run in equal_runs(batch)])
-        return Encoded(l2_normalize(np.concatenate([pooled for pooled, *_ in found])))
+        outputs = run_all(self._session, [inputs_of(run) for run in equal_runs(batch)])
+        return Encoded(l2_normalize(np.concatenate([pooled for pooled, *_ in outputs])))
 
 
 def equal_runs(batch: Sequence[Prepared]) -> Iterator[Sequence[Prepared]]:

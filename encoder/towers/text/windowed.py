@@ -91,11 +91,21 @@ class WindowedTextTower:
         documents = [self._cut(ids.astype(np.int64, copy=False)) for ids in batch]
         picked, nearest = zip(*(self._pick(windows) for windows in documents), strict=True)
         chosen = [windows[i] for windows, some in zip(documents, picked, strict=True) for i in some]
-        found = encode(chosen)
+        encoded = encode(chosen)
         ends = np.cumsum([len(some) for some in picked])
-        stats = self._sum(found.stats, documents, picked, ends) if found.stats else None
-        per_document = zip(np.split(found.rows, ends[:-1]), documents, picked, nearest, strict=True)
-        return Encoded(np.stack([_pool(own, *rest) for own, *rest in per_document]), stats)
+        stats = self._sum(encoded.stats, documents, picked, ends) if encoded.stats else None
+        per_document = zip(
+            np.split(encoded.rows, ends[:-1]), documents, picked, nearest, strict=True
+        )
+        return Encoded(
+            np.stack(
+                [
+                    _pool(rows_of_windows, *how_picked)
+                    for rows_of_windows, *how_picked in per_document
+                ]
+            ),
+            stats,
+        )
 
     def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
         """See `encoder.towers.base.CountingTower.forward_counted`."""
@@ -123,12 +133,14 @@ class WindowedTextTower:
             return total
         shape = self._gate.shape
         skipped = [
-            np.array([len(one) for i, one in enumerate(windows) if i not in some], np.int64)
+            np.array([len(window) for i, window in enumerate(windows) if i not in some], np.int64)
             for windows, some in zip(documents, picked, strict=True)
         ]
-        more = np.array([lengths.sum() for lengths in skipped], np.int64)
+        n_skipped = np.array([lengths.sum() for lengths in skipped], np.int64)
         flops = np.array([dense_flops(shape, lengths).sum() for lengths in skipped])
-        return replace(total, tokens=total.tokens + more, dense_flops=total.dense_flops + flops)
+        return replace(
+            total, tokens=total.tokens + n_skipped, dense_flops=total.dense_flops + flops
+        )
 
 
 class RoleTextTower(WindowedTextTower):

@@ -13,25 +13,25 @@ from encoder.types import Embeddings
 Ids = NDArray[np.int64]
 
 
-def cut(ids: Ids, most: int, n_head: int = 1) -> list[Ids]:
+def cut(ids: Ids, max_tokens: int, n_head: int = 1) -> list[Ids]:
     """Windows of similar length, each with the text's start, its prompt and its end mark.
 
     Args:
         ids: token ids of a text, with special tokens, int64 [n_tokens].
-        most: the most tokens in a window, with special tokens and prompt.
+        max_tokens: the most tokens in a window, with special tokens and prompt.
         n_head: how many tokens each window begins with: the start mark, and a prompt if any.
 
     >>> [window.tolist() for window in cut(np.array([1, 7, 8, 9, 2]), 4)]
     [[1, 7, 8, 2], [1, 9, 2]]
     """
-    if len(ids) <= most:
+    if len(ids) <= max_tokens:
         return [ids]
-    n_windows = -(-(len(ids) - n_head - 1) // (most - n_head - 1))
+    n_windows = -(-(len(ids) - n_head - 1) // (max_tokens - n_head - 1))
     pieces = np.array_split(ids[n_head:-1], n_windows)
     return [np.concatenate([ids[:n_head], piece, ids[-1:]]) for piece in pieces]
 
 
-def cut_text(text: str, count: Callable[[str], int], most: float) -> list[tuple[str, int]]:
+def cut_text(text: str, count: Callable[[str], int], max_tokens: float) -> list[tuple[str, int]]:
     """Windows of similar length and their numbers of tokens, cut at white space if there is any.
 
     For tokenizers that do not say where a token is in its text.
@@ -39,16 +39,18 @@ def cut_text(text: str, count: Callable[[str], int], most: float) -> list[tuple[
     Args:
         text: any text.
         count: the number of tokens of a text.
-        most: the most tokens in a window.
+        max_tokens: the most tokens in a window.
 
     >>> cut_text("a bb ccc dd", len, 6)
     [('a bb', 4), ('ccc dd', 6)]
     """
     n_tokens = count(text)
-    if n_tokens <= most or len(text) < 2:
+    if n_tokens <= max_tokens or len(text) < 2:
         return [(text, n_tokens)]
-    n_pieces = min(len(text), max(2, -int(-n_tokens // most)))
-    return [window for piece in _pieces(text, n_pieces) for window in cut_text(piece, count, most)]
+    n_pieces = min(len(text), max(2, -int(-n_tokens // max_tokens)))
+    return [
+        window for piece in _pieces(text, n_pieces) for window in cut_text(piece, count, max_tokens)
+    ]
 
 
 def pool(rows: Embeddings, lengths: Sequence[int]) -> Embeddings:
