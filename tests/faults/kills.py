@@ -298,15 +298,12 @@ def _work_and_exit(work: Work, pipe: int, kill_at: tuple[int, bool] | None) -> N
 
 def look(library: Library, before: World, after: World) -> list[str]:
     """What is wrong with the space that is searched, in a process of its own."""
-    is_repeated = before is after
 
     def work() -> None:
         space = library.current.space
         if is_on_server(library.store):
             rows = brute.read_server(library.store, space)
             wrong = brute.faults_of_record(rows)
-            if not is_repeated:  # an ingest that was cut off; it comes again
-                wrong = [one for one in wrong if "orphan" not in one]
         else:
             with brute.copied(Path(library.store)) as copy:
                 rows = brute.read_folder(copy, space)

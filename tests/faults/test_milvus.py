@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from search.store.milvus.store import MilvusStore
 from search.store.open import open_store
-from tests.contract.rows import DIM, SPACE, asset
+from tests.contract.rows import DIM, SPACE, asset, segment, vectors
 from tests.faults.cluster import ROOT, Cluster
 from tests.faults.rounds import play, running
 
@@ -21,6 +23,18 @@ import sys
 from search.store.open import open_store
 store = open_store(sys.argv[1], {SPACE!r}, {DIM}, prefix="restart")
 print(len(store.assets([f"a{{number}}" for number in range(100)])))
+"""
+
+
+CUT_OFF = f"""
+import os, signal, sys
+from search.store.milvus.writing.writer import SegmentWriter
+from search.store.open import open_store
+from tests.contract.rows import asset, segment, vectors
+SegmentWriter.commit = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+store = open_store(sys.argv[1], {SPACE!r}, {DIM}, prefix="cut")
+rows = [segment(name, 0, row) for name, row in zip("ab", vectors(2))]
+store.write([asset(name, name) for name in "ab"], rows)
 """
 
 
@@ -46,3 +60,20 @@ def test_after_a_kill_9_new_readers_see_all_rows_at_once(cluster: Cluster) -> No
     cluster.milvus.wait_until_ready()
     command = [sys.executable, "-c", READER, cluster.milvus.uri]
     assert int(subprocess.check_output(command, cwd=ROOT, timeout=120)) == 100
+
+
+def test_who_opens_the_store_removes_what_a_write_that_was_cut_off_has_left(
+    cluster: Cluster,
+) -> None:
+    def opened() -> MilvusStore:
+        store = open_store(cluster.milvus.uri, SPACE, DIM, prefix="cut")
+        assert isinstance(store, MilvusStore)
+        return store
+
+    with closing(opened()) as store:
+        store.write([asset("a", "a")], [segment("a", 0, vectors(1)[0])])
+    command = [sys.executable, "-c", CUT_OFF, cluster.milvus.uri]
+    assert subprocess.run(command, cwd=ROOT, timeout=120, check=False).returncode == -9
+    with closing(opened()) as store:
+        assert (len(store.embeddings("a")), len(store.embeddings("b"))) == (1, 0)
+        assert store.check(lambda *_: None).wrong == {}

@@ -138,6 +138,25 @@ def test_those_who_share_no_locks_write_one_after_the_other(
         store.close()
 
 
+def test_a_long_commit_keeps_its_lease(
+    served_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writers, "LEASE_S", 2.0)
+    monkeypatch.setattr(writers, "_RENEWED_S", 0.2)
+    mine, theirs = (
+        open_store(served_uri, SPACE, DIM, locks=machine_locks(tmp_path / name)) for name in "ab"
+    )
+    with exclusive(mine, ["a"]):
+        until_s = time.monotonic() + 2.5
+        while time.monotonic() < until_s:
+            mine.write([asset("a", "/a")], [])
+            time.sleep(0.5)
+        with pytest.raises(StoreBusyError):
+            theirs.check_writable()
+    for store in (mine, theirs):
+        store.close()
+
+
 def test_of_two_first_writers_one_is_refused(served_uri: str, tmp_path: Path) -> None:
     stores = [
         open_store(served_uri, SPACE, DIM, locks=machine_locks(tmp_path / name)) for name in "ab"

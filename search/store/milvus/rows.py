@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Ids
-from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -33,11 +33,16 @@ class MilvusRows:
     Args:
         link: the connection.
         names: the collections' names, by kind.
+        check: called before each change; raises if somebody else writes, see
+            `search.store.milvus.writers`.
     """
 
-    def __init__(self, link: MilvusLink, names: Mapping[str, str]) -> None:
+    def __init__(
+        self, link: MilvusLink, names: Mapping[str, str], check: Callable[[], object] = bool
+    ) -> None:
         self._link = link
         self._names = names
+        self._check = check
 
     @property
     def names(self) -> Mapping[str, str]:
@@ -62,6 +67,7 @@ class MilvusRows:
         # list of all deletions to do so.
         method = "insert" if self._link.is_lite else "upsert"
         for chunk in chunks(rows, _ROWS_PER_CALL):
+            self._check()
             answer = self._link.call(method, self.name(kind), list(chunk), **options)
             n_rows = answer[f"{method}_count"]
             if n_rows != len(chunk):
@@ -80,6 +86,7 @@ class MilvusRows:
             self.upsert(kind, rows, **options)
             return
         for chunk in chunks(rows, _ROWS_PER_CALL):
+            self._check()
             try:
                 # Once: pymilvus would repeat an insert of which only the answer was lost.
                 self._link.call("insert", self.name(kind), list(chunk), retry_times=1, **options)
@@ -100,6 +107,7 @@ class MilvusRows:
         """Remove all rows of these assets, from one collection after the other."""
         for ids in chunks(list(dict.fromkeys(asset_ids)), _IDS_PER_CALL):
             for kind in kinds:
+                self._check()
                 self._link.call("delete", self.name(kind), filter=among("asset_id", ids))
                 self.flush(kind)
 
@@ -110,6 +118,7 @@ class MilvusRows:
         """
         for some in chunks(keys, _IDS_PER_CALL):
             expression = among(kind.key, some)
+            self._check()
             self._link.call("delete", self.name(kind), filter=expression, **options)
         if keys:
             self.flush(kind)

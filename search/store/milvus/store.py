@@ -131,7 +131,8 @@ class MilvusStore:
 
     def _open_parts(self) -> None:
         kinds = [LOCATIONS, ASSETS, *([WORDS] if self._link.knows_bm25 else [])]
-        self._rows = MilvusRows(self._link, self._prepare([self._segments, *kinds]))
+        names = self._prepare([self._segments, *kinds])
+        self._rows = MilvusRows(self._link, names, lambda: self.locks.check())
         self._words = open_words(self._link, self._rows, self._segments)
         self._partitions = Partitions(self._link, self._rows.name(self._segments))
         common = (self._link, self._rows, self._segments)
@@ -147,7 +148,10 @@ class MilvusStore:
         self.in_process = False
 
     def _complete_deletions(self) -> None:
-        """Complete what a process that was killed began; the embedded store has its own notes."""
+        """Complete the deletions, and undo the writes, of a process that was killed.
+
+        The embedded store has its own notes.
+        """
         with suppress(StoreError):  # others write, or this user may not: the next one will
             if noted := self._removal.noted():
                 with self.locks.of(noted):

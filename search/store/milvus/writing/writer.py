@@ -20,6 +20,7 @@ from search.store.schema import (
     LOCATIONS,
     asset_from_dict,
     asset_to_dict,
+    deletion_note,
     new_locations,
     partition_of_row,
     segment_to_dict,
@@ -62,6 +63,9 @@ class SegmentWriter:
     ) -> dict[str, AssetRow]:
         """Write segments, and bring stored ones of these assets up to date.
 
+        On a server, new assets are noted as to be deleted until `commit`, so that whoever opens the
+        store next removes what a write that was cut off has left.
+
         It sees what anyone had written by the last `MilvusLink.catch_up`.
 
         Args:
@@ -79,6 +83,9 @@ class SegmentWriter:
         side_by_side = bool(segments) and not self._link.is_lite
         stored, begun = self._known(ids, keys, side_by_side=side_by_side)
         if segments:
+            if not self._link.is_lite:
+                new = dict.fromkeys(row.asset_id for row in segments if row.asset_id not in stored)
+                self._rows.upsert(LOCATIONS, list(map(deletion_note, new)))
             known = {row.asset_id: {**stored, **named}.get(row.asset_id) for row in segments}
             columns = {one: self._columns(row) for one, row in known.items() if row}
             self._write(segments, columns, frozenset(ids) - stored.keys() - begun)
@@ -110,6 +117,8 @@ class SegmentWriter:
         self._rows.flush(ASSETS)
         now = {row.asset_id: row for row in assets}
         left = new_locations([row for row in former if row.asset_id in now], now.values())
+        if not self._link.is_lite:
+            left += [deletion_note(asset_id) for asset_id in now if asset_id not in stored]
         self._rows.remove(LOCATIONS, [row[LOCATIONS.key] for row in left])
 
     def _differ(self, stored: AssetRow, row: AssetRow) -> bool:
