@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
-PAGES = [RESULTS, *(ROOT / "docs" / name for name in ("article.md", "comparison.md"))]
+PAGES = [RESULTS, *(RESULTS.with_name(name) for name in ("article.md", "comparison.md"))]
 _QUOTE = re.compile(r"(<!--q (?P<what>.+?)-->)(?P<said>.*?)(<!--/q-->)", re.DOTALL)
 _FIGURE = re.compile(r"[-+]?[\d.,]*\d(?: %)?")
 

@@ -1,6 +1,6 @@
-"""Prints ``docs/scale.md``: what large stores cost, computed from what was measured.
+"""Prints ``benchmarks/large_stores.md``: what large stores cost, computed from what was measured.
 
-python -m scripts.scale_table > docs/scale.md
+python -m scripts.scale_table > benchmarks/large_stores.md
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ the same way.
 
 Photographs that `benchmarks.corpora.photo_captions` asks for are left out. ``--open-only`` fits
 on those whose licences allow derived works for any purpose. The same files on the same processor
-give the same bytes. ``docs/picture-head.md`` lists what else was tried.
+give the same bytes. ``benchmarks/picture_head.md`` lists what else was tried.
 """
 
 from __future__ import annotations

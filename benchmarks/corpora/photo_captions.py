@@ -10,7 +10,7 @@ best counts. The report has R@1, R@5 and R@10 by language, and twice the standar
 
 No picture head is fitted on these photographs, nor on any that share a caption with them
 (`held_back`). The head's settings were chosen on other photographs, in English
-(docs/picture-head.md).
+(benchmarks/picture_head.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What docs/scale.md says follows from what was measured."""
+"""What benchmarks/large_stores.md says follows from what was measured."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from scripts.scale_table import INDEXES, page
 from search.store.milvus.indexes.kinds import KINDS
 
-PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
+PAGE = Path(__file__).parents[2] / "benchmarks" / "large_stores.md"
 
 
 def test_the_page_is_what_the_script_computes() -> None:
-    assert PAGE.read_text() == f"{page()}\n", "python -m scripts.scale_table > docs/scale.md"
+    assert PAGE.read_text() == f"{page()}\n", "python -m scripts.scale_table > benchmarks/large_stores.md"
 
 
 def test_every_index_of_a_server_is_in_it() -> None:
