@@ -35,7 +35,7 @@ _OVER_EAGER = Bar(at_least=5.0)
 
 _TOWER = """Protocol, written before the first run: the tower of bundle:multilingual
 (multilingual-e5-small) with its gate, and with one whose weights were not trained to make up for
-merging (docs/dsre.md), which was tried before."""
+merging (benchmarks/tried.md), which was tried before."""
 _TIMES = """One English text, cut to the length; seconds of the processor, candidates taking turns;
 medians and the middle 80 % of the rounds."""
 

@@ -70,7 +70,7 @@ to renew its lease of 15 s in etcd, and shut itself down. The next section has t
 second is the server started again with all rows in its index. Figures of filling are the first's.
 "At rest, later" is the same server two hours later, whose deletions may have left rows
 that are not sealed; a first query waits one second for names there. Columns "at rest" of the index
-are stores that were filled before, with codes of half a byte a dimension (decision 79); the second
+are stores that were filled before, with codes of half a byte a dimension (decision 36); the second
 figure is the CPU of two threads that share a core's units, which counts more than one thread would.
 
 The server of 100,000 was filled again and traced by hand, in CPU-milliseconds of this process and

@@ -40,7 +40,7 @@ _ABOUT = """Protocol, written before the first run: the first {n} English record
 was chosen. Each is recognised, its language too, and what was said is encoded as a query, by
 Whisper base and multilingual-e5-small. "What is there" is the speech and 15 s of silence instead of
 Whisper's 30 s: the positions that are left out are what is sparse here. The 15 s were
-chosen on the `dev` half (docs/dsre.md). Milliseconds of the
+chosen on the `dev` half (benchmarks/tried.md). Milliseconds of the
 processor for a recording of {length:.1f} s on average, one thread, candidates taking turns; the
 middle 80 % of the recordings. Errors have intervals of 95 %, drawn by recordings; points are
 against the first row. The cosine is that of the transcript's vector to the row above's, so first of

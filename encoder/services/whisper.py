@@ -33,7 +33,7 @@ LEAD_S = 0.3
 
 # Whisper was trained on windows of 30 s, which are mostly silence. With 2 s of it after the speech
 # it goes on to invent words. With 15 s as many words are right as with a whole window, in half the
-# time. Files get 5 s, which takes a third of it, at the price of some words (docs/dsre.md).
+# time. Files get 5 s, which takes a third of it, at the price of some words (benchmarks/tried.md).
 _PAUSES_S: Mapping[Role, float] = {DOCUMENT: 5.0, QUERY: 15.0}
 _WINDOW_S = 30.0
 _BEAM, _BEAM_MULTILINGUAL = 1, 5
