@@ -57,9 +57,9 @@ def __getattr__(name: str) -> Any:
 
 def main() -> None:
     """The command. It imports nothing from the working folder, whose `search.py` is the user's."""
-    here = Path.cwd()
-    if not (here / "workers" / "cli").is_dir():
-        sys.path[:] = [folder for folder in sys.path if folder not in ("", str(here))]
+    working_folder = Path.cwd()
+    if not (working_folder / "workers" / "cli").is_dir():
+        sys.path[:] = [folder for folder in sys.path if folder not in ("", str(working_folder))]
     from workers.cli import main as command
 
     command()

@@ -130,10 +130,10 @@ class Settings(EnvironmentSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], *sources: Any, **named: Any
+        cls, settings_cls: type[BaseSettings], *sources: Any, **named_sources: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, the environment, then the secret files of this moment."""
-        chosen = super().settings_customise_sources(settings_cls, *sources, **named)
+        chosen = super().settings_customise_sources(settings_cls, *sources, **named_sources)
         folder = secrets_folder()
         return (*chosen, SecretsSettingsSource(cls, folder)) if folder.is_dir() else chosen
 
@@ -151,25 +151,27 @@ def current_settings() -> Settings:
 
 
 @lru_cache(maxsize=1)
-def _settings_with(said: Options) -> Settings:
-    model: dict[str, Any] = {"model": said.model} if said.model else {}
-    hosts: dict[str, Any] = {"url_hosts": said.url_hosts} if said.url_hosts is not None else {}
-    given: dict[str, Any] = {
-        "store": said.store,
-        "broker": said.broker,
-        "log_format": said.log_format,
-        "metrics_port": said.metrics_port,
-        "metrics_host": said.metrics_host,
+def _settings_with(given_options: Options) -> Settings:
+    model: dict[str, Any] = {"model": given_options.model} if given_options.model else {}
+    hosts: dict[str, Any] = (
+        {"url_hosts": given_options.url_hosts} if given_options.url_hosts is not None else {}
+    )
+    values: dict[str, Any] = {
+        "store": given_options.store,
+        "broker": given_options.broker,
+        "log_format": given_options.log_format,
+        "metrics_port": given_options.metrics_port,
+        "metrics_host": given_options.metrics_host,
         "encoder": _read(EncoderConfig, model),
         "ingest": _read(IngestConfig, hosts),
         "api": _read(ApiConfig, {}),
     }
-    return _read(Settings, {name: value for name, value in given.items() if value is not None})
+    return _read(Settings, {name: value for name, value in values.items() if value is not None})
 
 
-def _read(settings: type[S], given: dict[str, Any]) -> S:
+def _read(settings: type[S], values: dict[str, Any]) -> S:
     try:
-        return settings(**given)
+        return settings(**values)
     except ValidationError as error:
         raise _refused(settings, error) from None
     except SettingsError as error:
@@ -227,13 +229,13 @@ def _wanted(message: str) -> str:
     'a value greater than or equal to 1'
     """
     message = message.partition(", unable to parse")[0]
-    for told, wanted in (
+    for beginning, replacement in (
         ("Input should be a", "a"),
         ("Input should be '", "'"),
         ("Input should be ", "a value "),
         ("String should match", "text that matches"),
         ("Value error, ", "another value: "),
     ):
-        if message.startswith(told):
-            return wanted + message.removeprefix(told)
+        if message.startswith(beginning):
+            return replacement + message.removeprefix(beginning)
     return f"another value: {message}"

@@ -43,8 +43,8 @@ class _InProcess(httpx2.BaseTransport):
         api = settings.api.model_copy(update={"require_key": False, "allow_no_key": True})
         self._open = ExitStack()
         with ExitStack() as opening:
-            held = Resources(settings.model_copy(update={"api": api}))
-            app = create_app(opening.enter_context(services(held)))
+            resources = Resources(settings.model_copy(update={"api": api}))
+            app = create_app(opening.enter_context(services(resources)))
             self._portal: BlockingPortal = opening.enter_context(start_blocking_portal())
             self._open = opening.pop_all()
         self._application = httpx2.ASGITransport(app, raise_app_exceptions=False)

@@ -36,7 +36,7 @@ class Options:
     def variables(self) -> dict[str, str]:
         """The variables that say the same to another process."""
         hosts = None if self.url_hosts is None else json.dumps(list(self.url_hosts))
-        said = {
+        named_values = {
             "STORE": self.store,
             "BROKER": self.broker,
             "ENCODER__MODEL": self.model,
@@ -45,7 +45,11 @@ class Options:
             "METRICS_PORT": self.metrics_port,
             "METRICS_HOST": self.metrics_host,
         }
-        return {f"ANYMODAL_{name}": str(value) for name, value in said.items() if value is not None}
+        return {
+            f"ANYMODAL_{name}": str(value)
+            for name, value in named_values.items()
+            if value is not None
+        }
 
 
 _options = Options()
@@ -77,9 +81,9 @@ def secrets_folder() -> Path:
 
 def store_setting() -> str | None:
     """`workers.config.Settings.store` without the login."""
-    given = {**variables(), **options().variables()}
-    if "ANYMODAL_STORE" in given:
-        return given["ANYMODAL_STORE"]
+    values = {**variables(), **options().variables()}
+    if "ANYMODAL_STORE" in values:
+        return values["ANYMODAL_STORE"]
     file = secrets_folder() / "anymodal_store"
     return file.read_text().strip() if file.is_file() else None
 
@@ -91,13 +95,15 @@ def model_setting() -> str | None:
 
 def url_hosts_setting() -> list[str] | None:
     """The hosts that ``--allow-url`` or a variable names; None if neither does."""
-    if (said := options().url_hosts) is not None:
-        return list(said)
-    if (given := variable("ANYMODAL_INGEST__URL_HOSTS")) is None:
+    if (hosts := options().url_hosts) is not None:
+        return list(hosts)
+    if (hosts_json := variable("ANYMODAL_INGEST__URL_HOSTS")) is None:
         return None
     try:
-        return [str(host) for host in json.loads(given)]
+        return [str(host) for host in json.loads(hosts_json)]
     except (TypeError, ValueError):
         raise InputError(
-            "ANYMODAL_INGEST__URL_HOSTS", got=repr(given), wanted='a JSON list: ["example.org"]'
+            "ANYMODAL_INGEST__URL_HOSTS",
+            got=repr(hosts_json),
+            wanted='a JSON list: ["example.org"]',
         ) from None

@@ -37,7 +37,7 @@ from workers.config import current_settings
 from workers.environment import Options, begin
 from workers.library.check import checked
 from workers.library.portable import Manifest, export_store, import_store, open_export
-from workers.library.reindex import Plan, move
+from workers.library.reindex import ReindexPlan, move
 from workers.pipeline.leaving import remove
 from workers.serving.composition import moved, services
 from workers.serving.resources import Resources
@@ -240,12 +240,12 @@ class Acts:
         adoption.adopt(self._held.uploads, self._held.store(), unfinished=False)
 
     def reindex(self) -> None:
-        self._move(Plan(MODELS[1], "none", share=1, queries=["harbour"]))
+        self._move(ReindexPlan(MODELS[1], "none", share=1, queries=["harbour"]))
 
     def rollback(self) -> None:
-        self._move(Plan(rollback=True))
+        self._move(ReindexPlan(rollback=True))
 
-    def _move(self, plan: Plan) -> None:
+    def _move(self, plan: ReindexPlan) -> None:
         """Again while files cannot be read, as others are moving them."""
         for _ in range(_TRIES):
             with suppress(InputError):  # it has that model, or no former one

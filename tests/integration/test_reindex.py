@@ -29,7 +29,7 @@ from tests.integration.test_serve import serving
 from workers.cli import anymodal as anymodal_command
 from workers.config import Settings
 from workers.library.check import checked
-from workers.library.reindex import Plan, move
+from workers.library.reindex import ReindexPlan, move
 from workers.serving.resources import Resources
 
 TEXTS = ["ferries to the islands", "an oven for bread", "repair of bicycles", "old maps of Rome"]
@@ -147,7 +147,9 @@ def held(store_uri: str, notes: Path, bundle_home: Path) -> Iterator[Resources]:
         yield held
 
 
-PLAN = Plan(model="bundle:english", precision="none", share=1.0, queries=["bread", "maps of Rome"])
+PLAN = ReindexPlan(
+    model="bundle:english", precision="none", share=1.0, queries=["bread", "maps of Rome"]
+)
 
 
 def found(held: Resources, text: str) -> list[str]:
@@ -197,7 +199,7 @@ def test_a_moved_store_is_opened_with_its_own_model(held: Resources, store_uri: 
     assert stored_spaces(store_uri) == [moved.space]
     assert former != moved.space
     with closing(opened(store_uri)) as later, pytest.raises(InputError, match="--rollback"):
-        move(later, Plan(rollback=True))
+        move(later, ReindexPlan(rollback=True))
     with pytest.raises(InputError, match="--drop-former"):
         drop_former(store_uri)
 
@@ -224,7 +226,7 @@ def test_changes_after_the_switch_stay(held: Resources, is_back: bool) -> None:
         held.follow()
     before = held.encoder().space.fingerprint
     rows = sorted(held.store().scan(), key=lambda row: row.locations)
-    plan = Plan(rollback=True) if is_back else PLAN
+    plan = ReindexPlan(rollback=True) if is_back else PLAN
     done = Event()
 
     def change() -> None:
@@ -283,7 +285,7 @@ def test_a_store_on_a_server_moves_and_returns(
         held.follow()
         assert held.encoder().space.fingerprint == moved.space
         assert found(held, "bread")[0] == "1"
-        assert move(held, Plan(rollback=True)).space == old
+        assert move(held, ReindexPlan(rollback=True)).space == old
         held.follow()
         assert found(held, "bread")[0] == "1"
         assert drop_former(store_uri) == moved.space

@@ -21,7 +21,7 @@ from search.store.stored_spaces import drop_former, space_record, stored_spaces
 from tests.integration.conftest import ANYMODAL
 from workers.config import current_settings
 from workers.environment import Options, begin
-from workers.library.reindex import Plan, move
+from workers.library.reindex import ReindexPlan, move
 from workers.pipeline.ingest_job import IngestJob
 from workers.serving.resources import Resources
 
@@ -113,7 +113,7 @@ def test_a_store_is_whole_for_all_before_during_and_after_a_move(
         with pytest.raises(SpaceMismatchError, match="unfinished"):
             check_seen()
     with process() as held:
-        moved = move(held, Plan(model=NEW, share=1.0, queries=["ferry"]))
+        moved = move(held, ReindexPlan(model=NEW, share=1.0, queries=["ferry"]))
     assert (moved.switched, moved.copied.failures) == (True, [])
     assert moved.copied.n_known >= 2
     assert check_seen() == NEW
@@ -123,7 +123,7 @@ def test_a_store_is_whole_for_all_before_during_and_after_a_move(
 def test_a_store_without_a_record_is_searched_in_its_oldest_space(store: str) -> None:
     """As earlier versions left it: the second space was filling."""
     with process() as held:
-        halted = move(held, Plan(model=NEW, share=1.0, queries=["ferry"], switch=False))
+        halted = move(held, ReindexPlan(model=NEW, share=1.0, queries=["ferry"], switch=False))
     assert not halted.switched
     Path(store, "current.json").unlink()
     assert check_seen() == "bundle:english"
@@ -138,7 +138,7 @@ def test_a_store_without_a_record_is_searched_in_its_oldest_space(store: str) ->
 @pytest.mark.parametrize("store", ["lite"], indirect=True)
 def test_an_unfinished_move_can_be_given_up(store: str) -> None:
     with process() as held:
-        move(held, Plan(model=NEW, share=1.0, queries=["ferry"], switch=False))
+        move(held, ReindexPlan(model=NEW, share=1.0, queries=["ferry"], switch=False))
     before = stored_spaces(store)
     assert drop_former(store) == before[1]
     assert stored_spaces(store) == before[:1]

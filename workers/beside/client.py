@@ -60,9 +60,9 @@ def ask(command: str, request: Mapping[str, Any], parse: Parse = json.loads) -> 
     if peer is None:
         return None
     model = model_setting()
-    asked = {"command": command, "model": model, "request": request}
+    message = {"command": command, "model": model, "request": request}
     try:
-        peer.sendall(json.dumps(asked).encode() + b"\n")
+        peer.sendall(json.dumps(message).encode() + b"\n")
         taken = peer.recv(2) == b"+\n"
     except OSError:  # it is shutting down
         taken = False

@@ -27,75 +27,75 @@ Answers: TypeAlias = SimpleQueue[Mapping[str, Any] | BaseException | None]
 
 
 @contextmanager
-def beside(held: Resources, parts: Callable[[], Services]) -> Iterator[None]:
+def beside(resources: Resources, parts: Callable[[], Services]) -> Iterator[None]:
     """Run commands of this user on the same store until the block ends.
 
     Args:
-        held: of the server.
+        resources: of the server.
         parts: returns the current ones.
     """
-    path = socket_path(held.settings.store)
+    path = socket_path(resources.settings.store)
     with ExitStack() as stack:
         try:
             if path is not None:
-                commands = commands_of(held, lambda: parts().engine)
-                stack.enter_context(listening(path, commands, lambda: _models(held, parts())))
+                commands = commands_of(resources, lambda: parts().engine)
+                stack.enter_context(listening(path, commands, lambda: _models(resources, parts())))
         except OSError as error:  # a read-only store
             logger.warning("other commands cannot use this server: %s", error)
         yield
 
 
-def _models(held: Resources, parts: Services) -> list[str]:
+def _models(resources: Resources, parts: Services) -> list[str]:
     """Names by which commands may ask for the server's model: its own, and its predecessor's."""
-    current = held.current()
+    current = resources.current()
     return [parts.model, *(current.models if current else [])]
 
 
-def commands_of(held: Resources, engine: Callable[[], SearchEngine]) -> dict[str, Command]:
+def commands_of(resources: Resources, engine: Callable[[], SearchEngine]) -> dict[str, Command]:
     """Commands by name; no ingest without a worker in this process.
 
     Args:
-        held: of the server.
+        resources: of the server.
         engine: returns the current engine.
     """
 
     def search(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:
         from workers.beside.query import found
 
-        yield found(request, engine(), held)
+        yield found(request, engine(), resources)
 
     commands: dict[str, Command] = {
         "search": search,
-        "delete": partial(_delete, held),
-        "calibrate": partial(_calibrate, held),
-        "reindex": partial(_reindex, held),
-        **{name: partial(_read, held, name) for name in ("list", "stats", "info")},
+        "delete": partial(_delete, resources),
+        "calibrate": partial(_calibrate, resources),
+        "reindex": partial(_reindex, resources),
+        **{name: partial(_read, resources, name) for name in ("list", "stats", "info")},
     }
-    if held.settings.broker.startswith("memory:"):
-        commands["ingest"] = partial(_ingest, held)
+    if resources.settings.broker.startswith("memory:"):
+        commands["ingest"] = partial(_ingest, resources)
     return commands
 
 
 def _read(
-    held: Resources, command: str, request: Mapping[str, Any], _stop: Event
+    resources: Resources, command: str, request: Mapping[str, Any], _stop: Event
 ) -> Iterator[Mapping[str, Any]]:
     from workers.beside.listing import answered
 
-    yield answered(command, request, held.store())
+    yield answered(command, request, resources.store())
 
 
 def _delete(
-    held: Resources, request: Mapping[str, Any], _stop: Event
+    resources: Resources, request: Mapping[str, Any], _stop: Event
 ) -> Iterator[Mapping[str, Any]]:
     from workers.pipeline.leaving import remove
 
     for target in request["targets"]:
-        found = remove(held.store(), target, held.uploads, request["media_types"])
-        yield {"removed": found}
+        n_removed = remove(resources.store(), target, resources.uploads, request["media_types"])
+        yield {"removed": n_removed}
 
 
 def _calibrate(
-    held: Resources, request: Mapping[str, Any], _stop: Event
+    resources: Resources, request: Mapping[str, Any], _stop: Event
 ) -> Iterator[Mapping[str, Any]]:
     """Yield ``done`` of ``rows`` from time to time, then the result."""
     from workers.pipeline.calibration import calibrate
@@ -106,17 +106,17 @@ def _calibrate(
         answers.put({"done": n_done, "rows": n_rows})
 
     def measured() -> None:
-        answers.put(calibrate(held.encoder(), held.store(), show, **request))
+        answers.put(calibrate(resources.encoder(), resources.store(), show, **request))
 
     Thread(target=_run, args=(measured, answers), daemon=True).start()
     yield from _until_done(answers)
 
 
 def _reindex(
-    held: Resources, request: Mapping[str, Any], stop: Event
+    resources: Resources, request: Mapping[str, Any], stop: Event
 ) -> Iterator[Mapping[str, Any]]:
     """Yield ``done`` of ``assets`` from time to time, then the result."""
-    from workers.library.reindex import Plan, move
+    from workers.library.reindex import ReindexPlan, move
 
     answers: Answers = SimpleQueue()
 
@@ -124,14 +124,14 @@ def _reindex(
         answers.put({"done": n_done, "assets": n_assets})
 
     def moved() -> None:
-        answers.put(move(held, Plan(**request), show, stop.is_set).as_json())
+        answers.put(move(resources, ReindexPlan(**request), show, stop.is_set).as_json())
 
     Thread(target=_run, args=(moved, answers), daemon=True).start()
     yield from _until_done(answers)
 
 
 def _ingest(
-    held: Resources, request: Mapping[str, Any], stop: Event
+    resources: Resources, request: Mapping[str, Any], stop: Event
 ) -> Iterator[Mapping[str, Any]]:
     """Yield ``total``, then the ``report`` (`IngestReport.as_json`) of each shard as it ends."""
     from workers.pipeline.files import count_files
@@ -142,7 +142,7 @@ def _ingest(
         answers.put({"report": report.as_json()})
 
     def ingest() -> None:
-        held.pipeline(request["url_hosts"]).run(
+        resources.pipeline(request["url_hosts"]).run(
             request["paths"],
             labels=request["labels"],
             prune=request["prune"],
@@ -162,10 +162,10 @@ def _ingest(
 
 def _until_done(answers: Answers) -> Iterator[Mapping[str, Any]]:
     """The results of `_run`; raises the error that ended it."""
-    while (one := answers.get()) is not None:
-        if isinstance(one, BaseException):
-            raise one
-        yield one
+    while (answer := answers.get()) is not None:
+        if isinstance(answer, BaseException):
+            raise answer
+        yield answer
 
 
 def _run(work: Callable[[], None], answers: Answers) -> None:

@@ -27,19 +27,19 @@ def answered(command: str, request: Mapping[str, Any], store: VectorStore) -> di
     return counted(store) if command == "stats" else described(store, request["target"])
 
 
-def listed(asked: Mapping[str, Any], store: VectorStore) -> dict[str, Any]:
+def listed(options: Mapping[str, Any], store: VectorStore) -> dict[str, Any]:
     """A page of ``assets`` in the order of their ids, and ``next_page``, empty at the end.
 
     Args:
-        asked: ``conditions``, ``tags``, ``path`` and ``modality`` as for a search, ``limit`` and
+        options: ``conditions``, ``tags``, ``path`` and ``modality`` as for a search, ``limit`` and
             ``page``.
         store: where to look.
 
     Raises:
         InputError: an option cannot be understood.
     """
-    wanted, limit = _wanted(asked), asked["limit"]
-    ids = list(islice(store.select(wanted, limit=limit + 1, after=asked["page"]), limit + 1))
+    condition, limit = _wanted(options), options["limit"]
+    ids = list(islice(store.select(condition, limit=limit + 1, after=options["page"]), limit + 1))
     rows = store.assets(ids[:limit])
     return {
         "assets": [plain(rows[asset_id]) for asset_id in ids[:limit] if asset_id in rows],
@@ -47,12 +47,12 @@ def listed(asked: Mapping[str, Any], store: VectorStore) -> dict[str, Any]:
     }
 
 
-def _wanted(asked: Mapping[str, Any]) -> Filter | None:
-    kinds = tuple(map(str, kinds_of(asked["modality"])))
+def _wanted(options: Mapping[str, Any]) -> Filter | None:
+    kinds = tuple(map(str, kinds_of(options["modality"])))
     parts = [Compare("modality", Operator.IN, kinds)] if kinds else []
-    said = filter_of(asked["conditions"], asked["tags"], asked["path"])
-    both: list[Filter] = [*parts, *([said] if said else [])]
-    return And(tuple(both)) if len(both) > 1 else next(iter(both), None)
+    condition = filter_of(options["conditions"], options["tags"], options["path"])
+    conditions: list[Filter] = [*parts, *([condition] if condition else [])]
+    return And(tuple(conditions)) if len(conditions) > 1 else next(iter(conditions), None)
 
 
 def counted(store: VectorStore) -> dict[str, Any]:
@@ -62,8 +62,8 @@ def counted(store: VectorStore) -> dict[str, Any]:
     dates: list[float] = []
     n_gone = n_places = 0
     for row in store.scan():
-        kind = kinds.setdefault(str(row.modality), Counter())
-        kind.update(assets=1, bytes=row.size_bytes, segments=row.n_segments)
+        of_modality = kinds.setdefault(str(row.modality), Counter())
+        of_modality.update(assets=1, bytes=row.size_bytes, segments=row.n_segments)
         media_types[row.media_type] += 1
         if language := row.metadata.get("language"):
             languages[str(language)] += 1
@@ -73,12 +73,12 @@ def counted(store: VectorStore) -> dict[str, Any]:
         n_gone += row.is_gone
         n_places += len(row.locations)
     return {
-        "assets": sum(kind["assets"] for kind in kinds.values()),
-        "bytes": sum(kind["bytes"] for kind in kinds.values()),
+        "assets": sum(of_modality["assets"] for of_modality in kinds.values()),
+        "bytes": sum(of_modality["bytes"] for of_modality in kinds.values()),
         "places": n_places,
         "gone": n_gone,
         "kinds": {name: dict(kinds[name]) for name in sorted(kinds)},
-        "segments": {str(kind): n for kind, n in sorted(store.sizes().items())},
+        "segments": {str(of_modality): n for of_modality, n in sorted(store.sizes().items())},
         "languages": dict(languages.most_common()),
         "media_types": dict(media_types.most_common()),
         "years": dict(sorted(years.items())),
@@ -101,9 +101,11 @@ def described(store: VectorStore, target: str) -> dict[str, Any]:
         )
     row = rows[0]
     vectors = store.embeddings(row.asset_id)
-    n_vectors = Counter(one.segment_id for one in vectors)
+    n_vectors = Counter(segment.segment_id for segment in vectors)
     segments = [
-        _segment(one) | {"vectors": n_vectors[one.segment_id]} for one in vectors if not one.row
+        _segment(segment) | {"vectors": n_vectors[segment.segment_id]}
+        for segment in vectors
+        if not segment.row
     ]
     return {**plain(row), "locations": list(row.locations), "segments": segments}
 
@@ -132,8 +134,8 @@ def _segment(row: SegmentRow) -> dict[str, Any]:
         "language": row.language,
         "snippet": row.snippet[:_SNIPPET_CHARS],
     }
-    said = {name: value for name, value in facts.items() if value not in (None, "")}
-    return {"modality": str(row.modality), "index": row.index, **said}
+    filled = {name: value for name, value in facts.items() if value not in (None, "")}
+    return {"modality": str(row.modality), "index": row.index, **filled}
 
 
 def _date_s(row: AssetRow) -> float | None:

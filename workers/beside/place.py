@@ -40,8 +40,8 @@ def is_mine(peer: socket.socket) -> bool:
     """Whether this user runs the other end; without SO_PEERCRED the file's owner decides."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True
-    found = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, user, _ = struct.unpack("3i", found)
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, user, _ = struct.unpack("3i", credentials)
     return bool(user == os.getuid())
 
 

@@ -29,7 +29,7 @@ NOT_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
-class Asked:
+class QueryWords:
     """The words of a command line; each can end in ``^`` and a weight."""
 
     texts: Sequence[str] = ()
@@ -39,30 +39,32 @@ class Asked:
     like: Sequence[str] = ()
 
 
-def terms_of(asked: Asked, store: VectorStore, config: IngestConfig) -> list[Term]:
+def terms_of(query_words: QueryWords, store: VectorStore, config: IngestConfig) -> list[Term]:
     """All terms; ``config`` says how files are read.
 
     Raises:
         InputError: a file is missing or of another kind.
         MediaError: a file cannot be read.
     """
-    terms = [_term("text", words) for words in asked.texts]
-    terms += [_term("text", words, -NOT_WEIGHT) for words in asked.unwanted]
-    terms += [_term(kind, name) for kind, names in asked.media.items() for name in names]
-    terms += [_file(name, config) for name in asked.files]
-    return terms + [_like(name, store, config) for name in asked.like]
+    terms = [_term("text", words) for words in query_words.texts]
+    terms += [_term("text", words, -NOT_WEIGHT) for words in query_words.unwanted]
+    terms += [
+        _term(modality, name) for modality, names in query_words.media.items() for name in names
+    ]
+    terms += [_file(name, config) for name in query_words.files]
+    return terms + [_like(name, store, config) for name in query_words.like]
 
 
-def _term(kind: str, words: str, default: float = 1.0) -> Term:
+def _term(modality: str, words: str, default: float = 1.0) -> Term:
     content, weight = split_weight(words)
     signed = default if weight is None else weight if default > 0 else -weight
-    return Term(_item(kind, content), weight=signed)
+    return Term(_item(modality, content), weight=signed)
 
 
-def _item(kind: str, content: str) -> Item:
+def _item(modality: str, content: str) -> Item:
     from encoder.inputs import AudioFormat, read_argument
 
-    return read_argument(kind, content, AudioFormat()).items[0]
+    return read_argument(modality, content, AudioFormat()).items[0]
 
 
 def _file(words: str, config: IngestConfig) -> Term:
@@ -126,15 +128,17 @@ def media_types_of(kinds: Iterable[str]) -> list[str]:
     Raises:
         InputError: there is no such kind; names the existing ones.
     """
-    wanted = list(kinds)
-    if not wanted:
+    kind_names = list(kinds)
+    if not kind_names:
         return []
     from ingest.kinds.registry import named, names
 
-    for kind in wanted:
-        if kind not in names():
-            raise InputError("--kind", got=repr(kind), wanted=f"one of {', '.join(names())}")
-    return sorted({media_type for kind in wanted for media_type in named(kind).media_types})
+    for kind_name in kind_names:
+        if kind_name not in names():
+            raise InputError("--kind", got=repr(kind_name), wanted=f"one of {', '.join(names())}")
+    return sorted(
+        {media_type for kind_name in kind_names for media_type in named(kind_name).media_types}
+    )
 
 
 def _condition(text: str) -> Any:
@@ -170,11 +174,11 @@ def quotas_of(parts: Iterable[str]) -> dict[Modality, int]:
     return dict(map(_quota, parts))
 
 
-def _quota(part: str) -> tuple[Modality, int]:
-    kind, _, number = part.partition("=")
+def _quota(quota: str) -> tuple[Modality, int]:
+    modality, _, number = quota.partition("=")
     if not number.isdecimal():
-        raise InputError("--quota", got=repr(part), wanted="KIND=NUMBER, such as image=5")
-    return Modality(kind.strip()), int(number)
+        raise InputError("--quota", got=repr(quota), wanted="KIND=NUMBER, such as image=5")
+    return Modality(modality.strip()), int(number)
 
 
 def kinds_of(text: str) -> list[Modality]:
@@ -183,50 +187,56 @@ def kinds_of(text: str) -> list[Modality]:
     >>> kinds_of("image, audio")
     ['image', 'audio']
     """
-    return [Modality(kind.strip()) for kind in text.split(",") if kind.strip()]
+    return [Modality(modality.strip()) for modality in text.split(",") if modality.strip()]
 
 
-def found(asked: Mapping[str, Any], engine: SearchEngine, held: Resources) -> dict[str, Any]:
+def found(options: Mapping[str, Any], engine: SearchEngine, resources: Resources) -> dict[str, Any]:
     """The result as JSON (`search.types.as_json`), and what was ``searched`` if it is empty.
 
     Raises:
         InputError: an option cannot be understood.
         MediaError: a file cannot be read.
     """
-    facts = facts_of(asked)
-    store = held.store()
-    query = Query(terms_of(_terms(asked), store, held.ingest_config), **facts)
+    facts = facts_of(options)
+    store = resources.store()
+    query = Query(terms_of(_terms(options), store, resources.ingest_config), **facts)
     result = engine.search(query)
-    looked = {} if result.hits else {"searched": _searched(held.settings.store, store, query)}
+    looked = {} if result.hits else {"searched": _searched(resources.settings.store, store, query)}
     return result_json(result) | looked
 
 
-def _terms(asked: Mapping[str, Any]) -> Asked:
-    texts = [" ".join(asked["words"])] if asked["words"] else []  # words split by the shell
-    media = {kind: asked[kind] for kind in ("image", "audio", "video")}
-    return Asked(
-        [*texts, *asked["text"]], asked["unwanted"], media, asked["query_file"], asked["like"]
+def _terms(options: Mapping[str, Any]) -> QueryWords:
+    texts = [" ".join(options["words"])] if options["words"] else []  # words split by the shell
+    media = {modality: options[modality] for modality in ("image", "audio", "video")}
+    return QueryWords(
+        [*texts, *options["text"]],
+        options["unwanted"],
+        media,
+        options["query_file"],
+        options["like"],
     )
 
 
-def facts_of(asked: Mapping[str, Any]) -> dict[str, Any]:
+def facts_of(options: Mapping[str, Any]) -> dict[str, Any]:
     """Everything in a query except its terms."""
     return {
-        "modalities": kinds_of(asked["modality"]),
-        "limit": asked["limit"],
-        "filter": filter_of(asked["conditions"], asked["tags"], asked["path"], asked["kinds"]),
-        "quotas": quotas_of(asked["quota"]),
-        "score_threshold": asked["threshold"],
-        "group_by": "segment" if asked["segments"] else "asset",
-        "mix": asked["mix"],
-        "moments": asked["moments"],
-        "diversity": asked["diversity"],
-        "lexical": asked["lexical"],
-        "consistency": "strong" if asked["strong"] else "session",
-        "cursor": asked["page"],
-        "explain": asked["explain"],
-        "sort": asked["sort"],
-        "understand": () if asked["literal"] else READINGS,
+        "modalities": kinds_of(options["modality"]),
+        "limit": options["limit"],
+        "filter": filter_of(
+            options["conditions"], options["tags"], options["path"], options["kinds"]
+        ),
+        "quotas": quotas_of(options["quota"]),
+        "score_threshold": options["threshold"],
+        "group_by": "segment" if options["segments"] else "asset",
+        "mix": options["mix"],
+        "moments": options["moments"],
+        "diversity": options["diversity"],
+        "lexical": options["lexical"],
+        "consistency": "strong" if options["strong"] else "session",
+        "cursor": options["page"],
+        "explain": options["explain"],
+        "sort": options["sort"],
+        "understand": () if options["literal"] else READINGS,
     }
 
 
@@ -242,6 +252,6 @@ def _searched(uri: str | None, store: VectorStore, query: Query) -> dict[str, An
         "store": without_password(str(uri if uri == "memory:" else store_target(uri))),
         "assets": store.count(),
         "matching_assets": None if query.filter is None else store.count(query.filter),
-        "modalities": [str(kind) for kind in query.modalities or query.quotas],
+        "modalities": [str(modality) for modality in query.modalities or query.quotas],
         "score_threshold": query.score_threshold,
     }

@@ -39,12 +39,12 @@ def listening(
     listener = socket.socket(socket.AF_UNIX)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    before = os.umask(0o177)
+    umask = os.umask(0o177)
     try:
         attach(listener.bind, path)
     finally:
-        os.umask(before)
-    made = path.stat().st_ino
+        os.umask(umask)
+    inode = path.stat().st_ino
     listener.listen(16)
     desk = _Desk(commands, models)
     Thread(target=desk.accept, args=(listener,), name="commands", daemon=True).start()
@@ -56,7 +56,7 @@ def listening(
             listener.shutdown(socket.SHUT_RDWR)  # ends `accept`
         listener.close()
         with suppress(FileNotFoundError):
-            if path.stat().st_ino == made:  # not the socket of a later server
+            if path.stat().st_ino == inode:  # not the socket of a later server
                 path.unlink()
         for thread in desk.threads:
             thread.join()
@@ -89,13 +89,13 @@ class _Desk:
                 peer.close()
                 continue
             thread = Thread(target=self._serve, args=(peer,), name="command", daemon=True)
-            self.threads = [one for one in self.threads if one.is_alive()] + [thread]
+            self.threads = [running for running in self.threads if running.is_alive()] + [thread]
             thread.start()
 
     def _serve(self, peer: socket.socket) -> None:
         with peer, peer.makefile("rwb") as stream, suppress(OSError):
-            asked = json.loads(stream.readline(_MAX_REQUEST_BYTES) or "{}")
-            command = self._commands.get(asked.get("command", ""))
+            message = json.loads(stream.readline(_MAX_REQUEST_BYTES) or "{}")
+            command = self._commands.get(message.get("command", ""))
             if command is None or self._is_stopping:
                 stream.write(b"-\n")
                 return
@@ -105,18 +105,18 @@ class _Desk:
             self._under_way.add(stop)
             Thread(target=_watch, args=(stream, stop), daemon=True).start()
             try:
-                self._answer(command, asked, stream, stop)
+                self._answer(command, message, stream, stop)
             finally:
                 self._under_way.discard(stop)
                 with suppress(OSError):
                     peer.shutdown(socket.SHUT_RDWR)  # ends `_watch`
 
     def _answer(
-        self, command: Command, asked: Mapping[str, Any], stream: BufferedRWPair, stop: Event
+        self, command: Command, message: Mapping[str, Any], stream: BufferedRWPair, stop: Event
     ) -> None:
         try:
-            self._check_model(asked.get("model"))
-            for answer in command(asked["request"], stop):
+            self._check_model(message.get("model"))
+            for answer in command(message["request"], stop):
                 _send(stream, answer)
             _send(stream, {})
         except AnymodalError as error:
@@ -128,14 +128,14 @@ class _Desk:
             failure = {"type": "", "problem": "The server failed.", "remedy": "See its log."}
             _send(stream, {"error": failure})
 
-    def _check_model(self, wanted: str | None) -> None:
-        if not wanted:
+    def _check_model(self, model_name: str | None) -> None:
+        if not model_name:
             return
-        model, *others = self._models()
-        if not any(stands_for(wanted, one) for one in (model, *others)):
+        model, *other_names = self._models()
+        if not any(stands_for(model_name, name) for name in (model, *other_names)):
             raise InputError(
                 "--model",
-                got=f"{wanted}, while a server with {model} has the store open",
+                got=f"{model_name}, while a server with {model} has the store open",
                 wanted="the same model, or a stopped server",
             )
 

@@ -81,14 +81,14 @@ def _bound(
     from workers.pipeline import binding
     from workers.serving.resources import Resources
 
-    found = binding.read_pairs(pairs)
-    with closing(Resources(current_settings())) as held:
+    described_files = binding.read_pairs(pairs)
+    with closing(Resources(current_settings())) as resources:
         return binding.bind(
-            held.unbound_encoder(),
+            resources.unbound_encoder(),
             Modality(modality),
-            found,
-            held.ingest_config,
-            other=held.encoder_beside(other) if other else None,
+            described_files,
+            resources.ingest_config,
+            other=resources.encoder_beside(other) if other else None,
             through=binding.read_texts(through) if through else (),
             on_progress=progress,
         )
@@ -114,11 +114,11 @@ def _show(binding: Binding, failed: list[dict[str, str]], target: Path) -> None:
     for heading in ("", "R@1", "R@10", "MRR"):
         table.add_column(heading, justify="right" if heading else "left")
     for when in ("before", "after"):
-        one = figures[when]
-        values = (one["recall_at_1"], one["recall_at_10"], one["mrr"])
+        failure = figures[when]
+        values = (failure["recall_at_1"], failure["recall_at_10"], failure["mrr"])
         table.add_row(when, *(f"{value:.3f}" for value in values))
     screen.print(table)
-    for one in failed:
-        screen.print(f"[yellow]left out[/] {marked(one['file'])}: {marked(one['reason'])}")
+    for failure in failed:
+        screen.print(f"[yellow]left out[/] {marked(failure['file'])}: {marked(failure['reason'])}")
     screen.print(f"Wrote {marked(str(target))}. To use it, set")
     screen.print(marked(f"""ANYMODAL_ENCODER__BINDINGS='["{target}"]'"""))

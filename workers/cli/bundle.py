@@ -43,8 +43,8 @@ def fetch(name: str) -> None:
     """Fetch missing parts; complete ones are kept."""
     from encoder.models.bundle.declaration import read_bundle
 
-    found = read_bundle(name)
-    click.echo(f"{found.spec} is complete in {fetch_all(found)}")
+    declared = read_bundle(name)
+    click.echo(f"{declared.spec} is complete in {fetch_all(declared)}")
 
 
 def fetch_all(bundle: Bundle) -> Path:
@@ -56,10 +56,10 @@ def fetch_all(bundle: Bundle) -> Path:
     with _shown() as show:
         folder = fetch_bundle(bundle, progress=show)
     show = _line_printer()
-    for part in bundle.parts.values():
-        for what, make in kind_named(part.kind).later.items():
+    for model_part in bundle.parts.values():
+        for what, make in kind_named(model_part.kind).later.items():
             show(Progress(what, "prepare", 0, 1))
-            make(part, folder / part.name)
+            make(model_part, folder / model_part.name)
             show(Progress(what, "done", 1, 1))
     return folder
 

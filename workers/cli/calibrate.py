@@ -38,11 +38,11 @@ def calibrate(
         def progress(n_done: int, n_rows: int) -> None:
             bar.update(task, description="Rewriting", completed=n_done, total=n_rows)
 
-        found = _calibrated({"dry_run": dry_run, "shipped": shipped}, progress)
+        result = _calibrated({"dry_run": dry_run, "shipped": shipped}, progress)
     if wants_json(as_json):
-        print_json(found)
+        print_json(result)
     else:
-        _show(found)
+        _show(result)
 
 
 def _calibrated(
@@ -52,30 +52,30 @@ def _calibrated(
     from workers.beside.client import ask
 
     if answers := ask("calibrate", request):
-        found: Mapping[str, Any] = {}
-        for found in answers:
-            if "done" in found:
-                progress(found["done"], found["rows"])
-        return found
+        result: Mapping[str, Any] = {}
+        for result in answers:
+            if "done" in result:
+                progress(result["done"], result["rows"])
+        return result
     from workers.config import current_settings
     from workers.pipeline.calibration import calibrate as measured
     from workers.serving.resources import Resources
 
-    with closing(Resources(current_settings())) as held:
-        return measured(held.encoder(), held.existing_store(), progress, **request)
+    with closing(Resources(current_settings())) as resources:
+        return measured(resources.encoder(), resources.existing_store(), progress, **request)
 
 
-def _show(found: Mapping[str, Any]) -> None:
+def _show(result: Mapping[str, Any]) -> None:
     from workers.cli.output import console
 
-    if found["resumed"]:
+    if result["resumed"]:
         console().print("Completed an interrupted rewrite.")
-    console().print(calibration_table(found))
-    did = "nothing changed" if found["dry_run"] else f"{found['rows']} rows rewritten"
+    console().print(calibration_table(result))
+    did = "nothing changed" if result["dry_run"] else f"{result['rows']} rows rewritten"
     console().print(f"[dim]{did}[/]")
 
 
-def calibration_table(found: Mapping[str, Any]) -> Table:
+def calibration_table(result: Mapping[str, Any]) -> Table:
     """What `calibrate` found: each kind's constants, and what they change."""
     from rich.table import Table
 
@@ -94,18 +94,22 @@ def calibration_table(found: Mapping[str, Any]) -> Table:
     table = Table()
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "kind" else "right")
-    measured = found.get("measured", {})
-    for kind, now in found["calibration"]["modalities"].items():
-        one = measured.get(kind, now)
-        before = one.get("before") or {}
-        shares = one.get("share_of_best", {})
+    measured = result.get("measured", {})
+    for modality, constants in result["calibration"]["modalities"].items():
+        measures = measured.get(modality, constants)
+        former = measures.get("before") or {}
+        shares = measures.get("share_of_best", {})
         table.add_row(
-            kind,
-            *(_figure(one.get("n_segments"), 0), _figure(one["mu"], 3), _figure(one["c"], 3)),
-            *(_figure(before.get(name), 3) for name in ("mu", "c")),
-            *(_half(one.get(name)) for name in ("spread", "spread_of_languages")),
+            modality,
+            *(
+                _figure(measures.get("n_segments"), 0),
+                _figure(measures["mu"], 3),
+                _figure(measures["c"], 3),
+            ),
+            *(_figure(former.get(name), 3) for name in ("mu", "c")),
+            *(_half(measures.get(name)) for name in ("spread", "spread_of_languages")),
             f"{shares['before']:.0%} → {shares['after']:.0%}" if shares else "",
-            _figure(one.get("floor"), 1),
+            _figure(measures.get("floor"), 1),
         )
     return table
 

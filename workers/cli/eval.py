@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from workers.config import Settings
-    from workers.evaluation.judging import Judged
+    from workers.evaluation.judging import Judgement
     from workers.evaluation.questions import QuestionSet
     from workers.evaluation.subjects import Subject
 
@@ -78,35 +78,39 @@ def eval_models(
     from workers.evaluation import report
     from workers.evaluation.reading import read_questions
 
-    asked = read_questions(source, current_settings().ingest, questions)
-    found = _judged(asked, models, precisions, gates)
-    facts = (source.name or str(source), asked.origin, found)
+    question_set = read_questions(source, current_settings().ingest, questions)
+    judgements = _judged(question_set, models, precisions, gates)
+    facts = (source.name or str(source), question_set.origin, judgements)
     if out:
         _write(out, facts)
     if wants_json(as_json):
         print_json(report.as_json(*facts))
     else:
-        _show(found, out)
+        _show(judgements, out)
 
 
 def _judged(
-    asked: QuestionSet,
+    question_set: QuestionSet,
     models: Sequence[str],
     precisions: Sequence[str],
     gates: Sequence[str],
-) -> list[Judged]:
+) -> list[Judgement]:
     from workers.config import current_settings
     from workers.evaluation.subjects import subjects
 
     settings = current_settings()
-    found: list[Judged] = []
-    for one in subjects(models or [settings.encoder.model], precisions, gates):
-        found.append(_one(one, asked, settings, found[0] if found else None))
+    judgements: list[Judgement] = []
+    for subject in subjects(models or [settings.encoder.model], precisions, gates):
+        judgements.append(
+            _one(subject, question_set, settings, judgements[0] if judgements else None)
+        )
         gc.collect()  # one model in memory at a time
-    return found
+    return judgements
 
 
-def _one(subject: Subject, asked: QuestionSet, settings: Settings, first: Judged | None) -> Judged:
+def _one(
+    subject: Subject, question_set: QuestionSet, settings: Settings, first: Judgement | None
+) -> Judgement:
     from workers.cli.output import progress_bar
     from workers.evaluation.judging import judge
     from workers.serving.resources import Resources
@@ -119,10 +123,10 @@ def _one(subject: Subject, asked: QuestionSet, settings: Settings, first: Judged
 
         files = Resources(settings).ingest_config
         encoder = subject.open(settings.encoder)
-        return judge(str(subject), encoder, asked, files, first, progress)
+        return judge(str(subject), encoder, question_set, files, first, progress)
 
 
-def _write(out: Path, facts: tuple[str, str, Sequence[Judged]]) -> None:
+def _write(out: Path, facts: tuple[str, str, Sequence[Judgement]]) -> None:
     import json
 
     from workers.evaluation import report
@@ -151,15 +155,15 @@ def _table(title: str, rows: Sequence[Sequence[str]]) -> Table:
     return table
 
 
-def _show(found: Sequence[Judged], out: Path | None) -> None:
+def _show(judgements: Sequence[Judgement], out: Path | None) -> None:
     from workers.cli.output import console, marked
     from workers.evaluation import report
 
     screen = console()
-    for title, rows in report.tables(found):
+    for title, rows in report.tables(judgements):
         screen.print(_table(title, rows))
-    for one in found:
-        for content, reason in one.failed.items():
+    for judgement in judgements:
+        for content, reason in judgement.failed.items():
             screen.print(f"[yellow]left out[/] {marked(content[:200])}: {marked(reason)}")
     if out:
         screen.print(f"Wrote {marked(str(out / 'eval.html'))}")

@@ -46,12 +46,12 @@ def export(
 
     name = model or current_settings().encoder.model
     quantization = None if precision == "float32" else precision
-    made = export_mobile(name, folder, quantization=quantization)
+    exported = export_mobile(name, folder, quantization=quantization)
     if wants_json(as_json):
-        print_json({**vars(made), "folder": str(made.folder)})
+        print_json({**vars(exported), "folder": str(exported.folder)})
         return
-    cosines = ", ".join(f"{name} {cosine:.5f}" for name, cosine in made.cosines.items())
-    size = f"{made.size_bytes / 1e6:.1f} MB"
+    cosines = ", ".join(f"{name} {cosine:.5f}" for name, cosine in exported.cosines.items())
+    size = f"{exported.size_bytes / 1e6:.1f} MB"
     console().print(f"{folder}: {size}; lowest cosines to the server: {cosines}", markup=False)
 
 

@@ -135,28 +135,30 @@ def trace(text: str, model: str, gate: str | None, html: Path | None, as_json: b
     from encoder.prepare.gates.trace import trace_text
     from workers.cli.output import print_json, wants_json
 
-    found = trace_text(model, _text(text), gate)
+    text_trace = trace_text(model, _text(text), gate)
     if html:
         from encoder.dsre.picture import page
 
-        html.write_text(page(found.tokens, found.places, f"Merged tokens: {model}"), "utf-8")
+        html.write_text(
+            page(text_trace.tokens, text_trace.places, f"Merged tokens: {model}"), "utf-8"
+        )
     if wants_json(as_json):
         layers = [
-            {"layer": i + 1, "tokens": kept, "groups": found.groups(i)}
-            for i, kept in enumerate(found.kept)
+            {"layer": i + 1, "tokens": n_tokens, "groups": text_trace.groups(i)}
+            for i, n_tokens in enumerate(text_trace.kept)
         ]
         print_json(
             {
-                "model": model, "tokens": found.tokens, "min_tokens": found.min_tokens,
-                "flops_ratio": round(found.flops_ratio, 3), "layers": layers,
+                "model": model, "tokens": text_trace.tokens, "min_tokens": text_trace.min_tokens,
+                "flops_ratio": round(text_trace.flops_ratio, 3), "layers": layers,
                 "html": str(html) if html else None,
             }
         )  # fmt: skip
     else:
-        _print_trace(found)
+        _print_trace(text_trace)
 
 
-def _text(given: str) -> str:
+def _text(argument: str) -> str:
     """The text that an argument names.
 
     Raises:
@@ -164,36 +166,36 @@ def _text(given: str) -> str:
     """
     from encoder.errors import InputError
 
-    if given == "-":
-        given = sys.stdin.read()
-    elif given.startswith("@"):
+    if argument == "-":
+        argument = sys.stdin.read()
+    elif argument.startswith("@"):
         try:
-            given = Path(given[1:]).expanduser().read_text("utf-8")
+            argument = Path(argument[1:]).expanduser().read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError("TEXT", got=f"{given}: {error}", wanted="a text file") from error
-    if not given.strip():
+            raise InputError("TEXT", got=f"{argument}: {error}", wanted="a text file") from error
+    if not argument.strip():
         raise InputError("TEXT", got="an empty text", wanted="some sentences")
-    return given
+    return argument
 
 
-def _print_trace(found: TextTrace) -> None:
+def _print_trace(text_trace: TextTrace) -> None:
     from rich.table import Table
 
     from workers.cli.output import console, marked
 
     table = Table("layer", "tokens", "merged", box=None)
-    before = len(found.tokens)
-    for layer, kept in enumerate(found.kept):
-        largest = sorted(found.groups(layer), key=len, reverse=True)[:_GROUPS]
-        words = (" ".join(found.tokens[i] for i in group[:_WORDS]) for group in largest)
-        shown = " | ".join(words) if kept < before else ""
-        table.add_row(str(layer + 1), str(kept), marked(shown))
-        before = kept
+    n_before = len(text_trace.tokens)
+    for layer, n_tokens in enumerate(text_trace.kept):
+        largest = sorted(text_trace.groups(layer), key=len, reverse=True)[:_GROUPS]
+        words = (" ".join(text_trace.tokens[i] for i in group[:_WORDS]) for group in largest)
+        merged_words = " | ".join(words) if n_tokens < n_before else ""
+        table.add_row(str(layer + 1), str(n_tokens), marked(merged_words))
+        n_before = n_tokens
     out = console()
     out.print(table)
-    out.print(f"{found.flops_ratio:.2f} times fewer FLOPs than without the gate")
-    if len(found.tokens) < found.min_tokens:
-        out.print(f"Texts below {found.min_tokens} tokens run without the gate.")
+    out.print(f"{text_trace.flops_ratio:.2f} times fewer FLOPs than without the gate")
+    if len(text_trace.tokens) < text_trace.min_tokens:
+        out.print(f"Texts below {text_trace.min_tokens} tokens run without the gate.")
 
 
 def _save(gate: GateFile, out: Path, as_json: bool) -> None:

@@ -202,7 +202,7 @@ def _run(
     prune: Prune,
     kinds: tuple[str, ...],
     report: IngestReport,
-    stop: Stop,
+    stop: StopSignal,
 ) -> None:
     """Ingest in this process, or in a server of this user that holds the store."""
     from search.store.open import is_on_server
@@ -260,7 +260,7 @@ def ingested(
     settings: Settings,
     what: Mapping[str, Any],
     show: Callable[[IngestReport], None],
-    stop: Stop,
+    stop: StopSignal,
     total: Callable[[int | None], object] = lambda _: None,
     *,
     in_server: bool = True,
@@ -287,13 +287,13 @@ def ingested(
         _run_here(settings, what, show, stop, total)
         return
     stop.then(answers.stop)
-    for told in answers:
-        if "total" in told:
-            total(told["total"])
-        elif "stopped" in told:
+    for answer in answers:
+        if "total" in answer:
+            total(answer["total"])
+        elif "stopped" in answer:
             _check_asked(stop)
         else:
-            show(IngestReport.from_json(told["report"]))
+            show(IngestReport.from_json(answer["report"]))
 
 
 def _check_asked(stop: Event) -> None:
@@ -316,8 +316,8 @@ def _run_here(
     from workers.serving.resources import Resources
 
     total(count_files(what["paths"]))
-    with closing(Resources(settings)) as held:
-        held.pipeline(what["url_hosts"]).run(
+    with closing(Resources(settings)) as resources:
+        resources.pipeline(what["url_hosts"]).run(
             what["paths"],
             labels=what["labels"],
             prune=what["prune"],
@@ -378,18 +378,18 @@ def absolute_paths(paths: Iterable[str]) -> list[str]:
     ]
 
 
-class Stop(Event):
+class StopSignal(Event):
     """Set by a signal; may also stop a job elsewhere."""
 
     def __init__(self) -> None:
         super().__init__()
         self._further: Callable[[], None] = lambda: None
 
-    def then(self, further: Callable[[], None]) -> None:
+    def then(self, stop_elsewhere: Callable[[], None]) -> None:
         """Also call this function when the event is set."""
-        self._further = further
+        self._further = stop_elsewhere
         if self.is_set():
-            further()
+            stop_elsewhere()
 
     def set(self) -> None:
         """Stop."""
@@ -398,12 +398,12 @@ class Stop(Event):
             self._further()
 
 
-def stop_on(*signals: signal.Signals, says: str = "") -> Stop:
+def stop_on(*signals: signal.Signals, says: str = "") -> StopSignal:
     """The event that a signal sets. An exception could be raised anywhere, and be lost.
 
     A second signal ends the process at once.
     """
-    stop = Stop()
+    stop = StopSignal()
 
     def on_signal(number: int, _frame: object) -> None:
         if stop.is_set():
@@ -413,6 +413,6 @@ def stop_on(*signals: signal.Signals, says: str = "") -> Stop:
         # Not `print`, which is not re-entrant: the signal may interrupt one.
         os.write(2, f"\nFinishing the files under way;{says}\n".replace(";\n", ".\n").encode())
 
-    for one in signals:
-        signal.signal(one, on_signal)
+    for signal_number in signals:
+        signal.signal(signal_number, on_signal)
     return stop

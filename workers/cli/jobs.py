@@ -41,11 +41,11 @@ def jobs(ctx: click.Context, broker: str | None, as_json: bool) -> None:
     if ctx.invoked_subcommand is None:
         from workers.cli.output import console, print_json, wants_json
 
-        found = _jobs().recent()
+        recent_jobs = _jobs().recent()
         if wants_json(as_json):
-            print_json({"jobs": [job_facts(job) for job in found]})
+            print_json({"jobs": [job_facts(job) for job in recent_jobs]})
         else:
-            console().print(jobs_table(found) if found else "No jobs.")
+            console().print(jobs_table(recent_jobs) if recent_jobs else "No jobs.")
 
 
 @jobs.command()
@@ -129,9 +129,9 @@ def _plan_on(job: Job) -> str:
     from workers.jobs.planner import start_planner
     from workers.jobs.recovery import lost_its_planner, unseen_path
 
-    def say(seen: Job) -> None:
-        wait_s = seen.planner_until - seen.now
-        click.echo(f"{seen.job_id}: waiting up to {wait_s:.0f} s for its planner.", err=True)
+    def say(waiting_job: Job) -> None:
+        wait_s = waiting_job.planner_until - waiting_job.now
+        click.echo(f"{waiting_job.job_id}: waiting up to {wait_s:.0f} s for its planner.", err=True)
 
     board = _jobs().board
     if not lost_its_planner(board, job.job_id, say):
@@ -223,7 +223,7 @@ def report_of(job: Job, failures: Iterable[ports.Failure]) -> IngestReport:
         job.n_bytes,
         Counter(job.segments),
         dict(job.stage_s),
-        [Failure(one.uri, one.error, one.reason) for one in failures],
+        [Failure(failure.uri, failure.error, failure.reason) for failure in failures],
         Counter(job.gone),
     )
 
@@ -257,7 +257,7 @@ def job_facts(job: Job) -> dict[str, Any]:
         "shards_at_work": job.shards_at_work,
         "segments": dict(sorted(job.segments.items())),
         "segments_per_s": {
-            kind: round(n / job.seconds, 2) for kind, n in sorted(job.segments.items())
+            modality: round(n / job.seconds, 2) for modality, n in sorted(job.segments.items())
         },
         "stage_s": dict(job.stage_s),
     }
@@ -274,21 +274,21 @@ def jobs_table(recent: Sequence[Job]) -> Table:
         table.add_column(heading, justify="left" if heading in ("job", "state") else "right")
     for job in recent:
         begun = datetime.fromtimestamp(job.created).strftime("%d %b %H:%M")
-        left = clock(job.left_s) if job.left_s is not None else ""
+        time_left = clock(job.left_s) if job.left_s is not None else ""
         numbers = (job.n_files, job.n_done, job.failed)
         state = "planner lost" if job.planner_lost else job.state
-        table.add_row(job.job_id, state, begun, *map(str, numbers), left)
+        table.add_row(job.job_id, state, begun, *map(str, numbers), time_left)
     return table
 
 
 def job_lines(job: Job) -> list[str]:
     """The state of a job, for people, in rich markup."""
-    rates = ", ".join(f"{kind} {n / job.seconds:.1f}/s" for kind, n in job.segments.items())
+    rates = ", ".join(f"{modality} {n / job.seconds:.1f}/s" for modality, n in job.segments.items())
     lost = " (its planner is gone; a worker takes over)" if job.planner_lost else ""
-    left = f", {clock(job.left_s)} left" if job.left_s is not None else ""
+    time_left = f", {clock(job.left_s)} left" if job.left_s is not None else ""
     return [
         f"[bold]{job.job_id}[/] {job.state}{lost}: {marked(', '.join(job.paths))}",
-        f"{job.n_done} of {job.n_files} files in {clock(job.seconds)}{left}: {job.ingested} "
+        f"{job.n_done} of {job.n_files} files in {clock(job.seconds)}{time_left}: {job.ingested} "
         f"ingested, {job.unchanged} unchanged, {job.failed} set aside",
         f"{job.n_bytes / 1e6:.1f} MB, segments: {rates or 'none'}",
         *left_out_lines(job.left_out),
@@ -311,7 +311,7 @@ def _planning_lines(job: Job) -> list[str]:
 
 def _note(job: Job) -> str:
     """The text after the progress bar."""
-    parts = [f"{kind} {n / job.seconds:.1f}/s" for kind, n in sorted(job.segments.items())]
+    parts = [f"{modality} {n / job.seconds:.1f}/s" for modality, n in sorted(job.segments.items())]
     parts += [f"{job.n_bytes / 1e6:.0f} MB"]
     parts += [f"{job.failed} set aside"] if job.failed else []
     parts += [f"waiting: {job.waits_for}"] if job.waits_for else []

@@ -57,11 +57,11 @@ def list_keys(as_json: bool) -> None:
     """List the keys, without their secrets."""
     from workers.cli.output import print_json, wants_json
 
-    found = _ring().all()
+    api_keys = _ring().all()
     if wants_json(as_json):
-        print_json({"keys": [_facts(key) for key in found]})
+        print_json({"keys": [_facts(key) for key in api_keys]})
         return
-    for key in found:
+    for key in api_keys:
         state = "revoked" if key.revoked else "active"
         scopes = ",".join(key.scopes)
         click.echo(f"{key.key_id}  {state:8}{scopes:18}{key.per_minute:>7}/min  {key.name}")

@@ -43,8 +43,8 @@ def read_labels(tags: Sequence[str], pairs: Sequence[str]) -> Labels:
 
 
 def _pair(pair: str) -> tuple[str, Any]:
-    key, found, text = pair.partition("=")
-    if not found or not key:
+    key, equals, text = pair.partition("=")
+    if not equals or not key:
         raise InputError("--metadata", got=repr(pair), wanted="KEY=VALUE, such as license=CC0")
     if key in _FROM_THE_FILE:
         raise InputError(

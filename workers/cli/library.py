@@ -57,13 +57,13 @@ _ID = re.compile(r"[0-9a-f]{32,}")
 @store_option
 @model_option
 @json_option
-def list_assets(store: str | None, model: str | None, as_json: bool, **asked: Any) -> None:
+def list_assets(store: str | None, model: str | None, as_json: bool, **options: Any) -> None:
     """List stored assets page by page, in the order of their ids."""
     apply_options(store, model=model)
     from ingest.sources.objects import whole_path
 
-    path = asked["path"] and whole_path(asked["path"])
-    show(answer("list", {**asked, "path": path}), list_lines, as_json)
+    path = options["path"] and whole_path(options["path"])
+    show(answer("list", {**options, "path": path}), list_lines, as_json)
 
 
 @click.command()
@@ -122,18 +122,18 @@ def _removed(targets: tuple[str, ...], kinds: tuple[str, ...]) -> dict[str, int]
     from workers.beside.client import ask
     from workers.beside.query import media_types_of
 
-    here, media_types = [absolute(target) for target in targets], media_types_of(kinds)
-    if answers := ask("delete", {"targets": here, "media_types": media_types}):
+    absolute_targets, media_types = [absolute(target) for target in targets], media_types_of(kinds)
+    if answers := ask("delete", {"targets": absolute_targets, "media_types": media_types}):
         return dict(zip(targets, (answer["removed"] for answer in answers), strict=True))
     from workers.config import current_settings
     from workers.pipeline.leaving import remove
     from workers.serving.resources import Resources
 
-    with closing(Resources(current_settings())) as held:
-        stored = held.existing_store()
+    with closing(Resources(current_settings())) as resources:
+        stored = resources.existing_store()
         return {
-            target: remove(stored, place, held.uploads, media_types)
-            for target, place in zip(targets, here, strict=True)
+            target: remove(stored, location, resources.uploads, media_types)
+            for target, location in zip(targets, absolute_targets, strict=True)
         }
 
 
@@ -160,8 +160,8 @@ def answer(command: str, request: Mapping[str, Any]) -> dict[str, Any]:
     from workers.config import current_settings
     from workers.serving.resources import Resources
 
-    with closing(Resources(current_settings())) as held:
-        return answered(command, request, held.existing_store(hold=False))
+    with closing(Resources(current_settings())) as resources:
+        return answered(command, request, resources.existing_store(hold=False))
 
 
 def show(
@@ -180,75 +180,83 @@ def show(
         screen.print(line)
 
 
-def list_lines(found: Mapping[str, Any]) -> Iterator[RenderableType]:
+def list_lines(page: Mapping[str, Any]) -> Iterator[RenderableType]:
     """A page of assets."""
     from rich.table import Table
 
     from workers.beside.listing import day
     from workers.cli.output import marked
 
-    if not found["assets"]:
+    if not page["assets"]:
         yield "No stored assets match."
         return
     table = Table(expand=True)
     for heading in ("kind", "size", "segments", "changed", "asset"):
         table.add_column(heading, no_wrap=True, justify="right" if heading == "size" else "left")
     table.add_column("file", ratio=1, overflow="fold")
-    for one in found["assets"]:
-        changed = one["metadata"].get("modified")
+    for asset in page["assets"]:
+        changed = asset["metadata"].get("modified")
         table.add_row(
-            one["modality"],
-            size(one["size_bytes"]),
-            str(one["n_segments"]),
+            asset["modality"],
+            size(asset["size_bytes"]),
+            str(asset["n_segments"]),
             day(changed) if isinstance(changed, int | float) else "",
-            marked(one["asset_id"][:12]),
-            marked(one["uri"]) + (" [yellow]gone[/]" if one["gone"] else ""),
+            marked(asset["asset_id"][:12]),
+            marked(asset["uri"]) + (" [yellow]gone[/]" if asset["gone"] else ""),
         )
     yield table
-    if found["next_page"]:
-        yield f"[dim]More: --page {marked(found['next_page'])}[/]"
+    if page["next_page"]:
+        yield f"[dim]More: --page {marked(page['next_page'])}[/]"
 
 
-def stats_lines(found: Mapping[str, Any]) -> Iterator[RenderableType]:
+def stats_lines(totals: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Counts and sizes."""
     from rich.table import Table
 
     from workers.cli.output import marked
 
     yield (
-        f"[bold]{found['assets']}[/] assets, {size(found['bytes'])}, in {found['places']} locations"
-        + (f", {found['gone']} of them gone" if found["gone"] else "")
+        f"[bold]{totals['assets']}[/] assets, {size(totals['bytes'])}, in "
+        f"{totals['places']} locations"
+        + (f", {totals['gone']} of them gone" if totals["gone"] else "")
     )
     table = Table()
     for heading in ("kind", "assets", "size", "segments"):
         table.add_column(heading, justify="left" if heading == "kind" else "right")
-    for kind, one in found["kinds"].items():
-        table.add_row(kind, str(one["assets"]), size(one["bytes"]), str(one["segments"]))
+    for modality, of_modality in totals["kinds"].items():
+        table.add_row(
+            modality,
+            str(of_modality["assets"]),
+            size(of_modality["bytes"]),
+            str(of_modality["segments"]),
+        )
     yield table
     for name in ("languages", "years", "media_types"):
-        if found[name]:
-            counts = ", ".join(f"{marked(key)} {n}" for key, n in found[name].items())
+        if totals[name]:
+            counts = ", ".join(f"{marked(key)} {n}" for key, n in totals[name].items())
             yield f"{name.replace('_', ' ')}: {counts}"
-    if found["oldest"]:
-        yield f"from {found['oldest']} to {found['newest']}"
+    if totals["oldest"]:
+        yield f"from {totals['oldest']} to {totals['newest']}"
 
 
-def info_lines(found: Mapping[str, Any]) -> Iterator[RenderableType]:
+def info_lines(asset: Mapping[str, Any]) -> Iterator[RenderableType]:
     """One asset."""
     from workers.cli.output import marked
 
-    name = PurePath(found["uri"]).name or found["asset_id"]
-    yield f"[bold]{marked(name)}[/] {marked(found['asset_id'])}"
-    yield f"{found['modality']}, {marked(found['media_type'])}, {size(found['size_bytes'])}"
-    for uri in found["locations"]:
-        yield f"  {marked(uri)}" + (" [yellow]gone[/]" if found["gone"] else "")
-    for key, value in found["metadata"].items():
+    name = PurePath(asset["uri"]).name or asset["asset_id"]
+    yield f"[bold]{marked(name)}[/] {marked(asset['asset_id'])}"
+    yield f"{asset['modality']}, {marked(asset['media_type'])}, {size(asset['size_bytes'])}"
+    for uri in asset["locations"]:
+        yield f"  {marked(uri)}" + (" [yellow]gone[/]" if asset["gone"] else "")
+    for key, value in asset["metadata"].items():
         yield f"{marked(key)}: {marked(str(value))}"
-    yield f"{len(found['segments'])} segments:"
-    for one in found["segments"]:
-        shown = {key: value for key, value in one.items() if key not in ("modality", "index")}
-        facts = ", ".join(f"{key} {marked(str(value))}" for key, value in shown.items())
-        yield f"  {one['modality']} {one['index']}: {facts}"
+    yield f"{len(asset['segments'])} segments:"
+    for segment in asset["segments"]:
+        facts_shown = {
+            key: value for key, value in segment.items() if key not in ("modality", "index")
+        }
+        facts = ", ".join(f"{key} {marked(str(value))}" for key, value in facts_shown.items())
+        yield f"  {segment['modality']} {segment['index']}: {facts}"
 
 
 def size(n_bytes: float) -> str:

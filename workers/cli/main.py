@@ -128,11 +128,11 @@ class _Anymodal(LazyGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        name, rest = args[0], args[1:]
+        name, arguments = args[0], args[1:]
         if words := FORMER_NAMES.get(name):
             if not ctx.resilient_parsing:
                 click.echo(f"`anymodal {name}` is now `anymodal {words}`.", err=True)
-            args = _listening(rest) if name == "listen" else [*words.split(), *rest]
+            args = _listening(arguments) if name == "listen" else [*words.split(), *arguments]
         return super().resolve_command(ctx, args)
 
 
@@ -216,11 +216,11 @@ def unread_variables() -> Iterator[str]:
 
     from workers.config import variable_names, what_holds_instead
 
-    known = {*variable_names(), *READ_BY_NAME}
-    for name in sorted(names - known):
+    readable = {*variable_names(), *READ_BY_NAME}
+    for name in sorted(names - readable):
         if instead := what_holds_instead(name):
             yield f"The variable {name} is no longer a setting. {instead}"
             continue
-        nearest = get_close_matches(name, sorted(known), n=1, cutoff=0.75)
+        nearest = get_close_matches(name, sorted(readable), n=1, cutoff=0.75)
         hint = f"Did you mean {nearest[0]}?" if nearest else "See docs/settings.md."
         yield f"The variable {name} is not a setting of anymodal. {hint}"

@@ -93,13 +93,15 @@ def _run(
     from search.mcp.server import mcp_server, serve_http
     from workers.observe.printable import unfiltered
 
-    made = mcp_server(connect, submit if locate else None, locate)
+    agent_server = mcp_server(connect, submit if locate else None, locate)
     if http:
-        serve_http(made, host, port, lambda url: click.echo(f"Listening at {url}", err=True))
+        serve_http(
+            agent_server, host, port, lambda url: click.echo(f"Listening at {url}", err=True)
+        )
     else:
         # The protocol writes bytes; what commands print goes through a text sanitizer.
         with redirect_stdout(unfiltered(sys.stdout)):
-            made.run("stdio")
+            agent_server.run("stdio")
 
 
 def _remote(url: str, key: str | None) -> Connect:
@@ -141,8 +143,8 @@ def _services(host: str) -> Iterator[Services]:
 
     settings = current_settings()
     config = settings.api.model_copy(update={"host": host})
-    held = Resources(settings.model_copy(update={"api": config}))
-    with services(held) as parts, beside(held, lambda: parts):
+    resources = Resources(settings.model_copy(update={"api": config}))
+    with services(resources) as parts, beside(resources, lambda: parts):
         yield parts
 
 

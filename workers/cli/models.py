@@ -23,11 +23,11 @@ def list_models(as_json: bool) -> None:
     from encoder.models.catalogue import all_models
     from workers.cli.output import print_json, wants_json
 
-    found = [_summary(one) for one in all_models()]
+    summaries = [_summary(artifact) for artifact in all_models()]
     if wants_json(as_json):
-        print_json({"models": found})
-    elif found:
-        _print_table(found)
+        print_json({"models": summaries})
+    elif summaries:
+        _print_table(summaries)
     else:
         click.echo(
             "No models yet; `anymodal models prepare bundle:default` fetches the offline model."
@@ -73,9 +73,11 @@ def verify(name: str, precision: str | None) -> None:
     from encoder.models.artifacts import verify as verify_artifact
     from encoder.models.catalogue import find_model
 
-    found = find_model(name, precision)
-    verify_artifact(found)
-    click.echo(f"The hashes of all {len(found.manifest['files'])} files match in {found.folder}")
+    artifact = find_model(name, precision)
+    verify_artifact(artifact)
+    click.echo(
+        f"The hashes of all {len(artifact.manifest['files'])} files match in {artifact.folder}"
+    )
 
 
 @click.command()
@@ -86,9 +88,9 @@ def remove(name: str, precision: str | None) -> None:
     from encoder.models.artifacts import remove as remove_artifact
     from encoder.models.catalogue import find_model
 
-    found = find_model(name, precision)
-    remove_artifact(found)
-    click.echo(f"Removed {found.folder}, {found.size_bytes / 1e6:.1f} MB")
+    artifact = find_model(name, precision)
+    remove_artifact(artifact)
+    click.echo(f"Removed {artifact.folder}, {artifact.size_bytes / 1e6:.1f} MB")
 
 
 def _fetched(spec: ModelSpec) -> Artifact:
@@ -145,7 +147,7 @@ def _summary(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _print_table(found: list[dict[str, Any]]) -> None:
+def _print_table(summaries: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     from workers.cli.output import console, marked
@@ -153,15 +155,15 @@ def _print_table(found: list[dict[str, Any]]) -> None:
     table = Table()
     for heading in ("model", "precision", "takes", "dim", "MB", "made", "folder"):
         table.add_column(heading, overflow="fold")
-    for one in found:
+    for summary in summaries:
         cells = (
-            one["spec"],
-            one["precision"],
-            ", ".join(one["modalities"]),
-            str(one["embed_dim"]),
-            f"{one['size_bytes'] / 1e6:.1f}",
-            one["made_at"][:10],
-            one["folder"].rpartition("/")[2],
+            summary["spec"],
+            summary["precision"],
+            ", ".join(summary["modalities"]),
+            str(summary["embed_dim"]),
+            f"{summary['size_bytes'] / 1e6:.1f}",
+            summary["made_at"][:10],
+            summary["folder"].rpartition("/")[2],
         )
         table.add_row(*map(marked, cells))
     console().print(table)
@@ -189,8 +191,8 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
 
     table = Table(show_header=False, box=None)
     for name, value in {**facts, "files": len(facts["files"])}.items():
-        for part, text in _lines(name, value):
-            table.add_row(marked(part.replace("_", " ")), marked(text))
+        for fact, text in _lines(name, value):
+            table.add_row(marked(fact.replace("_", " ")), marked(text))
     console().print(table)
 
 

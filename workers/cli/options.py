@@ -41,9 +41,9 @@ class KindsOption(click.Option):
         """As in click; the kinds are only looked up when somebody asks for help."""
         from ingest.kinds.registry import formats, names
 
-        shown, help_text = super().get_help_record(ctx) or ("", "")
-        known = {"kinds": ", ".join(names()), "formats": ", ".join(formats())}
-        return shown, help_text.format(**known)
+        option_text, help_text = super().get_help_record(ctx) or ("", "")
+        listed_names = {"kinds": ", ".join(names()), "formats": ", ".join(formats())}
+        return option_text, help_text.format(**listed_names)
 
 
 def kind_option(help_text: str) -> Callable[[F], F]:
@@ -121,13 +121,16 @@ def log_level_option(default: str) -> Callable[[F], F]:
 
 
 def apply_options(
-    store: str | None = None, broker: str | None = None, model: str | None = None, **more: Any
+    store: str | None = None,
+    broker: str | None = None,
+    model: str | None = None,
+    **other_options: Any,
 ) -> None:
-    """Begin a command with these options, and with ``more`` of `workers.environment.Options`.
+    """Begin a command with these options, and with others of `workers.environment.Options`.
 
     From here on, all files that this process and its children make are private to their user.
     """
     from encoder.system.private import keep_private
 
     keep_private()
-    begin(Options(store=store, broker=broker, model=model, **more))
+    begin(Options(store=store, broker=broker, model=model, **other_options))

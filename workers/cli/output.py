@@ -53,7 +53,7 @@ def marked(text: str) -> str:
 
 def as_object(facts: Mapping[str, Any]) -> Any:
     """A plain result with attribute access, without importing its class."""
-    return json.loads(json.dumps(facts), object_hook=lambda part: SimpleNamespace(**part))
+    return json.loads(json.dumps(facts), object_hook=lambda mapping: SimpleNamespace(**mapping))
 
 
 def place_of(hit: Hit | Moment) -> str:
@@ -67,9 +67,9 @@ def place_of(hit: Hit | Moment) -> str:
     if hit.start_s is not None:
         end_s = hit.end_s if hit.end_s is not None else hit.start_s
         return f"{clock(hit.start_s)}–{clock(end_s)}"
-    place = hit.place if isinstance(hit.place, Mapping) else vars(hit.place)
-    if place:
-        return ", ".join(_named(name, value) for name, value in place.items())
+    location = hit.place if isinstance(hit.place, Mapping) else vars(hit.place)
+    if location:
+        return ", ".join(_named(name, value) for name, value in location.items())
     if hit.char_start is not None:
         return f"characters {hit.char_start}–{hit.char_end}"
     return ""
@@ -91,14 +91,14 @@ def hits_table(hits: Sequence[Hit], title: str = "") -> Table:
     for hit in hits:
         name = Path(hit.uri).name or hit.uri
         parts: list[Hit | Moment] = [hit, *hit.moments]
-        for part in parts:
+        for row in parts:
             table.add_row(
-                f"{part.score:.2f}",
-                str(part.modality),
-                marked(name) if part is hit else "",
-                place_of(part),
-                _snippet(part),
-                style="" if part is hit else "dim",
+                f"{row.score:.2f}",
+                str(row.modality),
+                marked(name) if row is hit else "",
+                place_of(row),
+                _snippet(row),
+                style="" if row is hit else "dim",
             )
     return table
 
@@ -133,31 +133,33 @@ def result_lines(
         return
     strong = [hit for hit in result.hits if not hit.weak]
     weak = [hit for hit in result.hits if hit.weak]
-    shown = [*strong, *weak] if shows_weak else strong
+    hits_shown = [*strong, *weak] if shows_weak else strong
     if strong:
         yield hits_table(strong)
     if weak and shows_weak:
         yield hits_table(weak, "Weaker matches")
     elif weak:
         yield f"[dim]{'' if strong else 'Nothing stands out. '}{_weaker(len(weak))}: --weak[/]"
-    for hit in shown:
+    for hit in hits_shown:
         if hit.explanation:
             yield _explained(hit.explanation)
     if result.next_cursor:
         yield f"[dim]More: --page {result.next_cursor}[/]"
 
 
-def _understood(one: Understood) -> str:
+def _understood(understood: Understood) -> str:
     """What was taken as a filter.
 
     >>> from search.types import Understood
     >>> _understood(Understood("date", "May 2024", {"field": "taken", "gte": "2024-05-01"}))
     '[dim]“May 2024” is a date: taken gte 2024-05-01. Search for it as words: --literal[/]'
     """
-    facts = dict(one.filter if isinstance(one.filter, Mapping) else vars(one.filter))
+    facts = dict(
+        understood.filter if isinstance(understood.filter, Mapping) else vars(understood.filter)
+    )
     field = facts.pop("field")
-    said = ", ".join(f"{name} {value}" for name, value in facts.items())
-    words = marked(f"“{one.text}” is a {one.kind}: {field} {said}.")
+    conditions = ", ".join(f"{name} {value}" for name, value in facts.items())
+    words = marked(f"“{understood.text}” is a {understood.kind}: {field} {conditions}.")
     return f"[dim]{words} Search for it as words: --literal[/]"
 
 
@@ -210,7 +212,7 @@ def latency_line(latency_s: Mapping[str, float]) -> str:
 
 def report_lines(report: IngestReport, wall_s: float) -> list[str]:
     """An ingest's summary for people, in rich markup."""
-    kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(report.segments.items()))
+    kinds = ", ".join(f"{n} {modality}" for modality, n in sorted(report.segments.items()))
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.stage_s.items())
     lines = [
         f"[bold]{report.ingested}[/] files ingested ({kinds or 'no'} segments), "
@@ -269,5 +271,5 @@ def progress_bar(unit: str = "files") -> Progress:
 
 def clock(seconds: float) -> str:
     """Minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
+    minutes, seconds_left = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds_left:02d}"

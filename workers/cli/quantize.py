@@ -93,11 +93,11 @@ def quantize(
         warnings.simplefilter("always", UserWarning)
         limits["keep"] = dict(_pin(text) for text in keep) or None
         recipe = Recipe(scheme, "fisher" if fast else "measured", tune_steps, limits)
-        made = quantize_tower(
+        quantized = quantize_tower(
             model, tower, out, recipe,
             calibration=calibration, max_items=items, least_cosine=least_cosine,
         )  # fmt: skip
-    summary = made.summary()
+    summary = quantized.summary()
     summary["warnings"] = [str(warning.message) for warning in warned]
     if wants_json(as_json):
         print_json(summary)

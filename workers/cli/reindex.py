@@ -90,9 +90,9 @@ def reindex(
         "switch": not no_switch,
         "rollback": rollback,
     }
-    found = _moved(request)
-    _show(found, as_json)
-    if not found["switched"] and not no_switch:
+    result = _moved(request)
+    _show(result, as_json)
+    if not result["switched"] and not no_switch:
         sys.exit(1)
 
 
@@ -121,20 +121,20 @@ def _beside(request: Mapping[str, Any], progress: Any) -> Mapping[str, Any] | No
     answers = ask("reindex", request)
     if answers is None:
         return None
-    found: Mapping[str, Any] = {}
-    for found in answers:
-        if "done" in found:
-            progress(found["done"], found["assets"])
-    return found
+    result: Mapping[str, Any] = {}
+    for result in answers:
+        if "done" in result:
+            progress(result["done"], result["assets"])
+    return result
 
 
 def _here(request: Mapping[str, Any], progress: Any) -> Mapping[str, Any]:
     from workers.config import current_settings
-    from workers.library.reindex import Plan, move
+    from workers.library.reindex import ReindexPlan, move
     from workers.serving.resources import Resources
 
-    with closing(Resources(current_settings())) as held:
-        return move(held, Plan(**request), progress).as_json()
+    with closing(Resources(current_settings())) as resources:
+        return move(resources, ReindexPlan(**request), progress).as_json()
 
 
 def _drop(as_json: bool) -> None:
@@ -149,28 +149,30 @@ def _drop(as_json: bool) -> None:
         console().print(f"Dropped the space {space}.")
 
 
-def _show(found: Mapping[str, Any], as_json: bool) -> None:
+def _show(result: Mapping[str, Any], as_json: bool) -> None:
     from workers.cli.output import console, marked, print_json, wants_json
 
     if wants_json(as_json):
-        print_json(found)
+        print_json(result)
         return
     screen = console()
     screen.print(
-        f"{found['assets']} assets: {found['encoded']} encoded, {found['known']} known, "
-        f"{found['gone']} without a file"
+        f"{result['assets']} assets: {result['encoded']} encoded, {result['known']} known, "
+        f"{result['gone']} without a file"
     )
-    for one in found["failed"]:
-        screen.print(f"[yellow]left behind[/] {marked(one['uri'])}: {marked(one['reason'])}")
-    if compared := found["comparison"]:
+    for failure in result["failed"]:
+        screen.print(
+            f"[yellow]left behind[/] {marked(failure['uri'])}: {marked(failure['reason'])}"
+        )
+    if compared := result["comparison"]:
         screen.print(
             f"In {compared['n_queries']} queries, the models share "
             f"{compared['overlap_at_10']:.0%} of the first ten hits; the first hit is the same in "
             f"{compared['same_first']:.0%}. Most different:"
         )
-        for one in compared["most_different"][:5]:
-            screen.print(f"  {one['overlap']:.0%}  {marked(one['query'])}")
-    if found["switched"]:
-        screen.print(f"[green]Searches now use {marked(found['model'])}.[/]")
+        for query in compared["most_different"][:5]:
+            screen.print(f"  {query['overlap']:.0%}  {marked(query['query'])}")
+    if result["switched"]:
+        screen.print(f"[green]Searches now use {marked(result['model'])}.[/]")
     else:
-        screen.print(f"[yellow]The old model stays.[/] {marked(found['reason'])}")
+        screen.print(f"[yellow]The old model stays.[/] {marked(result['reason'])}")

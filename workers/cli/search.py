@@ -125,7 +125,7 @@ def search(
     as_json: bool,
     listen: str | None,
     pause_s: float,
-    **asked: Any,
+    **options: Any,
 ) -> None:
     """Find the assets nearest to TEXT, to files, or to all of them together.
 
@@ -137,9 +137,9 @@ def search(
     """
     if listen:
         apply_options(store, model=model)
-        _listen(listen, pause_s, _absolute(asked), as_json)
+        _listen(listen, pause_s, _absolute(options), as_json)
         return
-    if not any(asked[name] for name in ("words", "text", "unwanted", *_FILES)):
+    if not any(options[name] for name in ("words", "text", "unwanted", *_FILES)):
         raise click.UsageError(_GIVE)
     apply_options(store, model=model)
     from workers.cli.output import (
@@ -151,53 +151,53 @@ def search(
         wants_json,
     )
 
-    facts = _answer(_absolute(asked))
+    facts = _answer(_absolute(options))
     if wants_json(as_json):
         print_json(facts)
         return
     looked = facts.pop("searched", None)
     screen = console()
-    for line in result_lines(as_object(facts), looked, shows_weak=asked["shows_weak"]):
+    for line in result_lines(as_object(facts), looked, shows_weak=options["shows_weak"]):
         screen.print(line)
     screen.print(f"[dim]{latency_line(facts['latency_s'])}[/]")
 
 
-def _answer(asked: dict[str, Any]) -> dict[str, Any]:
+def _answer(options: dict[str, Any]) -> dict[str, Any]:
     """Search in a server of this user that has the store open, or in this process."""
     from workers.beside.client import ask
 
-    if answers := ask("search", asked):
+    if answers := ask("search", options):
         return next(iter(answers))
     # Imported objects stay to the end; looking for cycles in them takes a tenth of a search's CPU.
     gc.disable()
     try:
-        return _found_here(asked)
+        return _found_here(options)
     finally:
         gc.enable()
 
 
-def _found_here(asked: dict[str, Any]) -> dict[str, Any]:
+def _found_here(options: dict[str, Any]) -> dict[str, Any]:
     from search import SearchEngine
     from workers.beside.query import facts_of, found
     from workers.config import current_settings
     from workers.serving.resources import Resources
 
-    facts_of(asked)  # report mistakes before loading the model
-    with closing(Resources(current_settings(), counted=False)) as held:
-        store = held.existing_store(hold=False)
-        with closing(SearchEngine(held.encoder(), store)) as engine:
+    facts_of(options)  # report mistakes before loading the model
+    with closing(Resources(current_settings(), counted=False)) as resources:
+        store = resources.existing_store(hold=False)
+        with closing(SearchEngine(resources.encoder(), store)) as engine:
             engine.prepare()
-            return found(asked, engine, held)
+            return found(options, engine, resources)
 
 
-def _absolute(asked: dict[str, Any]) -> dict[str, Any]:
+def _absolute(options: dict[str, Any]) -> dict[str, Any]:
     """A server may run in another folder."""
-    files = {kind: [absolute(name) for name in asked[kind]] for kind in _FILES}
-    path = asked["path"] and os.path.abspath(os.path.expanduser(asked["path"]))  # noqa: PTH100, PTH111
-    return {**asked, **files, "path": path}
+    files = {option: [absolute(name) for name in options[option]] for option in _FILES}
+    path = options["path"] and os.path.abspath(os.path.expanduser(options["path"]))  # noqa: PTH100, PTH111
+    return {**options, **files, "path": path}
 
 
-def _listen(source: str, pause_s: float, asked: dict[str, Any], as_json: bool) -> None:
+def _listen(source: str, pause_s: float, options: dict[str, Any], as_json: bool) -> None:
     """Answer each question that is spoken in a source."""
     from encoder.services.speech import speech_spans
     from encoder.types import QUERY
@@ -207,13 +207,13 @@ def _listen(source: str, pause_s: float, asked: dict[str, Any], as_json: bool) -
     from workers.config import current_settings
     from workers.serving.resources import Resources
 
-    facts_of(asked)  # report mistakes before loading the model
+    facts_of(options)  # report mistakes before loading the model
     with ExitStack() as stack:
-        held = stack.enter_context(closing(Resources(current_settings())))
-        find = partial(_found, asked, held, cache(partial(_engine, stack, held)))
+        resources = stack.enter_context(closing(Resources(current_settings())))
+        find = partial(_found, options, resources, cache(partial(_engine, stack, resources)))
         show = _printer(as_json)
         for spoken in questions(_sound(source), partial(speech_spans, pause_s=pause_s)):
-            transcribe = partial(held.encoder().transcribe, role=QUERY)
+            transcribe = partial(resources.encoder().transcribe, role=QUERY)
             if result := answer(spoken, transcribe, find):
                 show(result)
 
@@ -231,23 +231,23 @@ def _sound(source: str) -> Iterator[Samples]:
 
 
 def _found(
-    asked: dict[str, Any], held: Resources, engine: Callable[[], SearchEngine], said: str
+    options: dict[str, Any], resources: Resources, engine: Callable[[], SearchEngine], question: str
 ) -> dict[str, Any]:
     """Search in a server of this user that has the store open, or in this process."""
     from workers.beside.client import ask
     from workers.beside.query import found
 
-    asked = {**asked, "words": (*asked["words"], said)}
-    answers = ask("search", asked)
-    facts: dict[str, Any] = next(iter(answers)) if answers else found(asked, engine(), held)
+    options = {**options, "words": (*options["words"], question)}
+    answers = ask("search", options)
+    facts: dict[str, Any] = next(iter(answers)) if answers else found(options, engine(), resources)
     return facts
 
 
-def _engine(stack: ExitStack, held: Resources) -> SearchEngine:
+def _engine(stack: ExitStack, resources: Resources) -> SearchEngine:
     from search import SearchEngine
 
-    store = held.existing_store(hold=False)
-    engine = stack.enter_context(closing(SearchEngine(held.encoder(), store)))
+    store = resources.existing_store(hold=False)
+    engine = stack.enter_context(closing(SearchEngine(resources.encoder(), store)))
     engine.prepare()
     return engine
 

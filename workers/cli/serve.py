@@ -66,18 +66,18 @@ def serve(
 
     settings = current_settings()
     logs.set_up(settings.log_format, loglevel, [settings.broker, settings.store or ""])
-    given = {"host": host, "port": port, "allow_no_key": allow_no_key or None}
-    config = settings.api.model_copy(update={k: v for k, v in given.items() if v is not None})
-    held = Resources(settings.model_copy(update={"api": config}))
+    address = {"host": host, "port": port, "allow_no_key": allow_no_key or None}
+    config = settings.api.model_copy(update={k: v for k, v in address.items() if v is not None})
+    resources = Resources(settings.model_copy(update={"api": config}))
     if new := _new_folder(settings.store):
         logger.warning("%s is a new, empty store", new)
-    with services(held) as parts:
+    with services(resources) as parts:
         app = create_app(parts)
         put = partial(setattr, app.state, "services")
         try:
             with (
-                following(held, parts, put, moved),
-                beside(held, lambda: app.state.services),
+                following(resources, parts, put, moved),
+                beside(resources, lambda: app.state.services),
             ):
                 announce = partial(_announce, settings.log_format)
                 serve_app(app, config, parts.stopping, announce)

@@ -32,15 +32,18 @@ def export_store(folder: Path, store: str | None, model: str | None, as_json: bo
     from workers.library.portable import export_store as export
     from workers.serving.resources import Resources
 
-    with closing(Resources(current_settings())) as held, progress_bar("assets") as bar:
+    with closing(Resources(current_settings())) as resources, progress_bar("assets") as bar:
         task = bar.add_task("Exporting", total=None, note="")
-        encoder, found = held.encoder(), held.existing_store()
-        about = Manifest(encoder.model, encoder.space.fingerprint, encoder.space.embed_dim)
+        encoder, vector_store = resources.encoder(), resources.existing_store()
+        manifest = Manifest(encoder.model, encoder.space.fingerprint, encoder.space.embed_dim)
         done = export(
-            found, folder, about, lambda n, total: bar.update(task, completed=n, total=total)
+            vector_store,
+            folder,
+            manifest,
+            lambda n, total: bar.update(task, completed=n, total=total),
         )
-    n_assets = sum(part.n_assets for part in done.parts)
-    n_segments = sum(part.n_segments for part in done.parts)
+    n_assets = sum(table_part.n_assets for table_part in done.parts)
+    n_segments = sum(table_part.n_segments for table_part in done.parts)
     if wants_json(as_json):
         print_json({"assets": n_assets, "vectors": n_segments})
         return
@@ -66,11 +69,11 @@ def import_store(folder: Path, store: str | None, as_json: bool) -> None:
     from workers.config import current_settings
     from workers.serving.resources import Resources
 
-    with closing(Resources(current_settings())) as held, progress_bar("assets") as bar:
-        manifest.check_space(held.encoder().space.fingerprint)
+    with closing(Resources(current_settings())) as resources, progress_bar("assets") as bar:
+        manifest.check_space(resources.encoder().space.fingerprint)
         task = bar.add_task("Importing", total=None, note="")
         n_written = load(
-            held.store(),
+            resources.store(),
             folder,
             manifest,
             lambda n, total: bar.update(task, completed=n, total=total),
@@ -96,13 +99,13 @@ def upgrade(store: str | None, model: str | None, as_json: bool) -> None:
     from workers.config import current_settings
     from workers.serving.resources import Resources
 
-    with closing(Resources(current_settings())) as held, progress_bar("rows") as bar:
+    with closing(Resources(current_settings())) as resources, progress_bar("rows") as bar:
         task = bar.add_task("Upgrading", total=None, note="")
 
         def progress(n_done: int, n_rows: int) -> None:
             bar.update(task, completed=n_done, total=n_rows)
 
-        n_rows = held.existing_store().upgrade(progress)
+        n_rows = resources.existing_store().upgrade(progress)
     if wants_json(as_json):
         print_json({"rows": n_rows})
     else:
@@ -143,11 +146,11 @@ def _checked(repair: bool) -> dict[str, Any]:
     from workers.library.check import checked
     from workers.serving.resources import Resources
 
-    with closing(Resources(current_settings())) as held, progress_bar("rows") as bar:
+    with closing(Resources(current_settings())) as resources, progress_bar("rows") as bar:
         task = bar.add_task("Checking", total=None, note="")
         return checked(
-            held.existing_store(),
-            held.uploads,
+            resources.existing_store(),
+            resources.uploads,
             lambda n, total: bar.update(task, completed=n, total=max(n, total)),
             repair=repair,
         )
@@ -161,12 +164,17 @@ def _lines(answer: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield f"{answer['assets']} assets with {answer['segments']} rows of segments"
     for name in ("differences", "left"):
         table = Table("number", "what", "for example", "repair", title=name, title_justify="left")
-        for one in answer.get(name, ()):
-            asset_id, place = next(iter(one["examples"].items()))
-            table.add_row(str(one["n"]), one["meaning"], marked(place or asset_id), one["repair"])
+        for difference in answer.get(name, ()):
+            asset_id, location = next(iter(difference["examples"].items()))
+            table.add_row(
+                str(difference["n"]),
+                difference["meaning"],
+                marked(location or asset_id),
+                difference["repair"],
+            )
         if table.row_count:
             yield table
     if not answer.get("left", answer["differences"]):
         yield "[green]Nothing is wrong.[/]"
-    for asset_id, place in answer["lost"].items():
-        yield marked(f"given up: {asset_id} {place}")
+    for asset_id, location in answer["lost"].items():
+        yield marked(f"given up: {asset_id} {location}")

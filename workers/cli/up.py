@@ -49,11 +49,11 @@ def up(store: str | None, port: int) -> None:
             remedy="Nothing to do: use the same --store.",
         )
     signal.signal(signal.SIGTERM, _raise_exit)
-    with ExitStack() as held:
-        _supervise(folder, port, held)
+    with ExitStack() as open_folders:
+        _supervise(folder, port, open_folders)
 
 
-def _supervise(folder: Path, port: int, held: ExitStack) -> None:
+def _supervise(folder: Path, port: int, open_folders: ExitStack) -> None:
     """Restart the server whenever it is gone, but not endlessly in a row."""
     from search.store.lite.shared import supervised
 
@@ -67,7 +67,7 @@ def _supervise(folder: Path, port: int, held: ExitStack) -> None:
         try:
             _announce(folder, child)
             if not is_marked and child.poll() is None:  # a new folder has to be empty until then
-                held.enter_context(supervised(folder))
+                open_folders.enter_context(supervised(folder))
                 is_marked = True
             child.wait()
         finally:
@@ -84,9 +84,9 @@ def _announce(folder: Path, child: subprocess.Popen[bytes]) -> None:
 
     deadline = time.monotonic() + _READY_S
     while child.poll() is None and time.monotonic() < deadline:
-        found = served(folder)
-        if found and found.pid == child.pid:
-            click.echo(f"{folder} is served at {found.uri} by process {found.pid}")
+        server = served(folder)
+        if server and server.pid == child.pid:
+            click.echo(f"{folder} is served at {server.uri} by process {server.pid}")
             return
         time.sleep(0.05)
 

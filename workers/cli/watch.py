@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from workers.cli.ingest import Stop, ingested, run_job, stop_on
+from workers.cli.ingest import StopSignal, ingested, run_job, stop_on
 from workers.cli.options import (
     apply_options,
     broker_option,
@@ -86,7 +86,7 @@ def watch(
             _tell(report, time.perf_counter() - started, is_whole, as_json)
 
 
-def _patiently(settings: Settings, changes: Changes, stop: Stop) -> IngestReport | None:
+def _patiently(settings: Settings, changes: Changes, stop: StopSignal) -> IngestReport | None:
     """Ingest; retry after a pause if that may help, so that nothing is lost. None if stopped."""
     from encoder.errors import AnymodalError
     from workers.pipeline.retry import Again, decide
@@ -105,7 +105,7 @@ def _patiently(settings: Settings, changes: Changes, stop: Stop) -> IngestReport
     return None
 
 
-def _done(settings: Settings, changes: Changes, stop: Stop) -> IngestReport:
+def _done(settings: Settings, changes: Changes, stop: StopSignal) -> IngestReport:
     from workers.pipeline.reports import IngestReport
 
     report = IngestReport()
@@ -130,8 +130,8 @@ def _forgotten(settings: Settings, changes: Changes) -> IngestReport:
     """With a broker this process removes what is gone, as `anymodal delete` does."""
     from workers.serving.resources import Resources
 
-    with closing(Resources(settings)) as held:
-        return held.pipeline().forget([], prune=False, gone=changes.gone)
+    with closing(Resources(settings)) as resources:
+        return resources.pipeline().forget([], prune=False, gone=changes.gone)
 
 
 def _tell(report: IngestReport, wall_s: float, is_whole: bool, as_json: bool) -> None:

@@ -119,7 +119,7 @@ def _pool(store: str | None, concurrency: int, autoscale: str | None) -> list[st
 def _queue_names(kinds: str) -> str:
     from encoder.errors import InputError
 
-    names = [kind.strip() for kind in kinds.split(",") if kind.strip()]
+    names = [cost.strip() for cost in kinds.split(",") if cost.strip()]
     if not names or not set(names) <= set(CLASSES):
         raise InputError("--queues", got=repr(kinds), wanted=f"some of {','.join(CLASSES)}")
     return ",".join(["anymodal", *map(queue_name, names)])

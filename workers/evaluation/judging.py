@@ -30,7 +30,7 @@ OnProgress = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
-class Pair:
+class ModalityPair:
     """Queries of one modality and candidates of another.
 
     Args:
@@ -47,7 +47,7 @@ class Pair:
 
 
 @dataclass
-class Judged:
+class Judgement:
     """How well one subject does.
 
     Args:
@@ -58,7 +58,7 @@ class Judged:
     """
 
     name: str
-    pairs: dict[Kinds, Pair] = field(default_factory=dict)
+    pairs: dict[Kinds, ModalityPair] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     cpu_s: float = 0.0
     values: dict[Kinds, dict[Content, float]] = field(default_factory=dict, repr=False)
@@ -76,39 +76,41 @@ class _Embedded:
 def judge(
     name: str,
     encoder: MultiModalEncoder,
-    asked: QuestionSet,
+    question_set: QuestionSet,
     config: IngestConfig,
-    first: Judged | None = None,
+    first: Judgement | None = None,
     on_progress: OnProgress = lambda _done, _all: None,
-) -> Judged:
+) -> Judgement:
     """Measure how well an encoder finds the answers, for each pair of modalities.
 
     Args:
         name: of the encoder with its settings.
         encoder: the encoder.
-        asked: the questions.
+        question_set: the questions.
         config: how files are decoded.
         first: the subject to compare it with.
         on_progress: called with the number of contents encoded so far and the total.
     """
-    judged, started_s = Judged(name), time.process_time()
-    queries = [question.query for question in asked.questions]
-    n_all = len(queries) + len(asked.candidates)
+    judged, started_s = Judgement(name), time.process_time()
+    queries = [question.query for question in question_set.questions]
+    n_all = len(queries) + len(question_set.candidates)
 
-    def embedded(contents: Sequence[Content], role: Role, before: int) -> dict[Content, _Embedded]:
-        found = {}
-        for done, content in enumerate(contents, before + 1):
+    def embedded(
+        contents: Sequence[Content], role: Role, n_before: int
+    ) -> dict[Content, _Embedded]:
+        by_content = {}
+        for done, content in enumerate(contents, n_before + 1):
             try:
-                found[content] = _embed(encoder, content, role, config)
+                by_content[content] = _embed(encoder, content, role, config)
             except AnymodalError as error:
                 judged.failed[str(content)] = str(error)
             on_progress(done, n_all)
-        return found
+        return by_content
 
     sought = embedded(queries, QUERY, 0)
-    stored = embedded(asked.candidates, DOCUMENT, len(queries))
+    stored = embedded(question_set.candidates, DOCUMENT, len(queries))
     judged.cpu_s = time.process_time() - started_s
-    for kinds, questions, candidates in _by_kinds(asked.questions, sought, stored):
+    for kinds, questions, candidates in _by_kinds(question_set.questions, sought, stored):
         scores = _scores(encoder, [sought[q.query] for q in questions], candidates)
         _measure(judged, first, kinds, questions, list(candidates), scores)
     return judged
@@ -120,23 +122,29 @@ def _embed(
     modality, parts = (TEXT, [(TEXT, content.text)])
     if content.file:
         modality, parts = _parts(content, encoder.modalities, config)
-    encoded = encoder.encode_each([Item(kind, part, role) for kind, part in parts])
+    encoded = encoder.encode_each([Item(*part, role) for part in parts])
     if role == QUERY and len(encoded) > 1:  # a long file asks one question
-        mean = l2_normalize(np.stack([one.rows[0] for one in encoded]).mean(axis=0)[None])
+        mean = l2_normalize(
+            np.stack([encoded_part.rows[0] for encoded_part in encoded]).mean(axis=0)[None]
+        )
         return _Embedded(modality, [(parts[0][0], 0)], mean)
     return _Embedded(modality, list(_numbered(parts, encoded)), _stacked(encoded))
 
 
 def _parts(
-    content: Content, known: frozenset[Modality], config: IngestConfig
+    content: Content, modalities: frozenset[Modality], config: IngestConfig
 ) -> tuple[Modality, list[tuple[Modality, Any]]]:
     assert content.file
     asset = identify(content.file.resolve(), config)
-    own = ((one.modality, one.content) for one in segments(asset, config) if one.modality in known)
-    parts = list(islice(own, MOST_SEGMENTS))
+    parts_known = (
+        (segment.modality, segment.content)
+        for segment in segments(asset, config)
+        if segment.modality in modalities
+    )
+    parts = list(islice(parts_known, MOST_SEGMENTS))
     if not parts:
         raise InputError(
-            str(content), got=f"{asset.modality}", wanted=f"one of {', '.join(sorted(known))}"
+            str(content), got=f"{asset.modality}", wanted=f"one of {', '.join(sorted(modalities))}"
         )
     return asset.modality, parts
 
@@ -144,12 +152,12 @@ def _parts(
 def _numbered(
     parts: Sequence[tuple[Modality, Any]], encoded: Sequence[EncodedItem]
 ) -> Iterator[tuple[Modality, int]]:
-    for (kind, _), one in zip(parts, encoded, strict=True):
-        yield from ((kind, number) for number in range(len(one.rows)))
+    for (modality, _), encoded_part in zip(parts, encoded, strict=True):
+        yield from ((modality, number) for number in range(len(encoded_part.rows)))
 
 
 def _stacked(encoded: Sequence[EncodedItem]) -> Embeddings:
-    return np.concatenate([one.rows for one in encoded])
+    return np.concatenate([encoded_part.rows for encoded_part in encoded])
 
 
 def _by_kinds(
@@ -161,11 +169,13 @@ def _by_kinds(
     grouped: dict[Kinds, list[Question]] = defaultdict(list)
     for question in questions:
         if question.query in sought:
-            own = {stored[one].modality for one in question.relevant if one in stored}
-            for kind in sorted(own):
-                grouped[sought[question.query].modality, kind].append(question)
-    for kinds, asked in sorted(grouped.items()):
-        yield kinds, asked, {one: e for one, e in stored.items() if e.modality == kinds[1]}
+            own_modalities = {
+                stored[content].modality for content in question.relevant if content in stored
+            }
+            for modality in sorted(own_modalities):
+                grouped[sought[question.query].modality, modality].append(question)
+    for kinds, group in sorted(grouped.items()):
+        yield kinds, group, {content: e for content, e in stored.items() if e.modality == kinds[1]}
 
 
 def _scores(
@@ -174,43 +184,47 @@ def _scores(
     candidates: Mapping[Content, _Embedded],
 ) -> Values:
     """The best calibrated score of each candidate's rows, [n_queries, n_candidates]."""
-    asked = np.concatenate([one.rows[:1] for one in queries]).astype(np.float64)
+    query_rows = np.concatenate([query.rows[:1] for query in queries]).astype(np.float64)
     best = np.empty((len(queries), len(candidates)))
-    for place, one in enumerate(candidates.values()):
-        scores: NDArray[np.float64] = asked @ one.rows.T
-        for column, (kind, number) in enumerate(one.kinds):
-            scores[:, column] = encoder.space.calibrate(kind, scores[:, column], number)
+    for place, candidate in enumerate(candidates.values()):
+        scores: NDArray[np.float64] = query_rows @ candidate.rows.T
+        for column, (modality, number) in enumerate(candidate.kinds):
+            scores[:, column] = encoder.space.calibrate(modality, scores[:, column], number)
         best[:, place] = scores.max(axis=1)
     return best
 
 
 def _measure(
-    judged: Judged,
-    first: Judged | None,
+    judged: Judgement,
+    first: Judgement | None,
     kinds: Kinds,
     questions: Sequence[Question],
     candidates: Sequence[Content],
     scores: Values,
 ) -> None:
-    gains = np.array([[q.relevant.get(one, 0.0) for one in candidates] for q in questions])
+    gains = np.array(
+        [[q.relevant.get(candidate, 0.0) for candidate in candidates] for q in questions]
+    )
     for row, question in enumerate(questions):  # a file does not find itself
         if question.query in candidates and question.query not in question.relevant:
             scores[row, candidates.index(question.query)] = -np.inf
     figures = measured(scores, gains)
     groups = [tuple(sorted(map(str, question.relevant))) for question in questions]
-    shown = {name: interval(values, groups) for name, values in figures.items()}
+    intervals = {name: interval(values, groups) for name, values in figures.items()}
     judged.values[kinds] = dict(
         zip((q.query for q in questions), figures["ndcg_at_10"].tolist(), strict=True)
     )
     gain = _gain(judged.values[kinds], first.values.get(kinds, {}), questions) if first else None
-    judged.pairs[kinds] = Pair(len(questions), len(candidates), shown, gain)
+    judged.pairs[kinds] = ModalityPair(len(questions), len(candidates), intervals, gain)
 
 
 def _gain(
-    own: Mapping[Content, float], before: Mapping[Content, float], questions: Sequence[Question]
+    gains_now: Mapping[Content, float],
+    gains_before: Mapping[Content, float],
+    questions: Sequence[Question],
 ) -> Interval | None:
-    both = [question for question in questions if question.query in before]
-    if not both:
+    common = [question for question in questions if question.query in gains_before]
+    if not common:
         return None
-    gains = np.array([own[one.query] - before[one.query] for one in both])
-    return interval(gains, [tuple(sorted(map(str, one.relevant))) for one in both])
+    gains = np.array([gains_now[paired.query] - gains_before[paired.query] for paired in common])
+    return interval(gains, [tuple(sorted(map(str, paired.relevant))) for paired in common])

@@ -39,12 +39,12 @@ def measured(scores: Values, gains: Values) -> dict[str, Values]:
     """
     rounded = scores.round(6)  # equal vectors differ in the last digit
     order = np.lexsort((gains, -rounded), axis=1)
-    found = np.take_along_axis(gains, order, axis=1)
-    is_found, n_relevant = found > 0, (gains > 0).sum(axis=1)
+    sorted_gains = np.take_along_axis(gains, order, axis=1)
+    is_found, n_relevant = sorted_gains > 0, (gains > 0).sum(axis=1)
     figures = {
         f"recall_at_{k}": is_found[:, :k].sum(axis=1) / np.minimum(n_relevant, k) for k in DEPTHS
     }
-    figures["ndcg_at_10"] = _dcg(found) / _dcg(-np.sort(-gains, axis=1))
+    figures["ndcg_at_10"] = _dcg(sorted_gains) / _dcg(-np.sort(-gains, axis=1))
     figures["mrr"] = 1.0 / (1 + is_found.argmax(axis=1))
     return figures
 

@@ -92,10 +92,10 @@ class MtebEncoder:
     def _encode(self, batch: Mapping[str, Sequence[Any]], role: Role) -> Embeddings:
         parts = [
             self.encoder.encode_items(
-                [Item(kind, _content(kind, one), role) for one in batch[kind]]
+                [Item(modality, _content(modality, raw_item), role) for raw_item in batch[modality]]
             )
-            for kind in _KINDS
-            if kind in batch
+            for modality in _KINDS
+            if modality in batch
         ]
         if not parts:
             raise InputError("a batch of mteb", got=", ".join(batch), wanted="text, image or audio")
@@ -119,27 +119,27 @@ class MtebEncoder:
         from mteb.models.model_meta import ModelMeta
 
         encoder = self.encoder
-        known = {
+        meta = {
             "name": "anymodal/" + encoder.model.replace("/", "__").replace(":", "-"),
             "revision": encoder.space.fingerprint,
             "embed_dim": encoder.embed_dim,
             "framework": [],
             "similarity_fn_name": "cosine",
             "use_instructions": bool(encoder.space.asymmetric),
-            "modalities": [str(kind) for kind in _KINDS if kind in encoder.modalities],
+            "modalities": [str(modality) for modality in _KINDS if modality in encoder.modalities],
         }
-        return ModelMeta(**dict.fromkeys(_UNSAID), **known)
+        return ModelMeta(**dict.fromkeys(_UNSAID), **meta)
 
 
-def _content(kind: Modality, given: Any) -> Any:
-    if kind == TEXT:
-        return given
-    if kind == IMAGE:
-        return np.asarray(given.convert("RGB"))
-    if isinstance(given, Mapping):
-        samples, rate_hz = given["array"], int(given["sampling_rate"])
+def _content(modality: Modality, raw: Any) -> Any:
+    if modality == TEXT:
+        return raw
+    if modality == IMAGE:
+        return np.asarray(raw.convert("RGB"))
+    if isinstance(raw, Mapping):
+        samples, rate_hz = raw["array"], int(raw["sampling_rate"])
     else:  # torchcodec's decoder
-        heard = given.get_all_samples()
+        heard = raw.get_all_samples()
         samples, rate_hz = heard.data.numpy(), int(heard.sample_rate)
     sound = np.asarray(samples, np.float32)
     return Waveform(sound.mean(axis=0) if sound.ndim > 1 else sound, rate_hz)

@@ -31,8 +31,8 @@ def plot(title: str, bars: Sequence[Bar]) -> str:
         x, bottom = _x(tick), height - _ROW
         parts.append(f'<path d="M{x} 6V{bottom}" stroke="#ddd"/>')
         parts.append(f'<text x="{x}" y="{bottom + 16}" text-anchor="middle">{tick:g}</text>')
-    for place, bar in enumerate(bars):
-        parts.append(_row(bar, 8 + _ROW * place))
+    for row_number, bar in enumerate(bars):
+        parts.append(_row(bar, 8 + _ROW * row_number))
     return "".join([*parts, "</svg>"])
 
 

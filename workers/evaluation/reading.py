@@ -33,24 +33,24 @@ def read_questions(path: Path, config: IngestConfig, origin: Origin | None = Non
     Raises:
         InputError: it has no such questions, or a row lacks something.
     """
-    found = _of_list(path) if path.is_file() else _of_folder(path, config, origin)
-    if not found.questions or len(found.candidates) < 2:
+    question_set = _of_list(path) if path.is_file() else _of_folder(path, config, origin)
+    if not question_set.questions or len(question_set.candidates) < 2:
         raise InputError(
             str(path),
             got="no queries, or fewer than two files to choose from",
             wanted="rows with query and file, photo.jpg beside photo.txt, or folders of classes",
         )
-    return found
+    return question_set
 
 
 def _of_folder(folder: Path, config: IngestConfig, origin: Origin | None) -> QuestionSet:
-    files = sorted(one for one in folder.rglob("*") if one.is_file())
-    found = QuestionSet("synthetic", [], [])
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    question_set = QuestionSet("synthetic", [], [])
     for way in [origin] if origin else ORIGINS[1:]:
-        found = _implied(folder, files, config, way)
-        if found.questions:
+        question_set = _implied(folder, files, config, way)
+        if question_set.questions:
             break
-    return found
+    return question_set
 
 
 def _implied(
@@ -65,45 +65,45 @@ def _implied(
 
 def _of_names(files: Sequence[Path]) -> QuestionSet:
     """Questions both ways: the file by its text, and the text by its file."""
-    texts = {one.with_suffix(""): one for one in files if one.suffix.lower() == ".txt"}
+    texts = {file.with_suffix(""): file for file in files if file.suffix.lower() == ".txt"}
     pairs = [
-        (Content(text=words), Content(file=one))
-        for one in files
-        if one.suffix.lower() != ".txt" and (text := texts.get(one.with_suffix("")))
+        (Content(text=words), Content(file=file))
+        for file in files
+        if file.suffix.lower() != ".txt" and (text := texts.get(file.with_suffix("")))
         if (words := text.read_text("utf-8", errors="replace").strip())
     ]
     relevant: dict[Content, dict[Content, float]] = defaultdict(dict)
-    for said, shown in pairs:
-        relevant[said][shown] = relevant[shown][said] = 1.0
-    questions = [Question(query, found) for query, found in relevant.items()]
+    for query_text, answer_file in pairs:
+        relevant[query_text][answer_file] = relevant[answer_file][query_text] = 1.0
+    questions = [Question(query, gains) for query, gains in relevant.items()]
     return QuestionSet("names", questions, list(relevant))
 
 
 def _of_classes(folder: Path, files: Sequence[Path]) -> QuestionSet:
     relevant: dict[Content, dict[Content, float]] = defaultdict(dict)
     for file in files:
-        name, *rest = file.relative_to(folder).parts
-        if rest:
+        name, *inner = file.relative_to(folder).parts
+        if inner:
             relevant[Content(text=name.translate(_SPACES).strip())][Content(file=file)] = 1.0
     if len(relevant) < 2:
         return QuestionSet("classes", [], [])
-    questions = [Question(query, found) for query, found in relevant.items()]
-    return QuestionSet("classes", questions, [one for q in questions for one in q.relevant])
+    questions = [Question(query, gains) for query, gains in relevant.items()]
+    return QuestionSet("classes", questions, [content for q in questions for content in q.relevant])
 
 
 def _of_list(path: Path) -> QuestionSet:
     relevant: dict[Content, dict[Content, float]] = defaultdict(dict)
     rows = _json_rows(path) if path.suffix.lower() in (".jsonl", ".ndjson") else _csv_rows(path)
-    for place, row, files in rows:
-        query = _query(path.parent, place, row)
+    for origin_line, row, files in rows:
+        query = _query(path.parent, origin_line, row)
         for name, relevance in files.items():
-            relevant[query][_file(path.parent, place, name)] = _gain(place, relevance)
+            relevant[query][_file(path.parent, origin_line, name)] = _gain(origin_line, relevance)
     questions = [
-        Question(query, kept)
-        for query, found in relevant.items()
-        if (kept := {one: gain for one, gain in found.items() if gain > 0})
+        Question(query, positive)
+        for query, gains in relevant.items()
+        if (positive := {content: gain for content, gain in gains.items() if gain > 0})
     ]
-    candidates = dict.fromkeys(one for found in relevant.values() for one in found)
+    candidates = dict.fromkeys(content for gains in relevant.values() for content in gains)
     return QuestionSet("list", questions, list(candidates))
 
 
@@ -126,34 +126,36 @@ def _json_rows(path: Path) -> Iterator[_Row]:
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         if not line.strip():
             continue
-        place = f"{path}, line {number}"
+        origin_line = f"{path}, line {number}"
         try:
             row = json.loads(line)
             files = row["files"] if "files" in row else [row["file"]]
         except (ValueError, KeyError, TypeError) as error:
-            wanted = '{"query": "…", "files": ["…"]}'
-            raise InputError(place, got=repr(line[:80]), wanted=wanted) from error
-        yield place, row, files if isinstance(files, dict) else dict.fromkeys(files, 1)
+            example = '{"query": "…", "files": ["…"]}'
+            raise InputError(origin_line, got=repr(line[:80]), wanted=example) from error
+        yield origin_line, row, files if isinstance(files, dict) else dict.fromkeys(files, 1)
 
 
-def _query(folder: Path, place: str, row: Mapping[str, Any]) -> Content:
+def _query(folder: Path, origin_line: str, row: Mapping[str, Any]) -> Content:
     if text := str(row.get("query") or "").strip():
         return Content(text=text)
-    return _file(folder, place, str(row.get("query_file") or ""))
+    return _file(folder, origin_line, str(row.get("query_file") or ""))
 
 
-def _file(folder: Path, place: str, name: str) -> Content:
+def _file(folder: Path, origin_line: str, name: str) -> Content:
     file = folder / name
     if not name or not file.is_file():
-        raise InputError(place, got=repr(name), wanted=f"a file in {folder}")
+        raise InputError(origin_line, got=repr(name), wanted=f"a file in {folder}")
     return Content(file=file)
 
 
-def _gain(place: str, relevance: Any) -> float:
+def _gain(origin_line: str, relevance: Any) -> float:
     try:
         gain = float(relevance)
     except (TypeError, ValueError):
         gain = -1.0
     if not 0 <= gain < float("inf"):
-        raise InputError(place, got=f"the relevance {relevance!r}", wanted="a number of at least 0")
+        raise InputError(
+            origin_line, got=f"the relevance {relevance!r}", wanted="a number of at least 0"
+        )
     return gain

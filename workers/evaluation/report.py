@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from workers.evaluation.judging import Judged, Kinds, Pair
+from workers.evaluation.judging import Judgement, Kinds, ModalityPair
 from workers.evaluation.measures import Interval
 from workers.evaluation.plot import Bar, plot
 
@@ -40,27 +40,27 @@ _STYLE = (
 )
 
 
-def as_json(source: str, origin: str, found: Sequence[Judged]) -> dict[str, Any]:
+def as_json(source: str, origin: str, judgements: Sequence[Judgement]) -> dict[str, Any]:
     """All figures as plain values."""
     return {
         "source": source,
         "questions": origin,
         "subjects": [
             {
-                "name": one.name,
-                "cpu_s": round(one.cpu_s, 3),
-                "failed": dict(one.failed),
+                "name": judgement.name,
+                "cpu_s": round(judgement.cpu_s, 3),
+                "failed": dict(judgement.failed),
                 "pairs": [
                     {"query": str(kinds[0]), "target": str(kinds[1]), **_facts(pair)}
-                    for kinds, pair in one.pairs.items()
+                    for kinds, pair in judgement.pairs.items()
                 ],
             }
-            for one in found
+            for judgement in judgements
         ],
     }
 
 
-def _facts(pair: Pair) -> dict[str, Any]:
+def _facts(pair: ModalityPair) -> dict[str, Any]:
     return {
         "n_queries": pair.n_queries,
         "n_candidates": pair.n_candidates,
@@ -69,70 +69,74 @@ def _facts(pair: Pair) -> dict[str, Any]:
     }
 
 
-def _rounded(one: Interval) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in asdict(one).items()}
+def _rounded(interval: Interval) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in asdict(interval).items()}
 
 
-def _kinds(found: Sequence[Judged]) -> list[Kinds]:
-    return sorted({kinds for one in found for kinds in one.pairs})
+def _kinds(judgements: Sequence[Judgement]) -> list[Kinds]:
+    return sorted({kinds for judgement in judgements for kinds in judgement.pairs})
 
 
-def plots(found: Sequence[Judged]) -> dict[str, str]:
+def plots(judgements: Sequence[Judgement]) -> dict[str, str]:
     """An SVG picture of nDCG@10 for each pair of modalities, by the name of a file."""
     return {
         f"{kinds[0]}-{kinds[1]}.svg": plot(
             f"{kinds[0]} → {kinds[1]}: nDCG@10",
-            [_bar(one.name, one.pairs[kinds]) for one in found if kinds in one.pairs],
+            [
+                _bar(judgement.name, judgement.pairs[kinds])
+                for judgement in judgements
+                if kinds in judgement.pairs
+            ],
         )
-        for kinds in _kinds(found)
+        for kinds in _kinds(judgements)
     }
 
 
-def _bar(name: str, pair: Pair) -> Bar:
-    one = pair.figures["ndcg_at_10"]
-    return Bar(name, one.mean, one.low, one.high)
+def _bar(name: str, pair: ModalityPair) -> Bar:
+    ndcg = pair.figures["ndcg_at_10"]
+    return Bar(name, ndcg.mean, ndcg.low, ndcg.high)
 
 
-def _rows(found: Sequence[Judged], kinds: Kinds) -> Iterator[list[str]]:
-    for one in found:
-        if pair := one.pairs.get(kinds):
+def _rows(judgements: Sequence[Judgement], kinds: Kinds) -> Iterator[list[str]]:
+    for judgement in judgements:
+        if pair := judgement.pairs.get(kinds):
             figures = [_shown(pair.figures[name]) for name in NAMES]
             gain = _shown(pair.gain, "+.3f") if pair.gain else ""
-            yield [one.name, *figures, gain, f"{one.cpu_s:.1f}"]
+            yield [judgement.name, *figures, gain, f"{judgement.cpu_s:.1f}"]
 
 
-def _shown(one: Interval, form: str = ".3f") -> str:
-    return f"{one.mean:{form}} ({one.low:{form}} – {one.high:{form}})"
+def _shown(interval: Interval, form: str = ".3f") -> str:
+    return f"{interval.mean:{form}} ({interval.low:{form}} – {interval.high:{form}})"
 
 
 _HEAD = ["", *NAMES.values(), "gain", "CPU-s"]
 
 
-def tables(found: Sequence[Judged]) -> Iterator[tuple[str, list[list[str]]]]:
+def tables(judgements: Sequence[Judgement]) -> Iterator[tuple[str, list[list[str]]]]:
     """For each pair of modalities a title, and rows of cells, the first with the headings."""
-    for kinds in _kinds(found):
-        yield _title(found, kinds), [_HEAD, *_rows(found, kinds)]
+    for kinds in _kinds(judgements):
+        yield _title(judgements, kinds), [_HEAD, *_rows(judgements, kinds)]
 
 
-def _title(found: Sequence[Judged], kinds: Kinds) -> str:
-    pair = next(one.pairs[kinds] for one in found if kinds in one.pairs)
+def _title(judgements: Sequence[Judgement], kinds: Kinds) -> str:
+    pair = next(judgement.pairs[kinds] for judgement in judgements if kinds in judgement.pairs)
     return f"{kinds[0]} → {kinds[1]}: {pair.n_queries} queries, {pair.n_candidates} candidates"
 
 
-def _failures(found: Sequence[Judged]) -> Iterator[tuple[str, str]]:
-    for one in found:
-        for content, reason in one.failed.items():
-            yield f"{one.name}: {content[:200]}", reason
+def _failures(judgements: Sequence[Judgement]) -> Iterator[tuple[str, str]]:
+    for judgement in judgements:
+        for content, reason in judgement.failed.items():
+            yield f"{judgement.name}: {content[:200]}", reason
 
 
-def as_markdown(source: str, origin: str, found: Sequence[Judged]) -> str:
+def as_markdown(source: str, origin: str, judgements: Sequence[Judgement]) -> str:
     """A report with its pictures in files next to it; see `plots`."""
     lines = [f"# {_escaped(source)}", "", NOTES[origin], "", _METHOD, ""]
-    for (title, (head, *rows)), picture in zip(tables(found), plots(found), strict=True):
+    for (title, (head, *rows)), picture in zip(tables(judgements), plots(judgements), strict=True):
         lines += [f"## {title}", "", _line(head), _line(["---", *["---:"] * (len(head) - 1)])]
         lines += [_line(list(map(_escaped, row))) for row in rows]
         lines += ["", f"![nDCG@10]({picture})", ""]
-    if failed := list(_failures(found)):
+    if failed := list(_failures(judgements)):
         lines += ["## Left out", ""]
         lines += [f"- {_escaped(what)}: {_escaped(reason)}" for what, reason in failed]
     return "\n".join(lines) + "\n"
@@ -146,15 +150,15 @@ def _escaped(text: str) -> str:
     return " ".join(html.escape(text, quote=False).replace("|", "\\|").split())
 
 
-def as_html(source: str, origin: str, found: Sequence[Judged]) -> str:
+def as_html(source: str, origin: str, judgements: Sequence[Judgement]) -> str:
     """The same as one self-contained page."""
-    drawn: Mapping[str, str] = plots(found)
+    drawn: Mapping[str, str] = plots(judgements)
     parts = [f"<h1>{html.escape(source)}</h1><p>{NOTES[origin]}</p><p>{_METHOD}</p>"]
-    for (title, table), picture in zip(tables(found), drawn.values(), strict=True):
+    for (title, table), picture in zip(tables(judgements), drawn.values(), strict=True):
         body = "".join(_cells("td", row) for row in table[1:])
         parts.append(f"<h2>{html.escape(title)}</h2>{picture}")
         parts.append(f"<table>{_cells('th', table[0])}{body}</table>")
-    if failed := list(_failures(found)):
+    if failed := list(_failures(judgements)):
         items = (f"<li>{html.escape(w)}: {html.escape(why)}</li>" for w, why in failed)
         parts.append(f"<h2>Left out</h2><ul>{''.join(items)}</ul>")
     head = f"<meta charset=utf-8><title>{html.escape(source)}</title><style>{_STYLE}</style>"

@@ -22,7 +22,7 @@ class Subject:
 
     def __str__(self) -> str:
         gate = f"gate {self.gate}" if self.gate else ""
-        return ", ".join(part for part in (self.model, self.precision, gate) if part)
+        return ", ".join(word for word in (self.model, self.precision, gate) if word)
 
     def open(self, config: EncoderConfig) -> MultiModalEncoder:
         """Load it.
@@ -33,10 +33,10 @@ class Subject:
         from encoder import MultiModalEncoder
         from encoder.config import EncoderConfig
 
-        given = {"quantization": self.precision, "enable_dsre": self.gate}
-        update = {name: value for name, value in given.items() if value is not None}
-        known = config.model_dump() | {"model": self.model} | update
-        return MultiModalEncoder(config=EncoderConfig(**known))
+        overrides = {"quantization": self.precision, "enable_dsre": self.gate}
+        update = {name: value for name, value in overrides.items() if value is not None}
+        values = config.model_dump() | {"model": self.model} | update
+        return MultiModalEncoder(config=EncoderConfig(**values))
 
 
 def subjects(

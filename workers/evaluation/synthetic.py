@@ -33,9 +33,9 @@ def synthetic(files: Sequence[Path], config: IngestConfig) -> QuestionSet:
     found_in = Counter(word for text in texts.values() for word in set(_words(text)))
     questions = []
     for file in files:
-        said = _keywords(texts[file], found_in, len(texts)) if file in texts else _name(file)
-        if len(said.split()) >= _LEAST_WORDS:
-            questions.append(Question(Content(text=said), {Content(file=file): 1.0}))
+        query_text = _keywords(texts[file], found_in, len(texts)) if file in texts else _name(file)
+        if len(query_text.split()) >= _LEAST_WORDS:
+            questions.append(Question(Content(text=query_text), {Content(file=file): 1.0}))
     return QuestionSet("synthetic", questions, [Content(file=file) for file in files])
 
 
@@ -60,8 +60,8 @@ def _words(text: str) -> list[str]:
 def _keywords(text: str, found_in: Mapping[str, int], n_texts: int) -> str:
     words = list(dict.fromkeys(_words(text)))
     rarity = {word: math.log((1 + n_texts) / found_in[word]) for word in words}
-    kept = set(sorted(words, key=lambda word: -rarity[word])[:_WORDS])
-    return " ".join(word for word in words if word in kept)
+    keywords = set(sorted(words, key=lambda word: -rarity[word])[:_WORDS])
+    return " ".join(word for word in words if word in keywords)
 
 
 def _name(file: Path) -> str:

@@ -88,13 +88,13 @@ class JobBoard:
             start_s: how long a planner may take to begin before a worker plans the job.
             options: of its files.
         """
-        now = self.link.now()
+        now_s = self.link.now()
         facts = {
             "state": "planning",
-            "created": now,
-            "updated": now,
+            "created": now_s,
+            "updated": now_s,
             "planner": "",
-            "planner_until": now + start_s,
+            "planner_until": now_s + start_s,
             "priority": options.get("priority", "normal"),
             "paths": json.dumps(list(paths)),
             "labels": json.dumps(dict(options.get("labels", {}))),
@@ -107,7 +107,7 @@ class JobBoard:
                 pipe.delete(*keys_of(job_id))
                 pipe.hset(key(job_id), mapping=facts)
                 pipe.expire(key(job_id), self.link.ttl_s)
-                pipe.zadd(JOBS, {job_id: now})
+                pipe.zadd(JOBS, {job_id: now_s})
                 pipe.sadd(RUNNING, job_id)
                 pipe.execute()
 
@@ -127,8 +127,8 @@ class JobBoard:
     def recent(self) -> list[Job]:
         """The jobs that have not expired, newest first."""
         redis = self.link.redis
-        found = self.link.patiently(lambda: redis.zrevrange(JOBS, 0, _MOST_JOBS - 1))
-        jobs = [(job_id, self._read(job_id)) for job_id in found]
+        job_ids = self.link.patiently(lambda: redis.zrevrange(JOBS, 0, _MOST_JOBS - 1))
+        jobs = [(job_id, self._read(job_id)) for job_id in job_ids]
         for job_id, job in jobs:
             if job is None:
                 redis.zrem(JOBS, job_id)
@@ -149,8 +149,8 @@ class JobBoard:
 
     def failures(self, job_id: str) -> Iterator[Failure]:
         """The files that were set aside (dead letters), streamed."""
-        found = self.link.redis.hscan_iter(key(job_id, "failed"), count=500)
-        for _, letter in found:
+        letters = self.link.redis.hscan_iter(key(job_id, "failed"), count=500)
+        for _, letter in letters:
             yield Failure(**json.loads(letter))
 
     def cancel(self, job_id: str) -> bool:
@@ -201,7 +201,7 @@ class JobBoard:
         return _job(job_id, facts, seconds + micros / 1e6, counts) if facts else None
 
 
-def _job(job_id: str, facts: Mapping[str, str], now: float, counts: Mapping[str, int]) -> Job:
+def _job(job_id: str, facts: Mapping[str, str], now_s: float, counts: Mapping[str, int]) -> Job:
     """A job from its hash in Redis."""
 
     def number(name: str) -> float:
@@ -217,7 +217,7 @@ def _job(job_id: str, facts: Mapping[str, str], now: float, counts: Mapping[str,
     return Job(
         job_id,
         facts.get("state", "cancelled"),
-        now,
+        now_s,
         number("created"),
         number("finished") or None,
         json.loads(facts.get("paths", "[]")),
@@ -226,7 +226,7 @@ def _job(job_id: str, facts: Mapping[str, str], now: float, counts: Mapping[str,
         unchanged=int(number("unchanged")),
         left_out=int(number("left_out")),
         n_bytes=int(number("bytes")),
-        segments={kind: int(float(n)) for kind, n in group("segments:").items()},
+        segments={modality: int(float(n)) for modality, n in group("segments:").items()},
         stage_s={stage: round(float(s), 4) for stage, s in group("stage:").items()},
         gone={name: int(float(n)) for name, n in group("gone:").items()},
         priority=facts.get("priority", "normal"),

@@ -61,10 +61,10 @@ class PlannerLeases:
 
     def orphans(self, worker: str) -> list[str]:
         """The jobs whose planner fell silent, for a worker that may plan them."""
-        found = self._link.redis.eval(
+        orphan_ids = self._link.redis.eval(
             lua.ORPHANS, 2, RUNNING, _WORKERS, worker, _ABSENT_S, key("") + ":"
         )
-        return sorted(found)
+        return sorted(orphan_ids)
 
     def hand_over(self, job_id: str) -> bool:
         """Keep a job without a planner for one that is being started; False if it has one."""

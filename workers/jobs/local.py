@@ -34,7 +34,10 @@ _MOST_JOBS = 1000
 _AT_ONCE = 8
 """Jobs take turns batch by batch; each costs the memory of its decoders."""
 _LOOKUP = 500
-_FOR_GOOD = {kind.__name__ for kind in (UnsupportedMediaError, CorruptMediaError, MediaLimitError)}
+_FOR_GOOD = {
+    error_class.__name__
+    for error_class in (UnsupportedMediaError, CorruptMediaError, MediaLimitError)
+}
 """Errors of a file for which a second try does not help."""
 
 
@@ -117,11 +120,11 @@ class LocalJobs:
 
     def resume(self) -> str | None:
         """Take up the uploads that an earlier process did not get to; the job's id, if any."""
-        left: list[str] = []
+        waiting_paths: list[str] = []
         for chunk in in_chunks(self._uploads.files(), _LOOKUP):
             stored = self._stored([asset_id for asset_id, _ in chunk])
-            left += [str(path) for asset_id, path in chunk if asset_id not in stored]
-        return self.submit(left) if left else None
+            waiting_paths += [str(path) for asset_id, path in chunk if asset_id not in stored]
+        return self.submit(waiting_paths) if waiting_paths else None
 
     def status(self, job_id: str) -> Job:
         """The state of a job. Raises NotFoundError."""
@@ -196,8 +199,8 @@ class LocalJobs:
         if run.is_cancelled:
             files.update(run.paths)
         with self._lock:
-            others = [other for other in self._runs.values() if other is not run]
-            files.difference_update(*(other.paths for other in others if not other.finished))
+            other_runs = [other for other in self._runs.values() if other is not run]
+            files.difference_update(*(other.paths for other in other_runs if not other.finished))
         for chunk in in_chunks(self._uploads.owners_of(files), _LOOKUP):
             stored = self._stored(chunk)
             for asset_id in set(chunk) - set(stored):

@@ -28,7 +28,8 @@ from workers.pipeline.files import CLASSES, WalkedFolders, cost_class, files_of,
 _FULL_PAUSE_S = 0.2
 _RETRY_FILES = 16
 _NOT_SENT = {
-    kind.__name__ for kind in (RefusedLinkError, EmptiedFolderError, IgnoreFileError, ListingError)
+    error_class.__name__
+    for error_class in (RefusedLinkError, EmptiedFolderError, IgnoreFileError, ListingError)
 }
 
 
@@ -86,11 +87,11 @@ def _plan(
     def wanted() -> bool:
         return not stopped() and board.planners.renew(job_id, planner)
 
-    left = beyond(
+    unplanned = beyond(
         files, board.planners.cursors(job_id), lambda: files_of_job(board, job_id, walked)
     )
     cost = CLASSES[0]
-    for number, (cost, paths) in enumerate(shards(left, shard_files)):
+    for number, (cost, paths) in enumerate(shards(unplanned, shard_files)):
         shard = _shard(job, cost, paths)
         feed.add(f"{run}-{number}", shard)
         if stopped() or not _send(feed, lambda: not feed.is_full, wanted):
@@ -110,13 +111,13 @@ def _shard(job: Job, cost: str, paths: list[str]) -> Shard:
     return Shard(cost, paths, PRIORITIES[job.priority], job.labels, trace, kinds=kinds)
 
 
-def _send(feed: Feed, enough: Callable[[], bool], wanted: Callable[[], bool]) -> bool:
+def _send(feed: Feed, enough: Callable[[], bool], is_wanted: Callable[[], bool]) -> bool:
     """Send until ``enough`` returns true; False if the job takes no more from this planner."""
     while feed.send():
         if enough():
             return True
         time.sleep(_FULL_PAUSE_S)
-        if not wanted():
+        if not is_wanted():
             break
     return False
 

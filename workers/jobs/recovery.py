@@ -53,20 +53,20 @@ class Sweeper:
 
     def _send_due(self, job_id: str) -> int:
         due = self._board.shards.due(job_id)
-        silent = [shard_id for shard_id, held in due.items() if held]
-        waited = [shard_id for shard_id, held in due.items() if not held]
+        silent = [shard_id for shard_id, is_held in due.items() if is_held]
+        waited = [shard_id for shard_id, is_held in due.items() if not is_held]
         return self._send(job_id, silent, "lease_ended") + self._send(job_id, waited, "wait_over")
 
     def _lost(self, jobs: Sequence[str], empty: set[str]) -> dict[str, list[str]]:
         """The shards of each job that were idle for some sweeps beside an empty queue."""
-        before, self._seen = self._seen, {}
+        seen_before, self._seen = self._seen, {}
         lost: dict[str, list[str]] = defaultdict(list)
         for job_id in jobs if empty else ():
             leased = self._board.shards.leased(job_id)
             for shard_id, shard in self._board.shards.open(job_id).items():
                 if shard_id in leased or shard.cost not in empty:
                     continue
-                n_sweeps = before.get((job_id, shard_id), 0) + 1
+                n_sweeps = seen_before.get((job_id, shard_id), 0) + 1
                 if n_sweeps < _QUIET_SWEEPS:
                     self._seen[job_id, shard_id] = n_sweeps
                 else:

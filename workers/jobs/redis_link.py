@@ -86,11 +86,11 @@ class RedisLink:
         return float(seconds + micros / 1e6)
 
 
-def key(job_id: str, part: str = "") -> str:
+def key(job_id: str, suffix: str = "") -> str:
     """Where a part of a job is; without a part, its facts."""
-    return f"anymodal:job:{job_id}:{part}".rstrip(":")
+    return f"anymodal:job:{job_id}:{suffix}".rstrip(":")
 
 
 def keys_of(job_id: str) -> list[str]:
     """All keys of a job, in the order that scripts expect."""
-    return [key(job_id), *(key(job_id, part) for part in PARTS)]
+    return [key(job_id), *(key(job_id, suffix) for suffix in PARTS)]

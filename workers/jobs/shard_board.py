@@ -30,10 +30,10 @@ class ShardBoard:
 
     def claim(self, job_id: str, shard_id: str) -> Claim | None:
         """Take a shard; None if it is done, dropped or held."""
-        found = self._link.run(lua.CLAIM, job_id, shard_id, self._link.lease_s)
-        if not found:
+        claimed = self._link.run(lua.CLAIM, job_id, shard_id, self._link.lease_s)
+        if not claimed:
             return None
-        payload, taken, failures, taken_over = found
+        payload, taken, failures, taken_over = claimed
         return Claim(Shard.loads(payload), taken - 1, int(failures), bool(taken_over))
 
     def beat(self, job_id: str, shard_id: str) -> bool:
@@ -81,12 +81,12 @@ class ShardBoard:
             "unchanged": report.unchanged,
             "left_out": report.left_out,
             "bytes": report.n_bytes,
-            **{f"segments:{kind}": n for kind, n in report.segments.items()},
+            **{f"segments:{modality}": n for modality, n in report.segments.items()},
             **{f"gone:{name}": n for name, n in report.gone.items()},
             **{f"stage:{stage}": round(s, 4) for stage, s in report.stage_s.items()},
         }
         failed = {failure.uri: json.dumps(asdict(failure)) for failure in report.failures}
-        opened = {part: shard.dumps() for part, shard in (parts or {}).items()}
+        opened = {part_id: shard.dumps() for part_id, shard in (parts or {}).items()}
         arguments = [json.dumps(facts) for facts in (counts, failed, opened)]
         return bool(self._link.run(lua.FINISH, job_id, shard_id, *arguments))
 
@@ -95,12 +95,12 @@ class ShardBoard:
 
         True: its worker fell silent. False: its wait for the next try has ended.
         """
-        return {shard: bool(held) for shard, held in self._link.run_once(lua.DUE, job_id)}
+        return {shard: bool(is_held) for shard, is_held in self._link.run_once(lua.DUE, job_id)}
 
     def open(self, job_id: str) -> dict[str, Shard]:
         """All shards that are not finished."""
-        found = self._link.redis.hgetall(key(job_id, "open"))
-        return {shard: Shard.loads(payload) for shard, payload in found.items()}
+        payloads = self._link.redis.hgetall(key(job_id, "open"))
+        return {shard: Shard.loads(payload) for shard, payload in payloads.items()}
 
     def leased(self, job_id: str) -> set[str]:
         """The shards that are held or that wait for their next try."""

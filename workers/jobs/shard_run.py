@@ -137,8 +137,8 @@ class ShardRun:
     def _others_are_done(self, job_id: str, shard_id: str) -> bool:
         """Whether this is the job's last shard; waits a while for those that others hold."""
         deadline = time.monotonic() + _OTHERS_S
-        while others := self.board.shards.open(job_id).keys() - {shard_id}:
-            is_waiting = bool(others - self.board.shards.leased(job_id))
+        while other_shards := self.board.shards.open(job_id).keys() - {shard_id}:
+            is_waiting = bool(other_shards - self.board.shards.leased(job_id))
             if is_waiting or time.monotonic() > deadline or stopping.announced():
                 return False
             time.sleep(_OTHERS_POLL_S)
@@ -157,12 +157,12 @@ class ShardRun:
         if len(shard.paths) <= 1:
             return self._set_aside(job_id, shard_id, shard, error)
         parts = {
-            f"{shard_id}.{place}": replace(shard, paths=[path])
-            for place, path in enumerate(shard.paths)
+            f"{shard_id}.{number}": replace(shard, paths=[path])
+            for number, path in enumerate(shard.paths)
         }
         self.board.shards.finish(job_id, shard_id, IngestReport(), parts)
-        for part, single in parts.items():
-            self.publish(job_id, part, single)
+        for part_id, single in parts.items():
+            self.publish(job_id, part_id, single)
         return "divided"
 
     def _set_aside(self, job_id: str, shard_id: str, shard: Shard, error: Exception) -> str:
@@ -222,5 +222,5 @@ def _crashed(times: int) -> CrashedError:
 def _sleep(seconds: float) -> None:
     """Sleep until the time is over or the worker is to stop."""
     end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0 and not stopping.announced():
-        time.sleep(min(left, 0.2))
+    while (left_s := end - time.monotonic()) > 0 and not stopping.announced():
+        time.sleep(min(left_s, 0.2))

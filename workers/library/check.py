@@ -58,11 +58,11 @@ def checked(
             return answer
         if findings.wrong.keys() != {UPLOADS}:
             store.repair(findings)
-        left = _found(store, uploads, progress)
+        findings_left = _found(store, uploads, progress)
     given_up = findings.wrong.get(INCOMPLETE, {}) | findings.wrong.get(ORPHANED, {})
     there = store.assets(list(given_up))
-    lost = {one: shown for one, shown in given_up.items() if one not in there}
-    return answer | _plain(left) | {"left": _differences(left), "lost": lost}
+    lost = {asset_id: location for asset_id, location in given_up.items() if asset_id not in there}
+    return answer | _plain(findings_left) | {"left": _differences(findings_left), "lost": lost}
 
 
 def _found(
@@ -71,9 +71,9 @@ def _found(
     findings = store.check(progress)
     files = uploads.files()
     while some := list(islice(files, _AT_ONCE)):
-        known = store.assets([asset_id for asset_id, _ in some])  # type: ignore[attr-defined]
+        stored_rows = store.assets([asset_id for asset_id, _ in some])  # type: ignore[attr-defined]
         for asset_id, path in some:
-            if asset_id not in known:
+            if asset_id not in stored_rows:
                 findings.add(UPLOADS, asset_id, str(path))
     return findings
 
@@ -85,11 +85,11 @@ def _plain(findings: Findings) -> dict[str, Any]:
 def _differences(findings: Findings) -> list[dict[str, Any]]:
     return [
         {
-            "kind": kind,
+            "kind": difference,
             "n": len(wrong),
-            "meaning": MEANING[kind],
-            "repair": REPAIR.get(kind, "the index is rebuilt from the record"),
+            "meaning": MEANING[difference],
+            "repair": REPAIR.get(difference, "the index is rebuilt from the record"),
             "examples": dict(islice(wrong.items(), _SHOWN)),
         }
-        for kind, wrong in findings.wrong.items()
+        for difference, wrong in findings.wrong.items()
     ]

@@ -49,40 +49,40 @@ class Comparison:
     @property
     def overlap(self) -> float:
         """The mean overlap of the queries; 1 if there are none."""
-        return float(np.mean([one.overlap for one in self.queries])) if self.queries else 1.0
+        return float(np.mean([query.overlap for query in self.queries])) if self.queries else 1.0
 
     def as_json(self) -> dict[str, object]:
         """The means, and the queries whose answers differ most."""
-        worst = sorted(self.queries, key=lambda one: one.overlap)[:_DEPTH]
-        first = [one.same_first for one in self.queries]
+        worst = sorted(self.queries, key=lambda query: query.overlap)[:_DEPTH]
+        first = [query.same_first for query in self.queries]
         return {
             "n_queries": len(self.queries),
             "overlap_at_10": round(self.overlap, 4),
             "same_first": round(float(np.mean(first)), 4) if first else 1.0,
             "most_different": [
                 {
-                    "query": one.query,
-                    "overlap": round(one.overlap, 4),
-                    "old": one.n_old,
-                    "new": one.n_new,
+                    "query": query.query,
+                    "overlap": round(query.overlap, 4),
+                    "old": query.n_old,
+                    "new": query.n_new,
                 }
-                for one in worst
+                for query in worst
             ],
         }
 
 
 def compare(old: Find, new: Find, queries: Sequence[str]) -> Comparison:
     """Ask both models."""
-    found = []
+    compared = []
     for text in queries:
         query = Query([Item(TEXT, text, QUERY)], limit=_DEPTH)
-        before, after = list(old(query)), list(new(query))
-        both = len(set(before) & set(after))
-        most = max(len(before), len(after))
-        overlap = both / most if most else 1.0
-        same = before[:1] == after[:1]
-        found.append(Compared(text, overlap, same, len(before), len(after)))
-    return Comparison(found)
+        former_hits, after = list(old(query)), list(new(query))
+        n_shared = len(set(former_hits) & set(after))
+        n_hits = max(len(former_hits), len(after))
+        overlap = n_shared / n_hits if n_hits else 1.0
+        same = former_hits[:1] == after[:1]
+        compared.append(Compared(text, overlap, same, len(former_hits), len(after)))
+    return Comparison(compared)
 
 
 def sampled(store: VectorStore, n: int) -> list[str]:
@@ -94,17 +94,17 @@ def sampled(store: VectorStore, n: int) -> list[str]:
     from encoder.calibration.queries import sample_queries
 
     rng = random.Random(0)
-    own = []
+    own_texts = []
     for row in store.scan():
         words = str(row.metadata.get("title") or "").split()[:_WORDS]
         if words:
-            own.append(" ".join(words))
-        if len(own) >= 20 * n:
+            own_texts.append(" ".join(words))
+        if len(own_texts) >= 20 * n:
             break
-    own = sorted(set(own))
-    kept = rng.sample(own, min(len(own), int(n * _FROM_STORE)))
+    own_texts = sorted(set(own_texts))
+    chosen = rng.sample(own_texts, min(len(own_texts), int(n * _FROM_STORE)))
     shipped = [query.text for query in sample_queries()]
-    return kept + rng.sample(shipped, min(len(shipped), n - len(kept)))
+    return chosen + rng.sample(shipped, min(len(shipped), n - len(chosen)))
 
 
 def finder(encoder: ItemEncoder, store: VectorStore) -> tuple[Find, Callable[[], None]]:

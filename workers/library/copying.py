@@ -80,39 +80,43 @@ class Copier:
         """
         missing: list[AssetRow] = []
         for rows in _chunks(self.old.scan(), _LOOKUP):
-            kept = [row for row in rows if row.asset_id not in self.tried]
-            known = self._carry(rows, kept)
-            missing += [row for row in kept if not (row.is_gone or row.asset_id in known)]
+            untried = [row for row in rows if row.asset_id not in self.tried]
+            encoded_ids = self._carry(rows, untried)
+            missing += [row for row in untried if not (row.is_gone or row.asset_id in encoded_ids)]
         return missing
 
     def follow(self, missing: Sequence[AssetRow], done: Copied) -> None:
         """Encode what `settle` returned, after the switch: others may change it meanwhile."""
         for rows in _chunks(iter(missing), self.new.shard_files):
-            known = self.new.store.assets([row.asset_id for row in rows])
-            late = [row for row in rows if (now := known.get(row.asset_id)) and not now.n_segments]
+            new_rows = self.new.store.assets([row.asset_id for row in rows])
+            late = [
+                row
+                for row in rows
+                if (new_row := new_rows.get(row.asset_id)) and not new_row.n_segments
+            ]
             report = self.new.ingest([uri for row in late for uri in row.locations])
             self._count(late, self._encoded(late), report.failures, done)
 
     def _encoded(self, rows: Sequence[AssetRow]) -> set[str]:
-        known = self.new.store.assets([row.asset_id for row in rows])
-        return {asset_id for asset_id, row in known.items() if row.n_segments}
+        new_rows = self.new.store.assets([row.asset_id for row in rows])
+        return {asset_id for asset_id, row in new_rows.items() if row.n_segments}
 
     def _pass(self, done: Copied, on_progress: OnProgress, is_first: bool) -> bool:
         """Encode what is missing; return whether there was anything to encode."""
         n_all, n_seen, anything = self.old.count(), 0, False
         done.n_assets, done.n_gone = n_all, 0
         for rows in _chunks(self.old.scan(), self.new.shard_files):
-            known = self._encoded(rows)
+            encoded_ids = self._encoded(rows)
             gone = [row for row in rows if row.is_gone]
             missing = [
-                row for row in rows if not (row.is_gone or row.asset_id in known | self.tried)
+                row for row in rows if not (row.is_gone or row.asset_id in encoded_ids | self.tried)
             ]
             done.n_gone += len(gone)
-            done.n_known += len(known) if is_first else 0
+            done.n_known += len(encoded_ids) if is_first else 0
             if missing:
                 anything = True
                 self._encode(missing, done)
-            self._carry([row for row in rows if row.asset_id in known], gone)
+            self._carry([row for row in rows if row.asset_id in encoded_ids], gone)
             n_seen += len(rows)
             on_progress(n_seen, max(n_all, n_seen))
             if self.stopped():
@@ -136,14 +140,14 @@ class Copier:
         done.lost |= missing.keys()
         reasons = {failure.uri: failure for failure in failures}
         for row in missing.values():
-            known = [reasons[uri] for uri in row.locations if uri in reasons]
-            done.failures += known or [Failure(row.locations[0], "ChangedFile", _CHANGED)]
+            failure_reasons = [reasons[uri] for uri in row.locations if uri in reasons]
+            done.failures += failure_reasons or [Failure(row.locations[0], "ChangedFile", _CHANGED)]
 
     def _remove_strangers(self, uris: Sequence[str]) -> None:
         """Remove the content of files that changed since they were ingested: it is not searched."""
         with exclusive(self.new.store, (), uris) as at_uris:
-            here = {row.asset_id for rows in at_uris.values() for row in rows}
-            if strangers := here - self.old.assets(list(here)).keys():
+            stored_ids = {row.asset_id for rows in at_uris.values() for row in rows}
+            if strangers := stored_ids - self.old.assets(list(stored_ids)).keys():
                 self.new.store.delete(list(strangers))
 
     def _rest(self, busy_s: float) -> None:
@@ -165,13 +169,13 @@ class Copier:
         with exclusive(self.new.store, [row.asset_id for row in (*rows, *anew)]):
             self.check()
             new = self.new.store.assets([row.asset_id for row in (*rows, *anew)])
-            wanted = {row.asset_id: replace(row, n_segments=0) for row in anew}
+            carried_rows = {row.asset_id: replace(row, n_segments=0) for row in anew}
             for row in (*rows, *anew):
-                if now := new.get(row.asset_id):
-                    wanted[row.asset_id] = replace(
-                        now, locations=list(row.locations), metadata=dict(row.metadata)
+                if new_row := new.get(row.asset_id):
+                    carried_rows[row.asset_id] = replace(
+                        new_row, locations=list(row.locations), metadata=dict(row.metadata)
                     )
-            if changed := [row for row in wanted.values() if row != new.get(row.asset_id)]:
+            if changed := [row for row in carried_rows.values() if row != new.get(row.asset_id)]:
                 self.new.store.write(changed, [])
         return {asset_id for asset_id, row in new.items() if row.n_segments}
 
@@ -179,8 +183,8 @@ class Copier:
         """Remove from the new space what the old one no longer holds; return how many."""
         extra = []
         for rows in _chunks(self.new.store.scan(), _LOOKUP):
-            known = self.old.assets([row.asset_id for row in rows])
-            extra += [row.asset_id for row in rows if row.asset_id not in known]
+            old_rows = self.old.assets([row.asset_id for row in rows])
+            extra += [row.asset_id for row in rows if row.asset_id not in old_rows]
         with exclusive(self.new.store, extra):
             self.new.store.delete(extra)
         return len(extra)

@@ -31,7 +31,7 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Part:
+class ExportPart:
     """Assets and their segments, in two files.
 
     Args:
@@ -64,7 +64,7 @@ class Manifest:
     model: str
     fingerprint: str
     embed_dim: int
-    parts: list[Part] = field(default_factory=list)
+    parts: list[ExportPart] = field(default_factory=list)
     whole: bool = False
 
     def write(self, folder: Path) -> None:
@@ -94,11 +94,11 @@ def read(folder: Path) -> Manifest | None:
     if not path.is_file():
         return None
     try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        if found.pop("format") != _FORMAT:
+        facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if facts.pop("format") != _FORMAT:
             raise ValueError("of another version")
-        parts = [Part(**part) for part in found.pop("parts")]
-        return Manifest(**found, parts=parts)
+        parts = [ExportPart(**part_facts) for part_facts in facts.pop("parts")]
+        return Manifest(**facts, parts=parts)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             "folder",
@@ -187,7 +187,7 @@ ASSETS_AT_ONCE = 500
 def export_store(
     store: VectorStore,
     folder: Path,
-    about: Manifest,
+    described: Manifest,
     progress: Callable[[int, int], object],
     *,
     assets_at_once: int = ASSETS_AT_ONCE,
@@ -199,7 +199,7 @@ def export_store(
     Args:
         store: to read.
         folder: is created; if it holds a part of an export, that is completed.
-        about: model and space of the store, without parts.
+        described: model and space of the store, without parts.
         progress: called with the number of assets written and the total.
         assets_at_once: assets per part.
 
@@ -210,13 +210,13 @@ def export_store(
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    manifest = read(folder) or about
-    manifest.check_space(about.fingerprint)
-    n_done, n_assets = sum(part.n_assets for part in manifest.parts), store.count()
+    manifest = read(folder) or described
+    manifest.check_space(described.fingerprint)
+    n_done, n_assets = sum(table_part.n_assets for table_part in manifest.parts), store.count()
     last = manifest.parts[-1].last if manifest.parts else ""
-    rest = iter(store.select(None, after=last))
-    while ids := list(islice(rest, assets_at_once)):
-        manifest.parts.append(_write_part(store, folder, ids, len(manifest.parts), about))
+    ids_left = iter(store.select(None, after=last))
+    while ids := list(islice(ids_left, assets_at_once)):
+        manifest.parts.append(_write_part(store, folder, ids, len(manifest.parts), described))
         manifest.write(folder)
         n_done += manifest.parts[-1].n_assets
         progress(n_done, max(n_assets, n_done))
@@ -226,18 +226,18 @@ def export_store(
 
 
 def _write_part(
-    store: VectorStore, folder: Path, ids: list[str], number: int, about: Manifest
-) -> Part:
-    found = store.assets(ids)
-    assets = [found[one] for one in ids if one in found]
+    store: VectorStore, folder: Path, ids: list[str], number: int, described: Manifest
+) -> ExportPart:
+    stored_rows = store.assets(ids)
+    assets = [stored_rows[asset_id] for asset_id in ids if asset_id in stored_rows]
     segments = [row for asset in assets for row in store.embeddings(asset.asset_id)]
     name = f"part-{number:05d}"
     files = {
         f"{name}.assets.parquet": asset_table(assets),
-        f"{name}.segments.parquet": segment_table(segments, about.embed_dim),
+        f"{name}.segments.parquet": segment_table(segments, described.embed_dim),
     }
     sums = {file: _write(table, folder / file) for file, table in files.items()}
-    return Part(name, len(assets), len(segments), ids[-1], sums)
+    return ExportPart(name, len(assets), len(segments), ids[-1], sums)
 
 
 def _write(table: pa.Table, path: Path) -> str:
@@ -268,8 +268,8 @@ def open_export(folder: Path) -> Manifest:
             got=f"{folder}, which is incomplete",
             wanted="the result of running `anymodal store export` again",
         )
-    for part in manifest.parts:
-        for name, sha256 in part.sha256.items():
+    for table_part in manifest.parts:
+        for name, sha256 in table_part.sha256.items():
             path = folder / name
             if not path.is_file() or sha256_of(path) != sha256:
                 raise InputError(
@@ -293,31 +293,34 @@ def import_store(
         How many assets were written.
     """
     n_written = n_done = 0
-    total = sum(part.n_assets for part in manifest.parts)
-    for part in manifest.parts:
-        n_written += _import_part(store, folder, part)
-        n_done += part.n_assets
+    total = sum(table_part.n_assets for table_part in manifest.parts)
+    for table_part in manifest.parts:
+        n_written += _import_part(store, folder, table_part)
+        n_done += table_part.n_assets
         progress(n_done, total)
     return n_written
 
 
-def _import_part(store: VectorStore, folder: Path, part: Part) -> int:
+def _import_part(store: VectorStore, folder: Path, table_part: ExportPart) -> int:
     @cache
     def segments() -> Mapping[str, list[SegmentRow]]:
         """By asset; not read if all assets are stored."""
         by_asset: dict[str, list[SegmentRow]] = defaultdict(list)
-        for row in segment_rows(pq.read_table(folder / f"{part.name}.segments.parquet")):
+        for row in segment_rows(pq.read_table(folder / f"{table_part.name}.segments.parquet")):
             by_asset[row.asset_id].append(row)
         return by_asset
 
     n_written = 0
-    assets = iter(asset_rows(pq.read_table(folder / f"{part.name}.assets.parquet")))
+    assets = iter(asset_rows(pq.read_table(folder / f"{table_part.name}.assets.parquet")))
     while some := list(islice(assets, _ASSETS_AT_ONCE)):
         ids = [asset.asset_id for asset in some]
         with exclusive(store, ids):
-            known = store.assets(ids)
-            changed = [asset for asset in some if known.get(asset.asset_id) != asset]
+            stored_rows = store.assets(ids)
+            changed = [asset for asset in some if stored_rows.get(asset.asset_id) != asset]
             if changed:
-                store.write(changed, [x for one in changed for x in segments()[one.asset_id]])
+                store.write(
+                    changed,
+                    [row for new in changed for row in segments()[new.asset_id]],
+                )
         n_written += len(changed)
     return n_written

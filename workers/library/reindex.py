@@ -17,7 +17,7 @@ from workers.serving.resources import Resources, config_with
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReindexPlan:
     """What to do.
 
     Args:
@@ -69,20 +69,20 @@ class Moved:
             "removed": copied.n_removed,
             "gone": copied.n_gone,
             "failed": [
-                {"uri": one.uri, "error": one.error, "reason": one.reason}
-                for one in copied.failures
+                {"uri": failure.uri, "error": failure.error, "reason": failure.reason}
+                for failure in copied.failures
             ],
             "comparison": self.comparison.as_json() if self.comparison else None,
         }
 
 
 def move(
-    held: Resources,
-    plan: Plan,
+    resources: Resources,
+    plan: ReindexPlan,
     on_progress: OnProgress = lambda _done, _all: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Moved:
-    """Move the store of ``held`` to another model, or back to the former one.
+    """Move the store of ``resources`` to another model, or back to the former one.
 
     Searches continue on the old space until the switch, which is one write; servers follow within
     seconds. An interrupted call can be repeated: what was encoded is kept.
@@ -93,26 +93,26 @@ def move(
         StoreMovedError: another move was faster.
         StoreError: the store fails; the old model stays.
     """
-    old_encoder, old_store = held.existing_parts()
-    here = held.current() or Current(old_encoder.space.fingerprint)
-    if not here.encoder:
-        here = replace(here, encoder=described(held))
-    wanted = _former(here) if plan.rollback else _encoder_of(held, plan)
-    new = _opened(held, wanted)
+    old_encoder, old_store = resources.existing_parts()
+    current = resources.current() or Current(old_encoder.space.fingerprint)
+    if not current.encoder:
+        current = replace(current, encoder=described(resources))
+    encoder_facts = _former(current) if plan.rollback else _encoder_of(resources, plan)
+    new = _opened(resources, encoder_facts)
     space = new.encoder().space.fingerprint
-    if space == here.space:
+    if space == current.space:
         raise InputError(
-            "--model", got=wanted["model"], wanted="a model other than the store's own"
+            "--model", got=encoder_facts["model"], wanted="a model other than the store's own"
         )
-    moved = Moved(wanted["model"], space)
-    target = Current(space, wanted, Current(here.space, here.encoder))
-    with space_record(held.settings.store) as record:
-        if not plan.rollback and here.filling != space:
-            record.write(replace(here, filling=space))  # before it has collections
+    moved = Moved(encoder_facts["model"], space)
+    target = Current(space, encoder_facts, Current(current.space, current.encoder))
+    with space_record(resources.settings.store) as record:
+        if not plan.rollback and current.filling != space:
+            record.write(replace(current, filling=space))  # before it has collections
 
     def check() -> None:
-        with space_record(held.settings.store) as record:
-            check_current(record, here.space, store_name(held.settings.store))
+        with space_record(resources.settings.store) as record:
+            check_current(record, current.space, store_name(resources.settings.store))
 
     with closing(_Store(new)):
         copier = Copier(old_store, new.pipeline(), check, plan.share, stopped)
@@ -129,7 +129,7 @@ def move(
                 check()
                 late = copier.settle()
                 moved.copied.n_removed = copier.remove_others()
-                with space_record(held.settings.store) as record:
+                with space_record(resources.settings.store) as record:
                     record.write(target)
             moved.switched = True
             moved.copied.n_assets = old_store.count()
@@ -140,29 +140,29 @@ def move(
 class _Store:
     """Closes the store of new resources, but not the decoders, which this process shares."""
 
-    def __init__(self, held: Resources) -> None:
-        self._held = held
+    def __init__(self, resources: Resources) -> None:
+        self._held = resources
 
     def close(self) -> None:
         self._held.forget_store()
 
 
-def described(held: Resources) -> dict[str, Any]:
+def described(resources: Resources) -> dict[str, Any]:
     """The settings of the encoder that decide its space, for another process."""
-    config = held.settings.encoder
+    config = resources.settings.encoder
     return {
-        "model": held.encoder().model,
+        "model": resources.encoder().model,
         "quantization": config.quantization,
         "enable_dsre": config.enable_dsre,
         "bindings": [str(path) for path in config.bindings],
     }
 
 
-def _encoder_of(held: Resources, plan: Plan) -> dict[str, Any]:
+def _encoder_of(resources: Resources, plan: ReindexPlan) -> dict[str, Any]:
     from encoder.loading import precision_beside
     from encoder.models.spec import ModelSpec
 
-    config = held.settings.encoder
+    config = resources.settings.encoder
     beside = precision_beside(config.quantization)
     precision = beside if plan.precision is None else plan.precision
     return {
@@ -173,20 +173,20 @@ def _encoder_of(held: Resources, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _former(here: Current) -> dict[str, Any]:
-    if here.former is None:
+def _former(current: Current) -> dict[str, Any]:
+    if current.former is None:
         raise InputError(
             "--rollback", got="a store with one model", wanted="a store that was moved"
         )
-    return dict(here.former.encoder)
+    return dict(current.former.encoder)
 
 
-def _opened(held: Resources, encoder: dict[str, Any]) -> Resources:
-    config = config_with(held.settings.encoder, encoder)
-    return Resources(held.settings.model_copy(update={"encoder": config}), new_space=True)
+def _opened(resources: Resources, encoder: dict[str, Any]) -> Resources:
+    config = config_with(resources.settings.encoder, encoder)
+    return Resources(resources.settings.model_copy(update={"encoder": config}), new_space=True)
 
 
-def _compared(plan: Plan, old: Any, new: Any) -> Comparison:
+def _compared(plan: ReindexPlan, old: Any, new: Any) -> Comparison:
     queries = list(plan.queries) or sampled(old[1], plan.n_queries)
     ask_old, end_old = finder(*old)
     ask_new, end_new = finder(*new)
@@ -197,7 +197,7 @@ def _compared(plan: Plan, old: Any, new: Any) -> Comparison:
         end_new()
 
 
-def _reason(plan: Plan, moved: Moved, is_stopped: bool) -> str:
+def _reason(plan: ReindexPlan, moved: Moved, is_stopped: bool) -> str:
     """Why not to switch; empty if nothing is against it."""
     if is_stopped:
         return "It was stopped; run it again to continue."

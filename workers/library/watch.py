@@ -55,7 +55,7 @@ def sort_out(paths: Iterable[str], roots: Sequence[Path], quiet_s: float) -> Cha
 def _sort(path: str, root: Path, rules: Ignored, quiet_s: float, changes: Changes) -> None:
     folder, name = os.path.split(path)
     inner = Path(folder).relative_to(root).parts
-    if any(part.startswith(".") for part in inner):
+    if any(folder_name.startswith(".") for folder_name in inner):
         return
     if name == NAME:  # different files are ignored now; a walk sees which
         changes.paths.append(folder)
@@ -87,11 +87,11 @@ def _is_ignored(rules: Ignored, path: str, is_folder: bool) -> bool:
 
 def _outermost(paths: Sequence[str]) -> list[str]:
     """The paths that are not in a folder among them, sorted."""
-    kept: list[str] = []
+    outermost: list[str] = []
     for path in sorted(paths, key=lambda path: f"{path}/"):
-        if not kept or not f"{path}/".startswith(f"{kept[-1]}/"):
-            kept.append(path)
-    return kept
+        if not outermost or not f"{path}/".startswith(f"{outermost[-1]}/"):
+            outermost.append(path)
+    return outermost
 
 
 def _is_unicode(path: str) -> bool:
@@ -151,12 +151,12 @@ def _until_replaced(
     every_s: float,
 ) -> Iterator[Changes]:
     until = time.monotonic() + every_s
-    for found in events:
+    for events_seen in events:
         if {root: mark for root in roots if (mark := _mark(root))} != there:
             return
         if time.monotonic() > until:
             return
-        pending |= _paths(found)
+        pending |= _paths(events_seen)
         if not pending:
             continue
         changes = sort_out(pending, list(there), quiet_s)
@@ -191,8 +191,8 @@ def _events(folders: Sequence[Path], quiet_s: float, stop: Event) -> Events:
         ) from error
 
 
-def _paths(found: Iterable[tuple[object, str]]) -> set[str]:
-    return {path for _, path in found}
+def _paths(events_seen: Iterable[tuple[object, str]]) -> set[str]:
+    return {path for _, path in events_seen}
 
 
 def _mark(folder: Path) -> tuple[int, int] | None:

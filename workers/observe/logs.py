@@ -112,8 +112,8 @@ def passwords(urls: Iterable[str]) -> list[str]:
     >>> passwords(["redis://me:p%40ss@host/0", "http://host:19530"])
     ['p%40ss', 'p@ss']
     """
-    found = [password for url in urls if (password := urlsplit(url).password)]
-    return list(dict.fromkeys(one for p in found for one in (p, unquote(p))))
+    raw_passwords = [password for url in urls if (password := urlsplit(url).password)]
+    return list(dict.fromkeys(spelling for p in raw_passwords for spelling in (p, unquote(p))))
 
 
 def clean(text: str, secrets: Iterable[str] = ()) -> str:

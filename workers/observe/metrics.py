@@ -40,24 +40,24 @@ REGISTRY = CollectorRegistry()
 
 
 @dataclass(frozen=True)
-class Description:
+class MetricDescription:
     """The definition of a metric."""
 
     name: str
-    kind: str
+    metric_type: str
     labels: tuple[str, ...]
     meaning: str
 
 
-DESCRIPTIONS: list[Description] = []
+DESCRIPTIONS: list[MetricDescription] = []
 """All metrics of a worker, in the order of the documentation."""
 
 
 def describe(
-    name: str, kind: str, labels: Sequence[str], meaning: str
+    name: str, metric_type: str, labels: Sequence[str], meaning: str
 ) -> tuple[str, str, Sequence[str]]:
     """Register a metric; return the arguments to create it with."""
-    DESCRIPTIONS.append(Description(name, kind, tuple(labels), meaning))
+    DESCRIPTIONS.append(MetricDescription(name, metric_type, tuple(labels), meaning))
     return name, meaning, labels
 
 
@@ -68,8 +68,8 @@ def _counter(name: str, labels: Sequence[str], meaning: str) -> Counter:
 def _histogram(
     name: str, labels: Sequence[str], meaning: str, buckets: Sequence[float] = SECONDS
 ) -> Histogram:
-    made = describe(name, "histogram", labels, meaning)
-    return Histogram(*made, registry=REGISTRY, buckets=buckets)
+    described = describe(name, "histogram", labels, meaning)
+    return Histogram(*described, registry=REGISTRY, buckets=buckets)
 
 
 TASKS = _counter(
@@ -152,20 +152,20 @@ class Task:
 @contextmanager
 def task() -> Iterator[Task]:
     """Count the task of this block, which sets the outcome."""
-    one = Task()
+    running = Task()
     with ACTIVE.track_inprogress():
         try:
-            yield one
+            yield running
         finally:
-            TASKS.labels(one.outcome.replace(" ", "_")).inc()
+            TASKS.labels(running.outcome.replace(" ", "_")).inc()
 
 
 class CountedEncoder:
     """An `encoder.observer.EncoderObserver` that counts."""
 
-    def loaded(self, part: str, seconds: float) -> None:
+    def loaded(self, model_part: str, seconds: float) -> None:
         """Count a loaded part of the model."""
-        MODEL_LOAD_S.labels(part).observe(seconds)
+        MODEL_LOAD_S.labels(model_part).observe(seconds)
 
     def encoded(self, modality: str, lengths: Sequence[int]) -> None:
         """Count a batch."""

@@ -49,14 +49,14 @@ def start() -> None:
 
 def _exporters(name: str) -> EntryPoints:
     """The installed exporters of a name; of several protocols, the one over HTTP."""
-    known = {"otlp": "otlp_proto_http"}.get(name, name)
-    found = entry_points(group="opentelemetry_traces_exporter", name=known)
-    if not found and name != "none":
+    entry_name = {"otlp": "otlp_proto_http"}.get(name, name)
+    exporters = entry_points(group="opentelemetry_traces_exporter", name=entry_name)
+    if not exporters and name != "none":
         logger.warning(
             "No spans are sent to %r: no exporter of that name is installed (OTEL_TRACES_EXPORTER)",
             name,
         )
-    return found
+    return exporters
 
 
 def stop() -> None:
@@ -98,13 +98,13 @@ def embedding(model: str, dimensions: int) -> Iterator[None]:
         yield
         return
     name = f"dir:{Path(model).name}" if model.startswith("dir:") else model
-    said: dict[str, str | int] = {
+    attributes: dict[str, str | int] = {
         "gen_ai.operation.name": "embeddings",
         "gen_ai.provider.name": "anymodal",
         "gen_ai.request.model": name,
         "gen_ai.embeddings.dimension.count": dimensions,
     }
-    with tracer.start_as_current_span(f"embeddings {name}", attributes=said) as current:
+    with tracer.start_as_current_span(f"embeddings {name}", attributes=attributes) as current:
         try:
             yield
         except Exception as error:

@@ -54,7 +54,7 @@ def read_pairs(path: Path) -> list[Pair]:
             than two texts, or the CSV file is not in UTF-8.
     """
     pairs = _of_classes(path) if path.is_dir() else _of_csv(path)
-    files, texts = ({pair[place] for pair in pairs} for place in (0, 1))
+    files, texts = ({pair[column] for pair in pairs} for column in (0, 1))
     if len(files) < LEAST_FILES or len(texts) < 2:
         raise InputError(
             str(path),
@@ -74,8 +74,8 @@ def read_texts(path: Path) -> list[str]:
         lines = path.read_text("utf-8-sig").splitlines()
     texts = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if len(texts) < LEAST_TEXTS:
-        got, wanted = f"{len(texts)} different lines", f"at least {LEAST_TEXTS}"
-        raise InputError(str(path), got=got, wanted=wanted)
+        got, requirement = f"{len(texts)} different lines", f"at least {LEAST_TEXTS}"
+        raise InputError(str(path), got=got, wanted=requirement)
     return texts
 
 
@@ -141,13 +141,13 @@ def bind(
         ModelError: the binding does not help; the message gives the figures.
     """
     origin = _origin(base, modality, other)
-    features, before, failed = _read(base, other or base, modality, pairs, config, on_progress)
+    features, base_rows, failed = _read(base, other or base, modality, pairs, config, on_progress)
     if len(features) < LEAST_FILES:
         got = f"{len(features)} readable files of {modality}"
         raise InputError("pairs", got=f"{got}: {failed[:1]}", wanted=f"at least {LEAST_FILES}")
-    known = _paired(base, pairs, features)
-    fitted, after = _fitted(base, other, known, through)
-    judged = judge(known, _together(before, features), after)
+    all_pairs = _paired(base, pairs, features)
+    fitted, after = _fitted(base, other, all_pairs, through)
+    judged = judge(all_pairs, _together(base_rows, features), after)
     if not judged.helps:
         raise ModelError(
             f"The binding of {modality} does not help: {_said(judged)}.",
@@ -161,17 +161,19 @@ def bind(
 def _fitted(
     base: MultiModalEncoder,
     other: MultiModalEncoder | None,
-    known: Pairs,
+    pairs_known: Pairs,
     through: Sequence[str],
 ) -> tuple[Linear, Embeddings]:
     """The map, and each file's row by a map that was fitted without that file."""
     if not through:
-        return ridge.fit(known.features, known.targets()), held_out(known)
-    if len(known.asked) < LEAST_DESCRIPTIONS:  # with two, a guess is right half of the time
-        wanted = f"at least {LEAST_DESCRIPTIONS} different texts"
-        raise InputError("pairs", got=f"{len(known.asked)}", wanted=f"{wanted} with --through")
-    shared = _shared(base, other, through, known.features.shape[1])
-    return shared.fit(known.features), shared.held_out(known.features)
+        return ridge.fit(pairs_known.features, pairs_known.targets()), held_out(pairs_known)
+    if len(pairs_known.asked) < LEAST_DESCRIPTIONS:  # with two, a guess is right half of the time
+        requirement = f"at least {LEAST_DESCRIPTIONS} different texts"
+        raise InputError(
+            "pairs", got=f"{len(pairs_known.asked)}", wanted=f"{requirement} with --through"
+        )
+    shared = _shared(base, other, through, pairs_known.features.shape[1])
+    return shared.fit(pairs_known.features), shared.held_out(pairs_known.features)
 
 
 def _shared(
@@ -181,19 +183,21 @@ def _shared(
         got = f"the texts of {other.model if other else 'no model'}"
         raise InputError("--through", got=got, wanted="--with a model that also embeds texts")
     items = [Item(TEXT, text, QUERY) for text in texts]
-    there, here = other.encode_items(items), base.encode_items(items)
+    there, base_side = other.encode_items(items), base.encode_items(items)
     if there.shape[1] != n_features:
         got = f"{n_features} features for a file and {there.shape[1]} for a text in {other.model}"
         raise InputError("--through", got=got, wanted="vectors that can be compared with texts")
-    return Shared(there, here)
+    return Shared(there, base_side)
 
 
 def _origin(base: MultiModalEncoder, modality: Modality, other: MultiModalEncoder | None) -> Origin:
     source = other or base
     if modality not in source.modalities or modality == TEXT:
         got = f"{modality!r}, which {source.model} does not support"
-        wanted = ", ".join(sorted(source.modalities - {TEXT}))
-        raise InputError("--modality", got=got, wanted=wanted or "a plug-in's, or --with a model")
+        requirement = ", ".join(sorted(source.modalities - {TEXT}))
+        raise InputError(
+            "--modality", got=got, wanted=requirement or "a plug-in's, or --with a model"
+        )
     if source.brings(modality):
         return Origin(source.model, source.space.fingerprint)
     return Origin(origin_of(modality))
@@ -209,7 +213,7 @@ def _read(
 ) -> tuple[dict[Path, NDArray[np.float32]], dict[Path, Embeddings], list[dict[str, str]]]:
     """Each file's features, its embedding without the binding, and what could not be read."""
     files = list(dict.fromkeys(pair.file for pair in pairs))
-    features, before, failed = {}, {}, []
+    features, base_rows, failed = {}, {}, []
     embeds = _embeds(base, modality)
     for done, file in enumerate(files, 1):
         try:
@@ -219,15 +223,17 @@ def _read(
         else:
             features[file] = source.features(modality, contents).mean(axis=0)
             if (rows := embeds(contents)) is not None:
-                before[file] = rows.mean(axis=0)
+                base_rows[file] = rows.mean(axis=0)
         on_progress(done, len(files))
-    return features, before, failed
+    return features, base_rows, failed
 
 
 def _contents(file: Path, modality: Modality, config: IngestConfig) -> list[Any]:
     asset = identify(file.resolve(), config)
-    own = (one.content for one in segments(asset, config) if one.modality == modality)
-    contents = list(islice(own, MOST_SEGMENTS))
+    matching = (
+        segment.content for segment in segments(asset, config) if segment.modality == modality
+    )
+    contents = list(islice(matching, MOST_SEGMENTS))
     if not contents:
         raise MediaError(
             f"{file} holds {asset.modality}.", remedy=f"List files that hold {modality}."
@@ -254,8 +260,8 @@ def _paired(
 ) -> Pairs:
     read = [pair for pair in dict.fromkeys(pairs) if pair.file in features]
     texts = list(dict.fromkeys(pair.text for pair in read))
-    file_at = {file: place for place, file in enumerate(features)}
-    text_at = {text: place for place, text in enumerate(texts)}
+    file_at = {file: row for row, file in enumerate(features)}
+    text_at = {text: row for row, text in enumerate(texts)}
     return Pairs(
         np.stack(list(features.values())),
         np.array([file_at[pair.file] for pair in read]),
@@ -265,29 +271,30 @@ def _paired(
 
 
 def _together(
-    before: Mapping[Path, Embeddings], features: Mapping[Path, NDArray[np.float32]]
+    base_rows: Mapping[Path, Embeddings], features: Mapping[Path, NDArray[np.float32]]
 ) -> Embeddings | None:
-    return l2_normalize(np.stack([before[file] for file in features])) if before else None
+    return l2_normalize(np.stack([base_rows[file] for file in features])) if base_rows else None
 
 
 def _constants(base: MultiModalEncoder, modality: Modality, rows: Embeddings) -> Calibration:
     from encoder.calibration.measure import measure, told_apart
     from encoder.calibration.queries import sample_queries
 
-    said = sample_queries()
-    asked = base.encode_items([Item(TEXT, query.text, QUERY) for query in said])
-    queries, known = told_apart(said, asked)
-    return measure(queries, known, {modality: rows[:, None]})[modality].calibration
+    samples = sample_queries()
+    sample_rows = base.encode_items([Item(TEXT, query.text, QUERY) for query in samples])
+    queries, told_rows = told_apart(samples, sample_rows)
+    return measure(queries, told_rows, {modality: rows[:, None]})[modality].calibration
 
 
 def _said(judged: Judged) -> str:
     figures = {"before": judged.before, "after": judged.after}
-    shown = "; ".join(
-        f"{when} R@1 {one['recall_at_1']:.3f}, R@10 {one['recall_at_10']:.3f}, MRR {one['mrr']:.3f}"
-        for when, one in figures.items()
+    figures_text = "; ".join(
+        f"{when} R@1 {figure['recall_at_1']:.3f}, R@10 {figure['recall_at_10']:.3f}, "
+        f"MRR {figure['mrr']:.3f}"
+        for when, figure in figures.items()
     )
     _, low, high = judged.gain
     return (
-        f"{shown} (n = {judged.n_pairs} queries, {judged.n_files} files held out; the gain in MRR "
-        f"lies between {low:.3f} and {high:.3f})"
+        f"{figures_text} (n = {judged.n_pairs} queries, {judged.n_files} files held out; the gain "
+        f"in MRR lies between {low:.3f} and {high:.3f})"
     )

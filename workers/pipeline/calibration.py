@@ -69,16 +69,22 @@ def calibrate(
     """
     state = store.stored_calibration()
     if state.former and not dry_run and not shipped:
-        found: dict[str, Any] = {"resumed": True}
+        result: dict[str, Any] = {"resumed": True}
     else:
-        constants, about, found = (
+        constants, origin, result = (
             _shipped(encoder) if shipped else _measured(encoder, store, state, only)
         )
         if not dry_run:
-            store.recalibrate(constants, about)
+            store.recalibrate(constants, origin)
     n_rows = 0 if dry_run else store.rewrite(on_progress)
-    now = describe(store.stored_calibration(), store.calibration)
-    return {"dry_run": dry_run, "resumed": False, **found, "rows": n_rows, "calibration": now}
+    described = describe(store.stored_calibration(), store.calibration)
+    return {
+        "dry_run": dry_run,
+        "resumed": False,
+        **result,
+        "rows": n_rows,
+        "calibration": described,
+    }
 
 
 def calibrate_if_due(
@@ -108,27 +114,29 @@ def calibrate_if_due(
             if not (state.former or (due and TEXT in encoder.modalities)):
                 return False
             started_s = time.monotonic()
-            found = calibrate(encoder, store, only=new)
+            result = calibrate(encoder, store, only=new)
     except Exception as error:  # whatever went wrong, the files are stored
         unexpected = not isinstance(error, AnymodalError)
         logger.warning("the store is not calibrated: %s", error, exc_info=unexpected)
         return False
-    kinds = found["calibration"]["modalities"].items()
-    shown = ", ".join(f"{kind} mu {one['mu']:.3f} c {one['c']:.3f}" for kind, one in kinds)
+    kinds = result["calibration"]["modalities"].items()
+    constants_text = ", ".join(
+        f"{modality} mu {measures['mu']:.3f} c {measures['c']:.3f}" for modality, measures in kinds
+    )
     took_s = time.monotonic() - started_s
-    logger.info("calibrated %d rows in %.1f s: %s", found["rows"], took_s, shown)
+    logger.info("calibrated %d rows in %.1f s: %s", result["rows"], took_s, constants_text)
     return True
 
 
 def is_due(state: StoredCalibration, sizes: Mapping[Modality, int]) -> bool:
     """Whether to measure a store of a model without constants."""
-    many = {kind: n for kind, n in sizes.items() if n >= LEAST_SEGMENTS}
-    if len(many) < 2:
+    plenty = {modality: n for modality, n in sizes.items() if n >= LEAST_SEGMENTS}
+    if len(plenty) < 2:
         return False
-    before = state.about.get("modalities", {})
+    former = state.about.get("modalities", {})
     return any(
-        str(kind) not in before or n >= GROWTH * before[str(kind)]["n_segments"]
-        for kind, n in many.items()
+        str(modality) not in former or n >= GROWTH * former[str(modality)]["n_segments"]
+        for modality, n in plenty.items()
     )
 
 
@@ -136,14 +144,14 @@ def kinds_due(
     state: StoredCalibration, sizes: Mapping[Modality, int], shipped: Mapping[Modality, Calibration]
 ) -> set[Modality]:
     """The modalities to measure in a store of a model that ships constants for others."""
-    known = state.constants or shipped
-    before = state.about.get("modalities", {})
+    constants = state.constants or shipped
+    former = state.about.get("modalities", {})
     alone = state.about.get("measured_alone", [])
     return {
-        kind
-        for kind, n in sizes.items()
-        if (kind not in known and n >= LEAST_OF_NEW)
-        or (str(kind) in alone and n >= GROWTH * before[str(kind)]["n_segments"])
+        modality
+        for modality, n in sizes.items()
+        if (modality not in constants and n >= LEAST_OF_NEW)
+        or (str(modality) in alone and n >= GROWTH * former[str(modality)]["n_segments"])
     }
 
 
@@ -222,66 +230,66 @@ def _measured(
     from encoder.calibration.queries import sample_queries
     from encoder.calibration.tables import floor_facts
 
-    sizes = {kind: n for kind, n in store.sizes().items() if not only or kind in only}
+    sizes = {modality: n for modality, n in store.sizes().items() if not only or modality in only}
     if not sizes:
         raise InputError("store", got="nothing stored yet", wanted="some files to measure by")
-    queries, asked = told_apart(sample_queries(), _asked(encoder, sample_queries()))
+    queries, query_rows = told_apart(sample_queries(), _asked(encoder, sample_queries()))
     samples: dict[Modality, Embeddings] = {
-        kind: store.sample(kind, MAX_VECTORS) for kind in sorted(sizes)
+        modality: store.sample(modality, MAX_VECTORS) for modality in sorted(sizes)
     }
-    measured = measure(queries, asked, samples)
-    before = state.constants or encoder.space.calibration
-    constants = {**before, **constants_of(measured)}  # unchanged for modalities not stored
-    floors = measure_floors(_beside_nonsense(encoder, queries, asked), samples, constants)
+    measured = measure(queries, query_rows, samples)
+    former = state.constants or encoder.space.calibration
+    constants = {**former, **constants_of(measured)}  # unchanged for modalities not stored
+    floors = measure_floors(_beside_nonsense(encoder, queries, query_rows), samples, constants)
     facts = {
-        str(kind): {**_facts(one, sizes[kind]), "floor": floor_facts(floors[kind])}
-        for kind, one in measured.items()
+        str(modality): {**_facts(figures, sizes[modality]), "floor": floor_facts(floors[modality])}
+        for modality, figures in measured.items()
     }
-    about = _record(_about(queries), facts, state.about if only else None)
-    sets = {"before": before, "after": constants}
-    shares = {when: shares_of_best(asked, samples, one) for when, one in sets.items()}
-    shown = {
-        str(kind): {
-            **_change(one, before.get(kind)),
-            **_facts(one, sizes[kind]),
-            "floor": round(floors[kind].among(sizes[kind]), 3),
-            "share_of_best": {when: round(of[kind], 3) for when, of in shares.items()},
+    origin = _record(_about(queries), facts, state.about if only else None)
+    sets = {"before": former, "after": constants}
+    shares = {when: shares_of_best(query_rows, samples, figures) for when, figures in sets.items()}
+    facts_shown = {
+        str(modality): {
+            **_change(figures, former.get(modality)),
+            **_facts(figures, sizes[modality]),
+            "floor": round(floors[modality].among(sizes[modality]), 3),
+            "share_of_best": {when: round(of[modality], 3) for when, of in shares.items()},
         }
-        for kind, one in measured.items()
+        for modality, figures in measured.items()
     }
-    return constants, about, {"measured": shown}
+    return constants, origin, {"measured": facts_shown}
 
 
 def _record(
-    about: dict[str, Any], facts: dict[str, Any], earlier: Mapping[str, Any] | None
+    origin: dict[str, Any], facts: dict[str, Any], earlier: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Where the constants came from; what an earlier record says of other modalities is kept."""
     if earlier is None:
-        return about | {"modalities": facts}
+        return origin | {"modalities": facts}
     alone = sorted({*earlier.get("measured_alone", []), *facts})
     modalities = {**earlier.get("modalities", {}), **facts}
     return {**earlier, "modalities": modalities, "measured_alone": alone}
 
 
-def _change(measured: Measured, before: Calibration | None) -> dict[str, Any]:
+def _change(measured: Measured, former: Calibration | None) -> dict[str, Any]:
     """A modality's constants, those before, and how they spread over queries."""
     return {
         **plain(measured.calibration),
-        "before": plain(before) if before else None,
+        "before": plain(former) if former else None,
         "by_kind": dict(measured.by_kind),
         "by_language": dict(measured.by_language),
     }
 
 
 def _beside_nonsense(
-    encoder: MultiModalEncoder, queries: Sequence[SampleQuery], asked: Embeddings
+    encoder: MultiModalEncoder, queries: Sequence[SampleQuery], query_rows: Embeddings
 ) -> Asked:
     """The queries, their vectors as passages, and queries without meaning."""
     from encoder.calibration.floors import Asked, nonsense
 
     empty = nonsense(queries)
     passages = encoder.encode_items([Item(TEXT, query.text) for query in queries])
-    return Asked(asked, passages, [query.kind for query in empty], _asked(encoder, empty))
+    return Asked(query_rows, passages, [query.kind for query in empty], _asked(encoder, empty))
 
 
 def _asked(encoder: MultiModalEncoder, queries: Sequence[SampleQuery]) -> Embeddings:
@@ -298,10 +306,10 @@ def _about(queries: Sequence[SampleQuery]) -> dict[str, Any]:
     }
 
 
-def _facts(one: Measured, n_segments: int) -> dict[str, float]:
+def _facts(measured: Measured, n_segments: int) -> dict[str, float]:
     return {
-        "spread": round(one.spread, 3),
-        "spread_of_languages": round(one.spread_of_languages, 3),
-        "n_vectors": one.n_vectors,
+        "spread": round(measured.spread, 3),
+        "spread_of_languages": round(measured.spread_of_languages, 3),
+        "n_vectors": measured.n_vectors,
         "n_segments": n_segments,
     }

@@ -16,7 +16,7 @@ def commit_row(
     current: AssetRow | None,
     *,
     n_segments: int,
-    found: Labels,
+    labels_found: Labels,
     labels: Labels,
     packages: str | None = None,
 ) -> AssetRow:
@@ -26,13 +26,13 @@ def commit_row(
     change of any of its files, so that the order in which copies come does not matter. Labels
     override what files say; stored labels that are not given stay as they are.
 
-    ``found``: what its segments say of it, such as its language.
+    ``labels_found``: what its segments say of it, such as its language.
 
     ``packages``: what read it just now (`ingest.kinds.packages`); None if nothing did. If it
     was read again by a different version, or has no segments yet, what is stored overrides what
     that version says, since it may be a user's label.
     """
-    new = _new(copies[0], n_segments, found)
+    new = _new(copies[0], n_segments, labels_found)
     made_by: Labels = {READ_BY: packages} if packages else {}
     row = current or replace(new, metadata={**new.metadata, **made_by})
     is_unread = not row.n_segments or row.metadata.get(READ_BY, "") != packages
@@ -42,11 +42,11 @@ def commit_row(
     if row.is_gone:  # it is back, and its former places no longer hold
         row = replace(row, locations=[], metadata=without_gone(row.metadata))
     uris = [copy.uri for copy in copies]
-    known = [row.metadata, *(copy.metadata for copy in copies)]
-    modified: Labels = {"modified": latest} if (latest := max(map(_modified, known))) else {}
+    known_facts = [row.metadata, *(copy.metadata for copy in copies)]
+    modified: Labels = {"modified": latest} if (latest := max(map(_modified, known_facts))) else {}
     locations = list(dict.fromkeys([*row.locations, *uris]))
-    seen = versions_at((facts.get(VERSIONS) for facts in known), locations)
-    versions: Labels = {VERSIONS: seen} if seen else {}
+    versions_seen = versions_at((facts.get(VERSIONS) for facts in known_facts), locations)
+    versions: Labels = {VERSIONS: versions_seen} if versions_seen else {}
     return replace(
         row, locations=locations, metadata={**row.metadata, **modified, **versions, **labels}
     )
@@ -57,7 +57,7 @@ def without_gone(metadata: Labels) -> Labels:
     return {name: value for name, value in metadata.items() if name != GONE_SINCE}
 
 
-def _new(asset: Asset, n_segments: int, found: Labels) -> AssetRow:
+def _new(asset: Asset, n_segments: int, labels_found: Labels) -> AssetRow:
     return AssetRow(
         asset.asset_id,
         asset.modality,
@@ -65,7 +65,7 @@ def _new(asset: Asset, n_segments: int, found: Labels) -> AssetRow:
         asset.size_bytes,
         n_segments,
         [],
-        {**asset.metadata, **found},
+        {**asset.metadata, **labels_found},
     )
 
 

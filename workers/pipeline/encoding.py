@@ -19,7 +19,7 @@ from search.store.schema import segment_id
 from search.types import Labels, SegmentRow
 from workers.observe.logs import about
 from workers.observe.tracing import embedding
-from workers.pipeline.reading import Reading
+from workers.pipeline.reading import PictureReading
 from workers.pipeline.reports import IngestReport
 from workers.pipeline.streams import Decoded
 from workers.pipeline.transcripts import Transcript
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Pair = tuple[Asset, Segment]
 
 
-class Encoding:
+class SegmentEncoding:
     """The rows of several assets in the making.
 
     Args:
@@ -57,7 +57,7 @@ class Encoding:
         self._failed: set[str] = set()
         self._transcripts: dict[str, Transcript] = {}
         self._config = config if encoder.reads_pictures else None
-        self._readings: dict[str, Reading] = {}
+        self._readings: dict[str, PictureReading] = {}
         self._samples: dict[str, str] = defaultdict(str)
         self._colours: dict[str, str] = {}
 
@@ -68,8 +68,8 @@ class Encoding:
         a film the ``colour`` to show until its first picture is loaded.
         """
         language = language_of(self._samples[asset_id]) if asset_id in self._samples else ""
-        found = {"language": language, "colour": self._colours.get(asset_id, "")}
-        return {name: value for name, value in found.items() if value}
+        labels = {"language": language, "colour": self._colours.get(asset_id, "")}
+        return {name: value for name, value in labels.items() if value}
 
     def take(self, steps: Sequence[Decoded]) -> None:
         """Encode the segments among these steps together; an asset's steps come in order."""
@@ -103,11 +103,14 @@ class Encoding:
             self._report.spend("decode", step.busy_s)
         ended = [step.asset for step in steps if step.asset.asset_id not in self._failed]
         with self._report.timed("transcribe"):
-            said = {asset.asset_id: list(self._said(asset)) for asset in ended}
+            sentences_of = {asset.asset_id: list(self._said(asset)) for asset in ended}
         texts = [
             (asset, segment)
             for asset in ended
-            for segment in [*said[asset.asset_id], *self._written(asset, len(said[asset.asset_id]))]
+            for segment in [
+                *sentences_of[asset.asset_id],
+                *self._written(asset, len(sentences_of[asset.asset_id])),
+            ]
         ]
         if texts:
             self._encode(TEXT, texts)
@@ -123,17 +126,17 @@ class Encoding:
         """What was said, as text segments with their times."""
         transcript = self._transcripts.pop(asset.asset_id, None)
         sentences = transcript.end() if transcript else []
-        for index, one in enumerate(sentences):
+        for index, sentence in enumerate(sentences):
             yield Segment(
                 asset.asset_id,
                 TEXT,
                 index,
-                one.text,
-                start_s=one.start_s,
-                end_s=one.end_s,
-                snippet=one.text,
-                confidence=one.confidence,
-                language=one.language,
+                sentence.text,
+                start_s=sentence.start_s,
+                end_s=sentence.end_s,
+                snippet=sentence.text,
+                confidence=sentence.confidence,
+                language=sentence.language,
             )
 
     def _encode(self, modality: Modality, pairs: Sequence[Pair]) -> None:
@@ -153,14 +156,14 @@ class Encoding:
                 self._encode(modality, [pair])
             return
         fingerprint = self._encoder.space.fingerprint
-        for (asset, segment), one in zip(pairs, encoded, strict=True):
-            self.rows[asset.asset_id].extend(_rows(segment, one.rows, fingerprint))
+        for (asset, segment), encoded_item in zip(pairs, encoded, strict=True):
+            self.rows[asset.asset_id].extend(_rows(segment, encoded_item.rows, fingerprint))
             if modality == TEXT and len(self._samples[asset.asset_id]) < SAMPLE_CHARS:
                 self._samples[asset.asset_id] += segment.content + "\n"
             if modality == IMAGE and asset.modality != TEXT and segment.index == 0:
                 self._colours[asset.asset_id] = mean_colour(segment.content)
         if self._wants_transcripts and modality == AUDIO:
-            self._note(pairs, [one.heard for one in encoded])
+            self._note(pairs, [encoded_item.heard for encoded_item in encoded])
         if modality == IMAGE and self._config:
             self._read(pairs, self._config)
 
@@ -169,7 +172,7 @@ class Encoding:
         with self._report.timed("read"):
             for asset, segment in pairs:
                 reading = self._readings.setdefault(
-                    asset.asset_id, Reading(self._encoder, asset, config)
+                    asset.asset_id, PictureReading(self._encoder, asset, config)
                 )
                 reading.add(segment)
 

@@ -44,8 +44,8 @@ def files_of(
 
     local = [path for path in paths if not is_url(path) and not is_object(path)]
     objects = _objects(filter(is_object, paths), on_refused, walked)
-    found = discover(local, on_refused, walked.unread if walked else lambda _: None)
-    return chain(filter(is_url, paths), objects, map(str, found))
+    discovered = discover(local, on_refused, walked.unread if walked else lambda _: None)
+    return chain(filter(is_url, paths), objects, map(str, discovered))
 
 
 def _objects(

@@ -63,27 +63,27 @@ class Identifying:
             fetched = self.objects.get(path)
             is_file = {fetched.uri}.__contains__ if fetched else os.path.isfile
             is_whole = path in self._brought or is_url(path)
-            place = Location(path) if is_whole else Location.of(path, is_file)
-            asset = fetched or self._one(place.file, asset_id)
+            location = Location(path) if is_whole else Location.of(path, is_file)
+            asset = fetched or self._one(location.file, asset_id)
             holds_files = kind_of(asset.media_type).holds_files
-            if asset.modality != ARCHIVE and not (place.members and holds_files):
+            if asset.modality != ARCHIVE and not (location.members and holds_files):
                 yield from self._if_chosen(asset)
             if not holds_files:
                 return
-            wanted = str(replace(place, file=asset.uri)) if place.members else ""
+            member_uri = str(replace(location, file=asset.uri)) if location.members else ""
             yield from identify_members(
-                asset, self._scratch(), self.config, self.on_failure, wanted
+                asset, self._scratch(), self.config, self.on_failure, member_uri
             )
-            if not wanted and not self.config.kinds:
+            if not member_uri and not self.config.kinds:
                 self.archives.append(asset.uri)
         except MediaError as error:
             self.on_failure(path, error)
 
-    def fetch(self, wanted: Mapping[str, ObjectFacts], patience: Patience) -> None:
+    def fetch(self, objects: Mapping[str, ObjectFacts], patience: Patience) -> None:
         """Fetch objects, for `assets`, by the paths that were requested."""
-        paths = {facts.url: path for path, facts in wanted.items()}
+        paths = {facts.url: path for path, facts in objects.items()}
         for facts, asset in fetch_all(
-            list(wanted.values()), self._scratch(), self.config, patience
+            list(objects.values()), self._scratch(), self.config, patience
         ):
             path = paths[facts.url]
             if isinstance(asset, MediaError):
@@ -120,15 +120,15 @@ def forget_members(
     store: VectorStore, archives: Sequence[str], located: Mapping[str, Sequence[Asset]]
 ) -> None:
     """Forget the places in these archives that no longer hold a file."""
-    here = {copy.uri for copies in located.values() for copy in copies}
+    member_uris = {copy.uri for copies in located.values() for copy in copies}
     for at in range(0, len(archives), _AT_ONCE):
         members = tuple(inside(archive, "") for archive in archives[at : at + _AT_ONCE])
-        rows = store.scan(Or(tuple(Compare("path", Operator.PREFIX, one) for one in members)))
+        rows = store.scan(Or(tuple(Compare("path", Operator.PREFIX, member) for member in members)))
         dead = {
             uri
             for row in rows
             for uri in row.locations
-            if uri.startswith(members) and uri not in here and not _is_file(uri, row)
+            if uri.startswith(members) and uri not in member_uris and not _is_file(uri, row)
         }
         if dead:
             release(store, list(dead))

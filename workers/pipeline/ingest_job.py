@@ -18,7 +18,7 @@ from search.store.base import VectorStore
 from search.store.locks import exclusive
 from search.types import AssetRow, Labels, SegmentRow
 from workers.pipeline.commit_row import commit_row
-from workers.pipeline.encoding import Encoding
+from workers.pipeline.encoding import SegmentEncoding
 from workers.pipeline.identifying import Identifying, forget_members, nowhere
 from workers.pipeline.leaving import drop, put, released
 from workers.pipeline.places import File, Places, is_unread, still_there
@@ -84,14 +84,14 @@ class IngestJob:
             with report.timed("identify"):
                 identifying = Identifying(self.config, scratch, report.fail, uploaded=self.uploaded)
                 identifying.bring(paths)
-                here = Places(self.store, identifying, self.hashes).locate(paths)
-            located = here.assets
-            if here.is_as_stored and not labels and not (begun and begun([])):
+                located_files = Places(self.store, identifying, self.hashes).locate(paths)
+            located = located_files.assets
+            if located_files.is_as_stored and not labels and not (begun and begun([])):
                 report.unchanged += sum(map(len, located.values()))
                 return report
             with report.timed("lookup"):
-                known = self.store.assets(list(located))
-                stored = {name: row for name, row in known.items() if not is_unread(row)}
+                stored_rows = self.store.assets(list(located))
+                stored = {name: row for name, row in stored_rows.items() if not is_unread(row)}
                 new = [copies[0] for asset_id, copies in located.items() if asset_id not in stored]
                 ours = begun([asset.asset_id for asset in new]) if begun else set()
             encoding = self._encode(new, report, go_on)
@@ -105,8 +105,8 @@ class IngestJob:
 
     def _encode(
         self, assets: Sequence[Asset], report: IngestReport, go_on: Callable[[], bool]
-    ) -> Encoding:
-        encoding = Encoding(
+    ) -> SegmentEncoding:
+        encoding = SegmentEncoding(
             self.encoder,
             report,
             transcripts=self.transcripts,
@@ -146,14 +146,14 @@ class IngestJob:
             StoreError: as `run`.
         """
         with report.timed("store"):
-            nothing = Encoding(self.encoder, report)
+            nothing = SegmentEncoding(self.encoder, report)
             self._commit(located, located.keys(), nothing, labels, report, dead)
 
     def _commit(
         self,
         located: Mapping[str, Sequence[Asset]],
         stored: Set[str],
-        encoding: Encoding,
+        encoding: SegmentEncoding,
         labels: Labels,
         report: IngestReport,
         dead: Callable[[AssetRow], set[str]] = lambda _: set(),
@@ -178,20 +178,20 @@ class IngestJob:
             anew = [x for x in finished if x in current and is_unread(current[x])]
             writes = self._changed_rows(located, stored, current, encoding, labels, report)
             # A file whose new content failed keeps its former content until the new is committed.
-            here = {
+            held_by = {
                 copy.uri: asset_id
                 for asset_id, copies in located.items()
                 if asset_id in stored or asset_id in finished
                 for copy in copies
             }
-            left = released(at_uris, here, {row.asset_id: row for row in writes})
-            left, n_dropped = drop(left, here, dead)
+            rows_left = released(at_uris, held_by, {row.asset_id: row for row in writes})
+            rows_left, n_dropped = drop(rows_left, held_by, dead)
             if n_dropped:
                 report.gone["dropped"] += n_dropped
             new_rows = [r for asset_id in finished for r in rows[asset_id]]
             if shrunk := [x for x in anew if self._has_more(x, rows[x])]:
                 self.store.delete(shrunk)
-            put(self.store, left.values(), new_rows)
+            put(self.store, rows_left.values(), new_rows)
 
     def _has_more(self, asset_id: str, rows: Sequence[SegmentRow]) -> bool:
         """Whether the store has rows that these do not replace.
@@ -207,7 +207,7 @@ class IngestJob:
         located: Mapping[str, Sequence[Asset]],
         stored: Set[str],
         current: Mapping[str, AssetRow],
-        encoding: Encoding,
+        encoding: SegmentEncoding,
         labels: Labels,
         report: IngestReport,
     ) -> list[AssetRow]:
@@ -217,14 +217,18 @@ class IngestJob:
             if asset_id not in stored and asset_id not in encoding.finished:
                 continue
             # Of what is stored, a user may have changed the tags since.
-            told = [] if asset_id in current else map(self.facts_of, [c.uri for c in copies])
-            facts = {name: fact for one in told for name, fact in one.items()}
+            upload_facts = (
+                [] if asset_id in current else map(self.facts_of, [c.uri for c in copies])
+            )
+            facts = {
+                name: fact for facts_of_copy in upload_facts for name, fact in facts_of_copy.items()
+            }
             rows = encoding.rows[asset_id]
             row = commit_row(
                 copies,
                 current.get(asset_id),
-                n_segments=sum(not one.row for one in rows),
-                found=encoding.found_in(asset_id),
+                n_segments=sum(not segment.row for segment in rows),
+                labels_found=encoding.found_in(asset_id),
                 labels={**labels, **facts},
                 packages=None if asset_id in stored else read_by(copies[0]),
             )

@@ -136,8 +136,8 @@ class IngestPipeline:
         refused = IngestReport()
         walked = WalkedFolders(paths, self.config)
         files = files_of(paths, refused.failures.append, walked)
-        rest = self._known(walked, labels or {}, prune, kinds, count, stopped).rest(files)
-        groups = (group for _, group in shards(rest, self.shard_files))
+        unknown_files = self._known(walked, labels or {}, prune, kinds, count, stopped).rest(files)
+        groups = (group for _, group in shards(unknown_files, self.shard_files))
         patience = _patience(on_wait, stopped)
         work = partial(
             self._shard, labels=labels or {}, kinds=kinds, patience=patience, stopped=stopped
@@ -239,22 +239,22 @@ class IngestPipeline:
             self.turns.offer()
             return not stopped()
 
-        def work(part: Sequence[str]) -> IngestReport:
+        def work(shard_paths: Sequence[str]) -> IngestReport:
             with self.turns:
-                return self.ingest(part, labels=labels, kinds=kinds, go_on=go_on)
+                return self.ingest(shard_paths, labels=labels, kinds=kinds, go_on=go_on)
 
         report, parts = IngestReport(), deque([files])
         while parts and not stopped():
-            part = parts.popleft()
+            shard_paths = parts.popleft()
             try:
-                report.add(retry.tried(partial(work, part), len(part), patience))
+                report.add(retry.tried(partial(work, shard_paths), len(shard_paths), patience))
             except retry.FailedError as failed:
                 if isinstance(failed.verdict, retry.Divide):
-                    parts.extend([file] for file in part)
+                    parts.extend([file] for file in shard_paths)
                 elif isinstance(failed.error, DiskError) and not stopped():
                     raise failed.error from None
                 elif not stopped():
-                    report.fail_all(part, failed.error)
+                    report.fail_all(shard_paths, failed.error)
         self.calibrate_if_due()
         return report
 

@@ -18,7 +18,7 @@ from ingest.sources.remote import is_url
 from search.types import AssetRow, Labels
 from workers.pipeline.identifying import Identifying
 from workers.pipeline.ingest_job import IngestJob
-from workers.pipeline.places import Located, Places
+from workers.pipeline.places import LocatedFiles, Places
 from workers.pipeline.pruning import Looks
 from workers.pipeline.reports import IngestReport, WatchedReport
 
@@ -35,7 +35,7 @@ _AT_ONCE = 256
 class _Part:
     """Files that were checked, and what still has to be done with them."""
 
-    stored: Located = field(default_factory=Located)
+    stored: LocatedFiles = field(default_factory=LocatedFiles)
     rest: list[str] = field(default_factory=list)
     n_bytes: int = 0
 
@@ -72,23 +72,23 @@ class KnownFiles:
         if not self._has_any():
             yield from files
             return
-        here = list[str]()
-        part = _Part()
+        local_paths = list[str]()
+        batch = _Part()
         for path in files:
             if self.stopped():
                 return
             if is_url(path) or is_object(path):
                 yield path
                 continue
-            here.append(path)
-            if len(here) == _AT_ONCE:
-                self._look(here, part)
-                here.clear()
-                if part.is_full:
-                    yield from self._noted(part)
-                    part = _Part()
-        self._look(here, part)
-        yield from self._noted(part)
+            local_paths.append(path)
+            if len(local_paths) == _AT_ONCE:
+                self._look(local_paths, batch)
+                local_paths.clear()
+                if batch.is_full:
+                    yield from self._noted(batch)
+                    batch = _Part()
+        self._look(local_paths, batch)
+        yield from self._noted(batch)
 
     def _has_any(self) -> bool:
         try:
@@ -97,40 +97,40 @@ class KnownFiles:
         except AnymodalError:  # the shards report it
             return False
 
-    def _look(self, paths: Sequence[str], part: _Part) -> None:
+    def _look(self, paths: Sequence[str], batch: _Part) -> None:
         """Count the files that are as stored, and add the others to a part."""
         job, report = self.job(), WatchedReport()
         with ExitStack() as scratch:
             identifying = Identifying(job.config, scratch, report.fail)
             try:
                 with report.timed("identify"):
-                    known = Places(job.store, identifying, job.hashes).known(paths)
+                    known_places = Places(job.store, identifying, job.hashes).known_places(paths)
             except AnymodalError as error:
                 logger.info("files are checked again: %s", error)
-                part.rest += paths
+                batch.rest += paths
                 return
-        for copies in known.as_stored.assets.values():
+        for copies in known_places.as_stored.assets.values():
             if self.labels:
-                known.elsewhere.assets[copies[0].asset_id] += copies
+                known_places.elsewhere.assets[copies[0].asset_id] += copies
             else:
                 report.unchanged += len(copies)
-        for asset_id, copies in known.elsewhere.assets.items():
-            part.stored.assets[asset_id] += copies
-        part.rest += known.rest
-        part.n_bytes += known.n_bytes
+        for asset_id, copies in known_places.elsewhere.assets.items():
+            batch.stored.assets[asset_id] += copies
+        batch.rest += known_places.rest
+        batch.n_bytes += known_places.n_bytes
         self.on_report(report)
 
-    def _noted(self, part: _Part) -> Iterator[str]:
+    def _noted(self, batch: _Part) -> Iterator[str]:
         """Note the stored contents of a part; yield the rest, or everything if that fails."""
         report = WatchedReport()
         try:
-            if part.stored.assets:
-                self.job().note(part.stored.assets, self.labels, self._dead(), report)
+            if batch.stored.assets:
+                self.job().note(batch.stored.assets, self.labels, self._dead(), report)
                 self.on_report(report)
         except AnymodalError as error:
             logger.info("files are checked again: %s", error)
-            yield from (copy.uri for copies in part.stored.assets.values() for copy in copies)
-        yield from part.rest
+            yield from (copy.uri for copies in batch.stored.assets.values() for copy in copies)
+        yield from batch.rest
 
     def _dead(self) -> Callable[[AssetRow], set[str]]:
         looks = self.looks()

@@ -26,9 +26,9 @@ def release(store: VectorStore, uris: Sequence[str]) -> int:
         StoreError: as `search.store.locks.exclusive`, or the store fails.
     """
     with exclusive(store, (), uris) as at_uris:
-        left = released(at_uris, dict.fromkeys(uris), {})
-        put(store, left.values(), [])
-    return len(left)
+        rows_left = released(at_uris, dict.fromkeys(uris), {})
+        put(store, rows_left.values(), [])
+    return len(rows_left)
 
 
 def released(
@@ -43,14 +43,14 @@ def released(
         uris: for each URI the asset that it holds now, or None.
         changed: rows that are still to be written.
     """
-    left = dict(changed)
+    rows_left = dict(changed)
     for uri in uris.keys() & at_uris.keys():
         for row in at_uris[uri]:
             if row.asset_id != uris[uri]:
-                row = left.get(row.asset_id, row)
-                kept = [location for location in row.locations if location != uri]
-                left[row.asset_id] = replace(row, locations=kept)
-    return left
+                row = rows_left.get(row.asset_id, row)
+                locations = [location for location in row.locations if location != uri]
+                rows_left[row.asset_id] = replace(row, locations=locations)
+    return rows_left
 
 
 def drop(
@@ -65,24 +65,24 @@ def drop(
         alive: places at which there surely is a file; only rows that have one lose others.
         dead: the places of a row at which there is no file.
     """
-    left, n_dropped = dict(rows), 0
+    rows_left, n_dropped = dict(rows), 0
     for asset_id, row in rows.items():
-        others = [uri for uri in row.locations if uri not in alive]
-        if len(others) in (0, len(row.locations)):
+        other_uris = [uri for uri in row.locations if uri not in alive]
+        if len(other_uris) in (0, len(row.locations)):
             continue
-        if gone := dead(replace(row, locations=others)):
-            kept = [uri for uri in row.locations if uri not in gone]
-            left[asset_id] = replace(row, locations=kept)
+        if gone := dead(replace(row, locations=other_uris)):
+            uris_kept = [uri for uri in row.locations if uri not in gone]
+            rows_left[asset_id] = replace(row, locations=uris_kept)
             n_dropped += len(gone)
-    return left, n_dropped
+    return rows_left, n_dropped
 
 
 def put(store: VectorStore, assets: Iterable[AssetRow], segments: Sequence[SegmentRow]) -> None:
     """Write rows, in this order; those without any location are deleted."""
     rows = list(assets)
-    if kept := [row for row in rows if row.locations]:
+    if located_rows := [row for row in rows if row.locations]:
         with metrics.STORE_WRITE_S.time():
-            store.write(kept, segments)
+            store.write(located_rows, segments)
     if orphans := [row.asset_id for row in rows if not row.locations]:
         store.delete(orphans)
 
@@ -117,15 +117,15 @@ def remove(
     at_it = store.assets_at([uri]).get(uri, [])
     within = store.scan(Compare("path", Operator.PREFIX, below))
     touched = 0
-    wanted = (
+    rows_of_kinds = (
         row for row in chain(at_it, within) if not media_types or row.media_type in media_types
     )
-    for rows in in_chunks(wanted, _AT_ONCE):
-        found = [x for row in rows for x in row.locations if x == uri or x.startswith(below)]
-        with exclusive(store, (), found):
-            touched += release(store, found)
+    for rows in in_chunks(rows_of_kinds, _AT_ONCE):
+        uris = [x for row in rows for x in row.locations if x == uri or x.startswith(below)]
+        with exclusive(store, (), uris):
+            touched += release(store, uris)
             if uploads:
-                _remove_uploads(uploads, found)
+                _remove_uploads(uploads, uris)
     return touched
 
 

@@ -33,7 +33,7 @@ _QUICKLY_HASHED_BYTES = 64 * 2**20
 
 
 @dataclass
-class Located:
+class LocatedFiles:
     """The contents of a shard by id; one can be at several places."""
 
     assets: dict[str, list[Asset]] = field(default_factory=lambda: defaultdict(list))
@@ -46,12 +46,12 @@ class Located:
 
 
 @dataclass
-class Known:
+class KnownPlaces:
     """Some files, sorted by whether their content is stored."""
 
-    as_stored: Located = field(default_factory=Located)
+    as_stored: LocatedFiles = field(default_factory=LocatedFiles)
     """Those stored at the place where they are."""
-    elsewhere: Located = field(default_factory=Located)
+    elsewhere: LocatedFiles = field(default_factory=LocatedFiles)
     """Those stored at a different place, or with a different time of change."""
     rest: list[str] = field(default_factory=list)
     """The paths whose content is not stored, or has still to be looked for."""
@@ -74,8 +74,8 @@ class File:
 
     def is_in(self, row: AssetRow) -> bool:
         """Whether it is surely what a row holds at its place."""
-        known = (row.size_bytes, row.metadata.get("modified"))
-        return known == (self.size_bytes, self.modified_s) and not row.is_gone
+        recorded = (row.size_bytes, row.metadata.get("modified"))
+        return recorded == (self.size_bytes, self.modified_s) and not row.is_gone
 
     def of(self, row: AssetRow) -> Asset:
         """The content that a row stores, at this place."""
@@ -96,8 +96,8 @@ class _Object:
 
     def is_in(self, row: AssetRow) -> bool:
         """Whether it is surely what a row holds at its place."""
-        known = version_of(row.metadata.get(VERSIONS), self.facts.url)
-        return known == self.facts.version and not row.is_gone
+        recorded = version_of(row.metadata.get(VERSIONS), self.facts.url)
+        return recorded == self.facts.version and not row.is_gone
 
     def of(self, row: AssetRow) -> Asset:
         """The content that a row stores, at this place."""
@@ -125,52 +125,52 @@ class Places:
     identifying: Identifying
     hashes: dict[File, str] = field(default_factory=dict)
 
-    def locate(self, paths: Sequence[str]) -> Located:
+    def locate(self, paths: Sequence[str]) -> LocatedFiles:
         """What is at these places; `Identifying.on_failure` takes what cannot be read."""
-        found = Located()
+        located = LocatedFiles()
         patience = Patience()
         objects = self._look_far([path for path in paths if is_object(path)], patience)
-        here = [path for path in paths if not is_object(path)]
-        seen = {path: self._look(path) for path in here} | objects
-        unlike = self._unlike(seen, found)
-        found.is_as_stored = not unlike
-        self._fetch(unlike, found, patience)
-        self._read({p: f for p, f in unlike.items() if not isinstance(f, _Object)}, found)
-        return found
+        local_paths = [path for path in paths if not is_object(path)]
+        looked = {path: self._look(path) for path in local_paths} | objects
+        unlike = self._unlike(looked, located)
+        located.is_as_stored = not unlike
+        self._fetch(unlike, located, patience)
+        self._read({p: f for p, f in unlike.items() if not isinstance(f, _Object)}, located)
+        return located
 
-    def known(self, paths: Sequence[str]) -> Known:
+    def known_places(self, paths: Sequence[str]) -> KnownPlaces:
         """Which of these are files whose content is stored; no header is read."""
-        known = Known()
+        known_places = KnownPlaces()
         looked = {path: None if is_object(path) else self._look(path) for path in paths}
         files = {path: file for path, file in looked.items() if file}
-        unlike = {path: files[path] for path in self._unlike(files, known.as_stored)}
+        unlike = {path: files[path] for path in self._unlike(files, known_places.as_stored)}
         ids = self._hashed(unlike)
         rows = self._rows(ids)
         for path in looked:
             if path not in files or ids.get(path) == "":
-                known.rest.append(path)
+                known_places.rest.append(path)
             elif path not in ids:  # as stored, or it could not be read
                 continue
             elif row := rows.get(ids[path]):
-                self._add(path, files[path].of(row), known.elsewhere)
+                self._add(path, files[path].of(row), known_places.elsewhere)
             else:
-                known.rest.append(path)
+                known_places.rest.append(path)
                 self.hashes[files[path]] = ids[path]
-        known.n_bytes = sum(unlike[path].size_bytes for path in ids if ids[path])
-        return known
+        known_places.n_bytes = sum(unlike[path].size_bytes for path in ids if ids[path])
+        return known_places
 
-    def _unlike(self, seen: Mapping[str, _Seen], found: Located) -> dict[str, _Seen]:
+    def _unlike(self, looked: Mapping[str, _Seen], located: LocatedFiles) -> dict[str, _Seen]:
         """Note what surely is where it is stored; return the rest."""
-        uris = {path: one.uri for path, one in seen.items() if one}
+        uris = {path: look.uri for path, look in looked.items() if look}
         stored = self.store.assets_at(list(uris.values()))
         unlike = {}
-        for path, one in seen.items():
+        for path, look in looked.items():
             rows = stored.get(uris.get(path, ""), [])
-            is_known = one and len(rows) == 1 and not self._is_read_again(rows[0])
-            if one and is_known and one.is_in(rows[0]):
-                self._add(path, one.of(rows[0]), found)
+            is_known = look and len(rows) == 1 and not self._is_read_again(rows[0])
+            if look and is_known and look.is_in(rows[0]):
+                self._add(path, look.of(rows[0]), located)
             else:
-                unlike[path] = one
+                unlike[path] = look
         return unlike
 
     def _is_read_again(self, row: AssetRow) -> bool:
@@ -178,11 +178,11 @@ class Places:
         chosen = self.identifying.config.kinds
         return is_unread(row) or bool(chosen and holds_files(row.media_type))
 
-    def _add(self, path: str, stored: Asset, found: Located) -> None:
+    def _add(self, path: str, stored: Asset, located: LocatedFiles) -> None:
         """Note what is stored already, if it is of a kind that was requested."""
         chosen = self.identifying.config.kinds
         if is_chosen(stored.media_type, chosen):
-            found.add(stored)
+            located.add(stored)
         else:
             self.identifying.on_failure(path, left_out(path, chosen))
 
@@ -199,43 +199,45 @@ class Places:
 
     def _look_far(self, paths: Sequence[str], patience: Patience) -> dict[str, _Object]:
         """What servers say of objects; of a file in an archive, what they say of the archive."""
-        seen = dict[str, _Object]()
+        far_objects = dict[str, _Object]()
         readings = {path: Location.readings(path) for path in paths}
         while readings:
             files = [places.pop().file for places in readings.values()]  # the longest first
             looked = look_at_all(files, self.identifying.config, patience)
             for (path, shorter), (_, facts) in zip(list(readings.items()), looked, strict=True):
                 if isinstance(facts, ObjectFacts):
-                    seen[path] = _Object(facts)
+                    far_objects[path] = _Object(facts)
                 elif isinstance(facts, GoneObjectError) and shorter:
                     continue
                 else:
                     self.identifying.on_failure(path, facts)
                 del readings[path]
-        return seen
+        return far_objects
 
-    def _fetch(self, unlike: Mapping[str, _Seen], found: Located, patience: Patience) -> None:
+    def _fetch(
+        self, unlike: Mapping[str, _Seen], located: LocatedFiles, patience: Patience
+    ) -> None:
         """Fetch objects that are not known to be as stored."""
-        wanted = {path: one.facts for path, one in unlike.items() if isinstance(one, _Object)}
-        if not wanted:
+        far_facts = {path: look.facts for path, look in unlike.items() if isinstance(look, _Object)}
+        if not far_facts:
             return
-        self.identifying.fetch(wanted, patience)
-        for path in wanted:
+        self.identifying.fetch(far_facts, patience)
+        for path in far_facts:
             if path in self.identifying.objects:
                 for asset in self.identifying.assets(path):
-                    found.add(asset)
+                    located.add(asset)
 
-    def _read(self, files: Mapping[str, File | None], found: Located) -> None:
+    def _read(self, files: Mapping[str, File | None], located: LocatedFiles) -> None:
         """Hash files, and read the headers of those whose content is not stored."""
         ids = self._hashed(files)
         rows = self._rows(ids)
         for path, asset_id in ids.items():
             file, row = files[path], rows.get(asset_id)
             if file and row:
-                self._add(path, file.of(row), found)
+                self._add(path, file.of(row), located)
                 continue
             for asset in self.identifying.assets(path, asset_id):
-                found.add(asset)
+                located.add(asset)
 
     def _hashed(self, files: Mapping[str, File | None]) -> dict[str, str]:
         """The hash of each file that can be read; empty if that would take long."""
@@ -248,8 +250,8 @@ class Places:
         return ids
 
     def _hash(self, file: File) -> str:
-        if known := self.hashes.pop(file, ""):
-            return known
+        if stored_hash := self.hashes.pop(file, ""):
+            return stored_hash
         is_quick = file.size_bytes <= _QUICKLY_HASHED_BYTES
         return content_id(file.path, self.identifying.config) if is_quick else ""
 
@@ -283,21 +285,21 @@ def still_there(
         at_uris: what is stored at their URIs.
         on_failure: takes those left out.
     """
-    left = dict[str, Sequence[Asset]]()
+    by_asset = dict[str, Sequence[Asset]]()
     for asset_id, copies in located.items():
-        here = []
+        copies_there = []
         for copy in copies:
-            others = [row for row in at_uris.get(copy.uri, ()) if row.asset_id != asset_id]
-            if _is_outrun(copy, others):
+            other_rows = [row for row in at_uris.get(copy.uri, ()) if row.asset_id != asset_id]
+            if _is_outrun(copy, other_rows):
                 on_failure(copy.uri, _changed(copy.uri))
             else:
-                here.append(copy)
-        if here:
-            left[asset_id] = here
-    return left
+                copies_there.append(copy)
+        if copies_there:
+            by_asset[asset_id] = copies_there
+    return by_asset
 
 
-def _is_outrun(copy: Asset, others: Sequence[AssetRow]) -> bool:
+def _is_outrun(copy: Asset, other_rows: Sequence[AssetRow]) -> bool:
     if copy.path or is_url(copy.uri) or is_object(copy.uri):  # unpacked or fetched
         return False
     path = Path(copy.uri)
@@ -308,7 +310,7 @@ def _is_outrun(copy: Asset, others: Sequence[AssetRow]) -> bool:
     except OSError:  # it may be there
         return False
     file = File(path, facts.st_size, modified_s(facts))
-    return any(file.is_in(row) for row in others)
+    return any(file.is_in(row) for row in other_rows)
 
 
 def _changed(uri: str) -> MediaError:

@@ -98,11 +98,13 @@ class GoneFiles:
 
     def looks(self, folders: Sequence[str]) -> list[Looks]:
         """How to look through these folders; object stores, and those in doubt, are left out."""
-        places = [Path(one).expanduser().resolve() for one in folders if not is_object(one)]
-        return [self._look_in(one) for one in places if _is_empty(one) is False]
+        places = [
+            Path(folder).expanduser().resolve() for folder in folders if not is_object(folder)
+        ]
+        return [self._look_in(folder) for folder in places if _is_empty(folder) is False]
 
     def _look_in(self, folder: Path) -> _Look:
-        unmounted = tuple(f"{place}/" for place in _unmounted(self.fstab))
+        unmounted = tuple(f"{mount}/" for mount in _unmounted(self.fstab))
         away = () if self.prune == "all" else tuple(self.roots.changed(str(folder)))
         return _Look(_below(folder), unmounted, self.is_upload, Ignored(folder), away)
 
@@ -114,8 +116,8 @@ class GoneFiles:
             return
         look = self._look_in(folder)
         self._settle_all(str(folder), below, self._rows(below, places), look, report)
-        for place in sorted(look.doubted):
-            report.fail(place, _moved(place))
+        for doubted in sorted(look.doubted):
+            report.fail(doubted, _moved(doubted))
         if places is None and not look.doubted:
             self.roots.note(str(folder), self._holds)
 
@@ -159,12 +161,12 @@ class GoneFiles:
         if places is None:
             yield from self.store.scan(Compare("path", Operator.PREFIX, below))
             return
-        known: dict[str, list[AssetRow]] = {}
+        rows_at: dict[str, list[AssetRow]] = {}
         for chunk in in_chunks(places, _AT_ONCE):
-            known |= self.store.assets_at(chunk)
-        yield from {row.asset_id: row for rows in known.values() for row in rows}.values()
-        unknown = (place for place in places if place not in known)
-        folders = tuple(x for place in unknown for x in (f"{place}/", inside(place, "")))
+            rows_at |= self.store.assets_at(chunk)
+        yield from {row.asset_id: row for rows in rows_at.values() for row in rows}.values()
+        unknown = (unlooked for unlooked in places if unlooked not in rows_at)
+        folders = tuple(x for unlooked in unknown for x in (f"{unlooked}/", inside(unlooked, "")))
         one_by_one = folders if len(folders) <= _FEW_FOLDERS else (below,)
         for prefix in one_by_one:
             for row in self.store.scan(Compare("path", Operator.PREFIX, prefix)):
@@ -177,11 +179,13 @@ class GoneFiles:
             writes, orphans = [], []
             for row in self.store.assets(asset_ids).values():
                 dead = look.dead(row)
-                left = [uri for uri in row.locations if uri not in dead]
-                if left and not (row.is_gone and not look.has(row)):
+                uris_left = [uri for uri in row.locations if uri not in dead]
+                if uris_left and not (row.is_gone and not look.has(row)):
                     report.gone["dropped"] += len(dead)
-                    writes.append(replace(row, locations=left, metadata=without_gone(row.metadata)))
-                elif not left and self._is_due(row):
+                    writes.append(
+                        replace(row, locations=uris_left, metadata=without_gone(row.metadata))
+                    )
+                elif not uris_left and self._is_due(row):
                     orphans.append(row.asset_id)
                 else:
                     report.gone["gone"] += 1
@@ -261,7 +265,7 @@ def is_gone(uri: str) -> bool:
 
     A file in an archive is there while the archive is: ingesting the archive forgets what left it.
     """
-    return all(_is_no_file(place.file) for place in Location.readings(uri))
+    return all(_is_no_file(location.file) for location in Location.readings(uri))
 
 
 def _is_no_file(path: str) -> bool:
@@ -306,11 +310,11 @@ def _emptied(folder: str) -> EmptiedFolderError:
     )
 
 
-def _moved(place: str) -> EmptiedFolderError:
+def _moved(folder: str) -> EmptiedFolderError:
     return EmptiedFolderError(
-        f"Files are missing in {place}, which is gone or on another disk than at its last ingest, "
+        f"Files are missing in {folder}, which is gone or on another disk than at its last ingest, "
         "so none of them was forgotten.",
-        remedy=f"Mount its disk. {_for_good(place)}",
+        remedy=f"Mount its disk. {_for_good(folder)}",
     )
 
 
@@ -330,7 +334,7 @@ def _unmounted(fstab: Path) -> list[str]:
     # Spaces are written in octal there.
     places = [field[1].replace("\\040", " ") for field in fields if len(field) > 1]
     return [
-        place.rstrip("/")
-        for place in places
-        if place.startswith("/") and place != "/" and not os.path.ismount(place)
+        mount.rstrip("/")
+        for mount in places
+        if mount.startswith("/") and mount != "/" and not os.path.ismount(mount)
     ]

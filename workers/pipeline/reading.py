@@ -53,7 +53,7 @@ class Passage:
         return "\n".join(line.text for line in self.lines)
 
 
-class Reading:
+class PictureReading:
     """The texts in the pictures of one asset, which come in order of time.
 
     Args:
@@ -72,8 +72,8 @@ class Reading:
         """Read the next picture."""
         if not self._encoder.has_text(frame.content):
             return
-        shown = self._in_detail(frame)
-        lines = [_relative(line, shown) for line in self._encoder.read(shown)]
+        picture = self._in_detail(frame)
+        lines = [_relative(line, picture) for line in self._encoder.read(picture)]
         if not lines:
             return
         passage = Passage(lines, frame.start_s, frame.end_s, frame.place)
@@ -105,26 +105,28 @@ class Reading:
 
     def _in_detail(self, frame: Segment) -> RgbPicture:
         """The picture, larger than it is encoded if possible."""
-        shown: RgbPicture = frame.content
+        picture_of_frame: RgbPicture = frame.content
         sides = self._asset.metadata.get("width"), self._asset.metadata.get("height")
-        is_larger = all(isinstance(side, int) and side > min(shown.shape[:2]) for side in sides)
+        is_larger = all(
+            isinstance(side, int) and side > min(picture_of_frame.shape[:2]) for side in sides
+        )
         if not frame.place and (self._asset.modality != IMAGE or not is_larger):
-            return shown
+            return picture_of_frame
         where = json.loads(frame.place) if frame.place else {}
         if "picture" in where:  # within a document, which is shown by pages
-            return shown
-        place = Place(page=where.get("page", 1))
+            return picture_of_frame
+        frame_place = Place(page=where.get("page", 1))
         try:
             finer = self._config.model_copy(update={"image_short_side": _SHORT_SIDE})
-            detailed: RgbPicture = picture(self._asset, place, finer).content
+            detailed: RgbPicture = picture(self._asset, frame_place, finer).content
         except MediaError:
-            return shown
+            return picture_of_frame
         return detailed
 
 
-def _relative(line: ReadText, shown: RgbPicture) -> ReadText:
+def _relative(line: ReadText, picture: RgbPicture) -> ReadText:
     """The line with its box as fractions of the picture's width and height."""
-    height, width = shown.shape[:2]
+    height, width = picture.shape[:2]
     return line._replace(box=tuple((x / width, y / height) for x, y in line.box))
 
 
@@ -133,15 +135,15 @@ def _as_json(lines: Sequence[ReadText]) -> str:
     return json.dumps([[round(float(v), 4) for point in line.box for v in point] for line in lines])
 
 
-def _goes_on(before: Passage, now: Passage) -> bool:
+def _goes_on(earlier: Passage, later: Passage) -> bool:
     """Whether the next frame shows the same text."""
-    return SequenceMatcher(None, before.text, now.text, autojunk=False).ratio() >= _SAME
+    return SequenceMatcher(None, earlier.text, later.text, autojunk=False).ratio() >= _SAME
 
 
-def _joined(before: Passage, now: Passage) -> Passage:
+def _joined(earlier: Passage, later: Passage) -> Passage:
     """Two passages as one, with the surer reading."""
-    surer = max(before, now, key=lambda one: sum(line.confidence for line in one.lines))
-    return Passage(surer.lines, before.start_s, now.end_s)
+    surer = max(earlier, later, key=lambda passage: sum(line.confidence for line in passage.lines))
+    return Passage(surer.lines, earlier.start_s, later.end_s)
 
 
 def _windows(

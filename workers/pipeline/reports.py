@@ -66,8 +66,8 @@ class IngestReport:
             copies: the files of each content; the first of them was read for all.
         """
         failed = {failure.uri: failure for failure in self.failures}
-        for first, *others in copies:
-            for uri in others if first in failed else ():
+        for first, *copies_left in copies:
+            for uri in copies_left if first in failed else ():
                 if uri not in failed:
                     reason = failed[first].reason.replace(first, uri)
                     self.failures.append(replace(failed[first], uri=uri, reason=reason))
@@ -137,9 +137,9 @@ class WatchedReport(IngestReport):
 
     def fail(self, uri: str, error: Exception) -> None:
         """Set a file aside with its reason."""
-        before = len(self.failures)
+        n_before = len(self.failures)
         super().fail(uri, error)
-        for failure in self.failures[before:]:
+        for failure in self.failures[n_before:]:
             logger.info("set aside %s: %s: %s", failure.uri, failure.error, failure.reason)
 
     @contextmanager

@@ -40,23 +40,25 @@ class Disk:
     is_mount: bool
 
     @classmethod
-    def at(cls, place: str) -> Disk | None:
+    def at(cls, folder: str) -> Disk | None:
         """The file system that is there now; None if nothing is, or if it may not be read."""
         try:
-            facts, filesystem = os.stat(place), os.statvfs(place).f_fsid  # noqa: PTH116
+            facts, filesystem = os.stat(folder), os.statvfs(folder).f_fsid  # noqa: PTH116
         except (OSError, ValueError):
             return None
         return cls(
-            facts.st_dev, filesystem, facts.st_ino, place in mounts() or os.path.ismount(place)
+            facts.st_dev, filesystem, facts.st_ino, folder in mounts() or os.path.ismount(folder)
         )
 
-    def is_still(self, now: Disk | None) -> bool:
+    def is_still(self, disk_now: Disk | None) -> bool:
         """Whether a place is on this disk now."""
-        if now is None:
+        if disk_now is None:
             return False
-        is_same = self.filesystem == now.filesystem or self.device == now.device
+        is_same = self.filesystem == disk_now.filesystem or self.device == disk_now.device
         # A mount point shows its own folder on the disk below once nothing is mounted there.
-        return is_same and (not self.is_mount or (now.is_mount and self.inode == now.inode))
+        return is_same and (
+            not self.is_mount or (disk_now.is_mount and self.inode == disk_now.inode)
+        )
 
 
 class Roots:
@@ -87,11 +89,11 @@ class Roots:
         A folder in it that is gone, and was no mount point, was renamed or deleted.
         """
         return [
-            place
-            for place, disk in self._read().items()
-            if (_is_in(place, folder) or _is_in(folder, place))
-            and not disk.is_still(now := Disk.at(place))
-            and (now or disk.is_mount)
+            mount
+            for mount, disk in self._read().items()
+            if (_is_in(mount, folder) or _is_in(folder, mount))
+            and not disk.is_still(disk_now := Disk.at(mount))
+            and (disk_now or disk.is_mount)
         ]
 
     def note(self, folder: str, holds: Callable[[str], bool]) -> None:
@@ -101,44 +103,44 @@ class Roots:
             folder: its path, links resolved.
             holds: whether stored files lie in a folder.
         """
-        points, known = mounts(), self._read()
+        points, disks = mounts(), self._read()
         above = max((x for x in points if _is_in(folder, x)), key=len, default=folder)
         within = {x for x in points if _is_in(x, folder) and holds(x)}
-        before = {x for x in known if _is_in(x, folder)}
-        for place in {folder, above} | within | before - {"/"}:
-            now = Disk.at(place)
-            if now != known.get(place):
-                self._write(place, now)
+        inner = {x for x in disks if _is_in(x, folder)}
+        for noted in {folder, above} | within | inner - {"/"}:
+            disk_now = Disk.at(noted)
+            if disk_now != disks.get(noted):
+                self._write(noted, disk_now)
 
     def _read(self) -> dict[str, Disk]:
         if self._folder is None:
             return dict(self._known)
-        known = {}
+        disks = {}
         for file in self._folder.glob("*.json"):
             try:
                 facts = json.loads(file.read_text())
-                place = str(facts.pop("place"))
-                known[place] = Disk(**facts)
+                folder = str(facts.pop("place"))
+                disks[folder] = Disk(**facts)
             except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
                 logger.warning("%s is passed over until the next ingest: %s", file, error)
-        return known
+        return disks
 
-    def _write(self, place: str, disk: Disk | None) -> None:
+    def _write(self, folder: str, disk: Disk | None) -> None:
         if self._folder is None:
-            self._known.pop(place, None)
-            self._known |= {place: disk} if disk else {}
+            self._known.pop(folder, None)
+            self._known |= {folder: disk} if disk else {}
             return
-        file = self._folder / f"{sha256(os.fsencode(place)).hexdigest()[:16]}.json"
-        part = file.with_suffix(f".{os.getpid()}")
+        file = self._folder / f"{sha256(os.fsencode(folder)).hexdigest()[:16]}.json"
+        new_file = file.with_suffix(f".{os.getpid()}")
         try:
             if disk is None:
                 file.unlink(missing_ok=True)
                 return
             self._folder.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps({"place": place, **asdict(disk)}))
-            part.replace(file)
+            new_file.write_text(json.dumps({"place": folder, **asdict(disk)}))
+            new_file.replace(file)
         except OSError as error:  # what was ingested is stored all the same
-            logger.warning("the disk of %s cannot be noted: %s", place, error)
+            logger.warning("the disk of %s cannot be noted: %s", folder, error)
 
 
 def mounts() -> set[str]:
@@ -154,5 +156,5 @@ def _char(written: re.Match[str]) -> str:
     return chr(int(written[1], 8))
 
 
-def _is_in(place: str, folder: str) -> bool:
-    return f"{place}/".startswith(f"{folder.rstrip('/')}/")
+def _is_in(path: str, folder: str) -> bool:
+    return f"{path}/".startswith(f"{folder.rstrip('/')}/")

@@ -40,7 +40,7 @@ class _Stretch:
 
     def heard(self) -> list[Utterance]:
         """The parts with their times, as the windows heard them."""
-        ends_s = self.start_s + np.cumsum([len(part) for part in self.parts]) / self.rate
+        ends_s = self.start_s + np.cumsum([len(piece) for piece in self.parts]) / self.rate
         starts_s = [self.start_s, *ends_s[:-1]]
         return [
             words._replace(start_s=float(start_s), end_s=float(end_s))
@@ -122,12 +122,14 @@ class Transcript:
         *done, last = written
         self._said += done
         joined = np.concatenate(stretch.parts)
-        rest = joined[round((last.start_s - stretch.start_s) * stretch.rate) :]
-        self._open = _Stretch(last.start_s, [rest, joined[:0]], stretch.rate, [last, _UNHEARD])
+        samples_left = joined[round((last.start_s - stretch.start_s) * stretch.rate) :]
+        self._open = _Stretch(
+            last.start_s, [samples_left, joined[:0]], stretch.rate, [last, _UNHEARD]
+        )
 
     def _written(self, stretch: _Stretch) -> list[Utterance]:
         if not any(
-            part.text for part in stretch.words
+            piece.text for piece in stretch.words
         ):  # singing, or noise that sounds like speech
             return []
         heard = stretch.heard()
@@ -135,7 +137,7 @@ class Transcript:
             return heard
         sound = Waveform(np.concatenate(stretch.parts), stretch.rate)
         joined = [sentence.moved(stretch.start_s) for sentence in self._transcribe(sound)]
-        return joined or [part for part in heard if part.text]
+        return joined or [piece for piece in heard if piece.text]
 
 
 def _cut(sound: Waveform, start_s: float, end_s: float) -> NDArray[np.float32]:

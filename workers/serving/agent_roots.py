@@ -25,27 +25,25 @@ class AgentRoots:
             if not folder.is_dir():
                 raise MediaError(f"{folder} is not a folder.", remedy="Give one that exists.")
 
-    def locate(self, named: str) -> Path:
+    def locate(self, name: str) -> Path:
         """Where a file or folder lies that an agent names, without links.
 
         Raises:
             MediaError: it is missing, outside the folders, hidden, or left out by an ignore file.
         """
         try:
-            path = Path(named).expanduser().resolve(strict=True)
+            path = Path(name).expanduser().resolve(strict=True)
         except (OSError, RuntimeError, ValueError):  # RuntimeError: links in a circle, or no home
-            raise MediaError(f"{named} does not exist.", remedy="Give paths that exist.") from None
+            raise MediaError(f"{name} does not exist.", remedy="Give paths that exist.") from None
         root = next((root for root in self._folders if path.is_relative_to(root)), None)
         if root is None:
-            shown = ", ".join(map(str, self._folders))
+            folders = ", ".join(map(str, self._folders))
             raise MediaError(
-                f"{named} is outside the folders of this server ({shown}).",
+                f"{name} is outside the folders of this server ({folders}).",
                 remedy="Give a path within them, or have its user start it with another --root.",
             )
-        if any(part.startswith(".") for part in path.relative_to(root).parts):
-            raise MediaError(f"{named} is hidden.", remedy="Give a path without hidden parts.")
+        if any(name_part.startswith(".") for name_part in path.relative_to(root).parts):
+            raise MediaError(f"{name} is hidden.", remedy="Give a path without hidden parts.")
         if Ignored(root).has_below(str(path), is_folder=path.is_dir()):
-            raise MediaError(
-                f"{named} is left out by .anymodalignore.", remedy="Give another path."
-            )
+            raise MediaError(f"{name} is left out by .anymodalignore.", remedy="Give another path.")
         return path

@@ -46,23 +46,25 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def services(held: Resources) -> Iterator[Services]:
+def services(resources: Resources) -> Iterator[Services]:
     """Open and warm up model and store once for this process; close them afterwards."""
-    config = held.settings.api
+    config = resources.settings.api
     access = access_for(config, KeyRing(keys_path(config)))
     metrics = Metrics()
     with ExitStack() as stack:
-        stack.callback(held.close)
-        model, store = held.encoder(), held.store()
+        stack.callback(resources.close)
+        model, store = resources.encoder(), resources.store()
         encoder = query_encoder(model, config, metrics)
-        files = held.ingest_config
+        files = resources.ingest_config
         limits = query_config(files, max_bytes=config.max_query_bytes, max_s=config.max_query_s)
         decoder = QueryDecoder(limits, files)
         warm_up(model, decoder)
-        thumbnails = Thumbnails(held.uploads.folder / "thumbnails", config.thumbnail_cache_bytes)
-        jobs = stack.enter_context(_jobs(held))
+        thumbnails = Thumbnails(
+            resources.uploads.folder / "thumbnails", config.thumbnail_cache_bytes
+        )
+        jobs = stack.enter_context(_jobs(resources))
         if not store.read_only:
-            _sweep(held)
+            _sweep(resources)
             stack.enter_context(sweeping(thumbnails, store.assets))
             if isinstance(jobs, LocalJobs):
                 jobs.resume()
@@ -70,7 +72,7 @@ def services(held: Resources) -> Iterator[Services]:
         stack.callback(workbench.close)
         metrics.watch("anymodal_requests_taken", "Requests running or waiting.", workbench.taken)
         stack.enter_context(frozen())
-        reranker = held.reranker()
+        reranker = resources.reranker()
         engine = SearchEngine(encoder, store, reranker=reranker)
         engine.prepare()
         yield Services(
@@ -84,7 +86,7 @@ def services(held: Resources) -> Iterator[Services]:
             workbench=workbench,
             latency=LatencyTracker(),
             metrics=metrics,
-            uploads=held.uploads,
+            uploads=resources.uploads,
             jobs=jobs,
             thumbnails=thumbnails,
             stopping=Event(),
@@ -93,11 +95,11 @@ def services(held: Resources) -> Iterator[Services]:
         )
 
 
-def _sweep(held: Resources) -> None:
+def _sweep(resources: Resources) -> None:
     """Remove what earlier processes left next to the store, and adopt what belongs to it."""
-    held.uploads.sweep()
-    adoption.sweep(held.uploads.root)
-    _adopt(held)
+    resources.uploads.sweep()
+    adoption.sweep(resources.uploads.root)
+    _adopt(resources)
 
 
 @contextmanager
@@ -120,9 +122,9 @@ def sweeping(thumbnails: Thumbnails, stored: Stored) -> Iterator[None]:
         thread.join()
 
 
-def moved(held: Resources, parts: Services) -> Services:
+def moved(resources: Resources, parts: Services) -> Services:
     """The parts of a server over another model, warm: see `workers.serving.following`."""
-    model, store = held.parts()
+    model, store = resources.parts()
     encoder = query_encoder(model, parts.config, parts.metrics)
     warm_up(model, None)
     engine = SearchEngine(encoder, store, reranker=parts.reranker)
@@ -150,13 +152,13 @@ def _of_model(model: MultiModalEncoder) -> dict[str, Any]:
     }
 
 
-def _is_local(held: Resources) -> bool:
-    return held.settings.broker.startswith("memory:")
+def _is_local(resources: Resources) -> bool:
+    return resources.settings.broker.startswith("memory:")
 
 
-def _adopt(held: Resources) -> None:
+def _adopt(resources: Resources) -> None:
     """Adopt uploads, including pending ones unless there is a broker: there they are jobs."""
-    adoption.adopt(held.uploads, held.store(), unfinished=_is_local(held))
+    adoption.adopt(resources.uploads, resources.store(), unfinished=_is_local(resources))
 
 
 @contextmanager
@@ -177,16 +179,16 @@ def frozen() -> Iterator[None]:
 
 def query_encoder(encoder: ItemEncoder, config: ApiConfig, metrics: Metrics) -> QueryEncoder:
     """The encoder of queries: cached, and batched with concurrent ones."""
-    made = QueryEncoder(
+    batched = QueryEncoder(
         encoder,
         max_items=config.batch_items,
         cache_bytes=config.embedding_cache_bytes,
         observe=metrics.encoded,
     )
     hits, misses = "anymodal_query_cache_hits", "anymodal_query_cache_misses"
-    metrics.watch(hits, "Queries whose embedding was cached.", lambda: made.cache.hits)
-    metrics.watch(misses, "Queries that were encoded.", lambda: made.cache.misses)
-    return made
+    metrics.watch(hits, "Queries whose embedding was cached.", lambda: batched.cache.hits)
+    metrics.watch(misses, "Queries that were encoded.", lambda: batched.cache.misses)
+    return batched
 
 
 def warm_up(encoder: MultiModalEncoder, decoder: QueryDecoder | None) -> None:
@@ -204,17 +206,17 @@ def warm_up(encoder: MultiModalEncoder, decoder: QueryDecoder | None) -> None:
 
 
 @contextmanager
-def _jobs(held: Resources) -> Iterator[Jobs]:
+def _jobs(resources: Resources) -> Iterator[Jobs]:
     """Jobs on the broker, or in this process."""
-    made: Jobs
-    if held.settings.broker.startswith("memory:"):
-        made = LocalJobs(held.pipeline(), held.uploads)
+    opened_jobs: Jobs
+    if resources.settings.broker.startswith("memory:"):
+        opened_jobs = LocalJobs(resources.pipeline(), resources.uploads)
     else:
         from workers.jobs.broker import check_broker
 
         check_broker()
-        made = RedisJobs(held.impatient_board, held.settings, held.board)
+        opened_jobs = RedisJobs(resources.impatient_board, resources.settings, resources.board)
     try:
-        yield made
+        yield opened_jobs
     finally:
-        made.close()
+        opened_jobs.close()

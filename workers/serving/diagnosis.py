@@ -20,7 +20,7 @@ _SAMPLES = Path(__file__).with_name("samples.zip")  # by scripts/build_samples.p
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """The result of a check: ``text`` for people, ``facts`` for programs."""
 
     part: str
@@ -29,21 +29,21 @@ class Finding:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def diagnose(held: Resources) -> list[Finding]:
+def diagnose(resources: Resources) -> list[Diagnosis]:
     """Check each part; a failure does not hide the others."""
-    return [_look(part, look, held) for part, look in _PARTS.items()]
+    return [_look(subject, look, resources) for subject, look in _PARTS.items()]
 
 
-def _look(part: str, look: Look, held: Resources) -> Finding:
+def _look(subject: str, look: Look, resources: Resources) -> Diagnosis:
     try:
-        text, facts = look(held)
+        text, facts = look(resources)
     except AnymodalError as error:
-        return Finding(part, False, str(error))
-    return Finding(part, True, text, facts)
+        return Diagnosis(subject, False, str(error))
+    return Diagnosis(subject, True, text, facts)
 
 
-def _model(held: Resources) -> tuple[str, dict[str, Any]]:
-    encoder = held.encoder()
+def _model(resources: Resources) -> tuple[str, dict[str, Any]]:
+    encoder = resources.encoder()
     space, name = encoder.space, encoder.model
     facts = {
         "model": name,
@@ -54,14 +54,14 @@ def _model(held: Resources) -> tuple[str, dict[str, Any]]:
     return f"{name}: space {space.fingerprint}, {space.embed_dim} dimensions", facts
 
 
-def _kinds(held: Resources) -> tuple[str, dict[str, Any]]:
+def _kinds(resources: Resources) -> tuple[str, dict[str, Any]]:
     from zipfile import ZipFile
 
     from encoder.system.disk import temporary_folder
     from ingest.pipeline import ingest
     from ingest.types import Failure
 
-    config = held.settings.ingest.model_copy(update={"kinds": ()})
+    config = resources.settings.ingest.model_copy(update={"kinds": ()})
     failed: dict[str, str] = {}
 
     def note(failure: Failure) -> None:
@@ -84,98 +84,100 @@ def _kinds(held: Resources) -> tuple[str, dict[str, Any]]:
     return f"{len(names)} small files of all kinds were decoded", {"files": names}
 
 
-def _store(held: Resources) -> tuple[str, dict[str, Any]]:
+def _store(resources: Resources) -> tuple[str, dict[str, Any]]:
     from search.errors import StoreMissingError
     from search.store.lite.shared import served
     from search.store.milvus.link import without_password
     from search.store.milvus.store import MilvusStore
     from search.store.open import store_target
 
-    asked = held.settings.store
-    target = None if asked == "memory:" else store_target(asked)
+    uri = resources.settings.store
+    target = None if uri == "memory:" else store_target(uri)
     server = served(target) if isinstance(target, Path) else None
-    shown = without_password(str(target or asked))
+    address = without_password(str(target or uri))
     try:
-        store = held.existing_store()
+        store = resources.existing_store()
         n_assets = store.count()
         index = store.index_state() if isinstance(store, MilvusStore) else None
     except StoreMissingError:
-        return f"{shown}: nothing stored yet", {"store": shown, "assets": 0}
+        return f"{address}: nothing stored yet", {"store": address, "assets": 0}
     finally:
-        held.forget_store()
+        resources.forget_store()
     how = f", served at {server.uri} by process {server.pid}" if server else ""
     facts = {
-        "store": shown,
+        "store": address,
         "assets": n_assets,
         "served_at": server.uri if server else None,
         "index": asdict(index) if index else None,
     }
-    told = _index_told(index) if index else ""
-    return f"{shown}{how}: {n_assets} assets of this space{told}", facts
+    index_text = _index_told(index) if index else ""
+    return f"{address}{how}: {n_assets} assets of this space{index_text}", facts
 
 
 def _index_told(index: IndexState) -> str:
     """The state of the index; a single look cannot show whether pending rows will be built."""
-    told = f"; index {index.kind}: {index.built} rows built, {index.pending} pending"
-    return f"{told} (if that persists, see the server's log)" if index.pending else told
+    index_text = f"; index {index.kind}: {index.built} rows built, {index.pending} pending"
+    return f"{index_text} (if that persists, see the server's log)" if index.pending else index_text
 
 
-def _calibration(held: Resources) -> tuple[str, dict[str, Any]]:
+def _calibration(resources: Resources) -> tuple[str, dict[str, Any]]:
     from search.errors import StoreMissingError
     from search.store.calibration_facts import describe
 
     try:
-        store = held.existing_store()
-        shipped = held.encoder().space.calibration
+        store = resources.existing_store()
+        shipped = resources.encoder().space.calibration
         facts = describe(store.stored_calibration(), store.calibration or shipped)
     except StoreMissingError:
         return "nothing stored yet", {}
     finally:
-        held.forget_store()
+        resources.forget_store()
     return _told(facts), facts
 
 
 def _told(calibration: dict[str, Any]) -> str:
     """One line: where the constants come from, and those of each kind."""
     kinds = [
-        f"{kind} μ {one['mu']:.3f} c {one['c']:.3f}"
-        + (f" ± {one['spread'] / 2:.1f} c" if one["spread"] is not None else "")
-        for kind, one in calibration["modalities"].items()
+        f"{modality} μ {constants['mu']:.3f} c {constants['c']:.3f}"
+        + (f" ± {constants['spread'] / 2:.1f} c" if constants["spread"] is not None else "")
+        for modality, constants in calibration["modalities"].items()
     ]
     when = f" {calibration['measured_at']}" if calibration["measured_at"] else ""
-    left = (
+    interrupted = (
         "; a rewrite was interrupted: run anymodal store calibrate"
         if calibration["is_rewriting"]
         else ""
     )
     source = {"none": "not calibrated"}.get(calibration["source"], calibration["source"])
-    return f"{source}{when}{': ' if kinds else ''}{', '.join(kinds)}{left}"
+    return f"{source}{when}{': ' if kinds else ''}{', '.join(kinds)}{interrupted}"
 
 
-def _broker(held: Resources) -> tuple[str, dict[str, Any]]:
+def _broker(resources: Resources) -> tuple[str, dict[str, Any]]:
     from search.store.milvus.link import without_password
     from workers.jobs.broker import check_broker
     from workers.jobs.shard import PRIORITIES, queue_name
     from workers.pipeline.files import CLASSES
 
-    url = held.settings.broker
+    url = resources.settings.broker
     if url.startswith("memory:"):
         return "none; `anymodal ingest` works in its own process", {"broker": None}
     check_broker()
-    waiting = {kind: held.board.depth([queue_name(kind)], PRIORITIES.values()) for kind in CLASSES}
-    running = held.board.running()
-    shown = without_password(url)
-    queues = ", ".join(f"{n} {kind}" for kind, n in waiting.items())
-    facts = {"broker": shown, "waiting_shards": waiting, "running_jobs": running}
-    return f"{shown}: {len(running)} jobs running; shards waiting: {queues}", facts
+    waiting = {
+        cost: resources.board.depth([queue_name(cost)], PRIORITIES.values()) for cost in CLASSES
+    }
+    running = resources.board.running()
+    address = without_password(url)
+    queues = ", ".join(f"{n} {cost}" for cost, n in waiting.items())
+    facts = {"broker": address, "waiting_shards": waiting, "running_jobs": running}
+    return f"{address}: {len(running)} jobs running; shards waiting: {queues}", facts
 
 
-def _workers(held: Resources) -> tuple[str, dict[str, Any]]:
+def _workers(resources: Resources) -> tuple[str, dict[str, Any]]:
     from workers.app import app
     from workers.jobs.broker import check_broker
     from workers.jobs.redis_link import BrokerError
 
-    if held.settings.broker.startswith("memory:"):
+    if resources.settings.broker.startswith("memory:"):
         return "none needed", {"workers": []}
     check_broker()
     names = sorted(name for answer in app.control.ping(timeout=2.0) for name in answer)
@@ -192,10 +194,10 @@ def _process(_held: Resources) -> tuple[str, dict[str, Any]]:
     return f"anymodal {facts['version']}, {cpus} CPUs", facts
 
 
-def _decoders(held: Resources) -> tuple[str, dict[str, Any]]:
+def _decoders(resources: Resources) -> tuple[str, dict[str, Any]]:
     from ingest import isolate
 
-    confined = isolate.confinement(held.ingest_config)
+    confined = isolate.confinement(resources.ingest_config)
     network = "no network" if confined.network else "NETWORK (this kernel has no seccomp filters)"
     files = "their folder alone" if confined.files else "ALL FILES (this kernel has no Landlock)"
     return f"decoder processes have {network}, and read {files}", confined._asdict()

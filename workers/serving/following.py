@@ -27,21 +27,21 @@ Make = Callable[[Resources, "Services"], "Services"]
 
 
 @contextmanager
-def following(held: Resources, parts: Services, put: Put, make: Make) -> Iterator[None]:
+def following(resources: Resources, parts: Services, put: Put, make: Make) -> Iterator[None]:
     """Look for a switch every two seconds until the block ends.
 
     The new model and its space are opened and warmed up first, then requests get them; requests
     under way finish on the old ones, which are closed after the time limit of a request.
 
     Args:
-        held: of the server.
+        resources: of the server.
         parts: what requests get now.
         put: sets what requests get from now on.
         make: makes the parts over other resources.
     """
-    follower = _Follower(held, parts, put, make)
+    follower = _Follower(resources, parts, put, make)
     thread = Thread(target=follower.run, name="following", daemon=True)
-    if held.settings.store != "memory:":
+    if resources.settings.store != "memory:":
         thread.start()
     try:
         yield
@@ -52,8 +52,8 @@ def following(held: Resources, parts: Services, put: Put, make: Make) -> Iterato
 
 
 class _Follower:
-    def __init__(self, held: Resources, parts: Services, put: Put, make: Make) -> None:
-        self._held, self._parts, self._put, self._make = held, parts, put, make
+    def __init__(self, resources: Resources, parts: Services, put: Put, make: Make) -> None:
+        self._held, self._parts, self._put, self._make = resources, parts, put, make
         self.ended = Event()
 
     def run(self) -> None:
@@ -75,13 +75,13 @@ class _Follower:
         if not current or current.space == self._held.encoder().space.fingerprint:
             return
         other = Resources(self._held.settings)
-        before, parts = self._parts, self._make(other, self._parts)
+        former_parts, parts = self._parts, self._make(other, self._parts)
         store = self._held.adopt(other)
         self._put(parts)
         self._parts = parts
         logger.warning("searches now use %s", parts.model)
         self.ended.wait(parts.config.timeout_s + _MARGIN_S)
-        self._close(before.engine, store)
+        self._close(former_parts.engine, store)
 
     @staticmethod
     def _close(engine: SearchEngine, store: VectorStore | None) -> None:

@@ -56,7 +56,7 @@ class QueryDecoder:
             _check_modality(asset, modality, label)
             return whole(asset, self.config, self.max_frames)
 
-    def decode_file(self, kind: str, data: bytes, name: str, label: str) -> Item:
+    def decode_file(self, kind_name: str, data: bytes, name: str, label: str) -> Item:
         """Decode a whole file of any kind in memory.
 
         Args:
@@ -70,11 +70,11 @@ class QueryDecoder:
             MediaError: not of this kind, corrupt, or over a limit.
             DiskError: there is no room for a temporary file.
         """
-        check_kind_name(kind, f"{label}.kind")
-        with _held(data, _suffix(kind, name), label) as file:
-            return whole(identify(file, self.config, kind), self.config, self.max_frames)
+        check_kind_name(kind_name, f"{label}.kind")
+        with _held(data, _suffix(kind_name, name), label) as file:
+            return whole(identify(file, self.config, kind_name), self.config, self.max_frames)
 
-    def decode_url(self, kind: str, url: str, label: str) -> Item:
+    def decode_url(self, kind_name: str, url: str, label: str) -> Item:
         """Fetch a file and decode it, as `decode_file`.
 
         Raises:
@@ -82,13 +82,13 @@ class QueryDecoder:
             MediaError: it may not or cannot be fetched, or is not as `decode_file` says.
             DiskError: there is no room for a temporary file.
         """
-        check_kind_name(kind, f"{label}.kind")
+        check_kind_name(kind_name, f"{label}.kind")
         if not is_url(url):
             raise InputError(f"{label}.url", got=repr(url[:80]), wanted="http:// or https://")
         with temporary_folder("anymodal-query-") as folder:
             file = download(url, folder, self.config)
             try:
-                return whole(identify(file, self.config, kind), self.config, self.max_frames)
+                return whole(identify(file, self.config, kind_name), self.config, self.max_frames)
             except MediaError as error:
                 raise _renamed(error, str(file), url) from None
 
@@ -116,13 +116,13 @@ class QueryDecoder:
             MediaError: the archive or the file in it is gone, or has changed.
             DiskError: there is no room for it.
         """
-        place = Location.of(location)
-        archive = identify(Path(place.file), self.files)
-        if not (place.members and kind_of(archive.media_type).holds_files):
+        member_location = Location.of(location)
+        archive = identify(Path(member_location.file), self.files)
+        if not (member_location.members and kind_of(archive.media_type).holds_files):
             raise MediaError(f"{location} is in no archive.", remedy="Ingest it again.")
         with temporary_folder("anymodal-member-") as folder:
             members = identify_members(archive, folder, self.files, _passed_over, location)
-            same = [Path(one.path) for one in members if one.asset_id == asset_id]
+            same = [Path(member.path) for member in members if member.asset_id == asset_id]
             if not same:
                 raise MediaError(f"{location} has changed.", remedy="Ingest the archive again.")
             yield same[0]
@@ -158,10 +158,10 @@ def _passed_over(_uri: str, _error: MediaError) -> None:
     """Ignore a file that cannot be unpacked: it is not the one that was ingested."""
 
 
-def check_kind_name(kind: str, argument: str) -> None:
+def check_kind_name(kind_name: str, argument: str) -> None:
     """Raise InputError, which names all kinds, unless this is one, or empty."""
-    if kind and kind not in names():
-        raise InputError(argument, got=repr(kind), wanted=f"one of {', '.join(names())}")
+    if kind_name and kind_name not in names():
+        raise InputError(argument, got=repr(kind_name), wanted=f"one of {', '.join(names())}")
 
 
 def kind_offers(modalities: Collection[Modality]) -> list[KindOffer]:
@@ -172,17 +172,17 @@ def kind_offers(modalities: Collection[Modality]) -> list[KindOffer]:
     """
     return [
         KindOffer(
-            kind.name,
-            *label_of(kind),
-            str(kind.modality),
-            list(kind.formats),
-            sorted(kind.media_types),
-            list(kind.suffixes),
-            shows=kind.shows,
-            queries=kind.modality in modalities,
-            icon=kind.icon,
+            file_kind.name,
+            *label_of(file_kind),
+            str(file_kind.modality),
+            list(file_kind.formats),
+            sorted(file_kind.media_types),
+            list(file_kind.suffixes),
+            shows=file_kind.shows,
+            queries=file_kind.modality in modalities,
+            icon=file_kind.icon,
         )
-        for kind in kinds()
+        for file_kind in kinds()
     ]
 
 
@@ -202,11 +202,11 @@ def _held(data: bytes, suffix: str, label: str) -> Iterator[Path]:
             raise _renamed(error, str(file), label) from None
 
 
-def _suffix(kind: str, name: str) -> str:
+def _suffix(kind_name: str, name: str) -> str:
     """The suffix of the name; if it has none, the usual suffix of the kind."""
     suffix = PurePath(name).suffix
-    if not suffix and kind:
-        suffix = next(iter(named(kind).suffixes), "")
+    if not suffix and kind_name:
+        suffix = next(iter(named(kind_name).suffixes), "")
     return suffix if _SUFFIX.fullmatch(suffix) else ""
 
 
@@ -225,7 +225,7 @@ def _check_modality(asset: Asset, modality: Modality, label: str) -> None:
 
 def query_config(config: IngestConfig, *, max_bytes: int, max_s: float) -> IngestConfig:
     """Limits for media that a client waits for. The files are ours, so any folder will do."""
-    sizes = {kind.max_bytes for kind in kinds()} | {"max_url_bytes"}
+    sizes = {file_kind.max_bytes for file_kind in kinds()} | {"max_url_bytes"}
     limits = {
         **dict.fromkeys(sizes, max_bytes),
         "max_text_chars": min(_MAX_TEXT_CHARS, config.max_text_chars),

@@ -128,9 +128,9 @@ class Resources:
         """Take over what another has opened; return the former store, for the caller to close."""
         encoder, store = other.parts()
         with self._lock:
-            before, self._encoder, self._store = self._store, encoder, store
+            former_store, self._encoder, self._store = self._store, encoder, store
         other._encoder = other._store = None
-        return before
+        return former_store
 
     def current(self) -> Current | None:
         """Which space of the store is searched now; None if nothing is stored.
@@ -150,8 +150,8 @@ class Resources:
     def follow(self) -> None:
         """Open encoder and store again, at their next use, if the store was moved."""
         with self._lock:
-            here = self._encoder and self._encoder.space.fingerprint
-        if here and (current := self.current()) and current.space != here:
+            fingerprint = self._encoder and self._encoder.space.fingerprint
+        if fingerprint and (current := self.current()) and current.space != fingerprint:
             self.forget_store()
             with self._lock:
                 self._encoder = None
@@ -216,16 +216,19 @@ class Resources:
 
     def _of_uploads(self) -> dict[str, Any]:
         """How a pipeline reads uploads: here, or from the API that took them."""
-        here, settings = self.uploads, self.settings
-        found: dict[str, Any] = {"facts_of": here.facts_of, "is_upload": here.is_upload}
+        own_uploads, settings = self.uploads, self.settings
+        readers: dict[str, Any] = {
+            "facts_of": own_uploads.facts_of,
+            "is_upload": own_uploads.is_upload,
+        }
         if not settings.uploads_url:
-            return found
+            return readers
         from search.api.uploads import RemoteUploads
 
         far = RemoteUploads(settings.uploads_url, settings.uploads_key)
         return {
-            "facts_of": lambda path: here.facts_of(path) or far.facts_of(path),
-            "is_upload": lambda path: here.is_upload(path) or far.owner_of(path) is not None,
+            "facts_of": lambda path: own_uploads.facts_of(path) or far.facts_of(path),
+            "is_upload": lambda path: own_uploads.is_upload(path) or far.owner_of(path) is not None,
             "uploaded": far.fetch,
         }
 
@@ -333,9 +336,9 @@ def _opened_encoder(
     return MultiModalEncoder(config=config, observer=CountedEncoder())
 
 
-def config_with(config: EncoderConfig, said: Mapping[str, Any]) -> EncoderConfig:
+def config_with(config: EncoderConfig, fields: Mapping[str, Any]) -> EncoderConfig:
     """A configuration with fields of a `Current`'s ``encoder``."""
-    return type(config)(**{**config.model_dump(), **said})
+    return type(config)(**{**config.model_dump(), **fields})
 
 
 def _config_of(config: EncoderConfig, store: str | None) -> EncoderConfig:
@@ -381,5 +384,5 @@ def _model_of(config: EncoderConfig, current: Current | None) -> str:
         return config.model
     bound = [read_binding(path).space for path in config.bindings]
     spaces = bound or ([current.space] if current else [])
-    made = bundle_of(spaces, config.quantization, config.enable_dsre) if spaces else None
-    return made or str(ModelSpec.parse(config.model))
+    bundle = bundle_of(spaces, config.quantization, config.enable_dsre) if spaces else None
+    return bundle or str(ModelSpec.parse(config.model))

@@ -68,8 +68,8 @@ def opened(location: str, metadata: Mapping[str, Any], config: IngestConfig) -> 
         facts = server.look(location)
     except MediaError:
         return None
-    known = version_of(metadata.get(VERSIONS), location)
-    return StoredObject(facts, server) if facts and facts.version == known else None
+    stored_version = version_of(metadata.get(VERSIONS), location)
+    return StoredObject(facts, server) if facts and facts.version == stored_version else None
 
 
 @contextmanager

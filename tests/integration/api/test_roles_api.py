@@ -16,7 +16,7 @@ from search.engine import SearchEngine
 from search.query.query import Query
 from tests.integration.api.conftest import served
 from tests.support import tiny_models as tiny
-from workers.beside.query import Asked, terms_of
+from workers.beside.query import QueryWords, terms_of
 from workers.config import current_settings
 from workers.environment import Options, begin
 from workers.serving.resources import Resources
@@ -123,7 +123,10 @@ def test_more_like_a_file_is_more_like_a_document(parts: Services, tmp_path: Pat
         given: engine.search(Query(terms_of(asked, parts.store, IngestConfig()), lexical=False))
         .hits[0]
         .uri
-        for given, asked in (("text", Asked([file.read_text()])), ("file", Asked(like=[str(file)])))
+        for given, asked in (
+            ("text", QueryWords([file.read_text()])),
+            ("file", QueryWords(like=[str(file)])),
+        )
     }
     engine.close()
     assert {given: Path(uri).name for given, uri in hits.items()} == {

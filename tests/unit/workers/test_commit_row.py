@@ -23,7 +23,7 @@ def row(
     labels: Labels | None = None,
 ) -> AssetRow:
     found: Labels = {"language": language} if language else {}
-    return commit_row(copies, current, n_segments=2, found=found, labels=labels or {})
+    return commit_row(copies, current, n_segments=2, labels_found=found, labels=labels or {})
 
 
 def test_a_new_content() -> None:

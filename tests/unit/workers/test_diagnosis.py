@@ -12,14 +12,14 @@ from ingest.config import IngestConfig
 from ingest.kinds.registry import kind_of, names
 from ingest.sources.identity import identify
 from workers.config import current_settings
-from workers.serving.diagnosis import _SAMPLES, Finding, _kinds, _look
+from workers.serving.diagnosis import _SAMPLES, Diagnosis, _kinds, _look
 from workers.serving.resources import Resources
 
 UNWRITTEN = {"doc", "package", "ppt", "raw", "xls", "xlsb"}
 """Kinds whose files no library that we know writes."""
 
 
-def kinds() -> Finding:
+def kinds() -> Diagnosis:
     return _look("kinds", _kinds, Resources(current_settings()))
 
 
