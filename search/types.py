@@ -27,6 +27,30 @@ Labels: TypeAlias = Mapping[str, JsonValue]
 
 
 @dataclass(frozen=True)
+class IngestRequest:
+    """What to ingest: the same from a command, the API, an agent and a watched folder.
+
+    All values are plain, so that `dataclasses.asdict` of it is JSON.
+    """
+
+    paths: Sequence[str]
+    """Files and folders, URLs of allowed hosts, and URLs of object stores; paths are absolute."""
+    labels: Labels = field(default_factory=dict)
+    """Tags and metadata of all files, stored ones included."""
+    prune: Prune = False
+    """Whether to remove assets from the store whose files have been gone for 30 days, or all that
+    are."""
+    kinds: Sequence[str] = ()
+    """The kinds of files to ingest; all others are counted as left out. Empty for all."""
+    priority: str = "normal"
+    """``interactive``, ``normal`` or ``bulk``, among the jobs on a broker."""
+    url_hosts: Sequence[str] | None = None
+    """Hosts whose URLs may be fetched, instead of those of the settings."""
+    gone: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Files and folders that were seen to vanish, by a folder around them."""
+
+
+@dataclass(frozen=True)
 class Moment:
     """A further segment of a hit's asset, and its calibrated score.
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypedDict, Unpack
+from typing import Protocol
 
 from encoder.types import Item, Modality, Role
-from search.types import Labels, Prune
+from search.types import IngestRequest, Labels, Prune
 
 
 @dataclass(frozen=True)
@@ -240,25 +240,11 @@ class Job:
         return self.seconds / self.n_done * max(self.n_files - self.n_done, 0)
 
 
-class JobOptions(TypedDict, total=False):
-    """How the files of a job are ingested."""
-
-    priority: str
-    """``interactive``, ``normal`` (the default) or ``bulk``."""
-    labels: Labels
-    """Tags and metadata of all files."""
-    prune: Prune
-    """Whether to remove assets from the store whose files have been gone for 30 days, or all that
-    are."""
-    kinds: Sequence[str]
-    """The kinds of files to ingest; empty for all."""
-
-
 class Jobs(Protocol):
     """Makes files searchable in the background. Methods may be called from any thread."""
 
-    def submit(self, paths: Sequence[str], **options: Unpack[JobOptions]) -> str:
-        """Start ingesting files and folders, given as absolute paths and URLs; return the job's id.
+    def submit(self, request: IngestRequest) -> str:
+        """Start ingesting; return the job's id.
 
         Raises:
             InputError: there is no such kind.

@@ -15,6 +15,7 @@ from redis import Redis
 
 from search.api.responses.plain_values import job_json
 from search.api.schemas import JobOut
+from search.types import IngestRequest
 from tests.integration.conftest import ANYMODAL, Run
 from tests.support.milvus_server import free_port
 from tests.support.s3_server import BUCKET, S3Server, s3_server
@@ -149,7 +150,7 @@ def test_a_broker_that_is_away_is_named(anymodal: Run, media: Path) -> None:
 
 def test_cancel_says_whether_something_is_still_under_way(anymodal: Run, broker: str) -> None:
     board = JobBoard(broker)
-    job_id = board.create(["/a.txt", "/b.txt"])
+    job_id = board.create(IngestRequest(["/a.txt", "/b.txt"]))
     assert board.planners.begin(job_id, "planner")
     for shard_id in ("held", "waits"):
         board.shards.add(job_id, shard_id, Shard("text", [f"/{shard_id}.txt"]), "planner")

@@ -11,6 +11,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from search.engine import SearchEngine
+from search.types import IngestRequest
 from workers.beside.place import socket_path
 from workers.beside.server import Command, listening
 from workers.serving.resources import Resources
@@ -137,23 +138,16 @@ def _ingest(
     from workers.pipeline.files import count_files
 
     answers: Answers = SimpleQueue()
+    wanted = IngestRequest(**request)
 
     def show(report: IngestReport) -> None:
         answers.put({"report": report.as_json()})
 
     def ingest() -> None:
-        resources.pipeline(request["url_hosts"]).run(
-            request["paths"],
-            labels=request["labels"],
-            prune=request["prune"],
-            kinds=request.get("kinds", ()),
-            gone=request.get("gone", {}),
-            on_report=show,
-            stopped=stop.is_set,
-        )
+        resources.pipeline(wanted.url_hosts).fulfil(wanted, on_report=show, stopped=stop.is_set)
 
     work = Thread(target=_run, args=(ingest, answers), daemon=True)
-    yield {"total": count_files(request["paths"])}
+    yield {"total": count_files(wanted.paths)}
     work.start()
     yield from _until_done(answers)
     if stop.is_set():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, closing, suppress
+from dataclasses import asdict
 from threading import Event
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,7 +24,7 @@ from workers.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from search.types import Labels, Prune
+    from search.types import IngestRequest
     from workers.config import Settings
     from workers.jobs.redis import RedisJobs
     from workers.pipeline.reports import IngestReport
@@ -111,32 +112,32 @@ def ingest(
     """
     apply_options(store, broker, model, url_hosts=hosts or None)
     from ingest.kinds.registry import check_names
+    from search.types import IngestRequest
     from workers.cli.labels import read_labels
     from workers.config import current_settings
+    from workers.environment import url_hosts_setting
 
     check_names(kinds)
-    removed: Prune = "all" if prune == "all" else bool(prune)
-    labels = read_labels(tags, metadata)
+    request = IngestRequest(
+        absolute_paths(paths),
+        read_labels(tags, metadata),
+        "all" if prune == "all" else bool(prune),
+        kinds,
+        priority,
+        url_hosts_setting(),
+    )
     settings = current_settings()
     embedded = settings.broker.startswith("memory:")
     if detach and embedded:
         raise click.UsageError("--detach needs --broker: without one, this process does the work.")
     if detach:
-        _detach(settings, paths, priority, labels, removed, kinds, as_json)
+        _detach(settings, request, as_json)
     else:
-        _attend(settings, paths, None if embedded else priority, labels, removed, kinds, as_json)
+        _attend(settings, request, as_json, on_broker=not embedded)
 
 
-def _attend(
-    settings: Settings,
-    paths: tuple[str, ...],
-    priority: str | None,
-    labels: Labels,
-    prune: Prune,
-    kinds: tuple[str, ...],
-    as_json: bool,
-) -> None:
-    """Ingest, here or (with a priority) as a job on the broker, and report at the end."""
+def _attend(settings: Settings, request: IngestRequest, as_json: bool, *, on_broker: bool) -> None:
+    """Ingest, here or as a job on the broker, and report at the end."""
     from encoder.errors import DiskError
     from workers.pipeline.reports import IngestReport
 
@@ -146,10 +147,10 @@ def _attend(
     job_id = None
     refused = None
     try:
-        if priority is None:
-            _run(settings, paths, labels, prune, kinds, report, stop)
+        if on_broker:
+            job_id = run_job(settings, request, report, stop)
         else:
-            job_id = run_job(settings, paths, priority, labels, prune, report, stop, kinds)
+            _run(settings, request, report, stop)
     except DiskError as error:
         refused = error
     _print_report(report, perf_counter() - started, job_id, stop.is_set() or bool(refused), as_json)
@@ -196,26 +197,12 @@ def _print_report(
 
 
 def _run(
-    settings: Settings,
-    paths: tuple[str, ...],
-    labels: Labels,
-    prune: Prune,
-    kinds: tuple[str, ...],
-    report: IngestReport,
-    stop: StopSignal,
+    settings: Settings, request: IngestRequest, report: IngestReport, stop: StopSignal
 ) -> None:
     """Ingest in this process, or in a server of this user that holds the store."""
     from search.store.open import is_on_server
     from workers.cli.output import progress_bar
-    from workers.environment import url_hosts_setting
 
-    what: dict[str, Any] = {
-        "paths": absolute_paths(paths),
-        "labels": dict(labels),
-        "prune": prune,
-        "kinds": kinds,
-        "url_hosts": url_hosts_setting(),
-    }
     with progress_bar() as bar:
         task = bar.add_task("ingest", total=None, note="")
 
@@ -227,7 +214,7 @@ def _run(
         # While a server ingests, its searches wait, and this command's priority has no effect.
         ingested(
             settings,
-            what,
+            request,
             show,
             stop,
             lambda n: bar.update(task, total=n),
@@ -235,21 +222,11 @@ def _run(
         )
 
 
-def _detach(
-    settings: Settings,
-    paths: tuple[str, ...],
-    priority: str,
-    labels: Labels,
-    prune: Prune,
-    kinds: tuple[str, ...],
-    as_json: bool,
-) -> None:
+def _detach(settings: Settings, request: IngestRequest, as_json: bool) -> None:
     from workers.cli.output import print_json, wants_json
 
     with broker_jobs(settings) as jobs:
-        job_id = jobs.detach(
-            absolute_paths(paths), priority=priority, labels=labels, prune=prune, kinds=kinds
-        )
+        job_id = jobs.detach(request)
     if wants_json(as_json):
         print_json({"job": job_id})
     else:
@@ -258,7 +235,7 @@ def _detach(
 
 def ingested(
     settings: Settings,
-    what: Mapping[str, Any],
+    request: IngestRequest,
     show: Callable[[IngestReport], None],
     stop: StopSignal,
     total: Callable[[int | None], object] = lambda _: None,
@@ -269,8 +246,7 @@ def ingested(
 
     Args:
         settings: of this process.
-        what: ``paths``, ``labels``, ``prune``, ``kinds``, ``url_hosts`` and ``gone``; see
-            `workers.pipeline.IngestPipeline.run`.
+        request: what to ingest.
         show: takes the report of each part as it ends.
         stop: ends it early.
         total: takes the number of files; None if it is not known, as for object stores.
@@ -283,8 +259,8 @@ def ingested(
     from workers.beside.client import ask
     from workers.pipeline.reports import IngestReport
 
-    if not in_server or (answers := ask("ingest", what)) is None:
-        _run_here(settings, what, show, stop, total)
+    if not in_server or (answers := ask("ingest", asdict(request))) is None:
+        _run_here(settings, request, show, stop, total)
         return
     stop.then(answers.stop)
     for answer in answers:
@@ -307,7 +283,7 @@ def _check_asked(stop: Event) -> None:
 
 def _run_here(
     settings: Settings,
-    what: Mapping[str, Any],
+    request: IngestRequest,
     show: Callable[[IngestReport], None],
     stop: Event,
     total: Callable[[int | None], object],
@@ -315,29 +291,12 @@ def _run_here(
     from workers.pipeline.files import count_files
     from workers.serving.resources import Resources
 
-    total(count_files(what["paths"]))
+    total(count_files(request.paths))
     with closing(Resources(settings)) as resources:
-        resources.pipeline(what["url_hosts"]).run(
-            what["paths"],
-            labels=what["labels"],
-            prune=what["prune"],
-            kinds=what.get("kinds", ()),
-            gone=what.get("gone", {}),
-            on_report=show,
-            stopped=stop.is_set,
-        )
+        resources.pipeline(request.url_hosts).fulfil(request, on_report=show, stopped=stop.is_set)
 
 
-def run_job(
-    settings: Settings,
-    paths: Iterable[str],
-    priority: str,
-    labels: Labels,
-    prune: Prune,
-    report: IngestReport,
-    stop: Event,
-    kinds: Sequence[str] = (),
-) -> str:
+def run_job(settings: Settings, request: IngestRequest, report: IngestReport, stop: Event) -> str:
     """Plan a job here and watch it until it ends; return its id."""
     from workers.cli.jobs import report_of, watch_job
     from workers.jobs.broker import n_workers
@@ -349,9 +308,7 @@ def run_job(
             click.echo(
                 "No worker has answered yet. Start one: anymodal worker --broker URL", err=True
             )
-        job_id = jobs.submit(
-            absolute_paths(paths), priority=priority, labels=labels, prune=prune, kinds=kinds
-        )
+        job_id = jobs.submit(request)
         report.add(report_of(watch_job(jobs, job_id, stop.is_set), jobs.failures(job_id)))
     return job_id
 

@@ -104,18 +104,12 @@ def retry(job_id: str, broker: str | None, as_json: bool) -> None:
 
 def _plan_anew(job: Job) -> str:
     """Plan a job from the start; return who plans it."""
+    from search.types import IngestRequest
     from workers.jobs.planner import start_planner
     from workers.jobs.recovery import unseen_path
 
-    restart = partial(
-        _jobs().board.restart,
-        job.job_id,
-        job.paths,
-        priority=job.priority,
-        labels=job.labels,
-        prune=job.prune,
-        kinds=job.kinds,
-    )
+    request = IngestRequest(job.paths, job.labels, job.prune, job.kinds, job.priority)
+    restart = partial(_jobs().board.restart, job.job_id, request)
     if unseen := unseen_path(job.paths):
         restart(start_s=0.0)
         return _by_a_worker(unseen)

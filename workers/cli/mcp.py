@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, redirect_stdout
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,8 +157,11 @@ def _in_place(parts: Services) -> Submit:
     async def submit(_: AsyncAnymodal, paths: Sequence[Path]) -> str:
         from anyio import to_thread
 
+        from search.types import IngestRequest
+
         return await to_thread.run_sync(
-            partial(parts.jobs.submit, [str(path) for path in paths], priority="interactive")
+            parts.jobs.submit,
+            IngestRequest([str(path) for path in paths], priority="interactive"),
         )
 
     return submit

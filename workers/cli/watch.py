@@ -9,7 +9,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -106,23 +106,18 @@ def _patiently(settings: Settings, changes: Changes, stop: StopSignal) -> Ingest
 
 
 def _done(settings: Settings, changes: Changes, stop: StopSignal) -> IngestReport:
+    from search.types import IngestRequest
     from workers.pipeline.reports import IngestReport
 
     report = IngestReport()
-    if not settings.broker.startswith("memory:"):
-        if changes.paths:
-            run_job(settings, changes.paths, "normal", {}, False, report, stop)
-        if changes.gone and not stop.is_set():
-            report.add(_forgotten(settings, changes))
+    request = IngestRequest(changes.paths, gone=changes.gone)
+    if settings.broker.startswith("memory:"):
+        ingested(settings, request, report.add, stop)
         return report
-    what: dict[str, Any] = {
-        "paths": changes.paths,
-        "labels": {},
-        "prune": False,
-        "url_hosts": None,
-        "gone": changes.gone,
-    }
-    ingested(settings, what, report.add, stop)
+    if changes.paths:
+        run_job(settings, request, report, stop)
+    if changes.gone and not stop.is_set():
+        report.add(_forgotten(settings, changes))
     return report
 
 

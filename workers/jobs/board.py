@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 from ingest.kinds.registry import check_names
 from ingest.types import Failure
-from search.api.ports import Job, JobOptions
+from search.api.ports import Job
 from search.errors import NotFoundError
+from search.types import IngestRequest
 from workers.jobs import redis_scripts as lua
 from workers.jobs.leases import START_S, Locks, PlannerLeases
 from workers.jobs.redis_link import JOBS, RUNNING, RedisLink, key, keys_of
@@ -58,35 +59,26 @@ class JobBoard:
             patience_s=patience_s,
         )
 
-    def create(
-        self, paths: Sequence[str], start_s: float | None = None, **options: Unpack[JobOptions]
-    ) -> str:
-        """A new job over these files and folders; its id.
+    def create(self, request: IngestRequest, start_s: float | None = None) -> str:
+        """A new job; its id.
 
         ``start_s``: see `restart`; by default one lease, as for a planner in this process.
 
         Raises:
             InputError: there is no such kind.
         """
-        check_names(options.get("kinds", ()))
+        check_names(request.kinds)
         job_id = uuid.uuid4().hex[:12]
-        self.restart(job_id, paths, start_s or self.lease_s, **options)
+        self.restart(job_id, request, start_s or self.lease_s)
         return job_id
 
-    def restart(
-        self,
-        job_id: str,
-        paths: Sequence[str],
-        start_s: float = START_S,
-        **options: Unpack[JobOptions],
-    ) -> None:
+    def restart(self, job_id: str, request: IngestRequest, start_s: float = START_S) -> None:
         """Plan a job from its beginning; what is stored already will count as unchanged.
 
         Args:
             job_id: its id.
-            paths: its files and folders.
+            request: what it ingests.
             start_s: how long a planner may take to begin before a worker plans the job.
-            options: of its files.
         """
         now_s = self.link.now()
         facts = {
@@ -95,11 +87,11 @@ class JobBoard:
             "updated": now_s,
             "planner": "",
             "planner_until": now_s + start_s,
-            "priority": options.get("priority", "normal"),
-            "paths": json.dumps(list(paths)),
-            "labels": json.dumps(dict(options.get("labels", {}))),
-            "prune": "all" if options.get("prune") == "all" else int(options.get("prune", False)),
-            "kinds": json.dumps(list(options.get("kinds", ()))),
+            "priority": request.priority,
+            "paths": json.dumps(list(request.paths)),
+            "labels": json.dumps(dict(request.labels)),
+            "prune": request.prune if request.prune == "all" else int(request.prune),
+            "kinds": json.dumps(list(request.kinds)),
         }
 
         def write() -> None:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event, Lock
-from typing import Unpack
 
 from encoder.errors import (
     AnymodalError,
@@ -20,10 +19,10 @@ from encoder.errors import (
 )
 from ingest.kinds.registry import check_names
 from ingest.types import Failure
-from search.api.ports import Job, JobOptions
+from search.api.ports import Job
 from search.api.uploads import UploadFolder
 from search.errors import NotFoundError
-from search.types import AssetRow
+from search.types import AssetRow, IngestRequest
 from workers.pipeline.files import count_files, in_chunks
 from workers.pipeline.ingest_pipeline import IngestPipeline
 from workers.pipeline.reports import IngestReport
@@ -46,8 +45,7 @@ class _Run:
     """A job in progress. Only `LocalJobs` changes it, under its lock."""
 
     job_id: str
-    paths: Sequence[str]
-    options: JobOptions
+    request: IngestRequest
     n_files: int
     report: IngestReport = field(default_factory=IngestReport)
     stopped: Event = field(default_factory=Event)
@@ -67,7 +65,7 @@ class _Run:
             time.time(),
             self.created,
             self.finished,
-            self.paths,
+            self.request.paths,
             n_files=max(self.n_files, report.n_files),  # object stores are listed meanwhile
             ingested=report.ingested,
             unchanged=report.unchanged,
@@ -79,7 +77,9 @@ class _Run:
             gone=dict(report.gone),
             reason=self.reason,
             waits_for=self.waits_for,
-            **self.options,
+            labels=self.request.labels,
+            prune=self.request.prune,
+            kinds=self.request.kinds,
         )
 
 
@@ -101,15 +101,14 @@ class LocalJobs:
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="jobs")
 
-    def submit(self, paths: Sequence[str], **options: Unpack[JobOptions]) -> str:
+    def submit(self, request: IngestRequest) -> str:
         """Begin, or wait for earlier jobs, whatever the priority.
 
         Raises:
             InputError: there is no such kind.
         """
-        check_names(options.get("kinds", ()))
-        options.pop("priority", None)
-        run = _Run(uuid.uuid4().hex[:12], list(paths), options, count_files(paths) or 0)
+        check_names(request.kinds)
+        run = _Run(uuid.uuid4().hex[:12], request, count_files(request.paths) or 0)
         with self._lock:
             self._runs[run.job_id] = run
             ended = [job_id for job_id, old in self._runs.items() if old.finished]
@@ -124,7 +123,7 @@ class LocalJobs:
         for chunk in in_chunks(self._uploads.files(), _LOOKUP):
             stored = self._stored([asset_id for asset_id, _ in chunk])
             waiting_paths += [str(path) for asset_id, path in chunk if asset_id not in stored]
-        return self.submit(waiting_paths) if waiting_paths else None
+        return self.submit(IngestRequest(waiting_paths)) if waiting_paths else None
 
     def status(self, job_id: str) -> Job:
         """The state of a job. Raises NotFoundError."""
@@ -173,14 +172,8 @@ class LocalJobs:
             return True
 
         try:
-            self._pipeline.run(
-                run.paths,
-                labels=run.options.get("labels"),
-                prune=run.options.get("prune", False),
-                kinds=run.options.get("kinds", ()),
-                on_report=add,
-                on_wait=wait,
-                stopped=run.stopped.is_set,
+            self._pipeline.fulfil(
+                run.request, on_report=add, on_wait=wait, stopped=run.stopped.is_set
             )
             self._remove_unwanted(run)
         except Exception as error:  # such as a library for its sources that is not installed
@@ -189,7 +182,7 @@ class LocalJobs:
             with self._lock:
                 run.reason = str(error) or type(error).__name__
                 if not run.report.n_files:  # else some of them were ingested
-                    run.report.fail_all(run.paths, error)
+                    run.report.fail_all(run.request.paths, error)
         finally:
             run.finished = time.time()
 
@@ -197,10 +190,12 @@ class LocalJobs:
         """Remove the uploads that were refused for good, or that a user has cancelled."""
         files = {x.uri for x in run.report.failures if x.error in _FOR_GOOD}
         if run.is_cancelled:
-            files.update(run.paths)
+            files.update(run.request.paths)
         with self._lock:
             other_runs = [other for other in self._runs.values() if other is not run]
-            files.difference_update(*(other.paths for other in other_runs if not other.finished))
+            files.difference_update(
+                *(other.request.paths for other in other_runs if not other.finished)
+            )
         for chunk in in_chunks(self._uploads.owners_of(files), _LOOKUP):
             stored = self._stored(chunk)
             for asset_id in set(chunk) - set(stored):

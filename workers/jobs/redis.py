@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from threading import Event
-from typing import Unpack
 
-from search.api.ports import JobOptions
+from search.types import IngestRequest
 from workers.config import Settings
 from workers.jobs.board import JobBoard
 from workers.jobs.leases import START_S, repeating
@@ -42,16 +40,16 @@ class RedisJobs:
         self.status, self.failures, self.recent = board.status, board.failures, board.recent
         self.cancel, self.ping = board.cancel, board.ping
 
-    def submit(self, paths: Sequence[str], **options: Unpack[JobOptions]) -> str:
+    def submit(self, request: IngestRequest) -> str:
         """Put a job on the board and find its files in a thread of this process."""
-        job_id = self.board.create(paths, **options)
+        job_id = self.board.create(request)
         self._waiting[job_id] = None
         self._planners.submit(self._plan, job_id)
         return job_id
 
-    def detach(self, paths: Sequence[str], **options: Unpack[JobOptions]) -> str:
+    def detach(self, request: IngestRequest) -> str:
         """The same, in a process that outlives this one."""
-        job_id = self.board.create(paths, START_S, **options)
+        job_id = self.board.create(request, START_S)
         start_planner(job_id)
         return job_id
 

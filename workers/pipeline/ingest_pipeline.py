@@ -17,7 +17,7 @@ from encoder.errors import DiskError
 from ingest.config import IngestConfig
 from ingest.kinds.registry import check_names
 from search.store.base import VectorStore
-from search.types import Labels, Prune
+from search.types import IngestRequest, Labels, Prune
 from workers.pipeline import retry
 from workers.pipeline.calibration import Watch, alone_here
 from workers.pipeline.files import WalkedFolders, files_of, shards
@@ -153,6 +153,26 @@ class IngestPipeline:
             except retry.FailedError as failed:
                 raise failed.error from None
         return total
+
+    def fulfil(
+        self,
+        request: IngestRequest,
+        *,
+        on_report: Callable[[IngestReport], object] = lambda _: None,
+        on_wait: Callable[[Exception], bool] = lambda _: False,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> IngestReport:
+        """`run` what a request asks for, whatever its priority and hosts."""
+        return self.run(
+            request.paths,
+            labels=request.labels,
+            prune=request.prune,
+            kinds=request.kinds,
+            gone=request.gone,
+            on_report=on_report,
+            on_wait=on_wait,
+            stopped=stopped,
+        )
 
     def ingest(
         self,

@@ -22,6 +22,7 @@ from search.api.responses.job_status import job_document
 from search.api.responses.plain_values import job_json
 from search.api.schemas import Cancelled, JobOut, JobRequest, JobsAnswer, UploadAnswer
 from search.api.services import Services
+from search.types import IngestRequest
 
 router = APIRouter(tags=["jobs"])
 
@@ -81,11 +82,7 @@ async def submit_job(request: Request, services: Parts, response: Response) -> d
         labels = facts_of(sent)
         services.store.check_writable()
         return services.jobs.submit(
-            asked.sources,
-            priority=asked.priority,
-            labels=labels,
-            prune=asked.prune,
-            kinds=asked.kinds,
+            IngestRequest(asked.sources, labels, asked.prune, asked.kinds, asked.priority)
         )
 
     job_id = await services.workbench.run(submit)

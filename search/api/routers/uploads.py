@@ -19,6 +19,7 @@ from search.api.responses.job_status import job_document
 from search.api.schemas import UploadAnswer
 from search.api.services import Services
 from search.errors import NotFoundError
+from search.types import IngestRequest
 
 router = APIRouter(tags=["assets"])
 
@@ -81,9 +82,8 @@ async def upload_assets(
     finally:
         await receiving.drop()
     files = list(map(str, paths))
-    job_id = await services.workbench.run(
-        lambda _: services.jobs.submit(files, priority="interactive", labels=receiving.facts)
-    )
+    wanted = IngestRequest(files, receiving.facts, priority="interactive")
+    job_id = await services.workbench.run(lambda _: services.jobs.submit(wanted))
     job, document = await job_document(services, job_id)
     if wait or receiving.fields.get("wait", [""])[-1] == "true":
         job, document = await _ended(services, job, document)

@@ -16,6 +16,7 @@ from encoder.errors import ModelError
 from encoder.types import TEXT
 from ingest.types import Asset, Segment
 from search.store.memory import MemoryStore
+from search.types import IngestRequest
 from tests.faults.tiny_worker import DIM, TinyEncoder
 from tests.support.valkey import valkey_server
 from workers.app import app
@@ -60,7 +61,7 @@ def test_a_shard_carries_its_jobs_span_through_the_board_and_the_message(
         url = f"redis://{server.host}:{server.port}/0"
         monkeypatch.setattr(app.conf, "broker_url", url)
         board = JobBoard(url)
-        job_id = board.create(["/data"])
+        job_id = board.create(IngestRequest(["/data"]))
         plan(board, job_id, ["/a.txt"], publish_now, shard_files=1, queue_shards=9)
         [(shard_id, shard)] = board.shards.open(job_id).items()
         with app.connection_for_read(url) as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from search.types import IngestRequest
 from workers.jobs.board import JobBoard
 from workers.jobs.planner import plan
 from workers.jobs.redis_link import JOBS, key
@@ -15,7 +16,7 @@ Sent = list[tuple[str, str, Shard]]
 def planned(board: JobBoard, *names: str, shard_files: int = 2) -> tuple[str, Sent]:
     """A job over these files; its id and the messages of its shards."""
     sent: Sent = []
-    job_id = board.create(["/data"])
+    job_id = board.create(IngestRequest(["/data"]))
     plan(
         board,
         job_id,

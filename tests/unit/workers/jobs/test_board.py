@@ -8,6 +8,7 @@ import pytest
 
 from encoder.errors import CorruptMediaError
 from search.errors import NotFoundError
+from search.types import IngestRequest
 from tests.unit.workers.jobs.planned import Sent, ingested, later, planned
 from workers.cli.jobs import job_facts
 from workers.jobs.board import JobBoard
@@ -51,7 +52,7 @@ def test_dead_letters_are_kept_and_sent_again(board: JobBoard) -> None:
 
 def test_labels_reach_every_shard_also_when_it_is_sent_again(board: JobBoard) -> None:
     labels = {"tags": ["sea"], "year": 1999}
-    job_id = board.create(["/data"], labels=labels)
+    job_id = board.create(IngestRequest(["/data"], labels=labels))
     sent: Sent = []
     plan(
         board,

@@ -18,6 +18,7 @@ from search.api.ports import Job
 from search.api.uploads import UploadFolder
 from search.errors import StoreUnavailableError
 from search.store.memory import MemoryStore
+from search.types import IngestRequest
 from workers.jobs import local
 from workers.jobs.local import LocalJobs
 from workers.pipeline import IngestPipeline
@@ -65,9 +66,9 @@ def test_a_running_job_is_never_forgotten(
     go = Event()
     with monkeypatch.context() as patch:
         patch.setattr(type(pipeline.store), "check_writable", lambda _: go.wait(60))
-        slow = jobs.submit(note(tmp_path / "slow.txt"))
+        slow = jobs.submit(IngestRequest(note(tmp_path / "slow.txt")))
         for _ in range(9):
-            ended(jobs, jobs.submit([]))
+            ended(jobs, jobs.submit(IngestRequest([])))
         assert jobs.status(slow).state == "running"
         assert len(jobs.recent()) <= 4
         go.set()
@@ -87,7 +88,7 @@ def test_a_job_that_breaks_fails_and_says_why(
 
     monkeypatch.setattr(IngestPipeline, "forget", broken)
     with caplog.at_level(logging.ERROR):
-        job = ended(jobs, jobs.submit(note(tmp_path / "a.txt")))
+        job = ended(jobs, jobs.submit(IngestRequest(note(tmp_path / "a.txt"))))
     assert (job.state, job.reason) == ("failed", str(error) or "MemoryError")
     assert (job.ingested, job.failed) == (1, 0)
     assert job.job_id in caplog.text
@@ -103,7 +104,7 @@ def test_a_full_disk_is_waited_for_and_said(
     monkeypatch.setattr(retry, "_DISK_S", 0.01)
     with monkeypatch.context() as patch:
         patch.setattr(type(pipeline.store), "check_writable", refuse)
-        job_id = jobs.submit(note(tmp_path / "a.txt"))
+        job_id = jobs.submit(IngestRequest(note(tmp_path / "a.txt")))
         wait_for(lambda: jobs.status(job_id).waits_for)
         assert (jobs.status(job_id).state, jobs.status(job_id).failed) == ("running", 0)
     job = ended(jobs, job_id)
@@ -123,7 +124,7 @@ def test_a_store_that_is_away_at_the_end_is_waited_for(
 
     monkeypatch.setattr(retry, "delay_s", lambda *_: 0.0)
     monkeypatch.setattr(IngestPipeline, "forget", away)
-    job = ended(jobs, jobs.submit(note(tmp_path / "a.txt")))
+    job = ended(jobs, jobs.submit(IngestRequest(note(tmp_path / "a.txt"))))
     assert (job.state, job.ingested, job.failed, job.waits_for) == ("done", 1, 0, "")
 
 
@@ -135,9 +136,11 @@ def test_large_texts_hold_up_no_later_job_and_can_be_cancelled(
         parts = (f"Part {n} of the story of {name}. " * 20 for n in range(3000))
         return note(tmp_path / name, "\n\n".join(parts))
 
-    large = [jobs.submit(story(name)) for name in ("a.txt", "b.txt")]
+    large = [jobs.submit(IngestRequest(story(name))) for name in ("a.txt", "b.txt")]
     wait_for(lambda: len(threads_of("ingest")) >= 2)
-    later = [jobs.submit(note(tmp_path / f"{n}.txt", f"Note {n}.")) for n in range(8)]
+    later = [
+        jobs.submit(IngestRequest(note(tmp_path / f"{n}.txt", f"Note {n}."))) for n in range(8)
+    ]
     for job_id in later:
         assert ended(jobs, job_id).ingested == 1
     assert [jobs.status(job_id).state for job_id in large] == ["running"] * 2

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ingest.config import IngestConfig
+from search.types import IngestRequest
 from tests.unit.workers.jobs.planned import Sent, ingested
 from workers.cli.jobs import job_facts
 from workers.jobs import planner
@@ -29,7 +30,7 @@ def test_a_refused_link_is_a_dead_letter_that_is_not_followed_later(
     (tmp_path / "in" / "a.txt").write_text("x")
     (tmp_path / "secret.txt").write_text("x")
     (tmp_path / "in" / "leak.txt").symlink_to(tmp_path / "secret.txt")
-    job_id = board.create([str(tmp_path / "in")])
+    job_id = board.create(IngestRequest([str(tmp_path / "in")]))
     sent: Sent = []
     files = files_of_job(board, job_id)
     plan(
@@ -50,7 +51,7 @@ def test_a_refused_link_is_a_dead_letter_that_is_not_followed_later(
 def test_what_is_gone_is_looked_for_once_all_else_is_done(board: JobBoard, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     paths = [str(tmp_path), str(tmp_path / "a.txt"), "https://example.org/b.txt"]
-    job_id = board.create(paths, prune=True)
+    job_id = board.create(IngestRequest(paths, prune=True))
     walked, sent = WalkedFolders(paths, IngestConfig()), list[tuple[str, str, Shard]]()
     files = files_of_job(board, job_id, walked)
     send = {"publish": lambda *message: sent.append(message)}
@@ -92,7 +93,7 @@ def test_the_planner_waits_while_the_queue_is_deep(
     board: JobBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planner, "_HELD_BACK_FILES", 3)
-    job_id = board.create(["/data"])
+    job_id = board.create(IngestRequest(["/data"]))
     polls = count()
 
     def send(*_: object) -> None:
@@ -113,7 +114,7 @@ def test_the_planner_waits_while_the_queue_is_deep(
 
 
 def test_a_full_queue_holds_up_its_own_kind_alone(board: JobBoard) -> None:
-    job_id = board.create(["/data"])
+    job_id = board.create(IngestRequest(["/data"]))
     sent: Sent = []
 
     def send(*message: Any) -> None:

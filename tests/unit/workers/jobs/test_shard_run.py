@@ -10,7 +10,7 @@ import pytest
 
 from encoder.errors import DiskError
 from search.errors import SpaceMismatchError, StoreError, StoreUnavailableError
-from search.types import Labels
+from search.types import IngestRequest, Labels
 from tests.support.valkey import tries_of, valkey_server
 from workers.jobs.board import JobBoard
 from workers.jobs.shard import Shard
@@ -27,7 +27,7 @@ def board() -> Iterator[JobBoard]:
 
 @pytest.fixture
 def job(board: JobBoard) -> str:
-    job_id = board.create(["/data"])
+    job_id = board.create(IngestRequest(["/data"]))
     board.planners.begin(job_id, "p")
     board.shards.add(job_id, "s", Shard("text", ["/a.txt", "/b.txt"]), "p")
     board.planners.finish(job_id, "p")

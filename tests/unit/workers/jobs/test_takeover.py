@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from search.api.ports import Job
+from search.types import IngestRequest
 from tests.support.valkey import valkey_server
 from tests.unit.workers.jobs.planned import later
 from workers.config import Settings
@@ -92,7 +93,7 @@ def finish_all(board: JobBoard, sent: Sent) -> None:
 
 
 def test_another_planner_goes_on_where_one_died(board: JobBoard, folder: Path) -> None:
-    job_id = board.create([str(folder)])
+    job_id = board.create(IngestRequest([str(folder)]))
     before = die_after(board, job_id, 7)
     assert 0 < len(names_of(before)) < 12
     assert plan_all(board, job_id) == []  # its lease is not over
@@ -107,7 +108,7 @@ def test_another_planner_goes_on_where_one_died(board: JobBoard, folder: Path) -
 def test_what_a_planner_added_is_known_though_files_came_and_went(
     board: JobBoard, folder: Path
 ) -> None:
-    job_id = board.create([str(folder)])
+    job_id = board.create(IngestRequest([str(folder)]))
     before = die_after(board, job_id, 7)
     done = names_of(before)
     (folder / "00.txt").unlink()
@@ -119,7 +120,7 @@ def test_what_a_planner_added_is_known_though_files_came_and_went(
 
 
 def test_no_file_is_left_out_where_the_last_one_is_gone(board: JobBoard, folder: Path) -> None:
-    job_id = board.create([str(folder)])
+    job_id = board.create(IngestRequest([str(folder)]))
     die_after(board, job_id, 7)
     Path(board.planners.cursors(job_id)["text"]).unlink()
     later(board, LEASE_S)
@@ -130,7 +131,7 @@ def test_no_file_is_left_out_where_the_last_one_is_gone(board: JobBoard, folder:
 def test_a_planner_that_was_stopped_finds_that_it_lost_the_job(
     board: JobBoard, folder: Path
 ) -> None:
-    job_id = board.create([str(folder)])
+    job_id = board.create(IngestRequest([str(folder)]))
     assert board.planners.begin(job_id, "stopped")
     later(board, LEASE_S)
     assert board.planners.begin(job_id, "new")
@@ -145,7 +146,7 @@ def test_a_planner_that_was_stopped_finds_that_it_lost_the_job(
 def test_a_planner_that_lives_keeps_its_job(
     board: JobBoard, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = board.create([str(folder)])
+    job_id = board.create(IngestRequest([str(folder)]))
     monkeypatch.setattr(planner, "repeating", lambda beat, every_s: repeating(beat, every_s / 1000))
 
     def slowly() -> Iterator[str]:
@@ -165,7 +166,7 @@ def test_a_planner_that_lives_keeps_its_job(
 def test_a_planner_that_is_asked_to_stop_leaves_the_rest_at_once(
     board: JobBoard, folder: Path
 ) -> None:
-    job_id = board.create([str(folder)])
+    job_id = board.create(IngestRequest([str(folder)]))
     sent: Sent = []
     plan(
         board,
@@ -193,7 +194,7 @@ def looking(board: JobBoard, name: str, started: list[str]) -> Takeover:
 
 
 def orphan(board: JobBoard, paths: Sequence[str]) -> str:
-    job_id = board.create(paths)
+    job_id = board.create(IngestRequest(paths))
     board.planners.begin(job_id, "dead")
     later(board, LEASE_S)
     return job_id
@@ -261,7 +262,7 @@ def test_a_job_keeps_its_lease_while_all_planners_are_busy(url: str, folder: Pat
     board.link.redis.lpush(queue_name("text"), "a message that nobody takes")
     settings = Settings(broker=url, queue_shards=1)
     with closing(RedisJobs(board, settings)) as jobs:
-        ids = [jobs.submit([str(folder / "00.txt")]) for _ in range(6)]
+        ids = [jobs.submit(IngestRequest([str(folder / "00.txt")])) for _ in range(6)]
         for _ in range(30):
             time.sleep(0.1)
             assert board.planners.orphans("w") == []
@@ -271,7 +272,7 @@ def test_a_job_keeps_its_lease_while_all_planners_are_busy(url: str, folder: Pat
 
 
 def test_what_was_added_is_done_before_a_job_fails(board: JobBoard) -> None:
-    job_id = board.create(["/nowhere"])
+    job_id = board.create(IngestRequest(["/nowhere"]))
     board.planners.begin(job_id, "p")
     board.shards.add(job_id, "s", Shard("text", ["/a.txt"]), "p")
     board.planners.fail(job_id, "p", "Its files cannot be found: no.")
@@ -282,7 +283,7 @@ def test_what_was_added_is_done_before_a_job_fails(board: JobBoard) -> None:
 
 
 def test_a_planner_that_breaks_says_why(board: JobBoard) -> None:
-    job_id = board.create(["/data"])
+    job_id = board.create(IngestRequest(["/data"]))
 
     def broken() -> Iterator[str]:
         yield "/a.txt"
@@ -295,7 +296,7 @@ def test_a_planner_that_breaks_says_why(board: JobBoard) -> None:
 
 @pytest.mark.slow
 def test_a_dead_planner_is_waited_for_and_a_living_one_is_not(board: JobBoard) -> None:
-    job_id = board.create(["/data"])
+    job_id = board.create(IngestRequest(["/data"]))
     board.planners.begin(job_id, "p")
     later(board, LEASE_S - 2)  # the rest is waited for
     waits: list[Job] = []
