@@ -6,7 +6,7 @@ BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
 # `docs` is also a folder.
-.PHONY: demo test test-main test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-renaming bench-film bench-jobs bench-quant bench-models bench-dsre bench-voice fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-towers bench-hub bench-quality bench-memory bench-gpu
+.PHONY: demo test test-rest test-others test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-renaming bench-film bench-jobs bench-quant bench-models bench-dsre bench-voice fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-towers bench-hub bench-quality bench-memory bench-gpu
 .PHONY: bench-products bench-quick bench
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
@@ -14,26 +14,35 @@ demo: .venv/installed
 	$(BIN)/anymodal bundle fetch
 	$(BIN)/python -m examples.demo
 
-# Everything that CI checks. Half of the tests wait for processes: two workers take turns on the cores,
-# a file each, in the order of names, which has the long files of faults and integration early. Those of
-# Milvus, which wait for its server, run beside them; those of the page, which watch a clock more than
-# others do, have the machine to themselves.
+# Half of the tests wait for processes: two workers take turns on the cores, a file each, in the order of
+# names, which has the long files of faults and integration early.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
-test: check docs bundle chromium
-	$(MAKE) --jobs=2 --output-sync=target test-main test-milvus
-	$(MAKE) test-page
+# `make test COMPLETE=1` fails where something that tests need is not there.
+TIER = $(BIN)/pytest $(PARALLEL) $(if $(COMPLETE),--complete) --tier
+QUICK := tests/unit tests/contract tests/property tests/test_architecture.py tests/test_project.py
 
-test-main: .venv/tested bundle
-	$(BIN)/pytest $(PARALLEL) --ignore=tests/browser
+# Before a commit.
+test-fast: .venv/tested bundle
+	$(TIER) fast $(QUICK)
+
+# Lint, types, unit and contract tests, and the main job once through the broker, the store and the API.
+# Needs nothing but Python: what is missing is left out, which the last lines say.
+test: check bundle
+	$(TIER) test $(QUICK) tests/integration/test_serve.py
+
+# The other tests: whole programs, faults, docs, scale; the genuine Milvus server; the page in Chromium.
+# Those of Milvus, which wait for its server, run beside the others; those of the page, which watch a clock,
+# have the machine to themselves.
+test-rest: bundle chromium
+	$(MAKE) --jobs=2 --output-sync=target test-others test-milvus
+	$(MAKE) test-page docs
+
+test-others: .venv/tested bundle
+	$(TIER) rest tests
 
 # The page in Chromium.
 test-page: .venv/tested bundle chromium
 	$(BIN)/pytest tests/browser
-
-# Before a commit: unit and contract tests of less than a second each, in less than three minutes.
-QUICK := "not slow and not milvus and not compose and not node"
-test-fast: .venv/tested bundle
-	$(BIN)/pytest $(PARALLEL) -m $(QUICK) tests/unit tests/contract
 
 # The same with the oldest versions that pyproject.toml allows, on Python 3.11, and with the newest, on the
 # system's own Python: in environments of their own, without torch.
@@ -50,7 +59,7 @@ test-oldest test-newest: test-%: .venv/tested bundle
 	rm uv.lock
 	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --requirements .venv-$*/requirements.txt
 	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --no-deps --editable .
-	.venv-$*/bin/pytest $(PARALLEL) -m $(QUICK) tests/unit tests/contract
+	.venv-$*/bin/python -m pytest $(PARALLEL) --tier fast $(QUICK)
 
 # The tests that need the genuine Milvus server, which has an environment of its own.
 # Others are not read: their imports alone take half a minute.

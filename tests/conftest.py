@@ -26,22 +26,66 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 _SERVER = pytest.StashKey[MilvusServer]()
 
-# What this machine or user cannot run is left out, and said at the top of the report.
-_IS_ROOT = os.geteuid() == 0
+# What this machine or user cannot run is left out, and said at the end of the report.
 _OF_TORCH = {name for name in ("torch", "sentence_transformers", "mteb") if not find_spec(name)}
-_LEFT_OUT = {"torch": bool(_OF_TORCH), "root": not _IS_ROOT}
-collect_ignore = ["unit/encoder/onnx"] if _OF_TORCH else []
+_MISSING = {
+    mark: how
+    for mark, is_missing, how in (
+        ("torch", _OF_TORCH, "`make test GROUP=dev` installs torch, or pip install torch"),
+        ("root", os.geteuid() != 0, "run them as root: they mount disks and change users"),
+    )
+    if is_missing
+}
+collect_ignore = ["unit/encoder/quant/rewrite"] if _OF_TORCH else []
+_QUICK_ROOMS = [
+    Path(__file__).with_name(name)
+    for name in ("unit", "contract", "property", "test_architecture.py", "test_project.py")
+]
+_OWN_TARGET = ("milvus", "compose", "node")
+_BROWSER = Path(__file__).with_name("browser")
 
 
-def pytest_report_header() -> list[str]:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The tiers of the Makefile, and whether all that is needed must be there."""
+    parser.addoption("--tier", choices=["fast", "test", "rest"], help="the tests of a make target")
+    parser.addoption(
+        "--complete", action="store_true", help="fail if a test is left out or skipped"
+    )
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     """One line for each reason why tests are left out."""
-    return [
-        f"{', '.join(sorted(_OF_TORCH))} not installed: tests that import them are left out"
-        if mark == "torch"
-        else "not root: tests that mount disks or change users are left out"
-        for mark, is_left_out in _LEFT_OUT.items()
-        if is_left_out
-    ]
+    for mark, how in _MISSING.items():
+        terminalreporter.write_line(f"Left out: tests that need {mark}. To run them: {how}.")
+    if _is_incomplete(config):
+        terminalreporter.write_line("With --complete, no test may be left out or skipped.")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With ``--complete``, a test that was left out or skipped fails the run."""
+    if session.exitstatus == pytest.ExitCode.OK and _is_incomplete(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _is_incomplete(config: pytest.Config) -> bool:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")  # none in a worker of xdist
+    is_partial = bool(_MISSING or (reporter and reporter.stats.get("skipped")))
+    return bool(config.getoption("--complete") and reporter and is_partial)
+
+
+def _tier(item: pytest.Item) -> str:
+    """The smallest tier that runs a test; empty for those with a make target of their own."""
+    if any(map(item.get_closest_marker, _OWN_TARGET)) or item.path.is_relative_to(_BROWSER):
+        return ""
+    if item.get_closest_marker("end_to_end"):
+        return "test"
+    is_quick_room = any(item.path.is_relative_to(room) for room in _QUICK_ROOMS)
+    if not is_quick_room or item.get_closest_marker("slow"):
+        return "rest"
+    return "test" if item.get_closest_marker("moderate") else "fast"
 
 
 class _WithoutTorch(pytest.Module):
@@ -63,11 +107,13 @@ def pytest_pycollect_makemodule(
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests by their marks."""
+    """Leave out tests by their marks and their tier."""
+    tier = config.getoption("--tier")
+    tiers = {"test": ("fast", "test")}.get(tier, (tier,))
     out = {
         item
         for item in items
-        if any(item.get_closest_marker(mark) for mark, is_out in _LEFT_OUT.items() if is_out)
+        if any(map(item.get_closest_marker, _MISSING)) or (tier and _tier(item) not in tiers)
     }
     config.hook.pytest_deselected(items=list(out))
     items[:] = [item for item in items if item not in out]

@@ -121,6 +121,7 @@ def test_a_server_whose_store_is_removed_says_so(tmp_path: Path) -> None:
         assert "Traceback" not in log
 
 
+@pytest.mark.end_to_end
 @pytest.mark.usefixtures("bundle_home")
 def test_workers_do_what_a_server_with_a_broker_is_sent(tmp_path: Path) -> None:
     data = {"ANYMODAL_DATA": str(tmp_path / "data")}

@@ -117,6 +117,7 @@ def test_threads_are_as_asked_for_and_only_meanwhile(load: Load) -> None:
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @has_bf16
 @pytest.mark.parametrize("kind", KINDS)
 def test_bf16_is_near_float32_alone_and_in_a_batch(load: Load, kind: str) -> None:
@@ -131,6 +132,7 @@ def test_bf16_is_near_float32_alone_and_in_a_batch(load: Load, kind: str) -> Non
     assert any(weight.dtype == torch.bfloat16 for weight in weights)
 
 
+@pytest.mark.slow
 @has_bf16
 def test_pooling_stays_in_float32(load: Load) -> None:
     model = load("sentence", bf16=True)
