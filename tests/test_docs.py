@@ -17,6 +17,8 @@ from PIL import Image
 
 from encoder import registry
 from workers.cli import anymodal
+from workers.config import variable_names
+from workers.environment import READ_BY_NAME
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = (ROOT, ROOT / "docs", ROOT / "examples")
@@ -86,6 +88,31 @@ def test_commands_of_the_docs_exist_with_their_options(words: list[str]) -> None
     known = {flag for names in flags for flag in names} | {"--help"}
     used = {word.split("=")[0] for word in words if word.startswith("--")}
     assert used <= known
+
+
+def test_commands_within_sentences_exist() -> None:
+    """`anymodal store check` in a line of text, up to the first word that is no command."""
+    context = click.Context(anymodal)
+    for page in PAGES:
+        for line in re.findall(r"`anymodal ([a-z][a-z-]*(?: [a-z][a-z-]*)*)", page.read_text()):
+            command: click.Command = anymodal
+            for word in line.split():
+                if not isinstance(command, click.Group):
+                    break
+                subcommand = command.get_command(context, word)
+                assert subcommand, f"{page.name}: no command {line!r}"
+                command = subcommand
+
+
+def test_variables_exist() -> None:
+    """Also those of the stack."""
+    stack = re.findall(r"\bANYMODAL_\w+", (ROOT / "compose" / ".env.example").read_text())
+    known = {*variable_names(), *READ_BY_NAME, *stack}
+    for page in PAGES:
+        named = set(re.findall(r"\bANYMODAL_[A-Z0-9_]*[A-Z0-9]", page.read_text()))
+        assert {name for name in named - known if f"{name}__<" not in page.read_text()} == set(), (
+            page
+        )
 
 
 def requests(page: Path) -> str:
