@@ -16,7 +16,7 @@ from encoder.space import Space
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings
 from search.latency import LatencyTracker
 from search.query.deadline import Deadline
-from search.query.pages import read_page
+from search.query.pages import check_cursor, read_page
 from search.query.planner import plan
 from search.query.progress import Progress
 from search.query.query import Query
@@ -39,7 +39,7 @@ from search.store.base import LexicalIndex, VectorStore
 from search.store.name_index import NameIndex
 from search.types import Explanation, Hit, SearchResult, Understood
 from search.understanding.library import LibraryPlaces
-from search.understanding.understand import understand
+from search.understanding.understand import MAX_CHARS, reads, understand
 
 _THREADS = 16
 # The most hits of earlier pages that the diversity of a page takes into account.
@@ -112,6 +112,9 @@ class SearchEngine:
                 query, understood = understand(
                     query, self._store, self._places.names, self._today()
                 )
+            if not all(map(reads, query.terms)):
+                most = f"{MAX_CHARS:,} characters"
+                progress.warn(f"Dates and places were not read in texts of more than {most}.")
         request = self._prepare(query, progress)
         finder = Finder(request, self._store, self._threads)
         pools = finder.find()
@@ -148,6 +151,7 @@ class SearchEngine:
     def _prepare(self, query: Query, progress: Progress) -> Request:
         with progress.stage("plan"):
             planned = plan(query, self._known)
+            check_cursor(query, self._encoder.space.embed_dim)
         if query.consistency == "strong":
             with progress.stage("search"):
                 self._store.catch_up()

@@ -90,6 +90,10 @@ class TimeLimitError(AnymodalError):
     retryable = True
 
 
+class TooCostlyError(AnymodalError):
+    """A request would take more tokens or processor time than one request may."""
+
+
 class CancelledError(AnymodalError):
     """Nobody waits for the answer any more."""
 

@@ -56,7 +56,7 @@ class CrossEncoder:
         Args:
             question: words to be answered.
             texts: to be judged; one without words scores 0.
-            check: called before each; it may raise.
+            check: called before each run of the network; it may raise.
 
         Raises:
             InputError: the question leaves no room for a text.
@@ -67,9 +67,9 @@ class CrossEncoder:
             raise InputError("query", got=f"{n_tokens} tokens", wanted=f"{max_tokens} at most")
         scores = np.zeros(len(texts), np.float32)
         for index, text in enumerate(texts):
-            check()
-            if text.strip():
-                scores[index] = max(map(self._score, self._windows(question, text)))
+            for window in self._windows(question, text) if text.strip() else []:
+                check()
+                scores[index] = max(scores[index], self._score(window))
         return scores
 
     def _windows(self, question: str, text: str) -> list[Encoding]:

@@ -13,6 +13,7 @@ from encoder.errors import ModelError
 from encoder.runtime.base import Array
 from encoder.runtime.denormals import denormals_as_zero
 from encoder.system.cache import cache_folder
+from encoder.system.metering import running
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -58,6 +59,7 @@ class OnnxSession:
                 )
             return session_settings
 
+        self._n_threads = n_threads or os.cpu_count() or 1
         try:
             shared = shared_in and open_shared(path, shared_in, options, settings or {})
             self._session = shared or open_session(path, options(), providers)
@@ -70,7 +72,7 @@ class OnnxSession:
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
         """See `Session.run`."""
-        with denormals_as_zero():
+        with running(self._n_threads), denormals_as_zero():
             outputs: list[Any] = self._session.run(None, dict(inputs))
         return outputs
 

@@ -52,8 +52,11 @@ class SideBySide:
             return [self.run(run_inputs) for run_inputs in inputs]
         # The longest first, so that no long run is left to a single thread at the end.
         order = sorted(range(len(inputs)), key=lambda index: -sizes[index])
-        outputs = self._threads.map(self._one.run, [inputs[index] for index in order])
-        by_place = dict(zip(order, outputs, strict=True))
+        runs = [
+            self._threads.submit(copy_context().run, self._one.run, inputs[index])
+            for index in order
+        ]
+        by_place = {index: run.result() for index, run in zip(order, runs, strict=True)}
         return [by_place[index] for index in range(len(inputs))]
 
     def _is_faster_side_by_side(self, sizes: Sequence[int]) -> bool:

@@ -34,6 +34,7 @@ from search.errors import (
     StoreGoneError,
     StoreUnservedError,
     TimeLimitError,
+    TooCostlyError,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (  # the first that fits
     (CancelledError, 499),  # nobody will read it
     (TooSlowError, 408),
     (TooLargeError, 413),
+    (TooCostlyError, 413),
     (HeadTooLargeError, 431),
     (HostHeaderError, 400),
     (ContentTypeError, 415),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from functools import partial
 from threading import Event
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from search.api.config import ApiConfig
+
+_SWITCH_S = 0.001
+"""Of Python's 5 ms the event loop would wait for each of the threads that compute, several times
+for each answer."""
 
 
 def serve(
@@ -38,6 +43,7 @@ def serve(
         stopping.set()
         server.should_exit = True
 
+    sys.setswitchinterval(_SWITCH_S)
     server = server_for(app, config)
     # uvicorn installs its own handlers for as long as it runs, and afterwards raises again the
     # signals that it has caught: by then, handlers that do not end the process must be in place.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -63,24 +63,28 @@ def split(text: str) -> str:
     return _BORDERS.sub(" ", text)
 
 
-def match(asked: str, names: Names, *, with_folders: bool) -> float:
-    """The fraction of a text's letters and digits that is in words of these names, 0 to 1.
-
-    Function words are short, so that they weigh little in any language.
+class NameQuery:
+    """The words of a text that names may hold; they are read once for all names.
 
     >>> names = Names(frozenset(["img", "0042"]), frozenset(["beach"]))
-    >>> match("IMG_0042", names, with_folders=True), match("beach", names, with_folders=False)
-    (1.0, 0.0)
+    >>> NameQuery("IMG_0042").match(names, with_folders=True)
+    1.0
+    >>> NameQuery("beach").match(names, with_folders=False)
+    0.0
     """
-    known = names.own | names.folders if with_folders else names.own
-    wanted = dict.fromkeys(words(split(asked)))
-    whole = sum(map(len, wanted))
-    found = sum(len(word) for word in wanted if _is_among(word, known))
-    return found / whole if whole else 0.0
 
+    def __init__(self, text: str) -> None:
+        self._forms = {word: frozenset(terms(word)) for word in words(split(text))}
+        self._n_chars = sum(map(len, self._forms))
 
-def _is_among(word: str, known: Collection[str]) -> bool:
-    return any(term in known for term in terms(word))
+    def match(self, names: Names, *, with_folders: bool) -> float:
+        """The fraction of the text's letters and digits that is in words of these names, 0 to 1.
+
+        Function words are short, so that they weigh little in any language.
+        """
+        known = names.own | names.folders if with_folders else names.own
+        held = sum(len(word) for word, forms in self._forms.items() if not forms.isdisjoint(known))
+        return held / self._n_chars if self._n_chars else 0.0
 
 
 def _said(row: AssetRow) -> Iterator[str]:

@@ -1,16 +1,18 @@
-"""When a search has to stop: time is up, or the caller is gone."""
+"""When work has to stop: time is up, the caller is gone, or it has cost too much."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, wait
-from threading import Event
-from time import monotonic
+from contextlib import contextmanager
+from threading import Event, get_ident
+from time import monotonic, thread_time
 from typing import ParamSpec, TypeVar
 
 from encoder.errors import InputError
-from search.errors import CancelledError, TimeLimitError
+from encoder.system.metering import Meter, metered
+from search.errors import CancelledError, TimeLimitError, TooCostlyError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,6 +79,7 @@ class Deadline:
     def result(self, future: Future[T]) -> T:
         """The same for a call that is already running."""
         while not wait([future], self.left_s()).done:
+            future.cancel()  # if it has not begun
             self.check()
         return future.result()
 
@@ -93,4 +96,45 @@ class Deadline:
             raise TimeLimitError(
                 f"The search took longer than {self._seconds:g} s.",
                 remedy="Allow more time, or ask for less (limit, modalities).",
+            )
+
+
+class Budget(Deadline):
+    """The deadline of a request, which also bounds the processor time that it may take.
+
+    Args:
+        seconds: from now on.
+        cpu_s: of its own thread, and of the networks that run for it.
+    """
+
+    def __init__(self, seconds: float, cpu_s: float) -> None:
+        super().__init__(seconds)
+        self._most_cpu_s = cpu_s
+        self._meter = Meter()
+        self._thread: int | None = None
+        self._began_s = 0.0
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count what this thread does within the block."""
+        self._thread, self._began_s = get_ident(), thread_time()
+        try:
+            with metered(self._meter):
+                yield
+        finally:
+            self._thread = None
+
+    def check(self) -> None:
+        """Raise if the work has to stop.
+
+        Raises:
+            CancelledError, TimeLimitError: see `Deadline.check`.
+            TooCostlyError: it took too much processor time.
+        """
+        super().check()
+        own_s = thread_time() - self._began_s if self._thread == get_ident() else 0.0
+        if self._meter.cpu_s + own_s > self._most_cpu_s:
+            raise TooCostlyError(
+                f"The request took more than {self._most_cpu_s:.3g} s of processor time.",
+                remedy="Send fewer or shorter inputs in each of several requests.",
             )

@@ -30,6 +30,7 @@ _DIGEST_BYTES = 8
 _KEY_BYTES = 6
 _DEPTH_BYTES = 4
 _SIGNED_DIMS = 32
+_HEAD_BYTES = len(_VERSION) + _DIGEST_BYTES
 # Encoding the same content in a different batch moves an embedding by less than one step.
 _STEP = 1 / 512
 
@@ -60,6 +61,16 @@ class Page:
         return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
+def check_cursor(query: Query, embed_dim: int) -> None:
+    """Refuse, before anything is encoded, a cursor that `read_page` would refuse anyway.
+
+    Raises:
+        InputError: not a cursor, or that of a different query.
+    """
+    if query.cursor:
+        _packed(query, _digest(query), min(_SIGNED_DIMS, embed_dim))
+
+
 def read_page(query: Query, direction: Embeddings) -> Page:
     """The page that ``query.cursor`` asks for; the first one without a cursor.
 
@@ -74,17 +85,24 @@ def read_page(query: Query, direction: Embeddings) -> Page:
     first = Page(_digest(query), _signature(direction))
     if not query.cursor:
         return first
-    head = len(_VERSION) + _DIGEST_BYTES
-    tail = head + len(first.signature)
-    body = tail + _DEPTH_BYTES
-    packed = _unpack(query.cursor)
-    if packed[:1] != _VERSION or len(packed) < body or (len(packed) - body) % _KEY_BYTES:
-        raise _refused(query.cursor, "which is not a cursor")
-    if packed[1:head] != first.digest or not _alike(packed[head:tail], first.signature):
+    n_signed = len(first.signature)
+    packed = _packed(query, first.digest, n_signed)
+    tail, body = _HEAD_BYTES + n_signed, _HEAD_BYTES + n_signed + _DEPTH_BYTES
+    if not _alike(packed[_HEAD_BYTES:tail], first.signature):
         raise _refused(query.cursor, "which belongs to another query")
     keys = (packed[i : i + _KEY_BYTES] for i in range(body, len(packed), _KEY_BYTES))
-    depth = int.from_bytes(packed[tail:body])
-    return Page(first.digest, first.signature, depth, frozenset(keys))
+    return Page(first.digest, first.signature, int.from_bytes(packed[tail:body]), frozenset(keys))
+
+
+def _packed(query: Query, digest: bytes, n_signed: int) -> bytes:
+    """What a cursor holds, if its form is right and it is of this query."""
+    packed = _unpack(query.cursor)
+    n_key_bytes = len(packed) - _HEAD_BYTES - n_signed - _DEPTH_BYTES
+    if packed[:1] != _VERSION or n_key_bytes < 0 or n_key_bytes % _KEY_BYTES:
+        raise _refused(query.cursor, "which is not a cursor")
+    if packed[1:_HEAD_BYTES] != digest:
+        raise _refused(query.cursor, "which belongs to another query")
+    return packed
 
 
 def _refused(cursor: str, why: str) -> InputError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,14 +11,27 @@ import numpy as np
 from encoder.space import Space
 from encoder.system.allocator import give_back
 from encoder.system.batched import Batched
+from encoder.system.metering import Meter, current_meter, metered
 from encoder.system.stopping import current_check, stopped_by
-from encoder.types import TEXT, Clip, Embeddings, Item, Modality, Role, Spectrogram, Waveform
+from encoder.types import (
+    DOCUMENT,
+    TEXT,
+    Clip,
+    Embeddings,
+    Item,
+    Modality,
+    Role,
+    Spectrogram,
+    Waveform,
+)
 from search.query.byte_cache import ByteCache
 from search.query.terms import ItemEncoder
 
 _OVERHEAD_BYTES = 512  # of a key and of Python's objects
-_LONG_CHARS = 2000
-"""A longer text is encoded in windows, which takes from tens of milliseconds to seconds."""
+_SHORT_CHARS = 400
+"""Longer than most questions: a longer text takes from some fifty milliseconds to seconds."""
+_CHARS_AT_ONCE = 2000
+"""Of longer texts that one request sends; some 500 tokens, a quarter of a second of one core."""
 
 
 class _Kind(NamedTuple):
@@ -29,12 +42,23 @@ class _Kind(NamedTuple):
     is_long: bool
 
 
+_LONG = _Kind(TEXT, DOCUMENT, True)
+
+
+class _EncodedItem(NamedTuple):
+    row: Embeddings
+    cpu_s: float
+    """Its share of what the networks took for its batch."""
+
+
 class QueryEncoder:
     """An `ItemEncoder` with a cache, which batches concurrent calls. Safe to use from threads.
 
     Queries and documents share both, unless the model has a tower or a prompt for each. Long texts
-    are encoded one by one, beside the batches: no short query waits for them, and each ends when
-    nobody waits for it any more (`encoder.system.stopping`).
+    are encoded beside the batches, so that no short query waits for them, and in small pieces, for
+    which requests take turns: however many there are, they occupy the networks once. Each ends when
+    nobody waits for it any more (`encoder.system.stopping`). What the networks take is counted for
+    the requests of a batch (`encoder.system.metering`).
 
     Args:
         encoder: does the work; safe to use from threads.
@@ -53,7 +77,7 @@ class QueryEncoder:
     ) -> None:
         self._encoder = encoder
         self._observe = observe
-        self._batched: Batched[_Kind, Item, Embeddings] = Batched(
+        self._batched: Batched[_Kind, Item, _EncodedItem] = Batched(
             self._encode, max_items=lambda kind: 1 if kind.is_long else max_items
         )
         self.cache: ByteCache[Embeddings] = ByteCache(
@@ -68,6 +92,7 @@ class QueryEncoder:
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         """Mixed items to unit rows [len(items), embed_dim], in their order."""
         rows = np.empty((len(items), self.space.embed_dim), np.float32)
+        meter = current_meter()
         missing: dict[_Kind, list[int]] = {}
         keys = [self._key(item) for item in items]
         for place, (item, key) in enumerate(zip(items, keys, strict=True)):
@@ -77,30 +102,34 @@ class QueryEncoder:
             else:
                 rows[place] = found
         for kind, places in missing.items():
-            for some in ([place] for place in places) if kind.is_long else [places]:
+            for some in _pieces(items, places) if kind.is_long else [places]:
                 encoded = self._batched(kind, [items[place] for place in some])
-                for place, row in zip(some, encoded, strict=True):
+                for place, (row, cpu_s) in zip(some, encoded, strict=True):
                     rows[place] = row
                     if (key := keys[place]) is not None:
                         self.cache.keep(key, row.copy())
+                    if meter:
+                        meter.add(cpu_s)
         return rows
 
     def n_waiting(self, item: Item) -> int:
         """How many calls wait for the running batch of such items."""
         return self._batched.n_waiting(self._kind(item))
 
-    def _encode(self, kind: _Kind, items: Sequence[Item]) -> Sequence[Embeddings]:
+    def _encode(self, kind: _Kind, items: Sequence[Item]) -> Sequence[_EncodedItem]:
         self._observe(kind.modality, len(items))
+        meter = Meter()
         # A batch is for several requests, and goes on when the one whose thread this is has left.
-        with stopped_by(current_check() if kind.is_long else None):
-            rows = list(self._encoder.encode_items(items))
+        with stopped_by(current_check() if kind.is_long else None), metered(meter):
+            rows = self._encoder.encode_items(items)
         if kind.modality != TEXT:
             give_back()  # 40 MB after ten searches by pictures and sounds; takes about 1 ms
-        return rows
+        return [_EncodedItem(row, meter.cpu_s / len(items)) for row in rows]
 
     def _kind(self, item: Item) -> _Kind:
-        is_long = isinstance(item.content, str) and len(item.content) > _LONG_CHARS
-        return _Kind(item.modality, self.space.role_of(item), is_long)
+        if isinstance(item.content, str) and len(item.content) > _SHORT_CHARS:
+            return _LONG
+        return _Kind(item.modality, self.space.role_of(item), False)
 
     def _key(self, item: Item) -> Hashable | None:
         digest = content_digest(item.content)
@@ -108,6 +137,20 @@ class QueryEncoder:
             return None
         role = self.space.role_of(item)
         return self.space.fingerprint, str(item.modality), role, digest
+
+
+def _pieces(items: Sequence[Item], places: Sequence[int]) -> Iterator[list[int]]:
+    """The places of long texts, some at a time."""
+    piece: list[int] = []
+    n_chars = 0
+    for place in places:
+        length = len(items[place].content)
+        if piece and n_chars + length > _CHARS_AT_ONCE:
+            yield piece
+            piece, n_chars = [], 0
+        piece.append(place)
+        n_chars += length
+    yield piece
 
 
 def content_digest(content: Any) -> bytes | None:

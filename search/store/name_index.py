@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from search.errors import CancelledError, IndexNotReadyError, StoreError
 from search.lexical.index import FoundText, Text, WordIndex
-from search.lexical.names import match, names_in, split, text_of
+from search.lexical.names import NameQuery, names_in, split, text_of
 from search.store.base import VectorStore
 from search.types import AssetRow
 
@@ -21,6 +21,8 @@ _SLOWDOWN = 20
 _FIRST_WAIT_S = 1.0
 _AT_ONCE = 2000
 MAX_NAMED = 50
+_MAX_CHARS = 1000
+"""No name holds a part of a longer text that counts."""
 
 
 @runtime_checkable
@@ -67,10 +69,13 @@ class NameIndex:
             IndexNotReadyError: the names of a large library are still being read.
         """
         self.begin()
+        if len(text) > _MAX_CHARS:
+            return {}
         if not self._is_ready.is_set():
             self._wait()
+        asked = NameQuery(text)
         parts = {
-            one.segment_id: match(text, names_in(one.note), with_folders=with_folders)
+            one.segment_id: asked.match(names_in(one.note), with_folders=with_folders)
             for one in self._source.named(split(text), MAX_NAMED)
         }
         return {asset_id: part for asset_id, part in parts.items() if part}

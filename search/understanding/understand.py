@@ -15,6 +15,9 @@ from search.understanding.calendar import Period
 from search.understanding.dates import find_date
 from search.understanding.places import find_place
 
+MAX_CHARS = 1000
+"""Reading dates takes some ten milliseconds of such a text, and grows faster than its length."""
+
 
 def understand(
     query: Query, store: VectorStore, places: Callable[[], Mapping[str, str]], today: date
@@ -32,7 +35,7 @@ def understand(
     """
     terms, found, filter = [], list[Understood](), query.filter
     for term in query.terms:
-        text = _text(term)
+        text = _text(term) if reads(term) else ""
         for kind in READINGS if text else ():
             if kind not in query.understand:
                 continue
@@ -44,8 +47,13 @@ def understand(
             if _holds(store, joined):
                 found, filter = [*found, one], joined
                 text = without(text, one.text)
-        terms.append(_with_text(term, text))
+        terms.append(_with_text(term, text) if text else term)
     return (replace(query, items=terms, filter=filter), found) if found else (query, [])
+
+
+def reads(term: Term) -> bool:
+    """Whether a term is short enough to be a question; dates in a longer text are its subject."""
+    return len(_text(term)) <= MAX_CHARS
 
 
 def without(text: str, part: str) -> str:

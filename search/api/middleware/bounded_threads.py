@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -13,9 +14,17 @@ from typing import Any, TypeVar
 
 from encoder.system.stopping import stopped_by
 from search.errors import OverloadedError, TimeLimitError
-from search.query.deadline import Deadline
+from search.query.deadline import Budget, Deadline
+
+_OF_MACHINE = 1 / 3
+"""The part of the machine's cores that one request may occupy for the whole time limit."""
 
 T = TypeVar("T")
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,7 @@ class Workbench:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="api")
         self._most = threads + queue
         self._timeout_s = timeout_s
+        self._cpu_s = timeout_s * usable_cores() * _OF_MACHINE
         self._n_taken = 0
         self._lock = Lock()
 
@@ -56,14 +66,15 @@ class Workbench:
         Raises:
             OverloadedError: the queue is full.
             TimeLimitError: it was not done in time.
+            TooCostlyError: it took a third of the machine for longer than that.
             CancelledError: nobody waits any more.
         """
         self._take()
-        deadline, asked = Deadline(self._timeout_s), perf_counter()
+        deadline, asked = Budget(self._timeout_s, self._cpu_s), perf_counter()
         begin = copy_context().run  # so that what the work logs has the request's id
 
         def do() -> T:
-            with stopped_by(deadline.check):
+            with stopped_by(deadline.check), deadline.counted():
                 return work(Turn(deadline, perf_counter() - asked))
 
         future = self._pool.submit(begin, do)

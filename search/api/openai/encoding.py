@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
@@ -12,10 +13,11 @@ from encoder.errors import InputError
 from encoder.models.spec import stands_for
 from encoder.space import l2_normalize
 from encoder.types import TEXT, Embeddings, Item, Role
-from search.api.middleware.bounded_threads import Turn
+from search.api.middleware.bounded_threads import Turn, usable_cores
 from search.api.openai.content import Labelled
 from search.api.openai.inputs import InputIn
 from search.api.requests.bodies import SentFile
+from search.api.requests.budgets import TokenBudget
 from search.api.requests.queries import item_of
 from search.api.services import Services
 from search.errors import NotFoundError
@@ -24,6 +26,8 @@ _ITEMS_AT_ONCE = 16
 _TOKENS_AT_ONCE = 2048
 """The most inputs and tokens between two checks of the deadline, where searches can run in between;
 a longer text is encoded alone."""
+_TOKENS_PER_CORE = 16_384
+"""The most in one request: what takes a core some eight seconds."""
 
 
 class Asked(Protocol):
@@ -81,6 +85,7 @@ def encode(services: Services, asked: Asked, files: Mapping[str, SentFile], turn
     Raises:
         NotFoundError: a different model is requested.
         InputError: an input is invalid, or the model does not have these dimensions.
+        TooCostlyError: its texts have more tokens than one request may have.
         TimeLimitError: the time is up; what was encoded is cached for the next try.
     """
     _check_model(services, asked)
@@ -125,12 +130,14 @@ def _read(
     turn: Turn,
 ) -> tuple[list[Item], list[list[int] | None]]:
     items, windows = [], []
+    budget = TokenBudget(_TOKENS_PER_CORE * usable_cores(), turn.deadline.check)
     for label, given in parts:
         turn.deadline.check()
         item = replace(_item(services, given, files, label), role=asked.role)
         lengths = None
         if item.modality == TEXT:
             lengths = services.tokens.window_lengths(item.content, asked.role)
+            budget.spend(item.content, partial(sum, lengths))
         if lengths and len(lengths) > 1 and asked.on_overflow == "error":
             raise InputError(
                 label,

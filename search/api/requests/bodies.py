@@ -14,7 +14,7 @@ from pydantic_core import to_json
 
 from encoder.errors import InputError
 from search.api.openai.requests import EmbeddingsRequest
-from search.api.requests.json_budget import check_values
+from search.api.requests.budgets import check_values
 from search.api.requests.multipart import Part, events
 from search.api.requests.refusal import ContentTypeError, TooLargeError
 from search.api.schemas import SearchRequest
@@ -24,6 +24,8 @@ _JSON = "application/json"
 _MEDIA = ("image", "audio", "video")
 _MOST_PARTS = 2_200
 """As many as the inputs of one request for embeddings, and some fields beside them."""
+SEARCH_PARTS = 100
+"""Twice its terms, and all its other fields."""
 
 
 _LARGE_BYTES = 200_000
@@ -89,7 +91,7 @@ async def _read_json(request: Request) -> bytes:
     return await request.body()
 
 
-async def read_sent(request: Request) -> SentBody:
+async def read_sent(request: Request, most_parts: int = _MOST_PARTS) -> SentBody:
     """A request as JSON or as a form with files.
 
     Raises:
@@ -108,9 +110,9 @@ async def read_sent(request: Request) -> SentBody:
         if isinstance(event, Part):
             part, data = event, bytearray()
             n_parts += 1
-            if n_parts > _MOST_PARTS:
+            if n_parts > most_parts:
                 raise TooLargeError(
-                    f"The form has more than {_MOST_PARTS:,} parts.", "Send several requests."
+                    f"The form has more than {most_parts:,} parts.", "Send several requests."
                 )
         elif event is not None:
             data += event

@@ -69,14 +69,14 @@ async def list_assets(
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Cursor = "",
     sort: Annotated[Literal["id", "newest", "oldest", "auto"], Query(description=_SORT)] = "id",
-) -> dict[str, object]:
+) -> Response:
     """Assets in the order of their ids, or the newest or the oldest first, page by page.
 
     Of `newest`, the cursor `1767225600_` begins with what is older than that second; of `oldest`,
     with what is of that second or newer.
     """
 
-    def page(_turn: Turn) -> dict[str, object]:
+    def page(_turn: Turn) -> bytes:
         order = sort
         if sort == "auto":
             order = "newest" if overview.orders_dates(services.store) else "id"
@@ -84,9 +84,11 @@ async def list_assets(
             listed = _page(services, wanted, limit, cursor)
         else:
             listed = _dated(services, wanted, limit, cursor, reverse=order == "oldest")
-        return {**listed, "sort": order}
+        # Written in this thread: a thousand assets would hold up the event loop.
+        answer = AssetsAnswer.model_validate({**listed, "sort": order})
+        return answer.model_dump_json().encode()
 
-    return await services.workbench.run(page)
+    return Response(await services.workbench.run(page), media_type="application/json")
 
 
 @router.get(
@@ -101,18 +103,19 @@ async def list_facets(
     services: Parts,
     wanted: Wanted,
     folder: Annotated[str, Query(max_length=4000, description="Only folders below it.")] = "",
-) -> dict[str, object]:
+) -> Response:
     """How many of the assets that a filter leaves have which values."""
 
-    def count(_turn: Turn) -> dict[str, object]:
+    def count(_turn: Turn) -> bytes:
         found = overview.facets(services.store, wanted)
         uploads = f"{services.uploads.root}/"
         folders = {uri: n for uri, n in found.folders.items() if not uri.startswith(uploads)}
         if not sees_paths(request.state.scopes):
             folders = within_roots(folders, services.config.public_roots)
-        return facets_json(found, folders_below(folders, folder))
+        answer = FacetsAnswer.model_validate(facets_json(found, folders_below(folders, folder)))
+        return answer.model_dump_json().encode()
 
-    return await services.workbench.run(count)
+    return Response(await services.workbench.run(count), media_type="application/json")
 
 
 @router.get(

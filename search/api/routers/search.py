@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
+from encoder.types import TEXT, Role
 from search.api.access.auth import READ
 from search.api.access.paths import filter_for, sees_paths
 from search.api.depends import Parts, disconnected, refusals
 from search.api.middleware.bounded_threads import Turn
 from search.api.middleware.tracking import track
-from search.api.requests.bodies import SentBody, read_sent, search_body
+from search.api.requests.bodies import SEARCH_PARTS, SentBody, read_sent, search_body
+from search.api.requests.budgets import SEARCH_TOKENS, TokenBudget
 from search.api.requests.queries import query_of
 from search.api.requests.spoken import SPEECH, Heard, hear, sound_type
 from search.api.responses.plain_values import latency_ms, search_answer, server_timing
 from search.api.schemas import SearchAnswer
 from search.api.services import Services
 from search.latency import StageTimer
+from search.query.query import Query
 
 router = APIRouter(tags=["search"])
 
@@ -35,12 +40,25 @@ async def search(request: Request, services: Parts) -> Response:
     A body of sound is a spoken question: the words that are heard in it are searched for.
     """
     heard = await hear(request, services) if sound_type(request) else None
-    body = heard.asked(request) if heard else await read_sent(request)
+    body = heard.asked(request) if heard else await read_sent(request, SEARCH_PARTS)
     answer, latency_s = await services.workbench.run(
         lambda turn: _answer(services, request, body, heard, turn), lambda: disconnected(request)
     )
     headers = {"Server-Timing": server_timing(latency_s)}
     return Response(answer, headers=headers, media_type="application/json")
+
+
+def _check_tokens(query: Query, services: Services, turn: Turn) -> None:
+    """Refuse a query whose texts are long together, before any is read or encoded."""
+    budget = TokenBudget(SEARCH_TOKENS, turn.deadline.check)
+    for term in query.terms:
+        if term.item and term.item.modality == TEXT:
+            text = term.item.content
+            budget.spend(text, partial(_n_tokens, services, text, term.role))
+
+
+def _n_tokens(services: Services, text: str, role: Role) -> int:
+    return sum(services.tokens.window_lengths(text, role))
 
 
 def _answer(
@@ -59,6 +77,7 @@ def _answer(
         query = query_of(
             asked, services.decoder, body.files, wanted, folder_names=sees_paths(scopes)
         )
+        _check_tokens(query, services, turn)
     result = services.engine.search(query, turn.deadline)
     with timer.stage("serialize"):
         answer = search_answer(result, with_uri=sees_paths(scopes))

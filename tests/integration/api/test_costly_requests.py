@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from search.api.services import Services
+from search.batching.query_encoder import QueryEncoder
 from tests.integration.api.wire import connect, hang_up, request, until
 from tests.support.media import write_film
 
@@ -73,10 +74,49 @@ def test_files_of_one_name_are_all_there(client: httpx.Client) -> None:
 
 
 def long_texts(n_texts: int, seed: int) -> list[str]:
-    """Texts of the greatest length, of words that no two share: none is known before."""
+    """Texts of words that no two share: none is known before. Eight fill half a budget."""
     random = Random(seed)
     words = [f"{random.choice(WORDS)}{random.randrange(10**6)}" for _ in range(20_000)]
-    return [" ".join(words[n * 2000 :])[:19_000] for n in range(n_texts)]
+    return [" ".join(words[n * 2000 :])[:5_000] for n in range(n_texts)]
+
+
+TOO_MANY_TOKENS = {
+    "/v1/search": {"query": [{"text": f"{n} " + "storm " * 3000} for n in range(32)]},
+    "/v1/embeddings": {"input": [f"{n} " + "storm " * 1300 for n in range(2000)]},
+    "/v2/embed": {"texts": ["Möwe " * 800] * 2000, "input_type": "search_query"},
+}
+
+
+@pytest.mark.parametrize("path", TOO_MANY_TOKENS)
+def test_more_tokens_than_a_request_may_have_are_refused_before_any_is_encoded(
+    client: httpx.Client, path: str
+) -> None:
+    began_s = process_time()
+    answer = client.post(path, json=TOO_MANY_TOKENS[path])
+    assert answer.status_code == 413
+    error = answer.json()["error"]
+    assert error["type"] == "TooCostlyError"
+    assert "tokens" in error["message"]
+    assert process_time() - began_s < MOST_CPU_S
+
+
+def test_spaces_cost_something_too(client: httpx.Client) -> None:
+    padded = ["a" + " " * 65_000 for _ in range(700)]
+    began_s = process_time()
+    assert client.post("/v1/embeddings", json={"input": padded}).status_code == 413
+    assert process_time() - began_s < MOST_CPU_S
+
+
+def test_a_wrong_cursor_is_refused_before_anything_is_encoded(
+    parts: Services, client: httpx.Client
+) -> None:
+    assert isinstance(parts.encoder, QueryEncoder)
+    n_looked_up = parts.encoder.cache.misses
+    query = [{"text": f"{n} is new here"} for n in range(8)]
+    answer = client.post("/v1/search", json={"query": query, "cursor": "x" * 100_000})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["field"] == "cursor"
+    assert parts.encoder.cache.misses == n_looked_up
 
 
 @pytest.mark.slow

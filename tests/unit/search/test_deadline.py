@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from contextvars import copy_context
+from threading import Thread
+from time import thread_time
+
 import pytest
 
 from encoder.errors import InputError
-from search.errors import CancelledError, TimeLimitError
-from search.query.deadline import Deadline
+from encoder.system.metering import running
+from search.errors import CancelledError, TimeLimitError, TooCostlyError
+from search.query.deadline import Budget, Deadline
 from search.query.progress import Progress
 
 
@@ -43,3 +48,31 @@ def test_no_stage_begins_after_the_deadline() -> None:
     with pytest.raises(CancelledError), progress.stage("search"):
         raise AssertionError("began")
     assert list(progress.timer.latency_s()) == ["plan", "total"]
+
+
+def test_a_request_ends_when_it_took_too_much_processor_time() -> None:
+    budget = Budget(60, cpu_s=0.02)
+    with budget.counted():
+        budget.check()
+        ends_s = thread_time() + 0.03
+        while thread_time() < ends_s:
+            pass
+        with pytest.raises(TooCostlyError, match=r"0\.02 s of processor time"):
+            budget.check()
+
+
+def test_networks_that_run_for_a_request_are_counted_in_whichever_thread() -> None:
+    budget = Budget(60, cpu_s=0.02)
+
+    def run() -> None:
+        with running(n_threads=4):
+            ends_s = thread_time() + 0.01
+            while thread_time() < ends_s:
+                pass
+
+    with budget.counted():
+        network = Thread(target=copy_context().run, args=[run])
+        network.start()
+        network.join()
+        with pytest.raises(TooCostlyError):
+            budget.check()

@@ -6,13 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier, Event
-from time import sleep
+from time import sleep, thread_time
 
 import numpy as np
 import pytest
 
 from encoder.errors import InputError
 from encoder.space import Space
+from encoder.system.metering import Meter, metered, running
 from encoder.types import DOCUMENT, IMAGE, QUERY, TEXT, Embeddings, Item, Modality
 from search.query.query_encoder import QueryEncoder, content_digest
 
@@ -194,6 +195,55 @@ def test_no_short_text_waits_for_a_long_one() -> None:
         letters.gate.set()
         assert short.result()[0, 0] == ord("s")
         assert long.result()[0, 0] == ord("l")
+
+
+def test_requests_with_long_texts_take_turns() -> None:
+    letters = Letters()
+    encoder = QueryEncoder(letters)
+    letters.gate.clear()
+    with ThreadPoolExecutor(2) as threads:
+        many = threads.submit(encoder.encode_items, [text("many " * 300) for _ in range(6)])
+        letters.begun.wait()
+        few = threads.submit(encoder.encode_items, [text("few " * 300)])
+        while not encoder.n_waiting(text("long " * 300)):
+            sleep(0.001)
+        letters.gate.set()
+        many.result(), few.result()
+    assert [call[0][:3] for call in letters.calls].index("few") == 1
+
+
+class Network(Letters):
+    """Works for the requests of a batch."""
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        rows = super().encode_items(items)
+        with running(n_threads=2):
+            ends_s = thread_time() + 0.02
+            while thread_time() < ends_s:
+                pass
+        return rows
+
+
+def test_what_networks_take_is_counted_for_the_requests_of_a_batch() -> None:
+    network = Network()
+    encoder = QueryEncoder(network)
+    meters = [Meter(), Meter()]
+
+    def encode(meter: Meter, word: str) -> None:
+        with metered(meter):
+            encoder.encode_items([text(word)])
+
+    network.gate.clear()
+    with ThreadPoolExecutor(3) as threads:
+        first = threads.submit(encoder.encode_items, [text("first")])
+        network.begun.wait()
+        for meter in meters:
+            threads.submit(encode, meter, "word")
+        while encoder.n_waiting(text("word")) < 2:
+            sleep(0.001)
+        network.gate.set()
+        first.result()
+    assert [0.02 <= meter.cpu_s < 0.04 for meter in meters] == [True, True]
 
 
 class Littering(Letters):
