@@ -6,7 +6,7 @@ BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
 # `docs` is also a folder.
-.PHONY: demo test test-rest test-others test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-renaming bench-film bench-jobs bench-quant bench-models bench-dsre bench-voice fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-towers bench-hub bench-quality bench-memory bench-gpu
+.PHONY: demo test test-rest test-others test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-jobs bench-quant bench-models bench-dsre fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-quality bench-memory bench-gpu
 .PHONY: bench-products bench-quick bench
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
@@ -128,7 +128,7 @@ format: .venv/tested
 	$(BIN)/ruff format $(CODE)
 
 # Figures for benchmarks/results/: all that needs no data of others but three sets, and a try of a part.
-bench: bench-throughput bench-towers bench-ingest bench-jobs bench-memory bench-api bench-products
+bench: bench-throughput bench-ingest bench-jobs bench-memory bench-api bench-products
 
 # Some 55 CPU-seconds; environments are not counted.
 bench-quick: .venv/tested bundle
@@ -144,31 +144,11 @@ bench-changes: .venv/tested bundle
 bench-products: .venv/tested bundle .venv-txtai/installed .venv-vectrixdb/installed
 	$(BIN)/python -m benchmarks.products .venv-txtai/bin/python .venv-vectrixdb/bin/python
 
-# The embedded store beside others', which live in an environment of their own.
-.PHONY: bench-stores
-bench-stores: .venv/tested .venv-stores/installed
-	$(BIN)/python -m benchmarks.scale.beside .venv-stores/bin/python
-
 bench-throughput: .venv/installed
 	$(BIN)/python -m benchmarks.towers.throughput
 
 bench-ingest: .venv/installed
 	$(BIN)/python -m benchmarks.pipeline.ingest
-
-bench-renaming: .venv/installed
-	$(BIN)/python -m benchmarks.pipeline.renaming
-
-bench-film: .venv/installed
-	$(BIN)/python -m benchmarks.pipeline.film
-
-bench-towers: .venv/installed
-	$(BIN)/python -m benchmarks.towers.side_by_side
-
-# Flame graphs in .demo/flames, what takes how much of the time, and how near towers are to the limit.
-.PHONY: bench-profile
-bench-profile: .venv/tested bundle
-	$(BIN)/python -m pip install --quiet py-spy==0.4.3
-	$(BIN)/python -m benchmarks.pipeline.flames
 
 # Beside other encoders, in environments of their own; ONLY=texts or pictures measures one kind,
 # BESIDE=infinity that library alone, and torch.
@@ -176,9 +156,6 @@ PEERS_OF_ENCODERS := .venv-sentence-transformers .venv-fastembed .venv-infinity
 .PHONY: bench-encoders
 bench-encoders: .venv/tested bundle $(PEERS_OF_ENCODERS:%=%/installed)
 	$(BIN)/python -m benchmarks.encoders $(PEERS_OF_ENCODERS:%=%/bin/python) $(ONLY:%=--only %) $(BESIDE:%=--beside %)
-
-bench-hub: .venv/tested
-	$(BIN)/python -m benchmarks.models.torch_on_cpu
 
 # What the bundles find on data of others, which are fetched from public repositories. Pages to read
 # are drawn with Debian's fonts-dejavu, fonts-inter-variable and fonts-noto-cjk.
@@ -199,7 +176,7 @@ bench-jobs: .venv/tested
 # On a genuine Milvus server with 20,000 segments, and on Milvus Lite; `others` has other products, in
 # environments of their own. `python -m benchmarks.api others-100k` asks them over 100,000 texts.
 bench-api: .venv/tested bundle .venv-milvus/installed .venv-txtai/installed .venv-vectrixdb/installed
-	$(BIN)/python -m benchmarks.api latency throughput tracking ingest others
+	$(BIN)/python -m benchmarks.api latency throughput others
 
 # Beside others' libraries, which live in an environment of their own.
 bench-quant: .venv-bench/installed
@@ -226,10 +203,6 @@ fault-rounds: .venv/tested .venv-milvus/installed
 fault-kills: .venv/tested .venv-milvus/installed
 	$(BIN)/python -m tests.faults.kills --trials 300
 	$(BIN)/python -m tests.faults.kills --trials 100 --server
-
-# Recordings are fetched by git.
-bench-voice: .venv/tested bundle
-	$(BIN)/python -m benchmarks.towers.voice
 
 bench-dsre: .venv/tested bundle
 	$(BIN)/python -m benchmarks.dsre
@@ -350,10 +323,5 @@ bundle: .venv/installed
 	$(BIN)/uv pip install --quiet --python .venv-infinity/bin/python "infinity-emb[torch,optimum,server,vision]==0.0.78" aiohttp
 	touch $@
 
-.venv-stores/installed: Makefile
-	test -x .venv-stores/bin/python || $(PYTHON) -m venv .venv-stores
-	.venv-stores/bin/python -m pip install --quiet lancedb==0.40.0 qdrant-client==1.20.0 chromadb==1.5.9
-	touch $@
-
 clean:
-	rm -rf .venv .venv-adapters .venv-bench .venv-fastembed .venv-infinity .venv-milvus .venv-newest .venv-oldest .venv-sentence-transformers .venv-stores .venv-txtai .venv-vectrixdb .compose-test .demo .npm dist edge site
+	rm -rf .venv .venv-adapters .venv-bench .venv-fastembed .venv-infinity .venv-milvus .venv-newest .venv-oldest .venv-sentence-transformers .venv-txtai .venv-vectrixdb .compose-test .demo .npm dist edge site

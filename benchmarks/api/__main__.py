@@ -13,8 +13,6 @@ from benchmarks.harness.command_line import run
 PARTS = {
     "latency": "benchmarks.api.latency:main",
     "throughput": "benchmarks.api.throughput:main",
-    "tracking": "benchmarks.api.tracking:main",
-    "ingest": "benchmarks.api.beside_ingest:main",
     "others": "benchmarks.api.peers.beside_others:main",
     "others-100k": "benchmarks.api.peers.beside_others:at_100k",
 }

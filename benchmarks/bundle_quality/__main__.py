@@ -4,7 +4,7 @@
 
 Protocol, written before the first run:
 
-- A subject is a file of this package or of ``unseen`` with a ``SUBJECT``: what is measured, on
+- A subject is a file of this package with a ``SUBJECT``: what is measured, on
   which data, with what bar. It runs the bundle as `anymodal` does, through the towers that serve.
 - Data are fetched from public repositories at a pinned commit into ``.demo/bundle_quality`` and
   never committed. Nothing is left out of a set unless the subject says so and why.
@@ -23,17 +23,13 @@ from importlib import import_module
 
 from benchmarks.bundle_quality.report import Subject, write
 
-SUBJECTS = {
-    **{name: name for name in ("questions", "photos", "reading", "speech", "sounds", "mixed")},
-    **{name: f"unseen.{name}" for name in ("stamps", "films")},
-}
-"""Where each subject is in this package, by name."""
+SUBJECTS = ("questions", "photos", "reading", "speech", "sounds", "mixed")
 
 
 def subject_named(name: str) -> Subject:
-    """The subject with this name."""
-    found: Subject = import_module(f"benchmarks.bundle_quality.{SUBJECTS[name]}").SUBJECT
-    return found
+    """The subject of the file with this name."""
+    subject: Subject = import_module(f"benchmarks.bundle_quality.{name}").SUBJECT
+    return subject
 
 
 def main() -> None:

@@ -15,18 +15,10 @@ from benchmarks.harness.command_line import run
 PARTS = {
     "speed": "benchmarks.dsre.speed:minilm",
     "speed-12": "benchmarks.dsre.speed:twelve",
-    "auto": "benchmarks.dsre.auto:main",
-    "padding": "benchmarks.dsre.padding:main",
     "quality": "benchmarks.dsre.quality:int8",
     "quality-float": "benchmarks.dsre.quality:float32",
     "quality-12": "benchmarks.dsre.quality:twelve",
     "product-speed": "benchmarks.dsre.product:speed",
-    "product-ingest": "benchmarks.dsre.long_ingest:ingest",
-    "product-questions": "benchmarks.dsre.long_ingest:questions",
-    "product-long": "benchmarks.dsre.long_ingest:long_questions",
-    "chunks": "benchmarks.dsre.chunks:main",
-    "long": "benchmarks.dsre.long:main",
-    "pictures": "benchmarks.dsre.pictures:main",
 }
 
 if __name__ == "__main__":

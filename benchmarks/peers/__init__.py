@@ -1,4 +1,4 @@
-"""How other libraries run fast, round weights and allocate bits.
+"""How other libraries run fast and round weights.
 
 A peer is a function ``module:name`` in one of the tables below, whose signature is one of
 `benchmarks.peers.base`; its library is imported when it is called. The libraries are in the
@@ -25,12 +25,8 @@ SPEED: Mapping[str, str] = {
 }
 ROUNDING: Mapping[str, str] = {
     "HQQ": "benchmarks.peers.hqq:round_weights",
-    "GPTQ (ModelOpt, Linear only)": "benchmarks.peers.modelopt:round_weights",
     "NNCF": "benchmarks.peers.nncf:round_weights",
     "AutoRound (Linear only)": "benchmarks.peers.autoround:round_weights",
-}
-ALLOCATION: Mapping[str, str] = {
-    "ModelOpt auto_quantize": "benchmarks.peers.modelopt:allocate",
 }
 
 

@@ -19,16 +19,11 @@ PARTS = {
     "lite0": "benchmarks.quant.quality.lite:lite0",
     "lite0-short": "benchmarks.quant.quality.lite:lite0_short",
     "lite2": "benchmarks.quant.quality.lite:lite2",
-    "allocation-lite0": "benchmarks.quant.allocation:lite0",
-    "allocation-minilm": "benchmarks.quant.allocation:minilm",
     "speed-text": "benchmarks.quant.speed:text",
     "speed-lite0": "benchmarks.quant.speed:lite0",
     "speed-lite2": "benchmarks.quant.speed:lite2",
     "memory": "benchmarks.quant.memory:main",
     "resnet": "benchmarks.quant.resnet:main",
-    "sensitivity": "benchmarks.quant.sensitivity:main",
-    "ranking": "benchmarks.quant.ranking:main",
-    "targets": "benchmarks.quant.targets:main",
 }
 
 if __name__ == "__main__":

@@ -49,7 +49,6 @@ def uniform(settings: Settings) -> None:
         "INT8, GPTQ": partial(plain, "int8", "gptq"),
         "INT4, to nearest": partial(plain, "int4", "rtn"),
         "INT4, HQQ (hqq)": partial(ways.hqq_of_its_authors, subject),
-        "INT4, GPTQ (ModelOpt)": partial(ways.gptq_of_modelopt, subject),
         "INT4, GPTQ": partial(plain, "int4", "gptq"),
         "INT4 in groups of 64, GPTQ": partial(plain, "int4g64", "gptq"),
     }

@@ -106,11 +106,6 @@ def hqq_of_its_authors(subject: Subject) -> Way:
     return Way(model, nbytes_with(subject.model, INT4) + zero_points)
 
 
-def gptq_of_modelopt(subject: Subject) -> Way:
-    """INT4 for Linear layers only; the others are as in our uniform INT4."""
-    return _linear_only(subject, "GPTQ (ModelOpt, Linear only)", INT4)
-
-
 def int4_of_autoround(subject: Subject, group: int) -> Way:
     """INT4 in groups for Linear layers only; the others are as in ours."""
     return _linear_only(subject, "AutoRound (Linear only)", Scheme(INT4.bits, group))
