@@ -25,7 +25,7 @@ from benchmarks.models.subjects import SUBJECTS, contents, save
 from encoder.models.exported import open_exported
 from encoder.runtime.trial import instruction_sets
 from encoder.towers.base import Tower
-from encoder.towers.hub.text import TextTower
+from encoder.towers.hub.text import JointTextTower
 from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT
 
 Run: TypeAlias = Callable[[], Any]
@@ -135,7 +135,7 @@ def _timed(
 
 
 def _what(kind: str, content: Any, tower: Tower) -> str:
-    lengths = tower.window_lengths(content) if isinstance(tower, TextTower) else []
+    lengths = tower.window_lengths(content) if isinstance(tower, JointTextTower) else []
     windows = f", {len(lengths)} windows" if len(lengths) > 1 else ""
     return f"{kind}, {sum(lengths)} tokens{windows}" if lengths else kind
 
@@ -163,9 +163,9 @@ def _eager(source: Path) -> Mapping[str, Tower]:
     _, joint, prompts = hub.open_joint(str(source), None, "cpu")
     prompt = partial(prompts.of, role=DOCUMENT)  # as graphs have them
     makers: Mapping[str, Callable[[], Tower]] = {
-        "text": partial(TextTower, joint, prompt(TEXT)),
-        "image": partial(towers.ImageTower, joint, prompt(IMAGE)),
-        "audio": partial(towers.SoundTower, joint, prompt(AUDIO), _WINDOW_S),
+        "text": partial(JointTextTower, joint, prompt(TEXT)),
+        "image": partial(towers.image_tower, joint, prompt(IMAGE)),
+        "audio": partial(towers.sound_tower, joint, prompt(AUDIO), _WINDOW_S),
     }
     return {kind: make() for kind, make in makers.items() if kind in joint.model.modalities}
 

@@ -21,17 +21,11 @@ from encoder.runtime.onnx import open_onnx
 from encoder.runtime.side_by_side import side_by_side
 from encoder.space import Space
 from encoder.towers.base import Tower
-from encoder.towers.exported.media import (
-    ExportedImageTower,
-    ExportedSoundTower,
-    ExportedVideoTower,
-    Head,
-    OwnHead,
-    SoftTokens,
-    TextHead,
-)
+from encoder.towers.exported.heads import OwnHead, SoftTokens, TextHead
 from encoder.towers.exported.merging import Merging, MergingTextTower
+from encoder.towers.exported.processors import open_pictures, open_sounds
 from encoder.towers.exported.text import ExportedTextTower, TextFormat, TextGraph
+from encoder.towers.joint import Head, JointImageTower, JointSoundTower, JointVideoTower
 from encoder.towers.lazy import LazyTower
 from encoder.towers.model import Model
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality, Role
@@ -175,27 +169,21 @@ class _Files:
             return OwnHead(self._facts["name"], session)
         return TextHead(session, self._text_graph, SoftTokens(**facts["roles"][role]))
 
-    def _image(self, role: Role) -> ExportedImageTower:
-        from encoder.towers.exported.processors import open_pictures
-
+    def _image(self, role: Role) -> JointImageTower:
         facts = self._facts[IMAGE]
         read = open_pictures(self._folder / facts["processor"], facts["inputs"], facts["options"])
-        return ExportedImageTower(read, self._head(IMAGE, role))
+        return JointImageTower(read, self._head(IMAGE, role))
 
-    def _audio(self, role: Role) -> ExportedSoundTower:
-        from encoder.towers.exported.processors import open_sounds
-
+    def _audio(self, role: Role) -> JointSoundTower:
         facts = self._facts[AUDIO]
         read = open_sounds(self._folder / facts["processor"], facts["inputs"], facts["options"])
         head = self._head(AUDIO, role)
-        return ExportedSoundTower(
+        return JointSoundTower(
             self._facts["name"], read, head, facts["sampling_rate"], facts["window_s"]
         )
 
-    def _video(self, role: Role) -> ExportedVideoTower:
-        from encoder.towers.exported.processors import open_pictures
-
+    def _video(self, role: Role) -> JointVideoTower:
         facts = self._facts[VIDEO]
         read = open_pictures(self._folder / facts["processor"], facts["inputs"], facts["options"])
         sound = self._audio(role) if AUDIO in self._facts["modalities"] else None
-        return ExportedVideoTower(read, self._head(VIDEO, role), facts["max_frames"], sound)
+        return JointVideoTower(read, self._head(VIDEO, role), facts["max_frames"], sound)

@@ -25,7 +25,7 @@ from encoder.system.extras import require
 from encoder.towers.base import Tower
 from encoder.towers.hub import tower as towers
 from encoder.towers.hub.merging import MergingForward, text_network
-from encoder.towers.hub.text import TextTower
+from encoder.towers.hub.text import JointTextTower
 from encoder.towers.model import Model
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality
 
@@ -93,7 +93,7 @@ def load(
 
 
 def _model(identity: dict[str, str], joint: towers.JointEncoder, prompts: Prompts) -> Model:
-    by_modality = _towers(joint, partial(prompts.of, role=DOCUMENT))
+    by_modality = towers_of(joint, partial(prompts.of, role=DOCUMENT))
     embed_dim = _embed_dim(by_modality)
     return Model(
         Space(embed_dim, identity),
@@ -234,7 +234,7 @@ def _query_towers(joint: towers.JointEncoder, prompts: Prompts) -> Mapping[Modal
             return True
         return prompts.of(modality, QUERY) != prompts.of(modality, DOCUMENT)
 
-    towers_of_queries = _towers(joint.for_queries(), partial(prompts.of, role=QUERY))
+    towers_of_queries = towers_of(joint.for_queries(), partial(prompts.of, role=QUERY))
     return {
         modality: tower
         for modality, tower in towers_of_queries.items()
@@ -242,24 +242,25 @@ def _query_towers(joint: towers.JointEncoder, prompts: Prompts) -> Mapping[Modal
     }
 
 
-def _towers(
+def towers_of(
     joint: towers.JointEncoder, prompt_of: Callable[[Modality], str]
 ) -> Mapping[Modality, Tower]:
+    """A tower for each modality that the model takes, with the prompts that the function gives."""
     model = joint.model
     by_modality: dict[Modality, Tower] = {}
     sound = None
     if "text" in model.modalities:
-        by_modality[TEXT] = TextTower(joint, prompt_of(TEXT))
+        by_modality[TEXT] = JointTextTower(joint, prompt_of(TEXT))
     if "image" in model.modalities:
-        by_modality[IMAGE] = towers.ImageTower(joint, prompt_of(IMAGE))
+        by_modality[IMAGE] = towers.image_tower(joint, prompt_of(IMAGE))
     if "audio" in model.modalities:
         extractor = getattr(model.processor, "feature_extractor", None)
         window_s = float(getattr(extractor, "max_length_s", None) or _WINDOW_S)
-        by_modality[AUDIO] = sound = towers.SoundTower(joint, prompt_of(AUDIO), window_s)
+        by_modality[AUDIO] = sound = towers.sound_tower(joint, prompt_of(AUDIO), window_s)
     if "video" in model.modalities:
         processor = getattr(model.processor, "video_processor", None)
         max_frames = int(getattr(processor, "max_frames", None) or _MAX_FRAMES)
-        by_modality[VIDEO] = towers.VideoTower(joint, prompt_of(VIDEO), max_frames, sound)
+        by_modality[VIDEO] = towers.video_tower(joint, prompt_of(VIDEO), max_frames, sound)
     if not by_modality:
         raise ModelError(
             f"{joint.name} takes none of text, image, audio and video on its own, "

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import ModelError
+from encoder.models.hub import towers_of
 from encoder.prepare.hub.samples import samples
-from encoder.towers.base import Tower
 from encoder.towers.hub import tower as towers
-from encoder.towers.hub.text import TextTower
-from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT, VIDEO, Modality
+from encoder.types import DOCUMENT
 
 if TYPE_CHECKING:
     from encoder.towers.model import Model
@@ -30,7 +29,7 @@ def measure(
     """
     measured: dict[str, dict[str, float]] = {}
     contents = samples()
-    for modality, tower in _through_torch(joint, facts).items():
+    for modality, tower in towers_of(joint, facts["prompts"][DOCUMENT].__getitem__).items():
         expected, exported_rows = (
             either.forward([either.prepare(content) for content in contents[modality]]).rows
             for either in (tower, exported.towers[modality])
@@ -53,22 +52,3 @@ def _check(name: str, measured: Mapping[str, Mapping[str, float]], precision: st
                 if weaker
                 else "Leave out quantization to run it with torch.",
             )
-
-
-def _through_torch(
-    joint: towers.JointEncoder, facts: Mapping[str, Any]
-) -> Mapping[Modality, Tower]:
-    """The towers that run through torch, for documents."""
-    prompts = facts["prompts"][DOCUMENT]
-    by_modality: dict[Modality, Tower] = {TEXT: TextTower(joint, prompts["text"])}
-    kinds = facts["modalities"]
-    sound = None
-    if IMAGE in kinds:
-        by_modality[IMAGE] = towers.ImageTower(joint, prompts["image"])
-    if AUDIO in kinds:
-        sound = towers.SoundTower(joint, prompts["audio"], facts[AUDIO]["window_s"])
-        by_modality[AUDIO] = sound
-    if VIDEO in kinds:
-        frames = facts[VIDEO]["max_frames"]
-        by_modality[VIDEO] = towers.VideoTower(joint, prompts["video"], frames, sound)
-    return by_modality

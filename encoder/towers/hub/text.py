@@ -19,7 +19,7 @@ from encoder.types import Embeddings
 _CHARS_PER_TOKEN = 4
 
 
-class TextTower:
+class JointTextTower:
     """Texts; those longer than the model's context are encoded in windows, see `pool`.
 
     Args:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from copy import copy
 from functools import partial
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +14,10 @@ from numpy.typing import NDArray
 
 from encoder.errors import ModelError
 from encoder.space import l2_normalize
-from encoder.towers import video
-from encoder.towers.audio.windows import mean_of_windows, objects, sound_windows
-from encoder.towers.base import Prepared
 from encoder.towers.encoded import Encoded, TextStats
 from encoder.towers.hub.merging import MergingForward
-from encoder.types import DOCUMENT, QUERY, Clip, Embeddings, Role, Spectrogram, Waveform
+from encoder.towers.joint import JointImageTower, JointSoundTower, JointVideoTower
+from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, VIDEO, Embeddings, Modality, Role
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -159,97 +156,39 @@ class JointEncoder:
                 yield outputs["sentence_embedding"].float().cpu().numpy(), outputs.get("stats")
 
 
-class ImageTower:
-    """Pictures, uint8 RGB [height, width, 3]."""
+class _ModalityHead:
+    """A model's vectors of one modality; see `encoder.towers.joint.Head`."""
 
-    def __init__(self, encoder: JointEncoder, prompt: str) -> None:
-        self._encoder = encoder
-        self._prompt = prompt
+    def __init__(self, encoder: JointEncoder, modality: Modality, prompt: str) -> None:
+        self._encoder, self._modality, self._prompt = encoder, modality, prompt
 
-    def prepare(self, content: NDArray[np.uint8]) -> Prepared:
-        """The picture: object [1]. The model's own processor resizes it in `forward`."""
-        return objects([content])
-
-    def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        """See `encoder.towers.base.Tower.forward`."""
-        return Encoded(self._encoder.embed("image", [_picture(p[0]) for p in batch], self._prompt))
+    def embed(self, inputs: Sequence[Any]) -> Embeddings:
+        # One film at a time: its frames are a batch by themselves.
+        return self._encoder.embed(self._modality, inputs, self._prompt)
 
 
-class SoundTower:
-    """Sound, in windows that the model can take whole; their mean is the embedding.
-
-    Args:
-        encoder: takes sound.
-        prompt: is put before each window, if the model takes one.
-        window_s: the longest window. No part of a longer sound is dropped or picked at random.
-    """
-
-    def __init__(self, encoder: JointEncoder, prompt: str, window_s: float) -> None:
-        self._encoder = encoder
-        self._prompt = prompt
-        self._window_s = window_s
-        processor = encoder.model.processor
-        self._rate = int(getattr(processor, "feature_extractor", processor).sampling_rate)
-
-    def prepare(self, content: Waveform | Spectrogram) -> Prepared:
-        """Windows at the model's rate: object [n_windows] of float32 [n_samples].
-
-        Raises:
-            InputError: a spectrogram came; these models take samples.
-        """
-        windows = sound_windows(self._encoder.name, content, self._rate, self._window_s)
-        return objects(windows)
-
-    def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        """See `encoder.towers.base.Tower.forward`."""
-        windows = [{"array": window, "sampling_rate": self._rate} for p in batch for window in p]
-        rows = self._encoder.embed("audio", windows, self._prompt)
-        return Encoded(mean_of_windows(rows, batch))
+def image_tower(encoder: JointEncoder, prompt: str) -> JointImageTower:
+    """Images, resized by the model's own processor when they are embedded."""
+    return JointImageTower(_read_image, _ModalityHead(encoder, IMAGE, prompt))
 
 
-class VideoTower:
-    """Videos: the frames together as one input, pooled with the sound track as another.
+def sound_tower(encoder: JointEncoder, prompt: str, window_s: float) -> JointSoundTower:
+    """Sounds, in windows of at most ``window_s``; the prompt is put before each."""
+    processor = encoder.model.processor
+    rate = int(getattr(processor, "feature_extractor", processor).sampling_rate)
 
-    Args:
-        encoder: takes video.
-        prompt: is put before each video, if the model takes one.
-        max_frames: the most frames, evenly spread.
-        sound: for the sound track; None leaves it out.
-    """
+    def read(window: NDArray[np.float32]) -> dict[str, Any]:
+        return {"array": window, "sampling_rate": rate}
 
-    def __init__(
-        self, encoder: JointEncoder, prompt: str, max_frames: int, sound: SoundTower | None
-    ) -> None:
-        self._encoder = encoder
-        self._prompt = prompt
-        self._max_frames = max_frames
-        self._sound = sound
+    head = _ModalityHead(encoder, AUDIO, prompt)
+    return JointSoundTower(encoder.name, read, head, rate, window_s)
 
-    def prepare(self, content: Clip | Path) -> Prepared:
-        """Frames, then windows of sound: object [n_frames + n_windows]."""
-        parts: list[Any] = []
-        for item in video.parts(content, self._max_frames):
-            if not isinstance(item.content, Waveform):
-                parts.append(item.content)
-            elif self._sound:
-                parts.extend(self._sound.prepare(item.content))
-        return objects(parts)
 
-    def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        """See `encoder.towers.base.Tower.forward`."""
-        # One at a time: the frames of a video are a batch by themselves.
-        return Encoded(np.stack([self._embed(prepared) for prepared in batch]))
-
-    def _embed(self, prepared: Prepared) -> Embeddings:
-        frames = [_picture(array) for array in prepared if array.ndim == 3]
-        windows = objects([array for array in prepared if array.ndim == 1])
-        rows_of_frames = self._encoder.embed("video", [frames], self._prompt)
-        rows_of_sound = (
-            self._sound.forward([windows]).rows
-            if self._sound and len(windows)
-            else rows_of_frames[:0]
-        )
-        return video.pool(rows_of_frames, rows_of_sound)
+def video_tower(
+    encoder: JointEncoder, prompt: str, max_frames: int, sound: JointSoundTower | None
+) -> JointVideoTower:
+    """Films, of at most ``max_frames``, with their sound track."""
+    return JointVideoTower(_images, _ModalityHead(encoder, VIDEO, prompt), max_frames, sound)
 
 
 def first_line(error: Exception) -> str:
@@ -257,8 +196,12 @@ def first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".")
 
 
-def _picture(pixels: NDArray[np.uint8]) -> Image:
+def _images(frames: Sequence[NDArray[np.uint8]]) -> list[Image]:
     from PIL import Image
 
     # An array three rows high would be read as channels first.
-    return Image.fromarray(pixels)
+    return [Image.fromarray(pixels) for pixels in frames]
+
+
+def _read_image(images: Sequence[NDArray[np.uint8]]) -> Image:
+    return _images(images)[0]

@@ -58,7 +58,7 @@ def test_batches_made_ahead_give_the_same_rows(
     texts = ["a cat", "the dog", "a red bicycle", "no", "rain", "the sea"]
     rows = {}
     for joint.ahead in (False, True):
-        picture = towers.ImageTower(joint, "")
+        picture = towers.image_tower(joint, "")
         seen = picture.forward([picture.prepare(one) for one in pictures]).rows
         rows[joint.ahead] = seen, joint.embed("text", texts, "")
     for alone, side_by_side in zip(rows[False], rows[True], strict=True):
