@@ -98,7 +98,6 @@ class SentenceBert(nn.Module):
         return states
 
     def merge_blocks(self) -> SentenceBertBlocks:
-        """See `encoder.dsre.adapters.blocks_of`."""
         return SentenceBertBlocks(self)
 
 

@@ -71,7 +71,6 @@ class OnnxSession:
             ) from error
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
-        """See `Session.run`."""
         with running(self._n_threads), denormals_as_zero():
             outputs: list[Any] = self._session.run(None, dict(inputs))
         return outputs

@@ -58,7 +58,6 @@ class OpenVinoSession:
         self._local = local()
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
-        """See `Session.run`."""
         results = self._request().infer(dict(inputs))
         # the next run reuses the request's memory
         return [np.array(results[output]) for output in self._compiled.outputs]

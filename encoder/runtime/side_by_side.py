@@ -42,7 +42,6 @@ class SideBySide:
         self._small = small
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
-        """See `Session.run`."""
         return (self._one if _size(inputs) <= self._small else self._many()).run(inputs)
 
     def run_all(self, inputs: Sequence[Mapping[str, Array]]) -> list[list[Array]]:

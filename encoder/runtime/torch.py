@@ -33,7 +33,6 @@ class TorchSession:
         self._device = device
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
-        """See `Session.run`."""
         import torch
 
         with torch.inference_mode():

@@ -315,7 +315,6 @@ class LazyReader:
         self._reader: Reader | None = None
 
     def has_text(self, picture: RgbPicture) -> bool:
-        """See `Reader.has_text`."""
         return self._loaded().has_text(picture)
 
     def read(self, picture: RgbPicture) -> list[ReadText]:

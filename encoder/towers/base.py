@@ -45,9 +45,7 @@ class Tower(Protocol):
 class PluginTower(Protocol):
     """What a plug-in may register: a `Tower`, or one that returns bare rows."""
 
-    def prepare(self, content: Any) -> Prepared:
-        """See `Tower.prepare`."""
-        ...
+    def prepare(self, content: Any) -> Prepared: ...
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded | Embeddings:
         """See `Tower.forward`; bare rows mean `Encoded(rows)`."""

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.dsre.cost import Shape, dense_flops, sparse_flops
+from encoder.dsre.settings import GateSettings
 from encoder.types import Embeddings, Utterance
 
 Heard: TypeAlias = Sequence[Sequence[Utterance]]
@@ -52,6 +54,33 @@ class TextStats:
     def summed(self, starts: Sequence[int] | NDArray[np.int64]) -> TextStats:
         """One row per group of neighbours; ``starts`` are the first rows of the groups."""
         return TextStats(*(np.add.reduceat(array, starts, axis=0) for array in self.parts))
+
+    @classmethod
+    def of_gate(
+        cls,
+        settings: GateSettings,
+        shape: Shape,
+        n_tokens: NDArray[np.int64],
+        n_left: NDArray[np.int64],
+        gate_ms: NDArray[np.float64],
+        *,
+        cls_only: bool = False,
+    ) -> TextStats:
+        """What a gate did, from the tokens that it left; in short texts nothing is compared.
+
+        Args:
+            settings: of the gate.
+            shape: of the network, to count FLOPs.
+            n_tokens: that went in, [n].
+            n_left: after each layer's attention, [n, n_layers].
+            gate_ms: see `TextStats`.
+            cls_only: whether the last layer computes the first token alone.
+        """
+        gated = [threshold is not None for threshold in settings.thresholds]
+        dense = dense_flops(shape, n_tokens)
+        sparse = sparse_flops(shape, n_tokens, n_left, gated=gated, cls_only=cls_only)
+        flops = np.where(n_tokens < settings.min_tokens, dense, sparse)
+        return cls(n_tokens, n_left, dense, flops, gate_ms)
 
     @classmethod
     def join(cls, several: Sequence[TextStats | None]) -> TextStats | None:

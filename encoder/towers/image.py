@@ -60,11 +60,9 @@ class ImageTower:
         self._settings = settings
 
     def prepare(self, content: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """See `to_pixels`."""
         return to_pixels(content)
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        """See `encoder.towers.base.Tower.forward`."""
         # One by one: on a CPU, a stack of pictures only overflows the cache (36 ms each, not 25).
         outputs = run_all(self._session, [{"pixels": pixels[None]} for pixels in batch])
         logits = np.concatenate([scores for scores, *_ in outputs])
@@ -184,7 +182,6 @@ class ImageHeadTower:
         self._session, self._head = session, head
 
     def prepare(self, content: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """See `to_pixels`."""
         return to_pixels(content)
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:

@@ -46,7 +46,6 @@ class JointImageTower:
         return objects([self._read([content])])
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        """See `encoder.towers.base.Tower.forward`."""
         return Encoded(self._head.embed([prepared[0] for prepared in batch]))
 
 
@@ -80,7 +79,6 @@ class JointSoundTower:
         return objects([self._read(window) for window in windows])
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        """See `encoder.towers.base.Tower.forward`."""
         rows = self._head.embed([window for prepared in batch for window in prepared])
         return Encoded(mean_of_windows(rows, batch))
 
@@ -119,7 +117,6 @@ class JointVideoTower:
         return objects([self._read(frames), *windows])
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        """See `encoder.towers.base.Tower.forward`."""
         return Encoded(np.stack([self._embed(prepared) for prepared in batch]))
 
     def _embed(self, prepared: Prepared) -> Embeddings:

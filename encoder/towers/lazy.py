@@ -48,15 +48,12 @@ class LazyTower(Generic[T]):
 
     @property
     def n_rows(self) -> int:
-        """See `n_rows_of`."""
         return n_rows_of(self.tower)
 
     def prepare(self, content: Any) -> Prepared:
-        """See `Tower.prepare`."""
         return self.tower.prepare(content)
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        """See `Tower.forward`."""
         return self.tower.forward(batch)
 
 

@@ -141,7 +141,6 @@ class HubTower:
     def write(
         self, module: nn.Module, folder: Path, judges: Sequence[Any], least_cosine: float
     ) -> dict[str, Any]:
-        """See `QuantizableTower.write`."""
         from encoder.onnx.stored import store_weights
         from encoder.quant.export.quantized_onnx import float_twin
         from encoder.quant.export.stored_weights import stored_weights

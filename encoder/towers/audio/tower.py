@@ -81,7 +81,6 @@ class AudioTower:
         return pack(cut(power[start:end]), heard, at_speech_rate(start) / SPEECH_RATE)
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        """See `encoder.towers.base.Tower.forward`."""
         rows, heard = zip(*(self._embed(cast(Blocks, item)) for item in batch), strict=True)
         return Encoded(np.stack(rows), heard=heard)
 

@@ -30,7 +30,6 @@ class OwnHead:
         self._session = session
 
     def embed(self, inputs: Sequence[GraphInputs]) -> Embeddings:
-        """See `Head.embed`."""
         outputs = run_all(self._session, inputs)
         return unit_rows(self._name, np.concatenate([rows for rows, *_ in outputs]))
 
@@ -73,7 +72,6 @@ class TextHead:
         self._form = form
 
     def embed(self, inputs: Sequence[GraphInputs]) -> Embeddings:
-        """See `Head.embed`."""
         soft = [tokens for tokens, *_ in run_all(self._session, inputs)]
         ids = [
             self._form.ids(len(tokens), len(next(iter(tensors.values()))))

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from encoder.dsre.cost import Shape, dense_flops, sparse_flops
+from encoder.dsre.cost import Shape
 from encoder.dsre.settings import GateSettings
 from encoder.runtime.base import Array, Session, run_all
 from encoder.towers.base import Prepared
@@ -80,16 +79,17 @@ class MergingTextTower(ExportedTextTower):
             rows.append(unit_rows(self._name, np.concatenate([vectors for vectors, _ in outputs])))
             n_left += [n_left_of_run for _, n_left_of_run in outputs]
         n_tokens = np.concatenate([np.full(len(run), run.shape[1], np.int64) for run in runs])
-        return Encoded(np.concatenate(rows), self._count(n_tokens, np.concatenate(n_left)))
-
-    def _count(self, n_tokens: NDArray[np.int64], kept: NDArray[np.int64]) -> TextStats:
-        merging, settings = self._merging, self._merging.settings
-        gated = [threshold is not None for threshold in settings.thresholds]
-        dense = dense_flops(merging.shape, n_tokens)
-        sparse = sparse_flops(merging.shape, n_tokens, kept, gated=gated, cls_only=merging.cls_only)
-        is_short = n_tokens < settings.min_tokens
-        flops, gate_ms = np.where(is_short, dense, sparse), np.where(is_short, 0.0, np.nan)
-        return TextStats(n_tokens, kept, dense, flops, gate_ms)
+        merging = self._merging
+        gate_ms = np.where(n_tokens < least, 0.0, np.nan)
+        stats = TextStats.of_gate(
+            merging.settings,
+            merging.shape,
+            n_tokens,
+            np.concatenate(n_left),
+            gate_ms,
+            cls_only=merging.cls_only,
+        )
+        return Encoded(np.concatenate(rows), stats)
 
 
 def inputs_of(ids: Ids) -> Mapping[str, Array]:

@@ -130,15 +130,12 @@ class ExportedTextTower:
         )
 
     def window_lengths(self, content: str) -> list[int]:
-        """See `encoder.towers.text.tokens.TokenTower.window_lengths`."""
         return [length for _, length in self._windows(content)]
 
     def text_of(self, ids: Sequence[int]) -> str:
-        """See `encoder.towers.text.tokens.TokenTower.text_of`."""
         return text_of(ids, lambda text: self._tokenizer.encode(text).ids, self._tokenizer.decode)
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        """See `encoder.towers.base.Tower.forward`."""
         return Encoded(self._encode(batch).rows)
 
     def _encode(self, batch: Sequence[Prepared]) -> Encoded:

@@ -10,9 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from encoder.dsre.cost import dense_flops, sparse_flops
 from encoder.errors import ModelError
 from encoder.towers.encoded import TextStats
 
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from encoder.dsre.gatefile import GateFile
-    from encoder.dsre.network import Pooling, SparseEncoder
+    from encoder.dsre.network import Pooling
 
 Features = Mapping[str, Any]
 _MEDIA = {"pixel_values", "pixel_values_videos", "input_features"}
@@ -129,7 +127,14 @@ class MergingForward:
         order = torch.cat([(~long).nonzero(), long.nonzero()]).squeeze(1)
         outputs: dict[str, Any] = {"sentence_embedding": torch.cat(parts)[order.argsort()]}
         if counted:
-            outputs["stats"] = self._count(n_tokens.cpu().numpy(), n_left.cpu().numpy(), gate_ms)
+            outputs["stats"] = TextStats.of_gate(
+                self._gate.settings,
+                shape,
+                n_tokens.cpu().numpy(),
+                n_left.cpu().numpy(),
+                gate_ms,
+                cls_only=self._sparse.cls_only,
+            )
         return outputs
 
     def _dense(self, features: Features, options: Mapping[str, Any]) -> Tensor:
@@ -169,18 +174,6 @@ class MergingForward:
 
         network = self._network
         return Timed(network.transformer, self._gate, pooling=network.pooling).eval()
-
-    def _count(
-        self, n_tokens: NDArray[np.int64], n_left: NDArray[np.int64], gate_ms: NDArray[np.float64]
-    ) -> TextStats:
-        sparse: SparseEncoder = self._sparse
-        shape, settings = sparse.blocks.shape, self._gate.settings
-        gated = [threshold is not None for threshold in settings.thresholds]
-        cls_only = sparse.cls_only
-        dense = dense_flops(shape, n_tokens)
-        merged = sparse_flops(shape, n_tokens, n_left, gated=gated, cls_only=cls_only)
-        flops = np.where(n_tokens < settings.min_tokens, dense, merged)
-        return TextStats(n_tokens, n_left, dense, flops, gate_ms)
 
 
 def _rows(features: Features, which: Tensor) -> dict[str, Any]:

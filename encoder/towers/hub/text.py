@@ -43,20 +43,16 @@ class JointTextTower:
         return np.array([content[i : i + _CHARS_PER_TOKEN] for i in starts], dtype=object)
 
     def window_lengths(self, content: str) -> list[int]:
-        """See `encoder.towers.text.tokens.TokenTower.window_lengths`."""
         return [length for _, length in self._windows(self.prepare(content))]
 
     def text_of(self, ids: Sequence[int]) -> str:
-        """See `encoder.towers.text.tokens.TokenTower.text_of`."""
         decode = partial(self._encoder.model.tokenizer.decode, skip_special_tokens=True)
         return text_of(ids, partial(self._encoder.token_ids, marks=True), decode)
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        """See `encoder.towers.base.Tower.forward`."""
         return self._encode(batch, counted=False)
 
     def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
-        """See `encoder.towers.base.CountingTower.forward_counted`."""
         return self._encode(batch, counted=True)
 
     def _encode(self, batch: Sequence[Prepared], *, counted: bool) -> Encoded:

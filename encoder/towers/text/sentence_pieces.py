@@ -64,7 +64,6 @@ class SentencePieces:
             raise _no_model(self._path, error) from error
 
     def encode(self, text: str, /) -> Pieces:
-        """See `encoder.towers.text.tokens.Tokenizer.encode`."""
         few_pieces = self._few
         if few_pieces and self._n_left > 0 and len(text) <= _SHORT_CHARACTERS:
             self._n_left -= 1
@@ -74,7 +73,6 @@ class SentencePieces:
         return Pieces(self._whole.encode(text, add_bos=True, add_eos=True))
 
     def decode(self, ids: list[int], /) -> str:
-        """See `encoder.towers.text.tokens.Tokenizer.decode`."""
         are_known = all(0 <= token_id < self._whole.get_piece_size() for token_id in ids)
         return str(self._whole.decode(ids)) if are_known else ""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.dsre.cost import Shape, dense_flops, sparse_flops
+from encoder.dsre.cost import Shape
 from encoder.dsre.settings import GateSettings
 from encoder.onnx.merge_tokens import FUNCTION
 from encoder.runtime.base import Array, Session, run_all
@@ -61,13 +61,11 @@ class SparseTextTower(TextTower):
         return self._network.open()
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        """See `encoder.towers.base.Tower.forward`."""
         if max(map(len, batch)) < self._network.settings.min_tokens:
             return super().forward(batch)
         return self._forward(batch, counted=False)
 
     def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
-        """See `encoder.towers.base.CountingTower.forward_counted`."""
         return self._forward(batch, counted=True)
 
     def _forward(self, batch: Sequence[Prepared], *, counted: bool) -> Encoded:
@@ -82,7 +80,8 @@ class SparseTextTower(TextTower):
         if long.any():
             merged = self._merge(list(compress(batch, long)), timed=counted)
             rows[long], n_left[long], gate_ms[long] = merged
-        return Encoded(rows, self._count(n_tokens, n_left, gate_ms) if counted else None)
+        stats = TextStats.of_gate(self._network.settings, shape, n_tokens, n_left, gate_ms)
+        return Encoded(rows, stats if counted else None)
 
     def _merge(
         self, batch: Sequence[Prepared], *, timed: bool
@@ -112,14 +111,3 @@ class SparseTextTower(TextTower):
             outputs += [session.run(inputs_of(run)) for run in some]
             gate_ms += session.close(FUNCTION)[1:]
         return outputs, gate_ms
-
-    def _count(
-        self, n_tokens: NDArray[np.int64], n_left: NDArray[np.int64], gate_ms: NDArray[np.float64]
-    ) -> TextStats:
-        shape, settings = self._network.shape, self._network.settings
-        dense = dense_flops(shape, n_tokens)
-        gated = [threshold is not None for threshold in settings.thresholds]
-        sparse = sparse_flops(shape, n_tokens, n_left, gated=gated)
-        # where nothing may merge, nothing is compared
-        short = n_tokens < settings.min_tokens
-        return TextStats(n_tokens, n_left, dense, np.where(short, dense, sparse), gate_ms)

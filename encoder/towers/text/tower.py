@@ -49,7 +49,6 @@ class TextTower:
         return np.asarray(self._tokenizer.encode(content).ids, dtype=np.int64)
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        """See `encoder.towers.base.Tower.forward`."""
         outputs = run_all(self._session, [inputs_of(run) for run in equal_runs(batch)])
         return Encoded(l2_normalize(np.concatenate([pooled for pooled, *_ in outputs])))
 

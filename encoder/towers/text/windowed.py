@@ -74,15 +74,12 @@ class WindowedTextTower:
         return np.asarray(self._tokenizer.encode(text).ids, dtype=np.int64)
 
     def window_lengths(self, content: str) -> list[int]:
-        """See `encoder.towers.text.tokens.TokenTower.window_lengths`."""
         return [len(window) for window in self._cut(self.prepare(content))]
 
     def text_of(self, ids: Sequence[int]) -> str:
-        """See `encoder.towers.text.tokens.TokenTower.text_of`."""
         return text_of(ids, lambda text: self._tokenizer.encode(text).ids, self._tokenizer.decode)
 
     def forward(self, batch: Sequence[Prepared], *, counted: bool = False) -> Encoded:
-        """See `encoder.towers.base.Tower.forward`."""
         encode = self._inner.forward
         if counted and isinstance(self._inner, CountingTower):
             encode = self._inner.forward_counted
@@ -108,7 +105,6 @@ class WindowedTextTower:
         )
 
     def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
-        """See `encoder.towers.base.CountingTower.forward_counted`."""
         return self.forward(batch, counted=True)
 
     def _cut(self, ids: Ids) -> list[Ids]:
