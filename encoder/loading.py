@@ -13,7 +13,7 @@ from encoder.binding.binding import Binding, BoundTower, read_binding
 from encoder.errors import InputError, ModelError
 from encoder.models.sparsity import Wish, gate_from
 from encoder.models.spec import ModelSpec
-from encoder.prepare.quantized import folder_named
+from encoder.models.tower_folder import folder_named
 from encoder.registry import origin_of, registered_modalities
 from encoder.towers.base import PluginTower, Tower
 from encoder.towers.lazy import LazyTower
@@ -125,17 +125,15 @@ def _load_prepared(
     enable_dsre: Wish,
 ) -> Model | None:
     """The model without torch; None where torch is asked for."""
-    from encoder.prepare import quantized
-
     for_torch: dict[str, object] = {"device": device} if device not in (None, "cpu") else {}
     if enable_dsre not in (False, "auto"):
         for_torch["enable_dsre"] = enable_dsre
-    folder = quantized.folder_named(quantization)
+    folder = folder_named(quantization)
     if not for_torch:
         from encoder.prepare import prepared
 
         if folder:
-            return quantized.load(spec, folder, n_threads)
+            return prepared.load_quantized(spec, folder, n_threads)
         return prepared.load(spec, quantization, n_threads)
     if for_torch.keys() == {"enable_dsre"} and not folder:
         from encoder.prepare import merging

@@ -16,7 +16,7 @@ from encoder.config import EncoderConfig
 from encoder.embeddings import EncodedItem, MultiModalEmbeddings
 from encoder.errors import InputError, ModelError
 from encoder.inputs import AudioFormat, Batch, read_arguments
-from encoder.loading import load_model
+from encoder.loading import load_model, with_bindings
 from encoder.media.spectrogram import SpectrogramLayout
 from encoder.observer import EncoderObserver
 from encoder.space import Space
@@ -92,8 +92,6 @@ class MultiModalEncoder:
             enable_dsre=self._config.enable_dsre if enable_dsre is None else enable_dsre,
         )
         if paths := self._config.bindings:
-            from encoder.loading import with_bindings
-
             n_threads = self._config.n_threads
             self._model = with_bindings(
                 self._model, paths, n_threads=n_threads, quantization=precision

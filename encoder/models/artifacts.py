@@ -23,6 +23,11 @@ from encoder.system.cache import SCRATCH, cache_folder, is_in_use, make_once, re
 from encoder.system.disk import sha256_of, writing
 
 MANIFEST = "manifest.json"
+
+FLOAT32 = "float32"
+PRECISIONS = (FLOAT32, "int8", "int4", "bf16")
+"""In which models other than bundles can be prepared."""
+
 _FORMAT = 1
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -46,7 +51,7 @@ class Key:
 
     name: str
     source: str
-    precision: str = "float32"
+    precision: str = FLOAT32
     sparsity: str = ""
     recipe: int = 1
 

@@ -17,7 +17,8 @@ from encoder.dsre.cost import Shape
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import ModelError
 from encoder.runtime.base import Session
-from encoder.runtime.onnx import open_onnx
+from encoder.runtime.onnx import OnnxSession, open_onnx
+from encoder.runtime.openvino import OpenVinoSession
 from encoder.runtime.side_by_side import side_by_side
 from encoder.space import Space
 from encoder.towers.base import Tower
@@ -95,12 +96,8 @@ def _open_session(
     path: Path, n_threads: int | None, shared: bool, precision: str | None
 ) -> Session:
     if precision == "bf16":
-        from encoder.runtime.openvino import OpenVinoSession
-
         return OpenVinoSession(path, n_threads=n_threads, precision=precision)
     if not shared:
-        from encoder.runtime.onnx import OnnxSession
-
         return OnnxSession(path, n_threads=n_threads)
     return side_by_side(partial(open_onnx, path), n_threads)
 

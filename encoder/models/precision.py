@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from encoder.errors import ModelError
 from encoder.models import tower_folder
+from encoder.runtime import openvino
 from encoder.runtime.onnx import open_onnx
 from encoder.runtime.side_by_side import side_by_side
+from encoder.runtime.trial import cpu_model, fastest_session
 from encoder.system.cache import cache_folder
 
 if TYPE_CHECKING:
@@ -134,9 +136,6 @@ def _on_onnxruntime(
 
 def _fastest(network: Network, path: Path, n_threads: int | None) -> Session:
     import onnxruntime
-
-    from encoder.runtime import openvino
-    from encoder.runtime.trial import cpu_model, fastest_session
 
     candidates: dict[str, Factory] = {
         "onnxruntime": partial(_on_onnxruntime, network, path, n_threads)

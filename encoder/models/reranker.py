@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from encoder.errors import InputError, ModelError
 from encoder.runtime.base import Session
+from encoder.runtime.onnx import OnnxSession
+from encoder.towers.text.tower import load_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -95,9 +97,6 @@ def open_folder(name: str, folder: Path, n_threads: int | None = None) -> CrossE
         ModelError: a file is missing, or is not what its name says.
     """
     import onnx
-
-    from encoder.runtime.onnx import OnnxSession
-    from encoder.towers.text.tower import load_tokenizer
 
     graph = folder / GRAPH
     session = OnnxSession(graph, n_threads=n_threads)

@@ -16,6 +16,8 @@ from encoder.dsre.chunks import Predictor, word_means
 from encoder.dsre.cost import Shape
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import InputError, ModelError
+from encoder.onnx.sparse_bert import lay_sparse_bert
+from encoder.onnx.sparse_int8 import quantize_sparse
 from encoder.onnx.text import read_text_network
 from encoder.runtime.onnx import ProfiledSession, open_onnx
 from encoder.runtime.side_by_side import side_by_side
@@ -205,8 +207,6 @@ _LAYOUT = 2
 
 def write_sparse(bert: Bert, gate: GateFile, target: Path) -> None:
     """Write the sparse network to ``target``, whose name decides the precision."""
-    from encoder.onnx.sparse_bert import lay_sparse_bert
-    from encoder.onnx.sparse_int8 import quantize_sparse
 
     lay = quantize_sparse if target.name.endswith(SPARSE_INT8) else lay_sparse_bert
     lay(bert, gate, target)

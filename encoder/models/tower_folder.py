@@ -15,11 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from encoder.errors import ModelError
+from encoder.models.artifacts import PRECISIONS
 from encoder.system.disk import sha256_of
 
 MANIFEST = "manifest.json"
 ONNX = "model.onnx"
 _REMEDY = "Make one with `anymodal models quantize --out FOLDER`."
+
+
+def folder_named(quantization: str | None) -> Path | None:
+    """The folder that ``quantization=`` names; None for a precision or a missing folder."""
+    if quantization is None or quantization in ("auto", *PRECISIONS):
+        return None
+    folder = Path(quantization).expanduser()
+    return folder if folder.is_dir() else None
 
 
 def write_manifest(folder: Path, model: str, tower: str, **facts: Any) -> None:

@@ -17,11 +17,12 @@ import numpy as np
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import ModelError
 from encoder.models import artifacts
-from encoder.models.artifacts import MANIFEST, Artifact, Progress
+from encoder.models.artifacts import FLOAT32, MANIFEST, Artifact, Progress
 from encoder.models.exported import FACTS, GATE, MERGING, read_facts
 from encoder.models.sources import locate
 from encoder.models.sparsity import gate_from
 from encoder.models.spec import ModelSpec
+from encoder.onnx.quantize import quantize_linears
 from encoder.prepare import prepared
 from encoder.prepare.gates.fit import raise_to_break_even
 from encoder.prepare.gates.own import own_gate, remembered
@@ -29,8 +30,10 @@ from encoder.prepare.gates.subjects import Run, tokenizer_of
 from encoder.prepare.hub.graphs import Network, export
 from encoder.prepare.hub.prepare import load_source, write_facts
 from encoder.prepare.merging_graph import merging_network
-from encoder.prepare.prepared import FLOAT32
+from encoder.runtime.onnx import OnnxSession
 from encoder.space import Space
+from encoder.towers.exported.merging import inputs_of
+from encoder.towers.exported.text import TextGraph
 from encoder.towers.hub.merging import text_network
 from encoder.towers.model import Model
 from encoder.types import DOCUMENT, TEXT
@@ -191,7 +194,6 @@ def _export(name: str, network: Network, target: Path, precision: str) -> None:
     if precision == FLOAT32:
         export(name, network, target)
         return
-    from encoder.onnx.quantize import quantize_linears
 
     with TemporaryDirectory(dir=target.parent) as scratch:
         exact = Path(scratch) / target.name
@@ -209,9 +211,6 @@ def _timed(gate: GateFile, joint: JointEncoder, prompt: str, runs: Any) -> GateF
 @contextmanager
 def _runs(folder: Path, facts: Mapping[str, Any], gate: GateFile) -> Iterator[tuple[Run, Run]]:
     """The dense and the sparse graph on one thread."""
-    from encoder.runtime.onnx import OnnxSession
-    from encoder.towers.exported.merging import inputs_of
-    from encoder.towers.exported.text import TextGraph
 
     del gate  # the graph has it
     text = facts["text"]

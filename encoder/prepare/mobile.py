@@ -19,16 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import ModelError
-from encoder.models.artifacts import MANIFEST, describe_files
+from encoder.models.artifacts import FLOAT32, MANIFEST, describe_files
 from encoder.models.bundle.declaration import Bundle, read_bundle
 from encoder.models.bundle.folder import location
-from encoder.models.bundle.kinds import image_labels
+from encoder.models.bundle.kinds import e5_prompt, image_labels
 from encoder.models.bundle.model import load, network
 from encoder.models.precision import Network
 from encoder.models.spec import ModelSpec
 from encoder.prepare import mobile_graphs
 from encoder.prepare.mobile_graphs import OUTPUT, PICTURE
-from encoder.prepare.prepared import FLOAT32
 from encoder.runtime.onnx import OnnxSession
 from encoder.system.disk import writing
 from encoder.towers.image import ConseSettings, ImageHead, load_image_head
@@ -180,7 +179,6 @@ def _prompts(bundle: Bundle) -> dict[str, str]:
     """The prompt before each text, by what it is for."""
     if bundle.parts[TEXT].kind != _E5:
         return {DOCUMENT: "", QUERY: ""}
-    from encoder.models.bundle.kinds import e5_prompt
 
     return {role: e5_prompt(role) for role in (DOCUMENT, QUERY)}
 

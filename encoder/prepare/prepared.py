@@ -1,4 +1,7 @@
-"""Hub models that run as artifacts: found, prepared where there is none, opened without torch."""
+"""Hub models that run as artifacts: found, prepared where there is none, opened without torch.
+
+Towers that ``anymodal models quantize`` made may replace some of an artifact's.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from encoder.errors import MissingExtraError, ModelError
-from encoder.models import artifacts
-from encoder.models.artifacts import Artifact, Key, Progress
-from encoder.models.exported import open_exported
+from encoder.models import artifacts, tower_folder
+from encoder.models.artifacts import FLOAT32, PRECISIONS, Artifact, Key, Progress
+from encoder.models.exported import open_exported, read_facts
 from encoder.models.sources import Located, folder_identity, is_of, licence, locate
 from encoder.models.spec import ModelSpec
+from encoder.prepare.hub.prepare import prepare_hub
 from encoder.space import Space
 from encoder.system.cache import hold
 from encoder.system.extras import is_installed
 from encoder.towers.model import Model
-
-FLOAT32 = "float32"
-PRECISIONS = (FLOAT32, "int8", "int4", "bf16")
 
 _RECIPE = 2
 """Raise it when preparing gives different files from the same weights."""
@@ -107,7 +108,6 @@ def prepare(spec: ModelSpec, precision: str, progress: Progress) -> Artifact:
     source = locate(spec)
 
     def write(folder: Path, report: Progress) -> Mapping[str, Any]:
-        from encoder.prepare.hub.prepare import prepare_hub
 
         exact = None if precision == FLOAT32 else precision
         facts = prepare_hub(
@@ -191,3 +191,66 @@ def _require_tools(spec: ModelSpec, precision: str) -> None:
 def tell(stage: str, share: float) -> None:
     """Write the progress to the log."""
     _log.info("preparing the model: %s (%.0f %%)", stage, 100 * share)
+
+
+def load_quantized(spec: ModelSpec, folder: Path, n_threads: int | None) -> Model:
+    """Open a model with the quantized towers in a folder.
+
+    Other towers come from the model's artifact in int8, else from the one in float32; if there is
+    neither, the model is prepared in int8.
+
+    Args:
+        spec: a hub model or a folder of its layout.
+        folder: what ``anymodal models quantize --out`` wrote, or a folder of such folders.
+        n_threads: threads of one network; None for every core.
+
+    Raises:
+        ModelError: the folder is damaged, or of a different model; or the model must be prepared
+            first and cannot be.
+    """
+    towers = tower_folder.check_all(folder)
+    for tower, manifest in towers.items():
+        _check_model(spec, tower, manifest)
+    first = next(iter(towers))
+    facts = read_facts(first)
+    graphs = {
+        f"{manifest['tower']}.onnx": tower / tower_folder.ONNX for tower, manifest in towers.items()
+    }
+    needed = {facts[modality]["graph"] for modality in facts["modalities"]}
+    identity = {f"{m['tower']}": f"sha256:{m['sha256']}" for m in towers.values()}
+    prepared_others = None
+    if missing := sorted(needed - graphs.keys()):
+        prepared_others = _others_of(spec)
+        graphs |= {graph: prepared_others.folder / graph for graph in missing}
+        identity["others"] = prepared_others.manifest["space"]["identity"].get(
+            "quantization", "float32"
+        )
+    quantization = " ".join(f"{name} {value}" for name, value in sorted(identity.items()))
+    model = open_exported(
+        first,
+        n_threads,
+        identity={**towers[first]["identity"], "quantization": quantization},
+        graphs=graphs,
+    )
+    for used in [*towers, *([prepared_others.folder] if prepared_others else [])]:
+        hold(used, model)
+    return model
+
+
+def _check_model(spec: ModelSpec, folder: Path, manifest: Mapping[str, Any]) -> None:
+    source = manifest.get("source")
+    if source is None or not is_of(spec, source, manifest["revision"]):
+        raise ModelError(
+            f"{folder} holds the {manifest['tower']} tower of {manifest['model']}"
+            f"{f' ({source})' if source else ''}, not of {spec}.",
+            remedy=f"Run `anymodal models quantize --model {spec} --tower {manifest['tower']} "
+            "--out FOLDER`, or name the model that it belongs to.",
+        )
+
+
+def _others_of(spec: ModelSpec) -> Artifact:
+    """The artifact that the towers come from that were not quantized."""
+    for precision in AUTO:
+        if artifact := find(spec, precision):
+            return artifact
+    return prepare(spec, AUTO[0], tell)

@@ -19,6 +19,7 @@ from encoder.errors import ModelError
 from encoder.models.spec import ModelSpec
 from encoder.models.tower_folder import MANIFEST, ONNX, read_manifest, write_manifest
 from encoder.prepare.bundle import networks as bundle_networks
+from encoder.prepare.hub import networks as hub_networks
 from encoder.system.extras import is_installed, require
 
 if TYPE_CHECKING:
@@ -125,7 +126,6 @@ def quantize_tower(
 def _load(spec: ModelSpec, tower: str, folder: Path) -> QuantizableTower:
     if spec.kind == "bundle":
         return bundle_networks.load_network(str(spec), tower)
-    from encoder.prepare.hub import networks as hub_networks
 
     return hub_networks.load_network(spec, tower, folder)
 

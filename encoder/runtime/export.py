@@ -11,6 +11,8 @@ import numpy as np
 
 from encoder.errors import ModelError
 from encoder.runtime.base import Array, Session
+from encoder.runtime.onnx import OnnxSession
+from encoder.runtime.torch import TorchSession
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -107,8 +109,6 @@ def trace(
 
 
 def _compare(module: nn.Module, examples: Sequence[Mapping[str, Array]], path: Path) -> float:
-    from encoder.runtime.onnx import OnnxSession
-    from encoder.runtime.torch import TorchSession
 
     sessions: tuple[Session, Session] = (OnnxSession(path), TorchSession(module))
     return max(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from encoder.errors import ModelError
 from encoder.runtime.base import Array
 from encoder.runtime.denormals import denormals_as_zero
+from encoder.runtime.shared import open_session, open_shared
 from encoder.system.cache import cache_folder
 from encoder.system.metering import running
 
@@ -45,8 +46,6 @@ class OnnxSession:
         profile_to: Path | None = None,
         shared_in: Path | None = None,
     ) -> None:
-
-        from encoder.runtime.shared import open_session, open_shared
 
         def options() -> onnxruntime.SessionOptions:
             session_settings = session_options(n_threads)

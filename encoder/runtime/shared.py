@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from encoder.runtime.denormals import denormals_as_zero
+from encoder.runtime.trial import instruction_sets
 from encoder.system.cache import SCRATCH, make_once
 
 if TYPE_CHECKING:
@@ -81,8 +82,6 @@ def copy_name(source: Path, settings: Mapping[str, str], notes: Path | None = No
         notes: a folder that keeps the digests of files until the files change.
     """
     import onnxruntime
-
-    from encoder.runtime.trial import instruction_sets
 
     weights = source.with_name(source.name + ".data")  # of networks with weights outside
     facts = [

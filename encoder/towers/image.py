@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from encoder.media.image import resize
 from encoder.runtime.base import Session, run_all
+from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared
 from encoder.towers.encoded import Encoded
@@ -115,7 +116,6 @@ def conse(
 
 def load(folder: Path, labels: NDArray[np.floating], *, n_threads: int | None = None) -> ImageTower:
     """The image tower of a prepared folder that holds ``model.onnx``."""
-    from encoder.runtime.onnx import OnnxSession
 
     return ImageTower(OnnxSession(folder / "model.onnx", n_threads=n_threads), labels)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from encoder.media.video import load_clip
 from encoder.space import l2_normalize
 from encoder.types import AUDIO, DOCUMENT, IMAGE, Clip, Embeddings, Item, Role
 
@@ -28,6 +29,5 @@ def pool(frames: Embeddings, sound: Embeddings) -> Embeddings:
 
 
 def _load(path: Path, max_frames: int) -> Clip:
-    from encoder.media.video import load_clip
 
     return load_clip(path, max_frames=max_frames)

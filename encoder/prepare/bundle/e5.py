@@ -12,8 +12,12 @@ import numpy as np
 
 from encoder.errors import ModelError
 from encoder.models.bundle.kinds import PIECES, TOKENIZER
-from encoder.onnx.bert import BertSize
+from encoder.onnx.bert import BertSize, lay_bert
+from encoder.onnx.text import read_text_network
+from encoder.prepare.bundle.graphs import quantize_text
 from encoder.runtime.base import Array
+from encoder.towers.text.sentence_pieces import SentencePieces
+from encoder.towers.text.tower import inputs_of
 
 _SENTENCES = (
     "passage: A lighthouse stands at the mouth of the river, where the fog is thick in autumn.",
@@ -33,9 +37,6 @@ def prepare_e5(folder: Path) -> None:
     Raises:
         ModelError: a file is not the expected one, or int8 does not agree with float32.
     """
-    from encoder.onnx.bert import lay_bert
-    from encoder.onnx.text import read_text_network
-    from encoder.prepare.bundle.graphs import quantize_text
 
     write_sentence_pieces(folder / TOKENIZER, folder / PIECES)
     bert = read_text_network(folder)
@@ -60,8 +61,6 @@ def _config(size: BertSize) -> dict[str, str | float]:
 
 def _examples(folder: Path) -> list[dict[str, Array]]:
     """A padded run of sentences, and a long text."""
-    from encoder.towers.text.sentence_pieces import SentencePieces
-    from encoder.towers.text.tower import inputs_of
 
     tokenizer = SentencePieces(folder / PIECES)
     ids = [np.asarray(tokenizer.encode(text).ids) for text in (*_SENTENCES, _SENTENCES[0] * _MANY)]

@@ -15,7 +15,18 @@ import numpy as np
 from encoder.errors import ModelError
 from encoder.models.bundle.declaration import AUDIO_RANGES, IMAGE_RANGES
 from encoder.models.bundle.kinds import AUDIO_FLOAT
+from encoder.onnx.aisfx import lay_aisfx, read_aisfx
+from encoder.onnx.bert import lay_bert, read_bert
+from encoder.onnx.efficientnet_lite import LITE2, lay_efficientnet_lite
+from encoder.onnx.int8_bert import quantize_dynamic
+from encoder.onnx.pth import read_tensors
+from encoder.onnx.static import logit_agreement, quantize_static
 from encoder.runtime.base import Array
+from encoder.runtime.onnx import OnnxSession
+from encoder.runtime.trial import least_cosine
+from encoder.towers.audio.logmel import SAMPLING_RATE, mel_power
+from encoder.towers.audio.tower import cut
+from encoder.types import Waveform
 
 if TYPE_CHECKING:
     from encoder.onnx.bert import Bert
@@ -32,7 +43,6 @@ _AUDIO_AGREEMENT = 0.98
 
 def prepare_text(folder: Path) -> None:
     """Add ``model.onnx``, ``model.int8.onnx`` to a folder with MiniLM's weights and config."""
-    from encoder.onnx.bert import lay_bert, read_bert
 
     rng = np.random.default_rng(0)
     examples: list[dict[str, Array]] = []
@@ -51,9 +61,6 @@ def quantize_text(folder: Path, bert: Bert, examples: Sequence[Mapping[str, Arra
     Raises:
         ModelError: it does not agree with the float network.
     """
-    from encoder.onnx.int8_bert import quantize_dynamic
-    from encoder.runtime.onnx import OnnxSession
-    from encoder.runtime.trial import least_cosine
 
     target = folder / "model.int8.onnx"
     quantize_dynamic(bert, target)
@@ -69,8 +76,6 @@ def quantize_text(folder: Path, bert: Bert, examples: Sequence[Mapping[str, Arra
 
 def prepare_image(folder: Path, *, with_features: bool = False) -> None:
     """Add ``model.onnx``, ``model.int8.onnx`` to a folder with EfficientNet-Lite2's weights."""
-    from encoder.onnx.efficientnet_lite import LITE2, lay_efficientnet_lite
-    from encoder.onnx.pth import read_tensors
 
     weights, target = read_tensors(folder / "weights.pth"), folder / "model.onnx"
     lay_efficientnet_lite(weights, LITE2, target, with_features=with_features)
@@ -88,8 +93,6 @@ def quantize_image(folder: Path) -> None:
     Raises:
         ModelError: it does not agree with the float network.
     """
-    from encoder.onnx.efficientnet_lite import LITE2
-    from encoder.onnx.static import logit_agreement, quantize_static
 
     source, target = folder / "model.onnx", folder / "model.int8.onnx"
     quantize_static(source, target, json.loads(IMAGE_RANGES.read_text("utf-8")))
@@ -106,7 +109,6 @@ def quantize_image(folder: Path) -> None:
 
 def prepare_audio(folder: Path) -> None:
     """Add ``model.onnx``, ``model.int8.onnx`` to a folder with the aiSFX network's weights."""
-    from encoder.onnx.aisfx import lay_aisfx, read_aisfx
 
     lay_aisfx(read_aisfx(folder / "weights.pth"), folder / "model.onnx")
     quantize_audio(folder)
@@ -118,7 +120,6 @@ def quantize_audio(folder: Path) -> None:
     Raises:
         ModelError: it does not agree with the float network.
     """
-    from encoder.onnx.static import logit_agreement, quantize_static
 
     source, target = folder / "model.onnx", folder / "model.int8.onnx"
     ranges = json.loads(AUDIO_RANGES.read_text("utf-8"))
@@ -137,9 +138,6 @@ def _sounds() -> Array:
 
     Plain noise as a spectrogram would have neighbouring values that no sound has.
     """
-    from encoder.towers.audio.logmel import SAMPLING_RATE, mel_power
-    from encoder.towers.audio.tower import cut
-    from encoder.types import Waveform
 
     t = np.arange(4 * SAMPLING_RATE) / SAMPLING_RATE
     hiss = np.random.default_rng(0).normal(size=t.size) * 0.3 * np.exp(-t)

@@ -11,12 +11,19 @@ from typing import Any
 import numpy as np
 
 from encoder.errors import InputError, ModelError
+from encoder.media.image import load_image
+from encoder.media.sound import load_sound
 from encoder.models.bundle.declaration import read_bundle
 from encoder.models.bundle.folder import location
 from encoder.models.spec import ModelSpec
+from encoder.onnx.efficientnet_lite import LITE2
 from encoder.prepare.calibration_files import PICTURES, SOUNDS, batched, files, mixed, texts
 from encoder.prepare.tower_network import Inputs, TowerNetwork
 from encoder.system.extras import require
+from encoder.towers.audio.logmel import N_BANDS, mel_power
+from encoder.towers.audio.tower import BLOCK_FRAMES, cut
+from encoder.towers.image import to_pixels
+from encoder.towers.text.tower import load_tokenizer, pad
 
 
 def load_network(model: str, tower: str, home: Path | None = None) -> TowerNetwork:
@@ -50,7 +57,6 @@ def load_network(model: str, tower: str, home: Path | None = None) -> TowerNetwo
 def text_network(folder: Path) -> TowerNetwork:
     """MiniLM, from its part."""
     from encoder.networks.bert import load_sentence_bert
-    from encoder.towers.text.tower import load_tokenizer, pad
 
     tokenizer = load_tokenizer(folder / "tokenizer.json")
 
@@ -71,10 +77,7 @@ def text_network(folder: Path) -> TowerNetwork:
 
 def image_network(folder: Path) -> TowerNetwork:
     """EfficientNet-Lite2, from its part."""
-    from encoder.media.image import load_image
     from encoder.networks.efficientnet_lite import load_efficientnet_lite
-    from encoder.onnx.efficientnet_lite import LITE2
-    from encoder.towers.image import to_pixels
 
     def read(source: Path | None, max_items: int) -> list[Inputs]:
         paths = files(source, PICTURES, "pictures", max_items)
@@ -88,10 +91,7 @@ def image_network(folder: Path) -> TowerNetwork:
 
 def audio_network(folder: Path) -> TowerNetwork:
     """The CNN of aiSFX, from its part."""
-    from encoder.media.sound import load_sound
     from encoder.networks.aisfx import load_aisfx
-    from encoder.towers.audio.logmel import N_BANDS, mel_power
-    from encoder.towers.audio.tower import BLOCK_FRAMES, cut
 
     def read(source: Path | None, max_items: int) -> list[Inputs]:
         paths = files(source, SOUNDS, "sounds", max_items)

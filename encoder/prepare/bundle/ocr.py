@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from encoder.errors import ModelError
+from encoder.onnx.affine import fold_affine, normalize_affine
+from encoder.runtime.onnx import OnnxSession
 from encoder.services.reader import BEST, DETECTOR, RECOGNIZER, SOURCE, SURE, TURN_CLASSIFIER
 
 if TYPE_CHECKING:
@@ -31,8 +33,6 @@ def prepare_ocr(folder: Path) -> None:
         ModelError: a network gives different results than before.
     """
     import onnx
-
-    from encoder.onnx.affine import fold_affine, normalize_affine
 
     for name, shape in _NOISE.items():
         source, target = folder / (SOURCE + name), folder / name
@@ -91,7 +91,6 @@ def _keep_best(model: ModelProto) -> None:
 
 
 def _check(source: Path, target: Path, shape: tuple[int, ...]) -> None:
-    from encoder.runtime.onnx import OnnxSession
 
     noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     expected, outputs = (OnnxSession(path).run({"x": noise})[0] for path in (source, target))

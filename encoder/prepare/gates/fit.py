@@ -8,6 +8,7 @@ from statistics import median
 from time import process_time
 from typing import TYPE_CHECKING
 
+from encoder.dsre.fitting.calibrate import calibrate
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import InputError, ModelError
 from encoder.prepare.gates.subjects import GateSubject, Run, Runs, open_subject
@@ -49,7 +50,6 @@ def calibrate_text(
         InputError: too few documents.
     """
     require("Fitting a gate", "torch")
-    from encoder.dsre.fitting.calibrate import calibrate
 
     documents = list(documents)
     on = open_subject(model)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encoder.dsre.gatefile import GateFile
+from encoder.models.artifacts import FLOAT32
 from encoder.models.sources import locate
-from encoder.prepare.prepared import FLOAT32
+from encoder.prepare.gates.fit import calibrate_text
 from encoder.system.cache import cache_folder, make_once
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ def own_gate(spec: ModelSpec, documents: Sequence[Document] | None = None) -> Ga
 
 def _fit(spec: ModelSpec, documents: Sequence[Document] | None) -> GateFile:
     from encoder.dsre.fitting.documents import sample_documents
-    from encoder.prepare.gates.fit import calibrate_text
 
     def tell(line: str) -> None:
         _log.info("fitting a gate to %s: %s", spec, line)

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.dsre.cost import dense_flops, sparse_flops
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import ModelError
+from encoder.models.bundle.declaration import read_bundle
 from encoder.models.sparsity import gate_from
 from encoder.models.spec import ModelSpec
+from encoder.prepare.gates.own import own_gate
 from encoder.prepare.gates.subjects import open_subject
 from encoder.system.extras import require
 
@@ -59,7 +62,6 @@ def trace_text(model: str, text: str, gate: str | None = None) -> TextTrace:
         ModelError: the model takes no gate or has none, or the gate was made for another model.
     """
     require("Tracing a gate", "torch")
-    from encoder.dsre.cost import dense_flops, sparse_flops
     from encoder.dsre.network import SparseEncoder
     from encoder.dsre.trace import trace
 
@@ -81,10 +83,7 @@ def trace_text(model: str, text: str, gate: str | None = None) -> TextTrace:
 
 def _gate_of(spec: ModelSpec) -> GateFile:
     if spec.kind != "bundle":
-        from encoder.prepare.gates.own import own_gate
-
         return own_gate(spec)
-    from encoder.models.bundle.declaration import read_bundle
 
     path: Path | None = read_bundle(spec.name).parts["text"].gates.get("text")
     if path is None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from encoder.errors import ModelError
 from encoder.prepare.hub.forms import traceable
+from encoder.runtime.onnx import OnnxSession
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -116,8 +117,6 @@ def _write(network: Network, path: Path) -> None:
 
 def _compare(name: str, network: Network, path: Path) -> None:
     import torch
-
-    from encoder.runtime.onnx import OnnxSession
 
     session = OnnxSession(path)
     for features in (network.features, *network.others):

@@ -15,14 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encoder.errors import InputError, ModelError
+from encoder.media.image import load_image
+from encoder.media.sound import load_sound
 from encoder.models.sources import Located, locate
 from encoder.models.spec import ModelSpec
 from encoder.models.tower_folder import ONNX
+from encoder.onnx.stored import store_weights
 from encoder.prepare.calibration_files import PICTURES, SOUNDS, batched, files, mixed, texts
 from encoder.prepare.hub import prepare as hub
 from encoder.prepare.hub.graphs import export
 from encoder.prepare.hub.media import Part
 from encoder.prepare.prepared import space_identity
+from encoder.runtime.onnx import OnnxSession
+from encoder.towers.audio.windows import sound_windows
 from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT, Modality
 
 if TYPE_CHECKING:
@@ -118,13 +123,9 @@ class HubTower:
     def _pictures(self, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
         from PIL import Image
 
-        from encoder.media.image import load_image
-
         return ({"image": Image.fromarray(load_image(path))} for path in paths)
 
     def _sounds(self, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
-        from encoder.media.sound import load_sound
-        from encoder.towers.audio.windows import sound_windows
 
         facts = self._facts[AUDIO]
         rate, window_s = facts["sampling_rate"], facts["window_s"]
@@ -141,7 +142,6 @@ class HubTower:
     def write(
         self, module: nn.Module, folder: Path, judges: Sequence[Any], least_cosine: float
     ) -> dict[str, Any]:
-        from encoder.onnx.stored import store_weights
         from encoder.quant.export.quantized_onnx import float_twin
         from encoder.quant.export.stored_weights import stored_weights
 
@@ -162,8 +162,6 @@ class HubTower:
     def _measure(self, path: Path, judges: Sequence[Any]) -> dict[str, float]:
         """Cosines of the graph's rows to those of float32 torch, mean and least."""
         import torch
-
-        from encoder.runtime.onnx import OnnxSession
 
         session, cosines = OnnxSession(path), []
         for batch in judges:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from encoder.errors import ModelError
 from encoder.models import hub
 from encoder.models.exported import FACTS, VERSION, open_exported
+from encoder.onnx.quantize import quantize_linears
 from encoder.prepare.hub.check import measure
 from encoder.prepare.hub.graphs import Network, export, whole
 from encoder.prepare.hub.media import Part, audio_part, image_part, is_soft, video_part
@@ -249,7 +250,6 @@ def apply_precision(source: Path, target: Path, graphs: Iterable[str], precision
     Raises:
         ModelError: a graph has no linear layer.
     """
-    from encoder.onnx.quantize import quantize_linears
 
     for graph in graphs:
         quantize_linears(source / graph, target / graph, weight_bits=_WEIGHT_BITS[precision])

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import ModelError
+from encoder.runtime.torch import ahead, moved, threads
 from encoder.space import l2_normalize
 from encoder.towers.encoded import Encoded, TextStats
 from encoder.towers.hub.merging import MergingForward
@@ -136,8 +137,6 @@ class JointEncoder:
         self, batches: Sequence[Any], prompt: str, counted: bool
     ) -> Iterator[tuple[NDArray[np.float32], TextStats | None]]:
         import torch
-
-        from encoder.runtime.torch import ahead, moved, threads
 
         make = partial(self.features, prompt=prompt)
         side_by_side = self.ahead and len(batches) > 1

@@ -15,6 +15,7 @@ from encoder.dsre.cost import Shape
 from encoder.dsre.settings import GateSettings
 from encoder.onnx.merge_tokens import FUNCTION
 from encoder.runtime.base import Array, Session, run_all
+from encoder.runtime.onnx import MAX_RUNS
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared
 from encoder.towers.encoded import Encoded, TextStats
@@ -100,7 +101,6 @@ class SparseTextTower(TextTower):
         self, runs: Sequence[Sequence[Prepared]]
     ) -> tuple[list[list[Array]], list[float]]:
         """Run in separate sessions, since a profile is written when its session ends."""
-        from encoder.runtime.onnx import MAX_RUNS
 
         outputs: list[list[Array]] = []
         gate_ms: list[float] = []

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from encoder.errors import ModelError
 from encoder.runtime.base import Array, Session, run_all
+from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared
 from encoder.towers.encoded import Encoded
@@ -111,7 +112,6 @@ def load_tokenizer(path: Path, *, max_tokens: int | None = MAX_TOKENS) -> tokeni
 
 def load(folder: Path, *, n_threads: int | None = None) -> TextTower:
     """The text tower of a prepared folder that holds ``model.onnx`` and ``tokenizer.json``."""
-    from encoder.runtime.onnx import OnnxSession
 
     session = OnnxSession(folder / "model.onnx", n_threads=n_threads)
     return TextTower(load_tokenizer(folder / "tokenizer.json"), session)

@@ -24,10 +24,9 @@ from encoder.models import artifacts as artifact
 from encoder.models import hub
 from encoder.models import sources as hub_files
 from encoder.models import sources as located
-from encoder.models.artifacts import Artifact
+from encoder.models.artifacts import FLOAT32, Artifact
 from encoder.models.spec import ModelSpec
 from encoder.prepare import prepared
-from encoder.prepare.prepared import FLOAT32
 from tests.support import tiny_models as tiny
 from workers.cli.main import models
 
