@@ -53,7 +53,7 @@ def test_a_copy_changes_and_the_network_stays(dense: SentenceBert) -> None:
     ],
 )  # fmt: skip
 def test_changes_of_another_network(dense: SentenceBert, deltas: dict[str, np.ndarray]) -> None:
-    with pytest.raises(ModelError, match="dsre distill"):
+    with pytest.raises(ModelError, match="gate distill"):
         changed(dense, deltas)
 
 

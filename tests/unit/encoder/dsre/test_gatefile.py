@@ -87,10 +87,10 @@ def test_changes_that_are_damaged(tmp_path: Path, wrong: dict[str, np.ndarray]) 
 
 def test_a_file_that_is_no_gate(tmp_path: Path) -> None:
     path = tmp_path / "gate.npz"
-    with pytest.raises(ModelError, match="dsre calibrate"):
+    with pytest.raises(ModelError, match="gate calibrate"):
         GateFile.load(path)
     path.write_bytes(b"PK not a zip")
-    with pytest.raises(ModelError, match="dsre calibrate"):
+    with pytest.raises(ModelError, match="gate calibrate"):
         GateFile.load(path)
     np.savez(path, rarity=GATE.rarity, about=np.array('{"version": 99, "facts": {}}'))
     with pytest.raises(ModelError, match="version 99"):
