@@ -29,7 +29,7 @@ import numpy as np
 from benchmarks.bundle_quality.questions import embed
 from benchmarks.dsre.product import MULTILINGUAL, rarity
 from encoder.dsre.fitting.documents import Document, Part, part_of, parted
-from encoder.dsre.fitting.tuning import Plan
+from encoder.dsre.fitting.tuning import TrainingPlan
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.settings import GateSettings
 from encoder.loading import load_model
@@ -60,7 +60,7 @@ class Stage:
     """
 
     threshold: float
-    plan: Plan
+    plan: TrainingPlan
     n_pages: int
     n_descriptions: int
     n_asked: int = 0
@@ -72,9 +72,9 @@ class Stage:
         return GateSettings((None, *[self.threshold] * 11))
 
 
-_ON = Plan(annealed=0.0, anchors_weight=20.0)
+_ON = TrainingPlan(annealed=0.0, anchors_weight=20.0)
 STAGES = (
-    Stage(0.55, Plan(n_steps=450), 4030, 2431),
+    Stage(0.55, TrainingPlan(n_steps=450), 4030, 2431),
     Stage(0.56, replace(_ON, n_steps=340, rate=6e-4, seed=1), 1300, 1800, 2),
     Stage(0.56, replace(_ON, n_steps=360, rate=5e-4, seed=7), 2200, 2431, 3, repeats=True),
 )

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.corpora.debian_packages import pairs
 from encoder.dsre.fitting.documents import Document, parted
-from encoder.dsre.fitting.tuning import Plan
+from encoder.dsre.fitting.tuning import TrainingPlan
 from encoder.models.bundle.declaration import TEXT_GATE
 from encoder.prepare.gates.fit import distill_text
 from tests.support.manuals import documented, topics
@@ -53,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--packages", type=Path, default=Path(".demo") / "packages")
     parser.add_argument("--max-loss", type=float, default=0.003)
-    parser.add_argument("--steps", type=int, default=Plan().n_steps)
+    parser.add_argument("--steps", type=int, default=TrainingPlan().n_steps)
     args = parser.parse_args()
     described = [Document(one.title, one.body) for one in pairs(args.packages, "calibration")]
     manuals, others = [*topics(), *documented(*MODULES)], documented(*OTHERS)
@@ -63,8 +63,8 @@ def main() -> None:
         *(one.body for one in others),
     ]
     gate = distill_text(
-        "bundle:english", [*described, *manuals], plan=Plan(n_steps=args.steps), further_texts=more,
-        max_loss=args.max_loss, max_tokens=MAX_TOKENS, report=print,
+        "bundle:english", [*described, *manuals], plan=TrainingPlan(n_steps=args.steps),
+        further_texts=more, max_loss=args.max_loss, max_tokens=MAX_TOKENS, report=print,
     )  # fmt: skip
     gate.save(TEXT_GATE)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from encoder import MultiModalEncoder
-from encoder.calibration.floors import Asked, measure_floors, nonsense
+from encoder.calibration.floors import CalibrationQueries, measure_floors, nonsense
 from encoder.calibration.measure import MAX_VECTORS, constants_of, measure, told_apart
 from encoder.calibration.queries import SampleQuery, sample_queries
 from encoder.calibration.tables import CalibrationTable, read_table, write_table
@@ -48,7 +48,7 @@ def fit(
     empty = nonsense(queries)
     passages = encoder.encode_items([Item(TEXT, query.text) for query in queries])
     kinds = [query.kind for query in empty]
-    by = Asked(asked, passages, kinds, _encoded(encoder, empty))
+    by = CalibrationQueries(asked, passages, kinds, _encoded(encoder, empty))
     floors = measure_floors(by, samples, constants)
     return CalibrationTable(constants, {**(known.floors if known else {}), **floors})
 

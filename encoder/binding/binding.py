@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.binding.ridge import Linear
+from encoder.binding.ridge import LinearMap
 from encoder.errors import ModelError
 from encoder.space import Calibration, l2_normalize
 from encoder.towers.base import PluginTower, Prepared, forward
@@ -52,7 +52,7 @@ class Binding:
     modality: Modality
     space: str
     origin: Origin
-    linear: Linear
+    linear: LinearMap
     calibration: Calibration
     figures: Mapping[str, Any]
 
@@ -96,7 +96,7 @@ def read_binding(path: Path) -> Binding:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             facts = json.loads(str(arrays["facts"]))
-            linear = Linear(arrays["mean"], arrays["weight"])
+            linear = LinearMap(arrays["mean"], arrays["weight"])
         if facts["version"] != _VERSION:
             raise ValueError(f"version {facts['version']}")
         return Binding(
@@ -144,7 +144,7 @@ class BoundTower:
         linear: maps them.
     """
 
-    def __init__(self, tower: PluginTower, linear: Linear) -> None:
+    def __init__(self, tower: PluginTower, linear: LinearMap) -> None:
         self._tower, self._linear = tower, linear
 
     def prepare(self, content: Any) -> Prepared:

@@ -20,7 +20,7 @@ Ranks = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class FileTextPairs:
     """Files and the texts that describe them.
 
     Args:
@@ -43,7 +43,7 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Judged:
+class BindingJudgement:
     """How well files are found by their texts, over ``n_pairs`` queries and ``n_files`` files.
 
     A query is one pair's text and its file; other files with the same text are left out.
@@ -69,7 +69,7 @@ class Judged:
         return self.gain[1] > 0
 
 
-def held_out(pairs: Pairs) -> Embeddings:
+def held_out(pairs: FileTextPairs) -> Embeddings:
     """Each file as a binding fitted on the other folds embeds it, unit rows [n_files, embed_dim].
 
     Files, not pairs, are split into folds, so that all captions of a file are in the same fold.
@@ -81,7 +81,7 @@ def held_out(pairs: Pairs) -> Embeddings:
     return l2_normalize(rows)
 
 
-def judge(pairs: Pairs, before: Embeddings | None, after: Embeddings) -> Judged:
+def judge(pairs: FileTextPairs, before: Embeddings | None, after: Embeddings) -> BindingJudgement:
     """Compare held-out files with their embeddings before the binding.
 
     Args:
@@ -98,10 +98,10 @@ def judge(pairs: Pairs, before: Embeddings | None, after: Embeddings) -> Judged:
         ranks_before = ranks_of(pairs, before)
         was, reciprocal = _measures(ranks_before), 1 / ranks_before
     gain = _interval(1 / ranks - reciprocal, pairs.files)
-    return Judged(len(ranks), len(pairs.features), was, _measures(ranks), gain)
+    return BindingJudgement(len(ranks), len(pairs.features), was, _measures(ranks), gain)
 
 
-def ranks_of(pairs: Pairs, rows: Embeddings) -> Ranks:
+def ranks_of(pairs: FileTextPairs, rows: Embeddings) -> Ranks:
     """The rank of each pair's file for its text, from 1; ties count half against it."""
     # rounded, since equal rows differ in the last digit
     cosines = (pairs.asked.astype(np.float64) @ rows.T).round(6)
@@ -116,14 +116,14 @@ def ranks_of(pairs: Pairs, rows: Embeddings) -> Ranks:
     return ranks
 
 
-def _same_text(pairs: Pairs) -> NDArray[np.bool_]:
+def _same_text(pairs: FileTextPairs) -> NDArray[np.bool_]:
     """Which files each text describes, [n_texts, n_files]."""
     same = np.zeros((len(pairs.asked), len(pairs.features)), bool)
     same[pairs.texts, pairs.files] = True
     return same
 
 
-def _candidates(pairs: Pairs) -> NDArray[np.int64]:
+def _candidates(pairs: FileTextPairs) -> NDArray[np.int64]:
     """How many files each pair's file is ranked among, itself included."""
     counts: NDArray[np.int64] = (~_same_text(pairs)).sum(axis=1)[pairs.texts] + 1
     return counts

@@ -24,7 +24,7 @@ _CONSTANT = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Linear:
+class LinearMap:
     """A linear map.
 
     Args:
@@ -40,7 +40,7 @@ class Linear:
         return np.asarray((features - self.mean) @ self.weight, np.float32)
 
 
-def fit(features: NDArray[np.floating], targets: NDArray[np.floating]) -> Linear:
+def fit(features: NDArray[np.floating], targets: NDArray[np.floating]) -> LinearMap:
     """The map from features [n, n_features] to targets [n, embed_dim] less their mean.
 
     Features are standardised; a constant feature gets no weight.
@@ -58,7 +58,7 @@ def fit(features: NDArray[np.floating], targets: NDArray[np.floating]) -> Linear
     ]
     penalty = penalties[int(np.argmin(errors))]
     weight = right.T @ (turned * (values / (values**2 + penalty))[:, None])
-    return Linear(mean.astype(np.float32), (scale[:, None] * weight).astype(np.float32))
+    return LinearMap(mean.astype(np.float32), (scale[:, None] * weight).astype(np.float32))
 
 
 def _penalties(values: Matrix) -> Matrix:
@@ -101,15 +101,15 @@ class Shared:
     there: NDArray[np.float32]
     here: Embeddings
 
-    def fit(self, features: NDArray[np.float32]) -> Linear:
+    def fit(self, features: NDArray[np.float32]) -> LinearMap:
         """The map for files with these features, [n_files, n_features]."""
         weight = ridge.fit(self.there, self.here).weight
-        return Linear(features.mean(axis=0), weight)
+        return LinearMap(features.mean(axis=0), weight)
 
     def held_out(self, features: NDArray[np.float32]) -> Embeddings:
         """Each file centred on the mean of the other folds, unit rows [n_files, embed_dim]."""
         weight = ridge.fit(self.there, self.here).weight
         rows = np.zeros((len(features), self.here.shape[1]), np.float32)
         for out in folds(len(features)):
-            rows[out] = Linear(features[~out].mean(axis=0), weight).apply(features[out])
+            rows[out] = LinearMap(features[~out].mean(axis=0), weight).apply(features[out])
         return l2_normalize(rows)

@@ -39,7 +39,7 @@ _N_TRIES = 20
 
 
 @dataclass(frozen=True)
-class Asked:
+class CalibrationQueries:
     """What floors are measured with, encoded in their roles: unit rows [n, embed_dim].
 
     Args:
@@ -81,7 +81,7 @@ def nonsense(queries: Sequence[SampleQuery], n: int = 200) -> list[SampleQuery]:
 
 
 def measure_floors(
-    encoded: Asked,
+    encoded: CalibrationQueries,
     samples: Mapping[Modality, Embeddings],
     constants: Mapping[Modality, Calibration],
 ) -> dict[Modality, Floor]:
@@ -114,7 +114,7 @@ def measure_floors(
     return floors
 
 
-def _sense(encoded: Asked) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _sense(encoded: CalibrationQueries) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The direction of queries that mean something, and where the nonsense is along it.
 
     Each half is placed along a direction fitted to the other, since any few rows differ from

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from encoder.errors import CorruptMediaError, MediaLimitError
 from encoder.media.formats import PILLOW_FORMATS
 from encoder.media.metadata.camera import NOT_WRITTEN, CameraFacts, photo_facts
-from encoder.media.metadata.description import NOT_DESCRIBED, Description, description_of
+from encoder.media.metadata.description import NOT_DESCRIBED, MediaDescription, description_of
 from encoder.media.source import Source, decoding, name_of, opened
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class ImageFacts:
     decoded_pixels: int
     n_frames: int = 1
     camera: CameraFacts = NOT_WRITTEN
-    description: Description = NOT_DESCRIBED
+    description: MediaDescription = NOT_DESCRIBED
 
 
 def image_facts(source: Source, short_side: int = SHORT_SIDE) -> ImageFacts:

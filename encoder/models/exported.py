@@ -26,7 +26,7 @@ from encoder.towers.exported.heads import OwnHead, SoftTokens, TextHead
 from encoder.towers.exported.merging import Merging, MergingTextTower
 from encoder.towers.exported.processors import open_pictures, open_sounds
 from encoder.towers.exported.text import ExportedTextTower, TextFormat, TextGraph
-from encoder.towers.joint import Head, JointImageTower, JointSoundTower, JointVideoTower
+from encoder.towers.joint import JointImageTower, JointSoundTower, JointVideoTower, VectorHead
 from encoder.towers.lazy import LazyTower
 from encoder.towers.model import Model
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality, Role
@@ -62,7 +62,7 @@ def open_exported(
     open_session = partial(
         _open_session, n_threads=n_threads, shared=shared, precision=facts["precision"]
     )
-    files = _Files(folder, facts, open_session, graphs or {})
+    files = _ExportedFolder(folder, facts, open_session, graphs or {})
     return Model(
         Space(facts["embed_dim"], identity or facts["identity"]),
         {Modality(name): files.tower(name, DOCUMENT) for name in facts["modalities"]},
@@ -102,7 +102,7 @@ def _open_session(
     return side_by_side(partial(open_onnx, path), n_threads)
 
 
-class _Files:
+class _ExportedFolder:
     """What is in the folder; sessions are shared by the towers that run them."""
 
     def __init__(
@@ -159,7 +159,7 @@ class _Files:
         open_sparse = partial(self._session, facts["graph"])
         return Merging(open_sparse, settings, Shape(**facts["shape"]), facts["cls_only"])
 
-    def _head(self, modality: str, role: Role) -> Head:
+    def _head(self, modality: str, role: Role) -> VectorHead:
         facts = self._facts[modality]
         session = self._session(facts["graph"])
         if "roles" not in facts:

@@ -25,7 +25,7 @@ _EXACT = {"session.disable_quant_qdq": "1"}
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkFiles:
     """The files of a tower's network, and how to run them.
 
     Args:
@@ -105,7 +105,7 @@ class Precision:
         folders = {manifest["tower"]: tower for tower, manifest in manifests.items()}
         return cls(folders=folders, identity=" ".join(identities))
 
-    def open(self, network: Network, n_threads: int | None) -> Session:
+    def open(self, network: NetworkFiles, n_threads: int | None) -> Session:
         """Open a network.
 
         Raises:
@@ -122,7 +122,7 @@ class Precision:
 
 
 def _on_onnxruntime(
-    network: Network,
+    network: NetworkFiles,
     path: Path,
     n_threads: int | None,
     settings: Mapping[str, str] | None = None,
@@ -134,7 +134,7 @@ def _on_onnxruntime(
     return side_by_side(open_with, n_threads, small)
 
 
-def _fastest(network: Network, path: Path, n_threads: int | None) -> Session:
+def _fastest(network: NetworkFiles, path: Path, n_threads: int | None) -> Session:
     import onnxruntime
 
     candidates: dict[str, Factory] = {

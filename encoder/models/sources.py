@@ -125,7 +125,7 @@ def model_files(folder: Path) -> Iterator[Path]:
 
 
 @dataclass(frozen=True)
-class Located:
+class ModelSource:
     """A model's files.
 
     Args:
@@ -139,7 +139,7 @@ class Located:
     where: Mapping[str, str] = field(default_factory=dict)
 
 
-def locate(spec: ModelSpec) -> Located:
+def locate(spec: ModelSpec) -> ModelSource:
     """Fetch a hub model, or hash a folder.
 
     Raises:
@@ -147,10 +147,10 @@ def locate(spec: ModelSpec) -> Located:
     """
     if spec.kind == "dir":
         folder = Path(spec.name)
-        return Located(folder, folder_identity(folder))
+        return ModelSource(folder, folder_identity(folder))
     folder = fetch(spec.name, spec.revision)
     where = {"model": spec.name, "revision": folder.name}
-    return Located(folder, f"{spec.name}@{folder.name}", where)
+    return ModelSource(folder, f"{spec.name}@{folder.name}", where)
 
 
 def folder_identity(folder: Path) -> str:

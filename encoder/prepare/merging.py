@@ -27,7 +27,7 @@ from encoder.prepare import prepared
 from encoder.prepare.gates.fit import raise_to_break_even
 from encoder.prepare.gates.own import own_gate, remembered
 from encoder.prepare.gates.subjects import Run, tokenizer_of
-from encoder.prepare.hub.graphs import Network, export
+from encoder.prepare.hub.graphs import TracedNetwork, export
 from encoder.prepare.hub.prepare import load_source, write_facts
 from encoder.prepare.merging_graph import merging_network
 from encoder.runtime.onnx import OnnxSession
@@ -39,7 +39,7 @@ from encoder.towers.model import Model
 from encoder.types import DOCUMENT, TEXT
 
 if TYPE_CHECKING:
-    from encoder.models.sources import Located
+    from encoder.models.sources import ModelSource
     from encoder.models.spec import ModelSpec
     from encoder.towers.hub.tower import JointEncoder
 
@@ -136,7 +136,7 @@ _WEIGHT_BITS: Mapping[str, Literal[4, 8]] = {"int8": 8, "int4": 4}
 
 def write_merging(
     spec: ModelSpec,
-    source: Located,
+    source: ModelSource,
     folder: Path,
     facts: dict[str, Any],
     *,
@@ -190,7 +190,7 @@ def _gate(spec: ModelSpec, own_path: Path, wish: Literal[True] | str) -> GateFil
     return GateFile.load(own_path) if own_path.exists() else own_gate(spec)
 
 
-def _export(name: str, network: Network, target: Path, precision: str) -> None:
+def _export(name: str, network: TracedNetwork, target: Path, precision: str) -> None:
     if precision == FLOAT32:
         export(name, network, target)
         return

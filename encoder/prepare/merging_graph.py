@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from encoder.dsre.merge import Tokens, merge_tokens
 from encoder.dsre.network import SparseEncoder
-from encoder.prepare.hub.graphs import Features, Network
+from encoder.prepare.hub.graphs import Features, TracedNetwork
 from encoder.prepare.hub.text import TEXTS
 from encoder.towers.exported.merging import INPUTS, OUTPUTS
 from encoder.types import TEXT
@@ -29,7 +29,7 @@ _LONGER = 16
 
 def merging_network(
     joint: JointEncoder, network: TextNetwork, gate: GateFile
-) -> tuple[Network, SparseEncoder]:
+) -> tuple[TracedNetwork, SparseEncoder]:
     """The network to export, with texts to trace it with; and its encoder, which knows its shape.
 
     Args:
@@ -45,7 +45,7 @@ def merging_network(
     half = {name: value[:1, : value.shape[1] // 2] for name, value in features.items()}
     module = _Merging(encoder, list(network.rest)).eval()
     axes = dict.fromkeys(INPUTS, (0, 1))
-    return Network(module, features, axes, (half,), OUTPUTS), encoder
+    return TracedNetwork(module, features, axes, (half,), OUTPUTS), encoder
 
 
 class _Always(SparseEncoder):

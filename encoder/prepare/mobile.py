@@ -24,7 +24,7 @@ from encoder.models.bundle.declaration import Bundle, read_bundle
 from encoder.models.bundle.folder import location
 from encoder.models.bundle.kinds import e5_prompt, image_labels
 from encoder.models.bundle.model import load, network
-from encoder.models.precision import Network
+from encoder.models.precision import NetworkFiles
 from encoder.models.spec import ModelSpec
 from encoder.prepare import mobile_graphs
 from encoder.prepare.mobile_graphs import OUTPUT, PICTURE
@@ -105,7 +105,7 @@ def _write(bundle: Bundle, folder: Path, quantization: str | None) -> dict[str, 
     return cosines
 
 
-def _source(network: Network, quantization: str | None) -> Path:
+def _source(network: NetworkFiles, quantization: str | None) -> Path:
     return network.int8 if quantization and network.int8 else network.float32
 
 

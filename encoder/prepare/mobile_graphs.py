@@ -33,7 +33,7 @@ _FLOAT32, _FLOAT64 = 1, 11
 _WEIGHT_STEPS = 2**22
 
 
-class Network:
+class MobileGraph:
     """An ONNX file to which nodes are added before and after.
 
     Args:
@@ -111,7 +111,7 @@ class Network:
 
 def write_text(source: Path, path: Path, embed_dim: int) -> None:
     """Write a text network whose rows have length 1."""
-    network = Network(source)
+    network = MobileGraph(source)
     network.normalized(network.outputs[0], OUTPUT)
     network.save(path, ["n", embed_dim])
 
@@ -127,7 +127,7 @@ def write_picture(
         head: a label table [n_labels, embed_dim] (one row), or a head (two rows).
         settings: for a label table.
     """
-    network = Network(source)
+    network = MobileGraph(source)
     _add_pixels(network)
     if isinstance(head, ImageHead):
         _add_head(network, head)
@@ -137,7 +137,7 @@ def write_picture(
     network.save(path, [1, head.shape[1]], picture=True)
 
 
-def _add_pixels(network: Network) -> None:
+def _add_pixels(network: MobileGraph) -> None:
     """See `encoder.towers.image.to_pixels`: Pillow's bicubic filter as two products.
 
     ONNX's Resize cannot cut out a box that ends between pixels, and a shift by half a pixel costs
@@ -160,7 +160,7 @@ def _add_pixels(network: Network) -> None:
     add("Unsqueeze", pixels, first, names=[network.model.graph.input[0].name])
 
 
-def _add_filter(network: Network, length: str, square: str) -> str:
+def _add_filter(network: MobileGraph, length: str, square: str) -> str:
     """Weights of each pixel of a side in each of the scaled pixels, [SIDE, length]."""
     add = partial(network.add, before=True)
     number = partial(_scalar, network)
@@ -182,7 +182,7 @@ def _add_filter(network: Network, length: str, square: str) -> str:
     return add("Div", add("Round", fine), number(_WEIGHT_STEPS))
 
 
-def _add_bicubic(network: Network, x: str) -> str:
+def _add_bicubic(network: MobileGraph, x: str) -> str:
     """Keys' kernel with a = -.5 (Keys 1981) at distances x >= 0."""
     add, number = partial(network.add, before=True), partial(_scalar, network)
 
@@ -197,19 +197,19 @@ def _add_bicubic(network: Network, x: str) -> str:
     return add("Where", add("Less", x, number(1)), near, outer)
 
 
-def _add_rounded(network: Network, values: str) -> str:
+def _add_rounded(network: MobileGraph, values: str) -> str:
     """Round to whole numbers from 0 to 255; halves go up, as in Pillow."""
     add = partial(network.add, before=True)
     whole = add("Floor", add("Add", values, _scalar(network, 0.5)))
     return add("Clip", whole, _scalar(network, 0), _scalar(network, 255))
 
 
-def _scalar(network: Network, value: float) -> str:
+def _scalar(network: MobileGraph, value: float) -> str:
     return network.constant(np.float64(value))
 
 
 def _add_conse(
-    network: Network, logits: str, labels: NDArray[Any], settings: ConseSettings, name: str
+    network: MobileGraph, logits: str, labels: NDArray[Any], settings: ConseSettings, name: str
 ) -> str:
     """See `encoder.towers.image.conse`."""
     count = network.constant(np.array([settings.n_classes], np.int64))
@@ -224,7 +224,7 @@ def _add_conse(
     return network.normalized(flat, name)
 
 
-def _add_head(network: Network, head: ImageHead) -> None:
+def _add_head(network: MobileGraph, head: ImageHead) -> None:
     """See `encoder.towers.image.ImageHeadTower.forward`."""
     logits = network.outputs[0]
     features = network.add("Concat", *network.outputs, axis=1)

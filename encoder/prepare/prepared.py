@@ -14,7 +14,7 @@ from encoder.errors import MissingExtraError, ModelError
 from encoder.models import artifacts, tower_folder
 from encoder.models.artifacts import FLOAT32, PRECISIONS, Artifact, Key, Progress
 from encoder.models.exported import open_exported, read_facts
-from encoder.models.sources import Located, folder_identity, is_of, licence, locate
+from encoder.models.sources import ModelSource, folder_identity, is_of, licence, locate
 from encoder.models.spec import ModelSpec
 from encoder.prepare.hub.prepare import prepare_hub
 from encoder.space import Space
@@ -127,7 +127,7 @@ def open_artifact(artifact: Artifact, n_threads: int | None = None) -> Model:
     return model
 
 
-def space_identity(facts: Mapping[str, Any], source: Located) -> dict[str, str]:
+def space_identity(facts: Mapping[str, Any], source: ModelSource) -> dict[str, str]:
     """The identity of an exported model's space.
 
     It equals that of the same model run through torch, if both are float32.
@@ -154,7 +154,7 @@ def _is_of(manifest: Mapping[str, Any], spec: ModelSpec, properties: tuple[str, 
     return same and is_of(spec, key["source"], manifest["revision"])
 
 
-def _described(facts: Mapping[str, Any], source: Located) -> dict[str, Any]:
+def _described(facts: Mapping[str, Any], source: ModelSource) -> dict[str, Any]:
     """What the manifest says about an exported model."""
     identity = space_identity(facts, source)
     if "quantization" in identity:

@@ -16,7 +16,7 @@ from encoder.models.reranker import GRAPH, TOKENIZER, CrossEncoder, open_folder
 from encoder.models.sources import locate
 from encoder.models.spec import ModelSpec
 from encoder.onnx.quantize import quantize_linears
-from encoder.prepare.hub.graphs import Network, export
+from encoder.prepare.hub.graphs import TracedNetwork, export
 from encoder.prepare.prepared import tell
 from encoder.system.extras import is_installed
 
@@ -139,10 +139,10 @@ def _loaded(name: str, folder: Path) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _network(model: Any, tokenizer: Any) -> Network:
+def _network(model: Any, tokenizer: Any) -> TracedNetwork:
     import torch
 
-    class Pairs(torch.nn.Module):
+    class PairNetwork(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.model = model
@@ -157,4 +157,4 @@ def _network(model: Any, tokenizer: Any) -> Network:
 
     traced = features(_PAIRS[:2])
     axes = dict.fromkeys(traced, (0, 1))
-    return Network(Pairs().eval(), traced, axes, [features(_PAIRS[2:])])
+    return TracedNetwork(PairNetwork().eval(), traced, axes, [features(_PAIRS[2:])])

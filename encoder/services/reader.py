@@ -50,7 +50,7 @@ _UPSIDE_DOWN = 0.9
 
 
 @dataclass(frozen=True)
-class Limits:
+class ReadingLimits:
     """What reading one picture may cost.
 
     Args:
@@ -70,7 +70,7 @@ class Limits:
     least_confidence: float = 0.6
 
 
-LIMITS = Limits()
+LIMITS = ReadingLimits()
 
 
 class Reader:
@@ -84,7 +84,7 @@ class Reader:
         turn_classifier: takes ``x`` float32 [n, 3, HEIGHT, 192], gives how probable it is that a
             line is upright and upside down [n, 2].
         characters: of the recognizer's classes.
-        limits: see `Limits`.
+        limits: see `ReadingLimits`.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Reader:
         recognizer: Session,
         turn_classifier: Session,
         characters: Sequence[str],
-        limits: Limits = LIMITS,
+        limits: ReadingLimits = LIMITS,
     ) -> None:
         self._detector = detector
         self._recognizer = recognizer
@@ -304,10 +304,12 @@ class LazyReader:
     Args:
         folder: holds the three networks and the recognizer's characters.
         n_threads: threads of one network; None for every core.
-        limits: see `Limits`.
+        limits: see `ReadingLimits`.
     """
 
-    def __init__(self, folder: Path, n_threads: int | None = None, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self, folder: Path, n_threads: int | None = None, limits: ReadingLimits = LIMITS
+    ) -> None:
         self._folder = folder
         self._n_threads = n_threads
         self._limits = limits
@@ -330,7 +332,9 @@ class LazyReader:
         return self._reader
 
 
-def open_reader(folder: Path, n_threads: int | None = None, limits: Limits = LIMITS) -> Reader:
+def open_reader(
+    folder: Path, n_threads: int | None = None, limits: ReadingLimits = LIMITS
+) -> Reader:
     """The reader of a prepared folder, loaded; the arguments are those of `LazyReader`.
 
     Raises:

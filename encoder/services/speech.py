@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.services.whisper import SAMPLING_RATE, Samples, Speaking, Whisper, Words
+from encoder.services.whisper import SAMPLING_RATE, Samples, Speaking, Whisper, WrittenSpeech
 from encoder.types import DOCUMENT, Role, Utterance
 
 _ENGLISH = "en"
@@ -111,14 +111,14 @@ class Speech:
             spans.append(Utterance(start_s, end_s, text, confidence, words.language))
         return spans
 
-    def _text(self, words: Words, length_s: float) -> str:
+    def _text(self, words: WrittenSpeech, length_s: float) -> str:
         if not self._whisper.is_multilingual:
             return words.text
         return " ".join(text for _, _, text in self._whisper.sentences(words, length_s))
 
     def _heard(
         self, samples: Samples, role: Role, *, with_times: bool
-    ) -> Iterator[tuple[float, float, Words]]:
+    ) -> Iterator[tuple[float, float, WrittenSpeech]]:
         """Each span's beginning and end in seconds, and its words."""
         spans = speech_spans(samples)
         if spans and self._whisper.is_multilingual:
@@ -136,7 +136,7 @@ class Speech:
 
     def _written(
         self, speaking: Speaking, languages: Mapping[str, float], with_times: bool
-    ) -> Words:
+    ) -> WrittenSpeech:
         """The words, in the language in which they are the most plausible."""
         write = partial(self._whisper.write, speaking, with_times=with_times)
         is_clear = len(languages) == 1
@@ -175,14 +175,14 @@ class Speech:
             tried.append(_ENGLISH)
         return {language: likely[language] for language in tried}
 
-    def _confidence(self, words: Words) -> float:
+    def _confidence(self, words: WrittenSpeech) -> float:
         """The confidence in words; 0 for those to be dropped."""
         if not words.text:
             return 0.0
         return confidence_of(words) if self._whisper.is_multilingual else float(is_sure(words))
 
 
-def is_sure(words: Words) -> bool:
+def is_sure(words: WrittenSpeech) -> bool:
     """Whether an English-only model is sure of its words."""
     is_likely = words.log_probability > _MIN_LOG_PROBABILITY and words.no_speech < _MAX_NO_SPEECH
     return is_likely and is_varied(words.text)
@@ -198,13 +198,13 @@ def is_varied(text: str) -> bool:
     return len(set(words)) * 2 > len(words)
 
 
-def confidence_of(words: Words) -> float:
+def confidence_of(words: WrittenSpeech) -> float:
     """The approximate share of a multilingual model's words that is right; 0 if none is."""
     share = (exp(likeliness(words)) - _NONE_RIGHT) / (_ALL_RIGHT - _NONE_RIGHT)
     return min(1.0, max(0.0, share))
 
 
-def preference(words: Words, language: float) -> float:
+def preference(words: WrittenSpeech, language: float) -> float:
     """The score by which one of several languages is chosen.
 
     Args:
@@ -215,7 +215,7 @@ def preference(words: Words, language: float) -> float:
     return likeliness(words) + _LANGUAGE_WEIGHT * log(language) + bonus
 
 
-def likeliness(words: Words) -> float:
+def likeliness(words: WrittenSpeech) -> float:
     """The mean log-probability of a token, lower for a loop."""
     return words.log_probability + (log(_LOOP) if is_loop(words.text) else 0.0)
 

@@ -55,7 +55,7 @@ _REST_S = 60.0
 Samples = NDArray[np.float32]
 
 
-class Words(NamedTuple):
+class WrittenSpeech(NamedTuple):
     """What Whisper makes of speech.
 
     Args:
@@ -144,7 +144,7 @@ class Whisper:
         with_times: bool,
         tokens_per_s: float,
         in_one_script: bool = False,
-    ) -> Words:
+    ) -> WrittenSpeech:
         """Write down what is said.
 
         Args:
@@ -174,13 +174,15 @@ class Whisper:
         tokens = result.sequences_ids[0]
         text = tokenizer.decode(tokens).strip()
         is_cut = len(tokens) >= max_tokens
-        return Words(tokens, text, language, result.scores[0], result.no_speech_prob, is_cut)
+        return WrittenSpeech(
+            tokens, text, language, result.scores[0], result.no_speech_prob, is_cut
+        )
 
     def has_two_scripts(self, language: str) -> bool:
         """Whether a language has two scripts, of which `write` can be asked for one."""
         return language in _BEFORE
 
-    def sentences(self, words: Words, length_s: float) -> list[tuple[float, float, str]]:
+    def sentences(self, words: WrittenSpeech, length_s: float) -> list[tuple[float, float, str]]:
         """Cut at Whisper's timestamps: begin and end in seconds, and the text.
 
         Args:

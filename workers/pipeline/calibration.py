@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from encoder import MultiModalEncoder
-    from encoder.calibration.floors import Asked
+    from encoder.calibration.floors import CalibrationQueries
     from encoder.calibration.measure import Measured
     from encoder.calibration.queries import SampleQuery
     from encoder.space import Calibration
@@ -283,13 +283,15 @@ def _change(measured: Measured, former: Calibration | None) -> dict[str, Any]:
 
 def _beside_nonsense(
     encoder: MultiModalEncoder, queries: Sequence[SampleQuery], query_rows: Embeddings
-) -> Asked:
+) -> CalibrationQueries:
     """The queries, their vectors as passages, and queries without meaning."""
-    from encoder.calibration.floors import Asked, nonsense
+    from encoder.calibration.floors import CalibrationQueries, nonsense
 
     empty = nonsense(queries)
     passages = encoder.encode_items([Item(TEXT, query.text) for query in queries])
-    return Asked(query_rows, passages, [query.kind for query in empty], _asked(encoder, empty))
+    return CalibrationQueries(
+        query_rows, passages, [query.kind for query in empty], _asked(encoder, empty)
+    )
 
 
 def _asked(encoder: MultiModalEncoder, queries: Sequence[SampleQuery]) -> Embeddings:

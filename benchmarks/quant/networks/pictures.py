@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.corpora import picture_sets
-from encoder.models.bundle.declaration import Part, Wheel, read_bundle
+from encoder.models.bundle.declaration import BundlePart, Wheel, read_bundle
 
 if TYPE_CHECKING:
     from encoder.networks.efficientnet_lite import EfficientNetLite
@@ -31,7 +31,7 @@ _WNIDS = Path(__file__).parents[3] / "scripts" / "imagenet_wnids.txt"
 _CALIBRATION_EVERY = 8
 _CROP_PADDING = 32
 _MEAN, _SCALE = 127.0, 128.0
-_LITE0_PART = Part(
+_LITE0_PART = BundlePart(
     name="lite0",
     kind="conse",
     licence="Apache-2.0",

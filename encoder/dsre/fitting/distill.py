@@ -17,7 +17,7 @@ from encoder.dsre.deltas import Deltas
 from encoder.dsre.fitting.calibrate import Report, check_max_loss, describe, holds, silent
 from encoder.dsre.fitting.documents import Document, Part, parted
 from encoder.dsre.fitting.judge import Judgement, Loss, Tokenize, embed_dense, judge_dense, measure
-from encoder.dsre.fitting.tuning import Plan, Student, batches
+from encoder.dsre.fitting.tuning import Student, TrainingPlan, batches
 from encoder.dsre.gatefile import GateFile, token_rarity
 from encoder.dsre.settings import GateSettings
 from encoder.errors import InputError, ModelError
@@ -59,7 +59,7 @@ def distill(
     tokenize: Tokenize,
     documents: Iterable[Document],
     *,
-    plan: Plan,
+    plan: TrainingPlan,
     more: Sequence[Sequence[int]] = (),
     start: GateFile | None = None,
     anchors: Embeddings | None = None,
@@ -112,7 +112,7 @@ class _Lesson:
     """A network, the gate to begin with, and the changes that are trained."""
 
     def __init__(
-        self, dense: nn.Module, gate: GateFile, plan: Plan, pooling: Pooling, report: Report
+        self, dense: nn.Module, gate: GateFile, plan: TrainingPlan, pooling: Pooling, report: Report
     ) -> None:
         self._dense, self._plan, self._pooling, self._report = dense, plan, pooling, report
         self._gate = gate

@@ -40,7 +40,7 @@ class Judgement:
     ids: Sequence[Sequence[int]]
 
     @property
-    def found(self) -> Found:
+    def found(self) -> SearchOutcome:
         """The dense search."""
         return search(self.queries, self.bodies, np.arange(len(self.ids)))
 
@@ -132,7 +132,7 @@ _AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class SearchOutcome:
     """How each query fares.
 
     Args:
@@ -143,9 +143,9 @@ class Found:
     ndcg: NDArray[np.float64]
     margin: NDArray[np.float64]
 
-    def take(self, some: NDArray[np.bool_]) -> Found:
+    def take(self, some: NDArray[np.bool_]) -> SearchOutcome:
         """Some of the queries."""
-        return Found(self.ndcg[some], self.margin[some])
+        return SearchOutcome(self.ndcg[some], self.margin[some])
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Loss:
     n_queries: int
 
 
-def search(queries: Embeddings, texts: Embeddings, right: NDArray[np.int64]) -> Found:
+def search(queries: Embeddings, texts: Embeddings, right: NDArray[np.int64]) -> SearchOutcome:
     """Rank all texts for each query.
 
     Args:
@@ -188,10 +188,10 @@ def search(queries: Embeddings, texts: Embeddings, right: NDArray[np.int64]) -> 
         margins.append(own_scores[:, 0] - scores.max(1))
     rank = np.concatenate(ranks)
     ndcg = np.where(rank < _AT, 1 / np.log2(2 + rank), 0.0)
-    return Found(ndcg, np.concatenate(margins).astype(np.float64))
+    return SearchOutcome(ndcg, np.concatenate(margins).astype(np.float64))
 
 
-def compare(dense: Found, sparse: Found) -> Loss:
+def compare(dense: SearchOutcome, sparse: SearchOutcome) -> Loss:
     """What the sparse search loses; both answered the same queries, in the same order."""
     level = max(float(dense.ndcg.mean()), 1e-12)
     lost = (dense.ndcg - sparse.ndcg) / level

@@ -33,7 +33,7 @@ _NO_CHANGES: Deltas = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How to train.
 
     Args:
@@ -127,7 +127,9 @@ class Student:
         ModelError: ``start`` has a change that is not trained, or not at this rank.
     """
 
-    def __init__(self, network: SparseEncoder, plan: Plan, start: Deltas = _NO_CHANGES) -> None:
+    def __init__(
+        self, network: SparseEncoder, plan: TrainingPlan, start: Deltas = _NO_CHANGES
+    ) -> None:
         import torch
 
         self.network = network.requires_grad_(False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from encoder.media.metadata.description import Description
+from encoder.media.metadata.description import MediaDescription
 from encoder.media.metadata.places import place_names
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class CameraFacts:
 NOT_WRITTEN = CameraFacts()
 
 
-def photo_facts(image: Image, written: Description) -> CameraFacts:
+def photo_facts(image: Image, written: MediaDescription) -> CameraFacts:
     """The facts of an opened picture; what is damaged counts as not written.
 
     EXIF takes precedence over ``written``, what people and programs wrote next to it.

@@ -29,7 +29,7 @@ _UTF8_MARK = b"\x1b%G"
 
 
 @dataclass(frozen=True)
-class Description:
+class MediaDescription:
     """What is written in a photo; empty or None where nothing is.
 
     ``rating`` is 1 to 5, ``taken`` a date and time as text, ``latitude`` and ``longitude`` degrees.
@@ -52,15 +52,15 @@ class Description:
         return metadata | ({"tags": list(self.tags)} if self.tags else {})
 
 
-NOT_DESCRIBED = Description()
+NOT_DESCRIBED = MediaDescription()
 
 
-def description_of(image: ImageFile) -> Description:
+def description_of(image: ImageFile) -> MediaDescription:
     """The description in an opened picture: XMP, then IPTC; damaged parts count as not written."""
     xmp, iptc = _xmp(image.info.get("xmp")), _iptc(image)
     if xmp is None:
         return iptc
-    return Description(
+    return MediaDescription(
         xmp.title or iptc.title,
         xmp.caption or iptc.caption,
         _tags([*xmp.tags, *iptc.tags]),
@@ -71,7 +71,7 @@ def description_of(image: ImageFile) -> Description:
     )
 
 
-def _xmp(packet: object) -> Description | None:
+def _xmp(packet: object) -> MediaDescription | None:
     """The description in an XMP packet. A document type is refused: it may hold entities."""
     data = packet.encode() if isinstance(packet, str) else packet
     if not isinstance(data, bytes) or len(data) > _MAX_XMP_BYTES or b"<!DOCTYPE" in data:
@@ -80,9 +80,9 @@ def _xmp(packet: object) -> Description | None:
         root = ElementTree.fromstring(data.strip(b"\0 \n\r\t"))
     except (ElementTree.ParseError, ValueError):
         return None
-    parts = list(root.iter(f"{_RDF}Description"))
+    parts = list(root.iter(f"{_RDF}MediaDescription"))
     rating = _number(_first(parts, f"{_XMP}Rating"))
-    return Description(
+    return MediaDescription(
         _clean(_first(parts, f"{_DC}title"), _MAX_CHARS),
         _clean(_first(parts, f"{_DC}description"), _MAX_CAPTION_CHARS),
         _tags(_all(parts, f"{_DC}subject")),
@@ -111,7 +111,7 @@ def _first(parts: Sequence[Element], name: str) -> str:
     return next((value for value in _all(parts, name) if value.strip()), "")
 
 
-def _iptc(image: ImageFile) -> Description:
+def _iptc(image: ImageFile) -> MediaDescription:
     from PIL.IptcImagePlugin import getiptcinfo
 
     try:
@@ -128,7 +128,7 @@ def _iptc(image: ImageFile) -> Description:
         return _clean(next(iter(values(key)), ""), max_chars)
 
     day, time = first(_IPTC_DATE, 8), first(_IPTC_TIME, 6)
-    return Description(
+    return MediaDescription(
         first(_IPTC_TITLE, _MAX_CHARS),
         first(_IPTC_CAPTION, _MAX_CAPTION_CHARS),
         _tags(values(_IPTC_KEYWORDS)),

@@ -60,7 +60,7 @@ class Bundle:
     window_tokens: int
     precisions: tuple[str, ...]
     calibration: CalibrationTable
-    parts: Mapping[str, Part]
+    parts: Mapping[str, BundlePart]
 
     @property
     def spec(self) -> str:
@@ -121,11 +121,11 @@ def read_bundle(name: str) -> Bundle:
     )
 
 
-def _part(name: str, facts: dict[str, Any]) -> Part:
+def _part(name: str, facts: dict[str, Any]) -> BundlePart:
     wheels = tuple(Wheel(**wheel) for wheel in facts.pop("wheels"))
     tables = {use: TABLES / file for use, file in facts.pop("tables", {}).items()}
     gates = {use: GATES / file for use, file in facts.pop("gates", {}).items()}
-    return Part(name, wheels=wheels, tables=tables, gates=gates, **facts)
+    return BundlePart(name, wheels=wheels, tables=tables, gates=gates, **facts)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class Wheel:
 
 
 @dataclass(frozen=True)
-class Part:
+class BundlePart:
     """One model of a bundle, in a folder of its own.
 
     Args:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from encoder.errors import BundleError
-from encoder.models.bundle.declaration import Bundle, Part
+from encoder.models.bundle.declaration import Bundle, BundlePart
 from encoder.system.cache import cache_home
 from encoder.system.disk import sha256_of
 
@@ -53,7 +53,7 @@ def _fetch_it(bundle: Bundle) -> str:
     return f"Run `anymodal bundle fetch {bundle.name}`."
 
 
-def pin_of(part: Part) -> dict[str, object]:
+def pin_of(part: BundlePart) -> dict[str, object]:
     """Which version of a part this is, for its manifest."""
     return {"wheel": part.identity, "recipe": part.recipe}
 
@@ -67,7 +67,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def problem_with(folder: Path, part: Part, *, read_files: bool = False) -> str:
+def problem_with(folder: Path, part: BundlePart, *, read_files: bool = False) -> str:
     """What is wrong with a part, in one sentence; empty if nothing is."""
     where = folder / part.name
     manifest = read_manifest(where)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import ModelError
-from encoder.models.bundle.declaration import AUDIO_RANGES, IMAGE_RANGES, TABLES, Part
-from encoder.models.precision import Network, Precision
+from encoder.models.bundle.declaration import AUDIO_RANGES, IMAGE_RANGES, TABLES, BundlePart
+from encoder.models.precision import NetworkFiles, Precision
 from encoder.models.prompts import Prompts
 from encoder.models.sparsity import SPARSE_INT8, Sparsity, build
 from encoder.services.reader import LazyReader
@@ -74,20 +74,20 @@ class Opening:
         other: gives another part of the bundle by its name, opened on first use.
     """
 
-    part: Part
+    part: BundlePart
     folder: Path
     precision: Precision
     sparsity: Sparsity | None
     n_threads: int | None
     other: Callable[[str], Any]
 
-    def session(self, network: Network) -> Session:
+    def session(self, network: NetworkFiles) -> Session:
         """Open the part's network."""
         return self.precision.open(network, self.n_threads)
 
 
 @dataclass(frozen=True)
-class Kind:
+class PartKind:
     """A kind of part.
 
     Args:
@@ -103,13 +103,13 @@ class Kind:
 
     open: Callable[[Opening], Any]
     makes_vectors: bool = True
-    network: Callable[[Path], Network] | None = None
+    network: Callable[[Path], NetworkFiles] | None = None
     int8_identity: Callable[[], str] | None = None
     has_query: bool = False
-    later: Mapping[str, Callable[[Part, Path], None]] = field(default_factory=dict)
+    later: Mapping[str, Callable[[BundlePart, Path], None]] = field(default_factory=dict)
 
 
-def kind_named(name: str) -> Kind:
+def kind_named(name: str) -> PartKind:
     """A kind by its name.
 
     Raises:
@@ -141,9 +141,9 @@ def _files_of(folder: Path) -> _Files:
     }  # fmt: skip
 
 
-def _text_network(folder: Path, examples: Callable[[], Sequence[Inputs]]) -> Network:
+def _text_network(folder: Path, examples: Callable[[], Sequence[Inputs]]) -> NetworkFiles:
     """Text networks use ONNX Runtime's own operators, which OpenVINO computes differently."""
-    return Network(
+    return NetworkFiles(
         "text",
         **_files_of(folder),
         examples=examples,
@@ -152,7 +152,7 @@ def _text_network(folder: Path, examples: Callable[[], Sequence[Inputs]]) -> Net
     )
 
 
-def minilm_network(folder: Path) -> Network:
+def minilm_network(folder: Path) -> NetworkFiles:
     """The files of all-MiniLM-L6-v2 (Reimers and Gurevych 2019; Wang et al. 2020)."""
 
     def examples() -> Sequence[Inputs]:
@@ -180,12 +180,12 @@ def _open_minilm(opening: Opening) -> Tower:
     return WindowedTextTower(tokenizer, inner, sparsity.chunk_gate(folder))
 
 
-def _build_gate(part: Part, folder: Path) -> None:
+def _build_gate(part: BundlePart, folder: Path) -> None:
     """Build what workers run for long texts; otherwise the first one would wait for it."""
     build(folder, GateFile.load(part.gates["text"]), SPARSE_INT8)
 
 
-def e5_network(folder: Path) -> Network:
+def e5_network(folder: Path) -> NetworkFiles:
     """The files of multilingual-e5-small (Wang et al. 2024), for texts in a hundred languages."""
 
     def examples() -> Sequence[Inputs]:
@@ -243,14 +243,14 @@ def _open_e5(opening: Opening) -> RoleTextTower:
     )
 
 
-def image_network(folder: Path) -> Network:
+def image_network(folder: Path) -> NetworkFiles:
     """The files of EfficientNet-Lite2."""
 
     def examples() -> Sequence[Inputs]:
         pixels = np.random.default_rng(0).uniform(-1, 1, (1, 3, SIDE, SIDE))
         return [{"pixels": pixels.astype(np.float32)}]
 
-    return Network(
+    return NetworkFiles(
         "image", **_files_of(folder), examples=examples, side_by_side=True, on_openvino=True
     )
 
@@ -303,14 +303,14 @@ def _open_image_head(opening: Opening) -> ImageHeadTower:
     )
 
 
-def audio_network(folder: Path) -> Network:
+def audio_network(folder: Path) -> NetworkFiles:
     """The files of aiSFX (Ma & Lerch 2022); a sound is one run, over its blocks."""
 
     def examples() -> Sequence[Inputs]:
         """A sound of 7 s."""
         return [{"blocks": np.random.default_rng(0).random((3, 100, 96), np.float32)}]
 
-    return Network("audio", **_files_of(folder), examples=examples)
+    return NetworkFiles("audio", **_files_of(folder), examples=examples)
 
 
 def _audio_identity() -> str:
@@ -348,23 +348,23 @@ def _open_reader(opening: Opening) -> LazyReader:
     return LazyReader(opening.folder, opening.n_threads)
 
 
-KINDS: Mapping[str, Kind] = {
-    "minilm": Kind(
+KINDS: Mapping[str, PartKind] = {
+    "minilm": PartKind(
         _open_minilm,
         network=minilm_network,
         int8_identity=lambda: f"text:{MINILM_INT8_RECIPE}",
         later={"gate": _build_gate},
     ),
-    "e5": Kind(
+    "e5": PartKind(
         _open_e5,
         network=e5_network,
         int8_identity=lambda: f"e5:{_E5_INT8_RECIPE}",
         has_query=True,
     ),
-    "conse": Kind(_open_conse, network=image_network, int8_identity=_image_identity),
-    "image_head": Kind(_open_image_head, network=image_network, int8_identity=_image_identity),
-    "aisfx": Kind(_open_audio, network=audio_network, int8_identity=_audio_identity),
-    "whisper": Kind(_open_speech),
-    "pp_ocr": Kind(_open_reader, makes_vectors=False),
+    "conse": PartKind(_open_conse, network=image_network, int8_identity=_image_identity),
+    "image_head": PartKind(_open_image_head, network=image_network, int8_identity=_image_identity),
+    "aisfx": PartKind(_open_audio, network=audio_network, int8_identity=_audio_identity),
+    "whisper": PartKind(_open_speech),
+    "pp_ocr": PartKind(_open_reader, makes_vectors=False),
 }
 """By their names in ``bundles/*.toml``; what prepares them is in `encoder.prepare.bundle`."""

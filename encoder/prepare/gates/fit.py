@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from encoder.dsre.fitting.documents import Document
-    from encoder.dsre.fitting.tuning import Plan
+    from encoder.dsre.fitting.tuning import TrainingPlan
     from encoder.dsre.settings import Preset
     from encoder.types import Embeddings
 
@@ -64,7 +64,7 @@ def distill_text(
     model: str,
     documents: Iterable[Document],
     *,
-    plan: Plan,
+    plan: TrainingPlan,
     further_texts: Sequence[str] = (),
     start: GateFile | None = None,
     anchors: Embeddings | None = None,

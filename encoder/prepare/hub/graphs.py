@@ -27,7 +27,7 @@ Features = Mapping[str, "Tensor"]
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class TracedNetwork:
     """A network that becomes a graph.
 
     Args:
@@ -71,7 +71,7 @@ def whole(model: SentenceTransformer, fixed: Mapping[str, Any]) -> nn.Module:
     return Whole().eval()
 
 
-def export(name: str, network: Network, path: Path) -> None:
+def export(name: str, network: TracedNetwork, path: Path) -> None:
     """Write a network with its weights in one file next to it, and compare it with torch.
 
     Raises:
@@ -93,7 +93,7 @@ def export(name: str, network: Network, path: Path) -> None:
     _compare(name, network, path)
 
 
-def _write(network: Network, path: Path) -> None:
+def _write(network: TracedNetwork, path: Path) -> None:
     import torch
     from torch.export import Dim
 
@@ -115,7 +115,7 @@ def _write(network: Network, path: Path) -> None:
     program.save(path, external_data=True)
 
 
-def _compare(name: str, network: Network, path: Path) -> None:
+def _compare(name: str, network: TracedNetwork, path: Path) -> None:
     import torch
 
     session = OnnxSession(path)

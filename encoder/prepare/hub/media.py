@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import ModelError
-from encoder.prepare.hub.graphs import Network, whole
+from encoder.prepare.hub.graphs import TracedNetwork, whole
 from encoder.prepare.hub.samples import picture, sound
 from encoder.prepare.hub.soft import soft_pictures, soft_sounds
 from encoder.prepare.hub.text import in_role
@@ -25,7 +25,7 @@ _TEXT_INPUTS = ("input_ids", "attention_mask")
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class GraphPart:
     """What a modality adds to the folder.
 
     Args:
@@ -35,7 +35,7 @@ class Part:
     """
 
     graph: str
-    network: Network | None
+    network: TracedNetwork | None
     facts: Mapping[str, Any]
 
 
@@ -58,7 +58,7 @@ def is_soft(joint: JointEncoder) -> bool:
     return True
 
 
-def image_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -> Part:
+def image_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -> GraphPart:
     """Pictures: ``image.onnx`` and the processor's settings."""
     processor = getattr(joint.model.processor, "image_processor", joint.model.processor)
     options = dict(joint.model[0].processing_kwargs.get("image", {}))
@@ -71,7 +71,7 @@ def image_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -
     if is_soft(joint):
         names = ("pixel_values", "image_position_ids")
         batches = [{name: tensors[name] for name in names} for tensors in batches]
-        network = Network(
+        network = TracedNetwork(
             soft_pictures(joint.model),
             batches[0],
             dict.fromkeys(names, (0, 1)),
@@ -81,10 +81,10 @@ def image_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -
         facts["roles"] = _places(joint, _pictures(_SIZES[1]), prompts, token_id, 1)
     else:
         network = _whole(joint, _pictures(_SIZES[0]), batches)
-    return Part("image.onnx", network, facts | {"inputs": network.inputs})
+    return GraphPart("image.onnx", network, facts | {"inputs": network.inputs})
 
 
-def video_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -> Part:
+def video_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -> GraphPart:
     """Films: the picture network on frames; the processor is that of pictures, with other sizes.
 
     Raises:
@@ -108,10 +108,10 @@ def video_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -
         "max_frames": int(getattr(processor, "max_frames", None) or _MAX_FRAMES),
         "roles": _places(joint, [{"video": frames[0]}], prompts, token_id, len(frames[0])),
     }
-    return Part("image.onnx", None, facts)
+    return GraphPart("image.onnx", None, facts)
 
 
-def audio_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -> Part:
+def audio_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -> GraphPart:
     """Sounds: ``audio.onnx`` and the extractor's settings."""
     extractor = getattr(joint.model.processor, "feature_extractor", joint.model.processor)
     rate = int(extractor.sampling_rate)
@@ -127,26 +127,26 @@ def audio_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -
         names = ("input_features", "input_features_mask")
         batches = [{name: tensors[name] for name in names} for tensors in batches]
         axes = dict.fromkeys(names, (0, 1))
-        network = Network(soft_sounds(joint.model), batches[0], axes, batches[1:])
+        network = TracedNetwork(soft_sounds(joint.model), batches[0], axes, batches[1:])
         token_id = joint.model[0].config.audio_token_id
         facts["roles"] = _places(joint, _sounds(_LENGTHS_S[1], rate), prompts, token_id, 1)
     else:
         batches = [{k: v for k, v in tensors.items() if k != "is_longer"} for tensors in batches]
         network = _whole(joint, _sounds(_LENGTHS_S[0], rate), batches)
-    return Part("audio.onnx", network, facts | {"inputs": network.inputs})
+    return GraphPart("audio.onnx", network, facts | {"inputs": network.inputs})
 
 
 _SIZES = (((90, 120), (120, 90)), ((50, 200),), ((60, 60), (60, 60)))
 _LENGTHS_S = ((1.3, 0.7), (0.5,))
 
 
-def _whole(joint: JointEncoder, contents: Sequence[Any], batches: list[Any]) -> Network:
+def _whole(joint: JointEncoder, contents: Sequence[Any], batches: list[Any]) -> TracedNetwork:
     features = joint.features(contents, "")
     fixed = {key: value for key, value in features.items() if not hasattr(value, "shape")}
     axes = dict.fromkeys(batches[0], (0,))
     if "is_longer" in features:
         fixed["is_longer"] = features["is_longer"][:1] & False
-    return Network(whole(joint.model, fixed), batches[0], axes, batches[1:])
+    return TracedNetwork(whole(joint.model, fixed), batches[0], axes, batches[1:])
 
 
 def _tensors(

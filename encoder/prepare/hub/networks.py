@@ -17,14 +17,14 @@ import numpy as np
 from encoder.errors import InputError, ModelError
 from encoder.media.image import load_image
 from encoder.media.sound import load_sound
-from encoder.models.sources import Located, locate
+from encoder.models.sources import ModelSource, locate
 from encoder.models.spec import ModelSpec
 from encoder.models.tower_folder import ONNX
 from encoder.onnx.stored import store_weights
 from encoder.prepare.calibration_files import PICTURES, SOUNDS, batched, files, mixed, texts
 from encoder.prepare.hub import prepare as hub
 from encoder.prepare.hub.graphs import export
-from encoder.prepare.hub.media import Part
+from encoder.prepare.hub.media import GraphPart
 from encoder.prepare.prepared import space_identity
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.audio.windows import sound_windows
@@ -82,10 +82,10 @@ class HubTower:
     def __init__(
         self,
         spec: ModelSpec,
-        source: Located,
+        source: ModelSource,
         joint: JointEncoder,
         tower: str,
-        part: Part,
+        part: GraphPart,
         facts: Mapping[str, Any],
     ) -> None:
         from encoder.quant.unused import set_unused_aside

@@ -14,8 +14,8 @@ from encoder.models import hub
 from encoder.models.exported import FACTS, VERSION, open_exported
 from encoder.onnx.quantize import quantize_linears
 from encoder.prepare.hub.check import measure
-from encoder.prepare.hub.graphs import Network, export, whole
-from encoder.prepare.hub.media import Part, audio_part, image_part, is_soft, video_part
+from encoder.prepare.hub.graphs import TracedNetwork, export, whole
+from encoder.prepare.hub.media import GraphPart, audio_part, image_part, is_soft, video_part
 from encoder.prepare.hub.soft import soft_text
 from encoder.prepare.hub.text import text_facts
 from encoder.runtime import openvino, trial
@@ -118,7 +118,7 @@ def facts_of(
     joint: JointEncoder,
     identity: Mapping[str, str],
     prompts: Prompts,
-    parts: Mapping[str, Part],
+    parts: Mapping[str, GraphPart],
     precision: str | None,
 ) -> dict[str, Any]:
     """What `encoder.models.exported` needs to know about a model, without measurements."""
@@ -142,7 +142,9 @@ def write_facts(target: Path, facts: Mapping[str, Any]) -> None:
     (target / FACTS).write_text(json.dumps(facts, indent=1, ensure_ascii=False), "utf-8")
 
 
-def parts_of(joint: JointEncoder, prompts: Prompts, target: Path) -> Iterator[tuple[str, Part]]:
+def parts_of(
+    joint: JointEncoder, prompts: Prompts, target: Path
+) -> Iterator[tuple[str, GraphPart]]:
     """What each modality adds to the folder; writes its tokenizer or its processor's settings.
 
     Raises:
@@ -167,7 +169,7 @@ def _of(prompts: Prompts, modality: str) -> dict[Role, str]:
     return {role: by_kind[modality] for role, by_kind in prompts.items()}
 
 
-def _text_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -> Part:
+def _text_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -> GraphPart:
     facts = text_facts(joint, prompts, target)
     batches = [joint.features(joint.inputs(TEXT, list(texts)), "") for texts in _EXAMPLES]
     fixed = {key: value for key, value in batches[0].items() if not hasattr(value, "shape")}
@@ -189,8 +191,8 @@ def _text_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -
     axes = {name: (0,) if name == "soft_tokens" else (0, 1) for name in tensors[0]}
     if facts["format"]["pad_to"]:
         axes = dict.fromkeys(axes, (0,))
-    network = Network(module, tensors[0], axes, tensors[1:])
-    return Part(
+    network = TracedNetwork(module, tensors[0], axes, tensors[1:])
+    return GraphPart(
         "text.onnx",
         network,
         {**facts, "graph": "text.onnx", "inputs": list(network.inputs), "soft_dim": soft_dim},

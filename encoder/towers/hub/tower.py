@@ -156,7 +156,7 @@ class JointEncoder:
 
 
 class _ModalityHead:
-    """A model's vectors of one modality; see `encoder.towers.joint.Head`."""
+    """A model's vectors of one modality; see `encoder.towers.joint.VectorHead`."""
 
     def __init__(self, encoder: JointEncoder, modality: Modality, prompt: str) -> None:
         self._encoder, self._modality, self._prompt = encoder, modality, prompt

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from encoder.errors import InputError
 
 
-class Encoding(Protocol):
+class TokenizedText(Protocol):
     """What a tokenizer makes of a text."""
 
     @property
@@ -20,7 +20,7 @@ class Encoding(Protocol):
 class Tokenizer(Protocol):
     """What text towers need from a tokenizer; those of the library ``tokenizers`` have it."""
 
-    def encode(self, text: str, /) -> Encoding:
+    def encode(self, text: str, /) -> TokenizedText:
         """Cut a text into tokens. Safe to call in threads."""
         ...
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from encoder.binding.binding import Binding, Origin
-from encoder.binding.ridge import Linear
+from encoder.binding.ridge import LinearMap
 from encoder.config import EncoderConfig
 from encoder.models.bundle.model import bundle_of
 from encoder.space import Calibration
@@ -27,7 +27,7 @@ def fingerprint(bundle: str) -> str:
 
 @pytest.mark.parametrize("bundle", [ENGLISH, MULTILINGUAL])
 def test_bindings_name_the_bundle_of_their_space(tmp_path: Path, bundle: str) -> None:
-    linear = Linear(np.zeros(4, np.float32), np.zeros((4, 384), np.float32))
+    linear = LinearMap(np.zeros(4, np.float32), np.zeros((4, 384), np.float32))
     origin = Origin("hf:org/clap", "b" * 16)
     bound = Binding(AUDIO, fingerprint(bundle), origin, linear, Calibration(), {})
     bound.write(tmp_path / "sounds.npz")

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from encoder.errors import BundleError, ModelError
-from encoder.models.bundle.wheels import Progress
+from encoder.models.bundle.wheels import FetchProgress
 from workers.cli.bundle import bundle, describe
 
 
@@ -80,5 +80,5 @@ def _read_all(terminal: int) -> str:
 
 
 def test_describe_says_part_and_step() -> None:
-    assert describe(Progress("text", "download", 1, 2)) == "text   downloading"
-    assert describe(Progress("", "wait", 0, 0)) == "bundle waiting for another fetch"
+    assert describe(FetchProgress("text", "download", 1, 2)) == "text   downloading"
+    assert describe(FetchProgress("", "wait", 0, 0)) == "bundle waiting for another fetch"

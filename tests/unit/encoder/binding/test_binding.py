@@ -9,8 +9,8 @@ import pytest
 
 from encoder.binding import ridge
 from encoder.binding.binding import Binding, BoundTower, Origin, read_binding
-from encoder.binding.judge import Pairs, held_out, judge, ranks_of
-from encoder.binding.ridge import Linear
+from encoder.binding.judge import FileTextPairs, held_out, judge, ranks_of
+from encoder.binding.ridge import LinearMap
 from encoder.errors import ModelError
 from encoder.space import Calibration, l2_normalize
 from encoder.towers.base import forward
@@ -23,13 +23,13 @@ def drawn(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def pairs(noise: float, n_texts: int = N) -> Pairs:
+def pairs(noise: float, n_texts: int = N) -> FileTextPairs:
     """Files whose features are a linear function of their text's embedding, and noise."""
     asked = l2_normalize(drawn(0, n_texts, DIM))
     texts = np.arange(N) % n_texts
     clean = asked[texts] @ drawn(1, DIM, FEATURES)
     features = clean * (noise < 1) + noise * drawn(2, N, FEATURES) + 3
-    return Pairs(features, np.arange(N), texts, asked)
+    return FileTextPairs(features, np.arange(N), texts, asked)
 
 
 def test_the_error_left_out_is_that_of_a_fit_without_it() -> None:
@@ -103,7 +103,7 @@ def test_equal_rows_are_no_success() -> None:
 
 def test_captions_of_one_file_are_in_one_fold() -> None:
     given = pairs(1.0)
-    twice = Pairs(
+    twice = FileTextPairs(
         given.features,
         np.concatenate([given.files, given.files]),
         np.concatenate([given.texts, (given.texts + 1) % N]),
@@ -114,12 +114,12 @@ def test_captions_of_one_file_are_in_one_fold() -> None:
     assert judged.after["recall_at_1"] < 0.1  # a leak would find them
 
 
-def binding(linear: Linear | None = None) -> Binding:
+def binding(linear: LinearMap | None = None) -> Binding:
     return Binding(
         Modality("points"),
         "a" * 16,
         Origin("points-kind 1.0"),
-        linear or Linear(drawn(7, FEATURES), drawn(8, FEATURES, DIM)),
+        linear or LinearMap(drawn(7, FEATURES), drawn(8, FEATURES, DIM)),
         Calibration(0.1, 0.2),
         {"n_files": 20},
     )
@@ -133,7 +133,7 @@ def test_a_binding_is_a_file(tmp_path: Path) -> None:
     assert (found.modality, found.space, found.origin) == ("points", "a" * 16, made.origin)
     assert (found.calibration, found.figures) == (made.calibration, made.figures)
     assert list(tmp_path.iterdir()) == [tmp_path / "points.npz"]
-    assert binding(Linear(made.linear.mean, made.linear.weight * 2)).identity != made.identity
+    assert binding(LinearMap(made.linear.mean, made.linear.weight * 2)).identity != made.identity
 
 
 @pytest.mark.parametrize("damage", [b"", b"no archive", None])
@@ -165,7 +165,7 @@ class Known(Rows):
 
 
 def test_a_bound_tower_maps_all_rows_of_an_item() -> None:
-    linear = Linear(np.zeros(8, np.float32), drawn(9, 8, DIM))
+    linear = LinearMap(np.zeros(8, np.float32), drawn(9, 8, DIM))
     item = drawn(10, 2, 4)
     (row,) = forward(BoundTower(Rows(), linear), [item], counted=False).rows
     assert np.allclose(row, l2_normalize(item.reshape(1, -1) @ linear.weight)[0], atol=1e-6)
@@ -173,13 +173,13 @@ def test_a_bound_tower_maps_all_rows_of_an_item() -> None:
 
 
 def test_features_go_before_rows() -> None:
-    linear = Linear(np.zeros(3, np.float32), drawn(9, 3, DIM))
+    linear = LinearMap(np.zeros(3, np.float32), drawn(9, 3, DIM))
     item = drawn(10, 2, 4)
     (row,) = forward(BoundTower(Known(), linear), [item], counted=False).rows
     assert np.allclose(row, l2_normalize(item.reshape(1, -1)[:, :3] @ linear.weight)[0], atol=1e-6)
 
 
 def test_another_number_of_features_is_refused() -> None:
-    tower = BoundTower(Rows(), Linear(np.zeros(5, np.float32), drawn(9, 5, DIM)))
+    tower = BoundTower(Rows(), LinearMap(np.zeros(5, np.float32), drawn(9, 5, DIM)))
     with pytest.raises(ModelError, match="Rows returned 8 features, but the binding was fitted"):
         tower.forward([drawn(10, 2, 4)])

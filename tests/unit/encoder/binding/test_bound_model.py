@@ -10,7 +10,7 @@ import pytest
 
 from encoder import registry
 from encoder.binding.binding import Binding, Origin
-from encoder.binding.ridge import Linear
+from encoder.binding.ridge import LinearMap
 from encoder.errors import ModelError
 from encoder.loading import with_bindings
 from encoder.space import Calibration, Floor, Space
@@ -18,7 +18,7 @@ from encoder.towers.model import Model
 from encoder.types import AUDIO, TEXT, Modality
 
 POINTS = Modality("points")
-LINEAR = Linear(np.zeros(3, np.float32), np.eye(3, 4, dtype=np.float32))
+LINEAR = LinearMap(np.zeros(3, np.float32), np.eye(3, 4, dtype=np.float32))
 BOUND = Calibration(0.1, 0.2)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoder.binding.judge import Pairs, judge
+from encoder.binding.judge import FileTextPairs, judge
 from encoder.binding.ridge import Shared, folds
 from encoder.space import l2_normalize
 
@@ -25,7 +25,7 @@ def test_what_was_fitted_on_texts_finds_files_beyond_a_gap() -> None:
     gap = 5 * drawn(4, THERE)
     features = turned(asked) + gap
     shared = Shared(turned(texts), texts)
-    pairs = Pairs(features, np.arange(N), np.arange(N), asked)
+    pairs = FileTextPairs(features, np.arange(N), np.arange(N), asked)
     judged = judge(pairs, None, shared.held_out(features))
     assert judged.helps
     assert judged.after["recall_at_1"] > 0.9
@@ -37,7 +37,7 @@ def test_texts_of_another_tower_do_not_help() -> None:
     asked = l2_normalize(drawn(3, N, HERE))
     features = drawn(5, N, THERE)
     shared = Shared(turned(l2_normalize(drawn(2, 200, HERE))), l2_normalize(drawn(2, 200, HERE)))
-    pairs = Pairs(features, np.arange(N), np.arange(N), asked)
+    pairs = FileTextPairs(features, np.arange(N), np.arange(N), asked)
     assert not judge(pairs, None, shared.held_out(features)).helps
 
 

@@ -8,7 +8,7 @@ from encoder.calibration.floors import (
     HEAP,
     INVENTED,
     LETTERS,
-    Asked,
+    CalibrationQueries,
     measure_floors,
     nonsense,
 )
@@ -25,10 +25,10 @@ def rows(n: int, seed: int) -> Embeddings:
     return l2_normalize(np.random.default_rng(seed).normal(size=(n, DIM)))
 
 
-def asked(embeddings: Embeddings, meant: Embeddings | None = None) -> Asked:
+def asked(embeddings: Embeddings, meant: Embeddings | None = None) -> CalibrationQueries:
     """Nonsense queries; those with a meaning resemble them, unless given."""
     passages = np.zeros((1, DIM), np.float32)
-    return Asked(
+    return CalibrationQueries(
         rows(200, 9) if meant is None else meant, passages, [LETTERS] * len(embeddings), embeddings
     )
 
@@ -76,7 +76,7 @@ def test_nonsense_is_of_all_languages_and_the_same_each_time() -> None:
 def test_a_heap_of_words_means_nothing_to_texts_only() -> None:
     embeddings = np.tile(np.eye(2, DIM, dtype=np.float32), (20, 1))
     zero = np.zeros((1, DIM), np.float32)
-    by = Asked(embeddings[1::2], zero, [HEAP, LETTERS] * 20, embeddings)
+    by = CalibrationQueries(embeddings[1::2], zero, [HEAP, LETTERS] * 20, embeddings)
     near_heaps = np.eye(1, DIM, dtype=np.float32)[:, None]
     floors = measure_floors(by, {TEXT: near_heaps, IMAGE: near_heaps}, {})
     assert (floors[TEXT].level, floors[IMAGE].level) == (1.0, 0.0)
@@ -101,7 +101,7 @@ def test_inseparable_queries_have_the_same_floor() -> None:
 
 def test_a_query_that_is_near_to_all_texts_has_a_higher_floor_among_them() -> None:
     passages = np.eye(1, DIM, dtype=np.float32)
-    by = Asked(rows(200, 9), passages, [LETTERS] * 200, rows(200, 1))
+    by = CalibrationQueries(rows(200, 9), passages, [LETTERS] * 200, rows(200, 1))
     samples = {kind: rows(500, 3)[:, None] for kind in (TEXT, IMAGE)}
     floors = measure_floors(by, samples, {TEXT: Calibration(0.0, 0.5)})
     assert floors[TEXT].among(500, passages[0]) > floors[TEXT].level + 1

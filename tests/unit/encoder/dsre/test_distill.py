@@ -13,7 +13,7 @@ from encoder.dsre.fitting import distill as module
 from encoder.dsre.fitting.distill import bold, distill
 from encoder.dsre.fitting.documents import Document, parted
 from encoder.dsre.fitting.judge import Judgement, Loss, embed, measure
-from encoder.dsre.fitting.tuning import Plan, Student
+from encoder.dsre.fitting.tuning import Student, TrainingPlan
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings
@@ -23,7 +23,7 @@ from encoder.types import Embeddings
 from tests.unit.encoder.dsre import small
 from tests.unit.encoder.dsre.small import TOKENIZE
 
-PLAN = Plan(n_steps=30, n_texts=8, rank=4, rate=3e-3, check_every=10)
+PLAN = TrainingPlan(n_steps=30, n_texts=8, rank=4, rate=3e-3, check_every=10)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def a_gate(rank: int = 4) -> GateFile:
 def test_goes_on_from_a_gate(
     dense: SentenceBert, documents: list[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start, plan = a_gate(), Plan(n_steps=1, rank=4, rate=1e-9, annealed=0.0)
+    start, plan = a_gate(), TrainingPlan(n_steps=1, rank=4, rate=1e-9, annealed=0.0)
     judged: list[Embeddings] = []
 
     def seen(network: SparseEncoder, judgement: Judgement) -> tuple[Loss, float]:
@@ -111,7 +111,7 @@ def test_anchors_are_trained_with(
         return learned(self, step, texts, dense, anchors)
 
     monkeypatch.setattr(Student, "learn", learn)
-    anchors, plan = np.eye(16, dtype=np.float32)[:3], Plan(n_steps=1, rank=4)
+    anchors, plan = np.eye(16, dtype=np.float32)[:3], TrainingPlan(n_steps=1, rank=4)
     for rows in (anchors, None):
         distill(dense, TOKENIZE, documents, plan=plan, anchors=rows, max_loss=0.9, min_tokens=60)
     assert np.array_equal(used[0].numpy(), anchors)
@@ -119,7 +119,7 @@ def test_anchors_are_trained_with(
 
 
 def test_what_no_training_goes_on_from(dense: SentenceBert, documents: list[Document]) -> None:
-    plan = Plan(n_steps=1, rank=4)
+    plan = TrainingPlan(n_steps=1, rank=4)
     with pytest.raises(ModelError, match=r"\[16, 3\].*\[16, 4\].*same rank"):
         distill(dense, TOKENIZE, documents, plan=plan, start=a_gate(rank=3))
     fewer = replace(a_gate(), rarity=np.zeros(7, np.uint8))
@@ -131,7 +131,7 @@ def test_what_no_training_goes_on_from(dense: SentenceBert, documents: list[Docu
 
 
 def test_what_cannot_be_distilled(dense: SentenceBert, documents: list[Document]) -> None:
-    plan = Plan(n_steps=1)
+    plan = TrainingPlan(n_steps=1)
     with pytest.raises(InputError, match="max_loss"):
         distill(dense, TOKENIZE, documents, plan=plan, max_loss=1.0)
     with pytest.raises(InputError, match="300 tokens or more"):

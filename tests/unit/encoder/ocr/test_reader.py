@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from encoder.services.reader import LazyReader, Limits, Reader, open_reader
+from encoder.services.reader import LazyReader, Reader, ReadingLimits, open_reader
 
 LINES = ("The ferry to the islands", "leaves at half past nine", "from the northern pier.")
 
@@ -86,9 +86,9 @@ def test_text_on_a_photo_is_found(reader: Reader) -> None:
 
 
 def test_limits_hold(ocr_folder: Path) -> None:
-    few = open_reader(ocr_folder, 1, Limits(max_lines=2))
+    few = open_reader(ocr_folder, 1, ReadingLimits(max_lines=2))
     assert len(few.read(np.asarray(page()))) == 2
-    narrow = open_reader(ocr_folder, 1, Limits(max_width=700))
+    narrow = open_reader(ocr_folder, 1, ReadingLimits(max_width=700))
     assert [line.text for line in narrow.read(np.asarray(page()))] == [LINES[0]]
 
 
