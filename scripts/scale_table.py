@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from search.store.milvus.indexes.kinds import row_bytes
+from search.store.milvus.indexes import row_bytes
 
 SIZES = (10_000_000, 100_000_000, 1_000_000_000)
 DIM = 385
@@ -26,7 +26,7 @@ _SERVER_BYTES = 200e9
 
 @dataclass(frozen=True)
 class Index:
-    """What an index of `search.store.milvus.indexes.kinds` keeps of each row, in bytes."""
+    """What an index of `search.store.milvus.indexes` keeps of each row, in bytes."""
 
     name: str
     memory_bytes: float

@@ -73,7 +73,9 @@ class Batched(Generic[Key, Item, Result]):
         if not call.batch:
             call.woken.wait()
         if call.batch:
-            self._run(key, [one for one in call.batch if self._is_wanted(one)])
+            self._run(
+                key, [waiting_call for waiting_call in call.batch if self._is_wanted(waiting_call)]
+            )
             self._pass_on(key, call.batch)
         if call.error is not None:
             raise call.error

@@ -5,8 +5,8 @@
 Compare(field='duration_s', operator=<Operator.GTE: 'gte'>, value=5)
 """
 
-from search.filters.compile import Compiled, compile_filter
 from search.filters.match import matches
+from search.filters.milvus import Compiled, compile_filter
 from search.filters.parse import parse_filter
 from search.filters.tree import (
     And,

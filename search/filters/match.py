@@ -10,8 +10,8 @@ from search.filters.tree import (
     ORDER,
     And,
     Compare,
+    FieldKind,
     Filter,
-    Kind,
     Not,
     Operator,
     Or,
@@ -43,13 +43,15 @@ def matches(filter: Filter, row: AssetRow) -> bool:
     """
     match filter:
         case And(parts):
-            return all(matches(part, row) for part in parts)
+            return all(matches(operand, row) for operand in parts)
         case Or(parts):
-            return any(matches(part, row) for part in parts)
-        case Not(part):
-            return not matches(part, row)
+            return any(matches(operand, row) for operand in parts)
+        case Not(operand):
+            return not matches(operand, row)
+        case Compare() if kind_of(filter.field) is FieldKind.PATHS:
+            return _compare_paths(filter, row.locations)
         case Compare():
-            return _compare(filter, row)
+            return _holds(filter, _lookup(filter.field, row))
         case Under(folders, asked):
             inner = [
                 uri.removeprefix(folder)
@@ -58,12 +60,6 @@ def matches(filter: Filter, row: AssetRow) -> bool:
                 if uri.startswith(folder)
             ]
             return _compare_paths(asked, inner)
-
-
-def _compare(asked: Compare, row: AssetRow) -> bool:
-    if kind_of(asked.field) is Kind.PATHS:
-        return _compare_paths(asked, row.locations)
-    return _holds(asked, _lookup(asked.field, row))
 
 
 def _lookup(field: str, row: AssetRow) -> Any:
@@ -76,47 +72,44 @@ def _lookup(field: str, row: AssetRow) -> Any:
     return value
 
 
-def _holds(asked: Compare, stored: Any) -> bool:
-    wanted = asked.value
-    if asked.operator is Operator.EXISTS:
-        return (stored is not None) is wanted
+def _holds(comparison: Compare, stored: Any) -> bool:
+    operand = comparison.value
+    if comparison.operator is Operator.EXISTS:
+        return (stored is not None) is operand
     if stored is None:
         return False
-    if asked.operator in (Operator.EQ, Operator.IN):
-        return any(_same(stored, value) for value in asked.values)
-    if asked.operator in (Operator.NE, Operator.NIN):
-        return not any(_same(stored, value) for value in asked.values)
-    if asked.operator in ORDER:
-        return _is_ordered(stored, wanted) and bool(_ORDER[asked.operator](stored, wanted))
-    if asked.operator is Operator.PREFIX:
-        return isinstance(stored, str) and stored.startswith(str(wanted))
-    return _contains(stored, wanted, kind_of(asked.field))
+    if comparison.operator in (Operator.EQ, Operator.IN):
+        return any(_same(stored, value) for value in comparison.values)
+    if comparison.operator in (Operator.NE, Operator.NIN):
+        return not any(_same(stored, value) for value in comparison.values)
+    if comparison.operator in ORDER:
+        is_ordered = _type(stored) is _type(operand) and _type(stored) in (str, float)
+        return is_ordered and bool(_ORDER[comparison.operator](stored, operand))
+    if comparison.operator is Operator.PREFIX:
+        return isinstance(stored, str) and stored.startswith(str(operand))
+    return _contains(stored, operand, kind_of(comparison.field))
 
 
-def _contains(stored: Any, wanted: Any, kind: Kind) -> bool:
+def _contains(stored: Any, operand: Any, field_kind: FieldKind) -> bool:
     """A text has a part, or a list an element."""
     if isinstance(stored, str):
-        return kind is not Kind.TEXTS and isinstance(wanted, str) and wanted in stored
-    is_list = isinstance(stored, Sequence) and kind is not Kind.TEXT
-    return is_list and any(_same(part, wanted) for part in stored)
+        return field_kind is not FieldKind.TEXTS and isinstance(operand, str) and operand in stored
+    is_list = isinstance(stored, Sequence) and field_kind is not FieldKind.TEXT
+    return is_list and any(_same(element, operand) for element in stored)
 
 
-def _compare_paths(asked: Compare, locations: Sequence[str]) -> bool:
+def _compare_paths(comparison: Compare, locations: Sequence[str]) -> bool:
     """One location of several is enough."""
-    if asked.operator is Operator.EXISTS:
-        return bool(locations) is asked.value
-    if asked.operator in (Operator.NE, Operator.NIN):
-        return bool(locations) and not any(uri in asked.values for uri in locations)
-    return any(_holds(asked, uri) for uri in locations)
+    if comparison.operator is Operator.EXISTS:
+        return bool(locations) is comparison.value
+    if comparison.operator in (Operator.NE, Operator.NIN):
+        return bool(locations) and not any(uri in comparison.values for uri in locations)
+    return any(_holds(comparison, uri) for uri in locations)
 
 
-def _same(stored: Any, wanted: Any) -> bool:
+def _same(stored: Any, operand: Any) -> bool:
     """Equal, and of one type; True is not a number here."""
-    return _type(stored) is _type(wanted) and bool(stored == wanted)
-
-
-def _is_ordered(stored: Any, wanted: Any) -> bool:
-    return _type(stored) is _type(wanted) and _type(stored) in (str, float)
+    return _type(stored) is _type(operand) and bool(stored == operand)
 
 
 def _type(value: Any) -> type:

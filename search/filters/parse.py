@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from encoder.errors import InputError
-from search.filters.tree import And, Compare, Filter, Kind, Not, Operator, Or, Scalar, kind_of
+from search.filters.tree import And, Compare, FieldKind, Filter, Not, Operator, Or, Scalar, kind_of
 
 MAX_DEPTH = 16
 MAX_CONDITIONS = 256
@@ -54,7 +54,8 @@ class _Parser:
         if not isinstance(data, Sequence) or isinstance(data, str) or not data:
             raise InputError(where, got=_kind(data), wanted="a list of at least one condition")
         return tuple(
-            self.parse(part, f"{where}[{place}]", depth) for place, part in enumerate(data)
+            self.parse(operand, f"{where}[{position}]", depth)
+            for position, operand in enumerate(data)
         )
 
     def _parse_field(self, data: Mapping[str, Any], where: str) -> Filter:
@@ -80,15 +81,15 @@ class _Parser:
         try:
             return Compare(field, Operator(name), _value(value, kind_of(field)))
         except InputError as error:
-            place = f"{where}.{error.argument}"
-            raise InputError(place, got=error.got, wanted=error.wanted) from None
+            location = f"{where}.{error.argument}"
+            raise InputError(location, got=error.got, wanted=error.wanted) from None
 
 
-def _value(data: Any, kind: Kind) -> Any:
+def _value(data: Any, field_kind: FieldKind) -> Any:
     """Lists as tuples, dates as seconds; `Compare` checks them."""
     if isinstance(data, Sequence) and not isinstance(data, str):
-        return tuple(_value(one, kind) for one in data)
-    return _seconds(data) if kind is Kind.TIME else data
+        return tuple(_value(element, field_kind) for element in data)
+    return _seconds(data) if field_kind is FieldKind.TIME else data
 
 
 def _seconds(data: Any) -> Scalar:

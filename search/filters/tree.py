@@ -46,7 +46,7 @@ class Operator(StrEnum):
     EXISTS = "exists"
 
 
-class Kind(Enum):
+class FieldKind(Enum):
     """What a field holds."""
 
     TEXT = "a string"
@@ -58,39 +58,40 @@ class Kind(Enum):
 
 
 EQUALITY = frozenset({Operator.EQ, Operator.NE, Operator.IN, Operator.NIN})
-ORDER = frozenset({Operator.GT, Operator.GTE, Operator.LT, Operator.LTE})
+SYMBOLS = {Operator.GT: ">", Operator.GTE: ">=", Operator.LT: "<", Operator.LTE: "<="}
+ORDER = frozenset(SYMBOLS)
 PARTS = frozenset({Operator.PREFIX, Operator.CONTAINS})
 
 _ALLOWED = {
-    Kind.TEXT: EQUALITY | ORDER | PARTS,
-    Kind.NUMBER: EQUALITY | ORDER,
-    Kind.TIME: EQUALITY | ORDER,
-    Kind.TEXTS: frozenset({Operator.CONTAINS}),
-    Kind.PATHS: EQUALITY | PARTS,
-    Kind.ANY: EQUALITY | ORDER | PARTS,
+    FieldKind.TEXT: EQUALITY | ORDER | PARTS,
+    FieldKind.NUMBER: EQUALITY | ORDER,
+    FieldKind.TIME: EQUALITY | ORDER,
+    FieldKind.TEXTS: frozenset({Operator.CONTAINS}),
+    FieldKind.PATHS: EQUALITY | PARTS,
+    FieldKind.ANY: EQUALITY | ORDER | PARTS,
 }
 
-FIELDS: Mapping[str, Kind] = {
-    "modality": Kind.TEXT,
-    "media_type": Kind.TEXT,
-    "size_bytes": Kind.NUMBER,
-    "path": Kind.PATHS,
-    "title": Kind.TEXT,
-    "tags": Kind.TEXTS,
-    "language": Kind.TEXT,
-    "modified": Kind.TIME,
-    "taken": Kind.TIME,
-    "latitude": Kind.NUMBER,
-    "longitude": Kind.NUMBER,
-    "camera_model": Kind.TEXT,
-    "rating": Kind.NUMBER,
-    "city": Kind.TEXT,
-    "region": Kind.TEXT,
-    "country": Kind.TEXT,
-    "places": Kind.TEXTS,
-    "duration_s": Kind.NUMBER,
-    "width": Kind.NUMBER,
-    "height": Kind.NUMBER,
+FIELDS: Mapping[str, FieldKind] = {
+    "modality": FieldKind.TEXT,
+    "media_type": FieldKind.TEXT,
+    "size_bytes": FieldKind.NUMBER,
+    "path": FieldKind.PATHS,
+    "title": FieldKind.TEXT,
+    "tags": FieldKind.TEXTS,
+    "language": FieldKind.TEXT,
+    "modified": FieldKind.TIME,
+    "taken": FieldKind.TIME,
+    "latitude": FieldKind.NUMBER,
+    "longitude": FieldKind.NUMBER,
+    "camera_model": FieldKind.TEXT,
+    "rating": FieldKind.NUMBER,
+    "city": FieldKind.TEXT,
+    "region": FieldKind.TEXT,
+    "country": FieldKind.TEXT,
+    "places": FieldKind.TEXTS,
+    "duration_s": FieldKind.NUMBER,
+    "width": FieldKind.NUMBER,
+    "height": FieldKind.NUMBER,
 }
 
 
@@ -113,16 +114,16 @@ class Compare:
     value: Scalar | tuple[Scalar, ...]
 
     def __post_init__(self) -> None:
-        kind = kind_of(self.field)
+        field_kind = kind_of(self.field)
         if self.operator is Operator.EXISTS:
             if not isinstance(self.value, bool):
                 raise InputError("exists", got=repr(self.value), wanted="true or false")
             return
-        if self.operator not in _ALLOWED[kind]:
-            allowed = ", ".join(sorted({*_ALLOWED[kind], Operator.EXISTS}))
+        if self.operator not in _ALLOWED[field_kind]:
+            allowed = ", ".join(sorted({*_ALLOWED[field_kind], Operator.EXISTS}))
             raise InputError(self.field, got=f"the operator {self.operator}", wanted=allowed)
         for value in self.values:
-            _check_value(self.operator, kind, value)
+            _check_value(self.operator, field_kind, value)
 
     @property
     def values(self) -> tuple[Scalar, ...]:
@@ -174,19 +175,19 @@ class Under:
 
     Args:
         folders: URIs that end with a slash.
-        asked: a comparison of ``path``.
+        comparison: of ``path``.
     """
 
     folders: tuple[str, ...]
-    asked: Compare
+    comparison: Compare
 
     def __post_init__(self) -> None:
         if not self.folders or not all(folder.endswith("/") for folder in self.folders):
             raise InputError(
                 "folders", got=repr(self.folders), wanted="folders with a / at the end"
             )
-        if kind_of(self.asked.field) is not Kind.PATHS:
-            raise InputError("asked", got=self.asked.field, wanted="path")
+        if kind_of(self.comparison.field) is not FieldKind.PATHS:
+            raise InputError("comparison", got=self.comparison.field, wanted="path")
 
 
 Filter: TypeAlias = And | Or | Not | Compare | Under
@@ -204,7 +205,7 @@ def asks_for_paths(filter: Filter) -> bool:
         case Not(part):
             return asks_for_paths(part)
         case Compare():
-            return kind_of(filter.field) is Kind.PATHS
+            return kind_of(filter.field) is FieldKind.PATHS
         case Under():
             return False
 
@@ -213,18 +214,18 @@ def within(filter: Filter, folders: tuple[str, ...]) -> Filter:
     """The same filter, with paths compared only within these folders."""
     match filter:
         case And(parts):
-            return And(tuple(within(part, folders) for part in parts))
+            return And(tuple(within(operand, folders) for operand in parts))
         case Or(parts):
-            return Or(tuple(within(part, folders) for part in parts))
-        case Not(part):
-            return Not(within(part, folders))
+            return Or(tuple(within(operand, folders) for operand in parts))
+        case Not(operand):
+            return Not(within(operand, folders))
         case Compare():
             return Under(folders, filter) if asks_for_paths(filter) else filter
         case Under():
             return filter
 
 
-def kind_of(field: str) -> Kind:
+def kind_of(field: str) -> FieldKind:
     """The kind of a field.
 
     Raises:
@@ -233,7 +234,7 @@ def kind_of(field: str) -> Kind:
     if field in FIELDS:
         return FIELDS[field]
     metadata_keys(field)
-    return Kind.ANY
+    return FieldKind.ANY
 
 
 def metadata_keys(field: str) -> list[str]:
@@ -248,8 +249,8 @@ def metadata_keys(field: str) -> list[str]:
         InputError: not a path into the metadata.
     """
     keys = field.removeprefix(METADATA).split(".")
-    known = field.startswith(METADATA) or field in FIELDS
-    if not known or len(keys) > _MAX_KEYS or not all(map(_is_key, keys)):
+    is_known = field.startswith(METADATA) or field in FIELDS
+    if not is_known or len(keys) > _MAX_KEYS or not all(map(_is_key, keys)):
         raise InputError(
             "field",
             got=_shown(field),
@@ -259,25 +260,39 @@ def metadata_keys(field: str) -> list[str]:
     return keys
 
 
+def text_after(prefix: str) -> str | None:
+    """The least text that is greater than all with this prefix; both compare by code points."""
+    prefix = prefix.rstrip("\U0010ffff")
+    if not prefix:
+        return None
+    code = ord(prefix[-1]) + 1
+    return prefix[:-1] + chr(0xE000 if code == 0xD800 else code)  # surrogates are not characters
+
+
 def _is_key(key: str) -> bool:
     return re.fullmatch(r"[\w -]{1,64}", key) is not None
 
 
-def _check_value(operator: Operator, kind: Kind, value: Scalar) -> None:
+def _check_value(operator: Operator, field_kind: FieldKind, value: Scalar) -> None:
     if isinstance(value, str):
-        fits = kind not in (Kind.NUMBER, Kind.TIME) and len(value) <= MAX_VALUE_CHARS
+        fits = (
+            field_kind not in (FieldKind.NUMBER, FieldKind.TIME) and len(value) <= MAX_VALUE_CHARS
+        )
         fits = fits and _is_unicode(value)
     elif isinstance(value, bool):
-        fits = kind is Kind.ANY and operator not in ORDER
+        fits = field_kind is FieldKind.ANY and operator not in ORDER
     elif isinstance(value, int | float):
-        fits = kind in (Kind.NUMBER, Kind.TIME, Kind.ANY) and operator is not Operator.PREFIX
+        fits = (
+            field_kind in (FieldKind.NUMBER, FieldKind.TIME, FieldKind.ANY)
+            and operator is not Operator.PREFIX
+        )
         fits = fits and math.isfinite(value) and abs(value) <= MAX_NUMBER
     else:
         fits = False
     if not fits:
-        wanted = Kind.TEXT.value if operator is Operator.PREFIX else kind.value
+        expected = FieldKind.TEXT.value if operator is Operator.PREFIX else field_kind.value
         limits = f"; strings of at most {MAX_VALUE_CHARS} characters, numbers of at most 2**53"
-        raise InputError(operator, got=_shown(value), wanted=wanted + limits)
+        raise InputError(operator, got=_shown(value), wanted=expected + limits)
 
 
 def _is_unicode(text: str) -> bool:

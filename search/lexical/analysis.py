@@ -53,15 +53,15 @@ def terms(text: str) -> list[str]:
     >>> terms("Fahrkarten für 2026")
     ['fahrkarten', 'fur', '2026', 'fahrkX']
     """
-    found = words(text)
-    return found + [
+    text_words = words(text)
+    return text_words + [
         word[:_BEGINNING_CHARS] + _MARK
-        for word in found
+        for word in text_words
         if len(word) >= _BEGINNING_CHARS and not _DIGIT.search(word)
     ]
 
 
-def holds(text: str, wanted: Collection[str]) -> bool:
+def holds(text: str, query_terms: Collection[str]) -> bool:
     """Whether one of these terms is among those of a text; much faster than listing them.
 
     >>> holds("Le CAFÉ n°2", ["tea", "cafe"]), holds("cafeteria", ["cafe"])
@@ -70,25 +70,25 @@ def holds(text: str, wanted: Collection[str]) -> bool:
     True
     """
     folded = _folded(text)
-    if _is_plain(folded) and max(map(len, wanted), default=0) < _MAX_WORD_CHARS:
-        return bool(wanted) and _any_of(frozenset(wanted)).search(folded) is not None
-    return not set(wanted).isdisjoint(terms(text))
+    if _is_plain(folded) and max(map(len, query_terms), default=0) < _MAX_WORD_CHARS:
+        return bool(query_terms) and _any_of(frozenset(query_terms)).search(folded) is not None
+    return not set(query_terms).isdisjoint(terms(text))
 
 
-def holds_words(text: str, wanted: Collection[str]) -> bool:
+def holds_words(text: str, query_words: Collection[str]) -> bool:
     """Whether all these words are among those of a text; few texts have to be split for it.
 
     >>> holds_words("Le CAFÉ n°2", ["le", "cafe"]), holds_words("cafeteria", ["cafe"])
     (True, False)
     """
     folded = _folded(text)
-    return all(word in folded for word in wanted) and set(wanted) <= set(words(text))
+    return all(word in folded for word in query_words) and set(query_words) <= set(words(text))
 
 
 @lru_cache(64)
-def _any_of(wanted: frozenset[str]) -> re.Pattern[str]:
-    asked = (_as_pattern(word) for word in sorted(wanted))
-    return re.compile(rf"(?<![^\W_])(?:{'|'.join(asked)})(?![^\W_])")
+def _any_of(query_terms: frozenset[str]) -> re.Pattern[str]:
+    patterns = (_as_pattern(word) for word in sorted(query_terms))
+    return re.compile(rf"(?<![^\W_])(?:{'|'.join(patterns)})(?![^\W_])")
 
 
 def _as_pattern(word: str) -> str:
@@ -114,15 +114,15 @@ def _is_plain(folded: str) -> bool:
 
 def _specially(folded: str) -> list[str]:
     """Words of a text with marks or without spaces; five times slower."""
-    found: list[str] = []
+    text_words: list[str] = []
     for match in _pattern().finditer(folded):
         if match.lastgroup == "run":
             run = match[0]
             for at in range(len(run)):
-                found += [run[at], run[at : at + 2]] if at + 1 < len(run) else [run[at]]
+                text_words += [run[at], run[at : at + 2]] if at + 1 < len(run) else [run[at]]
         else:
-            found.append(match[0][:_MAX_WORD_CHARS])
-    return found
+            text_words.append(match[0][:_MAX_WORD_CHARS])
+    return text_words
 
 
 @cache

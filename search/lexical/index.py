@@ -24,7 +24,7 @@ MAX_FOUND = 1000
 """The most texts that one word search of a store returns."""
 
 
-class Text(NamedTuple):
+class IndexedText(NamedTuple):
     """The text of a segment; ``note`` is stored with it and returned with hits."""
 
     segment_id: str
@@ -77,7 +77,7 @@ class WordIndex:
         self._lock = Lock()
         self._is_changed = False
 
-    def add(self, texts: Iterable[Text]) -> None:
+    def add(self, texts: Iterable[IndexedText]) -> None:
         """Index texts; each replaces the one of its segment, and an empty one removes it."""
         documents = [(text.segment_id, _document(text)) for text in texts]
         with self._lock:
@@ -128,19 +128,21 @@ class WordIndex:
         """The segments that hold a word of ``text``, best first, ties by id."""
         from tantivy import Occur, Query
 
-        wanted = dict.fromkeys(terms(text))
-        if not wanted or limit < 1 or (asset_ids is not None and not asset_ids):
+        query_terms = dict.fromkeys(terms(text))
+        if not query_terms or limit < 1 or (asset_ids is not None and not asset_ids):
             return []
-        asked = [(Occur.Should, Query.term_query(self._schema, "words", term)) for term in wanted]
-        query = Query.boolean_query(asked)
+        clauses = [
+            (Occur.Should, Query.term_query(self._schema, "words", term)) for term in query_terms
+        ]
+        query = Query.boolean_query(clauses)
         if asset_ids is not None:
             among = Query.term_set_query(self._schema, "asset_id", list(asset_ids))
             inside = Query.const_score_query(among, 0.0)
             query = Query.boolean_query([(Occur.Must, query), (Occur.Must, inside)])
         searcher = self._searcher
         hits = searcher.search(query, limit, count=False).hits
-        found = [_found(searcher.doc(at), score) for score, at in hits]
-        return sorted(found, key=lambda hit: (-hit.score, hit.segment_id))
+        text_hits = [_found(searcher.doc(at), score) for score, at in hits]
+        return sorted(text_hits, key=lambda hit: (-hit.score, hit.segment_id))
 
     def notes(self, segment_ids: Sequence[str]) -> dict[str, bytes]:
         """The notes of these segments; those without words are missing."""
@@ -149,19 +151,19 @@ class WordIndex:
         query = Query.term_set_query(self._schema, "segment_id", list(segment_ids))
         searcher = self._searcher
         hits = searcher.search(query, 2 * len(segment_ids), count=False).hits
-        found = [_found(searcher.doc(at), score) for score, at in hits]
-        return {one.segment_id: one.note for one in found}
+        text_hits = [_found(searcher.doc(at), score) for score, at in hits]
+        return {text_hit.segment_id: text_hit.note for text_hit in text_hits}
 
 
-def _document(text: Text) -> tantivy.Document | None:
+def _document(text: IndexedText) -> tantivy.Document | None:
     """The document to index; None for a text without words."""
     import tantivy
 
-    found = " ".join(terms(text.text))
-    if not found:
+    text_terms = " ".join(terms(text.text))
+    if not text_terms:
         return None
     return tantivy.Document(
-        segment_id=text.segment_id, asset_id=text.asset_id, note=text.note, words=found
+        segment_id=text.segment_id, asset_id=text.asset_id, note=text.note, words=text_terms
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from search.lexical.analysis import terms, words
-from search.lexical.index import Text
+from search.lexical.index import IndexedText
 from search.types import AssetRow
 
 _BORDERS = re.compile(r"(?<=[a-zäöüß])(?=[A-ZÄÖÜ])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
@@ -16,14 +16,14 @@ _MAX_LOCATIONS = 20
 
 
 @dataclass(frozen=True)
-class Names:
+class AssetNames:
     """Words of an asset: those that any user may see, and those of its folders."""
 
     own: frozenset[str]
     folders: frozenset[str]
 
 
-def names_of(row: AssetRow) -> Names:
+def names_of(row: AssetRow) -> AssetNames:
     """The words by which an asset is found, from the first twenty of its locations.
 
     >>> from encoder.types import IMAGE
@@ -37,21 +37,21 @@ def names_of(row: AssetRow) -> Names:
         folder, _, name = path.rpartition("/")
         files.append(name)
         folders.append(folder)
-    own = " ".join([*files, *_said(row)])
-    return Names(frozenset(terms(split(own))), frozenset(terms(split(" ".join(folders)))))
+    own_text = " ".join([*files, *_said(row)])
+    return AssetNames(frozenset(terms(split(own_text))), frozenset(terms(split(" ".join(folders)))))
 
 
-def text_of(row: AssetRow) -> Text:
+def text_of(row: AssetRow) -> IndexedText:
     """An asset's entry in an index of names, under its id; `names_in` reads the note."""
     names = names_of(row)
     note = f"{' '.join(names.own)}\n{' '.join(names.folders)}"
-    return Text(row.asset_id, "", " ".join(names.own | names.folders), note.encode())
+    return IndexedText(row.asset_id, "", " ".join(names.own | names.folders), note.encode())
 
 
-def names_in(note: bytes) -> Names:
+def names_in(note: bytes) -> AssetNames:
     """The names in a note of `text_of`."""
-    own, folders = note.decode().split("\n")
-    return Names(frozenset(own.split()), frozenset(folders.split()))
+    own_words, folders = note.decode().split("\n")
+    return AssetNames(frozenset(own_words.split()), frozenset(folders.split()))
 
 
 def split(text: str) -> str:
@@ -66,7 +66,7 @@ def split(text: str) -> str:
 class NameQuery:
     """The words of a text that names may hold; they are read once for all names.
 
-    >>> names = Names(frozenset(["img", "0042"]), frozenset(["beach"]))
+    >>> names = AssetNames(frozenset(["img", "0042"]), frozenset(["beach"]))
     >>> NameQuery("IMG_0042").match(names, with_folders=True)
     1.0
     >>> NameQuery("beach").match(names, with_folders=False)
@@ -77,14 +77,16 @@ class NameQuery:
         self._forms = {word: frozenset(terms(word)) for word in words(split(text))}
         self._n_chars = sum(map(len, self._forms))
 
-    def match(self, names: Names, *, with_folders: bool) -> float:
+    def match(self, names: AssetNames, *, with_folders: bool) -> float:
         """The fraction of the text's letters and digits that is in words of these names, 0 to 1.
 
         Function words are short, so that they weigh little in any language.
         """
-        known = names.own | names.folders if with_folders else names.own
-        held = sum(len(word) for word, forms in self._forms.items() if not forms.isdisjoint(known))
-        return held / self._n_chars if self._n_chars else 0.0
+        name_words = names.own | names.folders if with_folders else names.own
+        n_matching = sum(
+            len(word) for word, forms in self._forms.items() if not forms.isdisjoint(name_words)
+        )
+        return n_matching / self._n_chars if self._n_chars else 0.0
 
 
 def _said(row: AssetRow) -> Iterator[str]:

@@ -29,16 +29,16 @@ class ByteCache(Generic[V]):
 
     def get(self, key: Hashable, make: Callable[[], V]) -> V:
         """The value of a key, made now if it is not cached."""
-        found = self.find(key)
-        return self.keep(key, make()) if found is None else found
+        value = self.find(key)
+        return self.keep(key, make()) if value is None else value
 
     def find(self, key: Hashable) -> V | None:
         """The value of a key, if it is cached."""
         with self._lock:
-            found = self._values.get(key)
-            self.hits += found is not None
-            self.misses += found is None
-            return found
+            value = self._values.get(key)
+            self.hits += value is not None
+            self.misses += value is None
+            return value
 
     def keep(self, key: Hashable, value: V) -> V:
         """Cache a value, unless it is larger than the whole cache; return the value."""

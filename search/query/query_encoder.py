@@ -78,7 +78,7 @@ class QueryEncoder:
         self._encoder = encoder
         self._observe = observe
         self._batched: Batched[_Kind, Item, _EncodedItem] = Batched(
-            self._encode, max_items=lambda kind: 1 if kind.is_long else max_items
+            self._encode, max_items=lambda query_kind: 1 if query_kind.is_long else max_items
         )
         self.cache: ByteCache[Embeddings] = ByteCache(
             cache_bytes, lambda row: row.nbytes + _OVERHEAD_BYTES
@@ -95,18 +95,18 @@ class QueryEncoder:
         meter = current_meter()
         missing: dict[_Kind, list[int]] = {}
         keys = [self._key(item) for item in items]
-        for place, (item, key) in enumerate(zip(items, keys, strict=True)):
-            found = None if key is None else self.cache.find(key)
-            if found is None:
-                missing.setdefault(self._kind(item), []).append(place)
+        for position, (item, key) in enumerate(zip(items, keys, strict=True)):
+            cached_row = None if key is None else self.cache.find(key)
+            if cached_row is None:
+                missing.setdefault(self._kind(item), []).append(position)
             else:
-                rows[place] = found
-        for kind, places in missing.items():
-            for some in _pieces(items, places) if kind.is_long else [places]:
-                encoded = self._batched(kind, [items[place] for place in some])
-                for place, (row, cpu_s) in zip(some, encoded, strict=True):
-                    rows[place] = row
-                    if (key := keys[place]) is not None:
+                rows[position] = cached_row
+        for query_kind, positions in missing.items():
+            for piece in _pieces(items, positions) if query_kind.is_long else [positions]:
+                encoded = self._batched(query_kind, [items[position] for position in piece])
+                for position, (row, cpu_s) in zip(piece, encoded, strict=True):
+                    rows[position] = row
+                    if (key := keys[position]) is not None:
                         self.cache.keep(key, row.copy())
                     if meter:
                         meter.add(cpu_s)
@@ -116,13 +116,13 @@ class QueryEncoder:
         """How many calls wait for the running batch of such items."""
         return self._batched.n_waiting(self._kind(item))
 
-    def _encode(self, kind: _Kind, items: Sequence[Item]) -> Sequence[_EncodedItem]:
-        self._observe(kind.modality, len(items))
+    def _encode(self, query_kind: _Kind, items: Sequence[Item]) -> Sequence[_EncodedItem]:
+        self._observe(query_kind.modality, len(items))
         meter = Meter()
         # A batch is for several requests, and goes on when the one whose thread this is has left.
-        with stopped_by(current_check() if kind.is_long else None), metered(meter):
+        with stopped_by(current_check() if query_kind.is_long else None), metered(meter):
             rows = self._encoder.encode_items(items)
-        if kind.modality != TEXT:
+        if query_kind.modality != TEXT:
             give_back()  # 40 MB after ten searches by pictures and sounds; takes about 1 ms
         return [_EncodedItem(row, meter.cpu_s / len(items)) for row in rows]
 
@@ -139,16 +139,16 @@ class QueryEncoder:
         return self.space.fingerprint, str(item.modality), role, digest
 
 
-def _pieces(items: Sequence[Item], places: Sequence[int]) -> Iterator[list[int]]:
+def _pieces(items: Sequence[Item], positions: Sequence[int]) -> Iterator[list[int]]:
     """The places of long texts, some at a time."""
     piece: list[int] = []
     n_chars = 0
-    for place in places:
-        length = len(items[place].content)
+    for position in positions:
+        length = len(items[position].content)
         if piece and n_chars + length > _CHARS_AT_ONCE:
             yield piece
             piece, n_chars = [], 0
-        piece.append(place)
+        piece.append(position)
         n_chars += length
     yield piece
 
@@ -161,21 +161,21 @@ def content_digest(content: Any) -> bytes | None:
     """
     match content:
         case str():
-            parts: list[Any] = ["text", content.encode("utf-8", "surrogatepass")]
+            chunks: list[Any] = ["text", content.encode("utf-8", "surrogatepass")]
         case np.ndarray():
-            parts = _array(content)
+            chunks = _array(content)
         case Waveform():
-            parts = ["waveform", content.sampling_rate, *_array(content.samples)]
+            chunks = ["waveform", content.sampling_rate, *_array(content.samples)]
         case Spectrogram():
-            parts = ["spectrogram", content.sampling_rate, *_array(content.power)]
+            chunks = ["spectrogram", content.sampling_rate, *_array(content.power)]
         case Clip():
             sound = content_digest(content.sound) if content.sound else b""
-            parts = ["clip", sound or b"", *_array(content.frames)]
+            chunks = ["clip", sound or b"", *_array(content.frames)]
         case _:
             return None
     hasher = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        hasher.update(part if not isinstance(part, str | int) else f"{part};".encode())
+    for chunk in chunks:
+        hasher.update(chunk if not isinstance(chunk, str | int) else f"{chunk};".encode())
     return hasher.digest()
 
 

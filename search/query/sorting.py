@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from encoder.errors import InputError
-from search.filters.tree import FIELDS, Kind
+from search.filters.tree import FIELDS, FieldKind
 from search.types import Hit
 
-_KINDS = (Kind.TEXT, Kind.NUMBER, Kind.TIME)
+_KINDS = (FieldKind.TEXT, FieldKind.NUMBER, FieldKind.TIME)
 _OF_FILE = ("modality", "size_bytes")
 SORTABLE = sorted(name for name, kind in FIELDS.items() if kind in _KINDS and name not in _OF_FILE)
 

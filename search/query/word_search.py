@@ -10,7 +10,7 @@ from search.query.planner import Plan
 from search.store.base import LexicalIndex
 from search.types import ScoredSegment
 
-Found = Future[list[ScoredSegment]]
+WordHits = Future[list[ScoredSegment]]
 
 
 class WordSearch:
@@ -39,7 +39,7 @@ class WordSearch:
         self._ahead = self._submit(plan.candidates, None)
         self._ahead_n = plan.candidates
 
-    def look(self, n: int, asset_ids: Collection[str] | None = None) -> Found | None:
+    def look(self, n: int, asset_ids: Collection[str] | None = None) -> WordHits | None:
         """The best ``n`` segments, of these assets if any are named; None if no words are wanted.
 
         The early look-up is used once; later calls look up again.
@@ -49,7 +49,7 @@ class WordSearch:
             return ahead
         return self._submit(n, asset_ids)
 
-    def _submit(self, n: int, asset_ids: Collection[str] | None) -> Found | None:
+    def _submit(self, n: int, asset_ids: Collection[str] | None) -> WordHits | None:
         if self._index is None or not self.text:
             return None
         filter = self._filter if asset_ids is None else None

@@ -49,14 +49,14 @@ class VectorStore(Protocol):
         """The current calibration, and its origin."""
         ...
 
-    def recalibrate(self, constants: Mapping[Modality, Calibration], about: Facts) -> None:
+    def recalibrate(self, constants: Mapping[Modality, Calibration], origin: Facts) -> None:
         """Rank and write by different constants from now on; `rewrite` converts the rows.
 
         Searches stay exact until then, but are slower.
 
         Args:
             constants: by modality.
-            about: where they came from, in plain values; see `StoredCalibration`.
+            origin: where they came from, in plain values; see `StoredCalibration`.
         """
         ...
 

@@ -32,14 +32,14 @@ Constants: TypeAlias = Mapping[Modality, Calibration]
 
 def to_stored(embedding: Embeddings, by: Calibration) -> Embeddings:
     """From a unit vector [embed_dim] to the stored vector [embed_dim + 1]."""
-    kept: Embeddings = np.append(embedding / by.c, -by.mu / by.c).astype(np.float32)
-    return kept
+    stored_row: Embeddings = np.append(embedding / by.c, -by.mu / by.c).astype(np.float32)
+    return stored_row
 
 
 def from_stored(row: Embeddings) -> Embeddings:
     """The unit vector [embed_dim] of a stored vector, whatever its constants."""
-    kept: Embeddings = l2_normalize(np.asarray(row, np.float32)[None, :-1])[0]
-    return kept
+    unit_row: Embeddings = l2_normalize(np.asarray(row, np.float32)[None, :-1])[0]
+    return unit_row
 
 
 def to_asked(queries: Embeddings, shift: float) -> Embeddings:
@@ -76,23 +76,23 @@ class StoredCalibration:
     @property
     def by_number(self) -> dict[int, Constants]:
         """All constants of rows, by their `number_of`; former ones first."""
-        return {number_of(one): one for one in (*self.former, self.constants)}
+        return {number_of(constants): constants for constants in (*self.former, self.constants)}
 
     @property
     def floors(self) -> Mapping[Modality, Floor]:
         """The floors below which matches are weak, if measured with the constants."""
         measured = self.about.get("modalities", {})
         return {
-            Modality(kind): floor_of(facts["floor"])
-            for kind, facts in measured.items()
+            Modality(modality): floor_of(facts["floor"])
+            for modality, facts in measured.items()
             if "floor" in facts
         }
 
-    def changed(self, constants: Constants, about: Mapping[str, Any]) -> StoredCalibration:
+    def changed(self, constants: Constants, origin: Mapping[str, Any]) -> StoredCalibration:
         """The same store after a change of constants."""
-        others = {**self.by_number}
-        others.pop(number_of(constants), None)
-        return StoredCalibration(constants, tuple(others.values()), about)
+        former = {**self.by_number}
+        former.pop(number_of(constants), None)
+        return StoredCalibration(constants, tuple(former.values()), origin)
 
 
 def unmeasured(constants: Constants) -> StoredCalibration:
@@ -102,7 +102,13 @@ def unmeasured(constants: Constants) -> StoredCalibration:
 
 def number_of(constants: Constants) -> int:
     """The number by which a row names its constants: 63 bits of their hash."""
-    return _number(tuple(sorted((str(kind), *_flat(one)) for kind, one in constants.items())))
+    return _number(
+        tuple(
+            sorted(
+                (str(modality), *_flat(calibration)) for modality, calibration in constants.items()
+            )
+        )
+    )
 
 
 @lru_cache(64)
@@ -131,19 +137,52 @@ def read(text: str) -> StoredCalibration:
 
 
 def _plain(constants: Constants) -> dict[str, list[float]]:
-    return {str(kind): _flat(one) for kind, one in sorted(constants.items())}
+    return {
+        str(modality): _flat(calibration) for modality, calibration in sorted(constants.items())
+    }
 
 
-def _flat(one: Calibration) -> list[float]:
+def _flat(calibration: Calibration) -> list[float]:
     """mu and c, and those of further rows."""
-    return [number for each in (one, *one.further) for number in (each.mu, each.c)]
+    return [number for each in (calibration, *calibration.further) for number in (each.mu, each.c)]
 
 
 def _read(constants: Mapping[str, list[float]]) -> Constants:
-    return {Modality(kind): _calibration(numbers) for kind, numbers in constants.items()}
+    return {Modality(modality): _calibration(numbers) for modality, numbers in constants.items()}
 
 
 def _calibration(flat: Sequence[float]) -> Calibration:
     pairs = list(zip(flat[::2], flat[1::2], strict=True))
-    further = tuple(Calibration(mu, c) for mu, c in pairs[1:])
-    return Calibration(*pairs[0], further)
+    row_pairs = tuple(Calibration(mu, c) for mu, c in pairs[1:])
+    return Calibration(*pairs[0], row_pairs)
+
+
+_OF_KIND = ("spread", "spread_of_languages", "n_vectors", "n_segments")
+
+
+def describe(state: StoredCalibration, in_use: Constants) -> dict[str, Any]:
+    """What is known about a store's calibration.
+
+    Args:
+        state: what the store says.
+        in_use: the constants by which searches rank: the store's, or the model's if it has none.
+    """
+    measured = state.about.get("modalities", {})
+    return {
+        "source": state.about["source"],
+        "measured_at": state.about.get("measured_at"),
+        "is_rewriting": bool(state.former),
+        "modalities": {
+            str(modality): {
+                **plain(calibration),
+                **{name: measured.get(str(modality), {}).get(name) for name in _OF_KIND},
+            }
+            for modality, calibration in sorted(in_use.items())
+        },
+    }
+
+
+def plain(calibration: Calibration) -> dict[str, Any]:
+    """The constants of a kind of segment, and those of its further rows, if it has several."""
+    later_rows = [{"mu": row.mu, "c": row.c} for row in calibration.further]
+    return {"mu": calibration.mu, "c": calibration.c, "further": later_rows}

@@ -50,13 +50,13 @@ class Findings:
     n_segments: int = 0
     wrong: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    def add(self, kind: str, name: str, shown: str = "") -> None:
-        """Note that something is wrong; ``shown`` is where it lies, if that is known."""
-        self.wrong.setdefault(kind, {})[name] = shown
+    def add(self, difference: str, name: str, location: str = "") -> None:
+        """Note that something is wrong; ``location`` is where it lies, if that is known."""
+        self.wrong.setdefault(difference, {})[name] = location
 
-    def of(self, kind: str) -> list[str]:
+    def of(self, difference: str) -> list[str]:
         """The ids of this kind."""
-        return list(self.wrong.get(kind, ()))
+        return list(self.wrong.get(difference, ()))
 
 
 @runtime_checkable
@@ -81,15 +81,15 @@ class Checkable(Protocol):
 
 
 def paired(
-    left: Iterable[Row], right: Iterable[Row], key: Callable[[Row], str]
+    first_rows: Iterable[Row], second_rows: Iterable[Row], key: Callable[[Row], str]
 ) -> Iterator[tuple[Row | None, Row | None]]:
     """Rows of both sides by their keys, by which both are sorted; None where one has none.
 
     >>> list(paired("aac", "bc", str))
     [('a', None), (None, 'b'), ('c', 'c')]
     """
-    sides = zip(repeat(0), left), zip(repeat(1), right)
-    merged = heapq.merge(*sides, key=lambda one: key(one[1]))
-    for _, rows in groupby(merged, lambda one: key(one[1])):
+    sides = zip(repeat(0), first_rows), zip(repeat(1), second_rows)
+    merged = heapq.merge(*sides, key=lambda pair: key(pair[1]))
+    for _, rows in groupby(merged, lambda pair: key(pair[1])):
         row_of = dict(rows)
         yield row_of.get(0), row_of.get(1)

@@ -105,9 +105,9 @@ def _check_text(argument: str, text: str, max_bytes: int) -> None:
 def _checked_json(argument: str, value: Any) -> Any:
     """The value as it returns from JSON: lists, dictionaries, and numbers that are exact there."""
     if isinstance(value, Mapping):
-        return {str(key): _checked_json(argument, part) for key, part in value.items()}
+        return {str(key): _checked_json(argument, element) for key, element in value.items()}
     if isinstance(value, list | tuple):
-        return [_checked_json(argument, part) for part in value]
+        return [_checked_json(argument, element) for element in value]
     if isinstance(value, str):
         return _cut(value, MAX_METADATA_BYTES)
     if value is None or isinstance(value, bool):

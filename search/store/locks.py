@@ -73,20 +73,20 @@ class WriteLocks:
 
     @contextmanager
     def _hold(self, stripes: set[int]) -> Iterator[None]:
-        held: dict[str, set[int]] = _here.__dict__
-        if outer := held.get(self.name):
+        own_stripes: dict[str, set[int]] = _here.__dict__
+        if outer := own_stripes.get(self.name):
             if stripes <= outer:
                 yield
                 return
             # Waiting for more while holding some could wait for one who waits for these.
             raise StoreError("A lock of the store was requested inside the lock of other assets.")
         with self.take(sorted(stripes)):
-            held[self.name] = stripes
+            own_stripes[self.name] = stripes
             try:
                 self.check()
                 yield
             finally:
-                del held[self.name]
+                del own_stripes[self.name]
 
 
 class Locked(Protocol):
@@ -112,13 +112,13 @@ def exclusive(
     Raises:
         StoreBusyError: another holds one for longer than any block takes.
     """
-    wanted = {*asset_ids, *uris}
+    names = {*asset_ids, *uris}
     while True:
-        wanted |= _ids_of(store.assets_at(uris))
-        with store.locks.of(wanted):
+        names |= _ids_of(store.assets_at(uris))
+        with store.locks.of(names):
             store.catch_up()
             rows = store.assets_at(uris)
-            if _ids_of(rows) <= wanted:
+            if _ids_of(rows) <= names:
                 yield rows
                 return
 
@@ -142,9 +142,9 @@ def thread_locks() -> WriteLocks:
 
     @contextmanager
     def take(stripes: Sequence[int]) -> Iterator[None]:
-        with ExitStack() as held:
+        with ExitStack() as stack:
             for stripe in stripes:
-                held.enter_context(locks[stripe])
+                stack.enter_context(locks[stripe])
             yield
 
     return WriteLocks(f"memory {id(locks)}", take)
@@ -171,18 +171,18 @@ def machine_locks(folder: Path) -> WriteLocks:
 
 @contextmanager
 def _files(
-    folder: Path, shown: str, make: Callable[[Path], object], stripes: Sequence[int]
+    folder: Path, store_name: str, make: Callable[[Path], object], stripes: Sequence[int]
 ) -> Iterator[None]:
     """Hold files by ``flock``, which ends with the process and excludes threads as well."""
     deadline_s = time.monotonic() + PATIENCE_S
     files: list[int] = []
     try:
-        with writing(shown):
+        with writing(store_name):
             make(folder)
             for stripe in stripes:
                 flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
                 files.append(os.open(folder / f"{stripe:02d}", flags, 0o600))
-                _lock(files[-1], deadline_s, shown)
+                _lock(files[-1], deadline_s, store_name)
         yield
     finally:
         for file in files:
@@ -190,22 +190,22 @@ def _files(
             os.close(file)
 
 
-def _lock(file: int, deadline_s: float, shown: str) -> None:
+def _lock(file: int, deadline_s: float, store_name: str) -> None:
     pause_s, longest_s = _PAUSES_S
     while True:
         with suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         if time.monotonic() > deadline_s:
-            raise locked_too_long(shown)
+            raise locked_too_long(store_name)
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, longest_s)
 
 
-def locked_too_long(shown: str) -> StoreBusyError:
+def locked_too_long(store_name: str) -> StoreBusyError:
     """The error of one who has waited for `PATIENCE_S`."""
     return StoreBusyError(
-        f"{shown} has been locked by another process for {PATIENCE_S:.0f} s.",
+        f"{store_name} has been locked by another process for {PATIENCE_S:.0f} s.",
         remedy="Wait for its other commands to end, or end one that hangs; then try again.",
     )
 

@@ -17,10 +17,11 @@ import numpy as np
 from encoder.space import UNCALIBRATED, Calibration, Floor
 from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter, matches
-from search.lexical.index import Text, WordIndex
+from search.lexical.index import IndexedText, WordIndex
 from search.store.calibrated import Constants, StoredCalibration, constants_of, unmeasured
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.locks import thread_locks
+from search.store.segments import NUMBERS, TEXTS
 from search.store.several import by_segment, one_of_each, score_of, shifted
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
@@ -58,9 +59,9 @@ class MemoryStore:
         """See `VectorStore.stored_calibration`."""
         return self._calibration
 
-    def recalibrate(self, constants: Constants, about: Mapping[str, Any]) -> None:
+    def recalibrate(self, constants: Constants, origin: Mapping[str, Any]) -> None:
         """Rows are kept as they are, so there is nothing to rewrite."""
-        self._calibration = StoredCalibration(constants, (), about)
+        self._calibration = StoredCalibration(constants, (), origin)
 
     def rewrite(self, progress: Callable[[int, int], object]) -> int:  # noqa: ARG002
         """Nothing is ever left to do."""
@@ -120,19 +121,22 @@ class MemoryStore:
     ) -> list[list[ScoredSegment]]:
         """The nearest segments of one modality for each query, best first; ties by id."""
         queries = checked_queries(queries, self._embed_dim)
-        wanted = self._wanted(asset_ids, filter)
+        asset_filter = self._wanted(asset_ids, filter)
         with self._lock:
             rows = [
                 row
                 for row in self._segments.values()
-                if row.modality == modality and (wanted is None or row.asset_id in wanted)
+                if row.modality == modality
+                and (asset_filter is None or row.asset_id in asset_filter)
             ]
         if not rows:
             return [[] for _ in queries]
         rows.sort(key=attrgetter("key"))
         cosines = queries @ np.stack([row.embedding for row in rows]).T
         constants = [by.of_row(row.row) for row in rows]
-        levels, scales = (np.array([getattr(one, name) for one in constants]) for name in _NAMES)
+        levels, scales = (
+            np.array([getattr(calibration, name) for calibration in constants]) for name in _NAMES
+        )
         order = np.argsort((levels - cosines) / scales, axis=1, kind="stable")
         n_rows = 1 + max(row.row for row in rows)
         return [
@@ -155,12 +159,12 @@ class MemoryStore:
     ) -> list[ScoredSegment]:
         """The best segments of several modalities, by their calibrated scores; ties by id."""
         ranked: list[tuple[float, str, ScoredSegment]] = []
-        for kind in set(modalities):
-            by = shifted(constants_of(self.calibration, kind), shift)
-            found = self.search(
-                query[None], kind, limit, by=by, asset_ids=asset_ids, filter=filter
+        for modality in set(modalities):
+            by = shifted(constants_of(self.calibration, modality), shift)
+            hits = self.search(
+                query[None], modality, limit, by=by, asset_ids=asset_ids, filter=filter
             )[0]
-            ranked += [(-score_of(one, by), one.segment_id, one) for one in found]
+            ranked += [(-score_of(hit, by), hit.segment_id, hit) for hit in hits]
         ranked.sort(key=itemgetter(0, 1))
         return [segment for _, _, segment in ranked[:limit]]
 
@@ -173,8 +177,8 @@ class MemoryStore:
         """The commit rows of the assets seen at each of these URIs."""
         with self._lock:
             rows = sorted(self._assets.values(), key=attrgetter("asset_id"))
-        found = {uri: [row for row in rows if uri in row.locations] for uri in uris}
-        return {uri: rows for uri, rows in found.items() if rows}
+        rows_at = {uri: [row for row in rows if uri in row.locations] for uri in uris}
+        return {uri: rows for uri, rows in rows_at.items() if rows}
 
     def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
         """All commit rows for which a filter holds, streamed in the order of their ids."""
@@ -207,15 +211,15 @@ class MemoryStore:
                 self._words = WordIndex(in_memory=True)
                 self._words.add(map(_text, self._segments.values()))
             self._words.commit()
-            found = self._words.find(text, limit, self._wanted(asset_ids, filter))
-            return [_scored(self._segments[one.segment_id], one.score) for one in found]
+            hits = self._words.find(text, limit, self._wanted(asset_ids, filter))
+            return [_scored(self._segments[hit.segment_id], hit.score) for hit in hits]
 
     def _wanted(self, asset_ids: Collection[str] | None, filter: Filter | None) -> set[str] | None:
-        wanted = None if asset_ids is None else set(asset_ids)
+        asset_filter = None if asset_ids is None else set(asset_ids)
         if filter is None:
-            return wanted
-        found = {row.asset_id for row in self.scan(filter)}
-        return found if wanted is None else found & wanted
+            return asset_filter
+        matching = {row.asset_id for row in self.scan(filter)}
+        return matching if asset_filter is None else matching & asset_filter
 
     def select(
         self,
@@ -238,25 +242,13 @@ class MemoryStore:
         """Nothing to release."""
 
 
-def _text(row: SegmentRow) -> Text:
+def _text(row: SegmentRow) -> IndexedText:
     is_text = row.modality == TEXT and not row.row
-    return Text(row.key, row.asset_id, row.snippet if is_text else "")
+    return IndexedText(row.key, row.asset_id, row.snippet if is_text else "")
+
+
+_said = attrgetter(*NUMBERS, *TEXTS, "row")
 
 
 def _scored(row: SegmentRow, cosine: float) -> ScoredSegment:
-    return ScoredSegment(
-        segment_id=row.segment_id,
-        asset_id=row.asset_id,
-        modality=row.modality,
-        cosine=cosine,
-        start_s=row.start_s,
-        end_s=row.end_s,
-        char_start=row.char_start,
-        char_end=row.char_end,
-        snippet=row.snippet,
-        confidence=row.confidence,
-        language=row.language,
-        boxes=row.boxes,
-        place=row.place,
-        row=row.row,
-    )
+    return ScoredSegment(row.segment_id, row.asset_id, row.modality, cosine, *_said(row))

@@ -10,7 +10,7 @@ from threading import Event, Lock, Thread
 from typing import Protocol, runtime_checkable
 
 from search.errors import CancelledError, IndexNotReadyError, StoreError
-from search.lexical.index import FoundText, Text, WordIndex
+from search.lexical.index import FoundText, IndexedText, WordIndex
 from search.lexical.names import NameQuery, names_in, split, text_of
 from search.store.base import VectorStore
 from search.types import AssetRow
@@ -73,12 +73,12 @@ class NameIndex:
             return {}
         if not self._is_ready.is_set():
             self._wait()
-        asked = NameQuery(text)
+        query = NameQuery(text)
         parts = {
-            one.segment_id: asked.match(names_in(one.note), with_folders=with_folders)
-            for one in self._source.named(split(text), MAX_NAMED)
+            name_hit.segment_id: query.match(names_in(name_hit.note), with_folders=with_folders)
+            for name_hit in self._source.named(split(text), MAX_NAMED)
         }
-        return {asset_id: part for asset_id, part in parts.items() if part}
+        return {asset_id: fraction for asset_id, fraction in parts.items() if fraction}
 
     def begin(self) -> None:
         """Read the names in a thread, if it is time."""
@@ -147,21 +147,23 @@ class NamesInMemory:
 
     def _read_rows(self, is_unwanted: Callable[[], bool]) -> None:
         index = self._index or WordIndex(in_memory=True)
-        now: dict[str, int] = {}
-        changed = self._changed(now, is_unwanted)
+        hashes: dict[str, int] = {}
+        changed = self._changed(hashes, is_unwanted)
         while some := list(islice(changed, _AT_ONCE)):
             index.add(map(text_of, some))
-        index.add(Text(gone, "", "") for gone in self._known.keys() - now.keys())
+        index.add(IndexedText(gone, "", "") for gone in self._known.keys() - hashes.keys())
         index.commit()
-        self._index, self._known = index, now
+        self._index, self._known = index, hashes
 
-    def _changed(self, now: dict[str, int], is_unwanted: Callable[[], bool]) -> Iterator[AssetRow]:
-        """Assets whose names have changed; adds the hashes of all assets to ``now``."""
+    def _changed(
+        self, hashes: dict[str, int], is_unwanted: Callable[[], bool]
+    ) -> Iterator[AssetRow]:
+        """Assets whose names have changed; adds the hashes of all assets to ``hashes``."""
         for row in self._store.scan():
             if is_unwanted():
                 raise CancelledError("The search engine was closed.")
             if not row.is_gone:
-                now[row.asset_id] = mark = hash(repr((row.locations, row.metadata)))
+                hashes[row.asset_id] = mark = hash(repr((row.locations, row.metadata)))
                 if self._known.get(row.asset_id) != mark:
                     yield row
 

@@ -38,7 +38,7 @@ class StoreOptions(TypedDict, total=False):
     """Create the store if there is none; otherwise a missing store is an error (True)."""
     index: str
     """The index of vectors if a store is created on a server, see
-    `search.store.milvus.indexes.kinds` ("HNSW")."""
+    `search.store.milvus.indexes` ("HNSW")."""
     candidates: int
     """The fewest candidates that a search of a server's index looks at (200)."""
     locks: WriteLocks | None
@@ -83,13 +83,15 @@ def open_store(
     from search.store.milvus.store import MilvusStore
     from search.store.space_record import FolderRecord, check_searched
 
-    open_milvus = partial(MilvusStore, target, space_fingerprint, embed_dim, **options)
+    open_milvus = partial(
+        MilvusStore, space_fingerprint=space_fingerprint, embed_dim=embed_dim, **options
+    )
     if isinstance(target, Path):
         prefix = options.get("prefix", "anymodal")
         if not options.get("new_space"):
             check_searched(FolderRecord(target, prefix), space_fingerprint, str(target))
         return open_folder(target, prefix, space_fingerprint, embed_dim, open_milvus, hold=hold)
-    return open_milvus()
+    return open_milvus(target)
 
 
 def check_store(folder: Path) -> None:

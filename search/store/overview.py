@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from encoder.errors import InputError
 from search.filters import Filter
-from search.filters.tree import FIELDS, Kind
+from search.filters.tree import FIELDS, FieldKind
 from search.store.base import VectorStore
 from search.types import AssetRow
 
@@ -64,14 +64,11 @@ def newest_of(
         after: a place in the order.
         reverse: reverse the order, for assets newer than a place, nearest first.
     """
-    dated = (Dated(_known(date_of(row)), row.asset_id) for row in rows)
+    dates = ((date_of(row), row.asset_id) for row in rows)
+    dated = (Dated(UNDATED if date is None else date, asset_id) for date, asset_id in dates)
     if reverse:
-        return nsmallest(limit, (one for one in dated if one > after))
-    return nlargest(limit, (one for one in dated if one < after))
-
-
-def _known(date: int | None) -> int:
-    return UNDATED if date is None else date
+        return nsmallest(limit, (dated_asset for dated_asset in dated if dated_asset > after))
+    return nlargest(limit, (dated_asset for dated_asset in dated if dated_asset < after))
 
 
 def dated_of(cursor: str) -> Dated:
@@ -85,11 +82,11 @@ def dated_of(cursor: str) -> Dated:
     """
     if not cursor:
         return FIRST
-    found = re.fullmatch(r"(-?\d{1,16})_(.*)", cursor)
-    if not found:
-        wanted = "a next_cursor, or seconds since 1970 with a _ after them"
-        raise InputError("cursor", got=repr(cursor), wanted=wanted)
-    return Dated(int(found[1]), found[2])
+    cursor_match = re.fullmatch(r"(-?\d{1,16})_(.*)", cursor)
+    if not cursor_match:
+        expected = "a next_cursor, or seconds since 1970 with a _ after them"
+        raise InputError("cursor", got=repr(cursor), wanted=expected)
+    return Dated(int(cursor_match[1]), cursor_match[2])
 
 
 FACETS = ("modality", "tags", "country", "city")
@@ -147,41 +144,39 @@ def month_of(date: int) -> str:
 
 def _values_of(field: str, row: AssetRow) -> set[str]:
     value = str(row.modality) if field == "modality" else row.metadata.get(field)
-    if FIELDS[field] is Kind.TEXTS:
-        return {one for one in value if isinstance(one, str)} if isinstance(value, list) else set()
+    if FIELDS[field] is FieldKind.TEXTS:
+        return (
+            {text for text in value if isinstance(text, str)} if isinstance(value, list) else set()
+        )
     return {value} if isinstance(value, str) else set()
 
 
-def folders_below(folders: Mapping[str, int], place: str) -> dict[str, int]:
+def folders_below(folders: Mapping[str, int], parent: str) -> dict[str, int]:
     """The folders right below a place, with the files anywhere in them.
 
     If all files are in one of them, the folders below that one, and so on.
 
     Args:
         folders: as in `Facets`.
-        place: a URI with a slash at its end; empty for the top.
+        parent: a URI with a slash at its end; empty for the top.
 
     >>> folders_below({"/data/a/": 1, "/data/b/c/": 2, "/data/b/": 3}, "")
     {'/data/a/': 1, '/data/b/': 5}
     >>> folders_below({"s3://b/c/": 1, "s3://b/d/": 1, "/e/": 1}, "")
     {'s3://b/': 2, '/': 1}
     """
-    inside = {folder: n for folder, n in folders.items() if folder.startswith(place)}
+    inside = {folder: n for folder, n in folders.items() if folder.startswith(parent)}
     while True:
         below: Counter[str] = Counter()
         for folder, n in inside.items():
-            end = folder.find("/", max(len(place), _after_scheme(folder)))
-            below[folder[: end + 1] if end >= 0 else place] += n
-        is_alone = len(below) == 1 and place not in below
+            scheme = _SCHEME.match(folder)
+            end = folder.find("/", max(len(parent), scheme.end() if scheme else 0))
+            below[folder[: end + 1] if end >= 0 else parent] += n
+        is_alone = len(below) == 1 and parent not in below
         if not is_alone:
-            below.pop(place, None)
+            below.pop(parent, None)
             return dict(below)
-        (place,) = below
-
-
-def _after_scheme(folder: str) -> int:
-    found = _SCHEME.match(folder)
-    return found.end() if found else 0
+        (parent,) = below
 
 
 def within_roots(folders: Mapping[str, int], roots: tuple[str, ...]) -> dict[str, int]:
@@ -219,8 +214,8 @@ def facets(store: VectorStore, filter: Filter | None) -> Facets:
     if isinstance(store, Overviewing):
         return store.facets(filter)
     rows = store.scan(filter)
-    found = counted(islice(rows, MOST_READ))
-    return found if next(rows, None) is None else replace(found, complete=False)
+    counts = counted(islice(rows, MOST_READ))
+    return counts if next(rows, None) is None else replace(counts, complete=False)
 
 
 def orders_dates(store: VectorStore) -> bool:

@@ -27,11 +27,11 @@ from typing import Any
 from encoder.errors import InputError
 from encoder.space import Calibration
 from encoder.types import TEXT, Embeddings, Modality
-from search.filters.folders import MAX_FOLDERS, folder_keys
-from search.lexical.index import FoundText, Text
+from search.filters.columns import MAX_FOLDERS, folder_keys
+from search.lexical.index import FoundText, IndexedText
 from search.store import calibrated
 from search.store.calibrated import Constants, StoredCalibration, constants_of
-from search.store.segments import KEY_BYTES, Collection, Field, text_field
+from search.store.segments import KEY_BYTES, NUMBERS, TEXTS, Collection, Field, text_field
 from search.store.several import packed, partition_of, unpacked
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
@@ -109,7 +109,7 @@ WORDS = Collection(
 )
 
 
-def collection_name(prefix: str, fingerprint: str, kind: str) -> str:
+def collection_name(prefix: str, fingerprint: str, collection: str) -> str:
     """The name of a collection.
 
     >>> collection_name("anymodal", "0123456789abcdef", "assets")
@@ -119,7 +119,7 @@ def collection_name(prefix: str, fingerprint: str, kind: str) -> str:
         raise InputError("prefix", got=repr(prefix), wanted="a-z, 0-9, _; 64 at most")
     if not re.fullmatch(r"[0-9a-f]{8,64}", fingerprint):
         raise InputError("space_fingerprint", got=repr(fingerprint), wanted="8 to 64 hex digits")
-    return f"{prefix}_{fingerprint}_{kind}"
+    return f"{prefix}_{fingerprint}_{collection}"
 
 
 def spaces_among(names: Sequence[str], prefix: str) -> list[str]:
@@ -198,15 +198,19 @@ def _vector(embedding: Embeddings, by: Calibration, constants: Constants) -> dic
 
 def scalars_of(row: SegmentRow) -> dict[str, Any]:
     """A checked segment as a row of Milvus, without its embedding and calibration."""
+    start_s, end_s, char_start, char_end = (
+        MISSING if number is None else number
+        for number in (row.start_s, row.end_s, row.char_start, row.char_end)
+    )
     return {
         "segment_id": row.key,
         "asset_id": row.asset_id,
         "modality": str(row.modality),
         "index": packed(row.index, row.row),
-        "start_s": float(_stored(row.start_s)),
-        "end_s": float(_stored(row.end_s)),
-        "char_start": int(_stored(row.char_start)),
-        "char_end": int(_stored(row.char_end)),
+        "start_s": float(start_s),
+        "end_s": float(end_s),
+        "char_start": int(char_start),
+        "char_end": int(char_end),
         "snippet": row.snippet,
         "confidence": float(row.confidence),
         "language": row.language,
@@ -217,24 +221,10 @@ def scalars_of(row: SegmentRow) -> dict[str, Any]:
 
 def segment_from_dict(row: Mapping[str, Any]) -> SegmentRow:
     """A row of a segment that a query found, with its embedding."""
-    index, number = unpacked(row["index"])
-    return SegmentRow(
-        segment_id=segment_id_of(row),
-        asset_id=row["asset_id"],
-        modality=modality_of(row),
-        index=index,
-        embedding=calibrated.from_stored(row["embedding"]),
-        start_s=_loaded(row["start_s"]),
-        end_s=_loaded(row["end_s"]),
-        char_start=_loaded(row["char_start"]),
-        char_end=_loaded(row["char_end"]),
-        snippet=row["snippet"],
-        confidence=row["confidence"],
-        language=row["language"],
-        boxes=row["boxes"],
-        place=row["place"],
-        row=number,
-    )
+    index, _ = unpacked(row["index"])
+    embedding = calibrated.from_stored(row["embedding"])
+    asset_id, modality = row["asset_id"], modality_of(row)
+    return SegmentRow(segment_id_of(row), asset_id, modality, index, embedding, *_said(row))
 
 
 def modality_of(row: Mapping[str, Any]) -> Modality:
@@ -260,38 +250,30 @@ def partition_of_row(row: Mapping[str, Any]) -> str:
 
 def scored_from_dict(row: Mapping[str, Any], cosine: float) -> ScoredSegment:
     """A row that a search found."""
-    return ScoredSegment(
-        segment_id=segment_id_of(row),
-        asset_id=row["asset_id"],
-        modality=modality_of(row),
-        cosine=cosine,
-        start_s=_loaded(row["start_s"]),
-        end_s=_loaded(row["end_s"]),
-        char_start=_loaded(row["char_start"]),
-        char_end=_loaded(row["char_end"]),
-        snippet=row["snippet"],
-        confidence=row["confidence"],
-        language=row["language"],
-        boxes=row["boxes"],
-        place=row["place"],
-        row=row_of(row),
-    )
+    asset_id, modality = row["asset_id"], modality_of(row)
+    return ScoredSegment(segment_id_of(row), asset_id, modality, cosine, *_said(row))
 
 
-def text_of(row: Mapping[str, Any]) -> Text:
+def _said(row: Mapping[str, Any]) -> list[Any]:
+    """What a segment says of itself, and the number of its row."""
+    numbers = [None if row[name] == MISSING else row[name] for name in NUMBERS]
+    return [*numbers, *(row[name] for name in TEXTS), row_of(row)]
+
+
+def text_of(row: Mapping[str, Any]) -> IndexedText:
     """A text's row of Milvus for a `WordIndex`, which keeps all of it.
 
     It has the form that Python reads fastest: the index ends with the process that made it.
     """
-    _, asset_id, _, _, *place = scored_from_dict(row, 0.0)
-    note = marshal.dumps((asset_id, *place))
-    return Text(row["segment_id"], asset_id, row["snippet"], note)
+    _, asset_id, _, _, *fields = scored_from_dict(row, 0.0)
+    note = marshal.dumps((asset_id, *fields))
+    return IndexedText(row["segment_id"], asset_id, row["snippet"], note)
 
 
-def scored_from_text(found: FoundText) -> ScoredSegment:
+def scored_from_text(text_hit: FoundText) -> ScoredSegment:
     """The row that a `WordIndex` kept; ``cosine`` is BM25."""
-    asset_id, *place = marshal.loads(found.note)
-    return ScoredSegment(found.segment_id, asset_id, TEXT, found.score, *place)
+    asset_id, *fields = marshal.loads(text_hit.note)
+    return ScoredSegment(text_hit.segment_id, asset_id, TEXT, text_hit.score, *fields)
 
 
 def asset_to_dict(row: AssetRow) -> dict[str, Any]:
@@ -344,14 +326,6 @@ def deletion_note(asset_id: str) -> dict[str, Any]:
 
 def new_locations(rows: Iterable[AssetRow], stored: Iterable[AssetRow]) -> list[dict[str, Any]]:
     """`locations_to_dicts` of commit rows, without those of the rows that they replace."""
-    there = {one["location_id"] for row in stored for one in locations_to_dicts(row)}
-    found = [one for row in rows for one in locations_to_dicts(row)]
-    return [one for one in found if one["location_id"] not in there]
-
-
-def _stored(value: float | None) -> float:
-    return MISSING if value is None else value
-
-
-def _loaded(value: Any) -> Any:
-    return None if value == MISSING else value
+    former = {location["location_id"] for row in stored for location in locations_to_dicts(row)}
+    locations = [location for row in rows for location in locations_to_dicts(row)]
+    return [location for location in locations if location["location_id"] not in former]

@@ -16,12 +16,15 @@ from search.filters.columns import (
     column_of,
 )
 from search.filters.match import COLUMNS
-from search.filters.tree import FIELDS, Kind
+from search.filters.tree import FIELDS, FieldKind
 
 MAX_SNIPPET_BYTES = 4096
 MAX_BOXES_BYTES = 32_768
 MAX_PLACE_BYTES = 1_024
 KEY_BYTES = 128
+NUMBERS = ("start_s", "end_s", "char_start", "char_end")
+TEXTS = ("snippet", "confidence", "language", "boxes", "place")
+"""What a segment says of itself: numbers that may be missing, and what is always there."""
 _LANGUAGE_BYTES = 16
 _INDEXED = ("modality", "size_bytes", "modified", "taken", "language")
 """Fields that are asked for by value or range; arrays have no index before Milvus 2.5."""
@@ -112,18 +115,18 @@ def _segment_fields(embed_dim: int, columns: Sequence[Field]) -> list[Field]:
 
 
 def _filter_columns(arrays: bool) -> list[Field]:
-    columns = [_filter_column(field, kind, arrays) for field, kind in FIELDS.items()]
+    columns = [_filter_column(field, field_kind, arrays) for field, field_kind in FIELDS.items()]
     columns.append(Field(CUT_COLUMN, "BOOL"))
     return [*columns, Field(METADATA_COLUMN, "JSON")] if arrays else columns
 
 
-def _filter_column(field: str, kind: Kind, arrays: bool) -> Field:
+def _filter_column(field: str, field_kind: FieldKind, arrays: bool) -> Field:
     name = column_of(field)
-    if kind in (Kind.PATHS, Kind.TEXTS):
+    if field_kind in (FieldKind.PATHS, FieldKind.TEXTS):
         if arrays:
             return Field(name, "ARRAY", {"element_type": "INT64", "max_capacity": MAX_KEYS})
         return text_field(name, MAX_KEYS * (KEY_DIGITS + 1))
-    if kind in (Kind.NUMBER, Kind.TIME):
+    if field_kind in (FieldKind.NUMBER, FieldKind.TIME):
         return Field(name, "INT64" if field in COLUMNS else "DOUBLE")
     return text_field(name, MAX_TEXT_BYTES)
 

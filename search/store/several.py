@@ -54,7 +54,11 @@ def is_of_first_rows(partition: str) -> bool:
 
 def shifted(by: Calibration, shift: float) -> Calibration:
     """Constants by which ``(cosine - shift * mu) / c`` is the calibrated score."""
-    return replace(by, mu=shift * by.mu, further=tuple(shifted(one, shift) for one in by.further))
+    return replace(
+        by,
+        mu=shift * by.mu,
+        further=tuple(shifted(row_constants, shift) for row_constants in by.further),
+    )
 
 
 def score_of(segment: ScoredSegment, by: Calibration) -> float:
@@ -69,12 +73,12 @@ def best_first(rows: Iterable[ScoredSegment], by: Calibration) -> list[ScoredSeg
 
 def one_of_each(ranked: Iterable[ScoredSegment]) -> list[ScoredSegment]:
     """The first row of each segment, or the one that is identical to the query, in its place."""
-    found: dict[str, ScoredSegment] = {}
+    best_rows: dict[str, ScoredSegment] = {}
     for row in ranked:
-        known = found.setdefault(row.segment_id, row)
-        if row.cosine >= IDENTICAL > known.cosine:
-            found[row.segment_id] = row
-    return list(found.values())
+        best_row = best_rows.setdefault(row.segment_id, row)
+        if row.cosine >= IDENTICAL > best_row.cosine:
+            best_rows[row.segment_id] = row
+    return list(best_rows.values())
 
 
 def by_segment(rows: Iterable[SegmentRow], embed_dim: int) -> Embeddings:
@@ -82,11 +86,11 @@ def by_segment(rows: Iterable[SegmentRow], embed_dim: int) -> Embeddings:
 
     A segment of which a row is missing is left out.
     """
-    found: dict[str, dict[int, Embeddings]] = {}
+    rows_of: dict[str, dict[int, Embeddings]] = {}
     for row in rows:
-        found.setdefault(row.segment_id, {})[row.row] = row.embedding
-    n_rows = max(map(len, found.values()), default=1)
-    whole = [found[key] for key in sorted(found) if len(found[key]) == n_rows]
+        rows_of.setdefault(row.segment_id, {})[row.row] = row.embedding
+    n_rows = max(map(len, rows_of.values()), default=1)
+    whole = [rows_of[key] for key in sorted(rows_of) if len(rows_of[key]) == n_rows]
     if not whole:
         return np.empty((0, 1, embed_dim), np.float32)
     return np.stack([np.stack([of[row] for row in sorted(of)]) for of in whole])

@@ -29,7 +29,7 @@ _PREFIX = "anymodal"
 
 
 @dataclass(frozen=True)
-class Current:
+class SearchedSpace:
     """A space and what makes its embeddings.
 
     Args:
@@ -43,7 +43,7 @@ class Current:
 
     space: str
     encoder: Mapping[str, Any] = field(default_factory=dict)
-    former: Current | None = None
+    former: SearchedSpace | None = None
     filling: str = ""
 
     def written(self) -> str:
@@ -51,7 +51,7 @@ class Current:
         return json.dumps(asdict(self))
 
     @classmethod
-    def read(cls, text: str) -> Current:
+    def read(cls, text: str) -> SearchedSpace:
         """From `written`."""
         facts = json.loads(text)
         former = facts["former"]
@@ -61,13 +61,13 @@ class Current:
     @property
     def models(self) -> list[str]:
         """The model, and the former one."""
-        return [one.encoder["model"] for one in (self, self.former) if one and one.encoder]
+        return [space.encoder["model"] for space in (self, self.former) if space and space.encoder]
 
 
 class SpaceRecord(Protocol):
-    """Where a store keeps its `Current`."""
+    """Where a store keeps its `SearchedSpace`."""
 
-    def read(self) -> Current | None:
+    def read(self) -> SearchedSpace | None:
         """None for a store to which nothing was written since there are records. Cheap."""
         ...
 
@@ -75,7 +75,7 @@ class SpaceRecord(Protocol):
         """The fingerprints of all spaces whose embeddings are stored, the oldest first."""
         ...
 
-    def write(self, current: Current) -> None:
+    def write(self, current: SearchedSpace) -> None:
         """Make all processes search this space, whose collections exist."""
         ...
 
@@ -90,21 +90,21 @@ class FolderRecord:
     def spaces(self) -> list[str]:
         """See `SpaceRecord.spaces`; Lite has a folder for each collection, held or not."""
         places = {path.name: path for path in self._file.parent.glob("collections/*")}
-        made = {}
+        created_ns = {}
         for space in spaces_among(list(places), self._prefix):
             with suppress(OSError, KeyError):  # that are being made, or were just dropped
                 assets = places[collection_name(self._prefix, space, ASSETS.kind)]
-                made[space] = (assets / "schema.json").stat().st_mtime_ns
-        return sorted(made, key=lambda space: made[space])
+                created_ns[space] = (assets / "schema.json").stat().st_mtime_ns
+        return sorted(created_ns, key=lambda space: created_ns[space])
 
-    def read(self) -> Current | None:
+    def read(self) -> SearchedSpace | None:
         """See `SpaceRecord.read`.
 
         Raises:
             StoreError: the file is damaged, or closed to this user.
         """
         try:
-            return Current.read(self._file.read_text())
+            return SearchedSpace.read(self._file.read_text())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -115,25 +115,25 @@ class FolderRecord:
                 remedy="Restore it from a backup; or remove it, if the store has one model only.",
             ) from error
 
-    def write(self, current: Current) -> None:
+    def write(self, current: SearchedSpace) -> None:
         """See `SpaceRecord.write`; a reader sees the former file, or the new one."""
-        part = self._file.with_suffix(f".{uuid4().hex}")  # others may write the first one, too
+        new_file = self._file.with_suffix(f".{uuid4().hex}")  # others may write the first one, too
         try:
-            with part.open("w") as file:
+            with new_file.open("w") as file:
                 file.write(current.written())
                 file.flush()
                 os.fsync(file.fileno())
-            part.replace(self._file)
+            new_file.replace(self._file)
         except OSError as error:
-            known = disk_error(error, f"The store {self._file.parent}")
-            said = f"{self._file} cannot be written: {error.strerror}."
-            raise known or DiskError(said, "Let this user write there.") from error
+            refusal = disk_error(error, f"The store {self._file.parent}")
+            problem = f"{self._file} cannot be written: {error.strerror}."
+            raise refusal or DiskError(problem, "Let this user write there.") from error
 
 
 class NoRecord:
     """For a store in memory, which has one space."""
 
-    def read(self) -> Current | None:
+    def read(self) -> SearchedSpace | None:
         """None."""
         return None
 
@@ -141,20 +141,20 @@ class NoRecord:
         """None."""
         return []
 
-    def write(self, current: Current) -> None:
+    def write(self, current: SearchedSpace) -> None:
         """Raise `StoreError`."""
         raise StoreError(f"A store in memory cannot hold a second space ({current.space}).")
 
 
-def searched(record: SpaceRecord) -> Current | None:
+def searched(record: SpaceRecord) -> SearchedSpace | None:
     """What is searched, also in a store without a record; None for one that holds nothing."""
     if current := record.read():
         return current
     spaces = record.spaces()
-    return Current(spaces[0]) if spaces else None
+    return SearchedSpace(spaces[0]) if spaces else None
 
 
-def check_searched(record: SpaceRecord, space: str, shown: str) -> None:
+def check_searched(record: SpaceRecord, space: str, store_name: str) -> None:
     """Raise if a space is stored but neither searched nor the former one.
 
     Raises:
@@ -165,13 +165,13 @@ def check_searched(record: SpaceRecord, space: str, shown: str) -> None:
         return
     if space in record.spaces():
         raise SpaceMismatchError(
-            f"The store {shown} is searched in the space {current.space}; what it holds in the "
-            f"space {space} is unfinished.",
+            f"The store {store_name} is searched in the space {current.space}; what it holds in "
+            f"the space {space} is unfinished.",
             remedy="Leave out --model, or finish the move with `anymodal store reindex`.",
         )
 
 
-def check_current(record: SpaceRecord, space: str, shown: str) -> None:
+def check_current(record: SpaceRecord, space: str, store_name: str) -> None:
     """Raise if a write would be lost because nobody searches this space any more.
 
     The first write records the space.
@@ -184,6 +184,6 @@ def check_current(record: SpaceRecord, space: str, shown: str) -> None:
         record.write(current)
     if current and current.space != space:
         raise StoreMovedError(
-            f"The store {shown} was moved to another model and is now searched in its space.",
+            f"The store {store_name} was moved to another model and is now searched in its space.",
             remedy="Try again: servers and workers follow within seconds.",
         )

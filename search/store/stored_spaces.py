@@ -84,13 +84,15 @@ def drop_former(uri: str | None, prefix: str = "anymodal") -> str:
 @contextmanager
 def _linked(target: Path | str) -> Iterator[MilvusLink]:
     uri, is_own = joined(target) if isinstance(target, Path) else (target, False)
-    own = target if isinstance(target, Path) and is_own else None
+    own_folder = target if isinstance(target, Path) and is_own else None
     try:
-        link = MilvusLink(uri, timeout_s=30.0, connect_timeout_s=10.0, shown=str(own or ""))
+        link = MilvusLink(
+            uri, timeout_s=30.0, connect_timeout_s=10.0, store_name=str(own_folder or "")
+        )
         try:
             yield link
         finally:
             link.close()
     finally:
-        if own:
-            stop_lite(own)
+        if own_folder:
+            stop_lite(own_folder)

@@ -81,7 +81,7 @@ class Opener:
 @pytest.fixture(params=DURABLE)
 def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     """Opens a new, durable store, and opens it again."""
-    opener = Opener(_uri(request, tmp_path))
+    opener = Opener(uri_of(request, tmp_path))
     yield opener
     opener.drop()
 
@@ -89,17 +89,21 @@ def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opene
 @pytest.fixture(params=["memory", *DURABLE])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
     """A new, empty store."""
-    opener = Opener(_uri(request, tmp_path))
+    opener = Opener(uri_of(request, tmp_path))
     yield opener()
     opener.drop()
 
 
-def _uri(request: pytest.FixtureRequest, folder: Path) -> str:
+def uri_of(request: pytest.FixtureRequest, folder: Path) -> str:
     if request.param == "memory":
         return "memory:"
     if request.param == "lite":
         return str(folder / "store")
     if request.param == "lite_server":
         return str(request.getfixturevalue("lite_server"))
+    if request.param == "bm25":
+        server_of_words = served(request.getfixturevalue("lite_server"))
+        assert server_of_words
+        return server_of_words.uri
     server: MilvusServer = request.getfixturevalue(request.param)
     return server.uri

@@ -13,10 +13,9 @@ from encoder.errors import InputError
 from encoder.types import IMAGE
 from search.errors import IndexRefusedError, StoreError
 from search.store.memory import MemoryStore
+from search.store.milvus import indexes as trial
 from search.store.milvus import setup
-from search.store.milvus.indexes import trial
-from search.store.milvus.indexes.kinds import HNSW, KINDS, build_params, search_params
-from search.store.milvus.indexes.state import IndexState
+from search.store.milvus.indexes import HNSW, KINDS, IndexState, build_params, search_params
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.store import MilvusStore
 from tests.contract.conftest import Opener

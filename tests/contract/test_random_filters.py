@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from encoder.types import IMAGE, TEXT
 from search.filters import And, Compare, Filter, Not, Operator, Or, matches
-from search.filters.tree import FIELDS, ORDER, Kind, kind_of
+from search.filters.tree import FIELDS, ORDER, FieldKind, kind_of
 from search.store.base import VectorStore
 from search.types import AssetRow
 from tests.contract.rows import segment, vectors
@@ -74,12 +74,12 @@ def assets(draw: st.DrawFn, number: int) -> AssetRow:
     )
 
 
-def value_of(draw: st.DrawFn, kind: Kind, operator: Operator) -> Any:
-    if kind is Kind.PATHS:
+def value_of(draw: st.DrawFn, kind: FieldKind, operator: Operator) -> Any:
+    if kind is FieldKind.PATHS:
         return draw(uris | uris.map(lambda uri: uri[: len(uri) // 2]))
-    if operator is Operator.PREFIX or kind in (Kind.TEXT, Kind.TEXTS):
+    if operator is Operator.PREFIX or kind in (FieldKind.TEXT, FieldKind.TEXTS):
         return draw(texts | st.sampled_from(["image", "text", "im"]))
-    if kind in (Kind.NUMBER, Kind.TIME):
+    if kind in (FieldKind.NUMBER, FieldKind.TIME):
         return draw(numbers)
     return draw(texts | numbers if operator in ORDER else scalars)
 
@@ -89,10 +89,10 @@ def comparisons(draw: st.DrawFn) -> Compare:
     field = draw(fields)
     kind = kind_of(field)
     operators = {
-        Kind.NUMBER: [*Operator][:8],
-        Kind.TIME: [*Operator][:8],
-        Kind.TEXTS: [Operator.CONTAINS],
-        Kind.PATHS: [o for o in Operator if o not in ORDER and o is not Operator.EXISTS],
+        FieldKind.NUMBER: [*Operator][:8],
+        FieldKind.TIME: [*Operator][:8],
+        FieldKind.TEXTS: [Operator.CONTAINS],
+        FieldKind.PATHS: [o for o in Operator if o not in ORDER and o is not Operator.EXISTS],
     }.get(kind, [*Operator][:10])
     operator = draw(st.sampled_from([*operators, Operator.EXISTS]))
     if operator is Operator.EXISTS:

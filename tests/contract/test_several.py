@@ -20,7 +20,7 @@ from search import Query, SearchEngine
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.milvus import calibration as milvus_calibration
-from search.store.milvus.reading import search as milvus_search
+from search.store.milvus import search as milvus_search
 from search.store.open import open_store
 from search.types import AssetRow, SegmentRow
 from tests.contract.conftest import ROOT, Opener

@@ -13,8 +13,7 @@ from encoder.types import IMAGE, TEXT
 from search.errors import StoreError
 from search.filters import parse_filter
 from search.store.memory import MemoryStore
-from search.store.milvus.partitions import Partitions
-from search.store.milvus.rows import MilvusRows
+from search.store.milvus.rows import MilvusRows, Partitions
 from search.store.open import open_store
 from search.store.schema import partition_of_row
 from tests.contract.conftest import Opener

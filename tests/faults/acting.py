@@ -30,7 +30,7 @@ from search.errors import SpaceMismatchError, StoreMovedError
 from search.store.base import LexicalIndex, VectorStore
 from search.store.calibrated import number_of, unmeasured
 from search.store.locks import exclusive
-from search.store.space_record import Current
+from search.store.space_record import SearchedSpace
 from search.store.stored_spaces import space_record
 from tests.faults import tiny_worker
 from workers.config import current_settings
@@ -67,7 +67,7 @@ class Acts:
         self._client = client
         self._former: list[VectorStore] = []
         self._following = Lock()
-        self._first: Current | None = None
+        self._first: SearchedSpace | None = None
         self._files = folder / "files"
         self._library = self._files / "library"
         self._export = folder / "export"

@@ -30,7 +30,7 @@ from blake3 import blake3
 
 from search.store.milvus.link import MilvusLink
 from search.store.open import is_on_server
-from search.store.space_record import Current
+from search.store.space_record import SearchedSpace
 from search.store.stored_spaces import space_record
 from tests.faults import brute, tiny_worker
 from tests.faults.brute import World
@@ -99,7 +99,7 @@ class Library:
             self.make_file()
 
     @property
-    def current(self) -> Current:
+    def current(self) -> SearchedSpace:
         """The store's record."""
         with space_record(self.store) as record:
             current = record.read()

@@ -22,8 +22,8 @@ store.delete(["asset0-1"])
 WRITER = """
 import os, random, sys
 from search.store.embedded import side
-from search.store.embedded.texts import kept
-from search.store.embedded.vectors import files
+from search.store.embedded import texts as kept
+from search.store.embedded import vector_files as files
 from search.store.open import open_store
 from tests.contract.rows import DIM, SPACE, corpus
 store = open_store(sys.argv[1], SPACE, DIM)

@@ -12,8 +12,8 @@ import pytest
 from encoder.errors import AnymodalError
 from encoder.types import TEXT
 from search.store.embedded import side, writing
+from search.store.embedded import vector_files as files
 from search.store.embedded.store import EmbeddedStore
-from search.store.embedded.vectors import files
 from search.store.memory import MemoryStore
 from search.store.open import open_store
 from tests.contract.rows import (
@@ -35,7 +35,7 @@ FILES = [
     *(f"side/*/*/{index}/meta.json" for index in ("words", "names")),
     *(f"side/*/*/{index}/*.{suffix}" for index in ("words", "names")
       for suffix in ("idx", "store", "term", "fieldnorm")),
-    *(f"collections/*_{kind}/{file}" for kind in ("assets", "segments7", "locations", "words")
+    *(f"collections/*_{kind}/{file}" for kind in ("assets", "segments7", "locations")
       for file in ("manifest.json", "schema.json", "partitions/*/data/*.parquet")),
 ]  # fmt: skip
 

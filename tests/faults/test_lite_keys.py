@@ -22,7 +22,7 @@ from search.types import AssetRow, SegmentRow
 from tests.contract.rows import CALIBRATION, DIM, SPACE, asset, record_of, segment, vectors
 
 Rows = tuple[list[AssetRow], list[SegmentRow]]
-KEYS = {"segments7": "segment_id", "assets": "asset_id", "words": "segment_id",
+KEYS = {"segments7": "segment_id", "assets": "asset_id",
         "locations": "location_id"}  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def keys_in_lite(store: EmbeddedStore) -> dict[str, dict[str, str]]:
     """The asset of each key, by kind of collection."""
     record = record_of(store)
     found = {}
-    for kind in (record._segments, ASSETS, WORDS, LOCATIONS):
+    for kind in (record._segments, ASSETS, LOCATIONS):
         rows = record._rows.where(kind, "", [kind.key, "asset_id"])
         found[kind.kind] = {row[kind.key]: row["asset_id"] for row in rows}
     return found
@@ -68,7 +68,6 @@ def keys_in_lite(store: EmbeddedStore) -> dict[str, dict[str, str]]:
 
 def assert_no_strays(store: EmbeddedStore) -> None:
     found = keys_in_lite(store)
-    assert found["words"].keys() <= found["segments7"].keys()
     named = {row["location_id"] for one in store.scan() for row in locations_to_dicts(one)}
     assert found["locations"].keys() == named
 
@@ -158,19 +157,20 @@ def cut_off_after(n_calls: int, patch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_index_that_was_made_again_knows_all_keys(folder: Path) -> None:
-    """Also of a store in which others left words and places."""
+    """Also of a store in which others left places, and an earlier version words."""
     store = opened(folder)
     store.write(*rows_of("a"))
     record = record_of(store)
-    for name in ("a", "b"):  # a place that it left, and an asset of which only words are there
+    for name in ("a", "b"):  # a place that it left, and an asset of which only a place is there
         record._rows.upsert(LOCATIONS, locations_to_dicts(asset(name, "/left")))
-    (_, texts) = rows_of("b")
-    record._words.added(texts)
+    (words,) = record._prepare([WORDS]).values()
+    assert words in record._link.call("list_collections")
     store.close()
     shutil.rmtree(folder / "side")
     store = opened(folder)
     store.delete(["a"])
     assert_gone(store, "a", "b")
+    assert words not in record_of(store)._link.call("list_collections")
     store.close()
 
 

@@ -26,9 +26,9 @@ from encoder.types import TEXT
 from search.errors import StoreError
 from search.store.embedded import side, writing
 from search.store.embedded import store as embedded_store
+from search.store.embedded import texts as kept
+from search.store.embedded import vector_files as files
 from search.store.embedded.store import EmbeddedStore
-from search.store.embedded.texts import kept
-from search.store.embedded.vectors import files
 from search.store.memory import MemoryStore
 from search.store.open import open_store
 from tests.contract.rows import (
@@ -187,6 +187,7 @@ def test_texts_that_are_added_again_outlast_many_deletions(
     assets, segments = [row for row, _ in texts], [row for _, row in texts]
     ids = [row.asset_id for row in assets]
     store.write(assets, segments)
+    store._side.words.catch_up()
     assert len(store.lexical("heron", 20)) == 10
     store.delete(ids)
     store.write(assets, segments[::-1])

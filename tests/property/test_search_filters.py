@@ -10,7 +10,7 @@ from milvus_lite.search.filter.tokens import TokenKind, tokenize
 
 from encoder.errors import InputError
 from search.filters import And, Compare, Filter, Not, Operator, Or, compile_filter
-from search.filters.expressions import among, equals, quote
+from search.filters.milvus import among, equals, quote
 
 values = st.text(st.characters(exclude_categories=["Cs"]))
 

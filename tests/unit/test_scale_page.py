@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scripts.scale_table import INDEXES, page
-from search.store.milvus.indexes.kinds import KINDS
+from search.store.milvus.indexes import KINDS
 
 PAGE = Path(__file__).parents[2] / "benchmarks" / "large_stores.md"
 

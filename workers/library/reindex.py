@@ -9,7 +9,7 @@ from typing import Any
 
 from encoder.errors import InputError
 from search.store.open import store_name
-from search.store.space_record import Current, check_current
+from search.store.space_record import SearchedSpace, check_current
 from search.store.stored_spaces import space_record
 from workers.library.comparing import Comparison, compare, finder, sampled
 from workers.library.copying import Copied, Copier, OnProgress
@@ -94,7 +94,7 @@ def move(
         StoreError: the store fails; the old model stays.
     """
     old_encoder, old_store = resources.existing_parts()
-    current = resources.current() or Current(old_encoder.space.fingerprint)
+    current = resources.current() or SearchedSpace(old_encoder.space.fingerprint)
     if not current.encoder:
         current = replace(current, encoder=described(resources))
     encoder_facts = _former(current) if plan.rollback else _encoder_of(resources, plan)
@@ -105,7 +105,7 @@ def move(
             "--model", got=encoder_facts["model"], wanted="a model other than the store's own"
         )
     moved = Moved(encoder_facts["model"], space)
-    target = Current(space, encoder_facts, Current(current.space, current.encoder))
+    target = SearchedSpace(space, encoder_facts, SearchedSpace(current.space, current.encoder))
     with space_record(resources.settings.store) as record:
         if not plan.rollback and current.filling != space:
             record.write(replace(current, filling=space))  # before it has collections
@@ -173,7 +173,7 @@ def _encoder_of(resources: Resources, plan: ReindexPlan) -> dict[str, Any]:
     }
 
 
-def _former(current: Current) -> dict[str, Any]:
+def _former(current: SearchedSpace) -> dict[str, Any]:
     if current.former is None:
         raise InputError(
             "--rollback", got="a store with one model", wanted="a store that was moved"

@@ -14,8 +14,7 @@ from encoder.errors import AnymodalError, InputError
 from encoder.types import QUERY, TEXT, VIDEO, Embeddings, Item, Modality
 from search.errors import StoreError
 from search.store.base import VectorStore
-from search.store.calibrated import StoredCalibration
-from search.store.calibration_facts import describe, plain
+from search.store.calibrated import StoredCalibration, describe, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

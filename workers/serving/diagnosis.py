@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from encoder.errors import AnymodalError
 
 if TYPE_CHECKING:
-    from search.store.milvus.indexes.state import IndexState
+    from search.store.milvus.indexes import IndexState
     from workers.serving.resources import Resources
 
 Look: TypeAlias = "Callable[[Resources], tuple[str, dict[str, Any]]]"
@@ -122,7 +122,7 @@ def _index_told(index: IndexState) -> str:
 
 def _calibration(resources: Resources) -> tuple[str, dict[str, Any]]:
     from search.errors import StoreMissingError
-    from search.store.calibration_facts import describe
+    from search.store.calibrated import describe
 
     try:
         store = resources.existing_store()

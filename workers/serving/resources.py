@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from search.api.uploads import UploadFolder
     from search.store.base import VectorStore
     from search.store.locks import WriteLocks
-    from search.store.space_record import Current, SpaceRecord
+    from search.store.space_record import SearchedSpace, SpaceRecord
     from workers.config import Settings
     from workers.jobs.board import JobBoard
     from workers.pipeline.ingest_pipeline import IngestPipeline
@@ -132,7 +132,7 @@ class Resources:
         other._encoder = other._store = None
         return former_store
 
-    def current(self) -> Current | None:
+    def current(self) -> SearchedSpace | None:
         """Which space of the store is searched now; None if nothing is stored.
 
         Raises:
@@ -337,7 +337,7 @@ def _opened_encoder(
 
 
 def config_with(config: EncoderConfig, fields: Mapping[str, Any]) -> EncoderConfig:
-    """A configuration with fields of a `Current`'s ``encoder``."""
+    """A configuration with fields of a `SearchedSpace`'s ``encoder``."""
     return type(config)(**{**config.model_dump(), **fields})
 
 
@@ -371,7 +371,7 @@ def _device(asked_for: str | None) -> str | None:
     return one_gpu(asked_for, getattr(current_process(), "index", 0))
 
 
-def _model_of(config: EncoderConfig, current: Current | None) -> str:
+def _model_of(config: EncoderConfig, current: SearchedSpace | None) -> str:
     """The model that is requested.
 
     If that is the default: the bundle that made the store, or to which the bindings belong.

@@ -20,7 +20,7 @@ from search.api.depends import Parts, refusals
 from search.api.errors import body_of, status_of
 from search.api.schemas import AliveAnswer, InfoAnswer, ReadyAnswer
 from search.api.services import Services
-from search.store.calibration_facts import describe
+from search.store.calibrated import describe
 
 router = APIRouter(tags=["health"])
 

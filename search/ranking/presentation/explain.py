@@ -12,7 +12,7 @@ from encoder.types import Embeddings, Modality
 from search.query.planner import Plan
 from search.query.query import Query, Term
 from search.ranking.fusion import Candidate, FusedQuery, WordsWeight, score_cosines
-from search.store.calibration_facts import plain
+from search.store.calibrated import plain
 from search.types import Explanation, TermScore
 
 

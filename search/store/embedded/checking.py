@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.lexical.analysis import terms
-from search.lexical.index import Text
+from search.lexical.index import IndexedText
 from search.lexical.names import text_of
 from search.store.checking import (
     DAMAGED,
@@ -23,8 +23,8 @@ from search.store.checking import (
     Progress,
     paired,
 )
-from search.store.embedded.reading import Reading
-from search.store.embedded.tables import DamagedError, Tables
+from search.store.embedded.reading import IndexReading
+from search.store.embedded.tables import DamagedError, IndexTables
 from search.store.embedded.views import Views
 from search.types import SegmentRow
 
@@ -45,7 +45,7 @@ class IndexCheck:
         reading: of the index.
     """
 
-    def __init__(self, side: Side, reading: Reading) -> None:
+    def __init__(self, side: Side, reading: IndexReading) -> None:
         self._side = side
         self._reading = reading
 
@@ -60,14 +60,14 @@ class IndexCheck:
             findings.add(DAMAGED, str(error) or "vectors")
 
     def _compare(self, record: MilvusStore, findings: Findings, progress: Progress) -> None:
-        known = self._reading.segments()
-        pairs = paired(record.segments(), known, attrgetter("key"))
-        for n_done, (stored, held) in enumerate(pairs):
-            if held is None or (stored is not None and not _is_alike(stored, held)):
+        indexed_rows = self._reading.segments()
+        pairs = paired(record.segments(), indexed_rows, attrgetter("key"))
+        for n_done, (stored, indexed) in enumerate(pairs):
+            if indexed is None or (stored is not None and not _is_alike(stored, indexed)):
                 assert stored is not None
                 findings.add(OUTDATED, stored.asset_id, stored.key)
             elif stored is None:
-                findings.add(LOST, held.asset_id)
+                findings.add(LOST, indexed.asset_id)
             if not n_done % _AT_ONCE:
                 progress(n_done, findings.n_segments)
         assets = paired(record.scan(), self._reading.scan(None), attrgetter("asset_id"))
@@ -82,7 +82,7 @@ class IndexCheck:
         words, names = self._side.words, self._side.names
         words.catch_up()
         names.catch_up()
-        texts = (Text(key, "", text) for key, text in self._reading.texts())
+        texts = (IndexedText(key, "", text) for key, text in self._reading.texts())
         for some in _pages(texts):
             for text in words.lacking(some):
                 findings.add(INDEX_WORDS, text.segment_id)
@@ -98,32 +98,33 @@ class IndexCheck:
             record.write([asset], segments)
 
 
-def check_tables(tables: Tables) -> None:
+def check_tables(tables: IndexTables) -> None:
     """Raise DamagedError unless SQLite finds its tables and their indexes whole."""
     with tables.reading() as db:
-        (said,) = db.execute("PRAGMA integrity_check(1)").fetchone()
-    if said != "ok":
-        raise DamagedError(said)
+        (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+    if verdict != "ok":
+        raise DamagedError(verdict)
 
 
-def check_files(tables: Tables, views: Views) -> None:
+def check_files(tables: IndexTables, views: Views) -> None:
     """Raise DamagedError unless all files of vectors can be read."""
     with tables.reading() as db:
-        for part in views.current(db).parts.values():
-            part.files.complete(part.n_slots)
+        for view in views.current(db).parts.values():
+            view.files.complete(view.n_slots)
 
 
-def _is_alike(stored: SegmentRow, held: SegmentRow) -> bool:
+def _is_alike(stored: SegmentRow, indexed: SegmentRow) -> bool:
     """Whether two rows are the same; numbers of the record are rounded."""
-    if np.abs(stored.embedding - held.embedding).max() > _ALIKE:
+    if np.abs(stored.embedding - indexed.embedding).max() > _ALIKE:
         return False
     for name in ("start_s", "end_s", "confidence"):
-        one, other = getattr(stored, name), getattr(held, name)
-        if (one is None) != (other is None) or (
-            one is not None and not math.isclose(one, other, rel_tol=1e-5, abs_tol=1e-6)
+        stored_value, indexed_value = getattr(stored, name), getattr(indexed, name)
+        if (stored_value is None) != (indexed_value is None) or (
+            stored_value is not None
+            and not math.isclose(stored_value, indexed_value, rel_tol=1e-5, abs_tol=1e-6)
         ):
             return False
-    return _plain(stored) == _plain(held)
+    return _plain(stored) == _plain(indexed)
 
 
 def _plain(row: SegmentRow) -> tuple[object, ...]:
@@ -133,7 +134,7 @@ def _plain(row: SegmentRow) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _pages(texts: Iterator[Text]) -> Iterator[list[Text]]:
+def _pages(texts: Iterator[IndexedText]) -> Iterator[list[IndexedText]]:
     """Texts with words, some at a time."""
     worded = (text for text in texts if terms(text.text))
     while page := list(islice(worded, _AT_ONCE)):

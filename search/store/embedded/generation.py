@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from encoder.system.private import private_folder
-from search.store.embedded.reading import Reading
-from search.store.embedded.searching import Searching
-from search.store.embedded.tables import DamagedError, Tables, fact
-from search.store.embedded.texts.kept import KeptIndex
-from search.store.embedded.texts.names import Names
-from search.store.embedded.texts.words import KeptWords
+from search.store.embedded.reading import IndexReading
+from search.store.embedded.searching import IndexSearch
+from search.store.embedded.tables import DamagedError, IndexTables, fact
+from search.store.embedded.texts import KeptIndex, NameSource, TextSource
 from search.store.embedded.views import Views
 
 TABLES = "tables.db"
@@ -27,7 +25,7 @@ class Generation:
     Args:
         folder: of the files.
         embed_dim: the length of a vector.
-        shown: the name of the store in messages.
+        store_name: the name of the store in messages.
         exclusively: a block in which nobody else writes.
 
     Raises:
@@ -38,44 +36,44 @@ class Generation:
         self,
         folder: Path,
         embed_dim: int,
-        shown: str,
+        store_name: str,
         exclusively: Callable[[], AbstractContextManager[object]],
     ) -> None:
         self.name = folder.name
         self._vectors = folder / _VECTORS
-        self.tables = Tables(folder / TABLES, shown=shown)
+        self.tables = IndexTables(folder / TABLES, store_name=store_name)
         self.views = Views(self._vectors, embed_dim)
-        self.words = KeptWords(self.tables, folder, exclusively)
-        self.names = KeptIndex(self.tables, folder, exclusively, Names())
-        self.reading = Reading(self.tables, self.views, embed_dim)
-        self.searching = Searching(self.tables, self.views, self.words)
+        self.words = KeptIndex(self.tables, folder, exclusively, TextSource())
+        self.names = KeptIndex(self.tables, folder, exclusively, NameSource())
+        self.reading = IndexReading(self.tables, self.views, embed_dim)
+        self.searching = IndexSearch(self.tables, self.views, self.words)
 
     @staticmethod
-    def make(folder: Path, shown: str) -> None:
+    def make(folder: Path, store_name: str) -> None:
         """Create empty files."""
         private_folder(folder / _VECTORS)
-        Tables.made(folder / TABLES, shown).close()
+        IndexTables.made(folder / TABLES, store_name).close()
 
     def check(self, embed_dim: int) -> None:
         """Raise `DamagedError` unless the files are complete, and of this dimension."""
         with self.tables.reading() as db:
             if fact(db, "embed_dim") != embed_dim:  # written last
                 raise DamagedError
-            for part, n_slots in db.execute("SELECT part, n_slots FROM part"):
-                self.views.files(part).check(n_slots)
+            for part_no, n_slots in db.execute("SELECT part, n_slots FROM part"):
+                self.views.files(part_no).check(n_slots)
 
     def complete_codes(self) -> None:
         """Make the codes of new complete chunks, so that no search waits for them."""
         with self.tables.reading() as db:
-            for part in self.views.current(db).parts.values():
-                part.files.complete(part.n_slots)
+            for view in self.views.current(db).parts.values():
+                view.files.complete(view.n_slots)
 
     def sweep(self) -> None:
         """Remove the files of parts that were given up."""
         with self.tables.reading() as db:
-            parts = {str(part) for (part,) in db.execute("SELECT part FROM part")}
+            part_nos = {str(part_no) for (part_no,) in db.execute("SELECT part FROM part")}
         for path in self._vectors.iterdir():
-            if path.name.partition(".")[0] not in parts:
+            if path.name.partition(".")[0] not in part_nos:
                 path.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -84,15 +82,15 @@ class Generation:
             opened.close()
 
 
-class Known(NamedTuple):
+class KnownRows(NamedTuple):
     """What tables say of the record: rows by modality, ``assets``; and its last writes then."""
 
     sizes: dict[str, int]
     mark: list[int]
 
 
-def known_of(tables: Path) -> Known:
-    """See `Known`; nothing is known if the tables are unreadable."""
+def known_of(tables: Path) -> KnownRows:
+    """See `KnownRows`; nothing is known if the tables are unreadable."""
     sizes, mark = dict[str, int](), list[int]()
     try:
         with closing(sqlite3.connect(f"{tables.as_uri()}?mode=rw", uri=True)) as db:
@@ -101,5 +99,5 @@ def known_of(tables: Path) -> Known:
             (sizes["assets"],) = db.execute(counted).fetchone()
             mark = fact(db, "record") or []
     except (sqlite3.Error, ValueError):
-        return Known({}, [])
-    return Known(sizes, mark)
+        return KnownRows({}, [])
+    return KnownRows(sizes, mark)

@@ -6,24 +6,19 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-from search.filters.columns import column_of
-from search.filters.sql import LISTS
+from search.filters.columns import LISTS, column_of
 from search.store.overview import EARLIEST, FACETS, LATEST, UNDATED, Dated, Facets
 
 _WANTED = "WITH wanted (no) AS MATERIALIZED (SELECT value FROM json_each(?)) "
 _AMONG = " AND no IN wanted"
 
 
-def _date() -> str:
-    known = " ".join(
-        f"WHEN typeof({name}) IN ('integer', 'real') AND abs({name}) < {-UNDATED} "
-        f"THEN CAST({name} AS INTEGER)"
-        for name in map(column_of, ("taken", "modified"))
-    )
-    return f"CASE {known} END"
-
-
-_DATE = _date()
+_DATES = " ".join(
+    f"WHEN typeof({name}) IN ('integer', 'real') AND abs({name}) < {-UNDATED} "
+    f"THEN CAST({name} AS INTEGER)"
+    for name in map(column_of, ("taken", "modified"))
+)
+_DATE = f"CASE {_DATES} END"
 _OF_FOLDER = "rtrim(uri, replace(uri, '/', ''))"
 
 
@@ -37,8 +32,9 @@ def facets(db: sqlite3.Connection, nos: Sequence[int] | None) -> Facets:
     month = f"strftime('%Y-%m', {_DATE}, 'unixepoch')"
     dated = f"SELECT {month} AS value, no FROM asset WHERE {_DATE} BETWEEN {EARLIEST} AND {LATEST}"
     lying = f"SELECT {_OF_FOLDER} AS value, no FROM location WHERE instr(uri, '/')"
+    (n_assets,) = db.execute("SELECT count(*) FROM asset WHERE row IS NOT NULL").fetchone()
     return Facets(
-        _n_assets(db) if nos is None else len(nos),
+        int(n_assets) if nos is None else len(nos),
         {field: _counts(db, _of_field(field), nos) for field in FACETS},
         _counts(db, lying, nos),
         _counts(db, dated, nos),
@@ -55,16 +51,11 @@ def _of_field(field: str) -> str:
 def _counts(db: sqlite3.Connection, sql: str, nos: Sequence[int] | None) -> dict[str, int]:
     """How many assets have each value."""
     if nos is None:
-        found = db.execute(f"SELECT value, count(*) FROM ({sql}) GROUP BY value")
+        counts = db.execute(f"SELECT value, count(*) FROM ({sql}) GROUP BY value")
     else:
-        asked = f"{_WANTED}SELECT value, count(*) FROM ({sql}{_AMONG}) GROUP BY value"
-        found = db.execute(asked, (json.dumps(nos),))
-    return dict(found.fetchall())
-
-
-def _n_assets(db: sqlite3.Connection) -> int:
-    (n,) = db.execute("SELECT count(*) FROM asset WHERE row IS NOT NULL").fetchone()
-    return int(n)
+        query = f"{_WANTED}SELECT value, count(*) FROM ({sql}{_AMONG}) GROUP BY value"
+        counts = db.execute(query, (json.dumps(nos),))
+    return dict(counts.fetchall())
 
 
 def newest(
@@ -84,7 +75,7 @@ def newest(
     )
     values = (after.date, after.asset_id, limit)
     if nos is None:
-        found = db.execute(sql, values)
+        dated_rows = db.execute(sql, values)
     else:
-        found = db.execute(_WANTED + sql, (json.dumps(nos), *values))
-    return [Dated(*one) for one in found]
+        dated_rows = db.execute(_WANTED + sql, (json.dumps(nos), *values))
+    return [Dated(*dated_row) for dated_row in dated_rows]

@@ -12,7 +12,7 @@ from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter
 from search.store.embedded import overview as in_tables
 from search.store.embedded.rows import asset_of, modality_of, part_of, segment_of, slot_of
-from search.store.embedded.tables import SEGMENT_COLUMNS, Tables, marks
+from search.store.embedded.tables import SEGMENT_COLUMNS, IndexTables, marks
 from search.store.embedded.views import Views
 from search.store.overview import Dated, Facets
 from search.store.several import by_segment
@@ -29,7 +29,7 @@ _SEGMENTS = (
 )
 
 
-class Reading:
+class IndexReading:
     """Looks up what an index holds. Safe to use from threads.
 
     Args:
@@ -38,7 +38,7 @@ class Reading:
         embed_dim: the length of a vector.
     """
 
-    def __init__(self, tables: Tables, views: Views, embed_dim: int) -> None:
+    def __init__(self, tables: IndexTables, views: Views, embed_dim: int) -> None:
         self._tables = tables
         self._views = views
         self._embed_dim = embed_dim
@@ -48,20 +48,20 @@ class Reading:
         """How many segments there are of each modality that has any."""
         sql = "SELECT modality, n_live FROM part WHERE number = 0 AND n_live > 0"
         with self._tables.reading() as db:
-            return {modality_of(kind): n for kind, n in db.execute(sql).fetchall()}
+            return {modality_of(modality): n for modality, n in db.execute(sql).fetchall()}
 
     def sample(self, modality: Modality, limit: int) -> Embeddings:
         """See `VectorStore.sample`."""
         with self._tables.reading() as db:
             sql = "SELECT part, n_live FROM part WHERE modality = ? AND number = 0"
-            part, n_live = db.execute(sql, (modality,)).fetchone() or (0, 0)
+            part_no, n_live = db.execute(sql, (modality,)).fetchone() or (0, 0)
             step = max(1, -(-n_live // max(limit, 1)))
             rows: list[SegmentRow] = []
             if n_live:
                 keys = db.execute(
                     "SELECT key FROM (SELECT key, row_number() OVER (ORDER BY key) AS n "
                     "FROM segment WHERE at >= ? AND at < ?) WHERE (n - 1) % ? = 0",
-                    (part << 40, (part + 1) << 40, step),
+                    (part_no << 40, (part_no + 1) << 40, step),
                 ).fetchall()
                 rows = self._rows(db, "key", self._every_row(db, modality, [k for (k,) in keys]))
         return by_segment(rows, self._embed_dim)[:limit]
@@ -118,23 +118,27 @@ class Reading:
         self, db: sqlite3.Connection, column: str, values: Sequence[object]
     ) -> list[SegmentRow]:
         self._views.current(db)
-        found: list[SegmentRow] = []
+        segments: list[SegmentRow] = []
         for start in range(0, len(values), _PER_QUERY):
-            some = list(values[start : start + _PER_QUERY])
-            rows = db.execute(f"{_SEGMENTS} WHERE {column} IN ({marks(some)})", some).fetchall()
+            batch = list(values[start : start + _PER_QUERY])
+            rows = db.execute(f"{_SEGMENTS} WHERE {column} IN ({marks(batch)})", batch).fetchall()
             slots: dict[int, list[int]] = {}
             for row in rows:
                 slots.setdefault(part_of(row[0]), []).append(slot_of(row[0]))
             vectors = {
-                (part, slot): vector
-                for part, of in slots.items()
-                for slot, vector in zip(of, self._views.files(part).rows(np.array(of)), strict=True)
+                (part_no, slot): vector
+                for part_no, of in slots.items()
+                for slot, vector in zip(
+                    of, self._views.files(part_no).rows(np.array(of)), strict=True
+                )
             }
-            found += [
-                segment_of(rest, asset_id, modality_of(kind), vectors[part_of(at), slot_of(at)])
-                for at, asset_id, kind, *rest in rows
+            segments += [
+                segment_of(
+                    columns, asset_id, modality_of(modality), vectors[part_of(at), slot_of(at)]
+                )
+                for at, asset_id, modality, *columns in rows
             ]
-        return found
+        return segments
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         """The commit rows of these ids; those that are not stored are missing."""
@@ -143,18 +147,18 @@ class Reading:
 
     def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
         """The commit rows of the assets seen at each of these URIs."""
-        found: dict[str, list[AssetRow]] = {}
-        wanted = list(dict.fromkeys(uris))
+        rows_at: dict[str, list[AssetRow]] = {}
+        unique_uris = list(dict.fromkeys(uris))
         with self._tables.reading() as db:
-            for start in range(0, len(wanted), _PER_QUERY):
-                some = wanted[start : start + _PER_QUERY]
+            for start in range(0, len(unique_uris), _PER_QUERY):
+                batch = unique_uris[start : start + _PER_QUERY]
                 sql = (
                     "SELECT uri, asset_id, row FROM location JOIN asset USING (no) "
-                    f"WHERE uri IN ({marks(some)}) ORDER BY asset_id"
+                    f"WHERE uri IN ({marks(batch)}) ORDER BY asset_id"
                 )
-                for uri, asset_id, row in db.execute(sql, some):
-                    found.setdefault(uri, []).append(asset_of(asset_id, row))
-        return {uri: found[uri] for uri in wanted if uri in found}
+                for uri, asset_id, row in db.execute(sql, batch):
+                    rows_at.setdefault(uri, []).append(asset_of(asset_id, row))
+        return {uri: rows_at[uri] for uri in unique_uris if uri in rows_at}
 
     def count(self, filter: Filter | None) -> int:
         """How many assets there are, or a filter finds."""
@@ -168,14 +172,14 @@ class Reading:
     def facets(self, filter: Filter | None) -> Facets:
         """See `search.store.overview.Overviewing`. Cached until something is written."""
         with self._tables.reading() as db:
-            asked = self._views.current(db).version, repr(filter)
-            found = self._facets.get(asked)
-            if found is None:
-                found = in_tables.facets(db, self._nos(db, filter))
+            cache_key = self._views.current(db).version, repr(filter)
+            counts = self._facets.get(cache_key)
+            if counts is None:
+                counts = in_tables.facets(db, self._nos(db, filter))
                 if len(self._facets) >= _KEPT_FACETS:
                     self._facets.clear()
-                self._facets[asked] = found
-            return found
+                self._facets[cache_key] = counts
+            return counts
 
     def newest(
         self, filter: Filter | None, limit: int, after: Dated, reverse: bool = False
@@ -199,7 +203,9 @@ class Reading:
             with self._tables.reading() as db:
                 mask = self._views.assets(db, self._views.current(db), None, filter)
                 if mask is not None and np.count_nonzero(mask) <= _MAX_SORTED:
-                    page = _sorted_ids(db, np.flatnonzero(mask).tolist(), after)
+                    nos = np.flatnonzero(mask).tolist()
+                    ids = db.execute(f"SELECT asset_id FROM asset WHERE no IN ({marks(nos)})", nos)
+                    page = sorted(asset_id for (asset_id,) in ids if asset_id > after)
                     last = ""
                 else:
                     rows = db.execute(
@@ -207,7 +213,7 @@ class Reading:
                         "WHERE asset_id > ? AND row IS NOT NULL ORDER BY asset_id LIMIT ?",
                         (after, size),
                     ).fetchall()
-                    page = [one for one, no in rows if mask is None or mask[no]]
+                    page = [asset_id for asset_id, no in rows if mask is None or mask[no]]
                     last = rows[-1][0] if len(rows) == size else ""
             yield from page
             if not last:
@@ -222,17 +228,10 @@ class Reading:
 
 
 def _assets(db: sqlite3.Connection, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
-    ids, found = list(dict.fromkeys(asset_ids)), {}
+    ids, rows = list(dict.fromkeys(asset_ids)), {}
     for start in range(0, len(ids), _PER_QUERY):
-        some = ids[start : start + _PER_QUERY]
-        sql = (
-            f"SELECT asset_id, row FROM asset WHERE row IS NOT NULL AND asset_id IN ({marks(some)})"
-        )
-        for asset_id, row in db.execute(sql, some):
-            found[asset_id] = asset_of(asset_id, row)
-    return {one: found[one] for one in ids if one in found}
-
-
-def _sorted_ids(db: sqlite3.Connection, nos: Sequence[int], after: str) -> list[str]:
-    found = db.execute(f"SELECT asset_id FROM asset WHERE no IN ({marks(nos)})", nos)
-    return sorted(one for (one,) in found if one > after)
+        batch = ids[start : start + _PER_QUERY]
+        sql = f"SELECT asset_id, row FROM asset WHERE row NOT NULL AND asset_id IN ({marks(batch)})"
+        for asset_id, row in db.execute(sql, batch):
+            rows[asset_id] = asset_of(asset_id, row)
+    return {asset_id: rows[asset_id] for asset_id in ids if asset_id in rows}

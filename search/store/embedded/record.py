@@ -49,8 +49,8 @@ class Record:
         """Of servers that have ended; calls under way may still use them."""
         segments = segments_collection(1).kind
         self._names = [
-            collection_name(prefix, fingerprint, kind)
-            for kind in (segments, ASSETS.kind, LOCATIONS.kind)
+            collection_name(prefix, fingerprint, collection)
+            for collection in (segments, ASSETS.kind, LOCATIONS.kind)
         ]
         self._old = collection_name(prefix, fingerprint, old_segments_collection(1).kind)
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection as Ids
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from operator import itemgetter
 
 import numpy as np
 
 from encoder.space import Calibration
 from encoder.types import Embeddings, Modality
+from search.errors import IndexNotReadyError
 from search.filters import Filter
 from search.lexical.index import MAX_FOUND
 from search.store.calibrated import Constants, constants_of
+from search.store.embedded.ranking import RankedSlots
 from search.store.embedded.rows import modality_of, place_of, scored, slot_of
-from search.store.embedded.tables import SEGMENT_COLUMNS, DamagedError, Tables, marks
-from search.store.embedded.texts.words import KeptWords
-from search.store.embedded.vectors.ranking import Found
+from search.store.embedded.tables import SEGMENT_COLUMNS, DamagedError, IndexTables, marks
+from search.store.embedded.texts import KeptIndex
 from search.store.embedded.views import Mask, PartView, View, Views
 from search.store.several import best_first, score_of, shifted
 from search.types import ScoredSegment
@@ -27,7 +28,7 @@ _MAX_JOINED = 2000
 _PLACES_PER_QUERY = 10_000
 
 
-class Searching:
+class IndexSearch:
     """Searches of an index. Safe to use from threads.
 
     Args:
@@ -36,7 +37,7 @@ class Searching:
         words: the index of texts.
     """
 
-    def __init__(self, tables: Tables, views: Views, words: KeptWords) -> None:
+    def __init__(self, tables: IndexTables, views: Views, words: KeptIndex) -> None:
         self._tables = tables
         self._views = views
         self._words = words
@@ -71,10 +72,10 @@ class Searching:
         with self._tables.reading() as db:
             view = self._views.current(db)
             assets = self._views.assets(db, view, asset_ids, filter)
-            for kind in modalities:
-                by = shifted(constants_of(constants, kind), shift)
-                (found,) = _nearest(db, view, query[None], kind, limit, by, assets)
-                ranked += [(-score_of(one, by), one.segment_id, one) for one in found]
+            for modality in modalities:
+                by = shifted(constants_of(constants, modality), shift)
+                (hits,) = _nearest(db, view, query[None], modality, limit, by, assets)
+                ranked += [(-score_of(hit, by), hit.segment_id, hit) for hit in hits]
         ranked.sort(key=itemgetter(0, 1))
         return [segment for _, _, segment in ranked[:limit]]
 
@@ -84,18 +85,29 @@ class Searching:
         """The segments whose text holds words of ``text``, best first; ``cosine`` is BM25.
 
         If the assets are few, all their texts are searched; otherwise the best 1,000 are checked.
+
+        Raises:
+            IndexNotReadyError: many texts have not been read, or files were damaged.
         """
         self._words.refresh()
         with self._tables.reading() as db:
             view = self._views.current(db)
             assets = self._views.assets(db, view, asset_ids, filter)
-            few = None
+            few_ids = None
             if assets is not None and (n := np.count_nonzero(assets)) <= _MAX_JOINED:
                 if not n:
                     return []
-                few = list(_ids_of(db, np.flatnonzero(assets).tolist()).values())
-            most = MAX_FOUND if few is None and assets is not None else min(limit, MAX_FOUND)
-            scores = self._words.find(text, most, few)
+                nos = np.flatnonzero(assets).tolist()
+                rows = db.execute(f"SELECT asset_id FROM asset WHERE no IN ({marks(nos)})", nos)
+                few_ids = [asset_id for (asset_id,) in rows]
+            n_words = MAX_FOUND if few_ids is None and assets is not None else min(limit, MAX_FOUND)
+            hits = self._words.find(text, n_words, few_ids)
+            if hits is None:
+                raise IndexNotReadyError(
+                    "The words of this store must be read again, so only meaning counted.",
+                    "Search again later.",
+                )
+            scores = {hit.segment_id: hit.score for hit in hits}
             return _with_words(db, scores, assets)[:limit]
 
 
@@ -108,22 +120,22 @@ def _nearest(
     by: Calibration,
     assets: Mask | None,
 ) -> list[list[ScoredSegment]]:
-    found: list[list[ScoredSegment]] = [[] for _ in queries]
-    for part in view.of(modality):
-        if part.n_slots and limit > 0:
+    hits: list[list[ScoredSegment]] = [[] for _ in queries]
+    for part in view.of(modality) if limit > 0 else ():
+        if part.n_slots:
             answers = part.files.nearest(queries, limit, part.n_slots, part.wanted(assets))
-            for of_query, answer in zip(found, answers, strict=True):
+            for of_query, answer in zip(hits, answers, strict=True):
                 of_query += _rows_of(db, part, modality, answer)
-    return [best_first(of_query, by)[:limit] for of_query in found]
+    return [best_first(of_query, by)[:limit] for of_query in hits]
 
 
 def _rows_of(
-    db: sqlite3.Connection, part: PartView, modality: Modality, found: Found
+    db: sqlite3.Connection, view: PartView, modality: Modality, answer: RankedSlots
 ) -> list[ScoredSegment]:
     rows = {}
-    slots = found.slots.tolist()
+    slots = answer.slots.tolist()
     for start in range(0, len(slots), _PLACES_PER_QUERY):
-        places = [place_of(part.part, slot) for slot in slots[start : start + _PLACES_PER_QUERY]]
+        places = [place_of(view.part, slot) for slot in slots[start : start + _PLACES_PER_QUERY]]
         for at, asset_id, *row in db.execute(
             f"SELECT at, asset_id, {_OF_SEGMENT} FROM segment JOIN asset USING (no) "
             f"WHERE at IN ({marks(places)})",
@@ -134,20 +146,15 @@ def _rows_of(
         raise DamagedError("tables.db")
     return [
         scored(rows[slot][1], rows[slot][0], modality, cosine)
-        for slot, cosine in zip(slots, found.cosines.tolist(), strict=True)
+        for slot, cosine in zip(slots, answer.cosines.tolist(), strict=True)
     ]
-
-
-def _ids_of(db: sqlite3.Connection, nos: Sequence[int]) -> dict[int, str]:
-    sql = f"SELECT no, asset_id FROM asset WHERE no IN ({marks(nos)})"
-    return dict(db.execute(sql, nos).fetchall())
 
 
 def _with_words(
     db: sqlite3.Connection, scores: dict[str, float], assets: Mask | None
 ) -> list[ScoredSegment]:
     keys = list(scores)
-    found = [
+    hits = [
         scored(row, asset_id, modality_of(modality), scores[row[0]])
         for asset_id, modality, *row in db.execute(
             f"SELECT asset_id, part.modality, {_OF_SEGMENT} FROM segment JOIN asset USING (no) "
@@ -156,7 +163,7 @@ def _with_words(
         )
         if assets is None or assets[row[1]]
     ]
-    return sorted(found, key=lambda hit: (-hit.cosine, hit.segment_id))
+    return sorted(hits, key=lambda hit: (-hit.cosine, hit.segment_id))
 
 
 _OF_SEGMENT = SEGMENT_COLUMNS.replace("key, no", "key, segment.no")

@@ -35,13 +35,11 @@ from encoder.types import TEXT
 from search.errors import StoreError, StoreGoneError
 from search.store import calibrated
 from search.store.calibrated import StoredCalibration
-from search.store.embedded.generation import TABLES, Generation, Known, known_of
+from search.store.embedded.codes import CHUNK, replacing
+from search.store.embedded.generation import TABLES, Generation, KnownRows, known_of
 from search.store.embedded.record import Record
-from search.store.embedded.tables import DamagedError, Tables, fact, set_fact
-from search.store.embedded.texts.kept import AT_ONCE, KeptIndex
-from search.store.embedded.texts.words import KeptWords
-from search.store.embedded.vectors.codes import CHUNK
-from search.store.embedded.vectors.disk import replacing
+from search.store.embedded.tables import DamagedError, IndexTables, fact, set_fact
+from search.store.embedded.texts import AT_ONCE, KeptIndex
 from search.store.embedded.views import Views
 from search.store.embedded.writing import compact, keys_of, put, remove
 from search.store.milvus.rows import Keys
@@ -74,14 +72,25 @@ class Side:
         folder: for its files.
         record: what it is built from.
         embed_dim: the length of a vector.
-        shown: the name of the store in messages.
+        store_name: the name of the store in messages.
+        is_linked: its files are links to another's, which stay as they are; it is rebuilt if it
+            differs from the record.
     """
 
-    def __init__(self, folder: Path, record: Record, embed_dim: int, shown: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        record: Record,
+        embed_dim: int,
+        store_name: str,
+        *,
+        is_linked: bool = False,
+    ) -> None:
         self._folder = folder
         self._record = record
         self._embed_dim = embed_dim
-        self._shown = shown
+        self._shown = store_name
+        self._is_linked = is_linked
         self._threads = RLock()
         self._n_held = 0
         self._lock = -1
@@ -89,7 +98,7 @@ class Side:
         self._seen: Mark | None = None
         self.lost: StoreError | None = None
         """What the record has lost, if this index knows more than it."""
-        with on_disk(f"The store {shown}"):
+        with on_disk(f"The store {store_name}"):
             private_folder(folder)
         try:
             self._open()
@@ -124,10 +133,10 @@ class Side:
     @property
     def current(self) -> Generation:
         """The files that are the store's now, opened again if they were rebuilt."""
-        seen = _mark(self._folder / _CURRENT)
-        if seen != self._seen and seen is not None and not self._n_held:
+        stamp = _mark(self._folder / _CURRENT)
+        if stamp != self._seen and stamp is not None and not self._n_held:
             with self._threads:
-                if seen != self._seen:
+                if stamp != self._seen:
                     self._open()
         assert self._generation is not None
         return self._generation
@@ -159,7 +168,7 @@ class Side:
                 self.rebuild()
 
     @property
-    def tables(self) -> Tables:
+    def tables(self) -> IndexTables:
         """Of the current files."""
         return self.current.tables
 
@@ -169,7 +178,7 @@ class Side:
         return self.current.views
 
     @property
-    def words(self) -> KeptWords:
+    def words(self) -> KeptIndex:
         """Likewise."""
         return self.current.words
 
@@ -191,27 +200,32 @@ class Side:
         Raises:
             DamagedError: somebody wrote without it.
         """
+        if self._is_linked:
+            raise DamagedError
         n_mended = self.mend()
         with self.tables.reading() as db:
             (n_assets,) = db.execute("SELECT count(*) FROM asset WHERE row NOT NULL").fetchone()
         if not self._is_level() or (n_mended and n_assets != self._record.store.count()):
             raise DamagedError
 
-    def _lost_rows(self, known: Known) -> StoreError | None:
+    def _lost_rows(self, known_rows: KnownRows) -> StoreError | None:
         """The error if the index knows rows that the record has lost; it would be rebuilt from it.
 
         After a deletion without the index, the record has fewer rows too, but a later last write.
         """
-        now = self._record.mark()
-        if not known.mark or all(one >= then for one, then in zip(now, known.mark, strict=True)):
+        last_writes = self._record.mark()
+        if not known_rows.mark or all(
+            last_write >= known_write
+            for last_write, known_write in zip(last_writes, known_rows.mark, strict=True)
+        ):
             return None
         record = self._record.store
         stored: dict[str, int] = {"assets": record.count()}
-        stored.update({str(kind): n for kind, n in record.sizes().items()})
+        stored.update({str(collection): n for collection, n in record.sizes().items()})
         lost = [
-            f"{stored.get(kind, 0)} of {n} {kind}"
-            for kind, n in known.sizes.items()
-            if stored.get(kind, 0) < n
+            f"{stored.get(collection, 0)} of {n} {collection}"
+            for collection, n in known_rows.sizes.items()
+            if stored.get(collection, 0) < n
         ]
         if not lost:
             return None
@@ -236,14 +250,14 @@ class Side:
         Raises:
             DamagedError: they cannot be used.
         """
-        seen = _mark(self._folder / _CURRENT)
+        stamp = _mark(self._folder / _CURRENT)
         generation = self._opened(self._folder / self._current_name())
         try:
             generation.check(self._embed_dim)
         except BaseException:
             generation.close()
             raise
-        self._generation, self._seen = generation, seen
+        self._generation, self._seen = generation, stamp
 
     def _opened(self, folder: Path) -> Generation:
         return Generation(folder, self._embed_dim, self._shown, self.exclusively)
@@ -255,37 +269,37 @@ class Side:
             record, name = self._record.store, uuid4().hex
             with on_disk(f"The store {self._shown}"):
                 Generation.make(self._folder / name, self._shown)
-            made = self._opened(self._folder / name)
+            generation = self._opened(self._folder / name)
             try:
-                self._fill(made, record)
+                self._fill(generation, record)
             except BaseException:
-                made.close()
+                generation.close()
                 raise
             with on_disk(f"The store {self._shown}"), replacing(self._folder / _CURRENT) as new:
                 new.write_text(name)
-            self._generation, self._seen = made, _mark(self._folder / _CURRENT)
+            self._generation, self._seen = generation, _mark(self._folder / _CURRENT)
             self.lost = None
             self._sweep_generations()
 
-    def _fill(self, made: Generation, record: MilvusStore) -> None:
+    def _fill(self, generation: Generation, record: MilvusStore) -> None:
         stored, committed = record.segments(), record.scan()
         while segments := list(islice(stored, _ROWS_AT_ONCE)):
-            with made.tables.writing() as db:
-                put(db, made.views, [], segments)
+            with generation.tables.writing() as db:
+                put(db, generation.views, [], segments)
         while assets := list(islice(committed, _ROWS_AT_ONCE)):
-            with made.tables.writing() as db:
-                put(db, made.views, assets, [])
-        made.complete_codes()
-        with made.tables.writing() as db:
+            with generation.tables.writing() as db:
+                put(db, generation.views, assets, [])
+        generation.complete_codes()
+        with generation.tables.writing() as db:
             self._level(db)
             set_fact(db, "embed_dim", self._embed_dim)
             set_fact(db, "calibration", calibrated.written(record.stored_calibration()))
 
     def _sweep_generations(self) -> None:
         """Remove former files, and those of builds that were cut off."""
-        wanted = {_LOCK, _CURRENT, self._current_name()}
-        for path in self._folder.iterdir() if "" not in wanted else ():
-            if path.name not in wanted:
+        current_files = {_LOCK, _CURRENT, self._current_name()}
+        for path in self._folder.iterdir() if "" not in current_files else ():
+            if path.name not in current_files:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @contextmanager
@@ -355,7 +369,7 @@ class Side:
 
     def _intend(self, asset_ids: Sequence[str]) -> None:
         with self.tables.writing() as db:
-            ids = [(one,) for one in set(asset_ids)]
+            ids = [(asset_id,) for asset_id in set(asset_ids)]
             db.executemany("INSERT OR IGNORE INTO intent VALUES (?)", ids)
 
     def rewritten(self, calibration: StoredCalibration) -> None:
@@ -392,23 +406,23 @@ class Side:
     def mend(self) -> int:
         """Complete what was cut off; return the number of assets."""
         with self.tables.reading() as db:
-            ids = [one for (one,) in db.execute("SELECT asset_id FROM intent")]
-        wanted = [one for one in ids if one != _REWRITE]
-        if wanted:
+            intents = [asset_id for (asset_id,) in db.execute("SELECT asset_id FROM intent")]
+        unfinished = [asset_id for asset_id in intents if asset_id != _REWRITE]
+        if unfinished:
             record = self._record.store
-            assets = record.assets(wanted)
+            assets = record.assets(unfinished)
             # Their deletion was cut off, or their first writing, which nobody knows of.
-            record.finish_removal([one for one in wanted if one not in assets])
-            segments = [row for one in assets for row in record.embeddings(one)]
+            record.finish_removal([asset_id for asset_id in unfinished if asset_id not in assets])
+            segments = [row for asset_id in assets for row in record.embeddings(asset_id)]
             record.flush()  # the number of its last write would change when it is closed
             with self.tables.writing() as db:
-                remove(db, wanted)
+                remove(db, unfinished)
                 put(db, self.views, list(assets.values()), segments)
                 set_fact(db, _TIDY, False)
-        if ids:
+        if intents:
             with self.tables.writing() as db:
                 self._level(db)
-        return len(wanted)
+        return len(unfinished)
 
     def _compact(self) -> None:
         with self.tables.reading() as db:

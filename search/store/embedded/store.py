@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Ids
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,22 @@ from encoder.space import UNCALIBRATED, Calibration, Floor
 from encoder.system.disk import check_room
 from encoder.system.private import tighten
 from encoder.types import Embeddings, Modality
+from search.errors import ReadOnlyStoreError
 from search.filters import Filter
 from search.lexical.index import FoundText
 from search.store import calibrated
-from search.store.base import VectorStore
 from search.store.calibrated import Constants, StoredCalibration
 from search.store.checking import LOST, Findings, Progress
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.embedded.checking import IndexCheck
-from search.store.embedded.reading import Reading
+from search.store.embedded.reading import IndexReading
 from search.store.embedded.record import Record
 from search.store.embedded.side import SIDE, Side
 from search.store.embedded.tables import fact
 from search.store.lite.in_process import check_whole, start_lite, stop_lite
-from search.store.lite.read_only import is_read_only, unreadable
+from search.store.lite.read_only import Mirror, is_read_only, unreadable
 from search.store.lite.shared import check_served, is_shared
-from search.store.locks import folder_locks
+from search.store.locks import folder_locks, thread_locks
 from search.store.milvus.store import MilvusStore
 from search.store.overview import Dated, Facets
 from search.store.schema import collection_name
@@ -55,19 +56,27 @@ class EmbeddedStore:
         embed_dim: the size of an embedding.
         hold: keep other processes from writing. Without it, the folder is held only if the record
             has to be read, and from the first write on.
+        mirror: of a store that may not be written to; the folders are in it. Closed with the store.
 
     Raises:
         StoreError: see `MilvusStore`.
     """
 
-    read_only = False
-
     def __init__(
-        self, folder: Path, record: Record, side_folder: Path, embed_dim: int, *, hold: bool = True
+        self,
+        folder: Path,
+        record: Record,
+        side_folder: Path,
+        embed_dim: int,
+        *,
+        hold: bool = True,
+        mirror: Mirror | None = None,
     ) -> None:
         self._embed_dim = embed_dim
-        self._place = folder
-        self.locks = folder_locks(folder)
+        self._folder = folder
+        self._mirror = mirror
+        self.read_only = mirror is not None
+        self.locks = thread_locks() if mirror else folder_locks(folder)
         self._record = record
         self._is_shared = is_shared(folder)
         self._held = folder if hold and not self._is_shared else None
@@ -78,13 +87,19 @@ class EmbeddedStore:
         try:
             if record.is_new:
                 _ = record.store
-            self._side = Side(side_folder, record, embed_dim, str(folder))
+            self._side = Side(
+                side_folder,
+                record,
+                embed_dim,
+                str(mirror.store if mirror else folder),
+                is_linked=self.read_only,
+            )
         except BaseException:
             self.close()
             raise
 
     @property
-    def _reading(self) -> Reading:
+    def _reading(self) -> IndexReading:
         return self._side.current.reading
 
     @property
@@ -112,23 +127,30 @@ class EmbeddedStore:
         with self._side.tables.reading() as db:
             return calibrated.read(fact(db, "calibration"))
 
-    def recalibrate(self, constants: Constants, about: Mapping[str, Any]) -> None:
+    def recalibrate(self, constants: Constants, origin: Mapping[str, Any]) -> None:
         """See `VectorStore.recalibrate`. Searches compute scores, so that they are as fast."""
-        check_whole(self._place)
+        self._check_changeable()
         self._side.rewriting()
-        self.record.recalibrate(constants, about)
+        self.record.recalibrate(constants, origin)
         self._side.rewritten(self.record.stored_calibration())
 
     def rewrite(self, progress: Callable[[int, int], object]) -> int:
         """See `VectorStore.rewrite`; rewrites the record."""
+        self._check_changeable()
         self._side.rewriting()
         n_rows = self.record.rewrite(progress)
         self._side.rewritten(self.record.stored_calibration())
         return n_rows
 
-    def upgrade(self, progress: Callable[[int, int], object]) -> int:  # noqa: ARG002
-        """A store of an earlier version is opened as it is, see `open_folder`."""
-        return 0
+    def upgrade(self, progress: Callable[[int, int], object]) -> int:
+        """See `VectorStore.upgrade`; upgrades the record, from which the index is built anew."""
+        self._check_changeable()
+        return self.record.upgrade(progress) if self._record.may_be_old else 0
+
+    def _check_changeable(self) -> None:
+        if self._mirror:
+            raise ReadOnlyStoreError.at(str(self._mirror.store))
+        check_whole(self._folder)
 
     def check(self, progress: Progress) -> Findings:
         """See `search.store.checking.Checkable`: the record, then the index against it."""
@@ -139,7 +161,7 @@ class EmbeddedStore:
 
     def repair(self, findings: Findings) -> None:
         """See `search.store.checking.Checkable`; what the record lost comes from the index."""
-        check_whole(self._place)
+        self._check_changeable()
         with self._side.exclusively():
             IndexCheck(self._side, self._reading).write_back(self.record, findings.of(LOST))
             self.record.repair(self.record.check(lambda *_: None))
@@ -155,9 +177,9 @@ class EmbeddedStore:
 
     def check_writable(self) -> None:
         """See `VectorStore.check_writable`; the record is not opened for it."""
+        self._check_changeable()
         self._side.check_there()
-        check_room(self._place)
-        check_whole(self._place)
+        check_room(self._folder)
 
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
         """Store segments first, then the assets' commit rows; each replaces its former row.
@@ -170,6 +192,7 @@ class EmbeddedStore:
         stored = [checked_segment(row, self._embed_dim) for row in segments]
         checked = [checked_asset(row) for row in assets]
         ids = [*(row.asset_id for row in checked), *(row.asset_id for row in stored)]
+        self._check_changeable()
         self._side.check_there()
         self.record.check_writable()
         with self._side.changing(ids) as keys:
@@ -182,8 +205,10 @@ class EmbeddedStore:
         Raises:
             DiskError: the disk refused a write before, so that the record cannot be read in full.
         """
+        self._check_changeable()
         self._side.check_there()
-        check_whole(self._place)
+        if self._record.may_be_old:
+            self.record.check_writable()
         with self._side.changing(asset_ids) as keys:
             self.record.delete(asset_ids, keys)
             self._side.remove(asset_ids)
@@ -251,10 +276,10 @@ class EmbeddedStore:
     def named(self, text: str, limit: int) -> Sequence[FoundText]:
         """Likewise."""
         names = self._side.names
-        if (found := names.find(text, limit)) is None:  # its files were damaged
+        if (name_hits := names.find(text, limit)) is None:  # its files were damaged
             names.catch_up()
-            found = names.find(text, limit)
-        return found or []
+            name_hits = names.find(text, limit)
+        return name_hits or []
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         """All segments of one asset with their embeddings, by modality, index and row."""
@@ -299,7 +324,7 @@ class EmbeddedStore:
     def ping(self) -> None:
         """See `VectorStore.ping`."""
         if self._is_shared:
-            check_served(self._place)
+            check_served(self._folder)
         self._side.check_there()
         with self._side.tables.reading():
             pass
@@ -312,6 +337,8 @@ class EmbeddedStore:
         folder, self._held = self._held, None
         if folder is not None:
             stop_lite(folder)
+        if self._mirror:
+            self._mirror.close()
 
 
 def open_folder(
@@ -319,22 +346,23 @@ def open_folder(
     prefix: str,
     fingerprint: str,
     embed_dim: int,
-    open_record: Callable[[], MilvusStore],
+    open_record: Callable[[Path], MilvusStore],
     *,
     hold: bool = True,
-) -> VectorStore:
-    """The store in a folder; see `EmbeddedStore` for ``hold``.
-
-    A read-only store is searched in Milvus Lite, and so is one of an earlier version.
-    """
-    if is_read_only(folder) and not is_shared(folder):
-        return open_record()
-    record = Record(folder, prefix, fingerprint, open_record)
+) -> EmbeddedStore:
+    """The store in a folder; see `EmbeddedStore` for ``hold``. A read-only one is mirrored."""
+    mirror = Mirror(folder, SIDE) if is_read_only(folder) and not is_shared(folder) else None
     try:
-        may_be_old = record.may_be_old
-    except OSError as error:
-        raise unreadable(folder, error) from error
-    if may_be_old and record.store.is_old:
-        return record.store
-    name = collection_name(prefix, fingerprint, SIDE)
-    return EmbeddedStore(folder, record, folder / SIDE / name, embed_dim, hold=hold)
+        if mirror:
+            folder, hold = mirror.folder, False
+        record = Record(folder, prefix, fingerprint, partial(open_record, folder))
+        try:
+            _ = record.may_be_old
+        except OSError as error:
+            raise unreadable(folder, error) from error
+        index = folder / SIDE / collection_name(prefix, fingerprint, SIDE)
+        return EmbeddedStore(folder, record, index, embed_dim, hold=hold, mirror=mirror)
+    except BaseException:
+        if mirror:
+            mirror.close()
+        raise

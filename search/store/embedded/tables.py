@@ -31,7 +31,8 @@ from typing import Any
 from encoder.system.disk import disk_error_in
 from search.errors import StoreError, StoreUnavailableError
 from search.filters.columns import column_of
-from search.filters.sql import VALUED
+from search.filters.sqlite import VALUED
+from search.store.segments import NUMBERS, TEXTS
 
 FORMAT = 2
 """The format of all files next to the record; files of a different one are rebuilt."""
@@ -43,11 +44,7 @@ _MAP_BYTES = 2**31
 _MOST = 4
 """Connections that are used at once; each maps the file, and keeps 2 MB of it besides."""
 _LONG_S = 5.0
-_SEGMENT = (
-    "key", "no", "idx", "start_s", "end_s", "char_start", "char_end", "snippet", "confidence",
-    "language", "boxes", "place",
-)  # fmt: skip
-SEGMENT_COLUMNS = ", ".join(_SEGMENT)
+SEGMENT_COLUMNS = ", ".join(("key", "no", "idx", *NUMBERS, *TEXTS))
 _COLUMNS = [column_of(field) for field in VALUED]
 _TABLES = f"""
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -92,22 +89,20 @@ class DamagedError(StoreError):
         )
 
 
-class Tables:
+class IndexTables:
     """Connections to one file of SQLite. Safe to use from threads; not usable after a fork.
 
     Args:
         path: the file.
-        read_only: nothing is written, not even SQLite's own files next to it.
-        shown: the name of the store in messages.
+        store_name: the name of the store in messages.
 
     Raises:
         DamagedError: it is missing, cut off or of a different format.
         StoreUnavailableError: others write for too long.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False, shown: str = "") -> None:
-        self.shown = shown or str(path)
-        self._options = "?mode=ro&immutable=1" if read_only else "?mode=rw"
+    def __init__(self, path: Path, *, store_name: str = "") -> None:
+        self.shown = store_name or str(path)
         self._path = path
         self._idle: LifoQueue[sqlite3.Connection] = LifoQueue()
         self._free = Semaphore(_MOST)
@@ -115,7 +110,7 @@ class Tables:
         self._pid = os.getpid()
         self._is_closed = False
         weakref.finalize(self, _close_all, self._idle)
-        _check_whole(path, read_only=read_only)
+        _check_whole(path)
         try:
             with self.reading() as db:
                 if fact(db, "format") != FORMAT:
@@ -128,7 +123,7 @@ class Tables:
             raise DamagedError from error
 
     @classmethod
-    def made(cls, path: Path, shown: str) -> Tables:
+    def made(cls, path: Path, store_name: str) -> IndexTables:
         """Create new, empty tables."""
         db = sqlite3.connect(path)
         try:
@@ -139,7 +134,7 @@ class Tables:
             db.commit()
         finally:
             db.close()
-        return cls(path, shown=shown)
+        return cls(path, store_name=store_name)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -212,7 +207,7 @@ class Tables:
             return self._idle.get_nowait()
         except Empty:
             db = sqlite3.connect(
-                f"{self._path.as_uri()}{self._options}",
+                f"{self._path.as_uri()}?mode=rw",
                 uri=True,
                 timeout=_WAIT_S,
                 isolation_level=None,
@@ -237,7 +232,7 @@ def _close_all(idle: LifoQueue[sqlite3.Connection]) -> None:
 
 
 @contextmanager
-def translated(shown: str) -> Iterator[None]:
+def translated(store_name: str) -> Iterator[None]:
     """Raise SQLite's errors as our own.
 
     Raises:
@@ -250,22 +245,24 @@ def translated(shown: str) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         text = str(error)
         if "locked" in text or "busy" in text:
-            raise StoreUnavailableError(f"The store {shown} is being written: {text}.") from error
+            raise StoreUnavailableError(
+                f"The store {store_name} is being written: {text}."
+            ) from error
         has_no_room = "full" in text or "disk I/O" in text
-        if full := disk_error_in("no space left on device" if has_no_room else text, shown):
+        if full := disk_error_in("no space left on device" if has_no_room else text, store_name):
             raise full from error
         raise StoreError(
-            f"The index of the store {shown} cannot be read: {error}.",
+            f"The index of the store {store_name} cannot be read: {error}.",
             remedy="Open the store again, which rebuilds the index if it is damaged.",
         ) from error
     except sqlite3.DatabaseError as error:
-        raise DamagedError(f"{shown}: {error}") from error
+        raise DamagedError(f"{store_name}: {error}") from error
 
 
 def fact(db: sqlite3.Connection, name: str) -> Any:
     """A single value; None if it is not known."""
-    found = db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
-    return json.loads(found[0]) if found else None
+    row = db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+    return json.loads(row[0]) if row else None
 
 
 def set_fact(db: sqlite3.Connection, name: str, value: Any) -> None:
@@ -282,15 +279,13 @@ def marks(values: object) -> str:
     return ", ".join("?" * len(values))  # type: ignore[arg-type]
 
 
-def _check_whole(path: Path, *, read_only: bool) -> None:
+def _check_whole(path: Path) -> None:
     """Raise `DamagedError` for a file that is shorter than its header says, without reading it."""
     log = path.with_name(path.name + "-wal")
     has_log = False
     try:
         with suppress(FileNotFoundError):  # another process may remove it meanwhile
             has_log = log.stat().st_size > 0
-        if has_log and read_only:
-            raise DamagedError
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
         if len(header) < _HEADER_BYTES or not header.startswith(b"SQLite format 3\0"):

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.filters import And, Compare, Filter, Not, Or, Under, matches
-from search.filters.sql import Range, in_ranges, query_of
+from search.filters.sqlite import Range, in_ranges, query_of
 from search.store.embedded.rows import asset_of, part_of, slot_of
 from search.store.embedded.tables import fact, marks
-from search.store.embedded.vectors.files import VectorFiles
+from search.store.embedded.vector_files import VectorFiles
 
 Mask: TypeAlias = NDArray[np.bool_]
 """Which assets, by their numbers, or which slots."""
@@ -99,42 +99,42 @@ class Views:
     @property
     def n_slots(self) -> int:
         """The number of slots of all parts, as of the last view."""
-        return sum(part.n_slots for part in self._view.parts.values())
+        return sum(view.n_slots for view in self._view.parts.values())
 
-    def files(self, part: int) -> VectorFiles:
+    def files(self, part_no: int) -> VectorFiles:
         """The files of a part."""
         with self._lock:
-            if part not in self._files:
-                self._files[part] = VectorFiles(self._folder, part, self._embed_dim)
-            return self._files[part]
+            if part_no not in self._files:
+                self._files[part_no] = VectorFiles(self._folder, part_no, self._embed_dim)
+            return self._files[part_no]
 
     def _read(self, db: sqlite3.Connection, version: int) -> View:
         for seq, at in db.execute("SELECT seq, at FROM dead WHERE seq > ?", (self._last_dead,)):
             self._bury(part_of(at), slot_of(at))
             self._last_dead = seq
         parts = {}
-        for part, modality, number, n_slots, total in db.execute(
+        for part_no, modality, number, n_slots, total in db.execute(
             "SELECT part, modality, number, n_slots, sum FROM part"
         ):
-            files = self.files(part)
-            nos, live = files.nos(n_slots, total), self._live(part, n_slots)
-            parts[modality, number] = PartView(part, n_slots, nos, live, files)
+            files = self.files(part_no)
+            nos, live = files.nos(n_slots, total), self._live(part_no, n_slots)
+            parts[modality, number] = PartView(part_no, n_slots, nos, live, files)
         (last,) = db.execute("SELECT max(no) FROM asset").fetchone()
         # A deleted asset's slots still name it, and it may have been the last one.
-        named = [int(part.nos.max()) for part in parts.values() if part.n_slots]
-        return View(version, parts, 1 + max(last or 0, *named, 0))
+        asset_nos = [int(view.nos.max()) for view in parts.values() if view.n_slots]
+        return View(version, parts, 1 + max(last or 0, *asset_nos, 0))
 
-    def _bury(self, part: int, slot: int) -> None:
-        dead = self._dead.get(part)
+    def _bury(self, part_no: int, slot: int) -> None:
+        dead = self._dead.get(part_no)
         if dead is None or slot >= len(dead):
             grown = np.zeros(2 * slot + 1024, bool)
             if dead is not None:
                 grown[: len(dead)] = dead
-            dead = self._dead[part] = grown
+            dead = self._dead[part_no] = grown
         dead[slot] = True
 
-    def _live(self, part: int, n_slots: int) -> Mask | None:
-        dead = self._dead.get(part)
+    def _live(self, part_no: int, n_slots: int) -> Mask | None:
+        dead = self._dead.get(part_no)
         if dead is None:
             return None
         live = np.ones(n_slots, bool)
@@ -150,25 +150,26 @@ class Views:
         filter: Filter | None,
     ) -> Mask | None:
         """The assets of these ids for which a filter holds; None for all."""
-        found = None if asset_ids is None else _numbered(db, view, asset_ids)
+        mask = None if asset_ids is None else _numbered(db, view, asset_ids)
         if filter is None:
-            return found
+            return mask
         matching = self._matching(db, view, filter)
-        return matching if found is None else matching & found
+        return matching if mask is None else matching & mask
 
     def _matching(self, db: sqlite3.Connection, view: View, filter: Filter | Range) -> Mask:
         match filter:
             case And(parts):
-                return reduce(and_, (self._matching(db, view, one) for one in in_ranges(parts)))
+                return reduce(
+                    and_, (self._matching(db, view, condition) for condition in in_ranges(parts))
+                )
             case Or(parts):
-                return reduce(or_, (self._matching(db, view, one) for one in parts))
+                return reduce(or_, (self._matching(db, view, condition) for condition in parts))
             case Not(part):
-                return ~self._matching(db, view, part) & self._committed(db, view)
+                sql = "SELECT no FROM asset WHERE row IS NOT NULL"
+                committed = _mask(db, sql, (), view.n_assets)
+                return ~self._matching(db, view, part) & committed
             case Compare() | Under() | Range():
                 return self._leaf(db, view, filter)
-
-    def _committed(self, db: sqlite3.Connection, view: View) -> Mask:
-        return _mask(db, "SELECT no FROM asset WHERE row IS NOT NULL", (), view.n_assets)
 
     def _leaf(self, db: sqlite3.Connection, view: View, leaf: Compare | Under | Range) -> Mask:
         """Run each query once for all threads that ask: a search has a thread for each kind."""
@@ -180,14 +181,14 @@ class Views:
                 if name in self._masks and view.version == self._view.version:
                     self._masks.move_to_end(name)
                     return self._masks[name]
-            found = _asked(db, leaf, view.n_assets)
+            mask = _asked(db, leaf, view.n_assets)
             with self._lock:
                 self._asking.pop(name, None)
                 if view.version == self._view.version:
-                    self._masks[name] = found
+                    self._masks[name] = mask
                     while len(self._masks) > _KEPT:
                         self._masks.popitem(last=False)
-            return found
+            return mask
 
     def close(self) -> None:
         """Close the files."""
@@ -198,11 +199,16 @@ class Views:
 
 
 def _asked(db: sqlite3.Connection, leaf: Compare | Under | Range, n_assets: int) -> Mask:
-    asked = query_of(leaf)
-    if asked is not None:
-        return _mask(db, asked.sql, asked.values, n_assets)
+    query = query_of(leaf)
+    if query is not None:
+        return _mask(db, query.sql, query.values, n_assets)
     assert not isinstance(leaf, Range)
-    return _looked_at(db, leaf, n_assets)
+    mask = np.zeros(n_assets, bool)
+    for no, asset_id, row in db.execute(
+        "SELECT no, asset_id, row FROM asset WHERE row IS NOT NULL"
+    ):
+        mask[no] = matches(leaf, asset_of(asset_id, row))
+    return mask
 
 
 def _mask(db: sqlite3.Connection, sql: str, values: tuple[object, ...], n_assets: int) -> Mask:
@@ -214,20 +220,11 @@ def _mask(db: sqlite3.Connection, sql: str, values: tuple[object, ...], n_assets
     return mask
 
 
-def _looked_at(db: sqlite3.Connection, leaf: Compare | Under, n_assets: int) -> Mask:
-    mask = np.zeros(n_assets, bool)
-    for no, asset_id, row in db.execute(
-        "SELECT no, asset_id, row FROM asset WHERE row IS NOT NULL"
-    ):
-        mask[no] = matches(leaf, asset_of(asset_id, row))
-    return mask
-
-
 def _numbered(db: sqlite3.Connection, view: View, asset_ids: Ids[str]) -> Mask:
     mask = np.zeros(view.n_assets, bool)
     ids = list(asset_ids)
     for start in range(0, len(ids), _IDS_PER_QUERY):
-        some = ids[start : start + _IDS_PER_QUERY]
-        found = db.execute(f"SELECT no FROM asset WHERE asset_id IN ({marks(some)})", some)
-        mask[[no for (no,) in found]] = True
+        batch = ids[start : start + _IDS_PER_QUERY]
+        rows = db.execute(f"SELECT no FROM asset WHERE asset_id IN ({marks(batch)})", batch)
+        mask[[no for (no,) in rows]] = True
     return mask

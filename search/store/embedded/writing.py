@@ -9,10 +9,10 @@ import numpy as np
 
 from encoder.types import TEXT
 from search.filters.columns import column_of
-from search.filters.sql import VALUED, labels_of
+from search.filters.sqlite import VALUED, labels_of
+from search.store.embedded.codes import CHUNK
 from search.store.embedded.rows import asset_values, part_of, place_of, segment_values, slot_of
 from search.store.embedded.tables import SEGMENT_COLUMNS, SLOT_BITS, fact, marks, set_fact
-from search.store.embedded.vectors.codes import CHUNK
 from search.store.embedded.views import Views
 from search.store.milvus.rows import Keys
 from search.store.several import partition_of
@@ -59,41 +59,42 @@ def remove(db: sqlite3.Connection, asset_ids: Iterable[str]) -> None:
     """Remove assets and their segments; unknown ids are ignored."""
     ids = list(dict.fromkeys(asset_ids))
     for start in range(0, len(ids), _IDS_PER_QUERY):
-        some = ids[start : start + _IDS_PER_QUERY]
-        sql = f"SELECT no, asset_id FROM asset WHERE asset_id IN ({marks(some)})"
-        known = dict(db.execute(sql, some).fetchall())
-        nos = list(known)
+        batch = ids[start : start + _IDS_PER_QUERY]
+        sql = f"SELECT no, asset_id FROM asset WHERE asset_id IN ({marks(batch)})"
+        asset_ids_by_no = dict(db.execute(sql, batch).fetchall())
+        nos = list(asset_ids_by_no)
         _bury(db, _places(db, "no", nos))
         for table in ("location", "label", "asset"):
             db.execute(f"DELETE FROM {table} WHERE no IN ({marks(nos)})", nos)
         db.executemany(
-            "INSERT INTO unworded (asset_id) VALUES (?)", [(one,) for one in known.values()]
+            "INSERT INTO unworded (asset_id) VALUES (?)",
+            [(asset_id,) for asset_id in asset_ids_by_no.values()],
         )
 
 
 def keys_of(db: sqlite3.Connection, asset_ids: Iterable[str]) -> Keys:
     """The partitions and the keys of all segments of these assets."""
-    ids, found = list(dict.fromkeys(asset_ids)), dict[str, list[tuple[str, str]]]()
+    ids, keys = list(dict.fromkeys(asset_ids)), dict[str, list[tuple[str, str]]]()
     for start in range(0, len(ids), _IDS_PER_QUERY):
-        some = ids[start : start + _IDS_PER_QUERY]
+        batch = ids[start : start + _IDS_PER_QUERY]
         sql = (  # "+" drops the column's type: with it, SQLite would not use segment's index
             "SELECT asset_id, modality, number, key "
             "FROM asset JOIN segment ON segment.no = +asset.no "
-            f"JOIN part ON part.part = segment.at >> {SLOT_BITS} WHERE asset_id IN ({marks(some)})"
+            f"JOIN part ON part.part = segment.at >> {SLOT_BITS} WHERE asset_id IN ({marks(batch)})"
         )
-        for asset_id, modality, number, key in db.execute(sql, some):
-            found.setdefault(asset_id, []).append((partition_of(modality, number), key))
-    return found
+        for asset_id, modality, number, key in db.execute(sql, batch):
+            keys.setdefault(asset_id, []).append((partition_of(modality, number), key))
+    return keys
 
 
 def compact(db: sqlite3.Connection, views: Views) -> None:
     """Copy parts of which more than half is dead to new files; readers keep the old ones."""
-    for part, modality, number, n_slots, n_live, total in db.execute(
+    for part_no, modality, number, n_slots, n_live, total in db.execute(
         "SELECT part, modality, number, n_slots, n_live, sum FROM part"
     ).fetchall():
         if n_slots - n_live > max(CHUNK, n_live):
-            views.files(part).nos(n_slots, total)
-            _copy(db, views, part, modality, number)
+            views.files(part_no).nos(n_slots, total)
+            _copy(db, views, part_no, modality, number)
 
 
 def _put_assets(db: sqlite3.Connection, assets: Sequence[AssetRow]) -> None:
@@ -115,23 +116,24 @@ def _numbers(db: sqlite3.Connection, asset_ids: Iterable[str]) -> dict[str, int]
     """The number of each; an unknown one gets a row without a commit row."""
     ids = sorted(asset_ids)
     db.executemany(
-        "INSERT INTO asset (asset_id) VALUES (?) ON CONFLICT DO NOTHING", [(one,) for one in ids]
+        "INSERT INTO asset (asset_id) VALUES (?) ON CONFLICT DO NOTHING",
+        [(asset_id,) for asset_id in ids],
     )
-    found: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     for start in range(0, len(ids), _IDS_PER_QUERY):
-        some = ids[start : start + _IDS_PER_QUERY]
-        sql = f"SELECT asset_id, no FROM asset WHERE asset_id IN ({marks(some)})"
-        found.update(db.execute(sql, some).fetchall())
-    return found
+        batch = ids[start : start + _IDS_PER_QUERY]
+        sql = f"SELECT asset_id, no FROM asset WHERE asset_id IN ({marks(batch)})"
+        numbers.update(db.execute(sql, batch).fetchall())
+    return numbers
 
 
 def _places(db: sqlite3.Connection, column: str, values: Sequence[object]) -> list[int]:
-    found: list[int] = []
+    slots: list[int] = []
     for start in range(0, len(values), _IDS_PER_QUERY):
-        some = values[start : start + _IDS_PER_QUERY]
-        sql = f"SELECT at FROM segment WHERE {column} IN ({marks(some)})"
-        found += [at for (at,) in db.execute(sql, some)]
-    return found
+        batch = values[start : start + _IDS_PER_QUERY]
+        sql = f"SELECT at FROM segment WHERE {column} IN ({marks(batch)})"
+        slots += [at for (at,) in db.execute(sql, batch)]
+    return slots
 
 
 def _bury(db: sqlite3.Connection, places: Sequence[int]) -> None:
@@ -139,9 +141,9 @@ def _bury(db: sqlite3.Connection, places: Sequence[int]) -> None:
     db.executemany("DELETE FROM segment WHERE at = ?", [(at,) for at in places])
     db.executemany("INSERT INTO dead (at) VALUES (?)", [(at,) for at in places])
     parts = [part_of(at) for at in places]
-    for part in set(parts):
-        n = parts.count(part)
-        db.execute("UPDATE part SET n_live = n_live - ? WHERE part = ?", (n, part))
+    for part_no in set(parts):
+        n = parts.count(part_no)
+        db.execute("UPDATE part SET n_live = n_live - ? WHERE part = ?", (n, part_no))
 
 
 def _append(
@@ -152,39 +154,39 @@ def _append(
     rows: Sequence[SegmentRow],
     nos: dict[str, int],
 ) -> None:
-    part, start, total = _part(db, modality, number)
+    part_no, start, total = _part(db, modality, number)
     vectors = np.stack([row.embedding for row in rows])
     of = [nos[row.asset_id] for row in rows]
-    total = views.files(part).append(start, vectors, np.array(of, np.int32), total)
+    total = views.files(part_no).append(start, vectors, np.array(of, np.int32), total)
     db.executemany(
         _SEGMENT,
         [
-            (place_of(part, start + place), *segment_values(row, no))
-            for place, (row, no) in enumerate(zip(rows, of, strict=True))
+            (place_of(part_no, start + offset), *segment_values(row, no))
+            for offset, (row, no) in enumerate(zip(rows, of, strict=True))
         ],
     )
-    _grow(db, part, len(rows), total)
+    _grow(db, part_no, len(rows), total)
 
 
 def _part(db: sqlite3.Connection, modality: str, number: int) -> tuple[int, int, int]:
     """The part, made if there is none, its first free slot, and the checksum of those before."""
     sql = "SELECT part, n_slots, sum FROM part WHERE modality = ? AND number = ?"
-    found = db.execute(sql, (modality, number)).fetchone()
-    return found or (_new_part(db, modality, number), 0, 0)
+    row = db.execute(sql, (modality, number)).fetchone()
+    return row or (_new_part(db, modality, number), 0, 0)
 
 
 def _new_part(db: sqlite3.Connection, modality: str, number: int) -> int:
     """A number that no part ever had: files of an old part may still exist."""
-    part = 1 + (fact(db, "last_part") or 0)
-    set_fact(db, "last_part", part)
-    db.execute("INSERT INTO part VALUES (?, ?, ?, 0, 0, 0)", (part, modality, number))
-    return part
+    part_no = 1 + (fact(db, "last_part") or 0)
+    set_fact(db, "last_part", part_no)
+    db.execute("INSERT INTO part VALUES (?, ?, ?, 0, 0, 0)", (part_no, modality, number))
+    return part_no
 
 
-def _grow(db: sqlite3.Connection, part: int, n_rows: int, total: int) -> None:
+def _grow(db: sqlite3.Connection, part_no: int, n_rows: int, total: int) -> None:
     db.execute(
         "UPDATE part SET n_slots = n_slots + ?, n_live = n_live + ?, sum = ? WHERE part = ?",
-        (n_rows, n_rows, total, part),
+        (n_rows, n_rows, total, part_no),
     )
 
 

@@ -22,7 +22,7 @@ from encoder.system.disk import disk_error
 from encoder.system.environment import set_for_library
 from encoder.system.private import private_folder, tighten
 from search.errors import StoreBusyError, StoreError
-from search.store.lite.read_only import Mirror, is_read_only, unreadable
+from search.store.lite.read_only import unreadable
 
 _HOLDER = "holder.pid"
 _NOBODY = 2**30  # above the largest process id
@@ -37,8 +37,6 @@ class _Running:
     pid: int
     users: int = 0
     spoilt: DiskError | None = None
-    mirror: Mirror | None = None
-    """For a folder that may not be written to."""
 
 
 _running: dict[Path, _Running] = {}
@@ -98,26 +96,7 @@ def refuse_requests(folder: Path) -> None:
         running.server.stop(grace=_STOP_S)
 
 
-def is_mirrored(folder: Path) -> bool:
-    """Whether this process's server of this folder can only read it."""
-    running = _running.get(folder.absolute())
-    return running is not None and running.mirror is not None
-
-
 def _start(folder: Path, port: int) -> _Running:
-    if not is_read_only(folder):
-        return _start_at(folder, port)
-    mirror = Mirror(folder)
-    try:
-        running = _start_at(mirror.folder, port)
-    except BaseException:
-        mirror.close()
-        raise
-    running.mirror = mirror
-    return running
-
-
-def _start_at(folder: Path, port: int) -> _Running:
     try:
         _check_folder(folder)
     except OSError as error:
@@ -213,9 +192,7 @@ def _stop(folder: Path, running: _Running) -> None:
     if running.spoilt:
         running.database._collections.clear()  # close then only frees the lock
     running.database.close()
-    if running.mirror:
-        running.mirror.close()
-    elif _holder_pid(folder) == os.getpid():
+    if _holder_pid(folder) == os.getpid():
         (folder / _HOLDER).unlink()
 
 

@@ -1,8 +1,8 @@
-"""Open in Milvus Lite a store that may be read but not written to.
+"""Open a store that may be read but not written to.
 
-Lite writes a lock, a log and folders when it opens a store, so it cannot open a folder without
-write permission. It gets a temporary one instead: new folders, links to the files with rows, copies
-of the small files. The store itself stays untouched.
+Milvus Lite writes a lock, a log and folders when it opens a store, and SQLite and Tantivy write
+beside their files. They get a temporary folder instead: new folders, links to files that are never
+changed, copies of the others. The store itself stays untouched.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from search.errors import StoreBusyError, StoreError
 
 _LOCK = "LOCK"
 _HOLDER = "holder.pid"
+_CHANGED = ("", ".json", ".lock", ".db", ".db-wal")
+"""Files of the index of `search.store.embedded` that are changed in place."""
+_MAPPED = ".db-shm"  # which SQLite makes from the others
 _ROWS = (".parquet", ".arrow")
 _INDEXES = (".idx", ".sidx")
 """Of earlier versions; `search.store.milvus.setup` drops them, unread."""
-_SIDE = "side"
-"""The index of `search.store.embedded`, which Lite does not know."""
 _OF_PROCESSES = (_LOCK, _HOLDER, "server.json", "server.lock", "up.lock")
 
 
@@ -34,6 +35,10 @@ def is_read_only(folder: Path) -> bool:
 class Mirror:
     """The temporary folder, for as long as the store is open. ``folder`` is where it is.
 
+    Args:
+        store: the folder that may not be written to.
+        index: the folder in it whose files are linked, except those that are changed in place.
+
     Many may read this way at once, but nobody may write meanwhile, as with any embedded store.
 
     Raises:
@@ -41,12 +46,13 @@ class Mirror:
         StoreError: it may not be read either.
     """
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, index: str) -> None:
+        self.store = store
         self.folder = Path(mkdtemp(prefix="anymodal-store-"))
         self._lock = -1
         try:
             self._lock = _held(store)
-            _fill(self.folder, store)
+            _fill(self.folder, store, index)
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
@@ -83,20 +89,22 @@ def _held(store: Path) -> int:
     return lock
 
 
-def _fill(mirror: Path, store: Path) -> None:
+def _fill(mirror: Path, store: Path, index: str) -> None:
     (mirror / _LOCK).touch()
-    for place, folders, files in os.walk(store, onerror=_raise):
-        here = mirror / Path(place).relative_to(store)
-        if here == mirror and _SIDE in folders:
-            folders.remove(_SIDE)
+    for parent, folders, files in os.walk(store, onerror=_raise):
+        inner = Path(parent).relative_to(store)
+        target = mirror / inner
         for name in folders:
-            (here / name).mkdir()
+            (target / name).mkdir()
         for name in files:
-            source = Path(place, name)
-            if name.endswith(_ROWS):
-                (here / name).symlink_to(source)
-            elif name not in _OF_PROCESSES and not name.endswith(_INDEXES):
-                shutil.copyfile(source, here / name)
+            source, suffix = Path(parent, name), Path(name).suffix
+            if name in _OF_PROCESSES or suffix in (*_INDEXES, _MAPPED):
+                continue
+            is_linked = suffix not in _CHANGED if inner.parts[:1] == (index,) else suffix in _ROWS
+            if is_linked:
+                (target / name).symlink_to(source)
+            else:
+                shutil.copyfile(source, target / name)
 
 
 def _raise(error: OSError) -> None:

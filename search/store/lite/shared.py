@@ -152,8 +152,8 @@ def serve(folder: Path, port: int = 0) -> None:
     from search.store.lite import in_process as lite
 
     ended = Event()
-    for kind in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(kind, lambda *_: ended.set())
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: ended.set())
 
     def end() -> None:
         lite.refuse_requests(folder)

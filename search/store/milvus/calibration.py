@@ -17,6 +17,7 @@ from typing import Any
 
 from search.errors import StoreError
 from search.store.calibrated import Constants, StoredCalibration, number_of
+from search.store.checking import Progress
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.rows import MilvusRows, Rows
 from search.store.schema import (
@@ -41,9 +42,6 @@ _WRITE_S = 0.1
 """About how long one write may keep searches waiting."""
 _REST = 2.0
 """After each write, only searches use the store, for this many times as long as it took."""
-
-Progress = Callable[[int, int], object]
-"""Called with the number of rows that have been rewritten, and that of all."""
 
 
 class MilvusCalibration:
@@ -83,16 +81,16 @@ class MilvusCalibration:
     def refresh(self) -> StoredCalibration:
         """As it is now."""
         read_at_s = time.monotonic()
-        about = self._link.call("describe_collection", self._rows.name(self._segments))
-        state = written_calibration(about["properties"])
+        description = self._link.call("describe_collection", self._rows.name(self._segments))
+        state = written_calibration(description["properties"])
         with self._lock:
             if read_at_s >= self._read_at_s:
                 self._state, self._read_at_s = state, read_at_s
         return state
 
-    def announce(self, constants: Constants, about: Mapping[str, Any]) -> None:
+    def announce(self, constants: Constants, origin: Mapping[str, Any]) -> None:
         """From now on, rank and write by these constants; `rewrite` converts the other rows."""
-        self._write(self.refresh().changed(constants, about))
+        self._write(self.refresh().changed(constants, origin))
 
     def rewrite(self, progress: Progress, whole: Callable[[], AbstractContextManager[None]]) -> int:
         """Convert all rows to the constants that were announced; return how many there were.
@@ -142,31 +140,31 @@ class MilvusCalibration:
 
     def _replace(self, page: Rows, constants: Constants) -> None:
         for partition in {partition_of_row(row) for row in page}:
-            own = [row for row in page if partition_of_row(row) == partition]
-            self._write_gently([recalibrated(row, constants) for row in own], partition)
+            partition_rows = [row for row in page if partition_of_row(row) == partition]
+            self._write_gently([recalibrated(row, constants) for row in partition_rows], partition)
 
     def _write_gently(self, rows: Rows, partition: str) -> None:
         """Write in parts that take about `_WRITE_S`, with rests between them."""
         done = 0
-        while part := rows[done : done + self._n_at_once]:
+        while batch := rows[done : done + self._n_at_once]:
             begun_s = time.monotonic()
-            self._rows.upsert(self._segments, part, partition_name=partition)
+            self._rows.upsert(self._segments, batch, partition_name=partition)
             self._rows.flush(self._segments)
             took_s = time.monotonic() - begun_s
-            done += len(part)
+            done += len(batch)
             faster = min(2.0, _WRITE_S / max(took_s, 1e-3))
-            self._n_at_once = min(max(_LEAST_ROWS, int(len(part) * faster)), _ROWS_PER_PAGE)
+            self._n_at_once = min(max(_LEAST_ROWS, int(len(batch) * faster)), _ROWS_PER_PAGE)
             time.sleep(_REST * took_s)
 
     def _goes_on(self, state: StoredCalibration) -> bool:
         """Whether rows may be left; not if another process finished the same rewrite."""
-        now = self.refresh()
-        if now.constants != state.constants:
+        stored = self.refresh()
+        if stored.constants != state.constants:
             raise StoreError(
                 f"Another calibration of the store {self._link.shown} started in the meantime.",
                 remedy="Wait for it to end; if it does not, run `anymodal store calibrate` again.",
             )
-        return bool(now.former)
+        return bool(stored.former)
 
     def _write(self, state: StoredCalibration) -> None:
         name = self._rows.name(self._segments)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from operator import itemgetter
-from typing import Any
 
 from encoder.types import TEXT
 from search.store.checking import (
@@ -85,15 +84,17 @@ class MilvusCheck:
 
     def _compare(self, rows: Sequence[AssetRow], counts: Counter[str], findings: Findings) -> None:
         key = LOCATIONS.key
-        places = {place[key]: row for row in rows for place in locations_to_dicts(row)}
-        known = {place[key] for place in self._rows.of(LOCATIONS, key, list(places), [key])}
+        places = {location[key]: row for row in rows for location in locations_to_dicts(row)}
+        stored_keys = {
+            location[key] for location in self._rows.of(LOCATIONS, key, list(places), [key])
+        }
         for row in rows:
             n_segments = counts.pop(row.asset_id, 0)
             if n_segments != row.n_segments:
-                kind = INCOMPLETE if n_segments < row.n_segments else MISCOUNTED
-                findings.add(kind, row.asset_id, _shown(row))
-        for place in places.keys() - known:
-            findings.add(PLACES, places[place].asset_id, _shown(places[place]))
+                difference = INCOMPLETE if n_segments < row.n_segments else MISCOUNTED
+                findings.add(difference, row.asset_id, _shown(row))
+        for location in places.keys() - stored_keys:
+            findings.add(PLACES, places[location].asset_id, _shown(places[location]))
 
     def _find_words(self, findings: Findings) -> None:
         key = self._segments.key
@@ -107,28 +108,26 @@ class MilvusCheck:
         """See `search.store.checking.Checkable.repair`."""
         for ids in chunks(findings.of(PLACES), _AT_ONCE):
             rows = self._assets(ids)
-            places = [place for row in rows for place in locations_to_dicts(row)]
-            self._rows.upsert(LOCATIONS, places)
+            locations = [location for row in rows for location in locations_to_dicts(row)]
+            self._rows.upsert(LOCATIONS, locations)
         for keys in chunks(findings.of(WORDS), _AT_ONCE):
             texts = self._rows.of(self._segments, self._segments.key, keys, ["asset_id", "snippet"])
-            self._rows.upsert(WORDS_ROWS, list(map(_words_row, texts)))
+            words = [
+                {"segment_id": text["segment_id"], "asset_id": text["asset_id"]}
+                | {"words": words_of(text["snippet"])}
+                for text in texts
+            ]
+            self._rows.upsert(WORDS_ROWS, words)
         for ids in chunks(findings.of(MISCOUNTED), _AT_ONCE):
-            counted = [asset_to_dict(self._counted(row)) for row in self._assets(ids)]
-            self._rows.upsert(ASSETS, counted)
+            for row in self._assets(ids):
+                segments = self._rows.of(self._segments, "asset_id", [row.asset_id], ["index"])
+                n_segments = sum(not row_of(segment) for segment in segments)
+                self._rows.upsert(ASSETS, [asset_to_dict(replace(row, n_segments=n_segments))])
         self._delete([*findings.of(ORPHANED), *findings.of(INCOMPLETE)])
         self._rows.flush_all()
 
     def _assets(self, asset_ids: Sequence[str]) -> list[AssetRow]:
         return list(map(asset_from_dict, self._rows.of(ASSETS, ASSETS.key, asset_ids)))
-
-    def _counted(self, row: AssetRow) -> AssetRow:
-        rows = self._rows.of(self._segments, "asset_id", [row.asset_id], ["index"])
-        return replace(row, n_segments=sum(not row_of(one) for one in rows))
-
-
-def _words_row(text: dict[str, Any]) -> dict[str, Any]:
-    words = words_of(text["snippet"])
-    return {"segment_id": text["segment_id"], "asset_id": text["asset_id"], "words": words}
 
 
 def _shown(row: AssetRow) -> str:

@@ -38,16 +38,16 @@ class MilvusLink:
         uri: ``http://[user:password@]host:port[/database]``.
         timeout_s: the longest that one call may take.
         connect_timeout_s: the longest to wait until the server answers at all.
-        shown: the name of the store in messages; a password is never part of it.
+        store_name: the name of the store in messages; a password is never part of it.
 
     Raises:
         StoreUnavailableError: nothing answers.
     """
 
     def __init__(
-        self, uri: str, *, timeout_s: float, connect_timeout_s: float, shown: str = ""
+        self, uri: str, *, timeout_s: float, connect_timeout_s: float, store_name: str = ""
     ) -> None:
-        self.shown = shown or without_password(uri)
+        self.shown = store_name or without_password(uri)
         self._timeout_s = timeout_s
         self._pid = os.getpid()
         self._lock = Lock()
@@ -217,8 +217,8 @@ def without_password(uri: str) -> str:
 
 def _release(version: str) -> tuple[int, ...]:
     """(2, 3, 5) for "v2.3.5-lite"; (0,) if it is not a release, such as a commit."""
-    found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
-    return tuple(int(number or 0) for number in found.groups()) if found else (0,)
+    numbers = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
+    return tuple(int(number or 0) for number in numbers.groups()) if numbers else (0,)
 
 
 def _reason(error: Exception) -> str:
@@ -233,7 +233,7 @@ def _is_login_refused(error: Exception) -> bool:
     import grpc
 
     causes = (error, error.__cause__, error.__context__)
-    codes = [one.code() for one in causes if isinstance(one, grpc.RpcError)]
+    codes = [cause.code() for cause in causes if isinstance(cause, grpc.RpcError)]
     return grpc.StatusCode.UNAUTHENTICATED in codes
 
 

@@ -15,13 +15,13 @@ from threading import Lock, Thread
 from encoder.system.private import private_folder
 from encoder.types import TEXT
 from search.errors import IndexNotReadyError, StoreError
-from search.filters.expressions import among
+from search.filters.milvus import among
 from search.lexical import WordIndex
-from search.lexical.index import MAX_FOUND, Text
+from search.lexical.index import MAX_FOUND, IndexedText
 from search.store.folders import words_folder
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.rows import MilvusRows, chunks
-from search.store.milvus.words import MilvusWords, Words
+from search.store.milvus.words import MilvusWords, TextWords
 from search.store.schema import (
     ASSETS,
     scalars_of,
@@ -77,8 +77,8 @@ class MirroredWords:
         """Index texts that this store object wrote."""
         self._wrote = True
         if self._index is not None:
-            own = [row for row in segments if row.modality == TEXT and not row.row]
-            texts = [text_of(scalars_of(row)) for row in own]
+            own_rows = [row for row in segments if row.modality == TEXT and not row.row]
+            texts = [text_of(scalars_of(row)) for row in own_rows]
             self._own.update(text.asset_id for text in texts)
             self._index.add(texts)
             self._index.commit()
@@ -91,9 +91,9 @@ class MirroredWords:
             self._index.commit()
 
     def find(self, text: str, limit: int, asset_ids: Ids[str] | None) -> list[ScoredSegment]:
-        """See `Words.find`; raises IndexNotReadyError until the texts have been read."""
-        found = self._refreshed().find(text, min(limit, MAX_FOUND), asset_ids)
-        return [scored_from_text(one) for one in found]
+        """See `TextWords.find`; raises IndexNotReadyError until the texts have been read."""
+        hits = self._refreshed().find(text, min(limit, MAX_FOUND), asset_ids)
+        return [scored_from_text(hit) for hit in hits]
 
     def close(self) -> None:
         """Leave the index to the next process."""
@@ -114,7 +114,8 @@ class MirroredWords:
             if self._index is None and self._unread is None:
                 self._open()
             index = self._index or self._unread
-            if index and time.monotonic() >= self._next_s and not self._is_refreshing():
+            is_busy = self._thread is not None and self._thread.is_alive()
+            if index and time.monotonic() >= self._next_s and not is_busy:
                 self._thread = Thread(target=self._try_refresh, args=(index,), daemon=True)
                 self._thread.start()
             if self._index is None:
@@ -153,9 +154,6 @@ class MirroredWords:
         self._folder.clear()
         return WordIndex(folder=self._folder.path)
 
-    def _is_refreshing(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
-
     def _try_refresh(self, index: WordIndex) -> None:
         """The search itself reports an unreachable store, which is read again later."""
         try:
@@ -170,18 +168,20 @@ class MirroredWords:
         The number of assets shows whether there are any, unless as many were added as deleted.
         """
         started_s = time.monotonic()
-        own, self._own = self._own, set()
+        own_ids, self._own = self._own, set()
         if started_s >= self._next_full_s or self._rows.count(ASSETS) != len(self._known):
-            now = self._sizes()
-            changed = {one for one, size in now.items() if self._known.get(one) != size}
-            gone = self._known.keys() - now.keys() | changed & self._known.keys()
-            index.remove(gone - own - self._own)
+            sizes = self._sizes()
+            changed = {
+                asset_id for asset_id, size in sizes.items() if self._known.get(asset_id) != size
+            }
+            gone = self._known.keys() - sizes.keys() | changed & self._known.keys()
+            index.remove(gone - own_ids - self._own)
             for texts in self._texts(sorted(changed)) if self._known else self._every_text():
                 index.add(texts)
             index.commit()
-            self._known = now
+            self._known = sizes
             if self._folder is not None:
-                self._folder.keep(now)
+                self._folder.keep(sizes)
             self._next_full_s = time.monotonic() + FULL_REFRESH_S
         ended_s = time.monotonic()
         self._next_s = ended_s + max(REFRESH_S, _SLOWDOWN * (ended_s - started_s))
@@ -192,13 +192,13 @@ class MirroredWords:
         rows = self._rows.where(ASSETS, "", fields)
         return {row["asset_id"]: row["n_segments"] for row in rows}
 
-    def _every_text(self) -> Iterator[list[Text]]:
+    def _every_text(self) -> Iterator[list[IndexedText]]:
         """The texts of all assets, some at a time."""
         rows = self._rows.where(self._segments, _IS_TEXT, self._segments.scalars)
         while texts := [text_of(row) for row in islice(rows, _TEXTS_AT_ONCE)]:
             yield texts
 
-    def _texts(self, asset_ids: Sequence[str]) -> Iterator[list[Text]]:
+    def _texts(self, asset_ids: Sequence[str]) -> Iterator[list[IndexedText]]:
         """The texts of these assets, some at a time."""
         fields = self._segments.scalars
         for ids in chunks(asset_ids, _ASSETS_PER_READ):
@@ -233,15 +233,15 @@ class KeptFolder:
     def known(self) -> dict[str, int]:
         """Each asset's number of segments, as of the last `keep`; empty if nothing is known."""
         try:
-            found: dict[str, int] = json.loads((self.path / _KNOWN).read_text())
+            sizes: dict[str, int] = json.loads((self.path / _KNOWN).read_text())
         except (OSError, ValueError):
             return {}
-        return found
+        return sizes
 
-    def keep(self, known: Mapping[str, int]) -> None:
+    def keep(self, sizes: Mapping[str, int]) -> None:
         """Note atomically that the index holds these; call it after a commit."""
         partial = self.path / f"{_KNOWN}.new"
-        partial.write_text(json.dumps(known))
+        partial.write_text(json.dumps(sizes))
         partial.replace(self.path / _KNOWN)
 
     def clear(self) -> None:
@@ -254,7 +254,7 @@ class KeptFolder:
         self._lock.close()
 
 
-def open_words(link: MilvusLink, rows: MilvusRows, segments: Collection) -> Words:
+def open_words(link: MilvusLink, rows: MilvusRows, segments: Collection) -> TextWords:
     """The words of a server's texts: its own index, where it knows BM25."""
     if link.knows_bm25:
         return MilvusWords(link, rows, segments)

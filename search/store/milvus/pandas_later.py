@@ -69,7 +69,7 @@ class _StandIn(ModuleType):
         if name == "pandas":
             self.DataFrame = DataFrame
         if name == "pandas.api.types":
-            vars(self).update({one: _calls(one) for one in _FUNCTIONS})
+            vars(self).update({function: _calls(function) for function in _FUNCTIONS})
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):  # the import system looks for these

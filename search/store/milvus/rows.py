@@ -1,16 +1,22 @@
-"""Rows of Milvus's collections, in calls of a size that Milvus accepts."""
+"""Rows of Milvus's collections, in calls of a size that Milvus accepts, and their partitions.
+
+There is one partition for each modality and row; a search scans only its own.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Ids
+from itertools import count, takewhile
 from operator import itemgetter
 from typing import Any, TypeVar
 
 from search.errors import StoreError, StoreUnavailableError
-from search.filters.expressions import among, beyond
+from search.filters.milvus import among, beyond
 from search.store.milvus.link import MilvusLink
 from search.store.segments import Collection
+from search.store.several import is_of_first_rows, partition_of
 
 T = TypeVar("T")
 Rows = list[dict[str, Any]]
@@ -49,15 +55,17 @@ class MilvusRows:
         """The collections' names, by kind."""
         return self._names
 
-    def name(self, kind: Collection) -> str:
+    def name(self, collection: Collection) -> str:
         """The name of a collection."""
-        return self._names[kind.kind]
+        return self._names[collection.kind]
 
     def fresh(self) -> dict[str, Any]:
         """Options of a read, see `MilvusLink.freshness`."""
         return self._link.freshness()
 
-    def upsert(self, kind: Collection, rows: Sequence[dict[str, Any]], **options: str) -> None:
+    def upsert(
+        self, collection: Collection, rows: Sequence[dict[str, Any]], **options: str
+    ) -> None:
         """Write rows; each replaces the one with its key.
 
         Raises:
@@ -68,67 +76,71 @@ class MilvusRows:
         method = "insert" if self._link.is_lite else "upsert"
         for chunk in chunks(rows, _ROWS_PER_CALL):
             self._check()
-            answer = self._link.call(method, self.name(kind), list(chunk), **options)
+            answer = self._link.call(method, self.name(collection), list(chunk), **options)
             n_rows = answer[f"{method}_count"]
             if n_rows != len(chunk):
                 raise StoreError(
                     f"The store {self._link.shown} acknowledged {n_rows} of "
-                    f"{len(chunk)} rows of {self.name(kind)}.",
+                    f"{len(chunk)} rows of {self.name(collection)}.",
                     remedy="Run the ingest again; rows that were not acknowledged do not count.",
                 )
 
-    def insert(self, kind: Collection, rows: Sequence[dict[str, Any]], **options: str) -> None:
+    def insert(
+        self, collection: Collection, rows: Sequence[dict[str, Any]], **options: str
+    ) -> None:
         """Write rows whose keys are certainly not stored: an upsert would also write deletes.
 
         If a call fails, an upsert of the same rows replaces what it may have left.
         """
         if self._link.is_lite:
-            self.upsert(kind, rows, **options)
+            self.upsert(collection, rows, **options)
             return
         for chunk in chunks(rows, _ROWS_PER_CALL):
             self._check()
             try:
                 # Once: pymilvus would repeat an insert of which only the answer was lost.
-                self._link.call("insert", self.name(kind), list(chunk), retry_times=1, **options)
+                self._link.call(
+                    "insert", self.name(collection), list(chunk), retry_times=1, **options
+                )
             except StoreUnavailableError:
-                self.upsert(kind, chunk, **options)
+                self.upsert(collection, chunk, **options)
 
-    def flush(self, kind: Collection) -> None:
+    def flush(self, collection: Collection) -> None:
         """Flush Lite, which searches other rows far more slowly; a server limits flushes."""
         if self._link.is_lite:
-            self._link.call("flush", self.name(kind))
+            self._link.call("flush", self.name(collection))
 
     def flush_all(self) -> None:
         """The same for all collections."""
         for name in self._names.values() if self._link.is_lite else ():
             self._link.call("flush", name)
 
-    def delete(self, kinds: Sequence[Collection], asset_ids: Sequence[str]) -> None:
+    def delete(self, collections: Sequence[Collection], asset_ids: Sequence[str]) -> None:
         """Remove all rows of these assets, from one collection after the other."""
         for ids in chunks(list(dict.fromkeys(asset_ids)), _IDS_PER_CALL):
-            for kind in kinds:
+            for collection in collections:
                 self._check()
-                self._link.call("delete", self.name(kind), filter=among("asset_id", ids))
-                self.flush(kind)
+                self._link.call("delete", self.name(collection), filter=among("asset_id", ids))
+                self.flush(collection)
 
-    def remove(self, kind: Collection, keys: Sequence[str], **options: str) -> None:
+    def remove(self, collection: Collection, keys: Sequence[str], **options: str) -> None:
         """Remove the rows of these keys; unknown ones are ignored.
 
         For any other deletion, Milvus Lite scans all rows of a collection.
         """
         for some in chunks(keys, _IDS_PER_CALL):
-            expression = among(kind.key, some)
+            expression = among(collection.key, some)
             self._check()
-            self._link.call("delete", self.name(kind), filter=expression, **options)
+            self._link.call("delete", self.name(collection), filter=expression, **options)
         if keys:
-            self.flush(kind)
+            self.flush(collection)
 
     def of(
         self,
-        kind: Collection,
+        collection: Collection,
         field: str,
         values: Sequence[str],
-        wanted: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
         expression: str = "",
         *,
         at_once: int = _IDS_PER_CALL,
@@ -137,23 +149,25 @@ class MilvusRows:
 
         An expression must hold for them too, if there is one. A call asks for ``at_once`` values.
         """
-        fields = list(dict.fromkeys([field, *(wanted or kind.scalars)]))
-        found: Rows = []
+        fields = list(dict.fromkeys([field, *(columns or collection.scalars)]))
+        rows: Rows = []
         for chunk in chunks(list(dict.fromkeys(values)), at_once):
-            found += self._link.call(
+            rows += self._link.call(
                 "query",
-                self.name(kind),
+                self.name(collection),
                 filter=" and ".join(filter(None, [among(field, chunk), expression])),
                 output_fields=fields,
                 **self.fresh(),
             )
-        return found
+        return rows
 
-    def count(self, kind: Collection, expression: str = "", partitions: Sequence[str] = ()) -> int:
+    def count(
+        self, collection: Collection, expression: str = "", partitions: Sequence[str] = ()
+    ) -> int:
         """How many rows there are, in some partitions or in all, for which an expression holds."""
         (row,) = self._link.call(
             "query",
-            self.name(kind),
+            self.name(collection),
             filter=expression,
             partition_names=list(partitions) or None,
             output_fields=["count(*)"],
@@ -163,7 +177,7 @@ class MilvusRows:
 
     def where(
         self,
-        kind: Collection,
+        collection: Collection,
         expression: str,
         fields: Sequence[str],
         limit: int | None = None,
@@ -178,7 +192,7 @@ class MilvusRows:
         server's next time tick in every page of 1,000 rows.
 
         Args:
-            kind: the collection.
+            collection: the collection.
             expression: in Milvus's language; empty for all rows.
             fields: those that are wanted; the key is added.
             limit: the most rows.
@@ -186,21 +200,21 @@ class MilvusRows:
             partition: only rows of this one.
             at_first: the rows of the first page, where few are likely to be read; later ones grow.
         """
-        most = MAX_ROWS if len(fields) <= _NARROW else _WIDE_ROWS_PER_PAGE
-        left, size = limit, at_first
-        while left is None or left > 0:
-            size = min(size, most)
-            asked = size if left is None else min(size, left)
-            page = self._page(kind, expression, fields, asked, after, partition)
+        page_limit = MAX_ROWS if len(fields) <= _NARROW else _WIDE_ROWS_PER_PAGE
+        n_left, size = limit, at_first
+        while n_left is None or n_left > 0:
+            size = min(size, page_limit)
+            n_asked = size if n_left is None else min(size, n_left)
+            page = self._page(collection, expression, fields, n_asked, after, partition)
             yield from page
-            if not page or (len(page) < asked and self._link.fills_pages):
+            if not page or (len(page) < n_asked and self._link.fills_pages):
                 return
-            after, size = page[-1][kind.key], _GROWTH * size
-            left = None if left is None else left - len(page)
+            after, size = page[-1][collection.key], _GROWTH * size
+            n_left = None if n_left is None else n_left - len(page)
 
     def _page(
         self,
-        kind: Collection,
+        collection: Collection,
         expression: str,
         fields: Sequence[str],
         limit: int,
@@ -208,20 +222,20 @@ class MilvusRows:
         partition: str,
     ) -> Rows:
         """The rows with the least keys beyond ``after``, in their order."""
-        parts = [expression and f"({expression})", after and beyond(kind.key, after)]
+        parts = [expression and f"({expression})", after and beyond(collection.key, after)]
         # What an iterator of pymilvus asks for: the least keys.
         ordered = {} if self._link.orders_pages else {"iterator": "True"}
         rows: Rows = self._link.call(
             "query",
-            self.name(kind),
+            self.name(collection),
             filter=" and ".join(filter(None, parts)),
             partition_names=[partition] if partition else None,
             limit=limit,
-            output_fields=list(dict.fromkeys([kind.key, *fields])),
+            output_fields=list(dict.fromkeys([collection.key, *fields])),
             **ordered,
             **self.fresh(),
         )
-        return sorted(rows, key=itemgetter(kind.key))
+        return sorted(rows, key=itemgetter(collection.key))
 
 
 def chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -237,3 +251,71 @@ def among_assets(asset_ids: Ids[str] | None) -> Iterator[str]:
         return
     for chunk in chunks(sorted(set(asset_ids)), _IDS_PER_SEARCH):
         yield among("asset_id", chunk)
+
+
+_LOOK_AGAIN_S = 1.0
+_DEFAULT = "_default"  # Milvus's default, which stays empty
+
+
+class Partitions:
+    """The partitions of a collection. Safe to use from threads; partitions are never dropped.
+
+    Args:
+        link: the connection.
+        collection: its name.
+    """
+
+    def __init__(self, link: MilvusLink, collection: str) -> None:
+        self._link = link
+        self._collection = collection
+        self._known: set[str] = set()
+        self._look_at_s = 0.0
+
+    def has(self, name: str, *, look: bool) -> bool:
+        """Whether a partition exists; another process may have made it.
+
+        Without ``look`` it may go unnoticed for a second: asking costs as much as a search.
+        """
+        if name not in self._known and (look or time.monotonic() >= self._look_at_s):
+            self._known.update(self._link.call("list_partitions", self._collection))
+            self._look_at_s = time.monotonic() + _LOOK_AGAIN_S
+        return name in self._known
+
+    def of(self, modality: str, *, look: bool = False) -> list[str]:
+        """Those of a modality, row 0 first; none if nothing of it is stored. ``look``: see `has`.
+
+        Writers create those of higher rows first, so that all are known once that of row 0 is.
+        """
+        if not self.has(modality, look=look):
+            return []
+        names = (partition_of(modality, row) for row in count())
+        return list(takewhile(self._known.__contains__, names))
+
+    def modalities(self) -> list[str]:
+        """All that exist now, sorted."""
+        self._known.update(self._link.call("list_partitions", self._collection))
+        return sorted(filter(is_of_first_rows, self._known - {_DEFAULT}))
+
+    def every(self) -> list[str]:
+        """All partitions that exist now, including those of higher rows, sorted."""
+        return sorted(set(self._link.call("list_partitions", self._collection)) - {_DEFAULT})
+
+    def forget(self) -> None:
+        """Look again at the next call, since others may have written."""
+        self._look_at_s = 0.0
+
+    def ensure(self, name: str) -> None:
+        """Create a partition that does not exist.
+
+        Raises:
+            StoreError: it could not be created.
+        """
+        if self.has(name, look=True):
+            return
+        try:
+            self._link.call("create_partition", self._collection, name)
+        except StoreError:
+            # Another process, or another thread, was first.
+            if not self.has(name, look=True):
+                raise
+        self._known.add(name)

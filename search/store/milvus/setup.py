@@ -8,13 +8,20 @@ from typing import Any
 
 from search.errors import SpaceMismatchError, StoreError, StoreMissingError
 from search.store.calibrated import Constants
-from search.store.milvus.indexes.kinds import HNSW, KINDS, METRIC, build_params
-from search.store.milvus.indexes.refusals import check_known, refused
-from search.store.milvus.indexes.trial import check_built
+from search.store.milvus.indexes import (
+    HNSW,
+    KINDS,
+    METRIC,
+    build_params,
+    check_built,
+    check_known,
+    refused,
+)
 from search.store.milvus.link import MilvusLink
 from search.store.schema import (
     OLD_VERSION,
     SCHEMA_VERSION,
+    WORDS,
     collection_name,
     properties,
     spaces_among,
@@ -25,7 +32,7 @@ from search.store.segments import Collection, Field
 
 def prepare_collections(
     link: MilvusLink,
-    kinds: Sequence[Collection],
+    collections: Sequence[Collection],
     *,
     prefix: str,
     fingerprint: str,
@@ -42,7 +49,7 @@ def prepare_collections(
         StoreMissingError: there are none, without ``create``.
         StoreError: the collections were written by a different version.
         IndexRefusedError: the server does not build ``index`` for new collections, see
-            `search.store.milvus.indexes.kinds`.
+            `search.store.milvus.indexes`.
     """
     if not link.is_lite:
         check_known(link, index)
@@ -55,15 +62,18 @@ def prepare_collections(
         raise _mismatch(link.shown, spaces, fingerprint)
     if fingerprint not in spaces and not create:
         raise StoreMissingError.at(link.shown)
+    unread = collection_name(prefix, fingerprint, WORDS.kind)
+    if unread in present and WORDS not in collections:  # a folder's, of an earlier version
+        link.call("drop_collection", unread)
     names = {}
-    for kind in kinds:
-        name = names[kind.kind] = collection_name(prefix, fingerprint, kind.kind)
+    for collection in collections:
+        name = names[collection.kind] = collection_name(prefix, fingerprint, collection.kind)
         if name not in present:
-            if not link.is_lite and _holds_vectors(kind.kind):
+            if not link.is_lite and _holds_vectors(collection.kind):
                 check_built(link, index, embed_dim + 1)
-            _create(link, name, kind, properties(fingerprint, embed_dim, calibration))
+            _create(link, name, collection, properties(fingerprint, embed_dim, calibration))
         _check_version(link, name)
-        _index(link, name, kind, index)
+        _index(link, name, collection, index)
         # Even after reopening: Lite forgets it. In parallel: a server takes 3 seconds for each.
         link.call("load_collection", name, _async=True)
     for name in names.values():
@@ -71,25 +81,26 @@ def prepare_collections(
     return names
 
 
-def _mismatch(shown: str, spaces: Sequence[str], fingerprint: str) -> SpaceMismatchError:
+def _mismatch(store_name: str, spaces: Sequence[str], fingerprint: str) -> SpaceMismatchError:
     from encoder.models.bundle.model import describe
 
     return SpaceMismatchError(
-        f"The store {shown} holds embeddings in the space {', '.join(map(describe, spaces))}, but "
-        f"this encoder's are in the space {describe(fingerprint)}: they cannot be compared.",
+        f"The store {store_name} holds embeddings in the space "
+        f"{', '.join(map(describe, spaces))}, but this encoder's are in the space "
+        f"{describe(fingerprint)}: they cannot be compared.",
         remedy="Use the model and settings that the store was made with (--model), ingest the "
         "content again into another --store, or move this one with `anymodal store reindex`.",
     )
 
 
-def _create(link: MilvusLink, name: str, kind: Collection, facts: dict[str, str]) -> None:
+def _create(link: MilvusLink, name: str, collection: Collection, facts: dict[str, str]) -> None:
     from pymilvus import MilvusClient
 
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
-    for field in kind.fields:
-        _add_field(schema, field, is_key=field.name == kind.key)
-    if kind.bm25_of:
-        _add_bm25(link, schema, kind)
+    for field in collection.fields:
+        _add_field(schema, field, is_key=field.name == collection.key)
+    if collection.bm25_of:
+        _add_bm25(link, schema, collection)
     try:
         # In properties, since Milvus Lite drops the description.
         link.call(
@@ -114,14 +125,16 @@ def _add_field(schema: Any, field: Field, *, is_key: bool) -> None:
     schema.add_field(field.name, DataType[field.type], is_primary=is_key, **params)
 
 
-def _add_bm25(link: MilvusLink, schema: Any, kind: Collection) -> None:
+def _add_bm25(link: MilvusLink, schema: Any, collection: Collection) -> None:
     from pymilvus import Function, FunctionType
 
-    (words,) = (field for field in schema.fields if field.name == kind.bm25_of)
+    (words,) = (field for field in schema.fields if field.name == collection.bm25_of)
     # The words are made by us; both tokenizers keep them as they are, and Lite knows only one.
     tokenizer = "standard" if link.is_lite else "whitespace"
     words.params.update(enable_analyzer=True, analyzer_params={"tokenizer": tokenizer})
-    schema.add_function(Function("bm25", FunctionType.BM25, [kind.bm25_of], [kind.vector]))
+    schema.add_function(
+        Function("bm25", FunctionType.BM25, [collection.bm25_of], [collection.vector])
+    )
 
 
 def _check_version(link: MilvusLink, name: str) -> None:
@@ -138,20 +151,20 @@ def _check_version(link: MilvusLink, name: str) -> None:
     )
 
 
-def _index(link: MilvusLink, name: str, kind: Collection, index: str) -> None:
+def _index(link: MilvusLink, name: str, collection: Collection, index: str) -> None:
     """Add the indexes that are missing, as after a process was killed while making them."""
     from pymilvus import MilvusClient
 
-    wanted = [kind.vector, *kind.indexed]
+    fields = [collection.vector, *collection.indexed]
     if link.is_lite:
-        wanted = [kind.vector] if kind.bm25_of else []
-        _drop_others(link, name, wanted)
+        fields = [collection.vector] if collection.bm25_of else []
+        _drop_others(link, name, fields)
     present = set(link.call("list_indexes", name))
-    for field in wanted:
+    for field in fields:
         if field in present:
             continue
         params = MilvusClient.prepare_index_params()
-        options = _index_of(field == kind.vector, kind.kind, index)
+        options = _index_of(field == collection.vector, collection.kind, index)
         params.add_index(field, index_name=field, **options)
         try:
             # Not waiting: pymilvus would sleep for half a second per index; loading waits anyway.
@@ -165,27 +178,27 @@ def _index(link: MilvusLink, name: str, kind: Collection, index: str) -> None:
             raise
 
 
-def _drop_others(link: MilvusLink, name: str, wanted: Ids[str]) -> None:
+def _drop_others(link: MilvusLink, name: str, fields: Ids[str]) -> None:
     """Drop the indexes that earlier versions made in Lite.
 
     The index of vectors copies them on disk and in memory, and finds them no faster; those of other
     fields are JSON that is read when a collection is opened. `search.store.embedded` answers.
     """
-    while others := set(link.call("list_indexes", name)).difference(wanted):
+    while unused := set(link.call("list_indexes", name)).difference(fields):
         link.call("release_collection", name)
-        link.call("drop_index", name, others.pop())  # and it may drop all
+        link.call("drop_index", name, unused.pop())  # and it may drop all
 
 
-def _holds_vectors(kind: str) -> bool:
-    return kind.startswith("segments")
+def _holds_vectors(collection_kind: str) -> bool:
+    return collection_kind.startswith("segments")
 
 
-def _index_of(is_vector: bool, kind: str, index: str) -> dict[str, Any]:
+def _index_of(is_vector: bool, collection_kind: str, index: str) -> dict[str, Any]:
     if not is_vector:
         # A server picks by type; its names changed (Trie until 2.3, INVERTED since 2.4).
         return {"index_type": ""}
-    if kind == "words":
+    if collection_kind == "words":
         return {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25", "params": {}}
-    if not _holds_vectors(kind):
+    if not _holds_vectors(collection_kind):
         return {"index_type": "FLAT", "metric_type": METRIC, "params": {}}
     return {**build_params(index), "metric_type": METRIC}

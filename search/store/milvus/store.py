@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection as Ids
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -13,35 +13,30 @@ from typing import Any
 from encoder.space import UNCALIBRATED, Calibration, Floor
 from encoder.system.disk import check_room
 from encoder.types import Embeddings, Modality
-from search.errors import ReadOnlyStoreError, StoreError
+from search.errors import StoreError
 from search.filters import Filter
-from search.filters.columns import compile_for_segments
+from search.filters.milvus import compile_for_segments
+from search.lexical.index import MAX_FOUND
 from search.store.calibrated import Constants, StoredCalibration
-from search.store.checking import Findings
+from search.store.checking import Findings, Progress
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.folders import locks_folder
-from search.store.lite.in_process import check_whole, is_mirrored, stop_lite
+from search.store.lite.in_process import check_whole, stop_lite
 from search.store.lite.shared import joined
-from search.store.locks import WriteLocks, folder_locks, machine_locks, thread_locks
-from search.store.milvus.calibration import MilvusCalibration, Progress
+from search.store.locks import WriteLocks, folder_locks, machine_locks
+from search.store.milvus.calibration import MilvusCalibration
 from search.store.milvus.checking import MilvusCheck
-from search.store.milvus.indexes.kinds import HNSW, LEAST_EFFORT
-from search.store.milvus.indexes.state import IndexState, state_of
+from search.store.milvus.indexes import HNSW, LEAST_EFFORT, IndexState, state_of
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.mirrored_words import open_words
-from search.store.milvus.partitions import Partitions
-from search.store.milvus.reading.assets import MilvusAssets
-from search.store.milvus.reading.sample import MilvusSample
-from search.store.milvus.reading.search import MilvusSearch, Where
-from search.store.milvus.reading.segments import MilvusSegments
-from search.store.milvus.reading.texts import MilvusTexts
-from search.store.milvus.rows import Keys, MilvusRows
+from search.store.milvus.reading import MilvusReading
+from search.store.milvus.rows import Keys, MilvusRows, Partitions
+from search.store.milvus.search import MilvusSearch, Where
 from search.store.milvus.server_record import ServerRecord
 from search.store.milvus.setup import prepare_collections
 from search.store.milvus.upgrade import Version
 from search.store.milvus.writers import Writers
-from search.store.milvus.writing.removal import Removal
-from search.store.milvus.writing.writer import SegmentWriter
+from search.store.milvus.writing import Removal, SegmentWriter
 from search.store.schema import (
     ASSETS,
     LOCATIONS,
@@ -52,10 +47,11 @@ from search.store.space_record import FolderRecord, check_current, check_searche
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 _SCALARS_BYTES = 2048  # the usual size of a row without its embedding
+_MAX_JOINED = 2000  # the most assets whose texts are searched by their ids
 _COPIES = 3  # of a row on Lite's disk: in its log, as data, and during merges
 
 
-class MilvusStore:
+class MilvusStore(MilvusReading):
     """A `VectorStore` on Milvus. Safe to use from threads; open it after a fork.
 
     Args:
@@ -72,6 +68,9 @@ class MilvusStore:
         StoreBusyError: another process holds the folder.
         StoreUnavailableError: the server does not answer.
     """
+
+    read_only = False
+    in_process = False
 
     def __init__(
         self,
@@ -100,15 +99,14 @@ class MilvusStore:
                 uri,
                 timeout_s=timeout_s,
                 connect_timeout_s=connect_timeout_s,
-                shown=str(folder or ""),
+                store_name=str(folder or ""),
             )
             on_server = ServerRecord(self._link, prefix)
             self._record = FolderRecord(folder, prefix) if folder else on_server
             if self._follows:
                 check_searched(self._record, space_fingerprint, self._link.shown)
-            named = partial(collection_name, prefix, space_fingerprint)
-            self._version = Version(self._link, embed_dim, named)
-            self._segments = self._version.segments
+            name_of = partial(collection_name, prefix, space_fingerprint)
+            self._version = Version(self._link, embed_dim, name_of)
             self._prepare = partial(
                 prepare_collections,
                 self._link,
@@ -130,22 +128,20 @@ class MilvusStore:
             raise
 
     def _open_parts(self) -> None:
-        kinds = [LOCATIONS, ASSETS, *([WORDS] if self._link.knows_bm25 else [])]
-        names = self._prepare([self._segments, *kinds])
-        self._rows = MilvusRows(self._link, names, lambda: self.locks.check())
-        self._words = open_words(self._link, self._rows, self._segments)
-        self._partitions = Partitions(self._link, self._rows.name(self._segments))
-        common = (self._link, self._rows, self._segments)
+        link, segments = self._link, self._version.segments
+        has_words = link.knows_bm25 and not self._place
+        kinds = [LOCATIONS, ASSETS, *([WORDS] if has_words else [])]
+        names = self._prepare([segments, *kinds])
+        rows = MilvusRows(link, names, lambda: self.locks.check())
+        partitions = Partitions(link, rows.name(segments))
+        super().__init__(link, rows, segments, partitions)
+        # A record in a folder has none: the index beside it answers.
+        self._words = None if self._place else open_words(link, rows, segments)
+        common = (link, rows, segments)
         self._calibration = MilvusCalibration(*common, is_alone=self._folder is not None)
-        self._search = MilvusSearch(*common, self._partitions, self._calibration, self._candidates)
-        self._stored = MilvusSegments(self._rows, self._segments)
-        self._assets = MilvusAssets(self._link, self._rows)
-        self._texts = MilvusTexts(self._words, self._search, self._assets)
-        self._writer = SegmentWriter(*common, self._partitions, self._calibration)
-        self._removal = Removal(self._rows, self._segments, self._words)
-        self._sample = MilvusSample(*common, self._partitions)
-        self.read_only = self._folder is not None and is_mirrored(self._folder)
-        self.in_process = False
+        self._search = MilvusSearch(*common, partitions, self._calibration, self._candidates)
+        self._writer = SegmentWriter(*common, partitions, self._calibration)
+        self._removal = Removal(rows, segments, self._words)
 
     def _complete_deletions(self) -> None:
         """Complete the deletions, and undo the writes, of a process that was killed.
@@ -157,16 +153,14 @@ class MilvusStore:
                 with self.locks.of(noted):
                     self._link.catch_up()
                     noted = self._removal.noted()
-                    self._removal.complete(noted, self._assets.of(noted))
+                    self._removal.complete(noted, self.assets(noted))
                     self._link.catch_up()
 
-    def _locks(self, given: WriteLocks | None) -> WriteLocks:
-        if self.read_only:  # a write says so
-            return thread_locks()
+    def _locks(self, shared_locks: WriteLocks | None) -> WriteLocks:
         if self._place:
             return folder_locks(self._place)
         name = self._rows.name(ASSETS)
-        locks = given or machine_locks(locks_folder(self._link.shown, name))
+        locks = shared_locks or machine_locks(locks_folder(self._link.shown, name))
         return replace(locks, check=Writers(self._link, name, locks.owner).check)
 
     @property
@@ -183,23 +177,15 @@ class MilvusStore:
         """See `VectorStore.stored_calibration`."""
         return self._calibration.refresh()
 
-    def recalibrate(self, constants: Constants, about: Mapping[str, Any]) -> None:
+    def recalibrate(self, constants: Constants, origin: Mapping[str, Any]) -> None:
         """See `VectorStore.recalibrate`."""
         self.check_writable()
-        self._calibration.announce(constants, about)
+        self._calibration.announce(constants, origin)
 
     def rewrite(self, progress: Progress) -> int:
         """See `VectorStore.rewrite`."""
         self.check_writable()
         return self._calibration.rewrite(progress, self.locks.whole)
-
-    def sizes(self) -> dict[Modality, int]:
-        """How many segments there are of each modality that has any."""
-        return self._sample.sizes()
-
-    def sample(self, modality: Modality, limit: int) -> Embeddings:
-        """Unit rows [n, n_rows, embed_dim] of at most ``limit`` segments, evenly over the store."""
-        return self._sample.vectors(modality, limit)
 
     def index_state(self) -> IndexState | None:
         """How far the vectors' index is built; None in a folder, where vectors have none."""
@@ -232,8 +218,6 @@ class MilvusStore:
             return self._version.upgrade(MilvusRows(self._link, names), progress)
 
     def _check_room(self, n_bytes: int) -> None:
-        if self.read_only:
-            raise ReadOnlyStoreError.at(self._link.shown)
         if self._place is not None:
             check_room(self._place, n_bytes)
         if self._folder is not None:
@@ -256,16 +240,14 @@ class MilvusStore:
         self._check_current()
         n_bytes = (4 * self._embed_dim + _SCALARS_BYTES) * (len(stored) + len(checked))
         self._check_room(_COPIES * n_bytes)
-        known = self._writer.write(checked, stored, keys)
-        if stored:
+        former = self._writer.write(checked, stored, keys)
+        if stored and self._words:
             self._words.added(stored)
-        self._writer.commit(checked, known)
+        self._writer.commit(checked, former)
         self._link.catch_up()
 
     def delete(self, asset_ids: Sequence[str], keys: Keys | None = None) -> None:
         """Remove commit rows first, then the segments; unknown ids are ignored. See `write`."""
-        if self.read_only:
-            self.check_writable()
         if self._folder is not None:
             check_whole(self._folder)
         self._check_current()
@@ -334,23 +316,9 @@ class MilvusStore:
 
     def _expression(self, filter: Filter | None) -> str:
         """The expression that finds the segments of a filter's assets; empty if there is none."""
-        if filter is None or self.is_old:
+        if filter is None or self.is_old or self._link.is_lite:
             return ""
-        return compile_for_segments(
-            filter, arrays=not self._link.is_lite, infix=self._link.knows_infix
-        )
-
-    def embeddings(self, asset_id: str) -> list[SegmentRow]:
-        """All segments of one asset with their embeddings, by modality, index and row."""
-        return self._stored.of(asset_id)
-
-    def segments(self) -> Iterator[SegmentRow]:
-        """All segments with their embeddings, including those of assets without a commit row."""
-        return self._stored.all()
-
-    def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
-        """The embeddings [embed_dim] of these rows; those that are not stored are missing."""
-        return self._stored.vectors(keys)
+        return compile_for_segments(filter, infix=self._link.knows_infix)
 
     def lexical(
         self,
@@ -364,38 +332,25 @@ class MilvusStore:
 
         A filter is checked on the best 1,000, or, if few pass, on all segments of its few assets.
         """
-        return self._texts.find(text, limit, asset_ids, filter, self._expression(filter))
-
-    def select(
-        self, filter: Filter | None, *, limit: int | None = None, after: str = ""
-    ) -> Iterator[str]:
-        """The ids of all assets for which a filter holds, streamed in their order."""
-        return self._assets.select(filter, limit, after)
-
-    def count(self, filter: Filter | None = None) -> int:
-        """How many assets there are; with a filter, how many it finds at most."""
-        return self._assets.count(filter)
+        assert self._words
+        if filter is None:
+            return self._words.find(text, limit, asset_ids)
+        hits = all_hits = self._words.find(text, MAX_FOUND, asset_ids)
+        if expression := self._expression(filter):
+            hits = self._search.those_of(expression, all_hits)
+        is_enough = expression and (len(hits) >= limit or len(all_hits) < MAX_FOUND)
+        if is_enough or asset_ids is not None or self.count(filter) > _MAX_JOINED:
+            return hits[:limit]
+        return self._words.find(text, limit, list(self.select(filter)))
 
     def ping(self) -> None:
         """Raise a `StoreError` unless the store answers."""
         self._link.call("describe_collection", self._rows.name(ASSETS))
 
-    def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
-        """The commit rows of these ids; those that are not stored are missing."""
-        return self._assets.of(asset_ids)
-
-    def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
-        """The commit rows of the assets seen at each of these URIs."""
-        return self._assets.at(uris)
-
-    def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
-        """All commit rows for which a filter holds, streamed in the order of their ids."""
-        return self._assets.scan(filter)
-
     def close(self) -> None:
         """Release files and connections; may be called twice."""
-        for part in ("_words", "_search", "_link"):  # those that were opened
-            if (opened := getattr(self, part, None)) is not None:
+        for attribute in ("_words", "_search", "_link"):  # those that were opened
+            if (opened := getattr(self, attribute, None)) is not None:
                 opened.close()
         folder, self._folder = self._folder, None
         if folder is not None:

@@ -17,7 +17,7 @@ from search.store.segments import Collection
 from search.types import ScoredSegment, SegmentRow
 
 
-class Words(Protocol):
+class TextWords(Protocol):
     """Segments with text, found by words."""
 
     def added(self, segments: Sequence[SegmentRow]) -> None:
@@ -68,34 +68,34 @@ class MilvusWords:
         self._rows.delete([WORDS], asset_ids)
 
     def find(self, text: str, limit: int, asset_ids: Ids[str] | None) -> list[ScoredSegment]:
-        """See `Words.find`."""
-        wanted = frozenset(terms(text))
-        limit = asked = min(limit, MAX_FOUND)
+        """See `TextWords.find`."""
+        query_terms = frozenset(terms(text))
+        limit = n_asked = min(limit, MAX_FOUND)
         while True:
-            scores = self._scores(text, asked, asset_ids)
-            kept = self._that_hold(wanted, scores)
-            if len(kept) >= limit or len(scores) < asked or asked > MAX_FOUND:
-                return kept[:limit]
-            asked *= 4
+            scores = self._scores(text, n_asked, asset_ids)
+            hits = self._that_hold(query_terms, scores)
+            if len(hits) >= limit or len(scores) < n_asked or n_asked > MAX_FOUND:
+                return hits[:limit]
+            n_asked *= 4
 
     def _that_hold(
-        self, wanted: frozenset[str], scores: Mapping[str, float]
+        self, query_terms: frozenset[str], scores: Mapping[str, float]
     ) -> list[ScoredSegment]:
         """The segments among these that are stored and hold one of the words, best first."""
         rows = self._rows.of(self._segments, self._segments.key, list(scores))
-        kept = [row for row in rows if holds(row["snippet"], wanted)]
-        found = [scored_from_dict(row, scores[row[self._segments.key]]) for row in kept]
-        return sorted(found, key=lambda hit: (-hit.cosine, hit.segment_id))
+        matching = [row for row in rows if holds(row["snippet"], query_terms)]
+        hits = [scored_from_dict(row, scores[row[self._segments.key]]) for row in matching]
+        return sorted(hits, key=lambda hit: (-hit.cosine, hit.segment_id))
 
     def _scores(self, text: str, limit: int, asset_ids: Ids[str] | None) -> dict[str, float]:
         """Ids of segments with their BM25; some may be gone, or hold other words."""
-        found: list[tuple[str, float]] = []
-        asked = " ".join(dict.fromkeys(terms(text)))
-        for expression in among_assets(asset_ids) if asked else ():
+        scores: list[tuple[str, float]] = []
+        query = " ".join(dict.fromkeys(terms(text)))
+        for expression in among_assets(asset_ids) if query else ():
             (answer,) = self._link.call(
                 "search",
                 self._rows.name(WORDS),
-                data=[asked],
+                data=[query],
                 anns_field=WORDS.vector,
                 filter=expression,
                 limit=limit,
@@ -104,8 +104,8 @@ class MilvusWords:
                 **self._rows.fresh(),
             )
             # Milvus Lite gives them as distances, which are negative.
-            found += [(hit["entity"][WORDS.key], abs(float(hit["distance"]))) for hit in answer]
-        return dict(sorted(found, key=lambda hit: (-hit[1], hit[0]))[:limit])
+            scores += [(hit["entity"][WORDS.key], abs(float(hit["distance"]))) for hit in answer]
+        return dict(sorted(scores, key=lambda hit: (-hit[1], hit[0]))[:limit])
 
     def close(self) -> None:
         """Nothing to release."""

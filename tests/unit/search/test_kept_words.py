@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from search.lexical.index import Text, WordIndex
+from search.lexical.index import IndexedText, WordIndex
 from search.store.milvus.mirrored_words import KeptFolder
 
 _KILLED = """
@@ -26,7 +26,7 @@ def test_an_index_outlasts_its_object(tmp_path: Path) -> None:
     folder = KeptFolder(tmp_path / "words")
     assert folder.known() == {}
     index = WordIndex(folder=folder.path)
-    index.add([Text("s1", "a", "blue sea"), Text("s2", "b", "red sea")])
+    index.add([IndexedText("s1", "a", "blue sea"), IndexedText("s2", "b", "red sea")])
     index.commit()
     folder.keep({"a": 1, "b": 1})
     index.close()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from search.lexical import WordIndex, holds, terms
 from search.lexical.analysis import _marks, words
-from search.lexical.index import Text
+from search.lexical.index import IndexedText
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,13 @@ def test_a_text_holds_what_is_among_its_terms(any_text: str, some: str, other: s
 )
 def test_other_forms_of_a_word_are_found_behind_the_word_itself(text: str, query: str) -> None:
     index = WordIndex(in_memory=True)
-    index.add([Text("form", "a", text), Text("word", "b", query), Text("other", "c", "Nothing.")])
+    index.add(
+        [
+            IndexedText("form", "a", text),
+            IndexedText("word", "b", query),
+            IndexedText("other", "c", "Nothing."),
+        ]
+    )
     index.commit()
     assert [hit.segment_id for hit in index.find(query, 5)] == ["word", "form"]
 
@@ -74,12 +80,12 @@ def test_numbers_have_no_other_forms() -> None:
 
 def test_texts_are_found_while_others_are_read_to_be_added() -> None:
     index = WordIndex(in_memory=True)
-    index.add([Text("one", "a", "a zeppelin")])
+    index.add([IndexedText("one", "a", "a zeppelin")])
     index.commit()
     reading, found = Event(), Event()
 
-    def texts() -> Iterator[Text]:
-        yield Text("two", "b", "another zeppelin")
+    def texts() -> Iterator[IndexedText]:
+        yield IndexedText("two", "b", "another zeppelin")
         reading.set()
         assert found.wait(60)
 

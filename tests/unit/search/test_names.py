@@ -16,7 +16,7 @@ from search import Query, SearchEngine, as_json
 from search.errors import IndexNotReadyError
 from search.filters import Filter
 from search.lexical import names as of_names
-from search.lexical.names import Names, names_of
+from search.lexical.names import AssetNames, names_of
 from search.store import name_index
 from search.store.memory import MemoryStore
 from search.store.name_index import NameIndex, NamesInMemory
@@ -196,7 +196,7 @@ def test_a_later_reading_takes_apart_only_what_was_renamed(
 ) -> None:
     taken: list[str] = []
 
-    def noted(row: AssetRow) -> Names:
+    def noted(row: AssetRow) -> AssetNames:
         taken.append(row.asset_id)
         return names_of(row)
 

@@ -76,7 +76,7 @@ def test_folders_end_with_a_slash() -> None:
     for folders in ((), ("/srv/photos",)):
         with pytest.raises(InputError, match="folders"):
             Under(folders, asked)
-    with pytest.raises(InputError, match="asked"):
+    with pytest.raises(InputError, match="comparison"):
         Under(ROOTS, Compare("title", Operator.EXISTS, True))
 
 
@@ -102,7 +102,7 @@ def test_no_filter_distinguishes_private_paths(asked: Filter) -> None:
 def test_no_filter_shows_the_folders_own_path(asked: Filter, name: str) -> None:
     here, there = ("/a/b/", "/quite/another/")
     assert isinstance(asked, Under)
-    inside = [matches(Under((f,), asked.asked), row(f + name)) for f in (here, there)]
+    inside = [matches(Under((f,), asked.comparison), row(f + name)) for f in (here, there)]
     assert inside[0] is inside[1]
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from search.filters import parse_filter
 from search.store.embedded import views
-from search.store.embedded.reading import Reading
-from search.store.embedded.tables import Tables
+from search.store.embedded.reading import IndexReading
+from search.store.embedded.tables import IndexTables
 from search.store.embedded.views import Views
 from search.store.embedded.writing import keys_of, put, remove
 from tests.contract.rows import DIM, corpus
@@ -23,14 +23,14 @@ _GROWING = ("segment", "asset", "location", "label")
 
 
 @pytest.fixture
-def tables(tmp_path: Path) -> Iterator[Tables]:
-    tables = Tables.made(tmp_path / "tables.db", "a store")
+def tables(tmp_path: Path) -> Iterator[IndexTables]:
+    tables = IndexTables.made(tmp_path / "tables.db", "a store")
     yield tables
     tables.close()
 
 
 def test_a_few_assets_are_found_without_a_walk_through_a_table(
-    tables: Tables, tmp_path: Path
+    tables: IndexTables, tmp_path: Path
 ) -> None:
     """Otherwise each write and each deletion takes longer the larger the store is."""
     views, asked = Views(tmp_path, DIM), list[str]()
@@ -42,7 +42,7 @@ def test_a_few_assets_are_found_without_a_walk_through_a_table(
         assert sorted(keys_of(db, ["asset0-1", "asset0-2", "unknown"])) == ["asset0-1", "asset0-2"]
         put(db, views, *corpus(6))
         remove(db, ["asset0-1"])
-    reading = Reading(tables, views, DIM)
+    reading = IndexReading(tables, views, DIM)
     assert len(reading.embeddings("asset0-2")) == 3
     assert reading.assets_at(["/data/asset0-2"])
     with tables.reading() as db:
@@ -59,7 +59,7 @@ def _plan(db: sqlite3.Connection, sql: str) -> list[str]:
 
 
 def test_threads_ask_for_a_filter_once(
-    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tables: IndexTables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A search has a thread for each kind, and all of them need the filter's assets."""
     of_tables, asked, mask = Views(tmp_path, DIM), list[str](), views._mask
@@ -85,7 +85,7 @@ def test_threads_ask_for_a_filter_once(
     assert "asset_size_bytes < ?" in asked[0]
 
 
-def test_many_readers_share_a_few_connections(tables: Tables, tmp_path: Path) -> None:
+def test_many_readers_share_a_few_connections(tables: IndexTables, tmp_path: Path) -> None:
     """Each keeps pages of the file for as long as the store is open."""
 
     def read(_: int) -> int:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from search.store.embedded import reading, side
+from search.store.embedded import texts as kept
 from search.store.embedded.store import EmbeddedStore
-from search.store.embedded.texts import kept
 from search.store.name_index import NameIndex
 from search.store.open import open_store
 from search.types import GONE_SINCE

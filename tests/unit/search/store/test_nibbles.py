@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from encoder.space import l2_normalize
 from encoder.types import Embeddings
-from search.store.embedded.vectors import files
-from search.store.embedded.vectors.chunks import Chunk, in_chunks
-from search.store.embedded.vectors.codes import Codes
-from search.store.embedded.vectors.files import VectorFiles
-from search.store.embedded.vectors.nibbles import Nibbles
+from search.store.embedded import vector_files as files
+from search.store.embedded.codes import ByteCodes, NibbleCodes
+from search.store.embedded.ranking import Chunk, in_chunks
+from search.store.embedded.vector_files import VectorFiles
 
 _CHUNK = 2048
 _DIM = 64
@@ -48,7 +47,7 @@ def _share(found: NDArray[np.int64], nearest: NDArray[np.int64]) -> float:
 def test_about_the_best_have_the_best(dim: int) -> None:
     rows = _narrow(_CHUNK + 50, dim)
     rows, queries = rows[:_CHUNK], rows[_CHUNK:]
-    found = in_chunks(queries, 64, [Chunk(5, Nibbles.of(rows), None)])
+    found = in_chunks(queries, 64, [Chunk(5, NibbleCodes.of(rows), None)])
     assert found.scores.shape == found.slots.shape == (1, 50, 64)
     if dim > 1:
         assert _share(found.slots[0] - 5, _nearest(queries, rows, 10)) >= 0.99
@@ -57,7 +56,7 @@ def test_about_the_best_have_the_best(dim: int) -> None:
 
 def test_rows_that_are_equal_can_be_coded() -> None:
     row = l2_normalize(np.ones((1, _DIM), np.float32))
-    found = in_chunks(row, 3, [Chunk(0, Nibbles.of(np.repeat(row, 100, axis=0)), None)])
+    found = in_chunks(row, 3, [Chunk(0, NibbleCodes.of(np.repeat(row, 100, axis=0)), None)])
     assert found.scores.ravel() == pytest.approx(1, abs=0.01)
     assert (found.slots >= 0).all()
 
@@ -67,7 +66,7 @@ def test_unwanted_rows_make_room_for_others() -> None:
     rows, queries = rows[:_CHUNK], rows[_CHUNK:]
     wanted = np.ones(_CHUNK, bool)
     wanted[_nearest(queries, rows, 5)] = False
-    codes = Nibbles.of(rows)
+    codes = NibbleCodes.of(rows)
     found = in_chunks(queries, 64, [Chunk(0, codes, wanted)])
     assert (found.slots >= 0).all()
     assert wanted[found.slots].all()
@@ -82,7 +81,10 @@ def test_codes_of_both_kinds_are_ranked_together() -> None:
     rows = _narrow(2 * _CHUNK + 50)
     rows, queries = rows[: 2 * _CHUNK], rows[2 * _CHUNK :]
     halves = rows[:_CHUNK], rows[_CHUNK:]
-    chunks = [Chunk(0, Codes.of(halves[0]), None), Chunk(_CHUNK, Nibbles.of(halves[1]), None)]
+    chunks = [
+        Chunk(0, ByteCodes.of(halves[0]), None),
+        Chunk(_CHUNK, NibbleCodes.of(halves[1]), None),
+    ]
     found = in_chunks(queries, 64, chunks)
     scores = np.concatenate(found.scores, axis=1)
     slots = np.take_along_axis(
@@ -96,7 +98,7 @@ def test_a_filter_is_searched_by_bytes(tmp_path: Path, monkeypatch: pytest.Monke
     part = VectorFiles(tmp_path, 1, _DIM)
     part.nos(len(rows), part.append(0, rows, np.zeros(len(rows), np.int32)))
     used: list[str] = []
-    for kind in (Codes, Nibbles):
+    for kind in (ByteCodes, NibbleCodes):
         nearest: Any = kind.nearest
 
         def noted(codes: Any, *rest: Any, nearest: Any = nearest) -> None:
@@ -105,7 +107,7 @@ def test_a_filter_is_searched_by_bytes(tmp_path: Path, monkeypatch: pytest.Monke
 
         monkeypatch.setattr(kind, "nearest", noted)
     a_tenth_less, half = np.arange(len(rows)) % 10 > 0, np.arange(len(rows)) % 2 > 0
-    for wanted, kind_used in ((None, Nibbles), (a_tenth_less, Nibbles), (half, Codes)):
+    for wanted, kind_used in ((None, NibbleCodes), (a_tenth_less, NibbleCodes), (half, ByteCodes)):
         used.clear()
         (found,) = part.nearest(rows[3:4], 10, len(rows), wanted)
         assert set(used) == {kind_used.SUFFIX}
@@ -159,8 +161,8 @@ def test_rows_that_half_a_byte_loses_are_searched_by_bytes(
     rows = rng.standard_normal((_CHUNK, 256)).astype(np.float32)
     rows[:, 7] = 20 + 8 * rows[:, 7]
     rows = l2_normalize(rows)
-    assert not Nibbles.of(rows).finds_nearest(rows)
-    assert Nibbles.of(_narrow(_CHUNK)).finds_nearest(_narrow(_CHUNK))
+    assert not NibbleCodes.of(rows).finds_nearest(rows)
+    assert NibbleCodes.of(_narrow(_CHUNK)).finds_nearest(_narrow(_CHUNK))
     nearest = _nearest(rows[:20], rows, 10)
     for _ in range(2):
         part = VectorFiles(tmp_path, 1, 256)
@@ -171,4 +173,4 @@ def test_rows_that_half_a_byte_loses_are_searched_by_bytes(
         assert _share(np.stack([one.slots[:10] for one in found]), nearest) >= 0.99
         assert not (tmp_path / "1.0.nibbles").read_bytes()
         # the next one opens what it finds
-        monkeypatch.setattr(Nibbles, "of", lambda _: pytest.fail("coded again"))
+        monkeypatch.setattr(NibbleCodes, "of", lambda _: pytest.fail("coded again"))

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from encoder.space import l2_normalize
 from encoder.types import Embeddings
-from search.store.embedded.vectors import files as vector_files
-from search.store.embedded.vectors.codes import CHUNK
-from search.store.embedded.vectors.files import STEP, VectorFiles
+from search.store.embedded import vector_files as vector_files
+from search.store.embedded.codes import CHUNK
+from search.store.embedded.vector_files import STEP, VectorFiles
 
 
 @pytest.fixture
@@ -71,8 +71,10 @@ def test_codes_of_newest_rows_are_made_once_a_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
-    of = vector_files.Codes.of
-    monkeypatch.setattr(vector_files.Codes, "of", lambda rows: made.append(len(rows)) or of(rows))
+    of = vector_files.ByteCodes.of
+    monkeypatch.setattr(
+        vector_files.ByteCodes, "of", lambda rows: made.append(len(rows)) or of(rows)
+    )
     rows = l2_normalize(np.random.default_rng(0).standard_normal((2 * STEP + 9, 8), np.float32))
     files = VectorFiles(tmp_path, 1, 8)
     appended(files, 0, rows, np.arange(len(rows), dtype=np.int32))

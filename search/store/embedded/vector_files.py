@@ -27,22 +27,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.types import Embeddings
-from search.store.embedded.tables import DamagedError
-from search.store.embedded.vectors.chunks import Chunk, Scored, in_chunks
-from search.store.embedded.vectors.codes import CHUNK, Codes
-from search.store.embedded.vectors.disk import put, read_into
-from search.store.embedded.vectors.nibbles import Nibbles
-from search.store.embedded.vectors.ranking import (
+from search.store.embedded.codes import CHUNK, ByteCodes, NibbleCodes, put, read_into
+from search.store.embedded.ranking import (
     MORE,
     SPARE,
-    Found,
+    Chunk,
+    RankedSlots,
+    Scored,
     best_of,
     candidates_of,
+    in_chunks,
     joined,
     least_of,
     ranked,
     with_more,
 )
+from search.store.embedded.tables import DamagedError
 
 STEP = 1024
 """Newer rows get codes once there are this many: comparing codes takes a third of the time."""
@@ -51,7 +51,7 @@ _FEW = 2048
 _MOST = 7 / 8
 """If this much of a chunk is wanted, all its rows are compared, whatever a filter leaves out."""
 
-Kind: TypeAlias = Codes | Nibbles
+Kind: TypeAlias = ByteCodes | NibbleCodes
 
 
 class VectorFiles:
@@ -59,16 +59,16 @@ class VectorFiles:
 
     Args:
         folder: the folder of all parts.
-        part: the number.
+        part_no: the number.
         embed_dim: the length of a row.
     """
 
-    def __init__(self, folder: Path, part: int, embed_dim: int) -> None:
+    def __init__(self, folder: Path, part_no: int, embed_dim: int) -> None:
         self._embed_dim = embed_dim
         self._row_bytes = 4 * embed_dim
-        self._base = folder / str(part)
+        self._base = folder / str(part_no)
         self._codes: dict[tuple[int, type[Kind]], Kind] = {}
-        self._recent: tuple[int, int, Codes] | None = None
+        self._recent: tuple[int, int, ByteCodes] | None = None
         self._nos = np.empty(0, np.int32)
         self._sums = np.empty(0, np.uint32)
         self._sum = 0
@@ -125,24 +125,24 @@ class VectorFiles:
         Raises:
             DamagedError: they are not what was written. Call `nos` first.
         """
-        found = np.empty((len(slots), self._embed_dim), np.float32)
+        vectors = np.empty((len(slots), self._embed_dim), np.float32)
         with self._lock:
             tail, start, end = self._tail, self._tail_start, self._tail_start + self._n_tail
         is_near = (slots >= start) & (slots < end)
-        found[is_near] = tail[slots[is_near] - start]
+        vectors[is_near] = tail[slots[is_near] - start]
         far = np.flatnonzero(~is_near)
-        for place in far.tolist():
-            read_into(self._rows, found[place], int(slots[place]) * self._row_bytes)
-        self._check(found[far], self._sums[slots[far]])
-        return found
+        for row_no in far.tolist():
+            read_into(self._rows, vectors[row_no], int(slots[row_no]) * self._row_bytes)
+        self._check(vectors[far], self._sums[slots[far]])
+        return vectors
 
     def range(self, start: int, end: int) -> Embeddings:
         """The rows from one slot to another; see `rows`."""
-        found = np.empty((end - start, self._embed_dim), np.float32)
+        vectors = np.empty((end - start, self._embed_dim), np.float32)
         if end > start:
-            read_into(self._rows, found, start * self._row_bytes)
-            self._check(found, self._sums[start:end])
-        return found
+            read_into(self._rows, vectors, start * self._row_bytes)
+            self._check(vectors, self._sums[start:end])
+        return vectors
 
     def _check(self, rows: Embeddings, sums: NDArray[np.uint32]) -> None:
         if len(sums) != len(rows) or (_sums_of(rows) != sums).any():
@@ -159,76 +159,77 @@ class VectorFiles:
             if n_slots > n_known:
                 slots = np.empty((n_slots - n_known, 2), np.int32)
                 read_into(self._slots, slots, 8 * n_known)
-                if (found := zlib.crc32(slots.data, self._sum)) != total:
+                if (checksum := zlib.crc32(slots.data, self._sum)) != total:
                     raise DamagedError(self._base.with_suffix(".slots"))
                 self._nos = np.concatenate([self._nos, slots[:, 0]])
                 self._sums = np.concatenate([self._sums, slots[:, 1].view(np.uint32)])
-                self._sum = found
+                self._sum = checksum
             return self._nos[:n_slots]
 
     def nearest(
-        self, queries: Embeddings, limit: int, n_slots: int, wanted: NDArray[np.bool_] | None
-    ) -> list[Found]:
+        self, queries: Embeddings, limit: int, n_slots: int, slot_mask: NDArray[np.bool_] | None
+    ) -> list[RankedSlots]:
         """The best of the first slots for each query [n, embed_dim], and any ties with the last.
 
         Args:
             queries: unit rows.
             limit: the most slots, except for ties.
             n_slots: how many there are.
-            wanted: [n_slots], or None for all.
+            slot_mask: [n_slots], or None for all.
         """
-        if wanted is not None:
-            slots = np.flatnonzero(wanted) if np.count_nonzero(wanted) <= _FEW else None
+        if slot_mask is not None:
+            slots = np.flatnonzero(slot_mask) if np.count_nonzero(slot_mask) <= _FEW else None
             if slots is not None:
                 rows = self.rows(slots)
                 return [ranked(query, slots, rows, limit) for query in queries]
         with _in_one_thread():
-            candidates = self._candidates(queries, candidates_of(limit), n_slots, wanted)
+            candidates = self._candidates(queries, candidates_of(limit), n_slots, slot_mask)
         return [
             ranked(query, slots, self.rows(slots), limit)
             for query, slots in zip(queries, candidates, strict=True)
         ]
 
     def _candidates(
-        self, queries: Embeddings, limit: int, n_slots: int, wanted: NDArray[np.bool_] | None
+        self, queries: Embeddings, limit: int, n_slots: int, slot_mask: NDArray[np.bool_] | None
     ) -> list[NDArray[np.int64]]:
         """The slots that are likely among the best, in ascending order.
 
         A few are taken of each chunk, or all if it can hold more of the best than that.
         """
         chunks = [
-            Chunk(start, self._codes_of(start, end, part), part)
+            Chunk(start, self._codes_of(start, end, chunk_mask), chunk_mask)
             for start, end in _coded(n_slots)
-            if (part := None if wanted is None else wanted[start:end]) is None or part.any()
+            if (chunk_mask := None if slot_mask is None else slot_mask[start:end]) is None
+            or chunk_mask.any()
         ]
-        few = min(limit, SPARE + MORE * limit // max(len(chunks), 1))
-        newest = self._in_newest(queries, n_slots, wanted)
-        found = in_chunks(queries, min(few, CHUNK), chunks)
-        if few < limit:
-            has_more = with_more(found, least_of(joined(newest, found), limit))
-            more = in_chunks(queries, min(limit, CHUNK), list(compress(chunks, has_more)))
-            newest = joined(newest, more)
-            found = Scored(found.scores[~has_more], found.slots[~has_more])
-        scores, slots = joined(newest, found)
+        n_per_chunk = min(limit, SPARE + MORE * limit // max(len(chunks), 1))
+        newest = self._in_newest(queries, n_slots, slot_mask)
+        chunk_scores = in_chunks(queries, min(n_per_chunk, CHUNK), chunks)
+        if n_per_chunk < limit:
+            has_more = with_more(chunk_scores, least_of(joined(newest, chunk_scores), limit))
+            more_scores = in_chunks(queries, min(limit, CHUNK), list(compress(chunks, has_more)))
+            newest = joined(newest, more_scores)
+            chunk_scores = Scored(chunk_scores.scores[~has_more], chunk_scores.slots[~has_more])
+        scores, slots = joined(newest, chunk_scores)
         return [
             best_of(of_query, of_slots, limit)
             for of_query, of_slots in zip(scores, slots, strict=True)
         ]
 
-    def _codes_of(self, start: int, end: int, wanted: NDArray[np.bool_] | None) -> Kind:
+    def _codes_of(self, start: int, end: int, slot_mask: NDArray[np.bool_] | None) -> Kind:
         if end - start < CHUNK:
             return self._recent_codes(start, end)
-        is_most = wanted is None or np.count_nonzero(wanted) >= _MOST * CHUNK
-        return self._chunk(start // CHUNK, Nibbles if is_most else Codes)
+        is_most = slot_mask is None or np.count_nonzero(slot_mask) >= _MOST * CHUNK
+        return self._chunk(start // CHUNK, NibbleCodes if is_most else ByteCodes)
 
     def _in_newest(
-        self, queries: Embeddings, n_slots: int, wanted: NDArray[np.bool_] | None
+        self, queries: Embeddings, n_slots: int, slot_mask: NDArray[np.bool_] | None
     ) -> Scored:
         first = n_slots // CHUNK * CHUNK
         start = max(first, n_slots // STEP * STEP)
         cosines = queries @ self._newest(first, n_slots)[start - first :].T
-        if wanted is not None:
-            cosines[:, ~wanted[start:]] = -np.inf
+        if slot_mask is not None:
+            cosines[:, ~slot_mask[start:]] = -np.inf
         return Scored(cosines, np.broadcast_to(np.arange(start, n_slots), cosines.shape))
 
     def _newest(self, start: int, end: int) -> Embeddings:
@@ -246,46 +247,46 @@ class VectorFiles:
                 self._n_tail = n
             return self._tail[:n]
 
-    def _recent_codes(self, start: int, end: int) -> Codes:
+    def _recent_codes(self, start: int, end: int) -> ByteCodes:
         """The codes of the incomplete chunk, kept in memory."""
-        known = self._recent
-        if known is None or known[:2] != (start, end):
-            known = self._recent = start, end, Codes.of(self._newest(start, end))
-        return known[2]
+        recent = self._recent
+        if recent is None or recent[:2] != (start, end):
+            recent = self._recent = start, end, ByteCodes.of(self._newest(start, end))
+        return recent[2]
 
-    def _chunk(self, chunk: int, kind: type[Kind]) -> Kind:
+    def _chunk(self, chunk: int, codes_type: type[Kind]) -> Kind:
         """A chunk's codes; an empty file says that half a byte would lose some of the nearest."""
-        key, path = (chunk, kind), self._path(chunk, kind)
+        key, path = (chunk, codes_type), self._path(chunk, codes_type)
         if key not in self._codes:
-            is_lossy = kind is Nibbles and path.exists() and not path.stat().st_size
+            is_lossy = codes_type is NibbleCodes and path.exists() and not path.stat().st_size
             self._codes[key] = (
-                self._chunk(chunk, Codes)
+                self._chunk(chunk, ByteCodes)
                 if is_lossy
-                else kind.opened(path, CHUNK) or self._encoded(chunk, kind)
+                else codes_type.opened(path, CHUNK) or self._encoded(chunk, codes_type)
             )
         return self._codes[key]
 
-    def _path(self, chunk: int, kind: type[Kind]) -> Path:
-        return self._base.with_suffix(f".{chunk}.{kind.SUFFIX}")
+    def _path(self, chunk: int, codes_type: type[Kind]) -> Path:
+        return self._base.with_suffix(f".{chunk}.{codes_type.SUFFIX}")
 
-    def _encoded(self, chunk: int, kind: type[Kind]) -> Kind:
-        path, rows = self._path(chunk, kind), self.range(chunk * CHUNK, (chunk + 1) * CHUNK)
-        codes = kind.of(rows)
-        if isinstance(codes, Nibbles) and not codes.finds_nearest(rows):
+    def _encoded(self, chunk: int, codes_type: type[Kind]) -> Kind:
+        path, rows = self._path(chunk, codes_type), self.range(chunk * CHUNK, (chunk + 1) * CHUNK)
+        codes = codes_type.of(rows)
+        if isinstance(codes, NibbleCodes) and not codes.finds_nearest(rows):
             with suppress(OSError):
                 path.write_bytes(b"")
-            return self._chunk(chunk, Codes)
+            return self._chunk(chunk, ByteCodes)
         with suppress(OSError):  # as on a read-only disk
             codes.keep(path)
-            return kind.opened(path, CHUNK) or codes
+            return codes_type.opened(path, CHUNK) or codes
         return codes
 
     def complete(self, n_slots: int) -> None:
         """Make the codes that a search would need."""
         for chunk in range(n_slots // CHUNK):
-            for kind in (Nibbles, Codes):
-                if not self._path(chunk, kind).exists():
-                    self._encoded(chunk, kind)
+            for codes_type in (NibbleCodes, ByteCodes):
+                if not self._path(chunk, codes_type).exists():
+                    self._encoded(chunk, codes_type)
 
     def close(self) -> None:
         """Close the files."""

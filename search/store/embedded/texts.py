@@ -1,7 +1,9 @@
-"""An index of `search.lexical` in the folder, up to date with the tables or behind them.
+"""Indexes of words in a folder: of texts, and of the names of assets.
 
-The tables say what it has not read. Reading some of it twice does no harm, so the two need not be
-written together.
+Each is a `search.lexical.WordIndex`, up to date with the tables or behind them. The tables say what
+it has not read: the words of texts are read up to a slot of their part, and assets are listed when
+their commit row changes. Reading some of it twice does no harm, so the two need not be written
+together. A process that writes many texts, or searches for words, reads the rest.
 """
 
 from __future__ import annotations
@@ -13,14 +15,18 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import NamedTuple, Protocol
 
 from encoder.errors import AnymodalError
 from encoder.system.private import private_folder
+from encoder.types import TEXT
+from search.errors import IndexNotReadyError, StoreError
 from search.lexical import WordIndex
-from search.lexical.index import FoundText, Text
-from search.store.embedded.tables import Tables, fact, set_fact
+from search.lexical.index import FoundText, IndexedText
+from search.lexical.names import text_of
+from search.store.embedded.rows import asset_of, place_of
+from search.store.embedded.tables import LIST_ALL_NAMES, IndexTables, fact, marks, set_fact
 
 _META = "meta.json"
 """Tantivy's list of its files."""
@@ -38,13 +44,13 @@ class Unread(NamedTuple):
         note: writes to the tables that these were read.
     """
 
-    texts: Sequence[Text]
+    texts: Sequence[IndexedText]
     gone: Sequence[str]
     is_new: bool
     note: Callable[[sqlite3.Connection], None]
 
 
-class Source(Protocol):
+class IndexSource(Protocol):
     """What an index is built from."""
 
     name: str
@@ -75,10 +81,10 @@ class KeptIndex:
 
     def __init__(
         self,
-        tables: Tables,
+        tables: IndexTables,
         folder: Path,
         exclusively: Callable[[], AbstractContextManager[object]],
-        source: Source,
+        source: IndexSource,
     ) -> None:
         self._tables = tables
         self._folder = folder / source.name
@@ -90,6 +96,7 @@ class KeptIndex:
         self._index: WordIndex | None = None
         self._epoch = -1
         self._lock = Lock()
+        self._thread: Thread | None = None
 
     def find(
         self, text: str, limit: int, asset_ids: Sequence[str] | None = None
@@ -104,7 +111,31 @@ class KeptIndex:
             self._forget()
             return None
 
-    def lacking(self, texts: Sequence[Text]) -> list[Text]:
+    def refresh(self) -> None:
+        """Make sure that the next `find` knows all texts.
+
+        Raises:
+            IndexNotReadyError: there are many new ones; they are being read now.
+        """
+        self.open()
+        if n_left := self.n_left():
+            if n_left > AT_ONCE:
+                with self._lock:
+                    if self._thread is None or not self._thread.is_alive():
+                        self._thread = Thread(target=self._try_to_catch_up, daemon=True)
+                        self._thread.start()
+                raise IndexNotReadyError(
+                    "The words of this store are still being read, so only meaning counted.",
+                    "Search again later.",
+                )
+            self.catch_up()
+            self.open()
+
+    def _try_to_catch_up(self) -> None:
+        with suppress(StoreError, OSError):  # reported by the next search, which tries again
+            self.catch_up()
+
+    def lacking(self, texts: Sequence[IndexedText]) -> list[IndexedText]:
         """Those of these texts that `find` does not know, or knows with other notes."""
         self.open()
         notes = self._index.notes([text.segment_id for text in texts]) if self._index else {}
@@ -216,3 +247,89 @@ class KeptIndex:
 
 def _sum_of(path: Path) -> int:
     return zlib.crc32(path.read_bytes())
+
+
+class TextSource:
+    """See `search.store.embedded.texts.IndexSource`."""
+
+    name = "words"
+
+    def n_left(self, db: sqlite3.Connection) -> int:
+        _, n_slots, done = _place(db)
+        (n_gone,) = db.execute("SELECT count(*) FROM unworded").fetchone()
+        return int(n_slots - done + n_gone)
+
+    def unread(self, db: sqlite3.Connection, limit: int) -> Unread:
+        """Deletions first, and texts only once none is left.
+
+        A deletion read after a text would also remove what was stored again since.
+        """
+        part_no, n_slots, done = _place(db)
+        removals = "SELECT seq, asset_id FROM unworded ORDER BY seq LIMIT ?"
+        gone = db.execute(removals, (limit,)).fetchall() if done else []
+        room = limit - len(gone)
+        texts = db.execute(
+            "SELECT key, asset_id, snippet, at FROM segment JOIN asset USING (no) "
+            "WHERE at >= ? AND at < ? ORDER BY at LIMIT ?",
+            (place_of(part_no, done), place_of(part_no, n_slots), room),
+        ).fetchall()
+        end = n_slots
+        if len(texts) == room:
+            end = texts[-1][3] - place_of(part_no, 0) + 1 if texts else done
+
+        def note(db: sqlite3.Connection) -> None:
+            if not done:  # nothing was indexed
+                db.execute("DELETE FROM unworded")
+            elif gone:
+                db.execute("DELETE FROM unworded WHERE seq <= ?", (gone[-1][0],))
+            set_fact(db, self.name, [part_no, end])
+
+        new_texts = [IndexedText(key, asset_id, text) for key, asset_id, text, _ in texts]
+        return Unread(new_texts, [asset_id for _, asset_id in gone], not done, note)
+
+    def again(self, db: sqlite3.Connection) -> None:
+        db.execute("DELETE FROM fact WHERE name = ?", (self.name,))
+
+
+def _place(db: sqlite3.Connection) -> tuple[int, int, int]:
+    """The part of texts, its slots, and how many of them have been read."""
+    text_part = db.execute(
+        "SELECT part, n_slots FROM part WHERE modality = ? AND number = 0", (TEXT,)
+    ).fetchone()
+    part_no, n_slots = text_part or (0, 0)
+    read_part, done = fact(db, "words") or (part_no, 0)
+    return part_no, n_slots, done if read_part == part_no else 0
+
+
+class NameSource:
+    """See `search.store.embedded.texts.IndexSource`."""
+
+    name = "names"
+
+    def n_left(self, db: sqlite3.Connection) -> int:
+        """How many changes have not been read."""
+        (n,) = db.execute("SELECT count(*) FROM unnamed").fetchone()
+        return int(n)
+
+    def unread(self, db: sqlite3.Connection, limit: int) -> Unread:
+        """The oldest changes; an asset whose file is gone has no names, nor has a deleted one."""
+        sql = "SELECT seq, asset_id FROM unnamed ORDER BY seq LIMIT ?"
+        listed = db.execute(sql, (limit,)).fetchall()
+        ids = list({asset_id for _, asset_id in listed})
+        asset_rows = db.execute(
+            f"SELECT asset_id, row FROM asset WHERE row IS NOT NULL AND asset_id IN ({marks(ids)})",
+            ids,
+        ).fetchall()
+        texts = {asset_id: IndexedText(asset_id, "", "") for asset_id in ids}
+        rows = [asset_of(asset_id, row) for asset_id, row in asset_rows]
+        texts |= {row.asset_id: text_of(row) for row in rows if not row.is_gone}
+
+        def note(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM unnamed WHERE seq <= ?", (listed[-1][0],))
+
+        return Unread(list(texts.values()), [], fact(db, "names_epoch") is None, note)
+
+    def again(self, db: sqlite3.Connection) -> None:
+        """List all assets as changed."""
+        db.execute("DELETE FROM unnamed")
+        db.execute(LIST_ALL_NAMES)

@@ -18,10 +18,9 @@ from encoder.system.batched import Batched
 from encoder.types import Embeddings, Modality
 from search.store.calibrated import StoredCalibration, constants_of, cosine_of, to_asked
 from search.store.milvus.calibration import MilvusCalibration
-from search.store.milvus.indexes.kinds import LEAST_EFFORT, METRIC, search_params
+from search.store.milvus.indexes import LEAST_EFFORT, METRIC, search_params
 from search.store.milvus.link import MilvusLink
-from search.store.milvus.partitions import Partitions
-from search.store.milvus.rows import MilvusRows, among_assets, chunks
+from search.store.milvus.rows import MilvusRows, Partitions, among_assets, chunks
 from search.store.schema import modality_of, row_of, scored_from_dict
 from search.store.segments import Collection
 from search.store.several import best_first, one_of_each, score_of, shifted
@@ -58,12 +57,12 @@ class Where:
     expression: str = ""
 
 
-_Where: TypeAlias = tuple[tuple[str, ...], int, str]
+_Scope: TypeAlias = tuple[tuple[str, ...], int, str]
 """Partitions, the most rows of one answer, and an expression."""
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _LookUp:
     """Rows [n, embed_dim + 1] that `to_asked` made, and where to look."""
 
     rows: Embeddings
@@ -103,7 +102,7 @@ class MilvusSearch:
         self._partitions = partitions
         self._calibration = calibration
         self._candidates = candidates
-        self._batched: Batched[_Where, Embeddings, _Answer] = Batched(
+        self._batched: Batched[_Scope, Embeddings, _Answer] = Batched(
             self._nearest, max_items=lambda _: _QUERIES_PER_CALL
         )
         self._threads = ThreadPoolExecutor(_N_SIDE_BY_SIDE, "milvus-search")
@@ -125,10 +124,12 @@ class MilvusSearch:
         ``by`` makes the rows of segments with several comparable.
         """
         rows = to_asked(queries, 0.0)
-        parts = self._partitions.of(modality)
-        asked = [_Asked(rows, (part,), limit, where) for part in parts]
+        partitions = self._partitions.of(modality)
+        look_ups = [_LookUp(rows, (partition,), limit, where) for partition in partitions]
         # The best segments are among the best ``limit`` rows of each number.
-        return _best_of(self._steadily(partial(self._of_parts, asked)), by, asked, len(queries))
+        return _best_of(
+            self._steadily(partial(self._of_parts, look_ups)), by, look_ups, len(queries)
+        )
 
     def mixed(
         self,
@@ -142,28 +143,30 @@ class MilvusSearch:
 
         If segments have n rows, the best ones are among n times as many rows.
         """
-        parts = {kind: self._partitions.of(kind) for kind in modalities}
-        n_rows = limit * max(map(len, parts.values()), default=0)
-        names = tuple(name for of_kind in parts.values() for name in of_kind)
-        asked = _Asked(to_asked(query[None], shift), names, n_rows, where)
+        partitions = {modality: self._partitions.of(modality) for modality in modalities}
+        n_rows = limit * max(map(len, partitions.values()), default=0)
+        names = tuple(name for of_kind in partitions.values() for name in of_kind)
+        look_up = _LookUp(to_asked(query[None], shift), names, n_rows, where)
         if not names:
             return []
 
-        def look(state: StoredCalibration, known: bool) -> list[ScoredSegment]:
+        def look(state: StoredCalibration, strict: bool) -> list[ScoredSegment]:
             if len(state.by_number) > 1 or n_rows > MAX_FOUND:
-                return self._mixed_apart(query[None], parts, shift, limit, where, state, known)
-            (answer,) = self._found(asked)
-            return one_of_each(_read(answer, shift, state, known))[:limit]
+                return self._mixed_apart(
+                    query[None], partitions, shift, limit, where, state, strict
+                )
+            (answer,) = self._answers(look_up)
+            return one_of_each(_read(answer, shift, state, strict))[:limit]
 
         return self._steadily(look)
 
-    def those_of(self, expression: str, found: Sequence[ScoredSegment]) -> list[ScoredSegment]:
+    def those_of(self, expression: str, segments: Sequence[ScoredSegment]) -> list[ScoredSegment]:
         """The segments for which an expression holds."""
-        key, keys = self._segments.key, [one.key for one in found]
+        key, keys = self._segments.key, [segment.key for segment in segments]
         # In one call: Milvus scans all rows for an expression, whatever the keys.
         rows = self._rows.of(self._segments, key, keys, [key], expression, at_once=MAX_FOUND)
-        kept = {row[key] for row in rows}
-        return [one for one in found if one.key in kept]
+        matching_keys = {row[key] for row in rows}
+        return [segment for segment in segments if segment.key in matching_keys]
 
     def _steadily(self, look: Callable[[StoredCalibration, bool], T]) -> T:
         """Search by the constants as they were just now; again if a row shows that they are old.
@@ -176,7 +179,7 @@ class MilvusSearch:
             return look(self._calibration.refresh(), False)
 
     def _of_parts(
-        self, asked: Sequence[_Asked], state: StoredCalibration, known: bool
+        self, look_ups: Sequence[_LookUp], state: StoredCalibration, strict: bool
     ) -> list[list[list[ScoredSegment]]]:
         """What each part has for each row that is searched for.
 
@@ -184,86 +187,89 @@ class MilvusSearch:
         """
         numbers = list(state.by_number)
         expressions = [f"calibration == {number}" for number in numbers] if numbers[1:] else [""]
-        found: list[list[list[ScoredSegment]]] = [[[] for _ in part.rows] for part in asked]
+        segments_of: list[list[list[ScoredSegment]]] = [
+            [[] for _ in look_up.rows] for look_up in look_ups
+        ]
         # In parallel on a server; Lite does one after the other anyway.
-        one_by_one = len(asked) == 1 or self._link.is_lite
+        one_by_one = len(look_ups) == 1 or self._link.is_lite
         run: _Map = map if one_by_one else self._threads.map
         for expression in expressions:
-            find = partial(self._found, expression=expression)
-            for place, answers in enumerate(run(find, asked)):
-                for of_row, answer in zip(found[place], answers, strict=True):
-                    of_row += _read(answer, 0.0, state, known)
+            find = partial(self._answers, expression=expression)
+            for position, answers in enumerate(run(find, look_ups)):
+                for of_row, answer in zip(segments_of[position], answers, strict=True):
+                    of_row += _read(answer, 0.0, state, strict)
         if len(expressions) == 1:
-            return found
+            return segments_of
         return [
-            [one_of_each(sorted(one, key=_by_cosine))[: part.limit] for one in of_part]
-            for part, of_part in zip(asked, found, strict=True)
+            [one_of_each(sorted(segments, key=_by_cosine))[: look_up.limit] for segments in of_part]
+            for look_up, of_part in zip(look_ups, segments_of, strict=True)
         ]
 
     def _mixed_apart(
         self,
         query: Embeddings,
-        parts: Mapping[Modality, Sequence[str]],
+        partitions: Mapping[Modality, Sequence[str]],
         shift: float,
         limit: int,
         where: Where,
         state: StoredCalibration,
-        known: bool,
+        strict: bool,
     ) -> list[ScoredSegment]:
         """One search for each modality, row and set of constants."""
         rows = to_asked(query, 0.0)
-        asked = {
-            kind: [_Asked(rows, (name,), limit, where) for name in names]
-            for kind, names in parts.items()
+        look_ups = {
+            modality: [_LookUp(rows, (name,), limit, where) for name in names]
+            for modality, names in partitions.items()
         }
-        flat = [part for of_kind in asked.values() for part in of_kind]
-        found = iter(self._of_parts(flat, state, known))
+        flat = [look_up for of_kind in look_ups.values() for look_up in of_kind]
+        segments_of = iter(self._of_parts(flat, state, strict))
         ranked: list[tuple[float, str, ScoredSegment]] = []
-        for kind, of_kind in asked.items():
-            by = shifted(constants_of(state.constants, kind), shift)
-            (best,) = _best_of(list(islice(found, len(of_kind))), by, of_kind, len(query))
-            ranked += [(-score_of(one, by), one.segment_id, one) for one in best]
+        for modality, of_kind in look_ups.items():
+            by = shifted(constants_of(state.constants, modality), shift)
+            (best,) = _best_of(list(islice(segments_of, len(of_kind))), by, of_kind, len(query))
+            ranked += [(-score_of(segment, by), segment.segment_id, segment) for segment in best]
         ranked.sort(key=lambda scored: scored[:2])
         return [segment for _, _, segment in ranked[:limit]]
 
-    def _found(self, asked: _Asked, expression: str = "") -> Sequence[_Answer]:
+    def _answers(self, look_up: _LookUp, expression: str = "") -> Sequence[_Answer]:
         """The nearest rows by inner product; concurrent searches of all assets share one call."""
-        where = asked.where
-        narrowed = " and ".join(f"({one})" for one in (expression, where.expression) if one)
+        where = look_up.where
+        conditions = filter(None, (expression, where.expression))
+        narrowed = " and ".join(f"({condition})" for condition in conditions)
         if where.asset_ids is None:
-            return self._batched((asked.parts, asked.limit, narrowed), list(asked.rows))
-        found: list[_Answer] = [[] for _ in asked.rows]
+            return self._batched((look_up.parts, look_up.limit, narrowed), list(look_up.rows))
+        best: list[_Answer] = [[] for _ in look_up.rows]
         for assets in among_assets(where.asset_ids):
-            both = " and ".join(filter(None, [narrowed, assets]))
-            answers = self._nearest((asked.parts, asked.limit, both), asked.rows)
-            for place, answer in enumerate(answers):
-                merged = heapq.merge(found[place], answer, key=self._rank)
-                found[place] = list(islice(merged, asked.limit))
-        return found
+            condition = " and ".join(filter(None, [narrowed, assets]))
+            answers = self._nearest((look_up.parts, look_up.limit, condition), look_up.rows)
+            for position, answer in enumerate(answers):
+                merged = heapq.merge(best[position], answer, key=self._rank)
+                best[position] = list(islice(merged, look_up.limit))
+        return best
 
-    def _nearest(self, where: _Where, rows: Sequence[Embeddings] | Embeddings) -> list[_Answer]:
+    def _nearest(self, where: _Scope, rows: Sequence[Embeddings] | Embeddings) -> list[_Answer]:
         """The answer for each row; HNSW misses some where an expression or deletes leave few."""
         parts, limit, expression = where
-        found = self._asked(where, rows)
-        if self._link.is_lite or not _is_short(found, limit):
-            return found
+        answers = self._ask(where, rows)
+        if self._link.is_lite or not _is_short(answers, limit):
+            return answers
         n_rows = self._rows.count(self._segments, expression, parts)
-        wanted = min(limit, n_rows)
-        if _is_short(found, wanted) and n_rows > _FEW:
-            more = (parts, min(_MORE * limit, MAX_FOUND), expression)
-            found = [answer[:limit] for answer in self._asked(more, rows)]
-        if _is_short(found, wanted) and n_rows <= _MAX_EXACT:
+        n_expected = min(limit, n_rows)
+        if _is_short(answers, n_expected) and n_rows > _FEW:
+            wider = (parts, min(_MORE * limit, MAX_FOUND), expression)
+            answers = [answer[:limit] for answer in self._ask(wider, rows)]
+        if _is_short(answers, n_expected) and n_rows <= _MAX_EXACT:
             return self._exactly(where, rows)
-        return found
+        return answers
 
-    def _asked(self, where: _Where, rows: Sequence[Embeddings] | Embeddings) -> list[_Answer]:
+    def _ask(self, where: _Scope, rows: Sequence[Embeddings] | Embeddings) -> list[_Answer]:
         parts, limit, expression = where
-        found: list[_Answer] = []
-        for part in chunks(list(rows), _QUERIES_PER_CALL):
-            answers = self._link.call(
+        answers: list[_Answer] = []
+        for queries in chunks(list(rows), _QUERIES_PER_CALL):
+            hits_of = self._link.call(
                 "search",
                 self._rows.name(self._segments),
-                data=list(part),
+                data=list(queries),
                 anns_field=self._segments.vector,
                 partition_names=list(parts),
                 filter=expression,
@@ -275,10 +281,10 @@ class MilvusSearch:
                 },
                 **self._rows.fresh(),
             )
-            for hits in answers:
+            for hits in hits_of:
                 answer = [_Row(float(hit["distance"]), hit["entity"]) for hit in hits]
-                found.append(sorted(answer, key=self._rank))
-        return found
+                answers.append(sorted(answer, key=self._rank))
+        return answers
 
     @cached_property
     def _index_kind(self) -> str:
@@ -288,7 +294,7 @@ class MilvusSearch:
         name, vector = self._rows.name(self._segments), self._segments.vector
         return str(self._link.call("describe_index", name, vector)["index_type"])
 
-    def _exactly(self, where: _Where, rows: Sequence[Embeddings] | Embeddings) -> list[_Answer]:
+    def _exactly(self, where: _Scope, rows: Sequence[Embeddings] | Embeddings) -> list[_Answer]:
         """The best of all rows that an expression finds, compared in this process."""
         parts, limit, expression = where
         vector = self._segments.vector
@@ -315,7 +321,7 @@ class MilvusSearch:
 
 
 def _read(
-    answer: _Answer, shift: float, state: StoredCalibration, known: bool
+    answer: _Answer, shift: float, state: StoredCalibration, strict: bool
 ) -> list[ScoredSegment]:
     """Segments with their cosines, by the constants with which each was written.
 
@@ -323,14 +329,14 @@ def _read(
         answer: what Milvus found.
         shift: the query's.
         state: the constants that are known.
-        known: whether a row with others is an error.
+        strict: whether a row with others is an error.
     """
     by_number = state.by_number
     segments = []
     for product, row in answer:
         constants = by_number.get(row["calibration"])
         if constants is None:
-            if known:
+            if strict:
                 raise _UnknownConstantsError
             constants = state.constants
         by = constants_of(constants, modality_of(row), row_of(row))
@@ -338,23 +344,23 @@ def _read(
     return segments
 
 
-def _is_short(found: Sequence[_Answer], limit: int) -> bool:
-    return min(map(len, found), default=limit) < limit
+def _is_short(answers: Sequence[_Answer], limit: int) -> bool:
+    return min(map(len, answers), default=limit) < limit
 
 
 def _best_of(
-    parts: Sequence[list[list[ScoredSegment]]],
+    segments_of: Sequence[list[list[ScoredSegment]]],
     by: Calibration,
-    asked: Sequence[_Asked],
+    look_ups: Sequence[_LookUp],
     n_queries: int,
 ) -> list[list[ScoredSegment]]:
     """The best of all parts of one modality, for each query."""
-    if len(parts) == 1:
-        return parts[0]
-    limit = max((part.limit for part in asked), default=0)
+    if len(segments_of) == 1:
+        return segments_of[0]
+    limit = max((look_up.limit for look_up in look_ups), default=0)
     return [
-        best_first([row for part in parts for row in part[place]], by)[:limit]
-        for place in range(n_queries)
+        best_first([row for of_part in segments_of for row in of_part[position]], by)[:limit]
+        for position in range(n_queries)
     ]
 
 

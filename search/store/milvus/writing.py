@@ -1,22 +1,24 @@
-"""Write commit rows, and segments with the columns of their assets that filters use."""
+"""Write and remove assets: commit rows, and segments with the columns that filters use."""
 
 from __future__ import annotations
 
 from collections.abc import Collection as Ids
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from encoder.types import Modality
 from search.filters.columns import values_of
-from search.filters.expressions import among
+from search.filters.milvus import among
 from search.store.milvus.calibration import MilvusCalibration
 from search.store.milvus.link import MilvusLink
-from search.store.milvus.partitions import Partitions
-from search.store.milvus.rows import Keys, MilvusRows, Rows, chunks
+from search.store.milvus.rows import Keys, MilvusRows, Partitions, Rows, chunks
+from search.store.milvus.words import TextWords
 from search.store.schema import (
     ASSETS,
+    DELETION,
     LOCATIONS,
     asset_from_dict,
     asset_to_dict,
@@ -78,25 +80,29 @@ class SegmentWriter:
         """
         if not assets and not segments:
             return {}
-        named = {row.asset_id: row for row in assets}
-        ids = list(named.keys() | {row.asset_id for row in segments})
+        new_rows = {row.asset_id: row for row in assets}
+        ids = list(new_rows.keys() | {row.asset_id for row in segments})
         side_by_side = bool(segments) and not self._link.is_lite
         stored, begun = self._known(ids, keys, side_by_side=side_by_side)
         if segments:
             if not self._link.is_lite:
                 new = dict.fromkeys(row.asset_id for row in segments if row.asset_id not in stored)
                 self._rows.upsert(LOCATIONS, list(map(deletion_note, new)))
-            known = {row.asset_id: {**stored, **named}.get(row.asset_id) for row in segments}
-            columns = {one: self._columns(row) for one, row in known.items() if row}
+            latest_rows = {
+                row.asset_id: {**stored, **new_rows}.get(row.asset_id) for row in segments
+            }
+            columns = {asset_id: self._columns(row) for asset_id, row in latest_rows.items() if row}
             self._write(segments, columns, frozenset(ids) - stored.keys() - begun)
         changed = [
-            one
-            for one, row in named.items()
-            if one in begun or (one in stored and self._differ(stored[one], row))
+            asset_id
+            for asset_id, row in new_rows.items()
+            if asset_id in begun or (asset_id in stored and self._differ(stored[asset_id], row))
         ]
         if changed and segments:
             self._link.catch_up()
-        self._refresh(changed, {one: self._columns(named[one]) for one in changed}, keys)
+        self._refresh(
+            changed, {asset_id: self._columns(new_rows[asset_id]) for asset_id in changed}, keys
+        )
         return stored
 
     def commit(self, assets: Sequence[AssetRow], stored: Mapping[str, AssetRow]) -> None:
@@ -115,11 +121,13 @@ class SegmentWriter:
             self._rows.flush(LOCATIONS)
         self._rows.upsert(ASSETS, [asset_to_dict(asset) for asset in assets])
         self._rows.flush(ASSETS)
-        now = {row.asset_id: row for row in assets}
-        left = new_locations([row for row in former if row.asset_id in now], now.values())
+        new_rows = {row.asset_id: row for row in assets}
+        stale_locations = new_locations(
+            [row for row in former if row.asset_id in new_rows], new_rows.values()
+        )
         if not self._link.is_lite:
-            left += [deletion_note(asset_id) for asset_id in now if asset_id not in stored]
-        self._rows.remove(LOCATIONS, [row[LOCATIONS.key] for row in left])
+            stale_locations += [deletion_note(key) for key in new_rows if key not in stored]
+        self._rows.remove(LOCATIONS, [row[LOCATIONS.key] for row in stale_locations])
 
     def _differ(self, stored: AssetRow, row: AssetRow) -> bool:
         """Whether the columns differ. Those of Lite have no places, which change most often."""
@@ -139,8 +147,9 @@ class SegmentWriter:
         """
         if not side_by_side:
             stored = self._stored(asset_ids)
-            others = [one for one in asset_ids if one not in stored]
-            return stored, self._begun(others) if keys is None else keys.keys() & set(others)
+            uncommitted = {asset_id for asset_id in asset_ids if asset_id not in stored}
+            known = keys.keys() if keys is not None else self._begun(uncommitted)
+            return stored, known & uncommitted
         with ThreadPoolExecutor(1, "milvus-write") as thread:
             begun = thread.submit(self._begun, asset_ids)
             stored = self._stored(asset_ids)
@@ -150,13 +159,13 @@ class SegmentWriter:
         rows = self._rows.of(ASSETS, "asset_id", asset_ids)
         return {row["asset_id"]: asset_from_dict(row) for row in rows}
 
-    def _begun(self, asset_ids: Sequence[str]) -> set[str]:
+    def _begun(self, asset_ids: Ids[str]) -> set[str]:
         """The assets that have segments."""
-        found: set[str] = set()
+        begun_ids: set[str] = set()
         for ids in chunks(sorted(asset_ids), _ASSETS_PER_READ):
             rows = self._rows.where(self._segments, among("asset_id", ids), ["asset_id"])
-            found.update(row["asset_id"] for row in rows)
-        return found
+            begun_ids.update(row["asset_id"] for row in rows)
+        return begun_ids
 
     def _write(
         self,
@@ -177,9 +186,9 @@ class SegmentWriter:
                 row = segment_to_dict(segment, constants, columns.get(segment.asset_id, unknown))
                 is_new = is_first and segment.asset_id in new
                 parts.setdefault(partition_of_row(row), ([], []))[is_new].append(row)
-            for partition, (others, unseen) in parts.items():
+            for partition, (replaced, unseen) in parts.items():
                 self._partitions.ensure(partition)
-                self._rows.upsert(self._segments, others, partition_name=partition)
+                self._rows.upsert(self._segments, replaced, partition_name=partition)
                 self._rows.insert(self._segments, unseen, partition_name=partition)
             self._rows.flush(self._segments)
             state = self._calibration.refresh()
@@ -194,8 +203,8 @@ class SegmentWriter:
         for ids in chunks(asset_ids, _ASSETS_PER_READ):
             parts: dict[str, Rows] = {}
             for row in self._segments_of(ids, keys):
-                now = {**row, **columns[row["asset_id"]]}
-                parts.setdefault(partition_of_row(row), []).append(now)
+                updated = {**row, **columns[row["asset_id"]]}
+                parts.setdefault(partition_of_row(row), []).append(updated)
             for partition, rows in parts.items():
                 self._rows.upsert(self._segments, rows, partition_name=partition)
         if asset_ids:
@@ -205,8 +214,86 @@ class SegmentWriter:
         """The whole rows of their segments."""
         fields = self._segments.whole
         if keys is not None:
-            of = [key for one in asset_ids for _, key in keys.get(one, ())]
+            of = [key for asset_id in asset_ids for _, key in keys.get(asset_id, ())]
             return self._rows.of(self._segments, self._segments.key, of, fields)
         return self._rows.where(
             self._segments, among("asset_id", asset_ids), fields, at_first=_ASSETS_PER_READ * 4
         )
+
+
+_ROWS_AT_ONCE = 4096
+
+
+class Removal:
+    """Removes rows. Safe to use from threads.
+
+    Args:
+        rows: of the collections.
+        segments: the collection.
+        words: of texts.
+    """
+
+    def __init__(self, rows: MilvusRows, segments: Collection, words: TextWords | None) -> None:
+        self._rows = rows
+        self._segments = segments
+        self._words = words
+
+    def of_assets(self, asset_ids: Sequence[str], keys: Keys | None) -> None:
+        """Remove commit rows first, then the segments; unknown ids are ignored.
+
+        Without keys, a note of each asset is written before and removed after all else, so that a
+        deletion that was cut off can be completed: see `noted`.
+
+        Args:
+            asset_ids: the assets.
+            keys: those of all their segments, in a folder, which has no words; None to look for
+                them in all rows.
+        """
+        if keys is None:
+            self._rows.upsert(
+                LOCATIONS, [deletion_note(asset_id) for asset_id in dict.fromkeys(asset_ids)]
+            )
+            self._rows.delete([ASSETS, self._segments], asset_ids)
+            if self._words:
+                self._words.removed(asset_ids)
+            self._rows.delete([LOCATIONS], asset_ids)
+            return
+        locations = self._locations(asset_ids)
+        parts: dict[str, list[str]] = {}
+        for asset_id in asset_ids:
+            for partition, key in keys.get(asset_id, ()):
+                parts.setdefault(partition, []).append(key)
+        self._rows.remove(ASSETS, asset_ids)
+        for partition, of in parts.items():
+            self._rows.remove(self._segments, of, partition_name=partition)
+        self._rows.remove(LOCATIONS, locations)
+
+    def noted(self) -> list[str]:
+        """The assets whose deletion began and did not end."""
+        notes = self._rows.where(LOCATIONS, among("uri_key", [DELETION]), ["asset_id"])
+        return [row["asset_id"] for row in notes]
+
+    def complete(self, asset_ids: Sequence[str], stored: Container[str]) -> None:
+        """End the deletion of assets, except of those that are stored (again)."""
+        if gone := [asset_id for asset_id in asset_ids if asset_id not in stored]:
+            self.of_assets(gone, None)
+        notes = [
+            deletion_note(asset_id)[LOCATIONS.key] for asset_id in asset_ids if asset_id in stored
+        ]
+        self._rows.remove(LOCATIONS, notes)
+
+    def _locations(self, asset_ids: Sequence[str]) -> list[str]:
+        """The keys of all places that the commit rows of these assets name."""
+        stored = map(asset_from_dict, self._rows.of(ASSETS, ASSETS.key, asset_ids))
+        return [row[LOCATIONS.key] for row in new_locations(stored, [])]
+
+    def of_strays(self) -> None:
+        """Remove places that no commit row names.
+
+        Writes and deletions that were cut off leave them, and so did earlier versions.
+        """
+        places = self._rows.where(LOCATIONS, "", [LOCATIONS.key, "asset_id"])
+        while page := list(islice(places, _ROWS_AT_ONCE)):
+            current = set(self._locations([row["asset_id"] for row in page]))
+            keys = [row[LOCATIONS.key] for row in page]
+            self._rows.remove(LOCATIONS, [key for key in keys if key not in current])

@@ -1,1 +1,0 @@
-"""Indexes of words in a folder: of texts, and of the names of assets."""

@@ -1,1 +1,0 @@
-"""Vectors of a part in files: rows, and codes by which they are compared."""

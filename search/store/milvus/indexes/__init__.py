@@ -1,1 +1,0 @@
-"""The indexes of vectors that a Milvus server may have."""

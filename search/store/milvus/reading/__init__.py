@@ -1,1 +1,0 @@
-"""Searching and sampling segments on Milvus."""

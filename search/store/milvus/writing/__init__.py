@@ -1,1 +1,0 @@
-"""Writing and removing rows on Milvus."""
