@@ -2,12 +2,12 @@
 
 python -m scripts.build_samples
 
-All of it is made here, of our own words, tones and colours. What no library writes is missing: old
-files of Office, those of cameras, and packages of other programs.
+All of it is made here, of our own words, tones and colours.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import mailbox
 import zipfile
@@ -22,7 +22,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image
 
-from tests.support import documents, media, ole
+from tests.support import documents, media, old_office, ole
 
 TARGET = Path(__file__).parent.parent / "workers" / "serving" / "samples.zip"
 TEXT = "The ferry leaves the harbour at nine."
@@ -72,6 +72,13 @@ def write_documents(folder: Path) -> None:
     documents.write_xlsx(folder / "sample.xlsx", SECTIONS)
     for suffix in ("odt", "ods", "odp"):
         documents.write_odf(folder / f"sample.{suffix}", SECTIONS)
+    for suffix in ("doc", "ppt", "xls", "xlsb"):
+        getattr(old_office, f"write_{suffix}")(folder / f"sample.{suffix}", TEXT)
+    page = f"<FixedPage xmlns='urn:x'><Glyphs UnicodeString='{TEXT}'/></FixedPage>"
+    with zipfile.ZipFile(folder / "sample.xps", "w") as package:
+        package.writestr("[Content_Types].xml", "<Types/>")
+        package.writestr("FixedDocSeq.fdseq", "<x/>")
+        package.writestr("Documents/1/Pages/1.fpage", page)
     documents.write_epub(folder / "sample.epub", SECTIONS)
     documents.write_rtf(folder / "sample.rtf", SECTIONS)
     documents.write_mail(folder / "sample.eml", SECTIONS)
@@ -94,6 +101,7 @@ def write_media(folder: Path) -> None:
     for suffix in ("jpg", "png", "webp", "gif", "tif", "avif"):
         pixels.save(folder / f"sample.{suffix}")
     media.write_heic(folder / "sample.heic", media.picture(64, 48))
+    write_raw(folder / "sample.nef")
     for suffix in ("wav", "flac"):
         soundfile.write(folder / f"sample.{suffix}", media.tone(1.0, 16_000), 16_000)
     for suffix, codec in (("mp3", "mp3"), ("opus", "libopus"), ("m4a", "aac")):
@@ -102,6 +110,14 @@ def write_media(folder: Path) -> None:
     media.write_film(folder / "sample.webm", "libvpx-vp9", "libopus", seconds=2.0)
     np.save(folder / "sample.npy", media.picture(64, 48))
     write_font(folder / "sample.ttf")
+
+
+def write_raw(path: Path) -> None:
+    """A camera's file: a small picture, and behind it the preview."""
+    preview = io.BytesIO()
+    Image.fromarray(media.picture(128, 96)).save(preview, "JPEG")
+    Image.fromarray(media.picture(16, 12)).save(path, "TIFF")
+    path.write_bytes(path.read_bytes() + preview.getvalue())
 
 
 def write_font(path: Path) -> None:

@@ -6,8 +6,8 @@ import io
 import tarfile
 from collections.abc import Callable
 from email.message import EmailMessage
+from functools import partial
 from pathlib import Path
-from struct import pack
 from zipfile import ZipFile
 
 import av
@@ -24,7 +24,7 @@ from encoder.errors import UnsupportedMediaError
 from encoder.types import IMAGE, TEXT
 from ingest import IngestConfig, Place, identify, ingest, picture, segments
 from ingest.types import Failure
-from tests.support import documents
+from tests.support import documents, old_office
 from tests.support.media import picture as pixels
 from tests.support.media import tone, write_film
 from tests.support.ole import write_ole
@@ -50,13 +50,6 @@ def reordered(write: Callable[[Path, documents.Sections], Path]) -> Callable[[Pa
         zipped(path, dict(sorted(files.items(), key=lambda file: file[0] == "mimetype")))
 
     return writer
-
-
-def write_ppt(path: Path) -> None:
-    text = WORDS.encode("utf-16-le")
-    atom = pack("<HHI", 0, 0x0FA0, len(text)) + text
-    slide = pack("<HHI", 0x0F, 0x03EE, len(atom)) + atom
-    write_ole(path, {"PowerPoint Document": slide, "Current User": bytes(20)})
 
 
 def write_xps(path: Path) -> None:
@@ -154,7 +147,10 @@ def jpeg(width: int = 640, height: int = 480) -> bytes:
         ("a.odt", reordered(documents.write_odf), "odt"),
         ("a.ods", reordered(documents.write_odf), "ods"),
         ("a.epub", reordered(documents.write_epub), "epub"),
-        ("a.ppt", write_ppt, "ppt"),
+        ("a.doc", partial(old_office.write_doc, text=WORDS), "doc"),
+        ("a.ppt", partial(old_office.write_ppt, text=WORDS), "ppt"),
+        ("a.xls", partial(old_office.write_xls, text=WORDS), "xls"),
+        ("a.xlsb", partial(old_office.write_xlsb, text=WORDS), "xlsb"),
         ("a.xps", write_xps, "package"),
         ("a.vsdx", write_vsdx, "package"),
         ("a.pages", write_pages, "package"),
@@ -167,7 +163,7 @@ def jpeg(width: int = 640, height: int = 480) -> bytes:
     ],
 )
 def test_a_document_is_one_asset_with_its_words(
-    tmp_path: Path, name: str, write: Callable[[Path], None], kind: str
+    tmp_path: Path, name: str, write: Callable[[Path], object], kind: str
 ) -> None:
     from ingest.kinds import kind_of
 
