@@ -36,7 +36,7 @@ from benchmarks.corpora.picture_sets import samples
 from encoder.media.image import load_image
 from encoder.models.bundle.declaration import AUDIO_RANGES, IMAGE_RANGES, read_bundle
 from encoder.models.bundle.kinds import AUDIO_FLOAT
-from encoder.onnx.ranges import Range, activation_ranges
+from encoder.onnx.static import Range, activation_ranges
 from encoder.prepare.bundle.fetch import fetch
 from encoder.runtime.base import Array
 from encoder.towers.audio.logmel import mel_power

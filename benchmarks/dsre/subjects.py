@@ -60,14 +60,13 @@ def open_minilm(names: Sequence[str]) -> dict[str, OnnxSession]:
 def make_networks(model: SentenceBert, gate: GateFile, folder: Path) -> dict[str, OnnxSession]:
     """All four ONNX forms of a network, written to ``folder``; on one thread."""
     from encoder.networks.bert import arrays_of
-    from encoder.onnx.bert import lay_bert
-    from encoder.onnx.int8_bert import quantize_dynamic
+    from encoder.onnx.build_bert import write_bert
 
     bert = arrays_of(model)
-    lay_bert(bert, folder / "dense.onnx")
-    quantize_dynamic(bert, folder / "dense.int8.onnx")
-    write_sparse(bert, gate, folder / SPARSE_FLOAT)
-    write_sparse(bert, gate, folder / SPARSE_INT8)
+    write_bert(bert, folder / "dense.onnx")
+    write_bert(bert, folder / "dense.int8.onnx", int8=True)
+    write_sparse(bert, gate, folder / SPARSE_FLOAT, int8=False)
+    write_sparse(bert, gate, folder / SPARSE_INT8, int8=True)
     files = {
         DENSE: "dense.onnx", DENSE8: "dense.int8.onnx",
         SPARSE: SPARSE_FLOAT, SPARSE8: SPARSE_INT8,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.peers.base import Inputs, Run
-from encoder.runtime.export import export_onnx
+from encoder.quant.export_onnx import trace
 
 
 def float32(model: nn.Module, calibration: Sequence[Inputs]) -> Run:
@@ -47,8 +47,9 @@ def _dynamic(model: nn.Module, example: Inputs, reduce_range: bool) -> Run:
 def write_onnx(model: nn.Module, example: Inputs, path: Path) -> Path:
     """Export with a free number of rows and, for inputs with two axes, a free length."""
     free = {name: (0, 1) if x.dim() == 2 else (0,) for name, x in example.items()}
-    arrays = {name: x.numpy() for name, x in example.items()}
-    export_onnx(model.eval(), [arrays], path, dynamic_axes=free, tolerance=1e-3)
+    program = trace(model, example, free)
+    program.optimize()
+    program.save(path)
     return path
 
 

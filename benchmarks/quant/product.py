@@ -17,8 +17,7 @@ from benchmarks.peers.onnxruntime import write_onnx
 from encoder.models.bundle.declaration import read_bundle
 from encoder.models.bundle.folder import location
 from encoder.models.bundle.model import network, parse_precision
-from encoder.onnx.ranges import activation_ranges
-from encoder.onnx.static import quantize_static
+from encoder.onnx.static import activation_ranges, quantize_static
 from encoder.runtime.base import Session
 from encoder.runtime.onnx import OnnxSession
 

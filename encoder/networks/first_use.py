@@ -54,12 +54,12 @@ def change_on_first_use(network: nn.Module, change: Change) -> None:
 
 def shapes(network: nn.Module) -> list[nn.Linear]:
     """One linear layer for each shape that the network has."""
-    found = {
+    by_shape = {
         linear.weight.shape: linear
         for module in network.modules()
         for _, linear in _linears(module)
     }
-    return [found[shape] for shape in sorted(found)]
+    return [by_shape[shape] for shape in sorted(by_shape)]
 
 
 def _change_before(module: nn.Module, change: Change, lock: Lock) -> None:

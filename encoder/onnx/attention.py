@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encoder.onnx.graph import MICROSOFT
-from encoder.onnx.network import Network, attribute
-from encoder.onnx.shapes import Shape
+from encoder.onnx.network import OnnxNetwork, attribute
+from encoder.onnx.structure import Shape
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -55,12 +55,12 @@ class Attention:
     k_by_token: bool = False
 
 
-def attentions(network: Network) -> Iterator[Attention]:
+def attentions(network: OnnxNetwork) -> Iterator[Attention]:
     """All attentions that are found in the main graph."""
     for node in network.nodes("Softmax", "Attention"):
-        found = _operator(node) if node.op_type == "Attention" else _softmax(network, node)
-        if found:
-            yield found
+        attention = _operator(node) if node.op_type == "Attention" else _softmax(network, node)
+        if attention:
+            yield attention
 
 
 def _operator(node: NodeProto) -> Attention | None:
@@ -74,7 +74,7 @@ def _operator(node: NodeProto) -> Attention | None:
     return Attention(q, k, v, node, scale, mask or None)
 
 
-def _softmax(network: Network, node: NodeProto) -> Attention | None:
+def _softmax(network: OnnxNetwork, node: NodeProto) -> Attention | None:
     end = _mixed(network, node.output[0])
     if end is None or attribute(node, "axis", -1) not in (-1, 3):
         return None
@@ -83,8 +83,8 @@ def _softmax(network: Network, node: NodeProto) -> Attention | None:
     if scale != 1.0 and network.maker(logits, "Add"):  # a mask would be scaled too
         return None
     if added := network.maker(logits, "Add"):
-        for one, other in (added.input, reversed(added.input)):
-            inner, factor = _unscaled(network, one)
+        for term, other in (added.input, reversed(added.input)):
+            inner, factor = _unscaled(network, term)
             if network.maker(inner, "MatMul") and mask is None:
                 logits, mask, scale = inner, other, scale * factor
     product = network.maker(logits, "MatMul")
@@ -92,11 +92,11 @@ def _softmax(network: Network, node: NodeProto) -> Attention | None:
         return None
     q, q_scale = _unscaled(network, product.input[0])
     k, k_scale = _unscaled(network, product.input[1])
-    found = Attention(q, k, end.input[1], end, scale * q_scale * k_scale, mask)
-    return _with_keys(network, found)
+    attention = Attention(q, k, end.input[1], end, scale * q_scale * k_scale, mask)
+    return _with_keys(network, attention)
 
 
-def _mixed(network: Network, weights: str) -> NodeProto | None:
+def _mixed(network: OnnxNetwork, weights: str) -> NodeProto | None:
     """The product of the weights and v; rows of NaN may be set to zero before it."""
     readers = network.readers(weights)
     chosen = next((node for node in readers if node.op_type == "Where"), None)
@@ -108,23 +108,23 @@ def _mixed(network: Network, weights: str) -> NodeProto | None:
     return end if end is not None and end.input[0] == weights else None
 
 
-def _unscaled(network: Network, value: str) -> tuple[str, float]:
+def _unscaled(network: OnnxNetwork, value: str) -> tuple[str, float]:
     """A value before it is multiplied by constants, and their product."""
     scale = 1.0
     while node := network.maker(value, "Mul", "Div"):
         factor = network.scalar(node.input[1])
-        rest = node.input[0]
+        operand = node.input[0]
         if factor is None and node.op_type == "Mul":
-            factor, rest = network.scalar(node.input[0]), node.input[1]
+            factor, operand = network.scalar(node.input[0]), node.input[1]
         if factor is None:
             break
-        value, scale = rest, scale / factor if node.op_type == "Div" else scale * factor
+        value, scale = operand, scale / factor if node.op_type == "Div" else scale * factor
     return value, scale
 
 
-def _with_keys(network: Network, found: Attention) -> Attention | None:
+def _with_keys(network: OnnxNetwork, attention: Attention) -> Attention | None:
     """Undo the transposition of k, which exporters write in three ways."""
-    node = network.maker(found.k, "Transpose", "Reshape")
+    node = network.maker(attention.k, "Transpose", "Reshape")
     if node is None:
         return None
     if node.op_type == "Transpose":
@@ -133,12 +133,12 @@ def _with_keys(network: Network, found: Attention) -> Attention | None:
         if not by_token and order != [0, 1, 3, 2]:
             return None
         k, scale = _unscaled(network, node.input[0])
-        return replace(found, k=k, scale=found.scale * scale, k_by_token=by_token)
+        return replace(attention, k=k, scale=attention.scale * scale, k_by_token=by_token)
     swap = network.maker(node.input[0], "Transpose")
     flat = swap and network.maker(swap.input[0], "Reshape")
     if not flat or not swap or list(attribute(swap, "perm")) != [0, 2, 1]:
         return None
-    return replace(found, k=flat.input[0])
+    return replace(attention, k=flat.input[0])
 
 
 class FusedAttention:
@@ -148,42 +148,42 @@ class FusedAttention:
     `MultiHeadAttention` never holds all logits at once, and is faster for longer texts.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: OnnxNetwork) -> None:
         network.uses(MICROSOFT)
         self._network = network
         self._masks: dict[str, tuple[str, str]] = {}
         self._has_operator: bool | None = None
 
-    def replace(self, found: Attention) -> bool:
+    def replace(self, attn: Attention) -> bool:
         """Replace it; False if the numbers of heads are not known, or differ."""
         network = self._network
-        k_axis = 2 if found.k_by_token else 1
-        asked, given = _heads(network.shape(found.q)), _heads(network.shape(found.v))
-        if asked is None or given is None or asked != _heads(network.shape(found.k), k_axis):
+        k_axis = 2 if attn.k_by_token else 1
+        q_heads, v_heads = _heads(network.shape(attn.q)), _heads(network.shape(attn.v))
+        if q_heads is None or v_heads is None or q_heads != _heads(network.shape(attn.k), k_axis):
             return False
-        if asked[0] != given[0]:
+        if q_heads[0] != v_heads[0]:
             return False
         if self._has_operator is None:
             self._has_operator = network.raise_opset(_OPSET)
-        k, v, n_shared = found.k, found.v, asked[0]
-        if self._has_operator and not found.k_by_token:
-            k, v, n_shared = self._unrepeated(found, asked[0])
-        q, v = self._rows(found.q), self._rows(v)
-        k = self._flat(k) if found.k_by_token else self._rows(k)
-        network.remove(found.end)
-        heads = asked[0], n_shared
-        mixed = network.place(self._mix(found, (q, k, v), heads))
-        by_token = network.add("Reshape", mixed, network.ints(0, 0, *given))
-        self._close(found.end.output[0], by_token)
+        k, v, n_shared = attn.k, attn.v, q_heads[0]
+        if self._has_operator and not attn.k_by_token:
+            k, v, n_shared = self._unrepeated(attn, q_heads[0])
+        q, v = self._rows(attn.q), self._rows(v)
+        k = self._flat(k) if attn.k_by_token else self._rows(k)
+        network.remove(attn.end)
+        heads = q_heads[0], n_shared
+        mixed = network.place(self._mix(attn, (q, k, v), heads))
+        by_token = network.add("Reshape", mixed, network.ints(0, 0, *v_heads))
+        self._close(attn.end.output[0], by_token)
         return True
 
-    def _unrepeated(self, found: Attention, n_heads: int) -> tuple[str, str, int]:
+    def _unrepeated(self, attn: Attention, n_heads: int) -> tuple[str, str, int]:
         """k and v before their heads were repeated to match q, and the number of those heads."""
-        before = [self._repeated(value) for value in (found.k, found.v)]
-        counts = [_heads(self._network.shape(value)) for value in before if value]
-        if None in before or len({c and c[0] for c in counts}) != 1 or not counts[0]:
-            return found.k, found.v, n_heads
-        k, v = (value or "" for value in before)
+        originals = [self._repeated(value) for value in (attn.k, attn.v)]
+        counts = [_heads(self._network.shape(value)) for value in originals if value]
+        if None in originals or len({c and c[0] for c in counts}) != 1 or not counts[0]:
+            return attn.k, attn.v, n_heads
+        k, v = (value or "" for value in originals)
         return k, v, counts[0][0]
 
     def _repeated(self, value: str) -> str | None:
@@ -194,52 +194,54 @@ class FusedAttention:
         if not apart:
             return None
         axes = network.array(apart.input[1]) if len(apart.input) > 1 else None
-        named = attribute(apart, "axes") if axes is None else axes.tolist()
-        return str(apart.input[0]) if named == [2] else None
+        unsqueezed_axes = attribute(apart, "axes") if axes is None else axes.tolist()
+        return str(apart.input[0]) if unsqueezed_axes == [2] else None
 
     def _mix(
-        self, found: Attention, rows: tuple[str, str, str], heads: tuple[int, int]
+        self, attn: Attention, rows: tuple[str, str, str], heads: tuple[int, int]
     ) -> NodeProto:
         network = self._network
         whole = partial(
             network.node, "Attention", q_num_heads=heads[0], kv_num_heads=heads[1],
-            scale=found.scale,
+            scale=attn.scale,
         )  # fmt: skip
-        unmasked = self._blocked(found, rows, heads)
+        unmasked = self._blocked(attn, rows, heads)
         if self._has_operator:
-            is_long = self._is_long(found.q, rows[0])
+            is_long = self._is_long(attn.q, rows[0])
             if not isinstance(is_long, bool):
                 unmasked = [network.fork(is_long, unmasked, [whole(*rows)])]
             elif not is_long:
                 unmasked = [whole(*rows)]
-        if found.mask is None:
-            *before, last = unmasked
-            for node in before:
+        if attn.mask is None:
+            *earlier_nodes, last = unmasked
+            for node in earlier_nodes:
                 network.place(node)
             return last
-        is_masked, bias = self._mask(found.mask, found.q)
+        is_masked, bias = self._mask(attn.mask, attn.q)
         masked = (
             [whole(*rows, bias)]
             if self._has_operator
-            else self._blocked(found, (*rows, "", "", bias), heads)
+            else self._blocked(attn, (*rows, "", "", bias), heads)
         )
         return network.fork(is_masked, masked, unmasked)
 
     def _blocked(
-        self, found: Attention, inputs: tuple[str, ...], heads: tuple[int, int]
+        self, attn: Attention, inputs: tuple[str, ...], heads: tuple[int, int]
     ) -> list[NodeProto]:
         """`MultiHeadAttention`, which needs as many heads of k and v as of q."""
         network, (n_heads, n_shared) = self._network, heads
         nodes: list[NodeProto] = []
-        q, *others = inputs
+        q, *keys_values = inputs
         if n_shared != n_heads:
-            for i, (value, like) in enumerate(zip(others[:2], (found.q, found.v), strict=True)):
+            for i, (value, like) in enumerate(zip(keys_values[:2], (attn.q, attn.v), strict=True)):
                 width = (network.shape(like) or (0,) * 4)[3] or 0
-                made = self._repeat(value, n_shared, n_heads // n_shared, width)
-                nodes += made
-                others[i] = made[-1].output[0]
-        settings: dict[str, Any] = {"num_heads": n_heads, "scale": found.scale}
-        nodes.append(network.node("MultiHeadAttention", q, *others, domain=MICROSOFT, **settings))
+                repeating = self._repeat(value, n_shared, n_heads // n_shared, width)
+                nodes += repeating
+                keys_values[i] = repeating[-1].output[0]
+        settings: dict[str, Any] = {"num_heads": n_heads, "scale": attn.scale}
+        nodes.append(
+            network.node("MultiHeadAttention", q, *keys_values, domain=MICROSOFT, **settings)
+        )
         return nodes
 
     def _repeat(self, rows: str, n_heads: int, n_times: int, width: int) -> list[NodeProto]:
@@ -256,9 +258,9 @@ class FusedAttention:
         if length is not None:
             return length > _SHORT
         sides = network.add("Shape", rows)
-        one = network.constant(np.array(1, np.int64))
+        length_axis = network.constant(np.array(1, np.int64))
         least = network.constant(np.array(_SHORT, np.int64))
-        return network.add("Greater", network.add("Gather", sides, one), least)
+        return network.add("Greater", network.add("Gather", sides, length_axis), least)
 
     def _rows(self, value: str) -> str:
         """[n, n_heads, length, head_dim] as [n, length, n_heads * head_dim]."""
@@ -293,8 +295,8 @@ class FusedAttention:
                 bias = network.add("Max", mask, lowest)
             size = network.add("ReduceMax", network.add("Abs", bias), keepdims=0)
             length = network.add("Gather", network.add("Shape", q), network.ints(2), axis=0)
-            one = network.ints(1)
-            square = network.add("Concat", one, one, length, one, axis=0)
+            single = network.ints(1)
+            square = network.add("Concat", single, single, length, single, axis=0)
             self._masks[mask] = (
                 network.add("Cast", size, to=_BOOL),
                 network.add("Expand", bias, square),

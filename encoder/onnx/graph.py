@@ -56,21 +56,21 @@ class Graph:
         condition: str,
         op: str,
         inputs: Sequence[str],
-        others: Sequence[str],
+        else_inputs: Sequence[str],
         **attributes: Any,
     ) -> str:
-        """Add a node of one float output that reads ``inputs`` if ``condition``, else ``others``.
+        """Add a node of one float output that reads ``inputs`` if ``condition``, else others.
 
         Args:
             condition: a bool scalar.
             op: an operator of `MICROSOFT`, used in both cases.
             inputs: the node's inputs if the condition holds.
-            others: its inputs if it does not.
+            else_inputs: its inputs if it does not.
             attributes: of the node.
         """
         name = f"If_{len(self._nodes)}"
         self._domains.add(MICROSOFT)
-        self._nodes.append(either(name, condition, op, inputs, others, attributes))
+        self._nodes.append(either(name, condition, op, inputs, else_inputs, attributes))
         return name
 
     def save(
@@ -91,18 +91,20 @@ class Graph:
         import onnx
         from onnx import helper
 
-        given = [
+        input_infos = [
             helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), s)
             for name, (dtype, s) in inputs.items()
         ]
-        made = [
+        output_infos = [
             helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
             for name, (_, shape) in outputs.items()
         ]
         ends = [
             helper.make_node("Identity", [value], [name]) for name, (value, _) in outputs.items()
         ]
-        graph = helper.make_graph([*self._nodes, *ends], path.stem, given, made, self._constants)
+        graph = helper.make_graph(
+            [*self._nodes, *ends], path.stem, input_infos, output_infos, self._constants
+        )
         domains = {node.domain for node in self._nodes} | self._domains
         model = helper.make_model(
             graph,
@@ -121,11 +123,13 @@ class Graph:
         """
         from onnx import TensorProto, helper
 
-        held = [helper.make_node("Constant", [], [c.name], value=c) for c in self._constants]
+        constants = [helper.make_node("Constant", [], [c.name], value=c) for c in self._constants]
         ends = [helper.make_node("Identity", [value], [out]) for out, value in outputs.items()]
         # lengths may depend on the data, so shapes are left open
-        made = [helper.make_tensor_value_info(out, TensorProto.FLOAT, None) for out in outputs]
-        return helper.make_graph([*held, *self._nodes, *ends], name, [], made)
+        output_infos = [
+            helper.make_tensor_value_info(out, TensorProto.FLOAT, None) for out in outputs
+        ]
+        return helper.make_graph([*constants, *self._nodes, *ends], name, [], output_infos)
 
 
 def _opset(domain: str) -> Any:
@@ -139,32 +143,32 @@ def either(
     condition: str,
     op: str,
     inputs: Sequence[str],
-    others: Sequence[str],
+    else_inputs: Sequence[str],
     attributes: Mapping[str, Any],
 ) -> Any:
     """The node of `Graph.choose`; its output is called ``name`` too."""
     from onnx import helper
 
     nodes = (
-        helper.make_node(op, read, [made], made, domain=MICROSOFT, **attributes)
-        for made, read in ((f"{name}_then", inputs), (f"{name}_else", others))
+        helper.make_node(op, read, [output], output, domain=MICROSOFT, **attributes)
+        for output, read in ((f"{name}_then", inputs), (f"{name}_else", else_inputs))
     )
     return fork(name, condition, *([node] for node in nodes))
 
 
-def fork(name: str, condition: str, then: Sequence[Any], others: Sequence[Any]) -> Any:
+def fork(name: str, condition: str, then: Sequence[Any], otherwise: Sequence[Any]) -> Any:
     """An ``If`` with one float output: the output of the last node that runs.
 
     Args:
         name: of the node and of its output.
         condition: a bool scalar.
         then: the nodes that run if the condition holds.
-        others: the nodes that run if it does not.
+        otherwise: the nodes that run if it does not.
     """
     from onnx import TensorProto, helper
 
     branches = {}
-    for branch, nodes in (("then_branch", then), ("else_branch", others)):
-        made = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)
-        branches[branch] = helper.make_graph(nodes, branch, [], [made])
+    for branch, nodes in (("then_branch", then), ("else_branch", otherwise)):
+        info = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)
+        branches[branch] = helper.make_graph(nodes, branch, [], [info])
     return helper.make_node("If", [condition], [name], name, **branches)

@@ -1,13 +1,9 @@
-"""A sentence encoder in int8 for ONNX Runtime, activations quantized as they come.
+"""The parts of a sentence encoder in int8 for ONNX Runtime; `encoder.onnx.build_bert` joins them.
 
 Weights are int8 with a scale for each output. Activations are uint8 with a scale for each token,
 so a text's vector does not depend on its neighbours in the batch, and a token with outliers
-(BERT's [CLS] and [SEP] have them) does not coarsen the others. No calibration data is needed.
-
-The result must not depend on the CPU. AVX2 without VNNI multiplies uint8 by int8 and adds
-neighbouring products in 16 bits, with saturation. 255 (w1 + w2) fits where two neighbours sum to
-at most 128, so the scale is set by the greatest such sum: exact everywhere, and finer than seven
-bits for all weights.
+(BERT's [CLS] and [SEP] have them) does not coarsen the others. No calibration data is needed, and
+the result does not depend on the CPU (`encoder.onnx.codes`).
 
 Other measures make it fast on one core. Attention and GELU are single operators, GELU in its tanh
 form, which is 5e-4 off at most, a small part of a code. Where nothing is padded, attention gets no
@@ -19,218 +15,195 @@ vectorizes, while its LayerNormalization (1.32) takes three times as long.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from encoder.onnx.bert import INPUTS, Bert
+from encoder.onnx.bert import Bert
+from encoder.onnx.codes import (
+    GELU_LEAST_SCALE,
+    GELU_STEP,
+    GELU_ZERO,
+    MAX_CODE,
+    Array32,
+    quantize_rows,
+    quantize_table,
+)
 from encoder.onnx.graph import MICROSOFT, Graph
-from encoder.onnx.packed import lay_rows
+from encoder.onnx.merge_tokens import log_of_sizes
+from encoder.onnx.packed import look_up_packed
 
-Array32 = NDArray[np.float32]
+_LOWEST = -1e30
+"""A logit that has no weight, and stays finite when another logit is added."""
 
-_TINY = np.finfo(np.float32).tiny
-"""Smaller scales would be 0 in float32, or slow to multiply by."""
-
-_MAX_CODE = 127
-_MAX_PAIR = 127.0
-"""128 would fit, but rounding can add one half to each of two weights."""
-
-_GELU_LEAST = 0.17
-_GELU_ZERO = 20
-"""GELU gives at least -.17, so few of its codes are spent on negative values."""
+_FLOAT, _INT32, _BOOL = 1, 6, 9
+"""ONNX's codes for these types."""
 
 
-def quantize_rows(weight: NDArray[np.floating]) -> tuple[NDArray[np.int8], Array32]:
-    """Round a weight to the nearest codes that no kernel saturates on (see the module).
+class Int8Layers:
+    """The tokens of all texts follow each other: states are [1, n * length, dim].
 
-    Args:
-        weight: [n_out, n_in], as `torch.nn.Linear` has it.
-
-    Returns:
-        Codes int8 [n_out, n_in] in -127..127, neighbours summing to -128..128, and scales
-        float32 [n_out]; a weight is code times scale.
-    """
-    rows = np.asarray(weight, np.float64)
-    greatest = np.abs(rows).max(axis=1)
-    pairs = np.abs(rows[:, :-1] + rows[:, 1:]).max(axis=1, initial=0.0)
-    scales = np.maximum(greatest / _MAX_CODE, pairs / _MAX_PAIR)
-    scales = np.where(scales > 0, np.maximum(scales, _TINY), 1.0).astype(np.float32)
-    codes = np.rint(rows / scales[:, None]).clip(-_MAX_CODE, _MAX_CODE)
-    return codes.astype(np.int8), scales
-
-
-def quantize_dynamic(bert: Bert, target: Path) -> None:
-    """Write the int8 form of a sentence encoder, for ONNX Runtime only.
-
-    Inputs and output are those of `encoder.onnx.bert.lay_bert`.
-
-    Args:
-        bert: the network in float32.
-        target: the ``.onnx`` file to write.
-    """
-    Int8Bert(bert).save(target)
-
-
-class Int8Bert:
-    """Builds the graph. The tokens of all texts are concatenated: states are [1, n * length, dim].
-
-    A subclass can change how many tokens there are (`_between`) and how they are weighted
-    (`_mix`, `_pool`).
+    The states carry the bias of the next layer's ``attention_out``, whose output is added to them.
     """
 
-    def __init__(self, bert: Bert) -> None:
-        self._weights, self._words, size = bert.weights, bert.words, bert.size
-        self._n_layers, self._n_heads = size.n_layers, size.n_heads
-        self._eps, self._dim = size.norm_eps, size.hidden_dim
-        self._graph = Graph()
-        self._functions: list[Any] = []
-        self._input_ids, self._float_mask = "input_ids", "mask"
-        self._begin()
+    def __init__(self, graph: Graph, bert: Bert) -> None:
+        self._graph, self._weights, self._words = graph, bert.weights, bert.words
+        size = bert.size
+        self._n_layers, self._n_heads, self._dim = size.n_layers, size.n_heads, size.hidden_dim
+        self._head_dim, self._eps = size.hidden_dim // size.n_heads, size.norm_eps
+        self._states = self._unscaled = self._log_sizes = ""
 
-    def save(self, target: Path) -> None:
-        """Build everything and write it."""
-        states = self._embed()
-        for i in range(self._n_layers):
-            states = self._layer(i, states)
-        inputs = {name: (kind, ("n", "length")) for name, kind in INPUTS.items()}
-        self._graph.save(target, inputs, self._outputs(states), self._functions)
-
-    def _begin(self) -> None:
+    def begin(self, input_ids: str, sizes: str, *, merges: bool) -> None:  # noqa: ARG002
         graph = self._graph
         self._flat = graph.ints(1, -1, self._dim)
-        self._ids = graph.add("Reshape", self._input_ids, graph.ints(1, -1))
-        self._lay_shapes(self._input_ids)
-        self._mask = graph.add("Cast", self._float_mask, to=_INT32)
+        self._ids = graph.add("Reshape", input_ids, graph.ints(1, -1))
+        self._lay_shapes(input_ids, self._ids)
+        self._mask = graph.add("Cast", sizes, to=_INT32)
         least = graph.add("ReduceMin", self._mask, keepdims=0)
         self._unpadded = graph.add("Cast", least, to=_BOOL)
 
-    def _lay_shapes(self, tokens: str) -> None:
-        """Set everything that depends on the number of tokens, from any tensor [n, length]."""
+    def _lay_shapes(self, tokens: str, flat: str) -> None:
+        """Set all that depends on the number of tokens, from ``tokens`` [n, length]."""
         graph = self._graph
-        flat = (
-            self._ids
-            if tokens == self._input_ids
-            else graph.add("Reshape", tokens, graph.ints(1, -1))
-        )
         self._n_tokens = graph.add("Shape", flat, start=1, end=2)
         sides = graph.add("Shape", tokens)
         self._per_text = graph.add("Concat", sides, graph.ints(self._dim), axis=0)
         self._ones, self._zeros = self._each_token(np.float32(1)), self._each_token(np.float32(0))
-        self._middle = self._each_token(np.uint8(_MAX_CODE))
-        self._gelu_zero = self._each_token(np.uint8(_GELU_ZERO))
-
-    def _outputs(self, states: str) -> dict[str, tuple[str, tuple[str | int, ...]]]:
-        return {"pooled": (self._pool(states), ("n", self._dim))}
-
-    def _between(self, i: int, unscaled: str, states: str) -> tuple[str, str]:  # noqa: ARG002
-        """A hook between attention and feed-forward; both values are as `_norm` returns them."""
-        return unscaled, states
-
-    def _mix(self, parts: Sequence[str], biases: Sequence[Array32]) -> str:
-        """Attention over queries, keys and values [n, length, dim], each with its bias [dim]."""
-        inputs = (*parts, self._graph.constant(np.concatenate(biases)))
-        return self._graph.choose(
-            self._unpadded,
-            "MultiHeadAttention",
-            inputs,
-            (*inputs, self._mask),
-            num_heads=self._n_heads,
-        )
+        self._middle = self._each_token(np.uint8(MAX_CODE))
+        self._gelu_zero = self._each_token(np.uint8(GELU_ZERO))
 
     def _each_token(self, value: np.generic) -> str:
         from onnx import numpy_helper
 
-        filled = numpy_helper.from_array(np.array([value]))
-        return self._graph.add("ConstantOfShape", self._n_tokens, value=filled)
+        filling = numpy_helper.from_array(np.array([value]))
+        return self._graph.add("ConstantOfShape", self._n_tokens, value=filling)
 
-    def _embed(self) -> str:
+    def embed(self, input_ids: str) -> None:
         graph, weights = self._graph, self._weights
-        words = self._look_up()
-        length = graph.add("Shape", self._input_ids, start=1, end=2)
-        places = graph.constant(weights["position.weight"] + weights["token_type.weight"][0])
-        places = graph.add("Slice", places, graph.ints(0), length, graph.ints(0))
-        both = graph.add("Add", graph.add("Reshape", words, self._per_text), places)
-        _, states = self._norm(graph.add("Reshape", both, self._flat), "norm", self._bias_after(-1))
-        return states
-
-    def _look_up(self) -> str:
-        """The words' rows, [1, n_tokens, dim]: from an 8-bit table, or a packed one as it is."""
-        graph = self._graph
         if self._words is not None:
-            return lay_rows(graph, self._words, self._ids)
-        table = self._weights["word.weight"]
-        scales = (np.abs(table).max(axis=1, keepdims=True) / _MAX_CODE).astype(np.float32)
-        scales[scales == 0] = 1.0
-        codes = graph.constant(np.rint(table / scales).astype(np.int8))
-        rows = graph.add("Cast", graph.add("Gather", codes, self._ids), to=_FLOAT)
-        return graph.add("Mul", rows, graph.add("Gather", graph.constant(scales), self._ids))
+            words = look_up_packed(graph, self._words, self._ids)
+        else:
+            codes, scales = (graph.constant(x) for x in quantize_table(weights["word.weight"]))
+            rows = graph.add("Cast", graph.add("Gather", codes, self._ids), to=_FLOAT)
+            words = graph.add("Mul", rows, graph.add("Gather", scales, self._ids))
+        positions = graph.constant(weights["position.weight"] + weights["token_type.weight"][0])
+        length = graph.add("Shape", input_ids, start=1, end=2)
+        positions = graph.add("Slice", positions, graph.ints(0), length, graph.ints(0))
+        summed = graph.add("Add", graph.add("Reshape", words, self._per_text), positions)
+        self._norm(graph.add("Reshape", summed, self._flat), "norm", self._bias_after(-1))
 
-    def _layer(self, i: int, states: str) -> str:
-        """One layer. ``states`` include the bias of `attention_out`, whose output is added next."""
-        at = f"layers.{i}."
-        graph, weights = self._graph, self._weights
-        fed = self._linear(self._attend(at, states), weights[at + "attention_out.weight"])
-        unscaled, states = self._norm(
-            graph.add("Add", fed, states), at + "attention_norm", weights[at + "ffn_out.bias"]
+    def attend(self, i: int) -> None:
+        graph, weights, at = self._graph, self._weights, f"layers.{i}."
+        quantized = self._by_token(self._states)
+        projections, biases = [], []
+        for name in ("query", "key", "value"):
+            weight = weights[f"{at}{name}.weight"]
+            projected = graph.add("Reshape", self._linear(quantized, weight), self._per_text)
+            projections.append(projected)
+            bias = weights[f"{at}{name}.bias"] - weight @ weights[at + "attention_out.bias"]
+            biases.append(bias)
+        mixed = graph.add("Reshape", self._mix(projections, biases), self._flat)
+        gathered = self._linear(self._by_token(mixed), weights[at + "attention_out.weight"])
+        summed = graph.add("Add", gathered, self._states)
+        self._norm(summed, at + "attention_norm", weights[at + "ffn_out.bias"])
+
+    def _mix(self, projections: Sequence[str], biases: Sequence[Array32]) -> str:
+        """Attention over queries, keys and values [n, length, dim], each with its bias [dim].
+
+        Once tokens were merged it is proportional (`encoder.dsre.network`): the logarithm of a
+        token's size is an extra column of its keys, and all queries have a 1 there. With a bias
+        on the logits instead, ONNX Runtime would not block attention for the cache.
+        """
+        graph, n_heads = self._graph, self._n_heads
+        if not self._log_sizes:
+            inputs = (*projections, graph.constant(np.concatenate(biases)))
+            return graph.choose(
+                self._unpadded,
+                "MultiHeadAttention",
+                inputs,
+                (*inputs, self._mask),
+                num_heads=n_heads,
+            )
+        heads = graph.ints(0, 0, n_heads, self._head_dim)
+        queries, keys = (graph.add("Reshape", rows, heads) for rows in projections[:2])
+        queries = graph.add("Pad", queries, graph.ints(*[0] * 7, 1))
+        keys = graph.add("Concat", keys, self._log_sizes, axis=3)
+        joined = graph.ints(0, 0, n_heads * (self._head_dim + 1))
+        wide = [graph.add("Reshape", rows, joined) for rows in (queries, keys)]
+        bias = [_widened(biases[0], n_heads, 1), _widened(biases[1], n_heads, 0), biases[2]]
+        return graph.add(
+            "MultiHeadAttention", *wide, projections[2], graph.constant(np.concatenate(bias)),
+            domain=MICROSOFT, num_heads=n_heads, scale=self._head_dim**-0.5,
+        )  # fmt: skip
+
+    def tokens(self, i: int) -> str:
+        carried = self._graph.constant(self._weights[f"layers.{i}.ffn_out.bias"])
+        return self._graph.add(
+            "Reshape", self._graph.add("Sub", self._states, carried), self._per_text
         )
-        unscaled, states = self._between(i, unscaled, states)
+
+    def replace_tokens(self, i: int, states: str, sizes: str) -> None:
+        """The means of the norm's outputs are means of the unscaled states too."""
+        graph, weights, at = self._graph, self._weights, f"layers.{i}."
+        self._lay_shapes(sizes, graph.add("Reshape", sizes, graph.ints(1, -1)))
+        row = log_of_sizes(graph, sizes, _LOWEST)
+        row = graph.add("Mul", row, graph.constant(np.float32(self._head_dim**0.5)))
+        shape = graph.add("Concat", graph.add("Shape", row), graph.ints(self._n_heads, 1), axis=0)
+        self._log_sizes = graph.add("Expand", graph.add("Unsqueeze", row, graph.ints(2, 3)), shape)
+        flat = graph.add("Reshape", states, self._flat)
+        scale, shift = weights[at + "attention_norm.weight"], weights[at + "attention_norm.bias"]
+        unscaled = graph.add("Mul", flat, graph.constant(1 / scale))
+        self._unscaled = graph.add("Add", unscaled, graph.constant(-shift / scale))
+        self._states = graph.add("Add", flat, graph.constant(weights[at + "ffn_out.bias"]))
+
+    def feed(self, i: int) -> None:
+        graph, weights, at = self._graph, self._weights, f"layers.{i}."
         # Outliers are milder before the norm's scale and shift, so these go into the weights.
         weight = weights[at + "ffn_in.weight"]
         bias = weights[at + "ffn_in.bias"] + weight @ weights[at + "attention_norm.bias"]
-        fed = self._linear(self._by_token(unscaled), weight * weights[at + "attention_norm.weight"])
-        fed = graph.add("FastGelu", fed, graph.constant(bias), domain=MICROSOFT)
-        fed = self._linear(self._gelu_by_token(fed), weights[at + "ffn_out.weight"])
-        _, states = self._norm(graph.add("Add", fed, states), at + "ffn_norm", self._bias_after(i))
-        return states
+        scaled_weight = weight * weights[at + "attention_norm.weight"]
+        inner = self._linear(self._by_token(self._unscaled), scaled_weight)
+        inner = graph.add("FastGelu", inner, graph.constant(bias), domain=MICROSOFT)
+        fed = self._linear(self._gelu_by_token(inner), weights[at + "ffn_out.weight"])
+        self._norm(graph.add("Add", fed, self._states), at + "ffn_norm", self._bias_after(i))
 
-    def _attend(self, at: str, states: str) -> tuple[str, str, int]:
-        """The output of the attention heads, quantized."""
-        graph, weights = self._graph, self._weights
-        quantized = self._by_token(states)
-        parts, biases = [], []
-        for part in ("query", "key", "value"):
-            weight = weights[at + part + ".weight"]
-            parts.append(graph.add("Reshape", self._linear(quantized, weight), self._per_text))
-            biases.append(
-                weights[at + part + ".bias"] - weight @ weights[at + "attention_out.bias"]
-            )
-        return self._by_token(graph.add("Reshape", self._mix(parts, biases), self._flat))
+    def pool(self, sizes: str) -> str:
+        graph = self._graph
+        row = graph.add("Unsqueeze", sizes, graph.ints(1))
+        sums = graph.add("MatMul", row, graph.add("Reshape", self._states, self._per_text))
+        counts = graph.add("ReduceSum", sizes, graph.ints(1), keepdims=1)
+        return graph.add("Div", graph.add("Squeeze", sums, graph.ints(1)), counts)
 
     def _bias_after(self, i: int) -> Array32:
-        """The bias that the states carry into layer i + 1; see `_layer`."""
+        """The bias that the states carry into layer i + 1."""
         if i + 1 < self._n_layers:
             return self._weights[f"layers.{i + 1}.attention_out.bias"]
         return np.zeros(self._dim, np.float32)
 
-    def _norm(self, states: str, name: str, extra_bias: Array32) -> tuple[str, str]:
-        """Layer norm, once without scale and shift and once with them and ``extra_bias``."""
+    def _norm(self, states: str, name: str, carried: Array32) -> None:
+        """Layer norm: set the states without scale and shift, and with them and ``carried``."""
         graph, weights = self._graph, self._weights
-        unscaled = graph.add(
+        self._unscaled = graph.add(
             "InstanceNormalization", states, self._ones, self._zeros, epsilon=self._eps
         )
-        scaled = graph.add("Mul", unscaled, graph.constant(weights[name + ".weight"]))
-        shift = graph.constant(weights[name + ".bias"] + extra_bias)
-        return unscaled, graph.add("Add", scaled, shift)
+        scaled = graph.add("Mul", self._unscaled, graph.constant(weights[name + ".weight"]))
+        shift = graph.constant(weights[name + ".bias"] + carried)
+        self._states = graph.add("Add", scaled, shift)
 
     def _by_token(self, states: str) -> tuple[str, str, int]:
         """Quantize symmetrically around zero: codes, scales [1, n_tokens, 1], zero point."""
         graph = self._graph
         greatest = graph.add("ReduceMax", graph.add("Abs", states), graph.ints(-1))
         # a token of zeros has a scale of zero: whatever its codes are, its products are zero
-        scales = graph.add("Mul", greatest, graph.constant(np.float32(1 / _MAX_CODE)))
-        return self._codes(states, scales, self._middle), scales, _MAX_CODE
+        scales = graph.add("Mul", greatest, graph.constant(np.float32(1 / MAX_CODE)))
+        return self._codes(states, scales, self._middle), scales, MAX_CODE
 
     def _gelu_by_token(self, states: str) -> tuple[str, str, int]:
         """Quantize the output of GELU."""
         graph = self._graph
         greatest = graph.add("ReduceMax", states, graph.ints(-1))
-        step = graph.constant(np.float32(1 / (255 - _GELU_ZERO)))
-        least_scale = graph.constant(np.float32(_GELU_LEAST / _GELU_ZERO))
-        scales = graph.add("Max", graph.add("Mul", greatest, step), least_scale)
-        return self._codes(states, scales, self._gelu_zero), scales, _GELU_ZERO
+        scales = graph.add("Mul", greatest, graph.constant(GELU_STEP))
+        scales = graph.add("Max", scales, graph.constant(GELU_LEAST_SCALE))
+        return self._codes(states, scales, self._gelu_zero), scales, GELU_ZERO
 
     def _codes(self, states: str, scales: str, zero_points: str) -> str:
         flat = self._graph.add("Reshape", scales, self._graph.ints(-1))
@@ -252,13 +225,7 @@ class Int8Bert:
         )
         return graph.add("Mul", product, scales)
 
-    def _pool(self, states: str) -> str:
-        graph = self._graph
-        row = graph.add("Unsqueeze", self._float_mask, graph.ints(1))
-        sums = graph.add("MatMul", row, graph.add("Reshape", states, self._per_text))
-        counts = graph.add("ReduceSum", self._float_mask, graph.ints(1), keepdims=1)
-        return graph.add("Div", graph.add("Squeeze", sums, graph.ints(1)), counts)
 
-
-_FLOAT, _INT32, _BOOL = 1, 6, 9
-"""ONNX's codes for these types."""
+def _widened(bias: Array32, n_heads: int, filling: float) -> Array32:
+    """A bias [n_heads * d] with one more value for each head."""
+    return np.pad(bias.reshape(n_heads, -1), ((0, 0), (0, 1)), constant_values=filling).reshape(-1)

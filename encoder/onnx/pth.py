@@ -47,8 +47,8 @@ def read_tensors(path: Path) -> Tensors:
         ModelError: the file is damaged, names anything but tensors, or holds no state dict.
     """
     try:
-        found = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
-        top = found[0] if isinstance(found, tuple) and found else found
+        loaded = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
+        top = loaded[0] if isinstance(loaded, tuple) and loaded else loaded
         if not isinstance(top, Mapping):
             raise ValueError(f"a {type(top).__name__} instead of a state dict")
         return {str(name): view.read() for name, view in top.items() if isinstance(view, _View)}
@@ -67,12 +67,12 @@ def read_tensors(path: Path) -> Tensors:
 class _Storage:
     """Values in a row; ``values`` may be filled after the tensors that view them are made."""
 
-    kind: str
+    dtype: str
     n_values: int
     values: NDArray[Any] | None = None
 
     def fill(self, data: bytes) -> None:
-        values = np.frombuffer(data, self.kind)
+        values = np.frombuffer(data, self.dtype)
         if len(values) != self.n_values:
             raise ValueError(f"a storage of {len(values)} values instead of {self.n_values}")
         self.values = values
@@ -96,8 +96,8 @@ class _View:
         if lowest < 0 or (size and self.offset + reach >= len(values)):
             raise ValueError("a tensor that reaches beyond its storage")
         steps = tuple(step * values.itemsize for step in self.strides)
-        part = values[self.offset :] if size else values[:0]
-        return np.lib.stride_tricks.as_strided(part, self.shape, steps, writeable=False).copy()
+        tail = values[self.offset :] if size else values[:0]
+        return np.lib.stride_tricks.as_strided(tail, self.shape, steps, writeable=False).copy()
 
 
 class _TensorUnpickler(pickle.Unpickler):
@@ -116,11 +116,11 @@ class _TensorUnpickler(pickle.Unpickler):
             return _number
         raise pickle.UnpicklingError(f"it names {module}.{name}, which is not a tensor")
 
-    def persistent_load(self, about: Any) -> _Storage:
-        word, kind, key, _, n_values, *_ = about
-        if word != "storage" or kind not in _STORAGES.values() or not isinstance(key, str):
+    def persistent_load(self, record: Any) -> _Storage:
+        word, dtype, key, _, n_values, *_ = record
+        if word != "storage" or dtype not in _STORAGES.values() or not isinstance(key, str):
             raise pickle.UnpicklingError(f"{word!r} is not a storage")
-        return self.storages.setdefault(key, _Storage(kind, int(n_values)))
+        return self.storages.setdefault(key, _Storage(dtype, int(n_values)))
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _View:
@@ -146,11 +146,11 @@ def _read_zip(path: Path) -> Any:
         if pickled is None:
             raise ValueError("an archive without data.pkl")
         unpickler = _TensorUnpickler(io.BytesIO(archive.read(pickled)))
-        found = unpickler.load()
+        loaded = unpickler.load()
         folder = pickled.removesuffix("data.pkl")
         for key, storage in unpickler.storages.items():
             storage.fill(archive.read(f"{folder}data/{key}"))
-    return found
+    return loaded
 
 
 def _read_legacy(path: Path) -> Any:
@@ -159,9 +159,9 @@ def _read_legacy(path: Path) -> Any:
             raise ValueError("neither an archive nor the format before it")
         _TensorUnpickler(file).load(), _TensorUnpickler(file).load()  # the protocol, the machine
         unpickler = _TensorUnpickler(file)
-        found, keys = unpickler.load(), _TensorUnpickler(file).load()
+        loaded, keys = unpickler.load(), _TensorUnpickler(file).load()
         for key in keys:
             storage = unpickler.storages[key]
             file.read(8)  # the number of values again
-            storage.fill(file.read(storage.n_values * np.dtype(storage.kind).itemsize))
-    return found
+            storage.fill(file.read(storage.n_values * np.dtype(storage.dtype).itemsize))
+    return loaded

@@ -26,17 +26,17 @@ def tensor_array(tensor: TensorProto, folder: Path) -> NDArray[Any]:
     if not external_data_helper.uses_external_data(tensor):
         return np.asarray(numpy_helper.to_array(tensor))
     dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    found = external_data_helper.ExternalDataInfo(tensor)
+    info = external_data_helper.ExternalDataInfo(tensor)
     n_values = math.prod(tensor.dims)
     if n_values == 0:
         return np.zeros(tuple(tensor.dims), dtype)
-    if found.length not in (None, n_values * dtype.itemsize):  # two codes of 4 bits in a byte
+    if info.length not in (None, n_values * dtype.itemsize):  # two codes of 4 bits in a byte
         loaded = type(tensor)()
         loaded.CopyFrom(tensor)
         external_data_helper.load_external_data_for_tensor(loaded, str(folder))
         return np.asarray(numpy_helper.to_array(loaded))
-    path = folder / found.location
-    return np.memmap(path, dtype, "r", offset=found.offset or 0, shape=tuple(tensor.dims))
+    path = folder / info.location
+    return np.memmap(path, dtype, "r", offset=info.offset or 0, shape=tuple(tensor.dims))
 
 
 def stored_bytes(tensor: TensorProto) -> int:
@@ -79,14 +79,14 @@ class Storage:
 
         if self._end is None or array.nbytes < _SMALL_BYTES:
             return numpy_helper.from_array(np.asarray(array, order="C"), name)
-        made = TensorProto(name=name, dims=array.shape)
-        made.data_type = helper.np_dtype_to_tensor_dtype(array.dtype)
-        made.data_location = TensorProto.EXTERNAL
+        proto = TensorProto(name=name, dims=array.shape)
+        proto.data_type = helper.np_dtype_to_tensor_dtype(array.dtype)
+        proto.data_location = TensorProto.EXTERNAL
         offset = self._append(array)
         facts = {"location": self._data.name, "offset": offset, "length": array.nbytes}
         for key, value in facts.items():
-            made.external_data.add(key=key, value=str(value))
-        return made
+            proto.external_data.add(key=key, value=str(value))
+        return proto
 
     def _append(self, array: NDArray[Any]) -> int:
         """Append an array to the weights and return its offset."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.onnx.network import OnnxNetwork
 from encoder.towers.image import (
     CROP_PADDING,
     MEAN,
@@ -29,91 +30,46 @@ OUTPUT = "vectors"
 PICTURE = "rgb"
 """uint8 [height, width, 3]."""
 
-_FLOAT32, _FLOAT64 = 1, 11
+_FLOAT32, _UINT8, _FLOAT64 = 1, 2, 11
 _WEIGHT_STEPS = 2**22
 
 
-class MobileGraph:
-    """An ONNX file to which nodes are added before and after.
-
-    Args:
-        path: the file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        import onnx
-
-        self.model = onnx.load(path)
-        self._before: list[Any] = []
-        self._after: list[Any] = []
-
-    @property
-    def outputs(self) -> list[str]:
-        """The names of the file's outputs."""
-        return [value.name for value in self.model.graph.output]
-
-    def constant(self, array: NDArray[Any] | np.generic) -> str:
-        """Add a constant; return its name."""
-        from onnx import numpy_helper
-
-        name = f"mobile_constant_{len(self.model.graph.initializer)}"
-        self.model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
-        return name
+class MobileGraph(OnnxNetwork):
+    """An ONNX file that takes and gives more than its own network does."""
 
     def floats(self, array: NDArray[Any]) -> str:
         """Add a table; a float16 table stays float16 in the file."""
         name = self.constant(array)
         return self.add("Cast", name, to=_FLOAT32) if array.dtype == np.float16 else name
 
-    def add(
-        self,
-        op: str,
-        *inputs: str,
-        before: bool = False,
-        names: Sequence[str] = (),
-        **attributes: Any,
-    ) -> str:
-        """Add a node; return its first output."""
-        from onnx import helper
-
-        nodes = self._before if before else self._after
-        outputs = list(names) or [f"mobile_{'in' if before else 'out'}_{len(nodes)}"]
-        nodes.append(helper.make_node(op, inputs, outputs, **attributes))
-        return outputs[0]
-
     def normalized(self, rows: str, name: str) -> str:
         """Unit rows along the last axis."""
-        return self.add("LpNormalization", rows, names=[name], axis=-1, p=2)
+        return self.add("LpNormalization", rows, output=name, axis=-1, p=2)
 
-    def save(self, path: Path, shape: Sequence[str | int], picture: bool = False) -> None:
-        """Write the file, which gives `OUTPUT` and nothing else.
+    def write(self, shape: Sequence[str | int], picture: bool = False) -> None:
+        """Write the file, which gives `OUTPUT` of this shape and nothing else.
 
         Args:
-            path: the file.
             shape: of the vectors.
             picture: whether `PICTURE` is the input instead of the network's own.
         """
         import onnx
         from onnx import helper
 
-        graph = self.model.graph
-        nodes = [*self._before, *graph.node, *self._after]
-        del graph.node[:], graph.output[:]
-        graph.node.extend(nodes)
-        graph.output.append(helper.make_tensor_value_info(OUTPUT, 1, list(shape)))
+        self.set_outputs({OUTPUT: (_FLOAT32, shape)})
         if picture:
-            del graph.input[:]
             sides = ["height", "width", 3]
-            graph.input.append(helper.make_tensor_value_info(PICTURE, 2, sides))
-        onnx.checker.check_model(self.model)
-        onnx.save(self.model, path)
+            self.proto.graph.ClearField("input")
+            self.proto.graph.input.append(helper.make_tensor_value_info(PICTURE, _UINT8, sides))
+        self.save()
+        onnx.checker.check_model(self.proto)
 
 
 def write_text(source: Path, path: Path, embed_dim: int) -> None:
     """Write a text network whose rows have length 1."""
-    network = MobileGraph(source)
-    network.normalized(network.outputs[0], OUTPUT)
-    network.save(path, ["n", embed_dim])
+    network = MobileGraph(source, path)
+    network.normalized(next(iter(network.outputs)), OUTPUT)
+    network.write(["n", embed_dim])
 
 
 def write_picture(
@@ -127,14 +83,14 @@ def write_picture(
         head: a label table [n_labels, embed_dim] (one row), or a head (two rows).
         settings: for a label table.
     """
-    network = MobileGraph(source)
+    network = MobileGraph(source, path)
     _add_pixels(network)
     if isinstance(head, ImageHead):
         _add_head(network, head)
-        network.save(path, [2, head.weight.shape[1]], picture=True)
+        network.write([2, head.weight.shape[1]], picture=True)
         return
-    _add_conse(network, network.outputs[0], head, settings, OUTPUT)
-    network.save(path, [1, head.shape[1]], picture=True)
+    _add_conse(network, next(iter(network.outputs)), head, settings, OUTPUT)
+    network.write([1, head.shape[1]], picture=True)
 
 
 def _add_pixels(network: MobileGraph) -> None:
@@ -145,7 +101,7 @@ def _add_pixels(network: MobileGraph) -> None:
     whole numbers after each product), so the pixels are Pillow's. In tall pictures Pillow 13 scales
     columns first: then about one pixel in a hundred differs, by a grey level or two.
     """
-    add = partial(network.add, before=True)
+    add = network.add
     sides = add("Cast", add("Shape", PICTURE), to=_FLOAT64)
     height, width = (add("Gather", sides, network.constant(np.int64(i))) for i in (0, 1))
     tested = add("Mul", add("Min", height, width), _scalar(network, SIDE))
@@ -157,12 +113,12 @@ def _add_pixels(network: MobileGraph) -> None:
     centred = add("Sub", add("Cast", small, to=_FLOAT32), network.constant(np.float32(MEAN)))
     pixels = add("Div", centred, network.constant(np.float32(SCALE)))
     first = network.constant(np.array([0], np.int64))
-    add("Unsqueeze", pixels, first, names=[network.model.graph.input[0].name])
+    add("Unsqueeze", pixels, first, output=network.proto.graph.input[0].name)
 
 
 def _add_filter(network: MobileGraph, length: str, square: str) -> str:
     """Weights of each pixel of a side in each of the scaled pixels, [SIDE, length]."""
-    add = partial(network.add, before=True)
+    add = network.add
     number = partial(_scalar, network)
 
     start = add("Div", add("Sub", length, square), number(2))
@@ -184,7 +140,7 @@ def _add_filter(network: MobileGraph, length: str, square: str) -> str:
 
 def _add_bicubic(network: MobileGraph, x: str) -> str:
     """Keys' kernel with a = -.5 (Keys 1981) at distances x >= 0."""
-    add, number = partial(network.add, before=True), partial(_scalar, network)
+    add, number = network.add, partial(_scalar, network)
 
     def polynomial(*factors: float) -> str:
         value = number(factors[0])
@@ -199,7 +155,7 @@ def _add_bicubic(network: MobileGraph, x: str) -> str:
 
 def _add_rounded(network: MobileGraph, values: str) -> str:
     """Round to whole numbers from 0 to 255; halves go up, as in Pillow."""
-    add = partial(network.add, before=True)
+    add = network.add
     whole = add("Floor", add("Add", values, _scalar(network, 0.5)))
     return add("Clip", whole, _scalar(network, 0), _scalar(network, 255))
 
@@ -214,7 +170,7 @@ def _add_conse(
     """See `encoder.towers.image.conse`."""
     count = network.constant(np.array([settings.n_classes], np.int64))
     best, which = f"{name}_best", f"{name}_which"
-    network.add("TopK", logits, count, names=[best, which], axis=1)
+    network.add_many("TopK", (best, which), logits, count, axis=1)
     heat = network.constant(np.float32(settings.temperature))
     weights = network.add("Softmax", network.add("Div", best, heat), axis=1)
     places = network.add("Gather", network.floats(labels), which, axis=0)
@@ -226,7 +182,7 @@ def _add_conse(
 
 def _add_head(network: MobileGraph, head: ImageHead) -> None:
     """See `encoder.towers.image.ImageHeadTower.forward`."""
-    logits = network.outputs[0]
+    logits = next(iter(network.outputs))
     features = network.add("Concat", *network.outputs, axis=1)
     by_name = _add_conse(network, logits, _small(head.labels), SETTINGS, "named")
     centred = network.add("Sub", features, network.floats(_small(head.mean)))
@@ -235,7 +191,7 @@ def _add_head(network: MobileGraph, head: ImageHead) -> None:
     named_share = network.add("Mul", by_name, network.constant(np.float32(NAMED_SHARE)))
     mixed = network.add("Add", network.normalized(rows, "described"), named_share)
     first = network.normalized(mixed, "mixed")
-    network.add("Concat", first, by_name, names=[OUTPUT], axis=0)
+    network.add("Concat", first, by_name, output=OUTPUT, axis=0)
 
 
 def _small(table: NDArray[np.float32]) -> NDArray[Any]:

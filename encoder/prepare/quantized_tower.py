@@ -24,10 +24,10 @@ from encoder.system.extras import is_installed, require
 
 if TYPE_CHECKING:
     from encoder.prepare.tower_network import QuantizableTower
-    from encoder.quant.export.quantized_onnx import ExportReport
+    from encoder.quant.calibration import CalibrationData
+    from encoder.quant.export_onnx import ExportReport
     from encoder.quant.quantized import QuantizedModel
-    from encoder.quant.report.report import SensitivityReport
-    from encoder.quant.sensitivity.calibration import CalibrationData
+    from encoder.quant.report import SensitivityReport
 
 SENSITIVITY = "sensitivity.json"
 MAX_ITEMS = 256
@@ -109,7 +109,7 @@ def quantize_tower(
         AnymodalError: see `QuantizableTower` and `Quantizer`.
     """
     require("`anymodal models quantize`", "torch", "onnxscript")
-    from encoder.quant.sensitivity.calibration import CalibrationData
+    from encoder.quant.calibration import CalibrationData
 
     spec = ModelSpec.parse(model)
     network = _load(spec, tower, folder)
@@ -171,7 +171,7 @@ def export_tower(
         InputError: the target cannot take one of its schemes.
     """
     require("Exporting a tower", "torch", "onnxscript")
-    from encoder.quant.export.quantized_onnx import export_onnx
+    from encoder.quant.export_onnx import export_onnx
     from encoder.quant.quantized import load_quantized
 
     manifest = read_manifest(folder)

@@ -12,7 +12,7 @@ from encoder.models.tower_folder import ONNX
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from encoder.quant.sensitivity.divergence import Objective
+    from encoder.quant.calibration import Objective
 
 Inputs: TypeAlias = "dict[str, Tensor]"
 
@@ -75,7 +75,7 @@ class TowerNetwork:
         self, module: nn.Module, folder: Path, _judges: Sequence[Any], _least_cosine: float
     ) -> dict[str, Any]:
         """See `QuantizableTower.write`. Only weights are rounded, so the loss suffices."""
-        from encoder.quant.export.quantized_onnx import export_onnx
+        from encoder.quant.export_onnx import export_onnx
 
         export_onnx(module, self.example, folder / ONNX, dynamic_axes=self.dynamic_axes)
         return {}

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from encoder.errors import InputError
-from encoder.quant.layout import Layout
 from encoder.quant.schemes import Scheme
 
 KINDS: dict[type[nn.Module], str] = {
@@ -98,25 +97,25 @@ def find_layers(model: nn.Module) -> dict[str, Layer]:
         InputError: a weight holds NaN or infinity.
     """
     owners = _owners(model)
-    found: dict[int, Layer] = {}
+    layers: dict[int, Layer] = {}
     for name, module in model.named_modules():
         parameters = _weights_of(module)
         for parameter in parameters:
             weight = module._parameters.get(parameter)  # None if it is computed
-            if weight is None or id(weight) in found:
+            if weight is None or id(weight) in layers:
                 continue
             _check_finite(f"{name}.{parameter}", weight)
-            own = (name, parameter)
-            tied = [each for each in owners[id(weight)] if each != own]
-            found[id(weight)] = Layer(
+            owner = (name, parameter)
+            tied = [each for each in owners[id(weight)] if each != owner]
+            layers[id(weight)] = Layer(
                 layer_name(name, parameter, several=len(parameters) > 1),
                 module,
                 kind_of(module) or "",
                 parameter,
                 _layout(module, weight),
-                (own, *tied),
+                (owner, *tied),
             )
-    return {layer.name: layer for layer in found.values()}
+    return {layer.name: layer for layer in layers.values()}
 
 
 def layer_name(module: str, parameter: str, *, several: bool) -> str:
@@ -132,7 +131,7 @@ def some_layers(model: nn.Module) -> dict[str, Layer]:
     """
     if layers := find_layers(model):
         return layers
-    names = [kind.__name__ for kind in KINDS if kind.__name__[-4:] != "Base"]
+    names = [layer_class.__name__ for layer_class in KINDS if layer_class.__name__[-4:] != "Base"]
     raise InputError(
         "model",
         got=f"{type(model).__name__} without a layer that can be quantized",
@@ -144,7 +143,7 @@ def kind_of(module: nn.Module) -> str | None:
     """The kind of a supported module's layers, else None."""
     if _is_gpt2_linear(module):
         return "linear"
-    return next((kind for cls, kind in KINDS.items() if isinstance(module, cls)), None)
+    return next((operation for cls, operation in KINDS.items() if isinstance(module, cls)), None)
 
 
 def unsupported(model: nn.Module) -> list[str]:
@@ -161,19 +160,19 @@ def _owners(model: nn.Module) -> dict[int, list[tuple[str, str]]]:
     """Each parameter's modules and names, by its id; modules without a kind included."""
     owners: dict[int, list[tuple[str, str]]] = {}
     for name, module in model.named_modules():
-        for own, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
-            owners.setdefault(id(parameter), []).append((name, own))
+        for attribute, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
+            owners.setdefault(id(parameter), []).append((name, attribute))
     return owners
 
 
 def _weights_of(module: nn.Module) -> list[str]:
     """Names of a module's weights, computed ones too; none if it is not supported."""
-    kind = kind_of(module)
-    if kind is None:
+    operation = kind_of(module)
+    if operation is None:
         return []
-    if kind == "recurrent":
-        own = dict(module.named_parameters(recurse=False))
-        return [name for name in own if name.startswith("weight")]
+    if operation == "recurrent":
+        parameters = dict(module.named_parameters(recurse=False))
+        return [name for name in parameters if name.startswith("weight")]
     if isinstance(module, nn.MultiheadAttention):
         if getattr(module, "_qkv_same_embed_dim", True):
             return ["in_proj_weight"]
@@ -201,3 +200,59 @@ def _check_finite(name: str, weight: Tensor) -> None:
             got=f"{bad} of {weight.numel()} values that are NaN or infinite",
             wanted="finite weights; load the checkpoint again or train without overflow",
         )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a weight has its output channels.
+
+    Args:
+        shape: of the weight.
+        axis: of its output channels: 0 as in a linear layer or convolution, 1 as in a transposed
+            convolution ([inputs, outputs / n_groups, *kernel]) or in GPT-2's [inputs, outputs].
+        n_groups: groups into which a transposed convolution splits its inputs and outputs.
+
+    >>> import torch
+    >>> layout = Layout((4, 3, 5), axis=1, n_groups=2)
+    >>> weight = torch.arange(60.0).view(4, 3, 5)
+    >>> layout.rows(weight).shape, bool((layout.weight(layout.rows(weight)) == weight).all())
+    (torch.Size([6, 10]), True)
+    """
+
+    shape: tuple[int, ...]
+    axis: int = 0
+    n_groups: int = 1
+
+    @property
+    def n_rows(self) -> int:
+        """Output channels."""
+        return self.shape[0] if self.axis == 0 else self.shape[1] * self.n_groups
+
+    @property
+    def n_columns(self) -> int:
+        """Values in a row."""
+        n_values = 1
+        for size in self.shape:
+            n_values *= size
+        return n_values // self.n_rows
+
+    def rows(self, weight: Tensor) -> Tensor:
+        """A weight [*shape] as [n_rows, n_columns]."""
+        if self.axis == 0:
+            return weight.flatten(1)
+        grouped = weight.unflatten(0, (self.n_groups, -1))
+        rows: Tensor = grouped.transpose(1, 2).flatten(0, 1).flatten(1)
+        return rows
+
+    def weight(self, rows: Tensor) -> Tensor:
+        """Undo `rows`."""
+        if self.axis == 0:
+            return rows.view(self.shape)
+        grouped = rows.view(*self.grouped)
+        return grouped.transpose(1, 2).reshape(self.shape)
+
+    @property
+    def grouped(self) -> tuple[int, ...]:
+        """The shape with separate axes for groups, inputs and outputs; for axis 1 only."""
+        n_inputs = self.shape[0] // self.n_groups
+        return (self.n_groups, self.shape[1], n_inputs, *self.shape[2:])

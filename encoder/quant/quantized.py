@@ -15,12 +15,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from encoder.errors import ModelError
-from encoder.quant.fitting.folding import fold
-from encoder.quant.layout import Layout
-from encoder.quant.packing import lengthen, shorten
+from encoder.quant.folding import fold
+from encoder.quant.layers import Layout
 from encoder.quant.schemes import Scheme
 from encoder.quant.stored import buffers, put, stored_in_modules, stored_layers
-from encoder.quant.weights import PackedWeight
+from encoder.quant.weights import PackedWeight, lengthen, shorten
 
 WEIGHTS = "model.safetensors"
 FACTS = "quantization.json"
@@ -170,11 +169,11 @@ def _shorten_file(path: Path, layers: Mapping[str, Any]) -> None:
     with safe_open(path, "pt") as file:
         tensors, shared = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
     for name, layer in layers.items():
-        place, scheme = _codes_of(name, layer), Scheme.parse(layer["scheme"])
-        if place in tensors and scheme.is_integer:
-            short = shorten(tensors[place], scheme.bits, _layout(layer).n_columns)
-            if short.nbytes < tensors[place].nbytes:
-                tensors[place] = short
+        codes_name, scheme = _codes_of(name, layer), Scheme.parse(layer["scheme"])
+        if codes_name in tensors and scheme.is_integer:
+            short = shorten(tensors[codes_name], scheme.bits, _layout(layer).n_columns)
+            if short.nbytes < tensors[codes_name].nbytes:
+                tensors[codes_name] = short
     shorter = path.with_suffix(".short")  # the tensors may still be mapped from the old file
     save_file(tensors, shorter, shared)
     shorter.replace(path)
@@ -183,11 +182,11 @@ def _shorten_file(path: Path, layers: Mapping[str, Any]) -> None:
 def _lengthen(tensors: dict[str, Tensor], layers: Mapping[str, Any]) -> None:
     """Undo `_shorten_file`: packed codes have two axes, shortened ones have one."""
     for name, layer in layers.items():
-        place = _codes_of(name, layer)
-        if place in tensors and tensors[place].ndim == 1:
+        codes = _codes_of(name, layer)
+        if codes in tensors and tensors[codes].ndim == 1:
             layout = _layout(layer)
             shape = layout.n_rows, layout.n_columns
-            tensors[place] = lengthen(tensors[place], Scheme.parse(layer["scheme"]).bits, shape)
+            tensors[codes] = lengthen(tensors[codes], Scheme.parse(layer["scheme"]).bits, shape)
 
 
 def _codes_of(name: str, layer: Mapping[str, Any]) -> str:
@@ -206,12 +205,12 @@ def _restore(module: nn.Module, layers: Mapping[str, Any], tensors: dict[str, Te
         layout = _layout(layer)
         owner_name, parameter = layer.get("module", name), layer["parameter"]
         prefix = f"{owner_name}." if owner_name else ""
-        packed, scales = (tensors[f"{prefix}{own}"] for own in buffers(parameter))
+        packed, scales = (tensors[f"{prefix}{buffer}"] for buffer in buffers(parameter))
         weight = PackedWeight(Scheme.parse(layer["scheme"]), packed, scales, layout.n_columns)
         owner = module.get_submodule(owner_name)
-        here = tuple(getattr(owner, parameter).shape)
-        if here != layout.shape:
-            raise KeyError(f"{name} has the shape {here}, not {layout.shape}")
+        shape = tuple(getattr(owner, parameter).shape)
+        if shape != layout.shape:
+            raise KeyError(f"{name} has the shape {shape}, not {layout.shape}")
         put(owner, parameter, weight, layout)
     module.load_state_dict(tensors)
 
@@ -242,4 +241,6 @@ def _read_tensors(path: Path, layers: Mapping[str, Any]) -> dict[str, Tensor]:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         shared = file.metadata() or {}
     _lengthen(tensors, layers)
-    return tensors | {name: tensors[kept] for name, kept in shared.items() if kept in tensors}
+    return tensors | {
+        name: tensors[kept_name] for name, kept_name in shared.items() if kept_name in tensors
+    }

@@ -16,34 +16,29 @@ import torch
 from torch import Tensor, nn
 
 from encoder.errors import InputError
-from encoder.quant.allocation.allocate import Allocation, allocate
-from encoder.quant.allocation.budget import check_limits, parse_budget
-from encoder.quant.allocation.patterns import pinned
-from encoder.quant.allocation.sharing import attention_groups
-from encoder.quant.allocation.targets import Target, check_target, takes
-from encoder.quant.fitting.fit import Priced, quantize
-from encoder.quant.fitting.folding import folded
+from encoder.quant.allocate import Allocation, allocate, attention_groups, pinned
+from encoder.quant.calibration import Batch, CalibrationData, Objective
+from encoder.quant.fit import Priced, quantize
+from encoder.quant.folding import folded
 from encoder.quant.layers import some_layers, unsupported
-from encoder.quant.pricing.search import within
+from encoder.quant.limits import Target, check_limits, check_target, parse_budget, takes
+from encoder.quant.price_search import within
 from encoder.quant.quantized import (
     QuantizationFacts,
     QuantizedModel,
     load_quantized,
     model_nbytes,
 )
-from encoder.quant.report.progress import progress_bar
+from encoder.quant.report import progress_bar
 from encoder.quant.schemes import FP32, Scheme
-from encoder.quant.sensitivity.by_weights import by_weights
-from encoder.quant.sensitivity.calibration import Batch, CalibrationData
-from encoder.quant.sensitivity.divergence import Objective
-from encoder.quant.sensitivity.measured import analyze, choose_objective, loss_of
-from encoder.quant.sensitivity.synthetic import synthetic
+from encoder.quant.sensitivity import analyze, by_weights, choose_objective, loss_of
+from encoder.quant.synthetic import synthetic
 
 if TYPE_CHECKING:
-    from encoder.quant.export.quantized_onnx import ExportReport
-    from encoder.quant.export.quantized_onnx import Target as ExportTarget
-    from encoder.quant.fitting.tuning import Rates
-    from encoder.quant.report.report import SensitivityReport
+    from encoder.quant.export_onnx import ExportReport
+    from encoder.quant.export_onnx import Target as ExportTarget
+    from encoder.quant.report import SensitivityReport
+    from encoder.quant.tuning import Rates
 
 Config = str | Scheme | Mapping[str, str | Scheme]
 AUTO_LOSS = 0.003
@@ -132,15 +127,15 @@ class Quantizer:
         Raises:
             InputError: an unknown scheme.
         """
-        wanted = [Scheme.parse(scheme) for scheme in schemes] if schemes else None
+        candidates = [Scheme.parse(scheme) for scheme in schemes] if schemes else None
         data = self._data or self._synthetic
         if data is None:
-            self._report = by_weights(self._model, wanted)
+            self._report = by_weights(self._model, candidates)
             return self._report
         report = analyze(
             self._folded[0],
             data,
-            schemes=wanted,
+            schemes=candidates,
             objective=self.objective,
             mode=mode,
             rounding=self._rounding or ("gptq" if self._data else "hqq"),
@@ -239,14 +234,14 @@ class Quantizer:
         Raises:
             InputError: nothing was applied yet, there is no calibration data, no batches.
         """
-        from encoder.quant.fitting.tuning import tune
+        from encoder.quant.tuning import tune
 
         if self._quantized is None:
             raise InputError("tune", got="no quantized model", wanted="a call of apply() first")
-        data, before = self._need_data("tune", real=True), self._quantized
+        data, untuned = self._need_data("tune", real=True), self._quantized
         module = tune(
             self._folded[0],
-            before.module,
+            untuned.module,
             data.fit if batches is None else batches,
             objective=self.objective,
             n_steps=n_steps,
@@ -254,12 +249,15 @@ class Quantizer:
             show=self._progress,
         )
         loss = loss_of(self.objective, self._model, module, data.score)
-        old = before.facts.loss or 0.0
+        old = untuned.facts.loss or 0.0
         if loss < old:
-            facts = replace(before.facts, loss=loss)
+            facts = replace(untuned.facts, loss=loss)
         else:
             note = f"tuning for {n_steps} steps was undone: a loss of {loss:.2g} after {old:.2g}."
-            facts, module = replace(before.facts, notes=(*before.facts.notes, note)), before.module
+            facts, module = (
+                replace(untuned.facts, notes=(*untuned.facts.notes, note)),
+                untuned.module,
+            )
         self._quantized = QuantizedModel(module, facts)
         return self._quantized
 
@@ -271,7 +269,7 @@ class Quantizer:
         example: Batch | None = None,
         dynamic_axes: Mapping[str, Sequence[int]] | None = None,
     ) -> ExportReport:
-        """Write what `apply` made as ONNX; see `encoder.quant.export.quantized_onnx.export_onnx`.
+        """Write what `apply` made as ONNX; see `encoder.quant.export_onnx.export_onnx`.
 
         Args:
             path: the ``.onnx`` file; None for one named after the model's class, in the working
@@ -283,7 +281,7 @@ class Quantizer:
         Raises:
             InputError: nothing was applied yet, no example, or a scheme the target cannot take.
         """
-        from encoder.quant.export.quantized_onnx import export_onnx
+        from encoder.quant.export_onnx import export_onnx
 
         if self._quantized is None:
             raise InputError(
@@ -334,12 +332,14 @@ class Quantizer:
             for name, offered in report.options().items()
         }
         groups = attention_groups(self._layers)
-        rest = model_nbytes(self._folded[0]) - sum(x.nbytes(FP32) for x in self._layers.values())
-        return allocate(options, groups=groups, keep=keep or {}, rest_bytes=rest, **limit)
+        rest_bytes = model_nbytes(self._folded[0]) - sum(
+            x.nbytes(FP32) for x in self._layers.values()
+        )
+        return allocate(options, groups=groups, keep=keep or {}, rest_bytes=rest_bytes, **limit)
 
     def _explicit(self, config: Config, keep: Mapping[str, str | Scheme]) -> dict[str, Scheme]:
-        wanted = config if isinstance(config, Mapping) else {"*": config}
-        schemes = pinned(self._layers, {**wanted, **keep})
+        requested = config if isinstance(config, Mapping) else {"*": config}
+        schemes = pinned(self._layers, {**requested, **keep})
         refused = {name: self._refused(name, scheme) for name, scheme in schemes.items()}
         problems = [f"{name}: {problem}" for name, problem in refused.items() if problem]
         if problems:

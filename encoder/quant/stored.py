@@ -12,8 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from encoder.quant.layers import Layer, layer_name
-from encoder.quant.layout import Layout
+from encoder.quant.layers import Layer, Layout, layer_name
 from encoder.quant.schemes import Scheme
 from encoder.quant.weights import PackedWeight
 
@@ -128,8 +127,8 @@ def stored_in_modules(model: nn.Module) -> Iterator[tuple[str, StoredLayer]]:
     """Like `stored_layers`, but by the name of their module."""
     for name, module in model.named_modules():
         if isinstance(module, QuantizedWeights):
-            own = cast(nn.Module, module)
-            yield from ((name, StoredLayer(own, parameter)) for parameter in module.stored)
+            quantized = cast(nn.Module, module)
+            yield from ((name, StoredLayer(quantized, parameter)) for parameter in module.stored)
 
 
 def swap(model: nn.Module, layer: Layer, weight: PackedWeight) -> None:
@@ -145,11 +144,11 @@ def put(module: nn.Module, parameter: str, weight: PackedWeight, layout: Layout)
     """
     delattr(module, parameter)
     module.__dict__.pop("_flat_weights", None)
-    before: dict[str, Any] = getattr(module, "stored", {})
+    previous: dict[str, Any] = getattr(module, "stored", {})
     module.__class__ = _quantized_class(type(module), parameter)
     for name, tensor in zip(buffers(parameter), (weight.packed, weight.scales), strict=True):
         module.register_buffer(name, tensor)
-    cast(Any, module).stored = {**before, parameter: (weight.scheme, layout)}
+    cast(Any, module).stored = {**previous, parameter: (weight.scheme, layout)}
 
 
 def take_back(stored: StoredLayer, weight: nn.Parameter) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from encoder.quant.sensitivity.calibration import Batch, forward
+from encoder.quant.calibration import Batch, forward
 
 _LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 """Containers whose modules have fixed positions and must not be removed."""
@@ -33,43 +33,41 @@ def set_unused_aside(model: nn.Module, batch: Batch) -> list[str]:
     Raises:
         ModelError: the model fails on the batch.
     """
-    frozen = [
-        one for one in model.parameters() if one.is_floating_point() and not one.requires_grad
-    ]
-    for parameter in frozen:
-        parameter.requires_grad_(True)
+    frozen = [p for p in model.parameters() if p.is_floating_point() and not p.requires_grad]
+    for p in frozen:
+        p.requires_grad_(True)
     try:
         with torch.enable_grad():
             used = _reached(forward(model, batch))
     finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
+        for p in frozen:
+            p.requires_grad_(False)
     return list(_set_aside(model, "", used))
 
 
 def _reached(output: Tensor) -> set[int]:
     """The parameters that a gradient of the output would reach, by their ids."""
     waiting: list[Any] = [output.grad_fn]
-    seen: set[Any] = set()
-    found: set[int] = set()
+    visited: set[Any] = set()
+    reached: set[int] = set()
     while waiting:
         node = waiting.pop()
-        if node is None or node in seen:
+        if node is None or node in visited:
             continue
-        seen.add(node)
+        visited.add(node)
         if (parameter := getattr(node, "variable", None)) is not None:
-            found.add(id(parameter))
+            reached.add(id(parameter))
         waiting += [following for following, _ in node.next_functions]
-    return found
+    return reached
 
 
 def _set_aside(module: nn.Module, prefix: str, used: set[int]) -> Iterator[str]:
-    for own, child in list(module.named_children()):
-        name = f"{prefix}.{own}" if prefix else own
+    for child_name, child in list(module.named_children()):
+        name = f"{prefix}.{child_name}" if prefix else child_name
         parameters = [id(parameter) for parameter in child.parameters()]
         if parameters and used.isdisjoint(parameters) and not isinstance(module, _LISTS):
-            delattr(module, own)
-            object.__setattr__(module, own, child)
+            delattr(module, child_name)
+            object.__setattr__(module, child_name, child)
             yield name
         else:
             yield from _set_aside(child, name, used)

@@ -133,7 +133,7 @@ class ImageHead:
 
     Args:
         mean: of each feature, float32 [n_features]. The features are the network's outputs
-            side by side, logits first, as `encoder.onnx.efficientnet_lite` orders them.
+            side by side, logits first, as `encoder.onnx.convolutions` orders them.
         scale: what a feature minus its mean is multiplied by, float32 [n_features].
         weight: float32 [n_features, embed_dim].
         labels: the places of the classes, float32 [n_labels, embed_dim]; of mean zero.

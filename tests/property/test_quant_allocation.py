@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoder.quant.allocation.allocate import BudgetWarning, Option, allocate
+from encoder.quant.allocate import BudgetWarning, Option, allocate
 from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT8, Scheme
 
 Options = dict[str, list[Option]]

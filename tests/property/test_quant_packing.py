@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from encoder.quant.packing import pack, unpack
 from encoder.quant.rounding import round_rows
 from encoder.quant.schemes import FP16, FP32, Scheme
-from encoder.quant.weights import PackedWeight
+from encoder.quant.weights import PackedWeight, pack, unpack
 
 WIDTHS = st.sampled_from([3, 4, 5, 6, 8])
 SIZES = st.integers(1, 40)

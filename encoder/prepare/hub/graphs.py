@@ -34,14 +34,14 @@ class TracedNetwork:
         module: takes a mapping of tensors, gives a tensor for each output.
         features: what it is traced with; every axis that varies is longer than 1.
         axes: the axes of each input that vary.
-        others: more features, of other sizes, that are computed to compare.
+        comparisons: more features, of other sizes, that are computed to compare.
         outputs: their names.
     """
 
     module: nn.Module
     features: Features
     axes: Mapping[str, Sequence[int]]
-    others: Sequence[Features] = ()
+    comparisons: Sequence[Features] = ()
     outputs: Sequence[str] = ("vectors",)
 
     @property
@@ -119,7 +119,7 @@ def _compare(name: str, network: TracedNetwork, path: Path) -> None:
     import torch
 
     session = OnnxSession(path)
-    for features in (network.features, *network.others):
+    for features in (network.features, *network.comparisons):
         with torch.inference_mode():
             expected_output = network.module(dict(features))
         expected = [

@@ -20,7 +20,7 @@ from encoder.media.sound import load_sound
 from encoder.models.sources import ModelSource, locate
 from encoder.models.spec import ModelSpec
 from encoder.models.tower_folder import ONNX
-from encoder.onnx.stored import store_weights
+from encoder.onnx.quantize import store_weights
 from encoder.prepare.calibration_files import PICTURES, SOUNDS, batched, files, mixed, texts
 from encoder.prepare.hub import prepare as hub
 from encoder.prepare.hub.graphs import export
@@ -33,7 +33,7 @@ from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT, Modality
 if TYPE_CHECKING:
     from torch import nn
 
-    from encoder.quant.sensitivity.divergence import Objective
+    from encoder.quant.calibration import Objective
     from encoder.towers.hub.tower import JointEncoder
 
 _MEDIA_AT_ONCE = 4
@@ -142,8 +142,7 @@ class HubTower:
     def write(
         self, module: nn.Module, folder: Path, judges: Sequence[Any], least_cosine: float
     ) -> dict[str, Any]:
-        from encoder.quant.export.quantized_onnx import float_twin
-        from encoder.quant.export.stored_weights import stored_weights
+        from encoder.quant.export_onnx import float_twin, stored_weights
 
         with TemporaryDirectory(dir=folder) as scratch:
             plain = Path(scratch) / "float32.onnx"

@@ -24,8 +24,8 @@ from transformers import (
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings
+from encoder.models.sparsity import write_sparse
 from encoder.onnx.bert import Bert, BertSize, rename_weights
-from encoder.onnx.sparse_int8 import quantize_sparse
 from encoder.runtime.onnx import OnnxSession
 
 N_TOKENS, N_LAYERS = 400, 4
@@ -84,7 +84,7 @@ def test_a_bert_of_transformers_runs_in_int8(batch: tuple[Tensor, Tensor], tmp_p
     size = BertSize(N_TOKENS, 130, 32, 64, N_LAYERS, 4)
     weights = rename_weights(model.state_dict(), N_LAYERS)
     ours = Bert(size, {name: tensor.numpy() for name, tensor in weights.items()})
-    quantize_sparse(ours, GATE, tmp_path / "sparse.onnx")
+    write_sparse(ours, GATE, tmp_path / "sparse.onnx", int8=True)
     session = OnnxSession(tmp_path / "sparse.onnx", n_threads=1)
     input_ids, mask = batch
     found, _ = session.run({"input_ids": input_ids.numpy(), "mask": mask.numpy()})

@@ -18,9 +18,9 @@ from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings, thresholds
 from encoder.errors import ModelError
 from encoder.models.bundle.declaration import TEXT_GATE
+from encoder.models.sparsity import write_sparse
 from encoder.networks.bert import SentenceBert, arrays_of, load_sentence_bert
 from encoder.onnx.bert import BertSize
-from encoder.onnx.sparse_bert import lay_sparse_bert
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.text.tower import load_tokenizer, pad
 
@@ -111,7 +111,7 @@ def test_the_bundles_onnx_equals_torch(
     dense: SentenceBert, batch: tuple[Tensor, Tensor], tmp_path: Path
 ) -> None:
     gate = GateFile.load(TEXT_GATE)
-    lay_sparse_bert(arrays_of(dense), gate, tmp_path / "sparse.onnx")
+    write_sparse(arrays_of(dense), gate, tmp_path / "sparse.onnx", int8=False)
     session = OnnxSession(tmp_path / "sparse.onnx", n_threads=1)
     with torch.inference_mode():
         expected, expected_kept = SparseEncoder(dense, gate).eval()(*batch)
@@ -135,7 +135,7 @@ def test_onnx_equals_torch(batch: tuple[Tensor, Tensor], tmp_path: Path) -> None
     small = SentenceBert(BertSize(hidden_dim=32, ffn_dim=64, n_layers=3, n_heads=4)).eval()
     gate = GateFile(np.zeros(N_TOKENS, np.uint8), GateSettings((0.7, 0.5, 0.45)))
     sparse = SparseEncoder(small, gate)
-    lay_sparse_bert(arrays_of(small), gate, tmp_path / "sparse.onnx")
+    write_sparse(arrays_of(small), gate, tmp_path / "sparse.onnx", int8=False)
     session = OnnxSession(tmp_path / "sparse.onnx", n_threads=1)
     short = tuple(part[2:3, :15] for part in batch)
     for input_ids, mask in (batch, tuple(part[:1, :333] for part in batch), short):

@@ -11,7 +11,7 @@ import torch
 
 from encoder.errors import ModelError
 from encoder.networks.aisfx import load_aisfx
-from encoder.onnx.aisfx import HEADS
+from encoder.onnx.convolutions import HEADS
 
 # What the aisfx 0.1.2 package's own network gives for the input below: its features and the
 # logits of its heads "prosfx" and "soundlyTrain".

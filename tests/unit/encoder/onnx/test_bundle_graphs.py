@@ -14,11 +14,13 @@ from encoder.errors import ModelError
 from encoder.networks.aisfx import load_aisfx
 from encoder.networks.bert import SentenceBert, arrays_of, load_sentence_bert
 from encoder.networks.efficientnet_lite import load_efficientnet_lite
-from encoder.onnx.aisfx import lay_aisfx, read_aisfx
-from encoder.onnx.bert import BertSize, lay_bert, read_bert
-from encoder.onnx.efficientnet_lite import (
+from encoder.onnx.bert import BertSize, read_bert
+from encoder.onnx.build_bert import write_bert
+from encoder.onnx.convolutions import (
     LITE2,
+    lay_aisfx,
     lay_efficientnet_lite,
+    read_aisfx,
     same_padding,
 )
 from encoder.onnx.pth import read_tensors
@@ -48,7 +50,7 @@ def texts(n: int, length: int, vocab_size: int = 9000) -> dict[str, np.ndarray]:
 @pytest.mark.slow
 def test_minilm(bundle_home: Path, tmp_path: Path) -> None:
     folder = bundle_home / "text"
-    lay_bert(read_bert(folder), tmp_path / "text.onnx")
+    write_bert(read_bert(folder), tmp_path / "text.onnx")
     agree(tmp_path / "text.onnx", load_sentence_bert(folder), texts(3, 12), texts(1, 256))
 
 
@@ -56,7 +58,7 @@ def test_a_bert_of_another_shape(tmp_path: Path) -> None:
     torch.manual_seed(0)
     size = BertSize(99, n_positions=40, hidden_dim=24, ffn_dim=40, n_layers=2, n_heads=3)
     model = SentenceBert(size).eval()
-    lay_bert(arrays_of(model), tmp_path / "text.onnx")
+    write_bert(arrays_of(model), tmp_path / "text.onnx")
     agree(tmp_path / "text.onnx", model, texts(2, 40, 99), texts(1, 1, 99))
 
 

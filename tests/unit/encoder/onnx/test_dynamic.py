@@ -13,8 +13,9 @@ from hypothesis.extra.numpy import arrays
 
 from encoder.networks.bert import SentenceBert, arrays_of
 from encoder.onnx.bert import BertSize
+from encoder.onnx.build_bert import write_bert
+from encoder.onnx.codes import quantize_rows
 from encoder.onnx.graph import MICROSOFT, Graph
-from encoder.onnx.int8_bert import quantize_dynamic, quantize_rows
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.trial import least_cosine
 
@@ -36,7 +37,7 @@ def model() -> SentenceBert:
 @pytest.fixture(scope="module")
 def session(model: SentenceBert, tmp_path_factory: pytest.TempPathFactory) -> OnnxSession:
     path = tmp_path_factory.mktemp("int8") / "model.int8.onnx"
-    quantize_dynamic(arrays_of(model), path)
+    write_bert(arrays_of(model), path, int8=True)
     return OnnxSession(path, n_threads=1)
 
 
@@ -77,7 +78,7 @@ def test_attention_that_gives_nothing_adds_nothing(tmp_path: Path) -> None:
             layer.value.bias.zero_()
             layer.attention_out.bias.zero_()
     path = tmp_path / "model.onnx"
-    quantize_dynamic(arrays_of(model), path)
+    write_bert(arrays_of(model), path, int8=True)
     inputs = batch(7, 12)
     with torch.inference_mode():
         wanted = model(*(torch.from_numpy(inputs[name]) for name in ("input_ids", "mask")))
@@ -87,7 +88,7 @@ def test_attention_that_gives_nothing_adds_nothing(tmp_path: Path) -> None:
 
 def test_weights_are_stored_in_bytes(model: SentenceBert, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    quantize_dynamic(arrays_of(model), path)
+    write_bert(arrays_of(model), path, int8=True)
 
     network = onnx.load(path)
     onnx.checker.check_model(network)

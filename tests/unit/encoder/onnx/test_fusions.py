@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from encoder.onnx.fuse import fuse
-from encoder.onnx.network import Network
-from encoder.runtime.export import trace
+from encoder.onnx.network import OnnxNetwork
+from encoder.quant.export_onnx import trace
 from encoder.runtime.onnx import OnnxSession
 
 from .conftest import SIZE, texts
@@ -62,7 +62,7 @@ FOUND = {
 
 
 def rewrite(source: Path, target: Path) -> dict[str, int]:
-    network = Network(source, target)
+    network = OnnxNetwork(source, target)
     found = fuse(network)
     network.save()
     return found

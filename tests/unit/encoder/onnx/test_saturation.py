@@ -11,8 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from encoder.onnx.ranges import activation_ranges
-from encoder.onnx.static import quantize_static, weight_scales
+from encoder.onnx.static import activation_ranges, quantize_static, weight_scales
 from encoder.runtime.onnx import OnnxSession
 from tests.unit.encoder.quant.graphs import save
 

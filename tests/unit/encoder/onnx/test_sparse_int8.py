@@ -15,10 +15,10 @@ from encoder.dsre.gatefile import GateFile
 from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings
 from encoder.errors import ModelError
+from encoder.models.sparsity import write_sparse
 from encoder.networks.bert import SentenceBert, arrays_of
 from encoder.onnx.bert import BertSize
-from encoder.onnx.int8_bert import quantize_dynamic
-from encoder.onnx.sparse_int8 import quantize_sparse
+from encoder.onnx.build_bert import write_bert
 from encoder.runtime.onnx import OnnxSession
 
 SIZE = BertSize(vocab_size=500, hidden_dim=32, ffn_dim=64, n_layers=3, n_heads=4)
@@ -42,7 +42,7 @@ def session(
     dense: SentenceBert, gate: GateFile, tmp_path_factory: pytest.TempPathFactory
 ) -> OnnxSession:
     target = tmp_path_factory.mktemp("int8") / "sparse.onnx"
-    quantize_sparse(arrays_of(dense), gate, target)
+    write_sparse(arrays_of(dense), gate, target, int8=True)
     return OnnxSession(target, n_threads=1)
 
 
@@ -72,7 +72,7 @@ def test_attention_is_blocked_for_the_cache(
     dense: SentenceBert, gate: GateFile, tmp_path: Path
 ) -> None:
     """ONNX Runtime does so only without a mask and a bias of the logits."""
-    quantize_sparse(arrays_of(dense), gate, tmp_path / "sparse.onnx")
+    write_sparse(arrays_of(dense), gate, tmp_path / "sparse.onnx", int8=True)
     graph = onnx.load(tmp_path / "sparse.onnx").graph
     nodes = [node for node in graph.node if node.op_type == "MultiHeadAttention"]
     sizes = {one.name: one.dims[0] for one in graph.initializer if one.dims}
@@ -96,7 +96,7 @@ def test_each_row_equals_its_batch_of_one(
 def test_a_short_text_is_as_without_a_gate(
     session: OnnxSession, dense: SentenceBert, batch: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    quantize_dynamic(arrays_of(dense), tmp_path / "dense.onnx")
+    write_bert(arrays_of(dense), tmp_path / "dense.onnx", int8=True)
     short = {name: value[1:2, :15] for name, value in batch.items()}
     (expected,) = OnnxSession(tmp_path / "dense.onnx", n_threads=1).run(short)
     np.testing.assert_allclose(session.run(short)[0], expected, atol=1e-5)
@@ -107,9 +107,9 @@ def test_changed_weights_are_quantized(
 ) -> None:
     shift = np.random.default_rng(2).normal(0, 0.5, 32).astype(np.float16)
     distilled = replace(gate, deltas={"layers.2.ffn_norm.bias": shift})
-    quantize_sparse(arrays_of(dense), distilled, tmp_path / "distilled.onnx")
+    write_sparse(arrays_of(dense), distilled, tmp_path / "distilled.onnx", int8=True)
     found, _ = OnnxSession(tmp_path / "distilled.onnx", n_threads=1).run(batch)
-    quantize_sparse(arrays_of(dense), gate, tmp_path / "plain.onnx")
+    write_sparse(arrays_of(dense), gate, tmp_path / "plain.onnx", int8=True)
     plain, _ = OnnxSession(tmp_path / "plain.onnx", n_threads=1).run(batch)
     # the last norm's shift moves each embedding by the same amount
     np.testing.assert_allclose(found - plain, np.tile(shift, (3, 1)), atol=2e-3)
@@ -118,4 +118,4 @@ def test_changed_weights_are_quantized(
 def test_a_gate_of_another_network(dense: SentenceBert, tmp_path: Path) -> None:
     other = GateFile(np.zeros(7, np.uint8), SETTINGS)
     with pytest.raises(ModelError, match="7 tokens"):
-        quantize_sparse(arrays_of(dense), other, tmp_path / "x.onnx")
+        write_sparse(arrays_of(dense), other, tmp_path / "x.onnx", int8=True)

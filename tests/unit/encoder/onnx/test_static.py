@@ -22,12 +22,11 @@ from encoder.errors import InputError, ModelError
 from encoder.models.bundle.declaration import IMAGE_LABELS
 from encoder.models.bundle.kinds import image_labels
 from encoder.networks.efficientnet_lite import Block, BlockSize, SamePadConv
-from encoder.onnx.ranges import activation_ranges, quantiles
-from encoder.onnx.static import logit_agreement, quantize_static
-from encoder.runtime.export import export_onnx
+from encoder.onnx.static import activation_ranges, logit_agreement, quantiles, quantize_static
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.image import ImageTower
 from examples import pictures
+from tests.unit.encoder.exported import export
 from tests.unit.encoder.quant.graphs import save
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for example in noise(8, seed=1):
         net(torch.from_numpy(example["pixels"]))
     path = tmp_path_factory.mktemp("net") / "model.onnx"
-    export_onnx(net, noise(1, seed=2), path, dynamic_axes={"pixels": (0,)})
+    export(net, noise(1, seed=2)[0], path, {"pixels": (0,)})
     return path
 
 

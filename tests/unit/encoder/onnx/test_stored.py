@@ -14,11 +14,9 @@ from torch import nn
 
 from encoder import Quantizer
 from encoder.networks.bert import SentenceBert
-from encoder.onnx.stored import StoredWeight, store_weights
-from encoder.quant.export.quantized_onnx import float_twin
-from encoder.quant.export.stored_weights import stored_weights
+from encoder.onnx.quantize import StoredWeight, store_weights
+from encoder.quant.export_onnx import float_twin, stored_weights, trace
 from encoder.quant.quantized import QuantizedModel
-from encoder.runtime.export import trace
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.trial import least_cosine
 
@@ -53,7 +51,7 @@ def stored(quantized: QuantizedModel, tmp_path_factory: pytest.TempPathFactory) 
     weights = stored_weights(quantized.module)
     report = store_weights(folder / "float32.onnx", folder / "model.onnx", weights)
     assert set(report.quantized) == set(weights)
-    assert report.kept == ()
+    assert report.skipped == ()
     return folder / "model.onnx"
 
 
@@ -138,7 +136,7 @@ def test_a_layer_with_other_values_stays_float(exports: Path, tmp_path: Path) ->
     other = StoredWeight(np.ones((64, 64), np.int8), np.ones((64, 1), np.float32), 8, (64, 64))
     source = exports / "dynamo.onnx"
     report = store_weights(source, tmp_path / "m.onnx", {"layers.0.query.weight": other})
-    assert report.kept == ("layers.0.query.weight",)
+    assert report.skipped == ("layers.0.query.weight",)
     run = [OnnxSession(path, n_threads=1).run(texts(5)) for path in (source, tmp_path / "m.onnx")]
     assert least_cosine(*run) > 0.99999
 
@@ -161,7 +159,7 @@ def test_a_weight_whose_outputs_are_cut_apart_keeps_its_codes(tmp_path: Path) ->
 
     report = store_weights(source, target, {"qkv.weight": weight})
 
-    assert (report.quantized, report.kept) == (("qkv.weight",), ())
+    assert (report.quantized, report.skipped) == (("qkv.weight",), ())
     made = [numpy_helper.to_array(t) for t in onnx.load(target).graph.initializer]
     found = [array.T for array in made if array.dtype == np.int8]
     np.testing.assert_array_equal(np.concatenate(found), codes)

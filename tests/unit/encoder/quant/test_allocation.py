@@ -3,7 +3,7 @@ import warnings
 import pytest
 
 from encoder.errors import InputError
-from encoder.quant.allocation.allocate import BudgetWarning, Option, allocate
+from encoder.quant.allocate import BudgetWarning, Option, allocate
 from encoder.quant.schemes import FP16, FP32, INT4, INT8, Scheme
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from encoder.quant.fitting.fit import quantize
+from encoder.quant.calibration import Batch, run
+from encoder.quant.fit import quantize
 from encoder.quant.layers import find_layers, unsupported
 from encoder.quant.quantized import model_nbytes
 from encoder.quant.schemes import FP32, INT4, INT8, Scheme
-from encoder.quant.sensitivity.calibration import Batch, run
-from encoder.quant.sensitivity.synthetic import synthetic
 from encoder.quant.stored import stored_layers
+from encoder.quant.synthetic import synthetic
 from tests.unit.encoder.quant.zoo import ZOO
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from encoder.errors import InputError
-from encoder.quant.allocation.budget import parse_budget
+from encoder.quant.limits import parse_budget
 
 
 @pytest.mark.parametrize(

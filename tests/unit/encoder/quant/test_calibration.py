@@ -10,8 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from encoder.errors import InputError, ModelError
-from encoder.quant.sensitivity.calibration import CalibrationData, batch_items, halves, run
-from encoder.quant.sensitivity.divergence import cosine_loss, divergence, kl_divergence
+from encoder.quant.calibration import (
+    CalibrationData,
+    batch_items,
+    cosine_loss,
+    divergence,
+    halves,
+    kl_divergence,
+    run,
+)
 
 
 def test_every_second_batch_judges() -> None:

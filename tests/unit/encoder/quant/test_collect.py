@@ -8,9 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoder.networks.efficientnet_lite import SamePadConv
+from encoder.quant.inputs import execution_order, grams
 from encoder.quant.layers import find_layers
-from encoder.quant.rounding import grams
-from encoder.quant.rounding.collect import execution_order
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from encoder.errors import InputError, ModelError
 from encoder.networks.bert import load_sentence_bert
-from encoder.quant.export.quantized_onnx import export_onnx, float_twin
-from encoder.quant.sensitivity.calibration import Batch
+from encoder.quant.calibration import Batch
+from encoder.quant.export_onnx import export_onnx, float_twin
 from encoder.quant.stored import stored_layers
 from tests.unit.encoder.quant.rounded import (
     Cnn,

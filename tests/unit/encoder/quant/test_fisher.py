@@ -3,9 +3,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from encoder.quant.calibration import Objective, divergence
+from encoder.quant.fisher import fisher_diagonals, fisher_loss, lookup_grams
 from encoder.quant.layers import find_layers
-from encoder.quant.sensitivity.divergence import Objective, divergence
-from encoder.quant.sensitivity.fisher import fisher_diagonals, fisher_loss, lookup_grams
 
 N_DRAWS = 400
 

@@ -7,12 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from encoder.errors import InputError, ModelError
-from encoder.quant.fitting.fit import quantize
-from encoder.quant.fitting.lockstep import Stop, in_step
+from encoder.quant.calibration import Objective, divergence, run
+from encoder.quant.fit import quantize
 from encoder.quant.layers import find_layers
+from encoder.quant.lockstep import LayerStop, in_step
 from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT8, Scheme
-from encoder.quant.sensitivity.calibration import run
-from encoder.quant.sensitivity.divergence import Objective, divergence
 from encoder.quant.stored import QuantizedWeights, stored_layers, swap
 from encoder.quant.weights import PackedWeight
 
@@ -54,7 +53,7 @@ def test_later_layers_see_quantized_inputs_and_the_original_ones() -> None:
     model, original = deep(), deep()
     seen: dict[str, list[float]] = {}
 
-    def solve(stop: Stop) -> Tensor:
+    def solve(stop: LayerStop) -> Tensor:
         pairs = zip(stop.calls, stop.originals, strict=True)
         seen[stop.layer.name] = [
             float((call.inputs[0] - other.inputs[0]).abs().max()) for call, other in pairs
@@ -72,7 +71,7 @@ def test_batches_that_find_no_room_join_where_layers_are_narrow() -> None:
     model = nn.Sequential(nn.Linear(64, 4), nn.Linear(4, 4), nn.Linear(4, 2)).eval()
     seen: dict[str, int] = {}
 
-    def solve(stop: Stop) -> None:
+    def solve(stop: LayerStop) -> None:
         seen[stop.layer.name] = len(stop.calls)
         swap(model, stop.layer, PackedWeight.of_floats(stop.layer.rows(), FP32))
 
@@ -87,7 +86,7 @@ def test_one_batch_runs_without_any_room() -> None:
     model = nn.Linear(64, 4)
     sizes: list[int] = []
 
-    def solve(stop: Stop) -> None:
+    def solve(stop: LayerStop) -> None:
         sizes.append(len(stop.calls))
 
     assert in_step(model, None, [""], [random(8, 64)] * 3, solve, max_bytes=1) == 1

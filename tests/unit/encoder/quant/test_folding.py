@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from encoder.quant.fitting.folding import find_folds, fold, folded
-from encoder.quant.sensitivity.calibration import run
+from encoder.quant.calibration import run
+from encoder.quant.folding import find_folds, fold, folded
 
 
 class Net(nn.Module):

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrizations
 from transformers.pytorch_utils import Conv1D
 
 from encoder.errors import InputError
-from encoder.quant.export.quantized_onnx import float_twin
+from encoder.quant.export_onnx import float_twin
 from encoder.quant.layers import Layer, find_layers, unsupported
 from encoder.quant.quantized import QuantizationFacts, QuantizedModel, load_quantized
 from encoder.quant.rounding import round_rows

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from encoder.quant.report.native_output import native_output_to_stderr
+from encoder.quant.allocate import native_output_to_stderr
 
 
 def test_native_lines_go_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from encoder.errors import ModelError
-from encoder.quant.sensitivity.outputs import tensor_of
+from encoder.quant.calibration import tensor_of
 
 A, B, C = torch.ones(2, 4), torch.zeros(3, 4), torch.ones(2, 6)
 

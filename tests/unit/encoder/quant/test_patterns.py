@@ -1,7 +1,7 @@
 import pytest
 
 from encoder.errors import InputError
-from encoder.quant.allocation.patterns import match, pinned
+from encoder.quant.allocate import match, pinned
 from encoder.quant.schemes import FP16, INT4
 
 NAMES = ["conv1", "layers.0.conv1", "layers.1.ffn.out", "layers.10.ffn.out", "classifier.1"]

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from encoder.quant.calibration import forward
 from encoder.quant.layers import find_layers
-from encoder.quant.sensitivity.calibration import forward
-from encoder.quant.sensitivity.prefix import PrefixRuns, changed, evaluating
+from encoder.quant.prefix import PrefixRuns, changed, evaluating
 
 
 class Net(nn.Module):

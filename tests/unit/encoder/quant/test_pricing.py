@@ -12,18 +12,15 @@ from torch import Tensor, nn
 from encoder import Quantizer
 from encoder.errors import InputError
 from encoder.networks.bert import BertSize, SentenceBert
-from encoder.quant.allocation.allocate import BudgetWarning
+from encoder.quant.allocate import BudgetWarning
+from encoder.quant.calibration import run
+from encoder.quant.inputs import Gram
 from encoder.quant.layers import find_layers
-from encoder.quant.packing import pack, shorten
-from encoder.quant.pricing.rounding import at_price, code_lengths, narrowest
-from encoder.quant.pricing.worth import Worth, worths
+from encoder.quant.pricing import Worth, at_price, code_lengths, narrowest, worths
 from encoder.quant.quantized import WEIGHTS
-from encoder.quant.rounding import Gram
-from encoder.quant.rounding.descent import descend
-from encoder.quant.rounding.gptq import gptq
+from encoder.quant.rounding import descend, gptq
 from encoder.quant.schemes import INT3, INT4, INT8
-from encoder.quant.sensitivity.calibration import run
-from encoder.quant.weights import Rounded
+from encoder.quant.weights import Rounded, pack, shorten
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from encoder.errors import ModelError
-from encoder.quant.fitting.fit import quantize
+from encoder.quant.fit import quantize
 from encoder.quant.quantized import (
     FACTS,
     WEIGHTS,

@@ -12,10 +12,10 @@ from torch import nn
 from encoder import Quantizer
 from encoder.errors import InputError, ModelError
 from encoder.networks.bert import BertSize, SentenceBert
-from encoder.quant.allocation.allocate import BudgetWarning
-from encoder.quant.fitting.tuning import Rates
+from encoder.quant.allocate import BudgetWarning
+from encoder.quant.calibration import CalibrationData
 from encoder.quant.quantized import model_nbytes
-from encoder.quant.sensitivity.calibration import CalibrationData
+from encoder.quant.tuning import Rates
 from encoder.runtime.onnx import OnnxSession
 
 

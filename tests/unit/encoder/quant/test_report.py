@@ -3,9 +3,8 @@ from pathlib import Path
 import pytest
 
 from encoder.errors import InputError, ModelError
-from encoder.quant.allocation.allocate import allocate
-from encoder.quant.report.losses import Row
-from encoder.quant.report.report import SensitivityReport
+from encoder.quant.allocate import allocate
+from encoder.quant.report import Row, SensitivityReport
 from encoder.quant.schemes import FP16, FP32, INT4, INT8, Scheme
 from encoder.system import extras
 

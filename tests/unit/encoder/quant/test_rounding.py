@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from encoder.errors import InputError
-from encoder.quant.rounding import METHODS, Gram, round_rows
-from encoder.quant.rounding.descent import descend
-from encoder.quant.rounding.drift import Drift
+from encoder.quant.inputs import Drift, Gram
+from encoder.quant.rounding import METHODS, descend, round_rows
 from encoder.quant.schemes import FP16, INT3, INT4, INT5, INT6, INT8, Scheme
 from encoder.quant.weights import Rounded
 

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoder.errors import InputError, ModelError
+from encoder.quant.calibration import CalibrationData
+from encoder.quant.fisher import lookup_grams
+from encoder.quant.inputs import grams
 from encoder.quant.layers import find_layers
-from encoder.quant.report.report import SensitivityReport
-from encoder.quant.rounding import grams, round_rows
+from encoder.quant.report import SensitivityReport
+from encoder.quant.rounding import round_rows
 from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT5, INT6, INT8, Scheme
-from encoder.quant.sensitivity.calibration import CalibrationData
-from encoder.quant.sensitivity.fisher import lookup_grams
-from encoder.quant.sensitivity.measured import analyze, candidates, choose_objective
+from encoder.quant.sensitivity import analyze, candidates, choose_objective
 
 
 class Classifier(nn.Module):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from encoder.quant.sensitivity.synthetic import synthetic
+from encoder.quant.synthetic import synthetic
 
 
 class Features(nn.Module):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from encoder import Quantizer
 from encoder.errors import InputError
-from encoder.quant.allocation.targets import RULES, Target, takes
-from encoder.quant.export.tensorrt import check_tensorrt
+from encoder.onnx.tensorrt import check_tensorrt
+from encoder.quant.limits import RULES, Target, takes
 from encoder.quant.schemes import FP16, INT4, INT5, INT8, Scheme
 
 TARGETS = get_args(Target)

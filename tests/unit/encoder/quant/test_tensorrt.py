@@ -15,8 +15,8 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from encoder.errors import InputError
-from encoder.quant.export.quantized_onnx import export_onnx
-from encoder.quant.export.tensorrt import RULES, Finding, check_tensorrt
+from encoder.onnx.tensorrt import RULES, BrokenRule, check_tensorrt
+from encoder.quant.export_onnx import export_onnx
 from tests.unit.encoder.quant.rounded import Cnn, Tied, bert, rounded, tokens, vit
 
 pytestmark = pytest.mark.slow
@@ -109,7 +109,7 @@ def constant(name: str, kind: int, values: Any) -> onnx.TensorProto:
 
 def file(
     path: Path, nodes: Sequence[onnx.NodeProto], *constants: onnx.TensorProto, opset: int = 21
-) -> list[Finding]:
+) -> list[BrokenRule]:
     ids = any(node.op_type == "Gather" for node in nodes)
     x = helper.make_tensor_value_info("x", TensorProto.INT64 if ids else F, None)
     y = helper.make_tensor_value_info("y", F, None)
@@ -185,7 +185,7 @@ def test_each_rule_finds_what_breaks_it(rules: str, path: Path) -> None:
     assert set(rules.split()) <= names
     # blocks along the wrong axis are the only case that two INT4 rules can report
     assert names - set(rules.split()) <= {"int4_gemm_only"}
-    assert all(finding.place and finding.rule in str(finding) for finding in found)
+    assert all(finding.subject and finding.rule in str(finding) for finding in found)
 
 
 def test_opsets_that_it_does_not_read(path: Path) -> None:

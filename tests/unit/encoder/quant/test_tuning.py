@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from encoder.errors import InputError
-from encoder.quant.fitting.fit import quantize
-from encoder.quant.fitting.tuning import Grid, Rates, tune
+from encoder.quant.calibration import kl_divergence, run
+from encoder.quant.fit import quantize
 from encoder.quant.layers import find_layers
 from encoder.quant.schemes import FP16, INT3, INT4, Scheme
-from encoder.quant.sensitivity.calibration import run
-from encoder.quant.sensitivity.divergence import kl_divergence
 from encoder.quant.stored import stored_layers
+from encoder.quant.tuning import Grid, Rates, tune
 
 FAST = Rates(codes=0.02)
 

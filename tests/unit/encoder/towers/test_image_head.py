@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from encoder.models.bundle.kinds import IMAGE_HEAD
-from encoder.onnx.efficientnet_lite import LITE2
+from encoder.onnx.convolutions import LITE2
 from encoder.runtime.base import Array
 from encoder.space import l2_normalize
 from encoder.towers.image import (

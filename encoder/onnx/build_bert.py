@@ -1,0 +1,183 @@
+"""The text network as an ONNX graph: a BERT encoder with mean pooling, in float32 or int8.
+
+With a rule for merging, similar tokens become one on the way through the layers, and every token
+then counts as much as it stands for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from encoder.onnx.bert import INPUTS, Bert
+from encoder.onnx.graph import Graph
+from encoder.onnx.int8_bert import Int8Layers
+from encoder.onnx.merge_tokens import (
+    MergeRule,
+    MergeStep,
+    log_of_sizes,
+    merge_function,
+    padded_to_even,
+)
+from encoder.onnx.packed import look_up_packed
+
+_LOWEST = float(np.finfo(np.float32).min)
+"""Added to an attention logit, it leaves no weight."""
+
+
+def write_bert(
+    bert: Bert, target: Path, *, int8: bool = False, merging: MergeRule | None = None
+) -> None:
+    """Write the encoder: `INPUTS` give ``pooled`` float32 [n, hidden_dim], not normalised.
+
+    Args:
+        bert: the network in float32; a gate's changes of weights are already added.
+        target: the ``.onnx`` file to write.
+        int8: see `encoder.onnx.int8_bert`, for ONNX Runtime only. Otherwise the graph has standard
+            operators only, one for each step of the network.
+        merging: which tokens merge. There is a second output then: ``kept`` float32 [n, n_layers],
+            the number of tokens after each layer's attention.
+    """
+    graph, size = Graph(), bert.size
+    input_ids, sizes = INPUTS
+    functions = []
+    if merging:
+        input_ids, sizes = (padded_to_even(graph, name) for name in INPUTS)
+        functions = [merge_function(size.hidden_dim)]
+    layers: _BertLayers = (Int8Layers if int8 else _FloatLayers)(graph, bert)
+    layers.begin(input_ids, sizes, merges=merging is not None)
+    step = MergeStep(graph, merging, input_ids, sizes) if merging else None
+    layers.embed(input_ids)
+    counts = []
+    for i in range(size.n_layers):
+        layers.attend(i)
+        if step:
+            if (threshold := step.rule.thresholds[i]) is not None:
+                layers.replace_tokens(i, step.merge(layers.tokens(i), threshold), step.sizes)
+            counts.append(step.count())
+        layers.feed(i)
+    pooled = layers.pool(step.sizes if step else sizes)
+    outputs: dict[str, tuple[str, tuple[str | int, ...]]]
+    outputs = {"pooled": (pooled, ("n", size.hidden_dim))}
+    if step:
+        outputs["kept"] = (graph.add("Concat", *counts, axis=1), ("n", size.n_layers))
+    inputs = {name: (dtype, ("n", "length")) for name, dtype in INPUTS.items()}
+    graph.save(target, inputs, outputs, functions)
+
+
+class _BertLayers(Protocol):
+    """The network's parts in one precision; the states of the tokens are kept inside."""
+
+    def __init__(self, graph: Graph, bert: Bert) -> None: ...
+
+    def begin(self, input_ids: str, sizes: str, *, merges: bool) -> None:
+        """Lay what depends on the inputs, both [n, length]; padding has a size of 0."""
+
+    def embed(self, input_ids: str) -> None:
+        """Set the states that enter the first layer."""
+
+    def attend(self, i: int) -> None:
+        """Attention with its residual and norm."""
+
+    def tokens(self, i: int) -> str:
+        """The states after attention, [n, length, hidden_dim]."""
+
+    def replace_tokens(self, i: int, states: str, sizes: str) -> None:
+        """Go on with other ``states`` [n, new length, hidden_dim] instead of `tokens`."""
+
+    def feed(self, i: int) -> None:
+        """The feed-forward net with its residual and norm."""
+
+    def pool(self, sizes: str) -> str:
+        """The mean of the states, weighted by ``sizes``; [n, hidden_dim]."""
+
+
+class _FloatLayers:
+    """States are [n, length, hidden_dim]."""
+
+    def __init__(self, graph: Graph, bert: Bert) -> None:
+        self._graph, self._bert = graph, bert
+        n_heads = bert.size.n_heads
+        self._head_dim = bert.size.hidden_dim // n_heads
+        # 0 keeps the batch and the length
+        self._split = graph.ints(0, 0, n_heads, self._head_dim)
+        self._joined = graph.ints(0, 0, bert.size.hidden_dim)
+        # both sides are scaled by its root, so that no product of large numbers overflows
+        self._scale = graph.constant(np.float32(self._head_dim**-0.25))
+        self._states = ""
+
+    def begin(self, input_ids: str, sizes: str, *, merges: bool) -> None:  # noqa: ARG002
+        if merges:
+            self._lay_bias(sizes)
+            return
+        graph = self._graph
+        padding = graph.add("Sub", graph.constant(np.float32(1)), sizes)
+        bias = graph.add("Mul", padding, graph.constant(np.float32(_LOWEST)))
+        self._bias = graph.add("Unsqueeze", bias, graph.ints(1, 2))
+
+    def _lay_bias(self, sizes: str) -> None:
+        bias = log_of_sizes(self._graph, sizes, _LOWEST)
+        self._bias = self._graph.add("Unsqueeze", bias, self._graph.ints(1, 2))
+
+    def embed(self, input_ids: str) -> None:
+        graph, weights = self._graph, self._bert.weights
+        if self._bert.words is not None:
+            words = look_up_packed(graph, self._bert.words, input_ids)
+        else:
+            table = graph.constant(weights["word.weight"], "word.weight")
+            words = graph.add("Gather", table, input_ids)
+        positions = weights["position.weight"] + weights["token_type.weight"][0]
+        table = graph.constant(positions, "position.weight")
+        length = graph.add("Shape", input_ids, start=1, end=2)
+        rows = graph.add("Slice", table, graph.ints(0), length, graph.ints(0))
+        self._states = self._norm(graph.add("Add", words, rows), "norm")
+
+    def attend(self, i: int) -> None:
+        graph, states, at = self._graph, self._states, f"layers.{i}."
+        queries = self._heads(self._linear(states, at + "query"), (0, 2, 1, 3))
+        keys = self._heads(self._linear(states, at + "key"), (0, 2, 3, 1))
+        values = self._heads(self._linear(states, at + "value"), (0, 2, 1, 3))
+        queries, keys = (graph.add("Mul", x, self._scale) for x in (queries, keys))
+        logits = graph.add("Add", graph.add("MatMul", queries, keys), self._bias)
+        mixed = graph.add("MatMul", graph.add("Softmax", logits, axis=-1), values)
+        mixed = graph.add("Transpose", mixed, perm=(0, 2, 1, 3))
+        gathered = self._linear(graph.add("Reshape", mixed, self._joined), at + "attention_out")
+        self._states = self._norm(graph.add("Add", states, gathered), at + "attention_norm")
+
+    def tokens(self, i: int) -> str:  # noqa: ARG002
+        return self._states
+
+    def replace_tokens(self, i: int, states: str, sizes: str) -> None:  # noqa: ARG002
+        self._states = states
+        self._lay_bias(sizes)
+
+    def feed(self, i: int) -> None:
+        graph, at = self._graph, f"layers.{i}."
+        inner = graph.add("Gelu", self._linear(self._states, at + "ffn_in"))
+        fed = self._linear(inner, at + "ffn_out")
+        self._states = self._norm(graph.add("Add", self._states, fed), at + "ffn_norm")
+
+    def pool(self, sizes: str) -> str:
+        graph = self._graph
+        weighted = graph.add("Mul", self._states, graph.add("Unsqueeze", sizes, graph.ints(2)))
+        total = graph.add("ReduceSum", weighted, graph.ints(1), keepdims=0)
+        return graph.add("Div", total, graph.add("ReduceSum", sizes, graph.ints(1), keepdims=1))
+
+    def _heads(self, states: str, order: tuple[int, ...]) -> str:
+        split = self._graph.add("Reshape", states, self._split)
+        return self._graph.add("Transpose", split, perm=order)
+
+    def _linear(self, states: str, layer: str) -> str:
+        graph, weights = self._graph, self._bert.weights
+        weight = graph.constant(weights[layer + ".weight"].T, layer + ".weight")
+        bias = graph.constant(weights[layer + ".bias"], layer + ".bias")
+        return graph.add("Add", graph.add("MatMul", states, weight), bias)
+
+    def _norm(self, states: str, layer: str) -> str:
+        graph, weights = self._graph, self._bert.weights
+        names = (f"{layer}.weight", f"{layer}.bias")
+        scale, shift = (graph.constant(weights[name], name) for name in names)
+        eps = self._bert.size.norm_eps
+        return graph.add("LayerNormalization", states, scale, shift, axis=-1, epsilon=eps)

@@ -1,1 +1,0 @@
-"""A bit width for each layer, within a size or a loss."""

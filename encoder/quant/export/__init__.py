@@ -1,1 +1,0 @@
-"""Quantized models as ONNX files, and checks of what TensorRT takes."""

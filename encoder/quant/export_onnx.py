@@ -1,0 +1,404 @@
+"""Export a quantized model as ONNX: integers stay integers in the file.
+
+Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from encoder.errors import InputError, ModelError
+from encoder.onnx.codes import StoredWeight
+from encoder.onnx.dequantize import OPSET, lift, lower, strip_metadata
+from encoder.onnx.tensorrt import TENSORRT_BLOCKS, check_tensorrt
+from encoder.quant.calibration import Batch, describe
+from encoder.quant.layers import kind_of
+from encoder.quant.limits import tensorrt
+from encoder.quant.schemes import Scheme
+from encoder.quant.stored import StoredLayer, stored_in_modules, stored_layers, take_back
+from encoder.quant.weights import unpack
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+Target = Literal["onnxruntime", "tensorrt", "openvino"]
+TOLERANCE = 1e-4
+"""Largest difference from torch, as a share of the largest output (or of 1, if that is larger)."""
+
+
+@dataclass(frozen=True)
+class ExportReport(PathLike[str]):
+    """What was written; can be used as a path.
+
+    Args:
+        path: the file.
+        nbytes: its size.
+        difference: the largest difference from torch with fusion off, as a share of the largest
+            output (or of 1, if that is larger).
+        default_difference: the same with ONNX Runtime's default options, under which it may
+            round activations to INT8 for INT4 and INT8 weights.
+        notes: what is stored differently from in memory, and what was left out.
+    """
+
+    path: Path
+    nbytes: int
+    difference: float
+    default_difference: float
+    notes: tuple[str, ...] = ()
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+def export_onnx(
+    model: nn.Module,
+    example: Batch,
+    path: Path,
+    *,
+    target: Target = "onnxruntime",
+    input_names: Sequence[str] | None = None,
+    dynamic_axes: Mapping[str, Sequence[int]] | None = None,
+) -> ExportReport:
+    """Write a quantized model to ``path`` and compare it with torch.
+
+    INT8 and INT4 weights are stored as such behind ``DequantizeLinear`` (opset 21; one scale per
+    output channel, or one per block for groups), INT3 as INT4, INT5 and INT6 as INT8, FP16 as
+    float16. The rest depends on ``target``:
+
+    - ``onnxruntime``: scales are float16; embeddings look up codes and dequantize only those.
+    - ``openvino``: float32 scales, and tables are dequantized whole in the graph, since OpenVINO
+      takes no blocks of varying shape; it keeps such constants in codes.
+    - ``tensorrt``: float32 scales, no zero points, nothing but standard operators; the file passes
+      `check_tensorrt`. TensorRT itself is not run, either here or in the tests.
+
+    Args:
+        model: its layers were swapped by `encoder.quant.stored.swap`; others stay as they are.
+        example: one call's inputs, to trace with.
+        path: the ``.onnx`` file.
+        target: the runtime that will run it.
+        input_names: the parameters of ``forward`` that a positional ``example`` fills; None for
+            the first ones.
+        dynamic_axes: the axes of each input whose length may vary. None for the first of each,
+            and also the second of token ids and inputs of the same shape.
+
+    Raises:
+        InputError: the target cannot store a layer's scheme (all such layers are named), or the
+            inputs have no names.
+        ModelError: the model cannot be traced, or ONNX Runtime's outputs differ from torch's.
+    """
+    if target not in get_args(Target):
+        raise InputError("target", got=repr(target), wanted=", ".join(get_args(Target)))
+    if target == "tensorrt":
+        refuse_unsupported(model)
+    inputs = _named(model, example, input_names)
+    axes = _default_axes(inputs) if dynamic_axes is None else dynamic_axes
+    written, notes = _program(model, _at_least_two(inputs, axes), axes, target)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _save(written, path)
+    if target == "tensorrt":
+        _raise_findings(path)
+    difference, by_default = _compare(model, inputs, path)
+    return ExportReport(path, path.stat().st_size, difference, by_default, tuple(notes))
+
+
+def float_twin(model: nn.Module) -> nn.Module:
+    """A copy in which every packed weight is a parameter again, with its dequantized values.
+
+    Weights with the same stored content (tied ones) are one parameter.
+    """
+    twin = copy.deepcopy(model)
+    for tied in _stored_once(twin):
+        parameter = nn.Parameter(next(iter(tied.values())).dequantize(), False)
+        for layer in tied.values():
+            take_back(layer, parameter)
+    return twin
+
+
+def _stored_once(model: nn.Module) -> list[dict[str, StoredLayer]]:
+    """The stored weights by their parameter's name, grouped by equal content."""
+    by_content: dict[object, dict[str, StoredLayer]] = {}
+    for name, layer in stored_in_modules(model):
+        content = blake2b(layer.packed.numpy().tobytes() + layer.scales.numpy().tobytes())
+        key = (layer.scheme, layer.layout, content.digest())
+        full_name = ".".join(filter(None, (name, layer.parameter)))
+        by_content.setdefault(key, {})[full_name] = layer
+    return list(by_content.values())
+
+
+def refuse_unsupported(model: nn.Module) -> None:
+    """Check that TensorRT can store the scheme of every quantized layer.
+
+    Raises:
+        InputError: it cannot store some; all are named, with the reason and a scheme that it takes.
+    """
+    problems = {
+        name: problem for name, layer in stored_layers(model) if (problem := _problem(layer))
+    }
+    if problems:
+        keep = ", ".join(f'"{name}": "int8"' for name in problems)
+        raise InputError(
+            "target='tensorrt'",
+            got="; ".join(f"{name}: {problem}" for name, problem in problems.items()),
+            wanted=f"schemes that TensorRT takes: Quantizer.apply(..., keep={{{keep}}})",
+        )
+
+
+def _problem(layer: StoredLayer) -> str | None:
+    if not layer.scheme.is_integer:
+        return None
+    stored = Scheme(onnx_bits(layer.scheme.bits), layer.scheme.group)
+    operation, layout = kind_of(layer.module) or "linear", layer.layout
+    problem = tensorrt(stored, operation, layout.n_columns, layout.n_groups)
+    return problem and problem.replace(f"INT{stored.bits} ", f"INT{layer.scheme.bits} ", 1)
+
+
+def onnx_bits(bits: int) -> int:
+    """The narrowest integer type of ONNX that holds codes of this many bits.
+
+    >>> [onnx_bits(bits) for bits in (3, 4, 5, 6, 8)]
+    [4, 4, 8, 8, 8]
+    """
+    return 4 if bits <= 4 else 8
+
+
+def stored_weight(layer: StoredLayer, *, blocks: bool = False) -> StoredWeight:
+    """What to write for a weight: widths that ONNX has no type for use the next wider type.
+
+    Args:
+        layer: integers or float16.
+        blocks: for INT4 with one scale per row, repeat the scale for blocks of 128 or 64 columns,
+            which changes no value: TensorRT takes INT4 in blocks only.
+    """
+    weight, layout = layer.packed_weight, layer.layout
+    placement = layout.shape, layout.axis, layout.n_groups
+    if not weight.scheme.is_integer:
+        floats = weight.packed.half().numpy()
+        return StoredWeight(floats, np.zeros((len(floats), 0), np.float32), 16, *placement)
+    codes = unpack(weight.packed, weight.scheme.bits, weight.n_columns).numpy()
+    scales, bits = weight.scales.float().numpy(), onnx_bits(weight.scheme.bits)
+    block = None
+    if blocks and bits == 4 and scales.shape[1] == 1:
+        block = next(size for size in TENSORRT_BLOCKS if weight.n_columns % size == 0)
+        scales = scales.repeat(weight.n_columns // block, axis=1)
+    return StoredWeight(codes, scales, bits, *placement, block)
+
+
+def stored_weights(module: nn.Module) -> dict[str, StoredWeight]:
+    """The weights stored as integers, by the parameter's name; tied weights under each name.
+
+    Weights whose output channels are not their first axis are left out: they stay as the network
+    has them.
+    """
+    return {
+        f"{name}.{layer.parameter}": stored_weight(layer)
+        for name, layer in stored_in_modules(module)
+        if layer.scheme.is_integer and not layer.layout.axis
+    }
+
+
+def _program(
+    model: nn.Module,
+    inputs: Mapping[str, Tensor],
+    axes: Mapping[str, Sequence[int]],
+    target: Target,
+) -> tuple[ir.Model, list[str]]:
+    """Trace the float twin, optimize it, and put in the stored weights."""
+    program = _trace(float_twin(model), inputs, axes)
+    stored, notes = _stored(model, blocks=target == "tensorrt")
+    lifted = lift(program.model, stored)
+    program.optimize()
+    for name, value in lifted.items():
+        lower(program.model, value, stored[name], plain=target != "onnxruntime")
+    strip_metadata(program.model)
+    return program.model, notes
+
+
+def _stored(model: nn.Module, *, blocks: bool) -> tuple[dict[str, StoredWeight], list[str]]:
+    """What to write for each parameter of the twin, by each of its names; and notes."""
+    stored: dict[str, StoredWeight] = {}
+    changed: dict[str, list[str]] = {}
+    for tied in _stored_once(model):
+        name, first = next(iter(tied.items()))
+        if first.scheme.bits == 32:
+            continue
+        weight = stored_weight(first, blocks=blocks)
+        stored |= dict.fromkeys(tied, weight)
+        if first.scheme.bits != weight.bits:
+            note = f"INT{first.scheme.bits} is stored as INT{weight.bits}"
+            changed.setdefault(note, []).append(name.removesuffix(".weight"))
+        if weight.group and first.scheme.group is None:
+            note = "one scale per channel is repeated for each INT4 block"
+            changed.setdefault(note, []).append(name.removesuffix(".weight"))
+    return stored, [f"{note}: {', '.join(names)}" for note, names in changed.items()]
+
+
+def trace(
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    dynamic_axes: Mapping[str, Sequence[int]],
+    *,
+    opset: int = 20,
+) -> torch.onnx.ONNXProgram:
+    """The module as an ONNX program, not yet optimized: the weights are as torch has them.
+
+    Args:
+        module: takes tensors by keyword.
+        inputs: one call; its dynamic axes must exceed 1.
+        dynamic_axes: the axes of each input whose length may vary.
+        opset: the version of ONNX's operators.
+    """
+    dynamic = {
+        name: {axis: torch.export.Dim.DYNAMIC for axis in dynamic_axes.get(name, ())}  # noqa: C420
+        for name in inputs
+    }
+    with warnings.catch_warnings():
+        # the exporter warns about its own internals
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval(),
+            kwargs=dict(inputs),
+            input_names=list(inputs),
+            dynamic_shapes=dynamic,
+            opset_version=opset,
+            dynamo=True,
+            optimize=False,
+            verbose=False,
+        )
+    assert program is not None
+    return program
+
+
+def _trace(
+    twin: nn.Module, inputs: Mapping[str, Tensor], axes: Mapping[str, Sequence[int]]
+) -> torch.onnx.ONNXProgram:
+    try:
+        return trace(twin, inputs, axes, opset=OPSET)
+    # torch.onnx wraps whatever the model's forward or the tracer raises
+    except torch.onnx.OnnxExporterError as error:
+        raise ModelError(
+            f"{type(twin).__name__} cannot be traced with ({describe(inputs)}) and dynamic axes "
+            f"{dict(axes)}: {error}.",
+            remedy="Pass dynamic_axes with the axes that the model lets vary ({} for none).",
+        ) from error
+
+
+def _named(model: nn.Module, example: Batch, names: Sequence[str] | None) -> dict[str, Tensor]:
+    """The inputs by the names of ``forward``'s parameters; non-tensors are refused."""
+    if isinstance(example, Mapping):
+        inputs = dict(example)
+    else:
+        values = example if isinstance(example, (list, tuple)) else (example,)
+        inputs = dict(zip(names or _parameters(model), values, strict=False))
+        if len(inputs) < len(values):
+            raise InputError(
+                "example", got=f"{len(values)} inputs, {len(inputs)} names", wanted="input_names"
+            )
+    for name, value in inputs.items():
+        if not isinstance(value, Tensor):
+            raise InputError(f"example[{name!r}]", got=type(value).__name__, wanted="a tensor")
+    return inputs
+
+
+def _parameters(model: nn.Module) -> list[str]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(model.forward).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind in kinds]
+
+
+def _default_axes(inputs: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The first axis of each; also the second of integers [n, length] and inputs of that shape."""
+    tokens = {x.shape for x in inputs.values() if x.ndim == 2 and not x.is_floating_point()}
+    return {
+        name: (0, 1) if tensor.shape in tokens else (0,)
+        for name, tensor in inputs.items()
+        if tensor.ndim
+    }
+
+
+def _at_least_two(
+    inputs: Mapping[str, Tensor], axes: Mapping[str, Sequence[int]]
+) -> dict[str, Tensor]:
+    """Repeat inputs of length 1 along a dynamic axis: the tracer would take 1 for a constant."""
+
+    def doubled(name: str, tensor: Tensor) -> Tensor:
+        for axis in axes.get(name, ()):
+            if tensor.shape[axis] == 1:
+                tensor = torch.cat([tensor, tensor], axis)
+        return tensor
+
+    return {name: doubled(name, tensor) for name, tensor in inputs.items()}
+
+
+def _save(model: ir.Model, path: Path) -> None:
+    import onnx_ir
+
+    onnx_ir.save(model, path)
+
+
+def _raise_findings(path: Path) -> None:
+    if findings := check_tensorrt(path):
+        raise ModelError(
+            f"{path.name} breaks TensorRT's rules: " + "; ".join(map(str, findings)) + ".",
+            remedy="Export for onnxruntime, or change what the findings name.",
+        )
+
+
+def _compare(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> tuple[float, float]:
+    """The differences from torch, with fusion off and with default options."""
+    from encoder.runtime.onnx import session_options
+
+    with torch.inference_mode():
+        reference = flat(model.eval()(**inputs))
+    arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
+    strict, default = session_options(), session_options()
+    strict.add_session_config_entry("session.disable_quant_qdq", "1")
+    differences = [
+        _difference(reference, _run(path, arrays, options)) for options in (strict, default)
+    ]
+    if not differences[0] <= TOLERANCE:
+        raise ModelError(
+            f"{path.name}: ONNX Runtime differs from torch by {differences[0]:.2g} of the largest "
+            f"output, more than {TOLERANCE:.2g}.",
+            remedy="Install the versions of torch and onnxruntime that pyproject.toml names.",
+        )
+    return differences[0], differences[1]
+
+
+def _run(path: Path, inputs: Mapping[str, Any], options: Any) -> list[Any]:
+    from encoder.runtime.shared import open_session
+
+    session = open_session(path, options)
+    input_names = {value.name for value in session.get_inputs()}
+    outputs: list[Any] = session.run(None, {k: v for k, v in inputs.items() if k in input_names})
+    return outputs
+
+
+def _difference(reference: Sequence[Tensor], got: Sequence[Any]) -> float:
+    pairs = zip(reference, got, strict=True)
+    return max(
+        float(np.abs(a.numpy() - b).max(initial=0)) / max(1.0, float(a.abs().max()))
+        for a, b in pairs
+    )
+
+
+def flat(output: Any) -> list[Tensor]:
+    """The tensors of an output, in the exporter's order."""
+    if isinstance(output, Tensor):
+        return [output]
+    if isinstance(output, Mapping):
+        output = list(output.values())
+    if isinstance(output, (list, tuple)):
+        return [tensor for value in output for tensor in flat(value)]
+    return []

@@ -1,1 +1,0 @@
-"""One price per bit for all layers: files of short codes. Importing this imports torch."""

@@ -1,0 +1,406 @@
+"""How much a model's output suffers when one layer is stored in few bits: measured.
+
+Each layer is rounded alone, at each width, fitted on one half of the data and judged by the
+output's divergence on the other half. The layers' losses are then assumed to add up, as in HAWQ-V3
+(Yao et al., 2021) and similar methods; the output's divergence ranks layers better than weight
+errors or Fisher information do. Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from encoder.errors import InputError
+from encoder.quant.calibration import (
+    Batch,
+    CalibrationData,
+    Objective,
+    batch_items,
+    divergence,
+    forward,
+    named_of,
+    run,
+)
+from encoder.quant.fisher import fisher_diagonals, fisher_loss, lookup_grams
+from encoder.quant.inputs import Gram, execution_order, grams
+from encoder.quant.journal import Journal, key_of
+from encoder.quant.layers import Layer, some_layers, unsupported
+from encoder.quant.prefix import PrefixRuns, changed, check_finite, evaluating, no_grad
+from encoder.quant.quantized import model_nbytes
+from encoder.quant.report import Advance, Row, SensitivityReport, progress_bar, width
+from encoder.quant.rounding import round_rows
+from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT5, INT6, INT8, Scheme
+
+Mode = Literal["measured", "fisher"]
+
+MAX_ITEMS = 32
+"""The most items that judge; an analysis takes time in proportion to them."""
+
+_MAX_FIT_ITEMS = 128
+
+_NEED_GRAM = ("gptq", "mse")
+_RECIPE = "2"
+"""Change it when the same layer and scheme would now give a different loss."""
+_SHARED_NOTE = "its share, by values, of the loss with all layers in fp16"
+
+
+def analyze(
+    model: nn.Module,
+    data: CalibrationData,
+    *,
+    schemes: Sequence[Scheme] | None = None,
+    objective: Objective | Literal["auto"] = "auto",
+    mode: Mode = "measured",
+    rounding: str = "gptq",
+    cache: Path | None = None,
+    progress: bool = True,
+    max_items: int = MAX_ITEMS,
+) -> SensitivityReport:
+    """Find the loss of every layer in every candidate scheme.
+
+    FP32 loses nothing and FP16 next to nothing: all layers are stored in FP16 at once, and the
+    loss is divided among them by their number of values.
+
+    Args:
+        model: any module that takes the batches; it is left as it was.
+        data: see `CalibrationData`.
+        schemes: the candidates for every layer; None for `candidates`. FP16 and FP32 are always
+            among them. One whose group does not divide a layer's rows is left out there.
+        objective: ``auto`` for `choose_objective`.
+        mode: ``measured`` runs the model for each row. ``fisher`` takes seconds (see
+            `encoder.quant.fisher`) and ranks worse: use it to explore, not to decide.
+        rounding: a method of `encoder.quant.rounding`, for ``measured``.
+        cache: a folder that keeps measurements, so that a stopped analysis can be resumed.
+        progress: show a bar if standard error is a terminal.
+        max_items: the most items that judge, or that Fisher's diagonal is averaged over.
+
+    Raises:
+        InputError: no layer that can be quantized, or weights that are not finite.
+        ModelError: the model fails, or its own output is not finite.
+    """
+    layers = some_layers(model)
+    n_fit = _MAX_FIT_ITEMS if mode == "measured" else max_items
+    data = CalibrationData(_some(data.fit, n_fit), _some(data.score, max_items))
+    schemes_by_layer = {name: _wanted(layer, schemes) for name, layer in layers.items()}
+    with evaluating(model):
+        if objective == "auto":
+            objective = choose_objective(model, data.score[0])
+        task = _Task(model, layers, schemes_by_layer, data, objective, rounding)
+        rows = (
+            _measure(task, _journal(task, cache), show=progress)
+            if mode == "measured"
+            else _estimate(task, show=progress)
+        )
+    return _report(task, rows, mode, _left_out(layers, schemes or ()))
+
+
+def _report(
+    task: _Task, rows: Sequence[Row], mode: Mode, notes: Sequence[str]
+) -> SensitivityReport:
+    used = task.data.score if mode == "measured" else task.data.fit
+    return SensitivityReport(
+        rows=_sorted(rows, task.layers),
+        objective=task.objective,
+        mode=mode,
+        fp32_nbytes=model_nbytes(task.model),
+        n_items=sum(batch_items(batch) for batch in used),
+        unsupported=tuple(unsupported(task.model)),
+        notes=tuple(notes),
+    )
+
+
+def _sorted(rows: Sequence[Row], layers: Mapping[str, Layer]) -> tuple[Row, ...]:
+    """Rows in the model's order of layers, each layer from narrow to wide."""
+    order = {name: index for index, name in enumerate(layers)}
+    return tuple(sorted(rows, key=lambda row: (order[row.layer], width(row.scheme))))
+
+
+def _left_out(layers: Mapping[str, Layer], schemes: Sequence[Scheme]) -> tuple[str, ...]:
+    return tuple(
+        f"{name}: no {scheme.name}, its rows have {layer.n_columns} values"
+        for name, layer in layers.items()
+        for scheme in schemes
+        if not scheme.fits(layer.n_columns)
+    )
+
+
+def candidates(layer: Layer) -> list[Scheme]:
+    """Integer schemes worth measuring, by the kind of layer.
+
+    INT3 to INT6 and INT8 per channel; no INT3 for depthwise convolutions, whose few values are
+    sensitive and save next to nothing. For Linear, LSTM and similar layers also INT4 in groups of
+    64 (or 32); for Embedding INT3 in groups too and INT4 in both sizes: on MiniLM groups of 64 cut
+    a table's loss at INT3 to less than half. Convolutions have short rows that groups rarely
+    divide, and runtimes take them per channel.
+    """
+    grouped = [group for group in (64, 32) if layer.n_columns % group == 0]
+    of_products = [Scheme(4, group) for group in grouped[:1]]
+    by_kind: dict[str, list[Scheme]] = {
+        "linear": of_products,
+        "recurrent": of_products,
+        "bilinear": of_products,
+        "embedding": [
+            *(Scheme(3, group) for group in grouped[:1]),
+            *(Scheme(4, group) for group in grouped),
+        ],
+    }
+    narrow = [] if layer.n_conv_groups == layer.n_rows > 1 else [INT3]
+    return [*narrow, INT4, INT5, INT6, INT8, *by_kind.get(layer.kind, [])]
+
+
+def choose_objective(model: nn.Module, batch: Batch) -> Objective:
+    """``kl`` for models that return logits, otherwise ``cosine``.
+
+    Logits are an output object's ``logits``, or an output that is the unchanged output of the last
+    ``nn.Linear``. An embedder that ends in a plain projection looks the same: pass ``cosine``.
+    """
+    outputs: dict[str, Any] = {}
+
+    def note(key: str) -> Callable[..., None]:
+        return lambda _module, _inputs, output: outputs.__setitem__(key, output)
+
+    hooks = [model.register_forward_hook(note("output"))]
+    linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    hooks += [module.register_forward_hook(note("linear")) for module in linears]
+    try:
+        with no_grad():
+            output = forward(model, batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if isinstance((named_of(outputs["output"]) or {}).get("logits"), Tensor):
+        return "kl"
+    last = outputs.get("linear", torch.empty(0))
+    same = last.numel() == output.numel() and last.data_ptr() == output.data_ptr()
+    return "kl" if same else "cosine"
+
+
+def loss_of(
+    objective: Objective, original: nn.Module, quantized: nn.Module, batches: Sequence[Batch]
+) -> float:
+    """The mean over batches of how far a quantized model's output is from the original's."""
+    losses = [
+        divergence(objective, run(original, batch), run(quantized, batch)).item()
+        for batch in batches
+    ]
+    return sum(losses) / len(losses)
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What to measure: integer schemes by layer name; and how, and on what data."""
+
+    model: nn.Module
+    layers: Mapping[str, Layer]
+    schemes: Mapping[str, Sequence[Scheme]]
+    data: CalibrationData
+    objective: Objective
+    rounding: str
+
+
+def _measure(task: _Task, journal: Journal, *, show: bool) -> list[Row]:
+    pending = {
+        name: [scheme for scheme in schemes if journal.get(name, scheme.name) is None]
+        for name, schemes in task.schemes.items()
+    }
+    pending = {name: missing for name, missing in pending.items() if missing}
+    if pending or journal.get("", FP16.name) is None:
+        runs = PrefixRuns(task.model, task.layers, task.data.score)
+        for index, output in enumerate(runs.outputs):
+            check_finite(output, f"batch {index} of the data that judges")
+        with progress_bar("Sensitivity", sum(map(len, pending.values())), show=show) as advance:
+            _fill(task, journal, runs, pending, advance)
+    rows = [
+        _row(task.layers[name], scheme, journal.get(name, scheme.name))
+        for name, schemes in task.schemes.items()
+        for scheme in schemes
+    ]
+    return rows + _float_rows(task.layers, journal.get("", FP16.name) or 0.0)
+
+
+def _fill(
+    task: _Task,
+    journal: Journal,
+    runs: PrefixRuns,
+    pending: Mapping[str, Sequence[Scheme]],
+    advance: Advance,
+) -> None:
+    """Measure what is missing, layer by layer."""
+    if journal.get("", FP16.name) is None:
+        journal.add("", FP16.name, _fp16_loss(task, runs))
+    multiplied = execution_order(task.model, task.layers, task.data.score[0])
+    for name, gram in _with_grams(task, pending):
+        layer = task.layers[name]
+        used = None if name in multiplied else runs.looked_up(layer)
+        for scheme in pending[name]:
+            weight = _rounded(layer, used, scheme, gram, task.rounding)
+            loss = _mean(task.objective, runs.outputs, runs.run(layer, weight))
+            journal.add(name, scheme.name, loss)
+            advance(f"{name} {scheme.name}")
+
+
+def _rounded(
+    layer: Layer, used: Tensor | None, scheme: Scheme, gram: Gram | None, rounding: str
+) -> Tensor:
+    """The layer's rounded weight; of an embedding, only the rows that the data looks up."""
+    rows = layer.rows()
+    if used is None:
+        rounded = round_rows(rows, scheme, gram, rounding).dequantize()
+    else:
+        rounded = rows.clone()
+        rounded[used] = round_rows(rows[used], scheme, gram, rounding).dequantize()
+    return layer.layout.weight(rounded)
+
+
+def _with_grams(task: _Task, pending: Iterable[str]) -> Iterator[tuple[str, Gram | None]]:
+    """Each pending layer once, with its Gram matrix where there is one."""
+    remaining = dict.fromkeys(pending)
+    tables: Mapping[str, Gram] = {}
+    if task.rounding in _NEED_GRAM:
+        layers = {name: task.layers[name] for name in remaining}
+        needed = {name: layer for name, layer in layers.items() if layer.kind != "embedding"}
+        for share in grams(task.model, needed, task.data.fit):
+            for name in list(share):
+                del remaining[name]
+                yield name, share.pop(name)
+        looked_up = {name: task.layers[name] for name in remaining}
+        tables = lookup_grams(task.model, looked_up, task.data.fit, task.objective)
+    yield from ((name, tables.get(name)) for name in remaining)
+
+
+def _fp16_loss(task: _Task, runs: PrefixRuns) -> float:
+    """The loss with all layers that FP16 can hold stored in it at once."""
+    with ExitStack() as stack:
+        for layer in task.layers.values():
+            if _fits_fp16(layer):
+                stack.enter_context(changed(layer, layer.weight.detach().half().float()))
+        stack.enter_context(no_grad())
+        outputs = (forward(task.model, batch).float() for batch in task.data.score)
+        return _mean(task.objective, runs.outputs, outputs)
+
+
+def _estimate(task: _Task, *, show: bool) -> list[Row]:
+    """Estimate by Fisher; rounds to nearest, as methods that spread errors make some large."""
+    diagonals = fisher_diagonals(task.model, task.layers, task.data.fit, task.objective)
+    rows = []
+    with progress_bar("Sensitivity", len(diagonals), show=show) as advance:
+        for name, layer in task.layers.items():
+            weight = layer.rows()
+            for scheme in task.schemes[name]:
+                rounded = round_rows(weight, scheme, None, "mse").dequantize()
+                rows.append(_row(layer, scheme, fisher_loss(diagonals[name], rounded - weight)))
+            if _fits_fp16(layer):
+                error = weight.half().float() - weight
+                rows.append(_row(layer, FP16, fisher_loss(diagonals[name], error)))
+            rows.append(_row(layer, FP32, 0.0))
+            advance(name)
+    return rows
+
+
+def _float_rows(layers: Mapping[str, Layer], fp16_loss: float) -> list[Row]:
+    fitting = [layer for layer in layers.values() if _fits_fp16(layer)]
+    n_values = sum(layer.weight.numel() for layer in fitting) or 1
+    half = [
+        _row(layer, FP16, fp16_loss * layer.weight.numel() / n_values, _SHARED_NOTE)
+        for layer in fitting
+    ]
+    return half + [_row(layer, FP32, 0.0) for layer in layers.values()]
+
+
+def _row(layer: Layer, scheme: Scheme, loss: float | None, note: str = "") -> Row:
+    assert loss is not None
+    n_values = layer.weight.numel()
+    return Row(layer.name, layer.kind, scheme, loss, layer.nbytes(scheme), n_values, note)
+
+
+def _mean(objective: Objective, originals: Sequence[Tensor], outputs: Iterator[Tensor]) -> float:
+    """The mean over all items, in double, as small losses are differences of near equal numbers."""
+    total, n = 0.0, 0
+    for original, output in zip(originals, outputs, strict=True):
+        total += divergence(objective, original.double(), output.double()).item() * len(original)
+        n += len(original)
+    loss = total / n
+    return max(0.0, loss) if loss == loss else float("inf")
+
+
+def _wanted(layer: Layer, schemes: Sequence[Scheme] | None) -> list[Scheme]:
+    """Integer schemes to measure for a layer."""
+    offered = candidates(layer) if schemes is None else dict.fromkeys(schemes)
+    return [scheme for scheme in offered if scheme.is_integer and scheme.fits(layer.n_columns)]
+
+
+def _fits_fp16(layer: Layer) -> bool:
+    return bool(torch.isfinite(layer.weight.detach().half()).all())
+
+
+def _some(batches: Sequence[Batch], max_items: int) -> list[Batch]:
+    """Evenly spaced batches with about ``max_items`` items, as they may be sorted by length."""
+    if not batches:
+        raise InputError(
+            "calibration", got="no batches", wanted="batches that fit and batches that judge"
+        )
+    n_items = sum(batch_items(batch) for batch in batches)
+    return list(batches[:: -(-n_items // max_items)])
+
+
+def _journal(task: _Task, cache: Path | None) -> Journal:
+    if cache is None:
+        return Journal(None)
+    batches = {"fit": list(task.data.fit), "score": list(task.data.score)}
+    settings = {"objective": task.objective, "rounding": task.rounding, "recipe": _RECIPE}
+    return Journal(cache / f"{key_of(task.model, batches, settings)}.jsonl")
+
+
+NOTE = "There was no calibration data, and none could be made: losses are errors of the weights."
+
+
+def by_weights(model: nn.Module, schemes: Sequence[Scheme] | None = None) -> SensitivityReport:
+    """Estimate the loss of every layer in every candidate scheme from its weights' errors.
+
+    Args:
+        model: any module.
+        schemes: integer ones to try; None for `candidates`.
+
+    Raises:
+        InputError: no layer that can be quantized, or weights that are not finite.
+    """
+    rows = [row for layer in some_layers(model).values() for row in _rows(layer, schemes)]
+    return SensitivityReport(
+        rows=tuple(rows),
+        objective="cosine",
+        mode="weights",
+        fp32_nbytes=model_nbytes(model),
+        n_items=0,
+        unsupported=tuple(unsupported(model)),
+        notes=(NOTE,),
+    )
+
+
+def _rows(layer: Layer, schemes: Sequence[Scheme] | None) -> list[Row]:
+    weight = layer.rows()
+    offered = [each for each in schemes or candidates(layer) if each.fits(layer.n_columns)]
+    losses = {
+        scheme: _loss(weight, round_rows(weight, scheme, None, "mse").dequantize())
+        for scheme in offered
+        if scheme.is_integer
+    }
+    losses |= {FP16: _loss(weight, weight.half().float()), FP32: 0.0}
+    n_values = layer.weight.numel()
+    return [
+        Row(layer.name, layer.kind, scheme, loss, layer.nbytes(scheme), n_values)
+        for scheme, loss in losses.items()
+    ]
+
+
+def _loss(weight: Tensor, rounded: Tensor) -> float:
+    """Half the relative squared error; infinite if a value overflows."""
+    energy = float(weight.square().sum()) or 1.0
+    loss = 0.5 * float((rounded - weight).square().sum()) / energy
+    return loss if loss == loss else float("inf")

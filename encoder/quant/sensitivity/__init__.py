@@ -1,1 +1,0 @@
-"""What each layer loses at each bit width: measured, or estimated from gradients."""
