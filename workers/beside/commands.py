@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from search.engine import SearchEngine
 from search.types import IngestRequest
+from workers.beside.listing import answered
 from workers.beside.place import socket_path
+from workers.beside.query import found
 from workers.beside.server import Command, listening
+from workers.library.reindex import ReindexPlan, move
+from workers.pipeline.calibration import calibrate
+from workers.pipeline.files import count_files
+from workers.pipeline.leaving import remove
 from workers.serving.resources import Resources
 
 if TYPE_CHECKING:
@@ -61,8 +67,6 @@ def commands_of(resources: Resources, engine: Callable[[], SearchEngine]) -> dic
     """
 
     def search(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:
-        from workers.beside.query import found
-
         yield found(request, engine(), resources)
 
     commands: dict[str, Command] = {
@@ -80,16 +84,12 @@ def commands_of(resources: Resources, engine: Callable[[], SearchEngine]) -> dic
 def _read(
     resources: Resources, command: str, request: Mapping[str, Any], _stop: Event
 ) -> Iterator[Mapping[str, Any]]:
-    from workers.beside.listing import answered
-
     yield answered(command, request, resources.store())
 
 
 def _delete(
     resources: Resources, request: Mapping[str, Any], _stop: Event
 ) -> Iterator[Mapping[str, Any]]:
-    from workers.pipeline.leaving import remove
-
     for target in request["targets"]:
         n_removed = remove(resources.store(), target, resources.uploads, request["media_types"])
         yield {"removed": n_removed}
@@ -99,8 +99,6 @@ def _calibrate(
     resources: Resources, request: Mapping[str, Any], _stop: Event
 ) -> Iterator[Mapping[str, Any]]:
     """Yield ``done`` of ``rows`` from time to time, then the result."""
-    from workers.pipeline.calibration import calibrate
-
     answers: Answers = SimpleQueue()
 
     def show(n_done: int, n_rows: int) -> None:
@@ -117,8 +115,6 @@ def _reindex(
     resources: Resources, request: Mapping[str, Any], stop: Event
 ) -> Iterator[Mapping[str, Any]]:
     """Yield ``done`` of ``assets`` from time to time, then the result."""
-    from workers.library.reindex import ReindexPlan, move
-
     answers: Answers = SimpleQueue()
 
     def show(n_done: int, n_assets: int) -> None:
@@ -135,8 +131,6 @@ def _ingest(
     resources: Resources, request: Mapping[str, Any], stop: Event
 ) -> Iterator[Mapping[str, Any]]:
     """Yield ``total``, then the ``report`` (`IngestReport.as_json`) of each shard as it ends."""
-    from workers.pipeline.files import count_files
-
     answers: Answers = SimpleQueue()
     wanted = IngestRequest(**request)
 

@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import InputError
+from encoder.inputs import AudioFormat, read_argument
 from encoder.types import DOCUMENT, QUERY, TEXT, Item, Modality
+from ingest import identify, whole
+from ingest.kinds.registry import named, names
+from ingest.sources.objects import whole_path
 from search import Query
 from search import as_json as result_json
 from search.filters import Filter, parse_filter
 from search.query.query import Term
+from search.store.milvus.link import without_password
+from search.store.open import store_target
 from search.types import READINGS
 from workers.beside.weights import split_weight
 
@@ -62,15 +68,11 @@ def _term(modality: str, words: str, default: float = 1.0) -> Term:
 
 
 def _item(modality: str, content: str) -> Item:
-    from encoder.inputs import AudioFormat, read_argument
-
     return read_argument(modality, content, AudioFormat()).items[0]
 
 
 def _file(words: str, config: IngestConfig) -> Term:
     """A file of any kind, decoded as it would be stored."""
-    from ingest import identify, whole
-
     name, weight = split_weight(words)
     item = whole(identify(Path(name), config), config)
     # A file of text is not a question: it should find similar texts.
@@ -85,8 +87,6 @@ def _like(words: str, store: VectorStore, config: IngestConfig) -> Term:
     path = Path(name).expanduser()
     if not path.is_file():
         return Term(asset_id=name, weight=weight)
-    from ingest import identify, whole
-
     asset = identify(path, config)
     if store.assets([asset.asset_id]):
         return Term(asset_id=asset.asset_id, weight=weight)
@@ -112,8 +112,6 @@ def filter_of(
     """
     parts = [*map(_condition, conditions), *({"field": "tags", "contains": tag} for tag in tags)]
     if path is not None:
-        from ingest.sources.objects import whole_path
-
         parts.append({"field": "path", "prefix": whole_path(path)})
     if media_types := media_types_of(kinds):
         parts.append({"field": "media_type", "in": media_types})
@@ -131,8 +129,6 @@ def media_types_of(kinds: Iterable[str]) -> list[str]:
     kind_names = list(kinds)
     if not kind_names:
         return []
-    from ingest.kinds.registry import named, names
-
     for kind_name in kind_names:
         if kind_name not in names():
             raise InputError("--kind", got=repr(kind_name), wanted=f"one of {', '.join(names())}")
@@ -245,9 +241,6 @@ def _searched(uri: str | None, store: VectorStore, query: Query) -> dict[str, An
 
     ``matching_assets`` is the most assets that the filter can match; None without a filter.
     """
-    from search.store.milvus.link import without_password
-    from search.store.open import store_target
-
     return {
         "store": without_password(str(uri if uri == "memory:" else store_target(uri))),
         "assets": store.count(),

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
+from encoder.config import EncoderConfig
+
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
     from encoder.config import EncoderConfig
@@ -31,7 +33,6 @@ class Subject:
             ModelError: there is no such model, or not with this precision or gate.
         """
         from encoder import MultiModalEncoder
-        from encoder.config import EncoderConfig
 
         overrides = {"quantization": self.precision, "enable_dsre": self.gate}
         update = {name: value for name, value in overrides.items() if value is not None}

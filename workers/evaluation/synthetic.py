@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from encoder.errors import MediaError
 from encoder.types import TEXT
+from ingest import identify, segments
 from workers.evaluation.questions import Content, Question, QuestionSet
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ def synthetic(files: Sequence[Path], config: IngestConfig) -> QuestionSet:
 
 def _text(file: Path, config: IngestConfig) -> str:
     """The first segment of a text; empty for other kinds and for files that cannot be read."""
-    from ingest import identify, segments
-
     try:
         asset = identify(file.resolve(), config)
         if asset.modality != TEXT:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
+from search.store.milvus.link import without_password
 from workers.app import app
 from workers.jobs.redis_link import BrokerError
 from workers.jobs.shard import Shard, queue_name
@@ -18,8 +19,6 @@ def check_broker(timeout_s: float = 5.0) -> None:
         BrokerError: nobody answers within ``timeout_s``.
     """
     from kombu.exceptions import OperationalError
-
-    from search.store.milvus.link import without_password
 
     url = without_password(app.conf.broker_url)
     try:

@@ -19,6 +19,7 @@ from search.api.ports import Job
 from workers.config import Settings, current_settings
 from workers.environment import child_environment
 from workers.jobs.board import JobBoard
+from workers.jobs.broker import publish
 from workers.jobs.leases import repeating
 from workers.jobs.redis_link import BrokerError
 from workers.jobs.shard import PRIORITIES, Shard, queue_name
@@ -189,8 +190,6 @@ def plan_paths(
     board: JobBoard, job_id: str, settings: Settings, stopped: Callable[[], bool] = lambda: False
 ) -> None:
     """Find the files of a job that is on the board, and feed its shards to the queues."""
-    from workers.jobs.broker import publish
-
     walked = WalkedFolders(board.status(job_id).paths, settings.ingest)
     plan(
         board,

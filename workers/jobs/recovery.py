@@ -11,7 +11,10 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ingest.sources.objects import is_object
+from ingest.sources.remote import is_url
 from search.api.ports import Job
+from search.api.uploads.folder import id_in_path
 from workers.jobs.board import JobBoard
 from workers.jobs.planner import start_planner
 from workers.jobs.shard import PRIORITIES, Shard, queue_name
@@ -128,10 +131,6 @@ def unseen_path(paths: Sequence[str]) -> str | None:
 
     URLs never count, nor do uploads: each is one file, which the worker that ingests it fetches.
     """
-    from ingest.sources.objects import is_object
-    from ingest.sources.remote import is_url
-    from search.api.uploads.folder import id_in_path
-
     far = (is_url, is_object, id_in_path)
     local = (path for path in paths if not any(is_far(path) for is_far in far))
     return next((path for path in local if not os.path.lexists(path)), None)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from encoder.calibration.queries import sample_queries
 from encoder.types import QUERY, TEXT, Item
+from search.engine import SearchEngine
 from search.query.query import Query
 from search.query.terms import ItemEncoder
 from search.store.base import VectorStore
@@ -91,8 +93,6 @@ def sampled(store: VectorStore, n: int) -> list[str]:
     Half of them are words of the store's own texts and titles; the others are shipped, in several
     languages.
     """
-    from encoder.calibration.queries import sample_queries
-
     rng = random.Random(0)
     own_texts = []
     for row in store.scan():
@@ -109,8 +109,6 @@ def sampled(store: VectorStore, n: int) -> list[str]:
 
 def finder(encoder: ItemEncoder, store: VectorStore) -> tuple[Find, Callable[[], None]]:
     """A function that searches a store with a model, and one that ends it."""
-    from search.engine import SearchEngine
-
     engine = SearchEngine(encoder, store)
 
     def find(query: Query) -> list[str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from encoder.errors import InputError
+from encoder.loading import precision_beside
+from encoder.models.spec import ModelSpec
 from search.store.open import store_name
 from search.store.space_record import SearchedSpace, check_current
 from search.store.stored_spaces import space_record
@@ -159,9 +161,6 @@ def described(resources: Resources) -> dict[str, Any]:
 
 
 def _encoder_of(resources: Resources, plan: ReindexPlan) -> dict[str, Any]:
-    from encoder.loading import precision_beside
-    from encoder.models.spec import ModelSpec
-
     config = resources.settings.encoder
     beside = precision_beside(config.quantization)
     precision = beside if plan.precision is None else plan.precision

@@ -17,6 +17,8 @@ from encoder.binding import ridge
 from encoder.binding.binding import Binding, Origin
 from encoder.binding.judge import BindingJudgement, FileTextPairs, held_out, judge
 from encoder.binding.ridge import LinearMap, Shared
+from encoder.calibration.measure import measure, told_apart
+from encoder.calibration.queries import sample_queries
 from encoder.errors import InputError, MediaError, ModelError
 from encoder.registry import origin_of
 from encoder.space import Calibration, l2_normalize
@@ -277,9 +279,6 @@ def _together(
 
 
 def _constants(base: MultiModalEncoder, modality: Modality, rows: Embeddings) -> Calibration:
-    from encoder.calibration.measure import measure, told_apart
-    from encoder.calibration.queries import sample_queries
-
     samples = sample_queries()
     sample_rows = base.encode_items([Item(TEXT, query.text, QUERY) for query in samples])
     queries, told_rows = told_apart(samples, sample_rows)

@@ -10,6 +10,16 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from encoder.calibration.floors import CalibrationQueries, measure_floors, nonsense
+from encoder.calibration.measure import (
+    MAX_VECTORS,
+    constants_of,
+    measure,
+    shares_of_best,
+    told_apart,
+)
+from encoder.calibration.queries import sample_queries
+from encoder.calibration.tables import floor_facts
 from encoder.errors import AnymodalError, InputError
 from encoder.types import QUERY, TEXT, VIDEO, Embeddings, Item, Modality
 from search.errors import StoreError
@@ -20,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from encoder import MultiModalEncoder
-    from encoder.calibration.floors import CalibrationQueries
     from encoder.calibration.measure import Measured
     from encoder.calibration.queries import SampleQuery
     from encoder.space import Calibration
@@ -218,17 +227,6 @@ def _measured(
     only: Collection[Modality],
 ) -> tuple[Mapping[Modality, Calibration], dict[str, Any], dict[str, Any]]:
     """Constants, the record of where they came from, and what they change."""
-    from encoder.calibration.floors import measure_floors
-    from encoder.calibration.measure import (
-        MAX_VECTORS,
-        constants_of,
-        measure,
-        shares_of_best,
-        told_apart,
-    )
-    from encoder.calibration.queries import sample_queries
-    from encoder.calibration.tables import floor_facts
-
     sizes = {modality: n for modality, n in store.sizes().items() if not only or modality in only}
     if not sizes:
         raise InputError("store", got="nothing stored yet", wanted="some files to measure by")
@@ -284,8 +282,6 @@ def _beside_nonsense(
     encoder: MultiModalEncoder, queries: Sequence[SampleQuery], query_rows: Embeddings
 ) -> CalibrationQueries:
     """The queries, their vectors as passages, and queries without meaning."""
-    from encoder.calibration.floors import CalibrationQueries, nonsense
-
     empty = nonsense(queries)
     passages = encoder.encode_items([Item(TEXT, query.text) for query in queries])
     return CalibrationQueries(

@@ -7,9 +7,12 @@ from itertools import chain, islice
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, TypeVar, get_args
 
+from ingest import discover
 from ingest.config import IngestConfig
 from ingest.kinds import Cost
 from ingest.kinds.registry import cost_of
+from ingest.sources.objects import FoundObject, is_object, list_objects, normal
+from ingest.sources.remote import is_url
 
 if TYPE_CHECKING:
     from ingest.sources.folders import OnRefused
@@ -38,10 +41,6 @@ def files_of(
         walked: notes folders that were read to the end, and those that cannot be; object stores
             are only listed with it, by its configuration.
     """
-    from ingest import discover
-    from ingest.sources.objects import is_object
-    from ingest.sources.remote import is_url
-
     local = [path for path in paths if not is_url(path) and not is_object(path)]
     objects = _objects(filter(is_object, paths), on_refused, walked)
     discovered = discover(local, on_refused, walked.unread if walked else lambda _: None)
@@ -51,8 +50,6 @@ def files_of(
 def _objects(
     urls: Iterable[str], on_refused: OnRefused, walked: WalkedFolders | None
 ) -> Iterator[str]:
-    from ingest.sources.objects import list_objects, normal
-
     for url in urls:
         if walked is None:
             raise ValueError(f"{url} cannot be listed without a WalkedFolders")
@@ -61,8 +58,6 @@ def _objects(
 
 def count_files(paths: Sequence[str]) -> int | None:
     """How many files `files_of` finds, opening none. None for object stores, which take long."""
-    from ingest.sources.objects import is_object
-
     if any(map(is_object, paths)):
         return None
     return sum(1 for _ in files_of(paths, lambda _: None))
@@ -77,9 +72,6 @@ class WalkedFolders:
     """
 
     def __init__(self, paths: Sequence[str], config: IngestConfig) -> None:
-        from ingest.sources.objects import is_object
-        from ingest.sources.remote import is_url
-
         local = [path for path in paths if not is_url(path) and not is_object(path)]
         self.config = config
         self._folders = [Path(path) for path in local if _is_folder(path)]
@@ -118,8 +110,6 @@ def cost_class(path: str) -> str:
 
 def file_bytes(path: str) -> int:
     """The size of a file or a listed object; 0 for anything else, or if it is not known."""
-    from ingest.sources.objects import FoundObject
-
     if isinstance(path, FoundObject):
         return path.size_bytes
     try:

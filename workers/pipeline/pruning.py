@@ -24,6 +24,7 @@ from ingest.errors import EmptiedFolderError, IgnoreFileError
 from ingest.location import Location, inside
 from ingest.sources.ignored import Ignored
 from ingest.sources.objects import is_object
+from ingest.sources.objects.gone import ListedFolder
 from search.filters import Compare, Operator
 from search.store.base import VectorStore
 from search.store.locks import exclusive
@@ -127,8 +128,6 @@ class GoneFiles:
 
     def _forget_objects(self, folder: str, report: IngestReport) -> None:
         """As `_forget_in`, by a listing: checking each stored object would take a request each."""
-        from ingest.sources.objects.gone import ListedFolder
-
         listed = ListedFolder(folder, self.config, report.failures.append)
         if listed.is_whole:
             look = _ObjectLook(listed, self.is_upload)

@@ -31,6 +31,7 @@ from search.latency import LatencyTracker
 from search.query.query import Query
 from search.query.query_encoder import QueryEncoder
 from search.query.terms import ItemEncoder
+from workers.jobs.broker import check_broker
 from workers.jobs.local import LocalJobs
 from workers.jobs.redis import RedisJobs
 from workers.serving.data_folder import keys_path, sessions_path
@@ -212,8 +213,6 @@ def _jobs(resources: Resources) -> Iterator[Jobs]:
     if resources.settings.broker.startswith("memory:"):
         opened_jobs = LocalJobs(resources.pipeline(), resources.uploads)
     else:
-        from workers.jobs.broker import check_broker
-
         check_broker()
         opened_jobs = RedisJobs(resources.impatient_board, resources.settings, resources.board)
     try:

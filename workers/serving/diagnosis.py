@@ -9,6 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from encoder.errors import AnymodalError
+from encoder.system.disk import temporary_folder
+from ingest import isolate
+from ingest.pipeline import ingest
+from ingest.types import Failure
+from search.errors import StoreMissingError
+from search.store.calibrated import describe
+from search.store.lite.shared import served
+from search.store.milvus.link import without_password
+from search.store.milvus.store import MilvusStore
+from search.store.open import store_target
+from workers.app import app
+from workers.jobs.broker import check_broker
+from workers.jobs.redis_link import BrokerError
+from workers.jobs.shard import PRIORITIES, queue_name
+from workers.pipeline.files import CLASSES
 
 if TYPE_CHECKING:
     from search.store.milvus.indexes import IndexState
@@ -57,10 +72,6 @@ def _model(resources: Resources) -> tuple[str, dict[str, Any]]:
 def _kinds(resources: Resources) -> tuple[str, dict[str, Any]]:
     from zipfile import ZipFile
 
-    from encoder.system.disk import temporary_folder
-    from ingest.pipeline import ingest
-    from ingest.types import Failure
-
     config = resources.settings.ingest.model_copy(update={"kinds": ()})
     failed: dict[str, str] = {}
 
@@ -85,12 +96,6 @@ def _kinds(resources: Resources) -> tuple[str, dict[str, Any]]:
 
 
 def _store(resources: Resources) -> tuple[str, dict[str, Any]]:
-    from search.errors import StoreMissingError
-    from search.store.lite.shared import served
-    from search.store.milvus.link import without_password
-    from search.store.milvus.store import MilvusStore
-    from search.store.open import store_target
-
     uri = resources.settings.store
     target = None if uri == "memory:" else store_target(uri)
     server = served(target) if isinstance(target, Path) else None
@@ -121,9 +126,6 @@ def _index_told(index: IndexState) -> str:
 
 
 def _calibration(resources: Resources) -> tuple[str, dict[str, Any]]:
-    from search.errors import StoreMissingError
-    from search.store.calibrated import describe
-
     try:
         store = resources.existing_store()
         shipped = resources.encoder().space.calibration
@@ -153,11 +155,6 @@ def _told(calibration: dict[str, Any]) -> str:
 
 
 def _broker(resources: Resources) -> tuple[str, dict[str, Any]]:
-    from search.store.milvus.link import without_password
-    from workers.jobs.broker import check_broker
-    from workers.jobs.shard import PRIORITIES, queue_name
-    from workers.pipeline.files import CLASSES
-
     url = resources.settings.broker
     if url.startswith("memory:"):
         return "none; `anymodal ingest` works in its own process", {"broker": None}
@@ -173,10 +170,6 @@ def _broker(resources: Resources) -> tuple[str, dict[str, Any]]:
 
 
 def _workers(resources: Resources) -> tuple[str, dict[str, Any]]:
-    from workers.app import app
-    from workers.jobs.broker import check_broker
-    from workers.jobs.redis_link import BrokerError
-
     if resources.settings.broker.startswith("memory:"):
         return "none needed", {"workers": []}
     check_broker()
@@ -195,8 +188,6 @@ def _process(_held: Resources) -> tuple[str, dict[str, Any]]:
 
 
 def _decoders(resources: Resources) -> tuple[str, dict[str, Any]]:
-    from ingest import isolate
-
     confined = isolate.confinement(resources.ingest_config)
     network = "no network" if confined.network else "NETWORK (this kernel has no seccomp filters)"
     files = "their folder alone" if confined.files else "ALL FILES (this kernel has no Landlock)"

@@ -10,9 +10,11 @@ from pathlib import Path, PurePath
 
 from encoder.errors import InputError, MediaError, UnsupportedMediaError
 from encoder.media.formats import is_sequence
+from encoder.media.image import webp_bytes
 from encoder.system.disk import temporary_folder, writing
 from encoder.types import IMAGE, Item, Modality
 from ingest import Asset, IngestConfig, Place, identify, picture, whole
+from ingest.decode.charset import charset_of
 from ingest.kinds import kind_of
 from ingest.kinds.registry import kinds, label_of, named, names
 from ingest.location import Location
@@ -99,8 +101,6 @@ class QueryDecoder:
             UnsupportedMediaError: it shows nothing.
             MediaError: it cannot be decoded.
         """
-        from encoder.media.image import webp_bytes
-
         asset = Asset(path.name, str(path), kind_of(media_type).modality, media_type, 0)
         try:
             rgb = picture(asset, Place(at_s, page), self.files).content
@@ -146,8 +146,6 @@ class QueryDecoder:
         Raises:
             MediaError: it cannot be read.
         """
-        from ingest.decode.charset import charset_of
-
         try:
             return charset_of(path, media_type)
         except MediaError as error:

@@ -11,8 +11,14 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import DiskError
+from encoder.loading import precision_beside
+from encoder.models.spec import DEFAULT_MODEL, ModelSpec
 from encoder.system.allocator import share_pools
-from search.errors import StoreError
+from search.errors import StoreError, StoreUnavailableError
+from search.store.open import check_store, is_on_server, open_store, store_target
+from search.store.space_record import searched
+from search.store.stored_spaces import space_record
+from workers.serving.data_folder import uploads_of
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
@@ -85,7 +91,6 @@ class Resources:
     def encoder_beside(self, model: str) -> MultiModalEncoder:
         """An encoder of another model whose tower is to be bound."""
         from encoder import MultiModalEncoder
-        from encoder.loading import precision_beside
 
         config = self.settings.encoder
         update = {"bindings": (), "quantization": precision_beside(config.quantization)}
@@ -104,8 +109,6 @@ class Resources:
         Raises:
             StoreMissingError: there is none; a missing folder is reported before loading the model.
         """
-        from search.store.open import check_store, store_target
-
         uri = self.settings.store
         if uri != "memory:" and isinstance(folder := store_target(uri), Path):
             check_store(folder)
@@ -138,8 +141,6 @@ class Resources:
         Raises:
             StoreUnavailableError: the store's server does not answer.
         """
-        from search.store.space_record import searched
-
         with self._record_lock:
             try:
                 return searched(self._opened_record())
@@ -169,8 +170,6 @@ class Resources:
     @cached_property
     def uploads(self) -> UploadFolder:
         """The uploads of the store."""
-        from workers.serving.data_folder import uploads_of
-
         return uploads_of(self.settings.store)
 
     @cached_property
@@ -278,8 +277,6 @@ class Resources:
 
     def _opened_record(self) -> SpaceRecord:
         """The record, kept open: connecting to a server takes ten times as long as a look."""
-        from search.store.stored_spaces import space_record
-
         if self._record is None:
             self._record = self._record_open.enter_context(space_record(self.settings.store))
         return self._record
@@ -294,15 +291,11 @@ class Resources:
 
     def _locks(self) -> WriteLocks | None:
         """The locks of a store on a server, on the broker; without one, the store has its own."""
-        from search.store.open import is_on_server
-
         settings = self.settings
         is_shared = is_on_server(settings.store) and not settings.broker.startswith("memory:")
         return self.board.locks.writers if is_shared else None
 
     def _open_store(self, *, create: bool, hold: bool = True) -> VectorStore:
-        from search.store.open import open_store
-
         space = self.encoder().space
         with self._lock:
             if self._store is None:
@@ -343,11 +336,6 @@ def config_with(config: EncoderConfig, fields: Mapping[str, Any]) -> EncoderConf
 
 def _config_of(config: EncoderConfig, store: str | None) -> EncoderConfig:
     """The configuration in the store's record, if it was moved and no third model is requested."""
-    from encoder.models.spec import DEFAULT_MODEL
-    from search.errors import StoreUnavailableError
-    from search.store.space_record import searched
-    from search.store.stored_spaces import space_record
-
     try:
         with space_record(store) as record:
             current = searched(record)
@@ -378,7 +366,6 @@ def _model_of(config: EncoderConfig, current: SearchedSpace | None) -> str:
     """
     from encoder.binding.binding import read_binding
     from encoder.models.bundle.model import bundle_of
-    from encoder.models.spec import DEFAULT_MODEL, ModelSpec
 
     if config.model != DEFAULT_MODEL:
         return config.model
