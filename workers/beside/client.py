@@ -71,6 +71,18 @@ def ask(command: str, request: Mapping[str, Any], parse: Parse = json.loads) -> 
     return Answers(peer, parse) if taken else None
 
 
+def last_answer(
+    command: str, request: Mapping[str, Any], on_progress: Callable[[int, int], object]
+) -> Mapping[str, Any] | None:
+    """The result of a command that first tells how much is ``done`` of ``all``; see `ask`."""
+    answers = ask(command, request)
+    answer: Mapping[str, Any] | None = None
+    for answer in answers or ():
+        if "done" in answer:
+            on_progress(answer["done"], answer["all"])
+    return answer
+
+
 def _connected() -> socket.socket | None:
     path = socket_path(store_setting())
     if path is None or not path.exists():

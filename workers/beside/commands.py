@@ -24,13 +24,12 @@ from workers.serving.resources import Resources
 
 if TYPE_CHECKING:
     from search.api.services import Services
-    from workers.pipeline.reports import IngestReport
 
 
 logger = logging.getLogger(__name__)
 
-Answers: TypeAlias = SimpleQueue[Mapping[str, Any] | BaseException | None]
-"""A thread's results, the error that ended it, and None when it is done."""
+Put: TypeAlias = Callable[[Mapping[str, Any]], None]
+"""Hands on an answer."""
 
 
 @contextmanager
@@ -98,68 +97,60 @@ def _delete(
 def _calibrate(
     resources: Resources, request: Mapping[str, Any], _stop: Event
 ) -> Iterator[Mapping[str, Any]]:
-    """Yield ``done`` of ``rows`` from time to time, then the result."""
-    answers: Answers = SimpleQueue()
+    """Yield ``done`` of ``all`` rows from time to time, then the result."""
 
-    def show(n_done: int, n_rows: int) -> None:
-        answers.put({"done": n_done, "rows": n_rows})
+    def work(put: Put) -> None:
+        put(calibrate(resources.encoder(), resources.store(), _steps(put), **request))
 
-    def measured() -> None:
-        answers.put(calibrate(resources.encoder(), resources.store(), show, **request))
-
-    Thread(target=_run, args=(measured, answers), daemon=True).start()
-    yield from _until_done(answers)
+    yield from _answers_of(work)
 
 
 def _reindex(
     resources: Resources, request: Mapping[str, Any], stop: Event
 ) -> Iterator[Mapping[str, Any]]:
-    """Yield ``done`` of ``assets`` from time to time, then the result."""
-    answers: Answers = SimpleQueue()
+    """Yield ``done`` of ``all`` assets from time to time, then the result."""
 
-    def show(n_done: int, n_assets: int) -> None:
-        answers.put({"done": n_done, "assets": n_assets})
+    def work(put: Put) -> None:
+        put(move(resources, ReindexPlan(**request), _steps(put), stop.is_set).as_json())
 
-    def moved() -> None:
-        answers.put(move(resources, ReindexPlan(**request), show, stop.is_set).as_json())
-
-    Thread(target=_run, args=(moved, answers), daemon=True).start()
-    yield from _until_done(answers)
+    yield from _answers_of(work)
 
 
 def _ingest(
     resources: Resources, request: Mapping[str, Any], stop: Event
 ) -> Iterator[Mapping[str, Any]]:
     """Yield ``total``, then the ``report`` (`IngestReport.as_json`) of each shard as it ends."""
-    answers: Answers = SimpleQueue()
     wanted = IngestRequest(**request)
 
-    def show(report: IngestReport) -> None:
-        answers.put({"report": report.as_json()})
+    def work(put: Put) -> None:
+        resources.pipeline(wanted.url_hosts).fulfil(
+            wanted, on_report=lambda report: put({"report": report.as_json()}), stopped=stop.is_set
+        )
 
-    def ingest() -> None:
-        resources.pipeline(wanted.url_hosts).fulfil(wanted, on_report=show, stopped=stop.is_set)
-
-    work = Thread(target=_run, args=(ingest, answers), daemon=True)
     yield {"total": count_files(wanted.paths)}
-    work.start()
-    yield from _until_done(answers)
+    yield from _answers_of(work)
     if stop.is_set():
         yield {"stopped": True}
 
 
-def _until_done(answers: Answers) -> Iterator[Mapping[str, Any]]:
-    """The results of `_run`; raises the error that ended it."""
+def _steps(put: Put) -> Callable[[int, int], None]:
+    return lambda n_done, n_all: put({"done": n_done, "all": n_all})
+
+
+def _answers_of(work: Callable[[Put], None]) -> Iterator[Mapping[str, Any]]:
+    """What ``work`` puts, while it runs in a thread; raises the error that ended it."""
+    answers: SimpleQueue[Mapping[str, Any] | BaseException | None] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            work(answers.put)
+        except BaseException as error:  # noqa: BLE001 (raised again below)
+            answers.put(error)
+        else:
+            answers.put(None)
+
+    Thread(target=run, daemon=True).start()
     while (answer := answers.get()) is not None:
         if isinstance(answer, BaseException):
             raise answer
         yield answer
-
-
-def _run(work: Callable[[], None], answers: Answers) -> None:
-    try:
-        work()
-    except BaseException as error:  # noqa: BLE001 (raised again by `_until_done`)
-        answers.put(error)
-    else:
-        answers.put(None)

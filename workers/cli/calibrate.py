@@ -49,13 +49,9 @@ def _calibrated(
     request: Mapping[str, Any], progress: Callable[[int, int], None]
 ) -> Mapping[str, Any]:
     """The result; a server of this user that holds the store does the work."""
-    from workers.beside.client import ask
+    from workers.beside.client import last_answer
 
-    if answers := ask("calibrate", request):
-        result: Mapping[str, Any] = {}
-        for result in answers:
-            if "done" in result:
-                progress(result["done"], result["rows"])
+    if result := last_answer("calibrate", request, progress):
         return result
     from workers.config import current_settings
     from workers.pipeline.calibration import calibrate as measured

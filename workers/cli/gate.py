@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from workers.cli.options import json_option
+
 if TYPE_CHECKING:
     from encoder.dsre.gatefile import GateFile
     from encoder.prepare.gates.trace import TextTrace
@@ -40,12 +42,6 @@ _max_loss = click.option(
 _out = click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="The file to write."
 )
-_json = click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print JSON. The default if the output is not a terminal.",
-)
 
 
 @gate.command()
@@ -53,7 +49,7 @@ _json = click.option(
 @_texts
 @_max_loss
 @_out
-@_json
+@json_option
 def calibrate(model: str, texts: Path, max_loss: float, out: Path, as_json: bool) -> None:
     """Fit the gate to texts like yours, judged by the loss in search quality.
 
@@ -82,7 +78,7 @@ def calibrate(model: str, texts: Path, max_loss: float, out: Path, as_json: bool
     help="A gate file to go on from, with its thresholds and changed weights.",
 )
 @_out
-@_json
+@json_option
 def distill(
     model: str,
     texts: Path,
@@ -125,7 +121,7 @@ def distill(
 @click.option(
     "--html", type=click.Path(path_type=Path), help="Also write a page with pictures to this file."
 )
-@_json
+@json_option
 def trace(text: str, model: str, gate: str | None, html: Path | None, as_json: bool) -> None:
     """Show which tokens of TEXT merge in which layer.
 

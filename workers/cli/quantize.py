@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from workers.cli.options import json_option
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -60,12 +62,7 @@ _path = click.Path(exists=True, path_type=Path)
     help="Refuse a hub model whose mean cosine to float32 is lower.",
 )
 @click.option("--fast", is_flag=True, help="Estimate sensitivity (Fisher) instead of measuring it.")
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print JSON. The default if the output is not a terminal.",
-)
+@json_option
 def quantize(
     model: str,
     tower: str,

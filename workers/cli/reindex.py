@@ -104,6 +104,7 @@ def _lines(queries: Path | None) -> list[str]:
 
 def _moved(request: Mapping[str, Any]) -> Mapping[str, Any]:
     """The result; a server of this user that holds the store does the work."""
+    from workers.beside.client import last_answer
     from workers.cli.output import progress_bar
 
     with progress_bar("assets") as bar:
@@ -112,20 +113,7 @@ def _moved(request: Mapping[str, Any]) -> Mapping[str, Any]:
         def progress(n_done: int, n_assets: int) -> None:
             bar.update(task, completed=n_done, total=n_assets)
 
-        return _beside(request, progress) or _here(request, progress)
-
-
-def _beside(request: Mapping[str, Any], progress: Any) -> Mapping[str, Any] | None:
-    from workers.beside.client import ask
-
-    answers = ask("reindex", request)
-    if answers is None:
-        return None
-    result: Mapping[str, Any] = {}
-    for result in answers:
-        if "done" in result:
-            progress(result["done"], result["assets"])
-    return result
+        return last_answer("reindex", request, progress) or _here(request, progress)
 
 
 def _here(request: Mapping[str, Any], progress: Any) -> Mapping[str, Any]:
