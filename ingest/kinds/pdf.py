@@ -119,7 +119,8 @@ def _page(
             page = _flattened(document, page, number)
             text_page = page.get_textpage()
             text = read_page(text_page)
-        windows = _windows(asset, path, text_page, text, number, config)
+        has_text = bool(str(text).strip())
+        windows = _windows(asset, path, text_page, text, number, config) if has_text else []
         if is_scan:
             place = json.dumps({"page": number})
             pictures = [Segment(asset.asset_id, IMAGE, 0, _rendered(page, config), place=place)]
