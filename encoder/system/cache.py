@@ -97,7 +97,7 @@ def make_once(
     with _locked(path, on_wait, timeout_s):
         if is_whole(path):  # another process was first
             return path
-        sweep(path.parent)
+        _sweep(path.parent)
         scratch = Path(mkdtemp(prefix=f"{SCRATCH}{path.name}.", dir=path.parent))
         try:
             (scratch / "new").mkdir()
@@ -125,17 +125,22 @@ def remove_entry(path: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def sweep(folder: Path) -> None:
+def _sweep(folder: Path) -> None:
     """Remove what killed processes left in a folder, and derived entries that nobody opens."""
+    _remove_scratch(folder)
+    if folder.name in _DERIVED:
+        for entry in _to_prune(_entries_in(folder), UNUSED_S, MOST_BYTES):
+            remove_entry(entry.path)
+
+
+def _remove_scratch(folder: Path) -> None:
+    """Remove what killed processes left in a folder; what is still being made is locked."""
     from filelock import FileLock, Timeout
 
     for scratch in folder.glob(f"{SCRATCH}*"):
         name = scratch.name.removeprefix(SCRATCH).rpartition(".")[0] or "of-older-versions"
         with suppress(Timeout, OSError), FileLock(folder / LOCKS / name, timeout=0):
             shutil.rmtree(scratch, ignore_errors=True)
-    if folder.name in _DERIVED:
-        for entry in _to_prune(_entries_in(folder), UNUSED_S, MOST_BYTES):
-            remove_entry(entry.path)
 
 
 @dataclass(frozen=True)
@@ -184,7 +189,7 @@ def prune_cache(unused_s: float = UNUSED_S, most_bytes: int | None = None) -> li
     """
     for folder_name in ("models", "gates", *_DERIVED):
         if cache_folder(folder_name).is_dir():
-            sweep(cache_folder(folder_name))
+            _remove_scratch(cache_folder(folder_name))
     removed = _to_prune(cache_entries(), unused_s, most_bytes)
     for entry in removed:
         remove_entry(entry.path)

@@ -57,6 +57,7 @@ MODEL_COMMANDS = {
     "list": ("models:list_models", "List prepared models."),
     "prepare": ("models:prepare", "Make a model ready to run."),
     "quantize": ("quantize:quantize", "Quantize a tower, with bit widths chosen by measurement."),
+    "prune": ("models:prune", "Remove what can be made again on this machine."),
     "remove": ("models:remove", "Remove a model from this machine."),
     "show": ("models:show", "Show the sources, inputs and measurements of a model."),
     "verify": ("models:verify", "Check the hash of every file of a model."),

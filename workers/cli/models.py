@@ -1,4 +1,4 @@
-"""``anymodal models list``, ``prepare``, ``show``, ``verify`` and ``remove``."""
+"""``anymodal models list``, ``prepare``, ``show``, ``verify``, ``remove`` and ``prune``."""
 
 from __future__ import annotations
 
@@ -91,6 +91,33 @@ def remove(name: str, precision: str | None) -> None:
     artifact = find_model(name, precision)
     remove_artifact(artifact)
     click.echo(f"Removed {artifact.folder}, {artifact.size_bytes / 1e6:.1f} MB")
+
+
+@click.command()
+@click.option(
+    "--unused-days",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="Keep what was opened since.",
+)
+@click.option("--max-gb", type=click.FloatRange(min=0), help="How much may stay at most.")
+@json_option
+def prune(unused_days: float, max_gb: float | None, as_json: bool) -> None:
+    """Remove copies of networks, vocabularies and trials: they are made again when needed.
+
+    Bundles, prepared models and gates stay.
+    """
+    from encoder.system.cache import prune_cache
+    from workers.cli.output import print_json, wants_json
+
+    most_bytes = None if max_gb is None else round(max_gb * 1e9)
+    removed = prune_cache(unused_days * 86400, most_bytes)
+    freed_bytes = sum(entry.size_bytes for entry in removed)
+    if wants_json(as_json):
+        print_json({"removed": [str(entry.path) for entry in removed], "bytes": freed_bytes})
+    else:
+        click.echo(f"Removed {len(removed)} entries of the cache, {freed_bytes / 1e6:.1f} MB")
 
 
 def _fetched(spec: ModelSpec) -> Artifact:

@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,21 @@ def test_verify_and_remove() -> None:
     assert str(made.folder) in run("remove", SPEC).output
     assert not made.folder.exists()
     assert SPEC not in {one["spec"] for one in told("list")["models"]}
+
+
+def test_prune_removes_what_is_made_again_and_was_not_opened_for_long(cache: Path) -> None:
+    made = prepared("int8")
+    for name, unused_days in (("old.json", 31), ("new.json", 1)):
+        path = cache / "trials" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
+        then_s = time.time() - unused_days * 86400
+        os.utime(path, (then_s, then_s))
+
+    assert told("prune") == {"removed": [str(cache / "trials" / "old.json")], "bytes": 2}
+
+    assert [path.name for path in (cache / "trials").glob("*.json")] == ["new.json"]
+    assert made.folder.is_dir()
 
 
 def test_an_open_bundle_is_not_removed(bundle_home: Path) -> None:
