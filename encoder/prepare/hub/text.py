@@ -11,6 +11,7 @@ import numpy as np
 
 from encoder.errors import ModelError
 from encoder.towers.exported.text import TextFormat
+from encoder.towers.hub.text import placeholders_of
 from encoder.types import QUERY, Role
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def text_facts(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -
         "pad_to": padded.get("max_length") if padded.get("padding") == "max_length" else None,
         "pad_id": int(model.tokenizer.pad_token_id or 0),
         "pad_left": model.tokenizer.padding_side == "left",
-        "placeholders": list(_placeholders(model.processor)),
+        "placeholders": placeholders_of(model.processor),
     }
     roles = {
         role: _around(in_role(joint, role), tokenizer, format_, prompt)
@@ -154,10 +155,3 @@ def _candidates(joint: JointEncoder, prompt: str) -> Iterator[tuple[str, str]]:
         before, sentinel, after = whole.partition(_SENTINEL)
         if sentinel:
             yield before, after
-
-
-def _placeholders(processor: Any) -> Iterator[str]:
-    for name in ("image_token", "video_token", "audio_token"):
-        token = getattr(processor, name, None)
-        if isinstance(token, str):
-            yield token

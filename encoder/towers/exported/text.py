@@ -149,7 +149,10 @@ class ExportedTextTower:
         ends = np.cumsum([len(windows) for windows in documents])
         per_document = zip(np.split(encoded.rows[back], ends[:-1]), documents, strict=True)
         rows = np.stack(
-            [_pool(rows_of_windows, windows) for rows_of_windows, windows in per_document]
+            [
+                pool(rows_of_windows, list(map(len, windows)))
+                for rows_of_windows, windows in per_document
+            ]
         )
         return Encoded(rows, encoded.stats and encoded.stats.take(back).summed([0, *ends[:-1]]))
 
@@ -188,10 +191,3 @@ def _split(ids: Ids) -> list[Ids]:
 def _parts(ids: Ids, ends: NDArray[np.int64]) -> Iterator[Ids]:
     for start, end in zip([0, *(ends + 1)], [*ends, len(ids)], strict=True):
         yield ids[start:end]
-
-
-def _pool(rows: Embeddings, windows: Sequence[Ids]) -> Embeddings:
-    if len(windows) == 1:
-        only: Embeddings = rows[0]
-        return only
-    return pool(rows, [len(window) for window in windows])

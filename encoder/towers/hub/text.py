@@ -14,7 +14,6 @@ from encoder.towers.encoded import Encoded
 from encoder.towers.hub.tower import JointEncoder
 from encoder.towers.text.tokens import text_of
 from encoder.towers.text.windows import cut_text, pool
-from encoder.types import Embeddings
 
 _CHARS_PER_TOKEN = 4
 
@@ -30,7 +29,7 @@ class JointTextTower:
     def __init__(self, encoder: JointEncoder, prompt: str) -> None:
         self._encoder = encoder
         self._prompt = prompt
-        self._placeholders = _placeholders(getattr(encoder.model, "processor", None))
+        self._placeholders = placeholders_of(getattr(encoder.model, "processor", None))
         self._n_marks = self._count_marks()
         self._most = float(encoder.model.max_seq_length or math.inf)
 
@@ -64,7 +63,10 @@ class JointTextTower:
         per_document = zip(np.split(encoded.rows, ends[:-1]), documents, strict=True)
         return Encoded(
             np.stack(
-                [_pool(rows_of_windows, windows) for rows_of_windows, windows in per_document]
+                [
+                    pool(rows_of_windows, [length for _, length in windows])
+                    for rows_of_windows, windows in per_document
+                ]
             ),
             stats,
         )
@@ -86,14 +88,8 @@ class JointTextTower:
         return max(whole - bare, len(encoder.token_ids("", marks=True)))
 
 
-def _pool(rows: Embeddings, windows: Sequence[tuple[str, int]]) -> Embeddings:
-    if len(windows) == 1:
-        only: Embeddings = rows[0]
-        return only
-    return pool(rows, [length for _, length in windows])
-
-
-def _placeholders(processor: Any) -> list[str]:
+def placeholders_of(processor: Any) -> list[str]:
+    """Tokens that stand for media, which must stay text where they occur in one."""
     names = ("image_token", "video_token", "audio_token")
     tokens = [getattr(processor, name, None) for name in names]
     return [token for token in tokens if isinstance(token, str)]

@@ -94,15 +94,11 @@ class WindowedTextTower:
         per_document = zip(
             np.split(encoded.rows, ends[:-1]), documents, picked, nearest, strict=True
         )
-        return Encoded(
-            np.stack(
-                [
-                    _pool(rows_of_windows, *how_picked)
-                    for rows_of_windows, *how_picked in per_document
-                ]
-            ),
-            stats,
-        )
+        rows = [
+            pool(rows_of_picked[np.searchsorted(places, nearest_place)], list(map(len, windows)))
+            for rows_of_picked, windows, places, nearest_place in per_document
+        ]
+        return Encoded(np.stack(rows), stats)
 
     def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
         return self.forward(batch, counted=True)
@@ -154,12 +150,3 @@ class RoleTextTower(WindowedTextTower):
     ) -> None:
         super().__init__(tokenizer, inner, gate, max_tokens=max_tokens, prompt=prompt)
         self.query = query
-
-
-def _pool(
-    rows: Embeddings, windows: Sequence[Ids], picked: Sequence[int], nearest: Ids
-) -> Embeddings:
-    if len(windows) == 1:
-        only: Embeddings = rows[0]
-        return only
-    return pool(rows[np.searchsorted(picked, nearest)], [len(window) for window in windows])

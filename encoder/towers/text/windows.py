@@ -54,7 +54,13 @@ def cut_text(text: str, count: Callable[[str], int], max_tokens: float) -> list[
 
 
 def pool(rows: Embeddings, lengths: Sequence[int]) -> Embeddings:
-    """A document's embedding [d]: the mean of its windows' [n_windows, d], weighted by length."""
+    """A document's embedding [d]: the mean of its windows' [n_windows, d], weighted by length.
+
+    That of a document of one window is the window's, to the last digit.
+    """
+    if len(rows) == 1:
+        only: Embeddings = rows[0]
+        return only
     weights = np.asarray(lengths, np.float32)
     pooled: Embeddings = l2_normalize((rows * weights[:, None]).sum(0))
     return pooled
