@@ -22,7 +22,7 @@ from encoder.loading import load_model
 from encoder.models.bundle.declaration import read_bundle
 from encoder.models.sparsity import Wish
 from encoder.prepare.bundle.fetch import fetch
-from encoder.prepare.gates.fit import open_subject
+from encoder.prepare.gates.subjects import open_subject
 from encoder.towers.model import Model
 from encoder.types import TEXT
 

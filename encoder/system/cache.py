@@ -94,10 +94,10 @@ def make_once(
         mark_used(path)
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
     with _locked(path, on_wait, timeout_s):
         if is_whole(path):  # another process was first
             return path
-        _sweep(path.parent)
         scratch = Path(mkdtemp(prefix=f"{SCRATCH}{path.name}.", dir=path.parent))
         try:
             (scratch / "new").mkdir()
@@ -121,8 +121,10 @@ def mark_used(path: Path) -> None:
 def remove_entry(path: Path) -> None:
     """Remove an entry in one step, so that no process ever finds part of it."""
     scratch = Path(mkdtemp(prefix=f"{SCRATCH}{path.name}.", dir=path.parent))
-    path.rename(scratch / path.name)
-    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        path.rename(scratch / path.name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _sweep(folder: Path) -> None:
@@ -130,7 +132,8 @@ def _sweep(folder: Path) -> None:
     _remove_scratch(folder)
     if folder.name in _DERIVED:
         for entry in _to_prune(_entries_in(folder), UNUSED_S, MOST_BYTES):
-            remove_entry(entry.path)
+            with suppress(FileNotFoundError):  # another process prunes, too
+                remove_entry(entry.path)
 
 
 def _remove_scratch(folder: Path) -> None:
@@ -192,7 +195,8 @@ def prune_cache(unused_s: float = UNUSED_S, most_bytes: int | None = None) -> li
             _remove_scratch(cache_folder(folder_name))
     removed = _to_prune(cache_entries(), unused_s, most_bytes)
     for entry in removed:
-        remove_entry(entry.path)
+        with suppress(FileNotFoundError):
+            remove_entry(entry.path)
     return removed
 
 

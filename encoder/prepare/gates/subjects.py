@@ -78,7 +78,8 @@ def open_subject(model: str, max_tokens: int | None = None) -> GateSubject:
     return open_text(location(bundle) / "text", max_tokens or bundle.window_tokens)
 
 
-def _minilm(folder: Path, max_tokens: int) -> GateSubject:
+def minilm_subject(folder: Path, max_tokens: int) -> GateSubject:
+    """MiniLM in its part's folder."""
     from encoder.networks.bert import load_sentence_bert
 
     tokenizer = load_tokenizer(folder / TOKENIZER, max_tokens=max_tokens)
@@ -92,7 +93,8 @@ def _minilm(folder: Path, max_tokens: int) -> GateSubject:
     return GateSubject(load_sentence_bert(folder), tokenize, pieces, partial(bundle_runs, folder))
 
 
-def _e5(folder: Path, max_tokens: int) -> GateSubject:
+def e5_subject(folder: Path, max_tokens: int) -> GateSubject:
+    """multilingual-e5-small in its part's folder; texts are cut with their prompt."""
     from encoder.networks.bert import load_sentence_bert
 
     tokenizer, prompt = SentencePieces(folder / PIECES), e5_prompt(DOCUMENT)
@@ -107,7 +109,10 @@ def _e5(folder: Path, max_tokens: int) -> GateSubject:
     return GateSubject(load_sentence_bert(folder), tokenize, tokenizer.pieces, runs)
 
 
-_BUNDLED: Mapping[str, Callable[[Path, int], GateSubject]] = {"minilm": _minilm, "e5": _e5}
+_BUNDLED: Mapping[str, Callable[[Path, int], GateSubject]] = {
+    "minilm": minilm_subject,
+    "e5": e5_subject,
+}
 """By the kind of a bundle's text part; they take its folder and where texts are cut."""
 
 

@@ -61,15 +61,11 @@ class JointTextTower:
         ends = np.cumsum([len(windows) for windows in documents])
         stats = encoded.stats.summed([0, *ends[:-1]]) if encoded.stats else None
         per_document = zip(np.split(encoded.rows, ends[:-1]), documents, strict=True)
-        return Encoded(
-            np.stack(
-                [
-                    pool(rows_of_windows, [length for _, length in windows])
-                    for rows_of_windows, windows in per_document
-                ]
-            ),
-            stats,
-        )
+        rows = [
+            pool(rows_of_text, [length for _, length in windows])
+            for rows_of_text, windows in per_document
+        ]
+        return Encoded(np.stack(rows), stats)
 
     def _windows(self, prepared: Prepared) -> list[tuple[str, int]]:
         return cut_text("".join(prepared), self._count, self._most)

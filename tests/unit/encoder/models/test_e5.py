@@ -18,7 +18,7 @@ from encoder.models.bundle.model import load, parse_sparsity
 from encoder.models.precision import Precision
 from encoder.models.sparsity import Gates, Sparsity
 from encoder.prepare.bundle.e5 import prepare_e5, write_sentence_pieces
-from encoder.prepare.gates.subjects import open_subject
+from encoder.prepare.gates.subjects import e5_subject
 from encoder.runtime.shared import copy_name
 from encoder.towers.text.sentence_pieces import SentencePieces
 from encoder.towers.text.windowed import RoleTextTower, WindowedTextTower
@@ -203,7 +203,7 @@ def test_a_model_without_gates_takes_those_in_files() -> None:
 
 @pytest.mark.slow
 def test_gates_are_fitted_to_documents_with_their_prompt(e5_folder: Path) -> None:
-    subject = open_subject(e5_folder, 6)
+    subject = e5_subject(e5_folder, 6)
     short, cut = subject.tokenize(["cat", "a cat and a dog and a bird"])
     assert short == SentencePieces(e5_folder / PIECES).encode("passage: cat").ids
     assert len(cut) == 6
