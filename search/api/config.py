@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validato
 from pydantic_settings import SettingsConfigDict
 
 from encoder.settings import EnvironmentSettings
-from search.api.access.sources import SOURCE
+from search.api.access.paths import SOURCE
 
 _LOOPBACK_4, _LOOPBACK_6 = ip_network("127.0.0.0/8"), ip_network("::1")
 

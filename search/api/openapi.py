@@ -11,11 +11,9 @@ from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from search.api.access.auth import COOKIE, scope_of
-from search.api.cohere.requests import EmbedRequest
-from search.api.cohere.reranking import RerankRequest
+from search.api.cohere.requests import EmbedRequest, RerankRequest
 from search.api.openai.requests import EmbeddingsRequest
-from search.api.requests.changes import AssetChange
-from search.api.schemas import JobRequest, SearchRequest
+from search.api.schemas import AssetChange, JobRequest, SearchRequest
 from search.api.services import Services
 
 _REF = "#/components/schemas/{model}"

@@ -7,15 +7,35 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from search.api.responses.understanding import SaidOut, UnderstoodOut
-from search.types import Prune
+from search.types import Prune, Reading
+
+
+class SaidOut(BaseModel):
+    """A span of speech in a body of sound, and what was understood."""
+
+    text: str
+    language: str
+    confidence: float
+    start_s: float
+    end_s: float
+    recognize_ms: float = Field(
+        description="Time spent on these words, mostly while the rest was arriving."
+    )
+
+
+class UnderstoodOut(BaseModel):
+    """Words of the query that were taken as a filter. `understand: false` searches for them."""
+
+    kind: Reading
+    text: str
+    filter: dict[str, Any]
+
 
 MAX_TERMS = 32
 _SOURCES = ("text", "image", "audio", "video", "asset_id", "file", "base64", "url")
 _FILES = ("file", "base64", "url")
 MAX_TEXT_CHARS = 20_000
 
-Reading = Literal["date", "place"]
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
 
 
@@ -398,3 +418,13 @@ class InfoAnswer(BaseModel):
     kinds: list[KindOut]
     assets: int
     versions: dict[str, str]
+
+
+Tag = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class AssetChange(Strict):
+    """Tags to add to an asset, and those to take off."""
+
+    add_tags: list[Tag] = Field([], max_length=100)
+    remove_tags: list[Tag] = Field([], max_length=100)

@@ -60,8 +60,7 @@ def server_for(app: FastAPI, config: ApiConfig) -> uvicorn.Server:
     """A uvicorn server with guarded connections, not started yet."""
     import uvicorn
 
-    from search.api.wire.guard import Guard
-    from search.api.wire.open_files import allow_open_files
+    from search.api.wire.guard import Guard, allow_open_files
     from search.api.wire.pace import Limits
     from search.api.wire.protocol import GuardedProtocol
 

@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 from time import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Depends, Request
 
 from search.api.responses.thumbnails import Thumbnails
+from search.api.schemas import ErrorAnswer
 from search.api.uploads import UploadFolder
 from search.engine import SearchEngine
 from search.latency import LatencyTracker
@@ -54,3 +57,24 @@ class Services:
     model: str = ""
     opened: float = field(default_factory=time)
     """Seconds since 1970."""
+
+
+# Not a plain function: FastAPI would run that in a thread, for every request.
+async def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Parts = Annotated[Services, Depends(_services)]
+"""The services, as an endpoint's argument."""
+
+
+async def disconnected(request: Request) -> None:
+    """Returns once the client has gone; to be called after the body was read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For ``responses=``: these statuses answer with an error, and those of keys and hosts."""
+    return {status: {"model": ErrorAnswer} for status in sorted({401, 403, 429, *statuses})}

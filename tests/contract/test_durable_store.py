@@ -15,7 +15,7 @@ import pytest
 from encoder.space import Calibration
 from encoder.types import IMAGE
 from search.api.ports import Job, Jobs
-from search.api.responses.job_status import job_status
+from search.api.responses.plain_values import job_status
 from search.errors import (
     SpaceMismatchError,
     StoreError,

@@ -18,7 +18,7 @@ from search.api.access.keys import ApiKey, KeyRing
 from search.api.access.paths import PATHS
 from search.api.access.sessions import Sessions
 from search.api.config import ApiConfig
-from search.api.requests.refusal import ForbiddenError, RateLimitError, UnauthorizedError
+from search.api.errors import ForbiddenError, RateLimitError, UnauthorizedError
 
 COOKIE = "anymodal_session"
 """Set by ``POST /v1/session``; valid for GET only, since pictures and players in a page cannot

@@ -18,9 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from encoder.errors import AnymodalError
 from search.api.access.auth import is_loopback
 from search.api.config import ApiConfig
-from search.api.errors import error_answer
+from search.api.errors import ForbiddenError, HostHeaderError, TooLargeError, error_answer
 from search.api.middleware.metrics import Metrics
-from search.api.requests.refusal import ForbiddenError, HostHeaderError, TooLargeError
 from search.query.request_id import serving
 
 logger = logging.getLogger(__name__)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -15,12 +16,41 @@ from encoder.space import l2_normalize
 from encoder.types import TEXT, Embeddings, Item, Role
 from search.api.middleware.bounded_threads import Turn, usable_cores
 from search.api.openai.content import Labelled
-from search.api.openai.inputs import InputIn
 from search.api.requests.bodies import SentFile
 from search.api.requests.budgets import TokenBudget
+from search.api.requests.inputs import InputIn
 from search.api.requests.queries import item_of
 from search.api.services import Services
 from search.errors import NotFoundError
+
+Format: TypeAlias = Literal["float", "base64", "int8", "uint8", "binary", "ubinary"]
+
+_WIDEST = 8.0
+
+
+def written(row: Embeddings, format: Format) -> list[float] | list[int] | str:
+    """A unit vector [dim] in one of the formats that Cohere and Jina have.
+
+    ``int8`` has the same scale for all vectors of a length, so that dot products are comparable: a
+    value of 8/√dim, eight times the usual one, becomes 127. ``uint8`` is 128 more. Bits are 1
+    where a value is positive, eight to a byte; ``binary`` is 128 less than ``ubinary``.
+    ``base64`` is little-endian float32.
+
+    >>> written(np.array([0.6, -0.8], np.float32), "int8")
+    [13, -18]
+    >>> written(np.array([0.6, -0.8], np.float32), "ubinary")
+    [128]
+    """
+    if format == "float":
+        return [float(value) for value in row]
+    if format == "base64":
+        return base64.b64encode(row.astype("<f4").tobytes()).decode()
+    if format in ("binary", "ubinary"):
+        packed = np.packbits(row > 0).astype(np.int16)
+        return [int(value) for value in packed - (128 if format == "binary" else 0)]
+    steps = np.rint(row * (127 * np.sqrt(len(row)) / _WIDEST)).clip(-127, 127)
+    return [int(value) for value in steps + (128 if format == "uint8" else 0)]
+
 
 _ITEMS_AT_ONCE = 16
 _TOKENS_AT_ONCE = 2048

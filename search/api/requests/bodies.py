@@ -13,10 +13,9 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from encoder.errors import InputError
-from search.api.openai.requests import EmbeddingsRequest
+from search.api.errors import ContentTypeError, TooLargeError
 from search.api.requests.budgets import check_values
 from search.api.requests.multipart import Part, events
-from search.api.requests.refusal import ContentTypeError, TooLargeError
 from search.api.schemas import SearchRequest
 
 _REF = "#/components/schemas/{model}"
@@ -128,22 +127,6 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
     """For ``openapi_extra=``: a body that is this model."""
     reference = {"$ref": _REF.format(model=model.__name__)}
     return {"requestBody": {"required": True, "content": {_JSON: {"schema": reference}}}}
-
-
-def embeddings_body() -> dict[str, Any]:
-    """For ``openapi_extra=``: JSON, or a form with files."""
-    described = json_body(EmbeddingsRequest)
-    described["requestBody"]["content"]["multipart/form-data"] = {
-        "schema": {
-            "type": "object",
-            "required": ["request"],
-            "description": "`request`, whose inputs name files by part, and the files.",
-            "properties": {
-                "request": {"type": "string", "description": "An EmbeddingsRequest as JSON."},
-            },
-        }
-    }
-    return described
 
 
 def search_body() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from search.api.requests.refusal import TooLargeError
+from search.api.errors import TooLargeError
 from search.errors import TooCostlyError
 
 _UNCOUNTED_BYTES = 200_000
@@ -26,7 +26,7 @@ def check_values(body: bytes) -> None:
     >>> check_values(b"[" + b"1," * 10**6 + b"1]")
     Traceback (most recent call last):
         ...
-    search.api.requests.refusal.TooLargeError: The request has more than 500,000 values. Send less.
+    search.api.errors.TooLargeError: The request has more than 500,000 values. Send less.
 
     Raises:
         TooLargeError: more values, or more lists and objects, than a request may have.

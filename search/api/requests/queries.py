@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping
 
 from encoder.errors import InputError
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Item, Modality
-from search.api.openai.inputs import InputIn
 from search.api.ports import Decoder
 from search.api.requests.bodies import SentFile
+from search.api.requests.inputs import InputIn
 from search.api.schemas import FilePart, SearchRequest, TermIn
 from search.filters import Filter
 from search.query.query import Query, Term

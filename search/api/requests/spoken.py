@@ -14,17 +14,16 @@ from encoder.errors import InputError
 from encoder.services.speech import speech_spans
 from encoder.towers.audio.logmel import resample
 from encoder.types import AUDIO
-from search.api.depends import disconnected
+from search.api.errors import TooLargeError
 from search.api.ports import Decoder
 from search.api.requests.bodies import SentBody
-from search.api.requests.refusal import TooLargeError
-from search.api.services import Services
+from search.api.services import Services, disconnected
 from search.listening.assistant import Said, Transcribe, recognized
 from search.listening.pcm import CHUNK_BYTES, PcmReader
 from search.listening.questions import RATE, Cutter, Samples, Spoken
 
 SPEECH = "speech"
-"""The kind of such a query, in addition to those of `search.api.middleware.tracking.kind_of`."""
+"""The kind of such a query, in addition to those of `search.api.routers.search.kind_of`."""
 
 _PAUSE_S = 0.8
 _RAW = "audio/pcm"
@@ -50,7 +49,7 @@ class Heard:
         return SentBody(b"", {**fields, "text": [words, *fields.get("text", [])]}, {})
 
     def json(self) -> list[dict[str, Any]]:
-        """As `search.api.responses.understanding.SaidOut`."""
+        """As `search.api.schemas.SaidOut`."""
         return [
             {
                 "text": one.text,

@@ -12,8 +12,8 @@ from anyio import to_thread
 
 from encoder.errors import InputError
 from search.api.config import ApiConfig
+from search.api.errors import TooLargeError
 from search.api.requests.multipart import Event, Part
-from search.api.requests.refusal import TooLargeError
 from search.api.uploads import Upload, UploadFolder
 
 _MAX_FIELD_BYTES = 32 * 1024

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
-from search.api.ports import Failure, Job
+from search.api.ports import Failure, Job, Jobs
+from search.api.services import Services
 from search.api.uploads import UploadFolder
+from search.errors import StoreError
 from search.ranking.presentation.locations import shown_location
+from search.store.base import VectorStore
 from search.types import AssetRow, Hit, Moment, SearchResult
 
 _VERSIONS = "object_versions"
@@ -154,3 +159,36 @@ def _described(
 def _urls(asset_id: str, at: str = "") -> dict[str, str]:
     home = f"/v1/assets/{asset_id}"
     return {"content_url": f"{home}/content", "thumbnail_url": f"{home}/thumbnail{at}"}
+
+
+_MOST_FAILURES = 1000
+
+
+def job_status(jobs: Jobs, store: VectorStore, job_id: str) -> Job:
+    """The status of a job. Once it reports the end, the next search finds its files.
+
+    Other workers wrote them, so this server's reads may otherwise lag by seconds.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    job = jobs.status(job_id)
+    if job.ended:
+        with suppress(StoreError):  # the job has ended even if the store is unreachable by now
+            store.catch_up()
+    return job
+
+
+async def job_document(services: Services, job_id: str) -> tuple[Job, dict[str, Any]]:
+    """A job, and its JSON in the API.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+
+    def read(_turn: object) -> tuple[Job, dict[str, Any]]:
+        job = job_status(services.jobs, services.store, job_id)
+        failures = islice(services.jobs.failures(job_id), _MOST_FAILURES)
+        return job, job_json(job, services.uploads, failures)
+
+    return await services.workbench.run(read)

@@ -13,15 +13,13 @@ from fastapi.responses import FileResponse
 from encoder.errors import InputError
 from search.api.access.auth import READ, WRITE
 from search.api.access.paths import filter_for, sees_paths
-from search.api.depends import Parts, refusals
 from search.api.middleware.bounded_threads import Turn
 from search.api.requests.bodies import json_body, read_sent
-from search.api.requests.changes import AssetChange
 from search.api.responses.contents import content_of, picture_headers, picture_of
 from search.api.responses.overview import FacetsAnswer, facets_json
 from search.api.responses.plain_values import asset_json
-from search.api.schemas import AssetOut, AssetsAnswer
-from search.api.services import Services
+from search.api.schemas import AssetChange, AssetOut, AssetsAnswer
+from search.api.services import Parts, Services, refusals
 from search.errors import NotFoundError
 from search.filters import Filter
 from search.store import overview

@@ -10,17 +10,31 @@ from pydantic_core import to_json
 
 from search.api.access.auth import READ
 from search.api.cohere.requests import EmbedAnswer, EmbedRequest
-from search.api.depends import Parts, disconnected, refusals
 from search.api.middleware.bounded_threads import Turn
-from search.api.openai.encoding import encode
-from search.api.openai.formats import written
+from search.api.openai.encoding import encode, written
 from search.api.openai.requests import EmbeddingsAnswer, EmbeddingsRequest
 from search.api.openai.route import OpenAIRoute
-from search.api.requests.bodies import SentBody, embeddings_body, json_body, read_sent
-from search.api.services import Services
+from search.api.requests.bodies import SentBody, json_body, read_sent
+from search.api.services import Parts, Services, disconnected, refusals
 from search.errors import TimeLimitError
 
 router = APIRouter(tags=["embeddings"], route_class=OpenAIRoute)
+
+
+def _embeddings_body() -> dict[str, Any]:
+    """JSON, or a form with files."""
+    described = json_body(EmbeddingsRequest)
+    described["requestBody"]["content"]["multipart/form-data"] = {
+        "schema": {
+            "type": "object",
+            "required": ["request"],
+            "description": "`request`, whose inputs name files by part, and the files.",
+            "properties": {
+                "request": {"type": "string", "description": "An EmbeddingsRequest as JSON."},
+            },
+        }
+    }
+    return described
 
 
 @router.post(
@@ -29,7 +43,7 @@ router = APIRouter(tags=["embeddings"], route_class=OpenAIRoute)
     dependencies=READ,
     response_model=EmbeddingsAnswer,
     responses=refusals(400, 404, 413, 415, 503, 504),
-    openapi_extra=embeddings_body(),
+    openapi_extra=_embeddings_body(),
 )
 async def embed(request: Request, services: Parts) -> Response:
     """Embed texts and files of all kinds into the shared space; unit vectors."""

@@ -16,10 +16,9 @@ from anyio import to_thread
 from fastapi import APIRouter, Response
 
 from search.api.access.auth import READ
-from search.api.depends import Parts, refusals
 from search.api.errors import body_of, status_of
 from search.api.schemas import AliveAnswer, InfoAnswer, ReadyAnswer
-from search.api.services import Services
+from search.api.services import Parts, Services, refusals
 from search.store.calibrated import describe
 
 router = APIRouter(tags=["health"])

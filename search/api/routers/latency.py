@@ -7,10 +7,9 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from search.api.access.auth import METRICS, READ
-from search.api.depends import Parts, refusals
 from search.api.middleware.metrics import CONTENT_TYPE
 from search.api.schemas import LatencyAnswer
-from search.api.services import Services
+from search.api.services import Parts, Services, refusals
 from search.latency import ALL, TOTAL, Percentiles
 
 router = APIRouter(tags=["latency"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import logging
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from fastapi import APIRouter, Request, Response
@@ -10,18 +13,16 @@ from pydantic_core import to_json
 from encoder.types import TEXT, Role
 from search.api.access.auth import READ
 from search.api.access.paths import filter_for, sees_paths
-from search.api.depends import Parts, disconnected, refusals
 from search.api.middleware.bounded_threads import Turn
-from search.api.middleware.tracking import track
 from search.api.requests.bodies import SEARCH_PARTS, SentBody, read_sent, search_body
 from search.api.requests.budgets import SEARCH_TOKENS, TokenBudget
 from search.api.requests.queries import query_of
 from search.api.requests.spoken import SPEECH, Heard, hear, sound_type
 from search.api.responses.plain_values import latency_ms, search_answer, server_timing
 from search.api.schemas import SearchAnswer
-from search.api.services import Services
-from search.latency import StageTimer
-from search.query.query import Query
+from search.api.services import Parts, Services, disconnected, refusals
+from search.latency import TOTAL, StageTimer
+from search.query.query import Query, Term
 
 router = APIRouter(tags=["search"])
 
@@ -96,3 +97,31 @@ def _answer(
     track(services, request.state.request_id, query.terms, latency_s, kind)
     tail = to_json({"latency_ms": latency_ms(latency_s)})
     return hits[:-1] + b"," + tail[1:], latency_s
+
+
+logger = logging.getLogger("anymodal.slow")
+
+
+def track(
+    services: Services,
+    request_id: str,
+    terms: Sequence[Term],
+    latency_s: Mapping[str, float],
+    kind: str = "",
+) -> None:
+    """Count a search that was answered. What was searched for is not logged: it is private.
+
+    By default, ``kind`` is the result of `kind_of`.
+    """
+    kind = kind or kind_of(terms)
+    services.latency.record(latency_s, kind)
+    services.metrics.searched(latency_s, kind)
+    if latency_s[TOTAL] * 1000 > services.config.slow_query_ms:
+        facts = {"request_id": request_id, "query": kind, "terms": len(terms)}
+        logger.warning("%s", json.dumps({**facts, "latency_ms": latency_ms(latency_s)}))
+
+
+def kind_of(terms: Sequence[Term]) -> str:
+    """The terms' modality, or ``asset`` for stored assets; ``mixed`` for several kinds."""
+    kinds = {str(term.item.modality) if term.item else "asset" for term in terms}
+    return kinds.pop() if len(kinds) == 1 else "mixed"

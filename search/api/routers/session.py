@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from search.api.access.auth import COOKIE, READ
-from search.api.depends import Parts, refusals
+from search.api.services import Parts, refusals
 
 router = APIRouter(tags=["session"])
 

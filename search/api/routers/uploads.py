@@ -9,15 +9,14 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic_core import to_json
 
 from search.api.access.auth import READ, WRITE
-from search.api.depends import Parts, refusals
+from search.api.errors import ContentTypeError
 from search.api.ports import Job
 from search.api.requests.multipart import events
-from search.api.requests.refusal import ContentTypeError
 from search.api.requests.uploaded_parts import Receiving
 from search.api.responses.contents import HeldFile
-from search.api.responses.job_status import job_document
+from search.api.responses.plain_values import job_document
 from search.api.schemas import UploadAnswer
-from search.api.services import Services
+from search.api.services import Parts, Services, refusals
 from search.errors import NotFoundError
 from search.types import IngestRequest
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from encoder.errors import AnymodalError
-from search.api.errors import error_answer, status_of
-from search.api.requests.refusal import HeadTooLargeError, TooSlowError
+from search.api.errors import HeadTooLargeError, TooSlowError, error_answer, status_of
 from search.api.wire.guard import MOST_LINGERING, Guard
 from search.api.wire.pace import Limits, Pace, Phase
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from search.api.services import Services
-from search.batching.query_encoder import QueryEncoder
+from search.query.query_encoder import QueryEncoder
 from tests.integration.api.wire import connect, hang_up, request, until
 from tests.support.media import write_film
 

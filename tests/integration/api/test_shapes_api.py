@@ -15,7 +15,7 @@ import openai
 import pytest
 
 from ingest.config import IngestConfig
-from search.api.openai.formats import written
+from search.api.openai.encoding import written
 from search.api.services import Services
 from tests.integration.api.conftest import served
 from workers.serving.query_media import QueryDecoder

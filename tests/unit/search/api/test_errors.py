@@ -12,7 +12,7 @@ from search.api.errors import status_of
 HOMES = (
     "ingest.errors",
     "search.errors",
-    "search.api.requests.refusal",
+    "search.api.errors",
     "search.client.errors",
     "search.store.embedded.tables",
     "workers.jobs.redis_link",

@@ -9,7 +9,7 @@ from search.api.access.auth import Access, Bucket, access_for
 from search.api.access.keys import KeyRing
 from search.api.access.paths import PATHS
 from search.api.config import ApiConfig
-from search.api.requests.refusal import ForbiddenError, RateLimitError, UnauthorizedError
+from search.api.errors import ForbiddenError, RateLimitError, UnauthorizedError
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from search.api.responses.linking import linked_modules, linked_sheet
+from search.api.responses.page import linked_modules, linked_sheet
 
 WEB = Path(__file__).parents[4] / "search/web"
 MODULES = {
