@@ -15,26 +15,22 @@ from encoder.registry import registered_modalities
 from encoder.space import Space
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings
 from search.latency import LatencyTracker
-from search.query.deadline import Deadline
+from search.query.deadline import Deadline, Progress
 from search.query.pages import check_cursor, read_page
 from search.query.planner import plan
-from search.query.progress import Progress
 from search.query.query import Query
 from search.query.sorting import sort_hits
 from search.query.terms import ItemEncoder, embed_terms
 from search.query.word_search import WordSearch
-from search.ranking.diversity import diversify
+from search.ranking.candidates import Finder
+from search.ranking.explain import explain_hit
+from search.ranking.found import Pool
 from search.ranking.fusion import fuse_terms
-from search.ranking.grouping import Group
-from search.ranking.presentation.explain import explain_hit
-from search.ranking.presentation.hits import hit_of
-from search.ranking.presentation.locations import shown_location
-from search.ranking.retrieval.candidates import Finder
-from search.ranking.retrieval.found import Pool
-from search.ranking.retrieval.request import Request
-from search.ranking.turns import take_turns
+from search.ranking.grouping import Group, diversify, take_turns
+from search.ranking.hits import hit_of, shown_location
+from search.ranking.request import Request
+from search.ranking.second_look import Reranker, question_of, rerank
 from search.ranking.weak import Floors
-from search.reranking.second_look import Reranker, question_of, rerank
 from search.store.base import LexicalIndex, VectorStore
 from search.store.name_index import NameIndex
 from search.types import Explanation, Hit, SearchResult, Understood

@@ -16,7 +16,7 @@ from search.api.uploads import UploadFolder
 from search.engine import SearchEngine
 from search.latency import LatencyTracker
 from search.query.terms import ItemEncoder
-from search.reranking.second_look import Reranker
+from search.ranking.second_look import Reranker
 from search.store.base import VectorStore
 
 if TYPE_CHECKING:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Event, get_ident
 from time import monotonic, thread_time
 from typing import ParamSpec, TypeVar
 
 from encoder.errors import InputError
 from encoder.system.metering import Meter, metered
-from search.errors import CancelledError, TimeLimitError, TooCostlyError
+from search.errors import CancelledError, IndexNotReadyError, TimeLimitError, TooCostlyError
+from search.latency import StageTimer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -138,3 +139,42 @@ class Budget(Deadline):
                 f"The request took more than {self._most_cpu_s:.3g} s of processor time.",
                 remedy="Send fewer or shorter inputs in each of several requests.",
             )
+
+
+class Progress:
+    """Times the stages of a request; a stage begins only if the deadline allows it.
+
+    >>> progress = Progress(Deadline(30))
+    >>> with progress.stage("plan"):
+    ...     pass
+    >>> list(progress.timer.latency_s())
+    ['plan', 'total']
+    """
+
+    def __init__(self, deadline: Deadline | None = None) -> None:
+        self.deadline = deadline or Deadline()
+        self.timer = StageTimer()
+        self.warnings: list[str] = []
+        """What the answer lacks, in words."""
+
+    def result(self, future: Future[T], otherwise: T) -> T:
+        """The result of a call; ``otherwise``, and a warning, while its index is being read."""
+        try:
+            return self.deadline.result(future)
+        except IndexNotReadyError as error:
+            self.warn(str(error))
+            return otherwise
+
+    def warn(self, what: str) -> None:
+        """Note once what the answer lacks."""
+        if what not in self.warnings:
+            self.warnings.append(what)
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Time this block.
+
+        Raises:
+            CancelledError, TimeLimitError: of the deadline.
+        """
+        self.deadline.check()
+        return self.timer.stage(name)

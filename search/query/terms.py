@@ -10,7 +10,7 @@ import numpy as np
 from encoder.space import Space, l2_normalize
 from encoder.types import Embeddings, Item
 from search.errors import NotFoundError
-from search.query.progress import Progress
+from search.query.deadline import Progress
 from search.query.query import Term
 from search.store.base import VectorStore
 from search.types import SegmentRow

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from encoder.types import Modality
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.types import Embeddings, Modality
 from search.ranking.fusion import Candidate
 from search.types import ScoredSegment
 
@@ -77,3 +80,86 @@ def first_of_each(
             kept[segment.asset_id] += 1
             best.append(segment)
     return best
+
+
+def take_turns(lists: Sequence[Sequence[Group]], limit: int) -> list[Group]:
+    """The hits of a page, best first, weak ones last.
+
+    In each round, every list that has a hit left gives one, the list with the best one first; an
+    asset that is in several lists is taken once. Weak hits only fill what is left, by score.
+
+    Args:
+        lists: of each kind, best first.
+        limit: the most hits.
+    """
+    chosen: dict[str, Group] = {}
+    queues = [deque(group for group in one if not group.weak) for one in lists]
+    while len(chosen) < limit and any(queues):
+        for queue in sorted(filter(None, queues), key=lambda queue: _rank(queue[0])):
+            _drop_chosen(queue, chosen)
+            if queue:
+                group = queue.popleft()
+                chosen[group.key] = group
+        for queue in queues:
+            _drop_chosen(queue, chosen)
+    kept = dict(list(chosen.items())[:limit])
+    for group in sorted((group for one in lists for group in one), key=_rank):
+        if len(kept) < limit:
+            kept.setdefault(group.key, group)
+    return sorted(kept.values(), key=lambda group: (group.weak, *_rank(group)))
+
+
+def _drop_chosen(queue: deque[Group], chosen: Mapping[str, Group]) -> None:
+    while queue and queue[0].key in chosen:
+        queue.popleft()
+
+
+def _rank(group: Group) -> tuple[float, str]:
+    return -group.best.score, group.best.segment.segment_id
+
+
+def diversify(
+    scores: Sequence[float],
+    embeddings: Embeddings,
+    n: int,
+    diversity: float,
+    chosen: Sequence[int] = (),
+) -> list[int]:
+    """Maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998).
+
+    Each step takes the candidate with the highest ``(1 - diversity) * relevance - diversity *
+    (the highest cosine to what is chosen)``. Relevance is the score, scaled so that the candidates'
+    scores span 0 to 1: calibrated scores have no fixed range, and cosines below 0 count as 0.
+
+    Args:
+        scores: of the candidates, best first; equal ones stay in this order.
+        embeddings: float32 unit rows [len(scores), embed_dim].
+        n: how many to choose.
+        diversity: 0 chooses by score alone, 1 by unlikeness alone.
+        chosen: indices of what was chosen before; it counts, and is not chosen again.
+
+    Returns:
+        Indices of the candidates, in the order in which they were chosen; ``n`` at most.
+    """
+    relevance = (1 - diversity) * _to_unit_range(np.asarray(scores, np.float64))
+    nearest = np.zeros(len(relevance))
+    free = np.ones(len(relevance), bool)
+
+    def take(index: int) -> None:
+        free[index] = False
+        np.maximum(nearest, embeddings @ embeddings[index], out=nearest)
+
+    for index in chosen:
+        take(index)
+    order: list[int] = []
+    for _ in range(min(n, int(free.sum()))):
+        marginal = np.where(free, relevance - diversity * nearest, -np.inf)
+        order.append(int(np.argmax(marginal)))
+        take(order[-1])
+    return order
+
+
+def _to_unit_range(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    if not len(scores) or np.ptp(scores) == 0:
+        return np.zeros(len(scores))
+    return np.asarray((scores - scores.min()) / np.ptp(scores))

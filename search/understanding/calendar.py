@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -55,3 +57,80 @@ def season(year: int, number: int) -> Period:
 def _first(year: int, number: int) -> date:
     years, months = divmod(number - 1, 12)
     return date(year + years, months + 1, 1)
+
+
+_MONTHS = (
+    "january jan januar jänner",
+    "february feb februar",
+    "march mar märz mrz",
+    "april apr",
+    "may mai",
+    "june jun juni",
+    "july jul juli",
+    "august aug",
+    "september sep sept",
+    "october oct oktober okt",
+    "november nov",
+    "december dec dezember dez",
+)
+_SEASONS = (
+    "spring frühling frühjahr",
+    "summer sommer",
+    "autumn fall herbst",
+    "winter",
+)
+_NUMBERS = (
+    "a one ein einem einer 一",
+    "two zwei 两 二",
+    "three drei 三",
+    "four vier 四",
+    "five fünf 五",
+    "six sechs 六",
+    "seven sieben 七",
+    "eight acht 八",
+    "nine neun 九",
+    "ten zehn 十",
+)
+_UNITS = {
+    "day": "day days tag tage tagen 天",
+    "week": "week weeks woche wochen 周 星期 个星期",
+    "month": "month months monat monate monaten 个月",
+    "year": "year years jahr jahre jahren 年",
+}
+_DIGITS = {digit: str(value) for value, digit in enumerate("〇一二三四五六七八九")} | {"零": "0"}
+
+
+def _numbered(rows: Iterable[str], first: int) -> dict[str, int]:
+    return {word: number for number, row in enumerate(rows, first) for word in row.split()}
+
+
+MONTHS = _numbered(_MONTHS, 1)
+SEASONS = _numbered(_SEASONS, 0) | {"春": 0, "夏": 1, "秋": 2, "冬": 3}
+NUMBERS = _numbered(_NUMBERS, 1)
+UNITS = {word: unit for unit, row in _UNITS.items() for word in row.split()}
+RELATIVE_DAYS = {
+    "today": 0, "heute": 0, "今天": 0,
+    "yesterday": 1, "gestern": 1, "昨天": 1,
+    "vorgestern": 2, "前天": 2,
+}  # fmt: skip
+
+
+def one_of(words: Iterable[str]) -> str:
+    """A pattern for one of these words, the longest that fits."""
+    return f"(?:{'|'.join(sorted(map(re.escape, words), key=len, reverse=True))})"
+
+
+def number_of(text: str) -> int:
+    """A number in digits, in a word, or in Chinese up to 99.
+
+    >>> number_of("二〇二四"), number_of("十二"), number_of("二十一"), number_of("drei")
+    (2024, 12, 21, 3)
+    """
+    if text.isdecimal():
+        return int(text)
+    if text in NUMBERS:
+        return NUMBERS[text]
+    if "十" in text:
+        tens, _, ones = text.partition("十")
+        return 10 * NUMBERS.get(tens, 1) + NUMBERS.get(ones, 0)
+    return int("".join(_DIGITS[digit] for digit in text))

@@ -15,13 +15,13 @@ from datetime import date, timedelta
 from functools import cached_property
 
 from search.understanding import calendar
-from search.understanding.calendar import Period
-from search.understanding.vocabulary import (
+from search.understanding.calendar import (
     MONTHS,
     NUMBERS,
     RELATIVE_DAYS,
     SEASONS,
     UNITS,
+    Period,
     number_of,
     one_of,
 )

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from encoder.space import l2_normalize
 from encoder.types import Embeddings
-from search.ranking.diversity import diversify
+from search.ranking.grouping import diversify
 
 DIM = 4
 

@@ -203,8 +203,8 @@ def reach(request: pytest.FixtureRequest) -> Iterator[str]:
         return
     with (
         patch("search.query.planner.MAX_CANDIDATES", 16),
-        patch("search.ranking.retrieval.candidates.MAX_CANDIDATES", 16),
-        patch("search.ranking.retrieval.candidates.MAX_JOINED", 4),
+        patch("search.ranking.candidates.MAX_CANDIDATES", 16),
+        patch("search.ranking.candidates.MAX_JOINED", 4),
         patch("search.query.planner._MIN_CANDIDATES", 1),
         patch("search.query.planner._OVER_FETCH", 1),
     ):

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.ranking.presentation.snippets import snippet
+from search.ranking.snippets import snippet
 
 texts = st.text(st.sampled_from("ab é海.\n"), max_size=80)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.errors import NotFoundError
 from search.filters import And, Compare, Filter, Operator
-from search.ranking.presentation.locations import shown_location
+from search.ranking.hits import shown_location
 from search.types import AssetRow, SegmentRow
 from workers.beside.query import filter_of, kinds_of
 

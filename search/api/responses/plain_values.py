@@ -13,7 +13,7 @@ from search.api.ports import Failure, Job, Jobs
 from search.api.services import Services
 from search.api.uploads import UploadFolder
 from search.errors import StoreError
-from search.ranking.presentation.locations import shown_location
+from search.ranking.hits import shown_location
 from search.store.base import VectorStore
 from search.types import AssetRow, Hit, Moment, SearchResult
 

@@ -9,8 +9,7 @@ import pytest
 from encoder.errors import InputError
 from encoder.system.metering import running
 from search.errors import CancelledError, TimeLimitError, TooCostlyError
-from search.query.deadline import Budget, Deadline
-from search.query.progress import Progress
+from search.query.deadline import Budget, Deadline, Progress
 
 
 def test_time_runs_out() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from search.ranking.presentation.snippets import snippet
+from search.ranking.snippets import snippet
 
 TEXT = (
     "In the morning nothing moves. " * 20 + "Then a red ferry leaves the harbour. " + "Gulls. " * 30

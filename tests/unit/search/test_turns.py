@@ -10,8 +10,7 @@ from encoder.space import Calibration, Floor, Space
 from encoder.types import IMAGE, TEXT, Embeddings, Item, Modality
 from search import Query, SearchEngine, Term
 from search.ranking.fusion import Candidate
-from search.ranking.grouping import Group
-from search.ranking.turns import take_turns
+from search.ranking.grouping import Group, take_turns
 from search.store.memory import MemoryStore
 from search.types import AssetRow, ScoredSegment, SegmentRow
 

@@ -19,7 +19,7 @@ from ingest.config import IngestConfig
 from ingest.errors import EmptiedFolderError
 from search import Query, SearchEngine
 from search.api.uploads import UploadFolder
-from search.ranking.presentation.locations import shown_location
+from search.ranking.hits import shown_location
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.open import open_store

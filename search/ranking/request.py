@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from encoder.space import Space
 from encoder.types import Embeddings, Modality
+from search.query.deadline import Progress
 from search.query.pages import Page
 from search.query.planner import Plan
-from search.query.progress import Progress
 from search.query.query import Query
 from search.query.word_search import WordSearch
 from search.ranking.fusion import Candidate, FusedQuery, score_segments

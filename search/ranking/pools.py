@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from search.filters import matches
 from search.query.planner import Share
+from search.ranking.found import Pool
 from search.ranking.fusion import Candidate
 from search.ranking.grouping import Group, by_asset, by_segment
-from search.ranking.retrieval.found import Pool
-from search.ranking.retrieval.request import Request
+from search.ranking.request import Request
 from search.store.base import VectorStore
 from search.types import AssetRow
 

@@ -17,21 +17,22 @@ from typing import Any, ParamSpec, TypeVar
 
 from encoder.types import Modality
 from search.query.planner import MAX_CANDIDATES, widened
+from search.ranking.explain import explain_query
+from search.ranking.found import Found, Pool, Seen, lowest
 from search.ranking.fusion import (
+    LEAST_PART,
     SPREAD_OF,
     Candidate,
     WordsWeight,
     rank,
+    with_names,
     with_words,
     words_weight,
 )
 from search.ranking.grouping import Group, first_of_each
-from search.ranking.names import LEAST_PART, with_names
-from search.ranking.presentation.explain import explain_query
-from search.ranking.retrieval.found import Found, Pool, Seen, lowest
-from search.ranking.retrieval.pools import Pools
-from search.ranking.retrieval.request import Request
-from search.ranking.retrieval.segments import SegmentSearch
+from search.ranking.pools import Pools
+from search.ranking.request import Request
+from search.ranking.segments import SegmentSearch
 from search.store.base import VectorStore
 from search.types import AssetRow, ScoredSegment
 
@@ -107,7 +108,7 @@ class Finder:
         return self._pools.row(group)
 
     def explain(self) -> dict[str, Any]:
-        """How the query was understood; see `search.ranking.presentation.explain`."""
+        """How the query was understood; see `search.ranking.explain`."""
         return explain_query(
             self._query,
             self._plan,

@@ -8,9 +8,9 @@ from functools import partial
 
 from encoder.types import Modality
 from search.filters import Filter
+from search.ranking.found import Found, lowest
 from search.ranking.fusion import identical_is_above
-from search.ranking.retrieval.found import Found, lowest
-from search.ranking.retrieval.request import Request
+from search.ranking.request import Request
 from search.store.base import VectorStore
 from search.store.several import shifted
 from search.types import ScoredSegment

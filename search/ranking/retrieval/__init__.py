@@ -1,1 +1,0 @@
-"""What a query finds in the store: enough candidates for a page."""

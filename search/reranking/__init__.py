@@ -1,1 +1,0 @@
-"""The second stage: a network that reads question and text together orders a page again."""
