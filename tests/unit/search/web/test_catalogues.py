@@ -22,7 +22,7 @@ STAGES = (
     "queue decode plan understand encode search lexical names filter fuse fetch explain serialize"
     " other network text image audio video asset mixed"
 )
-PLACES = "page slide sheet cells line"
+PLACES = "page slide sheet line"
 
 
 class Texts(HTMLParser):
