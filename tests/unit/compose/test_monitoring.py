@@ -26,7 +26,7 @@ def names() -> set[str]:
     """The names that Prometheus sees for each metric."""
     assert broker_metrics  # describes its own when imported
     suffixes = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
-    kinds = {about.name: about.kind for about in metrics.DESCRIPTIONS}
+    kinds = {about.name: about.metric_type for about in metrics.DESCRIPTIONS}
     kinds |= dict(re.findall(r"^# TYPE (\S+) (\S+)$", Metrics().text().decode(), re.MULTILINE))
     return {name + suffix for name, kind in kinds.items() for suffix in suffixes.get(kind, ("",))}
 

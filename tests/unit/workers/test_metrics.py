@@ -22,7 +22,7 @@ SUFFIX = re.compile(r"_(bucket|count|sum)$")
 
 def test_the_documentation_lists_every_metric_as_it_is() -> None:
     assert broker_metrics
-    made = [(d.name, d.kind, ", ".join(d.labels), d.meaning) for d in metrics.DESCRIPTIONS]
+    made = [(d.name, d.metric_type, ", ".join(d.labels), d.meaning) for d in metrics.DESCRIPTIONS]
     assert ROW.findall(PAGE) == made
     assert len({name for name, *_ in made}) == len(made)
 
@@ -43,7 +43,7 @@ def test_what_is_registered_is_what_is_described() -> None:
     assert len(families) > 10
     for family in families:
         description = described[family.name]
-        assert (family.type, family.documentation) == (description.kind, description.meaning)
+        assert (family.type, family.documentation) == (description.metric_type, description.meaning)
 
 
 def test_a_broker_that_is_away_is_a_figure() -> None:
