@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from encoder.errors import InputError
 from encoder.models.bundle.declaration import IMAGE_LABELS
+from encoder.system.batched import in_batches
 
 BATCH_ITEMS = 16
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -87,9 +87,7 @@ def evenly(items: Sequence[T], n: int) -> list[T]:
 
 def batched(items: Iterable[T], n: int = BATCH_ITEMS) -> Iterator[list[T]]:
     """Lists of ``n`` items; the last may be shorter."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, n)):
-        yield batch
+    return in_batches(items, n)
 
 
 def mixed(items: Iterable[T]) -> list[T]:

@@ -1,4 +1,4 @@
-"""Turn concurrent calls into one.
+"""Batches: of concurrent calls, which become one, and of values.
 
 Each request has a thread. The first that calls a `Batched` function runs it at once, alone. Those
 that call it meanwhile wait, and become one call when it returns::
@@ -12,8 +12,9 @@ The busier the server, the larger the batches; a lone request never waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from threading import Event, Lock
 from typing import Generic, TypeVar
 
@@ -22,6 +23,17 @@ from encoder.system.stopping import current_check
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def in_batches(values: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of at most ``size`` values, streamed.
+
+    >>> list(in_batches("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    iterator = iter(values)
+    while batch := list(islice(iterator, size)):
+        yield batch
 
 
 @dataclass(eq=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
 from threading import Event, Lock, Thread
 from typing import Protocol, runtime_checkable
 
+from encoder.system.batched import in_batches
 from search.errors import CancelledError, IndexNotReadyError, StoreError
 from search.lexical.index import FoundText, IndexedText, WordIndex
 from search.lexical.names import NameQuery, names_in, split, text_of
@@ -149,7 +149,7 @@ class NamesInMemory:
         index = self._index or WordIndex(in_memory=True)
         hashes: dict[str, int] = {}
         changed = self._changed(hashes, is_unwanted)
-        while some := list(islice(changed, _AT_ONCE)):
+        for some in in_batches(changed, _AT_ONCE):
             index.add(map(text_of, some))
         index.add(IndexedText(gone, "", "") for gone in self._known.keys() - hashes.keys())
         index.commit()

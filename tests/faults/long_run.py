@@ -13,9 +13,9 @@ from pathlib import Path
 
 from encoder import MultiModalEncoder
 from encoder.system.allocator import share_pools
+from encoder.system.batched import in_batches
 from ingest import IngestConfig
 from search.store.open import open_store
-from workers.pipeline.files import in_chunks
 from workers.pipeline.ingest_job import IngestJob
 from workers.pipeline.reports import IngestReport
 
@@ -40,7 +40,7 @@ def main(folder: str, store_uri: str) -> None:
     store = open_store(store_uri, encoder.space.fingerprint, encoder.embed_dim)
     job = IngestJob(encoder, store, IngestConfig(isolate=True))
     total, memory_mb = IngestReport(), []
-    for paths in in_chunks(sorted(map(str, Path(folder).iterdir())), _SHARD_FILES):
+    for paths in in_batches(sorted(map(str, Path(folder).iterdir())), _SHARD_FILES):
         total.add(job.run(paths))
         memory_mb.append(round(resident_mb(), 1))
     store.close()

@@ -17,13 +17,14 @@ from encoder.errors import (
     MediaLimitError,
     UnsupportedMediaError,
 )
+from encoder.system.batched import in_batches
 from ingest.kinds.registry import check_names
 from ingest.types import Failure
 from search.api.ports import Job
 from search.api.uploads import UploadFolder
 from search.errors import NotFoundError
 from search.types import AssetRow, IngestRequest
-from workers.pipeline.files import count_files, in_chunks
+from workers.pipeline.files import count_files
 from workers.pipeline.ingest_pipeline import IngestPipeline
 from workers.pipeline.reports import IngestReport
 
@@ -120,7 +121,7 @@ class LocalJobs:
     def resume(self) -> str | None:
         """Take up the uploads that an earlier process did not get to; the job's id, if any."""
         waiting_paths: list[str] = []
-        for chunk in in_chunks(self._uploads.files(), _LOOKUP):
+        for chunk in in_batches(self._uploads.files(), _LOOKUP):
             stored = self._stored([asset_id for asset_id, _ in chunk])
             waiting_paths += [str(path) for asset_id, path in chunk if asset_id not in stored]
         return self.submit(IngestRequest(waiting_paths)) if waiting_paths else None
@@ -196,7 +197,7 @@ class LocalJobs:
             files.difference_update(
                 *(other.request.paths for other in other_runs if not other.finished)
             )
-        for chunk in in_chunks(self._uploads.owners_of(files), _LOOKUP):
+        for chunk in in_batches(self._uploads.owners_of(files), _LOOKUP):
             stored = self._stored(chunk)
             for asset_id in set(chunk) - set(stored):
                 self._uploads.remove(asset_id)

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from encoder.errors import InputError
+from encoder.system.batched import in_batches
 from search.api.uploads import UploadFolder
 from search.store.base import VectorStore
 from search.store.checking import (
@@ -70,7 +71,7 @@ def _found(
 ) -> Findings:
     findings = store.check(progress)
     files = uploads.files()
-    while some := list(islice(files, _AT_ONCE)):
+    for some in in_batches(files, _AT_ONCE):
         stored_rows = store.assets([asset_id for asset_id, _ in some])  # type: ignore[attr-defined]
         for asset_id, path in some:
             if asset_id not in stored_rows:

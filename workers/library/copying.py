@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
+from encoder.system.batched import in_batches
 from ingest.types import Failure
 from search.store.base import VectorStore
 from search.store.locks import exclusive
@@ -79,7 +79,7 @@ class Copier:
         Just before the switch, while nobody writes. Afterwards, what the new space holds counts.
         """
         missing: list[AssetRow] = []
-        for rows in _chunks(self.old.scan(), _LOOKUP):
+        for rows in in_batches(self.old.scan(), _LOOKUP):
             untried = [row for row in rows if row.asset_id not in self.tried]
             encoded_ids = self._carry(rows, untried)
             missing += [row for row in untried if not (row.is_gone or row.asset_id in encoded_ids)]
@@ -87,7 +87,7 @@ class Copier:
 
     def follow(self, missing: Sequence[AssetRow], done: Copied) -> None:
         """Encode what `settle` returned, after the switch: others may change it meanwhile."""
-        for rows in _chunks(iter(missing), self.new.shard_files):
+        for rows in in_batches(iter(missing), self.new.shard_files):
             new_rows = self.new.store.assets([row.asset_id for row in rows])
             late = [
                 row
@@ -105,7 +105,7 @@ class Copier:
         """Encode what is missing; return whether there was anything to encode."""
         n_all, n_seen, anything = self.old.count(), 0, False
         done.n_assets, done.n_gone = n_all, 0
-        for rows in _chunks(self.old.scan(), self.new.shard_files):
+        for rows in in_batches(self.old.scan(), self.new.shard_files):
             encoded_ids = self._encoded(rows)
             gone = [row for row in rows if row.is_gone]
             missing = [
@@ -182,7 +182,7 @@ class Copier:
     def remove_others(self) -> int:
         """Remove from the new space what the old one no longer holds; return how many."""
         extra = []
-        for rows in _chunks(self.new.store.scan(), _LOOKUP):
+        for rows in in_batches(self.new.store.scan(), _LOOKUP):
             old_rows = self.old.assets([row.asset_id for row in rows])
             extra += [row.asset_id for row in rows if row.asset_id not in old_rows]
         with exclusive(self.new.store, extra):
@@ -191,8 +191,3 @@ class Copier:
 
 
 _CHANGED = "The file has changed. Ingest it again first."
-
-
-def _chunks(rows: Iterator[AssetRow], size: int) -> Iterator[list[AssetRow]]:
-    while chunk := list(islice(rows, size)):
-        yield chunk

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encoder.errors import InputError
+from encoder.system.batched import in_batches
 from encoder.system.disk import sha256_of, writing
 from encoder.types import Modality
 from search.errors import SpaceMismatchError
@@ -215,7 +215,7 @@ def export_store(
     n_done, n_assets = sum(table_part.n_assets for table_part in manifest.parts), store.count()
     last = manifest.parts[-1].last if manifest.parts else ""
     ids_left = iter(store.select(None, after=last))
-    while ids := list(islice(ids_left, assets_at_once)):
+    for ids in in_batches(ids_left, assets_at_once):
         manifest.parts.append(_write_part(store, folder, ids, len(manifest.parts), described))
         manifest.write(folder)
         n_done += manifest.parts[-1].n_assets
@@ -312,7 +312,7 @@ def _import_part(store: VectorStore, folder: Path, table_part: ExportPart) -> in
 
     n_written = 0
     assets = iter(asset_rows(pq.read_table(folder / f"{table_part.name}.assets.parquet")))
-    while some := list(islice(assets, _ASSETS_AT_ONCE)):
+    for some in in_batches(assets, _ASSETS_AT_ONCE):
         ids = [asset.asset_id for asset in some]
         with exclusive(store, ids):
             stored_rows = store.assets(ids)

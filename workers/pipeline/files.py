@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, TypeVar, get_args
 
@@ -142,10 +142,3 @@ def shards(
             n_bytes[cost] = 0
             yield cost, groups.pop(cost)
     yield from groups.items()
-
-
-def in_chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of at most ``size`` values, streamed."""
-    iterator = iter(values)
-    while chunk := list(islice(iterator, size)):
-        yield chunk

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
+from encoder.system.batched import in_batches
 from ingest.sources.objects import whole_path
 from search.api.uploads import UploadFolder
 from search.filters import Compare, Operator
@@ -13,7 +14,6 @@ from search.store.base import VectorStore
 from search.store.locks import exclusive
 from search.types import AssetRow, SegmentRow
 from workers.observe import metrics
-from workers.pipeline.files import in_chunks
 
 
 def release(store: VectorStore, uris: Sequence[str]) -> int:
@@ -120,7 +120,7 @@ def remove(
     rows_of_kinds = (
         row for row in chain(at_it, within) if not media_types or row.media_type in media_types
     )
-    for rows in in_chunks(rows_of_kinds, _AT_ONCE):
+    for rows in in_batches(rows_of_kinds, _AT_ONCE):
         uris = [x for row in rows for x in row.locations if x == uri or x.startswith(below)]
         with exclusive(store, (), uris):
             touched += release(store, uris)

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
+from encoder.system.batched import in_batches
 from ingest.config import IngestConfig
 from ingest.errors import EmptiedFolderError, IgnoreFileError
 from ingest.location import Location, inside
@@ -30,7 +31,6 @@ from search.store.base import VectorStore
 from search.store.locks import exclusive
 from search.types import GONE_SINCE, AssetRow, Prune
 from workers.pipeline.commit_row import without_gone
-from workers.pipeline.files import in_chunks
 from workers.pipeline.reports import IngestReport, WatchedReport
 from workers.pipeline.roots import Roots
 
@@ -146,7 +146,7 @@ class GoneFiles:
         if changed and self.prune != "all" and not self._has_enough(below, n_lost, look):
             report.fail(folder, _emptied(folder))
             return
-        for asset_ids in in_chunks(changed, _AT_ONCE):
+        for asset_ids in in_batches(changed, _AT_ONCE):
             self._settle(asset_ids, look, report)
 
     def _has_enough(self, below: str, n_lost: int, look: Looks) -> bool:
@@ -161,7 +161,7 @@ class GoneFiles:
             yield from self.store.scan(Compare("path", Operator.PREFIX, below))
             return
         rows_at: dict[str, list[AssetRow]] = {}
-        for chunk in in_chunks(places, _AT_ONCE):
+        for chunk in in_batches(places, _AT_ONCE):
             rows_at |= self.store.assets_at(chunk)
         yield from {row.asset_id: row for rows in rows_at.values() for row in rows}.values()
         unknown = (unlooked for unlooked in places if unlooked not in rows_at)

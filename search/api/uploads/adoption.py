@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from filelock import FileLock
 
+from encoder.system.batched import in_batches
 from encoder.system.private import tighten
 from search.api.uploads.folder import UploadFolder, homes_in
 from search.filters import Compare, Operator
@@ -54,10 +54,12 @@ def adopt(uploads: UploadFolder, store: VectorStore, *, unfinished: bool) -> Non
     uploads.make()
     tighten(uploads.root)  # which earlier versions left open to all users
     with FileLock(uploads.folder / ".adopting", mode=0o600):
-        for rows in _chunks(store.scan(Compare("path", Operator.PREFIX, f"{uploads.root}/"))):
+        for rows in in_batches(
+            store.scan(Compare("path", Operator.PREFIX, f"{uploads.root}/")), _AT_ONCE
+        ):
             _adopt_rows(rows, uploads, store)
         if unfinished:
-            for homes in _chunks(homes_in(uploads.root)):
+            for homes in in_batches(homes_in(uploads.root), _AT_ONCE):
                 _adopt_unfinished(homes, uploads, store)
         (uploads.folder / _DONE).touch(mode=0o600)
 
@@ -117,9 +119,3 @@ def _note_taken(home: Path, uploads: UploadFolder) -> None:
     note = home / _TAKEN
     if home.parent.parent == uploads.root and home.is_dir() and not note.exists():
         note.touch(mode=0o600)
-
-
-def _chunks(values: Iterable[T]) -> Iterator[list[T]]:
-    iterator = iter(values)
-    while chunk := list(islice(iterator, _AT_ONCE)):
-        yield chunk

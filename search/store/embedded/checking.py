@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from encoder.system.batched import in_batches
 from search.lexical.analysis import terms
 from search.lexical.index import IndexedText
 from search.lexical.names import text_of
@@ -137,5 +137,4 @@ def _plain(row: SegmentRow) -> tuple[object, ...]:
 def _pages(texts: Iterator[IndexedText]) -> Iterator[list[IndexedText]]:
     """Texts with words, some at a time."""
     worded = (text for text in texts if terms(text.text))
-    while page := list(islice(worded, _AT_ONCE)):
-        yield page
+    return in_batches(worded, _AT_ONCE)

@@ -8,6 +8,7 @@ from itertools import islice
 
 import numpy as np
 
+from encoder.system.batched import in_batches
 from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter
 from search.store.embedded import overview as in_tables
@@ -119,8 +120,7 @@ class IndexReading:
     ) -> list[SegmentRow]:
         self._views.current(db)
         segments: list[SegmentRow] = []
-        for start in range(0, len(values), _PER_QUERY):
-            batch = list(values[start : start + _PER_QUERY])
+        for batch in in_batches(values, _PER_QUERY):
             rows = db.execute(f"{_SEGMENTS} WHERE {column} IN ({marks(batch)})", batch).fetchall()
             slots: dict[int, list[int]] = {}
             for row in rows:
@@ -150,8 +150,7 @@ class IndexReading:
         rows_at: dict[str, list[AssetRow]] = {}
         unique_uris = list(dict.fromkeys(uris))
         with self._tables.reading() as db:
-            for start in range(0, len(unique_uris), _PER_QUERY):
-                batch = unique_uris[start : start + _PER_QUERY]
+            for batch in in_batches(unique_uris, _PER_QUERY):
                 sql = (
                     "SELECT uri, asset_id, row FROM location JOIN asset USING (no) "
                     f"WHERE uri IN ({marks(batch)}) ORDER BY asset_id"
@@ -223,14 +222,13 @@ class IndexReading:
     def scan(self, filter: Filter | None) -> Iterator[AssetRow]:
         """All commit rows for which a filter holds, in the order of their ids."""
         ids = self._selected(filter, "", None)
-        while some := list(islice(ids, _PER_QUERY)):
+        for some in in_batches(ids, _PER_QUERY):
             yield from self.assets(some).values()
 
 
 def _assets(db: sqlite3.Connection, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
     ids, rows = list(dict.fromkeys(asset_ids)), {}
-    for start in range(0, len(ids), _PER_QUERY):
-        batch = ids[start : start + _PER_QUERY]
+    for batch in in_batches(ids, _PER_QUERY):
         sql = f"SELECT asset_id, row FROM asset WHERE row NOT NULL AND asset_id IN ({marks(batch)})"
         for asset_id, row in db.execute(sql, batch):
             rows[asset_id] = asset_of(asset_id, row)

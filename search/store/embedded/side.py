@@ -17,18 +17,20 @@ that no segment and no commit row names are removed from the record.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import re
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 from threading import RLock
 from typing import TypeAlias, TypeVar
 from uuid import uuid4
 
+from encoder.system.batched import in_batches
 from encoder.system.disk import writing as on_disk
 from encoder.system.private import private_folder
 from encoder.types import TEXT
@@ -52,6 +54,8 @@ _CURRENT = "current"
 """The file that names the folder of the files in use; replaced when they have been rebuilt."""
 _LOCK = "writing.lock"
 _ROWS_AT_ONCE = 4096
+_TELL_S = 10.0
+"""After this time, and then as often, a build says how far it is."""
 _BEHIND = "behind"
 """The fact that somebody wrote to the record without the index; the next opening rebuilds it."""
 _TIDY = "tidy"
@@ -61,6 +65,7 @@ _REWRITE = ""
 _REWRITING = "rewriting"
 """The fact that somebody rewrites rows of the record unchanged, so that the number of its last
 write means nothing."""
+logger = logging.getLogger(__name__)
 Mark: TypeAlias = tuple[int, int]
 T = TypeVar("T")
 
@@ -283,10 +288,15 @@ class Side:
 
     def _fill(self, generation: Generation, record: MilvusStore) -> None:
         stored, committed = record.segments(), record.scan()
-        while segments := list(islice(stored, _ROWS_AT_ONCE)):
+        n_done, tell_at_s = 0, time.monotonic() + _TELL_S
+        for segments in in_batches(stored, _ROWS_AT_ONCE):
             with generation.tables.writing() as db:
                 put(db, generation.views, [], segments)
-        while assets := list(islice(committed, _ROWS_AT_ONCE)):
+            n_done += len(segments)
+            if time.monotonic() >= tell_at_s:
+                tell_at_s += _TELL_S
+                logger.warning("Building the index of %s: %d segments so far.", self._shown, n_done)
+        for assets in in_batches(committed, _ROWS_AT_ONCE):
             with generation.tables.writing() as db:
                 put(db, generation.views, assets, [])
         generation.complete_codes()

@@ -15,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.system.batched import in_batches
 from search.filters import And, Compare, Filter, Not, Or, Under, matches
 from search.filters.sqlite import Range, in_ranges, query_of
 from search.store.embedded.rows import asset_of, part_of, slot_of
@@ -223,8 +224,7 @@ def _mask(db: sqlite3.Connection, sql: str, values: tuple[object, ...], n_assets
 def _numbered(db: sqlite3.Connection, view: View, asset_ids: Ids[str]) -> Mask:
     mask = np.zeros(view.n_assets, bool)
     ids = list(asset_ids)
-    for start in range(0, len(ids), _IDS_PER_QUERY):
-        batch = ids[start : start + _IDS_PER_QUERY]
+    for batch in in_batches(ids, _IDS_PER_QUERY):
         rows = db.execute(f"SELECT no FROM asset WHERE asset_id IN ({marks(batch)})", batch)
         mask[[no for (no,) in rows]] = True
     return mask

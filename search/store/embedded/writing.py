@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from encoder.system.batched import in_batches
 from encoder.types import TEXT
 from search.filters.columns import column_of
 from search.filters.sqlite import VALUED, labels_of
@@ -58,8 +59,7 @@ def put(
 def remove(db: sqlite3.Connection, asset_ids: Iterable[str]) -> None:
     """Remove assets and their segments; unknown ids are ignored."""
     ids = list(dict.fromkeys(asset_ids))
-    for start in range(0, len(ids), _IDS_PER_QUERY):
-        batch = ids[start : start + _IDS_PER_QUERY]
+    for batch in in_batches(ids, _IDS_PER_QUERY):
         sql = f"SELECT no, asset_id FROM asset WHERE asset_id IN ({marks(batch)})"
         asset_ids_by_no = dict(db.execute(sql, batch).fetchall())
         nos = list(asset_ids_by_no)
@@ -75,8 +75,7 @@ def remove(db: sqlite3.Connection, asset_ids: Iterable[str]) -> None:
 def keys_of(db: sqlite3.Connection, asset_ids: Iterable[str]) -> Keys:
     """The partitions and the keys of all segments of these assets."""
     ids, keys = list(dict.fromkeys(asset_ids)), dict[str, list[tuple[str, str]]]()
-    for start in range(0, len(ids), _IDS_PER_QUERY):
-        batch = ids[start : start + _IDS_PER_QUERY]
+    for batch in in_batches(ids, _IDS_PER_QUERY):
         sql = (  # "+" drops the column's type: with it, SQLite would not use segment's index
             "SELECT asset_id, modality, number, key "
             "FROM asset JOIN segment ON segment.no = +asset.no "
@@ -120,20 +119,18 @@ def _numbers(db: sqlite3.Connection, asset_ids: Iterable[str]) -> dict[str, int]
         [(asset_id,) for asset_id in ids],
     )
     numbers: dict[str, int] = {}
-    for start in range(0, len(ids), _IDS_PER_QUERY):
-        batch = ids[start : start + _IDS_PER_QUERY]
+    for batch in in_batches(ids, _IDS_PER_QUERY):
         sql = f"SELECT asset_id, no FROM asset WHERE asset_id IN ({marks(batch)})"
         numbers.update(db.execute(sql, batch).fetchall())
     return numbers
 
 
 def _places(db: sqlite3.Connection, column: str, values: Sequence[object]) -> list[int]:
-    slots: list[int] = []
-    for start in range(0, len(values), _IDS_PER_QUERY):
-        batch = values[start : start + _IDS_PER_QUERY]
+    places: list[int] = []
+    for batch in in_batches(values, _IDS_PER_QUERY):
         sql = f"SELECT at FROM segment WHERE {column} IN ({marks(batch)})"
-        slots += [at for (at,) in db.execute(sql, batch)]
-    return slots
+        places += [at for (at,) in db.execute(sql, batch)]
+    return places
 
 
 def _bury(db: sqlite3.Connection, places: Sequence[int]) -> None:

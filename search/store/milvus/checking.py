@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import islice
 from operator import itemgetter
 
+from encoder.system.batched import in_batches
 from encoder.types import TEXT
 from search.store.checking import (
     INCOMPLETE,
@@ -20,7 +20,7 @@ from search.store.checking import (
     paired,
 )
 from search.store.checks import words_of
-from search.store.milvus.rows import MilvusRows, chunks
+from search.store.milvus.rows import MilvusRows
 from search.store.schema import (
     ASSETS,
     LOCATIONS,
@@ -67,7 +67,8 @@ class MilvusCheck:
             counts[row["asset_id"]] += not row_of(row)
             if not findings.n_segments % _AT_ONCE:
                 progress(findings.n_segments, total)
-        for rows in self._pages():
+        assets = map(asset_from_dict, self._rows.where(ASSETS, "", ASSETS.scalars))
+        for rows in in_batches(assets, _AT_ONCE):
             findings.n_assets += len(rows)
             self._compare(rows, counts, findings)
             progress(findings.n_segments + findings.n_assets, total)
@@ -76,11 +77,6 @@ class MilvusCheck:
         if WORDS_ROWS.kind in self._rows.names:
             self._find_words(findings)
         return findings
-
-    def _pages(self) -> Iterator[list[AssetRow]]:
-        rows = map(asset_from_dict, self._rows.where(ASSETS, "", ASSETS.scalars))
-        while page := list(islice(rows, _AT_ONCE)):
-            yield page
 
     def _compare(self, rows: Sequence[AssetRow], counts: Counter[str], findings: Findings) -> None:
         key = LOCATIONS.key
@@ -106,11 +102,11 @@ class MilvusCheck:
 
     def mend(self, findings: Findings) -> None:
         """See `search.store.checking.Checkable.repair`."""
-        for ids in chunks(findings.of(PLACES), _AT_ONCE):
+        for ids in in_batches(findings.of(PLACES), _AT_ONCE):
             rows = self._assets(ids)
             locations = [location for row in rows for location in locations_to_dicts(row)]
             self._rows.upsert(LOCATIONS, locations)
-        for keys in chunks(findings.of(WORDS), _AT_ONCE):
+        for keys in in_batches(findings.of(WORDS), _AT_ONCE):
             texts = self._rows.of(self._segments, self._segments.key, keys, ["asset_id", "snippet"])
             words = [
                 {"segment_id": text["segment_id"], "asset_id": text["asset_id"]}
@@ -118,7 +114,7 @@ class MilvusCheck:
                 for text in texts
             ]
             self._rows.upsert(WORDS_ROWS, words)
-        for ids in chunks(findings.of(MISCOUNTED), _AT_ONCE):
+        for ids in in_batches(findings.of(MISCOUNTED), _AT_ONCE):
             for row in self._assets(ids):
                 segments = self._rows.of(self._segments, "asset_id", [row.asset_id], ["index"])
                 n_segments = sum(not row_of(segment) for segment in segments)

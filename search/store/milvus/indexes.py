@@ -17,10 +17,10 @@ from uuid import uuid4
 import numpy as np
 
 from encoder.errors import InputError
+from encoder.system.batched import in_batches
 from encoder.types import Embeddings
 from search.errors import IndexRefusedError, StoreError
 from search.store.milvus.link import MilvusLink
-from search.store.milvus.rows import chunks
 
 METRIC = "IP"
 """Vectors are stored for this metric: see `search.store.calibrated`."""
@@ -217,7 +217,7 @@ def _filled(link: MilvusLink, index: str, rows: Embeddings) -> Iterator[str]:
             link.call("create_index", collection, params, sync=False)
         except StoreError as error:
             raise refused(link, index, error.problem.rstrip(".")) from error
-        for row_nos in chunks(range(len(rows)), _ROWS_PER_CALL):
+        for row_nos in in_batches(range(len(rows)), _ROWS_PER_CALL):
             link.call(
                 "insert",
                 collection,

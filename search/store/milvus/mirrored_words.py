@@ -8,10 +8,11 @@ import shutil
 import time
 from collections.abc import Collection as Ids
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from threading import Lock, Thread
 
+from encoder.system.batched import in_batches
 from encoder.system.private import private_folder
 from encoder.types import TEXT
 from search.errors import IndexNotReadyError, StoreError
@@ -20,7 +21,7 @@ from search.lexical import WordIndex
 from search.lexical.index import MAX_FOUND, IndexedText
 from search.store.folders import words_folder
 from search.store.milvus.link import MilvusLink
-from search.store.milvus.rows import MilvusRows, chunks
+from search.store.milvus.rows import MilvusRows
 from search.store.milvus.words import MilvusWords, TextWords
 from search.store.schema import (
     ASSETS,
@@ -195,13 +196,12 @@ class MirroredWords:
     def _every_text(self) -> Iterator[list[IndexedText]]:
         """The texts of all assets, some at a time."""
         rows = self._rows.where(self._segments, _IS_TEXT, self._segments.scalars)
-        while texts := [text_of(row) for row in islice(rows, _TEXTS_AT_ONCE)]:
-            yield texts
+        return (list(map(text_of, page)) for page in in_batches(rows, _TEXTS_AT_ONCE))
 
     def _texts(self, asset_ids: Sequence[str]) -> Iterator[list[IndexedText]]:
         """The texts of these assets, some at a time."""
         fields = self._segments.scalars
-        for ids in chunks(asset_ids, _ASSETS_PER_READ):
+        for ids in in_batches(asset_ids, _ASSETS_PER_READ):
             expression = f"{_IS_TEXT} and {among('asset_id', ids)}"
             rows = self._rows.where(self._segments, expression, fields)
             yield [text_of(row) for row in rows]

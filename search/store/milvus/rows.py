@@ -12,6 +12,7 @@ from itertools import count, takewhile
 from operator import itemgetter
 from typing import Any, TypeVar
 
+from encoder.system.batched import in_batches
 from search.errors import StoreError, StoreUnavailableError
 from search.filters.milvus import among, beyond
 from search.store.milvus.link import MilvusLink
@@ -74,7 +75,7 @@ class MilvusRows:
         # In Lite the row written last counts; its upsert first looks for each one, and copies the
         # list of all deletions to do so.
         method = "insert" if self._link.is_lite else "upsert"
-        for chunk in chunks(rows, _ROWS_PER_CALL):
+        for chunk in in_batches(rows, _ROWS_PER_CALL):
             self._check()
             answer = self._link.call(method, self.name(collection), list(chunk), **options)
             n_rows = answer[f"{method}_count"]
@@ -95,7 +96,7 @@ class MilvusRows:
         if self._link.is_lite:
             self.upsert(collection, rows, **options)
             return
-        for chunk in chunks(rows, _ROWS_PER_CALL):
+        for chunk in in_batches(rows, _ROWS_PER_CALL):
             self._check()
             try:
                 # Once: pymilvus would repeat an insert of which only the answer was lost.
@@ -117,7 +118,7 @@ class MilvusRows:
 
     def delete(self, collections: Sequence[Collection], asset_ids: Sequence[str]) -> None:
         """Remove all rows of these assets, from one collection after the other."""
-        for ids in chunks(list(dict.fromkeys(asset_ids)), _IDS_PER_CALL):
+        for ids in in_batches(list(dict.fromkeys(asset_ids)), _IDS_PER_CALL):
             for collection in collections:
                 self._check()
                 self._link.call("delete", self.name(collection), filter=among("asset_id", ids))
@@ -128,7 +129,7 @@ class MilvusRows:
 
         For any other deletion, Milvus Lite scans all rows of a collection.
         """
-        for some in chunks(keys, _IDS_PER_CALL):
+        for some in in_batches(keys, _IDS_PER_CALL):
             expression = among(collection.key, some)
             self._check()
             self._link.call("delete", self.name(collection), filter=expression, **options)
@@ -151,7 +152,7 @@ class MilvusRows:
         """
         fields = list(dict.fromkeys([field, *(columns or collection.scalars)]))
         rows: Rows = []
-        for chunk in chunks(list(dict.fromkeys(values)), at_once):
+        for chunk in in_batches(list(dict.fromkeys(values)), at_once):
             rows += self._link.call(
                 "query",
                 self.name(collection),
@@ -238,18 +239,12 @@ class MilvusRows:
         return sorted(rows, key=itemgetter(collection.key))
 
 
-def chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """The values in parts of this size."""
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
-
-
 def among_assets(asset_ids: Ids[str] | None) -> Iterator[str]:
     """Expressions that together select these assets; long lists would not fit into one call."""
     if asset_ids is None:
         yield ""
         return
-    for chunk in chunks(sorted(set(asset_ids)), _IDS_PER_SEARCH):
+    for chunk in in_batches(sorted(set(asset_ids)), _IDS_PER_SEARCH):
         yield among("asset_id", chunk)
 
 

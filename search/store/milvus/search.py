@@ -14,13 +14,13 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from encoder.space import Calibration
-from encoder.system.batched import Batched
+from encoder.system.batched import Batched, in_batches
 from encoder.types import Embeddings, Modality
 from search.store.calibrated import StoredCalibration, constants_of, cosine_of, to_asked
 from search.store.milvus.calibration import MilvusCalibration
 from search.store.milvus.indexes import LEAST_EFFORT, METRIC, search_params
 from search.store.milvus.link import MilvusLink
-from search.store.milvus.rows import MilvusRows, Partitions, among_assets, chunks
+from search.store.milvus.rows import MilvusRows, Partitions, among_assets
 from search.store.schema import modality_of, row_of, scored_from_dict
 from search.store.segments import Collection
 from search.store.several import best_first, one_of_each, score_of, shifted
@@ -265,7 +265,7 @@ class MilvusSearch:
     def _ask(self, where: _Scope, rows: Sequence[Embeddings] | Embeddings) -> list[_Answer]:
         parts, limit, expression = where
         answers: list[_Answer] = []
-        for queries in chunks(list(rows), _QUERIES_PER_CALL):
+        for queries in in_batches(list(rows), _QUERIES_PER_CALL):
             hits_of = self._link.call(
                 "search",
                 self._rows.name(self._segments),

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from itertools import islice
 
+from encoder.system.batched import in_batches
 from search.errors import ReadOnlyStoreError
 from search.filters.columns import values_of
 from search.store.checking import Progress
@@ -89,7 +89,7 @@ class Version:
                 partition=partition,
                 at_first=_ROWS_PER_PAGE,
             )
-            while page := list(islice(old_rows, _ROWS_PER_PAGE)):
+            for page in in_batches(old_rows, _ROWS_PER_PAGE):
                 self._copy(rows, page, partition)
                 n_done += len(page)
                 progress(n_done, max(n_rows, n_done))

@@ -6,15 +6,15 @@ from collections.abc import Collection as Ids
 from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
+from encoder.system.batched import in_batches
 from encoder.types import Modality
 from search.filters.columns import values_of
 from search.filters.milvus import among
 from search.store.milvus.calibration import MilvusCalibration
 from search.store.milvus.link import MilvusLink
-from search.store.milvus.rows import Keys, MilvusRows, Partitions, Rows, chunks
+from search.store.milvus.rows import Keys, MilvusRows, Partitions, Rows
 from search.store.milvus.words import TextWords
 from search.store.schema import (
     ASSETS,
@@ -162,7 +162,7 @@ class SegmentWriter:
     def _begun(self, asset_ids: Ids[str]) -> set[str]:
         """The assets that have segments."""
         begun_ids: set[str] = set()
-        for ids in chunks(sorted(asset_ids), _ASSETS_PER_READ):
+        for ids in in_batches(sorted(asset_ids), _ASSETS_PER_READ):
             rows = self._rows.where(self._segments, among("asset_id", ids), ["asset_id"])
             begun_ids.update(row["asset_id"] for row in rows)
         return begun_ids
@@ -200,7 +200,7 @@ class SegmentWriter:
         keys: Keys | None,
     ) -> None:
         """Update the columns that segments have of their assets, without encoding anything."""
-        for ids in chunks(asset_ids, _ASSETS_PER_READ):
+        for ids in in_batches(asset_ids, _ASSETS_PER_READ):
             parts: dict[str, Rows] = {}
             for row in self._segments_of(ids, keys):
                 updated = {**row, **columns[row["asset_id"]]}
@@ -293,7 +293,7 @@ class Removal:
         Writes and deletions that were cut off leave them, and so did earlier versions.
         """
         places = self._rows.where(LOCATIONS, "", [LOCATIONS.key, "asset_id"])
-        while page := list(islice(places, _ROWS_AT_ONCE)):
+        for page in in_batches(places, _ROWS_AT_ONCE):
             current = set(self._locations([row["asset_id"] for row in page]))
             keys = [row[LOCATIONS.key] for row in page]
             self._rows.remove(LOCATIONS, [key for key in keys if key not in current])
