@@ -34,16 +34,17 @@ class _InProcess(httpx2.BaseTransport):
 
     def __init__(self, store: str | Path | None) -> None:
         from search.api.app import create_app
-        from workers.config import Settings
+        from workers.config import current_settings
         from workers.serving.composition import services
         from workers.serving.resources import Resources
 
-        settings = Settings() if store is None else Settings(store=str(store))
+        chosen = {} if store is None else {"store": str(store)}
         # nobody else can send it requests
+        settings = current_settings()
         api = settings.api.model_copy(update={"require_key": False, "allow_no_key": True})
         self._open = ExitStack()
         with ExitStack() as opening:
-            resources = Resources(settings.model_copy(update={"api": api}))
+            resources = Resources(settings.model_copy(update={"api": api, **chosen}))
             app = create_app(opening.enter_context(services(resources)))
             self._portal: BlockingPortal = opening.enter_context(start_blocking_portal())
             self._open = opening.pop_all()

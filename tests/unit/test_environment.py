@@ -44,6 +44,7 @@ def test_settings_are_read_where_a_process_begins() -> None:
     below = {path for path in readers if not path.startswith("workers/cli/")}
     assert below == {
         "workers/app.py",
+        "workers/connect.py",
         "workers/tasks.py",
         "workers/jobs/planner.py",
     }
