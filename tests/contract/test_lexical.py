@@ -149,6 +149,24 @@ def test_texts_that_another_process_takes_out_of_an_asset_are_forgotten(
     wait_until(lambda: not found(mine, "balloon") and found(mine, "zeppelin") == ["a"])
 
 
+def test_what_another_process_adds_again_or_removes_is_known(
+    open_again: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirrored_words, "REFRESH_S", 0.1)
+    mine, other = open_again(), open_again.beside()
+    a = [asset("a", "/a", modality=TEXT)], [text("a", "A zeppelin over the alps")]
+    b = [asset("b", "/b", modality=TEXT)], [text("b", "A balloon over the alps")]
+    other.write(*a)
+    wait_until(lambda: found(mine, "zeppelin") == ["a"])
+    mine.delete(["a"])
+    other.write(*a)
+    wait_until(lambda: found(mine, "zeppelin") == ["a"])
+    mine.write(*b)
+    assert found(mine, "balloon") == ["b"]
+    other.delete(["b"])
+    wait_until(lambda: not found(mine, "balloon"))
+
+
 def test_the_next_process_knows_the_words_that_others_wrote(open_again: Opener) -> None:
     mine = open_again()
     mine.write([asset("old", "/a", modality=TEXT)], [text("old", "A loaf of bread")])

@@ -20,7 +20,7 @@ import httpx
 from blake3 import blake3
 from fastapi import FastAPI
 
-from encoder.errors import InputError
+from encoder.errors import AnymodalError, InputError
 from encoder.space import Calibration
 from encoder.types import TEXT, Item
 from search.api.app import create_app
@@ -150,6 +150,8 @@ class Acts:
         store, uploads = self._held.store(), self._held.uploads
         store.catch_up()
         assert isinstance(store, LexicalIndex)
+        if words := getattr(getattr(store, "_words", None), "_index", None):
+            store._words._refresh(words)  # which reads what others wrote every few seconds
         calibration = store.stored_calibration()
         found: dict[str, Any] = {"model": self._held.encoder().model}
         if found["model"] == MODELS[0]:
@@ -313,7 +315,8 @@ def main(folder: str) -> None:
 
             def follow() -> None:
                 while not ended.wait(_FOLLOW_S):
-                    acts.follow()
+                    with suppress(AnymodalError):
+                        acts.follow()
 
             follower = Thread(target=follow)
             follower.start()

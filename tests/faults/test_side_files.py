@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import random
 import shutil
 import signal
@@ -29,6 +30,7 @@ from search.store.embedded import store as embedded_store
 from search.store.embedded import texts as kept
 from search.store.embedded import vector_files as files
 from search.store.embedded.store import EmbeddedStore
+from search.store.embedded.tables import IndexTables, set_fact
 from search.store.memory import MemoryStore
 from search.store.open import open_store
 from tests.contract.rows import (
@@ -291,6 +293,71 @@ def test_who_has_replaced_files_open_writes_to_the_new_ones(
         assert_same_answers(store, oracle)
         store.ping()
         store.close()
+
+
+def test_who_waits_while_the_index_is_made_again_writes_to_the_new_one(
+    folder: Path, oracle: MemoryStore
+) -> None:
+    waiting, builder = opened(folder), opened(folder)
+    with ThreadPoolExecutor(1) as pool:
+        with builder._side.exclusively():
+            deleted = pool.submit(waiting.delete, ["asset0-1"])
+            time.sleep(0.2)
+            builder._side.rebuild()
+        deleted.result()
+    oracle.delete(["asset0-1"])
+    made = builder._side.current.name
+    for store in (waiting, builder, opened(folder)):
+        assert store._side.current.name == made
+        assert_same_answers(store, oracle)
+        store.close()
+
+
+_TABLES = """
+import sys
+from pathlib import Path
+from search.store.embedded.tables import IndexTables, fact
+tables = IndexTables(Path(sys.argv[1]))
+with tables.reading() as db:
+    print(fact(db, "n"))
+tables.close()
+"""
+
+
+def test_who_opens_tables_again_keeps_the_locks_of_those_that_are_open(tmp_path: Path) -> None:
+    """Or the next process would believe to be the last, and remove the log while it is in use."""
+
+    def seen_by_another() -> str:
+        words = [sys.executable, "-c", _TABLES, str(path)]
+        return subprocess.check_output(words, cwd=ROOT, text=True, timeout=60).strip()
+
+    path = tmp_path / "tables.db"
+    tables = IndexTables.made(path, "")
+    for n in range(3):
+        with tables.writing() as db:
+            set_fact(db, "n", n)
+        IndexTables(path).close()
+        assert seen_by_another() == str(n)
+    tables.close()
+
+
+_CHECKED = f"""
+import sys
+from search.store.open import open_store
+from tests.contract.rows import asset
+store = open_store(sys.argv[1], {SPACE!r}, {DIM})
+if not store.count():
+    store.write([asset("a", "/the/harbour/at/nine in the morning.png", n_segments=0)], [])
+print(store.check(lambda *_: None).wrong)
+store.close()
+"""
+
+
+def test_a_check_knows_the_names_that_another_process_has_read(folder: Path) -> None:
+    for seed in ("1", "2"):  # of hashes, by which sets are ordered
+        words = [sys.executable, "-c", _CHECKED, str(folder)]
+        env = {**os.environ, "PYTHONHASHSEED": seed}
+        assert subprocess.check_output(words, cwd=ROOT, env=env, text=True, timeout=60) == "{}\n"
 
 
 def test_readers_see_the_former_index_until_the_new_one_is_whole(

@@ -23,6 +23,7 @@ from ingest.types import Failure
 from search.api.ports import Job
 from search.api.uploads import UploadFolder
 from search.errors import NotFoundError
+from search.store.locks import exclusive
 from search.types import AssetRow, IngestRequest
 from workers.pipeline.files import count_files
 from workers.pipeline.ingest_pipeline import IngestPipeline
@@ -192,15 +193,18 @@ class LocalJobs:
         files = {x.uri for x in run.report.failures if x.error in _FOR_GOOD}
         if run.is_cancelled:
             files.update(run.request.paths)
-        with self._lock:
-            other_runs = [other for other in self._runs.values() if other is not run]
-            files.difference_update(
-                *(other.request.paths for other in other_runs if not other.finished)
-            )
+        _, store = self._pipeline.parts()
         for chunk in in_batches(self._uploads.owners_of(files), _LOOKUP):
-            stored = self._stored(chunk)
-            for asset_id in set(chunk) - set(stored):
-                self._uploads.remove(asset_id)
+            with exclusive(store, chunk), self._lock:
+                others = [
+                    other
+                    for other in self._runs.values()
+                    if other is not run and not other.finished
+                ]
+                needed_files = {path for other in others for path in other.request.paths}
+                needed = {*store.assets(chunk), *self._uploads.owners_of(needed_files)}
+                for asset_id in set(chunk) - needed:
+                    self._uploads.remove(asset_id)
 
     def _stored(self, asset_ids: Sequence[str]) -> Mapping[str, AssetRow]:
         _, store = self._pipeline.parts()

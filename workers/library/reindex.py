@@ -129,6 +129,7 @@ def move(
                 copier.settle()  # the most of it, so that writers wait the less
             with old_store.locks.whole():
                 check()
+                old_store.catch_up()
                 late = copier.settle()
                 moved.copied.n_removed = copier.remove_others()
                 with space_record(resources.settings.store) as record:

@@ -310,7 +310,11 @@ class Side:
         current_files = {_LOCK, _CURRENT, self._current_name()}
         for path in self._folder.iterdir() if "" not in current_files else ():
             if path.name not in current_files:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                # Who still uses former files may remove some of them at the same time.
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
     @contextmanager
     def exclusively(self) -> Iterator[None]:
@@ -320,11 +324,20 @@ class Side:
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
             self._n_held += 1
             try:
+                if self._n_held == 1:
+                    self._catch_up()
                 yield
             finally:
                 self._n_held -= 1
                 if not self._n_held:
                     fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _catch_up(self) -> None:
+        """Use the files that another process has built while this one waited for the lock."""
+        seen = _mark(self._folder / _CURRENT)
+        if self._generation is not None and seen is not None and seen != self._seen:
+            with suppress(DamagedError):  # who reads it next rebuilds it
+                self._use()
 
     @contextmanager
     def changing(self, asset_ids: Sequence[str]) -> Iterator[Keys | None]:

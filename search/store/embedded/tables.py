@@ -37,7 +37,6 @@ from search.store.segments import NUMBERS, TEXTS
 FORMAT = 2
 """The format of all files next to the record; files of a different one are rebuilt."""
 SLOT_BITS = 40
-_HEADER_BYTES = 100
 _WAIT_S = 30.0
 _CACHE_KB = 2_000
 _MAP_BYTES = 2**31
@@ -110,7 +109,8 @@ class IndexTables:
         self._pid = os.getpid()
         self._is_closed = False
         weakref.finalize(self, _close_all, self._idle)
-        _check_whole(path)
+        # SQLite alone may open the file: closing it elsewhere in this process would end all of the
+        # process's POSIX locks on it, and others would remove the log that is still being written.
         try:
             with self.reading() as db:
                 if fact(db, "format") != FORMAT:
@@ -231,6 +231,9 @@ def _close_all(idle: LifoQueue[sqlite3.Connection]) -> None:
             idle.get_nowait().close()
 
 
+_NO_ROOM = {f"SQLITE_IOERR_{what}" for what in ("WRITE", "FSYNC", "TRUNCATE", "SHMSIZE")}
+
+
 @contextmanager
 def translated(store_name: str) -> Iterator[None]:
     """Raise SQLite's errors as our own.
@@ -248,7 +251,8 @@ def translated(store_name: str) -> Iterator[None]:
             raise StoreUnavailableError(
                 f"The store {store_name} is being written: {text}."
             ) from error
-        has_no_room = "full" in text or "disk I/O" in text
+        # A file that another process removes while it is opened is a failed read, and no full disk.
+        has_no_room = "full" in text or error.sqlite_errorname in _NO_ROOM
         if full := disk_error_in("no space left on device" if has_no_room else text, store_name):
             raise full from error
         raise StoreError(
@@ -277,23 +281,3 @@ def marks(values: object) -> str:
     '?, ?, ?'
     """
     return ", ".join("?" * len(values))  # type: ignore[arg-type]
-
-
-def _check_whole(path: Path) -> None:
-    """Raise `DamagedError` for a file that is shorter than its header says, without reading it."""
-    log = path.with_name(path.name + "-wal")
-    has_log = False
-    try:
-        with suppress(FileNotFoundError):  # another process may remove it meanwhile
-            has_log = log.stat().st_size > 0
-        with path.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
-        if len(header) < _HEADER_BYTES or not header.startswith(b"SQLite format 3\0"):
-            raise DamagedError
-        page_bytes = int.from_bytes(header[16:18], "big")
-        n_pages = int.from_bytes(header[28:32], "big")
-        page_bytes = 65_536 if page_bytes == 1 else page_bytes
-        if path.stat().st_size < page_bytes * n_pages and not has_log:
-            raise DamagedError
-    except OSError as error:
-        raise DamagedError from error

@@ -139,7 +139,8 @@ class KeptIndex:
         """Those of these texts that `find` does not know, or knows with other notes."""
         self.open()
         notes = self._index.notes([text.segment_id for text in texts]) if self._index else {}
-        return [text for text in texts if notes.get(text.segment_id) != text.note]
+        known = {segment_id: _sorted(note) for segment_id, note in notes.items()}
+        return [text for text in texts if known.get(text.segment_id) != _sorted(text.note)]
 
     def n_left(self) -> int:
         """How much has not been read."""
@@ -243,6 +244,11 @@ class KeptIndex:
     def close(self) -> None:
         """Release the files."""
         self._index = None
+
+
+def _sorted(note: bytes) -> list[list[bytes]]:
+    """A note, whatever the order of its words, which differs between processes."""
+    return [sorted(line.split()) for line in note.split(b"\n")]
 
 
 def _sum_of(path: Path) -> int:

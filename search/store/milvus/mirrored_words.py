@@ -40,6 +40,8 @@ _ASSETS_PER_READ = 200
 _TEXTS_AT_ONCE = 2000
 _AT_ONCE = 2000
 _KNOWN = "known.json"
+_UNREAD = -1
+"""In place of the number of segments of an asset whose commit row was not read since."""
 _IS_TEXT = f'modality == "{TEXT}" and {FIRST_ROWS}'
 
 
@@ -81,6 +83,7 @@ class MirroredWords:
             own_rows = [row for row in segments if row.modality == TEXT and not row.row]
             texts = [text_of(scalars_of(row)) for row in own_rows]
             self._own.update(text.asset_id for text in texts)
+            self._known.update(dict.fromkeys((text.asset_id for text in texts), _UNREAD))
             self._index.add(texts)
             self._index.commit()
 
@@ -88,6 +91,8 @@ class MirroredWords:
         """Remove the texts of assets that this store object deleted."""
         self._wrote = True
         if self._index is not None:
+            for asset_id in asset_ids:  # if another adds one again, it is new
+                self._known.pop(asset_id, None)
             self._index.remove(asset_ids)
             self._index.commit()
 
@@ -171,18 +176,18 @@ class MirroredWords:
         started_s = time.monotonic()
         own_ids, self._own = self._own, set()
         if started_s >= self._next_full_s or self._rows.count(ASSETS) != len(self._known):
-            sizes = self._sizes()
-            changed = {
-                asset_id for asset_id, size in sizes.items() if self._known.get(asset_id) != size
-            }
-            gone = self._known.keys() - sizes.keys() | changed & self._known.keys()
+            known, sizes = dict(self._known), self._sizes()
+            changed = {asset_id for asset_id, size in sizes.items() if known.get(asset_id) != size}
+            gone = known.keys() - sizes.keys() | changed & known.keys()
             index.remove(gone - own_ids - self._own)
-            for texts in self._texts(sorted(changed)) if self._known else self._every_text():
+            for texts in self._texts(sorted(changed)) if known else self._every_text():
                 index.add(texts)
             index.commit()
-            self._known = sizes
+            # Own texts may be committed yet, or have been deleted by another: the next time tells.
+            uncertain_ids = (own_ids | self._own) - sizes.keys()
+            self._known = sizes | dict.fromkeys(uncertain_ids, _UNREAD)
             if self._folder is not None:
-                self._folder.keep(sizes)
+                self._folder.keep(self._known)
             self._next_full_s = time.monotonic() + FULL_REFRESH_S
         ended_s = time.monotonic()
         self._next_s = ended_s + max(REFRESH_S, _SLOWDOWN * (ended_s - started_s))

@@ -128,6 +128,26 @@ def test_a_store_that_is_away_at_the_end_is_waited_for(
     assert (job.state, job.ingested, job.failed, job.waits_for) == ("done", 1, 0, "")
 
 
+def test_a_cancelled_upload_is_removed_under_the_lock_of_its_content(
+    jobs: LocalJobs, pipeline: IngestPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = jobs._uploads.begin("note.txt")
+    upload.write(b"The ferry leaves at nine.")
+    path = upload.keep({})
+    (asset_id,) = jobs._uploads.owners_of([str(path)])
+    go = Event()
+    monkeypatch.setattr(type(pipeline.store), "check_writable", lambda _: go.wait(60))
+    job_id = jobs.submit([str(path)])
+    assert jobs.cancel(job_id)
+    with pipeline.store.locks.of([asset_id]):
+        go.set()
+        sleep(0.5)
+        assert path.exists()
+        assert not jobs.status(job_id).ended
+    assert ended(jobs, job_id).state == "cancelled"
+    assert not path.exists()
+
+
 @pytest.mark.slow
 def test_large_texts_hold_up_no_later_job_and_can_be_cancelled(
     jobs: LocalJobs, tmp_path: Path
