@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from encoder.onnx.dequantize import OPSET, lift, lower, strip_metadata
 from encoder.onnx.tensorrt import TENSORRT_BLOCKS, check_tensorrt
 from encoder.quant.calibration import Batch, describe
 from encoder.quant.layers import kind_of
-from encoder.quant.limits import tensorrt
+from encoder.quant.limits import Target, check_target, tensorrt
 from encoder.quant.schemes import Scheme
 from encoder.quant.stored import StoredLayer, stored_in_modules, stored_layers, take_back
 from encoder.quant.weights import unpack
@@ -33,7 +33,6 @@ from encoder.quant.weights import unpack
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-Target = Literal["onnxruntime", "tensorrt", "openvino"]
 TOLERANCE = 1e-4
 """Largest difference from torch, as a share of the largest output (or of 1, if that is larger)."""
 
@@ -98,15 +97,16 @@ def export_onnx(
             inputs have no names.
         ModelError: the model cannot be traced, or ONNX Runtime's outputs differ from torch's.
     """
-    if target not in get_args(Target):
-        raise InputError("target", got=repr(target), wanted=", ".join(get_args(Target)))
+    import onnx_ir
+
+    check_target(target)
     if target == "tensorrt":
         refuse_unsupported(model)
     inputs = _named(model, example, input_names)
     axes = _default_axes(inputs) if dynamic_axes is None else dynamic_axes
     written, notes = _program(model, _at_least_two(inputs, axes), axes, target)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _save(written, path)
+    onnx_ir.save(written, path)
     if target == "tensorrt":
         _raise_findings(path)
     difference, by_default = _compare(model, inputs, path)
@@ -339,12 +339,6 @@ def _at_least_two(
         return tensor
 
     return {name: doubled(name, tensor) for name, tensor in inputs.items()}
-
-
-def _save(model: ir.Model, path: Path) -> None:
-    import onnx_ir
-
-    onnx_ir.save(model, path)
 
 
 def _raise_findings(path: Path) -> None:

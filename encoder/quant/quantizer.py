@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,6 @@ from encoder.quant.synthetic import synthetic
 
 if TYPE_CHECKING:
     from encoder.quant.export_onnx import ExportReport
-    from encoder.quant.export_onnx import Target as ExportTarget
     from encoder.quant.report import SensitivityReport
     from encoder.quant.tuning import Rates
 
@@ -265,7 +264,7 @@ class Quantizer:
         self,
         path: str | Path | None = None,
         *,
-        target: ExportTarget | None = None,
+        target: Target | None = None,
         example: Batch | None = None,
         dynamic_axes: Mapping[str, Sequence[int]] | None = None,
     ) -> ExportReport:
@@ -293,7 +292,7 @@ class Quantizer:
             self._quantized.module,
             example,
             Path(path or f"{type(self._model).__name__}.onnx"),
-            target=cast(Any, target or self._target or "onnxruntime"),
+            target=target or self._target or "onnxruntime",
             dynamic_axes=dynamic_axes,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import StringIO
@@ -15,6 +15,8 @@ from encoder.errors import InputError
 from encoder.quant.allocate import Option
 from encoder.quant.schemes import FP32, Scheme
 from encoder.system.extras import require
+
+_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Losses:
+class SensitivityReport:
     """Losses by layer and scheme.
 
     Args:
@@ -100,24 +102,6 @@ class Losses:
                 by_layer[row.layer].append(Option(row.scheme, row.loss, row.nbytes))
         return by_layer
 
-
-def width(scheme: Scheme) -> tuple[int, int]:
-    """A key that sorts from narrow to wide; of equal bits, long groups first.
-
-    >>> names = ("int4g64", "int8", "int4")
-    >>> [scheme.name for scheme in sorted(map(Scheme.parse, names), key=width)]
-    ['int4', 'int4g64', 'int8']
-    """
-    return scheme.bits, -(scheme.group or 1_000_000)
-
-
-_VERSION = 1
-
-
-@dataclass(frozen=True)
-class SensitivityReport(Losses):
-    """Losses that can be shown and saved."""
-
     def table(self, *, color: bool | None = None) -> str:
         """Layers by schemes, as text.
 
@@ -152,8 +136,14 @@ class SensitivityReport(Losses):
             content = json.loads(Path(path).read_text("utf-8"))
             if content.pop("version") != _VERSION:
                 raise ValueError("another version")
-            rows = tuple(_row(row) for row in content.pop("rows"))
-            return cls(rows=rows, **_tuples(content))
+            rows = tuple(
+                Row(**{**row, "scheme": Scheme.parse(row["scheme"])}) for row in content.pop("rows")
+            )
+            # lists were tuples before JSON
+            fields: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in content.items()
+            }
+            return cls(rows=rows, **fields)
         except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
             raise InputError(
                 "path",
@@ -162,12 +152,14 @@ class SensitivityReport(Losses):
             ) from error
 
 
-def _row(fields: Mapping[str, Any]) -> Row:
-    return Row(**{**fields, "scheme": Scheme.parse(fields["scheme"])})
+def width(scheme: Scheme) -> tuple[int, int]:
+    """A key that sorts from narrow to wide; of equal bits, long groups first.
 
-
-def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:  # as they were before JSON
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+    >>> names = ("int4g64", "int8", "int4")
+    >>> [scheme.name for scheme in sorted(map(Scheme.parse, names), key=width)]
+    ['int4', 'int4g64', 'int8']
+    """
+    return scheme.bits, -(scheme.group or 1_000_000)
 
 
 _UNITS = {"kl": "KL in nats", "cosine": "1 − cosine"}
@@ -175,7 +167,7 @@ _LEVELS = ((1e-4, "green"), (1e-2, "yellow"))
 _MIN_WIDTH, _LAYER_WIDTH, _COLUMN_WIDTH = 60, 48, 10
 
 
-def render(report: Losses, *, color: bool | None = None) -> str:
+def render(report: SensitivityReport, *, color: bool | None = None) -> str:
     """One line for each layer, one column for each scheme; losses with two digits."""
     from rich.console import Console
     from rich.table import Table
@@ -202,7 +194,7 @@ def render(report: Losses, *, color: bool | None = None) -> str:
     return text.getvalue()
 
 
-def _title(report: Losses) -> str:
+def _title(report: SensitivityReport) -> str:
     how = {
         "measured": f"{'estimated' if report.is_synthetic else 'measured'} on",
         "fisher": "estimated by Fisher's diagonal from",
@@ -218,7 +210,7 @@ def _loss(loss: float) -> str:
     return f"[{style}]{loss:.1e}[/]"
 
 
-def _remarks(report: Losses) -> list[str]:
+def _remarks(report: SensitivityReport) -> list[str]:
     unsupported = [f"stays FP32: {name}" for name in report.unsupported]
     shared = dict.fromkeys(f"{row.scheme.name}: {row.note}" for row in report.rows if row.note)
     return [*shared, *report.notes, *unsupported]
@@ -230,7 +222,7 @@ _FLOOR = 1e-9
 _COLORS = ("#b2182b", "#ef8a62", "#e0a800", "#4393c3", "#2166ac", "#999999", "#555555")
 
 
-def draw(report: Losses, path: Path) -> Path:
+def draw(report: SensitivityReport, path: Path) -> Path:
     """Draw one line for each layer: a dot for each scheme at its loss (log scale), and its size.
 
     Losses that were not found for a layer alone (FP16's shares) are left out.
@@ -252,7 +244,7 @@ def draw(report: Losses, path: Path) -> Path:
     return path
 
 
-def _draw_dots(axes: Any, report: Losses) -> None:
+def _draw_dots(axes: Any, report: SensitivityReport) -> None:
     places = {name: row_index for row_index, name in enumerate(report.layers)}
     rows = [r for r in report.rows if r.scheme != FP32 and r.loss < float("inf") and not r.note]
     schemes = [scheme for scheme in report.schemes if any(row.scheme == scheme for row in rows)]
@@ -278,7 +270,7 @@ def _draw_dots(axes: Any, report: Losses) -> None:
     )
 
 
-def _draw_sizes(axes: Any, report: Losses) -> None:
+def _draw_sizes(axes: Any, report: SensitivityReport) -> None:
     whole: list[Row] = [row for row in report.rows if row.scheme == FP32]
     axes.barh(range(len(whole)), [row.nbytes / 1e6 for row in whole], color="#bbbbbb", height=0.7)
     axes.set_xlabel("size in FP32, MB")
