@@ -15,7 +15,7 @@ from encoder.registry import registered_modalities
 from encoder.space import Space
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings
 from search.latency import LatencyTracker
-from search.query.deadline import Deadline, Progress
+from search.query.deadline import Deadline, StageProgress
 from search.query.pages import check_cursor, read_page
 from search.query.planner import plan
 from search.query.query import Query
@@ -100,7 +100,7 @@ class SearchEngine:
             StoreError: the store cannot do its work.
             TimeLimitError, CancelledError: as ``deadline`` says.
         """
-        progress = Progress(deadline)
+        progress = StageProgress(deadline)
         question = self._question(query)
         understood: list[Understood] = []
         if query.understand:
@@ -109,8 +109,8 @@ class SearchEngine:
                     query, self._store, self._places.names, self._today()
                 )
             if not all(map(reads, query.terms)):
-                most = f"{MAX_CHARS:,} characters"
-                progress.warn(f"Dates and places were not read in texts of more than {most}.")
+                limit = f"{MAX_CHARS:,} characters"
+                progress.warn(f"Dates and places were not read in texts of more than {limit}.")
         request = self._prepare(query, progress)
         finder = Finder(request, self._store, self._threads)
         pools = finder.find()
@@ -123,7 +123,7 @@ class SearchEngine:
         if query.sort:
             hits = sort_hits(hits, query.sort)
         depth = max((group.rank for group in groups), default=0)
-        cursor = request.page.cursor((one.key for one in groups), depth) if follows else ""
+        cursor = request.page.cursor((group.key for group in groups), depth) if follows else ""
         explained = finder.explain() if query.explain else None
         latency_s = progress.timer.latency_s()
         result = SearchResult(hits, latency_s, cursor, explained, understood, progress.warnings)
@@ -144,7 +144,7 @@ class SearchEngine:
             raise InputError("query.rerank", got=f"sort={query.sort!r} too", wanted="one of them")
         return question_of(query.terms)
 
-    def _prepare(self, query: Query, progress: Progress) -> Request:
+    def _prepare(self, query: Query, progress: StageProgress) -> Request:
         with progress.stage("plan"):
             planned = plan(query, self._known)
             check_cursor(query, self._encoder.space.embed_dim)
@@ -153,7 +153,7 @@ class SearchEngine:
                 self._store.catch_up()
         with progress.stage("plan"):
             words = WordSearch(self._index, planned, self._threads, query.filter)
-            named = self._look_up_names(query)
+            by_name = self._look_up_names(query)
         embeddings = embed_terms(query.terms, self._encoder, self._store, progress)
         with progress.stage("plan"):
             fused = fuse_terms(embeddings, [term.weight for term in query.terms])
@@ -163,7 +163,17 @@ class SearchEngine:
             hidden = frozenset(term.asset_id for term in query.terms if term.asset_id)
             is_weak = self._floors.of(query, planned, space, fused.direction)
         return Request(
-            query, planned, page, embeddings, fused, words, progress, space, hidden, is_weak, named
+            query,
+            planned,
+            page,
+            embeddings,
+            fused,
+            words,
+            progress,
+            space,
+            hidden,
+            is_weak,
+            by_name,
         )
 
     def _look_up_names(self, query: Query) -> Future[Mapping[str, float]] | None:
@@ -181,15 +191,17 @@ class SearchEngine:
             return replace(space, floors=self._store.floors or space.floors)
         # The model's own floors apply where its shipped calibration is used.
         shipped = space.calibration.items() & stored.items()
-        floors = {kind: space.floors[kind] for kind, _ in shipped if kind in space.floors}
+        floors = {
+            modality: space.floors[modality] for modality, _ in shipped if modality in space.floors
+        }
         return replace(space, calibration=stored, floors={**floors, **self._store.floors})
 
     def _page(self, pools: Sequence[Pool], request: Request) -> tuple[list[Group], bool]:
         """The hits of a page, and whether there is a next one."""
         if request.plan.turns:
             groups = take_turns([pool.groups for pool in pools], request.query.limit)
-            found = {group.key for pool in pools for group in pool.groups}
-            return groups, len(found) > len(groups)
+            keys = {group.key for pool in pools for group in pool.groups}
+            return groups, len(keys) > len(groups)
         groups = [group for pool in pools for group in self._choose(pool, request)]
         if not request.query.diversity:
             groups.sort(key=lambda group: (-group.best.score, group.best.segment.segment_id))
@@ -200,9 +212,9 @@ class SearchEngine:
         limit, diversity = pool.share.limit, request.query.diversity
         if not diversity or not pool.groups:
             return pool.groups[:limit]
-        shown = pool.shown[:_MAX_REMEMBERED]
-        groups = sorted([*pool.groups, *shown], key=lambda group: -group.best.score)
-        known = {group.key for group in shown}
+        earlier = pool.shown[:_MAX_REMEMBERED]
+        groups = sorted([*pool.groups, *earlier], key=lambda group: -group.best.score)
+        known_keys = {group.key for group in earlier}
         with request.progress.stage("fetch"):
             embeddings = self._vectors(
                 [group.best.segment.segment_id for group in groups], request.progress.deadline
@@ -213,15 +225,15 @@ class SearchEngine:
                 embeddings,
                 limit,
                 diversity,
-                [place for place, group in enumerate(groups) if group.key in known],
+                [index for index, group in enumerate(groups) if group.key in known_keys],
             )
-        return [groups[place] for place in order]
+        return [groups[index] for index in order]
 
     def _vectors(self, keys: Sequence[str], deadline: Deadline) -> Embeddings:
         """Rows [len(keys), embed_dim]; zeros for rows deleted in the meantime."""
-        found = deadline.wait(self._threads, self._store.vectors, keys)
+        by_key = deadline.wait(self._threads, self._store.vectors, keys)
         nothing = np.zeros(self._encoder.space.embed_dim, np.float32)
-        return np.stack([found.get(key, nothing) for key in keys])
+        return np.stack([by_key.get(key, nothing) for key in keys])
 
     def _hits(self, groups: Sequence[Group], finder: Finder, request: Request) -> list[Hit]:
         explanations = self._explain(groups, request) if request.query.explain else []

@@ -178,9 +178,9 @@ class LatencyTracker:
             merged = slices.within(window_s, self._clock())
         together: dict[str, dict[str, Histogram]] = defaultdict(lambda: defaultdict(Histogram))
         for (modality, stage), histogram in merged.items():
-            for kind in {modality, ALL}:
-                together[kind][stage].merge(histogram)
+            for group in {modality, ALL}:
+                together[group][stage].merge(histogram)
         return {
-            kind: {stage: histogram.percentiles() for stage, histogram in stages.items()}
-            for kind, stages in together.items()
+            group: {stage: histogram.percentiles() for stage, histogram in stages.items()}
+            for group, stages in together.items()
         }

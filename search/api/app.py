@@ -39,10 +39,10 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.openapi = lambda: described(app)  # type: ignore[method-assign]
     add_error_handlers(app)
-    parts = (session, search, embeddings, rerank, models, uploads, assets, jobs, latency, health)
-    for part in parts:
-        app.include_router(part.router)
-    app.state.endpoints = [route for part in parts for route in part.router.routes]
+    modules = (session, search, embeddings, rerank, models, uploads, assets, jobs, latency, health)
+    for module in modules:
+        app.include_router(module.router)
+    app.state.endpoints = [route for module in modules for route in module.router.routes]
     if services.config.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -108,8 +108,8 @@ _NOT_FIELDS = ("body", "path", "str", "FilePart")  # pydantic's, not in the requ
 
 def status_of(error: Exception) -> int:
     """The HTTP status of an error; 500 for unexpected ones."""
-    for kind, status in _STATUS:
-        if isinstance(error, kind):
+    for error_class, status in _STATUS:
+        if isinstance(error, error_class):
             return status
     return 503 if isinstance(error, AnymodalError) and error.retryable else 500
 
@@ -118,24 +118,28 @@ def body_of(error: Exception) -> dict[str, Any]:
     """The body of an error response; errors within the server are not described."""
     if status_of(error) == 500 or not isinstance(error, AnymodalError):
         return _body("InternalError", "The server failed.", "See its log.")
-    kind = type(error).__name__
+    error_type = type(error).__name__
     if isinstance(error, ReadOnlyStoreError):  # its message has paths, like DiskError's
-        return _body(kind, "This store can be searched, but not written to.", "Ask its operator.")
+        return _body(
+            error_type, "This store can be searched, but not written to.", "Ask its operator."
+        )
     if isinstance(error, StoreGoneError):
-        return _body(kind, "The store's files were removed or moved.", _GONE)
+        return _body(error_type, "The store's files were removed or moved.", _GONE)
     if isinstance(error, StoreUnservedError):
-        return _body(kind, "The server of the store's folder is away.", _UNSERVED)
+        return _body(error_type, "The server of the store's folder is away.", _UNSERVED)
     if isinstance(error, DiskError):
         return _body(
-            kind, "The server cannot write to its disk.", "Ask its operator to check the log."
+            error_type, "The server cannot write to its disk.", "Ask its operator to check the log."
         )
     if status_of(error) == 503 and not isinstance(error, OverloadedError):  # holds addresses
-        part = "vector store" if isinstance(error, StoreError) else "broker"
-        return _body(kind, f"The {part} does not answer.", "Try again later.")
+        service = "vector store" if isinstance(error, StoreError) else "broker"
+        return _body(error_type, f"The {service} does not answer.", "Try again later.")
     if not isinstance(error, InputError):
-        return _body(kind, error.problem, error.remedy)
+        return _body(error_type, error.problem, error.remedy)
     field = as_sent(error.argument)
-    return _body(kind, field + error.problem.removeprefix(error.argument), error.remedy, field)
+    return _body(
+        error_type, field + error.problem.removeprefix(error.argument), error.remedy, field
+    )
 
 
 def as_sent(argument: str) -> str:
@@ -218,8 +222,8 @@ def allowed_methods(request: Request) -> list[str]:
 
 def invalid_body(fault: Any) -> dict[str, Any]:
     """The answer to one fault that pydantic found."""
-    place = [part for part in fault["loc"] if part not in _NOT_FIELDS]
-    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    keys = [key for key in fault["loc"] if key not in _NOT_FIELDS]
+    field = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
     name = field.removeprefix(".")
     what = fault["msg"].removeprefix("Value error, ")
     return _body("InputError", f"{name or 'body'}: {what}.", "See /openapi.json.", name or None)
@@ -231,15 +235,15 @@ def _answer(status: int, body: dict[str, Any], headers: Any = None) -> JSONRespo
     return JSONResponse(body, status, headers)
 
 
-def _body(kind: str, message: str, remedy: str, field: str | None = None) -> dict[str, Any]:
-    fault = {"type": kind, "message": message, "remedy": remedy, "field": field}
-    return {"error": fault | {"code": _code(kind), "param": field}}
+def _body(error_type: str, message: str, remedy: str, field: str | None = None) -> dict[str, Any]:
+    fault = {"type": error_type, "message": message, "remedy": remedy, "field": field}
+    return {"error": fault | {"code": _code(error_type), "param": field}}
 
 
-def _code(kind: str) -> str:
+def _code(error_type: str) -> str:
     """The error code that OpenAI's clients expect for a type.
 
     >>> _code("RateLimitError"), _code("HTTPError")
     ('rate_limit', 'http')
     """
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.removesuffix("Error")).lower()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", error_type.removesuffix("Error")).lower()

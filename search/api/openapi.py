@@ -87,11 +87,14 @@ def _name_kinds(schemas: dict[str, Any], services: Services) -> None:
     """List the installed kinds wherever a request can state a file's kind."""
     known = [kind.name for kind in services.kinds]
     for name in ("TermIn", "InputIn"):
-        about = schemas[name]["properties"]["kind"]["description"]
-        schemas[name]["properties"]["kind"] = {"enum": [*known, None], "description": about}
+        description = schemas[name]["properties"]["kind"]["description"]
+        schemas[name]["properties"]["kind"] = {
+            "enum": [*known, None],
+            "description": description,
+        }
 
 
 def _name_dimensions(properties: dict[str, Any], field: str, services: Services) -> None:
     known = [*services.tokens.cuts, services.encoder.space.embed_dim]
-    about = properties[field]["description"]
-    properties[field] = {"enum": [*known, None], "description": about}
+    description = properties[field]["description"]
+    properties[field] = {"enum": [*known, None], "description": description}

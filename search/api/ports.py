@@ -151,7 +151,7 @@ class TokenReader(Protocol):
         ...
 
 
-class Failure(Protocol):
+class FailedFile(Protocol):
     """A file that was set aside."""
 
     @property
@@ -259,7 +259,7 @@ class Jobs(Protocol):
         """
         ...
 
-    def failures(self, job_id: str) -> Iterable[Failure]:
+    def failures(self, job_id: str) -> Iterable[FailedFile]:
         """The files of a job that were set aside, streamed."""
         ...
 

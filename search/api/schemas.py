@@ -69,11 +69,15 @@ class FileIn(Strict):
 
     def check_sources(self, sources: Sequence[str]) -> None:
         """Raise ValueError unless exactly one source is given, and ``kind`` only with a file."""
-        given = [name for name in sources if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"expected exactly one of {', '.join(sources)}, got {len(given)}")
-        if self.kind is not None and given[0] not in _FILES:
-            raise ValueError(f"kind can be given with {', '.join(_FILES)}, but not with {given[0]}")
+        sources_sent = [name for name in sources if getattr(self, name) is not None]
+        if len(sources_sent) != 1:
+            raise ValueError(
+                f"expected exactly one of {', '.join(sources)}, got {len(sources_sent)}"
+            )
+        if self.kind is not None and sources_sent[0] not in _FILES:
+            raise ValueError(
+                f"kind can be given with {', '.join(_FILES)}, but not with {sources_sent[0]}"
+            )
 
 
 class TermIn(FileIn):

@@ -47,8 +47,8 @@ def serve(
     server = server_for(app, config)
     # uvicorn installs its own handlers for as long as it runs, and afterwards raises again the
     # signals that it has caught: by then, handlers that do not end the process must be in place.
-    for kind in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(kind, stop)
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, stop)
     server.handle_exit = stop  # type: ignore[assignment, method-assign]
     with listening_socket(config.host, config.port) as listener:
         host = f"[{config.host}]" if ":" in config.host else config.host
@@ -61,7 +61,7 @@ def server_for(app: FastAPI, config: ApiConfig) -> uvicorn.Server:
     import uvicorn
 
     from search.api.wire.guard import Guard, allow_open_files
-    from search.api.wire.pace import Limits
+    from search.api.wire.pace import PaceLimits
     from search.api.wire.protocol import GuardedProtocol
 
     guard = Guard(
@@ -70,7 +70,7 @@ def server_for(app: FastAPI, config: ApiConfig) -> uvicorn.Server:
         config.proxies,
         app.state.services.metrics.connected,
     )
-    limits = Limits(config.head_s, config.body_s, config.write_s, config.min_bytes_per_s)
+    limits = PaceLimits(config.head_s, config.body_s, config.write_s, config.min_bytes_per_s)
     return uvicorn.Server(
         uvicorn.Config(
             app,

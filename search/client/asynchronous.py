@@ -55,7 +55,7 @@ class AsyncAnymodal:
 
     async def __aexit__(
         self,
-        kind: type[BaseException] | None,
+        error_class: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
@@ -130,8 +130,8 @@ class AsyncAnymodal:
         cursor = ""
         while True:
             page = await self.asset_page(filter, limit=500, cursor=cursor)
-            for one in page.assets:
-                yield one
+            for asset in page.assets:
+                yield asset
             if not page.next_cursor:
                 return
             cursor = page.next_cursor
@@ -163,15 +163,15 @@ class AsyncAnymodal:
     async def download(self, asset_id: str, to: str | Path) -> None:
         """Stream the file of an asset to a path, which exists once the file is complete."""
         call = calls.content(asset_id)
-        part = Path(f"{to}.part")
+        partial = Path(f"{to}.part")
         async with self._client.stream(call.method, call.path) as answer:
             if answer.is_error:
                 await answer.aread()
                 check(answer)
-            with part.open("wb") as file:
+            with partial.open("wb") as file:
                 async for data in answer.aiter_bytes():
                     file.write(data)
-        part.replace(to)
+        partial.replace(to)
 
     async def passage(self, hit: HitOut) -> str:
         """The text of a hit: in full if its file is plain text, else its snippet."""
@@ -236,9 +236,9 @@ class AsyncAnymodal:
     async def wait(self, job_id: str) -> JobOut:
         """Wait until a job ends; return its status."""
         while True:
-            found = await self.job(job_id)
-            if found.state in ("done", "cancelled", "failed"):
-                return found
+            job = await self.job(job_id)
+            if job.state in ("done", "cancelled", "failed"):
+                return job
             await anyio.sleep(_POLL_S)
 
     async def ingest(
@@ -266,5 +266,5 @@ class AsyncAnymodal:
         """The model, the store and versions."""
         return await self._send(calls.info())
 
-    async def _send(self, call: calls.Call[calls.T]) -> calls.T:
+    async def _send(self, call: calls.ApiCall[calls.T]) -> calls.T:
         return await send_async(self._client, call, self._retries)

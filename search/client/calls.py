@@ -25,7 +25,7 @@ from search.api.schemas import (
     SearchAnswer,
     UploadAnswer,
 )
-from search.client.files import Progress, Sent, SentFile
+from search.client.files import FileToSend, Progress, Sent
 from search.types import Prune
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ M = TypeVar("M", bound=BaseModel)
 Content = str | Path | bytes
 """A file by its path, or its bytes."""
 Several = Content | Sequence[Content]
-FilePart = tuple[str, tuple[str, "bytes | SentFile"]]
+FilePart = tuple[str, tuple[str, "bytes | FileToSend"]]
 
 
 class SearchOptions(TypedDict, total=False):
@@ -58,7 +58,7 @@ class SearchOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Call(Generic[T]):
+class ApiCall(Generic[T]):
     """One request, which can be sent again for a retry."""
 
     method: str
@@ -76,35 +76,35 @@ def search(
     media: Mapping[str, Several],
     like: str | Sequence[str],
     options: SearchOptions,
-) -> Call[SearchAnswer]:
+) -> ApiCall[SearchAnswer]:
     """A search with any combination of these; ``media`` are files by modality."""
-    terms: list[dict[str, Any]] = [{"text": one} for one in _several(text)]
-    terms += [{"asset_id": one} for one in _several(like)]
+    terms: list[dict[str, Any]] = [{"text": value} for value in _several(text)]
+    terms += [{"asset_id": value} for value in _several(like)]
     contents: dict[str, Content] = {}
-    for modality, given in media.items():
-        for content in _several(given):
+    for modality, files in media.items():
+        for content in _several(files):
             name = f"file{len(contents)}"
             contents[name] = content
             terms.append({modality: {"file": name}})
     request = {"query": terms, **options}
     read = _model(SearchAnswer)
     if not contents:
-        return Call("POST", "/v1/search", read, json=request)
-    return Call(
+        return ApiCall("POST", "/v1/search", read, json=request)
+    return ApiCall(
         "POST",
         "/v1/search",
         read,
         fields={"request": to_json(request).decode()},
-        files=lambda: [_part(name, one) for name, one in contents.items()],
+        files=lambda: [_part(name, value) for name, value in contents.items()],
     )
 
 
 def embeddings(
     inputs: Mapping[str, str] | Sequence[str | Mapping[str, str]], input_type: str
-) -> Call[npt.NDArray[np.float32]]:
+) -> ApiCall[npt.NDArray[np.float32]]:
     """Embeddings [n, embed_dim] of texts, or of objects with Base64 media."""
-    asked = {"input": _several(inputs), "input_type": input_type, "encoding_format": "base64"}
-    return Call("POST", "/v1/embeddings", _vectors, json=asked)
+    request = {"input": _several(inputs), "input_type": input_type, "encoding_format": "base64"}
+    return ApiCall("POST", "/v1/embeddings", _vectors, json=request)
 
 
 def upload(
@@ -112,107 +112,107 @@ def upload(
     tags: Sequence[str],
     metadata: Mapping[str, Any],
     on_progress: Progress | None,
-) -> Call[JobOut]:
+) -> ApiCall[JobOut]:
     """Files in, a job out. Sending them again does no harm: they are identified by content."""
     files = [Path(path) for path in _several(paths)]
     total = sum(path.stat().st_size for path in files)
 
     def parts() -> list[FilePart]:
         sent = Sent(total, on_progress)
-        return [("file", (path.name, SentFile(path, sent))) for path in files]
+        return [("file", (path.name, FileToSend(path, sent))) for path in files]
 
     return _upload(parts, tags, metadata)
 
 
 def upload_bytes(
     name: str, data: bytes, tags: Sequence[str], metadata: Mapping[str, Any]
-) -> Call[JobOut]:
+) -> ApiCall[JobOut]:
     """One file from memory."""
     return _upload(lambda: [("file", (name, data))], tags, metadata)
 
 
-def assets(filter: Mapping[str, Any] | None, limit: int, cursor: str) -> Call[AssetsAnswer]:
+def assets(filter: Mapping[str, Any] | None, limit: int, cursor: str) -> ApiCall[AssetsAnswer]:
     """A page of assets."""
     params: dict[str, str | int | float] = {"limit": limit, "cursor": cursor}
     if filter:
         params["filter"] = to_json(filter).decode()
-    return Call("GET", "/v1/assets", _model(AssetsAnswer), params)
+    return ApiCall("GET", "/v1/assets", _model(AssetsAnswer), params)
 
 
-def asset(asset_id: str) -> Call[AssetOut]:
+def asset(asset_id: str) -> ApiCall[AssetOut]:
     """What is known about an asset."""
-    return Call("GET", f"/v1/assets/{_escaped(asset_id)}", _model(AssetOut))
+    return ApiCall("GET", f"/v1/assets/{_escaped(asset_id)}", _model(AssetOut))
 
 
-def tag(asset_id: str, add: Sequence[str], remove: Sequence[str]) -> Call[AssetOut]:
+def tag(asset_id: str, add: Sequence[str], remove: Sequence[str]) -> ApiCall[AssetOut]:
     """Change the tags of an asset."""
     change = {"add_tags": _several(add), "remove_tags": _several(remove)}
-    return Call("PATCH", f"/v1/assets/{_escaped(asset_id)}", _model(AssetOut), json=change)
+    return ApiCall("PATCH", f"/v1/assets/{_escaped(asset_id)}", _model(AssetOut), json=change)
 
 
-def delete(asset_id: str) -> Call[None]:
+def delete(asset_id: str) -> ApiCall[None]:
     """Delete an asset."""
-    return Call("DELETE", f"/v1/assets/{_escaped(asset_id)}", lambda _: None)
+    return ApiCall("DELETE", f"/v1/assets/{_escaped(asset_id)}", lambda _: None)
 
 
-def content(asset_id: str) -> Call[bytes]:
+def content(asset_id: str) -> ApiCall[bytes]:
     """The file of an asset, whole."""
-    return Call("GET", f"/v1/assets/{_escaped(asset_id)}/content", bytes)
+    return ApiCall("GET", f"/v1/assets/{_escaped(asset_id)}/content", bytes)
 
 
-def thumbnail(asset_id: str, at_s: float, page: int, size: int) -> Call[bytes]:
+def thumbnail(asset_id: str, at_s: float, page: int, size: int) -> ApiCall[bytes]:
     """A WebP preview of an asset."""
-    asked = {"t": at_s, "page": page, "size": size}
-    return Call("GET", f"/v1/assets/{_escaped(asset_id)}/thumbnail", bytes, asked)
+    params = {"t": at_s, "page": page, "size": size}
+    return ApiCall("GET", f"/v1/assets/{_escaped(asset_id)}/thumbnail", bytes, params)
 
 
-def job(job_id: str) -> Call[JobOut]:
+def job(job_id: str) -> ApiCall[JobOut]:
     """The status of a job."""
-    return Call("GET", f"/v1/jobs/{_escaped(job_id)}", _model(JobOut))
+    return ApiCall("GET", f"/v1/jobs/{_escaped(job_id)}", _model(JobOut))
 
 
-def ingest(sources: Sequence[str], prune: Prune, kinds: Sequence[str]) -> Call[JobOut]:
+def ingest(sources: Sequence[str], prune: Prune, kinds: Sequence[str]) -> ApiCall[JobOut]:
     """URLs in, a job out."""
     read = _model(UploadAnswer)
-    asked = {"sources": _several(sources), "prune": prune, "kinds": _several(kinds)}
-    return Call("POST", "/v1/jobs", lambda data: read(data).job, json=asked)
+    request = {"sources": _several(sources), "prune": prune, "kinds": _several(kinds)}
+    return ApiCall("POST", "/v1/jobs", lambda data: read(data).job, json=request)
 
 
-def jobs() -> Call[list[JobOut]]:
+def jobs() -> ApiCall[list[JobOut]]:
     """The last jobs."""
     read = _model(JobsAnswer)
-    return Call("GET", "/v1/jobs", lambda data: read(data).jobs)
+    return ApiCall("GET", "/v1/jobs", lambda data: read(data).jobs)
 
 
-def cancel(job_id: str) -> Call[bool]:
+def cancel(job_id: str) -> ApiCall[bool]:
     """Whether there was anything left to cancel."""
     read = _model(Cancelled)
-    return Call("DELETE", f"/v1/jobs/{_escaped(job_id)}", lambda data: read(data).cancelled)
+    return ApiCall("DELETE", f"/v1/jobs/{_escaped(job_id)}", lambda data: read(data).cancelled)
 
 
-def info() -> Call[InfoAnswer]:
+def info() -> ApiCall[InfoAnswer]:
     """The model, the store and versions."""
-    return Call("GET", "/v1/info", _model(InfoAnswer))
+    return ApiCall("GET", "/v1/info", _model(InfoAnswer))
 
 
 def _upload(
     parts: Callable[[], list[FilePart]], tags: Sequence[str], metadata: Mapping[str, Any]
-) -> Call[JobOut]:
+) -> ApiCall[JobOut]:
     fields: dict[str, str | list[str]] = {"tags": _several(tags)} if tags else {}
     if metadata:
         fields["metadata"] = to_json(metadata).decode()
     read = _model(UploadAnswer)
-    return Call("POST", "/v1/assets", lambda body: read(body).job, fields=fields, files=parts)
+    return ApiCall("POST", "/v1/assets", lambda body: read(body).job, fields=fields, files=parts)
 
 
-def _model(kind: type[M]) -> Callable[[bytes], M]:
-    return kind.model_validate_json
+def _model(model: type[M]) -> Callable[[bytes], M]:
+    return model.model_validate_json
 
 
 def _vectors(data: bytes) -> npt.NDArray[np.float32]:
     entries = sorted(from_json(data)["data"], key=lambda entry: entry["index"])
     raw = [base64.b64decode(entry["embedding"]) for entry in entries]
-    return np.stack([np.frombuffer(one, "<f4") for one in raw])
+    return np.stack([np.frombuffer(data_of_row, "<f4") for data_of_row in raw])
 
 
 def _escaped(name: str) -> str:
@@ -224,17 +224,17 @@ def _escaped(name: str) -> str:
     return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
 
 
-def _several(given: Any) -> list[Any]:
+def _several(values: Any) -> list[Any]:
     """A list of values; a single one is not split into its characters, bytes or keys."""
-    if isinstance(given, str | Path | bytes | Mapping):
-        return [given] if given else []
-    return list(given)
+    if isinstance(values, str | Path | bytes | Mapping):
+        return [values] if values else []
+    return list(values)
 
 
 def _part(name: str, content: Content) -> FilePart:
     if isinstance(content, bytes):
         return name, (name, content)
-    return name, (Path(content).name, SentFile(Path(content), Sent(0)))
+    return name, (Path(content).name, FileToSend(Path(content), Sent(0)))
 
 
 def whole_passage(hit: HitOut, text: str) -> str:

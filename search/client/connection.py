@@ -11,7 +11,7 @@ import anyio
 import httpx2
 
 from encoder.errors import AnymodalError
-from search.client.calls import Call
+from search.client.calls import ApiCall
 from search.client.errors import BusyError, UnreachableError, error_of
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ def client_settings(url: str, key: str | None, timeout_s: float) -> dict[str, An
     return {"base_url": url, "headers": headers, "timeout": timeout_s}
 
 
-def send(client: httpx2.Client, call: Call[T], retries: int) -> T:
+def send(client: httpx2.Client, call: ApiCall[T], retries: int) -> T:
     """The answer.
 
     Raises:
@@ -44,7 +44,7 @@ def send(client: httpx2.Client, call: Call[T], retries: int) -> T:
         time.sleep(wait)
 
 
-async def send_async(client: httpx2.AsyncClient, call: Call[T], retries: int) -> T:
+async def send_async(client: httpx2.AsyncClient, call: ApiCall[T], retries: int) -> T:
     """See `send`."""
     attempt = 0
     while True:
@@ -75,7 +75,7 @@ class _unreachable:  # noqa: N801 (used as a statement)
 
     def __enter__(self) -> None: ...
 
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+    def __exit__(self, error_class: object, error: BaseException | None, _: object) -> None:
         if isinstance(error, httpx2.TransportError):
             raise UnreachableError(
                 f"No answer from {self._url}: {error or type(error).__name__}.",
@@ -83,16 +83,16 @@ class _unreachable:  # noqa: N801 (used as a statement)
             ) from error
 
 
-def _sent(call: Call[Any]) -> Mapping[str, Any]:
-    found: dict[str, Any] = {"params": dict(call.params)}
+def _sent(call: ApiCall[Any]) -> Mapping[str, Any]:
+    arguments: dict[str, Any] = {"params": dict(call.params)}
     if call.json is not None:
-        found["json"] = call.json
+        arguments["json"] = call.json
     if call.files is not None:
-        found |= {"data": dict(call.fields), "files": call.files()}
-    return found
+        arguments |= {"data": dict(call.fields), "files": call.files()}
+    return arguments
 
 
-def _read(call: Call[T], answer: httpx2.Response) -> T:
+def _read(call: ApiCall[T], answer: httpx2.Response) -> T:
     check(answer)
     return call.read(answer.content)
 
@@ -120,9 +120,9 @@ def wait_s(error: AnymodalError, attempt: int, retries: int) -> float | None:
     """
     if attempt > retries or not _is_worth_it(error):
         return None
-    asked = getattr(error, "retry_after_s", None)
-    if asked is not None:
-        return float(asked) if asked <= _MOST_S else None
+    retry_after_s = getattr(error, "retry_after_s", None)
+    if retry_after_s is not None:
+        return float(retry_after_s) if retry_after_s <= _MOST_S else None
     return min(_FIRST_S * 2.0 ** (attempt - 1), _MOST_S) * random.uniform(0.5, 1.0)
 
 

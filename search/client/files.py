@@ -27,7 +27,7 @@ class Sent:
             self.on_progress(self.n_bytes, self.total)
 
 
-class SentFile:
+class FileToSend:
     """A file that is open only while it is read: a request can have a thousand.
 
     It has what `httpx2` needs from a file: a length by seeking, and reading from the start.

@@ -33,13 +33,15 @@ class Shown:
         return f"<div>{''.join(cards)}</div>"
 
     def _card(self, hit: HitOut, picture: bytes | None) -> str:
-        seen = escape(hit.snippet)
+        inner = escape(hit.snippet)
         if picture:
             data = base64.b64encode(picture).decode()
-            seen = f'<img alt="" style="max-width:100%" src="data:image/webp;base64,{data}">{seen}'
+            inner = (
+                f'<img alt="" style="max-width:100%" src="data:image/webp;base64,{data}">{inner}'
+            )
         at = "" if hit.start_s is None else f" · {hit.start_s:.1f} s"
         name = f"<div><b>{escape(hit.name)}</b> {hit.score:.2f}{at}</div>"
-        return f'<div style="{_CARD.format(size=self._size)}">{seen}{name}</div>'
+        return f'<div style="{_CARD.format(size=self._size)}">{inner}{name}</div>'
 
 
 def without_picture(error: ServerError) -> bool:

@@ -55,7 +55,7 @@ class Anymodal:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_class: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
@@ -161,15 +161,15 @@ class Anymodal:
     def download(self, asset_id: str, to: str | Path) -> None:
         """Stream the file of an asset to a path, which exists once the file is complete."""
         call = calls.content(asset_id)
-        part = Path(f"{to}.part")
+        partial = Path(f"{to}.part")
         with self._client.stream(call.method, call.path) as answer:
             if answer.is_error:
                 answer.read()
                 check(answer)
-            with part.open("wb") as file:
+            with partial.open("wb") as file:
                 for data in answer.iter_bytes():
                     file.write(data)
-        part.replace(to)
+        partial.replace(to)
 
     def passage(self, hit: HitOut) -> str:
         """The text of a hit: in full if its file is plain text, else its snippet."""
@@ -234,9 +234,9 @@ class Anymodal:
     def wait(self, job_id: str) -> JobOut:
         """Wait until a job ends; return its status."""
         while True:
-            found = self.job(job_id)
-            if found.state in ("done", "cancelled", "failed"):
-                return found
+            job = self.job(job_id)
+            if job.state in ("done", "cancelled", "failed"):
+                return job
             time.sleep(_POLL_S)
 
     def ingest(
@@ -264,5 +264,5 @@ class Anymodal:
         """The model, the store and versions."""
         return self._send(calls.info())
 
-    def _send(self, call: calls.Call[calls.T]) -> calls.T:
+    def _send(self, call: calls.ApiCall[calls.T]) -> calls.T:
         return send(self._client, call, self._retries)

@@ -56,25 +56,25 @@ def recognized(spoken: Spoken, transcribe: Transcribe) -> Said | None:
 
 
 def answer(spoken: Spoken, transcribe: Transcribe, search: Search) -> dict[str, Any] | None:
-    """The result of a search for what is said, with ``said`` and ``latency_s.recognize``.
+    """The result of a search for what is said, with ``utterance`` and ``latency_s.recognize``.
 
     None if no words were recognised.
 
     Raises:
         ModelError: the model cannot recognise speech.
     """
-    said = recognized(spoken, transcribe)
-    if said is None:
+    utterance = recognized(spoken, transcribe)
+    if utterance is None:
         return None
-    found = search(said.text)
+    found = search(utterance.text)
     return {
-        "said": said.text,
-        "language": said.language,
-        "confidence": said.confidence,
-        "start_s": said.start_s,
-        "end_s": said.end_s,
+        "said": utterance.text,
+        "language": utterance.language,
+        "confidence": utterance.confidence,
+        "start_s": utterance.start_s,
+        "end_s": utterance.end_s,
         **found,
-        "latency_s": _with(said.recognize_s, found["latency_s"]),
+        "latency_s": _with(utterance.recognize_s, found["latency_s"]),
     }
 
 

@@ -40,28 +40,28 @@ class Cutter:
         self._held = np.zeros(0, np.float32)
         self._before = 0
 
-    def add(self, part: Samples) -> list[Spoken]:
+    def add(self, samples: Samples) -> list[Spoken]:
         """Speech that has ended with this part: each span once the pause after it is known.
 
         Args:
-            part: of any length, float32 [n].
+            samples: of any length, float32 [n].
         """
-        held = np.concatenate([self._held, part])
-        found = self._spans(held)
-        done = [(start, end) for start, end in found if end < len(held)]
-        ended = self._cut(held, done)
-        keep = len(held) - int(CHUNK_S * RATE)
+        waiting = np.concatenate([self._held, samples])
+        spans = self._spans(waiting)
+        done = [(start, end) for start, end in spans if end < len(waiting)]
+        ended = self._cut(waiting, done)
+        keep = len(waiting) - int(CHUNK_S * RATE)
         used = done[-1][1] if done else 0
-        used = max(used, found[-1][0] if len(found) > len(done) else keep)
-        self._held, self._before = held[used:], self._before + used
+        used = max(used, spans[-1][0] if len(spans) > len(done) else keep)
+        self._held, self._before = waiting[used:], self._before + used
         return ended
 
     def end(self) -> list[Spoken]:
         """What is left at the end of the stream."""
         return self._cut(self._held, self._spans(self._held))
 
-    def _cut(self, held: Samples, found: Sequence[tuple[int, int]]) -> list[Spoken]:
-        return [Spoken(held[start:end], (self._before + start) / RATE) for start, end in found]
+    def _cut(self, waiting: Samples, spans: Sequence[tuple[int, int]]) -> list[Spoken]:
+        return [Spoken(waiting[start:end], (self._before + start) / RATE) for start, end in spans]
 
 
 def chunks(samples: Samples) -> Iterator[Samples]:

@@ -68,11 +68,11 @@ def found_page(answer: SearchAnswer) -> FoundPage:
 
 def job_status(job: JobOut) -> JobStatus:
     """A job, with its first failures in words."""
-    told = [f"{one.name}: {one.reason}" for one in job.failures[:_MOST_FAILURES]]
-    if more := len(job.failures) - len(told):
-        told.append(f"and {more} more")
+    lines = [f"{entry.name}: {entry.reason}" for entry in job.failures[:_MOST_FAILURES]]
+    if more := len(job.failures) - len(lines):
+        lines.append(f"and {more} more")
     counts = job.model_dump(include={"state", "files", "ingested", "unchanged", "failed"})
-    return JobStatus(job_id=job.id, asset_ids=job.asset_ids, failures=told, **counts)
+    return JobStatus(job_id=job.id, asset_ids=job.asset_ids, failures=lines, **counts)
 
 
 def place_of(moment: MomentOut) -> str:
@@ -102,12 +102,12 @@ def filter_help() -> str:
     )
 
 
-def shortened(text: str, start: int, most: int) -> str:
+def shortened(text: str, start: int, max_chars: int) -> str:
     """A part of a text, with a note of how much is left."""
-    part, left = text[start : start + most], len(text) - start - most
-    if left <= 0:
-        return part
-    return f"{part}\n\n[{left} characters follow: call again with start={start + most}]"
+    piece, n_left = text[start : start + max_chars], len(text) - start - max_chars
+    if n_left <= 0:
+        return piece
+    return f"{piece}\n\n[{n_left} characters follow: call again with start={start + max_chars}]"
 
 
 def _found(hit: HitOut) -> Found:
@@ -131,8 +131,8 @@ def _found(hit: HitOut) -> Found:
 
 
 def _moments(moments: Sequence[MomentOut]) -> list[str]:
-    told = (": ".join(filter(None, (place_of(one), one.snippet))) for one in moments)
-    return [one for one in told if one]
+    lines = (": ".join(filter(None, (place_of(entry), entry.snippet))) for entry in moments)
+    return [entry for entry in lines if entry]
 
 
 def _short(metadata: Mapping[str, Any]) -> list[tuple[str, Any]]:

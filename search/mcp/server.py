@@ -205,16 +205,16 @@ class Tools:
     def _client(self, context: Context) -> _Failing:
         return _Failing(self._connect(context.headers or {}))
 
-    def _content(self, given: str, argument: str) -> Path | bytes | tuple[()]:
-        if not given:
+    def _content(self, named_or_encoded: str, argument: str) -> Path | bytes | tuple[()]:
+        if not named_or_encoded:
             return ()
-        if self._locate is None or len(given) >= _MOST_PATH_CHARS:
-            return _decoded(given, argument)
+        if self._locate is None or len(named_or_encoded) >= _MOST_PATH_CHARS:
+            return _decoded(named_or_encoded, argument)
         try:  # first, since many a path is Base64 too
-            return self._located(given)
+            return self._located(named_or_encoded)
         except ToolError as refused:
             try:
-                return _decoded(given, argument)
+                return _decoded(named_or_encoded, argument)
             except ToolError:
                 raise refused from None
 
@@ -235,8 +235,8 @@ class _Failing:
     async def __aenter__(self) -> AsyncAnymodal:
         return await self._opened.__aenter__()
 
-    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        await self._opened.__aexit__(kind, error, trace)
+    async def __aexit__(self, error_class: Any, error: BaseException | None, trace: Any) -> None:
+        await self._opened.__aexit__(error_class, error, trace)
         if isinstance(error, AnymodalError):
             raise ToolError(str(error)) from error
 
@@ -250,16 +250,18 @@ def _options(
     return found
 
 
-def _decoded(given: str, argument: str) -> bytes:
+def _decoded(encoded: str, argument: str) -> bytes:
     try:
-        return base64.b64decode(given.partition(";base64,")[2] or given, validate=True)
+        return base64.b64decode(encoded.partition(";base64,")[2] or encoded, validate=True)
     except (binascii.Error, ValueError):
         raise ToolError(
             f"{argument} is not Base64; paths are read only by `anymodal mcp --root FOLDER`."
         ) from None
 
 
-def serve_http(made: MCPServer[Any], host: str, port: int, announce: Callable[[str], None]) -> None:
+def serve_http(
+    server: MCPServer[Any], host: str, port: int, announce: Callable[[str], None]
+) -> None:
     """Streamable HTTP at ``/mcp`` until SIGTERM or Ctrl-C; port 0 takes any that is free."""
     import uvicorn
 
@@ -267,7 +269,7 @@ def serve_http(made: MCPServer[Any], host: str, port: int, announce: Callable[[s
 
     listener = listening_socket(host, port)
     # Without sessions any process answers any request.
-    app = made.streamable_http_app(stateless_http=True, host=host)
+    app = server.streamable_http_app(stateless_http=True, host=host)
     name = f"[{host}]" if ":" in host else host
     announce(f"http://{name}:{listener.getsockname()[1]}/mcp")
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])

@@ -141,10 +141,10 @@ class Budget(Deadline):
             )
 
 
-class Progress:
+class StageProgress:
     """Times the stages of a request; a stage begins only if the deadline allows it.
 
-    >>> progress = Progress(Deadline(30))
+    >>> progress = StageProgress(Deadline(30))
     >>> with progress.stage("plan"):
     ...     pass
     >>> list(progress.timer.latency_s())

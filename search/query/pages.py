@@ -53,11 +53,11 @@ class Page:
 
         ``depth`` is the rank of its last hit.
         """
-        shown = self.shown.union(map(_short, keys))
-        if len(shown) > MAX_SHOWN:
+        all_shown = self.shown.union(map(_short, keys))
+        if len(all_shown) > MAX_SHOWN:
             return ""
         reached = max(self.depth, depth).to_bytes(_DEPTH_BYTES)
-        packed = b"".join([_VERSION, self.digest, self.signature, reached, *sorted(shown)])
+        packed = b"".join([_VERSION, self.digest, self.signature, reached, *sorted(all_shown)])
         return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
@@ -106,10 +106,10 @@ def _packed(query: Query, digest: bytes, n_signed: int) -> bytes:
 
 
 def _refused(cursor: str, why: str) -> InputError:
-    shown = cursor if len(cursor) <= 40 else f"{cursor[:40]}…"
+    excerpt = cursor if len(cursor) <= 40 else f"{cursor[:40]}…"
     return InputError(
         "query.cursor",
-        got=f"{shown!r}, {why}",
+        got=f"{excerpt!r}, {why}",
         wanted="the previous page's next_cursor, with the same query",
     )
 
@@ -148,8 +148,8 @@ def _signature(direction: Embeddings) -> bytes:
     return bytes(steps.astype(np.int8).tobytes())
 
 
-def _alike(one: bytes, other: bytes) -> bool:
+def _alike(signature: bytes, other: bytes) -> bool:
     def steps(packed: bytes) -> NDArray[np.int16]:
         return np.frombuffer(packed, np.int8).astype(np.int16)
 
-    return bool(np.abs(steps(one) - steps(other)).max(initial=0) <= 1)
+    return bool(np.abs(steps(signature) - steps(other)).max(initial=0) <= 1)

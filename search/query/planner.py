@@ -39,7 +39,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Plan:
+class QueryPlan:
     """What to request from the store.
 
     Args:
@@ -60,9 +60,9 @@ class Plan:
     @property
     def modalities(self) -> tuple[Modality, ...]:
         """All kinds of segment to search."""
-        return tuple(sorted({kind for share in self.shares for kind in share.modalities}))
+        return tuple(sorted({modality for share in self.shares for modality in share.modalities}))
 
-    def beyond(self, depth: int) -> Plan:
+    def beyond(self, depth: int) -> QueryPlan:
         """The same plan after pages that ended at this rank.
 
         With words, it needs more candidates: segments found only by words rank by where these end.
@@ -71,25 +71,28 @@ class Plan:
         return replace(self, candidates=_bounded(self.candidates + of_pages))
 
 
-def plan(query: Query, known: Collection[Modality]) -> Plan:
+def plan(query: Query, supported: Collection[Modality]) -> QueryPlan:
     """Plan a query.
 
     Args:
         query: see `search.query.query.Query`.
-        known: the modalities that the space has; all are searched if the query names none.
+        supported: the modalities that the space has; all are searched if the query names none.
 
     Raises:
         InputError: the query cannot be answered as it is; the error names the field.
     """
-    check(query, known)
+    check(query, supported)
     turns = query.mix == "turns" and not query.quotas and not query.diversity
     if query.quotas:
-        quotas = sorted((kind, n) for kind, n in query.quotas.items() if n)
-        shares = tuple(_share((kind,), n, query.diversity) for kind, n in quotas)
+        quotas = sorted((modality, n) for modality, n in query.quotas.items() if n)
+        shares = tuple(_share((modality,), n, query.diversity) for modality, n in quotas)
     else:
-        kinds = tuple(sorted(set(query.modalities or known)))
-        parts = [(kind,) for kind in kinds] if turns else [kinds]
-        shares = tuple(_share(part, query.limit, query.diversity) for part in parts)
+        modalities = tuple(sorted(set(query.modalities or supported)))
+        parts = [(modality,) for modality in modalities] if turns else [modalities]
+        shares = tuple(
+            _share(modalities_of_share, query.limit, query.diversity)
+            for modalities_of_share in parts
+        )
     most = max(share.pool for share in shares)
     words = tuple(
         str(term.item.content)
@@ -98,7 +101,7 @@ def plan(query: Query, known: Collection[Modality]) -> Plan:
     )
     has_texts = any(TEXT in share.modalities for share in shares)
     lexical = query.lexical if words and has_texts else False
-    return Plan(shares, _bounded(_OVER_FETCH * most), words, lexical, turns)
+    return QueryPlan(shares, _bounded(_OVER_FETCH * most), words, lexical, turns)
 
 
 def widened(candidates: int) -> int | None:
@@ -115,7 +118,7 @@ def _share(modalities: tuple[Modality, ...], limit: int, diversity: float) -> Sh
     return Share(modalities, limit, max(pool, limit + 1))
 
 
-def check(query: Query, known: Collection[Modality]) -> None:
+def check(query: Query, supported: Collection[Modality]) -> None:
     """Check every field.
 
     Raises:
@@ -124,10 +127,10 @@ def check(query: Query, known: Collection[Modality]) -> None:
     _check_terms(query.terms)
     _check_whole("limit", query.limit, 1, MAX_LIMIT)
     _check_whole("moments", query.moments, 0, MAX_MOMENTS)
-    _check_kinds("modalities", query.modalities, known)
-    _check_kinds("quotas", query.quotas, query.modalities or known)
-    for kind, n in query.quotas.items():
-        _check_whole(f"quotas[{str(kind)!r}]", n, 0, MAX_LIMIT)
+    _check_kinds("modalities", query.modalities, supported)
+    _check_kinds("quotas", query.quotas, query.modalities or supported)
+    for modality, n in query.quotas.items():
+        _check_whole(f"quotas[{str(modality)!r}]", n, 0, MAX_LIMIT)
     if query.quotas and not 1 <= sum(query.quotas.values()) <= MAX_LIMIT:
         total = sum(query.quotas.values())
         raise _wrong("quotas", f"{total} hits in all", f"1 to {MAX_LIMIT} hits in all")
@@ -156,10 +159,12 @@ def _check_terms(terms: Sequence[Term]) -> None:
         raise _wrong("items", "only negative weights", "at least one that is positive")
 
 
-def _check_kinds(name: str, kinds: Collection[Modality], known: Collection[Modality]) -> None:
-    for kind in kinds:
-        if kind not in known:
-            raise _wrong(name, repr(str(kind)), ", ".join(sorted(known)))
+def _check_kinds(
+    name: str, modalities: Collection[Modality], supported: Collection[Modality]
+) -> None:
+    for modality in modalities:
+        if modality not in supported:
+            raise _wrong(name, repr(str(modality)), ", ".join(sorted(supported)))
 
 
 def _check_whole(name: str, value: object, low: int, high: int) -> None:

@@ -31,10 +31,10 @@ def sort_hits(hits: Sequence[Hit], sort: str) -> list[Hit]:
     """
     field = sort.removeprefix("-")
     values = {hit.segment_id: _value(hit, field) for hit in hits}
-    known = [hit for hit in hits if values[hit.segment_id] is not None]
-    rest = [hit for hit in hits if values[hit.segment_id] is None]
-    known.sort(key=lambda hit: values[hit.segment_id] or (False, 0, ""), reverse=sort[:1] == "-")
-    return known + rest
+    dated = [hit for hit in hits if values[hit.segment_id] is not None]
+    undated = [hit for hit in hits if values[hit.segment_id] is None]
+    dated.sort(key=lambda hit: values[hit.segment_id] or (False, 0, ""), reverse=sort[:1] == "-")
+    return dated + undated
 
 
 def _value(hit: Hit, field: str) -> tuple[bool, float, str] | None:

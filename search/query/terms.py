@@ -10,7 +10,7 @@ import numpy as np
 from encoder.space import Space, l2_normalize
 from encoder.types import Embeddings, Item
 from search.errors import NotFoundError
-from search.query.deadline import Progress
+from search.query.deadline import StageProgress
 from search.query.query import Term
 from search.store.base import VectorStore
 from search.types import SegmentRow
@@ -35,7 +35,7 @@ class ItemEncoder(Protocol):
 
 
 def embed_terms(
-    terms: Sequence[Term], encoder: ItemEncoder, store: VectorStore, progress: Progress
+    terms: Sequence[Term], encoder: ItemEncoder, store: VectorStore, progress: StageProgress
 ) -> Embeddings:
     """Unit rows [len(terms), embed_dim]; the stages are ``encode_<modality>``.
 
@@ -47,23 +47,23 @@ def embed_terms(
         CancelledError, TimeLimitError: of the deadline, between two pieces of the work.
     """
     rows = np.empty((len(terms), encoder.space.embed_dim), np.float32)
-    kinds = dict.fromkeys(term.item.modality for term in terms if term.item)
-    for kind in kinds:
+    modalities = dict.fromkeys(term.item.modality for term in terms if term.item)
+    for modality in modalities:
         chosen = [
-            (place, Item(kind, term.item.content, term.role))
-            for place, term in enumerate(terms)
-            if term.item and term.item.modality == kind
+            (index, Item(modality, term.item.content, term.role))
+            for index, term in enumerate(terms)
+            if term.item and term.item.modality == modality
         ]
-        with progress.stage(f"encode_{kind}"):
+        with progress.stage(f"encode_{modality}"):
             for piece in _pieces(chosen):
                 progress.deadline.check()
-                rows[[place for place, _ in piece]] = encoder.encode_items([i for _, i in piece])
-    asset_ids = {place: term.asset_id for place, term in enumerate(terms) if term.asset_id}
+                rows[[index for index, _ in piece]] = encoder.encode_items([i for _, i in piece])
+    asset_ids = {index: term.asset_id for index, term in enumerate(terms) if term.asset_id}
     if asset_ids:
         with progress.stage("encode_asset"):
-            known = store.assets(list(asset_ids.values()))
-            for place, asset_id in asset_ids.items():
-                rows[place] = _embedding_of(asset_id, asset_id in known, store)
+            stored = store.assets(list(asset_ids.values()))
+            for index, asset_id in asset_ids.items():
+                rows[index] = _embedding_of(asset_id, asset_id in stored, store)
     return rows
 
 
@@ -71,12 +71,12 @@ def _pieces(items: Sequence[tuple[int, Item]]) -> Iterator[list[tuple[int, Item]
     """Runs of neighbours, each as much as can be encoded before looking whether anybody waits."""
     piece: list[tuple[int, Item]] = []
     n_chars = 0
-    for place, item in items:
+    for index, item in items:
         length = len(item.content) if isinstance(item.content, str) else _MEDIUM_CHARS
         if piece and n_chars + length > _CHARS_AT_ONCE:
             yield piece
             piece, n_chars = [], 0
-        piece.append((place, item))
+        piece.append((index, item))
         n_chars += length
     if piece:
         yield piece
@@ -97,9 +97,9 @@ def embedding_of_asset(segments: Sequence[SegmentRow]) -> Embeddings:
     segments with several rows, the first counts, as when one is encoded for a search.
     """
     firsts = [segment for segment in segments if not segment.row]
-    kinds = dict.fromkeys(segment.modality for segment in firsts)
+    modalities = dict.fromkeys(segment.modality for segment in firsts)
     means = [
-        np.mean([segment.embedding for segment in firsts if segment.modality == kind], axis=0)
-        for kind in kinds
+        np.mean([segment.embedding for segment in firsts if segment.modality == modality], axis=0)
+        for modality in modalities
     ]
     return l2_normalize(np.sum(l2_normalize(np.stack(means)), axis=0))

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from concurrent.futures import Executor, Future
 
 from search.filters import Filter
-from search.query.planner import Plan
+from search.query.planner import QueryPlan
 from search.store.base import LexicalIndex
 from search.types import ScoredSegment
 
@@ -26,7 +26,7 @@ class WordSearch:
     def __init__(
         self,
         index: LexicalIndex | None,
-        plan: Plan,
+        plan: QueryPlan,
         executor: Executor,
         filter: Filter | None = None,
     ) -> None:

@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from encoder.types import Modality
 from search.query.planner import MAX_CANDIDATES, widened
 from search.ranking.explain import explain_query
-from search.ranking.found import Found, Pool, Seen, lowest
+from search.ranking.found import FoundSegments, Pool, Seen, lowest
 from search.ranking.fusion import (
     LEAST_PART,
     SPREAD_OF,
@@ -98,8 +98,8 @@ class Finder:
             if self._parts:
                 found = self._segments.nearest(self._plan.modalities, MAX_JOINED, list(self._parts))
                 self._named = {
-                    kind: self._request.scored(kind, segments)
-                    for kind, segments in found.items()
+                    modality: self._request.scored(modality, segments)
+                    for modality, segments in found.items()
                     if segments
                 }
 
@@ -165,7 +165,7 @@ class Finder:
             return self._progress.result(words, []) if words else []
 
     def _pooled(
-        self, found: Found, words: Sequence[ScoredSegment], n: int | None
+        self, found: FoundSegments, words: Sequence[ScoredSegment], n: int | None
     ) -> tuple[Seen, list[Pool]]:
         """Fuse and fetch; if words named deleted assets, fuse again without them.
 
@@ -183,23 +183,23 @@ class Finder:
             words = living
             self._weights.clear()
 
-    def _weigh(self, found: Found, words: Sequence[ScoredSegment]) -> None:
+    def _weigh(self, found: FoundSegments, words: Sequence[ScoredSegment]) -> None:
         """Weigh words by the first round, so that all pages and filters rank by the same weight.
 
         A mixed list may hold too few segments of a kind to measure the spread of its scores.
         """
-        for kind in {
+        for modality in {
             word.modality for word in words
         } & found.segments.keys() - self._weights.keys():
-            segments = found.segments[kind]
-            if kind in found.bounds and len(segments) < SPREAD_OF:
+            segments = found.segments[modality]
+            if modality in found.bounds and len(segments) < SPREAD_OF:
                 with self._stage("search"):
-                    segments = self._segments.nearest([kind], SPREAD_OF, None)[kind]
-            scored = self._request.scored(kind, segments[:SPREAD_OF])
-            of_kind = [word for word in words if word.modality == kind]
-            self._weights[kind] = words_weight(scored, of_kind)
+                    segments = self._segments.nearest([modality], SPREAD_OF, None)[modality]
+            scored = self._request.scored(modality, segments[:SPREAD_OF])
+            of_kind = [word for word in words if word.modality == modality]
+            self._weights[modality] = words_weight(scored, of_kind)
 
-    def _fused(self, found: Found, words: Sequence[ScoredSegment], n: int | None) -> Seen:
+    def _fused(self, found: FoundSegments, words: Sequence[ScoredSegment], n: int | None) -> Seen:
         """Rank all segments found; a list of fewer than ``n`` segments is complete.
 
         Segments found only by words are taken to score as high as any beyond their modality's list.
@@ -223,13 +223,15 @@ class Finder:
 
     def _search_all(self, asset_ids: Collection[str] | None) -> list[Pool]:
         """Search a few assets at a time until all were seen: slow, exact, rarely needed."""
-        found: dict[Modality, list[ScoredSegment]] = {kind: [] for kind in self._plan.modalities}
+        found: dict[Modality, list[ScoredSegment]] = {
+            modality: [] for modality in self._plan.modalities
+        }
         ids = iter(self._wait(self._selected) if asset_ids is None else asset_ids)
         while chunk := self._wait(self._take, ids, MAX_JOINED):
-            for kind, segments in self._nearest_of(chunk).items():
-                found[kind] = self._best(kind, found[kind] + segments)
+            for modality, segments in self._nearest_of(chunk).items():
+                found[modality] = self._best(modality, found[modality] + segments)
         words = self._found_by(self._request.words.look(MAX_CANDIDATES, asset_ids))
-        return self._pooled(Found(found), words, None)[1]
+        return self._pooled(FoundSegments(found), words, None)[1]
 
     def _selected(self) -> Iterator[str]:
         """The assets that pass the filter; all without one."""
@@ -244,11 +246,11 @@ class Finder:
             return found
         middle = len(asset_ids) // 2
         halves = [self._nearest_of(asset_ids[:middle]), self._nearest_of(asset_ids[middle:])]
-        return {kind: [s for half in halves for s in half[kind]] for kind in found}
+        return {modality: [s for half in halves for s in half[modality]] for modality in found}
 
-    def _best(self, kind: Modality, segments: Sequence[ScoredSegment]) -> list[ScoredSegment]:
+    def _best(self, modality: Modality, segments: Sequence[ScoredSegment]) -> list[ScoredSegment]:
         """The best segments, as many as could become hits and their moments."""
-        ordered = [one.segment for one in self._request.scored(kind, segments)]
+        ordered = [one.segment for one in self._request.scored(modality, segments)]
         if self._query.group_by == "segment":
             return ordered[:_MAX_KEPT]
         return first_of_each(ordered, self._query.moments + 1, _MAX_KEPT)

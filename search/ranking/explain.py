@@ -9,7 +9,7 @@ import numpy as np
 
 from encoder.space import Space
 from encoder.types import Embeddings, Modality
-from search.query.planner import Plan
+from search.query.planner import QueryPlan
 from search.query.query import Query, Term
 from search.ranking.fusion import Candidate, FusedQuery, WordsWeight, score_cosines
 from search.store.calibrated import plain
@@ -42,8 +42,8 @@ def explain_hit(
     cosine = float(fused.direction @ embedding)
     return Explanation(
         terms=[
-            TermScore(place, _kind(term), term.weight, float(cosines[place]), float(scores[place]))
-            for place, term in enumerate(terms)
+            TermScore(index, _kind(term), term.weight, float(cosines[index]), float(scores[index]))
+            for index, term in enumerate(terms)
         ],
         cosine=cosine,
         dense_score=float(score_cosines(modality, np.array([cosine]), fused, space, row)[0]),
@@ -58,9 +58,9 @@ def explain_hit(
 
 def explain_query(
     query: Query,
-    plan: Plan,
+    plan: QueryPlan,
     space: Space,
-    found: Mapping[Modality, int],
+    n_found: Mapping[Modality, int],
     words: str,
     weights: Mapping[Modality, WordsWeight],
 ) -> dict[str, Any]:
@@ -70,23 +70,23 @@ def explain_query(
         query: as it was asked.
         plan: as it was understood.
         space: its calibration is listed.
-        found: how many segments of each modality were looked at.
+        n_found: how many segments of each modality were looked at.
         words: what BM25 looked for; empty if it did not.
         weights: of the words, where they found segments.
     """
     return {
         "words": words,
         "terms": [
-            {"term": place, "modality": _kind(term), "weight": float(term.weight)}
-            for place, term in enumerate(query.terms)
+            {"term": index, "modality": _kind(term), "weight": float(term.weight)}
+            for index, term in enumerate(query.terms)
         ],
         "modalities": {
-            str(kind): {
-                "candidates": found.get(kind, 0),
-                **plain(space.calibration_of(kind)),
-                **_words_of(weights.get(kind)),
+            str(modality): {
+                "candidates": n_found.get(modality, 0),
+                **plain(space.calibration_of(modality)),
+                **_words_of(weights.get(modality)),
             }
-            for kind in plan.modalities
+            for modality in plan.modalities
         },
     }
 

@@ -39,7 +39,7 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class FoundSegments:
     """Segments by modality, and bounds: the scores that segments beyond the lists do not exceed.
 
     A modality that was searched on its own has none: its list's length shows if it is complete.

@@ -265,8 +265,8 @@ LEAST_PART = 0.3
 
 
 def with_names(
-    found: Sequence[Candidate],
-    named: Sequence[Candidate],
+    candidates: Sequence[Candidate],
+    by_name: Sequence[Candidate],
     parts: Mapping[str, float],
 ) -> list[Candidate]:
     """The candidates of one modality, with those in front whose asset is named like the query.
@@ -277,26 +277,32 @@ def with_names(
     modalities keep their places. Only the best segment of an asset moves.
 
     Args:
-        found: scored, best first.
-        named: scored segments of the assets in ``parts``; some may be in ``found``.
+        candidates: scored, best first.
+        by_name: scored segments of the assets in ``parts``; some may be in ``candidates``.
         parts: by asset, 0 to 1.
     """
-    known = {one.segment.segment_id for one in found}
-    both = [*found, *(one for one in named if one.segment.segment_id not in known)]
+    segment_ids = {candidate.segment.segment_id for candidate in candidates}
+    candidates_and_named = [
+        *candidates,
+        *(candidate for candidate in by_name if candidate.segment.segment_id not in segment_ids),
+    ]
     best: dict[str, str] = {}
-    for one in sorted(both, key=lambda one: -one.score):
-        best.setdefault(one.segment.asset_id, one.segment.segment_id)
+    for candidate in sorted(candidates_and_named, key=lambda candidate: -candidate.score):
+        best.setdefault(candidate.segment.asset_id, candidate.segment.segment_id)
 
-    def part_of(one: Candidate) -> float:
-        asset_id = one.segment.asset_id
-        return parts.get(asset_id, 0.0) if best[asset_id] == one.segment.segment_id else 0.0
+    def part_of(candidate: Candidate) -> float:
+        asset_id = candidate.segment.asset_id
+        return parts.get(asset_id, 0.0) if best[asset_id] == candidate.segment.segment_id else 0.0
 
-    slots = sorted((one.score for one in both), reverse=True)
+    slots = sorted((candidate.score for candidate in candidates_and_named), reverse=True)
 
-    def order(one: Candidate) -> tuple[bool, float, float, float, str]:
-        is_other = one.dense_rank is None or one.segment.cosine < IDENTICAL
-        reached = one.score + one.named**2 * (slots[0] - one.score)
-        return is_other, -reached, -one.named, -one.score, one.segment.segment_id
+    def order(candidate: Candidate) -> tuple[bool, float, float, float, str]:
+        is_other = candidate.dense_rank is None or candidate.segment.cosine < IDENTICAL
+        reached = candidate.score + candidate.named**2 * (slots[0] - candidate.score)
+        return is_other, -reached, -candidate.named, -candidate.score, candidate.segment.segment_id
 
-    ordered = sorted((one._replace(named=part_of(one)) for one in both), key=order)
-    return [one._replace(score=slot) for one, slot in zip(ordered, slots, strict=True)]
+    ordered = sorted(
+        (candidate._replace(named=part_of(candidate)) for candidate in candidates_and_named),
+        key=order,
+    )
+    return [candidate._replace(score=slot) for candidate, slot in zip(ordered, slots, strict=True)]

@@ -93,7 +93,7 @@ def take_turns(lists: Sequence[Sequence[Group]], limit: int) -> list[Group]:
         limit: the most hits.
     """
     chosen: dict[str, Group] = {}
-    queues = [deque(group for group in one if not group.weak) for one in lists]
+    queues = [deque(group for group in groups if not group.weak) for groups in lists]
     while len(chosen) < limit and any(queues):
         for queue in sorted(filter(None, queues), key=lambda queue: _rank(queue[0])):
             _drop_chosen(queue, chosen)
@@ -102,11 +102,11 @@ def take_turns(lists: Sequence[Sequence[Group]], limit: int) -> list[Group]:
                 chosen[group.key] = group
         for queue in queues:
             _drop_chosen(queue, chosen)
-    kept = dict(list(chosen.items())[:limit])
-    for group in sorted((group for one in lists for group in one), key=_rank):
-        if len(kept) < limit:
-            kept.setdefault(group.key, group)
-    return sorted(kept.values(), key=lambda group: (group.weak, *_rank(group)))
+    chosen_first = dict(list(chosen.items())[:limit])
+    for group in sorted((group for groups in lists for group in groups), key=_rank):
+        if len(chosen_first) < limit:
+            chosen_first.setdefault(group.key, group)
+    return sorted(chosen_first.values(), key=lambda group: (group.weak, *_rank(group)))
 
 
 def _drop_chosen(queue: deque[Group], chosen: Mapping[str, Group]) -> None:

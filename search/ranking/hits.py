@@ -29,7 +29,7 @@ def hit_of(
         explanation: of its score, if one was asked for.
     """
     segment = group.best.segment
-    part = snippet(segment.snippet, words)
+    excerpt = snippet(segment.snippet, words)
     duration = asset.metadata.get("duration_s")
     return Hit(
         asset_id=segment.asset_id,
@@ -42,12 +42,12 @@ def hit_of(
         end_s=segment.end_s,
         char_start=segment.char_start,
         char_end=segment.char_end,
-        snippet=part.text,
+        snippet=excerpt.text,
         confidence=segment.confidence,
         language=segment.language,
         boxes=json.loads(segment.boxes) if segment.boxes else (),
         place=json.loads(segment.place) if segment.place else {},
-        matches=part.matches,
+        matches=excerpt.matches,
         title=str(asset.metadata.get("title", "")),
         media_type=asset.media_type,
         duration_s=float(duration) if isinstance(duration, int | float) else None,
@@ -60,7 +60,7 @@ def hit_of(
 def moment_of(candidate: Candidate, words: Sequence[str]) -> Moment:
     """A further segment of a hit's asset."""
     segment = candidate.segment
-    part = snippet(segment.snippet, words)
+    excerpt = snippet(segment.snippet, words)
     return Moment(
         segment_id=segment.segment_id,
         modality=segment.modality,
@@ -69,12 +69,12 @@ def moment_of(candidate: Candidate, words: Sequence[str]) -> Moment:
         end_s=segment.end_s,
         char_start=segment.char_start,
         char_end=segment.char_end,
-        snippet=part.text,
+        snippet=excerpt.text,
         confidence=segment.confidence,
         language=segment.language,
         boxes=json.loads(segment.boxes) if segment.boxes else (),
         place=json.loads(segment.place) if segment.place else {},
-        matches=part.matches,
+        matches=excerpt.matches,
     )
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from encoder.space import Space
 from encoder.types import Embeddings, Modality
-from search.query.deadline import Progress
+from search.query.deadline import StageProgress
 from search.query.pages import Page
-from search.query.planner import Plan
+from search.query.planner import QueryPlan
 from search.query.query import Query
 from search.query.word_search import WordSearch
 from search.ranking.fusion import Candidate, FusedQuery, score_segments
@@ -36,12 +36,12 @@ class Request:
     """
 
     query: Query
-    plan: Plan
+    plan: QueryPlan
     page: Page
     term_embeddings: Embeddings
     fused: FusedQuery
     words: WordSearch
-    progress: Progress
+    progress: StageProgress
     space: Space
     hidden: frozenset[str]
     is_weak: Callable[[Candidate], bool]

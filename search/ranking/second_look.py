@@ -59,14 +59,15 @@ def rerank(
         reranker: judges the texts.
         check: called before each run of the reranker; it may raise.
     """
-    places = [n for n, hit in enumerate(hits) if texts.get(hit.segment_id, "").strip()]
-    places = places[:MAX_TEXTS]
-    found = reranker.scores(question, [texts[hits[n].segment_id] for n in places], check)
+    indices = [n for n, hit in enumerate(hits) if texts.get(hit.segment_id, "").strip()]
+    indices = indices[:MAX_TEXTS]
+    scores = reranker.scores(question, [texts[hits[n].segment_id] for n in indices], check)
     judged = [
-        replace(hits[n], rerank_score=float(score)) for n, score in zip(places, found, strict=True)
+        replace(hits[n], rerank_score=float(score))
+        for n, score in zip(indices, scores, strict=True)
     ]
     judged.sort(key=lambda hit: -(hit.rerank_score or 0.0))
     ordered = list(hits)
-    for place, hit in zip(places, judged, strict=True):
-        ordered[place] = hit
+    for index, hit in zip(indices, judged, strict=True):
+        ordered[index] = hit
     return ordered

@@ -8,7 +8,7 @@ from functools import partial
 
 from encoder.types import Modality
 from search.filters import Filter
-from search.ranking.found import Found, lowest
+from search.ranking.found import FoundSegments, lowest
 from search.ranking.fusion import identical_is_above
 from search.ranking.request import Request
 from search.store.base import VectorStore
@@ -34,25 +34,25 @@ class SegmentSearch:
         self._store = store
         self._executor = executor
 
-    def best(self, n: int, asset_ids: Collection[str] | None) -> Found:
+    def best(self, n: int, asset_ids: Collection[str] | None) -> FoundSegments:
         """One mixed list, unless the store's constants changed meanwhile."""
         if self._can_mix():
             mixed = self._mixed(n, asset_ids)
             if self._can_mix():
                 return mixed
-        return Found(self.nearest(self._plan.modalities, n, asset_ids))
+        return FoundSegments(self.nearest(self._plan.modalities, n, asset_ids))
 
     def nearest(
-        self, kinds: Sequence[Modality], n: int, asset_ids: Collection[str] | None
+        self, modalities: Sequence[Modality], n: int, asset_ids: Collection[str] | None
     ) -> dict[Modality, list[ScoredSegment]]:
         """Search kinds in parallel: on a server, 4 modalities take 20 ms instead of 29."""
         nearest = partial(self._of_kind, n=n, asset_ids=asset_ids)
-        if len(kinds) == 1:
-            return {kinds[0]: self._deadline.wait(self._executor, nearest, kinds[0])}
+        if len(modalities) == 1:
+            return {modalities[0]: self._deadline.wait(self._executor, nearest, modalities[0])}
         if self._executor is None:
-            return {kind: nearest(kind) for kind in kinds}
-        answers = [(kind, self._executor.submit(nearest, kind)) for kind in kinds]
-        return {kind: self._deadline.result(answer) for kind, answer in answers}
+            return {modality: nearest(modality) for modality in modalities}
+        answers = [(modality, self._executor.submit(nearest, modality)) for modality in modalities]
+        return {modality: self._deadline.result(answer) for modality, answer in answers}
 
     def _can_mix(self) -> bool:
         """Whether one mixed list is wanted, and the store ranks it as this request does."""
@@ -67,36 +67,38 @@ class SegmentSearch:
             and abs(self._request.fused.shift) <= _MAX_SHIFT
         )
 
-    def _mixed(self, n: int, asset_ids: Collection[str] | None) -> Found:
+    def _mixed(self, n: int, asset_ids: Collection[str] | None) -> FoundSegments:
         """Search all modalities at once: 5 ms on a server, where separate searches take 8.
 
         But the list may end before a segment that is identical to the query, which should be first:
         a sound scores lower for itself than many texts do. Such kinds are searched separately.
         """
-        kinds = self._plan.modalities
+        modalities = self._plan.modalities
         mixed = self._deadline.wait(
             self._executor,
             self._store.search_mixed,
             self._request.fused.direction,
-            kinds,
+            modalities,
             n,
             shift=self._request.fused.shift,
             asset_ids=asset_ids,
             filter=self._pushed(asset_ids),
         )
-        found = {kind: [one for one in mixed if one.modality == kind] for kind in kinds}
+        found = {
+            modality: [one for one in mixed if one.modality == modality] for modality in modalities
+        }
         if len(mixed) < n:
-            return Found(found)
+            return FoundSegments(found)
         last = mixed[-1]
         bound = lowest(self._request.scored(last.modality, [last]))
         hidden = [
-            kind
-            for kind in kinds
-            if not identical_is_above(bound, kind, self._request.fused, self._request.space)
+            modality
+            for modality in modalities
+            if not identical_is_above(bound, modality, self._request.fused, self._request.space)
         ]
-        bounds = {kind: bound for kind in kinds if kind not in hidden}
+        bounds = {modality: bound for modality in modalities if modality not in hidden}
         alone = self.nearest(hidden, n, asset_ids) if hidden else {}
-        return Found({**found, **alone}, bounds)
+        return FoundSegments({**found, **alone}, bounds)
 
     def _of_kind(
         self, modality: Modality, n: int, asset_ids: Collection[str] | None

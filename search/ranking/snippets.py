@@ -57,11 +57,11 @@ def snippet(text: str, queries: Iterable[str], max_chars: int = SNIPPET_CHARS) -
     """
     if not text:
         return Snippet("")
-    found = _matches(text, _wanted(tuple(queries)))
-    start, end = _window(text, found, max_chars)
+    matching = _matches(text, _wanted(tuple(queries)))
+    start, end = _window(text, matching, max_chars)
     head, tail = "…" if start else "", "…" if end < len(text) else ""
     shift = len(head) - start
-    inside = [word for word in found if word.start >= start and word.end <= end]
+    inside = [word for word in matching if word.start >= start and word.end <= end]
     ranges = tuple((word.start + shift, word.end + shift) for word in inside)
     return Snippet(head + text[start:end] + tail, ranges)
 
@@ -73,18 +73,18 @@ def _wanted(queries: tuple[str, ...]) -> Collection[str]:
     return {stem for word in words - _FUNCTION_WORDS or words if (stem := _stem(word))}
 
 
-def _matches(text: str, wanted: Collection[str]) -> list[_Word]:
+def _matches(text: str, stems: Collection[str]) -> list[_Word]:
     """The words of a text whose stem is wanted."""
-    words = (_Word(start, end, _stem(text[start:end])) for start, end in _candidates(text, wanted))
-    return [word for word in words if word.stem in wanted]
+    words = (_Word(start, end, _stem(text[start:end])) for start, end in _candidates(text, stems))
+    return [word for word in words if word.stem in stems]
 
 
-def _candidates(text: str, wanted: Collection[str]) -> Iterable[tuple[int, int]]:
+def _candidates(text: str, stems: Collection[str]) -> Iterable[tuple[int, int]]:
     """Where words are that can match: a word begins with its stem, unless accents were removed."""
     if not text.isascii() and _OTHER_LETTER.search(text):
         return (word.span() for word in _WORD.finditer(text))
     lowered = text.lower()
-    starts = {start for stem in wanted for start in _starts(lowered, stem)}
+    starts = {start for stem in stems for start in _starts(lowered, stem)}
     words = (_WORD.match(text, start) for start in sorted(starts))
     return (word.span() for word in words if word)
 
@@ -105,11 +105,11 @@ def _stem(word: str) -> str:
     return _ENDING.sub("", bare)
 
 
-def _window(text: str, found: Sequence[_Word], max_chars: int) -> tuple[int, int]:
+def _window(text: str, matching: Sequence[_Word], max_chars: int) -> tuple[int, int]:
     """Where to cut: between words, unless a single word is longer than the window."""
     if len(text) <= max_chars:
         return 0, len(text)
-    first, last = _best_span(found, max_chars)
+    first, last = _best_span(matching, max_chars)
     # A third of what is left over goes before the first match: people read on from it.
     earliest = max(0, min(first - (max_chars - (last - first)) // 3, len(text) - max_chars))
     word = _WORD.search(text, earliest) if earliest else None
@@ -121,18 +121,18 @@ def _window(text: str, found: Sequence[_Word], max_chars: int) -> tuple[int, int
     return start, max(fitting, default=max(last, start + max_chars) if first == last else last)
 
 
-def _best_span(found: Sequence[_Word], max_chars: int) -> tuple[int, int]:
+def _best_span(matching: Sequence[_Word], max_chars: int) -> tuple[int, int]:
     """Of all spans of matches that fit, the one whose distinct words weigh most; the first wins."""
-    frequency = Counter(word.stem for word in found)
+    frequency = Counter(word.stem for word in matching)
     inside = Counter[str]()
     best, best_weight, weight, first = (0, 0), 0.0, 0.0, 0
-    for word in found:
+    for word in matching:
         inside[word.stem] += 1
         weight += (inside[word.stem] == 1) / frequency[word.stem]
-        while word.end - found[first].start > max_chars and found[first] is not word:
-            inside[found[first].stem] -= 1
-            weight -= (inside[found[first].stem] == 0) / frequency[found[first].stem]
+        while word.end - matching[first].start > max_chars and matching[first] is not word:
+            inside[matching[first].stem] -= 1
+            weight -= (inside[matching[first].stem] == 0) / frequency[matching[first].stem]
             first += 1
         if weight > best_weight + 1e-9 and word.end - word.start <= max_chars:
-            best, best_weight = (found[first].start, word.end), weight
+            best, best_weight = (matching[first].start, word.end), weight
     return best

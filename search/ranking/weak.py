@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from encoder.space import Space
 from encoder.types import TEXT, Embeddings, Modality
 from search.lexical.analysis import holds_words, words
-from search.query.planner import Plan
+from search.query.planner import QueryPlan
 from search.query.query import Query
 from search.ranking.fusion import Candidate
 from search.store.base import VectorStore
@@ -49,7 +49,7 @@ class Floors:
         self._look_at_s = 0.0
 
     def of(
-        self, query: Query, plan: Plan, space: Space, direction: Embeddings
+        self, query: Query, plan: QueryPlan, space: Space, direction: Embeddings
     ) -> Callable[[Candidate], bool]:
         """A test for weak matches of this query; false for all that the floors do not cover.
 
@@ -61,7 +61,8 @@ class Floors:
             return WeakMatches({}, frozenset())
         sizes = self._current()
         floors = {
-            kind: floor.among(sizes.get(kind, 0), direction) for kind, floor in space.floors.items()
+            modality: floor.among(sizes.get(modality, 0), direction)
+            for modality, floor in space.floors.items()
         }
         return WeakMatches(floors, frozenset(word for text in plan.words for word in words(text)))
 

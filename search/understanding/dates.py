@@ -100,11 +100,11 @@ def find_date(text: str, today: date) -> FoundDate | None:
             continue
         for match in rule.compiled.finditer(text):
             try:
-                found = _found(rule, match, today)
+                period_found = _found(rule, match, today)
             except ValueError:  # 31 February, or a year before all photographs
                 return None
-            if found:
-                return found
+            if period_found:
+                return period_found
     return None
 
 
@@ -189,7 +189,7 @@ def _last_or_this(match: re.Match[str], today: date) -> Period:
         for year in (today.year, today.year - 1)
     )
     # The last summer is over, or under way.
-    return next(one for one in periods if one.start and one.start <= today)
+    return next(period for period in periods if period.start and period.start <= today)
 
 
 def _han_year(match: re.Match[str], today: date) -> Period:

@@ -62,8 +62,8 @@ class LibraryPlaces:
         started_s = time.monotonic()
         try:
             rows = takewhile(lambda _: not self._is_closed.is_set(), self._store.scan(_LOCATED))
-            found = {str(name) for row in rows for name in _list(row.metadata.get("places"))}
-            self._names = known_names(found)
+            names_read = {str(name) for row in rows for name in _list(row.metadata.get("places"))}
+            self._names = known_names(names_read)
         except StoreError:
             pass
         ended_s = time.monotonic()

@@ -30,23 +30,23 @@ def known_names(places: Collection[str]) -> dict[str, str]:
     return {name.casefold(): name for name in places if len(name) > 1}
 
 
-def find_place(text: str, known: Mapping[str, str]) -> tuple[str, int, int] | None:
+def find_place(text: str, names: Mapping[str, str]) -> tuple[str, int, int] | None:
     """A place's name as the library has it, and its range in the text, with its preposition.
 
     >>> find_place("sunset in berlin", {"berlin": "Berlin"})
     ('Berlin', 6, 16)
     >>> find_place("Turkey dinner", {"turkey": "Turkey"})
     """
-    found = (one for one in (*_han(text, known), *_spaced(text, known)))
-    return next(iter(sorted(found, key=lambda one: one[1] - one[2])), None)
+    ranges = (*_han(text, names), *_spaced(text, names))
+    return min(ranges, key=lambda place_range: place_range[1] - place_range[2], default=None)
 
 
-def _spaced(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, int, int]]:
+def _spaced(text: str, names: Mapping[str, str]) -> Iterator[tuple[str, int, int]]:
     words = list(_WORD.finditer(text))
     for first in range(len(words)):
         for last in range(first, min(first + _MOST_WORDS, len(words))):
             start, end = words[first].start(), words[last].end()
-            name = known.get(text[start:end].casefold())
+            name = names.get(text[start:end].casefold())
             if name is None:
                 continue
             lead = _BEFORE.search(text[:start])
@@ -63,11 +63,11 @@ def _stands_alone(text: str, start: int, end: int, name: str) -> bool:
     return is_whole or text[start].isupper()
 
 
-def _han(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, int, int]]:
+def _han(text: str, names: Mapping[str, str]) -> Iterator[tuple[str, int, int]]:
     """In a text without spaces: a name at the beginning of a run that ends there, or before 的."""
     for run in _HAN.finditer(text):
         for length in range(len(run[0]), 1, -1):
             start, end = run.start(), run.start() + length
-            if (name := known.get(text[start:end])) and _AFTER_HAN.match(text, end):
+            if (name := names.get(text[start:end])) and _AFTER_HAN.match(text, end):
                 yield name, start, end + (text[end : end + 1] == "的")
                 break

@@ -33,22 +33,22 @@ def understand(
         places: the names of places in it.
         today: the date used to resolve "yesterday".
     """
-    terms, found, filter = [], list[Understood](), query.filter
+    terms, understood, filter = [], list[Understood](), query.filter
     for term in query.terms:
         text = _text(term) if reads(term) else ""
-        for kind in READINGS if text else ():
-            if kind not in query.understand:
+        for reading in READINGS if text else ():
+            if reading not in query.understand:
                 continue
-            one = _date(text, today) if kind == "date" else _place(text, places())
-            if one is None:
+            understanding = _date(text, today) if reading == "date" else _place(text, places())
+            if understanding is None:
                 continue
-            wanted = parse_filter(one.filter)
-            joined = And((filter, wanted)) if filter else wanted
+            condition = parse_filter(understanding.filter)
+            joined = And((filter, condition)) if filter else condition
             if _holds(store, joined):
-                found, filter = [*found, one], joined
-                text = without(text, one.text)
+                understood, filter = [*understood, understanding], joined
+                text = without(text, understanding.text)
         terms.append(_with_text(term, text) if text else term)
-    return (replace(query, items=terms, filter=filter), found) if found else (query, [])
+    return (replace(query, items=terms, filter=filter), understood) if understood else (query, [])
 
 
 def reads(term: Term) -> bool:
@@ -56,29 +56,29 @@ def reads(term: Term) -> bool:
     return len(_text(term)) <= MAX_CHARS
 
 
-def without(text: str, part: str) -> str:
+def without(text: str, phrase: str) -> str:
     """A text without a part of it.
 
     >>> without("beach in May 2024, evening", "in May 2024")
     'beach, evening'
     """
-    before, _, after = text.partition(part)
-    joined = f"{before.rstrip()}{after}" if after[:1] in ",;" else f"{before} {after}"
+    head, _, tail = text.partition(phrase)
+    joined = f"{head.rstrip()}{tail}" if tail[:1] in ",;" else f"{head} {tail}"
     return " ".join(joined.split()).strip(" ,;")
 
 
 def _date(text: str, today: date) -> Understood | None:
-    found = find_date(text, today)
-    if found is None:
+    dated = find_date(text, today)
+    if dated is None:
         return None
-    return Understood("date", text[found.start : found.end].strip(), taken_in(found.period))
+    return Understood("date", text[dated.start : dated.end].strip(), taken_in(dated.period))
 
 
 def _place(text: str, names: Mapping[str, str]) -> Understood | None:
-    found = find_place(text, names)
-    if found is None:
+    located = find_place(text, names)
+    if located is None:
         return None
-    name, start, end = found
+    name, start, end = located
     return Understood("place", text[start:end].strip(), {"field": "places", "contains": name})
 
 

@@ -208,7 +208,7 @@ def watch_job(board: Jobs, job_id: str, stopped: Callable[[], bool]) -> Job:
     return job
 
 
-def report_of(job: Job, failures: Iterable[ports.Failure]) -> IngestReport:
+def report_of(job: Job, failures: Iterable[ports.FailedFile]) -> IngestReport:
     """A job's counts as a report."""
     return IngestReport(
         job.ingested,

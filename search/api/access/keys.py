@@ -92,8 +92,8 @@ class KeyRing:
 
     def find(self, token: str) -> ApiKey | None:
         """The key of a token; None if it is wrong or revoked. Compares in constant time."""
-        prefix, _, rest = token.partition("_")
-        key_id, _, secret = rest.partition("_")
+        prefix, _, secret = token.partition("_")
+        key_id, _, secret = secret.partition("_")
         with self._lock:
             self._refresh()
             key = self._keys.get(key_id)

@@ -36,16 +36,16 @@ def filter_for(data: Any, scopes: Collection[str], public_roots: tuple[str, ...]
         InputError: not a filter.
         ForbiddenError: it asks for paths, and no root is public.
     """
-    asked = parse_filter(data)
-    if sees_paths(scopes) or not asks_for_paths(asked):
-        return asked
+    parsed = parse_filter(data)
+    if sees_paths(scopes) or not asks_for_paths(parsed):
+        return parsed
     if not public_roots:
         raise ForbiddenError(
             "This key may not see the server's paths, not even through a filter.",
             "Leave out the path, use a key with the scope admin, or list folders whose paths may "
             "be shown in ANYMODAL_API__PUBLIC_ROOTS.",
         )
-    return within(asked, public_roots)
+    return within(parsed, public_roots)
 
 
 SOURCE = re.compile(r"[a-z][a-z0-9+.-]*://\S.*/", re.DOTALL)

@@ -41,11 +41,11 @@ class Sessions:
         token, now = secrets.token_urlsafe(32), self._clock()
         closed = _digest(instead_of)
         with self._file.changing() as records:
-            others = [r for r in records if r["ends"] > now and r["digest"] != closed]
-            own = [r for r in others if r["key_id"] == key_id]
-            surplus = own[: max(0, len(own) + 1 - _MOST_PER_KEY)]
+            living = [r for r in records if r["ends"] > now and r["digest"] != closed]
+            of_key = [r for r in living if r["key_id"] == key_id]
+            surplus = of_key[: max(0, len(of_key) + 1 - _MOST_PER_KEY)]
             new = {"digest": _digest(token), "key_id": key_id, "ends": now + self._lasts_s}
-            records[:] = [*(r for r in others if r not in surplus), new]
+            records[:] = [*(r for r in living if r not in surplus), new]
         return token
 
     def close(self, token: str) -> None:

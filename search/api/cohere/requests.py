@@ -82,16 +82,16 @@ class EmbedRequest(Strict):
         """For each embedding, the parts that it is made of."""
         if self.texts is not None:
             return [
-                [(f"texts[{n}]", InputIn.model_validate({"text": one}))]
-                for n, one in enumerate(self.texts)
+                [(f"texts[{n}]", InputIn.model_validate({"text": content}))]
+                for n, content in enumerate(self.texts)
             ]
         if self.images is not None:
             return [
-                [(f"images[{n}]", InputIn.model_validate({"image": one}))]
-                for n, one in enumerate(self.images)
+                [(f"images[{n}]", InputIn.model_validate({"image": content}))]
+                for n, content in enumerate(self.images)
             ]
         mixed = enumerate(self.inputs or [])
-        return [labelled(one.content, f"inputs[{n}].content") for n, one in mixed]
+        return [labelled(content.content, f"inputs[{n}].content") for n, content in mixed]
 
 
 class EmbedAnswer(BaseModel):
@@ -114,8 +114,8 @@ class DocumentIn(Strict):
     text: Annotated[str, Field(max_length=_MAX_CHARS)]
 
 
-def _as_document(given: object) -> object:
-    return {"text": given} if isinstance(given, str) else given
+def _as_document(document: object) -> object:
+    return {"text": document} if isinstance(document, str) else document
 
 
 Document = Annotated[

@@ -70,12 +70,12 @@ class Workbench:
             CancelledError: nobody waits any more.
         """
         self._take()
-        deadline, asked = Budget(self._timeout_s, self._cpu_s), perf_counter()
+        deadline, arrived_s = Budget(self._timeout_s, self._cpu_s), perf_counter()
         begin = copy_context().run  # so that what the work logs has the request's id
 
         def do() -> T:
             with stopped_by(deadline.check), deadline.counted():
-                return work(Turn(deadline, perf_counter() - asked))
+                return work(Turn(deadline, perf_counter() - arrived_s))
 
         future = self._pool.submit(begin, do)
         future.add_done_callback(self._give_back)

@@ -100,10 +100,10 @@ class Edge:
         return min(self._config.max_body_bytes, _SMALL_BODY_BYTES)
 
     def _refusal(self, scope: Scope, headers: Headers, limit: int) -> Refusal:
-        host, *others = headers.getlist("host") or [""]
-        if others:  # a proxy may have checked one of them, and we another
+        host, *more_hosts = headers.getlist("host") or [""]
+        if more_hosts:  # a proxy may have checked one of them, and we another
             return HostHeaderError(
-                f"The request has {len(others) + 1} Host headers.", "Send one (RFC 9112, 3.2)."
+                f"The request has {len(more_hosts) + 1} Host headers.", "Send one (RFC 9112, 3.2)."
             )
         if self._hosts and _host_name(host) not in self._hosts:
             return ForbiddenError(

@@ -25,10 +25,14 @@ def said(
 
     def write(schema: dict[str, Any]) -> None:
         for name in one_of:
-            about = schema["properties"][name]
-            about.pop("default", None)
-            kinds = [kind for kind in about.pop("anyOf") if kind.get("type") != "null"]
-            about.update({"anyOf": kinds} if len(kinds) > 1 else kinds[0])
+            schema_of_field = schema["properties"][name]
+            schema_of_field.pop("default", None)
+            kinds = [
+                alternative
+                for alternative in schema_of_field.pop("anyOf")
+                if alternative.get("type") != "null"
+            ]
+            schema_of_field.update({"anyOf": kinds} if len(kinds) > 1 else kinds[0])
         schema["oneOf"] = [{"required": [name]} for name in one_of]
         if not_both:
             schema["not"] = {"anyOf": [{"required": list(pair)} for pair in not_both]}
@@ -123,7 +127,7 @@ Content = Annotated[list[ContentPart], Field(min_length=1, max_length=MAX_PARTS)
 
 def labelled(content: Sequence[ContentPart], label: str) -> list[Labelled]:
     """The parts of one content as inputs."""
-    return [(f"{label}[{n}]", part.as_input()) for n, part in enumerate(content)]
+    return [(f"{label}[{n}]", piece.as_input()) for n, piece in enumerate(content)]
 
 
 class MessageIn(Strict):

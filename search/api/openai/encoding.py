@@ -60,7 +60,7 @@ _TOKENS_PER_CORE = 16_384
 """The most in one request: what takes a core some eight seconds."""
 
 
-class Asked(Protocol):
+class EmbeddingInputs(Protocol):
     """What requests for embeddings have in common, whichever API's shape they have."""
 
     sized_by: ClassVar[str]
@@ -92,7 +92,7 @@ class Asked(Protocol):
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedInputs:
     """Embeddings of a request.
 
     Args:
@@ -109,7 +109,9 @@ class Encoded:
         return sum(sum(lengths) for lengths in self.windows if lengths)
 
 
-def encode(services: Services, asked: Asked, files: Mapping[str, SentFile], turn: Turn) -> Encoded:
+def encode(
+    services: Services, request: EmbeddingInputs, files: Mapping[str, SentFile], turn: Turn
+) -> EncodedInputs:
     """Embed all inputs of a request, which can refer to ``files`` by part name.
 
     Raises:
@@ -118,14 +120,16 @@ def encode(services: Services, asked: Asked, files: Mapping[str, SentFile], turn
         TooCostlyError: its texts have more tokens than one request may have.
         TimeLimitError: the time is up; what was encoded is cached for the next try.
     """
-    _check_model(services, asked)
-    contents = asked.contents()
-    items, windows = _read(services, asked, [part for one in contents for part in one], files, turn)
+    _check_model(services, request)
+    contents = request.contents()
+    items, windows = _read(
+        services, request, [part for content in contents for part in content], files, turn
+    )
     parts = []
     for piece in _pieces([sum(lengths or [1]) for lengths in windows]):
         turn.deadline.check()
         parts.append(services.encoder.encode_items(items[piece]))
-    ends = np.cumsum([len(one) for one in contents])
+    ends = np.cumsum([len(content) for content in contents])
     starts = [0, *ends[:-1].tolist()]
     rows = np.concatenate(parts)
     if len(rows) > len(contents):
@@ -133,7 +137,7 @@ def encode(services: Services, asked: Asked, files: Mapping[str, SentFile], turn
     together = [
         _joined(windows[start:end]) for start, end in zip(starts, ends.tolist(), strict=True)
     ]
-    return Encoded(_shortened(rows, asked.dimensions), together)
+    return EncodedInputs(_shortened(rows, request.dimensions), together)
 
 
 def _joined(windows: Sequence[list[int] | None]) -> list[int] | None:
@@ -142,33 +146,33 @@ def _joined(windows: Sequence[list[int] | None]) -> list[int] | None:
     return [length for lengths in texts for length in lengths] if texts else None
 
 
-def _check_model(services: Services, asked: Asked) -> None:
-    if asked.model and not stands_for(asked.model, services.model):
-        raise NotFoundError(f"The model {asked.model!r} is not served.", f"Use {services.model}.")
-    known = [*services.tokens.cuts, services.encoder.space.embed_dim]
-    if asked.dimensions is not None and asked.dimensions not in known:
-        has = ", ".join(map(str, known))
-        more = "" if len(known) > 1 else f" ({services.model} has no Matryoshka cuts)"
-        raise InputError(asked.sized_by, got=str(asked.dimensions), wanted=f"{has}{more}")
+def _check_model(services: Services, request: EmbeddingInputs) -> None:
+    if request.model and not stands_for(request.model, services.model):
+        raise NotFoundError(f"The model {request.model!r} is not served.", f"Use {services.model}.")
+    dimensions = [*services.tokens.cuts, services.encoder.space.embed_dim]
+    if request.dimensions is not None and request.dimensions not in dimensions:
+        has = ", ".join(map(str, dimensions))
+        note = "" if len(dimensions) > 1 else f" ({services.model} has no Matryoshka cuts)"
+        raise InputError(request.sized_by, got=str(request.dimensions), wanted=f"{has}{note}")
 
 
 def _read(
     services: Services,
-    asked: Asked,
+    request: EmbeddingInputs,
     parts: Sequence[Labelled],
     files: Mapping[str, SentFile],
     turn: Turn,
 ) -> tuple[list[Item], list[list[int] | None]]:
     items, windows = [], []
     budget = TokenBudget(_TOKENS_PER_CORE * usable_cores(), turn.deadline.check)
-    for label, given in parts:
+    for label, source in parts:
         turn.deadline.check()
-        item = replace(_item(services, given, files, label), role=asked.role)
+        item = replace(_item(services, source, files, label), role=request.role)
         lengths = None
         if item.modality == TEXT:
-            lengths = services.tokens.window_lengths(item.content, asked.role)
+            lengths = services.tokens.window_lengths(item.content, request.role)
             budget.spend(item.content, partial(sum, lengths))
-        if lengths and len(lengths) > 1 and asked.on_overflow == "error":
+        if lengths and len(lengths) > 1 and request.on_overflow == "error":
             raise InputError(
                 label,
                 got=f"{sum(lengths)} tokens in {len(lengths)} windows",
@@ -179,11 +183,11 @@ def _read(
     return items, windows
 
 
-def _item(services: Services, given: InputIn, files: Mapping[str, SentFile], label: str) -> Item:
-    if given.tokens is None:
-        return item_of(given, label, services.decoder, files)
+def _item(services: Services, source: InputIn, files: Mapping[str, SentFile], label: str) -> Item:
+    if source.tokens is None:
+        return item_of(source, label, services.decoder, files)
     try:
-        return Item(TEXT, services.tokens.text_of_tokens(given.tokens))
+        return Item(TEXT, services.tokens.text_of_tokens(source.tokens))
     except InputError as error:
         raise InputError(f"{label}.tokens", got=error.got, wanted=error.wanted) from None
 

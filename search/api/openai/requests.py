@@ -98,9 +98,9 @@ class EmbeddingsRequest(Strict):
     def contents(self) -> list[list[Labelled]]:
         """For each embedding, the parts that it is made of."""
         if self.messages is None:
-            return [[(f"input[{n}]", one)] for n, one in enumerate(self.input or [])]
+            return [[(f"input[{n}]", source)] for n, source in enumerate(self.input or [])]
         parts = [message.parts(f"messages[{n}]") for n, message in enumerate(self.messages)]
-        return [[part for of_one in parts for part in of_one]]
+        return [[source_part for of_one in parts for source_part in of_one]]
 
 
 class EmbeddingOut(BaseModel):

@@ -15,7 +15,7 @@ from pydantic_core import to_json
 from encoder.errors import InputError
 from search.api.errors import ContentTypeError, TooLargeError
 from search.api.requests.budgets import check_values
-from search.api.requests.multipart import Part, events
+from search.api.requests.multipart import FormPart, events
 from search.api.schemas import SearchRequest
 
 _REF = "#/components/schemas/{model}"
@@ -76,10 +76,10 @@ class SentBody:
             return self.parsed(SearchRequest)
         terms: list[dict[str, Any]] = [{"text": text} for text in self.fields.get("text", [])]
         terms += map(_term_of, self.files)
-        others = {
+        options = {
             name: _value(name, values[-1]) for name, values in self.fields.items() if name != "text"
         }
-        return SearchRequest.model_validate_json(to_json({**others, "query": terms}))
+        return SearchRequest.model_validate_json(to_json({**options, "query": terms}))
 
 
 async def _read_json(request: Request) -> bytes:
@@ -103,10 +103,10 @@ async def read_sent(request: Request, most_parts: int = _MOST_PARTS) -> SentBody
         return SentBody(await _read_json(request), {}, {})
     fields: dict[str, list[str]] = {}
     files: dict[str, SentFile] = {}
-    part, data = Part("", None), bytearray()
+    part, data = FormPart("", None), bytearray()
     n_parts, n_named = 0, dict[str, int]()
     async for event in events(sent, request.stream()):
-        if isinstance(event, Part):
+        if isinstance(event, FormPart):
             part, data = event, bytearray()
             n_parts += 1
             if n_parts > most_parts:

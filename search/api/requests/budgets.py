@@ -41,9 +41,9 @@ def check_values(body: bytes) -> None:
     _check(between.count(b"[") + between.count(b"{"), _MOST_CONTAINERS, "lists and objects")
 
 
-def _check(n: int, most: int, what: str) -> None:
-    if n > most:
-        raise TooLargeError(f"The request has more than {most:,} {what}.", "Send less.")
+def _check(n: int, limit: int, what: str) -> None:
+    if n > limit:
+        raise TooLargeError(f"The request has more than {limit:,} {what}.", "Send less.")
 
 
 SEARCH_TOKENS = 20_480
@@ -68,8 +68,8 @@ class TokenBudget:
     search.errors.TooCostlyError: The texts have more than 10 tokens together. ...
     """
 
-    def __init__(self, most: int, check: Callable[[], None]) -> None:
-        self._most = self._left = most
+    def __init__(self, max_tokens: int, check: Callable[[], None]) -> None:
+        self._most = self._left = max_tokens
         self._check = check
 
     def spend(self, text: str, count: Callable[[], int]) -> None:

@@ -39,25 +39,25 @@ class InputIn(FileIn):
         return self
 
 
-def as_inputs(given: object) -> object:
+def as_inputs(sent: object) -> object:
     """Strings are texts, lists of numbers tokens, and Jina's ``bytes`` Base64."""
-    if isinstance(given, list) and not _is_tokens(given):
-        if len(given) > MAX_INPUTS:  # refused by its length, whatever is in it
-            return given
-        return [_as_input(one) for one in given]
-    return [_as_input(given)]
+    if isinstance(sent, list) and not _is_tokens(sent):
+        if len(sent) > MAX_INPUTS:  # refused by its length, whatever is in it
+            return sent
+        return [_as_input(element) for element in sent]
+    return [_as_input(sent)]
 
 
-def _as_input(one: object) -> object:
-    if isinstance(one, str):
-        return {"text": one}
-    if isinstance(one, dict) and one.keys() == {"bytes"}:
-        return {"base64": one["bytes"]}
-    return {"tokens": one} if isinstance(one, list) else one
+def _as_input(element: object) -> object:
+    if isinstance(element, str):
+        return {"text": element}
+    if isinstance(element, dict) and element.keys() == {"bytes"}:
+        return {"base64": element["bytes"]}
+    return {"tokens": element} if isinstance(element, list) else element
 
 
-def _is_tokens(given: list[object]) -> bool:
-    return bool(given) and isinstance(given[0], int)
+def _is_tokens(sent: list[object]) -> bool:
+    return bool(sent) and isinstance(sent[0], int)
 
 
 OneInput = InputText | TokenIds | InputIn

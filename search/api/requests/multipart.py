@@ -15,14 +15,14 @@ _MAX_NAME_CHARS = 1000
 
 
 @dataclass(frozen=True)
-class Part:
+class FormPart:
     """The beginning of a part: a field, or a file if it has a ``filename``."""
 
     name: str
     filename: str | None
 
 
-Event = Part | bytes | None
+Event = FormPart | bytes | None
 """The beginning of a part, some of its bytes, or (None) its end."""
 
 
@@ -102,7 +102,7 @@ class _Found:
             raise _malformed("a part without a name")
         filename = options.get(b"filename")
         self._events.append(
-            Part(_text(options[b"name"]), None if filename is None else _text(filename))
+            FormPart(_text(options[b"name"]), None if filename is None else _text(filename))
         )
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:

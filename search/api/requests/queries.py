@@ -66,10 +66,10 @@ def query_of(
     )
 
 
-def _readings(asked: bool | list[Reading]) -> Collection[Reading]:
-    if isinstance(asked, bool):
-        return READINGS if asked else ()
-    return asked
+def _readings(readings: bool | list[Reading]) -> Collection[Reading]:
+    if isinstance(readings, bool):
+        return READINGS if readings else ()
+    return readings
 
 
 def _term(term: TermIn, label: str, decoder: Decoder, files: Mapping[str, SentFile]) -> Term:
@@ -139,8 +139,8 @@ def _part(name: str, label: str, files: Mapping[str, SentFile]) -> SentFile:
 
 
 def _of_base64(media: str, label: str) -> bytes:
-    found = _DATA_URI.match(media[:200])
-    starts = range(found.end() if found else 0, len(media), _BASE64_CHARS)
+    prefix = _DATA_URI.match(media[:200])
+    starts = range(prefix.end() if prefix else 0, len(media), _BASE64_CHARS)
     pieces = (media[start : start + _BASE64_CHARS] for start in starts)
     try:
         decoded = [base64.b64decode(piece, validate=True) for piece in pieces]

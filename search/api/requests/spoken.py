@@ -45,21 +45,21 @@ class Heard:
     def asked(self, request: Request) -> SentBody:
         """The search for these words, with a form's other fields from the URL's query string."""
         fields = {name: request.query_params.getlist(name) for name in request.query_params}
-        words = " ".join(one.text for one in self.said)
+        words = " ".join(utterance.text for utterance in self.said)
         return SentBody(b"", {**fields, "text": [words, *fields.get("text", [])]}, {})
 
     def json(self) -> list[dict[str, Any]]:
         """As `search.api.schemas.SaidOut`."""
         return [
             {
-                "text": one.text,
-                "language": one.language,
-                "confidence": one.confidence,
-                "start_s": one.start_s,
-                "end_s": one.end_s,
-                "recognize_ms": round(one.recognize_s * 1000, 3),
+                "text": utterance.text,
+                "language": utterance.language,
+                "confidence": utterance.confidence,
+                "start_s": utterance.start_s,
+                "end_s": utterance.end_s,
+                "recognize_ms": round(utterance.recognize_s * 1000, 3),
             }
-            for one in self.said
+            for utterance in self.said
         ]
 
 

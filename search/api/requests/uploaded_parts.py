@@ -13,7 +13,7 @@ from anyio import to_thread
 from encoder.errors import InputError
 from search.api.config import ApiConfig
 from search.api.errors import TooLargeError
-from search.api.requests.multipart import Event, Part
+from search.api.requests.multipart import Event, FormPart
 from search.api.uploads import Upload, UploadFolder
 
 _MAX_FIELD_BYTES = 32 * 1024
@@ -42,9 +42,9 @@ class Receiving:
             TooLargeError: more than the limits allow.
             InputError: an unknown part.
         """
-        part: Part | None = None
+        part: FormPart | None = None
         async for event in events:
-            if isinstance(event, Part):
+            if isinstance(event, FormPart):
                 part = event
                 await self._begin(part)
             elif isinstance(event, bytes) and part is not None:
@@ -67,7 +67,7 @@ class Receiving:
         for file in self._files:
             await to_thread.run_sync(file.drop)
 
-    async def _begin(self, part: Part) -> None:
+    async def _begin(self, part: FormPart) -> None:
         if part.filename is None:
             self.fields.setdefault(part.name, []).append("")
             n_fields = sum(map(len, self.fields.values()))
@@ -77,7 +77,7 @@ class Receiving:
         self._check("files", len(self._files) + 1, self.config.max_upload_files)
         self._files.append(await to_thread.run_sync(self.uploads.begin, name))
 
-    async def _add(self, part: Part, data: bytes) -> None:
+    async def _add(self, part: FormPart, data: bytes) -> None:
         if part.filename is None:
             self.fields[part.name][-1] += data.decode(errors="replace")
             self._check(f"bytes in {part.name}", len(self.fields[part.name][-1]), _MAX_FIELD_BYTES)
@@ -86,9 +86,9 @@ class Receiving:
         self._check("bytes", self._n_bytes, self.config.max_upload_bytes)
         await to_thread.run_sync(self._files[-1].write, data)
 
-    def _check(self, what: str, n: int, most: int) -> None:
-        if n > most:
-            raise TooLargeError(f"More than {most:,} {what} in one upload.", "Send it in parts.")
+    def _check(self, what: str, n: int, limit: int) -> None:
+        if n > limit:
+            raise TooLargeError(f"More than {limit:,} {what} in one upload.", "Send it in parts.")
 
 
 def facts_of(fields: Mapping[str, list[str]]) -> dict[str, Any]:

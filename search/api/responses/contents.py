@@ -83,12 +83,12 @@ def file_of(asset: AssetRow, decoder: Decoder) -> Iterator[Path]:
         yield _found(asset, decoder, held)
 
 
-def _found(asset: AssetRow, decoder: Decoder, held: ExitStack) -> Path:
+def _found(asset: AssetRow, decoder: Decoder, exits: ExitStack) -> Path:
     if path := on_disk(asset):
         return path
     for uri in filter(_OBJECT.match, asset.locations):
         try:
-            return held.enter_context(decoder.copied(uri, asset.metadata))
+            return exits.enter_context(decoder.copied(uri, asset.metadata))
         except MediaLimitError:
             raise
         except MediaError:  # gone, changed or out of reach
@@ -96,53 +96,57 @@ def _found(asset: AssetRow, decoder: Decoder, held: ExitStack) -> Path:
     for uri in asset.locations:
         if Path(uri).is_absolute():
             with suppress(MediaError):
-                return held.enter_context(decoder.unpacked(uri, asset.asset_id))
+                return exits.enter_context(decoder.unpacked(uri, asset.asset_id))
     raise _not_here(asset)
 
 
 def content_of(
-    asset: AssetRow, decoder: Decoder, asked: Mapping[str, str] = MappingProxyType({})
+    asset: AssetRow, decoder: Decoder, request_headers: Mapping[str, str] = MappingProxyType({})
 ) -> Response:
     """The response with an asset's file; 304 if the client has it.
 
     Args:
         asset: the asset whose file is sent.
         decoder: reads files that are stored elsewhere.
-        asked: the headers of the request, in lower case, and its ``method``.
+        request_headers: the headers of the request, in lower case, and its ``method``.
 
     Raises:
         NotFoundError: as `file_of` says.
     """
-    if asset.media_type not in _READ_AS_TEXT and (answer := _remote(asset, decoder, asked)):
+    if asset.media_type not in _READ_AS_TEXT and (
+        answer := _remote(asset, decoder, request_headers)
+    ):
         return answer
     with file_of(asset, decoder) as path:
         headers = content_headers(asset, path)
-        if headers["ETag"] in asked.get("if-none-match", ""):
+        if headers["ETag"] in request_headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         try:
             kind = asset.media_type
             codec = decoder.charset(path, kind) if kind in _READ_AS_TEXT else ""
-            held = held_file(path, asset)
+            open_file = held_file(path, asset)
         except (OSError, MediaError):  # removed since, or not ours to read
             raise _not_here(asset) from None
-        if held is None:
+        if open_file is None:
             raise _not_here(asset)
-        return HeldFile(held, content_type(kind, codec), headers)
+        return HeldFile(open_file, content_type(kind, codec), headers)
 
 
-def _remote(asset: AssetRow, decoder: Decoder, asked: Mapping[str, str]) -> Response | None:
+def _remote(
+    asset: AssetRow, decoder: Decoder, request_headers: Mapping[str, str]
+) -> Response | None:
     """The response with an object that holds the asset; None if a file on this machine does."""
     objects = [uri for uri in asset.locations if _OBJECT.match(uri)]
     if not objects or on_disk(asset):
         return None
     headers = content_headers(asset, objects[0])
-    if headers["ETag"] in asked.get("if-none-match", ""):
+    if headers["ETag"] in request_headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     files = (decoder.remote(uri, asset.metadata) for uri in objects)
     file = next(filter(None, files), None)
     if file is None:
         return None
-    return remote_content(file, content_type(asset.media_type), headers, asked)
+    return remote_content(file, content_type(asset.media_type), headers, request_headers)
 
 
 def picture_of(asset: AssetRow, decoder: Decoder, at_s: float, page: int, size: int) -> bytes:
@@ -154,9 +158,9 @@ def picture_of(asset: AssetRow, decoder: Decoder, at_s: float, page: int, size: 
     """
     with file_of(asset, decoder) as path:
         try:
-            shown = decoder.picture(path, asset.media_type, at_s, page, size)
+            drawn = decoder.picture(path, asset.media_type, at_s, page, size)
             if is_unchanged(path, asset):
-                return shown
+                return drawn
         except UnsupportedMediaError as error:
             raise NotFoundError(
                 f"{asset.asset_id} is {asset.modality} ({asset.media_type}), which has no picture."

@@ -41,19 +41,19 @@ class FacetsAnswer(BaseModel):
     )
 
 
-def facets_json(found: Facets, folders: Mapping[str, int]) -> dict[str, Any]:
+def facets_json(facets: Facets, folders: Mapping[str, int]) -> dict[str, Any]:
     """As `FacetsAnswer`."""
-    months = sorted(found.months.items(), reverse=True)
+    months = sorted(facets.months.items(), reverse=True)
     return {
-        "assets": found.assets,
-        "complete": found.complete,
-        "fields": {field: _facet(counts) for field, counts in found.values.items()},
+        "assets": facets.assets,
+        "complete": facets.complete,
+        "fields": {field: _facet(counts) for field, counts in facets.values.items()},
         "folders": _facet(folders),
         "months": [{"value": month, "count": n} for month, n in months],
     }
 
 
 def _facet(counts: Mapping[str, int]) -> dict[str, Any]:
-    ranked = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
-    shown = [{"value": value, "count": n} for value, n in ranked[:_SHOWN]]
-    return {"values": shown, "others": len(ranked) - len(shown)}
+    ranked = sorted(counts.items(), key=lambda counted: (-counted[1], counted[0]))
+    top = [{"value": value, "count": n} for value, n in ranked[:_SHOWN]]
+    return {"values": top, "others": len(ranked) - len(top)}

@@ -42,12 +42,12 @@ class _File:
         media_type = mimetypes.guess_type(path)[0] or "application/octet-stream"
         return cls(media_type, gzip.compress(content, mtime=0), tag)
 
-    def answer(self, asked: Headers) -> Response:
+    def answer(self, request_headers: Headers) -> Response:
         """The response with the file; 304 if the client has it already."""
         headers = {"ETag": self.tag}
-        if asked.get("if-none-match") == self.tag:
+        if request_headers.get("if-none-match") == self.tag:
             return NotModifiedResponse(Headers(headers))
-        if "gzip" not in asked.get("accept-encoding", ""):
+        if "gzip" not in request_headers.get("accept-encoding", ""):
             return Response(
                 gzip.decompress(self.compressed), headers=headers, media_type=self.media_type
             )
@@ -55,7 +55,7 @@ class _File:
         return Response(self.compressed, headers=headers, media_type=self.media_type)
 
 
-class Page(StaticFiles):
+class WebPage(StaticFiles):
     """Static files, always of the same version; the page may use the microphone."""
 
     async def get_response(self, path: str, scope: MutableMapping[str, Any]) -> Response:
@@ -69,9 +69,9 @@ class Page(StaticFiles):
         return response
 
 
-def page() -> Page:
+def page() -> WebPage:
     """What to mount at ``/``."""
-    return Page(directory=_FOLDER)
+    return WebPage(directory=_FOLDER)
 
 
 @cache
@@ -156,17 +156,17 @@ def _body(name: str, text: str) -> str:
     return f"{body}return {{ {', '.join(_EXPORT.findall(text))} }};\n"
 
 
-def _taken(found: re.Match[str]) -> str:
-    return f"const {{ {found[1].replace(' as ', ': ')} }} = ${found[2]};"
+def _taken(match: re.Match[str]) -> str:
+    return f"const {{ {match[1].replace(' as ', ': ')} }} = ${match[2]};"
 
 
 def _later(text: str, first: list[str], entry: str) -> str:
     """A module that is loaded later; it imports from the entry what that already contains."""
 
-    def moved(found: re.Match[str]) -> str:
-        if found[2] not in first:
-            return found[0]
-        return f'import {{ ${found[2]} }} from "./{entry}.js";\n{_taken(found)}'
+    def moved(match: re.Match[str]) -> str:
+        if match[2] not in first:
+            return match[0]
+        return f'import {{ ${match[2]} }} from "./{entry}.js";\n{_taken(match)}'
 
     return _IMPORT.sub(moved, text)
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
-from search.api.ports import Failure, Job, Jobs
+from search.api.ports import FailedFile, Job, Jobs
 from search.api.services import Services
 from search.api.uploads import UploadFolder
 from search.errors import StoreError
@@ -29,7 +29,7 @@ def search_answer(result: SearchResult, *, with_uri: bool = False) -> dict[str, 
         "hits": [hit_json(hit, with_uri=with_uri) for hit in result.hits],
         "next_cursor": result.next_cursor,
         "explain": result.explain,
-        "understood": [asdict(one) for one in result.understood],
+        "understood": [asdict(reading) for reading in result.understood],
         "warnings": list(result.warnings),
     }
 
@@ -49,21 +49,21 @@ def hit_json(hit: Hit, *, with_uri: bool = False) -> dict[str, Any]:
     }
 
 
-def _moment(found: Hit | Moment) -> dict[str, Any]:
+def _moment(segment: Hit | Moment) -> dict[str, Any]:
     return {
-        "segment_id": found.segment_id,
-        "modality": str(found.modality),
-        "score": found.score,
-        "start_s": found.start_s,
-        "end_s": found.end_s,
-        "char_start": found.char_start,
-        "char_end": found.char_end,
-        "snippet": found.snippet,
-        "confidence": found.confidence,
-        "language": found.language,
-        "boxes": found.boxes,
-        "place": found.place,
-        "matches": found.matches,
+        "segment_id": segment.segment_id,
+        "modality": str(segment.modality),
+        "score": segment.score,
+        "start_s": segment.start_s,
+        "end_s": segment.end_s,
+        "char_start": segment.char_start,
+        "char_end": segment.char_end,
+        "snippet": segment.snippet,
+        "confidence": segment.confidence,
+        "language": segment.language,
+        "boxes": segment.boxes,
+        "place": segment.place,
+        "matches": segment.matches,
     }
 
 
@@ -80,7 +80,9 @@ def asset_json(asset: AssetRow) -> dict[str, Any]:
     }
 
 
-def job_json(job: Job, uploads: UploadFolder, failures: Iterable[Failure] = ()) -> dict[str, Any]:
+def job_json(
+    job: Job, uploads: UploadFolder, failures: Iterable[FailedFile] = ()
+) -> dict[str, Any]:
     """As `search.api.schemas.JobOut`."""
     return {
         "id": job.job_id,
@@ -100,7 +102,7 @@ def job_json(job: Job, uploads: UploadFolder, failures: Iterable[Failure] = ()) 
     }
 
 
-def failure_json(failure: Failure) -> dict[str, str]:
+def failure_json(failure: FailedFile) -> dict[str, str]:
     """As `search.api.schemas.RefusedOut`."""
     name = file_name(failure.uri)
     reason = without_paths(failure.reason.replace(failure.uri, name))

@@ -13,7 +13,10 @@ _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 
 
 def remote_content(
-    file: RemoteFile, media_type: str, headers: Mapping[str, str], asked: Mapping[str, str]
+    file: RemoteFile,
+    media_type: str,
+    headers: Mapping[str, str],
+    request_headers: Mapping[str, str],
 ) -> Response:
     """The whole of a file, or the range that a client asks for; 416 if it has no such range.
 
@@ -23,21 +26,21 @@ def remote_content(
         file: read while it is sent.
         media_type: for the client.
         headers: of the answer, with its ``ETag``.
-        asked: ``method`` and the headers of the request, in lower case.
+        request_headers: ``method`` and the headers of the request, in lower case.
     """
     size = file.size_bytes
     all_headers = {**headers, "Accept-Ranges": "bytes"}
-    wanted = asked.get("range", "")
-    if asked.get("if-range", headers["ETag"]) != headers["ETag"]:
-        wanted = ""
-    start, end = span(wanted, size)
-    if start >= end and wanted:
+    range_header = request_headers.get("range", "")
+    if request_headers.get("if-range", headers["ETag"]) != headers["ETag"]:
+        range_header = ""
+    start, end = span(range_header, size)
+    if start >= end and range_header:
         return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
     status = 206 if (start, end) != (0, size) else 200
     if status == 206:
         all_headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     all_headers["Content-Length"] = str(end - start)
-    if asked.get("method") == "HEAD":
+    if request_headers.get("method") == "HEAD":
         return Response(b"", status, all_headers, media_type)
     return StreamingResponse(file.pieces(start, end), status, all_headers, media_type)
 
@@ -50,13 +53,13 @@ def span(header: str, size: int) -> tuple[int, int]:
     >>> span("bytes=9-", 9), span("bytes=0-1,4-5", 9)
     ((9, 9), (0, 9))
     """
-    found = _RANGE.fullmatch(header.replace(" ", ""))
-    if not found or not (found[1] or found[2]):
+    match = _RANGE.fullmatch(header.replace(" ", ""))
+    if not match or not (match[1] or match[2]):
         return 0, size
-    if not found[1]:
-        return max(size - _number(found[2]), 0), size
-    start, last = _number(found[1]), _number(found[2]) if found[2] else size
-    if found[2] and last < start:
+    if not match[1]:
+        return max(size - _number(match[2]), 0), size
+    start, last = _number(match[1]), _number(match[2]) if match[2] else size
+    if match[2] and last < start:
         return 0, size
     return min(start, size), min(last + 1, size)
 

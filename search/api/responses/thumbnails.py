@@ -79,12 +79,12 @@ class Thumbnails:
         try:
             return file.read_bytes()
         except OSError:
-            made = make()
+            picture = make()
         try:
-            _keep(file, made)
+            _keep(file, picture)
         except OSError as error:
             logger.warning("thumbnails cannot be kept in %s: %s", self.folder, error)
-        return made
+        return picture
 
     def remove(self, asset_id: str) -> None:
         """Remove an asset's thumbnails from disk."""

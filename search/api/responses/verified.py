@@ -80,10 +80,10 @@ def _holds(descriptor: int, path: Path, asset: AssetRow) -> bool:
     is_large = facts.st_size > _HASHED_BYTES
     if is_large and is_same_time and os.path.realpath(f"/dev/fd/{descriptor}") == str(path):
         return True
-    known = _Identity(
+    identity = _Identity(
         facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
     )
-    return _hashes.get(known, partial(_hash, descriptor)) == asset.asset_id
+    return _hashes.get(identity, partial(_hash, descriptor)) == asset.asset_id
 
 
 def _hash(descriptor: int) -> str:

@@ -105,12 +105,12 @@ async def list_facets(
     """How many of the assets that a filter leaves have which values."""
 
     def count(_turn: Turn) -> bytes:
-        found = overview.facets(services.store, wanted)
+        facets = overview.facets(services.store, wanted)
         uploads = f"{services.uploads.root}/"
-        folders = {uri: n for uri, n in found.folders.items() if not uri.startswith(uploads)}
+        folders = {uri: n for uri, n in facets.folders.items() if not uri.startswith(uploads)}
         if not sees_paths(request.state.scopes):
             folders = within_roots(folders, services.config.public_roots)
-        answer = FacetsAnswer.model_validate(facets_json(found, folders_below(folders, folder)))
+        answer = FacetsAnswer.model_validate(facets_json(facets, folders_below(folders, folder)))
         return answer.model_dump_json().encode()
 
     return Response(await services.workbench.run(count), media_type="application/json")
@@ -146,9 +146,9 @@ async def change_asset(asset_id: AssetId, request: Request, services: Parts) -> 
             services.store.check_writable()
         with exclusive(services.store, [asset_id]):
             asset = _asset(services, asset_id)
-            kept = [tag for tag in _tags(asset) if tag not in change.remove_tags]
+            tags_left = [tag for tag in _tags(asset) if tag not in change.remove_tags]
             added = filter(None, map(str.strip, change.add_tags))
-            tags = list(dict.fromkeys([*kept, *added]))
+            tags = list(dict.fromkeys([*tags_left, *added]))
             changed = replace(asset, metadata={**asset.metadata, "tags": tags})
             if changed != asset:
                 services.store.write([changed], [])
@@ -202,8 +202,8 @@ async def get_content(asset_id: AssetId, services: Parts, request: Request) -> R
     """The file itself. Supports ranges, so that players can seek."""
 
     def find(_: Turn) -> Response:
-        asked = {**request.headers, "method": request.method}
-        return content_of(_asset(services, asset_id), services.decoder, asked)
+        headers = {**request.headers, "method": request.method}
+        return content_of(_asset(services, asset_id), services.decoder, headers)
 
     return await services.workbench.run(find)
 
@@ -240,15 +240,15 @@ async def get_thumbnail(
 
 
 def _asset(services: Services, asset_id: str) -> AssetRow:
-    found = services.store.assets([asset_id])
-    if asset_id not in found:
+    rows = services.store.assets([asset_id])
+    if asset_id not in rows:
         raise _unknown(asset_id)
-    return found[asset_id]
+    return rows[asset_id]
 
 
 def _tags(asset: AssetRow) -> list[str]:
-    found = asset.metadata.get("tags")
-    return list(map(str, found)) if isinstance(found, list | tuple) else []
+    tags = asset.metadata.get("tags")
+    return list(map(str, tags)) if isinstance(tags, list | tuple) else []
 
 
 def _unknown(asset_id: str) -> NotFoundError:
@@ -268,9 +268,9 @@ def _dated(
     services: Services, wanted: Filter | None, limit: int, cursor: str, reverse: bool
 ) -> dict[str, object]:
     after = LAST if reverse and not cursor else dated_of(cursor)
-    found = overview.newest(services.store, wanted, limit + 1, after, reverse)
-    rows = services.store.assets([one.asset_id for one in found[:limit]])
+    dated = overview.newest(services.store, wanted, limit + 1, after, reverse)
+    rows = services.store.assets([entry.asset_id for entry in dated[:limit]])
     return {
         "assets": [asset_json(row) for row in rows.values()],
-        "next_cursor": found[limit - 1].cursor if len(found) > limit else "",
+        "next_cursor": dated[limit - 1].cursor if len(dated) > limit else "",
     }

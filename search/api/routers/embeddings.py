@@ -82,15 +82,15 @@ async def _run(
 
 
 def _answer(services: Services, body: SentBody, turn: Turn) -> dict[str, Any]:
-    asked = body.parsed(EmbeddingsRequest)
-    encoded = encode(services, asked, body.files, turn)
+    sent = body.parsed(EmbeddingsRequest)
+    encoded = encode(services, sent, body.files, turn)
     return {
         "object": "list",
         "data": [
             {
                 "object": "embedding",
                 "index": n,
-                "embedding": written(row, asked.format),
+                "embedding": written(row, sent.format),
                 "windows": None if lengths is None else len(lengths),
             }
             for n, (row, lengths) in enumerate(zip(encoded.rows, encoded.windows, strict=True))
@@ -101,15 +101,15 @@ def _answer(services: Services, body: SentBody, turn: Turn) -> dict[str, Any]:
 
 
 def _by_type(services: Services, body: SentBody, turn: Turn, name: str) -> dict[str, Any]:
-    asked = body.parsed(EmbedRequest)
-    encoded = encode(services, asked, body.files, turn)
+    sent = body.parsed(EmbedRequest)
+    encoded = encode(services, sent, body.files, turn)
     return {
         "id": name,
         "embeddings": {
-            kind: [written(row, kind) for row in encoded.rows]
-            for kind in dict.fromkeys(asked.embedding_types)
+            embedding_type: [written(row, embedding_type) for row in encoded.rows]
+            for embedding_type in dict.fromkeys(sent.embedding_types)
         },
-        "texts": asked.texts,
+        "texts": sent.texts,
         "response_type": "embeddings_by_type",
         "meta": {
             "api_version": {"version": "2"},

@@ -111,8 +111,8 @@ def versions(names: Iterable[str]) -> dict[str, str]:
     >>> versions(["no-such-package"])
     {}
     """
-    found = {}
+    versions = {}
     for name in names:
         with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+            versions[name] = version(name)
+    return versions

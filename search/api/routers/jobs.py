@@ -53,8 +53,8 @@ _ALIVE_S = 15.0
 )
 async def list_jobs(services: Parts) -> dict[str, object]:
     """The last jobs, newest first."""
-    found = await services.workbench.run(lambda _: services.jobs.recent())
-    return {"jobs": [job_json(job, services.uploads) for job in found[:_MOST_JOBS]]}
+    recent = await services.workbench.run(lambda _: services.jobs.recent())
+    return {"jobs": [job_json(job, services.uploads) for job in recent[:_MOST_JOBS]]}
 
 
 @router.post(
@@ -74,13 +74,19 @@ async def submit_job(request: Request, services: Parts, response: Response) -> d
     body = await read_sent(request)
 
     def submit(_turn: Turn) -> str:
-        asked = body.parsed(JobRequest)
-        check_sources(asked.sources, services.config.sources)
-        sent = {"tags": asked.tags, "metadata": [to_json(asked.metadata).decode()]}
+        job_request = body.parsed(JobRequest)
+        check_sources(job_request.sources, services.config.sources)
+        sent = {"tags": job_request.tags, "metadata": [to_json(job_request.metadata).decode()]}
         labels = facts_of(sent)
         services.store.check_writable()
         return services.jobs.submit(
-            IngestRequest(asked.sources, labels, asked.prune, asked.kinds, asked.priority)
+            IngestRequest(
+                job_request.sources,
+                labels,
+                job_request.prune,
+                job_request.kinds,
+                job_request.priority,
+            )
         )
 
     job_id = await services.workbench.run(submit)

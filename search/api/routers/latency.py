@@ -49,15 +49,19 @@ async def metrics(services: Parts) -> Response:
 
 
 def _latency(services: Services) -> dict[str, Any]:
-    found = {name: services.latency.by_modality(window_s) for name, window_s in WINDOWS_S.items()}
-    kinds = {kind for window in found.values() for kind in window} - {ALL}
+    by_window = {
+        name: services.latency.by_modality(window_s) for name, window_s in WINDOWS_S.items()
+    }
+    modalities = {modality for window in by_window.values() for modality in window} - {ALL}
     return {
-        "windows": {name: _stages(window.get(ALL, {})) for name, window in found.items()},
+        "windows": {name: _stages(window.get(ALL, {})) for name, window in by_window.items()},
         "by_modality": {
-            kind: {name: _stages(window.get(kind, {})) for name, window in found.items()}
-            for kind in sorted(kinds)
+            modality: {
+                name: _stages(window.get(modality, {})) for name, window in by_window.items()
+            }
+            for modality in sorted(modalities)
         },
-        "slo": _slo(services.config.slo_p95_ms, found[SLO_WINDOW].get(ALL, {}).get(TOTAL)),
+        "slo": _slo(services.config.slo_p95_ms, by_window[SLO_WINDOW].get(ALL, {}).get(TOTAL)),
     }
 
 

@@ -51,25 +51,25 @@ async def rerank(request: Request, services: Parts) -> Response:
 
 
 def _answer(services: Services, body: SentBody, turn: Turn, timer: StageTimer) -> dict[str, Any]:
-    asked = body.parsed(RerankRequest)
+    sent = body.parsed(RerankRequest)
     reranker = services.reranker
     if reranker is None:
         raise NotFoundError("This server has no reranker.", "Name one in ANYMODAL_RERANKER.")
-    if asked.model not in (None, reranker.name):
-        raise NotFoundError(f"The model {asked.model!r} is not served.", f"Use {reranker.name}.")
-    texts = [document.text for document in asked.documents]
+    if sent.model not in (None, reranker.name):
+        raise NotFoundError(f"The model {sent.model!r} is not served.", f"Use {reranker.name}.")
+    texts = [document.text for document in sent.documents]
     with timer.stage("rerank"):
-        scores = reranker.scores(asked.query, texts, turn.deadline.check)
-    best = np.argsort(-scores, kind="stable")[: asked.top_n]
+        scores = reranker.scores(sent.query, texts, turn.deadline.check)
+    best = np.argsort(-scores, kind="stable")[: sent.top_n]
     return {
         "model": reranker.name,
         "results": [
             {
-                "index": int(place),
-                "relevance_score": float(scores[place]),
-                **({"document": {"text": texts[place]}} if asked.return_documents else {}),
+                "index": int(index),
+                "relevance_score": float(scores[index]),
+                **({"document": {"text": texts[index]}} if sent.return_documents else {}),
             }
-            for place in best
+            for index in best
         ],
         "meta": {"api_version": {"version": "2"}},
     }

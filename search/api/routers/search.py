@@ -72,26 +72,26 @@ def _answer(
     """The response as JSON, and the seconds of its stages."""
     timer = StageTimer()
     with timer.stage("decode"):
-        asked = body.search()
+        sent = body.search()
         scopes, roots = request.state.scopes, services.config.public_roots
-        wanted = None if asked.filter is None else filter_for(asked.filter, scopes, roots)
+        allowed_filter = None if sent.filter is None else filter_for(sent.filter, scopes, roots)
         query = query_of(
-            asked, services.decoder, body.files, wanted, folder_names=sees_paths(scopes)
+            sent, services.decoder, body.files, allowed_filter, folder_names=sees_paths(scopes)
         )
         _check_tokens(query, services, turn)
     result = services.engine.search(query, turn.deadline)
     with timer.stage("serialize"):
         answer = search_answer(result, with_uri=sees_paths(scopes))
         hits = to_json({**answer, "said": heard.json()} if heard else answer)
-    own = timer.latency_s()
+    stages_s = timer.latency_s()
     waited_s = heard.waited_s if heard else 0.0
     latency_s = {
         **({"recognize": waited_s} if heard else {}),
         "queue": turn.waited_s,
-        "decode": own["decode"],
+        "decode": stages_s["decode"],
         **result.latency_s,
-        "serialize": own["serialize"],
-        "total": waited_s + turn.waited_s + own["total"],
+        "serialize": stages_s["serialize"],
+        "total": waited_s + turn.waited_s + stages_s["total"],
     }
     kind = SPEECH if heard else ""
     track(services, request.state.request_id, query.terms, latency_s, kind)
@@ -107,21 +107,21 @@ def track(
     request_id: str,
     terms: Sequence[Term],
     latency_s: Mapping[str, float],
-    kind: str = "",
+    modality: str = "",
 ) -> None:
     """Count a search that was answered. What was searched for is not logged: it is private.
 
-    By default, ``kind`` is the result of `kind_of`.
+    By default, ``modality`` is the result of `kind_of`.
     """
-    kind = kind or kind_of(terms)
-    services.latency.record(latency_s, kind)
-    services.metrics.searched(latency_s, kind)
+    modality = modality or kind_of(terms)
+    services.latency.record(latency_s, modality)
+    services.metrics.searched(latency_s, modality)
     if latency_s[TOTAL] * 1000 > services.config.slow_query_ms:
-        facts = {"request_id": request_id, "query": kind, "terms": len(terms)}
+        facts = {"request_id": request_id, "query": modality, "terms": len(terms)}
         logger.warning("%s", json.dumps({**facts, "latency_ms": latency_ms(latency_s)}))
 
 
 def kind_of(terms: Sequence[Term]) -> str:
     """The terms' modality, or ``asset`` for stored assets; ``mixed`` for several kinds."""
-    kinds = {str(term.item.modality) if term.item else "asset" for term in terms}
-    return kinds.pop() if len(kinds) == 1 else "mixed"
+    modalities = {str(term.item.modality) if term.item else "asset" for term in terms}
+    return modalities.pop() if len(modalities) == 1 else "mixed"

@@ -81,8 +81,8 @@ async def upload_assets(
     finally:
         await receiving.drop()
     files = list(map(str, paths))
-    wanted = IngestRequest(files, receiving.facts, priority="interactive")
-    job_id = await services.workbench.run(lambda _: services.jobs.submit(wanted))
+    request_to_ingest = IngestRequest(files, receiving.facts, priority="interactive")
+    job_id = await services.workbench.run(lambda _: services.jobs.submit(request_to_ingest))
     job, document = await job_document(services, job_id)
     if wait or receiving.fields.get("wait", [""])[-1] == "true":
         job, document = await _ended(services, job, document)

@@ -269,5 +269,5 @@ def safe_name(name: str) -> str:
         stem, suffix = suffix, ""
     suffix = f".{suffix[:16]}" if suffix else ""
     room = _MAX_NAME_BYTES - len(suffix.encode(errors="ignore"))
-    kept = stem.encode(errors="ignore")[:room].decode(errors="ignore")
-    return f"{kept}{suffix}".encode(errors="ignore").decode() or "file"
+    shortened_stem = stem.encode(errors="ignore")[:room].decode(errors="ignore")
+    return f"{shortened_stem}{suffix}".encode(errors="ignore").decode() or "file"

@@ -100,19 +100,19 @@ class Guard:
         self._look_soon()
         return None
 
-    def began(self, one: Held) -> None:
+    def began(self, connection: Held) -> None:
         """A request begins, so that this connection is the last to make room."""
-        if one in self._held:
-            for order in (self._held, self._by_address[counted_as(one.host)]):
-                order[one] = order.pop(one)
+        if connection in self._held:
+            for order in (self._held, self._by_address[counted_as(connection.host)]):
+                order[connection] = order.pop(connection)
 
-    def drop(self, one: Held, reason: str = "") -> None:
+    def drop(self, connection: Held, reason: str = "") -> None:
         """Release a connection that has ended."""
-        if one not in self._held:
+        if connection not in self._held:
             return
-        del self._held[one]
-        address = counted_as(one.host)
-        del self._by_address[address][one]
+        del self._held[connection]
+        address = counted_as(connection.host)
+        del self._by_address[address][connection]
         if not self._by_address[address]:
             del self._by_address[address]
         self._changed(-1, reason)

@@ -23,7 +23,7 @@ class Phase(Enum):
 
 
 @dataclass(frozen=True)
-class Limits:
+class PaceLimits:
     """How slow a client may be: a time for heads, a rate for bodies, as in Apache's mod_reqtimeout.
 
     Args:
@@ -42,7 +42,7 @@ class Limits:
 class Pace:
     """Follows one connection by samples."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: PaceLimits) -> None:
         self._limits = limits
         self._turn: Hashable = None
         self._since_s = 0.0

@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from encoder.errors import AnymodalError
 from search.api.errors import HeadTooLargeError, TooSlowError, error_answer, status_of
 from search.api.wire.guard import MOST_LINGERING, Guard
-from search.api.wire.pace import Limits, Pace, Phase
+from search.api.wire.pace import Pace, PaceLimits, Phase
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
@@ -30,7 +30,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def __init__(
         self,
         guard: Guard,
-        limits: Limits,
+        limits: PaceLimits,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],

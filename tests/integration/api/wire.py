@@ -10,7 +10,7 @@ from time import sleep
 
 import httpx
 
-from search.api.ports import Failure, Job
+from search.api.ports import FailedFile, Job
 
 SILENCE = b""
 HALF_HEAD = b"POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half: "
@@ -23,7 +23,7 @@ class Endless:
         """The status of any job."""
         return Job(job_id, "running", 1.0, 0.0, n_files=1)
 
-    def failures(self, _job_id: str) -> list[Failure]:
+    def failures(self, _job_id: str) -> list[FailedFile]:
         """None."""
         return []
 

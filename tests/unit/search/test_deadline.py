@@ -9,7 +9,7 @@ import pytest
 from encoder.errors import InputError
 from encoder.system.metering import running
 from search.errors import CancelledError, TimeLimitError, TooCostlyError
-from search.query.deadline import Budget, Deadline, Progress
+from search.query.deadline import Budget, Deadline, StageProgress
 
 
 def test_time_runs_out() -> None:
@@ -41,7 +41,7 @@ def test_a_limit_that_is_none_is_refused(seconds: float) -> None:
 
 
 def test_no_stage_begins_after_the_deadline() -> None:
-    progress = Progress(Deadline())
+    progress = StageProgress(Deadline())
     with progress.stage("plan"):
         progress.deadline.cancel()
     with pytest.raises(CancelledError), progress.stage("search"):

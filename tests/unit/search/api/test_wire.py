@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from search.api.config import ApiConfig
 from search.api.wire.guard import allow_open_files
-from search.api.wire.pace import Limits, Pace, Phase
+from search.api.wire.pace import Pace, PaceLimits, Phase
 
-LIMITS = Limits(head_s=10, body_s=20, write_s=60, bytes_per_s=500)
+LIMITS = PaceLimits(head_s=10, body_s=20, write_s=60, bytes_per_s=500)
 
 
 @pytest.mark.parametrize(
