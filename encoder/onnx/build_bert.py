@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from encoder.onnx.bert import INPUTS, Bert
+from encoder.onnx.bert import INPUTS, Bert, look_up_packed
 from encoder.onnx.graph import Graph
 from encoder.onnx.int8_bert import Int8Layers
 from encoder.onnx.merge_tokens import (
@@ -21,7 +21,6 @@ from encoder.onnx.merge_tokens import (
     merge_function,
     padded_to_even,
 )
-from encoder.onnx.packed import look_up_packed
 
 _LOWEST = float(np.finfo(np.float32).min)
 """Added to an attention logit, it leaves no weight."""

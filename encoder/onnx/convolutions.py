@@ -255,7 +255,7 @@ _NORM_EPS = 1e-5
 
 
 def read_aisfx(path: Path) -> Tensors:
-    """The checkpoint of the aisfx package, under the names of `encoder.networks.aisfx.Aisfx`.
+    """The aisfx package's checkpoint, under the names of `encoder.networks.convolutions.Aisfx`.
 
     Raises:
         ModelError: the file is not that checkpoint.

@@ -68,9 +68,15 @@ class Graph:
             else_inputs: its inputs if it does not.
             attributes: of the node.
         """
+        from onnx import helper
+
         name = f"If_{len(self._nodes)}"
         self._domains.add(MICROSOFT)
-        self._nodes.append(either(name, condition, op, inputs, else_inputs, attributes))
+        branches = (
+            [helper.make_node(op, names, [output], output, domain=MICROSOFT, **attributes)]
+            for output, names in ((f"{name}_then", inputs), (f"{name}_else", else_inputs))
+        )
+        self._nodes.append(fork(name, condition, *branches))
         return name
 
     def save(
@@ -108,7 +114,10 @@ class Graph:
         domains = {node.domain for node in self._nodes} | self._domains
         model = helper.make_model(
             graph,
-            opset_imports=[_opset(domain) for domain in sorted({"", *domains})],
+            opset_imports=[
+                helper.make_opsetid(domain, 1 if domain else _OPSET)
+                for domain in sorted({"", *domains})
+            ],
             ir_version=_IR_VERSION,
             functions=functions,
         )
@@ -130,30 +139,6 @@ class Graph:
             helper.make_tensor_value_info(out, TensorProto.FLOAT, None) for out in outputs
         ]
         return helper.make_graph([*constants, *self._nodes, *ends], name, [], output_infos)
-
-
-def _opset(domain: str) -> Any:
-    from onnx import helper
-
-    return helper.make_opsetid(domain, 1 if domain else _OPSET)
-
-
-def either(
-    name: str,
-    condition: str,
-    op: str,
-    inputs: Sequence[str],
-    else_inputs: Sequence[str],
-    attributes: Mapping[str, Any],
-) -> Any:
-    """The node of `Graph.choose`; its output is called ``name`` too."""
-    from onnx import helper
-
-    nodes = (
-        helper.make_node(op, read, [output], output, domain=MICROSOFT, **attributes)
-        for output, read in ((f"{name}_then", inputs), (f"{name}_else", else_inputs))
-    )
-    return fork(name, condition, *([node] for node in nodes))
 
 
 def fork(name: str, condition: str, then: Sequence[Any], otherwise: Sequence[Any]) -> Any:

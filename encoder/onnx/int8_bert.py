@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encoder.onnx.bert import Bert
+from encoder.onnx.bert import Bert, look_up_packed
 from encoder.onnx.codes import (
     GELU_LEAST_SCALE,
     GELU_STEP,
@@ -30,7 +30,6 @@ from encoder.onnx.codes import (
 )
 from encoder.onnx.graph import MICROSOFT, Graph
 from encoder.onnx.merge_tokens import log_of_sizes
-from encoder.onnx.packed import look_up_packed
 
 _LOWEST = -1e30
 """A logit that has no weight, and stays finite when another logit is added."""

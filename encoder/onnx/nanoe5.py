@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import ModelError
-from encoder.onnx.bert import Array32, Bert, BertSize, read_bert
-from encoder.onnx.packed import PackedTable
+from encoder.onnx.bert import Array32, Bert, BertSize, PackedTable, read_bert
 
 _MAGIC, _VERSION = b"E5S1", 1
 _FLOAT32, _Q4_0 = 0, 1

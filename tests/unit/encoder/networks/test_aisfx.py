@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from encoder.errors import ModelError
-from encoder.networks.aisfx import load_aisfx
+from encoder.networks.convolutions import load_aisfx
 from encoder.onnx.convolutions import HEADS
 
 # What the aisfx 0.1.2 package's own network gives for the input below: its features and the

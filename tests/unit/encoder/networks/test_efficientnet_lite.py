@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encoder.networks.efficientnet_lite import SamePadConv, load_efficientnet_lite
+from encoder.networks.convolutions import SamePadConv, load_efficientnet_lite
 from encoder.onnx.convolutions import LITE2, block_sizes
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "efficientnet_lite2.npz"

@@ -11,9 +11,8 @@ import torch
 from torch import nn
 
 from encoder.errors import ModelError
-from encoder.networks.aisfx import load_aisfx
 from encoder.networks.bert import SentenceBert, arrays_of, load_sentence_bert
-from encoder.networks.efficientnet_lite import load_efficientnet_lite
+from encoder.networks.convolutions import load_aisfx, load_efficientnet_lite
 from encoder.onnx.bert import BertSize, read_bert
 from encoder.onnx.build_bert import write_bert
 from encoder.onnx.convolutions import (

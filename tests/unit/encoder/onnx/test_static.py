@@ -21,7 +21,7 @@ from torch.nn import functional
 from encoder.errors import InputError, ModelError
 from encoder.models.bundle.declaration import IMAGE_LABELS
 from encoder.models.bundle.kinds import image_labels
-from encoder.networks.efficientnet_lite import Block, BlockSize, SamePadConv
+from encoder.networks.convolutions import Block, BlockSize, SamePadConv
 from encoder.onnx.static import activation_ranges, logit_agreement, quantiles, quantize_static
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.image import ImageTower

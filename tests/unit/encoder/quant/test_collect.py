@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoder.networks.efficientnet_lite import SamePadConv
+from encoder.networks.convolutions import SamePadConv
 from encoder.quant.inputs import execution_order, grams
 from encoder.quant.layers import find_layers
 
