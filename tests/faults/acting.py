@@ -79,6 +79,18 @@ class Acts:
         while self._former:
             self._former.pop().close()
 
+    def change_files(self, name: str) -> None:
+        """What a user does before some of the operations."""
+        file = self._library / "a.txt"
+        if name == "prune":
+            file.unlink(missing_ok=True)
+        elif name == "move":
+            (self._library / "moved").mkdir(exist_ok=True)
+            with suppress(FileNotFoundError):
+                file.rename(self._library / "moved" / "a.txt")
+        elif name == "edit":
+            self._write(file, TEXTS["E"])
+
     def act(self, name: str) -> None:
         """Do one of the others; again, as its error advises, if the store moved meanwhile."""
         for _ in range(_TRIES):
@@ -215,17 +227,12 @@ class Acts:
         remove(self._held.store(), str(self._library), self._held.uploads)
 
     def prune(self) -> None:
-        (self._library / "a.txt").unlink(missing_ok=True)
         self._run(self._library, prune=True)
 
     def move(self) -> None:
-        (self._library / "moved").mkdir(exist_ok=True)
-        with suppress(FileNotFoundError):
-            (self._library / "a.txt").rename(self._library / "moved" / "a.txt")
         self._run(self._library)
 
     def edit(self) -> None:
-        self._write(self._library / "a.txt", TEXTS["E"])
         self._run(self._library)
 
     def import_export(self) -> None:

@@ -105,43 +105,93 @@ class Pairs:
 
     def __init__(self, actors: Sequence[Actor]) -> None:
         self._actors = actors
-        self._serial: dict[tuple[str, str, str], Any] = {}
+        self._serial: dict[tuple[str, ...], Any] = {}
 
-    def in_order(self, start: str, *operations: str) -> Any:
-        """The state after these, one after the other."""
-        key = (start, *operations)
+    def in_order(self, start: str, *steps: str) -> Any:
+        """The state after these, one after the other; a step is what `steps_of` names."""
+        key = (start, *steps)
         if key not in self._serial:
             first, second = self._actors
             first.result(first.begin("setup", start=start))
             second.result(second.begin("ready"))
-            for operation in operations:
-                first.result(first.begin("act", name=operation))
+            for step in steps:
+                first.result(begin_step(first, step))
             self._serial[key] = first.result(first.begin("state"))
         return self._serial[key]
 
     def trial(self, start: str, one: str, other: str, delay_s: float) -> dict[str, Any]:
-        """What is after both at once as after neither order: by group, the three values."""
-        expected = [self.in_order(start, one, other), self.in_order(start, other, one)]
+        """What is after both at once as after no order: by group, its values, and in each order."""
+        both = steps_of(one), steps_of(other)
+        expected = [self.in_order(start, *a, *b) for a, b in (both, both[::-1])]
         first, second = self._actors
         first.result(first.begin("setup", start=start))
         second.result(second.begin("ready"))
-        begun = first.begin("act", name=one)
-        time.sleep(delay_s)
-        also = second.begin("act", name=other)
         wrong: dict[str, Any] = {}
-        for actor, number in ((first, begun), (second, also)):
+
+        def do(actor: Actor, name: str) -> None:
             try:
-                actor.result(number)
+                for step in steps_of(name):
+                    actor.result(begin_step(actor, step))
             except RuntimeError as error:
-                wrong[f"error {number}"] = str(error)
+                wrong[f"error of {name}"] = str(error)
+
+        threads = [Thread(target=do, args=pair) for pair in ((first, one), (second, other))]
+        threads[0].start()
+        time.sleep(delay_s)
+        threads[1].start()
+        for thread in threads:
+            thread.join()
         states = [first.result(first.begin("state")), *expected]
-        for group in GROUPS:
-            parts = [{part: of[part] for part in of if group_of(part) == group} for of in states]
-            if parts[0] not in parts[1:]:
-                names = dict.fromkeys(name for of in parts for name in of)
-                values = {name: [of.get(name) for of in parts] for name in names}
-                wrong[group] = {name: of for name, of in values.items() if of != 3 * of[:1]}
-        return wrong
+        if not differences(states):
+            return wrong
+        # A user may change files between the two steps of another.
+        for order in orders(*both):
+            states.append(self.in_order(start, *order))
+        return wrong | differences(states)
+
+
+def steps_of(name: str) -> list[str]:
+    """An operation that begins with a change of files has two steps.
+
+    >>> steps_of("edit"), steps_of("patch")
+    (['files edit', 'edit'], ['patch'])
+    """
+    return [f"files {name}", name] if name in ("edit", "move", "prune") else [name]
+
+
+def begin_step(actor: Actor, step: str) -> int:
+    if step.startswith("files "):
+        return actor.begin("change_files", name=step.removeprefix("files "))
+    return actor.begin("act", name=step)
+
+
+def orders(some: Sequence[str], others: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """All orders that keep that of each.
+
+    >>> list(orders("ab", "c"))
+    [('a', 'b', 'c'), ('a', 'c', 'b'), ('c', 'a', 'b')]
+    """
+    if not (some and others):
+        yield (*some, *others)
+        return
+    for rest in orders(some[1:], others):
+        yield (some[0], *rest)
+    for rest in orders(some, others[1:]):
+        yield (others[0], *rest)
+
+
+def differences(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the first has as none of the others, by group."""
+    wrong = {}
+    for group in GROUPS:
+        parts = [{part: of[part] for part in of if group_of(part) == group} for of in states]
+        if parts[0] not in parts[1:]:
+            names = dict.fromkeys(name for of in parts for name in of)
+            values = {name: [of.get(name) for of in parts] for name in names}
+            wrong[group] = {
+                name: of for name, of in values.items() if any(one != of[0] for one in of)
+            }
+    return wrong
 
 
 def group_of(part: str) -> str:

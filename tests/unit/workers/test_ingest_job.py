@@ -16,12 +16,12 @@ from PIL import Image
 from encoder import MultiModalEncoder
 from encoder.embeddings import EncodedItem
 from encoder.errors import InputError
+from encoder.system.batched import in_batches
 from encoder.types import TEXT, Item
 from search.errors import StoreError, StoreUnavailableError
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
 from tests.support.media import write_film
-from workers.pipeline.files import in_chunks
 from workers.pipeline.ingest_job import IngestJob
 from workers.pipeline.leaving import remove
 from workers.pipeline.retry import may_heal
@@ -68,7 +68,7 @@ def test_memory_is_given_back_after_files_that_were_encoded(
 
 
 def test_chunks_are_streamed() -> None:
-    assert list(in_chunks(iter(range(5)), 2)) == [[0, 1], [2, 3], [4]]
+    assert list(in_batches(iter(range(5)), 2)) == [[0, 1], [2, 3], [4]]
 
 
 def test_what_is_stored_is_not_encoded_again(job: IngestJob, tmp_path: Path) -> None:

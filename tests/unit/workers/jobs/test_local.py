@@ -137,7 +137,7 @@ def test_a_cancelled_upload_is_removed_under_the_lock_of_its_content(
     (asset_id,) = jobs._uploads.owners_of([str(path)])
     go = Event()
     monkeypatch.setattr(type(pipeline.store), "check_writable", lambda _: go.wait(60))
-    job_id = jobs.submit([str(path)])
+    job_id = jobs.submit(IngestRequest([str(path)]))
     assert jobs.cancel(job_id)
     with pipeline.store.locks.of([asset_id]):
         go.set()
