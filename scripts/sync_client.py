@@ -24,7 +24,6 @@ _WORDS = {
     "aiter_bytes": "iter_bytes",
     "anyio.sleep": "time.sleep",
     "aread": "read",
-    "send_async": "send",
 }
 _HEAD = '"""The synchronous client, written by `scripts.sync_client`: edit the asynchronous one."""'
 _LOOP = re.compile(r"^( +)for (\w+) in (.+):\n +yield \2\n", re.MULTILINE)
@@ -48,10 +47,13 @@ def sync_source(source: str) -> str:
 
 
 def generated() -> str:
-    """What `TARGET` must hold, with its imports in order."""
-    command = [sys.executable, "-m", "ruff", "check", "--quiet", "--fix", "--select", "I", "-"]
-    source = sync_source(SOURCE.read_text())
-    return subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout
+    """What `TARGET` must hold, formatted as all code."""
+    text = sync_source(SOURCE.read_text())
+    for options in (["check", "--quiet", "--fix", "--select", "I"], ["format"]):
+        command = [sys.executable, "-m", "ruff", *options, "-"]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+        text = done.stdout
+    return text
 
 
 if __name__ == "__main__":

@@ -1,63 +1,23 @@
-"""Sends requests, in a thread or in an event loop, and repeats those that may succeed later."""
+"""How a call is sent, what its errors mean, and when it is repeated."""
 
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-import anyio
 import httpx2
 
 from encoder.errors import AnymodalError
 from search.client.calls import ApiCall
 from search.client.errors import BusyError, UnreachableError, error_of
 
-T = TypeVar("T")
-
 
 def client_settings(url: str, key: str | None, timeout_s: float) -> dict[str, Any]:
     """Arguments of both of httpx2's clients."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     return {"base_url": url, "headers": headers, "timeout": timeout_s}
-
-
-def send(client: httpx2.Client, call: ApiCall[T], retries: int) -> T:
-    """The answer.
-
-    Raises:
-        ServerError: the server refused or failed.
-        UnreachableError: no server answers.
-    """
-    attempt = 0
-    while True:
-        attempt += 1
-        try:
-            with _unreachable(client.base_url):
-                answer = client.request(call.method, call.path, **_sent(call))
-            return _read(call, answer)
-        except AnymodalError as error:
-            wait = wait_s(error, attempt, retries)
-            if wait is None:
-                raise
-        time.sleep(wait)
-
-
-async def send_async(client: httpx2.AsyncClient, call: ApiCall[T], retries: int) -> T:
-    """See `send`."""
-    attempt = 0
-    while True:
-        attempt += 1
-        try:
-            with _unreachable(client.base_url):
-                answer = await client.request(call.method, call.path, **_sent(call))
-            return _read(call, answer)
-        except AnymodalError as error:
-            wait = wait_s(error, attempt, retries)
-            if wait is None:
-                raise
-        await anyio.sleep(wait)
 
 
 def check(answer: httpx2.Response) -> None:
@@ -67,34 +27,26 @@ def check(answer: httpx2.Response) -> None:
         raise error_of(answer.status_code, answer.content, after)
 
 
-class _unreachable:  # noqa: N801 (used as a statement)
+@contextmanager
+def reaching(url: object) -> Iterator[None]:
     """Turns httpx2's errors into `UnreachableError`."""
-
-    def __init__(self, url: object) -> None:
-        self._url = url
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, error_class: object, error: BaseException | None, _: object) -> None:
-        if isinstance(error, httpx2.TransportError):
-            raise UnreachableError(
-                f"No answer from {self._url}: {error or type(error).__name__}.",
-                "Check the URL, and that `anymodal serve` runs there.",
-            ) from error
+    try:
+        yield
+    except httpx2.TransportError as error:
+        raise UnreachableError(
+            f"No answer from {url}: {error or type(error).__name__}.",
+            "Check the URL, and that `anymodal serve` runs there.",
+        ) from error
 
 
-def _sent(call: ApiCall[Any]) -> Mapping[str, Any]:
+def arguments_of(call: ApiCall[Any]) -> dict[str, Any]:
+    """What httpx2 takes for a call besides its method and path."""
     arguments: dict[str, Any] = {"params": dict(call.params)}
     if call.json is not None:
         arguments["json"] = call.json
     if call.files is not None:
         arguments |= {"data": dict(call.fields), "files": call.files()}
     return arguments
-
-
-def _read(call: ApiCall[T], answer: httpx2.Response) -> T:
-    check(answer)
-    return call.read(answer.content)
 
 
 _FIRST_S = 0.25

@@ -11,11 +11,22 @@ from typing import Any, Unpack
 import httpx2
 import numpy as np
 import numpy.typing as npt
+from pydantic_core import to_json
 
-from search.api.schemas import AssetOut, AssetsAnswer, HitOut, InfoAnswer, JobOut, SearchAnswer
+from encoder.errors import AnymodalError
+from search.api.schemas import (
+    AssetOut,
+    AssetsAnswer,
+    Cancelled,
+    HitOut,
+    InfoAnswer,
+    JobOut,
+    JobsAnswer,
+    SearchAnswer,
+)
 from search.client import calls
-from search.client.calls import SearchOptions, Several
-from search.client.connection import check, client_settings, send
+from search.client.calls import ApiCall, SearchOptions, Several, T, escaped, several
+from search.client.connection import arguments_of, check, client_settings, reaching, wait_s
 from search.client.errors import ServerError
 from search.client.files import Progress
 from search.client.notebook import MOST_SHOWN, Shown, without_picture
@@ -138,31 +149,38 @@ class Anymodal:
         self, filter: Mapping[str, Any] | None = None, *, limit: int = 50, cursor: str = ""
     ) -> AssetsAnswer:
         """A page of assets, in the order of their ids."""
-        return self._send(calls.assets(filter, limit, cursor))
+        params: dict[str, str | int] = {"limit": limit, "cursor": cursor}
+        if filter:
+            params["filter"] = to_json(filter).decode()
+        read = AssetsAnswer.model_validate_json
+        return self._send(ApiCall("GET", "/v1/assets", read, params))
 
     def asset(self, asset_id: str) -> AssetOut:
         """What is known about an asset. Raises MissingError."""
-        return self._send(calls.asset(asset_id))
+        path = f"/v1/assets/{escaped(asset_id)}"
+        return self._send(ApiCall("GET", path, AssetOut.model_validate_json))
 
     def tag(
         self, asset_id: str, *, add: Sequence[str] = (), remove: Sequence[str] = ()
     ) -> AssetOut:
         """Change the tags of an asset. Raises MissingError."""
-        return self._send(calls.tag(asset_id, add, remove))
+        path = f"/v1/assets/{escaped(asset_id)}"
+        change = {"add_tags": several(add), "remove_tags": several(remove)}
+        return self._send(ApiCall("PATCH", path, AssetOut.model_validate_json, json=change))
 
     def delete(self, asset_id: str) -> None:
         """Delete an asset. Raises MissingError."""
-        self._send(calls.delete(asset_id))
+        self._send(ApiCall("DELETE", f"/v1/assets/{escaped(asset_id)}", bytes))
 
     def content(self, asset_id: str) -> bytes:
         """The file of an asset, in memory."""
-        return self._send(calls.content(asset_id))
+        return self._send(ApiCall("GET", f"/v1/assets/{escaped(asset_id)}/content", bytes))
 
     def download(self, asset_id: str, to: str | Path) -> None:
         """Stream the file of an asset to a path, which exists once the file is complete."""
-        call = calls.content(asset_id)
+        path = f"/v1/assets/{escaped(asset_id)}/content"
         partial = Path(f"{to}.part")
-        with self._client.stream(call.method, call.path) as answer:
+        with self._client.stream("GET", path) as answer:
             if answer.is_error:
                 answer.read()
                 check(answer)
@@ -181,7 +199,8 @@ class Anymodal:
         self, asset_id: str, *, at_s: float = 0.0, page: int = 1, size: int = 320
     ) -> bytes:
         """A small WebP of a picture, a film at a given time, or a page. Raises MissingError."""
-        return self._send(calls.thumbnail(asset_id, at_s, page, size))
+        path = f"/v1/assets/{escaped(asset_id)}/thumbnail"
+        return self._send(ApiCall("GET", path, bytes, {"t": at_s, "page": page, "size": size}))
 
     def show(self, answer: SearchAnswer, *, size: int = 160) -> Shown:
         """The first hits of an answer with their pictures, which a notebook displays."""
@@ -214,7 +233,7 @@ class Anymodal:
             metadata: likewise.
             on_progress: called with the bytes sent and the bytes of all files.
         """
-        return self._send(calls.upload(paths, tags, metadata or {}, on_progress))
+        return self._send(calls.upload(paths, tags, metadata, on_progress))
 
     def upload_bytes(
         self,
@@ -225,11 +244,13 @@ class Anymodal:
         metadata: Mapping[str, Any] | None = None,
     ) -> JobOut:
         """Send one file from memory to be ingested."""
-        return self._send(calls.upload_bytes(name, data, tags, metadata or {}))
+        parts: list[calls.FilePart] = [("file", (name, data))]
+        return self._send(calls.sent_files(lambda: parts, tags, metadata))
 
     def job(self, job_id: str) -> JobOut:
         """The status of a job. Raises MissingError."""
-        return self._send(calls.job(job_id))
+        path = f"/v1/jobs/{escaped(job_id)}"
+        return self._send(ApiCall("GET", path, JobOut.model_validate_json))
 
     def wait(self, job_id: str) -> JobOut:
         """Wait until a job ends; return its status."""
@@ -250,19 +271,36 @@ class Anymodal:
         Raises:
             AccessError: it does not allow them.
         """
-        return self._send(calls.ingest(sources, prune, kinds))
+        request = {"sources": list(sources), "prune": prune, "kinds": several(kinds)}
+        return self._send(ApiCall("POST", "/v1/jobs", calls.read_job, json=request))
 
     def jobs(self) -> list[JobOut]:
         """The last jobs, newest first."""
-        return self._send(calls.jobs())
+        answer = self._send(ApiCall("GET", "/v1/jobs", JobsAnswer.model_validate_json))
+        return answer.jobs
 
     def cancel(self, job_id: str) -> bool:
         """Drop what a job has not begun; False if nothing was left. Raises MissingError."""
-        return self._send(calls.cancel(job_id))
+        path = f"/v1/jobs/{escaped(job_id)}"
+        answer = self._send(ApiCall("DELETE", path, Cancelled.model_validate_json))
+        return answer.cancelled
 
     def info(self) -> InfoAnswer:
         """The model, the store and versions."""
-        return self._send(calls.info())
+        return self._send(ApiCall("GET", "/v1/info", InfoAnswer.model_validate_json))
 
-    def _send(self, call: calls.ApiCall[calls.T]) -> calls.T:
-        return send(self._client, call, self._retries)
+    def _send(self, call: ApiCall[T]) -> T:
+        """The answer; a call that may succeed later is repeated."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                with reaching(self._client.base_url):
+                    answer = self._client.request(call.method, call.path, **arguments_of(call))
+                check(answer)
+                return call.read(answer.content)
+            except AnymodalError as error:
+                rest_s = wait_s(error, attempt, self._retries)
+                if rest_s is None:
+                    raise
+            time.sleep(rest_s)
