@@ -39,8 +39,6 @@ class StoreOptions(TypedDict, total=False):
     index: str
     """The index of vectors if a store is created on a server, see
     `search.store.milvus.indexes` ("HNSW")."""
-    candidates: int
-    """The fewest candidates that a search of a server's index looks at (200)."""
     locks: WriteLocks | None
     """Those that all writers to a store on a server share, as on a broker (None: the processes of
     this user on this machine; others are refused)."""

@@ -65,8 +65,7 @@ def test_a_store_keeps_the_index_it_was_made_with(
     assets, segments = corpus(12)
     for store in (opener(index="DISKANN"), oracle):
         store.write(assets, segments)
-    again = cast(MilvusStore, opener(index="HNSW", candidates=10))
-    assert again._search._candidates == 10
+    again = cast(MilvusStore, opener(index="HNSW"))
     assert again._search._index_kind == "DISKANN"
     assert again.index_state() == IndexState("DISKANN", 0, 0)
     assert_same_answers(again, oracle)

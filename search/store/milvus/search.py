@@ -18,7 +18,7 @@ from encoder.system.batched import Batched, in_batches
 from encoder.types import Embeddings, Modality
 from search.store.calibrated import StoredCalibration, constants_of, cosine_of, to_asked
 from search.store.milvus.calibration import MilvusCalibration
-from search.store.milvus.indexes import LEAST_EFFORT, METRIC, search_params
+from search.store.milvus.indexes import METRIC, search_params
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.rows import MilvusRows, Partitions, among_assets
 from search.store.schema import modality_of, row_of, scored_from_dict
@@ -84,7 +84,6 @@ class MilvusSearch:
         segments: the collection.
         partitions: the collection's.
         calibration: the constants of its rows.
-        candidates: the fewest that a search looks at.
     """
 
     def __init__(
@@ -94,14 +93,12 @@ class MilvusSearch:
         segments: Collection,
         partitions: Partitions,
         calibration: MilvusCalibration,
-        candidates: int = LEAST_EFFORT,
     ) -> None:
         self._link = link
         self._rows = rows
         self._segments = segments
         self._partitions = partitions
         self._calibration = calibration
-        self._candidates = candidates
         self._batched: Batched[_Scope, Embeddings, _Answer] = Batched(
             self._nearest, max_items=lambda _: _QUERIES_PER_CALL
         )
@@ -277,7 +274,7 @@ class MilvusSearch:
                 output_fields=self._segments.scalars,
                 search_params={
                     "metric_type": METRIC,
-                    "params": search_params(self._index_kind, limit, self._candidates),
+                    "params": search_params(self._index_kind, limit),
                 },
                 **self._rows.fresh(),
             )

@@ -26,7 +26,7 @@ from search.store.lite.shared import joined
 from search.store.locks import WriteLocks, folder_locks, machine_locks
 from search.store.milvus.calibration import MilvusCalibration
 from search.store.milvus.checking import MilvusCheck
-from search.store.milvus.indexes import HNSW, LEAST_EFFORT, IndexState, state_of
+from search.store.milvus.indexes import HNSW, IndexState, state_of
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.mirrored_words import open_words
 from search.store.milvus.reading import MilvusReading
@@ -85,12 +85,10 @@ class MilvusStore(MilvusReading):
         new_space: bool = False,
         create: bool = True,
         index: str = HNSW,
-        candidates: int = LEAST_EFFORT,
         locks: WriteLocks | None = None,
     ) -> None:
         self._embed_dim, self._space = embed_dim, space_fingerprint
         self._follows = not new_space
-        self._candidates = candidates
         folder = self._place = target if isinstance(target, Path) else None
         uri, is_own = joined(folder) if folder else (str(target), False)
         self._folder = folder if is_own else None
@@ -139,7 +137,7 @@ class MilvusStore(MilvusReading):
         self._words = None if self._place else open_words(link, rows, segments)
         common = (link, rows, segments)
         self._calibration = MilvusCalibration(*common, is_alone=self._folder is not None)
-        self._search = MilvusSearch(*common, partitions, self._calibration, self._candidates)
+        self._search = MilvusSearch(*common, partitions, self._calibration)
         self._writer = SegmentWriter(*common, partitions, self._calibration)
         self._removal = Removal(rows, segments, self._words)
 
