@@ -21,9 +21,9 @@ PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 TIER = $(BIN)/pytest $(PARALLEL) $(if $(COMPLETE),--complete) --tier
 QUICK := tests/unit tests/contract tests/property tests/test_architecture.py tests/test_project.py
 
-# Before a commit.
+# Before a commit: without stores on a disk, torch or real weights.
 test-fast: .venv/tested bundle
-	$(TIER) fast $(QUICK)
+	$(TIER) fast $(filter-out tests/contract,$(QUICK))
 
 # Lint, types, unit and contract tests, and the main job once through the broker, the store and the API.
 # Needs nothing but Python: what is missing is left out, which the last lines say.
@@ -59,7 +59,7 @@ test-oldest test-newest: test-%: .venv/tested bundle
 	rm uv.lock
 	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --requirements .venv-$*/requirements.txt
 	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --no-deps --editable .
-	.venv-$*/bin/python -m pytest $(PARALLEL) --tier fast $(QUICK)
+	.venv-$*/bin/python -m pytest $(PARALLEL) --tier test $(QUICK)
 
 # The tests that need the genuine Milvus server, which has an environment of its own.
 # Others are not read: their imports alone take half a minute.

@@ -42,6 +42,16 @@ _QUICK_ROOMS = [
     for name in ("unit", "contract", "property", "test_architecture.py", "test_project.py")
 ]
 _OWN_TARGET = ("milvus", "compose", "node")
+_CONTRACT = Path(__file__).with_name("contract")
+_WEIGHTS = {
+    "bundle_home",
+    "multilingual_home",
+    "e5_bundle",
+    "e5_folder",
+    "speech_folder",
+    "ocr_folder",
+}
+"""Fixtures of real weights, which take seconds to open; the fast tier has none of them."""
 _BROWSER = Path(__file__).with_name("browser")
 
 
@@ -85,7 +95,13 @@ def _tier(item: pytest.Item) -> str:
     is_quick_room = any(item.path.is_relative_to(room) for room in _QUICK_ROOMS)
     if not is_quick_room or item.get_closest_marker("slow"):
         return "rest"
-    return "test" if item.get_closest_marker("moderate") else "fast"
+    is_heavy = (
+        item.path.is_relative_to(_CONTRACT)
+        or not _WEIGHTS.isdisjoint(getattr(item, "fixturenames", ()))
+        or hasattr(getattr(item, "module", None), "torch")
+        or item.get_closest_marker("moderate")
+    )
+    return "test" if is_heavy else "fast"
 
 
 class _WithoutTorch(pytest.Module):
