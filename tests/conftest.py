@@ -36,7 +36,7 @@ _MISSING = {
     )
     if is_missing
 }
-collect_ignore = ["unit/encoder/quant/rewrite"] if _OF_TORCH else []
+collect_ignore = ["unit/encoder/onnx"] if _OF_TORCH else []
 _QUICK_ROOMS = [
     Path(__file__).with_name(name)
     for name in ("unit", "contract", "property", "test_architecture.py", "test_project.py")
