@@ -24,8 +24,8 @@ class EnvironmentSettings(BaseSettings):
     @classmethod
     def settable(cls) -> list[str]:
         """The fields that the environment may set."""
-        own = get_annotations(cls)
-        return [field for field in cls.model_fields if field in own]
+        fields = get_annotations(cls)
+        return [field for field in cls.model_fields if field in fields]
 
     @classmethod
     def settings_customise_sources(

@@ -17,13 +17,13 @@ _COLOURS = (
 _CHAR, _LINE, _WIDTH, _MARGIN = 8.4, 27.0, 860.0, 14.0
 
 
-def draw(tokens: Sequence[str], places: NDArray[np.int64], kept: Sequence[int]) -> str:
+def draw(tokens: Sequence[str], places: NDArray[np.int64], n_left: Sequence[int]) -> str:
     """An SVG: tokens in text order; those with the same colour and number have become one.
 
     Args:
         tokens: word pieces; ``##`` continues a word, or ``▁`` or ``Ġ`` begins one.
         places: the place of the token that each token ends up in, [n_tokens].
-        kept: how many tokens are left after each layer.
+        n_left: how many tokens are left after each layer.
     """
     sizes = Counter(places.tolist())
     shared = [position for position in dict.fromkeys(places.tolist()) if sizes[position] > 1]
@@ -37,7 +37,7 @@ def draw(tokens: Sequence[str], places: NDArray[np.int64], kept: Sequence[int]) 
             x, y = _MARGIN, y + _LINE
         shapes.append(_box(x, y, width, label, number.get(position)))
         x += width + 3
-    steps = " → ".join(str(n) for n, after in pairwise([*kept, -1]) if n != after)
+    steps = " → ".join(str(n) for n, after in pairwise([*n_left, -1]) if n != after)
     y += _LINE + 18
     shapes.append(
         f'<text x="{_MARGIN}" y="{y}" class="s">{steps} tokens from layer to layer; one colour and '

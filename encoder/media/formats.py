@@ -123,18 +123,26 @@ CONTAINERS = (
     ),
 )
 
-DEMUXERS = ",".join(dict.fromkeys(name for one in CONTAINERS for name in one.demuxers.split(",")))
+DEMUXERS = ",".join(
+    dict.fromkeys(name for container in CONTAINERS for name in container.demuxers.split(","))
+)
 """What FFmpeg may open. Playlists (hls, concat, dash) make it open other files and URLs."""
 
 CONTAINER_TYPES = frozenset(container.media_type for container in CONTAINERS)
 """Media types of containers that can hold sound, moving pictures or both."""
 
 _MARKS = tuple(
-    (re.compile(one.mark, re.DOTALL), one.media_types[0], one.may_be_text)
-    for one in PICTURES
-    if one.mark
+    (
+        re.compile(image_format.mark, re.DOTALL),
+        image_format.media_types[0],
+        image_format.may_be_text,
+    )
+    for image_format in PICTURES
+    if image_format.mark
 )
-_CONTAINER_MARKS = tuple((re.compile(one.mark, re.DOTALL), one.media_type) for one in CONTAINERS)
+_CONTAINER_MARKS = tuple(
+    (re.compile(container.mark, re.DOTALL), container.media_type) for container in CONTAINERS
+)
 
 PILLOW_FORMATS = tuple(picture.pillow for picture in PICTURES)
 """What Pillow may open. It knows more, some of which start other programs (EPS: Ghostscript)."""

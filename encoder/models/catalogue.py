@@ -85,9 +85,9 @@ def _facts(bundle: Bundle, folder: Path) -> dict[str, Any]:
         "spec": bundle.spec,
         "key": {
             "name": bundle.spec,
-            "source": {part.name: part.identity for part in parts},
+            "source": {bundle_part.name: bundle_part.identity for bundle_part in parts},
             "precision": ", ".join(bundle.precisions),
-            "recipe": {part.name: part.recipe for part in parts},
+            "recipe": {bundle_part.name: bundle_part.recipe for bundle_part in parts},
         },
         "made_at": datetime.fromtimestamp(changed_s, UTC).isoformat(timespec="seconds"),
         "space": {
@@ -97,5 +97,5 @@ def _facts(bundle: Bundle, folder: Path) -> dict[str, Any]:
         },
         "modalities": list(model.towers),
         "limits": {"window_tokens": bundle.window_tokens},
-        "licence": {part.name: part.licence for part in parts},
+        "licence": {bundle_part.name: bundle_part.licence for bundle_part in parts},
     }

@@ -104,7 +104,7 @@ def check_files(name: str, folder: Path) -> None:
         )
     try:
         parts = json.loads(modules.read_text("utf-8")) if modules.is_file() else []
-        folders = {folder, *(folder / part["path"] for part in parts)}
+        folders = {folder, *(folder / module["path"] for module in parts)}
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{modules} is damaged: {error}.", remedy="Fetch it again.") from error
     has_tensors = {f: any(f.glob("*.safetensors")) for f in folders}
@@ -119,7 +119,7 @@ def check_files(name: str, folder: Path) -> None:
 def model_files(folder: Path) -> Iterator[Path]:
     """The weights, settings and tokenizers in a folder."""
     for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        hidden = any(name.startswith(".") for name in path.relative_to(folder).parts)
         if not hidden and any(fnmatch(path.name, pattern) for pattern in _FILES):
             yield path
 

@@ -50,16 +50,18 @@ class ModelSpec:
         >>> str(ModelSpec.parse("hf:org/name@v1#256").whole)
         'hf:org/name@v1'
         """
-        kind, _, name = text.partition(":")
+        source_kind, _, name = text.partition(":")
         cut: int | None = None
-        if (with_cut := _CUT.fullmatch(name)) and not (kind == "dir" and Path(name).is_dir()):
+        if (with_cut := _CUT.fullmatch(name)) and not (
+            source_kind == "dir" and Path(name).is_dir()
+        ):
             name, cut = with_cut[1], int(with_cut[2])
-        if kind == "dir" and name:
+        if source_kind == "dir" and name:
             return cls("dir", _existing(Path(name).expanduser()), cut=cut)
-        if kind == "hf" and name:
+        if source_kind == "hf" and name:
             name, _, revision = name.partition("@")
             return cls("hf", name, revision or None, cut)
-        if kind == "bundle" and name:
+        if source_kind == "bundle" and name:
             return cls("bundle", resolve(name), cut=cut)
         raise ModelError(f"The model {text!r} is of an unknown kind.", remedy=_KINDS)
 

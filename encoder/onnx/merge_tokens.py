@@ -54,7 +54,7 @@ class MergeRule:
     """Which tokens of a text merge, see `encoder.dsre.settings.GateSettings`.
 
     Args:
-        rarity: of each token id, see `encoder.dsre.idf.token_rarity`; uint8 [vocab_size].
+        rarity: of each token id, see `encoder.dsre.gatefile.token_rarity`; uint8 [vocab_size].
         thresholds: for each layer; None where nothing merges.
         protection: how much rarity counts against merging.
         floor: the share of a text's tokens that is always kept.

@@ -58,10 +58,10 @@ class _Always(SparseEncoder):
 class _Merging(nn.Module):
     """Takes `INPUTS`, gives `OUTPUTS`."""
 
-    def __init__(self, encoder: SparseEncoder, rest: list[nn.Module]) -> None:
+    def __init__(self, encoder: SparseEncoder, modules_after: list[nn.Module]) -> None:
         super().__init__()
         self.encoder = encoder
-        self.rest = nn.ModuleList(rest)
+        self.rest = nn.ModuleList(modules_after)
 
     def forward(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         pooled, n_left = self.encoder.run(*(features[name].flatten(1) for name in INPUTS))

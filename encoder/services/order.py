@@ -45,8 +45,8 @@ def _ordered(edges: Edges, among: NDArray[np.int64]) -> list[int]:
     """Cut into columns where there are any, else at the widest blank band, else row by row."""
     box_edges = edges[among]
     if cut := _between_columns(box_edges):
-        left = box_edges[:, 2] <= cut
-        return _ordered(edges, among[left]) + _ordered(edges, among[~left])
+        is_left = box_edges[:, 2] <= cut
+        return _ordered(edges, among[is_left]) + _ordered(edges, among[~is_left])
     if (band := _widest_band(box_edges)) is not None:
         above = box_edges[:, 3] <= band
         return _ordered(edges, among[above]) + _ordered(edges, among[~above])
@@ -56,8 +56,8 @@ def _ordered(edges: Edges, among: NDArray[np.int64]) -> list[int]:
 def _between_columns(box_edges: Edges) -> float | None:
     """Where a blank strip from top to bottom separates two columns."""
     for cut in _gaps(box_edges[:, 0], box_edges[:, 2]):
-        left = box_edges[:, 2] <= cut
-        if _is_column(box_edges[left]) and _is_column(box_edges[~left]):
+        is_left = box_edges[:, 2] <= cut
+        if _is_column(box_edges[is_left]) and _is_column(box_edges[~is_left]):
             return cut
     return None
 

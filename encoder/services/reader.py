@@ -252,8 +252,8 @@ def looks_printed(picture: RgbPicture) -> bool:
 
 def _is_flat(picture: RgbPicture) -> bool:
     rows = picture[::2]
-    left, right = rows[:, :-1], rows[:, 1:]
-    steps = np.maximum(left, right) - np.minimum(left, right)
+    left_pixels, right_pixels = rows[:, :-1], rows[:, 1:]
+    steps = np.maximum(left_pixels, right_pixels) - np.minimum(left_pixels, right_pixels)
     # Colour by colour: numpy takes 20 times as long for the largest of three that lie side by side.
     largest = np.maximum(np.maximum(steps[..., 0], steps[..., 1]), steps[..., 2])
     return bool(largest.size) and float((largest <= _FLAT_STEP).mean()) >= _FLAT_SHARE

@@ -58,10 +58,10 @@ class _Table:
     regions: Sequence[str]
     countries: dict[str, str]
 
-    def names(self, place: int) -> PlaceNames:
-        name, region, country, further = self.towns[place].split("\t")
+    def names(self, row_number: int) -> PlaceNames:
+        name, region, country, more_names = self.towns[row_number].split("\t")
         return PlaceNames(
-            [name, *filter(None, further.split("|"))],
+            [name, *filter(None, more_names.split("|"))],
             list(filter(None, self.regions[int(region)].split("|"))),
             self.countries[country].split("|"),
         )

@@ -70,7 +70,7 @@ class Bundle:
     @property
     def size_bytes(self) -> int:
         """The size of what is downloaded."""
-        return sum(part.size_bytes for part in self.parts.values())
+        return sum(bundle_part.size_bytes for bundle_part in self.parts.values())
 
 
 def bundle_names() -> list[str]:
@@ -117,7 +117,9 @@ def read_bundle(name: str) -> Bundle:
         window_tokens=facts["window_tokens"],
         precisions=tuple(facts["precisions"]),
         calibration=read_table(TABLES / facts["calibration"]),
-        parts={key: _part(key, dict(part)) for key, part in facts["parts"].items()},
+        parts={
+            key: _part(key, dict(facts_of_part)) for key, facts_of_part in facts["parts"].items()
+        },
     )
 
 

@@ -30,8 +30,8 @@ def location(bundle: Bundle, home: Path | None = None) -> Path:
         BundleError: a part is missing or not whole.
     """
     folder = bundle_folder(bundle, home)
-    for part in bundle.parts.values():
-        if problem := problem_with(folder, part):
+    for bundle_part in bundle.parts.values():
+        if problem := problem_with(folder, bundle_part):
             raise BundleError(problem, remedy=_fetch_it(bundle))
     return folder
 
@@ -43,7 +43,9 @@ def verify(bundle: Bundle, home: Path | None = None) -> Path:
         BundleError: names every part that is missing or not what was fetched.
     """
     folder = bundle_folder(bundle, home)
-    problems = [problem_with(folder, part, read_files=True) for part in bundle.parts.values()]
+    problems = [
+        problem_with(folder, bundle_part, read_files=True) for bundle_part in bundle.parts.values()
+    ]
     if any(problems):
         raise BundleError(" ".join(filter(None, problems)), remedy=_fetch_it(bundle))
     return folder
@@ -53,9 +55,9 @@ def _fetch_it(bundle: Bundle) -> str:
     return f"Run `anymodal bundle fetch {bundle.name}`."
 
 
-def pin_of(part: BundlePart) -> dict[str, object]:
+def pin_of(bundle_part: BundlePart) -> dict[str, object]:
     """Which version of a part this is, for its manifest."""
-    return {"wheel": part.identity, "recipe": part.recipe}
+    return {"wheel": bundle_part.identity, "recipe": bundle_part.recipe}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -67,14 +69,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def problem_with(folder: Path, part: BundlePart, *, read_files: bool = False) -> str:
+def problem_with(folder: Path, bundle_part: BundlePart, *, read_files: bool = False) -> str:
     """What is wrong with a part, in one sentence; empty if nothing is."""
-    where = folder / part.name
+    where = folder / bundle_part.name
     manifest = read_manifest(where)
     if not manifest:
-        return f"The {part.name} part is not in {folder}."
-    if {key: manifest.get(key) for key in pin_of(part)} != pin_of(part):
-        return f"The {part.name} part in {folder} is of another version."
+        return f"The {bundle_part.name} part is not in {folder}."
+    if {key: manifest.get(key) for key in pin_of(bundle_part)} != pin_of(bundle_part):
+        return f"The {bundle_part.name} part in {folder} is of another version."
     for name, facts in manifest["files"].items():
         path = where / name
         if not path.is_file() or path.stat().st_size != facts["size_bytes"]:

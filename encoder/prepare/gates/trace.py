@@ -44,8 +44,8 @@ class TextTrace:
     def groups(self, layer: int) -> list[list[int]]:
         """The groups of tokens that are one after a layer, by their places in the text."""
         of_place: dict[int, list[int]] = {}
-        for token, place in enumerate(self.places[layer].tolist()):
-            of_place.setdefault(place, []).append(token)
+        for token, position in enumerate(self.places[layer].tolist()):
+            of_place.setdefault(position, []).append(token)
         return [group for group in of_place.values() if len(group) > 1]
 
 

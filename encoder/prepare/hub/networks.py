@@ -56,7 +56,7 @@ def load_network(spec: ModelSpec, tower: str, folder: Path) -> HubTower:
     identity, joint, prompts = hub.load_source(source.folder, name)
     folder.mkdir(parents=True, exist_ok=True)
     parts = dict(hub.parts_of(joint, prompts, folder))
-    with_network = [modality for modality, part in parts.items() if part.network]
+    with_network = [modality for modality, graph_part in parts.items() if graph_part.network]
     if tower not in with_network:
         raise InputError(
             "tower", got=repr(tower), wanted=f"{', '.join(with_network)}, which {spec} has"
@@ -85,15 +85,15 @@ class HubTower:
         source: ModelSource,
         joint: JointEncoder,
         tower: str,
-        part: GraphPart,
+        graph_part: GraphPart,
         facts: Mapping[str, Any],
     ) -> None:
         from encoder.quant.unused import set_unused_aside
 
-        assert part.network
+        assert graph_part.network
         self._spec, self._source, self._joint = spec, source, joint
-        self._tower, self._network, self._facts = tower, part.network, facts
-        set_unused_aside(self.module, {"features": dict(part.network.features)})
+        self._tower, self._network, self._facts = tower, graph_part.network, facts
+        set_unused_aside(self.module, {"features": dict(graph_part.network.features)})
 
     @property
     def module(self) -> nn.Module:

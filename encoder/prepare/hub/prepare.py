@@ -62,7 +62,9 @@ def prepare_hub(
     is_quantized = precision in ("int8", "int4")
     floats = target / "float32" if is_quantized else target
     floats.mkdir(exist_ok=True)
-    graphs = {part.graph: part.network for part in parts.values() if part.network}
+    graphs = {
+        graph_part.graph: graph_part.network for graph_part in parts.values() if graph_part.network
+    }
     for index, (graph, network) in enumerate(graphs.items()):
         progress(f"export {graph}", 0.1 + 0.6 * index / len(graphs))
         export(joint.name, network, floats / graph)
@@ -133,7 +135,7 @@ def facts_of(
         "modalities": list(parts),
         "prompts": prompts,
         "queries": [modality for modality in parts if _differs(prompts, modality)],
-        **{modality: part.facts for modality, part in parts.items()},
+        **{modality: graph_part.facts for modality, graph_part in parts.items()},
     }
 
 

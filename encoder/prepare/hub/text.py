@@ -106,9 +106,9 @@ def _around(
 ) -> dict[str, Any]:
     """What is put around a text, tried on `TEXTS`."""
     expected = [_ids_of(joint, text, prompt) for text in TEXTS]
-    for before, after in _candidates(joint, prompt):
+    for prefix, suffix in _candidates(joint, prompt):
         for marks in (True, False):
-            around: dict[str, Any] = {"before": before, "after": after, "marks": marks}
+            around: dict[str, Any] = {"before": prefix, "after": suffix, "marks": marks}
             form = TextFormat(**format_, **around)
             if all(
                 _same(tokenizer, form, text, ids) for text, ids in zip(TEXTS, expected, strict=True)
@@ -152,6 +152,6 @@ def _candidates(joint: JointEncoder, prompt: str) -> Iterator[tuple[str, str]]:
             messages, tokenize=False, **{k: v for k, v in options.items() if k != "restore_suffix"}
         )
         whole = rendered[0] if isinstance(rendered, list) else rendered
-        before, sentinel, after = whole.partition(_SENTINEL)
+        prefix, sentinel, suffix = whole.partition(_SENTINEL)
         if sentinel:
-            yield before, after
+            yield prefix, suffix
