@@ -1,8 +1,12 @@
-"""docs/architecture.md is true: its paths exist, and it names every room."""
+"""docs/architecture.md is true, and imports go one way: between rooms, and between modules."""
 
 from __future__ import annotations
 
+import ast
 import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -42,3 +46,69 @@ def test_files_are_short() -> None:
     for path in (path for folder in CODE for path in (ROOT / folder).rglob("*.py")):
         n = path.read_text().count("\n")
         assert n <= MOST_LINES, f"{path} has {n} lines"
+
+
+def modules() -> dict[str, Path]:
+    """All modules by their dotted name; a package is its ``__init__``."""
+    paths = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in paths}
+    return {name.removesuffix(".__init__"): path for name, path in names.items()}
+
+
+def imported(node: ast.AST) -> Iterator[str]:
+    """The names that a module imports to run, in functions too; not those for types alone."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        else:
+            yield from imported(child)
+
+
+def own_imports() -> Iterator[tuple[str, str]]:
+    """Each module with a module of ours that it imports; facades may know their folder."""
+    paths = modules()
+    for name, path in paths.items():
+        if path.name == "__init__.py":
+            continue
+        for target in imported(ast.parse(path.read_text())):
+            while target and target not in paths:
+                target = target.rpartition(".")[0]
+            if target and target != name:
+                yield name, target
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """One circle of a graph; empty if there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        names: list[str] = error.args[1]
+        return names
+    return []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = defaultdict[str, set[str]](set)
+    for name, target in own_imports():
+        graph[name].add(target)
+    assert len(graph) > 100
+    assert circle(graph) == []
+
+
+def test_no_rooms_import_each_other_in_a_circle() -> None:
+    """Sibling folders at any depth, each with all that is below it."""
+    folders = {name: path.parent.relative_to(ROOT).parts for name, path in modules().items()}
+    siblings = defaultdict[tuple[str, ...], dict[str, set[str]]](lambda: defaultdict(set))
+    for name, target in own_imports():
+        pairs = enumerate(zip(folders[name], folders[target], strict=False))
+        for depth, (room, other) in pairs:
+            if room != other:
+                siblings[folders[name][:depth]][room].add(other)
+                break
+    assert siblings
+    rings = {"/".join(above): circle(graph) for above, graph in siblings.items()}
+    assert {above: ring for above, ring in rings.items() if ring} == {}

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from encoder import MultiModalEncoder
 from ingest import IngestConfig
 from workers.cli import anymodal
-from workers.evaluation.judging import Judgement, judge
+from workers.evaluation.judging import SubjectJudgement, judge
 from workers.evaluation.questions import Content, Question, QuestionSet
 from workers.evaluation.report import as_html, as_markdown, plots
 
@@ -99,7 +99,7 @@ def test_what_a_model_cannot_encode_is_left_out_and_named(
 
 
 def test_a_model_that_lacks_a_modality_has_no_row_there() -> None:
-    assert plots([Judgement("none")]) == {}
+    assert plots([SubjectJudgement("none")]) == {}
 
 
 def test_a_model_is_compared_with_the_first_query_by_query(

@@ -120,14 +120,16 @@ def _ingest(
     resources: Resources, request: Mapping[str, Any], stop: Event
 ) -> Iterator[Mapping[str, Any]]:
     """Yield ``total``, then the ``report`` (`IngestReport.as_json`) of each shard as it ends."""
-    wanted = IngestRequest(**request)
+    ingest_request = IngestRequest(**request)
 
     def work(put: Put) -> None:
-        resources.pipeline(wanted.url_hosts).fulfil(
-            wanted, on_report=lambda report: put({"report": report.as_json()}), stopped=stop.is_set
+        resources.pipeline(ingest_request.url_hosts).fulfil(
+            ingest_request,
+            on_report=lambda report: put({"report": report.as_json()}),
+            stopped=stop.is_set,
         )
 
-    yield {"total": count_files(wanted.paths)}
+    yield {"total": count_files(ingest_request.paths)}
     yield from _answers_of(work)
     if stop.is_set():
         yield {"stopped": True}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from workers.config import Settings
-    from workers.evaluation.judging import Judgement
+    from workers.evaluation.judging import SubjectJudgement
     from workers.evaluation.questions import QuestionSet
     from workers.evaluation.subjects import Subject
 
@@ -94,12 +94,12 @@ def _judged(
     models: Sequence[str],
     precisions: Sequence[str],
     gates: Sequence[str],
-) -> list[Judgement]:
+) -> list[SubjectJudgement]:
     from workers.config import current_settings
     from workers.evaluation.subjects import subjects
 
     settings = current_settings()
-    judgements: list[Judgement] = []
+    judgements: list[SubjectJudgement] = []
     for subject in subjects(models or [settings.encoder.model], precisions, gates):
         judgements.append(
             _one(subject, question_set, settings, judgements[0] if judgements else None)
@@ -109,8 +109,8 @@ def _judged(
 
 
 def _one(
-    subject: Subject, question_set: QuestionSet, settings: Settings, first: Judgement | None
-) -> Judgement:
+    subject: Subject, question_set: QuestionSet, settings: Settings, first: SubjectJudgement | None
+) -> SubjectJudgement:
     from workers.cli.output import progress_bar
     from workers.evaluation.judging import judge
     from workers.serving.resources import Resources
@@ -126,7 +126,7 @@ def _one(
         return judge(str(subject), encoder, question_set, files, first, progress)
 
 
-def _write(out: Path, facts: tuple[str, str, Sequence[Judgement]]) -> None:
+def _write(out: Path, facts: tuple[str, str, Sequence[SubjectJudgement]]) -> None:
     import json
 
     from workers.evaluation import report
@@ -155,7 +155,7 @@ def _table(title: str, rows: Sequence[Sequence[str]]) -> Table:
     return table
 
 
-def _show(judgements: Sequence[Judgement], out: Path | None) -> None:
+def _show(judgements: Sequence[SubjectJudgement], out: Path | None) -> None:
     from workers.cli.output import console, marked
     from workers.evaluation import report
 

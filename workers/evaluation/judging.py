@@ -47,7 +47,7 @@ class ModalityPair:
 
 
 @dataclass
-class Judgement:
+class SubjectJudgement:
     """How well one subject does.
 
     Args:
@@ -78,9 +78,9 @@ def judge(
     encoder: MultiModalEncoder,
     question_set: QuestionSet,
     config: IngestConfig,
-    first: Judgement | None = None,
+    first: SubjectJudgement | None = None,
     on_progress: OnProgress = lambda _done, _all: None,
-) -> Judgement:
+) -> SubjectJudgement:
     """Measure how well an encoder finds the answers, for each pair of modalities.
 
     Args:
@@ -91,7 +91,7 @@ def judge(
         first: the subject to compare it with.
         on_progress: called with the number of contents encoded so far and the total.
     """
-    judged, started_s = Judgement(name), time.process_time()
+    judged, started_s = SubjectJudgement(name), time.process_time()
     queries = [question.query for question in question_set.questions]
     n_all = len(queries) + len(question_set.candidates)
 
@@ -186,17 +186,17 @@ def _scores(
     """The best calibrated score of each candidate's rows, [n_queries, n_candidates]."""
     query_rows = np.concatenate([query.rows[:1] for query in queries]).astype(np.float64)
     best = np.empty((len(queries), len(candidates)))
-    for place, candidate in enumerate(candidates.values()):
+    for row, candidate in enumerate(candidates.values()):
         scores: NDArray[np.float64] = query_rows @ candidate.rows.T
         for column, (modality, number) in enumerate(candidate.kinds):
             scores[:, column] = encoder.space.calibrate(modality, scores[:, column], number)
-        best[:, place] = scores.max(axis=1)
+        best[:, row] = scores.max(axis=1)
     return best
 
 
 def _measure(
-    judged: Judgement,
-    first: Judgement | None,
+    judged: SubjectJudgement,
+    first: SubjectJudgement | None,
     kinds: Kinds,
     questions: Sequence[Question],
     candidates: Sequence[Content],

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from workers.evaluation.judging import Judgement, Kinds, ModalityPair
+from workers.evaluation.judging import Kinds, ModalityPair, SubjectJudgement
 from workers.evaluation.measures import Interval
 from workers.evaluation.plot import Bar, plot
 
@@ -40,7 +40,7 @@ _STYLE = (
 )
 
 
-def as_json(source: str, origin: str, judgements: Sequence[Judgement]) -> dict[str, Any]:
+def as_json(source: str, origin: str, judgements: Sequence[SubjectJudgement]) -> dict[str, Any]:
     """All figures as plain values."""
     return {
         "source": source,
@@ -73,11 +73,11 @@ def _rounded(interval: Interval) -> dict[str, float]:
     return {name: round(value, 4) for name, value in asdict(interval).items()}
 
 
-def _kinds(judgements: Sequence[Judgement]) -> list[Kinds]:
+def _kinds(judgements: Sequence[SubjectJudgement]) -> list[Kinds]:
     return sorted({kinds for judgement in judgements for kinds in judgement.pairs})
 
 
-def plots(judgements: Sequence[Judgement]) -> dict[str, str]:
+def plots(judgements: Sequence[SubjectJudgement]) -> dict[str, str]:
     """An SVG picture of nDCG@10 for each pair of modalities, by the name of a file."""
     return {
         f"{kinds[0]}-{kinds[1]}.svg": plot(
@@ -97,7 +97,7 @@ def _bar(name: str, pair: ModalityPair) -> Bar:
     return Bar(name, ndcg.mean, ndcg.low, ndcg.high)
 
 
-def _rows(judgements: Sequence[Judgement], kinds: Kinds) -> Iterator[list[str]]:
+def _rows(judgements: Sequence[SubjectJudgement], kinds: Kinds) -> Iterator[list[str]]:
     for judgement in judgements:
         if pair := judgement.pairs.get(kinds):
             figures = [_shown(pair.figures[name]) for name in NAMES]
@@ -112,24 +112,24 @@ def _shown(interval: Interval, form: str = ".3f") -> str:
 _HEAD = ["", *NAMES.values(), "gain", "CPU-s"]
 
 
-def tables(judgements: Sequence[Judgement]) -> Iterator[tuple[str, list[list[str]]]]:
+def tables(judgements: Sequence[SubjectJudgement]) -> Iterator[tuple[str, list[list[str]]]]:
     """For each pair of modalities a title, and rows of cells, the first with the headings."""
     for kinds in _kinds(judgements):
         yield _title(judgements, kinds), [_HEAD, *_rows(judgements, kinds)]
 
 
-def _title(judgements: Sequence[Judgement], kinds: Kinds) -> str:
+def _title(judgements: Sequence[SubjectJudgement], kinds: Kinds) -> str:
     pair = next(judgement.pairs[kinds] for judgement in judgements if kinds in judgement.pairs)
     return f"{kinds[0]} → {kinds[1]}: {pair.n_queries} queries, {pair.n_candidates} candidates"
 
 
-def _failures(judgements: Sequence[Judgement]) -> Iterator[tuple[str, str]]:
+def _failures(judgements: Sequence[SubjectJudgement]) -> Iterator[tuple[str, str]]:
     for judgement in judgements:
         for content, reason in judgement.failed.items():
             yield f"{judgement.name}: {content[:200]}", reason
 
 
-def as_markdown(source: str, origin: str, judgements: Sequence[Judgement]) -> str:
+def as_markdown(source: str, origin: str, judgements: Sequence[SubjectJudgement]) -> str:
     """A report with its pictures in files next to it; see `plots`."""
     lines = [f"# {_escaped(source)}", "", NOTES[origin], "", _METHOD, ""]
     for (title, (head, *rows)), picture in zip(tables(judgements), plots(judgements), strict=True):
@@ -150,7 +150,7 @@ def _escaped(text: str) -> str:
     return " ".join(html.escape(text, quote=False).replace("|", "\\|").split())
 
 
-def as_html(source: str, origin: str, judgements: Sequence[Judgement]) -> str:
+def as_html(source: str, origin: str, judgements: Sequence[SubjectJudgement]) -> str:
     """The same as one self-contained page."""
     drawn: Mapping[str, str] = plots(judgements)
     parts = [f"<h1>{html.escape(source)}</h1><p>{NOTES[origin]}</p><p>{_METHOD}</p>"]

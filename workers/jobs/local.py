@@ -196,12 +196,12 @@ class LocalJobs:
         _, store = self._pipeline.parts()
         for chunk in in_batches(self._uploads.owners_of(files), _LOOKUP):
             with exclusive(store, chunk), self._lock:
-                others = [
+                runs_beside = [
                     other
                     for other in self._runs.values()
                     if other is not run and not other.finished
                 ]
-                needed_files = {path for other in others for path in other.request.paths}
+                needed_files = {path for other in runs_beside for path in other.request.paths}
                 needed = {*store.assets(chunk), *self._uploads.owners_of(needed_files)}
                 for asset_id in set(chunk) - needed:
                     self._uploads.remove(asset_id)
