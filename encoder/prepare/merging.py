@@ -29,7 +29,6 @@ from encoder.prepare.gates.own import own_gate, remembered
 from encoder.prepare.gates.subjects import Run, tokenizer_of
 from encoder.prepare.hub.graphs import TracedNetwork, export
 from encoder.prepare.hub.prepare import load_source, write_facts
-from encoder.prepare.merging_graph import merging_network
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import Space
 from encoder.towers.exported.merging import inputs_of
@@ -162,6 +161,8 @@ def write_merging(
         ModelError: the model takes no gate or cannot be exported with one, or it never pays.
         InputError: the model's window is too short to fit a gate.
     """
+    from encoder.prepare.merging_graph import merging_network
+
     report("fit a gate", 0.0)
     own_path = remembered(spec, precision)
     is_timed = wish is not True or precision == FLOAT32 or own_path.exists()
