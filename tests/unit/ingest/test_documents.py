@@ -63,6 +63,7 @@ def test_all_is_read(tmp_path: Path, name: str) -> None:
     assert "\n".join(segment.content for segment in decode(renamed)).startswith(text[:20])
 
 
+@pytest.mark.moderate
 @pytest.mark.parametrize("name", WRITERS)
 def test_the_contract(tmp_path: Path, name: str) -> None:
     suffix, write = WRITERS[name]

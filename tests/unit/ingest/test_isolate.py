@@ -318,6 +318,7 @@ def test_a_decoder_ends_when_nobody_waits_for_it(hostile: Path) -> None:
     assert time.monotonic() - began_s < CONFIG.max_decode_s / 4
 
 
+@pytest.mark.moderate
 def test_it_has_limits_and_no_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANYMODAL_BROKER", "redis://:secret@host")
     process = DecoderProcess(CONFIG.max_memory_bytes, Path("/tmp"))

@@ -20,6 +20,7 @@ def test_spectra_are_those_of_librosa(n_fft: int, hop: int) -> None:
     np.testing.assert_allclose(stft(samples, n_fft, hop).T, theirs, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_fft", "hop"), [*FRAMES, (17, 4)])
 def test_a_sound_comes_back_as_librosa_brings_it(n_fft: int, hop: int) -> None:
     spectra = librosa.stft(SOUNDS["wind"]()[:RATE], n_fft=n_fft, hop_length=hop)
@@ -38,6 +39,7 @@ def test_long_sounds_are_transformed_in_chunks(monkeypatch: pytest.MonkeyPatch) 
     np.testing.assert_array_equal(istft(whole, 512, 128, RATE), back)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_fft", "hop"), [(2048, 512), (1024, 300)])
 def test_phases_are_those_of_librosa(n_fft: int, hop: int) -> None:
     magnitudes = np.abs(librosa.stft(SOUNDS["piano"]()[:RATE], n_fft=n_fft, hop_length=hop))

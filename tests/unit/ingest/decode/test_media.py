@@ -107,6 +107,7 @@ def test_limits_hold_while_a_film_is_decoded(tmp_path: Path) -> None:
         decode(path, IngestConfig(max_frames=2))
 
 
+@pytest.mark.moderate
 def test_a_film_left_early_leaves_no_thread(tmp_path: Path) -> None:
     path = write_film(tmp_path / "a.mp4", seconds=12)
     stream = segments(identify(path, CONFIG), CONFIG)
