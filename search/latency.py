@@ -96,10 +96,10 @@ class Histogram:
         n = sum(count for _, count in buckets)
 
         def at(share: float) -> float:
-            rank, seen = math.ceil(share * n), 0
+            rank, n_below = math.ceil(share * n), 0
             for bucket, count in buckets:
-                seen += count
-                if seen >= rank:
+                n_below += count
+                if n_below >= rank:
                     return min(_middle_s(bucket), self.max_s)
             return self.max_s
 

@@ -199,7 +199,7 @@ def as_json(result: SearchResult) -> dict[str, Any]:
         "hits": [asdict(hit, dict_factory=_plain) for hit in result.hits],
         "next_cursor": result.next_cursor,
         "explain": result.explain,
-        "understood": [asdict(one) for one in result.understood],
+        "understood": [asdict(reading) for reading in result.understood],
         "warnings": list(result.warnings),
         "latency_s": dict(result.latency_s),
     }

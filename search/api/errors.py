@@ -216,8 +216,13 @@ def allowed_methods(request: Request) -> list[str]:
     from starlette.routing import Match
 
     endpoints = request.app.state.endpoints
-    fitting = [one for one in endpoints if one.matches(request.scope)[0] is not Match.NONE]
-    return sorted({method for one in fitting for method in one.methods}) or ["GET", "HEAD"]
+    matching = [
+        endpoint for endpoint in endpoints if endpoint.matches(request.scope)[0] is not Match.NONE
+    ]
+    return sorted({method for endpoint in matching for method in endpoint.methods}) or [
+        "GET",
+        "HEAD",
+    ]
 
 
 def invalid_body(fault: Any) -> dict[str, Any]:

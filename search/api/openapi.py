@@ -85,16 +85,16 @@ def _secure(route: APIRoute, operation: dict[str, Any], services: Services) -> N
 
 def _name_kinds(schemas: dict[str, Any], services: Services) -> None:
     """List the installed kinds wherever a request can state a file's kind."""
-    known = [kind.name for kind in services.kinds]
+    choices = [kind.name for kind in services.kinds]
     for name in ("TermIn", "InputIn"):
         description = schemas[name]["properties"]["kind"]["description"]
         schemas[name]["properties"]["kind"] = {
-            "enum": [*known, None],
+            "enum": [*choices, None],
             "description": description,
         }
 
 
 def _name_dimensions(properties: dict[str, Any], field: str, services: Services) -> None:
-    known = [*services.tokens.cuts, services.encoder.space.embed_dim]
+    choices = [*services.tokens.cuts, services.encoder.space.embed_dim]
     description = properties[field]["description"]
-    properties[field] = {"enum": [*known, None], "description": description}
+    properties[field] = {"enum": [*choices, None], "description": description}

@@ -46,9 +46,9 @@ def recognized(spoken: Spoken, transcribe: Transcribe) -> Said | None:
     if not heard:
         return None
     return Said(
-        " ".join(one.text for one in heard),
+        " ".join(utterance.text for utterance in heard),
         heard[0].language,
-        min(one.confidence for one in heard),
+        min(utterance.confidence for utterance in heard),
         round(spoken.start_s, 2),
         round(spoken.start_s + len(spoken.samples) / RATE, 2),
         perf_counter() - started,
@@ -66,15 +66,15 @@ def answer(spoken: Spoken, transcribe: Transcribe, search: Search) -> dict[str, 
     utterance = recognized(spoken, transcribe)
     if utterance is None:
         return None
-    found = search(utterance.text)
+    result = search(utterance.text)
     return {
         "said": utterance.text,
         "language": utterance.language,
         "confidence": utterance.confidence,
         "start_s": utterance.start_s,
         "end_s": utterance.end_s,
-        **found,
-        "latency_s": _with(utterance.recognize_s, found["latency_s"]),
+        **result,
+        "latency_s": _with(utterance.recognize_s, result["latency_s"]),
     }
 
 

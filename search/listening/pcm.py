@@ -57,10 +57,10 @@ class PcmReader:
         if len(self.rest) < len(b"RIFF"):
             return False
         if self.rest.startswith(b"RIFF"):
-            found = sound_in(self.rest)
-            if found is None:
+            sound_range = sound_in(self.rest)
+            if sound_range is None:
                 return False
-            start, self._n_left = found
+            start, self._n_left = sound_range
             self.rest = self.rest[start:]
         elif not self._raw:
             raise _other("bytes without the head of a WAV file")

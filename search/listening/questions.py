@@ -78,6 +78,6 @@ def questions(sound: Iterable[Samples], spans: Spans) -> Iterator[Spoken]:
         spans: as for `Cutter`.
     """
     cutter = Cutter(spans)
-    for part in sound:
-        yield from cutter.add(part)
+    for samples in sound:
+        yield from cutter.add(samples)
     yield from cutter.end()

@@ -69,8 +69,8 @@ def found_page(answer: SearchAnswer) -> FoundPage:
 def job_status(job: JobOut) -> JobStatus:
     """A job, with its first failures in words."""
     lines = [f"{entry.name}: {entry.reason}" for entry in job.failures[:_MOST_FAILURES]]
-    if more := len(job.failures) - len(lines):
-        lines.append(f"and {more} more")
+    if n_more := len(job.failures) - len(lines):
+        lines.append(f"and {n_more} more")
     counts = job.model_dump(include={"state", "files", "ingested", "unchanged", "failed"})
     return JobStatus(job_id=job.id, asset_ids=job.asset_ids, failures=lines, **counts)
 
@@ -141,6 +141,6 @@ def _short(metadata: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
+    minutes, left_s = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{hours}:{minutes:02}:{left_s:02}" if hours else f"{minutes}:{left_s:02}"

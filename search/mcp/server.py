@@ -73,18 +73,20 @@ def mcp_server(
         submit: ingests files on this machine; None if agents may name none, and send contents.
         locate: which files agents may name, for `submit` and to search with.
     """
-    made: MCPServer[Any] = MCPServer(
+    server: MCPServer[Any] = MCPServer(
         "anymodal", instructions=_ABOUT, version=version("anymodal"), log_level="WARNING"
     )
     tools = Tools(connect, submit, locate)
     for tool in (tools.search, tools.similar, tools.job_status):
-        made.add_tool(tool, description=inspect.getdoc(tool), annotations=_READS)
+        server.add_tool(tool, description=inspect.getdoc(tool), annotations=_READS)
     get, ingest = tools.get, tools.ingest if submit else tools.send
-    made.add_tool(get, description=inspect.getdoc(get), annotations=_READS, structured_output=False)
-    made.add_tool(tools.listed, name="list", annotations=_READS)
+    server.add_tool(
+        get, description=inspect.getdoc(get), annotations=_READS, structured_output=False
+    )
+    server.add_tool(tools.listed, name="list", annotations=_READS)
     hints = _READS_FILES if submit else _ADDS
-    made.add_tool(ingest, name="ingest", description=inspect.getdoc(ingest), annotations=hints)
-    return made
+    server.add_tool(ingest, name="ingest", description=inspect.getdoc(ingest), annotations=hints)
+    return server
 
 
 class Tools:
@@ -218,10 +220,10 @@ class Tools:
             except ToolError:
                 raise refused from None
 
-    def _located(self, named: str) -> Path:
+    def _located(self, path_name: str) -> Path:
         assert self._locate is not None
         try:
-            return self._locate(named)
+            return self._locate(path_name)
         except AnymodalError as error:
             raise ToolError(str(error)) from None
 
@@ -244,10 +246,10 @@ class _Failing:
 def _options(
     modalities: list[str], limit: int, filter: dict[str, Any] | None, cursor: str
 ) -> SearchOptions:
-    found: SearchOptions = {"modalities": modalities, "limit": limit, "cursor": cursor}
+    options: SearchOptions = {"modalities": modalities, "limit": limit, "cursor": cursor}
     if filter:
-        found["filter"] = filter
-    return found
+        options["filter"] = filter
+    return options
 
 
 def _decoded(encoded: str, argument: str) -> bytes:

@@ -93,7 +93,7 @@ def plan(query: Query, supported: Collection[Modality]) -> QueryPlan:
             _share(modalities_of_share, query.limit, query.diversity)
             for modalities_of_share in parts
         )
-    most = max(share.pool for share in shares)
+    largest_pool = max(share.pool for share in shares)
     words = tuple(
         str(term.item.content)
         for term in query.terms
@@ -101,7 +101,7 @@ def plan(query: Query, supported: Collection[Modality]) -> QueryPlan:
     )
     has_texts = any(TEXT in share.modalities for share in shares)
     lexical = query.lexical if words and has_texts else False
-    return QueryPlan(shares, _bounded(_OVER_FETCH * most), words, lexical, turns)
+    return QueryPlan(shares, _bounded(_OVER_FETCH * largest_pool), words, lexical, turns)
 
 
 def widened(candidates: int) -> int | None:

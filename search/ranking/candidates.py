@@ -77,8 +77,8 @@ class Finder:
         asset_ids: Collection[str] | None = None
         is_joined = False
         while n is not None:
-            seen, pools = self._search(n, asset_ids)
-            if all(self._is_full(pool, seen.horizon) for pool in pools):
+            candidates_seen, pools = self._search(n, asset_ids)
+            if all(self._is_full(pool, candidates_seen.horizon) for pool in pools):
                 return pools
             if asset_ids is None and not is_joined and self._query.filter is not None:
                 is_joined = True
@@ -96,10 +96,12 @@ class Finder:
             parts = self._progress.result(self._request.named, {})
             self._parts = {key: part for key, part in parts.items() if part >= LEAST_PART}
             if self._parts:
-                found = self._segments.nearest(self._plan.modalities, MAX_JOINED, list(self._parts))
+                segments_found = self._segments.nearest(
+                    self._plan.modalities, MAX_JOINED, list(self._parts)
+                )
                 self._named = {
                     modality: self._request.scored(modality, segments)
-                    for modality, segments in found.items()
+                    for modality, segments in segments_found.items()
                     if segments
                 }
 
@@ -150,22 +152,22 @@ class Finder:
         threshold = self._query.score_threshold
         if threshold is not None and unseen < threshold:
             return True
-        wanted = pool.groups[: pool.share.pool]
-        return len(wanted) == pool.share.pool and wanted[-1].best.score >= unseen
+        chosen = pool.groups[: pool.share.pool]
+        return len(chosen) == pool.share.pool and chosen[-1].best.score >= unseen
 
     def _search(self, n: int, asset_ids: Collection[str] | None) -> tuple[Seen, list[Pool]]:
         """Search vectors and words at once; the stage ``lexical`` is the extra time for words."""
         words = self._request.words.look(n, asset_ids)
         with self._stage("search"):
-            found = self._segments.best(n, asset_ids)
-        return self._pooled(found, self._found_by(words), n)
+            segments_found = self._segments.best(n, asset_ids)
+        return self._pooled(segments_found, self._found_by(words), n)
 
     def _found_by(self, words: Future[list[ScoredSegment]] | None) -> list[ScoredSegment]:
         with self._stage("lexical") if words else nullcontext():
             return self._progress.result(words, []) if words else []
 
     def _pooled(
-        self, found: FoundSegments, words: Sequence[ScoredSegment], n: int | None
+        self, segments_found: FoundSegments, words: Sequence[ScoredSegment], n: int | None
     ) -> tuple[Seen, list[Pool]]:
         """Fuse and fetch; if words named deleted assets, fuse again without them.
 
@@ -173,40 +175,42 @@ class Finder:
         score of a living one.
         """
         while True:
-            self._weigh(found, words)
+            self._weigh(segments_found, words)
             with self._stage("fuse"):
-                seen = self._fused(found, words, n)
-            pools = self._pools.of(seen.ranked)
+                candidates_seen = self._fused(segments_found, words, n)
+            pools = self._pools.of(candidates_seen.ranked)
             living = [word for word in words if not self._pools.is_deleted(word.asset_id)]
             if len(living) == len(words):
-                return seen, pools
+                return candidates_seen, pools
             words = living
             self._weights.clear()
 
-    def _weigh(self, found: FoundSegments, words: Sequence[ScoredSegment]) -> None:
+    def _weigh(self, segments_found: FoundSegments, words: Sequence[ScoredSegment]) -> None:
         """Weigh words by the first round, so that all pages and filters rank by the same weight.
 
         A mixed list may hold too few segments of a kind to measure the spread of its scores.
         """
         for modality in {
             word.modality for word in words
-        } & found.segments.keys() - self._weights.keys():
-            segments = found.segments[modality]
-            if modality in found.bounds and len(segments) < SPREAD_OF:
+        } & segments_found.segments.keys() - self._weights.keys():
+            segments = segments_found.segments[modality]
+            if modality in segments_found.bounds and len(segments) < SPREAD_OF:
                 with self._stage("search"):
                     segments = self._segments.nearest([modality], SPREAD_OF, None)[modality]
             scored = self._request.scored(modality, segments[:SPREAD_OF])
             of_kind = [word for word in words if word.modality == modality]
             self._weights[modality] = words_weight(scored, of_kind)
 
-    def _fused(self, found: FoundSegments, words: Sequence[ScoredSegment], n: int | None) -> Seen:
+    def _fused(
+        self, segments_found: FoundSegments, words: Sequence[ScoredSegment], n: int | None
+    ) -> Seen:
         """Rank all segments found; a list of fewer than ``n`` segments is complete.
 
         Segments found only by words are taken to score as high as any beyond their modality's list.
         """
         lists: dict[Modality, list[Candidate]] = {}
-        horizon: dict[Modality, float] = dict(found.bounds)
-        for modality, segments in found.segments.items():
+        horizon: dict[Modality, float] = dict(segments_found.bounds)
+        for modality, segments in segments_found.segments.items():
             self._n_seen[modality] = len(segments)
             scored = self._request.scored(modality, segments)
             if n is not None and len(segments) >= n:
@@ -223,15 +227,15 @@ class Finder:
 
     def _search_all(self, asset_ids: Collection[str] | None) -> list[Pool]:
         """Search a few assets at a time until all were seen: slow, exact, rarely needed."""
-        found: dict[Modality, list[ScoredSegment]] = {
+        segments_found: dict[Modality, list[ScoredSegment]] = {
             modality: [] for modality in self._plan.modalities
         }
         ids = iter(self._wait(self._selected) if asset_ids is None else asset_ids)
         while chunk := self._wait(self._take, ids, MAX_JOINED):
             for modality, segments in self._nearest_of(chunk).items():
-                found[modality] = self._best(modality, found[modality] + segments)
+                segments_found[modality] = self._best(modality, segments_found[modality] + segments)
         words = self._found_by(self._request.words.look(MAX_CANDIDATES, asset_ids))
-        return self._pooled(FoundSegments(found), words, None)[1]
+        return self._pooled(FoundSegments(segments_found), words, None)[1]
 
     def _selected(self) -> Iterator[str]:
         """The assets that pass the filter; all without one."""
@@ -240,17 +244,21 @@ class Finder:
     def _nearest_of(self, asset_ids: Sequence[str]) -> dict[Modality, list[ScoredSegment]]:
         """At least the best segment of each asset; split until none crowds out others."""
         with self._stage("search"):
-            found = self._segments.nearest(self._plan.modalities, MAX_CANDIDATES, asset_ids)
-        crowded = any(len(segments) >= MAX_CANDIDATES for segments in found.values())
+            segments_found = self._segments.nearest(
+                self._plan.modalities, MAX_CANDIDATES, asset_ids
+            )
+        crowded = any(len(segments) >= MAX_CANDIDATES for segments in segments_found.values())
         if not crowded or len(asset_ids) == 1:
-            return found
+            return segments_found
         middle = len(asset_ids) // 2
         halves = [self._nearest_of(asset_ids[:middle]), self._nearest_of(asset_ids[middle:])]
-        return {modality: [s for half in halves for s in half[modality]] for modality in found}
+        return {
+            modality: [s for half in halves for s in half[modality]] for modality in segments_found
+        }
 
     def _best(self, modality: Modality, segments: Sequence[ScoredSegment]) -> list[ScoredSegment]:
         """The best segments, as many as could become hits and their moments."""
-        ordered = [one.segment for one in self._request.scored(modality, segments)]
+        ordered = [candidate.segment for candidate in self._request.scored(modality, segments)]
         if self._query.group_by == "segment":
             return ordered[:_MAX_KEPT]
         return first_of_each(ordered, self._query.moments + 1, _MAX_KEPT)

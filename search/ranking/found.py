@@ -51,4 +51,4 @@ class FoundSegments:
 
 def lowest(scored: Sequence[Candidate]) -> float:
     """The highest score possible beyond a list; its last segment may be penalised, the next not."""
-    return min(one.dense_score for one in scored if one.dense_score is not None)
+    return min(segment.dense_score for segment in scored if segment.dense_score is not None)

@@ -82,9 +82,9 @@ def fuse_terms(embeddings: Embeddings, weights: Sequence[float]) -> FusedQuery:
     rows = l2_normalize(embeddings).astype(np.float64)
     pulls = np.maximum(np.asarray(weights, np.float64), 0.0)
     pushes = (pulls - np.asarray(weights)) / pulls.sum()
-    wanted = pulls @ rows
-    _check_direction(wanted, pulls.sum())
-    fused = wanted / np.linalg.norm(wanted) - pushes @ rows
+    pulled = pulls @ rows
+    _check_direction(pulled, pulls.sum())
+    fused = pulled / np.linalg.norm(pulled) - pushes @ rows
     _check_direction(fused, 1.0)
     length = float(np.linalg.norm(fused))
     return FusedQuery(l2_normalize(fused), length, float(1.0 - pushes.sum()))
@@ -123,9 +123,9 @@ def identical_is_above(score: float, modality: Modality, query: FusedQuery, spac
 
     The list is ranked by calibrated cosines, and the segment is of this modality.
     """
-    one = space.calibration_of(modality)
-    owns = ((query.length + (1 - query.weight) * row.mu, row) for row in (one, *one.further))
-    return min((own - row.mu) / row.c for own, row in owns) > score
+    first = space.calibration_of(modality)
+    cosines = ((query.length + (1 - query.weight) * row.mu, row) for row in (first, *first.further))
+    return min((cosine - row.mu) / row.c for cosine, row in cosines) > score
 
 
 def score_segments(
@@ -136,12 +136,15 @@ def score_segments(
         return []
     counted: list[tuple[float, float, ScoredSegment]] = []
     for row in dict.fromkeys(segment.row for segment in segments):
-        own = [segment for segment in segments if segment.row == row]
-        cosines = np.array([segment.cosine for segment in own], np.float64)
+        of_row = [segment for segment in segments if segment.row == row]
+        cosines = np.array([segment.cosine for segment in of_row], np.float64)
         scores = score_cosines(modality, cosines, query, space, row).tolist()
-        doubts = [doubted(score, one.confidence) for score, one in zip(scores, own, strict=True)]
-        counted += zip(doubts, scores, own, strict=True)
-    counted.sort(key=lambda one: (-one[0], one[2].segment_id))
+        doubts = [
+            doubted(score, candidate.confidence)
+            for score, candidate in zip(scores, of_row, strict=True)
+        ]
+        counted += zip(doubts, scores, of_row, strict=True)
+    counted.sort(key=lambda candidate: (-candidate[0], candidate[2].segment_id))
     return [
         Candidate(segment, counts, dense_score=score, dense_rank=place)
         for place, (counts, score, segment) in enumerate(counted, 1)
@@ -160,7 +163,9 @@ def doubted(score: float, confidence: float) -> float:
 def _highest_score(space: Space) -> float:
     """The score of a cosine of 1, in the modality where it is the highest."""
     constants = (UNCALIBRATED, *space.calibration.values())
-    return max(row.apply(1.0) for one in constants for row in (one, *one.further))
+    return max(
+        row.apply(1.0) for calibration in constants for row in (calibration, *calibration.further)
+    )
 
 
 def rank(lists: Mapping[Modality, Sequence[Candidate]]) -> list[Candidate]:
@@ -237,13 +242,16 @@ def with_words(
     """
     if not dense or not lexical:
         return list(dense)
-    found = {segment.segment_id: (place, segment) for place, segment in enumerate(lexical, 1)}
+    word_ranks = {segment.segment_id: (place, segment) for place, segment in enumerate(lexical, 1)}
     lowest = dense[-1].score if unseen is None else unseen
-    known = {candidate.segment.segment_id for candidate in dense}
-    both = [*dense, *(Candidate(s, lowest) for s in lexical if s.segment_id not in known)]
+    segment_ids = {candidate.segment.segment_id for candidate in dense}
+    candidates = [
+        *dense,
+        *(Candidate(s, lowest) for s in lexical if s.segment_id not in segment_ids),
+    ]
 
     def with_match(candidate: Candidate) -> Candidate:
-        place, segment = found.get(candidate.segment.segment_id, (None, None))
+        place, segment = word_ranks.get(candidate.segment.segment_id, (None, None))
         if segment is None:
             return candidate
         return candidate._replace(lexical_rank=place, lexical_score=segment.cosine)
@@ -253,7 +261,7 @@ def with_words(
         is_other = candidate.dense_rank is None or candidate.segment.cosine < IDENTICAL
         return is_other, -candidate.score - by_words, candidate.segment.segment_id
 
-    ordered = sorted(map(with_match, both), key=order)
+    ordered = sorted(map(with_match, candidates), key=order)
     return [
         candidate if candidate.score == slot.score else candidate._replace(score=slot.score)
         for candidate, slot in zip(ordered, dense, strict=False)

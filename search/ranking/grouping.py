@@ -72,12 +72,12 @@ def first_of_each(
     ranked: Iterable[ScoredSegment], n_each: int, n_assets: int
 ) -> list[ScoredSegment]:
     """The first ``n_each`` segments of each of the first ``n_assets`` assets, in their order."""
-    kept = Counter[str]()
+    n_of_asset = Counter[str]()
     best = []
     for segment in ranked:
-        is_wanted = segment.asset_id in kept or len(kept) < n_assets
-        if is_wanted and kept[segment.asset_id] < n_each:
-            kept[segment.asset_id] += 1
+        is_wanted = segment.asset_id in n_of_asset or len(n_of_asset) < n_assets
+        if is_wanted and n_of_asset[segment.asset_id] < n_each:
+            n_of_asset[segment.asset_id] += 1
             best.append(segment)
     return best
 

@@ -39,7 +39,9 @@ class Pools:
         with self._request.progress.stage("fetch"):
             parts = [(share, *self._split(share, ranked)) for share in self._request.plan.shares]
             # One look-up for all of them.
-            self._load([one.asset_id for share, fresh, _ in parts for one in fresh[: share.pool]])
+            self._load(
+                [group.asset_id for share, fresh, _ in parts for group in fresh[: share.pool]]
+            )
             return [Pool(s, self._verified(fresh, s.pool), shown) for s, fresh, shown in parts]
 
     def row(self, group: Group) -> AssetRow:
@@ -65,34 +67,36 @@ class Pools:
         else:
             groups = by_asset(ranked, share.modalities, self._query.moments)
         lowest = self._query.score_threshold
-        kept = [
+        passing = [
             group
             for group in groups
             if group.asset_id not in self._request.hidden
             and (lowest is None or group.best.score >= lowest)
         ]
-        for group in kept:
+        for group in passing:
             group.weak = self._request.is_weak(group.best)
         if self._query.quotas:  # an asset may be found once in each of them
-            kept = [replace(group, key=f"{share.modalities[0]} {group.key}") for group in kept]
-        return kept
+            passing = [
+                replace(group, key=f"{share.modalities[0]} {group.key}") for group in passing
+            ]
+        return passing
 
-    def _verified(self, groups: Sequence[Group], wanted: int) -> list[Group]:
+    def _verified(self, groups: Sequence[Group], n_wanted: int) -> list[Group]:
         """The groups whose asset is committed, has a file and passes the filter."""
-        kept: list[Group] = []
-        start, size = 0, wanted
-        while start < len(groups) and len(kept) < wanted:
-            part = groups[start : start + size]
-            self._load([group.asset_id for group in part])
-            kept += [group for group in part if self._is_wanted(self._rows[group.asset_id])]
+        passing: list[Group] = []
+        start, size = 0, n_wanted
+        while start < len(groups) and len(passing) < n_wanted:
+            chunk = groups[start : start + size]
+            self._load([group.asset_id for group in chunk])
+            passing += [group for group in chunk if self._is_wanted(self._rows[group.asset_id])]
             start, size = start + size, _ROWS_PER_CALL
-        return kept[:wanted]
+        return passing[:n_wanted]
 
     def _load(self, asset_ids: Sequence[str]) -> None:
         new = [asset_id for asset_id in dict.fromkeys(asset_ids) if asset_id not in self._rows]
         if new:
-            found = self._deadline.wait(self._executor, self._store.assets, new)
-            self._rows.update((asset_id, found.get(asset_id)) for asset_id in new)
+            rows = self._deadline.wait(self._executor, self._store.assets, new)
+            self._rows.update((asset_id, rows.get(asset_id)) for asset_id in new)
 
     def _is_wanted(self, row: AssetRow | None) -> bool:
         filter = self._query.filter

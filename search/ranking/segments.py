@@ -84,11 +84,12 @@ class SegmentSearch:
             asset_ids=asset_ids,
             filter=self._pushed(asset_ids),
         )
-        found = {
-            modality: [one for one in mixed if one.modality == modality] for modality in modalities
+        by_modality = {
+            modality: [segment for segment in mixed if segment.modality == modality]
+            for modality in modalities
         }
         if len(mixed) < n:
-            return FoundSegments(found)
+            return FoundSegments(by_modality)
         last = mixed[-1]
         bound = lowest(self._request.scored(last.modality, [last]))
         hidden = [
@@ -98,7 +99,7 @@ class SegmentSearch:
         ]
         bounds = {modality: bound for modality in modalities if modality not in hidden}
         alone = self.nearest(hidden, n, asset_ids) if hidden else {}
-        return FoundSegments({**found, **alone}, bounds)
+        return FoundSegments({**by_modality, **alone}, bounds)
 
     def _of_kind(
         self, modality: Modality, n: int, asset_ids: Collection[str] | None
@@ -108,7 +109,7 @@ class SegmentSearch:
         narrowed = self._pushed(asset_ids)
         if by.further and self._ranks_alike():
             # One search for all rows of its segments: 18 % less time than one for each.
-            found = self._store.search_mixed(
+            by_modality = self._store.search_mixed(
                 fused.direction,
                 [modality],
                 n,
@@ -117,7 +118,7 @@ class SegmentSearch:
                 filter=narrowed,
             )
             if self._ranks_alike():
-                return found
+                return by_modality
         by, rows = shifted(by, fused.shift), fused.direction[None]
         return self._store.search(rows, modality, n, by=by, asset_ids=asset_ids, filter=narrowed)[0]
 

@@ -123,7 +123,11 @@ def encode(
     _check_model(services, request)
     contents = request.contents()
     items, windows = _read(
-        services, request, [part for content in contents for part in content], files, turn
+        services,
+        request,
+        [labelled_source for content in contents for labelled_source in content],
+        files,
+        turn,
     )
     parts = []
     for piece in _pieces([sum(lengths or [1]) for lengths in windows]):

@@ -158,12 +158,12 @@ def search_body() -> dict[str, Any]:
     return described
 
 
-def _term_of(part: str) -> dict[str, Any]:
+def _term_of(part_name: str) -> dict[str, Any]:
     """A file as a term, by the name of its part: a modality, a kind, or ``file``."""
-    name = part.partition("#")[0]
+    name = part_name.partition("#")[0]
     if name in _MEDIA:
-        return {name: {"file": part}}
-    return {"file": part} if name == "file" else {"kind": name, "file": part}
+        return {name: {"file": part_name}}
+    return {"file": part_name} if name == "file" else {"kind": name, "file": part_name}
 
 
 def _free_name(name: str, taken: dict[str, SentFile], n_named: dict[str, int]) -> str:

@@ -146,5 +146,5 @@ class _Ear:
         self._recognize(self._cutter.add(samples))
 
     def _recognize(self, spans: Sequence[Spoken]) -> None:
-        found = [recognized(spoken, self._transcribe) for spoken in spans]
-        self.said += [one for one in found if one]
+        recognized_spans = [recognized(spoken, self._transcribe) for spoken in spans]
+        self.said += [one for one in recognized_spans if one]

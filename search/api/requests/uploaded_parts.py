@@ -42,13 +42,13 @@ class Receiving:
             TooLargeError: more than the limits allow.
             InputError: an unknown part.
         """
-        part: FormPart | None = None
+        form_part: FormPart | None = None
         async for event in events:
             if isinstance(event, FormPart):
-                part = event
-                await self._begin(part)
-            elif isinstance(event, bytes) and part is not None:
-                await self._add(part, event)
+                form_part = event
+                await self._begin(form_part)
+            elif isinstance(event, bytes) and form_part is not None:
+                await self._add(form_part, event)
 
     async def keep(self) -> list[Path]:
         """Move the files to their final place."""
@@ -67,20 +67,22 @@ class Receiving:
         for file in self._files:
             await to_thread.run_sync(file.drop)
 
-    async def _begin(self, part: FormPart) -> None:
-        if part.filename is None:
-            self.fields.setdefault(part.name, []).append("")
+    async def _begin(self, form_part: FormPart) -> None:
+        if form_part.filename is None:
+            self.fields.setdefault(form_part.name, []).append("")
             n_fields = sum(map(len, self.fields.values()))
             self._check("fields", n_fields, _MAX_FIELDS)
             return
-        name = part.filename
+        name = form_part.filename
         self._check("files", len(self._files) + 1, self.config.max_upload_files)
         self._files.append(await to_thread.run_sync(self.uploads.begin, name))
 
-    async def _add(self, part: FormPart, data: bytes) -> None:
-        if part.filename is None:
-            self.fields[part.name][-1] += data.decode(errors="replace")
-            self._check(f"bytes in {part.name}", len(self.fields[part.name][-1]), _MAX_FIELD_BYTES)
+    async def _add(self, form_part: FormPart, data: bytes) -> None:
+        if form_part.filename is None:
+            self.fields[form_part.name][-1] += data.decode(errors="replace")
+            self._check(
+                f"bytes in {form_part.name}", len(self.fields[form_part.name][-1]), _MAX_FIELD_BYTES
+            )
             return
         self._n_bytes += len(data)
         self._check("bytes", self._n_bytes, self.config.max_upload_bytes)

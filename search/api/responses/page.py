@@ -131,7 +131,7 @@ def linked_modules(modules: Mapping[str, str], entry: str) -> dict[str, str]:
 
 def linked_sheet(sheets: Mapping[str, str], entry: str) -> str:
     """A style sheet with the text of those that it imports."""
-    return _SHEET.sub(lambda found: sheets[found[1]], sheets[entry])
+    return _SHEET.sub(lambda match: sheets[match[1]], sheets[entry])
 
 
 def _order(modules: Mapping[str, str], entry: str) -> list[str]:

@@ -98,10 +98,10 @@ class Thumbnails:
             stored: returns which of some assets exist; called at most 256 times.
             until: set to end it early.
         """
-        for part in self.folder.glob("??"):
+        for subfolder in self.folder.glob("??"):
             if until.is_set():
                 return
-            ids = [home.name for home in part.iterdir()]
+            ids = [home.name for home in subfolder.iterdir()]
             for asset_id in set(ids).difference(stored(ids)):
                 self.remove(asset_id)
 

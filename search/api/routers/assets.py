@@ -255,8 +255,10 @@ def _unknown(asset_id: str) -> NotFoundError:
     return NotFoundError(f"There is no asset {asset_id!r}.", "Use an id from a search.")
 
 
-def _page(services: Services, wanted: Filter | None, limit: int, cursor: str) -> dict[str, object]:
-    ids = list(services.store.select(wanted, limit=limit + 1, after=cursor))
+def _page(
+    services: Services, condition: Filter | None, limit: int, cursor: str
+) -> dict[str, object]:
+    ids = list(services.store.select(condition, limit=limit + 1, after=cursor))
     rows = services.store.assets(ids[:limit])
     return {
         "assets": [asset_json(rows[asset_id]) for asset_id in ids[:limit] if asset_id in rows],
@@ -265,10 +267,10 @@ def _page(services: Services, wanted: Filter | None, limit: int, cursor: str) ->
 
 
 def _dated(
-    services: Services, wanted: Filter | None, limit: int, cursor: str, reverse: bool
+    services: Services, condition: Filter | None, limit: int, cursor: str, reverse: bool
 ) -> dict[str, object]:
     after = LAST if reverse and not cursor else dated_of(cursor)
-    dated = overview.newest(services.store, wanted, limit + 1, after, reverse)
+    dated = overview.newest(services.store, condition, limit + 1, after, reverse)
     rows = services.store.assets([entry.asset_id for entry in dated[:limit]])
     return {
         "assets": [asset_json(row) for row in rows.values()],

@@ -64,12 +64,12 @@ class Guard:
 
     def __init__(
         self,
-        most: int,
+        max_connections: int,
         most_per_address: int,
         proxies: Sequence[Network],
         changed: Callable[[int, str], None],
     ) -> None:
-        self._most, self._most_per_address = most, most_per_address
+        self._most, self._most_per_address = max_connections, most_per_address
         self._proxies = proxies
         self._changed = changed
         self.n_lingering = 0
