@@ -34,7 +34,7 @@ from search.ranking.weak import Floors
 from search.store.base import LexicalIndex, VectorStore
 from search.store.name_index import NameIndex
 from search.types import Explanation, Hit, SearchResult, Understood
-from search.understanding.library import LibraryPlaces
+from search.understanding.places import LibraryPlaces
 from search.understanding.understand import MAX_CHARS, reads, understand
 
 _THREADS = 16

@@ -11,10 +11,10 @@ from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
 from search.api.access.auth import COOKIE, scope_of
-from search.api.cohere.requests import EmbedRequest, RerankRequest
-from search.api.openai.requests import EmbeddingsRequest
 from search.api.schemas import AssetChange, JobRequest, SearchRequest
 from search.api.services import Services
+from search.api.vendors.cohere import EmbedRequest, RerankRequest
+from search.api.vendors.openai import EmbeddingsRequest
 
 _REF = "#/components/schemas/{model}"
 _SIZE = "output_dimension"

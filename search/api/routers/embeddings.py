@@ -9,13 +9,13 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from search.api.access.auth import READ
-from search.api.cohere.requests import EmbedAnswer, EmbedRequest
 from search.api.middleware.bounded_threads import Turn
-from search.api.openai.encoding import encode, written
-from search.api.openai.requests import EmbeddingsAnswer, EmbeddingsRequest
-from search.api.openai.route import OpenAIRoute
 from search.api.requests.bodies import SentBody, json_body, read_sent
 from search.api.services import Parts, Services, disconnected, refusals
+from search.api.vendors.cohere import EmbedAnswer, EmbedRequest
+from search.api.vendors.encoding import encode, written
+from search.api.vendors.openai import EmbeddingsAnswer, EmbeddingsRequest
+from search.api.vendors.route import OpenAIRoute
 from search.errors import TimeLimitError
 
 router = APIRouter(tags=["embeddings"], route_class=OpenAIRoute)

@@ -6,9 +6,9 @@ from fastapi import APIRouter
 
 from encoder.models.spec import stands_for
 from search.api.access.auth import READ
-from search.api.openai.requests import ModelOut, ModelsAnswer
-from search.api.openai.route import OpenAIRoute
 from search.api.services import Parts, Services, refusals
+from search.api.vendors.openai import ModelOut, ModelsAnswer
+from search.api.vendors.route import OpenAIRoute
 from search.errors import NotFoundError
 
 router = APIRouter(tags=["models"], dependencies=READ, route_class=OpenAIRoute)

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from search.api.access.auth import READ
-from search.api.cohere.requests import RerankAnswer, RerankRequest
 from search.api.middleware.bounded_threads import Turn
-from search.api.openai.route import OpenAIRoute
 from search.api.requests.bodies import SentBody, json_body, read_sent
 from search.api.responses.plain_values import server_timing
 from search.api.services import Parts, Services, disconnected, refusals
+from search.api.vendors.cohere import RerankAnswer, RerankRequest
+from search.api.vendors.route import OpenAIRoute
 from search.errors import NotFoundError
 from search.latency import StageTimer
 

@@ -15,8 +15,8 @@ import openai
 import pytest
 
 from ingest.config import IngestConfig
-from search.api.openai.encoding import written
 from search.api.services import Services
+from search.api.vendors.encoding import written
 from tests.integration.api.conftest import served
 from workers.serving.query_media import QueryDecoder
 

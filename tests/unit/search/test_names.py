@@ -21,7 +21,7 @@ from search.store import name_index
 from search.store.memory import MemoryStore
 from search.store.name_index import NameIndex, NamesInMemory
 from search.types import AssetRow, JsonValue, SegmentRow
-from search.understanding import library
+from search.understanding import places as place_names
 
 DIM = 4
 N_PHOTOS = 60
@@ -114,7 +114,7 @@ class SlowToRead(MemoryStore):
 
 def test_an_answer_without_names_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(name_index, "_FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(library, "_FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(place_names, "_FIRST_WAIT_S", 0.01)
     store = SlowToRead()
     rows = [photo(n, f"/photos/{n}.jpg") for n in range(3)]
     store.write([asset for asset, _ in rows], [segment for _, segment in rows])
@@ -150,7 +150,7 @@ def test_only_the_first_seconds_of_a_reading_are_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = SlowToRead()
-    names, places = NameIndex(store), library.LibraryPlaces(store)
+    names, places = NameIndex(store), place_names.LibraryPlaces(store)
     heard = names._is_ready = places._is_ready = Heard()
     names.begin()
     places.begin()

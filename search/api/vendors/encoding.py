@@ -15,12 +15,12 @@ from encoder.models.spec import stands_for
 from encoder.space import l2_normalize
 from encoder.types import TEXT, Embeddings, Item, Role
 from search.api.middleware.bounded_threads import Turn, usable_cores
-from search.api.openai.content import Labelled
 from search.api.requests.bodies import SentFile
 from search.api.requests.budgets import TokenBudget
 from search.api.requests.inputs import InputIn
 from search.api.requests.queries import item_of
 from search.api.services import Services
+from search.api.vendors.content import Labelled
 from search.errors import NotFoundError
 
 Format: TypeAlias = Literal["float", "base64", "int8", "uint8", "binary", "ubinary"]

@@ -7,10 +7,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from encoder.types import DOCUMENT, QUERY, Role
-from search.api.openai.content import Content, Labelled, check_one, labelled, said
-from search.api.openai.encoding import Format
 from search.api.requests.inputs import MAX_INPUTS, InputIn, InputText
 from search.api.schemas import Strict
+from search.api.vendors.content import Content, Labelled, check_one, labelled, said
+from search.api.vendors.encoding import Format
 
 _SOURCES = ("texts", "images", "inputs")
 

@@ -8,10 +8,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from encoder.types import DOCUMENT, QUERY, Role
-from search.api.openai.content import MAX_PARTS, Labelled, MessageIn, check_one, said
-from search.api.openai.encoding import Format
 from search.api.requests.inputs import MAX_INPUTS, InputIn, Inputs, OneInput, as_inputs
 from search.api.schemas import Strict
+from search.api.vendors.content import MAX_PARTS, Labelled, MessageIn, check_one, said
+from search.api.vendors.encoding import Format
 
 InputType = Literal["query", "document", "search_query", "search_document", "passage"]
 _ROLES: Mapping[InputType, Role] = {

@@ -1,1 +1,0 @@
-"""The endpoints of OpenAI's clients: embeddings and the list of models."""
