@@ -91,6 +91,8 @@ class MirroredWords:
         """Remove the texts of assets that this store object deleted."""
         self._wrote = True
         if self._index is not None:
+            if self._folder is not None:
+                self._folder.forget(asset_ids)
             for asset_id in asset_ids:  # if another adds one again, it is new
                 self._known.pop(asset_id, None)
             self._index.remove(asset_ids)
@@ -233,21 +235,31 @@ class KeptFolder:
                 continue
             self.path = home / str(number)
             private_folder(self.path)
+            self._forgotten = self.path / "forgotten.txt"
             return
 
     def known(self) -> dict[str, int]:
         """Each asset's number of segments, as of the last `keep`; empty if nothing is known."""
         try:
             sizes: dict[str, int] = json.loads((self.path / _KNOWN).read_text())
+            forgotten = self._forgotten.read_text().split() if self._forgotten.exists() else ()
         except (OSError, ValueError):
             return {}
+        for asset_id in forgotten:
+            sizes.pop(asset_id, None)
         return sizes
+
+    def forget(self, asset_ids: Sequence[str]) -> None:
+        """Note that the index holds these no longer; call it before their removal."""
+        with self._forgotten.open("a") as file:
+            file.writelines(f"{asset_id}\n" for asset_id in asset_ids)
 
     def keep(self, sizes: Mapping[str, int]) -> None:
         """Note atomically that the index holds these; call it after a commit."""
         partial = self.path / f"{_KNOWN}.new"
         partial.write_text(json.dumps(sizes))
         partial.replace(self.path / _KNOWN)
+        self._forgotten.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Empty the folder."""

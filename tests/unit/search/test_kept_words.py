@@ -35,10 +35,16 @@ def test_an_index_outlasts_its_object(tmp_path: Path) -> None:
     again = KeptFolder(tmp_path / "words")
     assert (again.path, again.known()) == (folder.path, {"a": 1, "b": 1})
     index = WordIndex(folder=again.path)
+    again.forget(["b"])
     index.remove(["b"])
     index.commit()
     assert [found.segment_id for found in index.find("sea", 5)] == ["s1"]
     again.close()
+    third = KeptFolder(tmp_path / "words")
+    assert third.known() == {"a": 1}  # so that it is read if another adds it again
+    third.keep({"a": 1, "b": 1})
+    assert third.known() == {"a": 1, "b": 1}
+    third.close()
 
 
 def test_two_processes_have_folders_of_their_own_and_a_dead_one_leaves_none(tmp_path: Path) -> None:
