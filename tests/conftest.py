@@ -98,7 +98,7 @@ def _tier(item: pytest.Item) -> str:
     is_heavy = (
         item.path.is_relative_to(_CONTRACT)
         or not _WEIGHTS.isdisjoint(getattr(item, "fixturenames", ()))
-        or hasattr(getattr(item, "module", None), "torch")
+        or not {"torch", "nn"}.isdisjoint(vars(getattr(item, "module", item)))
         or item.get_closest_marker("moderate")
     )
     return "test" if is_heavy else "fast"
