@@ -57,6 +57,7 @@ def unread() -> Iterator[None]:
     detection._identifier.cache_clear()
 
 
+@pytest.mark.moderate
 @pytest.mark.usefixtures("unread")
 def test_the_package_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path))
@@ -67,6 +68,7 @@ def test_the_package_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert language_of("12:30 " * 40) == ""
 
 
+@pytest.mark.moderate
 @pytest.mark.usefixtures("unread")
 def test_a_damaged_cache_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path))
@@ -75,6 +77,7 @@ def test_a_damaged_cache_is_done_without(tmp_path: Path, monkeypatch: pytest.Mon
     assert language_of(GERMAN) == "de"
 
 
+@pytest.mark.moderate
 @pytest.mark.usefixtures("unread")
 def test_a_cache_that_takes_nothing_is_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

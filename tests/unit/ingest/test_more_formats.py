@@ -64,6 +64,7 @@ def test_notes_that_begin_alike_stay_text(text: str) -> None:
     assert sniff(text.encode(), "a")[0].media_type == "text/plain"
 
 
+@pytest.mark.moderate
 def test_their_decoders_keep_the_contract(tmp_path: Path) -> None:
     (tmp_path / "a.xpm").write_text(XPM)
     files = [write_picture(tmp_path, suffix) for suffix in ("jp2", "pcx", "sgi", "pgm")]

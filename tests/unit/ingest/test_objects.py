@@ -24,6 +24,7 @@ from ingest.sources.objects import (
 )
 from tests.support.s3_server import S3Server, s3_server
 
+pytestmark = pytest.mark.moderate  # each asks a server of S3
 ROOT = "s3://photos/"
 
 

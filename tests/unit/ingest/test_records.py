@@ -46,6 +46,7 @@ def places(path: Path) -> list[dict[str, str]]:
     return [json.loads(segment.place) for segment in decode(path)]
 
 
+@pytest.mark.moderate
 @pytest.mark.parametrize("kind", FILES)
 def test_the_contract(tmp_path: Path, kind: str) -> None:
     check_kind(kind, [write(tmp_path, *FILES[kind])], tmp_path)
