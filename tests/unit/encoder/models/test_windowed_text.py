@@ -13,7 +13,6 @@ from encoder.errors import InputError, ModelError
 from encoder.models.bundle.declaration import read_bundle
 from encoder.models.bundle.model import parse_sparsity
 from encoder.models.precision import Precision
-from encoder.runtime import onnx as onnx_profile
 from encoder.runtime.onnx import ProfiledSession
 from tests.support.manuals import topics
 
@@ -99,7 +98,7 @@ def test_many_runs_are_timed_in_several_sessions(
     assert once is not None
     (n_all,) = n_runs
     n_runs.clear()
-    monkeypatch.setattr(onnx_profile, "MAX_RUNS", 3)
+    monkeypatch.setattr("encoder.towers.text.sparse.MAX_RUNS", 3)
     stats = every.encode_multimodal(text=texts[0], return_stats=True).stats
     assert stats is not None
     assert sum(n_runs) - len(n_runs) == n_all - 1  # each session's first run is not of a text
