@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Put: TypeAlias = Callable[[Mapping[str, Any]], None]
+SendAnswer: TypeAlias = Callable[[Mapping[str, Any]], None]
 """Hands on an answer."""
 
 
@@ -99,8 +99,8 @@ def _calibrate(
 ) -> Iterator[Mapping[str, Any]]:
     """Yield ``done`` of ``all`` rows from time to time, then the result."""
 
-    def work(put: Put) -> None:
-        put(calibrate(resources.encoder(), resources.store(), _steps(put), **request))
+    def work(send: SendAnswer) -> None:
+        send(calibrate(resources.encoder(), resources.store(), _steps(send), **request))
 
     yield from _answers_of(work)
 
@@ -110,8 +110,8 @@ def _reindex(
 ) -> Iterator[Mapping[str, Any]]:
     """Yield ``done`` of ``all`` assets from time to time, then the result."""
 
-    def work(put: Put) -> None:
-        put(move(resources, ReindexPlan(**request), _steps(put), stop.is_set).as_json())
+    def work(send: SendAnswer) -> None:
+        send(move(resources, ReindexPlan(**request), _steps(send), stop.is_set).as_json())
 
     yield from _answers_of(work)
 
@@ -122,10 +122,10 @@ def _ingest(
     """Yield ``total``, then the ``report`` (`IngestReport.as_json`) of each shard as it ends."""
     ingest_request = IngestRequest(**request)
 
-    def work(put: Put) -> None:
+    def work(send: SendAnswer) -> None:
         resources.pipeline(ingest_request.url_hosts).fulfil(
             ingest_request,
-            on_report=lambda report: put({"report": report.as_json()}),
+            on_report=lambda report: send({"report": report.as_json()}),
             stopped=stop.is_set,
         )
 
@@ -135,11 +135,11 @@ def _ingest(
         yield {"stopped": True}
 
 
-def _steps(put: Put) -> Callable[[int, int], None]:
-    return lambda n_done, n_all: put({"done": n_done, "all": n_all})
+def _steps(send: SendAnswer) -> Callable[[int, int], None]:
+    return lambda n_done, n_all: send({"done": n_done, "all": n_all})
 
 
-def _answers_of(work: Callable[[Put], None]) -> Iterator[Mapping[str, Any]]:
+def _answers_of(work: Callable[[SendAnswer], None]) -> Iterator[Mapping[str, Any]]:
     """What ``work`` puts, while it runs in a thread; raises the error that ended it."""
     answers: SimpleQueue[Mapping[str, Any] | BaseException | None] = SimpleQueue()
 

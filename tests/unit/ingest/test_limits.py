@@ -21,7 +21,9 @@ def test_each_limit_is_named_with_its_remedy(limit: str) -> None:
     message = str(raised.value)
     assert message.startswith("a.mp4 has 12,345 ")
     assert f"{limit} is 7 " in message
-    assert f"ANYMODAL_INGEST__{limit.upper()}" in message
+    by_variable = f"ANYMODAL_INGEST__{limit.upper()}" in message
+    assert by_variable == (limit in IngestConfig.settable())
+    assert f"IngestConfig.{limit}" in message
 
 
 def refused(path: Path, **limits: float) -> None:

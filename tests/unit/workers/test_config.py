@@ -12,7 +12,7 @@ import pytest
 
 from encoder.errors import InputError
 from workers.cli.main import unread_variables
-from workers.config import Settings, current_settings, variable_names
+from workers.config import FORMER_VARIABLES, Settings, current_settings, variable_names
 from workers.environment import READ_BY_NAME, Options, begin
 from workers.jobs.broker import BrokerError, check_broker
 
@@ -140,7 +140,7 @@ def test_every_variable_that_the_code_reads_is_known() -> None:
         for path in (Path(__file__).parents[3] / package).rglob("*.py"):
             read |= set(re.findall(r'"(ANYMODAL_[A-Z_]*[A-Z])"', path.read_text()))
     assert {"ANYMODAL_HOME", "ANYMODAL_KEY"} <= read
-    assert read <= {*variable_names(), *READ_BY_NAME}
+    assert read <= {*variable_names(), *READ_BY_NAME, *FORMER_VARIABLES}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
