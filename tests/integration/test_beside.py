@@ -215,7 +215,7 @@ def hits_without(heavy: tuple[str, ...], store: str) -> int:
 def test_a_search_imports_little(
     anymodal: Run, media: Path, tmp_path: Path, store_uri: str
 ) -> None:
-    anywhere = ("celery", "pymilvus", "rich", "prometheus_client", "encoder.loading")
+    anywhere = ("celery", "pymilvus", "rich", "prometheus_client", "encoder.prepare")
     with serving(tmp_path):
         anymodal("ingest", media / "texts")
         beside = (*anywhere, "numpy", "pydantic", "onnxruntime")
