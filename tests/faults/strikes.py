@@ -176,7 +176,7 @@ def _delay(scene: Scene) -> None:
 def _fill_disk(scene: Scene) -> float:
     """Fill the disk until a shard was given back for lack of space."""
     assert scene.disk
-    scene.disk.fill(leave_mb=4)
+    scene.disk.fill(leave_mb=1)
     wait_for(lambda: bool(scene.board.status(scene.job_id).waits_for), 60, "a shard without room")
     told_s = time.monotonic() - scene.struck
     scene.moment()
