@@ -26,7 +26,8 @@ _TOLERANCE = 1e-6
 """What the solver treats as 0 in sums with a limit of 1."""
 _COST_SCALE = 1e4
 """The solver stops within 1e-6 of the optimum, in absolute terms, so the costs are scaled up."""
-_SMALLEST_LIMIT = 1e-12
+_SMALLEST_LIMIT = 1e-300
+"""Of a loss: what is smaller would overflow in a ratio to it."""
 _MAX_NODES = 200_000
 _ATTEMPTS = 5
 _SHOWN = 4
