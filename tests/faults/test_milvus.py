@@ -28,7 +28,7 @@ print(len(store.assets([f"a{{number}}" for number in range(100)])))
 
 CUT_OFF = f"""
 import os, signal, sys
-from search.store.milvus.writing.writer import SegmentWriter
+from search.store.milvus.writing import SegmentWriter
 from search.store.open import open_store
 from tests.contract.rows import asset, segment, vectors
 SegmentWriter.commit = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
