@@ -12,7 +12,9 @@ from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT8, Scheme
 
 Options = dict[str, list[Option]]
 SCHEMES = [INT3, INT4, Scheme(4, 64), INT8, FP16, FP32]
-losses = st.one_of(st.floats(-1e-6, 1, allow_subnormal=False), st.sampled_from([0.0, 1e-9, 1e-6, 1e-3, 0.5]))
+losses = st.one_of(
+    st.floats(-1e-6, 1, allow_subnormal=False), st.sampled_from([0.0, 1e-9, 1e-6, 1e-3, 0.5])
+)
 sizes = st.integers(1, 3000)
 
 
