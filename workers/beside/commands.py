@@ -140,7 +140,7 @@ def _steps(send: SendAnswer) -> Callable[[int, int], None]:
 
 
 def _answers_of(work: Callable[[SendAnswer], None]) -> Iterator[Mapping[str, Any]]:
-    """What ``work`` puts, while it runs in a thread; raises the error that ended it."""
+    """What ``work`` sends, while it runs in a thread; raises the error that ended it."""
     answers: SimpleQueue[Mapping[str, Any] | BaseException | None] = SimpleQueue()
 
     def run() -> None:
