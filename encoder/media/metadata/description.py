@@ -80,7 +80,7 @@ def _xmp(packet: object) -> MediaDescription | None:
         root = ElementTree.fromstring(data.strip(b"\0 \n\r\t"))
     except (ElementTree.ParseError, ValueError):
         return None
-    parts = list(root.iter(f"{_RDF}MediaDescription"))
+    parts = list(root.iter(f"{_RDF}Description"))
     rating = _number(_first(parts, f"{_XMP}Rating"))
     return MediaDescription(
         _clean(_first(parts, f"{_DC}title"), _MAX_CHARS),

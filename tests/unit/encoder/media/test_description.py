@@ -16,7 +16,7 @@ from ingest import IngestConfig, identify
 
 XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
- xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:MediaDescription rdf:about=""
+ xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
  xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/"
  xmlns:exif="http://ns.adobe.com/exif/1.0/" xmp:Rating="4"
  exif:GPSLatitude="48,8.22N" exif:GPSLongitude="11,34,30E">
@@ -25,7 +25,7 @@ XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <dc:description><rdf:Alt><rdf:li xml:lang="x-default">Our  dog at the sea</rdf:li></rdf:Alt>
 </dc:description>
 <dc:subject><rdf:Bag><rdf:li>dog</rdf:li><rdf:li>海</rdf:li><rdf:li>dog</rdf:li></rdf:Bag></dc:subject>
-</rdf:MediaDescription></rdf:RDF></x:xmpmeta><?xpacket end="w"?>"""
+</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>"""
 MAY = datetime(2024, 5, 17, 18, 30, tzinfo=UTC).timestamp()
 
 
