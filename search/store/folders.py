@@ -8,14 +8,10 @@ from pathlib import Path
 from encoder.system.environment import variable
 
 
-def words_folder(server: str, collection: str) -> Path:
-    """Where this user keeps the words of a server's collection."""
-    return default_folder().parent / "words" / _name(server, collection)
-
-
 def locks_folder(server: str, collection: str) -> Path:
     """Where processes of this user lock what they write to a server's collection."""
-    return default_folder().parent / "locks" / _name(server, collection)
+    name = hashlib.sha256(f"{server}/{collection}".encode()).hexdigest()[:16]
+    return default_folder().parent / "locks" / name
 
 
 def default_folder() -> Path:
@@ -27,7 +23,3 @@ def default_folder() -> Path:
     if not base.is_absolute():
         base = Path.home() / ".local" / "share"
     return base / "anymodal" / "store"
-
-
-def _name(server: str, collection: str) -> str:
-    return hashlib.sha256(f"{server}/{collection}".encode()).hexdigest()[:16]

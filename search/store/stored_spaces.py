@@ -13,7 +13,7 @@ from search.store.embedded.side import SIDE
 from search.store.lite.in_process import stop_lite
 from search.store.lite.shared import joined
 from search.store.milvus.link import MilvusLink
-from search.store.milvus.server_record import ServerRecord
+from search.store.milvus.notes import ServerRecord
 from search.store.open import store_target
 from search.store.schema import collection_name
 from search.store.space_record import FolderRecord, NoRecord, SpaceRecord

@@ -17,8 +17,8 @@ from search.errors import IndexNotReadyError
 from search.filters import Filter, parse_filter
 from search.store.base import LexicalIndex, VectorStore
 from search.store.memory import MemoryStore
-from search.store.milvus import mirrored_words
 from search.store.milvus import store as milvus_texts
+from search.store.milvus import words as mirrored_words
 from search.store.milvus.store import MilvusStore
 from search.types import SegmentRow
 from tests.contract.conftest import DURABLE, Opener, uri_of

@@ -13,7 +13,7 @@ from encoder.types import IMAGE, TEXT
 from search.errors import StoreError
 from search.filters import parse_filter
 from search.store.memory import MemoryStore
-from search.store.milvus.rows import MilvusRows, Partitions
+from search.store.milvus.rows import MilvusRows
 from search.store.open import open_store
 from search.store.schema import partition_of_row
 from tests.contract.conftest import Opener
@@ -46,11 +46,10 @@ def filled_as_before(opener: Opener) -> MemoryStore:
         one.write(*corpus(12))
     store = record_of(store)
     old, new = store._version.old, store._version.new
-    rows = MilvusRows(store._link, {**store._rows.names, **store._prepare([old])})
-    partitions = Partitions(store._link, rows.name(old))
+    rows = MilvusRows(store._link, {**store._rows.names, **store._prepare([old])}, old)
     for row in rows.where(new, "", new.whole):
         kept = {field: row[field] for field in old.whole}
-        partitions.ensure(partition_of_row(row))
+        rows.partitions.ensure(partition_of_row(row))
         rows.upsert(old, [kept], partition_name=partition_of_row(row))
     rows.flush(old)
     store._link.call("drop_collection", rows.name(new))

@@ -15,7 +15,7 @@ import pytest
 from search.errors import StoreBusyError, StoreUnavailableError
 from search.store.base import VectorStore
 from search.store.locks import exclusive, machine_locks
-from search.store.milvus import writers
+from search.store.milvus import notes
 from search.store.open import open_store
 from tests.contract.rows import DIM, SPACE, asset
 from tests.support.milvus_server import free_port
@@ -116,8 +116,8 @@ def served_uri(tmp_path: Path) -> Iterator[str]:
 def test_those_who_share_no_locks_write_one_after_the_other(
     served_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writers, "LEASE_S", 3.0)
-    monkeypatch.setattr(writers, "_RENEWED_S", 0.0)
+    monkeypatch.setattr(notes, "LEASE_S", 3.0)
+    monkeypatch.setattr(notes, "_RENEWED_S", 0.0)
     names = ("mine", "mine", "theirs")
     locks = [machine_locks(tmp_path / name) for name in names]
     stores = [open_store(served_uri, SPACE, DIM, locks=one) for one in locks]
@@ -141,8 +141,8 @@ def test_those_who_share_no_locks_write_one_after_the_other(
 def test_a_long_commit_keeps_its_lease(
     served_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writers, "LEASE_S", 2.0)
-    monkeypatch.setattr(writers, "_RENEWED_S", 0.2)
+    monkeypatch.setattr(notes, "LEASE_S", 2.0)
+    monkeypatch.setattr(notes, "_RENEWED_S", 0.2)
     mine, theirs = (
         open_store(served_uri, SPACE, DIM, locks=machine_locks(tmp_path / name)) for name in "ab"
     )

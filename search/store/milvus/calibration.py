@@ -18,7 +18,6 @@ from typing import Any
 from search.errors import StoreError
 from search.store.calibrated import Constants, StoredCalibration, number_of
 from search.store.checking import Progress
-from search.store.milvus.link import MilvusLink
 from search.store.milvus.rows import MilvusRows, Rows
 from search.store.schema import (
     calibration_property,
@@ -26,7 +25,7 @@ from search.store.schema import (
     recalibrated,
     written_calibration,
 )
-from search.store.segments import Collection, whole_row
+from search.store.segments import whole_row
 
 REFRESH_S = 2.0
 """How long a process uses the constants that it has read."""
@@ -48,18 +47,14 @@ class MilvusCalibration:
     """Reads and changes the constants of a collection. Safe to use from threads.
 
     Args:
-        link: the connection.
-        rows: of the collections.
-        segments: the collection.
+        rows: of the space.
         is_alone: whether no other process can have the store open.
     """
 
-    def __init__(
-        self, link: MilvusLink, rows: MilvusRows, segments: Collection, *, is_alone: bool
-    ) -> None:
-        self._link = link
+    def __init__(self, rows: MilvusRows, *, is_alone: bool) -> None:
         self._rows = rows
-        self._segments = segments
+        self._link = rows.link
+        self._segments = rows.segments
         self._pause_s = _PAUSE_ALONE_S if is_alone else _PAUSE_S
         self._lock = Lock()
         self._reading = Lock()
@@ -128,13 +123,12 @@ class MilvusCalibration:
         """Some rows that still have to be rewritten, in any order."""
         self._link.catch_up()
         embed_bytes = 4 * int(self._segments.fields[-1].params["dim"])
-        rows: Rows = self._link.call(
+        rows: Rows = self._rows.read(
             "query",
-            self._rows.name(self._segments),
+            self._segments,
             filter=self._is_left(state),
             limit=max(100, min(_ROWS_PER_PAGE, _PAGE_BYTES // (embed_bytes + _SCALARS_BYTES))),
             output_fields=self._segments.whole,
-            **self._rows.fresh(),
         )
         return [whole_row(row) for row in rows]
 

@@ -30,7 +30,6 @@ from search.store.schema import (
     row_of,
 )
 from search.store.schema import WORDS as WORDS_ROWS
-from search.store.segments import Collection
 from search.store.several import FIRST_ROWS
 from search.types import AssetRow
 
@@ -42,19 +41,13 @@ class MilvusCheck:
     """Reads all rows but their vectors, page by page; in memory are the ids of assets.
 
     Args:
-        rows: of the collections.
-        segments: the collection.
+        rows: of the space.
         delete: removes assets.
     """
 
-    def __init__(
-        self,
-        rows: MilvusRows,
-        segments: Collection,
-        delete: Callable[[Sequence[str]], None],
-    ) -> None:
+    def __init__(self, rows: MilvusRows, delete: Callable[[Sequence[str]], None]) -> None:
         self._rows = rows
-        self._segments = segments
+        self._segments = rows.segments
         self._delete = delete
 
     def find(self, progress: Progress) -> Findings:

@@ -7,10 +7,12 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from threading import Lock
+from importlib import import_module
+from threading import Lock, RLock
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +20,6 @@ from encoder.errors import DiskError
 from encoder.system.disk import disk_error_in
 from encoder.system.environment import set_for_library, variable
 from search.errors import StoreError, StoreUnavailableError
-from search.store.milvus.pandas_later import pandas_later
 
 _PAUSE_S = 0.2
 # How far behind a "Bounded" read may be is the server's setting: 5 s by default.
@@ -180,7 +181,7 @@ class MilvusLink:
 def load_client() -> Any:
     """`pymilvus.MilvusClient`, which many threads may use from the first call on."""
     set_for_library("GRPC_VERBOSITY", "ERROR")
-    with pandas_later():
+    with _pandas_later():
         from pymilvus import MilvusClient
         from pymilvus.client.utils import SciPyHelper
 
@@ -258,3 +259,76 @@ def _is_temporary(error: Exception) -> bool:
     return (
         getattr(error, "retriable", False) or "Retry timeout" in text or "Fail connecting" in text
     )
+
+
+_PANDAS = ("pandas", "pandas.api", "pandas.api.types")
+_FUNCTIONS = ("infer_dtype", "is_array_like", "is_float", "is_list_like", "is_scalar")
+"""What the client takes from the last of these modules; each loads pandas when it is called."""
+
+_imports = RLock()
+
+
+@contextmanager
+def _pandas_later() -> Iterator[None]:
+    """Give modules that are imported meanwhile stand-ins for pandas, unless it is loaded.
+
+    The client of Milvus imports it to recognize data frames, of which this project has none: 60 MB
+    and 0.2 CPU-seconds in each process. Milvus Lite loads it all the same, through pyarrow.
+
+    The stand-ins load pandas when more of them is used than the client uses on import. They leave
+    ``sys.modules`` at the end, and whatever imports pandas later gets pandas.
+    """
+    with _imports:
+        if _PANDAS[0] in sys.modules:
+            yield
+            return
+        sys.modules.update({name: _PandasLater(name) for name in _PANDAS})
+        try:
+            yield
+        finally:
+            _forget()
+
+
+def _forget() -> None:
+    for name in _PANDAS:
+        if isinstance(sys.modules.get(name), _PandasLater):
+            del sys.modules[name]
+
+
+def _genuine(module: str, name: str) -> Any:
+    with _imports:
+        _forget()
+        return getattr(import_module(module), name)
+
+
+class _DataFrameType(type):
+    """Nothing is a data frame before pandas is loaded."""
+
+    def __instancecheck__(cls, value: object) -> bool:
+        return "pandas" in sys.modules and isinstance(value, _genuine("pandas", "DataFrame"))
+
+
+class _DataFrame(metaclass=_DataFrameType):
+    """Used in annotations, and where the client checks whether something is a data frame."""
+
+
+class _PandasLater(ModuleType):
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__: list[str] = []  # a package
+        if name == "pandas":
+            self.DataFrame = _DataFrame
+        if name == "pandas.api.types":
+            vars(self).update({function: _calling(function) for function in _FUNCTIONS})
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name.endswith("__"):  # the import system looks for these
+            raise AttributeError(name)
+        return _genuine(self.__name__, name)
+
+
+def _calling(name: str) -> Callable[..., Any]:
+    def call(*arguments: Any, **options: Any) -> Any:
+        return _genuine("pandas.api.types", name)(*arguments, **options)
+
+    return call

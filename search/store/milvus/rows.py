@@ -35,34 +35,36 @@ _IDS_PER_SEARCH = 2000
 
 
 class MilvusRows:
-    """Reads and writes rows. Safe to use from threads.
+    """Reads and writes the rows of one space. Safe to use from threads.
 
     Args:
         link: the connection.
         names: the collections' names, by kind.
+        segments: the collection of segments; ``partitions`` are its own.
         check: called before each change; raises if somebody else writes, see
-            `search.store.milvus.writers`.
+            `search.store.milvus.notes`.
     """
 
     def __init__(
-        self, link: MilvusLink, names: Mapping[str, str], check: Callable[[], object] = bool
+        self,
+        link: MilvusLink,
+        names: Mapping[str, str],
+        segments: Collection,
+        check: Callable[[], object] = bool,
     ) -> None:
-        self._link = link
-        self._names = names
+        self.link = link
+        self.names = names
+        self.segments = segments
+        self.partitions = Partitions(link, self.name(segments))
         self._check = check
-
-    @property
-    def names(self) -> Mapping[str, str]:
-        """The collections' names, by kind."""
-        return self._names
 
     def name(self, collection: Collection) -> str:
         """The name of a collection."""
-        return self._names[collection.kind]
+        return self.names[collection.kind]
 
-    def fresh(self) -> dict[str, Any]:
-        """Options of a read, see `MilvusLink.freshness`."""
-        return self._link.freshness()
+    def read(self, method: str, collection: Collection, **options: Any) -> Any:
+        """Call a reading method of Milvus; see `MilvusLink.freshness`."""
+        return self.link.call(method, self.name(collection), **options, **self.link.freshness())
 
     def upsert(
         self, collection: Collection, rows: Sequence[dict[str, Any]], **options: str
@@ -74,14 +76,14 @@ class MilvusRows:
         """
         # In Lite the row written last counts; its upsert first looks for each one, and copies the
         # list of all deletions to do so.
-        method = "insert" if self._link.is_lite else "upsert"
+        method = "insert" if self.link.is_lite else "upsert"
         for chunk in in_batches(rows, _ROWS_PER_CALL):
             self._check()
-            answer = self._link.call(method, self.name(collection), list(chunk), **options)
+            answer = self.link.call(method, self.name(collection), list(chunk), **options)
             n_rows = answer[f"{method}_count"]
             if n_rows != len(chunk):
                 raise StoreError(
-                    f"The store {self._link.shown} acknowledged {n_rows} of "
+                    f"The store {self.link.shown} acknowledged {n_rows} of "
                     f"{len(chunk)} rows of {self.name(collection)}.",
                     remedy="Run the ingest again; rows that were not acknowledged do not count.",
                 )
@@ -93,14 +95,14 @@ class MilvusRows:
 
         If a call fails, an upsert of the same rows replaces what it may have left.
         """
-        if self._link.is_lite:
+        if self.link.is_lite:
             self.upsert(collection, rows, **options)
             return
         for chunk in in_batches(rows, _ROWS_PER_CALL):
             self._check()
             try:
                 # Once: pymilvus would repeat an insert of which only the answer was lost.
-                self._link.call(
+                self.link.call(
                     "insert", self.name(collection), list(chunk), retry_times=1, **options
                 )
             except StoreUnavailableError:
@@ -108,20 +110,20 @@ class MilvusRows:
 
     def flush(self, collection: Collection) -> None:
         """Flush Lite, which searches other rows far more slowly; a server limits flushes."""
-        if self._link.is_lite:
-            self._link.call("flush", self.name(collection))
+        if self.link.is_lite:
+            self.link.call("flush", self.name(collection))
 
     def flush_all(self) -> None:
         """The same for all collections."""
-        for name in self._names.values() if self._link.is_lite else ():
-            self._link.call("flush", name)
+        for name in self.names.values() if self.link.is_lite else ():
+            self.link.call("flush", name)
 
     def delete(self, collections: Sequence[Collection], asset_ids: Sequence[str]) -> None:
         """Remove all rows of these assets, from one collection after the other."""
         for ids in in_batches(list(dict.fromkeys(asset_ids)), _IDS_PER_CALL):
             for collection in collections:
                 self._check()
-                self._link.call("delete", self.name(collection), filter=among("asset_id", ids))
+                self.link.call("delete", self.name(collection), filter=among("asset_id", ids))
                 self.flush(collection)
 
     def remove(self, collection: Collection, keys: Sequence[str], **options: str) -> None:
@@ -132,7 +134,7 @@ class MilvusRows:
         for some in in_batches(keys, _IDS_PER_CALL):
             expression = among(collection.key, some)
             self._check()
-            self._link.call("delete", self.name(collection), filter=expression, **options)
+            self.link.call("delete", self.name(collection), filter=expression, **options)
         if keys:
             self.flush(collection)
 
@@ -153,12 +155,11 @@ class MilvusRows:
         fields = list(dict.fromkeys([field, *(columns or collection.scalars)]))
         rows: Rows = []
         for chunk in in_batches(list(dict.fromkeys(values)), at_once):
-            rows += self._link.call(
+            rows += self.read(
                 "query",
-                self.name(collection),
+                collection,
                 filter=" and ".join(filter(None, [among(field, chunk), expression])),
                 output_fields=fields,
-                **self.fresh(),
             )
         return rows
 
@@ -166,13 +167,12 @@ class MilvusRows:
         self, collection: Collection, expression: str = "", partitions: Sequence[str] = ()
     ) -> int:
         """How many rows there are, in some partitions or in all, for which an expression holds."""
-        (row,) = self._link.call(
+        (row,) = self.read(
             "query",
-            self.name(collection),
+            collection,
             filter=expression,
             partition_names=list(partitions) or None,
             output_fields=["count(*)"],
-            **self.fresh(),
         )
         return int(row["count(*)"])
 
@@ -208,7 +208,7 @@ class MilvusRows:
             n_asked = size if n_left is None else min(size, n_left)
             page = self._page(collection, expression, fields, n_asked, after, partition)
             yield from page
-            if not page or (len(page) < n_asked and self._link.fills_pages):
+            if not page or (len(page) < n_asked and self.link.fills_pages):
                 return
             after, size = page[-1][collection.key], _GROWTH * size
             n_left = None if n_left is None else n_left - len(page)
@@ -225,16 +225,15 @@ class MilvusRows:
         """The rows with the least keys beyond ``after``, in their order."""
         parts = [expression and f"({expression})", after and beyond(collection.key, after)]
         # What an iterator of pymilvus asks for: the least keys.
-        ordered = {} if self._link.orders_pages else {"iterator": "True"}
-        rows: Rows = self._link.call(
+        ordered = {} if self.link.orders_pages else {"iterator": "True"}
+        rows: Rows = self.read(
             "query",
-            self.name(collection),
+            collection,
             filter=" and ".join(filter(None, parts)),
             partition_names=[partition] if partition else None,
             limit=limit,
             output_fields=list(dict.fromkeys([collection.key, *fields])),
             **ordered,
-            **self.fresh(),
         )
         return sorted(rows, key=itemgetter(collection.key))
 

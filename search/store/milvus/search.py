@@ -19,10 +19,8 @@ from encoder.types import Embeddings, Modality
 from search.store.calibrated import StoredCalibration, constants_of, cosine_of, to_asked
 from search.store.milvus.calibration import MilvusCalibration
 from search.store.milvus.indexes import METRIC, search_params
-from search.store.milvus.link import MilvusLink
-from search.store.milvus.rows import MilvusRows, Partitions, among_assets
+from search.store.milvus.rows import MilvusRows, among_assets
 from search.store.schema import modality_of, row_of, scored_from_dict
-from search.store.segments import Collection
 from search.store.several import best_first, one_of_each, score_of, shifted
 from search.types import ScoredSegment
 
@@ -79,25 +77,15 @@ class MilvusSearch:
     """Finds the nearest segments. Safe to use from threads.
 
     Args:
-        link: the connection.
-        rows: of the collections.
-        segments: the collection.
-        partitions: the collection's.
+        rows: of the space.
         calibration: the constants of its rows.
     """
 
-    def __init__(
-        self,
-        link: MilvusLink,
-        rows: MilvusRows,
-        segments: Collection,
-        partitions: Partitions,
-        calibration: MilvusCalibration,
-    ) -> None:
-        self._link = link
+    def __init__(self, rows: MilvusRows, calibration: MilvusCalibration) -> None:
         self._rows = rows
-        self._segments = segments
-        self._partitions = partitions
+        self._link = rows.link
+        self._segments = rows.segments
+        self._partitions = rows.partitions
         self._calibration = calibration
         self._batched: Batched[_Scope, Embeddings, _Answer] = Batched(
             self._nearest, max_items=lambda _: _QUERIES_PER_CALL
@@ -263,9 +251,9 @@ class MilvusSearch:
         parts, limit, expression = where
         answers: list[_Answer] = []
         for queries in in_batches(list(rows), _QUERIES_PER_CALL):
-            hits_of = self._link.call(
+            hits_of = self._rows.read(
                 "search",
-                self._rows.name(self._segments),
+                self._segments,
                 data=list(queries),
                 anns_field=self._segments.vector,
                 partition_names=list(parts),
@@ -276,7 +264,6 @@ class MilvusSearch:
                     "metric_type": METRIC,
                     "params": search_params(self._index_kind, limit),
                 },
-                **self._rows.fresh(),
             )
             for hits in hits_of:
                 answer = [_Row(float(hit["distance"]), hit["entity"]) for hit in hits]
@@ -295,14 +282,13 @@ class MilvusSearch:
         """The best of all rows that an expression finds, compared in this process."""
         parts, limit, expression = where
         vector = self._segments.vector
-        stored = self._link.call(
+        stored = self._rows.read(
             "query",
-            self._rows.name(self._segments),
+            self._segments,
             filter=expression,
             partition_names=list(parts),
             limit=MAX_FOUND,
             output_fields=[*self._segments.scalars, vector],
-            **self._rows.fresh(),
         )
         if not stored:
             return [[] for _ in rows]

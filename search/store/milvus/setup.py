@@ -13,7 +13,6 @@ from search.store.milvus.indexes import (
     KINDS,
     METRIC,
     build_params,
-    check_built,
     check_known,
     refused,
 )
@@ -69,8 +68,6 @@ def prepare_collections(
     for collection in collections:
         name = names[collection.kind] = collection_name(prefix, fingerprint, collection.kind)
         if name not in present:
-            if not link.is_lite and _holds_vectors(collection.kind):
-                check_built(link, index, embed_dim + 1)
             _create(link, name, collection, properties(fingerprint, embed_dim, calibration))
         _check_version(link, name)
         _index(link, name, collection, index)

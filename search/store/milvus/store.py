@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection as Ids
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,10 @@ from encoder.space import UNCALIBRATED, Calibration, Floor
 from encoder.system.disk import check_room
 from encoder.types import Embeddings, Modality
 from search.errors import StoreError
-from search.filters import Filter
-from search.filters.milvus import compile_for_segments
+from search.filters import Compiled, Filter, compile_filter, matches
+from search.filters.milvus import compile_for_segments, equals
 from search.lexical.index import MAX_FOUND
-from search.store.calibrated import Constants, StoredCalibration
+from search.store.calibrated import Constants, StoredCalibration, from_stored
 from search.store.checking import Findings, Progress
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.folders import locks_folder
@@ -28,30 +30,33 @@ from search.store.milvus.calibration import MilvusCalibration
 from search.store.milvus.checking import MilvusCheck
 from search.store.milvus.indexes import HNSW, IndexState, state_of
 from search.store.milvus.link import MilvusLink
-from search.store.milvus.mirrored_words import open_words
-from search.store.milvus.reading import MilvusReading
-from search.store.milvus.rows import Keys, MilvusRows, Partitions
+from search.store.milvus.notes import ServerRecord, Writers
+from search.store.milvus.rows import MAX_ROWS, Keys, MilvusRows
 from search.store.milvus.search import MilvusSearch, Where
-from search.store.milvus.server_record import ServerRecord
 from search.store.milvus.setup import prepare_collections
 from search.store.milvus.upgrade import Version
-from search.store.milvus.writers import Writers
+from search.store.milvus.words import MilvusWords, MirroredWords, TextWords
 from search.store.milvus.writing import Removal, SegmentWriter
 from search.store.schema import (
     ASSETS,
     LOCATIONS,
     WORDS,
+    asset_from_dict,
     collection_name,
+    segment_from_dict,
+    uri_key,
 )
+from search.store.several import FIRST_ROWS, by_segment
 from search.store.space_record import FolderRecord, check_current, check_searched
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 _SCALARS_BYTES = 2048  # the usual size of a row without its embedding
 _MAX_JOINED = 2000  # the most assets whose texts are searched by their ids
+_ALL = Compiled("", True)
 _COPIES = 3  # of a row on Lite's disk: in its log, as data, and during merges
 
 
-class MilvusStore(MilvusReading):
+class MilvusStore:
     """A `VectorStore` on Milvus. Safe to use from threads; open it after a fork.
 
     Args:
@@ -130,16 +135,16 @@ class MilvusStore(MilvusReading):
         has_words = link.knows_bm25 and not self._place
         kinds = [LOCATIONS, ASSETS, *([WORDS] if has_words else [])]
         names = self._prepare([segments, *kinds])
-        rows = MilvusRows(link, names, lambda: self.locks.check())
-        partitions = Partitions(link, rows.name(segments))
-        super().__init__(link, rows, segments, partitions)
-        # A record in a folder has none: the index beside it answers.
-        self._words = None if self._place else open_words(link, rows, segments)
-        common = (link, rows, segments)
-        self._calibration = MilvusCalibration(*common, is_alone=self._folder is not None)
-        self._search = MilvusSearch(*common, partitions, self._calibration)
-        self._writer = SegmentWriter(*common, partitions, self._calibration)
-        self._removal = Removal(rows, segments, self._words)
+        rows = self._rows = MilvusRows(link, names, segments, lambda: self.locks.check())
+        self._segments, self._partitions = segments, rows.partitions
+        self._fields = [*segments.scalars, segments.vector]
+        self._words: TextWords | None = None  # in a folder, the index beside it answers
+        if not self._place:
+            self._words = MilvusWords(rows) if link.knows_bm25 else MirroredWords(rows)
+        self._calibration = MilvusCalibration(rows, is_alone=self._folder is not None)
+        self._search = MilvusSearch(rows, self._calibration)
+        self._writer = SegmentWriter(rows, self._calibration)
+        self._removal = Removal(rows, self._words)
 
     def _complete_deletions(self) -> None:
         """Complete the deletions, and undo the writes, of a process that was killed.
@@ -168,20 +173,16 @@ class MilvusStore(MilvusReading):
 
     @property
     def floors(self) -> Mapping[Modality, Floor]:
-        """See `VectorStore.floors`."""
         return self._calibration.current().floors
 
     def stored_calibration(self) -> StoredCalibration:
-        """See `VectorStore.stored_calibration`."""
         return self._calibration.refresh()
 
     def recalibrate(self, constants: Constants, origin: Mapping[str, Any]) -> None:
-        """See `VectorStore.recalibrate`."""
         self.check_writable()
         self._calibration.announce(constants, origin)
 
     def rewrite(self, progress: Progress) -> int:
-        """See `VectorStore.rewrite`."""
         self.check_writable()
         return self._calibration.rewrite(progress, self.locks.whole)
 
@@ -207,13 +208,12 @@ class MilvusStore(MilvusReading):
             check_current(self._record, self._space, self._link.shown)
 
     def upgrade(self, progress: Progress) -> int:
-        """See `VectorStore.upgrade`."""
         self._check_room(0)
         if not self.is_old:
             return 0
         with self.locks.whole():
             names = {**self._prepare([self._version.new]), **self._rows.names}
-            return self._version.upgrade(MilvusRows(self._link, names), progress)
+            return self._version.upgrade(MilvusRows(self._link, names, self._version.new), progress)
 
     def _check_room(self, n_bytes: int) -> None:
         if self._place is not None:
@@ -253,14 +253,12 @@ class MilvusStore(MilvusReading):
         self._link.catch_up()
 
     def check(self, progress: Progress) -> Findings:
-        """See `search.store.checking.Checkable`."""
         self.catch_up()
-        return MilvusCheck(self._rows, self._segments, self.delete).find(progress)
+        return MilvusCheck(self._rows, self.delete).find(progress)
 
     def repair(self, findings: Findings) -> None:
-        """See `search.store.checking.Checkable`."""
         self.check_writable()
-        MilvusCheck(self._rows, self._segments, self.delete).mend(findings)
+        MilvusCheck(self._rows, self.delete).mend(findings)
 
     def finish_removal(self, asset_ids: Sequence[str]) -> None:
         """Remove all rows of assets that have no commit row, also in a space nobody searches."""
@@ -340,6 +338,89 @@ class MilvusStore(MilvusReading):
         if is_enough or asset_ids is not None or self.count(filter) > _MAX_JOINED:
             return hits[:limit]
         return self._words.find(text, limit, list(self.select(filter)))
+
+    def select(
+        self, filter: Filter | None, *, limit: int | None = None, after: str = ""
+    ) -> Iterator[str]:
+        compiled = self._compiled(filter)
+        if filter is None or compiled.exact:
+            rows = self._rows.where(ASSETS, compiled.expression, ["asset_id"], limit, after=after)
+            return (row["asset_id"] for row in rows)
+        rows = self._rows.where(
+            ASSETS, compiled.expression, ASSETS.scalars, after=after, at_first=limit or MAX_ROWS
+        )
+        ids = (row["asset_id"] for row in rows if matches(filter, asset_from_dict(row)))
+        return islice(ids, limit)
+
+    def count(self, filter: Filter | None = None) -> int:
+        return self._rows.count(ASSETS, self._compiled(filter).expression)
+
+    def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
+        rows = self._rows.of(ASSETS, "asset_id", list(dict.fromkeys(asset_ids)))
+        return {row["asset_id"]: asset_from_dict(row) for row in rows}
+
+    def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
+        uri_of = {uri_key(uri): uri for uri in uris}
+        rows = self._rows.of(LOCATIONS, "uri_key", list(uri_of))
+        links = [(row["uri_key"], row["asset_id"]) for row in rows]
+        rows_by_id = self.assets([asset_id for _, asset_id in links])
+        rows_at: dict[str, list[AssetRow]] = {}
+        for key, asset_id in sorted(links):
+            if (row := rows_by_id.get(asset_id)) and uri_of[key] in row.locations:
+                rows_at.setdefault(uri_of[key], []).append(row)
+        return rows_at
+
+    def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
+        self._link.catch_up()
+        expression = self._compiled(filter).expression
+        for row in map(asset_from_dict, self._rows.where(ASSETS, expression, ASSETS.scalars)):
+            if filter is None or matches(filter, row):
+                yield row
+
+    def _compiled(self, filter: Filter | None) -> Compiled:
+        return compile_filter(filter, infix=self._link.knows_infix) if filter else _ALL
+
+    def embeddings(self, asset_id: str) -> list[SegmentRow]:
+        rows = self._rows.where(self._segments, equals("asset_id", asset_id), self._fields)
+        return sorted(map(segment_from_dict, rows), key=attrgetter("modality", "index", "row"))
+
+    def segments(self) -> Iterator[SegmentRow]:
+        """All segments with their embeddings, also of assets without a commit row."""
+        return map(segment_from_dict, self._rows.where(self._segments, "", self._fields))
+
+    def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
+        key, vector = self._segments.key, self._segments.vector
+        rows = self._rows.of(self._segments, key, keys, [vector])
+        return {row[key]: from_stored(row[vector]) for row in rows}
+
+    def sizes(self) -> dict[Modality, int]:
+        """The number of segments of each modality that has any."""
+        counts = {Modality(name): self._size(name) for name in self._partitions.modalities()}
+        return {modality: n for modality, n in counts.items() if n}
+
+    def _size(self, partition: str) -> int:
+        # Lite counts all partitions, whichever is asked for.
+        of_kind = f"{equals('modality', partition)} and {FIRST_ROWS}"
+        expression = of_kind if self._link.is_lite else ""
+        return self._rows.count(self._segments, expression, [partition])
+
+    def sample(self, modality: Modality, limit: int) -> Embeddings:
+        """Unit rows [n, n_rows, embed_dim] of at most ``limit`` segments, evenly over the store.
+
+        Keys are hashes, so those below a limit are a random sample, and the same each time.
+        """
+        embed_dim = int(self._segments.fields[-1].params["dim"]) - 1
+        key = self._segments.key
+        parts = self._partitions.of(modality, look=True)
+        size = self._size(modality) if parts else 0
+        share = limit / max(size, 1)
+        below = f'{key} < "{int(share * 16**8):08x}"' if share < 1 else ""
+        rows = [
+            row
+            for partition in parts
+            for row in self._rows.where(self._segments, below, self._fields, partition=partition)
+        ]
+        return by_segment(map(segment_from_dict, rows), embed_dim)[:limit]
 
     def ping(self) -> None:
         """Raise a `StoreError` unless the store answers."""

@@ -13,8 +13,7 @@ from encoder.types import Modality
 from search.filters.columns import values_of
 from search.filters.milvus import among
 from search.store.milvus.calibration import MilvusCalibration
-from search.store.milvus.link import MilvusLink
-from search.store.milvus.rows import Keys, MilvusRows, Partitions, Rows
+from search.store.milvus.rows import Keys, MilvusRows, Rows
 from search.store.milvus.words import TextWords
 from search.store.schema import (
     ASSETS,
@@ -27,7 +26,6 @@ from search.store.schema import (
     partition_of_row,
     segment_to_dict,
 )
-from search.store.segments import Collection
 from search.types import AssetRow, SegmentRow
 
 _ASSETS_PER_READ = 200
@@ -39,25 +37,15 @@ class SegmentWriter:
     """Writes the segments and the commit rows of a store.
 
     Args:
-        link: the connection.
-        rows: of the collections.
-        segments: the collection.
-        partitions: the collection's.
+        rows: of the space.
         calibration: the constants of its rows.
     """
 
-    def __init__(
-        self,
-        link: MilvusLink,
-        rows: MilvusRows,
-        segments: Collection,
-        partitions: Partitions,
-        calibration: MilvusCalibration,
-    ) -> None:
-        self._link = link
+    def __init__(self, rows: MilvusRows, calibration: MilvusCalibration) -> None:
         self._rows = rows
-        self._segments = segments
-        self._partitions = partitions
+        self._link = rows.link
+        self._segments = rows.segments
+        self._partitions = rows.partitions
         self._calibration = calibration
 
     def write(
@@ -228,14 +216,13 @@ class Removal:
     """Removes rows. Safe to use from threads.
 
     Args:
-        rows: of the collections.
-        segments: the collection.
+        rows: of the space.
         words: of texts.
     """
 
-    def __init__(self, rows: MilvusRows, segments: Collection, words: TextWords | None) -> None:
+    def __init__(self, rows: MilvusRows, words: TextWords | None) -> None:
         self._rows = rows
-        self._segments = segments
+        self._segments = rows.segments
         self._words = words
 
     def of_assets(self, asset_ids: Sequence[str], keys: Keys | None) -> None:

@@ -35,8 +35,8 @@ class CountedLink:
 def test_one_thread_reads_them_for_all() -> None:
     link = CountedLink()
     segments = segments_collection(8)
-    rows = MilvusRows(cast(MilvusLink, link), {segments.kind: "segments"})
-    calibration = MilvusCalibration(cast(MilvusLink, link), rows, segments, is_alone=False)
+    rows = MilvusRows(cast(MilvusLink, link), {segments.kind: "segments"}, segments)
+    calibration = MilvusCalibration(rows, is_alone=False)
     assert link.n_calls == 1
     calibration._read_at_s = -1e9
     ready = Barrier(N_THREADS)
