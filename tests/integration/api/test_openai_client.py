@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from threading import Semaphore
+from threading import Event, Semaphore
 
 import httpx
 import numpy as np
@@ -159,15 +159,26 @@ def test_2048_inputs_while_others_search(parts: Services, client_: openai.OpenAI
         client_.embeddings.create(input=[*given, "one more"], model=MODEL)
 
 
+class Stuck:
+    """Encodes nothing before it is let go, and takes no processor time until then."""
+
+    def __init__(self, encoder: ItemEncoder) -> None:
+        self.space, self._encoder, self.let_go = encoder.space, encoder, Event()
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        assert self.let_go.wait(60)
+        return self._encoder.encode_items(items)
+
+
 def test_a_batch_that_takes_too_long_is_said_to(parts: Services) -> None:
-    given = [f"letter {n} to the mayor" for n in range(2048)]
-    hasty = Workbench(threads=2, queue=2, timeout_s=0.05)
+    stuck, hasty = Stuck(parts.encoder), Workbench(threads=2, queue=2, timeout_s=2)
     try:
-        with served(replace(parts, workbench=hasty)) as client:
-            with pytest.raises(openai.InternalServerError, match="Send fewer") as caught:
-                connect(client).embeddings.create(input=given, model=MODEL)
+        with served(replace(parts, encoder=stuck, workbench=hasty)) as client:
+            with pytest.raises(openai.InternalServerError, match="finished ones") as caught:
+                connect(client).embeddings.create(input=["a letter", "to the mayor"], model=MODEL)
             assert caught.value.status_code == 504
     finally:
+        stuck.let_go.set()
         hasty.close()
 
 
