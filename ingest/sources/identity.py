@@ -33,6 +33,7 @@ def identify(path: Path, config: IngestConfig, kind: str = "", asset_id: str = "
     """
     path = place(path, config)
     with opened(path) as file:
+        facts = os.fstat(file.fileno())  # before it is read: who changes it later changes these
         size_bytes = file.seek(0, 2)
         file.seek(0)
         candidates = _sniffed(file, path, config, kind)
@@ -40,7 +41,7 @@ def identify(path: Path, config: IngestConfig, kind: str = "", asset_id: str = "
         header = read(path, candidates, size_bytes, config)
         check_chosen(str(path), [header.media_type], config.kinds)
         asset_id = asset_id or _content_hash(file)
-        metadata = {**header.metadata, "modified": modified_s(os.fstat(file.fileno()))}
+        metadata = {**header.metadata, "modified": modified_s(facts)}
     return Asset(asset_id, str(path), header.modality, header.media_type, size_bytes, metadata)
 
 

@@ -183,7 +183,7 @@ class Acts:
                 "gone": row.is_gone,
                 "segments": row.n_segments,
             }
-            found[name] = [known, self._vectors(asset_id), n_words]
+            found[name] = [known, self._segments(asset_id, TEXTS[name]), n_words]
         at_uris = store.assets_at(self._places())
         for uri, at in at_uris.items():
             assert all(uri in rows[one.asset_id].locations for one in at)
@@ -193,12 +193,11 @@ class Acts:
         files = [*self._all(self._files), *self._all(uploads.folder)]
         return found | {f"file {self._shown(str(path))}": True for path in files}
 
-    def _vectors(self, asset_id: str) -> list[bool]:
-        """Of each segment, whether its vector is the model's."""
+    def _segments(self, asset_id: str, text: str) -> list[bool]:
+        """Of each segment, whether it is the text's, and its vector the model's."""
         rows = self._held.store().embeddings(asset_id)
-        wanted = [self._held.encoder().encode_items([Item(TEXT, row.snippet)])[0] for row in rows]
-        pairs = zip(rows, wanted, strict=True)
-        return [float(row.embedding @ vector) > _EQUAL for row, vector in pairs]
+        wanted = self._held.encoder().encode_items([Item(TEXT, text)])[0]
+        return [row.snippet == text and float(row.embedding @ wanted) > _EQUAL for row in rows]
 
     def ingest(self) -> None:
         self._run(self._library)

@@ -19,6 +19,7 @@ from search.store.schema import segment_id
 from search.types import Labels, SegmentRow
 from workers.observe.logs import about
 from workers.observe.tracing import embedding
+from workers.pipeline.places import changed, has_changed
 from workers.pipeline.reading import PictureReading
 from workers.pipeline.reports import IngestReport
 from workers.pipeline.streams import Decoded
@@ -101,6 +102,8 @@ class SegmentEncoding:
     def _end(self, steps: Sequence[Decoded]) -> None:
         for step in steps:
             self._report.spend("decode", step.busy_s)
+            if has_changed(step.asset):  # its id is the hash of something else
+                self._fail(step.asset, changed(step.asset.uri))
         ended = [step.asset for step in steps if step.asset.asset_id not in self._failed]
         with self._report.timed("transcribe"):
             sentences_of = {asset.asset_id: list(self._said(asset)) for asset in ended}

@@ -77,6 +77,11 @@ class File:
         recorded = (row.size_bytes, row.metadata.get("modified"))
         return recorded == (self.size_bytes, self.modified_s) and not row.is_gone
 
+    def is_of(self, asset: Asset) -> bool:
+        """Whether it is surely what was identified as an asset."""
+        identified = (asset.size_bytes, asset.metadata.get("modified"))
+        return identified == (self.size_bytes, self.modified_s)
+
     def of(self, row: AssetRow) -> Asset:
         """The content that a row stores, at this place."""
         metadata = {"modified": self.modified_s}
@@ -237,6 +242,9 @@ class Places:
                 self._add(path, file.of(row), located)
                 continue
             for asset in self.identifying.assets(path, asset_id):
+                if file and asset_id and asset.uri == file.uri and not file.is_of(asset):
+                    self.identifying.on_failure(path, changed(path))
+                    break
                 located.add(asset)
 
     def _hashed(self, files: Mapping[str, File | None]) -> dict[str, str]:
@@ -291,7 +299,7 @@ def still_there(
         for copy in copies:
             other_rows = [row for row in at_uris.get(copy.uri, ()) if row.asset_id != asset_id]
             if _is_outrun(copy, other_rows):
-                on_failure(copy.uri, _changed(copy.uri))
+                on_failure(copy.uri, changed(copy.uri))
             else:
                 copies_there.append(copy)
         if copies_there:
@@ -300,20 +308,35 @@ def still_there(
 
 
 def _is_outrun(copy: Asset, other_rows: Sequence[AssetRow]) -> bool:
-    if copy.path or is_url(copy.uri) or is_object(copy.uri):  # unpacked or fetched
-        return False
-    path = Path(copy.uri)
     try:
-        facts = path.stat()
+        file = _file_of(copy)
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:  # it may be there
         return False
-    file = File(path, facts.st_size, modified_s(facts))
-    return any(file.is_in(row) for row in other_rows)
+    return file is not None and any(file.is_in(row) for row in other_rows)
 
 
-def _changed(uri: str) -> MediaError:
+def has_changed(asset: Asset) -> bool:
+    """Whether its file is another than was identified, so that what was read may be another's."""
+    try:
+        file = _file_of(asset)
+    except OSError:
+        return False
+    return file is not None and not file.is_of(asset)
+
+
+def _file_of(asset: Asset) -> File | None:
+    """What is there now; None for what was unpacked or fetched. Raises OSError."""
+    if asset.path or is_url(asset.uri) or is_object(asset.uri):
+        return None
+    path = Path(asset.uri)
+    facts = path.stat()
+    return File(path, facts.st_size, modified_s(facts))
+
+
+def changed(uri: str) -> MediaError:
+    """The error of a file that was not as before."""
     return MediaError(
         f"{uri} vanished or was changed while it was read.", remedy="Ingest it again."
     )

@@ -79,6 +79,43 @@ def test_what_is_stored_is_not_encoded_again(job: IngestJob, tmp_path: Path) -> 
     assert not [stage for stage in again.stage_s if stage.startswith("encode")]
 
 
+class Changing(MemoryStore):
+    """A store whose user changes a file as its content is looked up, which has been hashed."""
+
+    change: Callable[[], object] = bool
+
+    def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
+        self.change()
+        return super().assets(asset_ids)
+
+
+@pytest.mark.parametrize("moment", ["before its header is read", "before it is decoded"])
+def test_a_file_that_changes_while_it_is_read_is_not_stored_as_what_it_was(
+    encoder: MultiModalEncoder, tmp_path: Path, moment: str
+) -> None:
+    store = Changing(encoder.embed_dim)
+    job = IngestJob(encoder, store)
+    path, other = write(tmp_path, a="the harbour at dawn", b="a loaf")
+
+    def change(*_: object) -> set[str]:
+        Path(path).write_text("bread with seeds")
+        store.change = bool
+        return set()
+
+    if moment == "before its header is read":
+        store.change = change
+        report = job.run([path, other])
+    else:
+        report = job.run([path, other], begun=change)
+    assert [failure.uri for failure in report.failures] == [path]
+    assert locations(store) == ["b.txt"]
+    assert job.run([path, other]).ingested == 1
+    snippets = {
+        segment.snippet for row in store.scan() for segment in store.embeddings(row.asset_id)
+    }
+    assert snippets == {"bread with seeds", "a loaf"}
+
+
 def test_a_long_text_has_several_segments_and_one_commit_row(
     job: IngestJob, store: MemoryStore, tmp_path: Path
 ) -> None:
