@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
+import textwrap
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -15,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 PACKAGES = ("encoder", "ingest", "search", "workers")
 MOST_LINES = 500
+EVERYTHING = (*PACKAGES, "tests", "benchmarks", "examples", "scripts")
 CODE = (*PACKAGES, "scripts", "benchmarks")
 
 
@@ -48,9 +52,9 @@ def test_files_are_short() -> None:
         assert n <= MOST_LINES, f"{path} has {n} lines"
 
 
-def modules() -> dict[str, Path]:
+def modules(packages: Iterable[str] = PACKAGES) -> dict[str, Path]:
     """All modules by their dotted name; a package is its ``__init__``."""
-    paths = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    paths = (path for package in packages for path in (ROOT / package).rglob("*.py"))
     names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in paths}
     return {name.removesuffix(".__init__"): path for name, path in names.items()}
 
@@ -68,17 +72,61 @@ def imported(node: ast.AST) -> Iterator[str]:
             yield from imported(child)
 
 
-def own_imports() -> Iterator[tuple[str, str]]:
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def defined(module: ast.Module) -> Iterator[str]:
+    """The names that a module has once it is imported."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+
+
+def programs(module: ast.Module) -> Iterator[ast.Module]:
+    """A file, and what is written in its strings to be run as another process."""
+    yield module
+    for node in ast.walk(module):
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if is_text and "\nfrom " in f"\n{textwrap.dedent(node.value)}":
+            with suppress(SyntaxError):  # prose, or a text in another language
+                yield ast.parse(textwrap.dedent(node.value))
+
+
+def test_what_is_not_type_checked_imports_what_there_is() -> None:
+    """Or a move breaks a file that few runs read."""
+    paths = modules(EVERYTHING)
+    names = functools.cache(lambda module: {"__doc__", *defined(tree(paths[module]))})
+    wrong = []
+    for path in modules(EVERYTHING[len(PACKAGES) :]).values():
+        for program in programs(tree(path)):
+            for target in imported(program):
+                above, _, name = target.rpartition(".")
+                is_own = target.partition(".")[0] in EVERYTHING
+                is_there = target in paths or (above in paths and name in names(above))
+                if is_own and not is_there:
+                    wrong.append(f"{path.relative_to(ROOT)}: {target}")
+    assert wrong == []
+
+
+@functools.cache
+def own_imports() -> list[tuple[str, str]]:
     """Each module with a module of ours that it imports; facades may know their folder."""
-    paths = modules()
+    paths, pairs = modules(), []
     for name, path in paths.items():
         if path.name == "__init__.py":
             continue
-        for target in imported(ast.parse(path.read_text())):
+        for target in imported(tree(path)):
             while target and target not in paths:
                 target = target.rpartition(".")[0]
             if target and target != name:
-                yield name, target
+                pairs.append((name, target))
+    return pairs
 
 
 def circle(graph: Mapping[str, set[str]]) -> list[str]:
