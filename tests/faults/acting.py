@@ -163,7 +163,8 @@ class Acts:
         store.catch_up()
         assert isinstance(store, LexicalIndex)
         if words := getattr(getattr(store, "_words", None), "_index", None):
-            for _ in range(2):  # every few seconds; what was its own is only doubted the first time
+            for _ in range(2):  # within a minute; what was its own is only doubted the first time
+                store._words._next_full_s = 0.0
                 store._words._refresh(words)
         calibration = store.stored_calibration()
         found: dict[str, Any] = {"model": self._held.encoder().model}
