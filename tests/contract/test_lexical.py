@@ -167,6 +167,28 @@ def test_what_another_process_adds_again_or_removes_is_known(
     wait_until(lambda: not found(mine, "balloon"))
 
 
+def test_what_is_deleted_while_others_texts_are_read_is_known_if_it_comes_back(
+    open_again: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirrored_words, "REFRESH_S", 0.1)
+    mine, other = open_again(), open_again.beside()
+    a = [asset("a", "/a", modality=TEXT)], [text("a", "A zeppelin over the alps")]
+    other.write(*a)
+    wait_until(lambda: found(mine, "zeppelin") == ["a"])
+    read, left = mirrored_words.MirroredWords._texts, ["a"]
+
+    def texts(words: mirrored_words.MirroredWords, ids: Sequence[str] | None) -> Iterator[object]:
+        if left:
+            mine.delete([left.pop()])
+        yield from read(words, ids)
+
+    monkeypatch.setattr(mirrored_words.MirroredWords, "_texts", texts)
+    other.write([asset("b", "/b", modality=TEXT)], [text("b", "A balloon over the alps")])
+    wait_until(lambda: found(mine, "balloon") == ["b"])
+    other.write(*a)
+    wait_until(lambda: found(mine, "zeppelin") == ["a"])
+
+
 def test_the_next_process_knows_the_words_that_others_wrote(open_again: Opener) -> None:
     mine = open_again()
     mine.write([asset("old", "/a", modality=TEXT)], [text("old", "A loaf of bread")])

@@ -114,9 +114,10 @@ class MirroredWords:
     """An index of a server's texts in this process, for servers without BM25.
 
     What this store object writes and deletes is known at once. What others do becomes known after
-    `REFRESH_S` and the time to read it, or later if checking is slow: it takes at most a twentieth
-    of the time. The index is built at the very first search, for a large library in the background.
-    It is in temporary files, with the fields of hits; only the ids of assets are in memory.
+    `REFRESH_S` and the time to read it; after `FULL_REFRESH_S` if they add as many assets as they
+    delete; or later if checking is slow: it takes at most a twentieth of the time. The index is
+    built at the very first search, for a large library in the background. It is in temporary files,
+    with the fields of hits; only the ids of assets are in memory.
     """
 
     def __init__(self, rows: MilvusRows) -> None:
@@ -126,6 +127,7 @@ class MirroredWords:
         self._index: WordIndex | None = None
         self._known: dict[str, int] = {}
         self._own: set[str] = set()
+        self._removed: set[str] = set()
         self._next_s = 0.0
         self._next_full_s = 0.0
         self._thread: Thread | None = None
@@ -143,6 +145,7 @@ class MirroredWords:
     def removed(self, asset_ids: Sequence[str]) -> None:
         """Remove the texts of assets that this store object deleted."""
         if self._index is not None:
+            self._removed.update(asset_ids)
             for asset_id in asset_ids:  # if another adds one again, it is new
                 self._known.pop(asset_id, None)
             self._index.remove(asset_ids)
@@ -195,7 +198,7 @@ class MirroredWords:
         The number of assets shows whether there are any, unless as many were added as deleted.
         """
         started_s = time.monotonic()
-        own_ids, self._own = self._own, set()
+        own_ids, self._own, self._removed = self._own, set(), set()
         if started_s >= self._next_full_s or self._rows.count(ASSETS) != len(self._known):
             fields = ["asset_id", "n_segments"]
             stored = self._rows.where(ASSETS, "", fields)
@@ -208,7 +211,7 @@ class MirroredWords:
                 index.add(texts)
             index.commit()
             # Own texts may be committed yet, or have been deleted by another: the next time tells.
-            uncertain_ids = (own_ids | self._own) - sizes.keys()
+            uncertain_ids = (own_ids | self._own) - sizes.keys() | self._removed
             self._known = sizes | dict.fromkeys(uncertain_ids, _UNREAD)
             self._next_full_s = time.monotonic() + FULL_REFRESH_S
         ended_s = time.monotonic()
