@@ -139,6 +139,9 @@ def properties(fingerprint: str, embed_dim: int, constants: Constants) -> dict[s
     return {_PROPERTY + name: str(value) for name, value in facts.items()}
 
 
+SCHEMA_PROPERTY = {_PROPERTY + "schema": str(SCHEMA_VERSION)}
+
+
 def written_version(properties: Mapping[str, str]) -> str:
     """The schema version of a collection, from its properties."""
     return properties.get(_PROPERTY + "schema", "unknown")

@@ -13,9 +13,10 @@ from search.store.embedded.side import SIDE
 from search.store.lite.in_process import stop_lite
 from search.store.lite.shared import joined
 from search.store.milvus.link import MilvusLink
-from search.store.milvus.notes import ServerRecord
+from search.store.milvus.notes import ServerRecord, drop_calibration
 from search.store.open import store_target
 from search.store.schema import collection_name
+from search.store.segments import segments_collection
 from search.store.space_record import FolderRecord, NoRecord, SpaceRecord
 
 
@@ -73,6 +74,7 @@ def drop_former(uri: str | None, prefix: str = "anymodal") -> str:
             )
         filling = current.filling if current.former else ""
         record.write(replace(current, former=None, filling=filling))
+        drop_calibration(link, collection_name(prefix, other, segments_collection(1).kind))
         for name in link.call("list_collections"):
             if name.startswith(f"{prefix}_{other}_"):
                 link.call("drop_collection", name)

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from encoder.space import Calibration
+from encoder.types import TEXT
 from search.store.milvus.store import MilvusStore
 from search.store.open import open_store
+from search.store.space_record import SearchedSpace
+from search.store.stored_spaces import space_record
 from tests.contract.rows import DIM, SPACE, asset, segment, vectors
 from tests.faults.cluster import ROOT, Cluster
 from tests.faults.rounds import play, running
@@ -60,6 +64,30 @@ def test_after_a_kill_9_new_readers_see_all_rows_at_once(cluster: Cluster) -> No
     cluster.milvus.wait_until_ready()
     command = [sys.executable, "-c", READER, cluster.milvus.uri]
     assert int(subprocess.check_output(command, cwd=ROOT, timeout=120)) == 100
+
+
+def test_a_restarted_server_knows_what_was_measured_and_which_model_was_before(
+    cluster: Cluster,
+) -> None:
+    uri, constants = cluster.milvus.uri, {TEXT: Calibration(0.1, 0.2)}
+    former = SearchedSpace("0" * 16, {"model": "bundle:english"})
+    moved = SearchedSpace(SPACE, {"model": "bundle:multilingual"}, former)
+    with closing(open_store(uri, SPACE, DIM, prefix="facts")) as store:
+        store.recalibrate({}, {"source": "none"})
+        store.recalibrate(constants, {"source": "measured"})
+        with space_record(uri, "facts") as record:
+            record.write(former)
+            record.write(moved)
+    cluster.milvus.kill()
+    cluster.milvus.start()
+    cluster.milvus.wait_until_ready()
+    with closing(open_store(uri, SPACE, DIM, prefix="facts")) as store:
+        assert store.stored_calibration().constants == constants
+        assert isinstance(store, MilvusStore)
+        names = [n for n in store._link.call("list_collections") if n.startswith("facts")]
+        assert len(names) == 5  # those of the space, its calibration and the record
+    with space_record(uri, "facts") as record:
+        assert record.read() == moved
 
 
 def test_who_opens_the_store_removes_what_a_write_that_was_cut_off_has_left(

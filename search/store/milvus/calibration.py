@@ -1,6 +1,6 @@
 """The constants by which a collection's rows are stored, and the change to others.
 
-They are in the collection's properties, where every process reads them. Rows are rewritten without
+They are noted with the collection, where every process reads them. Rows are rewritten without
 encoding anything: a row holds its vector, whatever its constants. Meanwhile, the collection has
 rows of both kinds, and each names its constants (`search.store.calibrated.number_of`); a filter
 finds the rows that are left, so that a rewrite that was killed continues where it stopped.
@@ -18,12 +18,11 @@ from typing import Any
 from search.errors import StoreError
 from search.store.calibrated import Constants, StoredCalibration, number_of
 from search.store.checking import Progress
+from search.store.milvus.notes import calibration_of, keep_calibration
 from search.store.milvus.rows import MilvusRows, Rows
 from search.store.schema import (
-    calibration_property,
     partition_of_row,
     recalibrated,
-    written_calibration,
 )
 from search.store.segments import whole_row
 
@@ -76,8 +75,7 @@ class MilvusCalibration:
     def refresh(self) -> StoredCalibration:
         """As it is now."""
         read_at_s = time.monotonic()
-        description = self._link.call("describe_collection", self._rows.name(self._segments))
-        state = written_calibration(description["properties"])
+        state = calibration_of(self._link, self._rows.name(self._segments))
         with self._lock:
             if read_at_s >= self._read_at_s:
                 self._state, self._read_at_s = state, read_at_s
@@ -161,6 +159,5 @@ class MilvusCalibration:
         return bool(stored.former)
 
     def _write(self, state: StoredCalibration) -> None:
-        name = self._rows.name(self._segments)
-        self._link.call("alter_collection_properties", name, properties=calibration_property(state))
+        keep_calibration(self._link, self._rows.name(self._segments), state)
         self.refresh()

@@ -1,4 +1,4 @@
-"""What a store on a server notes in properties: who writes to it, and which space is searched.
+"""What a store on a server notes of itself: who writes to it, and which space is searched.
 
 A server of Milvus has no locks. Processes of one user on one machine share files, and workers share
 a broker (`search.store.locks`). Others would undo their changes, so they are refused until nobody
@@ -8,15 +8,28 @@ has written for `LEASE_S`.
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Lock
+from uuid import uuid4
 
 from search.errors import StoreBusyError, StoreError
+from search.store.calibrated import StoredCalibration
 from search.store.milvus.link import MilvusLink
-from search.store.schema import ASSETS, collection_name, spaces_among, written_space
+from search.store.milvus.setup import create_collection
+from search.store.schema import (
+    ASSETS,
+    LOCATIONS,
+    SCHEMA_PROPERTY,
+    calibration_property,
+    collection_name,
+    spaces_among,
+    written_calibration,
+    written_space,
+)
 from search.store.space_record import SearchedSpace
 
 LEASE_S = 60.0
@@ -100,13 +113,11 @@ class ServerRecord:
 
     def read(self) -> SearchedSpace | None:
         """See `SpaceRecord.read`."""
-        if not self._link.call("has_collection", self._alias):
-            return None
-        facts = self._link.call("describe_collection", self._alias)["properties"]
-        if _CURRENT in facts:
-            return SearchedSpace.read(facts[_CURRENT])
-        # Milvus 2.3 forgets changed properties when it is restarted, but neither aliases nor what
-        # a collection was made with: its model is known by its space then, or named by the user.
+        facts = kept_facts(self._link, self._alias)
+        if not facts or _CURRENT in facts:
+            return SearchedSpace.read(facts[_CURRENT]) if facts else None
+        # An earlier version noted it where Milvus 2.3 forgets it: the alias names the space's
+        # collection, and the model is known by the space then, or named by the user.
         return SearchedSpace(written_space(facts))
 
     def spaces(self) -> list[str]:
@@ -124,11 +135,67 @@ class ServerRecord:
 
     def write(self, current: SearchedSpace) -> None:
         """See `SpaceRecord.write`."""
-        name = collection_name(self._prefix, current.space, ASSETS.kind)
-        facts = {_CURRENT: current.written()}
-        self._link.call("alter_collection_properties", name, properties=facts)
-        if not self._link.call("has_collection", self._alias):
-            with suppress(StoreError):  # somebody was first, or dropped the collection by hand
-                self._link.call("create_alias", name, self._alias)
-                return
-        self._link.call("alter_alias", name, self._alias)
+        keep_facts(self._link, self._alias, {_CURRENT: current.written()})
+
+
+def kept_facts(link: MilvusLink, alias: str) -> dict[str, str]:
+    """What `keep_facts` wrote last, or the properties of what is called so; empty if nothing is."""
+    if not link.call("has_collection", alias):
+        return {}
+    return dict(link.call("describe_collection", alias)["properties"])
+
+
+def keep_facts(link: MilvusLink, alias: str, facts: Mapping[str, str]) -> None:
+    """Write facts under a name, all at once: they are what a new, empty collection is made with.
+
+    Milvus 2.3 forgets properties that were changed when it is restarted, but neither these nor an
+    alias.
+    """
+    name, former = f"{alias}_{uuid4().hex[:8]}", ""
+    create_collection(link, name, LOCATIONS, {**SCHEMA_PROPERTY, **facts})
+    if link.call("has_collection", alias):
+        former = link.call("describe_collection", alias)["collection_name"]
+    else:
+        with suppress(StoreError):  # another was first
+            link.call("create_alias", name, alias)
+    link.call("alter_alias", name, alias)
+    if _is_of(former, alias):
+        link.call("drop_collection", former)
+
+
+def drop_facts(link: MilvusLink, alias: str) -> None:
+    """Forget what `keep_facts` wrote."""
+    if link.call("has_collection", alias):
+        link.call("drop_alias", alias)
+    for name in link.call("list_collections"):
+        if _is_of(name, alias):
+            link.call("drop_collection", name)
+
+
+def _is_of(name: str, alias: str) -> bool:
+    return bool(re.fullmatch(rf"{re.escape(alias)}_[0-9a-f]{{8}}", name))
+
+
+def calibration_of(link: MilvusLink, name: str) -> StoredCalibration:
+    """The calibration of a collection's vectors."""
+    facts = {} if link.is_lite else kept_facts(link, _calibration_alias(name))
+    return written_calibration(facts or link.call("describe_collection", name)["properties"])
+
+
+def keep_calibration(link: MilvusLink, name: str, state: StoredCalibration) -> None:
+    """Change what `calibration_of` reads."""
+    facts = calibration_property(state)
+    if link.is_lite:
+        link.call("alter_collection_properties", name, properties=facts)
+    else:
+        keep_facts(link, _calibration_alias(name), facts)
+
+
+def drop_calibration(link: MilvusLink, name: str) -> None:
+    """Forget it, before the collection is dropped."""
+    if not link.is_lite:
+        drop_facts(link, _calibration_alias(name))
+
+
+def _calibration_alias(name: str) -> str:
+    return f"{name}_calibration"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection as Ids
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search.errors import SpaceMismatchError, StoreError, StoreMissingError
@@ -68,7 +68,9 @@ def prepare_collections(
     for collection in collections:
         name = names[collection.kind] = collection_name(prefix, fingerprint, collection.kind)
         if name not in present:
-            _create(link, name, collection, properties(fingerprint, embed_dim, calibration))
+            create_collection(
+                link, name, collection, properties(fingerprint, embed_dim, calibration)
+            )
         _check_version(link, name)
         _index(link, name, collection, index)
         # Even after reopening: Lite forgets it. In parallel: a server takes 3 seconds for each.
@@ -90,7 +92,10 @@ def _mismatch(store_name: str, spaces: Sequence[str], fingerprint: str) -> Space
     )
 
 
-def _create(link: MilvusLink, name: str, collection: Collection, facts: dict[str, str]) -> None:
+def create_collection(
+    link: MilvusLink, name: str, collection: Collection, facts: Mapping[str, str]
+) -> None:
+    """Create one with these properties, unless another has made it meanwhile."""
     from pymilvus import MilvusClient
 
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -104,7 +109,7 @@ def _create(link: MilvusLink, name: str, collection: Collection, facts: dict[str
             "create_collection",
             name,
             schema=schema,
-            properties=facts,
+            properties=dict(facts),
             consistency_level="Strong",
         )
     except StoreError:

@@ -16,8 +16,9 @@ from search.errors import ReadOnlyStoreError
 from search.filters.columns import values_of
 from search.store.checking import Progress
 from search.store.milvus.link import MilvusLink
+from search.store.milvus.notes import calibration_of, drop_calibration, keep_calibration
 from search.store.milvus.rows import MilvusRows, Partitions, Rows
-from search.store.schema import ASSETS, asset_from_dict, calibration_property, written_calibration
+from search.store.schema import ASSETS, asset_from_dict
 from search.store.segments import Collection, old_segments_collection, segments_collection
 
 _STATE = "anymodal.upgrade"
@@ -69,10 +70,7 @@ class Version:
         Returns:
             How many rows the old one had.
         """
-        calibration = written_calibration(
-            self._link.call("describe_collection", self._old_name)["properties"]
-        )
-        self._set(calibration_property(calibration))
+        keep_calibration(self._link, self._new_name, calibration_of(self._link, self._old_name))
         self._link.catch_up()
         n_rows, n_done = rows.count(self.old), 0
         last_partition, last_key = json.loads(self._state() or '["", ""]')
@@ -94,6 +92,7 @@ class Version:
                 n_done += len(page)
                 progress(n_done, max(n_rows, n_done))
         self._set({_STATE: _DONE})
+        drop_calibration(self._link, self._old_name)
         self._link.call("drop_collection", self._old_name)
         self.is_old = False
         return n_rows

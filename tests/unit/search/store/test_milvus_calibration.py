@@ -23,6 +23,8 @@ N_THREADS = 8
 class CountedLink:
     """A server that describes its collection, takes a while, and counts how often."""
 
+    is_lite = True
+
     def __init__(self) -> None:
         self.n_calls = 0
 
