@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +12,11 @@ from encoder.calibration.queries import sample_queries
 from encoder.types import QUERY, TEXT, Item
 from search.engine import SearchEngine
 from search.query.query import Query
-from search.query.terms import ItemEncoder
 from search.store.base import VectorStore
 
 _DEPTH = 10
 _WORDS = 8
 _FROM_STORE = 0.5
-
-Find = Callable[[Query], Sequence[str]]
-"""The ids of the assets that a query finds, best first."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +69,14 @@ class Comparison:
         }
 
 
-def compare(old: Find, new: Find, queries: Sequence[str]) -> Comparison:
-    """Ask both models."""
+def compare(old: SearchEngine, new: SearchEngine, queries: Sequence[str]) -> Comparison:
+    """Search with both models."""
     compared = []
     for text in queries:
         query = Query([Item(TEXT, text, QUERY)], limit=_DEPTH)
-        former_hits, after = list(old(query)), list(new(query))
+        former_hits, after = (
+            [hit.asset_id for hit in engine.search(query).hits] for engine in (old, new)
+        )
         n_shared = len(set(former_hits) & set(after))
         n_hits = max(len(former_hits), len(after))
         overlap = n_shared / n_hits if n_hits else 1.0
@@ -105,13 +103,3 @@ def sampled(store: VectorStore, n: int) -> list[str]:
     chosen = rng.sample(own_texts, min(len(own_texts), int(n * _FROM_STORE)))
     shipped = [query.text for query in sample_queries()]
     return chosen + rng.sample(shipped, min(len(shipped), n - len(chosen)))
-
-
-def finder(encoder: ItemEncoder, store: VectorStore) -> tuple[Find, Callable[[], None]]:
-    """A function that searches a store with a model, and one that ends it."""
-    engine = SearchEngine(encoder, store)
-
-    def find(query: Query) -> list[str]:
-        return [hit.asset_id for hit in engine.search(query).hits]
-
-    return find, engine.close

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from encoder.errors import InputError
 from encoder.loading import precision_beside
 from encoder.models.spec import ModelSpec
+from search.engine import SearchEngine
 from search.store.open import store_name
 from search.store.space_record import SearchedSpace, check_current
 from search.store.stored_spaces import space_record
-from workers.library.comparing import Comparison, compare, finder, sampled
+from workers.library.comparing import Comparison, compare, sampled
 from workers.library.copying import Copied, Copier, OnProgress
 from workers.serving.resources import Resources, config_with
 
@@ -116,7 +117,8 @@ def move(
         with space_record(resources.settings.store) as record:
             check_current(record, current.space, store_name(resources.settings.store))
 
-    with closing(_Store(new)):
+    with ExitStack() as ended:
+        ended.callback(new.forget_store)  # but not the decoders, which this process shares
         copier = Copier(old_store, new.pipeline(), check, plan.share, stopped)
         if not plan.rollback:  # a rollback switches at once: what was ingested since follows it
             moved.copied = copier.add(on_progress)
@@ -138,16 +140,6 @@ def move(
             moved.copied.n_assets = old_store.count()
             copier.follow(late, moved.copied)
     return moved
-
-
-class _Store:
-    """Closes the store of new resources, but not the decoders, which this process shares."""
-
-    def __init__(self, resources: Resources) -> None:
-        self._held = resources
-
-    def close(self) -> None:
-        self._held.forget_store()
 
 
 def described(resources: Resources) -> dict[str, Any]:
@@ -188,13 +180,8 @@ def _opened(resources: Resources, encoder: dict[str, Any]) -> Resources:
 
 def _compared(plan: ReindexPlan, old: Any, new: Any) -> Comparison:
     queries = list(plan.queries) or sampled(old[1], plan.n_queries)
-    ask_old, end_old = finder(*old)
-    ask_new, end_new = finder(*new)
-    try:
-        return compare(ask_old, ask_new, queries)
-    finally:
-        end_old()
-        end_new()
+    with closing(SearchEngine(*old)) as old_engine, closing(SearchEngine(*new)) as new_engine:
+        return compare(old_engine, new_engine, queries)
 
 
 def _reason(plan: ReindexPlan, moved: Moved, is_stopped: bool) -> str:
