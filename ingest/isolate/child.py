@@ -17,8 +17,8 @@ from typing import Any
 from encoder.errors import CorruptMediaError, MediaError, MediaLimitError
 from ingest.config import IngestConfig
 from ingest.isolate import wire
-from ingest.isolate.channel import Channel, Message
 from ingest.isolate.kernel_limits import confine
+from ingest.isolate.wire import Channel, Message
 from ingest.kinds.contract import Place
 from ingest.kinds.reading import Header, decode, preview, read_header
 from ingest.kinds.registry import Candidate, kinds, named, sniff

@@ -16,13 +16,12 @@ from typing import Any
 
 from encoder.types import AUDIO, VIDEO
 from ingest.config import IngestConfig
-from ingest.decode.time_limit import Clock
 from ingest.isolate import wire
 from ingest.isolate.kernel_limits import Confinement, area_of
 from ingest.isolate.process import DecoderProcess
 from ingest.kinds import registry
 from ingest.kinds.contract import Place
-from ingest.kinds.reading import Header
+from ingest.kinds.reading import Clock, Header
 from ingest.kinds.registry import Candidate, kinds
 from ingest.types import Asset, Segment
 

@@ -16,11 +16,11 @@ from encoder.errors import CorruptMediaError, MediaError, MediaLimitError
 from encoder.system import children
 from encoder.system.environment import variables
 from encoder.system.stopping import current_check
-from ingest.decode.time_limit import Clock
 from ingest.errors import DecoderProcessError
 from ingest.isolate import wire
-from ingest.isolate.channel import Channel, Message
 from ingest.isolate.kernel_limits import Confinement
+from ingest.isolate.wire import Channel, Message
+from ingest.kinds.reading import Clock
 
 T = TypeVar("T")
 

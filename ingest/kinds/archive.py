@@ -13,11 +13,11 @@ from encoder.errors import UnsupportedMediaError
 from encoder.media.source import decoding, opened
 from encoder.types import Modality
 from ingest.config import IngestConfig
-from ingest.decode.unpacking import Holder, Piece, Unpacking, is_packed, told_name
-from ingest.decode.zip_type import ZIP, zip_type
 from ingest.kinds.attachments import attached_to, may_hold_files
 from ingest.kinds.contract import Cost, Kind
 from ingest.kinds.head import Head, Match
+from ingest.kinds.unpacking import Holder, Piece, Unpacking, is_packed, told_name
+from ingest.kinds.zip_type import ZIP, zip_type
 from ingest.types import Asset, Fact, Segment
 
 ARCHIVE = Modality("archive")

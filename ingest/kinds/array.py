@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,9 +10,9 @@ from encoder.errors import CorruptMediaError
 from encoder.media.source import opened
 from encoder.types import TEXT
 from ingest.config import IngestConfig
-from ingest.decode.windows import Section, joined_text, text_segments
 from ingest.kinds.contract import Kind
 from ingest.kinds.head import Head, Match
+from ingest.kinds.windows import Section, text_segments
 from ingest.types import Asset, Fact, Segment
 
 _MARK = b"\x93NUMPY"
@@ -43,10 +43,6 @@ class Array(Kind):
         """One sentence: its name, shape and type."""
         section = Section(f"{asset.metadata['title']}: {_header(path)}")
         yield from text_segments(asset, path, [section], config)
-
-    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
-        """The sentence."""
-        return joined_text(segments)
 
 
 def _header(path: Path) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 from quopri import decodestring
 
 from ingest.config import IngestConfig
-from ingest.decode.charset import decode_bytes, read_bytes
-from ingest.decode.windows import Section, text_segments
+from ingest.kinds.charset import decode_bytes, read_bytes
 from ingest.kinds.head import Head, Match
 from ingest.kinds.plain import Plain
+from ingest.kinds.windows import Section, text_segments
 from ingest.types import Asset, Fact, Segment
 
 _TYPES = {b"BEGIN:VCARD": "text/vcard", b"BEGIN:VCALENDAR": "text/calendar"}

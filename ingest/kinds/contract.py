@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from encoder.errors import UnsupportedMediaError
-from encoder.types import Modality
+from encoder.types import TEXT, Modality
 from ingest.config import IngestConfig
 from ingest.kinds.head import Head, Match
+from ingest.kinds.windows import joined_text
 from ingest.types import Asset, Fact, Segment
 
 Cost: TypeAlias = Literal["text", "image", "audio", "video"]
@@ -83,9 +84,12 @@ class Kind(ABC):
         """Whether the header agrees; else the next kind that matches is tried."""
         return True
 
-    @abstractmethod
-    def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:
-        """Check the header against the limits; return metadata such as title, width, duration_s."""
+    def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
+        """Check the header against the limits; return metadata such as title, width, duration_s.
+
+        By default, the title is the file's stem.
+        """
+        return {"title": path.stem}
 
     @abstractmethod
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
@@ -106,9 +110,12 @@ class Kind(ABC):
             remedy="Ask for a picture of an image, a video or a document with pages.",
         )
 
-    @abstractmethod
-    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> Any:
-        """The file as one item of its modality, to search with; ``max_frames`` is for films."""
+    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> Any:  # noqa: ARG002
+        """The file as one item of its modality, to search with; ``max_frames`` is for films.
+
+        By default its text, else the content of its first segment.
+        """
+        return joined_text(segments) if self.modality == TEXT else segments[0].content
 
     def load(self) -> None:  # noqa: B027 (most need none)
         """Import the libraries it reads with, before a decoder process limits itself."""

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from encoder.media.source import decoding
 from encoder.types import IMAGE, TEXT
 from ingest.config import IngestConfig
-from ingest.decode.charset import read_bytes
-from ingest.decode.windows import Section, joined_text, text_segments
+from ingest.kinds.charset import read_bytes
 from ingest.kinds.contract import Kind, Place
 from ingest.kinds.head import Head, Match
+from ingest.kinds.windows import Section, text_segments
 from ingest.types import Asset, Fact, Segment
 
 if TYPE_CHECKING:
@@ -74,10 +74,6 @@ class Font(Kind):
             at = (_MARGIN_PX, _MARGIN_PX)
             ImageDraw.Draw(page).multiline_text(at, _SAMPLE, "black", font)
         return Segment(asset.asset_id, IMAGE, 0, np.asarray(page))
-
-    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> Any:  # noqa: ARG002
-        """Its name."""
-        return joined_text(segments)
 
     def load(self) -> None:
         """Import FreeType."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from email import message_from_bytes, policy
 from email.message import EmailMessage, MIMEPart
 from pathlib import Path
 
 from encoder.types import TEXT
 from ingest.config import IngestConfig
-from ingest.decode.charset import decode_bytes, read_bytes
-from ingest.decode.windows import Section, joined_text, text_segments
 from ingest.kinds.archive import members_of, unpacking
 from ingest.kinds.attachments import attached
+from ingest.kinds.charset import decode_bytes, read_bytes
 from ingest.kinds.contract import Kind
 from ingest.kinds.head import Head, Match
 from ingest.kinds.html import html_text
+from ingest.kinds.windows import Section, text_segments
 from ingest.types import Asset, Fact, Segment
 
 _BEGINNING = re.compile(rb"(?m)^From \S.{0,200}\d{4}[^\n]{0,20}\r?\n(?=[\w-]+:)")
@@ -62,10 +62,6 @@ class Mailbox(Kind):
             for attachment in attached(mail, f"{number}/")
         )
         return members_of(asset, unpacking(asset, config).counted(attachments))
-
-    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
-        """All mails."""
-        return joined_text(segments)
 
 
 def _mails(path: Path) -> Iterator[EmailMessage]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from encoder.errors import CorruptMediaError
 from encoder.types import TEXT
 from ingest.config import IngestConfig
-from ingest.decode.charset import decode_bytes, read_bytes
-from ingest.decode.windows import Section, joined_text, text_segments
+from ingest.kinds.charset import decode_bytes, read_bytes
 from ingest.kinds.contract import Kind
 from ingest.kinds.head import Head, Match
+from ingest.kinds.windows import Section, text_segments
 from ingest.types import Asset, Fact, Segment
 
 _HEADING = re.compile(r"(?m)^#+ +(.+)$")
@@ -54,10 +54,6 @@ class Notebook(Kind):
             Section(text, {"cell": number}) for number, (_, text) in enumerate(_cells(path), 1)
         )
         return text_segments(asset, path, cells, config, markdown=True)
-
-    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
-        """All cells."""
-        return joined_text(segments)
 
 
 def _cells(path: Path) -> list[tuple[str, str]]:

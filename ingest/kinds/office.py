@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree.ElementTree import fromstring
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
-from encoder.errors import CorruptMediaError, MediaLimitError
+from encoder.errors import CorruptMediaError, MediaLimitError, UnsupportedMediaError
 from encoder.media.source import decoding, opened
 from encoder.types import TEXT
 from ingest.config import IngestConfig
-from ingest.decode.charset import read_bytes
-from ingest.decode.figures import (
+from ingest.kinds.archive import members_of, unpacking
+from ingest.kinds.attachments import OLE, attached_to, check_streams, is_mail
+from ingest.kinds.charset import read_bytes
+from ingest.kinds.contract import Kind
+from ingest.kinds.documents import (
     Figure,
     figure_segments,
     figures_in,
     figures_of,
+    sections_by_heading,
+    title_of,
     without_links,
 )
-from ingest.decode.headings import sections_by_heading, title_of
-from ingest.decode.open_document import with_list_headers
-from ingest.decode.windows import Section, document_segments, joined_text
-from ingest.decode.zip_type import ZIP
-from ingest.kinds.archive import members_of, unpacking
-from ingest.kinds.attachments import attached_to, is_mail
-from ingest.kinds.contract import Kind
 from ingest.kinds.head import Head, Match
+from ingest.kinds.windows import Section, document_segments
+from ingest.kinds.zip_type import ZIP
 from ingest.types import Asset, Fact, Segment
 
 _MARK = "\ue000"  # private characters, which no text has
@@ -39,7 +41,34 @@ _WITH_SLIDES = (
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _DRAW = "{urn:oasis:names:tc:opendocument:xmlns:drawing:1.0}"
 _TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
+_UNREAD = re.compile(rb"<(/?)text:(list-header|numbered-paragraph)\b")
+_READ_AS = {b"list-header": b"list-item", b"numbered-paragraph": b"section"}
 _RULE = re.compile(r"(?m)^-{3,}$")  # stands for a slide without a title
+
+
+def by_slide(markdown: str) -> Iterator[Section]:
+    """The text of each slide; of a .ppt file, whose slides kreuzberg does not mark, of all."""
+    # Split at the marks, each part follows the number of its slide.
+    unmarked_text, *parts = markdown.split(_MARK)
+    if unmarked := _RULE.sub("", unmarked_text).strip():
+        yield Section(unmarked)
+    for number, text in zip(parts[::2], parts[1::2], strict=True):
+        yield Section(_RULE.sub("", text).strip(), {"slide": int(number)})
+
+
+def by_sheet(markdown: str) -> Iterator[Section]:
+    """The table of each sheet."""
+    for section in sections_by_heading(markdown):
+        if "\n" not in section.text:  # an empty sheet
+            continue
+        heading = _ESCAPED.sub(r"\1", str(section.place.get("heading", "")))
+        yield Section(section.text, {"sheet": heading} if heading else {})
+
+
+def as_one(markdown: str) -> Iterator[Section]:
+    """All of it."""
+    yield Section(markdown)
 
 
 class Office(Kind):
@@ -48,6 +77,8 @@ class Office(Kind):
     modality = TEXT
     max_bytes = "max_document_bytes"
     media_type: ClassVar[str]
+    sections: ClassVar[Callable[[str], Iterator[Section]]] = staticmethod(sections_by_heading)
+    """Cuts the Markdown into pages, slides, sheets or chapters."""
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
         """Title, authors, and how many pages, slides or sheets there are, where it says so."""
@@ -61,23 +92,16 @@ class Office(Kind):
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """Windows of the text, each with its heading, slide or sheet; then the pictures."""
         extracted = _extracted(path, self._data(path, config), self.media_type)
-        sections = list(self._sections(extracted, path))
+        sections = list(self.sections(extracted.content))
         figures = figures_of(extracted, sections, on_slides=self.media_type in _WITH_SLIDES)
         figures = figures or self._pictures(path, config)
         pictures = figure_segments(asset, path, figures, config)
         texts = [without_links(section) for section in sections]
         return document_segments(asset, path, texts, pictures, config, markdown=True)
 
-    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
-        """The text."""
-        return joined_text(segments)
-
     def _data(self, path: Path, config: IngestConfig) -> bytes:  # noqa: ARG002
         """The bytes that kreuzberg is given."""
         return read_bytes(path)
-
-    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
-        return sections_by_heading(extracted.content)
 
     def _pictures(self, path: Path, config: IngestConfig) -> list[Figure]:  # noqa: ARG002
         """Its pictures where kreuzberg finds none."""
@@ -117,9 +141,7 @@ class Powerpoint(Zipped):
     media_type = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
     pictures = "ppt/media/"
     media_types = frozenset({media_type})
-
-    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
-        return by_slide(extracted.content)
+    sections = staticmethod(by_slide)
 
 
 class Excel(Zipped):
@@ -129,21 +151,15 @@ class Excel(Zipped):
     media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
     media_types = frozenset({media_type})
     pictures = "xl/media/"
-
-    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
-        return by_sheet(extracted.content)
+    sections = staticmethod(by_sheet)
 
 
-class BinaryExcel(Zipped):
+class BinaryExcel(Excel):
     """.xlsb"""
 
     name, formats, suffixes = "xlsb", ("Excel (.xlsb)",), (".xlsb",)
     media_type = "application/vnd.ms-excel.sheet.binary.macroEnabled.12"
     media_types = frozenset({media_type})
-    pictures = "xl/media/"
-
-    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
-        return by_sheet(extracted.content)
 
 
 class OpenText(Zipped):
@@ -163,9 +179,7 @@ class OpenSpreadsheet(Zipped):
     name, formats, suffixes = "ods", ("OpenDocument",), (".ods", ".ots")
     media_type = "application/vnd.oasis.opendocument.spreadsheet"
     media_types = frozenset({media_type, f"{media_type}-template"})
-
-    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
-        return by_sheet(extracted.content)
+    sections = staticmethod(by_sheet)
 
 
 class OpenPresentation(Zipped):
@@ -217,6 +231,7 @@ class Mail(Office):
     media_type = "message/rfc822"
     media_types = frozenset({media_type})
     holds_files = True
+    sections = staticmethod(as_one)
 
     def sniff(self, head: Head) -> Match | None:
         """By its header."""
@@ -227,28 +242,6 @@ class Mail(Office):
         """Its attachments, and those of the mails in it."""
         files = attached_to(read_bytes(path), str(path))
         return members_of(asset, unpacking(asset, config).counted(files))
-
-    def _sections(self, extracted: Any, path: Path) -> Iterator[Section]:  # noqa: ARG002
-        yield Section(extracted.content)
-
-
-def by_slide(markdown: str) -> Iterator[Section]:
-    """The text of each slide; of a .ppt file, whose slides kreuzberg does not mark, of all."""
-    # Split at the marks, each part follows the number of its slide.
-    unmarked_text, *parts = markdown.split(_MARK)
-    if unmarked := _RULE.sub("", unmarked_text).strip():
-        yield Section(unmarked)
-    for number, text in zip(parts[::2], parts[1::2], strict=True):
-        yield Section(_RULE.sub("", text).strip(), {"slide": int(number)})
-
-
-def by_sheet(markdown: str) -> Iterator[Section]:
-    """The table of each sheet."""
-    for section in sections_by_heading(markdown):
-        if "\n" not in section.text:  # an empty sheet
-            continue
-        heading = _ESCAPED.sub(r"\1", str(section.place.get("heading", "")))
-        yield Section(section.text, {"sheet": heading} if heading else {})
 
 
 def _slides(path: Path, max_bytes: int) -> Iterator[Section]:
@@ -305,3 +298,102 @@ def _extracted(path: Path, data: bytes, media_type: str) -> Any:
             f"{path} cannot be read as {media_type}: {error}.",
             remedy="Open it in its own program and save or export it again.",
         ) from error
+
+
+def with_list_headers(data: bytes, max_bytes: int) -> bytes:
+    """A text document whose list headers and numbered paragraphs are elements that kreuzberg reads.
+
+    Unchanged if it has none, is damaged, or unpacks to more than ``max_bytes``.
+    """
+    try:
+        with ZipFile(io.BytesIO(data)) as members:
+            if members.getinfo("content.xml").file_size > max_bytes:
+                return data
+            content = members.read("content.xml")
+            if not _UNREAD.search(content):
+                return data
+            rewritten = io.BytesIO()
+            with ZipFile(rewritten, "w") as copy:
+                for entry in members.infolist():
+                    if entry.filename != "content.xml":
+                        copy.writestr(entry, members.read(entry))
+                copy.writestr("content.xml", _UNREAD.sub(_element, content))
+    except (BadZipFile, KeyError, OSError, EOFError, RuntimeError, zlib.error):
+        return data  # kreuzberg says what is wrong with it
+    return rewritten.getvalue()
+
+
+def _element(tag: re.Match[bytes]) -> bytes:
+    return b"<%btext:%b" % (tag[1], _READ_AS[tag[2]])
+
+
+class _Ole(Office):
+    """An OLE file with a stream of one of these names; its directory can be anywhere."""
+
+    streams: ClassVar[tuple[str, ...]]
+
+    def sniff(self, head: Head) -> Match | None:
+        """Any OLE file."""
+        return Match(self.media_type, 0.85) if head.data.startswith(OLE) else None
+
+    def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002
+        """Whether the stream is there.
+
+        Raises:
+            UnsupportedMediaError: it is encrypted.
+        """
+        data = read_bytes(path)
+        if _ENCRYPTED in data:
+            raise UnsupportedMediaError(
+                f"{path} is an encrypted document.", remedy="Save it without a password."
+            )
+        return any(name.encode("utf-16-le") in data for name in self.streams)
+
+
+class Outlook(_Ole, Mail):
+    """.msg"""
+
+    name, suffixes = "msg", (".msg",)
+    media_type = "application/vnd.ms-outlook"
+    media_types = frozenset({media_type})
+    streams = ("__properties_version1.0",)
+
+    def accepts(self, path: Path, media_type: str) -> bool:
+        """Whether it is a mail.
+
+        Raises:
+            MediaError: it is encrypted, damaged or a bomb.
+        """
+        accepted = super().accepts(path, media_type)
+        if accepted:
+            check_streams(read_bytes(path), str(path))
+        return accepted
+
+
+class OldWord(_Ole):
+    """.doc"""
+
+    name, formats, suffixes = "doc", ("Word (.doc)",), (".doc", ".dot")
+    media_type = "application/msword"
+    media_types = frozenset({media_type})
+    streams = ("WordDocument",)
+
+
+class OldPowerpoint(_Ole):
+    """.ppt"""
+
+    name, formats, suffixes = "ppt", ("PowerPoint (.ppt)",), (".ppt", ".pps")
+    media_type = "application/vnd.ms-powerpoint"
+    media_types = frozenset({media_type})
+    streams = ("PowerPoint Document",)
+    sections = staticmethod(by_slide)
+
+
+class OldExcel(_Ole):
+    """.xls"""
+
+    name, formats, suffixes = "xls", ("Excel (.xls)",), (".xls", ".xlt")
+    media_type = "application/vnd.ms-excel"
+    media_types = frozenset({media_type})
+    streams = ("Workbook\0", "Book\0")
+    sections = staticmethod(by_sheet)

@@ -15,14 +15,13 @@ from zipfile import ZipFile
 from encoder.errors import MediaError
 from encoder.media.source import decoding, opened
 from encoder.types import IMAGE
-from ingest.config import IngestConfig
-from ingest.decode.figures import Figure, figure_segments
-from ingest.decode.windows import Section, document_segments
-from ingest.decode.zip_type import zip_type
+from ingest.config import IngestConfig, check
 from ingest.kinds.contract import Place
+from ingest.kinds.documents import Figure, figure_segments
 from ingest.kinds.office import Zipped
 from ingest.kinds.pdf import first_page
-from ingest.limits import check
+from ingest.kinds.windows import Section, document_segments
+from ingest.kinds.zip_type import zip_type
 from ingest.types import Asset, Fact, Segment
 
 

@@ -16,14 +16,12 @@ import numpy as np
 from encoder.errors import CorruptMediaError, UnsupportedMediaError
 from encoder.media.source import decoding, opened
 from encoder.types import IMAGE, TEXT, RgbPicture
-from ingest.config import IngestConfig
-from ingest.decode.figures import LEAST_PX
-from ingest.decode.headings import title_of
-from ingest.decode.pdf.text import PageText, read_page
-from ingest.decode.windows import Section, joined_text, no_text, text_segments
+from ingest.config import IngestConfig, check
 from ingest.kinds.contract import Kind, Place
+from ingest.kinds.documents import LEAST_PX, title_of
 from ingest.kinds.head import Head, Match
-from ingest.limits import check
+from ingest.kinds.pdf_text import PageText, read_page
+from ingest.kinds.windows import Section, no_text, text_segments
 from ingest.types import Asset, Fact, Segment
 
 # PDFium must not be called by two threads at once.
@@ -82,10 +80,6 @@ class Pdf(Kind):
             with _pdfium, decoding(path, "PDF"):
                 rgb = _rendered(document[place.page - 1], config)
         return Segment(asset.asset_id, IMAGE, 0, rgb, place=json.dumps({"page": place.page}))
-
-    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
-        """The text of all pages."""
-        return joined_text(segments)
 
     def load(self) -> None:
         """Import PDFium."""

@@ -1,19 +1,22 @@
-"""Pictures: one segment each."""
+"""Pictures: one segment each; of raw photos, the JPEG that the camera put into the file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from encoder.errors import MediaError, UnsupportedMediaError
 from encoder.media.brands import picture_brand
 from encoder.media.formats import IMAGE_TYPES, PICTURES, marked
-from encoder.media.image import image_facts, load_image
-from encoder.types import IMAGE
-from ingest.config import IngestConfig
+from encoder.media.image import ImageFacts, image_facts, load_image
+from encoder.types import IMAGE, RgbPicture
+from ingest.config import IngestConfig, check
+from ingest.kinds.charset import read_bytes
 from ingest.kinds.contract import Cost, Kind, Place
 from ingest.kinds.head import Head, Match
-from ingest.limits import check
 from ingest.types import Asset, Fact, Segment
 
 _UNMARKED = "image/x-tga"
@@ -64,10 +67,6 @@ class Picture(Kind):
         """The picture."""
         return next(self.segments(asset, path, config))
 
-    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> Any:  # noqa: ARG002
-        """The picture."""
-        return segments[0].content
-
     def load(self) -> None:
         """Import Pillow with its plug-ins."""
         import PIL.Image
@@ -76,3 +75,58 @@ class Picture(Kind):
 
         PIL.Image.init()
         register_heif()
+
+
+_MARK = re.compile(
+    rb"(?s)II\*\0....CR|II\x55\0|IIRO|IIRS|MMOR|FUJIFILMCCD-RAW|FOVb|\0MRM|....ftypcrx "
+    rb"|II\x1a\0.{4}HEAPCCDR"
+)
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_OF_TIFF = (".nef", ".nrw", ".arw", ".sr2", ".dng", ".pef", ".srw", ".3fr", ".iiq", ".erf", ".kdc")
+"""Suffixes of raw photos that are TIFF files, whose first picture is a tiny one."""
+
+_JPEG = re.compile(rb"\xff\xd8\xff[\xc4\xdb\xdd\xe0-\xef\xfe]")
+_MOST_JPEGS = 32
+
+
+class Raw(Picture):
+    """Raw photos of cameras, by the largest JPEG within; nothing is developed."""
+
+    name = "raw"
+    label = "Raw photo"
+    formats = ("raw photos (.cr2, .nef, .dng …)",)
+    media_types: ClassVar[frozenset[str]] = frozenset({"image/x-raw"})
+    suffixes = (".cr2", ".cr3", ".crw", ".raf", ".orf", ".rw2", ".x3f", ".mrw", *_OF_TIFF)
+
+    def sniff(self, head: Head) -> Match | None:
+        """By its mark; a TIFF file only with the suffix of a raw photo."""
+        is_raw = _MARK.match(head.data) or (head.data.startswith(_TIFF) and head.suffix in _OF_TIFF)
+        return Match("image/x-raw", 0.95) if is_raw else None
+
+    def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
+        """Title (the file's stem), size of the JPEG, and camera."""
+        facts, _ = _largest(path, config)
+        size: dict[str, Fact] = {"width": facts.width, "height": facts.height}
+        return {"title": path.stem, **size, **facts.camera.as_metadata()}
+
+    def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
+        """The picture."""
+        yield Segment(asset.asset_id, IMAGE, 0, _largest(path, config)[1])
+
+
+def _largest(path: Path, config: IngestConfig) -> tuple[ImageFacts, RgbPicture]:
+    """The JPEG with the most pixels."""
+    data = read_bytes(path)
+    pictures = list[tuple[ImageFacts, RgbPicture]]()
+    for match in islice(_JPEG.finditer(data), _MOST_JPEGS):
+        try:
+            facts = image_facts(data[match.start() :])
+            rgb = load_image(data[match.start() :], config.image_short_side, config.max_pixels)
+        except MediaError:  # chance, or the raw picture itself, which is a lossless JPEG
+            continue
+        pictures.append((facts, rgb))
+    if not pictures:
+        raise UnsupportedMediaError(
+            f"{path} is a raw photo without a preview.", remedy="Develop it to JPEG with darktable."
+        )
+    return max(pictures, key=lambda picture: picture[0].width * picture[0].height)

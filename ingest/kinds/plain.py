@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from encoder.types import TEXT
 from ingest.config import IngestConfig
-from ingest.decode.charset import decode_bytes, read_bytes
-from ingest.decode.windows import Section, joined_text, text_segments
+from ingest.kinds.charset import decode_bytes, read_bytes
 from ingest.kinds.contract import Kind
 from ingest.kinds.head import Head, Match
-from ingest.types import Asset, Fact, Segment
+from ingest.kinds.windows import Section, text_segments
+from ingest.types import Asset, Segment
 
 _MARKDOWN = (".md", ".markdown")
 
@@ -33,19 +33,11 @@ class Plain(Kind):
             return None
         return Match("text/markdown" if head.suffix in _MARKDOWN else "text/plain", 0.5)
 
-    def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
-        """Title: the file's stem."""
-        return {"title": path.stem}
-
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """Windows of the text."""
         is_markdown = asset.media_type == "text/markdown"
         text = decode_bytes(read_bytes(path))
         return text_segments(asset, path, [Section(text)], config, markdown=is_markdown)
-
-    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
-        """The text."""
-        return joined_text(segments)
 
     def load(self) -> None:
         """Import the splitter."""

@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from encoder.errors import CorruptMediaError, InputError, UnsupportedMediaError
+from encoder.registry import origin_of, registered_modalities
+from encoder.types import Modality
 from ingest.errors import KindError, LeftOutError
 from ingest.kinds.archive import Archive
 from ingest.kinds.array import Array
@@ -19,7 +21,7 @@ from ingest.kinds.contract import Cost, Kind
 from ingest.kinds.film import Film
 from ingest.kinds.font import Font
 from ingest.kinds.head import Head
-from ingest.kinds.html import Html
+from ingest.kinds.html import Html, WebArchive
 from ingest.kinds.mailbox import Mailbox
 from ingest.kinds.notebook import Notebook
 from ingest.kinds.office import (
@@ -27,25 +29,26 @@ from ingest.kinds.office import (
     Epub,
     Excel,
     Mail,
+    OldExcel,
+    OldPowerpoint,
+    OldWord,
     OpenPresentation,
     OpenSpreadsheet,
     OpenText,
+    Outlook,
     Powerpoint,
     Rtf,
     Word,
 )
-from ingest.kinds.ole import OldExcel, OldPowerpoint, OldWord, Outlook
 from ingest.kinds.package import Package
 from ingest.kinds.pdf import Pdf
-from ingest.kinds.picture import Picture
+from ingest.kinds.picture import Picture, Raw
 from ingest.kinds.plain import Plain
-from ingest.kinds.raw import Raw
 from ingest.kinds.records import Json, Table, Xml
 from ingest.kinds.sound import Sound
 from ingest.kinds.subtitles import Subtitles
 from ingest.kinds.unread import unread
 from ingest.kinds.vector import Svg
-from ingest.kinds.web_archive import WebArchive
 
 OURS: tuple[type[Kind], ...] = (
     Plain,
@@ -299,7 +302,7 @@ def _check(kind: Kind, origin: str) -> None:
 def unsupported(head: Head, zipped: str = "") -> UnsupportedMediaError:
     """The error for a file that no kind reads, with what it is and what would read it.
 
-    ``zipped`` is the type of a document that is a ZIP file (`ingest.decode.zip_type`).
+    ``zipped`` is the type of a document that is a ZIP file (`ingest.kinds.zip_type`).
     """
     if reason := unread(head, zipped):
         what, remedy = reason
@@ -312,3 +315,35 @@ def unsupported(head: Head, zipped: str = "") -> UnsupportedMediaError:
         remedy="Export it from its own program as PDF, text, CSV, PNG, WAV or MP4, or see "
         "docs/kinds.md for how to read it by a package.",
     )
+
+
+READ_BY = "read_by"
+"""The key for these packages in an asset's metadata."""
+
+
+class Described(Protocol):
+    """An asset, or what is stored of one."""
+
+    @property
+    def media_type(self) -> str: ...
+    @property
+    def modality(self) -> Modality: ...
+
+
+def read_by(asset: Described) -> str:
+    """The third-party packages that read such a file and embed its modality, if there are any.
+
+    Raises:
+        UnsupportedMediaError: nothing reads it, as when a package was uninstalled.
+    """
+    kind = kind_of(asset.media_type)
+    tower = origin_of(asset.modality) if asset.modality in registered_modalities() else ""
+    return ", ".join(dict.fromkeys(filter(None, [kind.made_by, tower])))
+
+
+def is_outdated(asset: Described, noted: object) -> bool:
+    """Whether a version other than the ``noted`` one reads such a file now; None means none."""
+    try:
+        return read_by(asset) != (noted or "")
+    except UnsupportedMediaError:  # nothing reads it better
+        return False

@@ -12,10 +12,9 @@ from encoder.media.container import StreamFacts, probe
 from encoder.media.formats import CONTAINER_TYPES, CONTAINERS, marked_container
 from encoder.media.sound import SAMPLING_RATE, stream_sound
 from encoder.types import AUDIO, Waveform
-from ingest.config import IngestConfig
+from ingest.config import IngestConfig, check
 from ingest.kinds.contract import Cost, Kind
 from ingest.kinds.head import Head, Match
-from ingest.limits import check
 from ingest.split import split_sound
 from ingest.types import Asset, Fact, Segment
 

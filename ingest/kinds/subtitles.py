@@ -8,12 +8,11 @@ from pathlib import Path
 
 from encoder.errors import CorruptMediaError
 from encoder.types import TEXT
-from ingest.config import IngestConfig
-from ingest.decode.charset import decode_bytes, read_bytes
-from ingest.decode.windows import joined_text, no_text
+from ingest.config import IngestConfig, check
+from ingest.kinds.charset import decode_bytes, read_bytes
 from ingest.kinds.contract import Kind
 from ingest.kinds.head import Head, Match
-from ingest.limits import check
+from ingest.kinds.windows import no_text
 from ingest.types import Asset, Fact, Segment
 
 _SRT = re.compile(rb"\d+\s*\r?\n\d+:\d\d:\d\d[,.]\d{1,3} *-->")
@@ -58,10 +57,6 @@ class Subtitles(Kind):
                 window.append(line)
         if not index:
             raise no_text(path)
-
-    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> str:  # noqa: ARG002
-        """All lines."""
-        return joined_text(segments)
 
     def load(self) -> None:
         """Import the parser."""

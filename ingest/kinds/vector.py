@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree.ElementTree import Element, fromstring, tostring
@@ -13,10 +13,10 @@ from encoder.media.image import load_image
 from encoder.media.source import decoding
 from encoder.types import IMAGE
 from ingest.config import IngestConfig
-from ingest.decode.charset import read_bytes
-from ingest.decode.windows import Section, text_segments
+from ingest.kinds.charset import read_bytes
 from ingest.kinds.contract import Cost, Kind, Place
 from ingest.kinds.head import Head, Match
+from ingest.kinds.windows import Section, text_segments
 from ingest.types import Asset, Fact, Segment
 
 _NAMESPACE = "{http://www.w3.org/2000/svg}"
@@ -69,10 +69,6 @@ class Svg(Kind):
     def preview(self, asset: Asset, path: Path, place: Place, config: IngestConfig) -> Segment:  # noqa: ARG002
         """The picture."""
         return Segment(asset.asset_id, IMAGE, 0, _drawn(path, _root(path), config))
-
-    def whole(self, segments: Sequence[Segment], max_frames: int = 16) -> Any:  # noqa: ARG002
-        """The picture."""
-        return segments[0].content
 
     def load(self) -> None:
         """Import the renderer."""

@@ -326,7 +326,7 @@ def broker_jobs(settings: Settings) -> AbstractContextManager[RedisJobs]:
 def absolute_paths(paths: Iterable[str]) -> list[str]:
     """Absolute paths: a worker may run in another folder."""
     from ingest.sources.objects import is_object
-    from ingest.sources.remote import is_url
+    from ingest.sources.urls import is_url
 
     # `Path.resolve` would follow links
     return [

@@ -22,7 +22,7 @@ class PathOrUrl(click.Path):
         """Accept URLs; those of object stores are normalised."""
         from ingest.errors import SourceError
         from ingest.sources.objects import is_object, local_path, normal
-        from ingest.sources.remote import is_url
+        from ingest.sources.urls import is_url
 
         if is_url(value):
             return value

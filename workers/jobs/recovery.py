@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ingest.sources.objects import is_object
-from ingest.sources.remote import is_url
+from ingest.sources.urls import is_url
 from search.api.ports import Job
 from search.api.uploads.folder import id_in_path
 from workers.jobs.board import JobBoard

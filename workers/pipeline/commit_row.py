@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ingest.kinds.packages import READ_BY
-from ingest.sources.objects.places import VERSIONS, versions_at
+from ingest.kinds.registry import READ_BY
+from ingest.sources.objects.address import VERSIONS, versions_at
 from ingest.types import Asset
 from search.types import GONE_SINCE, AssetRow, Labels
 
@@ -28,7 +28,7 @@ def commit_row(
 
     ``labels_found``: what its segments say of it, such as its language.
 
-    ``packages``: what read it just now (`ingest.kinds.packages`); None if nothing did. If it
+    ``packages``: what read it just now (`ingest.kinds.registry`); None if nothing did. If it
     was read again by a different version, or has no segments yet, what is stored overrides what
     that version says, since it may be a user's label.
     """

@@ -12,7 +12,7 @@ from ingest.config import IngestConfig
 from ingest.kinds import Cost
 from ingest.kinds.registry import cost_of
 from ingest.sources.objects import FoundObject, is_object, list_objects, normal
-from ingest.sources.remote import is_url
+from ingest.sources.urls import is_url
 
 if TYPE_CHECKING:
     from ingest.sources.folders import OnRefused

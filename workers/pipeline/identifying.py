@@ -18,7 +18,7 @@ from ingest.location import Location, inside
 from ingest.sources.archives import identify_members
 from ingest.sources.identity import identify_copy
 from ingest.sources.objects import VERSIONS, ObjectFacts, Patience, fetch_all, version_of
-from ingest.sources.remote import identify_url, is_url
+from ingest.sources.urls import identify_url, is_url
 from ingest.types import Asset
 from search.filters import Compare, Operator, Or
 from search.store.base import VectorStore

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from encoder.system.allocator import give_back
 from ingest import segments
 from ingest.config import IngestConfig
-from ingest.kinds.packages import read_by
+from ingest.kinds.registry import read_by
 from ingest.types import Asset
 from search.errors import StoreError
 from search.store.base import VectorStore

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from encoder.errors import AnymodalError
 from ingest.sources.objects import is_object
-from ingest.sources.remote import is_url
+from ingest.sources.urls import is_url
 from search.types import AssetRow, Labels
 from workers.pipeline.identifying import Identifying
 from workers.pipeline.ingest_job import IngestJob

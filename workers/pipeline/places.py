@@ -10,8 +10,7 @@ from typing import TypeAlias
 
 from encoder.errors import MediaError
 from ingest.errors import GoneObjectError
-from ingest.kinds.packages import READ_BY, is_outdated
-from ingest.kinds.registry import holds_files, is_chosen, left_out
+from ingest.kinds.registry import READ_BY, holds_files, is_chosen, is_outdated, left_out
 from ingest.location import Location
 from ingest.sources.identity import content_id, modified_s, place
 from ingest.sources.objects import (
@@ -22,7 +21,7 @@ from ingest.sources.objects import (
     look_at_all,
     version_of,
 )
-from ingest.sources.remote import is_url
+from ingest.sources.urls import is_url
 from ingest.types import Asset, Fact
 from search.store.base import VectorStore
 from search.types import AssetRow

@@ -25,7 +25,7 @@ from ingest.errors import EmptiedFolderError, IgnoreFileError
 from ingest.location import Location, inside
 from ingest.sources.ignored import Ignored
 from ingest.sources.objects import is_object
-from ingest.sources.objects.gone import ListedFolder
+from ingest.sources.objects.listing import ListedFolder
 from search.filters import Compare, Operator
 from search.store.base import VectorStore
 from search.store.locks import exclusive
@@ -35,7 +35,7 @@ from workers.pipeline.reports import IngestReport, WatchedReport
 from workers.pipeline.roots import Roots
 
 if TYPE_CHECKING:
-    from ingest.sources.objects.gone import ListedFolder
+    from ingest.sources.objects.listing import ListedFolder
 
 _AT_ONCE = 500
 _FEW_FOLDERS = 40

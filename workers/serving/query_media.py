@@ -14,12 +14,12 @@ from encoder.media.image import webp_bytes
 from encoder.system.disk import temporary_folder, writing
 from encoder.types import IMAGE, Item, Modality
 from ingest import Asset, IngestConfig, Place, identify, picture, whole
-from ingest.decode.charset import charset_of
 from ingest.kinds import kind_of
+from ingest.kinds.charset import charset_of
 from ingest.kinds.registry import kinds, label_of, named, names
 from ingest.location import Location
 from ingest.sources.archives import identify_members
-from ingest.sources.remote import download, is_url
+from ingest.sources.urls import download, is_url
 from search.api.ports import KindOffer
 from search.types import Labels
 from workers.serving.stored_objects import StoredObject, copied, opened

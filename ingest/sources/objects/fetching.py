@@ -17,9 +17,8 @@ from encoder.system.disk import writing
 from ingest.config import IngestConfig
 from ingest.errors import SourceError
 from ingest.sources.identity import identify_copy
-from ingest.sources.objects.places import VERSIONS, ObjectFacts
-from ingest.sources.objects.server import ObjectServer
-from ingest.sources.objects.trying import Patience
+from ingest.sources.objects.address import VERSIONS, ObjectFacts
+from ingest.sources.objects.server import ObjectServer, Patience
 from ingest.types import Asset
 
 AT_ONCE = 8

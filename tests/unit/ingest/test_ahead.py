@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingest.decode.read_ahead import ahead
+from ingest.kinds.film import ahead
 
 
 def test_values_come_in_order() -> None:

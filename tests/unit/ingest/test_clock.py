@@ -5,8 +5,8 @@ import pytest
 from encoder.errors import MediaLimitError
 from encoder.types import TEXT
 from ingest import IngestConfig, Segment
-from ingest.decode import time_limit
-from ingest.decode.time_limit import Clock, timed
+from ingest.kinds import reading
+from ingest.kinds.reading import Clock, timed
 
 
 def test_time_is_what_it_plays_and_then_some() -> None:
@@ -23,7 +23,7 @@ def test_time_is_what_it_plays_and_then_some() -> None:
 
 def test_only_the_decoder_spends_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 0.0
-    monkeypatch.setattr(time_limit, "perf_counter", lambda: now_s)
+    monkeypatch.setattr(reading, "perf_counter", lambda: now_s)
 
     def slow(seconds: float) -> Iterator[Segment]:
         nonlocal now_s

@@ -11,7 +11,7 @@ import pytest
 
 from encoder.errors import CorruptMediaError, MediaError, UnsupportedMediaError
 from ingest import IngestConfig, Segment, identify, segments
-from ingest.decode.headings import title_of
+from ingest.kinds.documents import title_of
 from ingest.testing import check_kind
 from tests.support import documents
 

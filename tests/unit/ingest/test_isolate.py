@@ -21,8 +21,8 @@ from encoder.system.stopping import stopped_by
 from encoder.types import Modality, Waveform
 from ingest import Failure, IngestConfig, Segment, identify, ingest, isolate, segments
 from ingest.isolate import pool, wire
-from ingest.isolate.channel import Channel, Message
 from ingest.isolate.process import DecoderProcess
+from ingest.isolate.wire import Channel, Message
 from ingest.kinds.reading import Header
 from tests.support.media import picture, tone, write_film, write_pdf
 

@@ -6,7 +6,7 @@ from PIL import Image
 from encoder.errors import CorruptMediaError, MediaError, MediaLimitError
 from encoder.media import stream_frames
 from ingest import IngestConfig, identify
-from ingest.limits import check
+from ingest.config import check
 from tests.support.media import picture, write_film, write_pdf
 
 LIMITS = [name for name in IngestConfig.model_fields if name.startswith("max_")]

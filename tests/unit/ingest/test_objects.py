@@ -78,7 +78,7 @@ def test_a_listing_is_streamed_and_one_that_breaks_is_not_whole(
     server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")
-    monkeypatch.setattr("ingest.sources.objects.trying._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("ingest.sources.objects.server._FIRST_PAUSE_S", 0.01)
     server.put_all({f"{n}.txt": "x" for n in range(5)})
     refused, whole = list[Failure](), list[str]()
     found = list_objects(ROOT, server.config(), refused.append, whole.append)
@@ -169,7 +169,7 @@ def test_a_refusal_does_not_show_the_key(tmp_path: Path) -> None:
 
 
 def refuse(url: str, error: Exception) -> None:
-    from ingest.sources.objects.trying import tried
+    from ingest.sources.objects.server import tried
 
     def ask() -> None:
         raise error

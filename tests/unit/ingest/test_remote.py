@@ -11,7 +11,7 @@ import pytest
 
 from encoder.errors import DiskError, MediaError, MediaLimitError
 from ingest import IngestConfig, segments
-from ingest.sources.remote import UrlPolicy, download, identify_url, is_url
+from ingest.sources.urls import UrlPolicy, download, identify_url, is_url
 from tests.faults.disk import small_disk
 
 LOOPBACK = ("127.0.0.1/32",)

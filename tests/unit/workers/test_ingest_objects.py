@@ -80,7 +80,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.sources.objects.trying._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("ingest.sources.objects.server._FIRST_PAUSE_S", 0.01)
 
 
 def counts(report: IngestReport) -> tuple[int, int, list[str]]:

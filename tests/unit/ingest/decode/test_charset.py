@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from ingest import IngestConfig, identify, segments
-from ingest.decode import charset
-from ingest.decode.charset import charset_of, decode_bytes, encoding_of
+from ingest.kinds import charset
+from ingest.kinds.charset import charset_of, decode_bytes, encoding_of
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ingest import IngestConfig, identify, segments
-from ingest.decode.pdf.columns import column_order
+from ingest.kinds.pdf_text import column_order
 from tests.support.media import write_pdf_lines
 
 CONFIG = IngestConfig()

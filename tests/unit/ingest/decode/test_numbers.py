@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ingest import IngestConfig, Segment, identify, segments
-from ingest.decode.numbers import parts
+from ingest.kinds.numbers import parts
 
 CONFIG = IngestConfig()
 POINTS = np.random.default_rng(3).normal(size=(2_000, 3))

@@ -7,8 +7,8 @@ import pytest
 
 from encoder.errors import CorruptMediaError, MediaLimitError, UnsupportedMediaError
 from ingest import IngestConfig, Place, Segment, identify, picture, segments
-from ingest.decode.charset import decode_bytes, read_bytes
 from ingest.kinds import kind_of
+from ingest.kinds.charset import decode_bytes, read_bytes
 from ingest.kinds.html import html_text
 from tests.support.media import write_pdf
 

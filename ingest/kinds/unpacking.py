@@ -15,9 +15,8 @@ from typing import BinaryIO, NamedTuple
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from encoder.errors import CorruptMediaError, MediaError, MediaLimitError, UnsupportedMediaError
-from ingest.config import IngestConfig
-from ingest.decode.zip_type import ZIP, type_by_directory
-from ingest.limits import check
+from ingest.config import IngestConfig, check
+from ingest.kinds.zip_type import ZIP, type_by_directory
 from ingest.location import inside
 
 _PIECE_BYTES = 4 * 2**20

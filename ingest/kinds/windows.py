@@ -10,9 +10,8 @@ from pathlib import Path
 
 from encoder.errors import UnsupportedMediaError
 from encoder.types import TEXT
-from ingest.config import IngestConfig
-from ingest.decode.numbers import DescribedSpan, parts
-from ingest.limits import check
+from ingest.config import IngestConfig, check
+from ingest.kinds.numbers import DescribedSpan, parts
 from ingest.split import split_text
 from ingest.types import Asset, Fact, Segment
 

@@ -1,1 +1,0 @@
-"""Pages of PDFs: their text in reading order."""
