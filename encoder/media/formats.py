@@ -42,6 +42,12 @@ PICTURES = (
     PictureFormat("BLP", "BLP", ("image/x-blp",), rb"BLP[12].\0"),
     PictureFormat("QOI", "QOI", ("image/qoi",), rb"qoif\0"),
     PictureFormat("PCX", "PCX", ("image/x-pcx",), rb"\n[\0\x02\x03\x05]\x01[\x01\x02\x04\x08]"),
+    PictureFormat("DCX", "DCX", ("image/x-dcx",), rb"\xb1\x68\xde\x3a"),
+    PictureFormat("Photo CD", "PCD", ("image/x-photo-cd",), rb".{2048}PCD_"),
+    PictureFormat(
+        *("Bitmaps without a header (.dib)", "DIB", ("image/x-dib",)),
+        rb"\x28\0\0\0.{8}\x01\0[\x01\x04\x08\x10\x18\x20]\0",
+    ),
     PictureFormat("SGI", "SGI", ("image/sgi",), rb"\x01\xda[\0\x01][\x01\x02]\0[\x01-\x03]"),
     PictureFormat("Sun raster", "SUN", ("image/x-sun-raster",), rb"\x59\xa6\x6a\x95"),
     PictureFormat(
@@ -119,7 +125,11 @@ CONTAINERS = (
     # Frames of these start with a bit pattern. Their layer is 0 in AAC alone.
     ContainerFormat("AAC", "audio/aac", "aac", rb"\xff[\xf0\xf1\xf8\xf9]|ADIF"),
     ContainerFormat(
-        "MP3", "audio/mpeg", "mp3", rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]" + _BITRATE_AND_RATE
+        # Some begin with silence of zeros.
+        "MP3",
+        "audio/mpeg",
+        "mp3",
+        rb"(?:\0{16,}+)?\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]" + _BITRATE_AND_RATE,
     ),
 )
 

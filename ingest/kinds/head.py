@@ -76,6 +76,6 @@ class Head:
             matches = puremagic.magic_string(self.data)
         except (puremagic.PureError, ValueError):
             return ""
-        # Shorter numbers often match by chance.
-        names = (match.name for match in matches if len(match.byte_match) > 3 and match.name)
-        return next(names, "")
+        # Shorter numbers, and those of hardly anything but zeros, often match by chance.
+        sure = (m for m in matches if len(m.byte_match) > 3 and len(set(m.byte_match)) > 2)
+        return next((match.name for match in sure if match.name), "")

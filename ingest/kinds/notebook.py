@@ -1,22 +1,26 @@
-"""Jupyter notebooks: the text and the code of their cells."""
+"""Jupyter notebooks: the text and the code of their cells, what these printed and drew."""
 
 from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from encoder.errors import CorruptMediaError
 from encoder.types import TEXT
 from ingest.config import IngestConfig
 from ingest.kinds.charset import decode_bytes, read_bytes
 from ingest.kinds.contract import Kind
+from ingest.kinds.documents import Figure, figure_segments
 from ingest.kinds.head import Head, Match
-from ingest.kinds.windows import Section, text_segments
+from ingest.kinds.html import html_text
+from ingest.kinds.windows import Section, document_segments
 from ingest.types import Asset, Fact, Segment
 
+_PICTURES = ("image/png", "image/jpeg", "png", "jpeg")
 _HEADING = re.compile(r"(?m)^#+ +(.+)$")
 
 
@@ -44,35 +48,61 @@ class Notebook(Kind):
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
         """Title: the first heading, else the file's stem."""
-        texts = (text for cell_type, text in _cells(path) if cell_type == "markdown")
+        texts = (cell.text for cell in _cells(path) if cell.is_markdown)
         headings = (match[1].strip() for text in texts if (match := _HEADING.search(text)))
         return {"title": next(headings, path.stem)[:200]}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """Windows of each cell, numbered from 1."""
-        cells = (
-            Section(text, {"cell": number}) for number, (_, text) in enumerate(_cells(path), 1)
-        )
-        return text_segments(asset, path, cells, config, markdown=True)
+        """Windows of each cell and what it printed, numbered from 1; then the pictures."""
+        texts, figures = list[Section](), list[Figure]()
+        for number, cell in enumerate(_cells(path), 1):
+            texts += [Section(text, {"cell": number}) for text in (cell.text, *cell.outputs)]
+            figures += [Figure(data, {"cell": number}) for data in cell.pictures]
+        pictures = figure_segments(asset, path, figures, config)
+        return document_segments(asset, path, texts, pictures, config, markdown=True)
 
 
-def _cells(path: Path) -> list[tuple[str, str]]:
-    """The type and the source of each cell."""
+class _Cell(NamedTuple):
+    is_markdown: bool
+    text: str
+    outputs: list[str]
+    pictures: list[bytes]
+
+
+def _cells(path: Path) -> list[_Cell]:
     try:
         notebook = json.loads(decode_bytes(read_bytes(path)))
-        cells = notebook["cells"] if "cells" in notebook else _of_version_3(notebook)
-        return [(str(cell["cell_type"]), _source(cell)) for cell in cells]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        # Those of version 3 have worksheets, and their code is called input.
+        sheets = notebook.get("worksheets", [notebook])
+        return [_cell(cell, str(path)) for sheet in sheets for cell in sheet["cells"]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptMediaError(
             f"{path} cannot be read as a notebook ({type(error).__name__}: {error}).",
             remedy="Open it in Jupyter and save it again.",
         ) from error
 
 
-def _of_version_3(notebook: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [cell for sheet in notebook["worksheets"] for cell in sheet["cells"]]
+def _cell(cell: Mapping[str, Any], name: str) -> _Cell:
+    outputs = cell.get("outputs", [])
+    # In version 3, the data lie in the output itself, under names without "image/".
+    all_data = [{**output, **output.get("data", {})} for output in outputs]
+    packed = (data.get(kind) for data in all_data for kind in _PICTURES)
+    return _Cell(
+        cell["cell_type"] == "markdown",
+        _joined(cell["source"] if "source" in cell else cell["input"]),
+        [text for data in all_data if (text := _output_text(data, name))],
+        [b64decode(_joined(base64)) for base64 in packed if base64],
+    )
 
 
-def _source(cell: Mapping[str, Any]) -> str:
-    source = cell["source"] if "source" in cell else cell["input"]
-    return source if isinstance(source, str) else "".join(source)
+def _output_text(data: Mapping[str, Any], name: str) -> str:
+    """What people see of an output: often it comes in several forms, the best first."""
+    if markdown := data.get("text/markdown"):
+        return _joined(markdown)
+    if page := data.get("text/html") or data.get("html"):
+        return html_text(_joined(page).encode(), name)
+    return _joined(data.get("text/plain") or data.get("text") or "")
+
+
+def _joined(lines: str | list[str]) -> str:
+    return lines if isinstance(lines, str) else "".join(lines)

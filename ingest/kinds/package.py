@@ -18,6 +18,7 @@ from encoder.types import IMAGE
 from ingest.config import IngestConfig, check
 from ingest.kinds.contract import Place
 from ingest.kinds.documents import Figure, figure_segments
+from ingest.kinds.iwork import iwork_texts
 from ingest.kinds.office import Zipped
 from ingest.kinds.pdf import first_page
 from ingest.kinds.windows import Section, document_segments
@@ -39,7 +40,7 @@ _FORMATS = {
     "application/vnd.ms-visio.drawing": _Format(r"visio/pages/page\d+\.xml", {"Text": ""}),
     "application/vnd.adobe.indesign-idml-package": _Format(r"Stories/.*\.xml", {"Content": ""}),
     _IWORK: _Format(
-        r"(.*/)?index\.(xml|apxl)(\.gz)?",
+        r"(.*/)?(index\.(xml|apxl)(\.gz)?|Index\.zip|(Document|Slide[-\d]*|DataList[-\d]*)\.iwa)",
         {"p": "", "ct": "{http://developer.apple.com/namespaces/sfa}s"},
     ),
     "application/x-krita": _Format(),
@@ -60,7 +61,7 @@ _PREVIEWS = (
 
 
 class Package(Zipped):
-    """XPS, Visio, InDesign and others; of Pages and its kin since 2013, the preview alone."""
+    """XPS, Visio, InDesign, Pages and its kin, and others."""
 
     name = "package"
     label = "Other document"
@@ -80,11 +81,7 @@ class Package(Zipped):
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         """Windows of the text of each part, and the preview that its program made."""
         with opened(path) as file, decoding(path, "a document"), ZipFile(file) as members:
-            entries = members.infolist()
-            check(
-                str(path), "max_document_bytes", sum(entry.file_size for entry in entries), config
-            )
-            sections = [*_sections(members, _FORMATS[zip_type(path)], config.max_document_bytes)]
+            sections = [*_sections(members, _FORMATS[zip_type(path)], config)]
             previews = [*_previews(asset, path, members, config)]
         return document_segments(asset, path, sections, previews, config)
 
@@ -95,16 +92,20 @@ class Package(Zipped):
         return first_preview or super().preview(asset, path, place, config)
 
 
-def _sections(members: ZipFile, format_: _Format, max_bytes: int) -> Iterator[Section]:
+def _sections(members: ZipFile, format_: _Format, config: IngestConfig) -> Iterator[Section]:
+    n_bytes = sum(entry.file_size for entry in members.infolist())
+    check(str(members.filename), "max_document_bytes", n_bytes, config)
     parts = [name for name in members.namelist() if re.fullmatch(format_.parts, name)]
-    for name in sorted(
-        parts, key=lambda member_name: (len(member_name), member_name)
-    ):  # page 10 after page 9
+    for name in sorted(parts, key=lambda part: (len(part), part)):  # page 10 after page 9
         data = members.read(name)
+        if name.endswith(".zip"):  # Pages and its kin, saved as a folder
+            with ZipFile(io.BytesIO(data)) as inner:
+                yield from _sections(inner, format_, config)
+            continue
         if name.endswith(".gz"):
-            data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(max_bytes)
-        lines = dict.fromkeys(filter(None, _lines(data, format_.texts)))
-        yield Section("\n".join(lines))
+            data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(config.max_document_bytes)
+        lines = iwork_texts(data) if name.endswith(".iwa") else _lines(data, format_.texts)
+        yield Section("\n".join(dict.fromkeys(filter(str.strip, lines))))
 
 
 def _lines(data: bytes, texts: Mapping[str, str]) -> Iterator[str]:

@@ -15,7 +15,15 @@ from ingest.testing import check_kind
 from tests.support.media import picture as made
 
 CONFIG = IngestConfig(isolate=True)
-DEEP = {"jp2": "RGB", "dds": "RGB", "qoi": "RGB", "pcx": "RGB", "sgi": "RGB", "ppm": "RGB"}
+DEEP = {
+    "jp2": "RGB",
+    "dds": "RGB",
+    "qoi": "RGB",
+    "pcx": "RGB",
+    "sgi": "RGB",
+    "ppm": "RGB",
+    "dib": "RGB",
+}
 FLAT = {"pgm": "L", "pbm": "1", "xbm": "1"}
 XPM = '/* XPM */\nstatic char *a[] = {\n"2 1 2 1",\n"a c #ff0000",\n"b c #0000ff",\n"ab"\n};\n'
 
@@ -57,6 +65,10 @@ def test_drawings_of_letters_and_photoshop_files_are_pictures(tmp_path: Path) ->
     assert shown.content.tolist() == [[[255, 0, 0], [0, 0, 255]]]
     (shown,) = segments(identify(write_psd(tmp_path), CONFIG), CONFIG)
     assert shown.content.tolist() == [[[255, 0, 0]]]
+    page = write_picture(tmp_path, "pcx").read_bytes()  # a fax has several
+    (tmp_path / "a.dcx").write_bytes(b"\xb1\x68\xde\x3a\0\4\0\0" + bytes(1016) + page)
+    (shown,) = segments(identify(tmp_path / "a.dcx", CONFIG), CONFIG)
+    assert shown.content.shape == (40, 60, 3)
 
 
 @pytest.mark.parametrize("text", ["P6 is a processor.", "#define width 3", "/* XP */", "DDS | SSD"])

@@ -62,6 +62,8 @@ def test_a_character_cut_at_the_end_of_the_head_is_text() -> None:
         (b"ID3\x04\0\0\0\0\0\x23TSSE\0\0", "audio/mpeg", None),
         (b"\xff\xfb\x90\xc4\0\0", "audio/mpeg", None),
         (b"\xff\xf3\x80\xc4\0\0", "audio/mpeg", None),
+        (bytes(417) + b"\xff\xfb\x90\xc4\0\0", "audio/mpeg", None),
+        (bytes(2048) + b"PCD_IPI", "image/x-photo-cd", IMAGE),
         (b"\xff\xe3\x48\xc4\0\0", "audio/mpeg", None),
         (b"\xff\xf1\x50\x80\0\x1f", "audio/aac", None),
         (b"OggS\0\x02\0\0\0\0\0\0\0\0", "audio/ogg", None),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
+from base64 import b64encode
 from collections.abc import Callable
 from email.message import EmailMessage
 from functools import partial
@@ -67,6 +69,33 @@ def write_vsdx(path: Path) -> None:
 def write_pages(path: Path) -> None:
     index = f"<sl:document xmlns:sl='urn:l' xmlns:sf='urn:f'><sf:p>{WORDS}</sf:p></sl:document>"
     zipped(path, {"buildVersionHistory.plist": "<plist/>", "index.xml": index})
+
+
+def iwa(text: str) -> bytes:
+    """A layout's text in a message of type 2001, field 3, behind what says so, in one chunk."""
+
+    def field(number: int, value: int | bytes) -> bytes:
+        if isinstance(value, int):
+            return bytes([number << 3, value & 127 | 128, value >> 7])
+        return bytes([number << 3 | 2, len(value)]) + value
+
+    message = field(3, text.encode())
+    info = field(1, 7) + field(2, field(1, 2001) + field(3, len(message)))
+    packed = pa.compress(bytes([len(info)]) + info + message, codec="snappy", asbytes=True)
+    return b"\0" + len(packed).to_bytes(3, "little") + packed
+
+
+def write_keynote(path: Path) -> None:
+    """As saved in a file, with a layout; as a folder below, its index is packed by itself."""
+    slides = {"Index/Slide-1.iwa": iwa(WORDS), "Index/TemplateSlide.iwa": iwa("BEGIN: a title")}
+    zipped(path, {"Index/Document.iwa": iwa(" "), **slides})
+
+
+def write_keynote_folder(path: Path) -> None:
+    index = io.BytesIO()
+    with ZipFile(index, "w") as members:
+        members.writestr("Slide.iwa", iwa(WORDS))
+    zipped(path, {"a.key/Data/": "", "a.key/Index.zip": index.getvalue()})
 
 
 def write_sxw(path: Path) -> None:
@@ -154,6 +183,8 @@ def jpeg(width: int = 640, height: int = 480) -> bytes:
         ("a.xps", write_xps, "package"),
         ("a.vsdx", write_vsdx, "package"),
         ("a.pages", write_pages, "package"),
+        ("a.key", write_keynote, "package"),
+        ("a.key", write_keynote_folder, "package"),
         ("a.sxw", write_sxw, "package"),
         ("a.odt", write_lists, "odt"),
         ("a.pdf", write_form, "pdf"),
@@ -230,6 +261,24 @@ def test_a_file_of_nothing_but_a_name_is_set_aside(
     with pytest.raises(UnsupportedMediaError, match=r"neither text nor pictures|no text") as caught:
         list(segments(identify(tmp_path / name, CONFIG), CONFIG))
     assert caught.value.remedy
+
+
+def test_what_the_cells_of_a_notebook_printed_and_drew(tmp_path: Path) -> None:
+    png = io.BytesIO()
+    Image.fromarray(pixels(90, 80)).save(png, "PNG")
+    drawn = {"text/plain": ["<Figure>"], "image/png": b64encode(png.getvalue()).decode()}
+    table = {"text/plain": "   a", "text/html": "<style>p {}</style><table><td>Kiel</table>"}
+    outputs = [
+        {"output_type": "stream", "text": [WORDS, "\n"]},
+        {"output_type": "execute_result", "data": table},
+        {"output_type": "display_data", "data": drawn},
+    ]
+    cell = {"cell_type": "code", "source": "show(timetable)", "outputs": outputs}
+    (tmp_path / "a.ipynb").write_text(json.dumps({"cells": [cell]}))
+    *texts, picture = segments(identify(tmp_path / "a.ipynb", CONFIG), CONFIG)
+    assert [s.content for s in texts] == ["show(timetable)", WORDS, "Kiel", "<Figure>"]
+    assert {json.loads(s.place)["cell"] for s in (*texts, picture)} == {1}
+    assert picture.content.shape == (80, 90, 3)
 
 
 def test_pictures_in_a_sheet(tmp_path: Path) -> None:
