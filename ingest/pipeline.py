@@ -136,7 +136,6 @@ def ingest(
 def _unpacked(
     archive: Asset, config: IngestConfig, refuse: Callable[[str, MediaError], None]
 ) -> Iterator[Segment]:
-    """The segments of the files in an archive or a mail."""
     with temporary_folder("anymodal-") as folder:
         for asset in identify_members(archive, folder, config, refuse):
             try:

@@ -72,15 +72,12 @@ class Archive(Kind):
         return media_type != "application/zip" or not zip_type(path)
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
-        """Title: the file's name."""
         return {"title": path.name}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """Its files; see `members`."""
         return self.members(asset, path, config)
 
     def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """All files, unpacked."""
         index = -1
         with opened(path) as file, decoding(path, "an archive"):
             pieces = unpacking(asset, config).pieces(file, path.stem)

@@ -35,12 +35,10 @@ class Array(Kind):
         return Match("application/x-npy", 0.6) if head.data.startswith(_MARK) else None
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
-        """Title: the file's name."""
         _header(path)
         return {"title": path.stem}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """One sentence: its name, shape and type."""
         section = Section(f"{asset.metadata['title']}: {_header(path)}")
         yield from text_segments(asset, path, [section], config)
 

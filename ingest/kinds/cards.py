@@ -44,7 +44,6 @@ class Cards(Plain):
     suffixes = (".vcf", ".ics", ".vcs")
 
     def sniff(self, head: Head) -> Match | None:
-        """By its first line."""
         start = head.start[:20].upper()
         types = (name for mark, name in _TYPES.items() if head.is_text and start.startswith(mark))
         return next((Match(name, 0.85) for name in types), None)
@@ -55,7 +54,6 @@ class Cards(Plain):
         return {"title": names[0] if len(names) == 1 else path.stem}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """Windows of each entry, with its name."""
         return text_segments(asset, path, _entries(path), config)
 
 

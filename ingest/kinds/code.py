@@ -145,7 +145,6 @@ class Code(Kind):
     suffixes = tuple(SUFFIXES)
 
     def sniff(self, head: Head) -> Match | None:
-        """By its name, or by the first line of a script."""
         if not head.is_text or head.not_prose or not language_of_code(head.name, head.start):
             return None
         return Match("text/x-source", 0.7)

@@ -83,11 +83,9 @@ class Film(Kind):
         return Match(_as_video(media_type), 0.901) if media_type else None
 
     def accepts(self, path: Path, media_type: str) -> bool:
-        """Whether there are moving pictures."""
         return has_moving_pictures(path) if is_sequence(media_type) else probe(path).has_video
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
-        """Title, duration_s, width and height."""
         facts = probe(path)
         check_container(str(path), facts, config)
         check(str(path), "max_pixels", facts.width * facts.height, config)
@@ -126,7 +124,6 @@ class Film(Kind):
         return Clip(pictures, joined_sound(sounds) if sounds else None)
 
     def load(self) -> None:
-        """Import FFmpeg."""
         import av  # noqa: F401
 
 

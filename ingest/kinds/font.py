@@ -47,16 +47,13 @@ class Font(Kind):
     shows = True
 
     def sniff(self, head: Head) -> Match | None:
-        """By its magic number."""
         types = (type_ for mark, type_ in _MARKS.items() if head.data.startswith(mark))
         return next((Match(type_) for type_ in types), None)
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
-        """Title: the names of its family and style."""
         return {"title": _named(_opened(path)) or path.stem}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """Its name as text."""
         section = Section(f"{asset.metadata['title']}\n{path.suffix.lstrip('.')} font")
         yield from text_segments(asset, path, [section], config)
 
@@ -76,7 +73,6 @@ class Font(Kind):
         return Segment(asset.asset_id, IMAGE, 0, np.asarray(page))
 
     def load(self) -> None:
-        """Import FreeType."""
         import PIL._imagingft  # noqa: F401
 
 
@@ -89,5 +85,4 @@ def _opened(path: Path) -> FreeTypeFont:
 
 
 def _named(font: FreeTypeFont) -> str:
-    """Its family and style."""
     return " ".join(" ".join(name or "" for name in font.getname()).split())

@@ -63,7 +63,6 @@ class Html(Kind):
     suffixes: ClassVar[tuple[str, ...]] = (".html", ".htm", ".xhtml")
 
     def sniff(self, head: Head) -> Match | None:
-        """By the tags that browsers look for."""
         return Match("text/html", 0.8) if head.is_text and _BEGINNING.match(head.start) else None
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
@@ -71,11 +70,9 @@ class Html(Kind):
         return {"title": html_title(read_bytes(path, _TITLE_BYTES), str(path)) or path.stem}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """Windows of the visible text."""
         return text_segments(asset, path, [Section(html_text(read_bytes(path), str(path)))], config)
 
     def load(self) -> None:
-        """Import the parser."""
         import selectolax.lexbor  # noqa: F401
         import semantic_text_splitter  # noqa: F401
 
@@ -121,7 +118,6 @@ def _parse(data: bytes, name: str) -> LexborHTMLParser:
 
 
 def _most_open(page: str) -> int:
-    """The maximum depth of open elements."""
     n_open: Counter[str] = Counter()
     depth = deepest = 0
     for end, tag in _TAG.findall(page):

@@ -55,7 +55,6 @@ class Mailbox(Kind):
         return text_segments(asset, path, sections, config)
 
     def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """The attachments of each mail, below its number."""
         attachments = (
             attachment
             for number, mail in enumerate(_mails(path), 1)
@@ -73,7 +72,6 @@ def _mails(path: Path) -> Iterator[EmailMessage]:
 
 
 def _text(mail: EmailMessage, name: str) -> str:
-    """Header, text, and the names of the attachments."""
     head = [f"{field}: {mail[field]}" for field in _SHOWN if mail[field]]
     body = mail.get_body(("plain", "html"))
     text = _decoded(body, name) if body else ""

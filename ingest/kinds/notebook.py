@@ -35,12 +35,10 @@ class Notebook(Kind):
     max_bytes = "max_document_bytes"
 
     def sniff(self, head: Head) -> Match | None:
-        """JSON that mentions cells."""
         looks = head.is_text and head.start.startswith(b"{") and b'"cell' in head.data
         return Match("application/x-ipynb+json", 0.8) if looks else None
 
     def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002
-        """Whether it is a notebook and not some other JSON."""
         try:
             return bool(_cells(path))
         except CorruptMediaError:

@@ -118,7 +118,6 @@ class Zipped(Office):
     """The folder of its pictures, which kreuzberg does not find in it."""
 
     def sniff(self, head: Head) -> Match | None:
-        """Any ZIP file."""
         return Match(self.media_type, 0.88) if head.data.startswith(ZIP) else None
 
     def _pictures(self, path: Path, config: IngestConfig) -> list[Figure]:
@@ -194,11 +193,9 @@ class OpenPresentation(Zipped):
     )
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
-        """Title: the file's stem."""
         return {"title": path.stem}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """Windows of each slide, then the pictures."""
         sections = list(_slides(path, config.max_document_bytes))
         pictures = figure_segments(asset, path, self._pictures(path, config), config)
         return document_segments(asset, path, sections, pictures, config)
@@ -220,7 +217,6 @@ class Rtf(Office):
     media_types = frozenset({media_type})
 
     def sniff(self, head: Head) -> Match | None:
-        """By its first group."""
         return Match(self.media_type) if head.data.startswith(b"{\\rtf") else None
 
 
@@ -234,12 +230,10 @@ class Mail(Office):
     sections = staticmethod(as_one)
 
     def sniff(self, head: Head) -> Match | None:
-        """By its header."""
         looks_like_mail = head.is_text and is_mail(head.data)
         return Match(self.media_type, 0.8) if looks_like_mail else None
 
     def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """Its attachments, and those of the mails in it."""
         files = attached_to(read_bytes(path), str(path))
         return members_of(asset, unpacking(asset, config).counted(files))
 
@@ -333,7 +327,6 @@ class _Ole(Office):
     streams: ClassVar[tuple[str, ...]]
 
     def sniff(self, head: Head) -> Match | None:
-        """Any OLE file."""
         return Match(self.media_type, 0.85) if head.data.startswith(OLE) else None
 
     def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002

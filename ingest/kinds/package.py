@@ -75,7 +75,6 @@ class Package(Zipped):
     shows = True
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
-        """Title: the file's stem."""
         return {"title": path.stem}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
@@ -86,7 +85,6 @@ class Package(Zipped):
         return document_segments(asset, path, sections, previews, config)
 
     def preview(self, asset: Asset, path: Path, place: Place, config: IngestConfig) -> Segment:
-        """The preview that its program made."""
         with opened(path) as file, decoding(path, "a document"), ZipFile(file) as members:
             first_preview = next(_previews(asset, path, members, config), None)
         return first_preview or super().preview(asset, path, place, config)

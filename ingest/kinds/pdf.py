@@ -45,7 +45,6 @@ class Pdf(Kind):
     shows = True
 
     def sniff(self, head: Head) -> Match | None:
-        """By its signature within the first kilobyte."""
         return Match("application/pdf", 1.0) if b"%PDF-" in head.data[:1024] else None
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
@@ -71,7 +70,6 @@ class Pdf(Kind):
             raise no_text(path)
 
     def preview(self, asset: Asset, path: Path, place: Place, config: IngestConfig) -> Segment:
-        """The page."""
         with _document(path) as document:
             if not 1 <= place.page <= len(document):
                 raise CorruptMediaError(
@@ -82,7 +80,6 @@ class Pdf(Kind):
         return Segment(asset.asset_id, IMAGE, 0, rgb, place=json.dumps({"page": place.page}))
 
     def load(self) -> None:
-        """Import PDFium."""
         import pypdfium2  # noqa: F401
         import semantic_text_splitter  # noqa: F401
 

@@ -171,13 +171,11 @@ def _block(edges: Edges, rows: Sequence[Sequence[int]]) -> tuple[int, list[float
 
 
 def _gaps(row: Edges, least: float) -> list[_Span]:
-    """The gaps between the boxes of a row."""
     spans = zip(row[:-1, 2], row[1:, 0], strict=True)
     return [(float(start), float(end)) for start, end in spans if end - start >= least]
 
 
 def _outside(row: Edges) -> list[_Span]:
-    """Where a row has no box."""
     starts = [-np.inf, *row[:, 2]]
     return [(float(s), float(e)) for s, e in zip(starts, [*row[:, 0], np.inf], strict=True)]
 
@@ -205,7 +203,6 @@ def _without_tail(edges: Edges, rows: Sequence[Sequence[int]], cuts: Sequence[fl
 def _columns(
     edges: Edges, rows: Sequence[Sequence[int]], cuts: Sequence[float]
 ) -> list[list[list[int]]]:
-    """The boxes of each column, row by row."""
     columns: list[list[list[int]]] = [[] for _ in range(len(cuts) + 1)]
     for row in rows:
         sides = np.searchsorted(cuts, edges[list(row), 0])

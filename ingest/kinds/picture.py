@@ -64,11 +64,9 @@ class Picture(Kind):
         yield Segment(asset.asset_id, IMAGE, 0, rgb)
 
     def preview(self, asset: Asset, path: Path, place: Place, config: IngestConfig) -> Segment:  # noqa: ARG002
-        """The picture."""
         return next(self.segments(asset, path, config))
 
     def load(self) -> None:
-        """Import Pillow with its plug-ins."""
         import PIL.Image
 
         from encoder.media.image import register_heif
@@ -104,18 +102,15 @@ class Raw(Picture):
         return Match("image/x-raw", 0.95) if is_raw else None
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
-        """Title (the file's stem), size of the JPEG, and camera."""
         facts, _ = _largest(path, config)
         size: dict[str, Fact] = {"width": facts.width, "height": facts.height}
         return {"title": path.stem, **size, **facts.camera.as_metadata()}
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """The picture."""
         yield Segment(asset.asset_id, IMAGE, 0, _largest(path, config)[1])
 
 
 def _largest(path: Path, config: IngestConfig) -> tuple[ImageFacts, RgbPicture]:
-    """The JPEG with the most pixels."""
     data = read_bytes(path)
     pictures = list[tuple[ImageFacts, RgbPicture]]()
     for match in islice(_JPEG.finditer(data), _MOST_JPEGS):

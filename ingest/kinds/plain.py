@@ -34,12 +34,10 @@ class Plain(Kind):
         return Match("text/markdown" if head.suffix in _MARKDOWN else "text/plain", 0.5)
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """Windows of the text."""
         is_markdown = asset.media_type == "text/markdown"
         text = decode_bytes(read_bytes(path))
         return text_segments(asset, path, [Section(text)], config, markdown=is_markdown)
 
     def load(self) -> None:
-        """Import the splitter."""
         import charset_normalizer  # noqa: F401
         import semantic_text_splitter  # noqa: F401

@@ -73,7 +73,6 @@ def _tag(element: Element) -> str:
 
 
 def _local(name: str) -> str:
-    """The name without its namespace."""
     return name.rpartition("}")[2]
 
 
@@ -132,7 +131,6 @@ class Table(_Records):
         return None
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """Windows of rows."""
         text = decode_bytes(read_bytes(path)).replace("\r\n", "\n")
         if '"' in text:
             text = _one_line_each(text)
@@ -169,7 +167,6 @@ class Json(_Records):
     media_types: ClassVar[frozenset[str]] = frozenset({"application/json", "application/jsonl"})
 
     def sniff(self, head: Head) -> Match | None:
-        """Text that starts like an object or a list."""
         starts = head.is_text and head.start.startswith((b"{", b"["))
         if not starts or head.not_prose:
             return None
@@ -179,7 +176,6 @@ class Json(_Records):
         return Match(f"application/json{'l' if is_lines else ''}", _SURE)
 
     def accepts(self, path: Path, media_type: str) -> bool:
-        """Whether it is JSON; else it is text in brackets."""
         try:
             for _ in self._values(path, media_type):
                 pass
@@ -188,7 +184,6 @@ class Json(_Records):
         return True
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
-        """Windows of names and values."""
         values = self._values(path, asset.media_type)
         if asset.media_type == "application/json":
             sections = packed(json_lines(next(values)), config.text_window_chars)
@@ -212,12 +207,10 @@ class Xml(_Records):
     media_types = frozenset({"application/xml"})
 
     def sniff(self, head: Head) -> Match | None:
-        """Text with an XML declaration."""
         looks_like_xml = head.is_text and head.start.startswith(b"<?xml") and not head.not_prose
         return Match("application/xml", _SURE) if looks_like_xml else None
 
     def accepts(self, path: Path, media_type: str) -> bool:  # noqa: ARG002
-        """Whether it is well-formed; else it is text with tags."""
         try:
             _root(path)
         except CorruptMediaError:

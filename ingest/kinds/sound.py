@@ -67,7 +67,6 @@ class Sound(Kind):
         return joined_sound(segments)
 
     def load(self) -> None:
-        """Import FFmpeg."""
         import av  # noqa: F401
 
 

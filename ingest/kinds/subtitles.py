@@ -59,7 +59,6 @@ class Subtitles(Kind):
             raise no_text(path)
 
     def load(self) -> None:
-        """Import the parser."""
         import pysubs2  # noqa: F401
 
 

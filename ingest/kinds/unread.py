@@ -10,7 +10,12 @@ _UNREAD = (
     (0, b"Rar!\x1a\x07", "a RAR archive", "Unpack it with unrar and add its files"),
     (0, b"PK\5\6", "an archive without files", "Check what should be in it"),
     (0, b"MSCF", "a cabinet archive", "Unpack it with 7-Zip or cabextract and add its files"),
-    (0, b"\x78\x9f\x3e\x22", "a file of attachments (TNEF)", "Unpack it with tnef and add its files"),
+    (
+        0,
+        b"\x78\x9f\x3e\x22",
+        "a file of attachments (TNEF)",
+        "Unpack it with tnef and add its files",
+    ),
     (0, b"FWS", "a Flash film", "Record or convert it to MP4"),
     (0, b"CWS", "a Flash film", "Record or convert it to MP4"),
     (0, b"!<arch>\ndebian", "a Debian package", "Unpack it with dpkg-deb and add its files"),

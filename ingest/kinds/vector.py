@@ -48,7 +48,6 @@ class Svg(Kind):
     shows = True
 
     def sniff(self, head: Head) -> Match | None:
-        """By its outermost element."""
         beginning = head.is_text and _BEGINNING.match(head.start)
         return Match("image/svg+xml", 0.85) if beginning else None
 
@@ -67,11 +66,9 @@ class Svg(Kind):
             yield from text_segments(asset, path, [Section(words)], config)
 
     def preview(self, asset: Asset, path: Path, place: Place, config: IngestConfig) -> Segment:  # noqa: ARG002
-        """The picture."""
         return Segment(asset.asset_id, IMAGE, 0, _drawn(path, _root(path), config))
 
     def load(self) -> None:
-        """Import the renderer."""
         import resvg_py  # noqa: F401
 
 
@@ -128,7 +125,6 @@ def _pixels(length: str) -> float:
 
 
 def _words(root: Element) -> str:
-    """One line for each title, description and label."""
     texts = (
         " ".join("".join(element.itertext()).split())
         for element in root.iter()

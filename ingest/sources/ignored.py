@@ -94,7 +94,6 @@ class Ignored:
         return None if spec is None or spec.check_file(root).include else spec
 
     def _read(self, file: Path) -> GitIgnoreSpec | None:
-        """The patterns of a file; None if there is no such file."""
         remedy = "Fix or remove it; until then, its folder is not read."
         try:
             lines = self._lines_of(file)

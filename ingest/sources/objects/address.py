@@ -165,7 +165,6 @@ class FoundObject(str):
     size_bytes: int
 
     def __new__(cls, url: str, size_bytes: int = 0) -> FoundObject:
-        """Make one."""
         url_with_size = super().__new__(cls, url)
         url_with_size.size_bytes = size_bytes
         return url_with_size

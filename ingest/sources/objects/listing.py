@@ -93,7 +93,6 @@ def _walk(
 
 
 def _wanted(folder_url: str, server: ObjectServer, ignored: ObjectsIgnored) -> Iterator[Entry]:
-    """What is neither hidden nor left out."""
     for number, page in enumerate(server.entries(folder_url)):
         if number == 0:
             ignored.begin(folder_url, [name for name, _ in page])

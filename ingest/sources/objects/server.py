@@ -276,7 +276,6 @@ class ObjectServer:
         return {k: v for k, v in {**ours, **given_options}.items() if k not in self._options}
 
     def _inner(self, url: str) -> str:
-        """A URL as its file system expects it."""
         path = bucket_path(url)[1:]
         return "/" + path.partition("/")[2] if self._scheme in _HOSTS else path
 
@@ -287,7 +286,6 @@ class ObjectServer:
 
 
 def _name(path: str, folder: str) -> str:
-    """The name of an entry in its folder; empty for the folder itself."""
     if folder.startswith("/"):  # WebDAV's names have no leading slash
         path, folder = path.lstrip("/"), folder.lstrip("/")
     return path.removeprefix(folder) if path.startswith(folder) else ""

@@ -6,11 +6,6 @@ import pytest
 from ingest.kinds.film import ahead
 
 
-def test_values_come_in_order() -> None:
-    assert list(ahead(range(100), 3)) == list(range(100))
-    assert list(ahead([], 3)) == []
-
-
 def test_an_error_is_raised_after_the_values_before_it() -> None:
     def failing() -> Iterator[int]:
         yield 1

@@ -15,7 +15,6 @@ import pytest
 from encoder.errors import MediaError
 from ingest import Asset, IngestConfig, identify, ingest, segments
 from ingest.sources.archives import identify_members
-from ingest.testing import check_kind
 from ingest.types import Failure
 
 CONFIG = IngestConfig(isolate=True)
@@ -69,10 +68,6 @@ def test_each_file_is_an_asset(tmp_path: Path, suffix: str) -> None:
     ]
     (tmp_path / "b.txt").write_bytes(FILES["b.txt"])
     assert found[0].asset_id == identify(tmp_path / "b.txt", CONFIG).asset_id
-
-
-def test_the_contract(tmp_path: Path) -> None:
-    check_kind("archive", [write_zip(tmp_path / "a.zip", FILES)], tmp_path)
 
 
 def test_a_packed_file_and_archives_in_archives(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from PIL import Image
 from encoder.errors import MediaError
 from ingest import IngestConfig, identify, ingest, segments
 from ingest.sources.archives import identify_members
-from ingest.testing import check_kind
 from ingest.types import Asset, Failure
 from tests.support import ole
 from tests.support.media import picture
@@ -134,10 +133,6 @@ def test_the_library_reads_them_and_the_text(tmp_path: Path) -> None:
     assert [one.content for one in ingest(folder, only, on_failure=failures.append)] == ["Foxes."]
 
 
-def test_a_mail_with_files_keeps_the_contract(tmp_path: Path) -> None:
-    check_kind("eml", [write(tmp_path / "a.eml", ("x.txt", b"Foxes."))], tmp_path)
-
-
 def msg(*files: tuple[str, bytes | ole.Tree], is_inner: bool = False) -> ole.Tree:
     return ole.outlook("Ferries", "It leaves at nine.", *files, sent=SENT, is_inner=is_inner)
 
@@ -162,7 +157,6 @@ def test_a_mail_of_outlook_holds_files_and_mails(tmp_path: Path) -> None:
     assert ("It leaves at nine." in said, "ann@example.org" in said) == (True, True)
     assert isinstance(deepest, Asset)
     assert [one.content for one in segments(deepest, CONFIG)] == ["Deer."]
-    check_kind("msg", [path], tmp_path)
 
 
 def test_streams_that_share_their_bytes_are_a_bomb(tmp_path: Path) -> None:

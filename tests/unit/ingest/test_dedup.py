@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ingest.config import IngestConfig
-from ingest.dedup import Rgb, color_histogram, dhash, hash_distance, histogram_change, keep_frames
+from ingest.dedup import Rgb, color_histogram, histogram_change, keep_frames
 from tests.support.media import picture
 
 CONFIG = IngestConfig()
@@ -11,19 +11,6 @@ CONFIG = IngestConfig()
 def spans(frames: list[Rgb], end_s: float = 0.0) -> list[tuple[float, float]]:
     timed = ((i * 0.5, rgb) for i, rgb in enumerate(frames))
     return [(frame.start_s, frame.end_s) for frame in keep_frames(timed, end_s, CONFIG)]
-
-
-def test_hash_of_ramps() -> None:
-    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 64, 0).repeat(3, 2)
-    assert dhash(ramp) == 2**64 - 1
-    assert dhash(ramp[:, ::-1]) == 0
-    assert hash_distance(dhash(ramp), dhash(ramp[:, ::-1])) == 64
-
-
-def test_hash_distinguishes_pictures() -> None:
-    hashes = [dhash(picture(seed=seed)) for seed in range(20)]
-    distances = [hash_distance(a, b) for i, a in enumerate(hashes) for b in hashes[:i]]
-    assert min(distances) > 5
 
 
 def test_histogram_change_is_the_share_of_pixels() -> None:

@@ -105,11 +105,6 @@ def test_folders_may_be_nested_deeply(tmp_path: Path) -> None:
     assert [path.name for path in discover([tmp_path])] == ["a.txt"]
 
 
-def test_odd_names(tmp_path: Path) -> None:
-    tree(tmp_path, "line\nbreak.txt", "🎬.txt", " .txt", "-rf", "a'\"b.txt")
-    assert len(found(tmp_path)) == 5
-
-
 def test_a_large_folder_is_streamed(tmp_path: Path) -> None:
     tree(tmp_path, *(f"{i % 10}/{i}.txt" for i in range(300)))
     files = discover([tmp_path])

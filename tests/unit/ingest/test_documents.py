@@ -12,7 +12,6 @@ import pytest
 from encoder.errors import CorruptMediaError, MediaError, UnsupportedMediaError
 from ingest import IngestConfig, Segment, identify, segments
 from ingest.kinds.documents import title_of
-from ingest.testing import check_kind
 from tests.support import documents
 
 CONFIG = IngestConfig(isolate=True)
@@ -61,13 +60,6 @@ def test_all_is_read(tmp_path: Path, name: str) -> None:
     (tmp_path / "without").mkdir()
     renamed = path.rename(tmp_path / "without" / "suffix")
     assert "\n".join(segment.content for segment in decode(renamed)).startswith(text[:20])
-
-
-@pytest.mark.moderate
-@pytest.mark.parametrize("name", WRITERS)
-def test_the_contract(tmp_path: Path, name: str) -> None:
-    suffix, write = WRITERS[name]
-    check_kind(name, [write(tmp_path / f"a{suffix}", SECTIONS)], tmp_path)
 
 
 def test_lines_of_subtitles_have_times(tmp_path: Path) -> None:

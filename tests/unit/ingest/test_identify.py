@@ -87,21 +87,6 @@ def test_an_mp4_or_webm_without_pictures_is_sound(tmp_path: Path) -> None:
     assert identify(write_sound(tmp_path / "a.webm", "libopus"), CONFIG).modality == "audio"
 
 
-@pytest.mark.parametrize("name", ["line\nbreak", "🎬 film", "a:b|c", "-rf", "ünï.txt.", "a'\"b"])
-@pytest.mark.parametrize("kind", ["text", "image", "audio", "pdf"])
-def test_odd_names(tmp_path: Path, name: str, kind: str) -> None:
-    path = tmp_path / name
-    if kind == "text":
-        path.write_text("Hello")
-    elif kind == "image":
-        Image.fromarray(picture(30, 20)).save(path, format="png")
-    elif kind == "audio":
-        soundfile.write(path, tone(1), 44_100, format="WAV")
-    else:
-        write_pdf(path, ["Hello"])
-    assert identify(path, CONFIG).uri == str(path)
-
-
 def test_a_link_is_followed_to_its_file(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one")
     (tmp_path / "link").symlink_to("a.txt")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from encoder.errors import CorruptMediaError, MediaError, UnsupportedMediaError
 from ingest import IngestConfig, Place, identify, isolate, segments, whole
@@ -17,7 +16,6 @@ from ingest.errors import KindError
 from ingest.kinds import registry
 from ingest.testing import check_kind
 from tests.support import points_package
-from tests.support.media import picture, write_film, write_pdf, write_sound
 from tests.support.points_package import KIND, write_points
 
 
@@ -36,27 +34,6 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     yield install
     registry.kinds.cache_clear()
     isolate.close()
-
-
-def samples(folder: Path) -> dict[str, list[Path]]:
-    for name, text in (("a.txt", "Foxes run."), ("b.md", "# Foxes"), ("c.html", "<p>Foxes")):
-        (folder / name).write_text(text)
-    for suffix in ("png", "jpg", "tiff"):
-        Image.fromarray(picture(60, 40)).save(folder / f"a.{suffix}")
-    return {
-        "text": [folder / "a.txt"],
-        "html": [folder / "c.html"],
-        "pdf": [write_pdf(folder / "a.pdf", ["Foxes run.", "Dogs sleep."])],
-        "image": [folder / f"a.{suffix}" for suffix in ("png", "jpg", "tiff")],
-        "audio": [write_sound(folder / "a.flac", "flac", 1.0)],
-        "video": [write_film(folder / "a.mp4", seconds=2.0, size=(64, 48))],
-    }
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["text", "html", "pdf", "image", "audio", "video"])
-def test_ours_keep_the_contract(tmp_path: Path, name: str) -> None:
-    check_kind(name, samples(tmp_path)[name], tmp_path)
 
 
 @pytest.mark.slow

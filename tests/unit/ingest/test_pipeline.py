@@ -1,5 +1,4 @@
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -64,14 +63,6 @@ def test_it_is_lazy(folder: Path) -> None:
     (folder / "c.wav").unlink()
     (folder / "d.wav").unlink()
     assert list(stream) == []
-
-
-def test_names_that_are_not_utf8_are_reported(tmp_path: Path) -> None:
-    (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("x")
-    failures: list[Failure] = []
-    assert list(ingest(tmp_path, on_failure=failures.append)) == []
-    assert failures[0].uri == str(tmp_path / r"caf\xe9.txt")
-    failures[0].reason.encode()
 
 
 def test_a_file_that_vanishes_after_identify_is_set_aside(tmp_path: Path) -> None:

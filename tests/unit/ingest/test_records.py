@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from ingest import IngestConfig, Segment, identify, segments
-from ingest.testing import check_kind
 
 CONFIG = IngestConfig(isolate=True)
 PEOPLE = "name,town,boat\n" + "".join(f"Ann {n},Kiel,ferry of line {n}\n" for n in range(60))
@@ -44,12 +43,6 @@ def decode(path: Path) -> list[Segment]:
 
 def places(path: Path) -> list[dict[str, str]]:
     return [json.loads(segment.place) for segment in decode(path)]
-
-
-@pytest.mark.moderate
-@pytest.mark.parametrize("kind", FILES)
-def test_the_contract(tmp_path: Path, kind: str) -> None:
-    check_kind(kind, [write(tmp_path, *FILES[kind])], tmp_path)
 
 
 def test_rows_of_a_table(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from PIL import Image
 
 from encoder.errors import MediaError
 from ingest import IngestConfig, Place, identify, picture, segments
-from ingest.testing import check_kind
 
 CONFIG = IngestConfig(isolate=True, image_short_side=64)
 HEAD = "<svg xmlns='http://www.w3.org/2000/svg' xmlns:xlink='http://www.w3.org/1999/xlink' "
@@ -26,11 +25,6 @@ DRAWING = (
 def write(folder: Path, text: str) -> Path:
     (folder / "a.svg").write_text(text)
     return folder / "a.svg"
-
-
-@pytest.mark.slow
-def test_the_contract(tmp_path: Path) -> None:
-    check_kind("svg", [write(tmp_path, DRAWING)], tmp_path)
 
 
 def test_a_drawing_is_a_picture_and_its_words(tmp_path: Path) -> None:

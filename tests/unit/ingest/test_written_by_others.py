@@ -7,6 +7,7 @@ import json
 import tarfile
 from base64 import b64encode
 from collections.abc import Callable
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from functools import partial
 from pathlib import Path
@@ -19,21 +20,25 @@ import pytest
 from docx import Document
 from openpyxl import Workbook
 from openpyxl.drawing.image import Image as SheetImage
-from PIL import Image
+from PIL import Image, ImageFont
 from pptx import Presentation
 
 from encoder.errors import UnsupportedMediaError
 from encoder.types import IMAGE, TEXT
 from ingest import IngestConfig, Place, identify, ingest, picture, segments
+from ingest.kinds.registry import OURS, kind_of
+from ingest.testing import check_kind
 from ingest.types import Failure
 from tests.support import documents, old_office
 from tests.support.media import picture as pixels
-from tests.support.media import tone, write_film
-from tests.support.ole import write_ole
+from tests.support.media import tone, write_film, write_pdf
+from tests.support.media import write_sound as write_track
+from tests.support.ole import outlook, write_ole
 
 CONFIG = IngestConfig()
 WORDS = "The ferry leaves the harbour at nine"
 SECTIONS = [("Ferries", WORDS)]
+SENT = datetime(2024, 5, 3, 10, tzinfo=UTC)
 
 
 def zipped(path: Path, files: dict[str, str | bytes]) -> None:
@@ -167,37 +172,100 @@ def jpeg(width: int = 640, height: int = 480) -> bytes:
     return file.getvalue()
 
 
+def writer(write: Callable[[Path, documents.Sections], Path]) -> Callable[[Path], object]:
+    return lambda path: write(path, SECTIONS)
+
+
+def text(content: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(content)
+
+
+def write_picture(path: Path) -> None:
+    Image.fromarray(pixels(60, 40)).save(path)
+
+
+def write_raw(path: Path) -> None:
+    Image.fromarray(pixels(80, 60)).save(path, "TIFF")
+    path.write_bytes(path.read_bytes() + jpeg(120, 80) + bytes(99) + jpeg(900, 600))
+
+
+def write_font(path: Path) -> None:
+    font = ImageFont.load_default(10)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    path.write_bytes(font.font_bytes)  # the one that Pillow ships
+
+
+SAMPLES: dict[str, dict[str, Callable[[Path], object]]] = {
+    "text": {"a.txt": text(WORDS), "a.md": text(f"# {WORDS}")},
+    "html": {"a.html": text(f"<p>{WORDS}")},
+    "pdf": {"a.pdf": write_form, "b.pdf": lambda path: write_pdf(path, [WORDS, WORDS])},
+    "docx": {"a.docx": writer(documents.write_docx)},
+    "pptx": {"a.pptx": writer(documents.write_pptx)},
+    "xlsx": {"a.xlsx": writer(documents.write_xlsx)},
+    "xlsb": {"a.xlsb": partial(old_office.write_xlsb, text=WORDS)},
+    "odt": {"a.odt": writer(documents.write_odf)},
+    "ods": {"a.ods": writer(documents.write_odf)},
+    "odp": {"a.odp": writer(documents.write_odf)},
+    "epub": {"a.epub": writer(documents.write_epub)},
+    "package": {"a.key": write_keynote, "a.vsdx": write_vsdx},
+    "rtf": {"a.rtf": writer(documents.write_rtf)},
+    "eml": {"a.eml": writer(documents.write_mail)},
+    "mbox": {"a.mbox": text(f"From a@b.c Thu Jan  1 10:00:00 2026\nFrom: a@b.c\n\n{WORDS}\n")},
+    "mht": {"a.mht": write_mht},
+    "cards": {"a.vcf": write_vcf, "a.ics": write_ics},
+    "msg": {"a.msg": lambda path: write_ole(path, outlook("Ferries", WORDS, sent=SENT))},
+    "doc": {"a.doc": partial(old_office.write_doc, text=WORDS)},
+    "ppt": {"a.ppt": partial(old_office.write_ppt, text=WORDS)},
+    "xls": {"a.xls": partial(old_office.write_xls, text=WORDS)},
+    "ipynb": {"a.ipynb": writer(documents.write_notebook)},
+    "subtitles": {"a.srt": writer(documents.write_subtitles)},
+    "csv": {"a.csv": text("name,town,boat\n" + "Ann,Kiel,ferry\n" * 60)},
+    "json": {"a.json": text('{"ferries": [{"name": "Sea Wolf"}, {"name": "Gull"}]}')},
+    "xml": {"a.xml": text(f"<?xml version='1.0'?><a xmlns='urn:x'><b c='d e'>{WORDS}</b></a>")},
+    "code": {"a.py": text("def leave(ferry):\n    ferry.go()\n" * 40)},
+    "font": {"a.ttf": write_font},
+    "array": {"a.npy": lambda path: np.save(path, np.zeros((4, 5), np.float32))},
+    "archive": {"a.zip": lambda path: zipped(path, {"a.txt": WORDS, "b/c.html": f"<p>{WORDS}"})},
+    "image": {f"a.{end}": write_picture for end in "png jpg tiff webp jp2 pcx sgi ppm".split()},
+    "raw": {"a.nef": write_raw},
+    "svg": {"a.svg": text("<svg xmlns='http://www.w3.org/2000/svg'><rect width='9'/></svg>")},
+    "audio": {"a.flac": lambda path: write_track(path, "flac", 1.0)},
+    "video": {"a.mp4": lambda path: write_film(path, seconds=2.0, size=(64, 48))},
+}
+
+
+OTHERS = {
+    "docx": {"a.docx": reordered(documents.write_docx)},
+    "pptx": {"a.pptx": reordered(documents.write_pptx)},
+    "xlsx": {"a.xlsx": reordered(documents.write_xlsx)},
+    "odt": {"a.odt": reordered(documents.write_odf), "b.odt": write_lists},
+    "ods": {"a.ods": reordered(documents.write_odf)},
+    "epub": {"a.epub": reordered(documents.write_epub)},
+    "package": {
+        "a.xps": write_xps,
+        "a.pages": write_pages,
+        "a.sxw": write_sxw,
+        "a.key": write_keynote_folder,
+    },
+}
+"""As programs of other makers, or other versions, write them."""
+
+WITHOUT_THE_WORDS = ("csv", "json", "code", "font", "array", "archive", "raw", "svg")
+
+
 @pytest.mark.parametrize(
-    ("name", "write", "kind"),
+    ("kind", "name", "write"),
     [
-        ("a.docx", reordered(documents.write_docx), "docx"),
-        ("a.pptx", reordered(documents.write_pptx), "pptx"),
-        ("a.xlsx", reordered(documents.write_xlsx), "xlsx"),
-        ("a.odt", reordered(documents.write_odf), "odt"),
-        ("a.ods", reordered(documents.write_odf), "ods"),
-        ("a.epub", reordered(documents.write_epub), "epub"),
-        ("a.doc", partial(old_office.write_doc, text=WORDS), "doc"),
-        ("a.ppt", partial(old_office.write_ppt, text=WORDS), "ppt"),
-        ("a.xls", partial(old_office.write_xls, text=WORDS), "xls"),
-        ("a.xlsb", partial(old_office.write_xlsb, text=WORDS), "xlsb"),
-        ("a.xps", write_xps, "package"),
-        ("a.vsdx", write_vsdx, "package"),
-        ("a.pages", write_pages, "package"),
-        ("a.key", write_keynote, "package"),
-        ("a.key", write_keynote_folder, "package"),
-        ("a.sxw", write_sxw, "package"),
-        ("a.odt", write_lists, "odt"),
-        ("a.pdf", write_form, "pdf"),
-        ("a.mht", write_mht, "mht"),
-        ("a.vcf", write_vcf, "cards"),
-        ("a.ics", write_ics, "cards"),
+        pytest.param(kind, name, write, id=f"{kind}-{name}{'-other' * (table is OTHERS)}")
+        for table in (SAMPLES, OTHERS)
+        for kind, files in table.items()
+        for name, write in files.items()
+        if kind not in (*WITHOUT_THE_WORDS, "image", "audio", "video")
     ],
 )
 def test_a_document_is_one_asset_with_its_words(
-    tmp_path: Path, name: str, write: Callable[[Path], object], kind: str
+    tmp_path: Path, kind: str, name: str, write: Callable[[Path], object]
 ) -> None:
-    from ingest.kinds import kind_of
-
     write(tmp_path / name)
     asset = identify(tmp_path / name, CONFIG)
     assert kind_of(asset.media_type).name == kind
@@ -212,6 +280,15 @@ def test_a_document_is_one_asset_with_its_words(
         assert len({segment.asset_id for segment in found}) == 1
         for markup in ("BEGIN:", "MIME-Version", "Content-Type", "=C3", "xmlns"):
             assert markup not in text
+
+
+@pytest.mark.moderate
+@pytest.mark.parametrize("kind", [kind.name for kind in OURS])
+def test_each_kind_keeps_the_contract(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "damaged").mkdir()
+    for name, write in SAMPLES[kind].items():
+        write(tmp_path / name)
+    check_kind(kind, [tmp_path / name for name in SAMPLES[kind]], tmp_path / "damaged")
 
 
 def test_what_people_look_for_in_an_entry(tmp_path: Path) -> None:
@@ -293,10 +370,7 @@ def test_pictures_in_a_sheet(tmp_path: Path) -> None:
 
 def test_a_raw_photo_is_the_largest_jpeg_in_it(tmp_path: Path) -> None:
     path = tmp_path / "a.nef"
-    Image.fromarray(pixels(80, 60)).save(path, "TIFF")
-    path.write_bytes(
-        path.read_bytes() + jpeg(120, 80) + bytes(99) + jpeg(900, 600) + jpeg(300, 200)
-    )
+    write_raw(path)
     asset = identify(path, CONFIG)
     assert (asset.media_type, asset.metadata["width"]) == ("image/x-raw", 900)
     (shown,) = segments(asset, CONFIG)

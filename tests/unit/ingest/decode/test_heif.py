@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder.errors import MediaError
 from ingest import IngestConfig, identify, ingest, segments
 from tests.support.media import COLORS, picture, write_film, write_heic, write_heic_sequence
 
@@ -95,21 +94,3 @@ def test_a_motion_photo_is_its_picture(tmp_path: Path, suffix: str) -> None:
     assert asset.modality == "image"
     (segment,) = segments(asset, IngestConfig())
     assert np.abs(segment.content.astype(int) - picture(640, 480)).mean() < 4
-
-
-@pytest.fixture(scope="module")
-def tiled(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A HEIC of sixteen tiles."""
-    path = tmp_path_factory.mktemp("tiled") / "a.heic"
-    return write_heic(path, picture(512, 512), tile_px=128).read_bytes()
-
-
-@pytest.mark.parametrize("config", CONFIGS, ids=["here", "isolated"])
-@pytest.mark.parametrize("keep", [24, 0.1, 0.5, 0.9])
-def test_a_damaged_heic_is_set_aside_with_its_reason(
-    tiled: bytes, tmp_path: Path, config: IngestConfig, keep: float
-) -> None:
-    path = tmp_path / "a.heic"
-    path.write_bytes(tiled[: round(keep if keep > 1 else len(tiled) * keep)])
-    with pytest.raises(MediaError, match=r"a\.heic (cannot be decoded|is not a picture)"):
-        list(segments(identify(path, config), config))
