@@ -5,25 +5,28 @@ from __future__ import annotations
 import atexit
 import os
 from base64 import b64encode
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import gettempdir
 from threading import Condition
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from encoder.types import AUDIO, VIDEO
 from ingest.config import IngestConfig
 from ingest.isolate import wire
 from ingest.isolate.kernel_limits import Confinement, area_of
 from ingest.isolate.process import DecoderProcess
+from ingest.isolate.wire import Message
 from ingest.kinds import registry
 from ingest.kinds.contract import Place
 from ingest.kinds.reading import Clock, Header
 from ingest.kinds.registry import Candidate, kinds
 from ingest.types import Asset, Segment
+
+T = TypeVar("T")
 
 _FILES_PER_PROCESS = 1000
 """Decoders leak memory; a process is replaced after this many files."""
@@ -121,33 +124,28 @@ def sniff(head: bytes, path: Path, wanted: str, config: IngestConfig) -> tuple[C
     """As `ingest.kinds.registry.sniff`, in a decoder process if a kind is another package's."""
     if not any(kind.made_by for kind in kinds()):
         return registry.sniff(head, str(path), wanted)
-    request = {
-        "uri": str(path),
-        "sniffs": b64encode(head).decode(),
-        "wanted": wanted,
-        "config": wire.config_to_json(config),
-        "cpu_s": 2 * config.max_decode_s,
-    }
-    with _pool.lent(config.max_memory_bytes, path) as process:
-        (candidates,) = process.ask(request, Clock(str(path), config), wire.candidates_from_message)
-    return candidates
+    request = {"sniffs": b64encode(head).decode(), "wanted": wanted}
+    return _ask(path, request, config, wire.candidates_from_message)
 
 
 def read_header(
     path: Path, candidates: Sequence[Candidate], size_bytes: int, config: IngestConfig
 ) -> Header:
     """As `ingest.kinds.reading.read_header`, in a decoder process."""
-    request = {
-        "uri": str(path),
-        "candidates": [(candidate.kind.name, candidate.media_type) for candidate in candidates],
-        "size_bytes": size_bytes,
-        "config": wire.config_to_json(config),
-        "cpu_s": 2 * config.max_decode_s,
-    }
-    clock = Clock(str(path), config)
+    kinds = [(candidate.kind.name, candidate.media_type) for candidate in candidates]
+    request = {"candidates": kinds, "size_bytes": size_bytes}
+    return _ask(path, request, config, wire.header_from_message)
+
+
+def _ask(
+    path: Path, what: Mapping[str, Any], config: IngestConfig, parse: Callable[[Message], T]
+) -> T:
+    """The one answer to a question about a file's header."""
+    limits = {"config": wire.config_to_json(config), "cpu_s": 2 * config.max_decode_s}
+    request = {**what, **limits, "uri": str(path)}
     with _pool.lent(config.max_memory_bytes, path) as process:
-        (header,) = process.ask(request, clock, wire.header_from_message)
-    return header
+        (answer,) = process.ask(request, Clock(str(path), config), parse)
+    return answer
 
 
 def confinement(config: IngestConfig) -> Confinement:
@@ -175,7 +173,7 @@ def _ask_for_segments(
     request = {
         **what,
         "uri": asset.uri,
-        "asset": wire.asset_to_json(asset),
+        "asset": asdict(asset),
         "config": wire.config_to_json(config),
         # Twice, since two streams are decoded at once. It is a backstop behind the clock.
         "cpu_s": 2 * (config.max_decode_s + (config.max_duration_s if unknown else plays_s)),

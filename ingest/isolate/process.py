@@ -92,7 +92,7 @@ class DecoderProcess:
             while "end" not in (answer := self._receive(clock)).head:
                 if "error" in answer.head:
                     self.is_busy = False
-                    raise wire.error_from_message(answer)
+                    raise wire.error_of(answer.head)
                 yield parse(answer)
                 if "header" in answer.head:
                     break

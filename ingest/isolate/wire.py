@@ -10,7 +10,7 @@ import os
 import select
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite, prod
 from time import monotonic
@@ -124,13 +124,8 @@ _PLACES = (
 )
 
 
-def asset_to_json(asset: Asset) -> dict[str, Any]:
-    """Plain values."""
-    return asdict(asset)
-
-
 def asset_from_json(facts: Mapping[str, Any]) -> Asset:
-    """The inverse of `asset_to_json`."""
+    """An asset from what `dataclasses.asdict` makes of it."""
     return Asset(**{**facts, "modality": Modality(facts["modality"])})
 
 
@@ -143,13 +138,8 @@ def config_to_json(config: IngestConfig) -> Mapping[str, Any]:
     return {**config.model_dump(mode="json", exclude={"storage_options"}), "isolate": False}
 
 
-def header_to_message(header: Header) -> Message:
-    """An answer that holds a header."""
-    return Message({"header": asdict(header)})
-
-
 def header_from_message(message: Message) -> Header:
-    """The inverse. Raises KeyError, TypeError or ValueError on nonsense."""
+    """The header in an answer. Raises KeyError, TypeError or ValueError on nonsense."""
     facts = message.head["header"]
     metadata = {str(name): _fact(value) for name, value in facts["metadata"].items()}
     return Header(Modality(facts["modality"]), str(facts["media_type"]), metadata)
@@ -221,11 +211,6 @@ def error_to_message(error: MediaError) -> Message:
     """An answer that reports a failure."""
     error_type = type(error).__name__ if type(error).__name__ in _ERRORS else "MediaError"
     return Message({"error": error_type, "problem": error.problem, "remedy": error.remedy})
-
-
-def error_from_message(message: Message) -> MediaError:
-    """The inverse. Raises KeyError on nonsense."""
-    return error_of(message.head)
 
 
 def error_of(facts: Mapping[str, Any]) -> MediaError:

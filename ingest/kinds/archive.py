@@ -13,25 +13,15 @@ from encoder.errors import UnsupportedMediaError
 from encoder.media.source import decoding, opened
 from encoder.types import Modality
 from ingest.config import IngestConfig
-from ingest.kinds.attachments import attached_to, may_hold_files
+from ingest.kinds.attachments import Piece, told_name
 from ingest.kinds.contract import Cost, Kind
 from ingest.kinds.head import Head, Match
-from ingest.kinds.unpacking import Holder, Piece, Unpacking, is_packed, told_name
+from ingest.kinds.unpacking import Unpacking, is_packed
 from ingest.kinds.zip_type import ZIP, zip_type
 from ingest.types import Asset, Fact, Segment
 
 ARCHIVE = Modality("archive")
 """The modality of a file that is not searched itself: `ingest.sources.archives` unpacks it."""
-
-ONLY = "only"
-"""The key in an archive's metadata for the one file in it to unpack."""
-
-
-def unpacking(asset: Asset, config: IngestConfig) -> Unpacking:
-    """Counts what a file holds: everything, or only the file that is wanted."""
-    only = str(asset.metadata.get(ONLY, ""))
-    inner = Holder(may_hold_files, attached_to)
-    return Unpacking(asset.uri, asset.size_bytes, config, only, inner)
 
 
 def members_of(asset: Asset, pieces: Iterable[Piece]) -> Iterator[Segment]:
@@ -80,7 +70,7 @@ class Archive(Kind):
     def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         index = -1
         with opened(path) as file, decoding(path, "an archive"):
-            pieces = unpacking(asset, config).pieces(file, path.stem)
+            pieces = Unpacking(asset, config).pieces(file, path.stem)
             for index, segment in enumerate(members_of(asset, pieces)):  # noqa: B007
                 yield segment
         if index < 0:

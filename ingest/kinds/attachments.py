@@ -15,16 +15,33 @@ from pathlib import PurePath
 from struct import iter_unpack
 from typing import Any, BinaryIO, NamedTuple
 
-from encoder.errors import CorruptMediaError, MediaLimitError
+from encoder.errors import CorruptMediaError, MediaError, MediaLimitError
 from encoder.media.source import decoding
 from ingest.kinds.charset import decode_bytes
 from ingest.kinds.head import HEAD_BYTES, Head
-from ingest.kinds.unpacking import Piece, told_name
 
 _BODIES = ("text/plain", "text/html")
 _MAIL = "message/rfc822"
 _NO_PAGES = ("To", "Cc", "Received", "Message-ID", "Return-Path", "Delivered-To")
 _ONLY_MAILS = ("Date", "Message-ID", "MIME-Version", "Received", "Return-Path", "Delivered-To")
+
+
+class Piece(NamedTuple):
+    """Some bytes of a file in an archive, or the ``problem`` if it cannot be unpacked.
+
+    ``number`` counts files, since several can have the same name.
+    """
+
+    name: str
+    number: int = 0
+    data: bytes = b""
+    modified_s: float = 0.0
+    problem: MediaError | None = None
+
+
+def told_name(name: str) -> str:
+    """Escape the surrogates in a name from another charset, which no store accepts."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def is_mail(start: bytes) -> bool:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from encoder.types import TEXT
 from ingest.config import IngestConfig
-from ingest.kinds.archive import members_of, unpacking
+from ingest.kinds.archive import members_of
 from ingest.kinds.attachments import attached
 from ingest.kinds.charset import decode_bytes, read_bytes
 from ingest.kinds.contract import Kind
 from ingest.kinds.head import Head, Match
 from ingest.kinds.html import html_text
+from ingest.kinds.unpacking import Unpacking
 from ingest.kinds.windows import Section, text_segments
 from ingest.types import Asset, Fact, Segment
 
@@ -60,7 +61,7 @@ class Mailbox(Kind):
             for number, mail in enumerate(_mails(path), 1)
             for attachment in attached(mail, f"{number}/")
         )
-        return members_of(asset, unpacking(asset, config).counted(attachments))
+        return members_of(asset, Unpacking(asset, config).counted(attachments))
 
 
 def _mails(path: Path) -> Iterator[EmailMessage]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree.ElementTree import fromstring
@@ -15,7 +15,7 @@ from encoder.errors import CorruptMediaError, MediaLimitError, UnsupportedMediaE
 from encoder.media.source import decoding, opened
 from encoder.types import TEXT
 from ingest.config import IngestConfig
-from ingest.kinds.archive import members_of, unpacking
+from ingest.kinds.archive import members_of
 from ingest.kinds.attachments import OLE, attached_to, check_streams, is_mail
 from ingest.kinds.charset import read_bytes
 from ingest.kinds.contract import Kind
@@ -29,6 +29,7 @@ from ingest.kinds.documents import (
     without_links,
 )
 from ingest.kinds.head import Head, Match
+from ingest.kinds.unpacking import Unpacking
 from ingest.kinds.windows import Section, document_segments
 from ingest.kinds.zip_type import ZIP
 from ingest.types import Asset, Fact, Segment
@@ -77,8 +78,6 @@ class Office(Kind):
     modality = TEXT
     max_bytes = "max_document_bytes"
     media_type: ClassVar[str]
-    sections: ClassVar[Callable[[str], Iterator[Section]]] = staticmethod(sections_by_heading)
-    """Cuts the Markdown into pages, slides, sheets or chapters."""
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
         """Title, authors, and how many pages, slides or sheets there are, where it says so."""
@@ -98,6 +97,11 @@ class Office(Kind):
         pictures = figure_segments(asset, path, figures, config)
         texts = [without_links(section) for section in sections]
         return document_segments(asset, path, texts, pictures, config, markdown=True)
+
+    @staticmethod
+    def sections(markdown: str) -> Iterator[Section]:
+        """Cut what kreuzberg returns into chapters, slides or sheets."""
+        return sections_by_heading(markdown)
 
     def _data(self, path: Path, config: IngestConfig) -> bytes:  # noqa: ARG002
         """The bytes that kreuzberg is given."""
@@ -146,7 +150,8 @@ class Powerpoint(Zipped):
 class Excel(Zipped):
     """.xlsx"""
 
-    name, formats, suffixes = "xlsx", ("Excel (.xlsx)",), (".xlsx", ".xlsm")
+    name, formats = "xlsx", ("Excel (.xlsx)",)
+    suffixes: ClassVar[tuple[str, ...]] = (".xlsx", ".xlsm")
     media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
     media_types = frozenset({media_type})
     pictures = "xl/media/"
@@ -235,7 +240,7 @@ class Mail(Office):
 
     def members(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         files = attached_to(read_bytes(path), str(path))
-        return members_of(asset, unpacking(asset, config).counted(files))
+        return members_of(asset, Unpacking(asset, config).counted(files))
 
 
 def _slides(path: Path, max_bytes: int) -> Iterator[Section]:

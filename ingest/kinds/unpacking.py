@@ -11,13 +11,18 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import PurePath
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-from encoder.errors import CorruptMediaError, MediaError, MediaLimitError, UnsupportedMediaError
+from encoder.errors import CorruptMediaError, MediaLimitError, UnsupportedMediaError
 from ingest.config import IngestConfig, check
+from ingest.kinds.attachments import Piece, attached_to, may_hold_files, told_name
 from ingest.kinds.zip_type import ZIP, type_by_directory
 from ingest.location import inside
+from ingest.types import Asset
+
+ONLY = "only"
+"""The key in an archive's metadata for the one file in it to unpack."""
 
 _PIECE_BYTES = 4 * 2**20
 _RATIO = 200
@@ -32,31 +37,6 @@ _DAMAGED = (OSError, EOFError, BadZipFile, ValueError, RuntimeError, zlib.error,
 _CLUTTER = frozenset({"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"})
 _NO_ARCHIVES = (b"mimetype", b"[Content_Types].xml")
 """The name of the first entry in documents that are ZIP files."""
-
-
-class Piece(NamedTuple):
-    """Some bytes of a file in an archive, or the ``problem`` if it cannot be unpacked.
-
-    ``number`` counts files, since several can have the same name.
-    """
-
-    name: str
-    number: int = 0
-    data: bytes = b""
-    modified_s: float = 0.0
-    problem: MediaError | None = None
-
-
-class Holder(NamedTuple):
-    """How to recognise files that hold others and are searched themselves, and what they hold."""
-
-    holds: Callable[[bytes], bool]
-    files: Callable[[bytes, str], Iterator[tuple[Piece, BinaryIO]]]
-
-
-def told_name(name: str) -> str:
-    """Escape the surrogates in a name from another charset, which no store accepts."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def is_clutter(name: str) -> bool:
@@ -105,26 +85,15 @@ class Unpacking:
     """Counts what an archive unpacks to.
 
     Args:
-        uri: the archive, for messages.
-        size_bytes: its own size.
+        archive: or a mail. Its metadata may name the one file that is wanted, under `ONLY`.
         config: the limits.
-        only: the one file that is wanted, by its path in the archive; all if empty.
-        holder: reads the files within that hold files, as mails do; none if empty.
     """
 
-    def __init__(
-        self,
-        uri: str,
-        size_bytes: int,
-        config: IngestConfig,
-        only: str = "",
-        holder: Holder | None = None,
-    ) -> None:
-        self._uri = uri
-        self._size_bytes = size_bytes
+    def __init__(self, archive: Asset, config: IngestConfig) -> None:
+        self._uri = archive.uri
+        self._size_bytes = archive.size_bytes
         self._config = config
-        self._only = only
-        self._holder = holder
+        self._only = str(archive.metadata.get(ONLY, ""))
         self._n_bytes = self._n_members = 0
 
     def pieces(self, file: BinaryIO, stem: str, depth: int = 1) -> Iterator[Piece]:
@@ -194,17 +163,17 @@ class Unpacking:
 
     def _plain(self, piece: Piece, data: bytes, content: BinaryIO, depth: int) -> Iterator[Piece]:
         """A file piece by piece, then the files that it holds."""
-        holder = self._holder if self._holder and self._holder.holds(data) else None
+        holds_files = may_hold_files(data)
         read = data
         yield piece._replace(data=data)
         while data := content.read(_PIECE_BYTES):
             self._count(len(data))
-            if holder and len(read) <= self._config.max_document_bytes:
+            if holds_files and len(read) <= self._config.max_document_bytes:
                 read += data
             yield piece._replace(data=data)
         # A larger one is refused when it is read, and so is what it holds.
-        if holder and len(read) <= self._config.max_document_bytes:
-            yield from self._held(piece, holder.files(read, piece.name), depth + 1)
+        if holds_files and len(read) <= self._config.max_document_bytes:
+            yield from self._held(piece, attached_to(read, piece.name), depth + 1)
 
     def _held(
         self, holder_piece: Piece, files: Iterator[tuple[Piece, BinaryIO]], depth: int

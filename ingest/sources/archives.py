@@ -18,8 +18,9 @@ from encoder.system.disk import writing
 from ingest import isolate
 from ingest.config import IngestConfig
 from ingest.isolate.wire import error_of
-from ingest.kinds.archive import ARCHIVE, ONLY
+from ingest.kinds.archive import ARCHIVE
 from ingest.kinds.registry import is_chosen, kind_of, left_out
+from ingest.kinds.unpacking import ONLY
 from ingest.location import inside
 from ingest.sources.identity import identify_copy
 from ingest.types import Asset, Segment
