@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -13,6 +13,7 @@ seeds = st.integers(0, 10_000)
 sizes = st.integers(1, 120)
 
 
+@settings(deadline=None)
 @given(seeds, sizes, sizes)
 def test_hash_and_histogram_take_any_size(seed: int, width: int, height: int) -> None:
     rgb = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -20,6 +21,7 @@ def test_hash_and_histogram_take_any_size(seed: int, width: int, height: int) ->
     np.testing.assert_allclose(color_histogram(rgb).sum(), 1)
 
 
+@settings(deadline=None)
 @given(seeds, st.integers(-12, 12))
 def test_hash_hardly_changes_with_light_and_scale(seed: int, light: int) -> None:
     rgb = picture(360, 270, seed)
@@ -30,6 +32,7 @@ def test_hash_hardly_changes_with_light_and_scale(seed: int, light: int) -> None
     assert hash_distance(dhash(rgb), dhash(half)) <= 5
 
 
+@settings(deadline=None)
 @given(seeds, seeds)
 def test_distance_is_a_metric_on_hashes(a: int, b: int) -> None:
     x, y = dhash(picture(90, 80, a)), dhash(picture(90, 80, b))
@@ -40,6 +43,7 @@ def test_distance_is_a_metric_on_hashes(a: int, b: int) -> None:
     assert histogram_change(one, one) == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=40))
 def test_kept_frames_cover_the_film_without_a_gap(scenes: list[int]) -> None:
     frames = [(i * 0.5, picture(60, 50, seed)) for i, seed in enumerate(scenes)]

@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ingest.split import split_sound, split_text
@@ -25,6 +25,7 @@ sentences = st.lists(
 ).map(" ".join)
 
 
+@settings(deadline=None)
 @given(
     text=sentences, window=st.integers(50, 300), overlap=st.integers(0, 200), markdown=st.booleans()
 )
@@ -51,6 +52,7 @@ def test_text_windows_cover_the_text_within_bounds(
         assert before.end - after.start <= overlap
 
 
+@settings(deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 40), max_size=30),
     window=st.integers(1, 50),
