@@ -96,7 +96,7 @@ def decoding(source: Source, what: str) -> Iterator[None]:
             remedy="If it opens elsewhere, split it or scale it down.",
         ) from error
     except Exception as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".") or type(error).__name__
         raise CorruptMediaError(
             f"{name_of(source)} cannot be decoded as {what}: {reason}.",
             remedy="Check that it opens elsewhere; if it does not, fetch or export it again.",
