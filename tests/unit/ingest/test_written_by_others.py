@@ -38,6 +38,7 @@ from tests.support.ole import outlook, write_ole
 CONFIG = IngestConfig()
 WORDS = "The ferry leaves the harbour at nine"
 SECTIONS = [("Ferries", WORDS)]
+CR2 = b"II*\0\x10\0\0\0CR\2\0" + bytes(99)
 SENT = datetime(2024, 5, 3, 10, tzinfo=UTC)
 
 
@@ -93,7 +94,7 @@ def iwa(text: str) -> bytes:
 def write_keynote(path: Path) -> None:
     """As saved in a file, with a layout; as a folder below, its index is packed by itself."""
     slides = {"Index/Slide-1.iwa": iwa(WORDS), "Index/TemplateSlide.iwa": iwa("BEGIN: a title")}
-    zipped(path, {"Index/Document.iwa": iwa(" "), **slides})
+    zipped(path, {"Index/Document.iwa": iwa(" "), **slides, "QuickLook/Thumbnail.jpg": jpeg()})
 
 
 def write_keynote_folder(path: Path) -> None:
@@ -184,11 +185,6 @@ def write_picture(path: Path) -> None:
     Image.fromarray(pixels(60, 40)).save(path)
 
 
-def write_raw(path: Path) -> None:
-    Image.fromarray(pixels(80, 60)).save(path, "TIFF")
-    path.write_bytes(path.read_bytes() + jpeg(120, 80) + bytes(99) + jpeg(900, 600))
-
-
 def write_font(path: Path) -> None:
     font = ImageFont.load_default(10)
     assert isinstance(font, ImageFont.FreeTypeFont)
@@ -207,7 +203,7 @@ SAMPLES: dict[str, dict[str, Callable[[Path], object]]] = {
     "ods": {"a.ods": writer(documents.write_odf)},
     "odp": {"a.odp": writer(documents.write_odf)},
     "epub": {"a.epub": writer(documents.write_epub)},
-    "package": {"a.key": write_keynote, "a.vsdx": write_vsdx},
+    "package": {"a.key": write_keynote},
     "rtf": {"a.rtf": writer(documents.write_rtf)},
     "eml": {"a.eml": writer(documents.write_mail)},
     "mbox": {"a.mbox": text(f"From a@b.c Thu Jan  1 10:00:00 2026\nFrom: a@b.c\n\n{WORDS}\n")},
@@ -221,13 +217,17 @@ SAMPLES: dict[str, dict[str, Callable[[Path], object]]] = {
     "subtitles": {"a.srt": writer(documents.write_subtitles)},
     "csv": {"a.csv": text("name,town,boat\n" + "Ann,Kiel,ferry\n" * 60)},
     "json": {"a.json": text('{"ferries": [{"name": "Sea Wolf"}, {"name": "Gull"}]}')},
-    "xml": {"a.xml": text(f"<?xml version='1.0'?><a xmlns='urn:x'><b c='d e'>{WORDS}</b></a>")},
-    "code": {"a.py": text("def leave(ferry):\n    ferry.go()\n" * 40)},
+    "xml": {
+        "a.xml": text(
+            f"<?xml version='1.0'?><sheet xmlns='urn:x'><row of='a ship'>{WORDS}</row></sheet>"
+        )
+    },
+    "code": {"a.py": text("#!/usr/bin/env python3\n" + "def leave(x):\n    x.go()\n" * 40)},
     "font": {"a.ttf": write_font},
     "array": {"a.npy": lambda path: np.save(path, np.zeros((4, 5), np.float32))},
     "archive": {"a.zip": lambda path: zipped(path, {"a.txt": WORDS, "b/c.html": f"<p>{WORDS}"})},
     "image": {f"a.{end}": write_picture for end in "png jpg tiff webp jp2 pcx sgi ppm".split()},
-    "raw": {"a.nef": write_raw},
+    "raw": {"a.cr2": lambda path: path.write_bytes(CR2 + jpeg(900, 600))},
     "svg": {"a.svg": text("<svg xmlns='http://www.w3.org/2000/svg'><rect width='9'/></svg>")},
     "audio": {"a.flac": lambda path: write_track(path, "flac", 1.0)},
     "video": {"a.mp4": lambda path: write_film(path, seconds=2.0, size=(64, 48))},
@@ -243,6 +243,7 @@ OTHERS = {
     "epub": {"a.epub": reordered(documents.write_epub)},
     "package": {
         "a.xps": write_xps,
+        "a.vsdx": write_vsdx,
         "a.pages": write_pages,
         "a.sxw": write_sxw,
         "a.key": write_keynote_folder,
@@ -370,7 +371,8 @@ def test_pictures_in_a_sheet(tmp_path: Path) -> None:
 
 def test_a_raw_photo_is_the_largest_jpeg_in_it(tmp_path: Path) -> None:
     path = tmp_path / "a.nef"
-    write_raw(path)
+    Image.fromarray(pixels(80, 60)).save(path, "TIFF")
+    path.write_bytes(path.read_bytes() + jpeg(120, 80) + bytes(99) + jpeg(900, 600))
     asset = identify(path, CONFIG)
     assert (asset.media_type, asset.metadata["width"]) == ("image/x-raw", 900)
     (shown,) = segments(asset, CONFIG)
