@@ -1,4 +1,4 @@
-"""Builds ``workers/serving/samples.zip``: a small file of each kind, which `anymodal doctor` reads.
+"""Builds ``workers/cli/samples.zip``: a small file of each kind, which `anymodal doctor` reads.
 
 python -m scripts.build_samples
 
@@ -24,7 +24,7 @@ from PIL import Image
 
 from tests.support import documents, media, old_office, ole
 
-TARGET = Path(__file__).parent.parent / "workers" / "serving" / "samples.zip"
+TARGET = Path(__file__).parent.parent / "workers" / "cli" / "samples.zip"
 TEXT = "The ferry leaves the harbour at nine."
 SECTIONS = [("Ferries", TEXT)]
 _DATE = (2026, 1, 1, 0, 0, 0)

@@ -12,7 +12,6 @@ _EXTRAS = {
     "httpx2": "client",
     "mcp": "mcp",
     "matplotlib": "plot",
-    "mteb": "eval",
     "onnxscript": "torch",
     "openvino": "openvino",
     "paramiko": "sftp",

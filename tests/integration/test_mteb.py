@@ -17,7 +17,7 @@ import mteb, numpy as np
 from datasets import Dataset
 from mteb.mocks import mock_tasks
 from mteb.models.models_protocols import EncoderProtocol
-from workers.evaluation.mteb_encoder import MtebEncoder
+from examples.mteb_encoder import MtebEncoder
 
 class Sounds(mock_tasks.MockAny2AnyRetrievalA2TTask):
     def load_data(self, **_):

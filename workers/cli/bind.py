@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import RenderableType
 
-from workers.cli.options import apply_options, json_option, model_option
-
-if TYPE_CHECKING:
-    from encoder.binding.binding import Binding
+from workers.cli.options import json_option, settings_options
+from workers.cli.output import marked, progress, show, table
 
 
 @click.command()
@@ -35,16 +35,10 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="The file to write. [default: MODALITY.npz]",
 )
-@model_option
+@settings_options("model")
 @json_option
 def bind(
-    pairs: Path,
-    modality: str,
-    other: str | None,
-    through: Path | None,
-    out: Path | None,
-    model: str | None,
-    as_json: bool,
+    pairs: Path, modality: str, other: str | None, through: Path | None, out: Path | None
 ) -> None:
     """Join a tower to the model's space using PAIRS of files and texts.
 
@@ -55,70 +49,43 @@ def bind(
 
     Name the file in ANYMODAL_ENCODER__BINDINGS to use it.
     """
-    apply_options(model=model)
-    from workers.cli.output import print_json, progress_bar, wants_json
-
-    target = (out or Path(f"{modality}.npz")).resolve()
-    with progress_bar("files") as bar:
-        task = bar.add_task("Reading", total=None, note="")
-
-        def progress(n_done: int, n_files: int) -> None:
-            bar.update(task, completed=n_done, total=n_files)
-
-        binding, failed = _bound(pairs, modality, other, through, progress)
-    binding.write(target)
-    if wants_json(as_json):
-        print_json({"file": str(target), **_facts(binding), "failed": failed})
-    else:
-        _show(binding, failed, target)
-
-
-def _bound(
-    pairs: Path, modality: str, other: str | None, through: Path | None, progress: Any
-) -> Any:
     from encoder.types import Modality
     from workers.config import current_settings
     from workers.pipeline import binding
     from workers.serving.resources import Resources
 
+    target = (out or Path(f"{modality}.npz")).resolve()
     described_files = binding.read_pairs(pairs)
-    with closing(Resources(current_settings())) as resources:
-        return binding.bind(
+    with progress("Reading", "files") as bar, closing(Resources(current_settings())) as resources:
+        bound, failed = binding.bind(
             resources.unbound_encoder(),
             Modality(modality),
             described_files,
             resources.ingest_config,
             other=resources.encoder_beside(other) if other else None,
             through=binding.read_texts(through) if through else (),
-            on_progress=progress,
+            on_progress=bar,
         )
-
-
-def _facts(binding: Binding) -> dict[str, Any]:
-    return {
-        "modality": str(binding.modality),
-        "space": binding.space,
-        "made_by": binding.origin.made_by,
-        **binding.figures,
+    bound.write(target)
+    facts = {
+        "file": str(target),
+        "modality": str(bound.modality),
+        "space": bound.space,
+        "made_by": bound.origin.made_by,
+        **bound.figures,
+        "failed": failed,
     }
+    show(facts, _lines)
 
 
-def _show(binding: Binding, failed: list[dict[str, str]], target: Path) -> None:
-    from rich.table import Table
-
-    from workers.cli.output import console, marked
-
-    screen, figures = console(), binding.figures
-    title = f"{figures['n_pairs']} texts against {figures['n_files']} held-out files"
-    table = Table(title=title, title_justify="left")
-    for heading in ("", "R@1", "R@10", "MRR"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for when in ("before", "after"):
-        failure = figures[when]
-        values = (failure["recall_at_1"], failure["recall_at_10"], failure["mrr"])
-        table.add_row(when, *(f"{value:.3f}" for value in values))
-    screen.print(table)
-    for failure in failed:
-        screen.print(f"[yellow]left out[/] {marked(failure['file'])}: {marked(failure['reason'])}")
-    screen.print(f"Wrote {marked(str(target))}. To use it, set")
-    screen.print(marked(f"""ANYMODAL_ENCODER__BINDINGS='["{target}"]'"""))
+def _lines(facts: Mapping[str, Any]) -> Iterator[RenderableType]:
+    rows = [
+        (when, *(f"{facts[when][name]:.3f}" for name in ("recall_at_1", "recall_at_10", "mrr")))
+        for when in ("before", "after")
+    ]
+    title = f"{facts['n_pairs']} texts against {facts['n_files']} held-out files"
+    yield table(("", "R@1", "R@10", "MRR"), rows, title)
+    for failure in facts["failed"]:
+        yield f"[yellow]left out[/] {marked(failure['file'])}: {marked(failure['reason'])}"
+    yield f"Wrote {marked(facts['file'])}. To use it, set"
+    yield marked(f"""ANYMODAL_ENCODER__BINDINGS='["{facts["file"]}"]'""")

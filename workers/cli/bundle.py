@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from workers.cli.output import console
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
@@ -92,8 +94,6 @@ def _shown() -> Iterator[ProgressCallback]:
         return
     from rich.progress import BarColumn, DownloadColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bars
-
-    from workers.cli.output import console
 
     columns = (
         SpinnerColumn(finished_text=" "),

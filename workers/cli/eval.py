@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 import click
+from rich.console import RenderableType
 
-from workers.cli.options import apply_options, json_option
+from workers.cli.options import json_option, settings_options
+from workers.cli.output import marked, progress, show, table
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from workers.config import Settings
-    from workers.evaluation.judging import SubjectJudgement
-    from workers.evaluation.questions import QuestionSet
-    from workers.evaluation.subjects import Subject
-
-_Origin = Literal["names", "classes", "synthetic"]
+_NAMES = {
+    "recall_at_1": "R@1",
+    "recall_at_5": "R@5",
+    "recall_at_10": "R@10",
+    "ndcg_at_10": "nDCG@10",
+    "mrr": "MRR",
+}
 
 
 @click.command("eval")
@@ -49,20 +50,14 @@ _Origin = Literal["names", "classes", "synthetic"]
     type=click.Choice(["names", "classes", "synthetic"]),
     help="Where the queries of a folder come from. [default: the first of these that it has]",
 )
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="A folder for the report: eval.html, eval.md with its plots, and eval.json.",
-)
+@settings_options()
 @json_option
 def eval_models(
     source: Path,
     models: Sequence[str],
     precisions: Sequence[str],
     gates: Sequence[str],
-    questions: _Origin | None,
-    out: Path | None,
-    as_json: bool,
+    questions: Literal["names", "classes", "synthetic"] | None,
 ) -> None:
     """Measure how well models search your own files.
 
@@ -72,98 +67,57 @@ def eval_models(
 
     R@k, nDCG@10 and MRR come with 95 % intervals, for each pair of modalities.
     """
-    apply_options()
-    from workers.cli.output import print_json, wants_json
+    from encoder import MultiModalEncoder
     from workers.config import current_settings
-    from workers.evaluation import report
-    from workers.evaluation.reading import read_questions
-
-    question_set = read_questions(source, current_settings().ingest, questions)
-    judgements = _judged(question_set, models, precisions, gates)
-    facts = (source.name or str(source), question_set.origin, judgements)
-    if out:
-        _write(out, facts)
-    if wants_json(as_json):
-        print_json(report.as_json(*facts))
-    else:
-        _show(judgements, out)
-
-
-def _judged(
-    question_set: QuestionSet,
-    models: Sequence[str],
-    precisions: Sequence[str],
-    gates: Sequence[str],
-) -> list[SubjectJudgement]:
-    from workers.config import current_settings
-    from workers.evaluation.subjects import subjects
-
-    settings = current_settings()
-    judgements: list[SubjectJudgement] = []
-    for subject in subjects(models or [settings.encoder.model], precisions, gates):
-        judgements.append(
-            _one(subject, question_set, settings, judgements[0] if judgements else None)
-        )
-        gc.collect()  # one model in memory at a time
-    return judgements
-
-
-def _one(
-    subject: Subject, question_set: QuestionSet, settings: Settings, first: SubjectJudgement | None
-) -> SubjectJudgement:
-    from workers.cli.output import progress_bar
-    from workers.evaluation.judging import judge
+    from workers.evaluation.judging import SubjectJudgement, judge
+    from workers.evaluation.questions import read_questions
     from workers.serving.resources import Resources
 
-    with progress_bar("contents") as bar:
-        task = bar.add_task(str(subject), total=None, note="")
-
-        def progress(n_done: int, n_all: int) -> None:
-            bar.update(task, completed=n_done, total=n_all)
-
-        files = Resources(settings).ingest_config
-        encoder = subject.open(settings.encoder)
-        return judge(str(subject), encoder, question_set, files, first, progress)
-
-
-def _write(out: Path, facts: tuple[str, str, Sequence[SubjectJudgement]]) -> None:
-    import json
-
-    from workers.evaluation import report
-
-    out.mkdir(parents=True, exist_ok=True)
-    pages = {
-        "eval.html": report.as_html(*facts),
-        "eval.md": report.as_markdown(*facts),
-        "eval.json": json.dumps(report.as_json(*facts), ensure_ascii=False, indent=2) + "\n",
-        **report.plots(facts[2]),
+    settings = current_settings()
+    question_set = read_questions(source, settings.ingest, questions)
+    judgements: list[SubjectJudgement] = []
+    for model, precision, gate in product(
+        models or [settings.encoder.model], precisions or (None,), gates or (None,)
+    ):
+        words = (model, precision, f"gate {gate}" if gate else "")
+        chosen = {"model": model, "quantization": precision, "enable_dsre": gate}
+        update = {name: value for name, value in chosen.items() if value is not None}
+        config = type(settings.encoder)(**{**settings.encoder.model_dump(), **update})
+        name, first = ", ".join(filter(None, words)), judgements[0] if judgements else None
+        with progress(name, "contents") as bar:
+            encoder = MultiModalEncoder(config=config)
+            files = Resources(settings).ingest_config
+            judgements.append(judge(name, encoder, question_set, files, first, bar))
+        del encoder
+        gc.collect()  # one model in memory at a time
+    answer = {
+        "source": source.name or str(source),
+        "questions": question_set.origin,
+        "subjects": [judgement.as_json() for judgement in judgements],
     }
-    for name, text in pages.items():
-        (out / name).write_text(text, encoding="utf-8")
+    show(answer, _lines)
 
 
-def _table(title: str, rows: Sequence[Sequence[str]]) -> Table:
-    from rich.table import Table
+def _lines(answer: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """For each pair of modalities a table with a row for each model; then what was left out."""
+    pairs_of = {
+        subject["name"]: {(pair["query"], pair["target"]): pair for pair in subject["pairs"]}
+        for subject in answer["subjects"]
+    }
+    for query, target in sorted({kinds for pairs in pairs_of.values() for kinds in pairs}):
+        rows, title = [], ""
+        for subject in answer["subjects"]:
+            if pair := pairs_of[subject["name"]].get((query, target)):
+                figures = [_interval(pair[name]) for name in _NAMES]
+                gain = _interval(pair["gain"], "+.3f") if pair["gain"] else ""
+                rows.append((marked(subject["name"]), *figures, gain, f"{subject['cpu_s']:.1f}"))
+                title = f"{pair['n_queries']} queries, {pair['n_candidates']} candidates"
+        headings = ("", *_NAMES.values(), "gain", "CPU-s")
+        yield table(headings, rows, f"{query} → {target}: {title}")
+    for subject in answer["subjects"]:
+        for content, reason in subject["failed"].items():
+            yield f"[yellow]left out[/] {marked(content[:200])}: {marked(reason)}"
 
-    from workers.cli.output import marked
 
-    table = Table(title=marked(title), title_justify="left")
-    for heading in rows[0]:
-        table.add_column(heading, justify="right" if heading else "left")
-    for row in rows[1:]:
-        table.add_row(*map(marked, row))
-    return table
-
-
-def _show(judgements: Sequence[SubjectJudgement], out: Path | None) -> None:
-    from workers.cli.output import console, marked
-    from workers.evaluation import report
-
-    screen = console()
-    for title, rows in report.tables(judgements):
-        screen.print(_table(title, rows))
-    for judgement in judgements:
-        for content, reason in judgement.failed.items():
-            screen.print(f"[yellow]left out[/] {marked(content[:200])}: {marked(reason)}")
-    if out:
-        screen.print(f"Wrote {marked(str(out / 'eval.html'))}")
+def _interval(figure: Mapping[str, float], form: str = ".3f") -> str:
+    return f"{figure['mean']:{form}} ({figure['low']:{form}} – {figure['high']:{form}})"

@@ -7,7 +7,8 @@ from typing import Literal
 
 import click
 
-from workers.cli.options import apply_options, json_option, model_option
+from workers.cli.options import json_option, settings_options
+from workers.cli.output import marked, show
 
 
 @click.command()
@@ -26,33 +27,23 @@ from workers.cli.options import apply_options, json_option, model_option
     show_default=True,
     help="The precision of the networks.",
 )
-@model_option
+@settings_options("model")
 @json_option
-def export(
-    folder: Path,
-    target: str,  # noqa: ARG001 - there is one
-    precision: str,
-    model: str | None,
-    as_json: bool,
-) -> None:
+def export(folder: Path, target: str, precision: str) -> None:  # noqa: ARG001 - there is one target
     """Write the model's text and picture towers to FOLDER as ONNX, with a manifest.
 
     Each network is run and compared with the server's rows before the folder appears.
     """
-    apply_options(model=model)
     from encoder.prepare.mobile import export_mobile
-    from workers.cli.output import console, print_json, wants_json
     from workers.config import current_settings
 
-    name = model or current_settings().encoder.model
     quantization = None if precision == "float32" else precision
-    exported = export_mobile(name, folder, quantization=quantization)
-    if wants_json(as_json):
-        print_json({**vars(exported), "folder": str(exported.folder)})
-        return
+    model = current_settings().encoder.model
+    exported = export_mobile(model, folder, quantization=quantization)
     cosines = ", ".join(f"{name} {cosine:.5f}" for name, cosine in exported.cosines.items())
     size = f"{exported.size_bytes / 1e6:.1f} MB"
-    console().print(f"{folder}: {size}; lowest cosines to the server: {cosines}", markup=False)
+    said = marked(f"{folder}: {size}; lowest cosines to the server: {cosines}")
+    show({**vars(exported), "folder": str(exported.folder)}, lambda _: [said])
 
 
 @click.command("export-onnx")
@@ -71,10 +62,7 @@ def export_onnx(folder: Path, out: Path, target: Literal["onnxruntime", "tensorr
     A file for TensorRT is checked against its published rules; TensorRT itself is not run.
     """
     from encoder.prepare.quantized_tower import export_tower
-    from workers.cli.output import console, print_json, wants_json
 
     report = export_tower(folder, out, target=target)
-    if wants_json(False):
-        print_json({**vars(report), "path": str(report.path)})
-    else:
-        console().print(f"{out}: {report.nbytes / 1e6:.2f} MB", markup=False)
+    said = marked(f"{out}: {report.nbytes / 1e6:.2f} MB")
+    show({**vars(report), "path": str(report.path)}, lambda _: [said])

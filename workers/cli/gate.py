@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.console import RenderableType
 
 from workers.cli.options import json_option
+from workers.cli.output import console, marked, show, table
 
 if TYPE_CHECKING:
     from encoder.dsre.gatefile import GateFile
@@ -50,7 +53,7 @@ _out = click.option(
 @_max_loss
 @_out
 @json_option
-def calibrate(model: str, texts: Path, max_loss: float, out: Path, as_json: bool) -> None:
+def calibrate(model: str, texts: Path, max_loss: float, out: Path) -> None:
     """Fit the gate to texts like yours, judged by the loss in search quality.
 
     The texts are split: some count how rare each token is, some choose the thresholds, some judge.
@@ -58,11 +61,9 @@ def calibrate(model: str, texts: Path, max_loss: float, out: Path, as_json: bool
     """
     from encoder.dsre.fitting.documents import read_documents
     from encoder.prepare.gates.fit import calibrate_text
-    from workers.cli.output import console
 
-    progress = console(stderr=True)
-    gate = calibrate_text(model, read_documents(texts), max_loss=max_loss, report=progress.print)
-    _save(gate, out, as_json)
+    say = console(stderr=True).print
+    _save(calibrate_text(model, read_documents(texts), max_loss=max_loss, report=say), out)
 
 
 @gate.command()
@@ -87,7 +88,6 @@ def distill(
     seed: int,
     start: Path | None,
     out: Path,
-    as_json: bool,
 ) -> None:
     """Train a bolder gate, and adapt the weights to it.
 
@@ -98,18 +98,16 @@ def distill(
     from encoder.dsre.fitting.tuning import TrainingPlan
     from encoder.dsre.gatefile import GateFile
     from encoder.prepare.gates.fit import distill_text
-    from workers.cli.output import console
 
     begun = GateFile.load(start) if start else None
     plan = TrainingPlan(n_steps=steps, seed=seed)
     if begun and begun.deltas:  # made for its thresholds, so these hold from the first step
         plan = replace(plan, annealed=0.0)
-    progress = console(stderr=True)
     gate = distill_text(
         model, read_documents(texts), plan=plan, start=begun, max_loss=max_loss,
-        report=progress.print,
+        report=console(stderr=True).print,
     )  # fmt: skip
-    _save(gate, out, as_json)
+    _save(gate, out)
 
 
 @gate.command()
@@ -122,14 +120,13 @@ def distill(
     "--html", type=click.Path(path_type=Path), help="Also write a page with pictures to this file."
 )
 @json_option
-def trace(text: str, model: str, gate: str | None, html: Path | None, as_json: bool) -> None:
+def trace(text: str, model: str, gate: str | None, html: Path | None) -> None:
     """Show which tokens of TEXT merge in which layer.
 
     TEXT is the text itself, "-" for standard input, or @FILE. Only the first window of a long text
     is traced.
     """
     from encoder.prepare.gates.trace import trace_text
-    from workers.cli.output import print_json, wants_json
 
     text_trace = trace_text(model, _text(text), gate)
     if html:
@@ -138,20 +135,16 @@ def trace(text: str, model: str, gate: str | None, html: Path | None, as_json: b
         html.write_text(
             page(text_trace.tokens, text_trace.places, f"Merged tokens: {model}"), "utf-8"
         )
-    if wants_json(as_json):
-        layers = [
-            {"layer": i + 1, "tokens": n_tokens, "groups": text_trace.groups(i)}
-            for i, n_tokens in enumerate(text_trace.kept)
-        ]
-        print_json(
-            {
-                "model": model, "tokens": text_trace.tokens, "min_tokens": text_trace.min_tokens,
-                "flops_ratio": round(text_trace.flops_ratio, 3), "layers": layers,
-                "html": str(html) if html else None,
-            }
-        )  # fmt: skip
-    else:
-        _print_trace(text_trace)
+    layers = [
+        {"layer": i + 1, "tokens": n_tokens, "groups": text_trace.groups(i)}
+        for i, n_tokens in enumerate(text_trace.kept)
+    ]
+    facts = {
+        "model": model, "tokens": text_trace.tokens, "min_tokens": text_trace.min_tokens,
+        "flops_ratio": round(text_trace.flops_ratio, 3), "layers": layers,
+        "html": str(html) if html else None,
+    }  # fmt: skip
+    show(facts, lambda _: _trace_lines(text_trace))
 
 
 def _text(argument: str) -> str:
@@ -174,31 +167,21 @@ def _text(argument: str) -> str:
     return argument
 
 
-def _print_trace(text_trace: TextTrace) -> None:
-    from rich.table import Table
-
-    from workers.cli.output import console, marked
-
-    table = Table("layer", "tokens", "merged", box=None)
-    n_before = len(text_trace.tokens)
+def _trace_lines(text_trace: TextTrace) -> Iterator[RenderableType]:
+    rows, n_before = [], len(text_trace.tokens)
     for layer, n_tokens in enumerate(text_trace.kept):
         largest = sorted(text_trace.groups(layer), key=len, reverse=True)[:_GROUPS]
         words = (" ".join(text_trace.tokens[i] for i in group[:_WORDS]) for group in largest)
         merged_words = " | ".join(words) if n_tokens < n_before else ""
-        table.add_row(str(layer + 1), str(n_tokens), marked(merged_words))
+        rows.append((str(layer + 1), str(n_tokens), marked(merged_words)))
         n_before = n_tokens
-    out = console()
-    out.print(table)
-    out.print(f"{text_trace.flops_ratio:.2f} times fewer FLOPs than without the gate")
+    yield table(("layer", "tokens", "merged"), rows, n_left=3)
+    yield f"{text_trace.flops_ratio:.2f} times fewer FLOPs than without the gate"
     if len(text_trace.tokens) < text_trace.min_tokens:
-        out.print(f"Texts below {text_trace.min_tokens} tokens run without the gate.")
+        yield f"Texts below {text_trace.min_tokens} tokens run without the gate."
 
 
-def _save(gate: GateFile, out: Path, as_json: bool) -> None:
-    from workers.cli.output import console, marked, print_json, wants_json
-
+def _save(gate: GateFile, out: Path) -> None:
     gate.save(out)
-    if wants_json(as_json):
-        print_json({"path": str(out), "identity": gate.identity, **gate.facts})
-    else:
-        console().print(f"[bold]{marked(str(out))}[/]: thresholds {gate.settings.thresholds}")
+    said = f"[bold]{marked(str(out))}[/]: thresholds {gate.settings.thresholds}"
+    show({"path": str(out), "identity": gate.identity, **gate.facts}, lambda _: [said])

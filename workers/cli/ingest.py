@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import asdict
 from threading import Event
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from encoder.errors import DiskError, InputError
 from search.errors import StoreUnavailableError
-from workers.cli.options import (
-    PathOrUrl,
-    apply_options,
-    broker_option,
-    json_option,
-    model_option,
-    store_option,
-)
+from workers.cli.options import PathOrUrl, json_option, settings_options
+from workers.cli.output import progress_bar, report_lines, show
 
 if TYPE_CHECKING:
-    from search.types import IngestRequest
+    from search.types import IngestRequest, Labels
     from workers.config import Settings
     from workers.jobs.redis import RedisJobs
     from workers.pipeline.reports import IngestReport
@@ -32,6 +28,13 @@ if TYPE_CHECKING:
 
 _OLD = "old"
 """What ``--prune`` without a value removes."""
+# Facts of the file cannot be overridden; tags have their own option.
+_FROM_THE_FILE = frozenset(
+    {"duration_s", "width", "height", "modified", "taken", "latitude", "longitude", "camera_model"}
+    | {"city", "region", "country", "places", "gone_since", "object_versions", "tags"}
+)
+_TEXTS = frozenset({"title", "language"})
+_MAX_BYTES = 32_768
 
 
 class _Ingest(click.Command):
@@ -45,13 +48,7 @@ class _Ingest(click.Command):
 
 @click.command(cls=_Ingest)
 @click.argument("paths", nargs=-1, required=True, type=PathOrUrl())
-@click.option(
-    "--allow-url",
-    "hosts",
-    multiple=True,
-    metavar="HOST",
-    help="Allow URLs of this host (.example.org includes its subdomains). Repeatable.",
-)
+@settings_options("url_hosts", "store", "broker", "model")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Tag the files. Repeatable.")
 @click.option(
     "--metadata",
@@ -73,9 +70,6 @@ class _Ingest(click.Command):
     help="Remove stored files of the folders in PATHS that have not existed anywhere for 30 days; "
     "with --prune=all, all that do not exist now.",
 )
-@store_option
-@broker_option
-@model_option
 @json_option
 @click.option("--detach", is_flag=True, help="Print the job's id and do not wait for it.")
 @click.option(
@@ -87,15 +81,10 @@ class _Ingest(click.Command):
 )
 def ingest(
     paths: tuple[str, ...],
-    hosts: tuple[str, ...],
     tags: tuple[str, ...],
     metadata: tuple[str, ...],
     prune: str | None,
     kinds: tuple[str, ...],
-    store: str | None,
-    broker: str | None,
-    model: str | None,
-    as_json: bool,
     detach: bool,
     priority: str,
 ) -> None:
@@ -110,10 +99,8 @@ def ingest(
     files under way; run the same command to continue. With --broker, the files become a job that
     workers share; see `anymodal jobs`.
     """
-    apply_options(store, broker, model, url_hosts=hosts or None)
     from ingest.kinds.registry import check_names
     from search.types import IngestRequest
-    from workers.cli.labels import read_labels
     from workers.config import current_settings
     from workers.environment import url_hosts_setting
 
@@ -131,14 +118,15 @@ def ingest(
     if detach and embedded:
         raise click.UsageError("--detach needs --broker: without one, this process does the work.")
     if detach:
-        _detach(settings, request, as_json)
+        with broker_jobs(settings) as jobs:
+            job_id = jobs.detach(request)
+        show({"job": job_id}, lambda _: [job_id])
     else:
-        _attend(settings, request, as_json, on_broker=not embedded)
+        _attend(settings, request, on_broker=not embedded)
 
 
-def _attend(settings: Settings, request: IngestRequest, as_json: bool, *, on_broker: bool) -> None:
+def _attend(settings: Settings, request: IngestRequest, *, on_broker: bool) -> None:
     """Ingest, here or as a job on the broker, and report at the end."""
-    from encoder.errors import DiskError
     from workers.pipeline.reports import IngestReport
 
     report = IngestReport()
@@ -153,7 +141,10 @@ def _attend(settings: Settings, request: IngestRequest, as_json: bool, *, on_bro
             _run(settings, request, report, stop)
     except DiskError as error:
         refused = error
-    _print_report(report, perf_counter() - started, job_id, stop.is_set() or bool(refused), as_json)
+    wall_s, interrupted = perf_counter() - started, stop.is_set() or bool(refused)
+    facts = {"wall_s": round(wall_s, 3), "interrupted": interrupted}
+    job = {"job": job_id} if job_id else {}
+    show({**report.as_json(), **facts, **job}, lambda _: report_lines(report, wall_s))
     if refused:
         raise refused
     _leave(settings, report, job_id, interrupted=stop.is_set())
@@ -162,38 +153,19 @@ def _attend(settings: Settings, request: IngestRequest, as_json: bool, *, on_bro
 def _leave(
     settings: Settings, report: IngestReport, job_id: str | None, *, interrupted: bool
 ) -> None:
-    """Exit with 130 if interrupted, with 1 if nothing was read."""
+    """Exit with 130 if interrupted, with 1 if the job failed or nothing was read."""
     if interrupted:
         again = f"anymodal jobs retry {job_id}" if job_id else "the same command again"
         click.echo(f"Interrupted. To ingest the rest, run {again}", err=True)
         raise SystemExit(130)
     if job_id:
-        _check_job(settings, job_id)
+        from workers.jobs.board import JobBoard
+
+        if reason := JobBoard.of(settings).status(job_id).reason:
+            click.echo(f"Error: {reason}. Then run: anymodal jobs retry {job_id}", err=True)
+            raise SystemExit(1)
     if report.failures and not (report.ingested or report.unchanged):
         raise SystemExit(1)
-
-
-def _check_job(settings: Settings, job_id: str) -> None:
-    """Report why a job failed, and exit with 1."""
-    from workers.jobs.board import JobBoard
-
-    if reason := JobBoard.of(settings).status(job_id).reason:
-        click.echo(f"Error: {reason}. Then run: anymodal jobs retry {job_id}", err=True)
-        raise SystemExit(1)
-
-
-def _print_report(
-    report: IngestReport, wall_s: float, job_id: str | None, interrupted: bool, as_json: bool
-) -> None:
-    from workers.cli.output import console, print_json, report_lines, wants_json
-
-    if wants_json(as_json):
-        facts = {"wall_s": round(wall_s, 3), "interrupted": interrupted}
-        job = {"job": job_id} if job_id else {}
-        print_json({**report.as_json(), **facts, **job})
-    else:
-        for line in report_lines(report, wall_s):
-            console().print(line, soft_wrap=True)
 
 
 def _run(
@@ -201,12 +173,11 @@ def _run(
 ) -> None:
     """Ingest in this process, or in a server of this user that holds the store."""
     from search.store.open import is_on_server
-    from workers.cli.output import progress_bar
 
     with progress_bar() as bar:
         task = bar.add_task("ingest", total=None, note="")
 
-        def show(shard: IngestReport) -> None:
+        def take(shard: IngestReport) -> None:
             report.add(shard)
             note = f"{len(report.failures)} set aside" if report.failures else ""
             bar.update(task, advance=shard.n_files, note=note)
@@ -215,28 +186,17 @@ def _run(
         ingested(
             settings,
             request,
-            show,
+            take,
             stop,
             lambda n: bar.update(task, total=n),
             in_server=not is_on_server(settings.store),
         )
 
 
-def _detach(settings: Settings, request: IngestRequest, as_json: bool) -> None:
-    from workers.cli.output import print_json, wants_json
-
-    with broker_jobs(settings) as jobs:
-        job_id = jobs.detach(request)
-    if wants_json(as_json):
-        print_json({"job": job_id})
-    else:
-        click.echo(job_id)
-
-
 def ingested(
     settings: Settings,
     request: IngestRequest,
-    show: Callable[[IngestReport], None],
+    take: Callable[[IngestReport], None],
     stop: StopSignal,
     total: Callable[[int | None], object] = lambda _: None,
     *,
@@ -247,7 +207,7 @@ def ingested(
     Args:
         settings: of this process.
         request: what to ingest.
-        show: takes the report of each part as it ends.
+        take: gets the report of each part as it ends.
         stop: ends it early.
         total: takes the number of files; None if it is not known, as for object stores.
         in_server: if false, it is always done in this process, with its priority and threads; only
@@ -260,31 +220,25 @@ def ingested(
     from workers.pipeline.reports import IngestReport
 
     if not in_server or (answers := ask("ingest", asdict(request))) is None:
-        _run_here(settings, request, show, stop, total)
+        _run_here(settings, request, take, stop, total)
         return
     stop.then(answers.stop)
     for answer in answers:
         if "total" in answer:
             total(answer["total"])
-        elif "stopped" in answer:
-            _check_asked(stop)
-        else:
-            show(IngestReport.from_json(answer["report"]))
-
-
-def _check_asked(stop: Event) -> None:
-    """A server that stops early without being asked to is shutting down."""
-    if not stop.is_set():
-        raise StoreUnavailableError(
-            "The server that held the store was stopped before everything was ingested.",
-            remedy="Run the command again to ingest the rest.",
-        )
+        elif "stopped" in answer and not stop.is_set():
+            raise StoreUnavailableError(
+                "The server that held the store was stopped before everything was ingested.",
+                remedy="Run the command again to ingest the rest.",
+            )
+        elif "report" in answer:
+            take(IngestReport.from_json(answer["report"]))
 
 
 def _run_here(
     settings: Settings,
     request: IngestRequest,
-    show: Callable[[IngestReport], None],
+    take: Callable[[IngestReport], None],
     stop: Event,
     total: Callable[[int | None], object],
 ) -> None:
@@ -293,7 +247,7 @@ def _run_here(
 
     total(count_files(request.paths))
     with closing(Resources(settings)) as resources:
-        resources.pipeline(request.url_hosts).fulfil(request, on_report=show, stopped=stop.is_set)
+        resources.pipeline(request.url_hosts).fulfil(request, on_report=take, stopped=stop.is_set)
 
 
 def run_job(settings: Settings, request: IngestRequest, report: IngestReport, stop: Event) -> str:
@@ -321,6 +275,54 @@ def broker_jobs(settings: Settings) -> AbstractContextManager[RedisJobs]:
 
     check_broker()
     return closing(RedisJobs(JobBoard.of(settings), settings))
+
+
+def read_labels(tags: Sequence[str], pairs: Sequence[str]) -> Labels:
+    """Labels from ``--tag`` and ``--metadata``.
+
+    Args:
+        tags: empty ones are skipped, so that a single empty tag removes all tags.
+        pairs: ``KEY=VALUE``; a value is parsed as JSON if it is JSON, else it is a text.
+
+    Raises:
+        InputError: not a pair, a reserved name, or too much.
+
+    >>> read_labels(["sea", "night"], ["year=1999", "license=CC0", "where={\\"lat\\": 54.5}"])
+    {'year': 1999, 'license': 'CC0', 'where': {'lat': 54.5}, 'tags': ['sea', 'night']}
+    """
+    labels = dict(map(_pair, pairs))
+    if tags:
+        labels["tags"] = list(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
+    n_bytes = len(json.dumps(labels).encode())
+    if n_bytes > _MAX_BYTES:
+        raise InputError(
+            "--metadata", got=f"{n_bytes:,} bytes", wanted=f"{_MAX_BYTES:,} bytes at most"
+        )
+    return labels
+
+
+def _pair(pair: str) -> tuple[str, Any]:
+    key, equals, text = pair.partition("=")
+    if not equals or not key:
+        raise InputError("--metadata", got=repr(pair), wanted="KEY=VALUE, such as license=CC0")
+    if key in _FROM_THE_FILE:
+        raise InputError(
+            "--metadata",
+            got=f"{key}, set by the file",
+            wanted="another name (--tag for tags)",
+        )
+    return key, text if key in _TEXTS else _value(text)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(name)  # NaN and infinity are Python's, not JSON
 
 
 def absolute_paths(paths: Iterable[str]) -> list[str]:

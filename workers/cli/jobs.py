@@ -6,14 +6,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ingest.types import Failure
-from workers.cli.options import apply_options, broker_option, json_option
-from workers.cli.output import clock, gone_lines, left_out_lines, marked, progress_bar
+from workers.cli.options import json_option, settings_options
+from workers.cli.output import (
+    clock,
+    gone_lines,
+    left_out_lines,
+    marked,
+    progress_bar,
+    show,
+    table,
+)
 from workers.pipeline.reports import IngestReport
 
 if TYPE_CHECKING:
@@ -32,56 +41,43 @@ _NO_BROKER = (
 
 
 @click.group(invoke_without_command=True)
-@broker_option
+@settings_options("broker")
 @json_option
 @click.pass_context
-def jobs(ctx: click.Context, broker: str | None, as_json: bool) -> None:
+def jobs(ctx: click.Context) -> None:
     """List, show, retry and cancel jobs on a broker."""
-    apply_options(broker=broker)
     if ctx.invoked_subcommand is None:
-        from workers.cli.output import console, print_json, wants_json
-
-        recent_jobs = _jobs().recent()
-        if wants_json(as_json):
-            print_json({"jobs": [job_facts(job) for job in recent_jobs]})
-        else:
-            console().print(jobs_table(recent_jobs) if recent_jobs else "No jobs.")
+        recent = _jobs().recent()
+        facts = {"jobs": [job_facts(job) for job in recent]}
+        show(facts, lambda _: [jobs_table(recent)] if recent else ["No jobs."])
 
 
-@jobs.command()
+@jobs.command("show")
 @click.argument("job_id", metavar="ID")
 @click.option(
     "--failed", is_flag=True, help="Also list the files that were set aside, with reasons."
 )
-@broker_option
+@settings_options("broker")
 @json_option
-def show(job_id: str, failed: bool, broker: str | None, as_json: bool) -> None:
+def show_job(job_id: str, failed: bool) -> None:
     """Show job ID."""
-    apply_options(broker=broker)
-    from workers.cli.output import console, print_json, wants_json
-
     job = _job(job_id)
     failures = list(_jobs().failures(job_id)) if failed else []
-    if wants_json(as_json):
-        extra = {"failures": [asdict(failure) for failure in failures]} if failed else {}
-        print_json({**job_facts(job), **extra})
-        return
-    for line in [*job_lines(job), *_failure_lines(failures)]:
-        console().print(line, soft_wrap=True)
+    extra = {"failures": [asdict(failure) for failure in failures]} if failed else {}
+    lines = [f"[yellow]{marked(x.uri)}[/] {x.error}: {marked(x.reason)}" for x in failures]
+    show({**job_facts(job), **extra}, lambda _: [*job_lines(job), *lines])
 
 
 @jobs.command()
 @click.argument("job_id", metavar="ID")
-@broker_option
+@settings_options("broker")
 @json_option
-def retry(job_id: str, broker: str | None, as_json: bool) -> None:
+def retry(job_id: str) -> None:
     """Retry the files that job ID set aside.
 
     If its planner died, another one continues where it stopped. A cancelled or failed job is
     planned again; stored files are not encoded again.
     """
-    apply_options(broker=broker)
-    from workers.cli.output import print_json, wants_json
     from workers.jobs.broker import publish
     from workers.jobs.planner import replay
 
@@ -96,10 +92,7 @@ def retry(job_id: str, broker: str | None, as_json: bool) -> None:
         done = {"id": job_id, "retried": n_files, "planned_on": bool(by)}
         lines = [f"{job_id}: its planner was gone; planning continues{by}"] if by else []
         lines += [f"{job_id}: retrying {n_files} files"] if n_files or not by else []
-    if wants_json(as_json):
-        print_json(done)
-    else:
-        click.echo("\n".join(lines))
+    show(done, lambda _: map(marked, lines))
 
 
 def _plan_anew(job: Job) -> str:
@@ -144,23 +137,16 @@ def _by_a_worker(unseen: str) -> str:
 
 @jobs.command()
 @click.argument("job_id", metavar="ID")
-@broker_option
+@settings_options("broker")
 @json_option
-def cancel(job_id: str, broker: str | None, as_json: bool) -> None:
+def cancel(job_id: str) -> None:
     """Cancel job ID: running shards end soon, others are dropped. What is stored stays."""
-    apply_options(broker=broker)
-    from workers.cli.output import print_json, wants_json
-
     _job(job_id)
     was_running = _jobs().cancel(job_id)
     state = _job(job_id).state
-    if wants_json(as_json):
-        print_json({"id": job_id, "cancelled": was_running, "state": state})
-    elif not was_running:
-        click.echo(f"{job_id}: has already ended")
-    else:
-        under_way = ", until the running shards end" if state == "cancelling" else ""
-        click.echo(f"{job_id}: {state}{under_way}")
+    under_way = ", until the running shards end" if state == "cancelling" else ""
+    said = f"{job_id}: {state}{under_way}" if was_running else f"{job_id}: has already ended"
+    show({"id": job_id, "cancelled": was_running, "state": state}, lambda _: [said])
 
 
 @cache
@@ -191,16 +177,14 @@ def _job(job_id: str) -> Job:
         ) from None
 
 
-def _failure_lines(failures: Sequence[Failure]) -> list[str]:
-    return [f"[yellow]{marked(x.uri)}[/] {x.error}: {marked(x.reason)}" for x in failures]
-
-
 def watch_job(board: Jobs, job_id: str, stopped: Callable[[], bool]) -> Job:
     """Show a job's progress until it has ended; once ``stopped`` says so, cancel it."""
     with progress_bar() as bar:
         task = bar.add_task("ingest", total=None, note="")
         while not (job := board.status(job_id)).ended:
-            bar.update(task, completed=job.n_done, total=_total(job), note=_note(job))
+            # Unknown while files are still being found: a bar that runs backwards helps nobody.
+            total = job.n_files if job.state != "planning" else None
+            bar.update(task, completed=job.n_done, total=total, note=_note(job))
             if stopped():
                 board.cancel(job_id)
             time.sleep(_POLL_S)
@@ -259,20 +243,15 @@ def job_facts(job: Job) -> dict[str, Any]:
 
 def jobs_table(recent: Sequence[Job]) -> Table:
     """Jobs, newest first."""
-    from datetime import datetime
-
-    from rich.table import Table
-
-    table = Table()
-    for heading in ("job", "state", "started", "files", "done", "set aside", "left"):
-        table.add_column(heading, justify="left" if heading in ("job", "state") else "right")
+    rows = []
     for job in recent:
         begun = datetime.fromtimestamp(job.created).strftime("%d %b %H:%M")
         time_left = clock(job.left_s) if job.left_s is not None else ""
-        numbers = (job.n_files, job.n_done, job.failed)
+        numbers = map(str, (job.n_files, job.n_done, job.failed))
         state = "planner lost" if job.planner_lost else job.state
-        table.add_row(job.job_id, state, begun, *map(str, numbers), time_left)
-    return table
+        rows.append((job.job_id, state, begun, *numbers, time_left))
+    headings = ("job", "state", "started", "files", "done", "set aside", "left")
+    return table(headings, rows, n_left=2)
 
 
 def job_lines(job: Job) -> list[str]:
@@ -310,8 +289,3 @@ def _note(job: Job) -> str:
     parts += [f"{job.failed} set aside"] if job.failed else []
     parts += [f"waiting: {job.waits_for}"] if job.waits_for else []
     return " · ".join(parts)
-
-
-def _total(job: Job) -> int | None:
-    """Unknown while files are still being found: a bar that runs backwards helps nobody."""
-    return job.n_files if job.state != "planning" else None

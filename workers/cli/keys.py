@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from workers.cli.options import json_option
+from workers.cli.output import marked, show
 
 if TYPE_CHECKING:
     from search.api.access.keys import ApiKey, KeyRing
@@ -40,45 +42,33 @@ def keys() -> None:
     help="The most requests per minute.",
 )
 @json_option
-def create(name: str, scopes: tuple[str, ...], per_minute: int, as_json: bool) -> None:
+def create(name: str, scopes: tuple[str, ...], per_minute: int) -> None:
     """Create a key for NAME and print it; it cannot be shown again."""
-    from workers.cli.output import print_json, wants_json
-
     key, token = _ring().create(name, scopes, per_minute)
-    if wants_json(as_json):
-        print_json({**_facts(key), "key": token})
-    else:
-        click.echo(token)
+    show({**_facts(key), "key": token}, lambda _: [token])
 
 
 @keys.command("list")
 @json_option
-def list_keys(as_json: bool) -> None:
+def list_keys() -> None:
     """List the keys, without their secrets."""
-    from workers.cli.output import print_json, wants_json
+    show({"keys": [_facts(key) for key in _ring().all()]}, _lines)
 
-    api_keys = _ring().all()
-    if wants_json(as_json):
-        print_json({"keys": [_facts(key) for key in api_keys]})
-        return
-    for key in api_keys:
-        state = "revoked" if key.revoked else "active"
-        scopes = ",".join(key.scopes)
-        click.echo(f"{key.key_id}  {state:8}{scopes:18}{key.per_minute:>7}/min  {key.name}")
+
+def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
+    for key in answer["keys"]:
+        state = "revoked" if key["revoked"] else "active"
+        scopes = ",".join(key["scopes"])
+        yield marked(f"{key['id']}  {state:8}{scopes:18}{key['per_minute']:>7}/min  {key['name']}")
 
 
 @keys.command()
 @click.argument("key_id", metavar="ID")
 @json_option
-def revoke(key_id: str, as_json: bool) -> None:
+def revoke(key_id: str) -> None:
     """Revoke key ID; running servers notice at once."""
-    from workers.cli.output import print_json, wants_json
-
     key = _ring().revoke(key_id)
-    if wants_json(as_json):
-        print_json(_facts(key))
-    else:
-        click.echo(f"{key.key_id}: revoked")
+    show(_facts(key), lambda _: [f"{key.key_id}: revoked"])
 
 
 def _ring() -> KeyRing:

@@ -7,20 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from workers.cli.options import (
-    apply_options,
-    json_option,
-    kind_option,
-    model_option,
-    store_option,
-)
+from workers.cli.options import json_option, kind_option, settings_options
+from workers.cli.output import marked, show, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -54,67 +49,51 @@ _ID = re.compile(r"[0-9a-f]{32,}")
 @click.option(
     "--page", metavar="ID", default="", help="Continue from the id that ended another page."
 )
-@store_option
-@model_option
+@settings_options("store", "model")
 @json_option
-def list_assets(store: str | None, model: str | None, as_json: bool, **options: Any) -> None:
+def list_assets(**options: Any) -> None:
     """List stored assets page by page, in the order of their ids."""
-    apply_options(store, model=model)
     from ingest.sources.objects import whole_path
 
     path = options["path"] and whole_path(options["path"])
-    show(answer("list", {**options, "path": path}), list_lines, as_json)
+    show(answer("list", {**options, "path": path}), list_lines)
 
 
 @click.command()
 @click.argument("target", metavar="ASSET|PATH|URL")
-@store_option
-@model_option
+@settings_options("store", "model")
 @json_option
-def info(target: str, store: str | None, model: str | None, as_json: bool) -> None:
+def info(target: str) -> None:
     """Show what is stored about an asset: its locations, metadata and segments."""
-    apply_options(store, model=model)
-    show(answer("info", {"target": absolute(target)}), info_lines, as_json)
+    show(answer("info", {"target": absolute(target)}), info_lines)
 
 
 @click.command()
-@store_option
-@model_option
+@settings_options("store", "model")
 @json_option
-def stats(store: str | None, model: str | None, as_json: bool) -> None:
+def stats() -> None:
     """Count what is stored: kinds, sizes, languages, years. Reads every asset's row."""
-    apply_options(store, model=model)
-    show(answer("stats", {}), stats_lines, as_json)
+    show(answer("stats", {}), stats_lines)
 
 
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="PATH|URL|ASSET...")
 @kind_option("Only files of this kind")
-@store_option
-@model_option
+@settings_options("store", "model")
 @json_option
-def delete(
-    targets: tuple[str, ...],
-    kinds: tuple[str, ...],
-    store: str | None,
-    model: str | None,
-    as_json: bool,
-) -> None:
+def delete(targets: tuple[str, ...], kinds: tuple[str, ...]) -> None:
     """Remove files, whole folders (even if gone from the disk) or assets by id from the store.
 
     The files themselves stay, except uploads to this store. An asset that has other locations is
     kept there. What is not stored, or no longer, is said and is no error, so that a deletion can be
     repeated.
     """
-    apply_options(store, model=model)
-    from workers.cli.output import print_json, wants_json
-
     removed = _removed(targets, kinds)
-    if wants_json(as_json):
-        print_json({"removed": removed})
-    else:
-        for target, n_assets in removed.items():
-            click.echo(f"{target}: {n_assets} removed" if n_assets else f"{target}: not stored")
+    lines = [
+        marked(f"{target}: {n_assets} removed" if n_assets else f"{target}: not stored")
+        for target, n_assets in removed.items()
+    ]
+    show({"removed": removed}, lambda _: lines)
 
 
 def _removed(targets: tuple[str, ...], kinds: tuple[str, ...]) -> dict[str, int]:
@@ -164,39 +143,22 @@ def answer(command: str, request: Mapping[str, Any]) -> dict[str, Any]:
         return answered(command, request, resources.existing_store(hold=False))
 
 
-def show(
-    facts: Mapping[str, Any],
-    lines: Callable[[Mapping[str, Any]], Iterator[RenderableType]],
-    as_json: bool,
-) -> None:
-    """JSON into a pipe, lines on a terminal."""
-    from workers.cli.output import console, print_json, wants_json
-
-    if wants_json(as_json):
-        print_json(facts)
-        return
-    screen = console()
-    for line in lines(facts):
-        screen.print(line)
-
-
 def list_lines(page: Mapping[str, Any]) -> Iterator[RenderableType]:
     """A page of assets."""
     from rich.table import Table
 
     from workers.beside.listing import day
-    from workers.cli.output import marked
 
     if not page["assets"]:
         yield "No stored assets match."
         return
-    table = Table(expand=True)
+    grid = Table(expand=True)
     for heading in ("kind", "size", "segments", "changed", "asset"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading == "size" else "left")
-    table.add_column("file", ratio=1, overflow="fold")
+        grid.add_column(heading, no_wrap=True, justify="right" if heading == "size" else "left")
+    grid.add_column("file", ratio=1, overflow="fold")
     for asset in page["assets"]:
         changed = asset["metadata"].get("modified")
-        table.add_row(
+        grid.add_row(
             asset["modality"],
             size(asset["size_bytes"]),
             str(asset["n_segments"]),
@@ -204,33 +166,23 @@ def list_lines(page: Mapping[str, Any]) -> Iterator[RenderableType]:
             marked(asset["asset_id"][:12]),
             marked(asset["uri"]) + (" [yellow]gone[/]" if asset["gone"] else ""),
         )
-    yield table
+    yield grid
     if page["next_page"]:
         yield f"[dim]More: --page {marked(page['next_page'])}[/]"
 
 
 def stats_lines(totals: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Counts and sizes."""
-    from rich.table import Table
-
-    from workers.cli.output import marked
-
     yield (
         f"[bold]{totals['assets']}[/] assets, {size(totals['bytes'])}, in "
         f"{totals['places']} locations"
         + (f", {totals['gone']} of them gone" if totals["gone"] else "")
     )
-    table = Table()
-    for heading in ("kind", "assets", "size", "segments"):
-        table.add_column(heading, justify="left" if heading == "kind" else "right")
-    for modality, of_modality in totals["kinds"].items():
-        table.add_row(
-            modality,
-            str(of_modality["assets"]),
-            size(of_modality["bytes"]),
-            str(of_modality["segments"]),
-        )
-    yield table
+    rows = [
+        (modality, str(of_kind["assets"]), size(of_kind["bytes"]), str(of_kind["segments"]))
+        for modality, of_kind in totals["kinds"].items()
+    ]
+    yield table(("kind", "assets", "size", "segments"), rows)
     for name in ("languages", "years", "media_types"):
         if totals[name]:
             counts = ", ".join(f"{marked(key)} {n}" for key, n in totals[name].items())
@@ -241,8 +193,6 @@ def stats_lines(totals: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 def info_lines(asset: Mapping[str, Any]) -> Iterator[RenderableType]:
     """One asset."""
-    from workers.cli.output import marked
-
     name = PurePath(asset["uri"]).name or asset["asset_id"]
     yield f"[bold]{marked(name)}[/] {marked(asset['asset_id'])}"
     yield f"{asset['modality']}, {marked(asset['media_type'])}, {size(asset['size_bytes'])}"
@@ -265,8 +215,7 @@ def size(n_bytes: float) -> str:
     >>> size(999), size(1_500_000)
     ('999 B', '1.5 MB')
     """
-    units: Sequence[str] = ("B", "kB", "MB", "GB", "TB")
-    at = 0
+    units, at = ("B", "kB", "MB", "GB", "TB"), 0
     while n_bytes >= 1000 and at < len(units) - 1:
         n_bytes, at = n_bytes / 1000, at + 1
-    return f"{n_bytes:.0f} B" if at == 0 else f"{n_bytes:.1f} {units[at]}"
+    return f"{n_bytes:.1f} {units[at]}" if at else f"{n_bytes:.0f} B"

@@ -40,11 +40,11 @@ COMMANDS = {
     "worker": ("worker:worker", "Run tasks from a broker."),
 }
 STORE_COMMANDS = {
-    "calibrate": ("calibrate:calibrate", "Make the scores of all kinds comparable."),
+    "calibrate": ("store:calibrate", "Make the scores of all kinds comparable."),
     "check": ("store:check", "Check that all that is stored fits together."),
     "export": ("store:export_store", "Write what is stored to Parquet files."),
     "import": ("store:import_store", "Add what `store export` wrote."),
-    "reindex": ("reindex:reindex", "Move to another model while the store stays searchable."),
+    "reindex": ("store:reindex", "Move to another model while the store stays searchable."),
     "stats": ("library:stats", "Count what is stored."),
     "upgrade": ("store:upgrade", "Upgrade to this version."),
 }
@@ -59,7 +59,7 @@ MODEL_COMMANDS = {
     "quantize": ("quantize:quantize", "Quantize a tower, with bit widths chosen by measurement."),
     "prune": ("models:prune", "Remove what can be made again on this machine."),
     "remove": ("models:remove", "Remove a model from this machine."),
-    "show": ("models:show", "Show the sources, inputs and measurements of a model."),
+    "show": ("models:show_model", "Show the sources, inputs and measurements of a model."),
     "verify": ("models:verify", "Check the hash of every file of a model."),
 }
 FORMER_NAMES = {

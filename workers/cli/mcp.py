@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from workers.cli.options import apply_options, model_option, store_option
+from workers.cli.options import settings_options
 
 if TYPE_CHECKING:
     from search.api.services import Services
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     "--host", default="127.0.0.1", show_default=True, help="The address to listen on with --http."
 )
 @click.option("--port", default=8090, show_default=True, help="The port to listen on with --http.")
-@store_option
-@model_option
+@settings_options("store", "model")
 def mcp(
     server: str | None,
     key: str | None,
@@ -42,8 +41,6 @@ def mcp(
     http: bool,
     host: str,
     port: int,
-    store: str | None,
-    model: str | None,
 ) -> None:
     """Serve the store to agents over the Model Context Protocol (MCP).
 
@@ -55,7 +52,6 @@ def mcp(
     from workers.serving.agent_roots import AgentRoots
 
     require("anymodal mcp", "mcp")
-    apply_options(store, model=model)
     if http and roots:
         raise click.UsageError("--root is for stdio: over HTTP, agents may be on other machines.")
     if server and http:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import click
 
+from workers.cli.output import JSON
 from workers.environment import Options, begin
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,79 +60,96 @@ def kind_option(help_text: str) -> Callable[[F], F]:
     )
 
 
-def store_option(command: F) -> F:
-    """``--store``."""
-    return click.option(
+_SETTINGS = {
+    "store": click.option(
         "--store",
         metavar="PATH|URL",
         help="The store: a folder (embedded) or http://host:19530. [default: your own embedded "
         "store, env ANYMODAL_STORE]",
-    )(command)
-
-
-def model_option(command: F) -> F:
-    """``--model``."""
-    return click.option(
-        "--model",
-        metavar="SPEC",
-        help="The model: bundle:NAME, hf:org/name@revision or dir:path. "
-        "[env ANYMODAL_ENCODER__MODEL]",
-    )(command)
-
-
-def broker_option(command: F) -> F:
-    """``--broker``."""
-    return click.option(
+    ),
+    "broker": click.option(
         "--broker",
         metavar="URL",
         help="The broker, such as redis://host:6379/0, to share the work with `anymodal worker`. "
         "[env ANYMODAL_BROKER]",
-    )(command)
-
-
-def json_option(command: F) -> F:
-    """``--json``."""
-    return click.option(
-        "--json",
-        "as_json",
-        is_flag=True,
-        help="Print JSON. The default if the output is not a terminal.",
-    )(command)
-
-
-def log_format_option(command: F) -> F:
-    """``--log-format``."""
-    return click.option(
+    ),
+    "model": click.option(
+        "--model",
+        metavar="SPEC",
+        help="The model: bundle:NAME, hf:org/name@revision or dir:path. "
+        "[env ANYMODAL_ENCODER__MODEL]",
+    ),
+    "url_hosts": click.option(
+        "--allow-url",
+        "url_hosts",
+        multiple=True,
+        metavar="HOST",
+        help="Allow URLs of this host (.example.org includes its subdomains). Repeatable.",
+    ),
+    "metrics_port": click.option(
+        "--metrics-port",
+        type=click.IntRange(1, 65535),
+        help="Serve Prometheus metrics on this port. [env ANYMODAL_METRICS_PORT]",
+    ),
+    "metrics_host": click.option(
+        "--metrics-host",
+        metavar="ADDRESS",
+        help="The address for that port. [default: 127.0.0.1, env ANYMODAL_METRICS_HOST]",
+    ),
+    "log_format": click.option(
         "--log-format",
         type=click.Choice(["text", "json"]),
         help="The format of the log, with one line per record. "
         "[default: text, env ANYMODAL_LOG_FORMAT]",
+    ),
+}
+
+
+def settings_options(*names: str) -> Callable[[F], F]:
+    """Options by their names in `workers.environment.Options`, with which the command begins.
+
+    The command itself does not get them. All files that this process and its children make from
+    then on are private to their user.
+    """
+
+    def decorate(command: F) -> F:
+        @wraps(command)
+        def begun(*context: Any, **arguments: Any) -> Any:
+            from encoder.system.private import keep_private
+
+            keep_private()
+            chosen = {name: arguments.pop(name) for name in names}
+            begin(Options(**{name: value for name, value in chosen.items() if value != ()}))
+            return command(*context, **arguments)
+
+        for name in reversed(names):
+            begun = _SETTINGS[name](begun)
+        return cast(F, begun)
+
+    return decorate
+
+
+def json_option(command: F) -> F:
+    """``--json``, which `workers.cli.output` reads."""
+    return click.option(
+        "--json",
+        is_flag=True,
+        expose_value=False,
+        callback=_note_json,
+        help="Print JSON. The default if the output is not a terminal.",
     )(command)
+
+
+def _note_json(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+    ctx.meta[JSON] = value or ctx.meta.get(JSON, False)
 
 
 def log_level_option(default: str) -> Callable[[F], F]:
     """``--loglevel``."""
-    levels = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False)
     return click.option(
         "--loglevel",
-        type=levels,
+        type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
         default=default,
         show_default=True,
         help="The lowest level of messages to log.",
     )
-
-
-def apply_options(
-    store: str | None = None,
-    broker: str | None = None,
-    model: str | None = None,
-    **other_options: Any,
-) -> None:
-    """Begin a command with these options, and with others of `workers.environment.Options`.
-
-    From here on, all files that this process and its children make are private to their user.
-    """
-    from encoder.system.private import keep_private
-
-    keep_private()
-    begin(Options(store=store, broker=broker, model=model, **other_options))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from workers.observe.printable import one_line, printable, safe_json, unfiltered
 
@@ -22,14 +25,31 @@ if TYPE_CHECKING:
     from workers.pipeline.reports import IngestReport
 
 
-def wants_json(as_json: bool) -> bool:
+JSON = "anymodal.json"
+"""Where click's context holds whether JSON was asked for."""
+
+
+def wants_json() -> bool:
     """JSON if asked for, and always into a pipe."""
-    return as_json or not sys.stdout.isatty()
+    ctx = click.get_current_context(silent=True)
+    return bool(ctx and ctx.meta.get(JSON)) or not sys.stdout.isatty()
 
 
 def print_json(facts: Mapping[str, Any]) -> None:
     """One JSON document on standard output."""
     sys.stdout.write(safe_json(json.dumps(facts, ensure_ascii=False, indent=2)) + "\n")
+
+
+def show(
+    facts: Mapping[str, Any], lines: Callable[[Mapping[str, Any]], Iterable[RenderableType]]
+) -> None:
+    """JSON into a pipe, lines on a terminal."""
+    if wants_json():
+        print_json(facts)
+        return
+    screen = console()
+    for line in lines(facts):
+        screen.print(line, soft_wrap=isinstance(line, str))
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -243,6 +263,20 @@ def gone_lines(gone: Mapping[str, int]) -> Iterator[str]:
         yield f"{n} gone and removed"
 
 
+def table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], title: str = "", *, n_left: int = 1
+) -> Table:
+    """A table of rich markup, whose first ``n_left`` columns are aligned to the left."""
+    from rich.table import Table
+
+    grid = Table(title=marked(title) or None, title_justify="left")
+    for number, heading in enumerate(headings):
+        grid.add_column(heading, justify="left" if number < n_left else "right")
+    for row in rows:
+        grid.add_row(*row)
+    return grid
+
+
 def progress_bar(unit: str = "files") -> Progress:
     """A progress bar on standard error; silent if that is not a terminal."""
     from rich.progress import (
@@ -267,6 +301,14 @@ def progress_bar(unit: str = "files") -> Progress:
         console=screen,
         disable=not screen.is_terminal,
     )
+
+
+@contextmanager
+def progress(task: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for what calls a function with how much is done and the total."""
+    with progress_bar(unit) as bar:
+        row = bar.add_task(marked(task), total=None, note="")
+        yield lambda n_done, n_all: bar.update(row, completed=n_done, total=max(n_done, n_all))
 
 
 def clock(seconds: float) -> str:

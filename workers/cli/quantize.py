@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import RenderableType
 
 from workers.cli.options import json_option
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from workers.cli.output import marked, show, table
 
 _path = click.Path(exists=True, path_type=Path)
 
@@ -74,7 +74,6 @@ def quantize(
     tune_steps: int,
     least_cosine: float,
     fast: bool,
-    as_json: bool,
     **limits: Any,
 ) -> None:
     """Quantize a tower's weights to few bits, for serving.
@@ -84,7 +83,6 @@ def quantize(
     ANYMODAL_ENCODER__QUANTIZATION=FOLDER; a folder of such folders runs several towers.
     """
     from encoder.prepare.quantized_tower import Recipe, quantize_tower
-    from workers.cli.output import console, print_json, wants_json
 
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
@@ -96,14 +94,7 @@ def quantize(
         )  # fmt: skip
     summary = quantized.summary()
     summary["warnings"] = [str(warning.message) for warning in warned]
-    if wants_json(as_json):
-        print_json(summary)
-        return
-    screen = console()
-    screen.print(_layers_table(summary["layers"]))
-    for line in (*summary["warnings"], *summary["notes"]):
-        screen.print(line, style="yellow", markup=False)
-    screen.print(_figures(summary))
+    show(summary, _lines)
 
 
 def _pin(text: str) -> tuple[str, str]:
@@ -113,23 +104,16 @@ def _pin(text: str) -> tuple[str, str]:
     return layer, scheme
 
 
-def _layers_table(schemes: dict[str, str]) -> Table:
-    from rich.table import Table
-
-    from workers.cli.output import marked
-
-    table = Table("layer", "scheme")
-    for name, scheme in schemes.items():
-        table.add_row(marked(name), scheme)
-    return table
-
-
-def _figures(summary: dict[str, Any]) -> str:
+def _lines(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
+    layers = ((marked(name), scheme) for name, scheme in summary["layers"].items())
+    yield table(("layer", "scheme"), layers, n_left=2)
+    for line in (*summary["warnings"], *summary["notes"]):
+        yield f"[yellow]{marked(line)}[/]"
     loss = "not measured" if summary["loss"] is None else f"{summary['loss']:.2g}"
     cosine = summary["cosine"]
     near = f", mean cosine to float32 {cosine['mean']:.4f}" if cosine else ""
-    return (
+    yield (
         f"[bold]{summary['compression']}×[/] smaller: {summary['fp32_bytes'] / 1e6:.1f} → "
         f"{summary['bytes'] / 1e6:.1f} MB, {summary['average_bits']} bits on average, "
-        f"loss ({summary['objective'] or 'no data'}) {loss}{near}, in {summary['folder']}"
+        f"loss ({summary['objective'] or 'no data'}) {loss}{near}, in {marked(summary['folder'])}"
     )

@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workers.beside.weights import absolute
-from workers.cli.options import (
-    KindsOption,
-    apply_options,
-    json_option,
-    kind_option,
-    model_option,
-    store_option,
+from workers.cli.options import KindsOption, json_option, kind_option, settings_options
+from workers.cli.output import (
+    as_object,
+    console,
+    latency_line,
+    marked,
+    print_json,
+    result_lines,
+    wants_json,
 )
+from workers.observe.printable import safe_json
 
 if TYPE_CHECKING:
     from search import SearchEngine
@@ -116,17 +119,9 @@ _FILES = ("query_file", "image", "audio", "video", "like")
     metavar="SECONDS",
     help="With --listen, the silence that ends a question.",
 )
-@store_option
-@model_option
+@settings_options("store", "model")
 @json_option
-def search(
-    store: str | None,
-    model: str | None,
-    as_json: bool,
-    listen: str | None,
-    pause_s: float,
-    **options: Any,
-) -> None:
+def search(listen: str | None, pause_s: float, **options: Any) -> None:
     """Find the assets nearest to TEXT, to files, or to all of them together.
 
     Each of these may end in a weight: --text "a beach^2" --not "people^0.3".
@@ -136,28 +131,20 @@ def search(
     anymodal search --listen question.wav --limit 3 --modality image
     """
     if listen:
-        apply_options(store, model=model)
-        _listen(listen, pause_s, _absolute(options), as_json)
+        _listen(listen, pause_s, _absolute(options))
         return
     if not any(options[name] for name in ("words", "text", "unwanted", *_FILES)):
         raise click.UsageError(_GIVE)
-    apply_options(store, model=model)
-    from workers.cli.output import (
-        as_object,
-        console,
-        latency_line,
-        print_json,
-        result_lines,
-        wants_json,
-    )
-
     facts = _answer(_absolute(options))
-    if wants_json(as_json):
+    if wants_json():
         print_json(facts)
-        return
-    looked = facts.pop("searched", None)
-    screen = console()
-    for line in result_lines(as_object(facts), looked, shows_weak=options["shows_weak"]):
+    else:
+        _print_result(facts, shows_weak=options["shows_weak"])
+
+
+def _print_result(facts: dict[str, Any], *, shows_weak: bool) -> None:
+    looked, screen = facts.pop("searched", None), console()
+    for line in result_lines(as_object(facts), looked, shows_weak=shows_weak):
         screen.print(line)
     screen.print(f"[dim]{latency_line(facts['latency_s'])}[/]")
 
@@ -177,17 +164,14 @@ def _answer(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _found_here(options: dict[str, Any]) -> dict[str, Any]:
-    from search import SearchEngine
     from workers.beside.query import facts_of, found
     from workers.config import current_settings
     from workers.serving.resources import Resources
 
     facts_of(options)  # report mistakes before loading the model
-    with closing(Resources(current_settings(), counted=False)) as resources:
-        store = resources.existing_store(hold=False)
-        with closing(SearchEngine(resources.encoder(), store)) as engine:
-            engine.prepare()
-            return found(options, engine, resources)
+    with ExitStack() as stack:
+        resources = stack.enter_context(closing(Resources(current_settings(), counted=False)))
+        return found(options, _engine(stack, resources), resources)
 
 
 def _absolute(options: dict[str, Any]) -> dict[str, Any]:
@@ -197,7 +181,7 @@ def _absolute(options: dict[str, Any]) -> dict[str, Any]:
     return {**options, **files, "path": path}
 
 
-def _listen(source: str, pause_s: float, options: dict[str, Any], as_json: bool) -> None:
+def _listen(source: str, pause_s: float, options: dict[str, Any]) -> None:
     """Answer each question that is spoken in a source."""
     from encoder.services.speech import speech_spans
     from encoder.types import QUERY
@@ -210,12 +194,12 @@ def _listen(source: str, pause_s: float, options: dict[str, Any], as_json: bool)
     facts_of(options)  # report mistakes before loading the model
     with ExitStack() as stack:
         resources = stack.enter_context(closing(Resources(current_settings())))
-        find = partial(_found, options, resources, cache(partial(_engine, stack, resources)))
-        show = _printer(as_json)
+        engine = cache(partial(_engine, stack, resources))
+        find = partial(_answer_to, options, resources, engine)
         for spoken in questions(_sound(source), partial(speech_spans, pause_s=pause_s)):
             transcribe = partial(resources.encoder().transcribe, role=QUERY)
             if result := answer(spoken, transcribe, find):
-                show(result)
+                _print_answer(result)
 
 
 def _sound(source: str) -> Iterator[Samples]:
@@ -230,7 +214,7 @@ def _sound(source: str) -> Iterator[Samples]:
     return chunks(resample(load_sound(Path(source).expanduser()), RATE))
 
 
-def _found(
+def _answer_to(
     options: dict[str, Any], resources: Resources, engine: Callable[[], SearchEngine], question: str
 ) -> dict[str, Any]:
     """Search in a server of this user that has the store open, or in this process."""
@@ -238,9 +222,9 @@ def _found(
     from workers.beside.query import found
 
     options = {**options, "words": (*options["words"], question)}
-    answers = ask("search", options)
-    facts: dict[str, Any] = next(iter(answers)) if answers else found(options, engine(), resources)
-    return facts
+    if answers := ask("search", options):
+        return dict(next(iter(answers)))
+    return found(options, engine(), resources)
 
 
 def _engine(stack: ExitStack, resources: Resources) -> SearchEngine:
@@ -252,25 +236,10 @@ def _engine(stack: ExitStack, resources: Resources) -> SearchEngine:
     return engine
 
 
-def _printer(as_json: bool) -> Callable[[dict[str, Any]], None]:
-    from workers.cli.output import as_object, console, latency_line, marked, result_lines
-    from workers.cli.output import wants_json as piped
-    from workers.observe.printable import safe_json
-
-    if piped(as_json):
-
-        def as_line(result: dict[str, Any]) -> None:
-            sys.stdout.write(safe_json(json.dumps(result, ensure_ascii=False)) + "\n")
-            sys.stdout.flush()
-
-        return as_line
-
-    def for_people(result: dict[str, Any]) -> None:
-        screen = console()
-        screen.print(f"[bold]{marked(result['said'])}[/]")
-        looked = result.pop("searched", None)
-        for line in result_lines(as_object(result), looked):
-            screen.print(line)
-        screen.print(f"[dim]{latency_line(result['latency_s'])}[/]")
-
-    return for_people
+def _print_answer(result: dict[str, Any]) -> None:
+    if wants_json():
+        sys.stdout.write(safe_json(json.dumps(result, ensure_ascii=False)) + "\n")
+        sys.stdout.flush()
+    else:
+        console().print(f"[bold]{marked(result['said'])}[/]")
+        _print_result(result, shows_weak=False)

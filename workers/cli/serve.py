@@ -10,14 +10,7 @@ from threading import Timer
 
 import click
 
-from workers.cli.options import (
-    apply_options,
-    broker_option,
-    log_format_option,
-    log_level_option,
-    model_option,
-    store_option,
-)
+from workers.cli.options import log_level_option, settings_options
 
 logger = logging.getLogger(__name__)
 
@@ -34,26 +27,13 @@ logger = logging.getLogger(__name__)
     is_flag=True,
     help="Allow everyone who can reach the address without a key; by default, only this machine.",
 )
-@store_option
-@broker_option
-@model_option
-@log_format_option
+@settings_options("store", "broker", "model", "log_format")
 @log_level_option("WARNING")
-def serve(
-    host: str | None,
-    port: int | None,
-    allow_no_key: bool,
-    store: str | None,
-    broker: str | None,
-    model: str | None,
-    log_format: str | None,
-    loglevel: str,
-) -> None:
+def serve(host: str | None, port: int | None, allow_no_key: bool, loglevel: str) -> None:
     """Serve the search API and its page until SIGTERM or Ctrl-C.
 
     Uploads are ingested by the workers of --broker, or by this process if none is given.
     """
-    apply_options(store, broker, model, log_format=log_format)
     from encoder.errors import InputError
     from search.api.app import create_app
     from search.api.server import serve as serve_app

@@ -1,60 +1,54 @@
-"""``anymodal store``: export, import, upgrade and check a store."""
+"""``anymodal store``: calibrate, check, export, import, reindex and upgrade a store."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import RenderableType
 
-from workers.cli.options import apply_options, json_option, model_option, store_option
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from workers.cli.options import json_option, settings_options
+from workers.cli.output import marked, progress, show, table
+from workers.environment import begin, options
 
 
 @click.command("export")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@store_option
-@model_option
+@settings_options("store", "model")
 @json_option
-def export_store(folder: Path, store: str | None, model: str | None, as_json: bool) -> None:
+def export_store(folder: Path) -> None:
     """Write what is stored to Parquet files: ids, metadata, texts and vectors.
 
     The files themselves are not copied. After an interruption, run the same command to continue.
     """
-    apply_options(store, model=model)
-    from workers.cli.output import console, print_json, progress_bar, wants_json
     from workers.config import current_settings
     from workers.library.portable import Manifest
     from workers.library.portable import export_store as export
     from workers.serving.resources import Resources
 
-    with closing(Resources(current_settings())) as resources, progress_bar("assets") as bar:
-        task = bar.add_task("Exporting", total=None, note="")
+    with (
+        closing(Resources(current_settings())) as resources,
+        progress("Exporting", "assets") as bar,
+    ):
         encoder, vector_store = resources.encoder(), resources.existing_store()
         manifest = Manifest(encoder.model, encoder.space.fingerprint, encoder.space.embed_dim)
-        done = export(
-            vector_store,
-            folder,
-            manifest,
-            lambda n, total: bar.update(task, completed=n, total=total),
-        )
-    n_assets = sum(table_part.n_assets for table_part in done.parts)
-    n_segments = sum(table_part.n_segments for table_part in done.parts)
-    if wants_json(as_json):
-        print_json({"assets": n_assets, "vectors": n_segments})
-        return
-    console().print(f"Exported {n_assets} assets with {n_segments} vectors to {folder}")
+        done = export(vector_store, folder, manifest, bar)
+    n_assets = sum(part.n_assets for part in done.parts)
+    n_vectors = sum(part.n_segments for part in done.parts)
+    said = f"Exported {n_assets} assets with {n_vectors} vectors to {marked(str(folder))}"
+    show({"assets": n_assets, "vectors": n_vectors}, lambda _: [said])
 
 
 @click.command("import")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
-@store_option
+@settings_options("store")
 @json_option
-def import_store(folder: Path, store: str | None, as_json: bool) -> None:
+def import_store(folder: Path) -> None:
     """Add what `anymodal store export` wrote to a store, without encoding anything.
 
     Every file is checked first. Assets that are already stored are skipped; after an interruption,
@@ -64,61 +58,43 @@ def import_store(folder: Path, store: str | None, as_json: bool) -> None:
     from workers.library.portable import open_export
 
     manifest = open_export(folder)
-    apply_options(store, model=manifest.model)
-    from workers.cli.output import console, print_json, progress_bar, wants_json
+    begin(replace(options(), model=manifest.model))
     from workers.config import current_settings
     from workers.serving.resources import Resources
 
-    with closing(Resources(current_settings())) as resources, progress_bar("assets") as bar:
+    with (
+        closing(Resources(current_settings())) as resources,
+        progress("Importing", "assets") as bar,
+    ):
         manifest.check_space(resources.encoder().space.fingerprint)
-        task = bar.add_task("Importing", total=None, note="")
-        n_written = load(
-            resources.store(),
-            folder,
-            manifest,
-            lambda n, total: bar.update(task, completed=n, total=total),
-        )
-    if wants_json(as_json):
-        print_json({"added": n_written})
-        return
-    console().print(f"Added {n_written} assets from {folder}")
+        n_written = load(resources.store(), folder, manifest, bar)
+    said = f"Added {n_written} assets from {marked(str(folder))}"
+    show({"added": n_written}, lambda _: [said])
 
 
 @click.command()
-@store_option
-@model_option
+@settings_options("store", "model")
 @json_option
-def upgrade(store: str | None, model: str | None, as_json: bool) -> None:
+def upgrade() -> None:
     """Upgrade a store of schema 6 to schema 7, without encoding anything.
 
     Stop everything that writes first; searches continue. An interrupted upgrade is completed.
     Restart servers and workers afterwards.
     """
-    apply_options(store, model=model)
-    from workers.cli.output import console, print_json, progress_bar, wants_json
     from workers.config import current_settings
     from workers.serving.resources import Resources
 
-    with closing(Resources(current_settings())) as resources, progress_bar("rows") as bar:
-        task = bar.add_task("Upgrading", total=None, note="")
-
-        def progress(n_done: int, n_rows: int) -> None:
-            bar.update(task, completed=n_done, total=n_rows)
-
-        n_rows = resources.existing_store().upgrade(progress)
-    if wants_json(as_json):
-        print_json({"rows": n_rows})
-    else:
-        done = f"{n_rows} rows upgraded" if n_rows else "The store is up to date"
-        console().print(f"{done}.")
+    with closing(Resources(current_settings())) as resources, progress("Upgrading", "rows") as bar:
+        n_rows = resources.existing_store().upgrade(bar)
+    said = f"{n_rows} rows upgraded." if n_rows else "The store is up to date."
+    show({"rows": n_rows}, lambda _: [said])
 
 
 @click.command()
 @click.option("--repair", is_flag=True, help="Mend what can be mended, and say what cannot.")
-@store_option
-@model_option
+@settings_options("store", "model")
 @json_option
-def check(repair: bool, store: str | None, model: str | None, as_json: bool) -> None:
+def check(repair: bool) -> None:
     """Check that all that is stored fits together; stop what writes to the store first.
 
     Compares commit rows, segments, locations, words and uploads, and in a folder the index with
@@ -126,55 +102,199 @@ def check(repair: bool, store: str | None, model: str | None, as_json: bool) -> 
     was given up), 2 if the store cannot be checked.
     """
     from encoder.errors import AnymodalError
-
-    apply_options(store, model=model)
-    try:
-        answer = _checked(repair)
-    except AnymodalError as error:
-        click.echo(f"Error: {error}", err=True)
-        raise SystemExit(2) from None
-    from workers.cli.library import show
-
-    show(answer, _lines, as_json)
-    if answer.get("left", answer["differences"]) or answer["lost"]:
-        raise SystemExit(1)
-
-
-def _checked(repair: bool) -> dict[str, Any]:
-    from workers.cli.output import progress_bar
     from workers.config import current_settings
     from workers.library.check import checked
     from workers.serving.resources import Resources
 
-    with closing(Resources(current_settings())) as resources, progress_bar("rows") as bar:
-        task = bar.add_task("Checking", total=None, note="")
-        return checked(
-            resources.existing_store(),
-            resources.uploads,
-            lambda n, total: bar.update(task, completed=n, total=max(n, total)),
-            repair=repair,
-        )
+    try:
+        with (
+            closing(Resources(current_settings())) as resources,
+            progress("Checking", "rows") as bar,
+        ):
+            answer = checked(resources.existing_store(), resources.uploads, bar, repair=repair)
+    except AnymodalError as error:
+        click.echo(f"Error: {error}", err=True)
+        raise SystemExit(2) from None
+    show(answer, _check_lines)
+    if answer.get("left", answer["differences"]) or answer["lost"]:
+        raise SystemExit(1)
 
 
-def _lines(answer: Mapping[str, Any]) -> Iterator[RenderableType]:
-    from rich.table import Table
-
-    from workers.cli.output import marked
-
+def _check_lines(answer: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield f"{answer['assets']} assets with {answer['segments']} rows of segments"
     for name in ("differences", "left"):
-        table = Table("number", "what", "for example", "repair", title=name, title_justify="left")
+        rows = []
         for difference in answer.get(name, ()):
             asset_id, location = next(iter(difference["examples"].items()))
-            table.add_row(
-                str(difference["n"]),
-                difference["meaning"],
-                marked(location or asset_id),
-                difference["repair"],
+            example = marked(location or asset_id)
+            rows.append(
+                (str(difference["n"]), difference["meaning"], example, difference["repair"])
             )
-        if table.row_count:
-            yield table
+        if rows:
+            yield table(("number", "what", "for example", "repair"), rows, name, n_left=4)
     if not answer.get("left", answer["differences"]):
         yield "[green]Nothing is wrong.[/]"
     for asset_id, location in answer["lost"].items():
         yield marked(f"given up: {asset_id} {location}")
+
+
+@click.command()
+@settings_options("store", "model")
+@click.option("--dry-run", is_flag=True, help="Measure and show without changing anything.")
+@click.option("--shipped", is_flag=True, help="Go back to the constants that ship with the model.")
+@json_option
+def calibrate(**request: Any) -> None:
+    """Make scores of texts, pictures, sounds and films comparable in this store.
+
+    Measures how near unrelated content of each kind lies to some 300 queries, without labels, and
+    rewrites the store's rows without encoding them again. Searches continue meanwhile. An
+    interrupted rewrite is completed.
+    """
+    from workers.beside.client import last_answer
+
+    with progress("Calibrating", "rows") as bar:
+        result = last_answer("calibrate", request, bar)
+        if result is None:
+            from workers.config import current_settings
+            from workers.pipeline.calibration import calibrate as measured
+            from workers.serving.resources import Resources
+
+            with closing(Resources(current_settings())) as resources:
+                result = measured(resources.encoder(), resources.existing_store(), bar, **request)
+    show(result, calibration_lines)
+
+
+def calibration_lines(result: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """What was measured, for people: each kind's constants, and what they change."""
+    if result["resumed"]:
+        yield "Completed an interrupted rewrite."
+    rows = []
+    for modality, constants in result["calibration"]["modalities"].items():
+        measures = result.get("measured", {}).get(modality, constants)
+        former, shares = measures.get("before") or {}, measures.get("share_of_best", {})
+        spreads = [measures.get(name) for name in ("spread", "spread_of_languages")]
+        rows.append(
+            (
+                modality,
+                _figure(measures.get("n_segments"), 0),
+                *(_figure(of.get(name), 3) for of in (measures, former) for name in ("mu", "c")),
+                *(_figure(spread and spread / 2, 1) for spread in spreads),
+                f"{shares['before']:.0%} → {shares['after']:.0%}" if shares else "",
+                _figure(measures.get("floor"), 1),
+            )
+        )
+    constants_heads = ("kind", "segments", "μ", "c", "was μ", "was c", "± c", "± c, languages")
+    yield table((*constants_heads, "in top 10", "weak below"), rows)
+    did = "nothing changed" if result["dry_run"] else f"{result['rows']} rows rewritten"
+    yield f"[dim]{did}[/]"
+
+
+def _figure(value: float | None, n_digits: int) -> str:
+    return "" if value is None else f"{value:.{n_digits}f}"
+
+
+@click.command()
+@settings_options("store")
+@click.option("--model", metavar="SPEC", default="", help="The new model.")
+@click.option(
+    "--precision",
+    help="The new model's precision, such as none or int8. [default: from the settings]",
+)
+@click.option(
+    "--share",
+    type=click.FloatRange(0.01, 1),
+    default=0.5,
+    show_default=True,
+    help="The share of time to work; the rest is left to searches.",
+)
+@click.option(
+    "--queries",
+    "queries_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file of queries, one per line, to compare the models by. [default: 50 sampled ones]",
+)
+@click.option(
+    "--least-overlap",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Keep the old model if the first ten hits overlap less than this.",
+)
+@click.option(
+    "--leave-behind", is_flag=True, help="Switch even if some files cannot be read again."
+)
+@click.option(
+    "--no-switch", is_flag=True, help="Stop before the switch; run again without this to switch."
+)
+@click.option("--rollback", is_flag=True, help="Go back to the former model at once.")
+@click.option("--drop-former", is_flag=True, help="Remove the embeddings of the former model.")
+@json_option
+def reindex(queries_file: Path | None, drop_former: bool, no_switch: bool, **request: Any) -> None:
+    """Move a store to another --model while it is searched.
+
+    Files and uploads are encoded again in the background, beside the old embeddings; both models'
+    answers to sampled queries are compared; then searches switch to the new model. Servers and
+    workers follow within seconds. An interrupted run continues where it stopped.
+
+    Exits with 1 if the old model stays.
+    """
+    from encoder.errors import InputError
+
+    if sum(map(bool, (request["model"], request["rollback"], drop_former))) != 1:
+        raise InputError(
+            "--model, --rollback, --drop-former",
+            got="none or several",
+            wanted="exactly one of them",
+        )
+    if drop_former:
+        _drop_former()
+        return
+    lines = queries_file.read_text("utf-8").splitlines() if queries_file else []
+    queries = [text for line in lines if (text := line.strip())]
+    result = _moved({**request, "queries": queries, "switch": not no_switch})
+    show(result, _reindex_lines)
+    if not (result["switched"] or no_switch):
+        sys.exit(1)
+
+
+def _moved(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The result; a server of this user that holds the store does the work."""
+    from workers.beside.client import last_answer
+
+    with progress("Encoding", "assets") as bar:
+        if result := last_answer("reindex", request, bar):
+            return result
+        from workers.config import current_settings
+        from workers.library.reindex import ReindexPlan, move
+        from workers.serving.resources import Resources
+
+        with closing(Resources(current_settings())) as resources:
+            return move(resources, ReindexPlan(**request), bar).as_json()
+
+
+def _drop_former() -> None:
+    from search.store.stored_spaces import drop_former
+    from workers.config import current_settings
+
+    space = drop_former(current_settings().store)
+    show({"dropped": space}, lambda _: [f"Dropped the space {space}."])
+
+
+def _reindex_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        f"{result['assets']} assets: {result['encoded']} encoded, {result['known']} known, "
+        f"{result['gone']} without a file"
+    )
+    for failure in result["failed"]:
+        yield f"[yellow]left behind[/] {marked(failure['uri'])}: {marked(failure['reason'])}"
+    if compared := result["comparison"]:
+        yield (
+            f"In {compared['n_queries']} queries, the models share "
+            f"{compared['overlap_at_10']:.0%} of the first ten hits; the first hit is the same in "
+            f"{compared['same_first']:.0%}. Most different:"
+        )
+        for query in compared["most_different"][:5]:
+            yield f"  {query['overlap']:.0%}  {marked(query['query'])}"
+    if result["switched"]:
+        yield f"[green]Searches now use {marked(result['model'])}.[/]"
+    else:
+        yield f"[yellow]The old model stays.[/] {marked(result['reason'])}"

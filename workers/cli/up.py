@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from encoder.system import children
-from workers.cli.options import apply_options, store_option
+from workers.cli.options import settings_options
 
 _READY_S = 60.0
 _STEADY_S = 30.0
@@ -19,19 +19,18 @@ _MOST_STARTS = 5
 
 
 @click.command()
-@store_option
+@settings_options("store")
 @click.option(
     "--port",
     default=0,
     help="The port to listen on, for this machine only. [default: any free port]",
 )
-def up(store: str | None, port: int) -> None:
+def up(port: int) -> None:
     """Serve the store folder, so that several commands and workers can use it at once.
 
     Runs until stopped, and restarts the server if it dies. Other commands find it by the folder:
     give them the same --store.
     """
-    apply_options(store)
     from encoder.errors import InputError
     from search.errors import StoreBusyError
     from search.store.lite.shared import is_shared, served

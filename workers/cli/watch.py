@@ -14,13 +14,8 @@ from typing import TYPE_CHECKING
 import click
 
 from workers.cli.ingest import StopSignal, ingested, run_job, stop_on
-from workers.cli.options import (
-    apply_options,
-    broker_option,
-    json_option,
-    model_option,
-    store_option,
-)
+from workers.cli.options import json_option, settings_options
+from workers.cli.output import console, report_lines, wants_json
 
 if TYPE_CHECKING:
     from workers.config import Settings
@@ -50,19 +45,9 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     type=click.FloatRange(1),
     help="How often to check everything again.",
 )
-@store_option
-@broker_option
-@model_option
+@settings_options("store", "broker", "model")
 @json_option
-def watch(
-    folders: tuple[Path, ...],
-    quiet_s: float,
-    every_s: float,
-    store: str | None,
-    broker: str | None,
-    model: str | None,
-    as_json: bool,
-) -> None:
+def watch(folders: tuple[Path, ...], quiet_s: float, every_s: float) -> None:
     """Keep FOLDERS searchable until Ctrl-C or SIGTERM.
 
     First ingests what changed since the last time. From then on, new and changed files are ingested
@@ -72,7 +57,6 @@ def watch(
     loses nothing, which is reported. Uses a running `anymodal serve` if there is one; otherwise,
     the store is open only while something is ingested.
     """
-    apply_options(store, broker, model)
     from workers.config import current_settings
     from workers.library.watch import watch_folders
 
@@ -83,7 +67,7 @@ def watch(
         started = time.perf_counter()
         report = _patiently(settings, changes, stop)
         if report is not None:
-            _tell(report, time.perf_counter() - started, is_whole, as_json)
+            _tell(report, time.perf_counter() - started, is_whole)
 
 
 def _patiently(settings: Settings, changes: Changes, stop: StopSignal) -> IngestReport | None:
@@ -129,11 +113,9 @@ def _forgotten(settings: Settings, changes: Changes) -> IngestReport:
         return resources.pipeline().forget([], prune=False, gone=changes.gone)
 
 
-def _tell(report: IngestReport, wall_s: float, is_whole: bool, as_json: bool) -> None:
+def _tell(report: IngestReport, wall_s: float, is_whole: bool) -> None:
     """A line of JSON for each batch, or lines for people."""
-    from workers.cli.output import console, report_lines, wants_json
-
-    if wants_json(as_json):
+    if wants_json():
         facts = {"whole": is_whole, **report.as_json(), "wall_s": round(wall_s, 3)}
         sys.stdout.write(json.dumps(facts) + "\n")
         sys.stdout.flush()

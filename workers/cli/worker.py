@@ -8,26 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from workers.cli.options import (
-    apply_options,
-    broker_option,
-    log_format_option,
-    log_level_option,
-    model_option,
-    store_option,
-)
+from workers.cli.options import log_level_option, settings_options
 from workers.jobs.shard import queue_name
 from workers.pipeline.files import CLASSES
 
 if TYPE_CHECKING:
-    from workers.config import Settings
     from workers.jobs.broker_metrics import BrokerCollector
 
 
 @click.command()
-@broker_option
-@store_option
-@model_option
+@settings_options("broker", "store", "model", "metrics_port", "metrics_host", "log_format")
 @click.option(
     "--concurrency", default=1, show_default=True, help="How many tasks (processes) to run at once."
 )
@@ -39,37 +29,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="The kinds of files to work on.",
 )
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(1, 65535),
-    help="Serve Prometheus metrics on this port. [env ANYMODAL_METRICS_PORT]",
-)
-@click.option(
-    "--metrics-host",
-    metavar="ADDRESS",
-    help="The address for that port. [default: 127.0.0.1, env ANYMODAL_METRICS_HOST]",
-)
-@log_format_option
 @log_level_option("INFO")
-def worker(
-    broker: str | None,
-    store: str | None,
-    model: str | None,
-    concurrency: int,
-    autoscale: str | None,
-    queues: str,
-    metrics_port: int | None,
-    metrics_host: str | None,
-    log_format: str | None,
-    loglevel: str,
-) -> None:
+def worker(concurrency: int, autoscale: str | None, queues: str, loglevel: str) -> None:
     """Take tasks from a broker until stopped.
 
     On SIGTERM, it finishes the current shard for at most ANYMODAL_SHUTDOWN_S seconds; after that,
     another worker takes the shard over, as happens within seconds when a worker dies.
     """
-    metrics = {"metrics_port": metrics_port, "metrics_host": metrics_host}
-    apply_options(store, broker, model, log_format=log_format, **metrics)
     from encoder.errors import InputError
     from workers.app import app
     from workers.config import current_settings
@@ -91,17 +57,17 @@ def worker(
         "--without-mingle",
     ]
     logs.set_up(settings.log_format, loglevel, [settings.broker, settings.store or ""])
-    with serving(settings, lambda: _collector(settings)):
+
+    def collector() -> BrokerCollector:  # imported once the folder of the metrics is there
+        from workers.jobs.broker_metrics import BrokerCollector
+
+        return BrokerCollector(settings.broker, settings.queue_shards)
+
+    with serving(settings, collector):
         # adds the sweeper and the signals
         import workers.serving.worker_process  # noqa: F401
 
         app.worker_main(words)
-
-
-def _collector(settings: Settings) -> BrokerCollector:
-    from workers.jobs.broker_metrics import BrokerCollector
-
-    return BrokerCollector(settings.broker, settings.queue_shards)
 
 
 def _pool(store: str | None, concurrency: int, autoscale: str | None) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ from workers.evaluation.questions import Content, Question, QuestionSet
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
-    from encoder.embeddings import EncodedItem
 
 MOST_SEGMENTS = 64
 """The most segments read of one file; the best one counts."""
@@ -62,6 +61,29 @@ class SubjectJudgement:
     failed: dict[str, str] = field(default_factory=dict)
     cpu_s: float = 0.0
     values: dict[Kinds, dict[Content, float]] = field(default_factory=dict, repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "name": self.name,
+            "cpu_s": round(self.cpu_s, 3),
+            "failed": dict(self.failed),
+            "pairs": [
+                {
+                    "query": str(query),
+                    "target": str(target),
+                    "n_queries": pair.n_queries,
+                    "n_candidates": pair.n_candidates,
+                    **{name: _rounded(value) for name, value in pair.figures.items()},
+                    "gain": _rounded(pair.gain) if pair.gain else None,
+                }
+                for (query, target), pair in self.pairs.items()
+            ],
+        }
+
+
+def _rounded(measure: Interval) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in asdict(measure).items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +150,12 @@ def _embed(
             np.stack([encoded_part.rows[0] for encoded_part in encoded]).mean(axis=0)[None]
         )
         return _Embedded(modality, [(parts[0][0], 0)], mean)
-    return _Embedded(modality, list(_numbered(parts, encoded)), _stacked(encoded))
+    kinds = [
+        (part[0], number)
+        for part, encoded_part in zip(parts, encoded, strict=True)
+        for number in range(len(encoded_part.rows))
+    ]
+    return _Embedded(modality, kinds, np.concatenate([each.rows for each in encoded]))
 
 
 def _parts(
@@ -147,17 +174,6 @@ def _parts(
             str(content), got=f"{asset.modality}", wanted=f"one of {', '.join(sorted(modalities))}"
         )
     return asset.modality, parts
-
-
-def _numbered(
-    parts: Sequence[tuple[Modality, Any]], encoded: Sequence[EncodedItem]
-) -> Iterator[tuple[Modality, int]]:
-    for (modality, _), encoded_part in zip(parts, encoded, strict=True):
-        yield from ((modality, number) for number in range(len(encoded_part.rows)))
-
-
-def _stacked(encoded: Sequence[EncodedItem]) -> Embeddings:
-    return np.concatenate([encoded_part.rows for encoded_part in encoded])
 
 
 def _by_kinds(
@@ -209,22 +225,19 @@ def _measure(
         if question.query in candidates and question.query not in question.relevant:
             scores[row, candidates.index(question.query)] = -np.inf
     figures = measured(scores, gains)
-    groups = [tuple(sorted(map(str, question.relevant))) for question in questions]
+    groups = [_answers(question) for question in questions]
     intervals = {name: interval(values, groups) for name, values in figures.items()}
     judged.values[kinds] = dict(
         zip((q.query for q in questions), figures["ndcg_at_10"].tolist(), strict=True)
     )
-    gain = _gain(judged.values[kinds], first.values.get(kinds, {}), questions) if first else None
+    before = first.values.get(kinds, {}) if first else {}
+    paired = [question for question in questions if question.query in before]
+    gain = None
+    if paired:
+        gains_of = [judged.values[kinds][q.query] - before[q.query] for q in paired]
+        gain = interval(np.array(gains_of), [_answers(q) for q in paired])
     judged.pairs[kinds] = ModalityPair(len(questions), len(candidates), intervals, gain)
 
 
-def _gain(
-    gains_now: Mapping[Content, float],
-    gains_before: Mapping[Content, float],
-    questions: Sequence[Question],
-) -> Interval | None:
-    common = [question for question in questions if question.query in gains_before]
-    if not common:
-        return None
-    gains = np.array([gains_now[paired.query] - gains_before[paired.query] for paired in common])
-    return interval(gains, [tuple(sorted(map(str, paired.relevant))) for paired in common])
+def _answers(question: Question) -> tuple[str, ...]:
+    return tuple(sorted(map(str, question.relevant)))

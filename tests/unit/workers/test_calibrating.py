@@ -27,7 +27,7 @@ from search.store.memory import MemoryStore
 from search.store.open import open_store
 from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
-from workers.cli.calibrate import calibration_table
+from workers.cli.store import calibration_lines
 from workers.pipeline import IngestPipeline
 from workers.pipeline import calibration as calibrating
 from workers.pipeline.calibration import alone_here, calibrate, calibrate_if_due
@@ -262,7 +262,8 @@ def test_shards_lead_to_a_calibration_unless_the_pipeline_is_to_make_none() -> N
 
 def shown(found: dict[str, Any]) -> str:
     screen = Console(file=StringIO(), width=120)
-    screen.print(calibration_table(found))
+    for line in calibration_lines(found):
+        screen.print(line)
     return cast("StringIO", screen.file).getvalue()
 
 

@@ -11,8 +11,8 @@ import pytest
 from ingest.config import IngestConfig
 from ingest.kinds.registry import kind_of, names
 from ingest.sources.identity import identify
+from workers.cli.doctor import _SAMPLES, Diagnosis, _kinds, _look
 from workers.config import current_settings
-from workers.serving.diagnosis import _SAMPLES, Diagnosis, _kinds, _look
 from workers.serving.resources import Resources
 
 

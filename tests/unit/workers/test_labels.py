@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from encoder.errors import InputError
-from workers.cli.labels import read_labels
+from workers.cli.ingest import read_labels
 
 
 def test_what_is_json_is_read_as_such_and_the_rest_is_text() -> None:

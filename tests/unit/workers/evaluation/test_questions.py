@@ -9,8 +9,7 @@ import pytest
 
 from encoder.errors import InputError
 from ingest.config import IngestConfig
-from workers.evaluation.questions import Content, Origin, QuestionSet
-from workers.evaluation.reading import read_questions
+from workers.evaluation.questions import Content, Origin, QuestionSet, read_questions
 
 
 def made(folder: Path, *names: str) -> Path:

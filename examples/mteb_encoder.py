@@ -1,7 +1,7 @@
 """Our encoder as ``mteb`` runs it: on its text tasks, on MIEB (pictures) and MAEB (sounds).
 
     import mteb
-    from workers.evaluation.mteb_encoder import MtebEncoder
+    from examples.mteb_encoder import MtebEncoder
     mteb.evaluate(MtebEncoder("bundle:english"), mteb.get_tasks(tasks=["SciFact"]))
 
 It implements ``mteb.models.models_protocols.EncoderProtocol``.
@@ -17,7 +17,6 @@ import numpy as np
 from encoder import MultiModalEncoder
 from encoder.errors import InputError
 from encoder.space import l2_normalize
-from encoder.system.extras import require
 from encoder.types import (
     AUDIO,
     DOCUMENT,
@@ -56,12 +55,10 @@ class MtebEncoder:
         options: of `encoder.MultiModalEncoder`.
 
     Raises:
-        MissingExtraError: ``mteb`` is not installed.
         ModelError: the model cannot be loaded.
     """
 
     def __init__(self, model: str | MultiModalEncoder | None = None, **options: Any) -> None:
-        require("MtebEncoder", "mteb")
         self.encoder = (
             model if isinstance(model, MultiModalEncoder) else MultiModalEncoder(model, **options)
         )
