@@ -32,7 +32,7 @@ from search.filters import parse_filter
 from search.store.base import VectorStore
 from search.store.embedded.store import EmbeddedStore
 from search.store.milvus.store import MilvusStore
-from workers.pipeline.leaving import remove
+from workers.pipeline.commit_rows import remove
 
 Figures: TypeAlias = dict[str, Figure]
 _NEAREST = "nearest.npy"

@@ -38,7 +38,7 @@ from workers.environment import Options, begin
 from workers.library.check import checked
 from workers.library.portable import Manifest, export_store, import_store, open_export
 from workers.library.reindex import ReindexPlan, move
-from workers.pipeline.leaving import remove
+from workers.pipeline.commit_rows import remove
 from workers.serving.composition import moved, services
 from workers.serving.resources import Resources
 

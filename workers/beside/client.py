@@ -48,11 +48,6 @@ class Answers:
 def ask(command: str, request: Mapping[str, Any], parse: Parse = json.loads) -> Answers | None:
     """Run a command in this user's server on the store of the settings.
 
-    Args:
-        command: of `workers.beside.commands`.
-        request: its arguments, for JSON.
-        parse: parses an answer.
-
     Returns:
         None if there is no server, or it does not know the command.
     """

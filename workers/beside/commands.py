@@ -18,8 +18,8 @@ from workers.beside.query import found
 from workers.beside.server import Command, listening
 from workers.library.reindex import ReindexPlan, move
 from workers.pipeline.calibration import calibrate
+from workers.pipeline.commit_rows import remove
 from workers.pipeline.files import count_files
-from workers.pipeline.leaving import remove
 from workers.serving.resources import Resources
 
 if TYPE_CHECKING:
@@ -34,12 +34,7 @@ SendAnswer: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 @contextmanager
 def beside(resources: Resources, parts: Callable[[], Services]) -> Iterator[None]:
-    """Run commands of this user on the same store until the block ends.
-
-    Args:
-        resources: of the server.
-        parts: returns the current ones.
-    """
+    """Run commands of this user on the same store until the block ends."""
     path = socket_path(resources.settings.store)
     with ExitStack() as stack:
         try:
@@ -58,12 +53,7 @@ def _models(resources: Resources, parts: Services) -> list[str]:
 
 
 def commands_of(resources: Resources, engine: Callable[[], SearchEngine]) -> dict[str, Command]:
-    """Commands by name; no ingest without a worker in this process.
-
-    Args:
-        resources: of the server.
-        engine: returns the current engine.
-    """
+    """Commands by name; no ingest without a worker in this process."""
 
     def search(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:
         yield found(request, engine(), resources)

@@ -98,12 +98,6 @@ def filter_of(
 ) -> Filter | None:
     """All of these conditions together; None if there are none.
 
-    Args:
-        conditions: each a filter in JSON, or ``FIELD=VALUE``.
-        tags: an asset has to have each of them.
-        path: the folder, or the beginning of the path, that it has to be in.
-        kinds: names of kinds of files; it has to be of one of them.
-
     >>> filter_of(["language=en"], [], None)
     Compare(field='language', operator=<Operator.EQ: 'eq'>, value='en')
 

@@ -29,13 +29,7 @@ _MAX_REQUEST_BYTES = 2**24
 def listening(
     path: Path, commands: Mapping[str, Command], models: Callable[[], Sequence[str]]
 ) -> Iterator[None]:
-    """Serve until the block ends. The socket of a killed server is replaced.
-
-    Args:
-        path: created for this user alone.
-        commands: by name.
-        models: names of the server's model; requests for another are refused.
-    """
+    """Serve until the block ends. The socket of a killed server is replaced."""
     listener = socket.socket(socket.AF_UNIX)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)

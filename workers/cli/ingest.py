@@ -204,14 +204,8 @@ def ingested(
 ) -> None:
     """Ingest in a server of this user that holds the store, else in this process.
 
-    Args:
-        settings: of this process.
-        request: what to ingest.
-        take: gets the report of each part as it ends.
-        stop: ends it early.
-        total: takes the number of files; None if it is not known, as for object stores.
-        in_server: if false, it is always done in this process, with its priority and threads; only
-            for stores that several processes can write.
+    Without ``in_server``, which only a store allows that several processes can write, always in
+    this process, with its priority and threads.
 
     Raises:
         StoreUnavailableError: the server was stopped meanwhile.

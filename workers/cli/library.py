@@ -105,7 +105,7 @@ def _removed(targets: tuple[str, ...], kinds: tuple[str, ...]) -> dict[str, int]
     if answers := ask("delete", {"targets": absolute_targets, "media_types": media_types}):
         return dict(zip(targets, (answer["removed"] for answer in answers), strict=True))
     from workers.config import current_settings
-    from workers.pipeline.leaving import remove
+    from workers.pipeline.commit_rows import remove
     from workers.serving.resources import Resources
 
     with closing(Resources(current_settings())) as resources:

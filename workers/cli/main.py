@@ -81,12 +81,7 @@ FORMER_NAMES = {
 
 
 class LazyGroup(click.Group):
-    """Imports a command's module when it is called, so that ``--help`` stays fast.
-
-    Args:
-        table: ``module:function`` in this folder and a line of help, by name.
-        attrs: of `click.Group`.
-    """
+    """Imports a command's module when it is called, so that ``--help`` stays fast."""
 
     def __init__(self, *, table: Mapping[str, tuple[str, str]], **attrs: Any) -> None:
         super().__init__(**attrs)

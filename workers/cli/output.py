@@ -136,13 +136,7 @@ def _snippet(hit: Hit | Moment) -> Text:
 def result_lines(
     result: SearchResult, looked: Mapping[str, Any] | None = None, *, shows_weak: bool = False
 ) -> Iterator[RenderableType]:
-    """A search's answer for people.
-
-    Args:
-        result: what was found.
-        looked: what was covered (`workers.beside.query`), if nothing was found.
-        shows_weak: also show weaker matches; else only their number.
-    """
+    """A search's answer for people."""
     from rich.text import Text
 
     yield from map(_understood, result.understood)

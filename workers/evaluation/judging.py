@@ -30,14 +30,7 @@ OnProgress = Callable[[int, int], object]
 
 @dataclass(frozen=True)
 class ModalityPair:
-    """Queries of one modality and candidates of another.
-
-    Args:
-        n_queries: how many.
-        n_candidates: how many candidates their answers are sought among.
-        figures: by the names of `workers.evaluation.measures.measured`.
-        gain: of ``ndcg_at_10`` over the first subject, on the same queries; None for the first.
-    """
+    """Queries of one modality and candidates of another."""
 
     n_queries: int
     n_candidates: int
@@ -50,7 +43,6 @@ class SubjectJudgement:
     """How well one subject does.
 
     Args:
-        name: of the subject.
         pairs: by the modalities of query and candidates.
         failed: contents that it cannot encode, with reasons; they are left out.
         cpu_s: CPU time of decoding and encoding, on all cores together.
@@ -103,16 +95,7 @@ def judge(
     first: SubjectJudgement | None = None,
     on_progress: OnProgress = lambda _done, _all: None,
 ) -> SubjectJudgement:
-    """Measure how well an encoder finds the answers, for each pair of modalities.
-
-    Args:
-        name: of the encoder with its settings.
-        encoder: the encoder.
-        question_set: the questions.
-        config: how files are decoded.
-        first: the subject to compare it with.
-        on_progress: called with the number of contents encoded so far and the total.
-    """
+    """Measure how well an encoder finds the answers, for each pair of modalities."""
     judged, started_s = SubjectJudgement(name), time.process_time()
     queries = [question.query for question in question_set.questions]
     n_all = len(queries) + len(question_set.candidates)

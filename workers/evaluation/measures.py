@@ -59,7 +59,6 @@ def interval(values: Values, groups: Sequence[Hashable]) -> Interval:
     """The mean, and its interval by a bootstrap (Efron, 1979) that draws whole groups.
 
     Args:
-        values: of each query.
         groups: of each query, such as its file: two captions of a photo are not independent.
     """
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}

@@ -60,11 +60,6 @@ def read_questions(path: Path, config: IngestConfig, origin: Origin | None = Non
     Its files are next to it. In a folder a file and the ``.txt`` of the same name are a pair, each
     to be found by the other; or its subfolders name what is in them; or the queries are made up.
 
-    Args:
-        path: the list or the folder.
-        config: how to read the texts that questions are made from.
-        origin: which of these; None for the first that a folder has.
-
     Raises:
         InputError: it has no such questions, or a row lacks something.
     """

@@ -73,13 +73,7 @@ class JobBoard:
         return job_id
 
     def restart(self, job_id: str, request: IngestRequest, start_s: float = START_S) -> None:
-        """Plan a job from its beginning; what is stored already will count as unchanged.
-
-        Args:
-            job_id: its id.
-            request: what it ingests.
-            start_s: how long a planner may take to begin before a worker plans the job.
-        """
+        """Plan a job from its beginning; what is stored already will count as unchanged."""
         now_s = self.link.now()
         facts = {
             "state": "planning",

@@ -90,10 +90,6 @@ class LocalJobs:
 
     Jobs are forgotten with the process. `resume` finds the uploads that were still waiting; those
     that were refused or cancelled are removed, so that it does not find them.
-
-    Args:
-        pipeline: ingests the files.
-        uploads: the folder whose files jobs may be about.
     """
 
     def __init__(self, pipeline: IngestPipeline, uploads: UploadFolder) -> None:

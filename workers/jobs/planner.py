@@ -185,11 +185,6 @@ def beyond(
     Each cost class is added in the order in which its files are found, so the files after the last
     one that was added are left. If that file is gone, its class is planned from the beginning, and
     what is stored counts as unchanged.
-
-    Args:
-        files: all files.
-        cursors: the last file of each class that was added.
-        again: finds the files again.
     """
     sought = dict(cursors)
     for path in files:

@@ -141,11 +141,6 @@ def lost_its_planner(board: JobBoard, job_id: str, on_wait: Callable[[Job], None
 
     A living planner renews its lease once a quarter of it has passed. For a dead one, this waits
     until the lease ends.
-
-    Args:
-        board: where the job is.
-        job_id: its id.
-        on_wait: called once with the job if there is a wait.
     """
     job = first = board.status(job_id)
     while job.state == "planning" and job.planner_until == first.planner_until:

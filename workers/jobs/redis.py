@@ -17,13 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class RedisJobs:
-    """Implements `search.api.ports.Jobs` over a board. Safe to use from threads.
-
-    Args:
-        board: where jobs are.
-        settings: of the process.
-        planning: the same board for the planners, which wait for a broker that is away.
-    """
+    """Implements `search.api.ports.Jobs` over a board. Safe to use from threads."""
 
     def __init__(
         self, board: JobBoard, settings: Settings, planning: JobBoard | None = None

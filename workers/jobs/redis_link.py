@@ -27,12 +27,6 @@ class BrokerError(AnymodalError):
 class RedisLink:
     """Safe in threads and, since each process makes its own connections, after a fork.
 
-    Args:
-        url: ``redis://[user:password@]host:port/db``.
-        ttl_s: how long a job is kept after its last change.
-        lease_s: how long a silent worker or planner is trusted to be alive.
-        patience_s: how long to wait for a broker that is away.
-
     Raises:
         InputError: not a Redis URL.
     """

@@ -60,9 +60,6 @@ class ShardBoard:
         """Give a shard back, to be tried again after a while.
 
         Args:
-            job_id: its job.
-            shard_id: its id.
-            wait_s: how long it waits.
             forgive: do not count this try.
             why: shown with the job until a shard of it is done.
         """

@@ -54,8 +54,6 @@ class ShardRun:
     Args:
         ingest: `IngestPipeline.ingest` of paths, with a callback for ids of new contents, labels,
             kinds, and whether to go on, which ends once the job is cancelled.
-        reopen: reopens the store; raises `StoreError` while it is away.
-        publish: sends a shard's message.
         pause_s: how long to wait here for a store that is away, before the shard is given back.
         shutdown_s: how long a shard may go on once the worker is to stop.
         forget: forgets files that are gone from folders, and removes those assets that were named.

@@ -36,8 +36,6 @@ def checked(
 
     Args:
         store: that nobody writes to meanwhile; a repair keeps others from it.
-        uploads: the store's.
-        progress: called with the rows read and their total.
         repair: mend what can be mended, then check again.
 
     Returns:

@@ -24,11 +24,8 @@ class Compared:
     """One query.
 
     Args:
-        query: its text.
         overlap: of the first ten assets that either model finds, the share that both find.
         same_first: whether the first hit is the same.
-        n_old: how many the old model finds, ten at most.
-        n_new: the new one.
     """
 
     query: str

@@ -159,10 +159,6 @@ class Copier:
     def _carry(self, rows: Sequence[AssetRow], anew: Sequence[AssetRow] = ()) -> set[str]:
         """Give commit rows the places and labels of the old ones; return those with segments.
 
-        Args:
-            rows: the old ones.
-            anew: those of which commit rows without segments are made if there are none.
-
         Raises:
             StoreMovedError: another move was faster.
         """

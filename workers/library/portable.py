@@ -32,15 +32,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class ExportPart:
-    """Assets and their segments, in two files.
-
-    Args:
-        name: the beginning of the files' names.
-        n_assets: rows of the first file.
-        n_segments: rows of the second.
-        last: the greatest asset id.
-        sha256: of each file, by its name.
-    """
+    """Assets and their segments, in two files."""
 
     name: str
     n_assets: int
@@ -51,15 +43,7 @@ class ExportPart:
 
 @dataclass
 class Manifest:
-    """A store, as far as it is exported.
-
-    Args:
-        model: the model that made it.
-        fingerprint: of the space.
-        embed_dim: of the space.
-        parts: in the order of asset ids.
-        whole: whether nothing is missing.
-    """
+    """A store, as far as it is exported."""
 
     model: str
     fingerprint: str
@@ -197,10 +181,8 @@ def export_store(
     What is ingested meanwhile may be missing.
 
     Args:
-        store: to read.
         folder: is created; if it holds a part of an export, that is completed.
         described: model and space of the store, without parts.
-        progress: called with the number of assets written and the total.
         assets_at_once: assets per part.
 
     Raises:
@@ -282,12 +264,6 @@ def import_store(
     store: VectorStore, folder: Path, manifest: Manifest, progress: Callable[[int, int], object]
 ) -> int:
     """Write all assets that the store does not have; may be called again if it was killed.
-
-    Args:
-        store: of the same space (`Manifest.check_space`).
-        folder: with the files.
-        manifest: from `open_export`.
-        progress: called with the number of assets done and the total.
 
     Returns:
         How many assets were written.

@@ -24,11 +24,8 @@ class ReindexPlan:
     """What to do.
 
     Args:
-        model: the new model; empty with ``rollback``.
         precision: of the new model; None leaves it to the settings.
-        share: see `Copier`.
         queries: to compare the models by; empty for ``n_queries`` sampled ones.
-        n_queries: how many.
         least_overlap: with a smaller mean overlap@10, the old model stays.
         leave_behind: switch even if files could not be read again.
         switch: False stops before the switch; a later call finds everything encoded.

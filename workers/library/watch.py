@@ -38,7 +38,6 @@ def sort_out(paths: Iterable[str], roots: Sequence[Path], quiet_s: float) -> Cha
     the folder has its own events.
 
     Args:
-        paths: absolute.
         roots: the watched folders, links resolved.
         quiet_s: a file that was changed less than this many seconds ago waits.
     """
@@ -125,8 +124,6 @@ def watch_folders(
     Args:
         roots: folders, links resolved. A missing one is watched once it is there.
         quiet_s: how long nothing must have happened before a batch is taken.
-        every_s: how often to look at everything.
-        stop: ends it.
 
     Raises:
         WatchError: the kernel does not watch any more folders.

@@ -94,7 +94,6 @@ def set_up(form: str, level: str | int, urls: Iterable[str]) -> None:
     """Log all records of this process and its forks to stderr.
 
     Args:
-        form: ``text`` or ``json``.
         level: the lowest level to log. Python's warnings are logged too.
         urls: of broker and store; their passwords never appear.
     """

@@ -32,11 +32,6 @@ def serving(settings: Settings, make_collector: Callable[[], Collector]) -> Iter
     Enter it before anything imports `workers.observe.metrics`. The folder is new each time, since
     the counts of an earlier worker are not this one's.
 
-    Args:
-        settings: of this worker.
-        make_collector: makes the collector of figures besides those of the processes; called once
-            the folder is there, so that it can import `workers.observe.metrics`.
-
     Raises:
         InputError: the address cannot be bound.
     """

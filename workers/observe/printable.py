@@ -51,11 +51,7 @@ def _spelled(letter: str) -> str:
 
 
 class SafeStream:
-    """Standard output or error, for everything except what draws with its own escape sequences.
-
-    Args:
-        unfiltered: the stream itself; for text that is already `printable`.
-    """
+    """Standard output or error, for everything except what draws with its own escape sequences."""
 
     def __init__(self, unfiltered: TextIO) -> None:
         self.unfiltered = unfiltered

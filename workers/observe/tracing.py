@@ -87,12 +87,7 @@ def span(
 
 @contextmanager
 def embedding(model: str, dimensions: int) -> Iterator[None]:
-    """A span around a call of the model, by OpenTelemetry's conventions for generative AI.
-
-    Args:
-        model: its name; of a folder, only the last part is recorded.
-        dimensions: of its embeddings.
-    """
+    """A span around a call of the model, by OpenTelemetry's conventions for generative AI."""
     tracer = _tracer()
     if tracer is None:
         yield

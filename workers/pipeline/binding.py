@@ -125,14 +125,9 @@ def bind(
     """Fit and judge a binding.
 
     Args:
-        base: the encoder to whose space it is bound.
-        modality: of the files.
-        pairs: see `read_pairs`.
-        config: how the files are decoded.
         other: the model whose tower is bound; None for that of a plug-in or of ``base``.
         through: texts by whose vectors in ``other`` and in ``base`` it is fitted; then the pairs
             are only used for judging. Without any, it is fitted on the pairs.
-        on_progress: called with the number of files read so far and the total.
 
     Returns:
         The binding, and the files that could not be read, with the reasons.

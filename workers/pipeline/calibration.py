@@ -64,10 +64,6 @@ def calibrate(
     If an earlier rewrite was interrupted, it is completed, and nothing is measured.
 
     Args:
-        encoder: of the store's space.
-        store: what is calibrated.
-        on_progress: called with the number of rewritten rows and the total.
-        dry_run: change nothing.
         shipped: take the model's own constants instead of measuring.
         only: the modalities to measure, while the others keep their constants; empty for all.
 
@@ -105,11 +101,6 @@ def calibrate_if_due(
     If the model ships constants, only modalities without any are measured. Completes an interrupted
     rewrite, whatever the model. Errors are logged: the files that were ingested are stored all the
     same.
-
-    Args:
-        encoder: of the store's space.
-        store: that was written to.
-        alone: yields whether this caller is the only one, and keeps others out meanwhile.
     """
     shipped = encoder.space.calibration
     try:
@@ -164,11 +155,7 @@ def kinds_due(
 
 
 class Watch:
-    """Calibrates a store after a shard, if that is due.
-
-    Args:
-        alone: see `calibrate_if_due`.
-    """
+    """Calibrates a store after a shard, if that is due."""
 
     def __init__(self, alone: Callable[[], AbstractContextManager[bool]]) -> None:
         self._alone = alone

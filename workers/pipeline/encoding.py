@@ -32,14 +32,7 @@ Pair = tuple[Asset, Segment]
 
 
 class SegmentEncoding:
-    """The rows of several assets in the making.
-
-    Args:
-        encoder: embeds the segments.
-        report: takes the failures and the seconds of each stage.
-        transcripts: also make text segments of what is said.
-        config: how pictures are decoded for reading; None leaves their text out.
-    """
+    """The rows of several assets in the making."""
 
     def __init__(
         self,

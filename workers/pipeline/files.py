@@ -33,14 +33,7 @@ the rows of a shard stay in memory until they are stored."""
 def files_of(
     paths: Sequence[str], on_refused: OnRefused, walked: WalkedFolders | None = None
 ) -> Iterable[str]:
-    """All files under these paths, streamed; URLs come first, then those of objects.
-
-    Args:
-        paths: files, folders, URLs, and URLs of object stores.
-        on_refused: takes each link that is refused, and each folder that cannot be listed.
-        walked: notes folders that were read to the end, and those that cannot be; object stores
-            are only listed with it, by its configuration.
-    """
+    """All files under these paths, streamed; URLs come first, then those of objects."""
     local = [path for path in paths if not is_url(path) and not is_object(path)]
     objects = _objects(filter(is_object, paths), on_refused, walked)
     discovered = discover(local, on_refused, walked.unread if walked else lambda _: None)
@@ -64,12 +57,7 @@ def count_files(paths: Sequence[str]) -> int | None:
 
 
 class WalkedFolders:
-    """Notes which of the folders to ingest were read to the end.
-
-    Args:
-        paths: files, folders and URLs, as they are given to `files_of`.
-        config: how object stores are opened.
-    """
+    """Notes which of the folders to ingest were read to the end."""
 
     def __init__(self, paths: Sequence[str], config: IngestConfig) -> None:
         local = [path for path in paths if not is_url(path) and not is_object(path)]
@@ -122,11 +110,6 @@ def shards(
     paths: Iterable[str], shard_files: int, size_of: Callable[[str], int] = file_bytes
 ) -> Iterator[tuple[str, list[str]]]:
     """Group a stream of paths by cost class, holding one open group per class.
-
-    Args:
-        paths: files and URLs. The size of a URL counts as 0.
-        shard_files: how many texts fill a shard.
-        size_of: the bytes of a file.
 
     >>> list(shards(["a.txt", "b.mp4", "c.txt", "d.txt"], 2))
     [('video', ['b.mp4']), ('text', ['a.txt', 'c.txt']), ('text', ['d.txt'])]

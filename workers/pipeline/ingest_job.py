@@ -17,12 +17,18 @@ from search.errors import StoreError
 from search.store.base import VectorStore
 from search.store.locks import exclusive
 from search.types import AssetRow, Labels, SegmentRow
-from workers.pipeline.commit_row import commit_row
+from workers.pipeline.commit_rows import commit_row, drop, put, released
 from workers.pipeline.encoding import SegmentEncoding
-from workers.pipeline.identifying import Identifying, forget_members, nowhere
-from workers.pipeline.leaving import drop, put, released
-from workers.pipeline.places import File, Places, is_unread, still_there
-from workers.pipeline.reports import IngestReport, WatchedReport
+from workers.pipeline.places import (
+    File,
+    Identifying,
+    Places,
+    forget_members,
+    is_unread,
+    nowhere,
+    still_there,
+)
+from workers.pipeline.reports import IngestReport
 from workers.pipeline.streams import decode_side_by_side
 
 if TYPE_CHECKING:
@@ -67,7 +73,6 @@ class IngestJob:
         """Ingest these files; those that cannot be decoded are reported, without stopping the rest.
 
         Args:
-            paths: the files.
             begun: gets the ids of new contents before they are stored, and returns those of an
                 earlier try at the same files: what that try stored counts as ingested.
             labels: tags and metadata for these files, also for those that are stored already.
@@ -78,7 +83,7 @@ class IngestJob:
             StoreError: the store failed; nothing that it did not acknowledge counts as ingested.
             DiskError: the disk of the store, or of temporary files, is full or may not be written.
         """
-        report = WatchedReport()
+        report = IngestReport()
         self.store.check_writable()  # before any work
         with ExitStack() as scratch:
             with report.timed("identify"):
@@ -135,12 +140,6 @@ class IngestJob:
         report: IngestReport,
     ) -> None:
         """Store places of contents that are already stored; dead places are forgotten.
-
-        Args:
-            located: files by content.
-            labels: tags and metadata for them.
-            dead: the places of a row that no longer hold a file.
-            report: takes the counts.
 
         Raises:
             StoreError: as `run`.

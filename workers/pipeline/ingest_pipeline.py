@@ -10,6 +10,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import Event, Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +22,12 @@ from search.types import IngestRequest, Labels, Prune
 from workers.pipeline import retry
 from workers.pipeline.calibration import Watch, alone_here
 from workers.pipeline.files import WalkedFolders, files_of, shards
-from workers.pipeline.identifying import nowhere
 from workers.pipeline.ingest_job import IngestJob, no_facts
 from workers.pipeline.known import KnownFiles
-from workers.pipeline.places import File
+from workers.pipeline.places import File, nowhere
 from workers.pipeline.pruning import GoneFiles, Looks
 from workers.pipeline.reports import IngestReport
 from workers.pipeline.roots import Roots
-from workers.pipeline.turns import Turns
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
@@ -37,6 +36,41 @@ if TYPE_CHECKING:
 SHARDS_AT_ONCE = 2
 """Decoding and encoding of two shards use two cores; more cost memory and gain nothing."""
 _POLL_S = 0.2
+
+
+class Turns:
+    """Lets so many threads work at once, in the order in which they came.
+
+    So a long file holds up no other job. A thread works in a ``with`` block and calls `offer`
+    wherever it can pause.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._lock = Lock()
+        self._n_free = at_once
+        self._waiting: deque[Event] = deque()
+
+    def offer(self) -> None:
+        """Let the thread that has waited longest go on, if any does, and wait behind the others."""
+        if self._waiting:
+            self.__exit__()
+            self.__enter__()
+
+    def __enter__(self) -> None:
+        mine = Event()
+        with self._lock:
+            if self._n_free:
+                self._n_free -= 1
+                return
+            self._waiting.append(mine)
+        mine.wait()
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._n_free += 1
 
 
 def _isolated() -> IngestConfig:
@@ -127,22 +161,23 @@ class IngestPipeline:
             DiskError: the disk is full. Shards under way were finished.
         """
         check_names([*kinds, *self.config.kinds])
-        total = IngestReport()
+        total, refused = IngestReport(), IngestReport()
+        walked, patience = WalkedFolders(paths, self.config), _patience(on_wait, stopped)
 
         def count(report: IngestReport) -> None:
             total.add(report)
             on_report(report)
 
-        refused = IngestReport()
-        walked = WalkedFolders(paths, self.config)
-        files = files_of(paths, refused.failures.append, walked)
-        unknown_files = self._known(walked, labels or {}, prune, kinds, count, stopped).rest(files)
+        def looks() -> Sequence[Looks]:
+            return self._gone(prune).looks(walked.complete())
+
+        known = KnownFiles(lambda: self._job(kinds), looks, labels or {}, count, stopped)
+        unknown_files = known.rest(files_of(paths, refused.failures.append, walked))
         groups = (group for _, group in shards(unknown_files, self.shard_files))
-        patience = _patience(on_wait, stopped)
-        work = partial(
-            self._shard, labels=labels or {}, kinds=kinds, patience=patience, stopped=stopped
-        )
-        for report in _side_by_side(groups, work, stopped):
+        ingest = partial(self.ingest, labels=labels or {}, kinds=kinds)
+        for report in _side_by_side(
+            groups, partial(self._shard, ingest, patience, stopped), stopped
+        ):
             count(report)
         self.hashes.clear()  # those left are of files that changed before their shard
         count(refused)
@@ -154,25 +189,10 @@ class IngestPipeline:
                 raise failed.error from None
         return total
 
-    def fulfil(
-        self,
-        request: IngestRequest,
-        *,
-        on_report: Callable[[IngestReport], object] = lambda _: None,
-        on_wait: Callable[[Exception], bool] = lambda _: False,
-        stopped: Callable[[], bool] = lambda: False,
-    ) -> IngestReport:
-        """`run` what a request asks for, whatever its priority and hosts."""
-        return self.run(
-            request.paths,
-            labels=request.labels,
-            prune=request.prune,
-            kinds=request.kinds,
-            gone=request.gone,
-            on_report=on_report,
-            on_wait=on_wait,
-            stopped=stopped,
-        )
+    def fulfil(self, request: IngestRequest, **calls: Any) -> IngestReport:
+        """`run` what a request asks for, whatever its priority and hosts; ``calls`` are its."""
+        wanted = {name: getattr(request, name) for name in ("labels", "prune", "kinds", "gone")}
+        return self.run(request.paths, **wanted, **calls)
 
     def ingest(
         self,
@@ -205,28 +225,8 @@ class IngestPipeline:
         prune: Prune,
         gone: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> IngestReport:
-        """Forget stored files that are gone; see `workers.pipeline.pruning`.
-
-        Args:
-            folders: that are looked through.
-            prune: which assets without any file left are removed.
-            gone: places by folder; only these places of the folder are checked.
-        """
+        """Forget stored files that are gone; see `workers.pipeline.pruning`."""
         return self._gone(prune).forget(folders, gone)
-
-    def _known(
-        self,
-        walked: WalkedFolders,
-        labels: Labels,
-        prune: Prune,
-        kinds: Sequence[str],
-        on_report: Callable[[IngestReport], object],
-        stopped: Callable[[], bool],
-    ) -> KnownFiles:
-        def looks() -> Sequence[Looks]:
-            return self._gone(prune).looks(walked.complete())
-
-        return KnownFiles(lambda: self._job(kinds), looks, labels, on_report, stopped)
 
     def _gone(self, prune: Prune) -> GoneFiles:
         _, store = self.parts()
@@ -243,11 +243,10 @@ class IngestPipeline:
 
     def _shard(
         self,
-        files: Sequence[str],
-        labels: Labels,
-        kinds: Sequence[str],
+        ingest: Callable[..., IngestReport],
         patience: retry.Pause,
         stopped: Callable[[], bool],
+        files: Sequence[str],
     ) -> IngestReport:
         """Ingest a shard as workers do: see `workers.pipeline.retry`.
 
@@ -261,7 +260,7 @@ class IngestPipeline:
 
         def work(shard_paths: Sequence[str]) -> IngestReport:
             with self.turns:
-                return self.ingest(shard_paths, labels=labels, kinds=kinds, go_on=go_on)
+                return ingest(shard_paths, go_on=go_on)
 
         report, parts = IngestReport(), deque([files])
         while parts and not stopped():
@@ -314,16 +313,13 @@ def _patience(on_wait: Callable[[Exception], bool], stopped: Callable[[], bool])
     def pause(again: retry.Again, error: Exception, attempt: int) -> bool:
         is_patient = not isinstance(error, retry.AWAY) or on_wait(error)
         gives_up = isinstance(error, DiskError) or attempt > retry.MAX_RETRIES
-        return (is_patient or not gives_up) and _pause(again.delay_s, stopped)
+        if gives_up and not is_patient:
+            return False
+        end_s = time.monotonic() + again.delay_s
+        while time.monotonic() < end_s:
+            if stopped():
+                return False
+            time.sleep(_POLL_S)
+        return True
 
     return pause
-
-
-def _pause(seconds: float, stopped: Callable[[], bool]) -> bool:
-    """Sleep; False if that was ended early."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if stopped():
-            return False
-        time.sleep(_POLL_S)
-    return True

@@ -16,11 +16,10 @@ from encoder.errors import AnymodalError
 from ingest.sources.objects import is_object
 from ingest.sources.urls import is_url
 from search.types import AssetRow, Labels
-from workers.pipeline.identifying import Identifying
 from workers.pipeline.ingest_job import IngestJob
-from workers.pipeline.places import LocatedFiles, Places
+from workers.pipeline.places import Identifying, LocatedFiles, Places
 from workers.pipeline.pruning import Looks
-from workers.pipeline.reports import IngestReport, WatchedReport
+from workers.pipeline.reports import IngestReport
 
 logger = logging.getLogger(__name__)
 
@@ -47,15 +46,7 @@ class _Part:
 
 @dataclass(frozen=True)
 class KnownFiles:
-    """Takes files whose content is stored out of a stream.
-
-    Args:
-        job: the work on a part, with the current encoder and store.
-        looks: how to look for former places, in the folders that may lose some at the moment.
-        labels: tags and metadata of all files.
-        on_report: takes the report of each part.
-        stopped: ends it early.
-    """
+    """Takes files whose content is stored out of a stream."""
 
     job: Callable[[], IngestJob]
     looks: Callable[[], Sequence[Looks]]
@@ -99,7 +90,7 @@ class KnownFiles:
 
     def _look(self, paths: Sequence[str], batch: _Part) -> None:
         """Count the files that are as stored, and add the others to a part."""
-        job, report = self.job(), WatchedReport()
+        job, report = self.job(), IngestReport()
         with ExitStack() as scratch:
             identifying = Identifying(job.config, scratch, report.fail)
             try:
@@ -122,7 +113,7 @@ class KnownFiles:
 
     def _noted(self, batch: _Part) -> Iterator[str]:
         """Note the stored contents of a part; yield the rest, or everything if that fails."""
-        report = WatchedReport()
+        report = IngestReport()
         try:
             if batch.stored.assets:
                 self.job().note(batch.stored.assets, self.labels, self._dead(), report)

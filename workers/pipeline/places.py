@@ -1,34 +1,133 @@
-"""Find what is at the places of a shard, without reading what is stored already."""
+"""What is at the places of a shard: found without reading what is stored, else identified."""
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from encoder.errors import MediaError
+from encoder.system.disk import temporary_folder
+from ingest import identify
+from ingest.config import IngestConfig
 from ingest.errors import GoneObjectError
-from ingest.kinds.registry import READ_BY, holds_files, is_chosen, is_outdated, left_out
-from ingest.location import Location
-from ingest.sources.identity import content_id, modified_s, place
+from ingest.kinds.archive import ARCHIVE
+from ingest.kinds.registry import (
+    READ_BY,
+    holds_files,
+    is_chosen,
+    is_outdated,
+    kind_of,
+    left_out,
+)
+from ingest.location import Location, inside
+from ingest.sources.archives import identify_members
+from ingest.sources.identity import content_id, identify_copy, modified_s, place
 from ingest.sources.objects import (
     VERSIONS,
     ObjectFacts,
     Patience,
+    fetch_all,
     is_object,
     look_at_all,
     version_of,
 )
-from ingest.sources.urls import is_url
+from ingest.sources.urls import identify_url, is_url
 from ingest.types import Asset, Fact
+from search.filters import Compare, Operator, Or
 from search.store.base import VectorStore
 from search.types import AssetRow
-from workers.pipeline.identifying import Identifying
+from workers.pipeline.commit_rows import release
 
+_ARCHIVES_AT_ONCE = 32
 _QUICKLY_HASHED_BYTES = 64 * 2**20
 """The limits of larger files are checked before they are read."""
+
+
+def nowhere(_path: str, _folder: Callable[[], Path]) -> None:
+    """Fetch nothing: all uploads are on this disk."""
+
+
+@dataclass
+class Identifying:
+    """Identifies the files of one shard."""
+
+    config: IngestConfig
+    scratch: ExitStack
+    on_failure: Callable[[str, MediaError], None]
+    archives: list[str] = field(default_factory=list)
+    """URIs of archives of which every file was seen, of whatever kind."""
+    uploaded: Callable[[str, Callable[[], Path]], Path | None] = nowhere
+    """Fetches an upload that is not on this disk, into a folder."""
+    objects: dict[str, Asset] = field(default_factory=dict)
+    """The objects that were fetched, by the path that was requested."""
+    _brought: dict[str, Path] = field(default_factory=dict)
+    _folder: Path | None = None
+
+    def assets(self, path: str, asset_id: str = "") -> Iterator[Asset]:
+        """What is at a path or URL: one asset, or those in an archive.
+
+        ``asset_id`` is the file's hash, if it is known.
+        """
+        try:
+            fetched = self.objects.get(path)
+            is_file = {fetched.uri}.__contains__ if fetched else os.path.isfile
+            is_whole = path in self._brought or is_url(path)
+            location = Location(path) if is_whole else Location.of(path, is_file)
+            asset = fetched or self._one(location.file, asset_id)
+            holds_files = kind_of(asset.media_type).holds_files
+            if asset.modality != ARCHIVE and not (location.members and holds_files):
+                yield from self._if_chosen(asset)
+            if not holds_files:
+                return
+            member_uri = str(replace(location, file=asset.uri)) if location.members else ""
+            yield from identify_members(
+                asset, self._scratch(), self.config, self.on_failure, member_uri
+            )
+            if not member_uri and not self.config.kinds:
+                self.archives.append(asset.uri)
+        except MediaError as error:
+            self.on_failure(path, error)
+
+    def fetch(self, objects: Mapping[str, ObjectFacts], patience: Patience) -> None:
+        """Fetch objects, for `assets`, by the paths that were requested."""
+        paths = {facts.url: path for path, facts in objects.items()}
+        for facts, asset in fetch_all(
+            list(objects.values()), self._scratch(), self.config, patience
+        ):
+            path = paths[facts.url]
+            if isinstance(asset, MediaError):
+                self.on_failure(path, asset)
+            else:
+                self.objects[path] = asset
+
+    def bring(self, paths: Sequence[str]) -> None:
+        """Fetch uploads that are on another machine; `assets` says which cannot be read."""
+        for path in paths:
+            if file := self.uploaded(path, self._scratch):
+                self._brought[path] = file
+
+    def _if_chosen(self, asset: Asset) -> Iterator[Asset]:
+        if is_chosen(asset.media_type, self.config.kinds):
+            yield asset
+        else:
+            self.on_failure(asset.uri, left_out(asset.uri, self.config.kinds))
+
+    def _one(self, path: str, asset_id: str) -> Asset:
+        if is_url(path):
+            return identify_url(path, self._scratch(), self.config)
+        if path in self._brought:
+            return identify_copy(self._brought[path], path, self.config)
+        return identify(Path(path), self.config, asset_id=asset_id)
+
+    def _scratch(self) -> Path:
+        if self._folder is None:
+            self._folder = self.scratch.enter_context(temporary_folder("anymodal-"))
+        return self._folder
 
 
 @dataclass
@@ -117,13 +216,7 @@ _Seen: TypeAlias = File | _Object | None
 
 @dataclass(frozen=True)
 class Places:
-    """Looks at files: at size and time, then at the content, then at the header.
-
-    Args:
-        store: says what is stored at a place, and which contents are stored.
-        identifying: reads what is not stored, and all archives and URLs.
-        hashes: of new files that `known` has read, for `locate` to use.
-    """
+    """Looks at files: at size and time, then at the content, then at the header."""
 
     store: VectorStore
     identifying: Identifying
@@ -285,13 +378,7 @@ def still_there(
     at_uris: Mapping[str, Sequence[AssetRow]],
     on_failure: Callable[[str, MediaError], None],
 ) -> dict[str, Sequence[Asset]]:
-    """What was read, without files that vanished since, or that others have ingested again.
-
-    Args:
-        located: files by content.
-        at_uris: what is stored at their URIs.
-        on_failure: takes those left out.
-    """
+    """What was read, without files that vanished since, or that others have ingested again."""
     by_asset = dict[str, Sequence[Asset]]()
     for asset_id, copies in located.items():
         copies_there = []
@@ -339,3 +426,26 @@ def changed(uri: str) -> MediaError:
     return MediaError(
         f"{uri} vanished or was changed while it was read.", remedy="Ingest it again."
     )
+
+
+def forget_members(
+    store: VectorStore, archives: Sequence[str], located: Mapping[str, Sequence[Asset]]
+) -> None:
+    """Forget the places in these archives that no longer hold a file."""
+    member_uris = {copy.uri for copies in located.values() for copy in copies}
+    for at in range(0, len(archives), _ARCHIVES_AT_ONCE):
+        members = tuple(inside(archive, "") for archive in archives[at : at + _ARCHIVES_AT_ONCE])
+        rows = store.scan(Or(tuple(Compare("path", Operator.PREFIX, member) for member in members)))
+        dead = {
+            uri
+            for row in rows
+            for uri in row.locations
+            if uri.startswith(members) and uri not in member_uris and not _is_file(uri, row)
+        }
+        if dead:
+            release(store, list(dead))
+
+
+def _is_file(uri: str, row: AssetRow) -> bool:
+    """Whether something like ``Party!/a.txt`` is a file in a folder, beside a file ``Party``."""
+    return os.path.isfile(uri) or bool(version_of(row.metadata.get(VERSIONS), uri))  # noqa: PTH113

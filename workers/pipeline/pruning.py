@@ -30,8 +30,8 @@ from search.filters import Compare, Operator
 from search.store.base import VectorStore
 from search.store.locks import exclusive
 from search.types import GONE_SINCE, AssetRow, Prune
-from workers.pipeline.commit_row import without_gone
-from workers.pipeline.reports import IngestReport, WatchedReport
+from workers.pipeline.commit_rows import without_gone
+from workers.pipeline.reports import IngestReport
 from workers.pipeline.roots import Roots
 
 if TYPE_CHECKING:
@@ -53,14 +53,9 @@ class GoneFiles:
     """Looks for files that are gone.
 
     Args:
-        store: whose rows are checked.
-        is_upload: whether a location is that of an upload.
         prune: whether assets that have had no file for `KEPT_S` are removed; with ``all`` all that
             have none, whatever the doubts. Others keep their last location, are noted as gone and
             are no longer found, until an ingest sees the content again.
-        fstab: lists which disks belong where.
-        config: how object stores are opened.
-        roots: the disks that folders were on.
     """
 
     store: VectorStore
@@ -75,18 +70,13 @@ class GoneFiles:
     ) -> IngestReport:
         """Look through folders all of whose files were just ingested.
 
-        Args:
-            folders: the folders.
-            gone: files and folders that vanished, by a folder around them: only these are checked,
-                in the same way.
-
         Returns:
             The counts, and as failures the folders and disks whose files may be only away.
 
         Raises:
             StoreError: the store failed; the next ingest does the rest.
         """
-        report = WatchedReport()
+        report = IngestReport()
         with report.timed("gone"):
             for folder in folders:
                 if is_object(folder):

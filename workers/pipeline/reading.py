@@ -33,14 +33,7 @@ _SAME = 0.8
 
 @dataclass(frozen=True)
 class Passage:
-    """Text that was read, where and when.
-
-    Args:
-        lines: of a picture or a frame; boxes are fractions of its width and height.
-        start_s: when it appears in a film.
-        end_s: when it disappears.
-        place: in a document, see `ingest.Segment`.
-    """
+    """Text that was read, where and when."""
 
     lines: Sequence[ReadText]
     start_s: float | None = None
@@ -54,13 +47,7 @@ class Passage:
 
 
 class PictureReading:
-    """The texts in the pictures of one asset, which come in order of time.
-
-    Args:
-        encoder: reads.
-        asset: the picture or the film.
-        config: how it is decoded.
-    """
+    """The texts in the pictures of one asset, which come in order of time."""
 
     def __init__(self, encoder: MultiModalEncoder, asset: Asset, config: IngestConfig) -> None:
         self._encoder = encoder

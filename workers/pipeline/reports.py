@@ -9,23 +9,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any
 
 from ingest.errors import LeftOutError
 from ingest.types import Failure
 from workers.observe import metrics, tracing
 
-Gone: TypeAlias = Counter[str]
-"""The counts of places and assets whose files are gone.
+logger = logging.getLogger(__name__)
 
-Places of stored files were ``dropped``, since the content is elsewhere too; assets have no file
-(``gone``), or had none and were ``pruned``.
-"""
+_GONE = ("dropped", "gone", "pruned")
 
 
 @dataclass
 class IngestReport:
-    """Counts, failures and the seconds of each stage (summed over threads and workers)."""
+    """Counts, failures and the seconds of each stage (summed over threads and workers).
+
+    Failures are logged as information, since a command that waits for the report shows them; stages
+    are figures for Prometheus, and spans.
+    """
 
     ingested: int = 0
     unchanged: int = 0
@@ -35,7 +36,9 @@ class IngestReport:
     segments: Counter[str] = field(default_factory=Counter)
     stage_s: dict[str, float] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
-    gone: Gone = field(default_factory=Counter)
+    gone: Counter[str] = field(default_factory=Counter)
+    """Places of stored files that were ``dropped``, since the content is elsewhere too; assets that
+    have no file (``gone``), or had none and were ``pruned``."""
 
     @property
     def n_files(self) -> int:
@@ -53,6 +56,7 @@ class IngestReport:
         printable = os.fsencode(uri).decode(errors="backslashreplace")
         reason = str(error).encode(errors="backslashreplace").decode()
         self.failures.append(Failure(printable, type(error).__name__, reason))
+        logger.info("set aside %s: %s: %s", printable, type(error).__name__, reason)
 
     def fail_all(self, uris: Iterable[str], error: Exception) -> None:
         """Set several files aside with one reason."""
@@ -60,11 +64,7 @@ class IngestReport:
             self.fail(uri, error)
 
     def fail_copies(self, copies: Iterable[Sequence[str]]) -> None:
-        """Set further files aside with the reason of the first, whose content they share.
-
-        Args:
-            copies: the files of each content; the first of them was read for all.
-        """
+        """Set further files aside with the reason of the first, whose content they share."""
         failed = {failure.uri: failure for failure in self.failures}
         for first, *copies_left in copies:
             for uri in copies_left if first in failed else ():
@@ -75,15 +75,17 @@ class IngestReport:
     def spend(self, stage: str, seconds: float) -> None:
         """Add seconds to a stage."""
         self.stage_s[stage] = self.stage_s.get(stage, 0.0) + seconds
+        metrics.STAGE_S.labels(stage).observe(seconds)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Add the seconds of the block to a stage."""
         started = perf_counter()
-        try:
-            yield
-        finally:
-            self.spend(stage, perf_counter() - started)
+        with tracing.span(stage):
+            try:
+                yield
+            finally:
+                self.spend(stage, perf_counter() - started)
 
     def add(self, other: IngestReport) -> None:
         """Add another shard's report to this one."""
@@ -93,7 +95,7 @@ class IngestReport:
         self.n_bytes += other.n_bytes
         self.segments.update(other.segments)
         for stage, seconds in other.stage_s.items():
-            self.spend(stage, seconds)
+            self.stage_s[stage] = self.stage_s.get(stage, 0.0) + seconds
         self.failures.extend(other.failures)
         self.gone.update(other.gone)
 
@@ -107,7 +109,7 @@ class IngestReport:
             "bytes": self.n_bytes,
             "segments": dict(sorted(self.segments.items())),
             "stage_s": {stage: round(seconds, 4) for stage, seconds in self.stage_s.items()},
-            **{name: self.gone[name] for name in ("dropped", "gone", "pruned")},
+            **{name: self.gone[name] for name in _GONE},
             "failures": [asdict(failure) for failure in self.failures],
         }
 
@@ -122,33 +124,5 @@ class IngestReport:
             segments=Counter(facts["segments"]),
             stage_s=dict(facts["stage_s"]),
             failures=[Failure(**failure) for failure in facts["failures"]],
-            gone=Counter({name: facts[name] for name in ("dropped", "gone", "pruned")}),
+            gone=Counter({name: facts[name] for name in _GONE}),
         )
-
-
-logger = logging.getLogger(__name__)
-
-
-class WatchedReport(IngestReport):
-    """A report whose stages are figures for Prometheus and spans, and whose failures are logged.
-
-    They are logged as information, since a command that waits for the report shows them itself.
-    """
-
-    def fail(self, uri: str, error: Exception) -> None:
-        """Set a file aside with its reason."""
-        n_before = len(self.failures)
-        super().fail(uri, error)
-        for failure in self.failures[n_before:]:
-            logger.info("set aside %s: %s: %s", failure.uri, failure.error, failure.reason)
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Add the seconds of the block to a stage; it is a span too."""
-        with tracing.span(stage), super().timed(stage):
-            yield
-
-    def spend(self, stage: str, seconds: float) -> None:
-        """Add seconds to a stage."""
-        super().spend(stage, seconds)
-        metrics.STAGE_S.labels(stage).observe(seconds)

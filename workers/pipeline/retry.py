@@ -67,12 +67,10 @@ def tried(
     """The result of work on a shard, repeated as long as `decide` and ``pause`` want it.
 
     Args:
-        work: ingests it.
         n_files: how many files it has.
         pause: waits, for the error and the number of tries that ended with one like it; false if
             the work is to be tried elsewhere or later.
         failures: how often it failed before.
-        passed_on: exceptions that are raised as they are.
 
     Raises:
         FailedError: it did not succeed.
@@ -99,12 +97,6 @@ def decide(error: Exception, attempt: int, jitter: float, n_files: int = 1) -> V
     After other errors that may be temporary, the shard is tried `MAX_RETRIES` times. After a
     permanent one (a corrupt file, a different space) it is set aside at once. After one that nobody
     foresaw its files are tried one by one, and a single one a second time.
-
-    Args:
-        error: what was raised.
-        attempt: 1 for the first try.
-        jitter: from 0 to 1; spreads the delay.
-        n_files: how many files the shard has.
 
     >>> decide(StoreUnavailableError("away"), attempt=99, jitter=0.0)
     Again(delay_s=30.0, forgiven=True)

@@ -62,10 +62,9 @@ class Disk:
 
 
 class Roots:
-    """Remembers the disk of each folder that was ingested, and of the mount points in and above it.
+    """Remembers the disks of ingested folders, and of the mount points in and above them.
 
-    Args:
-        folder: holds the record; None to keep it in this object.
+    ``folder`` holds the record; None to keep it in this object.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -97,12 +96,7 @@ class Roots:
         ]
 
     def note(self, folder: str, holds: Callable[[str], bool]) -> None:
-        """Remember the disks of a folder all of which was seen; forget places that are gone.
-
-        Args:
-            folder: its path, links resolved.
-            holds: whether stored files lie in a folder.
-        """
+        """Remember the disks of a folder all of which was seen; forget places that are gone."""
         points, disks = mounts(), self._read()
         above = max((x for x in points if _is_in(folder, x)), key=len, default=folder)
         within = {x for x in points if _is_in(x, folder) and holds(x)}

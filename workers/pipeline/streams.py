@@ -40,8 +40,6 @@ def decode_side_by_side(
     is raised here.
 
     Args:
-        assets: what to decode.
-        decode: an asset's segments.
         threads: how many assets are decoded at a time.
         max_waiting: how many steps may wait, so that memory stays flat, and the most in a batch.
 

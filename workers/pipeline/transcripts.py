@@ -53,11 +53,7 @@ class _Stretch:
 
 
 class Transcript:
-    """What is said in one track. Holds 35 s of sound at most.
-
-    Args:
-        transcribe: writes down a sound, sentence by sentence.
-    """
+    """What is said in one track. Holds 35 s of sound at most."""
 
     def __init__(self, transcribe: Callable[[Waveform], Sequence[Utterance]]) -> None:
         self._transcribe = transcribe
@@ -66,14 +62,7 @@ class Transcript:
         self._last: Waveform | None = None
 
     def add(self, window: Waveform, start_s: float, spans: Sequence[Utterance]) -> None:
-        """Take in the next window of the track.
-
-        Args:
-            window: its sound.
-            start_s: when it begins.
-            spans: where somebody speaks in it, with the words (`sound.listening`); times
-                count from its beginning.
-        """
+        """Take in the next window of the track."""
         ahead = list(spans)
         if self._last is not None and ahead and ahead[0].start_s < _EDGE_S:
             self._go_on(window, start_s, ahead.pop(0))

@@ -32,12 +32,6 @@ def following(resources: Resources, parts: Services, put: Put, make: Make) -> It
 
     The new model and its space are opened and warmed up first, then requests get them; requests
     under way finish on the old ones, which are closed after the time limit of a request.
-
-    Args:
-        resources: of the server.
-        parts: what requests get now.
-        put: sets what requests get from now on.
-        make: makes the parts over other resources.
     """
     follower = _Follower(resources, parts, put, make)
     thread = Thread(target=follower.run, name="following", daemon=True)

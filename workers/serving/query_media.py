@@ -30,13 +30,7 @@ _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
 
 @dataclass(frozen=True)
 class QueryDecoder:
-    """Implements `search.api.ports.Decoder`. Safe to use from threads.
-
-    Args:
-        config: how query media are decoded.
-        files: how stored files are decoded.
-        max_frames: how many frames of a film are kept.
-    """
+    """Implements `search.api.ports.Decoder`. Safe to use from threads."""
 
     config: IngestConfig
     files: IngestConfig
@@ -63,9 +57,7 @@ class QueryDecoder:
 
         Args:
             kind: what it is; if empty, what it looks like.
-            data: its bytes.
             name: what the client calls it; its suffix decides if the bytes say too little.
-            label: its name in errors.
 
         Raises:
             InputError: there is no such kind.
@@ -163,11 +155,7 @@ def check_kind_name(kind_name: str, argument: str) -> None:
 
 
 def kind_offers(modalities: Collection[Modality]) -> list[KindOffer]:
-    """All kinds, as clients see them.
-
-    Args:
-        modalities: those that the model encodes.
-    """
+    """All kinds, as clients see them."""
     return [
         KindOffer(
             file_kind.name,

@@ -31,15 +31,13 @@ if TYPE_CHECKING:
     from search.store.space_record import SearchedSpace, SpaceRecord
     from workers.config import Settings
     from workers.jobs.board import JobBoard
-    from workers.pipeline.ingest_pipeline import IngestPipeline
-    from workers.pipeline.turns import Turns
+    from workers.pipeline.ingest_pipeline import IngestPipeline, Turns
 
 
 class Resources:
     """One for each process, made where it begins. Safe in threads.
 
     Args:
-        settings: of the process.
         new_space: open the store for this model, whichever is searched, as a reindex does.
         counted: count what is encoded, for Prometheus.
     """
@@ -270,8 +268,7 @@ class Resources:
     @cached_property
     def _turns(self) -> Turns:
         """Shared by all that this process ingests: uploads, and commands beside a server."""
-        from workers.pipeline.ingest_pipeline import SHARDS_AT_ONCE
-        from workers.pipeline.turns import Turns
+        from workers.pipeline.ingest_pipeline import SHARDS_AT_ONCE, Turns
 
         return Turns(SHARDS_AT_ONCE)
 

@@ -30,12 +30,7 @@ _PATIENCE_S = 2.0
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object that is unchanged since it was stored.
-
-    Args:
-        facts: what it is.
-        server: reads it.
-    """
+    """An object that is unchanged since it was stored."""
 
     facts: ObjectFacts
     server: ObjectServer

@@ -8,7 +8,7 @@ from encoder.types import TEXT
 from ingest.sources.objects import VERSIONS, ObjectFacts, version_of
 from ingest.types import Asset
 from search.types import AssetRow
-from workers.pipeline.commit_row import Labels, commit_row
+from workers.pipeline.commit_rows import Labels, commit_row
 
 
 def asset(uri: str, modified: float, **facts: str) -> Asset:

@@ -20,8 +20,8 @@ from search.filters import Compare, Operator
 from search.store.open import open_store
 from search.types import Prune
 from workers.beside.listing import described
+from workers.pipeline.commit_rows import remove
 from workers.pipeline.ingest_pipeline import IngestPipeline
-from workers.pipeline.leaving import remove
 from workers.pipeline.reports import IngestReport
 
 pytestmark = pytest.mark.slow

@@ -22,8 +22,8 @@ from search.errors import StoreError, StoreUnavailableError
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
 from tests.support.media import write_film
+from workers.pipeline.commit_rows import remove
 from workers.pipeline.ingest_job import IngestJob
-from workers.pipeline.leaving import remove
 from workers.pipeline.retry import may_heal
 
 

@@ -17,9 +17,9 @@ from search.filters import Compare, Operator
 from search.store.memory import MemoryStore
 from search.types import Prune
 from tests.support.s3_server import S3Server, s3_server
+from workers.pipeline.commit_rows import remove
 from workers.pipeline.files import count_files, shards
 from workers.pipeline.ingest_pipeline import IngestPipeline
-from workers.pipeline.leaving import remove
 from workers.pipeline.reports import IngestReport
 
 ROOT = "s3://photos/"

@@ -16,8 +16,8 @@ from search.errors import SpaceMismatchError
 from search.store.stored_spaces import stored_spaces
 from workers.config import current_settings
 from workers.environment import Options, begin
+from workers.pipeline.commit_rows import remove
 from workers.pipeline.ingest_job import IngestJob
-from workers.pipeline.leaving import remove
 from workers.serving.resources import Resources
 
 MADE_BY_ENGLISH = "7cab0ef472047da8"

@@ -27,7 +27,7 @@ from workers.jobs.shard import queue_name
 from workers.observe import tracing
 from workers.observe.tracing import received, span
 from workers.pipeline.ingest_job import IngestJob
-from workers.pipeline.reports import WatchedReport
+from workers.pipeline.reports import IngestReport
 from workers.pipeline.streams import decode_side_by_side
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def test_a_shard_carries_its_jobs_span_through_the_board_and_the_message(
     assert headers["traceparent"] == shard.trace["traceparent"]  # as Celery hands it to the task
 
     with span("shard", received(SimpleNamespace(**headers)), job_id=job_id, shard_id=shard_id):
-        report = WatchedReport()
+        report = IngestReport()
         with report.timed("identify"):
             pass
         asset = Asset("x", "/a.txt", TEXT, "text/plain", 1)

@@ -1,4 +1,4 @@
-"""Contents that lose places: another is there now, no file is, or a user says so."""
+"""Commit rows: what the files of a content say of it, and contents that lose their places."""
 
 from __future__ import annotations
 
@@ -7,13 +7,78 @@ from dataclasses import replace
 from itertools import chain
 
 from encoder.system.batched import in_batches
+from ingest.kinds.registry import READ_BY
 from ingest.sources.objects import whole_path
+from ingest.sources.objects.address import VERSIONS, versions_at
+from ingest.types import Asset
 from search.api.uploads import UploadFolder
 from search.filters import Compare, Operator
 from search.store.base import VectorStore
 from search.store.locks import exclusive
-from search.types import AssetRow, SegmentRow
+from search.types import GONE_SINCE, AssetRow, Labels, SegmentRow
 from workers.observe import metrics
+
+_AT_ONCE = 500
+
+
+def commit_row(
+    copies: Sequence[Asset],
+    current: AssetRow | None,
+    *,
+    n_segments: int,
+    labels_found: Labels,
+    labels: Labels,
+    packages: str | None = None,
+) -> AssetRow:
+    """The row of a content that lies at ``copies``, and is stored as ``current`` if at all.
+
+    Locations are added; those of a content that was gone are forgotten. ``modified`` is the latest
+    change of any of its files, so that the order in which copies come does not matter. Labels
+    override what files say; stored labels that are not given stay as they are.
+
+    ``labels_found``: what its segments say of it, such as its language.
+
+    ``packages``: what read it just now (`ingest.kinds.registry`); None if nothing did. If it
+    was read again by a different version, or has no segments yet, what is stored overrides what
+    that version says, since it may be a user's label.
+    """
+    first = copies[0]
+    new = AssetRow(
+        first.asset_id,
+        first.modality,
+        first.media_type,
+        first.size_bytes,
+        n_segments,
+        [],
+        {**first.metadata, **labels_found},
+    )
+    made_by: Labels = {READ_BY: packages} if packages else {}
+    row = current or replace(new, metadata={**new.metadata, **made_by})
+    is_unread = not row.n_segments or row.metadata.get(READ_BY, "") != packages
+    if packages is not None and is_unread:
+        merged = {**new.metadata, **row.metadata, **made_by}
+        row = replace(new, locations=row.locations, metadata=merged)
+    if row.is_gone:  # it is back, and its former places no longer hold
+        row = replace(row, locations=[], metadata=without_gone(row.metadata))
+    uris = [copy.uri for copy in copies]
+    known_facts = [row.metadata, *(copy.metadata for copy in copies)]
+    modified: Labels = {"modified": latest} if (latest := max(map(_modified, known_facts))) else {}
+    locations = list(dict.fromkeys([*row.locations, *uris]))
+    versions_seen = versions_at((facts.get(VERSIONS) for facts in known_facts), locations)
+    versions: Labels = {VERSIONS: versions_seen} if versions_seen else {}
+    return replace(
+        row, locations=locations, metadata={**row.metadata, **modified, **versions, **labels}
+    )
+
+
+def without_gone(metadata: Labels) -> Labels:
+    """The metadata of an asset that has a file."""
+    return {name: value for name, value in metadata.items() if name != GONE_SINCE}
+
+
+def _modified(metadata: Labels) -> float:
+    value = metadata.get("modified")
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def release(store: VectorStore, uris: Sequence[str]) -> int:
@@ -36,13 +101,7 @@ def released(
     uris: Mapping[str, str | None],
     changed: Mapping[str, AssetRow],
 ) -> dict[str, AssetRow]:
-    """The rows to write, by asset: changed ones, then those that held these URIs before.
-
-    Args:
-        at_uris: the stored rows at these URIs.
-        uris: for each URI the asset that it holds now, or None.
-        changed: rows that are still to be written.
-    """
+    """The rows to write, by asset: changed ones, then those that held these URIs before."""
     rows_left = dict(changed)
     for uri in uris.keys() & at_uris.keys():
         for row in at_uris[uri]:
@@ -58,13 +117,7 @@ def drop(
     alive: Mapping[str, str],
     dead: Callable[[AssetRow], set[str]],
 ) -> tuple[dict[str, AssetRow], int]:
-    """The rows without places that no longer hold a file, and how many places those were.
-
-    Args:
-        rows: by asset.
-        alive: places at which there surely is a file; only rows that have one lose others.
-        dead: the places of a row at which there is no file.
-    """
+    """The rows without places that no longer hold a file, and how many places those were."""
     rows_left, n_dropped = dict(rows), 0
     for asset_id, row in rows.items():
         other_uris = [uri for uri in row.locations if uri not in alive]
@@ -85,9 +138,6 @@ def put(store: VectorStore, assets: Iterable[AssetRow], segments: Sequence[Segme
             store.write(located_rows, segments)
     if orphans := [row.asset_id for row in rows if not row.locations]:
         store.delete(orphans)
-
-
-_AT_ONCE = 500
 
 
 def remove(
@@ -125,10 +175,6 @@ def remove(
         with exclusive(store, (), uris):
             touched += release(store, uris)
             if uploads:
-                _remove_uploads(uploads, uris)
+                for uri_below in filter(uploads.holds, uris):
+                    uploads.remove(str(uploads.owner_of(uri_below)))
     return touched
-
-
-def _remove_uploads(uploads: UploadFolder, locations: Iterable[str]) -> None:
-    for location in filter(uploads.holds, locations):
-        uploads.remove(str(uploads.owner_of(location)))
