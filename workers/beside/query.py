@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import InputError
 from encoder.inputs import AudioFormat, read_argument
-from encoder.types import DOCUMENT, QUERY, TEXT, Item, Modality
+from encoder.types import DOCUMENT, QUERY, TEXT, Modality
 from ingest import identify, whole
 from ingest.kinds.registry import named, names
 from ingest.sources.objects import whole_path
@@ -34,41 +33,27 @@ if TYPE_CHECKING:
 NOT_WEIGHT = 0.5
 
 
-@dataclass(frozen=True)
-class QueryWords:
-    """The words of a command line; each can end in ``^`` and a weight."""
-
-    texts: Sequence[str] = ()
-    unwanted: Sequence[str] = ()
-    media: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    files: Sequence[str] = ()
-    like: Sequence[str] = ()
-
-
-def terms_of(query_words: QueryWords, store: VectorStore, config: IngestConfig) -> list[Term]:
-    """All terms; ``config`` says how files are read.
+def terms_of(options: Mapping[str, Any], store: VectorStore, config: IngestConfig) -> list[Term]:
+    """All terms, each of which can end in ``^`` and a weight; ``config`` says how files are read.
 
     Raises:
         InputError: a file is missing or of another kind.
         MediaError: a file cannot be read.
     """
-    terms = [_term("text", words) for words in query_words.texts]
-    terms += [_term("text", words, -NOT_WEIGHT) for words in query_words.unwanted]
-    terms += [
-        _term(modality, name) for modality, names in query_words.media.items() for name in names
-    ]
-    terms += [_file(name, config) for name in query_words.files]
-    return terms + [_like(name, store, config) for name in query_words.like]
+    texts = [" ".join(options["words"])] if options["words"] else []  # words split by the shell
+    terms = [_term("text", words) for words in [*texts, *options["text"]]]
+    terms += [_term("text", words, -NOT_WEIGHT) for words in options["unwanted"]]
+    for modality in ("image", "audio", "video"):
+        terms += [_term(modality, name) for name in options[modality]]
+    terms += [_file(name, config) for name in options["query_file"]]
+    return terms + [_like(name, store, config) for name in options["like"]]
 
 
 def _term(modality: str, words: str, default: float = 1.0) -> Term:
     content, weight = split_weight(words)
     signed = default if weight is None else weight if default > 0 else -weight
-    return Term(_item(modality, content), weight=signed)
-
-
-def _item(modality: str, content: str) -> Item:
-    return read_argument(modality, content, AudioFormat()).items[0]
+    item = read_argument(modality, content, AudioFormat()).items[0]
+    return Term(item, weight=signed)
 
 
 def _file(words: str, config: IngestConfig) -> Term:
@@ -161,14 +146,13 @@ def quotas_of(parts: Iterable[str]) -> dict[Modality, int]:
     Raises:
         InputError: not ``KIND=NUMBER``.
     """
-    return dict(map(_quota, parts))
-
-
-def _quota(quota: str) -> tuple[Modality, int]:
-    modality, _, number = quota.partition("=")
-    if not number.isdecimal():
-        raise InputError("--quota", got=repr(quota), wanted="KIND=NUMBER, such as image=5")
-    return Modality(modality.strip()), int(number)
+    quotas = {}
+    for quota in parts:
+        modality, _, number = quota.partition("=")
+        if not number.isdecimal():
+            raise InputError("--quota", got=repr(quota), wanted="KIND=NUMBER, such as image=5")
+        quotas[Modality(modality.strip())] = int(number)
+    return quotas
 
 
 def kinds_of(text: str) -> list[Modality]:
@@ -189,22 +173,10 @@ def found(options: Mapping[str, Any], engine: SearchEngine, resources: Resources
     """
     facts = facts_of(options)
     store = resources.store()
-    query = Query(terms_of(_terms(options), store, resources.ingest_config), **facts)
+    query = Query(terms_of(options, store, resources.ingest_config), **facts)
     result = engine.search(query)
     looked = {} if result.hits else {"searched": _searched(resources.settings.store, store, query)}
     return result_json(result) | looked
-
-
-def _terms(options: Mapping[str, Any]) -> QueryWords:
-    texts = [" ".join(options["words"])] if options["words"] else []  # words split by the shell
-    media = {modality: options[modality] for modality in ("image", "audio", "video")}
-    return QueryWords(
-        [*texts, *options["text"]],
-        options["unwanted"],
-        media,
-        options["query_file"],
-        options["like"],
-    )
 
 
 def facts_of(options: Mapping[str, Any]) -> dict[str, Any]:

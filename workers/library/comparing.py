@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from typing import Any
 
 import numpy as np
 
@@ -12,74 +13,49 @@ from encoder.calibration.queries import sample_queries
 from encoder.types import QUERY, TEXT, Item
 from search.engine import SearchEngine
 from search.query.query import Query
+from search.query.terms import ItemEncoder
 from search.store.base import VectorStore
 
 _DEPTH = 10
 _WORDS = 8
 _FROM_STORE = 0.5
 
+Parts = tuple[ItemEncoder, VectorStore]
 
-@dataclass(frozen=True)
-class Compared:
-    """One query.
 
-    Args:
-        overlap: of the first ten assets that either model finds, the share that both find.
-        same_first: whether the first hit is the same.
+def compare(old: Parts, new: Parts, queries: Sequence[str]) -> dict[str, Any]:
+    """Ask both models.
+
+    Returns:
+        ``overlap_at_10``: the mean share of the first ten assets of either model that both find, 1
+        without queries; ``same_first``: how often the first one is the same; and the ten
+        ``most_different`` queries.
     """
-
-    query: str
-    overlap: float
-    same_first: bool
-    n_old: int
-    n_new: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The comparison over all queries."""
-
-    queries: Sequence[Compared]
-
-    @property
-    def overlap(self) -> float:
-        """The mean overlap of the queries; 1 if there are none."""
-        return float(np.mean([query.overlap for query in self.queries])) if self.queries else 1.0
-
-    def as_json(self) -> dict[str, object]:
-        """The means, and the queries whose answers differ most."""
-        worst = sorted(self.queries, key=lambda query: query.overlap)[:_DEPTH]
-        first = [query.same_first for query in self.queries]
-        return {
-            "n_queries": len(self.queries),
-            "overlap_at_10": round(self.overlap, 4),
-            "same_first": round(float(np.mean(first)), 4) if first else 1.0,
-            "most_different": [
-                {
-                    "query": query.query,
-                    "overlap": round(query.overlap, 4),
-                    "old": query.n_old,
-                    "new": query.n_new,
-                }
-                for query in worst
-            ],
-        }
-
-
-def compare(old: SearchEngine, new: SearchEngine, queries: Sequence[str]) -> Comparison:
-    """Search with both models."""
     compared = []
-    for text in queries:
-        query = Query([Item(TEXT, text, QUERY)], limit=_DEPTH)
-        former_hits, after = (
-            [hit.asset_id for hit in engine.search(query).hits] for engine in (old, new)
-        )
-        n_shared = len(set(former_hits) & set(after))
-        n_hits = max(len(former_hits), len(after))
-        overlap = n_shared / n_hits if n_hits else 1.0
-        same = former_hits[:1] == after[:1]
-        compared.append(Compared(text, overlap, same, len(former_hits), len(after)))
-    return Comparison(compared)
+    with closing(SearchEngine(*old)) as old_engine, closing(SearchEngine(*new)) as new_engine:
+        for text in queries:
+            query = Query([Item(TEXT, text, QUERY)], limit=_DEPTH)
+            before, after = (
+                [hit.asset_id for hit in engine.search(query).hits]
+                for engine in (old_engine, new_engine)
+            )
+            n_hits = max(len(before), len(after))
+            overlap = len(set(before) & set(after)) / n_hits if n_hits else 1.0
+            compared.append((overlap, before[:1] == after[:1], text, len(before), len(after)))
+
+    def mean(column: int) -> float:
+        return float(np.mean([row[column] for row in compared])) if compared else 1.0
+
+    worst = sorted(compared, key=lambda row: row[0])[:_DEPTH]
+    return {
+        "n_queries": len(queries),
+        "overlap_at_10": round(mean(0), 4),
+        "same_first": round(mean(1), 4),
+        "most_different": [
+            {"query": text, "overlap": round(overlap, 4), "old": n_old, "new": n_new}
+            for overlap, _, text, n_old, n_new in worst
+        ],
+    }
 
 
 def sampled(store: VectorStore, n: int) -> list[str]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from encoder.errors import InputError
 from encoder.loading import precision_beside
 from encoder.models.spec import ModelSpec
-from search.engine import SearchEngine
 from search.store.open import store_name
 from search.store.space_record import SearchedSpace, check_current
 from search.store.stored_spaces import space_record
-from workers.library.comparing import Comparison, compare, sampled
+from workers.library.comparing import compare, sampled
 from workers.library.copying import Copied, Copier, OnProgress
 from workers.serving.resources import Resources, config_with
 
@@ -53,7 +52,7 @@ class Moved:
     reason: str = ""
     """Why it was not switched."""
     copied: Copied = field(default_factory=Copied)
-    comparison: Comparison | None = None
+    comparison: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -68,11 +67,8 @@ class Moved:
             "known": copied.n_known,
             "removed": copied.n_removed,
             "gone": copied.n_gone,
-            "failed": [
-                {"uri": failure.uri, "error": failure.error, "reason": failure.reason}
-                for failure in copied.failures
-            ],
-            "comparison": self.comparison.as_json() if self.comparison else None,
+            "failed": [asdict(failure) for failure in copied.failures],
+            "comparison": self.comparison,
         }
 
 
@@ -98,45 +94,60 @@ def move(
     if not current.encoder:
         current = replace(current, encoder=described(resources))
     encoder_facts = _former(current) if plan.rollback else _encoder_of(resources, plan)
-    new = _opened(resources, encoder_facts)
-    space = new.encoder().space.fingerprint
-    if space == current.space:
-        raise InputError(
-            "--model", got=encoder_facts["model"], wanted="a model other than the store's own"
-        )
-    moved = Moved(encoder_facts["model"], space)
-    target = SearchedSpace(space, encoder_facts, SearchedSpace(current.space, current.encoder))
-    with space_record(resources.settings.store) as record:
-        if not plan.rollback and current.filling != space:
-            record.write(replace(current, filling=space))  # before it has collections
+    new = _opened(resources, encoder_facts, current, fills=not plan.rollback)
 
     def check() -> None:
         with space_record(resources.settings.store) as record:
             check_current(record, current.space, store_name(resources.settings.store))
 
-    with ExitStack() as ended:
-        ended.callback(new.forget_store)  # but not the decoders, which this process shares
+    moved = Moved(encoder_facts["model"], new.encoder().space.fingerprint)
+    with ExitStack() as stack:
+        stack.callback(new.forget_store)  # not the decoders, which this process shares
         copier = Copier(old_store, new.pipeline(), check, plan.share, stopped)
         if not plan.rollback:  # a rollback switches at once: what was ingested since follows it
             moved.copied = copier.add(on_progress)
             if not stopped():
                 new.pipeline().calibrate_if_due()
-                moved.comparison = _compared(plan, (old_encoder, old_store), new.parts())
+                queries = list(plan.queries) or sampled(old_store, plan.n_queries)
+                moved.comparison = compare((old_encoder, old_store), new.parts(), queries)
             moved.reason = _reason(plan, moved, stopped())
         if not moved.reason:
             if plan.rollback:
                 copier.settle()  # the most of it, so that writers wait the less
-            with old_store.locks.whole():
-                check()
-                old_store.catch_up()
-                late = copier.settle()
-                moved.copied.n_removed = copier.remove_others()
-                with space_record(resources.settings.store) as record:
-                    record.write(target)
-            moved.switched = True
-            moved.copied.n_assets = old_store.count()
-            copier.follow(late, moved.copied)
+            former = SearchedSpace(current.space, current.encoder)
+            _switch(resources, copier, SearchedSpace(moved.space, encoder_facts, former), moved)
     return moved
+
+
+def _opened(
+    resources: Resources, encoder_facts: dict[str, Any], current: SearchedSpace, *, fills: bool
+) -> Resources:
+    """The same store with another model, noted before its space has collections."""
+    config = config_with(resources.settings.encoder, encoder_facts)
+    new = Resources(resources.settings.model_copy(update={"encoder": config}), new_space=True)
+    space = new.encoder().space.fingerprint
+    if space == current.space:
+        raise InputError(
+            "--model", got=encoder_facts["model"], wanted="a model other than the store's own"
+        )
+    with space_record(resources.settings.store) as record:
+        if fills and current.filling != space:
+            record.write(replace(current, filling=space))
+    return new
+
+
+def _switch(resources: Resources, copier: Copier, target: SearchedSpace, moved: Moved) -> None:
+    """Search the new space from now on; then encode what came late."""
+    with copier.old.locks.whole():
+        copier.check()
+        copier.old.catch_up()
+        late = copier.settle()
+        moved.copied.n_removed = copier.remove_others()
+        with space_record(resources.settings.store) as record:
+            record.write(target)
+    moved.switched = True
+    moved.copied.n_assets = copier.old.count()
+    copier.follow(late, moved.copied)
 
 
 def described(resources: Resources) -> dict[str, Any]:
@@ -170,17 +181,6 @@ def _former(current: SearchedSpace) -> dict[str, Any]:
     return dict(current.former.encoder)
 
 
-def _opened(resources: Resources, encoder: dict[str, Any]) -> Resources:
-    config = config_with(resources.settings.encoder, encoder)
-    return Resources(resources.settings.model_copy(update={"encoder": config}), new_space=True)
-
-
-def _compared(plan: ReindexPlan, old: Any, new: Any) -> Comparison:
-    queries = list(plan.queries) or sampled(old[1], plan.n_queries)
-    with closing(SearchEngine(*old)) as old_engine, closing(SearchEngine(*new)) as new_engine:
-        return compare(old_engine, new_engine, queries)
-
-
 def _reason(plan: ReindexPlan, moved: Moved, is_stopped: bool) -> str:
     """Why not to switch; empty if nothing is against it."""
     if is_stopped:
@@ -188,7 +188,7 @@ def _reason(plan: ReindexPlan, moved: Moved, is_stopped: bool) -> str:
     if moved.copied.lost and not plan.leave_behind:
         n = len(moved.copied.lost)
         return f"{n} assets could not be encoded; --leave-behind switches without them."
-    overlap = moved.comparison.overlap if moved.comparison else 1.0
+    overlap = moved.comparison["overlap_at_10"] if moved.comparison else 1.0
     if overlap < plan.least_overlap:
         return f"The overlap@10 is {overlap:.3f}, below --least-overlap {plan.least_overlap:g}."
     return (

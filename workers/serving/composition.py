@@ -65,7 +65,10 @@ def services(resources: Resources) -> Iterator[Services]:
         )
         jobs = stack.enter_context(_jobs(resources))
         if not store.read_only:
-            _sweep(resources)
+            # what earlier processes left next to the store; with a broker, pending uploads are jobs
+            resources.uploads.sweep()
+            adoption.sweep(resources.uploads.root)
+            adoption.adopt(resources.uploads, store, unfinished=isinstance(jobs, LocalJobs))
             stack.enter_context(sweeping(thumbnails, store.assets))
             if isinstance(jobs, LocalJobs):
                 jobs.resume()
@@ -94,13 +97,6 @@ def services(resources: Resources) -> Iterator[Services]:
             **_of_model(model),
             reranker=reranker,
         )
-
-
-def _sweep(resources: Resources) -> None:
-    """Remove what earlier processes left next to the store, and adopt what belongs to it."""
-    resources.uploads.sweep()
-    adoption.sweep(resources.uploads.root)
-    _adopt(resources)
 
 
 @contextmanager
@@ -151,15 +147,6 @@ def _of_model(model: MultiModalEncoder) -> dict[str, Any]:
         "kinds": kind_offers(model.modalities),
         "model": model.model,
     }
-
-
-def _is_local(resources: Resources) -> bool:
-    return resources.settings.broker.startswith("memory:")
-
-
-def _adopt(resources: Resources) -> None:
-    """Adopt uploads, including pending ones unless there is a broker: there they are jobs."""
-    adoption.adopt(resources.uploads, resources.store(), unfinished=_is_local(resources))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from search.engine import SearchEngine
 from search.query.query import Query
 from tests.integration.api.conftest import served
 from tests.support import tiny_models as tiny
-from workers.beside.query import QueryWords, terms_of
+from workers.beside.query import terms_of
 from workers.config import current_settings
 from workers.environment import Options, begin
 from workers.serving.resources import Resources
@@ -115,6 +115,11 @@ def test_a_search_asks_as_a_query(client: httpx.Client, ids: dict[str, str]) -> 
     assert short @ long < 0.999
 
 
+ASKED = dict.fromkeys(
+    ("words", "text", "unwanted", "image", "audio", "video", "query_file", "like"), ()
+)
+
+
 def test_more_like_a_file_is_more_like_a_document(parts: Services, tmp_path: Path) -> None:
     file = tmp_path / "new.txt"
     file.write_text(STORED["short.txt"] + "\n\n")
@@ -124,8 +129,8 @@ def test_more_like_a_file_is_more_like_a_document(parts: Services, tmp_path: Pat
         .hits[0]
         .uri
         for given, asked in (
-            ("text", QueryWords([file.read_text()])),
-            ("file", QueryWords(like=[str(file)])),
+            ("text", ASKED | {"text": [file.read_text()]}),
+            ("file", ASKED | {"like": [str(file)]}),
         )
     }
     engine.close()
