@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,14 +50,13 @@ def mcp(
     where the API needs them.
     """
     from encoder.system.extras import require
-    from workers.serving.agent_roots import AgentRoots
 
     require("anymodal mcp", "mcp")
     if http and roots:
         raise click.UsageError("--root is for stdio: over HTTP, agents may be on other machines.")
     if server and http:
         _check_relay(key, host)
-    locate = AgentRoots(roots).locate if roots else None
+    locate = partial(_locate, [root.resolve() for root in roots]) if roots else None
     if server:
         _run(_remote(server, key), _upload, locate, host, port, http=http)
         return
@@ -80,6 +80,34 @@ def _check_relay(key: str | None, host: str) -> None:
             f"--host {host}: with --server, only this machine may connect. Start it without "
             "--server beside the store, where keys are checked."
         )
+
+
+def _locate(folders: Sequence[Path], name: str) -> Path:
+    """Where a file or folder lies that an agent names, within the folders of ``--root``.
+
+    A hidden folder may be given, but nothing hidden within one is read.
+
+    Raises:
+        MediaError: it is missing, outside the folders, hidden, or left out by an ignore file.
+    """
+    from encoder.errors import MediaError
+    from ingest.sources.ignored import Ignored
+
+    try:
+        path = Path(name).expanduser().resolve(strict=True)
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: links in a circle, or no home
+        raise MediaError(f"{name} does not exist.", remedy="Give paths that exist.") from None
+    root = next((root for root in folders if path.is_relative_to(root)), None)
+    if root is None:
+        raise MediaError(
+            f"{name} is outside the folders of this server ({', '.join(map(str, folders))}).",
+            remedy="Give a path within them, or have its user start it with another --root.",
+        )
+    if any(part.startswith(".") for part in path.relative_to(root).parts):
+        raise MediaError(f"{name} is hidden.", remedy="Give a path without hidden parts.")
+    if Ignored(root).has_below(str(path), is_folder=path.is_dir()):
+        raise MediaError(f"{name} is left out by .anymodalignore.", remedy="Give another path.")
+    return path
 
 
 def _run(

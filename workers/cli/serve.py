@@ -40,8 +40,7 @@ def serve(host: str | None, port: int | None, allow_no_key: bool, loglevel: str)
     from workers.beside.commands import beside
     from workers.config import current_settings
     from workers.observe import logs
-    from workers.serving.composition import moved, services
-    from workers.serving.following import following
+    from workers.serving.composition import following, services
     from workers.serving.resources import Resources
 
     settings = current_settings()
@@ -56,7 +55,7 @@ def serve(host: str | None, port: int | None, allow_no_key: bool, loglevel: str)
         put = partial(setattr, app.state, "services")
         try:
             with (
-                following(resources, parts, put, moved),
+                following(resources, parts, put),
                 beside(resources, lambda: app.state.services),
             ):
                 announce = partial(_announce, settings.log_format)

@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event, Lock
@@ -24,7 +24,7 @@ from search.api.ports import Job
 from search.api.uploads import UploadFolder
 from search.errors import NotFoundError
 from search.store.locks import exclusive
-from search.types import AssetRow, IngestRequest
+from search.types import IngestRequest
 from workers.pipeline.files import count_files
 from workers.pipeline.ingest_pipeline import IngestPipeline
 from workers.pipeline.reports import IngestReport
@@ -119,7 +119,8 @@ class LocalJobs:
         """Take up the uploads that an earlier process did not get to; the job's id, if any."""
         waiting_paths: list[str] = []
         for chunk in in_batches(self._uploads.files(), _LOOKUP):
-            stored = self._stored([asset_id for asset_id, _ in chunk])
+            _, store = self._pipeline.parts()
+            stored = store.assets([asset_id for asset_id, _ in chunk])
             waiting_paths += [str(path) for asset_id, path in chunk if asset_id not in stored]
         return self.submit(IngestRequest(waiting_paths)) if waiting_paths else None
 
@@ -201,10 +202,6 @@ class LocalJobs:
                 needed = {*store.assets(chunk), *self._uploads.owners_of(needed_files)}
                 for asset_id in set(chunk) - needed:
                     self._uploads.remove(asset_id)
-
-    def _stored(self, asset_ids: Sequence[str]) -> Mapping[str, AssetRow]:
-        _, store = self._pipeline.parts()
-        return store.assets(asset_ids)
 
     def _find(self, job_id: str) -> _Run:
         if job_id not in self._runs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 import signal
 import time
@@ -18,7 +19,6 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from encoder.errors import AnymodalError, DiskError
 from search.errors import StoreError
 from search.types import Labels, Prune
-from workers.jobs import stop_flag as stopping
 from workers.jobs.board import JobBoard
 from workers.jobs.leases import repeating
 from workers.jobs.shard import Claim, Shard
@@ -31,6 +31,19 @@ logger = logging.getLogger(__name__)
 _BEATS_PER_LEASE = 4
 _OTHERS_S = 2.0
 _OTHERS_POLL_S = 0.1
+
+
+_stop = mmap.mmap(-1, 1)  # anonymous and shared: what the parent writes, forked children read
+
+
+def announce_stop() -> None:
+    """Signal the children that the main process was asked to end."""
+    _stop[0] = 1
+
+
+def stop_announced() -> bool:
+    """Whether the worker is to stop."""
+    return _stop[0] == 1
 
 
 class TooLongError(AnymodalError):
@@ -137,7 +150,7 @@ class ShardRun:
         deadline = time.monotonic() + _OTHERS_S
         while other_shards := self.board.shards.open(job_id).keys() - {shard_id}:
             is_waiting = bool(other_shards - self.board.shards.leased(job_id))
-            if is_waiting or time.monotonic() > deadline or stopping.announced():
+            if is_waiting or time.monotonic() > deadline or stop_announced():
                 return False
             time.sleep(_OTHERS_POLL_S)
         return True
@@ -145,10 +158,10 @@ class ShardRun:
     def _pause(self, delay_s: float) -> bool:
         """Wait for the store and keep the shard, so that no other is taken up meanwhile."""
         _sleep(delay_s)
-        if not stopping.announced():
+        if not stop_announced():
             with suppress(StoreError, DiskError):  # the next try reports it
                 self.reopen()
-        return not stopping.announced()
+        return not stop_announced()
 
     def _divide(self, job_id: str, shard_id: str, shard: Shard, error: Exception) -> str:
         """Find the file that is at fault: try files one by one, and set a single one aside."""
@@ -180,7 +193,7 @@ class ShardRun:
 
         def beat() -> None:
             nonlocal stop_at
-            if stopping.announced():
+            if stop_announced():
                 stop_at = stop_at or time.monotonic() + self.shutdown_s
                 if time.monotonic() > stop_at:
                     self._leave(job_id, shard_id)
@@ -220,5 +233,5 @@ def _crashed(times: int) -> CrashedError:
 def _sleep(seconds: float) -> None:
     """Sleep until the time is over or the worker is to stop."""
     end = time.monotonic() + seconds
-    while (left_s := end - time.monotonic()) > 0 and not stopping.announced():
+    while (left_s := end - time.monotonic()) > 0 and not stop_announced():
         time.sleep(min(left_s, 0.2))

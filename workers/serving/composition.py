@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    closing,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import replace
 from functools import partial
 from threading import Event, Thread
@@ -45,6 +52,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LOOK_EVERY_S = 2.0
+"""How often a server looks whether its store has another model."""
+_AGAIN_S = 30.0
+_MARGIN_S = 5.0
+
 
 @contextmanager
 def services(resources: Resources) -> Iterator[Services]:
@@ -63,7 +75,7 @@ def services(resources: Resources) -> Iterator[Services]:
         thumbnails = Thumbnails(
             resources.uploads.folder / "thumbnails", config.thumbnail_cache_bytes
         )
-        jobs = stack.enter_context(_jobs(resources))
+        jobs = stack.enter_context(closing(_jobs(resources)))
         if not store.read_only:
             # what earlier processes left next to the store; with a broker, pending uploads are jobs
             resources.uploads.sweep()
@@ -99,28 +111,74 @@ def services(resources: Resources) -> Iterator[Services]:
         )
 
 
-@contextmanager
-def sweeping(thumbnails: Thumbnails, stored: Stored) -> Iterator[None]:
+def sweeping(thumbnails: Thumbnails, stored: Stored) -> AbstractContextManager[None]:
     """Sweep thumbnails in a thread: it asks the store so often that the start would wait for it."""
-    until = Event()
 
-    def sweep() -> None:
+    def sweep(until: Event) -> None:
         try:
             thumbnails.sweep(stored, until)
         except (AnymodalError, OSError) as error:
             logger.warning("thumbnails of deleted assets stay until the next start: %s", error)
 
-    thread = Thread(target=sweep, name="thumbnails")
+    return _thread("thumbnails", sweep)
+
+
+def following(
+    resources: Resources, parts: Services, put: Callable[[Services], object]
+) -> AbstractContextManager[None]:
+    """Follow the store to another model until the block ends, without a request that fails.
+
+    The new model and its space are opened and warmed up first, then ``put`` gives them to requests;
+    requests under way finish on the old ones, which are closed after the time limit of a request.
+    """
+    is_durable = resources.settings.store != "memory:"
+    run = partial(_follow, resources, parts, put)
+    return _thread("following", run) if is_durable else nullcontext()
+
+
+@contextmanager
+def _thread(name: str, run: Callable[[Event], None]) -> Iterator[None]:
+    """Run a thread beside the block, at whose end its event is set and it is waited for."""
+    ended = Event()
+    thread = Thread(target=run, args=(ended,), name=name, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        until.set()
+        ended.set()
         thread.join()
 
 
+def _follow(
+    resources: Resources, parts: Services, put: Callable[[Services], object], ended: Event
+) -> None:
+    pause_s = LOOK_EVERY_S
+    while not ended.wait(pause_s):
+        pause_s = LOOK_EVERY_S
+        try:
+            current = resources.current()
+            if not current or current.space == resources.encoder().space.fingerprint:
+                continue
+            other = Resources(resources.settings)
+            new_parts = moved(other, parts)
+            former_store, former_parts, parts = resources.adopt(other), parts, new_parts
+            put(parts)
+            logger.warning("searches now use %s", parts.model)
+            ended.wait(parts.config.timeout_s + _MARGIN_S)
+            former_parts.engine.close()
+            with suppress(AnymodalError):
+                if former_store is not None:
+                    former_store.close()
+        except Exception as error:  # the old space is still there
+            is_known = isinstance(error, AnymodalError)
+            logger.error(
+                "cannot follow the store to its new model: %s", error, exc_info=not is_known
+            )
+            pause_s = _AGAIN_S
+
+
 def moved(resources: Resources, parts: Services) -> Services:
-    """The parts of a server over another model, warm: see `workers.serving.following`."""
+    """The parts of a server over another model, warm."""
     model, store = resources.parts()
     encoder = query_encoder(model, parts.config, parts.metrics)
     warm_up(model, None)
@@ -193,16 +251,9 @@ def warm_up(encoder: MultiModalEncoder, decoder: QueryDecoder | None) -> None:
     decoder.decode(IMAGE, webp_bytes(black, 64), "warm-up")
 
 
-@contextmanager
-def _jobs(resources: Resources) -> Iterator[Jobs]:
+def _jobs(resources: Resources) -> Jobs:
     """Jobs on the broker, or in this process."""
-    opened_jobs: Jobs
     if resources.settings.broker.startswith("memory:"):
-        opened_jobs = LocalJobs(resources.pipeline(), resources.uploads)
-    else:
-        check_broker()
-        opened_jobs = RedisJobs(resources.impatient_board, resources.settings, resources.board)
-    try:
-        yield opened_jobs
-    finally:
-        opened_jobs.close()
+        return LocalJobs(resources.pipeline(), resources.uploads)
+    check_broker()
+    return RedisJobs(resources.impatient_board, resources.settings, resources.board)

@@ -14,17 +14,30 @@ from encoder.media.image import webp_bytes
 from encoder.system.disk import temporary_folder, writing
 from encoder.types import IMAGE, Item, Modality
 from ingest import Asset, IngestConfig, Place, identify, picture, whole
+from ingest.errors import SourceError
 from ingest.kinds import kind_of
 from ingest.kinds.charset import charset_of
 from ingest.kinds.registry import kinds, label_of, named, names
 from ingest.location import Location
 from ingest.sources.archives import identify_members
+from ingest.sources.objects import (
+    VERSIONS,
+    ObjectFacts,
+    ObjectServer,
+    Patience,
+    fetch,
+    is_object,
+    version_of,
+)
 from ingest.sources.urls import download, is_url
 from search.api.ports import KindOffer
 from search.types import Labels
-from workers.serving.stored_objects import StoredObject, copied, opened
 
 _MAX_TEXT_CHARS = 100_000
+_PIECE_BYTES = 2**20
+_MOST_COPIED_BYTES = 256 * 2**20
+_MOST_S = 20.0
+_PATIENCE_S = 2.0
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
 
 
@@ -121,7 +134,7 @@ class QueryDecoder:
 
     def remote(self, location: str, metadata: Labels) -> StoredObject | None:
         """What is at a location of an object store; None if it is not what was stored."""
-        return opened(location, metadata, self.files)
+        return _opened(location, metadata, self.files)
 
     def copied(self, location: str, metadata: Labels) -> AbstractContextManager[Path]:
         """A copy of that object, in a temporary folder for the length of the block.
@@ -130,7 +143,7 @@ class QueryDecoder:
             MediaError: it is gone, has changed or is too large.
             DiskError: there is no room for it.
         """
-        return copied(location, metadata, self.files)
+        return _copied(location, metadata, self.files)
 
     def charset(self, path: Path, media_type: str) -> str:
         """The codec of a text file, as ingest detects it.
@@ -220,3 +233,69 @@ def query_config(config: IngestConfig, *, max_bytes: int, max_s: float) -> Inges
         "max_url_s": 10.0,
     }
     return config.model_copy(update={**limits, "roots": ()})
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object that is unchanged since it was stored."""
+
+    facts: ObjectFacts
+    server: ObjectServer
+
+    @property
+    def size_bytes(self) -> int:
+        """Its size."""
+        return self.facts.size_bytes
+
+    def pieces(self, start: int, end: int) -> Iterator[bytes]:
+        """The bytes from ``start`` to before ``end``; each piece is read when it is requested.
+
+        Raises:
+            SourceError: while iterating: it is gone, is shorter now or cannot be read.
+        """
+        for at in range(start, end, _PIECE_BYTES):
+            upto = min(at + _PIECE_BYTES, end)
+            piece = self.server.read(self.facts.url, at, upto)
+            if len(piece) != upto - at:
+                raise _changed(self.facts.url)
+            yield piece
+
+
+def _opened(location: str, metadata: Labels, config: IngestConfig) -> StoredObject | None:
+    """The object at a location; None if there is none, or if it is not the one that was stored."""
+    if not is_object(location):
+        return None
+    server = ObjectServer(location, config, Patience(_PATIENCE_S))
+    try:
+        facts = server.look(location)
+    except MediaError:
+        return None
+    stored_version = version_of(metadata.get(VERSIONS), location)
+    return StoredObject(facts, server) if facts and facts.version == stored_version else None
+
+
+@contextmanager
+def _copied(location: str, metadata: Labels, config: IngestConfig) -> Iterator[Path]:
+    """A copy of the object at a location, for the length of the block.
+
+    Raises:
+        SourceError: it is gone, or not the one that was stored.
+        MediaLimitError: it has more than 256 MiB, or takes longer than 20 s.
+        DiskError: there is no room for it.
+    """
+    limits = {
+        "max_url_bytes": min(config.max_url_bytes, _MOST_COPIED_BYTES),
+        "max_url_s": min(config.max_url_s, _MOST_S),
+    }
+    if (stored := _opened(location, metadata, config)) is None:
+        raise _changed(location)
+    with temporary_folder("anymodal-object-") as folder:
+        limited = config.model_copy(update=limits)
+        facts, file = fetch(stored.facts, stored.server, folder, limited)
+        if facts != stored.facts:
+            raise _changed(location)
+        yield file
+
+
+def _changed(location: str) -> SourceError:
+    return SourceError(f"{location} has changed.", remedy="Ingest it again.")

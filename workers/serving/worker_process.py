@@ -18,7 +18,7 @@ from celery.signals import (
 from celery.worker.control import Panel
 
 from workers.app import app
-from workers.jobs import stop_flag as stopping
+from workers.jobs.shard_run import announce_stop
 from workers.observe import logs, tracing
 from workers.observe import metrics_server as exposition
 from workers.tasks import held
@@ -64,7 +64,7 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is not
 
 
 def _announce_stop(**_: Any) -> None:
-    stopping.announce()
+    announce_stop()
 
 
 def _keep_logs(**_: Any) -> None:

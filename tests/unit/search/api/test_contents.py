@@ -280,7 +280,7 @@ def object_row(
 def test_an_object_is_sent_in_ranges_and_read_piece_by_piece(
     server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.serving.stored_objects._PIECE_BYTES", 4)
+    monkeypatch.setattr("workers.serving.query_media._PIECE_BYTES", 4)
     server.put_all({"in/ß.mp4": b"0123456789"})
     asset, config = object_row(server, "in/ß.mp4"), server.config()
     decoder = QueryDecoder(config, config)
@@ -325,7 +325,7 @@ def test_decoders_get_a_copy_of_an_object(
     assert Image.open(BytesIO(shown)).size == (32, 24)
     text = TestClient(content_of(german, decoder)).get("/")
     assert (text.text, text.headers["content-type"]) == (GERMAN, "text/plain; charset=windows-1252")
-    monkeypatch.setattr("workers.serving.stored_objects._MOST_COPIED_BYTES", 3)
+    monkeypatch.setattr("workers.serving.query_media._MOST_COPIED_BYTES", 3)
     with pytest.raises(MediaLimitError):
         picture_of(sky, decoder, 0.0, 1, 32)
     server.remove("a.png")
