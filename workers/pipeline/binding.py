@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from encoder.calibration.measure import measure, told_apart
 from encoder.calibration.queries import sample_queries
 from encoder.errors import InputError, MediaError, ModelError
 from encoder.registry import origin_of
-from encoder.space import Calibration, l2_normalize
+from encoder.space import l2_normalize
 from encoder.types import QUERY, TEXT, Embeddings, Item, Modality
 from ingest import IngestConfig, identify, segments
 
@@ -144,14 +144,20 @@ def bind(
         raise InputError("pairs", got=f"{got}: {failed[:1]}", wanted=f"at least {LEAST_FILES}")
     all_pairs = _paired(base, pairs, features)
     fitted, after = _fitted(base, other, all_pairs, through)
-    judged = judge(all_pairs, _together(base_rows, features), after)
+    base_matrix = None
+    if base_rows:
+        base_matrix = l2_normalize(np.stack([base_rows[file] for file in features]))
+    judged = judge(all_pairs, base_matrix, after)
     if not judged.helps:
         raise ModelError(
             f"The binding of {modality} does not help: {_said(judged)}.",
             remedy=f"Use more {'texts' if through else 'pairs'}, with more varied files.",
         )
     figures = {**asdict(judged), "gain": list(judged.gain), "n_texts": len(through)}
-    constants = _constants(base, modality, after)
+    samples = sample_queries()
+    sample_rows = base.encode_items([Item(TEXT, query.text, QUERY) for query in samples])
+    queries, told_rows = told_apart(samples, sample_rows)
+    constants = measure(queries, told_rows, {modality: after[:, None]})[modality].calibration
     return Binding(modality, base.space.fingerprint, origin, fitted, constants, figures), failed
 
 
@@ -211,7 +217,6 @@ def _read(
     """Each file's features, its embedding without the binding, and what could not be read."""
     files = list(dict.fromkeys(pair.file for pair in pairs))
     features, base_rows, failed = {}, {}, []
-    embeds = _embeds(base, modality)
     for done, file in enumerate(files, 1):
         try:
             contents = _contents(file, modality, config)
@@ -219,8 +224,10 @@ def _read(
             failed.append({"file": str(file), "reason": str(error)})
         else:
             features[file] = source.features(modality, contents).mean(axis=0)
-            if (rows := embeds(contents)) is not None:
-                base_rows[file] = rows.mean(axis=0)
+            if modality in base.modalities:
+                with suppress(ModelError):  # a plug-in's tower that belongs to no space yet
+                    rows = base.encode_items([Item(modality, content) for content in contents])
+                    base_rows[file] = rows.mean(axis=0)
         on_progress(done, len(files))
     return features, base_rows, failed
 
@@ -238,20 +245,6 @@ def _contents(file: Path, modality: Modality, config: IngestConfig) -> list[Any]
     return contents
 
 
-def _embeds(
-    base: MultiModalEncoder, modality: Modality
-) -> Callable[[Sequence[Any]], Embeddings | None]:
-    def embed(contents: Sequence[Any]) -> Embeddings | None:
-        if modality not in base.modalities:
-            return None
-        try:
-            return base.encode_items([Item(modality, content) for content in contents])
-        except ModelError:  # a plug-in's tower that belongs to no space yet
-            return None
-
-    return embed
-
-
 def _paired(
     base: MultiModalEncoder, pairs: Sequence[Pair], features: Mapping[Path, NDArray[np.float32]]
 ) -> FileTextPairs:
@@ -265,19 +258,6 @@ def _paired(
         np.array([text_at[pair.text] for pair in read]),
         base.encode_items([Item(TEXT, text, QUERY) for text in texts]),
     )
-
-
-def _together(
-    base_rows: Mapping[Path, Embeddings], features: Mapping[Path, NDArray[np.float32]]
-) -> Embeddings | None:
-    return l2_normalize(np.stack([base_rows[file] for file in features])) if base_rows else None
-
-
-def _constants(base: MultiModalEncoder, modality: Modality, rows: Embeddings) -> Calibration:
-    samples = sample_queries()
-    sample_rows = base.encode_items([Item(TEXT, query.text, QUERY) for query in samples])
-    queries, told_rows = told_apart(samples, sample_rows)
-    return measure(queries, told_rows, {modality: rows[:, None]})[modality].calibration
 
 
 def _said(judged: BindingJudgement) -> str:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from encoder import MultiModalEncoder
-    from encoder.calibration.measure import Measured
     from encoder.calibration.queries import SampleQuery
     from encoder.space import Calibration
 
@@ -225,43 +224,46 @@ def _measured(
     former = state.constants or encoder.space.calibration
     constants = {**former, **constants_of(measured)}  # unchanged for modalities not stored
     floors = measure_floors(_beside_nonsense(encoder, queries, query_rows), samples, constants)
-    facts = {
-        str(modality): {**_facts(figures, sizes[modality]), "floor": floor_facts(floors[modality])}
-        for modality, figures in measured.items()
+    shares = {
+        when: shares_of_best(query_rows, samples, figures)
+        for when, figures in (("before", former), ("after", constants))
     }
-    origin = _record(_about(queries), facts, state.about if only else None)
-    sets = {"before": former, "after": constants}
-    shares = {when: shares_of_best(query_rows, samples, figures) for when, figures in sets.items()}
-    facts_shown = {
-        str(modality): {
-            **_change(figures, former.get(modality)),
-            **_facts(figures, sizes[modality]),
-            "floor": round(floors[modality].among(sizes[modality]), 3),
+    facts, shown = {}, {}
+    for modality, figures in measured.items():
+        floor, before = floors[modality], former.get(modality)
+        of_modality = {
+            "spread": round(figures.spread, 3),
+            "spread_of_languages": round(figures.spread_of_languages, 3),
+            "n_vectors": figures.n_vectors,
+            "n_segments": sizes[modality],
+        }
+        facts[str(modality)] = {**of_modality, "floor": floor_facts(floor)}
+        shown[str(modality)] = {
+            **plain(figures.calibration),
+            "before": plain(before) if before else None,
+            "by_kind": dict(figures.by_kind),
+            "by_language": dict(figures.by_language),
+            **of_modality,
+            "floor": round(floor.among(sizes[modality]), 3),
             "share_of_best": {when: round(of[modality], 3) for when, of in shares.items()},
         }
-        for modality, figures in measured.items()
-    }
-    return constants, origin, {"measured": facts_shown}
+    return constants, _record(queries, facts, state.about if only else None), {"measured": shown}
 
 
 def _record(
-    origin: dict[str, Any], facts: dict[str, Any], earlier: Mapping[str, Any] | None
+    queries: Sequence[SampleQuery], facts: dict[str, Any], earlier: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Where the constants came from; what an earlier record says of other modalities is kept."""
-    if earlier is None:
-        return origin | {"modalities": facts}
-    alone = sorted({*earlier.get("measured_alone", []), *facts})
-    modalities = {**earlier.get("modalities", {}), **facts}
-    return {**earlier, "modalities": modalities, "measured_alone": alone}
-
-
-def _change(measured: Measured, former: Calibration | None) -> dict[str, Any]:
-    """A modality's constants, those before, and how they spread over queries."""
+    if earlier is not None:
+        alone = sorted({*earlier.get("measured_alone", []), *facts})
+        modalities = {**earlier.get("modalities", {}), **facts}
+        return {**earlier, "modalities": modalities, "measured_alone": alone}
     return {
-        **plain(measured.calibration),
-        "before": plain(former) if former else None,
-        "by_kind": dict(measured.by_kind),
-        "by_language": dict(measured.by_language),
+        "source": "measured",
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "n_queries": len(queries),
+        "languages": sorted({query.language for query in queries}),
+        "modalities": facts,
     }
 
 
@@ -278,22 +280,3 @@ def _beside_nonsense(
 
 def _asked(encoder: MultiModalEncoder, queries: Sequence[SampleQuery]) -> Embeddings:
     return encoder.encode_items([Item(TEXT, query.text, QUERY) for query in queries])
-
-
-def _about(queries: Sequence[SampleQuery]) -> dict[str, Any]:
-    """When and with what a store was measured."""
-    return {
-        "source": "measured",
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "n_queries": len(queries),
-        "languages": sorted({query.language for query in queries}),
-    }
-
-
-def _facts(measured: Measured, n_segments: int) -> dict[str, float]:
-    return {
-        "spread": round(measured.spread, 3),
-        "spread_of_languages": round(measured.spread_of_languages, 3),
-        "n_vectors": measured.n_vectors,
-        "n_segments": n_segments,
-    }
