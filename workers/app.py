@@ -23,7 +23,6 @@ class SafeLoader(AppLoader):  # type: ignore[misc]  # Celery is not typed
         imp: Any = None,  # noqa: ARG002
         package: str | None = None,
     ) -> ModuleType:
-        """Import a module, but not from there."""
         return import_module(module, package)
 
 

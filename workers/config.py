@@ -194,7 +194,6 @@ FORMER_VARIABLES = {
 
 
 def variable_names() -> list[str]:
-    """The names of all variables that are settings."""
     return [settings.variable(field) for settings in _CLASSES for field in settings.settable()]
 
 

@@ -51,7 +51,6 @@ class _InProcess(httpx2.BaseTransport):
         self._application = httpx2.ASGITransport(app, raise_app_exceptions=False)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """The whole answer."""
         return self._portal.call(
             self._answer,
             httpx2.Request(
@@ -65,5 +64,4 @@ class _InProcess(httpx2.BaseTransport):
         return httpx2.Response(answer.status_code, headers=answer.headers, content=body)
 
     def close(self) -> None:
-        """Close the store and end the thread."""
         self._open.close()

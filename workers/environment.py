@@ -34,7 +34,6 @@ class Options:
     metrics_host: str | None = None
 
     def variables(self) -> dict[str, str]:
-        """The variables that say the same to another process."""
         hosts = None if self.url_hosts is None else json.dumps(list(self.url_hosts))
         named_values = {
             "STORE": self.store,

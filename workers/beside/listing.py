@@ -21,7 +21,6 @@ _SNIPPET_CHARS = 200
 
 
 def answered(command: str, request: Mapping[str, Any], store: VectorStore) -> dict[str, Any]:
-    """The answer to ``list``, ``stats`` or ``info``."""
     if command == "list":
         return listed(request, store)
     return counted(store) if command == "stats" else described(store, request["target"])
@@ -111,7 +110,6 @@ def described(store: VectorStore, target: str) -> dict[str, Any]:
 
 
 def plain(row: AssetRow) -> dict[str, Any]:
-    """An asset in a list."""
     return {
         "asset_id": row.asset_id,
         "uri": shown_location(row.locations),

@@ -57,7 +57,6 @@ def _term(modality: str, words: str, default: float = 1.0) -> Term:
 
 
 def _file(words: str, config: IngestConfig) -> Term:
-    """A file of any kind, decoded as it would be stored."""
     name, weight = split_weight(words)
     item = whole(identify(Path(name), config), config)
     # A file of text is not a question: it should find similar texts.
@@ -129,7 +128,6 @@ def _condition(text: str) -> Any:
 
 
 def _value(text: str) -> Any:
-    """A number, true or false where it looks like one."""
     try:
         value = json.loads(text)
     except ValueError:
@@ -180,7 +178,6 @@ def found(options: Mapping[str, Any], engine: SearchEngine, resources: Resources
 
 
 def facts_of(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything in a query except its terms."""
     return {
         "modalities": kinds_of(options["modality"]),
         "limit": options["limit"],

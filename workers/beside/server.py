@@ -67,13 +67,11 @@ class _Desk:
         self.threads: list[Thread] = []
 
     def stop(self) -> None:
-        """Accept nothing more, and stop running commands early."""
         self._is_stopping = True
         for stop in list(self._under_way):
             stop.set()
 
     def accept(self, listener: socket.socket) -> None:
-        """Accept until the listener is closed."""
         while True:
             try:
                 peer, _ = listener.accept()
@@ -135,7 +133,6 @@ class _Desk:
 
 
 def _watch(stream: BufferedRWPair, stop: Event) -> None:
-    """Stop on a line from the client, or when it hangs up."""
     with suppress(OSError, ValueError):
         stream.readline()
     stop.set()

@@ -21,7 +21,6 @@ def split_weight(words: str) -> tuple[str, float | None]:
 
 
 def absolute(words: str) -> str:
-    """The same with an absolute path, if it is a file."""
     name, weight = split_weight(words)
     path = os.path.abspath(os.path.expanduser(name))  # noqa: PTH100, PTH111 (no imports)
     if not os.path.exists(path):  # noqa: PTH110

@@ -134,5 +134,4 @@ def _bar_updater(bars: Bars) -> ProgressCallback:
 
 
 def describe(progress: FetchProgress) -> str:
-    """One line for people: the part and what is happening to it."""
     return f"{progress.part or 'bundle':<6} {_SAYS[progress.stage]}"

@@ -38,8 +38,6 @@ _SAMPLES = Path(__file__).with_name("samples.zip")  # by scripts/build_samples.p
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The result of a check: ``text`` for people, ``facts`` for programs."""
-
     part: str
     ok: bool
     text: str
@@ -64,7 +62,6 @@ def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
 
 
 def diagnose(resources: Resources) -> list[Diagnosis]:
-    """Check each part; a failure does not hide the others."""
     return [_look(subject, look, resources) for subject, look in _PARTS.items()]
 
 

@@ -339,13 +339,11 @@ class StopSignal(Event):
         self._further: Callable[[], None] = lambda: None
 
     def then(self, stop_elsewhere: Callable[[], None]) -> None:
-        """Also call this function when the event is set."""
         self._further = stop_elsewhere
         if self.is_set():
             stop_elsewhere()
 
     def set(self) -> None:
-        """Stop."""
         super().set()
         with suppress(OSError):
             self._further()

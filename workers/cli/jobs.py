@@ -193,7 +193,6 @@ def watch_job(board: Jobs, job_id: str, stopped: Callable[[], bool]) -> Job:
 
 
 def report_of(job: Job, failures: Iterable[ports.FailedFile]) -> IngestReport:
-    """A job's counts as a report."""
     return IngestReport(
         job.ingested,
         job.unchanged,
@@ -207,7 +206,6 @@ def report_of(job: Job, failures: Iterable[ports.FailedFile]) -> IngestReport:
 
 
 def job_facts(job: Job) -> dict[str, Any]:
-    """A job as plain values."""
     return {
         "id": job.job_id,
         "state": job.state,
@@ -242,7 +240,6 @@ def job_facts(job: Job) -> dict[str, Any]:
 
 
 def jobs_table(recent: Sequence[Job]) -> Table:
-    """Jobs, newest first."""
     rows = []
     for job in recent:
         begun = datetime.fromtimestamp(job.created).strftime("%d %b %H:%M")
@@ -272,7 +269,6 @@ def job_lines(job: Job) -> list[str]:
 
 
 def _planning_lines(job: Job) -> list[str]:
-    """Why it makes no progress."""
     declined = job.declined if job.planner_lost else {}
     lines = [
         f"[yellow]{marked(name)} cannot plan it: {marked(why)}[/]" for name, why in declined.items()
@@ -283,7 +279,6 @@ def _planning_lines(job: Job) -> list[str]:
 
 
 def _note(job: Job) -> str:
-    """The text after the progress bar."""
     parts = [f"{modality} {n / job.seconds:.1f}/s" for modality, n in sorted(job.segments.items())]
     parts += [f"{job.n_bytes / 1e6:.0f} MB"]
     parts += [f"{job.failed} set aside"] if job.failed else []

@@ -144,7 +144,6 @@ def answer(command: str, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def list_lines(page: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """A page of assets."""
     from rich.table import Table
 
     from workers.beside.listing import day
@@ -172,7 +171,6 @@ def list_lines(page: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 
 def stats_lines(totals: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """Counts and sizes."""
     yield (
         f"[bold]{totals['assets']}[/] assets, {size(totals['bytes'])}, in "
         f"{totals['places']} locations"
@@ -192,7 +190,6 @@ def stats_lines(totals: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 
 def info_lines(asset: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """One asset."""
     name = PurePath(asset["uri"]).name or asset["asset_id"]
     yield f"[bold]{marked(name)}[/] {marked(asset['asset_id'])}"
     yield f"{asset['modality']}, {marked(asset['media_type'])}, {size(asset['size_bytes'])}"

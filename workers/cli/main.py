@@ -99,11 +99,9 @@ class LazyGroup(click.Group):
             raise click.NoSuchCommand(error.command_name, None, names, ctx) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names."""
         return sorted([*self._table, *super().list_commands(ctx)])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported now."""
         if cmd_name not in self._table:
             return super().get_command(ctx, cmd_name)
         module, _, function = self._table[cmd_name][0].partition(":")

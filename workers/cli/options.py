@@ -40,7 +40,6 @@ class KindsOption(click.Option):
     """An option whose help names what is registered: ``{kinds}``, or ``{formats}``."""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """As in click; the kinds are only looked up when somebody asks for help."""
         from ingest.kinds.registry import formats, names
 
         option_text, help_text = super().get_help_record(ctx) or ("", "")
@@ -49,7 +48,6 @@ class KindsOption(click.Option):
 
 
 def kind_option(help_text: str) -> Callable[[F], F]:
-    """``--kind``, which may be repeated."""
     return click.option(
         "--kind",
         "kinds",
@@ -145,7 +143,6 @@ def _note_json(ctx: click.Context, _option: click.Parameter, value: bool) -> Non
 
 
 def log_level_option(default: str) -> Callable[[F], F]:
-    """``--loglevel``."""
     return click.option(
         "--loglevel",
         type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),

@@ -36,7 +36,6 @@ def wants_json() -> bool:
 
 
 def print_json(facts: Mapping[str, Any]) -> None:
-    """One JSON document on standard output."""
     sys.stdout.write(safe_json(json.dumps(facts, ensure_ascii=False, indent=2)) + "\n")
 
 
@@ -100,7 +99,6 @@ def _named(name: str, value: str | float) -> str:
 
 
 def hits_table(hits: Sequence[Hit], title: str = "") -> Table:
-    """Hits as a table, best first, with their moments below."""
     from rich.table import Table
 
     table = Table(title=marked(title) or None, title_justify="left", expand=True)
@@ -136,7 +134,6 @@ def _snippet(hit: Hit | Moment) -> Text:
 def result_lines(
     result: SearchResult, looked: Mapping[str, Any] | None = None, *, shows_weak: bool = False
 ) -> Iterator[RenderableType]:
-    """A search's answer for people."""
     from rich.text import Text
 
     yield from map(_understood, result.understood)
@@ -225,7 +222,6 @@ def latency_line(latency_s: Mapping[str, float]) -> str:
 
 
 def report_lines(report: IngestReport, wall_s: float) -> list[str]:
-    """An ingest's summary for people, in rich markup."""
     kinds = ", ".join(f"{n} {modality}" for modality, n in sorted(report.segments.items()))
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.stage_s.items())
     lines = [
@@ -243,12 +239,10 @@ def report_lines(report: IngestReport, wall_s: float) -> list[str]:
 
 
 def left_out_lines(n_files: int) -> list[str]:
-    """The line about files of kinds that were not requested."""
     return [f"{n_files} files of other kinds left out"] if n_files else []
 
 
 def gone_lines(gone: Mapping[str, int]) -> Iterator[str]:
-    """The line about files that were stored and are gone."""
     if n := gone.get("dropped"):
         yield f"{n} former locations of files removed"
     if n := gone.get("gone"):
@@ -306,6 +300,5 @@ def progress(task: str, unit: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds."""
     minutes, seconds_left = divmod(round(seconds), 60)
     return f"{minutes}:{seconds_left:02d}"

@@ -30,8 +30,6 @@ OnProgress = Callable[[int, int], object]
 
 @dataclass(frozen=True)
 class ModalityPair:
-    """Queries of one modality and candidates of another."""
-
     n_queries: int
     n_candidates: int
     figures: Mapping[str, Interval]
@@ -55,7 +53,6 @@ class SubjectJudgement:
     values: dict[Kinds, dict[Content, float]] = field(default_factory=dict, repr=False)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
         return {
             "name": self.name,
             "cpu_s": round(self.cpu_s, 3),

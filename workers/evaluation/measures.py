@@ -17,8 +17,6 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95 % interval."""
-
     mean: float
     low: float
     high: float

@@ -26,8 +26,6 @@ Origin: TypeAlias = Literal["list", "names", "classes", "synthetic"]
 
 @dataclass(frozen=True)
 class Content:
-    """A text, or a file."""
-
     text: str = ""
     file: Path | None = None
 

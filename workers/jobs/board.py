@@ -30,8 +30,6 @@ _MOST_JOBS = 1000
 
 
 class ShardBoard:
-    """Shards by the id of their job and their own id."""
-
     def __init__(self, link: RedisLink) -> None:
         self._link = link
 
@@ -42,7 +40,6 @@ class ShardBoard:
         return bool(self._link.run(lua.ADD, job_id, *facts))
 
     def revive(self, job_id: str, shard_id: str, shard: Shard, letters: Sequence[str]) -> None:
-        """Make a shard of dead letters."""
         self._link.run(lua.REVIVE, job_id, shard_id, shard.dumps(), json.dumps(list(letters)))
 
     def claim(self, job_id: str, shard_id: str) -> Claim | None:
@@ -112,7 +109,6 @@ class ShardBoard:
         return {shard: bool(is_held) for shard, is_held in self._link.run_once(lua.DUE, job_id)}
 
     def open(self, job_id: str) -> dict[str, Shard]:
-        """All shards that are not finished."""
         payloads = self._link.redis.hgetall(key(job_id, "open"))
         return {shard: Shard.loads(payload) for shard, payload in payloads.items()}
 
@@ -145,7 +141,6 @@ class JobBoard:
 
     @classmethod
     def of(cls, settings: Settings, *, patience_s: float = 600.0) -> JobBoard:
-        """The board on the broker named in the settings."""
         return cls(
             settings.broker,
             lease_s=settings.lease_s,
@@ -215,11 +210,9 @@ class JobBoard:
         return [job for _, job in jobs if job]
 
     def running(self) -> list[str]:
-        """The ids of jobs that have not ended."""
         return sorted(self.link.patiently(lambda: self.link.redis.smembers(RUNNING)))
 
     def unfinished(self) -> list[Job]:
-        """The jobs that have not ended."""
         return [job for job in map(self._read, self.running()) if job]
 
     def refuse(self, job_id: str, failure: Failure) -> None:
@@ -250,7 +243,6 @@ class JobBoard:
         self.link.patiently(self.link.redis.ping)
 
     def depth(self, queues: Iterable[str], priorities: Iterable[int]) -> int:
-        """How many messages wait in these queues."""
         names = [
             queue if not priority else f"{queue}\x06\x16{priority}"
             for queue in queues
@@ -281,8 +273,6 @@ class JobBoard:
 
 
 def _job(job_id: str, facts: Mapping[str, str], now_s: float, counts: Mapping[str, int]) -> Job:
-    """A job from its hash in Redis."""
-
     def number(name: str) -> float:
         return float(facts.get(name, 0))
 

@@ -32,7 +32,6 @@ def check_broker(timeout_s: float = 5.0) -> None:
 
 
 def n_workers(timeout_s: float = 1.0) -> int:
-    """How many workers answer."""
     return len(app.control.ping(timeout=timeout_s))
 
 

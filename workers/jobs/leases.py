@@ -24,8 +24,6 @@ _ABSENT_S = 15.0
 
 
 class PlannerLeases:
-    """The planners of jobs, each with its own name."""
-
     def __init__(self, link: RedisLink) -> None:
         self._link = link
 
@@ -38,7 +36,6 @@ class PlannerLeases:
         return bool(self._link.run(lua.PLANNING, job_id, planner, self._link.lease_s))
 
     def leave(self, job_id: str, planner: str) -> None:
-        """Leave the rest of the job to another planner."""
         self._link.run(lua.LEAVE, job_id, planner)
 
     def finish(self, job_id: str, planner: str, last: Mapping[str, Shard] | None = None) -> bool:
@@ -51,7 +48,6 @@ class PlannerLeases:
         self._link.run(lua.FAIL, job_id, planner, reason)
 
     def cursors(self, job_id: str) -> dict[str, str]:
-        """The last file of each cost class that was added."""
         facts = self._link.patiently(lambda: self._link.redis.hgetall(key(job_id)))
         return {
             name.removeprefix("cursor:"): json.loads(path)

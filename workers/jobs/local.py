@@ -58,7 +58,6 @@ class _Run:
     finished: float | None = None
 
     def job(self) -> Job:
-        """The job at this moment."""
         report = self.report
         states = ("cancelling", "cancelled") if self.stopped.is_set() else ("running", "done")
         return Job(

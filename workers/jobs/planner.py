@@ -60,7 +60,6 @@ class Feed:
 
     @property
     def is_empty(self) -> bool:
-        """Whether all was sent."""
         return not any(self._waiting.values())
 
     @property
@@ -69,7 +68,6 @@ class Feed:
         return any(n >= _HELD_BACK_FILES for n in self._n_files.values())
 
     def add(self, shard_id: str, shard: Shard) -> None:
-        """Put a shard behind the others of its class."""
         self._waiting[shard.cost].append((shard_id, shard))
         self._n_files[shard.cost] += len(shard.paths)
 
@@ -161,7 +159,6 @@ def _plan(
 
 
 def _shard(job: Job, cost: str, paths: list[str]) -> Shard:
-    """A shard with some files of a job."""
     trace, kinds = tracing.carrier(), list(job.kinds)
     return Shard(cost, paths, PRIORITIES[job.priority], job.labels, trace, kinds=kinds)
 
@@ -253,7 +250,6 @@ def plan_paths(
 
 
 def main(job_id: str) -> None:
-    """Plan a job that is on the board."""
     tracing.start()
     settings = current_settings()
     plan_paths(JobBoard.of(settings), job_id, settings)

@@ -81,7 +81,6 @@ class RedisLink:
 
 
 def key(job_id: str, suffix: str = "") -> str:
-    """Where a part of a job is; without a part, its facts."""
     return f"anymodal:job:{job_id}:{suffix}".rstrip(":")
 
 

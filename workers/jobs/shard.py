@@ -42,19 +42,15 @@ class Shard:
     """The kinds of files that were requested; empty for all."""
 
     def dumps(self) -> str:
-        """As JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def loads(cls, text: str) -> Shard:
-        """The inverse of `dumps`."""
         return cls(**json.loads(text))
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A shard that was taken."""
-
     shard: Shard
     crashes: int = 0
     """How often a worker took it and never came back."""

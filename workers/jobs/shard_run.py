@@ -42,7 +42,6 @@ def announce_stop() -> None:
 
 
 def stop_announced() -> bool:
-    """Whether the worker is to stop."""
     return _stop[0] == 1
 
 
@@ -211,7 +210,6 @@ class ShardRun:
 
 
 def count_report(report: IngestReport) -> None:
-    """Add the counts of a job."""
     metrics.FILES.labels("ingested").inc(report.ingested)
     metrics.FILES.labels("unchanged").inc(report.unchanged)
     metrics.FILES.labels("left_out").inc(report.left_out)

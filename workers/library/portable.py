@@ -32,8 +32,6 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class ExportPart:
-    """Assets and their segments, in two files."""
-
     name: str
     n_assets: int
     n_segments: int
@@ -43,8 +41,6 @@ class ExportPart:
 
 @dataclass
 class Manifest:
-    """A store, as far as it is exported."""
-
     model: str
     fingerprint: str
     embed_dim: int
@@ -52,7 +48,6 @@ class Manifest:
     whole: bool = False
 
     def write(self, folder: Path) -> None:
-        """Replace the file in a folder."""
         new = folder / f"{NAME}.new"
         with writing(new):
             new.write_text(json.dumps({"format": _FORMAT, **asdict(self)}, indent=1), "utf-8")
@@ -115,7 +110,6 @@ _FIELDS = [field.name for field in fields(SegmentRow) if field.name != "embeddin
 
 
 def asset_table(rows: Sequence[AssetRow]) -> pa.Table:
-    """Commit rows; metadata is JSON."""
     columns: dict[str, list[Any]] = {
         name: [getattr(row, name) for row in rows] for name in _ASSETS.names
     }
@@ -126,7 +120,6 @@ def asset_table(rows: Sequence[AssetRow]) -> pa.Table:
 
 
 def asset_rows(table: pa.Table) -> list[AssetRow]:
-    """The rows of `asset_table`."""
     return [
         AssetRow(
             **{
@@ -155,7 +148,6 @@ def segment_table(rows: Sequence[SegmentRow], embed_dim: int) -> pa.Table:
 
 
 def segment_rows(table: pa.Table) -> list[SegmentRow]:
-    """The rows of `segment_table`."""
     vectors = table.column("embedding").combine_chunks()
     flat = np.asarray(vectors.flatten(), np.float32).reshape(table.num_rows, -1)
     plain = table.drop_columns(["embedding"]).to_pylist()

@@ -44,8 +44,6 @@ class ReindexPlan:
 
 @dataclass
 class Moved:
-    """What was done."""
-
     model: str
     space: str
     switched: bool = False
@@ -55,7 +53,6 @@ class Moved:
     comparison: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
         copied = self.copied
         return {
             "model": self.model,

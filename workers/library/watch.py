@@ -18,8 +18,6 @@ from ingest.sources.ignored import NAME, Ignored
 
 @dataclass
 class Changes:
-    """What to do about some paths."""
-
     paths: list[str] = field(default_factory=list)
     """Files and folders to ingest."""
     gone: dict[str, list[str]] = field(default_factory=dict)

@@ -35,7 +35,6 @@ class AddIds(logging.Filter):
     """Adds the ids of the current request or task to each record. For handlers, not loggers."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Accept all records."""
         ids = {"request_id": request_id} if (request_id := current_request_id()) else {}
         ids |= _under_way.get() or {}
         data = getattr(record, "data", None)  # how Celery's main process reports a task
@@ -53,7 +52,6 @@ class TextFormatter(logging.Formatter):
         self._secrets = list(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record."""
         ids = "".join(f" {field}={value}" for field, value in _ids(record).items())
         message = one_line(record.getMessage())
         head = f"{_time(record)} {record.levelname} {record.name} {message}{ids}"
@@ -65,7 +63,6 @@ class JsonFormatter(TextFormatter):
     """One object a line: ``time, level, logger, message``, ids, and ``error`` with a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record."""
         error = _traceback(self, record)
         fields = {
             "time": _time(record),
@@ -86,7 +83,6 @@ def begin_task(task_id: str, args: Sequence[object]) -> None:
 
 
 def end_task() -> None:
-    """Remove them again."""
     _under_way.set(None)
 
 

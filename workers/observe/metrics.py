@@ -41,8 +41,6 @@ REGISTRY = CollectorRegistry()
 
 @dataclass(frozen=True)
 class MetricDescription:
-    """The definition of a metric."""
-
     name: str
     metric_type: str
     labels: tuple[str, ...]
@@ -144,8 +142,6 @@ def forget_predecessor() -> None:
 
 @dataclass
 class Task:
-    """A running task."""
-
     outcome: str = "error"
 
 
@@ -164,11 +160,9 @@ class CountedEncoder:
     """An `encoder.observer.EncoderObserver` that counts."""
 
     def loaded(self, model_part: str, seconds: float) -> None:
-        """Count a loaded part of the model."""
         MODEL_LOAD_S.labels(model_part).observe(seconds)
 
     def encoded(self, modality: str, lengths: Sequence[int]) -> None:
-        """Count a batch."""
         BATCH_ITEMS.labels(modality).observe(len(lengths))
         if modality == "text":
             TOKENS.inc(sum(lengths))

@@ -63,7 +63,6 @@ class SafeStream:
         return len(text)
 
     def writelines(self, lines: Any) -> None:
-        """Write several."""
         for line in lines:
             self.write(line)
 

@@ -38,8 +38,6 @@ OnProgress = Callable[[int, int], object]
 
 
 class Pair(NamedTuple):
-    """A file, and a text that describes it."""
-
     file: Path
     text: str
 

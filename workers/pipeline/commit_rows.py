@@ -72,7 +72,6 @@ def commit_row(
 
 
 def without_gone(metadata: Labels) -> Labels:
-    """The metadata of an asset that has a file."""
     return {name: value for name, value in metadata.items() if name != GONE_SINCE}
 
 

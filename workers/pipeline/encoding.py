@@ -32,8 +32,6 @@ Pair = tuple[Asset, Segment]
 
 
 class SegmentEncoding:
-    """The rows of several assets in the making."""
-
     def __init__(
         self,
         encoder: MultiModalEncoder,
@@ -119,7 +117,6 @@ class SegmentEncoding:
         return reading.segments(n_texts + n_said) if reading else iter(())
 
     def _said(self, asset: Asset) -> Iterator[Segment]:
-        """What was said, as text segments with their times."""
         transcript = self._transcripts.pop(asset.asset_id, None)
         sentences = transcript.end() if transcript else []
         for index, sentence in enumerate(sentences):
@@ -164,7 +161,6 @@ class SegmentEncoding:
             self._read(pairs, self._config)
 
     def _read(self, pairs: Sequence[Pair], config: IngestConfig) -> None:
-        """Pass each picture to the reading of its asset."""
         with self._report.timed("read"):
             for asset, segment in pairs:
                 reading = self._readings.setdefault(

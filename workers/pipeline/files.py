@@ -67,11 +67,9 @@ class WalkedFolders:
         self._whole: list[str] = []
 
     def unread(self, folder: Path) -> None:
-        """Note that a folder, or one in it, could not be read."""
         self._unread.add(folder)
 
     def whole(self, folder: str) -> None:
-        """Note that a folder of objects was listed to the end."""
         self._whole.append(folder)
 
     def complete(self) -> list[str]:

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 
 def no_facts(_path: str) -> Mapping[str, Any]:
-    """No facts besides those in the file."""
     return {}
 
 

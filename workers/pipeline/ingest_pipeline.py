@@ -225,7 +225,6 @@ class IngestPipeline:
         prune: Prune,
         gone: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> IngestReport:
-        """Forget stored files that are gone; see `workers.pipeline.pruning`."""
         return self._gone(prune).forget(folders, gone)
 
     def _gone(self, prune: Prune) -> GoneFiles:
@@ -238,7 +237,6 @@ class IngestPipeline:
             self.watch.after_shard(*self.parts())
 
     def parts(self) -> tuple[MultiModalEncoder, VectorStore]:
-        """The current encoder and store."""
         return self.follow() if self.follow else (self.encoder, self.store)
 
     def _shard(

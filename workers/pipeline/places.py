@@ -54,8 +54,6 @@ def nowhere(_path: str, _folder: Callable[[], Path]) -> None:
 
 @dataclass
 class Identifying:
-    """Identifies the files of one shard."""
-
     config: IngestConfig
     scratch: ExitStack
     on_failure: Callable[[str, MediaError], None]
@@ -94,7 +92,6 @@ class Identifying:
             self.on_failure(path, error)
 
     def fetch(self, objects: Mapping[str, ObjectFacts], patience: Patience) -> None:
-        """Fetch objects, for `assets`, by the paths that were requested."""
         paths = {facts.url: path for path, facts in objects.items()}
         for facts, asset in fetch_all(
             list(objects.values()), self._scratch(), self.config, patience
@@ -139,14 +136,11 @@ class LocatedFiles:
     """Whether nothing differs from what is stored, so that nothing has to be written."""
 
     def add(self, asset: Asset) -> None:
-        """Note what is at one more place."""
         self.assets[asset.asset_id].append(asset)
 
 
 @dataclass
 class KnownPlaces:
-    """Some files, sorted by whether their content is stored."""
-
     as_stored: LocatedFiles = field(default_factory=LocatedFiles)
     """Those stored at the place where they are."""
     elsewhere: LocatedFiles = field(default_factory=LocatedFiles)
@@ -159,15 +153,12 @@ class KnownPlaces:
 
 @dataclass(frozen=True)
 class File:
-    """Where a file lies, its size and when it was last changed."""
-
     path: Path
     size_bytes: int
     modified_s: float
 
     @property
     def uri(self) -> str:
-        """What rows call it."""
         return str(self.path)
 
     def is_in(self, row: AssetRow) -> bool:
@@ -181,7 +172,6 @@ class File:
         return identified == (self.size_bytes, self.modified_s)
 
     def of(self, row: AssetRow) -> Asset:
-        """The content that a row stores, at this place."""
         metadata = {"modified": self.modified_s}
         return Asset(row.asset_id, self.uri, row.modality, row.media_type, row.size_bytes, metadata)
 
@@ -194,7 +184,6 @@ class _Object:
 
     @property
     def uri(self) -> str:
-        """What rows call it."""
         return self.facts.url
 
     def is_in(self, row: AssetRow) -> bool:
@@ -203,7 +192,6 @@ class _Object:
         return recorded == self.facts.version and not row.is_gone
 
     def of(self, row: AssetRow) -> Asset:
-        """The content that a row stores, at this place."""
         metadata: dict[str, Fact] = {
             "modified": self.facts.modified_s,
             VERSIONS: [self.facts.version],
@@ -314,7 +302,6 @@ class Places:
     def _fetch(
         self, unlike: Mapping[str, _Seen], located: LocatedFiles, patience: Patience
     ) -> None:
-        """Fetch objects that are not known to be as stored."""
         far_facts = {path: look.facts for path, look in unlike.items() if isinstance(look, _Object)}
         if not far_facts:
             return
@@ -356,7 +343,6 @@ class Places:
         return content_id(file.path, self.identifying.config) if is_quick else ""
 
     def _rows(self, ids: Mapping[str, str]) -> dict[str, AssetRow]:
-        """The stored contents among these that need not be read again."""
         rows = self.store.assets([asset_id for asset_id in ids.values() if asset_id])
         return {
             asset_id: row
@@ -422,7 +408,6 @@ def _file_of(asset: Asset) -> File | None:
 
 
 def changed(uri: str) -> MediaError:
-    """The error of a file that was not as before."""
     return MediaError(
         f"{uri} vanished or was changed while it was read.", remedy="Ingest it again."
     )

@@ -193,8 +193,6 @@ class GoneFiles:
 
 
 class Looks(Protocol):
-    """Looks at the places of stored files."""
-
     def dead(self, row: AssetRow) -> set[str]:
         """The row's locations in a folder at which there is no file, or that are ignored."""
         ...
@@ -267,7 +265,6 @@ def _is_no_file(path: str) -> bool:
 
 
 def _below(folder: Path) -> str:
-    """The beginning of all paths in it."""
     return f"{str(folder).rstrip('/')}/"
 
 
@@ -314,7 +311,6 @@ def _for_good(folder: str) -> str:
 
 
 def _unmounted(fstab: Path) -> list[str]:
-    """The mount points of disks that are not mounted."""
     try:
         lines = fstab.read_text(errors="replace").splitlines()
     except OSError:

@@ -33,8 +33,6 @@ _SAME = 0.8
 
 @dataclass(frozen=True)
 class Passage:
-    """Text that was read, where and when."""
-
     lines: Sequence[ReadText]
     start_s: float | None = None
     end_s: float | None = None
@@ -42,7 +40,6 @@ class Passage:
 
     @property
     def text(self) -> str:
-        """Line by line."""
         return "\n".join(line.text for line in self.lines)
 
 
@@ -56,7 +53,6 @@ class PictureReading:
         self._passages: list[Passage] = []
 
     def add(self, frame: Segment) -> None:
-        """Read the next picture."""
         if not self._encoder.has_text(frame.content):
             return
         picture = self._in_detail(frame)
@@ -118,12 +114,10 @@ def _relative(line: ReadText, picture: RgbPicture) -> ReadText:
 
 
 def _as_json(lines: Sequence[ReadText]) -> str:
-    """The corners of lines; see `Segment`."""
     return json.dumps([[round(float(v), 4) for point in line.box for v in point] for line in lines])
 
 
 def _goes_on(earlier: Passage, later: Passage) -> bool:
-    """Whether the next frame shows the same text."""
     return SequenceMatcher(None, earlier.text, later.text, autojunk=False).ratio() >= _SAME
 
 

@@ -42,7 +42,6 @@ class IngestReport:
 
     @property
     def n_files(self) -> int:
-        """The number of files that were processed."""
         return self.ingested + self.unchanged + self.left_out + len(self.failures)
 
     def fail(self, uri: str, error: Exception) -> None:
@@ -59,7 +58,6 @@ class IngestReport:
         logger.info("set aside %s: %s: %s", printable, type(error).__name__, reason)
 
     def fail_all(self, uris: Iterable[str], error: Exception) -> None:
-        """Set several files aside with one reason."""
         for uri in uris:
             self.fail(uri, error)
 
@@ -73,13 +71,11 @@ class IngestReport:
                     self.failures.append(replace(failed[first], uri=uri, reason=reason))
 
     def spend(self, stage: str, seconds: float) -> None:
-        """Add seconds to a stage."""
         self.stage_s[stage] = self.stage_s.get(stage, 0.0) + seconds
         metrics.STAGE_S.labels(stage).observe(seconds)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add the seconds of the block to a stage."""
         started = perf_counter()
         with tracing.span(stage):
             try:
@@ -88,7 +84,6 @@ class IngestReport:
                 self.spend(stage, perf_counter() - started)
 
     def add(self, other: IngestReport) -> None:
-        """Add another shard's report to this one."""
         self.ingested += other.ingested
         self.unchanged += other.unchanged
         self.left_out += other.left_out
@@ -100,7 +95,6 @@ class IngestReport:
         self.gone.update(other.gone)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
         return {
             "ingested": self.ingested,
             "unchanged": self.unchanged,
@@ -115,7 +109,6 @@ class IngestReport:
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> IngestReport:
-        """The inverse of `as_json`."""
         return cls(
             ingested=facts["ingested"],
             unchanged=facts["unchanged"],

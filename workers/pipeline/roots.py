@@ -51,7 +51,6 @@ class Disk:
         )
 
     def is_still(self, disk_now: Disk | None) -> bool:
-        """Whether a place is on this disk now."""
         if disk_now is None:
             return False
         is_same = self.filesystem == disk_now.filesystem or self.device == disk_now.device

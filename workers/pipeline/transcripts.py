@@ -26,8 +26,6 @@ _UNHEARD = Utterance(0.0, 0.0, "")
 
 @dataclass
 class _Stretch:
-    """Speech that may continue in the next window."""
-
     start_s: float
     parts: list[NDArray[np.float32]]
     rate: int
@@ -76,7 +74,6 @@ class Transcript:
         self._last = window
 
     def end(self) -> list[Utterance]:
-        """All that was said, in order of time."""
         self._close()
         return self._said
 

@@ -178,7 +178,6 @@ def _follow(
 
 
 def moved(resources: Resources, parts: Services) -> Services:
-    """The parts of a server over another model, warm."""
     model, store = resources.parts()
     encoder = query_encoder(model, parts.config, parts.metrics)
     warm_up(model, None)
@@ -252,7 +251,6 @@ def warm_up(encoder: MultiModalEncoder, decoder: QueryDecoder | None) -> None:
 
 
 def _jobs(resources: Resources) -> Jobs:
-    """Jobs on the broker, or in this process."""
     if resources.settings.broker.startswith("memory:"):
         return LocalJobs(resources.pipeline(), resources.uploads)
     check_broker()

@@ -168,7 +168,6 @@ def check_kind_name(kind_name: str, argument: str) -> None:
 
 
 def kind_offers(modalities: Collection[Modality]) -> list[KindOffer]:
-    """All kinds, as clients see them."""
     return [
         KindOffer(
             file_kind.name,
@@ -210,7 +209,6 @@ def _suffix(kind_name: str, name: str) -> str:
 
 
 def _renamed(error: MediaError, path: str, name: str) -> MediaError:
-    """The same error without the server's path."""
     return type(error)(error.problem.replace(path, name), remedy=error.remedy)
 
 
@@ -244,7 +242,6 @@ class StoredObject:
 
     @property
     def size_bytes(self) -> int:
-        """Its size."""
         return self.facts.size_bytes
 
     def pieces(self, start: int, end: int) -> Iterator[bytes]:

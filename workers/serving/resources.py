@@ -121,7 +121,6 @@ class Resources:
         return self.parts()
 
     def existing_parts(self) -> tuple[MultiModalEncoder, VectorStore]:
-        """The same for an existing store; see `existing_store`."""
         self.existing_store()
         return self.parts()
 
@@ -167,7 +166,6 @@ class Resources:
 
     @cached_property
     def uploads(self) -> UploadFolder:
-        """The uploads of the store."""
         return uploads_of(self.settings.store)
 
     @cached_property

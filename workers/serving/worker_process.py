@@ -42,7 +42,6 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is not
         super().__init__(worker)
 
     def start(self, worker: Any) -> None:
-        """Begin."""
         from workers.jobs.broker import publish_now
         from workers.jobs.recovery import EVERY_S, Sweeper, Takeover
 
@@ -51,7 +50,6 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is not
         self._timer = worker.timer.call_repeatedly(EVERY_S, self._sweep)
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002
-        """End."""
         if self._timer is not None:
             self._timer.cancel()
 
