@@ -5,13 +5,11 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from encoder import MultiModalEncoder
 from encoder.calibration.floors import nonsense
@@ -27,7 +25,6 @@ from search.store.memory import MemoryStore
 from search.store.open import open_store
 from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
-from workers.cli.store import calibration_lines
 from workers.pipeline import IngestPipeline
 from workers.pipeline import calibration as calibrating
 from workers.pipeline.calibration import alone_here, calibrate, calibrate_if_due
@@ -91,29 +88,6 @@ def best_kinds(store: VectorStore) -> list[Modality]:
     ]
     engine.close()
     return hits
-
-
-def test_one_kind_fills_mixed_lists_until_the_store_is_calibrated(store: VectorStore) -> None:
-    assert set(best_kinds(store)) == {TEXT}
-    dry = calibrate(ENCODER, store, dry_run=True)
-    assert store.stored_calibration() == StoredCalibration({}, (), {"source": "none"})
-    assert set(best_kinds(store)) == {TEXT}
-    found = calibrate(ENCODER, store)
-    assert found["measured"] == dry["measured"]
-    share = best_kinds(store).count(IMAGE) / 60
-    assert 0.25 < share < 0.75
-    told = found["measured"]["image"]["share_of_best"]
-    assert told["before"] == 0
-    assert told["after"] == pytest.approx(share, abs=0.2)
-    assert found["calibration"]["source"] == "measured"
-    assert found["calibration"]["modalities"]["image"]["n_segments"] == 240
-    state = store.stored_calibration()
-    assert state.former == ()
-    assert state.about["n_queries"] == 352
-    assert state.floors == store.floors
-    for kind in (TEXT, IMAGE):
-        assert 2 < state.floors[kind].level < 6
-        assert found["measured"][str(kind)]["floor"] == round(state.floors[kind].among(240), 3)
 
 
 def test_what_means_nothing_has_weak_matches_only(store: VectorStore) -> None:
@@ -258,31 +232,6 @@ def test_shards_lead_to_a_calibration_unless_the_pipeline_is_to_make_none() -> N
     assert set(store.calibration) == {TEXT, IMAGE}
     IngestPipeline(encoder, store).calibrate_if_due()
     assert set(store.calibration) == {TEXT, IMAGE, AUDIO}
-
-
-def shown(found: dict[str, Any]) -> str:
-    screen = Console(file=StringIO(), width=120)
-    for line in calibration_lines(found):
-        screen.print(line)
-    return cast("StringIO", screen.file).getvalue()
-
-
-def test_people_see_what_changes() -> None:
-    store = MemoryStore(DIM, {TEXT: Calibration(0.123, 0.456)})
-    fill(store, text=30, image=20)
-    found = calibrate(ENCODER, store)
-    rows = {line.split()[1]: line.split("│") for line in shown(found).splitlines() if "│" in line}
-    text, image = (rows[kind] for kind in ("text", "image"))
-    assert [cell.strip() for cell in text[2:7]] == [
-        "30",
-        f"{store.calibration[TEXT].mu:.3f}",
-        f"{store.calibration[TEXT].c:.3f}",
-        "0.123",
-        "0.456",
-    ]
-    assert [cell.strip() for cell in image[5:7]] == ["", ""]
-    assert "→" in image[9]
-    assert "30" in shown({"calibration": found["calibration"], "resumed": True})
 
 
 def test_a_kind_that_the_model_has_no_constants_for_is_measured_alone() -> None:

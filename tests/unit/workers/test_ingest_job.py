@@ -9,7 +9,6 @@ from pathlib import Path
 from threading import Barrier
 from zipfile import ZipFile
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -22,7 +21,6 @@ from search.errors import StoreError, StoreUnavailableError
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
 from tests.support.media import write_film
-from workers.pipeline.commit_rows import remove
 from workers.pipeline.ingest_job import IngestJob
 from workers.pipeline.retry import may_heal
 
@@ -289,29 +287,6 @@ def test_content_that_another_deletes_meanwhile_is_not_half_there(
     assert may_heal(caught.value)
     assert list(store.scan()) == []
     assert IngestJob(encoder, store).run(paths).ingested == 1
-
-
-def test_removal_by_id_file_and_folder(job: IngestJob, store: MemoryStore, tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    paths = [*write(tmp_path, a="One.", b="Two."), *write(tmp_path / "in", c="Three.", d="Four.")]
-    job.run(paths)
-    by_uri = {row.locations[0]: row.asset_id for row in store.scan()}
-    assert remove(store, by_uri[paths[0]]) == 1
-    assert remove(store, paths[1]) == 1
-    assert remove(store, str(tmp_path / "in")) == 2
-    assert remove(store, str(tmp_path)) == 0
-    assert list(store.scan()) == []
-
-
-def test_vectors_do_not_depend_on_the_batch(encoder: MultiModalEncoder, tmp_path: Path) -> None:
-    paths = write(tmp_path, **{f"n{i}": f"Note {i}. " * (1 + 7 * i) for i in range(6)})
-    vectors = []
-    for batch_segments in (1, 64):
-        store = MemoryStore(encoder.embed_dim)
-        IngestJob(encoder, store, batch_segments=batch_segments).run(paths)
-        rows = sorted(store._segments.values(), key=lambda row: row.segment_id)
-        vectors.append(np.stack([row.embedding for row in rows]))
-    assert (vectors[0] * vectors[1]).sum(axis=1).min() > 0.9999
 
 
 class Meeting(MultiModalEncoder):

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import pty
-import subprocess
-import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,31 +122,3 @@ def test_an_open_bundle_is_not_removed(bundle_home: Path) -> None:
         run("remove", "bundle:english")
     assert bundle_home.is_dir()
     assert model.towers
-
-
-@pytest.mark.slow
-def test_a_terminal_gets_tables() -> None:
-    prepared("int8")
-
-    listed, shown = on_a_terminal("list"), on_a_terminal("show", SPEC)
-
-    assert "precision" in listed
-    assert "bundle:english" in listed
-    assert "measured text mean" in shown
-    assert "0.9981" in shown
-
-
-def on_a_terminal(*words: str) -> str:
-    """What the command prints there."""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-c", "from workers.cli import main; main()", "models", *words]
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "160"}
-    with subprocess.Popen(command, stdout=theirs, env=environment) as running:
-        os.close(theirs)
-        screen = b""
-        with suppress(OSError):  # the other side has ended
-            while part := os.read(ours, 4096):
-                screen += part
-    os.close(ours)
-    assert running.returncode == 0
-    return screen.decode()

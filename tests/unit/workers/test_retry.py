@@ -2,7 +2,7 @@ import pickle
 
 from encoder.errors import InputError, MediaError
 from search.errors import ReadOnlyStoreError, StoreGoneError, StoreUnavailableError
-from workers.pipeline.retry import delay_s, may_heal
+from workers.pipeline.retry import may_heal
 
 
 def test_only_what_may_heal_is_tried_again() -> None:
@@ -11,11 +11,6 @@ def test_only_what_may_heal_is_tried_again() -> None:
     assert not may_heal(ReadOnlyStoreError("may not be written to"))
     assert not may_heal(StoreGoneError.at("/removed"))
     assert not may_heal(ValueError("a bug"))
-
-
-def test_delays_grow_to_a_minute() -> None:
-    assert delay_s(0, jitter=1.0) == 1.5
-    assert delay_s(20, jitter=0.0) == 60.0
 
 
 def test_errors_survive_the_way_between_processes() -> None:

@@ -1,8 +1,6 @@
 import threading
 from collections.abc import Iterator
 
-import pytest
-
 from encoder.errors import CorruptMediaError
 from encoder.types import TEXT
 from ingest.types import Asset, Segment
@@ -33,24 +31,11 @@ def test_every_asset_ends_once_and_keeps_its_order() -> None:
     assert [s.segment.index for s in steps if s.segment and s.asset.asset_id == "b"] == [*range(5)]
 
 
-def test_no_assets_no_steps() -> None:
-    assert list(decode_side_by_side([], decode, threads=1, max_waiting=1)) == []
-
-
 def test_a_consumer_that_leaves_releases_the_threads() -> None:
     stream = decode_side_by_side([asset("a"), asset("b")], decode, threads=2, max_waiting=1)
     next(stream)
     stream.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
-
-
-def test_a_bug_in_a_decoder_is_raised() -> None:
-    def crash(asset: Asset) -> Iterator[Segment]:
-        raise ZeroDivisionError(asset.uri)
-        yield
-
-    with pytest.raises(ZeroDivisionError):
-        list(decode_side_by_side([asset("a")], crash, threads=1, max_waiting=1))
 
 
 def test_what_has_come_is_given_before_the_end_of_a_long_film() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from encoder.errors import InputError
 from ingest.config import IngestConfig
-from workers.evaluation.questions import Content, Origin, QuestionSet, read_questions
+from workers.evaluation.questions import Origin, QuestionSet, read_questions
 
 
 def made(folder: Path, *names: str) -> Path:
@@ -110,7 +110,3 @@ def test_a_folder_without_questions_is_refused(tmp_path: Path, origin: Origin | 
     made(tmp_path, "1.jpg")
     with pytest.raises(InputError, match="fewer than two files"):
         read_questions(tmp_path, IngestConfig(), origin)
-
-
-def test_contents_are_shown_as_people_know_them(tmp_path: Path) -> None:
-    assert (str(Content("rain")), str(Content(file=tmp_path))) == ("rain", str(tmp_path))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from search.types import IngestRequest
 from workers.jobs.board import JobBoard
 from workers.jobs.planner import plan
@@ -13,19 +16,18 @@ Sent = list[tuple[str, str, Shard]]
 """The job's id, the shard's id and the shard of each message."""
 
 
+def sent_of(board: JobBoard, job_id: str, files: Iterable[str], **options: Any) -> Sent:
+    """Plan these files of a job; the messages of its shards."""
+    sent: Sent = []
+    limits = {"shard_files": 2, "queue_shards": 99} | options
+    plan(board, job_id, files, lambda *message: sent.append(message), **limits)
+    return sent
+
+
 def planned(board: JobBoard, *names: str, shard_files: int = 2) -> tuple[str, Sent]:
     """A job over these files; its id and the messages of its shards."""
-    sent: Sent = []
     job_id = board.create(IngestRequest(["/data"]))
-    plan(
-        board,
-        job_id,
-        names,
-        lambda *message: sent.append(message),
-        shard_files=shard_files,
-        queue_shards=99,
-    )
-    return job_id, sent
+    return job_id, sent_of(board, job_id, names, shard_files=shard_files)
 
 
 def ingested(n: int) -> IngestReport:

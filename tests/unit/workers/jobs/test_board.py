@@ -9,10 +9,10 @@ import pytest
 from encoder.errors import CorruptMediaError
 from search.errors import NotFoundError
 from search.types import IngestRequest
-from tests.unit.workers.jobs.planned import Sent, ingested, later, planned
+from tests.unit.workers.jobs.planned import ingested, later, planned, sent_of
 from workers.cli.jobs import job_facts
 from workers.jobs.board import JobBoard
-from workers.jobs.planner import plan, replay
+from workers.jobs.planner import replay
 from workers.jobs.shard import Claim, Shard
 from workers.pipeline.reports import IngestReport
 
@@ -30,38 +30,10 @@ def test_a_job_is_done_when_its_last_shard_is(board: JobBoard) -> None:
     assert board.running() == []
 
 
-def test_dead_letters_are_kept_and_sent_again(board: JobBoard) -> None:
-    job_id, [(_, shard_id, _)] = planned(board, "/a\n😀.txt", "/b.txt")
-    board.shards.claim(job_id, shard_id)
-    report = ingested(1)
-    report.fail("/a\n😀.txt", CorruptMediaError("/a: no text.", "Mend it."))
-    board.shards.finish(job_id, shard_id, report)
-    assert [letter.reason for letter in board.failures(job_id)] == ["/a: no text. Mend it."]
-    assert (board.status(job_id).failed, board.status(job_id).n_done) == (1, 2)
-
-    sent: Sent = []
-    assert replay(board, job_id, lambda *message: sent.append(message)) == 1
-    job = board.status(job_id)
-    assert (job.state, job.failed, job.n_files) == ("running", 0, 2)
-    [(_, again, shard)] = sent
-    assert shard.paths == ["/a\n😀.txt"]
-    board.shards.claim(job_id, again)
-    board.shards.finish(job_id, again, ingested(1))
-    assert (board.status(job_id).state, board.status(job_id).n_done) == ("done", 2)
-
-
 def test_labels_reach_every_shard_also_when_it_is_sent_again(board: JobBoard) -> None:
     labels = {"tags": ["sea"], "year": 1999}
     job_id = board.create(IngestRequest(["/data"], labels=labels))
-    sent: Sent = []
-    plan(
-        board,
-        job_id,
-        ["/a.txt", "/b.mp4"],
-        lambda *message: sent.append(message),
-        shard_files=16,
-        queue_shards=64,
-    )
+    sent = sent_of(board, job_id, ["/a.txt", "/b.mp4"])
     assert [shard.labels for _, _, shard in sent] == [labels] * 2
     for _, shard_id, _ in sent:
         claim = board.shards.claim(job_id, shard_id)

@@ -12,12 +12,12 @@ import pytest
 
 from ingest.config import IngestConfig
 from search.types import IngestRequest
-from tests.unit.workers.jobs.planned import Sent, ingested
+from tests.unit.workers.jobs.planned import Sent, ingested, sent_of
 from workers.cli.jobs import job_facts
 from workers.jobs import planner
 from workers.jobs.board import JobBoard
 from workers.jobs.planner import files_of_job, plan, replay
-from workers.jobs.shard import Shard, queue_name
+from workers.jobs.shard import queue_name
 from workers.jobs.shard_run import ShardRun
 from workers.pipeline.files import WalkedFolders
 from workers.pipeline.reports import IngestReport
@@ -31,11 +31,7 @@ def test_a_refused_link_is_a_dead_letter_that_is_not_followed_later(
     (tmp_path / "secret.txt").write_text("x")
     (tmp_path / "in" / "leak.txt").symlink_to(tmp_path / "secret.txt")
     job_id = board.create(IngestRequest([str(tmp_path / "in")]))
-    sent: Sent = []
-    files = files_of_job(board, job_id)
-    plan(
-        board, job_id, files, lambda *message: sent.append(message), shard_files=16, queue_shards=64
-    )
+    sent = sent_of(board, job_id, files_of_job(board, job_id))
     [(_, shard_id, shard)] = sent
     assert [Path(path).name for path in shard.paths] == ["a.txt"]
     board.shards.claim(job_id, shard_id)
@@ -52,10 +48,8 @@ def test_what_is_gone_is_looked_for_once_all_else_is_done(board: JobBoard, tmp_p
     (tmp_path / "a.txt").write_text("x")
     paths = [str(tmp_path), str(tmp_path / "a.txt"), "https://example.org/b.txt"]
     job_id = board.create(IngestRequest(paths, prune=True))
-    walked, sent = WalkedFolders(paths, IngestConfig()), list[tuple[str, str, Shard]]()
-    files = files_of_job(board, job_id, walked)
-    send = {"publish": lambda *message: sent.append(message)}
-    plan(board, job_id, files, **send, shard_files=9, queue_shards=99, walked=walked)
+    walked = WalkedFolders(paths, IngestConfig())
+    sent = sent_of(board, job_id, files_of_job(board, job_id, walked), walked=walked, shard_files=9)
     (_, files_id, _), (_, last_id, last) = sent
     assert (last.paths, last.folders, last.prune) == ([], [str(tmp_path)], True)
     assert board.status(job_id).n_files == 3

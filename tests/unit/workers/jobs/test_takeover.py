@@ -12,37 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from search.api.ports import Job
 from search.types import IngestRequest
-from tests.support.valkey import valkey_server
-from tests.unit.workers.jobs.planned import later
+from tests.unit.workers.jobs.planned import later, sent_of
 from workers.config import Settings
-from workers.jobs import planner
 from workers.jobs.board import JobBoard
-from workers.jobs.leases import repeating
 from workers.jobs.planner import files_of_job, plan
-from workers.jobs.recovery import Takeover, lost_its_planner
+from workers.jobs.recovery import Takeover
 from workers.jobs.redis import RedisJobs
-from workers.jobs.redis_link import key
 from workers.jobs.shard import Shard, queue_name
 from workers.pipeline.reports import IngestReport
 
 Sent = list[tuple[str, str, Shard]]
 LEASE_S = 60
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with valkey_server() as server:
-        yield f"redis://{server.host}:{server.port}/0"
-
-
-@pytest.fixture
-def board(url: str) -> Iterator[JobBoard]:
-    board = JobBoard(url, lease_s=LEASE_S, patience_s=0.5)
-    board.link.redis.flushall()
-    yield board
-    board.link.redis.close()
 
 
 @pytest.fixture
@@ -56,16 +37,8 @@ def names_of(sent: Sent) -> list[str]:
     return sorted(Path(path).name for _, _, shard in sent for path in shard.paths)
 
 
-def plan_all(board: JobBoard, job_id: str) -> Sent:
-    sent: Sent = []
-    files = files_of_job(board, job_id)
-    plan(board, job_id, files, lambda *m: sent.append(m), shard_files=2, queue_shards=99)
-    return sent
-
-
 def die_after(board: JobBoard, job_id: str, n_files: int) -> Sent:
     """Plan as a process that is killed: it neither ends the plan nor leaves it."""
-    sent: Sent = []
 
     class Killed(BaseException):
         pass
@@ -76,14 +49,14 @@ def die_after(board: JobBoard, job_id: str, n_files: int) -> Sent:
                 raise Killed
             yield path
 
+    sent: Sent = []
     with pytest.raises(Killed):
         plan(board, job_id, files(), lambda *m: sent.append(m), shard_files=2, queue_shards=99)
     return sent
 
 
-def until_s(board: JobBoard, job_id: str) -> float:
-    """The time at which the lease of the planner ends."""
-    return float(board.link.redis.hget(key(job_id), "planner_until"))
+def plan_all(board: JobBoard, job_id: str) -> Sent:
+    return sent_of(board, job_id, files_of_job(board, job_id))
 
 
 def finish_all(board: JobBoard, sent: Sent) -> None:
@@ -128,41 +101,6 @@ def test_no_file_is_left_out_where_the_last_one_is_gone(board: JobBoard, folder:
     assert {path.name for path in folder.glob("*.txt")} <= set(names_of(after))
 
 
-def test_a_planner_that_was_stopped_finds_that_it_lost_the_job(
-    board: JobBoard, folder: Path
-) -> None:
-    job_id = board.create(IngestRequest([str(folder)]))
-    assert board.planners.begin(job_id, "stopped")
-    later(board, LEASE_S)
-    assert board.planners.begin(job_id, "new")
-    assert not board.planners.renew(job_id, "stopped")
-    assert not board.shards.add(job_id, "late", Shard("text", ["/late.txt"]), "stopped")
-    board.planners.finish(job_id, "stopped")
-    board.planners.fail(job_id, "stopped", "late")
-    job = board.status(job_id)
-    assert (job.state, job.planner, job.n_files) == ("planning", "new", 0)
-
-
-def test_a_planner_that_lives_keeps_its_job(
-    board: JobBoard, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job_id = board.create(IngestRequest([str(folder)]))
-    monkeypatch.setattr(planner, "repeating", lambda beat, every_s: repeating(beat, every_s / 1000))
-
-    def slowly() -> Iterator[str]:
-        for path in files_of_job(board, job_id):
-            began_s = until_s(board, job_id)
-            later(board, LEASE_S / 2)
-            while until_s(board, job_id) < began_s:  # pytest's time limit ends it
-                time.sleep(0.01)
-            assert board.planners.orphans("w") == []
-            yield path
-
-    sent: Sent = []
-    plan(board, job_id, slowly(), lambda *m: sent.append(m), shard_files=2, queue_shards=99)
-    assert len(names_of(sent)) == 12
-
-
 def test_a_planner_that_is_asked_to_stop_leaves_the_rest_at_once(
     board: JobBoard, folder: Path
 ) -> None:
@@ -181,14 +119,10 @@ def test_a_planner_that_is_asked_to_stop_leaves_the_rest_at_once(
     assert len(names_of(sent + plan_all(board, job_id))) == 12
 
 
-def sleeper(_: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", ""])
-
-
 def looking(board: JobBoard, name: str, started: list[str]) -> Takeover:
     def start(job_id: str) -> subprocess.Popen[bytes]:
         started.append(job_id)
-        return sleeper(job_id)
+        return subprocess.Popen([sys.executable, "-c", ""])
 
     return Takeover(board, start, name)
 
@@ -247,14 +181,6 @@ def test_a_job_whose_files_nobody_sees_fails_and_says_why(board: JobBoard) -> No
     assert board.running() == []
 
 
-def test_any_worker_plans_an_upload_that_is_not_on_its_disk(board: JobBoard) -> None:
-    job_id = orphan(board, [f"/srv/uploads/{'0' * 16}/ab/{'ab' * 16}/a.txt"])
-    started: list[str] = []
-    worker = looking(board, "w", started)
-    assert (worker.look(), started) == (1, [job_id])
-    worker._planners[0].wait(30)
-
-
 @pytest.mark.slow
 def test_a_job_keeps_its_lease_while_all_planners_are_busy(url: str, folder: Path) -> None:
     board = JobBoard(url, lease_s=1, patience_s=0.5)
@@ -292,15 +218,3 @@ def test_a_planner_that_breaks_says_why(board: JobBoard) -> None:
     with pytest.raises(OSError, match="Stale"):
         plan(board, job_id, broken(), lambda *_: None, shard_files=1, queue_shards=9)
     assert "Stale file handle" in board.status(job_id).reason
-
-
-@pytest.mark.slow
-def test_a_dead_planner_is_waited_for_and_a_living_one_is_not(board: JobBoard) -> None:
-    job_id = board.create(IngestRequest(["/data"]))
-    board.planners.begin(job_id, "p")
-    later(board, LEASE_S - 2)  # the rest is waited for
-    waits: list[Job] = []
-    assert lost_its_planner(board, job_id, waits.append)
-    assert len(waits) == 1
-    board.planners.begin(job_id, "q")
-    assert not lost_its_planner(board, job_id, lambda _: board.planners.renew(job_id, "q"))
