@@ -1,29 +1,23 @@
-"""The commands that a server runs for others."""
+"""The commands that a server runs for others, or a process for itself."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from queue import SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from search.engine import SearchEngine
 from search.types import IngestRequest
-from workers.beside.listing import answered
 from workers.beside.place import socket_path
-from workers.beside.query import found
 from workers.beside.server import Command, listening
-from workers.library.reindex import ReindexPlan, move
-from workers.pipeline.calibration import calibrate
-from workers.pipeline.commit_rows import remove
-from workers.pipeline.files import count_files
 from workers.serving.resources import Resources
 
 if TYPE_CHECKING:
     from search.api.services import Services
+    from search.engine import SearchEngine
 
 
 logger = logging.getLogger(__name__)
@@ -52,10 +46,39 @@ def _models(resources: Resources, parts: Services) -> list[str]:
     return [parts.model, *(current.models if current else [])]
 
 
+def here(
+    command: str, request: Mapping[str, Any], stop: Event | None = None
+) -> Iterator[Mapping[str, Any]]:
+    """Run a command in this process, over resources of its own, until the event is set."""
+    from workers.config import current_settings
+
+    if command == "search":
+        from workers.beside.query import facts_of
+
+        facts_of(request)  # report mistakes before loading the model
+    with ExitStack() as stack:
+        resources = Resources(current_settings(), counted=command != "search")
+        stack.callback(resources.close)
+        engine = partial(engine_of, resources, stack)
+        yield from commands_of(resources, engine)[command](request, stop or Event())
+
+
+def engine_of(resources: Resources, stack: ExitStack) -> SearchEngine:
+    """An engine over the store, until the stack ends."""
+    from search.engine import SearchEngine
+
+    store = resources.existing_store(hold=False)
+    engine = stack.enter_context(closing(SearchEngine(resources.encoder(), store)))
+    engine.prepare()
+    return engine
+
+
 def commands_of(resources: Resources, engine: Callable[[], SearchEngine]) -> dict[str, Command]:
     """Commands by name; no ingest without a worker in this process."""
 
     def search(request: Mapping[str, Any], _stop: Event) -> Iterator[Mapping[str, Any]]:
+        from workers.beside.query import found
+
         yield found(request, engine(), resources)
 
     commands: dict[str, Command] = {
@@ -73,24 +96,32 @@ def commands_of(resources: Resources, engine: Callable[[], SearchEngine]) -> dic
 def _read(
     resources: Resources, command: str, request: Mapping[str, Any], _stop: Event
 ) -> Iterator[Mapping[str, Any]]:
-    yield answered(command, request, resources.store())
+    from workers.beside.listing import answered
+
+    yield answered(command, request, resources.existing_store(hold=False))
 
 
 def _delete(
     resources: Resources, request: Mapping[str, Any], _stop: Event
 ) -> Iterator[Mapping[str, Any]]:
-    for target in request["targets"]:
-        n_removed = remove(resources.store(), target, resources.uploads, request["media_types"])
-        yield {"removed": n_removed}
+    """Yield how many assets each target removed."""
+    from workers.pipeline.commit_rows import remove
+
+    store, media_types = resources.existing_store(), request["media_types"]
+    removed = [
+        remove(store, target, resources.uploads, media_types) for target in request["targets"]
+    ]
+    yield {"removed": removed}
 
 
 def _calibrate(
     resources: Resources, request: Mapping[str, Any], _stop: Event
 ) -> Iterator[Mapping[str, Any]]:
     """Yield ``done`` of ``all`` rows from time to time, then the result."""
+    from workers.pipeline.calibration import calibrate
 
     def work(send: SendAnswer) -> None:
-        send(calibrate(resources.encoder(), resources.store(), _steps(send), **request))
+        send(calibrate(resources.encoder(), resources.existing_store(), _steps(send), **request))
 
     yield from _answers_of(work)
 
@@ -99,6 +130,7 @@ def _reindex(
     resources: Resources, request: Mapping[str, Any], stop: Event
 ) -> Iterator[Mapping[str, Any]]:
     """Yield ``done`` of ``all`` assets from time to time, then the result."""
+    from workers.library.reindex import ReindexPlan, move
 
     def work(send: SendAnswer) -> None:
         send(move(resources, ReindexPlan(**request), _steps(send), stop.is_set).as_json())
@@ -110,6 +142,8 @@ def _ingest(
     resources: Resources, request: Mapping[str, Any], stop: Event
 ) -> Iterator[Mapping[str, Any]]:
     """Yield ``total``, then the ``report`` (`IngestReport.as_json`) of each shard as it ends."""
+    from workers.pipeline.files import count_files
+
     ingest_request = IngestRequest(**request)
 
     def work(send: SendAnswer) -> None:

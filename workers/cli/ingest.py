@@ -184,7 +184,6 @@ def _run(
 
         # While a server ingests, its searches wait, and this command's priority has no effect.
         ingested(
-            settings,
             request,
             take,
             stop,
@@ -194,7 +193,6 @@ def _run(
 
 
 def ingested(
-    settings: Settings,
     request: IngestRequest,
     take: Callable[[IngestReport], None],
     stop: StopSignal,
@@ -211,37 +209,22 @@ def ingested(
         StoreUnavailableError: the server was stopped meanwhile.
     """
     from workers.beside.client import ask
+    from workers.beside.commands import here
     from workers.pipeline.reports import IngestReport
 
-    if not in_server or (answers := ask("ingest", asdict(request))) is None:
-        _run_here(settings, request, take, stop, total)
-        return
-    stop.then(answers.stop)
-    for answer in answers:
+    plan = asdict(request)
+    if far := ask("ingest", plan) if in_server else None:
+        stop.then(far.stop)
+    for answer in far or here("ingest", plan, stop):
         if "total" in answer:
             total(answer["total"])
-        elif "stopped" in answer and not stop.is_set():
+        elif "report" in answer:
+            take(IngestReport.from_json(answer["report"]))
+        elif not stop.is_set():  # it was not asked to stop, so it is shutting down
             raise StoreUnavailableError(
                 "The server that held the store was stopped before everything was ingested.",
                 remedy="Run the command again to ingest the rest.",
             )
-        elif "report" in answer:
-            take(IngestReport.from_json(answer["report"]))
-
-
-def _run_here(
-    settings: Settings,
-    request: IngestRequest,
-    take: Callable[[IngestReport], None],
-    stop: Event,
-    total: Callable[[int | None], object],
-) -> None:
-    from workers.pipeline.files import count_files
-    from workers.serving.resources import Resources
-
-    total(count_files(request.paths))
-    with closing(Resources(settings)) as resources:
-        resources.pipeline(request.url_hosts).fulfil(request, on_report=take, stopped=stop.is_set)
 
 
 def run_job(settings: Settings, request: IngestRequest, report: IngestReport, stop: Event) -> str:

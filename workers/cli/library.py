@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from workers.beside.client import last_answer
 from workers.cli.options import json_option, kind_option, settings_options
 from workers.cli.output import marked, show, table
 
@@ -56,7 +56,7 @@ def list_assets(**options: Any) -> None:
     from ingest.sources.objects import whole_path
 
     path = options["path"] and whole_path(options["path"])
-    show(answer("list", {**options, "path": path}), list_lines)
+    show(last_answer("list", {**options, "path": path}), list_lines)
 
 
 @click.command()
@@ -65,7 +65,7 @@ def list_assets(**options: Any) -> None:
 @json_option
 def info(target: str) -> None:
     """Show what is stored about an asset: its locations, metadata and segments."""
-    show(answer("info", {"target": absolute(target)}), info_lines)
+    show(last_answer("info", {"target": absolute(target)}), info_lines)
 
 
 @click.command()
@@ -73,7 +73,7 @@ def info(target: str) -> None:
 @json_option
 def stats() -> None:
     """Count what is stored: kinds, sizes, languages, years. Reads every asset's row."""
-    show(answer("stats", {}), stats_lines)
+    show(last_answer("stats", {}), stats_lines)
 
 
 @click.command()
@@ -88,32 +88,15 @@ def delete(targets: tuple[str, ...], kinds: tuple[str, ...]) -> None:
     kept there. What is not stored, or no longer, is said and is no error, so that a deletion can be
     repeated.
     """
-    removed = _removed(targets, kinds)
+    from workers.beside.query import media_types_of
+
+    request = {"targets": [*map(absolute, targets)], "media_types": media_types_of(kinds)}
+    removed = dict(zip(targets, last_answer("delete", request)["removed"], strict=True))
     lines = [
         marked(f"{target}: {n_assets} removed" if n_assets else f"{target}: not stored")
         for target, n_assets in removed.items()
     ]
     show({"removed": removed}, lambda _: lines)
-
-
-def _removed(targets: tuple[str, ...], kinds: tuple[str, ...]) -> dict[str, int]:
-    """The number of assets by target; a server of this user that holds the store does the work."""
-    from workers.beside.client import ask
-    from workers.beside.query import media_types_of
-
-    absolute_targets, media_types = [absolute(target) for target in targets], media_types_of(kinds)
-    if answers := ask("delete", {"targets": absolute_targets, "media_types": media_types}):
-        return dict(zip(targets, (answer["removed"] for answer in answers), strict=True))
-    from workers.config import current_settings
-    from workers.pipeline.commit_rows import remove
-    from workers.serving.resources import Resources
-
-    with closing(Resources(current_settings())) as resources:
-        stored = resources.existing_store()
-        return {
-            target: remove(stored, location, resources.uploads, media_types)
-            for target, location in zip(targets, absolute_targets, strict=True)
-        }
 
 
 def absolute(target: str) -> str:
@@ -123,24 +106,6 @@ def absolute(target: str) -> str:
     from ingest.sources.objects import whole_path
 
     return whole_path(target)
-
-
-def answer(command: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer to ``list``, ``stats`` or ``info``.
-
-    Raises:
-        StoreMissingError: there is no store.
-    """
-    from workers.beside.client import ask
-
-    if answers := ask(command, request):
-        return dict(next(iter(answers)))
-    from workers.beside.listing import answered
-    from workers.config import current_settings
-    from workers.serving.resources import Resources
-
-    with closing(Resources(current_settings())) as resources:
-        return answered(command, request, resources.existing_store(hold=False))
 
 
 def list_lines(page: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from workers.beside.client import ask, last_answer
 from workers.beside.weights import absolute
 from workers.cli.options import KindsOption, json_option, kind_option, settings_options
 from workers.cli.output import (
@@ -135,7 +136,12 @@ def search(listen: str | None, pause_s: float, **options: Any) -> None:
         return
     if not any(options[name] for name in ("words", "text", "unwanted", *_FILES)):
         raise click.UsageError(_GIVE)
-    facts = _answer(_absolute(options))
+    # Imported objects stay to the end; looking for cycles in them takes a tenth of a search's CPU.
+    gc.disable()
+    try:
+        facts = last_answer("search", _absolute(options))
+    finally:
+        gc.enable()
     if wants_json():
         print_json(facts)
     else:
@@ -147,31 +153,6 @@ def _print_result(facts: dict[str, Any], *, shows_weak: bool) -> None:
     for line in result_lines(as_object(facts), looked, shows_weak=shows_weak):
         screen.print(line)
     screen.print(f"[dim]{latency_line(facts['latency_s'])}[/]")
-
-
-def _answer(options: dict[str, Any]) -> dict[str, Any]:
-    """Search in a server of this user that has the store open, or in this process."""
-    from workers.beside.client import ask
-
-    if answers := ask("search", options):
-        return next(iter(answers))
-    # Imported objects stay to the end; looking for cycles in them takes a tenth of a search's CPU.
-    gc.disable()
-    try:
-        return _found_here(options)
-    finally:
-        gc.enable()
-
-
-def _found_here(options: dict[str, Any]) -> dict[str, Any]:
-    from workers.beside.query import facts_of, found
-    from workers.config import current_settings
-    from workers.serving.resources import Resources
-
-    facts_of(options)  # report mistakes before loading the model
-    with ExitStack() as stack:
-        resources = stack.enter_context(closing(Resources(current_settings(), counted=False)))
-        return found(options, _engine(stack, resources), resources)
 
 
 def _absolute(options: dict[str, Any]) -> dict[str, Any]:
@@ -187,6 +168,7 @@ def _listen(source: str, pause_s: float, options: dict[str, Any]) -> None:
     from encoder.types import QUERY
     from search.listening.assistant import answer
     from search.listening.questions import questions
+    from workers.beside.commands import engine_of
     from workers.beside.query import facts_of
     from workers.config import current_settings
     from workers.serving.resources import Resources
@@ -194,7 +176,7 @@ def _listen(source: str, pause_s: float, options: dict[str, Any]) -> None:
     facts_of(options)  # report mistakes before loading the model
     with ExitStack() as stack:
         resources = stack.enter_context(closing(Resources(current_settings())))
-        engine = cache(partial(_engine, stack, resources))
+        engine = cache(partial(engine_of, resources, stack))
         find = partial(_answer_to, options, resources, engine)
         for spoken in questions(_sound(source), partial(speech_spans, pause_s=pause_s)):
             transcribe = partial(resources.encoder().transcribe, role=QUERY)
@@ -218,22 +200,12 @@ def _answer_to(
     options: dict[str, Any], resources: Resources, engine: Callable[[], SearchEngine], question: str
 ) -> dict[str, Any]:
     """Search in a server of this user that has the store open, or in this process."""
-    from workers.beside.client import ask
     from workers.beside.query import found
 
     options = {**options, "words": (*options["words"], question)}
     if answers := ask("search", options):
         return dict(next(iter(answers)))
     return found(options, engine(), resources)
-
-
-def _engine(stack: ExitStack, resources: Resources) -> SearchEngine:
-    from search import SearchEngine
-
-    store = resources.existing_store(hold=False)
-    engine = stack.enter_context(closing(SearchEngine(resources.encoder(), store)))
-    engine.prepare()
-    return engine
 
 
 def _print_answer(result: dict[str, Any]) -> None:

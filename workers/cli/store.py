@@ -154,13 +154,6 @@ def calibrate(**request: Any) -> None:
 
     with progress("Calibrating", "rows") as bar:
         result = last_answer("calibrate", request, bar)
-        if result is None:
-            from workers.config import current_settings
-            from workers.pipeline.calibration import calibrate as measured
-            from workers.serving.resources import Resources
-
-            with closing(Resources(current_settings())) as resources:
-                result = measured(resources.encoder(), resources.existing_store(), bar, **request)
     show(result, calibration_lines)
 
 
@@ -238,6 +231,7 @@ def reindex(queries_file: Path | None, drop_former: bool, no_switch: bool, **req
     Exits with 1 if the old model stays.
     """
     from encoder.errors import InputError
+    from workers.beside.client import last_answer
 
     if sum(map(bool, (request["model"], request["rollback"], drop_former))) != 1:
         raise InputError(
@@ -250,25 +244,12 @@ def reindex(queries_file: Path | None, drop_former: bool, no_switch: bool, **req
         return
     lines = queries_file.read_text("utf-8").splitlines() if queries_file else []
     queries = [text for line in lines if (text := line.strip())]
-    result = _moved({**request, "queries": queries, "switch": not no_switch})
+    with progress("Encoding", "assets") as bar:
+        plan = {**request, "queries": queries, "switch": not no_switch}
+        result = last_answer("reindex", plan, bar)
     show(result, _reindex_lines)
     if not (result["switched"] or no_switch):
         sys.exit(1)
-
-
-def _moved(request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The result; a server of this user that holds the store does the work."""
-    from workers.beside.client import last_answer
-
-    with progress("Encoding", "assets") as bar:
-        if result := last_answer("reindex", request, bar):
-            return result
-        from workers.config import current_settings
-        from workers.library.reindex import ReindexPlan, move
-        from workers.serving.resources import Resources
-
-        with closing(Resources(current_settings())) as resources:
-            return move(resources, ReindexPlan(**request), bar).as_json()
 
 
 def _drop_former() -> None:

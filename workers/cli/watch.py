@@ -96,7 +96,7 @@ def _done(settings: Settings, changes: Changes, stop: StopSignal) -> IngestRepor
     report = IngestReport()
     request = IngestRequest(changes.paths, gone=changes.gone)
     if settings.broker.startswith("memory:"):
-        ingested(settings, request, report.add, stop)
+        ingested(request, report.add, stop)
         return report
     if changes.paths:
         run_job(settings, request, report, stop)
