@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from search.errors import NotFoundError
-from search.filters import And, Compare, Filter, Operator
+from search.filters import And, Compare, Operator
 from search.ranking.hits import shown_location
 from search.types import AssetRow, SegmentRow
 from workers.beside.query import filter_of, kinds_of
@@ -37,21 +37,17 @@ def listed(options: Mapping[str, Any], store: VectorStore) -> dict[str, Any]:
     Raises:
         InputError: an option cannot be understood.
     """
-    condition, limit = _wanted(options), options["limit"]
+    limit, kinds = options["limit"], tuple(map(str, kinds_of(options["modality"])))
+    condition = filter_of(options["conditions"], options["tags"], options["path"])
+    if kinds:
+        of_kinds = Compare("modality", Operator.IN, kinds)
+        condition = And((of_kinds, condition)) if condition else of_kinds
     ids = list(islice(store.select(condition, limit=limit + 1, after=options["page"]), limit + 1))
     rows = store.assets(ids[:limit])
     return {
         "assets": [plain(rows[asset_id]) for asset_id in ids[:limit] if asset_id in rows],
         "next_page": ids[limit - 1] if len(ids) > limit else "",
     }
-
-
-def _wanted(options: Mapping[str, Any]) -> Filter | None:
-    kinds = tuple(map(str, kinds_of(options["modality"])))
-    parts = [Compare("modality", Operator.IN, kinds)] if kinds else []
-    condition = filter_of(options["conditions"], options["tags"], options["path"])
-    conditions: list[Filter] = [*parts, *([condition] if condition else [])]
-    return And(tuple(conditions)) if len(conditions) > 1 else next(iter(conditions), None)
 
 
 def counted(store: VectorStore) -> dict[str, Any]:

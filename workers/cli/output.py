@@ -88,14 +88,13 @@ def place_of(hit: Hit | Moment) -> str:
         return f"{clock(hit.start_s)}–{clock(end_s)}"
     location = hit.place if isinstance(hit.place, Mapping) else vars(hit.place)
     if location:
-        return ", ".join(_named(name, value) for name, value in location.items())
+        return ", ".join(
+            str(value) if name == "heading" else f"{name} {value}"
+            for name, value in location.items()
+        )
     if hit.char_start is not None:
         return f"characters {hit.char_start}–{hit.char_end}"
     return ""
-
-
-def _named(name: str, value: str | float) -> str:
-    return str(value) if name == "heading" else f"{name} {value}"
 
 
 def hits_table(hits: Sequence[Hit], title: str = "") -> Table:
@@ -150,7 +149,8 @@ def result_lines(
     if weak and shows_weak:
         yield hits_table(weak, "Weaker matches")
     elif weak:
-        yield f"[dim]{'' if strong else 'Nothing stands out. '}{_weaker(len(weak))}: --weak[/]"
+        weaker = f"{len(weak)} weaker match{'' if len(weak) == 1 else 'es'}"
+        yield f"[dim]{'' if strong else 'Nothing stands out. '}{weaker}: --weak[/]"
     for hit in hits_shown:
         if hit.explanation:
             yield _explained(hit.explanation)
@@ -172,10 +172,6 @@ def _understood(understood: Understood) -> str:
     conditions = ", ".join(f"{name} {value}" for name, value in facts.items())
     words = marked(f"“{understood.text}” is a {understood.kind}: {field} {conditions}.")
     return f"[dim]{words} Search for it as words: --literal[/]"
-
-
-def _weaker(n: int) -> str:
-    return f"{n} weaker match{'' if n == 1 else 'es'}"
 
 
 def _looked(facts: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from encoder.errors import AnymodalError
 from ingest.sources.objects import is_object
 from ingest.sources.urls import is_url
-from search.types import AssetRow, Labels
+from search.types import Labels
 from workers.pipeline.ingest_job import IngestJob
 from workers.pipeline.places import Identifying, LocatedFiles, Places
 from workers.pipeline.pruning import Looks
@@ -116,13 +116,15 @@ class KnownFiles:
         report = IngestReport()
         try:
             if batch.stored.assets:
-                self.job().note(batch.stored.assets, self.labels, self._dead(), report)
+                looks = self.looks()
+                self.job().note(
+                    batch.stored.assets,
+                    self.labels,
+                    lambda row: set().union(*(look.dead(row) for look in looks)),
+                    report,
+                )
                 self.on_report(report)
         except AnymodalError as error:
             logger.info("files are checked again: %s", error)
             yield from (copy.uri for copies in batch.stored.assets.values() for copy in copies)
         yield from batch.rest
-
-    def _dead(self) -> Callable[[AssetRow], set[str]]:
-        looks = self.looks()
-        return lambda row: set().union(*(look.dead(row) for look in looks))

@@ -79,7 +79,10 @@ class Identifying:
             asset = fetched or self._one(location.file, asset_id)
             holds_files = kind_of(asset.media_type).holds_files
             if asset.modality != ARCHIVE and not (location.members and holds_files):
-                yield from self._if_chosen(asset)
+                if is_chosen(asset.media_type, self.config.kinds):
+                    yield asset
+                else:
+                    self.on_failure(asset.uri, left_out(asset.uri, self.config.kinds))
             if not holds_files:
                 return
             member_uri = str(replace(location, file=asset.uri)) if location.members else ""
@@ -107,12 +110,6 @@ class Identifying:
         for path in paths:
             if file := self.uploaded(path, self._scratch):
                 self._brought[path] = file
-
-    def _if_chosen(self, asset: Asset) -> Iterator[Asset]:
-        if is_chosen(asset.media_type, self.config.kinds):
-            yield asset
-        else:
-            self.on_failure(asset.uri, left_out(asset.uri, self.config.kinds))
 
     def _one(self, path: str, asset_id: str) -> Asset:
         if is_url(path):
@@ -248,20 +245,19 @@ class Places:
         """Note what surely is where it is stored; return the rest."""
         uris = {path: look.uri for path, look in looked.items() if look}
         stored = self.store.assets_at(list(uris.values()))
+        chosen = self.identifying.config.kinds
         unlike = {}
         for path, look in looked.items():
             rows = stored.get(uris.get(path, ""), [])
-            is_known = look and len(rows) == 1 and not self._is_read_again(rows[0])
+            # Even if unchanged, files in it are read again where some may have been left out.
+            is_known = len(rows) == 1 and not (
+                is_unread(rows[0]) or (chosen and holds_files(rows[0].media_type))
+            )
             if look and is_known and look.is_in(rows[0]):
                 self._add(path, look.of(rows[0]), located)
             else:
                 unlike[path] = look
         return unlike
-
-    def _is_read_again(self, row: AssetRow) -> bool:
-        """Whether to read it even if unchanged: for files in it, of which some may be left out."""
-        chosen = self.identifying.config.kinds
-        return is_unread(row) or bool(chosen and holds_files(row.media_type))
 
     def _add(self, path: str, stored: Asset, located: LocatedFiles) -> None:
         """Note what is stored already, if it is of a kind that was requested."""

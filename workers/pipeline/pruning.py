@@ -178,7 +178,9 @@ class GoneFiles:
                     orphans.append(row.asset_id)
                 else:
                     report.gone["gone"] += 1
-                    writes += [] if row.is_gone else [_marked(row)]
+                    if not row.is_gone:
+                        since = round(time.time(), 3)
+                        writes.append(replace(row, metadata={**row.metadata, GONE_SINCE: since}))
             if writes:
                 self.store.write(writes, [])
             if orphans:
@@ -273,10 +275,6 @@ def _is_unicode(text: str) -> bool:
         return bool(text.encode())
     except UnicodeEncodeError:
         return False
-
-
-def _marked(row: AssetRow) -> AssetRow:
-    return replace(row, metadata={**row.metadata, GONE_SINCE: round(time.time(), 3)})
 
 
 def _is_empty(folder: Path) -> bool | None:

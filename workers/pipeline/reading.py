@@ -82,7 +82,7 @@ class PictureReading:
                 end_s=passage.end_s,
                 snippet=text,
                 confidence=float(np.mean([line.confidence for line in lines])),
-                boxes=_as_json(lines),
+                boxes=json.dumps([[round(float(v), 4) for xy in x.box for v in xy] for x in lines]),
                 place=passage.place,
             )
 
@@ -111,10 +111,6 @@ def _relative(line: ReadText, picture: RgbPicture) -> ReadText:
     """The line with its box as fractions of the picture's width and height."""
     height, width = picture.shape[:2]
     return line._replace(box=tuple((x / width, y / height) for x, y in line.box))
-
-
-def _as_json(lines: Sequence[ReadText]) -> str:
-    return json.dumps([[round(float(v), 4) for point in line.box for v in point] for line in lines])
 
 
 def _goes_on(earlier: Passage, later: Passage) -> bool:

@@ -142,11 +142,8 @@ def mounts() -> set[str]:
         lines = os.fsdecode(_MOUNTS.read_bytes()).splitlines()
     except OSError:
         return set()
-    return {re.sub(r"\\(\d{3})", _char, line.split(" ")[_POINT]) for line in lines}
-
-
-def _char(written: re.Match[str]) -> str:
-    return chr(int(written[1], 8))
+    written = (line.split(" ")[_POINT] for line in lines)
+    return {re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), point) for point in written}
 
 
 def _is_in(path: str, folder: str) -> bool:

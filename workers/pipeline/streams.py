@@ -63,7 +63,9 @@ def decode_side_by_side(
                     except Empty:
                         if len(batch) >= _LEAST_STEPS:
                             break
-                        _raise_crash(futures)
+                        for future in futures:
+                            if future.done():
+                                future.result()  # raises what it ended with
                         continue
                     n_open -= step.segment is None
                     batch.append(step)
@@ -101,11 +103,3 @@ def _put(queue: Queue[Decoded], stop: Event, step: Decoded) -> float:
         except Full:
             continue
     return perf_counter() - started
-
-
-def _raise_crash(futures: Sequence[object]) -> None:
-    from concurrent.futures import Future
-
-    for future in futures:
-        if isinstance(future, Future) and future.done():
-            future.result()

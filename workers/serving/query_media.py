@@ -62,7 +62,11 @@ class QueryDecoder:
             asset = identify(file, self.config)
             if modality == IMAGE and is_sequence(asset.media_type):
                 return Item(IMAGE, picture(asset, Place(), self.config).content)
-            _check_modality(asset, modality, label)
+            if asset.modality != modality:
+                raise UnsupportedMediaError(
+                    f"{label} holds {asset.modality} ({asset.media_type}).",
+                    remedy=f"Send {modality} there, or send this as {asset.modality}.",
+                )
             return whole(asset, self.config, self.max_frames)
 
     def decode_file(self, kind_name: str, data: bytes, name: str, label: str) -> Item:
@@ -126,7 +130,9 @@ class QueryDecoder:
         if not (member_location.members and kind_of(archive.media_type).holds_files):
             raise MediaError(f"{location} is in no archive.", remedy="Ingest it again.")
         with temporary_folder("anymodal-member-") as folder:
-            members = identify_members(archive, folder, self.files, _passed_over, location)
+            members = identify_members(
+                archive, folder, self.files, lambda _uri, _error: None, location
+            )
             same = [Path(member.path) for member in members if member.asset_id == asset_id]
             if not same:
                 raise MediaError(f"{location} has changed.", remedy="Ingest the archive again.")
@@ -155,10 +161,6 @@ class QueryDecoder:
             return charset_of(path, media_type)
         except MediaError as error:
             raise _renamed(error, str(path), path.name) from None
-
-
-def _passed_over(_uri: str, _error: MediaError) -> None:
-    """Ignore a file that cannot be unpacked: it is not the one that was ingested."""
 
 
 def check_kind_name(kind_name: str, argument: str) -> None:
@@ -210,14 +212,6 @@ def _suffix(kind_name: str, name: str) -> str:
 
 def _renamed(error: MediaError, path: str, name: str) -> MediaError:
     return type(error)(error.problem.replace(path, name), remedy=error.remedy)
-
-
-def _check_modality(asset: Asset, modality: Modality, label: str) -> None:
-    if asset.modality != modality:
-        raise UnsupportedMediaError(
-            f"{label} holds {asset.modality} ({asset.media_type}).",
-            remedy=f"Send {modality} there, or send this as {asset.modality}.",
-        )
 
 
 def query_config(config: IngestConfig, *, max_bytes: int, max_s: float) -> IngestConfig:

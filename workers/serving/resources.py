@@ -63,7 +63,12 @@ class Resources:
         """
         with self._lock:
             if self._encoder is None:
-                self._encoder = self._load_encoder()
+                self._encoder = _opened_encoder(
+                    self.settings.encoder,
+                    self.settings.store,
+                    as_named=self._new_space,
+                    counted=self._counted,
+                )
             return self._encoder
 
     def reranker(self) -> CrossEncoder | None:
@@ -279,10 +284,6 @@ class Resources:
     def _close_record(self) -> None:
         self._record = None
         self._record_open.close()
-
-    def _load_encoder(self) -> MultiModalEncoder:
-        config, store = self.settings.encoder, self.settings.store
-        return _opened_encoder(config, store, as_named=self._new_space, counted=self._counted)
 
     def _locks(self) -> WriteLocks | None:
         """The locks of a store on a server, on the broker; without one, the store has its own."""

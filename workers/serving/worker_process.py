@@ -61,10 +61,6 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is not
             logger.debug("sweep failed: %s", error)
 
 
-def _announce_stop(**_: Any) -> None:
-    announce_stop()
-
-
 def _keep_logs(**_: Any) -> None:
     """Keep the logging that the command has set up, for the pool's logger too."""
     from billiard.util import get_logger
@@ -72,22 +68,6 @@ def _keep_logs(**_: Any) -> None:
     pool = get_logger()
     pool.propagate = True
     pool.setLevel(logging.ERROR)
-
-
-def _begin_task(task_id: str, args: Sequence[Any], **_: Any) -> None:
-    logs.begin_task(task_id, args)
-
-
-def _end_task(**_: Any) -> None:
-    logs.end_task()
-
-
-def _trace(**_: Any) -> None:
-    tracing.start()
-
-
-def _end_trace(**_: Any) -> None:
-    tracing.stop()
 
 
 def _count_alone(**_: Any) -> None:
@@ -115,12 +95,28 @@ def _warm_up(**_: Any) -> None:
         body.max_memory_per_child = mem_rss() + held().settings.child_growth_mb * 1024
 
 
+def _start(*, task_id: str, args: Sequence[Any], **_: Any) -> None:
+    logs.begin_task(task_id, args)
+
+
+def _without_facts(call: Callable[[], object]) -> Callable[..., None]:
+    """A receiver of a signal that leaves out what it says."""
+
+    def receive(**_: Any) -> None:
+        call()
+
+    return receive
+
+
 app.steps["worker"].add(SweepStep)
-setup_logging.connect(_keep_logs, weak=False)
-task_prerun.connect(_begin_task, weak=False)
-task_postrun.connect(_end_task, weak=False)  # after Celery has logged the task's end
-worker_shutting_down.connect(_announce_stop, weak=False)
-worker_process_init.connect(_count_alone, weak=False)  # first: loading the model is counted
-worker_process_init.connect(_trace, weak=False)
-worker_process_shutdown.connect(_end_trace, weak=False)
-worker_process_init.connect(_warm_up, weak=False)
+for signal, receiver in (
+    (setup_logging, _keep_logs),
+    (task_prerun, _start),
+    (task_postrun, _without_facts(logs.end_task)),  # after Celery has logged the task's end
+    (worker_shutting_down, _without_facts(announce_stop)),
+    (worker_process_init, _count_alone),  # first: loading the model is counted
+    (worker_process_init, _without_facts(tracing.start)),
+    (worker_process_shutdown, _without_facts(tracing.stop)),
+    (worker_process_init, _warm_up),
+):
+    signal.connect(receiver, weak=False)
