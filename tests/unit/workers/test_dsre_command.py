@@ -120,11 +120,6 @@ def test_too_few_texts_or_another_model(tmp_path: Path, verb: str) -> None:
     assert not (tmp_path / "gate.npz").exists()
 
 
-def test_steps_that_cannot_train(texts: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="n_steps"):
-        dsre("distill", *options(texts, tmp_path / "gate.npz", "--steps", "0"))
-
-
 def test_a_trace_counts_what_is_merged(tmp_path: Path) -> None:
     text, page = tmp_path / "text.txt", tmp_path / "page.html"
     text.write_text("The tide goes out, and the water of the bay goes out with the tide. " * 12)
@@ -150,11 +145,3 @@ def test_a_trace_needs_a_text_and_a_gate(tmp_path: Path) -> None:
         dsre("trace", f"@{tmp_path / 'missing.txt'}")
     with pytest.raises(ModelError, match="neither a known setting nor a file"):
         dsre("trace", "a text", "--gate", str(tmp_path / "missing.npz"))
-
-
-@pytest.mark.usefixtures("multilingual_home")
-def test_a_trace_of_the_multilingual_model() -> None:
-    text = "Die Flut geht, und das Wasser der Bucht geht mit der Flut. " * 12
-    found = json.loads(dsre("trace", text, "--model", "bundle:multilingual"))
-    assert found["layers"][0]["tokens"] == len(found["tokens"])
-    assert found["layers"][-1]["tokens"] < len(found["tokens"]) // 2

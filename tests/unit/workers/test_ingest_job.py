@@ -15,7 +15,6 @@ from PIL import Image
 from encoder import MultiModalEncoder
 from encoder.embeddings import EncodedItem
 from encoder.errors import InputError
-from encoder.system.batched import in_batches
 from encoder.types import TEXT, Item
 from search.errors import StoreError, StoreUnavailableError
 from search.store.memory import MemoryStore
@@ -52,29 +51,6 @@ def write(folder: Path, **texts: str) -> list[str]:
 
 def locations(store: MemoryStore) -> list[str]:
     return sorted(Path(uri).name for row in store.scan() for uri in row.locations)
-
-
-def test_memory_is_given_back_after_files_that_were_encoded(
-    job: IngestJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    times: list[None] = []
-    monkeypatch.setattr("workers.pipeline.ingest_job.give_back", lambda: times.append(None))
-    paths = write(tmp_path, a="the harbour at dawn", b="bread with seeds")
-    job.run(paths)
-    job.run(paths)  # stored already
-    assert len(times) == 1
-
-
-def test_chunks_are_streamed() -> None:
-    assert list(in_batches(iter(range(5)), 2)) == [[0, 1], [2, 3], [4]]
-
-
-def test_what_is_stored_is_not_encoded_again(job: IngestJob, tmp_path: Path) -> None:
-    paths = write(tmp_path, a="A first note.", b="A second note.")
-    assert job.run(paths).ingested == 2
-    again = job.run(paths)
-    assert (again.ingested, again.unchanged) == (0, 2)
-    assert not [stage for stage in again.stage_s if stage.startswith("encode")]
 
 
 class Changing(MemoryStore):
@@ -202,15 +178,6 @@ def test_what_fails_in_an_archive_is_named_by_its_place_there(
 
     assert failure.uri == f"{tmp_path}/a.zip!/in/empty.docx"
     assert failure.reason.startswith(failure.uri)
-
-
-def test_a_copy_that_comes_later_adds_a_location_and_no_work(
-    job: IngestJob, store: MemoryStore, tmp_path: Path
-) -> None:
-    job.run(write(tmp_path, a="Same."))
-    late = job.run(write(tmp_path, b="Same."))
-    assert late.unchanged == 1
-    assert locations(store) == ["a.txt", "b.txt"]
 
 
 def test_a_bad_file_is_set_aside_and_its_neighbours_go_on(
