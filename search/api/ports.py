@@ -192,7 +192,7 @@ class Job:
     segments: Mapping[str, int] = field(default_factory=dict)
     stage_s: Mapping[str, float] = field(default_factory=dict)
     gone: Mapping[str, int] = field(default_factory=dict)
-    """See `workers.pipeline.reports.Gone`."""
+    """See `workers.pipeline.reports.IngestReport.gone`."""
     priority: str = "normal"
     labels: Labels = field(default_factory=dict)
     prune: Prune = False

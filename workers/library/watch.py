@@ -14,6 +14,7 @@ from threading import Event
 from encoder.errors import AnymodalError
 from ingest.errors import IgnoreFileError
 from ingest.sources.ignored import NAME, Ignored
+from workers.pipeline.pruning import is_unicode
 
 
 @dataclass
@@ -62,7 +63,7 @@ def _sort(path: str, root: Path, rules: Ignored, quiet_s: float, changes: Change
     try:
         facts = os.lstat(path)
     except OSError:
-        if _is_unicode(path):  # nothing else is stored
+        if is_unicode(path):  # nothing else is stored
             changes.gone.setdefault(str(root), []).append(path)
         return
     is_folder = stat.S_ISDIR(facts.st_mode)
@@ -89,13 +90,6 @@ def _outermost(paths: Sequence[str]) -> list[str]:
         if not outermost or not f"{path}/".startswith(f"{outermost[-1]}/"):
             outermost.append(path)
     return outermost
-
-
-def _is_unicode(path: str) -> bool:
-    try:
-        return bool(path.encode())
-    except UnicodeEncodeError:
-        return False
 
 
 _TICK_S = 0.5

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from urllib.parse import unquote, urlsplit
 
-from search.query.request_id import current_request_id
+from search.request_id import current_request_id
 from workers.observe.printable import one_line, printable, safe_json
 
 FIELDS = ("request_id", "job_id", "shard_id", "task_id", "asset_id")

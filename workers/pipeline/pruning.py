@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from encoder.system.batched import in_batches
 from ingest.config import IngestConfig
@@ -33,9 +33,6 @@ from search.types import GONE_SINCE, AssetRow, Prune
 from workers.pipeline.commit_rows import without_gone
 from workers.pipeline.reports import IngestReport
 from workers.pipeline.roots import Roots
-
-if TYPE_CHECKING:
-    from ingest.sources.objects.listing import ListedFolder
 
 _AT_ONCE = 500
 _FEW_FOLDERS = 40
@@ -101,7 +98,7 @@ class GoneFiles:
 
     def _forget_in(self, folder: Path, places: Sequence[str] | None, report: IngestReport) -> None:
         below = _below(folder)
-        if not _is_unicode(below):  # nothing in it can be stored
+        if not is_unicode(below):  # nothing in it can be stored
             return
         if _is_empty(folder) is None:  # it was there a moment ago
             return
@@ -114,7 +111,7 @@ class GoneFiles:
 
     def _holds(self, folder: str) -> bool:
         below = Compare("path", Operator.PREFIX, _below(Path(folder)))
-        return _is_unicode(folder) and next(self.store.scan(below), None) is not None
+        return is_unicode(folder) and next(self.store.scan(below), None) is not None
 
     def _forget_objects(self, folder: str, report: IngestReport) -> None:
         """As `_forget_in`, by a listing: checking each stored object would take a request each."""
@@ -270,7 +267,7 @@ def _below(folder: Path) -> str:
     return f"{str(folder).rstrip('/')}/"
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
     try:
         return bool(text.encode())
     except UnicodeEncodeError:

@@ -20,7 +20,7 @@ from search.api.access.auth import is_loopback
 from search.api.config import ApiConfig
 from search.api.errors import ForbiddenError, HostHeaderError, TooLargeError, error_answer
 from search.api.middleware.metrics import Metrics
-from search.query.request_id import serving
+from search.request_id import serving
 
 logger = logging.getLogger(__name__)
 

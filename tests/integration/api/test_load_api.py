@@ -19,7 +19,7 @@ from search.api.services import Services
 from search.errors import CancelledError, TimeLimitError
 from search.query.deadline import Deadline
 from search.query.query import Query
-from search.query.request_id import current_request_id, serving
+from search.request_id import current_request_id, serving
 from search.types import SearchResult
 from tests.integration.api.conftest import served
 from tests.integration.api.wire import connect, hang_up, request
