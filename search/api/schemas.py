@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -46,6 +46,9 @@ class Strict(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
+    most_values: ClassVar[int] = 100_000
+    """In one request; and of these, lists and objects, which take longer than numbers."""
+    most_containers: ClassVar[int] = 10_000
 
 
 class FilePart(Strict):

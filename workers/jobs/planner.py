@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import IO
 
 from encoder.system import children
 from ingest.errors import EmptiedFolderError, IgnoreFileError, ListingError, RefusedLinkError
@@ -220,14 +221,21 @@ def files_of_job(
     return files_of(paths, lambda refused: board.refuse(job_id, refused), walked)
 
 
-def start_planner(job_id: str) -> subprocess.Popen[bytes]:
-    """Plan a job in a separate process, which outlives this one."""
+def start_planner(
+    job_id: str, stderr: IO[bytes] | int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
+    """Plan a job in a separate process, which outlives this one; if it fails, a worker plans it.
+
+    Args:
+        job_id: of a job on the board.
+        stderr: where the process says why it fails.
+    """
     return subprocess.Popen(
         children.python("workers.jobs.planner", job_id),
         env=child_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=stderr,
         start_new_session=True,
     )
 

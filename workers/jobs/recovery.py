@@ -10,6 +10,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from tempfile import TemporaryFile
+from typing import IO
 
 from ingest.sources.objects import is_object
 from ingest.sources.urls import is_url
@@ -90,6 +92,9 @@ class Sweeper:
 
 
 _POLL_S = 0.2
+_MOST_STARTS = 3
+"""As often, a worker starts a planner that ends before it has begun to plan."""
+_SAID_BYTES = 2000
 
 
 class Takeover:
@@ -102,28 +107,53 @@ class Takeover:
     def __init__(
         self,
         board: JobBoard,
-        start: Callable[[str], subprocess.Popen[bytes]] = start_planner,
+        start: Callable[[str, IO[bytes]], subprocess.Popen[bytes]] = start_planner,
         name: str = "",
     ) -> None:
         self._board = board
         self._start = start
         self._name = name or f"{platform.node()}-{os.getpid()}"
-        self._planners: list[subprocess.Popen[bytes]] = []
+        self._planners: list[tuple[str, subprocess.Popen[bytes], IO[bytes]]] = []
+        self._failures: dict[str, list[str]] = defaultdict(list)
 
     def look(self) -> int:
         """Start a planner for each job that lost its own; return how many."""
-        self._planners = [p for p in self._planners if p.poll() is None]  # wait for those that died
+        self._planners = [started for started in self._planners if not self._has_ended(*started)]
         taken = 0
         for job_id in self._board.planners.orphans(self._name):
-            job = self._board.status(job_id)
-            if unseen := unseen_path(job.paths):
-                reason = f"{unseen} does not exist on any worker's machine"
+            if reason := self._why_not(self._board.status(job_id)):
                 self._board.planners.decline(job_id, self._name, reason)
             elif self._board.planners.hand_over(job_id):
                 logger.warning("the planner of job %s fell silent; another one takes over", job_id)
-                self._planners.append(self._start(job_id))
+                said = TemporaryFile()  # noqa: SIM115 (closed after its process)
+                self._planners.append((job_id, self._start(job_id, said), said))
                 taken += 1
         return taken
+
+    def _has_ended(self, job_id: str, process: subprocess.Popen[bytes], said: IO[bytes]) -> bool:
+        status = process.poll()
+        if status is None:
+            return False
+        if status:
+            said.seek(max(0, said.seek(0, os.SEEK_END) - _SAID_BYTES))
+            words = said.read().decode(errors="replace").strip()
+            logger.error("a planner of job %s ended with %d: %s", job_id, status, words)
+            self._failures[job_id].append(words.rpartition("\n")[2] or f"exit status {status}")
+        else:
+            self._failures.pop(job_id, None)
+        said.close()
+        return True
+
+    def _why_not(self, job: Job) -> str | None:
+        """Why this worker cannot plan a job, if so."""
+        if unseen := unseen_path(job.paths):
+            return f"{unseen} does not exist on any worker's machine"
+        if job.planner:  # the last one began
+            self._failures.pop(job.job_id, None)
+        failures = self._failures.get(job.job_id, [])
+        if len(failures) >= _MOST_STARTS:
+            return f"Its planner cannot be started: {failures[-1]}"
+        return None
 
 
 def unseen_path(paths: Sequence[str]) -> str | None:

@@ -29,7 +29,7 @@ _LEFT = 499  # nginx's number for a client that hung up
 _UPLOAD = ("POST", "/v1/assets")
 _UPLOAD_FRAME_BYTES = 2**20  # what multipart adds to the files
 _TAKES_MEDIA = frozenset({"/v1/search", "/v1/embeddings", "/v2/embed", "/v1/rerank", "/v2/rerank"})
-_SMALL_BODY_BYTES = 2**20  # all others are parsed on the event loop
+_SMALL_BODY_BYTES = 2**20
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "

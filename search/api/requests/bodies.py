@@ -1,10 +1,11 @@
-"""Bodies that endpoints parse themselves: in a thread, or part by part."""
+"""Bodies that endpoints parse themselves, in a thread."""
 
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,10 +14,11 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from encoder.errors import InputError
+from encoder.system.stopping import current_check
 from search.api.errors import ContentTypeError, TooLargeError
 from search.api.requests.budgets import check_values
-from search.api.requests.multipart import FormPart, events
-from search.api.schemas import SearchRequest
+from search.api.requests.multipart import FormParser, FormPart
+from search.api.schemas import SearchRequest, Strict
 
 _REF = "#/components/schemas/{model}"
 _JSON = "application/json"
@@ -25,14 +27,15 @@ _MOST_PARTS = 2_200
 """As many as the inputs of one request for embeddings, and some fields beside them."""
 SEARCH_PARTS = 100
 """Twice its terms, and all its other fields."""
+_FORM = "multipart/form-data"
 
-
-_LARGE_BYTES = 200_000
+_SMALL_BYTES = 20_000
+"""Whatever is in it, to parse this takes a few milliseconds."""
 _large_body = Lock()
-"""Large bodies are parsed one after the other: a parser holds the interpreter, and the event loop
+"""Larger bodies are parsed one after the other: a parser holds the interpreter, and the event loop
 would wait for all of them."""
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound=Strict)
 
 
 class SentFile(NamedTuple):
@@ -43,36 +46,26 @@ class SentFile(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SentBody:
-    """A received body: JSON, or the fields and files of a form."""
+class Form:
+    """The fields and files of a form."""
 
-    json: bytes
-    fields: dict[str, list[str]]
-    files: dict[str, SentFile]
+    fields: Mapping[str, Sequence[str]]
+    files: Mapping[str, SentFile] = field(default_factory=dict)
 
     def parsed(self, model: type[Model]) -> Model:
-        """The JSON of the body, or of a form's field ``request``. Call it in a thread.
-
-        Raises:
-            ValidationError: of pydantic.
-            InputError: a form without the field ``request``.
-            TooLargeError: it has too many values.
-        """
-        if not self.json and "request" not in self.fields:
+        """The JSON of the field ``request``; see `SentBody.parsed`."""
+        if "request" not in self.fields:
             raise InputError("request", got="a form without it", wanted="a field of JSON")
-        text = self.json or self.fields["request"][-1].encode()
-        with _large_body if len(text) > _LARGE_BYTES else nullcontext():
-            check_values(text)
-            return model.model_validate_json(text)
+        return _validated(self.fields["request"][-1].encode(), model)
 
     def search(self) -> SearchRequest:
-        """The search request, from ``request`` or else from a form's other fields.
+        """The search request, from ``request`` or else from the other fields.
 
         Raises:
             ValidationError: of pydantic.
             InputError: fields that do not go together.
         """
-        if self.json or "request" in self.fields:
+        if "request" in self.fields:
             return self.parsed(SearchRequest)
         terms: list[dict[str, Any]] = [{"text": text} for text in self.fields.get("text", [])]
         terms += map(_term_of, self.files)
@@ -82,45 +75,90 @@ class SentBody:
         return SearchRequest.model_validate_json(to_json({**options, "query": terms}))
 
 
-async def _read_json(request: Request) -> bytes:
-    """The whole body, whose size the edge bounds."""
-    sent = request.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
-    if sent != _JSON:
-        raise ContentTypeError(f"The body is {sent or 'of no type'}.", f"Send {_JSON}.")
-    return await request.body()
+@dataclass(frozen=True)
+class SentBody:
+    """A received body, JSON or a form. Parse it in a thread.
+
+    Args:
+        pieces: the body, as it came.
+        content_type: `application/json` or a form's, with the boundary.
+        most_parts: the most parts of a form.
+    """
+
+    pieces: Sequence[bytes]
+    content_type: str
+    most_parts: int
+
+    def parsed(self, model: type[Model]) -> Model:
+        """The JSON of the body, or of a form's field ``request``.
+
+        Raises:
+            ValidationError: of pydantic.
+            InputError: not a form, or one without the field ``request``.
+            TooLargeError: it has too many values or parts.
+        """
+        return self._form.parsed(model) if self._form else _validated(b"".join(self.pieces), model)
+
+    def search(self) -> SearchRequest:
+        """The search request; raises as `parsed` and `Form.search`."""
+        return self._form.search() if self._form else self.parsed(SearchRequest)
+
+    @property
+    def files(self) -> Mapping[str, SentFile]:
+        """The files of a form, by part."""
+        return self._form.files if self._form else {}
+
+    @cached_property
+    def _form(self) -> Form | None:
+        if not self.content_type.lower().startswith(_FORM):
+            return None
+        parser, check = FormParser(self.content_type), current_check()
+        fields: dict[str, list[str]] = {}
+        files: dict[str, SentFile] = {}
+        part, data = FormPart("", None), bytearray()
+        n_parts, n_named = 0, dict[str, int]()
+        for piece in self.pieces:
+            if check:
+                check()
+            for event in parser.add(piece):
+                if isinstance(event, FormPart):
+                    part, data = event, bytearray()
+                    n_parts += 1
+                    if n_parts > self.most_parts:
+                        raise TooLargeError(
+                            f"The form has more than {self.most_parts:,} parts.",
+                            "Send several requests.",
+                        )
+                elif event is not None:
+                    data += event
+                elif part.filename is None:
+                    fields.setdefault(part.name, []).append(data.decode(errors="replace"))
+                else:
+                    name = _free_name(part.name, files, n_named)
+                    files[name] = SentFile(bytes(data), part.filename)
+        parser.end()
+        return Form(fields, files)
+
+
+def _validated(text: bytes, model: type[Model]) -> Model:
+    if len(text) <= _SMALL_BYTES:
+        return model.model_validate_json(text)
+    check_values(text, model.most_values, model.most_containers)
+    with _large_body:
+        return model.model_validate_json(text)
 
 
 async def read_sent(request: Request, most_parts: int = _MOST_PARTS) -> SentBody:
-    """A request as JSON or as a form with files.
+    """A request as JSON or as a form with files; the edge bounds its size.
 
     Raises:
         ContentTypeError: neither.
-        InputError: not a form.
-        TooLargeError: a form of too many parts.
     """
-    sent = request.headers.get("content-type", "")
-    if not sent.lower().startswith("multipart/form-data"):
-        return SentBody(await _read_json(request), {}, {})
-    fields: dict[str, list[str]] = {}
-    files: dict[str, SentFile] = {}
-    part, data = FormPart("", None), bytearray()
-    n_parts, n_named = 0, dict[str, int]()
-    async for event in events(sent, request.stream()):
-        if isinstance(event, FormPart):
-            part, data = event, bytearray()
-            n_parts += 1
-            if n_parts > most_parts:
-                raise TooLargeError(
-                    f"The form has more than {most_parts:,} parts.", "Send several requests."
-                )
-        elif event is not None:
-            data += event
-        elif part.filename is None:
-            fields.setdefault(part.name, []).append(data.decode(errors="replace"))
-        else:
-            name = _free_name(part.name, files, n_named)
-            files[name] = SentFile(bytes(data), part.filename)
-    return SentBody(b"", fields, files)
+    content_type = request.headers.get("content-type", _JSON)
+    sent = content_type.partition(";")[0].strip().lower()
+    if sent not in (_JSON, _FORM):
+        raise ContentTypeError(f"The body is {sent or 'of no type'}.", f"Send {_JSON}.")
+    return SentBody([piece async for piece in request.stream()], content_type, most_parts)
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:

@@ -5,9 +5,7 @@ Starlette's own parser spools files in the temporary folder, which is in memory 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
 from encoder.errors import InputError
 
@@ -26,59 +24,51 @@ Event = FormPart | bytes | None
 """The beginning of a part, some of its bytes, or (None) its end."""
 
 
-async def events(content_type: str, stream: AsyncIterable[bytes]) -> AsyncIterator[Event]:
-    """Parse a body as it arrives.
+class FormParser:
+    """Parses a body piece by piece. Use it in a thread: small parts take longer than their bytes.
 
     Raises:
         InputError: not a multipart body.
     """
-    from python_multipart.exceptions import FormParserError
-    from python_multipart.multipart import MultipartParser, parse_options_header
 
-    _, options = parse_options_header(content_type)
-    if b"boundary" not in options:
-        raise _malformed("no boundary")
-    found = _Found()
-    try:
-        parser = MultipartParser(options[b"boundary"], found.callbacks())
-        async for chunk in stream:
-            parser.write(chunk)
-            for event in found.taken():
-                yield event
-        parser.finalize()
-    except FormParserError as error:
-        raise _malformed(str(error)) from None
-    if not found.ended:
-        raise _malformed("a body that ends early")
+    def __init__(self, content_type: str) -> None:
+        from python_multipart.multipart import MultipartParser, parse_options_header
 
-
-class _Found:
-    """Collects events from the parser's callbacks."""
-
-    def __init__(self) -> None:
-        self.ended = False
+        _, options = parse_options_header(content_type)
+        if b"boundary" not in options:
+            raise _malformed("no boundary")
+        self._ended = False
         self._events: list[Event] = []
-        self._header = b""
-        self._disposition = b""
-        self._value = b""
+        self._header = self._disposition = self._value = b""
+        self._parser = MultipartParser(
+            options[b"boundary"],
+            {
+                "on_part_begin": self._begin,
+                "on_header_field": self._add_header,
+                "on_header_value": self._add_value,
+                "on_header_end": self._end_header,
+                "on_headers_finished": self._begin_content,
+                "on_part_data": self._add_data,
+                "on_part_end": lambda: self._events.append(None),
+                "on_end": self._end,
+            },
+        )
 
-    def taken(self) -> list[Event]:
-        """The events since the last call."""
+    def add(self, piece: bytes) -> list[Event]:
+        """What has come with this piece."""
+        from python_multipart.exceptions import FormParserError
+
+        try:
+            self._parser.write(piece)
+        except FormParserError as error:
+            raise _malformed(str(error)) from None
         events, self._events = self._events, []
         return events
 
-    def callbacks(self) -> Any:
-        """For `python_multipart.MultipartParser`."""
-        return {
-            "on_part_begin": self._begin,
-            "on_header_field": self._add_header,
-            "on_header_value": self._add_value,
-            "on_header_end": self._end_header,
-            "on_headers_finished": self._begin_content,
-            "on_part_data": self._add_data,
-            "on_part_end": lambda: self._events.append(None),
-            "on_end": self._end,
-        }
+    def end(self) -> None:
+        """Raise unless the body is whole."""
+        if not self._ended:
+            raise _malformed("a body that ends early")
 
     def _begin(self) -> None:
         self._disposition = b""
@@ -109,7 +99,7 @@ class _Found:
         self._events.append(bytes(data[start:end]))
 
     def _end(self) -> None:
-        self.ended = True
+        self._ended = True
 
 
 def _text(data: bytes) -> str:

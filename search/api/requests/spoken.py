@@ -16,7 +16,7 @@ from encoder.towers.audio.logmel import resample
 from encoder.types import AUDIO
 from search.api.errors import TooLargeError
 from search.api.ports import Decoder
-from search.api.requests.bodies import SentBody
+from search.api.requests.bodies import Form
 from search.api.services import Services, disconnected
 from search.listening.assistant import Said, Transcribe, recognized
 from search.listening.pcm import CHUNK_BYTES, PcmReader
@@ -42,11 +42,11 @@ class Heard:
     said: Sequence[Said]
     waited_s: float
 
-    def asked(self, request: Request) -> SentBody:
+    def asked(self, request: Request) -> Form:
         """The search for these words, with a form's other fields from the URL's query string."""
         fields = {name: request.query_params.getlist(name) for name in request.query_params}
         words = " ".join(utterance.text for utterance in self.said)
-        return SentBody(b"", {**fields, "text": [words, *fields.get("text", [])]}, {})
+        return Form({**fields, "text": [words, *fields.get("text", [])]})
 
     def json(self) -> list[dict[str, Any]]:
         """As `search.api.schemas.SaidOut`."""

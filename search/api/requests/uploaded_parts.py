@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from anyio import to_thread
 from encoder.errors import InputError
 from search.api.config import ApiConfig
 from search.api.errors import TooLargeError
-from search.api.requests.multipart import Event, FormPart
+from search.api.requests.multipart import Event, FormParser, FormPart
 from search.api.uploads import Upload, UploadFolder
 
 _MAX_FIELD_BYTES = 32 * 1024
@@ -23,6 +23,8 @@ _FROM_THE_FILE = frozenset(
     {"duration_s", "width", "height", "modified", "taken", "latitude", "longitude", "camera_model"}
     | {"city", "region", "country", "places", "gone_since", "object_versions", "tags", "read_by"}
 )
+
+_NO_PART = FormPart("", None)
 
 
 @dataclass
@@ -34,21 +36,20 @@ class Receiving:
     fields: dict[str, list[str]] = field(default_factory=dict)
     _files: list[Upload] = field(default_factory=list)
     _n_bytes: int = 0
+    _part: FormPart = _NO_PART
+    _text: bytearray = field(default_factory=bytearray)
 
-    async def read(self, events: AsyncIterator[Event]) -> None:
+    async def read(self, content_type: str, stream: AsyncIterable[bytes]) -> None:
         """Take all parts.
 
         Raises:
             TooLargeError: more than the limits allow.
-            InputError: an unknown part.
+            InputError: not a form.
         """
-        form_part: FormPart | None = None
-        async for event in events:
-            if isinstance(event, FormPart):
-                form_part = event
-                await self._begin(form_part)
-            elif isinstance(event, bytes) and form_part is not None:
-                await self._add(form_part, event)
+        parser = FormParser(content_type)
+        async for piece in stream:
+            await to_thread.run_sync(self._add, parser, piece)
+        parser.end()
 
     async def keep(self) -> list[Path]:
         """Move the files to their final place."""
@@ -67,26 +68,30 @@ class Receiving:
         for file in self._files:
             await to_thread.run_sync(file.drop)
 
-    async def _begin(self, form_part: FormPart) -> None:
-        if form_part.filename is None:
-            self.fields.setdefault(form_part.name, []).append("")
-            n_fields = sum(map(len, self.fields.values()))
-            self._check("fields", n_fields, _MAX_FIELDS)
-            return
-        name = form_part.filename
-        self._check("files", len(self._files) + 1, self.config.max_upload_files)
-        self._files.append(await to_thread.run_sync(self.uploads.begin, name))
+    def _add(self, parser: FormParser, piece: bytes) -> None:
+        for event in parser.add(piece):
+            self._take(event)
 
-    async def _add(self, form_part: FormPart, data: bytes) -> None:
-        if form_part.filename is None:
-            self.fields[form_part.name][-1] += data.decode(errors="replace")
-            self._check(
-                f"bytes in {form_part.name}", len(self.fields[form_part.name][-1]), _MAX_FIELD_BYTES
-            )
-            return
-        self._n_bytes += len(data)
-        self._check("bytes", self._n_bytes, self.config.max_upload_bytes)
-        await to_thread.run_sync(self._files[-1].write, data)
+    def _take(self, event: Event) -> None:
+        if isinstance(event, FormPart):
+            self._part = event
+            if event.filename is None:
+                self._text = bytearray()
+                self._check("fields", sum(map(len, self.fields.values())) + 1, _MAX_FIELDS)
+            else:
+                self._check("files", len(self._files) + 1, self.config.max_upload_files)
+                self._files.append(self.uploads.begin(event.filename))
+        elif event is None:
+            if self._part.filename is None:
+                text = self._text.decode(errors="replace")
+                self.fields.setdefault(self._part.name, []).append(text)
+        elif self._part.filename is None:
+            self._text += event
+            self._check(f"bytes in {self._part.name}", len(self._text), _MAX_FIELD_BYTES)
+        else:
+            self._n_bytes += len(event)
+            self._check("bytes", self._n_bytes, self.config.max_upload_bytes)
+            self._files[-1].write(event)
 
     def _check(self, what: str, n: int, limit: int) -> None:
         if n > limit:

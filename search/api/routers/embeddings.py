@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -66,13 +66,9 @@ async def embed_by_type(request: Request, services: Parts) -> Response:
     return await _run(request, services, lambda turn: _by_type(services, body, turn, name))
 
 
-async def _run(
-    request: Request, services: Services, work: Callable[[Turn], dict[str, Any]]
-) -> Response:
+async def _run(request: Request, services: Services, work: Callable[[Turn], bytes]) -> Response:
     try:
-        answer = await services.workbench.run(
-            lambda turn: to_json(work(turn)), lambda: disconnected(request)
-        )
+        answer = await services.workbench.run(work, lambda: disconnected(request))
     except TimeLimitError as error:
         raise TimeLimitError(
             error.problem,
@@ -81,38 +77,42 @@ async def _run(
     return Response(answer, media_type="application/json")
 
 
-def _answer(services: Services, body: SentBody, turn: Turn) -> dict[str, Any]:
+def _listed(values: Iterable[object]) -> bytes:
+    """A list as JSON, written value by value: no other thread runs while one is written."""
+    return b"[%s]" % b",".join(map(to_json, values))
+
+
+def _answer(services: Services, body: SentBody, turn: Turn) -> bytes:
     sent = body.parsed(EmbeddingsRequest)
     encoded = encode(services, sent, body.files, turn)
-    return {
-        "object": "list",
-        "data": [
-            {
-                "object": "embedding",
-                "index": n,
-                "embedding": written(row, sent.format),
-                "windows": None if lengths is None else len(lengths),
-            }
-            for n, (row, lengths) in enumerate(zip(encoded.rows, encoded.windows, strict=True))
-        ],
-        "model": services.model,
-        "usage": {"prompt_tokens": encoded.n_tokens, "total_tokens": encoded.n_tokens},
-    }
+    data = _listed(
+        {
+            "object": "embedding",
+            "index": n,
+            "embedding": written(row, sent.format),
+            "windows": None if lengths is None else len(lengths),
+        }
+        for n, (row, lengths) in enumerate(zip(encoded.rows, encoded.windows, strict=True))
+    )
+    usage = {"prompt_tokens": encoded.n_tokens, "total_tokens": encoded.n_tokens}
+    model = to_json(services.model)
+    return b'{"object":"list","data":%s,"model":%s,"usage":%s}' % (data, model, to_json(usage))
 
 
-def _by_type(services: Services, body: SentBody, turn: Turn, name: str) -> dict[str, Any]:
+def _by_type(services: Services, body: SentBody, turn: Turn, name: str) -> bytes:
     sent = body.parsed(EmbedRequest)
     encoded = encode(services, sent, body.files, turn)
-    return {
+    embeddings = b",".join(
+        b'"%s":%s' % (kind.encode(), _listed(written(row, kind) for row in encoded.rows))
+        for kind in dict.fromkeys(sent.embedding_types)
+    )
+    rest = {
         "id": name,
-        "embeddings": {
-            embedding_type: [written(row, embedding_type) for row in encoded.rows]
-            for embedding_type in dict.fromkeys(sent.embedding_types)
-        },
-        "texts": sent.texts,
         "response_type": "embeddings_by_type",
         "meta": {
             "api_version": {"version": "2"},
             "billed_units": {"input_tokens": encoded.n_tokens},
         },
     }
+    texts = b"null" if sent.texts is None else _listed(sent.texts)
+    return b'{"embeddings":{%s},"texts":%s,%s' % (embeddings, texts, to_json(rest)[1:])

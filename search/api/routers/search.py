@@ -14,7 +14,7 @@ from encoder.types import TEXT, Role
 from search.api.access.auth import READ
 from search.api.access.paths import filter_for, sees_paths
 from search.api.middleware.bounded_threads import Turn
-from search.api.requests.bodies import SEARCH_PARTS, SentBody, read_sent, search_body
+from search.api.requests.bodies import SEARCH_PARTS, Form, SentBody, read_sent, search_body
 from search.api.requests.budgets import SEARCH_TOKENS, TokenBudget
 from search.api.requests.queries import query_of
 from search.api.requests.spoken import SPEECH, Heard, hear, sound_type
@@ -41,6 +41,7 @@ async def search(request: Request, services: Parts) -> Response:
     A body of sound is a spoken question: the words that are heard in it are searched for.
     """
     heard = await hear(request, services) if sound_type(request) else None
+    body: SentBody | Form
     body = heard.asked(request) if heard else await read_sent(request, SEARCH_PARTS)
     answer, latency_s = await services.workbench.run(
         lambda turn: _answer(services, request, body, heard, turn), lambda: disconnected(request)
@@ -65,7 +66,7 @@ def _n_tokens(services: Services, text: str, role: Role) -> int:
 def _answer(
     services: Services,
     request: Request,
-    body: SentBody,
+    body: SentBody | Form,
     heard: Heard | None,
     turn: Turn,
 ) -> tuple[bytes, dict[str, float]]:

@@ -11,7 +11,6 @@ from pydantic_core import to_json
 from search.api.access.auth import READ, WRITE
 from search.api.errors import ContentTypeError
 from search.api.ports import Job
-from search.api.requests.multipart import events
 from search.api.requests.uploaded_parts import Receiving
 from search.api.responses.contents import HeldFile
 from search.api.responses.plain_values import job_document
@@ -76,7 +75,7 @@ async def upload_assets(
         services.store.check_writable()
     receiving = Receiving(services.uploads, services.config)
     try:
-        await receiving.read(events(kind, request.stream()))
+        await receiving.read(kind, request.stream())
         paths = await receiving.keep()
     finally:
         await receiving.drop()

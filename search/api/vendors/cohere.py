@@ -32,6 +32,7 @@ class EmbedRequest(Strict):
 
     model_config = ConfigDict(json_schema_extra=said(_SOURCES))
     sized_by: ClassVar[str] = "output_dimension"
+    most_containers: ClassVar[int] = 20_000
 
     model: str | None = Field(
         None, max_length=1000, description="A model from `/v1/models`; may be left out."

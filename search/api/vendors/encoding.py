@@ -56,8 +56,8 @@ _ITEMS_AT_ONCE = 16
 _TOKENS_AT_ONCE = 2048
 """The most inputs and tokens between two checks of the deadline, where searches can run in between;
 a longer text is encoded alone."""
-_TOKENS_PER_CORE = 16_384
-"""The most in one request: what takes a core some eight seconds."""
+MOST_TOKENS = 16_384 * usable_cores()
+"""In one request: what takes a core some eight seconds."""
 
 
 class EmbeddingInputs(Protocol):
@@ -168,7 +168,7 @@ def _read(
     turn: Turn,
 ) -> tuple[list[Item], list[list[int] | None]]:
     items, windows = [], []
-    budget = TokenBudget(_TOKENS_PER_CORE * usable_cores(), turn.deadline.check)
+    budget = TokenBudget(MOST_TOKENS, turn.deadline.check)
     for label, source in parts:
         turn.deadline.check()
         item = replace(_item(services, source, files, label), role=request.role)

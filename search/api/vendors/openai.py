@@ -11,7 +11,7 @@ from encoder.types import DOCUMENT, QUERY, Role
 from search.api.requests.inputs import MAX_INPUTS, InputIn, Inputs, OneInput, as_inputs
 from search.api.schemas import Strict
 from search.api.vendors.content import MAX_PARTS, Labelled, MessageIn, check_one, said
-from search.api.vendors.encoding import Format
+from search.api.vendors.encoding import MOST_TOKENS, Format
 
 InputType = Literal["query", "document", "search_query", "search_document", "passage"]
 _ROLES: Mapping[InputType, Role] = {
@@ -39,6 +39,8 @@ class EmbeddingsRequest(Strict):
 
     model_config = ConfigDict(json_schema_extra=said(_CONTENTS, _SAME))
     sized_by: ClassVar[str] = "dimensions"
+    most_values: ClassVar[int] = Strict.most_values + MOST_TOKENS
+    most_containers: ClassVar[int] = 20_000
 
     input: (
         Annotated[

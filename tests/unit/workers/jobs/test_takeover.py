@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -119,12 +120,19 @@ def test_a_planner_that_is_asked_to_stop_leaves_the_rest_at_once(
     assert len(names_of(sent + plan_all(board, job_id))) == 12
 
 
-def looking(board: JobBoard, name: str, started: list[str]) -> Takeover:
-    def start(job_id: str) -> subprocess.Popen[bytes]:
+def looking(board: JobBoard, name: str, started: list[str], code: str = "") -> Takeover:
+    """A worker whose planners only run this code."""
+
+    def start(job_id: str, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
         started.append(job_id)
-        return subprocess.Popen([sys.executable, "-c", ""])
+        return subprocess.Popen([sys.executable, "-c", code], stderr=stderr)
 
     return Takeover(board, start, name)
+
+
+def wait_for_planners(worker: Takeover) -> None:
+    for _, process, _ in worker._planners:
+        process.wait(30)
 
 
 def orphan(board: JobBoard, paths: Sequence[str]) -> str:
@@ -141,8 +149,7 @@ def test_one_of_several_workers_takes_a_job_over(board: JobBoard, folder: Path) 
     assert [worker.look() for worker in workers] == [1, 0, 0]
     assert started == [job_id]
     for worker in workers:
-        for process in worker._planners:
-            process.wait(30)
+        wait_for_planners(worker)
         worker.look()
     assert not any(worker._planners for worker in workers)  # none is left as a zombie
 
@@ -163,7 +170,7 @@ def test_a_worker_that_does_not_see_the_files_leaves_them_to_one_that_does(
     assert job.planner_lost
     assert job.declined == {"blind": f"{folder} does not exist on any worker's machine"}
     assert seeing.look() == 1
-    seeing._planners[0].wait(30)
+    wait_for_planners(seeing)
 
 
 def test_a_job_whose_files_nobody_sees_fails_and_says_why(board: JobBoard) -> None:
@@ -179,6 +186,22 @@ def test_a_job_whose_files_nobody_sees_fails_and_says_why(board: JobBoard) -> No
     assert (job.state, job.ended, started) == ("failed", True, [])
     assert job.reason == "/nowhere does not exist on any worker's machine"
     assert board.running() == []
+
+
+def test_a_planner_that_cannot_start_is_tried_three_times_and_says_why(
+    board: JobBoard, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = orphan(board, [str(folder)])
+    started: list[str] = []
+    worker = looking(board, "w", started, "raise SystemExit('no module named x')")
+    for _ in range(6):
+        worker.look()
+        wait_for_planners(worker)
+        later(board, 2 * LEASE_S)
+    assert len(started) == 3
+    assert [record.getMessage() for record in caplog.records if "module" in record.getMessage()]
+    job = board.status(job_id)
+    assert (job.state, job.reason) == ("failed", "Its planner cannot be started: no module named x")
 
 
 @pytest.mark.slow
