@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from encoder.errors import InputError, ModelError
 from encoder.runtime.base import Session
 from encoder.runtime.onnx import OnnxSession
+from encoder.towers.text.tokens import ids_of
 from encoder.towers.text.tower import load_tokenizer
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class CrossEncoder:
         Raises:
             InputError: the question leaves no room for a text.
         """
-        n_tokens = len(self._questions.encode(question).ids)
+        n_tokens = len(ids_of(self._questions, question))
         max_tokens = _MAX_TOKENS - _LEAST_TEXT_TOKENS
         if n_tokens > max_tokens:
             raise InputError("query", got=f"{n_tokens} tokens", wanted=f"{max_tokens} at most")
@@ -75,7 +76,7 @@ class CrossEncoder:
         return scores
 
     def _windows(self, question: str, text: str) -> list[Encoding]:
-        whole = self._pairs.encode(question, text)
+        (whole,) = self._pairs.encode_batch([(question, text)])  # see `ids_of`
         return [whole, *whole.overflowing]
 
     def _score(self, window: Encoding) -> float:

@@ -13,7 +13,7 @@ from encoder.dsre.chunks import pick
 from encoder.dsre.cost import Shape, dense_flops
 from encoder.towers.base import CountingTower, Prepared
 from encoder.towers.encoded import Encoded, TextStats
-from encoder.towers.text.tokens import Tokenizer, readable, text_of
+from encoder.towers.text.tokens import Tokenizer, ids_of, readable, text_of
 from encoder.towers.text.tower import MAX_TOKENS
 from encoder.towers.text.windows import Ids, cut, pool
 from encoder.types import Embeddings
@@ -71,7 +71,7 @@ class WindowedTextTower:
     def prepare(self, content: str) -> Ids:
         """All token ids, int64 [n_tokens], with the start and end marks."""
         text = self._prompt + readable(content)
-        return np.asarray(self._tokenizer.encode(text).ids, dtype=np.int64)
+        return np.asarray(ids_of(self._tokenizer, text), dtype=np.int64)
 
     def window_lengths(self, content: str) -> list[int]:
         return [len(window) for window in self._cut(self.prepare(content))]
