@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
@@ -31,6 +32,7 @@ _FORM = "multipart/form-data"
 
 _SMALL_BYTES = 20_000
 """Whatever is in it, to parse this takes a few milliseconds."""
+_PIECE = 2**20
 _large_body = Lock()
 """Larger bodies are parsed one after the other: a parser holds the interpreter, and the event loop
 would wait for all of them."""
@@ -56,7 +58,8 @@ class Form:
         """The JSON of the field ``request``; see `SentBody.parsed`."""
         if "request" not in self.fields:
             raise InputError("request", got="a form without it", wanted="a field of JSON")
-        return _validated(self.fields["request"][-1].encode(), model)
+        text = self.fields["request"][-1].encode()
+        return _validated([text[n : n + _PIECE] for n in range(0, len(text), _PIECE)], model)
 
     def search(self) -> SearchRequest:
         """The search request, from ``request`` or else from the other fields.
@@ -97,7 +100,7 @@ class SentBody:
             InputError: not a form, or one without the field ``request``.
             TooLargeError: it has too many values or parts.
         """
-        return self._form.parsed(model) if self._form else _validated(b"".join(self.pieces), model)
+        return self._form.parsed(model) if self._form else _validated(self.pieces, model)
 
     def search(self) -> SearchRequest:
         """The search request; raises as `parsed` and `Form.search`."""
@@ -112,40 +115,46 @@ class SentBody:
     def _form(self) -> Form | None:
         if not self.content_type.lower().startswith(_FORM):
             return None
+        with _large_body if _is_large(self.pieces) else nullcontext():
+            return self._parsed_form()
+
+    def _parsed_form(self) -> Form:
         parser, check = FormParser(self.content_type), current_check()
         fields: dict[str, list[str]] = {}
         files: dict[str, SentFile] = {}
         part, data = FormPart("", None), bytearray()
         n_parts, n_named = 0, dict[str, int]()
-        for piece in self.pieces:
-            if check:
-                check()
-            for event in parser.add(piece):
-                if isinstance(event, FormPart):
-                    part, data = event, bytearray()
-                    n_parts += 1
-                    if n_parts > self.most_parts:
-                        raise TooLargeError(
-                            f"The form has more than {self.most_parts:,} parts.",
-                            "Send several requests.",
-                        )
-                elif event is not None:
-                    data += event
-                elif part.filename is None:
-                    fields.setdefault(part.name, []).append(data.decode(errors="replace"))
-                else:
-                    name = _free_name(part.name, files, n_named)
-                    files[name] = SentFile(bytes(data), part.filename)
+        for event in (event for piece in self.pieces for event in parser.add(piece)):
+            if isinstance(event, FormPart):
+                if check:
+                    check()
+                part, data = event, bytearray()
+                n_parts += 1
+                if n_parts > self.most_parts:
+                    raise TooLargeError(
+                        f"The form has more than {self.most_parts:,} parts.",
+                        "Send several requests.",
+                    )
+            elif event is not None:
+                data += event
+            elif part.filename is None:
+                fields.setdefault(part.name, []).append(data.decode(errors="replace"))
+            else:
+                name = _free_name(part.name, files, n_named)
+                files[name] = SentFile(bytes(data), part.filename)
         parser.end()
         return Form(fields, files)
 
 
-def _validated(text: bytes, model: type[Model]) -> Model:
-    if len(text) <= _SMALL_BYTES:
-        return model.model_validate_json(text)
-    check_values(text, model.most_values, model.most_containers)
-    with _large_body:
-        return model.model_validate_json(text)
+def _validated(pieces: Sequence[bytes], model: type[Model]) -> Model:
+    if is_large := _is_large(pieces):
+        check_values(pieces, model.most_values, model.most_containers)
+    with _large_body if is_large else nullcontext():
+        return model.model_validate_json(b"".join(pieces))
+
+
+def _is_large(pieces: Sequence[bytes]) -> bool:
+    return sum(map(len, pieces)) > _SMALL_BYTES
 
 
 async def read_sent(request: Request, most_parts: int = _MOST_PARTS) -> SentBody:
