@@ -184,3 +184,28 @@ class LatencyTracker:
             group: {stage: histogram.percentiles() for stage, histogram in stages.items()}
             for group, stages in together.items()
         }
+
+
+SECONDS = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    5,
+    10,
+    30,
+    60,
+    300,
+    1800,
+)
+"""From a query's stage to a shard of films."""
+
+ITEMS = (1, 2, 4, 8, 16, 32, 64, 128)
+"""How many things were done at once."""

@@ -21,12 +21,12 @@ from search.store.base import VectorStore
 
 if TYPE_CHECKING:
     from search.api.access.auth import Access
-    from search.api.access.sessions import Sessions
+    from search.api.access.keys import Sessions
     from search.api.config import ApiConfig
     from search.api.middleware.bounded_threads import Workbench
     from search.api.middleware.metrics import Metrics
     from search.api.ports import Decoder, Jobs, KindOffer, TokenReader
-    from search.listening.assistant import Transcribe
+    from search.listening import Transcribe
 
 
 @dataclass(frozen=True)

@@ -3,24 +3,88 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Literal, TypedDict, TypeVar
+from typing import Any, BinaryIO, Generic, Literal, TypedDict, TypeVar
 from urllib.parse import quote
 
+import httpx2
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
+from encoder.errors import AnymodalError
 from search.api.schemas import (
     HitOut,
     JobOut,
     SearchAnswer,
     UploadAnswer,
 )
-from search.client.files import FileToSend, Progress, Sent
+from search.client.errors import BusyError, UnreachableError, error_of
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes sent so far and the bytes of all files."""
+
+
+@dataclass
+class Sent:
+    """How much of a request's files has been read for sending."""
+
+    total: int
+    on_progress: Progress | None = None
+    n_bytes: int = 0
+
+    def add(self, n_bytes: int) -> None:
+        """Count them, and report."""
+        self.n_bytes += n_bytes
+        if self.on_progress and n_bytes:
+            self.on_progress(self.n_bytes, self.total)
+
+
+class FileToSend:
+    """A file that is open only while it is read: a request can have a thousand.
+
+    It has what `httpx2` needs from a file: a length by seeking, and reading from the start.
+    """
+
+    def __init__(self, path: Path, sent: Sent) -> None:
+        self._path = path
+        self._sent = sent
+        self._at = 0
+        self._file: BinaryIO | None = None
+
+    def tell(self) -> int:
+        """The position."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to ``offset`` from the start or the end."""
+        self._close()
+        self._at = offset + (self._path.stat().st_size if whence == os.SEEK_END else 0)
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes; empty at the end, which closes the file."""
+        if self._file is None:
+            self._file = self._path.open("rb")
+            self._file.seek(self._at)
+        data = self._file.read(size)
+        self._at += len(data)
+        self._sent.add(len(data))
+        if not data:
+            self._close()
+        return data
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -170,3 +234,74 @@ def whole_passage(hit: HitOut, text: str) -> str:
     """
     passage = text[hit.char_start or 0 : hit.char_end]
     return passage if hit.snippet.strip("…") in passage else hit.snippet
+
+
+def client_settings(url: str, key: str | None, timeout_s: float) -> dict[str, Any]:
+    """Arguments of both of httpx2's clients."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return {"base_url": url, "headers": headers, "timeout": timeout_s}
+
+
+def check(answer: httpx2.Response) -> None:
+    """Raise the error of an answer whose body was read."""
+    if answer.is_error:
+        after = answer.headers.get("retry-after", "")
+        raise error_of(answer.status_code, answer.content, after)
+
+
+@contextmanager
+def reaching(url: object) -> Iterator[None]:
+    """Turns httpx2's errors into `UnreachableError`."""
+    try:
+        yield
+    except httpx2.TransportError as error:
+        raise UnreachableError(
+            f"No answer from {url}: {error or type(error).__name__}.",
+            "Check the URL, and that `anymodal serve` runs there.",
+        ) from error
+
+
+def arguments_of(call: ApiCall[Any]) -> dict[str, Any]:
+    """What httpx2 takes for a call besides its method and path."""
+    arguments: dict[str, Any] = {"params": dict(call.params)}
+    if call.json is not None:
+        arguments["json"] = call.json
+    if call.files is not None:
+        arguments |= {"data": dict(call.fields), "files": call.files()}
+    return arguments
+
+
+_FIRST_S = 0.25
+_MOST_S = 60.0
+
+
+def wait_s(error: AnymodalError, attempt: int, retries: int) -> float | None:
+    """Seconds until the next attempt; None to give up.
+
+    The server's ``Retry-After`` is used. Without one, waits double and vary by half, so that
+    clients that failed together do not return together (AWS Architecture Blog, "Exponential Backoff
+    And Jitter").
+
+    Args:
+        error: what the last attempt ended with.
+        attempt: how many were made, from 1.
+        retries: the most attempts after the first.
+
+    >>> wait_s(BusyError("busy", status=429, retry_after_s=7.0), 1, 3)
+    7.0
+    >>> wait_s(BusyError("a deadline passed", status=504), 1, 3) is None
+    True
+    """
+    if attempt > retries or not _is_worth_it(error):
+        return None
+    retry_after_s = getattr(error, "retry_after_s", None)
+    if retry_after_s is not None:
+        return float(retry_after_s) if retry_after_s <= _MOST_S else None
+    return min(_FIRST_S * 2.0 ** (attempt - 1), _MOST_S) * random.uniform(0.5, 1.0)
+
+
+def _is_worth_it(error: AnymodalError) -> bool:
+    """Not after a deadline: the same request would take as long again."""
+    if isinstance(error, BusyError):
+        return error.status in (429, 503)
+    return isinstance(error, UnreachableError)

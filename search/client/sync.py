@@ -25,10 +25,21 @@ from search.api.schemas import (
     SearchAnswer,
 )
 from search.client import calls
-from search.client.calls import ApiCall, SearchOptions, Several, T, escaped, several
-from search.client.connection import arguments_of, check, client_settings, reaching, wait_s
+from search.client.calls import (
+    ApiCall,
+    Progress,
+    SearchOptions,
+    Several,
+    T,
+    arguments_of,
+    check,
+    client_settings,
+    escaped,
+    reaching,
+    several,
+    wait_s,
+)
 from search.client.errors import ServerError
-from search.client.files import Progress
 from search.client.notebook import MOST_SHOWN, Shown, without_picture
 from search.types import Prune
 

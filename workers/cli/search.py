@@ -30,7 +30,7 @@ from workers.observe.printable import safe_json
 
 if TYPE_CHECKING:
     from search import SearchEngine
-    from search.listening.questions import Samples
+    from search.listening import Samples
     from workers.serving.resources import Resources
 
 _GIVE = "Give a text, --text, --query-file, --image, --audio, --video or --like to search with."
@@ -166,8 +166,7 @@ def _listen(source: str, pause_s: float, options: dict[str, Any]) -> None:
     """Answer each question that is spoken in a source."""
     from encoder.services.speech import speech_spans
     from encoder.types import QUERY
-    from search.listening.assistant import answer
-    from search.listening.questions import questions
+    from search.listening import answer, questions
     from workers.beside.commands import engine_of
     from workers.beside.query import facts_of
     from workers.config import current_settings
@@ -185,8 +184,7 @@ def _listen(source: str, pause_s: float, options: dict[str, Any]) -> None:
 
 
 def _sound(source: str) -> Iterator[Samples]:
-    from search.listening.pcm import pcm_chunks
-    from search.listening.questions import RATE, chunks
+    from search.listening import RATE, chunks, pcm_chunks
 
     if source == "-":
         return pcm_chunks(sys.stdin.buffer)

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summ
 from prometheus_client.multiprocess import mark_process_dead
 
 from encoder.system.environment import variable
-from search.histogram_bounds import ITEMS, SECONDS
+from search.latency import ITEMS, SECONDS
 from workers.observe.metrics_server import FOLDER
 
 _MAIN = "main"

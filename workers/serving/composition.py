@@ -25,8 +25,7 @@ from encoder.media.image import webp_bytes
 from encoder.system.allocator import give_back
 from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Item, Waveform
 from search.api.access.auth import access_for
-from search.api.access.keys import KeyRing
-from search.api.access.sessions import Sessions
+from search.api.access.keys import KeyRing, Sessions
 from search.api.config import ApiConfig
 from search.api.middleware.bounded_threads import Workbench
 from search.api.middleware.metrics import Metrics

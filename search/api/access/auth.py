@@ -14,9 +14,8 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from encoder.errors import InputError
-from search.api.access.keys import ApiKey, KeyRing
+from search.api.access.keys import ApiKey, KeyRing, Sessions
 from search.api.access.paths import PATHS
-from search.api.access.sessions import Sessions
 from search.api.config import ApiConfig
 from search.api.errors import ForbiddenError, RateLimitError, UnauthorizedError
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from search.histogram_bounds import ITEMS, SECONDS
+from search.latency import ITEMS, SECONDS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

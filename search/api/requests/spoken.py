@@ -18,9 +18,17 @@ from search.api.errors import TooLargeError
 from search.api.ports import Decoder
 from search.api.requests.bodies import Form
 from search.api.services import Services, disconnected
-from search.listening.assistant import Said, Transcribe, recognized
-from search.listening.pcm import CHUNK_BYTES, PcmReader
-from search.listening.questions import RATE, Cutter, Samples, Spoken
+from search.listening import (
+    CHUNK_BYTES,
+    RATE,
+    Cutter,
+    PcmReader,
+    Said,
+    Samples,
+    Spoken,
+    Transcribe,
+    recognized,
+)
 
 SPEECH = "speech"
 """The kind of such a query, in addition to those of `search.api.routers.search.kind_of`."""

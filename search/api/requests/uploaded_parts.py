@@ -13,7 +13,7 @@ from anyio import to_thread
 from encoder.errors import InputError
 from search.api.config import ApiConfig
 from search.api.errors import TooLargeError
-from search.api.requests.multipart import Event, FormParser, FormPart
+from search.api.requests.bodies import Event, FormParser, FormPart
 from search.api.uploads import Upload, UploadFolder
 
 _MAX_FIELD_BYTES = 32 * 1024

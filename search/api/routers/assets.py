@@ -16,8 +16,7 @@ from search.api.access.paths import filter_for, sees_paths
 from search.api.middleware.bounded_threads import Turn
 from search.api.requests.bodies import json_body, read_sent
 from search.api.responses.contents import content_of, picture_headers, picture_of
-from search.api.responses.overview import FacetsAnswer, facets_json
-from search.api.responses.plain_values import asset_json
+from search.api.responses.plain_values import FacetsAnswer, asset_json, facets_json
 from search.api.schemas import AssetChange, AssetOut, AssetsAnswer
 from search.api.services import Parts, Services, refusals
 from search.errors import NotFoundError

@@ -14,8 +14,7 @@ from search.api.requests.bodies import SentBody, json_body, read_sent
 from search.api.services import Parts, Services, disconnected, refusals
 from search.api.vendors.cohere import EmbedAnswer, EmbedRequest
 from search.api.vendors.encoding import encode, written
-from search.api.vendors.openai import EmbeddingsAnswer, EmbeddingsRequest
-from search.api.vendors.route import OpenAIRoute
+from search.api.vendors.openai import EmbeddingsAnswer, EmbeddingsRequest, OpenAIRoute
 from search.errors import TimeLimitError
 
 router = APIRouter(tags=["embeddings"], route_class=OpenAIRoute)

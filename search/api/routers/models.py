@@ -7,8 +7,7 @@ from fastapi import APIRouter
 from encoder.models.spec import stands_for
 from search.api.access.auth import READ
 from search.api.services import Parts, Services, refusals
-from search.api.vendors.openai import ModelOut, ModelsAnswer
-from search.api.vendors.route import OpenAIRoute
+from search.api.vendors.openai import ModelOut, ModelsAnswer, OpenAIRoute
 from search.errors import NotFoundError
 
 router = APIRouter(tags=["models"], dependencies=READ, route_class=OpenAIRoute)

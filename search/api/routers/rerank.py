@@ -14,7 +14,7 @@ from search.api.requests.bodies import SentBody, json_body, read_sent
 from search.api.responses.plain_values import server_timing
 from search.api.services import Parts, Services, disconnected, refusals
 from search.api.vendors.cohere import RerankAnswer, RerankRequest
-from search.api.vendors.route import OpenAIRoute
+from search.api.vendors.openai import OpenAIRoute
 from search.errors import NotFoundError
 from search.latency import StageTimer
 

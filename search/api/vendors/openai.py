@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from encoder.errors import AnymodalError
 from encoder.types import DOCUMENT, QUERY, Role
+from search.api.errors import error_answer
 from search.api.requests.inputs import MAX_INPUTS, InputIn, Inputs, OneInput, as_inputs
 from search.api.schemas import Strict
 from search.api.vendors.content import MAX_PARTS, Labelled, MessageIn, check_one, said
@@ -150,3 +154,27 @@ class ModelsAnswer(BaseModel):
 
     object: Literal["list"]
     data: list[ModelOut]
+
+
+class OpenAIRoute(APIRoute):
+    """An endpoint whose errors OpenAI's clients show in full.
+
+    They raise a 400 as `BadRequestError`, and show only the message of the body.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """See `APIRoute`."""
+        handle = super().get_route_handler()
+
+        async def refusing(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except (AnymodalError, ValidationError) as error:
+                answer = error_answer(error, joined=True)
+                if answer.status_code == 500:
+                    raise  # to be logged
+                if answer.status_code == 422:
+                    answer.status_code = 400
+                return answer
+
+        return refusing

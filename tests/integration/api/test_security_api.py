@@ -9,8 +9,7 @@ import httpx
 import pytest
 
 from search.api.access.auth import COOKIE, Access
-from search.api.access.keys import KeyRing
-from search.api.access.sessions import Sessions
+from search.api.access.keys import KeyRing, Sessions
 from search.api.config import ApiConfig
 from search.api.services import Services
 from tests.integration.api.conftest import served

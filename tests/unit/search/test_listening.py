@@ -11,9 +11,7 @@ import pytest
 
 from encoder.errors import InputError
 from encoder.types import Utterance, Waveform
-from search.listening.assistant import answer
-from search.listening.pcm import PcmReader, pcm_chunks
-from search.listening.questions import RATE, Samples, Spoken, chunks, questions
+from search.listening import RATE, PcmReader, Samples, Spoken, answer, chunks, pcm_chunks, questions
 
 PAUSE = int(0.8 * RATE)
 

@@ -164,7 +164,7 @@ def test_nothing_else_is_sent_as_the_asset(
     asset = replace(row(path), metadata={"modified": round(path.stat().st_mtime, 3)})
     assert content_of(asset, STORED).status_code == 200
     if is_large:
-        monkeypatch.setattr("search.api.responses.verified._HASHED_BYTES", 1)
+        monkeypatch.setattr("search.api.responses.contents._HASHED_BYTES", 1)
     replace_file(path)
     if is_large and replace_file in (changed, swapped_folder):
         os.utime(path, (1, 1))  # another content of a large file is told by its time alone

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from search.api.access.sessions import Sessions
+from search.api.access.keys import Sessions
 
 
 class Clock:
