@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from search.api.ports import FailedFile, Job, Jobs
+from search.api.schemas import MomentOut
 from search.api.services import Services
 from search.api.uploads import UploadFolder
 from search.errors import StoreError
@@ -53,21 +54,9 @@ def hit_json(hit: Hit, *, with_uri: bool = False) -> dict[str, Any]:
 
 
 def _moment(segment: Hit | Moment) -> dict[str, Any]:
-    return {
-        "segment_id": segment.segment_id,
-        "modality": str(segment.modality),
-        "score": segment.score,
-        "start_s": segment.start_s,
-        "end_s": segment.end_s,
-        "char_start": segment.char_start,
-        "char_end": segment.char_end,
-        "snippet": segment.snippet,
-        "confidence": segment.confidence,
-        "language": segment.language,
-        "boxes": segment.boxes,
-        "place": segment.place,
-        "matches": segment.matches,
-    }
+    """As `search.api.schemas.MomentOut`."""
+    fields = {name: getattr(segment, name) for name in MomentOut.model_fields}
+    return {**fields, "modality": str(segment.modality)}
 
 
 def asset_json(asset: AssetRow) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from search.api.services import Parts, refusals
 
 router = APIRouter(tags=["session"])
 
-_OF_BEFORE = "anymodal_key"  # held the key itself; not accepted any more
 _bearer = HTTPBearer(auto_error=False)
 
 
@@ -40,7 +39,6 @@ async def open_session(
         token = await to_thread.run_sync(services.sessions.open, key.key_id, old)
         is_secure = request.url.scheme == "https"
         answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=is_secure)
-        answer.delete_cookie(_OF_BEFORE)
     return answer
 
 
@@ -50,5 +48,4 @@ async def close_session(request: Request, services: Parts) -> Response:
     await to_thread.run_sync(services.sessions.close, request.cookies.get(COOKIE, ""))
     answer = Response(status_code=204)
     answer.delete_cookie(COOKIE)
-    answer.delete_cookie(_OF_BEFORE)
     return answer

@@ -70,20 +70,12 @@ class TextPart(Strict):
     type: Literal["text"]
     text: InputText
 
-    def as_input(self) -> InputIn:
-        """As `/v1/embeddings` knows it."""
-        return InputIn.model_validate({"text": self.text})
-
 
 class ImagePart(Strict):
     """A picture."""
 
     type: Literal["image_url"]
     image_url: UrlIn
-
-    def as_input(self) -> InputIn:
-        """As `/v1/embeddings` knows it."""
-        return InputIn.model_validate({"image": self.image_url.url})
 
 
 class SoundPart(Strict):
@@ -92,10 +84,6 @@ class SoundPart(Strict):
     type: Literal["input_audio"]
     input_audio: SoundIn
 
-    def as_input(self) -> InputIn:
-        """As `/v1/embeddings` knows it."""
-        return InputIn.model_validate({"audio": self.input_audio.data})
-
 
 class SoundUrlPart(Strict):
     """A sound, as vLLM takes it too."""
@@ -103,20 +91,12 @@ class SoundUrlPart(Strict):
     type: Literal["audio_url"]
     audio_url: UrlIn
 
-    def as_input(self) -> InputIn:
-        """As `/v1/embeddings` knows it."""
-        return InputIn.model_validate({"audio": self.audio_url.url})
-
 
 class VideoPart(Strict):
     """A film."""
 
     type: Literal["video_url"]
     video_url: UrlIn
-
-    def as_input(self) -> InputIn:
-        """As `/v1/embeddings` knows it."""
-        return InputIn.model_validate({"video": self.video_url.url})
 
 
 ContentPart = Annotated[
@@ -127,7 +107,22 @@ Content = Annotated[list[ContentPart], Field(min_length=1, max_length=MAX_PARTS)
 
 def labelled(content: Sequence[ContentPart], label: str) -> list[Labelled]:
     """The parts of one content as inputs."""
-    return [(f"{label}[{n}]", piece.as_input()) for n, piece in enumerate(content)]
+    sources = enumerate(map(_source_of, content))
+    return [(f"{label}[{n}]", InputIn.model_validate(source)) for n, source in sources]
+
+
+def _source_of(piece: ContentPart) -> dict[str, str]:
+    match piece:
+        case TextPart():
+            return {"text": piece.text}
+        case ImagePart():
+            return {"image": piece.image_url.url}
+        case SoundPart():
+            return {"audio": piece.input_audio.data}
+        case SoundUrlPart():
+            return {"audio": piece.audio_url.url}
+        case VideoPart():
+            return {"video": piece.video_url.url}
 
 
 class MessageIn(Strict):
