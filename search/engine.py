@@ -24,10 +24,10 @@ from search.query.terms import ItemEncoder, embed_terms
 from search.query.word_search import WordSearch
 from search.ranking.candidates import Finder
 from search.ranking.explain import explain_hit
-from search.ranking.found import Pool
 from search.ranking.fusion import fuse_terms
 from search.ranking.grouping import Group, diversify, take_turns
 from search.ranking.hits import hit_of, shown_location
+from search.ranking.pools import Pool
 from search.ranking.request import Request
 from search.ranking.second_look import Reranker, question_of, rerank
 from search.ranking.weak import Floors

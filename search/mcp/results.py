@@ -13,7 +13,7 @@ from search.filters.tree import FIELDS, Operator
 _MOST_FAILURES = 20
 
 
-class Found(BaseModel):
+class FoundFile(BaseModel):
     """A file that fits, and the part of it that fits best."""
 
     asset_id: str = Field(description="Pass it to `get` and `similar`.")
@@ -37,7 +37,7 @@ class Found(BaseModel):
 class FoundPage(BaseModel):
     """Files, best first."""
 
-    results: list[Found]
+    results: list[FoundFile]
     next_cursor: str = Field("", description="Pass as `cursor` for more; empty at the end.")
 
 
@@ -110,9 +110,9 @@ def shortened(text: str, start: int, max_chars: int) -> str:
     return f"{piece}\n\n[{n_left} characters follow: call again with start={start + max_chars}]"
 
 
-def _found(hit: HitOut) -> Found:
+def _found(hit: HitOut) -> FoundFile:
     page = hit.place.get("page")
-    return Found(
+    return FoundFile(
         asset_id=hit.asset_id,
         name=hit.name,
         location=hit.uri,

@@ -12,17 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import nullcontext
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, ParamSpec, TypeVar
 
 from encoder.types import Modality
 from search.query.planner import MAX_CANDIDATES, widened
 from search.ranking.explain import explain_query
-from search.ranking.found import FoundSegments, Pool, Seen, lowest
 from search.ranking.fusion import (
     LEAST_PART,
     SPREAD_OF,
-    Candidate,
+    RankedSegment,
     WordsWeight,
     rank,
     with_names,
@@ -30,9 +30,9 @@ from search.ranking.fusion import (
     words_weight,
 )
 from search.ranking.grouping import Group, first_of_each
-from search.ranking.pools import Pools
+from search.ranking.pools import Pool, Pools
 from search.ranking.request import Request
-from search.ranking.segments import SegmentSearch
+from search.ranking.segments import FoundSegments, SegmentSearch, lowest
 from search.store.base import VectorStore
 from search.types import AssetRow, ScoredSegment
 
@@ -45,6 +45,20 @@ MAX_JOINED = 2000
 _MAX_READ = 20_000
 # More than all pages of a query can show.
 _MAX_KEPT = 16_384
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """The candidates found so far.
+
+    Args:
+        ranked: all candidates, best first.
+        horizon: by modality, the score that no segment beyond the list exceeds; a modality that
+            was seen completely has none.
+    """
+
+    ranked: list[RankedSegment]
+    horizon: Mapping[Modality, float]
 
 
 class Finder:
@@ -68,7 +82,7 @@ class Finder:
         self._n_seen: dict[Modality, int] = {}
         self._weights: dict[Modality, WordsWeight] = {}
         self._parts: Mapping[str, float] = {}
-        self._named: Mapping[Modality, list[Candidate]] = {}
+        self._named: Mapping[Modality, list[RankedSegment]] = {}
 
     def find(self) -> list[Pool]:
         """The pool of each share, by growing the search until nothing unseen can be better."""
@@ -208,7 +222,7 @@ class Finder:
 
         Segments found only by words are taken to score as high as any beyond their modality's list.
         """
-        lists: dict[Modality, list[Candidate]] = {}
+        lists: dict[Modality, list[RankedSegment]] = {}
         horizon: dict[Modality, float] = dict(segments_found.bounds)
         for modality, segments in segments_found.segments.items():
             self._n_seen[modality] = len(segments)

@@ -11,13 +11,13 @@ from encoder.space import Space
 from encoder.types import Embeddings, Modality
 from search.query.planner import QueryPlan
 from search.query.query import Query, Term
-from search.ranking.fusion import Candidate, FusedQuery, WordsWeight, score_cosines
+from search.ranking.fusion import FusedQuery, RankedSegment, WordsWeight, score_cosines
 from search.store.calibrated import plain
 from search.types import Explanation, TermScore
 
 
 def explain_hit(
-    candidate: Candidate,
+    candidate: RankedSegment,
     rank: int,
     embedding: Embeddings,
     terms: Sequence[Term],

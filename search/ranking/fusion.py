@@ -42,7 +42,7 @@ class FusedQuery:
         return self.weight / self.length
 
 
-class Candidate(NamedTuple):
+class RankedSegment(NamedTuple):
     """A segment with its score, which compares across modalities.
 
     Args:
@@ -130,7 +130,7 @@ def identical_is_above(score: float, modality: Modality, query: FusedQuery, spac
 
 def score_segments(
     modality: Modality, segments: Sequence[ScoredSegment], query: FusedQuery, space: Space
-) -> list[Candidate]:
+) -> list[RankedSegment]:
     """The segments of one modality with their scores, best first."""
     if not segments:
         return []
@@ -146,7 +146,7 @@ def score_segments(
         counted += zip(doubts, scores, of_row, strict=True)
     counted.sort(key=lambda candidate: (-candidate[0], candidate[2].segment_id))
     return [
-        Candidate(segment, counts, dense_score=score, dense_rank=place)
+        RankedSegment(segment, counts, dense_score=score, dense_rank=place)
         for place, (counts, score, segment) in enumerate(counted, 1)
     ]
 
@@ -168,7 +168,7 @@ def _highest_score(space: Space) -> float:
     )
 
 
-def rank(lists: Mapping[Modality, Sequence[Candidate]]) -> list[Candidate]:
+def rank(lists: Mapping[Modality, Sequence[RankedSegment]]) -> list[RankedSegment]:
     """One list from those of the modalities, best first, ties by segment id."""
     together = [candidate for candidates in lists.values() for candidate in candidates]
     return sorted(together, key=lambda c: (-c.score, c.segment.segment_id))
@@ -187,7 +187,7 @@ class WordsWeight(NamedTuple):
 
 
 def words_weight(
-    dense: Sequence[Candidate],
+    dense: Sequence[RankedSegment],
     lexical: Sequence[ScoredSegment],
     weight: float = _WORDS_WEIGHT,
 ) -> WordsWeight:
@@ -207,7 +207,7 @@ def words_weight(
     return WordsWeight(weight * _spread(dense), best)
 
 
-def _spread(dense: Sequence[Candidate]) -> float:
+def _spread(dense: Sequence[RankedSegment]) -> float:
     scores = [c.score for c in dense[:SPREAD_OF] if c.segment.cosine < IDENTICAL]
     if not scores or scores[0] == scores[-1]:
         return 1.0  # nothing to weigh words against
@@ -218,11 +218,11 @@ def _spread(dense: Sequence[Candidate]) -> float:
 
 
 def with_words(
-    dense: Sequence[Candidate],
+    dense: Sequence[RankedSegment],
     lexical: Sequence[ScoredSegment],
     weight: WordsWeight,
     unseen: float | None = None,
-) -> list[Candidate]:
+) -> list[RankedSegment]:
     """Re-rank the segments of one modality by word matches, within its share of a mixed list.
 
     BM25 is added to the score by its weight (a convex combination; Bruch, Gai and Ingber, TOIS
@@ -247,16 +247,16 @@ def with_words(
     segment_ids = {candidate.segment.segment_id for candidate in dense}
     candidates = [
         *dense,
-        *(Candidate(s, lowest) for s in lexical if s.segment_id not in segment_ids),
+        *(RankedSegment(s, lowest) for s in lexical if s.segment_id not in segment_ids),
     ]
 
-    def with_match(candidate: Candidate) -> Candidate:
+    def with_match(candidate: RankedSegment) -> RankedSegment:
         place, segment = word_ranks.get(candidate.segment.segment_id, (None, None))
         if segment is None:
             return candidate
         return candidate._replace(lexical_rank=place, lexical_score=segment.cosine)
 
-    def order(candidate: Candidate) -> tuple[bool, float, str]:
+    def order(candidate: RankedSegment) -> tuple[bool, float, str]:
         by_words = weight.gain * (candidate.lexical_score or 0.0) / weight.best
         is_other = candidate.dense_rank is None or candidate.segment.cosine < IDENTICAL
         return is_other, -candidate.score - by_words, candidate.segment.segment_id
@@ -273,10 +273,10 @@ LEAST_PART = 0.3
 
 
 def with_names(
-    candidates: Sequence[Candidate],
-    by_name: Sequence[Candidate],
+    candidates: Sequence[RankedSegment],
+    by_name: Sequence[RankedSegment],
     parts: Mapping[str, float],
-) -> list[Candidate]:
+) -> list[RankedSegment]:
     """The candidates of one modality, with those in front whose asset is named like the query.
 
     An asset whose names hold the whole query moves to the front; one whose names hold a part of it
@@ -298,13 +298,13 @@ def with_names(
     for candidate in sorted(candidates_and_named, key=lambda candidate: -candidate.score):
         best.setdefault(candidate.segment.asset_id, candidate.segment.segment_id)
 
-    def part_of(candidate: Candidate) -> float:
+    def part_of(candidate: RankedSegment) -> float:
         asset_id = candidate.segment.asset_id
         return parts.get(asset_id, 0.0) if best[asset_id] == candidate.segment.segment_id else 0.0
 
     slots = sorted((candidate.score for candidate in candidates_and_named), reverse=True)
 
-    def order(candidate: Candidate) -> tuple[bool, float, float, float, str]:
+    def order(candidate: RankedSegment) -> tuple[bool, float, float, float, str]:
         is_other = candidate.dense_rank is None or candidate.segment.cosine < IDENTICAL
         reached = candidate.score + candidate.named**2 * (slots[0] - candidate.score)
         return is_other, -reached, -candidate.named, -candidate.score, candidate.segment.segment_id

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.types import Embeddings, Modality
-from search.ranking.fusion import Candidate
+from search.ranking.fusion import RankedSegment
 from search.types import ScoredSegment
 
 
@@ -23,8 +23,8 @@ class Group:
     """
 
     key: str
-    best: Candidate
-    moments: list[Candidate] = field(default_factory=list)
+    best: RankedSegment
+    moments: list[RankedSegment] = field(default_factory=list)
     weak: bool = False
     rank: int = 0
 
@@ -35,7 +35,7 @@ class Group:
 
 
 def by_asset(
-    ranked: Sequence[Candidate], modalities: Collection[Modality], n_moments: int
+    ranked: Sequence[RankedSegment], modalities: Collection[Modality], n_moments: int
 ) -> list[Group]:
     """One group for each asset, in the order of the best candidates: of a film, its best moments.
 
@@ -56,7 +56,7 @@ def by_asset(
     return list(groups.values())
 
 
-def by_segment(ranked: Iterable[Candidate], modalities: Collection[Modality]) -> list[Group]:
+def by_segment(ranked: Iterable[RankedSegment], modalities: Collection[Modality]) -> list[Group]:
     """Each segment of these kinds on its own, in their order."""
     return [
         Group(candidate.segment.segment_id, candidate, rank=rank)
@@ -64,7 +64,9 @@ def by_segment(ranked: Iterable[Candidate], modalities: Collection[Modality]) ->
     ]
 
 
-def _of_kinds(ranked: Iterable[Candidate], modalities: Collection[Modality]) -> Iterator[Candidate]:
+def _of_kinds(
+    ranked: Iterable[RankedSegment], modalities: Collection[Modality]
+) -> Iterator[RankedSegment]:
     return (candidate for candidate in ranked if candidate.segment.modality in modalities)
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.ranking.fusion import Candidate
+from search.ranking.fusion import RankedSegment
 from search.ranking.grouping import Group
 from search.ranking.snippets import snippet
 from search.types import AssetRow, Explanation, Hit, Moment
@@ -57,7 +57,7 @@ def hit_of(
     )
 
 
-def moment_of(candidate: Candidate, words: Sequence[str]) -> Moment:
+def moment_of(candidate: RankedSegment, words: Sequence[str]) -> Moment:
     """A further segment of a hit's asset."""
     segment = candidate.segment
     excerpt = snippet(segment.snippet, words)

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from search.filters import matches
 from search.query.planner import Share
-from search.ranking.found import Pool
-from search.ranking.fusion import Candidate
+from search.ranking.fusion import RankedSegment
 from search.ranking.grouping import Group, by_asset, by_segment
 from search.ranking.request import Request
 from search.store.base import VectorStore
 from search.types import AssetRow
 
 _ROWS_PER_CALL = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The best hits of a share that are committed and pass the filter.
+
+    ``shown`` holds those of earlier pages.
+    """
+
+    share: Share
+    groups: list[Group]
+    shown: list[Group]
 
 
 class Pools:
@@ -34,7 +45,7 @@ class Pools:
         self._executor = executor
         self._rows: dict[str, AssetRow | None] = {}
 
-    def of(self, ranked: Sequence[Candidate]) -> list[Pool]:
+    def of(self, ranked: Sequence[RankedSegment]) -> list[Pool]:
         """The pool of each share, from all candidates, best first."""
         with self._request.progress.stage("fetch"):
             parts = [(share, *self._split(share, ranked)) for share in self._request.plan.shares]
@@ -54,14 +65,16 @@ class Pools:
         """Whether an asset was looked up and has no commit row."""
         return asset_id in self._rows and self._rows[asset_id] is None
 
-    def _split(self, share: Share, ranked: Sequence[Candidate]) -> tuple[list[Group], list[Group]]:
+    def _split(
+        self, share: Share, ranked: Sequence[RankedSegment]
+    ) -> tuple[list[Group], list[Group]]:
         """The groups that are new, and those that earlier pages have shown."""
         fresh, shown = list[Group](), list[Group]()
         for group in self._groups(share, ranked):
             (shown if self._request.page.has_shown(group.key) else fresh).append(group)
         return fresh, shown
 
-    def _groups(self, share: Share, ranked: Sequence[Candidate]) -> list[Group]:
+    def _groups(self, share: Share, ranked: Sequence[RankedSegment]) -> list[Group]:
         if self._query.group_by == "segment":
             groups = by_segment(ranked, share.modalities)
         else:

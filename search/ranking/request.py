@@ -13,7 +13,7 @@ from search.query.pages import Page
 from search.query.planner import QueryPlan
 from search.query.query import Query
 from search.query.word_search import WordSearch
-from search.ranking.fusion import Candidate, FusedQuery, score_segments
+from search.ranking.fusion import FusedQuery, RankedSegment, score_segments
 from search.types import ScoredSegment
 
 
@@ -44,9 +44,9 @@ class Request:
     progress: StageProgress
     space: Space
     hidden: frozenset[str]
-    is_weak: Callable[[Candidate], bool]
+    is_weak: Callable[[RankedSegment], bool]
     named: Future[Mapping[str, float]] | None = None
 
-    def scored(self, modality: Modality, segments: Sequence[ScoredSegment]) -> list[Candidate]:
+    def scored(self, modality: Modality, segments: Sequence[ScoredSegment]) -> list[RankedSegment]:
         """Segments of one modality with calibrated scores, best first."""
         return score_segments(modality, segments, self.fused, self.space)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from functools import partial
 
 from encoder.types import Modality
 from search.filters import Filter
-from search.ranking.found import FoundSegments, lowest
-from search.ranking.fusion import identical_is_above
+from search.ranking.fusion import RankedSegment, identical_is_above
 from search.ranking.request import Request
 from search.store.base import VectorStore
 from search.store.several import shifted
@@ -17,6 +17,22 @@ from search.types import ScoredSegment
 
 # Larger shifts by negative terms are lost to float32 rounding.
 _MAX_SHIFT = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class FoundSegments:
+    """Segments by modality, and bounds: the scores that segments beyond the lists do not exceed.
+
+    A modality that was searched on its own has none: its list's length shows if it is complete.
+    """
+
+    segments: Mapping[Modality, Sequence[ScoredSegment]]
+    bounds: Mapping[Modality, float] = field(default_factory=dict)
+
+
+def lowest(scored: Sequence[RankedSegment]) -> float:
+    """The highest score possible beyond a list; its last segment may be penalised, the next not."""
+    return min(segment.dense_score for segment in scored if segment.dense_score is not None)
 
 
 class SegmentSearch:

@@ -11,7 +11,7 @@ from encoder.types import TEXT, Embeddings, Modality
 from search.lexical.analysis import holds_words, words
 from search.query.planner import QueryPlan
 from search.query.query import Query
-from search.ranking.fusion import Candidate
+from search.ranking.fusion import RankedSegment
 from search.store.base import VectorStore
 
 _SIZES_S = 60.0
@@ -29,7 +29,7 @@ class WeakMatches:
     floors: Mapping[Modality, float]
     wanted: frozenset[str]
 
-    def __call__(self, candidate: Candidate) -> bool:
+    def __call__(self, candidate: RankedSegment) -> bool:
         """Whether it may be a chance match."""
         floor = self.floors.get(candidate.segment.modality)
         if floor is None or (candidate.dense_score or -float("inf")) >= floor:
@@ -50,7 +50,7 @@ class Floors:
 
     def of(
         self, query: Query, plan: QueryPlan, space: Space, direction: Embeddings
-    ) -> Callable[[Candidate], bool]:
+    ) -> Callable[[RankedSegment], bool]:
         """A test for weak matches of this query; false for all that the floors do not cover.
 
         Floors are measured for texts: scores of a picture query are at a different level, and

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from encoder.space import Calibration, Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings
 from search.ranking.fusion import (
-    Candidate,
     FusedQuery,
+    RankedSegment,
     fuse_terms,
     rank,
     score_segments,
@@ -38,7 +38,7 @@ rows = st.lists(st.lists(cosines, min_size=4, max_size=4), min_size=1, max_size=
 QUERY = FusedQuery(np.eye(1, 4, dtype=np.float32)[0])
 
 
-def ranked(found: list[ScoredSegment]) -> list[Candidate]:
+def ranked(found: list[ScoredSegment]) -> list[RankedSegment]:
     kinds = (TEXT, IMAGE, AUDIO)
     lists = {m: [s for s in found if s.modality == m] for m in kinds}
     return rank({m: score_segments(m, part, QUERY, SPACE) for m, part in lists.items()})

@@ -7,8 +7,8 @@ from encoder.errors import InputError
 from encoder.space import Calibration, Space
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
 from search.ranking.fusion import (
-    Candidate,
     FusedQuery,
+    RankedSegment,
     WordsWeight,
     fuse_terms,
     rank,
@@ -26,11 +26,11 @@ def found(segment_id: str, cosine: float, modality: Modality = TEXT) -> ScoredSe
     return ScoredSegment(segment_id, segment_id, modality, cosine)
 
 
-def scored(*segments: ScoredSegment, query: FusedQuery = ONE) -> list[Candidate]:
+def scored(*segments: ScoredSegment, query: FusedQuery = ONE) -> list[RankedSegment]:
     return score_segments(segments[0].modality, segments, query, SPACE)
 
 
-def ids(candidates: list[Candidate]) -> list[str]:
+def ids(candidates: list[RankedSegment]) -> list[str]:
     return [candidate.segment.segment_id for candidate in candidates]
 
 

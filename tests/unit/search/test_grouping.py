@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from encoder.types import AUDIO, IMAGE
-from search.ranking.fusion import Candidate
+from search.ranking.fusion import RankedSegment
 from search.ranking.grouping import by_asset, by_segment
 from search.types import ScoredSegment
 
 
-def candidate(segment_id: str, asset_id: str, score: float) -> Candidate:
-    return Candidate(ScoredSegment(segment_id, asset_id, IMAGE, score), score)
+def candidate(segment_id: str, asset_id: str, score: float) -> RankedSegment:
+    return RankedSegment(ScoredSegment(segment_id, asset_id, IMAGE, score), score)
 
 
 RANKED = [
@@ -29,7 +29,7 @@ def test_no_moments_are_kept_if_none_are_wanted() -> None:
 
 
 def test_of_one_kind_the_best_is_a_hit_and_others_are_moments() -> None:
-    sound = Candidate(ScoredSegment("s", "film", AUDIO, 0.1), 0.1)
+    sound = RankedSegment(ScoredSegment("s", "film", AUDIO, 0.1), 0.1)
     (film,) = by_asset([*RANKED, sound], [AUDIO], 2)
     assert (film.key, film.best, film.moments) == ("film", sound, RANKED[:2])
 

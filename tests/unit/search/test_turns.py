@@ -9,7 +9,7 @@ import pytest
 from encoder.space import Calibration, Floor, Space
 from encoder.types import IMAGE, TEXT, Embeddings, Item, Modality
 from search import Query, SearchEngine, Term
-from search.ranking.fusion import Candidate
+from search.ranking.fusion import RankedSegment
 from search.ranking.grouping import Group, take_turns
 from search.store.memory import MemoryStore
 from search.types import AssetRow, ScoredSegment, SegmentRow
@@ -19,7 +19,7 @@ DIM = 8
 
 def group(name: str, score: float, kind: Modality = TEXT, weak: bool = False) -> Group:
     segment = ScoredSegment(f"{kind}-{name}", name, kind, 0.0)
-    return Group(name, Candidate(segment, score), weak=weak)
+    return Group(name, RankedSegment(segment, score), weak=weak)
 
 
 def names(groups: Sequence[Group]) -> list[str]:
