@@ -89,9 +89,8 @@ def test_a_cookie_reveals_nothing_of_the_key(guarded: httpx.Client, ring: KeyRin
     _, key_id, secret = token.split("_", 2)  # the secret can contain more underscores
     assert key_id not in first
     assert secret not in first
-    for name in (COOKIE, "anymodal_key"):  # earlier versions kept the key in the second
-        raw = {"Cookie": f"{name}={token}"}
-        assert guarded.get("/v1/info", headers=raw).status_code == 401
+    raw = {"Cookie": f"{COOKIE}={token}"}
+    assert guarded.get("/v1/info", headers=raw).status_code == 401
 
 
 def test_a_session_ends_when_it_is_closed(guarded: httpx.Client, ring: KeyRing) -> None:

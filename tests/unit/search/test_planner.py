@@ -65,66 +65,45 @@ def test_words_are_those_of_the_texts_that_pull() -> None:
     assert plan(Query([ITEM], [IMAGE]), KNOWN).lexical is False
 
 
-@pytest.mark.parametrize("limit", [0, -1, 1001, True, 2.0, None])
-def test_a_limit_out_of_range_is_refused(limit: Any) -> None:
-    with pytest.raises(InputError, match=r"query\.limit: got .* 1 to 1000"):
-        plan(Query([ITEM], limit=limit), KNOWN)
-
-
-def test_a_query_without_items_is_refused() -> None:
-    with pytest.raises(InputError, match=r"query\.items"):
-        plan(Query([]), KNOWN)
-
-
-def test_an_unknown_modality_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"'smell'.*audio, image, text"):
-        plan(Query([ITEM], [Modality("smell")]), KNOWN)
-
-
-@pytest.mark.parametrize("weight", [0, 10.5, -11, float("nan"), float("inf")])
-def test_a_weight_out_of_range_is_refused(weight: float) -> None:
-    with pytest.raises(InputError, match=r"query\.items\[1\]\.weight: got .* -10 to 10, not 0"):
-        plan(Query([ITEM, Term(ITEM, weight=weight)]), KNOWN)
-
-
-def test_a_term_is_an_item_or_an_asset() -> None:
-    with pytest.raises(InputError, match=r"query\.items\[0\]: got neither"):
-        plan(Query([Term()]), KNOWN)
-    with pytest.raises(InputError, match=r"query\.items\[0\]: got both"):
-        plan(Query([Term(ITEM, "a1")]), KNOWN)
-
-
-def test_something_has_to_be_wanted() -> None:
-    with pytest.raises(InputError, match="only negative weights"):
-        plan(Query([Term(ITEM, weight=-1)]), KNOWN)
-
-
-@pytest.mark.parametrize("moments", [-1, 21, True, 1.0])
-def test_a_number_of_moments_out_of_range_is_refused(moments: Any) -> None:
-    with pytest.raises(InputError, match=r"query\.moments: got .* 0 to 20"):
-        plan(Query([ITEM], moments=moments), KNOWN)
+NAN = float("nan")
+SMELL = Modality("smell")
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "wanted"),
+    ("items", "fields", "wanted"),
     [
-        ("quotas", {IMAGE: -1}, r"quotas\['image'\]: got -1"),
-        ("quotas", {IMAGE: 0}, "quotas: got 0 hits in all"),
-        ("quotas", {IMAGE: 600, TEXT: 600}, "quotas: got 1200 hits in all"),
-        ("quotas", {Modality("smell"): 1}, "quotas: got 'smell'"),
-        ("diversity", 1.5, "diversity: got 1.5"),
-        ("diversity", float("nan"), "diversity: got nan"),
-        ("score_threshold", float("inf"), "score_threshold: got inf"),
-        ("group_by", "film", "group_by: got 'film'.*'asset' or 'segment'"),
-        ("mix", "both", "mix: got 'both'.*'turns' or 'score'"),
-        ("consistency", "eventual", "consistency: got 'eventual'"),
+        ([], {}, "items"),
+        ([Term()], {}, r"items\[0\]: got neither"),
+        ([Term(ITEM, "a1")], {}, r"items\[0\]: got both"),
+        ([Term(ITEM, weight=-1)], {}, "items: got only negative weights"),
+        *(
+            ([ITEM, Term(ITEM, weight=weight)], {}, r"items\[1\]\.weight: got .* -10 to 10, not 0")
+            for weight in (0, 10.5, -11, NAN, float("inf"))
+        ),
+        *(
+            ([ITEM], {"limit": limit}, "limit: got .* 1 to 1000")
+            for limit in (0, -1, 1001, True, 2.0, None)
+        ),
+        *(
+            ([ITEM], {"moments": moments}, "moments: got .* 0 to 20")
+            for moments in (-1, 21, True, 1.0)
+        ),
+        ([ITEM], {"modalities": [SMELL]}, "modalities: got 'smell'.*audio, image, text"),
+        ([ITEM], {"quotas": {IMAGE: -1}}, r"quotas\['image'\]: got -1"),
+        ([ITEM], {"quotas": {IMAGE: 0}}, "quotas: got 0 hits in all"),
+        ([ITEM], {"quotas": {IMAGE: 600, TEXT: 600}}, "quotas: got 1200 hits in all"),
+        ([ITEM], {"quotas": {SMELL: 1}}, "quotas: got 'smell'"),
+        ([ITEM], {"quotas": {IMAGE: 1}, "modalities": [TEXT]}, "quotas: got 'image'"),
+        ([ITEM], {"diversity": 1.5}, "diversity: got 1.5"),
+        ([ITEM], {"diversity": NAN}, "diversity: got nan"),
+        ([ITEM], {"score_threshold": float("inf")}, "score_threshold: got inf"),
+        ([ITEM], {"group_by": "film"}, "group_by: got 'film'.*'asset' or 'segment'"),
+        ([ITEM], {"mix": "both"}, "mix: got 'both'.*'turns' or 'score'"),
+        ([ITEM], {"consistency": "eventual"}, "consistency: got 'eventual'"),
     ],
 )
-def test_a_field_out_of_range_is_refused(field: str, value: Any, wanted: str) -> None:
+def test_a_field_out_of_range_is_refused(
+    items: list[Item | Term], fields: dict[str, Any], wanted: str
+) -> None:
     with pytest.raises(InputError, match=rf"query\.{wanted}"):
-        plan(Query([ITEM], **{field: value}), KNOWN)
-
-
-def test_a_quota_for_an_excluded_kind_is_refused() -> None:
-    with pytest.raises(InputError, match=r"query\.quotas: got 'image'"):
-        plan(Query([ITEM], [TEXT], quotas={IMAGE: 1}), KNOWN)
+        plan(Query(items, **fields), KNOWN)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from threading import Barrier, Event
+from threading import Event
 from time import sleep, thread_time
 
 import numpy as np
@@ -44,14 +44,6 @@ def text(value: str, modality: Modality = TEXT) -> Item:
     return Item(modality, value)
 
 
-def test_one_alone_does_not_wait() -> None:
-    letters = Letters()
-    encoder = QueryEncoder(letters)
-    assert encoder.encode_items([text("a")])[0, 0] == ord("a")
-    assert encoder.encode_items([text("b")])[0, 0] == ord("b")
-    assert letters.calls == [["a"], ["b"]]
-
-
 def run_together(encoder: QueryEncoder, letters: Letters, words: list[str]) -> list[object]:
     """Hold up a first call until all others wait behind it."""
     letters.gate.clear()
@@ -81,13 +73,6 @@ def test_those_who_wait_are_encoded_together() -> None:
     assert sizes == [(TEXT, 1), (TEXT, 7)]
 
 
-def test_a_batch_has_a_bound() -> None:
-    letters = Letters()
-    encoder = QueryEncoder(letters, max_items=3)
-    assert run_together(encoder, letters, list("abcdefg")) == [ord(x) for x in "abcdefg"]
-    assert max(map(len, letters.calls)) == 3
-
-
 def test_a_bad_item_harms_only_its_own_call() -> None:
     letters = Letters()
     encoder = QueryEncoder(letters)
@@ -103,19 +88,6 @@ def test_modalities_do_not_wait_for_each_other() -> None:
     rows = encoder.encode_items([text("a"), text("b", IMAGE), text("c")])
     assert rows[:, 0].tolist() == [ord("a"), ord("b"), ord("c")]
     assert letters.calls == [["a", "c"], ["b"]]
-
-
-def test_many_threads_all_get_their_own_rows() -> None:
-    letters = Letters()
-    encoder, barrier = QueryEncoder(letters, max_items=8), Barrier(16)
-
-    def many(number: int) -> bool:
-        barrier.wait()
-        letter = chr(ord("a") + number)
-        return all(encoder.encode_items([text(letter)])[0, 0] == ord(letter) for _ in range(50))
-
-    with ThreadPoolExecutor(16) as pool:
-        assert all(pool.map(many, range(16)))
 
 
 def test_what_is_remembered_is_not_encoded_again() -> None:
