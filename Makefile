@@ -22,7 +22,7 @@ TIER = $(BIN)/pytest $(PARALLEL) $(if $(COMPLETE),--complete) --tier
 QUICK := tests/unit tests/contract tests/property tests/test_architecture.py tests/test_project.py
 
 # Before a commit: without stores on a disk, torch or real weights.
-test-fast: .venv/tested bundle
+test-fast: .venv/tested
 	$(TIER) fast $(filter-out tests/contract,$(QUICK))
 
 # Lint, types, unit and contract tests, and the main job once through the broker, the store and the API.
@@ -102,9 +102,9 @@ chromium:
 	  echo "The page is tested in Chromium. Install it first: sudo apt-get install chromium-headless-shell" >&2; exit 1; \
 	}
 
-# The pictures of the page in docs/images, taken by its tests.
+# The pictures of the page in docs/images.
 screenshots: .venv/tested bundle chromium
-	$(BIN)/pytest tests/browser/test_screenshots.py --screenshots
+	$(BIN)/pytest tests/browser/screenshots.py
 
 check: .venv/tested
 	$(BIN)/ruff check $(CODE)

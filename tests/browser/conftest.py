@@ -17,8 +17,7 @@ from tests.browser.watch import Watch
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--screenshots`` writes docs/images; the other options look for races."""
-    parser.addoption("--screenshots", action="store_true", help="write docs/images")
+    """Options that look for races."""
     parser.addoption("--jitter", type=int, metavar="SEED", help="delay requests of the page")
     parser.addoption("--throttle", type=float, default=1, help="slow the processor of the page")
 
