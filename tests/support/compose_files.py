@@ -12,6 +12,13 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "compose"
 VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
 
+
+class Loader(yaml.SafeLoader):
+    """Reads Compose's ``!reset`` as nothing."""
+
+
+Loader.add_constructor("!reset", lambda *_: None)
+
 STACK: dict[str, Any] = yaml.safe_load((COMPOSE / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = STACK["services"]
 OURS = {name: s for name, s in SERVICES.items() if "build" in s}

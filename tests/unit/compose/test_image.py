@@ -1,4 +1,4 @@
-"""The image is built from pinned, hashed parts that fit what the project asks for."""
+"""Images are named by their digests, and ours is built from pinned, hashed parts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,23 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.support.compose_files import COMPOSE, DOCKERFILE, ROOT, pins
+from tests.support.compose_files import (
+    COMPOSE,
+    DOCKERFILE,
+    OURS,
+    ROOT,
+    SERVICES,
+    Loader,
+    filled,
+    pins,
+)
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -108,3 +119,36 @@ def test_the_base_is_pinned_and_has_the_python_that_the_lock_is_for() -> None:
     known = {"${BASE_IMAGE}", "scratch", "libraries-${DEVICE}", *(name for _, name in stages)}
     assert {of for of, _ in stages} <= known
     assert {"libraries-cpu", "libraries-gpu"} <= known
+
+
+PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+[\w.-]*@sha256:[0-9a-f]{64}")
+
+
+def images(file: str) -> set[str]:
+    """The images that a file of compose/ or kubernetes/ names."""
+
+    def walk(part: Any) -> set[str]:
+        found: set[str] = set()
+        if isinstance(part, dict):
+            found = {part["image"]} if isinstance(part.get("image"), str) else set()
+            part = list(part.values())
+        return found.union(*map(walk, part)) if isinstance(part, list) else found
+
+    whole = yaml.load_all((COMPOSE / file).read_text(), Loader)
+    return {filled(image) for image in walk(list(whole))}
+
+
+@pytest.mark.parametrize("file", ["compose.yaml", "compose.proxy.yaml", "kubernetes/anymodal.yaml"])
+def test_every_image_has_its_tag_and_its_digest(file: str) -> None:
+    ours = {filled(service["image"]) for service in OURS.values()}
+    others = images(file) - ours
+    assert others
+    for image in others:
+        assert PINNED.fullmatch(image), image
+
+
+def test_the_chart_runs_the_milvus_of_compose() -> None:
+    values = yaml.safe_load((COMPOSE / "kubernetes" / "milvus.values.yaml").read_text())
+    image = f"milvusdb/milvus:{values['image']['all']['tag']}"
+    assert image == SERVICES["milvus"]["image"]
+    assert PINNED.fullmatch(image)

@@ -17,8 +17,7 @@ from workers.observe import metrics
 ALERTS = yaml.safe_load((COMPOSE / "prometheus" / "alerts.yml").read_text())
 RULES: list[dict[str, Any]] = [rule for group in ALERTS["groups"] for rule in group["rules"]]
 DASHBOARD = json.loads((COMPOSE / "grafana" / "dashboards" / "anymodal.json").read_text())
-PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
-CHARTS = [panel for panel in PANELS if panel["type"] != "row"]
+CHARTS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 PROVISIONING = COMPOSE / "grafana" / "provisioning"
 
 
@@ -43,38 +42,13 @@ def test_every_figure_exists() -> None:
     assert asked <= names()
 
 
-def test_the_dashboard_shows_what_operators_ask_first() -> None:
-    titles = " ".join(chart["title"] for chart in CHARTS)
-    for asked in ("Stage latency", "Queue depth", "Throughput", "Dead letters"):
-        assert asked in titles
-
-
-def test_the_dashboard_is_whole() -> None:
-    assert len({panel["id"] for panel in PANELS}) == len(PANELS)
-    assert DASHBOARD["uid"]
-    assert DASHBOARD["schemaVersion"] >= 39
-    for chart in CHARTS:
-        assert chart["title"]
-        assert chart["fieldConfig"]["defaults"]["unit"]
-        assert chart["datasource"] == {"type": "prometheus", "uid": "prometheus"}
-        assert len({target["refId"] for target in chart["targets"]}) == len(chart["targets"])
-    cells = [
-        (x, y)
-        for panel in PANELS
-        for place in [panel["gridPos"]]
-        for x in range(place["x"], place["x"] + place["w"])
-        for y in range(place["y"], place["y"] + place["h"])
-    ]
-    assert len(cells) == len(set(cells)), "panels overlap"
-    assert max(x for x, _ in cells) < 24
-
-
 def test_grafana_finds_the_dashboard_and_its_source() -> None:
     (source,) = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yaml").read_text())[
         "datasources"
     ]
     assert source["uid"] == "prometheus"
     assert source["url"] == "http://prometheus:9090"
+    assert {chart["datasource"]["uid"] for chart in CHARTS} == {source["uid"]}
     (provider,) = yaml.safe_load((PROVISIONING / "dashboards" / "anymodal.yaml").read_text())[
         "providers"
     ]

@@ -11,15 +11,9 @@ import pytest
 import yaml
 
 from search.api.config import ApiConfig
-from tests.support.compose_files import COMPOSE, SERVICES, size_bytes
+from tests.support.compose_files import COMPOSE, SERVICES, Loader, size_bytes
 from tests.unit.compose.test_kubernetes import OBJECTS
 
-
-class Loader(yaml.SafeLoader):
-    """Reads Compose's ``!reset`` as nothing."""
-
-
-Loader.add_constructor("!reset", lambda *_: None)
 (KUBERNETES,) = (
     o["data"] for o in OBJECTS if o["kind"] == "ConfigMap" and o["metadata"]["name"] == "anymodal"
 )
