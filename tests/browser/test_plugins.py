@@ -67,7 +67,7 @@ def test_they_keep_the_contract(
     check_kind(kind, list(files[kind].values()), tmp_path)
 
 
-@pytest.fixture(scope="module", params=["lite", pytest.param("milvus", marks=pytest.mark.milvus)])
+@pytest.fixture(scope="module")
 def served(
     request: pytest.FixtureRequest,
     site: Path,
@@ -91,15 +91,17 @@ def asked(server: Server, **body: object) -> list[dict[str, object]]:
     return found
 
 
-@pytest.mark.parametrize("kind", ["points", "ecg"])
-def test_they_are_found_by_words(
-    served: Server, files: dict[str, dict[str, Path]], kind: str
-) -> None:
-    for words, name in ASKED[kind].items():
-        first, *_ = asked(served, query=words, modalities=[kind])
-        assert (first["name"], first["modality"]) == (files[kind][name].name, kind), words
+@pytest.mark.parametrize(
+    "served", ["lite", pytest.param("milvus", marks=pytest.mark.milvus)], indirect=True
+)
+def test_they_are_found_by_words(served: Server, files: dict[str, dict[str, Path]]) -> None:
+    for kind, questions in ASKED.items():
+        for words, name in questions.items():
+            first, *_ = asked(served, query=words, modalities=[kind])
+            assert (first["name"], first["modality"]) == (files[kind][name].name, kind), words
 
 
+@pytest.mark.parametrize("served", ["lite"], indirect=True)
 @pytest.mark.parametrize("kind", ["points", "ecg"])
 def test_they_are_shown(served: Server, chromium: Browser, kind: str) -> None:
     hit = asked(served, query="a ring", modalities=[kind])[0]
@@ -114,6 +116,7 @@ def test_they_are_shown(served: Server, chromium: Browser, kind: str) -> None:
     context.close()
 
 
+@pytest.mark.parametrize("served", ["lite"], indirect=True)
 @pytest.mark.parametrize(("kind", "name"), [("points", "ring"), ("ecg", "atrial fibrillation")])
 def test_they_are_found_by_example(
     served: Server, files: dict[str, dict[str, Path]], kind: str, name: str, tmp_path: Path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,15 +103,6 @@ def _not_found(store: VectorStore, rows: Sequence[AssetRow]) -> list[str]:
             lost.append(f"{key} by its name {name}")
     names.close()
     return lost
-
-
-def lost_assets(uri: str, asset_ids: Collection[str]) -> set[str]:
-    """Which of these assets are not stored."""
-    store = open_store(uri, SPACE.fingerprint, DIM)
-    try:
-        return set(asset_ids) - store.assets(list(asset_ids)).keys()
-    finally:
-        store.close()
 
 
 def _keys(store: MilvusStore) -> dict[str, dict[str, str]]:

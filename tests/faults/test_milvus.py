@@ -48,9 +48,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_kill_9_of_the_server_loses_nothing(cluster: Cluster, tmp_path: Path, seed: int) -> None:
-    played = play(cluster, tmp_path / "media", "milvus", n_files=60, seed=seed)
+def test_a_kill_9_of_the_server_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    played = play(cluster, tmp_path / "media", "milvus", n_files=40, seed=1)
     assert played.is_clean, played
 
 

@@ -12,11 +12,29 @@ from tests.faults.pairs import Pairs, actors_on
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module", params=["up", "folder"])
+PAIRS = [
+    ("new", "ingest", "ingest_copy"),
+    ("new", "ingest", "move"),
+    ("new", "upload_tagged", "delete"),
+    ("new", "upload", "upload_tagged"),
+    ("stored", "patch", "delete"),
+    ("stored", "patch", "upload"),
+    ("stored", "ingest_copy", "delete_folder"),
+    ("stored", "ingest_copy", "edit"),
+    ("stored", "import_export", "delete_folder"),
+    ("stored", "adopt", "delete"),
+    ("stored", "prune", "ingest"),
+    ("stored", "reindex", "patch"),
+    ("stored", "reindex", "edit"),
+    ("gone", "rewrite", "ingest_tagged"),
+]
+
+
+@pytest.fixture(scope="module")
 def pairs(
     request: pytest.FixtureRequest, bundle_home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pairs]:
-    """On a store that two processes share, and in two threads of one process."""
+    """On a store that two processes share, or in two threads of one process."""
     assert bundle_home.is_dir()
     folder = tmp_path_factory.mktemp("pairs").resolve()
     with actors_on(request.param, folder) as actors:
@@ -24,23 +42,9 @@ def pairs(
 
 
 @pytest.mark.parametrize(
-    ("start", "one", "other"),
-    [
-        ("new", "ingest", "ingest_copy"),
-        ("new", "ingest", "move"),
-        ("new", "upload_tagged", "delete"),
-        ("new", "upload", "upload_tagged"),
-        ("stored", "patch", "delete"),
-        ("stored", "patch", "upload"),
-        ("stored", "ingest_copy", "delete_folder"),
-        ("stored", "ingest_copy", "edit"),
-        ("stored", "import_export", "delete_folder"),
-        ("stored", "adopt", "delete"),
-        ("stored", "prune", "ingest"),
-        ("stored", "reindex", "patch"),
-        ("stored", "reindex", "edit"),
-        ("gone", "rewrite", "ingest_tagged"),
-    ],
+    ("pairs", "start", "one", "other"),
+    [("up", *pair) for pair in PAIRS[::2]] + [("folder", *pair) for pair in PAIRS[1::2]],
+    indirect=["pairs"],
 )
 def test_at_once_is_one_after_the_other(pairs: Pairs, start: str, one: str, other: str) -> None:
     for delay_s in (0.0, 0.02):

@@ -57,7 +57,7 @@ def test_a_library_in_use_goes_on_without_its_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize("store", ["folder", pytest.param("--server", marks=pytest.mark.milvus)])
 def test_a_kill_leaves_nothing_lost_doubled_or_orphaned(store: str) -> None:
     """In a process of its own, since it forks: `python -m tests.faults.kills` makes more."""
-    words = [sys.executable, "-m", "tests.faults.kills", "--trials", str(2 * len(OPERATIONS))]
+    words = [sys.executable, "-m", "tests.faults.kills", "--trials", str(len(OPERATIONS))]
     words += [store] if store == "--server" else []
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=580, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
