@@ -13,8 +13,7 @@ from encoder.errors import AnymodalError, InputError, ModelError
 from encoder.system.environment import set_for_library
 
 if TYPE_CHECKING:
-    from encoder.embeddings import MultiModalEmbeddings
-    from encoder.multimodal import MultiModalEncoder
+    from encoder.multimodal import MultiModalEmbeddings, MultiModalEncoder
     from encoder.quant.quantizer import Quantizer
     from encoder.types import Embeddings, Item, Modality, Role, Waveform
 
@@ -43,7 +42,7 @@ def __getattr__(name: str) -> Any:
 
         return MultiModalEncoder
     if name == "MultiModalEmbeddings":
-        from encoder.embeddings import MultiModalEmbeddings
+        from encoder.multimodal import MultiModalEmbeddings
 
         return MultiModalEmbeddings
     if name in ("Embeddings", "Item", "Modality", "Role", "Waveform"):  # numpy takes 0.1 s

@@ -22,7 +22,6 @@ from encoder.types import (
     Item,
     Modality,
     Role,
-    Spectrogram,
     Waveform,
 )
 
@@ -162,8 +161,8 @@ def _as_uint8(label: str, array: NDArray[Any], expected: str) -> NDArray[np.uint
     return (array * 255).round().astype(np.uint8)
 
 
-def read_audio(label: str, value: Any, audio: AudioFormat) -> Waveform | Spectrogram:
-    """A path, a `Waveform`, a `Spectrogram` or an array that ``audio`` describes.
+def read_audio(label: str, value: Any, audio: AudioFormat) -> Waveform:
+    """A path, a `Waveform` or an array that ``audio`` describes.
 
     An array that is a spectrogram is turned back into sound.
     """
@@ -171,8 +170,6 @@ def read_audio(label: str, value: Any, audio: AudioFormat) -> Waveform | Spectro
 
     if isinstance(value, str | Path):
         return load_sound(_existing(label, value))
-    if isinstance(value, Spectrogram):
-        return Spectrogram(_power(label, np.asarray(value.power)), value.sampling_rate)
     if isinstance(value, Waveform):
         rate = AudioFormat(value.sampling_rate).sampling_rate
         return Waveform(_mono(label, np.asarray(value.samples)), rate)
@@ -214,18 +211,6 @@ def _are_channels(n_channels: int, n_samples: int) -> bool:
     return n_channels <= _MAX_CHANNELS and n_samples >= least * n_channels
 
 
-def _power(label: str, array: NDArray[Any]) -> NDArray[np.float32]:
-    expected = "a power spectrogram [bins, frames], float, not negative (not in dB)"
-    if array.ndim != 2 or 0 in array.shape:
-        raise InputError(label, got=f"shape {array.shape}", wanted=expected)
-    if not np.issubdtype(array.dtype, np.floating):
-        raise InputError(label, got=f"dtype {array.dtype}", wanted=expected)
-    _check_finite(label, array)
-    if array.min() < 0:
-        raise InputError(label, got=f"values down to {array.min():.3g}", wanted=expected)
-    return np.ascontiguousarray(array, dtype=np.float32)
-
-
 def read_video(label: str, value: Any, audio: AudioFormat) -> Clip | Path:
     """A path (decoded later, as a stream), a `Clip`, frames, or ``(frames, waveform)``."""
     if isinstance(value, str | Path):
@@ -240,8 +225,6 @@ def read_video(label: str, value: Any, audio: AudioFormat) -> Clip | Path:
         )
     rgb = np.stack([_rgb(f"{label} frames[{i}]", frame) for i, frame in enumerate(array)])
     heard = None if sound is None else read_audio(f"{label} sound", sound, audio)
-    if isinstance(heard, Spectrogram):
-        raise InputError(f"{label} sound", got="a spectrogram", wanted="a waveform")
     return Clip(rgb, heard)
 
 

@@ -15,8 +15,7 @@ from encoder.models.sparsity import Wish, gate_from
 from encoder.models.spec import ModelSpec
 from encoder.models.tower_folder import folder_named
 from encoder.registry import origin_of, registered_modalities
-from encoder.towers.base import PluginTower, Tower
-from encoder.towers.lazy import LazyTower
+from encoder.towers.base import LazyTower, PluginTower, Tower
 from encoder.towers.model import Model
 from encoder.types import Modality
 

@@ -106,14 +106,6 @@ class ReadText(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Spectrogram:
-    """A power spectrogram (linear or mel bins), float32 [n_bins, n_frames], not in dB."""
-
-    power: NDArray[np.float32]
-    sampling_rate: int
-
-
-@dataclass(frozen=True, eq=False)
 class Clip:
     """A video in memory: frames uint8 [n, height, width, 3] and its sound track, if any."""
 
@@ -126,7 +118,7 @@ class Item:
     """One piece of content to encode.
 
     ``content`` is, by modality: text ``str``; image uint8 RGB ``[height, width, 3]``;
-    audio `Waveform` or `Spectrogram`; video `Clip`; otherwise what the plug-in's tower takes.
+    audio `Waveform`; video `Clip`; otherwise what the plug-in's tower takes.
     ``role`` is "document" by default, since what is stored is one.
 
     Raises:

@@ -19,8 +19,14 @@ import numpy as np
 
 from encoder import MultiModalEncoder
 from encoder.calibration.floors import CalibrationQueries, measure_floors, nonsense
-from encoder.calibration.measure import MAX_VECTORS, constants_of, measure, told_apart
-from encoder.calibration.queries import SampleQuery, sample_queries
+from encoder.calibration.measure import (
+    MAX_VECTORS,
+    SampleQuery,
+    constants_of,
+    measure,
+    sample_queries,
+    told_apart,
+)
 from encoder.calibration.tables import CalibrationTable, read_table, write_table
 from encoder.config import EncoderConfig
 from encoder.inputs import AudioFormat, read_argument

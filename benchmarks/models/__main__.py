@@ -25,7 +25,7 @@ from benchmarks.models.subjects import SUBJECTS, contents, save
 from encoder.models.exported import open_exported
 from encoder.runtime.trial import instruction_sets
 from encoder.towers.base import Tower
-from encoder.towers.hub.text import JointTextTower
+from encoder.towers.hub.tower import JointTextTower
 from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT
 
 Run: TypeAlias = Callable[[], Any]

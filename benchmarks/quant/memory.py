@@ -89,7 +89,7 @@ def _on_torch(model: Model) -> Model:
     from encoder.services.speech import Speech
     from encoder.towers import image
     from encoder.towers.audio import tower as audio
-    from encoder.towers.lazy import LazyTower
+    from encoder.towers.base import LazyTower
     from encoder.towers.text import tower as text
 
     torch.set_num_threads(1)

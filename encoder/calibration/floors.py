@@ -21,8 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.calibration.measure import scores_of
-from encoder.calibration.queries import SampleQuery
+from encoder.calibration.measure import SampleQuery, scores_of
 from encoder.space import UNCALIBRATED, Calibration, Floor
 from encoder.types import TEXT, Embeddings, Modality
 

@@ -8,15 +8,47 @@ chance gives: no labels are needed.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.calibration.queries import SampleQuery
 from encoder.space import UNCALIBRATED, Calibration, l2_normalize
 from encoder.types import Embeddings, Modality
+
+_FILE = Path(__file__).with_name("queries.tsv")
+
+
+@dataclass(frozen=True)
+class SampleQuery:
+    """A query that nobody's content answers in particular.
+
+    Args:
+        language: ISO 639-1.
+        kind: ``caption``, ``question``, ``keywords`` or ``name``.
+        text: what is asked.
+    """
+
+    language: str
+    kind: str
+    text: str
+
+
+@cache
+def sample_queries() -> Sequence[SampleQuery]:
+    """The shipped queries, about 300."""
+    with _FILE.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(
+            (line for line in file if not line.startswith("#")),
+            delimiter="\t",
+            quoting=csv.QUOTE_NONE,
+        )
+        return tuple(SampleQuery(**row) for row in rows)
+
 
 MAX_VECTORS = 2000
 """Of one modality: more would not change the second digit of any constant."""

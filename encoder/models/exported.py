@@ -16,18 +16,23 @@ from typing import Any
 from encoder.dsre.cost import Shape
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import ModelError
-from encoder.runtime.base import Session
+from encoder.runtime.base import Session, side_by_side
 from encoder.runtime.onnx import OnnxSession, open_onnx
 from encoder.runtime.openvino import OpenVinoSession
-from encoder.runtime.side_by_side import side_by_side
 from encoder.space import Space
-from encoder.towers.base import Tower
-from encoder.towers.exported.heads import OwnHead, SoftTokens, TextHead
-from encoder.towers.exported.merging import Merging, MergingTextTower
+from encoder.towers.base import LazyTower, Tower
 from encoder.towers.exported.processors import open_pictures, open_sounds
-from encoder.towers.exported.text import ExportedTextTower, TextFormat, TextGraph
+from encoder.towers.exported.text import (
+    ExportedTextTower,
+    Merging,
+    MergingTextTower,
+    OwnHead,
+    SoftTokens,
+    TextFormat,
+    TextGraph,
+    TextHead,
+)
 from encoder.towers.joint import JointImageTower, JointSoundTower, JointVideoTower, VectorHead
-from encoder.towers.lazy import LazyTower
 from encoder.towers.model import Model
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality, Role
 
@@ -175,9 +180,7 @@ class _ExportedFolder:
         facts = self._facts[AUDIO]
         read = open_sounds(self._folder / facts["processor"], facts["inputs"], facts["options"])
         head = self._head(AUDIO, role)
-        return JointSoundTower(
-            self._facts["name"], read, head, facts["sampling_rate"], facts["window_s"]
-        )
+        return JointSoundTower(read, head, facts["sampling_rate"], facts["window_s"])
 
     def _video(self, role: Role) -> JointVideoTower:
         facts = self._facts[VIDEO]

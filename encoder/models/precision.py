@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from encoder.errors import ModelError
 from encoder.models import tower_folder
 from encoder.runtime import openvino
+from encoder.runtime.base import side_by_side
 from encoder.runtime.onnx import open_onnx
-from encoder.runtime.side_by_side import side_by_side
 from encoder.runtime.trial import cpu_model, fastest_session
 from encoder.system.cache import cache_folder
 

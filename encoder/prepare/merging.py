@@ -31,8 +31,7 @@ from encoder.prepare.hub.graphs import TracedNetwork, export
 from encoder.prepare.hub.prepare import load_source, write_facts
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import Space
-from encoder.towers.exported.merging import inputs_of
-from encoder.towers.exported.text import TextGraph
+from encoder.towers.exported.text import TextGraph, inputs_of
 from encoder.towers.hub.merging import text_network
 from encoder.towers.model import Model
 from encoder.types import DOCUMENT, TEXT

@@ -15,7 +15,7 @@ from encoder.dsre.merge import Tokens, merge_tokens
 from encoder.dsre.network import SparseEncoder
 from encoder.prepare.hub.graphs import Features, TracedNetwork
 from encoder.prepare.hub.text import TEXTS
-from encoder.towers.exported.merging import INPUTS, OUTPUTS
+from encoder.towers.exported.text import INPUTS, OUTPUTS
 from encoder.types import TEXT
 
 if TYPE_CHECKING:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import ModelError
@@ -28,7 +26,6 @@ class OnnxSession:
         n_threads: threads of one run; None for every core.
         providers: ONNX Runtime's execution providers, best first.
         settings: further session configuration, by ONNX Runtime's keys.
-        profile_to: prefix of the file to write a profile of the operators to; None for none.
         shared_in: the folder of copies whose weights all processes share, see
             `encoder.runtime.shared`; None: this process holds its own. For the CPU only.
 
@@ -43,7 +40,6 @@ class OnnxSession:
         n_threads: int | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
         settings: Mapping[str, str] | None = None,
-        profile_to: Path | None = None,
         shared_in: Path | None = None,
     ) -> None:
 
@@ -51,11 +47,6 @@ class OnnxSession:
             session_settings = session_options(n_threads)
             for key, value in (settings or {}).items():
                 session_settings.add_session_config_entry(key, value)
-            if profile_to:
-                session_settings.enable_profiling, session_settings.profile_file_prefix = (
-                    True,
-                    str(profile_to),
-                )
             return session_settings
 
         self._n_threads = n_threads or os.cpu_count() or 1
@@ -102,53 +93,3 @@ def session_options(n_threads: int | None = None) -> onnxruntime.SessionOptions:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     return options
-
-
-MAX_RUNS = 128
-"""ONNX Runtime drops all events after the first million, and a run of twelve layers with gates has
-2,800."""
-
-
-class ProfiledSession(OnnxSession):
-    """An `OnnxSession` for up to `MAX_RUNS` runs from one thread, then `close`."""
-
-    def __init__(self, path: Path, *, n_threads: int | None = None) -> None:
-        self._scratch = TemporaryDirectory()
-        super().__init__(path, n_threads=n_threads, profile_to=Path(self._scratch.name) / "runs")
-
-    def close(self, function: str) -> list[float]:
-        """End the session.
-
-        Args:
-            function: a function of the model, whose whole body is one ``If``.
-
-        Returns:
-            For each run, in order, the time its calls took: milliseconds of wall-clock time.
-        """
-        with self._scratch, Path(self._session.end_profiling()).open(encoding="utf-8") as events:
-            return list(times_of(events, function))
-
-
-def times_of(events: Iterable[str], function: str) -> Iterator[float]:
-    """Sum the calls of a function over each run, in milliseconds.
-
-    ONNX Runtime inlines the body at each call and puts the function's name into the names of the
-    body's nodes. So a call is an ``If`` during which such a node runs. Events are written when they
-    end: a body, its ``If``, more of these pairs, then the run. Each run writes half a megabyte, of
-    which only a few lines are parsed.
-
-    Args:
-        events: the lines of a profile, as ONNX Runtime writes them.
-        function: see `ProfiledSession.close`.
-    """
-    called, total_us = False, 0
-    for line in events:
-        if '"model_run"' in line:
-            yield total_us / 1e3
-            called, total_us = False, 0
-        elif '"If"' in line:
-            if called:
-                total_us += json.loads(line.rstrip().rstrip(","))["dur"]
-            called = False
-        elif function in line:
-            called = True

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.media.image import resize
-from encoder.runtime.base import Session, run_all
+from encoder.runtime.base import Session, run_all, side_by_side
 from encoder.runtime.onnx import open_onnx
-from encoder.runtime.side_by_side import side_by_side
 from encoder.services.boxes import (
     HEIGHT,
     Box,
@@ -21,10 +20,10 @@ from encoder.services.boxes import (
     find_boxes,
     is_tall,
     line_width,
+    reading_order,
     scaled,
     turned,
 )
-from encoder.services.order import reading_order
 from encoder.system.allocator import give_back
 from encoder.types import ReadText, RgbPicture
 

@@ -1,16 +1,20 @@
-"""The interfaces of towers."""
+"""The interfaces of towers, and a tower that loads on first use."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from threading import Lock
+from time import perf_counter
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import ModelError
+from encoder.observer import EncoderObserver
 from encoder.towers.encoded import Encoded
-from encoder.types import Embeddings
+from encoder.types import Embeddings, Modality
 
 Prepared = NDArray[np.generic]
 """A prepared item. Its first axis is its length: tokens, blocks of sound, or a constant."""
@@ -57,7 +61,7 @@ class CountingTower(Protocol):
     """A `Tower` that can count what its gate does."""
 
     def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
-        """`Tower.forward` with ``stats``, if there is a gate. Slower, since it times the gate."""
+        """`Tower.forward` with ``stats``, if there is a gate."""
         ...
 
 
@@ -90,3 +94,59 @@ def forward(tower: PluginTower, batch: Sequence[Prepared], *, counted: bool = Fa
 def n_rows_of(tower: PluginTower) -> int:
     """How many embeddings an item has."""
     return int(getattr(tower, "n_rows", 1))
+
+
+T = TypeVar("T", bound=Tower)
+
+
+class LazyTower(Generic[T]):
+    """A `Tower` that ``load`` makes once, when first needed, whichever thread comes first.
+
+    Thus a text query neither waits for the sound models nor holds them in memory. A load
+    that fails raises its error to the caller, and the next caller tries again.
+    ``on_load`` is called with the seconds that the load took.
+    """
+
+    def __init__(self, load: Callable[[], T]) -> None:
+        self.on_load: Callable[[float], None] | None = None
+        self._load = load
+        self._lock = Lock()
+        self._tower: T | None = None
+
+    @property
+    def tower(self) -> T:
+        """The tower itself, loaded."""
+        if self._tower is None:
+            with self._lock:
+                if self._tower is None:
+                    self._tower = self._timed_load()
+        return self._tower
+
+    def _timed_load(self) -> T:
+        started = perf_counter()
+        tower = self._load()
+        if self.on_load:
+            self.on_load(perf_counter() - started)
+        return tower
+
+    @property
+    def n_rows(self) -> int:
+        return n_rows_of(self.tower)
+
+    def prepare(self, content: Any) -> Prepared:
+        return self.tower.prepare(content)
+
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
+        return self.tower.forward(batch)
+
+
+def loaded(tower: PluginTower) -> PluginTower:
+    """The tower itself, loaded if it was not."""
+    return tower.tower if isinstance(tower, LazyTower) else tower
+
+
+def observe_towers(towers: Iterable[tuple[Modality, Tower]], observer: EncoderObserver) -> None:
+    """Report to an observer when these towers load."""
+    for modality, tower in towers:
+        if isinstance(tower, LazyTower):
+            tower.on_load = partial(observer.loaded, modality)

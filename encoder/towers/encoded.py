@@ -26,15 +26,12 @@ class TextStats:
         kept: tokens left after each layer's attention, int64 [n, n_layers].
         dense_flops: of the network without a gate, float64 [n].
         flops: of the network as it ran, gate included, float64 [n].
-        gate_ms: wall time that the gates took to compare and merge, float64 [n]; 0 for a text
-            that ran dense. Texts that ran together share it evenly.
     """
 
     tokens: NDArray[np.int64]
     kept: NDArray[np.int64]
     dense_flops: NDArray[np.float64]
     flops: NDArray[np.float64]
-    gate_ms: NDArray[np.float64]
 
     @property
     def parts(self) -> tuple[NDArray[Any], ...]:
@@ -62,7 +59,6 @@ class TextStats:
         shape: Shape,
         n_tokens: NDArray[np.int64],
         n_left: NDArray[np.int64],
-        gate_ms: NDArray[np.float64],
         *,
         cls_only: bool = False,
     ) -> TextStats:
@@ -73,14 +69,13 @@ class TextStats:
             shape: of the network, to count FLOPs.
             n_tokens: that went in, [n].
             n_left: after each layer's attention, [n, n_layers].
-            gate_ms: see `TextStats`.
             cls_only: whether the last layer computes the first token alone.
         """
         gated = [threshold is not None for threshold in settings.thresholds]
         dense = dense_flops(shape, n_tokens)
         sparse = sparse_flops(shape, n_tokens, n_left, gated=gated, cls_only=cls_only)
         flops = np.where(n_tokens < settings.min_tokens, dense, sparse)
-        return cls(n_tokens, n_left, dense, flops, gate_ms)
+        return cls(n_tokens, n_left, dense, flops)
 
     @classmethod
     def join(cls, several: Sequence[TextStats | None]) -> TextStats | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -9,11 +10,74 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.towers import video
-from encoder.towers.audio.windows import mean_of_windows, objects, sound_windows
+from encoder.media.video import load_clip
+from encoder.space import l2_normalize
 from encoder.towers.base import Prepared
 from encoder.towers.encoded import Encoded
-from encoder.types import Clip, Embeddings, Spectrogram, Waveform
+from encoder.types import (
+    AUDIO,
+    DOCUMENT,
+    IMAGE,
+    Clip,
+    Embeddings,
+    Item,
+    Role,
+    Waveform,
+)
+
+
+def film_items(content: Clip | Path, max_frames: int, role: Role = DOCUMENT) -> list[Item]:
+    """The frames (evenly spread, at most ``max_frames``) and the sound track, if there is one."""
+    clip = content if isinstance(content, Clip) else load_clip(content, max_frames=max_frames)
+    picked = np.linspace(0, len(clip.frames) - 1, min(max_frames, len(clip.frames)))
+    items = [Item(IMAGE, clip.frames[round(i)], role) for i in picked]
+    return items if clip.sound is None else [*items, Item(AUDIO, clip.sound, role)]
+
+
+def pool_film(frames: Embeddings, sound: Embeddings) -> Embeddings:
+    """One embedding [embed_dim] for frames [n, embed_dim] and sound [0 or 1, embed_dim].
+
+    The mean frame and the sound weigh the same.
+    """
+    views = [rows.mean(axis=0) for rows in (frames, sound) if len(rows)]
+    return l2_normalize(np.sum(views, axis=0))
+
+
+# Shorter sound gives some feature extractors not a single frame.
+_MIN_SOUND_S = 0.1
+
+
+def sound_windows(content: Waveform, rate: int, window_s: float) -> list[NDArray[np.float32]]:
+    """The samples at ``rate`` Hz in equal windows of at most ``window_s`` seconds."""
+    samples = _resampled(content, rate)
+    return np.array_split(samples, math.ceil(len(samples) / (window_s * rate)))
+
+
+def mean_of_windows(rows: Embeddings, batch: Sequence[Prepared]) -> Embeddings:
+    """One unit row for each sound, from one row for each window of all of them."""
+    ends = np.cumsum([len(prepared) for prepared in batch])
+    return l2_normalize(np.stack([windows.mean(axis=0) for windows in np.split(rows, ends[:-1])]))
+
+
+def objects(values: Sequence[Any]) -> NDArray[np.object_]:
+    """An array of any values: object [len(values)]."""
+    array = np.empty(len(values), dtype=object)
+    for index, value in enumerate(values):  # `array[:] = values` would unfold equal shapes
+        array[index] = value
+    return array
+
+
+def _resampled(sound: Waveform, rate: int) -> NDArray[np.float32]:
+    missing = math.ceil(_MIN_SOUND_S * sound.sampling_rate) - len(sound.samples)
+    samples = np.pad(sound.samples, (0, max(missing, 0)))
+    if sound.sampling_rate == rate:
+        return samples
+    import soxr
+
+    n_samples = math.ceil(len(samples) * rate / sound.sampling_rate)
+    resampled = soxr.resample(samples, sound.sampling_rate, rate, "HQ")[:n_samples]
+    return np.pad(resampled, (0, n_samples - len(resampled)))
+
 
 ReadImages: TypeAlias = Callable[[Sequence[NDArray[np.uint8]]], Any]
 """From one image, or the frames of one film, to what the network takes."""
@@ -53,7 +117,6 @@ class JointSoundTower:
     """Sound, in windows that the model can take whole; their mean is the embedding.
 
     Args:
-        name: what errors call the model.
         read: the model's feature extractor.
         head: the network.
         sampling_rate: what the model takes, in Hz.
@@ -61,21 +124,16 @@ class JointSoundTower:
     """
 
     def __init__(
-        self, name: str, read: ReadSound, head: VectorHead, sampling_rate: int, window_s: float
+        self, read: ReadSound, head: VectorHead, sampling_rate: int, window_s: float
     ) -> None:
-        self._name = name
         self._read = read
         self._head = head
         self._rate = sampling_rate
         self._window_s = window_s
 
-    def prepare(self, content: Waveform | Spectrogram) -> Prepared:
-        """The network's inputs for each window: object [n_windows].
-
-        Raises:
-            InputError: a spectrogram came; these models take samples.
-        """
-        windows = sound_windows(self._name, content, self._rate, self._window_s)
+    def prepare(self, content: Waveform) -> Prepared:
+        """The network's inputs for each window: object [n_windows]."""
+        windows = sound_windows(content, self._rate, self._window_s)
         return objects([self._read(window) for window in windows])
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
@@ -103,16 +161,13 @@ class JointVideoTower:
 
     def prepare(self, content: Clip | Path) -> Prepared:
         """The network's inputs for the frames, then for each window of sound: object [1 + n]."""
-        items = [item.content for item in video.parts(content, self._max_frames)]
+        items = [item.content for item in film_items(content, self._max_frames)]
         frames = [content for content in items if not isinstance(content, Waveform)]
-        sounds = (
-            [content for content in items if isinstance(content, Waveform)] if self._sound else []
-        )
         windows = [
             window
-            for sound_track in sounds
-            if self._sound
-            for window in self._sound.prepare(sound_track)
+            for content in items
+            if self._sound and isinstance(content, Waveform)
+            for window in self._sound.prepare(content)
         ]
         return objects([self._read(frames), *windows])
 
@@ -122,9 +177,7 @@ class JointVideoTower:
     def _embed(self, prepared: Prepared) -> Embeddings:
         rows_of_frames = self._head.embed([prepared[0]])
         windows = prepared[1:]
-        rows_of_sound = (
-            self._sound.forward([windows]).rows
-            if self._sound and len(windows)
-            else rows_of_frames[:0]
-        )
-        return video.pool(rows_of_frames, rows_of_sound)
+        rows_of_sound = rows_of_frames[:0]
+        if self._sound and len(windows):
+            rows_of_sound = self._sound.forward([windows]).rows
+        return pool_film(rows_of_frames, rows_of_sound)

@@ -14,7 +14,6 @@ from typing import ClassVar, Generic, TypeVar
 import numpy as np
 
 from encoder.errors import CorruptMediaError
-from encoder.media.brands import picture_brand
 from encoder.media.container import StreamFacts, has_moving_pictures, probe
 from encoder.media.formats import (
     CONTAINER_TYPES,
@@ -22,6 +21,7 @@ from encoder.media.formats import (
     IMAGE_TYPES,
     is_sequence,
     marked_container,
+    picture_brand,
 )
 from encoder.media.video import stream_frames
 from encoder.types import AUDIO, IMAGE, VIDEO, Clip

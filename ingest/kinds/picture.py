@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from encoder.errors import MediaError, UnsupportedMediaError
-from encoder.media.brands import picture_brand
-from encoder.media.formats import IMAGE_TYPES, PICTURES, marked
+from encoder.media.formats import IMAGE_TYPES, PICTURES, marked, picture_brand
 from encoder.media.image import ImageFacts, image_facts, load_image
 from encoder.types import IMAGE, RgbPicture
 from ingest.config import IngestConfig, check

@@ -21,7 +21,6 @@ from encoder.types import (
     Item,
     Modality,
     Role,
-    Spectrogram,
     Waveform,
 )
 from search.query.byte_cache import ByteCache
@@ -166,8 +165,6 @@ def content_digest(content: Any) -> bytes | None:
             chunks = _array(content)
         case Waveform():
             chunks = ["waveform", content.sampling_rate, *_array(content.samples)]
-        case Spectrogram():
-            chunks = ["spectrogram", content.sampling_rate, *_array(content.power)]
         case Clip():
             sound = content_digest(content.sound) if content.sound else b""
             chunks = ["clip", sound or b"", *_array(content.frames)]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.embeddings import EncodedItem
+from encoder.multimodal import EncodedItem
 from encoder.space import Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Role, Waveform
 from workers.cli import anymodal

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from encoder.calibration.queries import sample_queries
+from encoder.calibration.measure import sample_queries
 from encoder.types import QUERY, TEXT, Item
 from search.engine import SearchEngine
 from search.query.query import Query

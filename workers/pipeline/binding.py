@@ -17,8 +17,7 @@ from encoder.binding import ridge
 from encoder.binding.binding import Binding, Origin
 from encoder.binding.judge import BindingJudgement, FileTextPairs, held_out, judge
 from encoder.binding.ridge import LinearMap, Shared
-from encoder.calibration.measure import measure, told_apart
-from encoder.calibration.queries import sample_queries
+from encoder.calibration.measure import measure, sample_queries, told_apart
 from encoder.errors import InputError, MediaError, ModelError
 from encoder.registry import origin_of
 from encoder.space import l2_normalize

@@ -15,10 +15,10 @@ from encoder.calibration.measure import (
     MAX_VECTORS,
     constants_of,
     measure,
+    sample_queries,
     shares_of_best,
     told_apart,
 )
-from encoder.calibration.queries import sample_queries
 from encoder.calibration.tables import floor_facts
 from encoder.errors import AnymodalError, InputError
 from encoder.types import QUERY, TEXT, VIDEO, Embeddings, Item, Modality
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from encoder import MultiModalEncoder
-    from encoder.calibration.queries import SampleQuery
+    from encoder.calibration.measure import SampleQuery
     from encoder.space import Calibration
 
 logger = logging.getLogger(__name__)

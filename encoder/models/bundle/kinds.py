@@ -26,8 +26,7 @@ from encoder.towers.audio.tower import AudioTower
 from encoder.towers.base import Tower
 from encoder.towers.image import SIDE, ImageHeadTower, ImageTower, load_image_head
 from encoder.towers.text.sentence_pieces import SentencePieces
-from encoder.towers.text.sparse import SparseTextTower
-from encoder.towers.text.tower import TextTower, inputs_of, load_tokenizer
+from encoder.towers.text.tower import SparseTextTower, TextTower, inputs_of, load_tokenizer
 from encoder.towers.text.windowed import RoleTextTower, WindowedTextTower
 from encoder.types import DOCUMENT, QUERY, TEXT, Role
 

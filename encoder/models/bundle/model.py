@@ -18,8 +18,7 @@ from encoder.models.precision import NetworkFiles, Precision
 from encoder.models.sparsity import Gates, Sparsity, Wish
 from encoder.space import Space
 from encoder.system.cache import hold
-from encoder.towers.base import Tower
-from encoder.towers.lazy import LazyTower
+from encoder.towers.base import LazyTower, Tower
 from encoder.towers.model import Model
 from encoder.types import AUDIO, IMAGE, TEXT, Role, Utterance, Waveform
 

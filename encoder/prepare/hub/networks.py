@@ -27,7 +27,7 @@ from encoder.prepare.hub.graphs import export
 from encoder.prepare.hub.media import GraphPart
 from encoder.prepare.prepared import space_identity
 from encoder.runtime.onnx import OnnxSession
-from encoder.towers.audio.windows import sound_windows
+from encoder.towers.joint import sound_windows
 from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT, Modality
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class HubTower:
         facts = self._facts[AUDIO]
         rate, window_s = facts["sampling_rate"], facts["window_s"]
         for path in paths:
-            for window in sound_windows(self._joint.name, load_sound(path), rate, window_s):
+            for window in sound_windows(load_sound(path), rate, window_s):
                 yield {"audio": {"array": window, "sampling_rate": rate}}
 
     def _inputs(self, contents: Sequence[Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from encoder.errors import ModelError
 from encoder.towers.exported.text import TextFormat
-from encoder.towers.hub.text import placeholders_of
+from encoder.towers.hub.tower import placeholders_of
 from encoder.types import QUERY, Role
 
 if TYPE_CHECKING:

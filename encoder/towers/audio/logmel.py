@@ -11,8 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.errors import InputError
-from encoder.types import Spectrogram, Waveform
+from encoder.types import Waveform
 
 SAMPLING_RATE = 44_100
 FRAME = 2048
@@ -23,24 +22,9 @@ N_BINS = FRAME // 2 + 1
 _LARGEST = 9.457798957824707
 
 
-def mel_power(content: Waveform | Spectrogram) -> NDArray[np.float32]:
-    """Power in mel bands, float32 [n_frames, 96].
-
-    Raises:
-        InputError: a spectrogram at a different rate, or with neither 96 mel bands nor 1025 bins.
-    """
-    if isinstance(content, Waveform):
-        return power_spectrum(resample(content, SAMPLING_RATE)) @ mel_filters()
-    n_bins = len(content.power)
-    if content.sampling_rate != SAMPLING_RATE or n_bins not in (N_BANDS, N_BINS):
-        raise InputError(
-            "audio",
-            got=f"a spectrogram of {n_bins} bins at {content.sampling_rate} Hz",
-            wanted=f"power [{N_BANDS} HTK mel bands or {N_BINS} linear bins, frames] of sound at "
-            f"{SAMPLING_RATE} Hz, frames of {FRAME} samples every {HOP}; or pass the waveform",
-        )
-    power = np.ascontiguousarray(content.power.T, np.float32)
-    return power if n_bins == N_BANDS else power @ mel_filters()
+def mel_power(content: Waveform) -> NDArray[np.float32]:
+    """Power in mel bands, float32 [n_frames, 96]."""
+    return power_spectrum(resample(content, SAMPLING_RATE)) @ mel_filters()
 
 
 def scale(power: NDArray[np.float32]) -> NDArray[np.float32]:

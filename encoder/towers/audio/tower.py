@@ -22,7 +22,7 @@ from encoder.towers.audio.labels import (
 from encoder.towers.audio.logmel import HOP, SAMPLING_RATE, mel_power, resample, scale
 from encoder.towers.base import Prepared, Tower
 from encoder.towers.encoded import Encoded
-from encoder.types import DOCUMENT, Role, Spectrogram, Utterance, Waveform
+from encoder.types import DOCUMENT, Role, Utterance, Waveform
 
 Blocks: TypeAlias = NDArray[np.void]
 """A prepared sound: a structured array [n_blocks], see `AudioTower.prepare`."""
@@ -59,25 +59,20 @@ class AudioTower:
         self._text_tower = text_tower
         self._beside = ThreadPoolExecutor(_LISTENERS, thread_name_prefix="listen")
 
-    def prepare(self, content: Waveform | Spectrogram) -> Blocks:
+    def prepare(self, content: Waveform) -> Blocks:
         """Blocks of sound [n_blocks], as a structured array.
 
         Its fields are
         ``mel`` float32 [100, 96]: about 2.3 s of the scaled log-mel spectrogram;
         ``samples`` float32 [n]: one part of the sound at 16 kHz, and ``n_samples`` how many of
-        them there are (none for a spectrogram);
+        them there are;
         ``start_s`` float64: when the first of them sounds.
 
         Silence at both ends is left out.
-
-        Raises:
-            InputError: a spectrogram that the network cannot use; says which it can.
         """
         power = mel_power(content)
         start, end = loud_frames(power)
-        heard = np.zeros(0, np.float32)
-        if isinstance(content, Waveform):
-            heard = resample(content, SPEECH_RATE)[at_speech_rate(start) : at_speech_rate(end)]
+        heard = resample(content, SPEECH_RATE)[at_speech_rate(start) : at_speech_rate(end)]
         return pack(cut(power[start:end]), heard, at_speech_rate(start) / SPEECH_RATE)
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:

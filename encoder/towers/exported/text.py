@@ -1,23 +1,26 @@
-"""The text tower of an exported model: tokens, one graph, windows for long texts."""
+"""The graphs of an exported model: texts, with a gate or without, and vectors of media."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from encoder.dsre.cost import Shape
+from encoder.dsre.settings import GateSettings
 from encoder.errors import ModelError
 from encoder.runtime.base import Array, Session, run_all
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared
-from encoder.towers.encoded import Encoded
-from encoder.towers.text.tokens import readable, text_of
+from encoder.towers.encoded import Encoded, TextStats
+from encoder.towers.text.tokens import Ids, cut_text, pool, readable, text_of
 from encoder.towers.text.tower import equal_runs
-from encoder.towers.text.windows import Ids, cut_text, pool
 from encoder.types import Embeddings
 
 _END = -1
@@ -191,3 +194,149 @@ def _split(ids: Ids) -> list[Ids]:
 def _parts(ids: Ids, ends: NDArray[np.int64]) -> Iterator[Ids]:
     for start, end in zip([0, *(ends + 1)], [*ends, len(ids)], strict=True):
         yield ids[start:end]
+
+
+GraphInputs: TypeAlias = Mapping[str, Array]
+"""What a graph takes for one image, one window of sound or the frames of one film."""
+
+
+class OwnHead:
+    """A graph that gives vectors.
+
+    Args:
+        name: what errors call the model.
+        session: gives vectors [n, embed_dim].
+    """
+
+    def __init__(self, name: str, session: Session) -> None:
+        self._name = name
+        self._session = session
+
+    def embed(self, inputs: Sequence[GraphInputs]) -> Embeddings:
+        outputs = run_all(self._session, inputs)
+        return unit_rows(self._name, np.concatenate([rows for rows, *_ in outputs]))
+
+
+@dataclass(frozen=True)
+class SoftTokens:
+    """Where soft tokens stand among a text's tokens.
+
+    Args:
+        before: ids before the first group.
+        between: ids between two groups; a film's frames are groups.
+        after: ids after the last group.
+        token_id: the id in the place of each soft token.
+    """
+
+    before: Sequence[int]
+    between: Sequence[int]
+    after: Sequence[int]
+    token_id: int
+
+    def ids(self, n_tokens: int, n_groups: int) -> NDArray[np.int64]:
+        """The ids, int64 [1, length], for soft tokens in groups of one size."""
+        group = [self.token_id] * (n_tokens // n_groups)
+        groups = [*([*group, *self.between] * (n_groups - 1)), *group]
+        return np.asarray([[*self.before, *groups, *self.after]], np.int64)
+
+
+class TextHead:
+    """A graph that gives soft tokens, which the text network reads.
+
+    Args:
+        session: gives soft tokens [n_soft, width]; the first axis of its inputs is the groups.
+        graph: the text network.
+        form: where the soft tokens stand.
+    """
+
+    def __init__(self, session: Session, graph: TextGraph, form: SoftTokens) -> None:
+        self._session = session
+        self._graph = graph
+        self._form = form
+
+    def embed(self, inputs: Sequence[GraphInputs]) -> Embeddings:
+        soft = [tokens for tokens, *_ in run_all(self._session, inputs)]
+        ids = [
+            self._form.ids(len(tokens), len(next(iter(tensors.values()))))
+            for tokens, tensors in zip(soft, inputs, strict=True)
+        ]
+        return self._graph.embed(ids, soft)
+
+
+INPUTS = ("pairs", "mask")
+"""Token ids int64, and 1 for a token or 0 for padding float32; both [n, length / 2, 2]."""
+OUTPUTS = ("vectors", "kept")
+"""Vectors [n, embed_dim], and how many tokens are left after each layer, int64 [n, n_layers]."""
+
+
+@dataclass(frozen=True)
+class Merging:
+    """A text network with a gate, as a graph.
+
+    Args:
+        open: opens it; called for the first long text.
+        settings: of the gate.
+        shape: of the network, to count FLOPs.
+        cls_only: whether the last layer computes only the first token.
+    """
+
+    open: Callable[[], Session]
+    settings: GateSettings
+    shape: Shape
+    cls_only: bool = False
+
+
+class MergingTextTower(ExportedTextTower):
+    """Texts; windows below the gate's shortest length run dense, as if there were no gate.
+
+    Args:
+        tokenizer: see `ExportedTextTower`.
+        graph: the dense network.
+        form: see `ExportedTextTower`.
+        merging: the network for long windows.
+        name: what errors call the model.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, graph: TextGraph, form: TextFormat, merging: Merging, name: str
+    ) -> None:
+        super().__init__(tokenizer, graph, form)
+        self._merging = merging
+        self._name = name
+
+    @cached_property
+    def _sparse(self) -> Session:
+        return self._merging.open()
+
+    def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
+        return self._encode(batch)
+
+    def _embed(self, runs: Sequence[Ids]) -> Encoded:
+        """The shorter runs come first."""
+        least, n_layers = self._merging.settings.min_tokens, self._merging.shape.n_layers
+        short = [run for run in runs if run.shape[1] < least]
+        long = runs[len(short) :]
+        rows = [self._graph.embed(short)] if short else []
+        n_left = [np.full((len(run), n_layers), run.shape[1], np.int64) for run in short]
+        if long:
+            outputs = run_all(self._sparse, [inputs_of(run) for run in long])
+            rows.append(unit_rows(self._name, np.concatenate([vectors for vectors, _ in outputs])))
+            n_left += [n_left_of_run for _, n_left_of_run in outputs]
+        n_tokens = np.concatenate([np.full(len(run), run.shape[1], np.int64) for run in runs])
+        merging = self._merging
+        stats = TextStats.of_gate(
+            merging.settings,
+            merging.shape,
+            n_tokens,
+            np.concatenate(n_left),
+            cls_only=merging.cls_only,
+        )
+        return Encoded(np.concatenate(rows), stats)
+
+
+def inputs_of(ids: Ids) -> Mapping[str, Array]:
+    """The graph's inputs for a run of token ids [n, length]."""
+    odd = ids.shape[1] % 2
+    mask = np.ones(ids.shape, np.float32)
+    pairs = (np.pad(array, ((0, 0), (0, odd))).reshape(len(ids), -1, 2) for array in (ids, mask))
+    return dict(zip(INPUTS, pairs, strict=True))

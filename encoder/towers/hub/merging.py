@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from threading import Lock
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from encoder.errors import ModelError
 from encoder.towers.encoded import TextStats
@@ -89,7 +84,6 @@ class MergingForward:
         self._gate = gate
         sparse = SparseEncoder(network.transformer, gate, pooling=network.pooling)
         self._sparse = sparse.eval()
-        self._lock = Lock()  # of the timed network's clock
 
     def __call__(self, features: Features, **options: Any) -> dict[str, Any]:
         """What the model does with features: its ``sentence_embedding``, [n, embed_dim]."""
@@ -98,7 +92,7 @@ class MergingForward:
         return self._forward(features, options, counted=False)
 
     def counted(self, features: Features, **options: Any) -> dict[str, Any]:
-        """The same with ``stats``, a `TextStats`. Slower, since it times the gate."""
+        """The same with ``stats``, a `TextStats`."""
         return self._forward(features, options, counted=True)
 
     def _merges(self, features: Features) -> bool:
@@ -116,14 +110,13 @@ class MergingForward:
         long = n_tokens >= self._gate.settings.min_tokens
         shape = self._sparse.blocks.shape
         n_left = n_tokens[:, None].repeat(1, shape.n_layers)
-        parts, gate_ms = [], np.zeros(len(long))
+        parts = []
         if not long.all():
             parts.append(self._dense(_rows(features, ~long), options))
         if long.any():
             rows = _rows(features, long)
-            merged, n_left[long], spent_ms = self._merge(rows, timed=counted)
+            merged, n_left[long] = self._merge(rows)
             parts.append(merged)
-            gate_ms[long.cpu().numpy()] = spent_ms / int(long.sum())
         order = torch.cat([(~long).nonzero(), long.nonzero()]).squeeze(1)
         outputs: dict[str, Any] = {"sentence_embedding": torch.cat(parts)[order.argsort()]}
         if counted:
@@ -132,7 +125,6 @@ class MergingForward:
                 shape,
                 n_tokens.cpu().numpy(),
                 n_left.cpu().numpy(),
-                gate_ms,
                 cls_only=self._sparse.cls_only,
             )
         return outputs
@@ -141,39 +133,13 @@ class MergingForward:
         embedding: Tensor = self._network.whole(dict(features), **options)["sentence_embedding"]
         return embedding
 
-    def _merge(self, features: Features, *, timed: bool) -> tuple[Tensor, Tensor, float]:
-        """Embeddings, kept tokens, and the milliseconds of the gate; 0 if not ``timed``."""
-        input_ids, mask = _from_the_left(features)
-        if timed:
-            with self._lock:
-                network = self._timed
-                network.gate_s = 0.0
-                pooled, n_left = network(input_ids, mask)
-                spent_ms = 1000 * network.gate_s
-        else:
-            pooled, n_left = self._sparse(input_ids, mask)
-            spent_ms = 0.0
+    def _merge(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Embeddings and kept tokens."""
+        pooled, n_left = self._sparse(*_from_the_left(features))
         features_of_text: dict[str, Any] = {"sentence_embedding": pooled}
         for module in self._network.rest:
             features_of_text = module(features_of_text)
-        return features_of_text["sentence_embedding"], n_left, spent_ms
-
-    @cached_property
-    def _timed(self) -> Any:
-        """The same network, which also measures the time of its gates."""
-        from encoder.dsre.network import SparseEncoder
-
-        class Timed(SparseEncoder):
-            gate_s = 0.0
-
-            def _merge(self, *arguments: Any) -> Any:
-                started = perf_counter()
-                tokens = super()._merge(*arguments)
-                self.gate_s += perf_counter() - started
-                return tokens
-
-        network = self._network
-        return Timed(network.transformer, self._gate, pooling=network.pooling).eval()
+        return features_of_text["sentence_embedding"], n_left
 
 
 def _rows(features: Features, which: Tensor) -> dict[str, Any]:

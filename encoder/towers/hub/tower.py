@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from copy import copy
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 from encoder.errors import ModelError
 from encoder.runtime.torch import ahead, moved, threads
 from encoder.space import l2_normalize
+from encoder.towers.base import Prepared
 from encoder.towers.encoded import Encoded, TextStats
 from encoder.towers.hub.merging import MergingForward
 from encoder.towers.joint import JointImageTower, JointSoundTower, JointVideoTower
+from encoder.towers.text.tokens import cut_text, pool, text_of
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, VIDEO, Embeddings, Modality, Role
 
 if TYPE_CHECKING:
@@ -180,7 +183,7 @@ def sound_tower(encoder: JointEncoder, prompt: str, window_s: float) -> JointSou
         return {"array": window, "sampling_rate": rate}
 
     head = _ModalityHead(encoder, AUDIO, prompt)
-    return JointSoundTower(encoder.name, read, head, rate, window_s)
+    return JointSoundTower(read, head, rate, window_s)
 
 
 def video_tower(
@@ -204,3 +207,79 @@ def _images(frames: Sequence[NDArray[np.uint8]]) -> list[Image]:
 
 def _read_image(images: Sequence[NDArray[np.uint8]]) -> Image:
     return _images(images)[0]
+
+
+_CHARS_PER_TOKEN = 4
+
+
+class JointTextTower:
+    """Texts; those longer than the model's context are encoded in windows, see `pool`.
+
+    Args:
+        encoder: takes text.
+        prompt: is put before each text, and before each of its windows.
+    """
+
+    def __init__(self, encoder: JointEncoder, prompt: str) -> None:
+        self._encoder = encoder
+        self._prompt = prompt
+        self._placeholders = placeholders_of(getattr(encoder.model, "processor", None))
+        self._n_marks = self._count_marks()
+        self._most = float(encoder.model.max_seq_length or math.inf)
+
+    def prepare(self, content: str) -> Prepared:
+        """The text in pieces of about a token each: object [n_pieces] of str."""
+        # "<|image|>" in a text would ask the model for a picture that is not there.
+        for token in self._placeholders:
+            content = content.replace(token, f"{token[0]} {token[1:]}")
+        starts = range(0, max(len(content), 1), _CHARS_PER_TOKEN)
+        return np.array([content[i : i + _CHARS_PER_TOKEN] for i in starts], dtype=object)
+
+    def window_lengths(self, content: str) -> list[int]:
+        return [length for _, length in self._windows(self.prepare(content))]
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        decode = partial(self._encoder.model.tokenizer.decode, skip_special_tokens=True)
+        return text_of(ids, partial(self._encoder.token_ids, marks=True), decode)
+
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
+        return self._encode(batch, counted=False)
+
+    def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
+        return self._encode(batch, counted=True)
+
+    def _encode(self, batch: Sequence[Prepared], *, counted: bool) -> Encoded:
+        documents = [self._windows(prepared) for prepared in batch]
+        flat = [text for windows in documents for text, _ in windows]
+        encoded = self._encoder.encode("text", flat, self._prompt, counted=counted)
+        ends = np.cumsum([len(windows) for windows in documents])
+        stats = encoded.stats.summed([0, *ends[:-1]]) if encoded.stats else None
+        per_document = zip(np.split(encoded.rows, ends[:-1]), documents, strict=True)
+        rows = [
+            pool(rows_of_text, [length for _, length in windows])
+            for rows_of_text, windows in per_document
+        ]
+        return Encoded(np.stack(rows), stats)
+
+    def _windows(self, prepared: Prepared) -> list[tuple[str, int]]:
+        return cut_text("".join(prepared), self._count, self._most)
+
+    def _count(self, text: str) -> int:
+        return len(self._encoder.token_ids(self._prompt + text, marks=False)) + self._n_marks
+
+    def _count_marks(self) -> int:
+        """The tokens that the model's tokenizer or template puts around a text."""
+        encoder = self._encoder
+        features = encoder.features(encoder.inputs("text", ["a"]), self._prompt)
+        mask: Any = features.get("attention_mask")
+        whole = 0 if mask is None else int(mask.sum())
+        bare = len(encoder.token_ids(self._prompt + "a", marks=False))
+        # SigLIP's processor pads to the whole context and returns no mask.
+        return max(whole - bare, len(encoder.token_ids("", marks=True)))
+
+
+def placeholders_of(processor: Any) -> list[str]:
+    """Tokens that stand for media, which must stay text where they occur in one."""
+    names = ("image_token", "video_token", "audio_token")
+    tokens = [getattr(processor, name, None) for name in names]
+    return [token for token in tokens if isinstance(token, str)]

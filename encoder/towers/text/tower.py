@@ -1,21 +1,26 @@
-"""The text tower: tokens, a sentence encoder, unit vectors."""
+"""The text tower: tokens, a sentence encoder, unit vectors; with a gate, long texts lose tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import compress, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.dsre.cost import Shape
+from encoder.dsre.settings import GateSettings
 from encoder.errors import ModelError
 from encoder.runtime.base import Array, Session, run_all
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared
-from encoder.towers.encoded import Encoded
+from encoder.towers.encoded import Encoded, TextStats
+from encoder.types import Embeddings
 
 if TYPE_CHECKING:
     import tokenizers
@@ -115,3 +120,62 @@ def load(folder: Path, *, n_threads: int | None = None) -> TextTower:
 
     session = OnnxSession(folder / "model.onnx", n_threads=n_threads)
     return TextTower(load_tokenizer(folder / "tokenizer.json"), session)
+
+
+@dataclass(frozen=True)
+class SparseNetwork:
+    """A text network with a gate, for ONNX Runtime; see `encoder.dsre.network.SparseEncoder`.
+
+    Args:
+        open: opens it; called for the first long text.
+        settings: of the gate.
+        shape: of the network, to count FLOPs.
+    """
+
+    open: Callable[[], Session]
+    settings: GateSettings
+    shape: Shape
+
+
+class SparseTextTower(TextTower):
+    """Texts to embeddings; short ones run in the dense network, as if there were no gate.
+
+    Args:
+        tokenizer: see `TextTower`.
+        session: the dense network, see `TextTower`.
+        sparse: the network for long texts.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, session: Session, sparse: SparseNetwork) -> None:
+        super().__init__(tokenizer, session)
+        self._network = sparse
+
+    @cached_property
+    def _sparse(self) -> Session:
+        return self._network.open()
+
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
+        if max(map(len, batch)) < self._network.settings.min_tokens:
+            return super().forward(batch)
+        return self._forward(batch, counted=False)
+
+    def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
+        return self._forward(batch, counted=True)
+
+    def _forward(self, batch: Sequence[Prepared], *, counted: bool) -> Encoded:
+        n_tokens = np.array([len(ids) for ids in batch])
+        long = n_tokens >= self._network.settings.min_tokens
+        shape = self._network.shape
+        n_left = np.repeat(n_tokens[:, None], shape.n_layers, 1)
+        rows = np.zeros((len(batch), shape.hidden_dim), np.float32)
+        if not long.all():
+            rows[~long] = super().forward(list(compress(batch, ~long))).rows
+        if long.any():
+            rows[long], n_left[long] = self._merge(list(compress(batch, long)))
+        stats = TextStats.of_gate(self._network.settings, shape, n_tokens, n_left)
+        return Encoded(rows, stats if counted else None)
+
+    def _merge(self, batch: Sequence[Prepared]) -> tuple[Embeddings, NDArray[np.int64]]:
+        outputs = run_all(self._sparse, [inputs_of(run) for run in equal_runs(batch)])
+        pooled, n_left = (np.concatenate(arrays) for arrays in zip(*outputs, strict=True))
+        return l2_normalize(pooled), n_left.astype(np.int64)

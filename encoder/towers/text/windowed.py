@@ -13,9 +13,8 @@ from encoder.dsre.chunks import pick
 from encoder.dsre.cost import Shape, dense_flops
 from encoder.towers.base import CountingTower, Prepared
 from encoder.towers.encoded import Encoded, TextStats
-from encoder.towers.text.tokens import Tokenizer, ids_of, readable, text_of
+from encoder.towers.text.tokens import Ids, Tokenizer, cut, ids_of, pool, readable, text_of
 from encoder.towers.text.tower import MAX_TOKENS
-from encoder.towers.text.windows import Ids, cut, pool
 from encoder.types import Embeddings
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder.batching import bucket_by_length, scatter
+from encoder.towers.dispatch import bucket_by_length, scatter
 
 lengths = st.lists(st.integers(1, 500), max_size=60)
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from encoder.errors import InputError
 from encoder.inputs import AudioFormat, read_argument
-from encoder.types import Clip, Spectrogram, Waveform
+from encoder.types import Clip, Waveform
 from tests.support.media import picture, write_heic
 
 SOUND = AudioFormat()
@@ -84,11 +84,6 @@ def test_a_spectrogram_becomes_its_sound_on_request() -> None:
     assert (heard.sampling_rate, len(heard.samples)) == (22_050, 49 * 512)
 
 
-def test_the_spectrogram_of_a_tower_stays_as_it_is() -> None:
-    heard = read("audio", Spectrogram(np.ones((96, 50), np.float32), 44_100))
-    assert isinstance(heard, Spectrogram)
-
-
 @pytest.mark.parametrize("shape", [(1, 5), (2, 32), (2, 100), (6, 8192), (16, 48_000), (32, 32768)])
 def test_channels_may_come_first_or_last(shape: tuple[int, int]) -> None:
     samples = np.zeros(shape)
@@ -156,8 +151,6 @@ def test_errors_name_the_argument_what_came_and_what_is_wanted(
 def test_wrong_spectrograms(power: Any) -> None:
     with pytest.raises(InputError, match="power spectrogram"):
         read("audio", power, AudioFormat(44_100, "spectrogram"))
-    with pytest.raises(InputError, match="power spectrogram"):
-        read("audio", Spectrogram(power, 44_100))
 
 
 def test_wrong_formats() -> None:

@@ -12,8 +12,7 @@ from encoder import Item, ModelError, MultiModalEncoder, registry
 from encoder.config import EncoderConfig
 from encoder.registry import register_modality
 from encoder.space import l2_normalize
-from encoder.towers.base import n_rows_of
-from encoder.towers.lazy import LazyTower
+from encoder.towers.base import LazyTower, n_rows_of
 from encoder.towers.model import Model
 from encoder.types import TEXT, Embeddings, Modality
 

@@ -13,7 +13,7 @@ import pytest
 
 from encoder import MultiModalEncoder
 from encoder.calibration.floors import nonsense
-from encoder.calibration.queries import sample_queries
+from encoder.calibration.measure import sample_queries
 from encoder.errors import InputError
 from encoder.space import Calibration, Floor, Space, l2_normalize
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, Embeddings, Item, Modality

@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from encoder import MultiModalEncoder
-from encoder.embeddings import EncodedItem
 from encoder.errors import InputError
 from encoder.types import TEXT, Item
 from search.errors import StoreError, StoreUnavailableError

@@ -17,8 +17,8 @@ import pytest
 
 from encoder import MultiModalEncoder
 from encoder import registry as tower_registry
-from encoder.embeddings import EncodedItem
 from encoder.errors import DiskError, InputError
+from encoder.multimodal import EncodedItem
 from encoder.space import Calibration
 from encoder.types import Item, Modality
 from ingest import IngestConfig, isolate

@@ -58,12 +58,6 @@ def test_features_that_never_change_weigh_nothing() -> None:
     assert np.isfinite(weight).all()
 
 
-def test_more_features_than_files() -> None:
-    linear = ridge.fit(drawn(5, 20, 200), drawn(6, 20, DIM))
-    assert linear.weight.shape == (200, DIM)
-    assert np.isfinite(linear.weight).all()
-
-
 def test_held_out_files_are_found() -> None:
     given = pairs(0.1)
     judged = judge(given, None, held_out(given))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from encoder.binding.named import NamedClasses
+from encoder.binding.classifier import NamedClasses
 from encoder.errors import ModelError
 from encoder.space import Space
 from encoder.towers.encoded import Encoded

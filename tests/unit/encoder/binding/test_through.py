@@ -33,14 +33,6 @@ def test_what_was_fitted_on_texts_finds_files_beyond_a_gap() -> None:
     assert ((rows @ asked.T).argmax(axis=1) == np.arange(N)).mean() > 0.9
 
 
-def test_texts_of_another_tower_do_not_help() -> None:
-    asked = l2_normalize(drawn(3, N, HERE))
-    features = drawn(5, N, THERE)
-    shared = Shared(turned(l2_normalize(drawn(2, 200, HERE))), l2_normalize(drawn(2, 200, HERE)))
-    pairs = FileTextPairs(features, np.arange(N), np.arange(N), asked)
-    assert not judge(pairs, None, shared.held_out(features)).helps
-
-
 def test_a_file_is_centred_without_itself() -> None:
     texts = l2_normalize(drawn(2, 50, HERE))
     shared = Shared(turned(texts), texts)

@@ -12,8 +12,7 @@ from encoder.calibration.floors import (
     measure_floors,
     nonsense,
 )
-from encoder.calibration.measure import scores_of
-from encoder.calibration.queries import sample_queries
+from encoder.calibration.measure import sample_queries, scores_of
 from encoder.space import Calibration, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings
 

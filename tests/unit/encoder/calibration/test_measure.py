@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from encoder.calibration.measure import (
     Measured,
+    SampleQuery,
     constants_of,
     measure,
+    sample_queries,
     scores_of,
     shares_of_best,
     told_apart,
 )
-from encoder.calibration.queries import SampleQuery, sample_queries
 from encoder.space import l2_normalize
 from encoder.types import IMAGE, TEXT, Embeddings, Modality
 

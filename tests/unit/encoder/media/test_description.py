@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from encoder.media.image import image_facts
+from encoder.media.metadata.camera import place_names
 from encoder.media.metadata.description import MediaDescription
-from encoder.media.metadata.places import place_names
 from ingest import IngestConfig, identify
 
 XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>

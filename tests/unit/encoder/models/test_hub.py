@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +15,10 @@ import pytest
 import transformers
 
 from encoder import MultiModalEncoder
-from encoder.errors import InputError, ModelError
+from encoder.errors import ModelError
 from encoder.models import hub
 from encoder.towers.model import Model
-from encoder.types import Clip, Spectrogram, Waveform
+from encoder.types import Clip, Waveform
 from tests.support import tiny_models as tiny
 
 KINDS = {
@@ -104,14 +103,8 @@ def test_same_content_same_vector_in_any_batch(loaded: Load, kind: str, modality
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
     assert (together * alone).sum(axis=1).min() > 0.9999
     assert (together * reversed_).sum(axis=1).min() > 0.9999
-
-
-@pytest.mark.parametrize(("kind", "modality"), TOWERS)
-def test_other_content_other_vector(loaded: Load, kind: str, modality: str) -> None:
-    tower = loaded(kind).towers[modality]
-    vectors = tower.forward([tower.prepare(content) for content in CONTENTS[modality]]).rows
-    distances = np.linalg.norm(vectors[:, None] - vectors[None], axis=-1)
-    assert distances[~np.eye(len(vectors), dtype=bool)].min() > 1e-3
+    distances = np.linalg.norm(together[:, None] - together[None], axis=-1)
+    assert distances[~np.eye(len(together), dtype=bool)].min() > 1e-3  # each content has its own
 
 
 @pytest.mark.parametrize("kind", ["clip", "clap_fusion", "embedding_gemma"])
@@ -152,26 +145,8 @@ def test_a_text_that_looks_like_a_file_stays_a_text(
     missing = "http://127.0.0.1:9/cat.png"
     real = tmp_path / "cat.png"
     real.write_bytes(b"no picture")
-    vectors = tower.forward([tower.prepare(missing), tower.prepare(str(real))]).rows
-    assert np.isfinite(vectors).all()
-
-
-def test_a_text_may_hold_the_marks_of_media(loaded: Load) -> None:
-    tower = loaded("embedding_gemma").towers["text"]
-    vectors = tower.forward([tower.prepare("<|image|> and <|audio|> and <|video|>")]).rows
-    assert vectors.shape == (1, 24)
-
-
-def test_long_text_is_cut_at_the_context(loaded: Load) -> None:
-    for kind in ("sentence", "clip", "siglip2", "clap"):
-        tower = loaded(kind).towers["text"]
-        assert np.isfinite(tower.forward([tower.prepare("word " * 500)]).rows).all()
-
-
-def test_prepared_text_is_as_long_as_its_tokens_and_sound_as_its_windows(loaded: Load) -> None:
-    model = loaded("clap")
-    assert len(model.towers["text"].prepare("four" * 5)) == 5
-    assert len(model.towers["audio"].prepare(noise(4.2))) == 3
+    texts = [missing, str(real), "<|image|> and <|audio|> and <|video|>"]
+    assert np.isfinite(tower.forward([tower.prepare(text) for text in texts]).rows).all()
 
 
 def test_the_whole_of_a_long_sound_counts(loaded: Load) -> None:
@@ -205,12 +180,6 @@ def test_a_spectrogram_by_librosa_is_heard_as_its_sound(
         seen = encoder.encode_multimodal(audio=array, audio_kind="spectrogram").audio
         assert heard is not None
         assert heard @ seen > 0.95
-
-
-def test_a_spectrogram_is_refused(loaded: Load) -> None:
-    spectrogram = Spectrogram(np.ones((64, 10), np.float32), 16_000)
-    with pytest.raises(InputError, match=r"Expected a waveform"):
-        loaded("clap").towers["audio"].prepare(spectrogram)
 
 
 def test_the_document_prompt_is_used_and_belongs_to_the_identity(tmp_path: Path) -> None:
@@ -317,12 +286,6 @@ def test_a_relative_folder_does_not_shadow_a_name_of_the_hub(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError, match="org/tiny is not in the cache"):
         hub.load("org/tiny", revision=None, device="cpu")
-
-
-def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(ModelError, match=r"pip install 'anymodal\[torch\]'"):
-        hub.load(str(tmp_path), revision=None, device="cpu")
 
 
 @pytest.mark.slow

@@ -98,17 +98,6 @@ def test_a_part_without_the_file_runs_in_float(
         np.testing.assert_array_equal(found, wanted)
 
 
-def test_a_block_is_heard_alike_among_others(
-    sessions: Mapping[str, OnnxSession], blocks: Blocks
-) -> None:
-    together = run(sessions[INT8], blocks)
-
-    for index in range(len(blocks)):
-        alone = run(sessions[INT8], blocks[index : index + 1])
-        for found, wanted in zip(alone, together, strict=True):
-            np.testing.assert_allclose(found[0], wanted[index], rtol=1e-5, atol=1e-5)
-
-
 def test_the_space_changes_with_the_ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = parse_precision(ENGLISH, "int8").identity
     other = tmp_path / "audio.json"

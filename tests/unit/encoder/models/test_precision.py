@@ -60,15 +60,6 @@ def test_int8_texts_are_near_to_float(encoders: Mapping[str | None, MultiModalEn
     np.testing.assert_allclose(int8, auto, atol=1e-6)
 
 
-def test_an_int8_text_has_one_vector_in_any_batch(
-    encoders: Mapping[str | None, MultiModalEncoder],
-) -> None:
-    together = rows(encoders["int8"], text=TEXTS)
-    alone = np.stack([rows(encoders["int8"], text=text) for text in TEXTS])
-
-    assert (together * alone).sum(axis=1).min() > 0.99999
-
-
 def test_int8_pictures_are_near_to_float(
     encoders: Mapping[str | None, MultiModalEncoder],
 ) -> None:

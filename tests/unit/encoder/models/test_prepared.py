@@ -122,15 +122,6 @@ def test_what_was_prepared_opens_without_torch(source: Path) -> None:
     np.testing.assert_allclose(json.loads(said.stdout), rows(expected)[0], atol=1e-5)
 
 
-def test_an_open_artifact_is_not_removed(source: Path, int8: Artifact) -> None:
-    model = load_model(f"dir:{source}", quantization="int8")
-
-    with pytest.raises(ModelError, match="open in a process"):
-        artifact.remove(int8)
-    artifact.verify(int8)
-    assert model.towers
-
-
 def test_a_changed_file_is_another_model(source: Path, int8: Artifact, tmp_path: Path) -> None:
     copy = tmp_path / source.name
     shutil.copytree(source, copy)
@@ -263,15 +254,6 @@ def test_the_command_mends_what_is_damaged(source: Path, made: Artifact, tmp_pat
 
     assert re.search(r"damaged, made again: .*text\.onnx is not what was written", result.stderr)
     artifact.verify(Artifact(damaged, json.loads(result.stdout)))
-
-
-def test_the_command_prints_what_was_measured(source: Path, int8: Artifact) -> None:
-    result = CliRunner().invoke(models, ["prepare", f"dir:{source}"])
-
-    facts = json.loads(result.stdout)
-    assert facts["measured"]["text"]["mean"] > 0.99
-    assert facts["folder"] == str(int8.folder)
-    assert result.stderr.splitlines() == ["  0 %  fetch"]  # it is there already
 
 
 def test_an_interrupt_of_the_command_leaves_nothing(source: Path, tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ from encoder.models.bundle.declaration import read_bundle
 from encoder.models.bundle.model import parse_precision
 from encoder.models.hub import load
 from encoder.models.spec import ModelSpec
-from encoder.prepare import prepared
 from encoder.prepare.hub.networks import load_network
 from encoder.prepare.hub.samples import picture
 from encoder.prepare.quantized_tower import QuantizedTower, Recipe, quantize_tower
@@ -263,8 +262,3 @@ def test_a_hub_model_is_known_by_its_commit(bert: Path, text_tower: Path, tmp_pa
     for spec in ("hf:org/tiny@v2", "hf:org/other", f"dir:{bert}"):
         with pytest.raises(ModelError, match=rf"\(org/tiny@c0ffee\), not of {spec}"):
             MultiModalEncoder(spec, quantization=str(folder))
-
-
-def test_the_source_is_hashed_as_for_artifacts(bert: Path, text_tower: Path) -> None:
-    made = tower_folder.read_manifest(text_tower)["source"]
-    assert made == prepared.locate(ModelSpec.parse(f"dir:{bert}")).identity

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from encoder.models import hub
-from encoder.models.widen import widened
+from encoder.models.sources import widened
 from encoder.types import TEXT
 from tests.support import tiny_models as tiny
 

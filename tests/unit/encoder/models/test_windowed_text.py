@@ -13,7 +13,6 @@ from encoder.errors import InputError, ModelError
 from encoder.models.bundle.declaration import read_bundle
 from encoder.models.bundle.model import parse_sparsity
 from encoder.models.precision import Precision
-from encoder.runtime.onnx import ProfiledSession
 from tests.support.manuals import topics
 
 pytestmark = pytest.mark.slow
@@ -80,31 +79,6 @@ def test_all_windows_are_read_and_near_ones_once(
     assert (fewer.flops[[0, 2]] < stats.flops[[0, 2]]).all()
     assert fewer.flops_saved > stats.flops_saved
     assert (found * encode(near, texts)).sum(1).min() > 0.85
-
-
-def test_many_runs_are_timed_in_several_sessions(
-    every: MultiModalEncoder, texts: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """ONNX Runtime drops the events of a profile beyond a million."""
-    close, n_runs = ProfiledSession.close, []
-
-    def noted(session: ProfiledSession, function: str) -> list[float]:
-        found = close(session, function)
-        n_runs.append(len(found))
-        return found
-
-    monkeypatch.setattr(ProfiledSession, "close", noted)
-    once = every.encode_multimodal(text=texts[0], return_stats=True).stats
-    assert once is not None
-    (n_all,) = n_runs
-    n_runs.clear()
-    monkeypatch.setattr("encoder.towers.text.sparse.MAX_RUNS", 3)
-    stats = every.encode_multimodal(text=texts[0], return_stats=True).stats
-    assert stats is not None
-    assert sum(n_runs) - len(n_runs) == n_all - 1  # each session's first run is not of a text
-    assert max(n_runs) == 3 < n_all
-    assert np.array_equal(stats.kept, once.kept)
-    assert stats.gate_ms[0] > 0
 
 
 def test_a_document_does_not_depend_on_its_batch(near: MultiModalEncoder, texts: list[str]) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from encoder.errors import ModelError
-from encoder.runtime.onnx import OnnxSession, session_options
+from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.torch import TorchSession
 from tests.unit.encoder.exported import export
 
@@ -60,8 +60,3 @@ def test_unusable_file_is_named(tmp_path: Path, content: bytes | None) -> None:
 
     with pytest.raises(ModelError, match=r"net\.onnx cannot be run"):
         OnnxSession(path)
-
-
-def test_threads_can_be_set() -> None:
-    assert session_options(3).intra_op_num_threads == 3
-    assert session_options().intra_op_num_threads >= 1

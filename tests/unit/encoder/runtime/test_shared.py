@@ -4,7 +4,6 @@ import ctypes
 import multiprocessing
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -322,25 +321,3 @@ def test_a_network_and_its_copy_are_read_again_only_when_they_changed(
     path.unlink()
     path.write_bytes(tiny.read_bytes()[:-1])
     assert copy_name(path, {}, folder) == copy_name(path, {}) != copy.name
-
-
-def test_scratch_and_copies_that_nobody_opens_go(tiny: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "shared"
-    for name in ("tmp-killed.x", "unused", "used"):
-        (folder / name).mkdir(parents=True)
-    long_ago = time.time() - 31 * 86400
-    os.utime(folder / "unused", (long_ago, long_ago))
-
-    OnnxSession(tiny, shared_in=folder)
-
-    assert {path.name for path in copies(folder)} == {"used", copy_name(tiny, {})}
-
-
-def test_opening_a_copy_keeps_it(tiny: Path, tmp_path: Path) -> None:
-    OnnxSession(tiny, shared_in=tmp_path)
-    (copy,) = copies(tmp_path)
-    os.utime(copy, (0, 0))
-
-    OnnxSession(tiny, shared_in=tmp_path)
-
-    assert copy.stat().st_mtime > time.time() - 3600

@@ -6,8 +6,7 @@ from threading import Barrier, Lock
 import numpy as np
 import pytest
 
-from encoder.runtime.base import Array, run_all
-from encoder.runtime.side_by_side import SideBySide
+from encoder.runtime.base import Array, SideBySide, run_all
 
 
 class Named:
@@ -68,13 +67,6 @@ def test_runs_are_divided_where_that_is_faster(
 ) -> None:
     session = SideBySide(Named("one"), lambda: Named("many"), n_threads=n_threads, small=4)
     assert {outputs[0] for (outputs,) in run_all(session, inputs(*sizes))} == {name}
-
-
-def test_a_session_that_knows_no_better_runs_one_after_the_other() -> None:
-    session = Named("plain")
-    found = run_all(session, inputs(1, 2, 3))
-    assert [list(outputs) for (outputs,) in found] == [["plain", str(n)] for n in range(3)]
-    assert session.sizes == [1, 2, 3]
 
 
 def test_what_a_run_raises_is_raised() -> None:

@@ -1,7 +1,6 @@
 """A trial picks the fastest runtime that computes the same, once."""
 
 import json
-import multiprocessing
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -62,32 +61,11 @@ def test_the_fastest_is_chosen_and_remembered(tmp_path: Path) -> None:
     assert known["median_ms"]["slow"] > known["median_ms"]["fast"]
 
 
-def test_other_facts_are_another_trial(tmp_path: Path) -> None:
-    first, second = Waiting(0.005), Waiting()
-    candidates = {"first": lambda: first, "second": lambda: second}
-    memory = tmp_path / "trials"
-    fastest_session(candidates, examples, facts=FACTS, memory=memory)
-    first.wait_s, second.wait_s = 0.0, 0.02
-
-    found = fastest_session(candidates, examples, facts={**FACTS, "threads": "2"}, memory=memory)
-
-    assert found is first
-    assert len(remembered(memory)) == 2
-
-
 def test_one_candidate_needs_no_trial(tmp_path: Path) -> None:
     only = Waiting()
 
     assert fastest_session({"only": lambda: only}, broken, facts={}, memory=tmp_path) is only
     assert only.n_runs == 0
-
-
-def test_no_examples_are_made_for_what_is_known(tmp_path: Path) -> None:
-    memory = tmp_path / "trials"
-    candidates = {"a": Waiting, "b": Waiting}
-    fastest_session(candidates, examples, facts=FACTS, memory=memory)
-
-    assert fastest_session(candidates, broken, facts=FACTS, memory=memory)
 
 
 @pytest.mark.parametrize(
@@ -169,20 +147,6 @@ def test_a_memory_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None
             {"slow": lambda: slow, "fast": lambda: fast}, examples, facts=FACTS, memory=memory
         )
         assert found is fast
-
-
-def _try_and_count(memory: Path) -> int:
-    slow = Waiting(0.01)
-    fastest_session({"slow": lambda: slow, "fast": Waiting}, examples, facts=FACTS, memory=memory)
-    return slow.n_runs
-
-
-@pytest.mark.slow
-def test_of_several_processes_one_measures(tmp_path: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(3) as pool:
-        runs = pool.map(_try_and_count, [tmp_path / "trials"] * 3, chunksize=1)
-
-    assert sum(n > 0 for n in runs) == 1
 
 
 def test_least_cosine() -> None:

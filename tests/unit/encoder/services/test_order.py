@@ -1,7 +1,6 @@
 import numpy as np
 
-from encoder.services.boxes import Box
-from encoder.services.order import reading_order
+from encoder.services.boxes import Box, reading_order
 
 
 def box_of(left: float, top: float, width: float, height: float = 20) -> Box:

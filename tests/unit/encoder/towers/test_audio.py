@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoder.errors import InputError, ModelError
+from encoder.errors import ModelError
 from encoder.models.bundle.declaration import SOUND_LABELS, TABLES
 from encoder.models.bundle.kinds import FLOAT, audio_tower
 from encoder.runtime.onnx import OnnxSession
 from encoder.services.speech import Speech
 from encoder.towers.audio import tower as audio
 from encoder.towers.audio.labels import load_sound_labels
-from encoder.towers.audio.logmel import power_spectrum, scale
+from encoder.towers.audio.logmel import scale
 from encoder.towers.audio.tower import AudioTower
 from encoder.towers.text import tower as text
-from encoder.types import Embeddings, Spectrogram, Waveform
+from encoder.types import Embeddings, Waveform
 
 RATE = 44_100
 
@@ -41,7 +41,7 @@ def beeps(duration_s: float) -> Waveform:
     return Waveform(samples.astype(np.float32), RATE)
 
 
-def embed(tower: AudioTower, *sounds: Waveform | Spectrogram) -> Embeddings:
+def embed(tower: AudioTower, *sounds: Waveform) -> Embeddings:
     return tower.forward([tower.prepare(sound) for sound in sounds]).rows
 
 
@@ -97,19 +97,6 @@ def test_a_long_sound_is_many_blocks(tower: AudioTower) -> None:
     assert len(prepared) == pytest.approx(60 * RATE / 1024 / 100, abs=1)
     assert len(audio.unpack_samples(prepared)) == pytest.approx(60 * 16_000, rel=1e-3)
     assert tower.forward([prepared]).rows.shape == (1, 384)
-
-
-def test_a_spectrogram_comes_near_its_sound(tower: AudioTower) -> None:
-    sound = beeps(3.0)
-    power = np.ascontiguousarray(power_spectrum(sound.samples).T)
-    heard, seen, other = embed(tower, sound, Spectrogram(power, RATE), noise(3.0))
-    assert heard @ seen > 0.7
-    assert heard @ seen > other @ seen
-
-
-def test_a_spectrogram_of_another_kind_is_refused(tower: AudioTower) -> None:
-    with pytest.raises(InputError, match="got a spectrogram of 64 bins at 16000 Hz"):
-        tower.prepare(Spectrogram(np.ones((64, 9), np.float32), 16_000))
 
 
 @pytest.mark.parametrize(("n_frames", "n_blocks"), [(1, 1), (100, 1), (120, 1), (121, 2), (330, 4)])

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from encoder.errors import BundleError
-from encoder.towers.base import Prepared
+from encoder.towers.base import LazyTower, Prepared
 from encoder.towers.encoded import Encoded
-from encoder.towers.lazy import LazyTower
 
 
 class Ones:
@@ -36,16 +35,6 @@ def test_loads_once_for_many_threads() -> None:
         assert list(threads.map(use, range(8))) == [3] * 8
     assert loads == [1]
     assert tower.forward([np.ones(1)]).rows.shape == (1, 2)
-
-
-def test_does_not_load_before_use() -> None:
-    def fail() -> Ones:
-        raise BundleError("gone")
-
-    tower = LazyTower(fail)
-
-    with pytest.raises(BundleError, match="gone"):
-        tower.prepare("x")
 
 
 def test_a_failed_load_is_tried_again() -> None:

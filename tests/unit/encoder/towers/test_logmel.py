@@ -6,9 +6,8 @@ import librosa
 import numpy as np
 import pytest
 
-from encoder.errors import InputError
 from encoder.towers.audio import logmel
-from encoder.types import Spectrogram, Waveform
+from encoder.types import Waveform
 
 
 def tone(frequency_hz: float, duration_s: float = 1.0, rate: int = 44_100) -> Waveform:
@@ -41,24 +40,6 @@ def test_a_tone_is_loudest_in_its_band(frequency_hz: int) -> None:
 def test_scale_goes_from_silence_to_about_one() -> None:
     assert logmel.scale(np.zeros((2, 3), np.float32)) == pytest.approx(0)
     assert logmel.scale(np.full((1, 1), 2.9e5, np.float32)) == pytest.approx(1, abs=0.01)
-
-
-def test_a_linear_spectrogram_means_the_same_as_its_sound() -> None:
-    sound = tone(440)
-    power = np.ascontiguousarray(logmel.power_spectrum(sound.samples).T)
-    given = logmel.mel_power(Spectrogram(power, 44_100))
-    np.testing.assert_allclose(given, logmel.mel_power(sound), rtol=1e-5, atol=1e-6)
-
-
-def test_mel_bands_are_taken_as_they_are() -> None:
-    power = np.random.default_rng(0).random((96, 7)).astype(np.float32)
-    np.testing.assert_array_equal(logmel.mel_power(Spectrogram(power, 44_100)), power.T)
-
-
-@pytest.mark.parametrize(("n_bins", "rate"), [(128, 44_100), (513, 44_100), (96, 16_000)])
-def test_other_spectrograms_are_refused_with_what_is_wanted(n_bins: int, rate: int) -> None:
-    with pytest.raises(InputError, match=rf"{n_bins} bins at {rate} Hz.*96 HTK mel.*1025 linear"):
-        logmel.mel_power(Spectrogram(np.ones((n_bins, 4), np.float32), rate))
 
 
 @pytest.mark.parametrize("n_samples", [1, 100, 2048])

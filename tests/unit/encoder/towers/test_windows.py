@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from encoder import MultiModalEncoder
 from encoder.errors import InputError
 from encoder.towers.exported.text import TextFormat
+from encoder.towers.text.tokens import cut_text, pool
 from encoder.towers.text.tower import MAX_TOKENS
-from encoder.towers.text.windows import cut_text, pool
 
 BEGINNING = "The council voted on the budget for the roads of the old town. " * 40
 
