@@ -66,11 +66,7 @@ class AudioFormat:
 def read_arguments(
     values: Mapping[str, Any], audio: AudioFormat, role: Role
 ) -> dict[Modality, Batch]:
-    """The items of each argument that was passed.
-
-    Raises:
-        InputError: a value is not usable, or there is none.
-    """
+    """The items of each argument that was passed; raises an InputError if there is none."""
     batches = {
         Modality(name): read_argument(name, value, audio, role)
         for name, value in values.items()
@@ -83,13 +79,7 @@ def read_arguments(
 
 
 def read_argument(name: str, value: Any, audio: AudioFormat, role: Role = DOCUMENT) -> Batch:
-    """Validate one argument of ``encode_multimodal``.
-
-    Args:
-        name: the argument's name, which is also its modality.
-        value: one value, or a list of them (for images also an array [n, h, w, c]).
-        audio: how sounds are given.
-        role: the role of all its items.
+    """Validate one argument of ``encode_multimodal``: one value, or a list of them.
 
     Raises:
         InputError: names the argument (``image[2]``), what came and what is wanted.

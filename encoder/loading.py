@@ -190,13 +190,8 @@ def with_bindings(
     """Add bound towers, or replace the model's own with them.
 
     Each binding is part of the space's identity. Its constants are used where the model ships its
-    own; otherwise a store measures all of them.
-
-    Args:
-        model: the model to whose space all of them are bound.
-        paths: files that ``anymodal models bind`` wrote.
-        n_threads: of other models that bindings name.
-        quantization: likewise.
+    own; otherwise a store measures all of them. ``n_threads`` and ``quantization`` are of other
+    models that bindings name.
 
     Raises:
         ModelError: a file is damaged, for a different space, or from a package that is missing or

@@ -70,22 +70,18 @@ class MultiModalEmbeddings:
 
     @property
     def text(self) -> Embeddings | None:
-        """The embeddings of ``text=``."""
         return self.by_modality.get(TEXT)
 
     @property
     def image(self) -> Embeddings | None:
-        """The embeddings of ``image=``."""
         return self.by_modality.get(IMAGE)
 
     @property
     def audio(self) -> Embeddings | None:
-        """The embeddings of ``audio=``."""
         return self.by_modality.get(AUDIO)
 
     @property
     def video(self) -> Embeddings | None:
-        """The embeddings of ``video=``."""
         return self.by_modality.get(VIDEO)
 
     def __getitem__(self, modality: str) -> Embeddings:
@@ -177,7 +173,6 @@ class MultiModalEncoder:
 
     @property
     def model(self) -> str:
-        """The name by which the model was loaded."""
         return self._name
 
     @property
@@ -187,7 +182,6 @@ class MultiModalEncoder:
 
     @property
     def embed_dim(self) -> int:
-        """The number of dimensions of an embedding."""
         return self.space.embed_dim
 
     @property
@@ -266,9 +260,6 @@ class MultiModalEncoder:
 
         Most towers make one row. Where one makes several (`Tower.n_rows`), the first is what
         `encode_items` returns, and a search counts the row that scores best.
-
-        Raises:
-            InputError: this model has no tower for an item's modality.
         """
         return [encoded.rows for encoded in self.encode_each(items)]
 
@@ -276,9 +267,6 @@ class MultiModalEncoder:
         """Encode mixed items; the rows of each, as from `encode_rows`, and what is said in it.
 
         A tower that hears words finds them while it encodes; `transcribe` takes as long again.
-
-        Raises:
-            InputError: this model has no tower for an item's modality.
         """
         by_index: dict[int, EncodedItem] = {}
         for places, encoded in self._dispatch.encode(items):
@@ -290,9 +278,6 @@ class MultiModalEncoder:
         """A tower's features of items, before they become vectors of the space, [n, n_features].
 
         `encoder.binding` binds these: a tower's own ``features``, else its rows.
-
-        Raises:
-            InputError: this model has no tower for the modality.
         """
         tower = loaded(self._dispatch.tower(modality))
         size = self._config.batch_items
@@ -323,11 +308,7 @@ class MultiModalEncoder:
         return self._model.reader is not None
 
     def has_text(self, picture: RgbPicture) -> bool:
-        """Whether there may be text in a picture; much quicker than `read`.
-
-        Raises:
-            ModelError: the model reads no text in pictures.
-        """
+        """Whether there may be text in a picture; much quicker than `read`."""
         return self._reader().has_text(picture)
 
     def read(self, picture: RgbPicture) -> list[ReadText]:

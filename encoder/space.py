@@ -115,7 +115,6 @@ class Space:
         return item.role if item.modality in self.asymmetric else DOCUMENT
 
     def calibration_of(self, modality: Modality) -> Calibration:
-        """The constants of a target modality."""
         return self.calibration.get(modality, UNCALIBRATED)
 
     def calibrate(
@@ -123,10 +122,7 @@ class Space:
     ) -> NDArray[np.float64]:
         """Make the cosines to targets of ``modality`` comparable with other modalities'.
 
-        Args:
-            modality: of the targets.
-            cosines: of any shape, which is kept.
-            row: which of an item's rows the targets are.
+        They are of any shape, which is kept; ``row`` says which of an item's rows the targets are.
         """
         return self.calibration_of(modality).of_row(row).apply(cosines)
 

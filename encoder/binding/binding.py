@@ -25,11 +25,9 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Origin:
-    """What computes the features of a binding.
+    """What computes a binding's features: a package and its version, or a model's spec.
 
-    Args:
-        made_by: a package and its version, or a model's spec.
-        space: the fingerprint of the model; empty for a package's tower.
+    ``space`` is the fingerprint of the model; empty for a package's tower.
     """
 
     made_by: str
@@ -40,13 +38,8 @@ class Origin:
 class Binding:
     """Maps a tower's features of one modality into a space.
 
-    Args:
-        modality: the modality of the items.
-        space: the fingerprint of the space.
-        origin: where the features come from.
-        linear: the map.
-        calibration: of the bound items, measured when they were bound.
-        figures: the measurements, as plain values.
+    ``space`` is that space's fingerprint; ``calibration`` and ``figures`` were measured when the
+    items were bound.
     """
 
     modality: Modality
@@ -137,18 +130,12 @@ def features_of(
 
 
 class BoundTower:
-    """A `Tower` of the space.
-
-    Args:
-        tower: makes the features; not lazy.
-        linear: maps them.
-    """
+    """A `Tower` of the space, over a tower that makes features and is not lazy."""
 
     def __init__(self, tower: PluginTower, linear: LinearMap) -> None:
         self._tower, self._linear = tower, linear
 
     def prepare(self, content: Any) -> Prepared:
-        """As the tower itself does."""
         return self._tower.prepare(content)
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:

@@ -22,12 +22,8 @@ class NamedClasses:
     """Turns a classifier's predictions into vectors in the texts' space.
 
     A vector is the mean of the classes' names, weighted by the classes' probabilities (ConSE,
-    Norouzi et al. 2013). A name is embedded as a query, less the mean of all names. So an item
-    between two classes lies between their names.
-
-    Args:
-        model: embeds the names; the model that a tower's factory gets.
-        names: of the classes, a few words each, synonyms included.
+    Norouzi et al. 2013). A name, a few words with synonyms, is embedded as a query, less the mean
+    of all names. So an item between two classes lies between their names.
 
     Raises:
         ModelError: the model takes no text.
@@ -54,13 +50,7 @@ _LEAST_DEVIATION = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """Softmax regression.
-
-    Args:
-        names: of the classes.
-        weight: float32 [n_features, n_classes].
-        bias: float32 [n_classes].
-    """
+    """Softmax regression; float32 weights [n_features, n_classes], and a bias [n_classes]."""
 
     names: Sequence[str]
     weight: NDArray[np.float32]

@@ -25,8 +25,8 @@ class FileTextPairs:
 
     Args:
         features: a tower's features of each file, [n_files, n_features].
-        files: for each pair, the index of its file, int64 [n_pairs].
-        texts: for each pair, the index of its text among the distinct ones, int64 [n_pairs].
+        files: the index of each pair's file, int64 [n_pairs].
+        texts: the index of each pair's text among the distinct ones, int64 [n_pairs].
         asked: each distinct text as a query, unit rows [n_texts, embed_dim].
     """
 
@@ -49,10 +49,7 @@ class BindingJudgement:
     A query is one pair's text and its file; other files with the same text are left out.
 
     Args:
-        n_pairs: queries.
-        n_files: the files among which each query must find its own.
-        before: ``recall_at_1``, ``recall_at_10`` and ``mrr`` (mean reciprocal rank) without the
-            binding.
+        before: ``recall_at_1``, ``recall_at_10`` and ``mrr`` without the binding.
         after: the same with it, for files that it was not fitted on.
         gain: the mean gain in ``mrr`` and its 95 % interval (bootstrap over files).
     """
@@ -82,13 +79,9 @@ def held_out(pairs: FileTextPairs) -> Embeddings:
 
 
 def judge(pairs: FileTextPairs, before: Embeddings | None, after: Embeddings) -> BindingJudgement:
-    """Compare held-out files with their embeddings before the binding.
+    """Compare held-out files (at least two), embedded ``after`` binding, with those ``before``.
 
-    Args:
-        pairs: at least two files.
-        after: see `held_out`.
-        before: the files' embeddings without the binding, unit rows [n_files, embed_dim]; None
-            where they had none, which counts as chance.
+    Both are unit rows [n_files, embed_dim]; files that had none before count as found by chance.
     """
     ranks = ranks_of(pairs, after)
     candidates = _candidates(pairs)

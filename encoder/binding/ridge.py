@@ -25,12 +25,7 @@ _CONSTANT = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class LinearMap:
-    """A linear map.
-
-    Args:
-        mean: of each feature, float32 [n_features].
-        weight: applied to features less their mean, float32 [n_features, embed_dim].
-    """
+    """``weight`` [n_features, embed_dim] applied to features less their ``mean``; both float32."""
 
     mean: NDArray[np.float32]
     weight: NDArray[np.float32]
@@ -91,11 +86,9 @@ def folds(n_files: int) -> Iterator[NDArray[np.bool_]]:
 
 @dataclass(frozen=True, eq=False)
 class Shared:
-    """The same texts in two spaces.
+    """The same texts in two spaces: ``there`` that of the tower, ``here`` the one it is bound to.
 
-    Args:
-        there: in the space of the tower that is bound, float32 [n_texts, n_features].
-        here: in the space that the tower is bound to, unit rows [n_texts, embed_dim].
+    Float32 [n_texts, n_features] and unit rows [n_texts, embed_dim].
     """
 
     there: NDArray[np.float32]

@@ -41,11 +41,8 @@ _N_TRIES = 20
 class CalibrationQueries:
     """What floors are measured with, encoded in their roles: unit rows [n, embed_dim].
 
-    Args:
-        meant: the shipped queries, of the languages that the model knows.
-        passages: the same texts as documents.
-        kinds: the kinds of the texts that `nonsense` made.
-        nonsense: these texts, as queries.
+    ``meant`` are the shipped queries, ``passages`` the same texts as documents, ``nonsense`` the
+    texts of that function as queries, and ``kinds`` their kinds.
     """
 
     meant: Embeddings
@@ -57,9 +54,7 @@ class CalibrationQueries:
 def nonsense(queries: Sequence[SampleQuery], n: int = 200) -> list[SampleQuery]:
     """Texts that mean nothing, the same each time: heaps of words, letters, invented words.
 
-    Args:
-        queries: the source of words and letters; those of one language go together.
-        n: how many of each kind.
+    ``n`` of each kind, made of the words and letters of queries, language by language.
     """
     chance = random.Random(0)
     of_language: dict[str, list[SampleQuery]] = {}
@@ -84,15 +79,10 @@ def measure_floors(
     samples: Mapping[Modality, Embeddings],
     constants: Mapping[Modality, Calibration],
 ) -> dict[Modality, Floor]:
-    """The floor of each modality that has vectors.
+    """The floor of each modality that has vectors: unit rows [n, n_rows, embed_dim] in ``samples``.
 
     For texts, a heap of words means nothing. A picture or a sound matches the name of a single
     thing, so for these only letters and invented words mean nothing.
-
-    Args:
-        encoded: the queries.
-        samples: by modality, unit rows [n, n_rows, embed_dim] of what is stored.
-        constants: those with which scores are calibrated.
     """
     sense, separated = _sense(encoded)
     is_heap = np.array([text_kind == HEAP for text_kind in encoded.kinds])

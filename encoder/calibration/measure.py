@@ -25,12 +25,9 @@ _FILE = Path(__file__).with_name("queries.tsv")
 
 @dataclass(frozen=True)
 class SampleQuery:
-    """A query that nobody's content answers in particular.
+    """A query that nobody's content answers in particular, in a language of ISO 639-1.
 
-    Args:
-        language: ISO 639-1.
-        kind: ``caption``, ``question``, ``keywords`` or ``name``.
-        text: what is asked.
+    ``kind`` is ``caption``, ``question``, ``keywords`` or ``name``.
     """
 
     language: str
@@ -60,13 +57,9 @@ _ALIKE = 1e-6
 
 @dataclass(frozen=True)
 class Measured:
-    """The constants of one modality, and how reliable they are.
+    """The constants of one modality, for each row of an item, and how reliable they are.
 
-    Args:
-        calibration: mean and deviation of the cosines, for each row that an item has.
-        n_vectors: the number of different vectors, of row 0, as below.
-        by_kind: the mean cosine of each kind of query.
-        by_language: likewise.
+    ``by_kind`` and ``by_language`` have the mean cosine of row 0 to each kind of query.
     """
 
     calibration: Calibration
@@ -98,9 +91,8 @@ def measure(
 
     Args:
         queries: what was asked.
-        embeddings: unit rows [len(queries), embed_dim], encoded as queries.
-        samples: by modality, unit rows [n, n_rows, embed_dim] of what is stored; not of the
-            queries' texts.
+        embeddings: of these, unit rows [len(queries), embed_dim], encoded as queries.
+        samples: by modality, unit rows [n, n_rows, embed_dim] of what is stored.
     """
     measured = {
         modality: _all_rows(queries, embeddings, rows)
@@ -115,15 +107,11 @@ def measure(
 def told_apart(
     queries: Sequence[SampleQuery], embeddings: Embeddings
 ) -> tuple[list[SampleQuery], Embeddings]:
-    """Only the queries in languages that the model knows.
+    """Only the queries in languages that the model knows, and their unit rows [n, embed_dim].
 
     Queries in a language whose words a model does not know cluster in one spot, wherever that is. A
     language counts if its queries are at least .6 times as far apart (one minus the mean cosine of
     two) as those of the language where they are furthest apart.
-
-    Args:
-        queries: what was asked, in whatever languages.
-        embeddings: unit rows [len(queries), embed_dim].
     """
     languages = np.array([query.language for query in queries])
     apart = {name: _apart(embeddings[languages == name]) for name in np.unique(languages)}
@@ -139,7 +127,6 @@ def _apart(rows: Embeddings) -> float:
 
 
 def constants_of(measured: Mapping[Modality, Measured]) -> dict[Modality, Calibration]:
-    """The constants to store."""
     return {modality: of_modality.calibration for modality, of_modality in measured.items()}
 
 
@@ -151,11 +138,7 @@ def shares_of_best(
 ) -> dict[Modality, float]:
     """The mean share of each modality in a query's ``n_best`` among all samples.
 
-    Args:
-        embeddings: of the queries, unit rows [n_queries, embed_dim].
-        samples: by modality, unit rows [n, n_rows, embed_dim], of which the best counts.
-        constants: by modality.
-        n_best: how many to look at.
+    Queries are unit rows [n_queries, embed_dim], samples [n, n_rows, embed_dim] by modality.
     """
     scores = [
         scores_of(embeddings, rows, constants.get(modality, UNCALIBRATED))

@@ -17,12 +17,7 @@ from encoder.types import Modality
 
 @dataclass(frozen=True)
 class CalibrationTable:
-    """What a model ships for its space.
-
-    Args:
-        constants: by modality.
-        floors: by modality; below them a match is weak.
-    """
+    """What a model ships for its space: constants and floors by modality."""
 
     constants: Mapping[Modality, Calibration]
     floors: Mapping[Modality, Floor]

@@ -54,16 +54,9 @@ def griffin_lim(
 ) -> NDArray[np.float32]:
     """A sound whose spectra have approximately these magnitudes; the same every time.
 
-    Fast Griffin-Lim (Perraudin, Balazs and Søndergaard 2013) from random phases.
-
-    Args:
-        magnitudes: [n_frames, n_fft // 2 + 1], at least ``n_fft / hop`` frames.
-        n_fft: samples of a frame.
-        hop: samples from frame to frame.
-        n_steps: 32 is usual.
-
-    Returns:
-        ``hop * (n_frames - 1)`` samples, one more where frames have an odd length.
+    Fast Griffin-Lim (Perraudin, Balazs and Søndergaard 2013) from random phases, of magnitudes
+    [n_frames, n_fft // 2 + 1], at least ``n_fft / hop`` frames. ``hop * (n_frames - 1)`` samples,
+    one more where frames have an odd length.
     """
     n_frames, n_bins = magnitudes.shape
     turns = np.random.RandomState(0).random(size=(n_bins, n_frames)).T

@@ -41,12 +41,8 @@ Write: TypeAlias = Callable[[Path, Progress], Mapping[str, Any]]
 class Key:
     """What determines an artifact; if one of these differs, vectors or files may differ.
 
-    Args:
-        name: of the model, for people.
-        source: which weights: a name with a commit, or a hash.
-        precision: ``float32``, ``bf16``, ``int8`` or ``int4``.
-        sparsity: which gate; empty for none.
-        recipe: goes up when preparing gives different files from the same weights.
+    ``source`` says which weights: a name with a commit, or a hash. ``sparsity`` names the gate.
+    ``recipe`` goes up when preparing gives different files from the same weights.
     """
 
     name: str
@@ -67,10 +63,7 @@ class Key:
 class Artifact:
     """A prepared model.
 
-    Args:
-        folder: holds all its files.
-        manifest: what made it and what it is; ``files`` has ``sha256`` and ``size_bytes`` of each
-            by its path below the folder.
+    ``files`` in its manifest has ``sha256`` and ``size_bytes`` of each file, by its path.
     """
 
     folder: Path
@@ -78,12 +71,10 @@ class Artifact:
 
     @property
     def size_bytes(self) -> int:
-        """The size of all its files."""
         return sum(facts["size_bytes"] for facts in self.manifest["files"].values())
 
 
 def artifacts_folder() -> Path:
-    """Where artifacts are kept."""
     return cache_folder("models")
 
 
@@ -103,14 +94,8 @@ def make(key: Key, write: Write, progress: Progress, *, spec: str) -> Artifact:
     """Find the artifact of a key, or make it; a damaged one is made again.
 
     Every file of an artifact that is found is read. Safe to call from several processes at once and
-    to kill at any time, see `make_once`.
-
-    Args:
-        key: what it is made of.
-        write: makes it.
-        progress: called with the stage; with what is damaged; with ``wait`` while another
-            process makes the same.
-        spec: the name under which the model was asked for.
+    to kill at any time, see `make_once`. ``spec`` is the name under which the model was asked for;
+    ``progress`` also hears what is damaged, and ``wait`` while another process makes the same.
 
     Raises:
         ModelError: what ``write`` raises.

@@ -23,10 +23,8 @@ def all_models() -> list[Artifact]:
 def find_model(name: str, precision: str | None = None) -> Artifact:
     """The one model that a name stands for.
 
-    Args:
-        name: what it was prepared from (``bundle:english``, ``hf:org/name``), or its folder's
-            name or path, or the hash at the end of it.
-        precision: which one, where it was prepared in several.
+    That is what it was prepared from (``bundle:english``, ``hf:org/name``), its folder's name or
+    path, or the hash at the end of it; ``precision`` tells apart what was prepared in several.
 
     Raises:
         ModelError: none, or several, or there is no such bundle.

@@ -54,8 +54,6 @@ def open_exported(
     """Open the folder that `encoder.prepare.hub.prepare.prepare_hub` wrote.
 
     Args:
-        folder: with ``exported.json`` and the graphs.
-        n_threads: threads of one network; None for every core.
         identity: the model's identity, instead of the one in the folder.
         shared: whether all processes of this machine map one copy of the weights.
         graphs: files to run instead of the folder's graphs, by their names there.

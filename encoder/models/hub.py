@@ -65,11 +65,7 @@ def load(
         revision: a branch, tag or commit on the hub; None takes the newest. A copy in the
             local cache serves where the hub cannot be reached.
         device: a torch device; None takes a GPU if there is one.
-        n_threads: CPU threads of one run; None for every core.
-        bf16: multiply in bfloat16, see `run_in_bf16`; the vectors differ, and have their own
-            space.
-        windows: compute only what local layers attend to, where the model has any. The vectors
-            stay the same, see `encoder.dsre.adapters.modernbert`.
+        windows: compute only what local layers attend to; the vectors stay the same.
         gate: merges tokens of long texts, which gives different vectors.
         patches: the share of a picture's patches that is left after the last layer; None for all.
 
@@ -140,12 +136,9 @@ def open_joint(
     *,
     mapped: bool = False,
 ) -> tuple[dict[str, str], towers.JointEncoder, Prompts]:
-    """A model's identity, the model, and its prompts.
+    """A model's identity, the model, and its prompts; raises what `load` does.
 
     Weights that are ``mapped`` are in memory once for all processes, see `widened`.
-
-    Raises:
-        ModelError: see `load`.
     """
     require("A hub model", "torch", "sentence_transformers", "transformers")
     folder = Path(path_or_name)
@@ -244,7 +237,7 @@ def _query_towers(joint: towers.JointEncoder, prompts: Prompts) -> Mapping[Modal
 def towers_of(
     joint: towers.JointEncoder, prompt_of: Callable[[Modality], str]
 ) -> Mapping[Modality, Tower]:
-    """A tower for each modality that the model takes, with the prompts that the function gives."""
+    """A tower for each modality that the model takes."""
     model = joint.model
     by_modality: dict[Modality, Tower] = {}
     sound = None

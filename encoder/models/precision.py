@@ -29,13 +29,10 @@ class NetworkFiles:
     """The files of a tower's network, and how to run them.
 
     Args:
-        tower: its name.
-        float32: its ONNX file.
-        int8: the same in int8; None runs it in float32 always.
+        int8: None runs it in float32 always.
         sha256: of the int8 file; called only for a trial.
         examples: typical inputs, to try runtimes with.
-        side_by_side: whether several items become parallel runs, on ONNX Runtime (OpenVINO has one
-            stream, in which runs go one after the other).
+        side_by_side: whether several items become parallel runs on ONNX Runtime.
         one_thread_tokens: inputs of at most this many tokens run in one thread in int8.
         on_openvino: whether OpenVINO gives the same results.
     """
@@ -56,8 +53,7 @@ class Precision:
 
     Args:
         int8: whether to run the networks' int8 files.
-        trial: whether a trial may choose a runtime other than ONNX Runtime for them. That changes
-            what computes them, not the result.
+        trial: whether a trial may choose a runtime other than ONNX Runtime for them.
         folders: quantized towers that replace the model's, by name.
         identity: the part of this that changes vectors; empty if none does.
     """
@@ -73,11 +69,7 @@ class Precision:
     ) -> Precision:
         """Read None, ``int8``, ``auto`` or a folder that ``anymodal models quantize`` wrote.
 
-        Args:
-            quantization: what is asked for.
-            model: the model whose towers a folder may replace.
-            towers: which of them.
-            int8_identity: what determines the results of the model in int8.
+        A folder may replace ``towers`` of ``model``; ``int8_identity`` determines results in int8.
 
         Raises:
             ModelError: it is none of these, or the folder is damaged or of a different model.
@@ -106,11 +98,7 @@ class Precision:
         return cls(folders=folders, identity=" ".join(identities))
 
     def open(self, network: NetworkFiles, n_threads: int | None) -> Session:
-        """Open a network.
-
-        Raises:
-            ModelError: it cannot be run.
-        """
+        """Open a network; raises a ModelError if it cannot be run."""
         if network.tower in self.folders:
             path = self.folders[network.tower] / tower_folder.ONNX
             return _on_onnxruntime(network, path, n_threads, _EXACT)

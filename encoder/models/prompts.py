@@ -30,12 +30,9 @@ _UNDECLARED: Mapping[str, Mapping[Role, str]] = {
 
 @dataclass(frozen=True)
 class Prompts:
-    """A model's prompts.
+    """A model's prompts by name, and the default's, from ``config_sentence_transformers.json``.
 
-    Args:
-        declared: by name, from ``config_sentence_transformers.json``.
-        default: ``default_prompt_name`` in that file.
-        name: ``org/name`` on the hub; some older models declare nothing and are recognised by it.
+    Older models declare nothing and are recognised by their ``name`` on the hub.
     """
 
     declared: Mapping[str, str]

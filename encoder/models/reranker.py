@@ -28,12 +28,7 @@ _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 class CrossEncoder:
     """Reads a question and a text together. Safe to use from threads.
 
-    Args:
-        name: the name that it was asked for by.
-        pairs: tokenizer of pairs, which cuts the text into windows.
-        questions: tokenizer of questions, which cuts nothing.
-        session: takes int64 [n, length] by the names ``inputs``; gives one number for each pair.
-        inputs: those of `_INPUTS` that the network has.
+    ``session`` takes int64 [n, length] by the names ``inputs``, and gives one number for each pair.
     """
 
     def __init__(
@@ -54,12 +49,8 @@ class CrossEncoder:
     ) -> NDArray[np.float32]:
         """How well each text answers a question, 0 to 1, float32 [n].
 
-        A text beyond the network's window is read in windows, of which the best counts.
-
-        Args:
-            question: words to be answered.
-            texts: to be judged; one without words scores 0.
-            check: called before each run of the network; it may raise.
+        A text beyond the network's window is read in windows, of which the best counts; one without
+        words scores 0. ``check`` is called before each run of the network, and may raise.
 
         Raises:
             InputError: the question leaves no room for a text.

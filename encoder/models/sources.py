@@ -129,13 +129,7 @@ def model_files(folder: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model's files.
-
-    Args:
-        folder: holds them.
-        identity: which weights: a hash, or a name with a commit.
-        where: ``model`` and ``revision`` on the hub; empty for a folder.
-    """
+    """A model's files, which weights they are, and ``model`` and ``revision`` on the hub."""
 
     folder: Path
     identity: str
@@ -143,11 +137,7 @@ class ModelSource:
 
 
 def locate(spec: ModelSpec) -> ModelSource:
-    """Fetch a hub model, or hash a folder.
-
-    Raises:
-        ModelError: not found or not reachable.
-    """
+    """Fetch a hub model, or hash a folder; raises a ModelError if it is not to be had."""
     if spec.kind == "dir":
         folder = Path(spec.name)
         return ModelSource(folder, folder_identity(folder))
@@ -157,17 +147,13 @@ def locate(spec: ModelSpec) -> ModelSource:
 
 
 def folder_identity(folder: Path) -> str:
-    """What identifies the weights and settings in a folder."""
     return f"blake3:{hash_files(folder)}"
 
 
 def is_of(spec: ModelSpec, identity: str, revision: str | None) -> bool:
     """Whether an identity that `locate` gave is a model's. The hub is not contacted.
 
-    Args:
-        spec: the model.
-        identity: the identity of what something was made from.
-        revision: the revision that was asked for when it was made.
+    ``revision`` was asked for when something was made from that identity.
     """
     if spec.kind == "dir":
         return identity == folder_identity(Path(spec.name))
@@ -183,12 +169,9 @@ _log = logging.getLogger(__name__)
 def widened(folder: Path, device: str | None = None) -> Path:
     """A checkpoint whose weights are float32: ``folder``, or a copy that is made once per machine.
 
-    A copy that nobody opens for 30 days may be removed. Where none can be written, the folder is
-    returned, and each process holds its own weights.
-
-    Args:
-        folder: a model's files.
-        device: where it is to run; a GPU maps nothing. None takes a GPU if there is one.
+    transformers maps weights of the requested precision, and converts others in each process. A
+    copy that nobody opens for 30 days may be removed. A GPU maps nothing, and where no copy can be
+    written, each process holds its own weights: then the folder is returned.
     """
     import torch
 

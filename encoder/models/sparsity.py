@@ -40,12 +40,9 @@ Wish: TypeAlias = bool | str | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Gates:
-    """The gates that come with a model; None where it has none.
+    """The gates that come with a model: of its text network, and for windows of long texts.
 
-    Args:
-        text: the gate of its text network.
-        chunks: predicts embeddings of windows from words, see `encoder.dsre.chunks`.
-        auto: whether ``enable_dsre="auto"`` runs the gate of the text network.
+    ``auto`` says whether ``enable_dsre="auto"`` runs the first.
     """
 
     text: Path | None = None
@@ -57,11 +54,8 @@ class Gates:
 class Sparsity:
     """What ``enable_dsre=`` asks for.
 
-    Args:
-        gate: of the text network.
-        chunks: windows of a long document whose predicted cosine is at least this share an
-            embedding; None encodes all.
-        predictor: the file that the chunk gate predicts with.
+    Windows of a long document whose predicted cosine is at least ``chunks`` share an embedding;
+    None encodes all.
     """
 
     gate: GateFile
@@ -121,11 +115,7 @@ class Sparsity:
         return replace(sparsity, chunks=float(tau), predictor=predictor)
 
     def chunk_gate(self, weights: Path) -> ChunkGate | None:
-        """The gate that spares windows of a long text from encoding, if ``chunks`` asks for it.
-
-        Args:
-            weights: the folder of the text network.
-        """
+        """The gate that spares windows of a long text from encoding, if ``chunks`` asks for it."""
         if self.chunks is None or self.predictor is None:
             return None
         rarity = self.gate.rarity
@@ -137,15 +127,7 @@ class Sparsity:
         return ChunkGate(predict, self.chunks, shape_of(weights))
 
     def network(self, weights: Path, precision: Precision, n_threads: int | None) -> SparseNetwork:
-        """The sparse text network; made when it is opened for the first time.
-
-        Args:
-            weights: the folder of the dense one.
-            precision: int8 or not.
-            n_threads: threads of one run; None for every core.
-
-        Opening it raises a ModelError if it cannot be made or run.
-        """
+        """The sparse text network; made when it is opened for the first time, which may raise."""
 
         def open_sparse() -> Session:
             name = SPARSE_INT8 if precision.int8 else SPARSE_FLOAT
@@ -165,11 +147,7 @@ def _brought(path: Path | None, none: str) -> Path:
 
 
 def gate_from(wish: str) -> GateFile:
-    """The gate in a file.
-
-    Raises:
-        ModelError: there is no such file, or it is damaged.
-    """
+    """The gate in a file; raises a ModelError if there is none or it is damaged."""
     path = Path(wish).expanduser()
     if not path.is_file():
         raise ModelError(
@@ -214,14 +192,9 @@ def write_sparse(bert: Bert, gate: GateFile, target: Path, *, int8: bool) -> Non
 
 
 def build(weights: Path, gate: GateFile, name: str) -> Path:
-    """The sparse network with a gate; made once, then kept.
+    """The sparse network of the dense one in ``weights``; made once, then kept, as gates differ.
 
-    Gates differ from user to user, so `prepare_text` does not make it.
-
-    Args:
-        weights: the folder of the dense network.
-        gate: fitted to it.
-        name: `SPARSE_INT8` or `SPARSE_FLOAT`.
+    ``name`` is `SPARSE_INT8` or `SPARSE_FLOAT`.
 
     Raises:
         ModelError: the gate is for a different network, or there is nowhere to write.

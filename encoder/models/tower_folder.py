@@ -67,10 +67,7 @@ def check(folder: Path) -> Mapping[str, Any]:
 
 
 def check_all(folder: Path) -> Mapping[Path, Mapping[str, Any]]:
-    """The manifests of all towers in a folder, after checking their hashes.
-
-    Args:
-        folder: of one tower, or of folders of towers.
+    """The manifests of all towers in a folder (of one, or of folders), after checking their hashes.
 
     Raises:
         ModelError: see `check`; or two are the same tower.

@@ -25,14 +25,7 @@ class Session(Protocol):
     """A network that is loaded and can be run from several threads at once."""
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
-        """Run the network once.
-
-        Args:
-            inputs: arrays by input name; the network's owner documents names, shapes, dtypes.
-
-        Returns:
-            The outputs, in the network's order.
-        """
+        """Run the network once: arrays by input name to the outputs in the network's order."""
         ...
 
 
@@ -78,14 +71,9 @@ _DIVIDED = 0.7
 class SideBySide:
     """A network for single runs and for many; where weights are mapped, both sessions share them.
 
-    A run that is divided among threads wakes them some fifty times. In a small run, waking the
-    threads takes longer than their share of the work; several runs are faster with a thread each.
-
-    Args:
-        one: the network with one thread.
-        open_many: opens the same network with ``n_threads``, on the first run that needs it.
-        n_threads: how many runs go in parallel.
-        small: the largest size of the first input for which one thread is as fast as several.
+    A run that is divided among threads wakes them some fifty times. In a small run (of up to
+    ``small`` numbers), waking the threads takes longer than their share of the work; several runs
+    are faster with a thread each.
     """
 
     def __init__(

@@ -19,12 +19,9 @@ if TYPE_CHECKING:
 
 
 class OnnxSession:
-    """A `Session` over ONNX Runtime.
+    """A `Session` over ONNX Runtime, with ``n_threads`` or every core for one run.
 
     Args:
-        path: the ``.onnx`` file.
-        n_threads: threads of one run; None for every core.
-        providers: ONNX Runtime's execution providers, best first.
         settings: further session configuration, by ONNX Runtime's keys.
         shared_in: the folder of copies whose weights all processes share, see
             `encoder.runtime.shared`; None: this process holds its own. For the CPU only.
@@ -69,11 +66,7 @@ class OnnxSession:
 def open_onnx(
     path: Path, n_threads: int | None, settings: Mapping[str, str] | None = None
 ) -> OnnxSession:
-    """Open a network whose weights are held once for all processes of this machine.
-
-    Raises:
-        ModelError: it cannot be run.
-    """
+    """Open a network whose weights are held once for all processes of this machine."""
     return OnnxSession(
         path, n_threads=n_threads, settings=settings, shared_in=cache_folder("shared")
     )

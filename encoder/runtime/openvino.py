@@ -28,10 +28,7 @@ def version() -> str:
 class OpenVinoSession:
     """A `Session` over OpenVINO.
 
-    Args:
-        path: the ``.onnx`` file.
-        n_threads: threads of one run; None for every core.
-        precision: ``f32``, in which non-integer parts are the same on every CPU, or ``bf16``.
+    ``precision`` is ``f32``, in which non-integer parts are the same on every CPU, or ``bf16``.
 
     Raises:
         ModelError: OpenVINO is not installed, or cannot run the file.

@@ -48,13 +48,8 @@ def open_shared(
 ) -> InferenceSession | None:
     """Open the copy of a network, on the CPU; None if that cannot be done.
 
-    Several processes may call this at once: one makes the copy, the others wait for it.
-
-    Args:
-        source: the ``.onnx`` file.
-        folder: where the copies are.
-        options: makes the session's options; a copy is not optimized again.
-        settings: those of the options that change how the network is optimized.
+    Several processes may call this at once: one makes the copy, the others wait for it. A copy is
+    not optimized again; ``settings`` are those of the options that change how it was.
     """
     from onnxruntime import GraphOptimizationLevel
 
@@ -74,12 +69,8 @@ def open_shared(
 def copy_name(source: Path, settings: Mapping[str, str], notes: Path | None = None) -> str:
     """A hash of all that a copy depends on: network, settings, ONNX Runtime and processor.
 
-    Weights outside the network's file count if they are in ``<source>.data``.
-
-    Args:
-        source: the ``.onnx`` file.
-        settings: see `open_shared`.
-        notes: a folder that keeps the digests of files until the files change.
+    Weights outside the network's file count if they are in ``<source>.data``. ``notes`` is a
+    folder that keeps the digests of files until the files change.
     """
     import onnxruntime
 

@@ -66,11 +66,9 @@ def threads(n: int | None) -> Iterator[None]:
 
 
 def one_gpu(device: str | None, process: int) -> str | None:
-    """The GPU of one of several processes: ``cuda`` is dealt out over the machine's GPUs in turn.
+    """The GPU of one of several processes, by its number from 0.
 
-    Args:
-        device: the requested device; anything but ``cuda`` stays as it is.
-        process: the process's number among those of its kind, from 0.
+    ``cuda`` is dealt out over the machine's GPUs in turn; any other device stays as it is.
     """
     if device != "cuda":
         return device

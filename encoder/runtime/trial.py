@@ -42,13 +42,7 @@ _LOCK_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Choice:
-    """What a trial found.
-
-    Args:
-        name: of the fastest candidate, or of the reference if none is clearly faster.
-        median_ms: of one run over all examples, by candidate.
-        dropped: why a candidate was not tried to the end, by candidate.
-    """
+    """The fastest candidate, or the reference if none is clearly faster; why others were dropped."""
 
     name: str
     median_ms: Mapping[str, float] = field(default_factory=dict)
@@ -74,7 +68,6 @@ def fastest_session(
         facts: all that the choice depends on: the network, the machine, versions, threads.
         memory: the folder that keeps choices. Where it cannot be written, the trial is made each
             time.
-        min_cosine: the least cosine to the reference, see `compare`.
 
     Raises:
         ModelError: the reference cannot be opened or run.

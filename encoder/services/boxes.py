@@ -139,12 +139,7 @@ def line_width(box: Box) -> int:
 
 
 def crop(picture: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-    """Cut out a line, uint8 RGB [HEIGHT, width, 3].
-
-    Args:
-        picture: uint8 RGB [height, width, 3].
-        box: see `Box`.
-    """
+    """Cut out a line of a picture, uint8 RGB [HEIGHT, width, 3]."""
     from PIL import Image
 
     size = line_width(box), HEIGHT
@@ -192,11 +187,7 @@ def reading_order(boxes: Sequence[Box], quarters: int = 0) -> list[int]:
     """The places of boxes in the order in which they are read.
 
     Rows go from top to bottom, each from left to right. Columns of long lines are read one after
-    the other.
-
-    Args:
-        boxes: of lines.
-        quarters: how many quarter turns to the left make the page upright.
+    the other. ``quarters`` turns to the left make the page upright.
     """
     if not boxes:
         return []

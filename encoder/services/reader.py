@@ -58,7 +58,6 @@ class ReadingLimits:
         max_pixels: a larger picture is searched at this size.
         max_lines: the most lines that are read, the largest first.
         max_width: the most pixels of lines, 48 in height, that are read in all: about ten seconds.
-        least_confidence: less certain lines are left out.
     """
 
     test_pixels: int = 90_000
@@ -277,10 +276,7 @@ def spell(
 ) -> tuple[str, float]:
     """The most probable text by CTC's best path (Graves et al. 2006), and how sure it is, 0 to 1.
 
-    Args:
-        sure: how probable the best class is at each step, [n_steps].
-        best: which it is; 0 is none.
-        characters: of the classes.
+    ``best`` [n_steps] is the best class at each step, 0 for none, and ``sure`` its probability.
     """
     begins = np.flatnonzero((best != 0) & (np.diff(best, prepend=-1) != 0))
     text = "".join(characters[best_class] for best_class in best[begins])
@@ -298,13 +294,7 @@ SURE, BEST = "sure", "best"
 
 
 class LazyReader:
-    """A reader that loads on first use. Safe to use from threads.
-
-    Args:
-        folder: holds the three networks and the recognizer's characters.
-        n_threads: threads of one network; None for every core.
-        limits: see `ReadingLimits`.
-    """
+    """A `Reader` of a prepared folder that loads on first use. Safe to use from threads."""
 
     def __init__(
         self, folder: Path, n_threads: int | None = None, limits: ReadingLimits = LIMITS
@@ -334,11 +324,7 @@ class LazyReader:
 def open_reader(
     folder: Path, n_threads: int | None = None, limits: ReadingLimits = LIMITS
 ) -> Reader:
-    """The reader of a prepared folder, loaded; the arguments are those of `LazyReader`.
-
-    Raises:
-        ModelError: a network cannot be run.
-    """
+    """The reader of a prepared folder; raises a ModelError if a network cannot be run."""
 
     def open_recognizer(threads: int | None) -> Session:
         return open_onnx(folder / RECOGNIZER, threads)

@@ -56,9 +56,8 @@ class Batched(Generic[Key, Item, Result]):
     threads then runs the next batch for all of them, except those that are to stop by then
     (`encoder.system.stopping`).
 
-    Args:
-        do: takes a key and items; returns one result for each item, in order.
-        max_items: of a key, the most items of a batch, unless one call alone has more.
+    ``do`` returns one result for each item, in order; a batch has at most ``max_items`` of its
+    key, unless one call alone has more.
     """
 
     def __init__(

@@ -148,13 +148,7 @@ def _remove_scratch(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """Something in the cache that can be made again here, when it is needed.
-
-    Args:
-        path: the file or folder.
-        size_bytes: of all its files.
-        unused_s: how long ago it was opened.
-    """
+    """Something in the cache that can be made again here, and how long ago it was opened."""
 
     path: Path
     size_bytes: int
@@ -162,7 +156,6 @@ class CacheEntry:
 
     @property
     def kind(self) -> str:
-        """``sparse``, ``float32``, ``shared``, ``pieces`` or ``trials``."""
         return self.path.parent.name
 
 
@@ -181,11 +174,8 @@ def cache_entries() -> list[CacheEntry]:
 def prune_cache(unused_s: float = UNUSED_S, most_bytes: int | None = None) -> list[CacheEntry]:
     """Remove what can be made again here, and what killed processes left; return what was removed.
 
-    Processes that have an entry open keep it.
-
-    Args:
-        unused_s: entries that were opened since stay, unless there are too many.
-        most_bytes: how much may stay in all, the longest unused are removed first; None for any.
+    Processes that have an entry open keep it. Entries that were opened within ``unused_s`` stay,
+    unless there are more than ``most_bytes`` in all: then the longest unused go first.
 
     Raises:
         OSError: an entry cannot be removed.

@@ -31,12 +31,7 @@ RESERVE_BYTES = 64 * 2**20
 
 
 def disk_error(error: BaseException, path: str | os.PathLike[str]) -> DiskError | None:
-    """What an error, or the one that led to it, says about the disk; None if nothing.
-
-    Args:
-        error: an `OSError`, or what was raised from one.
-        path: what could not be written.
-    """
+    """What an error, or the one that led to it, says about a disk; None if nothing."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, DiskError):

@@ -38,12 +38,7 @@ def variables() -> dict[str, str]:
 
 
 def set_for_library(name: str, value: str, *, override: bool = False) -> None:
-    """Set a variable of `LIBRARIES`.
-
-    Args:
-        name: of the variable.
-        value: its value.
-        override: even where the user has set it.
+    """Set a variable of `LIBRARIES`; only with ``override`` where the user has set it.
 
     Raises:
         KeyError: it is not one of `LIBRARIES`.

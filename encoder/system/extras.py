@@ -33,12 +33,7 @@ def is_installed(module: str) -> bool:
 
 
 def require(what: str, *modules: str) -> None:
-    """Raise a `MissingExtraError` unless all modules are there.
-
-    Args:
-        what: what needs them, for the message: ``"encoder.Quantizer"``.
-        modules: of extras.
-    """
+    """Raise a `MissingExtraError` unless all modules are there; ``what`` needs them."""
     missing = [module for module in modules if not is_installed(module)]
     if missing:
         extras = ",".join(sorted({_EXTRAS[module] for module in missing}))

@@ -66,12 +66,9 @@ class CountingTower(Protocol):
 
 
 def forward(tower: PluginTower, batch: Sequence[Prepared], *, counted: bool = False) -> Encoded:
-    """Run a tower of any kind; the rows are as from `Tower.forward`.
+    """Run a tower that is not lazy; the rows are as from `Tower.forward`.
 
-    Args:
-        tower: not lazy.
-        batch: prepared items.
-        counted: ask for ``stats``; a tower that cannot count returns none.
+    With ``counted``, ``stats`` are asked for; a tower that cannot count returns none.
 
     Raises:
         ModelError: the tower returns more or fewer rows than its ``n_rows`` says.

@@ -81,17 +81,12 @@ def joined(
     space: Space,
     cut: int | None = None,
 ) -> Encoded:
-    """Join several results into one, in the order of the items.
+    """Join the results of batches into one, in the order of the items.
 
     Args:
         parts: for each batch, the places of its items, and what `forward` returned for them.
-        n_items: how many items all parts hold.
-        n_rows: how many rows an item has.
         space: the space of uncut rows.
         cut: how many of their dimensions are kept; None for all.
-
-    Returns:
-        ``rows`` are float32 [n_items, n_rows, cut or embed_dim].
 
     Raises:
         ModelError: the tower belongs to a different space.
@@ -133,13 +128,7 @@ def _is_short(contents: Sequence[Any]) -> bool:
 
 
 class Dispatch:
-    """Encodes items by the towers of a model, and of plug-ins. Safe to use from threads.
-
-    Args:
-        model: its towers load on first use.
-        config: the sizes of batches, the threads, and how many frames of a video are encoded.
-        observer: called for each batch.
-    """
+    """Encodes items by the towers of a model, and of plug-ins. Safe to use from threads."""
 
     def __init__(
         self, model: Model, config: EncoderConfig, observer: EncoderObserver | None = None

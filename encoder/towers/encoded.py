@@ -35,7 +35,6 @@ class TextStats:
 
     @property
     def parts(self) -> tuple[NDArray[Any], ...]:
-        """All arrays, in order."""
         return tuple(getattr(self, field.name) for field in fields(self))
 
     @property
@@ -62,14 +61,9 @@ class TextStats:
         *,
         cls_only: bool = False,
     ) -> TextStats:
-        """What a gate did, from the tokens that it left; in short texts nothing is compared.
+        """What a gate did to texts of ``n_tokens`` [n], from those left, [n, n_layers].
 
-        Args:
-            settings: of the gate.
-            shape: of the network, to count FLOPs.
-            n_tokens: that went in, [n].
-            n_left: after each layer's attention, [n, n_layers].
-            cls_only: whether the last layer computes the first token alone.
+        In short texts nothing is compared. With ``cls_only`` the last layer computes one token.
         """
         gated = [threshold is not None for threshold in settings.thresholds]
         dense = dense_flops(shape, n_tokens)
@@ -91,10 +85,8 @@ class TextStats:
 class Encoded:
     """What `encoder.towers.base.Tower.forward` returns.
 
-    Args:
-        rows: float32 unit rows [n, embed_dim]; with ``n_rows``, [n * n_rows, embed_dim].
-        stats: what a gate did to each text, if that was asked for and there is a gate.
-        heard: what is said in each sound; None from towers that do not recognise speech.
+    ``rows`` are float32 unit rows [n, embed_dim], or [n * n_rows, embed_dim]; ``stats`` are there
+    if they were asked for and there is a gate, ``heard`` if the tower recognises speech.
     """
 
     rows: Embeddings

@@ -30,11 +30,9 @@ MEAN, SCALE = 127.0, 128.0
 
 @dataclass(frozen=True)
 class ConseSettings:
-    """How logits become an embedding.
+    """How logits become an embedding: of the ``n_classes`` most probable classes.
 
-    Args:
-        temperature: divides the logits; above 1 the runners-up count for more.
-        n_classes: how many of the most probable classes are kept.
+    ``temperature`` divides the logits; above 1 the runners-up count for more.
     """
 
     temperature: float = 1.25
@@ -42,12 +40,9 @@ class ConseSettings:
 
 
 class ImageTower:
-    """Pictures to embeddings.
+    """Pictures to embeddings, by ``labels`` [n_labels, embed_dim].
 
-    Args:
-        session: takes ``pixels`` float32 [n, 3, SIDE, SIDE], gives logits [n, n_labels].
-        labels: the label table, [n_labels, embed_dim].
-        settings: see `ConseSettings`.
+    ``session`` takes ``pixels`` float32 [n, 3, SIDE, SIDE] and gives logits [n, n_labels].
     """
 
     def __init__(
@@ -71,11 +66,7 @@ class ImageTower:
 
 
 def to_pixels(content: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The picture's middle square as the network wants it, float32 [3, SIDE, SIDE].
-
-    Args:
-        content: uint8 RGB [height, width, 3].
-    """
+    """The middle square of a picture as the network wants it, float32 [3, SIDE, SIDE]."""
     height, width = content.shape[:2]
     square = resize(content, SIDE, SIDE, box=middle_square(width, height))
     pixels = np.ascontiguousarray(square.transpose(2, 0, 1)).astype(np.float32)
@@ -98,12 +89,9 @@ def middle_square(width: int, height: int) -> tuple[float, float, float, float]:
 def conse(
     logits: NDArray[np.float32], labels: NDArray[np.float32], settings: ConseSettings
 ) -> Embeddings:
-    """Embed by the most probable labels (Norouzi et al. 2013); unit rows [n, embed_dim].
+    """Embed logits [n, n_labels] by the most probable labels [n_labels, embed_dim].
 
-    Args:
-        logits: [n, n_labels].
-        labels: the embedding of each label, [n_labels, embed_dim].
-        settings: temperature, and how many labels count.
+    Norouzi et al. 2013; unit rows [n, embed_dim].
     """
     n = settings.n_classes
     top = np.argpartition(logits, -n, axis=1)[:, -n:]
@@ -170,10 +158,8 @@ def features_of(session: Session, batch: Sequence[Prepared]) -> NDArray[np.float
 class ImageHeadTower:
     """Pictures to two rows each: the head mixed with ConSE, and ConSE alone.
 
-    Args:
-        session: takes ``pixels`` float32 [n, 3, SIDE, SIDE]; gives logits [n, n_labels] and
-            features, all of which are inputs of the head.
-        head: see `ImageHead`.
+    ``session`` takes ``pixels`` float32 [n, 3, SIDE, SIDE]; gives logits [n, n_labels] and
+    features, all of which are inputs of the head.
     """
 
     n_rows = 2
@@ -185,11 +171,7 @@ class ImageHeadTower:
         return to_pixels(content)
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        """Embed prepared pictures.
-
-        Returns:
-            float32 unit rows [2 * len(batch), embed_dim], the two rows of each picture together.
-        """
+        """Float32 unit rows [2 * len(batch), embed_dim], the two rows of each picture together."""
         features = features_of(self._session, batch)
         by_name = self._head.name(features)
         described = l2_normalize(self._head.describe(features) + NAMED_SHARE * by_name)

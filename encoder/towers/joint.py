@@ -94,12 +94,7 @@ class VectorHead(Protocol):
 
 
 class JointImageTower:
-    """Pictures, uint8 RGB [height, width, 3].
-
-    Args:
-        read: the model's image processor.
-        head: the network.
-    """
+    """Pictures, uint8 RGB [height, width, 3], read by the model's image processor."""
 
     def __init__(self, read: ReadImages, head: VectorHead) -> None:
         self._read = read
@@ -116,11 +111,7 @@ class JointImageTower:
 class JointSoundTower:
     """Sound, in windows that the model can take whole; their mean is the embedding.
 
-    Args:
-        read: the model's feature extractor.
-        head: the network.
-        sampling_rate: what the model takes, in Hz.
-        window_s: the longest window. No part of a longer sound is dropped or picked at random.
+    No part of a sound longer than ``window_s`` is dropped or picked at random.
     """
 
     def __init__(
@@ -144,11 +135,7 @@ class JointSoundTower:
 class JointVideoTower:
     """Films: the frames together as one input, pooled with the sound track as another.
 
-    Args:
-        read: the model's processor of frames.
-        head: the network.
-        max_frames: the most frames, evenly spread.
-        sound: for the sound track; None leaves it out.
+    ``max_frames`` are evenly spread; without ``sound``, the sound track is left out.
     """
 
     def __init__(

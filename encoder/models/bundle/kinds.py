@@ -62,16 +62,7 @@ _ONE_THREAD_TOKENS = 96
 
 @dataclass(frozen=True)
 class Opening:
-    """What a part is opened with.
-
-    Args:
-        part: the part itself.
-        folder: of the part.
-        precision: of its network.
-        sparsity: of a text network; None for none.
-        n_threads: of one network; None for every core.
-        other: gives another part of the bundle by its name, opened on first use.
-    """
+    """What a part is opened with; ``other`` gives another part by its name, opened on first use."""
 
     part: BundlePart
     folder: Path
@@ -90,14 +81,11 @@ class PartKind:
     """A kind of part.
 
     Args:
-        open: gives a tower, or whatever else the part is for.
-        makes_vectors: whether a vector depends on it; if not, it is not part of the space's
-            identity.
+        makes_vectors: whether a vector depends on it, and with it the space's identity.
         network: the files of its network in a folder; None if it has no network.
         int8_identity: what changes vectors in its int8 network.
         has_query: whether its tower has a second one, ``query``, for queries.
-        later: what is kept elsewhere and would be made on first use, by name; ``anymodal bundle
-            fetch`` makes it right away. Takes the part and its folder.
+        later: what would be made on first use; ``anymodal bundle fetch`` makes it right away.
     """
 
     open: Callable[[Opening], Any]
@@ -208,13 +196,7 @@ def open_e5(
     n_threads: int | None = None,
     sparsity: Sparsity | None = None,
 ) -> RoleTextTower:
-    """Open the e5 part in ``folder``.
-
-    Args:
-        folder: the part's folder.
-        precision: float32 by default.
-        n_threads: threads of one run; None for every core.
-        sparsity: the gate for documents; queries run dense, since gates are judged with documents.
+    """Open the e5 part in ``folder``; queries run dense, since gates are judged with documents.
 
     Raises:
         ModelError: a file is missing or cannot be run.
@@ -280,11 +262,7 @@ def open_image_head(
 ) -> ImageHeadTower:
     """Open images as people describe them: a head on EfficientNet-Lite2, in the space of e5.
 
-    Args:
-        folder: the part's folder.
-        head: the table, made by ``scripts/train_picture_head.py``.
-        precision: float32 by default.
-        n_threads: threads of one run; None for every core.
+    ``head`` is the table that ``scripts/train_picture_head.py`` writes.
 
     Raises:
         ModelError: a file is missing or cannot be run.
@@ -318,14 +296,7 @@ def _audio_identity() -> str:
 
 
 def audio_tower(session: Session, speech: Speech, labels: Path, text_tower: Tower) -> AudioTower:
-    """The tower of sounds, joined with what the part ``speech`` hears.
-
-    Args:
-        session: runs the sound network.
-        speech: hears what is said.
-        labels: a table of names of sounds.
-        text_tower: embeds what is said.
-    """
+    """The tower of sounds; ``labels`` is a table of names of sounds."""
     return AudioTower(session, speech, load_sound_labels(labels), text_tower)
 
 

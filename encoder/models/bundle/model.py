@@ -34,12 +34,10 @@ def load(
     quantization: str | None = None,
     enable_dsre: Wish = False,
 ) -> Model:
-    """Assemble the model; each part opens on first use.
+    """Assemble the model of a bundle; each part opens on first use.
 
     Args:
-        bundle: see `encoder.models.bundle.declaration.read_bundle`.
         home: where it is, instead of `encoder.system.cache.cache_home`.
-        n_threads: threads of one network; None for every core.
         quantization: see `Precision.parse`.
         enable_dsre: see `Sparsity.parse`.
 
@@ -130,11 +128,7 @@ def _identity(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -
 
 
 def network(bundle: Bundle, folder: Path, name: str) -> NetworkFiles:
-    """The network of a part of a bundle in ``folder``.
-
-    Raises:
-        ModelError: the part has no network.
-    """
+    """The network of a part of a bundle in ``folder``; raises a ModelError if it has none."""
     network_of = kind_named(bundle.parts[name].kind).network
     if network_of is None:
         raise ModelError(f"The {name} part has no network to run.", remedy="Choose another part.")
@@ -168,15 +162,9 @@ _PRECISIONS = {None: "float32", "int8": "int8"}
 
 
 def bundle_of(spaces: Collection[str], quantization: str | None, enable_dsre: Wish) -> str | None:
-    """The bundle that, with these settings, makes embeddings of one of these spaces.
+    """The bundle that, with these settings, makes embeddings of one of these spaces (fingerprints).
 
-    Args:
-        spaces: fingerprints.
-        quantization: see `encoder.loading.load_model`.
-        enable_dsre: likewise.
-
-    Returns:
-        Its name as a model, the default bundle's if several match; None if there is none.
+    The default bundle's name if several match; None if none does.
     """
     for name in _names():
         with suppress(ModelError):  # a quantized tower belongs to one bundle

@@ -37,10 +37,7 @@ ProgressCallback = Callable[[FetchProgress], None]
 
 
 def download(bundle_part: BundlePart, scratch: Path, report: ProgressCallback) -> list[Path]:
-    """Download the wheels of ``bundle_part`` into ``scratch`` and check their hashes.
-
-    Returns:
-        The wheels, in the part's order.
+    """Download a part's wheels into ``scratch`` and check their hashes; their paths, in order.
 
     Raises:
         BundleError: pip is missing or failed, or a wheel is not the pinned one.

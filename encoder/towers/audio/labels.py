@@ -34,7 +34,6 @@ class SoundLabels:
     Args:
         ucs: unit embeddings of the UCS categories, float32 [82, embed_dim].
         columns: for each classifier of the network, the category of each of its classes.
-        head: predicts the finer names.
         common: the direction that all texts of the space share, a unit vector [embed_dim], which
             is removed from the names; None in a space whose texts share little.
     """
@@ -54,15 +53,10 @@ class SoundLabels:
 
 @dataclass(frozen=True, eq=False)
 class SoundHead:
-    """A linear classifier of sounds by name.
+    """A linear classifier of sounds by finer names, whose unit embeddings are [n_names, embed_dim].
 
-    Args:
-        mean: of each feature, float32 [n_features].
-        deviation: of each feature, float32 [n_features].
-        weights: float32 [n_features, n_names].
-        bias: float32 [n_names].
-        embeddings: the names' unit embeddings, float32 [n_names, embed_dim].
-        share: the weight of its names, against 1 for the categories.
+    ``weights`` are float32 [n_features, n_names], for features less their mean and divided by their
+    deviation; ``share`` is the weight of its names, against 1 for the categories.
     """
 
     mean: Floats

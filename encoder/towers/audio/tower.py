@@ -41,13 +41,9 @@ _LISTENERS = 4
 
 
 class AudioTower:
-    """Sounds to embeddings.
+    """Sounds to embeddings: what ``labels`` name, and what is said, embedded by ``text_tower``.
 
-    Args:
-        session: takes ``blocks`` float32 [n, 100, 96]; see `encoder.networks.convolutions`.
-        speech: hears what is said.
-        labels: names of sounds and their places in the space.
-        text_tower: embeds what is said.
+    ``session`` takes ``blocks`` float32 [n, 100, 96]; see `encoder.networks.convolutions`.
     """
 
     def __init__(
@@ -84,11 +80,7 @@ class AudioTower:
         return self._speech.transcribe(resample(sound, SPEECH_RATE), role)
 
     def hear(self, item: Blocks) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What there is to hear in a prepared sound.
-
-        Returns:
-            The sound head's features, and how likely each UCS category is.
-        """
+        """A prepared sound as the sound head's features, and how likely each UCS category is."""
         listening = self._beside.submit(self._listen, item["mel"])
         return self._heard(listening, self._speech_features(unpack_samples(item)))
 

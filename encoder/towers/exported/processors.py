@@ -26,12 +26,9 @@ _PLACES = "image_position_ids"
 def open_pictures(
     path: Path, inputs: Mapping[str, str], options: Mapping[str, Any]
 ) -> Callable[[Sequence[NDArray[np.uint8]]], Mapping[str, Array]]:
-    """An image processor of transformers.
+    """An image processor of transformers, with the settings in ``path``.
 
-    Args:
-        path: its settings.
-        inputs: the names and dtypes of what the graph takes.
-        options: passed with each call.
+    ``inputs`` are the names and dtypes of what the graph takes; each call gets the ``options``.
 
     Raises:
         MissingExtraError: transformers is not installed.
@@ -79,11 +76,7 @@ def open_sounds(
 
 
 class ClapFeatures:
-    """Log-mel spectrograms as `transformers.ClapFeatureExtractor` makes them of short sounds.
-
-    Args:
-        settings: of that extractor.
-    """
+    """Log-mel spectrograms as `transformers.ClapFeatureExtractor` makes them of short sounds."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         audio_utils = _transformers("audio_utils")

@@ -68,13 +68,9 @@ class TextFormat:
 class TextGraph:
     """The text network: ids of equal lengths to unit rows.
 
-    Args:
-        name: what errors call the model.
-        session: takes ``input_ids`` int64 [n, length], what ``inputs`` names, and gives vectors
-            [n, embed_dim].
-        inputs: the other inputs: ``attention_mask`` int64 [n, length], and
-            ``soft_tokens`` float32 [n_soft, width], which go where the ids name media.
-        soft_dim: the width of soft tokens.
+    ``session`` takes ``input_ids`` int64 [n, length] and what ``inputs`` names: ``attention_mask``
+    int64 [n, length], and ``soft_tokens`` float32 [n_soft, soft_dim], which go where the ids name
+    media.
     """
 
     def __init__(
@@ -112,13 +108,7 @@ class TextGraph:
 
 
 class ExportedTextTower:
-    """Texts; those longer than the model's window are encoded in several, see `pool`.
-
-    Args:
-        tokenizer: cuts and pads nothing.
-        graph: the network.
-        form: how a text becomes token ids.
-    """
+    """Texts; those longer than the model's window are encoded in several, see `pool`."""
 
     def __init__(self, tokenizer: Tokenizer, graph: TextGraph, form: TextFormat) -> None:
         self._tokenizer = tokenizer
@@ -201,12 +191,7 @@ GraphInputs: TypeAlias = Mapping[str, Array]
 
 
 class OwnHead:
-    """A graph that gives vectors.
-
-    Args:
-        name: what errors call the model.
-        session: gives vectors [n, embed_dim].
-    """
+    """A graph that gives vectors [n, embed_dim]."""
 
     def __init__(self, name: str, session: Session) -> None:
         self._name = name
@@ -219,13 +204,9 @@ class OwnHead:
 
 @dataclass(frozen=True)
 class SoftTokens:
-    """Where soft tokens stand among a text's tokens.
+    """Where soft tokens stand among a text's tokens: ``token_id`` stands for each of them.
 
-    Args:
-        before: ids before the first group.
-        between: ids between two groups; a film's frames are groups.
-        after: ids after the last group.
-        token_id: the id in the place of each soft token.
+    ``between`` are the ids between two groups; a film's frames are groups.
     """
 
     before: Sequence[int]
@@ -241,12 +222,9 @@ class SoftTokens:
 
 
 class TextHead:
-    """A graph that gives soft tokens, which the text network reads.
+    """A graph that gives soft tokens [n_soft, width], which the text network reads.
 
-    Args:
-        session: gives soft tokens [n_soft, width]; the first axis of its inputs is the groups.
-        graph: the text network.
-        form: where the soft tokens stand.
+    The first axis of its inputs is the groups.
     """
 
     def __init__(self, session: Session, graph: TextGraph, form: SoftTokens) -> None:
@@ -271,13 +249,9 @@ OUTPUTS = ("vectors", "kept")
 
 @dataclass(frozen=True)
 class Merging:
-    """A text network with a gate, as a graph.
+    """A text network with a gate, as a graph that is opened for the first long text.
 
-    Args:
-        open: opens it; called for the first long text.
-        settings: of the gate.
-        shape: of the network, to count FLOPs.
-        cls_only: whether the last layer computes only the first token.
+    With ``cls_only``, the last layer computes only the first token.
     """
 
     open: Callable[[], Session]
@@ -287,15 +261,7 @@ class Merging:
 
 
 class MergingTextTower(ExportedTextTower):
-    """Texts; windows below the gate's shortest length run dense, as if there were no gate.
-
-    Args:
-        tokenizer: see `ExportedTextTower`.
-        graph: the dense network.
-        form: see `ExportedTextTower`.
-        merging: the network for long windows.
-        name: what errors call the model.
-    """
+    """Texts; windows below the gate's shortest length run dense, as if there were no gate."""
 
     def __init__(
         self, tokenizer: Tokenizer, graph: TextGraph, form: TextFormat, merging: Merging, name: str

@@ -26,11 +26,8 @@ _REMEDY = 'Leave out enable_dsre, or set it to "auto", to run it dense.'
 class TextNetwork:
     """The parts of a sentence-transformers model that embeds texts.
 
-    Args:
-        whole: the model, as it runs without a gate.
-        transformer: the network below its pooling.
-        pooling: how that network's last layer becomes one vector.
-        rest: what comes after the pooling, such as a norm.
+    ``whole`` is the model as it runs without a gate, ``transformer`` the network below its
+    ``pooling``, and ``rest`` what comes after that, such as a norm.
     """
 
     whole: Callable[..., Any]
@@ -68,10 +65,6 @@ def text_network(name: str, model: SentenceTransformer, prompt: str = "") -> Tex
 
 class MergingForward:
     """A sentence encoder's forward; short texts run through the unchanged network.
-
-    Args:
-        network: the model's parts.
-        gate: fitted to its transformer.
 
     Raises:
         ModelError: the gate was made for another network.

@@ -35,11 +35,6 @@ _READERS = 4
 class JointEncoder:
     """A loaded sentence-transformers model. Safe to use from several threads.
 
-    Args:
-        name: what errors call it.
-        model: on its device.
-        n_threads: CPU threads of one run; None for every core.
-
     ``forward`` turns features into embeddings; it is the model unless it was replaced.
     ``role`` goes to models that route queries and documents through different parts.
     ``ahead`` says whether batches are prepared while others run: on a GPU they are, as it would
@@ -215,9 +210,7 @@ _CHARS_PER_TOKEN = 4
 class JointTextTower:
     """Texts; those longer than the model's context are encoded in windows, see `pool`.
 
-    Args:
-        encoder: takes text.
-        prompt: is put before each text, and before each of its windows.
+    The prompt is put before each text, and before each of its windows.
     """
 
     def __init__(self, encoder: JointEncoder, prompt: str) -> None:

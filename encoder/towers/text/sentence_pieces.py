@@ -38,10 +38,8 @@ class Pieces(NamedTuple):
 class SentencePieces:
     """Texts to token ids; white space before and after a text is ignored.
 
-    Args:
-        path: a SentencePiece model, with ``<s>`` and ``</s>``.
-        tables: where `FewPieces` keeps its tables, with which the first short texts are cut; None
-            loads the whole model now.
+    ``path`` is a SentencePiece model, with ``<s>`` and ``</s>``; ``tables`` is where `FewPieces`
+    keeps its tables, with which the first short texts are cut. None loads the whole model now.
 
     Raises:
         ModelError: the file is missing or no such model.
@@ -99,10 +97,7 @@ _log = logging.getLogger(__name__)
 
 
 class FewPieces:
-    """Texts to token ids. Safe to call in threads.
-
-    Args:
-        table: a file that `write_table` wrote.
+    """Texts to token ids, by a file that `write_table` wrote. Safe to call in threads.
 
     Raises:
         sqlite3.Error: it is missing or damaged.
@@ -151,11 +146,9 @@ class FewPieces:
 
 
 def open_few(model: Path, folder: Path) -> FewPieces | None:
-    """The pieces of a model; None where their table can be neither read nor written.
+    """The pieces of a unigram model; None where their table can be neither read nor written.
 
-    Args:
-        model: of SentencePiece, of the unigram kind.
-        folder: where tables are kept, by the hash of their model.
+    Tables are kept in ``folder``, by the hash of their model.
 
     Raises:
         OSError: the model cannot be read.

@@ -93,11 +93,6 @@ def text_of(
     Nearly every list of small numbers is a text in nearly every vocabulary. The marks show that
     the list was made with this one; without them another model's tokens would become a wrong text.
 
-    Args:
-        ids: token ids.
-        encode: text to ids, with marks.
-        decode: ids to text, without marks.
-
     Raises:
         InputError: the ids are not what ``encode`` makes of a text, or it adds no marks.
     """
@@ -119,10 +114,8 @@ Ids = NDArray[np.int64]
 def cut(ids: Ids, max_tokens: int, n_head: int = 1) -> list[Ids]:
     """Windows of similar length, each with the text's start, its prompt and its end mark.
 
-    Args:
-        ids: token ids of a text, with special tokens, int64 [n_tokens].
-        max_tokens: the most tokens in a window, with special tokens and prompt.
-        n_head: how many tokens each window begins with: the start mark, and a prompt if any.
+    All are int64 [n_tokens], special tokens included. Each begins with the same ``n_head`` tokens:
+    the start mark, and a prompt if any.
 
     >>> [window.tolist() for window in cut(np.array([1, 7, 8, 9, 2]), 4)]
     [[1, 7, 8, 2], [1, 9, 2]]
@@ -138,11 +131,6 @@ def cut_text(text: str, count: Callable[[str], int], max_tokens: float) -> list[
     """Windows of similar length and their numbers of tokens, cut at white space if there is any.
 
     For tokenizers that do not say where a token is in its text.
-
-    Args:
-        text: any text.
-        count: the number of tokens of a text.
-        max_tokens: the most tokens in a window.
 
     >>> cut_text("a bb ccc dd", len, 6)
     [('a bb', 4), ('ccc dd', 6)]

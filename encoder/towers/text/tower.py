@@ -40,10 +40,8 @@ MAX_TOKENS = 256
 class TextTower:
     """Texts to embeddings.
 
-    Args:
-        tokenizer: see `load_tokenizer`.
-        session: takes ``input_ids`` int64 and ``mask`` float32, both [n, length]; gives
-            pooled vectors [n, embed_dim].
+    ``session`` takes ``input_ids`` int64 and ``mask`` float32, both [n, length]; gives pooled
+    vectors [n, embed_dim].
     """
 
     def __init__(self, tokenizer: Tokenizer, session: Session) -> None:
@@ -124,12 +122,9 @@ def load(folder: Path, *, n_threads: int | None = None) -> TextTower:
 
 @dataclass(frozen=True)
 class SparseNetwork:
-    """A text network with a gate, for ONNX Runtime; see `encoder.dsre.network.SparseEncoder`.
+    """A text network with a gate, opened for the first long text.
 
-    Args:
-        open: opens it; called for the first long text.
-        settings: of the gate.
-        shape: of the network, to count FLOPs.
+    See `encoder.dsre.network.SparseEncoder`.
     """
 
     open: Callable[[], Session]
@@ -138,13 +133,7 @@ class SparseNetwork:
 
 
 class SparseTextTower(TextTower):
-    """Texts to embeddings; short ones run in the dense network, as if there were no gate.
-
-    Args:
-        tokenizer: see `TextTower`.
-        session: the dense network, see `TextTower`.
-        sparse: the network for long texts.
-    """
+    """Texts to embeddings; short ones run in the dense network, as if there were no gate."""
 
     def __init__(self, tokenizer: Tokenizer, session: Session, sparse: SparseNetwork) -> None:
         super().__init__(tokenizer, session)

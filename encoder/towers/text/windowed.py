@@ -26,12 +26,9 @@ Picked = tuple[list[int], Ids]
 
 @dataclass(frozen=True)
 class ChunkGate:
-    """Lets similar windows of a text share one embedding.
+    """Lets similar windows of a text share one embedding, guessed by ``predict``.
 
-    Args:
-        predict: guesses the embeddings of windows, unit rows.
-        tau: see `encoder.dsre.chunks.pick`.
-        shape: of the network, to count FLOPs.
+    ``tau`` is that of `encoder.dsre.chunks.pick`.
     """
 
     predict: Predict
@@ -42,13 +39,8 @@ class ChunkGate:
 class WindowedTextTower:
     """Texts to embeddings; one that fits into a window gets the inner tower's embedding.
 
-    Args:
-        tokenizer: cuts nothing.
-        inner: encodes windows.
-        gate: decides which windows need not be encoded; None encodes all.
-        max_tokens: of a window, with special tokens and prompt.
-        prompt: is put before each text, and begins each window; the tokenizer makes the same
-            tokens of it whatever follows.
+    ``max_tokens`` of a window include special tokens and the ``prompt``, which is put before each
+    text and begins each window; the tokenizer makes the same tokens of it whatever follows.
     """
 
     def __init__(
