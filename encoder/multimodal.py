@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from encoder.binding.binding import features_of
 from encoder.config import EncoderConfig
 from encoder.errors import InputError, ModelError
-from encoder.inputs import AudioFormat, Batch, read_arguments
+from encoder.inputs import AudioFormat, read_arguments
 from encoder.loading import load_model, with_bindings
 from encoder.media.spectrogram import SpectrogramLayout
 from encoder.observer import EncoderObserver
@@ -245,7 +245,15 @@ class MultiModalEncoder:
         values = {"text": text, "image": image, "audio": audio, "video": video, **others}
         layout = SpectrogramLayout(n_fft, hop_length, n_mels, fmin, fmax, power)
         batches = read_arguments(values, AudioFormat(sampling_rate, audio_kind, layout), role)
-        return self._encode_batches(batches, counted=return_stats)
+        flat = [item for batch in batches.values() for item in batch.items]
+        kinds = self._dispatch.encode(flat)
+        rows = iter(self._dispatch.first_of(kinds, len(flat)))
+        stacked = {m: np.stack([next(rows) for _ in b.items]) for m, b in batches.items()}
+        stats = next((encoded.stats for _, encoded in kinds if encoded.stats), None)
+        return MultiModalEmbeddings(
+            {m: e[0] if batches[m].single else e for m, e in stacked.items()},
+            stats if return_stats else None,
+        )
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         """Encode mixed items; the first float32 unit row of each, [len(items), embed_dim].
@@ -351,15 +359,3 @@ class MultiModalEncoder:
         if isinstance(tower, TokenTower):
             return tower.text_of(ids)
         raise InputError("tokens", got=f"{len(ids)} ids for a plug-in", wanted="text")
-
-    def _encode_batches(
-        self, batches: Mapping[Modality, Batch], *, counted: bool
-    ) -> MultiModalEmbeddings:
-        flat = [item for batch in batches.values() for item in batch.items]
-        kinds = self._dispatch.encode(flat, counted=counted)
-        rows = iter(self._dispatch.first_of(kinds, len(flat)))
-        stacked = {m: np.stack([next(rows) for _ in b.items]) for m, b in batches.items()}
-        stats = next((encoded.stats for _, encoded in kinds if encoded.stats), None)
-        return MultiModalEmbeddings(
-            {m: e[0] if batches[m].single else e for m, e in stacked.items()}, stats
-        )

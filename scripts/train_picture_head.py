@@ -36,7 +36,7 @@ from encoder.models.bundle.kinds import IMAGE_HEAD, image_network, open_e5
 from encoder.models.precision import Precision
 from encoder.space import l2_normalize
 from encoder.towers.image import ImageHead, features_of, to_pixels
-from encoder.towers.text.windowed import RoleTextTower, WindowedTextTower
+from encoder.towers.text.tower import WindowedTextTower
 from encoder.types import Embeddings
 from scripts import build_image_labels, captioned_pictures
 from scripts.captioned_pictures import OPEN_LICENCES, Captioned
@@ -94,7 +94,7 @@ def features_for(folder: Path, paths: Sequence[Path]) -> tuple[NDArray[np.float3
     return np.concatenate(parts), widths
 
 
-def text_encoder(tower: RoleTextTower) -> build_image_labels.Encode:
+def text_encoder(tower: WindowedTextTower) -> build_image_labels.Encode:
     """Encode texts as documents, which labels are."""
     return lambda texts: np.concatenate(
         [tower.forward([tower.prepare(text)]).rows for text in texts]

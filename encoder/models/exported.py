@@ -24,16 +24,16 @@ from encoder.towers.base import LazyTower, Tower
 from encoder.towers.exported.processors import open_pictures, open_sounds
 from encoder.towers.exported.text import (
     ExportedTextTower,
-    Merging,
     MergingTextTower,
-    OwnHead,
     SoftTokens,
     TextFormat,
     TextGraph,
-    TextHead,
+    embed_by_text,
+    embed_directly,
 )
-from encoder.towers.joint import JointImageTower, JointSoundTower, JointVideoTower, VectorHead
+from encoder.towers.joint import Embed, JointImageTower, JointSoundTower, JointVideoTower
 from encoder.towers.model import Model
+from encoder.towers.text.tower import SparseNetwork
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality, Role
 
 FACTS = "exported.json"
@@ -156,18 +156,19 @@ class _ExportedFolder:
             )
         return ExportedTextTower(tokenizer, self._text_graph, form)
 
-    def _merging(self) -> Merging:
+    def _merging(self) -> SparseNetwork:
         facts = self._facts["text"]["merging"]
         settings = GateFile.load(self._folder / facts["gate"]).settings
         open_sparse = partial(self._session, facts["graph"])
-        return Merging(open_sparse, settings, Shape(**facts["shape"]), facts["cls_only"])
+        return SparseNetwork(open_sparse, settings, Shape(**facts["shape"]), facts["cls_only"])
 
-    def _head(self, modality: str, role: Role) -> VectorHead:
+    def _head(self, modality: str, role: Role) -> Embed:
         facts = self._facts[modality]
         session = self._session(facts["graph"])
         if "roles" not in facts:
-            return OwnHead(self._facts["name"], session)
-        return TextHead(session, self._text_graph, SoftTokens(**facts["roles"][role]))
+            return partial(embed_directly, self._facts["name"], session)
+        form = SoftTokens(**facts["roles"][role])
+        return partial(embed_by_text, session, self._text_graph, form)
 
     def _image(self, role: Role) -> JointImageTower:
         facts = self._facts[IMAGE]

@@ -42,7 +42,7 @@ _LOCK_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Choice:
-    """The fastest candidate, or the reference if none is clearly faster; why others were dropped."""
+    """The fastest candidate, or the reference if none is clearly faster; why others dropped out."""
 
     name: str
     median_ms: Mapping[str, float] = field(default_factory=dict)

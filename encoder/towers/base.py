@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from threading import Lock
 from time import perf_counter
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,27 +56,13 @@ class PluginTower(Protocol):
         ...
 
 
-@runtime_checkable
-class CountingTower(Protocol):
-    """A `Tower` that can count what its gate does."""
-
-    def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
-        """`Tower.forward` with ``stats``, if there is a gate."""
-        ...
-
-
-def forward(tower: PluginTower, batch: Sequence[Prepared], *, counted: bool = False) -> Encoded:
+def forward(tower: PluginTower, batch: Sequence[Prepared]) -> Encoded:
     """Run a tower that is not lazy; the rows are as from `Tower.forward`.
-
-    With ``counted``, ``stats`` are asked for; a tower that cannot count returns none.
 
     Raises:
         ModelError: the tower returns more or fewer rows than its ``n_rows`` says.
     """
-    if counted and isinstance(tower, CountingTower):
-        returned: Encoded | Embeddings = tower.forward_counted(batch)
-    else:
-        returned = tower.forward(batch)
+    returned = tower.forward(batch)
     encoded = returned if isinstance(returned, Encoded) else Encoded(returned)
     n_rows = n_rows_of(tower)
     if len(encoded.rows) != len(batch) * n_rows:

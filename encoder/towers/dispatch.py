@@ -29,7 +29,6 @@ from encoder.types import (
     DOCUMENT,
     IMAGE,
     QUERY,
-    TEXT,
     VIDEO,
     Embeddings,
     Item,
@@ -174,29 +173,20 @@ class Dispatch:
         parts = [(places, encoded.rows[:, :1]) for places, encoded in kinds]
         return scatter(parts, n_items, 1, self.space.embed_dim)[:, 0]
 
-    def encode(
-        self, items: Sequence[Item], *, counted: bool = False
-    ) -> list[tuple[list[int], Encoded]]:
+    def encode(self, items: Sequence[Item]) -> list[tuple[list[int], Encoded]]:
         """By modality and role: the items' places, and their rows [n, n_rows, embed_dim]."""
         indices: dict[tuple[Modality, Role], list[int]] = defaultdict(list)
         for index, item in enumerate(items):
             indices[item.modality, self.space.role_of(item)].append(index)
         jobs = [
-            partial(
-                self._encode_modality,
-                *modality_and_role,
-                [items[i].content for i in places],
-                counted,
-            )
+            partial(self._encode_modality, *modality_and_role, [items[i].content for i in places])
             for modality_and_role, places in indices.items()
         ]
         in_parallel = self._model.side_by_side and (self._config.n_threads or os.cpu_count()) != 1
         encoded = all_at_once(jobs) if len(jobs) > 1 and in_parallel else map(call, jobs)
         return list(zip(indices.values(), encoded, strict=True))
 
-    def _encode_modality(
-        self, modality: Modality, role: Role, contents: Sequence[Any], counted: bool
-    ) -> Encoded:
+    def _encode_modality(self, modality: Modality, role: Role, contents: Sequence[Any]) -> Encoded:
         if modality == VIDEO and VIDEO not in self._model.towers:
             rows = [self._encode_video(content, role)[None] for content in contents]
             return Encoded(np.stack(rows))
@@ -210,8 +200,7 @@ class Dispatch:
         )
         parts = []
         for places in batches:
-            batch = [prepared[i] for i in places]
-            parts.append((places, forward(tower, batch, counted=counted and modality == TEXT)))
+            parts.append((places, forward(tower, [prepared[i] for i in places])))
             if self._observer:
                 self._observer.encoded(modality, [lengths[i] for i in places])
         return joined(parts, len(contents), n_rows_of(tower), self._model.space, self._model.cut)

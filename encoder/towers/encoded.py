@@ -86,7 +86,7 @@ class Encoded:
     """What `encoder.towers.base.Tower.forward` returns.
 
     ``rows`` are float32 unit rows [n, embed_dim], or [n * n_rows, embed_dim]; ``stats`` are there
-    if they were asked for and there is a gate, ``heard`` if the tower recognises speech.
+    for texts if there is a gate, ``heard`` for sounds if the tower recognises speech.
     """
 
     rows: Embeddings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,29 +83,23 @@ ReadImages: TypeAlias = Callable[[Sequence[NDArray[np.uint8]]], Any]
 """From one image, or the frames of one film, to what the network takes."""
 ReadSound: TypeAlias = Callable[[NDArray[np.float32]], Any]
 """The same from one window of sound."""
-
-
-class VectorHead(Protocol):
-    """From a network's inputs to vectors."""
-
-    def embed(self, inputs: Sequence[Any]) -> Embeddings:
-        """Unit rows, one for each of the inputs."""
-        ...
+Embed: TypeAlias = Callable[[Sequence[Any]], Embeddings]
+"""Runs the network: unit rows, one for each of the inputs."""
 
 
 class JointImageTower:
     """Pictures, uint8 RGB [height, width, 3], read by the model's image processor."""
 
-    def __init__(self, read: ReadImages, head: VectorHead) -> None:
+    def __init__(self, read: ReadImages, embed: Embed) -> None:
         self._read = read
-        self._head = head
+        self._embed = embed
 
     def prepare(self, content: NDArray[np.uint8]) -> Prepared:
         """The network's inputs: object [1]."""
         return objects([self._read([content])])
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        return Encoded(self._head.embed([prepared[0] for prepared in batch]))
+        return Encoded(self._embed([prepared[0] for prepared in batch]))
 
 
 class JointSoundTower:
@@ -114,11 +108,9 @@ class JointSoundTower:
     No part of a sound longer than ``window_s`` is dropped or picked at random.
     """
 
-    def __init__(
-        self, read: ReadSound, head: VectorHead, sampling_rate: int, window_s: float
-    ) -> None:
+    def __init__(self, read: ReadSound, embed: Embed, sampling_rate: int, window_s: float) -> None:
         self._read = read
-        self._head = head
+        self._embed = embed
         self._rate = sampling_rate
         self._window_s = window_s
 
@@ -128,7 +120,7 @@ class JointSoundTower:
         return objects([self._read(window) for window in windows])
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        rows = self._head.embed([window for prepared in batch for window in prepared])
+        rows = self._embed([window for prepared in batch for window in prepared])
         return Encoded(mean_of_windows(rows, batch))
 
 
@@ -139,10 +131,10 @@ class JointVideoTower:
     """
 
     def __init__(
-        self, read: ReadImages, head: VectorHead, max_frames: int, sound: JointSoundTower | None
+        self, read: ReadImages, embed: Embed, max_frames: int, sound: JointSoundTower | None
     ) -> None:
         self._read = read
-        self._head = head
+        self._embed = embed
         self._max_frames = max_frames
         self._sound = sound
 
@@ -159,10 +151,10 @@ class JointVideoTower:
         return objects([self._read(frames), *windows])
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        return Encoded(np.stack([self._embed(prepared) for prepared in batch]))
+        return Encoded(np.stack([self._pooled(prepared) for prepared in batch]))
 
-    def _embed(self, prepared: Prepared) -> Embeddings:
-        rows_of_frames = self._head.embed([prepared[0]])
+    def _pooled(self, prepared: Prepared) -> Embeddings:
+        rows_of_frames = self._embed([prepared[0]])
         windows = prepared[1:]
         rows_of_sound = rows_of_frames[:0]
         if self._sound and len(windows):

@@ -26,8 +26,13 @@ from encoder.towers.audio.tower import AudioTower
 from encoder.towers.base import Tower
 from encoder.towers.image import SIDE, ImageHeadTower, ImageTower, load_image_head
 from encoder.towers.text.sentence_pieces import SentencePieces
-from encoder.towers.text.tower import SparseTextTower, TextTower, inputs_of, load_tokenizer
-from encoder.towers.text.windowed import RoleTextTower, WindowedTextTower
+from encoder.towers.text.tower import (
+    SparseTextTower,
+    TextTower,
+    WindowedTextTower,
+    inputs_of,
+    load_tokenizer,
+)
 from encoder.types import DOCUMENT, QUERY, TEXT, Role
 
 if TYPE_CHECKING:
@@ -195,7 +200,7 @@ def open_e5(
     precision: Precision | None = None,
     n_threads: int | None = None,
     sparsity: Sparsity | None = None,
-) -> RoleTextTower:
+) -> WindowedTextTower:
     """Open the e5 part in ``folder``; queries run dense, since gates are judged with documents.
 
     Raises:
@@ -210,12 +215,12 @@ def open_e5(
     if sparsity is not None:
         inner = SparseTextTower(tokenizer, session, sparsity.network(folder, precision, n_threads))
         gate = sparsity.chunk_gate(folder)
-    return RoleTextTower(
+    return WindowedTextTower(
         tokenizer, inner, gate, max_tokens=E5_MAX_TOKENS, prompt=e5_prompt(DOCUMENT), query=query
     )
 
 
-def _open_e5(opening: Opening) -> RoleTextTower:
+def _open_e5(opening: Opening) -> WindowedTextTower:
     return open_e5(
         opening.folder,
         precision=opening.precision,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -12,15 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from encoder.dsre.cost import Shape
-from encoder.dsre.settings import GateSettings
 from encoder.errors import ModelError
 from encoder.runtime.base import Array, Session, run_all
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared
 from encoder.towers.encoded import Encoded, TextStats
 from encoder.towers.text.tokens import Ids, cut_text, pool, readable, text_of
-from encoder.towers.text.tower import equal_runs
+from encoder.towers.text.tower import SparseNetwork, equal_runs
 from encoder.types import Embeddings
 
 _END = -1
@@ -88,13 +86,8 @@ class TextGraph:
             ModelError: the result is not finite.
         """
         soft: Sequence[Array | None] = soft_tokens or [None] * len(runs)
-        outputs = run_all(
-            self._session,
-            [
-                self._inputs_of(*run_and_soft_tokens)
-                for run_and_soft_tokens in zip(runs, soft, strict=True)
-            ],
-        )
+        inputs = [self._inputs_of(*run_and_soft) for run_and_soft in zip(runs, soft, strict=True)]
+        outputs = run_all(self._session, inputs)
         return unit_rows(self._name, np.concatenate([rows for rows, *_ in outputs]))
 
     def _inputs_of(self, ids: Ids, soft_tokens: Array | None) -> Mapping[str, Array]:
@@ -129,9 +122,6 @@ class ExportedTextTower:
         return text_of(ids, lambda text: self._tokenizer.encode(text).ids, self._tokenizer.decode)
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        return Encoded(self._encode(batch).rows)
-
-    def _encode(self, batch: Sequence[Prepared]) -> Encoded:
         documents = [_split(ids.astype(np.int64, copy=False)) for ids in batch]
         flat = [window for windows in documents for window in windows]
         # texts of equal length in a run need no padding, see `equal_runs`
@@ -141,12 +131,7 @@ class ExportedTextTower:
         back = np.argsort(order)
         ends = np.cumsum([len(windows) for windows in documents])
         per_document = zip(np.split(encoded.rows[back], ends[:-1]), documents, strict=True)
-        rows = np.stack(
-            [
-                pool(rows_of_windows, list(map(len, windows)))
-                for rows_of_windows, windows in per_document
-            ]
-        )
+        rows = np.stack([pool(some, list(map(len, windows))) for some, windows in per_document])
         return Encoded(rows, encoded.stats and encoded.stats.take(back).summed([0, *ends[:-1]]))
 
     def _embed(self, runs: Sequence[Ids]) -> Encoded:
@@ -178,28 +163,18 @@ def unit_rows(name: str, vectors: NDArray[np.floating]) -> Embeddings:
 
 
 def _split(ids: Ids) -> list[Ids]:
-    return list(_parts(ids, np.flatnonzero(ids == _END)))
-
-
-def _parts(ids: Ids, ends: NDArray[np.int64]) -> Iterator[Ids]:
-    for start, end in zip([0, *(ends + 1)], [*ends, len(ids)], strict=True):
-        yield ids[start:end]
+    ends = np.flatnonzero(ids == _END)
+    return [ids[i:j] for i, j in zip([0, *(ends + 1)], [*ends, len(ids)], strict=True)]
 
 
 GraphInputs: TypeAlias = Mapping[str, Array]
 """What a graph takes for one image, one window of sound or the frames of one film."""
 
 
-class OwnHead:
-    """A graph that gives vectors [n, embed_dim]."""
-
-    def __init__(self, name: str, session: Session) -> None:
-        self._name = name
-        self._session = session
-
-    def embed(self, inputs: Sequence[GraphInputs]) -> Embeddings:
-        outputs = run_all(self._session, inputs)
-        return unit_rows(self._name, np.concatenate([rows for rows, *_ in outputs]))
+def embed_directly(name: str, session: Session, inputs: Sequence[GraphInputs]) -> Embeddings:
+    """By a graph that gives vectors [n, embed_dim]."""
+    outputs = run_all(session, inputs)
+    return unit_rows(name, np.concatenate([rows for rows, *_ in outputs]))
 
 
 @dataclass(frozen=True)
@@ -221,24 +196,19 @@ class SoftTokens:
         return np.asarray([[*self.before, *groups, *self.after]], np.int64)
 
 
-class TextHead:
-    """A graph that gives soft tokens [n_soft, width], which the text network reads.
+def embed_by_text(
+    session: Session, graph: TextGraph, form: SoftTokens, inputs: Sequence[GraphInputs]
+) -> Embeddings:
+    """By a graph that gives soft tokens [n_soft, width], which the text network reads.
 
     The first axis of its inputs is the groups.
     """
-
-    def __init__(self, session: Session, graph: TextGraph, form: SoftTokens) -> None:
-        self._session = session
-        self._graph = graph
-        self._form = form
-
-    def embed(self, inputs: Sequence[GraphInputs]) -> Embeddings:
-        soft = [tokens for tokens, *_ in run_all(self._session, inputs)]
-        ids = [
-            self._form.ids(len(tokens), len(next(iter(tensors.values()))))
-            for tokens, tensors in zip(soft, inputs, strict=True)
-        ]
-        return self._graph.embed(ids, soft)
+    soft = [tokens for tokens, *_ in run_all(session, inputs)]
+    ids = [
+        form.ids(len(tokens), len(next(iter(tensors.values()))))
+        for tokens, tensors in zip(soft, inputs, strict=True)
+    ]
+    return graph.embed(ids, soft)
 
 
 INPUTS = ("pairs", "mask")
@@ -247,24 +217,16 @@ OUTPUTS = ("vectors", "kept")
 """Vectors [n, embed_dim], and how many tokens are left after each layer, int64 [n, n_layers]."""
 
 
-@dataclass(frozen=True)
-class Merging:
-    """A text network with a gate, as a graph that is opened for the first long text.
-
-    With ``cls_only``, the last layer computes only the first token.
-    """
-
-    open: Callable[[], Session]
-    settings: GateSettings
-    shape: Shape
-    cls_only: bool = False
-
-
 class MergingTextTower(ExportedTextTower):
     """Texts; windows below the gate's shortest length run dense, as if there were no gate."""
 
     def __init__(
-        self, tokenizer: Tokenizer, graph: TextGraph, form: TextFormat, merging: Merging, name: str
+        self,
+        tokenizer: Tokenizer,
+        graph: TextGraph,
+        form: TextFormat,
+        merging: SparseNetwork,
+        name: str,
     ) -> None:
         super().__init__(tokenizer, graph, form)
         self._merging = merging
@@ -273,9 +235,6 @@ class MergingTextTower(ExportedTextTower):
     @cached_property
     def _sparse(self) -> Session:
         return self._merging.open()
-
-    def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
-        return self._encode(batch)
 
     def _embed(self, runs: Sequence[Ids]) -> Encoded:
         """The shorter runs come first."""

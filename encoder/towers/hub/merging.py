@@ -79,48 +79,33 @@ class MergingForward:
         self._sparse = sparse.eval()
 
     def __call__(self, features: Features, **options: Any) -> dict[str, Any]:
-        """What the model does with features: its ``sentence_embedding``, [n, embed_dim]."""
-        if not self._merges(features):
-            return {"sentence_embedding": self._dense(features, options)}
-        return self._forward(features, options, counted=False)
+        """The model's ``sentence_embedding`` [n, embed_dim]; for texts also `TextStats`, ``stats``.
 
-    def counted(self, features: Features, **options: Any) -> dict[str, Any]:
-        """The same with ``stats``, a `TextStats`."""
-        return self._forward(features, options, counted=True)
-
-    def _merges(self, features: Features) -> bool:
-        """Whether these are texts, long ones among them; the network may also take pictures."""
-        if features.keys() & _MEDIA:
-            return False
-        return bool((features["attention_mask"].sum(1) >= self._gate.settings.min_tokens).any())
-
-    def _forward(
-        self, features: Features, options: Mapping[str, Any], *, counted: bool
-    ) -> dict[str, Any]:
+        The network may also take pictures.
+        """
         import torch
 
+        if features.keys() & _MEDIA:
+            return {"sentence_embedding": self._dense(features, options)}
         n_tokens = features["attention_mask"].sum(1)
         long = n_tokens >= self._gate.settings.min_tokens
         shape = self._sparse.blocks.shape
         n_left = n_tokens[:, None].repeat(1, shape.n_layers)
-        parts = []
-        if not long.all():
-            parts.append(self._dense(_rows(features, ~long), options))
         if long.any():
-            rows = _rows(features, long)
-            merged, n_left[long] = self._merge(rows)
-            parts.append(merged)
-        order = torch.cat([(~long).nonzero(), long.nonzero()]).squeeze(1)
-        outputs: dict[str, Any] = {"sentence_embedding": torch.cat(parts)[order.argsort()]}
-        if counted:
-            outputs["stats"] = TextStats.of_gate(
-                self._gate.settings,
-                shape,
-                n_tokens.cpu().numpy(),
-                n_left.cpu().numpy(),
-                cls_only=self._sparse.cls_only,
-            )
-        return outputs
+            merged, n_left[long] = self._merge(_rows(features, long))
+            short = [] if long.all() else [self._dense(_rows(features, ~long), options)]
+            order = torch.cat([(~long).nonzero(), long.nonzero()]).squeeze(1)
+            embedding = torch.cat([*short, merged])[order.argsort()]
+        else:
+            embedding = self._dense(features, options)
+        stats = TextStats.of_gate(
+            self._gate.settings,
+            shape,
+            n_tokens.cpu().numpy(),
+            n_left.cpu().numpy(),
+            cls_only=self._sparse.cls_only,
+        )
+        return {"sentence_embedding": embedding, "stats": stats}
 
     def _dense(self, features: Features, options: Mapping[str, Any]) -> Tensor:
         embedding: Tensor = self._network.whole(dict(features), **options)["sentence_embedding"]

@@ -18,10 +18,9 @@ from encoder.runtime.torch import ahead, moved, threads
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared
 from encoder.towers.encoded import Encoded, TextStats
-from encoder.towers.hub.merging import MergingForward
 from encoder.towers.joint import JointImageTower, JointSoundTower, JointVideoTower
 from encoder.towers.text.tokens import cut_text, pool, text_of
-from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, VIDEO, Embeddings, Modality, Role
+from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, VIDEO, Embeddings, Role
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -67,21 +66,19 @@ class JointEncoder:
         return any(isinstance(module, Router) for module in self.model)
 
     def embed(self, modality: str, values: Sequence[Any], prompt: str) -> Embeddings:
+        """The rows of `encode`."""
+        return self.encode(modality, values, prompt).rows
+
+    def encode(self, modality: str, values: Sequence[Any], prompt: str) -> Encoded:
         """Embed values of one modality; float32 unit rows [len(values), embed_dim].
 
         Raises:
             ModelError: the library cannot encode them, or the result is not finite.
         """
-        return self.encode(modality, values, prompt).rows
-
-    def encode(
-        self, modality: str, values: Sequence[Any], prompt: str, *, counted: bool = False
-    ) -> Encoded:
-        """Like `embed`; if ``counted``, with what the gate did to texts."""
         inputs = self.inputs(modality, values)
         batches = [inputs[i : i + _BATCH] for i in range(0, len(inputs), _BATCH)]
         try:
-            parts = list(self._run(batches, prompt, counted))
+            parts = list(self._run(batches, prompt))
         # whatever a foreign network or processor may raise
         except Exception as error:
             raise ModelError(
@@ -132,7 +129,7 @@ class JointEncoder:
         return list(values) if bare else [{modality: value} for value in values]
 
     def _run(
-        self, batches: Sequence[Any], prompt: str, counted: bool
+        self, batches: Sequence[Any], prompt: str
     ) -> Iterator[tuple[NDArray[np.float32], TextStats | None]]:
         import torch
 
@@ -146,27 +143,13 @@ class JointEncoder:
                     # the sound tower are never long.
                     features["is_longer"] = torch.zeros_like(features["is_longer"])
                 on_device = moved(features, self.model.device)
-                forward = self.forward
-                if counted and isinstance(forward, MergingForward):
-                    forward = forward.counted
-                outputs = forward(on_device, task=self.role)
+                outputs = self.forward(on_device, task=self.role)
                 yield outputs["sentence_embedding"].float().cpu().numpy(), outputs.get("stats")
-
-
-class _ModalityHead:
-    """A model's vectors of one modality; see `encoder.towers.joint.VectorHead`."""
-
-    def __init__(self, encoder: JointEncoder, modality: Modality, prompt: str) -> None:
-        self._encoder, self._modality, self._prompt = encoder, modality, prompt
-
-    def embed(self, inputs: Sequence[Any]) -> Embeddings:
-        # One film at a time: its frames are a batch by themselves.
-        return self._encoder.embed(self._modality, inputs, self._prompt)
 
 
 def image_tower(encoder: JointEncoder, prompt: str) -> JointImageTower:
     """Images, resized by the model's own processor when they are embedded."""
-    return JointImageTower(_read_image, _ModalityHead(encoder, IMAGE, prompt))
+    return JointImageTower(_read_image, partial(encoder.embed, IMAGE, prompt=prompt))
 
 
 def sound_tower(encoder: JointEncoder, prompt: str, window_s: float) -> JointSoundTower:
@@ -177,15 +160,15 @@ def sound_tower(encoder: JointEncoder, prompt: str, window_s: float) -> JointSou
     def read(window: NDArray[np.float32]) -> dict[str, Any]:
         return {"array": window, "sampling_rate": rate}
 
-    head = _ModalityHead(encoder, AUDIO, prompt)
-    return JointSoundTower(read, head, rate, window_s)
+    return JointSoundTower(read, partial(encoder.embed, AUDIO, prompt=prompt), rate, window_s)
 
 
 def video_tower(
     encoder: JointEncoder, prompt: str, max_frames: int, sound: JointSoundTower | None
 ) -> JointVideoTower:
     """Films, of at most ``max_frames``, with their sound track."""
-    return JointVideoTower(_images, _ModalityHead(encoder, VIDEO, prompt), max_frames, sound)
+    embed = partial(encoder.embed, VIDEO, prompt=prompt)
+    return JointVideoTower(_images, embed, max_frames, sound)
 
 
 def first_line(error: Exception) -> str:
@@ -236,22 +219,13 @@ class JointTextTower:
         return text_of(ids, partial(self._encoder.token_ids, marks=True), decode)
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        return self._encode(batch, counted=False)
-
-    def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
-        return self._encode(batch, counted=True)
-
-    def _encode(self, batch: Sequence[Prepared], *, counted: bool) -> Encoded:
         documents = [self._windows(prepared) for prepared in batch]
         flat = [text for windows in documents for text, _ in windows]
-        encoded = self._encoder.encode("text", flat, self._prompt, counted=counted)
+        encoded = self._encoder.encode("text", flat, self._prompt)
         ends = np.cumsum([len(windows) for windows in documents])
         stats = encoded.stats.summed([0, *ends[:-1]]) if encoded.stats else None
         per_document = zip(np.split(encoded.rows, ends[:-1]), documents, strict=True)
-        rows = [
-            pool(rows_of_text, [length for _, length in windows])
-            for rows_of_text, windows in per_document
-        ]
+        rows = [pool(some, [length for _, length in windows]) for some, windows in per_document]
         return Encoded(np.stack(rows), stats)
 
     def _windows(self, prepared: Prepared) -> list[tuple[str, int]]:

@@ -1,9 +1,9 @@
-"""The text tower: tokens, a sentence encoder, unit vectors; with a gate, long texts lose tokens."""
+"""The text tower: windows, a sentence encoder, unit vectors; with a gate, tokens merge."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress, groupby
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.dsre.cost import Shape
+from encoder.dsre.chunks import pick
+from encoder.dsre.cost import Shape, dense_flops
 from encoder.dsre.settings import GateSettings
 from encoder.errors import ModelError
 from encoder.runtime.base import Array, Session, run_all
@@ -20,12 +21,14 @@ from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
 from encoder.towers.base import Prepared
 from encoder.towers.encoded import Encoded, TextStats
+from encoder.towers.text.tokens import Ids, Tokenizer, cut, ids_of, pool, readable, text_of
 from encoder.types import Embeddings
 
 if TYPE_CHECKING:
     import tokenizers
 
     from encoder.towers.text.tokens import Tokenizer
+
 
 TOKENS_PER_RUN = 128
 """A batch is several runs, which can go side by side. Compared with runs of 256, these take 5 %
@@ -34,7 +37,7 @@ cache)."""
 
 MAX_TOKENS = 256
 """MiniLM was tuned on texts of at most this many tokens; longer ones are encoded in windows, see
-`encoder.towers.text.windowed`."""
+`WindowedTextTower`."""
 
 
 class TextTower:
@@ -124,12 +127,13 @@ def load(folder: Path, *, n_threads: int | None = None) -> TextTower:
 class SparseNetwork:
     """A text network with a gate, opened for the first long text.
 
-    See `encoder.dsre.network.SparseEncoder`.
+    With ``cls_only``, its last layer computes only the first token.
     """
 
     open: Callable[[], Session]
     settings: GateSettings
     shape: Shape
+    cls_only: bool = False
 
 
 class SparseTextTower(TextTower):
@@ -144,14 +148,6 @@ class SparseTextTower(TextTower):
         return self._network.open()
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        if max(map(len, batch)) < self._network.settings.min_tokens:
-            return super().forward(batch)
-        return self._forward(batch, counted=False)
-
-    def forward_counted(self, batch: Sequence[Prepared]) -> Encoded:
-        return self._forward(batch, counted=True)
-
-    def _forward(self, batch: Sequence[Prepared], *, counted: bool) -> Encoded:
         n_tokens = np.array([len(ids) for ids in batch])
         long = n_tokens >= self._network.settings.min_tokens
         shape = self._network.shape
@@ -160,11 +156,107 @@ class SparseTextTower(TextTower):
         if not long.all():
             rows[~long] = super().forward(list(compress(batch, ~long))).rows
         if long.any():
-            rows[long], n_left[long] = self._merge(list(compress(batch, long)))
-        stats = TextStats.of_gate(self._network.settings, shape, n_tokens, n_left)
-        return Encoded(rows, stats if counted else None)
+            runs = equal_runs(list(compress(batch, long)))
+            outputs = run_all(self._sparse, [inputs_of(run) for run in runs])
+            pooled, n_left[long] = (np.concatenate(both) for both in zip(*outputs, strict=True))
+            rows[long] = l2_normalize(pooled)
+        return Encoded(rows, TextStats.of_gate(self._network.settings, shape, n_tokens, n_left))
 
-    def _merge(self, batch: Sequence[Prepared]) -> tuple[Embeddings, NDArray[np.int64]]:
-        outputs = run_all(self._sparse, [inputs_of(run) for run in equal_runs(batch)])
-        pooled, n_left = (np.concatenate(arrays) for arrays in zip(*outputs, strict=True))
-        return l2_normalize(pooled), n_left.astype(np.int64)
+
+@dataclass(frozen=True)
+class ChunkGate:
+    """Lets similar windows of a text share one embedding, guessed by ``predict``.
+
+    ``tau`` is that of `encoder.dsre.chunks.pick`.
+    """
+
+    predict: Callable[[Sequence[Ids]], Embeddings]
+    tau: float
+    shape: Shape
+
+
+class WindowedTextTower:
+    """Texts to embeddings; one that fits into a window gets the inner tower's embedding.
+
+    ``max_tokens`` of a window include special tokens and the ``prompt``, which is put before each
+    text and begins each window; the tokenizer makes the same tokens of it whatever follows.
+    ``query`` encodes queries on the same network, with a different prompt; None if they have none.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        inner: TextTower,
+        gate: ChunkGate | None = None,
+        *,
+        max_tokens: int = MAX_TOKENS,
+        prompt: str = "",
+        query: WindowedTextTower | None = None,
+    ) -> None:
+        self.query = query
+        self._tokenizer = tokenizer
+        self._inner = inner
+        self._gate = gate
+        self._max_tokens = max_tokens
+        self._prompt = prompt
+        self._n_head = len(tokenizer.encode(prompt).ids) - 1
+
+    def prepare(self, content: str) -> Ids:
+        """All token ids, int64 [n_tokens], with the start and end marks."""
+        text = self._prompt + readable(content)
+        return np.asarray(ids_of(self._tokenizer, text), dtype=np.int64)
+
+    def window_lengths(self, content: str) -> list[int]:
+        return [len(window) for window in self._cut(self.prepare(content))]
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        return text_of(ids, lambda text: self._tokenizer.encode(text).ids, self._tokenizer.decode)
+
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
+        if max(map(len, batch)) <= self._max_tokens:
+            return self._inner.forward(batch)
+        documents = [self._cut(ids.astype(np.int64, copy=False)) for ids in batch]
+        picked, nearest = zip(*(self._pick(windows) for windows in documents), strict=True)
+        chosen = [windows[i] for windows, some in zip(documents, picked, strict=True) for i in some]
+        encoded = self._inner.forward(chosen)
+        ends = np.cumsum([len(some) for some in picked])
+        stats = self._sum(encoded.stats, documents, picked, ends) if encoded.stats else None
+        per_document = zip(
+            np.split(encoded.rows, ends[:-1]), documents, picked, nearest, strict=True
+        )
+        rows = [
+            pool(rows_of_picked[np.searchsorted(places, nearest_place)], list(map(len, windows)))
+            for rows_of_picked, windows, places, nearest_place in per_document
+        ]
+        return Encoded(np.stack(rows), stats)
+
+    def _cut(self, ids: Ids) -> list[Ids]:
+        return cut(ids, self._max_tokens, self._n_head)
+
+    def _pick(self, windows: Sequence[Ids]) -> tuple[list[int], Ids]:
+        if len(windows) == 1 or self._gate is None:
+            every = np.arange(len(windows))
+            return every.tolist(), every
+        return pick(self._gate.predict(windows), self._gate.tau)
+
+    def _sum(
+        self,
+        stats: TextStats,
+        documents: Sequence[Sequence[Ids]],
+        picked: Sequence[Sequence[int]],
+        ends: NDArray[np.int64],
+    ) -> TextStats:
+        """One row per document; a window that is not encoded counts as dense and keeps nothing."""
+        total = stats.summed([0, *ends[:-1]])
+        if self._gate is None:
+            return total
+        shape = self._gate.shape
+        skipped = [
+            np.array([len(window) for i, window in enumerate(windows) if i not in some], np.int64)
+            for windows, some in zip(documents, picked, strict=True)
+        ]
+        n_skipped = np.array([lengths.sum() for lengths in skipped], np.int64)
+        flops = np.array([dense_flops(shape, lengths).sum() for lengths in skipped])
+        return replace(
+            total, tokens=total.tokens + n_skipped, dense_flops=total.dense_flops + flops
+        )

@@ -161,7 +161,7 @@ class Known(Rows):
 def test_a_bound_tower_maps_all_rows_of_an_item() -> None:
     linear = LinearMap(np.zeros(8, np.float32), drawn(9, 8, DIM))
     item = drawn(10, 2, 4)
-    (row,) = forward(BoundTower(Rows(), linear), [item], counted=False).rows
+    (row,) = forward(BoundTower(Rows(), linear), [item]).rows
     assert np.allclose(row, l2_normalize(item.reshape(1, -1) @ linear.weight)[0], atol=1e-6)
     assert np.linalg.norm(row) == pytest.approx(1)
 
@@ -169,7 +169,7 @@ def test_a_bound_tower_maps_all_rows_of_an_item() -> None:
 def test_features_go_before_rows() -> None:
     linear = LinearMap(np.zeros(3, np.float32), drawn(9, 3, DIM))
     item = drawn(10, 2, 4)
-    (row,) = forward(BoundTower(Known(), linear), [item], counted=False).rows
+    (row,) = forward(BoundTower(Known(), linear), [item]).rows
     assert np.allclose(row, l2_normalize(item.reshape(1, -1)[:, :3] @ linear.weight)[0], atol=1e-6)
 
 

@@ -22,7 +22,7 @@ from encoder.prepare.gates.subjects import e5_subject
 from encoder.runtime.shared import copy_name
 from encoder.towers.text.sentence_pieces import SentencePieces
 from encoder.towers.text.tokens import pool
-from encoder.towers.text.windowed import RoleTextTower, WindowedTextTower
+from encoder.towers.text.tower import WindowedTextTower
 from encoder.types import TEXT
 
 pytestmark = pytest.mark.slow
@@ -41,12 +41,12 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def exact(e5_folder: Path) -> RoleTextTower:
+def exact(e5_folder: Path) -> WindowedTextTower:
     return open_e5(e5_folder, n_threads=1)
 
 
 @pytest.fixture(scope="module")
-def int8(e5_folder: Path) -> RoleTextTower:
+def int8(e5_folder: Path) -> WindowedTextTower:
     return open_e5(e5_folder, precision=Precision(int8=True), n_threads=1)
 
 
@@ -54,12 +54,12 @@ def embed(tower: WindowedTextTower, *texts: str) -> np.ndarray:
     return tower.forward([tower.prepare(text) for text in texts]).rows
 
 
-def of_role(tower: RoleTextTower, role: str) -> WindowedTextTower:
+def of_role(tower: WindowedTextTower, role: str) -> WindowedTextTower:
     return tower.query if role == "query" else tower
 
 
 def test_vectors_are_those_of_the_engine_that_the_weights_are_made_for(
-    exact: RoleTextTower, int8: RoleTextTower
+    exact: WindowedTextTower, int8: WindowedTextTower
 ) -> None:
     with np.load(GOLDEN) as golden:
         texts, roles, wanted = (golden[name] for name in ("texts", "roles", "rows"))
@@ -76,7 +76,7 @@ def test_tokens_are_those_of_the_official_tokenizer(e5_folder: Path) -> None:
         assert ours.encode(text).ids == official.encode(text).ids, text
 
 
-def test_a_role_is_a_prompt(int8: RoleTextTower) -> None:
+def test_a_role_is_a_prompt(int8: WindowedTextTower) -> None:
     question, answer = "Who guards the lighthouse?", "The keeper lives there all year."
     asked, said = int8.query.prepare(question), int8.prepare(question)
     assert (asked[4:] == said[3:]).all()
@@ -89,7 +89,7 @@ def test_a_role_is_a_prompt(int8: RoleTextTower) -> None:
     assert as_query @ as_document > as_query @ other
 
 
-def test_each_window_begins_with_the_prompt(int8: RoleTextTower) -> None:
+def test_each_window_begins_with_the_prompt(int8: WindowedTextTower) -> None:
     words = ["cat", "dog", "rain", "sea"] * 300
     lengths = int8.window_lengths(" ".join(words))
     assert lengths == [404, 404, 404]
@@ -99,7 +99,7 @@ def test_each_window_begins_with_the_prompt(int8: RoleTextTower) -> None:
     assert whole @ pool(embed(int8, *parts), lengths) == pytest.approx(1, abs=1e-5)
 
 
-def test_token_ids_become_their_text(int8: RoleTextTower, e5_folder: Path) -> None:
+def test_token_ids_become_their_text(int8: WindowedTextTower, e5_folder: Path) -> None:
     text = "Ist das ein Satz? 是的。"
     assert int8.query.text_of(SentencePieces(e5_folder / PIECES).encode(text).ids) == text
     for ids in ([101, 7592, 102], [0, 300_000, 2], []):
@@ -108,7 +108,7 @@ def test_token_ids_become_their_text(int8: RoleTextTower, e5_folder: Path) -> No
 
 
 def test_the_table_of_tokens_stays_packed(
-    int8: RoleTextTower, e5_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    int8: WindowedTextTower, e5_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """384 MB in float32; also in the copy that processes share."""
     monkeypatch.setenv("ANYMODAL_HOME", str(tmp_path))
@@ -123,7 +123,9 @@ def test_the_table_of_tokens_stays_packed(
     assert sizes_mb[1] < 110
 
 
-def test_a_bundle_asks_with_the_prompt_of_queries(e5_bundle: Bundle, int8: RoleTextTower) -> None:
+def test_a_bundle_asks_with_the_prompt_of_queries(
+    e5_bundle: Bundle, int8: WindowedTextTower
+) -> None:
     model = load(e5_bundle, quantization="int8", n_threads=1)
     question = "Who guards the lighthouse?"
     for towers, wanted in ((model.queries, int8.query), (model.towers, int8)):
@@ -136,7 +138,7 @@ def test_a_bundle_asks_with_the_prompt_of_queries(e5_bundle: Bundle, int8: RoleT
 
 @pytest.mark.slow
 def test_a_gate_is_for_long_documents_only(
-    int8: RoleTextTower, e5_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    int8: WindowedTextTower, e5_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANYMODAL_HOME", str(tmp_path))
     rarity = np.zeros(250_037, np.uint8)
@@ -164,7 +166,7 @@ def test_a_gate_that_auto_leaves_out_runs_if_it_is_asked_for(e5_bundle: Bundle) 
 
 @pytest.mark.slow
 def test_its_own_gate_merges_long_documents_in_several_languages(
-    int8: RoleTextTower,
+    int8: WindowedTextTower,
     e5_bundle: Bundle,
     e5_folder: Path,
     tmp_path: Path,
@@ -184,7 +186,7 @@ def test_its_own_gate_merges_long_documents_in_several_languages(
     ]
     for text in texts:
         prepared = sparse.prepare(text)
-        counted = sparse.forward_counted([prepared]).stats
+        counted = sparse.forward([prepared]).stats
         assert counted is not None
         assert counted.tokens[0] > 128
         assert counted.kept[0, -1] < counted.tokens[0] / 2
