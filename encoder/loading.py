@@ -62,58 +62,41 @@ def load_model(
     """
     parsed = ModelSpec.parse(spec)
     model = _load_whole(parsed.whole, device, n_threads, quantization, enable_dsre)
-    return _cut(model, parsed)
-
-
-def _cut(model: Model, spec: ModelSpec) -> Model:
-    if spec.cut is None:
+    if parsed.cut is None:
         return model
-    if spec.cut not in model.cuts:
+    if parsed.cut not in model.cuts:
         cuts = ", ".join(map(str, model.cuts))
         raise ModelError(
-            f"{spec.whole} has no Matryoshka cut of {spec.cut} dimensions.",
+            f"{parsed.whole} has no Matryoshka cut of {parsed.cut} dimensions.",
             remedy=f"Use one of {cuts}." if cuts else "Leave it out: the model has none at all.",
         )
-    return replace(
-        model,
-        cut=spec.cut,
-        cuts=tuple(dimension for dimension in model.cuts if dimension < spec.cut),
-    )
+    smaller = tuple(dimension for dimension in model.cuts if dimension < parsed.cut)
+    return replace(model, cut=parsed.cut, cuts=smaller)
 
 
 def _load_whole(
-    parsed: ModelSpec,
-    device: str | None,
-    n_threads: int | None,
-    quantization: str | None,
-    enable_dsre: Wish,
-) -> Model:
-    if parsed.kind == "bundle":
-        return _load_bundle(parsed, device, n_threads, quantization, enable_dsre)
-    if model := _load_prepared(parsed, device, n_threads, quantization, enable_dsre):
-        if device is None and quantization in (None, "auto") and _has_gpu():
-            _log.warning(_ON_CPU, parsed)
-        return model
-    return _load_hub(parsed, device, n_threads, quantization == "bf16", enable_dsre)
-
-
-def _load_bundle(
     spec: ModelSpec,
     device: str | None,
     n_threads: int | None,
     quantization: str | None,
     enable_dsre: Wish,
 ) -> Model:
-    from encoder.models.bundle.declaration import read_bundle
-    from encoder.models.bundle.model import load
+    if spec.kind == "bundle":
+        from encoder.models.bundle.declaration import read_bundle
+        from encoder.models.bundle.model import load
 
-    if device not in (None, "cpu"):
-        raise ModelError(
-            f"{spec} runs on the CPU; got device={device!r}.",
-            remedy="Leave the device out, or use a hub model (hf:org/name).",
-        )
-    bundle = read_bundle(spec.name)
-    return load(bundle, n_threads=n_threads, quantization=quantization, enable_dsre=enable_dsre)
+        if device not in (None, "cpu"):
+            raise ModelError(
+                f"{spec} runs on the CPU; got device={device!r}.",
+                remedy="Leave the device out, or use a hub model (hf:org/name).",
+            )
+        bundle = read_bundle(spec.name)
+        return load(bundle, n_threads=n_threads, quantization=quantization, enable_dsre=enable_dsre)
+    if model := _load_prepared(spec, device, n_threads, quantization, enable_dsre):
+        if device is None and quantization in (None, "auto") and _has_gpu():
+            _log.warning(_ON_CPU, spec)
+        return model
+    return _load_hub(spec, device, n_threads, quantization == "bf16", enable_dsre)
 
 
 def _load_prepared(
@@ -201,7 +184,12 @@ def with_bindings(
     towers: dict[Modality, Tower] = {}
     for path in paths:
         binding = read_binding(path)
-        _check_space(path, binding, model)
+        if binding.space != model.space.fingerprint:
+            raise ModelError(
+                f"{path} binds {binding.modality} to the space {binding.space}, but this model's "
+                f"is {model.space.fingerprint}.",
+                remedy="Use the model and the precision that it was made with, or bind again.",
+            )
         if binding.modality in bindings:
             raise ModelError(
                 f"{path} binds {binding.modality}, which another binding binds too.",
@@ -210,43 +198,17 @@ def with_bindings(
         bindings[binding.modality] = binding
         source = _source(path, binding, model, n_threads, quantization)
         towers[binding.modality] = LazyTower(partial(_bound, source, binding))
-    return _joined(model, bindings, towers)
-
-
-def _joined(
-    model: Model, bindings: Mapping[Modality, Binding], towers: Mapping[Modality, Tower]
-) -> Model:
     space = model.space
-    constants = {
-        modality: calibration
-        for modality, calibration in space.calibration.items()
-        if modality not in bindings
-    }
+    constants = {m: each for m, each in space.calibration.items() if m not in bindings}
+    floors = {m: each for m, each in space.floors.items() if m not in bindings}
+    queries = {m: tower for m, tower in model.queries.items() if m not in bindings}
     if space.calibration:
         constants |= {modality: binding.calibration for modality, binding in bindings.items()}
     identity = {f"bound:{modality}": binding.identity for modality, binding in bindings.items()}
-    floors = {
-        modality: floor for modality, floor in space.floors.items() if modality not in bindings
-    }
-    return replace(
-        model,
-        space=replace(
-            space, identity={**space.identity, **identity}, calibration=constants, floors=floors
-        ),
-        towers={**model.towers, **towers},
-        queries={
-            modality: tower for modality, tower in model.queries.items() if modality not in bindings
-        },
+    bound = replace(
+        space, identity={**space.identity, **identity}, calibration=constants, floors=floors
     )
-
-
-def _check_space(path: Path, binding: Binding, model: Model) -> None:
-    if binding.space != model.space.fingerprint:
-        raise ModelError(
-            f"{path} binds {binding.modality} to the space {binding.space}, but this model's is "
-            f"{model.space.fingerprint}.",
-            remedy="Use the model and the precision that it was made with, or bind again.",
-        )
+    return replace(model, space=bound, towers={**model.towers, **towers}, queries=queries)
 
 
 def _source(

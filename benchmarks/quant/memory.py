@@ -83,12 +83,13 @@ def _on_torch(model: Model) -> Model:
 
     from encoder.models.bundle.declaration import IMAGE_LABELS, SOUND_LABELS, read_bundle
     from encoder.models.bundle.folder import location
-    from encoder.models.bundle.kinds import audio_tower, image_labels
+    from encoder.models.bundle.kinds import image_labels
     from encoder.prepare.bundle.networks import load_network
     from encoder.runtime.torch import TorchSession
     from encoder.services.speech import Speech
     from encoder.towers import image
     from encoder.towers.audio import tower as audio
+    from encoder.towers.audio.labels import load_sound_labels
     from encoder.towers.base import LazyTower
     from encoder.towers.text import tower as text
 
@@ -110,7 +111,9 @@ def _on_torch(model: Model) -> Model:
 
     def load_audio() -> audio.AudioTower:
         speech = Speech(folder / "speech", n_threads=1)
-        return audio_tower(session("audio"), speech, SOUND_LABELS, text_tower)
+        return audio.AudioTower(
+            session("audio"), speech, load_sound_labels(SOUND_LABELS), text_tower
+        )
 
     towers = {TEXT: text_tower, IMAGE: LazyTower(load_image), AUDIO: LazyTower(load_audio)}
     return Model(space=model.space, towers=towers)

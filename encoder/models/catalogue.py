@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,25 +60,23 @@ def _is_called(artifact: Artifact, name: str) -> bool:
 
 def find_bundles() -> list[Artifact]:
     """The bundles that were fetched and are of this version."""
-    bundles = map(_found, all_bundles())
-    return [artifact for artifact in bundles if artifact]
+    artifacts = []
+    for bundle in all_bundles():
+        with suppress(BundleError):
+            folder = location(bundle)
+            artifacts.append(Artifact(folder, _manifest_of(bundle, folder)))
+    return artifacts
 
 
-def _found(bundle: Bundle) -> Artifact | None:
-    try:
-        folder = location(bundle)
-    except BundleError:
-        return None
+def _manifest_of(bundle: Bundle, folder: Path) -> dict[str, Any]:
     files: dict[str, dict[str, Any]] = {}
+    changed_s = 0.0
     for name in bundle.parts:
-        manifest = json.loads((folder / name / MANIFEST).read_text("utf-8"))
-        files |= {f"{name}/{file}": facts for file, facts in manifest["files"].items()}
-    return Artifact(folder, {**_facts(bundle, folder), "files": files})
-
-
-def _facts(bundle: Bundle, folder: Path) -> dict[str, Any]:
+        manifest = folder / name / MANIFEST
+        facts_of_files = json.loads(manifest.read_text("utf-8"))["files"]
+        files |= {f"{name}/{file}": facts for file, facts in facts_of_files.items()}
+        changed_s = max(changed_s, manifest.stat().st_mtime)
     model = load(bundle, quantization="auto", enable_dsre="auto")
-    changed_s = max((folder / name / MANIFEST).stat().st_mtime for name in bundle.parts)
     parts = bundle.parts.values()
     return {
         "spec": bundle.spec,
@@ -96,4 +95,5 @@ def _facts(bundle: Bundle, folder: Path) -> dict[str, Any]:
         "modalities": list(model.towers),
         "limits": {"window_tokens": bundle.window_tokens},
         "licence": {bundle_part.name: bundle_part.licence for bundle_part in parts},
+        "files": files,
     }

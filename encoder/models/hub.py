@@ -73,21 +73,31 @@ def load(
         ModelError: not found, not reachable, not a model with one vector per item, needs code
             or pickles, or the extra ``hub`` is not installed.
     """
-    _check_precision(path_or_name, bf16, gate)
+    if bf16 and gate is not None:
+        raise ModelError(
+            f'{path_or_name}: a gate was fitted to float32, but quantization is "bf16".',
+            remedy="Leave one of the two out.",
+        )
     identity, joint, prompts = open_joint(
         path_or_name, revision, device, n_threads, mapped=not bf16
     )
+    from encoder.models.in_torch import pack_if_faster, run_in_bf16
+
     if windows:
         from encoder.dsre.adapters.modernbert import use_windows
 
         use_windows(joint.model)
     if patches is not None:
         identity |= _merge_patches(path_or_name, joint.model, patches)
-    identity |= _adapt(joint, prompts, gate, n_threads, bf16=bf16)
-    return _model(identity, joint, prompts)
-
-
-def _model(identity: dict[str, str], joint: towers.JointEncoder, prompts: Prompts) -> Model:
+    if gate is not None:
+        network = text_network(joint.name, joint.model, prompts.of(TEXT, DOCUMENT))
+        joint.forward = MergingForward(network, gate)
+        identity["dsre"] = gate.identity
+    if bf16:
+        run_in_bf16(joint.name, joint.model)
+        identity["quantization"] = "bf16"
+    else:
+        pack_if_faster(joint.model, n_threads)
     by_modality = towers_of(joint, partial(prompts.of, role=DOCUMENT))
     embed_dim = _embed_dim(by_modality)
     return Model(
@@ -97,35 +107,6 @@ def _model(identity: dict[str, str], joint: towers.JointEncoder, prompts: Prompt
         cuts=matryoshka_cuts(joint.model, embed_dim),
         side_by_side=False,
     )
-
-
-def _check_precision(name: str, bf16: bool, gate: GateFile | None) -> None:
-    if bf16 and gate is not None:
-        raise ModelError(
-            f'{name}: a gate was fitted to float32, but quantization is "bf16".',
-            remedy="Leave one of the two out.",
-        )
-
-
-def _adapt(
-    joint: towers.JointEncoder,
-    prompts: Prompts,
-    gate: GateFile | None,
-    n_threads: int | None,
-    *,
-    bf16: bool,
-) -> dict[str, str]:
-    """Set the model up as requested, as fast as possible; return what changes its vectors."""
-    from encoder.models.in_torch import pack_if_faster, run_in_bf16
-
-    if gate is not None:
-        network = text_network(joint.name, joint.model, prompts.of(TEXT, DOCUMENT))
-        joint.forward = MergingForward(network, gate)
-    if bf16:
-        run_in_bf16(joint.name, joint.model)
-        return {"quantization": "bf16"}
-    pack_if_faster(joint.model, n_threads)
-    return {"dsre": gate.identity} if gate else {}
 
 
 def open_joint(
@@ -171,7 +152,8 @@ def _open(name: str, folder: Path, device: str | None) -> SentenceTransformer:
             # float32: in half precision a vector depends on the batch that it is in.
             model_kwargs={"use_safetensors": True, "dtype": "float32"},
         ).eval()
-        joint = (folder / "modules.json").is_file() or _has_joint_head(model)
+        head = str(getattr(model[0], "module_output_name", ""))
+        joint = (folder / "modules.json").is_file() or head == "sentence_embedding"
         _limit_text(model)
     # foreign settings can break the library anywhere
     except Exception as error:
@@ -198,10 +180,6 @@ def _merge_patches(name: str, model: SentenceTransformer, share: float) -> dict[
             remedy="Leave pictures out of enable_dsre.",
         )
     return {"dsre_pictures": f"{share:g} recipe:{_PATCHES_RECIPE}"}
-
-
-def _has_joint_head(model: SentenceTransformer) -> bool:
-    return str(getattr(model[0], "module_output_name", "")) == "sentence_embedding"
 
 
 def _limit_text(model: SentenceTransformer) -> None:

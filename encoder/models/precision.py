@@ -31,20 +31,18 @@ class NetworkFiles:
     Args:
         int8: None runs it in float32 always.
         sha256: of the int8 file; called only for a trial.
-        examples: typical inputs, to try runtimes with.
         side_by_side: whether several items become parallel runs on ONNX Runtime.
         one_thread_tokens: inputs of at most this many tokens run in one thread in int8.
-        on_openvino: whether OpenVINO gives the same results.
+        examples: typical inputs, to try OpenVINO with; None where its results differ.
     """
 
     tower: str
     float32: Path
     int8: Path | None
     sha256: Callable[[], str]
-    examples: Callable[[], Sequence[Inputs]]
     side_by_side: bool = False
     one_thread_tokens: int = 0
-    on_openvino: bool = False
+    examples: Callable[[], Sequence[Inputs]] | None = None
 
 
 @dataclass(frozen=True)
@@ -104,9 +102,13 @@ class Precision:
             return _on_onnxruntime(network, path, n_threads, _EXACT)
         if not self.int8 or network.int8 is None:
             return _on_onnxruntime(network, network.float32, n_threads)
-        if not self.trial:
-            return _on_onnxruntime(network, network.int8, n_threads)
-        return _fastest(network, network.int8, n_threads)
+        if self.trial and network.examples and openvino.is_installed():
+            return _fastest(network, network.int8, network.examples, n_threads)
+        return _on_onnxruntime(network, network.int8, n_threads)
+
+
+FLOAT32 = Precision()
+"""Runs the weights as they are."""
 
 
 def _on_onnxruntime(
@@ -122,20 +124,23 @@ def _on_onnxruntime(
     return side_by_side(open_with, n_threads, small)
 
 
-def _fastest(network: NetworkFiles, path: Path, n_threads: int | None) -> Session:
+def _fastest(
+    network: NetworkFiles,
+    path: Path,
+    examples: Callable[[], Sequence[Inputs]],
+    n_threads: int | None,
+) -> Session:
     import onnxruntime
 
     candidates: dict[str, Factory] = {
-        "onnxruntime": partial(_on_onnxruntime, network, path, n_threads)
+        "onnxruntime": partial(_on_onnxruntime, network, path, n_threads),
+        "openvino": partial(openvino.OpenVinoSession, path, n_threads=n_threads),
     }
     facts = {
         "network": network.sha256(),
         "cpu": cpu_model(),
         "threads": str(n_threads),
         "onnxruntime": onnxruntime.__version__,
+        "openvino": openvino.version(),
     }
-    if network.on_openvino and openvino.is_installed():
-        candidates["openvino"] = partial(openvino.OpenVinoSession, path, n_threads=n_threads)
-        facts["openvino"] = openvino.version()
-    memory = cache_folder("trials")
-    return fastest_session(candidates, network.examples, facts=facts, memory=memory)
+    return fastest_session(candidates, examples, facts=facts, memory=cache_folder("trials"))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import ModelError
 from encoder.models.bundle.declaration import AUDIO_RANGES, IMAGE_RANGES, TABLES, BundlePart
-from encoder.models.precision import NetworkFiles, Precision
+from encoder.models.precision import FLOAT32, NetworkFiles, Precision
 from encoder.models.prompts import Prompts
 from encoder.models.sparsity import SPARSE_INT8, Sparsity, build
 from encoder.services.reader import LazyReader
@@ -30,7 +30,6 @@ from encoder.towers.text.tower import (
     SparseTextTower,
     TextTower,
     WindowedTextTower,
-    inputs_of,
     load_tokenizer,
 )
 from encoder.types import DOCUMENT, QUERY, TEXT, Role
@@ -114,56 +113,28 @@ def kind_named(name: str) -> PartKind:
     return KINDS[name]
 
 
-class _Files(TypedDict):
-    float32: Path
-    int8: Path | None
-    sha256: Callable[[], str]
-
-
-def _files_of(folder: Path) -> _Files:
-    """The files of the network in a part's folder."""
+def _network(tower: str, folder: Path, **how_to_run: Any) -> NetworkFiles:
     int8 = folder / INT8
 
     def known_hash() -> str:  # hashing the file again would take longer
         manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
         return str(manifest["files"][INT8]["sha256"])
 
-    return {
-        "float32": folder / FLOAT, "int8": int8 if int8.exists() else None, "sha256": known_hash,
-    }  # fmt: skip
+    found = int8 if int8.exists() else None
+    return NetworkFiles(tower, folder / FLOAT, found, known_hash, **how_to_run)
 
 
-def _text_network(folder: Path, examples: Callable[[], Sequence[Inputs]]) -> NetworkFiles:
-    """Text networks use ONNX Runtime's own operators, which OpenVINO computes differently."""
-    return NetworkFiles(
-        "text",
-        **_files_of(folder),
-        examples=examples,
-        side_by_side=True,
-        one_thread_tokens=_ONE_THREAD_TOKENS,
-    )
+def text_network(folder: Path) -> NetworkFiles:
+    """The files of all-MiniLM-L6-v2 (Reimers and Gurevych 2019; Wang et al. 2020), or of e5.
 
-
-def minilm_network(folder: Path) -> NetworkFiles:
-    """The files of all-MiniLM-L6-v2 (Reimers and Gurevych 2019; Wang et al. 2020)."""
-
-    def examples() -> Sequence[Inputs]:
-        """A short and a long text."""
-        rng = np.random.default_rng(0)
-        return [
-            {
-                "input_ids": rng.integers(1000, 20000, (1, length)),
-                "mask": np.ones((1, length), np.float32),
-            }
-            for length in (32, 128)
-        ]
-
-    return _text_network(folder, examples)
+    They use ONNX Runtime's own operators, which OpenVINO computes differently.
+    """
+    return _network("text", folder, side_by_side=True, one_thread_tokens=_ONE_THREAD_TOKENS)
 
 
 def _open_minilm(opening: Opening) -> Tower:
     folder, sparsity = opening.folder, opening.sparsity
-    session = opening.session(minilm_network(folder))
+    session = opening.session(text_network(folder))
     tokenizer = load_tokenizer(folder / TOKENIZER, max_tokens=None)
     if sparsity is None:
         return WindowedTextTower(tokenizer, TextTower(tokenizer, session))
@@ -177,18 +148,6 @@ def _build_gate(bundle_part: BundlePart, folder: Path) -> None:
     build(folder, GateFile.load(bundle_part.gates["text"]), SPARSE_INT8)
 
 
-def e5_network(folder: Path) -> NetworkFiles:
-    """The files of multilingual-e5-small (Wang et al. 2024), for texts in a hundred languages."""
-
-    def examples() -> Sequence[Inputs]:
-        """A short and a long text."""
-        tokenizer = SentencePieces(folder / PIECES)
-        ids = np.asarray(tokenizer.encode("The walls of the old town. " * 128).ids)
-        return [inputs_of([ids[:length]]) for length in (12, 128)]
-
-    return _text_network(folder, examples)
-
-
 def e5_prompt(role: Role) -> str:
     """The prompt before each text in this role."""
     return _E5_PROMPTS.of(TEXT, role)
@@ -196,19 +155,19 @@ def e5_prompt(role: Role) -> str:
 
 def open_e5(
     folder: Path,
-    *,
-    precision: Precision | None = None,
+    precision: Precision = FLOAT32,
     n_threads: int | None = None,
     sparsity: Sparsity | None = None,
 ) -> WindowedTextTower:
-    """Open the e5 part in ``folder``; queries run dense, since gates are judged with documents.
+    """Open multilingual-e5-small (Wang et al. 2024), for texts in a hundred languages.
+
+    Queries run dense, since gates are judged with documents.
 
     Raises:
         ModelError: a file is missing or cannot be run.
     """
-    precision = precision or Precision()
     tokenizer = SentencePieces(folder / PIECES, cache_folder("pieces"))
-    session = precision.open(e5_network(folder), n_threads)
+    session = precision.open(text_network(folder), n_threads)
     dense = TextTower(tokenizer, session)
     query = WindowedTextTower(tokenizer, dense, max_tokens=E5_MAX_TOKENS, prompt=e5_prompt(QUERY))
     inner, gate = dense, None
@@ -220,15 +179,6 @@ def open_e5(
     )
 
 
-def _open_e5(opening: Opening) -> WindowedTextTower:
-    return open_e5(
-        opening.folder,
-        precision=opening.precision,
-        n_threads=opening.n_threads,
-        sparsity=opening.sparsity,
-    )
-
-
 def image_network(folder: Path) -> NetworkFiles:
     """The files of EfficientNet-Lite2."""
 
@@ -236,9 +186,7 @@ def image_network(folder: Path) -> NetworkFiles:
         pixels = np.random.default_rng(0).uniform(-1, 1, (1, 3, SIDE, SIDE))
         return [{"pixels": pixels.astype(np.float32)}]
 
-    return NetworkFiles(
-        "image", **_files_of(folder), examples=examples, side_by_side=True, on_openvino=True
-    )
+    return _network("image", folder, side_by_side=True, examples=examples)
 
 
 def _image_identity() -> str:
@@ -258,41 +206,15 @@ def _open_conse(opening: Opening) -> ImageTower:
     return ImageTower(session, image_labels(opening.part.tables["labels"]))
 
 
-def open_image_head(
-    folder: Path,
-    *,
-    head: Path = IMAGE_HEAD,
-    precision: Precision | None = None,
-    n_threads: int | None = None,
-) -> ImageHeadTower:
-    """Open images as people describe them: a head on EfficientNet-Lite2, in the space of e5.
-
-    ``head`` is the table that ``scripts/train_picture_head.py`` writes.
-
-    Raises:
-        ModelError: a file is missing or cannot be run.
-    """
-    session = (precision or Precision()).open(image_network(folder), n_threads)
-    return ImageHeadTower(session, load_image_head(head))
-
-
 def _open_image_head(opening: Opening) -> ImageHeadTower:
-    return open_image_head(
-        opening.folder,
-        head=opening.part.tables["head"],
-        precision=opening.precision,
-        n_threads=opening.n_threads,
-    )
+    """Images as people describe them: a head on EfficientNet-Lite2, in the space of e5."""
+    session = opening.session(image_network(opening.folder))
+    return ImageHeadTower(session, load_image_head(opening.part.tables["head"]))
 
 
 def audio_network(folder: Path) -> NetworkFiles:
     """The files of aiSFX (Ma & Lerch 2022); a sound is one run, over its blocks."""
-
-    def examples() -> Sequence[Inputs]:
-        """A sound of 7 s."""
-        return [{"blocks": np.random.default_rng(0).random((3, 100, 96), np.float32)}]
-
-    return NetworkFiles("audio", **_files_of(folder), examples=examples)
+    return _network("audio", folder)
 
 
 def _audio_identity() -> str:
@@ -300,15 +222,10 @@ def _audio_identity() -> str:
     return f"audio-ranges:{hashlib.sha256(facts).hexdigest()[:16]}"
 
 
-def audio_tower(session: Session, speech: Speech, labels: Path, text_tower: Tower) -> AudioTower:
-    """The tower of sounds; ``labels`` is a table of names of sounds."""
-    return AudioTower(session, speech, load_sound_labels(labels), text_tower)
-
-
 def _open_audio(opening: Opening) -> AudioTower:
     session = opening.session(audio_network(opening.folder))
-    labels = opening.part.tables["labels"]
-    return audio_tower(session, opening.other("speech"), labels, opening.other("text"))
+    labels = load_sound_labels(opening.part.tables["labels"])
+    return AudioTower(session, opening.other("speech"), labels, opening.other("text"))
 
 
 def _open_speech(opening: Opening) -> Speech:
@@ -326,13 +243,13 @@ def _open_reader(opening: Opening) -> LazyReader:
 KINDS: Mapping[str, PartKind] = {
     "minilm": PartKind(
         _open_minilm,
-        network=minilm_network,
+        network=text_network,
         int8_identity=lambda: f"text:{MINILM_INT8_RECIPE}",
         later={"gate": _build_gate},
     ),
     "e5": PartKind(
-        _open_e5,
-        network=e5_network,
+        lambda part: open_e5(part.folder, part.precision, part.n_threads, part.sparsity),
+        network=text_network,
         int8_identity=lambda: f"e5:{_E5_INT8_RECIPE}",
         has_query=True,
     ),

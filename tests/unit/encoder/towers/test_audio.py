@@ -9,7 +9,7 @@ import pytest
 
 from encoder.errors import ModelError
 from encoder.models.bundle.declaration import SOUND_LABELS, TABLES
-from encoder.models.bundle.kinds import FLOAT, audio_tower
+from encoder.models.bundle.kinds import FLOAT
 from encoder.runtime.onnx import OnnxSession
 from encoder.services.speech import Speech
 from encoder.towers.audio import tower as audio
@@ -27,7 +27,7 @@ def tower(bundle_home: Path) -> AudioTower:
     text_tower = text.load(bundle_home / "text", n_threads=1)
     session = OnnxSession(bundle_home / "audio" / FLOAT, n_threads=1)
     speech = Speech(bundle_home / "speech", n_threads=1)
-    return audio_tower(session, speech, SOUND_LABELS, text_tower)
+    return AudioTower(session, speech, load_sound_labels(SOUND_LABELS), text_tower)
 
 
 def noise(duration_s: float, seed: int = 0, rate: int = RATE) -> Waveform:

@@ -12,10 +12,11 @@ import pytest
 
 from encoder.errors import ModelError
 from encoder.models.bundle.declaration import SOUND_LABELS
-from encoder.models.bundle.kinds import FLOAT, audio_tower
+from encoder.models.bundle.kinds import FLOAT
 from encoder.runtime.onnx import OnnxSession
 from encoder.services import speech
 from encoder.system.cache import cache_home
+from encoder.towers.audio.labels import load_sound_labels
 from encoder.towers.audio.tower import AudioTower
 from encoder.towers.text import tower as text
 from encoder.types import Waveform
@@ -30,7 +31,7 @@ def tower(bundle_home: Path) -> AudioTower:
     session = OnnxSession(bundle_home / "audio" / FLOAT, n_threads=1)
     heard = speech.Speech(bundle_home / "speech", n_threads=1)
     text_tower = text.load(bundle_home / "text", n_threads=1)
-    return audio_tower(session, heard, SOUND_LABELS, text_tower)
+    return AudioTower(session, heard, load_sound_labels(SOUND_LABELS), text_tower)
 
 
 @pytest.fixture(scope="module")
