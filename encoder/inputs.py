@@ -85,20 +85,21 @@ def read_argument(name: str, value: Any, audio: AudioFormat, role: Role = DOCUME
         InputError: names the argument (``image[2]``), what came and what is wanted.
         MediaError: a path does not lead to media that can be decoded.
     """
-    read = _READERS.get(name, _read_other)
-    single = not _is_batch(name, value)
+    # What a plug-in's content looks like is up to its tower; `prepare` validates it.
+    read = _READERS.get(name)
+    if isinstance(value, np.ndarray):
+        single = name != IMAGE or value.ndim != 4
+    else:
+        single = not isinstance(value, list) and (not isinstance(value, tuple) or name == VIDEO)
     values = [value] if single else list(value)
     if not values:
         raise InputError(name, got="an empty list", wanted="at least one item")
     labels = [name] if single else [f"{name}[{i}]" for i in range(len(values))]
-    contents = [read(label, v, audio) for label, v in zip(labels, values, strict=True)]
+    contents = [
+        read(label, value, audio) if read else value
+        for label, value in zip(labels, values, strict=True)
+    ]
     return Batch([Item(Modality(name), content, role) for content in contents], single)
-
-
-def _is_batch(name: str, value: Any) -> bool:
-    if isinstance(value, np.ndarray):
-        return name == IMAGE and value.ndim == 4
-    return isinstance(value, list) or (isinstance(value, tuple) and name != VIDEO)
 
 
 def read_text(label: str, value: Any, _: AudioFormat) -> str:
@@ -216,11 +217,6 @@ def read_video(label: str, value: Any, audio: AudioFormat) -> Clip | Path:
     rgb = np.stack([_rgb(f"{label} frames[{i}]", frame) for i, frame in enumerate(array)])
     heard = None if sound is None else read_audio(f"{label} sound", sound, audio)
     return Clip(rgb, heard)
-
-
-def _read_other(_label: str, value: Any, _: AudioFormat) -> Any:
-    # What a plug-in's content looks like is up to its tower; `prepare` validates it.
-    return value
 
 
 def _array(label: str, value: Any, expected: str) -> NDArray[Any]:

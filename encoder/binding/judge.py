@@ -84,9 +84,15 @@ def judge(pairs: FileTextPairs, before: Embeddings | None, after: Embeddings) ->
     Both are unit rows [n_files, embed_dim]; files that had none before count as found by chance.
     """
     ranks = ranks_of(pairs, after)
-    candidates = _candidates(pairs)
     if before is None:
-        was, reciprocal = _chance(candidates), _harmonic(candidates) / candidates
+        # among how many files each pair's file is ranked, itself included
+        candidates = (~_same_text(pairs)).sum(axis=1)[pairs.texts] + 1
+        reciprocal = np.cumsum(1 / np.arange(1, candidates.max() + 1))[candidates - 1] / candidates
+        was = {
+            "recall_at_1": float((1 / candidates).mean()),
+            "recall_at_10": float(np.minimum(10 / candidates, 1).mean()),
+            "mrr": float(reciprocal.mean()),
+        }
     else:
         ranks_before = ranks_of(pairs, before)
         was, reciprocal = _measures(ranks_before), 1 / ranks_before
@@ -116,32 +122,12 @@ def _same_text(pairs: FileTextPairs) -> NDArray[np.bool_]:
     return same
 
 
-def _candidates(pairs: FileTextPairs) -> NDArray[np.int64]:
-    """How many files each pair's file is ranked among, itself included."""
-    counts: NDArray[np.int64] = (~_same_text(pairs)).sum(axis=1)[pairs.texts] + 1
-    return counts
-
-
 def _measures(ranks: Ranks) -> dict[str, float]:
     return {
         "recall_at_1": float((ranks == 1).mean()),
         "recall_at_10": float((ranks <= 10).mean()),
         "mrr": float((1 / ranks).mean()),
     }
-
-
-def _chance(candidates: NDArray[np.int64]) -> dict[str, float]:
-    return {
-        "recall_at_1": float((1 / candidates).mean()),
-        "recall_at_10": float(np.minimum(10 / candidates, 1).mean()),
-        "mrr": float((_harmonic(candidates) / candidates).mean()),
-    }
-
-
-def _harmonic(candidates: NDArray[np.int64]) -> NDArray[np.float64]:
-    sums = np.cumsum(1 / np.arange(1, candidates.max() + 1))
-    harmonic: NDArray[np.float64] = sums[candidates - 1]
-    return harmonic
 
 
 def _interval(

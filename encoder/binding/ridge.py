@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.binding import ridge
 from encoder.space import l2_normalize
 from encoder.types import Embeddings
 
@@ -46,18 +45,11 @@ def fit(features: NDArray[np.floating], targets: NDArray[np.floating]) -> Linear
     centred = targets - targets.mean(axis=0, dtype=np.float64)
     left_vectors, values, right = np.linalg.svd((features - mean) * scale, full_matrices=False)
     turned = left_vectors.T @ centred
-    penalties = _penalties(values)
-    errors = [
-        _left_out(left_vectors, values, turned, centred, penalty_tried)
-        for penalty_tried in penalties
-    ]
+    penalties = _PENALTIES * max(float(np.mean(values**2)), _CONSTANT)
+    errors = [_left_out(left_vectors, values, turned, centred, penalty) for penalty in penalties]
     penalty = penalties[int(np.argmin(errors))]
     weight = right.T @ (turned * (values / (values**2 + penalty))[:, None])
     return LinearMap(mean.astype(np.float32), (scale[:, None] * weight).astype(np.float32))
-
-
-def _penalties(values: Matrix) -> Matrix:
-    return np.asarray(_PENALTIES * max(float(np.mean(values**2)), _CONSTANT), np.float64)
 
 
 def _left_out(
@@ -66,10 +58,8 @@ def _left_out(
     """The mean square error of the targets, each predicted by a fit without it."""
     shrunk = values**2 / (values**2 + penalty)
     share = (left_vectors**2) @ shrunk + 1 / len(left_vectors)  # the mean is fitted too
-    errors = (centred - left_vectors @ (shrunk[:, None] * turned)) / np.maximum(1 - share, 1e-6)[
-        :, None
-    ]
-    return float(np.mean(errors**2))
+    errors = centred - left_vectors @ (shrunk[:, None] * turned)
+    return float(np.mean((errors / np.maximum(1 - share, 1e-6)[:, None]) ** 2))
 
 
 _FOLDS = 5
@@ -96,12 +86,12 @@ class Shared:
 
     def fit(self, features: NDArray[np.float32]) -> LinearMap:
         """The map for files with these features, [n_files, n_features]."""
-        weight = ridge.fit(self.there, self.here).weight
+        weight = fit(self.there, self.here).weight
         return LinearMap(features.mean(axis=0), weight)
 
     def held_out(self, features: NDArray[np.float32]) -> Embeddings:
         """Each file centred on the mean of the other folds, unit rows [n_files, embed_dim]."""
-        weight = ridge.fit(self.there, self.here).weight
+        weight = fit(self.there, self.here).weight
         rows = np.zeros((len(features), self.here.shape[1]), np.float32)
         for out in folds(len(features)):
             rows[out] = LinearMap(features[~out].mean(axis=0), weight).apply(features[out])

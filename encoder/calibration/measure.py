@@ -101,7 +101,10 @@ def measure(
     }
     widest = max((of_modality.calibration.c for of_modality in measured.values()), default=0.0)
     least = _LEAST_SHARE * widest if widest > _ALIKE else 1.0
-    return {modality: _at_least(of_modality, least) for modality, of_modality in measured.items()}
+    return {
+        modality: replace(of, calibration=_no_narrower(of.calibration, least))
+        for modality, of in measured.items()
+    }
 
 
 def told_apart(
@@ -161,13 +164,11 @@ def scores_of(embeddings: Embeddings, samples: Embeddings, by: Calibration) -> N
 
 
 def _all_rows(queries: Sequence[SampleQuery], embeddings: Embeddings, rows: Embeddings) -> Measured:
-    first, *of_further_rows = (
+    first, *others = (
         _one(queries, embeddings, _different(rows[:, row])) for row in range(rows.shape[1])
     )
-    calibration = replace(
-        first.calibration, further=tuple(of_row.calibration for of_row in of_further_rows)
-    )
-    return replace(first, calibration=calibration)
+    further = tuple(of_row.calibration for of_row in others)
+    return replace(first, calibration=replace(first.calibration, further=further))
 
 
 def _one(queries: Sequence[SampleQuery], embeddings: Embeddings, rows: Embeddings) -> Measured:
@@ -192,10 +193,6 @@ def _different(rows: Embeddings) -> Embeddings:
 def _means(names: Sequence[str], levels: NDArray[np.float64]) -> dict[str, float]:
     of = np.array(names)
     return {str(name): float(levels[of == name].mean()) for name in np.unique(of)}
-
-
-def _at_least(measured: Measured, least: float) -> Measured:
-    return replace(measured, calibration=_no_narrower(measured.calibration, least))
 
 
 def _no_narrower(calibration: Calibration, least: float) -> Calibration:

@@ -27,7 +27,14 @@ def read_table(path: Path) -> CalibrationTable:
     """The table of a file that `write_table` wrote."""
     kinds: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return CalibrationTable(
-        {Modality(modality): _calibration(facts) for modality, facts in kinds.items()},
+        {
+            Modality(modality): Calibration(
+                facts["mu"],
+                facts["c"],
+                tuple(Calibration(**row) for row in facts.get("further", ())),
+            )
+            for modality, facts in kinds.items()
+        },
         {Modality(modality): floor_of(f["floor"]) for modality, f in kinds.items() if "floor" in f},
     )
 
@@ -57,18 +64,8 @@ def floor_of(facts: Mapping[str, Any]) -> Floor:
     return Floor(facts["level"], facts["slope"], facts["n"], numbers, facts.get("middle", 0.0))
 
 
-def _calibration(facts: Mapping[str, Any]) -> Calibration:
-    rows_further = tuple(Calibration(**row) for row in facts.get("further", ()))
-    return Calibration(facts["mu"], facts["c"], rows_further)
-
-
 def _facts(calibration: Calibration) -> dict[str, Any]:
-    rows_further = [_rounded({"mu": row.mu, "c": row.c}) for row in calibration.further]
-    return {
-        **_rounded({"mu": calibration.mu, "c": calibration.c}),
-        **({"further": rows_further} if rows_further else {}),
-    }
-
-
-def _rounded(facts: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in facts.items()}
+    facts: dict[str, Any] = {"mu": round(calibration.mu, 4), "c": round(calibration.c, 4)}
+    return facts | (
+        {"further": list(map(_facts, calibration.further))} if calibration.further else {}
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 from encoder.errors import CorruptMediaError
 from encoder.media.formats import DEMUXERS
@@ -81,24 +81,25 @@ def open_container(source: Source) -> Iterator[Any]:
     with opened(source) as file, decoding(source, "sound or video"):
         # A file object, not a path: a name such as "concat:a|b" must not be read as a URL.
         options = {"format_whitelist": DEMUXERS, "protocol_whitelist": ""}
-        if _is_wav(file):
+        head = file.read(12)
+        file.seek(0)
+        if head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE":
             options["probesize"] = str(_WAV_PROBE_BYTES)
         with av.open(file, options=options, metadata_errors="replace") as container:
             yield container
 
 
-def _is_wav(file: BinaryIO) -> bool:
-    at = file.tell()
-    head = file.read(12)
-    file.seek(at)
-    return head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE"
-
-
 def video_stream(container: Any) -> Any | None:
     """The first stream of moving pictures, or None."""
-    streams = container.streams.video
-    moving = (s for s in streams if not _is_cover(s) and not _is_still(s))
-    return next((s for s in moving if s.codec_context), None)
+    from av.stream import Disposition
+
+    def is_film(stream: Any) -> bool:
+        is_cover = stream.disposition & Disposition.attached_pic
+        # or a tile of one: FFmpeg gives those of a HEIF or AVIF file as streams too
+        is_picture = stream.frames == 1 and stream.duration is None
+        return bool(stream.codec_context) and not is_cover and not is_picture
+
+    return next(filter(is_film, container.streams.video), None)
 
 
 def sound_stream(container: Any) -> Any | None:
@@ -133,17 +134,6 @@ def decode_frames(source: Source, container: Any, stream: Any) -> Iterator[Any]:
             f"{name_of(source)} holds an empty {stream.type} stream.",
             remedy="Check that the recording was finished; fetch or export it again.",
         )
-
-
-def _is_cover(stream: Any) -> bool:
-    from av.stream import Disposition
-
-    return bool(stream.disposition & Disposition.attached_pic)
-
-
-def _is_still(stream: Any) -> bool:
-    """A picture (or a tile of one) of a HEIF or AVIF file, which FFmpeg gives as a stream too."""
-    return stream.frames == 1 and stream.duration is None
 
 
 def _duration_s(container: Any, stream: Any) -> float | None:

@@ -85,7 +85,12 @@ def load_image(
     with _open(source) as image:
         # The JPEG decoder can shrink by 2, 4 or 8 while it decodes: big photos become cheap.
         image.draft("RGB", (short_side, short_side))
-        _check_pixels(source, image.size[0] * image.size[1], max_pixels)
+        pixels = image.size[0] * image.size[1]
+        if pixels > max_pixels:
+            raise MediaLimitError(
+                f"{name_of(source)} has {pixels:,} pixels; max_pixels is {max_pixels:,}.",
+                remedy="Scale it down or raise max_pixels.",
+            )
         image.load()
         return _finished(image, short_side)
 
@@ -176,24 +181,17 @@ def _open(source: Source) -> Iterator[ImageFile]:
             ) from error
 
 
-def _check_pixels(source: Source, pixels: int, max_pixels: int) -> None:
-    if pixels > max_pixels:
-        raise MediaLimitError(
-            f"{name_of(source)} has {pixels:,} pixels; max_pixels is {max_pixels:,}.",
-            remedy="Scale it down or raise max_pixels.",
-        )
-
-
 def _finished(image: Image, short_side: int) -> NDArray[np.uint8]:
     """Finish a picture without copying it whole: 64 million pixels are a quarter of a gigabyte."""
-    return np.asarray(_over_white(_shrink(_upright(image), short_side)))
-
-
-def _upright(image: Image) -> Image:
-    from PIL import ImageOps
+    from PIL import Image, ImageOps
 
     # `exif_transpose` would copy even a picture that needs no turn.
-    return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
+    upright = image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
+    small = _shrink(upright, short_side)
+    if small.mode == "RGBA":
+        white = Image.new("RGBA", small.size, "white")
+        return np.asarray(Image.alpha_composite(white, small).convert("RGB"))
+    return np.asarray(small.convert("RGB"))
 
 
 def _orientation(image: Image) -> int:
@@ -237,12 +235,3 @@ def _to_uint8(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     if values.dtype.kind in "iu" and low >= 0 and high <= 65535:
         low, high = 0.0, 65535.0
     return np.asarray((deep - low) / max(high - low, 1e-9) * 255 + 0.5).astype(np.uint8)
-
-
-def _over_white(image: Image) -> Image:
-    from PIL import Image
-
-    if image.mode == "RGBA":
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")

@@ -45,11 +45,22 @@ def stream_sound(
         n_samples = 0
         frames = decode_frames(source, container, stream)
         for rate, run in groupby(frames, key=lambda frame: int(frame.sample_rate)):
-            _check_rate(source, rate)
+            # A damaged header that claims 1 Hz would turn a second into half a day.
+            if rate not in _RATES:
+                raise CorruptMediaError(
+                    f"{name_of(source)} claims a sampling rate of {rate} Hz.",
+                    remedy=f"Export it again, at {_RATES.start:,} to {_RATES.stop - 1:,} Hz.",
+                )
             chunks = _gathered(map(_mono, run), rate // 2)
             for samples in _resampled(chunks, rate, sampling_rate):
+                if not np.isfinite(samples).all():
+                    raise CorruptMediaError(
+                        f"{name_of(source)} holds samples that are not finite numbers (NaN or "
+                        "infinity).",
+                        remedy="Export it again, for instance as 16-bit WAV.",
+                    )
                 n_samples += len(samples)
-                yield _checked(source, samples)
+                yield np.clip(samples, -1.0, 1.0)
         if not n_samples:  # resampling can leave nothing of less than 2 ms
             raise CorruptMediaError(
                 f"{name_of(source)} holds no sound.", remedy="Name a file with sound."
@@ -76,15 +87,6 @@ def load_sound(
     return Waveform(np.concatenate(chunks), sampling_rate)
 
 
-def _check_rate(source: Source, rate: int) -> None:
-    # A damaged header that claims 1 Hz would turn a second into half a day.
-    if rate not in _RATES:
-        raise CorruptMediaError(
-            f"{name_of(source)} claims a sampling rate of {rate} Hz.",
-            remedy=f"Export it again, at {_RATES.start:,} to {_RATES.stop - 1:,} Hz.",
-        )
-
-
 def _mono(frame: Any) -> NDArray[np.float32]:
     """The mean of a frame's channels, whatever their number and format.
 
@@ -92,7 +94,10 @@ def _mono(frame: Any) -> NDArray[np.float32]:
     layout changes within a stream.
     """
     if frame.format.is_planar and frame.layout.nb_channels > _MAX_PLANES:
-        frame = _packed(frame)
+        from av import AudioResampler
+
+        packer = AudioResampler(format="flt", layout=frame.layout, rate=frame.sample_rate)
+        frame = packer.resample(frame)[0]
     values = frame.to_ndarray()
     if not frame.format.is_planar:
         values = values.reshape(-1, frame.layout.nb_channels).T
@@ -101,13 +106,6 @@ def _mono(frame: Any) -> NDArray[np.float32]:
         middle = (int(info.max) + int(info.min) + 1) / 2
         values = (values.astype(np.float32) - middle) / (info.max - middle + 1)
     return values.mean(axis=0, dtype=np.float32)  # type: ignore[no-any-return]
-
-
-def _packed(frame: Any) -> Any:
-    from av import AudioResampler
-
-    packer = AudioResampler(format="flt", layout=frame.layout, rate=frame.sample_rate)
-    return packer.resample(frame)[0]
 
 
 def _gathered(chunks: Iterable[NDArray[np.float32]], least: int) -> Iterator[NDArray[np.float32]]:
@@ -136,12 +134,3 @@ def _resampled(
         frame.sample_rate = rate
         yield from (block.to_ndarray()[0] for block in resampler.resample(frame))
     yield from (block.to_ndarray()[0] for block in resampler.resample(None))
-
-
-def _checked(source: Source, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    if not np.isfinite(samples).all():
-        raise CorruptMediaError(
-            f"{name_of(source)} holds samples that are not finite numbers (NaN or infinity).",
-            remedy="Export it again, for instance as 16-bit WAV.",
-        )
-    return np.clip(samples, -1.0, 1.0)

@@ -214,7 +214,9 @@ def to_sound(
         samples = istft(array.T.astype(np.complex64), n_fft, hop, n_samples)
     else:
         magnitudes = _magnitudes(label, array, sampling_rate, n_fft, layout)
-        samples = _with_phases(magnitudes, n_fft, hop)[:n_samples]
+        n_frames = max(magnitudes.shape[1], n_fft // hop + 2)  # phases need so many
+        padded = np.pad(magnitudes, ((0, 0), (0, n_frames - magnitudes.shape[1])))
+        samples = griffin_lim(np.ascontiguousarray(padded.T), n_fft, hop, _PHASE_STEPS)[:n_samples]
     return Waveform(_levelled(label, samples, array, layout), sampling_rate)
 
 
@@ -282,27 +284,14 @@ def _magnitudes(
     if not (layout.n_mels is None and len(array) == _LIBROSA_MELS):
         _check_bins(label, array, n_fft, layout)
     if is_mel:
-        values = _unmelled(values, _mel_filters(len(array), sampling_rate, n_fft, layout))
+        fmax = layout.fmax or sampling_rate / 2
+        if not layout.fmin < fmax <= sampling_rate / 2:
+            got = f"{layout.fmin:g} to {fmax:g} Hz"
+            raise InputError("fmin, fmax", got=got, wanted=f"within 0 to {sampling_rate / 2:g} Hz")
+        filters = mel_filters(sampling_rate, n_fft, len(array), layout.fmin, fmax)
+        values = _unmelled(values, filters)
     exponent = 0.5 if in_decibels else 1 / float(layout.power)
     return np.asarray(values**exponent, np.float32)
-
-
-def _with_phases(magnitudes: NDArray[np.float32], n_fft: int, hop: int) -> NDArray[np.float32]:
-    """Samples whose frames have approximately these magnitudes; at least ``n_fft`` of them."""
-    n_frames = max(magnitudes.shape[1], n_fft // hop + 2)
-    padded = np.pad(magnitudes, ((0, 0), (0, n_frames - magnitudes.shape[1])))
-    return griffin_lim(np.ascontiguousarray(padded.T), n_fft, hop, _PHASE_STEPS)
-
-
-def _mel_filters(
-    n_mels: int, sampling_rate: int, n_fft: int, layout: SpectrogramLayout
-) -> NDArray[np.float64]:
-    """Weights of each bin in each band, [n_mels, n_fft // 2 + 1]."""
-    fmax = layout.fmax or sampling_rate / 2
-    if not layout.fmin < fmax <= sampling_rate / 2:
-        got = f"{layout.fmin:g} to {fmax:g} Hz"
-        raise InputError("fmin, fmax", got=got, wanted=f"within 0 to {sampling_rate / 2:g} Hz")
-    return mel_filters(sampling_rate, n_fft, n_mels, layout.fmin, fmax)
 
 
 def _unmelled(bands: NDArray[np.float64], filters: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -46,7 +46,11 @@ def stream_frames(
             raise CorruptMediaError(
                 f"{name_of(source)} has no pictures.", remedy="Name a file with a video stream."
             )
-        _set_up(stream, n_threads, skip=every_s > 0)
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = n_threads
+        if every_s > 0:
+            # Frames that no other needs are not decoded: a quarter of the time of H.264.
+            stream.codec_context.skip_frame = "NONREF"
         # FFmpeg's decoders look at it before they allocate a frame.
         stream.codec_context.options = {"max_pixels": str(max_pixels)}
         start_s, due_s = (container.start_time or 0) / 1e6, from_s
@@ -89,14 +93,6 @@ def load_clip(source: Source, max_frames: int = 32, short_side: int = SHORT_SIDE
 def _next_tick_s(time_s: float, every_s: float) -> float:
     """The next multiple of ``every_s``, so that frames keep the pace on average."""
     return (int(time_s / every_s + 1e-6) + 1) * every_s - 1e-6 if every_s else time_s
-
-
-def _set_up(stream: Any, n_threads: int, *, skip: bool) -> None:
-    stream.thread_type = "AUTO"
-    stream.codec_context.thread_count = n_threads
-    if skip:
-        # Frames that no other needs are not decoded: a quarter of the time of H.264.
-        stream.codec_context.skip_frame = "NONREF"
 
 
 def _to_rgb(frame: Any, width: int, height: int) -> NDArray[np.uint8]:

@@ -61,14 +61,13 @@ class CrossEncoder:
             raise InputError("query", got=f"{n_tokens} tokens", wanted=f"{max_tokens} at most")
         scores = np.zeros(len(texts), np.float32)
         for index, text in enumerate(texts):
-            for window in self._windows(question, text) if text.strip() else []:
+            if not text.strip():
+                continue
+            (whole,) = self._pairs.encode_batch([(question, text)])  # see `ids_of`
+            for window in (whole, *whole.overflowing):
                 check()
                 scores[index] = max(scores[index], self._score(window))
         return scores
-
-    def _windows(self, question: str, text: str) -> list[Encoding]:
-        (whole,) = self._pairs.encode_batch([(question, text)])  # see `ids_of`
-        return [whole, *whole.overflowing]
 
     def _score(self, window: Encoding) -> float:
         """Score one window alone, since a batch's padding would show in the last digits."""

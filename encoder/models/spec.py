@@ -57,7 +57,10 @@ class ModelSpec:
         ):
             name, cut = with_cut[1], int(with_cut[2])
         if source_kind == "dir" and name:
-            return cls("dir", _existing(Path(name).expanduser()), cut=cut)
+            folder = Path(name).expanduser()
+            if not folder.is_dir():
+                raise ModelError(f"The model folder {folder} does not exist.", remedy=_KINDS)
+            return cls("dir", str(folder.absolute()), cut=cut)
         if source_kind == "hf" and name:
             name, _, revision = name.partition("@")
             return cls("hf", name, revision or None, cut)
@@ -82,9 +85,3 @@ def stands_for(name: str, model: str) -> bool:
     (True, False)
     """
     return name == model or (name == DEFAULT_MODEL and model.startswith("bundle:"))
-
-
-def _existing(folder: Path) -> str:
-    if not folder.is_dir():
-        raise ModelError(f"The model folder {folder} does not exist.", remedy=_KINDS)
-    return str(folder.absolute())

@@ -86,7 +86,11 @@ class SideBySide:
         self._small = small
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
-        return (self._one if _size(inputs) <= self._small else self._many()).run(inputs)
+        if _size(inputs) <= self._small:
+            return self._one.run(inputs)
+        with self._opening:
+            many = self._opened
+        return many.run(inputs)
 
     def run_all(self, inputs: Sequence[Mapping[str, Array]]) -> list[list[Array]]:
         """The outputs for each of the inputs, in order."""
@@ -106,10 +110,6 @@ class SideBySide:
         divided = self._n_threads * _DIVIDED
         in_turn = sum(size if size <= self._small else size / divided for size in sizes)
         return max(*sizes, sum(sizes) / self._n_threads) < in_turn
-
-    def _many(self) -> Session:
-        with self._opening:
-            return self._opened
 
     @cached_property
     def _opened(self) -> Session:

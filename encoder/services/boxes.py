@@ -144,30 +144,21 @@ def crop(picture: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
 
     size = line_width(box), HEIGHT
     image = Image.fromarray(picture)
-    if _is_level(box):
-        edges = _inside(box, image.size)
+    along, down = box[1] - box[0], box[3] - box[0]
+    is_upright = along[0] > 0 and down[1] > 0
+    if is_upright and max(abs(along[1]), abs(down[0])) < _LEVEL_PX:
+        left, top = np.clip(box[0], 0, np.subtract(image.size, 1))
+        right, bottom = np.clip(box[2], (left + 1, top + 1), image.size)
+        edges = float(left), float(top), float(right), float(bottom)
         return np.asarray(image.resize(size, Image.Resampling.BICUBIC, box=edges))
     # Turned at its own size and then scaled: to do both at once would leave pixels out.
     width, height = (max(1, round(side)) for side in size_of(box))
-    (x, y), along, down = box[0], (box[1] - box[0]) / width, (box[3] - box[0]) / height
+    (x, y), along, down = box[0], along / width, down / height
     places = (along[0], down[0], x, along[1], down[1], y)
     line = image.transform(
         (width, height), Image.Transform.AFFINE, places, Image.Resampling.BICUBIC
     )
     return np.asarray(line.resize(size, Image.Resampling.BICUBIC))
-
-
-def _is_level(box: Box) -> bool:
-    along, down = box[1] - box[0], box[3] - box[0]
-    is_upright = along[0] > 0 and down[1] > 0
-    return bool(is_upright and max(abs(along[1]), abs(down[0])) < _LEVEL_PX)
-
-
-def _inside(box: Box, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of a level box, within a picture of this size."""
-    left, top = np.clip(box[0], 0, np.subtract(size, 1))
-    right, bottom = np.clip(box[2], (left + 1, top + 1), size)
-    return float(left), float(top), float(right), float(bottom)
 
 
 Edges = NDArray[np.float32]

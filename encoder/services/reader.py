@@ -25,6 +25,7 @@ from encoder.services.boxes import (
     turned,
 )
 from encoder.system.allocator import give_back
+from encoder.system.batched import in_batches
 from encoder.types import ReadText, RgbPicture
 
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
@@ -124,11 +125,12 @@ class Reader:
         boxes = self._boxes(picture, self._limits.max_pixels)
         boxes, quarters = self._upright(picture, boxes)
         ordered = [boxes[i] for i in reading_order(boxes, quarters)]
-        boxes_to_read = self._within_limits(ordered)
+        widths = np.cumsum([line_width(box) for box in ordered])
+        most = int(np.searchsorted(widths, self._limits.max_width, "right"))
         lines = [
             line
-            for start in range(0, len(boxes_to_read), _LINES_AT_ONCE)
-            for line in self._lines(picture, boxes_to_read[start : start + _LINES_AT_ONCE])
+            for some in in_batches(ordered[:most], _LINES_AT_ONCE)
+            for line in self._lines(picture, some)
         ]
         return [line for line in lines if self._is_legible(line)]
 
@@ -184,17 +186,15 @@ class Reader:
         )
         return over > upright
 
-    def _within_limits(self, boxes: Sequence[Box]) -> list[Box]:
-        widths = np.cumsum([line_width(box) for box in boxes])
-        return list(boxes[: int(np.searchsorted(widths, self._limits.max_width, "right"))])
-
     def _lines(self, picture: RgbPicture, boxes: Sequence[Box]) -> list[ReadText]:
         lines = [_centred(crop(picture, box))[None] for box in boxes]
         outputs = run_all(self._recognizer, [{"x": line} for line in lines])
-        return [
-            _read(*spell(sure[0], best[0], self._characters), box)
-            for (sure, best), box in zip(outputs, boxes, strict=True)
-        ]
+        found = []
+        for (sure, best), box in zip(outputs, boxes, strict=True):
+            text, confidence = spell(sure[0], best[0], self._characters)
+            corners = tuple((round(float(x), 1), round(float(y), 1)) for x, y in box)
+            found.append(ReadText(text, corners, round(confidence, 3)))
+        return found
 
 
 def _fitted(picture: RgbPicture, pixels: int) -> RgbPicture:
@@ -224,11 +224,6 @@ def _as_input(
 
 def _centred(line: RgbPicture) -> NDArray[np.float32]:
     return _as_input(line, _MIDDLE, _MIDDLE)
-
-
-def _read(text: str, confidence: float, box: Box) -> ReadText:
-    corners = tuple((round(float(x), 1), round(float(y), 1)) for x, y in box)
-    return ReadText(text, corners, round(confidence, 3))
 
 
 _FLAT_STEP = 1

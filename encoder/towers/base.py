@@ -102,15 +102,11 @@ class LazyTower(Generic[T]):
         if self._tower is None:
             with self._lock:
                 if self._tower is None:
-                    self._tower = self._timed_load()
+                    started = perf_counter()
+                    self._tower = self._load()
+                    if self.on_load:
+                        self.on_load(perf_counter() - started)
         return self._tower
-
-    def _timed_load(self) -> T:
-        started = perf_counter()
-        tower = self._load()
-        if self.on_load:
-            self.on_load(perf_counter() - started)
-        return tower
 
     @property
     def n_rows(self) -> int:

@@ -81,12 +81,15 @@ def _xmp(packet: object) -> MediaDescription | None:
     except (ElementTree.ParseError, ValueError):
         return None
     parts = list(root.iter(f"{_RDF}Description"))
-    rating = _number(_first(parts, f"{_XMP}Rating"))
+    try:
+        rating = float(_first(parts, f"{_XMP}Rating"))
+    except ValueError:
+        rating = 0.0
     return MediaDescription(
         _clean(_first(parts, f"{_DC}title"), _MAX_CHARS),
         _clean(_first(parts, f"{_DC}description"), _MAX_CAPTION_CHARS),
         _tags(_all(parts, f"{_DC}subject")),
-        rating if rating and 0 < rating <= 5 else None,
+        rating if 0 < rating <= 5 else None,
         _first(parts, f"{_EXIF}DateTimeOriginal")
         or _first(parts, f"{_PHOTOSHOP}DateCreated")
         or _first(parts, f"{_XMP}CreateDate"),
@@ -156,13 +159,6 @@ def _tags(words: Sequence[str]) -> tuple[str, ...]:
 
 def _clean(text: str, max_chars: int) -> str:
     return " ".join(text.replace("\0", " ").split())[:max_chars]
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def _degrees(text: str) -> float | None:

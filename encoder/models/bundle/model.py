@@ -56,7 +56,7 @@ def load(
     model = Model(
         space=_space(bundle, precision, sparsity),
         towers={modality: parts[modality] for modality in _TOWERS if modality in parts},
-        queries={modality: _asking(parts[modality]) for modality in _TOWERS if modality in asking},
+        queries={name: _query_of(parts[name]) for name in _TOWERS if name in asking},
         transcribe=partial(_transcribe, parts[AUDIO]) if AUDIO in parts else None,
         reader=parts.get(_READER),
     )
@@ -69,7 +69,7 @@ def _transcribe(tower: LazyTower[Any], sound: Waveform, role: Role) -> list[Utte
     return utterances
 
 
-def _asking(tower: LazyTower[Any]) -> Tower:
+def _query_of(tower: LazyTower[Any]) -> Tower:
     """The tower for queries, opened together with the one for documents."""
     return LazyTower(lambda: tower.tower.query)
 

