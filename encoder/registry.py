@@ -59,19 +59,18 @@ def registered_modalities(role: Role = DOCUMENT) -> Mapping[Modality, TowerFacto
     return {**_installed(role), **called}
 
 
-def origin_of(modality: Modality, role: Role = DOCUMENT) -> str:
+def origin_of(modality: Modality) -> str:
     """Where a modality comes from: a package and its version, or what was registered by call.
 
     Raises:
         InputError: nothing provides it.
     """
-    if factory := _factories.get((modality, role)):
-        return (
-            f"{factory.__module__}.{getattr(factory, '__qualname__', type(factory).__qualname__)}"
-        )
-    if package := _package_of(modality, role):
-        return package
-    names = ", ".join(sorted(registered_modalities(role))) or "none is registered"
+    if factory := _factories.get((modality, DOCUMENT)):
+        name = getattr(factory, "__qualname__", type(factory).__qualname__)
+        return f"{factory.__module__}.{name}"
+    for point in _points().select(group=_GROUPS[DOCUMENT], name=modality):
+        return f"{point.dist.name} {point.dist.version}" if point.dist else str(point.value)
+    names = ", ".join(sorted(registered_modalities())) or "none is registered"
     raise InputError("modality", got=repr(str(modality)), wanted=f"a registered one: {names}")
 
 
@@ -79,13 +78,6 @@ def origin_of(modality: Modality, role: Role = DOCUMENT) -> str:
 def _points() -> Any:
     """The entry points of all packages; cached, since finding their files takes time."""
     return entry_points()  # an EntryPoints; in Python 3.11, a SelectableGroups
-
-
-@cache
-def _package_of(modality: str, role: Role) -> str:
-    for point in _points().select(group=_GROUPS[role], name=modality):
-        return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-    return ""
 
 
 @cache

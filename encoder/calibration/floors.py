@@ -35,6 +35,7 @@ for the mean one that does not, where they can be separated; see docs/decisions/
 _SHRINKAGE = 0.5
 _LEAST_CHARS, _MOST_CHARS = 4, 16
 _N_TRIES = 20
+_N_NONSENSE = 200
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,10 @@ class CalibrationQueries:
     nonsense: Embeddings
 
 
-def nonsense(queries: Sequence[SampleQuery], n: int = 200) -> list[SampleQuery]:
+def nonsense(queries: Sequence[SampleQuery]) -> list[SampleQuery]:
     """Texts that mean nothing, the same each time: heaps of words, letters, invented words.
 
-    ``n`` of each kind, made of the words and letters of queries, language by language.
+    They are made of the words and letters of queries, language by language.
     """
     chance = random.Random(0)
     of_language: dict[str, list[SampleQuery]] = {}
@@ -63,7 +64,7 @@ def nonsense(queries: Sequence[SampleQuery], n: int = 200) -> list[SampleQuery]:
     names = sorted(of_language)
     spaced = [name for name in names if _is_spaced(of_language[name])]
     texts = []
-    for index in range(n):
+    for index in range(_N_NONSENSE):
         name = names[index % len(names)]
         of_this_language = of_language[name]
         texts.append(SampleQuery(name, HEAP, _heap(of_this_language, chance)))

@@ -137,9 +137,8 @@ def shares_of_best(
     embeddings: Embeddings,
     samples: Mapping[Modality, Embeddings],
     constants: Mapping[Modality, Calibration],
-    n_best: int = 10,
 ) -> dict[Modality, float]:
-    """The mean share of each modality in a query's ``n_best`` among all samples.
+    """The mean share of each modality in a query's ten best among all samples.
 
     Queries are unit rows [n_queries, embed_dim], samples [n, n_rows, embed_dim] by modality.
     """
@@ -148,7 +147,7 @@ def shares_of_best(
         for modality, rows in samples.items()
     ]
     kinds = np.repeat(np.arange(len(scores)), [of_modality.shape[1] for of_modality in scores])
-    best = np.argsort(-np.concatenate(scores, axis=1), axis=1)[:, :n_best]
+    best = np.argsort(-np.concatenate(scores, axis=1), axis=1)[:, :10]
     return {m: float((kinds[best] == index).mean()) for index, m in enumerate(samples)}
 
 

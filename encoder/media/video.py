@@ -66,7 +66,7 @@ def stream_frames(
                 yield time_s, _to_rgb(frame, *size)
 
 
-def load_clip(source: Source, max_frames: int = 32, short_side: int = SHORT_SIDE) -> Clip:
+def load_clip(source: Source, max_frames: int = 32) -> Clip:
     """A few frames, evenly spread over the video, and its whole sound track, if it has one.
 
     Raises:
@@ -78,7 +78,7 @@ def load_clip(source: Source, max_frames: int = 32, short_side: int = SHORT_SIDE
     frames_kept: list[NDArray[np.uint8]] = []
     stride = 1
     # Headers may understate the length: thin out on the way, so that memory stays bounded.
-    for index, (_, rgb) in enumerate(stream_frames(source, pace_s, short_side)):
+    for index, (_, rgb) in enumerate(stream_frames(source, pace_s)):
         if index % stride == 0:
             frames_kept.append(rgb)
         if len(frames_kept) == 2 * max_frames:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,6 @@ class OnnxSession:
         path: Path,
         *,
         n_threads: int | None = None,
-        providers: Sequence[str] = ("CPUExecutionProvider",),
         settings: Mapping[str, str] | None = None,
         shared_in: Path | None = None,
     ) -> None:
@@ -49,7 +48,7 @@ class OnnxSession:
         self._n_threads = n_threads or os.cpu_count() or 1
         try:
             shared = shared_in and open_shared(path, shared_in, options, settings or {})
-            self._session = shared or open_session(path, options(), providers)
+            self._session = shared or open_session(path, options())
         # ONNX Runtime's errors share no base class below Exception
         except Exception as error:
             raise ModelError(

@@ -16,7 +16,7 @@ import logging
 import os
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -103,19 +103,15 @@ def _digest(path: Path, notes: Path | None) -> str:
 
 
 @denormals_as_zero()
-def open_session(
-    path: Path,
-    options: SessionOptions,
-    providers: Sequence[str] = ("CPUExecutionProvider",),
-) -> InferenceSession:
-    """Open a network.
+def open_session(path: Path, options: SessionOptions) -> InferenceSession:
+    """Open a network on the CPU.
 
     The calling thread keeps its setting for denormal floats, which a process's first session with
     ``session.set_denormal_as_zero`` would change for good.
     """
     from onnxruntime import InferenceSession
 
-    return InferenceSession(str(path), options, providers=list(providers))
+    return InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _write(source: Path, make_options: Options, copy: Path) -> None:

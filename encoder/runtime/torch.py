@@ -21,23 +21,17 @@ T = TypeVar("T")
 
 
 class TorchSession:
-    """A `Session` over a torch module in inference mode.
+    """A `Session` over a torch module on the CPU, which returns a tensor or a tuple of them."""
 
-    Args:
-        module: takes tensors by keyword, returns a tensor or a tuple of them.
-        device: where it runs, such as ``"cpu"`` or ``"cuda:0"``.
-    """
-
-    def __init__(self, module: nn.Module, *, device: str = "cpu") -> None:
-        self._module = module.to(device).eval()
-        self._device = device
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module.eval()
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
         import torch
 
         with torch.inference_mode():
             tensors = {
-                name: torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+                name: torch.from_numpy(np.ascontiguousarray(array))
                 for name, array in inputs.items()
             }
             outputs = self._module(**tensors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
@@ -291,12 +292,8 @@ SURE, BEST = "sure", "best"
 class LazyReader:
     """A `Reader` of a prepared folder that loads on first use. Safe to use from threads."""
 
-    def __init__(
-        self, folder: Path, n_threads: int | None = None, limits: ReadingLimits = LIMITS
-    ) -> None:
-        self._folder = folder
-        self._n_threads = n_threads
-        self._limits = limits
+    def __init__(self, folder: Path, n_threads: int | None = None) -> None:
+        self._open = partial(open_reader, folder, n_threads)
         self._lock = Lock()
         self._reader: Reader | None = None
 
@@ -312,7 +309,7 @@ class LazyReader:
     def _loaded(self) -> Reader:
         with self._lock:
             if self._reader is None:
-                self._reader = open_reader(self._folder, self._n_threads, self._limits)
+                self._reader = self._open()
         return self._reader
 
 

@@ -45,15 +45,9 @@ class ImageTower:
     ``session`` takes ``pixels`` float32 [n, 3, SIDE, SIDE] and gives logits [n, n_labels].
     """
 
-    def __init__(
-        self,
-        session: Session,
-        labels: NDArray[np.floating],
-        settings: ConseSettings = ConseSettings(),
-    ) -> None:
+    def __init__(self, session: Session, labels: NDArray[np.floating]) -> None:
         self._session = session
         self._labels = labels.astype(np.float32)
-        self._settings = settings
 
     def prepare(self, content: NDArray[np.uint8]) -> NDArray[np.float32]:
         return to_pixels(content)
@@ -62,7 +56,7 @@ class ImageTower:
         # One by one: on a CPU, a stack of pictures only overflows the cache (36 ms each, not 25).
         outputs = run_all(self._session, [{"pixels": pixels[None]} for pixels in batch])
         logits = np.concatenate([scores for scores, *_ in outputs])
-        return Encoded(conse(logits, self._labels, self._settings))
+        return Encoded(conse(logits, self._labels, ConseSettings()))
 
 
 def to_pixels(content: NDArray[np.uint8]) -> NDArray[np.float32]:
