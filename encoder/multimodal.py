@@ -18,11 +18,9 @@ from encoder.errors import InputError, ModelError
 from encoder.inputs import AudioFormat, read_arguments
 from encoder.loading import load_model, with_bindings
 from encoder.media.spectrogram import SpectrogramLayout
-from encoder.observer import EncoderObserver
 from encoder.space import Space, l2_normalize
-from encoder.towers.base import loaded, observe_towers
+from encoder.towers.base import EncoderObserver, TextStats, loaded, observe_towers
 from encoder.towers.dispatch import Dispatch, prepare_all
-from encoder.towers.encoded import TextStats
 from encoder.towers.model import TextReader
 from encoder.towers.text.tokens import TokenTower
 from encoder.types import (

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from encoder.models.bundle.declaration import Bundle, read_bundle
-from encoder.models.bundle.folder import bundle_folder
+from encoder.models.bundle.declaration import Bundle, bundle_folder, read_bundle
 from encoder.prepare.bundle.fetch import fetch
 from encoder.types import TEXT
 from tests.support.milvus_server import MilvusServer

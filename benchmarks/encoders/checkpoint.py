@@ -7,8 +7,7 @@ from pathlib import Path
 from shutil import copy
 from typing import Any
 
-from encoder.models.bundle.declaration import read_bundle
-from encoder.models.bundle.folder import location
+from encoder.models.bundle.declaration import location, read_bundle
 from encoder.networks.bert import load_sentence_bert
 from encoder.onnx.bert import rename_weights
 

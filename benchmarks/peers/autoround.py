@@ -10,8 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from benchmarks.peers.base import Inputs
-from encoder.models.bundle.declaration import read_bundle
-from encoder.models.bundle.folder import location
+from encoder.models.bundle.declaration import location, read_bundle
 from encoder.networks.bert import SentenceBert
 from encoder.onnx.bert import rename_weights
 

@@ -26,8 +26,7 @@ from encoder.types import AUDIO, IMAGE, TEXT
 
 def torch_model() -> Model:
     """The English bundle's towers in torch, float32, in its own space."""
-    from encoder.models.bundle.declaration import IMAGE_LABELS, SOUND_LABELS
-    from encoder.models.bundle.folder import location
+    from encoder.models.bundle.declaration import IMAGE_LABELS, SOUND_LABELS, location
     from encoder.models.bundle.kinds import image_labels
     from encoder.prepare.bundle.networks import load_network
 

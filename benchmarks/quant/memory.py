@@ -81,8 +81,7 @@ def _on_torch(model: Model) -> Model:
     """The same towers around torch networks."""
     import torch
 
-    from encoder.models.bundle.declaration import IMAGE_LABELS, SOUND_LABELS, read_bundle
-    from encoder.models.bundle.folder import location
+    from encoder.models.bundle.declaration import IMAGE_LABELS, SOUND_LABELS, location, read_bundle
     from encoder.models.bundle.kinds import image_labels
     from encoder.prepare.bundle.networks import load_network
     from encoder.runtime.torch import TorchSession

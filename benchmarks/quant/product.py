@@ -14,8 +14,7 @@ from torch import nn
 
 from benchmarks.peers.base import BuildRun, Inputs, Run
 from benchmarks.peers.onnxruntime import write_onnx
-from encoder.models.bundle.declaration import read_bundle
-from encoder.models.bundle.folder import location
+from encoder.models.bundle.declaration import location, read_bundle
 from encoder.models.bundle.model import network, parse_precision
 from encoder.onnx.static import activation_ranges, quantize_static
 from encoder.runtime.base import Session

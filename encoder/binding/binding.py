@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from encoder.binding.ridge import LinearMap
 from encoder.errors import ModelError
 from encoder.space import Calibration, l2_normalize
-from encoder.towers.base import PluginTower, Prepared, forward
-from encoder.towers.encoded import Encoded, Heard
+from encoder.towers.base import Encoded, Heard, PluginTower, Prepared, forward
 from encoder.types import Modality
 
 _VERSION = 1

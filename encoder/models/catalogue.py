@@ -10,8 +10,7 @@ from typing import Any
 
 from encoder.errors import BundleError, ModelError
 from encoder.models.artifacts import MANIFEST, Artifact, all_artifacts
-from encoder.models.bundle.declaration import Bundle, all_bundles
-from encoder.models.bundle.folder import location
+from encoder.models.bundle.declaration import Bundle, all_bundles, location
 from encoder.models.bundle.model import load
 from encoder.models.spec import ModelSpec
 

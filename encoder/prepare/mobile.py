@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from encoder.errors import ModelError
 from encoder.models.artifacts import FLOAT32, MANIFEST, describe_files
-from encoder.models.bundle.declaration import Bundle, read_bundle
-from encoder.models.bundle.folder import location
+from encoder.models.bundle.declaration import Bundle, location, read_bundle
 from encoder.models.bundle.kinds import e5_prompt, image_labels
 from encoder.models.bundle.model import load, network
 from encoder.models.precision import NetworkFiles

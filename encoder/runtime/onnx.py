@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from encoder.errors import ModelError
 from encoder.runtime.base import Array
-from encoder.runtime.denormals import denormals_as_zero
-from encoder.runtime.shared import open_session, open_shared
+from encoder.runtime.shared import denormals_as_zero, open_session, open_shared
 from encoder.system.cache import cache_folder
 from encoder.system.metering import running
 

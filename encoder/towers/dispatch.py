@@ -16,12 +16,19 @@ import numpy as np
 
 from encoder.config import EncoderConfig
 from encoder.errors import InputError, ModelError
-from encoder.observer import EncoderObserver
 from encoder.registry import registered_modalities
 from encoder.runtime.base import all_at_once
 from encoder.space import Space, l2_normalize
-from encoder.towers.base import PluginTower, Prepared, forward, loaded, n_rows_of
-from encoder.towers.encoded import Encoded, TextStats
+from encoder.towers.base import (
+    Encoded,
+    EncoderObserver,
+    PluginTower,
+    Prepared,
+    TextStats,
+    forward,
+    loaded,
+    n_rows_of,
+)
 from encoder.towers.joint import film_items, pool_film
 from encoder.towers.model import Model
 from encoder.types import (

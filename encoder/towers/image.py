@@ -17,8 +17,7 @@ from encoder.media.image import resize
 from encoder.runtime.base import Session, run_all
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
-from encoder.towers.base import Prepared
-from encoder.towers.encoded import Encoded
+from encoder.towers.base import Encoded, Prepared
 from encoder.types import Embeddings
 
 SIDE = 260

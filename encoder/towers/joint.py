@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from encoder.media.video import load_clip
 from encoder.space import l2_normalize
-from encoder.towers.base import Prepared
-from encoder.towers.encoded import Encoded
+from encoder.towers.base import Encoded, Prepared
 from encoder.types import (
     AUDIO,
     DOCUMENT,

@@ -17,8 +17,7 @@ import pytest
 import soundfile
 import soxr
 
-from encoder.models.bundle.declaration import read_bundle
-from encoder.models.bundle.folder import bundle_folder, location
+from encoder.models.bundle.declaration import bundle_folder, location, read_bundle
 from encoder.models.bundle.kinds import FLOAT, INT8
 from encoder.models.sparsity import SPARSE_INT8
 from encoder.system.cache import cache_home

@@ -71,7 +71,7 @@ def fetch_all(bundle: Bundle) -> Path:
 def verify(name: str) -> None:
     """Check the hash of every file."""
     from encoder.models.bundle.declaration import read_bundle
-    from encoder.models.bundle.folder import verify as verify_bundle
+    from encoder.models.bundle.declaration import verify as verify_bundle
 
     click.echo(f"The hashes of all files match in {verify_bundle(read_bundle(name))}")
 
@@ -80,8 +80,7 @@ def verify(name: str) -> None:
 @name_argument
 def path(name: str) -> None:
     """Print the folder."""
-    from encoder.models.bundle.declaration import read_bundle
-    from encoder.models.bundle.folder import location
+    from encoder.models.bundle.declaration import location, read_bundle
 
     click.echo(location(read_bundle(name)))
 

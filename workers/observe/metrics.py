@@ -157,7 +157,7 @@ def task() -> Iterator[Task]:
 
 
 class CountedEncoder:
-    """An `encoder.observer.EncoderObserver` that counts."""
+    """An `encoder.towers.base.EncoderObserver` that counts."""
 
     def loaded(self, model_part: str, seconds: float) -> None:
         MODEL_LOAD_S.labels(model_part).observe(seconds)

@@ -35,8 +35,7 @@ from benchmarks.quant.quality.judge import (
     remembered,
 )
 from encoder.media.image import load_image
-from encoder.models.bundle.declaration import read_bundle
-from encoder.models.bundle.folder import location
+from encoder.models.bundle.declaration import location, read_bundle
 from encoder.prepare.bundle.networks import load_network
 from encoder.quant.calibration import CalibrationData, Objective, batch_items
 from encoder.towers.text.tower import MAX_TOKENS, load_tokenizer, pad

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from encoder.errors import ModelError
-from encoder.models.bundle.declaration import DEFAULT, Bundle, bundle_names, read_bundle
-from encoder.models.bundle.folder import location
+from encoder.models.bundle.declaration import DEFAULT, Bundle, bundle_names, location, read_bundle
 from encoder.models.bundle.kinds import Opening, kind_named
 from encoder.models.precision import NetworkFiles, Precision
 from encoder.models.sparsity import Gates, Sparsity, Wish

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from encoder.errors import BundleError
-from encoder.models.bundle.declaration import Bundle, BundlePart, all_bundles
-from encoder.models.bundle.folder import (
+from encoder.models.bundle.declaration import (
     MANIFEST,
+    Bundle,
+    BundlePart,
+    all_bundles,
     bundle_folder,
     pin_of,
     problem_with,

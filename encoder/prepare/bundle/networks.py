@@ -13,8 +13,7 @@ import numpy as np
 from encoder.errors import InputError, ModelError
 from encoder.media.image import load_image
 from encoder.media.sound import load_sound
-from encoder.models.bundle.declaration import read_bundle
-from encoder.models.bundle.folder import location
+from encoder.models.bundle.declaration import location, read_bundle
 from encoder.models.spec import ModelSpec
 from encoder.onnx.convolutions import LITE2
 from encoder.prepare.calibration_files import PICTURES, SOUNDS, batched, files, mixed, texts

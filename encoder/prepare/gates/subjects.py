@@ -14,8 +14,7 @@ import numpy as np
 
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import ModelError
-from encoder.models.bundle.declaration import read_bundle
-from encoder.models.bundle.folder import location
+from encoder.models.bundle.declaration import location, read_bundle
 from encoder.models.bundle.kinds import INT8, PIECES, TOKENIZER, e5_prompt
 from encoder.models.hub import open_joint
 from encoder.models.sparsity import SPARSE_INT8, write_sparse

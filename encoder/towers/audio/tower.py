@@ -20,8 +20,7 @@ from encoder.towers.audio.labels import (
     ucs_probabilities,
 )
 from encoder.towers.audio.logmel import HOP, SAMPLING_RATE, mel_power, resample, scale
-from encoder.towers.base import Prepared, Tower
-from encoder.towers.encoded import Encoded
+from encoder.towers.base import Encoded, Prepared, Tower
 from encoder.types import DOCUMENT, Role, Utterance, Waveform
 
 Blocks: TypeAlias = NDArray[np.void]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import ModelError
-from encoder.towers.encoded import TextStats
+from encoder.towers.base import TextStats
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -19,8 +19,7 @@ from encoder.errors import ModelError
 from encoder.runtime.base import Array, Session, run_all
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
-from encoder.towers.base import Prepared
-from encoder.towers.encoded import Encoded, TextStats
+from encoder.towers.base import Encoded, Prepared, TextStats
 from encoder.towers.text.tokens import Ids, Tokenizer, cut, ids_of, pool, readable, text_of
 from encoder.types import Embeddings
 

@@ -13,7 +13,7 @@ import pytest
 from encoder import Item, MultiModalEncoder, registry
 from encoder.config import EncoderConfig
 from encoder.runtime.base import all_at_once
-from encoder.towers.encoded import Encoded
+from encoder.towers.base import Encoded
 from encoder.towers.model import Model
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Clip, Embeddings, Modality, Utterance, Waveform
 

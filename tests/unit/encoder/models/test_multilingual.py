@@ -9,8 +9,7 @@ import pytest
 
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
-from encoder.models.bundle.declaration import bundle_names, read_bundle
-from encoder.models.bundle.folder import verify
+from encoder.models.bundle.declaration import bundle_names, read_bundle, verify
 from encoder.models.bundle.kinds import kind_named
 from encoder.models.bundle.model import space_of
 from encoder.types import AUDIO, IMAGE, TEXT, Item, Waveform

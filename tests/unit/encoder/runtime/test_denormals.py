@@ -14,8 +14,8 @@ import pytest
 from onnx import TensorProto, helper
 
 import encoder
-from encoder.runtime.denormals import denormals_as_zero
 from encoder.runtime.onnx import OnnxSession
+from encoder.runtime.shared import denormals_as_zero
 
 TINY = np.full(4, 1e-40, np.float32)
 pytestmark = pytest.mark.skipif(

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from encoder.errors import BundleError
-from encoder.towers.base import LazyTower, Prepared
-from encoder.towers.encoded import Encoded
+from encoder.towers.base import Encoded, LazyTower, Prepared
 
 
 class Ones:
