@@ -20,13 +20,6 @@ def test_every_index_comes_once_and_limits_hold(
         assert padded <= max_tokens or len(batch) == 1
 
 
-@given(lengths.filter(bool))
-def test_neighbours_are_of_similar_length(lengths: list[int]) -> None:
-    batches = list(bucket_by_length(lengths, max_items=4, max_tokens=10_000))
-    flat = [lengths[i] for batch in batches for i in batch]
-    assert flat == sorted(lengths)
-
-
 def test_scatter_restores_the_order() -> None:
     rows = np.eye(6, dtype=np.float32).reshape(3, 2, 6)
     parts = [([2, 0], rows[[2, 0]]), ([1], rows[[1]])]

@@ -15,12 +15,6 @@ def test_quantization_from_the_environment(
     assert "quantization" in EncoderConfig().model_fields_set
 
 
-def test_threads_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert EncoderConfig().n_threads is None
-    monkeypatch.setenv("ANYMODAL_ENCODER__N_THREADS", "3")
-    assert EncoderConfig().n_threads == 3
-
-
 @pytest.mark.parametrize(
     ("value", "wanted"),
     [("True", True), ("false", False), ("none", False), ("auto", "auto"), ("a.npz", "a.npz")],

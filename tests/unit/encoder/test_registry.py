@@ -20,11 +20,6 @@ def factory(model: object) -> object:
     return model
 
 
-def test_a_modality_can_be_added() -> None:
-    modality = register_modality("depth_map", factory)  # type: ignore[arg-type]
-    assert registered_modalities()[modality] is factory
-
-
 @pytest.mark.parametrize("name", ["text", "video"])
 def test_built_in_names_are_taken(name: str) -> None:
     with pytest.raises(InputError, match="taken"):

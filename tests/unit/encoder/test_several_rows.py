@@ -12,7 +12,6 @@ from encoder import Item, ModelError, MultiModalEncoder, registry
 from encoder.config import EncoderConfig
 from encoder.registry import register_modality
 from encoder.space import l2_normalize
-from encoder.towers.base import LazyTower, n_rows_of
 from encoder.towers.model import Model
 from encoder.types import TEXT, Embeddings, Modality
 
@@ -82,14 +81,3 @@ def test_a_tower_that_returns_too_few_rows_is_named() -> None:
     register_modality(SMELL, Forgetful)
     with pytest.raises(ModelError, match=r"Forgetful\.forward returned 5 rows for 3 items of 2"):
         MultiModalEncoder().encode_rows(ITEMS)
-
-
-def test_a_tower_says_how_many_rows_an_item_has() -> None:
-    class Plain:
-        def prepare(self, content: Any) -> Any: ...
-
-        def forward(self, batch: Sequence[Any]) -> Any: ...
-
-    assert n_rows_of(Plain()) == 1
-    assert LazyTower(Plain).n_rows == 1
-    assert LazyTower(lambda: Nose.__new__(Nose)).n_rows == 2

@@ -93,11 +93,6 @@ def test_a_query_that_looks_like_others_that_mean_something_has_a_lower_floor() 
     assert lower < floor.level + 0.5 < higher - 0.5
 
 
-def test_inseparable_queries_have_the_same_floor() -> None:
-    floor = measure_floors(asked(rows(200, 1)), {IMAGE: rows(1000, 3)[:, None]}, {})[IMAGE]
-    assert max(abs(floor.among(1000, row) - floor.level) for row in rows(100, 4)) < 0.5
-
-
 def test_a_query_that_is_near_to_all_texts_has_a_higher_floor_among_them() -> None:
     passages = np.eye(1, DIM, dtype=np.float32)
     by = CalibrationQueries(rows(200, 9), passages, [LETTERS] * 200, rows(200, 1))
@@ -105,14 +100,3 @@ def test_a_query_that_is_near_to_all_texts_has_a_higher_floor_among_them() -> No
     floors = measure_floors(by, samples, {TEXT: Calibration(0.0, 0.5)})
     assert floors[TEXT].among(500, passages[0]) > floors[TEXT].level + 1
     assert floors[IMAGE].among(500, passages[0]) < floors[IMAGE].level + 1
-
-
-@pytest.mark.parametrize("n", [1, 40])
-def test_floors_are_in_calibrated_units(n: int) -> None:
-    sample = rows(n, 1)[:, None]
-    bare, scaled = (
-        measure_floors(asked(rows(60, 2)), {IMAGE: sample}, constants)[IMAGE]
-        for constants in ({}, {IMAGE: Calibration(0.5, 0.1)})
-    )
-    assert scaled.level == pytest.approx((bare.level - 0.5) / 0.1)
-    assert scaled.slope == pytest.approx(bare.slope / 0.1)

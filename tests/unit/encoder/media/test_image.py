@@ -7,7 +7,6 @@ from PIL import Image
 
 from encoder.errors import CorruptMediaError, MediaError, MediaLimitError
 from encoder.media import image_facts, load_image, rgb_array
-from encoder.media.image import fit_short_side, resize
 from tests.support.media import picture
 
 
@@ -90,16 +89,7 @@ def test_a_transparent_palette_is_laid_over_white(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("orientation", "corner"),
-    [
-        (1, (0, 0)),
-        (2, (0, -1)),
-        (3, (-1, -1)),
-        (4, (-1, 0)),
-        (5, (0, 0)),
-        (6, (0, -1)),
-        (7, (-1, -1)),
-        (8, (-1, 0)),
-    ],
+    list(enumerate([(0, 0), (0, -1), (-1, -1), (-1, 0)] * 2, start=1)),
 )
 def test_exif_orientation_is_applied(
     tmp_path: Path, orientation: int, corner: tuple[int, int]
@@ -163,18 +153,3 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
         load_image(tmp_path)
     with pytest.raises(MediaError, match="cannot be read"):
         load_image("a\0b.png")
-
-
-def test_resize_cuts_out_the_box() -> None:
-    rgb = np.zeros((40, 60, 3), np.uint8)
-    rgb[10:30, 20:40] = 200
-    inside = resize(rgb, 8, 8, box=(22, 12, 38, 28))
-    assert inside.shape == (8, 8, 3)
-    np.testing.assert_allclose(inside, 200, atol=5)  # the filter sees a little beyond the box
-    assert inside.flags.writeable
-
-
-def test_fit_short_side_keeps_the_proportion() -> None:
-    assert fit_short_side(2000, 1000, 500) == (1000, 500)
-    assert fit_short_side(100, 50, 500) == (100, 50)
-    assert fit_short_side(10_000, 1, 512) == (10_000, 1)

@@ -138,15 +138,6 @@ def test_killed_fetch_is_swept_by_the_next(home: Path, part: BundlePart) -> None
     assert left_in(home) == {"tiny"}
 
 
-@pytest.mark.slow
-def test_two_fetches_at_once(home: Path, part: BundlePart) -> None:
-    fetches = [run_fetch(home, part) for _ in range(2)]
-
-    assert [process.wait() for process in fetches] == [0, 0]
-    assert left_in(home) == {"tiny"}
-    assert fetch(home, part) == ["done"]
-
-
 def run_fetch(home: Path, part: BundlePart, dies_at: str = "") -> subprocess.Popen[bytes]:
     """Fetch in another process, which may kill itself at a stage."""
     code = """
@@ -268,22 +259,6 @@ def test_what_two_bundles_share_is_downloaded_once(
         fetch(home, part)  # a damaged file is not taken
 
 
-def test_another_kind_takes_only_the_weights(home: Path, part: BundlePart, shelf: Path) -> None:
-    fetch(home, part)
-    next(shelf.iterdir()).unlink()
-    other = bundle_of(replace(part, recipe=7), "other")
-    stages: list[FetchProgress] = []
-    fetching.fetch(other, home, stages.append)
-
-    assert [one.stage for one in stages] == ["prepare", "done"]
-
-
-def test_location_of_nothing_says_what_to_do(home: Path) -> None:
-    remedy = r"text part is not in .*Run `anymodal bundle fetch english`"
-    with pytest.raises(BundleError, match=remedy):
-        bundle.location(read_bundle("english"), home)
-
-
 def test_home_that_is_a_file(tmp_path: Path, part: BundlePart) -> None:
     (tmp_path / "file").touch()
 
@@ -314,11 +289,6 @@ def test_cache_home_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert locations.cache_home() == Path("/b/anymodal")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert locations.cache_home() == Path.home() / ".cache" / "anymodal"
-
-
-def test_the_real_bundle_is_whole(bundle_home: Path) -> None:
-    english = read_bundle("english")
-    assert bundle.verify(english) == bundle_home == bundle.location(english)
 
 
 def test_what_a_machine_makes_may_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,17 +13,7 @@ from encoder.calibration.tables import CalibrationTable
 from encoder.loading import load_model
 from encoder.models.bundle.declaration import IMAGE_LABELS, read_bundle
 from encoder.models.bundle.model import load, space_of
-from encoder.types import AUDIO, IMAGE, TEXT, Modality
-
-
-@pytest.mark.usefixtures("bundle_home")
-def test_three_towers_in_one_calibrated_space() -> None:
-    model = load_model("bundle:english")
-
-    assert set(model.towers) == {TEXT, IMAGE, AUDIO}
-    assert model.space.embed_dim == 384
-    assert set(model.space.calibration) == {TEXT, IMAGE, AUDIO}
-    assert all(constants.c > 0 for constants in model.space.calibration.values())
+from encoder.types import IMAGE, TEXT, Modality
 
 
 @pytest.mark.slow

@@ -142,26 +142,6 @@ def test_queries_have_their_own_prompt_and_the_same_session(
     assert query_tower._graph is tower._graph
 
 
-def test_what_is_reported_of_an_exported_model(prepared: Callable[[str], Prepared]) -> None:
-    _, target, facts, steps = prepared("embedding_gemma")
-    assert json.loads((target / FACTS).read_text("utf-8")) == json.loads(json.dumps(facts))
-    assert facts["modalities"] == MODALITIES["embedding_gemma"]
-    assert facts["prompts"]["document"]["text"] == "title: none | text: "
-    assert facts["prompts"]["query"]["text"] == "query: "
-    assert facts["text"]["format"]["max_tokens"] == 8192
-    assert facts["audio"]["window_s"] == 30
-    assert set(facts["measured"]) == set(facts["modalities"])
-    # pictures and films share one graph, and the text network is in its own graph only
-    assert {path.name for path in target.glob("*.onnx")} == {
-        "text.onnx",
-        "image.onnx",
-        "audio.onnx",
-    }
-    shares = [share for _, share in steps]
-    assert shares == sorted(shares)
-    assert shares[-1] == 1
-
-
 WITHOUT_TORCH = """
 import sys
 for name in ("torch", "torchvision", "sentence_transformers", "librosa", "onnx"):

@@ -133,19 +133,6 @@ def test_bf16_is_near_float32_alone_and_in_a_batch(load: Load, kind: str) -> Non
     assert any(weight.dtype == torch.bfloat16 for weight in weights)
 
 
-@pytest.mark.slow
-@has_bf16
-def test_pooling_stays_in_float32(load: Load) -> None:
-    model = load("sentence", bf16=True)
-    seen: list[torch.dtype] = []
-    pooling = network(model)[1]
-    pooling.register_forward_pre_hook(
-        lambda _, arguments: seen.append(arguments[0]["token_embeddings"].dtype)
-    )
-    vectors(model, TEXT)
-    assert seen == [torch.float32]
-
-
 def test_bf16_is_refused_where_it_would_be_slower(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,13 +69,6 @@ def test_roles_may_be_mixed(encoder: MultiModalEncoder) -> None:
     assert rows[0] @ rows[1] < 0.999
 
 
-def test_without_prompts_a_query_is_a_document(symmetric: MultiModalEncoder) -> None:
-    query, document = (Item(TEXT, "a cat", role) for role in ("query", "document"))
-    assert symmetric.space.role_of(query) == "document"
-    rows = symmetric.encode_items([query, document])
-    np.testing.assert_array_equal(rows[0], rows[1])
-
-
 def test_tokens_of_a_role_count_its_prompt(encoder: MultiModalEncoder) -> None:
     for role, prompt in PROMPTS.items():
         n_marks, n_letters = 2, len(prompt.replace(" ", "")) + len("rain")

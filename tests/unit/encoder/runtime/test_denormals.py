@@ -13,7 +13,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-import encoder
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.shared import denormals_as_zero
 
@@ -52,15 +51,6 @@ open_session(Path({str(save_network(tmp_path / "net.onnx"))!r}), session_options
 assert np.float32(1e-40) * np.float32(0.5) > 0
 """
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_every_session_is_opened_so() -> None:
-    root = Path(encoder.__file__).parent
-    assert [
-        str(path.relative_to(root))
-        for path in root.rglob("*.py")
-        if "InferenceSession(" in path.read_text("utf-8")
-    ] == ["runtime/shared.py"]
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])

@@ -170,25 +170,6 @@ def test_packed_weights_are_not_kept_twice(bundle_home: Path, tmp_path: Path) ->
     assert own_kb - shared_kb > 18_000
 
 
-def open_at_once(path: Path, folder: Path, barrier: Any, say: Connection, _: object) -> None:
-    barrier.wait(60)
-    session = OnnxSession(path, n_threads=1, shared_in=folder)
-    (copy,) = copies(folder)
-    say.send((session.run(PICTURES[0])[0].tobytes(), (copy / WEIGHTS).stat().st_ino))
-
-
-def test_four_processes_at_once_make_one_copy(bundle_home: Path, tmp_path: Path) -> None:
-    path, folder = bundle_home / "image" / "model.int8.onnx", tmp_path / "new" / "shared"
-    barrier = multiprocessing.get_context("spawn").Barrier(4)
-
-    with processes(4, open_at_once, path, folder, barrier) as said:
-        found = {answer for _, answer in said}
-
-    (copy,) = copies(folder)
-    wanted = OnnxSession(path, n_threads=1).run(PICTURES[0])[0].tobytes()
-    assert found == {(wanted, (copy / WEIGHTS).stat().st_ino)}
-
-
 def flip_a_bit(copy: Path) -> None:
     data = bytearray((copy / WEIGHTS).read_bytes())
     data[len(data) // 2] ^= 1

@@ -11,7 +11,7 @@ import pytest
 
 from encoder.errors import ModelError
 from encoder.runtime.base import Array
-from encoder.runtime.trial import MIN_COSINE, compare, cpu_model, fastest_session, least_cosine
+from encoder.runtime.trial import compare, cpu_model, fastest_session
 
 EXAMPLES = [{"x": np.arange(1.0, 5.0).reshape(2, 2)}]
 
@@ -59,13 +59,6 @@ def test_the_fastest_is_chosen_and_remembered(tmp_path: Path) -> None:
     assert known["name"] == "fast"
     assert known["facts"] == FACTS
     assert known["median_ms"]["slow"] > known["median_ms"]["fast"]
-
-
-def test_one_candidate_needs_no_trial(tmp_path: Path) -> None:
-    only = Waiting()
-
-    assert fastest_session({"only": lambda: only}, broken, facts={}, memory=tmp_path) is only
-    assert only.n_runs == 0
 
 
 @pytest.mark.parametrize(
@@ -147,12 +140,3 @@ def test_a_memory_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None
             {"slow": lambda: slow, "fast": lambda: fast}, examples, facts=FACTS, memory=memory
         )
         assert found is fast
-
-
-def test_least_cosine() -> None:
-    a = np.array([[1.0, 0.0], [1.0, 1.0]])
-
-    assert least_cosine([a], [2 * a]) == pytest.approx(1)
-    assert least_cosine([a], [np.array([[1.0, 0.0], [1.0, 0.0]])]) == pytest.approx(0.5**0.5)
-    assert least_cosine([a], [a, a]) == 0
-    assert 0.9 < MIN_COSINE < 1

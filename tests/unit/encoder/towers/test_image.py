@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from encoder.runtime.base import Array
-from encoder.towers.image import ConseSettings, ImageTower, conse, load, middle_square
+from encoder.towers.image import ConseSettings, ImageTower, conse, load
 
 
 class Logits:
@@ -19,18 +19,6 @@ class Logits:
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
         assert inputs["pixels"].shape == (1, 3, 260, 260)
         return [self._logits]
-
-
-def test_prepare_scales_the_middle_to_one_unit() -> None:
-    picture = np.zeros((292, 400, 3), np.uint8)
-    picture[:, :, 0] = 255
-
-    pixels = ImageTower(Logits([0.0]), np.eye(1)).prepare(picture)
-
-    assert pixels.shape == (3, 260, 260)
-    assert pixels.dtype == np.float32
-    assert pixels[0].min() == pixels[0].max() == 1.0
-    assert pixels[1].max() == np.float32(-127 / 128)
 
 
 def test_prepare_looks_at_the_centre() -> None:
@@ -50,12 +38,6 @@ def test_prepare_takes_any_shape(size: tuple[int, int]) -> None:
     assert pixels.shape == (3, 260, 260)
 
 
-def test_middle_square_is_centred() -> None:
-    assert middle_square(292, 292) == (16, 16, 276, 276)
-    left, top, right, bottom = middle_square(584, 292)
-    assert (left + right, top + bottom) == (584, 292)
-
-
 def test_conse_weighs_the_best_labels() -> None:
     labels = np.eye(4, dtype=np.float32)
     logits = np.log(np.array([[0.6, 0.3, 0.06, 0.04]], np.float32))
@@ -63,17 +45,6 @@ def test_conse_weighs_the_best_labels() -> None:
     (row,) = conse(logits, labels, ConseSettings(temperature=1.0, n_classes=2))
 
     np.testing.assert_allclose(row, np.array([2, 1, 0, 0]) / np.sqrt(5), atol=1e-6)
-
-
-def test_conse_temperature_lifts_the_runner_up() -> None:
-    logits = np.array([[2.0, 1.0, 0.0]], np.float32)
-    sharp, soft = (
-        conse(logits, np.eye(3, dtype=np.float32), ConseSettings(t, n_classes=2))[0]
-        for t in (1.0, 1.5)
-    )
-
-    assert soft[1] > sharp[1]
-    assert soft[2] == 0
 
 
 def test_huge_logits_do_not_overflow() -> None:

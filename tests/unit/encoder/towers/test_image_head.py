@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -74,20 +73,6 @@ def test_second_row_is_conse_and_first_the_head_mixed_with_it() -> None:
     linear = l2_normalize((features - head.mean) * head.scale @ head.weight)
     mixed = l2_normalize(linear + NAMED_SHARE * named)
     np.testing.assert_allclose(described, mixed[0], atol=1e-6)
-
-
-def test_head_is_read_from_its_table(tmp_path: Path) -> None:
-    head = head_of()
-    np.savez(
-        tmp_path / "head.npz", mean=head.mean, scale=head.scale,
-        weight=head.weight.astype(np.float16), labels=head.labels.astype(np.float16),
-    )  # fmt: skip
-
-    read = load_image_head(tmp_path / "head.npz")
-
-    assert read.weight.dtype == read.labels.dtype == np.float32
-    np.testing.assert_allclose(read.weight, head.weight, rtol=1e-3)
-    np.testing.assert_array_equal(read.mean, head.mean)
 
 
 def test_shipped_head_fits_the_network_and_the_space() -> None:

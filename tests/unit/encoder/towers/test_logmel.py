@@ -15,12 +15,6 @@ def tone(frequency_hz: float, duration_s: float = 1.0, rate: int = 44_100) -> Wa
     return Waveform(np.sin(2 * np.pi * frequency_hz * t).astype(np.float32), rate)
 
 
-def test_each_band_weighs_one_in_sum() -> None:
-    filters = logmel.mel_filters()
-    assert filters.shape == (1025, 96)
-    assert filters.sum(axis=0) == pytest.approx(1, abs=1e-5)
-
-
 def test_the_spectrum_is_that_of_librosa() -> None:
     samples = np.random.default_rng(0).normal(size=30_000).astype(np.float32)
     ours = logmel.power_spectrum(samples)
@@ -35,11 +29,6 @@ def test_a_tone_is_loudest_in_its_band(frequency_hz: int) -> None:
     expected = mel[0] / mel[1] * 97 - 1
     loudest = int(logmel.mel_power(tone(frequency_hz)).mean(axis=0).argmax())
     assert abs(loudest - expected) <= 1
-
-
-def test_scale_goes_from_silence_to_about_one() -> None:
-    assert logmel.scale(np.zeros((2, 3), np.float32)) == pytest.approx(0)
-    assert logmel.scale(np.full((1, 1), 2.9e5, np.float32)) == pytest.approx(1, abs=0.01)
 
 
 @pytest.mark.parametrize("n_samples", [1, 100, 2048])

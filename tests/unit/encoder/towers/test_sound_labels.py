@@ -31,11 +31,6 @@ def test_a_head_may_do_without_speech() -> None:
     assert alone.weights.shape == (1024, len(alone.embeddings))
 
 
-def test_a_head_weighs_what_its_table_says() -> None:
-    assert sound_labels.load_sound_labels(SOUND_LABELS).head.share == 1
-    assert sound_labels.load_sound_labels(TABLES / "sounds_e5.npz").head.share == 0.5
-
-
 def test_probabilities_sum_to_one() -> None:
     labels = sound_labels.load_sound_labels(SOUND_LABELS)
     rng = np.random.default_rng(0)
@@ -45,19 +40,6 @@ def test_probabilities_sum_to_one() -> None:
     assert labels.head.probabilities(features).sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_what_is_not_known_counts_as_average() -> None:
-    mean, deviation = np.array([1.0, 2.0], np.float32), np.array([2.0, 2.0], np.float32)
-    features = np.array([3.0, np.nan], np.float32)
-    scaled = sound_labels.standardize(features, mean, deviation)
-    assert scaled == pytest.approx([1 / np.sqrt(2), 0])
-
-
-def test_a_strange_feature_is_held_back() -> None:
-    zero, one = np.zeros(1, np.float32), np.ones(1, np.float32)
-    far = sound_labels.standardize(np.array([1e6], np.float32), zero, one)
-    assert far == pytest.approx([5])
-
-
 def test_the_point_lies_at_the_likeliest_names() -> None:
     embeddings = np.eye(12, dtype=np.float32)
     likely = np.array([0.6, 0.3] + [0.01] * 10, np.float32)
@@ -65,12 +47,6 @@ def test_the_point_lies_at_the_likeliest_names() -> None:
     assert np.linalg.norm(place) == pytest.approx(1)
     assert place[0] > place[1] > place[2]
     assert np.count_nonzero(place) == 10
-
-
-def test_features_join_time_and_speech() -> None:
-    blocks = np.array([[0.0, 1.0], [2.0, 3.0]], np.float32)
-    joined = sound_labels.sound_features(blocks, np.array([7.0], np.float32))
-    assert joined == pytest.approx([*np.log1p([1, 2, 2, 3]), 7])
 
 
 def test_a_damaged_table_is_named(tmp_path: Path) -> None:
@@ -92,9 +68,3 @@ def test_names_in_e5s_space_have_nothing_of_what_all_texts_share() -> None:
     words = sound_labels.l2_normalize(labels.common + 0.1 * labels.ucs[3])
     assert words @ labels.common > 0.9
     assert labels.said(words) @ labels.ucs[3] > 0.999
-
-
-def test_the_english_space_takes_words_as_they_are() -> None:
-    labels = sound_labels.load_sound_labels(SOUND_LABELS)
-    words = labels.ucs[0]
-    assert labels.said(words) is words

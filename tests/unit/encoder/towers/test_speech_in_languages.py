@@ -84,14 +84,6 @@ def test_noise_and_tones_are_no_words(speech: Speech) -> None:
         assert not is_voiced(sound.astype(np.float32))
 
 
-def test_a_limit_of_tokens_is_the_one_that_was_asked_for(speech: Speech, speaker: Speaker) -> None:
-    whisper = speech._whisper
-    speaking = whisper.encode(say(speaker, ENGLISH, "en-us"))
-    cut = whisper.write(speaking, "en", with_times=True, tokens_per_s=1.0)
-    assert cut.is_cut
-    assert len(cut.tokens) == 4 + int(speaking.length_s)
-
-
 @pytest.mark.slow
 def test_what_is_cut_is_written_down_again(
     speech: Speech, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
@@ -117,11 +109,6 @@ def test_only_chinese_gets_a_script(speech: Speech, speaker: Speaker) -> None:
         assert (either != one) == is_told
 
 
-def test_the_states_are_wider_than_those_of_a_tiny_model(speech: Speech) -> None:
-    features = speech.features(np.zeros(SAMPLING_RATE, np.float32))
-    assert features.shape == (3 * 512,)
-
-
 def test_a_sound_like_speech_loads_no_weights(speech_folder: Path, tmp_path: Path) -> None:
     time_s = np.arange(3 * SAMPLING_RATE) / SAMPLING_RATE
     voices = sum(0.08 * np.sin(2 * np.pi * 220 * n * time_s) for n in range(1, 5))
@@ -130,12 +117,3 @@ def test_a_sound_like_speech_loads_no_weights(speech_folder: Path, tmp_path: Pat
     words = (speech_folder / "vocabulary.txt").read_bytes()
     (tmp_path / "vocabulary.txt").write_bytes(words)  # and no weights, so that loading would fail
     assert Speech(tmp_path).spans(hoots) == Speech(tmp_path).transcribe(hoots) == []
-
-
-@pytest.mark.parametrize("is_multilingual", [False, True])
-def test_a_multilingual_model_has_more_words(
-    bundle_home: Path, speech_folder: Path, is_multilingual: bool
-) -> None:
-    folder = speech_folder if is_multilingual else bundle_home / "speech"
-    whisper = Whisper(folder, n_threads=1, compute_type="int8")
-    assert whisper.is_multilingual == is_multilingual

@@ -22,36 +22,11 @@ def test_prepare_gives_marked_token_ids(tower: text.TextTower) -> None:
     assert ids.tolist() == [101, 1037, 4937, 102]
 
 
-def test_long_text_is_cut(tower: text.TextTower) -> None:
-    ids = tower.prepare("cat " * 1000)
-
-    assert len(ids) == text.MAX_TOKENS
-    assert ids[-1] == 102
-
-
-def test_nearest_is_the_paraphrase(tower: text.TextTower) -> None:
-    texts = ["a dog barks", "a hound is barking", "the stock market fell", "rain on a roof"]
-
-    rows = tower.forward([tower.prepare(t) for t in texts]).rows
-
-    assert rows.shape == (4, 384)
-    assert rows.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
-    assert (rows[1:] @ rows[0]).argmax() == 0
-
-
 def test_empty_text_has_a_vector(tower: text.TextTower) -> None:
     (row,) = tower.forward([tower.prepare("")]).rows
 
     assert np.isfinite(row).all()
     assert np.linalg.norm(row) == pytest.approx(1)
-
-
-def test_pad_masks_what_is_missing() -> None:
-    ids, mask = text.pad([np.array([5, 6]), np.array([7])])
-
-    assert ids.tolist() == [[5, 6], [7, 0]]
-    assert mask.tolist() == [[1, 1], [1, 0]]
 
 
 def test_missing_tokenizer_is_named(tmp_path: Path) -> None:
