@@ -36,25 +36,15 @@ def load_model(
     quantization: str | None = None,
     enable_dsre: Wish = False,
 ) -> Model:
-    """Load a model by name.
+    """Load a model by name, see `ModelSpec.parse`.
 
-    Args:
-        spec: ``bundle:name`` (offline), ``hf:org/name@revision`` (a model hub) or
-            ``dir:path`` (the same layout in a folder); ``#256`` at its end keeps that many
-            dimensions.
-        device: a torch device, such as ``cuda:0``. Bundles run on the CPU only. None runs what
-            was prepared, on the CPU, even where there is a GPU; if nothing was prepared, torch
-            takes a GPU if there is one.
-        n_threads: CPU threads of one network; None for every core.
-        quantization: None, ``int8``, ``auto`` or a folder made by ``anymodal models quantize``; for
-            models other than bundles also ``bf16`` and ``int4``. A model that was not prepared in
-            the named precision is prepared first. If none is named (None, ``auto``), what was
-            prepared runs, else the weights as they are, through torch; the same goes for ``bf16``.
-        enable_dsre: True, False, ``auto``, a gate file, or chunks, see `Sparsity.parse`. Bundles
-            come with a gate; for other models one is fitted the first time that True is passed, see
-            `own_gate`. ``auto`` gives ModernBERT windowed attention, and is False for the rest.
-            ``{"pictures": 0.5}`` merges the patches of CLIP's or SigLIP's pictures until that share
-            is left.
+    Bundles run on the CPU only. Of other models, what was prepared runs, on the CPU, unless a torch
+    ``device`` is named; if nothing was, torch runs the weights, on a GPU if there is one. A
+    precision that is named (``int8``, ``int4``) is prepared first; ``bf16`` and ``auto`` are not.
+
+    Bundles come with a gate; for other models one is fitted the first time that ``enable_dsre`` is
+    True, see `own_gate`. ``auto`` gives ModernBERT windowed attention, and is False for the rest.
+    ``{"pictures": 0.5}`` merges patches of CLIP's or SigLIP's pictures until that share is left.
 
     Raises:
         ModelError: the name is of no known kind, or the model cannot be found or loaded, or has no

@@ -90,10 +90,7 @@ class MultiModalEmbeddings:
     def fused(self) -> Embeddings:
         """One embedding for all modalities: the normalised sum, row by row.
 
-        A single value is joined to every row of a list.
-
-        Raises:
-            InputError: lists of different lengths were passed.
+        A single value is joined to every row of a list. Lists of several lengths are an InputError.
         """
         lengths = {m: len(e) for m, e in self.by_modality.items() if e.ndim == 2}
         if len(set(lengths.values())) > 1:
@@ -256,8 +253,7 @@ class MultiModalEncoder:
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         """Encode mixed items; the first float32 unit row of each, [len(items), embed_dim].
 
-        Raises:
-            InputError: this model has no tower for an item's modality.
+        Raises an InputError if this model has no tower for an item's modality; so do the others.
         """
         return self._dispatch.first_of(self._dispatch.encode(items), len(items))
 
@@ -299,10 +295,8 @@ class MultiModalEncoder:
     def transcribe(self, sound: Waveform, role: Role = DOCUMENT) -> list[Utterance]:
         """What is certainly said in a sound, sentence by sentence; empty where nobody speaks.
 
-        A "query" takes 1.7 times as long as a "document", and fewer of its words are wrong.
-
-        Raises:
-            ModelError: the model does not recognise speech (hub models do not).
+        A "query" takes 1.7 times as long as a "document", and fewer of its words are wrong. Raises
+        a ModelError if the model does not recognise speech (hub models do not).
         """
         if self._model.transcribe is None:
             raise ModelError("This model cannot transcribe speech.", remedy="Use bundle:default.")
@@ -321,10 +315,7 @@ class MultiModalEncoder:
         """The text in a picture, line by line in reading order; empty where there is none.
 
         Letters must be about ten pixels high: `encoder.media.image.load_image` scales a picture
-        down to ``short_side``.
-
-        Raises:
-            ModelError: the model reads no text in pictures.
+        down to ``short_side``. Raises a ModelError if the model reads no text in pictures.
         """
         return self._reader().read(picture)
 
@@ -338,9 +329,6 @@ class MultiModalEncoder:
 
         A text beyond the model's window has several. Its embedding is the mean of theirs, weighted
         by these lengths and scaled to unit length. ``role`` selects the prompt.
-
-        Raises:
-            InputError: this model has no tower for text.
         """
         tower = loaded(self._dispatch.tower(TEXT, self.space.role_of(Item(TEXT, text, role))))
         if isinstance(tower, TokenTower):
@@ -350,8 +338,7 @@ class MultiModalEncoder:
     def text_of_tokens(self, ids: Sequence[int]) -> str:
         """The text that token ids of this model stand for; they include the special tokens.
 
-        Raises:
-            InputError: its tokenizer makes these ids of no text, or it has no tokenizer.
+        Raises an InputError if its tokenizer makes these ids of no text, or it has no tokenizer.
         """
         tower = loaded(self._dispatch.tower(TEXT))
         if isinstance(tower, TokenTower):

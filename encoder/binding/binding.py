@@ -80,11 +80,7 @@ class Binding:
 
 
 def read_binding(path: Path) -> Binding:
-    """Read what `Binding.write` wrote.
-
-    Raises:
-        ModelError: the file is missing or damaged.
-    """
+    """Read what `Binding.write` wrote; raises a ModelError if it is missing or damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             facts = json.loads(str(arrays["facts"]))
@@ -140,8 +136,7 @@ class BoundTower:
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
         """Unit rows [len(batch), embed_dim].
 
-        Raises:
-            ModelError: the tower gives a different number of features than when it was bound.
+        Raises a ModelError if the tower gives another number of features than when it was bound.
         """
         features, heard = features_of(self._tower, batch)
         if features.shape[1] != len(self._linear.mean):

@@ -66,10 +66,7 @@ _FOLDS = 5
 
 
 def folds(n_files: int) -> Iterator[NDArray[np.bool_]]:
-    """Which of the files each fold leaves out, [n_files]; the same each time.
-
-    There must be at least as many files as folds (5).
-    """
+    """Which of the files (5 at least) each of 5 folds leaves out, [n_files]; the same each time."""
     fold_of = np.random.default_rng(0).permutation(n_files) % _FOLDS
     return (fold_of == fold for fold in range(_FOLDS))
 

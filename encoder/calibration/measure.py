@@ -84,15 +84,11 @@ def measure(
     embeddings: Embeddings,
     samples: Mapping[Modality, Embeddings],
 ) -> dict[Modality, Measured]:
-    """The constants of each modality that has vectors.
+    """The constants of each modality that has vectors, unit rows [n, n_rows, embed_dim].
 
     Copies of one vector count once. Where all cosines are alike, as for a single picture, the
-    deviation is taken from the other modalities, so that no score becomes infinite.
-
-    Args:
-        queries: what was asked.
-        embeddings: of these, unit rows [len(queries), embed_dim], encoded as queries.
-        samples: by modality, unit rows [n, n_rows, embed_dim] of what is stored.
+    deviation is taken from the other modalities, so that no score becomes infinite. Embeddings of
+    the queries are unit rows [len(queries), embed_dim], encoded as queries.
     """
     measured = {
         modality: _all_rows(queries, embeddings, rows)

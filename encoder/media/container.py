@@ -39,11 +39,7 @@ class StreamFacts:
 
 
 def probe(source: Source) -> StreamFacts:
-    """Read the header only.
-
-    Raises:
-        CorruptMediaError: not a supported container, or one without streams.
-    """
+    """Read the header only; raises a CorruptMediaError if it is of no supported container."""
     with open_container(source) as container:
         video, sound = video_stream(container), sound_stream(container)
         if video is None and sound is None:
@@ -110,8 +106,7 @@ def sound_stream(container: Any) -> Any | None:
 def decode_frames(source: Source, container: Any, stream: Any) -> Iterator[Any]:
     """Decode one stream; damaged packets are left out, as players do.
 
-    Raises:
-        CorruptMediaError: nothing can be decoded, or too many packets are damaged.
+    Raises a CorruptMediaError if nothing can be decoded, or too many packets are damaged.
     """
     from av.error import FFmpegError
 

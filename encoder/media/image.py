@@ -70,17 +70,12 @@ def load_image(
 ) -> NDArray[np.uint8]:
     """Decode a picture to RGB, upright, over white; for an animation, the first frame.
 
-    Args:
-        source: a path, bytes or a binary file.
-        short_side: scale down so that the shorter side is at most this; never scale up.
-        max_pixels: refuse to hold more decoded pixels than this.
-
-    Returns:
-        uint8 [height, width, 3].
+    It is scaled down, never up, so that the shorter side is at most ``short_side``; uint8
+    [height, width, 3].
 
     Raises:
         CorruptMediaError: no picture, or one that is cut off.
-        MediaLimitError: it has more pixels than the limit.
+        MediaLimitError: more than ``max_pixels`` decoded pixels would be in memory.
     """
     with _open(source) as image:
         # The JPEG decoder can shrink by 2, 4 or 8 while it decodes: big photos become cheap.

@@ -26,12 +26,9 @@ _RATES = range(1_000, 768_001)
 def stream_sound(
     source: Source, sampling_rate: int = SAMPLING_RATE
 ) -> Iterator[NDArray[np.float32]]:
-    """Decode the first sound track in chunks, with constant memory.
+    """Decode the first sound track in chunks of half a second, float32 [n].
 
     Channels are averaged, then resampled. Samples beyond [-1, 1] are clipped.
-
-    Yields:
-        float32 [n], about half a second each.
 
     Raises:
         CorruptMediaError: no sound track, nothing in it, or samples that are not numbers.
@@ -72,8 +69,7 @@ def load_sound(
 ) -> Waveform:
     """Decode the whole first sound track; see `stream_sound`.
 
-    Raises:
-        MediaLimitError: it is longer than ``max_duration_s``.
+    Raises a MediaLimitError if it is longer than ``max_duration_s``.
     """
     chunks, n_samples = [], 0
     for chunk in stream_sound(source, sampling_rate):

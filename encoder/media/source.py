@@ -28,8 +28,7 @@ def name_of(source: Source) -> str:
 def opened(source: Source) -> Iterator[BinaryIO]:
     """The source as a seekable binary file, closed afterwards if it was opened here.
 
-    Raises:
-        MediaError: the path is missing, may not be read, or is a folder, pipe or device.
+    Raises a MediaError if the path is missing, may not be read, or is no file.
     """
     if isinstance(source, bytes):
         yield io.BytesIO(source)

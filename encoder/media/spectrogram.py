@@ -141,18 +141,10 @@ _TINY = 1e-20
 
 @dataclass(frozen=True)
 class SpectrogramLayout:
-    """How a spectrogram array was made; the defaults are librosa's.
+    """How a spectrogram array was made, see `MultiModalEncoder.encode_multimodal`.
 
-    Args:
-        n_fft: samples per frame, which is centred and has a Hann window; None for 2,048, or for
-            what the number of bins of a complex spectrogram implies.
-        hop_length: samples from frame to frame; None for a quarter of ``n_fft``.
-        n_mels: mel bands (Slaney's scale and norm); None for linear bins, or for 128 rows, which
-            are librosa's mel bands.
-        fmin: where the mel bands begin, in Hz.
-        fmax: where they end; None for half of the sampling rate.
-        power: the exponent of the magnitude, 2 for power and 1 for magnitude, or ``"db"``, decibels
-            (of mel bands: those of power).
+    Frames are centred and have a Hann window; mel bands have Slaney's scale and norm, and decibels
+    are those of power. Defaults are librosa's.
 
     Raises:
         InputError: a value that no spectrogram can have.
@@ -192,12 +184,8 @@ def to_sound(
 ) -> Waveform:
     """The sound of a spectrogram [n_bins, n_frames], real or complex; the same every time.
 
-    Args:
-        label: names the array in errors.
-        array: as librosa's ``stft``, ``melspectrogram``, ``power_to_db`` or ``amplitude_to_db``
-            return it. Decibels whose highest value is 0 (``ref=np.max``) have no level.
-        sampling_rate: of the sound, in Hz.
-        layout: how it was made.
+    As librosa's ``stft``, ``melspectrogram``, ``power_to_db`` or ``amplitude_to_db`` return it;
+    decibels whose highest value is 0 (``ref=np.max``) have no level. ``label`` names it in errors.
 
     Raises:
         InputError: the array does not fit the layout, or has values that no spectrogram has.

@@ -24,11 +24,9 @@ def stream_frames(
     max_pixels: int = MAX_PIXELS,
     from_s: float = 0.0,
 ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """Decode the first video stream; yield one frame per ``every_s`` seconds, upright.
+    """Decode the first video stream; yield one frame per ``every_s`` seconds (0: all), upright.
 
     Args:
-        source: a path, bytes or a binary file.
-        every_s: the least time between frames; 0 for all of them.
         short_side: scale down so that the shorter side is at most this.
         n_threads: how many threads decode; 0 lets FFmpeg choose.
         max_pixels: frames of more pixels count as damaged, even if they grow in mid-stream.
@@ -69,9 +67,7 @@ def stream_frames(
 def load_clip(source: Source, max_frames: int = 32) -> Clip:
     """A few frames, evenly spread over the video, and its whole sound track, if it has one.
 
-    Raises:
-        CorruptMediaError: no video stream, or nothing in it.
-        MediaLimitError: the sound track is longer than `load_sound` takes.
+    Raises what `stream_frames` and `load_sound` do.
     """
     facts = probe(source)
     pace_s = min(0.5, facts.duration_s / max_frames) if facts.duration_s else 0.5

@@ -135,11 +135,7 @@ def make(key: Key, write: Write, progress: Progress, *, spec: str) -> Artifact:
 
 
 def verify(artifact: Artifact) -> None:
-    """Check every file's hash.
-
-    Raises:
-        ModelError: names each file that is missing or not what was written.
-    """
+    """Check every file's hash; the ModelError names each file that is not what was written."""
     if wrong := _damage(artifact):
         spec, precision = artifact.manifest["spec"], artifact.manifest["key"]["precision"]
         again = f"`anymodal models prepare {spec} --precision {precision}`"
@@ -159,11 +155,7 @@ def _damage(artifact: Artifact) -> list[str]:
 
 
 def remove(artifact: Artifact) -> None:
-    """Remove the folder in one step: no process ever finds part of it.
-
-    Raises:
-        ModelError: a process has it open.
-    """
+    """Remove the folder in one step; raises a ModelError if a process has it open."""
     if is_in_use(artifact.folder):
         raise ModelError(
             f"{artifact.folder} is open in a process.",

@@ -75,11 +75,7 @@ def open_exported(
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """What is known about the model in a folder.
-
-    Raises:
-        ModelError: it is no such folder, or of a different version.
-    """
+    """What is known about the model in a folder; a ModelError if it is of another version."""
     path = folder / FACTS
     try:
         facts = dict(json.loads(path.read_text("utf-8")))

@@ -55,15 +55,13 @@ def load(
     gate: GateFile | None = None,
     patches: float | None = None,
 ) -> Model:
-    """Load a model, in float32 unless it is to run in bfloat16.
+    """Load the model of a folder (an absolute path) or of the hub (``org/name``).
 
-    Queries and documents get the prompts that the model has for them, see `Prompts`. Only the
-    documents' prompt identifies the space, since it holds documents.
+    It runs in float32 unless it is to run in bfloat16. Queries and documents get the prompts that
+    the model has for them, see `Prompts`. Only the documents' prompt identifies the space, since it
+    holds documents. A copy in the local cache serves where the hub cannot be reached.
 
     Args:
-        path_or_name: the absolute path of a folder, or ``org/name`` on the hub.
-        revision: a branch, tag or commit on the hub; None takes the newest. A copy in the
-            local cache serves where the hub cannot be reached.
         device: a torch device; None takes a GPU if there is one.
         windows: compute only what local layers attend to; the vectors stay the same.
         gate: merges tokens of long texts, which gives different vectors.

@@ -33,10 +33,8 @@ _SAME_COSINE = 1 - 1e-7
 def run_in_bf16(name: str, model: SentenceTransformer) -> None:
     """Make a network multiply in bfloat16; pooling and what follows it stay in float32.
 
-    Weights of linear layers are kept in bfloat16, which halves their size.
-
-    Raises:
-        ModelError: the processor would compute it piece by piece, more slowly than float32.
+    Weights of linear layers are kept in bfloat16, which halves their size. Raises a ModelError
+    where the processor would compute it piece by piece, more slowly than float32.
     """
     device = model.device.type
     if device == "cpu" and not _BF16_SETS & set(instruction_sets().split()):

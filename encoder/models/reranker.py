@@ -82,11 +82,7 @@ class CrossEncoder:
 
 
 def open_folder(name: str, folder: Path, n_threads: int | None = None) -> CrossEncoder:
-    """The cross-encoder of a folder with ``model.onnx`` and ``tokenizer.json``.
-
-    Raises:
-        ModelError: a file is missing, or is not what its name says.
-    """
+    """The cross-encoder of a folder; raises a ModelError if a file is not what its name says."""
     import onnx
 
     graph = folder / GRAPH

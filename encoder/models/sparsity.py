@@ -181,8 +181,7 @@ _LAYOUT = 2
 def write_sparse(bert: Bert, gate: GateFile, target: Path, *, int8: bool) -> None:
     """Write the sparse network; inputs and outputs are those of `SparseEncoder`.
 
-    Raises:
-        ModelError: the gate was made for a different network.
+    Raises a ModelError if the gate was made for a different network.
     """
     gate.check_fit(bert.size.n_layers, bert.size.vocab_size)
     changed = replace(bert, weights=added(bert.weights, gate.deltas))

@@ -38,11 +38,7 @@ def write_manifest(folder: Path, model: str, tower: str, **facts: Any) -> None:
 
 
 def read_manifest(folder: Path) -> Mapping[str, Any]:
-    """Which tower a folder holds: ``model``, ``tower`` and the ``sha256`` of its network.
-
-    Raises:
-        ModelError: it holds none.
-    """
+    """Which tower a folder holds: ``model``, ``tower`` and the ``sha256`` of its network."""
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
         return {**manifest, **{key: str(manifest[key]) for key in ("model", "tower", "sha256")}}
@@ -51,11 +47,7 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
 
 
 def check(folder: Path) -> Mapping[str, Any]:
-    """The manifest, after checking the hash of the network.
-
-    Raises:
-        ModelError: the folder holds no quantized tower, or not the one that it describes.
-    """
+    """The manifest, after checking the hash of the network; raises a ModelError if it differs."""
     manifest = read_manifest(folder)
     network = folder / ONNX
     if not network.is_file() or _hash(folder) != manifest["sha256"]:
@@ -69,8 +61,7 @@ def check(folder: Path) -> Mapping[str, Any]:
 def check_all(folder: Path) -> Mapping[Path, Mapping[str, Any]]:
     """The manifests of all towers in a folder (of one, or of folders), after checking their hashes.
 
-    Raises:
-        ModelError: see `check`; or two are the same tower.
+    Raises a ModelError, too, if two are the same tower.
     """
     parts = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
     manifests = {tower_folder: check(tower_folder) for tower_folder in parts}

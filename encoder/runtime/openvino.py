@@ -26,12 +26,9 @@ def version() -> str:
 
 
 class OpenVinoSession:
-    """A `Session` over OpenVINO.
+    """A `Session` over OpenVINO; raises a ModelError if it is missing or cannot run the file.
 
     ``precision`` is ``f32``, in which non-integer parts are the same on every CPU, or ``bf16``.
-
-    Raises:
-        ModelError: OpenVINO is not installed, or cannot run the file.
     """
 
     def __init__(self, path: Path, *, n_threads: int | None = None, precision: str = "f32") -> None:

@@ -57,17 +57,12 @@ def fastest_session(
     memory: Path,
     min_cosine: float = MIN_COSINE,
 ) -> Session:
-    """Open the candidate that is known or measured to be the fastest.
+    """Open the candidate that is known or measured to be the fastest; the first is the reference.
 
-    With one candidate nothing is measured. Several processes may call this at once: one
-    measures, the others wait for what it finds.
-
-    Args:
-        candidates: functions that open a session, by name; the first is the reference.
-        examples: makes typical inputs; called if there is something to measure.
-        facts: all that the choice depends on: the network, the machine, versions, threads.
-        memory: the folder that keeps choices. Where it cannot be written, the trial is made each
-            time.
+    Several processes may call this at once: one measures, the others wait for what it finds.
+    ``examples`` makes typical inputs, if there is something to measure. ``facts`` are all that the
+    choice depends on: the network, the machine, versions, threads. It is kept in ``memory``; where
+    that cannot be written, the trial is made each time.
 
     Raises:
         ModelError: the reference cannot be opened or run.
@@ -99,11 +94,8 @@ def compare(
 ) -> Choice:
     """Time all candidates in turn, after a warm-up run.
 
-    A candidate that cannot be opened or run, or whose outputs have a cosine below ``min_cosine``
-    to those of the first, is dropped.
-
-    Raises:
-        ModelError: the first cannot be opened or run.
+    One that cannot be opened or run, or whose outputs have a cosine below ``min_cosine`` to those
+    of the first, is dropped; the first must run.
     """
     names = list(candidates)
     reference = candidates[names[0]]()

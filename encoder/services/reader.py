@@ -77,14 +77,12 @@ class Reader:
     """Reads text in pictures. Safe to use from threads.
 
     Args:
-        detector: takes ``x`` float32 [n, 3, height, width], gives the probability of text
-            [n, 1, height, width].
-        recognizer: takes ``x`` float32 [n, 3, HEIGHT, width], gives for each step how probable
-            the best class is, and which it is, [n, n_steps] both.
-        turn_classifier: takes ``x`` float32 [n, 3, HEIGHT, 192], gives how probable it is that a
-            line is upright and upside down [n, 2].
+        detector: ``x`` float32 [n, 3, height, width] to how probable text is [n, 1, height, width].
+        recognizer: ``x`` float32 [n, 3, HEIGHT, width] to how probable the best class is at each
+            step, and which it is, [n, n_steps] both.
+        turn_classifier: ``x`` float32 [n, 3, HEIGHT, 192] to how probable it is that a line is
+            upright and upside down [n, 2].
         characters: of the recognizer's classes.
-        limits: see `ReadingLimits`.
     """
 
     def __init__(

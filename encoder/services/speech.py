@@ -56,13 +56,7 @@ _NONE_RIGHT, _ALL_RIGHT = 0.2, 0.65
 
 
 class Speech:
-    """Speech written down by a Whisper model, loaded on first use; deterministic.
-
-    Args:
-        folder: holds ``model.bin``, ``config.json``, ``tokenizer.json`` and ``vocabulary.txt``.
-        n_threads: threads of one run; None for every core.
-        compute_type: CTranslate2's name for the type of number that it computes with.
-    """
+    """Speech, mono at 16 kHz, written down by the Whisper model in a folder; deterministic."""
 
     def __init__(
         self, folder: Path, *, n_threads: int | None = None, compute_type: str = "int8"
@@ -70,23 +64,12 @@ class Speech:
         self._whisper = Whisper(folder, n_threads=n_threads, compute_type=compute_type)
 
     def features(self, samples: Samples) -> NDArray[np.float32]:
-        """The encoder's mean, largest value and deviation over time.
-
-        Args:
-            samples: mono sound at 16 kHz, float32 [n].
-
-        Returns:
-            float32 [3 * width of the encoder].
-        """
+        """The encoder's mean, largest value and deviation over time, float32 [3 * its width]."""
         states = np.concatenate([self._whisper.states(window) for window in windows(samples)])
         return np.concatenate([states.mean(axis=0), states.max(axis=0), states.std(axis=0)])
 
     def transcribe(self, samples: Samples, role: Role = DOCUMENT) -> list[Utterance]:
-        """What is said, sentence by sentence; empty for sound without speech.
-
-        Args:
-            samples: mono sound at 16 kHz, float32 [n].
-        """
+        """What is said, sentence by sentence; empty for sound without speech."""
         sentences: list[Utterance] = []
         for start_s, end_s, words in self._heard(samples, role, with_times=True):
             if confidence := self._confidence(words):
@@ -100,9 +83,6 @@ class Speech:
         """Each span in which somebody speaks, with all its words, or none if they are uncertain.
 
         These words go into a sound's embedding.
-
-        Args:
-            samples: mono sound at 16 kHz, float32 [n].
         """
         spans = []
         for start_s, end_s, words in self._heard(samples, DOCUMENT, with_times=False):
@@ -205,12 +185,7 @@ def confidence_of(words: WrittenSpeech) -> float:
 
 
 def preference(words: WrittenSpeech, language: float) -> float:
-    """The score by which one of several languages is chosen.
-
-    Args:
-        words: what is said, in one of them.
-        language: how likely that language is, by its sound.
-    """
+    """The score by which one of several languages is chosen, each so likely by its sound."""
     bonus = _ENGLISH_BONUS if words.language == _ENGLISH else 0.0
     return likeliness(words) + _LANGUAGE_WEIGHT * log(language) + bonus
 
@@ -240,9 +215,7 @@ def windows(samples: Samples) -> Iterator[Samples]:
 def speech_spans(samples: Samples, pause_s: float = _PAUSE_S) -> list[tuple[int, int]]:
     """Where somebody speaks, as first and last sample (Silero's voice activity detector).
 
-    Args:
-        samples: mono sound at 16 kHz, float32 [n].
-        pause_s: a silence of this length ends a span.
+    A silence of ``pause_s`` ends a span.
     """
     from faster_whisper.vad import VadOptions, get_speech_timestamps
 

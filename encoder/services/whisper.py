@@ -56,15 +56,10 @@ Samples = NDArray[np.float32]
 
 
 class WrittenSpeech(NamedTuple):
-    """What Whisper makes of speech.
+    """What Whisper makes of speech: tokens, timestamps among them if they were asked for, and text.
 
-    Args:
-        tokens: words, and timestamps if they were asked for.
-        text: the words.
-        language: the language that they were written down in.
-        log_probability: of a token, on average.
-        no_speech: how likely it is that there is no speech.
-        is_cut: whether the limit of tokens was reached, so that words may be missing.
+    ``log_probability`` is that of a token, on average. With ``is_cut`` the limit of tokens was
+    reached, so that words may be missing.
     """
 
     tokens: Sequence[int]
@@ -83,15 +78,10 @@ class Speaking(NamedTuple):
 
 
 class Whisper:
-    """A Whisper model, loaded on first use; deterministic (nothing is drawn at random).
+    """The Whisper model of a folder, loaded on first use; nothing is drawn at random.
 
-    Its weights leave memory when they have not been used for a while.
-
-    Args:
-        folder: holds ``model.bin``, ``config.json``, ``tokenizer.json`` and ``vocabulary.txt``.
-        n_threads: threads of one run; None for every core.
-        compute_type: CTranslate2's name for the type of number that it computes with.
-        rest_s: how long they must have been unused.
+    Its weights leave memory when they have not been used for ``rest_s``. ``compute_type`` is
+    CTranslate2's name for the type of number that it computes with.
     """
 
     def __init__(
@@ -148,7 +138,6 @@ class Whisper:
         """Write down what is said.
 
         Args:
-            speaking: what `encode` made of the speech.
             language: the language to write in; English-only models know only "en".
             with_times: also mark where sentences begin and end.
             tokens_per_s: the most that there may be, since a model caught in a loop never ends.
@@ -185,9 +174,7 @@ class Whisper:
     def sentences(self, words: WrittenSpeech, length_s: float) -> list[tuple[float, float, str]]:
         """Cut at Whisper's timestamps: begin and end in seconds, and the text.
 
-        Args:
-            words: written down with times.
-            length_s: of the speech; timestamps after it are guesses.
+        Timestamps after ``length_s``, that of the speech, are guesses.
         """
         tokenizer = self._tokenizer(words.language)
         first_mark = tokenizer.timestamp_begin
@@ -272,14 +259,9 @@ class Whisper:
 class Rest:
     """Puts something away that has not been used for a while, and gets it back for the next use.
 
-    Uses may overlap, in any threads; the first after a rest waits for ``wake``, and so do others.
-
-    Args:
-        put_away: called from a separate thread when nothing is in use; returns whether it is away
-            now. If it is not, this is called again later.
-        wake: called before the first use after that; if it fails, so does the use, and the next
-            one tries again.
-        after_s: seconds without a use.
+    Uses may overlap, in any threads; the first after a rest waits for ``wake``, and so do others;
+    if it fails, so does the use. ``put_away`` is called from a separate thread, and again later if
+    it returns that it is not away.
     """
 
     def __init__(

@@ -77,18 +77,12 @@ def make_once(
     """Make an entry of the cache unless it is there; one that is not whole is made again.
 
     Safe to call from several processes at once, where one makes it and the others wait, and to
-    kill at any time: the next call removes what was left.
-
-    Args:
-        path: of the entry, a file or a folder.
-        write: makes it at another path of the same name, whose folder exists.
-        is_whole: whether an entry that exists can be used.
-        on_wait: called if another process is making it.
-        timeout_s: how long to wait for that process; for good if negative.
+    kill at any time: the next call removes what was left. ``write`` makes it at another path of the
+    same name, whose folder exists; ``on_wait`` is called if another process is making it.
 
     Raises:
         OSError: the disk is full or may not be written to.
-        filelock.Timeout: another process took too long.
+        filelock.Timeout: another process took longer than ``timeout_s``; negative waits for good.
     """
     if is_whole(path):
         mark_used(path)
@@ -176,9 +170,6 @@ def prune_cache(unused_s: float = UNUSED_S, most_bytes: int | None = None) -> li
 
     Processes that have an entry open keep it. Entries that were opened within ``unused_s`` stay,
     unless there are more than ``most_bytes`` in all: then the longest unused go first.
-
-    Raises:
-        OSError: an entry cannot be removed.
     """
     for folder_name in ("models", "gates", *_DERIVED):
         if cache_folder(folder_name).is_dir():

@@ -68,11 +68,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
-    """A folder that exists for the duration of the block.
-
-    Raises:
-        DiskError: no temporary folder of this machine can be written to.
-    """
+    """A folder that exists for the duration of the block; a DiskError if there can be none."""
     try:
         folder = TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
     except OSError as error:
@@ -85,11 +81,7 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
 
 
 def check_room(folder: Path, n_bytes: int = 0) -> None:
-    """Check that a folder, which need not exist yet, is writable and has room for ``n_bytes``.
-
-    Raises:
-        DiskError: it is full, or nearly so; read-only; or not this user's to write to.
-    """
+    """Raise a DiskError unless a folder, which need not exist yet, is writable and has room."""
     there = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110 (never raises)
     free = shutil.disk_usage(there).free
     needed_bytes = n_bytes + RESERVE_BYTES

@@ -125,11 +125,7 @@ class Tower(Protocol):
     """
 
     def prepare(self, content: Any) -> Prepared:
-        """Make one item ready (tokenize, resize, take a spectrogram). Safe to call in threads.
-
-        Args:
-            content: what `encoder.types.Item` holds for this modality, already validated.
-        """
+        """Make an item's content ready (tokenize, resize, take a spectrogram), in any thread."""
         ...
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
@@ -153,8 +149,7 @@ class PluginTower(Protocol):
 def forward(tower: PluginTower, batch: Sequence[Prepared]) -> Encoded:
     """Run a tower that is not lazy; the rows are as from `Tower.forward`.
 
-    Raises:
-        ModelError: the tower returns more or fewer rows than its ``n_rows`` says.
+    Raises a ModelError if the tower returns more or fewer rows than its ``n_rows`` says.
     """
     returned = tower.forward(batch)
     encoded = returned if isinstance(returned, Encoded) else Encoded(returned)

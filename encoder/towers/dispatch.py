@@ -87,12 +87,9 @@ def joined(
     space: Space,
     cut: int | None = None,
 ) -> Encoded:
-    """Join the results of batches into one, in the order of the items.
+    """Join the results of batches, each with the places of its items, in the order of the items.
 
-    Args:
-        parts: for each batch, the places of its items, and what `forward` returned for them.
-        space: the space of uncut rows.
-        cut: how many of their dimensions are kept; None for all.
+    ``space`` is that of uncut rows, of which ``cut`` dimensions are kept.
 
     Raises:
         ModelError: the tower belongs to a different space.
@@ -155,8 +152,7 @@ class Dispatch:
     def tower(self, modality: Modality, role: Role = DOCUMENT) -> PluginTower:
         """The tower of a modality; that of a plug-in is made on first use.
 
-        Raises:
-            InputError: neither the model nor a plug-in has one.
+        Raises an InputError if neither the model nor a plug-in has one.
         """
         towers = self._model.queries if role == QUERY else self._model.towers
         if tower := towers.get(modality) or self._plugins.get((modality, role)):

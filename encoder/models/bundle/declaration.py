@@ -73,11 +73,7 @@ class Bundle:
 
 
 def bundle_names() -> list[str]:
-    """The names of all bundles, sorted.
-
-    >>> "english" in bundle_names()
-    True
-    """
+    """The names of all bundles, sorted."""
     return sorted(path.stem for path in _BUNDLES.glob("*.toml"))
 
 
@@ -87,11 +83,7 @@ def all_bundles() -> list[Bundle]:
 
 
 def resolve(name: str) -> str:
-    """The name of a bundle; ``default`` is an alias.
-
-    Raises:
-        ModelError: there is none of this name.
-    """
+    """The name of a bundle; ``default`` is an alias. Raises a ModelError if there is none."""
     names = bundle_names()
     chosen = DEFAULT if name == _ALIAS else name
     if chosen in names:
@@ -102,11 +94,6 @@ def resolve(name: str) -> str:
 
 @cache
 def read_bundle(name: str) -> Bundle:
-    """A bundle by its name.
-
-    Raises:
-        ModelError: there is none of this name.
-    """
     name = resolve(name)
     facts = tomllib.loads((_BUNDLES / f"{name}.toml").read_text("utf-8"))
     return Bundle(
@@ -199,11 +186,7 @@ def bundle_folder(bundle: Bundle, home: Path | None = None) -> Path:
 
 
 def location(bundle: Bundle, home: Path | None = None) -> Path:
-    """A bundle's folder, after a look at each file's size.
-
-    Raises:
-        BundleError: a part is missing or not whole.
-    """
+    """A bundle's folder, after a look at each file's size; a BundleError if it is not whole."""
     folder = bundle_folder(bundle, home)
     for bundle_part in bundle.parts.values():
         if problem := problem_with(folder, bundle_part):
@@ -212,11 +195,7 @@ def location(bundle: Bundle, home: Path | None = None) -> Path:
 
 
 def verify(bundle: Bundle, home: Path | None = None) -> Path:
-    """A bundle's folder, after checking every file's hash.
-
-    Raises:
-        BundleError: names every part that is missing or not what was fetched.
-    """
+    """A bundle's folder, after checking every file's hash; the BundleError names each bad part."""
     folder = bundle_folder(bundle, home)
     problems = [
         problem_with(folder, bundle_part, read_files=True) for bundle_part in bundle.parts.values()

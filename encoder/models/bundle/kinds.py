@@ -101,11 +101,6 @@ class PartKind:
 
 
 def kind_named(name: str) -> PartKind:
-    """A kind by its name.
-
-    Raises:
-        ModelError: there is none of this name.
-    """
     if name not in KINDS:
         raise ModelError(
             f"There is no kind of part called {name!r}.", remedy=f"Use one of {', '.join(KINDS)}."
@@ -162,9 +157,6 @@ def open_e5(
     """Open multilingual-e5-small (Wang et al. 2024), for texts in a hundred languages.
 
     Queries run dense, since gates are judged with documents.
-
-    Raises:
-        ModelError: a file is missing or cannot be run.
     """
     tokenizer = SentencePieces(folder / PIECES, cache_folder("pieces"))
     session = precision.open(text_network(folder), n_threads)

@@ -72,21 +72,13 @@ class SoundHead:
         return len(self.mean) - 2 * _BLOCK_FEATURES
 
     def probabilities(self, features: Floats) -> Floats:
-        """How likely each name is, float32 [n_names].
-
-        Args:
-            features: see `sound_features`; NaN stands for what is not known.
-        """
+        """How likely each name is, float32 [n_names]; a feature that is not known is NaN."""
         scaled = standardize(features, self.mean, self.deviation)
         return softmax(scaled @ self.weights + self.bias)
 
 
 def load_sound_labels(path: Path) -> SoundLabels:
-    """Read the table that ``scripts/build_sound_labels.py`` wrote.
-
-    Raises:
-        ModelError: the table is missing or damaged.
-    """
+    """Read what ``scripts/build_sound_labels.py`` wrote; raises a ModelError if it is damaged."""
     try:
         with np.load(path) as table:
             ucs = table["ucs_embeddings"].astype(np.float32)
@@ -117,9 +109,7 @@ def ucs_probabilities(logits: Sequence[Floats], labels: SoundLabels) -> Floats:
 def sound_features(blocks: Floats, speech: Floats) -> Floats:
     """What the sound head sees, float32 [2 * n + m].
 
-    Args:
-        blocks: the sound network's features of each block, [n_blocks, n].
-        speech: the speech model's features [m]; none if the head takes none.
+    From the sound network's features of each block [n_blocks, n], and the speech model's [m].
     """
     over_time = np.concatenate([blocks.mean(axis=0), blocks.max(axis=0)])
     return np.concatenate([np.log1p(over_time), speech])
