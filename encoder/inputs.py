@@ -33,7 +33,7 @@ _MAX_PEAK = 32.0
 
 
 @dataclass(frozen=True)
-class Batch:
+class ArgumentItems:
     """The items of one argument; ``single`` if the caller passed one value and not a list."""
 
     items: Sequence[Item]
@@ -65,7 +65,7 @@ class AudioFormat:
 
 def read_arguments(
     values: Mapping[str, Any], audio: AudioFormat, role: Role
-) -> dict[Modality, Batch]:
+) -> dict[Modality, ArgumentItems]:
     """The items of each argument that was passed; raises an InputError if there is none."""
     batches = {
         Modality(name): read_argument(name, value, audio, role)
@@ -78,7 +78,9 @@ def read_arguments(
     return batches
 
 
-def read_argument(name: str, value: Any, audio: AudioFormat, role: Role = DOCUMENT) -> Batch:
+def read_argument(
+    name: str, value: Any, audio: AudioFormat, role: Role = DOCUMENT
+) -> ArgumentItems:
     """Validate one argument of ``encode_multimodal``: one value, or a list of them.
 
     Raises:
@@ -99,7 +101,7 @@ def read_argument(name: str, value: Any, audio: AudioFormat, role: Role = DOCUME
         read(label, value, audio) if read else value
         for label, value in zip(labels, values, strict=True)
     ]
-    return Batch([Item(Modality(name), content, role) for content in contents], single)
+    return ArgumentItems([Item(Modality(name), content, role) for content in contents], single)
 
 
 def read_text(label: str, value: Any, _: AudioFormat) -> str:

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from encoder.binding.ridge import LinearMap
 from encoder.errors import ModelError
 from encoder.space import Calibration, l2_normalize
-from encoder.towers.base import Encoded, Heard, PluginTower, Prepared, forward
+from encoder.towers.base import Encoded, HeardSpans, PluginTower, Prepared, forward
 from encoder.types import Modality
 
 _VERSION = 1
 
 
 @dataclass(frozen=True)
-class Origin:
+class FeatureOrigin:
     """What computes a binding's features: a package and its version, or a model's spec.
 
     ``space`` is the fingerprint of the model; empty for a package's tower.
@@ -43,7 +43,7 @@ class Binding:
 
     modality: Modality
     space: str
-    origin: Origin
+    origin: FeatureOrigin
     linear: LinearMap
     calibration: Calibration
     figures: Mapping[str, Any]
@@ -90,7 +90,7 @@ def read_binding(path: Path) -> Binding:
         return Binding(
             Modality(facts["modality"]),
             facts["space"],
-            Origin(**facts["origin"]),
+            FeatureOrigin(**facts["origin"]),
             linear,
             Calibration(**facts["calibration"]),
             facts["figures"],
@@ -113,7 +113,7 @@ class FeatureTower(Protocol):
 
 def features_of(
     tower: PluginTower, batch: Sequence[Prepared]
-) -> tuple[NDArray[np.float32], Heard | None]:
+) -> tuple[NDArray[np.float32], HeardSpans | None]:
     """A tower's features of prepared items, [len(batch), n_features], and what is said in them.
 
     For a tower without ``features``, these are all rows of an item, concatenated.

@@ -3,7 +3,7 @@
     <cache>/models/<name>-<hash>/    graphs, processor settings, and manifest.json: what made it,
                                      what was measured, and each file's sha256
 
-The hash is that of its `Key`, so the same key leads to the same folder of the cache.
+The hash is that of its `ArtifactKey`, so the same key leads to the same folder of the cache.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Write: TypeAlias = Callable[[Path, Progress], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Key:
+class ArtifactKey:
     """What determines an artifact; if one of these differs, vectors or files may differ.
 
     ``source`` says which weights: a name with a commit, or a hash. ``sparsity`` names the gate.
@@ -78,7 +78,7 @@ def artifacts_folder() -> Path:
     return cache_folder("models")
 
 
-def find(key: Key) -> Artifact | None:
+def find(key: ArtifactKey) -> Artifact | None:
     """The artifact of a key; None if there is none, or one with files missing or cut short."""
     return _read(artifacts_folder() / key.folder_name)
 
@@ -90,7 +90,7 @@ def all_artifacts() -> list[Artifact]:
     return [artifact for artifact in artifacts if artifact]
 
 
-def make(key: Key, write: Write, progress: Progress, *, spec: str) -> Artifact:
+def make(key: ArtifactKey, write: Write, progress: Progress, *, spec: str) -> Artifact:
     """Find the artifact of a key, or make it; a damaged one is made again.
 
     Every file of an artifact that is found is read. Safe to call from several processes at once and

@@ -18,7 +18,7 @@ from encoder.system.cache import cache_folder
 
 if TYPE_CHECKING:
     from encoder.runtime.base import Session
-    from encoder.runtime.trial import Factory, Inputs
+    from encoder.runtime.trial import ExampleInputs, Factory
 
 _EXACT = {"session.disable_quant_qdq": "1"}
 """Without it ONNX Runtime may round activations too, and not compute what was measured."""
@@ -42,7 +42,7 @@ class NetworkFiles:
     sha256: Callable[[], str]
     side_by_side: bool = False
     one_thread_tokens: int = 0
-    examples: Callable[[], Sequence[Inputs]] | None = None
+    examples: Callable[[], Sequence[ExampleInputs]] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _on_onnxruntime(
 def _fastest(
     network: NetworkFiles,
     path: Path,
-    examples: Callable[[], Sequence[Inputs]],
+    examples: Callable[[], Sequence[ExampleInputs]],
     n_threads: int | None,
 ) -> Session:
     import onnxruntime

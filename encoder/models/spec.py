@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from encoder.errors import ModelError
 from encoder.models.bundle.declaration import resolve
 
-Kind: TypeAlias = Literal["bundle", "hf", "dir"]
+SourceKind: TypeAlias = Literal["bundle", "hf", "dir"]
 
 DEFAULT_MODEL = "bundle:default"
 """The model if none is named: a bundle; for a store that a bundle made, that bundle."""
@@ -30,7 +30,7 @@ class ModelSpec:
         cut: how many dimensions of its embeddings are kept (Matryoshka); None for all.
     """
 
-    kind: Kind
+    kind: SourceKind
     name: str
     revision: str | None = None
     cut: int | None = None

@@ -12,7 +12,7 @@ from typing import Any
 
 from encoder.errors import MissingExtraError, ModelError
 from encoder.models import artifacts, tower_folder
-from encoder.models.artifacts import FLOAT32, PRECISIONS, Artifact, Key, Progress
+from encoder.models.artifacts import FLOAT32, PRECISIONS, Artifact, ArtifactKey, Progress
 from encoder.models.exported import open_exported, read_facts
 from encoder.models.sources import ModelSource, folder_identity, is_of, licence, locate
 from encoder.models.spec import ModelSpec
@@ -70,7 +70,7 @@ def find(spec: ModelSpec, precision: str, sparsity: str = "") -> Artifact | None
     Args:
         spec: a hub model or a folder.
         precision: one of `PRECISIONS`.
-        sparsity: see `Key`.
+        sparsity: see `ArtifactKey`.
     """
     if spec.kind == "dir":
         return artifacts.find(key_of(spec, folder_identity(Path(spec.name)), precision, sparsity))
@@ -142,10 +142,10 @@ def space_identity(facts: Mapping[str, Any], source: ModelSource) -> dict[str, s
     return {**source.where, **identity}
 
 
-def key_of(spec: ModelSpec, identity: str, precision: str, sparsity: str = "") -> Key:
+def key_of(spec: ModelSpec, identity: str, precision: str, sparsity: str = "") -> ArtifactKey:
     """The key of a model's artifact; ``identity`` is that of its weights."""
     name = Path(spec.name).name if spec.kind == "dir" else spec.name
-    return Key(name, identity, precision, sparsity, recipe=_RECIPE)
+    return ArtifactKey(name, identity, precision, sparsity, recipe=_RECIPE)
 
 
 def _is_of(manifest: Mapping[str, Any], spec: ModelSpec, properties: tuple[str, str, int]) -> bool:

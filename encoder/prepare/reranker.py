@@ -11,7 +11,7 @@ import numpy as np
 
 from encoder.errors import MissingExtraError, ModelError
 from encoder.models import artifacts
-from encoder.models.artifacts import Key, Progress
+from encoder.models.artifacts import ArtifactKey, Progress
 from encoder.models.reranker import GRAPH, TOKENIZER, CrossEncoder, open_folder
 from encoder.models.sources import locate
 from encoder.models.spec import ModelSpec
@@ -43,7 +43,7 @@ def open_reranker(name: str, n_threads: int | None = None) -> CrossEncoder:
     if spec.kind == "dir" and (Path(spec.name) / GRAPH).is_file():
         return open_folder(str(spec), Path(spec.name), n_threads)
     source = locate(spec)
-    key = Key(Path(spec.name).name, source.identity, _PRECISION)
+    key = ArtifactKey(Path(spec.name).name, source.identity, _PRECISION)
     artifact = artifacts.find(key)
     if artifact is None:
         _require_tools(name)

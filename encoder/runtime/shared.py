@@ -67,7 +67,7 @@ def _library() -> ctypes.CDLL | None:
     return ctypes.PyDLL("libm.so.6")
 
 
-Options: TypeAlias = "Callable[[], SessionOptions]"
+MakeOptions: TypeAlias = "Callable[[], SessionOptions]"
 
 NETWORK, WEIGHTS = "network.onnx", "weights.bin"
 """Files of a copy."""
@@ -82,7 +82,7 @@ _log = logging.getLogger(__name__)
 
 
 def open_shared(
-    source: Path, folder: Path, options: Options, settings: Mapping[str, str]
+    source: Path, folder: Path, options: MakeOptions, settings: Mapping[str, str]
 ) -> InferenceSession | None:
     """Open the copy of a network, on the CPU; None if that cannot be done.
 
@@ -152,7 +152,7 @@ def open_session(path: Path, options: SessionOptions) -> InferenceSession:
     return InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def _write(source: Path, make_options: Options, copy: Path) -> None:
+def _write(source: Path, make_options: MakeOptions, copy: Path) -> None:
     options = make_options()
     copy.mkdir()
     options.optimized_model_filepath = str(copy / NETWORK)

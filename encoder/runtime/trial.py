@@ -23,7 +23,7 @@ from encoder.errors import ModelError
 from encoder.runtime.base import Array, Session
 from encoder.system.cache import make_once
 
-Inputs: TypeAlias = Mapping[str, Array]
+ExampleInputs: TypeAlias = Mapping[str, Array]
 Factory: TypeAlias = Callable[[], Session]
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Choice:
 
 def fastest_session(
     candidates: Mapping[str, Factory],
-    examples: Callable[[], Sequence[Inputs]],
+    examples: Callable[[], Sequence[ExampleInputs]],
     *,
     facts: Mapping[str, str],
     memory: Path,
@@ -88,7 +88,7 @@ def fastest_session(
 
 def compare(
     candidates: Mapping[str, Factory],
-    examples: Sequence[Inputs],
+    examples: Sequence[ExampleInputs],
     *,
     min_cosine: float = MIN_COSINE,
 ) -> Choice:
@@ -154,7 +154,9 @@ def _row_cosine(a: Array, b: Array) -> float:
     return least if np.isfinite(least) else 0.0
 
 
-def _time_in_turns(sessions: Mapping[str, Session], examples: Sequence[Inputs]) -> dict[str, float]:
+def _time_in_turns(
+    sessions: Mapping[str, Session], examples: Sequence[ExampleInputs]
+) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in sessions}
     started = perf_counter()
     for _ in range(_N_ROUNDS):

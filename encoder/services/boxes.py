@@ -161,7 +161,7 @@ def crop(picture: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
     return np.asarray(line.resize(size, Image.Resampling.BICUBIC))
 
 
-Edges = NDArray[np.float32]
+BoxEdges = NDArray[np.float32]
 """Left, top, right and bottom of boxes, [n, 4]."""
 
 _SAME_ROW = 0.5
@@ -189,7 +189,7 @@ def reading_order(boxes: Sequence[Box], quarters: int = 0) -> list[int]:
     return [int(i) for i in _ordered(edges, np.arange(len(edges)))]
 
 
-def _ordered(edges: Edges, among: NDArray[np.int64]) -> list[int]:
+def _ordered(edges: BoxEdges, among: NDArray[np.int64]) -> list[int]:
     """Cut into columns where there are any, else at the widest blank band, else row by row."""
     box_edges = edges[among]
     if cut := _between_columns(box_edges):
@@ -201,7 +201,7 @@ def _ordered(edges: Edges, among: NDArray[np.int64]) -> list[int]:
     return [int(i) for row in _rows(box_edges) for i in among[row]]
 
 
-def _between_columns(box_edges: Edges) -> float | None:
+def _between_columns(box_edges: BoxEdges) -> float | None:
     """Where a blank strip from top to bottom separates two columns."""
     for cut in _gaps(box_edges[:, 0], box_edges[:, 2]):
         is_left = box_edges[:, 2] <= cut
@@ -210,13 +210,13 @@ def _between_columns(box_edges: Edges) -> float | None:
     return None
 
 
-def _is_column(box_edges: Edges) -> bool:
+def _is_column(box_edges: BoxEdges) -> bool:
     widths, heights = box_edges[:, 2] - box_edges[:, 0], box_edges[:, 3] - box_edges[:, 1]
     is_long = np.median(widths) >= _COLUMN_RATIO * np.median(heights) if len(box_edges) else False
     return len(box_edges) >= _LEAST_LINES and bool(is_long)
 
 
-def _widest_band(box_edges: Edges) -> float | None:
+def _widest_band(box_edges: BoxEdges) -> float | None:
     """The middle of the highest blank band across, unless cutting there changes nothing.
 
     Only a page that may have columns above or below is cut.
@@ -238,7 +238,7 @@ def _gaps(
     return [reached + width / 2 for width, reached in reversed(gaps)]
 
 
-def _rows(box_edges: Edges) -> list[list[int]]:
+def _rows(box_edges: BoxEdges) -> list[list[int]]:
     """Rows from top to bottom, each from left to right."""
     rows: list[list[int]] = []
     for i in np.argsort(box_edges[:, 1] + box_edges[:, 3], kind="stable"):

@@ -20,12 +20,12 @@ from typing import Generic, TypeVar
 
 from encoder.system.stopping import current_check
 
-Key = TypeVar("Key", bound=Hashable)
-Item = TypeVar("Item")
+BatchKey = TypeVar("BatchKey", bound=Hashable)
+Single = TypeVar("Single")
 Result = TypeVar("Result")
 
 
-def in_batches(values: Iterable[Item], size: int) -> Iterator[list[Item]]:
+def in_batches(values: Iterable[Single], size: int) -> Iterator[list[Single]]:
     """Lists of at most ``size`` values, streamed.
 
     >>> list(in_batches("abcde", 2))
@@ -37,19 +37,19 @@ def in_batches(values: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 @dataclass(eq=False)
-class _Call(Generic[Item, Result]):
+class _Call(Generic[Single, Result]):
     """A call of one thread. A thread that is to run a batch finds it in ``batch``."""
 
-    items: Sequence[Item]
+    items: Sequence[Single]
     check: Callable[[], None] | None
     """Raises once nobody waits for the results any more."""
     woken: Event = field(default_factory=Event)
-    batch: Sequence[_Call[Item, Result]] = ()
+    batch: Sequence[_Call[Single, Result]] = ()
     results: Sequence[Result] = ()
     error: BaseException | None = None
 
 
-class Batched(Generic[Key, Item, Result]):
+class Batched(Generic[BatchKey, Single, Result]):
     """A function of many items whose concurrent calls with the same key become one.
 
     A call runs at once if no other of its key does. Otherwise it waits, and one of the waiting
@@ -62,19 +62,19 @@ class Batched(Generic[Key, Item, Result]):
 
     def __init__(
         self,
-        do: Callable[[Key, Sequence[Item]], Sequence[Result]],
+        do: Callable[[BatchKey, Sequence[Single]], Sequence[Result]],
         *,
-        max_items: Callable[[Key], int],
+        max_items: Callable[[BatchKey], int],
     ) -> None:
         self._do = do
         self._max_items = max_items
         self._lock = Lock()
-        self._waiting: dict[Key, list[_Call[Item, Result]]] = {}
+        self._waiting: dict[BatchKey, list[_Call[Single, Result]]] = {}
         """A key is here while one of its batches runs."""
 
-    def __call__(self, key: Key, items: Sequence[Item]) -> Sequence[Result]:
+    def __call__(self, key: BatchKey, items: Sequence[Single]) -> Sequence[Result]:
         """One result for each item; raises what ``do`` raises for them."""
-        call = _Call[Item, Result](items, current_check())
+        call = _Call[Single, Result](items, current_check())
         with self._lock:
             if key in self._waiting:
                 self._waiting[key].append(call)
@@ -92,11 +92,11 @@ class Batched(Generic[Key, Item, Result]):
             raise call.error
         return call.results
 
-    def n_waiting(self, key: Key) -> int:
+    def n_waiting(self, key: BatchKey) -> int:
         """How many calls wait for the batch that runs."""
         return len(self._waiting.get(key, ()))
 
-    def _run(self, key: Key, batch: Sequence[_Call[Item, Result]]) -> None:
+    def _run(self, key: BatchKey, batch: Sequence[_Call[Single, Result]]) -> None:
         """Run all at once; if that fails, one by one, so a bad item harms only its own call."""
         if not batch:
             return
@@ -116,7 +116,7 @@ class Batched(Generic[Key, Item, Result]):
             call.results = results[start : start + len(call.items)]
             start += len(call.items)
 
-    def _is_wanted(self, call: _Call[Item, Result]) -> bool:
+    def _is_wanted(self, call: _Call[Single, Result]) -> bool:
         """Whether anybody still waits for a call; else notes why not."""
         try:
             if call.check:
@@ -125,7 +125,7 @@ class Batched(Generic[Key, Item, Result]):
             call.error = error
         return call.error is None
 
-    def _pass_on(self, key: Key, done: Sequence[_Call[Item, Result]]) -> None:
+    def _pass_on(self, key: BatchKey, done: Sequence[_Call[Single, Result]]) -> None:
         """Wake the threads of a batch, and have a waiting one run the next."""
         with self._lock:
             if waiting := self._waiting[key]:

@@ -17,7 +17,7 @@ from encoder.dsre.settings import GateSettings
 from encoder.errors import ModelError
 from encoder.types import Embeddings, Modality, Utterance
 
-Heard: TypeAlias = Sequence[Sequence[Utterance]]
+HeardSpans: TypeAlias = Sequence[Sequence[Utterance]]
 """For each sound, the spans in which somebody speaks; their text is empty where it is uncertain."""
 
 
@@ -95,7 +95,7 @@ class Encoded:
 
     rows: Embeddings
     stats: TextStats | None = None
-    heard: Heard | None = None
+    heard: HeardSpans | None = None
 
 
 class EncoderObserver(Protocol):

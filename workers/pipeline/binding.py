@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.binding import ridge
-from encoder.binding.binding import Binding, Origin
+from encoder.binding.binding import Binding, FeatureOrigin
 from encoder.binding.judge import BindingJudgement, FileTextPairs, held_out, judge
 from encoder.binding.ridge import LinearMap, Shared
 from encoder.calibration.measure import measure, sample_queries, told_apart
@@ -190,7 +190,9 @@ def _shared(
     return Shared(there, base_side)
 
 
-def _origin(base: MultiModalEncoder, modality: Modality, other: MultiModalEncoder | None) -> Origin:
+def _origin(
+    base: MultiModalEncoder, modality: Modality, other: MultiModalEncoder | None
+) -> FeatureOrigin:
     source = other or base
     if modality not in source.modalities or modality == TEXT:
         got = f"{modality!r}, which {source.model} does not support"
@@ -199,8 +201,8 @@ def _origin(base: MultiModalEncoder, modality: Modality, other: MultiModalEncode
             "--modality", got=got, wanted=requirement or "a plug-in's, or --with a model"
         )
     if source.brings(modality):
-        return Origin(source.model, source.space.fingerprint)
-    return Origin(origin_of(modality))
+        return FeatureOrigin(source.model, source.space.fingerprint)
+    return FeatureOrigin(origin_of(modality))
 
 
 def _read(

@@ -36,7 +36,7 @@ from encoder.types import DOCUMENT, QUERY, TEXT, Role
 
 if TYPE_CHECKING:
     from encoder.runtime.base import Session
-    from encoder.runtime.trial import Inputs
+    from encoder.runtime.trial import ExampleInputs
 
 FLOAT, INT8 = "model.onnx", "model.int8.onnx"
 """Files of a part; a part without the second always runs in float32."""
@@ -174,7 +174,7 @@ def open_e5(
 def image_network(folder: Path) -> NetworkFiles:
     """The files of EfficientNet-Lite2."""
 
-    def examples() -> Sequence[Inputs]:
+    def examples() -> Sequence[ExampleInputs]:
         pixels = np.random.default_rng(0).uniform(-1, 1, (1, 3, SIDE, SIDE))
         return [{"pixels": pixels.astype(np.float32)}]
 

@@ -24,7 +24,7 @@ _N_NAMES = 10
 _FARTHEST = 5.0
 _BLOCK_FEATURES = 512
 
-Floats = NDArray[np.float32]
+SoundArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +38,12 @@ class SoundLabels:
             is removed from the names; None in a space whose texts share little.
     """
 
-    ucs: Floats
+    ucs: SoundArray
     columns: Sequence[NDArray[np.int64]]
     head: SoundHead
-    common: Floats | None = None
+    common: SoundArray | None = None
 
-    def said(self, words: Floats) -> Floats:
+    def said(self, words: SoundArray) -> SoundArray:
         """The place of what is said, to be added to names, from its embedding [embed_dim].
 
         Otherwise the part that all texts share would bring sounds with words close to every query.
@@ -59,11 +59,11 @@ class SoundHead:
     deviation; ``share`` is the weight of its names, against 1 for the categories.
     """
 
-    mean: Floats
-    deviation: Floats
-    weights: Floats
-    bias: Floats
-    embeddings: Floats
+    mean: SoundArray
+    deviation: SoundArray
+    weights: SoundArray
+    bias: SoundArray
+    embeddings: SoundArray
     share: float = 1.0
 
     @property
@@ -71,7 +71,7 @@ class SoundHead:
         """How many of the features are the speech model's; 0 if it does without them."""
         return len(self.mean) - 2 * _BLOCK_FEATURES
 
-    def probabilities(self, features: Floats) -> Floats:
+    def probabilities(self, features: SoundArray) -> SoundArray:
         """How likely each name is, float32 [n_names]; a feature that is not known is NaN."""
         scaled = standardize(features, self.mean, self.deviation)
         return softmax(scaled @ self.weights + self.bias)
@@ -95,7 +95,7 @@ def load_sound_labels(path: Path) -> SoundLabels:
     return SoundLabels(l2_normalize(ucs), columns, head, common)
 
 
-def ucs_probabilities(logits: Sequence[Floats], labels: SoundLabels) -> Floats:
+def ucs_probabilities(logits: Sequence[SoundArray], labels: SoundLabels) -> SoundArray:
     """How likely each category is, from each classifier's logits [n_blocks, n_classes].
 
     The mean over classifiers and blocks, float32 [82].
@@ -106,7 +106,7 @@ def ucs_probabilities(logits: Sequence[Floats], labels: SoundLabels) -> Floats:
     return total / np.float32(len(logits))
 
 
-def sound_features(blocks: Floats, speech: Floats) -> Floats:
+def sound_features(blocks: SoundArray, speech: SoundArray) -> SoundArray:
     """What the sound head sees, float32 [2 * n + m].
 
     From the sound network's features of each block [n_blocks, n], and the speech model's [m].
@@ -115,24 +115,24 @@ def sound_features(blocks: Floats, speech: Floats) -> Floats:
     return np.concatenate([np.log1p(over_time), speech])
 
 
-def standardize(features: Floats, mean: Floats, deviation: Floats) -> Floats:
+def standardize(features: SoundArray, mean: SoundArray, deviation: SoundArray) -> SoundArray:
     """Bring features [..., n] to one scale, so that a row's length is about 1; NaN becomes 0."""
     scaled = np.clip((features - mean) / deviation, -_FARTHEST, _FARTHEST)
     return np.asarray(np.nan_to_num(scaled) / np.sqrt(len(mean)), np.float32)
 
 
-def without(rows: Floats, common: Floats) -> Floats:
+def without(rows: SoundArray, common: SoundArray) -> SoundArray:
     """Rows [..., embed_dim] minus their part in a direction, scaled back to unit length."""
     return l2_normalize(rows - (rows @ common)[..., None] * common)
 
 
-def softmax(logits: Floats) -> Floats:
+def softmax(logits: SoundArray) -> SoundArray:
     """Probabilities over the last axis."""
     grown = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(grown / grown.sum(axis=-1, keepdims=True), np.float32)
 
 
-def point(probabilities: Floats, embeddings: Floats) -> Floats:
+def point(probabilities: SoundArray, embeddings: SoundArray) -> SoundArray:
     """The likeliest names' weighted mean, float32 [embed_dim], of unit length."""
     top = np.argsort(-probabilities, kind="stable")[:_N_NAMES]
     return l2_normalize(probabilities[top] @ embeddings[top])

@@ -23,7 +23,7 @@ from encoder.towers.audio.logmel import HOP, SAMPLING_RATE, mel_power, resample,
 from encoder.towers.base import Encoded, Prepared, Tower
 from encoder.types import DOCUMENT, Role, Utterance, Waveform
 
-Blocks: TypeAlias = NDArray[np.void]
+SoundBlocks: TypeAlias = NDArray[np.void]
 """A prepared sound: a structured array [n_blocks], see `AudioTower.prepare`."""
 
 BLOCK_FRAMES = 100
@@ -54,7 +54,7 @@ class AudioTower:
         self._text_tower = text_tower
         self._beside = ThreadPoolExecutor(_LISTENERS, thread_name_prefix="listen")
 
-    def prepare(self, content: Waveform) -> Blocks:
+    def prepare(self, content: Waveform) -> SoundBlocks:
         """Blocks of sound [n_blocks], as a structured array.
 
         Its fields are
@@ -71,14 +71,14 @@ class AudioTower:
         return pack(cut(power[start:end]), heard, at_speech_rate(start) / SPEECH_RATE)
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        rows, heard = zip(*(self._embed(cast(Blocks, item)) for item in batch), strict=True)
+        rows, heard = zip(*(self._embed(cast(SoundBlocks, item)) for item in batch), strict=True)
         return Encoded(np.stack(rows), heard=heard)
 
     def transcribe(self, sound: Waveform, role: Role = DOCUMENT) -> list[Utterance]:
         """What is said in a sound and when, sentence by sentence; see `Speech.transcribe`."""
         return self._speech.transcribe(resample(sound, SPEECH_RATE), role)
 
-    def hear(self, item: Blocks) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def hear(self, item: SoundBlocks) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """A prepared sound as the sound head's features, and how likely each UCS category is."""
         listening = self._beside.submit(self._listen, item["mel"])
         return self._heard(listening, self._speech_features(unpack_samples(item)))
@@ -96,7 +96,7 @@ class AudioTower:
         features, *logits = listening.result()
         return sound_features(features, speech), ucs_probabilities(logits, self._labels)
 
-    def _embed(self, item: Blocks) -> tuple[NDArray[np.float32], list[Utterance]]:
+    def _embed(self, item: SoundBlocks) -> tuple[NDArray[np.float32], list[Utterance]]:
         """A unit row and what is said. Both models run at once, as one cannot use two cores."""
         listening = self._beside.submit(self._listen, item["mel"])
         samples = unpack_samples(item)
@@ -144,7 +144,9 @@ def cut(power: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack([scale(heard[start : start + BLOCK_FRAMES]) for start in starts])
 
 
-def pack(blocks: NDArray[np.float32], samples: NDArray[np.float32], start_s: float = 0.0) -> Blocks:
+def pack(
+    blocks: NDArray[np.float32], samples: NDArray[np.float32], start_s: float = 0.0
+) -> SoundBlocks:
     """Put blocks [n, 100, 96] and all samples into one structured array [n]."""
     n_each = -(-len(samples) // len(blocks))
     fields = [("mel", np.float32, blocks.shape[1:]), ("samples", np.float32, (n_each,))]
@@ -157,7 +159,7 @@ def pack(blocks: NDArray[np.float32], samples: NDArray[np.float32], start_s: flo
     return packed
 
 
-def unpack_samples(item: Blocks) -> NDArray[np.float32]:
+def unpack_samples(item: SoundBlocks) -> NDArray[np.float32]:
     """The samples at 16 kHz, float32 [n]."""
     samples: NDArray[np.float32] = item["samples"].reshape(-1)
     return samples[: int(item["n_samples"].sum())]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from encoder.dsre.gatefile import GateFile
     from encoder.dsre.network import Pooling
 
-Features = Mapping[str, Any]
+TextFeatures = Mapping[str, Any]
 _MEDIA = {"pixel_values", "pixel_values_videos", "input_features"}
 """Features of contents other than texts."""
 _REMEDY = 'Leave out enable_dsre, or set it to "auto", to run it dense.'
@@ -78,7 +78,7 @@ class MergingForward:
         sparse = SparseEncoder(network.transformer, gate, pooling=network.pooling)
         self._sparse = sparse.eval()
 
-    def __call__(self, features: Features, **options: Any) -> dict[str, Any]:
+    def __call__(self, features: TextFeatures, **options: Any) -> dict[str, Any]:
         """The model's ``sentence_embedding`` [n, embed_dim]; for texts also `TextStats`, ``stats``.
 
         The network may also take pictures.
@@ -107,11 +107,11 @@ class MergingForward:
         )
         return {"sentence_embedding": embedding, "stats": stats}
 
-    def _dense(self, features: Features, options: Mapping[str, Any]) -> Tensor:
+    def _dense(self, features: TextFeatures, options: Mapping[str, Any]) -> Tensor:
         embedding: Tensor = self._network.whole(dict(features), **options)["sentence_embedding"]
         return embedding
 
-    def _merge(self, features: Features) -> tuple[Tensor, Tensor]:
+    def _merge(self, features: TextFeatures) -> tuple[Tensor, Tensor]:
         """Embeddings and kept tokens."""
         pooled, n_left = self._sparse(*_from_the_left(features))
         features_of_text: dict[str, Any] = {"sentence_embedding": pooled}
@@ -120,7 +120,7 @@ class MergingForward:
         return features_of_text["sentence_embedding"], n_left
 
 
-def _rows(features: Features, which: Tensor) -> dict[str, Any]:
+def _rows(features: TextFeatures, which: Tensor) -> dict[str, Any]:
     """Some of the texts, without the padding that only the others needed."""
     from torch import Tensor
 
@@ -132,7 +132,7 @@ def _rows(features: Features, which: Tensor) -> dict[str, Any]:
     }
 
 
-def _from_the_left(features: Features) -> tuple[Tensor, Tensor]:
+def _from_the_left(features: TextFeatures) -> tuple[Tensor, Tensor]:
     """Token ids, padded on the right whatever the tokenizer does, and a float mask [n, length].
 
     That does not matter for rotary positions: only the distance between tokens counts.

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoder.binding.binding import Binding, Origin
+from encoder.binding.binding import Binding, FeatureOrigin
 from encoder.binding.ridge import LinearMap
 from encoder.config import EncoderConfig
 from encoder.models.bundle.model import bundle_of
@@ -28,7 +28,7 @@ def fingerprint(bundle: str) -> str:
 @pytest.mark.parametrize("bundle", [ENGLISH, MULTILINGUAL])
 def test_bindings_name_the_bundle_of_their_space(tmp_path: Path, bundle: str) -> None:
     linear = LinearMap(np.zeros(4, np.float32), np.zeros((4, 384), np.float32))
-    origin = Origin("hf:org/clap", "b" * 16)
+    origin = FeatureOrigin("hf:org/clap", "b" * 16)
     bound = Binding(AUDIO, fingerprint(bundle), origin, linear, Calibration(), {})
     bound.write(tmp_path / "sounds.npz")
     config = EncoderConfig(model="bundle:default", bindings=(tmp_path / "sounds.npz",))

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from encoder.errors import ModelError
 from encoder.loading import load_model
-from encoder.models.artifacts import Artifact, Key, make
+from encoder.models.artifacts import Artifact, ArtifactKey, make
 from workers.cli.main import models
 
 SPEC = "hf:org/tiny"
@@ -49,7 +49,7 @@ def prepared(precision: str) -> Artifact:
         (folder / "text.onnx").write_bytes(b"graph " * 100)
         return FACTS
 
-    key = Key("org/tiny", "org/tiny@c0ffee", precision)
+    key = ArtifactKey("org/tiny", "org/tiny@c0ffee", precision)
     return make(key, write, lambda *_: None, spec=SPEC)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from encoder.binding import ridge
-from encoder.binding.binding import Binding, BoundTower, Origin, read_binding
+from encoder.binding.binding import Binding, BoundTower, FeatureOrigin, read_binding
 from encoder.binding.judge import FileTextPairs, held_out, judge, ranks_of
 from encoder.binding.ridge import LinearMap
 from encoder.errors import ModelError
@@ -81,7 +81,7 @@ def binding(linear: LinearMap | None = None) -> Binding:
     return Binding(
         Modality("points"),
         "a" * 16,
-        Origin("points-kind 1.0"),
+        FeatureOrigin("points-kind 1.0"),
         linear or LinearMap(drawn(7, FEATURES), drawn(8, FEATURES, DIM)),
         Calibration(0.1, 0.2),
         {"n_files": 20},

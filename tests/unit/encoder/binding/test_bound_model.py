@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from encoder import registry
-from encoder.binding.binding import Binding, Origin
+from encoder.binding.binding import Binding, FeatureOrigin
 from encoder.binding.ridge import LinearMap
 from encoder.errors import ModelError
 from encoder.loading import with_bindings
@@ -49,7 +49,7 @@ def model(**calibration: Calibration) -> Model:
 
 def written(folder: Path, base: Model, modality: Modality = POINTS, **origin: str) -> Path:
     made_by = origin.get("made_by", registry.origin_of(POINTS))
-    made = Origin(made_by, origin.get("space", ""))
+    made = FeatureOrigin(made_by, origin.get("space", ""))
     path = folder / f"{modality}.npz"
     Binding(modality, base.space.fingerprint, made, LINEAR, BOUND, {}).write(path)
     return path

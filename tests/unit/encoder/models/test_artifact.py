@@ -14,17 +14,17 @@ import pytest
 
 from encoder.errors import DiskError, ModelError
 from encoder.models import artifacts as artifact
-from encoder.models.artifacts import Key, Progress
+from encoder.models.artifacts import ArtifactKey, Progress
 from encoder.system.cache import hold
 from tests.faults.disk import small_disk
 
-KEY = Key("org/tiny", "org/tiny@c0ffee", "int8")
+KEY = ArtifactKey("org/tiny", "org/tiny@c0ffee", "int8")
 CONTENT = b"weights " * 1000
 
 MAKE = """
 import os, signal, sys, time
 from pathlib import Path
-from encoder.models.artifacts import Key, make
+from encoder.models.artifacts import ArtifactKey, make
 made, dies = Path(sys.argv[1]), sys.argv[2] == "dies"
 def write(folder, progress):
     (folder / "graph.onnx").write_bytes(b"half")
@@ -33,7 +33,7 @@ def write(folder, progress):
     with made.open("a") as file:
         file.write("made\\n")
     return {}
-make(Key("org/tiny", "org/tiny@c0ffee", "int8"), write, lambda *_: None, spec="hf:org/tiny")
+make(ArtifactKey("org/tiny", "org/tiny@c0ffee", "int8"), write, lambda *_: None, spec="hf:org/tiny")
 """
 
 
@@ -62,7 +62,7 @@ def silent(stage: str, share: float) -> None:
     assert 0 <= share <= 1, stage
 
 
-def make(key: Key = KEY) -> artifact.Artifact:
+def make(key: ArtifactKey = KEY) -> artifact.Artifact:
     return artifact.make(key, write, silent, spec="hf:org/tiny")
 
 

@@ -206,7 +206,7 @@ def test_a_hub_model_is_found_by_name_revision_and_commit() -> None:
         (folder / "text.onnx").touch()
         return {"revision": "main"}
 
-    key = artifact.Key("org/tiny", "org/tiny@c0ffee", "int8", recipe=2)
+    key = artifact.ArtifactKey("org/tiny", "org/tiny@c0ffee", "int8", recipe=2)
     made = artifact.make(key, write, lambda *_: None, spec="hf:org/tiny@main")
 
     for spec in ("hf:org/tiny", "hf:org/tiny@main", "hf:org/tiny@c0ffee"):
