@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from encoder import InputError, Item, ModelError, MultiModalEncoder
 from encoder import registry as modality_registry
@@ -68,20 +66,6 @@ def test_video_is_its_frames_and_its_sound(encoder: MultiModalEncoder) -> None:
     assert np.allclose(silent, l2_normalize(alone["image"].mean(axis=0)), atol=1e-5)
     expected = l2_normalize(alone["image"].mean(axis=0) + alone["audio"])
     assert np.allclose(both, expected, atol=1e-5)
-
-
-WORDS = st.text("abcdefgh ", min_size=1, max_size=120).filter(str.strip)
-
-
-@pytest.mark.slow
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(st.lists(WORDS, min_size=2, max_size=12))
-def test_a_text_has_one_vector_in_any_batch(encoder: MultiModalEncoder, texts: list[str]) -> None:
-    together = encoder.encode_multimodal(text=texts)["text"]
-    alone = np.stack([encoder.encode_multimodal(text=text)["text"] for text in texts])
-    assert (together * alone).sum(axis=1).min() > 0.9999
 
 
 @pytest.mark.slow

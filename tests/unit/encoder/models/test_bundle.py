@@ -80,15 +80,17 @@ def left_in(home: Path) -> set[str]:
     return {path.name for path in folder_in(home).iterdir()} - {".locks"}
 
 
-def fetch(home: Path, part: BundlePart) -> list[str]:
-    """Fetch, and return the stages."""
+def fetch(home: Path, part: BundlePart, bundle: Bundle | None = None) -> list[str]:
+    """Fetch a part, or the bundle that it is in, and return the stages."""
     stages: list[FetchProgress] = []
-    fetching.fetch(bundle_of(part), home, stages.append)
+    fetching.fetch(bundle or bundle_of(part), home, stages.append)
     return list(dict.fromkeys(progress.stage for progress in stages))
 
 
-def test_fetch_unpacks_only_what_is_wanted(home: Path, part: BundlePart) -> None:
+def test_fetch_unpacks_only_what_is_wanted_once(home: Path, part: BundlePart, shelf: Path) -> None:
     assert fetch(home, part) == ["download", "prepare", "done"]
+    next(shelf.iterdir()).unlink()
+    assert fetch(home, part) == ["done"]
 
     folder = folder_in(home)
     assert left_in(home) == {"tiny"}
@@ -96,13 +98,6 @@ def test_fetch_unpacks_only_what_is_wanted(home: Path, part: BundlePart) -> None
     assert (folder / "tiny" / "w.bin").read_bytes() == CONTENT
     manifest = json.loads((folder / "tiny" / "manifest.json").read_text())
     assert manifest["files"]["w.bin"]["sha256"] == sha256_of(folder / "tiny" / "w.bin")
-
-
-def test_what_is_whole_is_not_fetched_again(home: Path, part: BundlePart, shelf: Path) -> None:
-    fetch(home, part)
-    next(shelf.iterdir()).unlink()
-
-    assert fetch(home, part) == ["done"]
 
 
 def test_wrong_hash_leaves_nothing(home: Path, part: BundlePart) -> None:
@@ -243,10 +238,7 @@ def test_what_two_bundles_share_is_downloaded_once(
     next(shelf.iterdir()).unlink()
     twin = bundle_of(replace(part, name="alike"), "twin")
     monkeypatch.setattr(fetching, "all_bundles", lambda: [bundle_of(part), twin])
-    stages: list[FetchProgress] = []
-    fetching.fetch(twin, home, stages.append)
-
-    assert [one.stage for one in stages] == ["done"]
+    assert fetch(home, part, twin) == ["done"]
     ours, theirs = folder_in(home) / "tiny", home / "bundle" / "twin-v1" / "alike"
     assert (ours / "w.bin").samefile(theirs / "w.bin")
     assert bundle.verify(twin, home) == theirs.parent
@@ -284,17 +276,11 @@ def test_pip_error_has_the_remedy(log: str, remedy: str) -> None:
 def test_cache_home_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANYMODAL_HOME", "/a")
     monkeypatch.setenv("XDG_CACHE_HOME", "/b")
-    assert locations.cache_home() == Path("/a")
+    monkeypatch.delenv("ANYMODAL_CACHE", raising=False)
+    assert locations.cache_home() == locations.machine_cache() == Path("/a")
+    monkeypatch.setenv("ANYMODAL_CACHE", "/c")
+    assert (locations.cache_home(), locations.machine_cache()) == (Path("/a"), Path("/c"))
     monkeypatch.delenv("ANYMODAL_HOME")
     assert locations.cache_home() == Path("/b/anymodal")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert locations.cache_home() == Path.home() / ".cache" / "anymodal"
-
-
-def test_what_a_machine_makes_may_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANYMODAL_HOME", "/a")
-    monkeypatch.delenv("ANYMODAL_CACHE", raising=False)
-    assert locations.machine_cache() == Path("/a")
-    monkeypatch.setenv("ANYMODAL_CACHE", "/c")
-    assert locations.machine_cache() == Path("/c")
-    assert locations.cache_home() == Path("/a")

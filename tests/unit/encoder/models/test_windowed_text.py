@@ -81,12 +81,6 @@ def test_all_windows_are_read_and_near_ones_once(
     assert (found * encode(near, texts)).sum(1).min() > 0.85
 
 
-def test_a_document_does_not_depend_on_its_batch(near: MultiModalEncoder, texts: list[str]) -> None:
-    together = encode(near, texts)
-    for row, text in zip(together, texts, strict=True):
-        assert row @ encode(near, text) > 0.9999
-
-
 @pytest.mark.parametrize("tau", [0, 1.5, "much", None, True, float("nan")])
 def test_chunks_out_of_range(tau: object) -> None:
     with pytest.raises(InputError, match=r'enable_dsre\["chunks"\]'):
