@@ -14,6 +14,7 @@ from PIL import Image
 
 from encoder import MultiModalEncoder
 from encoder.errors import InputError
+from encoder.multimodal import EncodedItem
 from encoder.types import TEXT, Item
 from search.errors import StoreError, StoreUnavailableError
 from search.store.memory import MemoryStore
