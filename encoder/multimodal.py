@@ -22,7 +22,7 @@ from encoder.space import Space, l2_normalize
 from encoder.towers.base import EncoderObserver, TextStats, loaded, observe_towers
 from encoder.towers.dispatch import Dispatch, prepare_all
 from encoder.towers.model import TextReader
-from encoder.towers.text.tokens import TokenTower
+from encoder.towers.tokens import TokenTower
 from encoder.types import (
     AUDIO,
     DOCUMENT,

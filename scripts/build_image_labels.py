@@ -105,7 +105,7 @@ def load_encode(minilm: Path) -> Encode:
     """The bundle's text tower in torch, one text at a time, so that no padding moves a bit."""
     from encoder.networks.bert import load_sentence_bert
     from encoder.runtime.torch import TorchSession
-    from encoder.towers.text.tower import TextTower, load_tokenizer
+    from encoder.towers.text import TextTower, load_tokenizer
 
     tower = TextTower(
         load_tokenizer(minilm / "tokenizer.json"), TorchSession(load_sentence_bert(minilm))

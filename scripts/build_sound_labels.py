@@ -243,7 +243,7 @@ def listener(bundle: Path, ucs: dict[str, NDArray[np.generic]]) -> AudioTower:
     from encoder.runtime.onnx import OnnxSession
     from encoder.services.speech import Speech
     from encoder.towers.audio.labels import SoundHead, SoundLabels
-    from encoder.towers.text.tower import load
+    from encoder.towers.text import load
 
     columns = [ucs[f"ucs_columns_{head}"].astype(np.int64) for head in range(len(LACKING))]
     zeros = np.zeros(2 * 512 + 3 * 384, np.float32)
@@ -278,7 +278,7 @@ def sound_network(folder: Path) -> Hear:
 
 def text_encoder(folder: Path) -> Encode:
     """MiniLM, as a function."""
-    from encoder.towers.text.tower import load
+    from encoder.towers.text import load
 
     return _encode_with(load(folder, n_threads=1))
 

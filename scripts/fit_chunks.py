@@ -17,8 +17,8 @@ from encoder.models.sparsity import word_vectors
 from encoder.prepare.bundle.fetch import fetch
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
-from encoder.towers.text.tokens import Ids, cut
-from encoder.towers.text.tower import MAX_TOKENS, load_tokenizer
+from encoder.towers.text import MAX_TOKENS, load_tokenizer
+from encoder.towers.tokens import Ids, cut
 from encoder.types import Embeddings
 from tests.support.manuals import documented, topics
 

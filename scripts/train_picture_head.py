@@ -36,7 +36,7 @@ from encoder.models.bundle.kinds import IMAGE_HEAD, image_network, open_e5
 from encoder.models.precision import Precision
 from encoder.space import l2_normalize
 from encoder.towers.image import ImageHead, features_of, to_pixels
-from encoder.towers.text.tower import WindowedTextTower
+from encoder.towers.text import WindowedTextTower
 from encoder.types import Embeddings
 from scripts import build_image_labels, captioned_pictures
 from scripts.captioned_pictures import OPEN_LICENCES, Captioned

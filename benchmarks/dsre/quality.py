@@ -30,8 +30,8 @@ from encoder.dsre.fitting.documents import Document
 from encoder.dsre.fitting.judge import SearchOutcome, compare, search
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
-from encoder.towers.text.tower import MAX_TOKENS as TOWER_TOKENS
-from encoder.towers.text.tower import load_tokenizer
+from encoder.towers.text import MAX_TOKENS as TOWER_TOKENS
+from encoder.towers.text import load_tokenizer
 from encoder.types import Embeddings
 
 N_QUERIES = 5000

@@ -17,7 +17,7 @@ from encoder.models.bundle.declaration import TEXT_GATE, read_bundle
 from encoder.models.sparsity import SPARSE_FLOAT, SPARSE_INT8, build, write_sparse
 from encoder.prepare.bundle.fetch import fetch
 from encoder.runtime.onnx import OnnxSession
-from encoder.towers.text.tower import load_tokenizer, pad
+from encoder.towers.text import load_tokenizer, pad
 from tests.support.manuals import documented
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from benchmarks.models.subjects import SUBJECTS, contents, save
 from encoder.models.exported import open_exported
 from encoder.runtime.trial import instruction_sets
 from encoder.towers.base import Tower
-from encoder.towers.hub.tower import JointTextTower
+from encoder.towers.hub import JointTextTower
 from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT
 
 Run: TypeAlias = Callable[[], Any]
@@ -158,7 +158,7 @@ def _row(name: str, what: str, who: str, cpu: Times, wall: Times, cosine: float)
 def _eager(source: Path) -> Mapping[str, Tower]:
     """The towers as sentence-transformers runs them."""
     from encoder.models import hub
-    from encoder.towers.hub import tower as towers
+    from encoder.towers import hub as towers
 
     _, joint, prompts = hub.open_joint(str(source), None, "cpu")
     prompt = partial(prompts.of, role=DOCUMENT)  # as graphs have them

@@ -20,7 +20,7 @@ from encoder.towers.audio.labels import load_sound_labels
 from encoder.towers.audio.tower import AudioTower
 from encoder.towers.image import ImageTower
 from encoder.towers.model import Model
-from encoder.towers.text.tower import TextTower, load_tokenizer
+from encoder.towers.text import TextTower, load_tokenizer
 from encoder.types import AUDIO, IMAGE, TEXT
 
 

@@ -86,11 +86,10 @@ def _on_torch(model: Model) -> Model:
     from encoder.prepare.bundle.networks import load_network
     from encoder.runtime.torch import TorchSession
     from encoder.services.speech import Speech
-    from encoder.towers import image
+    from encoder.towers import image, text
     from encoder.towers.audio import tower as audio
     from encoder.towers.audio.labels import load_sound_labels
     from encoder.towers.base import LazyTower
-    from encoder.towers.text import tower as text
 
     torch.set_num_threads(1)
     folder = location(read_bundle("english"))

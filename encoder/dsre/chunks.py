@@ -1,6 +1,6 @@
 """Which windows of a long document must be encoded. Pure.
 
-A document longer than the network's window is cut into windows (`encoder.towers.text.tokens`), and
+A document longer than the network's window is cut into windows (`encoder.towers.tokens`), and
 its embedding is their mean. The chunk gate predicts each window's embedding from its words alone
 and lets similar windows share one: greedy k-centre (Gonzalez 1985) picks windows until each is near
 one that is encoded.

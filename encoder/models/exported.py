@@ -21,8 +21,7 @@ from encoder.runtime.onnx import OnnxSession, open_onnx
 from encoder.runtime.openvino import OpenVinoSession
 from encoder.space import Space
 from encoder.towers.base import LazyTower, Tower
-from encoder.towers.exported.processors import open_pictures, open_sounds
-from encoder.towers.exported.text import (
+from encoder.towers.exported import (
     ExportedTextTower,
     MergingTextTower,
     SoftTokens,
@@ -33,7 +32,8 @@ from encoder.towers.exported.text import (
 )
 from encoder.towers.joint import Embed, JointImageTower, JointSoundTower, JointVideoTower
 from encoder.towers.model import Model
-from encoder.towers.text.tower import SparseNetwork
+from encoder.towers.processors import open_pictures, open_sounds
+from encoder.towers.text import SparseNetwork
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality, Role
 
 FACTS = "exported.json"

@@ -21,10 +21,10 @@ from encoder.models.prompts import Prompts
 from encoder.models.sources import check_files, fetch, hash_files, widened
 from encoder.space import Space
 from encoder.system.extras import require
+from encoder.towers import hub as towers
 from encoder.towers.base import Tower
-from encoder.towers.hub import tower as towers
-from encoder.towers.hub.merging import MergingForward, text_network
-from encoder.towers.hub.tower import JointTextTower
+from encoder.towers.gated import MergingForward, text_network
+from encoder.towers.hub import JointTextTower
 from encoder.towers.model import Model
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from encoder.errors import InputError, ModelError
 from encoder.runtime.base import Session
 from encoder.runtime.onnx import OnnxSession
-from encoder.towers.text.tokens import ids_of
-from encoder.towers.text.tower import load_tokenizer
+from encoder.towers.text import load_tokenizer
+from encoder.towers.tokens import ids_of
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer

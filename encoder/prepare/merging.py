@@ -31,15 +31,15 @@ from encoder.prepare.hub.graphs import TracedNetwork, export
 from encoder.prepare.hub.prepare import load_source, write_facts
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import Space
-from encoder.towers.exported.text import TextGraph, inputs_of
-from encoder.towers.hub.merging import text_network
+from encoder.towers.exported import TextGraph, inputs_of
+from encoder.towers.gated import text_network
 from encoder.towers.model import Model
 from encoder.types import DOCUMENT, TEXT
 
 if TYPE_CHECKING:
     from encoder.models.sources import ModelSource
     from encoder.models.spec import ModelSpec
-    from encoder.towers.hub.tower import JointEncoder
+    from encoder.towers.hub import JointEncoder
 
 
 Wish: TypeAlias = Literal[True] | str

@@ -15,13 +15,13 @@ from encoder.dsre.merge import Tokens, merge_tokens
 from encoder.dsre.network import SparseEncoder
 from encoder.prepare.hub.graphs import Features, TracedNetwork
 from encoder.prepare.hub.text import TEXTS
-from encoder.towers.exported.text import INPUTS, OUTPUTS
+from encoder.towers.exported import INPUTS, OUTPUTS
 from encoder.types import TEXT
 
 if TYPE_CHECKING:
     from encoder.dsre.gatefile import GateFile
-    from encoder.towers.hub.merging import TextNetwork
-    from encoder.towers.hub.tower import JointEncoder
+    from encoder.towers.gated import TextNetwork
+    from encoder.towers.hub import JointEncoder
 
 _LONGER = 16
 """How many more tokens the traced texts have than the gate's shortest length."""

@@ -31,7 +31,7 @@ from encoder.runtime.onnx import OnnxSession
 from encoder.system.disk import writing
 from encoder.towers.image import ConseSettings, ImageHead, load_image_head
 from encoder.towers.model import Model
-from encoder.towers.text.tower import MAX_TOKENS, inputs_of
+from encoder.towers.text import MAX_TOKENS, inputs_of
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT
 
 LEAST_COSINE = 0.999

@@ -14,7 +14,7 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
 from encoder.models.bundle.kinds import PIECES
 from encoder.system.cache import machine_cache
-from encoder.towers.text.sentence_pieces import FewPieces, SentencePieces, open_few
+from encoder.towers.sentence_pieces import FewPieces, SentencePieces, open_few
 
 SENTENCES = (
     "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich.",

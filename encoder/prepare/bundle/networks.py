@@ -22,7 +22,7 @@ from encoder.system.extras import require
 from encoder.towers.audio.logmel import N_BANDS, mel_power
 from encoder.towers.audio.tower import BLOCK_FRAMES, cut
 from encoder.towers.image import to_pixels
-from encoder.towers.text.tower import load_tokenizer, pad
+from encoder.towers.text import load_tokenizer, pad
 
 
 def load_network(model: str, tower: str, home: Path | None = None) -> TowerNetwork:

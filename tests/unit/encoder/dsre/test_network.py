@@ -22,7 +22,7 @@ from encoder.models.sparsity import write_sparse
 from encoder.networks.bert import SentenceBert, arrays_of, load_sentence_bert
 from encoder.onnx.bert import BertSize
 from encoder.runtime.onnx import OnnxSession
-from encoder.towers.text.tower import load_tokenizer, pad
+from encoder.towers.text import load_tokenizer, pad
 
 LENGTHS = (350, 512, 60, 177)
 N_TOKENS = 30522

@@ -20,9 +20,9 @@ from encoder.models.sparsity import Gates, Sparsity
 from encoder.prepare.bundle.e5 import prepare_e5, write_sentence_pieces
 from encoder.prepare.gates.subjects import e5_subject
 from encoder.runtime.shared import copy_name
-from encoder.towers.text.sentence_pieces import SentencePieces
-from encoder.towers.text.tokens import pool
-from encoder.towers.text.tower import WindowedTextTower
+from encoder.towers.sentence_pieces import SentencePieces
+from encoder.towers.text import WindowedTextTower
+from encoder.towers.tokens import pool
 from encoder.types import TEXT
 
 pytestmark = pytest.mark.slow

@@ -198,7 +198,7 @@ def test_spectrograms_are_those_of_the_library(
 ) -> None:
     import transformers
 
-    from encoder.towers.exported.processors import ClapFeatures
+    from encoder.towers.processors import ClapFeatures
 
     path = prepared(kind).target / "audio_processor.json"
     library = transformers.ClapFeatureExtractor.from_dict(json.loads(path.read_text("utf-8")))

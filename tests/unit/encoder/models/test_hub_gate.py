@@ -31,8 +31,8 @@ from encoder.prepare.gates import fit as break_even
 from encoder.prepare.gates.fit import Run
 from encoder.prepare.gates.own import own_gate, remembered
 from encoder.prepare.gates.subjects import text_network
-from encoder.towers.hub.merging import MergingForward
-from encoder.towers.text.tower import load_tokenizer
+from encoder.towers.gated import MergingForward
+from encoder.towers.text import load_tokenizer
 from encoder.types import DOCUMENT, IMAGE, TEXT
 from tests.support import tiny_models as tiny
 from workers.cli import anymodal

@@ -25,7 +25,7 @@ from encoder.prepare.gates.subjects import text_network
 from encoder.prepare.hub.graphs import export
 from encoder.prepare.merging_graph import merging_network
 from encoder.runtime.onnx import OnnxSession
-from encoder.towers.exported.text import inputs_of
+from encoder.towers.exported import inputs_of
 from tests.support import tiny_models as tiny
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,7 @@ from encoder.errors import ModelError
 from encoder.models.bundle.declaration import TEXT_GATE, read_bundle
 from encoder.models.bundle.model import parse_sparsity
 from encoder.models.precision import Precision
-from encoder.towers.text.tower import load_tokenizer
+from encoder.towers.text import load_tokenizer
 from tests.support.manuals import documented
 
 ENGLISH = read_bundle("english")

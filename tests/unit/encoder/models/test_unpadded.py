@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import transformers
 
-from encoder.towers.exported.processors import open_pictures
+from encoder.towers.processors import open_pictures
 
 
 def test_patches_that_are_padding_in_every_picture_are_left_out(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from encoder.models import hub
 from encoder.runtime.torch import ahead, moved, one_gpu
-from encoder.towers.hub import tower as towers
+from encoder.towers import hub as towers
 from tests.support import tiny_models as tiny
 
 

@@ -12,10 +12,10 @@ from encoder.models.bundle.declaration import SOUND_LABELS, TABLES
 from encoder.models.bundle.kinds import FLOAT
 from encoder.runtime.onnx import OnnxSession
 from encoder.services.speech import Speech
+from encoder.towers import text
 from encoder.towers.audio import tower as audio
 from encoder.towers.audio.labels import load_sound_labels
 from encoder.towers.audio.tower import AudioTower
-from encoder.towers.text import tower as text
 from encoder.types import Embeddings, Waveform
 
 RATE = 44_100

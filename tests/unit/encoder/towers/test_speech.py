@@ -15,9 +15,9 @@ from encoder.models.bundle.kinds import FLOAT
 from encoder.runtime.onnx import OnnxSession
 from encoder.services import speech
 from encoder.system.cache import cache_home
+from encoder.towers import text
 from encoder.towers.audio.labels import load_sound_labels
 from encoder.towers.audio.tower import AudioTower
-from encoder.towers.text import tower as text
 from encoder.types import Waveform
 from examples.speech import Speaker
 

@@ -7,7 +7,7 @@ import pytest
 
 from encoder import MultiModalEncoder
 from encoder.errors import ModelError
-from encoder.towers.text import tower as text
+from encoder.towers import text
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from encoder import MultiModalEncoder
 from encoder.errors import InputError
-from encoder.towers.exported.text import TextFormat
-from encoder.towers.text.tokens import cut_text, pool
-from encoder.towers.text.tower import MAX_TOKENS
+from encoder.towers.exported import TextFormat
+from encoder.towers.text import MAX_TOKENS
+from encoder.towers.tokens import cut_text, pool
 
 BEGINNING = "The council voted on the budget for the roads of the old town. " * 40
 

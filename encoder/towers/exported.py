@@ -16,8 +16,8 @@ from encoder.errors import ModelError
 from encoder.runtime.base import Array, Session, run_all
 from encoder.space import l2_normalize
 from encoder.towers.base import Encoded, Prepared, TextStats
-from encoder.towers.text.tokens import Ids, cut_text, pool, readable, text_of
-from encoder.towers.text.tower import SparseNetwork, equal_runs
+from encoder.towers.text import SparseNetwork, equal_runs
+from encoder.towers.tokens import Ids, cut_text, pool, readable, text_of
 from encoder.types import Embeddings
 
 _END = -1

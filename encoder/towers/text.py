@@ -20,13 +20,13 @@ from encoder.runtime.base import Array, Session, run_all
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
 from encoder.towers.base import Encoded, Prepared, TextStats
-from encoder.towers.text.tokens import Ids, Tokenizer, cut, ids_of, pool, readable, text_of
+from encoder.towers.tokens import Ids, Tokenizer, cut, ids_of, pool, readable, text_of
 from encoder.types import Embeddings
 
 if TYPE_CHECKING:
     import tokenizers
 
-    from encoder.towers.text.tokens import Tokenizer
+    from encoder.towers.tokens import Tokenizer
 
 
 TOKENS_PER_RUN = 128

@@ -18,7 +18,7 @@ from encoder.runtime.torch import ahead, moved, threads
 from encoder.space import l2_normalize
 from encoder.towers.base import Encoded, Prepared, TextStats
 from encoder.towers.joint import JointImageTower, JointSoundTower, JointVideoTower
-from encoder.towers.text.tokens import cut_text, pool, text_of
+from encoder.towers.tokens import cut_text, pool, text_of
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, VIDEO, Embeddings, Role
 
 if TYPE_CHECKING:

@@ -1,1 +1,0 @@
-"""Towers over the graphs of a prepared hub model."""

@@ -1,1 +1,0 @@
-"""Towers over a hub model in torch."""

@@ -1,1 +1,0 @@
-"""Texts to embeddings: tokens, windows, sparse inference."""
