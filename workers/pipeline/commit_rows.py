@@ -170,9 +170,16 @@ def remove(
         row for row in chain(at_it, within) if not media_types or row.media_type in media_types
     )
     for rows in in_batches(rows_of_kinds, _AT_ONCE):
-        uris = [x for row in rows for x in row.locations if x == uri or x.startswith(below)]
-        with exclusive(store, (), uris):
-            touched += release(store, uris)
+        asset_ids = [row.asset_id for row in rows]
+        with exclusive(store, asset_ids):
+            rows_left, uris = [], list[str]()
+            for row in store.assets(asset_ids).values():  # it may have moved within the folder
+                outside = [x for x in row.locations if x != uri and not x.startswith(below)]
+                if len(outside) < len(row.locations):
+                    rows_left.append(replace(row, locations=outside))
+                    uris += set(row.locations).difference(outside)
+            put(store, rows_left, [])
+            touched += len(rows_left)
             if uploads:
                 for uri_below in filter(uploads.holds, uris):
                     uploads.remove(str(uploads.owner_of(uri_below)))

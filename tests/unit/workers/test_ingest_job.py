@@ -1,7 +1,7 @@
 """Ingesting a shard, free of Celery, on a store in memory."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from email.message import EmailMessage
 from io import BytesIO
@@ -17,9 +17,11 @@ from encoder.errors import InputError
 from encoder.multimodal import EncodedItem
 from encoder.types import TEXT, Item
 from search.errors import StoreError, StoreUnavailableError
+from search.filters import Filter
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
 from tests.support.media import write_film
+from workers.pipeline.commit_rows import remove
 from workers.pipeline.ingest_job import IngestJob
 from workers.pipeline.retry import may_heal
 
@@ -254,6 +256,30 @@ def test_content_that_another_deletes_meanwhile_is_not_half_there(
     assert may_heal(caught.value)
     assert list(store.scan()) == []
     assert IngestJob(encoder, store).run(paths).ingested == 1
+
+
+class Scanned(MemoryStore):
+    """A store that others change once it has been looked through."""
+
+    change: Callable[[], object] = bool
+
+    def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
+        rows = list(super().scan(filter))
+        self.change()
+        return iter(rows)
+
+
+def test_what_moves_within_a_folder_while_that_is_removed_is_removed(
+    encoder: MultiModalEncoder, tmp_path: Path
+) -> None:
+    store = Scanned(encoder.embed_dim)
+    job = IngestJob(encoder, store)
+    (path,) = write(tmp_path, a="the harbour at dawn")
+    job.run([path])
+    moved = Path(path).rename(tmp_path / "moved.txt")
+    store.change = lambda: job.run([str(moved)])
+    assert remove(store, str(tmp_path)) == 1
+    assert store.count() == 0
 
 
 class Meeting(MultiModalEncoder):
