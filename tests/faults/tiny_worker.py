@@ -1,5 +1,7 @@
 """`anymodal worker`, or ``serve``, with a model that costs milliseconds: ``python -m`` this file.
 
+After ``named``, any command, with such a model for each name of one.
+
 Everything else is the real thing. The vectors depend on the content alone, as a model's do. Texts
 can ask for trouble: ``wait while PATH exists``, ``keep 100 MB``.
 """
@@ -96,6 +98,9 @@ def named_encoder(held: Resources) -> NamedEncoder:
 
 
 if __name__ == "__main__":
-    Resources._load_encoder = lambda _: TinyEncoder()
     words = sys.argv[1:]
+    if words[:1] == ["named"]:
+        Resources._load_encoder = named_encoder
+        anymodal.main(words[1:])
+    Resources._load_encoder = lambda _: TinyEncoder()
     anymodal.main(words if words[:1] == ["serve"] else ["worker", *words])
