@@ -306,7 +306,7 @@ class Acts:
 
 def main(folder: str) -> None:
     begin(Options())
-    Resources._load_encoder = tiny_worker.named_encoder  # type: ignore[assignment,method-assign]
+    tiny_worker.load_by(tiny_worker.named_encoder)
     tiny_worker.SECONDS_PER_ITEM = 0.002
     held = Resources(current_settings())
     with services(held) as parts:

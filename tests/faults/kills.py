@@ -281,7 +281,7 @@ def _work_and_exit(work: Work, pipe: int, kill_at: tuple[int, bool] | None) -> N
         printed = tempfile.TemporaryFile()  # noqa: SIM115 (it ends with the process)
         os.dup2(printed.fileno(), 1)
         MilvusLink.call = counted  # type: ignore[method-assign]
-        Resources._load_encoder = named_encoder  # type: ignore[assignment,method-assign]
+        tiny_worker.load_by(named_encoder)
         tiny_worker.SECONDS_PER_ITEM = 0.002
         begin(Options())
         work()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -90,17 +90,23 @@ class NamedEncoder(TinyEncoder):
 
 
 def named_encoder(held: Resources) -> NamedEncoder:
-    """In place of `Resources._load_encoder`."""
+    """For `load_by`."""
     config = held.settings.encoder
     if not held._new_space:
         config = _config_of(config, held.settings.store)
     return NamedEncoder(config.model)
 
 
+def load_by(load: Callable[[Resources], TinyEncoder]) -> None:
+    """Use this model in place of a real one, in this whole process."""
+    assert hasattr(Resources, "_load_encoder")
+    Resources._load_encoder = load  # type: ignore[assignment,method-assign]
+
+
 if __name__ == "__main__":
     words = sys.argv[1:]
     if words[:1] == ["named"]:
-        Resources._load_encoder = named_encoder
+        load_by(named_encoder)
         anymodal.main(words[1:])
-    Resources._load_encoder = lambda _: TinyEncoder()
+    load_by(lambda _: TinyEncoder())
     anymodal.main(words if words[:1] == ["serve"] else ["worker", *words])

@@ -63,13 +63,12 @@ class Resources:
         """
         with self._lock:
             if self._encoder is None:
-                self._encoder = _opened_encoder(
-                    self.settings.encoder,
-                    self.settings.store,
-                    as_named=self._new_space,
-                    counted=self._counted,
-                )
+                self._encoder = self._load_encoder()
             return self._encoder
+
+    def _load_encoder(self) -> MultiModalEncoder:  # tests of faults put a tiny one here
+        config, store = self.settings.encoder, self.settings.store
+        return _opened_encoder(config, store, as_named=self._new_space, counted=self._counted)
 
     def reranker(self) -> CrossEncoder | None:
         """The reranker that the settings name, opened; prepared first if necessary.
