@@ -6,11 +6,13 @@ import base64
 import json
 from pathlib import Path
 from random import Random
+from threading import current_thread
 from time import perf_counter, process_time
 
 import httpx
 import pytest
 
+from search.api.requests.bodies import Event, FormParser
 from search.api.services import Services
 from search.query.query_encoder import QueryEncoder
 from tests.integration.api.wire import connect, hang_up, request, until
@@ -42,6 +44,23 @@ def test_a_form_of_many_parts_is_refused_at_once(
     assert answer.status_code == 413
     assert "parts" in answer.json()["error"]["message"]
     assert process_time() - began_s < MOST_CPU_S
+
+
+def test_no_form_is_parsed_on_the_event_loop(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[str] = set()
+    add = FormParser.add
+
+    def noted(parser: FormParser, piece: bytes) -> list[Event]:
+        threads.add(current_thread().name)
+        return add(parser, piece)
+
+    monkeypatch.setattr(FormParser, "add", noted)
+    for path in ("/v1/search", "/v1/embeddings", "/v1/assets"):
+        client.post(path, content=form(3, "f"), headers=BOUNDARY)
+    assert len(threads) >= 2
+    assert "server" not in threads
 
 
 MANY = {"lists": "[1],", "strings": '"a",', "numbers": "1,", "deep": "[", "objects": '{"a":1},'}
