@@ -76,12 +76,7 @@ def chunks(samples: Samples) -> Iterator[Samples]:
 
 
 def questions(sound: Iterable[Samples], spans: Spans) -> Iterator[Spoken]:
-    """Each span of speech, as soon as the pause after it is known; the last one at the end.
-
-    Args:
-        sound: in parts of any length.
-        spans: as for `Cutter`.
-    """
+    """Each span of speech, as soon as the pause after it is known; the last one at the end."""
     cutter = Cutter(spans)
     for samples in sound:
         yield from cutter.add(samples)
@@ -114,11 +109,7 @@ class PcmReader:
         """Bytes that were not taken yet; all of them if `add` refuses the sound."""
 
     def add(self, data: bytes) -> Samples:
-        """The samples that are complete now, float32 [n].
-
-        Raises:
-            InputError: a WAV file of a different format, or none where one is required.
-        """
+        """The samples that are complete now, float32 [n]."""
         self.rest += data
         if not self._began and not self._begin():
             return np.zeros(0, np.float32)
@@ -149,9 +140,6 @@ def sound_in(head: bytes) -> tuple[int, int | None] | None:
     """Where a WAV file's samples begin and how many bytes they have; None while more is needed.
 
     A file that is written during a recording states no length, or one that is too large.
-
-    Raises:
-        InputError: a different format than `PcmReader` takes.
     """
     at = _RIFF_BYTES
     while len(head) >= at + _NAME_BYTES:
@@ -170,11 +158,7 @@ def sound_in(head: bytes) -> tuple[int, int | None] | None:
 
 
 def pcm_chunks(stream: BinaryIO) -> Iterator[Samples]:
-    """Half seconds of such sound from a pipe.
-
-    Raises:
-        InputError: a WAV file of a different format.
-    """
+    """Half seconds of such sound from a pipe."""
     reader = PcmReader()
     while data := stream.read(CHUNK_BYTES):
         yield reader.add(data)
@@ -212,11 +196,7 @@ class Said(NamedTuple):
 
 
 def recognized(spoken: Spoken, transcribe: Transcribe) -> Said | None:
-    """What is said; None if no words were recognised.
-
-    Raises:
-        ModelError: the model cannot recognise speech.
-    """
+    """What is said; None if no words were recognised."""
     started = perf_counter()
     heard = transcribe(Waveform(spoken.samples, RATE))
     if not heard:
@@ -235,9 +215,6 @@ def answer(spoken: Spoken, transcribe: Transcribe, search: Search) -> dict[str, 
     """The result of a search for what is said, with ``utterance`` and ``latency_s.recognize``.
 
     None if no words were recognised.
-
-    Raises:
-        ModelError: the model cannot recognise speech.
     """
     utterance = recognized(spoken, transcribe)
     if utterance is None:

@@ -152,12 +152,7 @@ def as_sent(argument: str) -> str:
 
 
 def error_answer(error: Exception, *, joined: bool = False) -> JSONResponse:
-    """The complete response to an error, including pydantic's.
-
-    Args:
-        error: any.
-        joined: put the remedy into the message too.
-    """
+    """The complete response to an error, including pydantic's."""
     from pydantic import ValidationError
 
     if isinstance(error, ValidationError):

@@ -226,12 +226,7 @@ def _part(name: str, content: Content) -> FilePart:
 
 
 def whole_passage(hit: HitOut, text: str) -> str:
-    """The segment of a hit in the text of its file; its snippet if that is not found there.
-
-    Args:
-        hit: a hit in a text file.
-        text: the file's, as sent by the server; a different encoding shifts its characters.
-    """
+    """The segment of a hit in the text of its file; its snippet if that is not found there."""
     passage = text[hit.char_start or 0 : hit.char_end]
     return passage if hit.snippet.strip("…") in passage else hit.snippet
 
@@ -281,11 +276,6 @@ def wait_s(error: AnymodalError, attempt: int, retries: int) -> float | None:
     The server's ``Retry-After`` is used. Without one, waits double and vary by half, so that
     clients that failed together do not return together (AWS Architecture Blog, "Exponential Backoff
     And Jitter").
-
-    Args:
-        error: what the last attempt ended with.
-        attempt: how many were made, from 1.
-        retries: the most attempts after the first.
 
     >>> wait_s(BusyError("busy", status=429, retry_after_s=7.0), 1, 3)
     7.0

@@ -69,23 +69,12 @@ class Access:
         """The scopes of a request's sender.
 
         Where no key is required, unknown keys are ignored: many clients always send one.
-
-        Raises:
-            UnauthorizedError: no key, or an unknown one.
-            ForbiddenError: the key does not have the scope.
-            RateLimitError: the key exceeds its rate.
         """
         key = self.key_of(token) if token else None
         return self._without_key(token, scope) if key is None else self._allowed(key, scope)
 
     def check_session(self, key_id: str, scope: str) -> frozenset[str]:
-        """The scopes of a session's key.
-
-        Raises:
-            UnauthorizedError: the key was revoked.
-            ForbiddenError: the key does not have the scope.
-            RateLimitError: the key exceeds its rate.
-        """
+        """The scopes of a session's key."""
         key = self._keys.get(key_id)
         if key is None:
             raise UnauthorizedError("The key of this session was revoked.", "Send another key.")
@@ -122,11 +111,7 @@ class Access:
 
 
 def access_for(config: ApiConfig, keys: KeyRing) -> Access:
-    """The access rules: keys are required where other machines can connect, or if configured.
-
-    Raises:
-        InputError: keys are needed and there are none.
-    """
+    """The access rules: keys are required where other machines can connect, or if configured."""
     required = config.require_key or not (config.allow_no_key or is_loopback(config.host))
     if required and not any(key.revoked is None for key in keys.all()):
         raise InputError(

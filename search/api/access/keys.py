@@ -41,11 +41,7 @@ class PrivateFile(Generic[T]):
         self._latest = parse([])
 
     def latest(self) -> T:
-        """The records, read again after each change.
-
-        Raises:
-            InputError: the file is not JSON.
-        """
+        """The records, read again after each change."""
         with self._lock:
             try:
                 facts = self.path.stat()
@@ -121,11 +117,7 @@ class KeyRing:
         self._file = PrivateFile(path, _keys)
 
     def create(self, name: str, scopes: Sequence[str], per_minute: int) -> tuple[ApiKey, str]:
-        """Create a key; return it and the token for the client, which is not stored.
-
-        Raises:
-            InputError: a scope is unknown.
-        """
+        """Create a key; return it and the token for the client, which is not stored."""
         for scope in scopes:
             if scope not in SCOPES:
                 raise InputError("scope", got=repr(scope), wanted=", ".join(SCOPES))
@@ -136,11 +128,7 @@ class KeyRing:
         return key, f"{_PREFIX}_{key_id}_{secret}"
 
     def revoke(self, key_id: str) -> ApiKey:
-        """Revoke a key, effective from its next request.
-
-        Raises:
-            InputError: no such key.
-        """
+        """Revoke a key, effective from its next request."""
         with self._file.changing() as records:
             for record in records:
                 if record["key_id"] == key_id:

@@ -26,15 +26,6 @@ def filter_for(data: Any, scopes: Collection[str], public_roots: tuple[str, ...]
     A filter answers yes or no, so anyone who may compare with a path can spell it out. Senders
     without that right compare only with paths within the public roots, and learn nothing about the
     paths of the roots themselves.
-
-    Args:
-        data: the filter as plain JSON values.
-        scopes: the sender's.
-        public_roots: folders whose inner paths are public.
-
-    Raises:
-        InputError: not a filter.
-        ForbiddenError: it asks for paths, and no root is public.
     """
     parsed = parse_filter(data)
     if sees_paths(scopes) or not asks_for_paths(parsed):
@@ -57,10 +48,6 @@ def check_sources(sources: Sequence[str], allowed: Sequence[str]) -> None:
 
     Paths are never allowed. Nor is ``..``, even percent-encoded: some servers follow it out of a
     folder.
-
-    Raises:
-        InputError: it leads elsewhere.
-        ForbiddenError: it is not allowed; the error does not say what is.
     """
     for number, url in enumerate(sources):
         if not url.startswith(tuple(allowed)):

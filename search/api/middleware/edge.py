@@ -136,11 +136,7 @@ class _Answer:
         self.status = _LEFT
 
     async def send(self, message: Message) -> None:
-        """Pass it on, with the headers that each answer has.
-
-        Raises:
-            ClientDisconnect: the client has left; else a whole file would be read for nobody.
-        """
+        """Pass it on, with the headers that each answer has."""
         if self._state.get("hung_up"):
             raise ClientDisconnect
         if message["type"] == "http.response.start":

@@ -36,11 +36,7 @@ Event = FormPart | bytes | None
 
 
 class FormParser:
-    """Parses a body piece by piece. Use it in a thread: small parts take longer than their bytes.
-
-    Raises:
-        InputError: not a multipart body.
-    """
+    """Parses a body piece by piece; in a thread, since small parts take longer than their bytes."""
 
     def __init__(self, content_type: str) -> None:
         from python_multipart.multipart import MultipartParser, parse_options_header
@@ -162,12 +158,7 @@ class Form:
         return _validated([text[n : n + _PIECE] for n in range(0, len(text), _PIECE)], model)
 
     def search(self) -> SearchRequest:
-        """The search request, from ``request`` or else from the other fields.
-
-        Raises:
-            ValidationError: of pydantic.
-            InputError: fields that do not go together.
-        """
+        """The search request, from ``request`` or else from the other fields."""
         if "request" in self.fields:
             return self.parsed(SearchRequest)
         terms: list[dict[str, Any]] = [{"text": text} for text in self.fields.get("text", [])]
@@ -193,13 +184,7 @@ class SentBody:
     most_parts: int
 
     def parsed(self, model: type[Model]) -> Model:
-        """The JSON of the body, or of a form's field ``request``.
-
-        Raises:
-            ValidationError: of pydantic.
-            InputError: not a form, or one without the field ``request``.
-            TooLargeError: it has too many values or parts.
-        """
+        """The JSON of the body, or of a form's field ``request``."""
         return self._form.parsed(model) if self._form else _validated(self.pieces, model)
 
     def search(self) -> SearchRequest:
@@ -258,11 +243,7 @@ def _is_large(pieces: Sequence[bytes]) -> bool:
 
 
 async def read_sent(request: Request, most_parts: int = _MOST_PARTS) -> SentBody:
-    """A request as JSON or as a form with files; the edge bounds its size.
-
-    Raises:
-        ContentTypeError: neither.
-    """
+    """A request as JSON or as a form with files; the edge bounds its size."""
     content_type = request.headers.get("content-type", _JSON)
     sent = content_type.partition(";")[0].strip().lower()
     if sent not in (_JSON, _FORM):

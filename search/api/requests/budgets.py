@@ -19,9 +19,6 @@ def check_values(pieces: Iterable[bytes], most: int, most_containers: int) -> No
     Traceback (most recent call last):
         ...
     search.api.errors.TooLargeError: The request has more than 1,000 values. Send less.
-
-    Raises:
-        TooLargeError: more values, or more lists and objects, than a request may have.
     """
     n_quotes = n_values = n_containers = 0
     rest = b""
@@ -74,11 +71,7 @@ class TokenBudget:
         self._check = check
 
     def spend(self, text: str, count: Callable[[], int]) -> None:
-        """Take the tokens of a text; one that is too long in any case is not read.
-
-        Raises:
-            TooCostlyError: there are not as many left.
-        """
+        """Take the tokens of a text; one that is too long in any case is not read."""
         self._check()
         n_least = len(text) // _CHARS_PER_TOKEN
         if n_least <= self._left:

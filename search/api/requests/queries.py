@@ -31,19 +31,7 @@ def query_of(
     *,
     folder_names: bool,
 ) -> Query:
-    """Decode what the request holds.
-
-    Args:
-        request: as it came.
-        decoder: for its media.
-        files: the parts that it can name.
-        filter: its filter, restricted to what its sender may see.
-        folder_names: whether its sender may find files by the names of folders.
-
-    Raises:
-        InputError: not Base64, or a part that is not there.
-        MediaError: media that cannot be decoded.
-    """
+    """Decode what the request holds."""
     return Query(
         [_term(term, f"query[{n}]", decoder, files) for n, term in enumerate(request.query)],
         [Modality(name) for name in request.modalities],
@@ -84,12 +72,7 @@ def _term(term: TermIn, label: str, decoder: Decoder, files: Mapping[str, SentFi
 def item_of(
     term: TermIn | InputIn, label: str, decoder: Decoder, files: Mapping[str, SentFile]
 ) -> Item:
-    """The content of a term, decoded.
-
-    Raises:
-        InputError: not Base64, a part that is not there, or a kind that does not exist.
-        MediaError: media that cannot be decoded.
-    """
+    """The content of a term, decoded."""
     if term.text is not None:
         if not term.text.strip():
             raise InputError(f"{label}.text", got="an empty text", wanted="a visible character")

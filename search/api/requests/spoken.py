@@ -78,13 +78,7 @@ def sound_type(request: Request) -> str:
 
 
 async def hear(request: Request, services: Services) -> Heard:
-    """Read the body, recognising each span of speech as soon as a pause ends it.
-
-    Raises:
-        InputError: no words were recognised, or the model cannot recognise speech.
-        MediaError: it is not sound, or over a limit.
-        TooLargeError: it is longer than a query may be.
-    """
+    """Read the body, recognising each span of speech as soon as a pause ends it."""
     if services.transcribe is None:
         wanted = "JSON or a form: this server's model does not transcribe speech"
         raise InputError("body", got="sound", wanted=wanted)

@@ -40,12 +40,7 @@ class Receiving:
     _text: bytearray = field(default_factory=bytearray)
 
     async def read(self, content_type: str, stream: AsyncIterable[bytes]) -> None:
-        """Take all parts.
-
-        Raises:
-            TooLargeError: more than the limits allow.
-            InputError: not a form.
-        """
+        """Take all parts."""
         parser = FormParser(content_type)
         async for piece in stream:
             await to_thread.run_sync(self._add, parser, piece)
@@ -103,9 +98,6 @@ def facts_of(fields: Mapping[str, list[str]]) -> dict[str, Any]:
 
     >>> facts_of({"tags": ["sea", "night"], "metadata": ['{"license": "CC0"}']})
     {'license': 'CC0', 'tags': ['sea', 'night']}
-
-    Raises:
-        InputError: an unknown or invalid field.
     """
     for name in fields:
         if name not in ("tags", "metadata", "wait"):

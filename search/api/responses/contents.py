@@ -69,10 +69,6 @@ def held_file(path: Path, asset: AssetRow) -> int | None:
     A small file counts by its hash, which is the asset's id; a large one by its size and its time,
     unless it was touched or a link leads to it: then by its hash too. Links of the folders are
     followed, since a library may be moved, and whatever they lead to must be the same content.
-
-    Raises:
-        OSError: it cannot be opened.
-        ValueError: no path can be like this.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
@@ -146,9 +142,6 @@ class HeldFile(FileResponse):
         file: its path, or its open descriptor, which is closed with the response.
         media_type: for the client.
         headers: of the answer.
-
-    Raises:
-        OSError: it cannot be opened.
     """
 
     def __init__(self, file: Path | int, media_type: str, headers: Mapping[str, str]) -> None:
@@ -159,11 +152,7 @@ class HeldFile(FileResponse):
 
 @contextmanager
 def file_of(asset: AssetRow, decoder: Decoder) -> Iterator[Path]:
-    """A file that holds the asset; a temporary copy lasts for the length of the block.
-
-    Raises:
-        NotFoundError: none of its locations can be read here, or all have changed since.
-    """
+    """A file that holds the asset; a temporary copy lasts for the length of the block."""
     with ExitStack() as held:
         yield _found(asset, decoder, held)
 
@@ -188,16 +177,7 @@ def _found(asset: AssetRow, decoder: Decoder, exits: ExitStack) -> Path:
 def content_of(
     asset: AssetRow, decoder: Decoder, request_headers: Mapping[str, str] = MappingProxyType({})
 ) -> Response:
-    """The response with an asset's file; 304 if the client has it.
-
-    Args:
-        asset: the asset whose file is sent.
-        decoder: reads files that are stored elsewhere.
-        request_headers: the headers of the request, in lower case, and its ``method``.
-
-    Raises:
-        NotFoundError: as `file_of` says.
-    """
+    """The response with an asset's file; 304 if the client has it."""
     if asset.media_type not in _READ_AS_TEXT and (
         answer := _remote(asset, decoder, request_headers)
     ):
@@ -235,12 +215,7 @@ def _remote(
 
 
 def picture_of(asset: AssetRow, decoder: Decoder, at_s: float, page: int, size: int) -> bytes:
-    """A small WebP preview of an asset: of a film, at a given time; of a document, one page.
-
-    Raises:
-        NotFoundError: it has nothing to show, or as `file_of` says.
-        MediaError: it cannot be decoded.
-    """
+    """A small WebP preview of an asset: of a film, at a given time; of a document, one page."""
     with file_of(asset, decoder) as path:
         try:
             drawn = decoder.picture(path, asset.media_type, at_s, page, size)
@@ -258,10 +233,6 @@ def picture_of(asset: AssetRow, decoder: Decoder, at_s: float, page: int, size: 
 
 def content_type(media_type: str, codec: str = "utf-8") -> str:
     """The media type for browsers: pictures, sound, film and plain text as they are.
-
-    Args:
-        media_type: as it was ingested.
-        codec: Python's name for the encoding of a text.
 
     >>> content_type("text/html", "gb18030"), content_type("text/plain", "cp1251")
     ('text/plain; charset=gb18030', 'text/plain; charset=windows-1251')
@@ -324,12 +295,6 @@ def remote_content(
     """The whole of a file, or the range that a client asks for; 416 if it has no such range.
 
     For several ranges, which a server may ignore, the whole file is sent.
-
-    Args:
-        file: read while it is sent.
-        media_type: for the client.
-        headers: of the answer, with its ``ETag``.
-        request_headers: ``method`` and the headers of the request, in lower case.
     """
     size = file.size_bytes
     all_headers = {**headers, "Accept-Ranges": "bytes"}

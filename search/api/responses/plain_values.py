@@ -162,9 +162,6 @@ def job_status(jobs: Jobs, store: VectorStore, job_id: str) -> Job:
     """The status of a job. Once it reports the end, the next search finds its files.
 
     Other workers wrote them, so this server's reads may otherwise lag by seconds.
-
-    Raises:
-        NotFoundError: there is no such job.
     """
     job = jobs.status(job_id)
     if job.ended:
@@ -174,11 +171,7 @@ def job_status(jobs: Jobs, store: VectorStore, job_id: str) -> Job:
 
 
 async def job_document(services: Services, job_id: str) -> tuple[Job, dict[str, Any]]:
-    """A job, and its JSON in the API.
-
-    Raises:
-        NotFoundError: there is no such job.
-    """
+    """A job, and its JSON in the API."""
 
     def read(_turn: object) -> tuple[Job, dict[str, Any]]:
         job = job_status(services.jobs, services.store, job_id)

@@ -92,12 +92,7 @@ class Thumbnails:
             shutil.rmtree(self._home(asset_id), ignore_errors=True)
 
     def sweep(self, stored: Stored, until: Event) -> None:
-        """Remove the thumbnails of assets that are no longer stored, however they were deleted.
-
-        Args:
-            stored: returns which of some assets exist; called at most 256 times.
-            until: set to end it early.
-        """
+        """Remove the thumbnails of assets that are no longer stored, however they were deleted."""
         for subfolder in self.folder.glob("??"):
             if until.is_set():
                 return

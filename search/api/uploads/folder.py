@@ -46,11 +46,7 @@ class UploadFolder:
         self._store = store
 
     def begin(self, name: str) -> Upload:
-        """Receive a file that the client calls ``name``.
-
-        Raises:
-            DiskError: the disk is full, read-only, or may not be written to.
-        """
+        """Receive a file that the client calls ``name``."""
         incoming = self.folder / "incoming"
         with writing(self.folder):
             if not incoming.is_dir():
@@ -220,11 +216,7 @@ class Upload:
             self._file.write(data)
 
     def keep(self, facts: Mapping[str, Any]) -> Path:
-        """Close the file and move it, complete and synced, to the place for its content.
-
-        Raises:
-            DiskError: the disk is full.
-        """
+        """Close the file and move it, complete and synced, to the place for its content."""
         with writing(self._uploads.folder):
             return self._keep(facts)
 

@@ -38,13 +38,7 @@ class RemoteUploads:
         return None if asset_id is None or Path(path).exists() else asset_id
 
     def fetch(self, path: str, folder: Callable[[], Path]) -> Path | None:
-        """An upload as a new file in a folder; None if it is on this machine, or does not exist.
-
-        Raises:
-            StoreUnavailableError: the API does not answer.
-            InputError: it refuses the key.
-            DiskError: the folder is full.
-        """
+        """An upload as a new file in a folder; None if it is on this machine, or does not exist."""
         asset_id = self.owner_of(path)
         answer = self._asked(asset_id, "content") if asset_id else None
         if answer is None:

@@ -112,14 +112,7 @@ class EncodedInputs:
 def encode(
     services: Services, request: EmbeddingInputs, files: Mapping[str, SentFile], turn: Turn
 ) -> EncodedInputs:
-    """Embed all inputs of a request, which can refer to ``files`` by part name.
-
-    Raises:
-        NotFoundError: a different model is requested.
-        InputError: an input is invalid, or the model does not have these dimensions.
-        TooCostlyError: its texts have more tokens than one request may have.
-        TimeLimitError: the time is up; what was encoded is cached for the next try.
-    """
+    """Embed all inputs of a request, which can refer to ``files`` by part name."""
     _check_model(services, request)
     contents = request.contents()
     items, windows = _read(
