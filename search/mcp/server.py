@@ -66,13 +66,7 @@ Id = Annotated[
 def mcp_server(
     connect: Connect, submit: Submit | None = None, locate: Locate | None = None
 ) -> MCPServer[Any]:
-    """The server, for any transport.
-
-    Args:
-        connect: opens the API for a request.
-        submit: ingests files on this machine; None if agents may name none, and send contents.
-        locate: which files agents may name, for `submit` and to search with.
-    """
+    """The server, for any transport."""
     server: MCPServer[Any] = MCPServer(
         "anymodal", instructions=_ABOUT, version=version("anymodal"), log_level="WARNING"
     )

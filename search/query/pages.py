@@ -62,11 +62,7 @@ class Page:
 
 
 def check_cursor(query: Query, embed_dim: int) -> None:
-    """Refuse, before anything is encoded, a cursor that `read_page` would refuse anyway.
-
-    Raises:
-        InputError: not a cursor, or that of a different query.
-    """
+    """Refuse, before anything is encoded, a cursor that `read_page` would refuse anyway."""
     if query.cursor:
         _packed(query, _digest(query), min(_SIGNED_DIMS, embed_dim))
 
@@ -78,9 +74,6 @@ def read_page(query: Query, direction: Embeddings) -> Page:
         query: what is asked now; all but ``limit``, ``moments``, ``consistency`` and ``explain``
             has to be as before.
         direction: the query's, float32 [embed_dim].
-
-    Raises:
-        InputError: not a cursor, or that of a different query.
     """
     first = Page(_digest(query), _signature(direction))
     if not query.cursor:

@@ -72,15 +72,7 @@ class QueryPlan:
 
 
 def plan(query: Query, supported: Collection[Modality]) -> QueryPlan:
-    """Plan a query.
-
-    Args:
-        query: see `search.query.query.Query`.
-        supported: the modalities that the space has; all are searched if the query names none.
-
-    Raises:
-        InputError: the query cannot be answered as it is; the error names the field.
-    """
+    """Plan a query."""
     check(query, supported)
     turns = query.mix == "turns" and not query.quotas and not query.diversity
     if query.quotas:
@@ -119,11 +111,7 @@ def _share(modalities: tuple[Modality, ...], limit: int, diversity: float) -> Sh
 
 
 def check(query: Query, supported: Collection[Modality]) -> None:
-    """Check every field.
-
-    Raises:
-        InputError: a field is wrong; the error names it, its value and what is wanted.
-    """
+    """Check every field."""
     _check_terms(query.terms)
     _check_whole("limit", query.limit, 1, MAX_LIMIT)
     _check_whole("moments", query.moments, 0, MAX_MOMENTS)

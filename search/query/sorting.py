@@ -14,11 +14,7 @@ SORTABLE = sorted(name for name, kind in FIELDS.items() if kind in _KINDS and na
 
 
 def check_sort(sort: str) -> None:
-    """Check the name of a field, with or without "-" in front.
-
-    Raises:
-        InputError: not a field to sort by.
-    """
+    """Check the name of a field, with or without "-" in front."""
     if sort and sort.removeprefix("-") not in SORTABLE:
         wanted = f"one of {', '.join(SORTABLE)}, with a leading - for the greatest first"
         raise InputError("query.sort", got=repr(sort), wanted=wanted)

@@ -40,11 +40,6 @@ def embed_terms(
     """Unit rows [len(terms), embed_dim]; the stages are ``encode_<modality>``.
 
     An item is encoded in the role of its term; for a stored asset, its stored vectors are used.
-
-    Raises:
-        NotFoundError: a term names an asset that is not stored.
-        InputError: the encoder cannot take an item.
-        CancelledError, TimeLimitError: of the deadline, between two pieces of the work.
     """
     rows = np.empty((len(terms), encoder.space.embed_dim), np.float32)
     modalities = dict.fromkeys(term.item.modality for term in terms if term.item)
