@@ -9,8 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from encoder.types import DOCUMENT, QUERY, Role
 from search.api.requests.inputs import MAX_INPUTS, InputIn, InputText
 from search.api.schemas import Strict
-from search.api.vendors.content import Content, Labelled, check_one, labelled, said
-from search.api.vendors.encoding import Format
+from search.api.vendors.content import Content, Format, Labelled, check_one, labelled, said
 
 _SOURCES = ("texts", "images", "inputs")
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, Field
 
+from search.api.middleware.bounded_threads import usable_cores
 from search.api.requests.inputs import InputIn, InputText
 from search.api.schemas import Strict
 
@@ -40,6 +41,11 @@ def said(
     return write
 
 
+Format: TypeAlias = Literal["float", "base64", "int8", "uint8", "binary", "ubinary"]
+"""How embeddings are written."""
+
+MOST_TOKENS = 16_384 * usable_cores()
+"""In one request: what takes a core some eight seconds."""
 MAX_PARTS = 32
 
 Labelled: TypeAlias = tuple[str, InputIn]

@@ -6,24 +6,25 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, Literal, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoder.errors import InputError
 from encoder.models.spec import stands_for
 from encoder.space import l2_normalize
-from encoder.types import TEXT, Embeddings, Item, Role
-from search.api.middleware.bounded_threads import Turn, usable_cores
+from encoder.types import TEXT, Embeddings, Item
+from search.api.middleware.bounded_threads import Turn
 from search.api.requests.bodies import SentFile
 from search.api.requests.budgets import TokenBudget
 from search.api.requests.inputs import InputIn
 from search.api.requests.queries import item_of
 from search.api.services import Services
-from search.api.vendors.content import Labelled
+from search.api.vendors.cohere import EmbedRequest
+from search.api.vendors.content import MOST_TOKENS, Format, Labelled
+from search.api.vendors.openai import EmbeddingsRequest
 from search.errors import NotFoundError
-
-Format: TypeAlias = Literal["float", "base64", "int8", "uint8", "binary", "ubinary"]
 
 _WIDEST = 8.0
 
@@ -41,54 +42,25 @@ def written(row: Embeddings, format: Format) -> list[float] | list[int] | str:
     >>> written(np.array([0.6, -0.8], np.float32), "ubinary")
     [128]
     """
-    if format == "float":
-        return [float(value) for value in row]
     if format == "base64":
         return base64.b64encode(row.astype("<f4").tobytes()).decode()
+    numbers: NDArray[Any] = row
     if format in ("binary", "ubinary"):
-        packed = np.packbits(row > 0).astype(np.int16)
-        return [int(value) for value in packed - (128 if format == "binary" else 0)]
-    steps = np.rint(row * (127 * np.sqrt(len(row)) / _WIDEST)).clip(-127, 127)
-    return [int(value) for value in steps + (128 if format == "uint8" else 0)]
+        numbers = np.packbits(row > 0).astype(np.int16) - (128 if format == "binary" else 0)
+    elif format in ("int8", "uint8"):
+        steps = np.rint(row * (127 * np.sqrt(len(row)) / _WIDEST)).clip(-127, 127)
+        numbers = steps.astype(np.int16) + (128 if format == "uint8" else 0)
+    values: list[float] | list[int] = numbers.tolist()
+    return values
 
 
 _ITEMS_AT_ONCE = 16
 _TOKENS_AT_ONCE = 2048
 """The most inputs and tokens between two checks of the deadline, where searches can run in between;
 a longer text is encoded alone."""
-MOST_TOKENS = 16_384 * usable_cores()
-"""In one request: what takes a core some eight seconds."""
 
 
-class EmbeddingInputs(Protocol):
-    """What requests for embeddings have in common, whichever API's shape they have."""
-
-    sized_by: ClassVar[str]
-    """The field of ``dimensions``."""
-
-    @property
-    def model(self) -> str | None:
-        """One of ``/v1/models``, or none."""
-        ...
-
-    @property
-    def dimensions(self) -> int | None:
-        """The length of a row; None for the model's own."""
-        ...
-
-    @property
-    def role(self) -> Role:
-        """The role to encode the contents in."""
-        ...
-
-    @property
-    def on_overflow(self) -> Literal["pool", "error"]:
-        """What happens to texts beyond the model's window."""
-        ...
-
-    def contents(self) -> list[list[Labelled]]:
-        """For each embedding, the parts that it is made of."""
-        ...
+EmbeddingInputs: TypeAlias = EmbeddingsRequest | EmbedRequest
 
 
 @dataclass(frozen=True)

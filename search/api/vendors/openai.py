@@ -14,8 +14,15 @@ from encoder.types import DOCUMENT, QUERY, Role
 from search.api.errors import error_answer
 from search.api.requests.inputs import MAX_INPUTS, InputIn, Inputs, OneInput, as_inputs
 from search.api.schemas import Strict
-from search.api.vendors.content import MAX_PARTS, Labelled, MessageIn, check_one, said
-from search.api.vendors.encoding import MOST_TOKENS, Format
+from search.api.vendors.content import (
+    MAX_PARTS,
+    MOST_TOKENS,
+    Format,
+    Labelled,
+    MessageIn,
+    check_one,
+    said,
+)
 
 InputType = Literal["query", "document", "search_query", "search_document", "passage"]
 _ROLES: Mapping[InputType, Role] = {
