@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from search.ranking.fusion import RankedSegment
 from search.ranking.grouping import Group
@@ -28,54 +29,40 @@ def hit_of(
         words: the texts searched for, to be marked in the snippets.
         explanation: of its score, if one was asked for.
     """
-    segment = group.best.segment
-    excerpt = snippet(segment.snippet, words)
     duration = asset.metadata.get("duration_s")
     return Hit(
-        asset_id=segment.asset_id,
-        segment_id=segment.segment_id,
+        **_of_segment(group.best, words),
+        asset_id=asset.asset_id,
         uri=uri,
-        modality=segment.modality,
-        score=group.best.score,
         weak=group.weak,
-        start_s=segment.start_s,
-        end_s=segment.end_s,
-        char_start=segment.char_start,
-        char_end=segment.char_end,
-        snippet=excerpt.text,
-        confidence=segment.confidence,
-        language=segment.language,
-        boxes=json.loads(segment.boxes) if segment.boxes else (),
-        place=json.loads(segment.place) if segment.place else {},
-        matches=excerpt.matches,
         title=str(asset.metadata.get("title", "")),
         media_type=asset.media_type,
         duration_s=float(duration) if isinstance(duration, int | float) else None,
         metadata=dict(asset.metadata),
-        moments=[moment_of(candidate, words) for candidate in group.moments],
+        moments=[Moment(**_of_segment(candidate, words)) for candidate in group.moments],
         explanation=explanation,
     )
 
 
-def moment_of(candidate: RankedSegment, words: Sequence[str]) -> Moment:
-    """A further segment of a hit's asset."""
+def _of_segment(candidate: RankedSegment, words: Sequence[str]) -> dict[str, Any]:
+    """What a hit and a moment say of their segment."""
     segment = candidate.segment
     excerpt = snippet(segment.snippet, words)
-    return Moment(
-        segment_id=segment.segment_id,
-        modality=segment.modality,
-        score=candidate.score,
-        start_s=segment.start_s,
-        end_s=segment.end_s,
-        char_start=segment.char_start,
-        char_end=segment.char_end,
-        snippet=excerpt.text,
-        confidence=segment.confidence,
-        language=segment.language,
-        boxes=json.loads(segment.boxes) if segment.boxes else (),
-        place=json.loads(segment.place) if segment.place else {},
-        matches=excerpt.matches,
-    )
+    return {
+        "segment_id": segment.segment_id,
+        "modality": segment.modality,
+        "score": candidate.score,
+        "start_s": segment.start_s,
+        "end_s": segment.end_s,
+        "char_start": segment.char_start,
+        "char_end": segment.char_end,
+        "snippet": excerpt.text,
+        "confidence": segment.confidence,
+        "language": segment.language,
+        "boxes": json.loads(segment.boxes) if segment.boxes else (),
+        "place": json.loads(segment.place) if segment.place else {},
+        "matches": excerpt.matches,
+    }
 
 
 _MOST_STATS = 32
