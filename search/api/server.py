@@ -60,9 +60,7 @@ def server_for(app: FastAPI, config: ApiConfig) -> uvicorn.Server:
     """A uvicorn server with guarded connections, not started yet."""
     import uvicorn
 
-    from search.api.wire.guard import Guard, allow_open_files
-    from search.api.wire.pace import PaceLimits
-    from search.api.wire.protocol import GuardedProtocol
+    from search.api.connections import Guard, GuardedProtocol, PaceLimits, allow_open_files
 
     guard = Guard(
         allow_open_files(config.max_connections),

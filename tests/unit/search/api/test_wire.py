@@ -8,8 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from search.api.config import ApiConfig
-from search.api.wire.guard import allow_open_files
-from search.api.wire.pace import Pace, PaceLimits, Phase
+from search.api.connections import Pace, PaceLimits, Phase, allow_open_files
 
 LIMITS = PaceLimits(head_s=10, body_s=20, write_s=60, bytes_per_s=500)
 

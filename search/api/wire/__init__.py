@@ -1,1 +1,0 @@
-"""Connections: their number, their pace, and the limit of open files."""
