@@ -58,13 +58,8 @@ _NETWORK_RIGHTS, _SCOPES = 0b11, 0b11
 
 _SYSTEM = (
     *("/usr", "/lib", "/lib64", "/nix/store", "/gnu/store"),
-    *(
-        "/etc/fonts",
-        "/etc/ld.so.cache",
-        "/etc/localtime",
-        "/etc/mime.types",
-        "/etc/ssl/openssl.cnf",
-    ),
+    *("/etc/fonts", "/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types"),
+    "/etc/ssl/openssl.cnf",
     *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu", "/sys/fs/cgroup"),
     *("/dev/zero", "/dev/urandom", "/dev/random"),
 )

@@ -111,16 +111,8 @@ _ERRORS = {
 }
 _DTYPES = ("uint8", "int16", "int32", "int64", "float16", "float32", "float64")
 _PLACES = (
-    "index",
-    "start_s",
-    "end_s",
-    "char_start",
-    "char_end",
-    "snippet",
-    "confidence",
-    "language",
-    "boxes",
-    "place",
+    *("index", "start_s", "end_s", "char_start", "char_end", "snippet"),
+    *("confidence", "language", "boxes", "place"),
 )
 
 

@@ -56,18 +56,7 @@ class Film(Kind):
     )
     suffixes = (
         *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpeg", ".mpg"),
-        *(
-            ".wmv",
-            ".heics",
-            ".avifs",
-            ".mts",
-            ".m2ts",
-            ".flv",
-            ".3gp",
-            ".3g2",
-            ".mxf",
-            ".dv",
-        ),
+        *(".wmv", ".heics", ".avifs", ".mts", ".m2ts", ".flv", ".3gp", ".3g2", ".mxf", ".dv"),
         *(".vob", ".rm", ".fli", ".flc", ".ogv", ".asf"),
     )
     cost: ClassVar[Cost] = "video"

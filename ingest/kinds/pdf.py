@@ -168,13 +168,14 @@ def _boxes(text_page: Any, text: PageText, segment: Segment, width: float, heigh
     boxes = []
     rects = text.rects(text_page, segment.char_start or 0, segment.char_end or 0)
     for left, bottom, right, top in islice(rects, _MAX_LINES):
-        x, y = (left / width, right / width), (1 - top / height, 1 - bottom / height)
-        boxes.append(_corners(x, y))
+        boxes.append(_corners(left / width, bottom / height, right / width, top / height))
     return json.dumps(boxes) if boxes else ""
 
 
 def _figures(asset: Asset, page: Any, number: int, config: IngestConfig) -> Iterator[Segment]:
     """Pictures on a page with text, except icons and the scan behind the text."""
+    from encoder.media.image import rgb_array
+
     width, height = page.get_size()
     n_found = 0
     for image in page.get_objects(filter=[_IMAGE_OBJECT], max_depth=2):
@@ -187,26 +188,17 @@ def _figures(asset: Asset, page: Any, number: int, config: IngestConfig) -> Iter
             continue
         n_found += 1
         check(asset.uri, "max_frames", n_found, config)
-        x, y = (left / width, right / width), (1 - top / height, 1 - bottom / height)
-        rgb = _bitmap(image, config)
+        box = _corners(left / width, bottom / height, right / width, top / height)
+        picture = image.get_bitmap(render=True).to_pil()
+        rgb = rgb_array(picture, config.image_short_side)
         place = json.dumps({"page": number, "picture": n_found})
-        yield Segment(
-            asset.asset_id, IMAGE, 0, rgb, boxes=json.dumps([_corners(x, y)]), place=place
-        )
+        yield Segment(asset.asset_id, IMAGE, 0, rgb, boxes=json.dumps([box]), place=place)
 
 
-def _bitmap(image: Any, config: IngestConfig) -> RgbPicture:
-    from PIL.Image import Image
-
-    from encoder.media.image import rgb_array
-
-    picture: Image = image.get_bitmap(render=True).to_pil()
-    return rgb_array(picture, config.image_short_side)
-
-
-def _corners(x: tuple[float, float], y: tuple[float, float]) -> list[float]:
-    """The corners of a box, as fractions of the page, from the upper left on."""
-    corners = (x[0], y[0], x[1], y[0], x[1], y[1], x[0], y[1])
+def _corners(left: float, bottom: float, right: float, top: float) -> list[float]:
+    """The corners of a box from the upper left on; up is more, but less in the result."""
+    top, bottom = 1 - top, 1 - bottom
+    corners = (left, top, right, top, right, bottom, left, bottom)
     return [round(min(max(float(value), 0.0), 1.0), 4) for value in corners]
 
 

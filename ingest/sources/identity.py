@@ -109,12 +109,6 @@ def place(path: Path, config: IngestConfig) -> Path:
     Raises:
         MediaError: it is missing, may not be accessed or lies outside the roots.
     """
-    path = _resolved(path)
-    _check_roots(path, config)
-    return path
-
-
-def _resolved(path: Path) -> Path:
     try:
         resolved = path.expanduser().resolve(strict=True)
         str(resolved).encode()
@@ -128,17 +122,14 @@ def _resolved(path: Path) -> Path:
             f"{path} cannot be read: {reason}.",
             remedy="Check that it exists and that you may read it.",
         ) from error
-    return resolved
-
-
-def _check_roots(path: Path, config: IngestConfig) -> None:
-    """Check the path after resolving links and ``..``, which may lead elsewhere."""
+    # Links and ".." may lead elsewhere.
     roots = [Path(root).expanduser().resolve() for root in config.roots]
-    if roots and not any(path.is_relative_to(root) for root in roots):
+    if roots and not any(resolved.is_relative_to(root) for root in roots):
         raise MediaError(
-            f"{path} is outside the folders that may be read.",
+            f"{resolved} is outside the folders that may be read.",
             remedy="Move it there, or add its folder to ANYMODAL_INGEST__ROOTS.",
         )
+    return resolved
 
 
 def _content_hash(file: BinaryIO) -> str:

@@ -271,7 +271,7 @@ def test_a_document_is_one_asset_with_its_words(
     asset = identify(tmp_path / name, CONFIG)
     assert kind_of(asset.media_type).name == kind
     with ZipFile(tmp_path / "outer.zip", "w") as outer:
-        outer.write(tmp_path / name, name)
+        outer.write(tmp_path / name, "without suffix")
     for path in (tmp_path / name, tmp_path / "outer.zip"):
         failures: list[Failure] = []
         found = [*ingest(path, CONFIG, failures.append)]
