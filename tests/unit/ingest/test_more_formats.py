@@ -70,6 +70,14 @@ def test_drawings_of_letters_and_photoshop_files_are_pictures(tmp_path: Path) ->
     assert shown.content.shape == (40, 60, 3)
 
 
+@pytest.mark.parametrize("compression", [None, "tga_rle"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
+def test_targa(tmp_path: Path, mode: str, compression: str | None) -> None:
+    Image.fromarray(made(90, 60)).convert(mode).save(tmp_path / "a.tga", compression=compression)
+    (found,) = segments(identify(tmp_path / "a.tga", CONFIG), CONFIG)
+    assert found.content.shape == (60, 90, 3)
+
+
 @pytest.mark.parametrize("text", ["P6 is a processor.", "#define width 3", "/* XP */", "DDS | SSD"])
 def test_notes_that_begin_alike_stay_text(text: str) -> None:
     assert sniff(text.encode(), "a")[0].media_type == "text/plain"
