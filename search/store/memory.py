@@ -47,16 +47,13 @@ class MemoryStore:
 
     @property
     def calibration(self) -> Constants:
-        """See `VectorStore.calibration`."""
         return self._calibration.constants
 
     @property
     def floors(self) -> Mapping[Modality, Floor]:
-        """See `VectorStore.floors`."""
         return self._calibration.floors
 
     def stored_calibration(self) -> StoredCalibration:
-        """See `VectorStore.stored_calibration`."""
         return self._calibration
 
     def recalibrate(self, constants: Constants, origin: Mapping[str, Any]) -> None:
@@ -72,12 +69,10 @@ class MemoryStore:
         return 0
 
     def sizes(self) -> dict[Modality, int]:
-        """How many segments there are of each modality that has any."""
         with self._lock:
             return Counter(row.modality for row in self._segments.values() if not row.row)
 
     def sample(self, modality: Modality, limit: int) -> Embeddings:
-        """Unit rows [n, n_rows, embed_dim] of at most ``limit`` segments, evenly over the store."""
         with self._lock:
             rows = [row for row in self._segments.values() if row.modality == modality]
         n_segments = sum(not row.row for row in rows)
@@ -88,7 +83,6 @@ class MemoryStore:
         """There is no disk."""
 
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
-        """Store segments first, then the assets' commit rows."""
         new_segments = [checked_segment(row, self._embed_dim) for row in segments]
         new_assets = [checked_asset(row) for row in assets]
         with self._lock:
@@ -98,7 +92,6 @@ class MemoryStore:
                 self._words.add(map(_text, new_segments))
 
     def delete(self, asset_ids: Sequence[str]) -> None:
-        """Remove commit rows first, then the segments; unknown ids are ignored."""
         gone = set(asset_ids)
         with self._lock:
             self._assets = {k: v for k, v in self._assets.items() if k not in gone}
@@ -119,7 +112,6 @@ class MemoryStore:
         asset_ids: Collection[str] | None = None,
         filter: Filter | None = None,
     ) -> list[list[ScoredSegment]]:
-        """The nearest segments of one modality for each query, best first; ties by id."""
         queries = checked_queries(queries, self._embed_dim)
         asset_filter = self._wanted(asset_ids, filter)
         with self._lock:
@@ -157,7 +149,6 @@ class MemoryStore:
         asset_ids: Collection[str] | None = None,
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
-        """The best segments of several modalities, by their calibrated scores; ties by id."""
         ranked: list[tuple[float, str, ScoredSegment]] = []
         for modality in set(modalities):
             by = shifted(constants_of(self.calibration, modality), shift)
@@ -169,31 +160,26 @@ class MemoryStore:
         return [segment for _, _, segment in ranked[:limit]]
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
-        """The commit rows of these ids; those that are not stored are missing."""
         with self._lock:
             return {k: self._assets[k] for k in asset_ids if k in self._assets}
 
     def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
-        """The commit rows of the assets seen at each of these URIs."""
         with self._lock:
             rows = sorted(self._assets.values(), key=attrgetter("asset_id"))
         rows_at = {uri: [row for row in rows if uri in row.locations] for uri in uris}
         return {uri: rows for uri, rows in rows_at.items() if rows}
 
     def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
-        """All commit rows for which a filter holds, streamed in the order of their ids."""
         with self._lock:
             rows = sorted(self._assets.values(), key=attrgetter("asset_id"))
         yield from (row for row in rows if filter is None or matches(filter, row))
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
-        """All segments of one asset with their embeddings, by modality, index and row."""
         with self._lock:
             rows = [row for row in self._segments.values() if row.asset_id == asset_id]
         return sorted(rows, key=attrgetter("modality", "index", "row"))
 
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
-        """The embeddings [embed_dim] of these rows; those that are not stored are missing."""
         with self._lock:
             return {k: self._segments[k].embedding for k in keys if k in self._segments}
 
@@ -205,7 +191,6 @@ class MemoryStore:
         asset_ids: Collection[str] | None = None,
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
-        """The segments whose text holds words of ``text``, best first; ``cosine`` is BM25."""
         with self._lock:
             if self._words is None:
                 self._words = WordIndex(in_memory=True)
@@ -228,11 +213,9 @@ class MemoryStore:
         limit: int | None = None,
         after: str = "",
     ) -> Iterator[str]:
-        """The ids of all assets for which a filter holds, in their order."""
         return islice((row.asset_id for row in self.scan(filter) if row.asset_id > after), limit)
 
     def count(self, filter: Filter | None = None) -> int:
-        """How many assets there are, or a filter finds."""
         return sum(1 for _ in self.scan(filter))
 
     def ping(self) -> None:

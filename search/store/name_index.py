@@ -131,16 +131,9 @@ class NamesInMemory:
         self._next_full_s = 0.0
 
     def named(self, text: str, limit: int) -> Sequence[FoundText]:
-        """See `KeepsNames`."""
         return self._index.find(text, limit) if self._index else []
 
     def read_names(self, is_unwanted: Callable[[], bool]) -> None:
-        """See `KeepsNames`.
-
-        Raises:
-            StoreError: the store is unreachable.
-            CancelledError: it was stopped early.
-        """
         if time.monotonic() >= self._next_full_s or self._store.count() != len(self._known):
             self._read_rows(is_unwanted)
             self._next_full_s = time.monotonic() + _FULL_S

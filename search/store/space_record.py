@@ -88,7 +88,7 @@ class FolderRecord:
         self._prefix = prefix
 
     def spaces(self) -> list[str]:
-        """See `SpaceRecord.spaces`; Lite has a folder for each collection, held or not."""
+        """Lite has a folder for each collection, held or not."""
         places = {path.name: path for path in self._file.parent.glob("collections/*")}
         created_ns = {}
         for space in spaces_among(list(places), self._prefix):
@@ -116,7 +116,7 @@ class FolderRecord:
             ) from error
 
     def write(self, current: SearchedSpace) -> None:
-        """See `SpaceRecord.write`; a reader sees the former file, or the new one."""
+        """A reader sees the former file, or the new one."""
         new_file = self._file.with_suffix(f".{uuid4().hex}")  # others may write the first one, too
         try:
             with new_file.open("w") as file:
@@ -134,15 +134,12 @@ class NoRecord:
     """For a store in memory, which has one space."""
 
     def read(self) -> SearchedSpace | None:
-        """None."""
         return None
 
     def spaces(self) -> list[str]:
-        """None."""
         return []
 
     def write(self, current: SearchedSpace) -> None:
-        """Raise `StoreError`."""
         raise StoreError(f"A store in memory cannot hold a second space ({current.space}).")
 
 
@@ -155,10 +152,9 @@ def searched(record: SpaceRecord) -> SearchedSpace | None:
 
 
 def check_searched(record: SpaceRecord, space: str, store_name: str) -> None:
-    """Raise if a space is stored but neither searched nor the former one.
+    """Raise a `SpaceMismatchError` if a space is stored but neither searched nor the former one.
 
-    Raises:
-        SpaceMismatchError: it is incomplete, and would be searched as if it were not.
+    It is incomplete, and would be searched as if it were not.
     """
     current = searched(record)
     if current is None or space in (current.space, current.former and current.former.space):

@@ -22,12 +22,7 @@ from search.store.space_record import FolderRecord, NoRecord, SpaceRecord
 
 @contextmanager
 def space_record(uri: str | None, prefix: str = "anymodal") -> Iterator[SpaceRecord]:
-    """The record of the store that `search.store.open.open_store` opens by this URI.
-
-    Raises:
-        StoreUnavailableError: the server does not answer.
-        InputError: not such a URI.
-    """
+    """The record of the store that `search.store.open.open_store` opens by this URI."""
     target = None if uri == "memory:" else store_target(uri)
     if target is None:
         yield NoRecord()
@@ -42,12 +37,7 @@ def space_record(uri: str | None, prefix: str = "anymodal") -> Iterator[SpaceRec
 
 
 def stored_spaces(uri: str | None, prefix: str = "anymodal") -> list[str]:
-    """The fingerprints of the spaces whose embeddings a store holds, the oldest first.
-
-    Raises:
-        StoreUnavailableError: the server does not answer.
-        InputError: not such a URI.
-    """
+    """The fingerprints of the spaces whose embeddings a store holds, the oldest first."""
     with space_record(uri, prefix) as record:
         return record.spaces()
 

@@ -154,11 +154,11 @@ def test_words_outlast_a_kill_and_catch_up(folder: Path, oracle: MemoryStore) ->
     store = opened(folder)
     kept = set((folder / "side").rglob("*.idx"))
     assert kept
-    assert store._side.words.n_left() == 0
+    assert store._side.current.words.n_left() == 0
     assert len(store.lexical("twelve", 20)) == 12
     (row,) = random_vectors(1)
     store.write([asset("new", modality=TEXT)], [segment("new", 0, row, TEXT, snippet="twelve")])
-    assert store._side.words.n_left() == 1
+    assert store._side.current.words.n_left() == 1
     assert len(store.lexical("twelve", 20)) == 13
     assert kept < set((folder / "side").rglob("*.idx"))
     store.close()
@@ -189,11 +189,11 @@ def test_texts_that_are_added_again_outlast_many_deletions(
     assets, segments = [row for row, _ in texts], [row for _, row in texts]
     ids = [row.asset_id for row in assets]
     store.write(assets, segments)
-    store._side.words.catch_up()
+    store._side.current.words.catch_up()
     assert len(store.lexical("heron", 20)) == 10
     store.delete(ids)
     store.write(assets, segments[::-1])
-    store._side.words.catch_up()
+    store._side.current.words.catch_up()
     assert {hit.asset_id for hit in store.lexical("heron", 20)} == set(ids)
     store.close()
 

@@ -38,12 +38,7 @@ _ALIKE = 1e-4
 
 
 class IndexCheck:
-    """Reads record and index row by row, both in the order of their keys.
-
-    Args:
-        side: the index.
-        reading: of the index.
-    """
+    """Reads record and index row by row, both in the order of their keys."""
 
     def __init__(self, side: Side, reading: IndexReading) -> None:
         self._side = side
@@ -52,10 +47,10 @@ class IndexCheck:
     def find(self, record: MilvusStore, findings: Findings, progress: Progress) -> None:
         """Add what is wrong with the index, and what it has that the record lacks."""
         try:
-            check_tables(self._side.tables)
+            check_tables(self._side.current.tables)
             self._compare(record, findings, progress)
             self._find_texts(findings)
-            check_files(self._side.tables, self._side.views)
+            check_files(self._side.current.tables, self._side.current.views)
         except (DamagedError, OSError, ValueError) as error:
             findings.add(DAMAGED, str(error) or "vectors")
 
@@ -79,7 +74,7 @@ class IndexCheck:
                 findings.add(OUTDATED, row.asset_id, next(iter(row.locations), ""))
 
     def _find_texts(self, findings: Findings) -> None:
-        words, names = self._side.words, self._side.names
+        words, names = self._side.current.words, self._side.current.names
         words.catch_up()
         names.catch_up()
         texts = (IndexedText(key, "", text) for key, text in self._reading.texts())

@@ -39,11 +39,7 @@ def put(path: Path, start: int, values: NDArray[Any]) -> None:
 
 
 def read_into(file: int, values: NDArray[Any], start: int) -> None:
-    """Fill in values from an open file.
-
-    Raises:
-        DamagedError: it is too short.
-    """
+    """Fill in values from an open file; a `DamagedError` if it is too short."""
     view, done = values.view(np.uint8).reshape(-1).data, 0
     while done < len(view):
         read = os.preadv(file, [view[done:]], start + done)
@@ -83,11 +79,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def keep_index(path: Path, index: Any) -> None:
-    """Write an index atomically.
-
-    Raises:
-        OSError: it could not be written.
-    """
+    """Write an index atomically, or raise OSError."""
     import faiss
 
     with replacing(path) as partial:
@@ -150,11 +142,7 @@ class ByteCodes:
         return cls(index, scales) if len(scales) == index.d else None
 
     def keep(self, path: Path) -> None:
-        """Write the file atomically; others may do the same at once.
-
-        Raises:
-            OSError: it could not be written.
-        """
+        """Write the file atomically; others may do the same at once."""
         with replacing(_scales_path(path)) as partial:
             self.scales.tofile(partial)
             seal(partial)
@@ -239,21 +227,14 @@ class NibbleCodes:
         return cls(index) if index is not None else None
 
     def keep(self, path: Path) -> None:
-        """Write the file atomically; others may do the same at once.
-
-        Raises:
-            OSError: it could not be written.
-        """
+        """Write the file atomically; others may do the same at once."""
         keep_index(path, self._index)
 
     def finds_nearest(self, rows: Embeddings) -> bool:
-        """Whether a sample of the rows find their nearest rows among the best by these codes.
+        """Whether a sample of the coded rows [n, embed_dim] find their nearest by these codes.
 
         A dimension far wider than the others, or thousands of them, leave the tables of 8 bits too
         little precision to order rows.
-
-        Args:
-            rows: those that are coded, float32 [n, embed_dim].
         """
         queries = rows[:: -(-len(rows) // _N_TRIED)]
         n_asked, n = min(_N_ASKED, len(rows)), min(_N_NEAREST, len(rows))
@@ -269,14 +250,9 @@ class NibbleCodes:
         products: NDArray[np.float32],
         places: NDArray[np.int64],
     ) -> None:
-        """Fill in products and places [n, limit] of about the best; -1 where there are no more.
+        """See `ByteCodes.nearest`, of unit rows; products are about the cosines.
 
-        Args:
-            queries: unit rows [n, embed_dim].
-            row_mask: which of the rows; None for all. As many more are searched for as it leaves
-                out.
-            products: about the cosines.
-            places: of the rows.
+        With a mask, as many more rows are searched for as it leaves out.
         """
         if row_mask is None:
             self._index.search(queries, products.shape[1], D=products, I=places)

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from encoder.system.private import private_folder
 from search.store.embedded.reading import IndexReading
-from search.store.embedded.searching import IndexSearch
 from search.store.embedded.tables import DamagedError, IndexTables, fact
 from search.store.embedded.texts import KeptIndex, NameSource, TextSource
 from search.store.embedded.views import Views
@@ -22,14 +21,8 @@ _VECTORS = "vectors"
 class Generation:
     """The files, open. Safe to use from threads; who still uses former ones may go on.
 
-    Args:
-        folder: of the files.
-        embed_dim: the length of a vector.
-        store_name: the name of the store in messages.
-        exclusively: a block in which nobody else writes.
-
-    Raises:
-        DamagedError: they cannot be opened.
+    Raises `DamagedError` if they cannot be opened. ``exclusively`` is a block in which nobody else
+    writes.
     """
 
     def __init__(
@@ -45,8 +38,7 @@ class Generation:
         self.views = Views(self._vectors, embed_dim)
         self.words = KeptIndex(self.tables, folder, exclusively, TextSource())
         self.names = KeptIndex(self.tables, folder, exclusively, NameSource())
-        self.reading = IndexReading(self.tables, self.views, embed_dim)
-        self.searching = IndexSearch(self.tables, self.views, self.words)
+        self.reading = IndexReading(self.tables, self.views, self.words, embed_dim)
 
     @staticmethod
     def make(folder: Path, store_name: str) -> None:

@@ -23,12 +23,7 @@ _OF_FOLDER = "rtrim(uri, replace(uri, '/', ''))"
 
 
 def facets(db: sqlite3.Connection, nos: Sequence[int] | None) -> Facets:
-    """Count the assets of these numbers; None: all.
-
-    Args:
-        db: a reading connection.
-        nos: of committed assets.
-    """
+    """Count the assets of these numbers, which are committed; None: all."""
     month = f"strftime('%Y-%m', {_DATE}, 'unixepoch')"
     dated = f"SELECT {month} AS value, no FROM asset WHERE {_DATE} BETWEEN {EARLIEST} AND {LATEST}"
     lying = f"SELECT {_OF_FOLDER} AS value, no FROM location WHERE instr(uri, '/')"

@@ -1,28 +1,50 @@
-"""Read commit rows, and segments with their vectors."""
+"""Read commit rows, and segments with their vectors; find segments by vectors and by words."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection as Ids
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from operator import itemgetter
 
 import numpy as np
 
+from encoder.space import Calibration
 from encoder.system.batched import in_batches
 from encoder.types import TEXT, Embeddings, Modality
+from search.errors import IndexNotReadyError
 from search.filters import Filter
+from search.lexical.index import MAX_FOUND
+from search.store.calibrated import Constants, constants_of
 from search.store.embedded import overview as in_tables
-from search.store.embedded.rows import asset_of, modality_of, part_of, segment_of, slot_of
-from search.store.embedded.tables import SEGMENT_COLUMNS, IndexTables, marks
-from search.store.embedded.views import Views
+from search.store.embedded.tables import (
+    SEGMENT_COLUMNS,
+    DamagedError,
+    IndexTables,
+    asset_of,
+    marks,
+    modality_of,
+    part_of,
+    place_of,
+    scored,
+    segment_of,
+    slot_of,
+)
+from search.store.embedded.texts import KeptIndex
+from search.store.embedded.vector_files import RankedSlots
+from search.store.embedded.views import Mask, PartView, View, Views
 from search.store.overview import Dated, Facets
-from search.store.several import by_segment
-from search.types import AssetRow, SegmentRow
+from search.store.several import best_first, by_segment, score_of, shifted
+from search.types import AssetRow, ScoredSegment, SegmentRow
 
 _PER_QUERY = 1000
 _MAX_SORTED = 20_000
 """Up to this many matches have their ids sorted; for more, all ids are read in order."""
 _KEPT_FACETS = 16
+_MAX_JOINED = 2000
+"""The most assets whose texts are searched by their ids."""
+_PLACES_PER_QUERY = 10_000
 _OF_SEGMENT = SEGMENT_COLUMNS.replace("key, no", "key, segment.no")
 _SEGMENTS = (
     f"SELECT at, asset_id, part.modality, {_OF_SEGMENT} FROM segment JOIN asset USING (no) "
@@ -31,28 +53,21 @@ _SEGMENTS = (
 
 
 class IndexReading:
-    """Looks up what an index holds. Safe to use from threads.
+    """Answers from an index. Safe to use from threads."""
 
-    Args:
-        tables: the index's.
-        views: the views of the tables.
-        embed_dim: the length of a vector.
-    """
-
-    def __init__(self, tables: IndexTables, views: Views, embed_dim: int) -> None:
+    def __init__(self, tables: IndexTables, views: Views, words: KeptIndex, embed_dim: int) -> None:
         self._tables = tables
         self._views = views
+        self._words = words
         self._embed_dim = embed_dim
         self._facets: dict[tuple[int, str], Facets] = {}
 
     def sizes(self) -> dict[Modality, int]:
-        """How many segments there are of each modality that has any."""
         sql = "SELECT modality, n_live FROM part WHERE number = 0 AND n_live > 0"
         with self._tables.reading() as db:
             return {modality_of(modality): n for modality, n in db.execute(sql).fetchall()}
 
     def sample(self, modality: Modality, limit: int) -> Embeddings:
-        """See `VectorStore.sample`."""
         with self._tables.reading() as db:
             sql = "SELECT part, n_live FROM part WHERE modality = ? AND number = 0"
             part_no, n_live = db.execute(sql, (modality,)).fetchone() or (0, 0)
@@ -76,7 +91,6 @@ class IndexReading:
         return [*keys, *(f"{key}#{number}" for number in numbers for key in keys)]
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
-        """All segments of one asset with their vectors, by modality, index and row."""
         with self._tables.reading() as db:
             nos = db.execute("SELECT no FROM asset WHERE asset_id = ?", (asset_id,)).fetchall()
             rows = self._rows(db, "segment.no", [no for (no,) in nos])
@@ -111,7 +125,6 @@ class IndexReading:
             after = rows[-1][0]
 
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
-        """The vectors of these rows; those that are not stored are missing."""
         with self._tables.reading() as db:
             return {row.key: row.embedding for row in self._rows(db, "key", keys)}
 
@@ -141,12 +154,10 @@ class IndexReading:
         return segments
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
-        """The commit rows of these ids; those that are not stored are missing."""
         with self._tables.reading() as db:
             return _assets(db, asset_ids)
 
     def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
-        """The commit rows of the assets seen at each of these URIs."""
         rows_at: dict[str, list[AssetRow]] = {}
         unique_uris = list(dict.fromkeys(uris))
         with self._tables.reading() as db:
@@ -160,7 +171,6 @@ class IndexReading:
         return {uri: rows_at[uri] for uri in unique_uris if uri in rows_at}
 
     def count(self, filter: Filter | None) -> int:
-        """How many assets there are, or a filter finds."""
         with self._tables.reading() as db:
             if filter is None:
                 sql = "SELECT count(*) FROM asset WHERE row IS NOT NULL"
@@ -169,7 +179,7 @@ class IndexReading:
             return 0 if mask is None else int(np.count_nonzero(mask))
 
     def facets(self, filter: Filter | None) -> Facets:
-        """See `search.store.overview.Overviewing`. Cached until something is written."""
+        """Cached until something is written."""
         with self._tables.reading() as db:
             cache_key = self._views.current(db).version, repr(filter)
             counts = self._facets.get(cache_key)
@@ -183,7 +193,6 @@ class IndexReading:
     def newest(
         self, filter: Filter | None, limit: int, after: Dated, reverse: bool = False
     ) -> list[Dated]:
-        """See `search.store.overview.Overviewing`."""
         with self._tables.reading() as db:
             return in_tables.newest(db, self._nos(db, filter), limit, after, reverse)
 
@@ -220,10 +229,74 @@ class IndexReading:
             after, size = last, _PER_QUERY
 
     def scan(self, filter: Filter | None) -> Iterator[AssetRow]:
-        """All commit rows for which a filter holds, in the order of their ids."""
         ids = self._selected(filter, "", None)
         for some in in_batches(ids, _PER_QUERY):
             yield from self.assets(some).values()
+
+    def of_kind(
+        self,
+        queries: Embeddings,
+        modality: Modality,
+        limit: int,
+        by: Calibration,
+        asset_ids: Ids[str] | None,
+        filter: Filter | None,
+    ) -> list[list[ScoredSegment]]:
+        """The nearest of one modality for each unit row [n, embed_dim], best first; ties by id."""
+        with self._tables.reading() as db:
+            view = self._views.current(db)
+            assets = self._views.assets(db, view, asset_ids, filter)
+            return _nearest(db, view, queries, modality, limit, by, assets)
+
+    def mixed(
+        self,
+        query: Embeddings,
+        constants: Constants,
+        modalities: Iterable[Modality],
+        limit: int,
+        shift: float,
+        asset_ids: Ids[str] | None,
+        filter: Filter | None,
+    ) -> list[ScoredSegment]:
+        """The best of several modalities for a unit row, by calibrated scores; ties by id."""
+        ranked: list[tuple[float, str, ScoredSegment]] = []
+        with self._tables.reading() as db:
+            view = self._views.current(db)
+            assets = self._views.assets(db, view, asset_ids, filter)
+            for modality in modalities:
+                by = shifted(constants_of(constants, modality), shift)
+                (hits,) = _nearest(db, view, query[None], modality, limit, by, assets)
+                ranked += [(-score_of(hit, by), hit.segment_id, hit) for hit in hits]
+        ranked.sort(key=itemgetter(0, 1))
+        return [segment for _, _, segment in ranked[:limit]]
+
+    def by_words(
+        self, text: str, limit: int, asset_ids: Ids[str] | None, filter: Filter | None
+    ) -> list[ScoredSegment]:
+        """The segments whose text holds words of ``text``, best first; ``cosine`` is BM25.
+
+        If the assets are few, all their texts are searched; otherwise the best 1,000 are checked.
+        """
+        self._words.refresh()
+        with self._tables.reading() as db:
+            view = self._views.current(db)
+            assets = self._views.assets(db, view, asset_ids, filter)
+            few_ids = None
+            if assets is not None and (n := np.count_nonzero(assets)) <= _MAX_JOINED:
+                if not n:
+                    return []
+                nos = np.flatnonzero(assets).tolist()
+                rows = db.execute(f"SELECT asset_id FROM asset WHERE no IN ({marks(nos)})", nos)
+                few_ids = [asset_id for (asset_id,) in rows]
+            n_words = MAX_FOUND if few_ids is None and assets is not None else min(limit, MAX_FOUND)
+            hits = self._words.find(text, n_words, few_ids)
+            if hits is None:
+                raise IndexNotReadyError(
+                    "The words of this store must be read again, so only meaning counted.",
+                    "Search again later.",
+                )
+            scores = {hit.segment_id: hit.score for hit in hits}
+            return _with_words(db, scores, assets)[:limit]
 
 
 def _assets(db: sqlite3.Connection, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
@@ -233,3 +306,58 @@ def _assets(db: sqlite3.Connection, asset_ids: Sequence[str]) -> dict[str, Asset
         for asset_id, row in db.execute(sql, batch):
             rows[asset_id] = asset_of(asset_id, row)
     return {asset_id: rows[asset_id] for asset_id in ids if asset_id in rows}
+
+
+def _nearest(
+    db: sqlite3.Connection,
+    view: View,
+    queries: Embeddings,
+    modality: Modality,
+    limit: int,
+    by: Calibration,
+    assets: Mask | None,
+) -> list[list[ScoredSegment]]:
+    hits: list[list[ScoredSegment]] = [[] for _ in queries]
+    for part in view.of(modality) if limit > 0 else ():
+        if part.n_slots:
+            answers = part.files.nearest(queries, limit, part.n_slots, part.wanted(assets))
+            for of_query, answer in zip(hits, answers, strict=True):
+                of_query += _rows_of(db, part, modality, answer)
+    return [best_first(of_query, by)[:limit] for of_query in hits]
+
+
+def _rows_of(
+    db: sqlite3.Connection, view: PartView, modality: Modality, answer: RankedSlots
+) -> list[ScoredSegment]:
+    rows = {}
+    slots = answer.slots.tolist()
+    for start in range(0, len(slots), _PLACES_PER_QUERY):
+        places = [place_of(view.part, slot) for slot in slots[start : start + _PLACES_PER_QUERY]]
+        for at, asset_id, *row in db.execute(
+            f"SELECT at, asset_id, {_OF_SEGMENT} FROM segment JOIN asset USING (no) "
+            f"WHERE at IN ({marks(places)})",
+            places,
+        ):
+            rows[slot_of(at)] = asset_id, row
+    if len(rows) != len(slots):  # each slot that counts has a row
+        raise DamagedError("tables.db")
+    return [
+        scored(rows[slot][1], rows[slot][0], modality, cosine)
+        for slot, cosine in zip(slots, answer.cosines.tolist(), strict=True)
+    ]
+
+
+def _with_words(
+    db: sqlite3.Connection, scores: dict[str, float], assets: Mask | None
+) -> list[ScoredSegment]:
+    keys = list(scores)
+    hits = [
+        scored(row, asset_id, modality_of(modality), scores[row[0]])
+        for asset_id, modality, *row in db.execute(
+            f"SELECT asset_id, part.modality, {_OF_SEGMENT} FROM segment JOIN asset USING (no) "
+            f"JOIN part ON part.part = segment.at >> 40 WHERE key IN ({marks(keys)})",
+            keys,
+        )
+        if assets is None or assets[row[1]]
+    ]
+    return sorted(hits, key=lambda hit: (-hit.cosine, hit.segment_id))

@@ -27,12 +27,6 @@ class Record:
     """Opens the record once, and again after the server of a shared folder was restarted.
 
     Safe to use from threads.
-
-    Args:
-        folder: the store.
-        prefix: begins the collections' names.
-        fingerprint: the space's.
-        opener: opens it.
     """
 
     def __init__(
@@ -70,12 +64,7 @@ class Record:
 
     @property
     def store(self) -> MilvusStore:
-        """The store on the record.
-
-        Raises:
-            StoreUnservedError: the folder is shared, and its server is away.
-            StoreError: as in `MilvusStore`.
-        """
+        """The store on the record; raises if the folder is shared and its server is away."""
         with self._lock:
             if self._store and self._server and check_served(self._folder) != self._server:
                 self._left.append(self._store)

@@ -40,9 +40,8 @@ from search.store.calibrated import StoredCalibration
 from search.store.embedded.codes import CHUNK, replacing
 from search.store.embedded.generation import TABLES, Generation, KnownRows, known_of
 from search.store.embedded.record import Record
-from search.store.embedded.tables import DamagedError, IndexTables, fact, set_fact
-from search.store.embedded.texts import AT_ONCE, KeptIndex
-from search.store.embedded.views import Views
+from search.store.embedded.tables import DamagedError, fact, set_fact
+from search.store.embedded.texts import AT_ONCE
 from search.store.embedded.writing import compact, keys_of, put, remove
 from search.store.milvus.rows import Keys
 from search.store.milvus.store import MilvusStore
@@ -147,11 +146,7 @@ class Side:
         return self._generation
 
     def read(self, ask: Callable[[Generation], T]) -> T:
-        """What the current files answer; if they are damaged, those rebuilt from the record.
-
-        Raises:
-            StoreError: they are damaged, and the record cannot be read.
-        """
+        """What the current files answer; if they are damaged, those rebuilt from the record."""
         files = self.current
         try:
             return ask(files)
@@ -172,43 +167,19 @@ class Side:
             else:
                 self.rebuild()
 
-    @property
-    def tables(self) -> IndexTables:
-        """Of the current files."""
-        return self.current.tables
-
-    @property
-    def views(self) -> Views:
-        """Likewise."""
-        return self.current.views
-
-    @property
-    def words(self) -> KeptIndex:
-        """Likewise."""
-        return self.current.words
-
-    @property
-    def names(self) -> KeptIndex:
-        """Likewise."""
-        return self.current.names
-
     def _is_level(self) -> bool:
-        with self.tables.reading() as db:
+        with self.current.tables.reading() as db:
             is_busy = bool(db.execute("SELECT count(*) FROM intent").fetchone()[0])
             if is_busy or fact(db, _BEHIND):
                 return False
             return bool(fact(db, _REWRITING)) or fact(db, "record") == self._record.mark()
 
     def _mend(self) -> None:
-        """Bring the index up to date with the record.
-
-        Raises:
-            DamagedError: somebody wrote without it.
-        """
+        """Bring the index up to date; raises if somebody wrote to the record without it."""
         if self._is_linked:
             raise DamagedError
         n_mended = self.mend()
-        with self.tables.reading() as db:
+        with self.current.tables.reading() as db:
             (n_assets,) = db.execute("SELECT count(*) FROM asset WHERE row NOT NULL").fetchone()
         if not self._is_level() or (n_mended and n_assets != self._record.store.count()):
             raise DamagedError
@@ -250,11 +221,7 @@ class Side:
         return name if re.fullmatch("[0-9a-f]{32}", name) else ""
 
     def _use(self) -> None:
-        """Open the files that are there.
-
-        Raises:
-            DamagedError: they cannot be used.
-        """
+        """Open the files that are there; a `DamagedError` if they cannot be used."""
         stamp = _mark(self._folder / _CURRENT)
         generation = self._opened(self._folder / self._current_name())
         try:
@@ -357,15 +324,15 @@ class Side:
 
     def _keys(self, asset_ids: Sequence[str]) -> Keys | None:
         if not self._is_level():
-            with self.tables.writing() as db:
+            with self.current.tables.writing() as db:
                 set_fact(db, _BEHIND, True)
             return None
-        with self.tables.reading() as db:
+        with self.current.tables.reading() as db:
             if fact(db, _TIDY):
                 return keys_of(db, asset_ids)
         self._intend([_REWRITE])
         self._record.store.tidy()
-        with self.tables.writing() as db:
+        with self.current.tables.writing() as db:
             self._level(db)
             set_fact(db, _TIDY, True)
             return keys_of(db, asset_ids)
@@ -387,17 +354,17 @@ class Side:
         """Note that rows of the record are being rewritten unchanged; `rewritten` ends it."""
         with self.exclusively():
             self.check_there()
-            with self.tables.writing() as db:
+            with self.current.tables.writing() as db:
                 set_fact(db, _REWRITING, True)
 
     def _intend(self, asset_ids: Sequence[str]) -> None:
-        with self.tables.writing() as db:
+        with self.current.tables.writing() as db:
             ids = [(asset_id,) for asset_id in set(asset_ids)]
             db.executemany("INSERT OR IGNORE INTO intent VALUES (?)", ids)
 
     def rewritten(self, calibration: StoredCalibration) -> None:
         """Note that rows of the record have different constants."""
-        with self.exclusively(), self.tables.writing() as db:
+        with self.exclusively(), self.current.tables.writing() as db:
             self._level(db)
             set_fact(db, "calibration", calibrated.written(calibration))
             set_fact(db, _REWRITING, False)
@@ -408,27 +375,28 @@ class Side:
 
     def put(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
         """Store what the record acknowledged, at the end of `changing`."""
-        with on_disk(f"The store {self._shown}"), self.tables.writing() as db:
-            put(db, self.views, assets, segments)
+        with on_disk(f"The store {self._shown}"), self.current.tables.writing() as db:
+            put(db, self.current.views, assets, segments)
             self._level(db)
         self.current.complete_codes()
         self._compact()
         with suppress(OSError, ValueError):  # it is stored; a search reads the rest
-            if any(row.modality == TEXT for row in segments) and self.words.n_left() >= AT_ONCE:
-                self.words.catch_up()
-            if assets and self.names.n_left() >= AT_ONCE:
-                self.names.catch_up()
+            words, names = self.current.words, self.current.names
+            if any(row.modality == TEXT for row in segments) and words.n_left() >= AT_ONCE:
+                words.catch_up()
+            if assets and names.n_left() >= AT_ONCE:
+                names.catch_up()
 
     def remove(self, asset_ids: Sequence[str]) -> None:
         """The same for a deletion."""
-        with self.tables.writing() as db:
+        with self.current.tables.writing() as db:
             remove(db, asset_ids)
             self._level(db)
         self._compact()
 
     def mend(self) -> int:
         """Complete what was cut off; return the number of assets."""
-        with self.tables.reading() as db:
+        with self.current.tables.reading() as db:
             intents = [asset_id for (asset_id,) in db.execute("SELECT asset_id FROM intent")]
         unfinished = [asset_id for asset_id in intents if asset_id != _REWRITE]
         if unfinished:
@@ -438,24 +406,24 @@ class Side:
             record.finish_removal([asset_id for asset_id in unfinished if asset_id not in assets])
             segments = [row for asset_id in assets for row in record.embeddings(asset_id)]
             record.flush()  # the number of its last write would change when it is closed
-            with self.tables.writing() as db:
+            with self.current.tables.writing() as db:
                 remove(db, unfinished)
-                put(db, self.views, list(assets.values()), segments)
+                put(db, self.current.views, list(assets.values()), segments)
                 set_fact(db, _TIDY, False)
         if intents:
-            with self.tables.writing() as db:
+            with self.current.tables.writing() as db:
                 self._level(db)
         return len(unfinished)
 
     def _compact(self) -> None:
-        with self.tables.reading() as db:
+        with self.current.tables.reading() as db:
             sql = "SELECT count(*) FROM part WHERE n_slots - n_live > max(?, n_live)"
             (n,) = db.execute(sql, (CHUNK,)).fetchone()
         if n:
             self.current.sweep()  # files given up earlier: readers have long moved on
-            self.words.catch_up()
-            with self.tables.writing() as db:
-                compact(db, self.views)
+            self.current.words.catch_up()
+            with self.current.tables.writing() as db:
+                compact(db, self.current.views)
 
     def close(self) -> None:
         """Close all files; may be called twice."""

@@ -105,7 +105,7 @@ class EmbeddedStore:
     @property
     def in_process(self) -> bool:
         """See `VectorStore.in_process`; kinds with many rows are searched in parallel."""
-        return self._side.views.n_slots <= _FEW_ROWS  # as of the last search
+        return self._side.current.views.n_slots <= _FEW_ROWS  # as of the last search
 
     @property
     def record(self) -> MilvusStore:
@@ -114,28 +114,23 @@ class EmbeddedStore:
 
     @property
     def calibration(self) -> Constants:
-        """See `VectorStore.calibration`."""
         return self.stored_calibration().constants
 
     @property
     def floors(self) -> Mapping[Modality, Floor]:
-        """See `VectorStore.floors`."""
         return self.stored_calibration().floors
 
     def stored_calibration(self) -> StoredCalibration:
-        """See `VectorStore.stored_calibration`."""
-        with self._side.tables.reading() as db:
+        with self._side.current.tables.reading() as db:
             return calibrated.read(fact(db, "calibration"))
 
     def recalibrate(self, constants: Constants, origin: Mapping[str, Any]) -> None:
-        """See `VectorStore.recalibrate`. Searches compute scores, so that they are as fast."""
         self._check_changeable()
         self._side.rewriting()
         self.record.recalibrate(constants, origin)
         self._side.rewritten(self.record.stored_calibration())
 
     def rewrite(self, progress: Callable[[int, int], object]) -> int:
-        """See `VectorStore.rewrite`; rewrites the record."""
         self._check_changeable()
         self._side.rewriting()
         n_rows = self.record.rewrite(progress)
@@ -168,11 +163,9 @@ class EmbeddedStore:
             self._side.rebuild()
 
     def sizes(self) -> dict[Modality, int]:
-        """How many segments there are of each modality that has any."""
         return self._reading.sizes()
 
     def sample(self, modality: Modality, limit: int) -> Embeddings:
-        """Unit rows [n, n_rows, embed_dim] of at most ``limit`` segments, evenly over the store."""
         return self._side.read(lambda files: files.reading.sample(modality, limit))
 
     def check_writable(self) -> None:
@@ -182,13 +175,6 @@ class EmbeddedStore:
         check_room(self._folder)
 
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
-        """Store segments first, then the assets' commit rows; each replaces its former row.
-
-        Raises:
-            InputError: a row that cannot be stored; nothing is written.
-            DiskError: there is no room for them, or the disk ran full. Likewise.
-            StoreError: not acknowledged. Assets of this call count as not ingested.
-        """
         stored = [checked_segment(row, self._embed_dim) for row in segments]
         checked = [checked_asset(row) for row in assets]
         ids = [*(row.asset_id for row in checked), *(row.asset_id for row in stored)]
@@ -200,11 +186,6 @@ class EmbeddedStore:
             self._side.put(checked, stored)
 
     def delete(self, asset_ids: Sequence[str]) -> None:
-        """Remove commit rows first, then the segments; unknown ids are ignored.
-
-        Raises:
-            DiskError: the disk refused a write before, so that the record cannot be read in full.
-        """
         self._check_changeable()
         self._side.check_there()
         if self._record.may_be_old:
@@ -226,10 +207,9 @@ class EmbeddedStore:
         asset_ids: Ids[str] | None = None,
         filter: Filter | None = None,
     ) -> list[list[ScoredSegment]]:
-        """The nearest segments of one modality for each query, best first; ties by id."""
         rows = checked_queries(queries, self._embed_dim)
         return self._side.read(
-            lambda files: files.searching.of_kind(rows, modality, limit, by, asset_ids, filter)
+            lambda files: files.reading.of_kind(rows, modality, limit, by, asset_ids, filter)
         )
 
     def search_mixed(
@@ -242,12 +222,11 @@ class EmbeddedStore:
         asset_ids: Ids[str] | None = None,
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
-        """The best segments of several modalities, by their calibrated scores; ties by id."""
         (row,) = checked_queries(query[None], self._embed_dim)
         kinds = sorted(set(modalities))
         constants = self.calibration
         return self._side.read(
-            lambda files: files.searching.mixed(
+            lambda files: files.reading.mixed(
                 row, constants, kinds, limit, shift, asset_ids, filter
             )
         )
@@ -260,77 +239,57 @@ class EmbeddedStore:
         asset_ids: Ids[str] | None = None,
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
-        """See `LexicalIndex.lexical`.
-
-        Raises:
-            IndexNotReadyError: many texts still have to be read.
-        """
-        return self._side.read(
-            lambda files: files.searching.by_words(text, limit, asset_ids, filter)
-        )
+        return self._side.read(lambda files: files.reading.by_words(text, limit, asset_ids, filter))
 
     def read_names(self, is_unwanted: Callable[[], bool]) -> None:
-        """See `search.store.name_index.KeepsNames`."""
-        self._side.names.catch_up(is_unwanted)
+        self._side.current.names.catch_up(is_unwanted)
 
     def named(self, text: str, limit: int) -> Sequence[FoundText]:
-        """Likewise."""
-        names = self._side.names
+        names = self._side.current.names
         if (name_hits := names.find(text, limit)) is None:  # its files were damaged
             names.catch_up()
             name_hits = names.find(text, limit)
         return name_hits or []
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
-        """All segments of one asset with their embeddings, by modality, index and row."""
         return self._side.read(lambda files: files.reading.embeddings(asset_id))
 
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
-        """The embeddings [embed_dim] of these rows; those that are not stored are missing."""
         return self._side.read(lambda files: files.reading.vectors(keys))
 
     def select(
         self, filter: Filter | None, *, limit: int | None = None, after: str = ""
     ) -> Iterator[str]:
-        """The ids of all assets for which a filter holds, streamed in their order."""
         return self._reading.select(filter, limit, after)
 
     def count(self, filter: Filter | None = None) -> int:
-        """How many assets there are, or a filter finds."""
         return self._side.read(lambda files: files.reading.count(filter))
 
     def facets(self, filter: Filter | None) -> Facets:
-        """See `search.store.overview.Overviewing`."""
         return self._reading.facets(filter)
 
     def newest(
         self, filter: Filter | None, limit: int, after: Dated, reverse: bool = False
     ) -> list[Dated]:
-        """See `search.store.overview.Overviewing`."""
         return self._reading.newest(filter, limit, after, reverse)
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
-        """The commit rows of these ids; those that are not stored are missing."""
         return self._side.read(lambda files: files.reading.assets(asset_ids))
 
     def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
-        """The commit rows of the assets seen at each of these URIs."""
         return self._reading.assets_at(uris)
 
     def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
-        """All commit rows for which a filter holds, streamed in the order of their ids."""
         return self._reading.scan(filter)
 
     def ping(self) -> None:
-        """See `VectorStore.ping`."""
         if self._is_shared:
             check_served(self._folder)
         self._side.check_there()
-        with self._side.tables.reading():
+        with self._side.current.tables.reading():
             pass
 
     def close(self) -> None:
-        """Release files and connections; may be called twice."""
         if (side := getattr(self, "_side", None)) is not None:
             side.close()
         self._record.close()

@@ -1,4 +1,4 @@
-"""The tables of the index next to the record, in SQLite, and connections to them.
+"""The tables of the index next to the record, in SQLite: connections to them, and their rows.
 
 - ``asset``: numbers of assets, and their commit rows: as JSON, and a column for each field that
   filters compare. One without a row has segments, but is not committed yet.
@@ -21,18 +21,23 @@ import json
 import os
 import sqlite3
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from queue import Empty, LifoQueue
 from threading import Semaphore, local
 from typing import Any
 
 from encoder.system.disk import disk_error_in
+from encoder.types import Embeddings, Modality
 from search.errors import StoreError, StoreUnavailableError
 from search.filters.columns import column_of
-from search.filters.sqlite import VALUED
+from search.filters.sqlite import VALUED, values_of
 from search.store.segments import NUMBERS, TEXTS
+from search.store.several import packed, unpacked
+from search.types import AssetRow, ScoredSegment, SegmentRow
 
 FORMAT = 2
 """The format of all files next to the record; files of a different one are rebuilt."""
@@ -91,10 +96,6 @@ class DamagedError(StoreError):
 class IndexTables:
     """Connections to one file of SQLite. Safe to use from threads; not usable after a fork.
 
-    Args:
-        path: the file.
-        store_name: the name of the store in messages.
-
     Raises:
         DamagedError: it is missing, cut off or of a different format.
         StoreUnavailableError: others write for too long.
@@ -138,21 +139,13 @@ class IndexTables:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection that sees the same state until the end of the block.
-
-        Raises:
-            StoreError: see `translated`.
-        """
+        """A connection that sees the same state until the end of the block."""
         with self._connection("BEGIN") as db:
             yield db
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A connection whose changes are committed together, or not at all.
-
-        Raises:
-            StoreError: see `translated`.
-        """
+        """A connection whose changes are committed together, or not at all."""
         with self._connection("BEGIN IMMEDIATE") as db:
             yield db
             version: int = fact(db, "version")
@@ -281,3 +274,68 @@ def marks(values: object) -> str:
     '?, ?, ?'
     """
     return ", ".join("?" * len(values))  # type: ignore[arg-type]
+
+
+modality_of = lru_cache(64)(Modality)
+"""Cached: each modality is checked once."""
+
+
+def place_of(part_no: int, slot: int) -> int:
+    """The place of a segment's row.
+
+    >>> slot_of(place_of(3, 7))
+    7
+    """
+    return (part_no << SLOT_BITS) + slot
+
+
+def slot_of(at: int) -> int:
+    """The slot of a place, in the files of its part."""
+    return at & ((1 << SLOT_BITS) - 1)
+
+
+def part_of(at: int) -> int:
+    """The part of a place."""
+    return at >> SLOT_BITS
+
+
+def asset_values(row: AssetRow) -> list[Any]:
+    """The commit row as JSON, and what filters compare."""
+    fields = [
+        row.modality, row.media_type, row.size_bytes, row.n_segments, list(row.locations),
+        row.metadata,
+    ]  # fmt: skip
+    return [json.dumps(fields), *values_of(row)]
+
+
+def asset_of(asset_id: str, fields: str) -> AssetRow:
+    """The commit row from its JSON."""
+    modality, *values = json.loads(fields)
+    return AssetRow(asset_id, modality_of(modality), *values)
+
+
+def segment_values(row: SegmentRow, no: int) -> tuple[Any, ...]:
+    """The columns of a segment."""
+    return row.key, no, packed(row.index, row.row), *_said(row)
+
+
+_said = attrgetter(*NUMBERS, *TEXTS)
+
+
+def scored(
+    columns: Sequence[Any], asset_id: str, modality: Modality, cosine: float
+) -> ScoredSegment:
+    """A segment that a search found, from its columns."""
+    key, _no, index, *said = columns
+    said.append(unpacked(index)[1])
+    return ScoredSegment(key.partition("#")[0], asset_id, modality, cosine, *said)
+
+
+def segment_of(
+    columns: Sequence[Any], asset_id: str, modality: Modality, embedding: Embeddings
+) -> SegmentRow:
+    """A segment as it was written, from its columns and its vector."""
+    key, _no, packed_index, *said = columns
+    index, number = unpacked(packed_index)
+    said.append(number)
+    return SegmentRow(key.partition("#")[0], asset_id, modality, index, embedding, *said)

@@ -25,8 +25,15 @@ from search.errors import IndexNotReadyError, StoreError
 from search.lexical import WordIndex
 from search.lexical.index import FoundText, IndexedText
 from search.lexical.names import text_of
-from search.store.embedded.rows import asset_of, place_of
-from search.store.embedded.tables import LIST_ALL_NAMES, IndexTables, fact, marks, set_fact
+from search.store.embedded.tables import (
+    LIST_ALL_NAMES,
+    IndexTables,
+    asset_of,
+    fact,
+    marks,
+    place_of,
+    set_fact,
+)
 
 _META = "meta.json"
 """Tantivy's list of its files."""

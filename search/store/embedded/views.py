@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from encoder.system.batched import in_batches
 from search.filters import And, Compare, Filter, Not, Or, Under, matches
 from search.filters.sqlite import Range, in_ranges, query_of
-from search.store.embedded.rows import asset_of, part_of, slot_of
-from search.store.embedded.tables import fact, marks
+from search.store.embedded.tables import asset_of, fact, marks, part_of, slot_of
 from search.store.embedded.vector_files import VectorFiles
 
 Mask: TypeAlias = NDArray[np.bool_]
@@ -68,12 +67,7 @@ class View:
 
 
 class Views:
-    """Keeps the view of the last version that was seen. Safe to use from threads.
-
-    Args:
-        folder: the folder of the files of vectors.
-        embed_dim: the length of a row.
-    """
+    """Keeps the view of the last version that was seen. Safe to use from threads."""
 
     def __init__(self, folder: Path, embed_dim: int) -> None:
         self._folder = folder

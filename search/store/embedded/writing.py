@@ -12,8 +12,18 @@ from encoder.types import TEXT
 from search.filters.columns import column_of
 from search.filters.sqlite import VALUED, labels_of
 from search.store.embedded.codes import CHUNK
-from search.store.embedded.rows import asset_values, part_of, place_of, segment_values, slot_of
-from search.store.embedded.tables import SEGMENT_COLUMNS, SLOT_BITS, fact, marks, set_fact
+from search.store.embedded.tables import (
+    SEGMENT_COLUMNS,
+    SLOT_BITS,
+    asset_values,
+    fact,
+    marks,
+    part_of,
+    place_of,
+    segment_values,
+    set_fact,
+    slot_of,
+)
 from search.store.embedded.views import Views
 from search.store.milvus.rows import Keys
 from search.store.several import partition_of
@@ -37,13 +47,9 @@ def put(
     assets: Sequence[AssetRow],
     segments: Sequence[SegmentRow],
 ) -> None:
-    """Store rows; each replaces its former one.
+    """Store checked rows; each replaces its former one.
 
-    Args:
-        db: a writing connection.
-        views: whose files are written to; nobody else writes meanwhile.
-        assets: checked commit rows.
-        segments: checked, with unit vectors.
+    ``db`` is a writing connection: nobody else writes to the files of ``views`` meanwhile.
     """
     last = {row.key: row for row in segments}
     nos = _numbers(db, {row.asset_id for row in last.values()})

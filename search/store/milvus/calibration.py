@@ -43,11 +43,9 @@ _REST = 2.0
 
 
 class MilvusCalibration:
-    """Reads and changes the constants of a collection. Safe to use from threads.
+    """Reads and changes the constants of the segments. Safe to use from threads.
 
-    Args:
-        rows: of the space.
-        is_alone: whether no other process can have the store open.
+    ``is_alone`` says that no other process can have the store open.
     """
 
     def __init__(self, rows: MilvusRows, *, is_alone: bool) -> None:

@@ -38,12 +38,7 @@ _WITH_WORDS = f'modality == "{TEXT}" and {FIRST_ROWS} and snippet != ""'
 
 
 class MilvusCheck:
-    """Reads all rows but their vectors, page by page; in memory are the ids of assets.
-
-    Args:
-        rows: of the space.
-        delete: removes assets.
-    """
+    """Reads all rows but their vectors, page by page; in memory are the ids of assets."""
 
     def __init__(self, rows: MilvusRows, delete: Callable[[Sequence[str]], None]) -> None:
         self._rows = rows

@@ -93,11 +93,7 @@ def search_params(name: str, limit: int) -> Mapping[str, Any]:
 
 
 def check_known(link: MilvusLink, index: str) -> None:
-    """Refuse an index that a server is known to lack, and would not report.
-
-    Raises:
-        IndexRefusedError: it lacks the index.
-    """
+    """Refuse an index that a server is known to lack, and would not report."""
     if index.endswith(MMAP) and not link.knows_mmap:
         raise refused(link, index, "indexes on disk need Milvus 2.4")
 

@@ -68,12 +68,7 @@ class MilvusLink:
         self.knows_bm25 = self.is_lite or _release(version) >= (2, 5)
 
     def call(self, method: str, *args: Any, **options: Any) -> Any:
-        """Call a method of `pymilvus.MilvusClient`, with the time limit.
-
-        Raises:
-            StoreUnavailableError: no answer in time; the same call may succeed later.
-            StoreError: the server refused, or the link is closed or from before a fork.
-        """
+        """Call a method of `pymilvus.MilvusClient`, with the time limit."""
         client = self._usable()
         with self.translated(method):
             return getattr(client, method)(*args, timeout=self._timeout_s, **options)

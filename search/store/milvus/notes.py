@@ -42,12 +42,9 @@ _CURRENT = "anymodal.current"
 
 
 class Writers:
-    """The note of who writes. Safe to use from threads.
+    """The note of who writes, in a collection's properties. Safe to use from threads.
 
-    Args:
-        link: the connection.
-        collection: in whose properties the note is.
-        owner: see `search.store.locks.WriteLocks`.
+    ``owner`` is that of `search.store.locks.WriteLocks`.
     """
 
     def __init__(self, link: MilvusLink, collection: str, owner: Callable[[], str]) -> None:
@@ -75,11 +72,7 @@ class Writers:
             self._renewed_s = begun_s
 
     def _noted(self, owner: str) -> str:
-        """Who is noted as the writer; empty if nobody wrote lately.
-
-        Raises:
-            StoreBusyError: it is another.
-        """
+        """Who is noted as the writer, who must be the owner; empty if nobody wrote lately."""
         facts = self._link.call("describe_collection", self._collection)["properties"]
         note = json.loads(facts.get(_WRITER, "{}"))
         if note.get("until_s", 0) < self._link.now_s():
@@ -105,14 +98,13 @@ class Writers:
 
 
 class ServerRecord:
-    """The record on a Milvus server."""
+    """The `search.store.space_record.SpaceRecord` on a Milvus server."""
 
     def __init__(self, link: MilvusLink, prefix: str) -> None:
         self._link, self._prefix = link, prefix
         self._alias = f"{prefix}_current"
 
     def read(self) -> SearchedSpace | None:
-        """See `SpaceRecord.read`."""
         facts = kept_facts(self._link, self._alias)
         if not facts or _CURRENT in facts:
             return SearchedSpace.read(facts[_CURRENT]) if facts else None
@@ -121,7 +113,6 @@ class ServerRecord:
         return SearchedSpace(written_space(facts))
 
     def spaces(self) -> list[str]:
-        """See `SpaceRecord.spaces`."""
         spaces = spaces_among(self._link.call("list_collections"), self._prefix)
         if len(spaces) < 2:
             return spaces
@@ -134,7 +125,6 @@ class ServerRecord:
         return sorted(created, key=lambda space: created[space])
 
     def write(self, current: SearchedSpace) -> None:
-        """See `SpaceRecord.write`."""
         keep_facts(self._link, self._alias, {_CURRENT: current.written()})
 
 

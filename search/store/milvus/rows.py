@@ -37,12 +37,8 @@ _IDS_PER_SEARCH = 2000
 class MilvusRows:
     """Reads and writes the rows of one space. Safe to use from threads.
 
-    Args:
-        link: the connection.
-        names: the collections' names, by kind.
-        segments: the collection of segments; ``partitions`` are its own.
-        check: called before each change; raises if somebody else writes, see
-            `search.store.milvus.notes`.
+    ``names`` are those of the collections, by kind; ``check`` is called before each change, and
+    raises if somebody else writes (`search.store.milvus.notes`).
     """
 
     def __init__(
@@ -69,11 +65,7 @@ class MilvusRows:
     def upsert(
         self, collection: Collection, rows: Sequence[dict[str, Any]], **options: str
     ) -> None:
-        """Write rows; each replaces the one with its key.
-
-        Raises:
-            StoreError: not all were acknowledged.
-        """
+        """Write rows; each replaces the one with its key. Raises unless all are acknowledged."""
         # In Lite the row written last counts; its upsert first looks for each one, and copies the
         # list of all deletions to do so.
         method = "insert" if self.link.is_lite else "upsert"
@@ -252,12 +244,7 @@ _DEFAULT = "_default"  # Milvus's default, which stays empty
 
 
 class Partitions:
-    """The partitions of a collection. Safe to use from threads; partitions are never dropped.
-
-    Args:
-        link: the connection.
-        collection: its name.
-    """
+    """The partitions of a collection. Safe to use from threads; partitions are never dropped."""
 
     def __init__(self, link: MilvusLink, collection: str) -> None:
         self._link = link
@@ -299,11 +286,7 @@ class Partitions:
         self._look_at_s = 0.0
 
     def ensure(self, name: str) -> None:
-        """Create a partition that does not exist.
-
-        Raises:
-            StoreError: it could not be created.
-        """
+        """Create a partition that does not exist."""
         if self.has(name, look=True):
             return
         try:

@@ -74,12 +74,7 @@ class _UnknownConstantsError(Exception):
 
 
 class MilvusSearch:
-    """Finds the nearest segments. Safe to use from threads.
-
-    Args:
-        rows: of the space.
-        calibration: the constants of its rows.
-    """
+    """Finds the nearest segments. Safe to use from threads."""
 
     def __init__(self, rows: MilvusRows, calibration: MilvusCalibration) -> None:
         self._rows = rows
@@ -308,11 +303,7 @@ def _read(
 ) -> list[ScoredSegment]:
     """Segments with their cosines, by the constants with which each was written.
 
-    Args:
-        answer: what Milvus found.
-        shift: the query's.
-        state: the constants that are known.
-        strict: whether a row with others is an error.
+    ``strict``: a row with constants that are not known is an error.
     """
     by_number = state.by_number
     segments = []

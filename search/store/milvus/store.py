@@ -168,7 +168,7 @@ class MilvusStore:
 
     @property
     def calibration(self) -> Constants:
-        """See `VectorStore.calibration`; read again every two seconds."""
+        """Read again every two seconds."""
         return self._calibration.current().constants
 
     @property
@@ -224,15 +224,7 @@ class MilvusStore:
     def write(
         self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow], keys: Keys | None = None
     ) -> None:
-        """Store segments first, then the assets' commit rows; each replaces its former row.
-
-        ``keys`` are those of all stored segments of these assets; without them, Lite scans all.
-
-        Raises:
-            InputError: a row that cannot be stored; nothing is written.
-            DiskError: there is no room for them, or the disk ran full. Likewise.
-            StoreError: not acknowledged. Assets of this call count as not ingested.
-        """
+        """``keys`` are those of all stored segments of these assets; without them, Lite scans."""
         stored = [checked_segment(row, self._embed_dim) for row in segments]
         checked = [checked_asset(asset) for asset in assets]
         self._check_current()
@@ -245,7 +237,7 @@ class MilvusStore:
         self._link.catch_up()
 
     def delete(self, asset_ids: Sequence[str], keys: Keys | None = None) -> None:
-        """Remove commit rows first, then the segments; unknown ids are ignored. See `write`."""
+        """See `write`."""
         if self._folder is not None:
             check_whole(self._folder)
         self._check_current()
@@ -273,7 +265,6 @@ class MilvusStore:
         self._rows.flush_all()
 
     def catch_up(self) -> None:
-        """Make the next reads see all that anyone has written until now."""
         self._link.catch_up()
         self._partitions.forget()
 
@@ -287,10 +278,7 @@ class MilvusStore:
         asset_ids: Ids[str] | None = None,
         filter: Filter | None = None,
     ) -> list[list[ScoredSegment]]:
-        """The nearest segments of one modality for each query, best first; ties by id.
-
-        Concurrent searches with the same filter share one call.
-        """
+        """Concurrent searches with the same filter share one call."""
         rows = checked_queries(queries, self._embed_dim)
         where = Where(asset_ids, self._expression(filter))
         return self._search.of_kind(rows, modality, limit, by, where)
@@ -305,7 +293,6 @@ class MilvusStore:
         asset_ids: Ids[str] | None = None,
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
-        """The best segments of several modalities, by their calibrated scores; ties by id."""
         (row,) = checked_queries(query[None], self._embed_dim)
         where = Where(asset_ids, self._expression(filter))
         return self._search.mixed(row, sorted(set(modalities)), limit, shift, where)
@@ -324,10 +311,7 @@ class MilvusStore:
         asset_ids: Ids[str] | None = None,
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
-        """The segments whose text holds words of ``text``, 1,000 at most; ``cosine`` is BM25.
-
-        A filter is checked on the best 1,000, or, if few pass, on all segments of its few assets.
-        """
+        """A filter is checked on the best 1,000, or, if few pass, on all segments of its assets."""
         assert self._words
         if filter is None:
             return self._words.find(text, limit, asset_ids)
@@ -394,7 +378,6 @@ class MilvusStore:
         return {row[key]: from_stored(row[vector]) for row in rows}
 
     def sizes(self) -> dict[Modality, int]:
-        """The number of segments of each modality that has any."""
         counts = {Modality(name): self._size(name) for name in self._partitions.modalities()}
         return {modality: n for modality, n in counts.items() if n}
 
@@ -405,10 +388,7 @@ class MilvusStore:
         return self._rows.count(self._segments, expression, [partition])
 
     def sample(self, modality: Modality, limit: int) -> Embeddings:
-        """Unit rows [n, n_rows, embed_dim] of at most ``limit`` segments, evenly over the store.
-
-        Keys are hashes, so those below a limit are a random sample, and the same each time.
-        """
+        """Keys are hashes, so those below a limit are a random sample, and the same each time."""
         embed_dim = int(self._segments.fields[-1].params["dim"]) - 1
         key = self._segments.key
         parts = self._partitions.of(modality, look=True)
@@ -423,11 +403,9 @@ class MilvusStore:
         return by_segment(map(segment_from_dict, rows), embed_dim)[:limit]
 
     def ping(self) -> None:
-        """Raise a `StoreError` unless the store answers."""
         self._link.call("describe_collection", self._rows.name(ASSETS))
 
     def close(self) -> None:
-        """Release files and connections; may be called twice."""
         for attribute in ("_words", "_search", "_link"):  # those that were opened
             if (opened := getattr(self, attribute, None)) is not None:
                 opened.close()

@@ -27,13 +27,7 @@ _ROWS_PER_PAGE = 1000
 
 
 class Version:
-    """Which of the two versions a store has; one that `is_old` is searched, but not written to.
-
-    Args:
-        link: the connection.
-        embed_dim: the size of an embedding.
-        name_of: the name of a collection, by its kind.
-    """
+    """Which of the two versions a store has; one that `is_old` is searched, but not written to."""
 
     def __init__(self, link: MilvusLink, embed_dim: int, name_of: Callable[[str], str]) -> None:
         self._link = link
@@ -61,14 +55,9 @@ class Version:
             )
 
     def upgrade(self, rows: MilvusRows, progress: Progress) -> int:
-        """Copy all rows of committed assets, then drop the old collection.
+        """Copy all rows of committed assets, then drop the old collection; return how many it had.
 
-        Args:
-            rows: of both collections; the new one is empty or partly filled.
-            progress: called with the number of rows copied, and that of all.
-
-        Returns:
-            How many rows the old one had.
+        ``rows`` are of both collections; the new one is empty or partly filled.
         """
         keep_calibration(self._link, self._new_name, calibration_of(self._link, self._old_name))
         self._link.catch_up()

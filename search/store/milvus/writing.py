@@ -34,12 +34,7 @@ _UNKNOWN = AssetRow("", Modality("unknown"), "", 0, 0, [])
 
 
 class SegmentWriter:
-    """Writes the segments and the commit rows of a store.
-
-    Args:
-        rows: of the space.
-        calibration: the constants of its rows.
-    """
+    """Writes the segments and the commit rows of a store."""
 
     def __init__(self, rows: MilvusRows, calibration: MilvusCalibration) -> None:
         self._rows = rows
@@ -54,14 +49,9 @@ class SegmentWriter:
         """Write segments, and bring stored ones of these assets up to date.
 
         On a server, new assets are noted as to be deleted until `commit`, so that whoever opens the
-        store next removes what a write that was cut off has left.
-
-        It sees what anyone had written by the last `MilvusLink.catch_up`.
-
-        Args:
-            assets: checked commit rows, which `commit` writes.
-            segments: checked.
-            keys: those of all stored segments of these assets; None to look for them.
+        store next removes what a write that was cut off has left. It sees what anyone had written
+        by the last `MilvusLink.catch_up`. Without ``keys``, all stored segments of these assets
+        are looked for.
 
         Returns:
             The stored commit rows of all of these, by asset.
@@ -94,12 +84,7 @@ class SegmentWriter:
         return stored
 
     def commit(self, assets: Sequence[AssetRow], stored: Mapping[str, AssetRow]) -> None:
-        """Write the places of commit rows, then the rows themselves.
-
-        Args:
-            assets: checked.
-            stored: what they replace, see `write`.
-        """
+        """Write the places of commit rows, then the rows; ``stored`` is what `write` returned."""
         if not assets:
             return
         # Only in Lite are the places of rows that were read as stored certain to exist.
@@ -213,12 +198,7 @@ _ROWS_AT_ONCE = 4096
 
 
 class Removal:
-    """Removes rows. Safe to use from threads.
-
-    Args:
-        rows: of the space.
-        words: of texts.
-    """
+    """Removes rows. Safe to use from threads."""
 
     def __init__(self, rows: MilvusRows, words: TextWords | None) -> None:
         self._rows = rows
@@ -228,13 +208,9 @@ class Removal:
     def of_assets(self, asset_ids: Sequence[str], keys: Keys | None) -> None:
         """Remove commit rows first, then the segments; unknown ids are ignored.
 
-        Without keys, a note of each asset is written before and removed after all else, so that a
-        deletion that was cut off can be completed: see `noted`.
-
-        Args:
-            asset_ids: the assets.
-            keys: those of all their segments, in a folder, which has no words; None to look for
-                them in all rows.
+        With the keys of all their segments, as in a folder, nothing has to be looked for. Without,
+        a note of each asset is written before and removed after all else, so that a deletion that
+        was cut off can be completed: see `noted`.
         """
         if keys is None:
             self._rows.upsert(

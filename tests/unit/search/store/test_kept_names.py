@@ -53,7 +53,7 @@ def test_the_next_process_reads_no_commit_rows(
     store.close()
     monkeypatch.setattr(reading, "asset_of", None)
     store = opened(folder)
-    assert store._side.names.n_left() == 0
+    assert store._side.current.names.n_left() == 0
     assert found(store, "IMG 0003") == {"a3"}
     store.close()
 
@@ -63,7 +63,7 @@ def test_names_follow_the_commit_rows(folder: Path) -> None:
     assert found(store, "IMG 0003") == {"a3"}
     rows = store.assets(["a1", "a2", "a3", "a4"])
     store.write([replace(rows["a3"], locations=["/data/regatta.jpg"]), rows["a1"]], [])
-    assert store._side.names.n_left() == 1  # the other one is unchanged
+    assert store._side.current.names.n_left() == 1  # the other one is unchanged
     gone = {**rows["a4"].metadata, GONE_SINCE: 1.0}
     store.write([replace(rows["a4"], metadata=gone)], [])
     store.delete(["a2"])
@@ -78,9 +78,9 @@ def test_a_writer_reads_many_names(folder: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(side, "AT_ONCE", N_ASSETS + 2)
     store = opened(folder)
     store.write([asset("b0", "/b0")], [])
-    assert store._side.names.n_left() == N_ASSETS + 1
+    assert store._side.current.names.n_left() == N_ASSETS + 1
     store.write([asset("b1", "/b1")], [])
-    assert store._side.names.n_left() == 0
+    assert store._side.current.names.n_left() == 0
     store.close()
 
 
@@ -117,5 +117,5 @@ def test_reading_ends_when_it_is_unwanted(folder: Path, monkeypatch: pytest.Monk
     store = opened(folder)
     asked = iter([False, True])
     store.read_names(lambda: next(asked))
-    assert store._side.names.n_left() == N_ASSETS - 2
+    assert store._side.current.names.n_left() == N_ASSETS - 2
     store.close()
