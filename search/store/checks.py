@@ -19,10 +19,10 @@ from search.lexical import terms
 from search.store.schema import (
     MAX_LOCATIONS,
     MAX_METADATA_BYTES,
+    MAX_SNIPPET_BYTES,
     MAX_URI_BYTES,
     MAX_WORDS_BYTES,
 )
-from search.store.segments import MAX_SNIPPET_BYTES
 from search.store.several import MAX_ROWS
 from search.types import AssetRow, SegmentRow
 

@@ -21,7 +21,7 @@ from search.lexical.index import IndexedText, WordIndex
 from search.store.calibrated import Constants, StoredCalibration, constants_of, unmeasured
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.locks import thread_locks
-from search.store.segments import NUMBERS, TEXTS
+from search.store.schema import NUMBERS, TEXTS
 from search.store.several import by_segment, one_of_each, score_of, shifted
 from search.types import AssetRow, ScoredSegment, SegmentRow
 

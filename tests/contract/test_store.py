@@ -14,7 +14,7 @@ from encoder.space import l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
-from search.store.segments import MAX_SNIPPET_BYTES
+from search.store.schema import MAX_SNIPPET_BYTES
 from search.types import AssetRow, JsonValue, SegmentRow
 from tests.contract.rows import (
     CALIBRATION,

@@ -13,8 +13,13 @@ from threading import Lock
 from search.errors import StoreError
 from search.store.lite.shared import Served, check_served, is_shared
 from search.store.milvus.store import MilvusStore
-from search.store.schema import ASSETS, LOCATIONS, collection_name
-from search.store.segments import old_segments_collection, segments_collection
+from search.store.schema import (
+    ASSETS,
+    LOCATIONS,
+    collection_name,
+    old_segments_collection,
+    segments_collection,
+)
 
 _MANIFEST = "manifest.json"
 _REMEDY = (

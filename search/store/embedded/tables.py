@@ -35,7 +35,7 @@ from encoder.types import Embeddings, Modality
 from search.errors import StoreError, StoreUnavailableError
 from search.filters.columns import column_of
 from search.filters.sqlite import VALUED, values_of
-from search.store.segments import NUMBERS, TEXTS
+from search.store.schema import NUMBERS, TEXTS
 from search.store.several import packed, unpacked
 from search.types import AssetRow, ScoredSegment, SegmentRow
 

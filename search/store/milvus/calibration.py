@@ -23,8 +23,8 @@ from search.store.milvus.rows import MilvusRows, Rows
 from search.store.schema import (
     partition_of_row,
     recalibrated,
+    whole_row,
 )
-from search.store.segments import whole_row
 
 REFRESH_S = 2.0
 """How long a process uses the constants that it has read."""

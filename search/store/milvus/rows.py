@@ -16,7 +16,7 @@ from encoder.system.batched import in_batches
 from search.errors import StoreError, StoreUnavailableError
 from search.filters.milvus import among, beyond
 from search.store.milvus.link import MilvusLink
-from search.store.segments import Collection
+from search.store.schema import Collection
 from search.store.several import is_of_first_rows, partition_of
 
 T = TypeVar("T")

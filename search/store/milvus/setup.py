@@ -21,12 +21,13 @@ from search.store.schema import (
     OLD_VERSION,
     SCHEMA_VERSION,
     WORDS,
+    Collection,
+    Field,
     collection_name,
     properties,
     spaces_among,
     written_version,
 )
-from search.store.segments import Collection, Field
 
 
 def prepare_collections(

@@ -18,8 +18,13 @@ from search.store.checking import Progress
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.notes import calibration_of, drop_calibration, keep_calibration
 from search.store.milvus.rows import MilvusRows, Partitions, Rows
-from search.store.schema import ASSETS, asset_from_dict
-from search.store.segments import Collection, old_segments_collection, segments_collection
+from search.store.schema import (
+    ASSETS,
+    Collection,
+    asset_from_dict,
+    old_segments_collection,
+    segments_collection,
+)
 
 _STATE = "anymodal.upgrade"
 _DONE = "done"

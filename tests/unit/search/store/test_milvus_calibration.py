@@ -13,8 +13,7 @@ from search.store.calibrated import StoredCalibration
 from search.store.milvus.calibration import MilvusCalibration
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.rows import MilvusRows
-from search.store.schema import calibration_property
-from search.store.segments import segments_collection
+from search.store.schema import calibration_property, segments_collection
 
 STATE = StoredCalibration({IMAGE: Calibration(0.1, 0.2)})
 N_THREADS = 8
