@@ -24,8 +24,7 @@ from search.store.checking import (
     paired,
 )
 from search.store.embedded.reading import IndexReading
-from search.store.embedded.tables import DamagedError, IndexTables
-from search.store.embedded.views import Views
+from search.store.embedded.tables import DamagedError
 from search.types import SegmentRow
 
 if TYPE_CHECKING:
@@ -47,10 +46,13 @@ class IndexCheck:
     def find(self, record: MilvusStore, findings: Findings, progress: Progress) -> None:
         """Add what is wrong with the index, and what it has that the record lacks."""
         try:
-            check_tables(self._side.current.tables)
+            with self._side.current.tables.reading() as db:
+                (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+            if verdict != "ok":
+                raise DamagedError(verdict)
             self._compare(record, findings, progress)
             self._find_texts(findings)
-            check_files(self._side.current.tables, self._side.current.views)
+            self._side.current.complete_codes()
         except (DamagedError, OSError, ValueError) as error:
             findings.add(DAMAGED, str(error) or "vectors")
 
@@ -91,21 +93,6 @@ class IndexCheck:
         for asset in self._reading.assets(asset_ids).values():
             segments = self._reading.embeddings(asset.asset_id)
             record.write([asset], segments)
-
-
-def check_tables(tables: IndexTables) -> None:
-    """Raise DamagedError unless SQLite finds its tables and their indexes whole."""
-    with tables.reading() as db:
-        (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
-    if verdict != "ok":
-        raise DamagedError(verdict)
-
-
-def check_files(tables: IndexTables, views: Views) -> None:
-    """Raise DamagedError unless all files of vectors can be read."""
-    with tables.reading() as db:
-        for view in views.current(db).parts.values():
-            view.files.complete(view.n_slots)
 
 
 def _is_alike(stored: SegmentRow, indexed: SegmentRow) -> bool:

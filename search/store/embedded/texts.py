@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from threading import Lock, Thread
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from encoder.errors import AnymodalError
 from encoder.system.private import private_folder
@@ -42,48 +42,22 @@ AT_ONCE = 4096
 
 
 class Unread(NamedTuple):
-    """What an index reads next.
-
-    Args:
-        texts: to index, each in place of the former one.
-        gone: assets whose texts are all removed.
-        is_new: nothing was read before.
-        note: writes to the tables that these were read.
-    """
+    """What an index reads next."""
 
     texts: Sequence[IndexedText]
+    """To index, each in place of the former one."""
     gone: Sequence[str]
+    """Assets whose texts are all removed."""
     is_new: bool
+    """Nothing was read before."""
     note: Callable[[sqlite3.Connection], None]
-
-
-class IndexSource(Protocol):
-    """What an index is built from."""
-
-    name: str
-    """The name of its folder, and in facts."""
-
-    def n_left(self, db: sqlite3.Connection) -> int:
-        """How much has not been read."""
-        ...
-
-    def unread(self, db: sqlite3.Connection, limit: int) -> Unread:
-        """The next part of it."""
-        ...
-
-    def again(self, db: sqlite3.Connection) -> None:
-        """Mark all of it as not read."""
-        ...
+    """Writes to the tables that these were read."""
 
 
 class KeptIndex:
-    """An index kept in a folder. Safe to use from threads and processes.
+    """An index kept in a folder, rebuilt if damaged. Safe to use from threads and processes.
 
-    Args:
-        tables: the source's.
-        folder: the folder of all indexes; a damaged index is rebuilt.
-        exclusively: a block in which nobody else writes.
-        source: what is read.
+    ``folder`` is that of all indexes; nobody else writes in a block of ``exclusively``.
     """
 
     def __init__(
@@ -91,7 +65,7 @@ class KeptIndex:
         tables: IndexTables,
         folder: Path,
         exclusively: Callable[[], AbstractContextManager[object]],
-        source: IndexSource,
+        source: TextSource | NameSource,
     ) -> None:
         self._tables = tables
         self._folder = folder / source.name
@@ -119,17 +93,13 @@ class KeptIndex:
             return None
 
     def refresh(self) -> None:
-        """Make sure that the next `find` knows all texts.
-
-        Raises:
-            IndexNotReadyError: there are many new ones; they are being read now.
-        """
+        """Make sure that the next `find` knows all texts, or raise IndexNotReadyError."""
         self.open()
         if n_left := self.n_left():
             if n_left > AT_ONCE:
                 with self._lock:
                     if self._thread is None or not self._thread.is_alive():
-                        self._thread = Thread(target=self._try_to_catch_up, daemon=True)
+                        self._thread = Thread(target=self._in_background, daemon=True)
                         self._thread.start()
                 raise IndexNotReadyError(
                     "The words of this store are still being read, so only meaning counted.",
@@ -138,7 +108,7 @@ class KeptIndex:
             self.catch_up()
             self.open()
 
-    def _try_to_catch_up(self) -> None:
+    def _in_background(self) -> None:
         with suppress(StoreError, OSError):  # reported by the next search, which tries again
             self.catch_up()
 
@@ -157,10 +127,7 @@ class KeptIndex:
     def catch_up(self, is_unwanted: Callable[[], bool] = lambda: False) -> None:
         """Read what is new, some at a time, so that others may write in between.
 
-        Files that can no longer be read are rebuilt.
-
-        Args:
-            is_unwanted: called before each time; if true, the rest is left.
+        Before each time, ``is_unwanted`` is asked whether to leave the rest.
         """
         self.open()
         while not is_unwanted():
@@ -228,10 +195,9 @@ class KeptIndex:
                 yield path.name, path
 
     def _verify(self, sums: Mapping[str, int]) -> None:
-        """Read each file once in this process.
+        """Read each file once in this process; ValueError if one was changed.
 
-        Raises:
-            ValueError: one was changed. One that is missing may have been merged with others.
+        One that is missing may have been merged with others.
         """
         for name, path in self._files():
             if name in sums and self._verified.get(name) != sums[name]:
@@ -263,17 +229,19 @@ def _sum_of(path: Path) -> int:
 
 
 class TextSource:
-    """See `search.store.embedded.texts.IndexSource`."""
+    """What the index of words is built from."""
 
     name = "words"
+    """Of its folder, and in facts."""
 
     def n_left(self, db: sqlite3.Connection) -> int:
+        """How much has not been read."""
         _, n_slots, done = _place(db)
         (n_gone,) = db.execute("SELECT count(*) FROM unworded").fetchone()
         return int(n_slots - done + n_gone)
 
     def unread(self, db: sqlite3.Connection, limit: int) -> Unread:
-        """Deletions first, and texts only once none is left.
+        """The next part: deletions first, and texts only once none is left.
 
         A deletion read after a text would also remove what was stored again since.
         """
@@ -301,6 +269,7 @@ class TextSource:
         return Unread(new_texts, [asset_id for _, asset_id in gone], not done, note)
 
     def again(self, db: sqlite3.Connection) -> None:
+        """Mark all of it as not read."""
         db.execute("DELETE FROM fact WHERE name = ?", (self.name,))
 
 
@@ -315,12 +284,11 @@ def _place(db: sqlite3.Connection) -> tuple[int, int, int]:
 
 
 class NameSource:
-    """See `search.store.embedded.texts.IndexSource`."""
+    """The same for the index of names."""
 
     name = "names"
 
     def n_left(self, db: sqlite3.Connection) -> int:
-        """How many changes have not been read."""
         (n,) = db.execute("SELECT count(*) FROM unnamed").fetchone()
         return int(n)
 
@@ -343,6 +311,5 @@ class NameSource:
         return Unread(list(texts.values()), [], fact(db, "names_epoch") is None, note)
 
     def again(self, db: sqlite3.Connection) -> None:
-        """List all assets as changed."""
         db.execute("DELETE FROM unnamed")
         db.execute(LIST_ALL_NAMES)
