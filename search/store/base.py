@@ -52,39 +52,27 @@ class VectorStore(Protocol):
     def recalibrate(self, constants: Mapping[Modality, Calibration], origin: Facts) -> None:
         """Rank and write by different constants from now on; `rewrite` converts the rows.
 
-        Searches stay exact until then, but are slower.
-
-        Args:
-            constants: by modality.
-            origin: where they came from, in plain values; see `StoredCalibration`.
+        Searches stay exact until then, but are slower. ``origin`` says where they came from; see
+        `StoredCalibration`.
         """
         ...
 
     def rewrite(self, progress: Callable[[int, int], object]) -> int:
-        """Convert all rows to the constants of `recalibrate`, without encoding anything.
+        """Convert all rows to the constants of `recalibrate`, without encoding; return how many.
 
         May be called again after an error, or in another process after a kill; does nothing if
         nothing is left. Searches go on meanwhile; a write waits for some rows at most.
 
         Args:
             progress: called from time to time with the rows rewritten and their total.
-
-        Returns:
-            How many rows were rewritten.
         """
         ...
 
     def upgrade(self, progress: Callable[[int, int], object]) -> int:
-        """Upgrade a store to this version, without encoding anything.
+        """Upgrade a store to this version, without encoding; return its rows, 0 if it is new.
 
         Searches may go on meanwhile, writes may not. After a kill, the next call continues. Open
-        the store again afterwards.
-
-        Args:
-            progress: as in `rewrite`.
-
-        Returns:
-            How many rows there were; 0 if the store is of this version.
+        the store again afterwards. ``progress`` is as in `rewrite`.
         """
         ...
 
@@ -110,11 +98,7 @@ class VectorStore(Protocol):
         ...
 
     def check_writable(self) -> None:
-        """Raise if a write is known to fail.
-
-        Raises:
-            DiskError: the disk is full, read-only, or may not be written to.
-        """
+        """Raise a `DiskError` if a write is known to fail: the disk is full, or read-only."""
         ...
 
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
@@ -173,12 +157,8 @@ class VectorStore(Protocol):
 
         Args:
             query: a unit vector [embed_dim].
-            modalities: the kinds of segment.
-            limit: the most segments.
             shift: ranks by ``(cosine - shift * mu) / c``, with the constants of `calibration`.
-            asset_ids: only segments of these assets; all of them, up to the limit.
-            filter: leave out segments of other assets, as far as the store can apply it; check
-                what is found.
+            limit, asset_ids, filter: as in `search`.
         """
         ...
 
@@ -189,8 +169,7 @@ class VectorStore(Protocol):
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
         """The embeddings [embed_dim] of these rows; those that are not stored are missing.
 
-        Args:
-            keys: see `search.types.row_key`; a segment's id is that of its row 0.
+        Keys are those of `search.types.row_key`; a segment's id is that of its row 0.
         """
         ...
 
@@ -201,13 +180,7 @@ class VectorStore(Protocol):
         limit: int | None = None,
         after: str = "",
     ) -> Iterator[str]:
-        """The ids of all assets for which a filter holds, streamed in their order.
-
-        Args:
-            filter: None for all assets.
-            limit: the most ids.
-            after: only ids beyond this one, as for the next page.
-        """
+        """The ids beyond ``after`` of all assets for which a filter holds, in their order."""
         ...
 
     def count(self, filter: Filter | None = None) -> int:
@@ -227,11 +200,7 @@ class VectorStore(Protocol):
         ...
 
     def ping(self) -> None:
-        """Return if the store answers.
-
-        Raises:
-            StoreError: it does not.
-        """
+        """Return if the store answers, or raise `StoreError`."""
         ...
 
     def close(self) -> None:
@@ -251,15 +220,9 @@ class LexicalIndex(Protocol):
         asset_ids: Collection[str] | None = None,
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
-        """The segments whose text holds words of ``text``, best first, ties by id.
+        """The segments whose text holds words of ``text``, best first, ties by id; 1,000 at most.
 
-        Args:
-            text: what is looked for, in plain words.
-            limit: the most segments; 1,000 at most are found.
-            asset_ids: only segments of these assets.
-            filter: as in `VectorStore.search`.
-
-        Returns:
-            Segments of any modality; ``cosine`` holds their BM25 score, which is above 0.
+        They are of any modality; ``cosine`` holds their BM25 score, which is above 0. ``asset_ids``
+        and ``filter`` are as in `VectorStore.search`.
         """
         ...

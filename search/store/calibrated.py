@@ -163,9 +163,8 @@ _OF_KIND = ("spread", "spread_of_languages", "n_vectors", "n_segments")
 def describe(state: StoredCalibration, in_use: Constants) -> dict[str, Any]:
     """What is known about a store's calibration.
 
-    Args:
-        state: what the store says.
-        in_use: the constants by which searches rank: the store's, or the model's if it has none.
+    ``in_use`` are the constants by which searches rank: the store's, or the model's if it has
+    none.
     """
     measured = state.about.get("modalities", {})
     return {

@@ -64,19 +64,11 @@ class Checkable(Protocol):
     """A durable store, which can prove itself."""
 
     def check(self, progress: Progress) -> Findings:
-        """Compare everything with everything else. Nobody should write meanwhile.
-
-        Raises:
-            StoreError: it cannot be read.
-        """
+        """Compare everything with everything else. Nobody should write meanwhile."""
         ...
 
     def repair(self, findings: Findings) -> None:
-        """Mend what `check` has just found, as `REPAIR` says.
-
-        Raises:
-            StoreError: it cannot be written to.
-        """
+        """Mend what `check` has just found, as `REPAIR` says."""
         ...
 
 

@@ -80,11 +80,7 @@ def checked_asset(row: AssetRow) -> AssetRow:
 
 
 def checked_queries(queries: Embeddings, embed_dim: int) -> Embeddings:
-    """Query rows [n, embed_dim] as float32 of unit length, so that products are cosines.
-
-    Raises:
-        InputError: a different shape, or not finite.
-    """
+    """Query rows [n, embed_dim] as float32 of unit length, so that products are cosines."""
     rows = np.asarray(queries, np.float32)
     if rows.ndim != 2 or rows.shape[1] != embed_dim:
         raise InputError("queries", got=f"shape {rows.shape}", wanted=f"shape (n, {embed_dim})")

@@ -57,11 +57,7 @@ class WriteLocks:
 
     @contextmanager
     def of(self, names: Iterable[str]) -> Iterator[None]:
-        """Hold assets and URIs alone; `exclusive` also reads what is at the URIs.
-
-        Raises:
-            StoreBusyError: another holds one for longer than any block takes.
-        """
+        """Hold assets and URIs alone; `exclusive` also reads what is at the URIs."""
         with self._hold({stripe_of(name) for name in names}):
             yield
 

@@ -120,8 +120,8 @@ class NameIndex:
 class NamesInMemory:
     """The names of a store that keeps no index of them, from its commit rows.
 
-    Names are kept only in the word index, along with a hash by which changes are detected. They are
-    read again when their number has changed, and once a minute.
+    Of each, a hash is kept by which changes are detected. They are read again when their number has
+    changed, and once a minute.
     """
 
     def __init__(self, store: VectorStore) -> None:

@@ -93,11 +93,7 @@ def open_store(
 
 
 def check_store(folder: Path) -> None:
-    """Raise unless a folder holds a store. Fast.
-
-    Raises:
-        StoreMissingError: it does not.
-    """
+    """Raise `StoreMissingError` unless a folder holds a store. Fast."""
     if not (folder / "LOCK").exists():
         raise StoreMissingError.at(str(folder))
 

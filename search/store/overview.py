@@ -58,11 +58,7 @@ def newest_of(
 ) -> list[Dated]:
     """The newest of these assets that come after a place in the order; ties by id, Z first.
 
-    Args:
-        rows: the assets.
-        limit: the most to return.
-        after: a place in the order.
-        reverse: reverse the order, for assets newer than a place, nearest first.
+    ``reverse`` turns the order around, for assets newer than a place, nearest first.
     """
     dates = ((date_of(row), row.asset_id) for row in rows)
     dated = (Dated(UNDATED if date is None else date, asset_id) for date, asset_id in dates)

@@ -168,12 +168,9 @@ def check_searched(record: SpaceRecord, space: str, store_name: str) -> None:
 
 
 def check_current(record: SpaceRecord, space: str, store_name: str) -> None:
-    """Raise if a write would be lost because nobody searches this space any more.
+    """Raise a `StoreMovedError` if a write would be lost: nobody searches this space any more.
 
     The first write records the space.
-
-    Raises:
-        StoreMovedError: a different space is searched.
     """
     current = record.read()
     if current is None and (current := searched(record)):

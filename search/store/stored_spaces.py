@@ -16,7 +16,7 @@ from search.store.milvus.link import MilvusLink
 from search.store.milvus.notes import ServerRecord, drop_calibration
 from search.store.open import store_target
 from search.store.schema import collection_name
-from search.store.segments import segments_collection
+from search.store.schema import segments_collection
 from search.store.space_record import FolderRecord, NoRecord, SpaceRecord
 
 
@@ -46,11 +46,6 @@ def drop_former(uri: str | None, prefix: str = "anymodal") -> str:
     """Drop the collections of the former space; return its fingerprint. This cannot be undone.
 
     Without a former space, those of a move that was not finished.
-
-    Raises:
-        InputError: there is neither.
-        StoreBusyError: another process holds the folder.
-        StoreUnavailableError: the server does not answer.
     """
     target = store_target(uri)
     with _linked(target) as link:

@@ -158,10 +158,8 @@ class ByteCodes:
         """Fill in products and places [n, limit] of about the best; -1 where there are no more.
 
         Args:
-            scaled_queries: queries times `scales`, in whole numbers.
+            scaled_queries: queries times `scales`, in whole numbers; so are the products.
             row_mask: which of the rows; None for all.
-            products: the inner products with those numbers.
-            places: of the rows.
         """
         import faiss
 

@@ -29,10 +29,7 @@ _REMEDY = (
 
 
 class Record:
-    """Opens the record once, and again after the server of a shared folder was restarted.
-
-    Safe to use from threads.
-    """
+    """Opens the record once, and again after the server of a shared folder was restarted."""
 
     def __init__(
         self, folder: Path, prefix: str, fingerprint: str, opener: Callable[[], MilvusStore]

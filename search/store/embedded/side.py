@@ -72,13 +72,8 @@ T = TypeVar("T")
 class Side:
     """The index, open. Safe to use from threads and processes.
 
-    Args:
-        folder: for its files.
-        record: what it is built from.
-        embed_dim: the length of a vector.
-        store_name: the name of the store in messages.
-        is_linked: its files are links to another's, which stay as they are; it is rebuilt if it
-            differs from the record.
+    It is built from the record. If it ``is_linked``, its files are links to another's, which stay
+    as they are; it is rebuilt if it differs from the record.
     """
 
     def __init__(
@@ -112,7 +107,10 @@ class Side:
 
     def _open(self) -> None:
         self.lost = None
-        self._open_lock()
+        if self._lock >= 0:
+            os.close(self._lock)
+        with on_disk(f"The store {self._shown}"):
+            self._lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with suppress(DamagedError):
             self._use()
             if self._is_level():
@@ -127,12 +125,6 @@ class Side:
                 if self.lost is not None:
                     raise self.lost from None
                 self.rebuild()
-
-    def _open_lock(self) -> None:
-        if self._lock >= 0:
-            os.close(self._lock)
-        with on_disk(f"The store {self._shown}"):
-            self._lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     @property
     def current(self) -> Generation:
@@ -291,29 +283,23 @@ class Side:
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
             self._n_held += 1
             try:
-                if self._n_held == 1:
-                    self._catch_up()
+                seen = _mark(self._folder / _CURRENT)
+                is_rebuilt = self._generation is not None and seen not in (None, self._seen)
+                if self._n_held == 1 and is_rebuilt:  # while this one waited for the lock
+                    with suppress(DamagedError):  # who reads it next rebuilds it
+                        self._use()
                 yield
             finally:
                 self._n_held -= 1
                 if not self._n_held:
                     fcntl.flock(self._lock, fcntl.LOCK_UN)
 
-    def _catch_up(self) -> None:
-        """Use the files that another process has built while this one waited for the lock."""
-        seen = _mark(self._folder / _CURRENT)
-        if self._generation is not None and seen is not None and seen != self._seen:
-            with suppress(DamagedError):  # who reads it next rebuilds it
-                self._use()
-
     @contextmanager
     def changing(self, asset_ids: Sequence[str]) -> Iterator[Keys | None]:
         """A block that writes assets to the record and to the index; see above.
 
-        An error in the block leaves the intent, since it is not known what was written.
-
-        Yields:
-            The keys of all their segments in the record; None unless these are known for certain.
+        An error in the block leaves the intent, since it is not known what was written. It yields
+        the keys of all their segments in the record; None unless these are known for certain.
         """
         with self.exclusively():
             self.check_there()
@@ -338,11 +324,9 @@ class Side:
             return keys_of(db, asset_ids)
 
     def check_there(self) -> None:
-        """Return if the files are there.
+        """Raise unless the files are there, and the record has lost nothing.
 
-        Raises:
-            StoreGoneError: they are not. What is open still answers, but nothing can be kept.
-            StoreError: they know more than the record.
+        Without files, what is open still answers, but nothing can be kept.
         """
         if not (self._folder / _LOCK).exists():
             raise StoreGoneError.at(self._shown)

@@ -229,13 +229,7 @@ _NO_ROOM = {f"SQLITE_IOERR_{what}" for what in ("WRITE", "FSYNC", "TRUNCATE", "S
 
 @contextmanager
 def translated(store_name: str) -> Iterator[None]:
-    """Raise SQLite's errors as our own.
-
-    Raises:
-        DiskError: the disk is full, or may not be written to.
-        StoreUnavailableError: others write for too long.
-        StoreError: the files are damaged; the next opening rebuilds them.
-    """
+    """Raise SQLite's errors as our own."""
     try:
         yield
     except sqlite3.OperationalError as error:

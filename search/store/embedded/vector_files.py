@@ -44,6 +44,9 @@ _FEW = 2048
 """Up to this many rows are compared without codes, wherever they are."""
 _MOST = 7 / 8
 """If this much of a chunk is wanted, all its rows are compared, whatever a filter leaves out."""
+_MORE = 3
+_SPARE = 64
+"""`_MORE` times as many rows as are wanted, and these, are ranked by their floats."""
 
 Kind: TypeAlias = ByteCodes | NibbleCodes
 
@@ -92,16 +95,9 @@ class VectorFiles:
                 raise DamagedError(self._base)
 
     def append(self, start: int, rows: Embeddings, nos: NDArray[np.int32], total: int = 0) -> int:
-        """Write rows from a slot on. They count once the tables say so.
+        """Write rows [n, embed_dim] of assets from a slot on; they count once the tables say so.
 
-        Args:
-            start: the slot.
-            rows: [n, embed_dim].
-            nos: the assets' numbers, [n].
-            total: the checksum of all slots before.
-
-        Returns:
-            The checksum of all slots, with these.
+        Takes the checksum of all slots before, and returns that of all with these.
         """
         slots = np.stack([nos, _sums_of(rows).view(np.int32)], axis=1)
         put(self._base.with_suffix(".rows"), start * self._row_bytes, rows)
@@ -156,11 +152,7 @@ class VectorFiles:
             raise DamagedError(self._base.with_suffix(".rows"))
 
     def nos(self, n_slots: int, total: int) -> NDArray[np.int32]:
-        """The assets' numbers of the first slots; the sums of their rows are kept.
-
-        Raises:
-            DamagedError: their checksum is another than ``total``.
-        """
+        """The assets' numbers of the first slots; the sums of their rows are kept."""
         with self._lock:
             n_known = len(self._nos)
             if n_slots > n_known:
@@ -176,25 +168,21 @@ class VectorFiles:
     def nearest(
         self, queries: Embeddings, limit: int, n_slots: int, slot_mask: NDArray[np.bool_] | None
     ) -> list[RankedSlots]:
-        """The best of the first slots for each query [n, embed_dim], and any ties with the last.
+        """The best of the first slots for each unit query [n, embed_dim], and ties with the last.
 
-        Args:
-            queries: unit rows.
-            limit: the most slots, except for ties.
-            n_slots: how many there are.
-            slot_mask: [n_slots], or None for all.
+        ``slot_mask`` is [n_slots], or None for all.
         """
         if slot_mask is not None:
             slots = np.flatnonzero(slot_mask) if np.count_nonzero(slot_mask) <= _FEW else None
             if slots is not None:
-                rows, n_best = self.rows(slots), candidates_of(limit)
+                rows, n_best = self.rows(slots), _MORE * limit + _SPARE
                 best = [best_of(rows @ query, slots, n_best) for query in queries]
                 return [
                     ranked(query, of_query, rows[np.searchsorted(slots, of_query)], limit)
                     for query, of_query in zip(queries, best, strict=True)
                 ]
         with _in_one_thread():
-            candidates = self._candidates(queries, candidates_of(limit), n_slots, slot_mask)
+            candidates = self._candidates(queries, _MORE * limit + _SPARE, n_slots, slot_mask)
         return [
             ranked(query, slots, self.rows(slots), limit)
             for query, slots in zip(queries, candidates, strict=True)
@@ -213,7 +201,7 @@ class VectorFiles:
             if (chunk_mask := None if slot_mask is None else slot_mask[start:end]) is None
             or chunk_mask.any()
         ]
-        n_per_chunk = min(limit, SPARE + MORE * limit // max(len(chunks), 1))
+        n_per_chunk = min(limit, _SPARE + _MORE * limit // max(len(chunks), 1))
         newest = self._in_newest(queries, n_slots, slot_mask)
         chunk_scores = in_chunks(queries, min(n_per_chunk, CHUNK), chunks)
         if n_per_chunk < limit:
@@ -376,8 +364,6 @@ def in_chunks(queries: Embeddings, limit: int, chunks: Sequence[Chunk]) -> Score
     return Scored(products, np.where(places < 0, -1, places + starts))
 
 
-MORE = 3
-SPARE = 64
 _TIE = 1e-6
 _MAX_TIES = 1000
 
@@ -435,8 +421,3 @@ def ranked(
         slots, cosines = slots[best], cosines[best]
     order = np.argsort(-cosines, kind="stable")
     return RankedSlots(slots[order], cosines[order])
-
-
-def candidates_of(limit: int) -> int:
-    """How many rows of a part are ranked by their floats to find ``limit`` of them."""
-    return MORE * limit + SPARE

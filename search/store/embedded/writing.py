@@ -58,7 +58,20 @@ def put(
     for row in last.values():
         by_part.setdefault((str(row.modality), row.row), []).append(row)
     for (modality, number), rows in by_part.items():
-        _append(db, views, modality, number, rows, nos)
+        sql = "SELECT part, n_slots, sum FROM part WHERE modality = ? AND number = ?"
+        part = db.execute(sql, (modality, number)).fetchone()
+        part_no, start, total = part or (_new_part(db, modality, number), 0, 0)
+        vectors = np.stack([row.embedding for row in rows])
+        of = [nos[row.asset_id] for row in rows]
+        total = views.files(part_no).append(start, vectors, np.array(of, np.int32), total)
+        db.executemany(
+            _SEGMENT,
+            [
+                (place_of(part_no, start + offset), *segment_values(row, no))
+                for offset, (row, no) in enumerate(zip(rows, of, strict=True))
+            ],
+        )
+        _grow(db, part_no, len(rows), total)
     _put_assets(db, assets)
 
 
@@ -147,35 +160,6 @@ def _bury(db: sqlite3.Connection, places: Sequence[int]) -> None:
     for part_no in set(parts):
         n = parts.count(part_no)
         db.execute("UPDATE part SET n_live = n_live - ? WHERE part = ?", (n, part_no))
-
-
-def _append(
-    db: sqlite3.Connection,
-    views: Views,
-    modality: str,
-    number: int,
-    rows: Sequence[SegmentRow],
-    nos: dict[str, int],
-) -> None:
-    part_no, start, total = _part(db, modality, number)
-    vectors = np.stack([row.embedding for row in rows])
-    of = [nos[row.asset_id] for row in rows]
-    total = views.files(part_no).append(start, vectors, np.array(of, np.int32), total)
-    db.executemany(
-        _SEGMENT,
-        [
-            (place_of(part_no, start + offset), *segment_values(row, no))
-            for offset, (row, no) in enumerate(zip(rows, of, strict=True))
-        ],
-    )
-    _grow(db, part_no, len(rows), total)
-
-
-def _part(db: sqlite3.Connection, modality: str, number: int) -> tuple[int, int, int]:
-    """The part, made if there is none, its first free slot, and the checksum of those before."""
-    sql = "SELECT part, n_slots, sum FROM part WHERE modality = ? AND number = ?"
-    row = db.execute(sql, (modality, number)).fetchone()
-    return row or (_new_part(db, modality, number), 0, 0)
 
 
 def _new_part(db: sqlite3.Connection, modality: str, number: int) -> int:

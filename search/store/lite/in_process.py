@@ -48,10 +48,6 @@ _lock = Lock()
 def start_lite(folder: Path, port: int = 0) -> str:
     """Start or join the server of this folder; return its address. Call `stop_lite` once for each.
 
-    Args:
-        folder: the store.
-        port: 0 for any that is free.
-
     Raises:
         StoreBusyError: another process holds the folder.
         DiskError: it cannot be written.

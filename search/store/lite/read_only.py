@@ -33,17 +33,10 @@ def is_read_only(folder: Path) -> bool:
 
 
 class Mirror:
-    """The temporary folder, for as long as the store is open. ``folder`` is where it is.
+    """The temporary ``folder``, for as long as the store is open.
 
-    Args:
-        store: the folder that may not be written to.
-        index: the folder in it whose files are linked, except those that are changed in place.
-
-    Many may read this way at once, but nobody may write meanwhile, as with any embedded store.
-
-    Raises:
-        StoreBusyError: another process writes to the store.
-        StoreError: it may not be read either.
+    ``store`` may not be written to; files of the ``index`` in it are linked, except those that are
+    changed in place. Many may read this way at once, but nobody may write meanwhile.
     """
 
     def __init__(self, store: Path, index: str) -> None:

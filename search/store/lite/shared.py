@@ -94,9 +94,6 @@ def joined(folder: Path) -> tuple[str, bool]:
 
     Raises:
         StoreUnservedError: it is shared, and its server is away for longer than a restart takes.
-        StoreBusyError: another process holds the folder and does not share it.
-        DiskError: it cannot be written.
-        StoreError: the folder cannot be used.
     """
     from search.store.lite.in_process import start_lite
 
@@ -143,11 +140,6 @@ def serve(folder: Path, port: int = 0) -> None:
     """Serve a folder until SIGTERM or SIGINT; for the main thread of its own process.
 
     Also ends when the disk refuses a write, after which Milvus Lite has to be opened again.
-
-    Raises:
-        StoreBusyError: another process holds the folder.
-        DiskError: it cannot be written.
-        StoreError: the folder cannot be used.
     """
     from search.store.lite import in_process as lite
 

@@ -86,13 +86,8 @@ class MilvusCalibration:
     def rewrite(self, progress: Progress, whole: Callable[[], AbstractContextManager[None]]) -> int:
         """Convert all rows to the constants that were announced; return how many there were.
 
-        Args:
-            progress: see `Progress`.
-            whole: keeps all others from writing while a page of rows is read and written.
-
-        Raises:
-            StoreError: others were announced meanwhile, or the store fails; what was rewritten
-                stays, and the next call continues from there.
+        ``whole`` keeps all others from writing while a page of rows is read and written. If others
+        were announced meanwhile, or the store fails, what was rewritten stays.
         """
         state = self.refresh()
         if not state.former:

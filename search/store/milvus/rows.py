@@ -185,12 +185,9 @@ class MilvusRows:
         server's next time tick in every page of 1,000 rows.
 
         Args:
-            collection: the collection.
             expression: in Milvus's language; empty for all rows.
             fields: those that are wanted; the key is added.
-            limit: the most rows.
             after: only keys beyond this one.
-            partition: only rows of this one.
             at_first: the rows of the first page, where few are likely to be read; later ones grow.
         """
         page_limit = MAX_ROWS if len(fields) <= _NARROW else _WIDE_ROWS_PER_PAGE

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from encoder.space import Calibration
+from encoder.space import UNCALIBRATED, Calibration
 from encoder.system.batched import Batched, in_batches
 from encoder.types import Embeddings, Modality
 from search.store.calibrated import StoredCalibration, constants_of, cosine_of, to_asked
@@ -181,7 +181,7 @@ class MilvusSearch:
         if len(expressions) == 1:
             return segments_of
         return [
-            [one_of_each(sorted(segments, key=_by_cosine))[: look_up.limit] for segments in of_part]
+            [best_first(segments, UNCALIBRATED)[: look_up.limit] for segments in of_part]
             for look_up, of_part in zip(look_ups, segments_of, strict=True)
         ]
 
@@ -336,7 +336,3 @@ def _best_of(
         best_first([row for of_part in segments_of for row in of_part[position]], by)[:limit]
         for position in range(n_queries)
     ]
-
-
-def _by_cosine(segment: ScoredSegment) -> tuple[float, str]:
-    return -segment.cosine, segment.segment_id

@@ -22,7 +22,6 @@ from search.store.schema import (
     SCHEMA_VERSION,
     WORDS,
     Collection,
-    Field,
     collection_name,
     properties,
     spaces_among,
@@ -48,8 +47,6 @@ def prepare_collections(
         SpaceMismatchError: there are only collections of other spaces, without ``new_space``.
         StoreMissingError: there are none, without ``create``.
         StoreError: the collections were written by a different version.
-        IndexRefusedError: the server does not build ``index`` for new collections, see
-            `search.store.milvus.indexes`.
     """
     if not link.is_lite:
         check_known(link, index)
@@ -97,11 +94,15 @@ def create_collection(
     link: MilvusLink, name: str, collection: Collection, facts: Mapping[str, str]
 ) -> None:
     """Create one with these properties, unless another has made it meanwhile."""
-    from pymilvus import MilvusClient
+    from pymilvus import DataType, MilvusClient
 
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
     for field in collection.fields:
-        _add_field(schema, field, is_key=field.name == collection.key)
+        params = dict(field.params)
+        if "element_type" in params:
+            params["element_type"] = DataType[params["element_type"]]
+        is_key = field.name == collection.key
+        schema.add_field(field.name, DataType[field.type], is_primary=is_key, **params)
     if collection.bm25_of:
         _add_bm25(link, schema, collection)
     try:
@@ -117,15 +118,6 @@ def create_collection(
         # Two processes may open a new store at once; the other was first.
         if not link.call("has_collection", name):
             raise
-
-
-def _add_field(schema: Any, field: Field, *, is_key: bool) -> None:
-    from pymilvus import DataType
-
-    params = dict(field.params)
-    if "element_type" in params:
-        params["element_type"] = DataType[params["element_type"]]
-    schema.add_field(field.name, DataType[field.type], is_primary=is_key, **params)
 
 
 def _add_bm25(link: MilvusLink, schema: Any, collection: Collection) -> None:
@@ -192,16 +184,12 @@ def _drop_others(link: MilvusLink, name: str, fields: Ids[str]) -> None:
         link.call("drop_index", name, unused.pop())  # and it may drop all
 
 
-def _holds_vectors(collection_kind: str) -> bool:
-    return collection_kind.startswith("segments")
-
-
 def _index_of(is_vector: bool, collection_kind: str, index: str) -> dict[str, Any]:
     if not is_vector:
         # A server picks by type; its names changed (Trie until 2.3, INVERTED since 2.4).
         return {"index_type": ""}
     if collection_kind == "words":
         return {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25", "params": {}}
-    if not _holds_vectors(collection_kind):
+    if not collection_kind.startswith("segments"):
         return {"index_type": "FLAT", "metric_type": METRIC, "params": {}}
     return {**build_params(index), "metric_type": METRIC}
