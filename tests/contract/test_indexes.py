@@ -69,9 +69,3 @@ def test_a_search_looks_as_far_as_a_kind_takes_and_no_farther(kind: str, limit: 
     n_lists = build_params(kind)["params"].get("nlist", 0)
     assert params.get("nprobe", 0) <= n_lists
     assert depths or params["nprobe"]
-
-
-def test_the_setting_reaches_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANYMODAL_STORE__INDEX", "HNSW_SQ+mmap")
-    index = Settings().store__index
-    assert build_params(index)["params"]["mmap.enabled"] is True

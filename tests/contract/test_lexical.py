@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from encoder.space import Space
-from encoder.types import AUDIO, TEXT, Embeddings, Item
+from encoder.types import AUDIO, TEXT, Item
 from search import Query, SearchEngine
 from search.errors import IndexNotReadyError
 from search.filters import Filter, parse_filter
@@ -22,7 +21,7 @@ from search.store.milvus import words as mirrored_words
 from search.store.milvus.store import MilvusStore
 from search.types import SegmentRow
 from tests.contract.conftest import DURABLE, Opener, uri_of
-from tests.contract.rows import DIM, asset, names, segment, vectors
+from tests.contract.rows import DIM, Straight, asset, names, segment, vectors
 
 TEXTS = {
     "ferry": "The ferry to the islands leaves at nine. The crossing takes two hours.",
@@ -189,15 +188,9 @@ def test_the_next_process_knows_the_words_that_others_wrote(open_again: Opener) 
     mine.write([asset("new", "/a", modality=TEXT)], [text("new", "A dragon on its gold")])
     mine.delete(["old"])
     assert found(open_again(), "a dragon on its gold") == ["new"]
-
-
-class Straight:
-    """Takes texts for the first axis."""
-
-    space = Space(DIM, {}, {})
-
-    def encode_items(self, items: Sequence[Item]) -> Embeddings:
-        return np.tile(np.eye(1, DIM, dtype=np.float32), (len(items), 1))
+    mine = open_again()
+    mine.write([asset("late", "/b", modality=TEXT)], [text("late", "gold")])  # before any search
+    assert set(found(mine, "gold")) == {"new", "late"}
 
 
 def test_what_another_process_deletes_takes_no_place(open_again: Opener) -> None:
@@ -205,7 +198,7 @@ def test_what_another_process_deletes_takes_no_place(open_again: Opener) -> None
     for name in ("one", "two", "three"):
         mine.write([asset(name, f"/{name}", modality=TEXT)], [text(name, f"The ferry {name}")])
     query = Query([Item(TEXT, "ferry one")], consistency="strong")
-    engine = SearchEngine(Straight(), mine)
+    engine = SearchEngine(Straight(Space(DIM, {}, {})), mine)
     assert len(engine.search(query).hits) == 3
     other.delete(["one"])
     assert {hit.asset_id for hit in engine.search(query).hits} == {"two", "three"}
@@ -290,21 +283,3 @@ def test_texts_of_many_words_in_many_segments_are_found(store: VectorStore) -> N
     assert isinstance(store, LexicalIndex)
     assert names(store.lexical("page23", 5)) == [rows[23].segment_id]
     assert len(store.lexical("word", 80)) == 80
-
-
-def test_words_are_found_again_by_the_next_process(open_again: Opener) -> None:
-    store = open_again()
-    store.write([asset("a", "/a", modality=TEXT)], [text("a", "blue sea")])
-    assert isinstance(store, LexicalIndex)
-    assert len(store.lexical("sea", 5)) == 1
-    store = open_again()
-    assert isinstance(store, LexicalIndex)
-    assert len(store.lexical("sea", 5)) == 1
-    store.write([asset("b", "/b", modality=TEXT)], [text("b", "red sea")])
-    assert len(store.lexical("sea", 5)) == 2
-    store = open_again()
-    store.write([asset("c", "/c", modality=TEXT)], [text("c", "sea")])
-    assert isinstance(store, LexicalIndex)
-    assert len(store.lexical("sea", 5)) == 3
-    store.delete(["a"])
-    assert len(store.lexical("sea", 5)) == 2

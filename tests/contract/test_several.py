@@ -27,6 +27,7 @@ from tests.contract.conftest import ROOT, Opener
 from tests.contract.rows import (
     DIM,
     SPACE,
+    Straight,
     assert_same_answers,
     asset,
     names,
@@ -101,29 +102,21 @@ def assert_as_by_loops(store: VectorStore, by: dict[Modality, Calibration]) -> N
                 assert names(found) == of_kind[:limit]
 
 
-class Straight:
-    """Takes texts for the first axis."""
-
-    space = Space(DIM, {}, BY)
-
-    def encode_items(self, items: Sequence[Item]) -> Embeddings:
-        return np.tile(np.eye(1, DIM, dtype=np.float32), (len(items), 1))
-
-
 def test_the_floors_of_a_store_mark_its_weak_hits(store: VectorStore) -> None:
     """One set of constants, and a floor between two pictures that depends on the query."""
     oracle = filled(store)
+    encoder = Straight(Space(DIM, {}, BY))
     query = Query([Item(TEXT, "anything")], [IMAGE], limit=40, lexical=False)
     for each in (store, oracle):
         each.recalibrate(BY, {"source": "measured"})
-    scores = [hit.score for hit in SearchEngine(Straight(), oracle).search(query).hits]
+    scores = [hit.score for hit in SearchEngine(encoder, oracle).search(query).hits]
     tilt = (0.5, *[0.0] * (DIM - 1))
     floor = Floor((scores[9] + scores[10]) / 2 + 0.5, 0.0, 1, tilt)
     measured = {"source": "measured", "modalities": {"image": {"floor": floor_facts(floor)}}}
     pages = []
     for each in (store, oracle):
         each.recalibrate(BY, measured)
-        engine = SearchEngine(Straight(), each)
+        engine = SearchEngine(encoder, each)
         pages.append([(hit.asset_id, hit.weak) for hit in engine.search(query).hits])
         engine.close()
     assert pages[0] == pages[1]

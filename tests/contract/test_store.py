@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any
@@ -15,7 +16,7 @@ from encoder.types import AUDIO, IMAGE, TEXT, VIDEO
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.schema import MAX_SNIPPET_BYTES
-from search.types import AssetRow, JsonValue, SegmentRow
+from search.types import AssetRow, JsonValue, ScoredSegment, SegmentRow
 from tests.contract.rows import (
     CALIBRATION,
     DIM,
@@ -82,35 +83,26 @@ def test_a_segment_returns_as_it_was_written(store: VectorStore) -> None:
     assert first.cosine == pytest.approx(1.0, abs=1e-5)
 
 
-def test_what_was_heard_returns_with_its_doubt_and_language(store: VectorStore) -> None:
-    said: dict[str, Any] = {"snippet": "Guten Tag", "confidence": 0.25, "language": "de"}
-    rows = [segment("a", 0, vectors(1)[0], TEXT, **said), segment("a", 1, vectors(1)[0], TEXT)]
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"confidence": 0.25, "language": "de"},
+        {"boxes": "[[0.1, 0.2, 0.9, 0.2, 0.9, 0.3, 0.1, 0.3]]"},
+        {"place": '{"heading": "码头 › Ferries"}'},
+    ],
+)
+def test_what_a_text_says_of_itself_returns(store: VectorStore, said: dict[str, Any]) -> None:
+    rows = [
+        segment("a", 0, vectors(1)[0], TEXT, snippet="Exit", **said),
+        segment("a", 1, vectors(1)[0], TEXT),
+    ]
     store.write([asset("a", "/a", modality=TEXT)], rows)
     hits = {hit.segment_id: hit for hit in store.search(vectors(1), TEXT, 2)[0]}
-    heard, written = (hits[row.segment_id] for row in rows)
-    assert (heard.confidence, heard.language) == (0.25, "de")
-    assert (written.confidence, written.language, written.boxes) == (1.0, "", "")
-    (by_word,) = store.lexical("guten", 5)
-    assert (by_word.confidence, by_word.language) == (0.25, "de")
-
-
-def test_what_was_read_returns_with_its_boxes(store: VectorStore) -> None:
-    boxes = "[[0.1, 0.2, 0.9, 0.2, 0.9, 0.3, 0.1, 0.3]]"
-    store.write(
-        [asset("a", "/a")], [segment("a", 0, vectors(1)[0], TEXT, snippet="Exit", boxes=boxes)]
-    )
-    (hit,) = store.search(vectors(1), TEXT, 1)[0]
+    says, plain = (hits[row.segment_id] for row in rows)
     (by_word,) = store.lexical("exit", 5)
-    assert hit.boxes == by_word.boxes == boxes
-
-
-def test_the_place_in_a_document_returns(store: VectorStore) -> None:
-    place = '{"heading": "码头 › Ferries"}'
-    row = segment("a", 0, vectors(1)[0], TEXT, snippet="Exit", place=place)
-    store.write([asset("a", "/a")], [row])
-    (hit,) = store.search(vectors(1), TEXT, 1)[0]
-    (by_word,) = store.lexical("exit", 5)
-    assert hit.place == by_word.place == place
+    for name, value in said.items():
+        assert getattr(says, name) == getattr(by_word, name) == value
+    assert (plain.confidence, plain.language, plain.boxes, plain.place) == (1.0, "", "", "")
 
 
 def test_embeddings_are_found_by_segment(store: VectorStore) -> None:
@@ -214,33 +206,25 @@ def test_numbers_that_json_does_not_hold_are_refused(store: VectorStore) -> None
     assert store.assets(["a"])["a"].metadata == {"x": float(2**53)}
 
 
-def test_a_mixed_search_among_assets_finds_all_that_they_have(store: VectorStore) -> None:
-    assets, segments = corpus(60)
-    store.write(assets, segments)
-    query, kinds = vectors(1, seed=5)[0], [TEXT, IMAGE, AUDIO]
-    wanted = {assets[0].asset_id, assets[4].asset_id, "unknown"}
-    hits = store.search_mixed(query, kinds, 50, asset_ids=wanted)
-    assert {hit.asset_id for hit in hits} == wanted - {"unknown"}
-    assert {hit.modality for hit in hits} == {TEXT, IMAGE}
-    assert len(hits) == 6
-    assert store.search_mixed(query, kinds, 50, asset_ids=[]) == []
-    all_hits = store.search_mixed(query, kinds, 30)
-    every = [row.asset_id for row in assets] + [f"unknown{n}" for n in range(5000)]
-    assert store.search_mixed(query, kinds, 30, asset_ids=every) == all_hits
-
-
 def test_a_search_among_assets_finds_all_that_they_have(store: VectorStore) -> None:
     assets, segments = corpus(60)
     store.write(assets, segments)
-    queries = vectors(2, seed=5)
-    wanted = {assets[1].asset_id, assets[4].asset_id, "unknown"}
-    for hits in store.search(queries, IMAGE, 50, asset_ids=wanted):
-        assert {hit.asset_id for hit in hits} == wanted - {"unknown"}
-        assert len(hits) == 6
-    assert store.search(queries, IMAGE, 50, asset_ids=[]) == [[], []]
-    (all_hits,) = store.search(queries[:1], IMAGE, 30)
+    query, kinds = vectors(1, seed=5), [TEXT, IMAGE, AUDIO]
+    wanted = {assets[0].asset_id, assets[4].asset_id, "unknown"}
     every = [row.asset_id for row in assets] + [f"unknown{n}" for n in range(5000)]
-    assert store.search(queries[:1], IMAGE, 30, asset_ids=every) == [all_hits]
+
+    def mixed(limit: int, asset_ids: Collection[str] | None) -> list[ScoredSegment]:
+        return store.search_mixed(query[0], kinds, limit, asset_ids=asset_ids)
+
+    def of_images(limit: int, asset_ids: Collection[str] | None) -> list[ScoredSegment]:
+        return store.search(query, IMAGE, limit, asset_ids=asset_ids)[0]
+
+    for search, n_wanted in ((mixed, 6), (of_images, 3)):
+        hits = search(50, wanted)
+        assert {hit.asset_id for hit in hits} <= wanted
+        assert len(hits) == n_wanted
+        assert search(50, []) == []
+        assert search(30, every) == search(30, None)
 
 
 def test_embeddings_of_an_asset_return_as_they_were_written(store: VectorStore) -> None:

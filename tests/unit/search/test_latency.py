@@ -76,10 +76,6 @@ def test_memory_does_not_grow_with_the_requests() -> None:
     assert tracker.percentiles(60)["total"].n == pytest.approx(120, abs=10)
 
 
-def test_a_new_tracker_has_no_stages() -> None:
-    assert LatencyTracker().percentiles() == {}
-
-
 def test_threads_lose_no_value() -> None:
     tracker = LatencyTracker()
     with ThreadPoolExecutor(8) as pool:

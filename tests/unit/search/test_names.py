@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from threading import Event, Timer, current_thread
-from time import monotonic
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ import pytest
 from encoder.space import Space, l2_normalize
 from encoder.types import IMAGE, TEXT, Embeddings, Item
 from search import Query, SearchEngine, as_json
-from search.errors import IndexNotReadyError
 from search.filters import Filter
 from search.lexical import names as of_names
 from search.lexical.names import AssetNames, names_of
@@ -132,37 +130,6 @@ def test_an_answer_without_names_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "File names are still being read" in early.warnings[0]
     assert as_json(early)["warnings"] == early.warnings
     assert (late.hits[0].asset_id, late.warnings) == ("photo02", [])
-
-
-class Heard(Event):
-    """Notes how long it was waited for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.waits: list[float] = []
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self.waits.append(float(timeout or 0))
-        return self.is_set()
-
-
-def test_only_the_first_seconds_of_a_reading_are_waited_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    store = SlowToRead()
-    names, places = NameIndex(store), place_names.LibraryPlaces(store)
-    heard = names._is_ready = places._is_ready = Heard()
-    names.begin()
-    places.begin()
-    later_s = monotonic() + 10
-    monkeypatch.setattr(name_index.time, "monotonic", lambda: later_s)
-    with pytest.raises(IndexNotReadyError):
-        names.find("x", with_folders=True)
-    assert not places.names()
-    store.may_read.set()
-    names.close()
-    places.close()
-    assert heard.waits == [0, 0]
 
 
 def test_a_closed_engine_waits_for_no_reading() -> None:

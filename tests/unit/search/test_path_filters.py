@@ -17,7 +17,6 @@ from search.filters import (
     Operator,
     Under,
     asks_for_paths,
-    compile_filter,
     matches,
     parse_filter,
     within,
@@ -104,14 +103,3 @@ def test_no_filter_shows_the_folders_own_path(asked: Filter, name: str) -> None:
     assert isinstance(asked, Under)
     inside = [matches(Under((f,), asked.comparison), row(f + name)) for f in (here, there)]
     assert inside[0] is inside[1]
-
-
-def test_the_expression_asks_for_the_folders() -> None:
-    prefix = within(parse_filter({"field": "path", "prefix": "2026/"}), ("/srv/photos/",))
-    absolute = parse_filter({"field": "path", "prefix": "/srv/photos/2026/"})
-    assert compile_filter(prefix) == compile_filter(absolute)
-    contains = within(parse_filter({"field": "path", "contains": "x"}), ("/srv/photos/",))
-    assert compile_filter(contains) == compile_filter(
-        parse_filter({"field": "path", "prefix": "/srv/photos/"})
-    )
-    assert compile_filter(Not(contains)).expression == ""
