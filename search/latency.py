@@ -81,12 +81,10 @@ class Histogram:
     max_s: float = 0.0
 
     def add(self, seconds: float) -> None:
-        """Count a value."""
         self.counts[_bucket(seconds)] += 1
         self.max_s = max(self.max_s, seconds)
 
     def merge(self, other: Histogram) -> None:
-        """Count another's values too."""
         self.counts.update(other.counts)
         self.max_s = max(self.max_s, other.max_s)
 
@@ -132,7 +130,6 @@ class _Slices:
         return self._slices[number]
 
     def within(self, window_s: float, now_s: float) -> dict[Key, Histogram]:
-        """All that was counted in the last ``window_s`` seconds, merged."""
         first = int((now_s - window_s) / self._slice_s) + 1
         merged: dict[Key, Histogram] = defaultdict(Histogram)
         for number, histograms in self._slices.items():

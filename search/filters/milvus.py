@@ -170,7 +170,6 @@ class _Compiler:
     infix: bool
 
     def compile(self, filter: Filter, *, negated: bool) -> Compiled:
-        """The expression of a filter, or of its complement."""
         match filter:
             case Not(operand):
                 return self.compile(operand, negated=not negated)
@@ -350,7 +349,6 @@ def _joined(parts: Sequence[Compiled], *, is_and: bool) -> Compiled:
 
 
 def _any_of(expressions: Iterable[str]) -> str:
-    """An expression that holds where one of these does."""
     return _tree(list(dict.fromkeys(expressions)), "or")
 
 

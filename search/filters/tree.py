@@ -31,8 +31,6 @@ _MAX_KEYS = 8
 
 
 class Operator(StrEnum):
-    """Operators of comparisons."""
-
     EQ = "eq"
     NE = "ne"
     IN = "in"
@@ -47,8 +45,6 @@ class Operator(StrEnum):
 
 
 class FieldKind(Enum):
-    """What a field holds."""
-
     TEXT = "a string"
     NUMBER = "a number"
     TIME = "an ISO date such as '2026-01-31', or seconds since 1970"

@@ -88,7 +88,6 @@ class WordIndex:
                 self._is_changed = True
 
     def remove(self, asset_ids: Iterable[str]) -> None:
-        """Remove all texts of these assets."""
         with self._lock:
             for asset_id in asset_ids:
                 self._writer.delete_documents_by_term("asset_id", asset_id)

@@ -89,7 +89,6 @@ class StoredCalibration:
         }
 
     def changed(self, constants: Constants, origin: Mapping[str, Any]) -> StoredCalibration:
-        """The same store after a change of constants."""
         former = {**self.by_number}
         former.pop(number_of(constants), None)
         return StoredCalibration(constants, tuple(former.values()), origin)
@@ -118,7 +117,6 @@ def _number(constants: tuple[tuple[str | float, ...], ...]) -> int:
 
 
 def written(state: StoredCalibration) -> str:
-    """As text, to be kept with the stored data."""
     constants, *former = map(_plain, (state.constants, *state.former))
     facts = {"constants": constants, "former": former, "about": dict(state.about)}
     return json.dumps(facts, ensure_ascii=False)

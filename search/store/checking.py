@@ -55,7 +55,6 @@ class Findings:
         self.wrong.setdefault(difference, {})[name] = location
 
     def of(self, difference: str) -> list[str]:
-        """The ids of this kind."""
         return list(self.wrong.get(difference, ()))
 
 

@@ -115,5 +115,4 @@ def _checked_json(argument: str, value: Any) -> Any:
 
 
 def _cut(text: str, max_bytes: int) -> str:
-    """At most this many bytes of valid UTF-8."""
     return text.encode(errors="replace")[:max_bytes].decode(errors="ignore")

@@ -161,6 +161,5 @@ class NamesInMemory:
                     yield row
 
     def close(self) -> None:
-        """Drop the index."""
         if self._index is not None:
             self._index.close()

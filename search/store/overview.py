@@ -34,7 +34,6 @@ class Dated(NamedTuple):
 
     @property
     def cursor(self) -> str:
-        """The cursor that a client sends back."""
         return f"{self.date}_{self.asset_id}"
 
 
@@ -113,7 +112,6 @@ class Facets:
 
 
 def counted(rows: Iterable[AssetRow]) -> Facets:
-    """Count all of these assets."""
     n_assets = 0
     values: dict[str, Counter[str]] = {field: Counter() for field in FACETS}
     folders: Counter[str] = Counter()
@@ -194,9 +192,7 @@ MOST_READ = 100_000
 class Overviewing(Protocol):
     """A store that counts and orders by itself."""
 
-    def facets(self, filter: Filter | None) -> Facets:
-        """Counts of all assets for which a filter holds."""
-        ...
+    def facets(self, filter: Filter | None) -> Facets: ...
 
     def newest(
         self, filter: Filter | None, limit: int, after: Dated, reverse: bool = False

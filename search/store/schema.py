@@ -98,7 +98,6 @@ class Collection:
 
     @property
     def key(self) -> str:
-        """The primary key's name."""
         return self.fields[0].name
 
     @property
@@ -113,7 +112,6 @@ class Collection:
 
 
 def text_field(name: str, n_bytes: int) -> Field:
-    """A text of at most this many bytes."""
     return Field(name, "VARCHAR", {"max_length": n_bytes})
 
 
@@ -273,17 +271,14 @@ SCHEMA_PROPERTY = {_PROPERTY + "schema": str(SCHEMA_VERSION)}
 
 
 def written_version(properties: Mapping[str, str]) -> str:
-    """The schema version of a collection, from its properties."""
     return properties.get(_PROPERTY + "schema", "unknown")
 
 
 def written_space(properties: Mapping[str, str]) -> str:
-    """The fingerprint of the space of a collection's vectors, from its properties."""
     return properties[_PROPERTY + "space"]
 
 
 def written_calibration(properties: Mapping[str, str]) -> StoredCalibration:
-    """The calibration of a collection's vectors, from its properties."""
     return calibrated.read(properties[_PROPERTY + "calibration"])
 
 
@@ -298,7 +293,6 @@ def segment_id(asset_id: str, modality: str, index: int, fingerprint: str) -> st
 
 
 def uri_key(uri: str) -> str:
-    """A URI as a short key."""
     return _digest(uri)
 
 
@@ -361,7 +355,6 @@ def segment_from_dict(row: Mapping[str, Any]) -> SegmentRow:
 
 
 def modality_of(row: Mapping[str, Any]) -> Modality:
-    """The modality of a segment or an asset."""
     return _checked_once(row["modality"])
 
 
@@ -371,18 +364,15 @@ def row_of(row: Mapping[str, Any]) -> int:
 
 
 def segment_id_of(row: Mapping[str, Any]) -> str:
-    """The segment of a row."""
     segment_id: str = row["segment_id"]
     return segment_id.partition("#")[0]
 
 
 def partition_of_row(row: Mapping[str, Any]) -> str:
-    """The partition of a row of Milvus."""
     return partition_of(row["modality"], row_of(row))
 
 
 def scored_from_dict(row: Mapping[str, Any], cosine: float) -> ScoredSegment:
-    """A row that a search found."""
     asset_id, modality = row["asset_id"], modality_of(row)
     return ScoredSegment(segment_id_of(row), asset_id, modality, cosine, *_said(row))
 
@@ -410,7 +400,6 @@ def scored_from_text(text_hit: FoundText) -> ScoredSegment:
 
 
 def asset_to_dict(row: AssetRow) -> dict[str, Any]:
-    """A checked commit row as a row of Milvus."""
     return {
         "asset_id": row.asset_id,
         "modality": str(row.modality),
@@ -425,7 +414,6 @@ def asset_to_dict(row: AssetRow) -> dict[str, Any]:
 
 
 def asset_from_dict(row: Mapping[str, Any]) -> AssetRow:
-    """A commit row that a query found."""
     metadata = row["metadata"]
     return AssetRow(
         asset_id=row["asset_id"],

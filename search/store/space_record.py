@@ -47,12 +47,10 @@ class SearchedSpace:
     filling: str = ""
 
     def written(self) -> str:
-        """As JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def read(cls, text: str) -> SearchedSpace:
-        """From `written`."""
         facts = json.loads(text)
         former = facts["former"]
         filling = facts.get("filling", "")
@@ -81,8 +79,6 @@ class SpaceRecord(Protocol):
 
 
 class FolderRecord:
-    """The record in a store's folder."""
-
     def __init__(self, folder: Path, prefix: str = _PREFIX) -> None:
         self._file = folder / (_FILE if prefix == _PREFIX else f"{prefix}_{_FILE}")
         self._prefix = prefix

@@ -42,7 +42,6 @@ class Generation:
 
     @staticmethod
     def make(folder: Path, store_name: str) -> None:
-        """Create empty files."""
         private_folder(folder / _VECTORS)
         IndexTables.made(folder / TABLES, store_name).close()
 
@@ -69,7 +68,6 @@ class Generation:
                 path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close all files; may be called twice."""
         for opened in (self.names, self.words, self.views, self.tables):
             opened.close()
 

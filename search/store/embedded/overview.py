@@ -44,7 +44,6 @@ def _of_field(field: str) -> str:
 
 
 def _counts(db: sqlite3.Connection, sql: str, nos: Sequence[int] | None) -> dict[str, int]:
-    """How many assets have each value."""
     if nos is None:
         counts = db.execute(f"SELECT value, count(*) FROM ({sql}) GROUP BY value")
     else:

@@ -85,7 +85,6 @@ class IndexReading:
     def _every_row(
         self, db: sqlite3.Connection, modality: Modality, keys: Sequence[str]
     ) -> list[str]:
-        """These keys, and those of their segments' further rows."""
         sql = "SELECT number FROM part WHERE modality = ? AND number > 0"
         numbers = [number for (number,) in db.execute(sql, (modality,))]
         return [*keys, *(f"{key}#{number}" for number in numbers for key in keys)]
@@ -202,7 +201,6 @@ class IndexReading:
         return None if mask is None else np.flatnonzero(mask).tolist()
 
     def select(self, filter: Filter | None, limit: int | None, after: str) -> Iterator[str]:
-        """The ids of all assets for which a filter holds, in their order, page by page."""
         return islice(self._selected(filter, after, limit), limit)
 
     def _selected(self, filter: Filter | None, after: str, limit: int | None) -> Iterator[str]:
@@ -242,7 +240,6 @@ class IndexReading:
         asset_ids: Ids[str] | None,
         filter: Filter | None,
     ) -> list[list[ScoredSegment]]:
-        """The nearest of one modality for each unit row [n, embed_dim], best first; ties by id."""
         with self._tables.reading() as db:
             view = self._views.current(db)
             assets = self._views.assets(db, view, asset_ids, filter)
@@ -258,7 +255,6 @@ class IndexReading:
         asset_ids: Ids[str] | None,
         filter: Filter | None,
     ) -> list[ScoredSegment]:
-        """The best of several modalities for a unit row, by calibrated scores; ties by id."""
         ranked: list[tuple[float, str, ScoredSegment]] = []
         with self._tables.reading() as db:
             view = self._views.current(db)

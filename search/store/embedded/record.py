@@ -85,7 +85,6 @@ class Record:
             raise StoreError(error.problem, _REMEDY) from error
 
     def close(self) -> None:
-        """Close it, if it was opened; may be called twice."""
         with self._lock:
             for store in (*self._left, *([self._store] if self._store else [])):
                 store.close()

@@ -118,7 +118,6 @@ class MilvusLink:
             raise self._explained(action, error) from error
 
     def close(self) -> None:
-        """Close the channel; calling it twice is allowed."""
         client, self._client = self._client, None
         if client is not None and self._pid == os.getpid():
             with self.translated("close"):
@@ -234,7 +233,6 @@ def _is_login_refused(error: Exception) -> bool:
 
 
 def _is_temporary(error: Exception) -> bool:
-    """Whether the same call may succeed later."""
     import grpc
     from pymilvus.exceptions import ConnectError, ErrorCode, MilvusUnavailableException
 

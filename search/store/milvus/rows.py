@@ -55,7 +55,6 @@ class MilvusRows:
         self._check = check
 
     def name(self, collection: Collection) -> str:
-        """The name of a collection."""
         return self.names[collection.kind]
 
     def read(self, method: str, collection: Collection, **options: Any) -> Any:
@@ -270,7 +269,6 @@ class Partitions:
         return list(takewhile(self._known.__contains__, names))
 
     def modalities(self) -> list[str]:
-        """All that exist now, sorted."""
         self._known.update(self._link.call("list_partitions", self._collection))
         return sorted(filter(is_of_first_rows, self._known - {_DEFAULT}))
 

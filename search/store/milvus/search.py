@@ -33,8 +33,6 @@ MAX_FOUND = 16_384
 
 
 class _Row(NamedTuple):
-    """A row that Milvus found, and its inner product."""
-
     product: float
     fields: Mapping[str, Any]
 
@@ -88,7 +86,6 @@ class MilvusSearch:
         self._threads = ThreadPoolExecutor(_N_SIDE_BY_SIDE, "milvus-search")
 
     def close(self) -> None:
-        """End its threads."""
         self._threads.shutdown()
 
     def of_kind(
@@ -141,7 +138,6 @@ class MilvusSearch:
         return self._steadily(look)
 
     def those_of(self, expression: str, segments: Sequence[ScoredSegment]) -> list[ScoredSegment]:
-        """The segments for which an expression holds."""
         key, keys = self._segments.key, [segment.key for segment in segments]
         # In one call: Milvus scans all rows for an expression, whatever the keys.
         rows = self._rows.of(self._segments, key, keys, [key], expression, at_once=MAX_FOUND)
@@ -328,7 +324,6 @@ def _best_of(
     look_ups: Sequence[_LookUp],
     n_queries: int,
 ) -> list[list[ScoredSegment]]:
-    """The best of all parts of one modality, for each query."""
     if len(segments_of) == 1:
         return segments_of[0]
     limit = max((look_up.limit for look_up in look_ups), default=0)

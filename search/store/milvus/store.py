@@ -192,7 +192,6 @@ class MilvusStore:
         return None if self._link.is_lite else state_of(self._link, name, self._segments.vector)
 
     def check_writable(self) -> None:
-        """See `VectorStore.check_writable`; a server's disk is not checked."""
         self._check_room(0)
         self._check_current()
         self.locks.check()
@@ -237,7 +236,6 @@ class MilvusStore:
         self._link.catch_up()
 
     def delete(self, asset_ids: Sequence[str], keys: Keys | None = None) -> None:
-        """See `write`."""
         if self._folder is not None:
             check_whole(self._folder)
         self._check_current()

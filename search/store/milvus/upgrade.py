@@ -46,7 +46,6 @@ class Version:
 
     @property
     def segments(self) -> Collection:
-        """The collection that holds the segments."""
         return self.old if self.is_old else self.new
 
     def check(self) -> None:

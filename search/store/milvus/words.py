@@ -46,7 +46,6 @@ class MilvusWords:
         self._segments = rows.segments
 
     def added(self, segments: Sequence[SegmentRow]) -> None:
-        """Store the words of texts."""
         texts = [row for row in segments if row.modality == TEXT and row.snippet and not row.row]
         rows = [
             {
@@ -61,7 +60,6 @@ class MilvusWords:
             self._rows.flush(WORDS)
 
     def removed(self, asset_ids: Sequence[str]) -> None:
-        """Remove the words of these assets."""
         self._rows.delete([WORDS], asset_ids)
 
     def find(self, text: str, limit: int, asset_ids: Ids[str] | None) -> list[ScoredSegment]:
@@ -81,7 +79,6 @@ class MilvusWords:
     def _that_hold(
         self, query_terms: frozenset[str], scores: Mapping[str, float]
     ) -> list[ScoredSegment]:
-        """The segments among these that are stored and hold one of the words, best first."""
         rows = self._rows.of(self._segments, self._segments.key, list(scores))
         matching = [row for row in rows if holds(row["snippet"], query_terms)]
         hits = [scored_from_dict(row, scores[row[self._segments.key]]) for row in matching]
@@ -106,8 +103,7 @@ class MilvusWords:
             scores += [(hit["entity"][WORDS.key], abs(float(hit["distance"]))) for hit in answer]
         return dict(sorted(scores, key=lambda hit: (-hit[1], hit[0]))[:limit])
 
-    def close(self) -> None:
-        """Nothing to release."""
+    def close(self) -> None: ...
 
 
 class MirroredWords:
@@ -133,7 +129,6 @@ class MirroredWords:
         self._thread: Thread | None = None
 
     def added(self, segments: Sequence[SegmentRow]) -> None:
-        """Index texts that this store object wrote."""
         if self._index is not None:
             own_rows = [row for row in segments if row.modality == TEXT and not row.row]
             texts = [text_of(scalars_of(row)) for row in own_rows]
@@ -143,7 +138,6 @@ class MirroredWords:
             self._index.commit()
 
     def removed(self, asset_ids: Sequence[str]) -> None:
-        """Remove the texts of assets that this store object deleted."""
         if self._index is not None:
             self._removed.update(asset_ids)
             for asset_id in asset_ids:  # if another adds one again, it is new
@@ -157,7 +151,6 @@ class MirroredWords:
         return [scored_from_text(hit) for hit in hits]
 
     def close(self) -> None:
-        """Remove the index."""
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()

@@ -34,8 +34,6 @@ _UNKNOWN = AssetRow("", Modality("unknown"), "", 0, 0, [])
 
 
 class SegmentWriter:
-    """Writes the segments and the commit rows of a store."""
-
     def __init__(self, rows: MilvusRows, calibration: MilvusCalibration) -> None:
         self._rows = rows
         self._link = rows.link
@@ -133,7 +131,6 @@ class SegmentWriter:
         return {row["asset_id"]: asset_from_dict(row) for row in rows}
 
     def _begun(self, asset_ids: Ids[str]) -> set[str]:
-        """The assets that have segments."""
         begun_ids: set[str] = set()
         for ids in in_batches(sorted(asset_ids), _ASSETS_PER_READ):
             rows = self._rows.where(self._segments, among("asset_id", ids), ["asset_id"])
@@ -184,7 +181,6 @@ class SegmentWriter:
             self._rows.flush(self._segments)
 
     def _segments_of(self, asset_ids: Sequence[str], keys: Keys | None) -> Iterable[dict[str, Any]]:
-        """The whole rows of their segments."""
         fields = self._segments.whole
         if keys is not None:
             of = [key for asset_id in asset_ids for _, key in keys.get(asset_id, ())]
