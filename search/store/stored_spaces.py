@@ -15,8 +15,7 @@ from search.store.lite.shared import joined
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.notes import ServerRecord, drop_calibration
 from search.store.open import store_target
-from search.store.schema import collection_name
-from search.store.schema import segments_collection
+from search.store.schema import collection_name, segments_collection
 from search.store.space_record import FolderRecord, NoRecord, SpaceRecord
 
 
