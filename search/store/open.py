@@ -77,7 +77,7 @@ def open_store(
     target = store_target(uri)
     if isinstance(target, Path) and not options.get("create", True):
         check_store(target)
-    from search.store.embedded.store import open_folder
+    from search.store.embedded.store import EmbeddedStore
     from search.store.milvus.store import MilvusStore
     from search.store.space_record import FolderRecord, check_searched
 
@@ -88,7 +88,7 @@ def open_store(
         prefix = options.get("prefix", "anymodal")
         if not options.get("new_space"):
             check_searched(FolderRecord(target, prefix), space_fingerprint, str(target))
-        return open_folder(target, prefix, space_fingerprint, embed_dim, open_milvus, hold=hold)
+        return EmbeddedStore(target, prefix, space_fingerprint, embed_dim, open_milvus, hold=hold)
     return open_milvus(target)
 
 

@@ -50,13 +50,12 @@ class EmbeddedStore:
     visible to the next read of all. Writers wait for one another.
 
     Args:
-        folder: held by this process until `close`, unless `anymodal up` shares it.
-        record: the record in it.
-        side_folder: the index's folder.
-        embed_dim: the size of an embedding.
+        folder: held by this process until `close`, unless `anymodal up` shares it. One that may not
+            be written to is mirrored.
+        prefix, fingerprint, embed_dim: see `search.store.open`.
+        open_record: opens the record in a folder.
         hold: keep other processes from writing. Without it, the folder is held only if the record
             has to be read, and from the first write on.
-        mirror: of a store that may not be written to; the folders are in it. Closed with the store.
 
     Raises:
         StoreError: see `MilvusStore`.
@@ -65,35 +64,37 @@ class EmbeddedStore:
     def __init__(
         self,
         folder: Path,
-        record: Record,
-        side_folder: Path,
+        prefix: str,
+        fingerprint: str,
         embed_dim: int,
+        open_record: Callable[[Path], MilvusStore],
         *,
         hold: bool = True,
-        mirror: Mirror | None = None,
     ) -> None:
-        self._embed_dim = embed_dim
-        self._folder = folder
-        self._mirror = mirror
-        self.read_only = mirror is not None
-        self.locks = thread_locks() if mirror else folder_locks(folder)
-        self._record = record
+        self._embed_dim, store_name = embed_dim, str(folder)
         self._is_shared = is_shared(folder)
-        self._held = folder if hold and not self._is_shared else None
-        if self._held:
-            start_lite(folder)
-        else:
-            tighten(folder)
+        self.read_only = is_read_only(folder) and not self._is_shared
+        self._mirror = Mirror(folder, SIDE) if self.read_only else None
+        if self._mirror:
+            folder, hold = self._mirror.folder, False
+        self._folder = folder
+        self.locks = thread_locks() if self._mirror else folder_locks(folder)
+        self._record = Record(folder, prefix, fingerprint, partial(open_record, folder))
+        self._held: Path | None = None
         try:
-            if record.is_new:
-                _ = record.store
-            self._side = Side(
-                side_folder,
-                record,
-                embed_dim,
-                str(mirror.store if mirror else folder),
-                is_linked=self.read_only,
-            )
+            try:
+                _ = self._record.may_be_old
+            except OSError as error:
+                raise unreadable(folder, error) from error
+            if hold and not self._is_shared:
+                start_lite(folder)
+                self._held = folder
+            else:
+                tighten(folder)
+            if self._record.is_new:
+                _ = self._record.store
+            index = folder / SIDE / collection_name(prefix, fingerprint, SIDE)
+            self._side = Side(index, self._record, embed_dim, store_name, is_linked=self.read_only)
         except BaseException:
             self.close()
             raise
@@ -298,30 +299,3 @@ class EmbeddedStore:
             stop_lite(folder)
         if self._mirror:
             self._mirror.close()
-
-
-def open_folder(
-    folder: Path,
-    prefix: str,
-    fingerprint: str,
-    embed_dim: int,
-    open_record: Callable[[Path], MilvusStore],
-    *,
-    hold: bool = True,
-) -> EmbeddedStore:
-    """The store in a folder; see `EmbeddedStore` for ``hold``. A read-only one is mirrored."""
-    mirror = Mirror(folder, SIDE) if is_read_only(folder) and not is_shared(folder) else None
-    try:
-        if mirror:
-            folder, hold = mirror.folder, False
-        record = Record(folder, prefix, fingerprint, partial(open_record, folder))
-        try:
-            _ = record.may_be_old
-        except OSError as error:
-            raise unreadable(folder, error) from error
-        index = folder / SIDE / collection_name(prefix, fingerprint, SIDE)
-        return EmbeddedStore(folder, record, index, embed_dim, hold=hold, mirror=mirror)
-    except BaseException:
-        if mirror:
-            mirror.close()
-        raise
