@@ -2,10 +2,9 @@
 
 Every field that filters know has a column, so that a vector search can include the filter. A field
 that an asset lacks, or has with a different type, is stored as `MISSING_NUMBER` or an empty text.
-Folders and tags are stored as keys of 60 bits: as arrays on servers, which scan integers twice as
-fast as texts, and as one text on Milvus Lite, which reads whole rows in Python for an array. Lite
-stores no folders: its segments would be rewritten when a file is renamed, and the index next to it
-handles paths.
+Folders and tags are stored as arrays of keys of 60 bits, since integers are scanned twice as fast
+as texts. On Milvus Lite the columns are blank: the index next to it filters, and segments are not
+rewritten with their assets.
 
 An asset has a key for every folder above each of its locations. All assets under a folder have its
 key; whether a longer prefix matches is checked in their locations.
@@ -18,10 +17,13 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from encoder.types import Modality
 from search.filters.match import COLUMNS
 from search.filters.tree import FIELDS, FieldKind, kind_of
 from search.types import AssetRow
 
+UNKNOWN = AssetRow("", Modality("unknown"), "", 0, 0, [])
+"""For segments whose commit row is not written yet."""
 MISSING_NUMBER = -1e300
 MAX_KEYS = 256
 MAX_TEXT_BYTES = 256
@@ -78,25 +80,31 @@ def key_number(key: str) -> int:
     return ANYWHERE if key == MANY_FOLDERS else int(key[:KEY_DIGITS], 16)
 
 
-def values_of(row: AssetRow, *, arrays: bool) -> dict[str, Any]:
-    """The columns of an asset's segments; keys as integers, or as one text."""
+def values_of(row: AssetRow) -> dict[str, Any]:
+    """The columns of an asset's segments."""
     fields: dict[str, Any] = {
         field: getattr(row, field) if field in COLUMNS else row.metadata.get(field)
         for field in FIELDS
     }
     values = {column_of(field): _plain(field, value) for field, value in fields.items()}
-    values[column_of("path")] = _keys(folder_keys(row.locations), arrays) if arrays else ""
+    values[column_of("path")] = _keys(folder_keys(row.locations))
     for field in LISTS:
         tags = fields[field] if isinstance(fields[field], list) else []
         keys = [tag_key(tag) for tag in tags if isinstance(tag, str)]
-        values[column_of(field)] = _keys(keys, arrays)
+        values[column_of(field)] = _keys(keys)
     texts = [value for value in fields.values() if isinstance(value, str)]
     metadata = {key: value for key, value in row.metadata.items() if key not in FIELDS}
     is_long = len(json.dumps(metadata)) > MAX_METADATA_BYTES
     values[CUT_COLUMN] = is_long or any(_cut(text) != text for text in texts)
-    if arrays:
-        values[METADATA_COLUMN] = {} if is_long else metadata
+    values[METADATA_COLUMN] = {} if is_long else metadata
     return values
+
+
+def blank_values() -> dict[str, Any]:
+    """The columns of all segments in Milvus Lite, which has texts in place of arrays."""
+    values = values_of(UNKNOWN)
+    del values[METADATA_COLUMN]
+    return values | {column_of(field): "" for field in ("path", *LISTS)}
 
 
 def _plain(field: str, value: Any) -> Any:
@@ -109,11 +117,9 @@ def _plain(field: str, value: Any) -> Any:
     return _cut(str(value)) if isinstance(value, str) else ""
 
 
-def _keys(keys: Iterable[str], arrays: bool) -> list[int] | str:
+def _keys(keys: Iterable[str]) -> list[int]:
     numbers = [key_number(key) for key in dict.fromkeys(keys)]
-    if len(numbers) > MAX_KEYS:
-        numbers = [ANYWHERE]
-    return numbers if arrays else "".join(f" {number:0{KEY_DIGITS}x}" for number in numbers)
+    return numbers if len(numbers) <= MAX_KEYS else [ANYWHERE]
 
 
 def _cut(text: str) -> str:

@@ -178,7 +178,7 @@ def segments_collection(embed_dim: int, *, arrays: bool = True) -> Collection:
 
     Args:
         embed_dim: the number of dimensions.
-        arrays: see `search.filters.columns.values_of`.
+        arrays: whether it knows arrays, as servers do; see `search.filters.columns`.
     """
     columns = _filter_columns(arrays)
     indexed = ["asset_id", *map(column_of, _INDEXED)]

@@ -100,16 +100,6 @@ def test_lite_is_asked_by_keys_alone(store: EmbeddedStore, monkeypatch: pytest.M
     assert len(keys_in_lite(store)["segments7"]) == 4
 
 
-def test_columns_of_segments_follow_their_commit_row(store: EmbeddedStore) -> None:
-    """Those that were written before it, too, and are looked for by keys."""
-    (row,), segments = rows_of("a")
-    store.write([], segments[:2])
-    store.write([row], segments[2:])
-    record = record_of(store)
-    rows = record._rows.where(record._segments, "", ["asset_size_bytes"])
-    assert [one["asset_size_bytes"] for one in rows] == [row.size_bytes] * 4
-
-
 def test_a_place_that_an_asset_left_is_removed(store: EmbeddedStore) -> None:
     store.write(*rows_of("a", "/a", "/b"))
     store.write([asset("a", "/b", "/c")], [])

@@ -182,8 +182,8 @@ class EmbeddedStore:
         self._check_changeable()
         self._side.check_there()
         self.record.check_writable()
-        with self._side.changing(ids) as keys:
-            self.record.write(assets, segments, keys)
+        with self._side.changing(ids):
+            self.record.write(assets, segments)
             self._side.put(checked, stored)
 
     def delete(self, asset_ids: Sequence[str]) -> None:

@@ -220,22 +220,20 @@ class MilvusStore:
         if self._folder is not None:
             check_whole(self._folder)
 
-    def write(
-        self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow], keys: Keys | None = None
-    ) -> None:
-        """``keys`` are those of all stored segments of these assets; without them, Lite scans."""
+    def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
         stored = [checked_segment(row, self._embed_dim) for row in segments]
         checked = [checked_asset(asset) for asset in assets]
         self._check_current()
         n_bytes = (4 * self._embed_dim + _SCALARS_BYTES) * (len(stored) + len(checked))
         self._check_room(_COPIES * n_bytes)
-        former = self._writer.write(checked, stored, keys)
+        former = self._writer.write(checked, stored)
         if stored and self._words:
             self._words.added(stored)
         self._writer.commit(checked, former)
         self._link.catch_up()
 
     def delete(self, asset_ids: Sequence[str], keys: Keys | None = None) -> None:
+        """``keys`` are those of all their segments; without them, Lite scans."""
         if self._folder is not None:
             check_whole(self._folder)
         self._check_current()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from encoder.system.batched import in_batches
 from search.errors import ReadOnlyStoreError
-from search.filters.columns import values_of
+from search.filters.columns import blank_values, values_of
 from search.store.checking import Progress
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.notes import calibration_of, drop_calibration, keep_calibration
@@ -94,7 +94,9 @@ class Version:
         """Write a page; rows of assets without a commit row are left behind."""
         ids = list({row["asset_id"] for row in page})
         columns = {
-            row["asset_id"]: values_of(asset_from_dict(row), arrays=not self._link.is_lite)
+            row["asset_id"]: blank_values()
+            if self._link.is_lite
+            else values_of(asset_from_dict(row))
             for row in rows.of(ASSETS, "asset_id", ids)
         }
         new_rows = [

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection as Ids
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 from encoder.system.batched import in_batches
-from encoder.types import Modality
-from search.filters.columns import values_of
+from search.filters.columns import UNKNOWN, blank_values, values_of
 from search.filters.milvus import among
 from search.store.milvus.calibration import MilvusCalibration
 from search.store.milvus.rows import Keys, MilvusRows, Rows
@@ -29,8 +27,6 @@ from search.store.schema import (
 from search.types import AssetRow, SegmentRow
 
 _ASSETS_PER_READ = 200
-_UNKNOWN = AssetRow("", Modality("unknown"), "", 0, 0, [])
-"""For segments whose commit row is not written yet."""
 
 
 class SegmentWriter:
@@ -42,14 +38,13 @@ class SegmentWriter:
         self._calibration = calibration
 
     def write(
-        self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow], keys: Keys | None
+        self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]
     ) -> dict[str, AssetRow]:
         """Write segments, and bring stored ones of these assets up to date.
 
         On a server, new assets are noted as to be deleted until `commit`, so that whoever opens the
         store next removes what a write that was cut off has left. It sees what anyone had written
-        by the last `MilvusLink.catch_up`. Without ``keys``, all stored segments of these assets
-        are looked for.
+        by the last `MilvusLink.catch_up`.
 
         Returns:
             The stored commit rows of all of these, by asset.
@@ -58,27 +53,28 @@ class SegmentWriter:
             return {}
         new_rows = {row.asset_id: row for row in assets}
         ids = list(new_rows.keys() | {row.asset_id for row in segments})
-        side_by_side = bool(segments) and not self._link.is_lite
-        stored, begun = self._known(ids, keys, side_by_side=side_by_side)
+        if self._link.is_lite:
+            self._write(segments, {}, blank_values(), ())
+            return self._stored(ids)
+        stored, begun = self._known(ids, side_by_side=bool(segments))
         if segments:
-            if not self._link.is_lite:
-                new = dict.fromkeys(row.asset_id for row in segments if row.asset_id not in stored)
-                self._rows.upsert(LOCATIONS, list(map(deletion_note, new)))
+            new = dict.fromkeys(row.asset_id for row in segments if row.asset_id not in stored)
+            self._rows.upsert(LOCATIONS, list(map(deletion_note, new)))
             latest_rows = {
                 row.asset_id: {**stored, **new_rows}.get(row.asset_id) for row in segments
             }
-            columns = {asset_id: self._columns(row) for asset_id, row in latest_rows.items() if row}
-            self._write(segments, columns, frozenset(ids) - stored.keys() - begun)
+            columns = {asset_id: values_of(row) for asset_id, row in latest_rows.items() if row}
+            new_ids = frozenset(ids) - stored.keys() - begun
+            self._write(segments, columns, values_of(UNKNOWN), new_ids)
         changed = [
             asset_id
             for asset_id, row in new_rows.items()
-            if asset_id in begun or (asset_id in stored and self._differ(stored[asset_id], row))
+            if asset_id in begun
+            or (asset_id in stored and values_of(stored[asset_id]) != values_of(row))
         ]
         if changed and segments:
             self._link.catch_up()
-        self._refresh(
-            changed, {asset_id: self._columns(new_rows[asset_id]) for asset_id in changed}, keys
-        )
+        self._refresh({asset_id: values_of(new_rows[asset_id]) for asset_id in changed})
         return stored
 
     def commit(self, assets: Sequence[AssetRow], stored: Mapping[str, AssetRow]) -> None:
@@ -100,27 +96,16 @@ class SegmentWriter:
             stale_locations += [deletion_note(key) for key in new_rows if key not in stored]
         self._rows.remove(LOCATIONS, [row[LOCATIONS.key] for row in stale_locations])
 
-    def _differ(self, stored: AssetRow, row: AssetRow) -> bool:
-        """Whether the columns differ. Those of Lite have no places, which change most often."""
-        if self._link.is_lite and replace(stored, locations=row.locations) == row:
-            return False
-        return self._columns(stored) != self._columns(row)
-
-    def _columns(self, row: AssetRow) -> dict[str, Any]:
-        return values_of(row, arrays=not self._link.is_lite)
-
     def _known(
-        self, asset_ids: Sequence[str], keys: Keys | None, *, side_by_side: bool
+        self, asset_ids: Sequence[str], *, side_by_side: bool
     ) -> tuple[dict[str, AssetRow], set[str]]:
         """The commit rows, and the assets without one that have segments.
 
-        In parallel on a server, where the first read of a collection after a write waits for it.
+        In parallel before a write, as the first read of a collection after one waits for it.
         """
         if not side_by_side:
             stored = self._stored(asset_ids)
-            uncommitted = {asset_id for asset_id in asset_ids if asset_id not in stored}
-            known = keys.keys() if keys is not None else self._begun(uncommitted)
-            return stored, known & uncommitted
+            return stored, self._begun([key for key in asset_ids if key not in stored])
         with ThreadPoolExecutor(1, "milvus-write") as thread:
             begun = thread.submit(self._begun, asset_ids)
             stored = self._stored(asset_ids)
@@ -141,10 +126,10 @@ class SegmentWriter:
         self,
         segments: Sequence[SegmentRow],
         columns: Mapping[str, Mapping[str, Any]],
+        unknown: Mapping[str, Any],
         new: Ids[str],
     ) -> None:
         """Write with the constants of the store, even if they change meanwhile: see `rewrite`."""
-        unknown = self._columns(_UNKNOWN)
         constants = None
         state = self._calibration.current()
         while state.constants != constants:
@@ -163,31 +148,20 @@ class SegmentWriter:
             self._rows.flush(self._segments)
             state = self._calibration.refresh()
 
-    def _refresh(
-        self,
-        asset_ids: Sequence[str],
-        columns: Mapping[str, Mapping[str, Any]],
-        keys: Keys | None,
-    ) -> None:
+    def _refresh(self, columns: Mapping[str, Mapping[str, Any]]) -> None:
         """Update the columns that segments have of their assets, without encoding anything."""
-        for ids in in_batches(asset_ids, _ASSETS_PER_READ):
+        for ids in in_batches(list(columns), _ASSETS_PER_READ):
             parts: dict[str, Rows] = {}
-            for row in self._segments_of(ids, keys):
+            for row in self._rows.where(
+                self._segments,
+                among("asset_id", ids),
+                self._segments.whole,
+                at_first=_ASSETS_PER_READ * 4,
+            ):
                 updated = {**row, **columns[row["asset_id"]]}
                 parts.setdefault(partition_of_row(row), []).append(updated)
             for partition, rows in parts.items():
                 self._rows.upsert(self._segments, rows, partition_name=partition)
-        if asset_ids:
-            self._rows.flush(self._segments)
-
-    def _segments_of(self, asset_ids: Sequence[str], keys: Keys | None) -> Iterable[dict[str, Any]]:
-        fields = self._segments.whole
-        if keys is not None:
-            of = [key for asset_id in asset_ids for _, key in keys.get(asset_id, ())]
-            return self._rows.of(self._segments, self._segments.key, of, fields)
-        return self._rows.where(
-            self._segments, among("asset_id", asset_ids), fields, at_first=_ASSETS_PER_READ * 4
-        )
 
 
 _ROWS_AT_ONCE = 4096
