@@ -54,7 +54,8 @@ class SegmentWriter:
         new_rows = {row.asset_id: row for row in assets}
         ids = list(new_rows.keys() | {row.asset_id for row in segments})
         if self._link.is_lite:
-            self._write(segments, {}, blank_values(), ())
+            if segments:
+                self._write(segments, {}, blank_values(), ())
             return self._stored(ids)
         stored, begun = self._known(ids, side_by_side=bool(segments))
         if segments:
