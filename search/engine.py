@@ -31,7 +31,7 @@ from search.ranking.pools import Pool
 from search.ranking.request import Request
 from search.ranking.second_look import Reranker, question_of, rerank
 from search.ranking.weak import Floors
-from search.store.base import LexicalIndex, VectorStore
+from search.store.base import VectorStore
 from search.store.name_index import NameIndex
 from search.types import Explanation, Hit, SearchResult, Understood
 from search.understanding.places import LibraryPlaces
@@ -61,7 +61,6 @@ class SearchEngine:
         self._today = today
         self._encoder = encoder
         self._store = store
-        self._index = store if isinstance(store, LexicalIndex) else None
         self._floors = Floors(store)
         self._names = NameIndex(store)
         self._places = LibraryPlaces(store)
@@ -152,7 +151,7 @@ class SearchEngine:
             with progress.stage("search"):
                 self._store.catch_up()
         with progress.stage("plan"):
-            words = WordSearch(self._index, planned, self._threads, query.filter)
+            words = WordSearch(self._store, planned, self._threads, query.filter)
             by_name = self._look_up_names(query)
         embeddings = embed_terms(query.terms, self._encoder, self._store, progress)
         with progress.stage("plan"):

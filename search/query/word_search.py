@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 
 from search.filters import Filter
 from search.query.planner import QueryPlan
-from search.store.base import LexicalIndex
+from search.store.base import VectorStore
 from search.types import ScoredSegment
 
 WordHits = Future[list[ScoredSegment]]
@@ -17,7 +17,7 @@ class WordSearch:
     """The words of one query.
 
     Args:
-        index: the store's word index, if it has one.
+        store: what is searched.
         plan: the query's.
         executor: runs the look-ups.
         filter: the query's.
@@ -25,16 +25,15 @@ class WordSearch:
 
     def __init__(
         self,
-        index: LexicalIndex | None,
+        store: VectorStore,
         plan: QueryPlan,
         executor: Executor,
         filter: Filter | None = None,
     ) -> None:
-        self._index = index
+        self._lexical = store.lexical
         self._filter = filter
         self._executor = executor
-        is_wanted = index is not None and plan.lexical is not False
-        self.text = " ".join(plan.words) if is_wanted else ""
+        self.text = "" if plan.lexical is False else " ".join(plan.words)
         # The words are known while the query is still being encoded.
         self._ahead = self._submit(plan.candidates, None)
         self._ahead_n = plan.candidates
@@ -50,8 +49,9 @@ class WordSearch:
         return self._submit(n, asset_ids)
 
     def _submit(self, n: int, asset_ids: Collection[str] | None) -> WordHits | None:
-        if self._index is None or not self.text:
+        if not self.text:
             return None
         filter = self._filter if asset_ids is None else None
-        lexical = self._index.lexical
-        return self._executor.submit(lexical, self.text, n, asset_ids=asset_ids, filter=filter)
+        return self._executor.submit(
+            self._lexical, self.text, n, asset_ids=asset_ids, filter=filter
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias
 
 from encoder.space import UNCALIBRATED, Calibration, Floor
 from encoder.types import Embeddings, Modality
@@ -162,6 +162,21 @@ class VectorStore(Protocol):
         """
         ...
 
+    def lexical(
+        self,
+        text: str,
+        limit: int,
+        *,
+        asset_ids: Collection[str] | None = None,
+        filter: Filter | None = None,
+    ) -> list[ScoredSegment]:
+        """The segments whose text holds words of ``text``, best first, ties by id; 1,000 at most.
+
+        They are of any modality; ``cosine`` holds their BM25 score, which is above 0. ``asset_ids``
+        and ``filter`` are as in `search`.
+        """
+        ...
+
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         """All segments of one asset with their embeddings, by modality, index and row."""
         ...
@@ -205,24 +220,4 @@ class VectorStore(Protocol):
 
     def close(self) -> None:
         """Release files and connections; calling it twice is allowed."""
-        ...
-
-
-@runtime_checkable
-class LexicalIndex(Protocol):
-    """A store that can also search words."""
-
-    def lexical(
-        self,
-        text: str,
-        limit: int,
-        *,
-        asset_ids: Collection[str] | None = None,
-        filter: Filter | None = None,
-    ) -> list[ScoredSegment]:
-        """The segments whose text holds words of ``text``, best first, ties by id; 1,000 at most.
-
-        They are of any modality; ``cosine`` holds their BM25 score, which is above 0. ``asset_ids``
-        and ``filter`` are as in `VectorStore.search`.
-        """
         ...

@@ -14,7 +14,7 @@ from encoder.types import AUDIO, TEXT, Item
 from search import Query, SearchEngine
 from search.errors import IndexNotReadyError
 from search.filters import Filter, parse_filter
-from search.store.base import LexicalIndex, VectorStore
+from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.milvus import store as milvus_texts
 from search.store.milvus import words as mirrored_words
@@ -56,7 +56,6 @@ def filled(store: VectorStore) -> VectorStore:
 
 
 def found(store: VectorStore, query: str, limit: int = 10, **options: list[str]) -> list[str]:
-    assert isinstance(store, LexicalIndex)
     hits = store.lexical(query, limit, **options)
     assert all(hit.cosine > 0 for hit in hits)
     assert hits == sorted(hits, key=lambda hit: (-hit.cosine, hit.segment_id))
@@ -212,7 +211,6 @@ def test_many_texts_are_read_in_the_background(
     mine, other = open_again(), open_again.beside()
     rows = [text(name, content) for name, content in TEXTS.items()]
     mine.write([asset(name, f"/{name}", modality=TEXT) for name in TEXTS], rows)
-    assert isinstance(other, LexicalIndex)
     if isinstance(getattr(other, "_words", None), mirrored_words.MirroredWords):
         with pytest.raises(IndexNotReadyError, match="still being read"):
             other.lexical("ferry", 3)
@@ -220,7 +218,7 @@ def test_many_texts_are_read_in_the_background(
     assert found(other, "ferry") == ["ferry"]
 
 
-def is_ready(store: LexicalIndex) -> bool:
+def is_ready(store: VectorStore) -> bool:
     try:
         return bool(store.lexical("ferry", 3))
     except IndexNotReadyError:
@@ -239,7 +237,6 @@ def test_a_hit_is_the_segment_as_it_was_written(store: VectorStore) -> None:
     ]
     sound = replace(segment("talk", 9, vectors(1)[0], AUDIO), snippet="sail")
     store.write([asset("talk", "/talk", modality=AUDIO)], [*rows, sound])
-    assert isinstance(store, LexicalIndex)
     hits = store.lexical("sail", 5)
     assert {hit.segment_id for hit in hits} == {row.segment_id for row in rows[:2]}
     first = next(hit for hit in hits if hit.segment_id == rows[0].segment_id)
@@ -269,7 +266,6 @@ def test_words_of_a_filter_are_found_however_many_texts_have_them(
 
         monkeypatch.setattr(store, "count", counting)
     some, last = (parse_filter({"field": "tags", "contains": tag}) for tag in ("some", "last"))
-    assert isinstance(store, LexicalIndex)
     assert [hit.asset_id for hit in store.lexical("sea", 2, filter=some)] == ["a1", "a3"]
     assert counted == []
     assert [hit.asset_id for hit in store.lexical("sea", 2, filter=last)] == ["a9"]
@@ -280,6 +276,5 @@ def test_texts_of_many_words_in_many_segments_are_found(store: VectorStore) -> N
     rows = [text("book", f"page{n} " + "word " * 800, n) for n in range(90)]
     rows.append(text("book", " ".join("ﷺ" * 1300) + " needle", 90))
     store.write([asset("book", "/book", modality=TEXT)], rows)
-    assert isinstance(store, LexicalIndex)
     assert names(store.lexical("page23", 5)) == [rows[23].segment_id]
     assert len(store.lexical("word", 80)) == 80

@@ -27,7 +27,7 @@ from search.api.app import create_app
 from search.api.server import listening_socket, server_for
 from search.api.uploads import adoption
 from search.errors import SpaceMismatchError, StoreMovedError
-from search.store.base import LexicalIndex, VectorStore
+from search.store.base import VectorStore
 from search.store.calibrated import number_of, unmeasured
 from search.store.locks import exclusive
 from search.store.space_record import SearchedSpace
@@ -161,7 +161,6 @@ class Acts:
         self.ready()
         store, uploads = self._held.store(), self._held.uploads
         store.catch_up()
-        assert isinstance(store, LexicalIndex)
         if words := getattr(getattr(store, "_words", None), "_index", None):
             for _ in range(2):  # within a minute; what was its own is only doubted the first time
                 store._words._next_full_s = 0.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from search.store.base import LexicalIndex, VectorStore
+from search.store.base import VectorStore
 from search.store.checking import Checkable
 from search.store.milvus.store import MilvusStore
 from search.store.name_index import NameIndex
@@ -83,7 +83,6 @@ def count(uri: str, folder: Path) -> Tally:
 
 def _not_found(store: VectorStore, rows: Sequence[AssetRow]) -> list[str]:
     """Assets that a search for a vector of theirs, a text or their name does not find."""
-    assert isinstance(store, LexicalIndex)
     names, lost = NameIndex(store), []
     for row in rows:
         key = row.asset_id
