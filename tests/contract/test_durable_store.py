@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import pytest
 
 from encoder.space import Calibration
@@ -126,15 +125,6 @@ def test_a_new_space_lies_beside_the_old_one(open_again: Opener) -> None:
     assert [row.asset_id for row in open_again().scan()] == ["a"]
 
 
-@pytest.mark.slow
-def test_many_pages_are_scanned_in_order(open_again: Opener) -> None:
-    store = open_again()
-    store.write([asset(f"a{number:05}", f"/{number}") for number in range(2500)], [])
-    found = [row.asset_id for row in store.scan()]
-    assert found == [f"a{number:05}" for number in range(2500)]
-    assert np.unique(found).size == 2500
-
-
 def test_pages_go_on_over_flushed_and_new_rows(
     open_again: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,18 +135,6 @@ def test_pages_go_on_over_flushed_and_new_rows(
     store.write(rows[1::2] + rows[:50:2], [])
     monkeypatch.setattr("search.store.milvus.rows._WIDE_ROWS_PER_PAGE", 40)
     assert [row.asset_id for row in store.scan()] == [row.asset_id for row in rows]
-
-
-def test_a_write_asks_the_server_once_for_its_time(
-    open_again: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = open_again()
-    link = record_of(store)._link
-    catch_up, asked = link.catch_up, []
-    monkeypatch.setattr(link, "catch_up", lambda: asked.append(catch_up()))
-    store.write([asset("a", "/a")], [segment("a", 0, vectors(1)[0])])
-    assert len(asked) == 1  # the next reads wait for each timestamp that is requested
-    assert [hit.asset_id for hit in store.search(vectors(1), IMAGE, 1)[0]] == ["a"]
 
 
 @pytest.mark.slow

@@ -143,14 +143,6 @@ def test_an_asset_in_more_folders_than_are_kept_is_found(store: VectorStore) -> 
     assert list(store.select(parse_filter({"field": "path", "prefix": "/2999/2"}))) == ["a1"]
 
 
-@pytest.mark.slow
-def test_more_assets_than_one_answer_holds_are_selected(store: VectorStore) -> None:
-    rows = [replace(ROWS[1], asset_id=f"a{number:05}") for number in range(17_000)]
-    store.write(rows, [])
-    images = parse_filter({"field": "modality", "eq": "image"})
-    assert list(store.select(images)) == [row.asset_id for row in rows]
-
-
 def test_every_store_selects_what_the_oracle_finds(store: VectorStore) -> None:
     store.write(ROWS, [])
     for data, wanted in FILTERS:
