@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -13,9 +14,7 @@ import pytest
 
 from search.filters import parse_filter
 from search.store.embedded import views
-from search.store.embedded.reading import IndexReading
-from search.store.embedded.tables import IndexTables
-from search.store.embedded.views import Views
+from search.store.embedded.generation import Generation
 from search.store.embedded.writing import keys_of, put, remove
 from tests.contract.rows import DIM, corpus
 
@@ -23,17 +22,16 @@ _GROWING = ("segment", "asset", "location", "label")
 
 
 @pytest.fixture
-def tables(tmp_path: Path) -> Iterator[IndexTables]:
-    tables = IndexTables.made(tmp_path / "tables.db", "a store")
-    yield tables
-    tables.close()
+def files(tmp_path: Path) -> Iterator[Generation]:
+    Generation.make(tmp_path, "a store")
+    files = Generation(tmp_path, DIM, "a store", nullcontext)
+    yield files
+    files.close()
 
 
-def test_a_few_assets_are_found_without_a_walk_through_a_table(
-    tables: IndexTables, tmp_path: Path
-) -> None:
+def test_a_few_assets_are_found_without_a_walk_through_a_table(files: Generation) -> None:
     """Otherwise each write and each deletion takes longer the larger the store is."""
-    views, asked = Views(tmp_path, DIM), list[str]()
+    tables, views, asked = files.tables, files.views, list[str]()
     with tables.writing() as db:
         put(db, views, *corpus(6))
     with tables.reading() as db:
@@ -42,27 +40,23 @@ def test_a_few_assets_are_found_without_a_walk_through_a_table(
         assert sorted(keys_of(db, ["asset0-1", "asset0-2", "unknown"])) == ["asset0-1", "asset0-2"]
         put(db, views, *corpus(6))
         remove(db, ["asset0-1"])
-    reading = IndexReading(tables, views, DIM)
-    assert len(reading.embeddings("asset0-2")) == 3
-    assert reading.assets_at(["/data/asset0-2"])
+    assert len(files.reading.embeddings("asset0-2")) == 3
+    assert files.reading.assets_at(["/data/asset0-2"])
     with tables.reading() as db:
         db.set_trace_callback(None)
         plans = {sql: _plan(db, sql) for sql in asked}
     assert len(plans) > 20
     walks = tuple(f"SCAN {table}" for table in _GROWING)
     assert [sql for sql, plan in plans.items() if any(s.startswith(walks) for s in plan)] == []
-    views.close()
 
 
 def _plan(db: sqlite3.Connection, sql: str) -> list[str]:
     return [step for *_, step in db.execute(f"EXPLAIN QUERY PLAN {sql}")]
 
 
-def test_threads_ask_for_a_filter_once(
-    tables: IndexTables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_threads_ask_for_a_filter_once(files: Generation, monkeypatch: pytest.MonkeyPatch) -> None:
     """A search has a thread for each kind, and all of them need the filter's assets."""
-    of_tables, asked, mask = Views(tmp_path, DIM), list[str](), views._mask
+    tables, asked, mask = files.tables, list[str](), views._mask
 
     def slowly(db: sqlite3.Connection, sql: str, *rest: Any) -> views.Mask:
         asked.append(sql)
@@ -71,12 +65,12 @@ def test_threads_ask_for_a_filter_once(
 
     monkeypatch.setattr(views, "_mask", slowly)
     with tables.writing() as db:
-        put(db, of_tables, *corpus(6))
+        put(db, files.views, *corpus(6))
     filter = parse_filter({"field": "size_bytes", "gte": 7, "lt": 8})
 
     def found(_: int) -> int:
         with tables.reading() as db:
-            chosen = of_tables.assets(db, of_tables.current(db), None, filter)
+            chosen = files.views.assets(db, files.views.current(db), None, filter)
             return 0 if chosen is None else int(chosen.sum())
 
     with ThreadPoolExecutor(4) as threads:
@@ -85,8 +79,9 @@ def test_threads_ask_for_a_filter_once(
     assert "asset_size_bytes < ?" in asked[0]
 
 
-def test_many_readers_share_a_few_connections(tables: IndexTables, tmp_path: Path) -> None:
+def test_many_readers_share_a_few_connections(files: Generation, tmp_path: Path) -> None:
     """Each keeps pages of the file for as long as the store is open."""
+    tables = files.tables
 
     def read(_: int) -> int:
         with tables.reading() as db, tables.reading() as nested:
@@ -96,5 +91,5 @@ def test_many_readers_share_a_few_connections(tables: IndexTables, tmp_path: Pat
 
     with ThreadPoolExecutor(24) as threads:
         assert list(threads.map(read, range(96))) == [0] * 96
-    files = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
-    assert 0 < files.count(tmp_path / "tables.db") <= 8  # four threads, with two each
+    opened = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert 0 < opened.count(tmp_path / "tables.db") <= 8  # four threads, with two each
