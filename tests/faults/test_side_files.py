@@ -1,23 +1,19 @@
-"""The index beside a folder's record: killed writers, and files that are damaged, missing or old.
-
-``python -m tests.faults.test_side_files 20`` kills a writer 20 times and prints what it found.
-"""
+"""The index beside a folder's record: killed writers; files damaged, missing or old."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +21,7 @@ import pytest
 
 from encoder.types import TEXT
 from search.errors import StoreError
+from search.store.base import VectorStore
 from search.store.embedded import side, writing
 from search.store.embedded import store as embedded_store
 from search.store.embedded import texts as kept
@@ -45,19 +42,20 @@ from tests.contract.rows import (
 )
 from tests.contract.rows import vectors as random_vectors
 from tests.faults.cluster import wait_for
-from tests.faults.side_writers import KILLED, WRITER
 
 ROOT = Path(__file__).parents[2]
-_CHUNK = 32
-_STEP = 8
+
+
+def _make_chunks_small(patch: pytest.MonkeyPatch) -> None:
+    for module in (files, side, writing):
+        patch.setattr(module, "CHUNK", 32)
+    patch.setattr(files, "STEP", 8)
+    patch.setattr(files, "_FEW", 8)
 
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (files, side, writing):
-        monkeypatch.setattr(module, "CHUNK", _CHUNK)
-    monkeypatch.setattr(files, "STEP", _STEP)
-    monkeypatch.setattr(files, "_FEW", 8)
+    _make_chunks_small(monkeypatch)
 
 
 @pytest.fixture
@@ -65,20 +63,33 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("filled") / "store"
+    with pytest.MonkeyPatch.context() as patch:
+        _make_chunks_small(patch)
+        store = opened(folder)
+        _fill(store)
+        store.lexical("twelve", 5)
+        store.close()
+    return folder
+
+
 @pytest.fixture
-def oracle(folder: Path) -> Iterator[MemoryStore]:
+def oracle(folder: Path, filled: Path) -> Iterator[MemoryStore]:
     """What is in the folder: more than a chunk of each kind, and texts."""
-    kept, store = MemoryStore(DIM, CALIBRATION), opened(folder)
+    shutil.copytree(filled, folder)
+    with closing(MemoryStore(DIM, CALIBRATION)) as oracle:
+        _fill(oracle)
+        yield oracle
+
+
+def _fill(store: VectorStore) -> None:
     assets, segments = corpus(90)
     words = [segment("words", number, row, TEXT, snippet=f"number {number} of twelve")
              for number, row in enumerate(random_vectors(12, seed=5))]  # fmt: skip
-    for one in (store, kept):
-        one.write([*assets, asset("words", "/w", modality=TEXT)], [*segments, *words])
-        one.delete(["asset0-0"])
-    store.lexical("twelve", 5)
-    store.close()
-    yield kept
-    kept.close()
+    store.write([*assets, asset("words", "/w", modality=TEXT)], [*segments, *words])
+    store.delete(["asset0-0"])
 
 
 def opened(folder: Path) -> EmbeddedStore:
@@ -228,18 +239,6 @@ def test_kinds_with_many_rows_are_searched_side_by_side(
     store.close()
 
 
-def test_what_was_written_without_the_index_is_found(folder: Path, oracle: MemoryStore) -> None:
-    store = opened(folder)
-    rows = [asset("new", "/new")], [segment("new", 0, random_vectors(1)[0])]
-    record_of(store).write(*rows)
-    oracle.write(*rows)
-    assert store.assets(["new"]) == {}
-    store.close()
-    store = opened(folder)
-    assert_same_answers(store, oracle)
-    store.close()
-
-
 def test_who_makes_an_index_at_once_makes_one(folder: Path) -> None:
     """Two find none; the second one waits, and must not replace what the first one made."""
     opened(folder).close()
@@ -264,33 +263,26 @@ def _n_waiting(lock: Path) -> int:
     return sum(f":{lock.stat().st_ino} " in line for line in waiting)
 
 
-def test_who_has_a_folder_open_sees_its_index_made_again(folder: Path, oracle: MemoryStore) -> None:
-    """Made again by an opener that found writes missing from the index."""
+@pytest.mark.parametrize("is_missing", [False, True])
+def test_who_has_a_folder_open_sees_its_index_made_again(
+    folder: Path, oracle: MemoryStore, is_missing: bool
+) -> None:
+    """Made again by an opener that found no files, or writes that they lack."""
     before = opened(folder)
     assert_same_answers(before, oracle)
     rows = [asset("new", "/new")], [segment("new", 0, random_vectors(1)[0])]
-    for store in (record_of(before), oracle):
-        store.write(*rows)
-    after = opened(folder)
-    before.delete(["asset0-1"])
-    oracle.delete(["asset0-1"])
-    for store in (before, after):
-        assert_same_answers(store, oracle)
-        assert_level(store)
-        assert len(store.lexical("twelve", 20)) == 12
-        store.close()
-
-
-def test_who_has_replaced_files_open_writes_to_the_new_ones(
-    folder: Path, oracle: MemoryStore
-) -> None:
-    before = opened(folder)
-    _DAMAGE["all missing"](folder)
+    if is_missing:
+        _DAMAGE["all missing"](folder)
+    else:
+        for store in (record_of(before), oracle):
+            store.write(*rows)
     after = opened(folder)
     for one in (before, oracle):
         one.delete(["asset0-1"])
     for store in (before, after):
         assert_same_answers(store, oracle)
+        assert_level(store)
+        assert len(store.lexical("twelve", 20)) == 12
         store.ping()
         store.close()
 
@@ -426,8 +418,28 @@ def test_an_index_is_not_rebuilt_down_to_a_record_that_lost_rows(
     store.close()
 
 
+_KILLED = """
+import os, signal, sys
+from search.store.embedded import side, writing
+from search.store.milvus.rows import MilvusRows
+from search.store.milvus.store import MilvusStore
+from search.store.open import open_store
+from tests.contract.rows import DIM, SPACE, corpus
+store = open_store(sys.argv[1], SPACE, DIM)
+at = {"before the record": (MilvusStore, "write"), "before the index": (side.Side, "put"),
+      "before the files": (MilvusRows, "flush"), "in the index": (writing, "_put_assets"),
+      "before the deletion": (MilvusStore, "delete"),
+      "before it is forgotten": (side.Side, "remove"), "before the commit": (side.Side, "_level")}
+owner, name = at[sys.argv[2]]
+setattr(owner, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+assets, segments = corpus(6, seed=1)
+store.write(assets, segments)
+store.delete(["asset0-1"])
+"""
+
+
 def kill_at(place: str, folder: Path) -> None:
-    words = [sys.executable, "-c", KILLED, str(folder), place]
+    words = [sys.executable, "-c", _KILLED, str(folder), place]
     assert subprocess.run(words, cwd=ROOT, timeout=120).returncode == -signal.SIGKILL
 
 
@@ -481,39 +493,3 @@ def test_deleted_rows_are_given_up_in_time(folder: Path, oracle: MemoryStore) ->
     assert_same_answers(store, oracle)
     store.close()
     assert_same_answers(opened(folder), oracle)
-
-
-def round_of(folder: Path, seed: int) -> tuple[int, list[str]]:
-    """Kill a writer at a random time; the writes it had acknowledged, and what is wrong."""
-    words = [sys.executable, "-c", WRITER, str(folder), str(seed)]
-    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    begin = random.Random(seed)
-    written = [process.stdout.readline() for _ in range(begin.randrange(1, 9))]
-    time.sleep(begin.random() / 3)
-    process.kill()
-    rest, _ = process.communicate(timeout=60)
-    written += rest.splitlines()
-    wanted = [f"asset{int(of)}-{number}" for of in written for number in (1, 2)]
-    store = opened(folder)
-    try:
-        wrong = [f"{one} is lost" for one in set(wanted) - store.assets(wanted).keys()]
-        assert_level(store)
-    except AssertionError as error:
-        wrong.append(f"not level: {error}")
-    finally:
-        store.close()
-    return len(written), wrong
-
-
-@pytest.mark.slow
-def test_rounds_of_killed_writers(folder: Path) -> None:
-    assert [round_of(folder, seed)[1] for seed in range(3)] == [[]] * 3
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as place:
-        for number in range(int(sys.argv[1])):
-            n_written, wrong = round_of(Path(place) / "store", number)
-            sys.stdout.write(f"round {number}: {n_written} writes, {wrong or 'nothing'} wrong\n")
-            sys.stdout.flush()
