@@ -1,21 +1,19 @@
 """The documentation is true: its Python runs, its commands exist, its links lead somewhere."""
 
 import doctest
-import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from pkgutil import walk_packages
 
 import click
 import pytest
 from PIL import Image
 
 from encoder import registry
+from tests.integration.test_serve import serving
 from workers.cli import anymodal
 from workers.config import variable_names
 from workers.environment import READ_BY_NAME
@@ -26,10 +24,11 @@ PAGES = sorted(page for folder in FOLDERS for page in folder.glob("*.md"))
 CHINESE = ROOT / "docs/README.zh.md"
 SERVED = ("api.md", "clients.md")  # their Python runs against a server, in tests/integration/api
 PACKAGES = ("encoder", "ingest", "search", "workers")
-MODULES = sorted(
-    module.name
+WITH_EXAMPLES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for package in PACKAGES
-    for module in walk_packages([str(ROOT / package)], f"{package}.")
+    for path in (ROOT / package).rglob("*.py")
+    if ">>> " in path.read_text()
 )
 
 
@@ -39,10 +38,12 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(fence, page.read_text(), re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("name", [*PACKAGES, *MODULES])
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
 @pytest.mark.usefixtures("bundle_home")
 def test_doctests(name: str) -> None:
-    assert doctest.testmod(import_module(name), optionflags=doctest.ELLIPSIS).failed == 0
+    ran = doctest.testmod(import_module(name), optionflags=doctest.ELLIPSIS)
+    assert ran.attempted
+    assert ran.failed == 0
 
 
 EXECUTED = [p for p in PAGES if blocks(p, "python") and p.name not in (*SERVED, CHINESE.name)]
@@ -129,15 +130,8 @@ def requests(page: Path) -> str:
 def server(bundle_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a separate `anymodal serve`."""
     assert bundle_home.is_dir()
-    words = [str(Path(sys.executable).with_name("anymodal")), "serve", "--port", "0"]
-    data = {"ANYMODAL_DATA": str(tmp_path_factory.mktemp("data"))}
-    with subprocess.Popen(
-        words, env={**os.environ, **data}, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr
-        said = next(line for line in process.stderr if line.startswith("Listening at "))
-        yield said.split("//")[1].strip()
-        process.terminate()
+    with serving(tmp_path_factory.mktemp("served")) as (_, client):
+        yield f"{client.base_url.host}:{client.base_url.port}"
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if requests(p)], ids=lambda p: p.name)

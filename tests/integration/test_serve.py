@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -16,6 +16,7 @@ from threading import Thread
 import httpx
 import pytest
 
+from search.api.access.keys import KeyRing
 from tests.faults.cluster import LiteServer, Part
 from tests.support.valkey import valkey_server
 
@@ -24,12 +25,12 @@ ANYMODAL = Path(sys.executable).with_name("anymodal")
 
 @contextmanager
 def serving(
-    tmp_path: Path, *options: str, **extra: str
+    tmp_path: Path, *options: str, command: Sequence[object] = (ANYMODAL, "serve"), **extra: str
 ) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     """A server at a free port, with its data in a folder of the test."""
     environment = {**os.environ, "ANYMODAL_DATA": str(tmp_path / "data"), **extra}
     process = subprocess.Popen(
-        [str(ANYMODAL), "serve", "--port", "0", *options],
+        [*map(str, command), "--port", "0", *options],
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
@@ -85,11 +86,7 @@ def test_other_machines_need_a_key(tmp_path: Path) -> None:
     )
     assert refused.returncode == 2
     assert "anymodal keys create" in refused.stderr
-    create = [str(ANYMODAL), "keys", "create", "page", "--scope", "read"]
-    made = subprocess.run(
-        create, env={**os.environ, **data}, capture_output=True, text=True, check=True
-    )
-    key = json.loads(made.stdout)["key"]
+    _, key = KeyRing(tmp_path / "data" / "keys.json").create("page", ["read"], 1000)
     with serving(tmp_path, "--host", "0.0.0.0") as (_, client):
         port = client.base_url.port
         local = f"http://127.0.0.1:{port}/v1/info"
