@@ -20,13 +20,14 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock, local
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from encoder.system.disk import writing
 from encoder.system.private import private_folder
 from search.errors import StoreBusyError, StoreError, StoreGoneError
 
 if TYPE_CHECKING:
+    from search.store.base import VectorStore
     from search.types import AssetRow
 
 N_STRIPES = 64
@@ -85,18 +86,9 @@ class WriteLocks:
                 del own_stripes[self.name]
 
 
-class Locked(Protocol):
-    """What `exclusive` needs of a `VectorStore`."""
-
-    @property
-    def locks(self) -> WriteLocks: ...
-    def catch_up(self) -> None: ...
-    def assets_at(self, uris: Sequence[str]) -> Mapping[str, list[AssetRow]]: ...
-
-
 @contextmanager
 def exclusive(
-    store: Locked, asset_ids: Iterable[str], uris: Sequence[str] = ()
+    store: VectorStore, asset_ids: Iterable[str], uris: Sequence[str] = ()
 ) -> Iterator[Mapping[str, list[AssetRow]]]:
     """A block in which nobody else changes these assets, nor what is stored at these URIs.
 
