@@ -123,15 +123,15 @@ def sweeping(thumbnails: Thumbnails, stored: Stored) -> AbstractContextManager[N
 
 
 def following(
-    resources: Resources, parts: Services, put: Callable[[Services], object]
+    resources: Resources, parts: Services, serve: Callable[[Services], object]
 ) -> AbstractContextManager[None]:
     """Follow the store to another model until the block ends, without a request that fails.
 
-    The new model and its space are opened and warmed up first, then ``put`` gives them to requests;
-    requests under way finish on the old ones, which are closed after the time limit of a request.
+    The new model and its space are opened and warmed up first, then ``serve`` gives them to
+    requests; those under way finish on the old ones, which are closed after a request's time limit.
     """
     is_durable = resources.settings.store != "memory:"
-    run = partial(_follow, resources, parts, put)
+    run = partial(_follow, resources, parts, serve)
     return _thread("following", run) if is_durable else nullcontext()
 
 
@@ -149,7 +149,7 @@ def _thread(name: str, run: Callable[[Event], None]) -> Iterator[None]:
 
 
 def _follow(
-    resources: Resources, parts: Services, put: Callable[[Services], object], ended: Event
+    resources: Resources, parts: Services, serve: Callable[[Services], object], ended: Event
 ) -> None:
     pause_s = LOOK_EVERY_S
     while not ended.wait(pause_s):
@@ -161,7 +161,7 @@ def _follow(
             other = Resources(resources.settings)
             new_parts = moved(other, parts)
             former_store, former_parts, parts = resources.adopt(other), parts, new_parts
-            put(parts)
+            serve(parts)
             logger.warning("searches now use %s", parts.model)
             ended.wait(parts.config.timeout_s + _MARGIN_S)
             former_parts.engine.close()
