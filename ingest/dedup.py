@@ -13,6 +13,8 @@ from ingest.config import IngestConfig
 
 Rgb = NDArray[np.uint8]
 
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:
@@ -31,7 +33,7 @@ def dhash(rgb: Rgb) -> int:
     Args:
         rgb: uint8 [h, w, 3].
     """
-    patches = _shrink(_luma(rgb), 8, 9)
+    patches = _shrink(rgb @ _LUMA, 8, 9)
     # Half a grey level of slack, so that noise in flat areas does not decide.
     bits = patches[:, 1:] - patches[:, :-1] > 0.5
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
@@ -96,10 +98,6 @@ def _is_news(look: _FrameLook, last_look: _FrameLook, config: IngestConfig) -> b
     if look.time_s - last_look.time_s < config.frame_interval_s - config.frame_every_s / 4:
         return False
     return hash_distance(look.hash, last_look.hash) > config.duplicate_bits
-
-
-def _luma(rgb: Rgb) -> NDArray[np.float32]:
-    return np.asarray(rgb @ np.array([0.299, 0.587, 0.114], np.float32))
 
 
 def _shrink(grey: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:

@@ -31,7 +31,8 @@ _MAX_REQUEST_BYTES = 2**20
 def main() -> None:
     """Answer requests until the other end is closed."""
     read_fd, write_fd, memory_bytes = (int(value) for value in sys.argv[1:4])
-    _load_kinds()
+    for kind in kinds():  # before the limits: libraries open many files and map much memory
+        kind.load()
     confined = confine(Path(sys.argv[4]))
     _set_limits(memory_bytes)
     Thread(target=_leave_with_parent, args=(read_fd,), daemon=True).start()
@@ -45,12 +46,6 @@ def main() -> None:
         _grant_cpu(request.head["cpu_s"])
         for answer in _answers(request.head):
             channel.send(answer)
-
-
-def _load_kinds() -> None:
-    """Import before setting limits: libraries open many files and take much address space."""
-    for kind in kinds():
-        kind.load()
 
 
 def _set_limits(memory_bytes: int) -> None:

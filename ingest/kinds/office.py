@@ -316,14 +316,13 @@ def with_list_headers(data: bytes, max_bytes: int) -> bytes:
                 for entry in members.infolist():
                     if entry.filename != "content.xml":
                         copy.writestr(entry, members.read(entry))
-                copy.writestr("content.xml", _UNREAD.sub(_element, content))
+                renamed = _UNREAD.sub(
+                    lambda tag: b"<%btext:%b" % (tag[1], _READ_AS[tag[2]]), content
+                )
+                copy.writestr("content.xml", renamed)
     except (BadZipFile, KeyError, OSError, EOFError, RuntimeError, zlib.error):
         return data  # kreuzberg says what is wrong with it
     return rewritten.getvalue()
-
-
-def _element(tag: re.Match[bytes]) -> bytes:
-    return b"<%btext:%b" % (tag[1], _READ_AS[tag[2]])
 
 
 class _Ole(Office):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -58,7 +57,8 @@ def read_page(text_page: Any) -> PageText:
     text = text_page.get_text_range().replace("\r\n", " \n")
     n_rects = text_page.count_rects()
     rects: list[Rect] = [text_page.get_rect(n) for n in range(n_rects)]
-    order = column_order(_edges(rects)) if n_rects else None
+    left, bottom, right, top = np.array(rects, np.float64).reshape(-1, 4).T
+    order = column_order(np.stack([left, -top, right, -bottom], axis=1)) if n_rects else None
     if order is None or len(text) != text_page.count_chars():
         return PageText(text)
     pieces = _pieces(text_page, rects)
@@ -72,11 +72,6 @@ def read_page(text_page: Any) -> PageText:
             places.append(_ADDED)
             letters.append("\n")
     return PageText("".join(letters), places)
-
-
-def _edges(rects: Sequence[Rect]) -> Edges:
-    left, bottom, right, top = np.array(rects, np.float64).T
-    return np.stack([left, -top, right, -bottom], axis=1)
 
 
 def _pieces(text_page: Any, rects: Sequence[Rect]) -> list[list[int]]:
@@ -131,7 +126,8 @@ def column_order(edges: Edges) -> list[int] | None:
     rows = _rows(edges)
     while rows:
         n_rows, cuts = _block(edges, rows)
-        order += _by_column(edges, rows[:n_rows], cuts) if cuts else chain(*rows[:n_rows])
+        columns = _columns(edges, rows[:n_rows], cuts) if cuts else [rows[:n_rows]]
+        order += [box for column in columns for row in column for box in row]
         rows = rows[n_rows:]
     return order if order != sorted(order) else None
 
@@ -210,10 +206,6 @@ def _columns(
             if row_of_side := [i for i, side in zip(row, sides, strict=True) if side == number]:
                 column.append(row_of_side)
     return columns
-
-
-def _by_column(edges: Edges, rows: Sequence[Sequence[int]], cuts: Sequence[float]) -> list[int]:
-    return [i for column in _columns(edges, rows, cuts) for row in column for i in row]
 
 
 def _is_prose(edges: Edges, column: Sequence[Sequence[int]]) -> bool:
