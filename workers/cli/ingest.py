@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, closing, suppress
+from contextlib import closing, suppress
 from dataclasses import asdict
 from threading import Event
 from time import perf_counter
@@ -22,7 +22,6 @@ from workers.cli.output import progress_bar, report_lines, show
 if TYPE_CHECKING:
     from search.types import IngestRequest, Labels
     from workers.config import Settings
-    from workers.jobs.redis import RedisJobs
     from workers.pipeline.reports import IngestReport
 
 
@@ -118,7 +117,9 @@ def ingest(
     if detach and embedded:
         raise click.UsageError("--detach needs --broker: without one, this process does the work.")
     if detach:
-        with broker_jobs(settings) as jobs:
+        from workers.cli.jobs import broker_jobs
+
+        with closing(broker_jobs(settings)) as jobs:
             job_id = jobs.detach(request)
         show({"job": job_id}, lambda _: [job_id])
     else:
@@ -229,11 +230,11 @@ def ingested(
 
 def run_job(settings: Settings, request: IngestRequest, report: IngestReport, stop: Event) -> str:
     """Plan a job here and watch it until it ends; return its id."""
-    from workers.cli.jobs import report_of, watch_job
+    from workers.cli.jobs import broker_jobs, report_of, watch_job
     from workers.jobs.broker import n_workers
     from workers.observe import tracing
 
-    with broker_jobs(settings) as jobs:
+    with closing(broker_jobs(settings)) as jobs:
         tracing.start()
         if not n_workers():
             click.echo(
@@ -242,16 +243,6 @@ def run_job(settings: Settings, request: IngestRequest, report: IngestReport, st
         job_id = jobs.submit(request)
         report.add(report_of(watch_job(jobs, job_id, stop.is_set), jobs.failures(job_id)))
     return job_id
-
-
-def broker_jobs(settings: Settings) -> AbstractContextManager[RedisJobs]:
-    """The jobs on the broker, after checking that it answers."""
-    from workers.jobs.board import JobBoard
-    from workers.jobs.broker import check_broker
-    from workers.jobs.redis import RedisJobs
-
-    check_broker()
-    return closing(RedisJobs(JobBoard.of(settings), settings))
 
 
 def read_labels(tags: Sequence[str], pairs: Sequence[str]) -> Labels:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from search.api import ports
     from search.api.ports import Job, Jobs
+    from workers.config import Settings
     from workers.jobs.redis import RedisJobs
 
 _POLL_S = 0.2
@@ -152,13 +153,19 @@ def cancel(job_id: str) -> None:
 @cache
 def _jobs() -> RedisJobs:
     from workers.config import current_settings
-    from workers.jobs.board import JobBoard
-    from workers.jobs.broker import check_broker
-    from workers.jobs.redis import RedisJobs
 
     settings = current_settings()
     if settings.broker.startswith("memory:"):
         raise click.UsageError(_NO_BROKER)
+    return broker_jobs(settings)
+
+
+def broker_jobs(settings: Settings) -> RedisJobs:
+    """The jobs on the broker, after checking that it answers."""
+    from workers.jobs.board import JobBoard
+    from workers.jobs.broker import check_broker
+    from workers.jobs.redis import RedisJobs
+
     check_broker()
     return RedisJobs(JobBoard.of(settings), settings)
 

@@ -161,7 +161,7 @@ class IngestPipeline:
             DiskError: the disk is full. Shards under way were finished.
         """
         check_names([*kinds, *self.config.kinds])
-        total, refused = IngestReport(), IngestReport()
+        total = IngestReport()
         walked, patience = WalkedFolders(paths, self.config), _patience(on_wait, stopped)
 
         def count(report: IngestReport) -> None:
@@ -172,15 +172,8 @@ class IngestPipeline:
             return self._gone(prune).looks(walked.complete())
 
         known = KnownFiles(lambda: self._job(kinds), looks, labels or {}, count, stopped)
-        unknown_files = known.rest(files_of(paths, refused.failures.append, walked))
-        groups = (group for _, group in shards(unknown_files, self.shard_files))
         ingest = partial(self.ingest, labels=labels or {}, kinds=kinds)
-        for report in _side_by_side(
-            groups, partial(self._shard, ingest, patience, stopped), stopped
-        ):
-            count(report)
-        self.hashes.clear()  # those left are of files that changed before their shard
-        count(refused)
+        self._ingest_all(paths, walked, known, partial(self._shard, ingest, patience, stopped))
         if not stopped():
             try:
                 forget = partial(self.forget, walked.complete(), prune, gone)
@@ -188,6 +181,22 @@ class IngestPipeline:
             except retry.FailedError as failed:
                 raise failed.error from None
         return total
+
+    def _ingest_all(
+        self,
+        paths: Sequence[str],
+        walked: WalkedFolders,
+        known: KnownFiles,
+        work: Callable[[Sequence[str]], IngestReport],
+    ) -> None:
+        """Find files, note those whose content is stored, and work on the others by shards."""
+        refused = IngestReport()
+        unknown_files = known.rest(files_of(paths, refused.failures.append, walked))
+        groups = (group for _, group in shards(unknown_files, self.shard_files))
+        for report in _side_by_side(groups, work, known.stopped):
+            known.on_report(report)
+        self.hashes.clear()  # those left are of files that changed before their shard
+        known.on_report(refused)
 
     def fulfil(self, request: IngestRequest, **calls: Any) -> IngestReport:
         """`run` what a request asks for, whatever its priority and hosts; ``calls`` are its."""
