@@ -61,9 +61,9 @@ def eval_models(
 ) -> None:
     """Measure how well models search your own files.
 
-    SET is a CSV file with the columns query (or query_file), file and perhaps relevance; JSON lines
-    with query (or query_file) and files; or a folder: of pairs such as photo.jpg and photo.txt, of
-    subfolders named after what they hold, or of any files, for which queries are generated.
+    SET is a CSV file with the columns query (or query_file), file and perhaps relevance; or a
+    folder: of pairs such as photo.jpg and photo.txt, of subfolders named after what they hold, or
+    of any files, for which queries are generated.
 
     R@k, nDCG@10 and MRR come with 95 % intervals, for each pair of modalities.
     """

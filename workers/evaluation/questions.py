@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -53,8 +52,7 @@ class QuestionSet:
 def read_questions(path: Path, config: IngestConfig, origin: Origin | None = None) -> QuestionSet:
     """Questions of a list, or those that a folder implies.
 
-    A list is CSV with the columns ``query`` or ``query_file``, ``file`` and perhaps ``relevance``;
-    or JSON lines with ``query`` or ``query_file``, and ``files``: a list, or relevances by name.
+    A list is CSV with the columns ``query`` or ``query_file``, ``file`` and perhaps ``relevance``.
     Its files are next to it. In a folder a file and the ``.txt`` of the same name are a pair, each
     to be found by the other; or its subfolders name what is in them; or the queries are made up.
 
@@ -114,25 +112,6 @@ def _of_classes(folder: Path, files: Sequence[Path]) -> QuestionSet:
 
 def _of_list(path: Path) -> QuestionSet:
     relevant: dict[Content, dict[Content, float]] = defaultdict(dict)
-    rows = _json_rows(path) if path.suffix.lower() in (".jsonl", ".ndjson") else _csv_rows(path)
-    for origin_line, row, files in rows:
-        query = _query(path.parent, origin_line, row)
-        for name, relevance in files.items():
-            relevant[query][_file(path.parent, origin_line, name)] = _gain(origin_line, relevance)
-    questions = [
-        Question(query, positive)
-        for query, gains in relevant.items()
-        if (positive := {content: gain for content, gain in gains.items() if gain > 0})
-    ]
-    candidates = dict.fromkeys(content for gains in relevant.values() for content in gains)
-    return QuestionSet("list", questions, list(candidates))
-
-
-_Row: TypeAlias = tuple[str, Mapping[str, Any], Mapping[str, Any]]
-"""Where the row is, its columns, and relevances by the name of a file."""
-
-
-def _csv_rows(path: Path) -> Iterator[_Row]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         names = set(reader.fieldnames or ())
@@ -140,27 +119,19 @@ def _csv_rows(path: Path) -> Iterator[_Row]:
             got = f"the columns {reader.fieldnames}"
             raise InputError(str(path), got=got, wanted="query or query_file, and file")
         for number, row in enumerate(reader, 2):
-            yield f"{path}, row {number}", row, {row["file"] or "": row.get("relevance") or 1}
-
-
-def _json_rows(path: Path) -> Iterator[_Row]:
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        origin_line = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-            files = row["files"] if "files" in row else [row["file"]]
-        except (ValueError, KeyError, TypeError) as error:
-            example = '{"query": "…", "files": ["…"]}'
-            raise InputError(origin_line, got=repr(line[:80]), wanted=example) from error
-        yield origin_line, row, files if isinstance(files, dict) else dict.fromkeys(files, 1)
-
-
-def _query(folder: Path, origin_line: str, row: Mapping[str, Any]) -> Content:
-    if text := str(row.get("query") or "").strip():
-        return Content(text=text)
-    return _file(folder, origin_line, str(row.get("query_file") or ""))
+            place = f"{path}, row {number}"
+            text = (row.get("query") or "").strip()
+            asked = row.get("query_file") or ""
+            query = Content(text=text) if text else _file(path.parent, place, asked)
+            answer = _file(path.parent, place, row["file"] or "")
+            relevant[query][answer] = _gain(place, row.get("relevance") or 1)
+    questions = [
+        Question(query, positive)
+        for query, gains in relevant.items()
+        if (positive := {content: gain for content, gain in gains.items() if gain > 0})
+    ]
+    candidates = dict.fromkeys(content for gains in relevant.values() for content in gains)
+    return QuestionSet("list", questions, list(candidates))
 
 
 def _file(folder: Path, origin_line: str, name: str) -> Content:

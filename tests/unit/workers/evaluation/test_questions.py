@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -41,14 +40,10 @@ def test_a_table_of_queries(tmp_path: Path) -> None:
     assert (found.origin, len(found.candidates)) == ("list", 3)
 
 
-def test_lines_of_json_with_a_file_as_query(tmp_path: Path) -> None:
+def test_a_file_as_query(tmp_path: Path) -> None:
     made(tmp_path, "a.png", "b.png", "q.wav")
-    rows = [
-        {"query_file": "q.wav", "files": ["a.png"]},
-        {"query": "rain", "files": {"b.png": 3}},
-    ]
-    path = tmp_path / "list.jsonl"
-    path.write_text("\n\n".join(map(json.dumps, rows)))
+    path = tmp_path / "list.csv"
+    path.write_text("query,query_file,file\n,q.wav,a.png\nrain,,b.png\n")
     assert answers(read_questions(path, IngestConfig())) == {"q.wav": {"a.png"}, "rain": {"b.png"}}
 
 
@@ -59,8 +54,6 @@ def test_lines_of_json_with_a_file_as_query(tmp_path: Path) -> None:
         ("l.csv", "query,file\nx,missing.png\n", "row 2"),
         ("l.csv", "query,file,relevance\nx,a.png,much\n", "'much'"),
         ("l.csv", "query,file\nx,a.png\n", "fewer than two files"),
-        ("l.jsonl", '{"query": "x"}\n', "line 1"),
-        ("l.jsonl", "query\n", "line 1"),
     ],
 )
 def test_what_a_list_lacks_is_named(tmp_path: Path, name: str, content: str, said: str) -> None:
