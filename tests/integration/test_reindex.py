@@ -261,7 +261,7 @@ def test_a_stop_and_answers_that_differ_too_much_keep_the_old_model(held: Resour
     assert not kept.switched
     assert "below --least-overlap" in kept.reason
     assert kept.comparison is not None
-    assert kept.comparison.as_json()["n_queries"] == 2
+    assert kept.comparison["n_queries"] == 2
 
 
 @pytest.mark.parametrize("words", [[], ["--model", "bundle:english", "--rollback"]])
