@@ -246,7 +246,7 @@ class Acts:
     def adopt(self) -> None:
         with suppress(FileNotFoundError):
             (self._held.uploads.folder / ".adopted").unlink()
-        adoption.adopt(self._held.uploads, self._held.store(), unfinished=False)
+        adoption.adopt(self._held.uploads, self._held.store())
 
     def reindex(self) -> None:
         self._move(ReindexPlan(MODELS[1], "none", share=1, queries=["harbour"]))

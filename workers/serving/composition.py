@@ -31,7 +31,7 @@ from search.api.middleware.bounded_threads import Workbench
 from search.api.middleware.metrics import Metrics
 from search.api.responses.thumbnails import Stored, Thumbnails
 from search.api.services import Services
-from search.api.uploads import adoption
+from search.api.uploads.adoption import adopt
 from search.engine import SearchEngine
 from search.latency import LatencyTracker
 from search.query.query import Query
@@ -78,8 +78,7 @@ def services(resources: Resources) -> Iterator[Services]:
         if not store.read_only:
             # what earlier processes left next to the store; with a broker, pending uploads are jobs
             resources.uploads.sweep()
-            adoption.sweep(resources.uploads.root)
-            adoption.adopt(resources.uploads, store, unfinished=isinstance(jobs, LocalJobs))
+            adopt(resources.uploads, store)
             stack.enter_context(sweeping(thumbnails, store.assets))
             if isinstance(jobs, LocalJobs):
                 jobs.resume()

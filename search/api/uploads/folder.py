@@ -2,7 +2,7 @@
 
 A file is stored at ``<root>/<store>/<two digits>/<asset id>/<name>``, next to a note of its tags
 and metadata for ingest. The id is the asset's, known before it is ingested. Formerly
-all stores shared ``<root>/<two digits>/…``; see `search.api.uploads.adoption`.
+all stores shared ``<root>/<two digits>/…``, where files are still found.
 """
 
 from __future__ import annotations
