@@ -28,6 +28,7 @@ MAX_VALUE_CHARS = 4096
 MAX_NUMBER = 2**53
 METADATA = "metadata."
 _MAX_KEYS = 8
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character, which no store takes
 
 
 class Operator(StrEnum):
@@ -274,7 +275,7 @@ def _check_value(operator: Operator, field_kind: FieldKind, value: Scalar) -> No
         fits = (
             field_kind not in (FieldKind.NUMBER, FieldKind.TIME) and len(value) <= MAX_VALUE_CHARS
         )
-        fits = fits and _is_unicode(value)
+        fits = fits and not _SURROGATE.search(value)
     elif isinstance(value, bool):
         fits = field_kind is FieldKind.ANY and operator not in ORDER
     elif isinstance(value, int | float):
@@ -289,10 +290,6 @@ def _check_value(operator: Operator, field_kind: FieldKind, value: Scalar) -> No
         expected = FieldKind.TEXT.value if operator is Operator.PREFIX else field_kind.value
         limits = f"; strings of at most {MAX_VALUE_CHARS} characters, numbers of at most 2**53"
         raise InputError(operator, got=_shown(value), wanted=expected + limits)
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _check_parts(name: str, parts: tuple[Filter, ...]) -> None:
