@@ -43,7 +43,7 @@ def load_model(
     precision that is named (``int8``, ``int4``) is prepared first; ``bf16`` and ``auto`` are not.
 
     Bundles come with a gate; for other models one is fitted the first time that ``enable_dsre`` is
-    True, see `own_gate`. ``auto`` gives ModernBERT windowed attention, and is False for the rest.
+    True, see `own_gate`; ``auto`` is False for them.
     ``{"pictures": 0.5}`` merges patches of CLIP's or SigLIP's pictures until that share is left.
 
     Raises:
@@ -134,7 +134,7 @@ def _load_hub(
 
         return load(gate=own_gate(spec))
     if enable_dsre is False or enable_dsre == "auto":
-        return load(windows=enable_dsre == "auto")
+        return load()
     if isinstance(enable_dsre, Mapping) and enable_dsre.keys() == {"pictures"}:
         return load(patches=_share(enable_dsre["pictures"]))
     if not isinstance(enable_dsre, str):

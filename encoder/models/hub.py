@@ -51,7 +51,6 @@ def load(
     device: str | None,
     n_threads: int | None = None,
     bf16: bool = False,
-    windows: bool = False,
     gate: GateFile | None = None,
     patches: float | None = None,
 ) -> Model:
@@ -63,7 +62,6 @@ def load(
 
     Args:
         device: a torch device; None takes a GPU if there is one.
-        windows: compute only what local layers attend to; the vectors stay the same.
         gate: merges tokens of long texts, which gives different vectors.
         patches: the share of a picture's patches that is left after the last layer; None for all.
 
@@ -81,10 +79,6 @@ def load(
     )
     from encoder.models.in_torch import pack_if_faster, run_in_bf16
 
-    if windows:
-        from encoder.dsre.adapters.modernbert import use_windows
-
-        use_windows(joint.model)
     if patches is not None:
         identity |= _merge_patches(path_or_name, joint.model, patches)
     if gate is not None:
