@@ -46,7 +46,7 @@ def main(settings: Settings) -> None:
     memory = {kind: in_own_process(_SELF, kind, str(folder)) for kind in KINDS}
     intro = (
         "Random weights (seeded): the table is of sizes, every byte counted; the mixed model's "
-        f"schemes come from the Fisher estimate. Asked for 8× with an FP16 head: “{warning}”"
+        f"schemes are measured on noise. Asked for 8× with an FP16 head: “{warning}”"
     )
     limits = (
         "Under a limit of 4 GiB (RLIMIT_DATA: what a process may allocate), one core; speed in "
@@ -112,8 +112,8 @@ def _sizes() -> tuple[list[list[str]], str]:
 
     model = network()
     data = [torch.from_numpy(batch["x"]) for batch in examples(4)]
-    plain = Quantizer(model, rounding="rtn")
-    chooser = Quantizer(model, data, objective="kl", rounding="rtn")
+    plain = Quantizer(model)
+    chooser = Quantizer(model, data, objective="kl")
     note("sizes")
     found = {
         "INT8": plain.apply("int8"),
@@ -121,7 +121,7 @@ def _sizes() -> tuple[list[list[str]], str]:
         "INT4 in groups of 64 where they fit": plain.apply("int4g64"),
         "INT4, FP16 head": plain.apply({"*": "int4", "fc": "fp16"}),
     }
-    chooser.analyze_sensitivity(mode="fisher", schemes=["int4", "int8"])
+    chooser.analyze_sensitivity(schemes=["int4", "int8"])
     found["mixed {4, 8, 16}, budget 7x"] = chooser.apply(budget="7x")
     keep = {"fc": "fp16"}
     found["mixed {4, 8, 16}, FP16 head, budget 6x"] = chooser.apply(budget="6x", keep=keep)

@@ -7,7 +7,6 @@ then counts as much as it stands for.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -45,7 +44,7 @@ def write_bert(
     if merging:
         input_ids, sizes = (padded_to_even(graph, name) for name in INPUTS)
         functions = [merge_function(size.hidden_dim)]
-    layers: _BertLayers = (Int8Layers if int8 else _FloatLayers)(graph, bert)
+    layers = Int8Layers(graph, bert) if int8 else _FloatLayers(graph, bert)
     layers.begin(input_ids, sizes, merges=merging is not None)
     step = MergeStep(graph, merging, input_ids, sizes) if merging else None
     layers.embed(input_ids)
@@ -66,35 +65,13 @@ def write_bert(
     graph.save(target, inputs, outputs, functions)
 
 
-class _BertLayers(Protocol):
-    """The network's parts in one precision; the states of the tokens are kept inside."""
-
-    def __init__(self, graph: Graph, bert: Bert) -> None: ...
-
-    def begin(self, input_ids: str, sizes: str, *, merges: bool) -> None:
-        """Lay what depends on the inputs, both [n, length]; padding has a size of 0."""
-
-    def embed(self, input_ids: str) -> None:
-        """Set the states that enter the first layer."""
-
-    def attend(self, i: int) -> None:
-        """Attention with its residual and norm."""
-
-    def tokens(self, i: int) -> str:
-        """The states after attention, [n, length, hidden_dim]."""
-
-    def replace_tokens(self, i: int, states: str, sizes: str) -> None:
-        """Go on with other ``states`` [n, new length, hidden_dim] instead of `tokens`."""
-
-    def feed(self, i: int) -> None:
-        """The feed-forward net with its residual and norm."""
-
-    def pool(self, sizes: str) -> str:
-        """The mean of the states, weighted by ``sizes``; [n, hidden_dim]."""
-
-
 class _FloatLayers:
-    """States are [n, length, hidden_dim]."""
+    """The network's parts, which keep the states of the tokens, [n, length, hidden_dim].
+
+    `begin` lays what depends on the inputs, both [n, length], where padding has a size of 0.
+    `attend` and `feed` are the halves of a layer, with residual and norm; between them `tokens` may
+    be replaced by fewer. `pool` gives the mean weighted by sizes. `Int8Layers` has the same.
+    """
 
     def __init__(self, graph: Graph, bert: Bert) -> None:
         self._graph, self._bert = graph, bert

@@ -53,8 +53,8 @@ class OnnxNetwork:
         self._folder = source.parent
         self.opset = next((o.version for o in self.proto.opset_import if o.domain in _MAIN), 1)
         self._tensors: dict[str, TensorProto] = {t.name: t for t in self.proto.graph.initializer}
-        self.source_bytes = sum(map(stored_bytes, self._tensors.values()))
-        self._storage = Storage(target, external=self.source_bytes > _LARGEST_BYTES)
+        n_bytes = sum(map(stored_bytes, self._tensors.values()))
+        self._storage = Storage(target, external=n_bytes > _LARGEST_BYTES)
         self._made: dict[str, TensorProto] = {}
         self._nodes = list(self.proto.graph.node)
         self._n_made = 0
@@ -203,16 +203,6 @@ class OnnxNetwork:
             return self.add(op, value, self.ints(-1), keepdims=1)
         return self.add(op, value, axes=[-1], keepdims=1)
 
-    def show(self, values: Sequence[str]) -> None:
-        """Make float values outputs, after those that the network already has."""
-        from onnx import TensorProto, helper
-
-        for i, value in enumerate(values):
-            name = self.add("Identity", value, output=f"rewritten_output_{i}")
-            info = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-            self.proto.graph.output.append(info)
-            self.outputs[name] = None
-
     def set_outputs(self, outputs: Mapping[str, tuple[int, Sequence[str | int]]]) -> None:
         """Give these values, each with ONNX's type code and a shape, instead of the old outputs."""
         from onnx import helper
@@ -272,8 +262,8 @@ class OnnxNetwork:
         self.opset = version
         return True
 
-    def save(self) -> int:
-        """Write what the outputs need; return the bytes written, external weights included."""
+    def save(self) -> None:
+        """Write what the outputs need."""
         graph = self.proto.graph
         nodes = needed(self._nodes, self.outputs)
         used = {value for node in nodes for value in reads(node)} | {*self.outputs}
@@ -290,7 +280,7 @@ class OnnxNetwork:
         for node in graph.node:  # exporters note stack traces of their machine, 1 kB each
             node.ClearField("metadata_props")
             node.ClearField("doc_string")
-        return self._storage.write(self.proto)
+        self._storage.write(self.proto)
 
 
 _MAIN = ("", "ai.onnx")

@@ -7,12 +7,11 @@ Runtime quantizes the activations itself, each block of a row on its own, with t
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,32 +45,21 @@ _LEAST_VALUES = 1 << 18
 """Smaller tables stay float, such as positions and types, which are added to every token."""
 
 _FLOAT = 1
-_MAX_ROWS = 256
-_TINY = 1e-30
 
 RoundedTable: TypeAlias = tuple[NDArray[Any], NDArray[np.float32], int]
 """Codes and scales of a table, and, in 4 bits, how many columns share a scale."""
 
 
-@dataclass(frozen=True)
-class RewriteReport:
-    """What `quantize_linears` did.
+class RewriteReport(NamedTuple):
+    """Names of layers and tables, as the exporter has them.
 
     Args:
-        path: the file written.
-        source_bytes: of the weights before.
-        target_bytes: of the file, including weights stored next to it.
-        quantized: linear layers and tables now in integers, by the exporter's names.
-        skipped: layers and tables that stay float32.
-        fused: how many norms, rotations, attentions and GELUs became one operator.
+        quantized: those now in integers.
+        skipped: those that stay float32.
     """
 
-    path: Path
-    source_bytes: int
-    target_bytes: int
     quantized: tuple[str, ...]
     skipped: tuple[str, ...]
-    fused: Mapping[str, int]
 
 
 def quantize_linears(
@@ -100,7 +88,7 @@ def quantize_linears(
     if weight_bits not in (4, 8):
         raise InputError("weight_bits", got=repr(weight_bits), wanted="8 or 4")
     network = OnnxNetwork(source, target)
-    fused = fuse(network)
+    fuse(network)
     chosen = _Chosen(keep)
     layers = Int4Linears(network) if weight_bits == 4 else Int8Linears(network)
     for layer in list(linears(network)):
@@ -112,15 +100,8 @@ def quantize_linears(
         if name is not None and chosen(name):
             tables.replace(node)
     chosen.check(source)
-    target_bytes = network.save()
-    return RewriteReport(
-        target,
-        network.source_bytes,
-        target_bytes,
-        tuple(chosen.taken),
-        tuple(chosen.skipped),
-        fused,
-    )
+    network.save()
+    return RewriteReport(tuple(chosen.taken), tuple(chosen.skipped))
 
 
 class _Chosen:
@@ -319,46 +300,6 @@ class QuantizedTables:
         return (*rounded, BLOCK)
 
 
-def local_errors(source: Path, examples: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, float]:
-    """How far each layer's int8 outputs are from its float32 outputs.
-
-    Args:
-        source: a float32 network.
-        examples: inputs by name, one run each; the first 256 rows of a layer count.
-
-    Returns:
-        By layer, norm of the difference over norm of the output: the greatest of all examples.
-        Pass the layers above a bound to `quantize_linears` as ``keep``; .02 is usual, and .1 shows
-        in the vectors.
-    """
-    with tempfile.TemporaryDirectory(dir=source.parent) as folder:
-        path = Path(folder) / "states.onnx"
-        network = OnnxNetwork(source, path)
-        layers = list(linears(network))
-        states = list(dict.fromkeys(layer.states for layer in layers))
-        network.show(states)
-        network.save()
-        from encoder.runtime.onnx import OnnxSession
-
-        session = OnnxSession(path)
-        worst: dict[str, float] = {}
-        for example in examples:
-            states_by_name = dict(zip(states, session.run(example)[-len(states) :], strict=True))
-            for layer in layers:
-                error = _error(layer, states_by_name[layer.states])
-                worst[layer.name] = max(error, worst.get(layer.name, 0.0))
-    return worst
-
-
-def _error(layer: LinearLayer, states: NDArray[np.float32]) -> float:
-    rows = states.reshape(-1, states.shape[-1])[:_MAX_ROWS]
-    steps = np.maximum(np.abs(rows).max(axis=1, keepdims=True) / MAX_CODE, _TINY)
-    codes, scales = quantize_rows(layer.weight)
-    exact = rows @ layer.weight.T
-    rounded = (np.rint(rows / steps) * steps) @ (codes * scales[:, None]).T
-    return float(np.linalg.norm(rounded - exact)) / max(float(np.linalg.norm(exact)), _TINY)
-
-
 def store_weights(source: Path, target: Path, weights: Mapping[str, StoredWeight]) -> RewriteReport:
     """Put weights that are already rounded into a float32 network that holds the same values.
 
@@ -376,12 +317,11 @@ def store_weights(source: Path, target: Path, weights: Mapping[str, StoredWeight
         ModelError: ``source`` is not an ONNX file.
     """
     network = OnnxNetwork(source, target)
-    fused = fuse(network)
+    fuse(network)
     stored = dict.fromkeys([*_linears(network, weights), *_tables(network, weights)])
     stored |= dict.fromkeys(_others(network, weights))
-    target_bytes = network.save()
-    skipped = tuple(name for name in weights if name not in stored)
-    return RewriteReport(target, network.source_bytes, target_bytes, tuple(stored), skipped, fused)
+    network.save()
+    return RewriteReport(tuple(stored), tuple(name for name in weights if name not in stored))
 
 
 def _linears(network: OnnxNetwork, weights: Mapping[str, StoredWeight]) -> Iterator[str]:

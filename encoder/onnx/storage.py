@@ -99,8 +99,6 @@ class Storage:
         self._end = offset + array.nbytes
         return offset
 
-    def write(self, model: ModelProto) -> int:
-        """Write the file itself; return the bytes of everything written."""
-        content = model.SerializeToString()
-        self._target.write_bytes(content)
-        return len(content) + (self._end or 0)
+    def write(self, model: ModelProto) -> None:
+        """Write the file itself."""
+        self._target.write_bytes(model.SerializeToString())

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from encoder.errors import ModelError
 from encoder.models.spec import ModelSpec
@@ -23,15 +23,15 @@ from encoder.prepare.hub import networks as hub_networks
 from encoder.system.extras import is_installed, require
 
 if TYPE_CHECKING:
-    from encoder.prepare.tower_network import QuantizableTower
     from encoder.quant.calibration import CalibrationData
     from encoder.quant.export_onnx import ExportReport
     from encoder.quant.quantized import QuantizedModel
-    from encoder.quant.report import SensitivityReport
 
 SENSITIVITY = "sensitivity.json"
 MAX_ITEMS = 256
 LEAST_COSINE = 0.99
+
+Tower: TypeAlias = bundle_networks.TowerNetwork | hub_networks.HubTower
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +73,11 @@ class Recipe:
 
     Args:
         config: ``auto`` or one scheme, see `Quantizer.apply`.
-        mode: see `Quantizer.analyze_sensitivity`.
         tune_steps: of `Quantizer.tune`, on the half that fits; 0 for none.
         limits: ``budget``, ``bits``, ``max_loss`` and ``keep`` of `Quantizer.apply`.
     """
 
     config: str = "auto"
-    mode: Literal["measured", "fisher"] = "measured"
     tune_steps: int = 0
     limits: Mapping[str, Any] = field(default_factory=dict)
 
@@ -106,7 +104,7 @@ def quantize_tower(
         least_cosine: of a hub model's graph to float32, on average over the half that judges.
 
     Raises:
-        AnymodalError: see `QuantizableTower` and `Quantizer`.
+        AnymodalError: see `Quantizer`, and the ``read`` and ``write`` of the tower.
     """
     require("`anymodal models quantize`", "torch", "onnxscript")
     from encoder.quant.calibration import CalibrationData
@@ -123,37 +121,29 @@ def quantize_tower(
     return QuantizedTower(folder, quantized, facts)
 
 
-def _load(spec: ModelSpec, tower: str, folder: Path) -> QuantizableTower:
+def _load(spec: ModelSpec, tower: str, folder: Path) -> Tower:
     if spec.kind == "bundle":
         return bundle_networks.load_network(str(spec), tower)
-
     return hub_networks.load_network(spec, tower, folder)
 
 
 def _quantize(
-    network: QuantizableTower, data: CalibrationData, folder: Path, recipe: Recipe
+    network: Tower, data: CalibrationData, folder: Path, recipe: Recipe
 ) -> QuantizedModel:
     from encoder.quant.quantizer import Quantizer
 
     quantizer = Quantizer(
         network.module, calibration=data, objective=network.objective, cache=folder / "measured"
     )
-    if recipe.config == "auto" and recipe.mode == "fisher":
-        quantizer.analyze_sensitivity(mode=recipe.mode)
     # it measures only if needed, after reading the limits: a typo must not cost these minutes
     quantized = quantizer.apply(recipe.config, **recipe.limits)
     if recipe.tune_steps:
         quantized = quantizer.tune(n_steps=recipe.tune_steps)
     if quantizer.report:
-        _keep(quantizer.report, folder / SENSITIVITY)
+        quantizer.report.save(folder / SENSITIVITY)
+        if is_installed("matplotlib"):
+            quantizer.report.plot((folder / SENSITIVITY).with_suffix(".png"))
     return quantized
-
-
-def _keep(report: SensitivityReport, path: Path) -> None:
-    """Save what was measured, and a picture of it if there is something to draw with."""
-    report.save(path)
-    if is_installed("matplotlib"):
-        report.plot(path.with_suffix(".png"))
 
 
 def export_tower(

@@ -22,10 +22,9 @@ from torch import Tensor, nn
 from encoder.errors import InputError, ModelError
 from encoder.onnx.codes import StoredWeight
 from encoder.onnx.dequantize import OPSET, lift, lower, strip_metadata
-from encoder.onnx.tensorrt import TENSORRT_BLOCKS, check_tensorrt
 from encoder.quant.calibration import Batch, describe
 from encoder.quant.layers import kind_of
-from encoder.quant.limits import Target, check_target, tensorrt
+from encoder.quant.limits import TENSORRT_BLOCKS, Target, check_target, tensorrt
 from encoder.quant.schemes import Scheme
 from encoder.quant.stored import StoredLayer, stored_in_modules, stored_layers, take_back
 from encoder.quant.weights import unpack
@@ -67,7 +66,6 @@ def export_onnx(
     path: Path,
     *,
     target: Target = "onnxruntime",
-    input_names: Sequence[str] | None = None,
     dynamic_axes: Mapping[str, Sequence[int]] | None = None,
 ) -> ExportReport:
     """Write a quantized model to ``path`` and compare it with torch.
@@ -79,36 +77,32 @@ def export_onnx(
     - ``onnxruntime``: scales are float16; embeddings look up codes and dequantize only those.
     - ``openvino``: float32 scales, and tables are dequantized whole in the graph, since OpenVINO
       takes no blocks of varying shape; it keeps such constants in codes.
-    - ``tensorrt``: float32 scales, no zero points, nothing but standard operators; the file passes
-      `check_tensorrt`. TensorRT itself is not run, either here or in the tests.
+    - ``tensorrt``: float32 scales, no zero points, nothing but standard operators, blocks of 128
+      or 64 for INT4. TensorRT itself is not run, either here or in the tests.
 
     Args:
         model: its layers were swapped by `encoder.quant.stored.swap`; others stay as they are.
         example: one call's inputs, to trace with.
         path: the ``.onnx`` file.
         target: the runtime that will run it.
-        input_names: the parameters of ``forward`` that a positional ``example`` fills; None for
-            the first ones.
         dynamic_axes: the axes of each input whose length may vary. None for the first of each,
             and also the second of token ids and inputs of the same shape.
 
     Raises:
-        InputError: the target cannot store a layer's scheme (all such layers are named), or the
-            inputs have no names.
+        InputError: the target cannot store a layer's scheme (all such layers are named), or there
+            are more inputs than ``forward`` has named parameters.
         ModelError: the model cannot be traced, or ONNX Runtime's outputs differ from torch's.
     """
     import onnx_ir
 
     check_target(target)
     if target == "tensorrt":
-        refuse_unsupported(model)
-    inputs = _named(model, example, input_names)
+        _refuse_unsupported(model)
+    inputs = _named(model, example)
     axes = _default_axes(inputs) if dynamic_axes is None else dynamic_axes
     written, notes = _program(model, _at_least_two(inputs, axes), axes, target)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx_ir.save(written, path)
-    if target == "tensorrt":
-        _raise_findings(path)
     difference, by_default = _compare(model, inputs, path)
     return ExportReport(path, path.stat().st_size, difference, by_default, tuple(notes))
 
@@ -137,12 +131,8 @@ def _stored_once(model: nn.Module) -> list[dict[str, StoredLayer]]:
     return list(by_content.values())
 
 
-def refuse_unsupported(model: nn.Module) -> None:
-    """Check that TensorRT can store the scheme of every quantized layer.
-
-    Raises:
-        InputError: it cannot store some; all are named, with the reason and a scheme that it takes.
-    """
+def _refuse_unsupported(model: nn.Module) -> None:
+    """Name all layers whose scheme TensorRT cannot store, with the reason and one that it takes."""
     problems = {
         name: problem for name, layer in stored_layers(model) if (problem := _problem(layer))
     }
@@ -294,27 +284,26 @@ def _trace(
         ) from error
 
 
-def _named(model: nn.Module, example: Batch, names: Sequence[str] | None) -> dict[str, Tensor]:
+def _named(model: nn.Module, example: Batch) -> dict[str, Tensor]:
     """The inputs by the names of ``forward``'s parameters; non-tensors are refused."""
     if isinstance(example, Mapping):
         inputs = dict(example)
     else:
         values = example if isinstance(example, (list, tuple)) else (example,)
-        inputs = dict(zip(names or _parameters(model), values, strict=False))
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        parameters = inspect.signature(model.forward).parameters.values()
+        names = [parameter.name for parameter in parameters if parameter.kind in kinds]
+        inputs = dict(zip(names, values, strict=False))
         if len(inputs) < len(values):
             raise InputError(
-                "example", got=f"{len(values)} inputs, {len(inputs)} names", wanted="input_names"
+                "example",
+                got=f"{len(values)} inputs, and forward names {len(inputs)}",
+                wanted="a dict of inputs by name",
             )
     for name, value in inputs.items():
         if not isinstance(value, Tensor):
             raise InputError(f"example[{name!r}]", got=type(value).__name__, wanted="a tensor")
     return inputs
-
-
-def _parameters(model: nn.Module) -> list[str]:
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(model.forward).parameters.values()
-    return [parameter.name for parameter in parameters if parameter.kind in kinds]
 
 
 def _default_axes(inputs: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -339,14 +328,6 @@ def _at_least_two(
         return tensor
 
     return {name: doubled(name, tensor) for name, tensor in inputs.items()}
-
-
-def _raise_findings(path: Path) -> None:
-    if findings := check_tensorrt(path):
-        raise ModelError(
-            f"{path.name} breaks TensorRT's rules: " + "; ".join(map(str, findings)) + ".",
-            remedy="Export for onnxruntime, or change what the findings name.",
-        )
 
 
 def _compare(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> tuple[float, float]:

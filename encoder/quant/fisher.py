@@ -1,9 +1,9 @@
-"""Sensitivity from gradients: seconds instead of minutes, and a worse ranking.
+"""What errors of weights cost in the output, from its gradients.
 
 To second order the divergence of a model's output is ½ δᵀFδ for a change δ of its weights, with
 F the Fisher information of the output. Only F's diagonal is used (as in FIT, Zandonati et al.,
-2022), so errors in a row that cancel each other out still count. An embedding table has a whole
-matrix instead, the same for all of its rows. Importing this imports torch.
+2022); an embedding table has a whole matrix, the same for all of its rows. Importing this imports
+torch.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def fisher_diagonals(
             if not output.requires_grad:
                 raise ModelError(
                     f"{type(model).__name__}'s output has no gradient: its forward turns it off.",
-                    remedy='Use mode="measured".',
+                    remedy="Leave out short=True.",
                 )
             target = (output * _probe(output.detach(), objective, generator)).sum()
             gradients = torch.autograd.grad(target, list(weights.values()), allow_unused=True)
@@ -129,11 +129,6 @@ def _outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
         yield outputs
     finally:
         hook.remove()
-
-
-def fisher_loss(diagonal: Tensor, error: Tensor) -> float:
-    """½ Σ F δ²: the expected divergence; both tensors are [n_rows, n_columns]."""
-    return 0.5 * float((diagonal * error.square()).sum())
 
 
 def _probe(output: Tensor, objective: Objective, generator: torch.Generator) -> Tensor:

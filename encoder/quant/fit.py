@@ -20,7 +20,7 @@ from encoder.quant.inputs import Drift, Gram
 from encoder.quant.layers import Layer, find_layers
 from encoder.quant.lockstep import LayerStop, in_step
 from encoder.quant.pricing import Worth, at_price, narrowest
-from encoder.quant.rounding import descend, round_rows
+from encoder.quant.rounding import descend, gptq, hqq
 from encoder.quant.schemes import FP32, Scheme
 from encoder.quant.stored import swap
 from encoder.quant.weights import PackedWeight, Rounded
@@ -53,7 +53,6 @@ def quantize(
     schemes: Mapping[str, Scheme],
     batches: Sequence[Batch] | None = None,
     *,
-    rounding: str = "gptq",
     objective: Objective | None = None,
     priced: Priced | None = None,
     progress: Progress | None = None,
@@ -68,22 +67,22 @@ def quantize(
     Args:
         model: any module; it is not changed.
         schemes: by layer name (`find_layers`); layers without one, and FP32 ones, stay.
-        batches: calibration inputs; without them weights are rounded without data.
-        rounding: ``gptq`` (followed by coordinate descent), ``hqq``, ``mse`` or ``rtn``.
-        objective: how a loss is measured. With it ``gptq`` takes embedding tables too, by which
-            errors the output forgets (`lookup_grams`); without it they are rounded by HQQ.
-        priced: layers that are rounded by ``gptq`` at a price, whatever integer scheme they have;
-            they then get the narrowest scheme that holds their codes.
+        batches: calibration inputs, for GPTQ and coordinate descent after it; without them
+            weights are rounded by HQQ.
+        objective: how a loss is measured. With it embedding tables are rounded by which errors the
+            output forgets (`lookup_grams`); without it by HQQ.
+        priced: layers that are rounded at a price, whatever integer scheme they have; they then
+            get the narrowest scheme that holds their codes.
         progress: called after each layer.
 
     Raises:
         InputError: a name that matches no layer; weights that are not finite.
         ModelError: the model fails on a batch.
     """
-    fitting = _Fitting(copy.deepcopy(model).eval(), schemes, rounding, priced, progress)
+    fitting = _Fitting(copy.deepcopy(model).eval(), schemes, priced, progress)
     fitting.round_embeddings(model, batches or (), objective)
     if batches:
-        fitting.round_in_order(batches, model if rounding == "gptq" else None)
+        fitting.round_in_order(batches, model)
     fitting.round_rest(had_batches=bool(batches))
     return Fitted(fitting.model, fitting.notes)
 
@@ -100,7 +99,6 @@ class Inputs:
 class _Fitting:
     model: nn.Module
     schemes: Mapping[str, Scheme]
-    rounding: str
     priced: Priced | None
     progress: Progress | None
     notes: list[str] = field(default_factory=list)
@@ -118,7 +116,7 @@ class _Fitting:
         self, original: nn.Module, batches: Sequence[Batch], objective: Objective | None
     ) -> None:
         grams: Mapping[str, Gram] = {}
-        if objective and self.rounding == "gptq":
+        if objective:
             needed = [name for name in self.waiting if self._scheme(name).is_integer]
             layers = find_layers(original)
             grams = lookup_grams(original, {n: layers[n] for n in needed}, batches, objective)
@@ -126,7 +124,7 @@ class _Fitting:
             gram = grams.get(layer.name)
             self._store(layer, Inputs(gram, None) if gram else None)
 
-    def round_in_order(self, batches: Sequence[Batch], original: nn.Module | None) -> None:
+    def round_in_order(self, batches: Sequence[Batch], original: nn.Module) -> None:
         previous: list[tuple[LayerStop, Inputs]] = []
 
         def solve(stop: LayerStop) -> Tensor | None:
@@ -144,7 +142,7 @@ class _Fitting:
 
     def round_rest(self, *, had_batches: bool) -> None:
         for layer in list(self.waiting.values()):
-            if had_batches and self.rounding == "gptq" and self._scheme(layer.name).is_integer:
+            if had_batches and self._scheme(layer.name).is_integer:
                 self.notes.append(f"{layer.name}: its inputs were not seen, rounded by HQQ.")
             self._store(layer, None)
 
@@ -182,13 +180,13 @@ class _Fitting:
         return PackedWeight.of_codes(self._round(layer.name, rows, scheme, inputs), scheme)
 
     def _round(self, name: str, rows: Tensor, scheme: Scheme, inputs: Inputs | None) -> Rounded:
-        if inputs is None or self.rounding != "gptq":
-            return round_rows(rows, scheme, inputs.gram if inputs else None, self.rounding)
+        if inputs is None:
+            return hqq(rows, scheme)
         if inputs.gram.factor is None:
             self.notes.append(f"{name}: its Gram matrix has no factor, rounded by HQQ.")
-            return round_rows(rows, scheme, None, "hqq")
+            return hqq(rows, scheme)
         target = inputs.drift.target(rows, inputs.gram) if inputs.drift else rows
-        return descend(target, round_rows(target, scheme, inputs.gram), scheme, inputs.gram)
+        return descend(target, gptq(target, scheme, inputs.gram), scheme, inputs.gram)
 
 
 def _correct_bias(layer: Layer, change: Tensor) -> None:

@@ -1,8 +1,9 @@
 """What a quantized model must keep to: a size as people write it, and what a runtime takes. Pure.
 
-Sources of the runtimes' rules, as read in 2026: for TensorRT see `encoder.onnx.tensorrt`; ONNX's
-types of DequantizeLinear (opset 21) and Gather; OpenVINO's page "Weight compression" (8 bits for
-all layers, 4 bits for matrix products and look-ups).
+Sources of the runtimes' rules, as read in 2026: TensorRT 11.3, "Working with Quantized Types", and
+of its 10.x "Weight-Only Quantization"; ONNX's types of DequantizeLinear (opset 21) and Gather;
+OpenVINO's page "Weight compression" (8 bits for all layers, 4 bits for matrix products and
+look-ups).
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
 from encoder.errors import InputError
-from encoder.onnx.tensorrt import TENSORRT_BLOCKS
 from encoder.quant.schemes import Scheme
+
+TENSORRT_BLOCKS = (128, 64)
+"""Block sizes of INT4, largest first."""
 
 _UNITS = {
     "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9,

@@ -31,7 +31,7 @@ from encoder.quant.quantized import (
 )
 from encoder.quant.report import progress_bar
 from encoder.quant.schemes import FP32, Scheme
-from encoder.quant.sensitivity import analyze, by_weights, choose_objective, loss_of
+from encoder.quant.sensitivity import analyze, choose_objective, loss_of
 from encoder.quant.synthetic import synthetic
 
 if TYPE_CHECKING:
@@ -58,10 +58,8 @@ class Quantizer:
         calibration: batches (tensors, tuples or dicts of keywords) or one tensor [n, ...]. Half
             of it fits the weights, the other half judges; a `CalibrationData` specifies which.
             Without it weights are rounded by HQQ, and steps that need data use inputs made from
-            the model (`sensitivity.synthetic`); where that fails, layers are ranked by the
-            errors of their weights. Reports and facts then say so.
+            the model (`synthetic`), which reports and facts then say.
         objective: ``kl`` for classifiers, ``cosine`` for embedders; ``auto`` looks at the model.
-        rounding: ``gptq`` (needs calibration), ``hqq`` or ``rtn``; None for the best possible.
         cache: a folder for measurements, so that a stopped analysis can be resumed.
         progress: show a bar on a terminal.
 
@@ -84,7 +82,6 @@ class Quantizer:
         calibration: CalibrationData | Iterable[Batch] | Tensor | None = None,
         *,
         objective: Objective | Literal["auto"] = "auto",
-        rounding: str | None = None,
         cache: str | Path | None = None,
         progress: bool = True,
     ) -> None:
@@ -103,7 +100,6 @@ class Quantizer:
         elif calibration is not None:
             self._data = CalibrationData.split(calibration)
         self._objective = objective
-        self._rounding = rounding
         self._cache = Path(cache) if cache else None
         self._progress = progress
         self._report: SensitivityReport | None = None
@@ -111,39 +107,28 @@ class Quantizer:
         self._target: Target | None = None
 
     def analyze_sensitivity(
-        self,
-        *,
-        mode: Literal["measured", "fisher"] = "measured",
-        schemes: Sequence[str | Scheme] | None = None,
+        self, *, schemes: Sequence[str | Scheme] | None = None
     ) -> SensitivityReport:
         """How much the output suffers from storing a single layer in a scheme, for all of both.
 
         Args:
-            mode: ``measured`` runs the model for every layer and scheme; ``fisher`` estimates
-                in seconds and ranks worse.
             schemes: the candidates; None to choose by the kind of layer.
 
         Raises:
-            InputError: an unknown scheme.
+            InputError: an unknown scheme; or no calibration data, and none can be made.
         """
-        candidates = [Scheme.parse(scheme) for scheme in schemes] if schemes else None
-        data = self._data or self._synthetic
-        if data is None:
-            self._report = by_weights(self._model, candidates)
-            return self._report
         report = analyze(
             self._folded[0],
-            data,
-            schemes=candidates,
+            self._need_data("analyze_sensitivity"),
+            schemes=[Scheme.parse(scheme) for scheme in schemes] if schemes else None,
             objective=self.objective,
-            mode=mode,
-            rounding=self._rounding or ("gptq" if self._data else "hqq"),
+            rounding="gptq" if self._data else "hqq",
             cache=self._cache,
             progress=self._progress,
         )
         if not self._data:
             notes = (*report.notes, _SYNTHETIC_NOTE)
-            report = replace(report, is_synthetic=True, notes=notes)
+            report = replace(report, is_estimate=True, notes=notes)
         self._report = report
         return report
 
@@ -312,7 +297,8 @@ class Quantizer:
         for _ in range(_ATTEMPTS):
             quantized = self._quantize(self._allocate(keep, max_loss=ceiling).schemes)
             loss = quantized.facts.loss
-            if loss is None or loss <= max_loss:  # None: the model's inputs are unknown
+            assert loss is not None  # the analysis had data
+            if loss <= max_loss:
                 return quantized
             # the layers' losses do not quite add up: aim lower by the factor missed
             ceiling *= 0.9 * max_loss / loss
@@ -362,14 +348,12 @@ class Quantizer:
     ) -> QuantizedModel:
         base, folds = self._folded
         fit = self._data.fit if self._data else None
-        rounding = self._rounding or ("gptq" if fit else "hqq")
         integers = [scheme for scheme in schemes.values() if scheme != FP32]
         with progress_bar("Rounding", len(integers), show=self._progress) as advance:
             module, notes = quantize(
                 base,
                 schemes,
                 fit,
-                rounding=rounding,
                 objective=self.objective if self._data else None,
                 priced=priced,
                 progress=lambda name, *_: advance(name),
@@ -384,8 +368,8 @@ class Quantizer:
         if judges:
             loss = loss_of(self.objective, self._model, module, judges.score)
             facts = replace(facts, loss=loss, objective=self.objective)
-        if self._report and self._report.is_estimate and not self._data:
-            facts = replace(facts, notes=(*facts.notes, self._report.notes[-1]))
+        if self._report and not self._data:
+            facts = replace(facts, notes=(*facts.notes, _SYNTHETIC_NOTE))
         return QuantizedModel(module, facts)
 
     def _need_data(self, what: str, *, real: bool = False) -> CalibrationData:
@@ -394,7 +378,8 @@ class Quantizer:
             raise InputError(
                 "calibration",
                 got=f"nothing, and {what} needs data",
-                wanted="Quantizer(model, calibration=batches)",
+                wanted="Quantizer(model, calibration=batches), with batches as the model takes "
+                "them: none could be made from the model",
             )
         return data
 

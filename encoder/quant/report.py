@@ -16,8 +16,6 @@ from encoder.quant.allocate import Option
 from encoder.quant.schemes import FP32, Scheme
 from encoder.system.extras import require
 
-_VERSION = 1
-
 
 @dataclass(frozen=True)
 class Row:
@@ -49,27 +47,20 @@ class SensitivityReport:
     Args:
         rows: in the model's order of layers, each from its narrowest scheme to FP32.
         objective: how a loss is measured: ``kl`` in nats, or ``cosine`` for 1 − cosine.
-        mode: ``measured``, or ``fisher`` or ``weights`` for an estimate.
         fp32_nbytes: of the whole model.
         n_items: how many items a loss is the mean over.
         unsupported: large parameters that no scheme is available for.
         notes: candidates that were left out, and why.
-        is_synthetic: whether the inputs were made up, since none were given.
+        is_estimate: whether the inputs were made up, since none were given.
     """
 
     rows: Sequence[Row]
     objective: str
-    mode: str
     fp32_nbytes: int
     n_items: int
     unsupported: Sequence[str] = ()
     notes: Sequence[str] = ()
-    is_synthetic: bool = False
-
-    @property
-    def is_estimate(self) -> bool:
-        """Whether losses were not measured on data of the model's kind."""
-        return self.is_synthetic or self.mode != "measured"
+    is_estimate: bool = False
 
     @property
     def layers(self) -> list[str]:
@@ -121,35 +112,9 @@ class SensitivityReport:
     def save(self, path: str | Path) -> Path:
         """Write as JSON."""
         rows = [{**vars(row), "scheme": row.scheme.name} for row in self.rows]
-        content = {**asdict(self), "rows": rows, "version": _VERSION}
+        content = {**asdict(self), "rows": rows}
         Path(path).write_text(json.dumps(content, indent=1), "utf-8")
         return Path(path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> SensitivityReport:
-        """Read what `save` wrote.
-
-        Raises:
-            InputError: the file is not a report of this version.
-        """
-        try:
-            content = json.loads(Path(path).read_text("utf-8"))
-            if content.pop("version") != _VERSION:
-                raise ValueError("another version")
-            rows = tuple(
-                Row(**{**row, "scheme": Scheme.parse(row["scheme"])}) for row in content.pop("rows")
-            )
-            # lists were tuples before JSON
-            fields: dict[str, Any] = {
-                k: tuple(v) if isinstance(v, list) else v for k, v in content.items()
-            }
-            return cls(rows=rows, **fields)
-        except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-            raise InputError(
-                "path",
-                got=f"{path}, which cannot be read ({error})",
-                wanted="a file that SensitivityReport.save of this version wrote",
-            ) from error
 
 
 def width(scheme: Scheme) -> tuple[int, int]:
@@ -195,14 +160,9 @@ def render(report: SensitivityReport, *, color: bool | None = None) -> str:
 
 
 def _title(report: SensitivityReport) -> str:
-    how = {
-        "measured": f"{'estimated' if report.is_synthetic else 'measured'} on",
-        "fisher": "estimated by Fisher's diagonal from",
-        "weights": "estimated from its weights and",
-    }[report.mode]
+    how, items = ("estimated", "synthetic inputs") if report.is_estimate else ("measured", "items")
     unit = _UNITS[report.objective]
-    items = f"{report.n_items} {'synthetic inputs' if report.is_synthetic else 'items'}"
-    return f"Loss ({unit}) of one layer in one scheme, {how} {items}"
+    return f"Loss ({unit}) of one layer in one scheme, {how} on {report.n_items} {items}"
 
 
 def _loss(loss: float) -> str:

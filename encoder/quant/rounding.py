@@ -1,4 +1,4 @@
-"""Round weights to integer codes: to nearest, by HQQ without data, by GPTQ and descent with it.
+"""Round weights to integer codes: by HQQ without data, by GPTQ and descent with it.
 
 Importing this imports torch.
 """
@@ -6,49 +6,17 @@ Importing this imports torch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from encoder.errors import InputError
 from encoder.quant.inputs import Gram, to_columns, to_rows
 from encoder.quant.schemes import Scheme
 from encoder.quant.weights import Rounded, float16_scales, spread
 
-if TYPE_CHECKING:
-    from encoder.quant.inputs import Gram
-
 Choose = Callable[[Tensor, Tensor], Tensor]
 """Returns codes. Takes the wished values [n_conv_groups, n_rows], which it may modify, and, in the
 same shape, what a miss by one code adds to the root of the squared error of each row's output."""
-
-
-class Rounding(Protocol):
-    """Turns a weight's rows [n_rows, n_columns] into codes and scales.
-
-    ``gram`` describes how the layer's inputs vary; a method may ignore it.
-    """
-
-    def __call__(self, rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded: ...
-
-
-def check(rows: Tensor, scheme: Scheme) -> None:
-    """Check that rows have an integer grid.
-
-    Raises:
-        InputError: a float scheme, or a group that does not divide the rows.
-    """
-    if not scheme.is_integer:
-        raise InputError(
-            "scheme", got=scheme.name, wanted="an integer one: floats need no rounding"
-        )
-    if not scheme.fits(rows.shape[1]):
-        raise InputError(
-            "scheme",
-            got=f"{scheme.name} for rows of {rows.shape[1]} values",
-            wanted=f"a group that divides {rows.shape[1]}, or int{scheme.bits} (a scale per row)",
-        )
 
 
 def in_groups(rows: Tensor, scheme: Scheme) -> Tensor:
@@ -62,14 +30,6 @@ def to_codes(values: Tensor, scales: Tensor, scheme: Scheme) -> Tensor:
     return (values / scales).round_().clamp_(-largest - 1, largest)
 
 
-def to_nearest(rows: Tensor, scales: Tensor, scheme: Scheme) -> Rounded:
-    """Round each value to the nearest point of the grid of ``scales`` [n_rows, n_groups]."""
-    import torch
-
-    codes = to_codes(rows, spread(scales, rows.shape[1]), scheme)
-    return Rounded(codes.to(torch.int8), scales)
-
-
 def nearest(scheme: Scheme) -> Choose:
     """A function that chooses the scheme's nearest code, whatever a miss adds."""
     largest = scheme.largest_code
@@ -81,25 +41,6 @@ _SHARES = (1.0, 0.92, 0.85, 0.78, 0.71, 0.64, 0.57, 0.5, 0.43, 0.36)
 
 _CHUNK_VALUES = 1 << 18
 """Rows are searched in chunks that stay in the processor's cache."""
-
-
-def rtn(rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded:  # noqa: ARG001
-    """Round to nearest with absmax scales: no value moves by more than half a step.
-
-    Args:
-        rows: float32 [n_rows, n_columns].
-        scheme: an integer scheme whose group divides the rows.
-        gram: not needed.
-    """
-    check(rows, scheme)
-    return to_nearest(rows, absmax_scales(rows, scheme), scheme)
-
-
-def rtn_mse(rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded:
-    """Round to nearest with the scales of least squared error (clips a few large values)."""
-    check(rows, scheme)
-    importance = None if gram is None else gram.importance(rows.shape[0])
-    return to_nearest(rows, mse_scales(rows, scheme, importance), scheme)
 
 
 def absmax_scales(rows: Tensor, scheme: Scheme) -> Tensor:
@@ -167,7 +108,7 @@ _MAX_STEPS = 4
 """Twenty lower the l_p error by another 1 %, but the outputs of MiniLM come no closer."""
 
 
-def hqq(rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded:  # noqa: ARG001
+def hqq(rows: Tensor, scheme: Scheme) -> Rounded:
     """Round with scales of least l_p error, p = 0.7, which tolerates a few large misses.
 
     The error W − s·q is split into a part E, which an l_p prox shrinks out of it, and a rest whose
@@ -179,9 +120,7 @@ def hqq(rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded:  # n
     Args:
         rows: float32 [n_rows, n_columns].
         scheme: an integer scheme whose group divides the rows.
-        gram: not needed.
     """
-    check(rows, scheme)
     groups = in_groups(rows, scheme)
     scales = mse_scales(rows, scheme).unsqueeze(2)
     best, least, penalty = scales, torch.full_like(scales, torch.inf), _PENALTY
@@ -226,7 +165,6 @@ def gptq(rows: Tensor, scheme: Scheme, gram: Gram | None = None) -> Rounded:
         gram: of the layer's inputs. Without it, or where it has no Cholesky factor, the rows are
             rounded by `hqq`.
     """
-    check(rows, scheme)
     if gram is None or gram.factor is None:
         return hqq(rows, scheme)
     scales = mse_scales(rows, scheme, gram.importance(rows.shape[0]).sqrt())
@@ -311,28 +249,3 @@ def _rescale(rows: Tensor, rounded: Rounded, gram: Gram) -> Rounded:
     scales = top / (pulled * codes).sum(2).view(-1, 1)
     usable = torch.isfinite(scales) & (scales > 0)
     return Rounded(rounded.codes, float16_scales(torch.where(usable, scales, rounded.scales)))
-
-
-Method = Literal["gptq", "hqq", "mse", "rtn"]
-
-METHODS: dict[str, Rounding] = {"gptq": gptq, "hqq": hqq, "mse": rtn_mse, "rtn": rtn}
-"""The methods by name; ``mse`` is round-to-nearest with scales of least squared error."""
-
-
-def round_rows(
-    rows: Tensor, scheme: Scheme, gram: Gram | None = None, method: str = "gptq"
-) -> Rounded:
-    """Round a weight's rows.
-
-    Args:
-        rows: float32 [n_rows, n_columns].
-        scheme: an integer scheme whose group divides the rows.
-        gram: of the layer's inputs; without one, ``gptq`` falls back to ``hqq``.
-        method: see `METHODS`.
-
-    Raises:
-        InputError: an unknown method, a float scheme, a group that does not divide the rows.
-    """
-    if method not in METHODS:
-        raise InputError("rounding", got=repr(method), wanted=", ".join(METHODS))
-    return METHODS[method](rows, scheme, gram)

@@ -3,11 +3,14 @@
 Each layer is rounded alone, at each width, fitted on one half of the data and judged by the
 output's divergence on the other half. The layers' losses are then assumed to add up, as in HAWQ-V3
 (Yao et al., 2021) and similar methods; the output's divergence ranks layers better than weight
-errors or Fisher information do. Importing this imports torch.
+errors or Fisher information do. Losses are kept as they are measured, so that a run that was
+stopped goes on. Importing this imports torch.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,24 +31,22 @@ from encoder.quant.calibration import (
     named_of,
     run,
 )
-from encoder.quant.fisher import fisher_diagonals, fisher_loss, lookup_grams
+from encoder.quant.fisher import lookup_grams
 from encoder.quant.inputs import Gram, execution_order, grams
-from encoder.quant.journal import Journal, key_of
 from encoder.quant.layers import Layer, some_layers, unsupported
 from encoder.quant.prefix import PrefixRuns, changed, check_finite, evaluating, no_grad
 from encoder.quant.quantized import model_nbytes
 from encoder.quant.report import Advance, Row, SensitivityReport, progress_bar, width
-from encoder.quant.rounding import round_rows
+from encoder.quant.rounding import gptq
 from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT5, INT6, INT8, Scheme
 
-Mode = Literal["measured", "fisher"]
+Rounding = Literal["gptq", "hqq"]
+"""How weights are rounded: fitted to the data, or without it."""
 
 MAX_ITEMS = 32
 """The most items that judge; an analysis takes time in proportion to them."""
 
 _MAX_FIT_ITEMS = 128
-
-_NEED_GRAM = ("gptq", "mse")
 _RECIPE = "2"
 """Change it when the same layer and scheme would now give a different loss."""
 _SHARED_NOTE = "its share, by values, of the loss with all layers in fp16"
@@ -57,8 +58,7 @@ def analyze(
     *,
     schemes: Sequence[Scheme] | None = None,
     objective: Objective | Literal["auto"] = "auto",
-    mode: Mode = "measured",
-    rounding: str = "gptq",
+    rounding: Rounding = "gptq",
     cache: Path | None = None,
     progress: bool = True,
     max_items: int = MAX_ITEMS,
@@ -74,60 +74,36 @@ def analyze(
         schemes: the candidates for every layer; None for `candidates`. FP16 and FP32 are always
             among them. One whose group does not divide a layer's rows is left out there.
         objective: ``auto`` for `choose_objective`.
-        mode: ``measured`` runs the model for each row. ``fisher`` takes seconds (see
-            `encoder.quant.fisher`) and ranks worse: use it to explore, not to decide.
-        rounding: a method of `encoder.quant.rounding`, for ``measured``.
+        rounding: see `Rounding`.
         cache: a folder that keeps measurements, so that a stopped analysis can be resumed.
         progress: show a bar if standard error is a terminal.
-        max_items: the most items that judge, or that Fisher's diagonal is averaged over.
+        max_items: the most items that judge.
 
     Raises:
         InputError: no layer that can be quantized, or weights that are not finite.
         ModelError: the model fails, or its own output is not finite.
     """
     layers = some_layers(model)
-    n_fit = _MAX_FIT_ITEMS if mode == "measured" else max_items
-    data = CalibrationData(_some(data.fit, n_fit), _some(data.score, max_items))
+    data = CalibrationData(_some(data.fit, _MAX_FIT_ITEMS), _some(data.score, max_items))
     schemes_by_layer = {name: _wanted(layer, schemes) for name, layer in layers.items()}
     with evaluating(model):
         if objective == "auto":
             objective = choose_objective(model, data.score[0])
         task = _Task(model, layers, schemes_by_layer, data, objective, rounding)
-        rows = (
-            _measure(task, _journal(task, cache), show=progress)
-            if mode == "measured"
-            else _estimate(task, show=progress)
-        )
-    return _report(task, rows, mode, _left_out(layers, schemes or ()))
-
-
-def _report(
-    task: _Task, rows: Sequence[Row], mode: Mode, notes: Sequence[str]
-) -> SensitivityReport:
-    used = task.data.score if mode == "measured" else task.data.fit
-    return SensitivityReport(
-        rows=_sorted(rows, task.layers),
-        objective=task.objective,
-        mode=mode,
-        fp32_nbytes=model_nbytes(task.model),
-        n_items=sum(batch_items(batch) for batch in used),
-        unsupported=tuple(unsupported(task.model)),
-        notes=tuple(notes),
-    )
-
-
-def _sorted(rows: Sequence[Row], layers: Mapping[str, Layer]) -> tuple[Row, ...]:
-    """Rows in the model's order of layers, each layer from narrow to wide."""
+        rows = _measure(task, _journal(task, cache), show=progress)
     order = {name: index for index, name in enumerate(layers)}
-    return tuple(sorted(rows, key=lambda row: (order[row.layer], width(row.scheme))))
-
-
-def _left_out(layers: Mapping[str, Layer], schemes: Sequence[Scheme]) -> tuple[str, ...]:
-    return tuple(
-        f"{name}: no {scheme.name}, its rows have {layer.n_columns} values"
-        for name, layer in layers.items()
-        for scheme in schemes
-        if not scheme.fits(layer.n_columns)
+    return SensitivityReport(
+        rows=tuple(sorted(rows, key=lambda row: (order[row.layer], width(row.scheme)))),
+        objective=objective,
+        fp32_nbytes=model_nbytes(model),
+        n_items=sum(map(batch_items, data.score)),
+        unsupported=tuple(unsupported(model)),
+        notes=tuple(
+            f"{name}: no {scheme.name}, its rows have {layer.n_columns} values"
+            for name, layer in layers.items()
+            for scheme in schemes or ()
+            if not scheme.fits(layer.n_columns)
+        ),
     )
 
 
@@ -202,7 +178,7 @@ class _Task:
     schemes: Mapping[str, Sequence[Scheme]]
     data: CalibrationData
     objective: Objective
-    rounding: str
+    rounding: Rounding
 
 
 def _measure(task: _Task, journal: Journal, *, show: bool) -> list[Row]:
@@ -240,22 +216,20 @@ def _fill(
         layer = task.layers[name]
         used = None if name in multiplied else runs.looked_up(layer)
         for scheme in pending[name]:
-            weight = _rounded(layer, used, scheme, gram, task.rounding)
+            weight = _rounded(layer, used, scheme, gram)
             loss = _mean(task.objective, runs.outputs, runs.run(layer, weight))
             journal.add(name, scheme.name, loss)
             advance(f"{name} {scheme.name}")
 
 
-def _rounded(
-    layer: Layer, used: Tensor | None, scheme: Scheme, gram: Gram | None, rounding: str
-) -> Tensor:
+def _rounded(layer: Layer, used: Tensor | None, scheme: Scheme, gram: Gram | None) -> Tensor:
     """The layer's rounded weight; of an embedding, only the rows that the data looks up."""
     rows = layer.rows()
     if used is None:
-        rounded = round_rows(rows, scheme, gram, rounding).dequantize()
+        rounded = gptq(rows, scheme, gram).dequantize()
     else:
         rounded = rows.clone()
-        rounded[used] = round_rows(rows[used], scheme, gram, rounding).dequantize()
+        rounded[used] = gptq(rows[used], scheme, gram).dequantize()
     return layer.layout.weight(rounded)
 
 
@@ -263,7 +237,7 @@ def _with_grams(task: _Task, pending: Iterable[str]) -> Iterator[tuple[str, Gram
     """Each pending layer once, with its Gram matrix where there is one."""
     remaining = dict.fromkeys(pending)
     tables: Mapping[str, Gram] = {}
-    if task.rounding in _NEED_GRAM:
+    if task.rounding == "gptq":
         layers = {name: task.layers[name] for name in remaining}
         needed = {name: layer for name, layer in layers.items() if layer.kind != "embedding"}
         for share in grams(task.model, needed, task.data.fit):
@@ -284,24 +258,6 @@ def _fp16_loss(task: _Task, runs: PrefixRuns) -> float:
         stack.enter_context(no_grad())
         outputs = (forward(task.model, batch).float() for batch in task.data.score)
         return _mean(task.objective, runs.outputs, outputs)
-
-
-def _estimate(task: _Task, *, show: bool) -> list[Row]:
-    """Estimate by Fisher; rounds to nearest, as methods that spread errors make some large."""
-    diagonals = fisher_diagonals(task.model, task.layers, task.data.fit, task.objective)
-    rows = []
-    with progress_bar("Sensitivity", len(diagonals), show=show) as advance:
-        for name, layer in task.layers.items():
-            weight = layer.rows()
-            for scheme in task.schemes[name]:
-                rounded = round_rows(weight, scheme, None, "mse").dequantize()
-                rows.append(_row(layer, scheme, fisher_loss(diagonals[name], rounded - weight)))
-            if _fits_fp16(layer):
-                error = weight.half().float() - weight
-                rows.append(_row(layer, FP16, fisher_loss(diagonals[name], error)))
-            rows.append(_row(layer, FP32, 0.0))
-            advance(name)
-    return rows
 
 
 def _float_rows(layers: Mapping[str, Layer], fp16_loss: float) -> list[Row]:
@@ -350,57 +306,68 @@ def _some(batches: Sequence[Batch], max_items: int) -> list[Batch]:
     return list(batches[:: -(-n_items // max_items)])
 
 
-def _journal(task: _Task, cache: Path | None) -> Journal:
-    if cache is None:
-        return Journal(None)
-    batches = {"fit": list(task.data.fit), "score": list(task.data.score)}
-    settings = {"objective": task.objective, "rounding": task.rounding, "recipe": _RECIPE}
-    return Journal(cache / f"{key_of(task.model, batches, settings)}.jsonl")
-
-
-NOTE = "There was no calibration data, and none could be made: losses are errors of the weights."
-
-
-def by_weights(model: nn.Module, schemes: Sequence[Scheme] | None = None) -> SensitivityReport:
-    """Estimate the loss of every layer in every candidate scheme from its weights' errors.
+class Journal:
+    """Losses that are known, by layer and scheme.
 
     Args:
-        model: any module.
-        schemes: integer ones to try; None for `candidates`.
-
-    Raises:
-        InputError: no layer that can be quantized, or weights that are not finite.
+        path: of the file; None to keep losses in memory only. A line that cannot be read, such as
+            the last one of a killed run, is skipped: its loss is measured again.
     """
-    rows = [row for layer in some_layers(model).values() for row in _rows(layer, schemes)]
-    return SensitivityReport(
-        rows=tuple(rows),
-        objective="cosine",
-        mode="weights",
-        fp32_nbytes=model_nbytes(model),
-        n_items=0,
-        unsupported=tuple(unsupported(model)),
-        notes=(NOTE,),
-    )
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._losses: dict[tuple[str, str], float] = {}
+        if path is not None and path.exists():
+            self._read(path)
+
+    def get(self, layer: str, scheme: str) -> float | None:
+        """A loss, if it is known."""
+        return self._losses.get((layer, scheme))
+
+    def add(self, layer: str, scheme: str, loss: float) -> None:
+        """Record a loss and write it to disk at once."""
+        self._losses[layer, scheme] = loss
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            line = json.dumps({"layer": layer, "scheme": scheme, "loss": loss})
+            # a line break comes first too, lest a killed run's unfinished line join this one
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(f"\n{line}\n")
+
+    def _read(self, path: Path) -> None:
+        for line in path.read_text("utf-8", errors="replace").splitlines():
+            try:
+                row = json.loads(line)
+                self._losses[str(row["layer"]), str(row["scheme"])] = float(row["loss"])
+            except (ValueError, KeyError, TypeError):
+                continue
 
 
-def _rows(layer: Layer, schemes: Sequence[Scheme] | None) -> list[Row]:
-    weight = layer.rows()
-    offered = [each for each in schemes or candidates(layer) if each.fits(layer.n_columns)]
-    losses = {
-        scheme: _loss(weight, round_rows(weight, scheme, None, "mse").dequantize())
-        for scheme in offered
-        if scheme.is_integer
-    }
-    losses |= {FP16: _loss(weight, weight.half().float()), FP32: 0.0}
-    n_values = layer.weight.numel()
-    return [
-        Row(layer.name, layer.kind, scheme, loss, layer.nbytes(scheme), n_values)
-        for scheme, loss in losses.items()
-    ]
+def _journal(task: _Task, cache: Path | None) -> Journal:
+    """The journal in a file named by all that a loss depends on: weights, data, settings."""
+    if cache is None:
+        return Journal(None)
+    settings = {"objective": task.objective, "rounding": task.rounding, "recipe": _RECIPE}
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(json.dumps(settings, sort_keys=True).encode())
+    digest.update(type(task.model).__qualname__.encode())
+    for name, tensor in (*task.model.named_parameters(), *task.model.named_buffers()):
+        _feed(digest, name, tensor)
+    _feed(digest, "fit", list(task.data.fit))
+    _feed(digest, "score", list(task.data.score))
+    return Journal(cache / f"{digest.hexdigest()}.jsonl")
 
 
-def _loss(weight: Tensor, rounded: Tensor) -> float:
-    """Half the relative squared error; infinite if a value overflows."""
-    energy = float(weight.square().sum()) or 1.0
-    loss = 0.5 * float((rounded - weight).square().sum()) / energy
-    return loss if loss == loss else float("inf")
+def _feed(digest: Any, name: str, value: Any) -> None:
+    if isinstance(value, Tensor):
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().data)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            _feed(digest, f"{name}.{key}", item)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _feed(digest, f"{name}.{index}", item)
+    else:
+        digest.update(f"{name} {value!r}".encode())

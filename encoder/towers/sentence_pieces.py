@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Sequence
 from contextlib import closing
 from functools import cached_property, partial
 from importlib import import_module
@@ -76,11 +75,6 @@ class SentencePieces:
     def decode(self, ids: list[int], /) -> str:
         are_known = all(0 <= token_id < self._whole.get_piece_size() for token_id in ids)
         return str(self._whole.decode(ids)) if are_known else ""
-
-    def pieces(self, ids: Sequence[int]) -> list[str]:
-        """The piece of each id, as the model spells it; those beyond its table are empty."""
-        size = self._whole.get_piece_size()
-        return [self._whole.id_to_piece(token_id) if token_id < size else "" for token_id in ids]
 
 
 def _no_model(path: Path, error: Exception) -> ModelError:

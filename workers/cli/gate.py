@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import RenderableType
 
 from workers.cli.options import json_option
-from workers.cli.output import console, marked, show, table
+from workers.cli.output import console, marked, show
 
 if TYPE_CHECKING:
     from encoder.dsre.gatefile import GateFile
-    from encoder.prepare.gates.trace import TextTrace
-
-_GROUPS, _WORDS = 4, 8
-"""How many groups of a layer a terminal shows, and how many tokens of each."""
 
 
 @click.group()
@@ -108,77 +101,6 @@ def distill(
         report=console(stderr=True).print,
     )  # fmt: skip
     _save(gate, out)
-
-
-@gate.command()
-@click.argument("text")
-@_model
-@click.option(
-    "--gate", type=click.Path(dir_okay=False), help="A gate file to use instead of the model's own."
-)
-@click.option(
-    "--html", type=click.Path(path_type=Path), help="Also write a page with pictures to this file."
-)
-@json_option
-def trace(text: str, model: str, gate: str | None, html: Path | None) -> None:
-    """Show which tokens of TEXT merge in which layer.
-
-    TEXT is the text itself, "-" for standard input, or @FILE. Only the first window of a long text
-    is traced.
-    """
-    from encoder.prepare.gates.trace import trace_text
-
-    text_trace = trace_text(model, _text(text), gate)
-    if html:
-        from encoder.dsre.picture import page
-
-        html.write_text(
-            page(text_trace.tokens, text_trace.places, f"Merged tokens: {model}"), "utf-8"
-        )
-    layers = [
-        {"layer": i + 1, "tokens": n_tokens, "groups": text_trace.groups(i)}
-        for i, n_tokens in enumerate(text_trace.kept)
-    ]
-    facts = {
-        "model": model, "tokens": text_trace.tokens, "min_tokens": text_trace.min_tokens,
-        "flops_ratio": round(text_trace.flops_ratio, 3), "layers": layers,
-        "html": str(html) if html else None,
-    }  # fmt: skip
-    show(facts, lambda _: _trace_lines(text_trace))
-
-
-def _text(argument: str) -> str:
-    """The text that an argument names.
-
-    Raises:
-        InputError: it is empty, or the file cannot be read.
-    """
-    from encoder.errors import InputError
-
-    if argument == "-":
-        argument = sys.stdin.read()
-    elif argument.startswith("@"):
-        try:
-            argument = Path(argument[1:]).expanduser().read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError("TEXT", got=f"{argument}: {error}", wanted="a text file") from error
-    if not argument.strip():
-        raise InputError("TEXT", got="an empty text", wanted="some sentences")
-    return argument
-
-
-def _trace_lines(text_trace: TextTrace) -> Iterator[RenderableType]:
-    rows, n_before = [], len(text_trace.tokens)
-    for layer, n_tokens in enumerate(text_trace.kept):
-        largest = sorted(text_trace.groups(layer), key=len, reverse=True)[:_GROUPS]
-        words = (" ".join(text_trace.tokens[i] for i in group[:_WORDS]) for group in largest)
-        merged_words = " | ".join(words) if n_tokens < n_before else ""
-        rows.append((str(layer + 1), str(n_tokens), marked(merged_words)))
-        n_before = n_tokens
-    yield table(("layer", "tokens", "merged"), rows, n_left=3)
-    yield f"{text_trace.flops_ratio:.2f} times fewer FLOPs than without the gate"
-    if len(text_trace.tokens) < text_trace.min_tokens:
-        yield f"Texts below {text_trace.min_tokens} tokens run without the gate."
 
 
 def _save(gate: GateFile, out: Path) -> None:

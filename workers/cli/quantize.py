@@ -61,7 +61,6 @@ _path = click.Path(exists=True, path_type=Path)
     show_default=True,
     help="Refuse a hub model whose mean cosine to float32 is lower.",
 )
-@click.option("--fast", is_flag=True, help="Estimate sensitivity (Fisher) instead of measuring it.")
 @json_option
 def quantize(
     model: str,
@@ -73,7 +72,6 @@ def quantize(
     items: int,
     tune_steps: int,
     least_cosine: float,
-    fast: bool,
     **limits: Any,
 ) -> None:
     """Quantize a tower's weights to few bits, for serving.
@@ -87,7 +85,7 @@ def quantize(
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
         limits["keep"] = dict(_pin(text) for text in keep) or None
-        recipe = Recipe(scheme, "fisher" if fast else "measured", tune_steps, limits)
+        recipe = Recipe(scheme, tune_steps, limits)
         quantized = quantize_tower(
             model, tower, out, recipe,
             calibration=calibration, max_items=items, least_cosine=least_cosine,

@@ -84,8 +84,7 @@ def _ways(subject: Subject, tune_steps: int) -> Mapping[str, Callable[[], ways.W
         "Quantizer, 7×": lambda: ways.mixed(subject, "7x", refit=True),
         _EIGHTH: lambda: ways.mixed(subject, "8x", refit=True),
         _TUNED: lambda: ways.mixed(subject, "8x", refit=True, tune_steps=tune_steps),
-        "INT8, GPTQ": lambda: ways.uniform(subject, "int8", "gptq"),
-        "INT4, to nearest": lambda: ways.uniform(subject, "int4", "rtn"),
+        "INT8, GPTQ": lambda: ways.uniform(subject, "int8"),
         "INT4, HQQ (hqq)": lambda: ways.hqq_of_its_authors(subject),
-        "INT4, GPTQ": lambda: ways.uniform(subject, "int4", "gptq"),
+        "INT4, GPTQ": lambda: ways.uniform(subject, "int4"),
     }

@@ -46,11 +46,10 @@ def uniform(settings: Settings) -> None:
     subject = minilm(settings, settings.items(_PAIRS, 40))
     plain = partial(ways.uniform, subject)
     others = {
-        "INT8, GPTQ": partial(plain, "int8", "gptq"),
-        "INT4, to nearest": partial(plain, "int4", "rtn"),
+        "INT8, GPTQ": partial(plain, "int8"),
         "INT4, HQQ (hqq)": partial(ways.hqq_of_its_authors, subject),
-        "INT4, GPTQ": partial(plain, "int4", "gptq"),
-        "INT4 in groups of 64, GPTQ": partial(plain, "int4g64", "gptq"),
+        "INT4, GPTQ": partial(plain, "int4"),
+        "INT4 in groups of 64, GPTQ": partial(plain, "int4g64"),
     }
     _judge(settings, "Quantized MiniLM: uniform schemes", subject, others)
 
@@ -65,7 +64,7 @@ def peers(settings: Settings) -> None:
         "INT4 in groups of 64, rounding learned (AutoRound)": partial(
             ways.int4_of_autoround, subject, 64
         ),
-        "INT4 in groups of 64, GPTQ": partial(ways.uniform, subject, "int4g64", "gptq"),
+        "INT4 in groups of 64, GPTQ": partial(ways.uniform, subject, "int4g64"),
     }
     _judge(settings, "Quantized MiniLM: beside others", subject, made)
 

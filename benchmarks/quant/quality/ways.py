@@ -88,14 +88,9 @@ def _tuned(subject: Subject, quantized: QuantizedModel, n_steps: int) -> Quantiz
     return QuantizedModel(module, quantized.facts)
 
 
-def uniform(subject: Subject, scheme: str, rounding: str) -> Way:
-    """The same scheme for all layers; GPTQ fits on all calibration data, the others on none."""
-    quantizer = Quantizer(
-        subject.model,
-        subject.everything if rounding == "gptq" else None,
-        objective=subject.objective,
-        rounding=rounding,
-    )
+def uniform(subject: Subject, scheme: str) -> Way:
+    """The same scheme for all layers, fitted on all calibration data."""
+    quantizer = Quantizer(subject.model, subject.everything, objective=subject.objective)
     return _way(quantizer.apply(scheme))
 
 
@@ -112,7 +107,7 @@ def int4_of_autoround(subject: Subject, group: int) -> Way:
 
 
 def _linear_only(subject: Subject, peer: str, scheme: Scheme) -> Way:
-    ours = uniform(subject, scheme.name, "gptq")
+    ours = uniform(subject, scheme.name)
     rounded = load(ROUNDING[peer])(subject.model, subject.everything.fit, scheme.bits, scheme.group)
     layers = find_layers(rounded)
     with torch.no_grad():

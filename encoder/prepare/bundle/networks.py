@@ -5,8 +5,10 @@ Serving does not need these: it runs the ONNX files that were prepared from them
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,14 +17,50 @@ from encoder.media.image import load_image
 from encoder.media.sound import load_sound
 from encoder.models.bundle.declaration import location, read_bundle
 from encoder.models.spec import ModelSpec
+from encoder.models.tower_folder import ONNX
 from encoder.onnx.convolutions import LITE2
 from encoder.prepare.calibration_files import PICTURES, SOUNDS, batched, files, mixed, texts
-from encoder.prepare.tower_network import Inputs, TowerNetwork
 from encoder.system.extras import require
 from encoder.towers.audio.logmel import N_BANDS, mel_power
 from encoder.towers.audio.tower import BLOCK_FRAMES, cut
 from encoder.towers.image import to_pixels
 from encoder.towers.text import load_tokenizer, pad
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from encoder.quant.calibration import Objective
+
+Inputs: TypeAlias = "dict[str, Tensor]"
+
+
+@dataclass(frozen=True, eq=False)
+class TowerNetwork:
+    """A network that the `Quantizer` exports itself.
+
+    Args:
+        module: takes its inputs by keyword.
+        objective: what a loss is for it.
+        dynamic_axes: the axes of each input that may vary.
+        example: random inputs, to trace the network with.
+        read: batches from a file or folder, of at most so many items; without a source, data that
+            comes with the tower, if there is any. Raises an InputError if there is none.
+    """
+
+    module: nn.Module
+    objective: Objective
+    dynamic_axes: Mapping[str, Sequence[int]]
+    example: Inputs
+    read: Callable[[Path | None, int], list[Inputs]]
+
+    def write(
+        self, module: nn.Module, folder: Path, _judges: Sequence[Any], _least_cosine: float
+    ) -> dict[str, Any]:
+        """Write what is served. Only weights are rounded, so the loss says how good it is."""
+        from encoder.quant.export_onnx import export_onnx
+
+        export_onnx(module, self.example, folder / ONNX, dynamic_axes=self.dynamic_axes)
+        return {}
 
 
 def load_network(model: str, tower: str, home: Path | None = None) -> TowerNetwork:

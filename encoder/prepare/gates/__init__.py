@@ -1,1 +1,1 @@
-"""Gates of text networks: fitted to a model, timed, remembered, shown."""
+"""Gates of text networks: fitted to a model, timed, remembered."""

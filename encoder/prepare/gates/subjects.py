@@ -44,11 +44,10 @@ _TEXTS_AT_ONCE = 32
 
 @dataclass(frozen=True, eq=False)
 class GateSubject:
-    """What a gate is fitted to; ``pieces`` gives the words of token ids."""
+    """What a gate is fitted to."""
 
     dense: nn.Module
     tokenize: Tokenize
-    pieces: Callable[[Sequence[int]], list[str]]
     runs: Runs
     pooling: Pooling = "mean"
 
@@ -86,10 +85,7 @@ def minilm_subject(folder: Path, max_tokens: int) -> GateSubject:
     def tokenize(texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
 
-    def pieces(ids: Sequence[int]) -> list[str]:
-        return [tokenizer.id_to_token(i) or "" for i in ids]
-
-    return GateSubject(load_sentence_bert(folder), tokenize, pieces, partial(bundle_runs, folder))
+    return GateSubject(load_sentence_bert(folder), tokenize, partial(bundle_runs, folder))
 
 
 def e5_subject(folder: Path, max_tokens: int) -> GateSubject:
@@ -104,8 +100,7 @@ def e5_subject(folder: Path, max_tokens: int) -> GateSubject:
             [*ids[: max_tokens - 1], ids[-1]] if len(ids) > max_tokens else ids for ids in encoded
         ]
 
-    runs = partial(bundle_runs, folder)
-    return GateSubject(load_sentence_bert(folder), tokenize, tokenizer.pieces, runs)
+    return GateSubject(load_sentence_bert(folder), tokenize, partial(bundle_runs, folder))
 
 
 _BUNDLED: Mapping[str, Callable[[Path, int], GateSubject]] = {
@@ -140,11 +135,9 @@ def _runner(session: Session) -> Run:
 
 def _hub_subject(name: str, model: SentenceTransformer, prompt: str) -> GateSubject:
     network = text_network(name, model, prompt)
-    pieces = model.tokenizer.convert_ids_to_tokens
     return GateSubject(
         network.transformer,
         tokenizer_of(model, prompt),
-        pieces,
         partial(hub_runs, network),
         network.pooling,
     )

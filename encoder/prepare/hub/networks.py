@@ -31,7 +31,7 @@ from encoder.towers.joint import sound_windows
 from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT, Modality
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from encoder.quant.calibration import Objective
     from encoder.towers.hub import JointEncoder
@@ -66,7 +66,7 @@ def load_network(spec: ModelSpec, tower: str, folder: Path) -> HubTower:
 
 
 class HubTower:
-    """See `encoder.prepare.tower_network.QuantizableTower`.
+    """A tower of a hub model, as `encoder.prepare.bundle.networks.TowerNetwork` is of a bundle.
 
     Args:
         spec: of the model.
@@ -88,12 +88,10 @@ class HubTower:
         graph_part: GraphPart,
         facts: Mapping[str, Any],
     ) -> None:
-        from encoder.quant.unused import set_unused_aside
-
         assert graph_part.network
         self._spec, self._source, self._joint = spec, source, joint
         self._tower, self._network, self._facts = tower, graph_part.network, facts
-        set_unused_aside(self.module, {"features": dict(graph_part.network.features)})
+        _set_unused_aside(self.module, dict(graph_part.network.features))
 
     @property
     def module(self) -> nn.Module:
@@ -101,7 +99,11 @@ class HubTower:
         return self._network.module
 
     def read(self, source: Path | None, max_items: int) -> list[dict[str, Any]]:
-        """See `QuantizableTower.read`: as the model's own processor makes them."""
+        """Calibration batches, as the model's own processor makes them.
+
+        Raises:
+            InputError: there is nothing to read.
+        """
         batches = self._contents(source, max_items)
         if len(batches) == 1:  # half fits and half judges; not every input has a row for each item
             (only,) = batches
@@ -142,6 +144,17 @@ class HubTower:
     def write(
         self, module: nn.Module, folder: Path, judges: Sequence[Any], least_cosine: float
     ) -> dict[str, Any]:
+        """Write what is served into ``folder``; return its entries for the manifest.
+
+        Args:
+            module: quantized.
+            folder: exists.
+            judges: batches that nothing was fitted to.
+            least_cosine: to float32, on average over their items.
+
+        Raises:
+            ModelError: it cannot be exported, or is further from float32.
+        """
         from encoder.quant.export_onnx import float_twin, stored_weights
 
         with TemporaryDirectory(dir=folder) as scratch:
@@ -182,3 +195,44 @@ class HubTower:
             remedy="Give it more room (--budget, --bits, --max-loss, --keep LAYER=int8), or accept "
             "it with --least-cosine. Measurements are kept, so the next run is quick.",
         )
+
+
+def _set_unused_aside(model: nn.Module, features: dict[str, Tensor]) -> None:
+    """Unregister the modules whose parameters do not affect the output, as CLIP's other half.
+
+    They stay as attributes, so that code that runs or inspects them still works, but have no layers
+    to quantize, and are not counted or saved.
+    """
+    import torch
+
+    flags = {p: p.requires_grad for p in model.parameters() if p.is_floating_point()}
+    for parameter in flags:
+        parameter.requires_grad_(True)
+    try:
+        with torch.enable_grad():
+            waiting = [model(features=features).grad_fn]
+    finally:
+        for parameter, flag in flags.items():
+            parameter.requires_grad_(flag)
+    visited, used = set(), set()
+    while waiting:  # all that a gradient would reach
+        node = waiting.pop()
+        if node is not None and node not in visited:
+            visited.add(node)
+            used.add(id(getattr(node, "variable", None)))
+            waiting += [following for following, _ in node.next_functions]
+    _unregister(model, used)
+
+
+def _unregister(module: nn.Module, used: set[int]) -> None:
+    from torch import nn
+
+    for name, child in list(module.named_children()):
+        parameters = {id(parameter) for parameter in child.parameters()}
+        # the modules of a list have fixed positions
+        is_list = isinstance(module, nn.ModuleList | nn.ModuleDict | nn.Sequential)
+        if parameters and used.isdisjoint(parameters) and not is_list:
+            delattr(module, name)
+            object.__setattr__(module, name, child)
+        else:
+            _unregister(child, used)

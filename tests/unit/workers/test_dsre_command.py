@@ -118,30 +118,3 @@ def test_too_few_texts_or_another_model(tmp_path: Path, verb: str) -> None:
     with pytest.raises(ModelError, match="'bert:x' is of an unknown kind"):
         dsre(verb, "--model", "bert:x", "--texts", str(tmp_path), "--out", out)
     assert not (tmp_path / "gate.npz").exists()
-
-
-def test_a_trace_counts_what_is_merged(tmp_path: Path) -> None:
-    text, page = tmp_path / "text.txt", tmp_path / "page.html"
-    text.write_text("The tide goes out, and the water of the bay goes out with the tide. " * 12)
-    found = json.loads(dsre("trace", f"@{text}", "--html", str(page)))
-    n_tokens = len(found["tokens"])
-    kept = [layer["tokens"] for layer in found["layers"]]
-    assert n_tokens > found["min_tokens"]
-    assert kept == sorted(kept, reverse=True)
-    assert kept[-1] < n_tokens // 2
-    assert found["flops_ratio"] > 1.3
-    gone = sum(len(group) - 1 for group in found["layers"][-1]["groups"])
-    assert n_tokens - gone == kept[-1]
-    assert page.read_text().count("<details") >= 3
-    short = json.loads(dsre("trace", "The tide goes out."))
-    assert {layer["tokens"] for layer in short["layers"]} == {len(short["tokens"])}
-    assert short["flops_ratio"] == 1.0
-
-
-def test_a_trace_needs_a_text_and_a_gate(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="an empty text"):
-        dsre("trace", "  ")
-    with pytest.raises(InputError, match=r"missing\.txt"):
-        dsre("trace", f"@{tmp_path / 'missing.txt'}")
-    with pytest.raises(ModelError, match="neither a known setting nor a file"):
-        dsre("trace", "a text", "--gate", str(tmp_path / "missing.npz"))

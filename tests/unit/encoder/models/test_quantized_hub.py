@@ -86,7 +86,7 @@ def text_tower(bert: Path, texts: Path, tmp_path_factory: pytest.TempPathFactory
     ran = CliRunner().invoke(
         anymodal,
         ["models", "quantize", "--model", f"dir:{bert}", "--tower", "text",
-         "--calibration", str(texts), "--items", "32", "--fast", "--out", str(out)],
+         "--calibration", str(texts), "--items", "32", "--out", str(out)],
         catch_exceptions=False,
     )  # fmt: skip
     assert ran.exit_code == 0, ran.output

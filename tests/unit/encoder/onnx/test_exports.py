@@ -31,7 +31,7 @@ def rewritten(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             report = quantize_linears(source, target, weight_bits=bits)
             assert {*report.quantized} == LAYERS | {"word"}
             assert not report.skipped
-            assert report.target_bytes == target.stat().st_size < source.stat().st_size / 3
+            assert target.stat().st_size < source.stat().st_size / 3
     return folder
 
 

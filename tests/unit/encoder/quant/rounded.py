@@ -14,7 +14,7 @@ from torchvision.models.vision_transformer import EncoderBlock
 
 from encoder.networks.bert import BertSize, SentenceBert
 from encoder.quant.layers import find_layers
-from encoder.quant.rounding import round_rows
+from encoder.quant.rounding import hqq
 from encoder.quant.schemes import Scheme
 from encoder.quant.stored import swap
 from encoder.quant.weights import PackedWeight
@@ -40,7 +40,7 @@ def rounded(model: nn.Module, schemes: Schemes) -> nn.Module:
 def packed(rows: Tensor, scheme: Scheme) -> PackedWeight:
     if not scheme.is_integer:
         return PackedWeight.of_floats(rows, scheme)
-    return PackedWeight.of_codes(round_rows(rows, scheme, method="rtn"), scheme)
+    return PackedWeight.of_codes(hqq(rows, scheme), scheme)
 
 
 class Cnn(nn.Module):

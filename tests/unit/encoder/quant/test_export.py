@@ -212,12 +212,6 @@ def test_named_axes_vary_and_others_do_not(path: Path) -> None:
     assert [dim.dim_value for dim in shape] == [2, 3, 0, 0]
 
 
-def test_a_sequential_input_can_be_named(path: Path) -> None:
-    model = rounded(nn.Sequential(nn.Linear(8, 4)), "int8")
-    export_onnx(model, torch.randn(2, 8), path, input_names=["input"])
-    assert onnx.load(path).graph.input[0].name == "input"
-
-
 def test_the_file_reveals_nothing_of_the_machine(path: Path) -> None:
     export_onnx(rounded(Cnn(), "int4"), torch.randn(2, 3, 12, 12), path)
     assert str(Path(__file__).parents[3]).encode() not in path.read_bytes()
@@ -239,8 +233,8 @@ class Fixed(nn.Module):
     [
         (Cnn(), torch.zeros(2, 3, 12, 12), {"target": "coreml"}, "target: got 'coreml'"),
         (Cnn(), {"x": [1, 2]}, {}, r"example\['x'\]: got list. Expected a tensor"),
-        (Anything(), torch.zeros(2, 3), {}, "1 inputs, 0 names. Expected input_names"),
-        (Cnn(), (torch.zeros(2), torch.zeros(2)), {}, "2 inputs, 1 names"),
+        (Anything(), torch.zeros(2, 3), {}, "1 inputs, and forward names 0. Expected a dict"),
+        (Cnn(), (torch.zeros(2), torch.zeros(2)), {}, "2 inputs, and forward names 1"),
     ],
 )
 def test_bad_arguments_are_named(

@@ -3,8 +3,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from encoder.errors import ModelError
 from encoder.quant.calibration import Objective, divergence
-from encoder.quant.fisher import fisher_diagonals, fisher_loss, lookup_grams
+from encoder.quant.fisher import fisher_diagonals, lookup_grams
 from encoder.quant.layers import find_layers
 
 N_DRAWS = 400
@@ -36,7 +37,7 @@ def test_it_predicts_the_divergence_of_independent_changes(objective: Objective)
     model, x = nn.Linear(64, 32), torch.randn(16, 64)
     diagonal = fisher_diagonals(model, find_layers(model), [x] * 20, objective)[""]
     change = 0.01 * torch.randn(32, 64)
-    foretold = fisher_loss(diagonal, change)
+    foretold = 0.5 * float((diagonal * change.square()).sum())
     with torch.no_grad():
         before = model(x).double()
         after = functional.linear(x, model.weight + change, model.bias).double()
@@ -72,3 +73,10 @@ def test_a_table_behind_a_forward_without_gradients_has_none() -> None:
     plain = model.forward
     model.forward = torch.no_grad()(plain)  # type: ignore[method-assign]
     assert lookup_grams(model, find_layers(model), [torch.arange(6)], "kl") == {}
+
+
+def test_a_forward_without_gradients_is_refused() -> None:
+    model = nn.Sequential(nn.Linear(4, 2))
+    model.forward = torch.no_grad()(model.forward)  # type: ignore[method-assign]
+    with pytest.raises(ModelError, match="has no gradient"):
+        fisher_diagonals(model, find_layers(model), [torch.randn(4, 4)], "kl")

@@ -16,14 +16,14 @@ from encoder.errors import InputError
 from encoder.quant.export_onnx import float_twin
 from encoder.quant.layers import Layer, find_layers, unsupported
 from encoder.quant.quantized import QuantizationFacts, QuantizedModel, load_quantized
-from encoder.quant.rounding import round_rows
+from encoder.quant.rounding import hqq
 from encoder.quant.schemes import FP32, INT4, INT8, Scheme
 from encoder.quant.stored import stored_layers, swap
 from encoder.quant.weights import PackedWeight
 
 
 def stored(layer: Layer, scheme: Scheme) -> PackedWeight:
-    return PackedWeight.of_codes(round_rows(layer.rows(), scheme), scheme)
+    return PackedWeight.of_codes(hqq(layer.rows(), scheme), scheme)
 
 
 MODULES: dict[str, tuple[nn.Module, Tensor, tuple[int, int, int]]] = {

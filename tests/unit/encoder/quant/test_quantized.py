@@ -47,9 +47,7 @@ def original() -> TiedClassifier:
 
 
 def quantized(model: nn.Module, **schemes: str) -> QuantizedModel:
-    module, notes = quantize(
-        model, {name: Scheme.parse(s) for name, s in schemes.items()}, [IDS], rounding="rtn"
-    )
+    module, notes = quantize(model, {name: Scheme.parse(s) for name, s in schemes.items()}, [IDS])
     return QuantizedModel(module, QuantizationFacts(model_nbytes(model), notes=tuple(notes)))
 
 
@@ -80,7 +78,7 @@ def test_short_codes_make_a_smaller_file_of_the_same_model(tmp_path: Path) -> No
     torch.manual_seed(0)
     made = quantized(TiedClassifier(400, 64), table="int4", mix="int6")
     long, short = (made.save(tmp_path / str(s), short=s) / WEIGHTS for s in (False, True))
-    assert short.stat().st_size < 0.95 * long.stat().st_size
+    assert short.stat().st_size < 0.96 * long.stat().st_size
     loaded = load_quantized(tmp_path / "True", TiedClassifier(400, 64))
     by_name = dict(stored_layers(loaded.module))
     assert by_name["table"].packed.data_ptr() == by_name["head"].packed.data_ptr()

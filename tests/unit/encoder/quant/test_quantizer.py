@@ -1,9 +1,7 @@
 """The front door of quantization, on small real networks."""
 
-import warnings
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 import torch
@@ -12,11 +10,9 @@ from torch import nn
 from encoder import Quantizer
 from encoder.errors import InputError, ModelError
 from encoder.networks.bert import BertSize, SentenceBert
-from encoder.quant.allocate import BudgetWarning
 from encoder.quant.calibration import CalibrationData
 from encoder.quant.quantized import model_nbytes
 from encoder.quant.tuning import Rates
-from encoder.runtime.onnx import OnnxSession
 
 
 def classifier() -> nn.Sequential:
@@ -81,36 +77,19 @@ def test_an_explicit_mapping_leaves_the_rest_as_it_was(quantizer: Quantizer) -> 
     assert isinstance(quantized.module[5].weight, nn.Parameter)  # type: ignore[index]
 
 
-def test_a_group_that_does_not_divide_is_noted(quantizer: Quantizer) -> None:
-    quantized = quantizer.apply("int4g64")
-    assert any("27 columns" in note for note in quantized.facts.notes)
-    assert quantized.schemes["0"].name == "int4"
-
-
-def test_a_budget_that_cannot_be_met_is_reported_with_the_arithmetic(quantizer: Quantizer) -> None:
-    with pytest.warns(BudgetWarning, match=r"9 kept at fp16.*caps this model at"):
-        quantizer.apply(budget="1/9", keep={"9": "fp16"})
-
-
 def test_a_loss_that_cannot_be_met_gives_the_most_exact() -> None:
     quantizer = Quantizer(classifier(), calibration=PIXELS, progress=False)
     schemes = quantizer.apply(max_loss=0.0).schemes
     assert {scheme.bits for scheme in schemes.values()} <= {16, 32}
 
 
-def test_a_model_whose_inputs_nobody_knows_is_ranked_by_its_weights(tmp_path: Path) -> None:
+def test_a_model_whose_inputs_nobody_knows_needs_data() -> None:
     model = nn.Sequential(nn.LSTM(8, 6), nn.Linear(6, 3))  # the LSTM gives a tuple: nothing runs
     quantizer = Quantizer(model, progress=False)
     assert quantizer.apply("int8").facts.loss is None
-    quantized = quantizer.apply()
-    assert quantizer.report
-    assert quantizer.report.is_estimate
-    assert "estimated from its weights" in quantizer.report.table()
-    assert quantized.facts.loss is None
-    assert quantized.facts.notes[-1].endswith("losses are errors of the weights.")
-    assert quantized.compression > 2
-    with pytest.raises(InputError, match=r"needs data.*calibration=batches"):
-        quantizer.export_onnx(tmp_path / "model.onnx")
+    for step in (quantizer.analyze_sensitivity, quantizer.apply, quantizer.export_onnx):
+        with pytest.raises(InputError, match=r"needs data.*calibration=batches"):
+            step()
 
 
 @pytest.mark.slow
@@ -162,32 +141,10 @@ def test_a_model_without_layers_is_refused() -> None:
         Quantizer(nn.ReLU())
 
 
-def test_weights_that_are_not_finite_are_refused() -> None:
-    model = classifier()
-    model[5].weight.data[0, 0] = float("nan")  # type: ignore[index, union-attr]
-    with pytest.raises(InputError, match=r"model\.5\.weight: got 1 of 512 values"):
-        Quantizer(model, calibration=PIXELS)
-
-
 def test_a_forward_that_fails_names_the_batch() -> None:
     quantizer = Quantizer(classifier(), calibration=torch.randn(8, 4, 12, 12), progress=False)
     with pytest.raises(ModelError, match=r"calibration batch \(float32 \[4, 4, 12, 12\]\)"):
         quantizer.apply()
-
-
-def test_one_item_cannot_both_fit_and_judge() -> None:
-    with pytest.raises(InputError, match="half fits, half judges"):
-        Quantizer(classifier(), calibration=PIXELS[:1])
-
-
-@pytest.mark.slow
-def test_what_is_exported_equals_what_was_applied(quantizer: Quantizer, tmp_path: Path) -> None:
-    quantized = quantizer.apply(budget="1/4")
-    report = quantizer.export_onnx(tmp_path / "model.onnx")
-    (name,) = (node.name for node in onnx.load(report.path).graph.input)
-    outputs = OnnxSession(report.path).run({name: PIXELS[:5].numpy()})[0]
-    with torch.inference_mode():
-        np.testing.assert_allclose(outputs, quantized(PIXELS[:5]).numpy(), atol=1e-3)
 
 
 def test_batch_norms_are_folded_and_what_is_saved_loads(
@@ -204,19 +161,6 @@ def test_batch_norms_are_folded_and_what_is_saved_loads(
 def test_export_needs_an_applied_model(quantizer: Quantizer, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"Expected a call of apply\(\) first"):
         quantizer.export_onnx(tmp_path / "model.onnx")
-
-
-def test_a_stopped_analysis_goes_on(tmp_path: Path) -> None:
-    first = Quantizer(classifier(), calibration=PIXELS, cache=tmp_path, progress=False)
-    measured = first.analyze_sensitivity()
-    (journal,) = tmp_path.iterdir()
-    lines = journal.read_text().splitlines(keepends=True)
-    journal.write_text("".join(lines[: len(lines) // 2]))
-    again = Quantizer(classifier(), calibration=PIXELS, cache=tmp_path, progress=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert again.analyze_sensitivity().rows == measured.rows
-    assert sorted(journal.read_text().split()) == sorted("".join(lines).split())
 
 
 @pytest.mark.slow

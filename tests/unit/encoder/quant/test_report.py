@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def make_report() -> SensitivityReport:
         )
         for (name, scheme), loss in LOSSES.items()
     )
-    return SensitivityReport(rows, "kl", "measured", 5000, 64, ("mix.weight",), ("head: no int3",))
+    return SensitivityReport(rows, "kl", 5000, 64, ("mix.weight",), ("head: no int3",))
 
 
 def test_a_loss_is_found_by_layer_and_scheme() -> None:
@@ -49,7 +50,7 @@ def test_its_options_can_be_allocated() -> None:
 def test_schemes_that_break_the_output_are_no_option() -> None:
     broken = Row("stem", "linear", INT4, float("inf"), 1, 640)
     fine = Row("stem", "linear", FP32, 0.0, 2560, 640)
-    report = SensitivityReport((broken, fine), "kl", "measured", 5000, 64)
+    report = SensitivityReport((broken, fine), "kl", 5000, 64)
     assert [option.scheme for option in report.options()["stem"]] == [FP32]
 
 
@@ -67,21 +68,9 @@ def test_the_table_shows_every_layer_scheme_and_remark() -> None:
     assert "\x1b[" in make_report().table(color=True)
 
 
-def test_a_saved_report_comes_back(tmp_path: Path) -> None:
-    report = make_report()
-    assert SensitivityReport.load(report.save(tmp_path / "report.json")) == report
-    with pytest.raises(InputError, match="missing"):
-        SensitivityReport.load(tmp_path / "missing.json")
-
-
-@pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"version": 1, "rows": [{}]}', '{"version": 0}']
-)
-def test_what_is_no_report_is_refused(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "report.json"
-    path.write_text(content)
-    with pytest.raises(InputError, match=r"report\.json"):
-        SensitivityReport.load(path)
+def test_what_is_saved_can_be_read(tmp_path: Path) -> None:
+    saved = json.loads(make_report().save(tmp_path / "report.json").read_text())
+    assert saved["rows"][1] | {"layer": "stem", "scheme": "int8", "loss": 2e-3} == saved["rows"][1]
 
 
 @pytest.mark.slow

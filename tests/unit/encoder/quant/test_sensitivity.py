@@ -7,17 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoder.errors import InputError, ModelError
+from encoder.errors import ModelError
 from encoder.quant.calibration import CalibrationData
 from encoder.quant.fisher import lookup_grams
 from encoder.quant.inputs import grams
 from encoder.quant.layers import find_layers
 from encoder.quant.report import SensitivityReport
-from encoder.quant.rounding import round_rows
+from encoder.quant.rounding import gptq
 from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT5, INT6, INT8, Scheme
 from encoder.quant.sensitivity import analyze, candidates, choose_objective
 
@@ -74,7 +73,7 @@ def test_a_loss_is_the_divergence_with_one_layer_changed(
     pixels = torch.cat(list(data.score))
     with torch.no_grad():
         p = model(pixels).double().log_softmax(-1)
-        model.hidden.weight.copy_(round_rows(original, INT4, gram, "gptq").dequantize())
+        model.hidden.weight.copy_(gptq(original, INT4, gram).dequantize())
         q = model(pixels).double().log_softmax(-1)
         model.hidden.weight.copy_(original)
     expected = (p.exp() * (p - q)).sum(-1).mean().item()
@@ -106,19 +105,12 @@ def test_groups_that_divide_no_row_are_left_out_and_named(
     assert report.notes[0] == "stem: no int4g64, its rows have 27 values"
 
 
-def test_the_same_data_gives_the_same_report(
-    classifier: tuple[Classifier, CalibrationData],
-) -> None:
-    assert analyze(*classifier, progress=False) == analyze(*classifier, progress=False)
-
-
 def test_the_model_comes_back_as_it_was(embedder: tuple[Embedder, CalibrationData]) -> None:
     model, data = embedder
     model.train()
     model.mix.weight.requires_grad_(False)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    for mode in ("measured", "fisher"):
-        analyze(model, data, mode=mode, progress=False)  # type: ignore[arg-type]
+    analyze(model, data, progress=False)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert model.training
     assert not model.mix.weight.requires_grad
@@ -136,26 +128,11 @@ def test_a_table_is_judged_by_the_rows_that_are_looked_up(
     tables = lookup_grams(model, find_layers(model), data.fit, "cosine")
     with torch.no_grad():
         before = model(ids).double()
-        model.table.weight.copy_(round_rows(original, INT4, tables["table"]).dequantize())
+        model.table.weight.copy_(gptq(original, INT4, tables["table"]).dequantize())
         after = model(ids).double()
         model.table.weight.copy_(original)
     expected = 1 - functional.cosine_similarity(before, after).mean().item()
     assert report.loss("table", "int4") == pytest.approx(expected, rel=1e-4)
-
-
-def test_fishers_estimate_ranks_much_as_measuring_does(
-    classifier: tuple[Classifier, CalibrationData],
-) -> None:
-    measured = analyze(*classifier, rounding="mse", progress=False)
-    estimated = analyze(*classifier, mode="fisher", progress=False)
-    pairs = [
-        (row.loss, estimated.loss(row.layer, row.scheme))
-        for row in measured.rows
-        if row.scheme.is_integer
-    ]
-    assert spearmanr(*zip(*pairs, strict=True)).statistic > 0.6
-    assert estimated.mode == "fisher"
-    assert "estimated by Fisher" in estimated.table(color=False)
 
 
 def test_a_stopped_analysis_goes_on_where_it_was(
@@ -181,7 +158,7 @@ def test_other_weights_data_or_settings_are_measured_again(
     classifier: tuple[Classifier, CalibrationData], tmp_path: Path
 ) -> None:
     model, data = classifier
-    settings: list[dict[str, Any]] = [{}, {"rounding": "rtn"}, {"objective": "cosine"}]
+    settings: list[dict[str, Any]] = [{}, {"rounding": "hqq"}, {"objective": "cosine"}]
     for each in settings:
         analyze(model, data, cache=tmp_path, progress=False, schemes=[INT8], **each)
     with torch.no_grad():
@@ -239,35 +216,6 @@ def test_a_model_that_gives_nan_is_refused(
     model.head.bias.data[0] = float("nan")
     with pytest.raises(ModelError, match="itself returns NaN or infinity on batch 0"):
         analyze(model, data, progress=False)
-    with pytest.raises(ModelError, match="itself returns NaN or infinity on batch 0"):
-        analyze(model, data, mode="fisher", progress=False)
-
-
-def test_bad_models_and_data_are_refused(classifier: tuple[Classifier, CalibrationData]) -> None:
-    model, data = classifier
-    with pytest.raises(InputError, match="without a layer that can be quantized"):
-        analyze(nn.ReLU(), data)
-    with pytest.raises(InputError, match="no batches"):
-        analyze(model, CalibrationData([], []))
-    with pytest.raises(ModelError, match="fails on a calibration batch"):
-        analyze(model, CalibrationData([torch.ones(1)], [torch.ones(1)]))
-    model.head.weight.data[0, 0] = float("inf")
-    with pytest.raises(InputError, match=r"model\.head\.weight"):
-        analyze(model, data)
-
-
-def test_fisher_needs_gradients() -> None:
-    class Frozen(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = nn.Linear(4, 2)
-
-        @torch.no_grad()
-        def forward(self, x: Tensor) -> Tensor:
-            return self.inner(x)  # type: ignore[no-any-return]
-
-    with pytest.raises(ModelError, match='mode="measured"'):
-        analyze(Frozen(), CalibrationData.split(torch.randn(4, 4)), mode="fisher")
 
 
 def test_nothing_is_drawn_into_a_pipe(
