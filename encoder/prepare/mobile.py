@@ -135,8 +135,8 @@ def _manifest(
     """Everything in the manifest except the files' hashes."""
     is_e5 = bundle.parts[TEXT].kind == "e5"
     n_rows = 2 if "head" in bundle.parts[IMAGE].tables else 1
-    output = {"name": _OUTPUT, "dtype": "float32", "unit": "length 1"}
-    text = {
+    output: dict[str, Any] = {"name": _OUTPUT, "dtype": "float32", "unit": "length 1"}
+    text: dict[str, Any] = {
         "network": _NETWORKS[TEXT],
         "inputs": {
             "input_ids": {"dtype": "int64", "shape": ["n", "length"]},
@@ -147,7 +147,7 @@ def _manifest(
         "max_tokens": bundle.window_tokens,
         "prompts": {role: e5_prompt(role) if is_e5 else "" for role in (DOCUMENT, QUERY)},
     }
-    image = {
+    image: dict[str, Any] = {
         "network": _NETWORKS[IMAGE],
         "inputs": {
             _PICTURE: {"dtype": "uint8", "shape": ["height", "width", 3], "values": "RGB, upright"}
