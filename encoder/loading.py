@@ -130,7 +130,7 @@ def _load_hub(
         hub.load, spec.name, revision=spec.revision, device=device, n_threads=n_threads, bf16=bf16
     )
     if enable_dsre is True:
-        from encoder.prepare.gates.own import own_gate
+        from encoder.prepare.gates.fit import own_gate
 
         return load(gate=own_gate(spec))
     if enable_dsre is False or enable_dsre == "auto":

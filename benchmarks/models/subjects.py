@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import transformers
 
-from encoder.prepare.hub.samples import picture, sound
+from encoder.prepare.hub.check import picture, sound
 from tests.support import tiny_models as tiny
 
 _BASE = {

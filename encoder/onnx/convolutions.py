@@ -169,12 +169,6 @@ def lay_efficientnet_lite(
     With features, also the mean of each channel at the ends of the last three stages and of the
     last layer: in Lite2 ``mean_120`` [n, 120], ``mean_208``, ``mean_352`` and ``mean_1280``.
 
-    Args:
-        weights: of `encoder.onnx.pth.read_tensors`.
-        size: which variant.
-        target: the ``.onnx`` file to write.
-        with_features: whether pooled features are outputs too.
-
     Raises:
         ModelError: the weights belong to a different network.
     """
@@ -289,10 +283,6 @@ def lay_aisfx(weights: Tensors, target: Path) -> None:
 
     Input: ``blocks`` float32 [n, frames, bands], scaled as `logmel.scale` does.
     Outputs: ``features`` [n, 512], and the logits of each head of `HEADS`.
-
-    Args:
-        weights: of `read_aisfx`.
-        target: the ``.onnx`` file to write.
     """
     graph = Graph()
     states = graph.add("Unsqueeze", "blocks", graph.ints(1))

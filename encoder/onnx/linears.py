@@ -85,10 +85,6 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 def layer_name(node: NodeProto, stored: str) -> str:
     """The path of the layer that a node computes.
 
-    Args:
-        node: a product or a look-up.
-        stored: the name of its weight.
-
     >>> from onnx import helper
     >>> node = helper.make_node("MatMul", ["x", "w"], ["y"], "/layers.0/query/MatMul")
     >>> layer_name(node, "onnx::MatMul_7"), layer_name(node, "layers.0.query.weight")

@@ -247,12 +247,7 @@ class Int4Linears:
 
 
 class QuantizedTables:
-    """Replaces look-ups one by one; look-ups in the same table share its codes.
-
-    Args:
-        network: the network to rewrite.
-        bits: 8 (a scale for each row) or 4 (a scale for each block of 32).
-    """
+    """Replaces look-ups one by one; look-ups in the same table share its codes."""
 
     def __init__(self, network: OnnxNetwork, bits: int) -> None:
         network.uses(MICROSOFT)

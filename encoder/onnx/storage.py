@@ -48,12 +48,7 @@ def stored_bytes(tensor: TensorProto) -> int:
 
 
 class Storage:
-    """Writes a network: weights one after the other, then the file that refers to them.
-
-    Args:
-        target: the ``.onnx`` file.
-        external: whether weights go into ``<target>.data``.
-    """
+    """Writes a network: weights one after the other, then the file that refers to them."""
 
     def __init__(self, target: Path, *, external: bool) -> None:
         self.folder = target.parent

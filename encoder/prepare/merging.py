@@ -24,8 +24,7 @@ from encoder.models.sparsity import gate_from
 from encoder.models.spec import ModelSpec
 from encoder.onnx.quantize import quantize_linears
 from encoder.prepare import prepared
-from encoder.prepare.gates.fit import raise_to_break_even
-from encoder.prepare.gates.own import own_gate, remembered
+from encoder.prepare.gates.fit import own_gate, raise_to_break_even, remembered
 from encoder.prepare.gates.subjects import Run, tokenizer_of
 from encoder.prepare.hub.graphs import TracedNetwork, export
 from encoder.prepare.hub.prepare import load_source, write_facts
@@ -146,15 +145,6 @@ def write_merging(
 
     A gate that is fitted to the model itself is timed with these graphs, and merges from the length
     at which it saves time in them. In float32 it is the one that torch takes, unchanged.
-
-    Args:
-        spec: a hub model or a folder.
-        source: its files.
-        folder: holds the graphs of the dense model.
-        facts: of the dense model, see `encoder.prepare.hub.prepare.facts_of`.
-        precision: ``float32``, ``int8`` or ``int4``.
-        wish: True for the model's own gate, or a gate file.
-        report: called with the stage and the share done.
 
     Raises:
         ModelError: the model takes no gate or cannot be exported with one, or it never pays.

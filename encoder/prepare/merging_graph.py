@@ -32,11 +32,6 @@ def merging_network(
 ) -> tuple[TracedNetwork, SparseEncoder]:
     """The network to export, with texts to trace it with; and its encoder, which knows its shape.
 
-    Args:
-        joint: makes token ids of texts.
-        network: the parts of the same model.
-        gate: fitted to it.
-
     Raises:
         ModelError: the gate was made for another network.
     """

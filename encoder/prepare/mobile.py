@@ -216,14 +216,7 @@ def _write_text(source: Path, path: Path, embed_dim: int) -> None:
 def _write_picture(
     source: Path, path: Path, head: NDArray[Any] | ImageHead, settings: ConseSettings
 ) -> None:
-    """Write a picture network that takes `_PICTURE` and gives rows [n_rows, embed_dim].
-
-    Args:
-        source: takes ``pixels``; gives logits, and features if ``head`` wants them.
-        path: the file.
-        head: a label table [n_labels, embed_dim] (one row), or a head (two rows).
-        settings: for a label table.
-    """
+    """Write a picture network that takes `_PICTURE` and gives rows [n_rows, embed_dim]."""
     from onnx import helper
 
     network = OnnxNetwork(source, path)

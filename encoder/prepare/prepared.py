@@ -131,10 +131,6 @@ def space_identity(facts: Mapping[str, Any], source: ModelSource) -> dict[str, s
     """The identity of an exported model's space.
 
     It equals that of the same model run through torch, if both are float32.
-
-    Args:
-        facts: what `encoder.prepare.hub.prepare` found out.
-        source: of the model.
     """
     identity = dict(facts["identity"])
     if source.where:

@@ -79,12 +79,6 @@ def prepare_cross_encoder(
 ) -> Mapping[str, Any]:
     """Export a model, quantize it, and compare it with float32.
 
-    Args:
-        name: of the model, for errors.
-        folder: its files.
-        target: an empty folder; `encoder.models.reranker.open_folder` opens it.
-        progress: called with the stage and the share done.
-
     Returns:
         ``measured``: the largest difference of a score from float32.
 

@@ -235,13 +235,7 @@ Objective = Literal["kl", "cosine"]
 
 
 def divergence(objective: Objective, original: Tensor, quantized: Tensor) -> Tensor:
-    """The mean divergence over all items; a scalar ≥ 0, 0 for equal outputs.
-
-    Args:
-        objective: see `Objective`.
-        original: outputs [n, ..., d].
-        quantized: of the same shape.
-    """
+    """The mean divergence over all items; a scalar ≥ 0, 0 for equal outputs."""
     by_name = {"kl": kl_divergence, "cosine": cosine_loss}
     return by_name[objective](original, quantized).mean()
 

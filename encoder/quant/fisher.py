@@ -71,12 +71,6 @@ def lookup_grams(
     output's gradient g at the looked-up row shows it: an error e costs (e · g)² on average
     over g, just as it costs (e · x)² in a layer with inputs x.
 
-    Args:
-        model: in eval mode.
-        layers: those of kind ``embedding`` are used.
-        batches: the batches that fit the weights.
-        objective: of the output.
-
     Returns:
         The matrices by name, without tables that no gradient reaches.
     """

@@ -19,7 +19,7 @@ from encoder.quant.fisher import lookup_grams
 from encoder.quant.inputs import Drift, Gram
 from encoder.quant.layers import Layer, find_layers
 from encoder.quant.lockstep import LayerStop, in_step
-from encoder.quant.pricing import Worth, at_price, narrowest
+from encoder.quant.pricing import Priced, at_price, narrowest
 from encoder.quant.rounding import descend, gptq, hqq
 from encoder.quant.schemes import FP32, Scheme
 from encoder.quant.stored import swap
@@ -27,13 +27,6 @@ from encoder.quant.weights import PackedWeight, Rounded
 
 Progress = Callable[[str, int, int], None]
 """Called after each layer with its name, the number done and the total."""
-
-
-class Priced(NamedTuple):
-    """Layers whose rows get steps that follow from a price per bit; see `encoder.quant.pricing`."""
-
-    price: float
-    worths: Mapping[str, Worth]
 
 
 class Fitted(NamedTuple):

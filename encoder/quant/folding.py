@@ -29,10 +29,6 @@ def find_folds(model: nn.Module, batch: Batch) -> dict[str, str]:
     A norm can be folded if its input is the output of a convolution or linear layer that nothing
     else reads, and both run once.
 
-    Args:
-        model: in eval mode.
-        batch: any inputs.
-
     Returns:
         Layer names, by the name of their norm.
     """
@@ -43,12 +39,7 @@ def find_folds(model: nn.Module, batch: Batch) -> dict[str, str]:
 
 
 def fold(model: nn.Module, folds: Mapping[str, str]) -> None:
-    """Fold norms into layers, in place: the norm becomes an identity, the layer gets a bias.
-
-    Args:
-        model: holds each pair of ``folds``; its weights can differ from those of the watched model.
-        folds: see `find_folds`.
-    """
+    """Fold norms into layers, in place: the norm becomes an identity, the layer gets a bias."""
     for norm_name, layer_name in folds.items():
         layer: Any = model.get_submodule(layer_name)
         norm: Any = model.get_submodule(norm_name)

@@ -383,12 +383,6 @@ def grams(
     Layers with the very same input (query, key, value) share one `Gram` object, and thus its
     factor. In each pass over the batches, a forward ends at the last layer of the pass.
 
-    Args:
-        model: in eval mode.
-        layers: of the model; those that the forward never calls are left out.
-        batches: calibration inputs.
-        max_bytes: memory for the matrices of one pass; a layer that needs more has its own pass.
-
     Yields:
         Gram matrices by layer name, in the order of execution.
     """

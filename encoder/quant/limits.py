@@ -73,12 +73,6 @@ def check_limits(
 ) -> None:
     """Refuse limits that contradict each other; see `Quantizer.apply`.
 
-    Args:
-        config: only ``auto`` takes a limit.
-        limits: by name; None for one that is not given.
-        target: the runtime that the model is for.
-        short: whether the limit is for a file of short codes.
-
     Raises:
         InputError: more than one limit, or one that does not fit the rest.
     """
@@ -129,13 +123,6 @@ def takes(
     target: str, scheme: Scheme, operation: str, n_columns: int, n_groups: int = 1
 ) -> str | None:
     """Why a runtime does not take a layer in a scheme as it is; None if it does.
-
-    Args:
-        target: see `Target`.
-        scheme: of the layer.
-        operation: of the layer, see `encoder.quant.layers.KINDS`.
-        n_columns: of the layer, seen as rows.
-        n_groups: of a transposed convolution.
 
     >>> takes("tensorrt", Scheme(4), "conv", 288)
     'INT4 is for linear layers only, not conv'

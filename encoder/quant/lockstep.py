@@ -23,13 +23,7 @@ _TENSORS_ALIVE = 3
 
 
 class LayerStop:
-    """Calls of one layer, at which batches wait.
-
-    Args:
-        calls: of the layer, one for each batch that waits.
-        originals: the same calls in the original model; empty if it does not run along.
-        times: how many batches each of them represents.
-    """
+    """Calls of one layer, at which batches wait; each call stands for ``times`` batches."""
 
     def __init__(
         self, calls: Sequence[LayerCall], originals: Sequence[LayerCall] = (), times: int = 1
@@ -80,14 +74,6 @@ def in_step(
     and resumed. All of them are alive at once: those for which there is no room yet join at a
     later layer, where activations are smaller, as they become in most networks for pictures. Where
     batches take different paths, the layer at which the first one waits is solved first.
-
-    Args:
-        model: in eval mode.
-        original: an unchanged copy of it that runs along, or None.
-        names: of the layers at which to pause.
-        batches: inputs of about the same size.
-        solve: called for each layer, in the order of execution.
-        max_bytes: for activations, estimated; one batch always runs.
 
     Returns:
         How many batches there was room for.

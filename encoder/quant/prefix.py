@@ -43,12 +43,6 @@ class PrefixRuns:
     that had ended before the changed layer began, and computes the rest. A block is always
     computed if it is called twice, if its output is changed in place later, or if there is no room
     for it; so is everything if the layer's weight is used without calling its module.
-
-    Args:
-        model: in eval mode; deterministic. Its weights are changed during `run` and restored.
-        layers: of the model.
-        batches: inputs.
-        max_bytes: for kept outputs.
     """
 
     def __init__(

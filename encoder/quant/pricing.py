@@ -1,4 +1,4 @@
-"""What an error in a layer's output costs, and codes that weigh it against their length.
+"""Files of short codes: what errors cost, codes at a price per bit, the price that a size needs.
 
 Importing this imports torch.
 """
@@ -6,18 +6,22 @@ Importing this imports torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from encoder.quant.allocate import BudgetWarning
 from encoder.quant.calibration import Batch, Objective, run
 from encoder.quant.fisher import fisher_diagonals, lookup_grams
 from encoder.quant.inputs import Gram, grams, to_columns, to_rows
-from encoder.quant.layers import Layer
+from encoder.quant.layers import Layer, find_layers
+from encoder.quant.quantized import QuantizedModel, model_nbytes
 from encoder.quant.rounding import Choose, hqq, sweep, walk
-from encoder.quant.schemes import INT3, INT4, INT5, INT6, INT8, Scheme
+from encoder.quant.schemes import FP32, INT3, INT4, INT5, INT6, INT8, SCALE_BYTES, Scheme
 from encoder.quant.weights import Rounded, float16_scales, sizes_of_rows
 
 SHRINKAGES = (0.05, 0.2, 0.5)
@@ -50,6 +54,13 @@ class Worth:
         return self.steps * math.sqrt(price)
 
 
+class Priced(NamedTuple):
+    """Layers whose rows get steps that follow from a price per bit."""
+
+    price: float
+    worths: Mapping[str, Worth]
+
+
 def worths(
     model: nn.Module, layers: Mapping[str, Layer], batches: Sequence[Batch], objective: Objective
 ) -> dict[str, Worth]:
@@ -58,12 +69,6 @@ def worths(
     To second order an error δ in a row loses ½ δᵀFδ, where F is the Fisher information. F is
     approximated by a multiple of the Gram matrix of the layer's inputs with the same trace (as in
     KFAC, Martens & Grosse, 2015, for each row separately).
-
-    Args:
-        model: in eval mode.
-        layers: of the model.
-        batches: the batches that fit the weights.
-        objective: of the output.
 
     Raises:
         ModelError: no gradient reaches any layer, or the output is not finite.
@@ -237,3 +242,90 @@ def _cheapest(errors: Tensor, bits: Tensor) -> Choose:
 
 def _at(bits: Tensor, codes: Tensor) -> Tensor:
     return bits.gather(2, (codes + _CODES // 2).long().unsqueeze(2)).squeeze(2)
+
+
+_ATTEMPTS = 5
+_NEAR_ENOUGH = 0.995
+_AIM = 0.998
+"""Shares of the budget: where to stop, and what to aim for."""
+_PRICES = -60.0, 0.0
+"""Logarithms to base 2 of the least and the greatest price."""
+_HALVINGS = 20
+_MAX_ROWS = 256
+"""The most rows of a layer that are used to find a first price."""
+
+
+def within(
+    max_bytes: int,
+    model: nn.Module,
+    pins: Mapping[str, Scheme],
+    batches: Sequence[Batch],
+    objective: Objective,
+    make: Callable[[Mapping[str, Scheme], Priced], QuantizedModel],
+) -> QuantizedModel:
+    """The largest file of short codes found within a budget.
+
+    Raises:
+        ModelError: no gradient reaches any layer, or the output is not finite.
+
+    Warns:
+        BudgetWarning: no price that was tried meets the budget; the last one's model is returned.
+    """
+    layers = find_layers(model)
+    free = {name: layer for name, layer in layers.items() if name not in pins}
+    costs = worths(model, free, batches, objective)
+    schemes = {**dict.fromkeys(free, INT8), **pins}
+    other_bytes = model_nbytes(model) - sum(layer.nbytes(FP32) for layer in layers.values())
+    other_bytes += sum(layers[name].nbytes(scheme) for name, scheme in pins.items())
+    other_bytes += sum(SCALE_BYTES * layers[name].n_rows for name in costs)
+    price = _price(max_bytes - other_bytes, layers, costs)
+    n_values = sum(layers[name].weight.numel() for name in costs) or 1
+    return _search(max_bytes, price, n_values, lambda price: make(schemes, Priced(price, costs)))
+
+
+def _search(
+    max_bytes: int, price: float, n_values: int, make: Callable[[float], QuantizedModel]
+) -> QuantizedModel:
+    best: tuple[int, QuantizedModel] | None = None
+    for _ in range(_ATTEMPTS):
+        quantized = make(price)
+        n_bytes = quantized.short_nbytes
+        if n_bytes <= max_bytes and (best is None or n_bytes > best[0]):
+            best = n_bytes, quantized
+        if _NEAR_ENOUGH * max_bytes <= n_bytes <= max_bytes:
+            break
+        # one bit less per value means four times the price
+        price *= 4 ** (8 * (n_bytes - _AIM * max_bytes) / n_values)
+    if best is None:
+        message = f"{max_bytes} bytes cannot be met: the file has {n_bytes}."
+        warnings.warn(message, BudgetWarning, stacklevel=5)
+        return quantized
+    return best[1]
+
+
+def _price(max_bytes: int, layers: Mapping[str, Layer], worths: Mapping[str, Worth]) -> float:
+    """The price at which the codes of these layers, rounded to nearest, fit into the bytes."""
+    rows = {name: _sample(layers[name].rows()) for name in worths}
+
+    def n_bytes(price: float) -> float:
+        return sum(
+            _code_bytes(layers[name], rows[name], _sample(worth.steps_at(price) * FINER))
+            for name, worth in worths.items()
+        )
+
+    low, high = _PRICES
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if n_bytes(2**middle) > max_bytes else (low, middle)
+    return 2**high
+
+
+def _sample(rows: Tensor) -> Tensor:
+    """At most `_MAX_ROWS` of the rows, evenly spaced."""
+    return rows[:: -(-len(rows) // _MAX_ROWS)]
+
+
+def _code_bytes(layer: Layer, rows: Tensor, steps: Tensor) -> float:
+    codes = (rows / reaching(rows, steps)).round().clamp(-128, 127).to(torch.int8)
+    lengths = code_lengths(codes).gather(1, codes.long() + 128)
+    return float(lengths.mean()) * layer.weight.numel() / 8

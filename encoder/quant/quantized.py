@@ -48,12 +48,7 @@ class QuantizationFacts:
 
 
 class QuantizedModel(nn.Module):
-    """Runs as the original did; see `Quantizer.apply`.
-
-    Args:
-        module: a model whose layers were swapped (`encoder.quant.stored.swap`).
-        facts: see `QuantizationFacts`.
-    """
+    """Runs as the original did; see `Quantizer.apply`."""
 
     def __init__(self, module: nn.Module, facts: QuantizationFacts) -> None:
         super().__init__()

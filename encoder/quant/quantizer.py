@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from encoder.errors import InputError
 from encoder.quant.allocate import Allocation, allocate, attention_groups, pinned
 from encoder.quant.calibration import Batch, CalibrationData, Objective
-from encoder.quant.fit import Priced, quantize
+from encoder.quant.fit import quantize
 from encoder.quant.folding import folded
 from encoder.quant.layers import some_layers, unsupported
 from encoder.quant.limits import Target, check_limits, check_target, parse_budget, takes
-from encoder.quant.price_search import within
+from encoder.quant.pricing import Priced, within
 from encoder.quant.quantized import (
     QuantizationFacts,
     QuantizedModel,

@@ -205,12 +205,6 @@ def descend(rows: Tensor, rounded: Rounded, scheme: Scheme, gram: Gram) -> Round
 
     Each sweep sets one column after the other to the best code, given all others. Where a row
     has a single scale, the scale is then set to the best for its codes.
-
-    Args:
-        rows: float32 [n_rows, n_columns].
-        rounded: of the rows, in ``scheme``.
-        scheme: an integer scheme.
-        gram: of the layer's inputs.
     """
     for _ in range(_SWEEPS):
         rounded = sweep(rows, rounded, gram, nearest(scheme))

@@ -21,11 +21,7 @@ _PLAIN = ("weight", "in_proj_weight")
 
 
 class QuantizedWeights:
-    """A base class of every quantized module, in addition to the module's original class.
-
-    Args:
-        stored: scheme and layout of each weight, by the parameter that it replaces.
-    """
+    """A base class of every quantized module, in addition to the module's original class."""
 
     float_class: type[nn.Module]
     stored: dict[str, tuple[Scheme, Layout]]

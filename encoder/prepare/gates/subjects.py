@@ -55,10 +55,6 @@ class GateSubject:
 def open_subject(model: str, max_tokens: int | None = None) -> GateSubject:
     """A model's text network.
 
-    Args:
-        model: a bundle, or a sentence encoder, ``hf:org/name@revision`` or ``dir:path``.
-        max_tokens: where a bundle's texts are cut; None for its window.
-
     Raises:
         BundleError: the bundle is not there or not whole.
         ModelError: it takes no gate.
@@ -112,12 +108,7 @@ _BUNDLED: Mapping[str, Callable[[Path, int], GateSubject]] = {
 
 @contextmanager
 def bundle_runs(weights: Path, gate: GateFile) -> Iterator[tuple[Run, Run]]:
-    """A bundle's network in int8; in float32 a gate pays earlier, as there is more to save.
-
-    Args:
-        weights: the text part of a bundle.
-        gate: fitted to it.
-    """
+    """A bundle's network in int8; in float32 a gate pays earlier, as there is more to save."""
     with TemporaryDirectory() as scratch:
         write_sparse(read_text_network(weights), gate, Path(scratch) / SPARSE_INT8, int8=True)
         dense = OnnxSession(weights / INT8, n_threads=1)

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import ModelError
-from encoder.prepare.hub.graphs import TracedNetwork, whole
-from encoder.prepare.hub.samples import picture, sound
-from encoder.prepare.hub.soft import soft_pictures, soft_sounds
+from encoder.prepare.hub.check import picture, sound
+from encoder.prepare.hub.graphs import TracedNetwork, soft_pictures, soft_sounds, whole
 from encoder.prepare.hub.text import in_role
 from encoder.types import AUDIO, DOCUMENT, IMAGE, VIDEO, Role
 

@@ -42,11 +42,6 @@ _MEDIA_AT_ONCE = 4
 def load_network(spec: ModelSpec, tower: str, folder: Path) -> HubTower:
     """Load a tower of a hub model.
 
-    Args:
-        spec: a hub model, or a folder of its layout.
-        tower: ``text``, ``image`` or ``audio``, whichever the model has.
-        folder: gets the model's tokenizer and the settings of its processors.
-
     Raises:
         ModelError: the model cannot be loaded, or no graph is made of such models.
         InputError: it has no such tower.
@@ -66,16 +61,7 @@ def load_network(spec: ModelSpec, tower: str, folder: Path) -> HubTower:
 
 
 class HubTower:
-    """A tower of a hub model, as `encoder.prepare.bundle.networks.TowerNetwork` is of a bundle.
-
-    Args:
-        spec: of the model.
-        source: its files.
-        joint: the model; parts of it that the tower does not run are set aside.
-        tower: which one.
-        part: its network.
-        facts: what serving needs to know about the whole model.
-    """
+    """A tower of a hub model, as `encoder.prepare.bundle.networks.TowerNetwork` is of a bundle."""
 
     objective: Objective = "cosine"
 

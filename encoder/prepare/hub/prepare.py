@@ -14,9 +14,8 @@ from encoder.models import hub
 from encoder.models.exported import FACTS, VERSION, open_exported
 from encoder.onnx.quantize import quantize_linears
 from encoder.prepare.hub.check import measure
-from encoder.prepare.hub.graphs import TracedNetwork, export, whole
+from encoder.prepare.hub.graphs import TracedNetwork, export, soft_text, whole
 from encoder.prepare.hub.media import GraphPart, audio_part, image_part, is_soft, video_part
-from encoder.prepare.hub.soft import soft_text
 from encoder.prepare.hub.text import text_facts
 from encoder.runtime import openvino, trial
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Role

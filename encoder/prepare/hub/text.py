@@ -43,11 +43,6 @@ _SENTINEL = "QXZTEXTZXQ"
 def text_facts(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -> dict[str, Any]:
     """Write ``tokenizer.json`` to ``target`` and describe how texts are read.
 
-    Args:
-        joint: the model.
-        prompts: by role.
-        target: the folder.
-
     Raises:
         ModelError: the model reads texts in a way that its files do not show.
     """

@@ -17,7 +17,7 @@ from encoder.models.bundle.kinds import E5_MAX_TOKENS, PIECES, TOKENIZER, open_e
 from encoder.models.bundle.model import load, parse_sparsity
 from encoder.models.precision import Precision
 from encoder.models.sparsity import Gates, Sparsity
-from encoder.prepare.bundle.e5 import prepare_e5, write_sentence_pieces
+from encoder.prepare.bundle.graphs import prepare_e5, write_sentence_pieces
 from encoder.prepare.gates.subjects import e5_subject
 from encoder.runtime.shared import copy_name
 from encoder.towers.sentence_pieces import SentencePieces

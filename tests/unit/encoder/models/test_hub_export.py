@@ -16,8 +16,8 @@ from encoder.errors import ModelError
 from encoder.models import hub
 from encoder.models.exported import FACTS, open_exported
 from encoder.prepare.hub import check as hub_check
+from encoder.prepare.hub.check import picture, sound
 from encoder.prepare.hub.prepare import prepare_hub
-from encoder.prepare.hub.samples import picture, sound
 from encoder.runtime import openvino, trial
 from encoder.towers.model import Model
 from encoder.types import Clip

@@ -28,8 +28,7 @@ from encoder.errors import InputError, ModelError
 from encoder.models import hub
 from encoder.models.spec import ModelSpec
 from encoder.prepare.gates import fit as break_even
-from encoder.prepare.gates.fit import Run
-from encoder.prepare.gates.own import own_gate, remembered
+from encoder.prepare.gates.fit import Run, own_gate, remembered
 from encoder.prepare.gates.subjects import text_network
 from encoder.towers.gated import MergingForward
 from encoder.towers.text import load_tokenizer

@@ -20,7 +20,7 @@ from encoder.models.exported import GATE, MERGING
 from encoder.models.spec import ModelSpec
 from encoder.onnx.quantize import quantize_linears
 from encoder.prepare import merging
-from encoder.prepare.gates.own import remembered
+from encoder.prepare.gates.fit import remembered
 from encoder.prepare.gates.subjects import text_network
 from encoder.prepare.hub.graphs import export
 from encoder.prepare.merging_graph import merging_network

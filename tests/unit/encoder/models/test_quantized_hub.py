@@ -25,8 +25,8 @@ from encoder.models.bundle.declaration import read_bundle
 from encoder.models.bundle.model import parse_precision
 from encoder.models.hub import load
 from encoder.models.spec import ModelSpec
+from encoder.prepare.hub.check import picture
 from encoder.prepare.hub.networks import load_network
-from encoder.prepare.hub.samples import picture
 from encoder.prepare.quantized_tower import QuantizedTower, Recipe, quantize_tower
 from encoder.types import IMAGE, TEXT, Modality
 from tests.support import tiny_models as tiny
