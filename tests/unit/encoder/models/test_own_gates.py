@@ -18,9 +18,7 @@ from encoder.models import artifacts as artifact
 from encoder.models.exported import GATE
 from encoder.models.spec import ModelSpec
 from encoder.prepare import merging
-from encoder.prepare import merging as write
-from encoder.prepare.gates import fit as break_even
-from encoder.prepare.gates import own as own_gate
+from encoder.prepare.gates import fit
 from encoder.prepare.gates.fit import Run
 from encoder.prepare.hub import prepare as dense
 from tests.support import tiny_models as tiny
@@ -75,8 +73,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path / "machine"))
     monkeypatch.setattr(dense, "export", export)
     monkeypatch.setattr(dense, "measure", lambda *_: {})
-    monkeypatch.setattr(write, "_export", export)
-    monkeypatch.setattr(break_even, "_speedup", speedup)
+    monkeypatch.setattr(merging, "_export", export)
+    monkeypatch.setattr(fit, "_speedup", speedup)
     monkeypatch.setattr(sample, "sample_documents", documents)
 
 
@@ -91,7 +89,7 @@ def test_a_gate_is_fitted_once_and_found_again(
     gate = GateFile.load(made.folder / GATE)
     assert {"judged", "break_even"} <= gate.facts.keys()
     assert made.manifest["space"]["identity"]["dsre"] == gate.identity
-    monkeypatch.setattr(own_gate, "_fit", lambda *_: pytest.fail("fitted again"))
+    monkeypatch.setattr(fit, "_fit", lambda *_: pytest.fail("fitted again"))
     assert merging.prepare(spec, "float32", True, lambda *_: None).folder == made.folder
     artifact.remove(made)
     encoder = MultiModalEncoder(str(spec), enable_dsre=True, device="cpu")
