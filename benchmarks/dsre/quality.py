@@ -83,7 +83,7 @@ def twelve(settings: Settings) -> None:
     torch.set_num_threads(1)
     folder = bge.fetch(settings.folder)
     rarity, model = shipped_gate().rarity, bge.load(folder)
-    gates = thresholds("J2", 12)
+    gates = thresholds("J1", 12, shift=-0.07)
     dense, sparse = (
         SparseEncoder(model, GateFile(rarity, settings), pooling="cls").eval()
         for settings in (GateSettings(gates, min_tokens=1_000_000), GateSettings(gates))

@@ -102,7 +102,7 @@ def twelve(settings: Settings) -> None:
 
     folder = bge.fetch(settings.folder)
     texts = long_texts(folder)
-    gate = GateFile(shipped_gate().rarity, GateSettings(thresholds("J2", 12)))
+    gate = GateFile(shipped_gate().rarity, GateSettings(thresholds("J1", 12, shift=-0.07)))
     small = bge.load(folder)
     shares, saving = kept_shares(small, gate, texts[: settings.items(16, 2)])
     torch.manual_seed(0)

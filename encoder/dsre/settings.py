@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -10,11 +9,10 @@ import numpy as np
 
 from encoder.errors import InputError
 
-Preset = Literal["I1", "I2", "J1", "J2"]
+Preset = Literal["I1", "J1"]
 
 _CURVE_I = (0.82, 0.76, 0.70, 0.60, 0.45)
-_CURVE_J = (0.95, 0.80)
-_SHIFTS: Mapping[Preset, float] = {"I1": 0.0, "I2": -0.05, "J1": -0.10, "J2": -0.17}
+_CURVE_J = (0.85, 0.70)
 
 
 @dataclass(frozen=True)
@@ -58,11 +56,11 @@ def _check(name: str, value: float, lowest: float, highest: float) -> None:
 def thresholds(preset: Preset, n_layers: int, *, shift: float = 0.0) -> tuple[float | None, ...]:
     """A measured setting, stretched to the depth of a model.
 
-    I1 and I2 gate every layer but the first (measured on 6 layers, mean pooling); J1 and J2
-    leave out the first and the last (12 layers, CLS pooling). A 2 merges more than a 1.
+    I1 gates every layer but the first (measured on 6 layers, mean pooling); J1 leaves out the first
+    and the last (12 layers, CLS pooling).
 
     Args:
-        preset: one of I1, I2, J1, J2.
+        preset: I1 or J1.
         n_layers: the model's layers, at least 3.
         shift: added to every threshold: the one number that calibration fits.
 
@@ -72,14 +70,14 @@ def thresholds(preset: Preset, n_layers: int, *, shift: float = 0.0) -> tuple[fl
     >>> thresholds("I1", 6)
     (None, 0.82, 0.76, 0.7, 0.6, 0.45)
     """
-    if preset not in _SHIFTS:
+    if preset not in get_args(Preset):
         raise InputError("preset", got=repr(preset), wanted=" or ".join(get_args(Preset)))
     if n_layers < 3:
         raise InputError("n_layers", got=str(n_layers), wanted="at least 3")
-    curve, spared = (_CURVE_I, 0) if preset.startswith("I") else (_CURVE_J, 1)
+    curve, spared = (_CURVE_I, 0) if preset == "I1" else (_CURVE_J, 1)
     n_gates = n_layers - 1 - spared
     at = np.linspace(0, 1, n_gates)
-    values = np.interp(at, np.linspace(0, 1, len(curve)), curve) + (_SHIFTS[preset] + shift)
+    values = np.interp(at, np.linspace(0, 1, len(curve)), curve) + shift
     gates = tuple(round(float(value), 6) for value in values)
     for gate in gates:
         if not 0.0 <= gate <= 1.0:

@@ -10,7 +10,6 @@ import numpy as np
 
 from encoder.errors import InputError
 from encoder.models.bundle.declaration import IMAGE_LABELS
-from encoder.system.batched import in_batches
 
 BATCH_ITEMS = 16
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -83,11 +82,6 @@ def evenly(items: Sequence[T], n: int) -> list[T]:
     """
     step = max(1.0, len(items) / n)
     return [items[int(i * step)] for i in range(min(n, len(items)))]
-
-
-def batched(items: Iterable[T], n: int = BATCH_ITEMS) -> Iterator[list[T]]:
-    """Lists of ``n`` items; the last may be shorter."""
-    return in_batches(items, n)
 
 
 def mixed(items: Iterable[T]) -> list[T]:

@@ -239,6 +239,8 @@ def trace(
     inputs: Mapping[str, Tensor],
     dynamic_axes: Mapping[str, Sequence[int]],
     *,
+    outputs: Sequence[str] | None = None,
+    argument: str | None = None,
     opset: int = 20,
 ) -> torch.onnx.ONNXProgram:
     """The module as an ONNX program, not yet optimized: the weights are as torch has them.
@@ -247,19 +249,25 @@ def trace(
         module: takes tensors by keyword.
         inputs: one call; its dynamic axes must exceed 1.
         dynamic_axes: the axes of each input whose length may vary.
+        outputs: their names; None for generated ones.
+        argument: of a module that takes all tensors in one mapping.
         opset: the version of ONNX's operators.
     """
-    dynamic = {
+    dynamic: dict[str, Any] = {
         name: {axis: torch.export.Dim.DYNAMIC for axis in dynamic_axes.get(name, ())}  # noqa: C420
         for name in inputs
     }
+    named: dict[str, Any] = dict(inputs)
+    if argument:
+        named, dynamic = {argument: named}, {argument: dynamic}
     with warnings.catch_warnings():
         # the exporter warns about its own internals
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module.eval(),
-            kwargs=dict(inputs),
+            kwargs=named,
             input_names=list(inputs),
+            output_names=outputs,
             dynamic_shapes=dynamic,
             opset_version=opset,
             dynamo=True,

@@ -19,7 +19,8 @@ from encoder.models.bundle.declaration import location, read_bundle
 from encoder.models.spec import ModelSpec
 from encoder.models.tower_folder import ONNX
 from encoder.onnx.convolutions import LITE2
-from encoder.prepare.calibration_files import PICTURES, SOUNDS, batched, files, mixed, texts
+from encoder.prepare.calibration_files import BATCH_ITEMS, PICTURES, SOUNDS, files, mixed, texts
+from encoder.system.batched import in_batches
 from encoder.system.extras import require
 from encoder.towers.audio.logmel import N_BANDS, mel_power
 from encoder.towers.audio.tower import BLOCK_FRAMES, cut
@@ -96,7 +97,7 @@ def text_network(folder: Path) -> TowerNetwork:
         ids = [tokenizer.encode(text).ids for text in texts(source, max_items)]
         # similar lengths in a batch: little padding; then mixed, so that any first few are a sample
         rows = [np.asarray(row) for row in sorted(ids, key=len)]
-        padded = (pad(batch) for batch in mixed(batched(rows)))
+        padded = (pad(batch) for batch in mixed(in_batches(rows, BATCH_ITEMS)))
         return [_tensors(input_ids=ids, mask=mask) for ids, mask in padded]
 
     axes = {"input_ids": (0, 1), "mask": (0, 1)}
@@ -114,7 +115,7 @@ def image_network(folder: Path) -> TowerNetwork:
     def read(source: Path | None, max_items: int) -> list[Inputs]:
         paths = files(source, PICTURES, "pictures", max_items)
         pixels = (to_pixels(load_image(path)) for path in paths)
-        return [_tensors(pixels=np.stack(batch)) for batch in batched(pixels)]
+        return [_tensors(pixels=np.stack(batch)) for batch in in_batches(pixels, BATCH_ITEMS)]
 
     module = load_efficientnet_lite(folder / "weights.pth", LITE2)
     example = _noise("pixels", 3, LITE2.image_side, LITE2.image_side)
@@ -128,7 +129,7 @@ def audio_network(folder: Path) -> TowerNetwork:
     def read(source: Path | None, max_items: int) -> list[Inputs]:
         paths = files(source, SOUNDS, "sounds", max_items)
         blocks = (block for path in paths for block in cut(mel_power(load_sound(path))))
-        return [_tensors(blocks=np.stack(batch)) for batch in batched(blocks)]
+        return [_tensors(blocks=np.stack(batch)) for batch in in_batches(blocks, BATCH_ITEMS)]
 
     module = load_aisfx(folder / "weights.pth")
     example = _noise("blocks", BLOCK_FRAMES, N_BANDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import Tensor, nn
 
-_OPSET = 20
 _TOLERANCE = 2e-3
 """The largest difference from torch, as a share of the largest value of an output."""
 
@@ -163,10 +161,16 @@ def export(name: str, network: TracedNetwork, path: Path) -> None:
     """
     import torch
 
+    from encoder.quant.export_onnx import trace
+
     try:
-        with traceable(network.module), torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter warns about its own internals
-            _write(network, path)
+        with traceable(network.module), torch.no_grad():
+            program = trace(
+                network.module, network.features, network.axes,
+                outputs=network.outputs, argument="features",
+            )  # fmt: skip
+            program.optimize()
+            program.save(path, external_data=True)
     # whatever the exporter may raise on a network that it cannot follow
     except Exception as error:
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
@@ -175,28 +179,6 @@ def export(name: str, network: TracedNetwork, path: Path) -> None:
             remedy="Leave out quantization to run it with torch.",
         ) from error
     _compare(name, network, path)
-
-
-def _write(network: TracedNetwork, path: Path) -> None:
-    import torch
-    from torch.export import Dim
-
-    axes = {
-        name: dict.fromkeys(network.axes.get(name, ()), Dim.DYNAMIC) for name in network.features
-    }
-    program = torch.onnx.export(
-        network.module,
-        kwargs={"features": dict(network.features)},
-        input_names=list(network.features),
-        output_names=list(network.outputs),
-        dynamic_shapes={"features": axes},
-        opset_version=_OPSET,
-        dynamo=True,
-        optimize=True,
-        verbose=False,
-    )
-    assert program is not None
-    program.save(path, external_data=True)
 
 
 def _compare(name: str, network: TracedNetwork, path: Path) -> None:

@@ -21,12 +21,13 @@ from encoder.models.sources import ModelSource, locate
 from encoder.models.spec import ModelSpec
 from encoder.models.tower_folder import ONNX
 from encoder.onnx.quantize import store_weights
-from encoder.prepare.calibration_files import PICTURES, SOUNDS, batched, files, mixed, texts
+from encoder.prepare.calibration_files import BATCH_ITEMS, PICTURES, SOUNDS, files, mixed, texts
 from encoder.prepare.hub import prepare as hub
 from encoder.prepare.hub.graphs import export
 from encoder.prepare.hub.media import GraphPart
 from encoder.prepare.prepared import space_identity
 from encoder.runtime.onnx import OnnxSession
+from encoder.system.batched import in_batches
 from encoder.towers.joint import sound_windows
 from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT, Modality
 
@@ -100,13 +101,15 @@ class HubTower:
         if self._tower == TEXT:
             # similar lengths in a batch: little padding
             in_order = sorted(texts(source, max_items), key=len)
-            return mixed(self._joint.inputs(TEXT, some) for some in batched(in_order))
+            return mixed(
+                self._joint.inputs(TEXT, some) for some in in_batches(in_order, BATCH_ITEMS)
+            )
         read, kinds, what = {
             IMAGE: (self._pictures, PICTURES, "pictures"),
             AUDIO: (self._sounds, SOUNDS, "sounds"),
         }[Modality(self._tower)]  # fmt: skip
         paths = files(source, kinds, what, max_items)
-        return list(batched(read(paths), _MEDIA_AT_ONCE))
+        return list(in_batches(read(paths), _MEDIA_AT_ONCE))
 
     def _pictures(self, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
         from PIL import Image

@@ -11,7 +11,7 @@ from encoder.errors import InputError
 
 
 def test_measured_thresholds() -> None:
-    assert thresholds("I2", 6) == (None, 0.77, 0.71, 0.65, 0.55, 0.40)
+    assert thresholds("I1", 6, shift=-0.05) == (None, 0.77, 0.71, 0.65, 0.55, 0.40)
     twelve = thresholds("J1", 12)
     assert twelve[0] is None
     assert twelve[-1] is None
@@ -24,10 +24,6 @@ def test_depth_stretches_the_curve() -> None:
     assert len(gates) == 11
     assert (gates[0], gates[-1]) == (0.82, 0.45)
     assert sorted(gates, reverse=True) == gates
-
-
-def test_shift_moves_every_gate() -> None:
-    assert thresholds("I1", 6, shift=-0.05) == thresholds("I2", 6)
 
 
 @pytest.mark.parametrize(
