@@ -29,7 +29,6 @@ from encoder.prepare.gates.subjects import Run, tokenizer_of
 from encoder.prepare.hub.graphs import TracedNetwork, export
 from encoder.prepare.hub.prepare import load_source, write_facts
 from encoder.runtime.onnx import OnnxSession
-from encoder.space import Space
 from encoder.towers.exported import TextGraph, inputs_of
 from encoder.towers.gated import text_network
 from encoder.towers.model import Model
@@ -119,13 +118,8 @@ def _described(manifest: Mapping[str, Any], gate: str) -> dict[str, Any]:
     of_the_artifact = {"format", "spec", "key", "made_at", "took_s", "files"}
     shared_facts = {name: value for name, value in manifest.items() if name not in of_the_artifact}
     identity = {**shared_facts["space"]["identity"], "dsre": gate}
-    space = Space(shared_facts["space"]["embed_dim"], identity)
-    described_space = {
-        "embed_dim": space.embed_dim,
-        "fingerprint": space.fingerprint,
-        "identity": identity,
-    }
-    return {**shared_facts, "space": described_space}
+    space = prepared.described_space(shared_facts["space"]["embed_dim"], identity)
+    return {**shared_facts, "space": space}
 
 
 _WEIGHT_BITS: Mapping[str, Literal[4, 8]] = {"int8": 8, "int4": 4}

@@ -155,13 +155,8 @@ def _described(facts: Mapping[str, Any], source: ModelSource) -> dict[str, Any]:
     identity = space_identity(facts, source)
     if "quantization" in identity:
         identity["quantization"] += f" recipe:{_RECIPE}"
-    space = Space(facts["embed_dim"], identity)
     return {
-        "space": {
-            "embed_dim": space.embed_dim,
-            "fingerprint": space.fingerprint,
-            "identity": dict(space.identity),
-        },
+        "space": described_space(facts["embed_dim"], identity),
         "cuts": list(facts["cuts"]),
         "modalities": list(facts["modalities"]),
         "prompts": facts["prompts"],
@@ -172,6 +167,12 @@ def _described(facts: Mapping[str, Any], source: ModelSource) -> dict[str, Any]:
         },
         "measured": facts["measured"],
     }
+
+
+def described_space(embed_dim: int, identity: Mapping[str, str]) -> dict[str, Any]:
+    """What a manifest says about the space of a model."""
+    fingerprint = Space(embed_dim, identity).fingerprint
+    return {"embed_dim": embed_dim, "fingerprint": fingerprint, "identity": dict(identity)}
 
 
 def _require_tools(spec: ModelSpec, precision: str) -> None:
