@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from encoder.dsre.deltas import digest
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.network import SparseEncoder, changed
 from encoder.dsre.settings import GateSettings
@@ -66,13 +65,3 @@ def test_the_sparse_network_runs_with_them(dense: SentenceBert) -> None:
         unchanged = dense(input_ids, mask)
     assert torch.allclose(found, expected, atol=1e-5)
     assert not torch.allclose(found, unchanged, atol=1e-3)
-
-
-def test_digest_follows_names_values_and_shapes() -> None:
-    values = np.zeros(4, np.float16)
-    found = {
-        digest(one)
-        for one in ({}, {"a": values}, {"b": values}, {"a": values + 1}, {"a": values[:, None]})
-    }
-    assert len(found) == 5
-    assert digest({"a": values, "b": UP}) == digest({"b": UP, "a": values})

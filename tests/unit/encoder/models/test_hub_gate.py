@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from click.testing import CliRunner
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize, Transformer
@@ -21,20 +18,18 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 
 from encoder import MultiModalEncoder
 from encoder.dsre.adapters import blocks_of
-from encoder.dsre.fitting.documents import Document, part_of
+from encoder.dsre.fitting.documents import Document
 from encoder.dsre.gatefile import GateFile, token_rarity
 from encoder.dsre.settings import GateSettings, thresholds
 from encoder.errors import InputError, ModelError
 from encoder.models import hub
 from encoder.models.spec import ModelSpec
-from encoder.prepare.gates import fit as break_even
-from encoder.prepare.gates.fit import Run, own_gate, remembered
+from encoder.prepare.gates.fit import own_gate, remembered
 from encoder.prepare.gates.subjects import text_network
 from encoder.towers.gated import MergingForward
 from encoder.towers.text import load_tokenizer
 from encoder.types import DOCUMENT, IMAGE, TEXT
 from tests.support import tiny_models as tiny
-from workers.cli import anymodal
 
 ARTICLE = " ".join(
     f"Ferry number {n} left the harbour, and the gulls of the old town went with it as far as the "
@@ -145,39 +140,6 @@ def random_documents(n: int) -> list[Document]:
     return [one(i) for i in range(n)]
 
 
-def speedup(dense: Run, sparse: Run, texts: Sequence[Sequence[int]]) -> float:
-    """Run both; a busy machine's clock cannot show from which length on the gate pays."""
-    dense(texts[0])
-    sparse(texts[0])
-    return len(texts[0]) / 120
-
-
-@pytest.mark.slow
-def test_texts_give_a_gate_that_the_model_takes(
-    bundle_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(break_even, "_speedup", speedup)
-    model = f"dir:{save(bundle_home, tmp_path / 'model', 'cls')}"
-    texts = tmp_path / "texts"
-    texts.mkdir()
-    counts = Counter[str]()
-    for i, (title, body) in enumerate(random_documents(230)):
-        counts[part := part_of(Document(title, body))] += 1
-        if counts[part] > 22:  # judging takes at least 20 queries
-            continue
-        (texts / f"{i}.txt").write_text(f"{title}\n\n{body}")
-    out = tmp_path / "gate.npz"
-    options = ["--model", model, "--texts", str(texts), "--max-loss", "0.9", "--out", str(out)]
-    ran = CliRunner().invoke(
-        anymodal, ["models", "gate", "calibrate", *options], catch_exceptions=False
-    )
-    assert json.loads(ran.stdout)["identity"] == GateFile.load(out).identity
-    encoder = MultiModalEncoder(model, enable_dsre=str(out), device="cpu")
-    stats = encoder.encode_multimodal(text=ARTICLE, return_stats=True).stats
-    assert stats is not None
-    assert stats.flops_saved > 0.1
-
-
 def test_true_takes_the_gate_that_is_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,34 +172,6 @@ def test_a_gate_that_cannot_be_fitted_is_not_remembered(
 def gate_of_thirds(n_layers: int, vocab_size: int) -> GateFile:
     settings = GateSettings((0.05, *[None] * (n_layers - 1)), protection=0.0, min_tokens=30)
     return GateFile(np.zeros(vocab_size, np.uint8), settings)
-
-
-@pytest.mark.parametrize("kind", ["mpnet", "nomic_bert", "qwen3", "embedding_gemma"])
-def test_networks_of_other_families_merge(kind: str, tmp_path: Path) -> None:
-    if kind == "embedding_gemma":
-        tiny.save(kind, tmp_path)
-    else:
-        tiny.save_text_encoder(tmp_path, kind, max_position_embeddings=200)
-    dense = hub.open_joint(str(tmp_path), None, "cpu")[1]
-    network = text_network("it", dense.model)
-    blocks = blocks_of(network.transformer)
-    gate = gate_of_thirds(blocks.shape.n_layers, blocks.vocab_size)
-    merging = MergingForward(network, gate)
-    texts = dense.inputs(TEXT, ["gulls of the old town and the open sea", "short", "ferry " * 9])
-    features = dense.features(texts, "")
-    with torch.inference_mode():
-        found = merging(features)
-        expected = dense.model(dict(features))["sentence_embedding"]
-        again = merging(features)["sentence_embedding"]
-    assert found["stats"].tokens.tolist() == features["attention_mask"].sum(1).tolist()
-    merged = found["stats"].kept[:, -1] < found["stats"].tokens
-    assert merged.tolist() == (found["stats"].tokens >= 30).tolist()
-    assert merged.sum() == 2
-    torch.testing.assert_close(found["sentence_embedding"][1], expected[1], atol=1e-5, rtol=1e-4)
-    cosines = torch.cosine_similarity(found["sentence_embedding"], expected)
-    assert cosines.min() > 0.8
-    assert cosines.max(0).values > 0.99999
-    assert torch.equal(found["sentence_embedding"], again)
 
 
 def test_pictures_pass_a_gate_by(tmp_path: Path) -> None:

@@ -132,17 +132,6 @@ def test_a_layer_to_keep_must_be_there(
         quantize_static(source, tmp_path / "int8.onnx", ranges, keep=["ste"])
 
 
-def test_the_same_file_comes_out_twice(
-    source: Path, ranges: dict[str, tuple[float, float]], tmp_path: Path
-) -> None:
-    first, second = tmp_path / "first.onnx", tmp_path / "second.onnx"
-
-    quantize_static(source, first, ranges)
-    quantize_static(source, second, dict(reversed(ranges.items())))
-
-    assert first.read_bytes() == second.read_bytes()
-
-
 def test_ranges_are_named_after_weights(ranges: dict[str, tuple[float, float]]) -> None:
     assert {"pixels", "stem", "same._project_conv", "same._project_conv/Add", "head"} <= set(ranges)
     low, high = ranges["stem"]
@@ -277,11 +266,6 @@ def test_a_range_that_is_none_is_refused(
 ) -> None:
     with pytest.raises(InputError, match="stem"):
         quantize_static(source, tmp_path / "int8.onnx", ranges | {"stem": bad})
-
-
-def test_ranges_need_examples(source: Path) -> None:
-    with pytest.raises(InputError, match="examples"):
-        activation_ranges(source, [])
 
 
 def test_an_activation_that_is_not_finite_is_named(source: Path) -> None:
