@@ -284,15 +284,14 @@ class QuantizedTables:
         if root not in self._stored:
             table = network.array(node.input[0])
             assert table is not None
-            codes, scales, width = rounded or self._rounded(table)
+            if rounded is None:
+                halves = self._bits == 4
+                rounded = *(quantize_blocks(table) if halves else quantize_table(table)), BLOCK
+            codes, scales, width = rounded
             if self._bits == 4:
                 codes = codes.reshape(len(codes), -1)[:, : -(-table.shape[1] // 2)]
             self._stored[root] = network.constant(codes), network.constant(scales), width
         return self._stored[root]
-
-    def _rounded(self, table: NDArray[Any]) -> RoundedTable:
-        rounded = quantize_blocks(table) if self._bits == 4 else quantize_table(table)
-        return (*rounded, BLOCK)
 
 
 def store_weights(source: Path, target: Path, weights: Mapping[str, StoredWeight]) -> RewriteReport:

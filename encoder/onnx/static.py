@@ -374,12 +374,13 @@ def logit_agreement(
     Centred, since softmax ignores an offset that all classes share.
     """
     from encoder.runtime.onnx import OnnxSession
+    from encoder.space import l2_normalize
 
     sessions = OnnxSession(reference), OnnxSession(quantized)
     least = 1.0
     for inputs in examples:
         for outputs in zip(*(session.run(inputs) for session in sessions), strict=True):
-            a, b = map(_unit_rows, outputs)
+            a, b = (l2_normalize(rows - rows.mean(axis=1, keepdims=True)) for rows in outputs)
             least = min(least, float((a * b).sum(axis=1).min()))
     return least
 
@@ -396,24 +397,15 @@ def weight_scales(weight: NDArray[np.floating], *, n_groups: int = 1) -> NDArray
     """
     rows = weight.reshape(len(weight), -1).astype(np.float64)
     scales = np.abs(rows).max(axis=1) / _INT8_MAX
-    if not _is_depthwise(weight, n_groups):
+    # where each channel of a picture has its own filter there is a separate kernel
+    is_depthwise = weight.ndim == 4 and weight.shape[1] == 1 and n_groups == len(weight) > 1
+    if not is_depthwise:
         ordered = np.sort(rows, axis=1)
         pairs = np.maximum(ordered[:, -2:].sum(axis=1), -ordered[:, :2].sum(axis=1))
         scales = np.maximum(scales, pairs / _PAIR_MAX)
     # smaller ones would be 0 in float32
     tiny = np.finfo(np.float32).tiny
     return np.where(scales > 0, np.maximum(scales, tiny), 1.0).astype(np.float32)
-
-
-def _unit_rows(logits: Array) -> Array:
-    from encoder.space import l2_normalize
-
-    return l2_normalize(logits - logits.mean(axis=1, keepdims=True))
-
-
-def _is_depthwise(weight: NDArray[np.floating], n_groups: int) -> bool:
-    """Whether each channel of a picture has its own filter: this case has a separate kernel."""
-    return weight.ndim == 4 and weight.shape[1] == 1 and n_groups == len(weight) > 1
 
 
 def _weight_overrides(model: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:

@@ -149,7 +149,10 @@ def write_merging(
     report("fit a gate", 0.0)
     own_path = remembered(spec, precision)
     is_timed = wish is not True or precision == FLOAT32 or own_path.exists()
-    gate = _gate(spec, own_path, wish)
+    if isinstance(wish, str):
+        gate = gate_from(wish)
+    else:
+        gate = GateFile.load(own_path) if own_path.exists() else own_gate(spec)
     _, joint, prompts = load_source(source.folder, source.where.get("model", ""))
     prompt = prompts[DOCUMENT][TEXT]
     network = text_network(str(spec), joint.model, prompt)
@@ -166,12 +169,6 @@ def write_merging(
     gate.save(folder / GATE)
     write_facts(folder, {**facts, "identity": {**facts["identity"], "dsre": gate.identity}})
     return gate
-
-
-def _gate(spec: ModelSpec, own_path: Path, wish: Literal[True] | str) -> GateFile:
-    if isinstance(wish, str):
-        return gate_from(wish)
-    return GateFile.load(own_path) if own_path.exists() else own_gate(spec)
 
 
 def _export(name: str, network: TracedNetwork, target: Path, precision: str) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 from encoder.errors import ModelError
 from encoder.models.spec import ModelSpec
@@ -23,15 +23,12 @@ from encoder.prepare.hub import networks as hub_networks
 from encoder.system.extras import is_installed, require
 
 if TYPE_CHECKING:
-    from encoder.quant.calibration import CalibrationData
     from encoder.quant.export_onnx import ExportReport
     from encoder.quant.quantized import QuantizedModel
 
 SENSITIVITY = "sensitivity.json"
 MAX_ITEMS = 256
 LEAST_COSINE = 0.99
-
-Tower: TypeAlias = bundle_networks.TowerNetwork | hub_networks.HubTower
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,33 +105,21 @@ def quantize_tower(
     """
     require("`anymodal models quantize`", "torch", "onnxscript")
     from encoder.quant.calibration import CalibrationData
+    from encoder.quant.quantizer import Quantizer
 
     spec = ModelSpec.parse(model)
-    network = _load(spec, tower, folder)
+    network: bundle_networks.TowerNetwork | hub_networks.HubTower
+    if spec.kind == "bundle":
+        network = bundle_networks.load_network(str(spec), tower)
+    else:
+        network = hub_networks.load_network(spec, tower, folder)
     data = CalibrationData.split(network.read(calibration, max_items))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)  # not that of another tower, if this fails
-    quantized = _quantize(network, data, folder, recipe or Recipe())
-    quantized.save(folder)
-    facts = network.write(quantized.module, folder, data.score, least_cosine)
-    write_manifest(folder, str(spec), tower, **facts)
-    return QuantizedTower(folder, quantized, facts)
-
-
-def _load(spec: ModelSpec, tower: str, folder: Path) -> Tower:
-    if spec.kind == "bundle":
-        return bundle_networks.load_network(str(spec), tower)
-    return hub_networks.load_network(spec, tower, folder)
-
-
-def _quantize(
-    network: Tower, data: CalibrationData, folder: Path, recipe: Recipe
-) -> QuantizedModel:
-    from encoder.quant.quantizer import Quantizer
-
     quantizer = Quantizer(
         network.module, calibration=data, objective=network.objective, cache=folder / "measured"
     )
+    recipe = recipe or Recipe()
     # it measures only if needed, after reading the limits: a typo must not cost these minutes
     quantized = quantizer.apply(recipe.config, **recipe.limits)
     if recipe.tune_steps:
@@ -143,7 +128,10 @@ def _quantize(
         quantizer.report.save(folder / SENSITIVITY)
         if is_installed("matplotlib"):
             quantizer.report.plot((folder / SENSITIVITY).with_suffix(".png"))
-    return quantized
+    quantized.save(folder)
+    facts = network.write(quantized.module, folder, data.score, least_cosine)
+    write_manifest(folder, str(spec), tower, **facts)
+    return QuantizedTower(folder, quantized, facts)
 
 
 def export_tower(

@@ -110,7 +110,7 @@ def allocate(
     """
     _check(options, max_bytes, max_loss)
     pins = pinned(options, keep or {})
-    units = _units(options, groups, pins)
+    units = [_unit(names, options, pins) for names in _merge(options, groups)]
     limit = math.inf if max_bytes is None else max_bytes - rest_bytes
     loss_limit = math.inf if max_loss is None else max_loss
     smallest, best = _each(units, _by_size), _each(units, _by_loss)
@@ -141,14 +141,6 @@ def _check(
             raise InputError(
                 f"options[{name!r}]", got=f"{losses}", wanted="at least one option, finite losses"
             )
-
-
-def _units(
-    options: Mapping[str, Sequence[Option]],
-    groups: Iterable[Sequence[str]],
-    pins: Mapping[str, Scheme],
-) -> list[_Unit]:
-    return [_unit(names, options, pins) for names in _merge(options, groups)]
 
 
 def _merge(names: Iterable[str], groups: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:

@@ -134,7 +134,11 @@ def takes(
     if scheme.bits not in (4, 8):
         wider = 4 if scheme.bits < 4 else 8
         return f"there is no INT{scheme.bits}: it would be stored as INT{wider}"
-    return RULES[target](scheme, operation, n_columns, n_groups)
+    if target == "tensorrt":
+        return tensorrt(scheme, operation, n_columns, n_groups)
+    if target == "openvino" and scheme.bits == 4 and operation not in _LAYERS_OF_4_BITS:
+        return f"INT4 is for linear layers and embeddings, not {_named(operation, n_groups)}"
+    return None  # ONNX Runtime dequantizes weights without a kernel
 
 
 def tensorrt(scheme: Scheme, operation: str, n_columns: int, n_groups: int) -> str | None:
@@ -150,24 +154,6 @@ def tensorrt(scheme: Scheme, operation: str, n_columns: int, n_groups: int) -> s
     if n_columns % (scheme.group or min(TENSORRT_BLOCKS)):
         return f"{n_columns} columns do not divide into INT4 blocks of {scheme.group or 64}"
     return None
-
-
-def _onnxruntime(_scheme: Scheme, _kind: str, _n_columns: int, _n_groups: int) -> str | None:
-    """Takes everything: weights without a kernel are dequantized."""
-    return None
-
-
-def _openvino(scheme: Scheme, operation: str, _n_columns: int, n_groups: int) -> str | None:
-    if scheme.bits == 4 and operation not in _LAYERS_OF_4_BITS:
-        return f"INT4 is for linear layers and embeddings, not {_named(operation, n_groups)}"
-    return None
-
-
-RULES: Mapping[str, Callable[[Scheme, str, int, int], str | None]] = {
-    "onnxruntime": _onnxruntime,
-    "tensorrt": tensorrt,
-    "openvino": _openvino,
-}
 
 
 def _named(operation: str, n_groups: int) -> str:

@@ -26,7 +26,7 @@ class LayerStop:
     """Calls of one layer, at which batches wait; each call stands for ``times`` batches."""
 
     def __init__(
-        self, calls: Sequence[LayerCall], originals: Sequence[LayerCall] = (), times: int = 1
+        self, calls: Sequence[LayerCall], originals: Sequence[LayerCall], times: int = 1
     ) -> None:
         self._times = times
         self.layer = calls[0].layer
@@ -47,7 +47,7 @@ class LayerStop:
         return total.mean()
 
     def drift(self) -> Drift | None:
-        """The drift of the inputs, if the original model runs along."""
+        """The drift of the inputs, unless the original took another way."""
         if len(self.originals) != len(self.calls):
             return None
         total = DriftSum(self._times)
@@ -62,13 +62,13 @@ Solve = Callable[[LayerStop], Tensor | None]
 
 def in_step(
     model: nn.Module,
-    original: nn.Module | None,
+    original: nn.Module,
     names: Collection[str],
     batches: Sequence[Batch],
     solve: Solve,
     max_bytes: int = _MAX_BYTES,
 ) -> int:
-    """Run each batch once through the model, and pause at each layer.
+    """Run each batch once through the model and the original, and pause at each layer.
 
     One forward runs at a time, each in its own thread, since a forward cannot otherwise be left
     and resumed. All of them are alive at once: those for which there is no room yet join at a
@@ -81,13 +81,14 @@ def in_step(
     Raises:
         ModelError: a forward fails.
     """
-    room = _Room(model, _layers(model, names), batches[0], max_bytes, copies=2 if original else 1)
+    room = _Room(model, _layers(model, names), batches[0], max_bytes)
     coming, walks, waiting = list(batches), list[_Pair](), list[_Pair]()
     try:
         while True:
             n_more = room.at(waiting[0].layer_name if waiting else "") - len(walks)
             if coming and n_more > 0:
-                joined = _start(model, original, names, coming[:n_more])
+                watched = _layers(model, names), _layers(original, names)
+                joined = [_Pair(model, original, watched, batch) for batch in coming[:n_more]]
                 coming = coming[n_more:]
                 walks += joined
                 waiting += [walk for walk in joined if walk.go_on(None)]
@@ -95,7 +96,9 @@ def in_step(
                 return len(walks)
             first = waiting[0].layer_name
             arrived = [walk for walk in waiting if walk.layer_name == first]
-            weight = solve(_stop(arrived, len(batches) // len(walks)))
+            calls = [walk.call for walk in arrived if walk.call]
+            originals = [walk.original_call for walk in arrived if walk.original_call]
+            weight = solve(LayerStop(calls, originals, len(batches) // len(walks)))
             ended = {walk for walk in arrived if not walk.go_on(weight)}
             waiting = [walk for walk in waiting if walk not in ended]
     finally:
@@ -103,28 +106,16 @@ def in_step(
             walk.end()
 
 
-def _start(
-    model: nn.Module, original: nn.Module | None, names: Collection[str], batches: Sequence[Batch]
-) -> list[_Pair]:
-    watched = _layers(model, names), _layers(original, names) if original is not None else []
-    return [_Pair(model, original, watched, batch) for batch in batches]
-
-
 def _layers(model: nn.Module, names: Collection[str]) -> list[Layer]:
     """Those of the named layers that are not solved yet."""
     return [layer for name, layer in find_layers(model).items() if name in names]
-
-
-def _stop(pairs: Sequence[_Pair], times: int) -> LayerStop:
-    calls = [pair.call for pair in pairs if pair.call]
-    return LayerStop(calls, [pair.original_call for pair in pairs if pair.original_call], times)
 
 
 class _Room:
     """How many batches may be alive at each layer, from one batch's inputs of all layers."""
 
     def __init__(
-        self, model: nn.Module, layers: Sequence[Layer], batch: Batch, max_bytes: int, copies: int
+        self, model: nn.Module, layers: Sequence[Layer], batch: Batch, max_bytes: int
     ) -> None:
         sizes: dict[str, int] = {}
 
@@ -137,7 +128,7 @@ class _Room:
         largest = 1
         for name in reversed(sizes):
             largest = max(largest, sizes[name])
-            self._n_alive[name] = max(1, max_bytes // (largest * copies * _TENSORS_ALIVE))
+            self._n_alive[name] = max(1, max_bytes // (2 * largest * _TENSORS_ALIVE))
         self._least = min(self._n_alive.values(), default=1)
 
     def at(self, name: str) -> int:
@@ -146,17 +137,17 @@ class _Room:
 
 
 class _Pair:
-    """One batch on its way through the model and, if wanted, through the original one."""
+    """One batch on its way through the model and through the original one."""
 
     def __init__(
         self,
         model: nn.Module,
-        original: nn.Module | None,
+        original: nn.Module,
         watched: tuple[list[Layer], list[Layer]],
         batch: Batch,
     ) -> None:
         self._walk = _Walk(model, watched[0], batch)
-        self._original = _Walk(original, watched[1], batch) if original is not None else None
+        self._original = _Walk(original, watched[1], batch)
         self.call: LayerCall | None = None
         self.original_call: LayerCall | None = None
 
@@ -169,15 +160,14 @@ class _Pair:
         """Walk to the next layer; False at the end."""
         self.call = self.original_call = None
         self.call = self._walk.go_on(weight)
-        if self._original and self.call:
+        if self.call:
             self.original_call = self._original.go_to(self.call.layer.name)
         return self.call is not None
 
     def end(self) -> None:
         """Leave the forwards wherever they are."""
         self._walk.end()
-        if self._original:
-            self._original.end()
+        self._original.end()
 
 
 class _End(BaseException):

@@ -233,15 +233,13 @@ def _cheapest(errors: Tensor, bits: Tensor) -> Choose:
         near = _nearest(wishes.clone(), miss)
         shorter = near - near.sign()
         costs = [
-            weights * (wishes - codes).square() + _at(bits, codes) for codes in (near, shorter)
+            weights * (wishes - codes).square()
+            + bits.gather(2, (codes + _CODES // 2).long().unsqueeze(2)).squeeze(2)
+            for codes in (near, shorter)
         ]
         return torch.where(costs[1] < costs[0], shorter, near)
 
     return choose
-
-
-def _at(bits: Tensor, codes: Tensor) -> Tensor:
-    return bits.gather(2, (codes + _CODES // 2).long().unsqueeze(2)).squeeze(2)
 
 
 _ATTEMPTS = 5

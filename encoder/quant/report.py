@@ -138,7 +138,12 @@ def render(report: SensitivityReport, *, color: bool | None = None) -> str:
     from rich.table import Table
 
     schemes = [scheme for scheme in report.schemes if scheme != FP32]
-    table = Table(title=_title(report), title_justify="left")
+    how, items = ("estimated", "synthetic inputs") if report.is_estimate else ("measured", "items")
+    title = (
+        f"Loss ({_UNITS[report.objective]}) of one layer in one scheme, {how} on "
+        f"{report.n_items} {items}"
+    )
+    table = Table(title=title, title_justify="left")
     for heading in ("layer", "kind"):
         table.add_column(heading, no_wrap=True)
     for heading in ("fp32 kB", *(scheme.name for scheme in schemes)):
@@ -154,26 +159,15 @@ def render(report: SensitivityReport, *, color: bool | None = None) -> str:
     width = max(_MIN_WIDTH, _LAYER_WIDTH + _COLUMN_WIDTH * (len(schemes) + 2))
     console = Console(file=text, force_terminal=colored, no_color=not colored, width=width)
     console.print(table)
-    for line in _remarks(report):
+    shared = dict.fromkeys(f"{row.scheme.name}: {row.note}" for row in report.rows if row.note)
+    for line in (*shared, *report.notes, *(f"stays FP32: {name}" for name in report.unsupported)):
         console.print(line, markup=False, highlight=False)
     return text.getvalue()
-
-
-def _title(report: SensitivityReport) -> str:
-    how, items = ("estimated", "synthetic inputs") if report.is_estimate else ("measured", "items")
-    unit = _UNITS[report.objective]
-    return f"Loss ({unit}) of one layer in one scheme, {how} on {report.n_items} {items}"
 
 
 def _loss(loss: float) -> str:
     style = next((style for limit, style in _LEVELS if loss < limit), "red")
     return f"[{style}]{loss:.1e}[/]"
-
-
-def _remarks(report: SensitivityReport) -> list[str]:
-    unsupported = [f"stays FP32: {name}" for name in report.unsupported]
-    shared = dict.fromkeys(f"{row.scheme.name}: {row.note}" for row in report.rows if row.note)
-    return [*shared, *report.notes, *unsupported]
 
 
 _LABELS = {"kl": "KL divergence of the output, nats", "cosine": "1 − cosine of the output"}

@@ -163,20 +163,17 @@ _classes: dict[tuple[type[nn.Module], str], type[nn.Module]] = {}
 
 
 def _quantized_class(base: type[nn.Module], parameter: str) -> type[nn.Module]:
-    if (base, parameter) not in _classes:
-        _classes[base, parameter] = _make_class(base, parameter)
-    return _classes[base, parameter]
-
-
-def _make_class(base: type[nn.Module], parameter: str) -> type[nn.Module]:
     def computed(self: nn.Module) -> Tensor:
         return StoredLayer(self, parameter).dequantize()
 
-    members: dict[str, Any] = {parameter: property(computed)}
-    if issubclass(base, QuantizedWeights):  # it already has another quantized weight
-        return type(base.__name__, (base,), members)
-    members["float_class"] = base
-    return type(f"Quantized{base.__name__}", (_mixin(base), base), members)
+    if (base, parameter) not in _classes:
+        members: dict[str, Any] = {parameter: property(computed)}
+        name, bases = base.__name__, tuple[type, ...]([base])
+        if not issubclass(base, QuantizedWeights):  # else it has another quantized weight
+            members["float_class"] = base
+            name, bases = f"Quantized{name}", (_mixin(base), base)
+        _classes[base, parameter] = type(name, bases, members)
+    return _classes[base, parameter]
 
 
 def _mixin(base: type[nn.Module]) -> type[QuantizedWeights]:

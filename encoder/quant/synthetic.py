@@ -53,7 +53,7 @@ def synthetic(model: nn.Module, n_steps: int = _STEPS) -> CalibrationData | None
         for number, batch in enumerate(_guesses(model, first)):
             if _runs(model, batch):
                 repeats = range(_N_BATCHES - 1)
-                batches = [batch, *(_again(model, first, number) for _ in repeats)]
+                batches = [batch, *(list(_guesses(model, first))[number] for _ in repeats)]
                 return CalibrationData.split([_like_norms(model, x, n_steps) for x in batches])
     return None
 
@@ -63,10 +63,6 @@ def _runs(model: nn.Module, batch: Batch) -> bool:
         return bool(torch.isfinite(run(model, batch)).all())
     except ModelError:
         return False
-
-
-def _again(model: nn.Module, first: nn.Module, number: int) -> Batch:
-    return list(_guesses(model, first))[number]
 
 
 def _guesses(model: nn.Module, first: nn.Module) -> Iterator[Batch]:

@@ -67,7 +67,7 @@ def fetch(
         BundleError: no network, no disk, no pip, or a file that is not the pinned one.
     """
     folder = bundle_folder(bundle, home)
-    report = progress or _silent
+    report = progress or (lambda _progress: None)
     try:
         for bundle_part in bundle.parts.values():
             make_once(
@@ -88,10 +88,6 @@ def fetch(
             "to another folder.",
         ) from error
     return folder
-
-
-def _silent(progress: FetchProgress) -> None:
-    """Report to nobody."""
 
 
 def _is_intact(bundle_part: BundlePart, path: Path) -> bool:

@@ -70,11 +70,12 @@ def image_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -
     if is_soft(joint):
         names = ("pixel_values", "image_position_ids")
         batches = [{name: tensors[name] for name in names} for tensors in batches]
+        is_real = (batches[1]["image_position_ids"] != -1).any(-1).any(0)
         network = TracedNetwork(
             soft_pictures(joint.model),
             batches[0],
             dict.fromkeys(names, (0, 1)),
-            [{name: batches[1][name][:, : _n_patches(batches[1])] for name in names}],
+            [{name: batches[1][name][:, : int(is_real.sum())] for name in names}],
         )
         token_id = joint.model[0].config.image_token_id
         facts["roles"] = _places(joint, _pictures(_SIZES[1]), prompts, token_id, 1)
@@ -182,11 +183,6 @@ def _places(
             "token_id": token_id,
         }
     return around
-
-
-def _n_patches(features: Mapping[str, Any]) -> int:
-    is_real = (features["image_position_ids"] != -1).any(-1).any(0)
-    return int(is_real.sum())
 
 
 def _pictures(sizes: Sequence[tuple[int, int]]) -> list[Any]:

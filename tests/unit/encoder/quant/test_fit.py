@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -73,7 +75,8 @@ def test_batches_that_find_no_room_join_where_layers_are_narrow() -> None:
 
     batches = [random(8, 64)] * 5
     wide = 3 * batches[0].nbytes
-    n_used = in_step(model, None, list(find_layers(model)), batches, solve, max_bytes=2 * wide)
+    names = list(find_layers(model))
+    n_used = in_step(model, copy.deepcopy(model), names, batches, solve, max_bytes=4 * wide)
     assert n_used == 5
     assert seen == {"0": 2, "1": 5, "2": 5}
 
@@ -85,7 +88,7 @@ def test_one_batch_runs_without_any_room() -> None:
     def solve(stop: LayerStop) -> None:
         sizes.append(len(stop.calls))
 
-    assert in_step(model, None, [""], [random(8, 64)] * 3, solve, max_bytes=1) == 1
+    assert in_step(model, copy.deepcopy(model), [""], [random(8, 64)] * 3, solve, max_bytes=1) == 1
     assert sizes == [1]
 
 
