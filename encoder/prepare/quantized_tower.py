@@ -11,19 +11,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from encoder.errors import ModelError
 from encoder.models.spec import ModelSpec
-from encoder.models.tower_folder import MANIFEST, ONNX, read_manifest, write_manifest
+from encoder.models.tower_folder import MANIFEST, ONNX, write_manifest
 from encoder.prepare.bundle import networks as bundle_networks
 from encoder.prepare.hub import networks as hub_networks
 from encoder.system.extras import is_installed, require
 
 if TYPE_CHECKING:
-    from encoder.quant.export_onnx import ExportReport
     from encoder.quant.quantized import QuantizedModel
 
 SENSITIVITY = "sensitivity.json"
@@ -64,27 +62,13 @@ class QuantizedTower:
         }
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a tower is quantized.
-
-    Args:
-        config: ``auto`` or one scheme, see `Quantizer.apply`.
-        tune_steps: of `Quantizer.tune`, on the half that fits; 0 for none.
-        limits: ``budget``, ``bits``, ``max_loss`` and ``keep`` of `Quantizer.apply`.
-    """
-
-    config: str = "auto"
-    tune_steps: int = 0
-    limits: Mapping[str, Any] = field(default_factory=dict)
-
-
 def quantize_tower(
     model: str,
     tower: str,
     folder: Path,
-    recipe: Recipe | None = None,
     *,
+    config: str = "auto",
+    limits: Mapping[str, Any] | None = None,
     calibration: Path | None = None,
     max_items: int = MAX_ITEMS,
     least_cosine: float = LEAST_COSINE,
@@ -95,7 +79,8 @@ def quantize_tower(
         model: ``bundle:name``, ``hf:org/name@revision`` or ``dir:path``.
         tower: ``text``, ``image`` or ``audio``.
         folder: made if it is missing; measurements in it are used again.
-        recipe: how to quantize it; None for the defaults.
+        config: ``auto`` or one scheme, see `Quantizer.apply`.
+        limits: ``budget``, ``bits``, ``max_loss`` and ``keep`` of `Quantizer.apply`.
         calibration: a folder of the tower's media; text comes with its own.
         max_items: how many of them to use, evenly drawn; half fit and half judge.
         least_cosine: of a hub model's graph to float32, on average over the half that judges.
@@ -119,11 +104,8 @@ def quantize_tower(
     quantizer = Quantizer(
         network.module, calibration=data, objective=network.objective, cache=folder / "measured"
     )
-    recipe = recipe or Recipe()
     # it measures only if needed, after reading the limits: a typo must not cost these minutes
-    quantized = quantizer.apply(recipe.config, **recipe.limits)
-    if recipe.tune_steps:
-        quantized = quantizer.tune(n_steps=recipe.tune_steps)
+    quantized = quantizer.apply(config, **(limits or {}))
     if quantizer.report:
         quantizer.report.save(folder / SENSITIVITY)
         if is_installed("matplotlib"):
@@ -132,38 +114,3 @@ def quantize_tower(
     facts = network.write(quantized.module, folder, data.score, least_cosine)
     write_manifest(folder, str(spec), tower, **facts)
     return QuantizedTower(folder, quantized, facts)
-
-
-def export_tower(
-    folder: Path, path: Path, *, target: Literal["onnxruntime", "tensorrt"]
-) -> ExportReport:
-    """Export a quantized tower of a bundle for another target.
-
-    Args:
-        folder: what `quantize_tower` wrote.
-        path: the ``.onnx`` file to write.
-        target: ``onnxruntime`` or ``tensorrt``.
-
-    Raises:
-        ModelError: the folder holds no quantized tower of a bundle.
-        InputError: the target cannot take one of its schemes.
-    """
-    require("Exporting a tower", "torch", "onnxscript")
-    from encoder.quant.export_onnx import export_onnx
-    from encoder.quant.quantized import load_quantized
-
-    manifest = read_manifest(folder)
-    if ModelSpec.parse(manifest["model"]).kind != "bundle":
-        raise ModelError(
-            f"{folder} holds a tower of {manifest['model']}; only those of bundles are exported.",
-            remedy=f"ONNX Runtime runs {folder / ONNX} as it is.",
-        )
-    network = bundle_networks.load_network(manifest["model"], manifest["tower"])
-    quantized = load_quantized(folder, network.module)
-    return export_onnx(
-        quantized.module,
-        network.example,
-        path,
-        target=target,
-        dynamic_axes=network.dynamic_axes,
-    )

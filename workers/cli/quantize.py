@@ -49,12 +49,6 @@ _path = click.Path(exists=True, path_type=Path)
     help="The most calibration items to use.",
 )
 @click.option(
-    "--tune-steps",
-    type=click.IntRange(min=0),
-    default=0,
-    help="How many steps to train the result towards the original.",
-)
-@click.option(
     "--least-cosine",
     type=click.FloatRange(max=1),
     default=0.99,
@@ -70,7 +64,6 @@ def quantize(
     keep: tuple[str, ...],
     calibration: Path | None,
     items: int,
-    tune_steps: int,
     least_cosine: float,
     **limits: Any,
 ) -> None:
@@ -80,14 +73,13 @@ def quantize(
     file and the measurements to the folder. Use it with
     ANYMODAL_ENCODER__QUANTIZATION=FOLDER; a folder of such folders runs several towers.
     """
-    from encoder.prepare.quantized_tower import Recipe, quantize_tower
+    from encoder.prepare.quantized_tower import quantize_tower
 
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
         limits["keep"] = dict(_pin(text) for text in keep) or None
-        recipe = Recipe(scheme, tune_steps, limits)
         quantized = quantize_tower(
-            model, tower, out, recipe,
+            model, tower, out, config=scheme, limits=limits,
             calibration=calibration, max_items=items, least_cosine=least_cosine,
         )  # fmt: skip
     summary = quantized.summary()

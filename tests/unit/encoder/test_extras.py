@@ -14,7 +14,7 @@ from encoder.errors import MissingExtraError, ModelError
 from encoder.models.hub import open_joint
 from encoder.prepare.bundle.networks import load_network
 from encoder.prepare.gates.fit import calibrate_text
-from encoder.prepare.quantized_tower import export_tower, quantize_tower
+from encoder.prepare.quantized_tower import quantize_tower
 from encoder.runtime.openvino import OpenVinoSession
 from encoder.system import extras
 from encoder.system.extras import is_installed
@@ -27,7 +27,6 @@ NEEDS: dict[str, tuple[str, Callable[[], object]]] = {
     "Quantizer": ("torch", lambda: encoder.Quantizer),
     "network": ("torch", lambda: load_network("bundle:english", "text")),
     "quantize": ("torch", lambda: quantize_tower("bundle:english", "text", HERE)),
-    "export": ("torch", lambda: export_tower(HERE, HERE, target="onnxruntime")),
     "gate": ("torch", lambda: calibrate_text("bundle:english", [])),
     "hub": ("hub,torch", lambda: open_joint("org/name", None, None)),
     "openvino": ("openvino", lambda: OpenVinoSession(HERE)),

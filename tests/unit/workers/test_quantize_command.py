@@ -1,10 +1,8 @@
-"""``anymodal models quantize`` and ``export-onnx`` on the real text tower."""
+"""``anymodal models quantize`` on the real text tower."""
 
 import json
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
 from click.testing import CliRunner
 
@@ -27,7 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
         anymodal,
         ["models", "quantize", "--tower", "text", "--scheme", "int4g64", "--keep", "word=int8",
          "--keep", "position=int8", "--keep", "token_type=int8",
-         "--calibration", str(source), "--items", "24", "--tune-steps", "3",
+         "--calibration", str(source), "--items", "24",
          "--out", str(folder / "out")],
         catch_exceptions=False,
     )  # fmt: skip
@@ -56,29 +54,6 @@ def test_the_encoder_runs_the_folder(made: tuple[Path, dict]) -> None:
     assert quantized.space.fingerprint != plain.space.fingerprint
 
 
-def test_the_folder_exports_for_tensorrt(made: tuple[Path, dict], tmp_path: Path) -> None:
-    folder, _ = made
-    ran = CliRunner().invoke(
-        anymodal,
-        [
-            "models",
-            "export-onnx",
-            str(folder),
-            "--target",
-            "tensorrt",
-            "--out",
-            str(tmp_path / "t.onnx"),
-        ],
-        catch_exceptions=False,
-    )
-    assert ran.exit_code == 0, ran.output
-    model = onnx.load(tmp_path / "t.onnx")
-    assert {node.domain for node in model.graph.node} == {""}
-    stored = {tensor.data_type for tensor in model.graph.initializer}
-    assert {onnx.TensorProto.INT4, onnx.TensorProto.INT8} <= stored
-    assert np.isfinite(json.loads(ran.stdout)["difference"])
-
-
 def test_a_pin_is_layer_and_scheme(tmp_path: Path) -> None:
     ran = CliRunner().invoke(
         anymodal, ["models", "quantize", "--keep", "word", "--out", str(tmp_path)]
@@ -87,8 +62,8 @@ def test_a_pin_is_layer_and_scheme(tmp_path: Path) -> None:
     assert "is not LAYER=SCHEME" in ran.output
 
 
-@pytest.mark.parametrize("option", [("--items", "1"), ("--tune-steps", "-1")])
-def test_numbers_that_make_no_sense_are_refused(tmp_path: Path, option: tuple[str, str]) -> None:
-    ran = CliRunner().invoke(anymodal, ["models", "quantize", *option, "--out", str(tmp_path)])
+def test_one_item_is_refused(tmp_path: Path) -> None:
+    command = ["models", "quantize", "--items", "1", "--out", str(tmp_path)]
+    ran = CliRunner().invoke(anymodal, command)
     assert ran.exit_code == 2
-    assert option[0] in ran.output
+    assert "--items" in ran.output

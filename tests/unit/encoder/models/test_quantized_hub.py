@@ -27,7 +27,7 @@ from encoder.models.hub import load
 from encoder.models.spec import ModelSpec
 from encoder.prepare.hub.check import picture
 from encoder.prepare.hub.networks import load_network
-from encoder.prepare.quantized_tower import QuantizedTower, Recipe, quantize_tower
+from encoder.prepare.quantized_tower import QuantizedTower, quantize_tower
 from encoder.types import IMAGE, TEXT, Modality
 from tests.support import tiny_models as tiny
 from workers.cli import anymodal
@@ -100,8 +100,8 @@ def image_tower(
 ) -> QuantizedTower:
     """CLIP's."""
     out = tmp_path_factory.mktemp("image-tower")
-    recipe = Recipe(limits={"keep": {"*.mlp.fc1": "int4g32"}})
-    return quantize_tower(f"dir:{clip}", "image", out, recipe, calibration=pictures)
+    limits = {"keep": {"*.mlp.fc1": "int4g32"}}
+    return quantize_tower(f"dir:{clip}", "image", out, limits=limits, calibration=pictures)
 
 
 def rows(model: str, quantization: str | Path | None, **contents: object) -> np.ndarray:
@@ -189,7 +189,7 @@ def test_a_folder_of_folders_holds_several_towers(
     clip: Path, image_tower: QuantizedTower, texts: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(image_tower.folder, tmp_path / "image")
-    quantize_tower(f"dir:{clip}", "text", tmp_path / "text", Recipe("int8"), calibration=texts)
+    quantize_tower(f"dir:{clip}", "text", tmp_path / "text", config="int8", calibration=texts)
 
     encoder = MultiModalEncoder(f"dir:{clip}", quantization=str(tmp_path), config=CONFIG)
 
@@ -213,7 +213,7 @@ def test_a_folder_of_another_model_is_refused(bert: Path, clip: Path, text_tower
 def test_what_is_too_far_from_float32_is_refused(bert: Path, texts: Path, tmp_path: Path) -> None:
     def quantize(least_cosine: float) -> QuantizedTower:
         return quantize_tower(
-            f"dir:{bert}", "text", tmp_path, Recipe("int3"), calibration=texts, max_items=16,
+            f"dir:{bert}", "text", tmp_path, config="int3", calibration=texts, max_items=16,
             least_cosine=least_cosine,
         )  # fmt: skip
 
@@ -241,12 +241,6 @@ def test_few_texts_calibrate_a_model_that_reads_media_among_them(
     assert [len(batch["features"]["soft_tokens"]) for batch in (fit, judge)] == [4, 4]
     with torch.inference_mode():
         assert network.module(**judge).shape == (3, 24)
-
-
-def test_a_hub_tower_is_not_exported_again(text_tower: Path, tmp_path: Path) -> None:
-    command = ["models", "export-onnx", str(text_tower), "--out", str(tmp_path / "t.onnx")]
-    ran = CliRunner().invoke(anymodal, command)
-    assert "only those of bundles are exported" in str(ran.exception or ran.output)
 
 
 def test_a_hub_model_is_known_by_its_commit(bert: Path, text_tower: Path, tmp_path: Path) -> None:
