@@ -55,14 +55,11 @@ def load(
     Raises:
         ModelError: see `prepare`.
     """
-    sparsity = _sparsity(wish)
-    precisions = prepared.precisions(quantization)
-    for precision in precisions:
-        if artifact := prepared.find(spec, precision, sparsity):
-            return prepared.open_artifact(artifact, n_threads)
-    if quantization in (None, "auto", "bf16"):  # torch runs these
-        return None
-    return prepared.open_artifact(prepare(spec, precisions[0], wish, prepared.tell), n_threads)
+
+    def make(spec: ModelSpec, precision: str, progress: Progress) -> Artifact:
+        return prepare(spec, precision, wish, progress)
+
+    return prepared.load(spec, quantization, n_threads, sparsity=_sparsity(wish), make=make)
 
 
 def prepare(spec: ModelSpec, precision: str, wish: Wish, progress: Progress) -> Artifact:

@@ -6,7 +6,7 @@ Towers that ``anymodal models quantize`` made may replace some of an artifact's.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,14 @@ _TOOLS = ("torch", "sentence_transformers", "transformers", "onnxscript")
 _log = logging.getLogger(__name__)
 
 
-def load(spec: ModelSpec, quantization: str | None, n_threads: int | None) -> Model | None:
+def load(
+    spec: ModelSpec,
+    quantization: str | None,
+    n_threads: int | None,
+    *,
+    sparsity: str = "",
+    make: Callable[[ModelSpec, str, Progress], Artifact] | None = None,
+) -> Model | None:
     """Open what was prepared; if a precision is named, prepare it first where needed.
 
     Args:
@@ -41,6 +48,8 @@ def load(spec: ModelSpec, quantization: str | None, n_threads: int | None) -> Mo
         quantization: None and ``auto`` only take what was prepared: float32, or int8 before
             float32; so does ``bf16``, as torch can run it.
         n_threads: threads of one network; None for every core.
+        sparsity: see `Key`.
+        make: instead of `prepare`.
 
     Returns:
         None if nothing was prepared and torch can run what is asked for.
@@ -48,18 +57,13 @@ def load(spec: ModelSpec, quantization: str | None, n_threads: int | None) -> Mo
     Raises:
         ModelError: it cannot be prepared here, or not in this precision.
     """
-    allowed = precisions(quantization)
+    allowed = {None: (FLOAT32,), "auto": AUTO}.get(quantization, (quantization or "",))
     for precision in allowed:
-        if artifact := find(spec, precision):
+        if artifact := find(spec, precision, sparsity):
             return open_artifact(artifact, n_threads)
     if quantization in (None, "auto", "bf16"):  # torch runs these
         return None
-    return open_artifact(prepare(spec, allowed[0], tell), n_threads)
-
-
-def precisions(quantization: str | None) -> tuple[str, ...]:
-    """The precisions that ``quantization=`` allows, the best first."""
-    return {None: (FLOAT32,), "auto": AUTO}.get(quantization, (quantization or "",))
+    return open_artifact((make or prepare)(spec, allowed[0], tell), n_threads)
 
 
 def find(spec: ModelSpec, precision: str, sparsity: str = "") -> Artifact | None:
