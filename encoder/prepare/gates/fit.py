@@ -43,13 +43,10 @@ def calibrate_text(
 ) -> GateFile:
     """Fit a gate to a model's text tower; see `encoder.dsre.fitting.calibrate.calibrate`.
 
-    Its shortest length is then raised to where it pays, see `encoder.prepare.gates.fit`.
+    Its shortest length is then raised to where it pays.
 
     Args:
         model: a bundle, or a sentence encoder, ``hf:org/name@revision`` or ``dir:path``.
-        documents: see there.
-        max_loss: see there.
-        report: see there.
 
     Raises:
         ModelError: the model takes no gate, or every gate loses too much, or it never saves
@@ -83,15 +80,10 @@ def distill_text(
 
     Args:
         model: see `calibrate_text`.
-        documents: see there.
-        plan: see there.
         further_texts: other texts to train with.
-        start: a gate to go on from; see there.
         anchors: unit rows [n, hidden_dim] of what could be asked for the texts, embedded as
             queries; None for the titles of those that train.
-        max_loss: see there.
         max_tokens: where a bundle's texts are cut; None for its window.
-        report: see there.
 
     Raises:
         ModelError: the model takes no gate, ``start`` does not fit it or the plan's rank, or the
