@@ -344,18 +344,25 @@ class Journal:
 
 
 def _journal(task: _Task, cache: Path | None) -> Journal:
-    """The journal in a file named by all that a loss depends on: weights, data, settings."""
     if cache is None:
         return Journal(None)
+    batches = {"fit": list(task.data.fit), "score": list(task.data.score)}
     settings = {"objective": task.objective, "rounding": task.rounding, "recipe": _RECIPE}
+    return Journal(cache / f"{key_of(task.model, batches, settings)}.jsonl")
+
+
+def key_of(
+    model: nn.Module, batches: Mapping[str, list[Batch]], settings: Mapping[str, Any]
+) -> str:
+    """A hash of all that a measurement depends on: weights, data, settings."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps(settings, sort_keys=True).encode())
-    digest.update(type(task.model).__qualname__.encode())
-    for name, tensor in (*task.model.named_parameters(), *task.model.named_buffers()):
+    digest.update(type(model).__qualname__.encode())
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         _feed(digest, name, tensor)
-    _feed(digest, "fit", list(task.data.fit))
-    _feed(digest, "score", list(task.data.score))
-    return Journal(cache / f"{digest.hexdigest()}.jsonl")
+    for name, part in batches.items():
+        _feed(digest, name, part)
+    return digest.hexdigest()
 
 
 def _feed(digest: Any, name: str, value: Any) -> None:

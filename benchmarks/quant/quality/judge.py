@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from benchmarks.harness.ranking_measures import first_ranks, recall_at
 from encoder.quant.calibration import Batch, cosine_loss, kl_divergence, run
-from encoder.quant.journal import key_of
+from encoder.quant.sensitivity import key_of
 
 Figures = Mapping[str, float]
 
