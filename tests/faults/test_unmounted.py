@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from encoder import MultiModalEncoder
 from encoder.types import TEXT, Item
 from ingest.config import IngestConfig
 from search import Query, SearchEngine
+from search.filters import Filter
 from search.store.memory import MemoryStore
-from search.types import Prune
+from search.types import AssetRow, Prune
 from tests.faults.disk import mounted, small_disk
 from tests.integration.test_watch import ended, watching
 from workers.pipeline.ingest_pipeline import IngestPipeline
@@ -33,10 +34,10 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 class Library:
     """A library in memory, whose record of disks is on one, as `anymodal ingest` keeps it."""
 
-    def __init__(self, root: Path, roots: Path) -> None:
+    def __init__(self, root: Path, roots: Path, kind: type[MemoryStore] = MemoryStore) -> None:
         self.root = root
         encoder = MultiModalEncoder(quantization=None, enable_dsre=False)
-        self.store = MemoryStore(encoder.embed_dim)
+        self.store = kind(encoder.embed_dim)
         config = IngestConfig(isolate=False)
         self.pipeline = IngestPipeline(encoder, self.store, config, roots=Roots(roots))
         self.engine = SearchEngine(encoder, self.store)
@@ -82,6 +83,35 @@ def test_an_unmounted_disk_loses_nothing(
         assert (report.unchanged, report.gone, report.failures) == (11 + beside, {"gone": 1}, [])
     assert library.ingest("all").gone["pruned"] == 12
     assert library.n_hits() == beside
+
+
+class Scanned(MemoryStore):
+    """A store at the end of whose scans something happens."""
+
+    happen: Callable[[], object] = bool
+
+    def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
+        yield from super().scan(filter)
+        self.happen()
+
+
+def test_a_disk_that_leaves_while_it_is_looked_through_is_known_when_it_is_back(
+    disk: Path, tmp_path: Path, bundle_home: Path
+) -> None:
+    assert bundle_home.is_dir()
+    root = tmp_path / "library"
+    root.mkdir()
+    (root / ".keep").touch()
+    library = Library(root, tmp_path / "roots", Scanned)
+    with ExitStack() as there:
+        there.enter_context(mounted(disk, root))
+        assert library.ingest().ingested == 12
+        library.store.happen = there.close
+        assert library.pipeline.forget([str(root)], False).gone == {}
+    with mounted(disk, root):
+        (root / "0.txt").unlink()
+        report = library.ingest()
+        assert (report.unchanged, report.gone, report.failures) == (11, {"gone": 1}, [])
 
 
 @pytest.mark.slow

@@ -102,12 +102,13 @@ class GoneFiles:
             return
         if _is_empty(folder) is None:  # it was there a moment ago
             return
+        seen = self.roots.around(str(folder))
         look = self._look_in(folder)
-        self._settle_all(str(folder), below, self._rows(below, places), look, report)
+        is_whole = self._settle_all(str(folder), below, self._rows(below, places), look, report)
         for doubted in sorted(look.doubted):
             report.fail(doubted, _moved(doubted))
-        if places is None and not look.doubted:
-            self.roots.note(str(folder), self._holds)
+        if places is None and is_whole and not look.doubted:
+            self.roots.note(str(folder), seen, self._holds)
 
     def _holds(self, folder: str) -> bool:
         below = Compare("path", Operator.PREFIX, _below(Path(folder)))
@@ -122,7 +123,7 @@ class GoneFiles:
 
     def _settle_all(
         self, folder: str, below: str, rows: Iterable[AssetRow], look: Looks, report: IngestReport
-    ) -> None:
+    ) -> bool:
         """Forget what is gone, if so much can be: all are looked at before anything changes."""
         changed, n_lost = [], 0
         for row in rows:
@@ -132,9 +133,10 @@ class GoneFiles:
                 n_lost += dead.issuperset(row.locations) and not (row.is_gone or look.has(row))
         if changed and self.prune != "all" and not self._has_enough(below, n_lost, look):
             report.fail(folder, _emptied(folder))
-            return
+            return False
         for asset_ids in in_batches(changed, _AT_ONCE):
             self._settle(asset_ids, look, report)
+        return True
 
     def _has_enough(self, below: str, n_lost: int, look: Looks) -> bool:
         """Whether a folder still has files, and most of them if many are lost."""

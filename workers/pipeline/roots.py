@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -94,16 +94,27 @@ class Roots:
             and (disk_now or disk.is_mount)
         ]
 
-    def note(self, folder: str, holds: Callable[[str], bool]) -> None:
-        """Remember the disks of a folder all of which was seen; forget places that are gone."""
-        points, disks = mounts(), self._read()
+    def around(self, folder: str) -> dict[str, Disk | None]:
+        """The disks now at a folder, and at what is or was a mount point in or above it."""
+        points = mounts()
         above = max((x for x in points if _is_in(folder, x)), key=len, default=folder)
-        within = {x for x in points if _is_in(x, folder) and holds(x)}
-        inner = {x for x in disks if _is_in(x, folder)}
-        for noted in {folder, above} | within | inner - {"/"}:
-            disk_now = Disk.at(noted)
-            if disk_now != disks.get(noted):
-                self._write(noted, disk_now)
+        inner = {x for x in points | self._read().keys() if _is_in(x, folder)}
+        return {place: Disk.at(place) for place in {folder, above} | inner - {"/"}}
+
+    def note(
+        self, folder: str, seen: Mapping[str, Disk | None], holds: Callable[[str], bool]
+    ) -> None:
+        """Remember the disks of a folder all of which was seen; forget places that are gone.
+
+        Nothing changes unless they are still those that were `around` it before it was looked at.
+        """
+        if seen != self.around(folder):
+            return
+        disks = self._read()
+        for place, disk in seen.items():
+            is_inner = place != folder and _is_in(place, folder)
+            if disk != disks.get(place) and (place in disks or not is_inner or holds(place)):
+                self._write(place, disk)
 
     def _read(self) -> dict[str, Disk]:
         if self._folder is None:

@@ -444,7 +444,8 @@ def test_many_lost_at_once_are_not_deleted(
 def test_files_on_another_disk_than_before_are_not_forgotten(notes: Notes, place: str) -> None:
     notes.put(30)
     lost, *_ = notes.put(3, "disk")
-    notes.roots.note(str(notes.root / place), lambda _: True)
+    at = str(notes.root / place)
+    notes.roots.note(at, notes.roots.around(at), lambda _: True)
     (record,) = (
         file
         for file in (notes.root.parent / "roots").iterdir()
@@ -473,7 +474,8 @@ def test_files_on_another_disk_than_before_are_not_forgotten(notes: Notes, place
 def test_a_folder_that_was_ingested_alone_may_be_renamed(notes: Notes) -> None:
     notes.put(30)
     files = notes.put(2, "disk")
-    notes.roots.note(str(notes.root / "disk"), lambda _: True)
+    at = str(notes.root / "disk")
+    notes.roots.note(at, notes.roots.around(at), lambda _: True)
     for file in files:
         file.unlink()
     (notes.root / "disk").rmdir()
