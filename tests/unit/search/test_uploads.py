@@ -1,10 +1,14 @@
 """Uploads on the disk."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from ingest import IngestConfig, identify
+from search.api.config import ApiConfig
+from search.api.requests.uploaded_parts import Receiving
 from search.api.uploads import UploadFolder, safe_name
 
 
@@ -49,3 +53,23 @@ def test_every_name_becomes_one_that_a_file_may_have(tmp_path: Path, name: str) 
     assert path.parent == tmp_path
     assert [found.name for found in tmp_path.iterdir()] == [safe]
     assert not safe.startswith(".")
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_a_form_is_the_same_in_any_pieces(tmp_path: Path, size: int) -> None:
+    head = '--b\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n{}\r\n'
+    parts = [("tags", "", "Möwe"), ("file", '; filename="ß.txt"', "Über See"), ("tags", "", "龍")]
+    body = "".join([*(head.format(*part) for part in parts), "--b--\r\n"]).encode()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), size):
+            yield body[start : start + size]
+
+    async def received() -> list[Path]:
+        receiving = Receiving(UploadFolder(tmp_path), ApiConfig())
+        await receiving.read("multipart/form-data; boundary=b", pieces())
+        assert receiving.facts == {"tags": ["Möwe", "龍"]}
+        return await receiving.keep()
+
+    (path,) = asyncio.run(received())
+    assert (path.name, path.read_text()) == ("ß.txt", "Über See")
