@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
@@ -129,6 +129,7 @@ _FORM = "multipart/form-data"
 _SMALL_BYTES = 20_000
 """Whatever is in it, to parse this takes a few milliseconds."""
 _PIECE = 2**20
+_LOOK_S = 0.1
 _large_body = Lock()
 """Larger bodies are parsed one after the other: a parser holds the interpreter, and the event loop
 would wait for all of them."""
@@ -200,7 +201,7 @@ class SentBody:
     def _form(self) -> Form | None:
         if not self.content_type.lower().startswith(_FORM):
             return None
-        with _large_body if _is_large(self.pieces) else nullcontext():
+        with _turn() if _is_large(self.pieces) else nullcontext():
             return self._parsed_form()
 
     def _parsed_form(self) -> Form:
@@ -234,8 +235,21 @@ class SentBody:
 def _validated(pieces: Sequence[bytes], model: type[Model]) -> Model:
     if is_large := _is_large(pieces):
         check_values(pieces, model.most_values, model.most_containers)
-    with _large_body if is_large else nullcontext():
+    with _turn() if is_large else nullcontext():
         return model.model_validate_json(b"".join(pieces))
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Wait for the turn of a large body, unless nobody waits for the answer any more."""
+    check = current_check() or (lambda: None)
+    while not _large_body.acquire(timeout=_LOOK_S):
+        check()
+    try:
+        check()
+        yield
+    finally:
+        _large_body.release()
 
 
 def _is_large(pieces: Sequence[bytes]) -> bool:
