@@ -4,25 +4,32 @@ from encoder.config import EncoderConfig
 
 
 @pytest.mark.parametrize(
-    ("value", "wanted"), [("auto", "auto"), ("none", None), ("", None), ("/a/folder", "/a/folder")]
+    ("field", "value", "wanted"),
+    [
+        ("quantization", "auto", "auto"),
+        ("quantization", "none", None),
+        ("quantization", "", None),
+        ("quantization", "/a/folder", "/a/folder"),
+        ("n_threads", "3", 3),
+        ("enable_dsre", "True", True),
+        ("enable_dsre", "false", False),
+        ("enable_dsre", "none", False),
+        ("enable_dsre", "auto", "auto"),
+        ("enable_dsre", "a.npz", "a.npz"),
+        ("enable_dsre", '{"chunks": 0.75}', {"chunks": 0.75}),
+    ],
 )
-def test_quantization_from_the_environment(
-    monkeypatch: pytest.MonkeyPatch, value: str, wanted: str | None
+def test_settings_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, field: str, value: str, wanted: object
 ) -> None:
-    monkeypatch.setenv("ANYMODAL_ENCODER__QUANTIZATION", value)
-
-    assert EncoderConfig().quantization == wanted
-    assert "quantization" in EncoderConfig().model_fields_set
-
-
-@pytest.mark.parametrize(
-    ("value", "wanted"),
-    [("True", True), ("false", False), ("none", False), ("auto", "auto"), ("a.npz", "a.npz")],
-)
-def test_dsre_from_the_environment(
-    monkeypatch: pytest.MonkeyPatch, value: str, wanted: bool | str
-) -> None:
-    monkeypatch.setenv("ANYMODAL_ENCODER__ENABLE_DSRE", value)
-
-    assert EncoderConfig().enable_dsre == wanted
+    monkeypatch.setenv(f"ANYMODAL_ENCODER__{field.upper()}", value)
+    config = EncoderConfig()
+    assert getattr(config, field) == wanted
+    assert field in config.model_fields_set
     assert EncoderConfig(enable_dsre=True).enable_dsre is True
+
+
+def test_a_mapping_that_is_cut_off_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYMODAL_ENCODER__ENABLE_DSRE", "{chunks")
+    with pytest.raises(ValueError, match="enable_dsre"):
+        EncoderConfig()

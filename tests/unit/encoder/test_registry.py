@@ -20,22 +20,12 @@ def factory(model: object) -> object:
     return model
 
 
-@pytest.mark.parametrize("name", ["text", "video"])
-def test_built_in_names_are_taken(name: str) -> None:
-    with pytest.raises(InputError, match="taken"):
-        register_modality(name, factory)  # type: ignore[arg-type]
-
-
-def test_a_name_is_given_once() -> None:
+def test_a_name_is_checked_and_given_once() -> None:
     register_modality("depth", factory)  # type: ignore[arg-type]
     register_modality("depth", factory)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="taken"):
-        register_modality("depth", lambda model: model)  # type: ignore[arg-type,return-value]
-
-
-def test_names_are_checked() -> None:
-    with pytest.raises(InputError, match="Depth Map"):
-        register_modality("Depth Map", factory)  # type: ignore[arg-type]
+    for name, message in [("text", "taken"), ("depth", "taken"), ("Depth Map", "Depth Map")]:
+        with pytest.raises(InputError, match=message):
+            register_modality(name, lambda model: model)  # type: ignore[arg-type,return-value]
 
 
 def test_queries_may_have_a_tower_of_their_own() -> None:

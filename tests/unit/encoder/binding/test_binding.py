@@ -127,19 +127,13 @@ class Known(Rows):
         return np.stack(batch).reshape(len(batch), -1)[:, :3]
 
 
-def test_a_bound_tower_maps_all_rows_of_an_item() -> None:
-    linear = LinearMap(np.zeros(8, np.float32), drawn(9, 8, DIM))
+@pytest.mark.parametrize(("tower", "n_features"), [(Rows(), 8), (Known(), 3)])
+def test_a_bound_tower_maps_features_or_all_rows_of_an_item(tower: Rows, n_features: int) -> None:
+    linear = LinearMap(np.zeros(n_features, np.float32), drawn(9, n_features, DIM))
     item = drawn(10, 2, 4)
-    (row,) = forward(BoundTower(Rows(), linear), [item]).rows
-    assert np.allclose(row, l2_normalize(item.reshape(1, -1) @ linear.weight)[0], atol=1e-6)
-    assert np.linalg.norm(row) == pytest.approx(1)
-
-
-def test_features_go_before_rows() -> None:
-    linear = LinearMap(np.zeros(3, np.float32), drawn(9, 3, DIM))
-    item = drawn(10, 2, 4)
-    (row,) = forward(BoundTower(Known(), linear), [item]).rows
-    assert np.allclose(row, l2_normalize(item.reshape(1, -1)[:, :3] @ linear.weight)[0], atol=1e-6)
+    (row,) = forward(BoundTower(tower, linear), [item]).rows
+    wanted = l2_normalize(item.reshape(1, -1)[:, :n_features] @ linear.weight)[0]
+    assert np.allclose(row, wanted, atol=1e-6)
 
 
 def test_another_number_of_features_is_refused() -> None:

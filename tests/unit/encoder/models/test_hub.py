@@ -242,6 +242,13 @@ def test_a_folder_that_is_not_a_model(
         hub.load(str(folder), revision=None, device="cpu")
 
 
+def test_neither_a_model_nor_a_device(saved: Callable[[str], Path]) -> None:
+    with pytest.raises(ModelError, match="neither a folder nor a name"):
+        hub.load("/no/such/folder", revision=None, device="cpu")
+    with pytest.raises(ModelError, match=r"nonsense.*Check the device"):
+        hub.load(str(saved("clip")), revision=None, device="nonsense")
+
+
 def test_a_network_without_a_joint_space_is_refused(
     saved: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -251,16 +258,6 @@ def test_a_network_without_a_joint_space_is_refused(
         shutil.copy(saved("sentence") / name, tmp_path)
     with pytest.raises(ModelError, match=r"does not define how an item becomes one vector.*gpt2"):
         hub.load(str(tmp_path), revision=None, device="cpu")
-
-
-def test_an_unknown_device_is_named(saved: Callable[[str], Path]) -> None:
-    with pytest.raises(ModelError, match=r"nonsense.*Check the device"):
-        hub.load(str(saved("clip")), revision=None, device="nonsense")
-
-
-def test_a_name_that_cannot_be_one() -> None:
-    with pytest.raises(ModelError, match="neither a folder nor a name"):
-        hub.load("/no/such/folder", revision=None, device="cpu")
 
 
 def test_a_relative_folder_does_not_shadow_a_name_of_the_hub(
@@ -322,16 +319,10 @@ def nested(saved: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
-def test_matryoshka_cuts_are_those_that_the_settings_name(
-    saved: Callable[[str], Path], nested: Path
-) -> None:
-    assert hub.load(str(nested), revision=None, device="cpu").cuts == (8, 16)
-    assert hub.load(str(saved("sentence")), revision=None, device="cpu").cuts == ()
-
-
 def test_a_cut_is_a_space_of_its_own(nested: Path) -> None:
     whole = MultiModalEncoder(f"dir:{nested}", device="cpu")
     cut = MultiModalEncoder(f"dir:{nested}#16", device="cpu")
+    assert whole.cuts == (8, 16)
     assert (cut.embed_dim, cut.cuts) == (16, (8,))
     assert cut.space.fingerprint != whole.space.fingerprint
     texts = ["a cat", "the dog barks"]

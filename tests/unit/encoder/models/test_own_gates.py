@@ -28,12 +28,9 @@ SIZE: dict[str, Any] = {"num_hidden_layers": N_LAYERS, "max_position_embeddings"
 FAMILIES: dict[str, dict[str, Any]] = {
     "bert": {},
     "xlm-roberta": {},
-    "mpnet": {},
     "distilbert": {"dim": 32, "n_layers": N_LAYERS, "n_heads": 2, "hidden_dim": 64},
     "electra": {"embedding_size": 32},
-    "nomic_bert": {},
     "modernbert": {"local_attention": 32},
-    "embedding_gemma": {},
     "qwen3": {},
 }
 
@@ -41,10 +38,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 def save(kind: str, folder: Path) -> ModelSpec:
     with torch.random.fork_rng():
         torch.manual_seed(7)
-        if kind == "embedding_gemma":
-            tiny.save_embedding_gemma(folder, n_layers=N_LAYERS)
-        else:
-            tiny.save_text_encoder(folder, kind, **SIZE, **FAMILIES[kind])
+        tiny.save_text_encoder(folder, kind, **SIZE, **FAMILIES[kind])
     return ModelSpec.parse(f"dir:{folder}")
 
 

@@ -94,13 +94,3 @@ def test_other_keys_and_no_gate(tmp_path: Path) -> None:
         parse_sparsity(ENGLISH, {"chunks": 0.7, "gate": False}, Precision())
     with pytest.raises(ModelError, match="no chunk gate"):
         MultiModalEncoder(f"dir:{tmp_path}", enable_dsre={"chunks": 0.7})
-
-
-def test_the_environment_speaks_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANYMODAL_ENCODER__ENABLE_DSRE", '{"chunks": 0.75}')
-    assert EncoderConfig().enable_dsre == {"chunks": 0.75}
-    monkeypatch.setenv("ANYMODAL_ENCODER__ENABLE_DSRE", "gate.npz")
-    assert EncoderConfig().enable_dsre == "gate.npz"
-    monkeypatch.setenv("ANYMODAL_ENCODER__ENABLE_DSRE", "{chunks")
-    with pytest.raises(ValueError, match="enable_dsre"):
-        EncoderConfig()

@@ -97,9 +97,6 @@ def test_a_candidate_that_fails_is_dropped_with_its_reason() -> None:
 
     assert choice.name == "good"
     assert choice.dropped == {"broken": "ImportError: no such library"}
-
-
-def test_a_reference_that_fails_is_an_error() -> None:
     with pytest.raises(ImportError):
         compare({"broken": broken, "good": Waiting}, EXAMPLES)
 
