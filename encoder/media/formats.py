@@ -10,8 +10,8 @@ class PictureFormat(NamedTuple):
     """A format of pictures.
 
     ``pillow`` is Pillow's name for it, and ``mark`` (a regular expression) matches its first
-    bytes; those of HEIC and AVIF are brands (`encoder.media.formats`). Unless ``may_be_text``, text
-    that starts with the mark is only about it.
+    bytes; for HEIC and AVIF `picture_brand` does. Unless ``may_be_text``, text that starts with the
+    mark is only about it.
     """
 
     name: str
@@ -142,13 +142,9 @@ CONTAINER_TYPES = frozenset(container.media_type for container in CONTAINERS)
 """Media types of containers that can hold sound, moving pictures or both."""
 
 _MARKS = tuple(
-    (
-        re.compile(image_format.mark, re.DOTALL),
-        image_format.media_types[0],
-        image_format.may_be_text,
-    )
-    for image_format in PICTURES
-    if image_format.mark
+    (re.compile(picture.mark, re.DOTALL), picture.media_types[0], picture.may_be_text)
+    for picture in PICTURES
+    if picture.mark
 )
 _CONTAINER_MARKS = tuple(
     (re.compile(container.mark, re.DOTALL), container.media_type) for container in CONTAINERS

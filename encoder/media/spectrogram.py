@@ -1,7 +1,7 @@
 """Sound from spectrograms as librosa makes them, so that every model can take them.
 
 Bins are recovered from mel bands by Richardson-Lucy steps (Richardson 1972, Lucy 1974), which fit
-loud and soft bands alike; phases by fast Griffin-Lim, see `encoder.media.spectrogram`.
+loud and soft bands alike; phases by fast Griffin-Lim (`griffin_lim`).
 """
 
 from __future__ import annotations

@@ -26,7 +26,6 @@ from encoder.system.cache import cache_folder, make_once
 from encoder.towers.text import ChunkGate, SparseNetwork
 
 if TYPE_CHECKING:
-    from encoder.dsre.gatefile import GateFile
     from encoder.models.precision import Precision
     from encoder.onnx.bert import Bert
     from encoder.runtime.base import Session

@@ -67,10 +67,8 @@ def fastest_session(
     Raises:
         ModelError: the reference cannot be opened or run.
     """
-    names = list(candidates)
-    if len(names) == 1:
-        return candidates[names[0]]()
-    key = json.dumps([sorted(names), sorted(facts.items())])
+    reference = next(iter(candidates))
+    key = json.dumps([sorted(candidates), sorted(facts.items())])
     path = memory / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
 
     def trial() -> Choice:
@@ -80,10 +78,10 @@ def fastest_session(
     try:
         return candidates[chosen]()
     except ModelError as error:
-        if chosen == names[0]:
+        if chosen == reference:
             raise
         _log.warning("%s was the fastest but no longer works: %s", chosen, error)
-        return candidates[names[0]]()
+        return candidates[reference]()
 
 
 def compare(
@@ -97,12 +95,11 @@ def compare(
     One that cannot be opened or run, or whose outputs have a cosine below ``min_cosine`` to those
     of the first, is dropped; the first must run.
     """
-    names = list(candidates)
-    reference = candidates[names[0]]()
-    expected = [reference.run(example) for example in examples]
-    sessions: dict[str, Session] = {names[0]: reference}
+    reference, *others = candidates
+    sessions = {reference: candidates[reference]()}
+    expected = [sessions[reference].run(example) for example in examples]
     dropped: dict[str, str] = {}
-    for name in names[1:]:
+    for name in others:
         try:
             session = candidates[name]()
             least = min(map(least_cosine, expected, [session.run(e) for e in examples]))
@@ -116,8 +113,8 @@ def compare(
             dropped[name] = f"its outputs have a cosine of {least:.8g}, less than {min_cosine:.8g}"
     times = _time_in_turns(sessions, examples)
     best = min(times, key=lambda name: times[name])
-    is_worth_it = times[best] <= _WORTH * times[names[0]]
-    return Choice(best if is_worth_it else names[0], times, dropped)
+    is_worth_it = times[best] <= _WORTH * times[reference]
+    return Choice(best if is_worth_it else reference, times, dropped)
 
 
 def least_cosine(a: Sequence[Array], b: Sequence[Array]) -> float:
@@ -188,10 +185,7 @@ def _measure_once(
 
     try:
         make_once(
-            path,
-            write,
-            is_whole=lambda path: _recall(path) in candidates,
-            timeout_s=_LOCK_TIMEOUT_S,
+            path, write, is_whole=lambda p: _recall(p) in candidates, timeout_s=_LOCK_TIMEOUT_S
         )
     except (OSError, Timeout) as error:
         _log.warning("The choice of a runtime cannot be kept in %s: %s", path, error)

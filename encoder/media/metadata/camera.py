@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,11 +52,15 @@ def place_names(latitude: float, longitude: float) -> PlaceNames | None:
     best = int(np.argmin(distances_km - table.reach_km))
     if distances_km[best] - table.reach_km[best] > _NEAR_KM:
         return None
-    return table.names(best)
+    name, region, country, more_names = table.towns[best].split("\t")
+    return PlaceNames(
+        [name, *filter(None, more_names.split("|"))],
+        list(filter(None, table.regions[int(region)].split("|"))),
+        table.countries[country].split("|"),
+    )
 
 
-@dataclass(frozen=True, eq=False)
-class _Table:
+class _Table(NamedTuple):
     """Towns: points on the unit sphere [n, 3], how far a town's name reaches [n], and its names."""
 
     points: NDArray[np.float32]
@@ -64,14 +68,6 @@ class _Table:
     towns: Sequence[str]
     regions: Sequence[str]
     countries: dict[str, str]
-
-    def names(self, row_number: int) -> PlaceNames:
-        name, region, country, more_names = self.towns[row_number].split("\t")
-        return PlaceNames(
-            [name, *filter(None, more_names.split("|"))],
-            list(filter(None, self.regions[int(region)].split("|"))),
-            self.countries[country].split("|"),
-        )
 
 
 @cache
@@ -93,14 +89,9 @@ def _lines(packed: NDArray[np.uint8]) -> list[str]:
 def _on_sphere(degrees: NDArray[Any]) -> NDArray[Any]:
     """Points [n, 3] of latitudes and longitudes [n, 2]."""
     latitude, longitude = np.radians(degrees.astype(np.float64)).T
-    return np.stack(
-        [
-            np.cos(latitude) * np.cos(longitude),
-            np.cos(latitude) * np.sin(longitude),
-            np.sin(latitude),
-        ],
-        axis=1,
-    )
+    radius = np.cos(latitude)
+    points = radius * np.cos(longitude), radius * np.sin(longitude), np.sin(latitude)
+    return np.stack(points, axis=1)
 
 
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
@@ -129,7 +120,7 @@ class CameraFacts:
     camera_model: str = ""
 
     def as_metadata(self) -> dict[str, str | float | list[str]]:
-        """What is known, and what the place is called (`encoder.media.metadata.camera`)."""
+        """What is known, and what the place is called."""
         facts = {name: value for name, value in vars(self).items() if value not in (None, "")}
         if self.latitude is None or self.longitude is None:
             return facts
