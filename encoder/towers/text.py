@@ -26,8 +26,6 @@ from encoder.types import Embeddings
 if TYPE_CHECKING:
     import tokenizers
 
-    from encoder.towers.tokens import Tokenizer
-
 
 TOKENS_PER_RUN = 128
 """A batch is several runs, which can go side by side. Compared with runs of 256, these take 5 %
@@ -117,7 +115,6 @@ def load_tokenizer(path: Path, *, max_tokens: int | None = MAX_TOKENS) -> tokeni
 
 def load(folder: Path, *, n_threads: int | None = None) -> TextTower:
     """The text tower of a prepared folder that holds ``model.onnx`` and ``tokenizer.json``."""
-
     session = OnnxSession(folder / "model.onnx", n_threads=n_threads)
     return TextTower(load_tokenizer(folder / "tokenizer.json"), session)
 

@@ -21,9 +21,7 @@ from encoder.config import EncoderConfig
 from encoder.errors import ModelError
 from encoder.loading import load_model
 from encoder.models import artifacts as artifact
-from encoder.models import hub
-from encoder.models import sources as hub_files
-from encoder.models import sources as located
+from encoder.models import hub, sources
 from encoder.models.artifacts import FLOAT32, Artifact
 from encoder.models.spec import ModelSpec
 from encoder.prepare import prepared
@@ -181,7 +179,7 @@ def test_the_licence_is_that_of_the_card(
 ) -> None:
     if card is not None:
         (tmp_path / "README.md").write_text(card, "utf-8")
-    assert hub_files.licence(tmp_path) == licence
+    assert sources.licence(tmp_path) == licence
 
 
 def test_a_card_is_fetched_and_not_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,12 +191,12 @@ def test_a_card_is_fetched_and_not_hashed(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: None)
-    hub_files.fetch("org/tiny", None)
+    sources.fetch("org/tiny", None)
     assert "README.md" in asked["org/tiny"]
     (tmp_path / "config.json").write_text("{}")
-    before = hub_files.hash_files(tmp_path)
+    before = sources.hash_files(tmp_path)
     (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
-    assert hub_files.hash_files(tmp_path) == before
+    assert sources.hash_files(tmp_path) == before
 
 
 def test_a_hub_model_is_found_by_name_revision_and_commit() -> None:
@@ -223,12 +221,12 @@ def test_a_hub_model_is_asked_for_once(
     shutil.copytree(source, snapshot)
     name = "intfloat/multilingual-e5-small"  # whose prompts are known by its name
     (snapshot / "README.md").write_text("---\nlicense: mit\n---\n")
-    for module in (hub, located):
+    for module in (hub, sources):
         monkeypatch.setattr(module, "fetch", lambda *_: snapshot)
     through_torch = load_model(f"hf:{name}", device="cpu")
     written = prepared.prepare(ModelSpec.parse(f"hf:{name}"), FLOAT32, lambda *_: None)
     assert written.manifest["licence"] == "mit"
-    for module in (hub, located):
+    for module in (hub, sources):
         monkeypatch.delattr(module, "fetch")
 
     model = load_model(f"hf:{name}")
