@@ -25,8 +25,6 @@ from search.store.schema import NUMBERS, TEXTS
 from search.store.several import by_segment, one_of_each, score_of, shifted
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
-_NAMES = ("mu", "c")
-
 
 class MemoryStore:
     """A `VectorStore` that lasts as long as the object. Safe to use from threads."""
@@ -126,9 +124,8 @@ class MemoryStore:
         rows.sort(key=attrgetter("key"))
         cosines = queries @ np.stack([row.embedding for row in rows]).T
         constants = [by.of_row(row.row) for row in rows]
-        levels, scales = (
-            np.array([getattr(calibration, name) for calibration in constants]) for name in _NAMES
-        )
+        levels = np.array([calibration.mu for calibration in constants])
+        scales = np.array([calibration.c for calibration in constants])
         order = np.argsort((levels - cosines) / scales, axis=1, kind="stable")
         n_rows = 1 + max(row.row for row in rows)
         return [
