@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from encoder import errors
@@ -64,27 +64,6 @@ def ask(command: str, request: Mapping[str, Any], parse: Parse = json.loads) -> 
     if not taken:
         peer.close()
     return Answers(peer, parse) if taken else None
-
-
-def last_answer(
-    command: str,
-    request: Mapping[str, Any],
-    on_progress: Callable[[int, int], object] = lambda _done, _all: None,
-) -> dict[str, Any]:
-    """The result of a command, run in this user's server on the store, else in this process.
-
-    Some first tell how much is ``done`` of ``all``.
-    """
-    answers: Iterable[Any] | None = ask(command, request)
-    if answers is None:
-        from workers.beside.commands import here
-
-        answers = here(command, request)
-    answer: Any = {}
-    for answer in answers:
-        if "done" in answer:
-            on_progress(answer["done"], answer["all"])
-    return dict(answer)
 
 
 def _connected() -> socket.socket | None:

@@ -1,4 +1,4 @@
-"""The commands that a server runs for others, or a process for itself."""
+"""The commands that a server runs for others, or a command for itself."""
 
 from __future__ import annotations
 
@@ -44,23 +44,6 @@ def _models(resources: Resources, parts: Services) -> list[str]:
     """Names by which commands may ask for the server's model: its own, and its predecessor's."""
     current = resources.current()
     return [parts.model, *(current.models if current else [])]
-
-
-def here(
-    command: str, request: Mapping[str, Any], stop: Event | None = None
-) -> Iterator[Mapping[str, Any]]:
-    """Run a command in this process, over resources of its own, until the event is set."""
-    from workers.config import current_settings
-
-    if command == "search":
-        from workers.beside.query import facts_of
-
-        facts_of(request)  # report mistakes before loading the model
-    with ExitStack() as stack:
-        resources = Resources(current_settings(), counted=command != "search")
-        stack.callback(resources.close)
-        engine = partial(engine_of, resources, stack)
-        yield from commands_of(resources, engine)[command](request, stop or Event())
 
 
 def engine_of(resources: Resources, stack: ExitStack) -> SearchEngine:

@@ -18,6 +18,7 @@ from encoder.errors import DiskError, InputError
 from search.errors import StoreUnavailableError
 from workers.cli.options import PathOrUrl, json_option, settings_options
 from workers.cli.output import progress_bar, report_lines, show
+from workers.cli.running import run_here
 
 if TYPE_CHECKING:
     from search.types import IngestRequest, Labels
@@ -210,13 +211,12 @@ def ingested(
         StoreUnavailableError: the server was stopped meanwhile.
     """
     from workers.beside.client import ask
-    from workers.beside.commands import here
     from workers.pipeline.reports import IngestReport
 
     plan = asdict(request)
     if far := ask("ingest", plan) if in_server else None:
         stop.then(far.stop)
-    for answer in far or here("ingest", plan, stop):
+    for answer in far or run_here("ingest", plan, stop):
         if "total" in answer:
             total(answer["total"])
         elif "report" in answer:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from workers.beside.client import last_answer
 from workers.cli.options import json_option, kind_option, settings_options
 from workers.cli.output import marked, show, table
+from workers.cli.running import last_answer
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from workers.beside.client import ask, last_answer
+from workers.beside.client import ask
 from workers.beside.weights import absolute
 from workers.cli.options import KindsOption, json_option, kind_option, settings_options
 from workers.cli.output import (
@@ -26,6 +26,7 @@ from workers.cli.output import (
     result_lines,
     wants_json,
 )
+from workers.cli.running import last_answer
 from workers.observe.printable import safe_json
 
 if TYPE_CHECKING:

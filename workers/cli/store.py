@@ -14,6 +14,7 @@ from rich.console import RenderableType
 
 from workers.cli.options import json_option, settings_options
 from workers.cli.output import marked, progress, show, table
+from workers.cli.running import last_answer
 from workers.environment import begin, options
 
 
@@ -150,7 +151,6 @@ def calibrate(**request: Any) -> None:
     rewrites the store's rows without encoding them again. Searches continue meanwhile. An
     interrupted rewrite is completed.
     """
-    from workers.beside.client import last_answer
 
     with progress("Calibrating", "rows") as bar:
         result = last_answer("calibrate", request, bar)
@@ -231,7 +231,6 @@ def reindex(queries_file: Path | None, drop_former: bool, no_switch: bool, **req
     Exits with 1 if the old model stays.
     """
     from encoder.errors import InputError
-    from workers.beside.client import last_answer
 
     if sum(map(bool, (request["model"], request["rollback"], drop_former))) != 1:
         raise InputError(

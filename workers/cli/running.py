@@ -1,0 +1,45 @@
+"""Commands that a server of this user runs if it has the store open, else this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+from threading import Event
+from typing import Any
+
+from workers.beside.client import ask
+
+
+def last_answer(
+    command: str,
+    request: Mapping[str, Any],
+    on_progress: Callable[[int, int], object] = lambda _done, _all: None,
+) -> dict[str, Any]:
+    """The result of a command, of which some first tell how much is ``done`` of ``all``."""
+    far = ask(command, request)
+    answers: Iterable[Any] = run_here(command, request) if far is None else far
+    answer: Any = {}
+    for answer in answers:
+        if "done" in answer:
+            on_progress(answer["done"], answer["all"])
+    return dict(answer)
+
+
+def run_here(
+    command: str, request: Mapping[str, Any], stop: Event | None = None
+) -> Iterator[Mapping[str, Any]]:
+    """Run a command in this process, over resources of its own, until the event is set."""
+    from workers.beside.commands import commands_of, engine_of
+    from workers.config import current_settings
+    from workers.serving.resources import Resources
+
+    if command == "search":
+        from workers.beside.query import facts_of
+
+        facts_of(request)  # report mistakes before loading the model
+    with ExitStack() as stack:
+        resources = Resources(current_settings(), counted=command != "search")
+        stack.callback(resources.close)
+        engine = partial(engine_of, resources, stack)
+        yield from commands_of(resources, engine)[command](request, stop or Event())
