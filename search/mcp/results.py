@@ -112,21 +112,18 @@ def shortened(text: str, start: int, max_chars: int) -> str:
 
 def _found(hit: HitOut) -> FoundFile:
     page = hit.place.get("page")
-    return FoundFile(
-        asset_id=hit.asset_id,
-        name=hit.name,
-        location=hit.uri,
-        modality=hit.modality,
-        media_type=hit.media_type,
-        where=place_of(hit),
-        start_s=hit.start_s,
-        page=page if isinstance(page, int) else None,
-        text=hit.snippet,
-        score=round(hit.score, 3),
-        weak=hit.weak,
-        moments=_moments(hit.moments),
-        tags=hit.tags,
-        metadata=dict(_short(hit.metadata)),
+    facts = hit.model_dump(include=FoundFile.model_fields.keys() & HitOut.model_fields.keys())
+    return FoundFile.model_validate(
+        {
+            **facts,
+            "location": hit.uri,
+            "where": place_of(hit),
+            "page": page if isinstance(page, int) else None,
+            "text": hit.snippet,
+            "score": round(hit.score, 3),
+            "moments": _moments(hit.moments),
+            "metadata": dict(_short(hit.metadata)),
+        }
     )
 
 

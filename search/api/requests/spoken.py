@@ -58,17 +58,10 @@ class Heard:
 
     def json(self) -> list[dict[str, Any]]:
         """As `search.api.schemas.SaidOut`."""
-        return [
-            {
-                "text": utterance.text,
-                "language": utterance.language,
-                "confidence": utterance.confidence,
-                "start_s": utterance.start_s,
-                "end_s": utterance.end_s,
-                "recognize_ms": round(utterance.recognize_s * 1000, 3),
-            }
-            for utterance in self.said
-        ]
+        spans = [utterance._asdict() for utterance in self.said]
+        for span in spans:
+            span["recognize_ms"] = round(span.pop("recognize_s") * 1000, 3)
+        return spans
 
 
 def sound_type(request: Request) -> str:
