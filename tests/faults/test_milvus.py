@@ -12,6 +12,7 @@ import pytest
 
 from encoder.space import Calibration
 from encoder.types import TEXT
+from search.store.milvus.notes import drop_calibration
 from search.store.milvus.store import MilvusStore
 from search.store.open import open_store
 from search.store.space_record import SearchedSpace
@@ -85,6 +86,8 @@ def test_a_restarted_server_knows_what_was_measured_and_which_model_was_before(
         assert isinstance(store, MilvusStore)
         names = [n for n in store._link.call("list_collections") if n.startswith("facts")]
         assert len(names) == 5  # those of the space, its calibration and the record
+        drop_calibration(store._link, store._rows.name(store._segments))
+        assert len([n for n in store._link.call("list_collections") if n in names]) == 4
     with space_record(uri, "facts") as record:
         assert record.read() == moved
 

@@ -8,7 +8,6 @@ has written for `LEASE_S`.
 from __future__ import annotations
 
 import json
-import re
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -39,6 +38,7 @@ _SETTLE_S = 0.5
 """
 _WRITER = "anymodal.writer"
 _CURRENT = "anymodal.current"
+_CALIBRATION = "_calibration"
 
 
 class Writers:
@@ -149,26 +149,13 @@ def keep_facts(link: MilvusLink, alias: str, facts: Mapping[str, str]) -> None:
         with suppress(StoreError):  # another was first
             link.call("create_alias", name, alias)
     link.call("alter_alias", name, alias)
-    if _is_of(former, alias):
+    if former.startswith(f"{alias}_"):  # it was made here
         link.call("drop_collection", former)
-
-
-def drop_facts(link: MilvusLink, alias: str) -> None:
-    """Forget what `keep_facts` wrote."""
-    if link.call("has_collection", alias):
-        link.call("drop_alias", alias)
-    for name in link.call("list_collections"):
-        if _is_of(name, alias):
-            link.call("drop_collection", name)
-
-
-def _is_of(name: str, alias: str) -> bool:
-    return bool(re.fullmatch(rf"{re.escape(alias)}_[0-9a-f]{{8}}", name))
 
 
 def calibration_of(link: MilvusLink, name: str) -> StoredCalibration:
     """The calibration of a collection's vectors."""
-    facts = {} if link.is_lite else kept_facts(link, _calibration_alias(name))
+    facts = {} if link.is_lite else kept_facts(link, f"{name}{_CALIBRATION}")
     return written_calibration(facts or link.call("describe_collection", name)["properties"])
 
 
@@ -178,14 +165,13 @@ def keep_calibration(link: MilvusLink, name: str, state: StoredCalibration) -> N
     if link.is_lite:
         link.call("alter_collection_properties", name, properties=facts)
     else:
-        keep_facts(link, _calibration_alias(name), facts)
+        keep_facts(link, f"{name}{_CALIBRATION}", facts)
 
 
 def drop_calibration(link: MilvusLink, name: str) -> None:
     """Forget it, before the collection is dropped."""
-    if not link.is_lite:
-        drop_facts(link, _calibration_alias(name))
-
-
-def _calibration_alias(name: str) -> str:
-    return f"{name}_calibration"
+    alias = f"{name}{_CALIBRATION}"
+    if not link.is_lite and link.call("has_collection", alias):
+        kept = link.call("describe_collection", alias)["collection_name"]
+        link.call("drop_alias", alias)
+        link.call("drop_collection", kept)
