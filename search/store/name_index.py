@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from threading import Event, Lock, Thread
 from typing import Protocol, runtime_checkable
 
 from encoder.system.batched import in_batches
-from search.errors import CancelledError, IndexNotReadyError, StoreError
+from search.errors import CancelledError, IndexNotReadyError
 from search.lexical.index import FoundText, IndexedText, WordIndex
 from search.lexical.names import NameQuery, names_in, split, text_of
 from search.store.base import VectorStore
+from search.store.rereading import Rereading
 from search.types import AssetRow
 
 _LEAST_REST_S = 5.0
 _FULL_S = 60.0
-_SLOWDOWN = 20
-_FIRST_WAIT_S = 1.0
 _AT_ONCE = 2000
 MAX_NAMED = 50
 _MAX_CHARS = 1000
@@ -42,21 +39,12 @@ class KeepsNames(Protocol):
         ...
 
 
-class NameIndex:
-    """Finds assets by the words of `search.lexical.names`. Safe to use from threads.
-
-    A thread reads the names at the first search or `begin`, and again after a pause of twenty
-    times as long. Searches wait for the first reading, for up to one second.
-    """
+class NameIndex(Rereading):
+    """Finds assets by the words of `search.lexical.names`. Safe to use from threads."""
 
     def __init__(self, store: VectorStore) -> None:
+        super().__init__("names", _LEAST_REST_S)
         self._source = store if isinstance(store, KeepsNames) else NamesInMemory(store)
-        self._is_ready = Event()
-        self._is_closed = Event()
-        self._lock = Lock()
-        self._next_s = 0.0
-        self._awaited_until_s = float("inf")
-        self._thread: Thread | None = None
 
     def find(self, text: str, *, with_folders: bool) -> Mapping[str, float]:
         """Ids of at most 50 assets, and the fraction of the text that their names hold.
@@ -71,8 +59,11 @@ class NameIndex:
         self.begin()
         if len(text) > _MAX_CHARS:
             return {}
-        if not self._is_ready.is_set():
-            self._wait()
+        if not self.is_read():
+            raise IndexNotReadyError(
+                "File names are still being read, so nothing was found by name.",
+                "Search again later.",
+            )
         query = NameQuery(text)
         parts = {
             name_hit.segment_id: query.match(names_in(name_hit.note), with_folders=with_folders)
@@ -80,41 +71,15 @@ class NameIndex:
         }
         return {asset_id: fraction for asset_id, fraction in parts.items() if fraction}
 
-    def begin(self) -> None:
-        """Read the names in a thread, if it is time."""
-        with self._lock:
-            self._awaited_until_s = min(self._awaited_until_s, time.monotonic() + _FIRST_WAIT_S)
-            is_busy = self._thread is not None and self._thread.is_alive()
-            if not is_busy and not self._is_closed.is_set() and time.monotonic() >= self._next_s:
-                self._thread = Thread(target=self._read, name="names", daemon=True)
-                self._thread.start()
+    def read(self, is_unwanted: Callable[[], bool]) -> None:
+        """Bring the index up to date."""
+        self._source.read_names(is_unwanted)
 
     def close(self) -> None:
         """Stop a reading that is under way, and drop the index."""
-        self._is_closed.set()
-        with self._lock:
-            thread = self._thread
-        if thread is not None:
-            thread.join()
+        super().close()
         if isinstance(self._source, NamesInMemory):
             self._source.close()
-
-    def _wait(self) -> None:
-        if not self._is_ready.wait(max(0.0, self._awaited_until_s - time.monotonic())):
-            raise IndexNotReadyError(
-                "File names are still being read, so nothing was found by name.",
-                "Search again later.",
-            )
-
-    def _read(self) -> None:
-        """The search itself reports an unreachable store, which is read again later."""
-        started_s = time.monotonic()
-        with suppress(StoreError, CancelledError, OSError, ValueError):
-            self._source.read_names(self._is_closed.is_set)
-        ended_s = time.monotonic()
-        with self._lock:
-            self._next_s = ended_s + max(_LEAST_REST_S, _SLOWDOWN * (ended_s - started_s))
-        self._is_ready.set()
 
 
 class NamesInMemory:

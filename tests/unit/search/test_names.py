@@ -15,11 +15,10 @@ from search import Query, SearchEngine, as_json
 from search.filters import Filter
 from search.lexical import names as of_names
 from search.lexical.names import AssetNames, names_of
-from search.store import name_index
+from search.store import rereading
 from search.store.memory import MemoryStore
 from search.store.name_index import NameIndex, NamesInMemory
 from search.types import AssetRow, JsonValue, SegmentRow
-from search.understanding import places as place_names
 
 DIM = 4
 N_PHOTOS = 60
@@ -111,8 +110,7 @@ class SlowToRead(MemoryStore):
 
 
 def test_an_answer_without_names_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(name_index, "_FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(place_names, "_FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(rereading, "_FIRST_WAIT_S", 0.01)
     store = SlowToRead()
     rows = [photo(n, f"/photos/{n}.jpg") for n in range(3)]
     store.write([asset for asset, _ in rows], [segment for _, segment in rows])
