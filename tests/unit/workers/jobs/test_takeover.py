@@ -171,6 +171,7 @@ def test_a_worker_that_does_not_see_the_files_leaves_them_to_one_that_does(
     assert job.declined == {"blind": f"{folder} does not exist on any worker's machine"}
     assert seeing.look() == 1
     wait_for_planners(seeing)
+    seeing.look()  # it closes what the planner said
 
 
 def test_a_job_whose_files_nobody_sees_fails_and_says_why(board: JobBoard) -> None:
