@@ -15,7 +15,7 @@ from tests.faults.disk import Disk
 from tests.faults.files import make_media
 from tests.faults.kills import OPERATIONS
 from tests.faults.living import up_loses_its_server
-from tests.faults.rounds import FULL_DISK, KINDS, play, series, stage
+from tests.faults.rounds import FULL_DISK, KINDS, play, stage
 
 N_FILES = 24
 LEASE_S = 2.0
@@ -76,13 +76,3 @@ def test_a_count_reports_what_is_lost_or_stray(cluster: Cluster, tmp_path: Path)
     (media / "0000.txt").rename(media / "renamed.txt")
     moved = count(cluster.milvus.uri, media)
     assert (moved.stray, "renamed.txt" in moved.lost) == (["0000.txt"], True)
-
-
-def test_all_kinds_come_in_turn_on_one_store_after_the_other() -> None:
-    assert series(5, ["a", "b"], ["x", "y"]) == [
-        (0, "a", "x"),
-        (1, "b", "x"),
-        (2, "a", "y"),
-        (3, "b", "y"),
-        (4, "a", "x"),
-    ]

@@ -159,7 +159,7 @@ def test_nothing_goes_on_for_a_client_that_has_left(
         hang_up(connection)
     began_s = process_time()
     until(lambda: parts.workbench.taken() == 0)
-    assert process_time() - began_s < 2 * one_s
+    assert process_time() - began_s < 4 * one_s  # half of what all eight take
 
 
 @pytest.mark.slow
@@ -177,4 +177,4 @@ def test_no_film_is_decoded_for_a_client_that_has_left(
         hang_up(connection)
     began_s = perf_counter()
     until(lambda: parts.workbench.taken() == 0)
-    assert perf_counter() - began_s < max(2.0, 2 * one_s)
+    assert perf_counter() - began_s < max(2.0, 4 * one_s)
