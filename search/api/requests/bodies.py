@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
@@ -155,8 +154,7 @@ class Form:
         """The JSON of the field ``request``; see `SentBody.parsed`."""
         if "request" not in self.fields:
             raise InputError("request", got="a form without it", wanted="a field of JSON")
-        text = self.fields["request"][-1].encode()
-        return _validated([text[n : n + _PIECE] for n in range(0, len(text), _PIECE)], model)
+        return _validated(_in_pieces(self.fields["request"][-1].encode()), model)
 
     def search(self) -> SearchRequest:
         """The search request, from ``request`` or else from the other fields."""
@@ -167,10 +165,10 @@ class Form:
         options = {
             name: _value(name, values[-1]) for name, values in self.fields.items() if name != "text"
         }
-        return SearchRequest.model_validate_json(to_json({**options, "query": terms}))
+        return _validated(_in_pieces(to_json({**options, "query": terms})), SearchRequest)
 
 
-@dataclass(frozen=True)
+@dataclass
 class SentBody:
     """A received body, JSON or a form. Parse it in a thread.
 
@@ -183,26 +181,29 @@ class SentBody:
     pieces: Sequence[bytes]
     content_type: str
     most_parts: int
+    _form: Form | None = None
 
     def parsed(self, model: type[Model]) -> Model:
         """The JSON of the body, or of a form's field ``request``."""
-        return self._form.parsed(model) if self._form else _validated(self.pieces, model)
+        form = self._as_form()
+        return form.parsed(model) if form else _validated(self.pieces, model)
 
     def search(self) -> SearchRequest:
         """The search request; raises as `parsed` and `Form.search`."""
-        return self._form.search() if self._form else self.parsed(SearchRequest)
+        form = self._as_form()
+        return form.search() if form else self.parsed(SearchRequest)
 
     @property
     def files(self) -> Mapping[str, SentFile]:
         """The files of a form, by part."""
-        return self._form.files if self._form else {}
+        form = self._as_form()
+        return form.files if form else {}
 
-    @cached_property
-    def _form(self) -> Form | None:
-        if not self.content_type.lower().startswith(_FORM):
-            return None
-        with _turn() if _is_large(self.pieces) else nullcontext():
-            return self._parsed_form()
+    def _as_form(self) -> Form | None:
+        if self._form is None and self.content_type.lower().startswith(_FORM):
+            with _turn() if _is_large(self.pieces) else nullcontext():
+                self._form = self._parsed_form()
+        return self._form
 
     def _parsed_form(self) -> Form:
         parser, check = FormParser(self.content_type), current_check()
@@ -250,6 +251,10 @@ def _turn() -> Iterator[None]:
         yield
     finally:
         _large_body.release()
+
+
+def _in_pieces(text: bytes) -> Sequence[bytes]:
+    return [text[n : n + _PIECE] for n in range(0, len(text), _PIECE)]
 
 
 def _is_large(pieces: Sequence[bytes]) -> bool:
@@ -323,6 +328,9 @@ def _free_name(name: str, taken: dict[str, SentFile], n_named: dict[str, int]) -
 def _value(name: str, text: str) -> Any:
     if name == "cursor":
         return text
+    if len(text) > _SMALL_BYTES:
+        most, most_containers = SearchRequest.most_values, SearchRequest.most_containers
+        check_values(_in_pieces(text.encode()), most, most_containers)
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -78,6 +78,15 @@ def test_a_body_of_many_values_is_refused_before_they_are_made(
     assert process_time() - began_s < MOST_CPU_S
 
 
+def test_a_field_of_many_values_is_refused_before_they_are_made(client: httpx.Client) -> None:
+    fields = {"text": "a", "filter": f'{{"and": [{"[1]," * 5_000_000}1]}}'}
+    began_s = process_time()
+    answer = client.post("/v1/search", data=fields, files=[("file", ("a.txt", b"a"))])
+    assert answer.status_code == 413
+    assert "values" in answer.json()["error"]["message"]
+    assert process_time() - began_s < MOST_CPU_S
+
+
 def test_a_body_that_is_parsed_on_the_event_loop_is_small(client: httpx.Client) -> None:
     body = f'{{"sources": [{"[]," * 700_000}1]}}'.encode()
     assert client.post("/v1/jobs", content=body, headers=JSON).status_code == 413
