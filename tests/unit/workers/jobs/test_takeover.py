@@ -133,6 +133,7 @@ def looking(board: JobBoard, name: str, started: list[str], code: str = "") -> T
 def wait_for_planners(worker: Takeover) -> None:
     for _, process, _ in worker._planners:
         process.wait(30)
+    worker.look()  # and close what they said
 
 
 def orphan(board: JobBoard, paths: Sequence[str]) -> str:
@@ -150,7 +151,6 @@ def test_one_of_several_workers_takes_a_job_over(board: JobBoard, folder: Path) 
     assert started == [job_id]
     for worker in workers:
         wait_for_planners(worker)
-        worker.look()
     assert not any(worker._planners for worker in workers)  # none is left as a zombie
 
 
