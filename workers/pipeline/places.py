@@ -244,6 +244,7 @@ class Places:
     def _unlike(self, looked: Mapping[str, _Seen], located: LocatedFiles) -> dict[str, _Seen]:
         """Note what surely is where it is stored; return the rest."""
         uris = {path: look.uri for path, look in looked.items() if look}
+        self.store.catch_up()  # what others have just taken away or changed is not as stored
         stored = self.store.assets_at(list(uris.values()))
         chosen = self.identifying.config.kinds
         unlike = {}

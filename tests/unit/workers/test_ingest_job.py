@@ -19,7 +19,7 @@ from encoder.types import TEXT, Item
 from search.errors import StoreError, StoreUnavailableError
 from search.filters import Filter
 from search.store.memory import MemoryStore
-from search.types import AssetRow, SegmentRow
+from search.types import GONE_SINCE, AssetRow, SegmentRow
 from tests.support.media import write_film
 from workers.pipeline.commit_rows import remove
 from workers.pipeline.ingest_job import IngestJob
@@ -256,6 +256,33 @@ def test_content_that_another_deletes_meanwhile_is_not_half_there(
     assert may_heal(caught.value)
     assert list(store.scan()) == []
     assert IngestJob(encoder, store).run(paths).ingested == 1
+
+
+class Late(MemoryStore):
+    """A store that shows what others wrote once it has caught up, as a server does."""
+
+    former: dict[str, list[AssetRow]] | None = None
+
+    def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
+        return super().assets_at(uris) if self.former is None else self.former
+
+    def catch_up(self) -> None:
+        self.former = None
+
+
+def test_a_file_that_others_have_just_marked_as_gone_is_taken_up_again(
+    encoder: MultiModalEncoder, tmp_path: Path
+) -> None:
+    store = Late(encoder.embed_dim)
+    job = IngestJob(encoder, store)
+    (path,) = write(tmp_path, a="the harbour at dawn")
+    job.run([path])
+    former = store.assets_at([path])
+    (row,) = former[path]
+    store.write([replace(row, metadata={**row.metadata, GONE_SINCE: 1.0})], [])
+    store.former = former
+    job.run([path])
+    assert not next(store.scan()).is_gone
 
 
 class Scanned(MemoryStore):
