@@ -172,7 +172,8 @@ class MirroredWords:
             if self._index is None:
                 raise IndexNotReadyError(
                     "The words of this store are still being read, so only meaning counted.",
-                    "Search again later.",
+                    "Search again later. A command reads them anew each time, "
+                    "unless `anymodal serve` runs here.",
                 )
             return self._index
 
