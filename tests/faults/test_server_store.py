@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import socket
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -16,6 +15,7 @@ from search.errors import StoreBusyError, StoreUnavailableError
 from search.store.base import VectorStore
 from search.store.locks import exclusive, machine_locks
 from search.store.milvus import notes
+from search.store.milvus.link import MilvusLink
 from search.store.open import open_store
 from tests.contract.rows import DIM, SPACE, asset
 from tests.support.milvus_server import free_port
@@ -113,11 +113,18 @@ def served_uri(tmp_path: Path) -> Iterator[str]:
     database.close()
 
 
-def test_those_who_share_no_locks_write_one_after_the_other(
-    served_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(notes, "LEASE_S", 3.0)
+@pytest.fixture
+def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let so many seconds pass on the clock of leases; each write renews its own."""
     monkeypatch.setattr(notes, "_RENEWED_S", 0.0)
+    now_s, passed_s = MilvusLink.now_s, [0.0]
+    monkeypatch.setattr(MilvusLink, "now_s", lambda link: now_s(link) + sum(passed_s))
+    return passed_s.append
+
+
+def test_those_who_share_no_locks_write_one_after_the_other(
+    served_uri: str, tmp_path: Path, pass_time: Callable[[float], None]
+) -> None:
     names = ("mine", "mine", "theirs")
     locks = [machine_locks(tmp_path / name) for name in names]
     stores = [open_store(served_uri, SPACE, DIM, locks=one) for one in locks]
@@ -129,7 +136,7 @@ def test_those_who_share_no_locks_write_one_after_the_other(
         with pytest.raises(StoreBusyError, match=socket.gethostname()) as caught:
             refused()
         assert "--broker" in caught.value.remedy
-    time.sleep(3.1)
+    pass_time(notes.LEASE_S)
     with exclusive(theirs, ["b"]):
         theirs.write([asset("b", "/b")], [])
     with pytest.raises(StoreBusyError):
@@ -139,18 +146,15 @@ def test_those_who_share_no_locks_write_one_after_the_other(
 
 
 def test_a_long_commit_keeps_its_lease(
-    served_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    served_uri: str, tmp_path: Path, pass_time: Callable[[float], None]
 ) -> None:
-    monkeypatch.setattr(notes, "LEASE_S", 2.0)
-    monkeypatch.setattr(notes, "_RENEWED_S", 0.2)
     mine, theirs = (
         open_store(served_uri, SPACE, DIM, locks=machine_locks(tmp_path / name)) for name in "ab"
     )
     with exclusive(mine, ["a"]):
-        until_s = time.monotonic() + 2.5
-        while time.monotonic() < until_s:
+        for _ in range(3):
+            pass_time(notes.LEASE_S / 2)
             mine.write([asset("a", "/a")], [])
-            time.sleep(0.5)
         with pytest.raises(StoreBusyError):
             theirs.check_writable()
     for store in (mine, theirs):
