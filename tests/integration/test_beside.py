@@ -60,60 +60,60 @@ def failures(cwd: Path, store: str) -> list[tuple[int, str]]:
 
 
 def test_answers_and_errors_are_the_same_with_and_without_a_server(
-    anymodal: Run, here: Run, media: Path, tmp_path: Path, store_uri: str
+    here: Run, media: Path, tmp_path: Path, store_uri: str
 ) -> None:
     here("ingest", media)
     alone = [plain(here(*words)) for words in questions(media)]
     wrong = failures(media, store_uri)
     assert {code for code, _ in wrong} == {1, 2}
     with serving(tmp_path):
-        assert [plain(anymodal(*words)) for words in questions(media)] == alone
+        assert [plain(here(*words)) for words in questions(media)] == alone
         assert failures(media, store_uri) == wrong
 
 
 def test_calibrating_goes_through_the_server(
-    anymodal: Run, media: Path, tmp_path: Path, store_uri: str
+    here: Run, media: Path, tmp_path: Path, store_uri: str
 ) -> None:
     assert store_uri
     with serving(tmp_path) as (_, client):
-        assert anymodal("ingest", media)["ingested"] == 6
+        assert here("ingest", media)["ingested"] == 6
 
         def served() -> Any:
             return client.get("/v1/info").json()["space"]["calibration"]
 
         shipped = served()
         assert shipped["source"] == "shipped"
-        assert anymodal("store", "calibrate", "--dry-run")["measured"].keys() == {
+        assert here("store", "calibrate", "--dry-run")["measured"].keys() == {
             "text",
             "image",
             "audio",
         }
         assert served() == shipped
-        told = anymodal("store", "calibrate")
+        told = here("store", "calibrate")
         assert served() == told["calibration"]
         assert served()["source"] == "measured"
         assert served()["modalities"]["text"]["mu"] == told["measured"]["text"]["mu"]
         hits = client.post("/v1/search", json={"query": "how to bake", "explain": True}).json()
         assert hits["explain"]["modalities"]["text"]["mu"] == told["measured"]["text"]["mu"]
-        anymodal("store", "calibrate", "--shipped")
+        here("store", "calibrate", "--shipped")
         assert served() == shipped
 
 
 def test_ingest_and_delete_go_through_the_server(
-    anymodal: Run, media: Path, tmp_path: Path, store_uri: str
+    here: Run, media: Path, tmp_path: Path, store_uri: str
 ) -> None:
     with serving(tmp_path) as (process, client):
-        told = anymodal("ingest", media, "--tag", "sea", "--metadata", "year=1999")
+        told = here("ingest", media, "--tag", "sea", "--metadata", "year=1999")
         assert (told["ingested"], told["failed"], told["interrupted"]) == (6, 1, False)
-        assert anymodal("ingest", media)["unchanged"] == 6
+        assert here("ingest", media)["unchanged"] == 6
         hit = client.post("/v1/search", json={"query": "how to bake"}).json()["hits"][0]
         assert (hit["name"], hit["tags"]) == ("bread.txt", ["sea"])
         (media / "checks.png").unlink()
-        anymodal("ingest", media, "--prune=all")
+        here("ingest", media, "--prune=all")
         assert client.get("/v1/info").json()["assets"] == 5
-        assert anymodal("delete", media / "texts")["removed"] == {str(media / "texts"): 2}
+        assert here("delete", media / "texts")["removed"] == {str(media / "texts"): 2}
         assert client.get("/v1/info").json()["assets"] == 3
-        refused = anymodal("search", "x", fails=2, ANYMODAL_ENCODER__MODEL="dir:/elsewhere")
+        refused = here("search", "x", fails=2, ANYMODAL_ENCODER__MODEL="dir:/elsewhere")
         assert "has the store open" in refused
         path = socket_path(store_uri)
         assert path is not None
@@ -121,7 +121,7 @@ def test_ingest_and_delete_go_through_the_server(
         process.send_signal(signal.SIGTERM)
         assert process.wait(120) == 0
     assert not path.exists()
-    assert anymodal("search", "tone")["hits"]  # the folder is free again
+    assert here("search", "tone")["hits"]  # the folder is free again
 
 
 def test_a_store_on_a_server_is_ingested_into_without_the_api(
@@ -145,18 +145,18 @@ def test_a_store_on_a_server_is_ingested_into_without_the_api(
 
 
 def test_a_killed_server_leaves_nothing_that_hurts(
-    anymodal: Run, media: Path, tmp_path: Path, store_uri: str
+    here: Run, media: Path, tmp_path: Path, store_uri: str
 ) -> None:
     path = socket_path(store_uri)
     assert path is not None
     with serving(tmp_path) as (process, _):
-        anymodal("ingest", media / "texts")
+        here("ingest", media / "texts")
         process.kill()
         process.wait(60)
     assert path.exists()
-    assert len(anymodal("search", "bread")["hits"]) == 2
+    assert len(here("search", "bread")["hits"]) == 2
     with serving(tmp_path):
-        assert len(anymodal("search", "bread")["hits"]) == 2
+        assert len(here("search", "bread")["hits"]) == 2
 
 
 def test_interrupting_the_command_ends_the_work_in_the_server(

@@ -121,17 +121,11 @@ def test_an_empty_answer_says_what_was_searched(ask: Ask, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("words", [["search", "bread"], ["delete", "/bread.txt"]])
-@pytest.mark.usefixtures("bundle_home")
 def test_a_store_that_is_not_there_is_an_error_and_not_made(
-    words: list[str], tmp_path: Path
+    here: Run, words: list[str], tmp_path: Path
 ) -> None:
     typo = tmp_path / "typo"
-    done = subprocess.run(
-        [ANYMODAL, *words, "--store", typo], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert f"There is no store at {typo}." in done.stderr
-    assert done.stdout == ""
+    assert f"There is no store at {typo}." in here(*words, "--store", typo, fails=1)
     assert not typo.exists()
 
 
@@ -142,16 +136,11 @@ def test_help_names_what_is_registered() -> None:
     assert "pptx," in " ".join(CliRunner().invoke(command, ["delete", "--help"]).stdout.split())
 
 
-def test_what_is_mistyped_or_misses_a_broker_says_what_to_do() -> None:
-    def said(*words: str) -> str:
-        done = subprocess.run([ANYMODAL, *words], capture_output=True, text=True, check=False)
-        assert done.returncode == 2
-        return done.stderr
-
-    assert "Did you mean one of: 'search'" in said("serch", "bread")
-    assert "Did you mean 'show'?" in said("jobs", "shwo", "x")
+def test_what_is_mistyped_or_misses_a_broker_says_what_to_do(here: Run) -> None:
+    assert "Did you mean one of: 'search'" in here("serch", "bread", fails=2)
+    assert "Did you mean 'show'?" in here("jobs", "shwo", "x", fails=2)
     for words in (["jobs"], ["jobs", "retry", "x"], ["jobs", "cancel", "x"]):
-        assert "--broker redis://HOST:6379/0 or set ANYMODAL_BROKER" in said(*words)
+        assert "--broker redis://HOST:6379/0 or set ANYMODAL_BROKER" in here(*words, fails=2)
 
 
 @pytest.mark.usefixtures("bundle_home")

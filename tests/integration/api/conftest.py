@@ -9,13 +9,22 @@ from threading import Thread
 from time import sleep
 
 import httpx
+import numpy as np
 import pytest
+import soundfile
+from PIL import Image
 
+from encoder import MultiModalEncoder
 from encoder.prepare.reranker import open_reranker
 from search.api.app import create_app
 from search.api.server import listening_socket, server_for
 from search.api.services import Services
 from tests.support import overlap_reranker
+from workers.config import current_settings
+from workers.environment import Options, begin
+from workers.pipeline.ingest_job import IngestJob
+from workers.serving.composition import services
+from workers.serving.resources import Resources
 
 
 @contextmanager
@@ -43,22 +52,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("media")
 
 
+@pytest.fixture(scope="session")
+def encoder(bundle_home: Path) -> MultiModalEncoder:
+    """The one of all servers."""
+    assert bundle_home.is_dir()
+    begin(Options())
+    return Resources(current_settings()).encoder()
+
+
 @pytest.fixture(scope="module")
 def parts(
-    folder: Path, bundle_home: Path, tmp_path_factory: pytest.TempPathFactory
+    folder: Path, encoder: MultiModalEncoder, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Services]:
     """The services over a few files."""
-    import numpy as np
-    import soundfile
-    from PIL import Image
-
-    from workers.config import current_settings
-    from workers.environment import Options, begin
-    from workers.pipeline.ingest_job import IngestJob
-    from workers.serving.composition import services
-    from workers.serving.resources import Resources
-
-    assert bundle_home.is_dir()
     (folder / "bread.txt").write_text("Knead the dough, then bake the loaf in a hot oven.")
     (folder / "page.html").write_text("<html><body><p>A rocket in orbit.</p></body></html>")
     rows, columns = np.mgrid[0:240, 0:320]
@@ -71,8 +77,9 @@ def parts(
         patch.setenv("ANYMODAL_DATA", str(tmp_path_factory.mktemp("data")))
         begin(Options())
         held = Resources(current_settings())
+        held._encoder = encoder
         with services(held) as made:
-            job = IngestJob(held.encoder(), made.store, held.ingest_config)
+            job = IngestJob(encoder, made.store, held.ingest_config)
             report = job.run([str(path) for path in sorted(folder.iterdir())])
             assert report.ingested == 4
             reranker = overlap_reranker.write(tmp_path_factory.mktemp("reranker"), "a rocket")
@@ -89,8 +96,6 @@ def client(parts: Services) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="module")
 def big_asset(client: httpx.Client) -> Iterator[str]:
     """The id of a picture larger than all socket buffers."""
-    from PIL import Image
-
     picture = BytesIO()
     Image.new("RGB", (3000, 2500), "navy").save(picture, "BMP")
     files = [("file", ("big.bmp", picture.getvalue()))]
