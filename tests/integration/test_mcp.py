@@ -6,11 +6,9 @@ import asyncio
 import base64
 import json
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +92,9 @@ def text_of(result: CallToolResult) -> str:
 
 
 @pytest.mark.slow
-def test_an_agent_ingests_finds_and_looks(over_stdio: Talk, library: Path) -> None:
+def test_an_agent_ingests_finds_looks_and_is_told_its_mistakes(
+    over_stdio: Talk, library: Path
+) -> None:
     async def conversation(client: Client) -> None:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert set(tools) == TOOLS
@@ -132,12 +132,6 @@ def test_an_agent_ingests_finds_and_looks(over_stdio: Talk, library: Path) -> No
         listed = await facts(client, "list", filter=only)
         assert [one["name"] for one in listed["assets"]] == ["sky.jpg"]
 
-    over_stdio(conversation)
-
-
-@pytest.mark.slow
-def test_mistakes_say_what_to_do(over_stdio: Talk, tmp_path: Path) -> None:
-    async def conversation(client: Client) -> None:
         wrong = await called(client, "search", text="sea", filter={"field": "colour", "eq": "red"})
         assert wrong.is_error
         assert "colour" in text_of(wrong)
@@ -147,7 +141,7 @@ def test_mistakes_say_what_to_do(over_stdio: Talk, tmp_path: Path) -> None:
         missing = await called(client, "get", asset_id="none")
         assert missing.is_error
         assert "Use an id from a search." in text_of(missing)
-        gone = await called(client, "ingest", paths=[str(tmp_path / "none")])
+        gone = await called(client, "ingest", paths=[str(library / "none")])
         assert gone.is_error
         assert "Give paths that exist" in text_of(gone)
         garbled = await called(client, "search", audio="not base64!")
@@ -198,6 +192,8 @@ def test_a_misled_agent_reads_nothing_but_its_folders(
             assert job["ingested"] == 1
             listed = await facts(client, "list")
             assert [one["name"] for one in listed["assets"]] == ["d.txt"]
+            found = await facts(client, "search", text="ships", limit=1)
+            assert found["results"][0]["name"] == "d.txt"
 
     alone = {**environment, "ANYMODAL_STORE": "memory:"}
     if where == "in place":
@@ -208,47 +204,7 @@ def test_a_misled_agent_reads_nothing_but_its_folders(
 
 
 @pytest.mark.slow
-def test_without_a_folder_an_agent_sends_contents(
-    environment: dict[str, str], library: Path
-) -> None:
-    server = StdioServerParameters(
-        command=str(ANYMODAL), args=["mcp"], env={**environment, "ANYMODAL_STORE": "memory:"}
-    )
-
-    async def talk() -> None:
-        async with Client(stdio_client(server)) as client:
-            assert (await called(client, "ingest", paths=[str(library)])).is_error
-            assert (await called(client, "search", image=str(library / "sky.jpg"))).is_error
-            job = await ingested(client, name="loaf.txt", text="Knead the dough.")
-            assert job["ingested"] == 1
-
-    asyncio.run(talk())
-
-
-@contextmanager
-def http_server(environment: dict[str, str]) -> Iterator[str]:
-    """The URL of a server over streamable HTTP."""
-    process = subprocess.Popen(
-        [str(ANYMODAL), "mcp", "--http", "--port", "0"],
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stderr is not None
-        address = None
-        for line in process.stderr:
-            if address := re.search(r"Listening at (http:\S+)", line):
-                break
-        assert address, "the server did not start"
-        yield address[1]
-    finally:
-        process.terminate()
-        process.communicate()
-
-
-@pytest.mark.slow
-def test_requests_over_http_bring_their_key(environment: dict[str, str]) -> None:
+def test_requests_over_http_bring_their_key(environment: dict[str, str], tmp_path: Path) -> None:
     guarded = {**environment, "ANYMODAL_API__REQUIRE_KEY": "true", "ANYMODAL_STORE": "memory:"}
     command = [str(ANYMODAL), "keys", "create", "agent", "--scope", "read", "--scope", "write"]
     made = subprocess.run(command, env=guarded, capture_output=True, text=True, check=True)
@@ -264,32 +220,14 @@ def test_requests_over_http_bring_their_key(environment: dict[str, str]) -> None
             assert found["results"][0]["tags"] == ["food"]
             path = await called(client, "search", image="/etc/hostname")
             assert "--root" in text_of(path)  # a path on the client's machine
+            assert (await called(client, "ingest", paths=["/etc/hostname"])).is_error
         async with Client(url) as client:
             refused = await called(client, "search", text="bread")
             assert refused.is_error
             assert "No key was sent." in text_of(refused)
 
-    with http_server(guarded) as url:
-        asyncio.run(talk(url))
-
-
-@pytest.mark.slow
-def test_an_api_elsewhere_is_asked_by_its_url(
-    environment: dict[str, str], library: Path, tmp_path: Path
-) -> None:
-    there = {**environment, "ANYMODAL_STORE": "memory:"}
-    with serving(tmp_path, **there) as (_, api):
-        arguments = ["mcp", "--root", str(library), "--server", str(api.base_url)]
-        here = StdioServerParameters(command=str(ANYMODAL), args=arguments, env=environment)
-
-        async def talk() -> None:
-            async with Client(stdio_client(here)) as client:
-                job = await ingested(client, paths=[str(library)])
-                assert job["ingested"] == 2
-                found = await facts(client, "search", text="bread", limit=1)
-                assert found["results"][0]["name"] == "bread.txt"
-
-        asyncio.run(talk())
+    with serving(tmp_path, command=(ANYMODAL, "mcp", "--http"), **guarded) as (_, server):
+        asyncio.run(talk(str(server.base_url).rstrip("/")))
 
 
 @pytest.mark.parametrize(

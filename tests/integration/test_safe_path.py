@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from search.store.lite.shared import served
+from tests.faults.cluster import wait_for
 from tests.integration.conftest import ANYMODAL
 from tests.support.valkey import valkey_server
+from workers.jobs.board import JobBoard
 
 _NAMES = ("struct", "json", "pickle", "encoder", "ingest", "search", "workers", "celery", "numpy")
 
@@ -54,7 +55,7 @@ class Trap:
     def running(self, *words: object, until: Callable[[], bool]) -> Iterator[None]:
         process = self.start(*words)
         try:
-            wait_until(lambda: until() or process.poll() is not None)
+            wait_for(lambda: until() or process.poll() is not None, 120, "the start")
             assert process.poll() is None, self.log()
             yield
         finally:
@@ -67,13 +68,6 @@ class Trap:
 
     def check(self) -> None:
         assert not self._sprung.exists(), self._sprung.read_text()
-
-
-def wait_until(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -101,6 +95,7 @@ def test_no_worker_planner_or_server_imports_it_either(trap: Trap, tmp_path: Pat
             trap.running(*workers, until=lambda: "ready" in trap.log()),
         ):
             job_id = trap.run("ingest", ".", *where, "--detach").split('"')[3]
-            state = ("jobs", "show", job_id, "--broker", broker)
-            wait_until(lambda: '"state": "done"' in trap.run(*state))
-            assert "tide.txt" in trap.run("search", "ebb and flow", "--store", store)
+            board = JobBoard(broker)
+            wait_for(lambda: board.status(job_id).ended, 120, "the job")
+            trap.check()
+            assert board.status(job_id).ingested == 1
