@@ -309,7 +309,6 @@ def forget_packages() -> None:
     kind_registry.kinds.cache_clear()
     tower_registry._points.cache_clear()
     tower_registry._installed.cache_clear()
-    tower_registry._package_of.cache_clear()
 
 
 class WatchedStore(MemoryStore):
