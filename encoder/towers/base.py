@@ -1,4 +1,4 @@
-"""Towers: what they take and return, who is told, and a tower that loads on first use."""
+"""The interface of towers, their results, their observers, and a tower that loads on first use."""
 
 from __future__ import annotations
 

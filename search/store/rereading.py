@@ -1,8 +1,9 @@
-"""What is read from a store in a thread, now and then, while searches use what was read before."""
+"""Data that a thread reads from a store at intervals, while searches use the last reading."""
 
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Lock, Thread
@@ -13,7 +14,7 @@ _SLOWDOWN = 20
 _FIRST_WAIT_S = 1.0
 
 
-class Rereading:
+class Rereading(ABC):
     """Calls `read` in a thread, and again after a pause of twenty times as long as it took.
 
     Safe to use from threads.
@@ -33,9 +34,9 @@ class Rereading:
         self._awaited_until_s = float("inf")
         self._thread: Thread | None = None
 
+    @abstractmethod
     def read(self, is_unwanted: Callable[[], bool]) -> None:
         """Read; ``is_unwanted`` says whether to stop early."""
-        raise NotImplementedError
 
     def begin(self) -> None:
         """Read in a thread, if it is time."""

@@ -1,4 +1,4 @@
-"""Commands that a server of this user runs if it has the store open, else this process."""
+"""Run a command in the server that has the store open, or else in this process."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def last_answer(
     request: Mapping[str, Any],
     on_progress: Callable[[int, int], object] = lambda _done, _all: None,
 ) -> dict[str, Any]:
-    """The result of a command, of which some first tell how much is ``done`` of ``all``."""
-    far = ask(command, request)
-    answers: Iterable[Any] = run_here(command, request) if far is None else far
+    """The result of a command. Long ones report how much is ``done`` of ``all`` before it."""
+    server_answers = ask(command, request)
+    answers: Iterable[Any] = server_answers or run_here(command, request)
     answer: Any = {}
     for answer in answers:
         if "done" in answer:

@@ -172,6 +172,6 @@ def drop_calibration(link: MilvusLink, name: str) -> None:
     """Forget it, before the collection is dropped."""
     alias = f"{name}{_CALIBRATION}"
     if not link.is_lite and link.call("has_collection", alias):
-        kept = link.call("describe_collection", alias)["collection_name"]
+        collection = link.call("describe_collection", alias)["collection_name"]
         link.call("drop_alias", alias)
-        link.call("drop_collection", kept)
+        link.call("drop_collection", collection)

@@ -19,7 +19,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     folder = tmp_path_factory.mktemp("quantized")
     source = folder / "texts.txt"
     source.write_text(
-        "\n\n".join(f"Sentence {i} tells of {i % 7} ships and a harbour." for i in range(32))
+        "\n\n".join(f"Sentence {i} is about {i % 7} ships in a harbour." for i in range(32))
     )
     ran = CliRunner().invoke(
         anymodal,

@@ -56,7 +56,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("texts") / "texts.txt"
-    lines = (f"sentence {i} tells of {i % 7} ships and a harbour" for i in range(32))
+    lines = (f"sentence {i} is about {i % 7} ships in a harbour" for i in range(32))
     path.write_text("\n\n".join(lines), "utf-8")
     return path
 
