@@ -106,9 +106,14 @@ class Explanation:
             only its words were found.
         lexical_score: BM25; None if no word of the query was found in it.
         lexical_rank: the segment's place among those that words find, from 1.
-        score: what it is ranked by.
+        score: what it is ranked by: the sum of the five that follow ``row``.
         rank: its place in the whole ranking before pages are cut, from 1.
         row: the number of the embedding by which the segment was found; 0 if it has only one.
+        dense: ``dense_score``, less the doubt about recognised words.
+        words: what is added for words of the query in its text.
+        named: what is added for words of the query in its asset's names.
+        evidence: what is added for a date or a place of the query.
+        prior: what is added for a kind of file that the query names.
     """
 
     terms: Sequence[TermScore]
@@ -120,6 +125,11 @@ class Explanation:
     score: float
     rank: int
     row: int = 0
+    dense: float = 0.0
+    words: float = 0.0
+    named: float = 0.0
+    evidence: float = 0.0
+    prior: float = 0.0
 
 
 @dataclass(frozen=True)

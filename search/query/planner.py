@@ -63,12 +63,8 @@ class QueryPlan:
         return tuple(sorted({modality for share in self.shares for modality in share.modalities}))
 
     def beyond(self, depth: int) -> QueryPlan:
-        """The same plan after pages that ended at this rank.
-
-        With words, it needs more candidates: segments found only by words rank by where these end.
-        """
-        of_pages = depth * _OVER_FETCH if self.words and self.lexical is not False else depth
-        return replace(self, candidates=_bounded(self.candidates + of_pages))
+        """The same plan after pages that ended at this rank."""
+        return replace(self, candidates=_bounded(self.candidates + depth))
 
 
 def plan(query: Query, supported: Collection[Modality]) -> QueryPlan:

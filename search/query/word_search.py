@@ -10,7 +10,8 @@ from search.query.planner import QueryPlan
 from search.store.base import VectorStore
 from search.types import ScoredSegment
 
-WordHits = Future[list[ScoredSegment]]
+_N_BEST = 100
+"""How many segments gain by their words, on every page alike: those with the highest BM25."""
 
 
 class WordSearch:
@@ -35,23 +36,16 @@ class WordSearch:
         self._executor = executor
         self.text = "" if plan.lexical is False else " ".join(plan.words)
         # The words are known while the query is still being encoded.
-        self._ahead = self._submit(plan.candidates, None)
-        self._ahead_n = plan.candidates
+        self._in_all = self._submit(None)
 
-    def look(self, n: int, asset_ids: Collection[str] | None = None) -> WordHits | None:
-        """The best ``n`` segments, of these assets if any are named; None if no words are wanted.
+    def look(self, asset_ids: Collection[str] | None = None) -> Future[list[ScoredSegment]] | None:
+        """The best segments, of these assets if any are named; None if no words are wanted."""
+        return self._in_all if asset_ids is None else self._submit(asset_ids)
 
-        The early look-up is used once; later calls look up again.
-        """
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None and asset_ids is None and n == self._ahead_n:
-            return ahead
-        return self._submit(n, asset_ids)
-
-    def _submit(self, n: int, asset_ids: Collection[str] | None) -> WordHits | None:
+    def _submit(self, asset_ids: Collection[str] | None) -> Future[list[ScoredSegment]] | None:
         if not self.text:
             return None
         filter = self._filter if asset_ids is None else None
         return self._executor.submit(
-            self._lexical, self.text, n, asset_ids=asset_ids, filter=filter
+            self._lexical, self.text, _N_BEST, asset_ids=asset_ids, filter=filter
         )

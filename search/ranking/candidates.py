@@ -14,10 +14,11 @@ from concurrent.futures import Executor, Future
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 from typing import Any, ParamSpec, TypeVar
 
 from encoder.types import Modality
-from search.query.planner import MAX_CANDIDATES, widened
+from search.query.planner import MAX_CANDIDATES, Share, widened
 from search.ranking.explain import explain_query
 from search.ranking.fusion import (
     LEAST_PART,
@@ -25,6 +26,7 @@ from search.ranking.fusion import (
     RankedSegment,
     WordsWeight,
     rank,
+    with_all_of_identical,
     with_names,
     with_words,
     words_weight,
@@ -43,6 +45,8 @@ T = TypeVar("T")
 MAX_JOINED = 2000
 # The most rows that are read to find those ids; with more, the search itself is widened.
 _MAX_READ = 20_000
+# The most segments of each kind that are looked at of assets with names like the query.
+_MAX_NAMED = 2000
 # More than all pages of a query can show.
 _MAX_KEPT = 16_384
 
@@ -53,8 +57,8 @@ class Seen:
 
     Args:
         ranked: all candidates, best first.
-        horizon: by modality, the score that no segment beyond the list exceeds; a modality that
-            was seen completely has none.
+        horizon: by modality, the score that no unseen segment exceeds, whatever is added to it; a
+            modality that was seen completely has none.
     """
 
     ranked: list[RankedSegment]
@@ -82,7 +86,7 @@ class Finder:
         self._n_seen: dict[Modality, int] = {}
         self._weights: dict[Modality, WordsWeight] = {}
         self._parts: Mapping[str, float] = {}
-        self._named: Mapping[Modality, list[RankedSegment]] = {}
+        self._named: Mapping[str, RankedSegment] = {}
 
     def find(self) -> list[Pool]:
         """The pool of each share, by growing the search until nothing unseen can be better."""
@@ -111,12 +115,12 @@ class Finder:
             self._parts = {key: part for key, part in parts.items() if part >= LEAST_PART}
             if self._parts:
                 segments_found = self._segments.nearest(
-                    self._plan.modalities, MAX_JOINED, list(self._parts)
+                    self._plan.modalities, _MAX_NAMED, list(self._parts)
                 )
                 self._named = {
-                    modality: self._request.scored(modality, segments)
+                    candidate.segment.segment_id: candidate._replace(dense_rank=None)
                     for modality, segments in segments_found.items()
-                    if segments
+                    for candidate in self._request.scored(modality, segments)
                 }
 
     def row(self, group: Group) -> AssetRow:
@@ -171,7 +175,7 @@ class Finder:
 
     def _search(self, n: int, asset_ids: Collection[str] | None) -> tuple[Seen, list[Pool]]:
         """Search vectors and words at once; the stage ``lexical`` is the extra time for words."""
-        words = self._request.words.look(n, asset_ids)
+        words = self._request.words.look(asset_ids)
         with self._stage("search"):
             segments_found = self._segments.best(n, asset_ids)
         return self._pooled(segments_found, self._found_by(words), n)
@@ -189,7 +193,7 @@ class Finder:
         score of a living one.
         """
         while True:
-            self._weigh(segments_found, words)
+            self._weigh(segments_found, words, n)
             with self._stage("fuse"):
                 candidates_seen = self._fused(segments_found, words, n)
             pools = self._pools.of(candidates_seen.ranked)
@@ -199,7 +203,9 @@ class Finder:
             words = living
             self._weights.clear()
 
-    def _weigh(self, segments_found: FoundSegments, words: Sequence[ScoredSegment]) -> None:
+    def _weigh(
+        self, segments_found: FoundSegments, words: Sequence[ScoredSegment], n: int | None
+    ) -> None:
         """Weigh words by the first round, so that all pages and filters rank by the same weight.
 
         A mixed list may hold too few segments of a kind to measure the spread of its scores.
@@ -208,7 +214,8 @@ class Finder:
             word.modality for word in words
         } & segments_found.segments.keys() - self._weights.keys():
             segments = segments_found.segments[modality]
-            if modality in segments_found.bounds and len(segments) < SPREAD_OF:
+            is_cut = modality in segments_found.bounds or (n is not None and len(segments) >= n)
+            if is_cut and len(segments) < SPREAD_OF:
                 with self._stage("search"):
                     segments = self._segments.nearest([modality], SPREAD_OF, None)[modality]
             scored = self._request.scored(modality, segments[:SPREAD_OF])
@@ -218,26 +225,77 @@ class Finder:
     def _fused(
         self, segments_found: FoundSegments, words: Sequence[ScoredSegment], n: int | None
     ) -> Seen:
-        """Rank all segments found; a list of fewer than ``n`` segments is complete.
-
-        Segments found only by words are taken to score as high as any beyond their modality's list.
-        """
-        lists: dict[Modality, list[RankedSegment]] = {}
+        """Rank all segments found; a list of fewer than ``n`` segments is complete."""
+        scored: dict[str, RankedSegment] = {}
         horizon: dict[Modality, float] = dict(segments_found.bounds)
         for modality, segments in segments_found.segments.items():
             self._n_seen[modality] = len(segments)
-            scored = self._request.scored(modality, segments)
+            of_kind = self._request.scored(modality, segments)
             if n is not None and len(segments) >= n:
-                horizon.setdefault(modality, lowest(scored))
-            found_by_words = [word for word in words if word.modality == modality]
-            lists[modality] = (
-                with_words(scored, found_by_words, self._weights[modality], horizon.get(modality))
-                if found_by_words
-                else scored
+                horizon.setdefault(modality, lowest(of_kind))
+            scored.update((candidate.segment.segment_id, candidate) for candidate in of_kind)
+        ranked = rank({**self._named, **scored}.values())
+        if words:
+            ranked = self._with_words(ranked, words, horizon)
+        if self._named:
+            ranked = rank(with_names(ranked, self._parts))
+        return Seen(with_all_of_identical(ranked), horizon)
+
+    def _with_words(
+        self,
+        ranked: Sequence[RankedSegment],
+        words: Sequence[ScoredSegment],
+        horizon: dict[Modality, float],
+    ) -> list[RankedSegment]:
+        """Add what words are worth to what vectors found, best first.
+
+        Of the segments that only words found, those that could be in a pool are scored by their
+        vectors, since all that is known of these is that they score no higher than the horizon. It
+        rises to what the others could reach.
+        """
+        lexical = {word.segment_id: (place, word.cosine) for place, word in enumerate(words, 1)}
+        ranked = rank(with_words(ranked, lexical, self._weights))
+        reached = {
+            modality: self._reached(share, ranked)
+            for share in self._plan.shares
+            for modality in share.modalities
+        }
+        seen_ids = {candidate.segment.segment_id for candidate in ranked}
+        bounds = dict(horizon)
+        promising: list[ScoredSegment] = []
+        for word in words:
+            modality = word.modality
+            if word.segment_id in seen_ids or modality not in self._weights:
+                continue
+            bound = bounds.get(modality, inf) + self._weights[modality].of(word.cosine)
+            if bound >= reached[modality]:
+                promising.append(word)
+            else:
+                horizon[modality] = max(horizon[modality], bound)
+        if not promising:
+            return ranked
+        with self._stage("search"):
+            segments = self._segments.with_cosines(promising)
+        for modality in {segment.modality for segment in segments}:
+            scored = self._request.scored(
+                modality, [segment for segment in segments if segment.modality == modality]
             )
-            if named := self._named.get(modality):
-                lists[modality] = with_names(lists[modality], named, self._parts)
-        return Seen(rank(lists), horizon)
+            unranked = [candidate._replace(dense_rank=None) for candidate in scored]
+            ranked += with_words(unranked, lexical, self._weights)
+        return rank(ranked)
+
+    def _reached(self, share: Share, ranked: Sequence[RankedSegment]) -> float:
+        """The score that a segment needs to be in the pool of a share, as far as is known."""
+        n_needed = share.pool + len(self._request.page.shown) + len(self._request.hidden)
+        keys = set[str]()
+        for candidate in ranked:
+            segment = candidate.segment
+            if segment.modality in share.modalities:
+                by_asset = self._query.group_by == "asset"
+                keys.add(segment.asset_id if by_asset else segment.segment_id)
+                if len(keys) == n_needed:
+                    return candidate.score
+        return -inf
 
     def _search_all(self, asset_ids: Collection[str] | None) -> list[Pool]:
         """Search a few assets at a time until all were seen: slow, exact, rarely needed."""
@@ -248,7 +306,7 @@ class Finder:
         while chunk := self._wait(self._take, ids, MAX_JOINED):
             for modality, segments in self._nearest_of(chunk).items():
                 segments_found[modality] = self._best(modality, segments_found[modality] + segments)
-        words = self._found_by(self._request.words.look(MAX_CANDIDATES, asset_ids))
+        words = self._found_by(self._request.words.look(asset_ids))
         return self._pooled(FoundSegments(segments_found), words, None)[1]
 
     def _selected(self) -> Iterator[str]:

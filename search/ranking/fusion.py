@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from search.types import ScoredSegment
 
 # The weight of the best word match, in spreads of the query's own scores; see
 # benchmarks/retrieval/hybrid.py.
-_WORDS_WEIGHT = 4.0
+_WORDS_WEIGHT = 2.5
 SPREAD_OF = 32
 """How many of a modality's best segments are used to measure the spread of its scores."""
 
@@ -43,25 +43,43 @@ class FusedQuery:
 
 
 class RankedSegment(NamedTuple):
-    """A segment with its score, which compares across modalities.
+    """A segment with the summands of its score, which compares across modalities.
 
     Args:
         segment: with its raw cosine to the fused query.
-        score: what it is ranked by.
-        dense_score: the calibrated score of its cosine; None if only words found it.
-        dense_rank: its place by vectors within its modality, from 1; likewise.
+        dense: the calibrated score of its cosine, less the doubt about its words.
+        words: what is added for words of the query in its text.
+        named: what is added for words of the query in its asset's names.
+        evidence: what is added for a date or a place of the query.
+        prior: what is added for a kind of file that the query names.
+        dense_score: the calibrated score of its cosine, without doubt.
+        dense_rank: its place by vectors within its modality, from 1; None if only words found it.
         lexical_score: BM25, if words of the query were found in it.
         lexical_rank: its place among the segments found by words, from 1.
-        named: the fraction of the query that its asset's names hold, 0 to 1.
+        name_part: the fraction of the query that its asset's names hold, 0 to 1.
     """
 
     segment: ScoredSegment
-    score: float
-    dense_score: float | None = None
+    dense: float
+    words: float = 0.0
+    named: float = 0.0
+    evidence: float = 0.0
+    prior: float = 0.0
+    dense_score: float = 0.0
     dense_rank: int | None = None
     lexical_score: float | None = None
     lexical_rank: int | None = None
-    named: float = 0.0
+    name_part: float = 0.0
+
+    @property
+    def score(self) -> float:
+        """What it is ranked by: the sum."""
+        return self.dense + self.words + self.named + self.evidence + self.prior
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether its content is the query's; it gets in full whatever any other segment gets."""
+        return self.segment.cosine >= IDENTICAL
 
 
 def fuse_terms(embeddings: Embeddings, weights: Sequence[float]) -> FusedQuery:
@@ -168,10 +186,9 @@ def _highest_score(space: Space) -> float:
     )
 
 
-def rank(lists: Mapping[Modality, Sequence[RankedSegment]]) -> list[RankedSegment]:
-    """One list from those of the modalities, best first, ties by segment id."""
-    together = [candidate for candidates in lists.values() for candidate in candidates]
-    return sorted(together, key=lambda c: (-c.score, c.segment.segment_id))
+def rank(candidates: Iterable[RankedSegment]) -> list[RankedSegment]:
+    """Best first, ties by segment id."""
+    return sorted(candidates, key=lambda c: (-c.score, c.segment.segment_id))
 
 
 class WordsWeight(NamedTuple):
@@ -184,6 +201,10 @@ class WordsWeight(NamedTuple):
 
     gain: float
     best: float
+
+    def of(self, bm25: float) -> float:
+        """What is added to the score of a segment with this BM25."""
+        return self.gain * bm25 / self.best
 
 
 def words_weight(
@@ -208,7 +229,7 @@ def words_weight(
 
 
 def _spread(dense: Sequence[RankedSegment]) -> float:
-    scores = [c.score for c in dense[:SPREAD_OF] if c.segment.cosine < IDENTICAL]
+    scores = [c.dense for c in dense[:SPREAD_OF] if not c.is_identical]
     if not scores or scores[0] == scores[-1]:
         return 1.0  # nothing to weigh words against
     behind = scores[1:]
@@ -218,54 +239,28 @@ def _spread(dense: Sequence[RankedSegment]) -> float:
 
 
 def with_words(
-    dense: Sequence[RankedSegment],
-    lexical: Sequence[ScoredSegment],
-    weight: WordsWeight,
-    unseen: float | None = None,
+    candidates: Sequence[RankedSegment],
+    lexical: Mapping[str, tuple[int, float]],
+    weights: Mapping[Modality, WordsWeight],
 ) -> list[RankedSegment]:
-    """Re-rank the segments of one modality by word matches, within its share of a mixed list.
+    """Add what words of the query are worth, in the order of ``candidates``.
 
-    BM25 is added to the score by its weight (a convex combination; Bruch, Gai and Ingber, TOIS
-    2023). In the new order, the first segment gets the score that the first one had before, the
-    second that of the second, and so on: words reorder texts among the places of texts, and no
-    picture or sound moves. Segments identical to the query stay in front.
+    The score is a convex combination of both (Bruch, Gai and Ingber, TOIS 2023).
 
     Args:
-        dense: scored segments of one modality, best first.
-        lexical: segments of the same modality that words found, best first, with BM25 as cosine.
-        weight: see `words_weight`.
-        unseen: the score assumed for segments found only by words; None for that of the last of
-            ``dense``.
-
-    Returns:
-        As many candidates as ``dense`` has, of both lists.
+        candidates: scored.
+        lexical: by segment id, the place among all that words found, from 1, and BM25.
+        weights: by modality; see `words_weight`.
     """
-    if not dense or not lexical:
-        return list(dense)
-    word_ranks = {segment.segment_id: (place, segment) for place, segment in enumerate(lexical, 1)}
-    lowest = dense[-1].score if unseen is None else unseen
-    segment_ids = {candidate.segment.segment_id for candidate in dense}
-    candidates = [
-        *dense,
-        *(RankedSegment(s, lowest) for s in lexical if s.segment_id not in segment_ids),
-    ]
-
-    def with_match(candidate: RankedSegment) -> RankedSegment:
-        place, segment = word_ranks.get(candidate.segment.segment_id, (None, None))
-        if segment is None:
-            return candidate
-        return candidate._replace(lexical_rank=place, lexical_score=segment.cosine)
-
-    def order(candidate: RankedSegment) -> tuple[bool, float, str]:
-        by_words = weight.gain * (candidate.lexical_score or 0.0) / weight.best
-        is_other = candidate.dense_rank is None or candidate.segment.cosine < IDENTICAL
-        return is_other, -candidate.score - by_words, candidate.segment.segment_id
-
-    ordered = sorted(map(with_match, candidates), key=order)
-    return [
-        candidate if candidate.score == slot.score else candidate._replace(score=slot.score)
-        for candidate, slot in zip(ordered, dense, strict=False)
-    ]
+    added = []
+    for candidate in candidates:
+        segment = candidate.segment
+        if segment.segment_id in lexical and segment.modality in weights:
+            place, bm25 = lexical[segment.segment_id]
+            words = weights[segment.modality].of(bm25)
+            candidate = candidate._replace(words=words, lexical_rank=place, lexical_score=bm25)
+        added.append(candidate)
+    return added
 
 
 LEAST_PART = 0.3
@@ -273,44 +268,47 @@ LEAST_PART = 0.3
 
 
 def with_names(
-    candidates: Sequence[RankedSegment],
-    by_name: Sequence[RankedSegment],
-    parts: Mapping[str, float],
+    candidates: Sequence[RankedSegment], parts: Mapping[str, float]
 ) -> list[RankedSegment]:
-    """The candidates of one modality, with those in front whose asset is named like the query.
+    """Add what the names of assets are worth, over all modalities.
 
-    An asset whose names hold the whole query moves to the front; one whose names hold a part of it
-    moves the square of that part of the way there: with two words of four, a quarter. In the new
-    order, the first gets the score that the first one had before, and so on, so that other
-    modalities keep their places. Only the best segment of an asset moves.
+    The unit is the distance from the lowest segment of a named asset to the best segment of all. A
+    part of the query adds its square, a quarter for two words of four; the whole query adds two
+    units, which is more than any other segment can have. In each modality, it is added to the best
+    segment of an asset.
 
     Args:
-        candidates: scored, best first.
-        by_name: scored segments of the assets in ``parts``; some may be in ``candidates``.
+        candidates: scored, best first; those of all assets in ``parts`` are among them.
         parts: by asset, 0 to 1.
     """
-    segment_ids = {candidate.segment.segment_id for candidate in candidates}
-    candidates_and_named = [
-        *candidates,
-        *(candidate for candidate in by_name if candidate.segment.segment_id not in segment_ids),
+    best: dict[tuple[str, Modality], float] = {}
+    for candidate in candidates:
+        segment = candidate.segment
+        if segment.asset_id in parts:
+            best.setdefault((segment.asset_id, segment.modality), candidate.score)
+    if not best:
+        return list(candidates)
+    unit = candidates[0].score - min(best.values())
+    added = []
+    for candidate in candidates:
+        segment = candidate.segment
+        part = parts.get(segment.asset_id, 0.0)
+        if part and best.pop((segment.asset_id, segment.modality), None) is not None:
+            named = unit * (part**2 if part < 1 else 2.0)
+            candidate = candidate._replace(named=named, name_part=part)
+        added.append(candidate)
+    return added
+
+
+def with_all_of_identical(candidates: Sequence[RankedSegment]) -> list[RankedSegment]:
+    """Give content identical to the query all that others get, so that it stays in front."""
+    if not any(candidate.is_identical for candidate in candidates):
+        return list(candidates)
+    most = {
+        name: max(getattr(candidate, name) for candidate in candidates)
+        for name in ("words", "named", "evidence", "prior")
+    }
+    return [
+        candidate._replace(**most) if candidate.is_identical else candidate
+        for candidate in candidates
     ]
-    best: dict[str, str] = {}
-    for candidate in sorted(candidates_and_named, key=lambda candidate: -candidate.score):
-        best.setdefault(candidate.segment.asset_id, candidate.segment.segment_id)
-
-    def part_of(candidate: RankedSegment) -> float:
-        asset_id = candidate.segment.asset_id
-        return parts.get(asset_id, 0.0) if best[asset_id] == candidate.segment.segment_id else 0.0
-
-    slots = sorted((candidate.score for candidate in candidates_and_named), reverse=True)
-
-    def order(candidate: RankedSegment) -> tuple[bool, float, float, float, str]:
-        is_other = candidate.dense_rank is None or candidate.segment.cosine < IDENTICAL
-        reached = candidate.score + candidate.named**2 * (slots[0] - candidate.score)
-        return is_other, -reached, -candidate.named, -candidate.score, candidate.segment.segment_id
-
-    ordered = sorted(
-        (candidate._replace(named=part_of(candidate)) for candidate in candidates_and_named),
-        key=order,
-    )
-    return [candidate._replace(score=slot) for candidate, slot in zip(ordered, slots, strict=True)]

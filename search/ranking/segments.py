@@ -12,8 +12,8 @@ from search.filters import Filter
 from search.ranking.fusion import RankedSegment, identical_is_above
 from search.ranking.request import Request
 from search.store.base import VectorStore
-from search.store.several import shifted
-from search.types import ScoredSegment
+from search.store.several import best_first, shifted
+from search.types import ScoredSegment, row_key
 
 # Larger shifts by negative terms are lost to float32 rounding.
 _MAX_SHIFT = 10.0
@@ -32,7 +32,7 @@ class FoundSegments:
 
 def lowest(scored: Sequence[RankedSegment]) -> float:
     """The highest score possible beyond a list; its last segment may be penalised, the next not."""
-    return min(segment.dense_score for segment in scored if segment.dense_score is not None)
+    return min(segment.dense_score for segment in scored)
 
 
 class SegmentSearch:
@@ -69,6 +69,29 @@ class SegmentSearch:
             return {modality: nearest(modality) for modality in modalities}
         answers = [(modality, self._executor.submit(nearest, modality)) for modality in modalities]
         return {modality: self._deadline.result(answer) for modality, answer in answers}
+
+    def with_cosines(self, segments: Sequence[ScoredSegment]) -> list[ScoredSegment]:
+        """These segments with the cosines of their best rows; those that are gone are missing."""
+        space, direction = self._request.space, self._request.fused.direction
+        rows = {
+            row_key(segment.segment_id, row): segment._replace(row=row)
+            for segment in segments
+            for row in range(1 + len(space.calibration_of(segment.modality).further))
+        }
+        vectors = self._deadline.wait(self._executor, self._store.vectors, list(rows))
+        found = [
+            row._replace(cosine=float(vectors[key] @ direction))
+            for key, row in rows.items()
+            if key in vectors
+        ]
+        return [
+            segment
+            for modality in {segment.modality for segment in segments}
+            for segment in best_first(
+                [row for row in found if row.modality == modality],
+                shifted(space.calibration_of(modality), self._request.fused.shift),
+            )
+        ]
 
     def _can_mix(self) -> bool:
         """Whether one mixed list is wanted, and the store ranks it as this request does."""

@@ -32,9 +32,9 @@ class WeakMatches:
     def __call__(self, candidate: RankedSegment) -> bool:
         """Whether it may be a chance match."""
         floor = self.floors.get(candidate.segment.modality)
-        if floor is None or (candidate.dense_score or -float("inf")) >= floor:
+        if floor is None or candidate.dense_score >= floor:
             return False
-        if candidate.named == 1:
+        if candidate.name_part == 1:
             return False
         is_found = candidate.lexical_rank is not None and bool(self.wanted)
         return not (is_found and holds_words(candidate.segment.snippet, self.wanted))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from unittest.mock import patch
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from encoder.space import Calibration, Floor, Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
 from search import Hit, Query, SearchEngine, Term
 from search.filters import matches, parse_filter
+from search.lexical.names import NameQuery, names_of
+from search.ranking.fusion import LEAST_PART
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
 
@@ -230,6 +233,89 @@ def test_pages_are_the_whole_ranking(reach: str, corpus: Corpus, data: st.DataOb
     wanted = ranking(query, corpus, query.modalities or KINDS)
     assert_same([hit for page in pages for hit in page], wanted)
     engine.close()
+
+
+class WordsAsVectors(Vectors):
+    """Takes texts, too; each has a direction of its own."""
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        rows = [np.random.default_rng(crc32(item.content.encode())) for item in items]
+        return l2_normalize(np.stack([rng.normal(size=DIM) for rng in rows]))
+
+
+WORDS = "ash birch cedar elm".split()
+
+
+def worded(corpus: Corpus, seed: int) -> Corpus:
+    """The same with words in texts and in names."""
+    rng = np.random.default_rng(seed)
+    texts = {
+        s.segment_id: " ".join(rng.choice(WORDS, int(rng.integers(4)))) for s in corpus.segments
+    }
+    segments = [
+        replace(s, snippet=texts[s.segment_id] * (s.modality == TEXT)) for s in corpus.segments
+    ]
+    names = {a.asset_id: "-".join(rng.choice([*WORDS, "x", "y"], 2)) for a in corpus.assets}
+    assets = [replace(a, locations=[f"/{names[a.asset_id]}"]) for a in corpus.assets]
+    return Corpus(assets, segments, {a.asset_id for a in assets})
+
+
+@many
+@given(corpus=st.sampled_from(CORPORA), data=st.data())
+def test_words_and_names_add_to_the_score_whether_vectors_find_them_or_not(
+    reach: str, corpus: Corpus, data: st.DataObject
+) -> None:
+    corpus = worded(corpus, data.draw(st.integers(0, 99)))
+    text = " ".join(data.draw(st.lists(st.sampled_from(WORDS), min_size=1, max_size=3)))
+    query = Query(
+        [Item(TEXT, text)],
+        limit=data.draw(st.integers(1, 6)),
+        group_by=data.draw(
+            st.sampled_from(["asset"] if reach == "narrow" else ["asset", "segment"])
+        ),
+        mix="score",
+        moments=0,
+        explain=True,
+    )
+    store = corpus.store(data.draw(st.booleans()))
+    engine = SearchEngine(WordsAsVectors(), store)
+    pages, weights, cursor = [], [], ""
+    while not pages or cursor:
+        result = engine.search(replace(query, cursor=cursor))
+        assert result.explain is not None
+        pages.append(result.hits)
+        weights.append(result.explain["modalities"]["text"])
+        cursor = result.next_cursor
+    engine.close()
+    bm25 = {segment.segment_id: segment.cosine for segment in store.lexical(text, 100)}
+    parts = {
+        row.asset_id: NameQuery(text).match(names_of(row), with_folders=True)
+        for row in corpus.assets
+    }
+    vector = Term(Item(TEXT, WordsAsVectors().encode_items([Item(TEXT, text)])[0]))
+    dense = ranking(replace(query, items=[vector], group_by="segment"), corpus, KINDS)
+    if bm25 and dense:
+        gain, best = weights[0]["words_gain"], weights[0]["words_best"]
+        assert best == pytest.approx(max(bm25.values()))
+        assert all(weight["words_gain"] == pytest.approx(gain) for weight in weights)
+        dense = [(score + gain * bm25.get(s.segment_id, 0.0) / best, s) for score, s in dense]
+    dense.sort(key=lambda pair: (-pair[0], pair[1].segment_id))
+    named: dict[tuple[str, Modality], float] = {}
+    for score, segment in dense:
+        if parts[segment.asset_id] >= LEAST_PART:
+            named.setdefault((segment.asset_id, segment.modality), score)
+    wanted = []
+    for score, segment in dense:
+        bonus = 0.0
+        if named.get((segment.asset_id, segment.modality)) == score:
+            part = parts[segment.asset_id]
+            bonus = (dense[0][0] - min(named.values())) * (part**2 if part < 1 else 2)
+        wanted.append((score + bonus, segment))
+    wanted.sort(key=lambda pair: (-pair[0], pair[1].segment_id))
+    groups: dict[str, tuple[float, SegmentRow]] = {}
+    for pair in wanted:
+        groups.setdefault(key_in(query)(pair), pair)
+    assert_same([hit for page in pages for hit in page], list(groups.values()))
 
 
 def weak_in(corpus: Corpus, query: Query) -> Callable[[tuple[float, SegmentRow]], bool]:

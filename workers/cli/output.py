@@ -195,9 +195,13 @@ def _explained(why: Explanation) -> str:
 
     >>> from search.types import Explanation, TermScore
     >>> term = TermScore(0, "text", 1.0, 0.42, 2.5)
-    >>> _explained(Explanation([term], 0.42, 2.5, 1, 7.1, 2, 2.5, 1))
-    '1. score 2.50: text ×1 cosine 0.420 → 2.50; rank 1 by cosine, rank 2 by words (BM25 7.1)'
+    >>> _explained(Explanation([term], 0.42, 2.5, 1, 7.1, 2, 3.0, 1, dense=2.5, words=0.5))
+    '1. score 3.00 = dense 2.50 + words 0.50: text ×1 cosine 0.420 → 2.50; rank 1 by cosine, \
+rank 2 by words (BM25 7.1)'
     """
+    added = [("words", why.words), ("named", why.named), ("evidence", why.evidence)]
+    summands = [("dense", why.dense), *((n, v) for n, v in (*added, ("prior", why.prior)) if v)]
+    total = " + ".join(f"{name} {value:.2f}" for name, value in summands)
     terms = ", ".join(
         f"{term.modality} ×{term.weight:g} cosine {term.cosine:.3f} → {term.score:.2f}"
         for term in why.terms
@@ -205,7 +209,7 @@ def _explained(why: Explanation) -> str:
     places = [f"rank {why.dense_rank} by cosine"] if why.dense_rank else []
     if why.lexical_score is not None:
         places.append(f"rank {why.lexical_rank} by words (BM25 {why.lexical_score:.1f})")
-    return f"{why.rank}. score {why.score:.2f}: {terms}; {', '.join(places)}"
+    return f"{why.rank}. score {why.score:.2f} = {total}: {terms}; {', '.join(places)}"
 
 
 def latency_line(latency_s: Mapping[str, float]) -> str:

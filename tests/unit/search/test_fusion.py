@@ -13,6 +13,8 @@ from search.ranking.fusion import (
     fuse_terms,
     rank,
     score_segments,
+    with_all_of_identical,
+    with_names,
     with_words,
     words_weight,
 )
@@ -55,7 +57,8 @@ def test_terms_that_cancel_each_other_out_are_refused(weights: list[float]) -> N
 
 def test_calibrated_scores_and_not_cosines_decide_across_modalities() -> None:
     lists = {IMAGE: scored(found("i", 0.6, IMAGE)), TEXT: scored(found("t", 0.5))}
-    assert [(c.segment.segment_id, pytest.approx(c.score)) for c in rank(lists)] == [
+    ranked = rank([*lists[IMAGE], *lists[TEXT]])
+    assert [(c.segment.segment_id, pytest.approx(c.score)) for c in ranked] == [
         ("t", 2.0),
         ("i", 1.0),
     ]
@@ -75,7 +78,7 @@ def test_a_negative_term_takes_its_own_calibrated_score_off() -> None:
 
 def test_the_same_content_is_first_in_a_mixed_list() -> None:
     lists = {IMAGE: scored(found("same", 1.0, IMAGE)), TEXT: scored(found("t", 0.999))}
-    assert ids(rank(lists)) == ["same", "t"]
+    assert ids(rank([*lists[IMAGE], *lists[TEXT]])) == ["same", "t"]
 
 
 def test_ties_are_broken_by_the_segment_id() -> None:
@@ -83,64 +86,71 @@ def test_ties_are_broken_by_the_segment_id() -> None:
 
 
 def test_nothing_found_ranks_to_nothing() -> None:
-    assert rank({IMAGE: [], TEXT: []}) == []
+    assert rank([]) == []
+    assert with_all_of_identical([]) == []
 
 
-def test_words_change_places_and_no_scores() -> None:
+def lexical(**bm25: float) -> dict[str, tuple[int, float]]:
+    return {name: (place, score) for place, (name, score) in enumerate(bm25.items(), 1)}
+
+
+def test_words_add_to_the_score() -> None:
     dense = scored(found("a", 0.5), found("b", 0.48), found("c", 0.12))
-    words = [found("c", 7.0), found("b", 6.0)]
-    fused = with_words(dense, words, words_weight(dense, words))
-    assert ids(fused) == ["b", "c", "a"]
-    assert [c.score for c in fused] == [c.score for c in dense]
-    assert [(c.dense_rank, c.lexical_rank, c.lexical_score) for c in fused] == [
-        (2, 2, 6.0),
-        (3, 1, 7.0),
-        (1, None, None),
+    fused = rank(with_words(dense, lexical(c=8.0, b=6.0), {TEXT: WordsWeight(1.0, 8.0)}))
+    assert [(c.segment.segment_id, c.words, c.lexical_rank, c.lexical_score) for c in fused] == [
+        ("b", 0.75, 2, 6.0),
+        ("a", 0.0, None, None),
+        ("c", 1.0, 1, 8.0),
     ]
-    assert [c.dense_score for c in fused] == [dense[1].score, dense[2].score, dense[0].score]
+    assert [c.score for c in fused] == [pytest.approx(s) for s in (2.65, 2.0, 1.1)]
+    assert [c.dense_rank for c in fused] == [2, 1, 3]
 
 
-def test_what_only_words_find_takes_a_place() -> None:
-    dense = scored(found("a", 0.5), found("b", 0.48))
-    words = [found("new", 9.0)]
-    fused = with_words(dense, words, words_weight(dense, words))
-    assert ids(fused) == ["new", "a"]
-    assert (fused[0].score, fused[0].dense_rank, fused[0].dense_score) == (
-        dense[0].score,
-        None,
-        None,
+def test_words_without_a_weight_add_nothing() -> None:
+    dense = scored(found("a", 0.5))
+    assert with_words(dense, {}, {TEXT: WordsWeight(2.0, 1.0)}) == dense
+    assert with_words(dense, lexical(a=1.0), {}) == dense
+
+
+def test_a_name_that_holds_the_query_comes_first_of_all_kinds() -> None:
+    ranked = rank(
+        [*scored(found("t", 0.9)), *scored(found("half", 0.6, IMAGE), found("whole", 0.4, IMAGE))]
     )
+    named = rank(with_names(ranked, {"whole": 1.0, "half": 0.5}))
+    assert ids(named) == ["whole", "t", "half"]
+    assert [c.name_part for c in named] == [1.0, 0.0, 0.5]
+    assert named[2].named == pytest.approx(named[0].named / 8)
+    assert with_names(ranked, {"elsewhere": 1.0}) == ranked
+
+
+def test_a_name_lifts_the_best_segment_of_each_kind() -> None:
+    film = [found("f1", 0.7, IMAGE), found("f2", 0.6, IMAGE)]
+    ranked = rank([*scored(found("t", 0.9)), *scored(*(s._replace(asset_id="film") for s in film))])
+    assert ids(rank(with_names(ranked, {"film": 1.0}))) == ["f1", "t", "f2"]
 
 
 def test_the_same_content_stays_before_what_words_find() -> None:
     dense = scored(found("same", 1.0), found("b", 0.1))
-    fused = with_words(dense, [found("b", 9.0)], WordsWeight(100.0, 9.0))
-    assert ids(fused) == ["same", "b"]
+    fused = with_words(dense, lexical(b=9.0), {TEXT: WordsWeight(100.0, 9.0)})
+    assert ids(rank(fused)) == ["b", "same"]
+    assert ids(rank(with_all_of_identical(fused))) == ["same", "b"]
 
 
-def test_without_words_nothing_changes() -> None:
-    dense = scored(found("a", 0.5))
-    weight = WordsWeight(2.0, 1.0)
-    assert with_words(dense, [], weight) == dense
-    assert with_words([], [found("a", 1.0)], weight) == []
-    assert with_words(dense, [found("x", 1.0)], WordsWeight(0.0, 1.0)) == dense
-
-
-def test_the_weight_of_words_is_four_deviations_of_those_behind_the_best() -> None:
+def test_the_weight_of_words_is_in_deviations_of_those_behind_the_best() -> None:
     dense = scored(found("a", 0.9), *(found(f"b{n}", n / 100) for n in range(50)))
     behind = [candidate.score for candidate in dense[1:32]]
     weight = words_weight(dense, [found("a", 3.0), found("b7", 2.0)])
-    assert weight == (pytest.approx(4 * np.std(behind, ddof=1)), 3.0)
+    assert weight == (pytest.approx(2.5 * np.std(behind, ddof=1)), 3.0)
 
 
 @pytest.mark.parametrize(
     ("cosines", "gain"),
     [
-        ([0.5], 4.0),
-        ([0.5] * 40, 4.0),
-        ([1.0, 0.5, 0.5], 4.0),  # what is identical stays in front anyway
-        ([0.5, 0.3], 2.0),
-        ([0.5, *[0.3] * 40], 2.0),
+        ([0.5], 2.5),
+        ([0.5] * 40, 2.5),
+        ([1.0, 0.5, 0.5], 2.5),  # what is identical stays in front anyway
+        ([0.5, 0.3], 1.25),
+        ([0.5, *[0.3] * 40], 1.25),
     ],
 )
 def test_the_weight_of_words_is_reported_where_scores_have_no_spread(

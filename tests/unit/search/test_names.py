@@ -82,13 +82,18 @@ def test_a_part_of_a_query_does_not_outweigh_its_meaning(store: MemoryStore, tex
     assert first(store, text) == ("photo00" if text != "house" else "photo55")
 
 
-def test_scores_stay_those_of_the_list(store: MemoryStore) -> None:
+def test_a_name_adds_to_the_score_and_leaves_others_alone(store: MemoryStore) -> None:
     engine = SearchEngine(Encoder(), store)
     plain = engine.search(Query([Item(TEXT, "IMG_0042")], limit=3, lexical=False)).hits
-    named = engine.search(Query([Item(TEXT, "IMG_0042")], limit=3)).hits
+    named = engine.search(Query([Item(TEXT, "IMG_0042")], limit=3, explain=True)).hits
     engine.close()
-    assert [hit.score for hit in named] == [hit.score for hit in plain]
-    assert plain[0].asset_id == named[1].asset_id == "photo00"
+    assert [(hit.asset_id, hit.score) for hit in named[1:]] == [
+        (hit.asset_id, hit.score) for hit in plain[:2]
+    ]
+    why = named[0].explanation
+    assert why is not None
+    assert why.named > 0
+    assert why.score == why.dense + why.words + why.named + why.evidence + why.prior
 
 
 def test_folders_count_only_for_those_who_see_paths(store: MemoryStore) -> None:
