@@ -6,7 +6,7 @@ BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
 # `docs` is also a folder.
-.PHONY: demo test test-rest test-others test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-jobs bench-quant bench-models bench-dsre fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-quality bench-memory bench-gpu
+.PHONY: demo test test-rest test-others test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-jobs bench-quant bench-models bench-dsre fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-quality bench-library bench-memory bench-gpu
 .PHONY: bench-products bench-quick bench
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
@@ -161,6 +161,11 @@ bench-encoders: .venv/tested bundle $(PEERS_OF_ENCODERS:%=%/installed)
 # are drawn with Debian's fonts-dejavu, fonts-inter-variable and fonts-noto-cjk.
 bench-quality: .venv/tested bundle
 	$(BIN)/python -m benchmarks.bundle_quality $(SUBJECTS)
+
+# Needs Debian's fonts-dejavu, fonts-inter-variable and fonts-noto-cjk.
+HALF ?= development
+bench-library: .venv/tested bundle
+	$(BIN)/python -m benchmarks.library --half $(HALF) --ablate
 
 bench-memory: .venv/tested bundle
 	$(BIN)/python -m benchmarks.memory.serving

@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parents[1] / "results"
 _PAGES = {
     "products": r"Beside others",
     "encoding": r"Throughput|Speed of|Hub models|Towers|As graphs|Encoders",
-    "quality": r"Foreign data|Words|One ranking|Sound|Queries|Measured calibration",
+    "quality": r"A mixed library|Foreign data|Words|One ranking|Sound|Queries|Measured calibration",
     "quantization": r"Quantized|ResNet-50|Cost of an analysis|Sharing out|Nine networks"
     r"|Layers in order",
     "dsre": r"Dynamic sparse|Chunks of|Long texts|Pictures: merged",

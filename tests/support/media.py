@@ -85,18 +85,31 @@ def write_film(
     return path
 
 
-def write_slides(path: Path, slides: Sequence[Image], seconds_each: float = 4.0) -> Path:
-    """A film without sound that shows one picture after the other, 5 frames per second."""
+def write_slides(
+    path: Path,
+    slides: Sequence[Image],
+    seconds_each: float = 4.0,
+    samples: NDArray[np.float32] | None = None,
+) -> Path:
+    """A film that shows one picture after the other, 5 frames per second.
+
+    It has no sound, or ``samples`` (mono, 48 kHz).
+    """
     import av
 
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=5)
         video.width, video.height = slides[0].size
         video.pix_fmt = "yuv420p"
+        sound = (
+            container.add_stream("aac", rate=48_000, layout="mono") if samples is not None else None
+        )
         for slide in slides:
             for _ in range(round(seconds_each * 5)):
                 container.mux(video.encode(av.VideoFrame.from_image(slide)))
         container.mux(video.encode())
+        if sound:
+            _encode_sound(container, sound, samples, 48_000)
     return path
 
 

@@ -1,0 +1,485 @@
+"""Makes the files of the library, and notes for each what it is made of."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from email.message import EmailMessage
+from email.utils import format_datetime
+from pathlib import Path
+from shutil import copy
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
+
+from benchmarks.bundle_quality.pages import check_fonts, page
+from benchmarks.bundle_quality.questions import XQUAD
+from benchmarks.bundle_quality.reading import FONTS
+from benchmarks.bundle_quality.sources import Repository
+from benchmarks.bundle_quality.speech import COMMON_VOICE, ESC_10, ESC_50
+from benchmarks.harness.reporting import note
+from encoder.media.sound import load_sound
+from encoder.towers.audio.logmel import resample
+from encoder.types import Waveform
+from tests.support.documents import write_docx, write_odf, write_pptx, write_xlsx
+from tests.support.media import write_slides
+
+PHOTOS = Repository(
+    "https://github.com/minto5z/coco_yolo",
+    "4715f5ca05a6ffc148d4c4e5b0a131663655f2be",
+    "each photograph its own",
+)
+CAPTIONS = Repository(
+    "https://github.com/lborke/COCO_Dataset",
+    "71e935371c3d5aaebd936c3eb6369b69d18e0bc6",
+    "CC BY 4.0",
+)
+NEWS = Repository(
+    "https://github.com/tblock/10kGNAD",
+    "da845fe4a16f02a8de10903ffbc636d1c8d21862",
+    "CC BY-NC-SA 4.0",
+)
+MAILS = Repository(
+    "https://github.com/stdlib-js/datasets-spam-assassin",
+    "1b84d49ab4b28092ead009b3ceeb67ae525289d1",
+    "public domain",
+)
+LANGUAGES = ("en", "de", "zh")
+HERE = Path(__file__).parent
+MANIFEST = "manifest.json"
+SPEECH_HZ = 16_000
+
+_N_PHOTOS, _N_NEWS, _N_MAILS, _N_SHOTS = 240, 48, 60, 14
+_BURSTS = (12748, 188465, 117197)
+_CITIES = {
+    "Paris": (48.8584, 2.2945), "Berlin": (52.5163, 13.3777), "Tokyo": (35.6586, 139.7454),
+    "Vienna": (48.2086, 16.3726), "Sydney": (-33.8568, 151.2153), "Oslo": (59.9139, 10.7522),
+    "Seoul": (37.5665, 126.978), "Madrid": (40.4168, -3.7038), "Athens": (37.9838, 23.7275),
+    "Rome": (41.8902, 12.4922), "Toronto": (43.6426, -79.3871), "Frankfurt": (50.0379, 8.5622),
+    "Dublin": (53.3498, -6.2603), "New York": (40.758, -73.9855), "Amsterdam": (52.3702, 4.8952),
+    "Jaipur": (26.9124, 75.7873), "Zurich": (47.3769, 8.5417), "Prague": (50.0755, 14.4378),
+    "Lisbon": (38.7223, -9.1393), "Barcelona": (41.3784, 2.1925),
+}  # fmt: skip
+_DRAWN_CITIES = list(_CITIES)[:9]
+"""Photographs that are asked for with a city's name have it from ``photos.tsv``."""
+_ASKED_THERE = ("umbrella", "skate", "bench", "statue")
+_FOLDERS = {"Hochzeit Lena und Paul": (263969, 496854, 78843), "2023春节": (209530, 376322, 546219)}
+_BEST = "best of 2019"
+_NAMES = {
+    0: "Budget_Q3_final", 3: "Project Falcon", 6: "CV Jane Doe", 1: "Nebenkosten_Abrechnung",
+    4: "Lebenslauf_Meier", 7: "Steuer 2021 Anlage N", 10: "Vertrag_final_v3", 2: "年终总结",
+    5: "简历_李娜", 8: "合同最终版",
+}  # fmt: skip
+"""What some articles are called, whatever is in them."""
+_FORMS = ("pdf", "docx", "pdf", "md", "pptx", "html", "txt", "odt")
+_CLASSES = (0, 10, 11, 20, 38, 21, 40, 41, 1, 12)
+"""ESC-50's numbers of the ten folders of ESC-10."""
+_FURTHER = (5, 14, 17, 19, 22, 26, 28, 30, 36, 39, 42, 46)
+_MEMOS = {
+    "en": ("voice memo {:02}", "mp3"),
+    "de": ("Aufnahme {:02}", "flac"),
+    "zh": ("录音{:02}", "ogg"),
+}
+_FOLDERS_OF_SPEECH = {"en": "en", "de": "de", "zh": "zh-CN"}
+_VOICES = {"en": "en-us", "de": "de"}
+_SHORT, _N_SHORT, _LONG = 4, 15, 20
+_PAUSE_S = 0.6
+_LINE = {"en": 88, "de": 88, "zh": 42}
+_N_LINES = 44
+
+Facts = dict[str, Any]
+"""What a file is made of: ``of`` (``coco:…``, ``cv:…``), ``taken``, ``place``, ``caption``."""
+
+
+class Written(NamedTuple):
+    """A text of ours: ``pages`` are its parts, ``about`` the rest of its heading."""
+
+    path: str
+    language: str
+    about: str
+    title: str
+    pages: list[str]
+
+
+def rows(name: str) -> Iterator[list[str]]:
+    """The lines of a table beside this file, without its comments."""
+    with (HERE / name).open(encoding="utf-8", newline="") as file:
+        for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
+            if row and not row[0].startswith("#"):
+                yield row
+
+
+def make(folder: Path) -> dict[str, Facts]:
+    """Write all files that are missing, and their manifest beside them.
+
+    Args:
+        folder: takes ``files`` and `MANIFEST`.
+    """
+    manifest = folder / MANIFEST
+    if not manifest.exists():
+        check_fonts(FONTS)
+        files = folder / "files"
+        made: dict[str, Facts] = {}
+        for part in (_photos, _texts, _articles, _news, _mails, _sounds, _speech, _films):
+            made |= part(files)
+            note(f"{len(made)} files")
+        for name, facts in made.items():
+            random_day = datetime(2025, 10, 1) + timedelta(days=sum(map(ord, name)) % 40)
+            moment = datetime.fromisoformat(facts["taken"]) if "taken" in facts else random_day
+            os.utime(files / name, (moment.timestamp(),) * 2)
+        manifest.write_text(json.dumps(made, ensure_ascii=False, indent=0), "utf-8")
+    facts_of: dict[str, Facts] = json.loads(manifest.read_text("utf-8"))
+    return facts_of
+
+
+def captions() -> dict[int, list[str]]:
+    """What people said about each photograph."""
+    listing = json.loads(
+        (CAPTIONS.files() / "annotations" / "captions_val2017.json").read_text("utf-8")
+    )
+    found: dict[int, list[str]] = {}
+    for one in listing["annotations"]:
+        found.setdefault(one["image_id"], []).append(" ".join(one["caption"].split()))
+    return found
+
+
+def photographs() -> dict[int, Path]:
+    """The photographs by COCO's number, in an order drawn by a seed."""
+    said = captions()
+    files = {int(p.stem): p for p in PHOTOS.files().glob("coco/images/*/*.jpg")}
+    numbers = sorted(files.keys() & said.keys())
+    random.Random(38).shuffle(numbers)
+    return {number: files[number] for number in numbers}
+
+
+def _in_films() -> list[int]:
+    return [int(number) for row in rows("films.tsv") for number in row[1].split(",")]
+
+
+def _photos(files: Path) -> dict[str, Facts]:
+    made: dict[str, Facts] = {}
+    said, sources, chance = captions(), photographs(), random.Random(1)
+    given = {int(row[0]): row[1:] for row in rows("photos.tsv")}
+    apart = {*_in_films(), *_BURSTS}
+    chosen = [number for number in list(sources)[:_N_PHOTOS] if number not in apart]
+    n_best = 0
+    for n, number in enumerate(chosen):
+        day, city = _drawn(chance, said[number])
+        if number in given:
+            day, city = given[number]
+        moment = datetime.fromisoformat(day) + timedelta(seconds=chance.randrange(28_800, 72_000))
+        folder = next((name for name, of in _FOLDERS.items() if number in of), str(moment.year))
+        if moment.year == 2019 and n_best < 4 and number not in given:
+            folder, n_best = _BEST, n_best + 1
+        name = (f"IMG_{4250 + n}", f"DSC_{n + 1:04}", f"PXL_{moment:%Y%m%d_%H%M%S}")[n % 3]
+        path = f"photos/{folder}/{name}.jpg"
+        with Image.open(sources[number]) as picture:
+            _save_photo(files / path, picture.convert("RGB"), moment, city)
+        made[path] = {"of": f"coco:{number}", "caption": said[number][0]}
+        made[path] |= {"taken": moment.isoformat(), "place": city}
+    for number in _BURSTS:
+        made |= _burst(files, number, sources[number], chance)
+    return made
+
+
+def _drawn(chance: random.Random, said: Sequence[str]) -> tuple[str, str]:
+    """A day and a city, or none, for a photograph."""
+    day = datetime(2014, 1, 1) + timedelta(days=chance.randrange(4000))
+    month = chance.choices((None, 6, 8), (80, 12, 8))[0]
+    if month:
+        day = datetime(2019, month, day.day % 28 + 1)
+    city = chance.choice(_DRAWN_CITIES) if chance.random() < 0.6 else ""
+    asked_there = any(word in " ".join(said).lower() for word in _ASKED_THERE)
+    return day.date().isoformat(), "" if asked_there else city
+
+
+def _burst(files: Path, number: int, source: Path, chance: random.Random) -> dict[str, Facts]:
+    made: dict[str, Facts] = {}
+    start = datetime(2021, 3, 1) + timedelta(days=number % 900, hours=11)
+    with Image.open(source) as picture:
+        whole = picture.convert("RGB")
+    width, height = whole.size
+    for shot in range(_N_SHOTS):
+        left, top = chance.randrange(12), chance.randrange(12)
+        cut = whole.crop((left, top, width - 12 + left, height - 12 + top))
+        lit = ImageEnhance.Brightness(cut).enhance(chance.uniform(0.94, 1.06))
+        moment = start + timedelta(seconds=shot)
+        path = f"photos/{start.year}/BURST_{moment:%Y%m%d_%H%M%S}.jpg"
+        _save_photo(files / path, lit, moment, "", quality=chance.randrange(78, 94))
+        made[path] = {"of": f"burst:{number}", "taken": moment.isoformat(), "place": ""}
+    return made
+
+
+def _save_photo(
+    path: Path, picture: Image.Image, moment: datetime, city: str, quality: int = 92
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exif = Image.Exif()
+    exif[0x0110] = "Pixel 4a"
+    exif.get_ifd(0x8769)[0x9003] = f"{moment:%Y:%m:%d %H:%M:%S}"
+    if city:
+        latitude, longitude = _CITIES[city]
+        exif.get_ifd(0x8825).update(
+            {
+                1: "N" if latitude >= 0 else "S",
+                2: _degrees(latitude),
+                3: "E" if longitude >= 0 else "W",
+                4: _degrees(longitude),
+            }
+        )
+    picture.save(path, "JPEG", quality=quality, exif=exif)
+
+
+def _degrees(angle: float) -> tuple[float, float, float]:
+    """Degrees, minutes and seconds."""
+    minutes = abs(angle) * 60
+    return minutes // 60, minutes // 1 % 60, round(minutes * 60 % 60, 2)
+
+
+def texts() -> list[Written]:
+    """The texts of ours."""
+    found = []
+    for block in (HERE / "texts.txt").read_text("utf-8").split("=== ")[1:]:
+        heading, title, *lines = block.strip().splitlines()
+        left, _, about = heading.partition(" 20")
+        path, language = left.rsplit(" ", 1)
+        pages = "\n".join(lines).split("\n---\n")
+        found.append(Written(path, language, f"20{about}", title, pages))
+    return found
+
+
+def _texts(files: Path) -> dict[str, Facts]:
+    made: dict[str, Facts] = {}
+    for number, text in enumerate(texts()):
+        write_text(files / text.path, text, number)
+        made[text.path] = {"of": f"text:{text.path}", "language": text.language}
+    return made
+
+
+def write_text(path: Path, text: Written, seed: int = 0) -> None:
+    """Write a text as the suffix of its path says; pictures and films show it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sections = [(text.title, text.pages[0]), *(("", part) for part in text.pages[1:])]
+    whole = "\n\n".join(text.pages)
+    if path.suffix == ".pdf":
+        write_pdf(path, [f"{text.title}\n{text.pages[0]}", *text.pages[1:]], text.language)
+    elif path.suffix == ".docx":
+        write_docx(path, sections)
+    elif path.suffix == ".pptx":
+        slides = [part.partition("\n") for part in text.pages[1:]]
+        write_pptx(path, [sections[0], *((head, body or head) for head, _, body in slides)])
+    elif path.suffix == ".xlsx":
+        write_xlsx(path, [(text.title[:30], line) for line in [whole.replace("; ", "\n")]])
+    elif path.suffix == ".odt":
+        write_odf(path, sections)
+    elif path.suffix == ".eml":
+        _write_mail(path, text)
+    elif path.suffix == ".html":
+        body = "".join(f"<p>{part}</p>" for part in text.pages)
+        path.write_text(
+            f"<!doctype html><html><title>{text.title}</title><body>{body}</body></html>", "utf-8"
+        )
+    elif path.suffix in (".png", ".jpg"):
+        kind = "screen" if path.suffix == ".png" else "scan"
+        rgb, _ = page(kind, f"{text.title}. {whole}", text.language, seed, FONTS)  # type: ignore[arg-type]
+        Image.fromarray(rgb).save(path)
+    elif path.suffix == ".mp4":
+        shown = [page("screen", part, text.language, seed, FONTS)[0] for part in text.pages]
+        write_slides(path, [Image.fromarray(rgb[:400, :640]) for rgb in shown])
+    else:
+        mark = "# " if path.suffix == ".md" else ""
+        path.write_text(f"{mark}{text.title}\n\n{whole}\n", "utf-8")
+
+
+def _write_mail(path: Path, text: Written) -> None:
+    day, _, people = text.about.partition(" ")
+    sender, _, receiver = people.partition(" > ")
+    mail = EmailMessage()
+    mail["Subject"] = text.title
+    mail["From"], mail["To"] = f"{sender} <a@example.org>", f"{receiver} <b@example.org>"
+    mail["Date"] = format_datetime(datetime.fromisoformat(f"{day}T09:30:00+00:00"))
+    mail.set_content("\n\n".join(text.pages))
+    path.write_bytes(bytes(mail))
+
+
+def write_pdf(path: Path, pages: Sequence[str], language: str) -> None:
+    """A PDF with a text layer, in one of the fonts that every reader has."""
+    chinese = language == "zh"
+    font = (
+        "<</Type/Font/Subtype/Type0/BaseFont/STSong-Light/Encoding/UniGB-UCS2-H/DescendantFonts"
+        "[<</Type/Font/Subtype/CIDFontType0/BaseFont/STSong-Light/CIDSystemInfo"
+        "<</Registry(Adobe)/Ordering(GB1)/Supplement 2>>/DW 1000>>]>>"
+        if chinese
+        else "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>"
+    )
+    encoding = "utf-16-be" if chinese else "cp1252"
+    sheets = [
+        lines[start : start + _N_LINES]
+        for lines in (_wrapped(part, _LINE[language], chinese) for part in pages)
+        for start in range(0, len(lines), _N_LINES)
+    ]
+    kids = " ".join(f"{4 + 2 * n} 0 R" for n in range(len(sheets)))
+    objects = ["<</Type/Catalog/Pages 2 0 R>>"]
+    objects += [f"<</Type/Pages/Kids[{kids}]/Count {len(sheets)}>>", font]
+    for n, lines in enumerate(sheets):
+        shown = " T* ".join(f"<{line.encode(encoding, 'replace').hex()}> Tj" for line in lines)
+        content = f"BT /F 11 Tf 16 TL 60 780 Td {shown} ET"
+        objects.append(
+            "<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</Font<</F 3 0 R>>>>"
+            f"/Contents {5 + 2 * n} 0 R>>"
+        )
+        objects.append(f"<</Length {len(content)}>>stream\n{content}\nendstream")
+    body = "".join(f"{n} 0 obj{one}\nendobj\n" for n, one in enumerate(objects, 1))
+    path.write_bytes(f"%PDF-1.4\n{body}trailer<</Root 1 0 R>>\n%%EOF".encode("latin-1"))
+
+
+def _wrapped(text: str, width: int, chinese: bool) -> list[str]:
+    import textwrap
+
+    lines = text.splitlines()
+    if chinese:
+        return [line[at : at + width] for line in lines for at in range(0, len(line), width)]
+    return [part for line in lines for part in textwrap.wrap(line, width)]
+
+
+def articles() -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """XQuAD's articles, each in one language: its path, the language, and its paragraphs."""
+    data = {one: json.loads((XQUAD.files() / f"xquad.{one}.json").read_text("utf-8"))["data"]
+            for one in LANGUAGES}  # fmt: skip
+    found = []
+    for number in range(len(data["en"])):
+        language = LANGUAGES[number % len(LANGUAGES)]
+        form = _FORMS[number // len(LANGUAGES) % len(_FORMS)]
+        path = f"articles/{_NAMES.get(number, f'doc{number:02}')}.{form}"
+        found.append((path, language, data[language][number]["paragraphs"]))
+    return found
+
+
+def _articles(files: Path) -> dict[str, Facts]:
+    made: dict[str, Facts] = {}
+    for path, language, paragraphs in articles():
+        pages = [one["context"] for one in paragraphs]
+        title = pages[0][:40].rpartition(" ")[0] or pages[0][:12]
+        slides = [f"{n}\n{part}" if path.endswith("pptx") else part for n, part in enumerate(pages)]
+        write_text(files / path, Written(path, language, "", title, slides))
+        made[path] = {"of": "xquad", "language": language}
+    return made
+
+
+def news() -> list[str]:
+    """German articles."""
+    with (NEWS.files() / "test.csv").open(encoding="utf-8", newline="") as file:
+        return [row[1] for row in csv.reader(file, delimiter=";", quotechar="'") if len(row) > 1]
+
+
+def _news(files: Path) -> dict[str, Facts]:
+    made: dict[str, Facts] = {}
+    given = news()
+    for n in range(_N_NEWS):
+        text = given[n * len(given) // _N_NEWS]
+        path = f"news/artikel-{n:02}.{('txt', 'html', 'docx', 'pdf')[n % 4]}"
+        title, _, body = text.partition(". ")
+        write_text(files / path, Written(path, "de", "", title, [body or title]))
+        made[path] = {"of": "news", "language": "de"}
+    return made
+
+
+def _mails(files: Path) -> dict[str, Facts]:
+    made: dict[str, Facts] = {}
+    folder = MAILS.files() / "data"
+    known = {
+        f"{p.parent.name[-1]}/{p.name[:5]}": p for p in sorted(folder.glob("easy-ham-*/*.txt"))
+    }
+    asked = {row[3][4:] for row in rows("questions.tsv") if row[3].startswith("ham:")}
+    drawn = random.Random(2).sample(sorted(known.keys() - asked), _N_MAILS - len(asked))
+    for n, key in enumerate(sorted([*asked, *drawn])):
+        path = f"mails/h{n:03}.eml"
+        copy(known[key], files / path)
+        made[path] = {"of": f"ham:{key}", "language": "en"}
+    return made
+
+
+def clips() -> dict[int, list[Path]]:
+    """Sounds without speech, by ESC-50's number of their class."""
+    found: dict[int, list[Path]] = {}
+    folders = sorted(p for p in ESC_10.files().iterdir() if p.name[:3].isdigit())
+    for number, folder in zip(_CLASSES, folders, strict=True):
+        found[number] = sorted(folder.glob("*.*"))
+    for path in sorted(ESC_50.files().rglob("*.wav")):
+        number = int(path.stem.rpartition("-")[2])
+        if number in _FURTHER:
+            found.setdefault(number, []).append(path)
+    return found
+
+
+def _sounds(files: Path) -> dict[str, Facts]:
+    made: dict[str, Facts] = {}
+    (files / "sounds").mkdir(parents=True, exist_ok=True)
+    taken = [
+        (number, p) for number, of in clips().items() for p in of[: 3 if number in _CLASSES else 2]
+    ]
+    random.Random(3).shuffle(taken)
+    for n, (number, source) in enumerate(taken):
+        path = f"sounds/track{n:02}{source.suffix}"
+        copy(source, files / path)
+        made[path] = {"of": f"class:{number}"}
+    return made
+
+
+def _speech(files: Path) -> dict[str, Facts]:
+    import soundfile
+
+    made: dict[str, Facts] = {}
+    (files / "recordings").mkdir(parents=True, exist_ok=True)
+    pause = np.zeros(round(_PAUSE_S * SPEECH_HZ), np.float32)
+    for language in LANGUAGES:
+        folder = COMMON_VOICE.files() / _FOLDERS_OF_SPEECH[language]
+        with (folder / "validated.tsv").open(encoding="utf-8") as file:
+            spoken = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+        ends = [*range(0, _SHORT * _N_SHORT, _SHORT), *range(_SHORT * _N_SHORT, 101, _LONG)]
+        for n, (start, end) in enumerate(zip(ends, ends[1:], strict=False), 1):
+            parts, spans, at = list[NDArray[np.float32]](), dict[str, tuple[float, float]](), 0
+            for row in range(start, end):
+                samples = resample(load_sound(folder / "clips" / spoken[row]["path"]), SPEECH_HZ)
+                spans[f"cv:{language}:{row + 1}"] = (
+                    at / SPEECH_HZ,
+                    (at + len(samples)) / SPEECH_HZ,
+                )
+                parts += [samples, pause]
+                at += len(samples) + len(pause)
+            name, form = _MEMOS[language]
+            path = f"recordings/{name.format(n)}.{form}"
+            soundfile.write(files / path, np.concatenate(parts), SPEECH_HZ)
+            made[path] = {"of": "speech", "language": language, "said": spans}
+    return made
+
+
+def _films(files: Path) -> dict[str, Facts]:
+    made: dict[str, Facts] = {}
+    sources, sounds = photographs(), clips()
+    for path, numbers, heard in rows("films.tsv"):
+        slides = []
+        for number in numbers.split(","):
+            with Image.open(sources[int(number)]) as picture:
+                slides.append(picture.convert("RGB").resize((640, 480)))
+        (files / path).parent.mkdir(parents=True, exist_ok=True)
+        write_slides(files / path, slides, samples=_sound_track(heard, sounds))
+        made[path] = {"of": f"film:{numbers}"}
+    return made
+
+
+def _sound_track(heard: str, sounds: Mapping[int, Sequence[Path]]) -> NDArray[np.float32]:
+    """Samples at 48 kHz: a clip of a class, or spoken words."""
+    from examples.speech import Speaker
+
+    if heard.isdigit():
+        return resample(load_sound(sounds[int(heard)][-1]), 48_000)
+    language, _, words = heard.partition(": ")
+    speaker = Speaker(Path.home() / ".cache" / "anymodal")
+    return resample(Waveform(speaker.say(words, _VOICES[language]), speaker.sampling_rate), 48_000)
