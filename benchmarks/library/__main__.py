@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.harness.results_pages import table, write_section
-from benchmarks.library.asking import Answer, ask, engine_over
-from benchmarks.library.corpus import LANGUAGES, make
+from benchmarks.library.asking import Answer, ask, engine_over, ingest
+from benchmarks.library.corpus import LANGUAGES, Facts, make
 from benchmarks.library.questions import GROUPS, HALVES, UNANSWERED, Question, questions
 
 FOLDER = Path(".demo") / "library"
@@ -34,29 +31,23 @@ def main() -> None:
     store = asked.store or folder / "store"
     if not asked.store:
         ingest(folder / "files", store)
-    wanted = questions(made, asked.half)
-    with engine_over(store) as engine:
-        answers = [ask(engine, question) for question in wanted]
-        bare = [ask(engine, question, lexical=False) for question in wanted] if asked.ablate else []
-    body = report(answers)
-    if bare:
-        body += "\n\n" + words(answers, bare)
+    body = asked_and_reported(store, made, asked.half, ablate=asked.ablate, wrong=asked.wrong)
     print(body)
-    if asked.wrong:
-        print("\n".join(_wrong(answer) for answer in answers if answer.rank() > 0))
     if asked.write:
         write_section(f"{_TITLE}: {asked.write}", f"make bench-library HALF={asked.half}", body)
 
 
-def ingest(files: Path, store: Path) -> None:
-    """Ingest as a user does."""
-    anymodal = Path(sys.executable).with_name("anymodal")
-    command = [anymodal, "ingest", files, "--store", store, "--json"]
-    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    (store.parent / "ingested.json").write_text(ran.stdout)
-    failures = json.loads(ran.stdout).get("failures", [])
-    if failures:
-        raise SystemExit(f"not ingested: {failures}")
+def asked_and_reported(
+    store: Path, made: dict[str, Facts], half: str, *, ablate: bool = False, wrong: bool = False
+) -> str:
+    """Ask a half's questions, and report."""
+    wanted = questions(made, half)
+    with engine_over(store) as engine:
+        answers = [ask(engine, question) for question in wanted]
+        bare = [ask(engine, question, lexical=False) for question in wanted] if ablate else []
+    parts = [report(answers), words(answers, bare) if bare else ""]
+    parts += [_wrong(answer) for answer in answers if wrong and answer.rank() > 0]
+    return "\n\n".join(filter(None, parts))
 
 
 def report(answers: Sequence[Answer]) -> str:

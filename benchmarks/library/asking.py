@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -92,6 +95,17 @@ def files_of(hit: Hit) -> set[str]:
 def files_in(hits: Sequence[Hit]) -> set[str]:
     """The files that hits stand for."""
     return {file for hit in hits for file in files_of(hit)}
+
+
+def ingest(files: Path, store: Path) -> None:
+    """Ingest as a user does."""
+    anymodal = Path(sys.executable).with_name("anymodal")
+    command = [anymodal, "ingest", files, "--store", store, "--json"]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    (store.parent / "ingested.json").write_text(ran.stdout)
+    failures = json.loads(ran.stdout).get("failures", [])
+    if failures:
+        raise SystemExit(f"not ingested: {failures}")
 
 
 @contextmanager

@@ -6,10 +6,12 @@ import csv
 import json
 import os
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from email.utils import format_datetime
+from itertools import pairwise
 from pathlib import Path
 from shutil import copy
 from typing import Any, NamedTuple
@@ -55,7 +57,8 @@ HERE = Path(__file__).parent
 MANIFEST = "manifest.json"
 SPEECH_HZ = 16_000
 
-_N_PHOTOS, _N_NEWS, _N_MAILS, _N_SHOTS = 240, 48, 60, 14
+N_PHOTOS, N_NEWS = 240, 48
+_N_MAILS, _N_SHOTS = 60, 14
 _BURSTS = (12748, 188465, 117197)
 _CITIES = {
     "Paris": (48.8584, 2.2945), "Berlin": (52.5163, 13.3777), "Tokyo": (35.6586, 139.7454),
@@ -167,7 +170,7 @@ def _photos(files: Path) -> dict[str, Facts]:
     said, sources, chance = captions(), photographs(), random.Random(1)
     given = {int(row[0]): row[1:] for row in rows("photos.tsv")}
     apart = {*_in_films(), *_BURSTS}
-    chosen = [number for number in list(sources)[:_N_PHOTOS] if number not in apart]
+    chosen = [number for number in list(sources)[:N_PHOTOS] if number not in apart]
     n_best = 0
     for n, number in enumerate(chosen):
         day, city = _drawn(chance, said[number])
@@ -247,10 +250,9 @@ def texts() -> list[Written]:
     found = []
     for block in (HERE / "texts.txt").read_text("utf-8").split("=== ")[1:]:
         heading, title, *lines = block.strip().splitlines()
-        left, _, about = heading.partition(" 20")
-        path, language = left.rsplit(" ", 1)
+        path, language, about = re.fullmatch(r"(.*\.\w+) (\w\w) ?(.*)", heading).groups()  # type: ignore[union-attr]
         pages = "\n".join(lines).split("\n---\n")
-        found.append(Written(path, language, f"20{about}", title, pages))
+        found.append(Written(path, language, about, title, pages))
     return found
 
 
@@ -381,8 +383,8 @@ def news() -> list[str]:
 def _news(files: Path) -> dict[str, Facts]:
     made: dict[str, Facts] = {}
     given = news()
-    for n in range(_N_NEWS):
-        text = given[n * len(given) // _N_NEWS]
+    for n in range(N_NEWS):
+        text = given[n * len(given) // N_NEWS]
         path = f"news/artikel-{n:02}.{('txt', 'html', 'docx', 'pdf')[n % 4]}"
         title, _, body = text.partition(". ")
         write_text(files / path, Written(path, "de", "", title, [body or title]))
@@ -390,12 +392,15 @@ def _news(files: Path) -> dict[str, Facts]:
     return made
 
 
+def mails() -> dict[str, Path]:
+    """Real mails, by their folder's number and their own."""
+    found = sorted((MAILS.files() / "data").glob("easy-ham-*/*.txt"))
+    return {f"{path.parent.name[-1]}/{path.name[:5]}": path for path in found}
+
+
 def _mails(files: Path) -> dict[str, Facts]:
     made: dict[str, Facts] = {}
-    folder = MAILS.files() / "data"
-    known = {
-        f"{p.parent.name[-1]}/{p.name[:5]}": p for p in sorted(folder.glob("easy-ham-*/*.txt"))
-    }
+    known = mails()
     asked = {row[3][4:] for row in rows("questions.tsv") if row[3].startswith("ham:")}
     drawn = random.Random(2).sample(sorted(known.keys() - asked), _N_MAILS - len(asked))
     for n, key in enumerate(sorted([*asked, *drawn])):
@@ -443,7 +448,7 @@ def _speech(files: Path) -> dict[str, Facts]:
         with (folder / "validated.tsv").open(encoding="utf-8") as file:
             spoken = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
         ends = [*range(0, _SHORT * _N_SHORT, _SHORT), *range(_SHORT * _N_SHORT, 101, _LONG)]
-        for n, (start, end) in enumerate(zip(ends, ends[1:], strict=False), 1):
+        for n, (start, end) in enumerate(pairwise(ends), 1):
             parts, spans, at = list[NDArray[np.float32]](), dict[str, tuple[float, float]](), 0
             for row in range(start, end):
                 samples = resample(load_sound(folder / "clips" / spoken[row]["path"]), SPEECH_HZ)
