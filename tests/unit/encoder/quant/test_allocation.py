@@ -32,6 +32,18 @@ def test_the_smallest_under_a_loss() -> None:
     assert chosen.loss <= 0.01
 
 
+@pytest.mark.parametrize("tiny", [1e-10, 1e-9, 6e-8, 5e-7, 1e-5])
+def test_a_tiny_loss_beside_a_large_one_is_taken(tiny: float) -> None:
+    options = {
+        "fragile": [Option(INT4, 1.0, 1), Option(INT8, 0.0, 2)],
+        "robust": [Option(INT4, tiny, 1), Option(INT8, 0.0, 2)],
+        "any": [Option(INT4, 0.0, 1), Option(INT8, 0.0, 1)],
+    }
+    for max_loss in (0.25, 0.5, 0.9):
+        chosen = allocate(options, max_loss=max_loss)
+        assert (chosen.schemes["fragile"], chosen.schemes["robust"]) == (INT8, INT4)
+
+
 def test_the_rest_counts_in_the_size() -> None:
     options = {"a": layer(1000, 1.0)}
     assert allocate(options, max_bytes=1000).schemes["a"] == INT8
