@@ -37,7 +37,8 @@ def save_network(path: Path) -> Path:
     sides = ["n"]
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, sides) for name in "xy")
     graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "net", [x], [y])
-    onnx.save(helper.make_model(graph, ir_version=10), path)
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
     return path
 
 
