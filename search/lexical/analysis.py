@@ -55,9 +55,7 @@ def terms(text: str) -> list[str]:
     """
     text_words = words(text)
     return text_words + [
-        word[:_BEGINNING_CHARS] + _MARK
-        for word in text_words
-        if len(word) >= _BEGINNING_CHARS and not _DIGIT.search(word)
+        word[:_BEGINNING_CHARS] + _MARK for word in text_words if can_be_misspelt(word)
     ]
 
 
@@ -83,6 +81,26 @@ def holds_words(text: str, query_words: Collection[str]) -> bool:
     """
     folded = _folded(text)
     return all(word in folded for word in query_words) and set(query_words) <= set(words(text))
+
+
+def can_be_misspelt(word: str) -> bool:
+    """Whether a word is long enough for those one edit away to be meant by it; no number is."""
+    return len(word) >= _BEGINNING_CHARS and not _DIGIT.search(word)
+
+
+def is_one_edit_away(word: str, other: str) -> bool:
+    """Whether one letter more, less, or different, or two swapped ones, make one the other.
+
+    >>> [is_one_edit_away("invoice", w) for w in ("invioce", "invoce", "invoices", "invite")]
+    [True, True, True, False]
+    """
+    if abs(len(word) - len(other)) > 1:
+        return False
+    pairs = enumerate(zip(word, other, strict=False))
+    same = next((at for at, (one, two) in pairs if one != two), min(len(word), len(other)))
+    word, other = word[same:], other[same:]
+    swapped = word[:2] == other[:2][::-1] and word[2:] == other[2:]
+    return word[1:] == other[1:] or word[1:] == other or word == other[1:] or swapped
 
 
 @lru_cache(64)

@@ -14,7 +14,7 @@ from tempfile import mkdtemp
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
-from search.lexical.analysis import terms
+from search.lexical.analysis import can_be_misspelt, is_one_edit_away, terms
 
 if TYPE_CHECKING:
     import tantivy
@@ -124,10 +124,16 @@ class WordIndex:
     def find(
         self, text: str, limit: int, asset_ids: Collection[str] | None = None
     ) -> list[FoundText]:
-        """The segments that hold a word of ``text``, best first, ties by id."""
+        """The segments that hold a word of ``text``, best first, ties by id.
+
+        For a word that no text holds, those one edit away count that begin with the same letter.
+        """
         from tantivy import Occur, Query
 
-        query_terms = dict.fromkeys(terms(text))
+        searcher = self._searcher
+        query_terms = dict.fromkeys(
+            known for term in terms(text) for known in _spelt(searcher, term)
+        )
         if not query_terms or limit < 1 or (asset_ids is not None and not asset_ids):
             return []
         clauses = [
@@ -138,7 +144,6 @@ class WordIndex:
             among = Query.term_set_query(self._schema, "asset_id", list(asset_ids))
             inside = Query.const_score_query(among, 0.0)
             query = Query.boolean_query([(Occur.Must, query), (Occur.Must, inside)])
-        searcher = self._searcher
         hits = searcher.search(query, limit, count=False).hits
         text_hits = [_found(searcher.doc(at), score) for score, at in hits]
         return sorted(text_hits, key=lambda hit: (-hit.score, hit.segment_id))
@@ -152,6 +157,14 @@ class WordIndex:
         hits = searcher.search(query, 2 * len(segment_ids), count=False).hits
         text_hits = [_found(searcher.doc(at), score) for score, at in hits]
         return {text_hit.segment_id: text_hit.note for text_hit in text_hits}
+
+
+def _spelt(searcher: tantivy.Searcher, term: str) -> list[str]:
+    """A term, or if no text has it, those that it may be a misspelling of."""
+    if not can_be_misspelt(term) or searcher.doc_freq("words", term):
+        return [term]
+    known = searcher.terms_with_prefix("words", term[0])
+    return [other for other, _ in known if is_one_edit_away(term, other)]
 
 
 def _document(text: IndexedText) -> tantivy.Document | None:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from search.lexical.analysis import terms, words
+from search.lexical.analysis import can_be_misspelt, is_one_edit_away, terms, words
 from search.lexical.index import IndexedText
 from search.types import AssetRow
 
 _BORDERS = re.compile(r"(?<=[a-zäöüß])(?=[A-ZÄÖÜ])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 _MAX_LOCATIONS = 20
+_MISSPELT = 0.8
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,16 @@ class NameQuery:
     def match(self, names: AssetNames, *, with_folders: bool) -> float:
         """The fraction of the text's letters and digits that is in words of these names, 0 to 1.
 
-        Function words are short, so that they weigh little in any language.
+        Function words are short, so that they weigh little in any language. A word that is one edit
+        away from one in the names counts for .8 of its letters.
         """
         name_words = names.own | names.folders if with_folders else names.own
-        n_matching = sum(
-            len(word) for word, forms in self._forms.items() if not forms.isdisjoint(name_words)
-        )
+        n_matching = 0.0
+        for word, forms in self._forms.items():
+            if not forms.isdisjoint(name_words):
+                n_matching += len(word)
+            elif can_be_misspelt(word) and any(is_one_edit_away(word, w) for w in name_words):
+                n_matching += _MISSPELT * len(word)
         return n_matching / self._n_chars if self._n_chars else 0.0
 
 

@@ -82,6 +82,13 @@ def test_a_part_of_a_query_does_not_outweigh_its_meaning(store: MemoryStore, tex
     assert first(store, text) == ("photo00" if text != "house" else "photo55")
 
 
+@pytest.mark.parametrize("text", ["BadHmoburg", "old tea huose", "bad hombrg"])
+def test_a_name_is_found_by_a_misspelling(store: MemoryStore, text: str) -> None:
+    names = NameIndex(store)
+    assert [*names.find(text, with_folders=True)] == ["photo55" if "tea" in text else "photo50"]
+    names.close()
+
+
 def test_a_name_adds_to_the_score_and_leaves_others_alone(store: MemoryStore) -> None:
     engine = SearchEngine(Encoder(), store)
     plain = engine.search(Query([Item(TEXT, "IMG_0042")], limit=3, lexical=False)).hits
