@@ -14,9 +14,10 @@ demo: .venv/installed
 	$(BIN)/anymodal bundle fetch
 	$(BIN)/python -m examples.demo
 
-# Half of the tests wait for processes: two workers take turns on the cores, a file each, in the order of
+# Half of the tests wait for processes: workers take turns on the two cores, a file each, in the order of
 # names, which has the long files of faults and integration early.
-PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+WORKERS := 2
+PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # `make test COMPLETE=1` fails where something that tests need is not there.
 TIER = $(BIN)/pytest $(PARALLEL) $(if $(COMPLETE),--complete) --tier
 QUICK := tests/unit tests/contract tests/property tests/test_architecture.py tests/test_project.py
@@ -37,6 +38,8 @@ test-rest: bundle chromium
 	$(MAKE) --jobs=2 --output-sync=target test-others test-milvus
 	$(MAKE) test-page docs
 
+# The most of these wait: for leases to end, for programs to start.
+test-others: WORKERS := 3
 test-others: .venv/tested bundle
 	$(TIER) rest tests
 
