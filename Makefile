@@ -5,6 +5,9 @@ GROUP ?= dev
 BIN := .venv/bin
 CODE := ingest encoder search workers tests examples benchmarks scripts
 
+# Byte code is kept: tests start hundreds of processes, and each would compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 # `docs` is also a folder.
 .PHONY: demo test test-rest test-others test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-jobs bench-quant bench-models bench-dsre fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-quality bench-library bench-memory bench-gpu
 .PHONY: bench-products bench-quick bench
@@ -278,10 +281,9 @@ bundle: .venv/installed
 	$(BIN)/python -m pip install --quiet --no-compile --editable . --constraint tests/requirements.lock
 	touch $@
 
-# With byte code of every module: tests start hundreds of processes, and where PYTHONDONTWRITEBYTECODE
-# is set each would compile what it imports. Some packages hold files that are no Python of today.
+# Compiled on all cores; pip does it on one. Some packages hold files that are no Python of today.
 .venv/tested: .venv/installed
-	$(BIN)/python -m pip install --quiet --group $(GROUP) --constraint tests/requirements.lock
+	$(BIN)/python -m pip install --quiet --no-compile --group $(GROUP) --constraint tests/requirements.lock
 	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	touch $@
 
