@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 
 from encoder.errors import InputError
 from encoder.types import QUERY, TEXT, Modality
+from search.lexical.analysis import words
 from search.query.query import Query, Term
 from search.query.sorting import check_sort
 
@@ -49,6 +53,7 @@ class QueryPlan:
         words: the texts of the terms that pull; what BM25 looks for, and snippets show.
         lexical: whether to look for words, which only texts have; None: if the store can.
         turns: whether the shares are one list, in which they take turns.
+        media_types: what the media types of the kinds of file that the words name begin with.
     """
 
     shares: tuple[Share, ...]
@@ -56,6 +61,7 @@ class QueryPlan:
     words: tuple[str, ...]
     lexical: bool | None
     turns: bool = False
+    media_types: tuple[str, ...] = ()
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -82,14 +88,41 @@ def plan(query: Query, supported: Collection[Modality]) -> QueryPlan:
             for modalities_of_share in parts
         )
     largest_pool = max(share.pool for share in shares)
-    words = tuple(
+    texts = tuple(
         str(term.item.content)
         for term in query.terms
         if term.item and term.item.modality == TEXT and term.weight > 0 and term.role == QUERY
     )
     has_texts = any(TEXT in share.modalities for share in shares)
-    lexical = query.lexical if words and has_texts else False
-    return QueryPlan(shares, _bounded(_OVER_FETCH * largest_pool), words, lexical, turns)
+    lexical = query.lexical if texts and has_texts else False
+    return QueryPlan(
+        shares, _bounded(_OVER_FETCH * largest_pool), texts, lexical, turns, _named_kinds(texts)
+    )
+
+
+def _named_kinds(texts: Sequence[str]) -> tuple[str, ...]:
+    """What the media types of the kinds of file that texts name begin with.
+
+    >>> _named_kinds(["Foto vom See"]), _named_kinds(["the lake"])
+    (('image/',), ())
+    """
+    spoken = {word for text in texts for word in words(text)}
+    return tuple(
+        media_type
+        for media_types, names in _kind_words()
+        if any(name <= spoken for name in names)
+        for media_type in media_types
+    )
+
+
+@cache
+def _kind_words() -> list[tuple[list[str], list[frozenset[str]]]]:
+    with Path(__file__).with_name("kind_words.tsv").open(encoding="utf-8", newline="") as file:
+        lines = (line for line in file if not line.startswith("#"))
+        return [
+            (row["media_types"].split(), [frozenset(words(name)) for name in row["words"].split()])
+            for row in csv.DictReader(lines, delimiter="\t")
+        ]
 
 
 def widened(candidates: int) -> int | None:

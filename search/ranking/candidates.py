@@ -22,10 +22,12 @@ from search.query.planner import MAX_CANDIDATES, Share, widened
 from search.ranking.explain import explain_query
 from search.ranking.fusion import (
     LEAST_PART,
+    PRIOR,
     SPREAD_OF,
     RankedSegment,
     WordsWeight,
     rank,
+    spread,
     with_all_of_identical,
     with_names,
     with_words,
@@ -86,6 +88,7 @@ class Finder:
         self._n_seen: dict[Modality, int] = {}
         self._weights: dict[Modality, WordsWeight] = {}
         self._parts: Mapping[str, float] = {}
+        self._prior = 0.0
         self._named: Mapping[str, RankedSegment] = {}
 
     def find(self) -> list[Pool]:
@@ -235,8 +238,21 @@ class Finder:
                 horizon.setdefault(modality, lowest(of_kind))
             scored.update((candidate.segment.segment_id, candidate) for candidate in of_kind)
         ranked = rank({**self._named, **scored}.values())
+        if self._plan.media_types:
+            self._prior = self._prior or PRIOR * spread(ranked)
+            horizon = {modality: score + self._prior for modality, score in horizon.items()}
         if words:
             ranked = self._with_words(ranked, words, horizon)
+        if self._plan.media_types:
+            named_kind = self._pools.of_media_types(
+                {candidate.segment.asset_id for candidate in ranked}, self._plan.media_types
+            )
+            ranked = rank(
+                candidate._replace(prior=self._prior)
+                if candidate.segment.asset_id in named_kind
+                else candidate
+                for candidate in ranked
+            )
         if self._named:
             ranked = rank(with_names(ranked, self._parts))
         return Seen(with_all_of_identical(ranked), horizon)

@@ -225,10 +225,11 @@ def words_weight(
         weight: in standard deviations.
     """
     best = max(segment.cosine for segment in lexical) or 1.0
-    return WordsWeight(weight * _spread(dense), best)
+    return WordsWeight(weight * spread(dense), best)
 
 
-def _spread(dense: Sequence[RankedSegment]) -> float:
+def spread(dense: Sequence[RankedSegment]) -> float:
+    """The unit in which bonuses are measured: see `words_weight`."""
     scores = [c.dense for c in dense[:SPREAD_OF] if not c.is_identical]
     if not scores or scores[0] == scores[-1]:
         return 1.0  # nothing to weigh words against
@@ -263,6 +264,8 @@ def with_words(
     return added
 
 
+PRIOR = 0.5
+"""What a file of a kind that the query names gains, in spreads of the best scores of all kinds."""
 LEAST_PART = 0.3
 """Names that hold a smaller part of a query are ignored."""
 

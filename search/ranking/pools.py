@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
@@ -60,6 +60,13 @@ class Pools:
         row = self._rows[group.asset_id]
         assert row is not None
         return row
+
+    def of_media_types(self, asset_ids: Iterable[str], beginnings: tuple[str, ...]) -> set[str]:
+        """Those of these assets whose media type begins with one of ``beginnings``."""
+        asset_ids = list(asset_ids)
+        self._load(asset_ids)
+        rows = ((asset_id, self._rows[asset_id]) for asset_id in asset_ids)
+        return {a for a, row in rows if row is not None and row.media_type.startswith(beginnings)}
 
     def is_deleted(self, asset_id: str) -> bool:
         """Whether an asset was looked up and has no commit row."""

@@ -103,6 +103,20 @@ def test_a_name_adds_to_the_score_and_leaves_others_alone(store: MemoryStore) ->
     assert why.score == why.dense + why.words + why.named + why.evidence + why.prior
 
 
+def test_a_kind_of_file_that_is_named_gains_a_little(store: MemoryStore) -> None:
+    row, segment = photo(60, "/home/ada/x.pdf")
+    near = l2_normalize(np.array([[1, 0.16, 0, 0]], np.float32))[0]  # between photos 1 and 2
+    store.write([replace(row, media_type="application/pdf")], [replace(segment, embedding=near)])
+    assert first(store, "the wine") == first(store, "photo of an invoice") == "photo00"
+    engine = SearchEngine(Encoder(), store)
+    query = Query([Item(TEXT, "an invoice")], limit=70, explain=True)
+    hits = engine.search(query).hits
+    engine.close()
+    gains = {hit.asset_id: hit.explanation.prior for hit in hits if hit.explanation}
+    assert gains.pop("photo60") > 0
+    assert set(gains.values()) == {0.0}
+
+
 def test_folders_count_only_for_those_who_see_paths(store: MemoryStore) -> None:
     assert first(store, "bad homburg", folder_names=False) == "photo00"
     assert first(store, "IMG_0042", folder_names=False) == "photo50"

@@ -64,6 +64,24 @@ def test_words_are_those_of_the_texts_that_pull() -> None:
     assert plan(Query([ITEM], [IMAGE]), KNOWN).lexical is False
 
 
+@pytest.mark.parametrize(
+    ("text", "media_types"),
+    [
+        ("Foto vom See", ["image/"]),
+        ("九月的录音", ["audio/"]),
+        ("train ticket", []),
+        ("10 minutes on the table", []),
+    ],
+)
+def test_words_name_kinds_of_file(text: str, media_types: list[str]) -> None:
+    assert list(plan(Query([Item(TEXT, text)]), KNOWN).media_types) == media_types
+
+
+def test_all_kinds_that_are_named_count() -> None:
+    named = plan(Query([Item(TEXT, "photo of an invoice")]), KNOWN).media_types
+    assert {"image/", "application/pdf"} <= set(named)
+
+
 NAN = float("nan")
 SMELL = Modality("smell")
 
