@@ -44,7 +44,7 @@ from numpy.typing import NDArray
 
 from encoder.media.sound import load_sound
 from encoder.space import l2_normalize
-from encoder.towers.audio.labels import sound_features, standardize, without
+from encoder.towers.audio.labels import sound_features, standardize
 from encoder.towers.audio.tower import AudioTower
 from encoder.towers.base import Tower
 from encoder.types import Embeddings, Waveform
@@ -178,6 +178,11 @@ def head_table(
     arrays = {"mean": mean, "deviation": deviation, "weights": weights, "bias": bias}
     arrays["embeddings"] = encode(names)
     return table | {f"head_{key}": array.astype(np.float16) for key, array in arrays.items()}
+
+
+def without(rows: Embeddings, common: Embeddings) -> Embeddings:
+    """Rows [..., embed_dim] minus their part in a direction, scaled back to unit length."""
+    return l2_normalize(rows - (rows @ common)[..., None] * common)
 
 
 def without_common(table: Table) -> Table:

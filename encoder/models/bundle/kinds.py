@@ -23,7 +23,7 @@ from encoder.services.speech import Speech
 from encoder.system.cache import cache_folder
 from encoder.towers.audio.labels import load_sound_labels
 from encoder.towers.audio.tower import AudioTower
-from encoder.towers.base import Tower
+from encoder.towers.base import LazyTower, Tower
 from encoder.towers.image import SIDE, ImageHeadTower, ImageTower, load_image_head
 from encoder.towers.sentence_pieces import SentencePieces
 from encoder.towers.text import (
@@ -217,7 +217,9 @@ def _audio_identity() -> str:
 def _open_audio(opening: Opening) -> AudioTower:
     session = opening.session(audio_network(opening.folder))
     labels = load_sound_labels(opening.part.tables["labels"])
-    return AudioTower(session, opening.other("speech"), labels, opening.other("text"))
+    texts = opening.other("text")
+    questions = LazyTower(lambda: getattr(texts.tower, "query", texts.tower))
+    return AudioTower(session, opening.other("speech"), labels, questions)
 
 
 def _open_speech(opening: Opening) -> Speech:
@@ -247,7 +249,9 @@ KINDS: Mapping[str, PartKind] = {
     ),
     "conse": PartKind(_open_conse, network=image_network, int8_identity=_image_identity),
     "image_head": PartKind(_open_image_head, network=image_network, int8_identity=_image_identity),
-    "aisfx": PartKind(_open_audio, network=audio_network, int8_identity=_audio_identity),
+    "aisfx": PartKind(
+        _open_audio, network=audio_network, int8_identity=_audio_identity, has_query=True
+    ),
     "whisper": PartKind(_open_speech),
     "pp_ocr": PartKind(_open_reader, makes_vectors=False),
 }

@@ -34,21 +34,11 @@ class SoundLabels:
     Args:
         ucs: unit embeddings of the UCS categories, float32 [82, embed_dim].
         columns: for each classifier of the network, the category of each of its classes.
-        common: the direction that all texts of the space share, a unit vector [embed_dim], which
-            is removed from the names; None in a space whose texts share little.
     """
 
     ucs: SoundArray
     columns: Sequence[NDArray[np.int64]]
     head: SoundHead
-    common: SoundArray | None = None
-
-    def said(self, words: SoundArray) -> SoundArray:
-        """The place of what is said, to be added to names, from its embedding [embed_dim].
-
-        Otherwise the part that all texts share would bring sounds with words close to every query.
-        """
-        return words if self.common is None else without(words, self.common)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,12 +77,11 @@ def load_sound_labels(path: Path) -> SoundLabels:
             share = float(table["head_share"]) if "head_share" in table else 1.0
             arrays = {name: table[f"head_{name}"].astype(np.float32) for name in names}
             head = SoundHead(**arrays, share=share)
-            common = table["common"].astype(np.float32) if "common" in table else None
     except (OSError, KeyError, ValueError) as error:
         raise ModelError(
             f"The sound labels {path} cannot be read: {error}.", remedy="Install anymodal again."
         ) from error
-    return SoundLabels(l2_normalize(ucs), columns, head, common)
+    return SoundLabels(l2_normalize(ucs), columns, head)
 
 
 def ucs_probabilities(logits: Sequence[SoundArray], labels: SoundLabels) -> SoundArray:
@@ -119,11 +108,6 @@ def standardize(features: SoundArray, mean: SoundArray, deviation: SoundArray) -
     """Bring features [..., n] to one scale, so that a row's length is about 1; NaN becomes 0."""
     scaled = np.clip((features - mean) / deviation, -_FARTHEST, _FARTHEST)
     return np.asarray(np.nan_to_num(scaled) / np.sqrt(len(mean)), np.float32)
-
-
-def without(rows: SoundArray, common: SoundArray) -> SoundArray:
-    """Rows [..., embed_dim] minus their part in a direction, scaled back to unit length."""
-    return l2_normalize(rows - (rows @ common)[..., None] * common)
 
 
 def softmax(logits: SoundArray) -> SoundArray:

@@ -21,7 +21,7 @@ from encoder.towers.audio.labels import (
 )
 from encoder.towers.audio.logmel import HOP, SAMPLING_RATE, mel_power, resample, scale
 from encoder.towers.base import Encoded, Prepared, Tower
-from encoder.types import DOCUMENT, Role, Utterance, Waveform
+from encoder.types import DOCUMENT, Embeddings, Role, Utterance, Waveform
 
 SoundBlocks: TypeAlias = NDArray[np.void]
 """A prepared sound: a structured array [n_blocks], see `AudioTower.prepare`."""
@@ -31,7 +31,7 @@ BLOCK_FRAMES = 100
 _SILENCE = 1e-6
 # What may stay unheard between two blocks, about half a second.
 _MAX_GAP_FRAMES = 20
-# Words say more than the voice that speaks them, if they are certain.
+# In a question, words say more than the voice that speaks them, if they are certain.
 _SAID_WEIGHT = np.float32(4.0)
 # The network's activations take 25 MB a block.
 _BLOCKS_AT_ONCE = 4
@@ -40,18 +40,19 @@ _LISTENERS = 4
 
 
 class AudioTower:
-    """Sounds to embeddings: what ``labels`` name, and what is said, embedded by ``text_tower``.
+    """Sounds to embeddings: what ``labels`` name. What is said in them is heard beside that.
 
     ``session`` takes ``blocks`` float32 [n, 100, 96]; see `encoder.networks.convolutions`.
+    ``query`` is the tower for sounds that are searched with; ``questions`` embeds their words.
     """
 
     def __init__(
-        self, session: Session, speech: Speech, labels: SoundLabels, text_tower: Tower
+        self, session: Session, speech: Speech, labels: SoundLabels, questions: Tower
     ) -> None:
         self._session = session
         self._speech = speech
         self._labels = labels
-        self._text_tower = text_tower
+        self.query = SpokenQuestions(self, questions)
         self._beside = ThreadPoolExecutor(_LISTENERS, thread_name_prefix="listen")
 
     def prepare(self, content: Waveform) -> SoundBlocks:
@@ -106,12 +107,7 @@ class AudioTower:
         head = self._labels.head
         by_name = point(head.probabilities(features), head.embeddings)
         vector = l2_normalize(point(ucs, self._labels.ucs) + np.float32(head.share) * by_name)
-        if with_words := [span for span in spans if span.text]:
-            words = self._text_tower.prepare(" ".join(span.text for span in with_words))
-            sure = np.float32(np.mean([span.confidence for span in with_words]))
-            meant = self._labels.said(self._text_tower.forward([words]).rows[0])
-            vector += _SAID_WEIGHT * sure * meant
-        return l2_normalize(vector), [span.moved(float(item["start_s"][0])) for span in spans]
+        return vector, [span.moved(float(item["start_s"][0])) for span in spans]
 
     def _listen(self, mel: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         parts = [
@@ -119,6 +115,38 @@ class AudioTower:
             for i in range(0, len(mel), _BLOCKS_AT_ONCE)
         ]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+
+class SpokenQuestions:
+    """Sounds that are searched with: where somebody speaks, what is said counts, as a question.
+
+    Args:
+        sounds: hears them.
+        questions: embeds texts as questions.
+    """
+
+    def __init__(self, sounds: AudioTower, questions: Tower) -> None:
+        self._sounds = sounds
+        self._questions = questions
+
+    def prepare(self, content: Waveform) -> SoundBlocks:
+        """See `AudioTower.prepare`."""
+        return self._sounds.prepare(content)
+
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
+        encoded = self._sounds.forward(batch)
+        rows = [
+            self._asked(row, [span for span in spans if span.text])
+            for row, spans in zip(encoded.rows, encoded.heard or (), strict=True)
+        ]
+        return Encoded(np.stack(rows), heard=encoded.heard)
+
+    def _asked(self, heard: Embeddings, said: Sequence[Utterance]) -> Embeddings:
+        if not said:
+            return heard
+        words = self._questions.prepare(" ".join(span.text for span in said))
+        sure = np.float32(np.mean([span.confidence for span in said]))
+        return l2_normalize(heard + _SAID_WEIGHT * sure * self._questions.forward([words]).rows[0])
 
 
 def loud_frames(power: NDArray[np.float32]) -> tuple[int, int]:

@@ -60,11 +60,8 @@ def test_a_damaged_table_is_named(tmp_path: Path) -> None:
 
 def test_names_in_e5s_space_have_nothing_of_what_all_texts_share() -> None:
     labels = sound_labels.load_sound_labels(TABLES / "sounds_e5.npz")
-    assert labels.common is not None
+    with np.load(TABLES / "sounds_e5.npz") as table:
+        common = table["common"].astype(np.float32)
     assert labels.ucs.shape[1] == labels.head.embeddings.shape[1] == 384
     for rows in (labels.ucs, labels.head.embeddings):
-        assert np.abs(rows @ labels.common).max() < 2e-3
-
-    words = sound_labels.l2_normalize(labels.common + 0.1 * labels.ucs[3])
-    assert words @ labels.common > 0.9
-    assert labels.said(words) @ labels.ucs[3] > 0.999
+        assert np.abs(rows @ common).max() < 2e-3

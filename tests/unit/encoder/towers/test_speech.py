@@ -76,14 +76,21 @@ def test_a_batch_shows_what_is_heard_in_each_sound(tower: AudioTower, said: Wave
     assert span.start_s == pytest.approx(PAUSE_S, abs=0.7)
 
 
-def test_a_spoken_sentence_lies_near_its_text(
+def test_a_spoken_question_lies_near_its_text_and_a_recording_near_its_sound(
     tower: AudioTower, said: Waveform, bundle_home: Path
 ) -> None:
     text_tower = text.load(bundle_home / "text", n_threads=1)
     texts = [SENTENCE, "The bank raised its interest rates again.", "a dog barking"]
     rows = text_tower.forward([text_tower.prepare(each) for each in texts]).rows
-    (heard,) = tower.forward([tower.prepare(said)]).rows
-    assert int(np.argmax(rows @ heard)) == 0
+    (asked,) = tower.query.forward([tower.query.prepare(said)]).rows
+    assert int(np.argmax(rows @ asked)) == 0
+    assert rows[0] @ asked > 0.8
+    (stored,) = tower.forward([tower.prepare(said)]).rows
+    assert abs(rows[0] @ stored) < 0.3
+    noise = tower.prepare(
+        Waveform(np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32), 16_000)
+    )
+    np.testing.assert_array_equal(tower.query.forward([noise]).rows, tower.forward([noise]).rows)
 
 
 def test_noise_says_nothing(tower: AudioTower) -> None:
