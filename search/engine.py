@@ -185,15 +185,16 @@ class SearchEngine:
 
     def space(self) -> Space:
         """The model's space with the calibration of the store, if the store has one."""
-        space, stored = self._encoder.space, self._store.calibration
+        space, state = self._encoder.space, self._store.scoring
+        stored = state.reading
         if not stored or stored == space.calibration:
-            return replace(space, floors=self._store.floors or space.floors)
+            return replace(space, floors=state.floors or space.floors)
         # The model's own floors apply where its shipped calibration is used.
         shipped = space.calibration.items() & stored.items()
         floors = {
             modality: space.floors[modality] for modality, _ in shipped if modality in space.floors
         }
-        return replace(space, calibration=stored, floors={**floors, **self._store.floors})
+        return replace(space, calibration=stored, floors={**floors, **state.floors})
 
     def _page(self, pools: Sequence[Pool], request: Request) -> tuple[list[Group], bool]:
         """The hits of a page, and whether there is a next one."""

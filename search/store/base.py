@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from encoder.space import UNCALIBRATED, Calibration, Floor
+from encoder.space import UNCALIBRATED, Calibration
 from encoder.types import Embeddings, Modality
 from search.filters import Filter
 from search.store.calibrated import StoredCalibration
@@ -36,8 +36,8 @@ class VectorStore(Protocol):
         ...
 
     @property
-    def floors(self) -> Mapping[Modality, Floor]:
-        """Matches with lower scores are weak; empty unless measured with the constants."""
+    def scoring(self) -> StoredCalibration:
+        """By its ``reading`` and ``floors`` hits are scored; as current as `calibration`."""
         ...
 
     @property

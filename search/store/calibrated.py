@@ -63,10 +63,11 @@ class StoredCalibration:
     """The calibration of a store.
 
     Args:
-        constants: those by which it ranks and writes new rows.
+        constants: those by which it writes rows.
         former: others by which rows may still be written: a rewrite is or was under way.
         about: where the constants came from, in plain values; ``source`` is "none", "shipped" (by
-            the model) or "measured".
+            the model) or "measured". With ``reading``, hits are scored by these constants, while
+            rows keep theirs.
     """
 
     constants: Constants = field(default_factory=dict)
@@ -74,9 +75,19 @@ class StoredCalibration:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def reading(self) -> Constants:
+        """The constants by which hits are scored."""
+        return {**self.constants, **_read(self.about.get("reading", {}))}
+
+    @property
     def by_number(self) -> dict[int, Constants]:
         """All constants of rows, by their `number_of`; former ones first."""
         return {number_of(constants): constants for constants in (*self.former, self.constants)}
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether no single search can rank all rows as hits are scored."""
+        return len(self.by_number) > 1 or self.reading != self.constants
 
     @property
     def floors(self) -> Mapping[Modality, Floor]:
@@ -117,7 +128,7 @@ def _number(constants: tuple[tuple[str | float, ...], ...]) -> int:
 
 
 def written(state: StoredCalibration) -> str:
-    constants, *former = map(_plain, (state.constants, *state.former))
+    constants, *former = map(flat, (state.constants, *state.former))
     facts = {"constants": constants, "former": former, "about": dict(state.about)}
     return json.dumps(facts, ensure_ascii=False)
 
@@ -134,7 +145,8 @@ def read(text: str) -> StoredCalibration:
     return StoredCalibration(_read(facts["constants"]), former, facts["about"])
 
 
-def _plain(constants: Constants) -> dict[str, list[float]]:
+def flat(constants: Constants) -> dict[str, list[float]]:
+    """Constants in plain values."""
     return {
         str(modality): _flat(calibration) for modality, calibration in sorted(constants.items())
     }

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from encoder.space import UNCALIBRATED, Calibration, Floor
+from encoder.space import UNCALIBRATED, Calibration
 from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter, matches
 from search.lexical.index import IndexedText, WordIndex
@@ -45,11 +45,11 @@ class MemoryStore:
 
     @property
     def calibration(self) -> Constants:
-        return self._calibration.constants
+        return self._calibration.reading
 
     @property
-    def floors(self) -> Mapping[Modality, Floor]:
-        return self._calibration.floors
+    def scoring(self) -> StoredCalibration:
+        return self._calibration
 
     def stored_calibration(self) -> StoredCalibration:
         return self._calibration

@@ -21,7 +21,7 @@ from encoder.space import Calibration, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO
 from search.errors import ReadOnlyStoreError, StoreError
 from search.store.base import VectorStore
-from search.store.calibrated import number_of
+from search.store.calibrated import flat, number_of
 from search.store.locks import exclusive
 from search.store.memory import MemoryStore
 from search.store.milvus import calibration as milvus_calibration
@@ -111,6 +111,20 @@ def test_a_store_ranks_by_the_constants_it_was_given(open_again: Opener) -> None
         [row.embedding for row in oracle.embeddings("asset0-1")],
         atol=1e-6,
     )
+
+
+def test_constants_for_reading_rank_and_change_no_row(open_again: Opener) -> None:
+    store = open_again()
+    oracle = filled(store)
+    for each in (store, oracle):
+        each.recalibrate(CALIBRATION, {**ABOUT, "reading": flat(MEASURED)})
+    assert store.calibration == oracle.calibration == {**CALIBRATION, **MEASURED}
+    assert_same_answers(store, oracle)
+    assert store.rewrite(ignored) == 0
+    assert numbers(store) == [number_of(CALIBRATION)] * 270
+    again = open_again()
+    assert again.calibration == {**CALIBRATION, **MEASURED}
+    assert_same_answers(again, oracle)
 
 
 def test_half_a_rewrite_ranks_as_a_whole_one_and_goes_on_later(open_again: Opener) -> None:

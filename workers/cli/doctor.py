@@ -141,9 +141,8 @@ def _store(resources: Resources) -> tuple[str, dict[str, Any]]:
 
 def _calibration(resources: Resources) -> tuple[str, dict[str, Any]]:
     try:
-        store = resources.existing_store()
-        shipped = resources.encoder().space.calibration
-        facts = describe(store.stored_calibration(), store.calibration or shipped)
+        state = resources.existing_store().stored_calibration()
+        facts = describe(state, state.reading or resources.encoder().space.calibration)
     except StoreMissingError:
         return "nothing stored yet", {}
     finally:

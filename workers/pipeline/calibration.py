@@ -1,4 +1,4 @@
-"""Calibrates a store: by a command, and automatically if the model ships no constants."""
+"""Calibrates a store: by a command, and by itself as it grows."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from encoder.calibration.floors import CalibrationQueries, measure_floors, nonsense
 from encoder.calibration.measure import (
     MAX_VECTORS,
+    blended,
     constants_of,
     measure,
     sample_queries,
@@ -24,7 +25,7 @@ from encoder.errors import AnymodalError, InputError
 from encoder.types import QUERY, TEXT, VIDEO, Embeddings, Item, Modality
 from search.errors import StoreError
 from search.store.base import VectorStore
-from search.store.calibrated import StoredCalibration, describe, plain
+from search.store.calibrated import StoredCalibration, describe, flat, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,10 @@ Such is the modality of a plug-in next to those of a bundle.
 """
 GROWTH = 10
 """Once a modality has this many times the segments it had, it is measured again."""
+LEAST_READ = 50
+"""From so many segments on, a modality is measured although its model ships constants."""
+CHANGED = 0.5
+"""It is measured again once its segments are more or fewer by this part."""
 _LOOK_EVERY_S = 60.0
 
 OnProgress = Callable[[int, int], object]
@@ -57,6 +62,7 @@ def calibrate(
     dry_run: bool = False,
     shipped: bool = False,
     only: Collection[Modality] = (),
+    reading: bool = False,
 ) -> dict[str, Any]:
     """Measure, store the constants and rewrite the rows; return what was found, in plain values.
 
@@ -65,6 +71,8 @@ def calibrate(
     Args:
         shipped: take the model's own constants instead of measuring.
         only: the modalities to measure, while the others keep their constants; empty for all.
+        reading: leave the rows as they are, and note constants between the model's and what is
+            measured (`encoder.calibration.measure.blended`), by which hits are scored.
 
     Raises:
         InputError: the model ships no constants or takes no text, or nothing is stored.
@@ -75,12 +83,15 @@ def calibrate(
         result: dict[str, Any] = {"resumed": True}
     else:
         constants, origin, result = (
-            _shipped(encoder) if shipped else _measured(encoder, store, state, only)
+            _shipped(encoder) if shipped else _measured(encoder, store, state, only, reading)
         )
-        if not dry_run:
+        if reading:
+            store.recalibrate(state.constants, {**origin, "reading": flat(constants)})
+        elif not dry_run:
             store.recalibrate(constants, origin)
     n_rows = 0 if dry_run else store.rewrite(on_progress)
-    described = describe(store.stored_calibration(), store.calibration)
+    state = store.stored_calibration()
+    described = describe(state, state.reading)
     return {
         "dry_run": dry_run,
         "resumed": False,
@@ -95,24 +106,25 @@ def calibrate_if_due(
     store: VectorStore,
     alone: Callable[[], AbstractContextManager[bool]],
 ) -> bool:
-    """Calibrate the store of a model without constants if it has grown enough; return whether.
+    """Calibrate a store if it has changed enough; return whether.
 
-    If the model ships constants, only modalities without any are measured. Completes an interrupted
-    rewrite, whatever the model. Errors are logged: the files that were ingested are stored all the
-    same.
+    If the model ships constants, modalities without any are measured, and the others for reading
+    only. Completes an interrupted rewrite, whatever the model. Errors are logged: the files that
+    were ingested are stored all the same.
     """
     shipped = encoder.space.calibration
     try:
         with alone() as is_alone:
             if not is_alone or store.read_only:
                 return False
-            state = store.stored_calibration()
-            new = kinds_due(state, store.sizes(), shipped) if shipped else set()
-            due = bool(new) if shipped else is_due(state, store.sizes())
-            if not (state.former or (due and TEXT in encoder.modalities)):
+            state, sizes = store.stored_calibration(), store.sizes()
+            new = kinds_due(state, sizes, shipped) if shipped else set()
+            due = state.former or new or (not shipped and is_due(state, sizes))
+            changed = set() if due else kinds_changed(state, sizes, shipped)
+            if not (state.former or ((due or changed) and TEXT in encoder.modalities)):
                 return False
             started_s = time.monotonic()
-            result = calibrate(encoder, store, only=new)
+            result = calibrate(encoder, store, only=new or changed, reading=bool(changed))
     except Exception as error:  # whatever went wrong, the files are stored
         unexpected = not isinstance(error, AnymodalError)
         logger.warning("the store is not calibrated: %s", error, exc_info=unexpected)
@@ -153,6 +165,25 @@ def kinds_due(
     }
 
 
+def kinds_changed(
+    state: StoredCalibration, sizes: Mapping[Modality, int], shipped: Mapping[Modality, Calibration]
+) -> set[Modality]:
+    """The modalities to measure for reading, beside the constants that the model ships.
+
+    None where somebody chose those by `calibrate`.
+    """
+    former = state.about.get("modalities", {})
+    n_before = {m: former.get(str(m), {}).get("n_segments", 0) for m in sizes}
+    return {
+        modality
+        for modality, n in sizes.items()
+        if modality in shipped
+        and n >= LEAST_READ
+        and abs(n - n_before[modality]) >= CHANGED * n_before[modality]
+        and not state.about.get("chosen")
+    }
+
+
 class Watch:
     """Calibrates a store after a shard, if that is due."""
 
@@ -160,13 +191,16 @@ class Watch:
         self._alone = alone
         self._look_at_s = 0.0
 
-    def after_shard(self, encoder: MultiModalEncoder, store: VectorStore) -> None:
+    def after_shard(
+        self, encoder: MultiModalEncoder, store: VectorStore, *, is_last: bool = False
+    ) -> None:
         """Calibrate if it is due.
 
-        A calibrated store is checked once a minute, but always while a modality lacks constants
-        that the others have from their model. Errors are logged, as in `calibrate_if_due`.
+        A calibrated store is checked once a minute and after the last shard, but always while a
+        modality lacks constants that the others have from their model. Errors are logged, as in
+        `calibrate_if_due`.
         """
-        if time.monotonic() < self._look_at_s:
+        if time.monotonic() < self._look_at_s and not is_last:
             return
         calibrate_if_due(encoder, store, self._alone)
         try:
@@ -203,7 +237,7 @@ def _shipped(
             got="a model that ships no constants",
             wanted="anymodal store calibrate alone",
         )
-    return encoder.space.calibration, {"source": "shipped"}, {}
+    return encoder.space.calibration, {"source": "shipped", "chosen": True}, {}
 
 
 def _measured(
@@ -211,6 +245,7 @@ def _measured(
     store: VectorStore,
     state: StoredCalibration,
     only: Collection[Modality],
+    reading: bool,
 ) -> tuple[Mapping[Modality, Calibration], dict[str, Any], dict[str, Any]]:
     """Constants, the record of where they came from, and what they change."""
     sizes = {modality: n for modality, n in store.sizes().items() if not only or modality in only}
@@ -221,8 +256,13 @@ def _measured(
         modality: store.sample(modality, MAX_VECTORS) for modality in sorted(sizes)
     }
     measured = measure(queries, query_rows, samples)
-    former = state.constants or encoder.space.calibration
-    constants = {**former, **constants_of(measured)}  # unchanged for modalities not stored
+    shipped = encoder.space.calibration
+    former = state.reading or shipped
+    constants = constants_of(measured)
+    if reading:
+        constants = {m: blended(each, shipped[m], sizes[m]) for m, each in constants.items()}
+    # Unchanged for modalities that are not stored.
+    constants = {**(former if reading else state.constants or shipped), **constants}
     floors = measure_floors(_beside_nonsense(encoder, queries, query_rows), samples, constants)
     shares = {
         when: shares_of_best(query_rows, samples, figures)
@@ -247,24 +287,31 @@ def _measured(
             "floor": round(floor.among(sizes[modality]), 3),
             "share_of_best": {when: round(of[modality], 3) for when, of in shares.items()},
         }
-    return constants, _record(queries, facts, state.about if only else None), {"measured": shown}
+    earlier = state.about if only else None
+    return constants, _record(queries, facts, earlier, reading), {"measured": shown}
 
 
 def _record(
-    queries: Sequence[SampleQuery], facts: dict[str, Any], earlier: Mapping[str, Any] | None
+    queries: Sequence[SampleQuery],
+    facts: dict[str, Any],
+    earlier: Mapping[str, Any] | None,
+    reading: bool,
 ) -> dict[str, Any]:
     """Where the constants came from; what an earlier record says of other modalities is kept."""
-    if earlier is not None:
-        alone = sorted({*earlier.get("measured_alone", []), *facts})
-        modalities = {**earlier.get("modalities", {}), **facts}
-        return {**earlier, "modalities": modalities, "measured_alone": alone}
-    return {
+    record: dict[str, Any] = {
         "source": "measured",
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "n_queries": len(queries),
         "languages": sorted({query.language for query in queries}),
         "modalities": facts,
     }
+    if earlier is None:
+        return record
+    modalities = {**earlier.get("modalities", {}), **facts}
+    if reading:
+        return {**earlier, **record, "modalities": modalities}
+    alone = sorted({*earlier.get("measured_alone", []), *facts})
+    return {**earlier, "modalities": modalities, "measured_alone": alone}
 
 
 def _beside_nonsense(

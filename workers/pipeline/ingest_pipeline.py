@@ -93,8 +93,7 @@ class IngestPipeline:
         transcripts: whether to store what is said in sounds and films as text.
         read_pictures: whether to store what is written in pictures as text, where the model reads.
         shard_files: how many texts make a shard; fewer sounds and films do.
-        calibrate: whether to calibrate the store of a model that ships no constants, once it is
-            large enough.
+        calibrate: whether to calibrate the store as it changes.
         facts_of: tags and metadata of a file, besides what the file says.
         is_upload: whether a location belongs to an upload, which is never forgotten.
         roots: remembers which disks the folders were on.
@@ -180,6 +179,7 @@ class IngestPipeline:
                 count(retry.tried(forget, 1, patience))
             except retry.FailedError as failed:
                 raise failed.error from None
+            self.calibrate_if_due(is_last=True)
         return total
 
     def _ingest_all(
@@ -240,10 +240,10 @@ class IngestPipeline:
         _, store = self.parts()
         return GoneFiles(store, self.is_upload, prune, config=self.config, roots=self.roots)
 
-    def calibrate_if_due(self) -> None:
-        """Calibrate the store of a model that ships no constants, if it has grown enough."""
+    def calibrate_if_due(self, *, is_last: bool = False) -> None:
+        """Calibrate the store, if it has changed enough; always looked at after the last shard."""
         if self.calibrate:
-            self.watch.after_shard(*self.parts())
+            self.watch.after_shard(*self.parts(), is_last=is_last)
 
     def parts(self) -> tuple[MultiModalEncoder, VectorStore]:
         return self.follow() if self.follow else (self.encoder, self.store)

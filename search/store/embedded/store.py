@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from encoder.space import UNCALIBRATED, Calibration, Floor
+from encoder.space import UNCALIBRATED, Calibration
 from encoder.system.disk import check_room
 from encoder.system.private import tighten
 from encoder.types import Embeddings, Modality
@@ -115,11 +115,12 @@ class EmbeddedStore:
 
     @property
     def calibration(self) -> Constants:
-        return self.stored_calibration().constants
+        """The index holds bare vectors, so it ranks by the constants that hits are scored by."""
+        return self.scoring.reading
 
     @property
-    def floors(self) -> Mapping[Modality, Floor]:
-        return self.stored_calibration().floors
+    def scoring(self) -> StoredCalibration:
+        return self.stored_calibration()
 
     def stored_calibration(self) -> StoredCalibration:
         with self._side.current.tables.reading() as db:

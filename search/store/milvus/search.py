@@ -1,4 +1,4 @@
-"""Find the nearest segments: one search, or one per set of constants while rows are rewritten."""
+"""Find the nearest segments: one search, or several where rows do not rank by one inner product."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class MilvusSearch:
             return []
 
         def look(state: StoredCalibration, strict: bool) -> list[ScoredSegment]:
-            if len(state.by_number) > 1 or n_rows > MAX_FOUND:
+            if state.is_apart or n_rows > MAX_FOUND:
                 return self._mixed_apart(
                     query[None], partitions, shift, limit, where, state, strict
                 )
@@ -201,7 +201,7 @@ class MilvusSearch:
         segments_of = iter(self._of_parts(flat, state, strict))
         ranked: list[tuple[float, str, ScoredSegment]] = []
         for modality, of_kind in look_ups.items():
-            by = shifted(constants_of(state.constants, modality), shift)
+            by = shifted(constants_of(state.reading, modality), shift)
             (best,) = _best_of(list(islice(segments_of, len(of_kind))), by, of_kind, len(query))
             ranked += [(-score_of(segment, by), segment.segment_id, segment) for segment in best]
         ranked.sort(key=lambda scored: scored[:2])

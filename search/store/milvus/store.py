@@ -12,7 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from encoder.space import UNCALIBRATED, Calibration, Floor
+from encoder.space import UNCALIBRATED, Calibration
 from encoder.system.disk import check_room
 from encoder.types import Embeddings, Modality
 from search.errors import StoreError
@@ -169,11 +169,11 @@ class MilvusStore:
     @property
     def calibration(self) -> Constants:
         """Read again every two seconds."""
-        return self._calibration.current().constants
+        return self.scoring.reading
 
     @property
-    def floors(self) -> Mapping[Modality, Floor]:
-        return self._calibration.current().floors
+    def scoring(self) -> StoredCalibration:
+        return self._calibration.current()
 
     def stored_calibration(self) -> StoredCalibration:
         return self._calibration.refresh()

@@ -179,9 +179,6 @@ def test_a_store_is_calibrated_by_itself_once_it_has_200_segments_of_two_kinds()
     fill(store, text=500, image=199)
     assert not calibrate_if_due(ENCODER, store, alone_here)
     fill(store, image=200)
-    both = {**SHIPPED, IMAGE: Calibration(0.0, 0.1)}
-    bundle = cast("MultiModalEncoder", GappedEncoder(both))
-    assert not calibrate_if_due(bundle, store, alone_here)
     assert not calibrate_if_due(ENCODER, store, not_alone)
     with alone_here():
         assert not calibrate_if_due(ENCODER, store, alone_here)
@@ -201,6 +198,40 @@ def test_a_store_is_calibrated_by_itself_once_it_has_200_segments_of_two_kinds()
     assert calibrate_if_due(ENCODER, store, alone_here)
     after = store.stored_calibration().about["modalities"]["audio"]
     assert (before["n_segments"], after["n_segments"]) == (200, 2000)
+
+
+def test_a_bundles_store_is_measured_for_reading_once_half_of_it_is_new_or_gone(
+    tmp_path: Path,
+) -> None:
+    constants = {TEXT: Calibration(0.5, 0.1), IMAGE: Calibration(0.0, 0.1)}
+    bundle = cast("MultiModalEncoder", GappedEncoder(constants))
+    store = open_store(str(tmp_path), bundle.space.fingerprint, DIM, calibration=constants)
+    fill(store, text=400, image=49)
+    assert calibrate_if_due(bundle, store, alone_here)
+    measured = calibrate(bundle, store, dry_run=True)["measured"]["text"]["mu"]
+    state = store.stored_calibration()
+    assert (state.constants, state.former) == (constants, ())
+    assert state.reading[IMAGE] == constants[IMAGE]
+    assert state.reading[TEXT].mu == pytest.approx((200 * 0.5 + 400 * measured) / 600)
+    engine = SearchEngine(bundle, store)
+    assert engine.space().calibration == state.reading
+    (best, *_) = engine.search(Query([Item(TEXT, "a boat on a lake")], mix="score")).hits
+    asked = bundle.encode_items([Item(TEXT, "a boat on a lake")])[0]
+    cosine = float(asked @ store.embeddings(best.asset_id)[0].embedding)
+    assert best.score == pytest.approx(state.reading[best.modality].apply(cosine), abs=1e-4)
+    engine.close()
+    fill(store, text=599)
+    assert not calibrate_if_due(bundle, store, alone_here)
+    fill(store, text=600)
+    assert calibrate_if_due(bundle, store, alone_here)
+    store.delete([f"text{place}" for place in range(299)])
+    assert not calibrate_if_due(bundle, store, alone_here)
+    store.delete(["text299"])
+    assert calibrate_if_due(bundle, store, alone_here)
+    calibrate(bundle, store, shipped=True)  # somebody prefers these
+    assert not calibrate_if_due(bundle, store, alone_here)
+    assert store.calibration == constants
+    store.close()
 
 
 def test_a_store_that_fails_does_not_fail_what_was_ingested(
