@@ -200,12 +200,10 @@ def test_a_store_is_calibrated_by_itself_once_it_has_200_segments_of_two_kinds()
     assert (before["n_segments"], after["n_segments"]) == (200, 2000)
 
 
-def test_a_bundles_store_is_measured_for_reading_once_half_of_it_is_new_or_gone(
-    tmp_path: Path,
-) -> None:
+def test_a_bundles_store_is_measured_for_reading_once_half_of_it_is_new_or_gone() -> None:
     constants = {TEXT: Calibration(0.5, 0.1), IMAGE: Calibration(0.0, 0.1)}
     bundle = cast("MultiModalEncoder", GappedEncoder(constants))
-    store = open_store(str(tmp_path), bundle.space.fingerprint, DIM, calibration=constants)
+    store = MemoryStore(DIM, constants)
     fill(store, text=400, image=49)
     assert calibrate_if_due(bundle, store, alone_here)
     measured = calibrate(bundle, store, dry_run=True)["measured"]["text"]["mu"]
@@ -231,7 +229,6 @@ def test_a_bundles_store_is_measured_for_reading_once_half_of_it_is_new_or_gone(
     calibrate(bundle, store, shipped=True)  # somebody prefers these
     assert not calibrate_if_due(bundle, store, alone_here)
     assert store.calibration == constants
-    store.close()
 
 
 def test_a_store_that_fails_does_not_fail_what_was_ingested(
