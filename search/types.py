@@ -261,8 +261,8 @@ class SegmentRow:
     """A segment with an embedding, float32 [embed_dim]; ``snippet`` is its whole text, if any.
 
     A segment with several embeddings has as many of these, which differ in ``embedding`` and
-    ``row``. ``confidence`` (0 to 1) and ``language`` are those of transcribed speech, ``language``
-    also that of sounds in which somebody speaks; ``boxes`` are those of `Moment`, as JSON.
+    ``row``. ``confidence`` (0 to 1) and ``language`` are those of transcribed speech;
+    ``boxes`` are those of `Moment`, as JSON.
     """
 
     segment_id: str

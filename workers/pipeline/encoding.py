@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from encoder.errors import AnymodalError
@@ -151,9 +150,7 @@ class SegmentEncoding:
             return
         fingerprint = self._encoder.space.fingerprint
         for (asset, segment), encoded_item in zip(pairs, encoded, strict=True):
-            spoken = next((span.language for span in encoded_item.heard or ()), "")
-            marked = replace(segment, language=spoken) if spoken else segment
-            self.rows[asset.asset_id].extend(_rows(marked, encoded_item.rows, fingerprint))
+            self.rows[asset.asset_id].extend(_rows(segment, encoded_item.rows, fingerprint))
             if modality == TEXT and len(self._samples[asset.asset_id]) < SAMPLE_CHARS:
                 self._samples[asset.asset_id] += segment.content + "\n"
             if modality == IMAGE and asset.modality != TEXT and segment.index == 0:
