@@ -21,7 +21,7 @@ from encoder.towers.audio.labels import (
 )
 from encoder.towers.audio.logmel import HOP, SAMPLING_RATE, mel_power, resample, scale
 from encoder.towers.base import Encoded, Prepared, Tower
-from encoder.types import DOCUMENT, Embeddings, Role, Utterance, Waveform
+from encoder.types import DOCUMENT, Role, Utterance, Waveform
 
 SoundBlocks: TypeAlias = NDArray[np.void]
 """A prepared sound: a structured array [n_blocks], see `AudioTower.prepare`."""
@@ -31,8 +31,6 @@ BLOCK_FRAMES = 100
 _SILENCE = 1e-6
 # What may stay unheard between two blocks, about half a second.
 _MAX_GAP_FRAMES = 20
-# In a question, words say more than the voice that speaks them, if they are certain.
-_SAID_WEIGHT = np.float32(4.0)
 # The network's activations take 25 MB a block.
 _BLOCKS_AT_ONCE = 4
 # Threads that encode at the same time each use one.
@@ -118,7 +116,7 @@ class AudioTower:
 
 
 class SpokenQuestions:
-    """Sounds that are searched with: where somebody speaks, what is said counts, as a question.
+    """Sounds that are searched with: where words are heard, only these count, as a question.
 
     Args:
         sounds: hears them.
@@ -135,18 +133,10 @@ class SpokenQuestions:
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
         encoded = self._sounds.forward(batch)
-        rows = [
-            self._asked(row, [span for span in spans if span.text])
-            for row, spans in zip(encoded.rows, encoded.heard or (), strict=True)
-        ]
-        return Encoded(np.stack(rows), heard=encoded.heard)
-
-    def _asked(self, heard: Embeddings, said: Sequence[Utterance]) -> Embeddings:
-        if not said:
-            return heard
-        words = self._questions.prepare(" ".join(span.text for span in said))
-        sure = np.float32(np.mean([span.confidence for span in said]))
-        return l2_normalize(heard + _SAID_WEIGHT * sure * self._questions.forward([words]).rows[0])
+        for row, spans in zip(encoded.rows, encoded.heard or (), strict=True):
+            if words := " ".join(span.text for span in spans if span.text):
+                row[:] = self._questions.forward([self._questions.prepare(words)]).rows[0]
+        return encoded
 
 
 def loud_frames(power: NDArray[np.float32]) -> tuple[int, int]:
