@@ -266,7 +266,7 @@ def test_a_kind_that_the_model_has_no_constants_for_is_measured_alone() -> None:
     constants = {TEXT: Calibration(0.5, 0.1), IMAGE: Calibration(0.0, 0.1)}
     encoder = cast("MultiModalEncoder", GappedEncoder(constants))
     store = open_store("memory:", encoder.space.fingerprint, DIM, calibration=constants)
-    fill(store, text=240, image=240, audio=8)
+    fill(store, text=49, image=49, audio=8)
     assert not calibrate_if_due(encoder, store, alone_here)
     assert AUDIO not in best_kinds(store)
     fill(store, audio=40)
@@ -288,7 +288,7 @@ def test_shipped_floors_stay_beside_measured_ones() -> None:
     made.space = replace(made.space, floors={TEXT: Floor(3.0, 0.5, 100)})
     encoder = cast("MultiModalEncoder", made)
     store = open_store("memory:", encoder.space.fingerprint, DIM, calibration=constants)
-    fill(store, text=240, image=240, audio=40)
+    fill(store, text=49, image=49, audio=40)
     assert calibrate_if_due(encoder, store, alone_here)
     engine = SearchEngine(encoder, store)
     assert set(engine.space().floors) == {TEXT, AUDIO}
