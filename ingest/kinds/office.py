@@ -45,6 +45,7 @@ _TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _UNREAD = re.compile(rb"<(/?)text:(list-header|numbered-paragraph)\b")
 _READ_AS = {b"list-header": b"list-item", b"numbered-paragraph": b"section"}
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _RULE = re.compile(r"(?m)^-{3,}$")  # stands for a slide without a title
 
 
@@ -80,12 +81,14 @@ class Office(Kind):
     media_type: ClassVar[str]
 
     def describe(self, path: Path, media_type: str, config: IngestConfig) -> Mapping[str, Fact]:  # noqa: ARG002
-        """Title, authors, and how many pages, slides or sheets there are, where it says so."""
+        """Title, authors and the day when it was made, where it says so."""
         facts = _extracted(path, self._data(path, config), self.media_type).metadata
         described: dict[str, Fact] = {"title": title_of(_title(facts), path.stem)}
         authors = facts.get("authors") or facts.get("from_email")
         if authors:
             described["author"] = ", ".join(authors) if isinstance(authors, list) else str(authors)
+        if created := _DAY.match(str(facts.get("created_at"))):
+            described["created"] = created[0]
         return described
 
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
