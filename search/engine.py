@@ -24,7 +24,7 @@ from search.query.terms import ItemEncoder, embed_terms
 from search.query.word_search import WordSearch
 from search.ranking.candidates import Finder
 from search.ranking.explain import explain_hit
-from search.ranking.fusion import fuse_terms
+from search.ranking.fusion import RankedSegment, fuse_terms
 from search.ranking.grouping import Group, diversify, take_turns
 from search.ranking.hits import hit_of, shown_location
 from search.ranking.pools import Pool
@@ -33,13 +33,18 @@ from search.ranking.second_look import Reranker, question_of, rerank
 from search.ranking.weak import Floors
 from search.store.base import VectorStore
 from search.store.name_index import NameIndex
-from search.types import Explanation, Hit, SearchResult, Understood
+from search.types import Explanation, Hit, SearchResult
+from search.understanding.evidence import Evidence, EvidenceSearch
 from search.understanding.places import LibraryPlaces
 from search.understanding.understand import MAX_CHARS, reads, understand
 
 _THREADS = 16
 # The most hits of earlier pages that the diversity of a page takes into account.
 _MAX_REMEMBERED = 200
+
+
+def _is_never_weak(_: RankedSegment) -> bool:
+    return False
 
 
 class SearchEngine:
@@ -64,6 +69,7 @@ class SearchEngine:
         self._floors = Floors(store)
         self._names = NameIndex(store)
         self._places = LibraryPlaces(store)
+        self._evidence = EvidenceSearch(store, self._names)
         self._known = frozenset(
             {TEXT, IMAGE, AUDIO, VIDEO, *encoder.space.calibration, *registered_modalities()}
         )
@@ -101,16 +107,16 @@ class SearchEngine:
         """
         progress = StageProgress(deadline)
         question = self._question(query)
-        understood: list[Understood] = []
+        evidence = Evidence()
         if query.understand:
             with progress.stage("understand"):
-                query, understood = understand(
-                    query, self._store, self._places.names, self._today()
-                )
+                meaning = understand(query, self._places.names(), self._today())
+                if meaning.sought:
+                    query, evidence = self._evidence.find(query, meaning, progress.deadline.check)
             if not all(map(reads, query.terms)):
                 limit = f"{MAX_CHARS:,} characters"
                 progress.warn(f"Dates and places were not read in texts of more than {limit}.")
-        request = self._prepare(query, progress)
+        request = self._prepare(query, evidence, progress)
         finder = Finder(request, self._store, self._threads)
         pools = finder.find()
         groups, follows = self._page(pools, request)
@@ -125,7 +131,9 @@ class SearchEngine:
         cursor = request.page.cursor((group.key for group in groups), depth) if follows else ""
         explained = finder.explain() if query.explain else None
         latency_s = progress.timer.latency_s()
-        result = SearchResult(hits, latency_s, cursor, explained, understood, progress.warnings)
+        result = SearchResult(
+            hits, latency_s, cursor, explained, evidence.understood, progress.warnings
+        )
         self.latency.record(result.latency_s)
         return result
 
@@ -143,7 +151,7 @@ class SearchEngine:
             raise InputError("query.rerank", got=f"sort={query.sort!r} too", wanted="one of them")
         return question_of(query.terms)
 
-    def _prepare(self, query: Query, progress: StageProgress) -> Request:
+    def _prepare(self, query: Query, evidence: Evidence, progress: StageProgress) -> Request:
         with progress.stage("plan"):
             planned = plan(query, self._known)
             check_cursor(query, self._encoder.space.embed_dim)
@@ -153,14 +161,26 @@ class SearchEngine:
         with progress.stage("plan"):
             words = WordSearch(self._store, planned, self._threads, query.filter)
             by_name = self._look_up_names(query)
-        embeddings = embed_terms(query.terms, self._encoder, self._store, progress)
+        # The terms without dates and places are encoded in the same batch.
+        pairs = zip(evidence.rest, query.terms, strict=False)
+        changed = [n for n, (rest, term) in enumerate(pairs) if rest.item is not term.item]
+        terms = [*query.terms, *(evidence.rest[n] for n in changed)]
+        embeddings = embed_terms(terms, self._encoder, self._store, progress)
+        embeddings, of_rest = np.split(embeddings, [len(query.terms)])
         with progress.stage("plan"):
-            fused = fuse_terms(embeddings, [term.weight for term in query.terms])
+            weights = [term.weight for term in query.terms]
+            fused, rest = fuse_terms(embeddings, weights), None
+            if changed:
+                without = embeddings.copy()
+                without[changed] = of_rest
+                rest = fuse_terms(without, weights)
             page = read_page(query, fused.direction)
             planned = planned.beyond(page.depth)
             space = self.space()
             hidden = frozenset(term.asset_id for term in query.terms if term.asset_id)
             is_weak = self._floors.of(query, planned, space, fused.direction)
+            if evidence.lists:
+                is_weak = _is_never_weak
         return Request(
             query,
             planned,
@@ -172,6 +192,8 @@ class SearchEngine:
             space,
             hidden,
             is_weak,
+            evidence,
+            rest,
             by_name,
         )
 

@@ -173,17 +173,19 @@ class Hit:
 
 @dataclass(frozen=True)
 class Understood:
-    """A part of a query's text that was taken as a filter, and not searched for.
+    """A date or a place in a query's text that something in the library shows.
 
     Args:
         kind: a date, or a place.
         text: as it is written in the query.
-        filter: in the language of filters, as plain values.
+        filter: for what was taken then or there, as plain values of the language of filters.
+        only: whether all hits show it; otherwise, those that do score higher.
     """
 
     kind: Reading
     text: str
     filter: Mapping[str, JsonValue]
+    only: bool = False
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,12 @@ class SaidOut(BaseModel):
 
 
 class UnderstoodOut(BaseModel):
-    """Words of the query that were taken as a filter. `understand: false` searches for them."""
+    """A date or place in the query that the library shows. `understand: false` leaves it words."""
 
     kind: Reading
     text: str
-    filter: dict[str, Any]
+    filter: dict[str, Any] = Field(description="For what was taken then or there.")
+    only: bool = Field(False, description="Whether all hits show it; else, those that do gain.")
 
 
 MAX_TERMS = 32
@@ -140,8 +141,11 @@ class SearchRequest(Strict):
     rerank: bool = Field(False, description="Let the server's reranker order the page's texts.")
     understand: bool | list[Reading] = Field(
         True,
-        description="Use dates and places in the texts as filters, if the library has such data: "
-        "both, neither, or the listed ones.",
+        description="Read dates and places in the texts, and prefer what shows them: both, "
+        "neither, or the listed ones.",
+    )
+    only: list[Reading] = Field(
+        [], description="Return only what shows them, as far as anything in the library does."
     )
 
 

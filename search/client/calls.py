@@ -111,6 +111,7 @@ class SearchOptions(TypedDict, total=False):
     cursor: str
     explain: bool
     understand: bool | list[str]
+    only: list[str]
     sort: str
     rerank: bool
 

@@ -32,14 +32,21 @@ def names_of(row: AssetRow) -> AssetNames:
     >>> sorted(names_of(row).own), sorted(names_of(row).folders)
     (['0042', 'img', 'jpg'], ['pictuX', 'pictures', 'summeX', 'summer', 'trip'])
     """
+    own, folders = written_names(row)
+    return AssetNames(
+        frozenset(terms(split(" ".join(own)))), frozenset(terms(split(" ".join(folders))))
+    )
+
+
+def written_names(row: AssetRow) -> tuple[list[str], list[str]]:
+    """An asset's own names, as they are written, and those of its folders."""
     files, folders = [], []
     for uri in row.locations[:_MAX_LOCATIONS]:
         path = unquote(uri) if "://" in uri else uri
         folder, _, name = path.rpartition("/")
         files.append(name)
         folders.append(folder)
-    own_text = " ".join([*files, *_said(row)])
-    return AssetNames(frozenset(terms(split(own_text))), frozenset(terms(split(" ".join(folders)))))
+    return [*files, *_said(row)], folders
 
 
 def text_of(row: AssetRow) -> IndexedText:
@@ -95,8 +102,8 @@ class NameQuery:
 
 
 def _said(row: AssetRow) -> Iterator[str]:
-    """Its title, caption and tags, and the names of the place where it was taken."""
-    for name in ("title", "caption"):
+    """Its title, caption and tags, when it was made, and the names of where it was taken."""
+    for name in ("title", "caption", "created"):
         yield str(row.metadata.get(name, ""))
     for name in ("tags", "places"):
         value = row.metadata.get(name)

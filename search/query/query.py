@@ -52,12 +52,13 @@ class Query:
         consistency: ``session``: what this process wrote is seen; ``strong``: what anyone wrote.
         cursor: the ``next_cursor`` of the page before.
         explain: say how each score came about.
-        understand: what to take from the texts as filters, where the library has such data;
-            see `Understood`.
+        understand: what to read from the texts; hits that show it score higher. If there is
+            nothing else in the question, all that show it are listed. See `Understood`.
         sort: order a page's hits, which are the best ones, by a field of filters such as ``taken``;
             ``-taken`` for the latest first; empty: by score.
         rerank: order the page's texts again, by the engine's reranker; not together with ``sort``.
         folder_names: whether names of folders are words of their assets, as those of files are.
+        only: what hits have to show, of what was read from the texts and anything shows.
     """
 
     items: Sequence[Item | Term]
@@ -78,6 +79,7 @@ class Query:
     folder_names: bool = True
     sort: str = ""
     rerank: bool = False
+    only: Collection[Reading] = ()
 
     @property
     def terms(self) -> list[Term]:

@@ -19,6 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from encoder.types import Modality
 from search.query.planner import MAX_CANDIDATES, Share, widened
+from search.ranking.evident import EvidentSegments
 from search.ranking.explain import explain_query
 from search.ranking.fusion import (
     LEAST_PART,
@@ -85,6 +86,8 @@ class Finder:
         self._executor = None if store.in_process and self._query.filter is None else executor
         self._segments = SegmentSearch(request, store, self._executor)
         self._pools = Pools(request, store, self._executor)
+        self._evidence = EvidentSegments(request, store, self._executor)
+        self._evident: Mapping[str, RankedSegment] = {}
         self._n_seen: dict[Modality, int] = {}
         self._weights: dict[Modality, WordsWeight] = {}
         self._parts: Mapping[str, float] = {}
@@ -94,8 +97,9 @@ class Finder:
     def find(self) -> list[Pool]:
         """The pool of each share, by growing the search until nothing unseen can be better."""
         self._look_up_names()
+        self._evident = self._evidence.find()
         n: int | None = self._plan.candidates
-        asset_ids: Collection[str] | None = None
+        asset_ids = self._request.evidence.only_among
         is_joined = False
         while n is not None:
             candidates_seen, pools = self._search(n, asset_ids)
@@ -241,6 +245,9 @@ class Finder:
         if self._plan.media_types:
             self._prior = self._prior or PRIOR * spread(ranked)
             horizon = {modality: score + self._prior for modality, score in horizon.items()}
+        if self._evident:
+            found = {**self._evident, **self._named, **scored}
+            ranked = rank(self._evidence.added([*found.values()]))
         if words:
             ranked = self._with_words(ranked, words, horizon)
         if self._plan.media_types:
@@ -296,6 +303,7 @@ class Finder:
             scored = self._request.scored(
                 modality, [segment for segment in segments if segment.modality == modality]
             )
+            scored = self._evidence.added(scored)
             unranked = [candidate._replace(dense_rank=None) for candidate in scored]
             ranked += with_words(unranked, lexical, self._weights)
         return rank(ranked)

@@ -86,11 +86,12 @@ class Pools:
             groups = by_segment(ranked, share.modalities)
         else:
             groups = by_asset(ranked, share.modalities, self._query.moments)
-        lowest = self._query.score_threshold
+        lowest, among = self._query.score_threshold, self._request.evidence.only_among
         passing = [
             group
             for group in groups
             if group.asset_id not in self._request.hidden
+            and (among is None or group.asset_id in among)
             and (lowest is None or group.best.score >= lowest)
         ]
         for group in passing:

@@ -15,6 +15,7 @@ from search.query.query import Query
 from search.query.word_search import WordSearch
 from search.ranking.fusion import FusedQuery, RankedSegment, score_segments
 from search.types import ScoredSegment
+from search.understanding.evidence import Evidence
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,8 @@ class Request:
         space: the space with the calibration of the store at the time of the request.
         hidden: ids of assets that the query itself names, which are not hits.
         is_weak: whether a candidate scores no better than chance.
+        evidence: what shows the dates and places of the query.
+        rest: the query without the words for these; None if that is the same.
         named: by asset, the fraction of the query that its names hold; None if names do not count.
     """
 
@@ -45,6 +48,8 @@ class Request:
     space: Space
     hidden: frozenset[str]
     is_weak: Callable[[RankedSegment], bool]
+    evidence: Evidence
+    rest: FusedQuery | None = None
     named: Future[Mapping[str, float]] | None = None
 
     def scored(self, modality: Modality, segments: Sequence[ScoredSegment]) -> list[RankedSegment]:

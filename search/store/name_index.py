@@ -71,6 +71,12 @@ class NameIndex(Rereading):
         }
         return {asset_id: fraction for asset_id, fraction in parts.items() if fraction}
 
+    def holding(self, words: str, limit: int) -> list[str]:
+        """Ids of the assets whose names hold most of some words; none before they are read."""
+        self.begin()
+        name_hits = self._source.named(words, limit) if self.is_read() else ()
+        return [name_hit.segment_id for name_hit in name_hits]
+
     def read(self, is_unwanted: Callable[[], bool]) -> None:
         """Bring the index up to date."""
         self._source.read_names(is_unwanted)

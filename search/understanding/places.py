@@ -1,21 +1,24 @@
 """Names of places in a query, from those that a library's photos have.
 
 A name is read where it can hardly mean anything else: after a word such as "in", as the whole
-query, or at its end with a capital. Names that are also common words only count after such a word.
+query, or at its end with a capital or of two words. Those that are also common words only count
+after such a word.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
+from typing import TypeAlias
 
+from encoder.media.metadata.camera import PlaceNames, place_names
 from search.filters import parse_filter
 from search.store.base import VectorStore
 from search.store.rereading import Rereading
 
 _BEFORE = re.compile(
-    r"(?:^|\s)(?:in|at|near|from|around|bei|aus|von|nahe|um)(?:\s+(?:the|der|dem|den))?\s+$",
+    r"(?:^|\s)(?:in|at|near|from|around|to|bei|aus|von|nahe|nach|um)(?:\s+(?:the|der|dem|den))?\s+$",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[^\W_]+(?:[-'’.][^\W_]+)*")
@@ -30,29 +33,38 @@ _AMBIGUOUS = frozenset(
 )
 
 
-def known_names(places: Collection[str]) -> dict[str, str]:
-    """Names by the form in which they are compared."""
-    return {name.casefold(): name for name in places if len(name) > 1}
+KnownPlaces: TypeAlias = Mapping[str, Sequence[str]]
+"""By a name, as it is compared: that name as the library has it, and others of the same place."""
 
 
-def find_place(text: str, names: Mapping[str, str]) -> tuple[str, int, int] | None:
+def known_names(places: Iterable[Collection[str]]) -> dict[str, Sequence[str]]:
+    """From the names of each place, as `find_place` takes them."""
+    return {
+        name.casefold(): (name, *(other for other in names if other != name))
+        for names in places
+        for name in names
+        if len(name) > 1
+    }
+
+
+def find_place(text: str, names: KnownPlaces) -> tuple[str, int, int] | None:
     """A place's name as the library has it, and its range in the text, with its preposition.
 
-    >>> find_place("sunset in berlin", {"berlin": "Berlin"})
+    >>> find_place("sunset in berlin", {"berlin": ["Berlin"]})
     ('Berlin', 6, 16)
-    >>> find_place("Turkey dinner", {"turkey": "Turkey"})
+    >>> find_place("Turkey dinner", {"turkey": ["Turkey"]})
     """
     ranges = (*_han(text, names), *_spaced(text, names))
     return min(ranges, key=lambda place_range: place_range[1] - place_range[2], default=None)
 
 
-def _spaced(text: str, names: Mapping[str, str]) -> Iterator[tuple[str, int, int]]:
+def _spaced(text: str, names: KnownPlaces) -> Iterator[tuple[str, int, int]]:
     words = list(_WORD.finditer(text))
     for first in range(len(words)):
         for last in range(first, min(first + _MOST_WORDS, len(words))):
             start, end = words[first].start(), words[last].end()
-            name = names.get(text[start:end].casefold())
-            if name is None:
+            name, *_ = names.get(text[start:end].casefold(), ("",))
+            if not name:
                 continue
             lead = _BEFORE.search(text[:start])
             if lead and (text[start].isupper() or name.casefold() not in _AMBIGUOUS):
@@ -65,16 +77,16 @@ def _stands_alone(text: str, start: int, end: int, name: str) -> bool:
     is_end, is_whole = not text[end:].strip(" .!?"), not text[:start].strip()
     if name.casefold() in _AMBIGUOUS or not is_end:
         return False
-    return is_whole or text[start].isupper()
+    return is_whole or text[start].isupper() or " " in name
 
 
-def _han(text: str, names: Mapping[str, str]) -> Iterator[tuple[str, int, int]]:
+def _han(text: str, names: KnownPlaces) -> Iterator[tuple[str, int, int]]:
     """In a text without spaces: a name at the beginning of a run that ends there, or before 的."""
     for run in _HAN.finditer(text):
         for length in range(len(run[0]), 1, -1):
             start, end = run.start(), run.start() + length
-            if (name := names.get(text[start:end])) and _AFTER_HAN.match(text, end):
-                yield name, start, end + (text[end : end + 1] == "的")
+            if text[start:end] in names and _AFTER_HAN.match(text, end):
+                yield text[start:end], start, end + (text[end : end + 1] == "的")
                 break
 
 
@@ -88,20 +100,32 @@ class LibraryPlaces(Rereading):
     def __init__(self, store: VectorStore) -> None:
         super().__init__("places", _REST_S)
         self._store = store
-        self._names: Mapping[str, str] = {}
+        self._names: KnownPlaces = {}
 
-    def names(self) -> Mapping[str, str]:
+    def names(self) -> KnownPlaces:
         """As `find_place` takes them."""
         self.begin()
         self.is_read()
         return self._names
 
     def read(self, is_unwanted: Callable[[], bool]) -> None:
-        """Read the names."""
-        rows = takewhile(lambda _: not is_unwanted(), self._store.scan(_LOCATED))
-        names_read = {str(name) for row in rows for name in _list(row.metadata.get("places"))}
-        self._names = known_names(names_read)
+        """Read the names; the table of towns says which of them are names of one place."""
+        names_read, groups = dict[str, tuple[str, ...]](), dict[object, PlaceNames | None]()
+        for row in takewhile(lambda _: not is_unwanted(), self._store.scan(_LOCATED)):
+            facts = row.metadata
+            names_read |= {str(name): (str(name),) for name in _list(facts.get("places"))}
+            if (city := facts.get("city")) not in groups:
+                groups[city] = place_names(_number(facts, "latitude"), _number(facts, "longitude"))
+        known = [names for town in groups.values() if town for names in vars(town).values()]
+        self._names = known_names(names_read.values()) | {
+            key: names for key, names in known_names(known).items() if names[0] in names_read
+        }
 
 
 def _list(value: object) -> list[object]:
     return list(value) if isinstance(value, list | tuple) else []
+
+
+def _number(facts: Mapping[str, object], name: str) -> float:
+    value = facts.get(name)
+    return float(value) if isinstance(value, int | float) else 0.0

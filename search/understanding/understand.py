@@ -1,59 +1,120 @@
-"""Turn dates and places in a query's texts into filters."""
+"""The dates and places that a query's texts name, and what is left of the question without them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 
-from encoder.types import TEXT, Item
-from search.filters import And, Filter, parse_filter
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Item, Modality
+from search.filters import Filter, parse_filter
 from search.query.query import Query, Term
-from search.store.base import VectorStore
-from search.types import READINGS, JsonValue, Understood
-from search.understanding.calendar import Period
+from search.types import READINGS, Reading
 from search.understanding.dates import find_date
-from search.understanding.places import find_place
+from search.understanding.places import KnownPlaces, find_place
+from search.understanding.written import Written, WrittenDate, WrittenPlace
 
 MAX_CHARS = 1000
 """Reading dates takes some ten milliseconds of such a text, and grows faster than its length."""
 
+_KINDS = {
+    IMAGE: "photo photos picture pictures image images pic pics snapshot snapshots foto fotos bild "
+    "bilder bildern aufnahme aufnahmen 照片 图片 相片",
+    VIDEO: "video videos film films movie movies clip clips filme filmen 视频 影片 录像",
+    AUDIO: "recording recordings audio sound sounds audios tonaufnahme tonaufnahmen 录音 音频",
+    TEXT: "document documents dokument dokumente dokumenten 文档 文件",
+}
+_KIND_OF = {word: modality for modality, line in _KINDS.items() for word in line.split()}
+_IDLE = frozenset(
+    """a all alle any anything der die das every everything file files datei dateien dateien find
+    finde from i in made me mein meine meinen mir my of our shot show taken that the there those
+    unsere vom von was we were aus aufgenommen dem den entstanden gemacht recorded what zeig zeige
+    的 我 我的 我们 所有 全部 拍 拍的 拍摄 拍摄的 在""".split()
+)
+_HAN_WORD = re.compile(
+    "|".join(sorted((w for w in [*_KIND_OF, *_IDLE] if w > "一"), key=len)[::-1])
+)
 
-def understand(
-    query: Query, store: VectorStore, places: Callable[[], Mapping[str, str]], today: date
-) -> tuple[Query, list[Understood]]:
-    """The query with the words that were understood moved to its filter, and what these were.
 
-    A filter that no asset meets is not used: its words are searched for. What remains of a text is
-    encoded; if no word remains, all of it is.
+@dataclass(frozen=True)
+class Sought:
+    """A date or a place of a question.
 
     Args:
-        query: ``query.understand`` says what may be read.
-        store: the store whose assets decide.
-        places: the names of places in it.
+        kind: which of both.
+        text: as it is written in the question.
+        filter: of assets that were taken then or there; ``plain_filter`` as plain values.
+        written: how texts and names show it.
+    """
+
+    kind: Reading
+    text: str
+    plain_filter: Mapping[str, str]
+    written: Written
+
+    @property
+    def filter(self) -> Filter:
+        return parse_filter(self.plain_filter)
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a query's texts name.
+
+    Args:
+        sought: dates and places.
+        rest: the query's terms without them.
+        is_all: whether nothing else is in the question, except for words of ``kind``.
+        kind: of the assets that are wanted; None for all.
+    """
+
+    sought: Sequence[Sought]
+    rest: Sequence[Term]
+    is_all: bool = False
+    kind: Modality | None = None
+
+
+def understand(query: Query, places: KnownPlaces, today: date) -> Meaning:
+    """Read the dates and places that ``query.understand`` wants read.
+
+    Args:
+        query: what is asked.
+        places: of the library.
         today: the date used to resolve "yesterday".
     """
-    terms, understood, filter = [], list[Understood](), query.filter
+    rest, sought = list[Term](), list[Sought]()
     for term in query.terms:
-        text = _text(term) if reads(term) else ""
+        text = text_of(term) if reads(term) else ""
         for reading in READINGS if text else ():
-            if reading not in query.understand:
-                continue
-            understanding = _date(text, today) if reading == "date" else _place(text, places())
-            if understanding is None:
-                continue
-            condition = parse_filter(understanding.filter)
-            joined = And((filter, condition)) if filter else condition
-            if _holds(store, joined):
-                understood, filter = [*understood, understanding], joined
-                text = without(text, understanding.text)
-        terms.append(_with_text(term, text) if text else term)
-    return (replace(query, items=terms, filter=filter), understood) if understood else (query, [])
+            found = None
+            if reading in query.understand:
+                found = _date(text, today) if reading == "date" else _place(text, places)
+            if found:
+                sought.append(found)
+                text = without(text, found.text)
+        rest.append(_with_text(term, text) if text else term)
+    if len(query.terms) > 1 or not sought:
+        return Meaning(sought, rest)
+    return Meaning(sought, rest, *_nothing_else(text))
+
+
+def _nothing_else(rest: str) -> tuple[bool, Modality | None]:
+    """Whether a text only names a kind of file, and which.
+
+    >>> _nothing_else("all my photos"), _nothing_else("的照片"), _nothing_else("photos of a cat")
+    ((True, 'image'), (True, 'image'), (False, None))
+    """
+    words = re.findall(r"\w+", _HAN_WORD.sub(r" \g<0> ", rest.casefold()))
+    kinds = {_KIND_OF[word] for word in words if word in _KIND_OF}
+    if len(kinds) > 1 or not all(word in _KIND_OF or word in _IDLE for word in words):
+        return False, None
+    return True, next(iter(kinds), None)
 
 
 def reads(term: Term) -> bool:
     """Whether a term is short enough to be a question; dates in a longer text are its subject."""
-    return len(_text(term)) <= MAX_CHARS
+    return len(text_of(term)) <= MAX_CHARS
 
 
 def without(text: str, phrase: str) -> str:
@@ -67,38 +128,31 @@ def without(text: str, phrase: str) -> str:
     return " ".join(joined.split()).strip(" ,;")
 
 
-def _date(text: str, today: date) -> Understood | None:
+def _date(text: str, today: date) -> Sought | None:
     dated = find_date(text, today)
     if dated is None:
         return None
-    return Understood("date", text[dated.start : dated.end].strip(), taken_in(dated.period))
+    ends = {"gte": dated.period.start, "lt": dated.period.end}
+    taken = {"field": "taken", **{name: str(end) for name, end in ends.items() if end}}
+    return Sought("date", text[dated.start : dated.end].strip(), taken, WrittenDate(dated.period))
 
 
-def _place(text: str, names: Mapping[str, str]) -> Understood | None:
-    located = find_place(text, names)
+def _place(text: str, places: KnownPlaces) -> Sought | None:
+    located = find_place(text, places)
     if located is None:
         return None
     name, start, end = located
-    return Understood("place", text[start:end].strip(), {"field": "places", "contains": name})
+    taken = {"field": "places", "contains": name}
+    return Sought("place", text[start:end].strip(), taken, WrittenPlace(places[name.casefold()]))
 
 
-def taken_in(period: Period) -> dict[str, JsonValue]:
-    """The filter of a period."""
-    ends = {"gte": period.start, "lt": period.end}
-    return {"field": "taken", **{name: str(end) for name, end in ends.items() if end}}
-
-
-def _text(term: Term) -> str:
+def text_of(term: Term) -> str:
+    """The text of a term that pulls; empty for others."""
     is_text = term.item is not None and term.item.modality == TEXT and term.weight > 0
     return str(term.item.content) if is_text and term.item else ""
 
 
 def _with_text(term: Term, text: str) -> Term:
-    if not term.item or text == _text(term) or not any(map(str.isalnum, text)):
+    if not term.item or text == text_of(term) or not any(map(str.isalnum, text)):
         return term
     return replace(term, item=Item(TEXT, text, term.item.role))
-
-
-def _holds(store: VectorStore, filter: Filter) -> bool:
-    """Whether an asset meets a filter."""
-    return next(iter(store.select(filter, limit=1)), None) is not None

@@ -84,9 +84,7 @@ def test_a_translated_page_is_for_everybody(opened: Callable[[str], Page], local
 def test_numbers_and_days_are_written_as_the_reader_does(opened: Callable[[str], Page]) -> None:
     page = opened("de-DE")
     page.goto("/?q=ein Tier im Mai 2024")
-    expect(page.locator("#understood li")).to_have_text(
-        ["Aufgenommen von 01.05.2024 bis 31.05.2024"]
-    )
+    expect(page.locator("#understood li")).to_have_text(["Datum: 01.05.2024 bis 31.05.2024"])
     page.get_by_role("button", name="schwächer").click()
     page.locator(".hit a.open").first.click()
     expect(page.get_by_text(re.compile(r"^Wert -?\d+,\d\d: wie"))).to_be_visible()

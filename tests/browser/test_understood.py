@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.browser.acts import hits, results, search
@@ -27,24 +28,37 @@ FRAME = """async () => {
 }"""
 
 
-def test_a_date_and_a_place_can_be_taken_off(page: Page) -> None:
+def test_a_date_and_a_place_come_first_become_filters_and_words(page: Page) -> None:
     search(page, "an animal in München, May 2024")
-    expect(hits(page)).to_have_count(1)
     chips = page.locator("#understood li")
-    expect(chips).to_have_text(["Taken from 1 May 2024 to 31 May 2024", "Place: München"])
+    expect(chips).to_have_text(["Date: 1 May 2024 to 31 May 2024", "Place: München"])
     expect(hits(page).first.locator("h3")).to_have_text("cat")
+    expect(hits(page).nth(1)).to_be_attached()
+
+    date = page.get_by_role("button", name="Date: 1 May 2024 to 31 May 2024")
+    expect(date).to_have_attribute("aria-pressed", "false")
+    date.click()
+    expect(hits(page)).to_have_count(1)
+    expect(date).to_have_attribute("aria-pressed", "true")
+    expect(page).to_have_url(re.compile("only=date"))
+    assert Axe().run(page).violations_count == 0
+    date.click()
+    expect(date).to_have_attribute("aria-pressed", "false")
+    expect(hits(page).nth(1)).to_be_attached()
 
     page.get_by_role("button", name="Search for “May 2024” as words").click()
     expect(chips).to_have_text(["Place: München"])
     expect(page).to_have_url(re.compile("literal=date"))
     page.get_by_role("button", name="Search for “in München” as words").click()
     expect(chips).to_have_count(0)
-    results(page)
-    expect(hits(page).nth(1)).to_be_visible()
 
-    page.get_by_role("searchbox").fill("an animal 2024")
-    page.get_by_role("searchbox").press("Enter")
-    expect(chips).to_have_text(["Taken from 1 Jan 2024 to 31 Dec 2024"])
+
+def test_a_question_that_is_only_a_date_lists_what_has_it(page: Page) -> None:
+    search(page, "photos from 2024")
+    expect(page.locator("#understood li")).to_have_text(["Date: 1 Jan 2024 to 31 Dec 2024"])
+    expect(hits(page)).to_have_count(1)
+    expect(hits(page).first.locator("h3")).to_have_text("cat")
+    expect(page.get_by_text("Nothing stands out.")).to_be_hidden()
 
 
 def test_what_nobody_took_stays_words(page: Page) -> None:

@@ -159,18 +159,14 @@ def result_lines(
 
 
 def _understood(understood: Understood) -> str:
-    """What was taken as a filter.
+    """What was read from the words.
 
     >>> from search.types import Understood
     >>> _understood(Understood("date", "May 2024", {"field": "taken", "gte": "2024-05-01"}))
-    '[dim]“May 2024” is a date: taken gte 2024-05-01. Search for it as words: --literal[/]'
+    '[dim]“May 2024” is a date: what shows it comes first. Search for it as words: --literal[/]'
     """
-    facts = dict(
-        understood.filter if isinstance(understood.filter, Mapping) else vars(understood.filter)
-    )
-    field = facts.pop("field")
-    conditions = ", ".join(f"{name} {value}" for name, value in facts.items())
-    words = marked(f"“{understood.text}” is a {understood.kind}: {field} {conditions}.")
+    use = "only what shows it is listed" if understood.only else "what shows it comes first"
+    words = marked(f"“{understood.text}” is a {understood.kind}: {use}.")
     return f"[dim]{words} Search for it as words: --literal[/]"
 
 

@@ -102,9 +102,7 @@ _FILES = ("query_file", "image", "audio", "video", "like")
     default="",
     help="Sort by taken, rating, city …; -taken: newest first.",
 )
-@click.option(
-    "--literal", is_flag=True, help="Search for dates and places as words, not as filters."
-)
+@click.option("--literal", is_flag=True, help="Take dates and places as words only.")
 @click.option("--explain", is_flag=True, help="Explain each score.")
 @click.option(
     "--listen",

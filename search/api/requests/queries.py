@@ -51,6 +51,7 @@ def query_of(
         folder_names,
         request.sort,
         request.rerank,
+        request.only,
     )
 
 

@@ -54,6 +54,7 @@ export function toRequest(state, cursor = "") {
   if (form.diversity) body.diversity = form.diversity;
   if (form.lexical === "off") body.lexical = false;
   if (state.literal?.length) body.understand = READINGS.filter((kind) => !state.literal.includes(kind));
+  if (state.only?.length) body.only = state.only;
   if (cursor) body.cursor = cursor;
   return body;
 }

@@ -30,8 +30,8 @@ let running = null;
 let timed = []; // of the search that is shown
 
 const keyOf = (state) => {
-  const { words, terms, kinds, form, literal, order, from } = state;
-  return JSON.stringify([words, terms, kinds, form, literal, order, asks(state) ? "" : from]);
+  const { words, terms, kinds, form, literal, only, order, from } = state;
+  return JSON.stringify([words, terms, kinds, form, literal, only, order, asks(state) ? "" : from]);
 };
 
 /** The hits on the page, in their order. */

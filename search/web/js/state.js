@@ -30,7 +30,8 @@ export function parse(queryString) {
     view: ["add", "latency"].includes(from.get("view")) ? from.get("view") : "search",
     words: from.get("q") ?? "",
     terms: from.getAll("term").map(parseTerm).filter(Boolean),
-    literal: (from.get("literal") ?? "").split(",").filter((kind) => READINGS.includes(kind)),
+    literal: readings(from.get("literal")),
+    only: readings(from.get("only")),
     kinds: (from.get("in") ?? "").split(",").filter(Boolean),
     form,
     order: ORDERS.includes(from.get("order")) ? from.get("order") : "",
@@ -39,6 +40,8 @@ export function parse(queryString) {
     at: from.has("at") ? Number(from.get("at")) || 0 : null,
   };
 }
+
+const readings = (text) => (text ?? "").split(",").filter((kind) => READINGS.includes(kind));
 
 function parseTerm(text) {
   const [, kind, weight, value] = /^(text|file|asset|image|audio|video):(-?[\d.]+):(.+)$/s.exec(text) ?? [];
@@ -54,6 +57,7 @@ export function format(state) {
   if (state.words) to.set("q", state.words);
   for (const { kind, weight, value } of state.terms) to.append("term", `${kind}:${weight}:${value}`);
   if (state.literal?.length) to.set("literal", state.literal.join(","));
+  if (state.only?.length) to.set("only", state.only.join(","));
   if (state.kinds.length) to.set("in", state.kinds.join(","));
   for (const [name, value] of Object.entries(state.form)) {
     if (value !== NO_FILTERS[name]) to.set(name, value);
@@ -81,7 +85,7 @@ export const onState = (listener) => listeners.push(listener);
 export function update(changes, { push = true } = {}) {
   const before = state;
   const isNew = "words" in changes && changes.words !== state.words;
-  state = { ...state, ...(isNew && { literal: [] }), ...changes };
+  state = { ...state, ...(isNew && { literal: [], only: [] }), ...changes };
   const target = location.pathname + format(state);
   if (target !== location.pathname + location.search) {
     history[push ? "pushState" : "replaceState"]({ inside: true }, "", target);

@@ -1,4 +1,5 @@
-// What was understood in the words: a chip for each filter, which can be taken off.
+// What was understood in the words: a chip for each date or place, which can become a filter, or
+// words again.
 
 import { button, byId, el, icon } from "./dom.js";
 import { day } from "./format.js";
@@ -14,12 +15,20 @@ export function showUnderstood(found = []) {
   list.hidden = !found.length;
 }
 
-function chip({ kind, text, filter }) {
+function chip({ kind, text, filter, only }) {
+  const label = el("span", { class: "label" }, labelOf(kind, filter));
+  const chosen = current().only;
+  const isChosen = chosen.includes(kind);
+  const toggle = () => choose({ only: isChosen ? chosen.filter((one) => one !== kind) : [...chosen, kind].sort() });
   return el(
     "li",
-    {},
-    el("span", { class: "chip", title: t("“{text}” is a filter; the other words are searched for", { text }) }, el("span", { class: "label" }, labelOf(kind, filter))),
-    button("remove", icon("close"), () => takeOff(kind), { "aria-label": t("Search for “{text}” as words", { text }) }),
+    { class: only && "only" },
+    only && !isChosen // nothing else is asked for
+      ? el("span", { class: "chip" }, label)
+      : button("chip", label, toggle, { "aria-pressed": String(isChosen), title: t("Show only what fits “{text}”", { text }) }),
+    button("remove", icon("close"), () => choose({ literal: [...current().literal, kind].sort(), only: chosen.filter((one) => one !== kind) }), {
+      "aria-label": t("Search for “{text}” as words", { text }),
+    }),
   );
 }
 
@@ -28,12 +37,12 @@ export function labelOf(kind, { gte, lt, contains }) {
   if (kind === "place") return t("Place: {place}", { place: contains });
   const last = lt && new Date(Date.parse(lt) - DAY_MS).toISOString().slice(0, 10);
   const [from, to] = [gte, last].map((date) => date && day(Date.parse(date) / 1000, "UTC"));
-  if (from === to) return t("Taken on {from}", { from });
-  if (!to) return t("Taken from {from}", { from });
-  return from ? t("Taken from {from} to {to}", { from, to }) : t("Taken to {to}", { to });
+  if (from === to) return t("Date: {from}", { from });
+  if (!to) return t("Date: from {from}", { from });
+  return from ? t("Date: {from} to {to}", { from, to }) : t("Date: to {to}", { to });
 }
 
-function takeOff(kind) {
-  update({ literal: [...new Set([...current().literal, kind])].sort() });
+function choose(changes) {
+  update(changes);
   byId("words").focus();
 }

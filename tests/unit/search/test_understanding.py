@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +11,15 @@ import pytest
 from encoder.space import Space
 from encoder.types import IMAGE, TEXT, Item
 from search import Query, SearchEngine
+from search.filters import parse_filter
 from search.query.terms import ItemEncoder
 from search.store.memory import MemoryStore
-from search.types import READINGS, AssetRow, Reading, SegmentRow
+from search.types import READINGS, AssetRow, Reading, SearchResult, SegmentRow
 from search.understanding.dates import find_date
 from search.understanding.places import find_place, known_names
 from search.understanding.understand import without
 
+ACROSS = np.array([1, 0], np.float32)
 TODAY = date(2026, 11, 27)  # a Friday
 DATA = Path(__file__).parents[2] / "data"
 DATED = [line.split("\t") for line in (DATA / "dated_queries.tsv").read_text("utf-8").splitlines()]
@@ -71,69 +74,154 @@ def store() -> MemoryStore:
     times = {"may": datetime(2024, 5, 31, 23, tzinfo=UTC), "june": datetime(2024, 6, 1, tzinfo=UTC)}
     for name in ("may", "june", "note"):
         metadata = {"taken": times[name].timestamp()} if name in times else {}
-        row = SegmentRow(f"{name}1", name, IMAGE, 0, np.ones(2, np.float32))
+        row = SegmentRow(f"{name}1", name, IMAGE, 0, ACROSS)
         store.write([AssetRow(name, IMAGE, "image/png", 1, 1, [f"/{name}"], metadata)], [row])
     return store
+
+
+def add_text(store: MemoryStore, name: str, *texts: str, path: str = "") -> None:
+    """A document of these segments."""
+    rows = [
+        SegmentRow(f"{name}{n}", name, TEXT, n, ACROSS, char_start=n * 100, snippet=text)
+        for n, text in enumerate(texts)
+    ]
+    store.write([AssetRow(name, TEXT, "text/plain", 1, len(rows), [path or f"/{name}"])], rows)
+
+
+def answer(
+    store: MemoryStore, text: str, understand: tuple[Reading, ...] = READINGS, **options: Any
+) -> tuple[SearchResult, list[str]]:
+    """The answer to a text, and what was encoded for it."""
+    encoder = Encoder()
+    engine = SearchEngine(encoder, store, today=lambda: TODAY)
+    query = Query([Item(TEXT, text)], understand=understand, explain=True, **options)
+    result = engine.search(query)
+    engine.close()
+    return result, encoder.texts
 
 
 def asked(
     store: MemoryStore, text: str, understand: tuple[Reading, ...] = READINGS
 ) -> tuple[list[str], list[str], list[str]]:
-    """What is found, encoded and understood."""
-    encoder = Encoder()
-    engine = SearchEngine(encoder, store, today=lambda: TODAY)
-    result = engine.search(Query([Item(TEXT, text)], understand=understand))
-    engine.close()
-    return (
-        sorted(hit.asset_id for hit in result.hits),
-        encoder.texts,
-        [one.text for one in result.understood],
+    """The hits that gain from what was understood, what was encoded, and what was understood."""
+    result, texts = answer(store, text, understand)
+    gaining = [hit.asset_id for hit in result.hits if hit.explanation and hit.explanation.evidence]
+    assert [hit.asset_id for hit in result.hits[: len(gaining)]] == gaining, "others come first"
+    return sorted(gaining), texts, [one.text for one in result.understood]
+
+
+def listed(store: MemoryStore, text: str, **options: Any) -> list[str]:
+    """All that is found for a question that has nothing else in it."""
+    result, _ = answer(store, text, **options)
+    assert all(one.only for one in result.understood)
+    assert not any(hit.weak for hit in result.hits)
+    return sorted(hit.asset_id for hit in result.hits)
+
+
+def test_what_has_the_date_comes_first_and_nothing_is_hidden(store: MemoryStore) -> None:
+    """The question is encoded with and without the date."""
+    assert asked(store, "beach in May 2024") == (
+        ["may"],
+        ["beach in May 2024", "beach"],
+        ["in May 2024"],
     )
+    assert asked(store, "北京 2024年5月") == (["may"], ["北京 2024年5月", "北京"], ["2024年5月"])
+    assert len(answer(store, "beach in May 2024")[0].hits) == 3
 
 
-def test_a_date_becomes_a_filter_and_the_rest_is_encoded(store: MemoryStore) -> None:
-    assert asked(store, "beach in May 2024") == (["may"], ["beach"], ["in May 2024"])
-    assert asked(store, "北京 2024年5月") == (["may"], ["北京"], ["2024年5月"])
+def test_a_question_that_is_only_a_date_lists_all_that_has_it(store: MemoryStore) -> None:
+    add_text(store, "minutes", "Minutes", path="/2024-06 minutes.txt")
+    add_text(store, "letter", "Berlin, 3. Juni 2024\nSehr geehrte Damen und Herren")
+    add_text(store, "memoir", "My life", "In June 2024 I went fishing.")
+    assert listed(store, "June 2024") == ["june", "letter", "minutes"]
+    assert listed(store, "photos from June 2024") == ["june"]
+    assert listed(store, "Alle Dokumente aus dem Juni 2024") == ["letter", "minutes"]
+    assert listed(store, "2024年5月的照片") == ["may"]
 
 
-def test_a_query_that_is_only_a_date_is_encoded_whole(store: MemoryStore) -> None:
-    assert asked(store, "June 2024") == (["june"], ["June 2024"], ["June 2024"])
+@pytest.mark.parametrize(
+    "text",
+    ["Invoice of 12.5.2024", "Date: Sun, 12 May 2024 08:00:00 +0000", "2024年5月12日 会议纪要"],
+)
+def test_a_text_that_holds_the_date_has_it(store: MemoryStore, text: str) -> None:
+    add_text(store, "dated", text)
+    add_text(store, "other", text.replace("2024", "2023"))
+    assert asked(store, "paper of May 2024")[0] == ["dated", "may"]
+    assert asked(store, "paper of 12 May 2024")[0] == ["dated"]
+    assert asked(store, "paper of 2024")[0] == ["dated", "june", "may"]
+    assert asked(store, "paper of 13 May 2024") == ([], ["paper of 13 May 2024"], [])
+
+
+def test_a_date_at_the_head_of_a_document_dates_all_of_it(store: MemoryStore) -> None:
+    add_text(store, "long", "Minutes of 7 March 2023", "We buy a boat.", "We sell a car.")
+    add_text(store, "book", "A book", "On 7 March 2023 it rained.", "It was cold.")
+    result, _ = answer(store, "boat, March 2023", group_by="segment")
+    gains = {hit.segment_id for hit in result.hits if hit.explanation and hit.explanation.evidence}
+    assert gains == {"long0", "long1", "long2", "book1"}
+
+
+def test_a_name_that_holds_the_date_has_it(store: MemoryStore) -> None:
+    for n, path in enumerate(
+        ("/IMG-20230614-WA0003.jpg", "/2023/06/a.jpg", "/Juni 2023/b.jpg", "/2023_07.jpg")
+    ):
+        row = SegmentRow(f"{n}", f"p{n}", IMAGE, 0, ACROSS)
+        store.write([AssetRow(f"p{n}", IMAGE, "image/jpeg", 1, 1, [path])], [row])
+    assert asked(store, "beach June 2023")[0] == ["p0", "p1", "p2"]
+    hidden, _ = answer(store, "beach June 2023", folder_names=False)
+    gaining = [hit.asset_id for hit in hidden.hits if hit.explanation and hit.explanation.evidence]
+    assert gaining == ["p0"]
+
+
+def test_a_name_with_a_date_in_it_is_found_whole(store: MemoryStore) -> None:
+    add_text(store, "best", "A list.", path="/best of May 2024.txt")
+    result, _ = answer(store, "best of May 2024")
+    assert result.hits[0].asset_id == "best"
+    add_text(store, "video", "A list.", path="/VID 2022.txt")
+    assert answer(store, "VID 2022")[0].hits[0].asset_id == "video"
+
+
+def test_only_what_has_the_date_where_that_is_asked_for(store: MemoryStore) -> None:
+    result, _ = answer(store, "beach in May 2024", only=("date",))
+    assert [hit.asset_id for hit in result.hits] == ["may"]
+    assert [one.only for one in result.understood] == [True]
+
+
+def test_more_than_can_be_listed_by_their_ids_still_gain(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.understanding.evidence._MOST_ASSETS", 1)
+    assert asked(store, "beach in 2024")[0] == ["june", "may"]
+    assert listed(store, "photos of 2024") == ["june", "may"]
 
 
 def test_a_date_that_no_asset_has_stays_words(store: MemoryStore) -> None:
-    found, encoded, understood = asked(store, "beach May 2019")
-    assert (len(found), encoded, understood) == (3, ["beach May 2019"], [])
+    assert asked(store, "beach May 2019") == ([], ["beach May 2019"], [])
 
 
 def test_a_date_beside_a_filter_that_leaves_nothing_stays_words(store: MemoryStore) -> None:
-    from search.filters import parse_filter
-
-    engine = SearchEngine(Encoder(), store, today=lambda: TODAY)
+    add_text(store, "note2", "In May 2024")
     outside = parse_filter({"field": "path", "prefix": "/june"})
-    query = Query([Item(TEXT, "beach May 2024")], filter=outside, understand=READINGS)
-    result = engine.search(query)
+    result, _ = answer(store, "beach May 2024", filter=outside)
     assert ([hit.asset_id for hit in result.hits], list(result.understood)) == (["june"], [])
-    engine.close()
 
 
 def test_nothing_is_understood_unasked(store: MemoryStore) -> None:
-    found, encoded, understood = asked(store, "beach May 2024", ())
-    assert (len(found), encoded, understood) == (3, ["beach May 2024"], [])
+    result, encoded = answer(store, "beach May 2024", ())
+    assert (len(result.hits), encoded, result.understood) == (3, ["beach May 2024"], [])
 
 
 KNOWN = known_names(
-    {
-        "Berlin",
-        "München",
-        "New York City",
-        "Nice",
-        "Essen",
-        "Turkey",
-        "北京",
-        "北京市",
-        "Paris",
-        "Rom",
-    }
+    [
+        ["Berlin"],
+        ["Munich", "München", "慕尼黑"],
+        ["New York City"],
+        ["Nice"],
+        ["Essen"],
+        ["Turkey"],
+        ["北京", "北京市"],
+        ["Paris"],
+        ["Rom"],
+    ]
 )
 
 
@@ -171,14 +259,22 @@ def test_words_that_are_also_places_stay_words(text: str) -> None:
     assert find_place(text.strip(), KNOWN) is None
 
 
-def test_a_place_of_the_library_becomes_a_filter(store: MemoryStore) -> None:
+def test_a_place_of_the_library_is_looked_for(store: MemoryStore) -> None:
     row = store.assets(["may"])["may"]
-    places = {"places": ["Beijing", "北京"], "latitude": 39.9, "longitude": 116.4}
-    store.write([replace(row, metadata={**row.metadata, **places})], [])
-    assert asked(store, "猫 北京 2024年5月") == (["may"], ["猫"], ["2024年5月", "北京"])
-    assert asked(store, "a cat in Beijing", ("place",)) == (["may"], ["a cat"], ["in Beijing"])
+    places = {"places": ["Beijing", "北京"], "city": "Beijing"}
+    where = {"latitude": 39.9, "longitude": 116.4}
+    store.write([replace(row, metadata={**row.metadata, **places, **where})], [])
+    add_text(store, "ticket", "Train to Beijing")
+    everything = "猫 北京 2024年5月"
+    assert asked(store, everything) == (
+        ["may", "ticket"],
+        [everything, "猫"],
+        ["2024年5月", "北京"],
+    )
+    assert asked(store, "a cat in Beijing", ("place",))[0] == ["may", "ticket"]
     assert asked(store, "a cat in Beijing", ("date",))[2] == []
     assert asked(store, "a cat in Berlin")[1:] == (["a cat in Berlin"], [])
+    assert listed(store, "Beijing 2024") == ["may"]
 
 
 def test_hits_are_sorted_by_when_they_were_taken(store: MemoryStore) -> None:

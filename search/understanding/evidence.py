@@ -1,0 +1,167 @@
+"""Which assets and texts show the dates and places of a question: by metadata, names and words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from search.errors import IndexNotReadyError
+from search.filters import And, Compare, Filter, Operator, matches
+from search.lexical.names import written_names
+from search.query.query import Query, Term
+from search.store.base import VectorStore
+from search.store.name_index import NameIndex
+from search.types import AssetRow, ScoredSegment, Understood
+from search.understanding.understand import Meaning, Sought, text_of
+
+_MOST_ASSETS = 1000
+"""With a date or place in their metadata; if there are more, a search is filtered instead."""
+_MOST_NAMED = 500
+_MOST_TEXTS = 500
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What shows one date or place.
+
+    Args:
+        sought: the date or place.
+        asset_ids: of assets that have it in their metadata, names, or at the head of their text.
+        texts: of further assets with a text that shows it.
+        are_more: whether more assets have it in their metadata.
+    """
+
+    sought: Sought
+    asset_ids: Collection[str]
+    texts: Collection[str]
+    are_more: bool
+
+    @property
+    def all_ids(self) -> Collection[str]:
+        return {*self.asset_ids, *self.texts}
+
+    def is_in(self, segment: ScoredSegment) -> bool:
+        """Whether a segment shows it, or its asset does."""
+        return segment.asset_id in self.asset_ids or self.sought.written.is_in(segment.snippet)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What shows the dates and places of a question.
+
+    Args:
+        shown: one for each of them that anything shows.
+        rest: the query's terms without the words for them.
+        only: what hits have to show; the others are worth more than hits without.
+        lists: whether all that shows them is asked for, and nothing else.
+    """
+
+    shown: Sequence[Shown] = ()
+    rest: Sequence[Term] = ()
+    only: Sequence[Shown] = ()
+    lists: bool = False
+
+    @property
+    def understood(self) -> list[Understood]:
+        """For the answer."""
+        return [
+            Understood(one.sought.kind, one.sought.text, one.sought.plain_filter, one in self.only)
+            for one in self.shown
+        ]
+
+    @property
+    def only_among(self) -> Collection[str] | None:
+        """The assets that can be hits; None for all that pass the filter."""
+        among = [set(one.asset_ids or one.texts) for one in self.only if not one.are_more]
+        return set.intersection(*among) if among else None
+
+
+class EvidenceSearch:
+    """Looks for evidence in a store.
+
+    Args:
+        store: has metadata and texts.
+        names: of its assets.
+    """
+
+    def __init__(self, store: VectorStore, names: NameIndex) -> None:
+        self._store, self._names = store, names
+
+    def find(
+        self, query: Query, meaning: Meaning, check: Callable[[], None]
+    ) -> tuple[Query, Evidence]:
+        """The evidence for what a query means, and the query with the filter that follows.
+
+        Args:
+            query: what is asked.
+            meaning: of its texts.
+            check: raises where the search has to stop.
+        """
+        narrowed = query
+        if meaning.is_all and meaning.kind:
+            of_kind = Compare("modality", Operator.EQ, str(meaning.kind))
+            narrowed = replace(query, filter=_both(query.filter, of_kind))
+        evidence = self._in(narrowed, meaning, check)
+        if narrowed is not query and not evidence.lists:
+            narrowed, evidence = query, self._in(query, replace(meaning, is_all=False), check)
+        for one in evidence.only:
+            if one.are_more:
+                narrowed = replace(narrowed, filter=_both(narrowed.filter, one.sought.filter))
+        return narrowed, evidence
+
+    def _in(self, query: Query, meaning: Meaning, check: Callable[[], None]) -> Evidence:
+        rest = " ".join(filter(None, map(text_of, meaning.rest)))
+        shown = [self._look_up(query, sought, rest, check) for sought in meaning.sought]
+        if not (shown := [one for one in shown if one.all_ids]):
+            return Evidence()
+        lists = meaning.is_all and len(shown) == len(meaning.sought)
+        only = [one for one in shown if lists or one.sought.kind in query.only]
+        evidence = Evidence(shown, meaning.rest, only, lists)
+        is_met = evidence.only_among is None or evidence.only_among
+        return evidence if is_met else replace(evidence, only=(), lists=False)
+
+    def _look_up(self, query: Query, sought: Sought, rest: str, check: Callable[[], None]) -> Shown:
+        check()
+        condition = _both(query.filter, sought.filter)
+        ids = list(islice(self._store.select(condition, limit=_MOST_ASSETS + 1), _MOST_ASSETS + 1))
+        check()
+        named = self._store.assets(self._names.holding(sought.written.names, _MOST_NAMED))
+        check()
+        texts = self._texts(query, f"{rest} {sought.written.words}")
+        showing = [text for text in texts if sought.written.is_in(text.snippet)]
+        if query.filter and showing:
+            rows = self._store.assets([text.asset_id for text in showing])
+            showing = [text for text in showing if _passes(query.filter, rows.get(text.asset_id))]
+        return Shown(
+            sought,
+            {
+                *ids,
+                *(key for key, row in named.items() if _names_show(row, sought, query)),
+                *(text.asset_id for text in showing if text.char_start == 0),
+            },
+            {text.asset_id for text in showing},
+            len(ids) > _MOST_ASSETS,
+        )
+
+    def _texts(self, query: Query, words: str) -> Sequence[ScoredSegment]:
+        if query.lexical is False:
+            return ()
+        with suppress(IndexNotReadyError):  # of which the search by words warns
+            return self._store.lexical(words, _MOST_TEXTS, filter=query.filter)
+        return ()
+
+
+def _names_show(row: AssetRow, sought: Sought, query: Query) -> bool:
+    own, folders = written_names(row)
+    names = [*own, *folders] if query.folder_names else own
+    return _passes(query.filter, row) and any(map(sought.written.is_in, names))
+
+
+def _passes(filter: Filter | None, row: AssetRow | None) -> bool:
+    return row is not None and not row.is_gone and (filter is None or matches(filter, row))
+
+
+def _both(filter: Filter | None, condition: Filter) -> Filter:
+    return And((filter, condition)) if filter else condition
