@@ -127,8 +127,9 @@ class SearchEngine:
                 hits = rerank(hits, texts, question, self._reranker, progress.deadline.check)
         if query.sort:
             hits = sort_hits(hits, query.sort)
-        depth = max((group.rank for group in groups), default=0)
-        cursor = request.page.cursor((group.key for group in groups), depth) if follows else ""
+        shots = [shot for group in groups for shot in group.shots]
+        depth = max((shot.rank for shot in shots), default=0)
+        cursor = request.page.cursor((shot.key for shot in shots), depth) if follows else ""
         explained = finder.explain() if query.explain else None
         latency_s = progress.timer.latency_s()
         result = SearchResult(
@@ -222,8 +223,8 @@ class SearchEngine:
         """The hits of a page, and whether there is a next one."""
         if request.plan.turns:
             groups = take_turns([pool.groups for pool in pools], request.query.limit)
-            keys = {group.key for pool in pools for group in pool.groups}
-            return groups, len(keys) > len(groups)
+            shown = {shot.key for group in groups for shot in group.shots}
+            return groups, any(group.key not in shown for pool in pools for group in pool.groups)
         groups = [group for pool in pools for group in self._choose(pool, request)]
         if not request.query.diversity:
             groups.sort(key=lambda group: (-group.best.score, group.best.segment.segment_id))
@@ -262,10 +263,14 @@ class SearchEngine:
         hits = []
         with request.progress.stage("fetch"):
             for group, explanation in zip_longest(groups, explanations):
-                row = finder.row(group)
-                uri = shown_location(row.locations)
-                hits.append(hit_of(group, row, uri, request.plan.words, explanation))
+                stack = [self._hit(shot, finder, request) for shot in group.stack]
+                hit = self._hit(group, finder, request)
+                hits.append(replace(hit, explanation=explanation, stack=stack))
         return hits
+
+    def _hit(self, group: Group, finder: Finder, request: Request) -> Hit:
+        row = finder.row(group)
+        return hit_of(group, row, shown_location(row.locations), request.plan.words)
 
     def _explain(self, groups: Sequence[Group], request: Request) -> list[Explanation]:
         if not groups:

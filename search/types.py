@@ -139,7 +139,8 @@ class Hit:
     ``weak`` says that a query without any meaning finds segments with such a score. A text that
     holds all words of the query is not weak.
 
-    ``rerank_score``, 0 to 1, says how well the text answers, if that was asked for.
+    ``rerank_score``, 0 to 1, says how well the text answers, if that was asked for. ``stack`` holds
+    further shots of the same photo, best first, which this hit stands for.
 
     ``confidence``, ``language`` and ``boxes`` are as in `Moment`. ``title``,
     ``media_type``, ``metadata`` and ``duration_s`` are the asset's; ``matches`` are ranges
@@ -169,6 +170,7 @@ class Hit:
     explanation: Explanation | None = None
     weak: bool = False
     rerank_score: float | None = None
+    stack: Sequence[Hit] = ()
 
 
 @dataclass(frozen=True)

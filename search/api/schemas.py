@@ -139,6 +139,7 @@ class SearchRequest(Strict):
         description="Sort a page's hits by a field such as `taken`; `-taken`: latest first.",
     )
     rerank: bool = Field(False, description="Let the server's reranker order the page's texts.")
+    stacks: bool = Field(True, description="Return nearly identical photos as one hit.")
     understand: bool | list[Reading] = Field(
         True,
         description="Read dates and places in the texts, and prefer what shows them: both, "
@@ -192,6 +193,9 @@ class HitOut(MomentOut):
     metadata: dict[str, Any] = {}
     moments: list[MomentOut] = []
     explanation: dict[str, Any] | None = None
+    stack: list[HitOut] = Field(
+        [], description="Further shots of the same photo, best first, which this hit stands for."
+    )
     content_url: str
     thumbnail_url: str
 

@@ -114,6 +114,7 @@ class SearchOptions(TypedDict, total=False):
     only: list[str]
     sort: str
     rerank: bool
+    stacks: bool
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ class FoundFile(BaseModel):
     score: float
     weak: bool = Field(False, description="Whether even a meaningless query has matches this good.")
     moments: list[str] = Field([], description="Further matching places in the file.")
+    alike: list[str] = Field([], description="The asset_ids of further shots of the same photo.")
     tags: list[str] = []
     metadata: dict[str, Any] = {}
 
@@ -122,6 +123,7 @@ def _found(hit: HitOut) -> FoundFile:
             "text": hit.snippet,
             "score": round(hit.score, 3),
             "moments": _moments(hit.moments),
+            "alike": [other.asset_id for other in hit.stack],
             "metadata": dict(_short(hit.metadata)),
         }
     )

@@ -131,6 +131,7 @@ def _digest(query: Query) -> bytes:
         query.mix,
         query.diversity,
         query.lexical,
+        query.stacks,
     )
     return hashlib.sha256(repr(facts).encode()).digest()[:_DIGEST_BYTES]
 

@@ -59,6 +59,7 @@ class Query:
         rerank: order the page's texts again, by the engine's reranker; not together with ``sort``.
         folder_names: whether names of folders are words of their assets, as those of files are.
         only: what hits have to show, of what was read from the texts and anything shows.
+        stacks: show nearly identical photos as one hit; segments never are.
     """
 
     items: Sequence[Item | Term]
@@ -80,6 +81,7 @@ class Query:
     sort: str = ""
     rerank: bool = False
     only: Collection[Reading] = ()
+    stacks: bool = True
 
     @property
     def terms(self) -> list[Term]:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.types import Embeddings, Modality
+from encoder.media.look import LOOK, likeness
+from encoder.types import IMAGE, Embeddings, Modality
 from search.ranking.fusion import RankedSegment
-from search.types import ScoredSegment
+from search.types import AssetRow, ScoredSegment
+
+_LIKENESS = 0.85
+"""Of shots of one photo; see `encoder.media.look`."""
+_LIKENESS_SOON = 0.75
+"""Of those that were taken within `_SOON_S`; a longer time tells photos apart."""
+_SOON_S = 60.0
+_SOON_WRITTEN_S = 2.0
+"""The same where something is written in them: pages and screens look alike from afar."""
 
 
 @dataclass
@@ -19,7 +28,8 @@ class Group:
     """A hit in the making: its best candidate, and further ones of the same asset.
 
     ``weak`` says that its score is one that chance reaches: see `encoder.space.Floor`. ``rank`` is
-    that of its best candidate, from 1, among all that can be the best one of a group.
+    that of its best candidate, from 1, among all that can be the best one of a group. ``stack``
+    holds further shots of the same photo, best first.
     """
 
     key: str
@@ -27,6 +37,12 @@ class Group:
     moments: list[RankedSegment] = field(default_factory=list)
     weak: bool = False
     rank: int = 0
+    stack: list[Group] = field(default_factory=list)
+
+    @property
+    def shots(self) -> list[Group]:
+        """The group, and those that it stands for."""
+        return [self, *self.stack]
 
     @property
     def asset_id(self) -> str:
@@ -70,6 +86,53 @@ def _of_kinds(
     return (candidate for candidate in ranked if candidate.segment.modality in modalities)
 
 
+def same_photos(assets: Sequence[AssetRow]) -> NDArray[np.bool_]:
+    """Which of these are shots of the same photo, by their looks and times; [n, n]."""
+    same = np.zeros((len(assets), len(assets)), bool)
+    places = [n for n, asset in enumerate(assets) if asset.modality == IMAGE]
+    photos = [assets[place] for place in places]
+    if len(photos) > 1:
+        alike = likeness([photo.metadata.get(LOOK) for photo in photos])
+        taken_s = np.array([_taken_s(photo) for photo in photos])
+        apart_s = np.abs(taken_s[:, None] - taken_s)
+        is_written = np.array([photo.n_segments > 1 for photo in photos])
+        is_either = is_written[:, None] | is_written
+        is_soon = apart_s <= np.where(is_either, _SOON_WRITTEN_S, _SOON_S)
+        is_undated = np.isnan(apart_s) & ~is_either
+        same[np.ix_(places, places)] = (is_soon & (alike >= _LIKENESS_SOON)) | (
+            is_undated & (alike >= _LIKENESS)
+        )
+    return same
+
+
+def _taken_s(photo: AssetRow) -> float:
+    taken_s = photo.metadata.get("taken")
+    return float(taken_s) if isinstance(taken_s, int | float) else float("nan")
+
+
+def stacked(groups: Sequence[Group], is_same: NDArray[np.bool_]) -> list[Group]:
+    """One group for all shots of a photo: the best of them, with the others as its stack.
+
+    A shot belongs to a stack if it is the same photo as any in it, so that a series whose first and
+    last shots differ is one stack.
+
+    Args:
+        groups: best first.
+        is_same: [len(groups), len(groups)], whether two of them show the same photo.
+    """
+    first = np.arange(len(groups))
+    for place in range(len(groups)):
+        if (same := first[:place][is_same[place, :place]]).size:
+            first[np.isin(first, [*same, place])] = same.min()
+    stacks: dict[int, Group] = {}
+    for group, head in zip(groups, first.tolist(), strict=True):
+        if head in stacks:
+            stacks[head].stack.append(group)
+        else:
+            stacks[head] = replace(group, stack=[])
+    return list(stacks.values())
+
+
 def first_of_each(
     ranked: Iterable[ScoredSegment], n_each: int, n_assets: int
 ) -> list[ScoredSegment]:
@@ -94,25 +157,29 @@ def take_turns(lists: Sequence[Sequence[Group]], limit: int) -> list[Group]:
         lists: of each kind, best first.
         limit: the most hits.
     """
-    chosen: dict[str, Group] = {}
+    chosen: list[Group] = []
+    shown: set[str] = set()
+
+    def take(group: Group) -> None:
+        if len(chosen) < limit and group.key not in shown:
+            chosen.append(group)
+            shown.update(shot.key for shot in group.shots)
+
     queues = [deque(group for group in groups if not group.weak) for groups in lists]
     while len(chosen) < limit and any(queues):
         for queue in sorted(filter(None, queues), key=lambda queue: _rank(queue[0])):
-            _drop_chosen(queue, chosen)
+            _drop_shown(queue, shown)
             if queue:
-                group = queue.popleft()
-                chosen[group.key] = group
+                take(queue.popleft())
         for queue in queues:
-            _drop_chosen(queue, chosen)
-    chosen_first = dict(list(chosen.items())[:limit])
+            _drop_shown(queue, shown)
     for group in sorted((group for groups in lists for group in groups), key=_rank):
-        if len(chosen_first) < limit:
-            chosen_first.setdefault(group.key, group)
-    return sorted(chosen_first.values(), key=lambda group: (group.weak, *_rank(group)))
+        take(group)
+    return sorted(chosen, key=lambda group: (group.weak, *_rank(group)))
 
 
-def _drop_chosen(queue: deque[Group], chosen: Mapping[str, Group]) -> None:
-    while queue and queue[0].key in chosen:
+def _drop_shown(queue: deque[Group], shown: Collection[str]) -> None:
+    while queue and queue[0].key in shown:
         queue.popleft()
 
 

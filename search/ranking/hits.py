@@ -7,27 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from encoder.media.look import LOOK
 from search.ranking.fusion import RankedSegment
 from search.ranking.grouping import Group
 from search.ranking.snippets import snippet
-from search.types import AssetRow, Explanation, Hit, Moment
+from search.types import AssetRow, Hit, Moment
 
 
-def hit_of(
-    group: Group,
-    asset: AssetRow,
-    uri: str,
-    words: Sequence[str],
-    explanation: Explanation | None = None,
-) -> Hit:
-    """A hit.
+def hit_of(group: Group, asset: AssetRow, uri: str, words: Sequence[str]) -> Hit:
+    """A hit without its explanation and its stack.
 
     Args:
         group: its best segment, and the moments.
         asset: the commit row.
         uri: which of its locations is shown.
         words: the texts searched for, to be marked in the snippets.
-        explanation: of its score, if one was asked for.
     """
     duration = asset.metadata.get("duration_s")
     return Hit(
@@ -38,9 +32,8 @@ def hit_of(
         title=str(asset.metadata.get("title", "")),
         media_type=asset.media_type,
         duration_s=float(duration) if isinstance(duration, int | float) else None,
-        metadata=dict(asset.metadata),
+        metadata={name: fact for name, fact in asset.metadata.items() if name != LOOK},
         moments=[Moment(**_of_segment(candidate, words)) for candidate in group.moments],
-        explanation=explanation,
     )
 
 

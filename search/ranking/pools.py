@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from search.filters import matches
 from search.query.planner import Share
 from search.ranking.fusion import RankedSegment
-from search.ranking.grouping import Group, by_asset, by_segment
+from search.ranking.grouping import Group, by_asset, by_segment, same_photos, stacked
 from search.ranking.request import Request
 from search.store.base import VectorStore
 from search.types import AssetRow
 
 _ROWS_PER_CALL = 200
+_LOOKED_AT = 200
+"""The most candidates among which the other shots of a stack are looked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,15 +105,26 @@ class Pools:
         return passing
 
     def _verified(self, groups: Sequence[Group], n_wanted: int) -> list[Group]:
-        """The groups whose asset is committed, has a file and passes the filter."""
-        passing: list[Group] = []
+        """The groups whose asset is committed, has a file and passes the filter, in stacks.
+
+        Where there is a stack, some more groups are looked at, since its other shots may follow.
+        """
+        passing, stacks = list[Group](), list[Group]()
         start, size = 0, n_wanted
-        while start < len(groups) and len(passing) < n_wanted:
+        while start < len(groups) and (
+            len(stacks) < n_wanted or (start < _LOOKED_AT and any(stack.stack for stack in stacks))
+        ):
             chunk = groups[start : start + size]
             self._load([group.asset_id for group in chunk])
             passing += [group for group in chunk if self._is_wanted(self._rows[group.asset_id])]
+            stacks = self._stacked(passing)
             start, size = start + size, _ROWS_PER_CALL
-        return passing[:n_wanted]
+        return stacks[:n_wanted]
+
+    def _stacked(self, groups: list[Group]) -> list[Group]:
+        if self._query.group_by == "segment" or not self._query.stacks:
+            return groups
+        return stacked(groups, same_photos([self.row(group) for group in groups]))
 
     def _load(self, asset_ids: Sequence[str]) -> None:
         new = [asset_id for asset_id in dict.fromkeys(asset_ids) if asset_id not in self._rows]

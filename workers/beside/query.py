@@ -195,6 +195,7 @@ def facts_of(options: Mapping[str, Any]) -> dict[str, Any]:
         "cursor": options["page"],
         "explain": options["explain"],
         "sort": options["sort"],
+        "stacks": options["stacks"],
         "understand": () if options["literal"] else READINGS,
     }
 

@@ -106,18 +106,23 @@ def hits_table(hits: Sequence[Hit], title: str = "") -> Table:
     table.add_column("where", no_wrap=True)
     table.add_column("text", ratio=1, overflow="ellipsis", no_wrap=True)
     for hit in hits:
-        name = Path(hit.uri).name or hit.uri
         parts: list[Hit | Moment] = [hit, *hit.moments]
         for row in parts:
             table.add_row(
                 f"{row.score:.2f}",
                 str(row.modality),
-                marked(name) if row is hit else "",
+                _name(hit) if row is hit else "",
                 place_of(row),
                 _snippet(row),
                 style="" if row is hit else "dim",
             )
     return table
+
+
+def _name(hit: Hit) -> str:
+    """The file's name, and of how many more shots it is the best."""
+    name = marked(Path(hit.uri).name or hit.uri)
+    return f"{name} [dim]+{len(hit.stack)} alike[/]" if hit.stack else name
 
 
 def _snippet(hit: Hit | Moment) -> Text:

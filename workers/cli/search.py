@@ -90,6 +90,9 @@ _FILES = ("query_file", "image", "audio", "video", "like")
 )
 @click.option("--segments", is_flag=True, help="Return segments instead of files.")
 @click.option(
+    "--stacks/--no-stacks", default=True, help="Show nearly identical photos as one hit (default)."
+)
+@click.option(
     "--lexical/--no-lexical", default=None, help="Also match words. [default: if the store can]"
 )
 @click.option("--strong", is_flag=True, help="Also see what others have only just written.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from encoder.errors import AnymodalError
 from encoder.media.image import mean_colour
+from encoder.media.look import LOOK, look_of
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality, Utterance
 from ingest.config import IngestConfig
 from ingest.language import SAMPLE_CHARS, language_of
@@ -52,15 +53,17 @@ class SegmentEncoding:
         self._readings: dict[str, PictureReading] = {}
         self._samples: dict[str, str] = defaultdict(str)
         self._colours: dict[str, str] = {}
+        self._looks: dict[str, str] = {}
 
     def found_in(self, asset_id: str) -> Labels:
         """What an asset's segments say of it, if anything.
 
         The ``language`` of its texts, or of what is said in it, if that is clear; for a picture or
-        a film the ``colour`` to show until its first picture is loaded.
+        a film the ``colour`` to show until its first picture is loaded; for a picture its `LOOK`.
         """
         language = language_of(self._samples[asset_id]) if asset_id in self._samples else ""
-        labels = {"language": language, "colour": self._colours.get(asset_id, "")}
+        colour, look = (found.get(asset_id, "") for found in (self._colours, self._looks))
+        labels = {"language": language, "colour": colour, LOOK: look}
         return {name: value for name, value in labels.items() if value}
 
     def take(self, steps: Sequence[Decoded]) -> None:
@@ -155,6 +158,8 @@ class SegmentEncoding:
                 self._samples[asset.asset_id] += segment.content + "\n"
             if modality == IMAGE and asset.modality != TEXT and segment.index == 0:
                 self._colours[asset.asset_id] = mean_colour(segment.content)
+                if asset.modality == IMAGE:
+                    self._looks[asset.asset_id] = look_of(segment.content)
         if self._wants_transcripts and modality == AUDIO:
             self._note(pairs, [encoded_item.heard for encoded_item in encoded])
         if modality == IMAGE and self._config:

@@ -52,6 +52,7 @@ def query_of(
         request.sort,
         request.rerank,
         request.only,
+        request.stacks,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from anyio import to_thread
 
 from encoder.errors import InputError
+from encoder.media.look import LOOK
 from search.api.config import ApiConfig
 from search.api.errors import TooLargeError
 from search.api.requests.bodies import Event, FormParser, FormPart
@@ -21,7 +22,17 @@ _MAX_FIELDS = 100
 _MAX_TAGS = 100
 _FROM_THE_FILE = frozenset(
     {"duration_s", "width", "height", "modified", "taken", "latitude", "longitude", "camera_model"}
-    | {"city", "region", "country", "places", "gone_since", "object_versions", "tags", "read_by"}
+    | {
+        "city",
+        "region",
+        "country",
+        "places",
+        "gone_since",
+        "object_versions",
+        "tags",
+        "read_by",
+        LOOK,
+    }
 )
 
 _NO_PART = FormPart("", None)

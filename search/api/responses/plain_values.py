@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from encoder.media.look import LOOK
 from search.api.ports import FailedFile, Job, Jobs
 from search.api.schemas import MomentOut
 from search.api.services import Services
@@ -21,8 +22,8 @@ from search.store.base import VectorStore
 from search.store.overview import FACETS, Facets
 from search.types import AssetRow, Hit, Moment, SearchResult
 
-_VERSIONS = "object_versions"
-"""The object versions that hold an asset; only ingest uses them (`ingest.sources.objects`)."""
+_INTERNAL = frozenset({"object_versions", LOOK})
+"""The object versions that hold an asset, which only ingest uses, and what a picture looks like."""
 # A path can contain spaces: text after one belongs to it if another slash follows.
 _PATH = re.compile(r"(?<![\w/.:])/(?:[^\n/]*/)*(?=[^\n/])")
 
@@ -49,6 +50,7 @@ def hit_json(hit: Hit, *, with_uri: bool = False) -> dict[str, Any]:
         "rerank_score": hit.rerank_score,
         "moments": [_moment(moment) for moment in hit.moments],
         "explanation": asdict(hit.explanation) if hit.explanation else None,
+        "stack": [hit_json(other, with_uri=with_uri) for other in hit.stack],
         **_urls(hit.asset_id, at),
     }
 
@@ -146,7 +148,7 @@ def _described(
         "title": metadata.get("title") or name,
         "duration_s": float(duration_s) if duration_s else None,
         "tags": metadata.get("tags", []),
-        "metadata": {name: value for name, value in metadata.items() if name != _VERSIONS},
+        "metadata": {name: value for name, value in metadata.items() if name not in _INTERNAL},
     }
 
 

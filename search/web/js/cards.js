@@ -4,7 +4,7 @@ import { address } from "./api.js";
 import { button, el, icon, styled, svg } from "./dom.js";
 import { clock, fixed } from "./format.js";
 import { excerpt, marked } from "./highlight.js";
-import { t } from "./i18n.js";
+import { t, tn } from "./i18n.js";
 import { isReadable, kindIcon, kindName, modalityOf, tileOf } from "./kinds.js";
 import { beginning, picture, stopLoading, whenSeen } from "./media_elements.js";
 import { timedMoments, timeline } from "./moments.js";
@@ -24,7 +24,8 @@ export function markedText(text, words) {
  * An article for a hit.
  *
  * @param hit as /v1/search gives it
- * @param context {words: to mark, best: the best score of the search, place, isOnScreen, onLike, link}
+ * @param context {words: to mark, best: the best score of the search, place, isOnScreen, isOpen: its
+ * stack, onLike, onStack, link}
  */
 export function card(hit, context) {
   const tile = tileOf(hit);
@@ -33,7 +34,7 @@ export function card(hit, context) {
   return el(
     "article",
     {
-      class: hit.weak ? `hit ${tile} weak` : `hit ${tile}`,
+      class: ["hit", tile, hit.weak && "weak", hit.stack?.length && "stack"].filter(Boolean).join(" "),
       tabindex: "0",
       "aria-labelledby": titleId,
       "aria-posinset": context.place,
@@ -46,6 +47,7 @@ export function card(hit, context) {
       title: t("Select (x)"),
       tabindex: "-1", // keys have x
     }),
+    hit.stack?.length ? stackButton(hit.stack.length, context) : null,
     el(
       "div",
       { class: "about" },
@@ -58,6 +60,11 @@ export function card(hit, context) {
       }),
     ),
   );
+}
+
+function stackButton(n, { isOpen, onStack }) {
+  const name = tn(n, "{n} more shot of it", "{n} more shots of it");
+  return button("alike", `+${n}`, onStack, { "aria-label": name, title: name, "aria-expanded": String(isOpen) });
 }
 
 function facts(hit) {

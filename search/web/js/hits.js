@@ -20,6 +20,7 @@ const feed = byId("hits");
 const heads = byId("heads");
 const made = new Map(); // cards by their place
 const hidden = new Set(); // assets that are about to be removed
+const opened = new Set(); // assets whose stacks show all their shots
 let hits = [];
 let newer = []; // what was added above them
 let order = []; // what is shown of them
@@ -41,6 +42,7 @@ export const picked = new Set();
 export function showHits(found, given) {
   clear();
   folded = true;
+  opened.clear();
   [hits, newer, context] = [found, [], given];
   arrange();
 }
@@ -75,18 +77,29 @@ export function addNewer(added) {
   arrangeAgain({ holds: true });
 }
 
-/** Take assets off the page. */
+/** Take assets off the page; what stays. The best shot that is left stands for its stack. */
 export function dropHits(ids) {
-  [hits, newer] = [hits, newer].map((some) => some.filter((hit) => !ids.has(hit.asset_id)));
+  const left = (hit) => {
+    const [first, ...stack] = spread(hit).filter((shot) => !ids.has(shot.asset_id));
+    if (stack.length === spread(hit).length - 1) return first ? hit : [];
+    return first ? { ...first, stack } : [];
+  };
+  [hits, newer] = [hits, newer].map((some) => some.flatMap(left));
   arrangeAgain();
+  return [...newer, ...hits];
 }
 
 /** The first result of each of these assets. */
-export const hitsOf = (ids) => [...ids].map((id) => [...newer, ...hits].find((hit) => hit.asset_id === id)).filter(Boolean);
+export const hitsOf = (ids) => [...ids].map((id) => all().find((hit) => hit.asset_id === id)).filter(Boolean);
+
+/** A hit and the shots that it stands for. */
+export const spread = (hit) => [hit, ...(hit.stack ?? [])];
+
+const all = () => [...newer, ...hits].flatMap(spread);
 
 /** Show an asset with other tags. */
 export function setTags(id, tags) {
-  for (const hit of [...newer, ...hits]) if (hit.asset_id === id) hit.tags = tags;
+  for (const hit of all()) if (hit.asset_id === id) hit.tags = tags;
   const isFocused = focusedCard()?.dataset.asset === id;
   for (const [at, one] of made) if (one.dataset.asset === id) letGo(at);
   place();
@@ -233,7 +246,8 @@ const dateOf = ({ metadata }) => metadata?.taken ?? metadata?.modified ?? -Infin
 
 /** Which hits are shown in which order. */
 function choose() {
-  order = [...newer, ...hits].filter((hit) => !(folded && hit.weak) && !hidden.has(hit.asset_id));
+  const shots = [...newer, ...hits].flatMap((hit) => (opened.has(hit.asset_id) || hidden.has(hit.asset_id) ? spread(hit) : hit));
+  order = shots.filter((hit) => !(folded && hit.weak) && !hidden.has(hit.asset_id));
   if (context.order) order.sort(context.order === "oldest" ? (a, b) => dateOf(a) - dateOf(b) : (a, b) => dateOf(b) - dateOf(a));
   feed.role = order.length ? "feed" : "group"; // a feed has articles
   starts = new Map();
@@ -339,13 +353,21 @@ function missing({ first, end }) {
 function insert(at, row, isOnScreen = false) {
   const hit = order[at];
   const { words, best, link, onLike } = context;
-  const one = card(hit, { words, best, place: at + 1, isOnScreen, link: link(hit), onLike: () => onLike(hit) });
+  const [isOpen, onStack] = [opened.has(hit.asset_id), () => toggleStack(hit)];
+  const one = card(hit, { words, best, place: at + 1, isOnScreen, isOpen, link: link(hit), onLike: () => onLike(hit), onStack });
   one.querySelector(".pick").setAttribute("aria-pressed", String(picked.has(hit.asset_id)));
   moveTo(one, at, row);
   const next = Math.min(...[...made.keys()].filter((other) => other > at));
   feed.insertBefore(one, made.get(next) ?? null);
   made.set(at, one);
   return false;
+}
+
+/** Show a hit's further shots beside it, or put them away. */
+function toggleStack({ asset_id: id }) {
+  opened[opened.has(id) ? "delete" : "add"](id);
+  cardOf(id).querySelector(".alike").setAttribute("aria-expanded", String(opened.has(id)));
+  arrangeAgain();
 }
 
 /** The card that has, or holds, the focus. */

@@ -4,7 +4,7 @@ import { ApiError, listAssets, search } from "./api.js";
 import { button, byId, el, say } from "./dom.js";
 import { millis } from "./format.js";
 import { wordsOf } from "./highlight.js";
-import { addHits, addNewer, dropHits, focusAt, isFolded, lookAhead, renewHits, setBusy, showHits, unfold } from "./hits.js";
+import { addHits, addNewer, dropHits, focusAt, isFolded, lookAhead, renewHits, setBusy, showHits, spread, unfold } from "./hits.js";
 import { t, tn } from "./i18n.js";
 import { asks, firstCursor, LISTED, mediaOf, PAGE, toRequest } from "./query.js";
 import { loadKinds } from "./kinds.js";
@@ -35,7 +35,7 @@ const keyOf = (state) => {
 };
 
 /** The hits on the page, in their order. */
-export const shownHits = () => shown.hits;
+export const shownHits = () => shown.hits.flatMap(spread);
 
 /** The words that are marked in texts. */
 export const markedWords = ({ words, terms } = current()) =>
@@ -107,8 +107,7 @@ export function forgetAsset(id) {
 /** Assets are gone: what else is shown stays. */
 export function forgetAssets(ids) {
   remembered.clear();
-  shown.hits = shown.hits.filter((hit) => !ids.has(hit.asset_id));
-  dropHits(ids);
+  shown.hits = dropHits(ids);
   const terms = current().terms.filter(({ kind, value }) => kind !== "asset" || !ids.has(value));
   if (terms.length < current().terms.length) update({ terms }, { push: false });
   else if (!shown.hits.length) searchAgain();
@@ -166,10 +165,10 @@ export const toHit = (asset) => ({ snippet: "", moments: [], start_s: null, ...a
 
 /** The same question, to know how the score of a hit came about; null if it is no longer found. */
 export async function explained(hit, signal) {
-  const place = shown.hits.findIndex((one) => one.asset_id === hit.asset_id);
+  const place = shown.hits.findIndex((one) => spread(one).some((shot) => shot.asset_id === hit.asset_id));
   const limit = Math.max(PAGE, place + 1);
   const { hits } = await ask(current(), "", signal, { explain: true, limit });
-  return hits.find((one) => one.asset_id === hit.asset_id)?.explanation ?? null;
+  return hits.flatMap(spread).find((one) => one.asset_id === hit.asset_id)?.explanation ?? null;
 }
 
 /** The next page of the same question; `focus` its first card. */
