@@ -120,6 +120,8 @@ def stacked(groups: Sequence[Group], is_same: NDArray[np.bool_]) -> list[Group]:
         groups: best first.
         is_same: [len(groups), len(groups)], whether two of them show the same photo.
     """
+    if not is_same.any():
+        return list(groups)
     first = np.arange(len(groups))
     for place in range(len(groups)):
         if (same := first[:place][is_same[place, :place]]).size:

@@ -43,6 +43,20 @@ def picture(width: int = 400, height: int = 300, seed: int = 0) -> NDArray[np.ui
     return np.array(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
 
 
+def shot_of(rgb: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+    """The same [h, w, 3] as in a burst: moved, closer or farther, lighter or darker, noisy."""
+    from PIL import Image
+
+    rng = np.random.default_rng(seed)
+    height, width = rgb.shape[:2]
+    share = rng.uniform(0.93, 0.99)
+    left, top = rng.uniform(0, 1 - share, 2) * (width, height)
+    box = (left, top, left + share * width, top + share * height)
+    moved = Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC, box)
+    light = np.asarray(moved) * rng.uniform(0.85, 1.15) + rng.normal(0, 4, (height, width, 1))
+    return np.asarray(np.clip(light, 0, 255), np.uint8)
+
+
 def write_sound(path: Path, codec: str, seconds: float = 3.0, rate: int = 48_000) -> Path:
     """A tone, by PyAV: for the formats that soundfile does not write."""
     import av

@@ -325,6 +325,7 @@ def test_the_json_is_the_contract(store: MemoryStore) -> None:
             "explanation": None,
             "weak": False,
             "rerank_score": None,
+            "stack": [],
         }
     ]
     assert answer["latency_s"]["total"] > 0
