@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.corpora import picture_sets
-from benchmarks.retrieval.pictures import PARAPHRASES, WNIDS
 from encoder import MultiModalEncoder
 from encoder.media.image import load_image
 from encoder.media.sound import load_sound
@@ -27,7 +26,9 @@ from encoder.models.bundle.declaration import IMAGE_LABELS
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
 
 MODALITIES = (TEXT, IMAGE, AUDIO)
-TEXTS = Path(__file__).parents[1] / "data" / "mixed_texts.tsv"
+TEXTS, PARAPHRASES = (
+    Path(__file__).parents[1] / "data" / name for name in ("mixed_texts.tsv", "paraphrases.tsv")
+)
 PICTURES = {
     "Dog bark": ("n02099601", "n02099712", "n02106662", "n02110958", "n02113023", "n02085620"),
     "Sea waves": ("n09428293", "n09421951"),
@@ -96,7 +97,7 @@ def _contents(
     ours = _read(TEXTS)
     pictures = picture_sets.samples(samples)
     sentences = picture_sets.descriptions(descriptions)
-    wnids = WNIDS.read_text("ascii").split()
+    wnids = picture_sets.WNIDS.read_text("ascii").split()
     labels = np.load(IMAGE_LABELS)["names"].tolist()
     shown = {wnid: concept for concept, of_it in PICTURES.items() for wnid in of_it}
     queries: Pairs = [(row["concept"], row["text"]) for row in ours if row["role"] == "query"]

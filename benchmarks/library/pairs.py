@@ -1,7 +1,5 @@
 """A question in one language whose answer stands in another, beside paragraphs of its own.
 
-    python -m benchmarks.library.pairs
-
 XQuAD's 240 paragraphs in English, German and Chinese, a plain text file each, in one store. For a
 pair of languages only two halves of them compete, by a filter on folders: articles with even
 numbers in the language of the answers, those with odd numbers in the language of the questions. The
@@ -11,14 +9,13 @@ language only, those of odd ones in their own. Written before the first run.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
 
 from benchmarks.bundle_quality.questions import XQUAD
-from benchmarks.harness.results_pages import table, write_section
+from benchmarks.harness.results_pages import table
 from benchmarks.library.asking import engine_over, ingest
 from benchmarks.library.corpus import LANGUAGES
 from encoder.types import QUERY, TEXT, Item
@@ -26,34 +23,21 @@ from search import Query, SearchEngine
 from search.filters import parse_filter
 from search.types import READINGS
 
-FOLDER = Path(".demo") / "library_pairs"
 _PARTS = ("even", "odd")
 
 
-def main() -> None:
-    """Ingest what is missing, ask, and report."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.library.pairs")
-    parser.add_argument("--folder", type=Path, default=FOLDER)
-    parser.add_argument("--store", type=Path, help="search this one, ingest nothing")
-    parser.add_argument("--write", action="store_true", help="write a section of the results")
-    asked = parser.parse_args()
-    folder = asked.folder.resolve()
+def measure(folder: Path, store: Path | None) -> str:
+    """Ingest what is missing, unless a store is given; ask, and report."""
     asked_of = dict(_write(folder / "files"))
-    if not asked.store:
-        ingest(folder / "files", folder / "store")
+    if store is None:
+        store = folder / "store"
+        ingest(folder / "files", store)
     rows = []
-    with engine_over(asked.store or folder / "store") as engine:
+    with engine_over(store) as engine:
         for of, among in permutations(LANGUAGES, 2):
             shares = [_found(engine, folder / "files", asked_of, of, among, p) for p in _PARTS]
             rows.append([f"{of} → {among}", *(f"{share:.3f}" for pair in shares for share in pair)])
-    body = table(["questions → foreign", "foreign R@1", "R@10", "own R@1", "R@10"], rows)
-    print(body)
-    if asked.write:
-        write_section("A mixed library: answers in another language", _command(), body)
-
-
-def _command() -> str:
-    return "python -m benchmarks.library.pairs --write"
+    return table(["questions → foreign", "foreign R@1", "R@10", "own R@1", "R@10"], rows)
 
 
 def _write(files: Path) -> Iterator[tuple[tuple[str, str], dict[str, str]]]:
@@ -89,7 +73,3 @@ def _found(
         found = [hit.uri.rpartition("/")[2] for hit in engine.search(query).hits]
         ranks.append(found.index(name) if name in found else 1000)
     return sum(rank == 0 for rank in ranks) / len(ranks), sum(r < 10 for r in ranks) / len(ranks)
-
-
-if __name__ == "__main__":
-    main()

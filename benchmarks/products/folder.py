@@ -26,7 +26,6 @@ from benchmarks.bundle_quality.questions import XQUAD
 from benchmarks.bundle_quality.speech import ESC_10
 from benchmarks.corpora import picture_sets
 from benchmarks.corpora.debian_packages import pairs
-from benchmarks.retrieval.pictures import WNIDS
 from encoder.models.bundle.declaration import IMAGE_LABELS
 from examples.texts import write_pdf
 from tests.support.documents import write_docx
@@ -113,7 +112,9 @@ def _lines(text: str) -> tuple[str, ...]:
 
 def _pictures(folder: Path, samples: Path, n: int) -> list[tuple[str, list[str]]]:
     paths = picture_sets.samples(samples)
-    classes = list(zip(WNIDS.read_text().split(), np.load(IMAGE_LABELS)["names"], strict=True))
+    classes = list(
+        zip(picture_sets.WNIDS.read_text().split(), np.load(IMAGE_LABELS)["names"], strict=True)
+    )
     chosen = [classes[number * len(classes) // n] for number in range(n)]
     for wnid, _ in chosen:
         copy(paths[wnid], folder / f"{wnid}.jpg")  # without the name of the class

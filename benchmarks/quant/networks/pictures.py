@@ -27,7 +27,6 @@ ClassifierName = Literal["lite0", "lite2"]
 SIDES: Mapping[ClassifierName, int] = {"lite0": 224, "lite2": 260}
 """The side in pixels of each classifier's input."""
 
-_WNIDS = Path(__file__).parents[3] / "scripts" / "imagenet_wnids.txt"
 _CALIBRATION_EVERY = 8
 _CROP_PADDING = 32
 _MEAN, _SCALE = 127.0, 128.0
@@ -97,7 +96,7 @@ def picture_files(folder: Path, split: Split) -> list[Path]:
 def _files(folder: Path) -> list[Path]:
     """One of each class, in ImageNet's order."""
     samples = picture_sets.samples(folder / "samples")
-    return [samples[wnid] for wnid in _WNIDS.read_text("ascii").split()]
+    return [samples[wnid] for wnid in picture_sets.WNIDS.read_text("ascii").split()]
 
 
 def classes_of(split: Split, n_classes: int = 1000) -> NDArray[np.int64]:

@@ -1,1 +1,0 @@
-"""How well words find pictures, sounds and texts, and what fusing and calibrating gain."""
