@@ -97,7 +97,7 @@ _LINE = {"en": 88, "de": 88, "zh": 42}
 _N_LINES = 44
 
 Facts = dict[str, Any]
-"""What a file is made of: ``of`` (``coco:…``, ``cv:…``), ``taken``, ``place``, ``caption``."""
+"""What a file is made of: ``of`` (``coco:…``, ``class:…``), ``taken``, ``place``, ``said`` …"""
 
 
 class Written(NamedTuple):
@@ -475,7 +475,7 @@ def _films(files: Path) -> dict[str, Facts]:
                 slides.append(picture.convert("RGB").resize((640, 480)))
         (files / path).parent.mkdir(parents=True, exist_ok=True)
         write_slides(files / path, slides, samples=_sound_track(heard, sounds))
-        made[path] = {"of": f"film:{numbers}"}
+        made[path] = {"of": f"film:{numbers}", "heard": f"class:{heard}"}
     return made
 
 

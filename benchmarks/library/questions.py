@@ -84,7 +84,7 @@ def _answers(path: str, facts: Facts, wanted: str) -> bool:
         return facts.get("place") == value
     if kind == "cv":
         return wanted in facts.get("said", {})
-    return wanted in (path, facts["of"])
+    return wanted in (path, facts["of"], facts.get("heard"))
 
 
 def _of_articles() -> Iterator[Question]:
