@@ -87,7 +87,7 @@ _FURTHER = (5, 14, 17, 19, 22, 26, 28, 30, 36, 39, 42, 46)
 _MEMOS = {
     "en": ("voice memo {:02}", "mp3"),
     "de": ("Aufnahme {:02}", "flac"),
-    "zh": ("录音{:02}", "ogg"),
+    "zh": ("录音{:02}", "wav"),
 }
 _FOLDERS_OF_SPEECH = {"en": "en", "de": "de", "zh": "zh-CN"}
 _VOICES = {"en": "en-us", "de": "de"}
@@ -479,8 +479,10 @@ def _films(files: Path) -> dict[str, Facts]:
     return made
 
 
-def _sound_track(heard: str, sounds: Mapping[int, Sequence[Path]]) -> NDArray[np.float32]:
-    """Samples at 48 kHz: a clip of a class, or spoken words."""
+def _sound_track(heard: str, sounds: Mapping[int, Sequence[Path]]) -> NDArray[np.float32] | None:
+    """Samples at 48 kHz: a clip of a class, or spoken words; None for silence."""
+    if not heard:
+        return None
     from examples.speech import Speaker
 
     if heard.isdigit():
