@@ -107,22 +107,23 @@ def _named_kinds(texts: Sequence[str]) -> tuple[str, ...]:
     (('image/',), ())
     """
     spoken = {word for text in texts for word in words(text)}
-    return tuple(
-        media_type
-        for media_types, names in _kind_words()
-        if any(name <= spoken for name in names)
-        for media_type in media_types
-    )
+    named = (media_types for name, media_types in _kind_words() if name <= spoken)
+    return tuple(dict.fromkeys(media_type for media_types in named for media_type in media_types))
 
 
 @cache
-def _kind_words() -> list[tuple[list[str], list[frozenset[str]]]]:
+def _kind_words() -> list[tuple[frozenset[str], tuple[str, ...]]]:
+    return [(frozenset(words(name)), media_types) for name, media_types in kind_words().items()]
+
+
+@cache
+def kind_words() -> dict[str, tuple[str, ...]]:
+    """By a word for a kind of file, what the media types of this kind begin with."""
     with Path(__file__).with_name("kind_words.tsv").open(encoding="utf-8", newline="") as file:
-        lines = (line for line in file if not line.startswith("#"))
-        return [
-            (row["media_types"].split(), [frozenset(words(name)) for name in row["words"].split()])
-            for row in csv.DictReader(lines, delimiter="\t")
-        ]
+        rows = csv.DictReader((line for line in file if line[0] != "#"), delimiter="\t")
+        return {
+            name: tuple(row["media_types"].split()) for row in rows for name in row["words"].split()
+        }
 
 
 def widened(candidates: int) -> int | None:

@@ -15,14 +15,6 @@ class Period:
     start: date | None
     end: date | None
 
-    def before(self) -> Period:
-        """All that is earlier."""
-        return Period(None, self.start)
-
-    def after(self) -> Period:
-        """All that is later."""
-        return Period(self.end, None)
-
 
 def day(when: date) -> Period:
     """One day."""

@@ -36,6 +36,10 @@ _COUNT = rf"(?:\d\d?|{one_of(n for n in NUMBERS if n[0] < '一')})"
 _YEAR = r"(?:1[89]\d\d|20\d\d)"
 _HAN_YEAR = r"(?:1[89]\d\d|20\d\d|[一二][〇零一二三四五六七八九]{3})"
 _HAN_COUNT = r"(?:\d{1,2}|[一二两三四五六七八九十]{1,3})"
+_HAN_PART = (
+    r"(?:的?(?P<season>[春夏秋冬])(?!节)[天季]?"
+    rf"|\s?(?P<month>{_HAN_COUNT})\s?月(?:\s?(?P<day>{_HAN_COUNT})\s?[日号])?)?"
+)
 _LAST = r"(?:last|past|letzte[nrms]?|vorige[nrms]?|vergangene[nrms]?)"
 _THIS = r"(?:this|diese[nrms]?)"
 
@@ -131,25 +135,18 @@ def _found(rule: _Rule, match: re.Match[str], today: date) -> FoundDate | None:
     return FoundDate(period, start, end)
 
 
-def _day(match: re.Match[str], _: date) -> Period:
-    month = match["month"].lower()
-    number = MONTHS[month] if month in MONTHS else number_of(month)
-    return calendar.day(date(_year(match["year"]), number, number_of(match["day"])))
-
-
-def _month(match: re.Match[str], _: date) -> Period:
-    month = match["month"].lower()
-    number = MONTHS[month] if month in MONTHS else number_of(month)
-    date(_year(match["year"]), number, 1)
-    return calendar.month(_year(match["year"]), number)
-
-
-def _season(match: re.Match[str], _: date) -> Period:
-    return calendar.season(_year(match["year"]), SEASONS[match["season"].lower()])
-
-
-def _whole_year(match: re.Match[str], _: date) -> Period:
-    return calendar.year(_year(match["year"]))
+def _named(match: re.Match[str], today: date) -> Period:
+    """The year, season, month or day that a pattern names."""
+    names = match.groupdict()
+    which = names.get("which")
+    year = today.year - "今去前".index(which) if which else _year(names["year"])
+    if season := names.get("season"):
+        return calendar.season(year, SEASONS[season.lower()])
+    if not (month := names.get("month")):
+        return calendar.year(year)
+    number, day = MONTHS.get(month.lower()) or number_of(month), names.get("day")
+    first = date(year, number, number_of(day or "1"))
+    return calendar.day(first) if day else calendar.month(year, number)
 
 
 def _years(match: re.Match[str], _: date) -> Period:
@@ -192,17 +189,6 @@ def _last_or_this(match: re.Match[str], today: date) -> Period:
     return next(period for period in periods if period.start and period.start <= today)
 
 
-def _han_year(match: re.Match[str], today: date) -> Period:
-    """今年, 去年, 前年, with a season or a month."""
-    year = today.year - "今去前".index(match["which"])
-    if match["season"]:
-        return calendar.season(year, SEASONS[match["season"]])
-    if match["month"]:
-        date(year, number_of(match["month"]), 1)
-        return calendar.month(year, number_of(match["month"]))
-    return calendar.year(year)
-
-
 def _han_unit(match: re.Match[str], today: date) -> Period:
     unit = "month" if "月" in match[0] else "week"
     return _recent(unit, int(match["which"].startswith("上")), today)
@@ -240,40 +226,27 @@ _RULES = (
         needs=_DIGIT,
     ),
     # 3/4/2020 is March to some and April to others.
-    _Rule(rf"(?P<day>1[3-9]|2\d|3[01])/(?P<month>\d\d?)/(?P<year>{_YEAR})", _day, needs=_DIGIT),
-    _Rule(rf"(?P<month>\d\d?)/(?P<day>1[3-9]|2\d|3[01])/(?P<year>{_YEAR})", _day, needs=_DIGIT),
+    _Rule(rf"(?P<day>1[3-9]|2\d|3[01])/(?P<month>\d\d?)/(?P<year>{_YEAR})", _named, needs=_DIGIT),
+    _Rule(rf"(?P<month>\d\d?)/(?P<day>1[3-9]|2\d|3[01])/(?P<year>{_YEAR})", _named, needs=_DIGIT),
     _Rule(rf"(?P<first>{_HAN_YEAR})年?\s?[到至]\s?(?P<last>{_HAN_YEAR})年", _years, needs=_HAN),
-    _Rule(rf"(?P<year>{_YEAR})[-/.](?P<month>\d\d?)[-/.](?P<day>\d\d?)", _day, needs=_DIGIT),
-    _Rule(rf"(?P<day>\d\d?)\.\s?(?P<month>\d\d?)\.\s?(?P<year>{_YEAR})", _day, needs=_DIGIT),
+    _Rule(rf"(?P<year>{_YEAR})[-/.](?P<month>\d\d?)[-/.](?P<day>\d\d?)", _named, needs=_DIGIT),
+    _Rule(rf"(?P<year>{_YEAR})[-/](?P<month>0\d|1[0-2])", _named, needs=_DIGIT),
+    _Rule(rf"(?P<day>\d\d?)\.\s?(?P<month>\d\d?)\.\s?(?P<year>{_YEAR})", _named, needs=_DIGIT),
     _Rule(
-        rf"(?P<day>\d\d?){_DAY_END}\s+(?:of\s+)?(?P<month>{_MONTH})\.?,?\s+(?P<year>{_YEAR})",
-        _day,
+        rf"(?:(?P<day>\d\d?){_DAY_END}\s+(?:of\s+)?)?"
+        rf"(?P<month>{_MONTH})\.?,?\s+(?:of\s+)?(?P<year>{_YEAR})",
+        _named,
         needs=_DIGIT,
     ),
     _Rule(
         rf"(?P<month>{_MONTH})\.?\s+(?P<day>\d\d?){_DAY_END},?\s+(?P<year>{_YEAR})",
-        _day,
+        _named,
         needs=_DIGIT,
     ),
-    _Rule(rf"(?P<month>{_MONTH})\.?,?\s+(?:of\s+)?(?P<year>{_YEAR})", _month, needs=_DIGIT),
-    _Rule(rf"(?P<year>{_YEAR})[-/](?P<month>0\d|1[0-2])", _month, needs=_DIGIT),
-    _Rule(rf"(?P<season>{_SEASON})\s+(?:of\s+)?(?P<year>{_YEAR})", _season, needs=_DIGIT),
-    _Rule(rf"(?P<year>{_YEAR})\s+(?P<season>{_SEASON})", _season, needs=_DIGIT),
-    _Rule(
-        rf"(?P<year>{_HAN_YEAR})\s?年\s?(?P<month>{_HAN_COUNT})\s?月\s?(?P<day>{_HAN_COUNT})\s?[日号]",
-        _day,
-        needs=_HAN,
-    ),
-    _Rule(rf"(?P<year>{_HAN_YEAR})\s?年\s?(?P<month>{_HAN_COUNT})\s?月", _month, needs=_HAN),
-    _Rule(
-        rf"(?P<year>{_HAN_YEAR})\s?年的?(?P<season>[春夏秋冬])(?!节)[天季]?", _season, needs=_HAN
-    ),
-    _Rule(rf"(?P<year>{_HAN_YEAR})\s?年", _whole_year, needs=_HAN),
-    _Rule(
-        rf"(?P<which>[今去前])年(?:(?P<season>[春夏秋冬])(?!节)[天季]?|(?P<month>{_HAN_COUNT})月)?",
-        _han_year,
-        needs=_HAN,
-    ),
+    _Rule(rf"(?P<season>{_SEASON})\s+(?:of\s+)?(?P<year>{_YEAR})", _named, needs=_DIGIT),
+    _Rule(rf"(?P<year>{_YEAR})\s+(?P<season>{_SEASON})", _named, needs=_DIGIT),
+    _Rule(rf"(?P<year>{_HAN_YEAR})\s?年{_HAN_PART}", _named, needs=_HAN),
+    _Rule(rf"(?P<which>[今去前])年{_HAN_PART}", _named, needs=_HAN),
     _Rule(r"(?P<which>上个?|这个?|本)(?:月|周|星期)", _han_unit, needs=_HAN),
     _Rule(rf"(?P<n>{_HAN_COUNT})(?P<unit>天|周|个星期|个月|年)前", _ago, needs=_HAN),
     _Rule(r"(?P<when>今天|昨天|前天)(?=$|\s|的|拍|照)", _relative_day, needs=_HAN),
@@ -295,5 +268,5 @@ _RULES = (
         _relative_day,
         bare=True,
     ),
-    _Rule(rf"(?P<year>{_YEAR})", _whole_year, bare=True, needs=_DIGIT),
+    _Rule(rf"(?P<year>{_YEAR})", _named, bare=True, needs=_DIGIT),
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from search.errors import IndexNotReadyError
-from search.filters import And, Compare, Filter, Operator, matches
+from search.filters import And, Filter, matches
 from search.lexical.names import written_names
 from search.query.query import Query, Term
 from search.store.base import VectorStore
@@ -101,8 +101,7 @@ class EvidenceSearch:
         """
         narrowed = query
         if meaning.is_all and meaning.kind:
-            of_kind = Compare("modality", Operator.EQ, str(meaning.kind))
-            narrowed = replace(query, filter=_both(query.filter, of_kind))
+            narrowed = replace(query, filter=_both(query.filter, meaning.kind))
         evidence = self._in(narrowed, meaning, check)
         if narrowed is not query and not evidence.lists:
             narrowed, evidence = query, self._in(query, replace(meaning, is_all=False), check)

@@ -6,11 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cache
 
-from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Item, Modality
-from search.filters import Filter, parse_filter
+from encoder.types import TEXT, Item
+from search.filters import Compare, Filter, Operator, Or, parse_filter
+from search.query.planner import kind_words
 from search.query.query import Query, Term
 from search.types import READINGS, Reading
+from search.understanding.calendar import one_of
 from search.understanding.dates import find_date
 from search.understanding.places import KnownPlaces, find_place
 from search.understanding.written import Written, WrittenDate, WrittenPlace
@@ -18,22 +21,17 @@ from search.understanding.written import Written, WrittenDate, WrittenPlace
 MAX_CHARS = 1000
 """Reading dates takes some ten milliseconds of such a text, and grows faster than its length."""
 
-_KINDS = {
-    IMAGE: "photo photos picture pictures image images pic pics snapshot snapshots foto fotos bild "
-    "bilder bildern aufnahme aufnahmen 照片 图片 相片",
-    VIDEO: "video videos film films movie movies clip clips filme filmen 视频 影片 录像",
-    AUDIO: "recording recordings audio sound sounds audios tonaufnahme tonaufnahmen 录音 音频",
-    TEXT: "document documents dokument dokumente dokumenten 文档 文件",
-}
-_KIND_OF = {word: modality for modality, line in _KINDS.items() for word in line.split()}
+_DOCUMENTS = frozenset("document documents dokument dokumente dokumenten 文档".split())
+# Not all pictures are screenshots, as not all documents are invoices.
+_PARTS = frozenset(
+    """screenshot bildschirmfoto 截图 song music lied musik 音乐 歌曲 geräusch 声音 voicemail
+    sprachmemo""".split()
+)
 _IDLE = frozenset(
     """a all alle any anything der die das every everything file files datei dateien dateien find
     finde from i in made me mein meine meinen mir my of our shot show taken that the there those
     unsere vom von was we were aus aufgenommen dem den entstanden gemacht recorded what zeig zeige
     的 我 我的 我们 所有 全部 拍 拍的 拍摄 拍摄的 在""".split()
-)
-_HAN_WORD = re.compile(
-    "|".join(sorted((w for w in [*_KIND_OF, *_IDLE] if w > "一"), key=len)[::-1])
 )
 
 
@@ -66,13 +64,13 @@ class Meaning:
         sought: dates and places.
         rest: the query's terms without them.
         is_all: whether nothing else is in the question, except for words of ``kind``.
-        kind: of the assets that are wanted; None for all.
+        kind: a filter of the assets that are wanted; None for all.
     """
 
     sought: Sequence[Sought]
     rest: Sequence[Term]
     is_all: bool = False
-    kind: Modality | None = None
+    kind: Filter | None = None
 
 
 def understand(query: Query, places: KnownPlaces, today: date) -> Meaning:
@@ -99,17 +97,29 @@ def understand(query: Query, places: KnownPlaces, today: date) -> Meaning:
     return Meaning(sought, rest, *_nothing_else(text))
 
 
-def _nothing_else(rest: str) -> tuple[bool, Modality | None]:
-    """Whether a text only names a kind of file, and which.
+def _nothing_else(rest: str) -> tuple[bool, Filter | None]:
+    """Whether a text only names a kind of file, and the filter of this kind.
 
-    >>> _nothing_else("all my photos"), _nothing_else("的照片"), _nothing_else("photos of a cat")
-    ((True, 'image'), (True, 'image'), (False, None))
+    >>> _nothing_else("all my photos") == _nothing_else("的照片")
+    True
+    >>> _nothing_else("photos of a cat"), _nothing_else("invoices")
+    ((False, None), (False, None))
     """
-    words = re.findall(r"\w+", _HAN_WORD.sub(r" \g<0> ", rest.casefold()))
-    kinds = {_KIND_OF[word] for word in words if word in _KIND_OF}
-    if len(kinds) > 1 or not all(word in _KIND_OF or word in _IDLE for word in words):
+    found = re.findall(r"\w+", _han_word().sub(r" \g<0> ", rest.casefold()))
+    kinds = [word for word in found if word not in _IDLE]
+    if not kinds or _DOCUMENTS.issuperset(kinds):
+        return True, Compare("modality", Operator.EQ, TEXT) if kinds else None
+    media_types = {kind_words().get(kind, ()) for kind in kinds}
+    is_part = media_types <= {(), kind_words()["invoice"]} or not _PARTS.isdisjoint(kinds)
+    if len(media_types) > 1 or is_part:
         return False, None
-    return True, next(iter(kinds), None)
+    (wanted,) = media_types
+    return True, Or(tuple(Compare("media_type", Operator.PREFIX, start) for start in wanted))
+
+
+@cache
+def _han_word() -> re.Pattern[str]:
+    return re.compile(one_of(word for word in (*kind_words(), *_IDLE, *_DOCUMENTS) if word > "一"))
 
 
 def reads(term: Term) -> bool:
