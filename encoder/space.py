@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.types import DOCUMENT, Embeddings, Item, Modality, Role
+from encoder.types import DOCUMENT, TEXT, Embeddings, Item, Modality, Role
 
 Cosines = TypeVar("Cosines", float, NDArray[np.float64])
 
@@ -29,23 +29,53 @@ class Calibration:
         mu: the level.
         c: the scale.
         further: the same for an item's further rows, where it has several (`Tower.n_rows`).
+        share: of texts: they hold for queries of which this share is taken off by the space's
+            `Centring`.
     """
 
     mu: float = 0.0
     c: float = 1.0
     further: tuple[Calibration, ...] = ()
+    share: float = 0.0
 
     def of_row(self, row: int) -> Calibration:
         """The calibration of the items' rows with this number, or of the last one that is known."""
         return self.further[min(row, len(self.further)) - 1] if row and self.further else self
 
-    def apply(self, cosines: Cosines) -> Cosines:
-        """Calibrate a cosine, or an array of any shape, which is kept."""
-        return (cosines - self.mu) / self.c
+    def apply(self, cosines: Cosines, level: Cosines | float = 1.0) -> Cosines:
+        """Calibrate a cosine, or an array of any shape, which is kept; see `Space.level`."""
+        return (cosines - level * self.mu) / self.c
 
 
 UNCALIBRATED = Calibration()
 """Leaves cosines as they are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Centring:
+    """Takes off a query q what it has in common with any text in a language, whatever that says.
+
+    Most of the cosine of q to a text v in a language l is ``q·m_l``, m_l being the mean of the
+    texts in l: a question in one language ranks all texts in it before an answer in another. Of
+    ``m_l = o + d_l``, o is the mean of all languages. Linear regression tells l from v itself:
+    ``w_l·v`` is about 1 for texts in l, and 0 for others. So ``q·v - share * q·d_l`` is
+    ``(q - share * Σ (q·d_l) w_l)·v``: it is the query that moves, and rows stay as they are.
+    ``q·o`` is the same for all texts, and moves their level instead: see `Space.level`.
+
+    Args:
+        deviations: d, [n_languages, embed_dim].
+        weights: w, likewise.
+        common: o, divided by ``q·o`` of a typical query that was moved, [embed_dim].
+    """
+
+    deviations: Embeddings
+    weights: Embeddings
+    common: Embeddings
+
+    def centred(self, queries: Embeddings, share: float) -> Embeddings:
+        """From rows [..., embed_dim] to those that are compared with stored rows."""
+        shared = (queries @ self.deviations.T) @ self.weights
+        return np.asarray(queries - share * shared, np.float32)
 
 
 @dataclass(frozen=True)
@@ -96,6 +126,7 @@ class Space:
         floors: per target modality, the score below which a match is weak; without one, none is.
         asymmetric: modalities whose queries are encoded differently from documents. Like the
             queries' prompts, not part of the identity: no stored vector changes with them.
+        centring: for queries that are texts, if the calibration of texts asks for it.
     """
 
     embed_dim: int
@@ -103,6 +134,7 @@ class Space:
     calibration: Mapping[Modality, Calibration] = field(default_factory=dict)
     asymmetric: frozenset[Modality] = frozenset()
     floors: Mapping[Modality, Floor] = field(default_factory=dict)
+    centring: Centring | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -116,6 +148,25 @@ class Space:
 
     def calibration_of(self, modality: Modality) -> Calibration:
         return self.calibration.get(modality, UNCALIBRATED)
+
+    @property
+    def share(self) -> float:
+        """How much of its `centring` the calibration is for."""
+        return self.calibration_of(TEXT).share if self.centring else 0.0
+
+    def asked(self, texts: Embeddings) -> Embeddings:
+        """Queries [..., embed_dim] that are texts, as they are compared with stored rows."""
+        return self.centring.centred(texts, self.share) if self.centring and self.share else texts
+
+    def level(self, asked: Embeddings, weight: float = 1.0) -> NDArray[np.float64]:
+        """What the mean cosine of texts is multiplied by for queries that `asked` moved, [...].
+
+        About ``weight``, which is that of all terms of a query.
+        """
+        levels = np.full(asked.shape[:-1], weight)
+        if self.centring:
+            levels += self.share * (asked @ self.centring.common - weight)
+        return levels
 
     def calibrate(
         self, modality: Modality, cosines: NDArray[np.float64], row: int = 0

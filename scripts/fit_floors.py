@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -30,8 +31,11 @@ from encoder.calibration.measure import (
 from encoder.calibration.tables import CalibrationTable, read_table, write_table
 from encoder.config import EncoderConfig
 from encoder.inputs import AudioFormat, read_argument
+from encoder.space import Calibration
 from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Embeddings, Item, Modality
 
+SHARE = 0.8
+"""Of what a language's texts have in common, how much is taken off; see docs/decisions/0020."""
 _SUFFIXES = {IMAGE: {".jpg", ".jpeg", ".png", ".webp"}, AUDIO: {".wav", ".flac", ".ogg", ".mp3"}}
 _AT_ONCE = 32
 
@@ -48,13 +52,18 @@ def fit(
         samples: by modality, unit rows [n, n_rows, embed_dim].
         known: the table whose constants stay.
     """
-    queries, asked = told_apart(sample_queries(), _encoded(encoder, sample_queries()))
-    measured = constants_of(measure(queries, asked, samples))
+    queries, unit_rows = told_apart(sample_queries(), _encoded(encoder, sample_queries()))
+    centred = {TEXT: Calibration(share=SHARE if encoder.space.centring else 0.0)}
+    space = replace(encoder.space, calibration=known.constants if known else centred)
+    asked = space.asked(unit_rows)
+    measured = constants_of(measure(queries, asked, samples, space.level(asked)[:, None]))
+    if TEXT in measured:
+        measured[TEXT] = replace(measured[TEXT], share=space.share)
     constants = known.constants if known else measured
     empty = nonsense(queries)
     passages = encoder.encode_items([Item(TEXT, query.text) for query in queries])
     kinds = [query.kind for query in empty]
-    by = CalibrationQueries(asked, passages, kinds, _encoded(encoder, empty))
+    by = CalibrationQueries(unit_rows, passages, kinds, _encoded(encoder, empty), space)
     floors = measure_floors(by, samples, constants)
     return CalibrationTable(constants, {**(known.floors if known else {}), **floors})
 

@@ -36,7 +36,7 @@ HELP = (
 N_SENTENCES, N_PAGES, N_DESCRIPTIONS = 220, 130, 130
 """The most texts of a language."""
 
-_TREEBANKS = Path(__file__).with_name("treebanks.tsv")
+TREEBANKS = Path(__file__).with_name("treebanks.tsv")
 _HOST = "https://github.com/UniversalDependencies/UD_"
 _COMPACT = ("Chinese", "Japanese", "Korean", "zh", "ja", "ko")
 _LARGEST_FILE = 3_400_000
@@ -71,7 +71,7 @@ def gather(folder: Path) -> Texts:
         for language, found in described.items()
     }
     return Texts(
-        _sample(_treebanks(rng), N_SENTENCES, rng),
+        _sample(of_treebanks(TREEBANKS, rng), N_SENTENCES, rng),
         _sample(_pages(_unpacked(folder), rng), N_PAGES, rng),
         _sample(descriptions, N_DESCRIPTIONS, rng),
     )
@@ -90,9 +90,10 @@ def scale(language: str) -> float:
     return 0.4 if language.startswith(_COMPACT) else 1.0
 
 
-def _treebanks(rng: np.random.Generator) -> dict[str, list[Document]]:
+def of_treebanks(listed: Path, rng: np.random.Generator) -> dict[str, list[Document]]:
+    """The texts of the treebanks that a file lists, by language."""
     found: dict[str, list[Document]] = {}
-    for line in _TREEBANKS.read_text("utf-8").splitlines():
+    for line in listed.read_text("utf-8").splitlines():
         if line.startswith("#"):
             continue
         name, commit, licence = line.split("\t")

@@ -166,7 +166,7 @@ class SearchEngine:
         pairs = zip(evidence.rest, query.terms, strict=False)
         changed = [n for n, (rest, term) in enumerate(pairs) if rest.item is not term.item]
         terms = [*query.terms, *(evidence.rest[n] for n in changed)]
-        embeddings = embed_terms(terms, self._encoder, self._store, progress)
+        embeddings, has_text = embed_terms(terms, self._encoder, self._store, progress)
         embeddings, of_rest = np.split(embeddings, [len(query.terms)])
         with progress.stage("plan"):
             weights = [term.weight for term in query.terms]
@@ -182,6 +182,8 @@ class SearchEngine:
             is_weak = self._floors.of(query, planned, space, fused.direction)
             if evidence.lists:
                 is_weak = _is_never_weak
+            if has_text:
+                fused, rest = fused.centred(space), rest and rest.centred(space)
         return Request(
             query,
             planned,
@@ -210,6 +212,8 @@ class SearchEngine:
         """The model's space with the calibration of the store, if the store has one."""
         space, state = self._encoder.space, self._store.scoring
         stored = state.reading
+        if state.about.get("source") == "shipped":  # perhaps by an earlier version of the model's
+            stored = {**stored, **space.calibration}
         if not stored or stored == space.calibration:
             return replace(space, floors=state.floors or space.floors)
         # The model's own floors apply where its shipped calibration is used.

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.calibration.measure import SampleQuery, scores_of
-from encoder.space import UNCALIBRATED, Calibration, Floor
+from encoder.space import UNCALIBRATED, Calibration, Floor, Space
 from encoder.types import TEXT, Embeddings, Modality
 
 CHANCE = 0.06
@@ -43,13 +43,14 @@ class CalibrationQueries:
     """What floors are measured with, encoded in their roles: unit rows [n, embed_dim].
 
     ``meant`` are the shipped queries, ``passages`` the same texts as documents, ``nonsense`` the
-    texts of that function as queries, and ``kinds`` their kinds.
+    texts of that function as queries, and ``kinds`` their kinds. ``space`` compares them with rows.
     """
 
     meant: Embeddings
     passages: Embeddings
     kinds: Sequence[str]
     nonsense: Embeddings
+    space: Space
 
 
 def nonsense(queries: Sequence[SampleQuery]) -> list[SampleQuery]:
@@ -92,10 +93,14 @@ def measure_floors(
         if not len(rows):
             continue
         by = constants.get(modality, UNCALIBRATED)
-        near = -encoded.passages.mean(axis=0) / by.c if modality == TEXT else np.zeros_like(sense)
+        near = np.zeros_like(sense)
+        if modality == TEXT:  # the scores have had a share of it taken off
+            near = (by.share - 1) * encoded.passages.mean(axis=0) / by.c
         counts = np.ones_like(is_heap) if modality == TEXT else ~is_heap
         empty = encoded.nonsense[counts]
-        tilted = scores_of(empty, rows, by) + (separated[counts] + empty @ near)[:, None]
+        asked = encoded.space.asked(empty)
+        scores = scores_of(asked, rows, by, encoded.space.level(asked)[:, None])
+        tilted = scores + (separated[counts] + empty @ near)[:, None]
         tilt = sense + near
         middle = float(encoded.meant.mean(axis=0) @ tilt)
         floors[modality] = replace(

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,9 @@ def sample_queries() -> Sequence[SampleQuery]:
         )
         return tuple(SampleQuery(**row) for row in rows)
 
+
+Levels: TypeAlias = "NDArray[np.float64] | float"
+"""Of queries, [n_queries, 1]: see `encoder.space.Space.level`."""
 
 MAX_VECTORS = 2000
 """Of one modality: more would not change the second digit of any constant."""
@@ -85,15 +89,16 @@ def measure(
     queries: Sequence[SampleQuery],
     embeddings: Embeddings,
     samples: Mapping[Modality, Embeddings],
+    levels: Levels = 1.0,
 ) -> dict[Modality, Measured]:
     """The constants of each modality that has vectors, unit rows [n, n_rows, embed_dim].
 
     Copies of one vector count once. Where all cosines are alike, as for a single picture, the
     deviation is taken from the other modalities, so that no score becomes infinite. Embeddings of
-    the queries are unit rows [len(queries), embed_dim], encoded as queries.
+    the queries are [len(queries), embed_dim], encoded as queries and `encoder.space.Space.asked`.
     """
     measured = {
-        modality: _all_rows(queries, embeddings, rows)
+        modality: _all_rows(queries, embeddings, rows, levels)
         for modality, rows in samples.items()
         if len(rows)
     }
@@ -146,20 +151,21 @@ def blended(measured: Calibration, shipped: Calibration, n_segments: int) -> Cal
         share * ours + (1 - share) * theirs
         for ours, theirs in ((measured.mu, shipped.mu), (measured.c, shipped.c))
     )
-    return Calibration(mu, c, further)
+    return Calibration(mu, c, further, measured.share)
 
 
 def shares_of_best(
     embeddings: Embeddings,
     samples: Mapping[Modality, Embeddings],
     constants: Mapping[Modality, Calibration],
+    levels: Levels = 1.0,
 ) -> dict[Modality, float]:
     """The mean share of each modality in a query's ten best among all samples.
 
     Queries are unit rows [n_queries, embed_dim], samples [n, n_rows, embed_dim] by modality.
     """
     scores = [
-        scores_of(embeddings, rows, constants.get(modality, UNCALIBRATED))
+        scores_of(embeddings, rows, constants.get(modality, UNCALIBRATED), levels)
         for modality, rows in samples.items()
     ]
     kinds = np.repeat(np.arange(len(scores)), [of_modality.shape[1] for of_modality in scores])
@@ -167,33 +173,41 @@ def shares_of_best(
     return {m: float((kinds[best] == index).mean()) for index, m in enumerate(samples)}
 
 
-def scores_of(embeddings: Embeddings, samples: Embeddings, by: Calibration) -> NDArray[np.float64]:
+def scores_of(
+    embeddings: Embeddings, samples: Embeddings, by: Calibration, levels: Levels = 1.0
+) -> NDArray[np.float64]:
     """Calibrated scores [n_queries, n] of items [n, n_rows, embed_dim], of which the best row
     counts."""
     each = [
-        by.of_row(row).apply((embeddings @ samples[:, row].T).astype(np.float64))
+        by.of_row(row).apply((embeddings @ samples[:, row].T).astype(np.float64), levels)
         for row in range(samples.shape[1])
     ]
     best: NDArray[np.float64] = np.max(each, axis=0)
     return best
 
 
-def _all_rows(queries: Sequence[SampleQuery], embeddings: Embeddings, rows: Embeddings) -> Measured:
+def _all_rows(
+    queries: Sequence[SampleQuery], embeddings: Embeddings, rows: Embeddings, levels: Levels
+) -> Measured:
     first, *others = (
-        _one(queries, embeddings, _different(rows[:, row])) for row in range(rows.shape[1])
+        _one(queries, embeddings, _different(rows[:, row]), levels) for row in range(rows.shape[1])
     )
     further = tuple(of_row.calibration for of_row in others)
     return replace(first, calibration=replace(first.calibration, further=further))
 
 
-def _one(queries: Sequence[SampleQuery], embeddings: Embeddings, rows: Embeddings) -> Measured:
+def _one(
+    queries: Sequence[SampleQuery], embeddings: Embeddings, rows: Embeddings, levels: Levels
+) -> Measured:
     cosines = embeddings.astype(np.float64) @ rows.astype(np.float64).T
-    levels = cosines.mean(axis=1)
+    mu = float(cosines.mean())
+    cosines -= (levels - 1) * mu
+    means = cosines.mean(axis=1)
     return Measured(
-        Calibration(float(cosines.mean()), float(cosines.std())),
+        Calibration(mu, float(cosines.std())),
         len(rows),
-        _means([query.kind for query in queries], levels),
-        _means([query.language for query in queries], levels),
+        _means([query.kind for query in queries], means),
+        _means([query.language for query in queries], means),
     )
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from encoder.space import Calibration, Floor
+from encoder.space import Calibration, Centring, Floor
 from encoder.types import Modality
+
+_ARRAYS = ("deviations", "weights", "common")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ def read_table(path: Path) -> CalibrationTable:
                 facts["mu"],
                 facts["c"],
                 tuple(Calibration(**row) for row in facts.get("further", ())),
+                facts.get("share", 0.0),
             )
             for modality, facts in kinds.items()
         },
@@ -66,6 +69,21 @@ def floor_of(facts: Mapping[str, Any]) -> Floor:
 
 def _facts(calibration: Calibration) -> dict[str, Any]:
     facts: dict[str, Any] = {"mu": round(calibration.mu, 4), "c": round(calibration.c, 4)}
-    return facts | (
-        {"further": list(map(_facts, calibration.further))} if calibration.further else {}
+    if calibration.further:
+        facts["further"] = list(map(_facts, calibration.further))
+    return facts | ({"share": calibration.share} if calibration.share else {})
+
+
+def read_centring(path: Path) -> Centring:
+    """The languages of a file that `write_centring` wrote."""
+    with np.load(path) as arrays:
+        return Centring(*(arrays[name].astype(np.float32) for name in _ARRAYS))
+
+
+def write_centring(path: Path, languages: Sequence[str], centring: Centring) -> None:
+    """Write what is known of these languages, as float16."""
+    np.savez_compressed(
+        path,
+        languages=np.array(languages),
+        **{name: getattr(centring, name).astype(np.float16) for name in _ARRAYS},
     )

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from encoder.space import Space, l2_normalize
-from encoder.types import Embeddings, Item
+from encoder.types import TEXT, Embeddings, Item
 from search.errors import NotFoundError
 from search.query.deadline import StageProgress
 from search.query.query import Term
@@ -36,13 +36,16 @@ class ItemEncoder(Protocol):
 
 def embed_terms(
     terms: Sequence[Term], encoder: ItemEncoder, store: VectorStore, progress: StageProgress
-) -> Embeddings:
-    """Unit rows [len(terms), embed_dim]; the stages are ``encode_<modality>``.
+) -> tuple[Embeddings, bool]:
+    """Unit rows [len(terms), embed_dim], and whether any is of a text.
+
+    The stages are ``encode_<modality>``.
 
     An item is encoded in the role of its term; for a stored asset, its stored vectors are used.
     """
     rows = np.empty((len(terms), encoder.space.embed_dim), np.float32)
     modalities = dict.fromkeys(term.item.modality for term in terms if term.item)
+    has_text = TEXT in modalities
     for modality in modalities:
         chosen = [
             (index, Item(modality, term.item.content, term.role))
@@ -59,7 +62,8 @@ def embed_terms(
             stored = store.assets(list(asset_ids.values()))
             for index, asset_id in asset_ids.items():
                 rows[index] = _embedding_of(asset_id, asset_id in stored, store)
-    return rows
+        has_text |= any(asset.modality == TEXT for asset in stored.values())
+    return rows, has_text
 
 
 def _pieces(items: Sequence[tuple[int, Item]]) -> Iterator[list[tuple[int, Item]]]:

@@ -11,7 +11,7 @@ from encoder.space import Space
 from encoder.types import Embeddings, Modality
 from search.query.planner import QueryPlan
 from search.query.query import Query, Term
-from search.ranking.fusion import FusedQuery, RankedSegment, WordsWeight, score_cosines
+from search.ranking.fusion import FusedQuery, RankedSegment, WordsWeight, fuse_terms, score_cosines
 from search.store.calibrated import plain
 from search.types import Explanation, TermScore
 
@@ -38,15 +38,18 @@ def explain_hit(
     """
     modality, row = candidate.segment.modality, candidate.segment.row
     cosines = (term_embeddings @ embedding).astype(np.float64)
-    scores = space.calibrate(modality, cosines, row)
-    cosine = float(fused.direction @ embedding)
+    asked = space.asked(term_embeddings) if fused.is_centred else term_embeddings
+    levels = space.level(asked) if fused.is_centred else np.ones(len(asked))
+    by = space.calibration_of(modality).of_row(row)
+    scores = by.apply((asked @ embedding).astype(np.float64), levels)
+    compared = float(fused.direction @ embedding)
     return Explanation(
         terms=[
             TermScore(index, _kind(term), term.weight, float(cosines[index]), float(scores[index]))
             for index, term in enumerate(terms)
         ],
-        cosine=cosine,
-        dense_score=float(score_cosines(modality, np.array([cosine]), fused, space, row)[0]),
+        cosine=float(fuse_terms(term_embeddings, [t.weight for t in terms]).direction @ embedding),
+        dense_score=float(score_cosines(modality, np.array([compared]), fused, space, row)[0]),
         dense_rank=candidate.dense_rank,
         lexical_score=candidate.lexical_score,
         lexical_rank=candidate.lexical_rank,

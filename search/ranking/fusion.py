@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -29,17 +29,44 @@ class FusedQuery:
     Args:
         direction: of unit length, float32 [embed_dim]; the store is searched with it.
         length: of the vector before it was scaled to unit length.
-        weight: 1, less the weights of the negative terms.
+        weight: what the levels of modalities are multiplied by: 1, less the weights of the
+            negative terms, or `encoder.space.Space.level`.
+        identical: the cosine of content that is identical to the query.
     """
 
     direction: Embeddings
     length: float = 1.0
     weight: float = 1.0
+    identical: float = 1.0
 
     @property
     def shift(self) -> float:
         """Scores rank as ``(cosine - shift * mu) / c`` does: see `score_cosines`."""
         return self.weight / self.length
+
+    @property
+    def is_centred(self) -> bool:
+        """Whether `centred` moved it."""
+        return self.identical != 1.0
+
+    def centred(self, space: Space) -> FusedQuery:
+        """The same query as rows of ``space`` are compared with it if it is a text."""
+        vector = space.asked(self.direction)
+        if vector is self.direction:
+            return self
+        length = max(float(np.linalg.norm(vector)), 1e-6)
+        direction = (vector / length).astype(np.float32)
+        return replace(
+            self,
+            direction=direction,
+            length=self.length * length,
+            weight=float(space.level(vector * self.length, self.weight)),
+            identical=float(direction @ self.direction),
+        )
+
+    def is_identical(self, cosines: NDArray[np.float64] | float) -> NDArray[np.bool_]:
+        """Which of the segments with these cosines hold what the query is."""
+        return np.abs(np.asarray(cosines) - self.identical) <= 1 - IDENTICAL
 
 
 class RankedSegment(NamedTuple):
@@ -57,6 +84,8 @@ class RankedSegment(NamedTuple):
         lexical_score: BM25, if words of the query were found in it.
         lexical_rank: its place among the segments found by words, from 1.
         name_part: the fraction of the query that its asset's names hold, 0 to 1.
+        is_identical: whether its content is the query's; it gets in full whatever any other
+            segment gets.
     """
 
     segment: ScoredSegment
@@ -70,16 +99,12 @@ class RankedSegment(NamedTuple):
     lexical_score: float | None = None
     lexical_rank: int | None = None
     name_part: float = 0.0
+    is_identical: bool = False
 
     @property
     def score(self) -> float:
         """What it is ranked by: the sum."""
         return self.dense + self.words + self.named + self.evidence + self.prior
-
-    @property
-    def is_identical(self) -> bool:
-        """Whether its content is the query's; it gets in full whatever any other segment gets."""
-        return self.segment.cosine >= IDENTICAL
 
 
 def fuse_terms(embeddings: Embeddings, weights: Sequence[float]) -> FusedQuery:
@@ -133,7 +158,7 @@ def score_cosines(
     mu = space.calibration_of(modality).of_row(row).mu
     shifted = query.length * cosines + (1 - query.weight) * mu
     calibrated = space.calibrate(modality, shifted, row)
-    return np.where(cosines >= IDENTICAL, _highest_score(space), calibrated)
+    return np.where(query.is_identical(cosines), _highest_score(space), calibrated)
 
 
 def identical_is_above(score: float, modality: Modality, query: FusedQuery, space: Space) -> bool:
@@ -142,8 +167,8 @@ def identical_is_above(score: float, modality: Modality, query: FusedQuery, spac
     The list is ranked by calibrated cosines, and the segment is of this modality.
     """
     first = space.calibration_of(modality)
-    cosines = ((query.length + (1 - query.weight) * row.mu, row) for row in (first, *first.further))
-    return min((cosine - row.mu) / row.c for cosine, row in cosines) > score
+    highest = query.length * query.identical
+    return min((highest - query.weight * row.mu) / row.c for row in (first, *first.further)) > score
 
 
 def score_segments(
@@ -164,7 +189,13 @@ def score_segments(
         counted += zip(doubts, scores, of_row, strict=True)
     counted.sort(key=lambda candidate: (-candidate[0], candidate[2].segment_id))
     return [
-        RankedSegment(segment, counts, dense_score=score, dense_rank=place)
+        RankedSegment(
+            segment,
+            counts,
+            dense_score=score,
+            dense_rank=place,
+            is_identical=bool(query.is_identical(segment.cosine)),
+        )
         for place, (counts, score, segment) in enumerate(counted, 1)
     ]
 

@@ -138,7 +138,7 @@ def read(text: str) -> StoredCalibration:
     """What `written` wrote. A search reads the same text several times.
 
     >>> read(written(unmeasured({Modality("text"): Calibration(0.06, 0.155)}))).constants
-    {'text': Calibration(mu=0.06, c=0.155, further=())}
+    {'text': Calibration(mu=0.06, c=0.155, further=(), share=0.0)}
     """
     facts = json.loads(text)
     former = tuple(map(_read, facts["former"]))
@@ -153,8 +153,9 @@ def flat(constants: Constants) -> dict[str, list[float]]:
 
 
 def _flat(calibration: Calibration) -> list[float]:
-    """mu and c, and those of further rows."""
-    return [number for each in (calibration, *calibration.further) for number in (each.mu, each.c)]
+    """mu and c, those of further rows, and the share if there is any."""
+    pairs = [number for each in (calibration, *calibration.further) for number in (each.mu, each.c)]
+    return [*pairs, calibration.share] if calibration.share else pairs
 
 
 def _read(constants: Mapping[str, list[float]]) -> Constants:
@@ -162,9 +163,9 @@ def _read(constants: Mapping[str, list[float]]) -> Constants:
 
 
 def _calibration(flat: Sequence[float]) -> Calibration:
-    pairs = list(zip(flat[::2], flat[1::2], strict=True))
+    pairs = list(zip(flat[::2], flat[1::2], strict=False))
     row_pairs = tuple(Calibration(mu, c) for mu, c in pairs[1:])
-    return Calibration(*pairs[0], row_pairs)
+    return Calibration(*pairs[0], row_pairs, flat[-1] if len(flat) % 2 else 0.0)
 
 
 _OF_KIND = ("spread", "spread_of_languages", "n_vectors", "n_segments")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,7 +87,13 @@ def test_only_the_same_segment_has_the_same_key(
     assert (segment_id(*one) == segment_id(*other)) == (one == other)
 
 
-constants = st.builds(Calibration, st.floats(-0.9, 0.9), st.floats(0.05, 5))
+of_row = st.builds(Calibration, st.floats(-0.9, 0.9), st.floats(0.05, 5))
+constants = st.builds(
+    replace,
+    of_row,
+    further=st.lists(of_row, max_size=2).map(tuple),
+    share=st.sampled_from([0.0, 0.8]),
+)
 
 
 @given(constants, st.integers(0, 999), st.floats(-10, 10))

@@ -180,12 +180,19 @@ def _scores(
     candidates: Mapping[Content, _Embedded],
 ) -> Values:
     """The best calibrated score of each candidate's rows, [n_queries, n_candidates]."""
-    query_rows = np.concatenate([query.rows[:1] for query in queries]).astype(np.float64)
+    rows = [
+        encoder.space.asked(query.rows[:1]) if query.modality == TEXT else query.rows[:1]
+        for query in queries
+    ]
+    is_text = np.array([query.modality == TEXT for query in queries])
+    levels = np.where(is_text, encoder.space.level(np.concatenate(rows)), 1.0)
+    query_rows = np.concatenate(rows).astype(np.float64)
     best = np.empty((len(queries), len(candidates)))
     for row, candidate in enumerate(candidates.values()):
         scores: NDArray[np.float64] = query_rows @ candidate.rows.T
         for column, (modality, number) in enumerate(candidate.kinds):
-            scores[:, column] = encoder.space.calibrate(modality, scores[:, column], number)
+            by = encoder.space.calibration_of(modality).of_row(number)
+            scores[:, column] = by.apply(scores[:, column], levels)
         best[:, row] = scores.max(axis=1)
     return best
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from encoder.calibration.measure import (
 )
 from encoder.calibration.tables import floor_facts
 from encoder.errors import AnymodalError, InputError
+from encoder.space import UNCALIBRATED
 from encoder.types import QUERY, TEXT, VIDEO, Embeddings, Item, Modality
 from search.errors import StoreError
 from search.store.base import VectorStore
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from encoder import MultiModalEncoder
     from encoder.calibration.measure import SampleQuery
-    from encoder.space import Calibration
+    from encoder.space import Calibration, Space
 
 logger = logging.getLogger(__name__)
 
@@ -165,6 +167,11 @@ def kinds_due(
     }
 
 
+def is_before(state: StoredCalibration, shipped: Mapping[Modality, Calibration]) -> bool:
+    """Whether constants are from before the model's queries were centred as they are now."""
+    return TEXT in shipped and state.reading.get(TEXT, UNCALIBRATED).share != shipped[TEXT].share
+
+
 def kinds_changed(
     state: StoredCalibration, sizes: Mapping[Modality, int], shipped: Mapping[Modality, Calibration]
 ) -> set[Modality]:
@@ -174,6 +181,8 @@ def kinds_changed(
     """
     former = state.about.get("modalities", {})
     n_before = {m: former.get(str(m), {}).get("n_segments", 0) for m in sizes}
+    if is_before(state, shipped):
+        n_before = dict.fromkeys(sizes, 0)
     return {
         modality
         for modality, n in sizes.items()
@@ -251,21 +260,29 @@ def _measured(
     sizes = {modality: n for modality, n in store.sizes().items() if not only or modality in only}
     if not sizes:
         raise InputError("store", got="nothing stored yet", wanted="some files to measure by")
-    queries, query_rows = told_apart(sample_queries(), _asked(encoder, sample_queries()))
+    queries, unit_rows = told_apart(sample_queries(), _encoded(encoder, sample_queries()))
+    shipped = encoder.space.calibration
+    former = state.reading or shipped
+    unchanged = former if reading else state.constants or shipped
+    if is_before(state, shipped) and (reading or not only):
+        unchanged = {**unchanged, **shipped}
+    space = replace(encoder.space, calibration=unchanged)
+    query_rows = space.asked(unit_rows)
     samples: dict[Modality, Embeddings] = {
         modality: store.sample(modality, MAX_VECTORS) for modality in sorted(sizes)
     }
-    measured = measure(queries, query_rows, samples)
-    shipped = encoder.space.calibration
-    former = state.reading or shipped
+    levels = space.level(query_rows)[:, None]
+    measured = measure(queries, query_rows, samples, levels)
     constants = constants_of(measured)
+    if TEXT in constants:
+        constants[TEXT] = replace(constants[TEXT], share=space.share)
     if reading:
         constants = {m: blended(each, shipped[m], sizes[m]) for m, each in constants.items()}
-    # Unchanged for modalities that are not stored.
-    constants = {**(former if reading else state.constants or shipped), **constants}
-    floors = measure_floors(_beside_nonsense(encoder, queries, query_rows), samples, constants)
+    constants = {**unchanged, **constants}
+    encoded = _beside_nonsense(encoder, space, queries, unit_rows)
+    floors = measure_floors(encoded, samples, constants)
     shares = {
-        when: shares_of_best(query_rows, samples, figures)
+        when: shares_of_best(query_rows, samples, figures, levels)
         for when, figures in (("before", former), ("after", constants))
     }
     facts, shown = {}, {}
@@ -315,15 +332,17 @@ def _record(
 
 
 def _beside_nonsense(
-    encoder: MultiModalEncoder, queries: Sequence[SampleQuery], query_rows: Embeddings
+    encoder: MultiModalEncoder,
+    space: Space,
+    queries: Sequence[SampleQuery],
+    unit_rows: Embeddings,
 ) -> CalibrationQueries:
     """The queries, their vectors as passages, and queries without meaning."""
     empty = nonsense(queries)
     passages = encoder.encode_items([Item(TEXT, query.text) for query in queries])
-    return CalibrationQueries(
-        query_rows, passages, [query.kind for query in empty], _asked(encoder, empty)
-    )
+    kinds = [query.kind for query in empty]
+    return CalibrationQueries(unit_rows, passages, kinds, _encoded(encoder, empty), space)
 
 
-def _asked(encoder: MultiModalEncoder, queries: Sequence[SampleQuery]) -> Embeddings:
+def _encoded(encoder: MultiModalEncoder, queries: Sequence[SampleQuery]) -> Embeddings:
     return encoder.encode_items([Item(TEXT, query.text, QUERY) for query in queries])

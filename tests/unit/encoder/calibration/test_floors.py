@@ -13,10 +13,11 @@ from encoder.calibration.floors import (
     nonsense,
 )
 from encoder.calibration.measure import sample_queries, scores_of
-from encoder.space import Calibration, l2_normalize
+from encoder.space import Calibration, Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings
 
 DIM = 64
+SPACE = Space(DIM, {})
 BY = {IMAGE: Calibration(0.1, 0.2, (Calibration(0.0, 0.1),))}
 
 
@@ -27,9 +28,8 @@ def rows(n: int, seed: int) -> Embeddings:
 def asked(embeddings: Embeddings, meant: Embeddings | None = None) -> CalibrationQueries:
     """Nonsense queries; those with a meaning resemble them, unless given."""
     passages = np.zeros((1, DIM), np.float32)
-    return CalibrationQueries(
-        rows(200, 9) if meant is None else meant, passages, [LETTERS] * len(embeddings), embeddings
-    )
+    meant = rows(200, 9) if meant is None else meant
+    return CalibrationQueries(meant, passages, [LETTERS] * len(embeddings), embeddings, SPACE)
 
 
 @pytest.mark.slow
@@ -75,7 +75,7 @@ def test_nonsense_is_of_all_languages_and_the_same_each_time() -> None:
 def test_a_heap_of_words_means_nothing_to_texts_only() -> None:
     embeddings = np.tile(np.eye(2, DIM, dtype=np.float32), (20, 1))
     zero = np.zeros((1, DIM), np.float32)
-    by = CalibrationQueries(embeddings[1::2], zero, [HEAP, LETTERS] * 20, embeddings)
+    by = CalibrationQueries(embeddings[1::2], zero, [HEAP, LETTERS] * 20, embeddings, SPACE)
     near_heaps = np.eye(1, DIM, dtype=np.float32)[:, None]
     floors = measure_floors(by, {TEXT: near_heaps, IMAGE: near_heaps}, {})
     assert (floors[TEXT].level, floors[IMAGE].level) == (1.0, 0.0)
@@ -95,7 +95,7 @@ def test_a_query_that_looks_like_others_that_mean_something_has_a_lower_floor() 
 
 def test_a_query_that_is_near_to_all_texts_has_a_higher_floor_among_them() -> None:
     passages = np.eye(1, DIM, dtype=np.float32)
-    by = CalibrationQueries(rows(200, 9), passages, [LETTERS] * 200, rows(200, 1))
+    by = CalibrationQueries(rows(200, 9), passages, [LETTERS] * 200, rows(200, 1), SPACE)
     samples = {kind: rows(500, 3)[:, None] for kind in (TEXT, IMAGE)}
     floors = measure_floors(by, samples, {TEXT: Calibration(0.0, 0.5)})
     assert floors[TEXT].among(500, passages[0]) > floors[TEXT].level + 1

@@ -1,0 +1,85 @@
+"""Fit what a multilingual bundle ships of languages: `languages_e5.npz` of its tables.
+
+    python -m scripts.fit_languages bundle:multilingual languages_e5.npz
+
+See `encoder.space.Centring`. The texts are sentences of Universal Dependencies (``treebanks.tsv``
+and ``treebanks_of_more_languages.tsv``), joined to paragraphs, fetched and never committed. Means
+are those of their vectors as documents. Weights come from a linear regression of the deviation of a
+text's language on its vector: W = D (D'D + n S)^-1, where S is the covariance within languages,
+shrunk towards a multiple of the identity (Ledoit and Wolf 2004): the more, the less of what a text
+says is taken for its language.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.bundle_quality.questions import embed
+from encoder.calibration.measure import sample_queries
+from encoder.calibration.tables import write_centring
+from encoder.loading import load_model
+from encoder.space import Centring
+from encoder.types import Embeddings
+from ingest.split import split_text
+from scripts.fit_floors import SHARE
+from scripts.multilingual_texts import TREEBANKS, of_treebanks, scale
+
+_LISTS = (TREEBANKS, TREEBANKS.with_name("treebanks_of_more_languages.tsv"))
+_SHRINKAGE = 0.3
+_N_CHARS = 500
+_N_TEXTS = 250
+"""The most of a language."""
+
+
+def fit(by_language: Sequence[Embeddings], queries: Embeddings) -> Centring:
+    """From unit rows [n, embed_dim] of each language, which all count alike, and of queries."""
+    means = np.stack([rows.mean(axis=0, dtype=np.float64) for rows in by_language])
+    common = means.mean(axis=0)
+    deviations = means - common
+    within = np.mean([np.cov(rows.T.astype(np.float64), bias=True) for rows in by_language], axis=0)
+    level = np.trace(within) / len(within)
+    shrunk = (1 - _SHRINKAGE) * within + _SHRINKAGE * level * np.eye(len(within))
+    between = deviations.T @ deviations
+    weights = np.linalg.solve(between + len(means) * shrunk, deviations.T).T
+    centring = Centring(deviations, weights, common)
+    typical = float((centring.centred(queries, SHARE) @ common).mean())
+    return Centring(deviations, weights, common / typical)
+
+
+def texts() -> dict[str, list[str]]:
+    """Some of each language, drawn at random: passages, about as long as those of stores."""
+    rng = np.random.default_rng(0)
+    found: dict[str, list[str]] = {}
+    for listed in _LISTS:
+        for name, documents in of_treebanks(listed, rng).items():
+            n_chars = round(_N_CHARS * scale(name))
+            found[name] = [
+                one.body[start:end]
+                for one in documents
+                for start, end in split_text(one.body, n_chars, 0)
+                if end - start > n_chars / 3
+            ]
+    return {
+        name: [of[place] for place in rng.permutation(len(of))[:_N_TEXTS]]
+        for name, of in sorted(found.items())
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("model")
+    parser.add_argument("table", type=Path, help="written")
+    args = parser.parse_args()
+    model = load_model(args.model, quantization="int8")
+    rows = {name: embed(model, of, asked=False) for name, of in texts().items()}
+    queries = embed(model, [query.text for query in sample_queries()], asked=True)
+    write_centring(args.table, list(rows), fit(list(rows.values()), queries))
+    print({name: len(of) for name, of in rows.items()})
+
+
+if __name__ == "__main__":
+    main()
