@@ -116,6 +116,33 @@ class Floor:
 
 
 @dataclass(frozen=True)
+class Odds:
+    """From a score above its floor to the probability that the match answers the query.
+
+    Args:
+        steepness: of the logistic, for a score in calibrated units.
+        middle: how far above the floor a match answers in one of two cases.
+        least: the probability below which a match is weak; by default, that at the floor.
+    """
+
+    steepness: float = 1.5
+    middle: float = 1.0
+    least: float = 0.182
+
+    def of(self, above_floor: float) -> float:
+        """The probability.
+
+        >>> round(Odds().of(0.0), 2), Odds().of(1.0)
+        (0.18, 0.5)
+        """
+        return 1 / (1 + math.exp(-self.steepness * (above_floor - self.middle)))
+
+
+USUAL_ODDS = Odds()
+"""For models that ship none."""
+
+
+@dataclass(frozen=True)
 class Space:
     """A shared space.
 
@@ -124,6 +151,7 @@ class Space:
         identity: everything that changes a vector (model ids, hashes, quantization, DSRE).
         calibration: constants per target modality; a missing one is not calibrated.
         floors: per target modality, the score below which a match is weak; without one, none is.
+        odds: how scores above the floors become probabilities.
         asymmetric: modalities whose queries are encoded differently from documents. Like the
             queries' prompts, not part of the identity: no stored vector changes with them.
         centring: for queries that are texts, if the calibration of texts asks for it.
@@ -134,6 +162,7 @@ class Space:
     calibration: Mapping[Modality, Calibration] = field(default_factory=dict)
     asymmetric: frozenset[Modality] = frozenset()
     floors: Mapping[Modality, Floor] = field(default_factory=dict)
+    odds: Odds = USUAL_ODDS
     centring: Centring | None = None
 
     @cached_property

@@ -24,13 +24,13 @@ from search.query.terms import ItemEncoder, embed_terms
 from search.query.word_search import WordSearch
 from search.ranking.candidates import Finder
 from search.ranking.explain import explain_hit
-from search.ranking.fusion import RankedSegment, fuse_terms
+from search.ranking.fusion import fuse_terms
 from search.ranking.grouping import Group, diversify, take_turns
 from search.ranking.hits import hit_of, shown_location
 from search.ranking.pools import Pool
 from search.ranking.request import Request
 from search.ranking.second_look import Reranker, question_of, rerank
-from search.ranking.weak import Floors
+from search.ranking.weak import Floors, Judge
 from search.store.base import VectorStore
 from search.store.name_index import NameIndex
 from search.types import Explanation, Hit, SearchResult
@@ -41,10 +41,6 @@ from search.understanding.understand import MAX_CHARS, reads, understand
 _THREADS = 16
 # The most hits of earlier pages that the diversity of a page takes into account.
 _MAX_REMEMBERED = 200
-
-
-def _is_never_weak(_: RankedSegment) -> bool:
-    return False
 
 
 class SearchEngine:
@@ -179,9 +175,10 @@ class SearchEngine:
             planned = planned.beyond(page.depth)
             space = self.space()
             hidden = frozenset(term.asset_id for term in query.terms if term.asset_id)
-            is_weak = self._floors.of(query, planned, space, fused.direction)
             if evidence.lists:
-                is_weak = _is_never_weak
+                judge = Judge({}, space.odds, frozenset())
+            else:
+                judge = self._floors.of(query, planned, space, fused.direction)
             if has_text:
                 fused, rest = fused.centred(space), rest and rest.centred(space)
         return Request(
@@ -194,7 +191,7 @@ class SearchEngine:
             progress,
             space,
             hidden,
-            is_weak,
+            judge,
             evidence,
             rest,
             by_name,

@@ -136,8 +136,9 @@ class Explanation:
 class Hit:
     """A segment found. ``score`` is calibrated: comparable across modalities, best first.
 
-    ``weak`` says that a query without any meaning finds segments with such a score. A text that
-    holds all words of the query is not weak.
+    ``probability``, 0 to 1, says how likely it is that the segment answers, and ``weak`` that this
+    is too little to show it. Both are for queries of texts, and of models with floors; elsewhere
+    the probability is None and nothing is weak.
 
     ``rerank_score``, 0 to 1, says how well the text answers, if that was asked for. ``stack`` holds
     further shots of the same photo, best first, which this hit stands for.
@@ -168,6 +169,7 @@ class Hit:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     moments: Sequence[Moment] = ()
     explanation: Explanation | None = None
+    probability: float | None = None
     weak: bool = False
     rerank_score: float | None = None
     stack: Sequence[Hit] = ()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from encoder.space import Calibration, Centring, Floor
+from encoder.space import USUAL_ODDS, Calibration, Centring, Floor, Odds
 from encoder.types import Modality
 
 _ARRAYS = ("deviations", "weights", "common")
@@ -19,15 +19,20 @@ _ARRAYS = ("deviations", "weights", "common")
 
 @dataclass(frozen=True)
 class CalibrationTable:
-    """What a model ships for its space: constants and floors by modality."""
+    """What a model ships for its space: constants and floors by modality, and the odds above them.
+
+    A file without odds has the usual ones.
+    """
 
     constants: Mapping[Modality, Calibration]
     floors: Mapping[Modality, Floor]
+    odds: Odds = USUAL_ODDS
 
 
 def read_table(path: Path) -> CalibrationTable:
     """The table of a file that `write_table` wrote."""
     kinds: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    odds = Odds(**kinds.pop("odds", {}))
     return CalibrationTable(
         {
             Modality(modality): Calibration(
@@ -39,6 +44,7 @@ def read_table(path: Path) -> CalibrationTable:
             for modality, facts in kinds.items()
         },
         {Modality(modality): floor_of(f["floor"]) for modality, f in kinds.items() if "floor" in f},
+        odds,
     )
 
 
@@ -49,6 +55,8 @@ def write_table(path: Path, table: CalibrationTable) -> None:
     }
     for modality, floor in table.floors.items():
         kinds[str(modality)]["floor"] = floor_facts(floor)
+    if table.odds != USUAL_ODDS:
+        kinds["odds"] = asdict(table.odds)
     path.write_text(json.dumps(kinds, indent=2) + "\n", "utf-8")
 
 

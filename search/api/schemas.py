@@ -188,6 +188,9 @@ class HitOut(MomentOut):
     title: str
     duration_s: float | None = None
     tags: list[str] = []
+    probability: float | None = Field(
+        None, description="How likely it answers, 0 to 1; null for queries with more than texts."
+    )
     weak: bool = Field(False, description="Whether even a meaningless query has matches this good.")
     rerank_score: float | None = Field(None, description="The score of `rerank`, 0 to 1.")
     metadata: dict[str, Any] = {}

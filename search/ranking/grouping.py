@@ -27,14 +27,15 @@ _SOON_WRITTEN_S = 2.0
 class Group:
     """A hit in the making: its best candidate, and further ones of the same asset.
 
-    ``weak`` says that its score is one that chance reaches: see `encoder.space.Floor`. ``rank`` is
-    that of its best candidate, from 1, among all that can be the best one of a group. ``stack``
-    holds further shots of the same photo, best first.
+    ``probability`` and ``weak`` are those of `search.ranking.weak.Judge`. ``rank`` is that of its
+    best candidate, from 1, among all that can be the best one of a group. ``stack`` holds further
+    shots of the same photo, best first.
     """
 
     key: str
     best: RankedSegment
     moments: list[RankedSegment] = field(default_factory=list)
+    probability: float | None = None
     weak: bool = False
     rank: int = 0
     stack: list[Group] = field(default_factory=list)

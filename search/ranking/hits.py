@@ -28,6 +28,7 @@ def hit_of(group: Group, asset: AssetRow, uri: str, words: Sequence[str]) -> Hit
         **_of_segment(group.best, words),
         asset_id=asset.asset_id,
         uri=uri,
+        probability=group.probability,
         weak=group.weak,
         title=str(asset.metadata.get("title", "")),
         media_type=asset.media_type,

@@ -97,7 +97,8 @@ class Pools:
             and (lowest is None or group.best.score >= lowest)
         ]
         for group in passing:
-            group.weak = self._request.is_weak(group.best)
+            group.probability = self._request.judge.probability(group.best)
+            group.weak = self._request.judge.is_weak(group.probability)
         if self._query.quotas:  # an asset may be found once in each of them
             passing = [
                 replace(group, key=f"{share.modalities[0]} {group.key}") for group in passing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from search.query.planner import QueryPlan
 from search.query.query import Query
 from search.query.word_search import WordSearch
 from search.ranking.fusion import FusedQuery, RankedSegment, score_segments
+from search.ranking.weak import Judge
 from search.types import ScoredSegment
 from search.understanding.evidence import Evidence
 
@@ -32,7 +33,7 @@ class Request:
         progress: the stage timer and the deadline.
         space: the space with the calibration of the store at the time of the request.
         hidden: ids of assets that the query itself names, which are not hits.
-        is_weak: whether a candidate scores no better than chance.
+        judge: says how probable it is that a candidate answers.
         evidence: what shows the dates and places of the query.
         rest: the query without the words for these; None if that is the same.
         named: by asset, the fraction of the query that its names hold; None if names do not count.
@@ -47,7 +48,7 @@ class Request:
     progress: StageProgress
     space: Space
     hidden: frozenset[str]
-    is_weak: Callable[[RankedSegment], bool]
+    judge: Judge
     evidence: Evidence
     rest: FusedQuery | None = None
     named: Future[Mapping[str, float]] | None = None

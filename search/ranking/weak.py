@@ -1,12 +1,12 @@
-"""Separate chance matches from those that a query means."""
+"""Say how probable it is that a match answers, and which matches chance explains."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from encoder.space import Space
+from encoder.space import Odds, Space
 from encoder.types import TEXT, Embeddings, Modality
 from search.lexical.analysis import holds_words, words
 from search.query.planner import QueryPlan
@@ -18,26 +18,40 @@ _SIZES_S = 60.0
 
 
 @dataclass(frozen=True)
-class WeakMatches:
-    """Says of each candidate of a query whether it is weak.
+class Judge:
+    """Says of each candidate of a query how probable it is that it answers.
 
     Args:
-        floors: by modality, the score below which it is weak.
-        wanted: the words of the query; a text that holds all of them is not weak.
+        floors: by modality, the score that chance reaches.
+        odds: above the floors.
+        wanted: the words of the query.
     """
 
     floors: Mapping[Modality, float]
+    odds: Odds
     wanted: frozenset[str]
 
-    def __call__(self, candidate: RankedSegment) -> bool:
-        """Whether it may be a chance match."""
+    def probability(self, candidate: RankedSegment) -> float | None:
+        """From 0 to 1; None for a modality without a floor.
+
+        It is at least even for a text that holds all words of the query, and for an asset whose
+        names do.
+        """
         floor = self.floors.get(candidate.segment.modality)
-        if floor is None or candidate.dense_score >= floor:
-            return False
+        if floor is None:
+            return None
+        probability = self.odds.of(candidate.dense_score - floor)
+        return max(probability, 0.5, self.odds.least) if self._is_whole(candidate) else probability
+
+    def is_weak(self, probability: float | None) -> bool:
+        """Whether a match of this probability may be due to chance."""
+        return probability is not None and probability < self.odds.least
+
+    def _is_whole(self, candidate: RankedSegment) -> bool:
         if candidate.name_part == 1:
-            return False
+            return True
         is_found = candidate.lexical_rank is not None and bool(self.wanted)
-        return not (is_found and holds_words(candidate.segment.snippet, self.wanted))
+        return is_found and holds_words(candidate.segment.snippet, self.wanted)
 
 
 class Floors:
@@ -48,23 +62,23 @@ class Floors:
         self._sizes: Mapping[Modality, int] = {}
         self._look_at_s = 0.0
 
-    def of(
-        self, query: Query, plan: QueryPlan, space: Space, direction: Embeddings
-    ) -> Callable[[RankedSegment], bool]:
-        """A test for weak matches of this query; false for all that the floors do not cover.
+    def of(self, query: Query, plan: QueryPlan, space: Space, direction: Embeddings) -> Judge:
+        """The judge of this query's matches; one without floors for queries they do not cover.
 
         Floors are measured for texts: scores of a picture query are at a different level, and
         negative terms shift them. ``direction`` is the query's unit vector.
         """
         is_text = all(t.item and t.item.modality == TEXT and t.weight > 0 for t in query.terms)
         if not is_text or not space.floors:
-            return WeakMatches({}, frozenset())
+            return Judge({}, space.odds, frozenset())
         sizes = self._current()
         floors = {
             modality: floor.among(sizes.get(modality, 0), direction)
             for modality, floor in space.floors.items()
         }
-        return WeakMatches(floors, frozenset(word for text in plan.words for word in words(text)))
+        return Judge(
+            floors, space.odds, frozenset(word for text in plan.words for word in words(text))
+        )
 
     def _current(self) -> Mapping[Modality, int]:
         """The store's sizes; read once a minute."""

@@ -31,6 +31,7 @@ CONTRACT = {
     "metadata",
     "moments",
     "explanation",
+    "probability",
     "weak",
 }
 

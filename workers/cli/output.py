@@ -101,7 +101,8 @@ def hits_table(hits: Sequence[Hit], title: str = "") -> Table:
     from rich.table import Table
 
     table = Table(title=marked(title) or None, title_justify="left", expand=True)
-    for heading, justify in (("score", "right"), ("kind", "left"), ("file", "left")):
+    headings = (("score", "right"), ("likely", "right"), ("kind", "left"), ("file", "left"))
+    for heading, justify in headings:
         table.add_column(heading, justify=justify, no_wrap=heading != "file")  # type: ignore[arg-type]
     table.add_column("where", no_wrap=True)
     table.add_column("text", ratio=1, overflow="ellipsis", no_wrap=True)
@@ -110,6 +111,7 @@ def hits_table(hits: Sequence[Hit], title: str = "") -> Table:
         for row in parts:
             table.add_row(
                 f"{row.score:.2f}",
+                _likely(hit) if row is hit else "",
                 str(row.modality),
                 _name(hit) if row is hit else "",
                 place_of(row),
@@ -123,6 +125,10 @@ def _name(hit: Hit) -> str:
     """The file's name, and of how many more shots it is the best."""
     name = marked(Path(hit.uri).name or hit.uri)
     return f"{name} [dim]+{len(hit.stack)} alike[/]" if hit.stack else name
+
+
+def _likely(hit: Hit) -> str:
+    return "" if hit.probability is None else f"{hit.probability:.0%}"
 
 
 def _snippet(hit: Hit | Moment) -> Text:

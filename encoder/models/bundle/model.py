@@ -83,7 +83,12 @@ def space_of(bundle: Bundle, quantization: str | None, enable_dsre: Wish) -> Spa
 def _space(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -> Space:
     identity, table = _identity(bundle, precision, sparsity), bundle.calibration
     return Space(
-        bundle.embed_dim, identity, table.constants, floors=table.floors, centring=bundle.centring
+        bundle.embed_dim,
+        identity,
+        table.constants,
+        floors=table.floors,
+        odds=table.odds,
+        centring=bundle.centring,
     )
 
 

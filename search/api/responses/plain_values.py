@@ -46,6 +46,7 @@ def hit_json(hit: Hit, *, with_uri: bool = False) -> dict[str, Any]:
         **_described(hit.asset_id, hit.uri, hit.media_type, hit.metadata),
         "uri": hit.uri if with_uri else None,
         **_moment(hit),
+        "probability": hit.probability,
         "weak": hit.weak,
         "rerank_score": hit.rerank_score,
         "moments": [_moment(moment) for moment in hit.moments],

@@ -53,7 +53,7 @@ export function card(hit, context) {
       { class: "about" },
       el("h3", { id: titleId }, el("a", { href: context.link, class: "open", dir: "auto" }, hit.title || hit.name)),
       el("p", { class: "facts" }, facts(hit)),
-      hit.score == null ? null : scoreBar(hit.score, context.best),
+      hit.score == null ? null : scoreBar(hit, context.best),
       button("tool like", icon("like"), context.onLike, {
         "aria-label": t("More like {name}", { name: hit.title || hit.name }),
         title: t("More like this (m)"),
@@ -75,9 +75,12 @@ function facts(hit) {
   return parts.flatMap((part, n) => (n ? [" · ", part] : [part]));
 }
 
-function scoreBar(score, best) {
-  const label = t("Score {score}", { score: fixed(score, 2) });
-  const inner = styled(el("span"), { "--share": Math.min(1, Math.max(0.03, score / Math.max(best, 1))) });
+/** How likely a hit answers; where nothing says so, its score beside the best. */
+function scoreBar({ score, probability }, best) {
+  const scored = t("Score {score}", { score: fixed(score, 2) });
+  const label = probability == null ? scored : t("{percent} % likely to answer, {score}", { percent: Math.round(100 * probability), score: scored });
+  const share = probability ?? score / Math.max(best, 1);
+  const inner = styled(el("span"), { "--share": Math.min(1, Math.max(0.03, share)) });
   return el("span", { class: "score", role: "img", "aria-label": label, title: t("{label}, comparable across kinds", { label }) }, inner);
 }
 

@@ -323,6 +323,7 @@ def test_the_json_is_the_contract(store: MemoryStore) -> None:
             "metadata": {},
             "moments": [],
             "explanation": None,
+            "probability": None,
             "weak": False,
             "rerank_score": None,
             "stack": [],

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import itemgetter
 
 import numpy as np
 import pytest
 
-from encoder.space import Calibration, Floor, Space
+from encoder.space import USUAL_ODDS, Calibration, Floor, Space
 from encoder.types import IMAGE, TEXT, Embeddings, Item, Modality
 from search import Query, SearchEngine, Term
 from search.ranking.fusion import RankedSegment
@@ -83,6 +84,19 @@ def test_a_match_below_the_floor_is_weak_unless_it_holds_all_words(engine: Searc
     assert weak(engine, Item(TEXT, "boat Anna")) == {"near": False, "named": False, "far": True}
     assert weak(engine, Item(TEXT, "red car")) == {"near": False, "named": True, "far": True}
     assert weak(engine, Item(TEXT, "Anna"), lexical=False)["named"]
+
+
+def test_the_probability_rises_with_the_score_and_with_words_that_are_all_there(
+    engine: SearchEngine,
+) -> None:
+    def probabilities(text: str) -> dict[str, float | None]:
+        return {h.asset_id: h.probability for h in engine.search(Query([Item(TEXT, text)])).hits}
+
+    near, far, named = itemgetter("near", "far", "named")(probabilities("red car"))
+    assert 0 < named < far < USUAL_ODDS.least < near < 1
+    assert probabilities("boat Anna") == {"near": near, "far": far, "named": 0.5}
+    picture = Item(IMAGE, np.eye(DIM, dtype=np.float32)[0])
+    assert [hit.probability for hit in engine.search(Query([picture])).hits] == [None] * 3
 
 
 def test_the_floor_says_nothing_of_other_queries(engine: SearchEngine) -> None:

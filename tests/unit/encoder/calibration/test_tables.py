@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from encoder.calibration.tables import (
     CalibrationTable,
@@ -12,7 +13,7 @@ from encoder.calibration.tables import (
     write_table,
 )
 from encoder.models.bundle.declaration import all_bundles
-from encoder.space import Calibration, Centring, Floor
+from encoder.space import USUAL_ODDS, Calibration, Centring, Floor, Odds
 from encoder.types import IMAGE, TEXT
 
 
@@ -23,9 +24,17 @@ def test_a_table_returns_as_it_was_written(tmp_path: Path) -> None:
             IMAGE: Calibration(0.3, 0.4, (Calibration(0.5, 0.6),)),
         },
         {IMAGE: Floor(1.5, 0.25, 700), TEXT: Floor(-2.5, 0.0, 9, (0.5, -0.25), 0.125)},
+        Odds(2.0, 0.5, 0.25),
     )
     write_table(tmp_path / "table.json", table)
     assert read_table(tmp_path / "table.json") == table
+
+
+def test_a_table_without_odds_has_the_usual_ones(tmp_path: Path) -> None:
+    write_table(tmp_path / "table.json", CalibrationTable({TEXT: Calibration(0.1, 0.2)}, {}))
+    assert "odds" not in (tmp_path / "table.json").read_text()
+    assert read_table(tmp_path / "table.json").odds == USUAL_ODDS
+    assert USUAL_ODDS.of(0.0) == pytest.approx(USUAL_ODDS.least, abs=0.005)
 
 
 def test_languages_return_as_they_were_written(tmp_path: Path) -> None:
