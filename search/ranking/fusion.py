@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from encoder.errors import InputError
 from encoder.space import UNCALIBRATED, Space, l2_normalize
-from encoder.types import Embeddings, Modality
+from encoder.types import TEXT, Embeddings, Modality
 from search.store.several import IDENTICAL
 from search.types import ScoredSegment
 
 # The weight of the best word match, in spreads of the query's own scores; see
 # benchmarks/retrieval/hybrid.py.
 _WORDS_WEIGHT = 2.5
+_LEAST_LETTER_BYTES, _SHORT = 12, 3.0
 SPREAD_OF = 32
 """How many of a modality's best segments are used to measure the spread of its scores."""
 
@@ -183,8 +184,7 @@ def score_segments(
         cosines = np.array([segment.cosine for segment in of_row], np.float64)
         scores = score_cosines(modality, cosines, query, space, row).tolist()
         doubts = [
-            doubted(score, candidate.confidence)
-            for score, candidate in zip(scores, of_row, strict=True)
+            doubted(score, candidate) for score, candidate in zip(scores, of_row, strict=True)
         ]
         counted += zip(doubts, scores, of_row, strict=True)
     counted.sort(key=lambda candidate: (-candidate[0], candidate[2].segment_id))
@@ -200,13 +200,24 @@ def score_segments(
     ]
 
 
-def doubted(score: float, confidence: float) -> float:
-    """The score of recognised speech, reduced by the doubt about its words.
+def doubted(score: float, segment: ScoredSegment) -> float:
+    """The score of words that were heard or read in a picture, reduced by the doubt about them.
 
-    >>> doubted(4.0, 1.0), doubted(4.0, 0.5), doubted(-1.0, 0.5)
-    (4.0, 2.0, -1.0)
+    The vector of a line that says next to nothing, as "OK" or "12:30", is near any short question.
     """
-    return score * confidence if score > 0 else score
+    is_recognised = segment.modality == TEXT and (segment.boxes or segment.start_s is not None)
+    if is_recognised and segment.snippet and _letter_bytes(segment.snippet) < _LEAST_LETTER_BYTES:
+        score -= _SHORT
+    return score * segment.confidence if score > 0 else score
+
+
+def _letter_bytes(text: str) -> int:
+    """About the length of what is said in letters; a Chinese character has three bytes.
+
+    >>> _letter_bytes("12:30 OK"), _letter_bytes("北京站")
+    (2, 9)
+    """
+    return sum(len(letter.encode()) for letter in text if letter.isalpha())
 
 
 def _highest_score(space: Space) -> float:

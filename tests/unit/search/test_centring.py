@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from encoder.space import Calibration, Centring, Space, l2_normalize
 from encoder.types import IMAGE, TEXT, Embeddings, Item
 from search import Query, SearchEngine, Term
+from search.ranking.fusion import doubted
 from search.store.memory import MemoryStore
+from search.types import ScoredSegment
 from tests.unit.search.test_engine import DIM, DirectionEncoder, add, axis
 
 LANGUAGES = {"en": axis(0) + axis(6), "zh": axis(1) + axis(6)}
@@ -111,3 +114,15 @@ def test_constants_without_a_share_leave_everything_as_it_was(store: MemoryStore
     (term,) = hit.explanation.terms
     assert hit.explanation.cosine == pytest.approx(term.cosine)
     assert hit.explanation.dense_score == pytest.approx(term.score, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_lowered"), [("12:30 OK", True), ("北京站", True), ("北京火车站", False)]
+)
+@pytest.mark.parametrize("where", [{"boxes": "[[0]]"}, {"start_s": 1.0}, {}])
+def test_a_line_that_says_next_to_nothing_is_doubted_where_it_was_recognised(
+    line: str, is_lowered: bool, where: dict[str, Any]
+) -> None:
+    segment = ScoredSegment("s", "a", TEXT, 0.5, snippet=line, confidence=0.5, **where)
+    assert doubted(4.0, segment) == (0.5 if is_lowered and where else 2.0)
+    assert doubted(-1.0, segment) == (-4.0 if is_lowered and where else -1.0)
