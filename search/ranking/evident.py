@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -14,6 +15,7 @@ from search.store.base import VectorStore
 
 EVIDENCE_WEIGHT = 2.5
 """What one date or place adds to a score."""
+_MOST_ASSETS = 2000
 _MOST_SEGMENTS = 1000
 """Of each modality."""
 
@@ -66,7 +68,8 @@ class EvidentSegments:
         return candidate._replace(evidence=n_shown * EVIDENCE_WEIGHT + max(0.0, better))
 
     def _near(self, request: Request) -> dict[str, RankedSegment]:
-        asset_ids = sorted({key for one in self._shown for key in one.all_ids})
+        n_shown = Counter(sorted(key for one in self._shown for key in one.all_ids))
+        asset_ids = [key for key, _ in n_shown.most_common(_MOST_ASSETS)]
         near = [self._nearest(request, asset_ids)] if asset_ids else []
         for one in self._shown:
             if one.are_more:

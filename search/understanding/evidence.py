@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from search.errors import IndexNotReadyError
 from search.filters import And, Filter, matches
@@ -17,7 +16,7 @@ from search.types import AssetRow, ScoredSegment, Understood
 from search.understanding.understand import Meaning, Sought, text_of
 
 _MOST_ASSETS = 1000
-"""With a date or place in their metadata; if there are more, a search is filtered instead."""
+"""With a date or place in their metadata; if there are more, searches are filtered instead."""
 _MOST_NAMED = 500
 _MOST_TEXTS = 500
 
@@ -30,7 +29,7 @@ class Shown:
         sought: the date or place.
         asset_ids: of assets that have it in their metadata, names, or at the head of their text.
         texts: of further assets with a text that shows it.
-        are_more: whether more assets have it in their metadata.
+        are_more: whether so many have it in their metadata that only a filter finds them.
     """
 
     sought: Sought
@@ -39,7 +38,7 @@ class Shown:
     are_more: bool
 
     @property
-    def all_ids(self) -> Collection[str]:
+    def all_ids(self) -> set[str]:
         return {*self.asset_ids, *self.texts}
 
     def is_in(self, segment: ScoredSegment) -> bool:
@@ -108,12 +107,14 @@ class EvidenceSearch:
         for one in evidence.only:
             if one.are_more:
                 narrowed = replace(narrowed, filter=_both(narrowed.filter, one.sought.filter))
+        if evidence.only and not any(self._store.select(narrowed.filter, limit=1)):
+            return query, replace(evidence, only=(), lists=False)
         return narrowed, evidence
 
     def _in(self, query: Query, meaning: Meaning, check: Callable[[], None]) -> Evidence:
         rest = " ".join(filter(None, map(text_of, meaning.rest)))
         shown = [self._look_up(query, sought, rest, check) for sought in meaning.sought]
-        if not (shown := [one for one in shown if one.all_ids]):
+        if not (shown := [one for one in shown if one.all_ids or one.are_more]):
             return Evidence()
         lists = meaning.is_all and len(shown) == len(meaning.sought)
         only = [one for one in shown if lists or one.sought.kind in query.only]
@@ -124,7 +125,8 @@ class EvidenceSearch:
     def _look_up(self, query: Query, sought: Sought, rest: str, check: Callable[[], None]) -> Shown:
         check()
         condition = _both(query.filter, sought.filter)
-        ids = list(islice(self._store.select(condition, limit=_MOST_ASSETS + 1), _MOST_ASSETS + 1))
+        taken = list(self._store.select(condition, limit=_MOST_ASSETS + 1))
+        are_more = len(taken) > _MOST_ASSETS
         check()
         named = self._store.assets(self._names.holding(sought.written.names, _MOST_NAMED))
         check()
@@ -136,12 +138,12 @@ class EvidenceSearch:
         return Shown(
             sought,
             {
-                *ids,
+                *(() if are_more else taken),
                 *(key for key, row in named.items() if _names_show(row, sought, query)),
                 *(text.asset_id for text in showing if text.char_start == 0),
             },
             {text.asset_id for text in showing},
-            len(ids) > _MOST_ASSETS,
+            are_more,
         )
 
     def _texts(self, query: Query, words: str) -> Sequence[ScoredSegment]:
