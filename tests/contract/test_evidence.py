@@ -36,7 +36,7 @@ def test_what_shows_a_date_or_a_place_is_found_by_metadata_names_and_text(
     located = {"taken": when, "latitude": 48.14, "longitude": 11.58, **where}
     photos = [replace(asset(name, f"/{name}.jpg"), metadata=located) for name in ("p1", "p2")]
     named = asset("named", "/2024-05 minutes.jpg")
-    letter = asset("letter", "/letter.txt", modality=TEXT)
+    letter = replace(asset("letter", "/letter.txt", modality=TEXT), media_type="text/plain")
     others = [asset(f"other{n}", f"/o{n}.jpg") for n in range(40)]
     rows = vectors(50)
     said = segment("letter", 0, rows[49], TEXT, snippet="München, 3. Mai 2024", char_start=0)
