@@ -138,6 +138,23 @@ class Odds:
         return 1 / (1 + math.exp(-self.steepness * (above_floor - self.middle)))
 
 
+@dataclass(frozen=True, eq=False)
+class Sideways:
+    """Tells pictures that lie on their side from others, by their embedding.
+
+    Args:
+        direction: float32 [embed_dim].
+        limit: what 3 of 100 upright photographs exceed along it.
+    """
+
+    direction: NDArray[np.float32]
+    limit: float
+
+    def holds(self, row: Embeddings) -> bool:
+        """Whether the picture with this embedding [embed_dim] may lie on its side."""
+        return float(row @ self.direction) > self.limit
+
+
 USUAL_ODDS = Odds()
 """For models that ship none."""
 
@@ -155,6 +172,7 @@ class Space:
         asymmetric: modalities whose queries are encoded differently from documents. Like the
             queries' prompts, not part of the identity: no stored vector changes with them.
         centring: for queries that are texts, if the calibration of texts asks for it.
+        sideways: for queries that are pictures.
     """
 
     embed_dim: int
@@ -164,6 +182,7 @@ class Space:
     floors: Mapping[Modality, Floor] = field(default_factory=dict)
     odds: Odds = USUAL_ODDS
     centring: Centring | None = None
+    sideways: Sideways | None = None
 
     @cached_property
     def fingerprint(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from encoder.space import USUAL_ODDS, Calibration, Centring, Floor, Odds
+from encoder.space import USUAL_ODDS, Calibration, Centring, Floor, Odds, Sideways
 from encoder.types import Modality
 
 _ARRAYS = ("deviations", "weights", "common")
@@ -95,3 +95,15 @@ def write_centring(path: Path, languages: Sequence[str], centring: Centring) -> 
         languages=np.array(languages),
         **{name: getattr(centring, name).astype(np.float16) for name in _ARRAYS},
     )
+
+
+def read_sideways(path: Path) -> Sideways:
+    """What `write_sideways` wrote."""
+    with np.load(path) as arrays:
+        return Sideways(arrays["direction"].astype(np.float32), float(arrays["limit"]))
+
+
+def write_sideways(path: Path, sideways: Sideways) -> None:
+    """Write how to know pictures on their side, as float16."""
+    direction = sideways.direction.astype(np.float16)
+    np.savez_compressed(path, direction=direction, limit=np.float32(sideways.limit))

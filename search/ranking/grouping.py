@@ -17,10 +17,10 @@ from search.types import AssetRow, ScoredSegment
 _LIKENESS = 0.85
 """Of shots of one photo; see `encoder.media.look`."""
 _LIKENESS_SOON = 0.75
-"""Of those that were taken within `_SOON_S`; a longer time tells photos apart."""
+"""Of those that were taken within `_SOON_S` and show no text; a longer time tells photos apart.
+
+Pages and screens look alike from afar: those without a time are never the same."""
 _SOON_S = 60.0
-_SOON_WRITTEN_S = 2.0
-"""The same where something is written in them: pages and screens look alike from afar."""
 
 
 @dataclass
@@ -96,13 +96,10 @@ def same_photos(assets: Sequence[AssetRow]) -> NDArray[np.bool_]:
         alike = likeness([photo.metadata.get(LOOK) for photo in photos])
         taken_s = np.array([_taken_s(photo) for photo in photos])
         apart_s = np.abs(taken_s[:, None] - taken_s)
-        is_written = np.array([photo.n_segments > 1 for photo in photos])
-        is_either = is_written[:, None] | is_written
-        is_soon = apart_s <= np.where(is_either, _SOON_WRITTEN_S, _SOON_S)
-        is_undated = np.isnan(apart_s) & ~is_either
-        same[np.ix_(places, places)] = (is_soon & (alike >= _LIKENESS_SOON)) | (
-            is_undated & (alike >= _LIKENESS)
-        )
+        has_text = np.array([photo.n_segments > 1 for photo in photos])
+        with_text, is_soon = has_text[:, None] | has_text, apart_s <= _SOON_S
+        is_close = alike >= np.where(is_soon & ~with_text, _LIKENESS_SOON, _LIKENESS)
+        same[np.ix_(places, places)] = is_close & (is_soon | (np.isnan(apart_s) & ~with_text))
     return same
 
 

@@ -16,9 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from encoder.calibration.tables import CalibrationTable, read_centring, read_table
+from encoder.calibration.tables import CalibrationTable, read_centring, read_sideways, read_table
 from encoder.errors import BundleError, ModelError
-from encoder.space import Centring
+from encoder.space import Centring, Sideways
 from encoder.system.cache import cache_home
 from encoder.system.disk import sha256_of
 
@@ -62,6 +62,7 @@ class Bundle:
     precisions: tuple[str, ...]
     calibration: CalibrationTable
     centring: Centring | None
+    sideways: Sideways | None
     parts: Mapping[str, BundlePart]
 
     @property
@@ -106,6 +107,7 @@ def read_bundle(name: str) -> Bundle:
         precisions=tuple(facts["precisions"]),
         calibration=read_table(TABLES / facts["calibration"]),
         centring=read_centring(TABLES / facts["languages"]) if "languages" in facts else None,
+        sideways=read_sideways(TABLES / facts["sideways"]) if "sideways" in facts else None,
         parts={
             key: _part(key, dict(facts_of_part)) for key, facts_of_part in facts["parts"].items()
         },

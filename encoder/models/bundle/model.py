@@ -89,6 +89,7 @@ def _space(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -> S
         floors=table.floors,
         odds=table.odds,
         centring=bundle.centring,
+        sideways=bundle.sideways,
     )
 
 
