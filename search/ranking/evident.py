@@ -32,7 +32,7 @@ class EvidentSegments:
     def __init__(self, request: Request, store: VectorStore, executor: Executor | None) -> None:
         self._request, self._store, self._executor = request, store, executor
         self._shown = [one for one in request.evidence.shown if one not in request.evidence.only]
-        self._of_rest: dict[str, float] = {}
+        self._of_rest: dict[str, RankedSegment] = {}
         self._further: dict[int, Collection[str]] = {}
 
     def find(self) -> dict[str, RankedSegment]:
@@ -42,8 +42,7 @@ class EvidentSegments:
         with self._request.progress.stage("understand"):
             of_question = self._near(self._request)
             if self._request.rest:
-                of_rest = self._near(replace(self._request, fused=self._request.rest))
-                self._of_rest = {key: candidate.dense for key, candidate in of_rest.items()}
+                self._of_rest = self._near(replace(self._request, fused=self._request.rest))
             for number, one in enumerate(self._shown):
                 if one.are_more:
                     self._further[number] = self._passing(one.sought.filter, of_question.values())
@@ -64,8 +63,11 @@ class EvidentSegments:
         )
         if not n_shown:
             return candidate
-        better = self._of_rest.get(segment.segment_id, candidate.dense) - candidate.dense
-        return candidate._replace(evidence=n_shown * EVIDENCE_WEIGHT + max(0.0, better))
+        of_rest = self._of_rest.get(segment.segment_id, candidate)
+        return candidate._replace(
+            evidence=n_shown * EVIDENCE_WEIGHT + max(0.0, of_rest.dense - candidate.dense),
+            dense_score=max(of_rest.dense_score, candidate.dense_score),
+        )
 
     def _near(self, request: Request) -> dict[str, RankedSegment]:
         n_shown = Counter(sorted(key for one in self._shown for key in one.all_ids))

@@ -314,6 +314,20 @@ def test_what_people_look_for_in_an_entry(tmp_path: Path) -> None:
     assert "From: Monday, 3 March 2025, 09:00\nPlace: Kiel, quay 3" in event.content
 
 
+def test_office_files_say_when_they_were_made(tmp_path: Path) -> None:
+    document, slides, sheets = Document(), Presentation(), Workbook()
+    document.add_paragraph(WORDS)
+    slides.slides.add_slide(slides.slide_layouts[0]).shapes.title.text = WORDS
+    sheets.active.append([WORDS])
+    for made in (document.core_properties, slides.core_properties, sheets.properties):
+        made.created = datetime(2021, 3, 4, 10)
+    document.save(str(tmp_path / "a.docx"))
+    slides.save(str(tmp_path / "a.pptx"))
+    sheets.save(tmp_path / "a.xlsx")
+    for path in tmp_path.iterdir():
+        assert identify(path, CONFIG).metadata["created"] == "2021-03-04"
+
+
 def empty_docx(path: Path) -> None:
     document = Document()
     document.core_properties.title = "Letterhead"

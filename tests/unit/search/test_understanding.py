@@ -172,6 +172,13 @@ def test_a_name_that_holds_the_date_has_it(store: MemoryStore) -> None:
     assert gaining == ["p0"]
 
 
+def test_the_day_when_an_office_file_was_made_is_one_of_its_names(store: MemoryStore) -> None:
+    add_text(store, "made", "Minutes")
+    row = store.assets(["made"])["made"]
+    store.write([replace(row, metadata={"created": "2021-03-04"})], [])
+    assert asked(store, "minutes of March 2021")[0] == ["made"]
+
+
 def test_a_name_with_a_date_in_it_is_found_whole(store: MemoryStore) -> None:
     add_text(store, "best", "A list.", path="/best of May 2024.txt")
     result, _ = answer(store, "best of May 2024")
