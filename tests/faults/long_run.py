@@ -19,7 +19,7 @@ from search.store.open import open_store
 from workers.pipeline.ingest_job import IngestJob
 from workers.pipeline.reports import IngestReport
 
-_SHARD_FILES = 30
+_SHARD_FILES = 15
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 

@@ -199,9 +199,9 @@ def test_threads_of_one_process_share_the_store(store: VectorStore, folder: Path
         return seen
 
     with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(write_and_read, range(40)))
-    assert len(list(store.scan())) == 40
-    assert len(store.search(vectors(1), IMAGE, 100)[0]) == 40
+        assert all(pool.map(write_and_read, range(24)))
+    assert len(list(store.scan())) == 24
+    assert len(store.search(vectors(1), IMAGE, 100)[0]) == 24
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

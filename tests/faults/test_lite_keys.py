@@ -183,8 +183,10 @@ def test_others_write_by_keys_while_rows_are_rewritten(
 ) -> None:
     """A rewrite moves the number of the record's last write, but changes nothing of the index."""
     monkeypatch.setattr(calibration, "_ROWS_PER_PAGE", 100)
-    for number in range(60):  # 240 rows, three pages
-        store.write(*rows_of(f"a{number}"))
+    rows = [rows_of(f"a{number}") for number in range(60)]  # 240 rows, three pages
+    store.write(
+        [one for assets, _ in rows for one in assets], [one for _, of in rows for one in of]
+    )
     other = opened(folder)
     level: list[bool] = []
 

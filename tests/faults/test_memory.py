@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.faults.cluster import ROOT, LiteServer
 
-N_FILES = 1200
+N_FILES = 600
 _WARM_UP = 20  # of 40 shards
 _WORDS = "river mountain engine bread harvest violin storm galaxy lantern harbour market".split()
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
+from encoder.runtime.shared import WEIGHTS
 from encoder.system.cache import cache_home
 from examples.speech import Speaker
 from ingest import IngestConfig
@@ -22,6 +23,7 @@ from search.store.open import open_store
 from tests.faults.cluster import BIN
 from tests.faults.rounds import running
 from tests.support.media import picture, tone
+from tests.support.smaps import mapped_kb
 from workers.pipeline.ingest_job import IngestJob
 
 Vectors = Mapping[str, NDArray[np.float32]]
@@ -79,13 +81,20 @@ def test_in_batches(media: Path, one_by_one: Vectors) -> None:
 
 
 def test_in_prefork_workers(media: Path, one_by_one: Vectors, tmp_path: Path) -> None:
+    """Which map one copy of the weights."""
+    cache = tmp_path / "cache"
     env = {"ANYMODAL_ENCODER__QUANTIZATION": "int8", "ANYMODAL_ENCODER__ENABLE_DSRE": "false"}
+    env |= {"ANYMODAL_CACHE": str(cache), "ANYMODAL_SHARD_FILES": "2"}
     with running(tmp_path / "cluster", command=(BIN / "anymodal", "worker"), **env) as cluster:
         out, err = cluster.ingest(media, "--json").communicate(timeout=240)
         assert '"ingested": 16' in out, err
+        mapped = [mapped_kb(pid, WEIGHTS) for pid in cluster.workers[0].children()]
         encoder = MultiModalEncoder(quantization="int8", enable_dsre=False)
         store = open_store(cluster.milvus.uri, encoder.space.fingerprint, encoder.embed_dim)
         try:
             assert_same(vectors_of(store), one_by_one)
         finally:
             store.close()
+    assert [bool(kb["Rss"]) for kb in mapped] == [True] * 2, cluster.workers[0].log()
+    assert [kb["Anonymous"] for kb in mapped] == [0] * 2, "no page is one's own"
+    assert len(list(cache.glob(f"shared/*/{WEIGHTS}"))) == 3  # of text, pictures and sounds

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tests.integration.conftest import ANYMODAL, Run
 
-N_FILES = 480
+N_FILES = 200
+SHARD_FILES = 16
 
 
 def read_until(terminal: int, wanted: re.Pattern[bytes]) -> bytes:
@@ -37,7 +38,12 @@ def test_the_second_run_does_only_the_rest(here: Run, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [ANYMODAL, "ingest", media],
-        env={**os.environ, "ANYMODAL_STORE": str(tmp_path / "store"), "TERM": "xterm"},
+        env={
+            **os.environ,
+            "ANYMODAL_STORE": str(tmp_path / "store"),
+            "ANYMODAL_SHARD_FILES": str(SHARD_FILES),
+            "TERM": "xterm",
+        },
         stdout=subprocess.DEVNULL,
         stderr=theirs,
     )
@@ -53,6 +59,6 @@ def test_the_second_run_does_only_the_rest(here: Run, tmp_path: Path) -> None:
     assert b"ingest" in screen
 
     rest = here("ingest", media)
-    assert 96 <= rest["unchanged"] < N_FILES
+    assert SHARD_FILES <= rest["unchanged"] < N_FILES
     assert rest["ingested"] + rest["unchanged"] == N_FILES
     assert here("ingest", media)["unchanged"] == N_FILES

@@ -70,7 +70,10 @@ def test_in_the_middle_of_a_download(
         counted("get_content")
 
 
-def test_in_the_middle_of_events(parts: Services, caplog: pytest.LogCaptureFixture) -> None:
+def test_in_the_middle_of_events(
+    parts: Services, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.api.routers.jobs._ALIVE_S", 0.5)
     endless = replace(parts, jobs=Endless())  # type: ignore[arg-type]
     with logged(endless, caplog) as (client, counted):
         connection = connect(client, request("GET", "/v1/jobs/any/events"))
