@@ -1,9 +1,9 @@
 """Dates in a query, in English, German and Chinese. Pure.
 
 Only what can hardly mean anything else is a date: a month or a season needs its year or "last",
-"yesterday" has to end the query or follow a preposition, and so does a bare year. So "may I",
-"march of the penguins" and "2001 a space odyssey" stay words. Date libraries read many of these as
-dates, and the periods that people write as single days: see docs/decisions/0029.
+"yesterday" has to end the query or follow a preposition, and so does a bare year before 2000. So
+"may I", "march of the penguins" and "1984 by George Orwell" stay words. Date libraries read many of
+these as dates, and the periods that people write as single days: see docs/decisions/0029.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ from search.understanding.calendar import (
 )
 
 _FIRST_YEAR = 1840  # of photographs
+_RECENT_YEAR = 2000
+_MEASURE = re.compile(
+    r"\s?(?:px|pixels?|k?m|k?g|e?uros?|eur|usd|dollars?|[€$£元块]|[mg]b|m?hz|people|personen|leute)\b",
+    re.IGNORECASE,
+)
 _WORD = "0-9A-Za-z_äöüÄÖÜß"
 _BEGIN, _END = rf"(?<![{_WORD}/.-])", rf"(?![{_WORD}])(?!-\w)(?!['’])"
 _NAMES = {word for word in [*MONTHS, *SEASONS] if len(word) > 1}
@@ -118,7 +123,9 @@ def _found(rule: _Rule, match: re.Match[str], today: date) -> FoundDate | None:
         return None
     lead = _LEAD.search(text[: match.start()])
     ends = not text[match.end() :].strip(" .!?")
-    if rule.bare and not (lead or ends or _FEAST.search(text[: match.start()])):
+    is_recent_year = "year" in match.groupdict() and period.start.year >= _RECENT_YEAR
+    is_sure = lead or ends or _FEAST.search(text[: match.start()])
+    if rule.bare and not is_sure and (not is_recent_year or _MEASURE.match(text, match.end())):
         return None
     start, end = lead.start() if lead else match.start(), match.end()
     word = (lead["word"] or "").lower() if lead else ""
@@ -243,6 +250,7 @@ _RULES = (
         _named,
         needs=_DIGIT,
     ),
+    _Rule(rf"(?P<month>0?[1-9]|1[0-2])/(?P<year>{_YEAR})", _named, needs=_DIGIT),
     _Rule(rf"(?P<season>{_SEASON})\s+(?:of\s+)?(?P<year>{_YEAR})", _named, needs=_DIGIT),
     _Rule(rf"(?P<year>{_YEAR})\s+(?P<season>{_SEASON})", _named, needs=_DIGIT),
     _Rule(rf"(?P<year>{_HAN_YEAR})\s?年{_HAN_PART}", _named, needs=_HAN),

@@ -14,6 +14,8 @@ from search.understanding.calendar import MONTHS, Period, one_of
 _FIRST_YEAR = 1840
 _MANY = 40
 """Of more days or months than these, only the years are looked up."""
+_MANY_YEARS = 3
+"""Names with 366 days of each are not looked up in one word."""
 _HAN_DIGITS = str.maketrans("0123456789", "〇一二三四五六七八九")
 _DIGITS = str.maketrans("〇零一二三四五六七八九", "00123456789")
 _HAN_NUMBERS = ("", *"一二三四五六七八九十", "十一", "十二")
@@ -72,7 +74,8 @@ class WrittenDate(Written):
             for year, month, day in months:
                 numbers = (str(month), f"{month:02}", str(year)[2:], _han_year(year))
                 words += [*_names(month), *numbers, *([str(day), f"{day:02}"] if day else [])]
-            names = [*words, *(name for part in parts for name in _in_one_word(*part))]
+            packed = parts if len(self._whole) < _MANY_YEARS else months
+            names = [*words, *(name for part in packed for name in _in_one_word(*part))]
         self.words, self.names = " ".join(dict.fromkeys(words)), " ".join(dict.fromkeys(names))
 
     def is_in(self, text: str) -> bool:
