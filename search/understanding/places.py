@@ -1,8 +1,8 @@
 """Names of places in a query, from those that a library's photos have.
 
-A name is read where it can hardly mean anything else: after a word such as "in", as the whole
-query, or at its end with a capital or of two words. Those that are also common words only count
-after such a word.
+A name is read after a word such as "in", as the whole query, with a capital where no other name
+follows, or at its end if it has two words. Those that are also common words only count after such a
+word.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _BEFORE = re.compile(
 _WORD = re.compile(r"[^\W_]+(?:[-'’.][^\W_]+)*")
 _HAN = re.compile(r"[一-鿿]{2,}")
 _AFTER_HAN = re.compile(r"$|[\s的，,。0-9]")
+_CONTINUED = re.compile(r"\s[A-ZÄÖÜ]")
 _MOST_WORDS = 4
 _AMBIGUOUS = frozenset(
     """anger angel ball bar bath berg bergen best bird buffalo chad charlotte china cork deal essen
@@ -74,10 +75,11 @@ def _spaced(text: str, names: KnownPlaces) -> Iterator[tuple[str, int, int]]:
 
 
 def _stands_alone(text: str, start: int, end: int, name: str) -> bool:
-    is_end, is_whole = not text[end:].strip(" .!?"), not text[:start].strip()
-    if name.casefold() in _AMBIGUOUS or not is_end:
+    """Whether it is the whole text, its end, or a name that another one does not continue."""
+    if name.casefold() in _AMBIGUOUS or _CONTINUED.match(text, end):
         return False
-    return is_whole or text[start].isupper() or " " in name
+    is_end, is_whole = not text[end:].strip(" .!?"), not text[:start].strip()
+    return text[start].isupper() or (is_end and (is_whole or " " in name))
 
 
 def _han(text: str, names: KnownPlaces) -> Iterator[tuple[str, int, int]]:
