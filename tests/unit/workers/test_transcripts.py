@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -118,3 +119,16 @@ def test_each_second_that_is_spoken_is_written_once(seconds: list[list[bool]]) -
     assert [bool(n) for n in covered] == [speaks for spoken in seconds for speaks in spoken]
     assert covered.max(initial=0) <= 1
     assert [one.start_s for one in said] == sorted(one.start_s for one in said)
+
+
+def test_what_is_heard_as_one_becomes_a_text_for_each_sentence() -> None:
+    transcript = Transcript(lambda _: [])
+    window = Waveform(np.zeros(8 * RATE, np.float32), RATE)
+    words = "Add a pinch of salt, Mr. Smith. The museum is closed on Mondays. No."
+    transcript.add(window, 10.0, [Utterance(1.0, 7.5, words, 0.8, "en")])
+    first, second = transcript.end()
+    assert (first.text, second.text) == (words[:31], words[32:])
+    assert first.start_s == 11.0
+    assert second.start_s == pytest.approx(11.0 + 6.5 * 31 / len(words), abs=0.1)
+    assert second.end_s == 17.5
+    assert (second.confidence, second.language) == (0.8, "en")
