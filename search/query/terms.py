@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from encoder.space import Space, l2_normalize
-from encoder.types import IMAGE, TEXT, Embeddings, Item
+from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item
 from search.errors import NotFoundError
 from search.query.deadline import StageProgress
 from search.query.query import Term
@@ -37,7 +37,7 @@ class ItemEncoder(Protocol):
 def embed_terms(
     terms: Sequence[Term], encoder: ItemEncoder, store: VectorStore, progress: StageProgress
 ) -> tuple[Embeddings, bool]:
-    """Unit rows [len(terms), embed_dim], and whether any is of a text.
+    """Unit rows [len(terms), embed_dim], and whether any may be of a text, or of words said.
 
     The stages are ``encode_<modality>``.
 
@@ -46,7 +46,7 @@ def embed_terms(
     """
     rows = np.empty((len(terms), encoder.space.embed_dim), np.float32)
     modalities = dict.fromkeys(term.item.modality for term in terms if term.item)
-    has_text = TEXT in modalities
+    has_text = TEXT in modalities or AUDIO in modalities
     for modality in modalities:
         chosen = [
             (index, Item(modality, term.item.content, term.role))
