@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+FIRST_YEAR = 1840
+"""Of photographs."""
+
 
 @dataclass(frozen=True)
 class Period:

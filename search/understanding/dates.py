@@ -16,6 +16,7 @@ from functools import cached_property
 
 from search.understanding import calendar
 from search.understanding.calendar import (
+    FIRST_YEAR,
     MONTHS,
     NUMBERS,
     RELATIVE_DAYS,
@@ -26,7 +27,6 @@ from search.understanding.calendar import (
     one_of,
 )
 
-_FIRST_YEAR = 1840  # of photographs
 _RECENT_YEAR = 2000
 _MEASURE = re.compile(
     r"\s?(?:px|pixels?|k?m|k?g|e?uros?|eur|usd|dollars?|[€$£元块]|[mg]b|m?hz|people|personen|leute)\b",
@@ -218,7 +218,7 @@ def _recent(unit: str, n: int, today: date) -> Period:
 
 def _year(text: str) -> int:
     number = number_of(text)
-    if number < _FIRST_YEAR:
+    if number < FIRST_YEAR:
         raise ValueError(text)
     return number
 

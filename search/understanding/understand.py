@@ -16,7 +16,7 @@ from search.types import READINGS, Reading
 from search.understanding.calendar import one_of
 from search.understanding.dates import find_date
 from search.understanding.places import KnownPlaces, find_place
-from search.understanding.written import Written, WrittenDate, WrittenPlace
+from search.understanding.written import Written, written_date, written_place
 
 MAX_CHARS = 1000
 """Reading dates takes some ten milliseconds of such a text, and grows faster than its length."""
@@ -144,7 +144,7 @@ def _date(text: str, today: date) -> Sought | None:
         return None
     ends = {"gte": dated.period.start, "lt": dated.period.end}
     taken = {"field": "taken", **{name: str(end) for name, end in ends.items() if end}}
-    return Sought("date", text[dated.start : dated.end].strip(), taken, WrittenDate(dated.period))
+    return Sought("date", text[dated.start : dated.end].strip(), taken, written_date(dated.period))
 
 
 def _place(text: str, places: KnownPlaces) -> Sought | None:
@@ -153,7 +153,7 @@ def _place(text: str, places: KnownPlaces) -> Sought | None:
         return None
     name, start, end = located
     taken = {"field": "places", "contains": name}
-    return Sought("place", text[start:end].strip(), taken, WrittenPlace(places[name.casefold()]))
+    return Sought("place", text[start:end].strip(), taken, written_place(places[name.casefold()]))
 
 
 def text_of(term: Term) -> str:

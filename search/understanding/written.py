@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import groupby
 from operator import itemgetter
-from typing import Protocol
 
-from search.understanding.calendar import MONTHS, Period, one_of
+from search.understanding.calendar import FIRST_YEAR, MONTHS, Period, one_of
 
-_FIRST_YEAR = 1840
 _MANY = 40
 """Of more days or months than these, only the years are looked up."""
 _MANY_YEARS = 3
@@ -35,58 +34,71 @@ _AROUND = 26
 """The longest date has as many characters on one side of its year."""
 
 
-class Written(Protocol):
+@dataclass(frozen=True)
+class Written:
     """The written forms of a date or a place.
 
-    ``words``: some of them are in every text that shows it, as an index of words has them;
-    ``names``: the same for names of files, where "20240312" is one word.
+    Args:
+        words: some of them are in every text that shows it, as an index of words has them.
+        names: the same for names of files, where "20240312" is one word.
+        is_in: whether a text or a name shows it.
     """
 
     words: str
     names: str
-
-    def is_in(self, text: str) -> bool:
-        """Whether a text or a name shows it."""
-        ...
+    is_in: Callable[[str], bool]
 
 
-class WrittenDate(Written):
+def written_date(period: Period) -> Written:
     """All days, months and years that lie in a period.
 
-    >>> march = WrittenDate(Period(date(2024, 3, 1), date(2024, 4, 1)))
+    >>> march = written_date(Period(date(2024, 3, 1), date(2024, 4, 1)))
     >>> [march.is_in(text) for text in ("12.3.24", "March 12th, 2024", "IMG_20240312")]
     [True, True, True]
     >>> [march.is_in(text) for text in ("2024年3月2日", "3. April 2024", "in 2024")]
     [True, False, False]
     """
+    parts = [*_parts(period)]
+    whole = {year for year, month, _ in parts if not month}
+    months = [part for part in parts if part[1]]
+    patterns = {
+        year: re.compile("|".join(_pattern(*part) for part in of_year), re.IGNORECASE)
+        for year, of_year in groupby(months, key=itemgetter(0))
+    }
 
-    def __init__(self, period: Period) -> None:
-        parts = [*_parts(period)]
-        self._whole = {year for year, month, _ in parts if not month}
-        months = [part for part in parts if part[1]]
-        self._patterns = {
-            year: re.compile("|".join(_pattern(*part) for part in of_year), re.IGNORECASE)
-            for year, of_year in groupby(months, key=itemgetter(0))
-        }
-        words = [str(year) for year in dict.fromkeys(map(itemgetter(0), parts))]
-        names = [*words]
-        if len(parts) <= _MANY:
-            for year, month, day in months:
-                numbers = (str(month), f"{month:02}", str(year)[2:], _han_year(year))
-                words += [*_names(month), *numbers, *([str(day), f"{day:02}"] if day else [])]
-            packed = parts if len(self._whole) < _MANY_YEARS else months
-            names = [*words, *(name for part in packed for name in _in_one_word(*part))]
-        self.words, self.names = " ".join(dict.fromkeys(words)), " ".join(dict.fromkeys(names))
-
-    def is_in(self, text: str) -> bool:
+    def is_in(text: str) -> bool:
         for match in _YEAR.finditer(text):
             year, start, end = _year_of(match), *match.span()
-            if year in self._whole:
+            if year in whole:
                 return True
-            pattern = self._patterns.get(year)
+            pattern = patterns.get(year)
             if pattern and pattern.search(text, max(0, start - _AROUND), end + _AROUND):
                 return True
         return False
+
+    words = [str(year) for year, _, _ in parts]
+    names = [*words]
+    if len(parts) <= _MANY:
+        for year, month, day in months:
+            numbers = (str(month), f"{month:02}", str(year)[2:], _han_year(year))
+            words += [*_names(month), *numbers, *([str(day), f"{day:02}"] if day else [])]
+        packed = parts if len(whole) < _MANY_YEARS else months
+        names = [*words, *(name for part in packed for name in _in_one_word(*part))]
+    return Written(" ".join(dict.fromkeys(words)), " ".join(dict.fromkeys(names)), is_in)
+
+
+def written_place(names: Collection[str]) -> Written:
+    """The names of one place.
+
+    >>> munich = written_place(["Munich", "München", "慕尼黑"])
+    >>> [munich.is_in(text) for text in ("to Munich.", "去慕尼黑的火车", "Münchener")]
+    [True, True, False]
+    """
+    bounds = {name: "" if name >= "一" else r"\b" for name in names}
+    patterns = (f"{bound}{re.escape(name)}{bound}" for name, bound in bounds.items())
+    pattern = re.compile("|".join(patterns), re.IGNORECASE)
+    words = " ".join(names)
+    return Written(words, words, lambda text: pattern.search(text) is not None)
 
 
 def _year_of(match: re.Match[str]) -> int:
@@ -95,27 +107,9 @@ def _year_of(match: re.Match[str]) -> int:
     return int(match[0].translate(_DIGITS))
 
 
-class WrittenPlace(Written):
-    """The names of one place.
-
-    >>> munich = WrittenPlace(["Munich", "München", "慕尼黑"])
-    >>> [munich.is_in(text) for text in ("to Munich.", "去慕尼黑的火车", "Münchener")]
-    [True, True, False]
-    """
-
-    def __init__(self, names: Collection[str]) -> None:
-        self.words = self.names = " ".join(names)
-        bounds = {name: "" if name >= "一" else r"\b" for name in names}
-        patterns = (f"{bound}{re.escape(name)}{bound}" for name, bound in bounds.items())
-        self._pattern = re.compile("|".join(patterns), re.IGNORECASE)
-
-    def is_in(self, text: str) -> bool:
-        return self._pattern.search(text) is not None
-
-
 def _parts(period: Period) -> Iterator[tuple[int, int, int]]:
     """The years, months and days that make up a period; 0 for all of a year or of a month."""
-    at = period.start or date(_FIRST_YEAR, 1, 1)
+    at = period.start or date(FIRST_YEAR, 1, 1)
     end = period.end or date(date.today().year + 2, 1, 1)
     while at < end:
         next_year = date(at.year + 1, 1, 1)
