@@ -52,7 +52,8 @@ def store(
         uri = request.getfixturevalue(request.param).uri
         with closing(MilvusClient(uri)) as client:
             for name in client.list_collections():
-                client.drop_collection(name)
+                if name.startswith("anymodal"):
+                    client.drop_collection(name)
     notes = [tmp_path / f"{number}.txt" for number in range(N_NOTES)]
     for number, note in enumerate(notes):
         note.write_text(f"The ferry number {number} leaves at nine.")

@@ -43,7 +43,7 @@ def runs(bundle_home: Path) -> Runs:
 def test_a_gate_keeps_all_but_its_shortest_length(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timing, "_N_ROUNDS", 5)
+    monkeypatch.setattr(timing, "_N_ROUNDS", 3)
     gate = GateFile.load(TEXT_GATE)
     # merges all that it may, so there is no doubt that it pays
     greedy = replace(gate.settings, thresholds=(0.0,) * 6, protection=0.0, min_tokens=448)

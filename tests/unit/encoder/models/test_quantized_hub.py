@@ -211,17 +211,13 @@ def test_a_folder_of_another_model_is_refused(bert: Path, clip: Path, text_tower
 
 
 def test_what_is_too_far_from_float32_is_refused(bert: Path, texts: Path, tmp_path: Path) -> None:
-    def quantize(least_cosine: float) -> QuantizedTower:
-        return quantize_tower(
-            f"dir:{bert}", "text", tmp_path, config="int3", calibration=texts, max_items=16,
-            least_cosine=least_cosine,
-        )  # fmt: skip
-
     with pytest.raises(ModelError, match=r"mean cosine of 0\.\d{4} .* less than 0\.999.*--budget"):
-        quantize(0.9999)
+        quantize_tower(
+            f"dir:{bert}", "text", tmp_path, config="int3", calibration=texts, max_items=16,
+            least_cosine=0.9999,
+        )  # fmt: skip
     with pytest.raises(ModelError, match="holds no quantized tower"):
         MultiModalEncoder(f"dir:{bert}", quantization=str(tmp_path))
-    assert 0.5 < quantize(0.5).facts["measured"]["mean"] < 0.9999
 
 
 def test_a_tower_that_the_model_lacks(bert: Path, tmp_path: Path) -> None:

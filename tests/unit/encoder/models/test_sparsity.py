@@ -21,7 +21,7 @@ from tests.support.manuals import documented
 
 ENGLISH = read_bundle("english")
 SHORT = ["rain", "A red car on a wet road", "the council voted on the budget " * 12]
-N_LONG = 64
+N_LONG = 32
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_a_search_in_manuals_finds_what_it_found(
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecated names within the library
-        documents = documented("scipy", "librosa")
+        documents = documented("scipy")
     documents = sorted(documents, key=lambda one: len(one.body))[-N_LONG:]
     queries = encode(dense, [one.title for one in documents])
     tokenizer = load_tokenizer(bundle_home / "text" / "tokenizer.json", max_tokens=256)

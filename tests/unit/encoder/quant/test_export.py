@@ -159,8 +159,9 @@ def test_a_linear_layer_becomes_one_fused_product(path: Path, tmp_path: Path) ->
     assert report.default_difference < 3e-2  # it may round activations to INT8
 
 
-@pytest.mark.parametrize("dim", [64, 33])
-@pytest.mark.parametrize("scheme", ["int4", "int8", "fp16"])
+@pytest.mark.parametrize(
+    ("scheme", "dim"), [("int4", 64), ("int4", 33), ("int8", 33), ("fp16", 33)]
+)
 def test_an_embedding_dequantizes_only_the_rows_it_looks_up(
     scheme: str, dim: int, path: Path
 ) -> None:
@@ -199,10 +200,11 @@ def test_a_twin_computes_the_same_and_the_model_stays(path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_example_of_one_item_leaves_the_batch_dynamic(path: Path) -> None:
-    export_onnx(rounded(bert(), "int8"), tokens(1, 5), path)
+    export_onnx(rounded(Tied(), "int8"), {"input_ids": torch.arange(5)[None]}, path)
     dims = [d.dim_param for i in onnx.load(path).graph.input for d in i.type.tensor_type.shape.dim]
     assert all(dims)
-    assert run(path, tokens(6, 3))[0].shape == (6, 64)
+    ids = torch.arange(18).view(6, 3)
+    assert run(path, {"input_ids": ids})[0].shape == (6, 3, 50)
 
 
 def test_named_axes_vary_and_others_do_not(path: Path) -> None:
@@ -252,6 +254,7 @@ def test_what_cannot_be_traced_says_with_what(path: Path) -> None:
 @pytest.mark.slow
 def test_the_bundles_text_encoder(bundle_home: Path, path: Path) -> None:
     model = load_sentence_bert(bundle_home / "text")
+    model.layers = model.layers[:1]  # the others are made of the same operators
     quantized = rounded(model, {"linear": "int4g64", "embedding": "int4"})
     report = export_onnx(quantized, tokens(2, 9), path)
     assert report.difference <= 1e-4
