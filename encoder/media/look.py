@@ -7,7 +7,6 @@ cannot tell them apart: those of two photos of surfers are as near as those of t
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections.abc import Sequence
 
@@ -44,21 +43,20 @@ def look_of(rgb: NDArray[np.uint8]) -> str:
         return ""
     waves = ((_COSINES @ patches @ _COSINES.T) * _STRENGTH).ravel()[1:]
     numbers = np.tanh(waves / waves.std()) * 127
-    return base64.b64encode(np.round(numbers).astype(np.int8).tobytes()).decode()
+    return binascii.b2a_base64(np.round(numbers).astype(np.int8).tobytes(), newline=False).decode()
 
 
 def likeness(looks: Sequence[object]) -> NDArray[np.float32]:
     """How alike pictures look, -1 to 1, [n, n]; 0 for anything that is not a text of `look_of`."""
-    rows = np.stack([_numbers(look) for look in looks]) if looks else np.empty((0, _N_NUMBERS))
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
-    return np.asarray(rows @ rows.T, np.float32)
+    numbers = np.frombuffer(b"".join(map(_numbers, looks)), np.int8)
+    rows = numbers.reshape(-1, _N_NUMBERS).astype(np.float32)
+    rows /= np.maximum(np.sqrt((rows * rows).sum(axis=1, keepdims=True)), 1.0)
+    return np.asarray(rows @ rows.T)
 
 
-def _numbers(look: object) -> NDArray[np.float64]:
+def _numbers(look: object) -> bytes:
     try:
-        data = base64.b64decode(look) if isinstance(look, str) else b""
-    except (binascii.Error, ValueError):
+        data = binascii.a2b_base64(look) if isinstance(look, str) else b""
+    except ValueError:  # of which binascii.Error is one
         data = b""
-    if len(data) != _N_NUMBERS:
-        return np.zeros(_N_NUMBERS)
-    return np.frombuffer(data, np.int8).astype(np.float64)
+    return data if len(data) == _N_NUMBERS else bytes(_N_NUMBERS)

@@ -90,16 +90,18 @@ def _of_kinds(
 def same_photos(assets: Sequence[AssetRow]) -> NDArray[np.bool_]:
     """Which of these are shots of the same photo, by their looks and times; [n, n]."""
     same = np.zeros((len(assets), len(assets)), bool)
-    places = [n for n, asset in enumerate(assets) if asset.modality == IMAGE]
+    places = [place for place, asset in enumerate(assets) if asset.modality == IMAGE]
     photos = [assets[place] for place in places]
-    if len(photos) > 1:
-        alike = likeness([photo.metadata.get(LOOK) for photo in photos])
+    alike = likeness([photo.metadata.get(LOOK) for photo in photos])
+    np.fill_diagonal(alike, 0.0)
+    if (alike >= _LIKENESS_SOON).any():
         taken_s = np.array([_taken_s(photo) for photo in photos])
-        apart_s = np.abs(taken_s[:, None] - taken_s)
         has_text = np.array([photo.n_segments > 1 for photo in photos])
-        with_text, is_soon = has_text[:, None] | has_text, apart_s <= _SOON_S
+        is_soon = np.abs(taken_s[:, None] - taken_s) <= _SOON_S
+        is_undated = np.isnan(taken_s[:, None] - taken_s)
+        with_text = has_text[:, None] | has_text
         is_close = alike >= np.where(is_soon & ~with_text, _LIKENESS_SOON, _LIKENESS)
-        same[np.ix_(places, places)] = is_close & (is_soon | (np.isnan(apart_s) & ~with_text))
+        same[np.ix_(places, places)] = is_close & (is_soon | (is_undated & ~with_text))
     return same
 
 
