@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
-from itertools import groupby
-from operator import itemgetter
+from functools import cache
+from itertools import chain
 
-from search.understanding.calendar import FIRST_YEAR, MONTHS, Period, one_of
+from search.understanding import calendar
+from search.understanding.calendar import FIRST_YEAR, MONTHS, Period, number_of, one_of
 
 _MANY = 40
 """Of more days or months than these, only the years are looked up."""
@@ -17,21 +19,31 @@ _MANY_YEARS = 3
 """Names with 366 days of each are not looked up in one word."""
 _HAN_DIGITS = str.maketrans("0123456789", "〇一二三四五六七八九")
 _DIGITS = str.maketrans("〇零一二三四五六七八九", "00123456789")
-_HAN_NUMBERS = ("", *"一二三四五六七八九十", "十一", "十二")
-_ANY_MONTH, _ANY_DAY = r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
-_TH, _OF = r"(?:st|nd|rd|th|\.)?[\s-]*(?:of\s+)?", r"\.?,?[\s-]*(?:of\s+)?'?"
-
-
+_MM, _DD = r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12][0-9]|3[01])"
+_M, _D = r"(?:1[0-2]|0?[1-9])", r"(?:[12][0-9]|3[01]|0?[1-9])"
+_NAME = rf"(?P<name>{one_of(MONTHS)})"
 # Beginning with one class of characters makes it three times as fast.
 _YEAR = re.compile(
     r"[0-9一二](?<![0-9][0-9])(?:"
     r"(?P<year>(?:(?<=1)[89]|(?<=2)0)[0-9]{2})"
-    rf"(?=[^0-9]|$|{_ANY_MONTH}(?:{_ANY_DAY}(?:[0-9]{{6}})?)?(?![0-9]))"
-    r"|[0-9]?[./-]\s?[0-9]{1,2}[./-]\s?(?P<short>[0-9]{2})(?![0-9])"
+    rf"(?=[^0-9]|$|{_MM}(?:{_DD}(?:[0-9]{{6}})?)?(?![0-9]))"
+    r"|[0-9]?(?P<split>[./-])\s?[0-9]{1,2}[./-]\s?(?P<short>[0-9]{2})(?![0-9])"
     r"|(?P<han>(?<=[一二])[〇零一二三四五六七八九]{3})(?=\s?年))"
 )
+_BEFORE = (
+    rf"(?<![0-9])(?:(?P<day>{_D})\s?(?P<split>[-/.])\s?)?(?P<month>{_M})\s?[-/.]\s?\Z",
+    rf"(?:(?<![0-9])(?P<day>{_D})(?:st|nd|rd|th|\.)?[\s-]*(?:of\s+)?)?(?<![^\W\d_]){_NAME}"
+    r"\.?,?[\s-]*(?:of\s+)?'?\Z",
+    rf"(?<![^\W\d_]){_NAME}\.?\s*(?P<day>{_D})(?:st|nd|rd|th)?,?\s*\Z",
+)
+_AFTER = (
+    rf"[-/._ ]?(?P<month>{_MM})(?:[-/._ ]?(?P<day>{_DD}))?(?:[0-9]{{6}})?(?![0-9]|:[0-9])",
+    rf"[-/.](?P<month>{_M})(?:[-/.](?P<day>{_D}))?(?![0-9])",
+    rf"[-_/,\s]*{_NAME}(?![^\W\d_])(?:[-_/\s]*(?P<day>{_D})(?![0-9]))?",
+    rf"\s?年\s?(?P<month>{_M}|十[一二]?|[一二三四五六七八九])\s?月(?:\s?(?P<day>{_D})\s?[日号])?",
+)
 _AROUND = 26
-"""The longest date has as many characters on one side of its year."""
+"""The longest date has as many characters in front of its year."""
 
 
 @dataclass(frozen=True)
@@ -59,32 +71,65 @@ def written_date(period: Period) -> Written:
     [True, False, False]
     """
     parts = [*_parts(period)]
-    whole = {year for year, month, _ in parts if not month}
-    months = [part for part in parts if part[1]]
-    patterns = {
-        year: re.compile("|".join(_pattern(*part) for part in of_year), re.IGNORECASE)
-        for year, of_year in groupby(months, key=itemgetter(0))
-    }
-
-    def is_in(text: str) -> bool:
-        for match in _YEAR.finditer(text):
-            year, start, end = _year_of(match), *match.span()
-            if year in whole:
-                return True
-            pattern = patterns.get(year)
-            if pattern and pattern.search(text, max(0, start - _AROUND), end + _AROUND):
-                return True
-        return False
-
     words = [str(year) for year, _, _ in parts]
     names = [*words]
     if len(parts) <= _MANY:
-        for year, month, day in months:
-            numbers = (str(month), f"{month:02}", str(year)[2:], _han_year(year))
-            words += [*_names(month), *numbers, *([str(day), f"{day:02}"] if day else [])]
-        packed = parts if len(whole) < _MANY_YEARS else months
+        for year, month, day in parts:
+            if month:
+                numbers = (str(month), f"{month:02}", str(year)[2:], _han_year(year))
+                words += [*_names(month), *numbers, *([str(day), f"{day:02}"] if day else [])]
+        packed = [part for part in parts if part[1] or len(parts) < _MANY_YEARS]
         names = [*words, *(name for part in packed for name in _in_one_word(*part))]
-    return Written(" ".join(dict.fromkeys(words)), " ".join(dict.fromkeys(names)), is_in)
+    return Written(
+        " ".join(dict.fromkeys(words)),
+        " ".join(dict.fromkeys(names)),
+        lambda text: any(_is_within(found, period) for found in _dates_in(text, period)),
+    )
+
+
+def _dates_in(text: str, near: Period) -> Iterator[Period]:
+    """The years, months and days of a text whose year a period touches."""
+    for match in _YEAR.finditer(text):
+        if match["short"]:
+            first, second, short = map(int, re.findall("[0-9]+", match[0]))
+            year = short + (2000 if short < 70 else 1900)
+            yield from _days(year, first, second, is_american=match["split"] == "/")
+            continue
+        year = int(match[0].translate(_DIGITS))
+        if _is_within(calendar.year(year), near):  # whatever its month is
+            yield calendar.year(year)
+        if (near.start and year < near.start.year) or (near.end and year > near.end.year):
+            continue
+        start, end = match.span()
+        around = chain(
+            (one.search(text, max(0, start - _AROUND), start) for one in _compiled(_BEFORE)),
+            (one.match(text, end) for one in _compiled(_AFTER)),
+        )
+        found = next(filter(None, around), None)
+        if found is None:
+            yield calendar.year(year)
+            continue
+        parts = found.groupdict()
+        name, day = parts.get("name"), int(parts["day"] or 0)
+        month = MONTHS[name.lower()] if name else number_of(parts["month"])
+        yield from _days(year, day, month, is_american=parts.get("split") == "/")
+
+
+def _days(year: int, day: int, month: int, *, is_american: bool) -> Iterator[Period]:
+    """A day, or a month if ``day`` is 0; 3/4/2020 is March to some and April to others."""
+    for d, m in ((day, month), *(((month, day),) if is_american else ())):
+        with suppress(ValueError):
+            yield calendar.day(date(year, m, d)) if d else calendar.month(year, m)
+
+
+def _is_within(found: Period, period: Period) -> bool:
+    start, end = period.start or date.min, period.end or date.max
+    return start <= (found.start or date.min) and (found.end or date.max) <= end
+
+
+@cache
+def _compiled(patterns: tuple[str, ...]) -> list[re.Pattern[str]]:
+    return [re.compile(pattern, re.IGNORECASE) for pattern in patterns]
 
 
 def written_place(names: Collection[str]) -> Written:
@@ -99,12 +144,6 @@ def written_place(names: Collection[str]) -> Written:
     pattern = re.compile("|".join(patterns), re.IGNORECASE)
     words = " ".join(names)
     return Written(words, words, lambda text: pattern.search(text) is not None)
-
-
-def _year_of(match: re.Match[str]) -> int:
-    if match["short"]:
-        return int(match["short"]) + (2000 if int(match["short"]) < 70 else 1900)
-    return int(match[0].translate(_DIGITS))
 
 
 def _parts(period: Period) -> Iterator[tuple[int, int, int]]:
@@ -123,27 +162,6 @@ def _parts(period: Period) -> Iterator[tuple[int, int, int]]:
         else:
             yield at.year, at.month, at.day
             at += timedelta(1)
-
-
-def _pattern(year: int, month: int, day: int) -> str:
-    """A month, also where one of its days is named, or a day."""
-    y, yy, han = str(year), f"{year % 100:02}", f"(?:{year}|{_han_year(year)})"
-    optional = "" if day else "?"
-    m, mm, name = f"0?{month}", f"{month:02}", one_of(_names(month))
-    d, dd = (f"0?{day}", f"{day:02}") if day else (r"(?:0?[1-9]|[12]\d|3[01])", _ANY_DAY)
-    forms = "|".join(
-        (
-            rf"{y}[-/._ ]?{mm}(?:[-/._ ]?{dd}){optional}",
-            rf"{y}[-/.]{m}(?:[-/.]{d}){optional}",
-            rf"(?:{d}\s?[-/.]\s?){optional}{m}\s?[-/.]\s?{y}",
-            rf"{d}[-/.]\s?{m}[-/.]\s?{yy}|{m}/{d}/(?:{y}|{yy})",
-            rf"(?:{d}{_TH}){optional}(?<![^\W\d_]){name}{_OF}{y}",
-            rf"(?<![^\W\d_]){name}\.?\s*{d}(?:st|nd|rd|th)?,?\s*{y}",
-            rf"{y}[-_/,\s]*{name}(?![^\W\d_])(?:[-_/\s]*{d}){optional}",
-            rf"{han}\s?年\s?(?:{m}|{_HAN_NUMBERS[month]})\s?月(?:\s?{d}\s?[日号]){optional}",
-        )
-    )
-    return rf"(?<!\d)(?:{forms})(?!\d(?!\d{{5}}(?!\d)))"
 
 
 def _names(month: int) -> list[str]:
