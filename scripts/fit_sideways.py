@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder import MultiModalEncoder
-from encoder.calibration.tables import write_sideways
 from encoder.media.image import load_image
 from encoder.space import Sideways
 from encoder.types import IMAGE, Embeddings, Item
@@ -36,7 +35,9 @@ def main() -> None:
     parser.add_argument("--table", type=Path, required=True)
     given = parser.parse_args()
     encoder = MultiModalEncoder(given.model, quantization="int8")
-    write_sideways(given.table, fitted(turned(encoder, sorted(given.folder.glob("*.jpg")))))
+    sideways = fitted(turned(encoder, sorted(given.folder.glob("*.jpg"))))
+    direction = sideways.direction.astype(np.float16)
+    np.savez_compressed(given.table, direction=direction, limit=np.float32(sideways.limit))
 
 
 def turned(encoder: MultiModalEncoder, paths: list[Path]) -> Embeddings:

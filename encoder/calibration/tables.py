@@ -98,12 +98,6 @@ def write_centring(path: Path, languages: Sequence[str], centring: Centring) -> 
 
 
 def read_sideways(path: Path) -> Sideways:
-    """What `write_sideways` wrote."""
+    """What ``scripts/fit_sideways.py`` wrote."""
     with np.load(path) as arrays:
         return Sideways(arrays["direction"].astype(np.float32), float(arrays["limit"]))
-
-
-def write_sideways(path: Path, sideways: Sideways) -> None:
-    """Write how to know pictures on their side, as float16."""
-    direction = sideways.direction.astype(np.float16)
-    np.savez_compressed(path, direction=direction, limit=np.float32(sideways.limit))

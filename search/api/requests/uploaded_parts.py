@@ -22,17 +22,8 @@ _MAX_FIELDS = 100
 _MAX_TAGS = 100
 _FROM_THE_FILE = frozenset(
     {"duration_s", "width", "height", "modified", "taken", "latitude", "longitude", "camera_model"}
-    | {
-        "city",
-        "region",
-        "country",
-        "places",
-        "gone_since",
-        "object_versions",
-        "tags",
-        "read_by",
-        LOOK,
-    }
+    | {"city", "region", "country", "places", "gone_since", "object_versions", "tags", "read_by"}
+    | {LOOK}
 )
 
 _NO_PART = FormPart("", None)
