@@ -57,15 +57,15 @@ class EvidentSegments:
 
     def _with(self, candidate: RankedSegment) -> RankedSegment:
         segment = candidate.segment
-        n_shown = sum(
-            one.is_in(segment) or segment.asset_id in self._further.get(number, ())
+        weight = sum(
+            1.0 if segment.asset_id in self._further.get(number, ()) else one.weight(segment)
             for number, one in enumerate(self._shown)
         )
-        if not n_shown:
+        if not weight:
             return candidate
         of_rest = self._of_rest.get(segment.segment_id, candidate)
         return candidate._replace(
-            evidence=n_shown * EVIDENCE_WEIGHT + max(0.0, of_rest.dense - candidate.dense),
+            evidence=weight * EVIDENCE_WEIGHT + max(0.0, of_rest.dense - candidate.dense),
             dense_score=max(of_rest.dense_score, candidate.dense_score),
         )
 

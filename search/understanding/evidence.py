@@ -17,6 +17,7 @@ from search.understanding.understand import Meaning, Sought, text_of
 
 _MOST_ASSETS = 1000
 """With a date or place in their metadata; if there are more, searches are filtered instead."""
+_MENTIONED = 0.5
 _MOST_NAMED = 500
 _MOST_TEXTS = 500
 
@@ -27,7 +28,8 @@ class Shown:
 
     Args:
         sought: the date or place.
-        asset_ids: of assets that have it in their metadata, names, or at the head of their text.
+        asset_ids: of assets that have it in their metadata or names, or a date at the head of their
+            text.
         texts: of further assets with a text that shows it.
         are_more: whether so many have it in their metadata that only a filter finds them.
     """
@@ -41,9 +43,11 @@ class Shown:
     def all_ids(self) -> set[str]:
         return {*self.asset_ids, *self.texts}
 
-    def is_in(self, segment: ScoredSegment) -> bool:
-        """Whether a segment shows it, or its asset does."""
-        return segment.asset_id in self.asset_ids or self.sought.written.is_in(segment.snippet)
+    def weight(self, segment: ScoredSegment) -> float:
+        """How much a segment shows it, 0 to 1: a mention is less than what dates the whole."""
+        if segment.asset_id in self.asset_ids:
+            return 1.0
+        return _MENTIONED if self.sought.written.is_in(segment.snippet) else 0.0
 
 
 @dataclass(frozen=True)
@@ -135,12 +139,13 @@ class EvidenceSearch:
         if query.filter and showing:
             rows = self._store.assets([text.asset_id for text in showing])
             showing = [text for text in showing if _passes(query.filter, rows.get(text.asset_id))]
+        headed = [text.asset_id for text in showing if text.char_start == 0]
         return Shown(
             sought,
             {
                 *(() if are_more else taken),
                 *(key for key, row in named.items() if _names_show(row, sought, query)),
-                *(text.asset_id for text in showing if text.char_start == 0),
+                *(headed if sought.kind == "date" else ()),
             },
             {text.asset_id for text in showing},
             are_more,
