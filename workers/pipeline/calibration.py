@@ -107,12 +107,14 @@ def calibrate_if_due(
     encoder: MultiModalEncoder,
     store: VectorStore,
     alone: Callable[[], AbstractContextManager[bool]],
+    *,
+    reading: bool = True,
 ) -> bool:
     """Calibrate a store if it has changed enough; return whether.
 
-    If the model ships constants, modalities without any are measured, and the others for reading
-    only. Completes an interrupted rewrite, whatever the model. Errors are logged: the files that
-    were ingested are stored all the same.
+    If the model ships constants, modalities without any are measured, and with ``reading`` the
+    others, for reading only. Completes an interrupted rewrite, whatever the model. Errors are
+    logged: the files that were ingested are stored all the same.
     """
     shipped = encoder.space.calibration
     try:
@@ -122,7 +124,7 @@ def calibrate_if_due(
             state, sizes = store.stored_calibration(), store.sizes()
             new = kinds_due(state, sizes, shipped) if shipped else set()
             due = state.former or new or (not shipped and is_due(state, sizes))
-            changed = set() if due else kinds_changed(state, sizes, shipped)
+            changed = kinds_changed(state, sizes, shipped) if reading and not due else set()
             if not (state.former or ((due or changed) and TEXT in encoder.modalities)):
                 return False
             started_s = time.monotonic()
@@ -199,6 +201,7 @@ class Watch:
     def __init__(self, alone: Callable[[], AbstractContextManager[bool]]) -> None:
         self._alone = alone
         self._look_at_s = 0.0
+        self._read_at_s = time.monotonic() + _LOOK_EVERY_S  # a short ingest is measured at its end
 
     def after_shard(
         self, encoder: MultiModalEncoder, store: VectorStore, *, is_last: bool = False
@@ -211,7 +214,8 @@ class Watch:
         """
         if time.monotonic() < self._look_at_s and not is_last:
             return
-        calibrate_if_due(encoder, store, self._alone)
+        reading = is_last or time.monotonic() >= self._read_at_s
+        calibrate_if_due(encoder, store, self._alone, reading=reading)
         try:
             constants = store.calibration
         except StoreError as error:  # away since; the next shard looks again
