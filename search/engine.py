@@ -213,11 +213,10 @@ class SearchEngine:
             stored = {**stored, **space.calibration}
         if not stored or stored == space.calibration:
             return replace(space, floors=state.floors or space.floors)
-        # The model's own floors apply where its shipped calibration is used.
-        shipped = space.calibration.items() & stored.items()
-        floors = {
-            modality: space.floors[modality] for modality, _ in shipped if modality in space.floors
-        }
+        # The model's own floors apply where its shipped calibration is used, or blended.
+        shipped = dict(space.calibration.items() & stored.items())
+        near = stored if "reading" in state.about else shipped
+        floors = {modality: floor for modality, floor in space.floors.items() if modality in near}
         return replace(space, calibration=stored, floors={**floors, **state.floors})
 
     def _page(self, pools: Sequence[Pool], request: Request) -> tuple[list[Group], bool]:

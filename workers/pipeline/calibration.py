@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from encoder import MultiModalEncoder
     from encoder.calibration.measure import SampleQuery
-    from encoder.space import Calibration, Space
+    from encoder.space import Calibration, Floor, Space
 
 logger = logging.getLogger(__name__)
 
@@ -283,29 +283,31 @@ def _measured(
     if reading:
         constants = {m: blended(each, shipped[m], sizes[m]) for m, each in constants.items()}
     constants = {**unchanged, **constants}
-    encoded = _beside_nonsense(encoder, space, queries, unit_rows)
-    floors = measure_floors(encoded, samples, constants)
+    floors: Mapping[Modality, Floor] = {}
+    if not reading:  # else those of the model stay: content that is much alike would lower them
+        encoded = _beside_nonsense(encoder, space, queries, unit_rows)
+        floors = measure_floors(encoded, samples, constants)
     shares = {
         when: shares_of_best(query_rows, samples, figures, levels)
         for when, figures in (("before", former), ("after", constants))
     }
     facts, shown = {}, {}
     for modality, figures in measured.items():
-        floor, before = floors[modality], former.get(modality)
+        floor, before = floors.get(modality), former.get(modality)
         of_modality = {
             "spread": round(figures.spread, 3),
             "spread_of_languages": round(figures.spread_of_languages, 3),
             "n_vectors": figures.n_vectors,
             "n_segments": sizes[modality],
         }
-        facts[str(modality)] = {**of_modality, "floor": floor_facts(floor)}
+        facts[str(modality)] = of_modality | ({"floor": floor_facts(floor)} if floor else {})
         shown[str(modality)] = {
             **plain(figures.calibration),
             "before": plain(before) if before else None,
             "by_kind": dict(figures.by_kind),
             "by_language": dict(figures.by_language),
             **of_modality,
-            "floor": round(floor.among(sizes[modality]), 3),
+            "floor": round(floor.among(sizes[modality]), 3) if floor else None,
             "share_of_best": {when: round(of[modality], 3) for when, of in shares.items()},
         }
     earlier = state.about if only else None

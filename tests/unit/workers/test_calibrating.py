@@ -202,7 +202,9 @@ def test_a_store_is_calibrated_by_itself_once_it_has_200_segments_of_two_kinds()
 
 def test_a_bundles_store_is_measured_for_reading_once_half_of_it_is_new_or_gone() -> None:
     constants = {TEXT: Calibration(0.5, 0.1), IMAGE: Calibration(0.0, 0.1)}
-    bundle = cast("MultiModalEncoder", GappedEncoder(constants))
+    made = GappedEncoder(constants)
+    made.space = replace(made.space, floors={TEXT: Floor(3.0, 0.5, 100)})
+    bundle = cast("MultiModalEncoder", made)
     store = MemoryStore(DIM, constants)
     fill(store, text=400, image=49)
     assert calibrate_if_due(bundle, store, alone_here)
@@ -213,6 +215,7 @@ def test_a_bundles_store_is_measured_for_reading_once_half_of_it_is_new_or_gone(
     assert state.reading[TEXT].mu == pytest.approx((200 * 0.5 + 400 * measured) / 600)
     engine = SearchEngine(bundle, store)
     assert engine.space().calibration == state.reading
+    assert engine.space().floors == made.space.floors
     (best, *_) = engine.search(Query([Item(TEXT, "a boat on a lake")], mix="score")).hits
     asked = bundle.encode_items([Item(TEXT, "a boat on a lake")])[0]
     cosine = float(asked @ store.embeddings(best.asset_id)[0].embedding)
