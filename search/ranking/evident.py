@@ -7,11 +7,12 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 
-from search.filters import And, Filter, matches
+from search.filters import Filter, matches
 from search.ranking.fusion import RankedSegment
 from search.ranking.request import Request
 from search.ranking.segments import SegmentSearch
 from search.store.base import VectorStore
+from search.understanding.evidence import both
 
 EVIDENCE_WEIGHT = 2.5
 """What one date or place adds to a score."""
@@ -72,28 +73,21 @@ class EvidentSegments:
     def _near(self, request: Request) -> dict[str, RankedSegment]:
         n_shown = Counter(sorted(key for one in self._shown for key in one.all_ids))
         asset_ids = [key for key, _ in n_shown.most_common(_MOST_ASSETS)]
-        near = [self._nearest(request, asset_ids)] if asset_ids else []
+        searches = list[tuple[Request, list[str] | None]](
+            [(request, asset_ids)] if asset_ids else []
+        )
         for one in self._shown:
             if one.are_more:
-                condition = one.sought.filter
-                both = And((request.query.filter, condition)) if request.query.filter else condition
-                near.append(
-                    self._nearest(replace(request, query=replace(request.query, filter=both)), None)
-                )
+                query = replace(request.query, filter=both(request.query.filter, one.sought.filter))
+                searches.append((replace(request, query=query), None))
         return {
             candidate.segment.segment_id: candidate._replace(dense_rank=None)
-            for candidates in near
-            for candidate in candidates
-        }
-
-    def _nearest(self, request: Request, asset_ids: Collection[str] | None) -> list[RankedSegment]:
-        search = SegmentSearch(request, self._store, self._executor)
-        found = search.nearest(request.plan.modalities, _MOST_SEGMENTS, asset_ids)
-        return [
-            candidate
-            for modality, segments in found.items()
+            for searched, among in searches
+            for modality, segments in SegmentSearch(searched, self._store, self._executor)
+            .nearest(request.plan.modalities, _MOST_SEGMENTS, among)
+            .items()
             for candidate in request.scored(modality, segments)
-        ]
+        }
 
     def _passing(self, filter: Filter, candidates: Collection[RankedSegment]) -> set[str]:
         """The assets of candidates that pass a filter, which a store applies as far as it can."""

@@ -104,13 +104,13 @@ class EvidenceSearch:
         """
         narrowed = query
         if meaning.is_all and meaning.kind:
-            narrowed = replace(query, filter=_both(query.filter, meaning.kind))
+            narrowed = replace(query, filter=both(query.filter, meaning.kind))
         evidence = self._in(narrowed, meaning, check)
         if narrowed is not query and not evidence.lists:
             narrowed, evidence = query, self._in(query, replace(meaning, is_all=False), check)
         for one in evidence.only:
             if one.are_more:
-                narrowed = replace(narrowed, filter=_both(narrowed.filter, one.sought.filter))
+                narrowed = replace(narrowed, filter=both(narrowed.filter, one.sought.filter))
         if evidence.only and not any(self._store.select(narrowed.filter, limit=1)):
             return query, replace(evidence, only=(), lists=False)
         return narrowed, evidence
@@ -128,7 +128,7 @@ class EvidenceSearch:
 
     def _look_up(self, query: Query, sought: Sought, rest: str, check: Callable[[], None]) -> Shown:
         check()
-        condition = _both(query.filter, sought.filter)
+        condition = both(query.filter, sought.filter)
         taken = list(self._store.select(condition, limit=_MOST_ASSETS + 1))
         are_more = len(taken) > _MOST_ASSETS
         check()
@@ -169,5 +169,6 @@ def _passes(filter: Filter | None, row: AssetRow | None) -> bool:
     return row is not None and not row.is_gone and (filter is None or matches(filter, row))
 
 
-def _both(filter: Filter | None, condition: Filter) -> Filter:
+def both(filter: Filter | None, condition: Filter) -> Filter:
+    """A filter that holds where both do."""
     return And((filter, condition)) if filter else condition
