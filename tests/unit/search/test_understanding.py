@@ -139,6 +139,17 @@ def test_a_question_that_is_only_a_date_lists_all_that_has_it(store: MemoryStore
     assert listed(store, "2024年5月的照片") == ["may"]
 
 
+def test_all_that_has_a_date_is_listed_over_several_pages(store: MemoryStore) -> None:
+    for n in range(5):
+        add_text(store, f"minutes{n}", "Minutes", path=f"/2024-06-0{n + 1}.txt")
+    found, cursor = list[str](), ""
+    while cursor or not found:
+        result, _ = answer(store, "June 2024", limit=2, cursor=cursor)
+        found += [hit.asset_id for hit in result.hits]
+        cursor = result.next_cursor
+    assert sorted(found) == ["june", *(f"minutes{n}" for n in range(5))]
+
+
 @pytest.mark.parametrize(
     "text",
     ["Invoice of 12.5.2024", "Date: Sun, 12 May 2024 08:00:00 +0000", "2024年5月12日 会议纪要"],
