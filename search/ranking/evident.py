@@ -14,8 +14,10 @@ from search.ranking.segments import SegmentSearch
 from search.store.base import VectorStore
 from search.understanding.evidence import both
 
-EVIDENCE_WEIGHT = 2.5
+EVIDENCE_WEIGHT = 3.0
 """What one date or place adds to a score."""
+_LIFT = 1.0
+"""What it adds to the score that is compared with chance: the question may mean little else."""
 _MOST_ASSETS = 2000
 _MOST_SEGMENTS = 1000
 """Of each modality."""
@@ -67,7 +69,7 @@ class EvidentSegments:
         of_rest = self._of_rest.get(segment.segment_id, candidate)
         return candidate._replace(
             evidence=weight * EVIDENCE_WEIGHT + max(0.0, of_rest.dense - candidate.dense),
-            dense_score=max(of_rest.dense_score, candidate.dense_score),
+            dense_score=max(of_rest.dense_score, candidate.dense_score) + weight * _LIFT,
         )
 
     def _near(self, request: Request) -> dict[str, RankedSegment]:

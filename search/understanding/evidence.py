@@ -23,8 +23,8 @@ _MOST_TEXTS = 500
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What shows one date or place.
+class SoughtEvidence:
+    """What shows one date or place of a question.
 
     Args:
         sought: the date or place.
@@ -61,9 +61,9 @@ class Evidence:
         lists: whether all that shows them is asked for, and nothing else.
     """
 
-    shown: Sequence[Shown] = ()
+    shown: Sequence[SoughtEvidence] = ()
     rest: Sequence[Term] = ()
-    only: Sequence[Shown] = ()
+    only: Sequence[SoughtEvidence] = ()
     lists: bool = False
 
     @property
@@ -126,7 +126,9 @@ class EvidenceSearch:
         is_met = evidence.only_among is None or evidence.only_among
         return evidence if is_met else replace(evidence, only=(), lists=False)
 
-    def _look_up(self, query: Query, sought: Sought, rest: str, check: Callable[[], None]) -> Shown:
+    def _look_up(
+        self, query: Query, sought: Sought, rest: str, check: Callable[[], None]
+    ) -> SoughtEvidence:
         check()
         condition = both(query.filter, sought.filter)
         taken = list(self._store.select(condition, limit=_MOST_ASSETS + 1))
@@ -140,7 +142,7 @@ class EvidenceSearch:
             rows = self._store.assets([text.asset_id for text in showing])
             showing = [text for text in showing if _passes(query.filter, rows.get(text.asset_id))]
         headed = [text.asset_id for text in showing if text.char_start == 0]
-        return Shown(
+        return SoughtEvidence(
             sought,
             {
                 *(() if are_more else taken),
