@@ -5,7 +5,8 @@
 
 Stored content is sampled from folders of pictures and sounds and from files with one text per line;
 the queries are the shipped ones and what `encoder.calibration.floors.nonsense` makes of them. No
-labels are needed. With your own data you get floors for your own model.
+labels are needed. What the table holds of other modalities stays. With your own data you get floors
+for your own model.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from encoder.inputs import AudioFormat, read_argument
 from encoder.space import Calibration
 from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Embeddings, Item, Modality
 
-SHARE = 0.8
+SHARE = 0.9
 """Of what a language's texts have in common, how much is taken off; see docs/decisions/0020."""
 _SUFFIXES = {IMAGE: {".jpg", ".jpeg", ".png", ".webp"}, AUDIO: {".wav", ".flac", ".ogg", ".mp3"}}
 _AT_ONCE = 32
@@ -43,29 +44,34 @@ _AT_ONCE = 32
 def fit(
     encoder: MultiModalEncoder,
     samples: Mapping[Modality, Embeddings],
-    known: CalibrationTable | None,
+    known: CalibrationTable,
+    *,
+    with_constants: bool,
 ) -> CalibrationTable:
-    """Floors for the samples, by the constants of ``known`` or by measured ones.
+    """Floors for the samples, by the constants that are known or by measured ones.
 
     Args:
         encoder: of the bundle.
         samples: by modality, unit rows [n, n_rows, embed_dim].
-        known: the table whose constants stay.
+        known: what stays for other modalities, and, without ``with_constants``, the constants.
+        with_constants: whether to measure constants.
     """
     queries, unit_rows = told_apart(sample_queries(), _encoded(encoder, sample_queries()))
-    centred = {TEXT: Calibration(share=SHARE if encoder.space.centring else 0.0)}
-    space = replace(encoder.space, calibration=known.constants if known else centred)
-    asked = space.asked(unit_rows)
-    measured = constants_of(measure(queries, asked, samples, space.level(asked)[:, None]))
-    if TEXT in measured:
-        measured[TEXT] = replace(measured[TEXT], share=space.share)
-    constants = known.constants if known else measured
+    constants = dict(known.constants)
+    if with_constants and TEXT in samples:
+        constants[TEXT] = Calibration(share=SHARE if encoder.space.centring else 0.0)
+    space = replace(encoder.space, calibration=constants)
+    if with_constants:
+        asked = space.asked(unit_rows)
+        measured = constants_of(measure(queries, asked, samples, space.level(asked)[:, None]))
+        for modality, by in measured.items():
+            constants[modality] = replace(by, share=space.calibration_of(modality).share)
     empty = nonsense(queries)
     passages = encoder.encode_items([Item(TEXT, query.text) for query in queries])
     kinds = [query.kind for query in empty]
-    by = CalibrationQueries(unit_rows, passages, kinds, _encoded(encoder, empty), space)
-    floors = measure_floors(by, samples, constants)
-    return CalibrationTable(constants, {**(known.floors if known else {}), **floors})
+    encoded = CalibrationQueries(unit_rows, passages, kinds, _encoded(encoder, empty), space)
+    floors = measure_floors(encoded, samples, constants)
+    return replace(known, constants=constants, floors={**known.floors, **floors})
 
 
 def _encoded(encoder: MultiModalEncoder, queries: Sequence[SampleQuery]) -> Embeddings:
@@ -117,7 +123,8 @@ def main() -> None:
         args.model, quantization="int8", config=EncoderConfig(n_threads=1), enable_dsre=False
     )
     samples = sampled(encoder, {IMAGE: args.pictures, AUDIO: args.sounds}, args.texts)
-    table = fit(encoder, samples, None if args.constants else read_table(args.table))
+    known = read_table(args.table) if args.table.exists() else CalibrationTable({}, {})
+    table = fit(encoder, samples, known, with_constants=args.constants)
     write_table(args.table, table)
     print(table)
 

@@ -6,8 +6,12 @@ See `encoder.space.Centring`. The texts are sentences of Universal Dependencies 
 and ``treebanks_of_more_languages.tsv``), joined to paragraphs, fetched and never committed. Means
 are those of their vectors as documents. Weights come from a linear regression of the deviation of a
 text's language on its vector: W = D (D'D + n S)^-1, where S is the covariance within languages,
-shrunk towards a multiple of the identity (Ledoit and Wolf 2004): the more, the less of what a text
-says is taken for its language.
+shrunk a little towards a multiple of the identity, since it is singular (Ledoit and Wolf 2004).
+
+Judged on XQuAD in English, German and Chinese, whose texts were not fitted to (R@1 over six pairs:
+the answer only in another language, among paragraphs of the question's; and the answer in its own
+among all of two languages), with this SHARE .413 and .905, without .124 and .913. Half as many
+texts: .409 and .902. The mean of a text's true language taken off each row: .431 and .907 at .8.
 """
 
 from __future__ import annotations
@@ -29,9 +33,9 @@ from scripts.fit_floors import SHARE
 from scripts.multilingual_texts import TREEBANKS, of_treebanks, scale
 
 _LISTS = (TREEBANKS, TREEBANKS.with_name("treebanks_of_more_languages.tsv"))
-_SHRINKAGE = 0.3
+_SHRINKAGE = 0.02
 _N_CHARS = 500
-_N_TEXTS = 250
+_N_PASSAGES = 250
 """The most of a language."""
 
 
@@ -51,22 +55,20 @@ def fit(by_language: Sequence[Embeddings], queries: Embeddings) -> Centring:
 
 
 def texts() -> dict[str, list[str]]:
-    """Some of each language, drawn at random: passages, about as long as those of stores."""
+    """Some of each language, drawn at random: passages about as long as those of stores."""
     rng = np.random.default_rng(0)
     found: dict[str, list[str]] = {}
     for listed in _LISTS:
         for name, documents in of_treebanks(listed, rng).items():
             n_chars = round(_N_CHARS * scale(name))
-            found[name] = [
-                one.body[start:end]
-                for one in documents
-                for start, end in split_text(one.body, n_chars, 0)
+            passages = [
+                document.body[start:end]
+                for document in documents
+                for start, end in split_text(document.body, n_chars, 0)
                 if end - start > n_chars / 3
             ]
-    return {
-        name: [of[place] for place in rng.permutation(len(of))[:_N_TEXTS]]
-        for name, of in sorted(found.items())
-    }
+            found[name] = [passages[at] for at in rng.permutation(len(passages))[:_N_PASSAGES]]
+    return found
 
 
 def main() -> None:

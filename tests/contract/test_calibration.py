@@ -44,7 +44,7 @@ from tests.integration.test_at_rest import read_only
 pytestmark = pytest.mark.slow
 
 MEASURED = {
-    TEXT: Calibration(0.4, 0.05),
+    TEXT: Calibration(0.4, 0.05, share=0.8),
     IMAGE: Calibration(0.1, 0.2),
     AUDIO: Calibration(-0.3, 0.1),
 }

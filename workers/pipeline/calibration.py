@@ -27,7 +27,7 @@ from encoder.space import UNCALIBRATED
 from encoder.types import QUERY, TEXT, VIDEO, Embeddings, Item, Modality
 from search.errors import StoreError
 from search.store.base import VectorStore
-from search.store.calibrated import StoredCalibration, describe, flat, plain
+from search.store.calibrated import Constants, StoredCalibration, describe, flat, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,9 +169,9 @@ def kinds_due(
     }
 
 
-def is_before(state: StoredCalibration, shipped: Mapping[Modality, Calibration]) -> bool:
+def is_before(constants: Constants, shipped: Constants) -> bool:
     """Whether constants are from before the model's queries were centred as they are now."""
-    return TEXT in shipped and state.reading.get(TEXT, UNCALIBRATED).share != shipped[TEXT].share
+    return TEXT in shipped and constants.get(TEXT, UNCALIBRATED).share != shipped[TEXT].share
 
 
 def kinds_changed(
@@ -183,7 +183,7 @@ def kinds_changed(
     """
     former = state.about.get("modalities", {})
     n_before = {m: former.get(str(m), {}).get("n_segments", 0) for m in sizes}
-    if is_before(state, shipped):
+    if is_before(state.reading, shipped):
         n_before = dict.fromkeys(sizes, 0)
     return {
         modality
@@ -268,7 +268,7 @@ def _measured(
     shipped = encoder.space.calibration
     former = state.reading or shipped
     unchanged = former if reading else state.constants or shipped
-    if is_before(state, shipped) and (reading or not only):
+    if is_before(unchanged, shipped) and (reading or not only):
         unchanged = {**unchanged, **shipped}
     space = replace(encoder.space, calibration=unchanged)
     query_rows = space.asked(unit_rows)

@@ -15,7 +15,7 @@ from encoder import MultiModalEncoder
 from encoder.calibration.floors import nonsense
 from encoder.calibration.measure import sample_queries
 from encoder.errors import InputError
-from encoder.space import Calibration, Floor, Space, l2_normalize
+from encoder.space import Calibration, Centring, Floor, Space, l2_normalize
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, Embeddings, Item, Modality
 from search import Query, SearchEngine
 from search.errors import StoreError
@@ -296,4 +296,26 @@ def test_shipped_floors_stay_beside_measured_ones() -> None:
     engine = SearchEngine(encoder, store)
     assert set(engine.space().floors) == {TEXT, AUDIO}
     assert engine.space().floors[TEXT] == made.space.floors[TEXT]
+    engine.close()
+
+
+def test_a_store_from_before_the_model_centred_queries_is_measured_again() -> None:
+    before = {TEXT: Calibration(0.5, 0.1), IMAGE: Calibration(0.0, 0.1)}
+    now = {**before, TEXT: Calibration(0.4, 0.1, share=0.8)}
+    made = GappedEncoder(now)
+    languages = np.eye(2, DIM, 4, dtype=np.float32)
+    centring = Centring(languages, languages, np.eye(1, DIM, dtype=np.float32)[0])
+    made.space = replace(made.space, centring=centring)
+    encoder = cast("MultiModalEncoder", made)
+    store = MemoryStore(DIM, before)
+    fill(store, text=60, image=60)
+    engine = SearchEngine(encoder, store)
+    assert engine.space().calibration == now
+    store.recalibrate(before, {"source": "measured"})
+    assert engine.space().calibration == before
+    assert calibrate_if_due(encoder, store, alone_here)
+    assert engine.space().share == store.stored_calibration().reading[TEXT].share == 0.8
+    assert not calibrate_if_due(encoder, store, alone_here)
+    calibrate(encoder, store)
+    assert store.stored_calibration().constants[TEXT].share == 0.8
     engine.close()
