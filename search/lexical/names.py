@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -13,6 +13,7 @@ from search.types import AssetRow
 
 _BORDERS = re.compile(r"(?<=[a-zäöüß])(?=[A-ZÄÖÜ])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 _MAX_LOCATIONS = 20
+_YEAR_DIGITS, _DAY_DIGITS = 4, 8
 _MISSPELT = 0.8
 
 
@@ -89,16 +90,29 @@ class NameQuery:
         """The fraction of the text's letters and digits that is in words of these names, 0 to 1.
 
         Function words are short, so that they weigh little in any language. A word that is one edit
-        away from one in the names counts for .8 of its letters.
+        away from one in the names counts for .8 of its letters. "7" is also in 07, and a year in a
+        day such as 20220209.
         """
         name_words = names.own | names.folders if with_folders else names.own
         n_matching = 0.0
         for word, forms in self._forms.items():
-            if not forms.isdisjoint(name_words):
+            if not forms.isdisjoint(name_words) or _has_number(word, name_words):
                 n_matching += len(word)
             elif can_be_misspelt(word) and any(is_one_edit_away(word, w) for w in name_words):
                 n_matching += _MISSPELT * len(word)
         return n_matching / self._n_chars if self._n_chars else 0.0
+
+
+def _has_number(word: str, name_words: Collection[str]) -> bool:
+    if not word.isdecimal():
+        return False
+    numbers = [name_word for name_word in name_words if name_word.isdecimal()]
+    is_year = len(word) == _YEAR_DIGITS
+    return any(
+        number.lstrip("0") == word.lstrip("0")
+        or (is_year and len(number) == _DAY_DIGITS and number.startswith(word))
+        for number in numbers
+    )
 
 
 def _said(row: AssetRow) -> Iterator[str]:

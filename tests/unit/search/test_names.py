@@ -14,7 +14,7 @@ from encoder.types import IMAGE, TEXT, Embeddings, Item
 from search import Query, SearchEngine, as_json
 from search.filters import Filter
 from search.lexical import names as of_names
-from search.lexical.names import AssetNames, names_of
+from search.lexical.names import AssetNames, NameQuery, names_of
 from search.store import rereading
 from search.store.memory import MemoryStore
 from search.store.name_index import NameIndex, NamesInMemory
@@ -204,3 +204,17 @@ def test_a_later_reading_takes_apart_only_what_was_renamed(
     assert taken[-1] == "photo50"
     assert names.find("regatta", with_folders=False) == {"photo50": 1.0}
     names.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "part"),
+    [
+        ("Aufnahme 7", "Aufnahme 07.flac", 1.0),
+        ("VID 2022", "VID_20220209_112233.mp4", 1.0),
+        ("VID 2022", "VID_12022020.mp4", 3 / 7),
+        ("Aufnahme 7", "Aufnahme 17.flac", 8 / 9),
+    ],
+)
+def test_a_number_is_found_however_it_is_written(text: str, name: str, part: float) -> None:
+    row = AssetRow("a", IMAGE, "image/png", 1, 1, [f"/{name}"])
+    assert NameQuery(text).match(names_of(row), with_folders=True) == pytest.approx(part)
