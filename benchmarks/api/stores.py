@@ -25,7 +25,7 @@ def filled_server(settings: Settings, *, is_kept: bool = True) -> Iterator[str]:
         is_kept: whether changes are kept for the next caller; otherwise it is filled again.
     """
     folder = settings.cache / f"milvus-{_n_segments(settings)}"
-    with _fresh(folder), MilvusServer(folder) as server:
+    with _fresh(folder), MilvusServer(folder, is_brisk=False) as server:
         if not _is_filled(folder):
             _fill(server.uri, _n_segments(settings))
             index(server.uri)

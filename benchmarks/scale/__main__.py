@@ -126,7 +126,7 @@ def _place(kind: str, size: int, kept: Path | None) -> Iterator[tuple[str, Path]
             return
         os.environ["QUERYNODE_SEGCORE_INTERIMINDEX_NPROBE"] = "128"  # as in compose.yaml
         os.environ["ANYMODAL_DATA"] = str(folder / "ours")
-        with MilvusServer(folder) as server:
+        with MilvusServer(folder, is_brisk=False) as server:
             yield server.uri, folder
     finally:
         if not kept:

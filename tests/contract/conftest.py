@@ -7,6 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from pymilvus import MilvusClient
 from search.store.base import VectorStore
 from search.store.lite.shared import served
 from search.store.open import open_store
-from tests.contract.rows import CALIBRATION, DIM, SPACE
+from search.store.schema import ASSETS, LOCATIONS
+from tests.contract.rows import CALIBRATION, DIM, SPACE, record_of
 from tests.support.milvus_server import MilvusServer
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +51,7 @@ class Opener:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self.prefix = f"t{uuid.uuid4().hex[:8]}"
-        self._opened: list[VectorStore] = []
+        self.opened: list[VectorStore] = []
 
     def __call__(self, space: str = SPACE, **options: Any) -> VectorStore:
         """Close what was opened before and open the store; ``options`` override the defaults."""
@@ -59,11 +61,11 @@ class Opener:
     def beside(self, space: str = SPACE, **options: Any) -> VectorStore:
         """Open the store again, as another process does."""
         options = {"calibration": CALIBRATION, **options}
-        self._opened.append(open_store(self.uri, space, DIM, prefix=self.prefix, **options))
-        return self._opened[-1]
+        self.opened.append(open_store(self.uri, space, DIM, prefix=self.prefix, **options))
+        return self.opened[-1]
 
     def close(self) -> None:
-        for store in self._opened:
+        for store in self.opened:
             store.close()
 
     def drop(self) -> None:
@@ -87,11 +89,47 @@ def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opene
 
 
 @pytest.fixture(params=["memory", *DURABLE])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
-    """A new, empty store."""
+def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
+    """A store that was just made."""
     opener = Opener(uri_of(request, tmp_path))
     yield opener()
     opener.drop()
+
+
+@pytest.fixture(scope="session")
+def on_servers() -> Iterator[dict[str, Opener]]:
+    """By kind, the stores on servers that tests share: a server takes seconds to make one."""
+    openers: dict[str, Opener] = {}
+    yield openers
+    for opener in openers.values():
+        opener.close()  # the servers go, too
+
+
+@pytest.fixture(params=["memory", *DURABLE])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
+    """An empty store, which may have held others' rows."""
+    yield from empty_store(request, tmp_path)
+
+
+def empty_store(request: pytest.FixtureRequest, folder: Path) -> Iterator[VectorStore]:
+    """An empty store of the kind that is the request's parameter."""
+    if request.param in ("memory", "lite"):
+        opener = Opener(uri_of(request, folder))
+        yield opener()
+        opener.close()
+        return
+    openers = request.getfixturevalue("on_servers")
+    if request.param not in openers:
+        openers[request.param] = Opener(uri_of(request, folder))
+        openers[request.param]()
+    store = openers[request.param].opened[0]
+    yield store
+    record = record_of(store)
+    rows = (
+        record._rows.where(kind, "", ["asset_id"]) for kind in (record._segments, ASSETS, LOCATIONS)
+    )
+    store.delete(list({row["asset_id"] for row in chain(*rows)}))
+    assert not list(store.scan())
 
 
 def uri_of(request: pytest.FixtureRequest, folder: Path) -> str:

@@ -19,7 +19,7 @@ from search.store.memory import MemoryStore
 from search.store.milvus import store as milvus_texts
 from search.store.milvus import words as mirrored_words
 from search.types import SegmentRow
-from tests.contract.conftest import DURABLE, Opener, uri_of
+from tests.contract.conftest import DURABLE, Opener, empty_store
 from tests.contract.rows import DIM, Straight, asset, names, segment, vectors
 
 TEXTS = {
@@ -36,10 +36,8 @@ TEXTS = {
 
 @pytest.fixture(params=["memory", *DURABLE, "bm25"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
-    """A new, empty store; also Milvus Lite in the place of a server with words of its own."""
-    opener = Opener(uri_of(request, tmp_path))
-    yield opener()
-    opener.drop()
+    """An empty store; also Milvus Lite in the place of a server with words of its own."""
+    yield from empty_store(request, tmp_path)
 
 
 def text(name: str, content: str, index: int = 0) -> SegmentRow:
@@ -113,7 +111,10 @@ def test_what_was_written_is_found_at_once_and_by_its_last_text(filled: VectorSt
     assert found(filled, "balloon") == []
 
 
-def test_what_another_process_changes_is_found_in_the_end(open_again: Opener) -> None:
+def test_what_another_process_changes_is_found_in_the_end(
+    open_again: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirrored_words, "REFRESH_S", 0.5)
     mine, other = open_again(), open_again.beside()
     mine.write([asset("a", "/a", modality=TEXT)], [text("a", "A zeppelin over the alps")])
     assert found(mine, "zeppelin") == ["a"]
@@ -160,6 +161,7 @@ def test_what_is_deleted_while_others_texts_are_read_is_known_if_it_comes_back(
     open_again: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mirrored_words, "REFRESH_S", 0.1)
+    monkeypatch.setattr(mirrored_words, "FULL_REFRESH_S", 1.0)
     mine, other = open_again(), open_again.beside()
     a = [asset("a", "/a", modality=TEXT)], [text("a", "A zeppelin over the alps")]
     other.write(*a)
@@ -226,7 +228,7 @@ def is_ready(store: VectorStore) -> bool:
 
 def wait_until(holds: Callable[[], bool]) -> None:
     while not holds():  # pytest's time limit ends it
-        time.sleep(0.5)
+        time.sleep(0.1)
 
 
 def test_a_hit_is_the_segment_as_it_was_written(store: VectorStore) -> None:

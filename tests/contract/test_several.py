@@ -102,19 +102,19 @@ def assert_as_by_loops(store: VectorStore, by: dict[Modality, Calibration]) -> N
                 assert names(found) == of_kind[:limit]
 
 
-def test_the_floors_of_a_store_mark_its_weak_hits(store: VectorStore) -> None:
+def test_the_floors_of_a_store_mark_its_weak_hits(new_store: VectorStore) -> None:
     """One set of constants, and a floor between two pictures that depends on the query."""
-    oracle = filled(store)
+    oracle = filled(new_store)
     encoder = Straight(Space(DIM, {}, BY))
     query = Query([Item(TEXT, "anything")], [IMAGE], limit=40, lexical=False)
-    for each in (store, oracle):
+    for each in (new_store, oracle):
         each.recalibrate(BY, {"source": "measured"})
     scores = [hit.score for hit in SearchEngine(encoder, oracle).search(query).hits]
     tilt = (0.5, *[0.0] * (DIM - 1))
     floor = Floor((scores[9] + scores[10]) / 2 + 0.5, 0.0, 1, tilt)
     measured = {"source": "measured", "modalities": {"image": {"floor": floor_facts(floor)}}}
     pages = []
-    for each in (store, oracle):
+    for each in (new_store, oracle):
         each.recalibrate(BY, measured)
         engine = SearchEngine(encoder, each)
         pages.append([(hit.asset_id, hit.weak) for hit in engine.search(query).hits])
@@ -125,12 +125,12 @@ def test_the_floors_of_a_store_mark_its_weak_hits(store: VectorStore) -> None:
 
 @pytest.mark.parametrize("most", [16_384, 20])
 def test_the_best_vector_counts_and_no_segment_is_missed(
-    store: VectorStore, most: int, monkeypatch: pytest.MonkeyPatch
+    new_store: VectorStore, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(milvus_search, "MAX_FOUND", most)
-    if isinstance(store, MemoryStore):
-        store = MemoryStore(DIM, BY)
-    else:
+    store: VectorStore = MemoryStore(DIM, BY)
+    if not isinstance(new_store, MemoryStore):
+        store = new_store
         store.recalibrate(BY, {"source": "measured"})
     store.write(*several())
     store.rewrite(lambda *_: None)

@@ -45,14 +45,14 @@ def test_answers_like_the_oracle_through_writes_deletes_and_rewrites(store: Vect
     assert list(store.scan()) == list(oracle.scan())
 
 
-def test_an_empty_store_answers_nothing(store: VectorStore) -> None:
-    assert store.search(vectors(2), IMAGE, 5) == [[], []]
-    assert store.assets(["a"]) == {}
-    assert store.assets_at(["/a"]) == {}
-    assert list(store.scan()) == []
-    store.delete(["a"])
-    store.write([], [])
-    assert store.assets([]) == store.assets_at([]) == {}
+def test_an_empty_store_answers_nothing(new_store: VectorStore) -> None:
+    assert new_store.search(vectors(2), IMAGE, 5) == [[], []]
+    assert new_store.assets(["a"]) == {}
+    assert new_store.assets_at(["/a"]) == {}
+    assert list(new_store.scan()) == []
+    new_store.delete(["a"])
+    new_store.write([], [])
+    assert new_store.assets([]) == new_store.assets_at([]) == {}
 
 
 def test_an_asset_returns_as_it_was_written(store: VectorStore) -> None:

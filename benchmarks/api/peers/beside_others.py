@@ -149,7 +149,7 @@ def _ours(
     """Ours: on Milvus in one process, in two with a thread each, and on the store in a folder."""
     folder = str(scratch / "store")
     filled_s = {folder: _filled(folder, encoder, texts)}
-    milvus = stack.enter_context(MilvusServer(scratch / "milvus"))
+    milvus = stack.enter_context(MilvusServer(scratch / "milvus", is_brisk=False))
     filled_s[milvus.uri] = _filled(milvus.uri, encoder, texts)
     found = {}
     for who, uri, n in (("Milvus", milvus.uri, 1), ("Milvus, two processes", milvus.uri, 2),
