@@ -20,6 +20,7 @@ from encoder.models.sparsity import Gates, Sparsity
 from encoder.prepare.bundle.graphs import prepare_e5, write_sentence_pieces
 from encoder.prepare.gates.subjects import e5_subject
 from encoder.runtime.shared import copy_name
+from encoder.system.cache import cache_folder
 from encoder.towers.sentence_pieces import SentencePieces
 from encoder.towers.text import WindowedTextTower
 from encoder.towers.tokens import pool
@@ -107,15 +108,11 @@ def test_token_ids_become_their_text(int8: WindowedTextTower, e5_folder: Path) -
             int8.query.text_of(ids)
 
 
-def test_the_table_of_tokens_stays_packed(
-    int8: WindowedTextTower, e5_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("int8")
+def test_the_table_of_tokens_stays_packed(e5_folder: Path) -> None:
     """384 MB in float32; also in the copy that processes share."""
-    monkeypatch.setenv("ANYMODAL_HOME", str(tmp_path))
-    assert int8 is not None
-    open_e5(e5_folder, precision=Precision(int8=True), n_threads=1)
     network = e5_folder / "model.int8.onnx"
-    (copy,) = (path for path in tmp_path.rglob(copy_name(network, {})) if path.is_dir())
+    copy = cache_folder("shared") / copy_name(network, {})
     sizes_mb = [
         sum(file.stat().st_size for file in files) / 1e6 for files in ([network], copy.iterdir())
     ]
