@@ -23,8 +23,10 @@ _BEFORE = re.compile(
 )
 _WORD = re.compile(r"[^\W_]+(?:[-'’.][^\W_]+)*")
 _HAN = re.compile(r"[一-鿿]{2,}")
-_AFTER_HAN = re.compile(r"$|[\s的，,。0-9]")
-_CONTINUED = re.compile(r"\s[A-ZÄÖÜ]")
+_AFTER_HAN = re.compile(r"$|[\s的，,。0-9拍]")
+_CONTINUED = re.compile(
+    r"\s(?!(?:Foto|Bild|Video|Film|Aufnahme|Urlaub|Reise|Sommer|Winter|Herbst|Frühling))[A-ZÄÖÜ]"
+)
 _MOST_WORDS = 4
 _AMBIGUOUS = frozenset(
     """anger angel ball bar bath berg bergen best bird buffalo chad charlotte china cork deal essen
@@ -83,12 +85,13 @@ def _stands_alone(text: str, start: int, end: int, name: str) -> bool:
 
 
 def _han(text: str, names: KnownPlaces) -> Iterator[tuple[str, int, int]]:
-    """In a text without spaces: a name at the beginning of a run that ends there, or before 的."""
+    """In a text without spaces: a name that begins a run, or follows 在, up to its end or 的."""
     for run in _HAN.finditer(text):
         for length in range(len(run[0]), 1, -1):
-            start, end = run.start(), run.start() + length
-            if text[start:end] in names and _AFTER_HAN.match(text, end):
-                yield text[start:end], start, end + (text[end : end + 1] == "的")
+            end = run.start() + length
+            name = text[run.start() : end].removeprefix("在")
+            if name in names and _AFTER_HAN.match(text, end):
+                yield name, run.start(), end + (text[end : end + 1] == "的")
                 break
 
 

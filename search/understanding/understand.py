@@ -24,14 +24,15 @@ MAX_CHARS = 1000
 _DOCUMENTS = frozenset("document documents dokument dokumente dokumenten 文档".split())
 # Not all pictures are screenshots, as not all documents are invoices.
 _PARTS = frozenset(
-    """screenshot bildschirmfoto 截图 song music lied musik 音乐 歌曲 geräusch 声音 voicemail
-    sprachmemo""".split()
+    """screenshot screenshots bildschirmfoto 截图 aufnahme aufnahmen song music lied musik 音乐 歌曲
+    geräusch 声音 voicemail sprachmemo""".split()
 )
 _IDLE = frozenset(
-    """a all alle any anything der die das every everything file files datei dateien dateien find
-    finde from i in made me mein meine meinen mir my of our shot show taken that the there those
-    unsere vom von was we were aus aufgenommen dem den entstanden gemacht recorded what zeig zeige
-    的 我 我的 我们 所有 全部 拍 拍的 拍摄 拍摄的 在""".split()
+    """a all alle any anything aufgenommen aus das datei dateien dateien dem den der die
+    e entstanden every everything file files find finde from gemacht habe haben have i
+    ich in made me mein meine meinen mir my of our recorded shot show taken that the
+    there those took unsere vom von was we were what wir wurden zeig zeige 的 我 我的 我们 所有
+    全部 拍 拍的 拍摄 拍摄的 在""".split()
 )
 
 

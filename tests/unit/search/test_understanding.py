@@ -17,7 +17,7 @@ from search.store.memory import MemoryStore
 from search.types import READINGS, AssetRow, Reading, SearchResult, SegmentRow
 from search.understanding.dates import find_date
 from search.understanding.places import find_place, known_names
-from search.understanding.understand import without
+from search.understanding.understand import understand, without
 
 ACROSS = np.array([1, 0], np.float32)
 TODAY = date(2026, 11, 27)  # a Friday
@@ -137,6 +137,26 @@ def test_a_question_that_is_only_a_date_lists_all_that_has_it(store: MemoryStore
     assert listed(store, "photos from June 2024") == ["june"]
     assert listed(store, "Alle Dokumente aus dem Juni 2024") == ["letter", "minutes"]
     assert listed(store, "2024年5月的照片") == ["may"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    """photos from june 2019;fotos aus dem juni 2019;2019年6月的照片;Berlin 2019;pics 2019
+    北京的照片
+    Zeig mir Bilder vom Sommer 2019;我2018年拍的照片;all photos I took in 2019;去年的照片
+    Bilder, die ich 2019 gemacht habe;2019年在北京拍的照片;Berlin Fotos;my photos from last summer
+    E-Mails vom März 2024;everything from march 2024;photos between 2018 and 2020
+    所有2019年的视频""".replace("\n", ";").split(";"),
+)
+def test_questions_for_all_of_a_time_or_place(text: str) -> None:
+    assert understand(Query([Item(TEXT, text.strip())], understand=READINGS), KNOWN, TODAY).is_all
+
+
+@pytest.mark.parametrize(
+    "text", ["invoices 2019", "Rechnungen aus 2019", "screenshots from Berlin", "2019年的发票"]
+)
+def test_questions_for_a_part_are_none_of_these(text: str) -> None:
+    assert not understand(Query([Item(TEXT, text)], understand=READINGS), KNOWN, TODAY).is_all
 
 
 def test_all_that_has_a_date_is_listed_over_several_pages(store: MemoryStore) -> None:
