@@ -18,6 +18,7 @@ from search.understanding.understand import Meaning, Sought, text_of
 _MOST_ASSETS = 1000
 """With a date or place in their metadata; if there are more, searches are filtered instead."""
 _MENTIONED = 0.5
+_HEAD_CHARS = 500
 _MOST_NAMED = 500
 _MOST_TEXTS = 500
 
@@ -141,7 +142,11 @@ class EvidenceSearch:
         if query.filter and showing:
             rows = self._store.assets([text.asset_id for text in showing])
             showing = [text for text in showing if _passes(query.filter, rows.get(text.asset_id))]
-        headed = [text.asset_id for text in showing if text.char_start == 0]
+        headed = [
+            text.asset_id
+            for text in showing
+            if text.char_start == 0 and sought.written.is_in(text.snippet[:_HEAD_CHARS])
+        ]
         return SoughtEvidence(
             sought,
             {
