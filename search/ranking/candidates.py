@@ -241,15 +241,13 @@ class Finder:
             if n is not None and len(segments) >= n:
                 horizon.setdefault(modality, lowest(of_kind))
             scored.update((candidate.segment.segment_id, candidate) for candidate in of_kind)
-        ranked = rank({**self._named, **scored}.values())
+        candidates = [*{**self._evident, **self._named, **scored}.values()]
         if self._plan.media_types:
-            self._prior = self._prior or PRIOR * spread(ranked)
+            self._prior = self._prior or PRIOR * spread(rank(scored.values()))
             horizon = {modality: score + self._prior for modality, score in horizon.items()}
         if self._evident:
-            found = {**self._evident, **self._named, **scored}
-            ranked = rank(self._evidence.added([*found.values()]))
-        if words:
-            ranked = self._with_words(ranked, words, horizon)
+            candidates = self._evidence.added(candidates)
+        ranked = self._with_words(candidates, words, horizon) if words else rank(candidates)
         if self._plan.media_types:
             named_kind = self._pools.of_media_types(
                 {candidate.segment.asset_id for candidate in ranked}, self._plan.media_types
@@ -266,18 +264,18 @@ class Finder:
 
     def _with_words(
         self,
-        ranked: Sequence[RankedSegment],
+        candidates: Sequence[RankedSegment],
         words: Sequence[ScoredSegment],
         horizon: dict[Modality, float],
     ) -> list[RankedSegment]:
-        """Add what words are worth to what vectors found, best first.
+        """What vectors and words found, best first, with what words are worth.
 
         Of the segments that only words found, those that could be in a pool are scored by their
         vectors, since all that is known of these is that they score no higher than the horizon. It
         rises to what the others could reach.
         """
         lexical = {word.segment_id: (place, word.cosine) for place, word in enumerate(words, 1)}
-        ranked = rank(with_words(ranked, lexical, self._weights))
+        ranked = rank(with_words(candidates, lexical, self._weights))
         reached = {
             modality: self._reached(share, ranked)
             for share in self._plan.shares
