@@ -25,12 +25,12 @@ from search.query.word_search import WordSearch
 from search.ranking.candidates import Finder
 from search.ranking.explain import explain_hit
 from search.ranking.fusion import fuse_terms
-from search.ranking.grouping import Group, diversify, take_turns
+from search.ranking.grouping import Group, diversify
 from search.ranking.hits import hit_of, shown_location
 from search.ranking.pools import Pool
 from search.ranking.request import Request
 from search.ranking.second_look import Reranker, question_of, rerank
-from search.ranking.weak import Floors, Judge
+from search.ranking.weak import Floors, Judge, unfold_best
 from search.store.base import VectorStore
 from search.store.name_index import NameIndex
 from search.types import Explanation, Hit, SearchResult
@@ -221,13 +221,11 @@ class SearchEngine:
 
     def _page(self, pools: Sequence[Pool], request: Request) -> tuple[list[Group], bool]:
         """The hits of a page, and whether there is a next one."""
-        if request.plan.turns:
-            groups = take_turns([pool.groups for pool in pools], request.query.limit)
-            shown = {shot.key for group in groups for shot in group.shots}
-            return groups, any(group.key not in shown for pool in pools for group in pool.groups)
         groups = [group for pool in pools for group in self._choose(pool, request)]
         if not request.query.diversity:
             groups.sort(key=lambda group: (-group.best.score, group.best.segment.segment_id))
+            if not request.page.shown:
+                unfold_best(groups)
         return groups, any(len(pool.groups) > pool.share.limit for pool in pools)
 
     def _choose(self, pool: Pool, request: Request) -> list[Group]:

@@ -124,9 +124,7 @@ class SearchRequest(Strict):
     quotas: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
     score_threshold: float | None = None
     group_by: Literal["asset", "segment"] = "asset"
-    mix: Literal["turns", "score"] = Field(
-        "turns", description="Let kinds take turns on a page, or sort by score alone."
-    )
+    mix: Literal["score"] = Field("score", description="The only order of several kinds.")
     moments: int = Field(3, ge=0, le=20, description="Further segments to return per asset.")
     diversity: float = Field(0.0, ge=0, le=1)
     lexical: bool | None = None

@@ -103,7 +103,6 @@ class SearchOptions(TypedDict, total=False):
     quotas: Mapping[str, int]
     score_threshold: float
     group_by: Literal["asset", "segment"]
-    mix: Literal["turns", "score"]
     moments: int
     diversity: float
     lexical: bool

@@ -128,7 +128,6 @@ def _digest(query: Query) -> bytes:
         sorted(query.quotas.items()),
         query.score_threshold,
         query.group_by,
-        query.mix,
         query.diversity,
         query.lexical,
         query.stacks,

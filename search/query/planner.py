@@ -52,7 +52,6 @@ class QueryPlan:
             segments of an asset make one hit.
         words: the texts of the terms that pull; what BM25 looks for, and snippets show.
         lexical: whether to look for words, which only texts have; None: if the store can.
-        turns: whether the shares are one list, in which they take turns.
         media_types: what the media types of the kinds of file that the words name begin with.
     """
 
@@ -60,7 +59,6 @@ class QueryPlan:
     candidates: int
     words: tuple[str, ...]
     lexical: bool | None
-    turns: bool = False
     media_types: tuple[str, ...] = ()
 
     @property
@@ -76,17 +74,12 @@ class QueryPlan:
 def plan(query: Query, supported: Collection[Modality]) -> QueryPlan:
     """Plan a query."""
     check(query, supported)
-    turns = query.mix == "turns" and not query.quotas and not query.diversity
     if query.quotas:
         quotas = sorted((modality, n) for modality, n in query.quotas.items() if n)
         shares = tuple(_share((modality,), n, query.diversity) for modality, n in quotas)
     else:
         modalities = tuple(sorted(set(query.modalities or supported)))
-        parts = [(modality,) for modality in modalities] if turns else [modalities]
-        shares = tuple(
-            _share(modalities_of_share, query.limit, query.diversity)
-            for modalities_of_share in parts
-        )
+        shares = (_share(modalities, query.limit, query.diversity),)
     largest_pool = max(share.pool for share in shares)
     texts = tuple(
         str(term.item.content)
@@ -96,7 +89,7 @@ def plan(query: Query, supported: Collection[Modality]) -> QueryPlan:
     has_texts = any(TEXT in share.modalities for share in shares)
     lexical = query.lexical if texts and has_texts else False
     return QueryPlan(
-        shares, _bounded(_OVER_FETCH * largest_pool), texts, lexical, turns, _named_kinds(texts)
+        shares, _bounded(_OVER_FETCH * largest_pool), texts, lexical, _named_kinds(texts)
     )
 
 
@@ -158,7 +151,6 @@ def check(query: Query, supported: Collection[Modality]) -> None:
     if threshold is not None and not abs(threshold) < float("inf"):
         raise _wrong("score_threshold", repr(threshold), "a finite number")
     _check_choice("group_by", query.group_by, ("asset", "segment"))
-    _check_choice("mix", query.mix, ("turns", "score"))
     check_sort(query.sort)
     _check_choice("consistency", query.consistency, ("session", "strong"))
 

@@ -43,8 +43,6 @@ class Query:
         score_threshold: the lowest calibrated score of a hit.
         group_by: ``asset``: one hit for each asset, at its best segment; ``segment``: each segment
             is a hit.
-        mix: how a list of several kinds is mixed: ``turns``: each kind with hits that
-            are not weak takes turns on a page; ``score``: by score alone.
         moments: how many further segments of its asset a hit lists, best first, 0 to 20.
         diversity: 0 for the best hits, up to 1 for hits that are least alike.
         lexical: also match words of texts (BM25), and of the names of assets; None: if the query
@@ -69,7 +67,6 @@ class Query:
     quotas: Mapping[Modality, int] = field(default_factory=dict)
     score_threshold: float | None = None
     group_by: Literal["asset", "segment"] = "asset"
-    mix: Literal["turns", "score"] = "turns"
     moments: int = 3
     diversity: float = 0.0
     lexical: bool | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -147,46 +147,6 @@ def first_of_each(
             n_of_asset[segment.asset_id] += 1
             best.append(segment)
     return best
-
-
-def take_turns(lists: Sequence[Sequence[Group]], limit: int) -> list[Group]:
-    """The hits of a page, best first, weak ones last.
-
-    In each round, every list that has a hit left gives one, the list with the best one first; an
-    asset that is in several lists is taken once. Weak hits only fill what is left, by score.
-
-    Args:
-        lists: of each kind, best first.
-        limit: the most hits.
-    """
-    chosen: list[Group] = []
-    shown: set[str] = set()
-
-    def take(group: Group) -> None:
-        if len(chosen) < limit and group.key not in shown:
-            chosen.append(group)
-            shown.update(shot.key for shot in group.shots)
-
-    queues = [deque(group for group in groups if not group.weak) for groups in lists]
-    while len(chosen) < limit and any(queues):
-        for queue in sorted(filter(None, queues), key=lambda queue: _rank(queue[0])):
-            _drop_shown(queue, shown)
-            if queue:
-                take(queue.popleft())
-        for queue in queues:
-            _drop_shown(queue, shown)
-    for group in sorted((group for groups in lists for group in groups), key=_rank):
-        take(group)
-    return sorted(chosen, key=lambda group: (group.weak, *_rank(group)))
-
-
-def _drop_shown(queue: deque[Group], shown: Collection[str]) -> None:
-    while queue and queue[0].key in shown:
-        queue.popleft()
-
-
-def _rank(group: Group) -> tuple[float, str]:
-    return -group.best.score, group.best.segment.segment_id
 
 
 def diversify(

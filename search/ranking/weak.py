@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from encoder.space import Odds, Space
@@ -12,6 +12,7 @@ from search.lexical.analysis import holds_words, words
 from search.query.planner import QueryPlan
 from search.query.query import Query
 from search.ranking.fusion import RankedSegment
+from search.ranking.grouping import Group
 from search.store.base import VectorStore
 
 _SIZES_S = 60.0
@@ -52,6 +53,21 @@ class Judge:
             return True
         is_found = candidate.lexical_rank is not None and bool(self.wanted)
         return is_found and holds_words(candidate.segment.snippet, self.wanted)
+
+
+def unfold_best(groups: Sequence[Group]) -> None:
+    """Let the best hit of a kind be weak only if no hit behind it is not: it is not to be folded
+    away under worse ones.
+
+    Args:
+        groups: the first page, best first.
+    """
+    best = {group.best.segment.modality: group for group in reversed(groups)}
+    is_before_strong = False
+    for group in reversed(groups):
+        if is_before_strong and best[group.best.segment.modality] is group:
+            group.weak = False
+        is_before_strong = is_before_strong or not group.weak
 
 
 class Floors:

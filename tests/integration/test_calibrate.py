@@ -69,11 +69,7 @@ def run(*words: object) -> Any:
 
 def pictures_among_the_best() -> int:
     """How many of 40 hits are pictures."""
-    hits = [
-        hit
-        for words in QUESTIONS
-        for hit in run("search", words, "--no-lexical", "--mix", "score")["hits"]
-    ]
+    hits = [hit for words in QUESTIONS for hit in run("search", words, "--no-lexical")["hits"]]
     assert len(hits) == 40
     return sum(hit["modality"] == "image" for hit in hits)
 

@@ -53,7 +53,7 @@ def test_every_way_to_ask(ask: Ask, media: Path) -> None:
 
     for name in ("bread.txt", "checks.png", "gradient.jpg"):  # any kind, and itself first
         (file,) = media.rglob(name)
-        assert names(ask("--query-file", f"{file}^2", "--mix", "score"))[0] == name
+        assert names(ask("--query-file", f"{file}^2"))[0] == name
     kinds = ("--kind", "image", "--kind", "audio")
     assert {hit["media_type"].partition("/")[0] for hit in ask("bread", *kinds)["hits"]} == {
         "image",

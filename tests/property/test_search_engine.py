@@ -113,7 +113,6 @@ def queries(draw: st.DrawFn, corpus: Corpus, reach: str) -> Query:
         # One search cannot return more segments of one asset than MAX_CANDIDATES.
         group_by=draw(st.sampled_from(["asset"] if reach == "narrow" else ["asset", "segment"])),
         moments=draw(st.integers(0, 2)),
-        mix="score",
     )
 
 
@@ -273,7 +272,6 @@ def test_words_and_names_add_to_the_score_whether_vectors_find_them_or_not(
         group_by=data.draw(
             st.sampled_from(["asset"] if reach == "narrow" else ["asset", "segment"])
         ),
-        mix="score",
         moments=0,
         explain=True,
     )
@@ -331,43 +329,31 @@ def key_in(query: Query) -> Callable[[tuple[float, SegmentRow]], str]:
     return lambda pair: pair[1].asset_id if by_asset else pair[1].segment_id
 
 
-def pages_by_turns(query: Query, corpus: Corpus) -> Iterator[Ranking]:
-    """The definition: of what was not shown, the kinds' best in turns, and then the weak ones."""
-    key, is_weak = key_in(query), weak_in(corpus, query)
-    left = [ranking(query, corpus, [kind]) for kind in query.modalities or KINDS]
-    while True:
-        page: dict[str, tuple[float, SegmentRow]] = {}
-        strong = [[pair for pair in one if not is_weak(pair)] for one in left]
-        while len(page) < query.limit and any(strong):
-            for one in sorted(filter(None, strong), key=lambda one: -one[0][0]):
-                while one and key(one[0]) in page:
-                    one.pop(0)
-                if one and len(page) < query.limit:
-                    page[key(one[0])] = one[0]
-            strong = [[pair for pair in one if key(pair) not in page] for one in strong]
-        for pair in sorted((pair for one in left for pair in one), key=lambda pair: -pair[0]):
-            if len(page) < query.limit:
-                page.setdefault(key(pair), pair)
-        yield sorted(page.values(), key=lambda pair: (is_weak(pair), -pair[0]))
-        left = [[pair for pair in one if key(pair) not in page] for one in left]
-        if not any(left):
-            return
+def shown_weak(page: Ranking, is_weak: Callable[[tuple[float, SegmentRow]], bool]) -> list[bool]:
+    """The definition, for a first page: the best of a kind is weak only if all behind it is."""
+    kinds = [segment.modality for _, segment in page]
+    weak = list(map(is_weak, page))
+    return [
+        weak[at] and not (kinds.index(kinds[at]) == at and not all(weak[at:]))
+        for at in range(len(page))
+    ]
 
 
 @many
 @given(corpus=st.sampled_from(CORPORA), data=st.data())
-def test_kinds_take_turns_and_what_is_weak_comes_last(
+def test_what_scores_below_the_floor_is_weak(
     reach: str, corpus: Corpus, data: st.DataObject
 ) -> None:
-    query = replace(data.draw(queries(corpus, reach)), mix="turns")
-    store = corpus.store()
-    engine = SearchEngine(Vectors(), store)
-    is_weak = weak_in(corpus, query)
-    wanted = list(pages_by_turns(query, corpus))
-    for page, by_turns in zip(all_pages(engine, query), wanted, strict=True):
-        assert_same(page, by_turns)
-        assert [hit.weak for hit in page] == list(map(is_weak, by_turns))
+    query = data.draw(queries(corpus, reach))
+    engine = SearchEngine(Vectors(), corpus.store())
+    hits = engine.search(query).hits
     engine.close()
+    wanted = ranking(query, corpus, query.modalities or KINDS)[: query.limit]
+    is_weak = weak_in(corpus, query)
+    assert [hit.weak for hit in hits] == shown_weak(wanted, is_weak)
+    for hit, pair in zip(hits, wanted, strict=True):
+        if hit.probability is not None:
+            assert (hit.probability < SPACE.odds.least) == is_weak(pair)
 
 
 @many

@@ -187,7 +187,6 @@ def facts_of(options: Mapping[str, Any]) -> dict[str, Any]:
         "quotas": quotas_of(options["quota"]),
         "score_threshold": options["threshold"],
         "group_by": "segment" if options["segments"] else "asset",
-        "mix": options["mix"],
         "moments": options["moments"],
         "diversity": options["diversity"],
         "lexical": options["lexical"],

@@ -79,10 +79,10 @@ _FILES = ("query_file", "image", "audio", "video", "like")
 @click.option("--diversity", default=0.0, help="From 0, the best hits, to 1, the most diverse.")
 @click.option(
     "--mix",
-    type=click.Choice(["turns", "score"]),
-    default="turns",
-    show_default=True,
-    help="Let kinds take turns on a page, or sort by score alone.",
+    type=click.Choice(["score"]),
+    hidden=True,
+    expose_value=False,
+    help="Hits are sorted by score; once, kinds took turns.",
 )
 @click.option("--weak", "shows_weak", is_flag=True, help="Also show weaker matches.")
 @click.option(

@@ -40,7 +40,6 @@ def query_of(
         {Modality(name): n for name, n in request.quotas.items()},
         request.score_threshold,
         request.group_by,
-        request.mix,
         request.moments,
         request.diversity,
         request.lexical,

@@ -124,13 +124,13 @@ def test_a_file_of_any_kind_finds_itself(
 ) -> None:
     kinds = {"pts": "points", "txt": "text", "html": "html", "png": "image"}
     kind = {"kind": kinds[name.partition(".")[2]]} if with_kind else {}
-    in_json = {"query": [{**kind, "base64": coded(folder / name)}], "mix": "score"}
+    in_json = {"query": [{**kind, "base64": coded(folder / name)}]}
     assert best(client.post("/v1/search", json=in_json)) == name
-    request = json.dumps({"query": [{**kind, "file": "a"}], "mix": "score"})
+    request = json.dumps({"query": [{**kind, "file": "a"}]})
     sent = {"a": (name, (folder / name).read_bytes())}
     assert best(client.post("/v1/search", data={"request": request}, files=sent)) == name
     part = {kind.get("kind", "file"): (name, (folder / name).read_bytes())}
-    assert best(client.post("/v1/search", data={"mix": "score"}, files=part)) == name
+    assert best(client.post("/v1/search", data={}, files=part)) == name
 
 
 def test_words_find_what_the_package_brings(client: httpx.Client) -> None:

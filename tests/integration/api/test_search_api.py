@@ -61,6 +61,7 @@ def test_media_find_themselves(client: httpx.Client, folder: Path, kind: str, na
         ({"query": "a", "cursor": "zzz"}, 422, "cursor"),
         ({"query": [{"text": "a", "weight": -1}]}, 422, "query"),
         ({"query": [{"text": "a", "weight": 0}]}, 422, "query[0]"),
+        ({"query": "a", "mix": "turns"}, 422, "mix"),
         ({"query": "a", "colour": "red"}, 422, "colour"),
     ],
 )

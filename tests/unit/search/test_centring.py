@@ -48,7 +48,7 @@ def store() -> MemoryStore:
 
 def found(store: MemoryStore, *items: Item | Term) -> list[str]:
     engine = SearchEngine(LanguageEncoder(), store)
-    return [hit.asset_id for hit in engine.search(Query(items, mix="score", limit=9)).hits]
+    return [hit.asset_id for hit in engine.search(Query(items, limit=9)).hits]
 
 
 def test_an_answer_in_another_language_is_found_before_chatter_in_ones_own(
@@ -84,7 +84,7 @@ def test_scores_are_what_the_terms_explain(store: MemoryStore, weights: list[flo
         for content, weight in zip(contents, weights, strict=False)
     ]
     engine = SearchEngine(LanguageEncoder(), store)
-    hits = engine.search(Query(terms, mix="score", explain=True)).hits
+    hits = engine.search(Query(terms, explain=True)).hits
     assert len(hits) == 5
     rows = {hit.asset_id: store.embeddings(hit.asset_id)[0].embedding for hit in hits}
     space = engine.space()

@@ -155,7 +155,7 @@ def test_an_answer_goes_by_one_set_of_constants(
         noise = axis(0) + 2 * rng.normal(size=DIM).astype(np.float32)
         add(store, f"{number}", (AUDIO, IMAGE)[number % 2], noise)
     engine = SearchEngine(DirectionEncoder(), store)
-    query = Query([Item(TEXT, axis(0))], limit=5, explain=True, mix="score")
+    query = Query([Item(TEXT, axis(0))], limit=5, explain=True)
     wanted = {}
     for name, constants in (("low", LOW), ("high", HIGH)):
         store.recalibrate(constants, {"source": "measured"})

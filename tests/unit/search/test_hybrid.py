@@ -126,7 +126,7 @@ def test_words_weigh_the_same_on_every_page_and_for_every_scale(mixes: bool, sca
         add(store, f"text{number:02}", TEXT, north(0.5 + number / 50), text)
         add(store, f"image{number:02}", IMAGE, north(0.5 + number / 50))
     engine = SearchEngine(encoder, store)
-    ask = replace(PUMP, explain=True, mix="score")
+    ask = replace(PUMP, explain=True)
     whole = engine.search(replace(ask, limit=120)).hits
     paged, gains, cursor = [], [], ""
     while len(paged) < 120:

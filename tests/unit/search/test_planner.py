@@ -115,7 +115,6 @@ SMELL = Modality("smell")
         ([ITEM], {"diversity": NAN}, "diversity: got nan"),
         ([ITEM], {"score_threshold": float("inf")}, "score_threshold: got inf"),
         ([ITEM], {"group_by": "film"}, "group_by: got 'film'.*'asset' or 'segment'"),
-        ([ITEM], {"mix": "both"}, "mix: got 'both'.*'turns' or 'score'"),
         ([ITEM], {"consistency": "eventual"}, "consistency: got 'eventual'"),
     ],
 )

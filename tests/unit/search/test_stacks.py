@@ -74,7 +74,7 @@ def ids(hits: Sequence[Hit]) -> list[str]:
     return [hit.asset_id for hit in hits]
 
 
-@pytest.mark.parametrize("options", [{}, {"mix": "score"}, {"diversity": 0.3}])
+@pytest.mark.parametrize("options", [{}, {"diversity": 0.3}])
 def test_a_burst_takes_one_place_of_a_full_page(
     engine: SearchEngine, options: dict[str, object]
 ) -> None:

@@ -84,7 +84,7 @@ def best_kinds(store: VectorStore) -> list[Modality]:
     hits = [
         hit.modality
         for text in ("a boat on a lake", "ein Hund bellt", "城市")
-        for hit in engine.search(Query([Item(TEXT, text)], limit=20, mix="score")).hits
+        for hit in engine.search(Query([Item(TEXT, text)], limit=20)).hits
     ]
     engine.close()
     return hits
@@ -216,7 +216,7 @@ def test_a_bundles_store_is_measured_for_reading_once_half_of_it_is_new_or_gone(
     engine = SearchEngine(bundle, store)
     assert engine.space().calibration == state.reading
     assert engine.space().floors == made.space.floors
-    (best, *_) = engine.search(Query([Item(TEXT, "a boat on a lake")], mix="score")).hits
+    (best, *_) = engine.search(Query([Item(TEXT, "a boat on a lake")])).hits
     asked = bundle.encode_items([Item(TEXT, "a boat on a lake")])[0]
     cosine = float(asked @ store.embeddings(best.asset_id)[0].embedding)
     assert best.score == pytest.approx(state.reading[best.modality].apply(cosine), abs=1e-4)

@@ -8,47 +8,39 @@ import numpy as np
 import pytest
 
 from encoder.space import USUAL_ODDS, Calibration, Floor, Space
-from encoder.types import IMAGE, TEXT, Embeddings, Item, Modality
+from encoder.types import IMAGE, TEXT, Embeddings, Item
 from search import Query, SearchEngine, Term
 from search.ranking.fusion import RankedSegment
-from search.ranking.grouping import Group, take_turns
+from search.ranking.grouping import Group
+from search.ranking.weak import unfold_best
 from search.store.memory import MemoryStore
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 DIM = 8
 
 
-def group(name: str, score: float, kind: Modality = TEXT, weak: bool = False) -> Group:
-    segment = ScoredSegment(f"{kind}-{name}", name, kind, 0.0)
-    return Group(name, RankedSegment(segment, score), weak=weak)
-
-
-def names(groups: Sequence[Group]) -> list[str]:
-    return [one.key for one in groups]
-
-
-def test_a_kind_whose_scores_are_lower_has_its_turns() -> None:
-    texts = [group(f"t{n}", 9 - n / 10) for n in range(20)]
-    photos = [group(f"p{n}", 2 - n / 10, IMAGE) for n in range(20)]
-    page = names(take_turns([photos, texts], 6))
-    assert page == ["t0", "t1", "t2", "p0", "p1", "p2"]
-    assert names(take_turns([photos, texts], 1)) == ["t0"]
-    assert names(take_turns([photos, texts[:2]], 6)) == ["t0", "t1", "p0", "p1", "p2", "p3"]
-
-
-def test_what_is_weak_takes_no_turns_and_fills_what_is_left() -> None:
-    texts = [group(f"t{n}", 9 - n / 10) for n in range(4)]
-    photos = [group(f"p{n}", 9.5 - n / 10, IMAGE, weak=True) for n in range(4)]
-    assert names(take_turns([photos, texts], 3)) == ["t0", "t1", "t2"]
-    assert names(take_turns([photos, texts], 6)) == ["t0", "t1", "t2", "t3", "p0", "p1"]
-
-
-def test_an_asset_is_shown_once() -> None:
-    texts = [group("film", 6.0), group("note", 5.0)]
-    frames = [group("film", 3.0, IMAGE), group("photo", 2.0, IMAGE)]
-    page = take_turns([frames, texts], 10)
-    assert names(page) == ["film", "note", "photo"]
-    assert page[0].best.segment.modality == TEXT
+@pytest.mark.parametrize(
+    ("hits", "folded"),
+    [
+        ("Ti", ""),
+        ("TIti", ""),
+        ("tTIT", "TIT"),
+        ("tiTIt", "TI"),
+        ("TTIit", "T"),
+    ],
+)
+def test_the_best_of_a_kind_is_not_folded_under_worse_hits(hits: str, folded: str) -> None:
+    """Texts and images, best first; capitals are weak."""
+    groups = [
+        Group(
+            str(place),
+            RankedSegment(ScoredSegment("s", "a", TEXT if hit in "tT" else IMAGE, 0.0), -place),
+            weak=hit.isupper(),
+        )
+        for place, hit in enumerate(hits)
+    ]
+    unfold_best(groups)
+    assert "".join(h for h, group in zip(hits, groups, strict=True) if group.weak) == folded
 
 
 class Directions:
