@@ -125,15 +125,15 @@ class Odds:
         least: the probability below which a match is weak; by default, that at the floor.
     """
 
-    steepness: float = 1.5
-    middle: float = 1.0
-    least: float = 0.182
+    steepness: float = 1.0
+    middle: float = 2.0
+    least: float = 0.119
 
     def of(self, above_floor: float) -> float:
         """The probability.
 
-        >>> round(Odds().of(0.0), 2), Odds().of(1.0)
-        (0.18, 0.5)
+        >>> round(Odds().of(0.0), 2), Odds().of(2.0)
+        (0.12, 0.5)
         """
         return 1 / (1 + math.exp(-self.steepness * (above_floor - self.middle)))
 

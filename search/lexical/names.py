@@ -14,7 +14,7 @@ from search.types import AssetRow
 _BORDERS = re.compile(r"(?<=[a-zäöüß])(?=[A-ZÄÖÜ])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 _MAX_LOCATIONS = 20
 _YEAR_DIGITS, _DAY_DIGITS = 4, 8
-_MISSPELT = 0.8
+_MISSPELT = 0.95
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class AssetNames:
     """Words of an asset: those that any user may see, and those of its folders."""
 
     own: frozenset[str]
-    folders: frozenset[str]
+    folders: frozenset[str] = frozenset()
 
 
 def names_of(row: AssetRow) -> AssetNames:
@@ -90,7 +90,7 @@ class NameQuery:
         """The fraction of the text's letters and digits that is in words of these names, 0 to 1.
 
         Function words are short, so that they weigh little in any language. A word that is one edit
-        away from one in the names counts for .8 of its letters. "7" is also in 07, and a year in a
+        away from one in the names counts almost as much. "7" is also in 07, and a year in a
         day such as 20220209.
         """
         name_words = names.own | names.folders if with_folders else names.own

@@ -227,7 +227,7 @@ class Finder:
                     segments = self._segments.nearest([modality], SPREAD_OF, None)[modality]
             scored = self._request.scored(modality, segments[:SPREAD_OF])
             of_kind = [word for word in words if word.modality == modality]
-            self._weights[modality] = words_weight(scored, of_kind)
+            self._weights[modality] = words_weight(scored, of_kind, self._request.words.text)
 
     def _fused(
         self, segments_found: FoundSegments, words: Sequence[ScoredSegment], n: int | None

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from encoder.errors import InputError
 from encoder.space import UNCALIBRATED, Space, l2_normalize
 from encoder.types import TEXT, Embeddings, Modality
+from search.lexical.analysis import terms
+from search.lexical.names import AssetNames, NameQuery
 from search.store.several import IDENTICAL
 from search.types import ScoredSegment
 
@@ -252,6 +254,7 @@ class WordsWeight(NamedTuple):
 def words_weight(
     dense: Sequence[RankedSegment],
     lexical: Sequence[ScoredSegment],
+    text: str,
     weight: float = _WORDS_WEIGHT,
 ) -> WordsWeight:
     """How much words weigh compared with the vectors of one modality.
@@ -259,15 +262,18 @@ def words_weight(
     The best match gains ``weight`` times the standard deviation of the best `SPREAD_OF` scores, so
     that words count the same for every model, calibrated or not: scores times a, plus b, give the
     same ranking. The first score is left out, or words would weigh more the further it leads; so
-    are segments identical to the query, which words do not move.
+    are segments identical to the query, which words do not move. A best match that holds only a
+    part of the query, as its function words, gains only this part.
 
     Args:
         dense: scored segments of one modality, best first.
-        lexical: segments of the same modality that words found, at least one.
+        lexical: segments of the same modality that words found, best first, at least one.
+        text: the words of the query.
         weight: in standard deviations.
     """
-    best = max(segment.cosine for segment in lexical) or 1.0
-    return WordsWeight(weight * spread(dense), best)
+    best = lexical[0]
+    held = NameQuery(text).match(AssetNames(frozenset(terms(best.snippet))), with_folders=False)
+    return WordsWeight(weight * held * spread(dense), best.cosine or 1.0)
 
 
 def spread(dense: Sequence[RankedSegment]) -> float:
@@ -310,6 +316,8 @@ PRIOR = 0.5
 """What a file of a kind that the query names gains, in spreads of the best scores of all kinds."""
 LEAST_PART = 0.3
 """Names that hold a smaller part of a query are ignored."""
+WHOLE = 0.9
+"""Names that hold this part hold the query, perhaps with a wrong letter."""
 
 
 def with_names(
@@ -318,8 +326,8 @@ def with_names(
     """Add what the names of assets are worth, over all modalities.
 
     The unit is the distance from the lowest segment of a named asset to the best segment of all. A
-    part of the query adds its square, a quarter for two words of four; the whole query adds two
-    units, which is more than any other segment can have. In each modality, it is added to the best
+    part of the query adds its square, a quarter for two words of four; the whole query adds one
+    more, which is more than any other segment can have. In each modality, it is added to the best
     segment of an asset.
 
     Args:
@@ -339,7 +347,7 @@ def with_names(
         segment = candidate.segment
         part = parts.get(segment.asset_id, 0.0)
         if part and best.pop((segment.asset_id, segment.modality), None) is not None:
-            named = unit * (part**2 if part < 1 else 2.0)
+            named = unit * (part**2 + (part >= WHOLE))
             candidate = candidate._replace(named=named, name_part=part)
         added.append(candidate)
     return added

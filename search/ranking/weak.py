@@ -11,7 +11,7 @@ from encoder.types import TEXT, Embeddings, Modality
 from search.lexical.analysis import holds_words, words
 from search.query.planner import QueryPlan
 from search.query.query import Query
-from search.ranking.fusion import RankedSegment
+from search.ranking.fusion import WHOLE, RankedSegment
 from search.ranking.grouping import Group
 from search.store.base import VectorStore
 
@@ -41,7 +41,7 @@ class Judge:
         floor = self.floors.get(candidate.segment.modality)
         if floor is None:
             return None
-        probability = self.odds.of(candidate.dense_score - floor)
+        probability = self.odds.of(candidate.score - floor)
         return max(probability, 0.5, self.odds.least) if self._is_whole(candidate) else probability
 
     def is_weak(self, probability: float | None) -> bool:
@@ -49,7 +49,7 @@ class Judge:
         return probability is not None and probability < self.odds.least
 
     def _is_whole(self, candidate: RankedSegment) -> bool:
-        if candidate.name_part == 1:
+        if candidate.name_part >= WHOLE:
             return True
         is_found = candidate.lexical_rank is not None and bool(self.wanted)
         return is_found and holds_words(candidate.segment.snippet, self.wanted)

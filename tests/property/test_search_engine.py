@@ -307,7 +307,7 @@ def test_words_and_names_add_to_the_score_whether_vectors_find_them_or_not(
         bonus = 0.0
         if named.get((segment.asset_id, segment.modality)) == score:
             part = parts[segment.asset_id]
-            bonus = (dense[0][0] - min(named.values())) * (part**2 if part < 1 else 2)
+            bonus = (dense[0][0] - min(named.values())) * (part**2 + (part >= 0.9))
         wanted.append((score + bonus, segment))
     wanted.sort(key=lambda pair: (-pair[0], pair[1].segment_id))
     groups: dict[str, tuple[float, SegmentRow]] = {}

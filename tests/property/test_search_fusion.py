@@ -128,7 +128,7 @@ def test_words_rank_alike_however_scores_are_scaled_and_shifted(
     hundredths: list[int], words: dict[int, int], scale: float, shift: float
 ) -> None:
     lexical = [
-        ScoredSegment(f"s{number:02}", "a", TEXT, float(bm25))
+        ScoredSegment(f"s{number:02}", "a", TEXT, float(bm25), snippet="pump")
         for number, bm25 in sorted(words.items(), key=lambda pair: (-pair[1], pair[0]))
     ]
     plain = score_segments(
@@ -139,10 +139,10 @@ def test_words_rank_alike_however_scores_are_scaled_and_shifted(
     )
     moved = [c._replace(dense=scale * c.dense + shift) for c in plain]
     places = {s.segment_id: (place, s.cosine) for place, s in enumerate(lexical, 1)}
-    worded = with_words(plain, places, {TEXT: words_weight(plain, lexical)})
+    worded = with_words(plain, places, {TEXT: words_weight(plain, lexical, "pump")})
     assume((np.diff(sorted({c.score for c in worded})) > 1e-9).all())  # else rounding decides
     same = [c.segment.segment_id for c in rank(worded)]
-    moved = with_words(moved, places, {TEXT: words_weight(moved, lexical)})
+    moved = with_words(moved, places, {TEXT: words_weight(moved, lexical, "pump")})
     assert [c.segment.segment_id for c in rank(moved)] == same
     assert all(c.words >= 0 for c in worded)
     assert len(worded) == len(plain)

@@ -90,6 +90,9 @@ def test_nothing_found_ranks_to_nothing() -> None:
     assert with_all_of_identical([]) == []
 
 
+PUMP = found("a", 3.0)._replace(snippet="a pump")
+
+
 def lexical(**bm25: float) -> dict[str, tuple[int, float]]:
     return {name: (place, score) for place, (name, score) in enumerate(bm25.items(), 1)}
 
@@ -139,7 +142,7 @@ def test_the_same_content_stays_before_what_words_find() -> None:
 def test_the_weight_of_words_is_in_deviations_of_those_behind_the_best() -> None:
     dense = scored(found("a", 0.9), *(found(f"b{n}", n / 100) for n in range(50)))
     behind = [candidate.score for candidate in dense[1:32]]
-    weight = words_weight(dense, [found("a", 3.0), found("b7", 2.0)])
+    weight = words_weight(dense, [PUMP, found("b7", 2.0)], "pump")
     assert weight == (pytest.approx(2.5 * np.std(behind, ddof=1)), 3.0)
 
 
@@ -157,4 +160,10 @@ def test_the_weight_of_words_is_reported_where_scores_have_no_spread(
     cosines: list[float], gain: float
 ) -> None:
     dense = scored(*(found(f"s{n:02}", cosine) for n, cosine in enumerate(cosines)))
-    assert words_weight(dense, [found("s00", 2.0)]).gain == pytest.approx(gain)
+    assert words_weight(dense, [PUMP], "pump").gain == pytest.approx(gain)
+
+
+def test_a_best_match_that_holds_only_a_part_of_the_query_gains_this_part() -> None:
+    dense = scored(found("a", 0.5), found("b", 0.3))
+    gains = [words_weight(dense, [PUMP], text).gain for text in ("a pump", "a pump of steel")]
+    assert gains[1] / gains[0] == pytest.approx(5 / 12)

@@ -30,7 +30,7 @@ def pictures(rows: NDArray[np.float32]) -> MemoryStore:
 
 
 def found(store: MemoryStore, limit: int) -> list[str]:
-    query = Query([Item(TEXT, axis(0))], [IMAGE, AUDIO], limit=limit)
+    query = Query([Item(TEXT, axis(0))], [IMAGE], limit=limit)
     return [hit.uri for hit in SearchEngine(DirectionEncoder(BY), store).search(query).hits]
 
 
