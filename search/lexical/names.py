@@ -104,14 +104,12 @@ class NameQuery:
 
 
 def _has_number(word: str, name_words: Collection[str]) -> bool:
-    if not word.isdecimal():
-        return False
-    numbers = [name_word for name_word in name_words if name_word.isdecimal()]
     is_year = len(word) == _YEAR_DIGITS
-    return any(
-        number.lstrip("0") == word.lstrip("0")
-        or (is_year and len(number) == _DAY_DIGITS and number.startswith(word))
-        for number in numbers
+    return word.isdecimal() and any(
+        name_word.lstrip("0") == word.lstrip("0")
+        or (is_year and len(name_word) == _DAY_DIGITS and name_word.startswith(word))
+        for name_word in name_words
+        if name_word.isdecimal()
     )
 
 

@@ -13,11 +13,9 @@ from itertools import chain
 from search.understanding import calendar
 from search.understanding.calendar import FIRST_YEAR, MONTHS, Period, number_of, one_of
 
-_MANY = 40
-"""Of more days or months than these, only the years are looked up."""
-_MANY_YEARS = 3
-"""Names with 366 days of each are not looked up in one word."""
-_HAN_DIGITS = str.maketrans("0123456789", "〇一二三四五六七八九")
+_DAYS_OF_WEEK, _DAYS_OF_YEAR = 7, 366
+_HAN = str.maketrans("0123456789", "〇一二三四五六七八九")
+_DIGITS = str.maketrans("0123456789", "〇一二三四五六七八九")
 _DIGITS = str.maketrans("〇零一二三四五六七八九", "00123456789")
 _MM, _DD = r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12][0-9]|3[01])"
 _M, _D = r"(?:1[0-2]|0?[1-9])", r"(?:[12][0-9]|3[01]|0?[1-9])"
@@ -70,16 +68,16 @@ def written_date(period: Period) -> Written:
     >>> [march.is_in(text) for text in ("2024年3月2日", "3. April 2024", "in 2024")]
     [True, False, False]
     """
-    parts = [*_parts(period)]
-    words = [str(year) for year, _, _ in parts]
-    names = [*words]
-    if len(parts) <= _MANY:
-        for year, month, day in parts:
-            if month:
-                numbers = (str(month), f"{month:02}", str(year)[2:], _han_year(year))
-                words += [*_names(month), *numbers, *([str(day), f"{day:02}"] if day else [])]
-        packed = [part for part in parts if part[1] or len(parts) < _MANY_YEARS]
-        names = [*words, *(name for part in packed for name in _in_one_word(*part))]
+    start = period.start or date(FIRST_YEAR, 1, 1)
+    end = period.end or date(date.today().year + 2, 1, 1)
+    n_days = (end - start).days
+    days = [start + timedelta(n) for n in range(n_days if n_days <= _DAYS_OF_YEAR else 0)]
+    words = [str(year) for year in range(start.year, (end - timedelta(1)).year + 1)]
+    for day in days if n_days < _DAYS_OF_YEAR - 1 else ():
+        names = [name for name, number in MONTHS.items() if number == day.month]
+        words += [*names, str(day.month), f"{day:%m}", f"{day:%y}", str(day.year).translate(_HAN)]
+        words += [str(day.day), f"{day:%d}"] if n_days <= _DAYS_OF_WEEK else []
+    names = [*words, *(f"{day:{form}}" for day in days for form in ("%Y%m", "%Y%m%d"))]
     return Written(
         " ".join(dict.fromkeys(words)),
         " ".join(dict.fromkeys(names)),
@@ -144,37 +142,3 @@ def written_place(names: Collection[str]) -> Written:
     pattern = re.compile("|".join(patterns), re.IGNORECASE)
     words = " ".join(names)
     return Written(words, words, lambda text: pattern.search(text) is not None)
-
-
-def _parts(period: Period) -> Iterator[tuple[int, int, int]]:
-    """The years, months and days that make up a period; 0 for all of a year or of a month."""
-    at = period.start or date(FIRST_YEAR, 1, 1)
-    end = period.end or date(date.today().year + 2, 1, 1)
-    while at < end:
-        next_year = date(at.year + 1, 1, 1)
-        next_month = date(at.year + at.month // 12, at.month % 12 + 1, 1)
-        if (at.month, at.day) == (1, 1) and next_year <= end:
-            yield at.year, 0, 0
-            at = next_year
-        elif at.day == 1 and next_month <= end:
-            yield at.year, at.month, 0
-            at = next_month
-        else:
-            yield at.year, at.month, at.day
-            at += timedelta(1)
-
-
-def _names(month: int) -> list[str]:
-    return [name for name, number in MONTHS.items() if number == month]
-
-
-def _han_year(year: int) -> str:
-    return str(year).translate(_HAN_DIGITS)
-
-
-def _in_one_word(year: int, month: int, day: int) -> Iterator[str]:
-    months = [month] if month else range(1, 13)
-    for each in months:
-        yield f"{year}{each:02}"
-        for number in [day] if day else range(1, 32):
-            yield f"{year}{each:02}{number:02}"
