@@ -73,8 +73,8 @@ def calibrate(
     Args:
         shipped: take the model's own constants instead of measuring.
         only: the modalities to measure, while the others keep their constants; empty for all.
-        reading: leave the rows as they are, and note constants between the model's and what is
-            measured (`encoder.calibration.measure.blended`), by which hits are scored.
+        reading: leave the rows as they are, and note levels between the model's and higher ones
+            that are measured (`encoder.calibration.measure.blended`), by which hits are scored.
 
     Raises:
         InputError: the model ships no constants or takes no text, or nothing is stored.
