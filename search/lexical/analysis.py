@@ -83,6 +83,26 @@ def holds_words(text: str, query_words: Collection[str]) -> bool:
     return all(word in folded for word in query_words) and set(query_words) <= set(words(text))
 
 
+def part_held(text: str, query: str) -> float:
+    """The fraction of a query's letters and digits that is in words of a text, 0 to 1.
+
+    Function words are short, so that they weigh little in any language.
+
+    >>> part_held("The invoices of May", "invoice for April")
+    0.4666666666666667
+    """
+    held, wanted = frozenset(terms(text)), frozenset(words(query))
+
+    def is_held(word: str) -> bool:
+        if word in held or not can_be_misspelt(word):
+            return word in held
+        return word[:_BEGINNING_CHARS] + _MARK in held or any(
+            is_one_edit_away(word, other) for other in held
+        )
+
+    return sum(len(word) for word in wanted if is_held(word)) / max(sum(map(len, wanted)), 1)
+
+
 def can_be_misspelt(word: str) -> bool:
     """Whether a word is long enough for those one edit away to be meant by it; no number is."""
     return len(word) >= _BEGINNING_CHARS and not _DIGIT.search(word)

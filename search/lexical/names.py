@@ -22,7 +22,7 @@ class AssetNames:
     """Words of an asset: those that any user may see, and those of its folders."""
 
     own: frozenset[str]
-    folders: frozenset[str] = frozenset()
+    folders: frozenset[str]
 
 
 def names_of(row: AssetRow) -> AssetNames:

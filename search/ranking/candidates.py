@@ -194,21 +194,11 @@ class Finder:
     def _pooled(
         self, segments_found: FoundSegments, words: Sequence[ScoredSegment], n: int | None
     ) -> tuple[Seen, list[Pool]]:
-        """Fuse and fetch; if words named deleted assets, fuse again without them.
-
-        A word index may lag behind the store: a deleted segment in it would take the place and the
-        score of a living one.
-        """
-        while True:
-            self._weigh(segments_found, words, n)
-            with self._stage("fuse"):
-                candidates_seen = self._fused(segments_found, words, n)
-            pools = self._pools.of(candidates_seen.ranked)
-            living = [word for word in words if not self._pools.is_deleted(word.asset_id)]
-            if len(living) == len(words):
-                return candidates_seen, pools
-            words = living
-            self._weights.clear()
+        """Fuse and fetch."""
+        self._weigh(segments_found, words, n)
+        with self._stage("fuse"):
+            candidates_seen = self._fused(segments_found, words, n)
+        return candidates_seen, self._pools.of(candidates_seen.ranked)
 
     def _weigh(
         self, segments_found: FoundSegments, words: Sequence[ScoredSegment], n: int | None

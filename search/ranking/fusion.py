@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from encoder.errors import InputError
 from encoder.space import UNCALIBRATED, Space, l2_normalize
 from encoder.types import TEXT, Embeddings, Modality
-from search.lexical.analysis import terms
-from search.lexical.names import AssetNames, NameQuery
+from search.lexical.analysis import part_held
 from search.store.several import IDENTICAL
 from search.types import ScoredSegment
 
@@ -272,8 +271,8 @@ def words_weight(
         weight: in standard deviations.
     """
     best = lexical[0]
-    held = NameQuery(text).match(AssetNames(frozenset(terms(best.snippet))), with_folders=False)
-    return WordsWeight(weight * held * spread(dense), best.cosine or 1.0)
+    gain = weight * part_held(best.snippet, text) * spread(dense)
+    return WordsWeight(gain, best.cosine or 1.0)
 
 
 def spread(dense: Sequence[RankedSegment]) -> float:

@@ -70,10 +70,6 @@ class Pools:
         rows = ((asset_id, self._rows[asset_id]) for asset_id in asset_ids)
         return {a for a, row in rows if row is not None and row.media_type.startswith(beginnings)}
 
-    def is_deleted(self, asset_id: str) -> bool:
-        """Whether an asset was looked up and has no commit row."""
-        return asset_id in self._rows and self._rows[asset_id] is None
-
     def _split(
         self, share: Share, ranked: Sequence[RankedSegment]
     ) -> tuple[list[Group], list[Group]]:
