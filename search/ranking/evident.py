@@ -16,8 +16,6 @@ from search.understanding.evidence import both
 
 EVIDENCE_WEIGHT = 3.0
 """What one date or place adds to a score."""
-_LIFT = 1.0
-"""What it adds to the score that is compared with chance: the question may mean little else."""
 _MOST_ASSETS = 2000
 _MOST_SEGMENTS = 1000
 """Of each modality."""
@@ -35,7 +33,7 @@ class EvidentSegments:
     def __init__(self, request: Request, store: VectorStore, executor: Executor | None) -> None:
         self._request, self._store, self._executor = request, store, executor
         self._shown = [one for one in request.evidence.shown if one not in request.evidence.only]
-        self._of_rest: dict[str, RankedSegment] = {}
+        self._of_rest: dict[str, float] = {}
         self._further: dict[int, Collection[str]] = {}
 
     def find(self) -> dict[str, RankedSegment]:
@@ -45,7 +43,8 @@ class EvidentSegments:
         with self._request.progress.stage("understand"):
             of_question = self._near(self._request)
             if self._request.rest:
-                self._of_rest = self._near(replace(self._request, fused=self._request.rest))
+                of_rest = self._near(replace(self._request, fused=self._request.rest))
+                self._of_rest = {key: candidate.dense for key, candidate in of_rest.items()}
             for number, one in enumerate(self._shown):
                 if one.are_more:
                     self._further[number] = self._passing(one.sought.filter, of_question.values())
@@ -66,11 +65,8 @@ class EvidentSegments:
         )
         if not weight:
             return candidate
-        of_rest = self._of_rest.get(segment.segment_id, candidate)
-        return candidate._replace(
-            evidence=weight * EVIDENCE_WEIGHT + max(0.0, of_rest.dense - candidate.dense),
-            dense_score=max(of_rest.dense_score, candidate.dense_score) + weight * _LIFT,
-        )
+        better = self._of_rest.get(segment.segment_id, candidate.dense) - candidate.dense
+        return candidate._replace(evidence=weight * EVIDENCE_WEIGHT + max(0.0, better))
 
     def _near(self, request: Request) -> dict[str, RankedSegment]:
         n_shown = Counter(sorted(key for one in self._shown for key in one.all_ids))

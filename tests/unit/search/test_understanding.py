@@ -159,6 +159,13 @@ def test_questions_for_a_part_are_none_of_these(text: str) -> None:
     assert not understand(Query([Item(TEXT, text)], understand=READINGS), KNOWN, TODAY).is_all
 
 
+def test_all_of_a_kind_that_nobody_has_of_that_time_are_only_preferred(store: MemoryStore) -> None:
+    result, _ = answer(store, "videos from May 2024")
+    assert result.hits[0].asset_id == "may"
+    assert len(result.hits) == 3
+    assert [one.only for one in result.understood] == [False]
+
+
 def test_all_that_has_a_date_is_listed_over_several_pages(store: MemoryStore) -> None:
     for n in range(5):
         add_text(store, f"minutes{n}", "Minutes", path=f"/2024-06-0{n + 1}.txt")
