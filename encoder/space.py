@@ -126,14 +126,14 @@ class Odds:
     """
 
     steepness: float = 1.0
-    middle: float = 2.0
-    least: float = 0.119
+    middle: float = 3.0
+    least: float = 0.047
 
     def of(self, above_floor: float) -> float:
         """The probability.
 
-        >>> round(Odds().of(0.0), 2), Odds().of(2.0)
-        (0.12, 0.5)
+        >>> round(Odds().of(0.0), 2), Odds().of(3.0)
+        (0.05, 0.5)
         """
         return 1 / (1 + math.exp(-self.steepness * (above_floor - self.middle)))
 

@@ -20,6 +20,7 @@ from itertools import chain
 
 _MAX_WORD_CHARS = 64
 _BEGINNING_CHARS = 5
+_MISSPELT = 0.95
 _MARK = "X"  # words have no capitals, and no tokenizer of a store cuts it off
 _DIGIT = re.compile(r"\d")
 _PLAIN = re.compile(r"[^\W_]+")
@@ -83,24 +84,22 @@ def holds_words(text: str, query_words: Collection[str]) -> bool:
     return all(word in folded for word in query_words) and set(query_words) <= set(words(text))
 
 
-def part_held(text: str, query: str) -> float:
-    """The fraction of a query's letters and digits that is in words of a text, 0 to 1.
+def part_held(held: Collection[str], wanted: Collection[str]) -> float:
+    """The fraction of the letters and digits of words that is in index terms, 0 to 1.
 
-    Function words are short, so that they weigh little in any language.
+    Function words are short, so that they weigh little in any language. A word that is one edit
+    away from a term counts almost as much.
 
-    >>> part_held("The invoices of May", "invoice for April")
+    >>> part_held(terms("The invoices of May"), words("invoice for April"))
     0.4666666666666667
     """
-    held, wanted = frozenset(terms(text)), frozenset(words(query))
-
-    def is_held(word: str) -> bool:
-        if word in held or not can_be_misspelt(word):
-            return word in held
-        return word[:_BEGINNING_CHARS] + _MARK in held or any(
-            is_one_edit_away(word, other) for other in held
-        )
-
-    return sum(len(word) for word in wanted if is_held(word)) / max(sum(map(len, wanted)), 1)
+    n_held = 0.0
+    for word in wanted:
+        if word in held or (can_be_misspelt(word) and word[:_BEGINNING_CHARS] + _MARK in held):
+            n_held += len(word)
+        elif can_be_misspelt(word) and any(is_one_edit_away(word, other) for other in held):
+            n_held += _MISSPELT * len(word)
+    return n_held / max(sum(map(len, wanted)), 1)
 
 
 def can_be_misspelt(word: str) -> bool:

@@ -7,14 +7,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from search.lexical.analysis import can_be_misspelt, is_one_edit_away, terms, words
+from search.lexical.analysis import part_held, terms, words
 from search.lexical.index import IndexedText
 from search.types import AssetRow
 
 _BORDERS = re.compile(r"(?<=[a-zäöüß])(?=[A-ZÄÖÜ])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 _MAX_LOCATIONS = 20
 _YEAR_DIGITS, _DAY_DIGITS = 4, 8
-_MISSPELT = 0.95
 
 
 @dataclass(frozen=True)
@@ -83,24 +82,16 @@ class NameQuery:
     """
 
     def __init__(self, text: str) -> None:
-        self._forms = {word: frozenset(terms(word)) for word in words(split(text))}
-        self._n_chars = sum(map(len, self._forms))
+        self._words = frozenset(words(split(text)))
 
     def match(self, names: AssetNames, *, with_folders: bool) -> float:
         """The fraction of the text's letters and digits that is in words of these names, 0 to 1.
 
-        Function words are short, so that they weigh little in any language. A word that is one edit
-        away from one in the names counts almost as much. "7" is also in 07, and a year in a
-        day such as 20220209.
+        "7" is also in 07, and a year in a day such as 20220209.
         """
-        name_words = names.own | names.folders if with_folders else names.own
-        n_matching = 0.0
-        for word, forms in self._forms.items():
-            if not forms.isdisjoint(name_words) or _has_number(word, name_words):
-                n_matching += len(word)
-            elif can_be_misspelt(word) and any(is_one_edit_away(word, w) for w in name_words):
-                n_matching += _MISSPELT * len(word)
-        return n_matching / self._n_chars if self._n_chars else 0.0
+        held = names.own | names.folders if with_folders else names.own
+        numbers = (word for word in self._words if _has_number(word, held))
+        return part_held(held.union(numbers), self._words)
 
 
 def _has_number(word: str, name_words: Collection[str]) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from encoder.errors import InputError
 from encoder.space import UNCALIBRATED, Space, l2_normalize
 from encoder.types import TEXT, Embeddings, Modality
-from search.lexical.analysis import part_held
+from search.lexical.analysis import part_held, terms, words
 from search.store.several import IDENTICAL
 from search.types import ScoredSegment
 
@@ -271,8 +271,8 @@ def words_weight(
         weight: in standard deviations.
     """
     best = lexical[0]
-    gain = weight * part_held(best.snippet, text) * spread(dense)
-    return WordsWeight(gain, best.cosine or 1.0)
+    held = part_held(frozenset(terms(best.snippet)), frozenset(words(text)))
+    return WordsWeight(weight * held * spread(dense), best.cosine or 1.0)
 
 
 def spread(dense: Sequence[RankedSegment]) -> float:
@@ -311,7 +311,7 @@ def with_words(
     return added
 
 
-PRIOR = 0.5
+PRIOR = 2.0
 """What a file of a kind that the query names gains, in spreads of the best scores of all kinds."""
 LEAST_PART = 0.3
 """Names that hold a smaller part of a query are ignored."""
