@@ -207,10 +207,9 @@ class SearchEngine:
 
     def space(self) -> Space:
         """The model's space with the calibration of the store, if the store has one."""
-        space, state = self._encoder.space, self._store.scoring
+        space = self._encoder.space
+        state = self._store.scoring.renewed(space.calibration)
         stored = state.reading
-        if state.about.get("source") == "shipped":  # perhaps by an earlier version of the model's
-            stored = {**stored, **space.calibration}
         if not stored or stored == space.calibration:
             return replace(space, floors=state.floors or space.floors)
         # The model's own floors apply where its shipped calibration is used, or blended.

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -24,7 +24,7 @@ import numpy as np
 
 from encoder.calibration.tables import floor_of
 from encoder.space import UNCALIBRATED, Calibration, Floor, l2_normalize
-from encoder.types import Embeddings, Modality
+from encoder.types import TEXT, Embeddings, Modality
 
 Constants: TypeAlias = Mapping[Modality, Calibration]
 """By modality; a missing one is not calibrated."""
@@ -79,6 +79,19 @@ class StoredCalibration:
         """The constants by which hits are scored."""
         return {**self.constants, **_read(self.about.get("reading", {}))}
 
+    def renewed(self, shipped: Constants) -> StoredCalibration:
+        """As if it was made with what the model ships now, unless somebody measured it.
+
+        What it measured by itself, for reading, is beside what the model shipped then: it holds
+        unless queries were not centred as they are now.
+        """
+        constants = {**self.constants, **shipped}
+        if self.about.get("source") == "shipped":
+            return replace(self, constants=constants)
+        if "reading" in self.about and is_before(self.reading, shipped):
+            return unmeasured(constants)
+        return self
+
     @property
     def by_number(self) -> dict[int, Constants]:
         """All constants of rows, by their `number_of`; former ones first."""
@@ -103,6 +116,11 @@ class StoredCalibration:
         former = {**self.by_number}
         former.pop(number_of(constants), None)
         return StoredCalibration(constants, tuple(former.values()), origin)
+
+
+def is_before(constants: Constants, shipped: Constants) -> bool:
+    """Whether constants are from before the model's queries were centred as they are now."""
+    return TEXT in shipped and constants.get(TEXT, UNCALIBRATED).share != shipped[TEXT].share
 
 
 def unmeasured(constants: Constants) -> StoredCalibration:

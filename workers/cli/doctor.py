@@ -142,7 +142,9 @@ def _store(resources: Resources) -> tuple[str, dict[str, Any]]:
 def _calibration(resources: Resources) -> tuple[str, dict[str, Any]]:
     try:
         state = resources.existing_store().stored_calibration()
-        facts = describe(state, state.reading or resources.encoder().space.calibration)
+        shipped = resources.encoder().space.calibration
+        state = state.renewed(shipped)
+        facts = describe(state, state.reading or shipped)
     except StoreMissingError:
         return "nothing stored yet", {}
     finally:

@@ -23,11 +23,10 @@ from encoder.calibration.measure import (
 )
 from encoder.calibration.tables import floor_facts
 from encoder.errors import AnymodalError, InputError
-from encoder.space import UNCALIBRATED
 from encoder.types import QUERY, TEXT, VIDEO, Embeddings, Item, Modality
 from search.errors import StoreError
 from search.store.base import VectorStore
-from search.store.calibrated import Constants, StoredCalibration, describe, flat, plain
+from search.store.calibrated import StoredCalibration, describe, flat, is_before, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,11 +168,6 @@ def kinds_due(
     }
 
 
-def is_before(constants: Constants, shipped: Constants) -> bool:
-    """Whether constants are from before the model's queries were centred as they are now."""
-    return TEXT in shipped and constants.get(TEXT, UNCALIBRATED).share != shipped[TEXT].share
-
-
 def kinds_changed(
     state: StoredCalibration, sizes: Mapping[Modality, int], shipped: Mapping[Modality, Calibration]
 ) -> set[Modality]:
@@ -266,7 +260,7 @@ def _measured(
         raise InputError("store", got="nothing stored yet", wanted="some files to measure by")
     queries, unit_rows = told_apart(sample_queries(), _encoded(encoder, sample_queries()))
     shipped = encoder.space.calibration
-    former = state.reading or shipped
+    former = state.renewed(shipped).reading or shipped
     unchanged = former if reading else state.constants or shipped
     if is_before(unchanged, shipped) and (reading or not only):
         unchanged = {**unchanged, **shipped}

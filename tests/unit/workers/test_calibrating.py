@@ -20,7 +20,7 @@ from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, Embeddings, Item,
 from search import Query, SearchEngine
 from search.errors import StoreError
 from search.store.base import VectorStore
-from search.store.calibrated import StoredCalibration
+from search.store.calibrated import StoredCalibration, flat
 from search.store.memory import MemoryStore
 from search.store.open import open_store
 from search.store.schema import segment_id
@@ -315,6 +315,8 @@ def test_a_store_from_before_the_model_centred_queries_is_measured_again() -> No
     store = MemoryStore(DIM, before)
     fill(store, text=60, image=60)
     engine = SearchEngine(encoder, store)
+    assert engine.space().calibration == now
+    store.recalibrate(before, {"source": "measured", "reading": flat(before)})
     assert engine.space().calibration == now
     store.recalibrate(before, {"source": "measured"})
     assert engine.space().calibration == before
