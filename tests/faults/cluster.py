@@ -22,6 +22,8 @@ from tests.support.milvus_server import MilvusServer, free_port
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+IN_WORKERS = {"ANYMODAL_INGEST__ISOLATE": "false"}
+"""Settings of workers that decode in their own processes, where it is not those that are tested."""
 
 
 def wait_for(what: Callable[[], bool], seconds: float, name: str) -> None:

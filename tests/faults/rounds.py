@@ -37,7 +37,7 @@ __all__ = ["KINDS", "Round", "check", "make_media", "play", "running"]
 
 FULL_DISK, UPLOADS = "full disk", "api"
 KINDS = (*STRIKES, UPLOADS)
-_SETTINGS = {"ANYMODAL_SHARD_FILES": "4", "ANYMODAL_QUEUE_SHARDS": "3"}
+_SETTINGS = {"ANYMODAL_SHARD_FILES": "3", "ANYMODAL_QUEUE_SHARDS": "3"}
 """Small shards in short queues: the planner runs for most of the job."""
 _LONGEST_S = 180
 _HEADINGS = (

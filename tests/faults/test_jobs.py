@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from search.store.open import open_store
-from tests.faults.cluster import Cluster, answers, wait_for
+from tests.faults.cluster import IN_WORKERS, Cluster, answers, wait_for
 from tests.faults.rounds import check, make_media, running
 from tests.faults.tiny_worker import DIM, SPACE
 from workers.config import Settings
@@ -21,7 +21,7 @@ from workers.jobs.board import JobBoard
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with running(tmp_path_factory.mktemp("cluster") / "parts") as cluster:
+    with running(tmp_path_factory.mktemp("cluster") / "parts", **IN_WORKERS) as cluster:
         yield cluster
 
 
@@ -102,22 +102,13 @@ def test_a_worker_comes_back_after_the_broker_was_away_while_idle(
     check(cluster, media, json.loads(out or err))
 
 
-def test_workers_share_a_job(tmp_path: Path) -> None:
-    media = tmp_path / "media"
-    make_media(media, 60, seed=90)
-    with running(tmp_path / "cluster", workers=2) as cluster:
-        out, err = cluster.ingest(media, "--json").communicate(timeout=180)
-        check(cluster, media, json.loads(out or err))
-        assert all("succeeded" in worker.log() for worker in cluster.workers)
-
-
 def test_a_worker_begins_no_more_shards_than_its_limit(tmp_path: Path) -> None:
     media = tmp_path / "media"
     media.mkdir()
     for number in range(12):
         (media / f"{number}.txt").write_text(f"The {number} of many short notes.")
     limits = {"ANYMODAL_RATE_LIMIT": "2/s", "ANYMODAL_SHARD_FILES": "1"}
-    with running(tmp_path / "cluster", **limits) as cluster:
+    with running(tmp_path / "cluster", **IN_WORKERS, **limits) as cluster:
         out, err = cluster.ingest(media, "--json").communicate(timeout=120)
         facts = json.loads(out or err)
         assert facts["ingested"] == 12

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.cluster import Cluster, wait_for
+from tests.faults.cluster import IN_WORKERS, Cluster, wait_for
 from tests.faults.rounds import check, make_media, running
 from workers.cli.jobs import report_of
 from workers.jobs.board import JobBoard
@@ -21,7 +21,7 @@ N_FILES = 32
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     few = {"ANYMODAL_SHARD_FILES": "2", "ANYMODAL_QUEUE_SHARDS": "2"}  # planning takes a while
-    with running(tmp_path_factory.mktemp("cluster") / "parts", **few) as cluster:
+    with running(tmp_path_factory.mktemp("cluster") / "parts", **IN_WORKERS, **few) as cluster:
         yield cluster
 
 

@@ -17,7 +17,7 @@ from tests.faults.kills import OPERATIONS
 from tests.faults.living import up_loses_its_server
 from tests.faults.rounds import FULL_DISK, KINDS, play, stage
 
-N_FILES = 24
+N_FILES = 18
 LEASE_S = 2.0
 HOLD_S = 3.0  # longer than the lease
 
@@ -70,6 +70,7 @@ def test_a_count_reports_what_is_lost_or_stray(cluster: Cluster, tmp_path: Path)
     ingest = cluster.ingest(media, "--json")
     ingest.communicate(timeout=60)
     assert ingest.returncode == 0
+    assert all("succeeded" in worker.log() for worker in cluster.workers)  # they shared the jobs
     assert count(cluster.milvus.uri, media) == Tally()
     (media / "late.txt").write_text("This was never ingested.")
     assert count(cluster.milvus.uri, media).lost == ["content of late.txt"]

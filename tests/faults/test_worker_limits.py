@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from tests.faults.cluster import Cluster, wait_for
+from tests.faults.cluster import IN_WORKERS, Cluster, wait_for
 from tests.faults.rounds import running
 from tests.support.valkey import tries_of
 from workers.jobs.board import JobBoard
@@ -30,7 +30,7 @@ def test_a_shard_that_takes_too_long_is_divided_and_the_slow_file_found(tmp_path
     flag = tmp_path / "for-ever"
     flag.touch()
     folder = notes(tmp_path / "media", 6, slow=f"wait while {flag} exists")
-    with running(tmp_path / "cluster", ANYMODAL_TASK_TIMEOUT_S="20") as cluster:
+    with running(tmp_path / "cluster", ANYMODAL_TASK_TIMEOUT_S="10", **IN_WORKERS) as cluster:
         board, job_id = begin(cluster, folder)
         wait_for(lambda: board.status(job_id).ended, 120, "the job")
         job = board.status(job_id)
@@ -49,7 +49,7 @@ def test_a_worker_that_is_to_stop_gives_back_what_it_cannot_finish(tmp_path: Pat
     flag = tmp_path / "slow"
     flag.touch()
     folder = notes(tmp_path / "media", 3, slow=f"wait while {flag} exists")
-    with running(tmp_path / "cluster", ANYMODAL_SHUTDOWN_S="1") as cluster:
+    with running(tmp_path / "cluster", ANYMODAL_SHUTDOWN_S="1", **IN_WORKERS) as cluster:
         board, job_id = begin(cluster, folder)
         wait_for(lambda: bool(board.shards.leased(job_id)), 60, "the start")
         [worker] = cluster.workers
@@ -72,7 +72,7 @@ def test_a_process_that_has_grown_is_replaced_once(tmp_path: Path) -> None:
     folder = notes(tmp_path / "media", 16, greedy="keep 400 MB")
     later = notes(tmp_path / "later", 16)
     env = {"ANYMODAL_CHILD_GROWTH_MB": "300", "ANYMODAL_SHARD_FILES": "2"}
-    with running(tmp_path / "cluster", **env) as cluster:
+    with running(tmp_path / "cluster", **IN_WORKERS, **env) as cluster:
         [worker] = cluster.workers
         first = set(worker.children())
         assert len(first) == 2
