@@ -64,7 +64,14 @@ def wheel_on(
 
 
 def bundle_of(part: BundlePart, name: str = "tiny") -> Bundle:
-    return Bundle(name, f"{name}-v1", 4, 8, ("float32",), {}, {part.name: part})
+    return replace(
+        read_bundle("english"),
+        name=name,
+        folder_name=f"{name}-v1",
+        embed_dim=4,
+        precisions=("float32",),
+        parts={part.name: part},
+    )
 
 
 def folder_in(home: Path) -> Path:
