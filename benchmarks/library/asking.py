@@ -83,7 +83,7 @@ class Answer:
 
 def files_of(hit: Hit) -> set[str]:
     """The files that a hit stands for, below the library's folder."""
-    return {unquote(hit.uri).rpartition(_FILES)[2].partition("!")[0]}
+    return {unquote(one.uri).rpartition(_FILES)[2].partition("!")[0] for one in (hit, *hit.stack)}
 
 
 def files_in(hits: Sequence[Hit]) -> set[str]:
