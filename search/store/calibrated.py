@@ -98,9 +98,17 @@ class StoredCalibration:
         return {number_of(constants): constants for constants in (*self.former, self.constants)}
 
     @property
-    def is_apart(self) -> bool:
-        """Whether no single search can rank all rows as hits are scored."""
-        return len(self.by_number) > 1 or self.reading != self.constants
+    def is_raised(self) -> bool:
+        """Whether `reading` differs from the constants by higher levels alone."""
+        pairs = [(self.reading[m], by) for m, by in self.constants.items()]
+        rows = [
+            (read.of_row(row), by.of_row(row))
+            for read, by in pairs
+            for row in range(1 + max(len(read.further), len(by.further)))
+        ]
+        return len(self.reading) == len(pairs) and all(
+            read.c == by.c and read.mu >= by.mu for read, by in rows
+        )
 
     @property
     def floors(self) -> Mapping[Modality, Floor]:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from encoder.space import Calibration, l2_normalize
-from encoder.types import AUDIO, IMAGE, TEXT, VIDEO
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Modality
 from search.errors import ReadOnlyStoreError, StoreError
 from search.store.base import VectorStore
 from search.store.calibrated import flat, number_of
@@ -48,6 +48,7 @@ MEASURED = {
     IMAGE: Calibration(0.1, 0.2),
     AUDIO: Calibration(-0.3, 0.1),
 }
+RAISED = {TEXT: Calibration(0.2, 0.155), IMAGE: Calibration(-0.1, 2.0)}
 OTHERS = {TEXT: Calibration(0.1, 0.3), AUDIO: Calibration(0.2, 0.02)}
 KINDS = [TEXT, IMAGE, AUDIO]
 ABOUT = {"source": "measured"}
@@ -113,17 +114,22 @@ def test_a_store_ranks_by_the_constants_it_was_given(open_again: Opener) -> None
     )
 
 
-def test_constants_for_reading_rank_and_change_no_row(open_again: Opener) -> None:
+@pytest.mark.parametrize("reading", [MEASURED, RAISED])
+def test_constants_for_reading_rank_and_change_no_row(
+    open_again: Opener, reading: dict[Modality, Calibration]
+) -> None:
     store = open_again()
     oracle = filled(store)
     for each in (store, oracle):
-        each.recalibrate(CALIBRATION, {**ABOUT, "reading": flat(MEASURED)})
-    assert store.calibration == oracle.calibration == {**CALIBRATION, **MEASURED}
-    assert_same_answers(store, oracle)
+        each.recalibrate(CALIBRATION, {**ABOUT, "reading": flat(reading)})
+    assert store.calibration == oracle.calibration == {**CALIBRATION, **reading}
+    assert store.stored_calibration().is_raised == (reading is RAISED)
+    for each in (store, record_of(store)):
+        assert_same_answers(each, oracle)
     assert store.rewrite(ignored) == 0
     assert numbers(store) == [number_of(CALIBRATION)] * 270
     again = open_again()
-    assert again.calibration == {**CALIBRATION, **MEASURED}
+    assert again.calibration == {**CALIBRATION, **reading}
     assert_same_answers(again, oracle)
 
 

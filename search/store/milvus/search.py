@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
+from math import inf
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -128,12 +129,21 @@ class MilvusSearch:
             return []
 
         def look(state: StoredCalibration, strict: bool) -> list[ScoredSegment]:
-            if state.is_apart or n_rows > MAX_FOUND:
-                return self._mixed_apart(
-                    query[None], partitions, shift, limit, where, state, strict
-                )
-            (answer,) = self._answers(look_up)
-            return one_of_each(_read(answer, shift, state, strict))[:limit]
+            is_exact = state.reading == state.constants
+            is_bound = is_exact or (state.is_raised and shift >= 0)
+            if len(state.by_number) == 1 and n_rows <= MAX_FOUND and is_bound:
+                (answer,) = self._answers(look_up)
+                found = _read(answer, shift, state, strict)
+                if is_exact:
+                    return one_of_each(found)[:limit]
+                # Hits are scored no higher than rows rank, so that none beyond the last is better.
+                bound = answer[-1].product if len(answer) == n_rows else -inf
+                scored = [(_score(segment, shift, state), segment) for segment in found]
+                scored.sort(key=lambda one: (-one[0], one[1].segment_id))
+                best = one_of_each(segment for score, segment in scored if score > bound)
+                if len(best) >= limit or bound == -inf:
+                    return best[:limit]
+            return self._mixed_apart(query[None], partitions, shift, limit, where, state, strict)
 
         return self._steadily(look)
 
@@ -312,6 +322,11 @@ def _read(
         by = constants_of(constants, modality_of(row), row_of(row))
         segments.append(scored_from_dict(row, cosine_of(product, shift, by)))
     return segments
+
+
+def _score(segment: ScoredSegment, shift: float, state: StoredCalibration) -> float:
+    by = shifted(constants_of(state.reading, segment.modality), shift)
+    return score_of(segment, by)
 
 
 def _is_short(answers: Sequence[_Answer], limit: int) -> bool:
