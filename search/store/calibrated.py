@@ -100,14 +100,16 @@ class StoredCalibration:
     @property
     def is_raised(self) -> bool:
         """Whether `reading` differs from the constants by higher levels alone."""
-        pairs = [(self.reading[m], by) for m, by in self.constants.items()]
-        rows = [
-            (read.of_row(row), by.of_row(row))
+        if self.reading.keys() != self.constants.keys():
+            return False
+        pairs = [(self.reading[modality], by) for modality, by in self.constants.items()]
+        return all(
+            len(read.further) == len(by.further)
+            and all(
+                read.of_row(row).c == by.of_row(row).c and read.of_row(row).mu >= by.of_row(row).mu
+                for row in range(1 + len(by.further))
+            )
             for read, by in pairs
-            for row in range(1 + max(len(read.further), len(by.further)))
-        ]
-        return len(self.reading) == len(pairs) and all(
-            read.c == by.c and read.mu >= by.mu for read, by in rows
         )
 
     @property

@@ -106,14 +106,12 @@ def calibrate_if_due(
     encoder: MultiModalEncoder,
     store: VectorStore,
     alone: Callable[[], AbstractContextManager[bool]],
-    *,
-    reading: bool = True,
 ) -> bool:
     """Calibrate a store if it has changed enough; return whether.
 
-    If the model ships constants, modalities without any are measured, and with ``reading`` the
-    others, for reading only. Completes an interrupted rewrite, whatever the model. Errors are
-    logged: the files that were ingested are stored all the same.
+    If the model ships constants, modalities without any are measured, and the others for reading
+    only. Completes an interrupted rewrite, whatever the model. Errors are logged: the files that
+    were ingested are stored all the same.
     """
     shipped = encoder.space.calibration
     try:
@@ -123,7 +121,7 @@ def calibrate_if_due(
             state, sizes = store.stored_calibration(), store.sizes()
             new = kinds_due(state, sizes, shipped) if shipped else set()
             due = state.former or new or (not shipped and is_due(state, sizes))
-            changed = kinds_changed(state, sizes, shipped) if reading and not due else set()
+            changed = set() if due else kinds_changed(state, sizes, shipped)
             if not (state.former or ((due or changed) and TEXT in encoder.modalities)):
                 return False
             started_s = time.monotonic()
@@ -175,18 +173,12 @@ def kinds_changed(
 
     None where somebody chose those by `calibrate`.
     """
-    former = state.about.get("modalities", {})
+    if state.about.get("chosen"):
+        return set()
+    former = {} if is_before(state.reading, shipped) else state.about.get("modalities", {})
     n_before = {m: former.get(str(m), {}).get("n_segments", 0) for m in sizes}
-    if is_before(state.reading, shipped):
-        n_before = dict.fromkeys(sizes, 0)
-    return {
-        modality
-        for modality, n in sizes.items()
-        if modality in shipped
-        and n >= LEAST_READ
-        and abs(n - n_before[modality]) >= CHANGED * n_before[modality]
-        and not state.about.get("chosen")
-    }
+    plenty = {m: n for m, n in sizes.items() if m in shipped and n >= LEAST_READ}
+    return {m for m, n in plenty.items() if abs(n - n_before[m]) >= CHANGED * n_before[m]}
 
 
 class Watch:
@@ -195,7 +187,6 @@ class Watch:
     def __init__(self, alone: Callable[[], AbstractContextManager[bool]]) -> None:
         self._alone = alone
         self._look_at_s = 0.0
-        self._read_at_s = time.monotonic() + _LOOK_EVERY_S  # a short ingest is measured at its end
 
     def after_shard(
         self, encoder: MultiModalEncoder, store: VectorStore, *, is_last: bool = False
@@ -208,8 +199,7 @@ class Watch:
         """
         if time.monotonic() < self._look_at_s and not is_last:
             return
-        reading = is_last or time.monotonic() >= self._read_at_s
-        calibrate_if_due(encoder, store, self._alone, reading=reading)
+        calibrate_if_due(encoder, store, self._alone)
         try:
             constants = store.calibration
         except StoreError as error:  # away since; the next shard looks again
