@@ -116,23 +116,13 @@ class AudioTower:
 
 
 class SpokenQuestions:
-    """Sounds that are searched with: where words are heard, only these count, as a question.
-
-    Args:
-        sounds: hears them.
-        questions: embeds texts as questions.
-    """
+    """Sounds that are searched with: where words are heard, only these count, as a question."""
 
     def __init__(self, sounds: AudioTower, questions: Tower) -> None:
-        self._sounds = sounds
-        self._questions = questions
-
-    def prepare(self, content: Waveform) -> SoundBlocks:
-        """See `AudioTower.prepare`."""
-        return self._sounds.prepare(content)
+        self.prepare, self._hear, self._questions = sounds.prepare, sounds.forward, questions
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        encoded = self._sounds.forward(batch)
+        encoded = self._hear(batch)
         for row, spans in zip(encoded.rows, encoded.heard or (), strict=True):
             if words := " ".join(span.text for span in spans if span.text):
                 row[:] = self._questions.forward([self._questions.prepare(words)]).rows[0]
