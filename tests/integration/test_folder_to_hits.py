@@ -14,6 +14,7 @@ CONTRACT = {
     "uri",
     "modality",
     "score",
+    "stack",
     "rerank_score",
     "start_s",
     "end_s",
