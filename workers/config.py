@@ -68,8 +68,7 @@ class Settings(EnvironmentSettings):
     """Store the text in pictures and films, if the model reads."""
 
     calibrate: bool = True
-    """Calibrate a store of a model that ships no constants, once it has 200 segments of two
-    kinds."""
+    """Calibrate a store as it changes; see [Calibration](calibration.md)."""
 
     task_timeout_s: int = Field(default=3600, ge=10)
     """How long a task may run. After that it is killed, and its files are tried one by one."""
