@@ -17,7 +17,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -74,7 +74,7 @@ class StoredCalibration:
     former: tuple[Constants, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def reading(self) -> Constants:
         """The constants by which hits are scored."""
         return {**self.constants, **_read(self.about.get("reading", {}))}
@@ -97,7 +97,7 @@ class StoredCalibration:
         """All constants of rows, by their `number_of`; former ones first."""
         return {number_of(constants): constants for constants in (*self.former, self.constants)}
 
-    @property
+    @cached_property
     def is_raised(self) -> bool:
         """Whether `reading` differs from the constants by higher levels alone."""
         if self.reading.keys() != self.constants.keys():
