@@ -64,14 +64,8 @@ def wheel_on(
 
 
 def bundle_of(part: BundlePart, name: str = "tiny") -> Bundle:
-    return replace(
-        read_bundle("english"),
-        name=name,
-        folder_name=f"{name}-v1",
-        embed_dim=4,
-        precisions=("float32",),
-        parts={part.name: part},
-    )
+    parts = {part.name: part}
+    return Bundle(name, f"{name}-v1", 4, 8, ("float32",), {}, None, None, parts)
 
 
 def folder_in(home: Path) -> Path:
