@@ -122,16 +122,22 @@ def stacked(groups: Sequence[Group], is_same: NDArray[np.bool_]) -> list[Group]:
     """
     if not is_same.any():
         return list(groups)
-    first = np.arange(len(groups))
-    for place in range(len(groups)):
-        if (same := first[:place][is_same[place, :place]]).size:
-            first[np.isin(first, [*same, place])] = same.min()
+    before = list(range(len(groups)))
+
+    def first(place: int) -> int:
+        while before[place] != place:
+            place = before[place]
+        return place
+
+    for pair in np.argwhere(np.tril(is_same)).tolist():
+        earlier, later = sorted(map(first, pair))
+        before[later] = earlier
     stacks: dict[int, Group] = {}
-    for group, head in zip(groups, first.tolist(), strict=True):
-        if head in stacks:
-            stacks[head].stack.append(group)
+    for place, group in enumerate(groups):
+        if place == (head := first(place)):
+            stacks[place] = replace(group, stack=[])
         else:
-            stacks[head] = replace(group, stack=[])
+            stacks[head].stack.append(group)
     return list(stacks.values())
 
 

@@ -15,7 +15,7 @@ from search.store.base import VectorStore
 from search.types import AssetRow
 
 _ROWS_PER_CALL = 200
-_LOOKED_AT = 200
+_LOOKED_AT = 50
 """The most candidates among which the other shots of a stack are looked for."""
 
 
@@ -115,7 +115,7 @@ class Pools:
             self._load([group.asset_id for group in chunk])
             passing += [group for group in chunk if self._is_wanted(self._rows[group.asset_id])]
             stacks = self._stacked(passing)
-            start, size = start + size, _ROWS_PER_CALL
+            start, size = start + size, min(max(2 * size, _LOOKED_AT), _ROWS_PER_CALL)
         return stacks[:n_wanted]
 
     def _stacked(self, groups: list[Group]) -> list[Group]:
