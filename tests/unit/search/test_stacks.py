@@ -133,8 +133,11 @@ def test_look_and_time_tell_photos_apart(other: AssetRow, same: bool) -> None:
     assert same_photos([one, other])[0, 1] == same
 
 
-def test_what_has_nothing_to_see_looks_like_nothing() -> None:
-    assert look_of(np.full((40, 60, 3), 90, np.uint8)) == ""
+def test_what_has_nothing_to_see_or_is_a_page_looks_like_nothing() -> None:
+    page = np.full((400, 300, 3), 250, np.uint8)
+    assert look_of(page) == ""
+    page[60:100, 30:270] = page[300:304, 30:200] = 40  # a headline and a line
+    assert look_of(page) == ""
     assert likeness(["", ""])[0, 1] == 0
 
 
