@@ -350,7 +350,7 @@ def killed(kind, rows, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     upsert(kind, rows[len(rows) // 2:], **options)
 record._rows.upsert = killed
-measured = {"text": (0.4, 0.05), "image": (0.1, 0.2), "audio": (-0.3, 0.1)}
+measured = {"text": (0.4, 0.05, (), 0.8), "image": (0.1, 0.2), "audio": (-0.3, 0.1)}
 constants = {Modality(kind): Calibration(*one) for kind, one in measured.items()}
 store.recalibrate(constants, {"source": "measured"})
 store.rewrite(lambda *_: None)
