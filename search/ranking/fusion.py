@@ -207,18 +207,24 @@ def doubted(score: float, segment: ScoredSegment) -> float:
     The vector of a line that says next to nothing, as "OK" or "12:30", is near any short question.
     """
     is_recognised = segment.modality == TEXT and (segment.boxes or segment.start_s is not None)
-    if is_recognised and segment.snippet and _letter_bytes(segment.snippet) < _LEAST_LETTER_BYTES:
+    if is_recognised and segment.snippet and _says_little(segment.snippet):
         score -= _SHORT
     return score * segment.confidence if score > 0 else score
 
 
-def _letter_bytes(text: str) -> int:
-    """About the length of what is said in letters; a Chinese character has three bytes.
+def _says_little(text: str) -> bool:
+    """Whether a text has few letters; a Chinese character, of three bytes, counts as three.
 
-    >>> _letter_bytes("12:30 OK"), _letter_bytes("北京站")
-    (2, 9)
+    >>> _says_little("12:30 OK"), _says_little("北京站"), _says_little("北京火车站")
+    (True, True, False)
     """
-    return sum(len(letter.encode()) for letter in text if letter.isalpha())
+    n_bytes = 0
+    for letter in text:
+        if letter.isalpha():
+            n_bytes += len(letter.encode())
+            if n_bytes >= _LEAST_LETTER_BYTES:
+                return False
+    return True
 
 
 def _highest_score(space: Space) -> float:
