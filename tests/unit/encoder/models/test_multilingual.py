@@ -51,12 +51,14 @@ def test_every_file_is_as_it_was_fetched(multilingual_home: Path) -> None:
 def test_a_text_is_above_the_floor_for_what_it_says_and_below_for_letters(
     encoder: MultiModalEncoder,
 ) -> None:
-    calibration, floors = encoder.space.calibration[TEXT], encoder.space.floors[TEXT]
+    space, floor = encoder.space, encoder.space.floors[TEXT]
     row = encoder.encode_multimodal(text="The ferry to the island leaves at nine.").text
-    asked = ["when does the boat to the island leave?", "qwpzt hgkrx vbnmm"]
-    scores = (encoder.encode_multimodal(text=asked, role="query").text @ row) - calibration.mu
-    meant, letters = scores / calibration.c
-    assert letters < floors.among(1) < meant
+    texts = ["when does the boat to the island leave?", "qwpzt hgkrx vbnmm"]
+    queries = encoder.encode_multimodal(text=texts, role="query").text
+    asked = space.asked(queries)
+    meant, letters = space.calibration[TEXT].apply(asked @ row, space.level(asked))
+    assert letters < floor.among(1, queries[1])
+    assert meant > floor.among(1, queries[0])
 
 
 def test_a_question_finds_its_answer_in_another_language(encoder: MultiModalEncoder) -> None:
