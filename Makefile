@@ -48,7 +48,7 @@ test-others: .venv/tested bundle
 
 # The page in Chromium.
 test-page: .venv/tested bundle chromium
-	$(BIN)/pytest tests/browser
+	$(BIN)/pytest $(PARALLEL) tests/browser
 
 # The same with the oldest versions that pyproject.toml allows, on Python 3.11, and with the newest, on the
 # system's own Python: in environments of their own, without torch.
