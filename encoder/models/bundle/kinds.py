@@ -218,7 +218,7 @@ def _open_audio(opening: Opening) -> AudioTower:
     session = opening.session(audio_network(opening.folder))
     labels = load_sound_labels(opening.part.tables["labels"])
     texts = opening.other("text")
-    questions = LazyTower(lambda: getattr(texts.tower, "query", texts.tower))
+    questions = LazyTower(lambda: getattr(texts.tower, "query", None) or texts.tower)
     return AudioTower(session, opening.other("speech"), labels, questions)
 
 
