@@ -185,8 +185,25 @@ def reading_order(boxes: Sequence[Box], quarters: int = 0) -> list[int]:
     corners = np.stack(boxes)
     for _ in range(quarters):
         corners = np.stack([corners[..., 1], -corners[..., 0]], axis=-1)
+    corners = _level(corners)
     edges = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
     return [int(i) for i in _ordered(edges, np.arange(len(edges)))]
+
+
+def _level(corners: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Corners on a page turned by the slope of its lines, [n, 4, 2]; long ones count for more.
+
+    The rows of a page that slopes would overlap.
+    """
+    along = corners[:, 1] - corners[:, 0]
+    along = along[along[:, 0] > np.abs(along[:, 1])]
+    if not len(along):
+        return corners
+    order = np.argsort(along[:, 1] / along[:, 0])
+    lengths = np.cumsum(along[order, 0])
+    x, y = along[order[np.searchsorted(lengths, lengths[-1] / 2)]]
+    turn = np.array([[x, -y], [y, x]], np.float32) / np.hypot(x, y)
+    return np.asarray(corners @ turn, np.float32)
 
 
 def _ordered(edges: BoxEdges, among: NDArray[np.int64]) -> list[int]:

@@ -153,6 +153,16 @@ def test_a_page_that_lies_on_its_side_is_read_as_if_upright() -> None:
     assert reading_order(level, 2) == [2, 1, 0]
 
 
+@pytest.mark.parametrize("degrees", [-8, -5, 5, 8])
+def test_lines_of_a_page_that_slopes_stay_in_order(degrees: int) -> None:
+    turn = np.deg2rad(degrees)
+    turned_by = np.array([(np.cos(turn), np.sin(turn)), (-np.sin(turn), np.cos(turn))], np.float32)
+    left = [line_at(0, 30 * row, 500) for row in range(12)]
+    right = [line_at(560, 30 * row + 10, 500) for row in range(12)]
+    for lines in (left, left + right):
+        assert reading_order([box @ turned_by for box in lines]) == list(range(len(lines)))
+
+
 def test_repeats_are_one_unless_nothing_is_between() -> None:
     best = np.array([1, 1, 0, 1, 2, 4, 4, 3, 0])
     sure = np.array([0.9, 0, 0, 0.8, 0.7, 0.9, 0, 0.7, 0], np.float32)
