@@ -159,18 +159,20 @@ class SearchEngine:
             words = WordSearch(self._store, planned, self._threads, query.filter)
             by_name = self._look_up_names(query)
         # The terms without dates and places are encoded in the same batch.
-        pairs = zip(evidence.rest, query.terms, strict=False)
-        changed = [n for n, (rest, term) in enumerate(pairs) if rest.item is not term.item]
-        terms = [*query.terms, *(evidence.rest[n] for n in changed)]
+        pairs = zip(evidence.rest_terms, query.terms, strict=False)
+        changed = [
+            n for n, (rest_term, term) in enumerate(pairs) if rest_term.item is not term.item
+        ]
+        terms = [*query.terms, *(evidence.rest_terms[n] for n in changed)]
         embeddings, has_text = embed_terms(terms, self._encoder, self._store, progress)
         embeddings, of_rest = np.split(embeddings, [len(query.terms)])
         with progress.stage("plan"):
             weights = [term.weight for term in query.terms]
-            fused, rest = fuse_terms(embeddings, weights), None
+            fused, fused_rest = fuse_terms(embeddings, weights), None
             if changed:
                 without = embeddings.copy()
                 without[changed] = of_rest
-                rest = fuse_terms(without, weights)
+                fused_rest = fuse_terms(without, weights)
             page = read_page(query, fused.direction)
             planned = planned.beyond(page.depth)
             space = self.space()
@@ -180,7 +182,7 @@ class SearchEngine:
             else:
                 judge = self._floors.of(query, planned, space, fused.direction)
             if has_text:
-                fused, rest = fused.centred(space), rest and rest.centred(space)
+                fused, fused_rest = fused.centred(space), fused_rest and fused_rest.centred(space)
         return Request(
             query,
             planned,
@@ -193,7 +195,7 @@ class SearchEngine:
             hidden,
             judge,
             evidence,
-            rest,
+            fused_rest,
             by_name,
         )
 

@@ -121,14 +121,7 @@ class Finder:
             parts = self._progress.result(self._request.named, {})
             self._parts = {key: part for key, part in parts.items() if part >= LEAST_PART}
             if self._parts:
-                segments_found = self._segments.nearest(
-                    self._plan.modalities, _MAX_NAMED, list(self._parts)
-                )
-                self._named = {
-                    candidate.segment.segment_id: candidate._replace(dense_rank=None)
-                    for modality, segments in segments_found.items()
-                    for candidate in self._request.scored(modality, segments)
-                }
+                self._named = self._segments.scored(_MAX_NAMED, list(self._parts))
 
     def row(self, group: Group) -> AssetRow:
         """The commit row of a group that `find` returned."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 
-from search.filters import Filter, matches
+from search.filters import matches
 from search.ranking.fusion import RankedSegment
 from search.ranking.request import Request
 from search.ranking.segments import SegmentSearch
 from search.store.base import VectorStore
-from search.understanding.evidence import both
+from search.understanding.evidence import Clue, both
 
 EVIDENCE_WEIGHT = 3.0
 """What one date or place adds to a score."""
@@ -32,22 +32,21 @@ class EvidentSegments:
 
     def __init__(self, request: Request, store: VectorStore, executor: Executor | None) -> None:
         self._request, self._store, self._executor = request, store, executor
-        self._shown = [one for one in request.evidence.shown if one not in request.evidence.only]
-        self._of_rest: dict[str, float] = {}
-        self._further: dict[int, Collection[str]] = {}
+        self._clues = [c for c in request.evidence.clues if c not in request.evidence.only]
+        self._of_rest: Mapping[str, RankedSegment] = {}
+        self._passing: Sequence[Collection[str]] = ()
 
     def find(self) -> dict[str, RankedSegment]:
         """The best of them by their ids, as the question ranks them."""
-        if not self._shown:
+        if not self._clues:
             return {}
         with self._request.progress.stage("understand"):
-            of_question = self._near(self._request)
-            if self._request.rest:
-                of_rest = self._near(replace(self._request, fused=self._request.rest))
-                self._of_rest = {key: candidate.dense for key, candidate in of_rest.items()}
-            for number, one in enumerate(self._shown):
-                if one.are_more:
-                    self._further[number] = self._passing(one.sought.filter, of_question.values())
+            of_question = self._nearest(self._request)
+            if self._request.fused_rest:
+                fused_rest = self._request.fused_rest
+                self._of_rest = self._nearest(replace(self._request, fused=fused_rest))
+            asset_ids = {candidate.segment.asset_id for candidate in of_question.values()}
+            self._passing = [self._passed(clue, asset_ids) for clue in self._clues]
         return of_question
 
     def added(self, candidates: Sequence[RankedSegment]) -> list[RankedSegment]:
@@ -55,41 +54,38 @@ class EvidentSegments:
 
         Those that show anything count by the question, or by its rest if that fits better.
         """
-        return [self._with(candidate) for candidate in candidates] if self._shown else [*candidates]
+        return [self._with(candidate) for candidate in candidates] if self._clues else [*candidates]
 
     def _with(self, candidate: RankedSegment) -> RankedSegment:
         segment = candidate.segment
         weight = sum(
-            1.0 if segment.asset_id in self._further.get(number, ()) else one.weight(segment)
-            for number, one in enumerate(self._shown)
+            1.0 if segment.asset_id in passing else clue.weight(segment)
+            for clue, passing in zip(self._clues, self._passing, strict=True)
         )
         if not weight:
             return candidate
-        better = self._of_rest.get(segment.segment_id, candidate.dense) - candidate.dense
+        better = self._of_rest.get(segment.segment_id, candidate).dense - candidate.dense
         return candidate._replace(evidence=weight * EVIDENCE_WEIGHT + max(0.0, better))
 
-    def _near(self, request: Request) -> dict[str, RankedSegment]:
-        n_shown = Counter(sorted(key for one in self._shown for key in one.all_ids))
-        asset_ids = [key for key, _ in n_shown.most_common(_MOST_ASSETS)]
-        searches = list[tuple[Request, list[str] | None]](
-            [(request, asset_ids)] if asset_ids else []
-        )
-        for one in self._shown:
-            if one.are_more:
-                query = replace(request.query, filter=both(request.query.filter, one.sought.filter))
-                searches.append((replace(request, query=query), None))
-        return {
-            candidate.segment.segment_id: candidate._replace(dense_rank=None)
-            for searched, among in searches
-            for modality, segments in SegmentSearch(searched, self._store, self._executor)
-            .nearest(request.plan.modalities, _MOST_SEGMENTS, among)
-            .items()
-            for candidate in request.scored(modality, segments)
-        }
+    def _nearest(self, request: Request) -> dict[str, RankedSegment]:
+        n_clues = Counter(sorted(key for clue in self._clues for key in clue.all_ids))
+        asset_ids = [asset_id for asset_id, _ in n_clues.most_common(_MOST_ASSETS)]
+        nearest = self._search(request, asset_ids) if asset_ids else {}
+        for clue in self._clues:
+            if clue.are_more:
+                query = replace(
+                    request.query, filter=both(request.query.filter, clue.sought.filter)
+                )
+                nearest |= self._search(replace(request, query=query), None)
+        return nearest
 
-    def _passing(self, filter: Filter, candidates: Collection[RankedSegment]) -> set[str]:
-        """The assets of candidates that pass a filter, which a store applies as far as it can."""
-        asset_ids = list({candidate.segment.asset_id for candidate in candidates})
+    def _search(self, request: Request, asset_ids: list[str] | None) -> dict[str, RankedSegment]:
+        return SegmentSearch(request, self._store, self._executor).scored(_MOST_SEGMENTS, asset_ids)
+
+    def _passed(self, clue: Clue, asset_ids: Collection[str]) -> Collection[str]:
+        """Which assets pass the filter of a clue, which a store applies as far as it can."""
+        if not clue.are_more:
+            return ()
         deadline = self._request.progress.deadline
-        rows = deadline.wait(self._executor, self._store.assets, asset_ids)
-        return {key for key, row in rows.items() if matches(filter, row)}
+        rows = deadline.wait(self._executor, self._store.assets, list(asset_ids))
+        return {key for key, row in rows.items() if matches(clue.sought.filter, row)}

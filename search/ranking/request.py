@@ -35,7 +35,7 @@ class Request:
         hidden: ids of assets that the query itself names, which are not hits.
         judge: says how probable it is that a candidate answers.
         evidence: what shows the dates and places of the query.
-        rest: the query without the words for these; None if that is the same.
+        fused_rest: the query without the words for these; None if that is the same.
         named: by asset, the fraction of the query that its names hold; None if names do not count.
     """
 
@@ -50,7 +50,7 @@ class Request:
     hidden: frozenset[str]
     judge: Judge
     evidence: Evidence
-    rest: FusedQuery | None = None
+    fused_rest: FusedQuery | None = None
     named: Future[Mapping[str, float]] | None = None
 
     def scored(self, modality: Modality, segments: Sequence[ScoredSegment]) -> list[RankedSegment]:

@@ -70,6 +70,14 @@ class SegmentSearch:
         answers = [(modality, self._executor.submit(nearest, modality)) for modality in modalities]
         return {modality: self._deadline.result(answer) for modality, answer in answers}
 
+    def scored(self, n: int, asset_ids: Collection[str] | None) -> dict[str, RankedSegment]:
+        """The nearest ``n`` of each kind by their ids, wherever vectors rank them among all."""
+        return {
+            candidate.segment.segment_id: candidate._replace(dense_rank=None)
+            for modality, segments in self.nearest(self._plan.modalities, n, asset_ids).items()
+            for candidate in self._request.scored(modality, segments)
+        }
+
     def with_cosines(self, segments: Sequence[ScoredSegment]) -> list[ScoredSegment]:
         """These segments with the cosines of their best rows; those that are gone are missing."""
         space, direction = self._request.space, self._request.fused.direction

@@ -24,7 +24,7 @@ _MOST_TEXTS = 500
 
 
 @dataclass(frozen=True)
-class SoughtEvidence:
+class Clue:
     """What shows one date or place of a question.
 
     Args:
@@ -56,29 +56,31 @@ class Evidence:
     """What shows the dates and places of a question.
 
     Args:
-        shown: one for each of them that anything shows.
-        rest: the query's terms without the words for them.
+        clues: one for each of them that anything shows.
+        rest_terms: the query's terms without the words for them.
         only: what hits have to show; the others are worth more than hits without.
         lists: whether all that shows them is asked for, and nothing else.
     """
 
-    shown: Sequence[SoughtEvidence] = ()
-    rest: Sequence[Term] = ()
-    only: Sequence[SoughtEvidence] = ()
+    clues: Sequence[Clue] = ()
+    rest_terms: Sequence[Term] = ()
+    only: Sequence[Clue] = ()
     lists: bool = False
 
     @property
     def understood(self) -> list[Understood]:
         """For the answer."""
         return [
-            Understood(one.sought.kind, one.sought.text, one.sought.plain_filter, one in self.only)
-            for one in self.shown
+            Understood(
+                clue.sought.kind, clue.sought.text, clue.sought.plain_filter, clue in self.only
+            )
+            for clue in self.clues
         ]
 
     @property
     def only_among(self) -> Collection[str] | None:
         """The assets that can be hits; None for all that pass the filter."""
-        among = [set(one.asset_ids or one.texts) for one in self.only if not one.are_more]
+        among = [set(clue.asset_ids or clue.texts) for clue in self.only if not clue.are_more]
         return set.intersection(*among) if among else None
 
 
@@ -109,27 +111,27 @@ class EvidenceSearch:
         evidence = self._in(narrowed, meaning, check)
         if narrowed is not query and not evidence.lists:
             narrowed, evidence = query, self._in(query, replace(meaning, is_all=False), check)
-        for one in evidence.only:
-            if one.are_more:
-                narrowed = replace(narrowed, filter=both(narrowed.filter, one.sought.filter))
+        for clue in evidence.only:
+            if clue.are_more:
+                narrowed = replace(narrowed, filter=both(narrowed.filter, clue.sought.filter))
         if evidence.only and not any(self._store.select(narrowed.filter, limit=1)):
             return query, replace(evidence, only=(), lists=False)
         return narrowed, evidence
 
     def _in(self, query: Query, meaning: Meaning, check: Callable[[], None]) -> Evidence:
-        rest = " ".join(filter(None, map(text_of, meaning.rest)))
-        shown = [self._look_up(query, sought, rest, check) for sought in meaning.sought]
-        if not (shown := [one for one in shown if one.all_ids or one.are_more]):
+        rest_text = " ".join(filter(None, map(text_of, meaning.rest_terms)))
+        clues = [self._look_up(query, sought, rest_text, check) for sought in meaning.sought]
+        if not (clues := [clue for clue in clues if clue.all_ids or clue.are_more]):
             return Evidence()
-        lists = meaning.is_all and len(shown) == len(meaning.sought)
-        only = [one for one in shown if lists or one.sought.kind in query.only]
-        evidence = Evidence(shown, meaning.rest, only, lists)
+        lists = meaning.is_all and len(clues) == len(meaning.sought)
+        only = [clue for clue in clues if lists or clue.sought.kind in query.only]
+        evidence = Evidence(clues, meaning.rest_terms, only, lists)
         is_met = evidence.only_among is None or evidence.only_among
         return evidence if is_met else replace(evidence, only=(), lists=False)
 
     def _look_up(
-        self, query: Query, sought: Sought, rest: str, check: Callable[[], None]
-    ) -> SoughtEvidence:
+        self, query: Query, sought: Sought, rest_text: str, check: Callable[[], None]
+    ) -> Clue:
         check()
         condition = both(query.filter, sought.filter)
         taken = list(self._store.select(condition, limit=_MOST_ASSETS + 1))
@@ -137,7 +139,7 @@ class EvidenceSearch:
         check()
         named = self._store.assets(self._names.holding(sought.written.names, _MOST_NAMED))
         check()
-        texts = self._texts(query, f"{rest} {sought.written.words}")
+        texts = self._texts(query, f"{rest_text} {sought.written.words}")
         showing = [text for text in texts if sought.written.is_in(text.snippet)]
         if query.filter and showing:
             rows = self._store.assets([text.asset_id for text in showing])
@@ -147,7 +149,7 @@ class EvidenceSearch:
             for text in showing
             if text.char_start == 0 and sought.written.is_in(text.snippet[:_HEAD_CHARS])
         ]
-        return SoughtEvidence(
+        return Clue(
             sought,
             {
                 *(() if are_more else taken),

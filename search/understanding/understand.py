@@ -23,7 +23,7 @@ MAX_CHARS = 1000
 
 _DOCUMENTS = frozenset("document documents dokument dokumente dokumenten 文档".split())
 # Not all pictures are screenshots, as not all documents are invoices.
-_PARTS = frozenset(
+_NARROWER = frozenset(
     """screenshot screenshots bildschirmfoto 截图 aufnahme aufnahmen song music lied musik 音乐 歌曲
     geräusch 声音 voicemail sprachmemo""".split()
 )
@@ -63,13 +63,13 @@ class Meaning:
 
     Args:
         sought: dates and places.
-        rest: the query's terms without them.
+        rest_terms: the query's terms without them.
         is_all: whether nothing else is in the question, except for words of ``kind``.
         kind: a filter of the assets that are wanted; None for all.
     """
 
     sought: Sequence[Sought]
-    rest: Sequence[Term]
+    rest_terms: Sequence[Term]
     is_all: bool = False
     kind: Filter | None = None
 
@@ -82,23 +82,23 @@ def understand(query: Query, places: KnownPlaces, today: date) -> Meaning:
         places: of the library.
         today: the date used to resolve "yesterday".
     """
-    rest, sought = list[Term](), list[Sought]()
+    rest_terms, sought_all = list[Term](), list[Sought]()
     for term in query.terms:
         text = text_of(term) if reads(term) else ""
         for reading in READINGS if text else ():
-            found = None
+            sought = None
             if reading in query.understand:
-                found = _date(text, today) if reading == "date" else _place(text, places)
-            if found:
-                sought.append(found)
-                text = without(text, found.text)
-        rest.append(_with_text(term, text) if text else term)
-    if len(query.terms) > 1 or not sought:
-        return Meaning(sought, rest)
-    return Meaning(sought, rest, *_nothing_else(text))
+                sought = _date(text, today) if reading == "date" else _place(text, places)
+            if sought:
+                sought_all.append(sought)
+                text = without(text, sought.text)
+        rest_terms.append(_with_text(term, text) if text else term)
+    if len(query.terms) > 1 or not sought_all:
+        return Meaning(sought_all, rest_terms)
+    return Meaning(sought_all, rest_terms, *_nothing_else(text))
 
 
-def _nothing_else(rest: str) -> tuple[bool, Filter | None]:
+def _nothing_else(text: str) -> tuple[bool, Filter | None]:
     """Whether a text only names a kind of file, and the filter of this kind.
 
     >>> _nothing_else("all my photos") == _nothing_else("的照片")
@@ -106,16 +106,15 @@ def _nothing_else(rest: str) -> tuple[bool, Filter | None]:
     >>> _nothing_else("photos of a cat"), _nothing_else("invoices")
     ((False, None), (False, None))
     """
-    found = re.findall(r"\w+", _han_word().sub(r" \g<0> ", rest.casefold()))
-    kinds = [word for word in found if word not in _IDLE]
+    text_words = re.findall(r"\w+", _han_word().sub(r" \g<0> ", text.casefold()))
+    kinds = [word for word in text_words if word not in _IDLE]
     if not kinds or _DOCUMENTS.issuperset(kinds):
         return True, Compare("modality", Operator.EQ, TEXT) if kinds else None
-    media_types = {kind_words().get(kind, ()) for kind in kinds}
-    is_part = media_types <= {(), kind_words()["invoice"]} or not _PARTS.isdisjoint(kinds)
-    if len(media_types) > 1 or is_part:
+    media_types, *others = {kind_words().get(kind, ()) for kind in kinds}
+    is_narrower = media_types in ((), kind_words()["invoice"]) or not _NARROWER.isdisjoint(kinds)
+    if others or is_narrower:
         return False, None
-    (wanted,) = media_types
-    return True, Or(tuple(Compare("media_type", Operator.PREFIX, start) for start in wanted))
+    return True, Or(tuple(Compare("media_type", Operator.PREFIX, start) for start in media_types))
 
 
 @cache

@@ -15,8 +15,6 @@ from search.understanding.calendar import FIRST_YEAR, MONTHS, Period, number_of,
 
 _DAYS_OF_WEEK, _DAYS_OF_YEAR = 7, 366
 _HAN = str.maketrans("0123456789", "〇一二三四五六七八九")
-_DIGITS = str.maketrans("0123456789", "〇一二三四五六七八九")
-_DIGITS = str.maketrans("〇零一二三四五六七八九", "00123456789")
 _MM, _DD = r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12][0-9]|3[01])"
 _M, _D = r"(?:1[0-2]|0?[1-9])", r"(?:[12][0-9]|3[01]|0?[1-9])"
 _NAME = rf"(?P<name>{one_of(MONTHS)})"
@@ -81,11 +79,11 @@ def written_date(period: Period) -> Written:
     return Written(
         " ".join(dict.fromkeys(words)),
         " ".join(dict.fromkeys(names)),
-        lambda text: any(_is_within(found, period) for found in _dates_in(text, period)),
+        lambda text: any(_is_within(dated, period) for dated in _dates_in(text, period)),
     )
 
 
-def _dates_in(text: str, near: Period) -> Iterator[Period]:
+def _dates_in(text: str, period: Period) -> Iterator[Period]:
     """The years, months and days of a text whose year a period touches."""
     for match in _YEAR.finditer(text):
         if match["short"]:
@@ -93,24 +91,24 @@ def _dates_in(text: str, near: Period) -> Iterator[Period]:
             year = short + (2000 if short < 70 else 1900)
             yield from _days(year, first, second, is_american=match["split"] == "/")
             continue
-        year = int(match[0].translate(_DIGITS))
-        if _is_within(calendar.year(year), near):  # whatever its month is
+        year = number_of(match[0])
+        if _is_within(calendar.year(year), period):  # whatever its month is
             yield calendar.year(year)
-        if (near.start and year < near.start.year) or (near.end and year > near.end.year):
+        if (period.start and year < period.start.year) or (period.end and year > period.end.year):
             continue
         start, end = match.span()
         around = chain(
-            (one.search(text, max(0, start - _AROUND), start) for one in _compiled(_BEFORE)),
-            (one.match(text, end) for one in _compiled(_AFTER)),
+            (before.search(text, max(0, start - _AROUND), start) for before in _compiled(_BEFORE)),
+            (after.match(text, end) for after in _compiled(_AFTER)),
         )
-        found = next(filter(None, around), None)
-        if found is None:
+        day_and_month = next(filter(None, around), None)
+        if day_and_month is None:
             yield calendar.year(year)
             continue
-        parts = found.groupdict()
-        name, day = parts.get("name"), int(parts["day"] or 0)
-        month = MONTHS[name.lower()] if name else number_of(parts["month"])
-        yield from _days(year, day, month, is_american=parts.get("split") == "/")
+        numbers = day_and_month.groupdict()
+        name, day = numbers.get("name"), int(numbers["day"] or 0)
+        month = MONTHS[name.lower()] if name else number_of(numbers["month"])
+        yield from _days(year, day, month, is_american=numbers.get("split") == "/")
 
 
 def _days(year: int, day: int, month: int, *, is_american: bool) -> Iterator[Period]:
@@ -120,9 +118,9 @@ def _days(year: int, day: int, month: int, *, is_american: bool) -> Iterator[Per
             yield calendar.day(date(year, m, d)) if d else calendar.month(year, m)
 
 
-def _is_within(found: Period, period: Period) -> bool:
+def _is_within(dated: Period, period: Period) -> bool:
     start, end = period.start or date.min, period.end or date.max
-    return start <= (found.start or date.min) and (found.end or date.max) <= end
+    return start <= (dated.start or date.min) and (dated.end or date.max) <= end
 
 
 @cache
