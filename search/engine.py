@@ -177,9 +177,8 @@ class SearchEngine:
             planned = planned.beyond(page.depth)
             space = self.space()
             hidden = frozenset(term.asset_id for term in query.terms if term.asset_id)
-            if evidence.lists:
-                judge = Judge({}, space.odds, frozenset())
-            else:
+            judge = Judge(space.odds)
+            if not evidence.lists:
                 judge = self._floors.of(query, planned, space, fused.direction)
             if has_text:
                 fused, fused_rest = fused.centred(space), fused_rest and fused_rest.centred(space)
@@ -279,15 +278,7 @@ class SearchEngine:
                 [group.best.segment.key for group in groups], request.progress.deadline
             )
             return [
-                explain_hit(
-                    group.best,
-                    rank,
-                    embedding,
-                    request.query.terms,
-                    request.term_embeddings,
-                    request.fused,
-                    request.space,
-                )
+                explain_hit(group.best, rank, embedding, request)
                 for rank, (group, embedding) in enumerate(
                     zip(groups, embeddings, strict=True), len(request.page.shown) + 1
                 )

@@ -129,14 +129,7 @@ class Finder:
 
     def explain(self) -> dict[str, Any]:
         """How the query was understood; see `search.ranking.explain`."""
-        return explain_query(
-            self._query,
-            self._plan,
-            self._request.space,
-            self._n_seen,
-            self._request.words.text,
-            self._weights,
-        )
+        return explain_query(self._request, self._n_seen, self._weights)
 
     def _joined(self) -> list[str] | None:
         """The assets that the filter selects, if they are few.

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from encoder.space import Space
 from encoder.types import Embeddings, Modality
-from search.query.planner import QueryPlan
-from search.query.query import Query, Term
-from search.ranking.fusion import FusedQuery, RankedSegment, WordsWeight, fuse_terms, score_cosines
+from search.query.query import Term
+from search.ranking.fusion import RankedSegment, WordsWeight, fuse_terms, score_cosines
+from search.ranking.request import Request
 from search.store.calibrated import plain
 from search.types import Explanation, TermScore
 
@@ -20,10 +19,7 @@ def explain_hit(
     candidate: RankedSegment,
     rank: int,
     embedding: Embeddings,
-    terms: Sequence[Term],
-    term_embeddings: Embeddings,
-    fused: FusedQuery,
-    space: Space,
+    request: Request,
 ) -> Explanation:
     """How a candidate got its place.
 
@@ -31,11 +27,10 @@ def explain_hit(
         candidate: the hit's segment and what is known of its score.
         rank: its place in the whole ranking, from 1.
         embedding: the row by which its segment was found, float32 [embed_dim], of unit length.
-        terms: of the query.
-        term_embeddings: unit rows [len(terms), embed_dim].
-        fused: all terms in one.
-        space: has the calibration.
+        request: the encoded query.
     """
+    terms, term_embeddings = request.query.terms, request.term_embeddings
+    fused, space = request.fused, request.space
     modality, row = candidate.segment.modality, candidate.segment.row
     cosines = (term_embeddings @ embedding).astype(np.float64)
     asked = space.asked(term_embeddings) if fused.is_centred else term_embeddings
@@ -65,36 +60,28 @@ def explain_hit(
 
 
 def explain_query(
-    query: Query,
-    plan: QueryPlan,
-    space: Space,
-    n_found: Mapping[Modality, int],
-    words: str,
-    weights: Mapping[Modality, WordsWeight],
+    request: Request, n_seen: Mapping[Modality, int], weights: Mapping[Modality, WordsWeight]
 ) -> dict[str, Any]:
     """What a query became, as plain values.
 
     Args:
-        query: as it was asked.
-        plan: as it was understood.
-        space: its calibration is listed.
-        n_found: how many segments of each modality were looked at.
-        words: what BM25 looked for; empty if it did not.
+        request: the encoded query.
+        n_seen: how many segments of each modality were looked at.
         weights: of the words, where they found segments.
     """
     return {
-        "words": words,
+        "words": request.words.text,
         "terms": [
             {"term": index, "modality": _kind(term), "weight": float(term.weight)}
-            for index, term in enumerate(query.terms)
+            for index, term in enumerate(request.query.terms)
         ],
         "modalities": {
             str(modality): {
-                "candidates": n_found.get(modality, 0),
-                **plain(space.calibration_of(modality)),
+                "candidates": n_seen.get(modality, 0),
+                **plain(request.space.calibration_of(modality)),
                 **_words_of(weights.get(modality)),
             }
-            for modality in plan.modalities
+            for modality in request.plan.modalities
         },
     }
 

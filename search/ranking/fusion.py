@@ -260,11 +260,10 @@ def words_weight(
     dense: Sequence[RankedSegment],
     lexical: Sequence[ScoredSegment],
     text: str,
-    weight: float = _WORDS_WEIGHT,
 ) -> WordsWeight:
     """How much words weigh compared with the vectors of one modality.
 
-    The best match gains ``weight`` times the standard deviation of the best `SPREAD_OF` scores, so
+    The best match gains 2.5 standard deviations of the best `SPREAD_OF` scores (`_WORDS_WEIGHT`), so
     that words count the same for every model, calibrated or not: scores times a, plus b, give the
     same ranking. The first score is left out, or words would weigh more the further it leads; so
     are segments identical to the query, which words do not move. A best match that holds only a
@@ -274,11 +273,10 @@ def words_weight(
         dense: scored segments of one modality, best first.
         lexical: segments of the same modality that words found, best first, at least one.
         text: the words of the query.
-        weight: in standard deviations.
     """
     best = lexical[0]
     held = part_held(frozenset(terms(best.snippet)), frozenset(words(text)))
-    return WordsWeight(weight * held * spread(dense), best.cosine or 1.0)
+    return WordsWeight(_WORDS_WEIGHT * held * spread(dense), best.cosine or 1.0)
 
 
 def spread(dense: Sequence[RankedSegment]) -> float:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
-from search.filters import matches
 from search.query.planner import Share
 from search.ranking.fusion import RankedSegment
 from search.ranking.grouping import Group, by_asset, by_segment, same_photos, stacked
 from search.ranking.request import Request
 from search.store.base import VectorStore
 from search.types import AssetRow
+from search.understanding.evidence import can_be_hit
 
 _ROWS_PER_CALL = 200
 _LOOKED_AT = 50
@@ -113,7 +113,9 @@ class Pools:
         ):
             chunk = groups[start : start + size]
             self._load([group.asset_id for group in chunk])
-            passing += [group for group in chunk if self._is_wanted(self._rows[group.asset_id])]
+            passing += [
+                group for group in chunk if can_be_hit(self._rows[group.asset_id], self._query)
+            ]
             stacks = self._stacked(passing)
             start, size = start + size, min(max(2 * size, _LOOKED_AT), _ROWS_PER_CALL)
         return stacks[:n_wanted]
@@ -128,7 +130,3 @@ class Pools:
         if new:
             rows = self._deadline.wait(self._executor, self._store.assets, new)
             self._rows.update((asset_id, rows.get(asset_id)) for asset_id in new)
-
-    def _is_wanted(self, row: AssetRow | None) -> bool:
-        filter = self._query.filter
-        return row is not None and not row.is_gone and (filter is None or matches(filter, row))

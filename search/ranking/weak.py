@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from encoder.space import Odds, Space
 from encoder.types import TEXT, Embeddings, Modality
@@ -23,14 +23,14 @@ class Judge:
     """Says of each candidate of a query how probable it is that it answers.
 
     Args:
-        floors: by modality, the score that chance reaches.
         odds: above the floors.
+        floors: by modality, the score that chance reaches.
         wanted: the words of the query.
     """
 
-    floors: Mapping[Modality, float]
     odds: Odds
-    wanted: frozenset[str]
+    floors: Mapping[Modality, float] = field(default_factory=dict)
+    wanted: frozenset[str] = frozenset()
 
     def probability(self, candidate: RankedSegment) -> float | None:
         """From 0 to 1; None for a modality without a floor.
@@ -86,15 +86,14 @@ class Floors:
         """
         is_text = all(t.item and t.item.modality == TEXT and t.weight > 0 for t in query.terms)
         if not is_text or not space.floors:
-            return Judge({}, space.odds, frozenset())
+            return Judge(space.odds)
         sizes = self._current()
         floors = {
             modality: floor.among(sizes.get(modality, 0), direction)
             for modality, floor in space.floors.items()
         }
-        return Judge(
-            floors, space.odds, frozenset(word for text in plan.words for word in words(text))
-        )
+        wanted = frozenset(word for text in plan.words for word in words(text))
+        return Judge(space.odds, floors, wanted)
 
     def _current(self) -> Mapping[Modality, int]:
         """The store's sizes; read once a minute."""

@@ -35,9 +35,9 @@ def space_record(uri: str | None, prefix: str = "anymodal") -> Iterator[SpaceRec
             link.close()
 
 
-def stored_spaces(uri: str | None, prefix: str = "anymodal") -> list[str]:
+def stored_spaces(uri: str | None) -> list[str]:
     """The fingerprints of the spaces whose embeddings a store holds, the oldest first."""
-    with space_record(uri, prefix) as record:
+    with space_record(uri) as record:
         return record.spaces()
 
 

@@ -1,1 +1,1 @@
-"""Dates and places that a query names, read as filters."""
+"""Dates and places that a query names, and what shows them."""

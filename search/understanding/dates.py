@@ -109,15 +109,15 @@ def find_date(text: str, today: date) -> FoundDate | None:
             continue
         for match in rule.compiled.finditer(text):
             try:
-                period_found = _found(rule, match, today)
+                dated = _dated(rule, match, today)
             except ValueError:  # 31 February, or a year before all photographs
                 return None
-            if period_found:
-                return period_found
+            if dated:
+                return dated
     return None
 
 
-def _found(rule: _Rule, match: re.Match[str], today: date) -> FoundDate | None:
+def _dated(rule: _Rule, match: re.Match[str], today: date) -> FoundDate | None:
     text, period = match.string, rule.period(match, today)
     if period.start is None or period.start > today:
         return None

@@ -143,7 +143,7 @@ class EvidenceSearch:
         showing = [text for text in texts if sought.written.is_in(text.snippet)]
         if query.filter and showing:
             rows = self._store.assets([text.asset_id for text in showing])
-            showing = [text for text in showing if _passes(query.filter, rows.get(text.asset_id))]
+            showing = [text for text in showing if can_be_hit(rows.get(text.asset_id), query)]
         headed = [
             text.asset_id
             for text in showing
@@ -171,10 +171,12 @@ class EvidenceSearch:
 def _names_show(row: AssetRow, sought: Sought, query: Query) -> bool:
     own, folders = written_names(row)
     names = [*own, *folders] if query.folder_names else own
-    return _passes(query.filter, row) and any(map(sought.written.is_in, names))
+    return can_be_hit(row, query) and any(map(sought.written.is_in, names))
 
 
-def _passes(filter: Filter | None, row: AssetRow | None) -> bool:
+def can_be_hit(row: AssetRow | None, query: Query) -> bool:
+    """Whether an asset is committed, has a file and passes the query's filter."""
+    filter = query.filter
     return row is not None and not row.is_gone and (filter is None or matches(filter, row))
 
 

@@ -31,8 +31,8 @@ def check_broker(timeout_s: float = 5.0) -> None:
         ) from error
 
 
-def n_workers(timeout_s: float = 1.0) -> int:
-    return len(app.control.ping(timeout=timeout_s))
+def n_workers() -> int:
+    return len(app.control.ping(timeout=1.0))
 
 
 def publish(job_id: str, shard_id: str, shard: Shard, patience_s: float = 600.0) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, TypeVar, get_args
@@ -104,9 +104,7 @@ def file_bytes(path: str) -> int:
         return 0
 
 
-def shards(
-    paths: Iterable[str], shard_files: int, size_of: Callable[[str], int] = file_bytes
-) -> Iterator[tuple[str, list[str]]]:
+def shards(paths: Iterable[str], shard_files: int) -> Iterator[tuple[str, list[str]]]:
     """Group a stream of paths by cost class, holding one open group per class.
 
     >>> list(shards(["a.txt", "b.mp4", "c.txt", "d.txt"], 2))
@@ -118,7 +116,7 @@ def shards(
         cost = cost_class(path)
         group = groups.setdefault(cost, [])
         group.append(str(path))  # only the URL of a listed object
-        n_bytes[cost] += size_of(path)
+        n_bytes[cost] += file_bytes(path)
         if len(group) >= max(1, shard_files // _SHARE[cost]) or n_bytes[cost] >= _FULL_BYTES[cost]:
             n_bytes[cost] = 0
             yield cost, groups.pop(cost)
