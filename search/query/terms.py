@@ -84,9 +84,9 @@ def _upright(
         turned = encoder.encode_items([Item(IMAGE, content, item.role) for content in turns])
     rows = np.stack([row, *turned])
     with progress.stage("search"):
-        found = store.search(rows, IMAGE, 1)
-    nearest = [segments[0].cosine if segments else -1.0 for segments in found]
-    return np.asarray(rows[int(np.argmax(nearest))])
+        nearest = store.search(rows, IMAGE, 1)
+    cosines = [segments[0].cosine if segments else -1.0 for segments in nearest]
+    return np.asarray(rows[int(np.argmax(cosines))])
 
 
 def _pieces(items: Sequence[tuple[int, Item]]) -> Iterator[list[tuple[int, Item]]]:

@@ -263,8 +263,8 @@ def words_weight(
 ) -> WordsWeight:
     """How much words weigh compared with the vectors of one modality.
 
-    The best match gains 2.5 standard deviations of the best `SPREAD_OF` scores (`_WORDS_WEIGHT`), so
-    that words count the same for every model, calibrated or not: scores times a, plus b, give the
+    The best match gains `_WORDS_WEIGHT` standard deviations of the best `SPREAD_OF` scores, so that
+    words count the same for every model, calibrated or not: scores times a, plus b, give the
     same ranking. The first score is left out, or words would weigh more the further it leads; so
     are segments identical to the query, which words do not move. A best match that holds only a
     part of the query, as its function words, gains only this part.

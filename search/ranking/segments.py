@@ -87,7 +87,7 @@ class SegmentSearch:
             for row in range(1 + len(space.calibration_of(segment.modality).further))
         }
         vectors = self._deadline.wait(self._executor, self._store.vectors, list(rows))
-        found = [
+        with_cosine = [
             row._replace(cosine=float(vectors[key] @ direction))
             for key, row in rows.items()
             if key in vectors
@@ -96,7 +96,7 @@ class SegmentSearch:
             segment
             for modality in {segment.modality for segment in segments}
             for segment in best_first(
-                [row for row in found if row.modality == modality],
+                [row for row in with_cosine if row.modality == modality],
                 shifted(space.calibration_of(modality), self._request.fused.shift),
             )
         ]

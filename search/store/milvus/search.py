@@ -133,13 +133,13 @@ class MilvusSearch:
             is_bound = is_exact or (state.is_raised and shift >= 0)
             if len(state.by_number) == 1 and n_rows <= MAX_FOUND and is_bound:
                 (answer,) = self._answers(look_up)
-                found = _read(answer, shift, state, strict)
+                segments = _read(answer, shift, state, strict)
                 if is_exact:
-                    return one_of_each(found)[:limit]
+                    return one_of_each(segments)[:limit]
                 # Hits are scored no higher than rows rank, so that none beyond the last is better.
                 bound = answer[-1].product if len(answer) == n_rows else -inf
-                scored = [(_score(segment, shift, state), segment) for segment in found]
-                scored.sort(key=lambda one: (-one[0], one[1].segment_id))
+                scored = [(_score(segment, shift, state), segment) for segment in segments]
+                scored.sort(key=lambda pair: (-pair[0], pair[1].segment_id))
                 best = one_of_each(segment for score, segment in scored if score > bound)
                 if len(best) >= limit or bound == -inf:
                     return best[:limit]
