@@ -55,6 +55,12 @@ def scaled(box: Box, x: float, y: float) -> Box:
     return box * np.array([x, y], np.float32)
 
 
+def from_side(box: Box, picture: NDArray[np.uint8]) -> Box:
+    """The box in a picture of a box in its copy that is turned to the left by `numpy.rot90`."""
+    corners = np.stack([picture.shape[1] - box[:, 1], box[:, 0]], axis=1)
+    return np.roll(corners, 1, axis=0)  # the upper left one of the picture comes first
+
+
 def size_of(box: Box) -> tuple[float, float]:
     """Width and height of a box, along its line and across it."""
     across, down = box[1] - box[0], box[3] - box[0]

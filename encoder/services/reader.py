@@ -19,10 +19,12 @@ from encoder.services.boxes import (
     Box,
     crop,
     find_boxes,
+    from_side,
     is_tall,
     line_width,
     reading_order,
     scaled,
+    size_of,
     turned,
 )
 from encoder.system.allocator import give_back
@@ -41,6 +43,7 @@ _FLAT = 16
 """A strip whose pixels differ by less holds no text."""
 
 _FEW = 3
+_MANY, _STUBBY = 12, 2.5
 _MIDDLE = np.full(3, 127.5, np.float32)
 _LINES_AT_ONCE = 16
 
@@ -137,6 +140,17 @@ class Reader:
         return bool(line.text) and line.confidence >= self._limits.least_confidence
 
     def _boxes(self, picture: RgbPicture, pixels: int) -> list[Box]:
+        """Lines of a picture; where they look like single characters, those of it on its side.
+
+        Of a Chinese page on its side, the detector sees characters instead of lines.
+        """
+        boxes = self._level_boxes(picture, pixels)
+        if len(boxes) < _MANY or _length(boxes) > _STUBBY:
+            return boxes
+        on_side = [from_side(box, picture) for box in self._level_boxes(np.rot90(picture), pixels)]
+        return on_side if _length(on_side) > 2 * _length(boxes) else boxes
+
+    def _level_boxes(self, picture: RgbPicture, pixels: int) -> list[Box]:
         page = _fitted(picture, pixels)
         x, y = picture.shape[1] / page.shape[1], picture.shape[0] / page.shape[0]
         return [scaled(box, x, y) for box in find_boxes(self._seen(page), self._limits.max_lines)]
@@ -194,6 +208,12 @@ class Reader:
             corners = tuple((round(float(x), 1), round(float(y), 1)) for x, y in box)
             found.append(ReadText(text, corners, round(confidence, 3)))
         return found
+
+
+def _length(boxes: Sequence[Box]) -> float:
+    """How many times as long as thick most boxes are; 0 of none."""
+    ratios = [max(sides) / max(1.0, min(sides)) for sides in map(size_of, boxes)]
+    return float(np.median(ratios)) if ratios else 0.0
 
 
 def _fitted(picture: RgbPicture, pixels: int) -> RgbPicture:

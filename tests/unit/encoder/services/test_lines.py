@@ -12,6 +12,7 @@ from encoder.services.boxes import (
     Box,
     crop,
     find_boxes,
+    from_side,
     is_tall,
     line_width,
     reading_order,
@@ -104,6 +105,16 @@ def test_a_slanting_line_is_cut_out_level(stripes: np.ndarray) -> None:
     assert line.shape == (HEIGHT, 240, 3)
     middle = start + 50 * across + 10 * down
     assert line[24, 120, :2] == pytest.approx(middle, abs=2)
+
+
+def test_a_box_of_the_picture_on_its_side_is_found_in_the_picture(stripes: np.ndarray) -> None:
+    on_side = box_of(50, 120, 150, 140)
+    box = from_side(on_side, stripes)
+    assert is_tall(box)
+    assert box[0] == pytest.approx(box.min(axis=0))
+    expected = crop(np.rot90(stripes).copy(), on_side).astype(int)
+    found = crop(stripes, turned(box, 1)).astype(int)
+    assert np.abs(found - expected).mean() < 3
 
 
 def test_what_lies_beyond_the_picture_is_left_out(stripes: np.ndarray) -> None:
