@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.media.look import LOOK
 from encoder.types import Modality
 
 JsonValue: TypeAlias = (
@@ -228,6 +229,12 @@ def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 GONE_SINCE = "gone_since"
 """In the metadata of an asset without a file: when that was seen, in seconds since 1970."""
+FILE_FACTS = frozenset(
+    {"duration_s", "width", "height", "modified", "taken", "latitude", "longitude", "camera_model"}
+    | {"city", "region", "country", "places", "object_versions", "tags", "read_by"}
+    | {GONE_SINCE, LOOK}
+)
+"""The metadata that only ingest sets; of users, tags come by a way of their own."""
 
 
 @dataclass(frozen=True)

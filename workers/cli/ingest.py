@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 
 _OLD = "old"
 """What ``--prune`` without a value removes."""
-# Facts of the file cannot be overridden; tags have their own option.
-_FROM_THE_FILE = frozenset(
-    {"duration_s", "width", "height", "modified", "taken", "latitude", "longitude", "camera_model"}
-    | {"city", "region", "country", "places", "gone_since", "object_versions", "tags"}
-)
 _TEXTS = frozenset({"title", "language"})
 _MAX_BYTES = 32_768
 
@@ -270,10 +265,12 @@ def read_labels(tags: Sequence[str], pairs: Sequence[str]) -> Labels:
 
 
 def _pair(pair: str) -> tuple[str, Any]:
+    from search.types import FILE_FACTS
+
     key, equals, text = pair.partition("=")
     if not equals or not key:
         raise InputError("--metadata", got=repr(pair), wanted="KEY=VALUE, such as license=CC0")
-    if key in _FROM_THE_FILE:
+    if key in FILE_FACTS:
         raise InputError(
             "--metadata",
             got=f"{key}, set by the file",

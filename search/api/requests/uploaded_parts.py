@@ -11,20 +11,15 @@ from typing import Any
 from anyio import to_thread
 
 from encoder.errors import InputError
-from encoder.media.look import LOOK
 from search.api.config import ApiConfig
 from search.api.errors import TooLargeError
 from search.api.requests.bodies import Event, FormParser, FormPart
 from search.api.uploads import Upload, UploadFolder
+from search.types import FILE_FACTS
 
 _MAX_FIELD_BYTES = 32 * 1024
 _MAX_FIELDS = 100
 _MAX_TAGS = 100
-_FROM_THE_FILE = frozenset(
-    {"duration_s", "width", "height", "modified", "taken", "latitude", "longitude", "camera_model"}
-    | {"city", "region", "country", "places", "gone_since", "object_versions", "tags", "read_by"}
-    | {LOOK}
-)
 
 _NO_PART = FormPart("", None)
 
@@ -121,7 +116,7 @@ def _metadata(text: str) -> dict[str, Any]:
         raise InputError("metadata", got="text that is not JSON", wanted=wanted) from None
     if not isinstance(found, dict):
         raise InputError("metadata", got=f"a {type(found).__name__}", wanted=wanted)
-    if taken := sorted(_FROM_THE_FILE & set(found)):
+    if taken := sorted(FILE_FACTS & set(found)):
         raise InputError("metadata", got=f"{taken[0]}", wanted="a name that the file does not set")
     for name in ("title", "language"):
         if not isinstance(found.get(name, ""), str):

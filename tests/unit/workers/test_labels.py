@@ -37,6 +37,8 @@ def test_tags_are_reported_once_and_an_empty_one_takes_them_away() -> None:
         ("license", "KEY=VALUE"),
         ("=x", "KEY=VALUE"),
         ("width=3", "set by the file"),
+        ("look=AAAA", "set by the file"),
+        ("read_by=me", "set by the file"),
         ("tags=a", "--tag"),
         ("note=" + "x" * 40_000, "32,768 bytes at most"),
     ],
