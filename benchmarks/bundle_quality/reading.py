@@ -3,12 +3,16 @@
 The protocol was written before the first run. Screens have 1280 x 800 pixels, letters of 14 to 20
 pixels, light and dark themes and no noise. Scans are A4 at 150 dpi with letters of 11 to 14 points,
 turned by up to 1.5 degrees, blurred (sigma .5 to 1), unevenly lit, with noise (sigma 4 to 10),
-through JPEG (quality 50 to 85); see `pages`. Needs Debian's fonts-dejavu, fonts-inter-variable and
-fonts-noto-cjk.
+through JPEG (quality 50 to 85); see `pages`. Six more conditions are made of these: screens and
+scans that slope by 5 degrees, to the left and to the right in turn; small screens (800 x 500
+pixels) and coarse scans (100 dpi), both through JPEG (quality 60); scans on their side, a quarter
+turn to the left and to the right in turn; and scans upside down. Needs Debian's fonts-dejavu,
+fonts-inter-variable and fonts-noto-cjk.
 """
 
 from __future__ import annotations
 
+import io
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -16,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks.bundle_quality.pages import Kind, check_fonts, page
 from benchmarks.bundle_quality.questions import read
@@ -33,16 +38,50 @@ with an even place were looked at while tuning; these have odd places.
 FONTS = Path("/usr/share/fonts")
 _N_PAGES = 20
 _PARAGRAPHS: dict[Kind, int] = {"screen": 2, "scan": 3}
+
+CONDITIONS: dict[str, tuple[Kind, float, int]] = {
+    "screens": ("screen", 1.0, 0),
+    "small screens": ("screen", 0.625, 0),
+    "screens that slope": ("screen", 1.0, 5),
+    "scans": ("scan", 1.0, 0),
+    "coarse scans": ("scan", 2 / 3, 0),
+    "scans that slope": ("scan", 1.0, 5),
+    "scans on their side": ("scan", 1.0, 90),
+    "scans upside down": ("scan", 1.0, 180),
+}
+"""Which kind the pages are, by how much they are reduced, and by how many degrees turned."""
+
 _BARS = {"en": 0.02, "de": 0.02, "zh": 0.05}
+_QUALITY = 60
+_SEEN = {"zh": "errors on two pages were"}
 
 
-def pages_of(language: str, kind: Kind) -> Iterator[tuple[NDArray[np.uint8], str]]:
+def pages_of(language: str, condition: str) -> Iterator[tuple[NDArray[np.uint8], str]]:
     """Pages with their texts."""
+    kind, share, degrees = CONDITIONS[condition]
     paragraphs = read(language).paragraphs
     for seed in range(_N_PAGES):
         places = [2 * (seed + k) + 1 for k in range(_PARAGRAPHS[kind])]
         text = " ".join(paragraphs[place % len(paragraphs)] for place in places)
-        yield page(kind, text, language, 1000 + seed, FONTS)
+        picture, written = page(kind, text, language, 1000 + seed, FONTS)
+        image = Image.fromarray(picture)
+        if share < 1:
+            image = _reduced(image, share)
+        if degrees:
+            image = _turned(image, degrees if seed % 2 else -degrees)
+        yield np.asarray(image), written
+
+
+def _reduced(image: Image.Image, share: float) -> Image.Image:
+    size = round(image.width * share), round(image.height * share)
+    file = io.BytesIO()
+    image.resize(size, Image.Resampling.LANCZOS).save(file, "JPEG", quality=_QUALITY)
+    return Image.open(file).convert("RGB")
+
+
+def _turned(image: Image.Image, degrees: int) -> Image.Image:
+    paper = tuple(np.asarray(image)[3, 3].tolist())
+    return image.rotate(degrees, Image.Resampling.BICUBIC, expand=True, fillcolor=paper)
 
 
 def error_rate(reader: Reader, picture: NDArray[np.uint8], written: str, language: str) -> float:
@@ -74,14 +113,15 @@ def edit_distance(wanted: str, got: str) -> int:
 
 
 def measure() -> Iterator[Figure]:
-    """Screens and scans in each language."""
+    """Each condition in each language."""
     check_fonts(FONTS)
     reader = open_reader(fetch(read_bundle("multilingual")) / "ocr", n_threads=1)
     for language, bar in _BARS.items():
-        for kind in _PARAGRAPHS:
-            rates = [error_rate(reader, *one, language) for one in pages_of(language, kind)]
-            what = f"{kind}s in {language}"
-            yield Figure(what, "CER", np.array(rates), np.arange(len(rates)), bar)
+        for condition in CONDITIONS:
+            rates = [error_rate(reader, *one, language) for one in pages_of(language, condition)]
+            what = f"{condition} in {language}"
+            places = np.arange(len(rates))
+            yield Figure(what, "CER", np.array(rates), places, bar, _SEEN.get(language, ""))
 
 
 SUBJECT = Subject("text in pictures", ABOUT, lambda: list(measure()))

@@ -52,6 +52,17 @@ def test_turned_pages_are_read_too(reader: Reader, degrees: int) -> None:
     assert [line.text for line in reader.read(np.asarray(turned))] == list(LINES)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("degrees", [5, -5])
+def test_wide_pages_that_slope_are_read_in_order(reader: Reader, degrees: int) -> None:
+    lines = tuple(" ".join([line, *LINES[:2]]) for line in LINES)
+    sloping = page((1100, 400), 20, lines).rotate(
+        degrees, Image.Resampling.BICUBIC, expand=True, fillcolor="white"
+    )
+    found = [line.text.split()[:3] for line in reader.read(np.asarray(sloping))]
+    assert found == [line.split()[:3] for line in LINES]
+
+
 class AlwaysOver:
     """A classifier that takes every line for upside down, as PP-OCR's does some dark screens."""
 
@@ -65,6 +76,19 @@ def test_a_page_is_turned_over_only_if_it_reads_better_so(reader: Reader) -> Non
     assert [line.text for line in mistaken.read(np.asarray(page()))] == list(LINES)
     over = page().rotate(180)
     assert [line.text for line in mistaken.read(np.asarray(over))] == list(LINES)
+
+
+def test_dots_on_letters_are_read(reader: Reader) -> None:
+    text = "Während in den Städten die Züge fuhren,"
+    plain = text.translate(str.maketrans("äü", "au"))  # Pillow's own font has no umlauts
+    image, font = page((640, 160), 18, (plain,)), ImageFont.load_default(18)
+    draw = ImageDraw.Draw(image)
+    y = 60 + font.getbbox("x")[1] - 3
+    for at in (place for place, letter in enumerate(text) if letter in "äü"):
+        for share in (0.3, 0.7):
+            x = 60 + font.getlength(plain[:at]) + share * font.getlength(plain[at])
+            draw.rectangle((round(x - 1), round(y - 1), round(x + 0.8), round(y + 0.8)), "black")
+    assert [line.text for line in reader.read(np.asarray(image))] == [text]
 
 
 def test_small_letters_on_a_large_page_are_read(reader: Reader) -> None:
