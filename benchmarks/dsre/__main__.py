@@ -14,10 +14,8 @@ from benchmarks.harness.command_line import run
 
 PARTS = {
     "speed": "benchmarks.dsre.speed:minilm",
-    "speed-12": "benchmarks.dsre.speed:twelve",
     "quality": "benchmarks.dsre.quality:int8",
     "quality-float": "benchmarks.dsre.quality:float32",
-    "quality-12": "benchmarks.dsre.quality:twelve",
     "product-speed": "benchmarks.dsre.product:speed",
 }
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.dsre import bge
 from benchmarks.dsre.subjects import (
     DENSE,
     DENSE8,
@@ -69,33 +68,6 @@ def int8(settings: Settings) -> None:
 def float32(settings: Settings) -> None:
     """float32 at the network's whole window."""
     _minilm(settings, DENSE, SPARSE, MAX_TOKENS, "in float32, to 512 tokens")
-
-
-def twelve(settings: Settings) -> None:
-    """bge-small with CLS pooling and preset J2, in torch."""
-    import torch
-
-    from encoder.dsre.fitting.judge import embed
-    from encoder.dsre.gatefile import GateFile
-    from encoder.dsre.network import SparseEncoder
-    from encoder.dsre.settings import GateSettings, thresholds
-
-    torch.set_num_threads(1)
-    folder = bge.fetch(settings.folder)
-    rarity, model = shipped_gate().rarity, bge.load(folder)
-    gates = thresholds("J1", 12, shift=-0.07)
-    dense, sparse = (
-        SparseEncoder(model, GateFile(rarity, settings), pooling="cls").eval()
-        for settings in (GateSettings(gates, min_tokens=1_000_000), GateSettings(gates))
-    )
-
-    def embedder(network: SparseEncoder) -> Embed:
-        return lambda texts: embed(network, [one.tolist() for one in texts])[0]
-
-    said = """bge-small-en-v1.5 (dequantized from int8), CLS pooling, preset J2, rarity from the
-shipped gate (the vocabulary is the same); without its query prompt."""
-    body = compare_networks(settings, folder, embedder(dense), embedder(sparse), TOWER_TOKENS)
-    report(settings, "Dynamic sparse inference: quality of 12 layers", said, *body)
 
 
 def _minilm(settings: Settings, dense: str, sparse: str, max_tokens: int, kind: str) -> None:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from benchmarks.dsre import bge
 from benchmarks.dsre.subjects import (
     BF16,
     DENSE,
@@ -26,7 +20,6 @@ from benchmarks.dsre.subjects import (
     all_runs,
     batch,
     long_texts,
-    make_networks,
     on,
     open_minilm,
     shipped_gate,
@@ -35,43 +28,19 @@ from benchmarks.dsre.subjects import (
 from benchmarks.harness.reporting import Bar, Settings, note, report
 from benchmarks.harness.results_pages import table
 from benchmarks.harness.timing import Times, on_one_core, take_turns
-from encoder.dsre.cost import dense_flops, sparse_flops
-from encoder.dsre.gatefile import GateFile
-
-if TYPE_CHECKING:
-    from encoder.networks.bert import SentenceBert
 
 LENGTHS = (128, 256, 512)
-BATCHES = (1, 16)
+BATCHES = {1: 15, 16: 7}
+"""The rounds of each number of texts."""
 _SAME_ENGINE = {SPARSE_EAGER: EAGER, SPARSE: DENSE, SPARSE8: DENSE8}
 _TRAINING_FREE, _DISTILLED = Bar(at_least=1.3), Bar(at_least=1.68)
+Bars = Mapping[tuple[str, str], Bar]
+"""The speedups required at 512 tokens, one text, by the network and its baseline."""
 _INTRO = """Seconds of the processor, candidates taking turns; medians and the middle 80 % of the
 rounds. Texts are documentation of SciPy that no gate was fitted to, cut to the length, so nothing
 is padded; "same engine" compares with the dense network of the same kind. Bars are for 512 tokens,
 one text. The encoder itself cuts texts at 256 tokens and runs those below the gate's shortest
 length in the dense network."""
-
-
-@dataclass(frozen=True)
-class Bars:
-    """The speedups required at 512 tokens, one text.
-
-    Args:
-        same_engine: float32 against the dense network of the same engine.
-        over_eager: int8 against torch in float32.
-    """
-
-    same_engine: Bar
-    over_eager: Bar
-
-    def of(self, name: str, baseline: str) -> Bar | None:
-        """The bar of a network over a baseline, if it has one."""
-        bars = {
-            (SPARSE_EAGER, EAGER): self.same_engine,
-            (SPARSE, DENSE): self.same_engine,
-            (SPARSE8, EAGER): self.over_eager,
-        }
-        return bars.get((name, baseline))
 
 
 def minilm(settings: Settings) -> None:
@@ -81,72 +50,15 @@ def minilm(settings: Settings) -> None:
     gate = shipped_gate()
     sessions = open_minilm((DENSE, SPARSE, DENSE8, SPARSE8))
     runs = all_runs(load_sentence_bert(text_folder()), gate, sessions)
-    bars = Bars(_DISTILLED if is_distilled(gate) else _TRAINING_FREE, Bar(at_least=2.6))
+    same_engine = _DISTILLED if gate.deltas else _TRAINING_FREE  # weights tuned with it
+    bars = {
+        (SPARSE_EAGER, EAGER): same_engine,
+        (SPARSE, DENSE): same_engine,
+        (SPARSE8, EAGER): Bar(at_least=2.6),
+    }
     texts = long_texts(text_folder())
-    body = _measure(settings, runs, texts, bars, {1: 15, 16: 7})
+    body = _measure(settings, runs, texts, bars)
     report(settings, "Dynamic sparse inference: speed of MiniLM", _INTRO, *body)
-
-
-def is_distilled(gate: GateFile) -> bool:
-    """Whether the gate comes with weights that were tuned with it."""
-    return bool(gate.deltas)
-
-
-def twelve(settings: Settings) -> None:
-    """bge-small with preset J2, and BERT-base's size with as many tokens left in each layer."""
-    import torch
-
-    from benchmarks.dsre.rates import fixed_rates
-    from encoder.dsre.settings import GateSettings, thresholds
-    from encoder.networks.bert import BertSize, SentenceBert
-
-    folder = bge.fetch(settings.folder)
-    texts = long_texts(folder)
-    gate = GateFile(shipped_gate().rarity, GateSettings(thresholds("J1", 12, shift=-0.07)))
-    small = bge.load(folder)
-    shares, saving = kept_shares(small, gate, texts[: settings.items(16, 2)])
-    torch.manual_seed(0)
-    base = SentenceBert(BertSize(hidden_dim=768, ffn_dim=3072, n_layers=12)).eval()
-    with torch.inference_mode():
-        fixed = fixed_rates(base, gate, torch.from_numpy(texts[0][None]), shares)
-    subjects = {
-        "bge-small-en-v1.5, 12 layers of 384 (dequantized from int8; mean pooling), preset J2":
-            (small, gate, Bars(Bar(at_least=1.55), Bar(at_least=3.1))),
-        "BERT-base's size, 12 layers of 768, random weights; thresholds that leave as many tokens":
-            (base, fixed, Bars(Bar(at_least=1.55), Bar(at_least=4.2))),
-    }  # fmt: skip
-    parts = []
-    for name, (model, own, bars) in subjects.items():
-        note(name)
-        with tempfile.TemporaryDirectory() as scratch:
-            runs = all_runs(model, own, make_networks(model, own, Path(scratch)))
-            body = _measure(settings, runs, texts, bars, {1: 9, 16: 3})
-        parts += [f"**{name}**", *body]
-    told = ", ".join(f"{share:.0%}" for share in shares)
-    kept = (
-        f"J2 leaves bge-small, at 512 tokens, after each layer: {told}; {saving:.2f}× fewer FLOPs."
-    )
-    report(settings, "Dynamic sparse inference: speed of 12 layers", _INTRO, kept, *parts)
-
-
-def kept_shares(
-    model: SentenceBert, gate: GateFile, texts: Sequence[Ids]
-) -> tuple[list[float], float]:
-    """What share of the tokens a gate leaves in each layer, and how many times fewer FLOPs."""
-    import torch
-
-    from encoder.dsre.network import SparseEncoder
-
-    network = SparseEncoder(model, gate).eval()
-    ids = torch.from_numpy(np.stack(list(texts)))
-    with torch.inference_mode():
-        kept = network(ids, torch.ones(ids.shape))[1].numpy()
-    n_tokens, shape = [len(one) for one in texts], network.blocks.shape
-    gated = [threshold is not None for threshold in gate.settings.thresholds]
-    saving = (
-        dense_flops(shape, n_tokens).sum() / sparse_flops(shape, n_tokens, kept, gated=gated).sum()
-    )
-    return (kept.mean(0) / ids.shape[1]).tolist(), float(saving)
 
 
 def _measure(
@@ -154,7 +66,6 @@ def _measure(
     runs: Mapping[str, Run],
     texts: Sequence[Ids],
     bars: Bars,
-    n_rounds: Mapping[int, int],
 ) -> list[str]:
     import torch
 
@@ -162,12 +73,12 @@ def _measure(
     found: dict[tuple[int, int], Times] = {}
     with on_one_core():
         for n_tokens in LENGTHS:
-            for n_texts in BATCHES[: settings.items(2, 1)]:
+            for n_texts in list(BATCHES)[: settings.items(2, 1)]:
                 note(f"{n_texts} × {n_tokens} tokens")
                 inputs = batch([one[:n_tokens] for one in texts[:n_texts]])
                 found[n_texts, n_tokens] = take_turns(
                     {name: on(run, inputs) for name, run in runs.items()},
-                    n_rounds=settings.items(n_rounds[n_texts], 2),
+                    n_rounds=settings.items(BATCHES[n_texts], 2),
                     n_warm_up=1,
                     clock=time.process_time,
                 )
@@ -181,7 +92,7 @@ def _rows(case: tuple[int, int], times: Times, bars: Bars) -> Iterator[tuple[obj
     is_judged = case == (1, MAX_TOKENS)
     for name in times.names:
         cells = [
-            _ratio(times, name, baseline, bars.of(name, baseline) if is_judged else None)
+            _ratio(times, name, baseline, bars.get((name, baseline or "")) if is_judged else None)
             for baseline in (None if name == SPARSE_EAGER else EAGER, _SAME_ENGINE.get(name))
         ]
         yield n_tokens, n_texts, _label(name), f"{times.median_ms(name):.1f}", *cells

@@ -14,7 +14,7 @@ from benchmarks.corpora.debian_packages import pairs
 from encoder.dsre.fitting.documents import Document
 from encoder.dsre.gatefile import GateFile
 from encoder.models.bundle.declaration import TEXT_GATE, read_bundle
-from encoder.models.sparsity import SPARSE_FLOAT, SPARSE_INT8, build, write_sparse
+from encoder.models.sparsity import SPARSE_FLOAT, SPARSE_INT8, build
 from encoder.prepare.bundle.fetch import fetch
 from encoder.runtime.onnx import OnnxSession
 from encoder.towers.text import load_tokenizer, pad
@@ -55,23 +55,6 @@ def open_minilm(names: Sequence[str]) -> dict[str, OnnxSession]:
         name: OnnxSession(dense.get(name) or build(folder, gate, sparse[name]), n_threads=1)
         for name in names
     }
-
-
-def make_networks(model: SentenceBert, gate: GateFile, folder: Path) -> dict[str, OnnxSession]:
-    """All four ONNX forms of a network, written to ``folder``; on one thread."""
-    from encoder.networks.bert import arrays_of
-    from encoder.onnx.build_bert import write_bert
-
-    bert = arrays_of(model)
-    write_bert(bert, folder / "dense.onnx")
-    write_bert(bert, folder / "dense.int8.onnx", int8=True)
-    write_sparse(bert, gate, folder / SPARSE_FLOAT, int8=False)
-    write_sparse(bert, gate, folder / SPARSE_INT8, int8=True)
-    files = {
-        DENSE: "dense.onnx", DENSE8: "dense.int8.onnx",
-        SPARSE: SPARSE_FLOAT, SPARSE8: SPARSE_INT8,
-    }  # fmt: skip
-    return {name: OnnxSession(folder / file, n_threads=1) for name, file in files.items()}
 
 
 def eager(model: nn.Module) -> Run:
