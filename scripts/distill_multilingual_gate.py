@@ -20,14 +20,15 @@ not trained again while it is there.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.bundle_quality.questions import embed
-from benchmarks.dsre.product import MULTILINGUAL, rarity
 from encoder.dsre.fitting.documents import Document, Part, part_of, parted
 from encoder.dsre.fitting.tuning import TrainingPlan
 from encoder.dsre.gatefile import GateFile
@@ -39,6 +40,7 @@ from encoder.prepare.gates.fit import distill_text
 from encoder.types import Embeddings
 from scripts.multilingual_texts import Texts, askable, gather
 
+MULTILINGUAL = "bundle:multilingual"
 MAX_TOKENS = 512
 _MOST: dict[Part, int] = {"choose": 450, "judge": 225}
 """Texts that choose a step and judge it; encoding more takes longer than training."""
@@ -122,6 +124,15 @@ def train(stage: Stage, texts: Texts, start: GateFile, max_loss: float) -> GateF
 def _embedded(questions: list[str]) -> Embeddings:
     model = load_model(MULTILINGUAL, quantization="int8", enable_dsre=False)
     return embed(model, questions, asked=True)
+
+
+def rarity(folder: Path) -> NDArray[np.uint8]:
+    """How rare each token is, by the log-probabilities of its tokenizer; uint8 [vocab_size]."""
+    vocab = json.loads((folder / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
+    scores = np.array([score for _, score in vocab])
+    found: NDArray[np.uint8] = np.round(255 * scores / scores.min()).astype(np.uint8)
+    size = json.loads((folder / "config.json").read_text("utf-8"))["vocab_size"]
+    return np.pad(found, (0, size - len(found)), constant_values=255)
 
 
 def main() -> None:

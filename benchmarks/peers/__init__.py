@@ -1,8 +1,8 @@
-"""How other libraries run fast and round weights.
+"""How other libraries run fast, and how one rounds weights (`benchmarks.peers.hqq`).
 
-A peer is a function ``module:name`` in one of the tables below, whose signature is one of
-`benchmarks.peers.base`; its library is imported when it is called. The libraries are in the
-dependency group ``bench-quant``, not in the project's own environment.
+A peer is a function ``module:name`` in the table below, a `benchmarks.peers.base.BuildRun`; its
+library is imported when it is called. The libraries are in the dependency group ``bench-quant``,
+not in the project's own environment.
 """
 
 from __future__ import annotations
@@ -23,15 +23,10 @@ SPEED: Mapping[str, str] = {
     "OpenVINO bf16": "benchmarks.peers.openvino:bfloat16",
     "OpenVINO int8 (NNCF)": "benchmarks.peers.openvino:int8",
 }
-ROUNDING: Mapping[str, str] = {
-    "HQQ": "benchmarks.peers.hqq:round_weights",
-    "NNCF": "benchmarks.peers.nncf:round_weights",
-    "AutoRound (Linear only)": "benchmarks.peers.autoround:round_weights",
-}
 
 
 def load(peer: str) -> Any:
-    """The function behind a value of the tables.
+    """The function behind a value of the table.
 
     Raises:
         ModuleNotFoundError: the library is not installed: run ``make bench-quant``.

@@ -15,7 +15,6 @@ PARTS = {
     "minilm": "benchmarks.quant.quality.minilm:main",
     "minilm-uniform": "benchmarks.quant.quality.minilm:uniform",
     "minilm-short": "benchmarks.quant.quality.minilm:short",
-    "minilm-peers": "benchmarks.quant.quality.minilm:peers",
     "lite0": "benchmarks.quant.quality.lite:lite0",
     "lite0-short": "benchmarks.quant.quality.lite:lite0_short",
     "lite2": "benchmarks.quant.quality.lite:lite2",

@@ -54,21 +54,6 @@ def uniform(settings: Settings) -> None:
     _judge(settings, "Quantized MiniLM: uniform schemes", subject, others)
 
 
-def peers(settings: Settings) -> None:
-    """Judge INT4 in groups of 64 by NNCF, by AutoRound and by ours: the same bytes."""
-    subject = minilm(settings, settings.items(_FEW_PAIRS, 40))
-    made = {
-        "INT4 in groups of 64, AWQ and scales estimated (NNCF)": partial(
-            ways.int4_of_nncf, subject, 64
-        ),
-        "INT4 in groups of 64, rounding learned (AutoRound)": partial(
-            ways.int4_of_autoround, subject, 64
-        ),
-        "INT4 in groups of 64, GPTQ": partial(ways.uniform, subject, "int4g64"),
-    }
-    _judge(settings, "Quantized MiniLM: beside others", subject, made)
-
-
 def short(settings: Settings) -> None:
     """Judge a file of short codes."""
     subject = minilm(settings, settings.items(_FEW_PAIRS, 40))
@@ -91,9 +76,7 @@ def _judge(settings: Settings, title: str, subject: Subject, made: Made) -> None
         "packages: cosines of all texts to float32, and R@1 of titles among the descriptions. "
         f"Fitted and ranked on {subject.n_calibration} texts of other packages. Every byte "
         "counts: codes, scales, zero points, norms, biases. Tuning takes "
-        f"{_TUNE_STEPS} batches of texts of yet other packages. ModelOpt's GPTQ "
-        "and AutoRound do Linear layers only; the tables of tokens and positions are then those of "
-        "our GPTQ in the same scheme."
+        f"{_TUNE_STEPS} batches of texts of yet other packages."
     )
     everything: Made = {"float32": partial(ways.as_it_is, subject), **made}
     report(settings, title, judged, compare(subject, everything, _COLUMNS, _BARS))

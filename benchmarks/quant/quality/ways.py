@@ -5,13 +5,11 @@ Importing this imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import torch
 from torch import nn
 
-from benchmarks.peers import ROUNDING, load
+from benchmarks.peers.hqq import round_weights
 from benchmarks.quant.networks.subjects import Subject
 from encoder.quant.export_onnx import float_twin
 from encoder.quant.folding import folded
@@ -96,43 +94,15 @@ def uniform(subject: Subject, scheme: str) -> Way:
 
 def hqq_of_its_authors(subject: Subject) -> Way:
     """INT4 by the library hqq; each channel has a zero point as well as a scale."""
-    model = load(ROUNDING["HQQ"])(subject.model, [], INT4.bits, None)
+    model = round_weights(subject.model, INT4.bits)
     zero_points = sum(SCALE_BYTES * x.n_rows for x in find_layers(subject.model).values())
     return Way(model, nbytes_with(subject.model, INT4) + zero_points)
 
 
-def int4_of_autoround(subject: Subject, group: int) -> Way:
-    """INT4 in groups for Linear layers only; the others are as in ours."""
-    return _linear_only(subject, "AutoRound (Linear only)", Scheme(INT4.bits, group))
-
-
-def _linear_only(subject: Subject, peer: str, scheme: Scheme) -> Way:
-    ours = uniform(subject, scheme.name)
-    rounded = load(ROUNDING[peer])(subject.model, subject.everything.fit, scheme.bits, scheme.group)
-    layers = find_layers(rounded)
-    with torch.no_grad():
-        for name, layer in find_layers(ours.model).items():
-            if not isinstance(layer.module, nn.Linear):
-                layers[name].weight.copy_(layer.weight)
-    return Way(rounded, ours.nbytes)
-
-
-def int4_of_nncf(subject: Subject, group: int) -> Way:
-    """INT4 in groups for all layers by NNCF, which sees all calibration data; no zero points."""
-    model = load(ROUNDING["NNCF"])(subject.model, subject.everything.fit, INT4.bits, group)
-    return Way(model, nbytes_with(subject.model, Scheme(INT4.bits, group)))
-
-
 def nbytes_with(model: nn.Module, scheme: Scheme) -> int:
-    """Bytes of a model, all layers in one scheme."""
-    return nbytes_of(model, dict.fromkeys(find_layers(model), scheme))
-
-
-def nbytes_of(model: nn.Module, schemes: Mapping[str, Scheme]) -> int:
-    """Bytes of a model whose layers have these schemes, the others float32; all else counts."""
-    layers = find_layers(model)
-    saved = sum(layers[name].nbytes(FP32) - layers[name].nbytes(s) for name, s in schemes.items())
-    return model_nbytes(model) - saved
+    """Bytes of a model, all layers in one scheme; all else counts."""
+    layers = find_layers(model).values()
+    return model_nbytes(model) - sum(one.nbytes(FP32) - one.nbytes(scheme) for one in layers)
 
 
 def _way(quantized: QuantizedModel) -> Way:
