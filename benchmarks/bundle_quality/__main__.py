@@ -23,7 +23,7 @@ from importlib import import_module
 
 from benchmarks.bundle_quality.report import Subject, write
 
-SUBJECTS = ("questions", "photos", "reading", "speech", "sounds", "mixed")
+SUBJECTS = ("questions", "reading", "speech", "sounds", "mixed")
 
 
 def subject_named(name: str) -> Subject:
