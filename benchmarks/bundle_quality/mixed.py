@@ -38,10 +38,10 @@ fitted on the 680. Floors were fitted on 2,000 photographs of COCO, the English 
 them are among the 680, and some captions are too, none among the 320 of the multilingual ones.
 
 Counted are whether its own photograph, and whether any, is on the first page of ten, among captions
-and among photographs alone; of the first
-hits that are right (the photograph, or a caption of it), those that are not weak; and of 200
-queries of invented words that can be spoken and 200 of random letters those with a hit that is not
-weak. Words are matched too, as in any search. The English bundle is asked in English only.
+and among photographs alone; of the first hits that are right (the photograph, or a caption of it),
+those that are not weak; and of 200 queries of invented words that can be spoken and 200 of random
+letters those with a hit that is not weak. Words are matched too, as in any search. The English
+bundle is asked in English only.
 """
 
 

@@ -1,7 +1,6 @@
-"""Our encoder compared with sentence-transformers, fastembed and infinity, on the same weights.
+"""Our encoder compared with sentence-transformers and fastembed, on the same weights.
 
-    python -m benchmarks.encoders SENTENCE_TRANSFORMERS FASTEMBED INFINITY  # Pythons that have them
-    python -m benchmarks.encoders … --only texts --beside infinity
+    python -m benchmarks.encoders SENTENCE_TRANSFORMERS FASTEMBED  # Pythons that have them
 
 Run by ``make bench-encoders``, which makes the environments. Models stay in ``.demo/encoders``.
 """
@@ -19,17 +18,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.encoders.checkpoint import FOLDER, saved_e5, texts_of
+from benchmarks.encoders.checkpoint import saved_e5, texts_of
 from benchmarks.harness.reporting import note
 from benchmarks.harness.results_pages import table, write_section
 from benchmarks.harness.timing import Times, take_turns
-from benchmarks.models.apart import apart, prepare
 from benchmarks.models.peers import BACKENDS, cpu_s, peers, versions
-from benchmarks.models.subjects import contents, save
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
-from encoder.models.exported import open_exported
-from encoder.types import IMAGE, TEXT, Item
+from encoder.types import TEXT, Item
 
 Encode: TypeAlias = Callable[[list[str]], np.ndarray[Any, Any]]
 
@@ -40,79 +36,35 @@ _ROUNDS, _TURNS_S = (5, 15), 40.0
 _HEAD = ("what", "runs on", "CPU-ms", "times torch", "ms", "cosine")
 
 _ABOUT = """\
-From texts, or the path of a picture, to vectors, on one thread. Texts: multilingual-e5-small with
-the bundle's weights and its prompt; theirs have these in float32, but `onnx-int8`. Picture of
-640 × 480: CLIP B/32 with random weights. Medians of rounds in which all take turns; each of theirs
-runs in a process of its own, which hands items and vectors over a pipe. "times torch" is the median
-of the ratios within rounds to sentence-transformers' CPU-seconds, with the middle 80 % of them. The
-cosine is the least to sentence-transformers in torch. A row without figures says why."""
+From texts to vectors, on one thread: multilingual-e5-small with the bundle's weights and its
+prompt; theirs have these in float32, but `onnx-int8`. Medians of rounds in which all take turns;
+each of theirs runs in a process of its own, which hands items and vectors over a pipe. "times
+torch" is the median of the ratios within rounds to sentence-transformers' CPU-seconds, with the
+middle 80 % of them. The cosine is the least to sentence-transformers in torch. A row without
+figures says why."""
 
 
 def main() -> None:
-    """Measure each kind, print it, and write its section."""
+    """Measure, print, and write the section."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for library in ("sentence_transformers", "fastembed", "infinity"):
+    for library in ("sentence_transformers", "fastembed"):
         parser.add_argument(library, help="a Python that has it")
-    parser.add_argument("--only", choices=("texts", "pictures"))
-    parser.add_argument("--beside", metavar="LIBRARY", help="and sentence-transformers in torch")
     given = parser.parse_args()
-    in_torch = {_BASELINE: given.sentence_transformers, "infinity torch": given.infinity}
-    of_texts = dict.fromkeys(BACKENDS, given.sentence_transformers) | in_torch
-    of_texts |= {"infinity optimum": given.infinity, "fastembed": given.fastembed}
-    kinds = {"texts": (_texts, of_texts), "pictures": (_pictures, in_torch)}
-    for kind in [given.only] if given.only else kinds:
-        make, pythons = kinds[kind]
-        _measure(kind, make, pythons, given.beside)
-
-
-def _measure(
-    kind: str,
-    make: Callable[[Path], dict[str, list[str]]],
-    pythons: Mapping[str, str],
-    beside: str | None,
-) -> None:
-    """Measure one kind against all libraries or the named one; print it and write its section."""
-    chosen = {
-        who: python
-        for who, python in pythons.items()
-        if who == _BASELINE or not beside or who.startswith(beside)
-    }
-    before = _load()
-    rows = _rows(make(FOLDER / kind), FOLDER / kind / "source", chosen)
+    pythons = dict.fromkeys(BACKENDS, given.sentence_transformers) | {"fastembed": given.fastembed}
+    before, source = _load(), saved_e5()
+    rows = _rows(texts_of(source), source, pythons)
     busy = (
         f"Load of the machine {before}, at the end {_load()}; it has {os.cpu_count()} cores, "
         f"of which this might use {len(os.sched_getaffinity(0))}, at niceness {os.nice(0)}."
     )
-    theirs = "\n".join(f"- {one}" for one in versions(set(chosen.values())))
+    theirs = "\n".join(f"- {one}" for one in versions(set(pythons.values())))
     body = "\n".join([_ABOUT, busy, "", "Theirs:", "", theirs, "", table(_HEAD, rows)])
     print(body, flush=True)
-    title = f"Encoders beside others: {kind}" + (f", {beside}" if beside else "")
-    command = f"make bench-encoders ONLY={kind}" + (f" BESIDE={beside}" if beside else "")
-    write_section(title, command, body)
+    write_section("Encoders beside others: texts", "make bench-encoders", body)
 
 
 def _load() -> str:
     return f"{os.getloadavg()[0]:.1f}"
-
-
-def _texts(_: Path) -> dict[str, list[str]]:
-    """The texts; saves their model unless it exists."""
-    return texts_of(saved_e5())
-
-
-def _pictures(folder: Path) -> dict[str, list[str]]:
-    """The picture; saves its model and prepares it in both precisions, unless they exist."""
-    from PIL import Image
-
-    source = folder / "source"
-    if not source.exists():
-        save("CLIP B/32", source)
-    for precision in ("float32", "int8"):
-        if not (folder / precision).exists():
-            apart(prepare, source.resolve(), folder / precision, precision)
-    path = folder / "picture.png"
-    Image.fromarray(np.asarray(contents()["image"])).save(path)
-    return {"picture": [str(path.resolve())]}
 
 
 def _rows(
@@ -121,7 +73,9 @@ def _rows(
     """A row for each workload and way, with figures or the reason why there are none."""
     rows: list[Sequence[object]] = []
     with peers(source, 1, pythons) as (others, missing):
-        encoders = _ours(source.parent) | {who: peer.encode for who, peer in others.items()}
+        encoders = {who: _bundle(name) for who, name in PRECISIONS.items()} | {
+            who: peer.encode for who, peer in others.items()
+        }
         for what, items in workloads.items():
             note(f"{what}: {', '.join(encoders)}")
             ways = {who: Way(encode, items) for who, encode in encoders.items()}
@@ -178,13 +132,6 @@ def _why(reason: str) -> Sequence[str]:
     return [reason.replace("|", "/"), "", "", ""]
 
 
-def _ours(folder: Path) -> dict[str, Encode]:
-    """The bundle, for texts; or CLIP, if the folder holds prepared models."""
-    if not (folder / "float32").exists():
-        return {who: _bundle(name) for who, name in PRECISIONS.items()}
-    return {who: _exported(folder / (name or "float32")) for who, name in PRECISIONS.items()}
-
-
 def _bundle(precision: str | None) -> Encode:
     encoder = MultiModalEncoder(
         "bundle:multilingual",
@@ -196,13 +143,6 @@ def _bundle(precision: str | None) -> Encode:
     return lambda items: encoder.encode_items(
         [Item(TEXT, item.removeprefix("passage: ")) for item in items]
     )
-
-
-def _exported(folder: Path) -> Encode:
-    from encoder.media import load_image
-
-    tower = open_exported(folder, 1, shared=False).towers[IMAGE]
-    return lambda items: tower.forward([tower.prepare(load_image(item)) for item in items]).rows
 
 
 if __name__ == "__main__":

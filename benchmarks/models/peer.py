@@ -2,8 +2,8 @@
 
     python peer.py <folder of a model> <back-end> <CPU threads>
 
-Answers each line of JSON, texts or paths of pictures, with their vectors. A back-end is a library
-and its engine: ``sentence-transformers onnx``. Imports nothing from this project.
+Answers each line of JSON, texts, with their vectors. A back-end is a library and its engine:
+``sentence-transformers onnx``. Imports nothing from this project.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def sentence_transformers(folder: str, backend: str) -> Encode:
         made = SentenceTransformer(
             folder, device="cpu", backend="onnx", local_files_only=True, model_kwargs=options | file
         )
-    return lambda items: made.encode([_opened(item) for item in items], show_progress_bar=False)
+    return lambda items: made.encode(items, show_progress_bar=False)
 
 
 def _session_options() -> dict[str, Any]:
@@ -88,73 +88,9 @@ def fastembed(folder: str, _: str) -> Encode:
     return made.embed  # type: ignore[no-any-return]
 
 
-def infinity(folder: str, engine: str) -> Encode:
-    """Its engine ``torch`` or ``optimum``, with its queue and batches, without its server.
-
-    ``optimum`` finds an ONNX file by its path from the working directory, and keeps what it makes
-    from it in the hub's cache.
-    """
-    os.environ["HF_HUB_CACHE"] = str(Path(folder).resolve().with_name("infinity-cache"))
-    os.chdir(folder)
-    if engine == "optimum":
-        _limit_sessions()  # infinity has no setting for it
-        _make_graph(Path())
-    from infinity_emb import EngineArgs, SyncEngineArray  # type: ignore[import-not-found]
-
-    made = SyncEngineArray.from_args([
-        EngineArgs(
-            model_name_or_path=".",
-            engine=engine,
-            device="cpu",
-            dtype="float32",
-            bettertransformer=False,  # needs older versions of transformers
-            model_warmup=False,  # uses texts of 512 tokens, minutes on a busy core
-            pooling_method="mean",
-            served_model_name="local",
-        )
-    ])  # fmt: skip
-
-    def encode(items: list[str]) -> Any:
-        if items[0].endswith(".png"):
-            images = [_opened(item) for item in items]
-            return made.image_embed(model="local", images=images).result()[0]
-        return made.embed(model="local", sentences=items).result()[0]
-
-    return encode
-
-
-def _limit_sessions() -> None:
-    """Give `_session_options` to sessions that are opened without options."""
-    import onnxruntime
-
-    class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
-        def __init__(self, path: Any, sess_options: Any = None, **others: Any) -> None:
-            super().__init__(path, sess_options or _session_options()["session_options"], **others)
-
-    onnxruntime.InferenceSession = Session  # type: ignore[misc]
-
-
-def _make_graph(folder: Path) -> None:
-    """Write the ONNX file that infinity expects from a hub, unless it exists."""
-    from optimum.onnxruntime import ORTModelForFeatureExtraction  # type: ignore[import-not-found]
-
-    if not (folder / "model.onnx").exists():
-        ORTModelForFeatureExtraction.from_pretrained(folder, export=True).save_pretrained(folder)
-
-
-def _opened(item: str) -> Any:
-    """The picture if the item is the path of one, otherwise the text as it is."""
-    if not item.endswith(".png"):
-        return item
-    from PIL import Image
-
-    return Image.open(item).convert("RGB")
-
-
 OPENERS: dict[str, Callable[[str, str], Encode]] = {
     "sentence-transformers": sentence_transformers,
     "fastembed": fastembed,
-    "infinity": infinity,
 }
 
 

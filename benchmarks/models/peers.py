@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from select import select
-from shutil import which
 from tempfile import TemporaryFile
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from benchmarks.models.older import for_infinity, for_optimum
 
 BACKENDS = tuple(
     f"sentence-transformers {kind}" for kind in ("torch", "onnx", "onnx-int8", "openvino")
@@ -30,15 +29,46 @@ OPENS_S, ANSWERS_S, _ENDS_S = 900.0, 180.0, 10.0
 
 _ERROR = re.compile(r"^[\w.]*(?:Error|Exception): [^\n]{,160}", re.MULTILINE)
 _LIBRARIES = (
-    "infinity-emb",
     "sentence-transformers",
     "fastembed",
     "transformers",
     "torch",
-    "optimum",
     "onnxruntime",
     "openvino",
 )
+
+
+def for_optimum(source: Path) -> Path:
+    """A copy for libraries built on transformers 4; back-ends write their graphs into it.
+
+    Today's sentence-transformers and transformers write names that those do not know.
+    """
+    target = source.with_name("peers")
+    if target.exists():
+        return target
+    partial = target.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial, ignore=shutil.ignore_patterns("network"))
+    _change(
+        partial / "tokenizer_config.json",
+        lambda facts: {**facts, "tokenizer_class": "PreTrainedTokenizerFast"},
+    )
+    old = "sentence_transformers.models."
+    _change(
+        partial / "modules.json",
+        lambda modules: [{**one, "type": old + one["type"].rpartition(".")[2]} for one in modules],
+    )
+    images = partial / "processor_config.json"
+    if images.exists():
+        facts = json.loads(images.read_text("utf-8"))["image_processor"]
+        (partial / "preprocessor_config.json").write_text(json.dumps(facts), "utf-8")
+    return partial.rename(target)
+
+
+def _change(path: Path, change: Callable[[Any], Any]) -> None:
+    """Rewrite a JSON file if it exists; CLIP has only a few of them."""
+    if path.exists():
+        path.write_text(json.dumps(change(json.loads(path.read_text("utf-8")))), "utf-8")
 
 
 class Peer:
@@ -55,7 +85,7 @@ class Peer:
     """
 
     def __init__(self, python: str, source: Path, backend: str, n_threads: int) -> None:
-        if not which(python):
+        if not shutil.which(python):
             raise RuntimeError(f"there is no {python}")
         script = Path(__file__).with_name("peer.py")
         self._printed = TemporaryFile()  # noqa: SIM115  # as long as the process
@@ -75,7 +105,7 @@ class Peer:
             raise
 
     def __call__(self, text: str) -> NDArray[np.float32]:
-        """The vector of a text, or of the picture in a PNG file."""
+        """The vector of a text."""
         vector: NDArray[np.float32] = self.encode([text])[0]
         return vector
 
@@ -146,8 +176,7 @@ def peers(
     try:
         for backend, python in pythons.items() if n_threads else ():
             try:
-                copy = for_infinity if backend.startswith("infinity") else for_optimum
-                opened[backend] = Peer(python, copy(source), backend, n_threads)
+                opened[backend] = Peer(python, for_optimum(source), backend, n_threads)
             except RuntimeError as error:
                 missing[backend] = str(error)
         yield opened, missing
@@ -172,6 +201,6 @@ def versions(pythons: Iterable[str]) -> list[str]:
     ran = [
         subprocess.run([python, "-c", ask], stdout=subprocess.PIPE, text=True, check=True)
         for python in sorted(pythons)
-        if which(python)
+        if shutil.which(python)
     ]
     return [one.stdout.strip() for one in ran]
