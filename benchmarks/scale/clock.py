@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -63,18 +62,6 @@ def server_of(folder: Path) -> int:
         except OSError:
             continue
     return 0
-
-
-def memory_bytes(pid: str) -> float:
-    """The resident memory of a process."""
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    return int(found[1]) * 1024 if found else 0
-
-
-def most_memory_bytes(pid: str) -> float:
-    """The peak resident memory of a process."""
-    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    return int(found[1]) * 1024 if found else 0
 
 
 def _cpu_s(pid: int) -> float:

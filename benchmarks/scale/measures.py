@@ -12,13 +12,12 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.harness.timing import peak_resident_bytes, resident_bytes
 from benchmarks.scale.clock import (
     N_TIMES,
     Figure,
     Moment,
     median_of,
-    memory_bytes,
-    most_memory_bytes,
     server_of,
 )
 from benchmarks.scale.corpus import DAY_S, FIRST_DAY, PHOTOS, SPACE, Corpus, GivenVectors
@@ -116,7 +115,7 @@ def measured(uri: str, n_segments: int, folder: Path) -> Iterator[Figures]:
         yield {
             f"page {_LAST_PAGE} of {_PAGE}": _last_pages(engine, server),
             "list 100 in the middle": median_of(lambda _: _listed(store), server),
-            "memory of the searching process, MB": [memory_bytes("self") / 2**20],
+            "memory of the searching process, MB": [resident_bytes() / 2**20],
             "memory of the server after it, MB": _server_mb(folder),
         }
         yield from _recalls(store, folder, corpus)
@@ -243,4 +242,4 @@ def _server_mb(folder: Path) -> Figure:
     server = server_of(folder)
     if not server:
         return [0]
-    return [memory_bytes(str(server)) / 2**20, most_memory_bytes(str(server)) / 2**20]
+    return [resident_bytes(server) / 2**20, peak_resident_bytes(server) / 2**20]
