@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from encoder.models.bundle.declaration import read_bundle
 from encoder.models.bundle.model import load
@@ -18,6 +19,7 @@ from encoder.runtime.torch import TorchSession
 from encoder.services.speech import Speech
 from encoder.towers.audio.labels import load_sound_labels
 from encoder.towers.audio.tower import AudioTower
+from encoder.towers.base import LazyTower, loaded
 from encoder.towers.image import ImageTower
 from encoder.towers.model import Model
 from encoder.towers.text import TextTower, load_tokenizer
@@ -25,24 +27,39 @@ from encoder.types import AUDIO, IMAGE, TEXT
 
 
 def torch_model() -> Model:
-    """The English bundle's towers in torch, float32, in its own space."""
+    """The English bundle's towers in torch, all float32, in its own space."""
+    model = lazy_torch_model(compute_type="float32")
+    return Model(model.space, {kind: loaded(tower) for kind, tower in model.towers.items()})
+
+
+def lazy_torch_model(**of_speech: Any) -> Model:
+    """The same, each tower opened when it is first needed.
+
+    Args:
+        of_speech: as `Speech` takes it, which is recognised by CTranslate2.
+    """
     from encoder.models.bundle.declaration import IMAGE_LABELS, SOUND_LABELS, location
     from encoder.models.bundle.kinds import image_labels
     from encoder.prepare.bundle.networks import load_network
 
     bundle = read_bundle("english")
     folder = location(bundle)
-    sessions = {
-        name: TorchSession(load_network(bundle.spec, name).module)
-        for name in ("text", "image", "audio")
-    }
-    text = TextTower(load_tokenizer(folder / "text" / "tokenizer.json"), sessions["text"])
-    speech = Speech(folder / "speech", compute_type="float32")
-    towers = {
-        TEXT: text,
-        IMAGE: ImageTower(sessions["image"], image_labels(IMAGE_LABELS)),
-        AUDIO: AudioTower(sessions["audio"], speech, load_sound_labels(SOUND_LABELS), text),
-    }
+
+    def session(part: str) -> TorchSession:
+        return TorchSession(load_network(bundle.spec, part).module)
+
+    def open_text() -> TextTower:
+        return TextTower(load_tokenizer(folder / "text" / "tokenizer.json"), session("text"))
+
+    def open_image() -> ImageTower:
+        return ImageTower(session("image"), image_labels(IMAGE_LABELS))
+
+    def open_audio() -> AudioTower:
+        speech, labels = Speech(folder / "speech", **of_speech), load_sound_labels(SOUND_LABELS)
+        return AudioTower(session("audio"), speech, labels, text)
+
+    text = LazyTower(open_text)
+    towers = {TEXT: text, IMAGE: LazyTower(open_image), AUDIO: LazyTower(open_audio)}
     return Model(load(bundle).space, towers)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from benchmarks.harness.reporting import Bar, Settings, in_own_process, report
 from benchmarks.harness.results_pages import table
 from benchmarks.harness.timing import peak_resident_bytes, resident_bytes
-from benchmarks.towers.throughput import CONTENT
+from benchmarks.towers.throughput import images, sounds, texts
 from encoder.towers.model import Model
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
 
@@ -23,6 +23,7 @@ KINDS = {
     INT8: 'ours, quantization="int8"',
 }
 WHAT = {"text": (TEXT,), "image": (IMAGE,), "all": (TEXT, IMAGE, AUDIO)}
+_CONTENT = {TEXT: texts, IMAGE: images, AUDIO: sounds}
 _ROUNDS = 2
 _LESS = Bar(at_least=30.0)
 
@@ -40,7 +41,7 @@ def main(settings: Settings) -> None:
             rows.append([what, label, *megabytes, said])
     intro = (
         "Each a fresh process, one thread, after two batches of 32 texts, of 32 pictures, or of "
-        "both and 32 sounds of 5 s. Libraries count. Speech is recognised by CTranslate2 in int8 "
+        "both and 8 sounds of 5 s. Libraries count. Speech is recognised by CTranslate2 in int8 "
         "in all of them, so `all` flatters torch."
     )
     headings = ["content", "runtime", "resident, MB", "peak, MB", "% below torch fp32"]
@@ -62,7 +63,7 @@ def encode(kind: str, modalities: Sequence[Modality]) -> dict[str, int]:
     for _ in range(_ROUNDS):
         for modality in modalities:
             tower = model.towers[modality]
-            tower.forward([tower.prepare(item.content) for item in CONTENT[str(modality)]()])
+            tower.forward([tower.prepare(item.content) for item in _CONTENT[modality]()])
     return {"resident": resident_bytes(), "peak": peak_resident_bytes()}
 
 
@@ -73,48 +74,13 @@ def open_model(kind: str) -> Model:
 
     bundle = read_bundle("english")
     if kind == TORCH:
-        return _on_torch(load(bundle, n_threads=1))
+        import torch
+
+        from benchmarks.pipeline.plain_script import lazy_torch_model
+
+        torch.set_num_threads(1)
+        return lazy_torch_model(n_threads=1)
     return load(bundle, n_threads=1, quantization="int8" if kind == INT8 else None)
-
-
-def _on_torch(model: Model) -> Model:
-    """The same towers around torch networks."""
-    import torch
-
-    from encoder.models.bundle.declaration import IMAGE_LABELS, SOUND_LABELS, location, read_bundle
-    from encoder.models.bundle.kinds import image_labels
-    from encoder.prepare.bundle.networks import load_network
-    from encoder.runtime.torch import TorchSession
-    from encoder.services.speech import Speech
-    from encoder.towers import image, text
-    from encoder.towers.audio import tower as audio
-    from encoder.towers.audio.labels import load_sound_labels
-    from encoder.towers.base import LazyTower
-
-    torch.set_num_threads(1)
-    folder = location(read_bundle("english"))
-
-    def session(part: str) -> TorchSession:
-        return TorchSession(load_network("bundle:english", part).module)
-
-    def load_image() -> image.ImageTower:
-        return image.ImageTower(session("image"), image_labels(IMAGE_LABELS))
-
-    def load_text() -> text.TextTower:
-        return text.TextTower(
-            text.load_tokenizer(folder / "text" / "tokenizer.json"), session("text")
-        )
-
-    text_tower = LazyTower(load_text)
-
-    def load_audio() -> audio.AudioTower:
-        speech = Speech(folder / "speech", n_threads=1)
-        return audio.AudioTower(
-            session("audio"), speech, load_sound_labels(SOUND_LABELS), text_tower
-        )
-
-    towers = {TEXT: text_tower, IMAGE: LazyTower(load_image), AUDIO: LazyTower(load_audio)}
-    return Model(space=model.space, towers=towers)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ core: a warm-up, then rounds of one batch each; the median round counts, in proc
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable
 from itertools import product
@@ -17,8 +17,9 @@ from time import process_time
 
 import numpy as np
 
-from benchmarks.harness.reporting import Bar
+from benchmarks.harness.reporting import Bar, in_own_process
 from benchmarks.harness.results_pages import table, write_section
+from benchmarks.harness.timing import peak_resident_bytes
 from encoder.types import AUDIO, IMAGE, TEXT, Item, Waveform
 
 _ROUNDS = 7
@@ -71,10 +72,8 @@ CONTENT: dict[str, Callable[[], list[Item]]] = {
 }
 
 
-def measure(bundle: str, content: str, precision: str) -> tuple[float, float]:
+def measure(bundle: str, content: str, precision: str) -> dict[str, float]:
     """Items per processor second (median round), and the peak memory of this process in MB."""
-    from resource import RUSAGE_SELF, getrusage
-
     from encoder import MultiModalEncoder
 
     encoder = MultiModalEncoder(
@@ -87,7 +86,8 @@ def measure(bundle: str, content: str, precision: str) -> tuple[float, float]:
         started = process_time()
         encoder.encode_items(items)
         rounds_s.append(process_time() - started)
-    return len(items) / statistics.median(rounds_s), getrusage(RUSAGE_SELF).ru_maxrss / 1024
+    rate = len(items) / statistics.median(rounds_s)
+    return {"rate": rate, "memory_mb": peak_resident_bytes() / 2**20}
 
 
 def main() -> None:
@@ -104,14 +104,8 @@ def main() -> None:
 
 
 def _row(bundle: str, content: str, precision: str) -> list[str]:
-    ran = subprocess.run(
-        [sys.executable, "-m", "benchmarks.towers.throughput", bundle, content, precision],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    rate, memory_mb = map(float, ran.stdout.split())
+    seen = in_own_process("benchmarks.towers.throughput", bundle, content, precision)
+    rate, memory_mb = seen["rate"], seen["memory_mb"]
     bar = BARS[bundle].get(content) if precision == "int8" else None
     shown = Bar(at_least=bar).beside(rate, ".1f") if bar else f"{rate:.1f}"
     return [bundle, content, precision, shown, f"{memory_mb:.0f}"]
@@ -120,6 +114,6 @@ def _row(bundle: str, content: str, precision: str) -> list[str]:
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        print(*measure(*sys.argv[1:]))
+        print(json.dumps(measure(*sys.argv[1:])))
     else:
         main()
