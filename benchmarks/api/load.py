@@ -108,11 +108,6 @@ def ask(
     ])  # fmt: skip
 
 
-def ask_while(port: int, bodies: Iterator[bytes], goes_on: Callable[[], bool]) -> Load:
-    """Send queries from one client for as long as ``goes_on`` returns true."""
-    return _run([lambda: _ask(port, lambda: next(bodies) if goes_on() else None)])
-
-
 def _run(clients: Sequence[Callable[[], tuple[list[float], list[str]]]]) -> Load:
     started = perf_counter()
     with ThreadPoolExecutor(len(clients)) as pool:

@@ -17,13 +17,8 @@ _INDEX_S = 300.0
 
 
 @contextmanager
-def filled_server(settings: Settings, *, is_kept: bool = True) -> Iterator[str]:
-    """A genuine Milvus server with the segments in an HNSW index; yields its address.
-
-    Args:
-        settings: of the benchmark.
-        is_kept: whether changes are kept for the next caller; otherwise it is filled again.
-    """
+def filled_server(settings: Settings) -> Iterator[str]:
+    """A genuine Milvus server with the segments in an HNSW index; yields its address."""
     folder = settings.cache / f"milvus-{_n_segments(settings)}"
     with _fresh(folder), MilvusServer(folder, is_brisk=False) as server:
         if not _is_filled(folder):
@@ -32,8 +27,6 @@ def filled_server(settings: Settings, *, is_kept: bool = True) -> Iterator[str]:
             _note_filled(folder)
         else:
             _load(server.uri)
-        if not is_kept:
-            _mark(folder).unlink()
         yield server.uri
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from encoder.prepare.bundle.fetch import fetch
 from encoder.towers.model import Model
 from encoder.types import TEXT, Embeddings
 
-XQUAD = Repository(
+_XQUAD = Repository(
     "https://github.com/google-deepmind/xquad",
     "7d30520c717524000f0d9d2f9c10a069acd9d285",
     "CC BY-SA 4.0",
@@ -53,10 +54,16 @@ class Questions:
     right: NDArray[np.int64]
 
 
+def articles(language: str) -> list[Any]:
+    """XQuAD's articles in a language, the same in all."""
+    path = _XQUAD.files() / f"xquad.{language}.json"
+    data: list[Any] = json.loads(path.read_text("utf-8"))["data"]
+    return data
+
+
 def read(language: str) -> Questions:
     """XQuAD in a language."""
-    data = json.loads((XQUAD.files() / f"xquad.{language}.json").read_text("utf-8"))["data"]
-    blocks = [block for article in data for block in article["paragraphs"]]
+    blocks = [block for article in articles(language) for block in article["paragraphs"]]
     asked = [(one["question"], i) for i, block in enumerate(blocks) for one in block["qas"]]
     return Questions(
         [block["context"] for block in blocks],

@@ -25,11 +25,6 @@ def recall_at(ranks: NDArray[np.int64], k: int) -> float:
     return float((ranks < k).mean())
 
 
-def mean_reciprocal_rank(ranks: NDArray[np.int64]) -> float:
-    """The mean reciprocal rank (MRR)."""
-    return float((1 / (1 + ranks)).mean())
-
-
 def average_precisions(
     scores: NDArray[np.floating], relevant: NDArray[np.bool_]
 ) -> NDArray[np.float64]:

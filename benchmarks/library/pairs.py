@@ -9,12 +9,11 @@ language only, those of odd ones in their own. Written before the first run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
 
-from benchmarks.bundle_quality.questions import XQUAD
+from benchmarks.bundle_quality.questions import articles
 from benchmarks.harness.results_pages import table
 from benchmarks.library.asking import engine_over, ingest
 from benchmarks.library.corpus import LANGUAGES
@@ -43,7 +42,7 @@ def measure(folder: Path, store: Path | None) -> str:
 def _write(files: Path) -> Iterator[tuple[tuple[str, str], dict[str, str]]]:
     """Write the paragraphs; for each language and part, the question of each file's name."""
     for language in LANGUAGES:
-        data = json.loads((XQUAD.files() / f"xquad.{language}.json").read_text("utf-8"))["data"]
+        data = articles(language)
         for part in (0, 1):
             folder = files / language / _PARTS[part]
             folder.mkdir(parents=True, exist_ok=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
 
-from benchmarks.bundle_quality.questions import XQUAD
+from benchmarks.bundle_quality import questions as xquad
 from benchmarks.library.corpus import LANGUAGES, Facts, articles, rows
 
 HALVES = ("development", "judged")
@@ -89,10 +88,7 @@ def _answers(path: str, facts: Facts, wanted: str) -> bool:
 
 def _of_articles() -> Iterator[Question]:
     """One of each article, every second in another language than the article's."""
-    asked = {
-        one: json.loads((XQUAD.files() / f"xquad.{one}.json").read_text("utf-8"))["data"]
-        for one in LANGUAGES
-    }
+    asked = {one: xquad.articles(one) for one in LANGUAGES}
     for number, (path, language, _) in enumerate(articles()):
         other = LANGUAGES[(LANGUAGES.index(language) + 1 + number // 6 % 2) % len(LANGUAGES)]
         own = number // len(LANGUAGES) % 2 == 0

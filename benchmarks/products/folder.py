@@ -14,7 +14,6 @@ for by its short description, which it does not contain.
 
 from __future__ import annotations
 
-import json
 from email.message import EmailMessage
 from pathlib import Path
 from shutil import copy
@@ -22,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.bundle_quality.questions import XQUAD
+from benchmarks.bundle_quality.questions import articles
 from benchmarks.bundle_quality.speech import ESC_10
 from benchmarks.corpora import picture_sets
 from benchmarks.corpora.debian_packages import pairs
@@ -76,7 +75,7 @@ def _documents(folder: Path, debian: Path, n: int) -> list[tuple[str, list[str]]
 
 
 def _paragraphs() -> list[_Document]:
-    data = json.loads((XQUAD.files() / "xquad.en.json").read_text("utf-8"))["data"]
+    data = articles("en")
     blocks = [(article["title"], one) for article in data for one in article["paragraphs"]]
     return [
         _Document(
