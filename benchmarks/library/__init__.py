@@ -3,7 +3,7 @@
     python -m benchmarks.library [--half development|judged] [--store FOLDER] [--ablate] [--wrong]
     python -m benchmarks.library texts            # after 1,000 more texts
     python -m benchmarks.library pairs            # questions whose answer is in another language
-    python -m benchmarks.library.odds --store … --table …  # fits what makes scores probabilities
+    python -m scripts.fit_odds --store … --table …  # fits what makes scores probabilities
 
 Protocol, written before the first run.
 

@@ -1,6 +1,6 @@
 """Fit the odds that a model ships: from a score above its floor to the probability of an answer.
 
-    python -m benchmarks.library.odds --store STORE --table TABLE.json
+    python -m scripts.fit_odds --store STORE --table TABLE.json
 
 asks the questions of the development half and 400 texts that mean nothing, with the constants and
 floors of today. A logistic is fitted to whether the hits on the questions' first pages are right; a
@@ -104,7 +104,7 @@ def _logistic(
 
 def main() -> None:
     """As the arguments say."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.library.odds")
+    parser = argparse.ArgumentParser(prog="python -m scripts.fit_odds")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="of files and manifest")
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--table", type=Path, required=True, help="whose odds are replaced")
