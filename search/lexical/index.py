@@ -6,6 +6,7 @@ without scoring all; bm25s, SQLite's FTS5 and rank-bm25 each lack one of these.
 
 from __future__ import annotations
 
+import math
 import shutil
 import weakref
 from collections.abc import Collection, Iterable, Sequence
@@ -14,7 +15,7 @@ from tempfile import mkdtemp
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
-from search.lexical.analysis import can_be_misspelt, is_one_edit_away, terms
+from search.lexical.analysis import can_be_misspelt, terms, words
 
 if TYPE_CHECKING:
     import tantivy
@@ -126,20 +127,21 @@ class WordIndex:
     ) -> list[FoundText]:
         """The segments that hold a word of ``text``, best first, ties by id.
 
-        For a word that no text holds, those one edit away count that begin with the same letter.
+        For a word that no text holds, those one edit away count.
         """
         from tantivy import Occur, Query
 
         searcher = self._searcher
-        query_terms = dict.fromkeys(
-            known for term in terms(text) for known in _spelt(searcher, term)
-        )
-        if not query_terms or limit < 1 or (asset_ids is not None and not asset_ids):
+        if limit < 1 or (asset_ids is not None and not asset_ids):
             return []
-        clauses = [
-            (Occur.Should, Query.term_query(self._schema, "words", term)) for term in query_terms
-        ]
-        query = Query.boolean_query(clauses)
+        known = [term for term in dict.fromkeys(terms(text)) if searcher.doc_freq("words", term)]
+        queries = [Query.term_query(self._schema, "words", term) for term in known]
+        for word in dict.fromkeys(words(text)):
+            if can_be_misspelt(word) and set(known).isdisjoint(terms(word)):
+                queries.append(self._alike(searcher, word))
+        if not queries:
+            return []
+        query = Query.boolean_query([(Occur.Should, of_word) for of_word in queries])
         if asset_ids is not None:
             among = Query.term_set_query(self._schema, "asset_id", list(asset_ids))
             inside = Query.const_score_query(among, 0.0)
@@ -147,6 +149,18 @@ class WordIndex:
         hits = searcher.search(query, limit, count=False).hits
         text_hits = [_found(searcher.doc(at), score) for score, at in hits]
         return sorted(text_hits, key=lambda hit: (-hit.score, hit.segment_id))
+
+    def _alike(self, searcher: tantivy.Searcher, word: str) -> tantivy.Query:
+        """The texts with what a word may be a misspelling of.
+
+        All score as BM25 weighs a word that so many texts hold once.
+        """
+        from tantivy import Query
+
+        alike = Query.fuzzy_term_query(self._schema, "words", word, distance=1)
+        n_alike = searcher.search(alike, 1).count  # type: ignore[attr-defined]  # not in its stub
+        weight = math.log(1 + (searcher.num_docs - n_alike + 0.5) / (n_alike + 0.5))
+        return Query.boost_query(alike, weight)
 
     def notes(self, segment_ids: Sequence[str]) -> dict[str, bytes]:
         """The notes of these segments; those without words are missing."""
@@ -157,14 +171,6 @@ class WordIndex:
         hits = searcher.search(query, 2 * len(segment_ids), count=False).hits
         text_hits = [_found(searcher.doc(at), score) for score, at in hits]
         return {text_hit.segment_id: text_hit.note for text_hit in text_hits}
-
-
-def _spelt(searcher: tantivy.Searcher, term: str) -> list[str]:
-    """A term, or if no text has it, those that it may be a misspelling of."""
-    if not can_be_misspelt(term) or searcher.doc_freq("words", term):
-        return [term]
-    known = searcher.terms_with_prefix("words", term[0])
-    return [other for other, _ in known if is_one_edit_away(term, other)]
 
 
 def _document(text: IndexedText) -> tantivy.Document | None:
