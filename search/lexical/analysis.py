@@ -113,7 +113,10 @@ def is_one_edit_away(word: str, other: str) -> bool:
     >>> [is_one_edit_away("invoice", w) for w in ("invioce", "invoce", "invoices", "invite")]
     [True, True, True, False]
     """
-    if abs(len(word) - len(other)) > 1:
+    # An edit leaves the first half as it is, or all after the letter behind it.
+    half = len(word) // 2
+    is_half = other.startswith(word[:half]) or other.endswith(word[half + 1 :])
+    if not is_half or abs(len(word) - len(other)) > 1:
         return False
     pairs = enumerate(zip(word, other, strict=False))
     same = next((at for at, (one, two) in pairs if one != two), min(len(word), len(other)))
