@@ -127,7 +127,7 @@ class Odds:
 
     steepness: float = 1.0
     middle: float = 3.0
-    least: float = 0.047
+    least: float = 1 / (1 + math.exp(3.0))
 
     def of(self, above_floor: float) -> float:
         """The probability.
