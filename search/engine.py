@@ -32,6 +32,7 @@ from search.ranking.request import Request
 from search.ranking.second_look import Reranker, question_of, rerank
 from search.ranking.weak import Floors, Judge, unfold_best
 from search.store.base import VectorStore
+from search.store.calibrated import StoredCalibration
 from search.store.name_index import NameIndex
 from search.types import Explanation, Hit, SearchResult
 from search.understanding.evidence import Evidence, EvidenceSearch
@@ -65,6 +66,8 @@ class SearchEngine:
         self._floors = Floors(store)
         self._names = NameIndex(store)
         self._places = LibraryPlaces(store)
+        self._scored_by: tuple[StoredCalibration | None, Space | None, Space]
+        self._scored_by = (None, None, encoder.space)
         self._evidence = EvidenceSearch(store, self._names)
         self._known = frozenset(
             {TEXT, IMAGE, AUDIO, VIDEO, *encoder.space.calibration, *registered_modalities()}
@@ -208,8 +211,14 @@ class SearchEngine:
 
     def space(self) -> Space:
         """The model's space with the calibration of the store, if the store has one."""
-        space = self._encoder.space
-        state = self._store.scoring.renewed(space.calibration)
+        state, space = self._store.scoring, self._encoder.space
+        if state is not self._scored_by[0] or space is not self._scored_by[1]:
+            self._scored_by = (state, space, self._with_scoring(state, space))
+        return self._scored_by[2]
+
+    @staticmethod
+    def _with_scoring(state: StoredCalibration, space: Space) -> Space:
+        state = state.renewed(space.calibration)
         stored = state.reading
         if not stored or stored == space.calibration:
             return replace(space, floors=state.floors or space.floors)

@@ -97,7 +97,7 @@ def part_held(held: Collection[str], wanted: Collection[str]) -> float:
     for word in wanted:
         if word in held or (can_be_misspelt(word) and word[:_BEGINNING_CHARS] + _MARK in held):
             n_held += len(word)
-        elif can_be_misspelt(word) and any(is_one_edit_away(word, other) for other in held):
+        elif can_be_misspelt(word) and holds_alike(held, word):
             n_held += _MISSPELT * len(word)
     return n_held / max(sum(map(len, wanted)), 1)
 
@@ -107,17 +107,23 @@ def can_be_misspelt(word: str) -> bool:
     return len(word) >= _BEGINNING_CHARS and not _DIGIT.search(word)
 
 
-def is_one_edit_away(word: str, other: str) -> bool:
-    """Whether one letter more, less, or different, or two swapped ones, make one the other.
+def holds_alike(held: Collection[str], word: str) -> bool:
+    """Whether one letter more, less, or different, or two swapped ones, make a word one of these.
 
-    >>> [is_one_edit_away("invoice", w) for w in ("invioce", "invoce", "invoices", "invite")]
+    >>> [holds_alike([held], "invoice") for held in ("invioce", "invoce", "invoices", "invite")]
     [True, True, True, False]
     """
     # An edit leaves the first half as it is, or all after the letter behind it.
     half = len(word) // 2
-    is_half = other.startswith(word[:half]) or other.endswith(word[half + 1 :])
-    if not is_half or abs(len(word) - len(other)) > 1:
-        return False
+    head, tail = word[:half], word[half + 1 :]
+    return any(
+        _is_one_edit_away(word, other)
+        for other in held
+        if other.startswith(head) or other.endswith(tail)
+    )
+
+
+def _is_one_edit_away(word: str, other: str) -> bool:
     pairs = enumerate(zip(word, other, strict=False))
     same = next((at for at, (one, two) in pairs if one != two), min(len(word), len(other)))
     word, other = word[same:], other[same:]
