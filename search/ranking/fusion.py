@@ -16,11 +16,11 @@ from search.lexical.analysis import part_held, terms, words
 from search.store.several import IDENTICAL
 from search.types import ScoredSegment
 
-# The weight of the best word match, in spreads of the query's own scores; see
-# benchmarks/retrieval/hybrid.py.
+# The weight of the best word match, in spreads of the query's own scores.
 _WORDS_WEIGHT = 2.5
+# Recognised lines with fewer bytes of letters score so much lower.
 _LEAST_LETTER_BYTES, _SHORT = 12, 3.0
-SPREAD_OF = 32
+SPREAD_OF = 16
 """How many of a modality's best segments are used to measure the spread of its scores."""
 
 

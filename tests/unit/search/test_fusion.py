@@ -7,6 +7,7 @@ from encoder.errors import InputError
 from encoder.space import Calibration, Space
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
 from search.ranking.fusion import (
+    SPREAD_OF,
     FusedQuery,
     RankedSegment,
     WordsWeight,
@@ -141,7 +142,7 @@ def test_the_same_content_stays_before_what_words_find() -> None:
 
 def test_the_weight_of_words_is_in_deviations_of_those_behind_the_best() -> None:
     dense = scored(found("a", 0.9), *(found(f"b{n}", n / 100) for n in range(50)))
-    behind = [candidate.score for candidate in dense[1:32]]
+    behind = [candidate.score for candidate in dense[1:SPREAD_OF]]
     weight = words_weight(dense, [PUMP, found("b7", 2.0)], "pump")
     assert weight == (pytest.approx(2.5 * np.std(behind, ddof=1)), 3.0)
 
