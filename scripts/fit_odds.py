@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.library.__main__ import FOLDER
 from benchmarks.library.asking import engine_over, files_of
-from benchmarks.library.corpus import make
+from benchmarks.library.corpus import SOURCES, make
 from benchmarks.library.questions import HALVES, questions
 from encoder.calibration.floors import HEAP, nonsense
 from encoder.calibration.measure import sample_queries
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--table", type=Path, required=True, help="whose odds are replaced")
     args = parser.parse_args()
-    wanted = questions(make(args.folder.resolve()), HALVES[0])
+    wanted = questions(make(args.folder.resolve(), SOURCES[HALVES[0]]), HALVES[0])
     without_meaning = [one.text for one in nonsense(sample_queries()) if one.kind != HEAP]
     with engine_over(args.store) as engine:
         odds = engine.space().odds

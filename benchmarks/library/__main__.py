@@ -10,7 +10,7 @@ from shutil import copy, copytree
 from benchmarks.harness.results_pages import write_section
 from benchmarks.library import pairs
 from benchmarks.library.asking import asked_of, engine_over, ingest
-from benchmarks.library.corpus import N_NEWS, Facts, Written, mails, make, news, write_text
+from benchmarks.library.corpus import N_NEWS, SOURCES, Facts, Written, mails, make, news, write_text
 from benchmarks.library.questions import HALVES, questions
 from benchmarks.library.report import report, words, wrong
 
@@ -19,6 +19,7 @@ _N_MORE = 1000
 _TITLES = {
     "all": "A mixed library",
     "texts": "A mixed library: with 1,000 further texts",
+    "photos": "A mixed library: with 1,000 further photos",
     "pairs": "A mixed library: answers in another language",
 }
 
@@ -59,7 +60,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write a section of the results")
     given = parser.parse_args()
     folder, part = given.folder.resolve(), given.part
-    made, answers = make(folder), []
+    if SOURCES[given.half].nth:
+        folder /= given.half
+    made, answers = make(folder, SOURCES[given.half]), []
     wanted = questions(made, given.half)
     if part == "pairs":
         body = pairs.measure(folder / "pairs", given.store)

@@ -59,7 +59,6 @@ SPEECH_HZ = 16_000
 
 N_PHOTOS, N_NEWS = 240, 48
 _N_MAILS, _N_SHOTS = 60, 14
-_BURSTS = (12748, 188465, 117197)
 _CITIES = {
     "Paris": (48.8584, 2.2945), "Berlin": (52.5163, 13.3777), "Tokyo": (35.6586, 139.7454),
     "Vienna": (48.2086, 16.3726), "Sydney": (-33.8568, 151.2153), "Oslo": (59.9139, 10.7522),
@@ -72,14 +71,7 @@ _CITIES = {
 _DRAWN_CITIES = list(_CITIES)[:9]
 """Photographs that are asked for with a city's name have it from ``photos.tsv``."""
 _ASKED_THERE = ("umbrella", "skate", "bench", "statue")
-_FOLDERS = {"Hochzeit Lena und Paul": (263969, 496854, 78843), "2023春节": (209530, 376322, 546219)}
 _BEST = "best of 2019"
-_NAMES = {
-    0: "Budget_Q3_final", 3: "Project Falcon", 6: "CV Jane Doe", 1: "Nebenkosten_Abrechnung",
-    4: "Lebenslauf_Meier", 7: "Steuer 2021 Anlage N", 10: "Vertrag_final_v3", 2: "年终总结",
-    5: "简历_李娜", 8: "合同最终版",
-}  # fmt: skip
-"""What some articles are called, whatever is in them."""
 _FORMS = ("pdf", "docx", "pdf", "md", "pptx", "html", "txt", "odt")
 _CLASSES = (0, 10, 11, 20, 38, 21, 40, 41, 1, 12)
 """ESC-50's numbers of the ten folders of ESC-10."""
@@ -110,19 +102,58 @@ class Written(NamedTuple):
     pages: list[str]
 
 
-def rows(name: str) -> Iterator[list[str]]:
-    """The lines of a table beside this file, without its comments."""
-    with (HERE / name).open(encoding="utf-8", newline="") as file:
+class Source(NamedTuple):
+    """What one of the libraries is made of: its tables, and the ``nth`` share of each collection.
+
+    ``bursts`` are photographs, ``folders`` hold some, and ``names`` are what articles are called.
+    """
+
+    nth: int
+    tables: Path
+    bursts: tuple[int, ...]
+    folders: Mapping[str, tuple[int, ...]]
+    names: Mapping[int, str]
+
+
+_FIRST = Source(
+    0, HERE, (12748, 188465, 117197),
+    {"Hochzeit Lena und Paul": (263969, 496854, 78843), "2023春节": (209530, 376322, 546219)},
+    {
+        0: "Budget_Q3_final", 3: "Project Falcon", 6: "CV Jane Doe", 1: "Nebenkosten_Abrechnung",
+        4: "Lebenslauf_Meier", 7: "Steuer 2021 Anlage N", 10: "Vertrag_final_v3", 2: "年终总结",
+        5: "简历_李娜", 8: "合同最终版",
+    },
+)  # fmt: skip
+_SECOND = Source(
+    1, HERE / "second", (484893, 557672, 214192),
+    {
+        "Betriebsausflug Juni": (224807, 462371, 537506), "surf camp": (326174, 210915, 45090),
+        "2022中秋": (60347, 396338, 163314),
+    },
+    {
+        0: "Mietspiegel 2022", 3: "Bewerbung_Schulze", 6: "Protokoll_Vorstand", 1: "培训资料",
+        4: "年度预算", 7: "体检报告_王芳", 2: "Thesis_Draft_v2", 5: "Offsite Agenda",
+        8: "Packing List Norway",
+    },
+)  # fmt: skip
+SOURCES = {"development": _FIRST, "judged": _FIRST, "second": _SECOND}
+"""What the questions of a half are asked about."""
+
+
+def rows(path: Path) -> Iterator[list[str]]:
+    """The lines of a table, without its comments."""
+    with path.open(encoding="utf-8", newline="") as file:
         for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
             if row and not row[0].startswith("#"):
                 yield row
 
 
-def make(folder: Path) -> dict[str, Facts]:
+def make(folder: Path, source: Source) -> dict[str, Facts]:
     """Write all files that are missing, and their manifest beside them.
 
     Args:
         folder: takes ``files`` and `MANIFEST`.
+        source: what they are made of.
     """
     manifest = folder / MANIFEST
     if not manifest.exists():
@@ -130,7 +161,7 @@ def make(folder: Path) -> dict[str, Facts]:
         files = folder / "files"
         made: dict[str, Facts] = {}
         for part in (_photos, _texts, _articles, _news, _mails, _sounds, _speech, _films):
-            made |= part(files)
+            made |= part(files, source)
             note(f"{len(made)} files")
         for name, facts in made.items():
             random_day = datetime(2025, 10, 1) + timedelta(days=sum(map(ord, name)) % 40)
@@ -161,33 +192,36 @@ def photographs() -> dict[int, Path]:
     return {number: files[number] for number in numbers}
 
 
-def _in_films() -> list[int]:
-    return [int(number) for row in rows("films.tsv") for number in row[1].split(",")]
+def _in_films(source: Source) -> list[int]:
+    films = rows(source.tables / "films.tsv")
+    return [int(number) for row in films for number in row[1].split(",")]
 
 
-def _photos(files: Path) -> dict[str, Facts]:
+def _photos(files: Path, source: Source) -> dict[str, Facts]:
     made: dict[str, Facts] = {}
-    said, sources, chance = captions(), photographs(), random.Random(1)
-    given = {int(row[0]): row[1:] for row in rows("photos.tsv")}
-    apart = {*_in_films(), *_BURSTS}
-    chosen = [number for number in list(sources)[:N_PHOTOS] if number not in apart]
+    said, pictures, chance = captions(), photographs(), random.Random(1)
+    given = {int(row[0]): row[1:] for row in rows(source.tables / "photos.tsv")}
+    apart, start = {*_in_films(source), *source.bursts}, source.nth * N_PHOTOS
+    chosen = [number for number in list(pictures)[start : start + N_PHOTOS] if number not in apart]
     n_best = 0
     for n, number in enumerate(chosen):
         day, city = _drawn(chance, said[number])
         if number in given:
             day, city = given[number]
         moment = datetime.fromisoformat(day) + timedelta(seconds=chance.randrange(28_800, 72_000))
-        folder = next((name for name, of in _FOLDERS.items() if number in of), str(moment.year))
+        folder = next(
+            (name for name, of in source.folders.items() if number in of), str(moment.year)
+        )
         if moment.year == 2019 and n_best < 4 and number not in given:
             folder, n_best = _BEST, n_best + 1
         name = (f"IMG_{4250 + n}", f"DSC_{n + 1:04}", f"PXL_{moment:%Y%m%d_%H%M%S}")[n % 3]
         path = f"photos/{folder}/{name}.jpg"
-        with Image.open(sources[number]) as picture:
+        with Image.open(pictures[number]) as picture:
             _save_photo(files / path, picture.convert("RGB"), moment, city)
         made[path] = {"of": f"coco:{number}", "caption": said[number][0]}
         made[path] |= {"taken": moment.isoformat(), "place": city}
-    for number in _BURSTS:
-        made |= _burst(files, number, sources[number], chance)
+    for number in source.bursts:
+        made |= _burst(files, number, pictures[number], chance)
     return made
 
 
@@ -245,10 +279,10 @@ def _degrees(angle: float) -> tuple[float, float, float]:
     return minutes // 60, minutes // 1 % 60, round(minutes * 60 % 60, 2)
 
 
-def texts() -> list[Written]:
+def texts(source: Source) -> list[Written]:
     """The texts of ours."""
     found = []
-    for block in (HERE / "texts.txt").read_text("utf-8").split("=== ")[1:]:
+    for block in (source.tables / "texts.txt").read_text("utf-8").split("=== ")[1:]:
         heading, title, *lines = block.strip().splitlines()
         path, language, about = re.fullmatch(r"(.*\.\w+) (\w\w) ?(.*)", heading).groups()  # type: ignore[union-attr]
         pages = "\n".join(lines).split("\n---\n")
@@ -256,9 +290,9 @@ def texts() -> list[Written]:
     return found
 
 
-def _texts(files: Path) -> dict[str, Facts]:
+def _texts(files: Path, source: Source) -> dict[str, Facts]:
     made: dict[str, Facts] = {}
-    for number, text in enumerate(texts()):
+    for number, text in enumerate(texts(source)):
         write_text(files / text.path, text, number)
         made[text.path] = {"of": f"text:{text.path}", "language": text.language}
     return made
@@ -350,21 +384,21 @@ def _wrapped(text: str, width: int, chinese: bool) -> list[str]:
     return [part for line in lines for part in textwrap.wrap(line, width)]
 
 
-def articles() -> list[tuple[str, str, list[dict[str, Any]]]]:
+def articles(source: Source) -> list[tuple[str, str, list[dict[str, Any]]]]:
     """XQuAD's articles, each in one language: its path, the language, and its paragraphs."""
     data = {one: xquad.articles(one) for one in LANGUAGES}
     found = []
     for number in range(len(data["en"])):
-        language = LANGUAGES[number % len(LANGUAGES)]
+        language = LANGUAGES[(number + source.nth) % len(LANGUAGES)]
         form = _FORMS[number // len(LANGUAGES) % len(_FORMS)]
-        path = f"articles/{_NAMES.get(number, f'doc{number:02}')}.{form}"
+        path = f"articles/{source.names.get(number, f'doc{number:02}')}.{form}"
         found.append((path, language, data[language][number]["paragraphs"]))
     return found
 
 
-def _articles(files: Path) -> dict[str, Facts]:
+def _articles(files: Path, source: Source) -> dict[str, Facts]:
     made: dict[str, Facts] = {}
-    for path, language, paragraphs in articles():
+    for path, language, paragraphs in articles(source):
         pages = [one["context"] for one in paragraphs]
         title = pages[0][:40].rpartition(" ")[0] or pages[0][:12]
         slides = [f"{n}\n{part}" if path.endswith("pptx") else part for n, part in enumerate(pages)]
@@ -379,11 +413,11 @@ def news() -> list[str]:
         return [row[1] for row in csv.reader(file, delimiter=";", quotechar="'") if len(row) > 1]
 
 
-def _news(files: Path) -> dict[str, Facts]:
+def _news(files: Path, source: Source) -> dict[str, Facts]:
     made: dict[str, Facts] = {}
     given = news()
     for n in range(N_NEWS):
-        text = given[n * len(given) // N_NEWS]
+        text = given[n * len(given) // N_NEWS + 7 * source.nth]
         path = f"news/artikel-{n:02}.{('txt', 'html', 'docx', 'pdf')[n % 4]}"
         title, _, body = text.partition(". ")
         write_text(files / path, Written(path, "de", "", title, [body or title]))
@@ -397,12 +431,13 @@ def mails() -> dict[str, Path]:
     return {f"{path.parent.name[-1]}/{path.name[:5]}": path for path in found}
 
 
-def _mails(files: Path) -> dict[str, Facts]:
+def _mails(files: Path, source: Source) -> dict[str, Facts]:
     made: dict[str, Facts] = {}
     known = mails()
-    asked = {row[3][4:] for row in rows("questions.tsv") if row[3].startswith("ham:")}
-    drawn = random.Random(2).sample(sorted(known.keys() - asked), _N_MAILS - len(asked))
-    for n, key in enumerate(sorted([*asked, *drawn])):
+    listed = rows(source.tables / "questions.tsv")
+    asked = {row[3][4:] for row in listed if row[3].startswith("ham:")}
+    free, chance = sorted(known.keys() - asked), random.Random(2 + source.nth)
+    for n, key in enumerate(sorted([*asked, *chance.sample(free, _N_MAILS - len(asked))])):
         path = f"mails/h{n:03}.eml"
         copy(known[key], files / path)
         made[path] = {"of": f"ham:{key}", "language": "en"}
@@ -422,21 +457,22 @@ def clips() -> dict[int, list[Path]]:
     return found
 
 
-def _sounds(files: Path) -> dict[str, Facts]:
+def _sounds(files: Path, source: Source) -> dict[str, Facts]:
     made: dict[str, Facts] = {}
     (files / "sounds").mkdir(parents=True, exist_ok=True)
-    taken = [
-        (number, p) for number, of in clips().items() for p in of[: 3 if number in _CLASSES else 2]
-    ]
+    taken = list[tuple[int, Path]]()
+    for number, of in clips().items():
+        count = 3 if number in _CLASSES else 2
+        taken += [(number, clip) for clip in of[source.nth * count : (source.nth + 1) * count]]
     random.Random(3).shuffle(taken)
-    for n, (number, source) in enumerate(taken):
-        path = f"sounds/track{n:02}{source.suffix}"
-        copy(source, files / path)
+    for n, (number, clip) in enumerate(taken):
+        path = f"sounds/track{n:02}{clip.suffix}"
+        copy(clip, files / path)
         made[path] = {"of": f"class:{number}"}
     return made
 
 
-def _speech(files: Path) -> dict[str, Facts]:
+def _speech(files: Path, source: Source) -> dict[str, Facts]:
     import soundfile
 
     made: dict[str, Facts] = {}
@@ -446,10 +482,13 @@ def _speech(files: Path) -> dict[str, Facts]:
         folder = COMMON_VOICE.files() / _FOLDERS_OF_SPEECH[language]
         with (folder / "validated.tsv").open(encoding="utf-8") as file:
             spoken = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+        spoken_rows = list(range(len(spoken)))
+        if source.nth:
+            random.Random(source.nth).shuffle(spoken_rows)
         ends = [*range(0, _SHORT * _N_SHORT, _SHORT), *range(_SHORT * _N_SHORT, 101, _LONG)]
         for n, (start, end) in enumerate(pairwise(ends), 1):
             parts, spans, at = list[NDArray[np.float32]](), dict[str, tuple[float, float]](), 0
-            for row in range(start, end):
+            for row in spoken_rows[start:end]:
                 samples = resample(load_sound(folder / "clips" / spoken[row]["path"]), SPEECH_HZ)
                 spans[f"cv:{language}:{row + 1}"] = (
                     at / SPEECH_HZ,
@@ -464,13 +503,13 @@ def _speech(files: Path) -> dict[str, Facts]:
     return made
 
 
-def _films(files: Path) -> dict[str, Facts]:
+def _films(files: Path, source: Source) -> dict[str, Facts]:
     made: dict[str, Facts] = {}
-    sources, sounds = photographs(), clips()
-    for path, numbers, heard in rows("films.tsv"):
+    pictures, sounds = photographs(), clips()
+    for path, numbers, heard in rows(source.tables / "films.tsv"):
         slides = []
         for number in numbers.split(","):
-            with Image.open(sources[int(number)]) as picture:
+            with Image.open(pictures[int(number)]) as picture:
                 slides.append(picture.convert("RGB").resize((640, 480)))
         (files / path).parent.mkdir(parents=True, exist_ok=True)
         write_slides(files / path, slides, samples=_sound_track(heard, sounds))

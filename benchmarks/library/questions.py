@@ -8,16 +8,16 @@ from hashlib import sha256
 from itertools import groupby
 
 from benchmarks.bundle_quality import questions as xquad
-from benchmarks.library.corpus import LANGUAGES, Facts, articles, rows
+from benchmarks.library.corpus import LANGUAGES, SOURCES, Facts, Source, articles, rows
 
-HALVES = ("development", "judged")
+HALVES = tuple(SOURCES)
 GROUPS = (
     "photo", "document", "mail", "said", "shown", "heard", "name", "date", "place", "foreign",
     "filter", "nonsense", "absent",
 )  # fmt: skip
 UNANSWERED = ("nonsense", "absent")
-_OF_PARAGRAPH = 1
-"""The paragraph whose first question is asked: not the one that an article begins with."""
+_OF_PARAGRAPH = (1, 3)
+"""The paragraphs whose first question is asked: not the one that an article begins with."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,12 @@ def questions(made: Mapping[str, Facts], half: str) -> list[Question]:
 
     Args:
         made: of `benchmarks.library.corpus.make`.
-        half: one of `HALVES`.
+        half: one of `HALVES`; the second library's are asked whole.
     """
-    listed = [*_written(made), *_of_articles()]
+    source = SOURCES[half]
+    listed = [*_written(made, source), *_of_articles(source)]
+    if source.nth:
+        return listed
     listed.sort(key=lambda one: (GROUPS.index(one.group), one.language, _hash(one)))
     chosen = list[Question]()
     for _, of_group in groupby(listed, key=lambda one: (one.group, one.language)):
@@ -60,8 +63,8 @@ def _hash(question: Question) -> str:
     return sha256(question.text.encode()).hexdigest()
 
 
-def _written(made: Mapping[str, Facts]) -> Iterator[Question]:
-    for group, language, text, wanted in rows("questions.tsv"):
+def _written(made: Mapping[str, Facts], source: Source) -> Iterator[Question]:
+    for group, language, text, wanted in rows(source.tables / "questions.tsv"):
         right, spans = set[str](), dict[str, tuple[float, float]]()
         if group not in UNANSWERED:
             for one in wanted.split(","):
@@ -86,13 +89,13 @@ def _answers(path: str, facts: Facts, wanted: str) -> bool:
     return wanted in (path, facts["of"], facts.get("heard"))
 
 
-def _of_articles() -> Iterator[Question]:
+def _of_articles(source: Source) -> Iterator[Question]:
     """One of each article, every second in another language than the article's."""
     asked = {one: xquad.articles(one) for one in LANGUAGES}
-    for number, (path, language, _) in enumerate(articles()):
+    for number, (path, language, _) in enumerate(articles(source)):
         other = LANGUAGES[(LANGUAGES.index(language) + 1 + number // 6 % 2) % len(LANGUAGES)]
         own = number // len(LANGUAGES) % 2 == 0
         of = language if own else other
-        paragraph = asked[of][number]["paragraphs"][_OF_PARAGRAPH]
+        paragraph = asked[of][number]["paragraphs"][_OF_PARAGRAPH[source.nth]]
         text = paragraph["qas"][0]["question"]
         yield Question("document" if own else "foreign", of, text, frozenset({path}), {})
