@@ -10,7 +10,17 @@ from shutil import copy, copytree
 from benchmarks.harness.results_pages import write_section
 from benchmarks.library import pairs
 from benchmarks.library.asking import asked_of, engine_over, ingest
-from benchmarks.library.corpus import N_NEWS, SOURCES, Facts, Written, mails, make, news, write_text
+from benchmarks.library.corpus import (
+    N_NEWS,
+    SOURCES,
+    Facts,
+    Written,
+    mails,
+    make,
+    news,
+    photographs,
+    write_text,
+)
 from benchmarks.library.questions import HALVES, questions
 from benchmarks.library.report import report, words, wrong
 
@@ -24,14 +34,20 @@ _TITLES = {
 }
 
 
-def grown(folder: Path, store: Path, made: Mapping[str, Facts]) -> Path:
+def grown(part: str, folder: Path, store: Path, made: Mapping[str, Facts]) -> Path:
     """A copy of the store with 1,000 files more, of which none was asked for.
 
-    They are German news and English mails, plain text each. Some may answer as well as the file
-    that a question is about.
+    They are photographs, or German news and English mails, plain text each. Some may answer as well
+    as the file that a question is about.
     """
-    more, larger = folder / "more-texts", folder / "store-texts"
-    if not more.exists():
+    more, larger = folder / f"more-{part}", folder / f"store-{part}"
+    if part == "photos" and not more.exists():
+        more.mkdir()
+        shown = " ".join(facts["of"] for facts in made.values())
+        free = [path for number, path in photographs().items() if str(number) not in shown]
+        for path in free[-_N_MORE:]:
+            copy(path, more)
+    elif not more.exists():
         more.mkdir()
         given, taken = news(), {facts["of"] for facts in made.values()}
         used = {n * len(given) // N_NEWS for n in range(N_NEWS)}
@@ -39,8 +55,8 @@ def grown(folder: Path, store: Path, made: Mapping[str, Facts]) -> Path:
         for n, text in enumerate(others):
             title, _, body = text.partition(". ")
             write_text(more / f"bericht-{n:03}.txt", Written("", "de", "", title, [body or title]))
-        free = [path for key, path in mails().items() if f"ham:{key}" not in taken]
-        for n, path in enumerate(free[: _N_MORE - len(others)]):
+        unasked = [path for key, path in mails().items() if f"ham:{key}" not in taken]
+        for n, path in enumerate(unasked[: _N_MORE - len(others)]):
             copy(path, more / f"g{n:03}.eml")
     if not larger.exists():
         copytree(store, larger)
@@ -70,8 +86,8 @@ def main() -> None:
         store = given.store or folder / "store"
         if not given.store:
             ingest(folder / "files", store)
-        if part == "texts":
-            store = grown(folder, store, made)
+        if part != "all":
+            store = grown(part, folder, store, made)
         with engine_over(store) as engine:
             answers = asked_of(engine, wanted)
             bare = asked_of(engine, wanted, lexical=False) if given.ablate else []
