@@ -77,18 +77,26 @@ def import_store(folder: Path) -> None:
 @settings_options("store", "model")
 @json_option
 def upgrade() -> None:
-    """Upgrade a store of schema 6 to schema 7, without encoding anything.
+    """Upgrade a store of an earlier version, without encoding anything.
 
-    Stop everything that writes first; searches continue. An interrupted upgrade is completed.
-    Restart servers and workers afterwards.
+    Rows of schema 6 are copied to schema 7: stop everything that writes first; searches continue.
+    Restart servers and workers afterwards. Then photos that were stored before shots of one scene
+    shared a place are looked at, so that theirs do. An interrupted upgrade is completed.
     """
     from workers.config import current_settings
+    from workers.library.looks import add_looks
     from workers.serving.resources import Resources
 
     with closing(Resources(current_settings())) as resources, progress("Upgrading", "rows") as bar:
         n_rows = resources.existing_store().upgrade(bar)
-    said = f"{n_rows} rows upgraded." if n_rows else "The store is up to date."
-    show({"rows": n_rows}, lambda _: [said])
+    with (
+        closing(Resources(current_settings())) as resources,
+        progress("Looking at photos", "assets") as bar,
+    ):
+        resources.existing_store()
+        n_looks = add_looks(resources.pipeline(), bar)
+    upgraded = [f"{n} {what} upgraded." for n, what in ((n_rows, "rows"), (n_looks, "photos")) if n]
+    show({"rows": n_rows, "photos": n_looks}, lambda _: upgraded or ["The store is up to date."])
 
 
 @click.command()

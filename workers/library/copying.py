@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 
+from encoder.media.look import LOOK
 from encoder.system.batched import in_batches
 from ingest.types import Failure
 from search.store.base import VectorStore
@@ -168,8 +169,11 @@ class Copier:
             carried_rows = {row.asset_id: replace(row, n_segments=0) for row in anew}
             for row in (*rows, *anew):
                 if new_row := new.get(row.asset_id):
+                    # Earlier versions stored no looks; the new row may have one.
+                    looks = {name: new_row.metadata[name] for name in {LOOK} & {*new_row.metadata}}
+                    metadata = {**looks, **row.metadata}
                     carried_rows[row.asset_id] = replace(
-                        new_row, locations=list(row.locations), metadata=dict(row.metadata)
+                        new_row, locations=list(row.locations), metadata=metadata
                     )
             if changed := [row for row in carried_rows.values() if row != new.get(row.asset_id)]:
                 self.new.store.write(changed, [])
