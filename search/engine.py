@@ -13,11 +13,13 @@ import numpy as np
 from encoder.errors import InputError
 from encoder.registry import registered_modalities
 from encoder.space import Space
-from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Modality
+from search.errors import NotFoundError
+from search.lanes import Lane, Lanes
 from search.latency import LatencyTracker
 from search.query.deadline import Deadline, StageProgress
 from search.query.pages import check_cursor, read_page
-from search.query.planner import plan
+from search.query.planner import QueryPlan, plan
 from search.query.query import Query
 from search.query.sorting import sort_hits
 from search.query.terms import ItemEncoder, embed_terms
@@ -28,11 +30,10 @@ from search.ranking.fusion import fuse_terms
 from search.ranking.grouping import Group, diversify
 from search.ranking.hits import hit_of, shown_location
 from search.ranking.pools import Pool
-from search.ranking.request import Request
+from search.ranking.request import LaneQuery, Request
 from search.ranking.second_look import Reranker, question_of, rerank
 from search.ranking.weak import Floors, Judge, unfold_best
 from search.store.base import VectorStore
-from search.store.calibrated import StoredCalibration
 from search.store.name_index import NameIndex
 from search.types import Explanation, Hit, SearchResult
 from search.understanding.evidence import Evidence, EvidenceSearch
@@ -49,7 +50,8 @@ class SearchEngine:
 
     Make it in the process that uses it, after a fork. ``latency`` holds the stages of recent
     searches. One set of threads serves all requests. ``today`` is used to resolve "yesterday".
-    ``reranker`` judges texts for queries with ``rerank``.
+    ``reranker`` judges texts for queries with ``rerank``. ``lanes`` are the encoders of modalities
+    that a `LanedStore` keeps in spaces of their own.
     """
 
     def __init__(
@@ -58,19 +60,19 @@ class SearchEngine:
         store: VectorStore,
         today: Callable[[], date] = date.today,
         reranker: Reranker | None = None,
+        lanes: Mapping[Modality, ItemEncoder] | None = None,
     ) -> None:
         self._reranker = reranker
         self._today = today
-        self._encoder = encoder
+        self._lanes = Lanes.of(encoder, store, lanes or {})
         self._store = store
         self._floors = Floors(store)
         self._names = NameIndex(store)
         self._places = LibraryPlaces(store)
-        self._scored_by: tuple[StoredCalibration | None, Space | None, Space]
-        self._scored_by = (None, None, encoder.space)
         self._evidence = EvidenceSearch(store, self._names)
         self._known = frozenset(
             {TEXT, IMAGE, AUDIO, VIDEO, *encoder.space.calibration, *registered_modalities()}
+            | (lanes or {}).keys()
         )
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="search")
         self.latency = LatencyTracker()
@@ -154,52 +156,62 @@ class SearchEngine:
     def _prepare(self, query: Query, evidence: Evidence, progress: StageProgress) -> Request:
         with progress.stage("plan"):
             planned = plan(query, self._known)
-            check_cursor(query, self._encoder.space.embed_dim)
+            lanes = self._lanes.taking(query.terms, planned.modalities)
+            check_cursor(query, next(iter(lanes.values())).encoder.space.embed_dim)
         if query.consistency == "strong":
             with progress.stage("search"):
                 self._store.catch_up()
         with progress.stage("plan"):
             words = WordSearch(self._store, planned, self._threads, query.filter)
             by_name = self._look_up_names(query)
-        # The terms without dates and places are encoded in the same batch.
-        pairs = zip(evidence.rest_terms, query.terms, strict=False)
-        changed = [
-            n for n, (rest_term, term) in enumerate(pairs) if rest_term.item is not term.item
-        ]
-        terms = [*query.terms, *(evidence.rest_terms[n] for n in changed)]
-        embeddings, has_text = embed_terms(terms, self._encoder, self._store, progress)
-        embeddings, of_rest = np.split(embeddings, [len(query.terms)])
+        asked = self._encoded(query, lanes, evidence, progress)
         with progress.stage("plan"):
-            weights = [term.weight for term in query.terms]
-            fused, fused_rest = fuse_terms(embeddings, weights), None
-            if changed:
-                without = embeddings.copy()
-                without[changed] = of_rest
-                fused_rest = fuse_terms(without, weights)
-            page = read_page(query, fused.direction)
+            planned = _within(planned, asked, progress)
+            page = read_page(query, next(iter(asked.values())).fused.direction)
             planned = planned.beyond(page.depth)
-            space = self.space()
+            space = self._lanes.space({modality: lane.space for modality, lane in asked.items()})
             hidden = frozenset(term.asset_id for term in query.terms if term.asset_id)
             judge = Judge(space.odds)
             if not evidence.lists:
-                judge = self._floors.of(query, planned, space, fused.direction)
-            if has_text:
-                fused, fused_rest = fused.centred(space), fused_rest and fused_rest.centred(space)
+                directions = {modality: lane.fused.direction for modality, lane in asked.items()}
+                judge = self._floors.of(query, planned, space, directions)
+            centred = {id(lane): lane.centred() for lane in asked.values()}
         return Request(
             query,
             planned,
             page,
-            embeddings,
-            fused,
+            {modality: centred[id(lane)] for modality, lane in asked.items()},
             words,
             progress,
             space,
             hidden,
             judge,
             evidence,
-            fused_rest,
             by_name,
         )
+
+    def _encoded(
+        self,
+        query: Query,
+        lanes: Mapping[Modality, Lane],
+        evidence: Evidence,
+        progress: StageProgress,
+    ) -> dict[Modality, LaneQuery]:
+        """The query as each lane encodes it; a lane that holds nothing of an asset has none."""
+        encoded: dict[int, LaneQuery] = {}
+        refusals: dict[int, NotFoundError] = {}
+        for lane in {id(lane): lane for lane in lanes.values()}.values():
+            try:
+                lane_query = _encoded_by(lane, query, evidence, progress)
+                model = lane.encoder.model if self._lanes.others else ""
+                encoded[id(lane)] = replace(lane_query, model=model)
+            except NotFoundError as error:
+                refusals[id(lane)] = error
+        if not encoded:
+            raise next(iter(refusals.values()))
+        return {
+            modality: encoded[id(lane)] for modality, lane in lanes.items() if id(lane) in encoded
+        }
 
     def _look_up_names(self, query: Query) -> Future[Mapping[str, float]] | None:
         """The assets with names like the query, looked up while the query is being encoded."""
@@ -210,23 +222,8 @@ class SearchEngine:
         return self._threads.submit(self._names.find, text, with_folders=query.folder_names)
 
     def space(self) -> Space:
-        """The model's space with the calibration of the store, if the store has one."""
-        state, space = self._store.scoring, self._encoder.space
-        if state is not self._scored_by[0] or space is not self._scored_by[1]:
-            self._scored_by = (state, space, self._with_scoring(state, space))
-        return self._scored_by[2]
-
-    @staticmethod
-    def _with_scoring(state: StoredCalibration, space: Space) -> Space:
-        state = state.renewed(space.calibration)
-        stored = state.reading
-        if not stored or stored == space.calibration:
-            return replace(space, floors=state.floors or space.floors)
-        # The model's own floors apply where its shipped calibration is used, or blended.
-        shipped = dict(space.calibration.items() & stored.items())
-        near = stored if "reading" in state.about else shipped
-        floors = {modality: floor for modality, floor in space.floors.items() if modality in near}
-        return replace(space, calibration=stored, floors={**floors, **state.floors})
+        """The space of texts, with the constants of all modalities as the stores have them."""
+        return self._lanes.space()
 
     def _page(self, pools: Sequence[Pool], request: Request) -> tuple[list[Group], bool]:
         """The hits of a page, and whether there is a next one."""
@@ -246,24 +243,28 @@ class SearchEngine:
         groups = sorted([*pool.groups, *earlier], key=lambda group: -group.best.score)
         known_keys = {group.key for group in earlier}
         with request.progress.stage("fetch"):
-            embeddings = self._vectors(
-                [group.best.segment.segment_id for group in groups], request.progress.deadline
-            )
+            segments = [group.best.segment for group in groups]
+            by_key = {segment.segment_id: segment.modality for segment in segments}
+            rows = self._vectors(by_key, request.progress.deadline)
         with request.progress.stage("fuse"):
             order = diversify(
                 [group.best.score for group in groups],
-                embeddings,
+                self._lanes.joined(list(by_key.values()), rows),
                 limit,
                 diversity,
                 [index for index, group in enumerate(groups) if group.key in known_keys],
             )
         return [groups[index] for index in order]
 
-    def _vectors(self, keys: Sequence[str], deadline: Deadline) -> Embeddings:
-        """Rows [len(keys), embed_dim]; zeros for rows deleted in the meantime."""
-        by_key = deadline.wait(self._threads, self._store.vectors, keys)
-        nothing = np.zeros(self._encoder.space.embed_dim, np.float32)
-        return np.stack([by_key.get(key, nothing) for key in keys])
+    def _vectors(self, by_key: Mapping[str, Modality], deadline: Deadline) -> list[Embeddings]:
+        """The rows with these keys and modalities; zeros for those deleted in the meantime."""
+        vectors = deadline.wait(self._threads, self._store.vectors, list(by_key))
+        return [
+            vectors[key]
+            if key in vectors
+            else np.zeros(self._lanes.lane(modality).encoder.space.embed_dim, np.float32)
+            for key, modality in by_key.items()
+        ]
 
     def _hits(self, groups: Sequence[Group], finder: Finder, request: Request) -> list[Hit]:
         explanations = self._explain(groups, request) if request.query.explain else []
@@ -283,12 +284,40 @@ class SearchEngine:
         if not groups:
             return []
         with request.progress.stage("explain"):
-            embeddings = self._vectors(
-                [group.best.segment.key for group in groups], request.progress.deadline
-            )
+            by_key = {group.best.segment.key: group.best.segment.modality for group in groups}
+            embeddings = self._vectors(by_key, request.progress.deadline)
             return [
                 explain_hit(group.best, rank, embedding, request)
                 for rank, (group, embedding) in enumerate(
                     zip(groups, embeddings, strict=True), len(request.page.shown) + 1
                 )
             ]
+
+
+def _encoded_by(lane: Lane, query: Query, evidence: Evidence, progress: StageProgress) -> LaneQuery:
+    """The query in a lane's space; the terms without dates and places are in the same batch."""
+    pairs = zip(evidence.rest_terms, query.terms, strict=False)
+    changed = [n for n, (rest_term, term) in enumerate(pairs) if rest_term.item is not term.item]
+    terms = [*query.terms, *(evidence.rest_terms[n] for n in changed)]
+    embeddings, has_text = embed_terms(terms, lane.encoder, lane.store, progress)
+    embeddings, of_rest = np.split(embeddings, [len(query.terms)])
+    with progress.stage("plan"):
+        weights = [term.weight for term in query.terms]
+        fused, fused_rest = fuse_terms(embeddings, weights), None
+        if changed:
+            without = embeddings.copy()
+            without[changed] = of_rest
+            fused_rest = fuse_terms(without, weights)
+    return LaneQuery("", lane.space(), embeddings, fused, fused_rest, has_text)
+
+
+def _within(
+    planned: QueryPlan, asked: Mapping[Modality, LaneQuery], progress: StageProgress
+) -> QueryPlan:
+    """The plan for the modalities whose lanes take the query; says which do not."""
+    left_out = [modality for modality in planned.modalities if modality not in asked]
+    if not left_out:
+        return planned
+    names = ", ".join(map(str, left_out))
+    progress.warn(f"Not searched: {names}. Their model cannot encode this query.")
+    return planned.only(asked)

@@ -66,6 +66,15 @@ class QueryPlan:
         """All kinds of segment to search."""
         return tuple(sorted({modality for share in self.shares for modality in share.modalities}))
 
+    def only(self, modalities: Collection[Modality]) -> QueryPlan:
+        """The same plan without other modalities."""
+        shares = tuple(
+            replace(share, modalities=within)
+            for share in self.shares
+            if (within := tuple(m for m in share.modalities if m in modalities))
+        )
+        return replace(self, shares=shares)
+
     def beyond(self, depth: int) -> QueryPlan:
         """The same plan after pages that ended at this rank."""
         return replace(self, candidates=_bounded(self.candidates + depth))

@@ -84,6 +84,14 @@ class QueryEncoder:
         )
 
     @property
+    def model(self) -> str:
+        return self._encoder.model
+
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        return self._encoder.modalities
+
+    @property
     def space(self) -> Space:
         """The space of the embeddings."""
         return self._encoder.space

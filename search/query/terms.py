@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from encoder.space import Space, l2_normalize
-from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item
+from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
 from search.errors import NotFoundError
 from search.query.deadline import StageProgress
 from search.query.query import Term
@@ -22,7 +22,17 @@ _MEDIUM_CHARS = 2000
 
 
 class ItemEncoder(Protocol):
-    """Encodes queries, as `encoder.MultiModalEncoder` does."""
+    """Encodes queries, as a lane of `encoder.MultiModalEncoder` does."""
+
+    @property
+    def model(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """The kinds of item that it takes."""
+        ...
 
     @property
     def space(self) -> Space:

@@ -42,9 +42,8 @@ class EvidentSegments:
             return {}
         with self._request.progress.stage("understand"):
             of_question = self._nearest(self._request)
-            if self._request.fused_rest:
-                fused_rest = self._request.fused_rest
-                self._of_rest = self._nearest(replace(self._request, fused=fused_rest))
+            if rest := self._request.rest:
+                self._of_rest = self._nearest(rest)
             asset_ids = {candidate.segment.asset_id for candidate in of_question.values()}
             self._passing = [self._passed(clue, asset_ids) for clue in self._clues]
         return of_question

@@ -29,12 +29,12 @@ def explain_hit(
         embedding: the row by which its segment was found, float32 [embed_dim], of unit length.
         request: the encoded query.
     """
-    terms, term_embeddings = request.query.terms, request.term_embeddings
-    fused, space = request.fused, request.space
     modality, row = candidate.segment.modality, candidate.segment.row
+    lane, space, terms = request.lanes[modality], request.space, request.query.terms
+    term_embeddings, fused = lane.term_embeddings, lane.fused
     cosines = (term_embeddings @ embedding).astype(np.float64)
-    asked = space.asked(term_embeddings) if fused.is_centred else term_embeddings
-    levels = space.level(asked) if fused.is_centred else np.ones(len(asked))
+    asked = lane.space.asked(term_embeddings) if fused.is_centred else term_embeddings
+    levels = lane.space.level(asked) if fused.is_centred else np.ones(len(asked))
     by = space.calibration_of(modality).of_row(row)
     scores = by.apply((asked @ embedding).astype(np.float64), levels)
     compared = float(fused.direction @ embedding)
@@ -78,6 +78,7 @@ def explain_query(
         "modalities": {
             str(modality): {
                 "candidates": n_seen.get(modality, 0),
+                **({"model": model} if (model := request.lanes[modality].model) else {}),
                 **plain(request.space.calibration_of(modality)),
                 **_words_of(weights.get(modality)),
             }

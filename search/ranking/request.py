@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from encoder.space import Space
 from encoder.types import Embeddings, Modality
@@ -20,6 +20,34 @@ from search.understanding.evidence import Evidence
 
 
 @dataclass(frozen=True, eq=False)
+class LaneQuery:
+    """A query as the segments of one lane are compared with it.
+
+    Args:
+        model: that encoded it; empty if all lanes have the same.
+        space: of the lane, with the calibration of its store at the time of the request.
+        term_embeddings: float32 unit rows [len(query.terms), embed_dim].
+        fused: all terms as one vector.
+        fused_rest: the query without the words for dates and places; None if that is the same.
+        has_text: whether any term is of a text, or of words said.
+    """
+
+    model: str
+    space: Space
+    term_embeddings: Embeddings
+    fused: FusedQuery
+    fused_rest: FusedQuery | None
+    has_text: bool
+
+    def centred(self) -> LaneQuery:
+        """The same as rows are compared with it; see `FusedQuery.centred`."""
+        if not self.has_text:
+            return self
+        rest = self.fused_rest and self.fused_rest.centred(self.space)
+        return replace(self, fused=self.fused.centred(self.space), fused_rest=rest)
+
+
+@dataclass(frozen=True, eq=False)
 class Request:
     """An encoded query and everything that finding, ranking and explaining its hits needs.
 
@@ -27,32 +55,40 @@ class Request:
         query: what the caller asked for.
         plan: which modalities to search, and for how many rows.
         page: the hits of earlier pages.
-        term_embeddings: float32 unit rows [len(query.terms), embed_dim].
-        fused: all terms as one vector.
+        lanes: the query as it was encoded for each modality that is searched; modalities of one
+            lane have the same object.
         words: the lexical search, already running.
         progress: the stage timer and the deadline.
-        space: the space with the calibration of the store at the time of the request.
+        space: the constants of all modalities; of its lanes, `LaneQuery.space`.
         hidden: ids of assets that the query itself names, which are not hits.
         judge: says how probable it is that a candidate answers.
         evidence: what shows the dates and places of the query.
-        fused_rest: the query without the words for these; None if that is the same.
         named: by asset, the fraction of the query that its names hold; None if names do not count.
     """
 
     query: Query
     plan: QueryPlan
     page: Page
-    term_embeddings: Embeddings
-    fused: FusedQuery
+    lanes: Mapping[Modality, LaneQuery]
     words: WordSearch
     progress: StageProgress
     space: Space
     hidden: frozenset[str]
     judge: Judge
     evidence: Evidence
-    fused_rest: FusedQuery | None = None
     named: Future[Mapping[str, float]] | None = None
 
     def scored(self, modality: Modality, segments: Sequence[ScoredSegment]) -> list[RankedSegment]:
         """Segments of one modality with calibrated scores, best first."""
-        return score_segments(modality, segments, self.fused, self.space)
+        return score_segments(modality, segments, self.lanes[modality].fused, self.space)
+
+    @property
+    def rest(self) -> Request | None:
+        """The request without the words for dates and places; None if that is the same."""
+        if not any(lane.fused_rest for lane in self.lanes.values()):
+            return None
+        lanes = {
+            id(lane): replace(lane, fused=lane.fused_rest or lane.fused)
+            for lane in self.lanes.values()
+        }
+        return replace(self, lanes={m: lanes[id(lane)] for m, lane in self.lanes.items()})

@@ -9,7 +9,7 @@ from functools import partial
 
 from encoder.types import Modality
 from search.filters import Filter
-from search.ranking.fusion import RankedSegment, identical_is_above
+from search.ranking.fusion import FusedQuery, RankedSegment, identical_is_above
 from search.ranking.request import Request
 from search.store.base import VectorStore
 from search.store.several import best_first, shifted
@@ -51,12 +51,30 @@ class SegmentSearch:
         self._executor = executor
 
     def best(self, n: int, asset_ids: Collection[str] | None) -> FoundSegments:
-        """One mixed list, unless the store's constants changed meanwhile."""
-        if self._can_mix():
-            mixed = self._mixed(n, asset_ids)
-            if self._can_mix():
-                return mixed
-        return FoundSegments(self.nearest(self._plan.modalities, n, asset_ids))
+        """One mixed list of each lane, unless the store's constants changed meanwhile."""
+        alone = list(self._plan.modalities)
+        mixed: list[FoundSegments] = []
+        for modalities in self._by_lane() if len(self._plan.shares) == 1 else []:
+            fused = self._request.lanes[modalities[0]].fused
+            if len(modalities) > 1 and self._ranks_alike(fused):
+                of_lane = self._mixed(modalities, fused, n, asset_ids)
+                if self._ranks_alike(fused):
+                    mixed.append(of_lane)
+                    alone = [modality for modality in alone if modality not in modalities]
+        segments: dict[Modality, Sequence[ScoredSegment]] = {}
+        segments.update(self.nearest(alone, n, asset_ids) if alone else {})
+        bounds: dict[Modality, float] = {}
+        for of_lane in mixed:
+            segments.update(of_lane.segments)
+            bounds.update(of_lane.bounds)
+        return FoundSegments(segments, bounds)
+
+    def _by_lane(self) -> list[list[Modality]]:
+        """The modalities to search, those of one lane together."""
+        by_lane: dict[int, list[Modality]] = {}
+        for modality in self._plan.modalities:
+            by_lane.setdefault(id(self._request.lanes[modality]), []).append(modality)
+        return list(by_lane.values())
 
     def nearest(
         self, modalities: Sequence[Modality], n: int, asset_ids: Collection[str] | None
@@ -80,7 +98,7 @@ class SegmentSearch:
 
     def with_cosines(self, segments: Sequence[ScoredSegment]) -> list[ScoredSegment]:
         """These segments with the cosines of their best rows; those that are gone are missing."""
-        space, direction = self._request.space, self._request.fused.direction
+        space, lanes = self._request.space, self._request.lanes
         rows = {
             row_key(segment.segment_id, row): segment._replace(row=row)
             for segment in segments
@@ -88,7 +106,7 @@ class SegmentSearch:
         }
         vectors = self._deadline.wait(self._executor, self._store.vectors, list(rows))
         with_cosine = [
-            row._replace(cosine=float(vectors[key] @ direction))
+            row._replace(cosine=float(vectors[key] @ lanes[row.modality].fused.direction))
             for key, row in rows.items()
             if key in vectors
         ]
@@ -97,37 +115,36 @@ class SegmentSearch:
             for modality in {segment.modality for segment in segments}
             for segment in best_first(
                 [row for row in with_cosine if row.modality == modality],
-                shifted(space.calibration_of(modality), self._request.fused.shift),
+                shifted(space.calibration_of(modality), lanes[modality].fused.shift),
             )
         ]
 
-    def _can_mix(self) -> bool:
-        """Whether one mixed list is wanted, and the store ranks it as this request does."""
-        return (
-            len(self._plan.shares) == 1 and len(self._plan.modalities) > 1 and self._ranks_alike()
-        )
-
-    def _ranks_alike(self) -> bool:
+    def _ranks_alike(self, fused: FusedQuery) -> bool:
         """Whether the store ranks by the constants of this request."""
         return (
             self._store.calibration == self._request.space.calibration
-            and abs(self._request.fused.shift) <= _MAX_SHIFT
+            and abs(fused.shift) <= _MAX_SHIFT
         )
 
-    def _mixed(self, n: int, asset_ids: Collection[str] | None) -> FoundSegments:
+    def _mixed(
+        self,
+        modalities: Sequence[Modality],
+        fused: FusedQuery,
+        n: int,
+        asset_ids: Collection[str] | None,
+    ) -> FoundSegments:
         """Search all modalities at once: 5 ms on a server, where separate searches take 8.
 
         But the list may end before a segment that is identical to the query, which should be first:
         a sound scores lower for itself than many texts do. Such kinds are searched separately.
         """
-        modalities = self._plan.modalities
         mixed = self._deadline.wait(
             self._executor,
             self._store.search_mixed,
-            self._request.fused.direction,
+            fused.direction,
             modalities,
             n,
-            shift=self._request.fused.shift,
+            shift=fused.shift,
             asset_ids=asset_ids,
             filter=self._pushed(asset_ids),
         )
@@ -142,7 +159,7 @@ class SegmentSearch:
         hidden = [
             modality
             for modality in modalities
-            if not identical_is_above(bound, modality, self._request.fused, self._request.space)
+            if not identical_is_above(bound, modality, fused, self._request.space)
         ]
         bounds = {modality: bound for modality in modalities if modality not in hidden}
         alone = self.nearest(hidden, n, asset_ids) if hidden else {}
@@ -151,10 +168,10 @@ class SegmentSearch:
     def _of_kind(
         self, modality: Modality, n: int, asset_ids: Collection[str] | None
     ) -> list[ScoredSegment]:
-        fused = self._request.fused
+        fused = self._request.lanes[modality].fused
         by = self._request.space.calibration_of(modality)
         narrowed = self._pushed(asset_ids)
-        if by.further and self._ranks_alike():
+        if by.further and self._ranks_alike(fused):
             # One search for all rows of its segments: 18 % less time than one for each.
             by_modality = self._store.search_mixed(
                 fused.direction,
@@ -164,7 +181,7 @@ class SegmentSearch:
                 asset_ids=asset_ids,
                 filter=narrowed,
             )
-            if self._ranks_alike():
+            if self._ranks_alike(fused):
                 return by_modality
         by, rows = shifted(by, fused.shift), fused.direction[None]
         return self._store.search(rows, modality, n, by=by, asset_ids=asset_ids, filter=narrowed)[0]

@@ -78,18 +78,24 @@ class Floors:
         self._sizes: Mapping[Modality, int] = {}
         self._look_at_s = 0.0
 
-    def of(self, query: Query, plan: QueryPlan, space: Space, direction: Embeddings) -> Judge:
+    def of(
+        self,
+        query: Query,
+        plan: QueryPlan,
+        space: Space,
+        directions: Mapping[Modality, Embeddings],
+    ) -> Judge:
         """The judge of this query's matches; one without floors for queries they do not cover.
 
         Floors are measured for texts: scores of a picture query are at a different level, and
-        negative terms shift them. ``direction`` is the query's unit vector.
+        negative terms shift them. ``directions`` are the query's unit vectors by modality.
         """
         is_text = all(t.item and t.item.modality == TEXT and t.weight > 0 for t in query.terms)
         if not is_text or not space.floors:
             return Judge(space.odds)
         sizes = self._current()
         floors = {
-            modality: floor.among(sizes.get(modality, 0), direction)
+            modality: floor.among(sizes.get(modality, 0), directions.get(modality))
             for modality, floor in space.floors.items()
         }
         wanted = frozenset(word for text in plan.words for word in words(text))

@@ -20,6 +20,7 @@ from search import Hit, Query, SearchEngine, Term
 from search.filters import matches, parse_filter
 from search.lexical.names import NameQuery, names_of
 from search.ranking.fusion import LEAST_PART
+from search.store.laned import LanedStore
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
 
@@ -40,7 +41,7 @@ SPACE = Space(
 class Vectors:
     """Takes contents that are vectors already."""
 
-    space = SPACE
+    model, modalities, space = "vectors", frozenset({TEXT}), SPACE
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         return l2_normalize(np.stack([item.content for item in items]))
@@ -55,6 +56,13 @@ class Corpus:
     def store(self, mixes: bool = True) -> MemoryStore:
         """One that ranks all kinds in one search, or one that was made with other constants."""
         store = MemoryStore(DIM, SPACE.calibration if mixes else {})
+        store.write([a for a in self.assets if a.asset_id in self.committed], self.segments)
+        return store
+
+    def laned_store(self, kinds: Sequence[Modality]) -> LanedStore:
+        """Each of these kinds has a space of its own."""
+        others = {kind: MemoryStore(DIM, SPACE.calibration) for kind in kinds}
+        store = LanedStore(MemoryStore(DIM, SPACE.calibration), others)
         store.write([a for a in self.assets if a.asset_id in self.committed], self.segments)
         return store
 
@@ -374,6 +382,29 @@ def test_a_quota_is_filled_by_the_best_of_its_kind(
         ]
         assert_same([hit for hits in by_page for hit in hits], wanted)
     engine.close()
+
+
+@many
+@given(corpus=st.sampled_from(CORPORA), data=st.data())
+def test_a_space_cut_into_lanes_finds_what_it_finds_whole(
+    reach: str, corpus: Corpus, data: st.DataObject
+) -> None:
+    corpus = worded(corpus, data.draw(st.integers(0, 99)))
+    query = data.draw(queries(corpus, reach))
+    words = " ".join(data.draw(st.lists(st.sampled_from(WORDS), max_size=3)))
+    terms = [term for term in query.terms if term.item]  # an asset is another query in each lane
+    if words:
+        terms = [Term(Item(TEXT, words))]
+    query = replace(query, items=terms)
+    encoder = WordsAsVectors() if words else Vectors()
+    whole = SearchEngine(encoder, corpus.store(data.draw(st.booleans())))
+    lanes = data.draw(st.sampled_from([(IMAGE,), (IMAGE, AUDIO), (AUDIO,)]))
+    others = {kind: type(encoder)() for kind in lanes}
+    cut = SearchEngine(encoder, corpus.laned_store(lanes), lanes=others)
+    for of_whole, of_cut in zip(all_pages(whole, query), all_pages(cut, query), strict=True):
+        assert of_cut == of_whole
+    whole.close()
+    cut.close()
 
 
 @many
