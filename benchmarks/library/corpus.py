@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from shutil import copy
 from typing import Any, NamedTuple
+from xml.sax.saxutils import escape
 
 import numpy as np
 from numpy.typing import NDArray
@@ -313,7 +314,7 @@ def write_text(path: Path, text: Written, seed: int = 0) -> None:
     elif path.suffix == ".xlsx":
         write_xlsx(path, [(text.title[:30], line) for line in [whole.replace("; ", "\n")]])
     elif path.suffix == ".odt":
-        write_odf(path, sections)
+        write_odf(path, [(escape(heading), escape(part)) for heading, part in sections])
     elif path.suffix == ".eml":
         _write_mail(path, text)
     elif path.suffix == ".html":

@@ -58,5 +58,7 @@ def _look(row: AssetRow, pipeline: IngestPipeline) -> str:
             identifying.bring([uri])
             for asset in identifying.assets(uri):
                 if asset.asset_id == row.asset_id:
-                    return look_of(next(segments(asset, pipeline.config)).content)
+                    # To the end: a decoder that is left early is started again for the next file.
+                    first, *_ = segments(asset, pipeline.config)
+                    return look_of(first.content)
     return ""
