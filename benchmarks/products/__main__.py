@@ -2,6 +2,7 @@
 
     python -m benchmarks.products TXTAI VECTRIX     # Pythons with these products
     python -m benchmarks.products TXTAI VECTRIX --files 2000
+    python -m benchmarks.products TXTAI --library .demo/library/second --half second
     python -m benchmarks.products --quick           # a tenth of the files, ours in int8, the script
 
 Run by ``make bench-products``, which makes the environments. All use the bundle's MiniLM.
@@ -20,6 +21,8 @@ from statistics import median
 
 from benchmarks.harness.reporting import note
 from benchmarks.harness.results_pages import table, write_section
+from benchmarks.library import documents
+from benchmarks.library.questions import HALVES
 from benchmarks.products.folder import N_FILES, Asked, make_folder
 from benchmarks.products.folder import __doc__ as protocol
 from benchmarks.products.measure import Run, Runs, in_turns, run
@@ -49,24 +52,33 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=_N_ROUNDS)
     parser.add_argument("--files", type=int, default=N_FILES)
     parser.add_argument("--quick", action="store_true", help="one in ten, one round; not kept")
+    parser.add_argument("--library", type=Path, help="ask about its documents instead")
+    parser.add_argument("--half", choices=HALVES, default=HALVES[0], help="of its questions")
     words = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         n_wanted = N_FILES // 10 if words.quick else words.files
-        asked = make_folder(scratch / "files", _SAMPLES, _DEBIAN, n_wanted)
+        files, about = scratch / "files", documents.__doc__ if words.library else protocol
+        if words.library:
+            asked = documents.copy_documents(words.library, words.half, files)
+        else:
+            asked = make_folder(files, _SAMPLES, _DEBIAN, n_wanted)
         (scratch / "asked.json").write_text(json.dumps(asked))
         _copy_model(scratch / "minilm")
-        n_files, ways = len(list((scratch / "files").iterdir())), _ways(words.pythons)
+        n_files, ways = len(list(files.iterdir())), _ways(words.pythons)
         if words.quick:
             ways.pop(_FLOAT32)
         body = ""
         try:
             n_rounds = 1 if words.quick else words.rounds
             for runs in in_turns(ways, n_rounds, lambda way: _run(way, ways[way], scratch)):
-                body = _body(runs, asked, n_files)
+                body = _body(runs, asked, n_files, str(about))
                 print(body, flush=True)
         finally:  # write what there is
-            if body and not words.quick:
+            if body and words.library:
+                command = f"python -m benchmarks.products TXTAI --library … --half {words.half}"
+                write_section(f"Beside others: a library's documents ({words.half})", command, body)
+            elif body and not words.quick:
                 _write(body, words.files, words.rounds)
 
 
@@ -111,7 +123,7 @@ def _run(way: str, command: list[object], scratch: Path) -> Run:
         return run([*command, *folders, *precision], log)
 
 
-def _body(runs: Runs, asked: Asked, n_files: int) -> str:
+def _body(runs: Runs, asked: Asked, n_files: int, about: str) -> str:
     cost = [_cost(way, some, n_files) for way, some in runs.items()]
     found = [_found(way, some[0], asked) for way, some in runs.items()]
     heads = [
@@ -127,7 +139,7 @@ def _body(runs: Runs, asked: Asked, n_files: int) -> str:
     turns = f"{n_rounds} rounds in which all take turns, medians" if n_rounds > 1 else "One round"
     return "\n\n".join(
         [
-            f"{protocol}".partition("\n")[2].strip(),
+            about.partition("\n")[2].strip(),
             _LEFT_OUT,
             f"{n_files:,} files; questions: {n_asked}. {turns}. CPU-seconds of all processes, each "
             "library with one thread; memory is the sum of PSS. Load of the machine at the end "

@@ -1,0 +1,35 @@
+"""Documents of a mixed library, beside others: the files that all of them read.
+
+All documents and mails of a library of `benchmarks.library` but PDF and OpenDocument, for which
+txtai's reader needs models of a hub or a further package; in three languages, flat in one folder.
+Asked are the library's English questions whose every answer is among them, since MiniLM, which all
+can run without a hub, is an English model. Written before the first run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shutil import copy
+
+from benchmarks.library.corpus import SOURCES, make
+from benchmarks.library.questions import questions
+from benchmarks.products.folder import Asked
+
+_FOLDERS = ("office", "articles", "news", "mails")
+_UNREAD = (".pdf", ".odt")
+
+
+def copy_documents(library: Path, half: str, folder: Path) -> Asked:
+    """Copy a library's documents; return the questions, and the names of the files that answer."""
+    folder.mkdir(parents=True)
+    made = make(library, SOURCES[half])
+    chosen = [one for one in made if one.startswith(_FOLDERS) and not one.endswith(_UNREAD)]
+    for path in chosen:
+        copy(library / "files" / path, folder / _name(path))
+    asked = [one for one in questions(made, half) if one.language == "en" and one.right]
+    answered = [one for one in asked if one.right <= set(chosen)]
+    return {"documents": [(one.text, [_name(path) for path in one.right]) for one in answered]}
+
+
+def _name(path: str) -> str:
+    return path.replace("/", "+")
