@@ -9,7 +9,7 @@ CODE := ingest encoder search workers tests examples benchmarks scripts
 unexport PYTHONDONTWRITEBYTECODE
 
 # `docs` is also a folder.
-.PHONY: demo test test-rest test-others test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-jobs bench-quant bench-models bench-dsre fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-quality bench-library bench-memory bench-gpu
+.PHONY: demo test test-quick test-rest test-others test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-jobs bench-quant bench-models bench-dsre fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-quality bench-library bench-memory bench-gpu
 .PHONY: bench-products bench-quick bench
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
@@ -30,16 +30,22 @@ test-fast: .venv/tested
 	$(TIER) fast $(filter-out tests/contract,$(QUICK))
 
 # Lint, types, unit and contract tests, and the main job once through the broker, the store and the API.
-# Needs nothing but Python: what is missing is left out, which the last lines say.
-test: check bundle
+# Needs nothing but Python: what is missing is left out, which the last lines say. Types are looked at on
+# one core, beside the tests.
+test: bundle
+	$(MAKE) --jobs=2 check test-quick
+
+test-quick: .venv/tested
 	$(TIER) test $(QUICK) tests/integration/test_serve.py
 
 # The other tests: whole programs, faults, docs, scale; the genuine Milvus server; the page in Chromium.
-# Those of Milvus, which wait for its server, run beside the others; those of the page, which watch a clock,
-# have the machine to themselves.
+# Those of Milvus wait for its server, those of the page for a browser: both run beside the others.
 test-rest: bundle chromium
-	$(MAKE) --jobs=2 --output-sync=target test-others test-milvus
-	$(MAKE) test-page docs
+	$(MAKE) --jobs=2 --output-sync=target test-others test-beside
+
+.PHONY: test-beside
+test-beside:
+	$(MAKE) --jobs=1 test-milvus docs test-page
 
 # The most of these wait: for leases to end, for programs to start.
 test-others: WORKERS := 3
