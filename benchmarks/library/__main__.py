@@ -98,7 +98,8 @@ def main() -> None:
     if given.write:
         options = "".join(f" --{name}" for name in ("ablate",) if getattr(given, name))
         command = f"python -m benchmarks.library {part} --half {given.half}{options}"
-        write_section(f"{_TITLES[part]} ({given.half})", command, body)
+        title = _TITLES[part] + f" ({given.half})" * (given.half != HALVES[0])
+        write_section(title, command, body)
 
 
 if __name__ == "__main__":
