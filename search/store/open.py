@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from encoder.errors import InputError
@@ -14,10 +14,11 @@ from search.errors import StoreMissingError
 from search.store.folders import default_folder
 
 if TYPE_CHECKING:
-    from encoder.space import Calibration
+    from encoder.space import Calibration, Space
     from encoder.types import Modality
     from search.store.base import VectorStore
     from search.store.locks import WriteLocks
+    from search.store.space_record import SearchedSpace
 
 
 class StoreOptions(TypedDict, total=False):
@@ -42,6 +43,8 @@ class StoreOptions(TypedDict, total=False):
     locks: WriteLocks | None
     """Those that all writers to a store on a server share, as on a broker (None: the processes of
     this user on this machine; others are refused)."""
+    searched: SearchedSpace | None
+    """What the first write records of the store (None: its space alone)."""
 
 
 def open_store(
@@ -79,7 +82,7 @@ def open_store(
         check_store(target)
     from search.store.embedded.store import EmbeddedStore
     from search.store.milvus.store import MilvusStore
-    from search.store.space_record import FolderRecord, check_searched
+    from search.store.space_record import FolderRecord, SearchedSpace, check_searched
 
     open_milvus = partial(
         MilvusStore, space_fingerprint=space_fingerprint, embed_dim=embed_dim, **options
@@ -87,9 +90,63 @@ def open_store(
     if isinstance(target, Path):
         prefix = options.get("prefix", "anymodal")
         if not options.get("new_space"):
-            check_searched(FolderRecord(target, prefix), space_fingerprint, str(target))
+            expected = options.get("searched") or SearchedSpace(space_fingerprint)
+            check_searched(FolderRecord(target, prefix), expected, str(target))
         return EmbeddedStore(target, prefix, space_fingerprint, embed_dim, open_milvus, hold=hold)
     return open_milvus(target)
+
+
+def open_laned(
+    uri: str | None,
+    home: Space,
+    others: Mapping[Modality, Space],
+    encoder: Mapping[str, Any],
+    *,
+    hold: bool = True,
+    **options: Unpack[StoreOptions],
+) -> VectorStore:
+    """Open a store for a home space and the spaces of modalities that have one of their own.
+
+    Args:
+        uri: as `open_store` takes it.
+        home: of all other modalities.
+        others: by modality; without any, it is a store of one space.
+        encoder: what the first write records of the encoder: see
+            `search.store.space_record.SearchedSpace`.
+        hold: as `open_store` takes it.
+        options: see `StoreOptions`; the calibration is that of each space.
+
+    Raises:
+        StoreError: as `open_store`.
+    """
+    from search.store.laned import LanedStore
+    from search.store.space_record import SearchedSpace
+
+    lanes = {str(modality): space.fingerprint for modality, space in others.items()}
+    first = StoreOptions(
+        **{
+            **options,
+            "calibration": home.calibration,
+            "searched": SearchedSpace(home.fingerprint, encoder, lanes=lanes),
+        }
+    )
+    stores = {"": open_store(uri, home.fingerprint, home.embed_dim, hold=hold, **first)}
+    try:
+        for space in others.values():
+            if space.fingerprint not in stores:
+                more = StoreOptions(
+                    **{**options, "calibration": space.calibration, "new_space": True}
+                )
+                stores[space.fingerprint] = open_store(
+                    uri, space.fingerprint, space.embed_dim, hold=hold, **more
+                )
+    except BaseException:
+        for store in stores.values():
+            store.close()
+        raise
+    if not others:
+        return stores[""]
+    return LanedStore(stores[""], {m: stores[space.fingerprint] for m, space in others.items()})
 
 
 def check_store(folder: Path) -> None:

@@ -25,6 +25,8 @@ from search.store.lite.read_only import unreadable
 from search.store.schema import ASSETS, collection_name, spaces_among
 
 _FILE = "current.json"
+_FORMAT = 2
+"""Later versions of the record are refused."""
 _PREFIX = "anymodal"
 
 
@@ -39,22 +41,40 @@ class SearchedSpace:
         former: the space that was searched before, if it is still stored.
         filling: the space that a move fills, or an interrupted one began to; empty if there is
             none.
+        lanes: the spaces of the modalities that live in one of their own, by name.
     """
 
     space: str
     encoder: Mapping[str, Any] = field(default_factory=dict)
     former: SearchedSpace | None = None
     filling: str = ""
+    lanes: Mapping[str, str] = field(default_factory=dict)
 
     def written(self) -> str:
-        return json.dumps(asdict(self))
+        return json.dumps({"format": _FORMAT, **asdict(self)})
 
     @classmethod
     def read(cls, text: str) -> SearchedSpace:
+        """Read what `written` wrote.
+
+        Raises:
+            StoreError: a later version of anymodal did.
+            ValueError, KeyError, TypeError: it is something else.
+        """
         facts = json.loads(text)
-        former = facts["former"]
-        filling = facts.get("filling", "")
-        return cls(facts["space"], facts["encoder"], cls(**former) if former else None, filling)
+        if (version := facts.pop("format", 1)) > _FORMAT:
+            raise StoreError(
+                f"The store's record has format {version}, which a later version of anymodal "
+                f"wrote; this one reads up to {_FORMAT}.",
+                remedy="Open it with that version.",
+            )
+        former = facts.pop("former")
+        return cls(**facts, former=cls(**former) if former else None)
+
+    @property
+    def spaces(self) -> frozenset[str]:
+        """All spaces that are searched: the home lane's and those of others."""
+        return frozenset({self.space, *self.lanes.values()})
 
     @property
     def models(self) -> list[str]:
@@ -147,31 +167,46 @@ def searched(record: SpaceRecord) -> SearchedSpace | None:
     return SearchedSpace(spaces[0]) if spaces else None
 
 
-def check_searched(record: SpaceRecord, space: str, store_name: str) -> None:
-    """Raise a `SpaceMismatchError` if a space is stored but neither searched nor the former one.
+def check_searched(record: SpaceRecord, expected: SearchedSpace, store_name: str) -> None:
+    """Raise a `SpaceMismatchError` if these spaces are stored but neither searched nor former ones.
 
-    It is incomplete, and would be searched as if it were not.
+    They are incomplete, and would be searched as if they were not.
     """
     current = searched(record)
-    if current is None or space in (current.space, current.former and current.former.space):
+    if current is None:
         return
-    if space in record.spaces():
+    for known in (current, current.former):
+        if known and expected.space == known.space:
+            if expected.lanes == known.lanes:
+                return
+            raise SpaceMismatchError(
+                f"The store {store_name} has {_named(known.lanes)}, but this encoder has "
+                f"{_named(expected.lanes)}.",
+                remedy="Leave out --model, or move the store with `anymodal store reindex`.",
+            )
+    if expected.space in record.spaces():
         raise SpaceMismatchError(
             f"The store {store_name} is searched in the space {current.space}; what it holds in "
-            f"the space {space} is unfinished.",
+            f"the space {expected.space} is unfinished.",
             remedy="Leave out --model, or finish the move with `anymodal store reindex`.",
         )
 
 
-def check_current(record: SpaceRecord, space: str, store_name: str) -> None:
-    """Raise a `StoreMovedError` if a write would be lost: nobody searches this space any more.
+def _named(lanes: Mapping[str, str]) -> str:
+    names = ", ".join(f"{modality} in the space {space}" for modality, space in lanes.items())
+    return names or "one space for all modalities"
 
-    The first write records the space.
+
+def check_current(record: SpaceRecord, expected: SearchedSpace, store_name: str) -> None:
+    """Raise a `StoreMovedError` if a write would be lost: nobody searches these spaces any more.
+
+    The first write records them.
     """
     current = record.read()
     if current is None and (current := searched(record)):
+        current = expected if current.space == expected.space else current
         record.write(current)
-    if current and current.space != space:
+    if current and (current.space, current.lanes) != (expected.space, expected.lanes):
         raise StoreMovedError(
             f"The store {store_name} was moved to another model and is now searched in its space.",
             remedy="Try again: servers and workers follow within seconds.",

@@ -16,7 +16,7 @@ from search.store.milvus.link import MilvusLink
 from search.store.milvus.notes import ServerRecord, drop_calibration
 from search.store.open import store_target
 from search.store.schema import collection_name, segments_collection
-from search.store.space_record import FolderRecord, NoRecord, SpaceRecord
+from search.store.space_record import FolderRecord, NoRecord, SearchedSpace, SpaceRecord
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def stored_spaces(uri: str | None) -> list[str]:
 
 
 def drop_former(uri: str | None, prefix: str = "anymodal") -> str:
-    """Drop the collections of the former space; return its fingerprint. This cannot be undone.
+    """Drop the collections of former spaces; return their fingerprints. This cannot be undone.
 
     Without a former space, those of a move that was not finished.
     """
@@ -51,20 +51,28 @@ def drop_former(uri: str | None, prefix: str = "anymodal") -> str:
         folder = target if isinstance(target, Path) else None
         record = FolderRecord(folder, prefix) if folder else ServerRecord(link, prefix)
         current = record.read()
-        other = current and (current.former.space if current.former else current.filling)
-        if not current or not other:
+        others = sorted(_beside(current)) if current else []
+        if not current or not others:
             raise InputError(
                 "--drop-former", got="a store with one model", wanted="a store that was moved"
             )
         filling = current.filling if current.former else ""
         record.write(replace(current, former=None, filling=filling))
-        drop_calibration(link, collection_name(prefix, other, segments_collection(1).kind))
-        for name in link.call("list_collections"):
-            if name.startswith(f"{prefix}_{other}_"):
-                link.call("drop_collection", name)
-        if folder:
-            shutil.rmtree(folder / SIDE / collection_name(prefix, other, SIDE), ignore_errors=True)
-        return other
+        for other in others:
+            drop_calibration(link, collection_name(prefix, other, segments_collection(1).kind))
+            for name in link.call("list_collections"):
+                if name.startswith(f"{prefix}_{other}_"):
+                    link.call("drop_collection", name)
+            if folder:
+                index = folder / SIDE / collection_name(prefix, other, SIDE)
+                shutil.rmtree(index, ignore_errors=True)
+        return ", ".join(others)
+
+
+def _beside(current: SearchedSpace) -> frozenset[str]:
+    """The spaces that are stored for nothing but a way back, or for a move that did not end."""
+    others = current.former.spaces if current.former else frozenset({current.filling} - {""})
+    return others - current.spaces
 
 
 @contextmanager

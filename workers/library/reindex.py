@@ -95,7 +95,7 @@ def move(
 
     def check() -> None:
         with space_record(resources.settings.store) as record:
-            check_current(record, current.space, store_name(resources.settings.store))
+            check_current(record, current, store_name(resources.settings.store))
 
     moved = Moved(encoder_facts["model"], new.encoder().space.fingerprint)
     with ExitStack() as stack:
@@ -111,7 +111,7 @@ def move(
         if not moved.reason:
             if plan.rollback:
                 copier.settle()  # the most of it, so that writers wait the less
-            former = SearchedSpace(current.space, current.encoder)
+            former = SearchedSpace(current.space, current.encoder, lanes=current.lanes)
             _switch(resources, copier, SearchedSpace(moved.space, encoder_facts, former), moved)
     return moved
 

@@ -47,7 +47,12 @@ from search.store.schema import (
     uri_key,
 )
 from search.store.several import FIRST_ROWS, by_segment
-from search.store.space_record import FolderRecord, check_current, check_searched
+from search.store.space_record import (
+    FolderRecord,
+    SearchedSpace,
+    check_current,
+    check_searched,
+)
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 _SCALARS_BYTES = 2048  # the usual size of a row without its embedding
@@ -91,8 +96,10 @@ class MilvusStore:
         create: bool = True,
         index: str = HNSW,
         locks: WriteLocks | None = None,
+        searched: SearchedSpace | None = None,
     ) -> None:
-        self._embed_dim, self._space = embed_dim, space_fingerprint
+        self._embed_dim = embed_dim
+        self._searched = searched or SearchedSpace(space_fingerprint)
         self._follows = not new_space
         folder = self._place = target if isinstance(target, Path) else None
         uri, is_own = joined(folder) if folder else (str(target), False)
@@ -107,7 +114,7 @@ class MilvusStore:
             on_server = ServerRecord(self._link, prefix)
             self._record = FolderRecord(folder, prefix) if folder else on_server
             if self._follows:
-                check_searched(self._record, space_fingerprint, self._link.shown)
+                check_searched(self._record, self._searched, self._link.shown)
             name_of = partial(collection_name, prefix, space_fingerprint)
             self._version = Version(self._link, embed_dim, name_of)
             self._prepare = partial(
@@ -204,7 +211,7 @@ class MilvusStore:
     def _check_current(self) -> None:
         self._version.check()
         if self._follows:
-            check_current(self._record, self._space, self._link.shown)
+            check_current(self._record, self._searched, self._link.shown)
 
     def upgrade(self, progress: Progress) -> int:
         self._check_room(0)
