@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
 from types import EllipsisType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoder.binding.binding import features_of
 from encoder.config import EncoderConfig
-from encoder.errors import InputError, ModelError
+from encoder.errors import InputError
 from encoder.inputs import AudioFormat, read_arguments
 from encoder.loading import load_model, with_bindings
 from encoder.media.spectrogram import SpectrogramLayout
+from encoder.services.text_services import TextServices
 from encoder.space import Space, l2_normalize
 from encoder.towers.base import EncoderObserver, TextStats, loaded, observe_towers
 from encoder.towers.dispatch import Dispatch, prepare_all
-from encoder.towers.model import TextReader
 from encoder.towers.tokens import TokenTower
 from encoder.types import (
     AUDIO,
@@ -32,23 +32,8 @@ from encoder.types import (
     Embeddings,
     Item,
     Modality,
-    ReadText,
-    RgbPicture,
     Role,
-    Utterance,
-    Waveform,
 )
-
-
-class EncodedItem(NamedTuple):
-    """An item's float32 unit rows [n_rows, embed_dim], and what is said in it.
-
-    ``heard`` has the spans in which somebody speaks; it is None for items that are not sounds, and
-    for models that do not recognise speech.
-    """
-
-    rows: Embeddings
-    heard: Sequence[Utterance] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,17 +248,9 @@ class MultiModalEncoder:
         Most towers make one row. Where one makes several (`Tower.n_rows`), the first is what
         `encode_items` returns, and a search counts the row that scores best.
         """
-        return [encoded.rows for encoded in self.encode_each(items)]
-
-    def encode_each(self, items: Sequence[Item]) -> list[EncodedItem]:
-        """Encode mixed items; the rows of each, as from `encode_rows`, and what is said in it.
-
-        A tower that hears words finds them while it encodes; `transcribe` takes as long again.
-        """
-        by_index: dict[int, EncodedItem] = {}
+        by_index: dict[int, Embeddings] = {}
         for places, encoded in self._dispatch.encode(items):
-            for n, (index, rows) in enumerate(zip(places, encoded.rows, strict=True)):
-                by_index[index] = EncodedItem(rows, encoded.heard[n] if encoded.heard else None)
+            by_index.update(zip(places, encoded.rows, strict=True))
         return [by_index[index] for index in range(len(items))]
 
     def features(self, modality: Modality, contents: Sequence[Any]) -> NDArray[np.float32]:
@@ -285,44 +262,14 @@ class MultiModalEncoder:
         size = self._config.batch_items
         prepared = prepare_all(tower, contents)
         batches = [prepared[at : at + size] for at in range(0, len(prepared), size)]
-        return np.concatenate([features_of(tower, batch)[0] for batch in batches])
+        return np.concatenate([features_of(tower, batch) for batch in batches])
 
-    @property
-    def hears_words(self) -> bool:
-        """Whether the model can `transcribe`."""
-        return self._model.transcribe is not None
+    @cached_property
+    def services(self) -> TextServices:
+        """What reads pictures and hears speech beside the model; weights load on first use."""
+        from encoder.models.bundle.services import open_services
 
-    def transcribe(self, sound: Waveform, role: Role = DOCUMENT) -> list[Utterance]:
-        """What is certainly said in a sound, sentence by sentence; empty where nobody speaks.
-
-        A "query" takes 1.7 times as long as a "document", and fewer of its words are wrong. Raises
-        a ModelError if the model does not recognise speech (hub models do not).
-        """
-        if self._model.transcribe is None:
-            raise ModelError("This model cannot transcribe speech.", remedy="Use bundle:default.")
-        return self._model.transcribe(sound, role)
-
-    @property
-    def reads_pictures(self) -> bool:
-        """Whether the model can `read`."""
-        return self._model.reader is not None
-
-    def has_text(self, picture: RgbPicture) -> bool:
-        """Whether there may be text in a picture; much quicker than `read`."""
-        return self._reader().has_text(picture)
-
-    def read(self, picture: RgbPicture) -> list[ReadText]:
-        """The text in a picture, line by line in reading order; empty where there is none.
-
-        Letters must be about ten pixels high: `encoder.media.image.load_image` scales a picture
-        down to ``short_side``. Raises a ModelError if the model reads no text in pictures.
-        """
-        return self._reader().read(picture)
-
-    def _reader(self) -> TextReader:
-        if self._model.reader is None:
-            raise ModelError("This model cannot read text in images.", remedy="Use bundle:default.")
-        return self._model.reader
+        return open_services(self._name, self._config.n_threads)
 
     def window_lengths(self, text: str, role: Role = DOCUMENT) -> list[int]:
         """The tokens of each window in which a text is encoded, with special tokens and prompt.

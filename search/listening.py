@@ -172,7 +172,7 @@ def _other(got: str) -> InputError:
 Search: TypeAlias = Callable[[str], dict[str, Any]]
 """Turns words into a result in plain values, as `anymodal search --json` prints it."""
 Transcribe: TypeAlias = Callable[[Waveform], Sequence[Utterance]]
-"""`encoder.MultiModalEncoder.transcribe`, with the role of a query."""
+"""`encoder.services.speech.Speech.transcribe`, with the role of a query."""
 
 
 class Said(NamedTuple):

@@ -62,10 +62,10 @@ class Settings(EnvironmentSettings):
     """How many files one task decodes at the same time."""
 
     transcripts: bool = True
-    """Store speech in sounds and films as text, with its time."""
+    """Store speech in sounds and films as text, with its time, whatever the model."""
 
     read_pictures: bool = True
-    """Store the text in pictures and films, if the model reads."""
+    """Store the text in pictures and films, likewise."""
 
     calibrate: bool = True
     """Calibrate a store as it changes; see [Calibration](calibration.md)."""

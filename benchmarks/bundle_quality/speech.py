@@ -17,8 +17,6 @@ from encoder.media.sound import load_sound
 from encoder.models.bundle.declaration import read_bundle
 from encoder.prepare.bundle.fetch import fetch
 from encoder.services.speech import Speech
-from encoder.services.whisper import SAMPLING_RATE
-from encoder.towers.audio.logmel import resample
 
 COMMON_VOICE = Repository(
     "https://github.com/omnilingo/rsample-100-cv-corpus-6.1-2020-12-11",
@@ -137,8 +135,7 @@ def hear(speech: Speech, recordings: Sequence[Recording]) -> list[Heard]:
     """Transcribe each recording."""
     heard = []
     for recording in recordings:
-        samples = resample(load_sound(recording.path), SAMPLING_RATE)
-        said = [span for span in speech.spans(samples) if span.text]
+        said = [span for span in speech.spans(load_sound(recording.path)) if span.text]
         languages = frozenset(span.language for span in said)
         heard.append(Heard(recording, " ".join(span.text for span in said), languages))
     return heard

@@ -27,8 +27,7 @@ from benchmarks.bundle_quality.reading import FONTS
 from benchmarks.bundle_quality.sources import Repository
 from benchmarks.bundle_quality.speech import COMMON_VOICE, ESC_10, ESC_50
 from benchmarks.harness.reporting import note
-from encoder.media.sound import load_sound
-from encoder.towers.audio.logmel import resample
+from encoder.media.sound import load_sound, resample
 from encoder.types import Waveform
 from tests.support.documents import write_docx, write_odf, write_pptx, write_xlsx
 from tests.support.media import write_slides

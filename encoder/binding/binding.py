@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from encoder.binding.ridge import LinearMap
 from encoder.errors import ModelError
 from encoder.space import Calibration, l2_normalize
-from encoder.towers.base import Encoded, HeardSpans, PluginTower, Prepared, forward
+from encoder.towers.base import Encoded, PluginTower, Prepared, forward
 from encoder.types import Modality
 
 _VERSION = 1
@@ -111,17 +111,14 @@ class FeatureTower(Protocol):
         ...
 
 
-def features_of(
-    tower: PluginTower, batch: Sequence[Prepared]
-) -> tuple[NDArray[np.float32], HeardSpans | None]:
-    """A tower's features of prepared items, [len(batch), n_features], and what is said in them.
+def features_of(tower: PluginTower, batch: Sequence[Prepared]) -> NDArray[np.float32]:
+    """A tower's features of prepared items, [len(batch), n_features].
 
     For a tower without ``features``, these are all rows of an item, concatenated.
     """
     if isinstance(tower, FeatureTower):
-        return np.asarray(tower.features(batch), np.float32), None
-    encoded = forward(tower, batch)
-    return encoded.rows.reshape(len(batch), -1), encoded.heard
+        return np.asarray(tower.features(batch), np.float32)
+    return forward(tower, batch).rows.reshape(len(batch), -1)
 
 
 class BoundTower:
@@ -138,11 +135,11 @@ class BoundTower:
 
         Raises a ModelError if the tower gives another number of features than when it was bound.
         """
-        features, heard = features_of(self._tower, batch)
+        features = features_of(self._tower, batch)
         if features.shape[1] != len(self._linear.mean):
             raise ModelError(
                 f"{type(self._tower).__name__} returned {features.shape[1]} features, but the "
                 f"binding was fitted on {len(self._linear.mean)}.",
                 remedy="Bind it again with `anymodal models bind`.",
             )
-        return Encoded(l2_normalize(self._linear.apply(features)), heard=heard)
+        return Encoded(l2_normalize(self._linear.apply(features)))

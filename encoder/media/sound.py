@@ -130,3 +130,14 @@ def _resampled(
         frame.sample_rate = rate
         yield from (block.to_ndarray()[0] for block in resampler.resample(frame))
     yield from (block.to_ndarray()[0] for block in resampler.resample(None))
+
+
+def resample(sound: Waveform, sampling_rate: int) -> NDArray[np.float32]:
+    """The samples at another rate (band-limited, by soxr)."""
+    if sound.sampling_rate == sampling_rate:
+        return sound.samples
+    import soxr
+
+    return np.asarray(
+        soxr.resample(sound.samples, sound.sampling_rate, sampling_rate, "HQ"), np.float32
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from threading import Lock
 from time import perf_counter
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,7 @@ from numpy.typing import NDArray
 from encoder.dsre.cost import Shape, dense_flops, sparse_flops
 from encoder.dsre.settings import GateSettings
 from encoder.errors import ModelError
-from encoder.types import Embeddings, Modality, Utterance
-
-HeardSpans: TypeAlias = Sequence[Sequence[Utterance]]
-"""For each sound, the spans in which somebody speaks; their text is empty where it is uncertain."""
+from encoder.types import Embeddings, Modality
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,12 +87,11 @@ class Encoded:
     """What `encoder.towers.base.Tower.forward` returns.
 
     ``rows`` are float32 unit rows [n, embed_dim], or [n * n_rows, embed_dim]; ``stats`` are there
-    for texts if there is a gate, ``heard`` for sounds if the tower recognises speech.
+    for texts if there is a gate.
     """
 
     rows: Embeddings
     stats: TextStats | None = None
-    heard: HeardSpans | None = None
 
 
 class EncoderObserver(Protocol):

@@ -106,10 +106,7 @@ def joined(
     whole = scatter(by_item, n_items, n_rows, space.embed_dim)
     rows = whole if cut is None else l2_normalize(whole[..., :cut])
     stats = TextStats.join([encoded.stats for _, encoded in parts])
-    heard = [spans for _, encoded in parts for spans in encoded.heard or ()]
-    return Encoded(
-        rows, stats.take(order) if stats else None, [heard[i] for i in order] if heard else None
-    )
+    return Encoded(rows, stats.take(order) if stats else None)
 
 
 def prepare_all(tower: PluginTower, contents: Sequence[Any]) -> list[Prepared]:

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from encoder.space import Space
 from encoder.towers.base import Tower
-from encoder.types import Modality, ReadText, RgbPicture, Role, Utterance, Waveform
-
-
-class TextReader(Protocol):
-    """Reads the text in pictures; safe to use from threads."""
-
-    def has_text(self, picture: RgbPicture) -> bool:
-        """Whether there may be text in a picture; takes a fraction of the time of `read`."""
-        ...
-
-    def read(self, picture: RgbPicture) -> list[ReadText]:
-        """The lines of text in a picture, in reading order; none where `has_text` sees none."""
-        ...
+from encoder.types import Modality
 
 
 @dataclass(frozen=True)
@@ -34,12 +21,6 @@ class Model:
     queries: Mapping[Modality, Tower] = field(default_factory=dict)
     """Towers for queries that are encoded differently, for instance with a different prompt. They
     run the same networks as the others, so they cost no memory."""
-
-    transcribe: Callable[[Waveform, Role], list[Utterance]] | None = None
-    """What is said in a sound, where the model can hear words; a query may take longer."""
-
-    reader: TextReader | None = None
-    """Reads the text in pictures, where the model can."""
 
     cuts: tuple[int, ...] = ()
     """Dimensions that an embedding can be cut to (Matryoshka, Kusupati et al. 2022)."""

@@ -193,6 +193,8 @@ class Job:
     stage_s: Mapping[str, float] = field(default_factory=dict)
     gone: Mapping[str, int] = field(default_factory=dict)
     """See `workers.pipeline.reports.IngestReport.gone`."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """What the model cannot find, and in how many files."""
     priority: str = "normal"
     labels: Labels = field(default_factory=dict)
     prune: Prune = False

@@ -294,6 +294,7 @@ class JobOut(BaseModel):
     left_out: int = Field(0, description="Files of kinds that were not requested.")
     failed: int
     segments: dict[str, int]
+    limits: dict[str, int] = Field({}, description="What the model cannot find; in how many files.")
     failures: list[RefusedOut]
     seconds: float
     left_s: float | None

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.multimodal import EncodedItem
+from encoder.services.text_services import TextServices
 from encoder.space import Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Role, Waveform
 from workers.cli import anymodal
@@ -55,7 +55,7 @@ class TinyEncoder:
     space = SPACE
     embed_dim = DIM
     modalities = frozenset({TEXT, IMAGE, AUDIO})
-    reads_pictures = hears_words = False
+    services = TextServices()
 
     def window_lengths(self, text: str, _role: Role = "document") -> list[int]:
         return [len(text.split())]
@@ -67,15 +67,12 @@ class TinyEncoder:
         seeds = [int.from_bytes(blake2b(_content(item), digest_size=8).digest()) for item in items]
         return l2_normalize(np.stack([np.random.default_rng(s).normal(size=DIM) for s in seeds]))
 
-    def encode_each(self, items: Sequence[Item]) -> list[EncodedItem]:
+    def encode_rows(self, items: Sequence[Item]) -> list[Embeddings]:
         """Pictures have several rows."""
         rows = self.encode_items(items)
         further = [np.roll(row, 1) for row in rows]
         n_rows = [N_ROWS.get(item.modality, 1) for item in items]
-        return [
-            EncodedItem(np.stack([a, b])[:n], None)
-            for a, b, n in zip(rows, further, n_rows, strict=True)
-        ]
+        return [np.stack([a, b])[:n] for a, b, n in zip(rows, further, n_rows, strict=True)]
 
 
 class NamedEncoder(TinyEncoder):

@@ -146,7 +146,7 @@ print(json.dumps({
     "merged": int(told.stats.tokens[0] - told.stats.kept[0, -1]),
     "same": bool((plain.text == told.text).all()),
     "shapes": [list(other[name].shape) for name in ("image", "audio", "video")],
-    "said": [one.text for one in encoder.transcribe(load_sound(folder / "train.wav"))],
+    "said": [one.text for one in encoder.services.transcribe(load_sound(folder / "train.wav"))],
 }))
 """
 

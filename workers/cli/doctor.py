@@ -85,6 +85,16 @@ def _model(resources: Resources) -> tuple[str, dict[str, Any]]:
     return f"{name}: space {space.fingerprint}, {space.embed_dim} dimensions", facts
 
 
+def _services(resources: Resources) -> tuple[str, dict[str, Any]]:
+    encoder, settings = resources.encoder(), resources.settings
+    services = encoder.services.chosen(read=settings.read_pictures, hear=settings.transcripts)
+    there = {"reads pictures": services.reader, "hears speech": services.speech}
+    limits = list(services.limits(encoder.modalities).values())
+    text = "; ".join([*(name for name, service in there.items() if service), *limits])
+    facts = {"reads": bool(services.reader), "hears": bool(services.speech), "limits": limits}
+    return text or "switched off", facts
+
+
 def _kinds(resources: Resources) -> tuple[str, dict[str, Any]]:
     from zipfile import ZipFile
 
@@ -214,6 +224,7 @@ _PARTS: dict[str, Look] = {
     "decoders": _decoders,
     "kinds": _kinds,
     "model": _model,
+    "services": _services,
     "store": _store,
     "calibration": _calibration,
     "broker": _broker,

@@ -18,6 +18,7 @@ from workers.cli.output import (
     clock,
     gone_lines,
     left_out_lines,
+    limit_lines,
     marked,
     progress_bar,
     show,
@@ -209,6 +210,7 @@ def report_of(job: Job, failures: Iterable[ports.FailedFile]) -> IngestReport:
         dict(job.stage_s),
         [Failure(failure.uri, failure.error, failure.reason) for failure in failures],
         Counter(job.gone),
+        Counter(job.limits),
     )
 
 
@@ -239,6 +241,7 @@ def job_facts(job: Job) -> dict[str, Any]:
         "open_shards": job.open_shards,
         "shards_at_work": job.shards_at_work,
         "segments": dict(sorted(job.segments.items())),
+        "limits": dict(job.limits),
         "segments_per_s": {
             modality: round(n / job.seconds, 2) for modality, n in sorted(job.segments.items())
         },
@@ -270,6 +273,7 @@ def job_lines(job: Job) -> list[str]:
         f"{job.n_bytes / 1e6:.1f} MB, segments: {rates or 'none'}",
         *left_out_lines(job.left_out),
         *gone_lines(job.gone),
+        *limit_lines(job.limits),
         f"[dim]{job.open_shards} shards open, {job.shards_at_work} of them running[/]",
         *_planning_lines(job),
     ]

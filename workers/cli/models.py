@@ -146,11 +146,15 @@ def _stages(name: str) -> Iterator[Progress]:
 
 
 def _summary(artifact: Artifact) -> dict[str, Any]:
+    from encoder.models.bundle.services import open_services
+
     manifest = artifact.manifest
+    limits = open_services(manifest["spec"]).limits(manifest["modalities"])
     return {
         "spec": manifest["spec"],
         "precision": manifest["key"]["precision"],
         "modalities": list(manifest["modalities"]),
+        "limits": list(limits.values()),
         "embed_dim": manifest["space"]["embed_dim"],
         "size_bytes": artifact.size_bytes,
         "made_at": manifest["made_at"],
@@ -179,6 +183,9 @@ def _list_lines(answer: Mapping[str, Any]) -> Iterator[RenderableType]:
     ]
     headings = ("model", "precision", "takes", "dim", "MB", "made", "folder")
     yield table(headings, rows, n_left=len(headings))
+    for summary in answer["models"]:
+        for limit in summary["limits"]:
+            yield f"{marked(summary['spec'])}: {marked(limit)}"
 
 
 def _show(artifact: Artifact) -> None:

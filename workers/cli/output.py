@@ -238,6 +238,7 @@ def report_lines(report: IngestReport, wall_s: float) -> list[str]:
     ]
     lines += left_out_lines(report.left_out)
     lines += gone_lines(report.gone)
+    lines += limit_lines(report.limits)
     lines += [
         f"[yellow]set aside[/] {marked(failure.uri)}: {marked(failure.reason)}"
         for failure in report.failures
@@ -247,6 +248,11 @@ def report_lines(report: IngestReport, wall_s: float) -> list[str]:
 
 def left_out_lines(n_files: int) -> list[str]:
     return [f"{n_files} files of other kinds left out"] if n_files else []
+
+
+def limit_lines(limits: Mapping[str, int]) -> Iterator[str]:
+    for limit, n_files in sorted(limits.items()):
+        yield f"{n_files} files: {marked(limit)}"
 
 
 def gone_lines(gone: Mapping[str, int]) -> Iterator[str]:

@@ -180,7 +180,7 @@ def _listen(source: str, pause_s: float, options: dict[str, Any]) -> None:
         engine = cache(partial(engine_of, resources, stack))
         find = partial(_answer_to, options, resources, engine)
         for spoken in questions(_sound(source), partial(speech_spans, pause_s=pause_s)):
-            transcribe = partial(resources.encoder().transcribe, role=QUERY)
+            transcribe = partial(resources.encoder().services.transcribe, role=QUERY)
             if result := answer(spoken, transcribe, find):
                 _print_answer(result)
 
@@ -190,8 +190,7 @@ def _sound(source: str) -> Iterator[Samples]:
 
     if source == "-":
         return pcm_chunks(sys.stdin.buffer)
-    from encoder.media.sound import load_sound
-    from encoder.towers.audio.logmel import resample
+    from encoder.media.sound import load_sound, resample
 
     return chunks(resample(load_sound(Path(source).expanduser()), RATE))
 

@@ -124,18 +124,16 @@ def _embed(
     modality, parts = (TEXT, [(TEXT, content.text)])
     if content.file:
         modality, parts = _parts(content, encoder.modalities, config)
-    encoded = encoder.encode_each([Item(*part, role) for part in parts])
+    encoded = encoder.encode_rows([Item(*part, role) for part in parts])
     if role == QUERY and len(encoded) > 1:  # a long file asks one question
-        mean = l2_normalize(
-            np.stack([encoded_part.rows[0] for encoded_part in encoded]).mean(axis=0)[None]
-        )
+        mean = l2_normalize(np.stack([rows[0] for rows in encoded]).mean(axis=0)[None])
         return _Embedded(modality, [(parts[0][0], 0)], mean)
     kinds = [
         (part[0], number)
-        for part, encoded_part in zip(parts, encoded, strict=True)
-        for number in range(len(encoded_part.rows))
+        for part, rows in zip(parts, encoded, strict=True)
+        for number in range(len(rows))
     ]
-    return _Embedded(modality, kinds, np.concatenate([each.rows for each in encoded]))
+    return _Embedded(modality, kinds, np.concatenate(encoded))
 
 
 def _parts(

@@ -76,6 +76,7 @@ class _Run:
             segments=dict(report.segments),
             stage_s=dict(report.stage_s),
             gone=dict(report.gone),
+            limits=dict(report.limits),
             reason=self.reason,
             waits_for=self.waits_for,
             labels=self.request.labels,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING
 
-from encoder.errors import AnymodalError
+from encoder.errors import AnymodalError, ModelError
 from encoder.media.image import mean_colour
 from encoder.media.look import LOOK, look_of
-from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality, Utterance
+from encoder.services.reader import LazyReader
+from encoder.services.speech import Speech
+from encoder.services.text_services import TextServices
+from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
 from ingest.config import IngestConfig
 from ingest.language import SAMPLE_CHARS, language_of
 from ingest.types import Asset, Segment
@@ -37,8 +41,7 @@ class SegmentEncoding:
         self,
         encoder: MultiModalEncoder,
         report: IngestReport,
-        *,
-        transcripts: bool = True,
+        services: TextServices | None = None,
         config: IngestConfig | None = None,
     ) -> None:
         self.rows: dict[str, list[SegmentRow]] = defaultdict(list)
@@ -46,10 +49,14 @@ class SegmentEncoding:
         """The assets of which every segment was decoded and encoded."""
         self._encoder = encoder
         self._report = report
-        self._wants_transcripts = transcripts
+        self._services = services or TextServices()
+        self._config = config or IngestConfig()
+        self._towers = encoder.modalities
+        self._limits = self._services.limits(self._towers)
+        self._kinds: dict[str, set[Modality]] = defaultdict(set)
+        """The kinds of an asset's segments."""
         self._failed: set[str] = set()
         self._transcripts: dict[str, Transcript] = {}
-        self._config = config if encoder.reads_pictures else None
         self._readings: dict[str, PictureReading] = {}
         self._samples: dict[str, str] = defaultdict(str)
         self._colours: dict[str, str] = {}
@@ -75,23 +82,23 @@ class SegmentEncoding:
         for step in steps:
             if step.segment and step.asset.asset_id not in self._failed:
                 by_modality[step.segment.modality].append((step.asset, step.segment))
-        self._encode_side_by_side(by_modality)
+                self._kinds[step.asset.asset_id].add(step.segment.modality)
+        _side_by_side(list(self._jobs(by_modality)))
         self._end([step for step in steps if step.segment is None])
 
-    def _encode_side_by_side(self, by_modality: Mapping[Modality, Sequence[Pair]]) -> None:
-        """Encode in threads: a film's frames and sound have separate networks and use two cores."""
-        n_threads = min(len(by_modality), len(os.sched_getaffinity(0)))
-        if n_threads < 2:
-            for modality, pairs in by_modality.items():
-                self._encode(modality, pairs)
+    def _jobs(self, by_modality: Mapping[Modality, Sequence[Pair]]) -> Iterator[Callable[[], None]]:
+        """What is done with segments: each network is another job, so that they use two cores."""
+        for modality, pairs in by_modality.items():
+            if modality in self._towers or modality not in self._limits:
+                yield partial(self._encode, modality, pairs)
+        if TEXT not in self._towers:
             return
-        with ThreadPoolExecutor(n_threads, thread_name_prefix="encode") as pool:
-            ended = [
-                pool.submit(copy_context().run, self._encode, modality, pairs)
-                for modality, pairs in by_modality.items()
-            ]
-        for future in ended:
-            future.result()
+        if self._services.speech and AUDIO in by_modality:
+            hear = partial(self._hear, self._services.speech)
+            yield partial(self._serve, "transcribe", hear, by_modality[AUDIO])
+        if self._services.reader and IMAGE in by_modality:
+            read = partial(self._read, self._services.reader)
+            yield partial(self._serve, "read", read, by_modality[IMAGE])
 
     def _end(self, steps: Sequence[Decoded]) -> None:
         for step in steps:
@@ -111,7 +118,21 @@ class SegmentEncoding:
         ]
         if texts:
             self._encode(TEXT, texts)
+        for asset in ended:
+            self._tell(asset)
         self.finished |= {asset.asset_id for asset in ended} - self._failed
+
+    def _tell(self, asset: Asset) -> None:
+        """Report what cannot be found of an asset; one of which nothing can be found is set aside.
+
+        That is tried again, as all that is set aside, with what may be there by then.
+        """
+        kinds = self._kinds.pop(asset.asset_id, set())
+        limits = [self._limits[modality] for modality in sorted(kinds & self._limits.keys())]
+        if limits and not self.rows[asset.asset_id]:
+            self._fail(asset, _nothing_found(limits))
+        elif asset.asset_id not in self._failed:
+            self._report.limits.update(limits)
 
     def _written(self, asset: Asset, n_said: int) -> Iterator[Segment]:
         """What was read, as text segments, numbered after those that the file holds."""
@@ -143,7 +164,7 @@ class SegmentEncoding:
                 self._report.timed(f"encode_{modality}"),
                 embedding(self._encoder.model, self._encoder.space.embed_dim),
             ):
-                encoded = self._encoder.encode_each(items)
+                encoded = self._encoder.encode_rows(items)
         except AnymodalError as error:
             if len(pairs) == 1:
                 self._fail(pairs[0][0], error)
@@ -152,37 +173,34 @@ class SegmentEncoding:
                 self._encode(modality, [pair])
             return
         fingerprint = self._encoder.space.fingerprint
-        for (asset, segment), encoded_item in zip(pairs, encoded, strict=True):
-            self.rows[asset.asset_id].extend(_rows(segment, encoded_item.rows, fingerprint))
+        for (asset, segment), embeddings in zip(pairs, encoded, strict=True):
+            self.rows[asset.asset_id].extend(_rows(segment, embeddings, fingerprint))
             if modality == TEXT and len(self._samples[asset.asset_id]) < SAMPLE_CHARS:
                 self._samples[asset.asset_id] += segment.content + "\n"
             if modality == IMAGE and asset.modality != TEXT and segment.index == 0:
                 self._colours[asset.asset_id] = mean_colour(segment.content)
                 if asset.modality == IMAGE:
                     self._looks[asset.asset_id] = look_of(segment.content)
-        if self._wants_transcripts and modality == AUDIO:
-            self._note(pairs, [encoded_item.heard for encoded_item in encoded])
-        if modality == IMAGE and self._config:
-            self._read(pairs, self._config)
 
-    def _read(self, pairs: Sequence[Pair], config: IngestConfig) -> None:
-        with self._report.timed("read"):
+    def _serve(
+        self, stage: str, service: Callable[[Asset, Segment], None], pairs: Sequence[Pair]
+    ) -> None:
+        """Read or hear segments one by one; where that fails, it harms only their asset."""
+        with self._report.timed(stage):
             for asset, segment in pairs:
-                reading = self._readings.setdefault(
-                    asset.asset_id, PictureReading(self._encoder, asset, config)
-                )
-                reading.add(segment)
+                try:
+                    service(asset, segment)
+                except AnymodalError as error:
+                    self._fail(asset, error)
 
-    def _note(self, pairs: Sequence[Pair], heard: Sequence[Sequence[Utterance] | None]) -> None:
-        """Pass each window and what was heard in it to the transcript of its asset."""
-        with self._report.timed("transcribe"):
-            for (asset, segment), spans in zip(pairs, heard, strict=True):
-                if spans is None:
-                    continue
-                transcript = self._transcripts.setdefault(
-                    asset.asset_id, Transcript(self._encoder.transcribe)
-                )
-                transcript.add(segment.content, segment.start_s or 0.0, spans)
+    def _read(self, reader: LazyReader, asset: Asset, picture: Segment) -> None:
+        reading = PictureReading(reader, asset, self._config)
+        self._readings.setdefault(asset.asset_id, reading).add(picture)
+
+    def _hear(self, speech: Speech, asset: Asset, window: Segment) -> None:
+        transcript = self._transcripts.setdefault(asset.asset_id, Transcript(speech.transcribe))
+        spans = speech.spans(window.content)
+        transcript.add(window.content, window.start_s or 0.0, spans)
 
     def _fail(self, asset: Asset, error: Exception) -> None:
         if asset.asset_id not in self._failed:
@@ -191,6 +209,26 @@ class SegmentEncoding:
         self._failed.add(asset.asset_id)
         self._transcripts.pop(asset.asset_id, None)
         self._readings.pop(asset.asset_id, None)
+
+
+def _side_by_side(jobs: Sequence[Callable[[], None]]) -> None:
+    """Run jobs in threads: a film's frames and sound have separate networks and use two cores."""
+    n_threads = min(len(jobs), len(os.sched_getaffinity(0)))
+    if n_threads < 2:
+        for job in jobs:
+            job()
+        return
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="encode") as pool:
+        ended = [pool.submit(copy_context().run, job) for job in jobs]
+    for future in ended:
+        future.result()
+
+
+def _nothing_found(limits: Sequence[str]) -> ModelError:
+    return ModelError(
+        f"Nothing in it can be found: {'; '.join(limits)}.",
+        remedy="Use a model that has such a tower; `anymodal models list` says what each lacks.",
+    )
 
 
 def _rows(segment: Segment, embeddings: Embeddings, fingerprint: str) -> list[SegmentRow]:

@@ -45,7 +45,7 @@ class IngestJob:
 
     Safe to repeat: what is stored already is not encoded again, and every write is an upsert.
     With ``transcripts``, what is said in sounds and films is stored as text with its time; with
-    ``read_pictures``, what can be read in pictures and films, where the model reads.
+    ``read_pictures``, what can be read in pictures and films.
     """
 
     encoder: MultiModalEncoder
@@ -113,8 +113,8 @@ class IngestJob:
         encoding = SegmentEncoding(
             self.encoder,
             report,
-            transcripts=self.transcripts,
-            config=self.config if self.read_pictures else None,
+            self.encoder.services.chosen(read=self.read_pictures, hear=self.transcripts),
+            self.config,
         )
         batches = decode_side_by_side(
             assets,

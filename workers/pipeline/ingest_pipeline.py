@@ -91,7 +91,7 @@ class IngestPipeline:
         batch_segments: how many segments are encoded at once.
         decode_threads: how many files of a shard are decoded at once.
         transcripts: whether to store what is said in sounds and films as text.
-        read_pictures: whether to store what is written in pictures as text, where the model reads.
+        read_pictures: whether to store what is written in pictures as text.
         shard_files: how many texts make a shard; fewer sounds and films do.
         calibrate: whether to calibrate the store as it changes.
         facts_of: tags and metadata of a file, besides what the file says.

@@ -11,18 +11,15 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from encoder.errors import MediaError
+from encoder.services.reader import LazyReader
 from encoder.types import IMAGE, TEXT, ReadText, RgbPicture
 from ingest import IngestConfig, Place, picture
 from ingest.split import split_text
 from ingest.types import Asset, Segment
-
-if TYPE_CHECKING:
-    from encoder import MultiModalEncoder
 
 _SHORT_SIDE = 1600
 """A page of A4 at 190 dpi."""
@@ -46,17 +43,17 @@ class Passage:
 class PictureReading:
     """The texts in the pictures of one asset, which come in order of time."""
 
-    def __init__(self, encoder: MultiModalEncoder, asset: Asset, config: IngestConfig) -> None:
-        self._encoder = encoder
+    def __init__(self, reader: LazyReader, asset: Asset, config: IngestConfig) -> None:
+        self._reader = reader
         self._asset = asset
         self._config = config
         self._passages: list[Passage] = []
 
     def add(self, frame: Segment) -> None:
-        if not self._encoder.has_text(frame.content):
+        if not self._reader.has_text(frame.content):
             return
         picture = self._in_detail(frame)
-        lines = [_relative(line, picture) for line in self._encoder.read(picture)]
+        lines = [_relative(line, picture) for line in self._reader.read(picture)]
         if not lines:
             return
         passage = Passage(lines, frame.start_s, frame.end_s, frame.place)

@@ -40,6 +40,9 @@ class IngestReport:
     """Places of stored files that were ``dropped``, since the content is elsewhere too; assets that
     have no file (``gone``), or had none and were ``pruned``."""
 
+    limits: Counter[str] = field(default_factory=Counter)
+    """What the model cannot find (`TextServices.limits`), and how many stored files have such."""
+
     @property
     def n_files(self) -> int:
         return self.ingested + self.unchanged + self.left_out + len(self.failures)
@@ -93,6 +96,7 @@ class IngestReport:
             self.stage_s[stage] = self.stage_s.get(stage, 0.0) + seconds
         self.failures.extend(other.failures)
         self.gone.update(other.gone)
+        self.limits.update(other.limits)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -104,6 +108,7 @@ class IngestReport:
             "segments": dict(sorted(self.segments.items())),
             "stage_s": {stage: round(seconds, 4) for stage, seconds in self.stage_s.items()},
             **{name: self.gone[name] for name in _GONE},
+            "limits": dict(self.limits),
             "failures": [asdict(failure) for failure in self.failures],
         }
 
@@ -118,4 +123,5 @@ class IngestReport:
             stage_s=dict(facts["stage_s"]),
             failures=[Failure(**failure) for failure in facts["failures"]],
             gone=Counter({name: facts[name] for name in _GONE}),
+            limits=Counter(facts["limits"]),
         )

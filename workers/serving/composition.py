@@ -194,11 +194,12 @@ def moved(resources: Resources, parts: Services) -> Services:
 
 def _of_model(model: MultiModalEncoder) -> dict[str, Any]:
     """The parts that change with the model, besides the engine's."""
+    speech = model.services.speech if TEXT in model.modalities else None
     return {
         "tokens": model,
         "warm": lambda: warm_up(model, None),
         "modalities": sorted(map(str, model.modalities)),
-        "transcribe": partial(model.transcribe, role=QUERY) if model.hears_words else None,
+        "transcribe": partial(speech.transcribe, role=QUERY) if speech else None,
         "kinds": kind_offers(model.modalities),
         "model": model.model,
     }

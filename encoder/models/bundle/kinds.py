@@ -19,7 +19,7 @@ from encoder.models.precision import FLOAT32, NetworkFiles, Precision
 from encoder.models.prompts import Prompts
 from encoder.models.sparsity import SPARSE_INT8, Sparsity, build
 from encoder.services.reader import LazyReader
-from encoder.services.speech import Speech
+from encoder.services.speech import Speech, speech_of
 from encoder.system.cache import cache_folder
 from encoder.towers.audio.labels import load_sound_labels
 from encoder.towers.audio.tower import AudioTower
@@ -224,9 +224,7 @@ def _open_audio(opening: Opening) -> AudioTower:
 
 def _open_speech(opening: Opening) -> Speech:
     """Whisper (Radford et al. 2022) in CTranslate2's form."""
-    # A second thread makes the tiny model no faster (135 ms a sentence, and 152 with two), and the
-    # sound network needs that core at the same time.
-    return Speech(opening.folder, n_threads=1)
+    return speech_of(opening.folder)
 
 
 def _open_reader(opening: Opening) -> LazyReader:

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from encoder.errors import ModelError
-from encoder.models.bundle.declaration import DEFAULT, Bundle, bundle_names, location, read_bundle
+from encoder.models.bundle.declaration import (
+    DEFAULT,
+    Bundle,
+    BundlePart,
+    bundle_names,
+    location,
+    read_bundle,
+)
 from encoder.models.bundle.kinds import Opening, kind_named
 from encoder.models.precision import NetworkFiles, Precision
 from encoder.models.sparsity import Gates, Sparsity, Wish
@@ -19,10 +26,9 @@ from encoder.space import Space
 from encoder.system.cache import hold
 from encoder.towers.base import LazyTower, Tower
 from encoder.towers.model import Model
-from encoder.types import AUDIO, IMAGE, TEXT, Role, Utterance, Waveform
+from encoder.types import AUDIO, IMAGE, TEXT
 
 _TOWERS = (TEXT, IMAGE, AUDIO)
-_READER = "ocr"
 
 
 def load(
@@ -56,16 +62,9 @@ def load(
         space=_space(bundle, precision, sparsity),
         towers={modality: parts[modality] for modality in _TOWERS if modality in parts},
         queries={name: _query_of(parts[name]) for name in _TOWERS if name in asking},
-        transcribe=partial(_transcribe, parts[AUDIO]) if AUDIO in parts else None,
-        reader=parts.get(_READER),
     )
     hold(folder, model)
     return model
-
-
-def _transcribe(tower: LazyTower[Any], sound: Waveform, role: Role) -> list[Utterance]:
-    utterances: list[Utterance] = tower.tower.transcribe(sound, role)
-    return utterances
 
 
 def _query_of(tower: LazyTower[Any]) -> Tower:
@@ -100,9 +99,9 @@ def _opened(
     sparsity: Sparsity | None,
     n_threads: int | None,
 ) -> dict[str, Any]:
-    """The parts by name. Towers open on first use; other parts load their weights on first use."""
+    """The parts that vectors depend on, by name; weights load on first use."""
     parts: dict[str, Any] = {}
-    for name, bundle_part in bundle.parts.items():
+    for name, bundle_part in _vector_parts(bundle).items():
         opening = Opening(
             bundle_part, folder / name, precision, sparsity, n_threads, parts.__getitem__
         )
@@ -111,13 +110,13 @@ def _opened(
     return parts
 
 
+def _vector_parts(bundle: Bundle) -> dict[str, BundlePart]:
+    return {n: part for n, part in bundle.parts.items() if kind_named(part.kind).makes_vectors}
+
+
 def _identity(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -> dict[str, str]:
     """Everything that changes a vector; calibration does not."""
-    parts = [
-        bundle_part
-        for bundle_part in bundle.parts.values()
-        if kind_named(bundle_part.kind).makes_vectors
-    ]
+    parts = _vector_parts(bundle).values()
     tables = hashlib.sha256()
     tables_of_parts = (path for bundle_part in parts for path in bundle_part.tables.values())
     for path in sorted(

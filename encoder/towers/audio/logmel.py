@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.media.sound import resample
 from encoder.types import Waveform
 
 SAMPLING_RATE = 44_100
@@ -53,14 +54,3 @@ def mel_filters() -> NDArray[np.float32]:
     height = 1 - np.abs(mel[:, None] - edges[None, 1:-1]) / step
     triangles = np.maximum(height, 0)
     return np.asarray(triangles / triangles.sum(axis=0), np.float32)
-
-
-def resample(sound: Waveform, sampling_rate: int) -> NDArray[np.float32]:
-    """The samples at another rate (band-limited, by soxr)."""
-    if sound.sampling_rate == sampling_rate:
-        return sound.samples
-    import soxr
-
-    return np.asarray(
-        soxr.resample(sound.samples, sound.sampling_rate, sampling_rate, "HQ"), np.float32
-    )

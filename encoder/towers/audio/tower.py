@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.media.sound import resample
 from encoder.runtime.base import Session
 from encoder.services.speech import Speech
 from encoder.services.whisper import SAMPLING_RATE as SPEECH_RATE
@@ -19,9 +19,9 @@ from encoder.towers.audio.labels import (
     sound_features,
     ucs_probabilities,
 )
-from encoder.towers.audio.logmel import HOP, SAMPLING_RATE, mel_power, resample, scale
+from encoder.towers.audio.logmel import HOP, SAMPLING_RATE, mel_power, scale
 from encoder.towers.base import Encoded, Prepared, Tower
-from encoder.types import DOCUMENT, Role, Utterance, Waveform
+from encoder.types import Waveform
 
 SoundBlocks: TypeAlias = NDArray[np.void]
 """A prepared sound: a structured array [n_blocks], see `AudioTower.prepare`."""
@@ -33,14 +33,13 @@ _SILENCE = 1e-6
 _MAX_GAP_FRAMES = 20
 # The network's activations take 25 MB a block.
 _BLOCKS_AT_ONCE = 4
-# Threads that encode at the same time each use one.
-_LISTENERS = 4
 
 
 class AudioTower:
-    """Sounds to embeddings: what ``labels`` name. What is said in them is heard beside that.
+    """Sounds to embeddings: what ``labels`` name.
 
     ``session`` takes ``blocks`` float32 [n, 100, 96]; see `encoder.networks.convolutions`.
+    ``speech`` gives features of sounds, if the labels ask for them, and the words of questions.
     ``query`` is the tower for sounds that are searched with; ``questions`` embeds their words.
     """
 
@@ -50,8 +49,7 @@ class AudioTower:
         self._session = session
         self._speech = speech
         self._labels = labels
-        self.query = SpokenQuestions(self, questions)
-        self._beside = ThreadPoolExecutor(_LISTENERS, thread_name_prefix="listen")
+        self.query = SpokenQuestions(self, speech, questions)
 
     def prepare(self, content: Waveform) -> SoundBlocks:
         """Blocks of sound [n_blocks], as a structured array.
@@ -59,28 +57,23 @@ class AudioTower:
         Its fields are
         ``mel`` float32 [100, 96]: about 2.3 s of the scaled log-mel spectrogram;
         ``samples`` float32 [n]: one part of the sound at 16 kHz, and ``n_samples`` how many of
-        them there are;
-        ``start_s`` float64: when the first of them sounds.
+        them there are.
 
         Silence at both ends is left out.
         """
         power = mel_power(content)
         start, end = loud_frames(power)
         heard = resample(content, SPEECH_RATE)[at_speech_rate(start) : at_speech_rate(end)]
-        return pack(cut(power[start:end]), heard, at_speech_rate(start) / SPEECH_RATE)
+        return pack(cut(power[start:end]), heard)
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        rows, heard = zip(*(self._embed(cast(SoundBlocks, item)) for item in batch), strict=True)
-        return Encoded(np.stack(rows), heard=heard)
-
-    def transcribe(self, sound: Waveform, role: Role = DOCUMENT) -> list[Utterance]:
-        """What is said in a sound and when, sentence by sentence; see `Speech.transcribe`."""
-        return self._speech.transcribe(resample(sound, SPEECH_RATE), role)
+        return Encoded(np.stack([self._embed(cast(SoundBlocks, item)) for item in batch]))
 
     def hear(self, item: SoundBlocks) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """A prepared sound as the sound head's features, and how likely each UCS category is."""
-        listening = self._beside.submit(self._listen, item["mel"])
-        return self._heard(listening, self._speech_features(unpack_samples(item)))
+        features, *logits = self._listen(item["mel"])
+        speech = self._speech_features(unpack_samples(item))
+        return sound_features(features, speech), ucs_probabilities(logits, self._labels)
 
     def _speech_features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """The speech model's features of a sound, if the sound head asks for them."""
@@ -89,23 +82,11 @@ class AudioTower:
             return self._speech.features(samples)
         return np.full(n_wanted, np.nan, np.float32)
 
-    def _heard(
-        self, listening: Future[list[NDArray[np.float32]]], speech: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        features, *logits = listening.result()
-        return sound_features(features, speech), ucs_probabilities(logits, self._labels)
-
-    def _embed(self, item: SoundBlocks) -> tuple[NDArray[np.float32], list[Utterance]]:
-        """A unit row and what is said. Both models run at once, as one cannot use two cores."""
-        listening = self._beside.submit(self._listen, item["mel"])
-        samples = unpack_samples(item)
-        speech = self._speech_features(samples)
-        spans = self._speech.spans(samples)
-        features, ucs = self._heard(listening, speech)
+    def _embed(self, item: SoundBlocks) -> NDArray[np.float32]:
+        features, ucs = self.hear(item)
         head = self._labels.head
         by_name = point(head.probabilities(features), head.embeddings)
-        vector = l2_normalize(point(ucs, self._labels.ucs) + np.float32(head.share) * by_name)
-        return vector, [span.moved(float(item["start_s"][0])) for span in spans]
+        return l2_normalize(point(ucs, self._labels.ucs) + np.float32(head.share) * by_name)
 
     def _listen(self, mel: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         parts = [
@@ -118,15 +99,19 @@ class AudioTower:
 class SpokenQuestions:
     """Sounds that are searched with: where words are heard, only these count, as a question."""
 
-    def __init__(self, sounds: AudioTower, questions: Tower) -> None:
-        self.prepare, self._hear, self._questions = sounds.prepare, sounds.forward, questions
+    def __init__(self, sounds: AudioTower, speech: Speech, questions: Tower) -> None:
+        self.prepare, self._sounds, self._speech = sounds.prepare, sounds, speech
+        self._questions = questions
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
-        encoded = self._hear(batch)
-        for row, spans in zip(encoded.rows, encoded.heard or (), strict=True):
-            if words := " ".join(span.text for span in spans if span.text):
-                row[:] = self._questions.forward([self._questions.prepare(words)]).rows[0]
-        return encoded
+        return Encoded(np.concatenate([self._row(cast(SoundBlocks, item)) for item in batch]))
+
+    def _row(self, item: SoundBlocks) -> NDArray[np.float32]:
+        """A unit row [1, embed_dim]."""
+        spans = self._speech.spans(Waveform(unpack_samples(item), SPEECH_RATE))
+        if words := " ".join(span.text for span in spans if span.text):
+            return self._questions.forward([self._questions.prepare(words)]).rows
+        return self._sounds.forward([item]).rows
 
 
 def loud_frames(power: NDArray[np.float32]) -> tuple[int, int]:
@@ -152,14 +137,11 @@ def cut(power: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack([scale(heard[start : start + BLOCK_FRAMES]) for start in starts])
 
 
-def pack(
-    blocks: NDArray[np.float32], samples: NDArray[np.float32], start_s: float = 0.0
-) -> SoundBlocks:
+def pack(blocks: NDArray[np.float32], samples: NDArray[np.float32]) -> SoundBlocks:
     """Put blocks [n, 100, 96] and all samples into one structured array [n]."""
     n_each = -(-len(samples) // len(blocks))
     fields = [("mel", np.float32, blocks.shape[1:]), ("samples", np.float32, (n_each,))]
-    packed = np.zeros(len(blocks), [*fields, ("n_samples", np.int64), ("start_s", np.float64)])
-    packed["start_s"] = start_s
+    packed = np.zeros(len(blocks), [*fields, ("n_samples", np.int64)])
     packed["mel"] = blocks
     padded = np.pad(samples, (0, n_each * len(blocks) - len(samples)))
     packed["samples"] = padded.reshape(len(blocks), n_each)

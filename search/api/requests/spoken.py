@@ -11,8 +11,8 @@ from typing import Any
 from fastapi import Request
 
 from encoder.errors import InputError
+from encoder.media.sound import resample
 from encoder.services.speech import speech_spans
-from encoder.towers.audio.logmel import resample
 from encoder.types import AUDIO
 from search.api.errors import TooLargeError
 from search.api.ports import Decoder

@@ -88,6 +88,7 @@ def job_json(
         "left_out": job.left_out,
         "failed": job.failed,
         "segments": dict(job.segments),
+        "limits": dict(job.limits),
         "failures": [failure_json(failure) for failure in failures],
         "seconds": round(job.seconds, 3),
         "left_s": job.left_s,

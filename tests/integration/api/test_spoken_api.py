@@ -20,8 +20,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from encoder.services.speech import Speech
 from encoder.system.cache import cache_home
-from encoder.towers.audio.tower import AudioTower
 from encoder.types import DOCUMENT, QUERY, Role, Utterance, Waveform
 from examples.speech import Speaker
 from search.api.services import Services
@@ -129,13 +129,13 @@ def test_words_are_recognised_while_more_arrives(parts: Services, raw: bytes) ->
 def test_a_question_is_recognised_as_a_query(
     client: httpx.Client, raw: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, roles = AudioTower.transcribe, list[str]()
+    whole, roles = Speech.transcribe, list[str]()
 
-    def transcribe(tower: AudioTower, sound: Waveform, role: Role = DOCUMENT) -> list[Utterance]:
+    def transcribe(speech: Speech, sound: Waveform, role: Role = DOCUMENT) -> list[Utterance]:
         roles.append(role)
-        return whole(tower, sound, role)
+        return whole(speech, sound, role)
 
-    monkeypatch.setattr(AudioTower, "transcribe", transcribe)
+    monkeypatch.setattr(Speech, "transcribe", transcribe)
     check(client.post("/v1/search?limit=1", content=pieces(raw), headers=PCM).json())
     assert set(roles) == {QUERY}
 

@@ -13,9 +13,8 @@ import pytest
 from encoder import Item, MultiModalEncoder, registry
 from encoder.config import EncoderConfig
 from encoder.runtime.base import all_at_once
-from encoder.towers.base import Encoded
 from encoder.towers.model import Model
-from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Clip, Embeddings, Modality, Utterance, Waveform
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Clip, Embeddings, Modality, Waveform
 
 RNG = np.random.default_rng(0)
 PICTURES = RNG.integers(0, 256, (3, 60, 80, 3), dtype=np.uint8)
@@ -28,7 +27,6 @@ class Plugin:
     """A tower of two dimensions that does something when it runs."""
 
     def __init__(self, act: Callable[[], Any]) -> None:
-        """``act`` may return what is heard in each item."""
         self._act = act
         self.ran_in: list[int] = []
 
@@ -39,11 +37,10 @@ class Plugin:
     def prepare(self, content: float) -> Any:
         return np.array([content])
 
-    def forward(self, batch: Sequence[Any]) -> Encoded | Embeddings:
+    def forward(self, batch: Sequence[Any]) -> Embeddings:
         self.ran_in.append(threading.get_ident())
-        said = self._act()
-        rows = np.eye(self._embed_dim, dtype=np.float32)[[int(one[0]) for one in batch]]
-        return Encoded(rows, heard=said) if isinstance(said, list) else rows
+        self._act()
+        return np.eye(self._embed_dim, dtype=np.float32)[[int(one[0]) for one in batch]]
 
 
 @pytest.fixture
@@ -78,29 +75,6 @@ def test_one_thread_is_one_thread(register: Any) -> None:
     plugins = [register(modality, lambda: None) for modality in (SMELL, TASTE)]
     assert encoder(n_threads=1).encode_items(ITEMS).argmax(axis=1).tolist() == [0, 1, 2]
     assert [plugin.ran_in for plugin in plugins] == [[threading.get_ident()]] * 2
-
-
-@pytest.mark.usefixtures("bundle_home")
-def test_what_towers_hear_is_reported_in_the_order_of_the_items(register: Any) -> None:
-    told = threading.Event()
-
-    def late() -> list[list[Utterance]]:
-        assert told.wait(WAIT_S)
-        return [[Utterance(0.0, 1.0, "late")]]
-
-    def early() -> list[list[Utterance]]:
-        told.set()
-        return [[Utterance(0.0, 1.0, "early")]]
-
-    register(SMELL, late)
-    register(TASTE, early)
-    items = [Item(SMELL, 0), Item(TEXT, "rain"), Item(TASTE, 1)]
-    heard = [one.heard for one in encoder(n_threads=2).encode_each(items)]
-    assert [spans and [span.text for span in spans] for spans in heard] == [
-        ["late"],
-        None,
-        ["early"],
-    ]
 
 
 @pytest.mark.slow

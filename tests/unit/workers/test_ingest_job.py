@@ -14,8 +14,7 @@ from PIL import Image
 
 from encoder import MultiModalEncoder
 from encoder.errors import InputError
-from encoder.multimodal import EncodedItem
-from encoder.types import TEXT, Item
+from encoder.types import TEXT, Embeddings, Item
 from search.errors import StoreError, StoreUnavailableError
 from search.filters import Filter
 from search.store.memory import MemoryStore
@@ -208,10 +207,10 @@ def test_a_file_that_became_unreadable_keeps_what_it_held(
 class PickyEncoder(MultiModalEncoder):
     """Refuses texts that say so, as a tower may refuse what ingest let through."""
 
-    def encode_each(self, items: Sequence[Item]) -> list[EncodedItem]:
+    def encode_rows(self, items: Sequence[Item]) -> list[Embeddings]:
         if any("refuse me" in str(item.content) for item in items):
             raise InputError("text", got="a text that asks for it", wanted="another")
-        return super().encode_each(items)
+        return super().encode_rows(items)
 
 
 def test_an_item_that_cannot_be_encoded_harms_only_its_asset(
@@ -317,12 +316,12 @@ class Meeting(MultiModalEncoder):
         self.begun: set[str] = set()
         self.both = Barrier(2, timeout=60)
 
-    def encode_each(self, items: Sequence[Item]) -> list[EncodedItem]:
+    def encode_rows(self, items: Sequence[Item]) -> list[Embeddings]:
         modality = str(items[0].modality)
         if modality not in self.begun:
             self.begun.add(modality)
             self.both.wait()
-        return super().encode_each(items)
+        return super().encode_rows(items)
 
 
 @pytest.mark.slow

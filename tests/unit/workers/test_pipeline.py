@@ -18,9 +18,8 @@ import pytest
 from encoder import MultiModalEncoder
 from encoder import registry as tower_registry
 from encoder.errors import DiskError, InputError
-from encoder.multimodal import EncodedItem
 from encoder.space import Calibration
-from encoder.types import Item, Modality
+from encoder.types import Embeddings, Item, Modality
 from ingest import IngestConfig, isolate
 from ingest.kinds import registry as kind_registry
 from search.errors import StoreUnavailableError
@@ -136,10 +135,10 @@ class Encodes:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._encoder, name)
 
-    def encode_each(self, items: Sequence[Item]) -> list[EncodedItem]:
+    def encode_rows(self, items: Sequence[Item]) -> list[Embeddings]:
         for item in items:
             self._before(item.content)
-        return self._encoder.encode_each(items)
+        return self._encoder.encode_rows(items)
 
 
 def test_what_nobody_foresaw_costs_only_the_file_that_causes_it(

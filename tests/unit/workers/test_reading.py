@@ -27,7 +27,7 @@ def encoder(bundle_home: Path, ocr_folder: Path) -> MultiModalEncoder:
     """The English bundle, with a reader of text in pictures."""
     assert bundle_home.is_dir()
     encoder = MultiModalEncoder(quantization=None, enable_dsre=False)
-    encoder._model = replace(encoder._model, reader=LazyReader(ocr_folder, 1))
+    encoder.services = replace(encoder.services, reader=LazyReader(ocr_folder, 1))
     return encoder
 
 
@@ -121,9 +121,9 @@ def test_pictures_are_not_read_where_it_is_switched_off(
 def test_a_model_that_does_not_read_says_so(bundle_home: Path) -> None:
     assert bundle_home.is_dir()
     encoder = MultiModalEncoder(quantization=None, enable_dsre=False)
-    assert not encoder.reads_pictures
-    with pytest.raises(ModelError, match="cannot read text"):
-        encoder.read(picture())
+    assert encoder.services.reader is None
+    with pytest.raises(ModelError, match="no reader"):
+        encoder.services.read(picture())
 
 
 def test_a_picture_in_a_presentation_is_read(encoder: MultiModalEncoder, tmp_path: Path) -> None:

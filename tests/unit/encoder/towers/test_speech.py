@@ -26,11 +26,15 @@ PAUSE_S = 3.0
 
 
 @pytest.fixture(scope="module")
-def tower(bundle_home: Path) -> AudioTower:
+def recognizer(bundle_home: Path) -> speech.Speech:
+    return speech.speech_of(bundle_home / "speech")
+
+
+@pytest.fixture(scope="module")
+def tower(bundle_home: Path, recognizer: speech.Speech) -> AudioTower:
     session = OnnxSession(bundle_home / "audio" / FLOAT, n_threads=1)
-    heard = speech.Speech(bundle_home / "speech", n_threads=1)
     text_tower = text.load(bundle_home / "text", n_threads=1)
-    return AudioTower(session, heard, load_sound_labels(SOUND_LABELS), text_tower)
+    return AudioTower(session, recognizer, load_sound_labels(SOUND_LABELS), text_tower)
 
 
 @pytest.fixture(scope="module")
@@ -43,37 +47,27 @@ def said() -> Waveform:
 
 
 @pytest.mark.slow
-def test_a_sentence_is_written_down_with_its_time(tower: AudioTower, said: Waveform) -> None:
-    (utterance,) = tower.transcribe(said)
+def test_a_sentence_is_written_down_with_its_time(
+    recognizer: speech.Speech, said: Waveform
+) -> None:
+    (utterance,) = recognizer.transcribe(said)
     assert "castle" in utterance.text.lower()
     assert utterance.start_s == pytest.approx(PAUSE_S, abs=0.7)
     assert utterance.start_s < utterance.end_s <= said.duration_s + 0.1
-    assert [utterance] == tower.transcribe(said)
+    assert [utterance] == recognizer.transcribe(said)
 
 
-def test_each_sentence_has_its_own_time(tower: AudioTower, said: Waveform) -> None:
+def test_each_sentence_has_its_own_time(recognizer: speech.Speech, said: Waveform) -> None:
     other = Speaker(cache_home()).say(
         "The telescope discovered a planet which is twice as large as our own."
     )
     samples = np.concatenate([said.samples, np.zeros(said.sampling_rate // 2, np.float32), other])
-    first, second = tower.transcribe(Waveform(samples, said.sampling_rate))
+    first, second = recognizer.transcribe(Waveform(samples, said.sampling_rate))
     assert "castle" in first.text
     assert "planet" in second.text
     assert first.end_s == pytest.approx(said.duration_s, abs=0.7)
     assert second.start_s == pytest.approx(said.duration_s + 0.5, abs=0.7)
     assert second.end_s <= len(samples) / said.sampling_rate + 0.1
-
-
-def test_a_batch_shows_what_is_heard_in_each_sound(tower: AudioTower, said: Waveform) -> None:
-    noise = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
-    batch = [tower.prepare(said), tower.prepare(Waveform(noise, 16_000))]
-    heard = tower.forward(batch).heard
-    assert heard
-    (span,), nothing = heard
-    assert nothing == []
-    assert "castle" in span.text.lower()
-    # The embedding leaves the silence before the speech out; the time counts from the beginning.
-    assert span.start_s == pytest.approx(PAUSE_S, abs=0.7)
 
 
 def test_a_spoken_question_lies_near_its_text_and_a_recording_near_its_sound(
@@ -93,9 +87,9 @@ def test_a_spoken_question_lies_near_its_text_and_a_recording_near_its_sound(
     np.testing.assert_array_equal(tower.query.forward([noise]).rows, tower.forward([noise]).rows)
 
 
-def test_noise_says_nothing(tower: AudioTower) -> None:
+def test_noise_says_nothing(recognizer: speech.Speech) -> None:
     samples = np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32)
-    assert tower.transcribe(Waveform(samples, 16_000)) == []
+    assert recognizer.transcribe(Waveform(samples, 16_000)) == []
     assert speech.speech_spans(np.zeros(0, np.float32)) == []
 
 

@@ -9,9 +9,9 @@ import pytest
 import soxr
 
 from encoder.services.speech import Speech, is_voiced, speech_spans
-from encoder.services.whisper import SAMPLING_RATE, Samples, Whisper
+from encoder.services.whisper import SAMPLING_RATE, Whisper
 from encoder.system.cache import cache_home
-from encoder.types import DOCUMENT, QUERY, Role
+from encoder.types import DOCUMENT, QUERY, Role, Waveform
 from examples.speech import Speaker
 
 GERMAN = "Der Zug nach Hamburg hat heute leider zwanzig Minuten Verspätung."
@@ -28,10 +28,10 @@ def speaker() -> Speaker:
     return Speaker(cache_home())
 
 
-def say(speaker: Speaker, text: str, voice: str) -> Samples:
+def say(speaker: Speaker, text: str, voice: str) -> Waveform:
     """Speech between silences, at 16 kHz."""
     said = soxr.resample(speaker.say(text, voice), speaker.sampling_rate, SAMPLING_RATE)
-    return np.pad(said, SAMPLING_RATE)
+    return Waveform(np.pad(said, SAMPLING_RATE), SAMPLING_RATE)
 
 
 @pytest.mark.slow
@@ -42,17 +42,17 @@ def say(speaker: Speaker, text: str, voice: str) -> Samples:
 def test_speech_is_written_down_in_its_own_language(
     speech: Speech, speaker: Speaker, text: str, voice: str, language: str, word: str
 ) -> None:
-    samples = say(speaker, text, voice)
-    (span,) = speech.spans(samples)
+    said = say(speaker, text, voice)
+    (span,) = speech.spans(said)
     assert span.language == language
     assert word in span.text.lower()
     assert 0.3 < span.confidence <= 1
-    sentences = speech.transcribe(samples)
+    sentences = speech.transcribe(said)
     assert word in " ".join(one.text for one in sentences).lower()
     assert {one.language for one in sentences} == {language}
     assert sentences[0].start_s == pytest.approx(1.0, abs=0.7)
-    assert sentences[-1].end_s <= len(samples) / SAMPLING_RATE + 0.1
-    assert [span] == speech.spans(samples)
+    assert sentences[-1].end_s <= said.duration_s + 0.1
+    assert [span] == speech.spans(said)
 
 
 def test_a_query_gets_more_silence_within_the_window(speech_folder: Path) -> None:
@@ -70,8 +70,9 @@ def test_a_query_gets_more_silence_within_the_window(speech_folder: Path) -> Non
 @pytest.mark.slow
 def test_what_is_hardly_heard_is_less_sure(speech: Speech, speaker: Speaker) -> None:
     clear = say(speaker, ENGLISH, "en-us")
-    noise = np.random.default_rng(0).normal(0, 0.5 * clear.std(), len(clear))
-    (sure,), unsure = speech.spans(clear), speech.spans(clear + noise.astype(np.float32))
+    noise = np.random.default_rng(0).normal(0, 0.5 * clear.samples.std(), len(clear.samples))
+    noisy = Waveform(clear.samples + noise.astype(np.float32), SAMPLING_RATE)
+    (sure,), unsure = speech.spans(clear), speech.spans(noisy)
     assert all(span.confidence < sure.confidence for span in unsure)
 
 
@@ -80,7 +81,7 @@ def test_noise_and_tones_are_no_words(speech: Speech) -> None:
     tone = 0.3 * np.sin(2 * np.pi * 220 * time_s) * (time_s % 0.4 < 0.2)
     noise = np.random.default_rng(0).normal(0, 0.1, len(time_s))
     for sound in (tone, noise):
-        assert speech.spans(sound.astype(np.float32)) == []
+        assert speech.spans(Waveform(sound.astype(np.float32), SAMPLING_RATE)) == []
         assert not is_voiced(sound.astype(np.float32))
 
 
@@ -97,7 +98,7 @@ def test_what_is_cut_is_written_down_again(
 @pytest.mark.slow
 def test_only_chinese_gets_a_script(speech: Speech, speaker: Speaker) -> None:
     whisper = speech._whisper
-    speaking = whisper.encode(say(speaker, ENGLISH, "en-us"))
+    speaking = whisper.encode(say(speaker, ENGLISH, "en-us").samples)
     for language, is_told in (("zh", True), ("en", False)):
         assert whisper.has_two_scripts(language) == is_told
         either, one = (
@@ -113,7 +114,8 @@ def test_a_sound_like_speech_loads_no_weights(speech_folder: Path, tmp_path: Pat
     time_s = np.arange(3 * SAMPLING_RATE) / SAMPLING_RATE
     voices = sum(0.08 * np.sin(2 * np.pi * 220 * n * time_s) for n in range(1, 5))
     hoots = (voices * (time_s % 0.4 < 0.2)).astype(np.float32)
+    sound = Waveform(hoots, SAMPLING_RATE)
     assert speech_spans(hoots)
     words = (speech_folder / "vocabulary.txt").read_bytes()
     (tmp_path / "vocabulary.txt").write_bytes(words)  # and no weights, so that loading would fail
-    assert Speech(tmp_path).spans(hoots) == Speech(tmp_path).transcribe(hoots) == []
+    assert Speech(tmp_path).spans(sound) == Speech(tmp_path).transcribe(sound) == []
