@@ -8,11 +8,12 @@ from zipfile import ZipFile
 
 import pytest
 
+from encoder.config import EncoderConfig
 from ingest.config import IngestConfig
 from ingest.kinds.registry import kind_of, names
 from ingest.sources.identity import identify
-from workers.cli.doctor import _SAMPLES, Diagnosis, _kinds, _look
-from workers.config import current_settings
+from workers.cli.doctor import _SAMPLES, Diagnosis, _kinds, _look, _services
+from workers.config import Settings, current_settings
 from workers.serving.resources import Resources
 
 
@@ -46,3 +47,14 @@ def test_a_library_that_changed_is_named_by_the_files_that_it_no_longer_reads(
     for name in ("sample.mp4", "sample.m4a", "sample.flac"):
         assert name in finding.text
     assert "sample.png" not in finding.text
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("bundle_home")
+def test_what_gives_text_is_told_and_what_the_model_cannot_find() -> None:
+    encoder = EncoderConfig(model="bundle:english")
+    finding = _look("services", _services, Resources(Settings(encoder=encoder)))
+    assert (finding.facts["reads"], finding.facts["hears"]) == (False, True)
+    assert len(finding.facts["limits"]) == 1
+    without = Resources(Settings(encoder=encoder, read_pictures=False))
+    assert _services(without)[1]["limits"] == []

@@ -63,6 +63,7 @@ def test_the_bundle_is_listed_beside_artifacts() -> None:
     assert bundle["size_bytes"] > 150e6
     assert tiny["folder"] == str(made.folder)
     assert tiny["size_bytes"] == 600
+    assert [len(one["limits"]) for one in (bundle, tiny)] == [1, 2]
 
 
 def test_show_shows_what_is_known_under_every_name() -> None:
