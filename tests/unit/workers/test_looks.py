@@ -70,7 +70,7 @@ def test_looks_come_from_the_files_that_still_hold_the_photo(
     (photos / "copied.png").unlink()  # its copy is still there
     (photos / "gone.png").unlink()
     Image.fromarray(picture(seed=99)).save(photos / "changed.png")
-    monkeypatch.setattr(MultiModalEncoder, "encode_each", None)  # nothing is encoded
+    monkeypatch.setattr(MultiModalEncoder, "encode_rows", None)  # nothing is encoded
     seen = list[tuple[int, int]]()
     assert add_looks(pipeline, lambda *counts: seen.append(counts)) == 2
     assert seen[-1] == (len(before), len(before))
