@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,3 +96,43 @@ def test_a_file_that_is_no_gate(tmp_path: Path) -> None:
     np.savez(path, rarity=GATE.rarity, about=np.array('{"version": 99, "facts": {}}'))
     with pytest.raises(ModelError, match="version 99"):
         GateFile.load(path)
+
+
+def test_measured_thresholds() -> None:
+    assert thresholds("I1", 6, shift=-0.05) == (None, 0.77, 0.71, 0.65, 0.55, 0.40)
+    twelve = thresholds("J1", 12)
+    assert twelve[0] is None
+    assert twelve[-1] is None
+    assert twelve[1] == 0.85
+    assert twelve[10] == 0.70
+
+
+def test_depth_stretches_the_curve() -> None:
+    gates = [gate for gate in thresholds("I1", 12)[1:] if gate is not None]
+    assert len(gates) == 11
+    assert (gates[0], gates[-1]) == (0.82, 0.45)
+    assert sorted(gates, reverse=True) == gates
+
+
+@pytest.mark.parametrize(
+    ("preset", "n_layers", "shift"), [("I9", 6, 0.0), ("I1", 2, 0.0), ("I1", 6, -0.5)]
+)
+def test_impossible_thresholds(preset: str, n_layers: int, shift: float) -> None:
+    with pytest.raises(InputError, match="Expected"):
+        thresholds(preset, n_layers, shift=shift)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"thresholds": (None, None)},
+        {"thresholds": (None, 1.2)},
+        {"thresholds": (None, math.nan)},
+        {"thresholds": (0.5,), "protection": -0.1},
+        {"thresholds": (0.5,), "floor": 0.0},
+        {"thresholds": (0.5,), "min_tokens": 0},
+    ],
+)
+def test_impossible_settings(values: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="Expected"):
+        GateSettings(**values)

@@ -62,18 +62,12 @@ def test_training_brings_the_sparse_vectors_nearer() -> None:
     assert away(train(PLAN)) < 0.8 * away(None)
 
 
-def test_a_seed_repeats_and_the_network_stays() -> None:
+def test_a_seed_repeats() -> None:
     short = TrainingPlan(n_steps=3, n_texts=4, rank=2, seed=1)
     first, second = train(short).deltas(), train(short).deltas()
     assert first.keys() == second.keys()
     assert all(np.array_equal(first[name], second[name]) for name in first)
     assert all(value.dtype == np.float16 for value in first.values())
-    student = Student(network(), short)
-    before = {name: value.clone() for name, value in network().named_parameters()}
-    some = texts(0)[:4]
-    student.learn(0, some, student.teach(some), torch.eye(16))
-    for name, value in student.network.named_parameters():
-        assert torch.equal(value, before[name])
 
 
 def test_training_goes_on_from_other_changes() -> None:
@@ -125,7 +119,6 @@ def test_the_plan_moves_from_careful_to_wanted() -> None:
     plan = TrainingPlan(n_steps=100, annealed=0.5)
     first, half, last = (plan.gate_at(step, SETTINGS).thresholds for step in (0, 49, 99))
     assert first[0] is None
-    assert first[1] is not None
     assert first[1] > 0.8
     assert half == last == pytest.approx(SETTINGS.thresholds)
     assert TrainingPlan(annealed=0.0).gate_at(0, SETTINGS).thresholds == pytest.approx(last)
@@ -142,4 +135,4 @@ def test_the_plan_moves_from_careful_to_wanted() -> None:
 )  # fmt: skip
 def test_a_plan_that_cannot_train(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
-        TrainingPlan(**wrong)  # type: ignore[arg-type]
+        TrainingPlan(**wrong)

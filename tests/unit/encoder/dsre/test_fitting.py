@@ -1,8 +1,7 @@
-"""Distillation of a small network; the real one's is made by ``scripts/distill_text_gate.py``."""
+"""Gates fitted to a small network; the real one is judged by ``benchmarks.dsre``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,30 +9,75 @@ import pytest
 import torch
 
 from encoder.dsre.fitting import distill as module
+from encoder.dsre.fitting.calibrate import calibrate
 from encoder.dsre.fitting.distill import bold, distill
-from encoder.dsre.fitting.documents import Document, parted
+from encoder.dsre.fitting.documents import Document, part_of, parted
 from encoder.dsre.fitting.judge import Judgement, Loss, embed, measure
 from encoder.dsre.fitting.tuning import Student, TrainingPlan
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.network import SparseEncoder
-from encoder.dsre.settings import GateSettings
+from encoder.dsre.settings import GateSettings, thresholds
 from encoder.errors import InputError, ModelError
-from encoder.networks.bert import SentenceBert
+from encoder.networks.bert import BertSize, SentenceBert
 from encoder.types import Embeddings
-from tests.unit.encoder.dsre import small
-from tests.unit.encoder.dsre.small import TOKENIZE
 
 PLAN = TrainingPlan(n_steps=30, n_texts=8, rank=4, rate=3e-3, check_every=10)
+WORDS = 400
 
 
 @pytest.fixture(scope="module")
 def dense() -> SentenceBert:
-    return small.network()
+    torch.manual_seed(0)
+    size = BertSize(vocab_size=WORDS, hidden_dim=16, ffn_dim=32, n_layers=4, n_heads=2)
+    return SentenceBert(size).eval()
+
+
+def tokenize(texts: list[str]) -> list[list[int]]:
+    return [[1, *map(int, text.split()), 2] for text in texts]
 
 
 @pytest.fixture(scope="module")
 def documents() -> list[Document]:
-    return small.documents(600, lambda i: i % 2 == 1)
+    """Titles of words that the body repeats among common ones; every second body is long."""
+    rng = np.random.default_rng(0)
+
+    def document(n_words: int) -> Document:
+        own = rng.integers(50, WORDS, 8)
+        body = rng.permutation([*rng.integers(10, 50, n_words), *np.repeat(own, 3)])
+        return Document(" ".join(map(str, own)), " ".join(map(str, body)))
+
+    return [document(40 if i % 2 else 12) for i in range(600)]
+
+
+def test_fits_on_some_texts_and_judges_with_others(
+    dense: SentenceBert, documents: list[Document]
+) -> None:
+    lines: list[str] = []
+    gate = calibrate(dense, tokenize, documents, max_loss=0.9, min_tokens=60, report=lines.append)
+    sizes = gate.facts["documents"]
+    assert sum(sizes.values()) == len(documents)
+    assert sizes["rarity"] == sum(part_of(one) == "rarity" for one in documents)
+    judged = [one for one in documents if part_of(one) == "judge" and len(one.body.split()) > 58]
+    assert gate.facts["judged"]["n_queries"] == len(judged)
+    assert gate.settings.thresholds == thresholds("I1", 4, shift=gate.facts["shift"])
+    assert gate.settings.min_tokens == 60
+    assert gate.rarity[20] < gate.rarity[200]  # common and rare words
+    assert gate.facts["flops_ratio"] > 1
+    assert lines[0].startswith("shift +0.00: nDCG@10")
+    assert "held-out texts" in lines[-2]
+
+
+def test_a_loss_that_no_gate_keeps(dense: SentenceBert, documents: list[Document]) -> None:
+    backwards = [
+        Document(one.title, body)
+        for one, body in zip(documents, [d.body for d in documents[1:]], strict=False)
+    ]
+    with pytest.raises(InputError, match="max_loss"):
+        calibrate(dense, tokenize, backwards, max_loss=0.0)
+    with pytest.raises(InputError, match="300 tokens or more"):
+        calibrate(dense, tokenize, backwards, min_tokens=300)
+    with pytest.raises(ModelError, match=r"Raise --max-loss"):
+        calibrate(dense, tokenize, documents, max_loss=1e-9, min_tokens=60)
 
 
 @pytest.mark.slow
@@ -43,7 +87,7 @@ def test_trains_with_some_texts_chooses_and_judges_with_others(
     before = {name: value.clone() for name, value in dense.named_parameters()}
     lines: list[str] = []
     gate = distill(
-        dense, TOKENIZE, documents, plan=PLAN, more=[[1, *[9] * 70, 2], [1, 2]],
+        dense, tokenize, documents, plan=PLAN, more=[[1, *[9] * 70, 2], [1, 2]],
         max_loss=0.9, min_tokens=60, report=lines.append,
     )  # fmt: skip
     parts = parted(documents)
@@ -60,15 +104,15 @@ def test_trains_with_some_texts_chooses_and_judges_with_others(
     assert "held-out texts" in lines[-1]
 
 
-def a_gate(rank: int = 4) -> GateFile:
+def a_gate() -> GateFile:
     """One whose changes turn the vectors a little."""
     rng = np.random.default_rng(1)
-    up, down = rng.normal(0, 0.3, (16, rank)), rng.normal(0, 0.3, (rank, 16))
+    up, down = rng.normal(0, 0.3, (16, 4)), rng.normal(0, 0.3, (4, 16))
     deltas = {
         "layers.1.attention_out.weight:up": up.astype(np.float16),
         "layers.1.attention_out.weight:down": down.astype(np.float16),
     }
-    rarity = np.arange(small.WORDS, dtype=np.uint16).astype(np.uint8)
+    rarity = np.arange(WORDS, dtype=np.uint16).astype(np.uint8)
     return GateFile(rarity, GateSettings((None, 0.6, 0.5, None), min_tokens=60), deltas=deltas)
 
 
@@ -83,10 +127,10 @@ def test_goes_on_from_a_gate(
         return measure(network, judgement)
 
     monkeypatch.setattr(module, "measure", seen)
-    gate = distill(dense, TOKENIZE, documents, plan=plan, start=start, max_loss=0.9)
+    gate = distill(dense, tokenize, documents, plan=plan, start=start, max_loss=0.9)
     wanted = SparseEncoder(dense, start).eval()
     choosing = [one.body for one in parted(documents)["choose"] if len(one.body.split()) > 58]
-    assert np.array_equal(judged[0], embed(wanted, TOKENIZE(choosing))[0])
+    assert np.array_equal(judged[0], embed(wanted, tokenize(choosing))[0])
     assert gate.settings == start.settings
     assert np.array_equal(gate.rarity, start.rarity)
     assert gate.facts["from"] == start.identity
@@ -100,41 +144,33 @@ def test_anchors_are_trained_with(
     used: list[torch.Tensor] = []
     learned = Student.learn
 
-    def learn(
-        self: Student,
-        step: int,
-        texts: Sequence[Sequence[int]],
-        dense: torch.Tensor,
-        anchors: torch.Tensor,
-    ) -> float:
-        used.append(anchors)
-        return learned(self, step, texts, dense, anchors)
+    def learn(self: Student, *given: object) -> float:
+        used.append(given[-1])
+        return learned(self, *given)
 
     monkeypatch.setattr(Student, "learn", learn)
     anchors, plan = np.eye(16, dtype=np.float32)[:3], TrainingPlan(n_steps=1, rank=4)
     for rows in (anchors, None):
-        distill(dense, TOKENIZE, documents, plan=plan, anchors=rows, max_loss=0.9, min_tokens=60)
+        distill(dense, tokenize, documents, plan=plan, anchors=rows, max_loss=0.9, min_tokens=60)
     assert np.array_equal(used[0].numpy(), anchors)
     assert len(used[1]) == len(parted(documents)["rarity"])
 
 
 def test_what_no_training_goes_on_from(dense: SentenceBert, documents: list[Document]) -> None:
     plan = TrainingPlan(n_steps=1, rank=4)
-    with pytest.raises(ModelError, match=r"\[16, 3\].*\[16, 4\].*same rank"):
-        distill(dense, TOKENIZE, documents, plan=plan, start=a_gate(rank=3))
     fewer = replace(a_gate(), rarity=np.zeros(7, np.uint8))
     with pytest.raises(ModelError, match="4 layers and 7 tokens"):
-        distill(dense, TOKENIZE, documents, plan=plan, start=fewer)
+        distill(dense, tokenize, documents, plan=plan, start=fewer)
     for wrong in (np.eye(8, dtype=np.float32), np.zeros((0, 16), np.float32)):
         with pytest.raises(InputError, match=r"anchors.*\[n, 16\]"):
-            distill(dense, TOKENIZE, documents, plan=plan, anchors=wrong, min_tokens=60)
+            distill(dense, tokenize, documents, plan=plan, anchors=wrong, min_tokens=60)
 
 
 def test_what_cannot_be_distilled(dense: SentenceBert, documents: list[Document]) -> None:
     plan = TrainingPlan(n_steps=1)
     with pytest.raises(InputError, match="max_loss"):
-        distill(dense, TOKENIZE, documents, plan=plan, max_loss=1.0)
+        distill(dense, tokenize, documents, plan=plan, max_loss=1.0)
     with pytest.raises(InputError, match="300 tokens or more"):
-        distill(dense, TOKENIZE, documents, plan=plan, min_tokens=300)
+        distill(dense, tokenize, documents, plan=plan, min_tokens=300)
     with pytest.raises(ModelError, match=r"Raise --max-loss or --steps"):
-        distill(dense, TOKENIZE, documents, plan=plan, max_loss=1e-9, min_tokens=60)
+        distill(dense, tokenize, documents, plan=plan, max_loss=1e-9, min_tokens=60)
