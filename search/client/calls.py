@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
 from encoder.errors import AnymodalError
+from encoder.system.backoff import backoff_s
 from search.api.schemas import (
     HitOut,
     JobOut,
@@ -267,16 +267,8 @@ def arguments_of(call: ApiCall[Any]) -> dict[str, Any]:
     return arguments
 
 
-_FIRST_S = 0.25
-_MOST_S = 60.0
-
-
 def wait_s(error: AnymodalError, attempt: int, retries: int) -> float | None:
     """Seconds until the next attempt; None to give up.
-
-    The server's ``Retry-After`` is used. Without one, waits double and vary by half, so that
-    clients that failed together do not return together (AWS Architecture Blog, "Exponential Backoff
-    And Jitter").
 
     >>> wait_s(BusyError("busy", status=429, retry_after_s=7.0), 1, 3)
     7.0
@@ -285,10 +277,7 @@ def wait_s(error: AnymodalError, attempt: int, retries: int) -> float | None:
     """
     if attempt > retries or not _is_worth_it(error):
         return None
-    retry_after_s = getattr(error, "retry_after_s", None)
-    if retry_after_s is not None:
-        return float(retry_after_s) if retry_after_s <= _MOST_S else None
-    return min(_FIRST_S * 2.0 ** (attempt - 1), _MOST_S) * random.uniform(0.5, 1.0)
+    return backoff_s(attempt, getattr(error, "retry_after_s", None))
 
 
 def _is_worth_it(error: AnymodalError) -> bool:

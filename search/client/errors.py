@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from encoder.errors import AnymodalError
+from encoder.system.backoff import asked_wait_s
 from search.errors import NotFoundError
 
 
@@ -89,7 +90,7 @@ def error_of(status: int, body: bytes, retry_after: str = "") -> ServerError:
         status=status,
         kind=str(fault.get("type") or ""),
         field=fault.get("field"),
-        retry_after_s=float(retry_after) if retry_after.isdecimal() else None,
+        retry_after_s=asked_wait_s(retry_after),
     )
 
 
