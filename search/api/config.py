@@ -67,6 +67,9 @@ class ApiConstants(BaseModel):
     max_query_bytes: int = Field(default=32 * 2**20, ge=1)
     """The largest picture, sound or film to search with."""
 
+    max_query_s: float = Field(default=60.0, gt=0)
+    """The longest sound or film to search with."""
+
 
 class ApiConfig(EnvironmentSettings, ApiConstants):
     """Settings of the API; each field is also ``ANYMODAL_API__<FIELD>``.
@@ -127,9 +130,6 @@ class ApiConfig(EnvironmentSettings, ApiConstants):
 
     max_upload_bytes: int = Field(default=8 * 2**30, ge=1)
     """The largest upload: all files of one request together."""
-
-    max_query_s: float = Field(default=60.0, gt=0)
-    """The longest sound or film to search with."""
 
     @field_validator("sources")
     @classmethod
