@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from encoder.models.spec import DEFAULT_MODEL
@@ -38,8 +40,9 @@ class EncoderConfig(EnvironmentSettings, EncoderConstants):
     model_config = SettingsConfigDict(env_prefix="ANYMODAL_ENCODER__", frozen=True, extra="forbid")
 
     model: str = DEFAULT_MODEL
-    """Where the weights come from: ``bundle:name``, ``hf:org/name@revision``, ``dir:path``; with
-    ``#256`` behind it, so many dimensions are kept (docs/models.md)."""
+    """Where the weights are: ``bundle:name``, ``hf:org/name@revision``, ``dir:path``, or
+    ``remote:name@http://host/v1``; with ``#256`` behind it, so many dimensions are kept
+    (docs/models.md)."""
 
     device: str | None = None
     """A torch device for hub models, such as ``cuda:0``. None runs what was prepared, on the CPU;
@@ -61,6 +64,20 @@ class EncoderConfig(EnvironmentSettings, EncoderConstants):
 
     n_threads: int | None = Field(default=None, ge=1)
     """CPU threads of one network; None for every core."""
+
+    keys: Mapping[str, SecretStr] = Field(default={}, repr=False)
+    """Keys of servers that run remote models, by their URL as the model's name has it:
+    ``{"https://host/v1": "…"}``."""
+
+    @field_validator("keys")
+    @classmethod
+    def _fit_a_header(cls, keys: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+        for url, key in keys.items():
+            if not re.fullmatch(r"[!-~]+", key.get_secret_value()):
+                raise ValueError(
+                    f"the key for {url} is empty, or has a blank or a letter beyond ASCII"
+                )
+        return {url.rstrip("/"): key for url, key in keys.items()}
 
     @field_validator("quantization")
     @classmethod

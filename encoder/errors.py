@@ -4,7 +4,9 @@
     ├── InputError                  422  a value that the caller passed (also a ValueError)
     ├── ModelError                  500  a model cannot be found, loaded or run
     │   ├── BundleError             500  the offline bundle: missing, corrupt, unreachable
-    │   └── MissingExtraError       500  packages of an extra are not installed
+    │   ├── MissingExtraError       500  packages of an extra are not installed
+    │   ├── ModelUnavailableError   503  the server of a model is away, or too busy
+    │   └── ModelTimeoutError       503  it broke off, or took too long
     ├── MediaError                  422  a file cannot be decoded
     │   ├── UnsupportedMediaError   415  its kind is not known
     │   ├── CorruptMediaError       422  it is not in the format that it claims
@@ -110,6 +112,18 @@ def _input_error(argument: str, got: str, wanted: str) -> InputError:
 
 class ModelError(AnymodalError):
     """A model cannot be found, loaded or run."""
+
+
+class ModelUnavailableError(ModelError):
+    """The server of a model does not answer, or has too much to do; whatever it is asked."""
+
+    retryable = True
+
+
+class ModelTimeoutError(ModelError):
+    """The server of a model broke off, or took too long; what it was asked may be the cause."""
+
+    retryable = True
 
 
 class BundleError(ModelError):

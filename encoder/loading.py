@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+from pydantic import SecretStr
 
 from encoder.binding.binding import Binding, BoundTower, read_binding
 from encoder.errors import InputError, ModelError
@@ -15,6 +18,7 @@ from encoder.models.sparsity import Wish, gate_from
 from encoder.models.spec import ModelSpec
 from encoder.models.tower_folder import folder_named
 from encoder.registry import origin_of, registered_modalities
+from encoder.system.extras import require
 from encoder.towers.base import LazyTower, PluginTower, Tower
 from encoder.towers.model import Model
 from encoder.types import Modality
@@ -35,8 +39,9 @@ def load_model(
     n_threads: int | None = None,
     quantization: str | None = None,
     enable_dsre: Wish = False,
+    keys: Mapping[str, SecretStr] = MappingProxyType({}),
 ) -> Model:
-    """Load a model by name, see `ModelSpec.parse`.
+    """Load a model by name, see `ModelSpec.parse`; ``keys`` are those of servers, by URL.
 
     Bundles run on the CPU only. Of other models, what was prepared runs, on the CPU, unless a torch
     ``device`` is named; if nothing was, torch runs the weights, on a GPU if there is one. A
@@ -51,7 +56,10 @@ def load_model(
             such cut.
     """
     parsed = ModelSpec.parse(spec)
-    model = _load_whole(parsed.whole, device, n_threads, quantization, enable_dsre)
+    if parsed.kind == "remote":
+        model = _load_remote(parsed.whole, device, quantization, enable_dsre, keys)
+    else:
+        model = _load_whole(parsed.whole, device, n_threads, quantization, enable_dsre)
     if parsed.cut is None:
         return model
     if parsed.cut not in model.cuts:
@@ -62,6 +70,24 @@ def load_model(
         )
     smaller = tuple(dimension for dimension in model.cuts if dimension < parsed.cut)
     return replace(model, cut=parsed.cut, cuts=smaller)
+
+
+def _load_remote(
+    spec: ModelSpec,
+    device: str | None,
+    quantization: str | None,
+    enable_dsre: Wish,
+    keys: Mapping[str, SecretStr],
+) -> Model:
+    if device or quantization not in (None, "auto") or enable_dsre not in (False, "auto"):
+        raise ModelError(
+            f"{spec} runs on its server, which decides on the device, the precision and DSRE.",
+            remedy="Leave device, quantization and enable_dsre out.",
+        )
+    require("A remote model", "httpx2")
+    from encoder.models.remote import load
+
+    return load(spec, keys)
 
 
 def _load_whole(

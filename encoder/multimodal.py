@@ -94,7 +94,8 @@ class MultiModalEncoder:
     Safe to use from several threads; towers load on first use.
 
     Args:
-        model: ``bundle:name`` (offline), ``hf:org/name@revision`` or ``dir:path``.
+        model: ``bundle:name`` (offline), ``hf:org/name@revision``, ``dir:path``, or
+            ``remote:name@http://host/v1``, which a server runs.
         device: a torch device for hub models; None runs what was prepared, on the CPU.
         enable_dsre: dynamic sparse inference: long texts lose tokens from layer to layer, short
             ones run as without it. ``auto``, the default, uses the gate that comes with a model;
@@ -140,6 +141,7 @@ class MultiModalEncoder:
             n_threads=self._config.n_threads,
             quantization=precision,
             enable_dsre=self._config.enable_dsre if enable_dsre is None else enable_dsre,
+            keys=self._config.keys,
         )
         if paths := self._config.bindings:
             n_threads = self._config.n_threads

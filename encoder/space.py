@@ -173,6 +173,8 @@ class Space:
             queries' prompts, not part of the identity: no stored vector changes with them.
         centring: for queries that are texts, if the calibration of texts asks for it.
         sideways: for queries that are pictures.
+        probes: vectors of fixed inputs, as `encoder.models.probes` writes them, if the weights are
+            not here: no part of the identity, but a store refuses others than it noted.
     """
 
     embed_dim: int
@@ -183,6 +185,7 @@ class Space:
     odds: Odds = USUAL_ODDS
     centring: Centring | None = None
     sideways: Sideways | None = None
+    probes: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:

@@ -106,6 +106,15 @@ def webp_bytes(rgb: NDArray[np.uint8], size: int) -> bytes:
     return file.getvalue()
 
 
+def png_bytes(rgb: NDArray[np.uint8]) -> bytes:
+    """A picture [h, w, 3] as a PNG file, pixel by pixel."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(rgb).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
 def mean_colour(rgb: NDArray[np.uint8]) -> str:
     """The mean of every eighth pixel of every eighth row of a picture [h, w, 3], in CSS notation.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
@@ -81,6 +82,15 @@ def load_sound(
             )
         chunks.append(chunk)
     return Waveform(np.concatenate(chunks), sampling_rate)
+
+
+def flac_bytes(sound: Waveform) -> bytes:
+    """A sound as a FLAC file of 24 bits; what is beyond [-1, 1] is cut."""
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, sound.samples, sound.sampling_rate, "PCM_24", format="FLAC")
+    return file.getvalue()
 
 
 def _mono(frame: Any) -> NDArray[np.float32]:

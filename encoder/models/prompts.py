@@ -27,6 +27,21 @@ _UNDECLARED: Mapping[str, Mapping[Role, str]] = {
 }
 """Models whose prompts are given in their model cards, not in their files."""
 
+_INSTRUCT = "Instruct: Given a web search query, retrieve relevant passages that answer the query"
+_SERVED: Mapping[str, Mapping[Role, str]] = {
+    r"e5-.*instruct|e5-mistral": {QUERY: f"{_INSTRUCT}\nQuery: "},
+    r"qwen3-embedding": {QUERY: f"{_INSTRUCT}\nQuery:"},
+    r"\be5-(small|base|large)": _E5,
+    r"bge-(small|base|large)-zh": _BGE_ZH,
+    r"bge-(small|base|large)|mxbai-embed-large": _BGE,
+    r"arctic-embed(2|.*-v2)": {QUERY: "query: "},
+    r"arctic-embed": _BGE,
+    r"nomic-embed-text": _NOMIC,
+    r"embedding-?gemma": {QUERY: "task: search result | query: ",
+                          DOCUMENT: "title: none | text: "},
+}  # fmt: skip
+"""By what is in a served model's name, the first that fits: servers put no prompts before texts."""
+
 
 @dataclass(frozen=True)
 class Prompts:
@@ -65,6 +80,18 @@ class Prompts:
             if re.fullmatch(pattern, self.name):
                 return prompts.get(role, "")
         return ""
+
+
+def served_prompts(name: str) -> Prompts:
+    """The prompts of a model that a server calls so; none where the name says nothing.
+
+    >>> served_prompts("nomic-embed-text:v1.5").of(TEXT, "query")
+    'search_query: '
+    """
+    for pattern, prompts in _SERVED.items():
+        if re.search(pattern, name.lower()):
+            return Prompts({str(role): prompt for role, prompt in prompts.items()})
+    return Prompts({})
 
 
 def _plain(name: str) -> str:

@@ -138,6 +138,8 @@ class ModelSource:
 
 def locate(spec: ModelSpec) -> ModelSource:
     """Fetch a hub model, or hash a folder; raises a ModelError if it is not to be had."""
+    if spec.kind == "remote":
+        raise ModelError(f"{spec} runs on its server.", remedy="There is nothing to make from it.")
     if spec.kind == "dir":
         folder = Path(spec.name)
         return ModelSource(folder, folder_identity(folder))

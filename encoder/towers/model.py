@@ -35,4 +35,6 @@ class Model:
     @property
     def kept(self) -> Space:
         """The space of cut embeddings; the calibration of whole ones does not apply to it."""
-        return Space(self.cut, self.space.identity) if self.cut else self.space
+        if not self.cut:
+            return self.space
+        return Space(self.cut, self.space.identity, probes=self.space.probes)

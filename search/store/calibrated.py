@@ -58,6 +58,10 @@ def constants_of(constants: Constants, modality: Modality, row: int = 0) -> Cali
     return constants.get(modality, UNCALIBRATED).of_row(row)
 
 
+PROBES = "probes"
+"""The note of vectors by which a model that runs elsewhere is recognised; it never changes."""
+
+
 @dataclass(frozen=True)
 class StoredCalibration:
     """The calibration of a store.
@@ -67,7 +71,7 @@ class StoredCalibration:
         former: others by which rows may still be written: a rewrite is or was under way.
         about: where the constants came from, in plain values; ``source`` is "none", "shipped" (by
             the model) or "measured". With ``reading``, hits are scored by these constants, while
-            rows keep theirs.
+            rows keep theirs. `PROBES` are here too, if the model runs elsewhere.
     """
 
     constants: Constants = field(default_factory=dict)
@@ -125,7 +129,8 @@ class StoredCalibration:
     def changed(self, constants: Constants, origin: Mapping[str, Any]) -> StoredCalibration:
         former = {**self.by_number}
         former.pop(number_of(constants), None)
-        return StoredCalibration(constants, tuple(former.values()), origin)
+        probes = {name: note for name, note in self.about.items() if name == PROBES}
+        return StoredCalibration(constants, tuple(former.values()), {**probes, **origin})
 
 
 def is_before(constants: Constants, shipped: Constants) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from operator import attrgetter, itemgetter
 from threading import RLock
@@ -56,7 +57,7 @@ class MemoryStore:
 
     def recalibrate(self, constants: Constants, origin: Mapping[str, Any]) -> None:
         """Rows are kept as they are, so there is nothing to rewrite."""
-        self._calibration = StoredCalibration(constants, (), origin)
+        self._calibration = replace(self._calibration.changed(constants, origin), former=())
 
     def rewrite(self, progress: Callable[[int, int], object]) -> int:  # noqa: ARG002
         """Nothing is ever left to do."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from encoder.errors import InputError
 from search.errors import StoreMissingError
+from search.store.calibrated import PROBES
 from search.store.folders import default_folder
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def open_store(
     embed_dim: int,
     *,
     hold: bool = True,
+    probes: Sequence[str] = (),
     **options: Unpack[StoreOptions],
 ) -> VectorStore:
     """Open a store for one embedding space; call it in the process that uses it, after a fork.
@@ -63,6 +65,7 @@ def open_store(
         embed_dim: the size of an embedding.
         hold: keep other processes from writing to a store in a folder; without it, reading neither
             waits for them nor opens Milvus Lite.
+        probes: of the space, if its model runs elsewhere: a new store notes them.
         options: see `StoreOptions`.
 
     Raises:
@@ -71,8 +74,33 @@ def open_store(
             of this.
         StoreBusyError: another process holds the embedded store.
         StoreUnavailableError: the server does not answer.
+        ModelError: the store noted the probes of another model.
         InputError: not a URI of the kinds above.
     """
+    store = _opened(uri, space_fingerprint, embed_dim, hold, options)
+    if probes:
+        try:
+            _check_probes(store, tuple(probes), uri)
+        except BaseException:
+            store.close()
+            raise
+    return store
+
+
+def _check_probes(store: VectorStore, probes: Sequence[str], uri: str | None) -> None:
+    from encoder.models.probes import check_same
+
+    state = store.stored_calibration()
+    if noted := state.about.get(PROBES):
+        before = f"the one that filled the store {store_name(uri)}"
+        check_same("The model on the server", probes, noted, before)
+    elif not store.read_only:
+        store.recalibrate(state.constants, {**state.about, PROBES: list(probes)})
+
+
+def _opened(
+    uri: str | None, space_fingerprint: str, embed_dim: int, hold: bool, options: StoreOptions
+) -> VectorStore:
     if uri == "memory:":
         from search.store.memory import MemoryStore
 

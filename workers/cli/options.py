@@ -74,7 +74,7 @@ _SETTINGS = {
     "model": click.option(
         "--model",
         metavar="SPEC",
-        help="The model: bundle:NAME, hf:org/name@revision or dir:path. "
+        help="The model: bundle:NAME, hf:org/name@revision, dir:path or remote:NAME@URL. "
         "[env ANYMODAL_ENCODER__MODEL]",
     ),
     "url_hosts": click.option(

@@ -37,7 +37,8 @@ def export_store(folder: Path) -> None:
         progress("Exporting", "assets") as bar,
     ):
         encoder, vector_store = resources.encoder(), resources.existing_store()
-        manifest = Manifest(encoder.model, encoder.space.fingerprint, encoder.space.embed_dim)
+        space = encoder.space
+        manifest = Manifest(encoder.model, space.fingerprint, space.embed_dim, probes=space.probes)
         done = export(vector_store, folder, manifest, bar)
     n_assets = sum(part.n_assets for part in done.parts)
     n_vectors = sum(part.n_segments for part in done.parts)
@@ -67,7 +68,8 @@ def import_store(folder: Path) -> None:
         closing(Resources(current_settings())) as resources,
         progress("Importing", "assets") as bar,
     ):
-        manifest.check_space(resources.encoder().space.fingerprint)
+        space = resources.encoder().space
+        manifest.check_space(space.fingerprint, space.probes)
         n_written = load(resources.store(), folder, manifest, bar)
     said = f"Added {n_written} assets from {marked(str(folder))}"
     show({"added": n_written}, lambda _: [said])

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encoder.errors import InputError
+from encoder.models.probes import check_same
 from encoder.system.batched import in_batches
 from encoder.system.disk import sha256_of, writing
 from encoder.types import Modality
@@ -46,21 +47,28 @@ class Manifest:
     embed_dim: int
     parts: list[ExportPart] = field(default_factory=list)
     whole: bool = False
+    probes: Sequence[str] = ()
+    """See `encoder.space.Space`; written only if there are any."""
 
     def write(self, folder: Path) -> None:
         new = folder / f"{NAME}.new"
         with writing(new):
-            new.write_text(json.dumps({"format": _FORMAT, **asdict(self)}, indent=1), "utf-8")
+            facts = {"format": _FORMAT, **asdict(self)}
+            if not self.probes:
+                del facts["probes"]
+            new.write_text(json.dumps(facts, indent=1), "utf-8")
             new.replace(folder / NAME)
 
-    def check_space(self, fingerprint: str) -> None:
-        """Raise SpaceMismatchError unless the vectors are of this space."""
+    def check_space(self, fingerprint: str, probes: Sequence[str] = ()) -> None:
+        """Raise SpaceMismatchError, or a ModelError, unless the vectors are of this space."""
         if fingerprint != self.fingerprint:
             raise SpaceMismatchError(
                 f"The export holds embeddings from {self.model} ({self.fingerprint}), not from "
                 f"{fingerprint}.",
                 f"Use --model {self.model}, or another folder.",
             )
+        if self.probes:
+            check_same(self.model, probes, self.probes, "the one of the export")
 
 
 def read(folder: Path) -> Manifest | None:
@@ -185,7 +193,7 @@ def export_store(
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     manifest = read(folder) or described
-    manifest.check_space(described.fingerprint)
+    manifest.check_space(described.fingerprint, described.probes)
     n_done, n_assets = sum(table_part.n_assets for table_part in manifest.parts), store.count()
     last = manifest.parts[-1].last if manifest.parts else ""
     ids_left = iter(store.select(None, after=last))

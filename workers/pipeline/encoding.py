@@ -157,7 +157,10 @@ class SegmentEncoding:
             )
 
     def _encode(self, modality: Modality, pairs: Sequence[Pair]) -> None:
-        """Encode together; if that fails, one by one, so that one bad item harms only its asset."""
+        """Encode together; if that fails, one by one, so that one bad item harms only its asset.
+
+        An error that may pass, as of a model's server that is away, is raised.
+        """
         items = [Item(segment.modality, segment.content) for _, segment in pairs]
         try:
             with (
@@ -166,6 +169,8 @@ class SegmentEncoding:
             ):
                 encoded = self._encoder.encode_rows(items)
         except AnymodalError as error:
+            if error.retryable:
+                raise
             if len(pairs) == 1:
                 self._fail(pairs[0][0], error)
                 return

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from encoder.errors import AnymodalError, DiskError, MediaError
+from encoder.errors import AnymodalError, DiskError, MediaError, ModelUnavailableError
 from search.errors import (
     ReadOnlyStoreError,
     SpaceMismatchError,
@@ -22,7 +22,7 @@ T = TypeVar("T")
 MAX_RETRIES = 5
 MAX_CRASHES = 3
 _DISK_S = 5.0
-AWAY = (StoreUnavailableError, StoreBusyError, DiskError)
+AWAY = (StoreUnavailableError, StoreBusyError, DiskError, ModelUnavailableError)
 """What is waited for without limit, and uses up no try."""
 
 

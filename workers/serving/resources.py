@@ -301,6 +301,7 @@ class Resources:
                     calibration=space.calibration,
                     create=create,
                     hold=hold,
+                    probes=space.probes,
                     index=self.settings.store__index,
                     locks=self._locks(),
                     new_space=self._new_space,

@@ -60,6 +60,8 @@ def open_subject(model: str, max_tokens: int | None = None) -> GateSubject:
         ModelError: it takes no gate.
     """
     spec = ModelSpec.parse(model)
+    if spec.kind == "remote":
+        raise ModelError(f"{model} runs on its server, without a gate.", remedy="Name another.")
     if spec.kind != "bundle":
         _, joint, prompts = open_joint(spec.name, spec.revision, device="cpu")
         return _hub_subject(model, joint.model, prompts.of(TEXT, DOCUMENT))
