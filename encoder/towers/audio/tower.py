@@ -59,11 +59,17 @@ class AudioTower:
         ``samples`` float32 [n]: one part of the sound at 16 kHz, and ``n_samples`` how many of
         them there are.
 
-        Silence at both ends is left out.
+        Silence at both ends is left out, and samples that nothing asks for.
         """
+        return self.prepared(content, with_samples=bool(self._labels.head.n_speech_features))
+
+    def prepared(self, content: Waveform, *, with_samples: bool) -> SoundBlocks:
+        """See `prepare`."""
         power = mel_power(content)
         start, end = loud_frames(power)
-        heard = resample(content, SPEECH_RATE)[at_speech_rate(start) : at_speech_rate(end)]
+        heard = np.zeros(0, np.float32)
+        if with_samples:
+            heard = resample(content, SPEECH_RATE)[at_speech_rate(start) : at_speech_rate(end)]
         return pack(cut(power[start:end]), heard)
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
@@ -100,8 +106,10 @@ class SpokenQuestions:
     """Sounds that are searched with: where words are heard, only these count, as a question."""
 
     def __init__(self, sounds: AudioTower, speech: Speech, questions: Tower) -> None:
-        self.prepare, self._sounds, self._speech = sounds.prepare, sounds, speech
-        self._questions = questions
+        self._sounds, self._speech, self._questions = sounds, speech, questions
+
+    def prepare(self, content: Waveform) -> SoundBlocks:
+        return self._sounds.prepared(content, with_samples=True)
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
         return Encoded(np.concatenate([self._row(cast(SoundBlocks, item)) for item in batch]))
