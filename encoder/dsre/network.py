@@ -98,7 +98,9 @@ class SparseEncoder(nn.Module):
             return states[:, 0]
         if self.pooling == "last":
             last = (tokens.sizes > 0).sum(1) - 1
-            return states[torch.arange(len(states), device=states.device), last]
+            # by its shape, since len() would fix the number of rows in a graph
+            rows = torch.arange(states.shape[0], device=states.device)
+            return states[rows, last]
         weights = tokens.sizes.unsqueeze(2)
         return (states * weights).sum(1) / weights.sum(1)
 

@@ -50,8 +50,8 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 def _clipped_linear(module: Any) -> Forward:
     """Bounds as constants: as buffers, those of one linear layer hide those of the next."""
     if not module.use_clipped_linears:
-        linear: Forward = module.linear
-        return linear
+        forward_unclipped: Forward = module.linear.forward  # the layer itself would become a part
+        return forward_unclipped
     ends = [
         tuple(float(getattr(module, f"{side}_{end}")) for end in ("min", "max"))
         for side in ("input", "output")
