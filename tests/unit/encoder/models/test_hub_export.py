@@ -27,8 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("exported_once")]
 
 MODALITIES = {
     "sentence": ["text"],
-    "bert": ["text"],  # Arctic Embed, BGE: the vector of [CLS]
-    "xlm-roberta": ["text"],  # the large Arctic Embed 2 too
+    "xlm-roberta": ["text"],  # the vector of the first token, as in Arctic Embed and BGE
     "mpnet": ["text"],
     "modernbert": ["text"],
     "nomic_bert": ["text"],

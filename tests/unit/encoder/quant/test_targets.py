@@ -134,9 +134,14 @@ def test_int4_per_channel_becomes_blocks_of_the_same_values(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("schemes", "problems"),
     [
-        ({"conv": "int8", "stem": "int4", "linear": "int8"}, {"stem": "linear layers only"}),
-        ({"conv": "int8", "grouped": "int3", "linear": "int8"}, {"grouped": "INT3 is for linear"}),
-        ({"conv": "fp32", "linear": "int8g32"}, {"head": "INT8 takes one scale per channel"}),
+        (
+            {"conv": "int8", "stem": "int4", "grouped": "int3", "linear": "int8g32"},
+            {
+                "stem": "linear layers only",
+                "grouped": "INT3 is for linear",
+                "head": "INT8 takes one scale per channel",
+            },
+        ),
         ({"conv": "fp16", "linear": "int4g32"}, {"head": "must be 64 or 128, not 32"}),
         ({"conv": "fp16", "linear": "int4"}, {"head": "32 columns do not divide into INT4 blocks"}),
     ],
