@@ -13,23 +13,7 @@ from encoder.errors import MediaError
 from ingest import IngestConfig, Segment, identify, segments
 from tests.support.media import picture, tone, write_film, write_heic, write_pdf, write_sound
 
-KINDS = [
-    "jpg",
-    "png",
-    "webp",
-    "gif",
-    "tiff",
-    "avif",
-    "heic",
-    "wav",
-    "mp3",
-    "ogg",
-    "m4a",
-    "mp4",
-    "mkv",
-    "pdf",
-    "html",
-]
+KINDS = "jpg png webp gif tiff avif heic wav mp3 ogg m4a mp4 mkv pdf html".split()
 
 
 @pytest.fixture(scope="module")

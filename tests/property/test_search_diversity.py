@@ -57,8 +57,3 @@ def test_it_is_maximal_marginal_relevance(
 def test_without_diversity_the_order_stays(found: tuple[list[float], Embeddings]) -> None:
     scores, embeddings = found
     assert diversify(scores, embeddings, len(scores), 0.0) == list(range(len(scores)))
-
-
-def test_a_copy_waits_behind_something_else() -> None:
-    embeddings = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
-    assert diversify([1.0, 0.9, 0.2], embeddings, 3, 0.5) == [0, 2, 1]

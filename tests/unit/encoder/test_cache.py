@@ -53,27 +53,6 @@ def test_several_processes_make_an_entry_once(tmp_path: Path) -> None:
     assert left_in(tmp_path) == {"entry"}
 
 
-def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
-    def fail(new: Path) -> None:
-        new.mkdir()
-        (new / "half").touch()
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        make_once(tmp_path / "entry", fail)
-
-    assert left_in(tmp_path) == set()
-
-
-def test_a_damaged_folder_is_replaced(tmp_path: Path) -> None:
-    (tmp_path / "entry").mkdir()
-    (tmp_path / "entry" / "damaged").touch()
-
-    make_once(tmp_path / "entry", Path.mkdir, is_whole=lambda path: not any(path.iterdir()))
-
-    assert left_in(tmp_path / "entry") == set()
-
-
 def test_making_an_entry_removes_what_was_not_opened_for_a_month(cache: Path) -> None:
     old, new = add(cache / "shared" / "old", unused_days=31), add(cache / "shared" / "new")
 

@@ -15,6 +15,7 @@ from encoder.models.hub import open_joint
 from encoder.prepare.bundle.networks import load_network
 from encoder.prepare.gates.fit import calibrate_text
 from encoder.prepare.quantized_tower import quantize_tower
+from encoder.quant.report import SensitivityReport
 from encoder.runtime.openvino import OpenVinoSession
 from encoder.system import extras
 from encoder.system.extras import is_installed
@@ -30,6 +31,7 @@ NEEDS: dict[str, tuple[str, Callable[[], object]]] = {
     "gate": ("torch", lambda: calibrate_text("bundle:english", [])),
     "hub": ("hub,torch", lambda: open_joint("org/name", None, None)),
     "openvino": ("openvino", lambda: OpenVinoSession(HERE)),
+    "plot": ("plot", lambda: SensitivityReport((), "kl", 1, 1).plot(HERE)),
 }
 
 

@@ -147,12 +147,6 @@ def test_errors_name_the_argument_what_came_and_what_is_wanted(
     assert wanted in caught.value.wanted
 
 
-@pytest.mark.parametrize("power", [np.full((9, 9), -1.0), np.zeros(9), np.zeros((9, 9), int)])
-def test_wrong_spectrograms(power: Any) -> None:
-    with pytest.raises(InputError, match="power spectrogram"):
-        read("audio", power, AudioFormat(44_100, "spectrogram"))
-
-
 def test_wrong_formats() -> None:
     with pytest.raises(InputError, match="audio_kind"):
         AudioFormat(kind="mfcc")

@@ -49,7 +49,7 @@ def test_metadata_of_an_asset(tmp_path: Path) -> None:
     metadata = identify(path, IngestConfig(isolate=True)).metadata
     assert (metadata["title"], metadata["tags"]) == ("Nordsee", ["dog", "海"])
     assert (metadata["city"], metadata["country"]) == ("Munich", "Germany")
-    assert {"München", "慕尼黑", "Bayern", "德国"} <= set(metadata["places"])  # type: ignore[arg-type]
+    assert {"München", "慕尼黑", "Bayern", "德国"} <= set(metadata["places"])
 
 
 def iptc(*records: tuple[int, bytes]) -> bytes:
@@ -106,7 +106,6 @@ def test_what_is_damaged_is_not_written(tmp_path: Path, packet: str) -> None:
 )
 def test_the_name_of_a_place(place: tuple[float, float], city: str, country: str) -> None:
     names = place_names(*place)
-    assert names is not None
     assert (names.city[0], names.country[0]) == (city, country)
 
 

@@ -50,7 +50,6 @@ def test_librosas_default_mel_is_heard_as_its_sound(name: str, encoder: MultiMod
     mel = librosa.feature.melspectrogram(y=samples, sr=RATE)
     heard = encoder.encode_multimodal(audio=Waveform(samples, RATE)).audio
     seen = encoder.encode_multimodal(audio=mel, audio_kind="spectrogram", sampling_rate=RATE).audio
-    assert heard is not None
     assert heard @ seen >= 0.95
 
 
@@ -80,7 +79,6 @@ def test_every_kind_is_heard_as_its_sound(name: str, encoder: MultiModalEncoder)
         seen = encoder.encode_multimodal(
             audio=array, audio_kind="spectrogram", sampling_rate=RATE, **layout
         ).audio
-        assert heard is not None
         assert heard @ seen >= 0.95, layout
 
 

@@ -85,7 +85,7 @@ def test_what_was_made_is_found_and_not_made_again(root: Path) -> None:
 
 @pytest.mark.parametrize("other", ["name", "source", "precision", "sparsity", "recipe"])
 def test_whatever_makes_it_names_the_folder(other: str) -> None:
-    changed = replace(KEY, **{other: 2 if other == "recipe" else "other"})  # type: ignore[arg-type]
+    changed = replace(KEY, **{other: 2 if other == "recipe" else "other"})
 
     assert changed.folder_name != KEY.folder_name
     assert "/" not in replace(KEY, name="../../etc/passwd").folder_name

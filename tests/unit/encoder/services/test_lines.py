@@ -12,12 +12,10 @@ from encoder.services.boxes import (
     Box,
     crop,
     find_boxes,
-    from_side,
     is_tall,
     line_width,
     reading_order,
     size_of,
-    turned,
 )
 from encoder.services.reader import read_characters, spell
 
@@ -83,38 +81,6 @@ def test_a_level_line_is_scaled_to_the_height_of_the_recognizer(stripes: np.ndar
     assert line.shape == (HEIGHT, 200, 3)
     assert line[24, [5, 195], 0] == pytest.approx([22, 117], abs=2)
     assert line[[2, 45], 100, 1] == pytest.approx([51, 73], abs=2)
-
-
-@pytest.mark.parametrize("quarters", [1, 2, 3])
-def test_a_turned_box_shows_the_line_turned(stripes: np.ndarray, quarters: int) -> None:
-    side = 60
-    square = box_of(40, 40, 40 + side, 40 + side)
-    expected = np.asarray(
-        Image.fromarray(np.rot90(stripes[40:100, 40:100], quarters).copy()).resize((HEIGHT, HEIGHT))
-    )
-    found = crop(stripes, turned(square, quarters))
-    assert np.abs(found[3:-3, 3:-3].astype(int) - expected[3:-3, 3:-3]).max() <= 3
-
-
-def test_a_slanting_line_is_cut_out_level(stripes: np.ndarray) -> None:
-    turn = np.deg2rad(20)
-    across, down = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
-    start = np.array([50, 60])
-    corners = [start, start + 100 * across, start + 100 * across + 20 * down, start + 20 * down]
-    line = crop(stripes, np.array(corners, np.float32))
-    assert line.shape == (HEIGHT, 240, 3)
-    middle = start + 50 * across + 10 * down
-    assert line[24, 120, :2] == pytest.approx(middle, abs=2)
-
-
-def test_a_box_of_the_picture_on_its_side_is_found_in_the_picture(stripes: np.ndarray) -> None:
-    on_side = box_of(50, 120, 150, 140)
-    box = from_side(on_side, stripes)
-    assert is_tall(box)
-    assert box[0] == pytest.approx(box.min(axis=0))
-    expected = crop(np.rot90(stripes).copy(), on_side).astype(int)
-    found = crop(stripes, turned(box, 1)).astype(int)
-    assert np.abs(found - expected).mean() < 3
 
 
 def test_what_lies_beyond_the_picture_is_left_out(stripes: np.ndarray) -> None:

@@ -24,7 +24,7 @@ class Ones:
 def test_loads_once_for_many_threads() -> None:
     loads: list[int] = []
     barrier = Barrier(8)
-    tower = LazyTower(lambda: loads.append(1) or Ones())  # type: ignore[func-returns-value]
+    tower = LazyTower(lambda: loads.append(1) or Ones())
 
     def use(_: int) -> int:
         barrier.wait()

@@ -1,13 +1,89 @@
-"""The text tower on the bundle's weights."""
+"""Texts of any length: every window is read, none is too long, and the mean is weighted."""
+
+from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from encoder import MultiModalEncoder
-from encoder.errors import ModelError
+from encoder.errors import InputError, ModelError
 from encoder.towers import text
+from encoder.towers.exported import TextFormat
+from encoder.towers.text import MAX_TOKENS
+from encoder.towers.tokens import cut_text, pool
+
+BEGINNING = "The council voted on the budget for the roads of the old town. " * 40
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["dense", "gate"])
+def encoder(request: pytest.FixtureRequest, bundle_home: Path) -> MultiModalEncoder:
+    assert bundle_home.is_dir()
+    return MultiModalEncoder(quantization="int8", enable_dsre=request.param)
+
+
+def embedded(encoder: MultiModalEncoder, text: str) -> np.ndarray:
+    return encoder.encode_multimodal(text=text).text
+
+
+def test_what_lies_beyond_the_window_is_read(encoder: MultiModalEncoder) -> None:
+    walrus = "A walrus basks on the ice floe in the sun. "
+    long = embedded(encoder, BEGINNING + walrus * 40)
+    without = embedded(encoder, BEGINNING + "The budget was approved. " * 40)
+    query = embedded(encoder, walrus)
+    assert query @ long > query @ without + 0.2
+
+
+def test_a_long_text_is_the_weighted_mean_of_its_windows(encoder: MultiModalEncoder) -> None:
+    # one token per word, so that the windows are known in advance
+    words = ["cat", "dog", "rain", "sea"] * 200
+    lengths = encoder.window_lengths(" ".join(words))
+    assert lengths == [202, 202, 202, 202]
+    parts = [embedded(encoder, " ".join(words[n : n + 200])) for n in range(0, 800, 200)]
+    whole = embedded(encoder, " ".join(words))
+    assert whole @ pool(np.stack(parts), lengths) == pytest.approx(1, abs=1e-5)
+
+
+def test_lengths_are_those_of_all_windows(encoder: MultiModalEncoder) -> None:
+    assert encoder.window_lengths("A cat") == [4]
+    lengths = encoder.window_lengths(BEGINNING)
+    assert len(lengths) == 3
+    assert max(lengths) <= MAX_TOKENS
+    assert sum(lengths) == 40 * 14 + 2 * 3
+
+
+@pytest.mark.parametrize(
+    "text", ["It's a dog's life (isn't it?) - 3.14 e-mails, Zoë!", "東京 Tokyo"]
+)
+def test_token_ids_become_their_text(encoder: MultiModalEncoder, text: str) -> None:
+    ids = encoder._dispatch.tower("text").prepare(text).tolist()
+    again = encoder.text_of_tokens(ids)
+    assert embedded(encoder, again) @ embedded(encoder, text) == pytest.approx(1, abs=1e-5)
+
+
+def test_halves_of_pairs_are_read_as_unknown(encoder: MultiModalEncoder) -> None:
+    """`os.fsdecode` makes them from names that are not UTF-8."""
+    name = b"caf\xe9 in the rain".decode("utf-8", "surrogateescape")
+    assert np.array_equal(embedded(encoder, name), embedded(encoder, "caf\ufffd in the rain"))
+    assert TextFormat(before="query: ").wrap(name) == "query: caf\ufffd in the rain"
+
+
+@pytest.mark.parametrize(
+    "ids", [[15339, 1917], [101, 102], [], [101, 99_999, 102], [101, 100, 102]]
+)
+def test_other_ids_are_refused(encoder: MultiModalEncoder, ids: list[int]) -> None:
+    with pytest.raises(InputError, match=r"tokens: .*tokenizer"):
+        encoder.text_of_tokens(ids)
+
+
+@given(st.text(max_size=300), st.integers(3, 40))
+def test_windows_of_characters(text: str, most: int) -> None:
+    windows = cut_text(text, len, most)
+    assert all(len(piece) == length <= max(most, 1) for piece, length in windows)
+    assert "".join("".join(piece for piece, _ in windows).split()) == "".join(text.split())
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +110,11 @@ def test_missing_tokenizer_is_named(tmp_path: Path) -> None:
         text.load_tokenizer(tmp_path / "tokenizer.json")
 
 
-@pytest.mark.parametrize("enable_dsre", [False, "auto"])
-def test_a_vector_does_not_depend_on_neighbours(bundle_home: Path, enable_dsre: bool | str) -> None:
-    assert bundle_home.is_dir()
-    encoder = MultiModalEncoder(quantization="int8", enable_dsre=enable_dsre)
+def test_a_vector_does_not_depend_on_neighbours(encoder: MultiModalEncoder) -> None:
     words = "river mountain engine bread harvest violin storm galaxy lantern harbour market"
     texts = [f"{n} " + " ".join(words.split()[: 1 + n % 9]) for n in range(24)]
     texts += [f"{n} " + f"{words} " * (8 + n % 3) for n in range(6)]
     together = encoder.encode_multimodal(text=texts).text
-    alone = [encoder.encode_multimodal(text=text).text for text in texts]
-    assert together is not None
+    alone = [embedded(encoder, text) for text in texts]
     cosines = [float(one @ other) for one, other in zip(together, alone, strict=True)]
     assert min(cosines) > 0.99999

@@ -1,4 +1,4 @@
-"""Items with several embeddings, by a tower of a plug-in."""
+"""Modalities of plug-ins: their names, and towers of one and of several rows."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoder import Item, ModelError, MultiModalEncoder, registry
+from encoder import InputError, Item, ModelError, MultiModalEncoder, registry
 from encoder.config import EncoderConfig
-from encoder.registry import register_modality
+from encoder.registry import origin_of, register_modality
 from encoder.space import l2_normalize
 from encoder.towers.model import Model
 from encoder.types import TEXT, Embeddings, Modality
@@ -81,3 +81,64 @@ def test_a_tower_that_returns_too_few_rows_is_named() -> None:
     register_modality(SMELL, Forgetful)
     with pytest.raises(ModelError, match=r"Forgetful\.forward returned 5 rows for 3 items of 2"):
         MultiModalEncoder().encode_rows(ITEMS)
+
+
+def factory(model: object) -> object:
+    return model
+
+
+def test_a_name_is_checked_and_given_once() -> None:
+    register_modality("depth", factory)
+    register_modality("depth", factory)
+    for name, message in [("text", "taken"), ("depth", "taken"), ("Depth Map", "Depth Map")]:
+        with pytest.raises(InputError, match=message):
+            register_modality(name, lambda model: model)
+
+
+def test_who_brings_a_modality_is_known() -> None:
+    modality = register_modality("depth", factory)
+    assert origin_of(modality).endswith("test_plugins.factory")
+    with pytest.raises(InputError, match="a registered one: depth"):
+        origin_of(Modality("smell"))
+
+
+class DepthTower:
+    """A plug-in: the mean depth, as one of two directions."""
+
+    def __init__(self, model: Model) -> None:
+        self.embed_dim = model.space.embed_dim
+
+    def prepare(self, content: Any) -> Any:
+        return np.asarray(content, np.float32).reshape(1, -1)
+
+    def forward(self, batch: Sequence[Any]) -> Embeddings:
+        return np.stack([np.eye(self.embed_dim)[int(b.mean() > 1)] for b in batch]).astype("f4")
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_a_registered_modality_is_one_more_argument() -> None:
+    encoder = MultiModalEncoder(quantization=None, enable_dsre=False)
+    register_modality("depth", DepthTower)
+    e = encoder.encode_multimodal(text="near", depth=[np.zeros((2, 2)), np.full((2, 2), 9.0)])
+    assert np.array_equal(e["depth"].argmax(axis=1), [0, 1])
+    assert e.fused.shape == (2, 384)
+    assert "depth" in encoder.modalities
+
+
+class AskedDepthTower(DepthTower):
+    def forward(self, batch: Sequence[Any]) -> Embeddings:
+        return -super().forward(batch)
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_a_registered_modality_may_distinguish_queries() -> None:
+    register_modality("depth", DepthTower, queries=AskedDepthTower)
+    register_modality("tags", DepthTower)
+    encoder = MultiModalEncoder(quantization=None, enable_dsre=False)
+    assert {"depth", "tags"} & encoder.space.asymmetric == {"depth"}
+    asked, stored = (
+        encoder.encode_multimodal(text="near", depth=np.zeros((2, 2)), role=role)
+        for role in ("query", "document")
+    )
+    assert np.array_equal(asked["depth"], -stored["depth"])
+    assert np.array_equal(asked["text"], stored["text"])
