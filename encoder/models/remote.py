@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import count
@@ -80,6 +81,7 @@ class ModelServer:
         self._url, self._deadline_s = url, deadline_s
         headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         self._client = httpx2.Client(headers=headers, limits=httpx2.Limits(keepalive_expiry=30.0))
+        weakref.finalize(self, self._client.close)  # encoders are not closed, but forgotten
 
     def described(self, model: str) -> dict[str, Any]:
         """What a server of ours says of a model; empty from others."""
