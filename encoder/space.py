@@ -38,6 +38,11 @@ class Calibration:
     further: tuple[Calibration, ...] = ()
     share: float = 0.0
 
+    @property
+    def rows(self) -> tuple[Calibration, ...]:
+        """By the numbers of rows."""
+        return self, *self.further
+
     def of_row(self, row: int) -> Calibration:
         """The calibration of the items' rows with this number, or of the last one that is known."""
         return self.further[min(row, len(self.further)) - 1] if row and self.further else self
@@ -218,15 +223,6 @@ class Space:
         if self.centring:
             levels += self.share * (asked @ self.centring.common - weight)
         return levels
-
-    def calibrate(
-        self, modality: Modality, cosines: NDArray[np.float64], row: int = 0
-    ) -> NDArray[np.float64]:
-        """Make the cosines to targets of ``modality`` comparable with other modalities'.
-
-        They are of any shape, which is kept; ``row`` says which of an item's rows the targets are.
-        """
-        return self.calibration_of(modality).of_row(row).apply(cosines)
 
 
 def l2_normalize(vectors: NDArray[np.floating]) -> Embeddings:

@@ -138,7 +138,7 @@ class WordIndex:
         queries = [Query.term_query(self._schema, "words", term) for term in known]
         for word in dict.fromkeys(words(text)):
             if can_be_misspelt(word) and set(known).isdisjoint(terms(word)):
-                queries.append(self._alike(searcher, word))
+                queries += self._alike(searcher, word)
         if not queries:
             return []
         query = Query.boolean_query([(Occur.Should, of_word) for of_word in queries])
@@ -150,8 +150,8 @@ class WordIndex:
         text_hits = [_found(searcher.doc(at), score) for score, at in hits]
         return sorted(text_hits, key=lambda hit: (-hit.score, hit.segment_id))
 
-    def _alike(self, searcher: tantivy.Searcher, word: str) -> tantivy.Query:
-        """The texts with what a word may be a misspelling of.
+    def _alike(self, searcher: tantivy.Searcher, word: str) -> list[tantivy.Query]:
+        """One query for the texts with what a word may be a misspelling of, if there are any.
 
         All score as BM25 weighs a word that so many texts hold once.
         """
@@ -159,8 +159,10 @@ class WordIndex:
 
         alike = Query.fuzzy_term_query(self._schema, "words", word, distance=1)
         n_alike = searcher.search(alike, 1).count  # type: ignore[attr-defined]  # not in its stub
+        if not n_alike:
+            return []
         weight = math.log(1 + (searcher.num_docs - n_alike + 0.5) / (n_alike + 0.5))
-        return Query.boost_query(alike, weight)
+        return [Query.boost_query(alike, weight)]
 
     def notes(self, segment_ids: Sequence[str]) -> dict[str, bytes]:
         """The notes of these segments; those without words are missing."""

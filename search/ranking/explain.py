@@ -9,7 +9,7 @@ import numpy as np
 
 from encoder.types import Embeddings, Modality
 from search.query.query import Term
-from search.ranking.fusion import RankedSegment, WordsWeight, fuse_terms, score_cosines
+from search.ranking.fusion import RankedSegment, WordsWeight, fuse_terms, score_cosine
 from search.ranking.request import Request
 from search.store.calibrated import plain
 from search.types import Explanation, TermScore
@@ -44,7 +44,7 @@ def explain_hit(
             for index, term in enumerate(terms)
         ],
         cosine=float(fuse_terms(term_embeddings, [t.weight for t in terms]).direction @ embedding),
-        dense_score=float(score_cosines(modality, np.array([compared]), fused, space, row)[0]),
+        dense_score=score_cosine(modality, compared, fused, space, row),
         dense_rank=candidate.dense_rank,
         lexical_score=candidate.lexical_score,
         lexical_rank=candidate.lexical_rank,

@@ -43,7 +43,7 @@ class FusedQuery:
 
     @property
     def shift(self) -> float:
-        """Scores rank as ``(cosine - shift * mu) / c`` does: see `score_cosines`."""
+        """Scores rank as ``(cosine - shift * mu) / c`` does: see `score_cosine`."""
         return self.weight / self.length
 
     @property
@@ -66,9 +66,9 @@ class FusedQuery:
             identical=float(direction @ self.direction),
         )
 
-    def is_identical(self, cosines: NDArray[np.float64] | float) -> NDArray[np.bool_]:
-        """Which of the segments with these cosines hold what the query is."""
-        return np.abs(np.asarray(cosines) - self.identical) <= 1 - IDENTICAL
+    def is_identical(self, cosine: float) -> bool:
+        """Whether a segment with this cosine holds what the query is."""
+        return abs(cosine - self.identical) <= 1 - IDENTICAL
 
 
 class RankedSegment(NamedTuple):
@@ -142,25 +142,21 @@ def _check_direction(vector: NDArray[np.float64], scale: float) -> None:
         )
 
 
-def score_cosines(
-    modality: Modality,
-    cosines: NDArray[np.float64],
-    query: FusedQuery,
-    space: Space,
-    row: int = 0,
-) -> NDArray[np.float64]:
-    """Scores of cosines [n] to the fused query, which compare across modalities.
+def score_cosine(
+    modality: Modality, cosine: float, query: FusedQuery, space: Space, row: int = 0
+) -> float:
+    """The score of a cosine to the fused query, which compares across modalities.
 
     For a query without negative terms, it is the calibrated cosine. A negative term subtracts its
     weight times *its* calibrated cosine: if the difference were calibrated like a cosine, each
     modality's list would shift by a different amount. Content identical to the query gets the
-    highest score that any modality has, so that it ranks first in a mixed list too. ``row`` says
-    which of their rows the segments were found by.
+    highest score that any modality has, so that it ranks first in a mixed list too. ``row`` is
+    the number of that by which the segment was found.
     """
-    mu = space.calibration_of(modality).of_row(row).mu
-    shifted = query.length * cosines + (1 - query.weight) * mu
-    calibrated = space.calibrate(modality, shifted, row)
-    return np.where(query.is_identical(cosines), _highest_score(space), calibrated)
+    if query.is_identical(cosine):
+        return _highest_score(space)
+    by = space.calibration_of(modality).of_row(row)
+    return by.apply(query.length * cosine + (1 - query.weight) * by.mu)
 
 
 def identical_is_above(score: float, modality: Modality, query: FusedQuery, space: Space) -> bool:
@@ -168,26 +164,19 @@ def identical_is_above(score: float, modality: Modality, query: FusedQuery, spac
 
     The list is ranked by calibrated cosines, and the segment is of this modality.
     """
-    first = space.calibration_of(modality)
     highest = query.length * query.identical
-    return min((highest - query.weight * row.mu) / row.c for row in (first, *first.further)) > score
+    rows = space.calibration_of(modality).rows
+    return min((highest - query.weight * row.mu) / row.c for row in rows) > score
 
 
 def score_segments(
     modality: Modality, segments: Sequence[ScoredSegment], query: FusedQuery, space: Space
 ) -> list[RankedSegment]:
     """The segments of one modality with their scores, best first."""
-    if not segments:
-        return []
     counted: list[tuple[float, float, ScoredSegment]] = []
-    for row in dict.fromkeys(segment.row for segment in segments):
-        of_row = [segment for segment in segments if segment.row == row]
-        cosines = np.array([segment.cosine for segment in of_row], np.float64)
-        scores = score_cosines(modality, cosines, query, space, row).tolist()
-        doubts = [
-            doubted(score, candidate) for score, candidate in zip(scores, of_row, strict=True)
-        ]
-        counted += zip(doubts, scores, of_row, strict=True)
+    for segment in segments:
+        score = score_cosine(modality, segment.cosine, query, space, segment.row)
+        counted.append((doubted(score, segment), score, segment))
     counted.sort(key=lambda candidate: (-candidate[0], candidate[2].segment_id))
     return [
         RankedSegment(
@@ -195,7 +184,7 @@ def score_segments(
             counts,
             dense_score=score,
             dense_rank=place,
-            is_identical=bool(query.is_identical(segment.cosine)),
+            is_identical=query.is_identical(segment.cosine),
         )
         for place, (counts, score, segment) in enumerate(counted, 1)
     ]
@@ -230,9 +219,7 @@ def _says_little(text: str) -> bool:
 def _highest_score(space: Space) -> float:
     """The score of a cosine of 1, in the modality where it is the highest."""
     constants = (UNCALIBRATED, *space.calibration.values())
-    return max(
-        row.apply(1.0) for calibration in constants for row in (calibration, *calibration.further)
-    )
+    return max(row.apply(1.0) for calibration in constants for row in calibration.rows)
 
 
 def rank(candidates: Iterable[RankedSegment]) -> list[RankedSegment]:

@@ -9,14 +9,11 @@ from functools import partial
 
 from encoder.types import Modality
 from search.filters import Filter
-from search.ranking.fusion import FusedQuery, RankedSegment, identical_is_above
+from search.ranking.fusion import RankedSegment, identical_is_above
 from search.ranking.request import Request
 from search.store.base import VectorStore
 from search.store.several import best_first, shifted
 from search.types import ScoredSegment, row_key
-
-# Larger shifts by negative terms are lost to float32 rounding.
-_MAX_SHIFT = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,10 +21,12 @@ class FoundSegments:
     """Segments by modality, and bounds: the scores that segments beyond the lists do not exceed.
 
     A modality that was searched on its own has none: its list's length shows if it is complete.
+    ``whole`` holds, if the store found it too and in all assets, what such a search would find.
     """
 
     segments: Mapping[Modality, Sequence[ScoredSegment]]
     bounds: Mapping[Modality, float] = field(default_factory=dict)
+    whole: Mapping[Modality, Sequence[ScoredSegment]] = field(default_factory=dict)
 
 
 def lowest(scored: Sequence[RankedSegment]) -> float:
@@ -51,23 +50,20 @@ class SegmentSearch:
         self._executor = executor
 
     def best(self, n: int, asset_ids: Collection[str] | None) -> FoundSegments:
-        """One mixed list of each lane, unless the store's constants changed meanwhile."""
-        alone = list(self._plan.modalities)
-        mixed: list[FoundSegments] = []
-        for modalities in self._by_lane() if len(self._plan.shares) == 1 else []:
-            fused = self._request.lanes[modalities[0]].fused
-            if len(modalities) > 1 and self._ranks_alike(fused):
-                of_lane = self._mixed(modalities, fused, n, asset_ids)
-                if self._ranks_alike(fused):
-                    mixed.append(of_lane)
-                    alone = [modality for modality in alone if modality not in modalities]
-        segments: dict[Modality, Sequence[ScoredSegment]] = {}
-        segments.update(self.nearest(alone, n, asset_ids) if alone else {})
-        bounds: dict[Modality, float] = {}
-        for of_lane in mixed:
+        """One mixed list of each lane; a modality that is alone in its lane is searched so."""
+        lanes = self._by_lane() if len(self._plan.shares) == 1 else []
+        together = [modalities for modalities in lanes if len(modalities) > 1]
+        alone = set(self._plan.modalities).difference(*together)
+        segments = dict[Modality, Sequence[ScoredSegment]](
+            self.nearest(sorted(alone), n, asset_ids) if alone else {}
+        )
+        bounds, whole = dict[Modality, float](), dict[Modality, Sequence[ScoredSegment]]()
+        for modalities in together:
+            of_lane = self._mixed(modalities, n, asset_ids)
             segments.update(of_lane.segments)
             bounds.update(of_lane.bounds)
-        return FoundSegments(segments, bounds)
+            whole.update(of_lane.whole)
+        return FoundSegments(segments, bounds, whole)
 
     def _by_lane(self) -> list[list[Modality]]:
         """The modalities to search, those of one lane together."""
@@ -119,42 +115,31 @@ class SegmentSearch:
             )
         ]
 
-    def _ranks_alike(self, fused: FusedQuery) -> bool:
-        """Whether the store ranks by the constants of this request."""
-        return (
-            self._store.calibration == self._request.space.calibration
-            and abs(fused.shift) <= _MAX_SHIFT
-        )
-
     def _mixed(
-        self,
-        modalities: Sequence[Modality],
-        fused: FusedQuery,
-        n: int,
-        asset_ids: Collection[str] | None,
+        self, modalities: Sequence[Modality], n: int, asset_ids: Collection[str] | None
     ) -> FoundSegments:
         """Search all modalities at once: 5 ms on a server, where separate searches take 8.
 
         But the list may end before a segment that is identical to the query, which should be first:
         a sound scores lower for itself than many texts do. Such kinds are searched separately.
         """
+        fused = self._request.lanes[modalities[0]].fused
         mixed = self._deadline.wait(
             self._executor,
             self._store.search_mixed,
             fused.direction,
             modalities,
             n,
+            by=self._request.space.calibration,
             shift=fused.shift,
             asset_ids=asset_ids,
             filter=self._pushed(asset_ids),
         )
-        by_modality = {
-            modality: [segment for segment in mixed if segment.modality == modality]
-            for modality in modalities
-        }
+        by_modality = _by_modality(mixed[:n], modalities)
         if len(mixed) < n:
             return FoundSegments(by_modality)
-        last = mixed[-1]
+        whole = _by_modality(mixed, modalities) if len(mixed) > n else {}
+        last = mixed[n - 1]
         bound = lowest(self._request.scored(last.modality, [last]))
         hidden = [
             modality
@@ -162,8 +147,9 @@ class SegmentSearch:
             if not identical_is_above(bound, modality, fused, self._request.space)
         ]
         bounds = {modality: bound for modality in modalities if modality not in hidden}
-        alone = self.nearest(hidden, n, asset_ids) if hidden else {}
-        return FoundSegments({**by_modality, **alone}, bounds)
+        alone = whole or (self.nearest(hidden, n, asset_ids) if hidden else {})
+        found = {**by_modality, **{modality: alone[modality] for modality in hidden}}
+        return FoundSegments(found, bounds, whole if asset_ids is None else {})
 
     def _of_kind(
         self, modality: Modality, n: int, asset_ids: Collection[str] | None
@@ -171,21 +157,29 @@ class SegmentSearch:
         fused = self._request.lanes[modality].fused
         by = self._request.space.calibration_of(modality)
         narrowed = self._pushed(asset_ids)
-        if by.further and self._ranks_alike(fused):
+        if by.further:
             # One search for all rows of its segments: 18 % less time than one for each.
-            by_modality = self._store.search_mixed(
+            return self._store.search_mixed(
                 fused.direction,
                 [modality],
                 n,
+                by=self._request.space.calibration,
                 shift=fused.shift,
                 asset_ids=asset_ids,
                 filter=narrowed,
             )
-            if self._ranks_alike(fused):
-                return by_modality
         by, rows = shifted(by, fused.shift), fused.direction[None]
         return self._store.search(rows, modality, n, by=by, asset_ids=asset_ids, filter=narrowed)[0]
 
     def _pushed(self, asset_ids: Collection[str] | None) -> Filter | None:
         """The filter, unless the assets that pass it are given."""
         return self._query.filter if asset_ids is None else None
+
+
+def _by_modality(
+    segments: Sequence[ScoredSegment], modalities: Sequence[Modality]
+) -> dict[Modality, list[ScoredSegment]]:
+    return {
+        modality: [segment for segment in segments if segment.modality == modality]
+        for modality in modalities
+    }

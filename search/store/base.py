@@ -27,17 +27,12 @@ class VectorStore(Protocol):
     """
 
     @property
-    def calibration(self) -> Mapping[Modality, Calibration]:
-        """The constants by which `search_mixed` ranks.
+    def scoring(self) -> StoredCalibration:
+        """By its ``reading`` and ``floors`` hits are scored.
 
         They were shipped by the model when the store was made, or measured since. Changes by other
         processes apply within two seconds.
         """
-        ...
-
-    @property
-    def scoring(self) -> StoredCalibration:
-        """By its ``reading`` and ``floors`` hits are scored; as current as `calibration`."""
         ...
 
     @property
@@ -50,7 +45,7 @@ class VectorStore(Protocol):
         ...
 
     def recalibrate(self, constants: Mapping[Modality, Calibration], origin: Facts) -> None:
-        """Rank and write by different constants from now on; `rewrite` converts the rows.
+        """Score and write by different constants from now on; `rewrite` converts the rows.
 
         Searches stay exact until then, but are slower. ``origin`` says where they came from; see
         `StoredCalibration`.
@@ -149,15 +144,20 @@ class VectorStore(Protocol):
         modalities: Collection[Modality],
         limit: int,
         *,
+        by: Mapping[Modality, Calibration],
         shift: float = 1.0,
         asset_ids: Collection[str] | None = None,
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
         """The best segments of several modalities in one list, by their calibrated scores.
 
+        A store that searches each modality anyway goes on behind the best ``limit`` of all, with
+        what else is among the best ``limit`` of each.
+
         Args:
             query: a unit vector [embed_dim].
-            shift: ranks by ``(cosine - shift * mu) / c``, with the constants of `calibration`.
+            by: ranks by ``(cosine - shift * mu) / c``; fastest with those of `scoring`.
+            shift: see ``by``.
             limit, asset_ids, filter: as in `search`.
         """
         ...

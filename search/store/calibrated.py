@@ -101,21 +101,6 @@ class StoredCalibration:
         """All constants of rows, by their `number_of`; former ones first."""
         return {number_of(constants): constants for constants in (*self.former, self.constants)}
 
-    @cached_property
-    def is_raised(self) -> bool:
-        """Whether `reading` differs from the constants by higher levels alone."""
-        if self.reading.keys() != self.constants.keys():
-            return False
-        pairs = [(self.reading[modality], by) for modality, by in self.constants.items()]
-        return all(
-            len(read.further) == len(by.further)
-            and all(
-                read.of_row(row).c == by.of_row(row).c and read.of_row(row).mu >= by.of_row(row).mu
-                for row in range(1 + len(by.further))
-            )
-            for read, by in pairs
-        )
-
     @property
     def floors(self) -> Mapping[Modality, Floor]:
         """The floors below which matches are weak, if measured with the constants."""
@@ -131,6 +116,18 @@ class StoredCalibration:
         former.pop(number_of(constants), None)
         probes = {name: note for name, note in self.about.items() if name == PROBES}
         return StoredCalibration(constants, tuple(former.values()), {**probes, **origin})
+
+
+def is_raised(by: Calibration, over: Calibration) -> bool:
+    """Whether constants differ from others by higher levels alone.
+
+    >>> [is_raised(Calibration(0.3, c), Calibration(0.1, 0.2)) for c in (0.2, 0.1)]
+    [True, False]
+    """
+    return len(by.rows) == len(over.rows) and all(
+        row.c == lower.c and row.mu >= lower.mu
+        for row, lower in zip(by.rows, over.rows, strict=True)
+    )
 
 
 def is_before(constants: Constants, shipped: Constants) -> bool:
@@ -187,7 +184,7 @@ def flat(constants: Constants) -> dict[str, list[float]]:
 
 def _flat(calibration: Calibration) -> list[float]:
     """mu and c, those of further rows, and the share if there is any."""
-    pairs = [number for each in (calibration, *calibration.further) for number in (each.mu, each.c)]
+    pairs = [number for each in calibration.rows for number in (each.mu, each.c)]
     return [*pairs, calibration.share] if calibration.share else pairs
 
 

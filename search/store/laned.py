@@ -55,18 +55,13 @@ class LanedStore:
     # Constants
 
     @property
-    def calibration(self) -> Mapping[Modality, Calibration]:
-        """The constants of each modality, from its own store."""
-        constants = {m: c for m, c in self.home.calibration.items() if m not in self._of}
-        for modality, store in self._of.items():
-            if modality in store.calibration:
-                constants[modality] = store.calibration[modality]
-        return constants
-
-    @property
     def scoring(self) -> StoredCalibration:
-        """The home store's; see `of` for those of others."""
-        return self.home.scoring
+        """The home store's, with the constants of other modalities from their own stores."""
+        state = self.home.scoring
+        constants = {m: c for m, c in state.reading.items() if m not in self._of}
+        for modality, store in self._of.items():
+            constants.update({m: c for m, c in store.scoring.reading.items() if m == modality})
+        return replace(state, constants=constants)
 
     def stored_calibration(self) -> StoredCalibration:
         return self.home.stored_calibration()
@@ -76,7 +71,7 @@ class LanedStore:
         for store in self._all:
             own = {m: c for m, c in constants.items() if self.of(m) is store}
             if own:
-                store.recalibrate({**store.calibration, **own}, origin)
+                store.recalibrate({**store.scoring.reading, **own}, origin)
 
     def rewrite(self, progress: Callable[[int, int], object]) -> int:
         return sum(store.rewrite(progress) for store in self._all)
@@ -147,6 +142,7 @@ class LanedStore:
         modalities: Collection[Modality],
         limit: int,
         *,
+        by: Mapping[Modality, Calibration],
         shift: float = 1.0,
         asset_ids: Collection[str] | None = None,
         filter: Filter | None = None,
@@ -154,7 +150,7 @@ class LanedStore:
         """The modalities are of one lane: a query has a vector for each."""
         (store,) = {id(self.of(m)): self.of(m) for m in modalities}.values()
         return store.search_mixed(
-            query, modalities, limit, shift=shift, asset_ids=asset_ids, filter=filter
+            query, modalities, limit, by=by, shift=shift, asset_ids=asset_ids, filter=filter
         )
 
     def lexical(

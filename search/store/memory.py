@@ -45,10 +45,6 @@ class MemoryStore:
         self.locks = thread_locks()
 
     @property
-    def calibration(self) -> Constants:
-        return self._calibration.reading
-
-    @property
     def scoring(self) -> StoredCalibration:
         return self._calibration
 
@@ -143,19 +139,20 @@ class MemoryStore:
         modalities: Collection[Modality],
         limit: int,
         *,
+        by: Constants,
         shift: float = 1.0,
         asset_ids: Collection[str] | None = None,
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
         ranked: list[tuple[float, str, ScoredSegment]] = []
         for modality in set(modalities):
-            by = shifted(constants_of(self.calibration, modality), shift)
+            of_kind = shifted(constants_of(by, modality), shift)
             hits = self.search(
-                query[None], modality, limit, by=by, asset_ids=asset_ids, filter=filter
+                query[None], modality, limit, by=of_kind, asset_ids=asset_ids, filter=filter
             )[0]
-            ranked += [(-score_of(hit, by), hit.segment_id, hit) for hit in hits]
+            ranked += [(-score_of(hit, of_kind), hit.segment_id, hit) for hit in hits]
         ranked.sort(key=itemgetter(0, 1))
-        return [segment for _, _, segment in ranked[:limit]]
+        return [segment for _, _, segment in ranked]
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         with self._lock:

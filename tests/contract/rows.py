@@ -73,7 +73,12 @@ def assert_same_answers(store: VectorStore, oracle: VectorStore, limit: int = 20
             assert names(one) == names(other)
             assert [_place(hit) for hit in one] == [_place(hit) for hit in other]
     for query, shift, kinds in zip(queries, (1, 0, -2.5, 3, 1), _MIXTURES, strict=True):
-        one, other = (s.search_mixed(query, kinds, limit, shift=shift) for s in (store, oracle))
+        one, other = (
+            s.search_mixed(query, kinds, limit, by=s.scoring.reading, shift=shift)
+            for s in (store, oracle)
+        )
+        if len(one) <= limit:  # the oracle goes on with the best of each kind; a server does not
+            other = other[:limit]
         np.testing.assert_allclose(
             [hit.cosine for hit in one], [hit.cosine for hit in other], atol=1e-5
         )

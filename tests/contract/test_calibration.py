@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 from encoder.space import Calibration, l2_normalize
-from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Modality
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Modality
 from search.errors import ReadOnlyStoreError, StoreError
 from search.store.base import VectorStore
-from search.store.calibrated import flat, number_of
+from search.store.calibrated import Constants, flat, is_raised, number_of
 from search.store.locks import exclusive
 from search.store.memory import MemoryStore
 from search.store.milvus import calibration as milvus_calibration
@@ -74,6 +74,11 @@ def filled(store: VectorStore, n_assets: int = 90) -> VectorStore:
     return oracle
 
 
+def mixed(store: VectorStore, query: Embeddings, by: Constants | None = None) -> list[str]:
+    constants = store.scoring.reading if by is None else by
+    return names(store.search_mixed(query, KINDS, 20, by=constants)[:20])
+
+
 def broken_off(_n_done: int, _n_rows: int) -> None:
     raise BrokenOffError
 
@@ -95,7 +100,7 @@ def test_a_store_ranks_by_the_constants_it_was_given(open_again: Opener) -> None
     oracle = filled(store)
     assert store.stored_calibration().about == {"source": "shipped"}
     store.recalibrate(MEASURED, ABOUT)
-    assert store.calibration == MEASURED
+    assert store.scoring.reading == MEASURED
     assert_same_answers(store, oracle)
     told: list[tuple[int, int]] = []
     assert store.rewrite(lambda *n: told.append(n)) == 270
@@ -105,7 +110,7 @@ def test_a_store_ranks_by_the_constants_it_was_given(open_again: Opener) -> None
     assert store.rewrite(ignored) == 0
     again = open_again()
     assert again.stored_calibration().about == ABOUT
-    assert again.calibration == MEASURED
+    assert again.scoring.reading == MEASURED
     assert_same_answers(again, oracle)
     np.testing.assert_allclose(
         [row.embedding for row in again.embeddings("asset0-1")],
@@ -122,14 +127,16 @@ def test_constants_for_reading_rank_and_change_no_row(
     oracle = filled(store)
     for each in (store, oracle):
         each.recalibrate(CALIBRATION, {**ABOUT, "reading": flat(reading)})
-    assert store.calibration == oracle.calibration == {**CALIBRATION, **reading}
-    assert store.stored_calibration().is_raised == (reading is RAISED)
+    assert store.scoring.reading == oracle.scoring.reading == {**CALIBRATION, **reading}
+    assert all(
+        is_raised(store.scoring.reading[modality], by) for modality, by in CALIBRATION.items()
+    ) == (reading is RAISED)
     for each in (store, record_of(store)):
         assert_same_answers(each, oracle)
     assert store.rewrite(ignored) == 0
     assert numbers(store) == [number_of(CALIBRATION)] * 270
     again = open_again()
-    assert again.calibration == {**CALIBRATION, **reading}
+    assert again.scoring.reading == {**CALIBRATION, **reading}
     assert_same_answers(again, oracle)
 
 
@@ -184,13 +191,13 @@ def test_searches_go_on_while_rows_are_rewritten(
     oracles[0].write(*corpus(90))
     searcher = open_again.beside()
     queries = l2_normalize(vectors(4, seed=5))
-    wanted = [[names(one.search_mixed(q, KINDS, 20)) for one in oracles] for q in queries]
+    wanted = [[mixed(one, q) for one in oracles] for q in queries]
     ended, n_searches = Event(), [0, 0]
 
     def search(place: int) -> None:
         while not ended.is_set():
             for query, rankings in zip(queries, wanted, strict=True):
-                assert names(searcher.search_mixed(query, KINDS, 20)) in rankings
+                assert mixed(searcher, query) in rankings
                 alone = names(searcher.search(query[None], IMAGE, 30)[0])
                 assert alone == names(oracles[0].search(query[None], IMAGE, 30)[0])
                 n_searches[place] += 1
@@ -223,14 +230,13 @@ def test_who_knows_only_the_old_constants_neither_writes_nor_finds_wrongly(
     store = open_again()
     oracle = filled(store)
     other = open_again.beside()
-    assert other.calibration == CALIBRATION
+    assert other.scoring.reading == CALIBRATION
     store.recalibrate(MEASURED, ABOUT)
     store.rewrite(ignored)
     other.catch_up()
     query = l2_normalize(vectors(1, seed=7))[0]
-    found = other.search_mixed(query, KINDS, 20)
-    assert names(found) == names(oracle.search_mixed(query, KINDS, 20))
-    assert other.calibration == MEASURED
+    assert mixed(other, query, MEASURED) == mixed(oracle, query, MEASURED)
+    assert other.scoring.reading == MEASURED
     more = corpus(4, seed=3)
     late = open_again.beside()
     late.recalibrate(OTHERS, ABOUT)  # which `other` does not know about

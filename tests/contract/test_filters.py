@@ -212,7 +212,7 @@ def test_filters_are_part_of_searches(store: VectorStore) -> None:
         (found,) = store.search(vectors(1), TEXT, 20, filter=filter)
         assert {hit.asset_id for hit in found} == wanted, data
         assert len(found) == 2 * len(wanted)
-        mixed = store.search_mixed(vectors(1)[0], {TEXT, IMAGE}, 20, filter=filter)
+        mixed = store.search_mixed(vectors(1)[0], {TEXT, IMAGE}, 20, by={}, filter=filter)
         assert {hit.asset_id for hit in mixed} == wanted, data
         words = store.lexical("common", 20, filter=filter)
         assert {hit.asset_id for hit in words} == wanted, data

@@ -94,7 +94,7 @@ def assert_as_by_loops(store: VectorStore, by: dict[Modality, Calibration]) -> N
     for query in l2_normalize(vectors(4, seed=9)):
         wanted = by_loops(rows, query, by)
         for limit in (1, 7, 100):
-            assert names(store.search_mixed(query, KINDS, limit)) == wanted[:limit]
+            assert names(store.search_mixed(query, KINDS, limit, by=by)[:limit]) == wanted[:limit]
         for kind in KINDS:
             of_kind = by_loops([row for row in rows if row.modality == kind], query, by)
             for limit in (1, 7, 100):
@@ -137,8 +137,9 @@ def test_the_best_vector_counts_and_no_segment_is_missed(
     assert_as_by_loops(store, BY)
     query = l2_normalize(vectors(1, seed=9))[0]
     every = [row.asset_id for row in several()[0]]
-    all_found = store.search_mixed(query, KINDS, 9)
-    assert names(store.search_mixed(query, KINDS, 9, asset_ids=every)) == names(all_found)
+    all_found = store.search_mixed(query, KINDS, 9, by=BY)[:9]
+    of_every = store.search_mixed(query, KINDS, 9, by=BY, asset_ids=every)[:9]
+    assert names(of_every) == names(all_found)
     for found in all_found:
         rows = {row.row: row for row in store.embeddings(found.asset_id)}
         assert found.cosine == pytest.approx(float(query @ rows[found.row].embedding), abs=1e-5)

@@ -214,7 +214,8 @@ def test_a_search_among_assets_finds_all_that_they_have(store: VectorStore) -> N
     every = [row.asset_id for row in assets] + [f"unknown{n}" for n in range(5000)]
 
     def mixed(limit: int, asset_ids: Collection[str] | None) -> list[ScoredSegment]:
-        return store.search_mixed(query[0], kinds, limit, asset_ids=asset_ids)
+        by = store.scoring.reading
+        return store.search_mixed(query[0], kinds, limit, by=by, asset_ids=asset_ids)[:limit]
 
     def of_images(limit: int, asset_ids: Collection[str] | None) -> list[ScoredSegment]:
         return store.search(query, IMAGE, limit, asset_ids=asset_ids)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from unittest.mock import patch
 from zlib import crc32
 
@@ -22,7 +23,7 @@ from search.lexical.names import NameQuery, names_of
 from search.ranking.fusion import LEAST_PART
 from search.store.laned import LanedStore
 from search.store.memory import MemoryStore
-from search.types import AssetRow, SegmentRow
+from search.types import AssetRow, ScoredSegment, SegmentRow
 
 DIM = 6
 KINDS = (TEXT, IMAGE, AUDIO)
@@ -47,15 +48,20 @@ class Vectors:
         return l2_normalize(np.stack([item.content for item in items]))
 
 
+class Stopping(MemoryStore):
+    def search_mixed(self, *args: Any, **options: Any) -> list[ScoredSegment]:
+        return super().search_mixed(*args, **options)[: args[2]]
+
+
 @dataclass
 class Corpus:
     assets: list[AssetRow]
     segments: list[SegmentRow]
     committed: set[str]
 
-    def store(self, mixes: bool = True) -> MemoryStore:
-        """One that ranks all kinds in one search, or one that was made with other constants."""
-        store = MemoryStore(DIM, SPACE.calibration if mixes else {})
+    def store(self, goes_on: bool = True) -> MemoryStore:
+        """One that finds the best of each kind with the best of all, or one that stops at these."""
+        store = (MemoryStore if goes_on else Stopping)(DIM, SPACE.calibration)
         store.write([a for a in self.assets if a.asset_id in self.committed], self.segments)
         return store
 

@@ -201,7 +201,7 @@ class Watch:
             return
         calibrate_if_due(encoder, store, self._alone)
         try:
-            constants = store.calibration
+            constants = store.scoring.reading
         except StoreError as error:  # away since; the next shard looks again
             logger.warning("the store's calibration was not read: %s", error)
             return

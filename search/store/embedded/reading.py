@@ -264,7 +264,7 @@ class IndexReading:
                 (hits,) = _nearest(db, view, query[None], modality, limit, by, assets)
                 ranked += [(-score_of(hit, by), hit.segment_id, hit) for hit in hits]
         ranked.sort(key=itemgetter(0, 1))
-        return [segment for _, _, segment in ranked[:limit]]
+        return [segment for _, _, segment in ranked]
 
     def by_words(
         self, text: str, limit: int, asset_ids: Ids[str] | None, filter: Filter | None

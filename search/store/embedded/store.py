@@ -114,11 +114,6 @@ class EmbeddedStore:
         return self._record.store
 
     @property
-    def calibration(self) -> Constants:
-        """The index holds bare vectors, so it ranks by the constants that hits are scored by."""
-        return self.scoring.reading
-
-    @property
     def scoring(self) -> StoredCalibration:
         return self.stored_calibration()
 
@@ -220,17 +215,15 @@ class EmbeddedStore:
         modalities: Ids[Modality],
         limit: int,
         *,
+        by: Constants,
         shift: float = 1.0,
         asset_ids: Ids[str] | None = None,
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
         (row,) = checked_queries(query[None], self._embed_dim)
         kinds = sorted(set(modalities))
-        constants = self.calibration
         return self._side.read(
-            lambda files: files.reading.mixed(
-                row, constants, kinds, limit, shift, asset_ids, filter
-            )
+            lambda files: files.reading.mixed(row, by, kinds, limit, shift, asset_ids, filter)
         )
 
     def lexical(

@@ -17,7 +17,14 @@ import numpy as np
 from encoder.space import UNCALIBRATED, Calibration
 from encoder.system.batched import Batched, in_batches
 from encoder.types import Embeddings, Modality
-from search.store.calibrated import StoredCalibration, constants_of, cosine_of, to_asked
+from search.store.calibrated import (
+    Constants,
+    StoredCalibration,
+    constants_of,
+    cosine_of,
+    is_raised,
+    to_asked,
+)
 from search.store.milvus.calibration import MilvusCalibration
 from search.store.milvus.indexes import METRIC, search_params
 from search.store.milvus.rows import MilvusRows, among_assets
@@ -44,6 +51,8 @@ _FEW = 256
 _MAX_EXACT = 2048
 """The most rows compared in this process if the index does not find all: 180 ms."""
 _MORE = 4
+_MAX_SHIFT = 10.0
+"""Larger shifts, by negative terms, are lost to float32 rounding."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +123,14 @@ class MilvusSearch:
         query: Embeddings,
         modalities: Sequence[Modality],
         limit: int,
+        by: Constants,
         shift: float,
         where: Where,
     ) -> list[ScoredSegment]:
         """The best of several modalities for a unit vector, by calibrated scores; ties by id.
 
-        If segments have n rows, the best ones are among n times as many rows.
+        One search if rows have the constants ``by``, or rank no lower by theirs. If segments have
+        n rows, the best ones are among n times as many rows.
         """
         partitions = {modality: self._partitions.of(modality) for modality in modalities}
         n_rows = limit * max(map(len, partitions.values()), default=0)
@@ -129,21 +140,28 @@ class MilvusSearch:
             return []
 
         def look(state: StoredCalibration, strict: bool) -> list[ScoredSegment]:
-            is_exact = state.reading == state.constants
-            is_bound = is_exact or (state.is_raised and shift >= 0)
-            if len(state.by_number) == 1 and n_rows <= MAX_FOUND and is_bound:
+            pairs = [
+                (constants_of(by, modality), constants_of(state.constants, modality))
+                for modality in modalities
+            ]
+            is_exact = all(constants == of_rows for constants, of_rows in pairs)
+            is_bound = is_exact or (shift >= 0 and all(is_raised(*pair) for pair in pairs))
+            is_precise = abs(shift) <= _MAX_SHIFT and n_rows <= MAX_FOUND
+            if len(state.by_number) == 1 and is_bound and is_precise:
                 (answer,) = self._answers(look_up)
                 segments = _read(answer, shift, state, strict)
                 if is_exact:
                     return one_of_each(segments)[:limit]
                 # Hits are scored no higher than rows rank, so that none beyond the last is better.
                 bound = answer[-1].product if len(answer) == n_rows else -inf
-                scored = [(_score(segment, shift, state), segment) for segment in segments]
+                scored = [(_score(segment, by, shift), segment) for segment in segments]
                 scored.sort(key=lambda pair: (-pair[0], pair[1].segment_id))
                 best = one_of_each(segment for score, segment in scored if score > bound)
                 if len(best) >= limit or bound == -inf:
                     return best[:limit]
-            return self._mixed_apart(query[None], partitions, shift, limit, where, state, strict)
+            return self._mixed_apart(
+                query[None], partitions, by, shift, limit, where, state, strict
+            )
 
         return self._steadily(look)
 
@@ -195,6 +213,7 @@ class MilvusSearch:
         self,
         query: Embeddings,
         partitions: Mapping[Modality, Sequence[str]],
+        constants: Constants,
         shift: float,
         limit: int,
         where: Where,
@@ -211,7 +230,7 @@ class MilvusSearch:
         segments_of = iter(self._of_parts(flat, state, strict))
         ranked: list[tuple[float, str, ScoredSegment]] = []
         for modality, of_kind in look_ups.items():
-            by = shifted(constants_of(state.reading, modality), shift)
+            by = shifted(constants_of(constants, modality), shift)
             (best,) = _best_of(list(islice(segments_of, len(of_kind))), by, of_kind, len(query))
             ranked += [(-score_of(segment, by), segment.segment_id, segment) for segment in best]
         ranked.sort(key=lambda scored: scored[:2])
@@ -324,9 +343,8 @@ def _read(
     return segments
 
 
-def _score(segment: ScoredSegment, shift: float, state: StoredCalibration) -> float:
-    by = shifted(constants_of(state.reading, segment.modality), shift)
-    return score_of(segment, by)
+def _score(segment: ScoredSegment, by: Constants, shift: float) -> float:
+    return score_of(segment, shifted(constants_of(by, segment.modality), shift))
 
 
 def _is_short(answers: Sequence[_Answer], limit: int) -> bool:

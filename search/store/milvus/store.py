@@ -174,12 +174,8 @@ class MilvusStore:
         return replace(locks, check=Writers(self._link, name, locks.owner).check)
 
     @property
-    def calibration(self) -> Constants:
-        """Read again every two seconds."""
-        return self.scoring.reading
-
-    @property
     def scoring(self) -> StoredCalibration:
+        """Read again every two seconds."""
         return self._calibration.current()
 
     def stored_calibration(self) -> StoredCalibration:
@@ -292,13 +288,14 @@ class MilvusStore:
         modalities: Ids[Modality],
         limit: int,
         *,
+        by: Constants,
         shift: float = 1.0,
         asset_ids: Ids[str] | None = None,
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
         (row,) = checked_queries(query[None], self._embed_dim)
         where = Where(asset_ids, self._expression(filter))
-        return self._search.mixed(row, sorted(set(modalities)), limit, shift, where)
+        return self._search.mixed(row, sorted(set(modalities)), limit, by, shift, where)
 
     def _expression(self, filter: Filter | None) -> str:
         """The expression that finds the segments of a filter's assets; empty if there is none."""

@@ -9,8 +9,8 @@ from encoder.types import AUDIO, IMAGE, TEXT
 def test_calibration_makes_cosines_comparable() -> None:
     space = Space(4, {"model": "m"}, {IMAGE: Calibration(mu=0.2, c=0.1)})
     cosines = np.array([0.2, 0.3])
-    assert np.allclose(space.calibrate(IMAGE, cosines), [0.0, 1.0])
-    assert np.array_equal(space.calibrate(AUDIO, cosines), cosines)
+    assert np.allclose(space.calibration_of(IMAGE).apply(cosines), [0.0, 1.0])
+    assert np.array_equal(space.calibration_of(AUDIO).apply(cosines), cosines)
 
 
 def test_the_fingerprint_follows_all_that_changes_a_vector() -> None:

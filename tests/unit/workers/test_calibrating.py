@@ -138,9 +138,9 @@ def test_a_score_means_the_same_for_every_kind(store: VectorStore) -> None:
 def test_what_the_model_ships_can_be_restored(store: VectorStore) -> None:
     bundle = cast("MultiModalEncoder", GappedEncoder(SHIPPED))
     calibrate(bundle, store)
-    assert store.calibration != SHIPPED
+    assert store.scoring.reading != SHIPPED
     found = calibrate(bundle, store, shipped=True)
-    assert store.calibration == SHIPPED
+    assert store.scoring.reading == SHIPPED
     assert found["calibration"]["source"] == "shipped"
     with pytest.raises(InputError, match="ships no constants"):
         calibrate(ENCODER, store, shipped=True)
@@ -182,15 +182,15 @@ def test_a_store_is_calibrated_by_itself_once_it_has_200_segments_of_two_kinds()
     assert not calibrate_if_due(ENCODER, store, not_alone)
     with alone_here():
         assert not calibrate_if_due(ENCODER, store, alone_here)
-    assert store.calibration == {}
+    assert store.scoring.reading == {}
     assert calibrate_if_due(ENCODER, store, alone_here)
-    assert set(store.calibration) == {TEXT, IMAGE}
+    assert set(store.scoring.reading) == {TEXT, IMAGE}
     assert not calibrate_if_due(ENCODER, store, alone_here)
     fill(store, audio=199, image=1999)
     assert not calibrate_if_due(ENCODER, store, alone_here)
     fill(store, audio=200)
     assert calibrate_if_due(ENCODER, store, alone_here)
-    assert set(store.calibration) == {TEXT, IMAGE, AUDIO}
+    assert set(store.scoring.reading) == {TEXT, IMAGE, AUDIO}
     before = store.stored_calibration().about["modalities"]["audio"]
     fill(store, audio=1999)
     assert not calibrate_if_due(ENCODER, store, alone_here)
@@ -236,7 +236,7 @@ def test_a_bundles_store_is_measured_for_reading_once_half_of_it_is_new_or_gone(
     assert calibrate_if_due(bundle, store, alone_here)
     calibrate(bundle, store, shipped=True)  # somebody prefers these
     assert not calibrate_if_due(bundle, store, alone_here)
-    assert store.calibration == constants
+    assert store.scoring.reading == constants
 
 
 def test_a_store_that_fails_does_not_fail_what_was_ingested(
@@ -259,15 +259,15 @@ def test_shards_lead_to_a_calibration_unless_the_pipeline_is_to_make_none() -> N
     fill(store, text=200, image=200)
     encoder = cast("MultiModalEncoder", ENCODER)
     IngestPipeline(encoder, store, calibrate=False).calibrate_if_due()
-    assert store.calibration == {}
+    assert store.scoring.reading == {}
     pipeline = IngestPipeline(encoder, store)
     pipeline.calibrate_if_due()
-    assert set(store.calibration) == {TEXT, IMAGE}
+    assert set(store.scoring.reading) == {TEXT, IMAGE}
     fill(store, audio=200)
     pipeline.calibrate_if_due()  # a minute has not passed
-    assert set(store.calibration) == {TEXT, IMAGE}
+    assert set(store.scoring.reading) == {TEXT, IMAGE}
     IngestPipeline(encoder, store).calibrate_if_due()
-    assert set(store.calibration) == {TEXT, IMAGE, AUDIO}
+    assert set(store.scoring.reading) == {TEXT, IMAGE, AUDIO}
 
 
 def test_a_kind_that_the_model_has_no_constants_for_is_measured_alone() -> None:
