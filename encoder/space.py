@@ -48,7 +48,7 @@ class Calibration:
         return self.further[min(row, len(self.further)) - 1] if row and self.further else self
 
     def apply(self, cosines: Cosines, level: Cosines | float = 1.0) -> Cosines:
-        """Calibrate a cosine, or an array of any shape, which is kept; see `Space.level`."""
+        """Calibrate a cosine, or an array of any shape, which is kept; see `Space.asked`."""
         return (cosines - level * self.mu) / self.c
 
 
@@ -65,7 +65,7 @@ class Centring:
     ``m_l = o + d_l``, o is the mean of all languages. Linear regression tells l from v itself:
     ``w_l·v`` is about 1 for texts in l, and 0 for others. So ``q·v - share * q·d_l`` is
     ``(q - share * Σ (q·d_l) w_l)·v``: it is the query that moves, and rows stay as they are.
-    ``q·o`` is the same for all texts, and moves their level instead: see `Space.level`.
+    ``q·o`` is the same for all texts, and moves their level instead: see `Space.asked`.
 
     Args:
         deviations: d, [n_languages, embed_dim].
@@ -210,19 +210,26 @@ class Space:
         """How much of its `centring` the calibration is for."""
         return self.calibration_of(TEXT).share if self.centring else 0.0
 
-    def asked(self, texts: Embeddings) -> Embeddings:
-        """Queries [..., embed_dim] that are texts, as they are compared with stored rows."""
-        return self.centring.centred(texts, self.share) if self.centring and self.share else texts
+    def asked(
+        self, texts: Embeddings, weight: float = 1.0
+    ) -> tuple[Embeddings, NDArray[np.float64]]:
+        """Queries that are texts, as they are compared with stored rows, and their levels.
 
-    def level(self, asked: Embeddings, weight: float = 1.0) -> NDArray[np.float64]:
-        """What the mean cosine of texts is multiplied by for queries that `asked` moved, [...].
+        A level is what the constants' is multiplied by for a query: about ``weight``, which is that
+        of all its terms.
 
-        About ``weight``, which is that of all terms of a query.
+        Args:
+            texts: [..., embed_dim].
+            weight: of each of them.
+
+        Returns:
+            Rows [..., embed_dim], and levels [...] for `Calibration.apply`.
         """
-        levels = np.full(asked.shape[:-1], weight)
-        if self.centring:
-            levels += self.share * (asked @ self.centring.common - weight)
-        return levels
+        levels = np.full(texts.shape[:-1], weight)
+        if not self.centring or not self.share:
+            return texts, levels
+        moved = self.centring.centred(texts, self.share)
+        return moved, levels + self.share * (moved @ self.centring.common - weight)
 
 
 def l2_normalize(vectors: NDArray[np.floating]) -> Embeddings:

@@ -62,8 +62,8 @@ def fit(
         constants[TEXT] = Calibration(share=SHARE if encoder.space.centring else 0.0)
     space = replace(encoder.space, calibration=constants)
     if with_constants:
-        asked = space.asked(unit_rows)
-        measured = constants_of(measure(queries, asked, samples, space.level(asked)[:, None]))
+        asked, levels = space.asked(unit_rows)
+        measured = constants_of(measure(queries, asked, samples, levels[:, None]))
         for modality, by in measured.items():
             constants[modality] = replace(by, share=space.calibration_of(modality).share)
     empty = nonsense(queries)

@@ -235,6 +235,8 @@ FILE_FACTS = frozenset(
     | {GONE_SINCE, LOOK}
 )
 """The metadata that only ingest sets; of users, tags come by a way of their own."""
+_INTERNAL_FACTS = frozenset({"object_versions", LOOK})
+"""The object versions that hold an asset, which only ingest uses, and what a picture looks like."""
 
 
 @dataclass(frozen=True)
@@ -258,6 +260,11 @@ class AssetRow:
     def is_gone(self) -> bool:
         """Whether an ingest saw that none of its locations exists any more."""
         return GONE_SINCE in self.metadata
+
+    @property
+    def shown_metadata(self) -> dict[str, JsonValue]:
+        """The metadata without what only searches and ingest use."""
+        return {name: v for name, v in self.metadata.items() if name not in _INTERNAL_FACTS}
 
 
 def row_key(segment_id: str, row: int) -> str:

@@ -98,8 +98,8 @@ def measure_floors(
             near = (by.share - 1) * encoded.passages.mean(axis=0) / by.c
         counts = np.ones_like(is_heap) if modality == TEXT else ~is_heap
         empty = encoded.nonsense[counts]
-        asked = encoded.space.asked(empty)
-        scores = scores_of(asked, rows, by, encoded.space.level(asked)[:, None])
+        asked, levels = encoded.space.asked(empty)
+        scores = scores_of(asked, rows, by, levels[:, None])
         tilted = scores + (separated[counts] + empty @ near)[:, None]
         tilt = sense + near
         middle = float(encoded.meant.mean(axis=0) @ tilt)

@@ -49,7 +49,7 @@ def sample_queries() -> Sequence[SampleQuery]:
 
 
 Levels: TypeAlias = "NDArray[np.float64] | float"
-"""Of queries, [n_queries, 1]: see `encoder.space.Space.level`."""
+"""Of queries, [n_queries, 1]: see `encoder.space.Space.asked`."""
 
 MAX_VECTORS = 2000
 """Of one modality: more would not change the second digit of any constant."""

@@ -33,8 +33,9 @@ def explain_hit(
     lane, space, terms = request.lanes[modality], request.space, request.query.terms
     term_embeddings, fused = lane.term_embeddings, lane.fused
     cosines = (term_embeddings @ embedding).astype(np.float64)
-    asked = lane.space.asked(term_embeddings) if fused.is_centred else term_embeddings
-    levels = lane.space.level(asked) if fused.is_centred else np.ones(len(asked))
+    asked, levels = term_embeddings, np.ones(len(terms))
+    if fused.is_centred:
+        asked, levels = lane.space.asked(term_embeddings)
     by = space.calibration_of(modality).of_row(row)
     scores = by.apply((asked @ embedding).astype(np.float64), levels)
     compared = float(fused.direction @ embedding)

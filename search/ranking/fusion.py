@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +32,7 @@ class FusedQuery:
         direction: of unit length, float32 [embed_dim]; the store is searched with it.
         length: of the vector before it was scaled to unit length.
         weight: what the levels of modalities are multiplied by: 1, less the weights of the
-            negative terms, or `encoder.space.Space.level`.
+            negative terms, or as `encoder.space.Space.asked` says.
         identical: the cosine of content that is identical to the query.
     """
 
@@ -53,18 +53,12 @@ class FusedQuery:
 
     def centred(self, space: Space) -> FusedQuery:
         """The same query as rows of ``space`` are compared with it if it is a text."""
-        vector = space.asked(self.direction)
-        if vector is self.direction:
+        if not space.share:
             return self
+        vector, weight = space.asked(self.direction * self.length, self.weight)
         length = max(float(np.linalg.norm(vector)), 1e-6)
         direction = (vector / length).astype(np.float32)
-        return replace(
-            self,
-            direction=direction,
-            length=self.length * length,
-            weight=float(space.level(vector * self.length, self.weight)),
-            identical=float(direction @ self.direction),
-        )
+        return FusedQuery(direction, length, float(weight), float(direction @ self.direction))
 
     def is_identical(self, cosine: float) -> bool:
         """Whether a segment with this cosine holds what the query is."""

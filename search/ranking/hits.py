@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from encoder.media.look import LOOK
 from search.ranking.fusion import RankedSegment
 from search.ranking.grouping import Group
 from search.ranking.snippets import snippet
@@ -33,7 +32,7 @@ def hit_of(group: Group, asset: AssetRow, uri: str, words: Sequence[str]) -> Hit
         title=str(asset.metadata.get("title", "")),
         media_type=asset.media_type,
         duration_s=float(duration) if isinstance(duration, int | float) else None,
-        metadata={name: fact for name, fact in asset.metadata.items() if name != LOOK},
+        metadata=asset.shown_metadata,
         moments=[Moment(**_of_segment(candidate, words)) for candidate in group.moments],
     )
 

@@ -178,13 +178,11 @@ def _scores(
     candidates: Mapping[Content, _Embedded],
 ) -> Values:
     """The best calibrated score of each candidate's rows, [n_queries, n_candidates]."""
-    rows = [
-        encoder.space.asked(query.rows[:1]) if query.modality == TEXT else query.rows[:1]
-        for query in queries
-    ]
+    query_rows = np.stack([query.rows[0] for query in queries])
+    levels = np.ones(len(queries))
     is_text = np.array([query.modality == TEXT for query in queries])
-    levels = np.where(is_text, encoder.space.level(np.concatenate(rows)), 1.0)
-    query_rows = np.concatenate(rows).astype(np.float64)
+    query_rows[is_text], levels[is_text] = encoder.space.asked(query_rows[is_text])
+    query_rows = query_rows.astype(np.float64)
     best = np.empty((len(queries), len(candidates)))
     for row, candidate in enumerate(candidates.values()):
         scores: NDArray[np.float64] = query_rows @ candidate.rows.T

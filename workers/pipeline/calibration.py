@@ -255,12 +255,11 @@ def _measured(
     if is_before(unchanged, shipped) and (reading or not only):
         unchanged = {**unchanged, **shipped}
     space = replace(encoder.space, calibration=unchanged)
-    query_rows = space.asked(unit_rows)
+    query_rows, levels = space.asked(unit_rows)
     samples: dict[Modality, Embeddings] = {
         modality: store.sample(modality, MAX_VECTORS) for modality in sorted(sizes)
     }
-    levels = space.level(query_rows)[:, None]
-    measured = measure(queries, query_rows, samples, levels)
+    measured = measure(queries, query_rows, samples, levels[:, None])
     constants = constants_of(measured)
     if TEXT in constants:
         constants[TEXT] = replace(constants[TEXT], share=space.share)
@@ -272,7 +271,7 @@ def _measured(
         encoded = _beside_nonsense(encoder, space, queries, unit_rows)
         floors = measure_floors(encoded, samples, constants)
     shares = {
-        when: shares_of_best(query_rows, samples, figures, levels)
+        when: shares_of_best(query_rows, samples, figures, levels[:, None])
         for when, figures in (("before", former), ("after", constants))
     }
     facts, shown = {}, {}

@@ -11,7 +11,6 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from encoder.media.look import LOOK
 from search.api.ports import FailedFile, Job, Jobs
 from search.api.schemas import MomentOut
 from search.api.services import Services
@@ -22,8 +21,6 @@ from search.store.base import VectorStore
 from search.store.overview import FACETS, Facets
 from search.types import AssetRow, Hit, Moment, SearchResult
 
-_INTERNAL = frozenset({"object_versions", LOOK})
-"""The object versions that hold an asset, which only ingest uses, and what a picture looks like."""
 # A path can contain spaces: text after one belongs to it if another slash follows.
 _PATH = re.compile(r"(?<![\w/.:])/(?:[^\n/]*/)*(?=[^\n/])")
 
@@ -66,7 +63,7 @@ def asset_json(asset: AssetRow) -> dict[str, Any]:
     """As `search.api.schemas.AssetOut`."""
     return {
         **_described(
-            asset.asset_id, shown_location(asset.locations), asset.media_type, asset.metadata
+            asset.asset_id, shown_location(asset.locations), asset.media_type, asset.shown_metadata
         ),
         "modality": str(asset.modality),
         "size_bytes": asset.size_bytes,
@@ -150,7 +147,7 @@ def _described(
         "title": metadata.get("title") or name,
         "duration_s": float(duration_s) if duration_s else None,
         "tags": metadata.get("tags", []),
-        "metadata": {name: value for name, value in metadata.items() if name not in _INTERNAL},
+        "metadata": metadata,
     }
 
 

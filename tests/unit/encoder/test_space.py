@@ -33,12 +33,11 @@ def test_a_query_is_centred_if_the_constants_of_texts_ask_for_it() -> None:
     common = np.array([1.25, 0, 0, 0], np.float32)
     query = l2_normalize(np.array([[3.0, 1.0, 0.0, 2.0]]))
     space = Space(4, {"model": "m"}, centring=Centring(deviations, 2 * deviations, common))
-    assert space.asked(query) is query
-    assert space.level(query, 0.5) == [0.5]
+    assert space.asked(query, 0.5) == (query, [0.5])
     space = replace(space, calibration={TEXT: Calibration(share=0.5)})
-    asked = space.asked(query)
-    assert np.allclose(space.asked(query[0]), asked[0])
+    asked, levels = space.asked(query)
+    assert np.allclose(space.asked(query[0])[0], asked[0])
     assert np.allclose(asked, query - 0.5 * sum((query @ d)[:, None] * 2 * d for d in deviations))
-    assert np.allclose(space.level(asked), 1 + 0.5 * (1.25 * query[:, 0] - 1))
-    assert replace(space, centring=None).asked(query) is query
+    assert np.allclose(levels, 1 + 0.5 * (1.25 * query[:, 0] - 1))
+    assert replace(space, centring=None).asked(query)[0] is query
     assert space.fingerprint == Space(4, {"model": "m"}).fingerprint

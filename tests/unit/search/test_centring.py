@@ -96,9 +96,9 @@ def test_scores_are_what_the_terms_explain(store: MemoryStore, weights: list[flo
         assert explained is not None
         of_terms = [term.score for term in explained.terms]
         positive = sum(weight for weight in weights if weight > 0)
-        asked = space.asked(pulled)
+        asked, level = space.asked(pulled)
         by = space.calibration_of(hit.modality)
-        expected = by.apply(float(asked @ row), float(space.level(asked))) + sum(
+        expected = by.apply(float(asked @ row), float(level)) + sum(
             weight / positive * of_terms[n] for n, weight in pushed.items()
         )
         assert explained.dense_score == pytest.approx(expected, abs=1e-4)

@@ -55,8 +55,8 @@ def test_a_text_is_above_the_floor_for_what_it_says_and_below_for_letters(
     row = encoder.encode_multimodal(text="The ferry to the island leaves at nine.").text
     texts = ["when does the boat to the island leave?", "qwpzt hgkrx vbnmm"]
     queries = encoder.encode_multimodal(text=texts, role="query").text
-    asked = space.asked(queries)
-    meant, letters = space.calibration[TEXT].apply(asked @ row, space.level(asked))
+    asked, levels = space.asked(queries)
+    meant, letters = space.calibration[TEXT].apply(asked @ row, levels)
     assert letters < floor.among(1, queries[1])
     assert meant > floor.among(1, queries[0])
 
