@@ -14,6 +14,7 @@ from encoder.media.look import LOOK, likeness, look_of
 from encoder.space import Space, l2_normalize
 from encoder.types import IMAGE, TEXT, Embeddings, Item, Modality
 from search import Hit, Query, SearchEngine, Term
+from search.api.responses.plain_values import asset_json
 from search.ranking.grouping import same_photos
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
@@ -160,3 +161,12 @@ def test_pages_hold_every_photo_once_in_stacks_of_what_is_alike(seed: int, limit
         assert all(looks[shot.asset_id] == looks[h.asset_id] for h in page for shot in h.stack)
         assert all(shot.score <= hit.score for hit in page for shot in hit.stack)
     assert all(len(page) == limit for page in found[:-1])
+
+
+def test_neither_a_hit_nor_its_asset_shows_what_only_searches_and_ingest_use() -> None:
+    row = photo("a", LOOKS[0], 1e9)
+    row = replace(row, metadata={**row.metadata, "object_versions": ["s3://b/a?v=1"]})
+    store = MemoryStore(DIM)
+    put(store, row, 0.9)
+    (hit,) = SearchEngine(Directions(), store).search(Query([QUESTION])).hits
+    assert hit.metadata == asset_json(row)["metadata"] == {"taken": 1e9}
