@@ -11,16 +11,15 @@ import torch
 from torch import nn
 
 from encoder.errors import ModelError
-from encoder.networks.bert import SentenceBert, arrays_of, load_sentence_bert
+from encoder.networks.bert import SentenceBert, arrays_of
 from encoder.networks.convolutions import load_aisfx, load_efficientnet_lite
-from encoder.onnx.bert import BertSize, read_bert
+from encoder.onnx.bert import BertSize
 from encoder.onnx.build_bert import write_bert
 from encoder.onnx.convolutions import (
     LITE2,
     lay_aisfx,
     lay_efficientnet_lite,
     read_aisfx,
-    same_padding,
 )
 from encoder.onnx.pth import read_tensors
 from encoder.runtime.onnx import OnnxSession
@@ -44,13 +43,6 @@ def texts(n: int, length: int, vocab_size: int = 9000) -> dict[str, np.ndarray]:
     mask = np.ones((n, length), np.float32)
     mask[0, (length + 1) // 2 :] = 0.0
     return {"input_ids": RNG.integers(0, vocab_size, (n, length)), "mask": mask}
-
-
-@pytest.mark.slow
-def test_minilm(bundle_home: Path, tmp_path: Path) -> None:
-    folder = bundle_home / "text"
-    write_bert(read_bert(folder), tmp_path / "text.onnx")
-    agree(tmp_path / "text.onnx", load_sentence_bert(folder), texts(3, 12), texts(1, 256))
 
 
 def test_a_bert_of_another_shape(tmp_path: Path) -> None:
@@ -101,13 +93,3 @@ def test_aisfx(bundle_home: Path, tmp_path: Path) -> None:
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"_conv_stem\.weight.*width 1\.1"):
         lay_efficientnet_lite({}, LITE2, tmp_path / "image.onnx")
-
-
-@pytest.mark.parametrize(
-    ("side", "kernel", "stride", "wanted"),
-    [(260, 3, 2, (0, 1)), (65, 5, 2, (2, 2)), (33, 5, 1, (2, 2)), (17, 1, 1, (0, 0))],
-)
-def test_padding_puts_the_odd_pixel_last(
-    side: int, kernel: int, stride: int, wanted: tuple[int, int]
-) -> None:
-    assert same_padding(side, kernel, stride) == wanted

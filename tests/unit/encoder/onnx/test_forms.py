@@ -16,6 +16,7 @@ from encoder.onnx import network, storage
 from encoder.onnx.quantize import quantize_linears
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.trial import least_cosine
+from tests.support.onnx_files import save_network
 
 N_IN, N_OUT = 48, 32
 RNG = np.random.default_rng(0)
@@ -33,13 +34,7 @@ def save(
     shape: tuple[int | str, ...] = ("n", N_IN),
 ) -> Path:
     """A network from x to y."""
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-    stored = [numpy_helper.from_array(array, name) for name, array in weights.items()]
-    graph = helper.make_graph(nodes, "net", [x], [y], stored)
-    opsets = [helper.make_opsetid("", opset)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
-    return path
+    return save_network(path, nodes, weights, {"x": shape}, opset=opset)
 
 
 def agree(source: Path, target: Path, *sides: int) -> None:
@@ -212,7 +207,7 @@ def test_what_cannot_be_rewritten_says_why(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no linear layer"):
         quantize_linears(source, tmp_path / "int.onnx")
     with pytest.raises(InputError, match="8 or 4"):
-        quantize_linears(source, tmp_path / "int.onnx", weight_bits=5)  # type: ignore[arg-type]
+        quantize_linears(source, tmp_path / "int.onnx", weight_bits=5)
     source.write_bytes(b"no network")
     with pytest.raises(ModelError, match="not an ONNX file"):
         quantize_linears(source, tmp_path / "int.onnx")

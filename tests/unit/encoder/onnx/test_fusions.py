@@ -10,13 +10,15 @@ import onnx
 import pytest
 import torch
 import transformers
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 from torch import Tensor, nn
 
+from encoder.onnx.affine import fold_affine, normalize_affine
 from encoder.onnx.fuse import fuse
 from encoder.onnx.network import OnnxNetwork
 from encoder.quant.export_onnx import trace
 from encoder.runtime.onnx import OnnxSession
+from tests.support.onnx_files import save_network
 
 from .conftest import SIZE, texts
 
@@ -113,12 +115,7 @@ def test_heads_that_several_queries_share_are_not_copied(tmp_path: Path) -> None
         helper.make_node("Softmax", ["logits"], ["weights"]),
         helper.make_node("MatMul", ["weights", "v3"], ["y"]),
     ]
-    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in sides.items()]
-    end = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-    stored = [numpy_helper.from_array(np.array(a), n) for n, a in arrays.items()]
-    graph = helper.make_graph(nodes, "net", values, [end], stored)
-    opsets = [helper.make_opsetid("", 20)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), source)
+    save_network(source, nodes, arrays, sides)
 
     assert rewrite(source, target)["attention"] == 1
 
@@ -158,12 +155,7 @@ def test_a_layer_whose_outputs_are_cut_apart_becomes_several(
             stored |= {f"i{i}": np.array([i]), f"j{i}": np.array([i + 1])}
             nodes.append(helper.make_node("Slice", ["r", f"i{i}", f"j{i}", "axis"], [f"s{i}"]))
             nodes.append(helper.make_node("Squeeze", [f"s{i}", "axis"], [f"y{i}"]))
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", "length", 32])
-    ends = [helper.make_tensor_value_info(f"y{i}", TensorProto.FLOAT, None) for i in range(3)]
-    constants = [numpy_helper.from_array(a, n) for n, a in stored.items()]
-    graph = helper.make_graph(nodes, "net", [x], ends, constants)
-    opsets = [helper.make_opsetid("", 20)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), source)
+    save_network(source, nodes, stored, {"x": ["n", "length", 32]}, ["y0", "y1", "y2"])
 
     assert rewrite(source, target)["parts"] == 1
 
@@ -187,3 +179,85 @@ def test_bert_is_put_together(exports: Path, tmp_path: Path, form: str) -> None:
     inputs = texts(30, 4, 17)
     wanted, fused = (OnnxSession(path, n_threads=1).run(inputs)[0] for path in (source, target))
     assert np.abs(wanted - fused).max() < 3e-3 * np.abs(wanted).max()
+
+
+RNG = np.random.default_rng(0)
+
+
+def opened(
+    folder: Path, pads: int, *, is_read_twice: bool = False, op: str = "HardSwish"
+) -> OnnxNetwork:
+    """Convolution, bias, scale, shift, activation, scale, shift, convolution."""
+    arrays = {
+        "w1": RNG.normal(size=(4, 3, 3, 3)),
+        "b1": RNG.normal(size=(1, 4, 1, 1)),
+        "s1": np.array([1.3]),
+        "t1": np.array([0.4]),
+        "s2": np.array([0.02]),
+        "t2": np.array([-0.7]),
+        "w2": RNG.normal(size=(5, 4, 1 + 2 * pads, 1 + 2 * pads)),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["c1"]),
+        helper.make_node("Add", ["c1", "b1"], ["a1"]),
+        helper.make_node("Mul", ["s1", "a1"], ["m1"]),
+        helper.make_node("Add", ["m1", "t1"], ["h1"]),
+        helper.make_node(op, ["h1"], ["g"]),
+        helper.make_node("Mul", ["s2", "g"], ["m2"]),
+        helper.make_node("Add", ["m2", "t2"], ["h2"]),
+        helper.make_node("Conv", ["h2", "w2"], ["y"], pads=[pads] * 4),
+    ]
+    outputs = ["y", "h2"] if is_read_twice else ["y"]
+    floats = {name: array.astype(np.float32) for name, array in arrays.items()}
+    before = folder / "before.onnx"
+    save_network(before, nodes, floats, {"x": [1, 3, 9, 9]}, outputs, opset=14)
+    return OnnxNetwork(before, folder / "after.onnx")
+
+
+@pytest.mark.parametrize(
+    ("pads", "is_read_twice", "left"),
+    [(0, False, 3), (1, False, 4), (0, True, 5)],
+    ids=["all", "padding needs the shift", "an output stays"],
+)
+def test_results_stay_and_operators_go(
+    pads: int, is_read_twice: bool, left: int, tmp_path: Path
+) -> None:
+    network = opened(tmp_path, pads, is_read_twice=is_read_twice)
+    assert fold_affine(network) == 8 - left
+    network.save()
+    assert len(network.proto.graph.node) == left
+    check_alike(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pads", "is_read_twice"),
+    [(1, False), (0, True)],
+    ids=["a shift", "a scale and its shift"],
+)
+def test_what_cannot_be_folded_is_a_normalization(
+    pads: int, is_read_twice: bool, tmp_path: Path
+) -> None:
+    network = opened(tmp_path, pads, is_read_twice=is_read_twice)
+    fold_affine(network)
+    assert normalize_affine(network) == 1
+    network.save()
+    kinds = [node.op_type for node in network.proto.graph.node]
+    assert kinds == ["Conv", "HardSwish", "BatchNormalization", "Conv"]
+    check_alike(tmp_path)
+
+
+def test_a_scale_of_something_else_stays(tmp_path: Path) -> None:
+    network = opened(tmp_path, 1, op="Softmax")
+    fold_affine(network)
+    assert normalize_affine(network) == 0
+
+
+def check_alike(folder: Path) -> None:
+    """Both networks give the same."""
+    inputs = {"x": RNG.normal(size=(1, 3, 9, 9)).astype(np.float32)}
+    before, after = (
+        OnnxSession(folder / f"{name}.onnx", n_threads=1).run(inputs)
+        for name in ("before", "after")
+    )
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)

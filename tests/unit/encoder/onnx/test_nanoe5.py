@@ -74,7 +74,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, n
 def test_every_tensor_comes_back(written: tuple[Path, dict[str, np.ndarray]]) -> None:
     folder, weights = written
     bert = read_text_network(folder)
-    assert bert.words is not None
     found = {**bert.weights, "word.weight": bert.words.unpacked()}
     assert (bert.size.vocab_size, bert.size.norm_eps) == (50, pytest.approx(1e-12))
     assert found.keys() == weights.keys()

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 from torch import nn
 
 from encoder import Quantizer
@@ -19,6 +19,7 @@ from encoder.quant.export_onnx import float_twin, stored_weights, trace
 from encoder.quant.quantized import QuantizedModel
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.trial import least_cosine
+from tests.support.onnx_files import save_network
 
 from .conftest import AXES, SIZE, texts
 
@@ -150,13 +151,9 @@ def test_a_weight_whose_outputs_are_cut_apart_keeps_its_codes(tmp_path: Path) ->
         helper.make_node("MatMul", ["x", "qkv.weight"], ["p"]),
         helper.make_node("Split", ["p"], ["q", "k", "v"], axis=-1, num_outputs=3),
     ]
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 32])
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "qkv"]
-    floats = numpy_helper.from_array(np.ascontiguousarray(weight.values().T), "qkv.weight")
-    graph = helper.make_graph(nodes, "net", [x], ends, [floats])
-    opsets = [helper.make_opsetid("", 20)]
     source, target = tmp_path / "float32.onnx", tmp_path / "model.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), source)
+    floats = {"qkv.weight": np.ascontiguousarray(weight.values().T)}
+    save_network(source, nodes, floats, {"x": ["n", 32]}, "qkv")
 
     report = store_weights(source, target, {"qkv.weight": weight})
 

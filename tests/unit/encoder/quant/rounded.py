@@ -19,6 +19,12 @@ from encoder.quant.schemes import Scheme
 from encoder.quant.stored import swap
 from encoder.quant.weights import PackedWeight
 
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    """Normal values, the same each time."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
 Schemes = str | Sequence[str] | Mapping[str, str]
 
 

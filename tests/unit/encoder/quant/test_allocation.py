@@ -1,35 +1,20 @@
-import warnings
+from __future__ import annotations
 
 import pytest
 
 from encoder.errors import InputError
 from encoder.quant.allocate import BudgetWarning, Option, allocate, match, pinned
-from encoder.quant.schemes import FP16, FP32, INT4, INT8, Scheme
+from encoder.quant.limits import parse_budget
+from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT5, INT6, INT8, Scheme
 
 
-def layer(n_values: int, loss: float, schemes: tuple[Scheme, ...] = (INT4, INT8, FP16, FP32)):  # type: ignore[no-untyped-def]
+def layer(n_values: int, loss: float, schemes: tuple[Scheme, ...] = (INT4, INT8, FP16, FP32)):
     """Options whose loss falls sixteen times for each four bits, as rounding's does."""
     return [
         Option(scheme, 0.0 if scheme == FP32 else loss * 2.0 ** -(scheme.bits - 4), nbytes)
         for scheme in schemes
         for nbytes in [n_values * scheme.bits // 8]
     ]
-
-
-def test_bits_go_where_they_matter_most() -> None:
-    options = {"robust": layer(1000, 0.001), "fragile": layer(1000, 1.0)}
-    chosen = allocate(options, max_bytes=1500)
-    assert chosen.schemes == {"robust": INT4, "fragile": INT8}
-    assert chosen.nbytes == 1500
-    assert chosen.loss == pytest.approx(0.001 + 1 / 16)
-    assert chosen.met
-
-
-def test_the_smallest_under_a_loss() -> None:
-    options = {"robust": layer(1000, 0.001), "fragile": layer(1000, 1.0)}
-    chosen = allocate(options, max_loss=0.01)
-    assert chosen.schemes == {"robust": INT4, "fragile": FP16}
-    assert chosen.loss <= 0.01
 
 
 @pytest.mark.parametrize("tiny", [1e-10, 1e-9, 6e-8, 5e-7, 1e-5])
@@ -53,20 +38,13 @@ def test_the_rest_counts_in_the_size() -> None:
 
 
 def test_groups_share_a_scheme_and_groups_that_overlap_become_one() -> None:
-    options = {
-        name: layer(1000, loss) for name, loss in zip("abcd", (1e-5, 1, 1e-5, 1), strict=True)
-    }
+    losses = (1e-5, 1e-5, 1, 1)
+    options = {name: layer(1000, loss) for name, loss in zip("abcd", losses, strict=True)}
     free = allocate(options, max_bytes=3000)
-    assert free.schemes == {"a": INT4, "b": INT8, "c": INT4, "d": INT8}
+    assert free.schemes == {"a": INT4, "b": INT4, "c": INT8, "d": INT8}
     chosen = allocate(options, max_bytes=3000, groups=[("a", "b"), ("b", "c")])
-    assert chosen.schemes["a"] == chosen.schemes["b"] == chosen.schemes["c"]
+    assert chosen.schemes == {"a": INT4, "b": INT4, "c": INT4, "d": INT8}
     assert chosen.nbytes <= 3000
-
-
-def test_a_pin_holds_its_whole_group() -> None:
-    options = {name: layer(1000, 1.0) for name in ("q", "k", "other")}
-    chosen = allocate(options, max_bytes=10_000, groups=[("q", "k")], keep={"k": "int4"})
-    assert chosen.schemes == {"q": INT4, "k": INT4, "other": FP32}
 
 
 def test_noise_below_zero_is_no_gain() -> None:
@@ -99,12 +77,6 @@ def test_a_loss_out_of_reach_gives_the_most_exact() -> None:
     assert chosen.schemes == {"a": FP32, "head": INT4}
 
 
-def test_a_budget_that_holds_does_not_warn() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert allocate({"a": layer(100, 1.0)}, max_bytes=50).schemes == {"a": INT4}
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -119,7 +91,7 @@ def test_a_budget_that_holds_does_not_warn() -> None:
         ),
     ],
 )
-def test_settings_that_cannot_be_are_refused(settings: dict, words: str) -> None:  # type: ignore[type-arg]
+def test_settings_that_cannot_be_are_refused(settings: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
         allocate({"a": layer(100, 1.0), "head": layer(100, 1.0)}, **settings)
 
@@ -158,3 +130,74 @@ def test_what_means_nothing_lists_near_names() -> None:
 def test_later_patterns_override() -> None:
     pins = pinned(NAMES, {"*": "int4", "classifier": FP16})
     assert pins == {**dict.fromkeys(NAMES, INT4), "classifier.1": FP16}
+
+
+@pytest.mark.parametrize(
+    "name", "int3 int4 int5 int6 int8 int3g64 int4g32 int4g128 int8g64 fp16 fp32".split()
+)
+def test_names_come_back(name: str) -> None:
+    assert Scheme.parse(name).name == Scheme.parse(name.upper()).name == name
+
+
+@pytest.mark.parametrize("name", ["int7", "int2", "int4g16", "int", "fp8", "fp16g64", ""])
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="scheme"):
+        Scheme.parse(name)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "n_columns", "nbytes"),
+    [
+        (INT8, 5, 5 + 2),
+        (INT4, 5, 3 + 2),
+        (INT3, 5, 2 + 2),
+        (INT3, 8, 3 + 2),
+        (INT5, 8, 5 + 2),
+        (INT5, 3, 2 + 2),
+        (INT6, 5, 4 + 2),
+        (Scheme(4, 32), 96, 48 + 3 * 2),
+        (FP16, 5, 10),
+        (FP32, 5, 20),
+    ],
+    ids=lambda value: str(getattr(value, "name", value)),
+)
+def test_bytes_of_a_row(scheme: Scheme, n_columns: int, nbytes: int) -> None:
+    assert scheme.nbytes(7, n_columns) == 7 * nbytes
+
+
+@pytest.mark.parametrize(
+    ("budget", "nbytes"),
+    [
+        ("1/8", 1_000_000),
+        ("12.5%", 1_000_000),
+        ("8x", 1_000_000),
+        ("6.4×", 1_250_000),
+        (0.125, 1_000_000),
+        ("0.125", 1_000_000),
+        ("3MB", 3_000_000),
+        (" 1.5 MiB ", 1_572_864),
+        ("2000", 2000),
+        (2000, 2000),
+    ],
+)
+def test_sizes_as_people_write_them(budget: str | int, nbytes: int) -> None:
+    assert parse_budget(budget, fp32_nbytes=8_000_000) == nbytes
+
+
+def test_bits_are_an_average_over_the_whole_model() -> None:
+    assert parse_budget(bits=4.6, fp32_nbytes=32_000) == 4600
+
+
+@pytest.mark.parametrize(
+    "budget", ["", "small", "1/0", "0x", "-1", "1/8/2", 0, -5, float("nan"), None]
+)
+def test_what_is_no_size_is_refused(budget: str | int | None) -> None:
+    with pytest.raises(InputError):
+        parse_budget(budget, fp32_nbytes=8_000_000)
+
+
+def test_bits_and_a_budget_exclude_each_other() -> None:
+    with pytest.raises(InputError, match="one of them"):
+        parse_budget("1/8", bits=4, fp32_nbytes=8_000_000)
+    with pytest.raises(InputError, match="bits: got -1"):
+        parse_budget(bits=-1, fp32_nbytes=8_000_000)

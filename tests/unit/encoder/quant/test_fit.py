@@ -11,15 +11,13 @@ from torch import Tensor, nn
 from encoder.errors import InputError, ModelError
 from encoder.quant.calibration import Objective, divergence, run
 from encoder.quant.fit import quantize
+from encoder.quant.folding import find_folds, folded
 from encoder.quant.layers import find_layers
 from encoder.quant.lockstep import LayerStop, in_step
-from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT8, Scheme
+from encoder.quant.schemes import FP32, INT3, INT4, INT8, Scheme
 from encoder.quant.stored import QuantizedWeights, stored_layers, swap
 from encoder.quant.weights import PackedWeight
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+from tests.unit.encoder.quant.rounded import random
 
 
 def deep(width: int = 32, depth: int = 4) -> nn.Sequential:
@@ -141,13 +139,6 @@ def test_tied_weights_are_stored_once() -> None:
     assert run(fitted.module, torch.tensor([[3]])).shape == (1, 1, 11)
 
 
-def test_schemes_that_are_not_integer() -> None:
-    model = deep(depth=1)
-    fitted = quantize(model, {"0.0": FP16, "1": FP32}, [random(4, 32)])
-    assert [name for name, _ in stored_layers(fitted.module)] == ["0.0"]
-    assert miss(model, fitted.module, random(4, 32)) < 1e-6
-
-
 def test_what_falls_back_is_listed() -> None:
     model = nn.Sequential(nn.Conv2d(4, 5, 3), nn.Flatten(), nn.Linear(20, 3)).eval()
     fitted = quantize(model, {"0": Scheme(4, 64), "2": Scheme(8, 32)}, [random(2, 4, 4, 4)])
@@ -169,7 +160,7 @@ def test_inputs_that_overflow_are_listed() -> None:
     model = nn.Sequential(nn.Linear(4, 4)).eval()
     fitted = quantize(model, {"0": INT4}, [torch.full((2, 4), 1e30)])
     assert fitted.notes == ["0: its Gram matrix has no factor, rounded by HQQ."]
-    assert isinstance(fitted.module[0], QuantizedWeights)  # type: ignore[index]
+    assert isinstance(fitted.module[0], QuantizedWeights)
 
 
 def test_an_unknown_layer_is_refused() -> None:
@@ -199,3 +190,55 @@ def test_tables_are_rounded_by_what_the_output_forgets() -> None:
         return float(divergence("kl", run(model, ids), run(quantized, ids)))
 
     assert loss("kl") < 0.7 * loss(None)
+
+
+class Net(nn.Module):
+    """Norms after a padded convolution and a linear layer, and two that cannot be folded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.stem_norm = nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6)
+        self.depthwise, self.norm = nn.Conv2d(6, 6, 3, groups=6), nn.BatchNorm2d(6)
+        self.read_twice, self.twice_norm = nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6)
+        self.after_relu = nn.BatchNorm2d(6)
+        self.head, self.head_norm = nn.Linear(6, 4), nn.BatchNorm1d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.depthwise(self.stem_norm(self.stem(x)).relu())).relu()
+        y = self.read_twice(x)
+        x = self.after_relu((self.twice_norm(y) + y).relu())
+        logits: Tensor = self.head_norm(self.head(x.mean((2, 3))))
+        return logits
+
+
+def net() -> Net:
+    torch.manual_seed(0)
+    model = Net()
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            for values in (module.weight, module.running_var):
+                nn.init.uniform_(values, 0.5, 2.0)
+            for values in (module.bias, module.running_mean):
+                nn.init.normal_(values)
+    return model.eval()
+
+
+PICTURES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+FOLDS = {"stem_norm": "stem", "norm": "depthwise", "head_norm": "head"}
+
+
+def test_only_safe_norms_are_folded_and_the_output_stays() -> None:
+    original = net()
+    model, folds = folded(original, PICTURES)
+    assert folds == FOLDS
+    assert isinstance(original.stem_norm, nn.BatchNorm2d)
+    assert isinstance(model.stem_norm, nn.Identity)
+    assert isinstance(model.twice_norm, nn.BatchNorm2d)
+    torch.testing.assert_close(run(model, PICTURES), run(original, PICTURES))
+
+
+def test_layers_that_run_twice_keep_their_norms() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)).eval()
+    twice = nn.Sequential(model, model)
+    assert find_folds(model, torch.ones(2, 4)) == {"1": "0"}
+    assert find_folds(twice, torch.ones(2, 4)) == {}

@@ -17,7 +17,7 @@ from encoder.quant.export_onnx import float_twin
 from encoder.quant.layers import Layer, find_layers, unsupported
 from encoder.quant.quantized import QuantizationFacts, QuantizedModel, load_quantized
 from encoder.quant.rounding import hqq
-from encoder.quant.schemes import FP32, INT4, INT8, Scheme
+from encoder.quant.schemes import INT4, INT8, Scheme
 from encoder.quant.stored import stored_layers, swap
 from encoder.quant.weights import PackedWeight
 
@@ -173,8 +173,3 @@ def test_weights_must_be_finite(value: float) -> None:
         model[0].weight[1, 2] = value
     with pytest.raises(InputError, match=r"model\.0\.weight: got 1 of 16 values"):
         find_layers(model)
-
-
-def test_fp32_bytes_are_the_weights() -> None:
-    (layer,) = find_layers(nn.Conv2d(3, 4, 3)).values()
-    assert layer.nbytes(FP32) == layer.weight.nbytes

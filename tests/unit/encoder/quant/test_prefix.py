@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoder.quant.layers import find_layers
-from encoder.quant.prefix import PrefixRuns, changed, evaluating
+from encoder.quant.prefix import PrefixRuns, changed
 
 
 class Net(nn.Module):
@@ -29,7 +29,7 @@ class Net(nn.Module):
             x = x + block(x)
         x = self.spoiled(self.twice(x))
         x = functional.relu(x, inplace=True)
-        return self.head(x)  # type: ignore[no-any-return]
+        return self.head(x)
 
 
 def make() -> tuple[Net, list[Tensor]]:
@@ -95,20 +95,9 @@ def test_rows_that_are_looked_up_are_known() -> None:
     layers = find_layers(model)
     runs = PrefixRuns(model, layers, batches)
     used = runs.looked_up(layers["embed"])
-    assert used is not None
     assert set(used.tolist()) == set(torch.cat(batches).flatten().tolist())
     assert runs.looked_up(layers["bias_table"]) is None
     assert runs.looked_up(layers["head"]) is None
-
-
-def test_each_part_returns_to_its_own_mode() -> None:
-    model = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2)).train()
-    model[1].eval()
-    with evaluating(model):
-        assert not any(module.training for module in model.modules())
-    assert model.training
-    assert model[0].training
-    assert not model[1].training
 
 
 class Passed(nn.Module):

@@ -165,7 +165,7 @@ def test_a_scheme_that_it_does_not_take_is_refused_with_the_reason(quantizer: Qu
     with pytest.raises(InputError, match=r"stem: INT4 is for linear layers only"):
         quantizer.apply("int4", target="tensorrt")
     with pytest.raises(InputError, match=r"got 'coreml'.*onnxruntime, tensorrt"):
-        quantizer.apply("int8", target="coreml")  # type: ignore[arg-type]
+        quantizer.apply("int8", target="coreml")
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.shared import denormals_as_zero
+from tests.support.onnx_files import save_network
 
 TINY = np.full(4, 1e-40, np.float32)
 pytestmark = pytest.mark.skipif(
@@ -33,13 +33,8 @@ def test_the_thread_is_as_it_was_afterwards() -> None:
     assert half() > 0
 
 
-def save_network(path: Path) -> Path:
-    sides = ["n"]
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, sides) for name in "xy")
-    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "net", [x], [y])
-    opsets = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
-    return path
+def save_sum(path: Path) -> Path:
+    return save_network(path, [helper.make_node("Add", ["x", "x"], ["y"])], {}, {"x": ["n"]})
 
 
 def test_the_first_session_of_a_process_leaves_its_thread(tmp_path: Path) -> None:
@@ -48,7 +43,7 @@ from pathlib import Path
 import numpy as np
 from encoder.runtime.onnx import session_options
 from encoder.runtime.shared import open_session
-open_session(Path({str(save_network(tmp_path / "net.onnx"))!r}), session_options())
+open_session(Path({str(save_sum(tmp_path / "net.onnx"))!r}), session_options())
 assert np.float32(1e-40) * np.float32(0.5) > 0
 """
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -56,7 +51,7 @@ assert np.float32(1e-40) * np.float32(0.5) > 0
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_networks_run_so_in_every_thread(tmp_path: Path, n_threads: int) -> None:
-    session = OnnxSession(save_network(tmp_path / "net.onnx"), n_threads=n_threads)
+    session = OnnxSession(save_sum(tmp_path / "net.onnx"), n_threads=n_threads)
     found = []
 
     def run() -> None:

@@ -4,26 +4,21 @@ import ctypes
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from encoder.errors import ModelError
-from encoder.models.bundle.declaration import read_bundle
-from encoder.models.bundle.model import network, parse_precision
 from encoder.runtime import shared
 from encoder.runtime.base import Array
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.shared import NETWORK, WEIGHTS, copy_name
 from encoder.system.cache import LOCKS
-from tests.support.smaps import mapped_kb
+from tests.support.onnx_files import save_network
 
 pytestmark = pytest.mark.slow
 
@@ -51,17 +46,9 @@ INPUT = {"x": rng.normal(size=(2, 64)).astype(np.float32)}
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network with one matrix."""
     weights = np.random.default_rng(1).normal(size=(64, 64)).astype(np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])],
-        "tiny",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 64])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 64])],
-        [numpy_helper.from_array(weights, "w")],
-    )
     path = tmp_path_factory.mktemp("tiny") / "model.onnx"
-    opsets = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
-    return path
+    product = helper.make_node("MatMul", ["x", "w"], ["y"])
+    return save_network(path, [product], {"w": weights}, {"x": ["n", 64]})
 
 
 def is_same(a: list[Array], b: list[Array]) -> bool:
@@ -90,65 +77,13 @@ def copies(folder: Path) -> list[Path]:
     return [path for path in folder.glob("[!.]*") if path.is_dir()]
 
 
-Said = Any
-
-
-def open_text_and_image(bundle: Path, say: Connection, go_on: Any) -> None:
-    """A worker's process: opens two networks, uses them and waits."""
-    english = read_bundle("english")
-    precision = parse_precision(english, "int8")
-    sessions = [precision.open(network(english, bundle, part), 1) for part in ("text", "image")]
-    outputs = [s.run(e[0]) for s, e in zip(sessions, (TEXTS, PICTURES), strict=True)]
-    say.send([array.tobytes() for output in outputs for array in output])
-    go_on.wait(60)
-
-
-@contextmanager
-def processes(n: int, body: Callable[..., None], *args: object) -> Iterator[list[tuple[int, Said]]]:
-    """Each process's id and what it said, while all of them are alive."""
-    context = multiprocessing.get_context("spawn")
-    go_on = context.Event()
-    ends = [context.Pipe() for _ in range(n)]
-    started = [context.Process(target=body, args=(*args, end, go_on)) for _, end in ends]
-    for process in started:
-        process.start()
-    try:
-        for end, _ in ends:
-            assert end.poll(60), "a process says nothing"
-        yield [(p.pid or 0, end.recv()) for p, (end, _) in zip(started, ends, strict=True)]
-    finally:
-        go_on.set()
-        for process in started:
-            process.join(30)
-            process.kill()
-
-
-@on_linux
-def test_two_processes_share_the_pages_of_the_weights(
-    bundle_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path))
-
-    with processes(2, open_text_and_image, bundle_home) as ((a, said), (b, also_said)):
-        assert said == also_said
-        assert len(copies(tmp_path / "shared")) == 2
-        for pid in (a, b):
-            found = mapped_kb(pid, WEIGHTS)
-            shared = found["Shared_Clean"] + found["Shared_Dirty"]
-            assert found["Rss"] > 15_000  # the text network's layers have 11 MB, packed
-            assert shared > 0.95 * found["Rss"]
-            assert found["Anonymous"] == 0
-            assert found["Private_Dirty"] < 0.05 * found["Rss"]
-
-
-def own_memory(path: Path, shared_in: Path | None, say: Connection, _: object) -> None:
+def own_memory(path: Path, shared_in: Path | None) -> int:
     """What a session adds to the memory that belongs to this process alone, in kB."""
-    small = {"input_ids": TEXTS[0]["input_ids"], "mask": TEXTS[0]["mask"]}
     OnnxSession(path.parent.parent / "image" / "model.int8.onnx", n_threads=1)  # loads the library
     before = anonymous_kb()
     session = OnnxSession(path, n_threads=1, shared_in=shared_in)
-    session.run(small)
-    say.send(anonymous_kb() - before)
+    session.run(TEXTS[0])
+    return anonymous_kb() - before
 
 
 def anonymous_kb() -> int:
@@ -162,10 +97,8 @@ def test_packed_weights_are_not_kept_twice(bundle_home: Path, tmp_path: Path) ->
     path = bundle_home / "text" / "model.int8.onnx"
     OnnxSession(path, shared_in=tmp_path)
 
-    with processes(1, own_memory, path, None) as ((_, own_kb),):
-        pass
-    with processes(1, own_memory, path, tmp_path) as ((_, shared_kb),):
-        pass
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        own_kb, shared_kb = (pool.apply(own_memory, (path, at)) for at in (None, tmp_path))
 
     assert own_kb - shared_kb > 18_000
 
