@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from time import perf_counter
 from types import EllipsisType
 from typing import Any
 
@@ -14,14 +13,15 @@ from numpy.typing import NDArray
 
 from encoder.binding.binding import features_of
 from encoder.config import EncoderConfig
-from encoder.errors import InputError
+from encoder.errors import InputError, ModelError
 from encoder.inputs import AudioFormat, read_arguments
-from encoder.loading import load_model, with_bindings
+from encoder.lane import Lane, config_beside
 from encoder.media.spectrogram import SpectrogramLayout
+from encoder.models.lanes import read_lanes, written_lanes
 from encoder.services.text_services import TextServices
 from encoder.space import Space, l2_normalize
-from encoder.towers.base import EncoderObserver, TextStats, loaded, observe_towers
-from encoder.towers.dispatch import Dispatch, prepare_all
+from encoder.towers.base import Encoded, EncoderObserver, TextStats, loaded
+from encoder.towers.dispatch import prepare_all
 from encoder.towers.tokens import TokenTower
 from encoder.types import (
     AUDIO,
@@ -50,6 +50,8 @@ class MultiModalEmbeddings:
     """With ``return_stats=True``, what the gate did to each text of ``text=``: the tokens that went
     in, those kept in each layer, and FLOPs. None if the model has no gate, and for queries with
     their own prompt, which run without it."""
+    models: tuple[str, ...] = ()
+    """In whose spaces they lie."""
 
     @property
     def text(self) -> Embeddings | None:
@@ -75,8 +77,15 @@ class MultiModalEmbeddings:
     def fused(self) -> Embeddings:
         """One embedding for all modalities: the normalised sum, row by row.
 
-        A single value is joined to every row of a list. Lists of several lengths are an InputError.
+        A single value is joined to every row of a list. Lists of several lengths are an InputError,
+        and embeddings of several models.
         """
+        if len(self.models) > 1:
+            raise InputError(
+                "fused",
+                got=f"embeddings of {_names(self.models)}",
+                wanted="embeddings of one model: others lie in a space of their own",
+            )
         lengths = {m: len(e) for m, e in self.by_modality.items() if e.ndim == 2}
         if len(set(lengths.values())) > 1:
             raise InputError(
@@ -96,6 +105,8 @@ class MultiModalEncoder:
     Args:
         model: ``bundle:name`` (offline), ``hf:org/name@revision``, ``dir:path``, or
             ``remote:name@http://host/v1``, which a server runs.
+        models: by modality, as ``{"text": "bundle:default", "image": "hf:org/name"}``; those that
+            are not named have the model of texts. Each has a space of its own.
         device: a torch device for hub models; None runs what was prepared, on the CPU.
         enable_dsre: dynamic sparse inference: long texts lose tokens from layer to layer, short
             ones run as without it. ``auto``, the default, uses the gate that comes with a model;
@@ -125,42 +136,53 @@ class MultiModalEncoder:
         self,
         model: str | None = None,
         *,
+        models: Mapping[str, str] | None = None,
         device: str | None = None,
         enable_dsre: bool | str | Mapping[str, Any] | None = None,
         quantization: str | EllipsisType | None = ...,
         config: EncoderConfig | None = None,
         observer: EncoderObserver | None = None,
     ) -> None:
-        self._config = config or EncoderConfig()
-        self._name = model or self._config.model
-        started = perf_counter()
-        precision = self._config.quantization if quantization is ... else quantization
-        self._model = load_model(
-            self._name,
-            device=device or self._config.device,
-            n_threads=self._config.n_threads,
-            quantization=precision,
-            enable_dsre=self._config.enable_dsre if enable_dsre is None else enable_dsre,
-            keys=self._config.keys,
-        )
-        if paths := self._config.bindings:
-            n_threads = self._config.n_threads
-            self._model = with_bindings(
-                self._model, paths, n_threads=n_threads, quantization=precision
-            )
-        if observer:
-            observer.loaded("model", perf_counter() - started)
-            observe_towers([*self._model.towers.items(), *self._model.queries.items()], observer)
-        self._dispatch = Dispatch(self._model, self._config, observer)
+        config = config or EncoderConfig()
+        changes = {
+            "device": device or config.device,
+            "quantization": config.quantization if quantization is ... else quantization,
+            "enable_dsre": config.enable_dsre if enable_dsre is None else enable_dsre,
+        }
+        self._config = config.model_copy(update=changes)
+        self._name = model or config.model
+        if models is not None:
+            others = {Modality(name): spec for name, spec in models.items() if name != TEXT}
+            self._name = written_lanes(models.get(TEXT, self._name), others)
+        home, others = read_lanes(self._name)
+        self.home = Lane(home, self._config, observer)
+        beside = config_beside(self._config)
+        lanes = {spec: Lane(spec, beside, observer) for spec in dict.fromkeys(others.values())}
+        self.lanes: Mapping[Modality, Lane] = {m: lanes[spec] for m, spec in others.items()}
+        """The lanes of modalities that have a model of their own; all others are in `home`."""
+        for modality, lane in self.lanes.items():
+            if modality not in lane.modalities:
+                raise ModelError(
+                    f"{lane.model} has no tower for {modality}.",
+                    remedy=f"Choose another model for {modality}, or leave it to {home}.",
+                )
 
     @property
     def model(self) -> str:
+        """Its name; with several models, ``bundle:default,image=hf:org/name``."""
         return self._name
+
+    def lane(self, modality: Modality) -> Lane:
+        """The model whose space the segments of a modality live in."""
+        return self.lanes.get(modality, self.home)
 
     @property
     def space(self) -> Space:
-        """The shared space: dimension, fingerprint, calibration, and where roles matter."""
-        return self._dispatch.space
+        """The shared space: dimension, fingerprint, calibration, and where roles matter.
+
+        With several models, that of texts, and of all modalities that are not in `lanes`.
+        """
+        return self.home.space
 
     @property
     def embed_dim(self) -> int:
@@ -169,16 +191,16 @@ class MultiModalEncoder:
     @property
     def cuts(self) -> tuple[int, ...]:
         """Sizes besides `embed_dim` that an embedding can be cut to; also by ``#256`` in a name."""
-        return self._model.cuts
+        return self.home.towers.cuts
 
     @property
     def modalities(self) -> frozenset[Modality]:
         """What this encoder takes; video needs the image or the audio tower."""
-        return self._dispatch.modalities
+        return self.home.modalities | self.lanes.keys()
 
     def brings(self, modality: Modality) -> bool:
         """Whether the model itself has a tower for it, rather than a plug-in."""
-        return modality in self._model.towers
+        return modality in self.lane(modality).towers.towers
 
     def encode_multimodal(
         self,
@@ -228,21 +250,44 @@ class MultiModalEncoder:
         layout = SpectrogramLayout(n_fft, hop_length, n_mels, fmin, fmax, power)
         batches = read_arguments(values, AudioFormat(sampling_rate, audio_kind, layout), role)
         flat = [item for batch in batches.values() for item in batch.items]
-        kinds = self._dispatch.encode(flat)
-        rows = iter(self._dispatch.first_of(kinds, len(flat)))
+        encoded_kinds = self._encoded(flat)
+        first_rows: dict[int, Embeddings] = {}
+        for places, encoded in encoded_kinds:
+            first_rows.update(zip(places, encoded.rows[:, 0], strict=True))
+        rows = (first_rows[index] for index in range(len(flat)))
         stacked = {m: np.stack([next(rows) for _ in b.items]) for m, b in batches.items()}
-        stats = next((encoded.stats for _, encoded in kinds if encoded.stats), None)
+        stats = next((encoded.stats for _, encoded in encoded_kinds if encoded.stats), None)
         return MultiModalEmbeddings(
             {m: e[0] if batches[m].single else e for m, e in stacked.items()},
             stats if return_stats else None,
+            tuple(dict.fromkeys(self.lane(modality).model for modality in batches)),
         )
+
+    def _encoded(self, items: Sequence[Item]) -> list[tuple[list[int], Encoded]]:
+        """By modality and role: the items' places, and their rows, each in its lane."""
+        by_lane: dict[Lane, list[int]] = {}
+        for index, item in enumerate(items):
+            by_lane.setdefault(self.lane(item.modality), []).append(index)
+        return [
+            ([indices[place] for place in places], encoded)
+            for lane, indices in by_lane.items()
+            for places, encoded in lane.dispatch.encode([items[index] for index in indices])
+        ]
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         """Encode mixed items; the first float32 unit row of each, [len(items), embed_dim].
 
-        Raises an InputError if this model has no tower for an item's modality; so do the others.
+        Raises an InputError if this model has no tower for an item's modality, as the others do;
+        or if the items belong to several models, whose spaces are not comparable.
         """
-        return self._dispatch.first_of(self._dispatch.encode(items), len(items))
+        lanes = {self.lane(item.modality) for item in items} or {self.home}
+        if len(lanes) > 1:
+            raise InputError(
+                "items",
+                got=f"items of {_names(sorted(lane.model for lane in lanes))}",
+                wanted="items of one model, or encode_rows",
+            )
+        return lanes.pop().encode_items(items)
 
     def encode_rows(self, items: Sequence[Item]) -> list[Embeddings]:
         """Encode mixed items; all float32 unit rows [n_rows, embed_dim] of each.
@@ -251,7 +296,7 @@ class MultiModalEncoder:
         `encode_items` returns, and a search counts the row that scores best.
         """
         by_index: dict[int, Embeddings] = {}
-        for places, encoded in self._dispatch.encode(items):
+        for places, encoded in self._encoded(items):
             by_index.update(zip(places, encoded.rows, strict=True))
         return [by_index[index] for index in range(len(items))]
 
@@ -260,7 +305,7 @@ class MultiModalEncoder:
 
         `encoder.binding` binds these: a tower's own ``features``, else its rows.
         """
-        tower = loaded(self._dispatch.tower(modality))
+        tower = loaded(self.lane(modality).dispatch.tower(modality))
         size = self._config.batch_items
         prepared = prepare_all(tower, contents)
         batches = [prepared[at : at + size] for at in range(0, len(prepared), size)]
@@ -271,7 +316,7 @@ class MultiModalEncoder:
         """What reads pictures and hears speech beside the model; weights load on first use."""
         from encoder.models.bundle.services import open_services
 
-        return open_services(self._name, self._config.n_threads)
+        return open_services(self.home.model, self._config.n_threads)
 
     def window_lengths(self, text: str, role: Role = DOCUMENT) -> list[int]:
         """The tokens of each window in which a text is encoded, with special tokens and prompt.
@@ -279,7 +324,7 @@ class MultiModalEncoder:
         A text beyond the model's window has several. Its embedding is the mean of theirs, weighted
         by these lengths and scaled to unit length. ``role`` selects the prompt.
         """
-        tower = loaded(self._dispatch.tower(TEXT, self.space.role_of(Item(TEXT, text, role))))
+        tower = loaded(self.home.dispatch.tower(TEXT, self.space.role_of(Item(TEXT, text, role))))
         if isinstance(tower, TokenTower):
             return tower.window_lengths(text)
         return [len(tower.prepare(text))]
@@ -289,7 +334,11 @@ class MultiModalEncoder:
 
         Raises an InputError if its tokenizer makes these ids of no text, or it has no tokenizer.
         """
-        tower = loaded(self._dispatch.tower(TEXT))
+        tower = loaded(self.home.dispatch.tower(TEXT))
         if isinstance(tower, TokenTower):
             return tower.text_of(ids)
         raise InputError("tokens", got=f"{len(ids)} ids for a plug-in", wanted="text")
+
+
+def _names(models: Sequence[str]) -> str:
+    return " and ".join(models)

@@ -35,8 +35,8 @@ class LanedStore:
 
     def __init__(self, home: VectorStore, others: Mapping[Modality, VectorStore]) -> None:
         self.home = home
-        self._of = dict(others)
-        self._others = list({id(store): store for store in others.values()}.values())
+        self._of = {modality: store for modality, store in others.items() if store is not home}
+        self._others = list({id(store): store for store in self._of.values()}.values())
 
     def of(self, modality: Modality) -> VectorStore:
         """The store of a modality's segments."""

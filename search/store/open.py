@@ -158,23 +158,28 @@ def open_laned(
             "searched": SearchedSpace(home.fingerprint, encoder, lanes=lanes),
         }
     )
-    stores = {"": open_store(uri, home.fingerprint, home.embed_dim, hold=hold, **first)}
+    stores = {home.fingerprint: _of_lane(uri, home, hold, first)}
     try:
         for space in others.values():
             if space.fingerprint not in stores:
                 more = StoreOptions(
                     **{**options, "calibration": space.calibration, "new_space": True}
                 )
-                stores[space.fingerprint] = open_store(
-                    uri, space.fingerprint, space.embed_dim, hold=hold, **more
-                )
+                stores[space.fingerprint] = _of_lane(uri, space, hold, more)
     except BaseException:
         for store in stores.values():
             store.close()
         raise
+    home_store = stores[home.fingerprint]
     if not others:
-        return stores[""]
-    return LanedStore(stores[""], {m: stores[space.fingerprint] for m, space in others.items()})
+        return home_store
+    return LanedStore(home_store, {m: stores[space.fingerprint] for m, space in others.items()})
+
+
+def _of_lane(uri: str | None, space: Space, hold: bool, options: StoreOptions) -> VectorStore:
+    return open_store(
+        uri, space.fingerprint, space.embed_dim, hold=hold, probes=space.probes, **options
+    )
 
 
 def check_store(folder: Path) -> None:

@@ -76,6 +76,10 @@ class SearchedSpace:
         """All spaces that are searched: the home lane's and those of others."""
         return frozenset({self.space, *self.lanes.values()})
 
+    def is_like(self, other: SearchedSpace) -> bool:
+        """Whether the same spaces are searched for the same modalities."""
+        return (self.space, self.lanes) == (other.space, other.lanes)
+
     @property
     def models(self) -> list[str]:
         """The model, and the former one."""
@@ -206,7 +210,7 @@ def check_current(record: SpaceRecord, expected: SearchedSpace, store_name: str)
     if current is None and (current := searched(record)):
         current = expected if current.space == expected.space else current
         record.write(current)
-    if current and (current.space, current.lanes) != (expected.space, expected.lanes):
+    if current and not current.is_like(expected):
         raise StoreMovedError(
             f"The store {store_name} was moved to another model and is now searched in its space.",
             remedy="Try again: servers and workers follow within seconds.",

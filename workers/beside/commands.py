@@ -51,7 +51,8 @@ def engine_of(resources: Resources, stack: ExitStack) -> SearchEngine:
     from search.engine import SearchEngine
 
     store = resources.existing_store(hold=False)
-    engine = stack.enter_context(closing(SearchEngine(resources.encoder(), store)))
+    encoder = resources.encoder()
+    engine = stack.enter_context(closing(SearchEngine(encoder.home, store, lanes=encoder.lanes)))
     engine.prepare()
     return engine
 

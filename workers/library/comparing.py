@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,14 +13,20 @@ from encoder.calibration.measure import sample_queries
 from encoder.types import QUERY, TEXT, Item
 from search.engine import SearchEngine
 from search.query.query import Query
-from search.query.terms import ItemEncoder
 from search.store.base import VectorStore
+
+if TYPE_CHECKING:
+    from encoder import MultiModalEncoder
 
 _DEPTH = 10
 _WORDS = 8
 _FROM_STORE = 0.5
 
-Parts = tuple[ItemEncoder, VectorStore]
+Parts = tuple["MultiModalEncoder", VectorStore]
+
+
+def _engine(encoder: MultiModalEncoder, store: VectorStore) -> SearchEngine:
+    return SearchEngine(encoder.home, store, lanes=encoder.lanes)
 
 
 def compare(old: Parts, new: Parts, queries: Sequence[str]) -> dict[str, Any]:
@@ -32,7 +38,7 @@ def compare(old: Parts, new: Parts, queries: Sequence[str]) -> dict[str, Any]:
         ``most_different`` queries.
     """
     compared = []
-    with closing(SearchEngine(*old)) as old_engine, closing(SearchEngine(*new)) as new_engine:
+    with closing(_engine(*old)) as old_engine, closing(_engine(*new)) as new_engine:
         for text in queries:
             query = Query([Item(TEXT, text, QUERY)], limit=_DEPTH)
             before, after = (

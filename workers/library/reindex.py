@@ -89,7 +89,7 @@ def move(
     old_encoder, old_store = resources.existing_parts()
     current = resources.current() or SearchedSpace(old_encoder.space.fingerprint)
     if not current.encoder:
-        current = replace(current, encoder=described(resources))
+        current = replace(current, encoder=resources.described())
     encoder_facts = _former(current) if plan.rollback else _encoder_of(resources, plan)
     new = _opened(resources, encoder_facts, current, fills=not plan.rollback)
 
@@ -145,17 +145,6 @@ def _switch(resources: Resources, copier: Copier, target: SearchedSpace, moved: 
     moved.switched = True
     moved.copied.n_assets = copier.old.count()
     copier.follow(late, moved.copied)
-
-
-def described(resources: Resources) -> dict[str, Any]:
-    """The settings of the encoder that decide its space, for another process."""
-    config = resources.settings.encoder
-    return {
-        "model": resources.encoder().model,
-        "quantization": config.quantization,
-        "enable_dsre": config.enable_dsre,
-        "bindings": [str(path) for path in config.bindings],
-    }
 
 
 def _encoder_of(resources: Resources, plan: ReindexPlan) -> dict[str, Any]:

@@ -25,8 +25,10 @@ from encoder.calibration.tables import floor_facts
 from encoder.errors import AnymodalError, InputError
 from encoder.types import QUERY, TEXT, VIDEO, Embeddings, Item, Modality
 from search.errors import StoreError
+from search.query.terms import ItemEncoder
 from search.store.base import VectorStore
 from search.store.calibrated import StoredCalibration, describe, flat, is_before, plain
+from search.store.laned import LanedStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +69,8 @@ def calibrate(
 ) -> dict[str, Any]:
     """Measure, store the constants and rewrite the rows; return what was found, in plain values.
 
-    If an earlier rewrite was interrupted, it is completed, and nothing is measured.
+    Each lane of a store is measured by its own model. If an earlier rewrite was interrupted, it is
+    completed, and nothing is measured.
 
     Args:
         shipped: take the model's own constants instead of measuring.
@@ -79,6 +82,45 @@ def calibrate(
         InputError: the model ships no constants or takes no text, or nothing is stored.
         StoreError: the store fails, or somebody else is calibrating it; what was done stays.
     """
+    options = {"dry_run": dry_run, "shipped": shipped, "reading": reading}
+    lanes = [
+        (lane, lane_store)
+        for lane, lane_store in lanes_of(encoder, store)
+        if lane_store.sizes().keys() & (set(only) or lane_store.sizes().keys())
+    ]
+    if not lanes:
+        raise InputError("store", got="nothing stored yet", wanted="some files to measure by")
+    result, *others = (
+        _calibrate_lane(lane, lane_store, on_progress, only=only, **options)
+        for lane, lane_store in lanes
+    )
+    for other in others:
+        result["rows"] += other["rows"]
+        result["calibration"]["modalities"].update(other["calibration"]["modalities"])
+        result.setdefault("measured", {}).update(other.get("measured", {}))
+    return result
+
+
+def lanes_of(
+    encoder: MultiModalEncoder, store: VectorStore
+) -> list[tuple[ItemEncoder, VectorStore]]:
+    """Each model with the store of its space; one pair if there is one model."""
+    if not isinstance(store, LanedStore):
+        return [(encoder, store)]
+    stores = {lane: store.of(modality) for modality, lane in encoder.lanes.items()}
+    return [(encoder.home, store.home), *stores.items()]
+
+
+def _calibrate_lane(
+    encoder: ItemEncoder,
+    store: VectorStore,
+    on_progress: OnProgress,
+    *,
+    dry_run: bool,
+    shipped: bool,
+    only: Collection[Modality],
+    reading: bool,
+) -> dict[str, Any]:
     state = store.stored_calibration()
     if state.former and not dry_run and not shipped:
         result: dict[str, Any] = {"resumed": True}
@@ -113,23 +155,37 @@ def calibrate_if_due(
     only. Completes an interrupted rewrite, whatever the model. Errors are logged: the files that
     were ingested are stored all the same.
     """
-    shipped = encoder.space.calibration
     try:
         with alone() as is_alone:
             if not is_alone or store.read_only:
                 return False
-            state, sizes = store.stored_calibration(), store.sizes()
-            new = kinds_due(state, sizes, shipped) if shipped else set()
-            due = state.former or new or (not shipped and is_due(state, sizes))
-            changed = set() if due else kinds_changed(state, sizes, shipped)
-            if not (state.former or ((due or changed) and TEXT in encoder.modalities)):
-                return False
-            started_s = time.monotonic()
-            result = calibrate(encoder, store, only=new or changed, reading=bool(changed))
+            lanes = lanes_of(encoder, store)
+            done = [_lane_if_due(*lane, is_one_of_several=len(lanes) > 1) for lane in lanes]
+            return any(done)
     except Exception as error:  # whatever went wrong, the files are stored
         unexpected = not isinstance(error, AnymodalError)
         logger.warning("the store is not calibrated: %s", error, exc_info=unexpected)
         return False
+
+
+def _lane_if_due(encoder: ItemEncoder, store: VectorStore, *, is_one_of_several: bool) -> bool:
+    shipped = encoder.space.calibration
+    state, sizes = store.stored_calibration(), store.sizes()
+    new = kinds_due(state, sizes, shipped) if shipped else set()
+    due = state.former or new or (not shipped and is_due(state, sizes, is_one_of_several))
+    changed = set() if due else kinds_changed(state, sizes, shipped)
+    if not (state.former or ((due or changed) and TEXT in encoder.modalities)):
+        return False
+    started_s = time.monotonic()
+    result = _calibrate_lane(
+        encoder,
+        store,
+        lambda _done, _rows: None,
+        dry_run=False,
+        shipped=False,
+        only=new or changed,
+        reading=bool(changed),
+    )
     kinds = result["calibration"]["modalities"].items()
     constants_text = ", ".join(
         f"{modality} mu {measures['mu']:.3f} c {measures['c']:.3f}" for modality, measures in kinds
@@ -139,10 +195,16 @@ def calibrate_if_due(
     return True
 
 
-def is_due(state: StoredCalibration, sizes: Mapping[Modality, int]) -> bool:
-    """Whether to measure a store of a model without constants."""
-    plenty = {modality: n for modality, n in sizes.items() if n >= LEAST_SEGMENTS}
-    if len(plenty) < 2:
+def is_due(
+    state: StoredCalibration, sizes: Mapping[Modality, int], is_one_of_several: bool = False
+) -> bool:
+    """Whether to measure a store of a model without constants.
+
+    One of several lanes is compared with others as soon as it holds anything.
+    """
+    least, least_kinds = (LEAST_OF_NEW, 1) if is_one_of_several else (LEAST_SEGMENTS, 2)
+    plenty = {modality: n for modality, n in sizes.items() if n >= least}
+    if len(plenty) < least_kinds:
         return False
     former = state.about.get("modalities", {})
     return any(
@@ -226,7 +288,7 @@ def alone_here() -> Iterator[bool]:
 
 
 def _shipped(
-    encoder: MultiModalEncoder,
+    encoder: ItemEncoder,
 ) -> tuple[Mapping[Modality, Calibration], dict[str, Any], dict[str, Any]]:
     if not encoder.space.calibration:
         raise InputError(
@@ -238,7 +300,7 @@ def _shipped(
 
 
 def _measured(
-    encoder: MultiModalEncoder,
+    encoder: ItemEncoder,
     store: VectorStore,
     state: StoredCalibration,
     only: Collection[Modality],
@@ -321,7 +383,7 @@ def _record(
 
 
 def _beside_nonsense(
-    encoder: MultiModalEncoder,
+    encoder: ItemEncoder,
     space: Space,
     queries: Sequence[SampleQuery],
     unit_rows: Embeddings,
@@ -333,5 +395,5 @@ def _beside_nonsense(
     return CalibrationQueries(unit_rows, passages, kinds, _encoded(encoder, empty), space)
 
 
-def _encoded(encoder: MultiModalEncoder, queries: Sequence[SampleQuery]) -> Embeddings:
+def _encoded(encoder: ItemEncoder, queries: Sequence[SampleQuery]) -> Embeddings:
     return encoder.encode_items([Item(TEXT, query.text, QUERY) for query in queries])

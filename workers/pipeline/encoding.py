@@ -162,10 +162,11 @@ class SegmentEncoding:
         An error that may pass, as of a model's server that is away, is raised.
         """
         items = [Item(segment.modality, segment.content) for _, segment in pairs]
+        lane = self._encoder.lane(modality)
         try:
             with (
                 self._report.timed(f"encode_{modality}"),
-                embedding(self._encoder.model, self._encoder.space.embed_dim),
+                embedding(lane.model, lane.space.embed_dim),
             ):
                 encoded = self._encoder.encode_rows(items)
         except AnymodalError as error:
@@ -177,7 +178,7 @@ class SegmentEncoding:
             for pair in pairs:
                 self._encode(modality, [pair])
             return
-        fingerprint = self._encoder.space.fingerprint
+        fingerprint = lane.space.fingerprint
         for (asset, segment), embeddings in zip(pairs, encoded, strict=True):
             self.rows[asset.asset_id].extend(_rows(segment, embeddings, fingerprint))
             if modality == TEXT and len(self._samples[asset.asset_id]) < SAMPLE_CHARS:

@@ -23,7 +23,7 @@ import numpy as np
 from encoder.errors import AnymodalError
 from encoder.media.image import webp_bytes
 from encoder.system.allocator import give_back
-from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Item, Waveform
+from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Item, Modality, Waveform
 from search.api.access.auth import access_for
 from search.api.access.keys import KeyRing, Sessions
 from search.api.config import ApiConfig
@@ -66,7 +66,7 @@ def services(resources: Resources) -> Iterator[Services]:
     with ExitStack() as stack:
         stack.callback(resources.close)
         model, store = resources.encoder(), resources.store()
-        encoder = query_encoder(model, config, metrics)
+        encoder = query_encoder(model.home, config, metrics)
         files = resources.ingest_config
         limits = query_config(files, max_bytes=config.max_query_bytes, max_s=config.max_query_s)
         decoder = QueryDecoder(limits, files)
@@ -87,7 +87,9 @@ def services(resources: Resources) -> Iterator[Services]:
         metrics.watch("anymodal_requests_taken", "Requests running or waiting.", workbench.taken)
         stack.enter_context(frozen())
         reranker = resources.reranker()
-        engine = SearchEngine(encoder, store, reranker=reranker)
+        engine = SearchEngine(
+            encoder, store, reranker=reranker, lanes=_lanes_of(model, config, metrics)
+        )
         engine.prepare()
         yield Services(
             config=config,
@@ -154,8 +156,7 @@ def _follow(
     while not ended.wait(pause_s):
         pause_s = LOOK_EVERY_S
         try:
-            current = resources.current()
-            if not current or current.space == resources.encoder().space.fingerprint:
+            if not resources.is_left_behind(resources.encoder()):
                 continue
             other = Resources(resources.settings)
             new_parts = moved(other, parts)
@@ -177,9 +178,10 @@ def _follow(
 
 def moved(resources: Resources, parts: Services) -> Services:
     model, store = resources.parts()
-    encoder = query_encoder(model, parts.config, parts.metrics)
+    encoder = query_encoder(model.home, parts.config, parts.metrics)
     warm_up(model, None)
-    engine = SearchEngine(encoder, store, reranker=parts.reranker)
+    lanes = _lanes_of(model, parts.config, parts.metrics)
+    engine = SearchEngine(encoder, store, reranker=parts.reranker, lanes=lanes)
     engine.prepare()
     if TEXT in model.modalities:  # reads the word indexes, before a request waits for them
         engine.search(Query([Item(TEXT, "ready", QUERY)]))
@@ -221,23 +223,39 @@ def frozen() -> Iterator[None]:
         gc.unfreeze()
 
 
+def _lanes_of(
+    model: MultiModalEncoder, config: ApiConfig, metrics: Metrics
+) -> dict[Modality, ItemEncoder]:
+    """The encoders of queries for modalities that have a model of their own."""
+    encoders = {
+        lane: _batched(lane, config, metrics) for lane in dict.fromkeys(model.lanes.values())
+    }
+    return {modality: encoders[lane] for modality, lane in model.lanes.items()}
+
+
 def query_encoder(encoder: ItemEncoder, config: ApiConfig, metrics: Metrics) -> QueryEncoder:
     """The encoder of queries: cached, and batched with concurrent ones."""
-    batched = QueryEncoder(
-        encoder,
-        max_items=config.batch_items,
-        cache_bytes=config.embedding_cache_bytes,
-        observe=metrics.encoded,
-    )
+    batched = _batched(encoder, config, metrics)
     hits, misses = "anymodal_query_cache_hits", "anymodal_query_cache_misses"
     metrics.watch(hits, "Queries whose embedding was cached.", lambda: batched.cache.hits)
     metrics.watch(misses, "Queries that were encoded.", lambda: batched.cache.misses)
     return batched
 
 
+def _batched(encoder: ItemEncoder, config: ApiConfig, metrics: Metrics) -> QueryEncoder:
+    return QueryEncoder(
+        encoder,
+        max_items=config.batch_items,
+        cache_bytes=config.embedding_cache_bytes,
+        observe=metrics.encoded,
+    )
+
+
 def warm_up(encoder: MultiModalEncoder, decoder: QueryDecoder | None) -> None:
     """Load what the first query would wait for; without a decoder, only the model is run."""
-    encoder.encode_items([Item(TEXT, "ready", QUERY)])
+    for lane in (encoder.home, *encoder.lanes.values()):
+        if TEXT in lane.modalities:
+            lane.encode_items([Item(TEXT, "ready", QUERY)])
     if decoder is None:
         return
     black = np.zeros((64, 64, 3), np.uint8)

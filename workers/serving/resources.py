@@ -11,12 +11,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import DiskError
-from encoder.loading import precision_beside
 from encoder.models.spec import DEFAULT_MODEL, ModelSpec
 from encoder.system.allocator import share_pools
 from search.errors import StoreError, StoreUnavailableError
-from search.store.open import check_store, is_on_server, open_store, store_target
-from search.store.space_record import searched
+from search.store.open import check_store, is_on_server, open_laned, store_target
+from search.store.space_record import SearchedSpace, searched
 from search.store.stored_spaces import space_record
 from workers.serving.data_folder import uploads_of
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from search.api.uploads import UploadFolder
     from search.store.base import VectorStore
     from search.store.locks import WriteLocks
-    from search.store.space_record import SearchedSpace, SpaceRecord
+    from search.store.space_record import SpaceRecord
     from workers.config import Settings
     from workers.jobs.board import JobBoard
     from workers.pipeline.ingest_pipeline import IngestPipeline, Turns
@@ -93,10 +92,9 @@ class Resources:
     def encoder_beside(self, model: str) -> MultiModalEncoder:
         """An encoder of another model whose tower is to be bound."""
         from encoder import MultiModalEncoder
+        from encoder.lane import config_beside
 
-        config = self.settings.encoder
-        update = {"bindings": (), "quantization": precision_beside(config.quantization)}
-        return MultiModalEncoder(model, config=config.model_copy(update=update))
+        return MultiModalEncoder(model, config=config_beside(self.settings.encoder))
 
     def store(self) -> VectorStore:
         """The store, opened for the encoder's space; a new one if there is none."""
@@ -152,11 +150,26 @@ class Resources:
     def follow(self) -> None:
         """Open encoder and store again, at their next use, if the store was moved."""
         with self._lock:
-            fingerprint = self._encoder and self._encoder.space.fingerprint
-        if fingerprint and (current := self.current()) and current.space != fingerprint:
+            encoder = self._encoder
+        if encoder and self.is_left_behind(encoder):
             self.forget_store()
             with self._lock:
                 self._encoder = None
+
+    def is_left_behind(self, encoder: MultiModalEncoder) -> bool:
+        """Whether the store is searched in other spaces than this encoder's."""
+        current = self.current()
+        return current is not None and not current.is_like(_spaces_of(encoder))
+
+    def described(self) -> dict[str, Any]:
+        """The settings of the encoder that decide its spaces, for another process."""
+        config = self.settings.encoder
+        return {
+            "model": self.encoder().model,
+            "quantization": config.quantization,
+            "enable_dsre": config.enable_dsre,
+            "bindings": [str(path) for path in config.bindings],
+        }
 
     @cached_property
     def ingest_config(self) -> IngestConfig:
@@ -291,17 +304,18 @@ class Resources:
         return self.board.locks.writers if is_shared else None
 
     def _open_store(self, *, create: bool, hold: bool = True) -> VectorStore:
-        space = self.encoder().space
+        encoder = self.encoder()
+        lanes = {modality: lane.space for modality, lane in encoder.lanes.items()}
+        facts = self.described() if lanes else {}
         with self._lock:
             if self._store is None:
-                self._store = open_store(
+                self._store = open_laned(
                     self.settings.store,
-                    space.fingerprint,
-                    space.embed_dim,
-                    calibration=space.calibration,
+                    encoder.space,
+                    lanes,
+                    facts,
                     create=create,
                     hold=hold,
-                    probes=space.probes,
                     index=self.settings.store__index,
                     locks=self._locks(),
                     new_space=self._new_space,
@@ -323,6 +337,11 @@ def _opened_encoder(
     from workers.observe.metrics import CountedEncoder
 
     return MultiModalEncoder(config=config, observer=CountedEncoder())
+
+
+def _spaces_of(encoder: MultiModalEncoder) -> SearchedSpace:
+    lanes = {str(modality): lane.space.fingerprint for modality, lane in encoder.lanes.items()}
+    return SearchedSpace(encoder.space.fingerprint, lanes=lanes)
 
 
 def config_with(config: EncoderConfig, fields: Mapping[str, Any]) -> EncoderConfig:

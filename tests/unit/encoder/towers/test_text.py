@@ -59,7 +59,7 @@ def test_lengths_are_those_of_all_windows(encoder: MultiModalEncoder) -> None:
     "text", ["It's a dog's life (isn't it?) - 3.14 e-mails, Zoë!", "東京 Tokyo"]
 )
 def test_token_ids_become_their_text(encoder: MultiModalEncoder, text: str) -> None:
-    ids = encoder._dispatch.tower("text").prepare(text).tolist()
+    ids = encoder.home.dispatch.tower("text").prepare(text).tolist()
     again = encoder.text_of_tokens(ids)
     assert embedded(encoder, again) @ embedded(encoder, text) == pytest.approx(1, abs=1e-5)
 

@@ -1,0 +1,197 @@
+"""Photos by one model, sounds by another, texts by the bundle: one store, one list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image, ImageDraw, ImageFont
+
+from encoder import MultiModalEncoder
+from encoder.config import EncoderConfig
+from encoder.errors import InputError, ModelError
+from encoder.models.spec import DEFAULT_MODEL
+from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Item, Waveform
+from ingest import IngestConfig
+from search.engine import SearchEngine
+from search.errors import NotFoundError
+from search.query.query import Query, Term
+from search.types import SearchResult
+from tests.support import tiny_models as tiny
+from workers.beside.commands import engine_of
+from workers.config import Settings
+from workers.library.check import checked
+from workers.pipeline.calibration import LEAST_OF_NEW, calibrate
+from workers.pipeline.commit_rows import remove
+from workers.serving.resources import Resources
+
+pytestmark = pytest.mark.slow
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory, multilingual_home: Path) -> str:
+    assert multilingual_home.is_dir()
+    photos = tiny.save("clip", tmp_path_factory.mktemp("clip"))
+    sounds = tiny.save("clap", tmp_path_factory.mktemp("clap"))
+    return f"bundle:multilingual,image=dir:{photos},audio=dir:{sounds}"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    scan = Image.new("RGB", (960, 720), "white")
+    font = ImageFont.load_default(32)
+    ImageDraw.Draw(scan).text((80, 80), "Ferry to Oslo at nine", fill="black", font=font)
+    scan.save(folder / "scan.png")
+    Image.new("RGB", (64, 64), "red").save(folder / "red.png")
+    hiss = np.random.default_rng(0).normal(0, 0.05, 3 * RATE)
+    soundfile.write(folder / "hiss.wav", hiss, RATE)
+    (folder / "note.txt").write_text("An oven for bread.")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def filled(
+    models: str, files: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, Resources]]:
+    store = tmp_path_factory.mktemp("store") / "store"
+    with opened(store, models) as resources:
+        report = resources.pipeline().ingest(sorted(map(str, files.iterdir())))
+        assert report.failures == []
+        assert report.limits == {}
+        yield store, resources
+
+
+@contextmanager
+def opened(store: Path, model: str = DEFAULT_MODEL) -> Iterator[Resources]:
+    config = EncoderConfig(model=model)
+    ingest = IngestConfig(isolate=False)
+    resources = Resources(Settings(store=str(store), encoder=config, ingest=ingest))
+    try:
+        yield resources
+    finally:
+        resources.close()
+
+
+def answered(resources: Resources, query: Query) -> SearchResult:
+    with ExitStack() as stack:
+        return engine_of(resources, stack).search(query)
+
+
+def names(result: SearchResult) -> list[str]:
+    return [Path(hit.uri).name for hit in result.hits]
+
+
+def test_a_sentence_finds_all_kinds_in_one_list(filled: tuple[Path, Resources]) -> None:
+    _, resources = filled
+    result = answered(resources, Query([Item(TEXT, "the ferry to Oslo", QUERY)], explain=True))
+    assert names(result)[0] == "scan.png"
+    assert {*names(result)} == {"scan.png", "red.png", "hiss.wav", "note.txt"}
+    assert result.warnings == []
+    assert result.explain is not None
+    of_kinds = {kind: facts["model"] for kind, facts in result.explain["modalities"].items()}
+    assert of_kinds["text"] == "bundle:multilingual"
+    assert of_kinds["image"].startswith("dir:")
+    assert len({*of_kinds.values()}) == 3
+
+
+def test_the_store_remembers_its_models(filled: tuple[Path, Resources], models: str) -> None:
+    store, _ = filled
+    with opened(store) as resources:
+        assert resources.encoder().model == models
+        found = answered(resources, Query([Item(TEXT, "bread", QUERY)]))
+        assert names(found)[0] == "note.txt"
+        assert not resources.is_left_behind(resources.encoder())
+
+
+def test_a_model_that_takes_no_such_query_is_left_out_and_named(
+    filled: tuple[Path, Resources],
+) -> None:
+    _, resources = filled
+    hiss = Waveform(np.random.default_rng(0).normal(0, 0.05, 3 * RATE).astype(np.float32), RATE)
+    result = answered(resources, Query([Item(AUDIO, hiss, QUERY)]))
+    assert names(result)[0] == "hiss.wav"
+    assert "red.png" not in names(result)
+    (warning,) = result.warnings
+    assert "image" in warning
+    with pytest.raises(InputError, match="audio"):
+        answered(resources, Query([Item(AUDIO, hiss, QUERY)], modalities=(IMAGE,)))
+
+
+def test_more_like_a_photo_are_photos(filled: tuple[Path, Resources]) -> None:
+    _, resources = filled
+    rows = {Path(row.locations[0]).name: row.asset_id for row in resources.store().scan()}
+    result = answered(resources, Query([Term(asset_id=rows["red.png"])]))
+    assert names(result) == ["scan.png"]
+    assert any("text" in warning for warning in result.warnings)
+    with pytest.raises(NotFoundError):
+        answered(resources, Query([Term(asset_id="0" * 64)]))
+
+
+def test_what_is_ingested_again_is_known_and_what_is_deleted_is_gone(
+    models: str, files: Path, tmp_path: Path
+) -> None:
+    with opened(tmp_path / "store", models) as resources:
+        first = resources.pipeline().ingest(sorted(map(str, files.iterdir())))
+        again = resources.pipeline().ingest(sorted(map(str, files.iterdir())))
+        assert (first.ingested, again.ingested, again.unchanged) == (4, 0, 4)
+        store = resources.store()
+        assert checked(store, resources.uploads, lambda _done, _all: None)["differences"] == []
+        assert remove(store, str(files)) == 4
+        assert dict(store.sizes()) == {}
+        assert list(store.scan()) == []
+
+
+def test_each_lane_is_measured_by_its_own_model(models: str, files: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(LEAST_OF_NEW):
+        pixels = np.random.default_rng(number).integers(0, 255, (32, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(photos / f"{number}.png")
+    with opened(tmp_path / "store", models) as resources:
+        pipeline = resources.pipeline()
+        pipeline.ingest(sorted(map(str, [*files.iterdir(), *photos.iterdir()])))
+        pipeline.calibrate_if_due(is_last=True)
+        store, encoder = resources.store(), resources.encoder()
+        assert store.calibration[TEXT] == encoder.space.calibration[TEXT]
+        assert store.calibration[IMAGE] != encoder.space.calibration[IMAGE]
+        assert AUDIO not in store.calibration  # one sound is too few
+        with closing(SearchEngine(encoder.home, store, lanes=encoder.lanes)) as engine:
+            assert engine.space().calibration == store.calibration
+        measured = calibrate(encoder, store)["measured"]
+        assert measured.keys() == {"text", "image", "audio"}
+
+
+def test_embeddings_of_several_models_are_not_fused(models: str) -> None:
+    encoder = MultiModalEncoder(models)
+    picture = np.zeros((32, 32, 3), np.uint8)
+    encoded = encoder.encode_multimodal(text="rain", image=picture)
+    assert encoded.text is not None
+    assert encoded.image is not None
+    assert encoded.text.shape != encoded.image.shape
+    with pytest.raises(InputError, match="space of their own"):
+        _ = encoded.fused
+    with pytest.raises(InputError, match="encode_rows"):
+        encoder.encode_items([Item(TEXT, "rain"), Item(IMAGE, picture)])
+    rows = encoder.encode_rows([Item(IMAGE, picture), Item(TEXT, "rain")])
+    np.testing.assert_allclose(rows[0][0], encoded.image, atol=1e-5)
+    np.testing.assert_allclose(rows[1][0], encoded.text, atol=1e-5)
+
+
+def test_models_by_modality_are_one_name(models: str) -> None:
+    home, photos, sounds = models.split(",")
+    by_modality = {
+        "text": home,
+        "image": photos.removeprefix("image="),
+        "audio": sounds.removeprefix("audio="),
+    }
+    encoder = MultiModalEncoder(models=by_modality)
+    assert sorted(encoder.model.split(",")) == sorted(models.split(","))
+    with pytest.raises(ModelError, match="no tower for audio"):
+        MultiModalEncoder(f"{home},audio={photos.removeprefix('image=')}")
