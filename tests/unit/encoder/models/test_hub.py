@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
 import pytest
 import transformers
@@ -22,17 +21,15 @@ from encoder.types import Clip, Waveform
 from tests.support import tiny_models as tiny
 
 KINDS = {
-    "sentence": ({"text"}, 32),
-    "static": ({"text"}, 8),
-    "clip": ({"text", "image"}, 24),
-    "siglip2": ({"text", "image"}, 32),
-    "clap": ({"text", "audio"}, 24),
-    "clap_fusion": ({"text", "audio"}, 24),
-    "embedding_gemma": ({"text", "image", "audio", "video"}, 24),
+    "sentence": ["text"],
+    "static": ["text"],
+    "clip": ["text", "image"],
+    "siglip2": ["text", "image"],
+    "clap": ["text", "audio"],
+    "clap_fusion": ["text", "audio"],
+    "embedding_gemma": ["text", "image", "audio", "video"],
 }
-TOWERS = [
-    (kind, modality) for kind, (modalities, _) in KINDS.items() for modality in sorted(modalities)
-]
+TOWERS = [(kind, modality) for kind, modalities in KINDS.items() for modality in modalities]
 Load = Callable[[str], Model]
 
 
@@ -82,17 +79,11 @@ def loaded(saved: Callable[[str], Path]) -> Load:
     return get
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_model_has_its_modalities_and_its_dimension(loaded: Load, kind: str) -> None:
-    model = loaded(kind)
-    assert (set(model.towers), model.space.embed_dim) == KINDS[kind]
-    assert model.space.calibration == {}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "modality"), TOWERS)
 def test_same_content_same_vector_in_any_batch(loaded: Load, kind: str, modality: str) -> None:
     model = loaded(kind)
+    assert list(model.towers) == KINDS[kind]
     tower = model.towers[modality]
     prepared = [tower.prepare(content) for content in CONTENTS[modality]]
     together = tower.forward(prepared).rows
@@ -153,36 +144,6 @@ def test_the_sound_track_counts_in_a_video(loaded: Load) -> None:
     silent, loud = tower.prepare(Clip(frames)), tower.prepare(Clip(frames, noise(0.5)))
     vectors = tower.forward([silent, loud]).rows
     assert vectors[0] @ vectors[1] < 0.9999
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["clap", "embedding_gemma"])
-def test_a_spectrogram_by_librosa_is_heard_as_its_sound(
-    kind: str, saved: Callable[[str], Path]
-) -> None:
-    encoder = MultiModalEncoder(f"dir:{saved(kind)}")
-    sound = noise(2.0)
-    stft = librosa.stft(sound.samples)
-    heard = encoder.encode_multimodal(audio=sound).audio
-    for array in (stft, np.abs(stft) ** 2):
-        seen = encoder.encode_multimodal(audio=array, audio_kind="spectrogram").audio
-        assert heard is not None
-        assert heard @ seen > 0.95
-
-
-def test_the_document_prompt_is_used_and_belongs_to_the_identity(tmp_path: Path) -> None:
-    tiny.save_sentence_encoder(tmp_path, {"query": "query: ", "document": "doc: "})
-    plain = json.loads((tmp_path / "config_sentence_transformers.json").read_text())
-    model = hub.load(str(tmp_path), revision=None, device="cpu")
-    (tmp_path / "config_sentence_transformers.json").write_text(
-        json.dumps({**plain, "prompts": {}})
-    )
-    without = hub.load(str(tmp_path), revision=None, device="cpu")
-    assert model.space.identity["prompt"] == "doc: "
-    assert model.space.fingerprint != without.space.fingerprint
-    prompted = model.towers["text"].forward([model.towers["text"].prepare("cat")]).rows
-    spelled = without.towers["text"].forward([without.towers["text"].prepare("doc: cat")]).rows
-    np.testing.assert_allclose(prompted, spelled, atol=1e-5)
 
 
 def test_the_fingerprint_follows_the_content_of_a_folder(

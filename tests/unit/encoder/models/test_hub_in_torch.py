@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense
 from torch import nn
@@ -17,6 +18,7 @@ from torch import nn
 from encoder.errors import ModelError
 from encoder.loading import load_model
 from encoder.models import hub, in_torch
+from encoder.models.sources import widened
 from encoder.networks.first_use import PackedLinear, change_on_first_use
 from encoder.runtime.trial import least_cosine
 from encoder.towers.model import Model
@@ -51,7 +53,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
 
 
 def network(model: Model) -> SentenceTransformer:
-    found: SentenceTransformer = model.towers[TEXT]._encoder.model  # type: ignore[attr-defined]
+    found: SentenceTransformer = model.towers[TEXT]._encoder.model
     return found
 
 
@@ -144,3 +146,45 @@ def test_bf16_is_refused_where_it_would_be_slower(
 def test_another_quantization_of_a_hub_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match='"auto", one of int8, int4, bf16, or a folder'):
         load_model(f"dir:{tmp_path}", quantization="int3")
+
+
+@pytest.fixture
+def half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path / "cache"))
+    folder = tiny.save("sentence", tmp_path / "model")
+    for path in folder.rglob("*.safetensors"):
+        tensors = {name: one.to(torch.bfloat16) for name, one in load_file(path).items()}
+        save_file(tensors, path, {"format": "pt"})
+    return folder
+
+
+def test_half_precision_is_mapped_from_a_float32_copy(half: Path) -> None:
+    model = hub.load(str(half), revision=None, device="cpu")
+    again = hub.load(str(half), revision=None, device="cpu")
+    mapped = Path("/proc/self/maps").read_text("utf-8")
+    (copy,) = (half.parent / "cache" / "float32").glob("[!.]*")
+    assert f"{copy}/" in mapped
+    _, plain, _ = hub.open_joint(str(half), None, "cpu")
+    expected = plain.embed("text", ["a red car"], "")
+    for one in (model, again):
+        tower = one.towers[TEXT]
+        found = tower.forward([tower.prepare("a red car")]).rows
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_what_is_float32_or_runs_elsewhere_is_not_copied(half: Path) -> None:
+    wide = widened(half, "cpu")
+    assert wide != half
+    assert widened(wide, "cpu") == wide
+    assert widened(half, "cpu") == wide
+    assert widened(half, "cuda") == half
+
+
+def test_where_nothing_can_be_written_the_checkpoint_serves(
+    half: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocked = half.parent / "file"
+    blocked.write_text("x")
+    monkeypatch.setenv("ANYMODAL_CACHE", str(blocked))
+    assert widened(half, "cpu") == half
+    assert "not shared" in caplog.text

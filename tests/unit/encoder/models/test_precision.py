@@ -1,5 +1,7 @@
 """Precisions of the bundle: which files run, and what that does to the space."""
 
+from __future__ import annotations
+
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -12,9 +14,17 @@ from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.errors import ModelError
 from encoder.loading import load_model
+from encoder.models.bundle import kinds
 from encoder.models.bundle.declaration import read_bundle
-from encoder.models.bundle.model import parse_precision
+from encoder.models.bundle.kinds import FLOAT, INT8
+from encoder.models.bundle.model import network, parse_precision
+from encoder.prepare.bundle import graphs as bundle_graphs
+from encoder.runtime.onnx import OnnxSession
 from encoder.system.disk import sha256_of
+from encoder.towers.audio.logmel import mel_power
+from encoder.towers.audio.tower import cut
+from encoder.types import AUDIO, Item, Waveform
+from examples import pictures, sounds
 
 TEXTS = [
     "A red car on a wet road",
@@ -36,7 +46,7 @@ def encoders(bundle_home: Path) -> Mapping[str | None, MultiModalEncoder]:
 
 
 def rows(encoder: MultiModalEncoder, **content: object) -> np.ndarray:
-    ((_, found),) = encoder.encode_multimodal(**content).by_modality.items()  # type: ignore[arg-type]
+    ((_, found),) = encoder.encode_multimodal(**content).by_modality.items()
     return found
 
 
@@ -63,11 +73,13 @@ def test_int8_texts_are_near_to_float(encoders: Mapping[str | None, MultiModalEn
 def test_int8_pictures_are_near_to_float(
     encoders: Mapping[str | None, MultiModalEncoder],
 ) -> None:
-    side = np.linspace(0, 255, 300).astype(np.uint8)
-    ramp = np.stack(np.broadcast_arrays(side[:, None], side[None, :], np.uint8(90)), axis=-1)
-    plain, int8 = (rows(encoders[wish], image=ramp) for wish in (None, "int8"))
+    draws = (pictures.wall_clock, pictures.traffic_light, pictures.crossword, pictures.candle)
+    drawn = [np.asarray(draw().convert("RGB")) for draw in draws]
+    plain, int8 = (rows(encoders[wish], image=drawn) for wish in (None, "int8"))
 
-    assert 0.9 < plain @ int8 < 0.999999
+    cosines = (plain * int8).sum(axis=1)
+    assert cosines.min() > 0.97
+    assert cosines.max() < 0.999999
 
 
 @pytest.fixture
@@ -99,22 +111,6 @@ def test_a_folder_replaces_its_tower(
     assert (found * wanted).sum(axis=1).min() > 0.999
 
 
-def test_a_folder_of_folders_replaces_several_towers(
-    folder: Path, bundle_home: Path, tmp_path: Path
-) -> None:
-    both = tmp_path / "both"
-    shutil.copytree(folder, both / "text")
-    (both / "image").mkdir()
-    shutil.copy(bundle_home / "image" / "model.int8.onnx", both / "image" / "model.onnx")
-    sha256 = sha256_of(both / "image" / "model.onnx")
-    tell(both / "image", tower="image")
-
-    precision = parse_precision(read_bundle("english"), str(both))
-
-    assert precision.folders == {"image": both / "image", "text": both / "text"}
-    assert precision.identity.split()[:3] == ["image", f"sha256:{sha256}", "text"]
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -139,3 +135,84 @@ def test_other_models_have_precisions_of_their_own(tmp_path: Path) -> None:
         load_model("hf:a/b", quantization="int9")
     with pytest.raises(ModelError, match="does not exist"):  # and not because of its quantization
         load_model(f"dir:{tmp_path / 'nowhere'}", quantization="auto")
+
+
+ENGLISH = read_bundle("english")
+DRAWS = (
+    sounds.sea_waves,
+    sounds.rain,
+    sounds.thunder,
+    sounds.engine,
+    sounds.clock_ticking,
+    sounds.siren,
+    sounds.church_bell,
+    sounds.piano_tune,
+)
+
+
+def heard(draw: Callable[[], sounds.Samples]) -> Waveform:
+    return Waveform(draw(), sounds.RATE)
+
+
+@pytest.mark.slow
+def test_int8_sounds_are_near_to_float(encoders: Mapping[str | None, MultiModalEncoder]) -> None:
+    items = [Item(AUDIO, heard(draw)) for draw in DRAWS]
+    plain, int8 = (encoders[wish].encode_items(items) for wish in (None, "int8"))
+
+    cosines = (plain * int8).sum(axis=1)
+    assert cosines.min() > 0.99
+    assert cosines.mean() > 0.997
+    assert cosines.min() < 0.999999  # it is a different network
+
+
+@pytest.mark.slow
+def test_a_part_without_the_file_runs_in_float(tmp_path: Path, bundle_home: Path) -> None:
+    own = bundle_home / "audio" / FLOAT
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio" / FLOAT).symlink_to(own)
+    blocks = np.concatenate([cut(mel_power(heard(draw)))[:1] for draw in DRAWS[:4]])
+
+    opened = parse_precision(ENGLISH, "auto").open(network(ENGLISH, tmp_path, "audio"), 1)
+
+    sessions = (opened, OnnxSession(own, n_threads=1))
+    for found, wanted in zip(*(each.run({"blocks": blocks}) for each in sessions), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.slow
+def test_the_space_changes_with_the_ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = parse_precision(ENGLISH, "int8").identity
+    other = tmp_path / "audio.json"
+    other.write_text(kinds.AUDIO_RANGES.read_text("utf-8").replace("[0, 14.8", "[0, 14.9"))
+
+    monkeypatch.setattr(kinds, "AUDIO_RANGES", other)
+
+    assert (
+        parse_precision(ENGLISH, "int8").identity
+        == parse_precision(ENGLISH, "auto").identity
+        != before
+    )
+
+
+@pytest.mark.slow
+def test_preparing_again_gives_the_same_file(tmp_path: Path, bundle_home: Path) -> None:
+    (tmp_path / FLOAT).symlink_to(bundle_home / "audio" / FLOAT)
+
+    bundle_graphs.quantize_audio(tmp_path)
+
+    manifest = json.loads((bundle_home / "audio" / "manifest.json").read_text("utf-8"))
+    assert sha256_of(tmp_path / INT8) == manifest["files"][INT8]["sha256"]
+
+
+@pytest.mark.slow
+def test_a_network_that_hears_otherwise_is_refused(
+    tmp_path: Path, bundle_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / FLOAT).symlink_to(bundle_home / "audio" / FLOAT)
+    ranges = json.loads(kinds.AUDIO_RANGES.read_text("utf-8"))
+    other = tmp_path / "audio.json"
+    other.write_text(json.dumps({name: [0, high / 20] for name, (_, high) in ranges.items()}))
+    monkeypatch.setattr(bundle_graphs, "AUDIO_RANGES", other)
+
+    with pytest.raises(ModelError, match=r"features have a cosine of .*pyproject\.toml"):
+        bundle_graphs.quantize_audio(tmp_path)

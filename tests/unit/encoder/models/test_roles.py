@@ -1,5 +1,7 @@
 """Queries and documents of hub models."""
 
+from __future__ import annotations
+
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +13,7 @@ from sentence_transformers.base.modules import Dense, Router
 
 from encoder import InputError, Item, MultiModalEncoder
 from encoder.models import hub
+from encoder.models.prompts import Prompts
 from encoder.space import l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Clip
 from tests.support import tiny_models as tiny
@@ -51,7 +54,7 @@ def symmetric(plain: Path) -> MultiModalEncoder:
 
 def test_each_role_has_its_prompt(encoder: MultiModalEncoder, symmetric: MultiModalEncoder) -> None:
     for role, prompt in PROMPTS.items():
-        given = encoder.encode_multimodal(text=TEXTS, role=role)["text"]  # type: ignore[arg-type]
+        given = encoder.encode_multimodal(text=TEXTS, role=role)["text"]
         spelled = symmetric.encode_multimodal(text=[prompt + text for text in TEXTS])["text"]
         np.testing.assert_allclose(given, spelled, atol=1e-6)
     unsaid = encoder.encode_multimodal(text=TEXTS)["text"]
@@ -72,12 +75,12 @@ def test_roles_may_be_mixed(encoder: MultiModalEncoder) -> None:
 def test_tokens_of_a_role_count_its_prompt(encoder: MultiModalEncoder) -> None:
     for role, prompt in PROMPTS.items():
         n_marks, n_letters = 2, len(prompt.replace(" ", "")) + len("rain")
-        assert encoder.window_lengths("rain", role) == [n_marks + n_letters]  # type: ignore[arg-type]
+        assert encoder.window_lengths("rain", role) == [n_marks + n_letters]
 
 
 def test_a_role_that_is_none_is_refused(encoder: MultiModalEncoder) -> None:
     with pytest.raises(InputError, match=r"role: got 'question'.*'query' or 'document'"):
-        encoder.encode_multimodal(text="rain", role="question")  # type: ignore[arg-type]
+        encoder.encode_multimodal(text="rain", role="question")
 
 
 def test_the_space_is_that_of_its_documents(plain: Path, tmp_path: Path) -> None:
@@ -118,8 +121,6 @@ def test_a_model_may_route_queries_through_parts_of_their_own(plain: Path, tmp_p
     asked, stored = (
         encoder.encode_multimodal(text="rain", role=role).text for role in ("query", "document")
     )
-    assert asked is not None
-    assert stored is not None
     assert asked @ stored < 0.99
     opened = SentenceTransformer(str(tmp_path), device="cpu")
     np.testing.assert_allclose(
@@ -127,3 +128,57 @@ def test_a_model_may_route_queries_through_parts_of_their_own(plain: Path, tmp_p
         l2_normalize(np.stack([opened.encode_query("rain"), opened.encode_document("rain")])),
         atol=1e-5,
     )
+
+
+@pytest.mark.parametrize(
+    ("declared", "default", "query", "document"),
+    [
+        ({}, None, "", ""),
+        ({"query": "q: ", "document": ""}, None, "q: ", ""),
+        ({"query": "q: ", "passage": "p: "}, None, "q: ", "p: "),
+        ({"query": "q: ", "Document": "d: ", "document": ""}, None, "q: ", "d: "),
+        ({"query": "q: ", "document": "d: "}, "query", "q: ", "d: "),
+        ({"query": "q: "}, "query", "q: ", ""),
+        ({"query": "q: ", "document": "d: "}, "document", "q: ", "d: "),
+        ({"document": "d: "}, "document", "", "d: "),
+        ({"sts": "s: "}, "sts", "s: ", "s: "),
+        ({"sts": "s: ", "query": "q: "}, "sts", "q: ", "s: "),
+        ({"sts": "s: "}, None, "", ""),
+        ({"SearchQuery": "q: ", "Retrieval-document": "d: ", "STS": "s: "}, None, "q: ", "d: "),
+        ({"retrieval.query": "q: ", "retrieval.passage": "p: "}, None, "q: ", "p: "),
+        ({"s2p_query": "q: ", "s2s_query": "s: "}, None, "q: ", ""),
+    ],
+)
+def test_a_text_has_the_prompt_of_its_role(
+    declared: dict[str, str], default: str | None, query: str, document: str
+) -> None:
+    prompts = Prompts(declared, default)
+    assert (prompts.of(TEXT, "query"), prompts.of(TEXT, "document")) == (query, document)
+
+
+def test_media_have_the_default_prompt_or_one_that_is_named_after_them() -> None:
+    texts = {"query": "q: ", "document": "d: "}
+    assert Prompts(texts).of(IMAGE, "query") == ""
+    assert Prompts({**texts, "any": "a: "}, "any").of(IMAGE, "document") == "a: "
+    own = Prompts({**texts, "image-query": "seen: "})
+    assert (own.of(IMAGE, "query"), own.of(IMAGE, "document")) == ("seen: ", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "document"),
+    [
+        ("intfloat/multilingual-e5-small", "query: ", "passage: "),
+        ("intfloat/e5-base-v2", "query: ", "passage: "),
+        ("BAAI/bge-small-en-v1.5", "Represent this sentence for searching relevant passages: ", ""),
+        ("nomic-ai/nomic-embed-text-v1.5", "search_query: ", "search_document: "),
+        ("intfloat/multilingual-e5-large-instruct", "", ""),
+        ("somebody/e5-small", "", ""),
+    ],
+)
+def test_models_that_declare_nothing_are_known_by_their_names(
+    name: str, query: str, document: str
+) -> None:
+    prompts = Prompts({"query": "", "document": ""}, None, name)
+    assert (prompts.of(TEXT, "query"), prompts.of(TEXT, "document")) == (query, document)
+    declared = Prompts({"query": "own: "}, None, name)
+    assert (declared.of(TEXT, "query"), declared.of(TEXT, "document")) == ("own: ", "")

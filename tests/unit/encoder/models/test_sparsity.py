@@ -12,12 +12,12 @@ from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.dsre.fitting.judge import compare, search
 from encoder.dsre.gatefile import GateFile
-from encoder.errors import ModelError
+from encoder.errors import InputError, ModelError
 from encoder.models.bundle.declaration import TEXT_GATE, read_bundle
 from encoder.models.bundle.model import parse_sparsity
 from encoder.models.precision import Precision
 from encoder.towers.text import load_tokenizer
-from tests.support.manuals import documented
+from tests.support.manuals import documented, topics
 
 ENGLISH = read_bundle("english")
 SHORT = ["rain", "A red car on a wet road", "the council voted on the budget " * 12]
@@ -40,9 +40,7 @@ def sparse(bundle_home: Path) -> MultiModalEncoder:
 
 
 def encode(encoder: MultiModalEncoder, texts: list[str]) -> np.ndarray:
-    found = encoder.encode_multimodal(text=texts).text
-    assert found is not None
-    return found
+    return encoder.encode_multimodal(text=texts).text
 
 
 def test_the_space_is_another_one_which_auto_shares(
@@ -75,12 +73,10 @@ def test_a_search_in_manuals_finds_what_it_found(
     right = np.arange(len(bodies))
     plain = encode(dense, bodies)
     result = sparse.encode_multimodal(text=bodies, return_stats=True)
-    assert result.text is not None
     assert (plain * result.text).sum(1).mean() > 0.96
     loss = compare(search(queries, plain, right), search(queries, result.text, right))
     assert loss.ndcg <= 0.01
     stats = result.stats
-    assert stats is not None
     assert (stats.tokens == 256).all()
     assert stats.kept.shape == (N_LONG, 6)
     assert (np.diff(stats.kept, axis=1) <= 0).all()
@@ -91,16 +87,12 @@ def test_stats_are_in_the_order_of_the_texts(sparse: MultiModalEncoder) -> None:
     words = "a boat with two sails left the harbour when the wind had turned to the west "
     texts = [words * 20, "rain", words * 12]
     result = sparse.encode_multimodal(text=texts, return_stats=True)
-    assert result.stats is not None
     assert result.stats.tokens[1] == 3
     assert (result.stats.kept[1] == 3).all()
     assert result.stats.flops[1] == result.stats.dense_flops[1]
     assert result.stats.tokens[0] > result.stats.tokens[2] > result.stats.kept[2, -1]
     alone = sparse.encode_multimodal(text=texts[2], return_stats=True)
-    assert alone.text is not None
-    assert alone.stats is not None
     assert np.array_equal(alone.stats.kept[0], result.stats.kept[2])
-    assert result.text is not None
     assert alone.text @ result.text[2] > 0.9999
 
 
@@ -132,3 +124,66 @@ def test_a_quantized_tower_has_no_gate(tmp_path: Path) -> None:
     assert parse_sparsity(ENGLISH, False, precision) is None
     with pytest.raises(ModelError, match="quantized text tower"):
         parse_sparsity(ENGLISH, True, precision)
+
+
+def with_chunks(tau: float) -> MultiModalEncoder:
+    config = EncoderConfig(n_threads=1)
+    return MultiModalEncoder(quantization="int8", enable_dsre={"chunks": tau}, config=config)
+
+
+@pytest.fixture(scope="module")
+def near(bundle_home: Path) -> MultiModalEncoder:
+    assert bundle_home.is_dir()
+    return with_chunks(0.75)
+
+
+@pytest.fixture(scope="module")
+def chapters() -> list[str]:
+    """Two chapters of some windows each, and a word."""
+    found = sorted((one.body for one in topics() if len(one.body) > 10_000), key=len)
+    return [found[0], "rain", found[1]]
+
+
+@pytest.mark.slow
+def test_what_fits_into_a_window_is_as_before(
+    near: MultiModalEncoder, sparse: MultiModalEncoder
+) -> None:
+    short = ["rain", "the council voted on the budget " * 12]
+    assert np.array_equal(encode(near, short), encode(sparse, short))
+    assert near.space.fingerprint != sparse.space.fingerprint != with_chunks(0.7).space.fingerprint
+
+
+@pytest.mark.slow
+def test_all_windows_are_read_and_near_ones_once(
+    near: MultiModalEncoder, sparse: MultiModalEncoder, chapters: list[str]
+) -> None:
+    # a change beyond the window is seen
+    changed = chapters[0][:-2000] + "A walrus basks on the ice floe in the sun. " * 40
+    for encoder in (sparse, near):
+        whole, other = encode(encoder, [chapters[0], changed])
+        assert whole @ other < 0.999
+    found = encode(sparse, chapters)
+    np.testing.assert_allclose(found, encode(with_chunks(1.0), chapters), atol=1e-5)
+    stats = sparse.encode_multimodal(text=chapters, return_stats=True).stats
+    fewer = near.encode_multimodal(text=chapters, return_stats=True).stats
+    assert np.array_equal(fewer.tokens, stats.tokens)
+    np.testing.assert_allclose(fewer.dense_flops, stats.dense_flops)
+    assert stats.tokens[0] > 1000 > stats.tokens[1] == 3
+    assert (fewer.flops[[0, 2]] < stats.flops[[0, 2]]).all()
+    assert fewer.flops_saved > stats.flops_saved
+    assert (found * encode(near, chapters)).sum(1).min() > 0.85
+
+
+@pytest.mark.parametrize("tau", [0, 1.5, "much", None, True, float("nan")])
+def test_chunks_out_of_range(tau: object) -> None:
+    with pytest.raises(InputError, match=r'enable_dsre\["chunks"\]'):
+        parse_sparsity(ENGLISH, {"chunks": tau}, Precision())
+
+
+def test_other_keys_and_no_gate(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"\['tau'\]"):
+        parse_sparsity(ENGLISH, {"chunks": 0.7, "tau": 1}, Precision())
+    with pytest.raises(InputError, match="no gate"):
+        parse_sparsity(ENGLISH, {"chunks": 0.7, "gate": False}, Precision())
+    with pytest.raises(ModelError, match="no chunk gate"):
+        MultiModalEncoder(f"dir:{tmp_path}", enable_dsre={"chunks": 0.7})
