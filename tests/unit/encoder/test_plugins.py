@@ -1,8 +1,9 @@
-"""Modalities of plug-ins: their names, and towers of one and of several rows."""
+"""Modalities of plug-ins: their names, towers of one and of several rows, side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from encoder import InputError, Item, ModelError, MultiModalEncoder, registry
 from encoder.config import EncoderConfig
 from encoder.registry import origin_of, register_modality
+from encoder.runtime.base import all_at_once
 from encoder.space import l2_normalize
 from encoder.towers.model import Model
 from encoder.types import TEXT, Embeddings, Modality
@@ -142,3 +144,70 @@ def test_a_registered_modality_may_distinguish_queries() -> None:
     )
     assert np.array_equal(asked["depth"], -stored["depth"])
     assert np.array_equal(asked["text"], stored["text"])
+
+
+TASTE = Modality("taste")
+WAIT_S = 20
+
+
+class Plugin:
+    """A tower of two dimensions that does something when it runs."""
+
+    def __init__(self, act: Callable[[], Any]) -> None:
+        self._act = act
+        self.ran_in: list[int] = []
+
+    def __call__(self, model: Model) -> Plugin:
+        self._embed_dim = model.space.embed_dim
+        return self
+
+    def prepare(self, content: float) -> Any:
+        return np.array([content])
+
+    def forward(self, batch: Sequence[Any]) -> Embeddings:
+        self.ran_in.append(threading.get_ident())
+        self._act()
+        return np.eye(self._embed_dim, dtype=np.float32)[[int(one[0]) for one in batch]]
+
+
+def register(modality: Modality, act: Callable[[], Any]) -> Plugin:
+    plugin = Plugin(act)
+    register_modality(modality, plugin)
+    return plugin
+
+
+def encoder(n_threads: int) -> MultiModalEncoder:
+    return MultiModalEncoder(quantization="int8", config=EncoderConfig(n_threads=n_threads))
+
+
+MIXED = [Item(SMELL, 0), Item(TASTE, 1), Item(SMELL, 2)]
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_neither_ends_before_the_other_has_begun() -> None:
+    together = threading.Barrier(2, timeout=WAIT_S)
+    for modality in (SMELL, TASTE):
+        register(modality, together.wait)
+    assert encoder(n_threads=2).encode_items(MIXED).argmax(axis=1).tolist() == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_one_thread_is_one_thread() -> None:
+    plugins = [register(modality, lambda: None) for modality in (SMELL, TASTE)]
+    assert encoder(n_threads=1).encode_items(MIXED).argmax(axis=1).tolist() == [0, 1, 2]
+    assert [plugin.ran_in for plugin in plugins] == [[threading.get_ident()]] * 2
+
+
+def test_the_first_error_is_raised_once_all_have_ended() -> None:
+    ended = threading.Event()
+
+    def fails() -> None:
+        raise ValueError("first")
+
+    def fails_late() -> None:
+        ended.set()
+        raise KeyError("second")
+
+    with pytest.raises(ValueError, match="first"):
+        all_at_once([fails, fails_late])
+    assert ended.is_set()
