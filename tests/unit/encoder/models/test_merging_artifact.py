@@ -32,7 +32,6 @@ pytestmark = pytest.mark.slow
 
 LOCAL = ["sliding_attention", "full_attention"]
 FAMILIES: dict[str, dict[str, object]] = {
-    "mpnet": {},  # relative positions
     "gemma3_text": {  # rotary, with windows and grouped queries
         "num_key_value_heads": 1, "head_dim": 16, "use_bidirectional_attention": True,
         "sliding_window": 20, "layer_types": LOCAL,
@@ -63,7 +62,7 @@ def gate_for(folder: Path) -> GateFile:
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("tiny")
-    tiny.save_text_encoder(folder, "xlm-roberta", max_position_embeddings=200)
+    tiny.save_text_encoder(folder, "mpnet", max_position_embeddings=200)  # relative positions
     return f"dir:{folder}"
 
 
