@@ -12,10 +12,12 @@ from encoder.services.boxes import (
     Box,
     crop,
     find_boxes,
+    from_side,
     is_tall,
     line_width,
     reading_order,
     size_of,
+    turned,
 )
 from encoder.services.reader import read_characters, spell
 
@@ -81,6 +83,16 @@ def test_a_level_line_is_scaled_to_the_height_of_the_recognizer(stripes: np.ndar
     assert line.shape == (HEIGHT, 200, 3)
     assert line[24, [5, 195], 0] == pytest.approx([22, 117], abs=2)
     assert line[[2, 45], 100, 1] == pytest.approx([51, 73], abs=2)
+
+
+def test_a_box_of_the_picture_on_its_side_is_found_in_the_picture(stripes: np.ndarray) -> None:
+    on_side = box_of(50, 120, 150, 140)
+    box = from_side(on_side, stripes)
+    assert is_tall(box)
+    assert box[0] == pytest.approx(box.min(axis=0))
+    expected = crop(np.rot90(stripes).copy(), on_side).astype(int)
+    found = crop(stripes, turned(box, 1)).astype(int)
+    assert np.abs(found - expected).mean() < 3
 
 
 def test_what_lies_beyond_the_picture_is_left_out(stripes: np.ndarray) -> None:
