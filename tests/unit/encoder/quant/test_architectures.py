@@ -201,8 +201,12 @@ def test_any_architecture_is_fitted_in_int8_on_inputs_made_from_it(name: str) ->
     assert cosine(before, after) > 0.99
 
 
-def test_a_large_kernel_gets_a_large_picture() -> None:
-    data = synthetic(nn.Sequential(nn.Conv2d(3, 2, 65), nn.AdaptiveAvgPool2d(1)).eval(), n_steps=0)
+LARGE = nn.Sequential(nn.Conv2d(3, 2, 65), nn.AdaptiveAvgPool2d(1))
+
+
+@pytest.mark.parametrize("model", [LARGE, nn.Bilinear(4, 3, 5)], ids=["large kernel", "two inputs"])
+def test_a_model_takes_what_is_made_from_it(model: nn.Module) -> None:
+    data = synthetic(model.eval(), n_steps=0)
     assert (len(data.fit), len(data.score)) == (2, 2)
 
 

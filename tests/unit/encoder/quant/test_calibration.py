@@ -68,8 +68,11 @@ def test_a_batch_is_passed_as_it_is_given(batch: Any) -> None:
 
 
 def test_a_failing_forward_names_the_batch() -> None:
-    with pytest.raises(ModelError, match=r"Linear fails .*\(float32 \[2, 3\]\)"):
-        run(nn.Linear(4, 4), torch.ones(2, 3))
+    for batch in (torch.ones(2, 3), (torch.ones(2, 3),)):
+        with pytest.raises(ModelError, match=r"Linear fails .*\(float32 \[2, 3\]\)"):
+            run(nn.Linear(4, 4), batch)
+    with pytest.raises(ModelError, match=r"\(input: float32 \[2, 3\]\)"):
+        run(nn.Linear(4, 4), {"input": torch.ones(2, 3)})
     with pytest.raises(ModelError, match="returned str, not a tensor"):
         run(Gives(lambda _: "text"), torch.ones(2))
 

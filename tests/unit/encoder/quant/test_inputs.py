@@ -90,6 +90,11 @@ def test_bounded_memory_gives_the_same_in_more_passes() -> None:
             torch.testing.assert_close(gram.values, together[name].values)
 
 
+def test_no_batches_give_nothing() -> None:
+    model = nn.Linear(2, 2)
+    assert list(grams(model, find_layers(model), [])) == []
+
+
 def test_large_pictures_give_some_of_their_patches() -> None:
     model = nn.Conv2d(3, 4, 1)
     (found,) = grams(model, find_layers(model), [random(2, 3, 200, 200)])

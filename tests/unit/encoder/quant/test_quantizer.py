@@ -76,6 +76,11 @@ def test_an_explicit_mapping_leaves_the_rest_as_it_was(quantizer: Quantizer) -> 
     assert isinstance(quantized.module[5].weight, nn.Parameter)
 
 
+def test_a_loss_that_cannot_be_met_gives_the_most_exact(quantizer: Quantizer) -> None:
+    schemes = quantizer.apply(max_loss=0.0).schemes
+    assert {scheme.bits for scheme in schemes.values()} <= {16, 32}
+
+
 def test_a_model_whose_inputs_nobody_knows_needs_data() -> None:
     model = nn.Sequential(nn.LSTM(8, 6), nn.Linear(6, 3))  # the LSTM gives a tuple: nothing runs
     quantizer = Quantizer(model, progress=False)
