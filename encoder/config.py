@@ -42,7 +42,8 @@ class EncoderConfig(EnvironmentSettings, EncoderConstants):
     model: str = DEFAULT_MODEL
     """Where the weights are: ``bundle:name``, ``hf:org/name@revision``, ``dir:path``, or
     ``remote:name@http://host/v1``; with ``#256`` behind it, so many dimensions are kept
-    (docs/models.md)."""
+    (docs/models.md). ``,image=hf:org/name`` behind it gives a modality another model
+    (docs/lanes.md)."""
 
     device: str | None = None
     """A torch device for hub models, such as ``cuda:0``. None runs what was prepared, on the CPU;

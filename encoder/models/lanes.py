@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from encoder.errors import ModelError
+from encoder.models.spec import ModelSpec
 from encoder.types import TEXT, Modality
 
 # A path may hold a comma.
@@ -31,6 +32,17 @@ def read_lanes(name: str) -> tuple[str, dict[Modality, str]]:
     return home, {
         modality: model for modality, model in zip(names, rest[1::2], strict=True) if model != home
     }
+
+
+def canonical(name: str) -> str:
+    """The name with defaults and folders written out.
+
+    Raises:
+        ModelError: one of the models is of no known kind, or does not exist.
+    """
+    home, others = read_lanes(name)
+    specs = {modality: str(ModelSpec.parse(spec)) for modality, spec in others.items()}
+    return written_lanes(str(ModelSpec.parse(home)), specs)
 
 
 def written_lanes(home: str, others: Mapping[Modality, str]) -> str:

@@ -14,17 +14,20 @@ from PIL import Image, ImageDraw, ImageFont
 from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.errors import InputError, ModelError
+from encoder.models.lanes import canonical
 from encoder.models.spec import DEFAULT_MODEL
 from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Item, Waveform
 from ingest import IngestConfig
 from search.engine import SearchEngine
 from search.errors import NotFoundError
 from search.query.query import Query, Term
+from search.store.stored_spaces import drop_former, stored_spaces
 from search.types import SearchResult
 from tests.support import tiny_models as tiny
 from workers.beside.commands import engine_of
 from workers.config import Settings
 from workers.library.check import checked
+from workers.library.reindex import ReindexPlan, move
 from workers.pipeline.calibration import LEAST_OF_NEW, calibrate
 from workers.pipeline.commit_rows import remove
 from workers.serving.resources import Resources
@@ -104,7 +107,7 @@ def test_a_sentence_finds_all_kinds_in_one_list(filled: tuple[Path, Resources]) 
 def test_the_store_remembers_its_models(filled: tuple[Path, Resources], models: str) -> None:
     store, _ = filled
     with opened(store) as resources:
-        assert resources.encoder().model == models
+        assert canonical(resources.encoder().model) == canonical(models)
         found = answered(resources, Query([Item(TEXT, "bread", QUERY)]))
         assert names(found)[0] == "note.txt"
         assert not resources.is_left_behind(resources.encoder())
@@ -146,6 +149,27 @@ def test_what_is_ingested_again_is_known_and_what_is_deleted_is_gone(
         assert remove(store, str(files)) == 4
         assert dict(store.sizes()) == {}
         assert list(store.scan()) == []
+
+
+def test_a_store_moves_to_several_models_and_back(models: str, files: Path, tmp_path: Path) -> None:
+    store, photos = tmp_path / "store", models.split(",")[1].removeprefix("image=")
+    with opened(store, photos) as resources:
+        report = resources.pipeline().ingest(sorted(map(str, files.iterdir())))
+        assert [Path(each.uri).name for each in report.failures] == ["hiss.wav"]
+        moved = move(resources, ReindexPlan(model=models, n_queries=2))
+        assert (moved.switched, moved.reason) == (True, "")
+        assert resources.is_left_behind(resources.encoder())
+    with opened(store) as resources:
+        assert canonical(resources.encoder().model) == canonical(models)
+        assert names(answered(resources, Query([Item(TEXT, "bread", QUERY)])))[0] == "note.txt"
+        assert move(resources, ReindexPlan(rollback=True)).switched
+    with opened(store) as resources:
+        assert resources.encoder().model == photos
+        found = answered(resources, Query([Item(TEXT, "bread", QUERY)]))
+        assert {*names(found)} == {"scan.png", "red.png", "note.txt"}
+    drop_former(str(store))
+    with opened(store) as resources:
+        assert len(stored_spaces(str(store))) == 1
 
 
 def test_each_lane_is_measured_by_its_own_model(models: str, files: Path, tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 from encoder.errors import InputError
 from encoder.loading import precision_beside
-from encoder.models.spec import ModelSpec
+from encoder.models.lanes import canonical
 from search.store.open import store_name
 from search.store.space_record import SearchedSpace, check_current
 from search.store.stored_spaces import space_record
 from workers.library.comparing import compare, sampled
 from workers.library.copying import Copied, Copier, OnProgress
-from workers.serving.resources import Resources, config_with
+from workers.serving.resources import Resources, config_with, spaces_of
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,8 @@ def move(
             if plan.rollback:
                 copier.settle()  # the most of it, so that writers wait the less
             former = SearchedSpace(current.space, current.encoder, lanes=current.lanes)
-            _switch(resources, copier, SearchedSpace(moved.space, encoder_facts, former), moved)
+            target = replace(spaces_of(new.encoder()), encoder=encoder_facts, former=former)
+            _switch(resources, copier, target, moved)
     return moved
 
 
@@ -152,7 +153,7 @@ def _encoder_of(resources: Resources, plan: ReindexPlan) -> dict[str, Any]:
     beside = precision_beside(config.quantization)
     precision = beside if plan.precision is None else plan.precision
     return {
-        "model": str(ModelSpec.parse(plan.model)),
+        "model": canonical(plan.model),
         "quantization": None if precision == "none" else precision,
         "enable_dsre": "auto",
         "bindings": [],

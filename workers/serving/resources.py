@@ -159,7 +159,7 @@ class Resources:
     def is_left_behind(self, encoder: MultiModalEncoder) -> bool:
         """Whether the store is searched in other spaces than this encoder's."""
         current = self.current()
-        return current is not None and not current.is_like(_spaces_of(encoder))
+        return current is not None and not current.is_like(spaces_of(encoder))
 
     def described(self) -> dict[str, Any]:
         """The settings of the encoder that decide its spaces, for another process."""
@@ -339,7 +339,8 @@ def _opened_encoder(
     return MultiModalEncoder(config=config, observer=CountedEncoder())
 
 
-def _spaces_of(encoder: MultiModalEncoder) -> SearchedSpace:
+def spaces_of(encoder: MultiModalEncoder) -> SearchedSpace:
+    """The spaces in which an encoder's segments are stored."""
     lanes = {str(modality): lane.space.fingerprint for modality, lane in encoder.lanes.items()}
     return SearchedSpace(encoder.space.fingerprint, lanes=lanes)
 
