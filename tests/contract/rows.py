@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Item, Modality
 from search.store.base import VectorStore
 from search.store.embedded.store import EmbeddedStore
 from search.store.milvus.store import MilvusStore
+from search.store.open import open_store
 from search.store.schema import segment_id
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
@@ -25,6 +27,13 @@ def record_of(store: VectorStore) -> MilvusStore:
     """What Milvus itself keeps of a store."""
     store = store.record if isinstance(store, EmbeddedStore) else store
     assert isinstance(store, MilvusStore)
+    return store
+
+
+def opened(folder: Path) -> EmbeddedStore:
+    """The store in a folder."""
+    store = open_store(str(folder), SPACE, DIM, calibration=CALIBRATION)
+    assert isinstance(store, EmbeddedStore)
     return store
 
 

@@ -87,7 +87,7 @@ class LiteServer(Part):
 
     def __init__(self, folder: Path) -> None:
         self._port = free_port()
-        self.uri = self.address = f"http://127.0.0.1:{self._port}"
+        self.uri = f"http://127.0.0.1:{self._port}"
         super().__init__(
             [
                 *(BIN / "milvus-lite", "server", "--data-dir", folder),
@@ -171,6 +171,11 @@ class Cluster:
         ]
         for part in self.workers:
             wait_for(lambda part=part: "ready." in part.log(), 60, "the worker")
+
+    @property
+    def store_address(self) -> str:
+        """Where Milvus itself answers."""
+        return self.milvus.address if isinstance(self.milvus, SharedFolder) else self.milvus.uri
 
     def ingest(self, media: Path, *options: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

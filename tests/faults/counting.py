@@ -1,9 +1,9 @@
-"""What a store holds after a round, counted by ``count(*)`` and by keys."""
+"""What a store lacks, or holds and should not, after a round: by brute force and by searches."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from blake3 import blake3
@@ -13,27 +13,13 @@ from search.store.checking import Checkable
 from search.store.milvus.store import MilvusStore
 from search.store.name_index import NameIndex
 from search.store.open import open_store
-from search.store.schema import ASSETS, LOCATIONS, segment_id
-from search.types import AssetRow, row_key
+from search.store.schema import ASSETS, LOCATIONS
+from search.types import AssetRow
 from tests.contract.rows import record_of
+from tests.faults import brute
+from tests.faults.cluster import Cluster
 from tests.faults.files import expected
-from tests.faults.tiny_worker import DIM, N_ROWS, SPACE
-
-
-@dataclass(frozen=True)
-class Tally:
-    """What is wrong; empty if all is well."""
-
-    lost: list[str] = field(default_factory=list)
-    """Files, segments and places that should be there and are not."""
-    twice: int = 0
-    """Rows beyond one for each key, in all collections."""
-    stray: list[str] = field(default_factory=list)
-    """What is there and should not be: segments without a commit row, other places."""
-
-    @property
-    def is_clean(self) -> bool:
-        return not (self.lost or self.twice or self.stray)
+from tests.faults.tiny_worker import DIM, SPACE
 
 
 def content_id(content: bytes) -> str:
@@ -41,78 +27,51 @@ def content_id(content: bytes) -> str:
     return blake3(content).hexdigest(length=16)
 
 
-def count(uri: str, folder: Path) -> Tally:
-    """Compare a folder with the store."""
+def faults_of_store(cluster: Cluster, folder: Path) -> list[str]:
+    """What is wrong with the rows of a cluster's store, of which some are of this folder."""
     _, contents = expected(folder)
-    wanted = {content_id(content): set(names) for content, names in contents.items()}
-    store = open_store(uri, SPACE.fingerprint, DIM)
-    record = record_of(store)
-    try:
-        rows = store.assets(list(wanted))
-        lost = [f"content of {min(names)}" for key, names in wanted.items() if key not in rows]
-        stray: list[str] = []
-        for key, row in rows.items():
-            places = {Path(uri).name for uri in row.locations}
-            lost += sorted(wanted[key] - places)
-            stray += sorted(places - wanted[key])
-        segments = {
-            row_key(segment_id(key, row.modality, index, SPACE.fingerprint), number)
-            for key, row in rows.items()
-            for index in range(row.n_segments)
-            for number in range(N_ROWS.get(row.modality, 1))
-        }
-        keys = _keys(record)
-        lost += sorted(segments - keys[record._segments.kind].keys())
-        committed = keys[ASSETS.kind].keys()
-        found = keys[record._segments.kind]
-        # the index that answers queries has the same
-        held = store.vectors(list(segments | found.keys())).keys()
-        lost += sorted(segments - held)
-        stray += sorted(held ^ found.keys())
-        stray += sorted(committed ^ set(store.select(None)))
-        stray += sorted(key for key, asset_id in found.items() if asset_id not in committed)
-        lost += _not_found(store, list(rows.values()))
+    wanted = {content_id(content): frozenset(names) for content, names in contents.items()}
+    # Whoever opens a store tidies up behind writes that were cut off.
+    with closing(open_store(cluster.milvus.uri, SPACE.fingerprint, DIM)) as store:
+        rows = brute.read_server(cluster.store_address, SPACE.fingerprint)
+        wrong = brute.faults_of_record(rows)
+        for asset_id, names in wanted.items():
+            places, _ = rows.world.get(asset_id, (frozenset[str](), None))
+            if (stored := {Path(place).name for place in places}) != names:
+                wrong.append(f"content of {sorted(names)} is at {sorted(stored)}")
+        wrong += _doubles(record_of(store), rows)
+        # The index that answers queries has the same.
+        keys = {row["segment_id"] for row in rows.segments}
+        wrong += [f"{key} has no vector" for key in keys - store.vectors(list(keys)).keys()]
+        if set(store.select(None)) != rows.world.keys():
+            wrong.append("other assets are selected than committed")
+        wrong += _not_found(store, list(store.assets(list(wanted)).values()))
         assert isinstance(store, Checkable)
-        stray += [
-            f"check: {kind} {one}" for kind, one in store.check(lambda *_: None).wrong.items()
-        ]
-        return Tally(lost, _doubles(record, keys), stray)
-    finally:
-        store.close()
+        findings = store.check(lambda *_: None).wrong
+        return [*wrong, *(f"check: {kind} {ids}" for kind, ids in findings.items())]
 
 
-def _not_found(store: VectorStore, rows: Sequence[AssetRow]) -> list[str]:
-    """Assets that a search for a vector of theirs, a text or their name does not find."""
-    names, lost = NameIndex(store), []
-    for row in rows:
-        key = row.asset_id
-        for segment in store.embeddings(key):
-            (hits,) = store.search(segment.embedding[None], segment.modality, 50)
-            if key not in {hit.asset_id for hit in hits}:
-                lost.append(f"{key} by the vector of {segment.key}")
-            texts = [segment.snippet] if segment.snippet and not segment.row else []
-            lost += [
-                f"{key} by the words of {segment.key}"
-                for text in texts
-                if segment.key
-                not in {hit.segment_id for hit in store.lexical(text, 50, asset_ids=[key])}
-            ]
-        name = Path(row.locations[0]).name
-        if names.find(name, with_folders=False).get(key) != 1:
-            lost.append(f"{key} by its name {name}")
-    names.close()
-    return lost
+def _not_found(store: VectorStore, rows: Sequence[AssetRow]) -> Iterator[str]:
+    """Assets that no search for a vector, a text or a name of theirs finds."""
+    with closing(NameIndex(store)) as names:
+        for row in rows:
+            key = row.asset_id
+            for segment in store.embeddings(key):
+                (hits,) = store.search(segment.embedding[None], segment.modality, 50)
+                if key not in {hit.asset_id for hit in hits}:
+                    yield f"{key} is not found by the vector of {segment.key}"
+                if segment.snippet and not segment.row:
+                    words = store.lexical(segment.snippet, 50, asset_ids=[key])
+                    if segment.key not in {hit.segment_id for hit in words}:
+                        yield f"{key} is not found by the words of {segment.key}"
+            name = Path(row.locations[0]).name
+            if names.find(name, with_folders=False).get(key) != 1:
+                yield f"{key} is not found by its name {name}"
 
 
-def _keys(store: MilvusStore) -> dict[str, dict[str, str]]:
-    """The keys of all rows with their assets, by collection."""
-    found = {}
-    for kind in (store._segments, LOCATIONS, ASSETS):
-        rows = store._rows.where(kind, "", [kind.key, "asset_id"])
-        found[kind.kind] = {row[kind.key]: row["asset_id"] for row in rows}
-    return found
-
-
-def _doubles(store: MilvusStore, keys: dict[str, dict[str, str]]) -> int:
-    kinds = (store._segments, LOCATIONS, ASSETS)
-    return sum(store._rows.count(kind) - len(keys[kind.kind]) for kind in kinds)
+def _doubles(record: MilvusStore, rows: brute.Rows) -> Iterator[str]:
+    """Rows beyond one for each key, which queries do not show."""
+    shown = ((record._segments, rows.segments), (LOCATIONS, rows.locations), (ASSETS, rows.assets))
+    for kind, of_kind in shown:
+        if n_more := record._rows.count(kind) - len(of_kind):
+            yield f"{n_more} rows of {kind.kind} more than keys"

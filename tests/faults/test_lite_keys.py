@@ -16,10 +16,9 @@ from search.errors import StoreError
 from search.store.embedded.store import EmbeddedStore
 from search.store.milvus import calibration
 from search.store.milvus.link import MilvusLink
-from search.store.open import open_store
 from search.store.schema import ASSETS, LOCATIONS, WORDS, locations_to_dicts
 from search.types import AssetRow, SegmentRow
-from tests.contract.rows import CALIBRATION, DIM, SPACE, asset, record_of, segment, vectors
+from tests.contract.rows import asset, opened, record_of, segment, vectors
 
 Rows = tuple[list[AssetRow], list[SegmentRow]]
 KEYS = {"segments7": "segment_id", "assets": "asset_id",
@@ -36,12 +35,6 @@ def store(folder: Path) -> Iterator[EmbeddedStore]:
     store = opened(folder)
     yield store
     store.close()
-
-
-def opened(folder: Path) -> EmbeddedStore:
-    store = open_store(str(folder), SPACE, DIM, calibration=CALIBRATION)
-    assert isinstance(store, EmbeddedStore)
-    return store
 
 
 def rows_of(name: str, *locations: str) -> Rows:

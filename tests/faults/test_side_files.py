@@ -29,7 +29,6 @@ from search.store.embedded import vector_files as files
 from search.store.embedded.store import EmbeddedStore
 from search.store.embedded.tables import IndexTables, set_fact
 from search.store.memory import MemoryStore
-from search.store.open import open_store
 from tests.contract.rows import (
     CALIBRATION,
     DIM,
@@ -37,6 +36,7 @@ from tests.contract.rows import (
     assert_same_answers,
     asset,
     corpus,
+    opened,
     record_of,
     segment,
 )
@@ -92,12 +92,6 @@ def _fill(store: VectorStore) -> None:
     store.delete(["asset0-0"])
 
 
-def opened(folder: Path) -> EmbeddedStore:
-    store = open_store(str(folder), SPACE, DIM, calibration=CALIBRATION)
-    assert isinstance(store, EmbeddedStore)
-    return store
-
-
 def assert_level(store: EmbeddedStore) -> None:
     """The index holds what the record holds, row by row.
 
@@ -134,29 +128,11 @@ def _each(pattern: str, change: Callable[[Path], object]) -> Callable[[Path], No
     return changed
 
 
-_DAMAGE: dict[str, Callable[[Path], None]] = {
-    "all missing": lambda folder: shutil.rmtree(folder / "side"),
-    "tables cut": _each("tables.db", _cut),
-    "tables of zeros": _each("tables.db", lambda path: path.write_bytes(bytes(9000))),
-    "rows cut": _each("*.rows", _cut),
-    "numbers cut": _each("*.slots", _cut),
-    "codes cut": _each("*.codes", _cut),
-    "scales missing": _each("*.scales", Path.unlink),
-    "nibbles cut": _each("*.nibbles", _cut),
-    "nibbles missing": _each("*.nibbles", Path.unlink),
-    "words missing": _each("words", shutil.rmtree),
-    "words cut": _each("words/meta.json", _cut),
+_DAMAGED_WORDS: dict[str, Callable[[Path], None]] = {
+    "missing": _each("words", shutil.rmtree),
+    "cut": _each("words/meta.json", _cut),
     "a list missing": _each("words/meta.json", Path.unlink),
 }
-
-
-def test_damaged_files_are_made_again(folder: Path, oracle: MemoryStore) -> None:
-    for name, damage in _DAMAGE.items():
-        damage(folder)
-        store = opened(folder)
-        assert_same_answers(store, oracle)
-        assert len(store.lexical("twelve", 20)) == 12, name
-        store.close()
 
 
 def test_words_outlast_a_kill_and_catch_up(folder: Path, oracle: MemoryStore) -> None:
@@ -178,12 +154,12 @@ def test_words_outlast_a_kill_and_catch_up(folder: Path, oracle: MemoryStore) ->
 def test_damaged_words_are_read_again_from_the_first(folder: Path, oracle: MemoryStore) -> None:
     assert len(list(oracle.scan())) == 90
     (row,) = random_vectors(1)
-    for number, name in enumerate(("words missing", "words cut", "a list missing")):
+    for number, (name, damage) in enumerate(_DAMAGED_WORDS.items()):
         store = opened(folder)
         text = segment("new", number, row, TEXT, snippet="twelve")
         store.write([asset("new", modality=TEXT)], [text])  # something is left to read
         store.close()
-        _DAMAGE[name](folder)
+        damage(folder)
         store = opened(folder)
         assert len(store.lexical("twelve", 20)) == 13 + number, name
         store.close()
@@ -272,7 +248,7 @@ def test_who_has_a_folder_open_sees_its_index_made_again(
     assert_same_answers(before, oracle)
     rows = [asset("new", "/new")], [segment("new", 0, random_vectors(1)[0])]
     if is_missing:
-        _DAMAGE["all missing"](folder)
+        shutil.rmtree(folder / "side")
     else:
         for store in (record_of(before), oracle):
             store.write(*rows)

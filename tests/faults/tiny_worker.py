@@ -1,7 +1,5 @@
 """`anymodal worker`, or ``serve``, with a model that costs milliseconds: ``python -m`` this file.
 
-After ``named``, any command, with such a model for each name of one.
-
 Everything else is the real thing. The vectors depend on the content alone, as a model's do. Texts
 can ask for trouble: ``wait while PATH exists``, ``keep 100 MB``.
 """
@@ -102,8 +100,5 @@ def load_by(load: Callable[[Resources], TinyEncoder]) -> None:
 
 if __name__ == "__main__":
     words = sys.argv[1:]
-    if words[:1] == ["named"]:
-        load_by(named_encoder)
-        anymodal.main(words[1:])
     load_by(lambda _: TinyEncoder())
     anymodal.main(words if words[:1] == ["serve"] else ["worker", *words])

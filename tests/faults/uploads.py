@@ -6,12 +6,13 @@ import random
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 
 import httpx
 
-from tests.faults.cluster import Cluster, Part, answers, wait_for
+from tests.faults.cluster import Part, wait_for
 from tests.support.milvus_server import free_port
 
 _CLIENTS = 4
@@ -19,18 +20,22 @@ _FILES_PER_KILL = 20
 
 
 class Api(Part):
-    """`anymodal serve` over a cluster."""
+    """`anymodal serve` with the tiny model, and these settings."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, folder: Path, **env: str) -> None:
         self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
         super().__init__(
             [sys.executable, "-m", "tests.faults.tiny_worker", "serve", "--port", self.port],
-            cluster.folder / f"api{self.port}.log",
-            **cluster.env,
+            folder / f"api{self.port}.log",
+            **env,
         )
 
-    def wait_until_ready(self) -> None:
-        wait_for(lambda: answers(self.port), 90, "the API")
+    def is_ready(self) -> bool:
+        """By ``/readyz``."""
+        with suppress(httpx.HTTPError):
+            return httpx.get(f"{self.uri}/readyz", timeout=10).is_success
+        return False
 
 
 def upload_all(api: Api, files: list[Path], chance: random.Random) -> int:
@@ -49,7 +54,7 @@ def upload_all(api: Api, files: list[Path], chance: random.Random) -> int:
             try:
                 with path.open("rb") as file:
                     answer = httpx.post(
-                        f"http://127.0.0.1:{api.port}/v1/assets",
+                        f"{api.uri}/v1/assets",
                         files={"file": (path.name, file)},
                         timeout=30,
                     )
@@ -71,7 +76,7 @@ def upload_all(api: Api, files: list[Path], chance: random.Random) -> int:
                 first_acknowledged = first_acknowledged or n_sent
                 time.sleep(chance.random())
                 api.start()
-                api.wait_until_ready()
+                wait_for(api.is_ready, 90, "the API")
             for future in sending:
                 future.result(timeout=120)
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +11,8 @@ from search.store.embedded import reading, side
 from search.store.embedded import texts as kept
 from search.store.embedded.store import EmbeddedStore
 from search.store.name_index import NameIndex
-from search.store.open import open_store
 from search.types import GONE_SINCE
-from tests.contract.rows import CALIBRATION, DIM, SPACE, asset, segment, vectors
+from tests.contract.rows import asset, opened, segment, vectors
 
 N_ASSETS = 7
 
@@ -27,12 +25,6 @@ def folder(tmp_path: Path) -> Path:
     store.write(rows, segments)
     store.close()
     return folder
-
-
-def opened(folder: Path) -> EmbeddedStore:
-    store = open_store(str(folder), SPACE, DIM, calibration=CALIBRATION)
-    assert isinstance(store, EmbeddedStore)
-    return store
 
 
 def found(store: EmbeddedStore, text: str) -> set[str]:
@@ -82,21 +74,6 @@ def test_a_writer_reads_many_names(folder: Path, monkeypatch: pytest.MonkeyPatch
     store.write([asset("b1", "/b1")], [])
     assert store._side.current.names.n_left() == 0
     store.close()
-
-
-def test_damaged_or_missing_names_are_made_again(folder: Path) -> None:
-    def cut(names: Path) -> None:
-        (names / "meta.json").write_text("{")
-
-    for damage in (shutil.rmtree, cut):
-        store = opened(folder)
-        assert found(store, "IMG 0003") == {"a3"}
-        store.close()
-        (names,) = (folder / "side").rglob("names")
-        damage(names)
-        store = opened(folder)
-        assert found(store, "IMG 0003") == {"a3"}
-        store.close()
 
 
 def test_an_index_that_was_made_again_has_no_former_names(folder: Path) -> None:
