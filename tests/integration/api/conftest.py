@@ -16,6 +16,8 @@ from PIL import Image
 
 from encoder import MultiModalEncoder
 from encoder.prepare.reranker import open_reranker
+from search.api.access.auth import Access
+from search.api.access.keys import KeyRing
 from search.api.app import create_app
 from search.api.server import listening_socket, server_for
 from search.api.services import Services
@@ -46,6 +48,21 @@ def served(parts: Services) -> Iterator[httpx.Client]:
         thread.join()
 
 
+@contextmanager
+def composed(
+    data: Path, encoder: MultiModalEncoder | None = None, **settings: str
+) -> Iterator[tuple[Resources, Services]]:
+    """The services with these settings, on a store in memory unless they name another."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"STORE": "memory:", "DATA": str(data), **settings}.items():
+            patch.setenv(f"ANYMODAL_{name}", value)
+        begin(Options())
+        held = Resources(current_settings())
+        held._encoder = encoder
+        with services(held) as made:
+            yield held, made
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the files are."""
@@ -72,24 +89,31 @@ def parts(
     Image.fromarray(sky).save(folder / "sky.jpg")
     tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(6 * 16_000) / 16_000)
     soundfile.write(folder / "tone.wav", tone, 16_000)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ANYMODAL_STORE", "memory:")
-        patch.setenv("ANYMODAL_DATA", str(tmp_path_factory.mktemp("data")))
-        begin(Options())
-        held = Resources(current_settings())
-        held._encoder = encoder
-        with services(held) as made:
-            job = IngestJob(encoder, made.store, held.ingest_config)
-            report = job.run([str(path) for path in sorted(folder.iterdir())])
-            assert report.ingested == 4
-            reranker = overlap_reranker.write(tmp_path_factory.mktemp("reranker"), "a rocket")
-            yield replace(made, reranker=open_reranker(f"dir:{reranker}"))
+    with composed(tmp_path_factory.mktemp("data"), encoder) as (held, made):
+        job = IngestJob(encoder, made.store, held.ingest_config)
+        report = job.run([str(path) for path in sorted(folder.iterdir())])
+        assert report.ingested == 4
+        reranker = overlap_reranker.write(tmp_path_factory.mktemp("reranker"), "a rocket")
+        yield replace(made, reranker=open_reranker(f"dir:{reranker}"))
 
 
 @pytest.fixture(scope="module")
 def client(parts: Services) -> Iterator[httpx.Client]:
     """A client of the running server."""
     with served(parts) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
+    """Keys for servers that ask for one."""
+    return KeyRing(tmp_path_factory.mktemp("keys") / "keys.json")
+
+
+@pytest.fixture(scope="module")
+def guarded(parts: Services, ring: KeyRing) -> Iterator[httpx.Client]:
+    """A server that asks for keys."""
+    with served(replace(parts, access=Access(ring, required=True))) as client:
         yield client
 
 

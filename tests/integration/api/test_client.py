@@ -4,7 +4,6 @@ import asyncio
 import re
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -15,9 +14,7 @@ import pytest
 from PIL import Image
 
 from encoder.errors import AnymodalError
-from search.api.access.auth import Access
 from search.api.access.keys import KeyRing
-from search.api.services import Services
 from search.client import (
     AccessError,
     Anymodal,
@@ -29,7 +26,6 @@ from search.client import (
 )
 from search.client.calls import whole_passage
 from search.errors import NotFoundError
-from tests.integration.api.conftest import served
 
 DOCS = Path(__file__).parents[3] / "docs" / "clients.md"
 
@@ -146,16 +142,14 @@ def test_errors_are_of_the_one_tree(ours: Anymodal) -> None:
     assert missing.value.remedy
 
 
-def test_a_key_is_sent_and_missed(parts: Services, tmp_path: Path) -> None:
-    ring = KeyRing(tmp_path / "keys.json")
+def test_a_key_is_sent_and_missed(guarded: httpx.Client, ring: KeyRing) -> None:
     _, token = ring.create("ours", ["read"], 600)
-    with served(replace(parts, access=Access(ring, required=True))) as server:
-        with Anymodal(str(server.base_url), token) as known:
-            assert known.search("bread", limit=1).hits
-            with pytest.raises(AccessError, match="write"):
-                known.delete("none")
-        with Anymodal(str(server.base_url)) as unknown, pytest.raises(AccessError) as refused:
-            unknown.info()
+    with Anymodal(str(guarded.base_url), token) as known:
+        assert known.search("bread", limit=1).hits
+        with pytest.raises(AccessError, match="write"):
+            known.delete("none")
+    with Anymodal(str(guarded.base_url)) as unknown, pytest.raises(AccessError) as refused:
+        unknown.info()
     assert refused.value.status == 401
 
 

@@ -6,10 +6,8 @@ import base64
 import json
 import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import httpx
@@ -20,9 +18,11 @@ from encoder import registry as modalities
 from ingest import isolate
 from ingest.kinds import registry
 from search.api.services import Services
-from tests.integration.api.conftest import served
+from tests.integration.api.conftest import composed
 from tests.support import points_package
+from tests.support.http_server import files_at
 from tests.support.points_package import write_points
+from workers.pipeline.ingest_job import IngestJob
 
 ARCHIVE = (
     "UEsDBBQAAAAAAAAAIVDm4KAPAwAAAAMAAAAFAAAAYS50eHRmb3hQSwECFAMUAAAAAAAAACFQ5uCgDwMAAAADAAAA"
@@ -54,39 +54,22 @@ def parts(
     folder: Path, bundle_home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Services]:
     """The services where the package is installed."""
-    from workers.config import current_settings
-    from workers.environment import Options, begin
-    from workers.pipeline.ingest_job import IngestJob
-    from workers.serving.composition import services
-    from workers.serving.resources import Resources
-
     assert bundle_home.is_dir()
     site = tmp_path_factory.mktemp("site")
     points_package.install(site, tower=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ANYMODAL_STORE", "memory:")
-        patch.setenv("ANYMODAL_DATA", str(tmp_path_factory.mktemp("data")))
-        patch.setenv("ANYMODAL_INGEST__URL_HOSTS", '["127.0.0.1"]')
-        patch.setenv("ANYMODAL_INGEST__URL_NETWORKS", '["127.0.0.0/8"]')
         patch.syspath_prepend(str(site))
         patch.delitem(sys.modules, "points_kind", raising=False)
         _forget()
-        begin(Options())
-        held = Resources(current_settings())
+        allowed = {"INGEST__URL_HOSTS": '["127.0.0.1"]', "INGEST__URL_NETWORKS": '["127.0.0.0/8"]'}
         try:
-            with services(held) as made:
+            with composed(tmp_path_factory.mktemp("data"), **allowed) as (held, made):
                 job = IngestJob(held.encoder(), made.store, held.ingest_config)
                 report = job.run([str(path) for path in sorted(folder.iterdir())])
                 assert (report.ingested, report.failures) == (5, [])
                 yield made
         finally:
             _forget()
-
-
-@pytest.fixture(scope="module")
-def client(parts: Services) -> Iterator[httpx.Client]:
-    with served(parts) as client:
-        yield client
 
 
 def best(answer: httpx.Response) -> str:
@@ -166,24 +149,10 @@ def test_what_is_refused(
 
 
 def test_a_file_is_fetched_from_a_host_that_is_allowed(client: httpx.Client, folder: Path) -> None:
-    class Files(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            data = (folder / self.path[1:]).read_bytes()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Quiet."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Files) as files:
-        Thread(target=files.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{files.server_port}/rod.pts"
-        query = [{"kind": "points", "url": url}]
+    with files_at(folder) as home:
+        query = [{"kind": "points", "url": f"{home}/rod.pts"}]
         asked = {"query": query, "modalities": ["points"]}
         assert best(client.post("/v1/search", json=asked)) == "rod.pts"
-        files.shutdown()
 
 
 def test_embeddings_take_the_same(client: httpx.Client, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """OpenAI's own client over HTTP, on a server without keys and on one with."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,6 @@ import openai
 import pytest
 
 from encoder.types import Embeddings, Item
-from search.api.access.auth import Access
 from search.api.access.keys import KeyRing
 from search.api.middleware.bounded_threads import Workbench
 from search.api.services import Services
@@ -31,15 +30,6 @@ def connect(client: httpx.Client, key: str = "any") -> openai.OpenAI:
 @pytest.fixture(scope="module")
 def client_(client: httpx.Client) -> openai.OpenAI:
     return connect(client)
-
-
-@pytest.fixture(scope="module")
-def guarded(
-    parts: Services, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[httpx.Client, KeyRing]]:
-    ring = KeyRing(tmp_path_factory.mktemp("keys") / "keys.json")
-    with served(replace(parts, access=Access(ring, required=True))) as client:
-        yield client, ring
 
 
 def test_models(client_: openai.OpenAI) -> None:
@@ -108,14 +98,13 @@ def test_what_is_refused_is_said(
     assert param in caught.value.message
 
 
-def test_a_key_is_asked_for_where_there_are_keys(guarded: tuple[httpx.Client, KeyRing]) -> None:
-    client, ring = guarded
+def test_a_key_is_asked_for_where_there_are_keys(guarded: httpx.Client, ring: KeyRing) -> None:
     with pytest.raises(openai.AuthenticationError) as caught:
-        connect(client).embeddings.create(input="rain", model=MODEL)
+        connect(guarded).embeddings.create(input="rain", model=MODEL)
     assert caught.value.code == "unauthorized"
     assert "anymodal keys create" in caught.value.message
     _, token = ring.create("reader", ["read"], 6000)
-    known = connect(client, token)
+    known = connect(guarded, token)
     assert known.models.list().data
     assert known.embeddings.create(input="rain", model=MODEL).data
 

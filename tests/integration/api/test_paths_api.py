@@ -23,12 +23,6 @@ from tests.integration.api.conftest import served
 from tests.integration.api.wire import bearer
 
 
-@pytest.fixture
-def ring(tmp_path: Path) -> KeyRing:
-    """Keys of this test."""
-    return KeyRing(tmp_path / "keys.json")
-
-
 @contextmanager
 def keyed(parts: Services, ring: KeyRing, scope: str, **settings: object) -> Iterator[httpx.Client]:
     """A client with a key of this scope."""

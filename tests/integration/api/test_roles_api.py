@@ -14,35 +14,20 @@ from ingest.config import IngestConfig
 from search.api.services import Services
 from search.engine import SearchEngine
 from search.query.query import Query
-from tests.integration.api.conftest import served
+from tests.integration.api.conftest import composed
 from tests.support import tiny_models as tiny
 from workers.beside.query import terms_of
-from workers.config import current_settings
-from workers.environment import Options, begin
-from workers.serving.resources import Resources
 
 STORED = {"short.txt": "tin", "long.txt": "rain on tin"}
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    from workers.serving.composition import services
-
     model = tmp_path_factory.mktemp("model")
     tiny.save_sentence_encoder(model, {"query": "rain on "})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ANYMODAL_STORE", str(tmp_path_factory.mktemp("store") / "store"))
-        patch.setenv("ANYMODAL_DATA", str(tmp_path_factory.mktemp("data")))
-        patch.setenv("ANYMODAL_ENCODER__MODEL", f"dir:{model}")
-        begin(Options())
-        with services(Resources(current_settings())) as made:
-            yield made
-
-
-@pytest.fixture(scope="module")
-def client(parts: Services) -> Iterator[httpx.Client]:
-    with served(parts) as client:
-        yield client
+    data = tmp_path_factory.mktemp("data")
+    with composed(data, STORE=str(data / "store"), ENCODER__MODEL=f"dir:{model}") as (_, made):
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -13,15 +13,10 @@ from search.api.access.keys import KeyRing, Sessions
 from search.api.config import ApiConfig
 from search.api.services import Services
 from tests.integration.api.conftest import served
-from tests.integration.api.wire import connect, heard
+from tests.integration.api.wire import bearer, connect, heard
 from workers.serving.data_folder import sessions_path
 
 SEARCH = {"query": "rain"}
-
-
-@pytest.fixture(scope="module")
-def ring(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing(tmp_path_factory.mktemp("keys") / "keys.json")
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +25,6 @@ def guarded(parts: Services, ring: KeyRing) -> Iterator[httpx.Client]:
     config = ApiConfig(max_body_bytes=10_000, max_upload_bytes=50_000, max_upload_files=3)
     with served(replace(parts, config=config, access=Access(ring, required=True))) as client:
         yield client
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
 
 
 def test_keys_and_scopes(guarded: httpx.Client, ring: KeyRing, folder: Path) -> None:

@@ -3,9 +3,7 @@
 import base64
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import cohere
@@ -18,6 +16,7 @@ from ingest.config import IngestConfig
 from search.api.services import Services
 from search.api.vendors.encoding import written
 from tests.integration.api.conftest import served
+from tests.support.http_server import files_at
 from workers.serving.query_media import QueryDecoder
 
 MODEL = "bundle:english"
@@ -123,21 +122,8 @@ def test_a_picture_at_a_url_passes_the_guard_of_ingest(
 ) -> None:
     """By `url`, as a picture, in a message and in a search; only where the host is allowed."""
 
-    class Files(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            data = (folder / self.path[1:]).read_bytes()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
     config = IngestConfig(url_hosts=("127.0.0.1",), url_networks=("127.0.0.0/8",))
-    with ThreadingHTTPServer(("127.0.0.1", 0), Files) as files:
-        Thread(target=files.serve_forever).start()
-        home = f"http://127.0.0.1:{files.server_port}"
+    with files_at(folder) as home:
         part = {"type": "image_url", "image_url": {"url": f"{home}/sky.jpg"}}
         with served(replace(parts, decoder=QueryDecoder(config, config))) as open_:
             sent, named, fetched = rows(
@@ -152,7 +138,6 @@ def test_a_picture_at_a_url_passes_the_guard_of_ingest(
             assert found.json()["hits"][0]["name"] == "sky.jpg"
             field, message = refused(open_, "/v1/embeddings", input=[{"image": f"{home}/tone.wav"}])
             assert (field, "audio" in message) == ("input[0].image", True)
-        files.shutdown()
     strange = client.post("/v1/embeddings", json={"input": [{"image": "http://192.0.2.7/a.jpg"}]})
     assert strange.status_code == 400
     assert "192.0.2.7" in strange.json()["error"]["message"]

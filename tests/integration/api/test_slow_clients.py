@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from time import sleep
 
 import httpx
@@ -45,12 +44,6 @@ def limited(
     access = Access(ring, required=True) if ring else parts.access
     with served(replace(parts, config=config, metrics=metrics, access=access)) as client:
         yield client, metrics
-
-
-@pytest.fixture
-def ring(tmp_path: Path) -> KeyRing:
-    """Keys of this test."""
-    return KeyRing(tmp_path / "keys.json")
 
 
 @pytest.fixture

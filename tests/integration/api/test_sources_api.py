@@ -10,12 +10,9 @@ import pytest
 from search.api.config import ApiConfig
 from search.api.services import Services
 from search.client import Anymodal
-from tests.integration.api.conftest import served
+from tests.integration.api.conftest import composed
 from tests.support import tiny_models as tiny
 from tests.support.s3_server import S3Server, s3_server
-from workers.config import current_settings
-from workers.environment import Options, begin
-from workers.serving.resources import Resources
 
 pytestmark = pytest.mark.slow
 
@@ -30,26 +27,18 @@ def server() -> Iterator[S3Server]:
 def parts(
     tmp_path_factory: pytest.TempPathFactory, server: S3Server, bundle_home: object
 ) -> Iterator[Services]:
-    from workers.serving.composition import services
-
     assert bundle_home
     model = tmp_path_factory.mktemp("model")
     tiny.save_sentence_encoder(model, {"query": "rain on "})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ANYMODAL_STORE", str(tmp_path_factory.mktemp("store") / "store"))
-        patch.setenv("ANYMODAL_DATA", str(tmp_path_factory.mktemp("data")))
-        patch.setenv("ANYMODAL_ENCODER__MODEL", f"dir:{model}")
-        patch.setenv("ANYMODAL_INGEST__STORAGE_OPTIONS", server.setting)
-        patch.setenv("ANYMODAL_API__SOURCES", '["s3://photos/public/", "memory://a/", "gs://b/"]')
-        begin(Options())
-        with services(Resources(current_settings())) as made:
-            yield made
-
-
-@pytest.fixture(scope="module")
-def client(parts: Services) -> Iterator[httpx.Client]:
-    with served(parts) as client:
-        yield client
+    data = tmp_path_factory.mktemp("data")
+    settings = {
+        "STORE": str(data / "store"),
+        "ENCODER__MODEL": f"dir:{model}",
+        "INGEST__STORAGE_OPTIONS": server.setting,
+        "API__SOURCES": '["s3://photos/public/", "memory://a/", "gs://b/"]',
+    }
+    with composed(data, **settings) as (_, made):
+        yield made
 
 
 def ingested(client: httpx.Client, *sources: str, **more: object) -> dict[str, object]:

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness import results_pages
 from benchmarks.harness.results_pages import FOLDER, write_section
-from scripts import quote_results
 from scripts.quote_results import RESULTS
 
 ROOT = FOLDER.parent.parent
@@ -34,31 +32,9 @@ def test_a_section_stays_where_it_is(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["old.md"]
 
 
-def test_a_section_says_where_it_comes_from(tmp_path: Path) -> None:
-    write_section("Weather", "python -m weather", "rain", tmp_path)
-    text = (tmp_path / "others.md").read_text()
-    where = r"\d{4}-\d\d-\d\d, .+, (1 core|\d+ cores)"
-    origin = rf"`python -m weather` · {where} · commit \w+\+? · Python 3\.\d+"
-    assert re.search(rf"^{origin}, .*numpy \d", text, re.MULTILINE)
-
-
-def test_a_page_that_quotes_what_is_gone_ends_no_benchmark(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("<!--q Weather · rain · mm-->7<!--/q-->")
-    monkeypatch.setattr(quote_results, "PAGES", [page])
-    results_pages._quote()
-    assert "no section for the quotation 'Weather · rain · mm'" in capsys.readouterr().err
-    assert page.read_text().endswith("-->7<!--/q-->")
-
-
-def test_the_front_page_has_ten_lines_that_are_quoted_and_links_all_pages() -> None:
-    front = RESULTS.read_text()
-    lines = [line for line in front.splitlines() if line.count("<!--/q-->") and line[0] == "|"]
-    assert len(lines) == 10
+def test_the_front_page_leads_to_all_pages() -> None:
     pages = {f"results/{path.name}" for path in FOLDER.glob("*.md")}
-    assert set(re.findall(r"\((results/\w+\.md)\)", front)) == pages
+    assert set(re.findall(r"\((results/\w+\.md)\)", RESULTS.read_text())) == pages
 
 
 @pytest.mark.parametrize("page", sorted(FOLDER.glob("*.md")), ids=lambda page: page.name)

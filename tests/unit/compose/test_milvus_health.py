@@ -6,13 +6,13 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from tests.support.compose_files import COMPOSE, SERVICES
+from tests.support.http_server import answering
 
 SCRIPT = COMPOSE / "milvus" / "health.sh"
 
@@ -49,12 +49,9 @@ class Patient:
 def patient(tmp_path: Path) -> Iterator[Patient]:
     """A healthy one."""
     Answers.status = 200
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    Thread(target=server.serve_forever, daemon=True).start()
-    patient = Patient(tmp_path, f"http://127.0.0.1:{server.server_port}/healthz")
-    yield patient
-    server.shutdown()
-    server.server_close()
+    with answering(Answers) as server:
+        patient = Patient(tmp_path, f"http://127.0.0.1:{server.server_port}/healthz")
+        yield patient
     patient.process.kill()
     patient.process.wait()
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from search.api.middleware.metrics import Metrics
-from tests.support.compose_files import COMPOSE, OURS, ROOT, SERVICES
+from tests.support.compose_files import COMPOSE, OURS, ROOT
 from workers.jobs import broker_metrics
 from workers.observe import metrics
 
@@ -18,7 +18,6 @@ ALERTS = yaml.safe_load((COMPOSE / "prometheus" / "alerts.yml").read_text())
 RULES: list[dict[str, Any]] = [rule for group in ALERTS["groups"] for rule in group["rules"]]
 DASHBOARD = json.loads((COMPOSE / "grafana" / "dashboards" / "anymodal.json").read_text())
 CHARTS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-PROVISIONING = COMPOSE / "grafana" / "provisioning"
 
 
 def names() -> set[str]:
@@ -40,21 +39,6 @@ def test_every_figure_exists() -> None:
     asked = {name for text in expressions() for name in re.findall(r"anymodal_\w+", text)}
     assert asked
     assert asked <= names()
-
-
-def test_grafana_finds_the_dashboard_and_its_source() -> None:
-    (source,) = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yaml").read_text())[
-        "datasources"
-    ]
-    assert source["uid"] == "prometheus"
-    assert source["url"] == "http://prometheus:9090"
-    assert {chart["datasource"]["uid"] for chart in CHARTS} == {source["uid"]}
-    (provider,) = yaml.safe_load((PROVISIONING / "dashboards" / "anymodal.yaml").read_text())[
-        "providers"
-    ]
-    mounts = [str(volume).split(":") for volume in SERVICES["grafana"]["volumes"]]
-    assert ["./grafana/dashboards", provider["options"]["path"], "ro"] in mounts
-    assert ["./grafana/provisioning", "/etc/grafana/provisioning", "ro"] in mounts
 
 
 def test_prometheus_asks_every_role_at_its_port() -> None:

@@ -20,14 +20,6 @@ from tests.unit.compose.test_kubernetes import OBJECTS
 ADDED: dict[str, Any] = yaml.load((COMPOSE / "compose.proxy.yaml").read_text(), Loader)["services"]
 
 
-def test_the_proxy_takes_the_place_of_the_api() -> None:
-    proxy = ADDED["proxy"]
-    assert proxy["ports"] == SERVICES["api"]["ports"]
-    assert proxy["networks"] == SERVICES["api"]["networks"]
-    assert ADDED["api"]["networks"] == ["inside"]
-    assert ADDED["api"]["ports"] is None
-
-
 def test_the_proxy_may_do_nothing_that_it_need_not() -> None:
     proxy = ADDED["proxy"]
     for key in ("restart", "read_only", "tmpfs", "cap_drop", "security_opt", "logging"):
@@ -55,11 +47,3 @@ def test_the_proxy_caps_its_clients() -> None:
         assert re.search(rf"{timeout} \d+s;", conf)
     (kept,) = re.findall(r"keepalive_timeout (\d+)s;", conf)
     assert int(kept) < ApiConfig().keep_alive_s
-
-
-def test_the_proxy_reads_what_is_mounted() -> None:
-    (mount,) = ADDED["proxy"]["volumes"]
-    source, target, mode = mount.split(":")
-    assert mode == "ro"
-    assert target in ADDED["proxy"]["command"]
-    assert "server api:8080" in (COMPOSE / source).read_text()

@@ -1,7 +1,6 @@
 """Real servers on the loopback, which the tests alone allow."""
 
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +12,7 @@ from encoder.errors import DiskError, MediaError, MediaLimitError
 from ingest import IngestConfig, segments
 from ingest.sources.urls import UrlPolicy, download, identify_url, is_url
 from tests.faults.disk import small_disk
+from tests.support.http_server import answering
 
 LOOPBACK = ("127.0.0.1/32",)
 ALLOWED = IngestConfig(url_hosts=("localhost", "127.0.0.1"), url_networks=LOOPBACK)
@@ -85,13 +85,9 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[ThreadingHTTPServer]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
+    with answering(Handler) as listener:
         listener.seen = []  # type: ignore[attr-defined]
-        thread = threading.Thread(target=listener.serve_forever, args=(0.05,))
-        thread.start()
         yield listener
-        listener.shutdown()
-        thread.join()
 
 
 @pytest.fixture

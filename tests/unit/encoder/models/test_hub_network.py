@@ -6,7 +6,6 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from encoder.errors import ModelError
 from encoder.models import hub
 from tests.support import tiny_models as tiny
+from tests.support.http_server import answering
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LOAD = (
@@ -113,17 +113,14 @@ def local_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Threa
     (folder / "pytorch_model.bin").write_bytes(b"a pickle")
     (folder / "evil.py").write_text("raise SystemExit")
     handler = type("Served", (Hub,), {"folder": folder})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    files = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with answering(handler) as server:
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        files = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        yield server
 
 
 def test_a_hub_model_is_fetched_pinned_and_kept(local_hub: ThreadingHTTPServer) -> None:
