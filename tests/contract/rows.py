@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from encoder.space import Calibration, Space
-from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Item, Modality
+from encoder.space import Calibration
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Modality
 from search.store.base import VectorStore
 from search.store.embedded.store import EmbeddedStore
 from search.store.milvus.store import MilvusStore
@@ -99,13 +97,3 @@ _MIXTURES = [{TEXT, IMAGE, AUDIO, VIDEO}, [TEXT, AUDIO], [AUDIO, IMAGE], [IMAGE,
 
 def _place(hit: ScoredSegment) -> tuple[object, ...]:
     return hit.asset_id, hit.modality, hit.start_s, hit.end_s, hit.char_start, hit.char_end
-
-
-@dataclass
-class Straight:
-    """An encoder that takes all items for the first axis."""
-
-    space: Space
-
-    def encode_items(self, items: Sequence[Item]) -> Embeddings:
-        return np.tile(np.eye(1, DIM, dtype=np.float32), (len(items), 1))

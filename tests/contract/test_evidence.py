@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import numpy as np
 import pytest
 
-from encoder.space import Space, l2_normalize
-from encoder.types import TEXT, Embeddings, Item
+from encoder.space import Space
+from encoder.types import TEXT, Item
 from search import Query, SearchEngine, SearchResult
 from search.store.base import VectorStore
 from search.types import READINGS
 from tests.contract.rows import CALIBRATION, DIM, asset, segment, vectors
-
-
-class SameForAll:
-    """Encodes every text alike."""
-
-    space = Space(DIM, {"model": "same"}, CALIBRATION)
-
-    def encode_items(self, items: Sequence[Item]) -> Embeddings:
-        return l2_normalize(np.ones((len(items), DIM), np.float32))
+from tests.support.encoders import Alike
 
 
 @pytest.mark.parametrize("most", [1000, 1])
@@ -47,7 +37,7 @@ def test_what_shows_a_date_or_a_place_is_found_by_metadata_names_and_text(
             said,
         ],
     )
-    engine = SearchEngine(SameForAll(), store)
+    engine = SearchEngine(Alike(Space(DIM, {"model": "same"}, CALIBRATION)), store)
 
     def answer(text: str) -> SearchResult:
         query = Query([Item(TEXT, text)], limit=50, understand=READINGS, explain=True)

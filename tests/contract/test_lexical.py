@@ -20,7 +20,8 @@ from search.store.milvus import store as milvus_texts
 from search.store.milvus import words as mirrored_words
 from search.types import SegmentRow
 from tests.contract.conftest import DURABLE, Opener, empty_store
-from tests.contract.rows import DIM, Straight, asset, names, segment, vectors
+from tests.contract.rows import DIM, asset, names, segment, vectors
+from tests.support.encoders import Alike
 
 TEXTS = {
     "ferry": "The ferry to the islands leaves at nine. The crossing takes two hours.",
@@ -198,7 +199,7 @@ def test_what_another_process_deletes_takes_no_place(open_again: Opener) -> None
     for name in ("one", "two", "three"):
         mine.write([asset(name, f"/{name}", modality=TEXT)], [text(name, f"The ferry {name}")])
     query = Query([Item(TEXT, "ferry one")], consistency="strong")
-    engine = SearchEngine(Straight(Space(DIM, {}, {})), mine)
+    engine = SearchEngine(Alike(Space(DIM, {}, {})), mine)
     assert len(engine.search(query).hits) == 3
     other.delete(["one"])
     assert {hit.asset_id for hit in engine.search(query).hits} == {"two", "three"}

@@ -27,7 +27,6 @@ from tests.contract.conftest import ROOT, Opener
 from tests.contract.rows import (
     DIM,
     SPACE,
-    Straight,
     assert_same_answers,
     asset,
     names,
@@ -35,6 +34,7 @@ from tests.contract.rows import (
     segment,
     vectors,
 )
+from tests.support.encoders import Alike
 
 pytestmark = pytest.mark.slow
 
@@ -105,7 +105,7 @@ def assert_as_by_loops(store: VectorStore, by: dict[Modality, Calibration]) -> N
 def test_the_floors_of_a_store_mark_its_weak_hits(new_store: VectorStore) -> None:
     """One set of constants, and a floor between two pictures that depends on the query."""
     oracle = filled(new_store)
-    encoder = Straight(Space(DIM, {}, BY))
+    encoder = Alike(Space(DIM, {}, BY))
     query = Query([Item(TEXT, "anything")], [IMAGE], limit=40, lexical=False)
     for each in (new_store, oracle):
         each.recalibrate(BY, {"source": "measured"})

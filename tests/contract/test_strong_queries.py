@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import pytest
 
-from encoder.space import Space, l2_normalize
-from encoder.types import IMAGE, Embeddings, Item
+from encoder.space import Space
+from encoder.types import IMAGE, Item
 from search import Query, SearchEngine, Term
 from search.filters import Compare, Operator
 from tests.contract.conftest import Opener
 from tests.contract.rows import CALIBRATION, DIM, asset, segment, vectors
-
-
-class GivenEncoder:
-    """Takes contents that are vectors already."""
-
-    space = Space(DIM, {"model": "given"}, CALIBRATION)
-
-    def encode_items(self, items: Sequence[Item]) -> Embeddings:
-        return l2_normalize(np.stack([item.content for item in items]))
+from tests.support.encoders import Given
 
 
 @pytest.mark.slow
 def test_a_strong_query_sees_what_another_just_wrote_and_deleted(open_again: Opener) -> None:
     one, other = open_again(), open_again.beside()
-    engine = SearchEngine(GivenEncoder(), other)
+    engine = SearchEngine(Given(Space(DIM, {"model": "given"}, CALIBRATION)), other)
 
     def found(query: Query) -> list[str]:
         return [hit.asset_id for hit in engine.search(query).hits]

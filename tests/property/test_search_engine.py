@@ -24,6 +24,7 @@ from search.ranking.fusion import LEAST_PART
 from search.store.laned import LanedStore
 from search.store.memory import MemoryStore
 from search.types import AssetRow, ScoredSegment, SegmentRow
+from tests.support.encoders import Given
 
 DIM = 6
 KINDS = (TEXT, IMAGE, AUDIO)
@@ -37,15 +38,6 @@ SPACE = Space(
     },
     floors={TEXT: Floor(1.5, 0.2, 10), IMAGE: Floor(1.0, 0.0, 1)},
 )
-
-
-class Vectors:
-    """Takes contents that are vectors already."""
-
-    model, modalities, space = "vectors", frozenset({TEXT}), SPACE
-
-    def encode_items(self, items: Sequence[Item]) -> Embeddings:
-        return l2_normalize(np.stack([item.content for item in items]))
 
 
 class Stopping(MemoryStore):
@@ -239,7 +231,7 @@ many = settings(
 @given(corpus=st.sampled_from(CORPORA), data=st.data())
 def test_pages_are_the_whole_ranking(reach: str, corpus: Corpus, data: st.DataObject) -> None:
     query = data.draw(queries(corpus, reach))
-    engine = SearchEngine(Vectors(), corpus.store(data.draw(st.booleans())))
+    engine = SearchEngine(Given(SPACE), corpus.store(data.draw(st.booleans())))
     pages = list(all_pages(engine, query))
     assert all(len(page) == query.limit for page in pages[:-1])
     assert len(pages[-1]) <= query.limit
@@ -248,7 +240,7 @@ def test_pages_are_the_whole_ranking(reach: str, corpus: Corpus, data: st.DataOb
     engine.close()
 
 
-class WordsAsVectors(Vectors):
+class WordsAsVectors(Given):
     """Takes texts, too; each has a direction of its own."""
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
@@ -290,7 +282,7 @@ def test_words_and_names_add_to_the_score_whether_vectors_find_them_or_not(
         explain=True,
     )
     store = corpus.store(data.draw(st.booleans()))
-    engine = SearchEngine(WordsAsVectors(), store)
+    engine = SearchEngine(WordsAsVectors(SPACE), store)
     pages, weights, cursor = [], [], ""
     while not pages or cursor:
         result = engine.search(replace(query, cursor=cursor))
@@ -304,7 +296,7 @@ def test_words_and_names_add_to_the_score_whether_vectors_find_them_or_not(
         row.asset_id: NameQuery(text).match(names_of(row), with_folders=True)
         for row in corpus.assets
     }
-    vector = Term(Item(TEXT, WordsAsVectors().encode_items([Item(TEXT, text)])[0]))
+    vector = Term(Item(TEXT, WordsAsVectors(SPACE).encode_items([Item(TEXT, text)])[0]))
     dense = ranking(replace(query, items=[vector], group_by="segment"), corpus, KINDS)
     if bm25 and dense:
         gain, best = weights[0]["words_gain"], weights[0]["words_best"]
@@ -359,7 +351,7 @@ def test_what_scores_below_the_floor_is_weak(
     reach: str, corpus: Corpus, data: st.DataObject
 ) -> None:
     query = data.draw(queries(corpus, reach))
-    engine = SearchEngine(Vectors(), corpus.store())
+    engine = SearchEngine(Given(SPACE), corpus.store())
     hits = engine.search(query).hits
     engine.close()
     wanted = ranking(query, corpus, query.modalities or KINDS)[: query.limit]
@@ -378,7 +370,7 @@ def test_a_quota_is_filled_by_the_best_of_its_kind(
     query = data.draw(queries(corpus, reach))
     quotas = data.draw(st.dictionaries(st.sampled_from(KINDS), st.integers(1, 5), min_size=1))
     query = replace(query, modalities=(), quotas=quotas)
-    engine = SearchEngine(Vectors(), corpus.store())
+    engine = SearchEngine(Given(SPACE), corpus.store())
     pages = list(all_pages(engine, query))
     for kind, n in quotas.items():
         by_page = [[hit for hit in page if hit.modality == kind] for page in pages]
@@ -402,10 +394,10 @@ def test_a_space_cut_into_lanes_finds_what_it_finds_whole(
     if words:
         terms = [Term(Item(TEXT, words))]
     query = replace(query, items=terms, moments=0)  # of these, what was seen on the way
-    encoder = WordsAsVectors() if words else Vectors()
+    encoder = WordsAsVectors(SPACE) if words else Given(SPACE)
     whole = SearchEngine(encoder, corpus.store(data.draw(st.booleans())))
     lanes = data.draw(st.sampled_from([(IMAGE,), (IMAGE, AUDIO), (AUDIO,)]))
-    others = {kind: type(encoder)() for kind in lanes}
+    others = {kind: type(encoder)(SPACE) for kind in lanes}
     cut = SearchEngine(encoder, corpus.laned_store(lanes), lanes=others)
     for of_whole, of_cut in zip(all_pages(whole, query), all_pages(cut, query), strict=True):
         assert of_cut == of_whole
@@ -421,7 +413,7 @@ def test_what_arrives_between_pages_repeats_nothing(reach: str, data: st.DataObj
     diversity = data.draw(st.sampled_from([0.0, 0.4]))
     query = replace(query, diversity=diversity)
     store = corpus.store(data.draw(st.booleans()))
-    engine = SearchEngine(Vectors(), store)
+    engine = SearchEngine(Given(SPACE), store)
     seen: list[str] = []
     for number, page in enumerate(all_pages(engine, query)):
         seen += [hit.asset_id if query.group_by == "asset" else hit.segment_id for hit in page]
@@ -442,7 +434,7 @@ def test_diverse_pages_hold_every_hit_once(reach: str, data: st.DataObject) -> N
     query = replace(
         data.draw(queries(corpus, reach)), diversity=data.draw(st.sampled_from([0.2, 1.0]))
     )
-    engine = SearchEngine(Vectors(), corpus.store(data.draw(st.booleans())))
+    engine = SearchEngine(Given(SPACE), corpus.store(data.draw(st.booleans())))
     hits = [hit.segment_id for page in all_pages(engine, query) for hit in page]
     wanted = ranking(query, corpus, query.modalities or KINDS)
     assert sorted(hits) == sorted(segment.segment_id for _, segment in wanted)
@@ -452,7 +444,7 @@ def test_diverse_pages_hold_every_hit_once(reach: str, data: st.DataObject) -> N
 @many
 @given(st.text(max_size=60))
 def test_what_is_no_cursor_is_refused(text: str) -> None:
-    engine = SearchEngine(Vectors(), CORPORA[1].store())
+    engine = SearchEngine(Given(SPACE), CORPORA[1].store())
     query = Query([Item(TEXT, np.ones(DIM))], cursor=text or "x")
     with pytest.raises(InputError, match=r"query\.cursor"):
         engine.search(query)

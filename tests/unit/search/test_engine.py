@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from encoder.space import Calibration, Space, l2_normalize
+from encoder.space import Calibration, Space
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Item, Modality, Role
 from search import Deadline, Query, SearchEngine, Term, as_json
 from search.errors import CancelledError, TimeLimitError
@@ -18,22 +18,23 @@ from search.query.query_encoder import QueryEncoder
 from search.store.memory import MemoryStore
 from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
+from tests.support.encoders import Given
 
 DIM = 8
 
 
-class DirectionEncoder:
-    """Takes contents that are vectors already."""
+class DirectionEncoder(Given):
+    """One that notes what it was asked for."""
 
     def __init__(self, calibration: dict[Modality, Calibration] | None = None) -> None:
-        self.space = Space(DIM, {"model": "directions"}, calibration or {})
+        super().__init__(Space(DIM, {"model": "directions"}, calibration or {}))
         self.calls: list[list[Modality]] = []
         self.roles: list[Role] = []
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         self.calls.append([item.modality for item in items])
         self.roles += [item.role for item in items]
-        return l2_normalize(np.stack([item.content for item in items]))
+        return super().encode_items(items)
 
 
 def axis(*numbers: int) -> np.ndarray:  # type: ignore[type-arg]

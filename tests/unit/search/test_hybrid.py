@@ -16,17 +16,12 @@ from search.errors import NotFoundError
 from search.filters import Filter
 from search.store.memory import MemoryStore
 from search.types import AssetRow, ScoredSegment, SegmentRow
+from tests.support.encoders import Alike
 
 DIM = 4
 
 
-class NorthEncoder:
-    """Every text and picture points north."""
-
-    space = Space(DIM, {}, {TEXT: Calibration(0.1, 0.2), IMAGE: Calibration(0.2, 0.1)})
-
-    def encode_items(self, items: Sequence[Item]) -> Embeddings:
-        return np.tile(north(0.0), (len(items), 1))
+NORTH = Space(DIM, {}, {TEXT: Calibration(0.1, 0.2), IMAGE: Calibration(0.2, 0.1)})
 
 
 class WordStore(MemoryStore):
@@ -63,7 +58,7 @@ def north(turned: float, axis: int = 1) -> Embeddings:
 @pytest.fixture(params=[True, False], ids=["mixed", "each"])
 def store(request: pytest.FixtureRequest) -> WordStore:
     """One that finds all kinds by one search, and one that was made with other constants."""
-    store = WordStore(NorthEncoder.space.calibration if request.param else {})
+    store = WordStore(NORTH.calibration if request.param else {})
     add(store, "near", TEXT, north(0.8), "a boat on the water")
     add(store, "words", TEXT, north(2.0), "error e4711 of the pump")
     add(store, "far", TEXT, north(3.0), "nothing of the kind")
@@ -78,7 +73,7 @@ def add(store: MemoryStore, name: str, kind: Modality, row: Embeddings, text: st
 
 
 def found(store: MemoryStore, query: Query) -> list[str]:
-    return [hit.asset_id for hit in SearchEngine(NorthEncoder(), store).search(query).hits]
+    return [hit.asset_id for hit in SearchEngine(Alike(NORTH), store).search(query).hits]
 
 
 PUMP = Query([Item(TEXT, "pump error E4711")])
@@ -97,7 +92,7 @@ def test_places_follow_from_what_is_explained(store: WordStore) -> None:
     for number in range(20):
         add(store, f"more{number}", TEXT, north(0.9 + number / 5), "a pump " * (number % 3 == 0))
     query = replace(PUMP, limit=40, explain=True)
-    result = SearchEngine(NorthEncoder(), store).search(query)
+    result = SearchEngine(Alike(NORTH), store).search(query)
     assert result.explain is not None
     weight = result.explain["modalities"]["text"]
     assert weight["words_best"] == 3.0
@@ -116,10 +111,8 @@ def test_places_follow_from_what_is_explained(store: WordStore) -> None:
 @pytest.mark.parametrize("scale", [1.0, 0.02])
 def test_words_weigh_the_same_on_every_page_and_for_every_scale(mixes: bool, scale: float) -> None:
     """Pictures crowd the texts out of a mixed list, so that its first page has no spread."""
-    encoder = NorthEncoder()
-    encoder.space = Space(
-        DIM, {}, {TEXT: Calibration(0.1, 0.2 / scale), IMAGE: Calibration(-3.49, 1.0 / scale)}
-    )
+    calibration = {TEXT: Calibration(0.1, 0.2 / scale), IMAGE: Calibration(-3.49, 1.0 / scale)}
+    encoder = Alike(Space(DIM, {}, calibration))
     store = WordStore(encoder.space.calibration if mixes else {})
     for number in range(60):
         text = {9: "a pump", 26: "a pump", 43: "error e4711 of a pump"}.get(number, "nothing")
@@ -157,7 +150,7 @@ def test_a_store_without_words_answers_by_vectors() -> None:
 
 
 def test_words_say_where_they_were_found(store: WordStore) -> None:
-    result = SearchEngine(NorthEncoder(), store).search(replace(PUMP, explain=True))
+    result = SearchEngine(Alike(NORTH), store).search(replace(PUMP, explain=True))
     hit = result.hits[2]
     assert [hit.snippet[start:end] for start, end in hit.matches] == ["error", "e4711", "pump"]
     why = hit.explanation
@@ -174,7 +167,7 @@ def test_words_say_where_they_were_found(store: WordStore) -> None:
 def test_each_term_is_explained(store: WordStore) -> None:
     terms = [Item(TEXT, "a"), Term(asset_id="picture", weight=-0.5)]
     query = Query(terms, [IMAGE], explain=True)
-    (hit,) = SearchEngine(NorthEncoder(), store).search(query).hits
+    (hit,) = SearchEngine(Alike(NORTH), store).search(query).hits
     assert hit.explanation is not None
     text, asset = hit.explanation.terms
     assert (text.term, text.modality, text.weight) == (0, "text", 1.0)
@@ -215,13 +208,13 @@ def test_what_was_deleted_is_found_no_more(store: WordStore) -> None:
 
 def test_words_of_what_another_process_deleted_take_no_place(store: WordStore) -> None:
     """A word index lags behind the store, and each of its words is also in a remaining text."""
-    before = SearchEngine(NorthEncoder(), store).search(PUMP)
+    before = SearchEngine(Alike(NORTH), store).search(PUMP)
     for name in ("gone", "lost"):
         add(store, name, TEXT, north(0.1), "error e4711 of the pump")
     stale = store.lexical("pump error E4711", 9)
     store.delete(["gone", "lost"])
     store.lexical = lambda *_, **__: stale  # type: ignore[method-assign]
-    after = SearchEngine(NorthEncoder(), store).search(PUMP)
+    after = SearchEngine(Alike(NORTH), store).search(PUMP)
     assert [(hit.asset_id, hit.score) for hit in after.hits] == [
         (hit.asset_id, hit.score) for hit in before.hits
     ]
@@ -235,28 +228,27 @@ def test_the_same_content_comes_first_of_all_kinds(store: WordStore) -> None:
 
 def test_what_is_identical_comes_first_though_a_mixed_list_may_not_hold_it() -> None:
     """A picture's highest score is 4.5 here, and the texts that fill the list all have more."""
-    store = MemoryStore(DIM, BlindToPictures.space.calibration)
+    store = MemoryStore(DIM, BLIND_TO_PICTURES.calibration)
     for number in range(60):
         add(store, f"text{number}", TEXT, north(0.1 + number / 1000))
     add(store, "same", IMAGE, north(0.0))
-    engine = SearchEngine(BlindToPictures(), store)
+    engine = SearchEngine(Alike(BLIND_TO_PICTURES), store)
     hits = engine.search(Query([Item(IMAGE, None)], limit=2)).hits
     assert [hit.asset_id for hit in hits] == ["same", "text0"]
 
 
-class BlindToPictures(NorthEncoder):
-    space = Space(DIM, {}, {TEXT: Calibration(0.0, 0.1), IMAGE: Calibration(0.1, 0.2)})
+BLIND_TO_PICTURES = Space(DIM, {}, {TEXT: Calibration(0.0, 0.1), IMAGE: Calibration(0.1, 0.2)})
 
 
 def test_words_are_looked_for_before_the_query_is_encoded(store: WordStore) -> None:
     seen: list[list[str]] = []
 
-    class Slow(NorthEncoder):
+    class Slow(Alike):
         def encode_items(self, items: Sequence[Item]) -> Embeddings:
             store.has_asked.wait(30)
             seen.append(list(store.asked))
             return super().encode_items(items)
 
-    SearchEngine(Slow(), store).search(PUMP)
+    SearchEngine(Slow(NORTH), store).search(PUMP)
     assert seen == [["pump error E4711"]]
     assert store.asked == ["pump error E4711"]  # and not again

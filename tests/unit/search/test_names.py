@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from threading import Event, Timer, current_thread
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from encoder.space import Space, l2_normalize
-from encoder.types import IMAGE, TEXT, Embeddings, Item
+from encoder.types import IMAGE, TEXT, Item
 from search import Query, SearchEngine, as_json
 from search.filters import Filter
 from search.lexical import names as of_names
@@ -19,18 +19,14 @@ from search.store import rereading
 from search.store.memory import MemoryStore
 from search.store.name_index import NameIndex, NamesInMemory
 from search.types import AssetRow, JsonValue, SegmentRow
+from tests.support.encoders import Alike
 
 DIM = 4
 N_PHOTOS = 60
 
 
-class Encoder:
-    """All queries mean the same; photo 0 is nearest to it, then photo 1, and so on."""
-
-    space = Space(DIM, {"model": "one"})
-
-    def encode_items(self, items: Sequence[Item]) -> Embeddings:
-        return np.tile(np.eye(DIM, dtype=np.float32)[0], (len(items), 1))
+NEAREST_FIRST = Alike(Space(DIM, {"model": "one"}))
+"""All queries mean the same; photo 0 is nearest to it, then photo 1, and so on."""
 
 
 def photo(n: int, path: str, **metadata: JsonValue) -> tuple[AssetRow, SegmentRow]:
@@ -56,7 +52,7 @@ def in_memory(names: NameIndex) -> NamesInMemory:
 
 
 def first(store: MemoryStore, text: str, **asked: bool) -> str:
-    engine = SearchEngine(Encoder(), store)
+    engine = SearchEngine(NEAREST_FIRST, store)
     hits = engine.search(Query([Item(TEXT, text)], limit=5, **asked)).hits  # type: ignore[arg-type]
     engine.close()
     return hits[0].asset_id
@@ -90,7 +86,7 @@ def test_a_name_is_found_by_a_misspelling(store: MemoryStore, text: str) -> None
 
 
 def test_a_name_adds_to_the_score_and_leaves_others_alone(store: MemoryStore) -> None:
-    engine = SearchEngine(Encoder(), store)
+    engine = SearchEngine(NEAREST_FIRST, store)
     plain = engine.search(Query([Item(TEXT, "IMG_0042")], limit=3, lexical=False)).hits
     named = engine.search(Query([Item(TEXT, "IMG_0042")], limit=3, explain=True)).hits
     engine.close()
@@ -108,7 +104,7 @@ def test_a_kind_of_file_that_is_named_gains_a_little(store: MemoryStore) -> None
     near = l2_normalize(np.array([[1, 0.16, 0, 0]], np.float32))[0]  # between photos 1 and 2
     store.write([replace(row, media_type="application/pdf")], [replace(segment, embedding=near)])
     assert first(store, "the wine") == first(store, "photo of an invoice") == "photo00"
-    engine = SearchEngine(Encoder(), store)
+    engine = SearchEngine(NEAREST_FIRST, store)
     query = Query([Item(TEXT, "an invoice")], limit=70, explain=True)
     hits = engine.search(query).hits
     engine.close()
@@ -140,7 +136,7 @@ def test_an_answer_without_names_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     store = SlowToRead()
     rows = [photo(n, f"/photos/{n}.jpg") for n in range(3)]
     store.write([asset for asset, _ in rows], [segment for _, segment in rows])
-    engine = SearchEngine(Encoder(), store)
+    engine = SearchEngine(NEAREST_FIRST, store)
     query = Query([Item(TEXT, "2.jpg")])
 
     early = engine.search(query)

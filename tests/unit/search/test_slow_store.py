@@ -10,27 +10,22 @@ import numpy as np
 import pytest
 
 from encoder.space import Space
-from encoder.types import IMAGE, TEXT, Embeddings, Item
+from encoder.types import IMAGE, TEXT, Item
 from search import Deadline, Query, SearchEngine
 from search.errors import TimeLimitError
 from search.filters import Filter, parse_filter
 from search.store.memory import MemoryStore
 from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
+from tests.support.encoders import Alike
 
+ENCODER = Alike(Space(2, {"model": "vectors"}))
 FILTERS = [
     None,
     {"field": "tags", "contains": "rare"},
     {"field": "path", "contains": "nowhere"},
     {"not": {"field": "path", "prefix": "/data/"}},
 ]
-
-
-class Vectors:
-    space = Space(2, {"model": "vectors"})
-
-    def encode_items(self, items: list[Item]) -> Embeddings:
-        return np.ones((len(items), 2), np.float32) / np.sqrt(2)
 
 
 class Unfiltered(MemoryStore):
@@ -68,7 +63,7 @@ class SlowStore(Unfiltered):
 def test_a_search_of_a_slow_store_ends_in_time(slow: str, data: object) -> None:
     store = SlowStore(slow)
     filter = parse_filter(data) if data else None
-    engine = SearchEngine(Vectors(), store)
+    engine = SearchEngine(ENCODER, store)
     query = Query([Item(TEXT, "sea")], limit=5, filter=filter)
     needed = slow in ("search", "assets", "lexical") or data is not None
     try:
@@ -86,7 +81,7 @@ def test_a_search_of_a_slow_store_ends_in_time(slow: str, data: object) -> None:
 def test_with_a_filter_a_slow_store_in_this_process_ends_in_time(data: object) -> None:
     store = SlowStore("search")
     store.in_process = True
-    engine = SearchEngine(Vectors(), store)
+    engine = SearchEngine(ENCODER, store)
     try:
         with pytest.raises(TimeLimitError):
             engine.search(Query([Item(TEXT, "sea")], filter=parse_filter(data)), Deadline(0.2))
@@ -105,7 +100,7 @@ def test_a_store_in_this_process_is_searched_without_threads(in_process: bool) -
     threads = set[Thread]()
     store = Noting("ping")
     store.in_process = in_process
-    engine = SearchEngine(Vectors(), store)
+    engine = SearchEngine(ENCODER, store)
     assert len(engine.search(Query([Item(TEXT, "sea")], limit=5), Deadline(30)).hits) == 5
     engine.close()
     assert (threads == {current_thread()}) is in_process
@@ -126,7 +121,7 @@ def test_reading_the_assets_of_a_filter_stops_with_the_search() -> None:
     now_s = iter(np.arange(0.0, 1e6))
     store = Endless(2)
     deadline = Deadline(1000, clock=lambda: float(next(now_s)))
-    engine = SearchEngine(Vectors(), store)
+    engine = SearchEngine(ENCODER, store)
     vector = np.array([1, 0], np.float32)
     rows = [SegmentRow(f"s{n}", f"b{n}", IMAGE, 0, vector) for n in range(60)]
     store.write([], rows)

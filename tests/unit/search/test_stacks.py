@@ -11,26 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoder.media.look import LOOK, likeness, look_of
-from encoder.space import Space, l2_normalize
-from encoder.types import IMAGE, TEXT, Embeddings, Item, Modality
+from encoder.space import Space
+from encoder.types import IMAGE, TEXT, Item, Modality
 from search import Hit, Query, SearchEngine, Term
 from search.api.responses.plain_values import asset_json
 from search.ranking.grouping import same_photos
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
+from tests.support.encoders import Given
 from tests.support.media import picture, shot_of
 
 DIM = 8
 N_SHOTS = 14
-
-
-class Directions:
-    """Takes contents that are vectors already."""
-
-    space = Space(DIM, {})
-
-    def encode_items(self, items: Sequence[Item]) -> Embeddings:
-        return l2_normalize(np.stack([item.content for item in items]))
 
 
 def photo(
@@ -56,7 +48,7 @@ def engine() -> SearchEngine:
         put(store, photo(f"shot{n:02}", look, 1e9 + 3 * n), 0.95 - 0.02 * n)
     for n in range(30):
         put(store, photo(f"other{n:02}", look_of(picture(seed=n)), 1e9 + n), 0.94 - 0.013 * n)
-    return SearchEngine(Directions(), store)
+    return SearchEngine(Given(Space(DIM, {})), store)
 
 
 QUESTION = Item(TEXT, np.eye(DIM, dtype=np.float32)[0])
@@ -152,7 +144,7 @@ def test_pages_hold_every_photo_once_in_stacks_of_what_is_alike(seed: int, limit
     ]
     for row in rows:
         put(store, row, float(rng.uniform(-1, 1)))
-    found = pages(SearchEngine(Directions(), store), Query([QUESTION], limit=limit))
+    found = pages(SearchEngine(Given(Space(DIM, {})), store), Query([QUESTION], limit=limit))
     shots = [shot for page in found for hit in page for shot in (hit, *hit.stack)]
     assert sorted(ids(shots)) == [row.asset_id for row in rows]
     looks = {row.asset_id: row.metadata[LOOK] for row in rows}
