@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from threading import Event
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +12,6 @@ from encoder.space import Calibration, Space
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Item, Modality, Role
 from search import Deadline, Query, SearchEngine, Term, as_json
 from search.errors import CancelledError, TimeLimitError
-from search.query.query_encoder import QueryEncoder
 from search.store.memory import MemoryStore
 from search.store.schema import segment_id
 from search.types import AssetRow, SegmentRow
@@ -41,15 +38,13 @@ def axis(*numbers: int) -> np.ndarray:  # type: ignore[type-arg]
     return np.eye(DIM, dtype=np.float32)[list(numbers)].sum(axis=0)
 
 
-def add(
-    store: MemoryStore, name: str, kind: Modality, *embeddings: Embeddings, committed: bool = True
-) -> None:
+def add(store: MemoryStore, name: str, kind: Modality, *embeddings: Embeddings) -> None:
     rows = [
         SegmentRow(segment_id(name, kind, i, "f"), name, kind, i, row, start_s=float(i))
         for i, row in enumerate(embeddings)
     ]
     asset = AssetRow(name, kind, "x/y", 1, len(rows), [f"/{name}", f"/copy/{name}"])
-    store.write([asset] if committed else [], rows)
+    store.write([asset], rows)
 
 
 @pytest.fixture
@@ -59,15 +54,6 @@ def store() -> MemoryStore:
 
 def uris(engine: SearchEngine, query: Query) -> list[str]:
     return [hit.uri for hit in engine.search(query).hits]
-
-
-def test_hits_of_all_modalities_come_best_first(store: MemoryStore) -> None:
-    add(store, "picture", IMAGE, axis(0) + 0.5 * axis(1))
-    add(store, "sound", AUDIO, axis(0) + 0.1 * axis(1))
-    add(store, "text", TEXT, axis(3))
-    engine = SearchEngine(DirectionEncoder(), store)
-    assert uris(engine, Query([Item(TEXT, axis(0))])) == ["/sound", "/picture", "/text"]
-    assert uris(engine, Query([Item(TEXT, axis(0))], limit=1)) == ["/sound"]
 
 
 def test_a_late_page_takes_few_more_candidates_than_were_shown(store: MemoryStore) -> None:
@@ -114,23 +100,6 @@ def test_words_that_were_hardly_understood_count_less(store: MemoryStore) -> Non
         hits = engine.search(Query([Item(TEXT, query)], limit=limit, group_by="segment")).hits
         found = [(hit.confidence, hit.language) for hit in hits]
         assert found == [(0.9, "fr"), (1.0, "fr"), (0.4, "fr")][:limit]
-
-
-def test_only_the_wanted_modalities_are_searched(store: MemoryStore) -> None:
-    add(store, "picture", IMAGE, axis(0))
-    add(store, "sound", AUDIO, axis(0))
-    engine = SearchEngine(DirectionEncoder(), store)
-    assert uris(engine, Query([Item(TEXT, axis(0))], [AUDIO, TEXT])) == ["/sound"]
-
-
-def test_scores_are_calibrated_before_they_are_mixed(store: MemoryStore) -> None:
-    add(store, "picture", IMAGE, axis(0) + 0.5 * axis(1))
-    add(store, "sound", AUDIO, axis(0) + 0.1 * axis(1))
-    low = {AUDIO: Calibration(0.99, 0.1), IMAGE: Calibration(0.1, 0.1)}
-    engine = SearchEngine(DirectionEncoder(low), store)
-    hits = engine.search(Query([Item(TEXT, axis(0))])).hits
-    assert [hit.uri for hit in hits] == ["/picture", "/sound"]
-    assert hits[0].score == pytest.approx((1 / np.sqrt(1.25) - 0.1) / 0.1, abs=1e-4)
 
 
 LOW = {AUDIO: Calibration(0.99, 0.1), IMAGE: Calibration(0.1, 0.1)}
@@ -191,15 +160,6 @@ def test_several_items_are_fused_and_each_modality_is_encoded_once(store: Memory
     assert encoder.calls == [[TEXT, TEXT], [IMAGE]]
 
 
-def test_a_negative_term_pushes_away(store: MemoryStore) -> None:
-    add(store, "both", IMAGE, axis(0, 1))
-    add(store, "one", IMAGE, axis(0))
-    engine = SearchEngine(DirectionEncoder(), store)
-    beach, people = Item(TEXT, axis(0)), Item(TEXT, axis(1))
-    assert uris(engine, Query([beach, Term(people, weight=0.9)])) == ["/both", "/one"]
-    assert uris(engine, Query([beach, Term(people, weight=-0.5)])) == ["/one", "/both"]
-
-
 def test_a_search_ends_when_it_is_cancelled(store: MemoryStore) -> None:
     deadline = Deadline()
     deadline.cancel()
@@ -226,42 +186,6 @@ def test_a_search_ends_when_its_time_is_over(store: MemoryStore) -> None:
     assert SearchEngine(encoder, store).search(Query([Item(TEXT, axis(0))]), in_time).hits == []
 
 
-def test_searches_of_one_batch_fail_alone(store: MemoryStore) -> None:
-    """One has a bad item, the client of another leaves while both are encoded; the rest go on."""
-    add(store, "picture", IMAGE, axis(0))
-    left, begun, gate = Deadline(), Event(), Event()
-
-    class Refusing(DirectionEncoder):
-        def encode_items(self, items: Sequence[Item]) -> Embeddings:
-            rows = super().encode_items(items)
-            begun.set()
-            assert gate.wait(30)
-            if np.isnan(rows).any():
-                raise ValueError("not a number")
-            if len(encoder.calls) > 1:
-                left.cancel()
-            return rows
-
-    encoder = Refusing()
-    queries = QueryEncoder(encoder)
-    engine = SearchEngine(queries, store)
-    item, bad = Item(TEXT, axis(0)), Item(TEXT, axis(0) * np.nan)
-    asked = [(item, None), (bad, None), (item, left), (item, Deadline(60))]
-    with ThreadPoolExecutor(5) as pool:
-        alone = pool.submit(engine.search, Query([item]))
-        assert begun.wait(30)
-        searches = [pool.submit(engine.search, Query([one]), until) for one, until in asked]
-        while queries.n_waiting(item) < 4:
-            Event().wait(0.001)
-        gate.set()
-        first, second, third, fourth = searches
-        assert isinstance(second.exception(30), ValueError)
-        assert isinstance(third.exception(30), CancelledError)
-        for found in (alone, first, fourth):
-            assert [hit.asset_id for hit in found.result(30).hits] == ["picture"]
-    assert [len(call) for call in encoder.calls] == [1, 4, 1, 1, 1, 1]
-
-
 def test_a_film_is_one_hit_at_its_best_moment(store: MemoryStore) -> None:
     add(store, "film", VIDEO, *[axis(0) + k * axis(1) for k in (3.0, 0.1, 2.0)])
     hits = SearchEngine(DirectionEncoder(), store).search(Query([Item(TEXT, axis(0))])).hits
@@ -276,13 +200,6 @@ def test_a_long_film_does_not_crowd_out_the_rest(store: MemoryStore) -> None:
     engine = SearchEngine(DirectionEncoder(), store)
     found = uris(engine, Query([Item(TEXT, axis(0))], limit=10))
     assert found == ["/film", *[f"/picture{number:02}" for number in range(9)]]
-
-
-def test_an_asset_without_a_commit_row_is_not_found(store: MemoryStore) -> None:
-    add(store, "half", IMAGE, axis(0), committed=False)
-    add(store, "whole", IMAGE, axis(0, 1))
-    engine = SearchEngine(DirectionEncoder(), store)
-    assert uris(engine, Query([Item(TEXT, axis(0))], limit=1)) == ["/whole"]
 
 
 def test_each_stage_is_timed_and_tracked(store: MemoryStore) -> None:
@@ -332,11 +249,6 @@ def test_the_json_is_the_contract(store: MemoryStore) -> None:
     ]
     assert answer["latency_s"]["total"] > 0
     assert (answer["next_cursor"], answer["explain"]) == ("", None)
-
-
-def test_an_empty_store_gives_no_hits(store: MemoryStore) -> None:
-    result = SearchEngine(DirectionEncoder(), store).search(Query([Item(TEXT, axis(0))]))
-    assert list(result.hits) == []
 
 
 class LaggingStore(MemoryStore):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from encoder.types import AUDIO, IMAGE
 from search.ranking.fusion import RankedSegment
-from search.ranking.grouping import by_asset, by_segment
+from search.ranking.grouping import by_asset
 from search.types import ScoredSegment
 
 
@@ -32,12 +32,3 @@ def test_of_one_kind_the_best_is_a_hit_and_others_are_moments() -> None:
     sound = RankedSegment(ScoredSegment("s", "film", AUDIO, 0.1), 0.1)
     (film,) = by_asset([*RANKED, sound], [AUDIO], 2)
     assert (film.key, film.best, film.moments) == ("film", sound, RANKED[:2])
-
-
-def test_each_segment_can_be_a_hit() -> None:
-    assert [group.key for group in by_segment(RANKED, [IMAGE])] == ["m2", "m1", "p", "m3"]
-    assert by_segment(RANKED, [AUDIO]) == []
-
-
-def test_nothing_makes_no_groups() -> None:
-    assert by_asset([], [IMAGE], 3) == []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from encoder.space import Calibration, Space, l2_normalize
-from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
+from encoder.types import IMAGE, TEXT, Embeddings, Item, Modality
 from search import Query, SearchEngine, Term
 from search.errors import NotFoundError
 from search.filters import Filter
@@ -178,32 +178,11 @@ def test_each_term_is_explained(store: WordStore) -> None:
     assert hit.score == pytest.approx(text.score - 0.5 * asset.score, abs=1e-4)
 
 
-def test_more_like_what_is_stored_leaves_it_out(store: WordStore) -> None:
-    assert found(store, Query([Term(asset_id="words")])) == ["other", "picture", "far", "near"]
-
-
-def test_an_asset_of_several_kinds_is_what_they_have_in_common(store: WordStore) -> None:
-    rows = [
-        SegmentRow(f"film-{index}", "film", kind, index, row)
-        for index, (kind, row) in enumerate(
-            [(IMAGE, north(9.0)), (IMAGE, north(9.0)), (AUDIO, north(9.0, axis=2))]
-        )
-    ]
-    store.write([AssetRow("film", IMAGE, "x/y", 1, 3, ["/film"])], rows)
-    add(store, "both", AUDIO, l2_normalize(north(9.0) + north(9.0, axis=2)[None])[0])
-    assert found(store, Query([Term(asset_id="film")], limit=1)) == ["both"]
-
-
 @pytest.mark.parametrize("name", ["unknown", "half"])
 def test_more_like_what_is_not_stored_is_refused(store: WordStore, name: str) -> None:
     store.write([], [SegmentRow("half-0", "half", IMAGE, 0, north(1.0))])
     with pytest.raises(NotFoundError, match=f"'{name}' is not stored"):
         found(store, Query([Term(asset_id=name)]))
-
-
-def test_what_was_deleted_is_found_no_more(store: WordStore) -> None:
-    store.delete(["near", "picture"])
-    assert found(store, PUMP) == ["words", "far", "other"]
 
 
 def test_words_of_what_another_process_deleted_take_no_place(store: WordStore) -> None:
@@ -218,12 +197,6 @@ def test_words_of_what_another_process_deleted_take_no_place(store: WordStore) -
     assert [(hit.asset_id, hit.score) for hit in after.hits] == [
         (hit.asset_id, hit.score) for hit in before.hits
     ]
-
-
-def test_the_same_content_comes_first_of_all_kinds(store: WordStore) -> None:
-    add(store, "same", TEXT, north(0.0))
-    add(store, "close", IMAGE, north(0.5))
-    assert found(store, replace(PUMP, limit=2)) == ["same", "close"]
 
 
 def test_what_is_identical_comes_first_though_a_mixed_list_may_not_hold_it() -> None:

@@ -23,10 +23,6 @@ def after(*keys: str, query: Query = QUERY) -> Query:
     return replace(query, cursor=read_page(query, direction()).cursor(keys, len(keys)))
 
 
-def test_the_first_page_has_shown_nothing() -> None:
-    assert not read_page(QUERY, direction()).has_shown("a")
-
-
 def test_a_cursor_remembers_all_pages_before() -> None:
     second = after("a", "b")
     third = after("c", query=second)

@@ -47,13 +47,3 @@ def test_the_drawn_tree_has_every_error(ours: dict[str, type[AnymodalError]]) ->
 @pytest.mark.parametrize("name", DRAWN)
 def test_each_error_has_the_drawn_status(name: str, ours: dict[str, type[AnymodalError]]) -> None:
     assert status_of(ours[name].__new__(ours[name])) == DRAWN[name]
-
-
-def test_each_error_is_drawn_below_its_base(ours: dict[str, type[AnymodalError]]) -> None:
-    lines = re.findall(r"^    ([│├└─ ]*)(\w+Error) ", errors.__doc__ or "", re.MULTILINE)
-    assert len(lines) == len(DRAWN)
-    above: list[str] = []
-    for branch, name in lines:
-        depth = len(branch) // 4
-        above = [*above[:depth], name]
-        assert depth == 0 or ours[name].__base__ in {ours[above[depth - 1]], ValueError}, name
