@@ -8,18 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.browser.acts import DESKTOP
 from tests.browser.executable import chromium_path
 from tests.browser.library import make_library, recorded_sound
 from tests.browser.server import Server, serving
-from tests.browser.slow import slow_down
-from tests.browser.watch import Watch
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options that look for races."""
-    parser.addoption("--jitter", type=int, metavar="SEED", help="delay requests of the page")
-    parser.addoption("--throttle", type=float, default=1, help="slow the processor of the page")
+from tests.browser.watch import tab
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +31,7 @@ def server(
 
 
 @pytest.fixture(scope="session")
-def chromium(library: Path, request: pytest.FixtureRequest) -> Iterator[Browser]:
+def chromium(library: Path) -> Iterator[Browser]:
     """Chromium, whose microphone hears a clock tick."""
     found = chromium_path()
     arguments = [
@@ -52,8 +44,6 @@ def chromium(library: Path, request: pytest.FixtureRequest) -> Iterator[Browser]
     expect.set_options(timeout=30_000)  # a busy machine is not the page's fault
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=arguments)
-        option = request.config.getoption
-        slow_down(browser, option("--jitter", None), option("--throttle", 1))
         yield browser
         browser.close()
 
@@ -67,11 +57,5 @@ def expected() -> list[str]:
 @pytest.fixture
 def page(chromium: Browser, server: Server, expected: list[str]) -> Iterator[Page]:
     """A fresh tab on the page; afterwards nothing may have gone wrong in it."""
-    context = chromium.new_context(
-        base_url=server.url, viewport=DESKTOP, locale="en-GB", permissions=["microphone"]
-    )
-    page = context.new_page()
-    page.set_default_timeout(30_000)
-    with Watch(page, server.url, expected):
+    with tab(chromium, server, expected, permissions=["microphone"]) as page:
         yield page
-    context.close()

@@ -102,15 +102,3 @@ def test_a_text_is_shown_in_the_encoding_in_which_it_was_searched(
             page.goto(asset["content_url"])
             expect(page.locator("pre")).to_have_text(text)
             client.delete(f"/v1/assets/{asset['asset_id']}")
-
-
-def test_a_found_gbk_text_is_shown_in_full(page: Page, tmp_path: Path) -> None:
-    text = TEXTS["gb18030"] + "灯塔"
-    note = tmp_path / "note.txt"
-    note.write_bytes(text.encode("gbk"))
-    add(page, note)
-    search(page, "灯塔")
-    page.locator(".hit.text a.open", has_text="note").first.click()
-    dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_label("Text")).to_have_text(text)
-    remove(dialog)

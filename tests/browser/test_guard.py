@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import APIResponse, Browser, Page, Route, expect
 
-from tests.browser.acts import DESKTOP, drop, hits, search, titles, until
+from tests.browser.acts import drop, hits, search, titles, until
 from tests.browser.library import sample
 from tests.browser.server import ANYMODAL, Server, environment, serving
-from tests.browser.watch import Watch
+from tests.browser.watch import tab
 
 STRICT = {
     "ANYMODAL_STORE": "memory:",
@@ -51,11 +51,8 @@ def strict(home: Path, key: str, bundle_home: Path) -> Iterator[Server]:
 @pytest.fixture
 def locked(chromium: Browser, strict: Server) -> Iterator[Page]:
     """A fresh tab on the strict server."""
-    context = chromium.new_context(base_url=strict.url, viewport=DESKTOP, locale="en-GB")
-    page = context.new_page()
-    with Watch(page, strict.url, ["status of 401"]):
+    with tab(chromium, strict, ["status of 401"]) as page:
         yield page
-    context.close()
 
 
 def test_a_key_is_asked_for_once_and_opens_pictures_too(

@@ -10,9 +10,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.acts import DESKTOP
 from tests.browser.server import Server
-from tests.browser.watch import Watch
+from tests.browser.watch import tab
 
 SAID = """() => {
   const own = "header, #composer, .examples, #summary, #view-add, #view-latency, footer, #help";
@@ -35,16 +34,7 @@ NO_WORDS = {"API", "BM25", "JSON", "KiB", "ms", "p50", "p95", "p99", "https", "l
 def opened(chromium: Browser, server: Server) -> Iterator[Callable[[str], Page]]:
     """Opens a tab for a reader of a given language."""
     with ExitStack() as stack:
-
-        def open_tab(locale: str) -> Page:
-            context = chromium.new_context(base_url=server.url, viewport=DESKTOP, locale=locale)
-            stack.callback(context.close)
-            page = context.new_page()
-            page.set_default_timeout(30_000)
-            stack.enter_context(Watch(page, server.url, []))
-            return page
-
-        yield open_tab
+        yield lambda locale: stack.enter_context(tab(chromium, server, locale=locale))
 
 
 def latin(page: Page) -> set[str]:

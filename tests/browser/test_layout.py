@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
 
 from tests.browser.acts import answered, hits, search, until
 from tests.browser.server import Server
+from tests.browser.watch import tab
 
 VIEWS = {
     "library": "/",
@@ -42,20 +43,6 @@ def test_nothing_is_wider_than_the_screen(page: Page, width: int) -> None:
     assert page.locator("#detail").evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
-def test_more_columns_on_wider_screens(page: Page) -> None:
-    columns = []
-    for width in (390, 1440, 3840):
-        page.set_viewport_size({"width": width, "height": 1000})
-        show(page, "results")
-        columns.append(
-            hits(page).evaluate_all(
-                "cards => cards.filter(card => card.offsetTop == cards[0].offsetTop).length"
-            )
-        )
-    assert columns[0] == 1
-    assert 3 <= columns[1] < columns[2]
-
-
 COVERED = """cards => cards.filter((card) => {
     const words = document.createRange();
     words.selectNodeContents(card.querySelector(".prose"));
@@ -71,18 +58,14 @@ def test_a_phone_has_the_question_in_a_row_and_words_beside_checks(
     chromium: Browser, server: Server, width: int
 ) -> None:
     size: ViewportSize = {"width": width, "height": 740}
-    context = chromium.new_context(
-        base_url=server.url, viewport=size, is_mobile=True, has_touch=True
-    )
-    page = context.new_page()
-    page.goto("/?in=text")
-    expect(hits(page).first).to_be_visible()
     in_a_row = (
         "([one, ...more]) => more.every(({offsetTop}) => Math.abs(offsetTop - one.offsetTop) < 9)"
     )
-    assert page.locator("#words, #record, .go").evaluate_all(in_a_row)
-    assert page.locator(".hit:has(.prose)").evaluate_all(COVERED) == 0
-    context.close()
+    with tab(chromium, server, viewport=size, is_mobile=True, has_touch=True) as page:
+        page.goto("/?in=text")
+        expect(hits(page).first).to_be_visible()
+        assert page.locator("#words, #record, .go").evaluate_all(in_a_row)
+        assert page.locator(".hit:has(.prose)").evaluate_all(COVERED) == 0
 
 
 def test_a_mouse_has_words_beside_checks_too(page: Page) -> None:

@@ -117,22 +117,6 @@ def test_stages_of_a_waterfall_follow_each_other(page: Page) -> None:
     ]
 
 
-DAYS = """async () => {
-  const { day } = await import("/js/format.js");
-  let made = 0;
-  const Native = Intl.DateTimeFormat;
-  Intl.DateTimeFormat = function (...given) { made += 1; return new Native(...given); };
-  const shown = [0, 86400, 172800].map((seconds) => day(seconds, "UTC"));
-  return [shown, made];
-}"""
-
-
-def test_days_are_written_by_one_formatter(page: Page) -> None:
-    page.goto("/")
-    shown = ["1 Jan 1970", "2 Jan 1970", "3 Jan 1970"]
-    assert page.evaluate(DAYS) == [shown, 1]
-
-
 CARD = """async ([hit]) => {
   const { card } = await import("/js/cards.js");
   return card(hit, { words: ["ferry"], best: 1, place: 1, onLike() {}, link: "?" }).outerHTML;

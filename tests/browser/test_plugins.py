@@ -17,6 +17,7 @@ from ingest.kinds import registry
 from ingest.testing import check_kind
 from tests.browser.acts import hits, search, titles
 from tests.browser.server import Server, serving
+from tests.browser.watch import tab
 from tests.support.plugin_files import PLUGINS, write_ecgs, write_points
 
 # wfdb with pandas 3.1
@@ -108,12 +109,10 @@ def test_they_are_shown(served: Server, chromium: Browser, kind: str) -> None:
     shown = httpx.get(f"{served.url}{hit['thumbnail_url']}", timeout=60).raise_for_status()
     assert shown.headers["content-type"] == "image/webp"
     assert len(shown.content) > 500
-    context = chromium.new_context(base_url=served.url)
-    page = context.new_page()
-    search(page, "a ring")
-    assert str(hit["title"]) in titles(page)
-    expect(hits(page).first).to_be_visible()
-    context.close()
+    with tab(chromium, served) as page:
+        search(page, "a ring")
+        assert str(hit["title"]) in titles(page)
+        expect(hits(page).first).to_be_visible()
 
 
 @pytest.mark.parametrize("served", ["lite"], indirect=True)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from time import sleep
 
-import av
 import numpy as np
 import pytest
 import soundfile
@@ -16,6 +15,7 @@ from PIL import Image
 from playwright.sync_api import FilePayload, Page, Route, expect
 
 from tests.browser.acts import hits, results
+from tests.support.media import write_film
 
 
 def picture(path: Path) -> None:
@@ -30,13 +30,7 @@ def sound(path: Path) -> None:
 
 def film(path: Path) -> None:
     """Two seconds of one colour."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("h264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        frame = np.full((48, 64, 3), (200, 30, 90), np.uint8)
-        for _ in range(20):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
-        container.mux(stream.encode())
+    write_film(path, sound_codec=None, seconds=2, size=(64, 48))
 
 
 def text(path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.acts import DESKTOP, hits, search
+from tests.browser.acts import hits, search
 from tests.browser.server import Server, serving
-from tests.browser.watch import Watch
+from tests.browser.watch import tab
 from tests.support.media import picture, shot_of
 
 N_SHOTS = 4
@@ -37,11 +37,8 @@ def burst(tmp_path_factory: pytest.TempPathFactory, bundle_home: Path) -> Iterat
 @pytest.fixture
 def page(chromium: Browser, burst: Server) -> Iterator[Page]:
     """A fresh tab on the page."""
-    context = chromium.new_context(base_url=burst.url, viewport=DESKTOP, locale="en-GB")
-    page = context.new_page()
-    with Watch(page, burst.url, []):
+    with tab(chromium, burst) as page:
         yield page
-    context.close()
 
 
 def assets(page: Page) -> list[str]:

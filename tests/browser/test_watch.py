@@ -23,12 +23,3 @@ def test_what_was_refused_is_named_with_its_answer(chromium: Browser, server: Se
     context.close()
     assert f"GET {server.url}/v1/assets/of-nobody/thumbnail: status of 404: " in str(told.value)
     assert "There is no asset 'of-nobody'." in str(told.value)
-
-
-def test_what_a_test_provokes_is_no_fault(chromium: Browser, server: Server) -> None:
-    context = chromium.new_context(base_url=server.url)
-    page = context.new_page()
-    with Watch(page, server.url, ["status of 404"]):
-        page.goto("/")
-        page.evaluate("fetch('v1/assets/of-nobody').then((answer) => answer.status)")
-    context.close()

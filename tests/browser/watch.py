@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
-from playwright.sync_api import ConsoleMessage, Error, Page, Request, Response
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, Response
+
+from tests.browser.acts import DESKTOP
+from tests.browser.server import Server
 
 _TOLD_CHARS = 500
 _ABORTED = "net::ERR_ABORTED"  # the page itself cancelled it
@@ -59,6 +64,20 @@ class Watch:
     def _on_failure(self, request: Request) -> None:
         if request.failure != _ABORTED:
             self._wrong.append(f"{_named(request)}: {request.failure}")
+
+
+@contextmanager
+def tab(
+    browser: Browser, server: Server, expected: Sequence[str] = (), **options: Any
+) -> Iterator[Page]:
+    """A fresh tab on the page of a server; afterwards nothing may have gone wrong in it."""
+    usual: dict[str, Any] = {"viewport": DESKTOP, "locale": "en-GB"}
+    context = browser.new_context(base_url=server.url, **usual | options)
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    with Watch(page, server.url, expected):
+        yield page
+    context.close()
 
 
 def _named(request: Request) -> str:
