@@ -48,9 +48,9 @@ def media(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A folder for Milvus Lite; with the parameter ``milvus_server``, the genuine server."""
+    """That of the data folder; with the parameter ``milvus_server``, the genuine server."""
     if getattr(request, "param", "folder") == "folder":
-        return str(tmp_path / "store")
+        return str(tmp_path / "data" / "store")
     server: MilvusServer = request.getfixturevalue(request.param)
     return server.uri
 

@@ -19,11 +19,6 @@ from tests.integration.test_serve import serving
 from workers.beside.place import socket_path
 
 
-@pytest.fixture
-def store_uri(tmp_path: Path) -> str:
-    return str(tmp_path / "data" / "store")
-
-
 def plain(result: Any) -> Any:
     """A result without the measurements of a run."""
     return {key: value for key, value in result.items() if key not in ("latency_s", "wall_s")}

@@ -187,19 +187,6 @@ def test_towers_are_joined_through_texts(
 
 
 @pytest.mark.slow
-def test_what_does_not_help_is_refused_through_texts_too(
-    models: Path, aligned: Path, tones: Path, texts: Path, tmp_path: Path
-) -> None:
-    lines = [f"{file},note {file.stem} of {n}" for n, file in enumerate(tones.rglob("*.wav"))]
-    (tmp_path / "pairs.csv").write_text("\n".join(["file,text", *lines]))
-    words = ("--modality", "audio", "--with", f"dir:{aligned}", "--through", texts)
-    ran = run(models, tmp_path / "pairs.csv", *words, "--out", tmp_path / "none.npz")
-    assert isinstance(ran.exception, ModelError)
-    assert "does not help: before R@1 0.042" in str(ran.exception)
-    assert not (tmp_path / "none.npz").exists()
-
-
-@pytest.mark.slow
 def test_what_cannot_be_joined_through_texts(
     models: Path, sounds: Path, tones: Path, texts: Path, tmp_path: Path
 ) -> None:

@@ -10,11 +10,6 @@ from tests.integration.conftest import Run
 from tests.integration.test_serve import serving
 
 
-@pytest.fixture
-def store_uri(tmp_path: Path) -> str:
-    return str(tmp_path / "data" / "store")
-
-
 @pytest.mark.slow
 def test_what_is_stored_is_listed_counted_and_shown(here: Run, media: Path, tmp_path: Path) -> None:
     here("ingest", media, "--tag", "sea")

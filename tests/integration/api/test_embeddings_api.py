@@ -36,12 +36,6 @@ def test_texts(client: httpx.Client) -> None:
     assert one["usage"] == {"prompt_tokens": 6, "total_tokens": 6}
 
 
-def test_base64_holds_the_same_numbers(client: httpx.Client) -> None:
-    numbers = embedded(client, "rain")["data"][0]["embedding"]
-    text = embedded(client, "rain", encoding_format="base64")["data"][0]["embedding"]
-    assert np.frombuffer(base64.b64decode(text), "<f4").tolist() == pytest.approx(numbers)
-
-
 def test_other_kinds(client: httpx.Client, folder: Path) -> None:
     picture = base64.b64encode((folder / "sky.jpg").read_bytes()).decode()
     sound = base64.b64encode((folder / "tone.wav").read_bytes()).decode()
