@@ -7,7 +7,7 @@ import soundfile
 from PIL import Image
 
 from encoder.errors import MediaError
-from ingest import Failure, IngestConfig, discover, identify, ingest, segments
+from ingest import Failure, IngestConfig, identify, ingest, segments
 from tests.support.media import picture, tone
 
 
@@ -44,16 +44,6 @@ def test_failures_are_logged_by_default(folder: Path, caplog: pytest.LogCaptureF
         list(ingest([folder / "bb.mp3", folder / "missing"]))
     assert "bb.mp3 is empty" in caplog.text
     assert "No such file" in caplog.text
-
-
-def test_the_parts_are_the_whole(folder: Path) -> None:
-    config = IngestConfig()
-    found = [
-        (s.asset_id, s.index)
-        for path in discover([folder / "a.txt", folder / "c.wav"])
-        for s in segments(identify(path, config), config)
-    ]
-    assert found == [(s.asset_id, s.index) for s in ingest([folder / "a.txt", folder / "c.wav"])]
 
 
 def test_it_is_lazy(folder: Path) -> None:

@@ -90,13 +90,6 @@ def test_what_only_looks_like_records_is_text(tmp_path: Path, name: str, text: s
     assert decode(path)[0].content == text.strip()
 
 
-def test_an_entity_of_xml_is_not_fetched(tmp_path: Path) -> None:
-    write(tmp_path, "secret", "swordfish")
-    attack = f"<!DOCTYPE x [<!ENTITY s SYSTEM 'file://{tmp_path}/secret'>]><a>Foxes &s;</a>"
-    found = decode(write(tmp_path, "a.xml", "<?xml version='1.0'?>" + attack))
-    assert "swordfish" not in "".join(segment.content for segment in found)
-
-
 def test_lines_of_a_program(tmp_path: Path) -> None:
     asset = identify(write(tmp_path, "a.py", CODE), CONFIG)
     assert (asset.media_type, asset.metadata["code"]) == ("text/x-source", "Python")

@@ -18,17 +18,3 @@ def test_an_unknown_bundle_lists_the_known() -> None:
 
     assert isinstance(result.exception, ModelError)
     assert "bundle:english" in result.exception.remedy
-
-
-def test_fetch_prints_lines_into_a_pipe(bundle_home: Path) -> None:
-    result = CliRunner().invoke(bundle, ["fetch", "english"])
-
-    assert result.stderr.splitlines() == [
-        "text   ready",
-        "image  ready",
-        "audio  ready",
-        "speech ready",
-        "gate   preparing for ONNX Runtime",
-        "gate   ready",
-    ]
-    assert str(bundle_home) in result.stdout

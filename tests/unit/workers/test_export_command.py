@@ -54,16 +54,6 @@ def test_the_example_gives_the_servers_rows(phone: Path) -> None:
         assert float((own.picture(picture) * wanted).sum()) >= mobile.LEAST_COSINE
 
 
-def test_the_manifest_says_what_an_application_needs(phone: Path) -> None:
-    about = json.loads((phone / "manifest.json").read_text("utf-8"))
-    assert about["files"].keys() == {"text.onnx", "image.onnx", "tokenizer.json"}
-    for tower in about["towers"].values():
-        assert tower["least_cosine"] >= mobile.LEAST_COSINE
-        assert tower["output"]["shape"][-1] == about["embed_dim"] == 384
-    assert about["towers"]["text"]["max_tokens"] == 256
-    assert "speech" in about["left_out"]["audio"]
-
-
 def test_the_example_runs_without_anymodal_and_refuses_a_changed_file(
     phone: Path, tmp_path: Path
 ) -> None:

@@ -14,7 +14,6 @@ from encoder.errors import InputError
 from encoder.types import TEXT
 from ingest.types import Asset, Segment
 from workers.jobs.board import JobBoard
-from workers.jobs.broker import BrokerError, check_broker
 from workers.observe.logs import about, set_up
 from workers.pipeline.streams import decode_side_by_side
 
@@ -94,13 +93,8 @@ def test_no_password_is_written(logs: SetUp, capsys: pytest.CaptureFixture[str],
     assert not any(secret in written for secret in ("p%40ss1", "p@ss1", "Milvus9", "other7"))
 
 
-def test_errors_for_users_name_the_broker_without_its_password(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_error_names_a_wrong_broker_without_its_password() -> None:
     with pytest.raises(InputError) as wrong:
         JobBoard("amqp://me:secret1@host")
-    monkeypatch.setattr("workers.app.app.conf.broker_url", "redis://me:secret1@127.0.0.1:1/0")
-    with pytest.raises(BrokerError) as away:
-        check_broker()
     assert "amqp://**@host" in str(wrong.value)
-    assert "secret1" not in f"{wrong.value} {away.value}"
+    assert "secret1" not in str(wrong.value)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from encoder.types import IMAGE, TEXT, Item
-from search import Query, SearchEngine, Term
+from search import Query, SearchEngine
 from search.store.memory import MemoryStore
 from tests.faults.tiny_worker import DIM, TinyEncoder
 from workers.pipeline.ingest_job import IngestJob
@@ -60,22 +60,3 @@ def test_pages_hold_each_picture_once_by_its_better_vector(store: MemoryStore) -
         assert hit.explanation.cosine == pytest.approx(max(cosines), abs=1e-5)
     assert {hit.explanation.row for hit in hits if hit.explanation} == {0, 1}
     engine.close()
-
-
-def test_more_like_a_picture_asks_by_its_first_vector(store: MemoryStore) -> None:
-    engine = SearchEngine(TinyEncoder(), store)
-    one = next(row for row in store.scan() if row.modality == IMAGE)
-    first = store.embeddings(one.asset_id)[0].embedding
-    (hit, *_) = engine.search(Query([Term(asset_id=one.asset_id)], explain=True)).hits
-    assert hit.asset_id != one.asset_id
-    row = next(r for r in store.embeddings(hit.asset_id) if r.row == hit.explanation.row)  # type: ignore[union-attr]
-    assert hit.score == pytest.approx(float(first @ row.embedding), abs=1e-5)
-    diverse = engine.search(Query([Item(TEXT, "x")], diversity=0.5, modalities=[IMAGE])).hits
-    assert len({hit.asset_id for hit in diverse}) == len(diverse) == 10
-    engine.close()
-
-
-def test_what_is_deleted_leaves_no_row(store: MemoryStore) -> None:
-    pictures = [row.asset_id for row in store.scan() if row.modality == IMAGE]
-    store.delete(pictures)
-    assert [row.modality for row in store._segments.values()] == [TEXT]
