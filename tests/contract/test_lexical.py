@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from search.types import SegmentRow
 from tests.contract.conftest import DURABLE, Opener, empty_store
 from tests.contract.rows import DIM, asset, names, segment, vectors
 from tests.support.encoders import Alike
+from tests.support.waiting import wait_for
 
 TEXTS = {
     "ferry": "The ferry to the islands leaves at nine. The crossing takes two hours.",
@@ -120,9 +120,9 @@ def test_what_another_process_changes_is_found_in_the_end(
     mine.write([asset("a", "/a", modality=TEXT)], [text("a", "A zeppelin over the alps")])
     assert found(mine, "zeppelin") == ["a"]
     other.write([asset("b", "/b", modality=TEXT)], [text("b", "Another zeppelin")])
-    wait_until(lambda: set(found(mine, "zeppelin")) == {"a", "b"})
+    wait_for(lambda: set(found(mine, "zeppelin")) == {"a", "b"})
     other.delete(["a"])
-    wait_until(lambda: found(mine, "zeppelin") == ["b"])
+    wait_for(lambda: found(mine, "zeppelin") == ["b"])
 
 
 def test_texts_that_another_process_takes_out_of_an_asset_are_forgotten(
@@ -137,7 +137,7 @@ def test_texts_that_another_process_takes_out_of_an_asset_are_forgotten(
     other.delete(["a"])
     other.write([asset("a", "/a", modality=TEXT)], rows[:1])
     # A refresh in between sees that the asset was deleted, but not yet what was written.
-    wait_until(lambda: not found(mine, "balloon") and found(mine, "zeppelin") == ["a"])
+    wait_for(lambda: not found(mine, "balloon") and found(mine, "zeppelin") == ["a"])
 
 
 def test_what_another_process_adds_again_or_removes_is_known(
@@ -148,14 +148,14 @@ def test_what_another_process_adds_again_or_removes_is_known(
     a = [asset("a", "/a", modality=TEXT)], [text("a", "A zeppelin over the alps")]
     b = [asset("b", "/b", modality=TEXT)], [text("b", "A balloon over the alps")]
     other.write(*a)
-    wait_until(lambda: found(mine, "zeppelin") == ["a"])
+    wait_for(lambda: found(mine, "zeppelin") == ["a"])
     mine.delete(["a"])
     other.write(*a)
-    wait_until(lambda: found(mine, "zeppelin") == ["a"])
+    wait_for(lambda: found(mine, "zeppelin") == ["a"])
     mine.write(*b)
     assert found(mine, "balloon") == ["b"]
     other.delete(["b"])
-    wait_until(lambda: not found(mine, "balloon"))
+    wait_for(lambda: not found(mine, "balloon"))
 
 
 def test_what_is_deleted_while_others_texts_are_read_is_known_if_it_comes_back(
@@ -166,7 +166,7 @@ def test_what_is_deleted_while_others_texts_are_read_is_known_if_it_comes_back(
     mine, other = open_again(), open_again.beside()
     a = [asset("a", "/a", modality=TEXT)], [text("a", "A zeppelin over the alps")]
     other.write(*a)
-    wait_until(lambda: found(mine, "zeppelin") == ["a"])
+    wait_for(lambda: found(mine, "zeppelin") == ["a"])
     read, left = mirrored_words.MirroredWords._texts, ["a"]
 
     def texts(words: mirrored_words.MirroredWords, ids: Sequence[str] | None) -> Iterator[object]:
@@ -176,9 +176,9 @@ def test_what_is_deleted_while_others_texts_are_read_is_known_if_it_comes_back(
 
     monkeypatch.setattr(mirrored_words.MirroredWords, "_texts", texts)
     other.write([asset("b", "/b", modality=TEXT)], [text("b", "A balloon over the alps")])
-    wait_until(lambda: found(mine, "balloon") == ["b"])
+    wait_for(lambda: found(mine, "balloon") == ["b"])
     other.write(*a)
-    wait_until(lambda: found(mine, "zeppelin") == ["a"])
+    wait_for(lambda: found(mine, "zeppelin") == ["a"])
 
 
 def test_the_next_process_knows_the_words_that_others_wrote(open_again: Opener) -> None:
@@ -216,7 +216,7 @@ def test_many_texts_are_read_in_the_background(
     if isinstance(getattr(other, "_words", None), mirrored_words.MirroredWords):
         with pytest.raises(IndexNotReadyError, match="still being read"):
             other.lexical("ferry", 3)
-    wait_until(lambda: is_ready(other))
+    wait_for(lambda: is_ready(other))
     assert found(other, "ferry") == ["ferry"]
 
 
@@ -225,11 +225,6 @@ def is_ready(store: VectorStore) -> bool:
         return bool(store.lexical("ferry", 3))
     except IndexNotReadyError:
         return False
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    while not holds():  # pytest's time limit ends it
-        time.sleep(0.1)
 
 
 def test_a_hit_is_the_segment_as_it_was_written(store: VectorStore) -> None:

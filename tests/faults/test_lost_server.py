@@ -18,9 +18,10 @@ import pytest
 from search.store.lite.shared import served
 from search.store.space_record import FolderRecord
 from tests.faults import brute
-from tests.faults.cluster import BIN, Part, wait_for
+from tests.faults.cluster import BIN, Part
 from tests.faults.counting import content_id
 from tests.faults.uploads import Api
+from tests.support.waiting import wait_for
 
 _LEGAL = {200, 202, 204, 429, 503}
 N_KILLS = 3

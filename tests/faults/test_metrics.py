@@ -18,10 +18,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.faults.cluster import Cluster, wait_for
+from tests.faults.cluster import Cluster
 from tests.faults.collector import Collector, collecting
 from tests.faults.rounds import make_media, running
 from tests.support.milvus_server import free_port
+from tests.support.waiting import wait_for
 from workers.jobs.board import JobBoard
 
 PORT = free_port()

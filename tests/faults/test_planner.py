@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.cluster import IN_WORKERS, Cluster, wait_for
+from tests.faults.cluster import IN_WORKERS, Cluster
 from tests.faults.rounds import check, make_media, running
+from tests.support.waiting import wait_for
 from workers.cli.jobs import report_of
 from workers.jobs.board import JobBoard
 

@@ -41,7 +41,7 @@ from tests.contract.rows import (
     segment,
 )
 from tests.contract.rows import vectors as random_vectors
-from tests.faults.cluster import wait_for
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from tests.faults.cluster import IN_WORKERS, Cluster, wait_for
+from tests.faults.cluster import IN_WORKERS, Cluster
 from tests.faults.rounds import running
 from tests.support.valkey import tries_of
+from tests.support.waiting import wait_for
 from workers.jobs.board import JobBoard
 
 

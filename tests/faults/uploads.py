@@ -12,8 +12,9 @@ from threading import Event
 
 import httpx
 
-from tests.faults.cluster import Part, wait_for
+from tests.faults.cluster import Part
 from tests.support.milvus_server import free_port
+from tests.support.waiting import wait_for
 
 _CLIENTS = 4
 _FILES_PER_KILL = 20

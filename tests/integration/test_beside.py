@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.faults.cluster import LiteServer, wait_for
+from tests.faults.cluster import LiteServer
 from tests.integration.conftest import ANYMODAL, Run
 from tests.integration.test_serve import serving
+from tests.support.waiting import wait_for
 from workers.beside.place import socket_path
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from search.query.query import Query
 from search.store.stored_spaces import drop_former, stored_spaces
 from tests.integration.conftest import Run
 from tests.integration.test_serve import serving
+from tests.support.waiting import wait_for
 from workers.cli import anymodal as anymodal_command
 from workers.config import Settings
 from workers.library.check import checked
@@ -55,14 +55,6 @@ def notes(tmp_path: Path) -> Path:
     for number, text in enumerate(TEXTS):
         (folder / f"{number}.txt").write_text(f"Notes on {text}.")
     return folder
-
-
-def until(holds: Callable[[], Any], wait_s: float = 60) -> Any:
-    end_s = time.monotonic() + wait_s
-    while not (found := holds()):
-        assert time.monotonic() < end_s, "it did not come about"
-        time.sleep(0.1)
-    return found
 
 
 def space_of(client: httpx.Client) -> str:
@@ -114,19 +106,19 @@ def test_no_search_fails_while_a_served_store_moves_and_returns(
             found = here("store", "reindex", "--model", "bundle:english", "--precision", "none")
             assert (found["switched"], found["encoded"], found["failed"]) == (True, 4, [])
             assert found["comparison"]["overlap_at_10"] > 0.9
-            until(lambda: space_of(client) == found["space"])
+            wait_for(lambda: space_of(client) == found["space"])
             before = load.statuses.total()
-            until(lambda: load.statuses.total() > before + 20)
+            wait_for(lambda: load.statuses.total() > before + 20)
             late = [("file", ("late.txt", b"Tide tables of the harbour."))]
             job = client.post("/v1/assets", files=late).json()["job"]["id"]
-            until(lambda: client.get(f"/v1/jobs/{job}").json()["state"] == "done")
+            wait_for(lambda: client.get(f"/v1/jobs/{job}").json()["state"] == "done")
             assert "late" in titles(here("search", "tide tables"))
             back = here("store", "reindex", "--rollback")
             assert (back["switched"], back["space"], back["encoded"]) == (True, old, 1)
-            until(lambda: space_of(client) == old)
+            wait_for(lambda: space_of(client) == old)
             before = load.statuses.total()
-            until(lambda: load.statuses.total() > before + 20)
-            until(lambda: "late" in titles(here("search", "tide tables")))
+            wait_for(lambda: load.statuses.total() > before + 20)
+            wait_for(lambda: "late" in titles(here("search", "tide tables")))
         assert load.statuses.keys() == {200}
         assert load.empty == 0
 
@@ -232,7 +224,7 @@ def test_changes_after_the_switch_stay(held: Resources, is_back: bool) -> None:
 
     def change() -> None:
         with closing(Resources(held.settings)) as client:
-            until(lambda: (now := client.current()) and now.space != before)
+            wait_for(lambda: (now := client.current()) and now.space != before)
             store = client.store()
             assert client.encoder().space.fingerprint != before
             first, second, third, _ = rows

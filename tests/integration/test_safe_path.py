@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from search.store.lite.shared import served
-from tests.faults.cluster import wait_for
 from tests.integration.conftest import ANYMODAL
 from tests.support.valkey import valkey_server
+from tests.support.waiting import wait_for
 from workers.jobs.board import JobBoard
 
 _NAMES = ("struct", "json", "pickle", "encoder", "ingest", "search", "workers", "celery", "numpy")

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import invalidate_caches
 from pathlib import Path
+
+from encoder import registry as modalities
+from ingest import isolate
+from ingest.kinds import registry
 
 KIND = """
 from pathlib import Path
@@ -86,6 +94,28 @@ def install(site: Path, target: str = POINTS, code: str = KIND, *, tower: bool =
     (site / "points_kind.py").write_text(code)
     (facts / "METADATA").write_text(FACTS)
     (facts / "entry_points.txt").write_text(entries)
+
+
+@contextmanager
+def importable(site: Path) -> Iterator[None]:
+    """What is installed in a folder is found, in this process and in those that decode."""
+    sys.path.insert(0, str(site))
+    forget()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(site))
+        forget()
+
+
+def forget() -> None:
+    """Look for packages anew."""
+    sys.modules.pop("points_kind", None)
+    invalidate_caches()
+    registry.kinds.cache_clear()
+    modalities._points.cache_clear()
+    modalities._installed.cache_clear()
+    isolate.close()
 
 
 def write_points(path: Path, length: float = 1.0) -> Path:

@@ -15,8 +15,9 @@ import pytest
 from search.api.requests.bodies import Event, FormParser
 from search.api.services import Services
 from search.query.query_encoder import QueryEncoder
-from tests.integration.api.wire import connect, hang_up, request, until
+from tests.integration.api.wire import connect, hang_up, request
 from tests.support.media import write_film
+from tests.support.waiting import wait_for
 
 JSON = {"Content-Type": "application/json"}
 WORDS = ("harbour", "lantern", "orchard", "glacier", "violin", "compass", "meadow", "engine")
@@ -164,10 +165,10 @@ def test_nothing_goes_on_for_a_client_that_has_left(
     sent = body(long_texts(8, seed=1 + len(path)))
     head = request("POST", path, {**JSON, "Content-Length": str(len(sent))})
     with connect(client, head + sent) as connection:
-        until(lambda: parts.workbench.taken() == 1)
+        wait_for(lambda: parts.workbench.taken() == 1)
         hang_up(connection)
     began_s = process_time()
-    until(lambda: parts.workbench.taken() == 0)
+    wait_for(lambda: parts.workbench.taken() == 0)
     assert process_time() - began_s < 4 * one_s  # half of what all eight take
 
 
@@ -182,8 +183,8 @@ def test_no_film_is_decoded_for_a_client_that_has_left(
     client.post("/v1/search", json={"query": [{"video": film}]}).raise_for_status()
     one_s = perf_counter() - began_s
     with connect(client, head + sent) as connection:
-        until(lambda: parts.workbench.taken() == 1)
+        wait_for(lambda: parts.workbench.taken() == 1)
         hang_up(connection)
     began_s = perf_counter()
-    until(lambda: parts.workbench.taken() == 0)
+    wait_for(lambda: parts.workbench.taken() == 0)
     assert perf_counter() - began_s < max(2.0, 4 * one_s)

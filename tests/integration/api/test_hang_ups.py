@@ -13,7 +13,8 @@ import pytest
 from search.api.middleware.metrics import Metrics
 from search.api.services import Services
 from tests.integration.api.conftest import served
-from tests.integration.api.wire import Endless, connect, hang_up, request, until
+from tests.integration.api.wire import Endless, connect, hang_up, request
+from tests.support.waiting import wait_for
 
 FORM = {"Content-Type": "multipart/form-data; boundary=b", "Content-Length": "5000000"}
 PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
@@ -29,7 +30,7 @@ def logged(
 
     def counted(endpoint: str) -> None:
         asked = f'anymodal_http_requests_total{{endpoint="{endpoint}",status="499"}} 1.0'
-        until(lambda: asked in metrics.text().decode())
+        wait_for(lambda: asked in metrics.text().decode())
 
     with served(replace(parts, metrics=metrics)) as client:
         yield client, counted
@@ -45,10 +46,10 @@ def test_in_the_middle_of_an_upload(parts: Services, caplog: pytest.LogCaptureFi
         logged(parts, caplog) as (client, counted),
         connect(client, request("POST", "/v1/assets", FORM) + PART + b"x" * 100_000) as connection,
     ):
-        until(lambda: any(incoming.glob("*")))
+        wait_for(lambda: any(incoming.glob("*")))
         hang_up(connection)
         counted("upload_assets")
-        until(lambda: not any(incoming.glob("*")))
+        wait_for(lambda: not any(incoming.glob("*")))
 
 
 def test_in_the_middle_of_a_search(parts: Services, caplog: pytest.LogCaptureFixture) -> None:
@@ -93,4 +94,4 @@ def test_an_answer_that_failed_in_its_middle_is_no_hang_up(
     with served(replace(parts, jobs=Endless(), metrics=metrics)) as client:  # type: ignore[arg-type]
         with pytest.raises(httpx.RemoteProtocolError):
             client.get("/v1/jobs/any/events")
-        until(lambda: 'endpoint="follow_job",status="500"} 1.0' in metrics.text().decode())
+        wait_for(lambda: 'endpoint="follow_job",status="500"} 1.0' in metrics.text().decode())

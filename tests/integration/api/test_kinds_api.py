@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -14,9 +13,6 @@ import httpx
 import pytest
 from PIL import Image
 
-from encoder import registry as modalities
-from ingest import isolate
-from ingest.kinds import registry
 from search.api.services import Services
 from tests.integration.api.conftest import composed
 from tests.support import points_package
@@ -42,13 +38,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _forget() -> None:
-    registry.kinds.cache_clear()
-    modalities._points.cache_clear()
-    modalities._installed.cache_clear()
-    isolate.close()
-
-
 @pytest.fixture(scope="module")
 def parts(
     folder: Path, bundle_home: Path, tmp_path_factory: pytest.TempPathFactory
@@ -57,19 +46,13 @@ def parts(
     assert bundle_home.is_dir()
     site = tmp_path_factory.mktemp("site")
     points_package.install(site, tower=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(site))
-        patch.delitem(sys.modules, "points_kind", raising=False)
-        _forget()
-        allowed = {"INGEST__URL_HOSTS": '["127.0.0.1"]', "INGEST__URL_NETWORKS": '["127.0.0.0/8"]'}
-        try:
-            with composed(tmp_path_factory.mktemp("data"), **allowed) as (held, made):
-                job = IngestJob(held.encoder(), made.store, held.ingest_config)
-                report = job.run([str(path) for path in sorted(folder.iterdir())])
-                assert (report.ingested, report.failures) == (5, [])
-                yield made
-        finally:
-            _forget()
+    allowed = {"INGEST__URL_HOSTS": '["127.0.0.1"]', "INGEST__URL_NETWORKS": '["127.0.0.0/8"]'}
+    data = tmp_path_factory.mktemp("data")
+    with points_package.importable(site), composed(data, **allowed) as (held, made):
+        job = IngestJob(held.encoder(), made.store, held.ingest_config)
+        report = job.run([str(path) for path in sorted(folder.iterdir())])
+        assert (report.ingested, report.failures) == (5, [])
+        yield made
 
 
 def best(answer: httpx.Response) -> str:

@@ -22,7 +22,8 @@ from search.query.query import Query
 from search.request_id import current_request_id, serving
 from search.types import SearchResult
 from tests.integration.api.conftest import served
-from tests.integration.api.wire import connect, hang_up, request, until
+from tests.integration.api.wire import connect, hang_up, request
+from tests.support.waiting import wait_for
 
 SEARCH = {"query": "rain"}
 
@@ -185,7 +186,7 @@ def test_short_queries_that_come_together_find_what_each_finds_alone(parts: Serv
             hits = client.post("/v1/search", json=body).raise_for_status().json()["hits"]
             return any(hit["explanation"]["named"] > 0 for hit in hits)
 
-        until(named_sky)  # the names of files that were stored a moment ago are read again
+        wait_for(named_sky)  # the names of files that were stored a moment ago are read again
         alone = [found(word) for word in words]
         with ThreadPoolExecutor(8) as pool:
             for _ in range(10):

@@ -26,8 +26,8 @@ from tests.integration.api.wire import (
     heard,
     held,
     request,
-    until,
 )
+from tests.support.waiting import wait_for
 
 N_HALF = 1200
 SPREAD = [f"127.0.{1 + n // 200}.{1 + n % 200}" for n in range(N_HALF)]
@@ -92,7 +92,7 @@ def test_half_requests_do_not_keep_a_keyedclient_out(
         held(client, said(key), sources),
     ):
         # Twenty in a row, once the partial requests have stalled.
-        until(lambda: all(is_answered(client, key) for _ in range(20)))
+        wait_for(lambda: all(is_answered(client, key) for _ in range(20)))
 
 
 def test_a_head_that_does_not_come_is_given_up(parts: Services) -> None:
@@ -128,7 +128,7 @@ def test_a_trickle_is_cut_and_counted_as_408(
             sleep(0.1)
         answer = heard(slow)
         assert answer.startswith(b"HTTP/1.1 408") or not answer  # the reset may come first
-        until(lambda: 'endpoint="search",status="408"' in metrics.text().decode())
+        wait_for(lambda: 'endpoint="search",status="408"' in metrics.text().decode())
     assert "Traceback" not in caplog.text
     assert "search 408 in" in caplog.text
 
@@ -152,7 +152,7 @@ def test_aclient_that_takes_nothing_of_its_answer_is_cut(parts: Services, big_as
         limited(parts, write_s=1) as (client, metrics),
         connect(client, request("GET", f"/v1/assets/{big_asset}/content")),
     ):
-        until(lambda: 'endpoint="get_content",status="408"' in metrics.text().decode())
+        wait_for(lambda: 'endpoint="get_content",status="408"' in metrics.text().decode())
 
 
 def test_who_waits_for_the_server_is_not_slow(parts: Services) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from time import sleep
 
 import httpx
 
@@ -81,12 +80,3 @@ def hang_up(connection: socket.socket) -> None:
     """Close abruptly: the other side gets a reset."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait until a condition holds, which normally takes almost no time."""
-    for _ in range(600):
-        if holds():
-            return
-        sleep(0.05)
-    raise AssertionError("not within 30 s")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from encoder.errors import CorruptMediaError, MediaError, UnsupportedMediaError
-from ingest import IngestConfig, Place, identify, isolate, segments, whole
+from ingest import IngestConfig, Place, identify, segments, whole
 from ingest import picture as picture_of
 from ingest.errors import KindError
 from ingest.kinds import registry
@@ -20,20 +20,16 @@ from tests.support.points_package import KIND, write_points
 
 
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+def installed(tmp_path: Path) -> Iterator[Callable[..., None]]:
     """Installs a package of one module, ``points_kind``, as pip lays it out."""
     site = tmp_path / "site"
+    with ExitStack() as stack:
 
-    def install(target: str = "points_kind:Points", code: str = KIND) -> None:
-        points_package.install(site, target, code)
-        monkeypatch.syspath_prepend(str(site))
-        monkeypatch.delitem(sys.modules, "points_kind", raising=False)
-        registry.kinds.cache_clear()
-        isolate.close()
+        def install(target: str = points_package.POINTS, code: str = KIND) -> None:
+            points_package.install(site, target, code)
+            stack.enter_context(points_package.importable(site))
 
-    yield install
-    registry.kinds.cache_clear()
-    isolate.close()
+        yield install
 
 
 @pytest.mark.slow

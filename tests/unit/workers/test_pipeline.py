@@ -16,12 +16,10 @@ from zipfile import ZipFile
 import pytest
 
 from encoder import MultiModalEncoder
-from encoder import registry as tower_registry
 from encoder.errors import DiskError, InputError
 from encoder.space import Calibration
 from encoder.types import Embeddings, Item, Modality
 from ingest import IngestConfig, isolate
-from ingest.kinds import registry as kind_registry
 from search.errors import StoreUnavailableError
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
@@ -291,23 +289,14 @@ def test_copies_of_a_stored_file_are_left_out_too(
 
 
 @pytest.fixture
-def points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def points(tmp_path: Path) -> Iterator[Path]:
     """Where a package is installed whose kind makes two segments of a file."""
     site = tmp_path / "site"
     twice = "for n in (0, 1):\n            yield Segment(asset.asset_id, self.modality, n,"
     code = points_package.KIND.replace("yield Segment(asset.asset_id, self.modality, 0,", twice)
     points_package.install(site, code=code, tower=True)
-    monkeypatch.syspath_prepend(str(site))
-    monkeypatch.delitem(sys.modules, "points_kind", raising=False)
-    forget_packages()
-    yield site
-    forget_packages()
-
-
-def forget_packages() -> None:
-    kind_registry.kinds.cache_clear()
-    tower_registry._points.cache_clear()
-    tower_registry._installed.cache_clear()
+    with points_package.importable(site):
+        yield site
 
 
 class WatchedStore(MemoryStore):
@@ -356,10 +345,9 @@ def test_a_package_that_fails_to_recognise_a_file_costs_that_file(
 
 
 def become(points: Path, version: str) -> None:
-    sys.modules.pop("points_kind")
     facts = points / "points_kind-1.0.dist-info" / "METADATA"
     facts.write_text(re.sub("Version: .*", f"Version: {version}", facts.read_text()))
-    forget_packages()
+    points_package.forget()
 
 
 def test_a_newer_package_reads_its_files_again(

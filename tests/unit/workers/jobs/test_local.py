@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Event
@@ -19,6 +19,7 @@ from search.api.uploads import UploadFolder
 from search.errors import StoreUnavailableError
 from search.store.memory import MemoryStore
 from search.types import IngestRequest
+from tests.support.waiting import wait_for
 from workers.jobs import local
 from workers.jobs.local import LocalJobs
 from workers.pipeline import IngestPipeline
@@ -45,13 +46,6 @@ def jobs(pipeline: IngestPipeline, tmp_path: Path) -> Iterator[LocalJobs]:
 def note(path: Path, text: str = "The ferry leaves at nine.") -> list[str]:
     path.write_text(text)
     return [str(path)]
-
-
-def wait_for(is_so: Callable[[], object], seconds: float = 60.0) -> None:
-    end = monotonic() + seconds
-    while not is_so():
-        assert monotonic() < end
-        sleep(0.02)
 
 
 def ended(jobs: LocalJobs, job_id: str) -> Job:
