@@ -32,12 +32,6 @@ from workers.pipeline.reports import IngestReport
 from workers.pipeline.roots import Roots
 
 
-@pytest.fixture(scope="module")
-def encoder(bundle_home: Path) -> MultiModalEncoder:
-    assert bundle_home.is_dir()
-    return MultiModalEncoder(quantization=None, enable_dsre=False)
-
-
 @pytest.fixture(params=["memory:", "folder"])
 def store(request: pytest.FixtureRequest, encoder: MultiModalEncoder, tmp_path: Path) -> object:
     uri = "memory:" if request.param == "memory:" else str(tmp_path / "store")

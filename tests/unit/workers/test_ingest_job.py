@@ -25,12 +25,6 @@ from workers.pipeline.ingest_job import IngestJob
 from workers.pipeline.retry import may_heal
 
 
-@pytest.fixture(scope="module")
-def encoder(bundle_home: Path) -> MultiModalEncoder:
-    assert bundle_home.is_dir()
-    return MultiModalEncoder(quantization=None, enable_dsre=False)
-
-
 @pytest.fixture
 def store(encoder: MultiModalEncoder) -> MemoryStore:
     return MemoryStore(encoder.embed_dim)

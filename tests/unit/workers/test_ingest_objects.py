@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
@@ -25,12 +24,6 @@ from workers.pipeline.reports import IngestReport
 ROOT = "s3://photos/"
 BREAD = "Knead the dough, then bake the loaf in a hot oven."
 ORBIT = "A rocket brings the satellite into orbit."
-
-
-@pytest.fixture(scope="module")
-def encoder(bundle_home: Path) -> MultiModalEncoder:
-    assert bundle_home.is_dir()
-    return MultiModalEncoder(quantization=None, enable_dsre=False)
 
 
 @pytest.fixture

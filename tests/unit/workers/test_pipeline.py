@@ -55,12 +55,6 @@ def test_a_folder_is_ingested_without_celery(bundle_home: Path, tmp_path: Path) 
     assert ran.returncode == 0, ran.stderr
 
 
-@pytest.fixture(scope="module")
-def encoder(bundle_home: Path) -> MultiModalEncoder:
-    assert bundle_home.is_dir()
-    return MultiModalEncoder()
-
-
 def notes(folder: Path, n: int) -> list[str]:
     for number in range(n):
         (folder / f"{number}.txt").write_text(f"Note {number} is about harvest {number}.")

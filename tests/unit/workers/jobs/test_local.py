@@ -26,12 +26,6 @@ from workers.pipeline import IngestPipeline
 from workers.pipeline.ingest_pipeline import retry
 
 
-@pytest.fixture(scope="module")
-def encoder(bundle_home: Path) -> MultiModalEncoder:
-    assert bundle_home.is_dir()
-    return MultiModalEncoder()
-
-
 @pytest.fixture
 def pipeline(encoder: MultiModalEncoder) -> IngestPipeline:
     return IngestPipeline(encoder, MemoryStore(encoder.embed_dim))
