@@ -33,20 +33,3 @@ def test_it_stays_within_its_depth() -> None:
     assert full.wait(60)
     values.close()
     assert made == [0, 1, 2, 3, 4]
-
-
-def test_closing_ends_the_thread_and_the_iterator() -> None:
-    closed = threading.Event()
-
-    def endless() -> Iterator[int]:
-        try:
-            while True:
-                yield 1
-        finally:
-            closed.set()
-
-    values = ahead(endless(), 2)
-    next(values)
-    values.close()
-    assert closed.wait(60)
-    assert not [t for t in threading.enumerate() if t.name == "decode-ahead"]

@@ -75,7 +75,7 @@ def write(path: Path) -> None:
     elif suffix in (".m4a", ".opus"):
         write_sound(path, "aac" if suffix == ".m4a" else "libopus", 2)
     elif suffix == ".pdf":
-        write_pdf(path, ["Hello"])
+        write_pdf(path, ["Hello", "again"])
     elif suffix == ".webm":
         write_film(path, "libvpx-vp9", "libopus", 2)
     else:
@@ -145,12 +145,14 @@ def test_headers_without_a_body_are_corrupt(tmp_path: Path) -> None:
     ("name", "limit", "value"),
     [
         ("a.pdf", "max_text_bytes", 9),
+        ("a.pdf", "max_pdf_pages", 1),
         ("a.png", "max_image_bytes", 9),
         ("a.png", "max_pixels", 99),
         ("a.wav", "max_media_bytes", 9),
         ("a.wav", "max_duration_s", 1),
         ("a.mp4", "max_duration_s", 1),
         ("a.mp4", "max_pixels", 99),
+        ("a.mkv", "max_streams", 1),
     ],
 )
 def test_limits_are_checked_on_the_header(
