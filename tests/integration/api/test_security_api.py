@@ -9,12 +9,11 @@ import httpx
 import pytest
 
 from search.api.access.auth import COOKIE, Access
-from search.api.access.keys import KeyRing, Sessions
+from search.api.access.keys import KeyRing
 from search.api.config import ApiConfig
 from search.api.services import Services
 from tests.integration.api.conftest import served
 from tests.integration.api.wire import bearer, connect, heard
-from workers.serving.data_folder import sessions_path
 
 SEARCH = {"query": "rain"}
 
@@ -104,22 +103,6 @@ def test_the_sessions_of_a_revoked_key_end(guarded: httpx.Client, ring: KeyRing)
     key, token = ring.create("reader", ["read"], 6000)
     _, sent = opened(guarded, token)
     ring.revoke(key.key_id)
-    assert guarded.get("/v1/info", headers=sent).status_code == 401
-
-
-def test_every_process_of_a_service_knows_the_session(
-    guarded: httpx.Client, ring: KeyRing, parts: Services
-) -> None:
-    """As behind compose.proxy.yaml: separate objects, the same folder."""
-    _, sent = opened(guarded, ring.create("reader", ["read"], 6000)[1])
-    other = replace(
-        parts,
-        access=Access(KeyRing(ring.path), required=True),
-        sessions=Sessions(sessions_path(), lasts_s=60),
-    )
-    with served(other) as client:
-        assert client.get("/v1/info", headers=sent).status_code == 200
-        assert client.delete("/v1/session", headers=sent).status_code == 204
     assert guarded.get("/v1/info", headers=sent).status_code == 401
 
 
