@@ -160,5 +160,5 @@ def test_neither_a_hit_nor_its_asset_shows_what_only_searches_and_ingest_use() -
     row = replace(row, metadata={**row.metadata, "object_versions": ["s3://b/a?v=1"]})
     store = MemoryStore(DIM)
     put(store, row, 0.9)
-    (hit,) = SearchEngine(Directions(), store).search(Query([QUESTION])).hits
+    (hit,) = SearchEngine(Given(Space(DIM, {})), store).search(Query([QUESTION])).hits
     assert hit.metadata == asset_json(row)["metadata"] == {"taken": 1e9}
