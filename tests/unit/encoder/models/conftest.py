@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from hashlib import blake2b
 from pathlib import Path
 
@@ -10,6 +11,20 @@ import pytest
 
 from encoder.prepare.hub import prepare
 from encoder.prepare.hub.graphs import TracedNetwork
+
+
+@pytest.fixture(autouse=True)
+def followed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No export needs the second way of torch: it is tried in silence, and takes twice as long."""
+    module = sys.modules.get("torch.export")
+    if module:
+        first_way = module.export
+
+        def export(*args: object, strict: bool = False, **options: object) -> object:
+            assert not strict
+            return first_way(*args, strict=False, **options)
+
+        monkeypatch.setattr(module, "export", export)
 
 
 @pytest.fixture(scope="session")
