@@ -75,14 +75,23 @@ def _look(subject: str, look: Look, resources: Resources) -> Diagnosis:
 
 def _model(resources: Resources) -> tuple[str, dict[str, Any]]:
     encoder = resources.encoder()
-    space, name = encoder.space, encoder.model
+    space = encoder.space
     facts = {
-        "model": name,
+        "model": encoder.model,
         "space": space.fingerprint,
         "embed_dim": space.embed_dim,
         "identity": dict(space.identity),
+        "lanes": {
+            str(modality): {"model": lane.model, "space": lane.space.fingerprint}
+            for modality, lane in encoder.lanes.items()
+        },
     }
-    return f"{name}: space {space.fingerprint}, {space.embed_dim} dimensions", facts
+    lanes = {"": encoder.home} | {f"{name}: ": lane for name, lane in encoder.lanes.items()}
+    described = (
+        f"{name}{lane.model}: space {lane.space.fingerprint}, {lane.space.embed_dim} dimensions"
+        for name, lane in lanes.items()
+    )
+    return "; ".join(described), facts
 
 
 def _services(resources: Resources) -> tuple[str, dict[str, Any]]:

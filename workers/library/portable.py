@@ -24,6 +24,7 @@ from encoder.system.disk import sha256_of, writing
 from encoder.types import Modality
 from search.errors import SpaceMismatchError
 from search.store.base import VectorStore
+from search.store.laned import LanedStore
 from search.store.locks import exclusive
 from search.types import AssetRow, SegmentRow
 
@@ -187,9 +188,13 @@ def export_store(
 
     Raises:
         SpaceMismatchError: the folder holds an export of another space.
-        InputError: its manifest is damaged.
+        InputError: its manifest is damaged, or the store has lanes.
         DiskError: it cannot be written to.
     """
+    if isinstance(store, LanedStore):
+        raise InputError(
+            "store", got="one of several models", wanted="one of a single model: copy its folder"
+        )
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     manifest = read(folder) or described

@@ -123,11 +123,13 @@ def _opened(
     """The same store with another model, noted before its space has collections."""
     config = config_with(resources.settings.encoder, encoder_facts)
     new = Resources(resources.settings.model_copy(update={"encoder": config}), new_space=True)
-    space = new.encoder().space.fingerprint
+    target = spaces_of(new.encoder())
+    space = target.space
     if space == current.space:
-        raise InputError(
-            "--model", got=encoder_facts["model"], wanted="a model other than the store's own"
-        )
+        wanted = "a model other than the store's own"
+        if not target.is_like(current):
+            wanted += " for texts too: to change others alone, ingest into another --store"
+        raise InputError("--model", got=encoder_facts["model"], wanted=wanted)
     with space_record(resources.settings.store) as record:
         if fills and current.filling != space:
             record.write(replace(current, filling=space))
