@@ -14,15 +14,14 @@ from benchmarks.library.corpus import (
     N_NEWS,
     SOURCES,
     Facts,
-    Written,
     mails,
     make,
     news,
     photographs,
-    write_text,
 )
 from benchmarks.library.questions import HALVES, questions
 from benchmarks.library.report import report, words, wrong
+from benchmarks.library.writing import Written, write_text
 
 FOLDER = Path(".demo") / "library"
 _N_MORE = 1000

@@ -16,20 +16,16 @@ from benchmarks.library.questions import questions
 from benchmarks.products.folder import Asked
 
 _FOLDERS = ("office", "articles", "news", "mails")
-_UNREAD = (".pdf", ".odt")
 
 
 def copy_documents(library: Path, half: str, folder: Path) -> Asked:
     """Copy a library's documents; return the questions, and the names of the files that answer."""
     folder.mkdir(parents=True)
     made = make(library, SOURCES[half])
-    chosen = [one for one in made if one.startswith(_FOLDERS) and not one.endswith(_UNREAD)]
-    for path in chosen:
-        copy(library / "files" / path, folder / _name(path))
+    listed = [path for path in made if path.startswith(_FOLDERS)]
+    names = {one: one.replace("/", "+") for one in listed if not one.endswith((".pdf", ".odt"))}
+    for path, name in names.items():
+        copy(library / "files" / path, folder / name)
     asked = [one for one in questions(made, half) if one.language == "en" and one.right]
-    answered = [one for one in asked if one.right <= set(chosen)]
-    return {"documents": [(one.text, [_name(path) for path in one.right]) for one in answered]}
-
-
-def _name(path: str) -> str:
-    return path.replace("/", "+")
+    answered = [one for one in asked if one.right <= names.keys()]
+    return {"documents": [(one.text, [names[path] for path in one.right]) for one in answered]}

@@ -200,8 +200,7 @@ def _open_model(kind: str) -> Model:
 
         torch.set_num_threads(1)
         return lazy_torch_model(n_threads=1)
-    precision = "int8" if kind == INT8 else None
-    return load(read_bundle("english"), n_threads=1, quantization=precision)
+    return load(read_bundle("english"), n_threads=1, quantization="int8" if kind == INT8 else None)
 
 
 def _encode_frames(kind: str, film: Path) -> dict[str, float]:

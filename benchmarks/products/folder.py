@@ -14,6 +14,7 @@ for by its short description, which it does not contain.
 
 from __future__ import annotations
 
+import textwrap
 from email.message import EmailMessage
 from pathlib import Path
 from shutil import copy
@@ -103,8 +104,6 @@ def _write(path: Path, title: str, text: str) -> None:
 
 def _lines(text: str) -> tuple[str, ...]:
     """Lines for a page, with only the letters that its font has."""
-    import textwrap
-
     plain = text.encode("ascii", "ignore").decode().translate(str.maketrans("()\\", "[]/"))
     return tuple(textwrap.wrap(plain, _LINE))
 
