@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from encoder.errors import ModelError
+from encoder.models.probes import written
 from encoder.space import Calibration, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Modality
 from search.errors import ReadOnlyStoreError, StoreError
@@ -316,6 +318,22 @@ def test_the_same_constants_again_change_only_their_description(open_again: Open
     store.recalibrate(CALIBRATION, {"source": "measured", "measured_at": "today"})
     assert store.rewrite(ignored) == 0
     assert store.stored_calibration().about["measured_at"] == "today"
+
+
+def test_a_store_refuses_the_probes_of_another_model(open_again: Opener) -> None:
+    rows = vectors(4)
+    store = open_again(probes=written(rows))
+    filled(store, 3)
+    store.recalibrate(MEASURED, {"source": "measured"})
+    store.rewrite(ignored)
+    near = l2_normalize(rows + 0.01 * vectors(4, seed=1))
+    assert open_again(probes=written(near)).count() == 3
+    for other in (written(vectors(4, seed=1)), written(rows[::-1]), written(rows)[:3]):
+        with pytest.raises(ModelError, match="another model"):
+            open_again(probes=other)
+    store = open_again()
+    assert store.count() == 3
+    assert store.stored_calibration().about["source"] == "measured"
 
 
 def test_a_sample_is_evenly_drawn(store: VectorStore) -> None:
