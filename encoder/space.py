@@ -91,8 +91,8 @@ class Floor:
     more a query looks like one that means something: see `encoder.calibration.floors`.
 
     Args:
-        level: the calibrated score that the best of ``n`` segments stays below for 94 of
-            100 queries that mean nothing.
+        level: the calibrated score that the best of ``n`` segments stays below for 97 of
+            100 queries that mean nothing, and for 90 among texts.
         slope: how much it rises where there are e times as many.
         n: the number of segments that ``level`` is for.
         tilt: [embed_dim]; the floor of a query is lowered by the inner product of its embedding

@@ -25,8 +25,10 @@ from encoder.calibration.measure import SampleQuery, scores_of
 from encoder.space import UNCALIBRATED, Calibration, Floor, Space
 from encoder.types import TEXT, Embeddings, Modality
 
-CHANCE = 0.06
+CHANCE = 0.03
 """The share of queries without meaning for which a modality may have a match that is not weak."""
+CHANCE_OF_TEXTS = 0.1
+"""The same for texts: right ones, above all in another language, lie near the floor."""
 HEAP, LETTERS, INVENTED = "heap", "letters", "invented"
 _PARTS = 8
 _SENSE = 2.0
@@ -104,7 +106,9 @@ def measure_floors(
         tilt = sense + near
         middle = float(encoded.meant.mean(axis=0) @ tilt)
         floors[modality] = replace(
-            _floor(tilted - middle), tilt=tuple(tilt.tolist()), middle=middle
+            _floor(tilted - middle, CHANCE_OF_TEXTS if modality == TEXT else CHANCE),
+            tilt=tuple(tilt.tolist()),
+            middle=middle,
         )
     return floors
 
@@ -152,19 +156,19 @@ def _discriminant(
     return direction, float((means[0] + means[1]) @ direction / 2)
 
 
-def _floor(scores: NDArray[np.float64]) -> Floor:
+def _floor(scores: NDArray[np.float64], chance: float) -> Floor:
     """From scores [n_queries, n]: the level, and how it rises from an eighth of them to all."""
     n = scores.shape[1]
-    level = _level(scores)
+    level = _level(scores, chance)
     if n < _PARTS:
         return Floor(level, 0.0, n)
-    parts = [_level(scores[:, offset::_PARTS]) for offset in range(_PARTS)]
+    parts = [_level(scores[:, offset::_PARTS], chance) for offset in range(_PARTS)]
     slope = max(0.0, (level - float(np.mean(parts))) / np.log(_PARTS))
     return Floor(level, float(slope), n)
 
 
-def _level(scores: NDArray[np.float64]) -> float:
-    return float(np.quantile(scores.max(axis=1), 1 - CHANCE))
+def _level(scores: NDArray[np.float64], chance: float) -> float:
+    return float(np.quantile(scores.max(axis=1), 1 - chance))
 
 
 def _heap(queries: Sequence[SampleQuery], chance: random.Random) -> str:

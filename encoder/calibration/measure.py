@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.space import UNCALIBRATED, Calibration, l2_normalize
-from encoder.types import Embeddings, Modality
+from encoder.types import TEXT, Embeddings, Modality
 
 _FILE = Path(__file__).with_name("queries.tsv")
 
@@ -93,12 +93,14 @@ def measure(
 ) -> dict[Modality, Measured]:
     """The constants of each modality that has vectors, unit rows [n, n_rows, embed_dim].
 
-    Copies of one vector count once. Where all cosines are alike, as for a single picture, the
-    deviation is taken from the other modalities, so that no score becomes infinite. Embeddings of
-    the queries are [len(queries), embed_dim], encoded as queries and `encoder.space.Space.asked`.
+    Copies of one vector count once. Captions are left out where they may describe what is stored:
+    with their right pictures among the pairs, the deviation would be an eighth too wide. Where all
+    cosines are alike, as for a single picture, the deviation is taken from the other modalities, so
+    that no score becomes infinite. Embeddings of the queries are [len(queries), embed_dim], encoded
+    as queries and `encoder.space.Space.asked`.
     """
     measured = {
-        modality: _all_rows(queries, embeddings, rows, levels)
+        modality: _all_rows(queries, _unrelated(queries, modality), embeddings, rows, levels)
         for modality, rows in samples.items()
         if len(rows)
     }
@@ -140,10 +142,13 @@ def blended(measured: Calibration, shipped: Calibration, n_segments: int) -> Cal
     """The model's constants, with the level raised towards a store's, if that is higher.
 
     The more segments, the more the store's counts. A lower level is not taken: in a store of
-    recordings, all of speech, it lets these answer what nothing answers.
+    recordings, all of speech, it lets these answer what nothing answers. A scale is taken that is
+    wider in any case, as that of captions, which would fill each list.
 
     >>> blended(Calibration(0.2, 0.1), Calibration(0.1, 0.2), 200)
     Calibration(mu=0.15000000000000002, c=0.2, further=(), share=0.0)
+    >>> blended(Calibration(0.1, 0.5), Calibration(0.1, 0.2), 200).c
+    0.25
     """
     share = n_segments / (n_segments + _TRUSTED)
     further = tuple(
@@ -151,7 +156,7 @@ def blended(measured: Calibration, shipped: Calibration, n_segments: int) -> Cal
         for number, row in enumerate(measured.further, 1)
     )
     level = shipped.mu + share * max(0.0, measured.mu - shipped.mu)
-    return replace(shipped, mu=level, further=further)
+    return replace(shipped, mu=level, c=max(shipped.c, share * measured.c), further=further)
 
 
 def shares_of_best(
@@ -186,25 +191,40 @@ def scores_of(
     return best
 
 
+def _unrelated(queries: Sequence[SampleQuery], modality: Modality) -> NDArray[np.bool_]:
+    """Which queries nothing of a modality answers: [n_queries]; all of them if none is such."""
+    chosen = np.array([modality == TEXT or query.kind != "caption" for query in queries])
+    return chosen if chosen.any() else ~chosen
+
+
 def _all_rows(
-    queries: Sequence[SampleQuery], embeddings: Embeddings, rows: Embeddings, levels: Levels
+    queries: Sequence[SampleQuery],
+    unrelated: NDArray[np.bool_],
+    embeddings: Embeddings,
+    rows: Embeddings,
+    levels: Levels,
 ) -> Measured:
     first, *others = (
-        _one(queries, embeddings, _different(rows[:, row]), levels) for row in range(rows.shape[1])
+        _one(queries, unrelated, embeddings, _different(rows[:, row]), levels)
+        for row in range(rows.shape[1])
     )
     further = tuple(of_row.calibration for of_row in others)
     return replace(first, calibration=replace(first.calibration, further=further))
 
 
 def _one(
-    queries: Sequence[SampleQuery], embeddings: Embeddings, rows: Embeddings, levels: Levels
+    queries: Sequence[SampleQuery],
+    unrelated: NDArray[np.bool_],
+    embeddings: Embeddings,
+    rows: Embeddings,
+    levels: Levels,
 ) -> Measured:
     cosines = embeddings.astype(np.float64) @ rows.astype(np.float64).T
-    mu = float(cosines.mean())
+    mu = float(cosines[unrelated].mean())
     cosines -= (levels - 1) * mu
     means = cosines.mean(axis=1)
     return Measured(
-        Calibration(mu, float(cosines.std())),
+        Calibration(mu, float(cosines[unrelated].std())),
         len(rows),
         _means([query.kind for query in queries], means),
         _means([query.language for query in queries], means),

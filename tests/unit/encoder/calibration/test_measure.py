@@ -61,9 +61,21 @@ def test_calibrated_cosines_of_unrelated_pairs_are_0_and_spread_by_1(
     widest = max(one.calibration.c for one in measured.values())
     for kind, one in measured.items():
         assert one.n_vectors == len(samples[kind])
-        scores = one.calibration.apply((asked(gap) @ samples[kind][:, 0].T).astype(np.float64))
+        unrelated = [kind == TEXT or query.kind != "caption" for query in QUERIES]
+        cosines = asked(gap)[unrelated] @ samples[kind][:, 0].T
+        scores = one.calibration.apply(cosines.astype(np.float64))
         assert scores.mean() == pytest.approx(0, abs=1e-4)
         assert scores.std() == pytest.approx(1, abs=1e-3) or one.calibration.c < 0.06 * widest
+
+
+def test_pictures_that_captions_describe_are_no_unrelated_pairs() -> None:
+    samples = gapped()
+    before = measure(QUERIES, asked(), samples)[IMAGE].calibration
+    described = asked()
+    are_captions = [query.kind == "caption" for query in QUERIES]
+    described[are_captions] = samples[IMAGE][: sum(are_captions), 0]
+    after = measure(QUERIES, described, samples)[IMAGE].calibration
+    assert (after.mu, after.c) == pytest.approx((before.mu, before.c))
 
 
 @given(sizes, st.integers(2, 4))
