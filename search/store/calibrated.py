@@ -87,12 +87,12 @@ class StoredCalibration:
         """As if it was made with what the model ships now, unless somebody measured it.
 
         What it measured by itself, for reading, is beside what the model shipped then: it holds
-        unless queries were not centred as they are now.
+        as long as that is what it ships.
         """
         constants = {**self.constants, **shipped}
         if self.about.get("source") == "shipped":
             return replace(self, constants=constants)
-        if "reading" in self.about and is_before(self.reading, shipped):
+        if "reading" in self.about and self.about.get("beside") != number_of(shipped):
             return unmeasured(constants)
         return self
 
@@ -119,13 +119,13 @@ class StoredCalibration:
 
 
 def is_raised(by: Calibration, over: Calibration) -> bool:
-    """Whether constants differ from others by higher levels alone.
+    """Whether constants differ from others by higher levels and wider scales alone.
 
     >>> [is_raised(Calibration(0.3, c), Calibration(0.1, 0.2)) for c in (0.2, 0.1)]
     [True, False]
     """
     return len(by.rows) == len(over.rows) and all(
-        row.c == lower.c and row.mu >= lower.mu
+        row.c >= lower.c and row.mu >= lower.mu
         for row, lower in zip(by.rows, over.rows, strict=True)
     )
 

@@ -51,6 +51,7 @@ MEASURED = {
     AUDIO: Calibration(-0.3, 0.1),
 }
 RAISED = {TEXT: Calibration(0.2, 0.155), IMAGE: Calibration(-0.1, 2.0)}
+WIDER = {TEXT: Calibration(0.2, 0.3), IMAGE: Calibration(-0.1, 2.5)}
 OTHERS = {TEXT: Calibration(0.1, 0.3), AUDIO: Calibration(0.2, 0.02)}
 KINDS = [TEXT, IMAGE, AUDIO]
 ABOUT = {"source": "measured"}
@@ -121,7 +122,7 @@ def test_a_store_ranks_by_the_constants_it_was_given(open_again: Opener) -> None
     )
 
 
-@pytest.mark.parametrize("reading", [MEASURED, RAISED])
+@pytest.mark.parametrize("reading", [MEASURED, RAISED, WIDER])
 def test_constants_for_reading_rank_and_change_no_row(
     open_again: Opener, reading: dict[Modality, Calibration]
 ) -> None:
@@ -132,7 +133,7 @@ def test_constants_for_reading_rank_and_change_no_row(
     assert store.scoring.reading == oracle.scoring.reading == {**CALIBRATION, **reading}
     assert all(
         is_raised(store.scoring.reading[modality], by) for modality, by in CALIBRATION.items()
-    ) == (reading is RAISED)
+    ) == (reading is not MEASURED)
     for each in (store, record_of(store)):
         assert_same_answers(each, oracle)
     assert store.rewrite(ignored) == 0

@@ -27,7 +27,14 @@ from encoder.types import QUERY, TEXT, VIDEO, Embeddings, Item, Modality
 from search.errors import StoreError
 from search.query.terms import ItemEncoder
 from search.store.base import VectorStore
-from search.store.calibrated import StoredCalibration, describe, flat, is_before, plain
+from search.store.calibrated import (
+    StoredCalibration,
+    describe,
+    flat,
+    is_before,
+    number_of,
+    plain,
+)
 from search.store.laned import LanedStore
 
 if TYPE_CHECKING:
@@ -129,7 +136,9 @@ def _calibrate_lane(
             _shipped(encoder) if shipped else _measured(encoder, store, state, only, reading)
         )
         if reading:
-            store.recalibrate(state.constants, {**origin, "reading": flat(constants)})
+            beside = number_of(encoder.space.calibration)
+            noted = {**origin, "reading": flat(constants), "beside": beside}
+            store.recalibrate(state.constants, noted)
         elif not dry_run:
             store.recalibrate(constants, origin)
     n_rows = 0 if dry_run else store.rewrite(on_progress)
@@ -237,6 +246,7 @@ def kinds_changed(
     """
     if state.about.get("chosen"):
         return set()
+    state = state.renewed(shipped)
     former = {} if is_before(state.reading, shipped) else state.about.get("modalities", {})
     n_before = {m: former.get(str(m), {}).get("n_segments", 0) for m in sizes}
     plenty = {m: n for m, n in sizes.items() if m in shipped and n >= LEAST_READ}

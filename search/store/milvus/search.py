@@ -152,8 +152,8 @@ class MilvusSearch:
                 segments = _read(answer, shift, state, strict)
                 if is_exact:
                     return one_of_each(segments)[:limit]
-                # Hits are scored no higher than rows rank, so that none beyond the last is better.
-                bound = answer[-1].product if len(answer) == n_rows else -inf
+                # Hits above 0 are scored no higher than rows rank: none beyond the last is better.
+                bound = max(0.0, answer[-1].product) if len(answer) == n_rows else -inf
                 scored = [(_score(segment, by, shift), segment) for segment in segments]
                 scored.sort(key=lambda pair: (-pair[0], pair[1].segment_id))
                 best = one_of_each(segment for score, segment in scored if score > bound)

@@ -20,7 +20,7 @@ from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, Embeddings, Item,
 from search import Query, SearchEngine
 from search.errors import StoreError
 from search.store.base import VectorStore
-from search.store.calibrated import StoredCalibration, flat
+from search.store.calibrated import StoredCalibration, flat, number_of
 from search.store.memory import MemoryStore
 from search.store.open import open_store
 from search.store.schema import segment_id
@@ -96,7 +96,7 @@ def test_what_means_nothing_has_weak_matches_only(store: VectorStore) -> None:
     asked = [f"noise {place}" for place in range(60)]
     pages = [engine.search(Query([Item(TEXT, text)])).hits for text in asked]
     above = [any(not hit.weak for hit in page) for page in pages]
-    assert sum(above) <= 14  # 7 are expected: `CHANCE` for each of two kinds
+    assert sum(above) <= 14  # 8 are expected: `CHANCE_OF_TEXTS` and `CHANCE`
     assert all(len(page) == 10 for page in pages)
     engine.close()
 
@@ -316,12 +316,19 @@ def test_a_store_from_before_the_model_centred_queries_is_measured_again() -> No
     fill(store, text=60, image=60)
     engine = SearchEngine(encoder, store)
     assert engine.space().calibration == now
-    store.recalibrate(before, {"source": "measured", "reading": flat(before)})
+    noted = {"source": "measured", "reading": flat(before), "beside": number_of(before)}
+    store.recalibrate(before, noted)
     assert engine.space().calibration == now
     store.recalibrate(before, {"source": "measured"})
     assert engine.space().calibration == before
     assert calibrate_if_due(encoder, store, alone_here)
     assert engine.space().share == store.stored_calibration().reading[TEXT].share == 0.8
+    assert not calibrate_if_due(encoder, store, alone_here)
+    wider = {**now, IMAGE: Calibration(0.0, 0.2)}  # of the model's next version
+    made.space = replace(made.space, calibration=wider)
+    assert engine.space().calibration[IMAGE] == wider[IMAGE]
+    assert calibrate_if_due(encoder, store, alone_here)
+    assert engine.space().calibration[IMAGE].c == 0.2
     assert not calibrate_if_due(encoder, store, alone_here)
     calibrate(encoder, store)
     assert store.stored_calibration().constants[TEXT].share == 0.8
