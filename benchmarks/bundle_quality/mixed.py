@@ -21,6 +21,7 @@ from scripts import captioned_pictures
 from search import Hit, Query, SearchEngine
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
+from workers.pipeline.calibration import alone_here, calibrate_if_due
 
 FOLDER = Path(".demo/captioned")
 SEEN = {"multilingual": "seen beside the set that settings were chosen on"}
@@ -80,7 +81,8 @@ def photos() -> list[Photo]:
 
 
 def filled(encoder: MultiModalEncoder, given: Sequence[Photo]) -> MemoryStore:
-    """A store of the photographs (assets ``p<number>``) and captions (``t<number>.<place>``)."""
+    """A store of the photographs (assets ``p<number>``) and captions (``t<number>.<place>``), with
+    constants as an ingest leaves them."""
     store = MemoryStore(encoder.embed_dim, encoder.space.calibration)
     pictures = [(f"p{number}", str(one.path)) for number, one in enumerate(given)]
     captions = [
@@ -90,6 +92,7 @@ def filled(encoder: MultiModalEncoder, given: Sequence[Photo]) -> MemoryStore:
     ]
     _write(store, encoder, IMAGE, pictures)
     _write(store, encoder, TEXT, captions)
+    calibrate_if_due(encoder, store, alone_here)
     return store
 
 
