@@ -196,12 +196,12 @@ def moved(resources: Resources, parts: Services) -> Services:
 
 def _of_model(model: MultiModalEncoder) -> dict[str, Any]:
     """The parts that change with the model, besides the engine's."""
-    speech = model.services.speech if TEXT in model.modalities else None
+    hears = bool(model.services.speech) and TEXT in model.modalities
     return {
         "tokens": model,
         "warm": lambda: warm_up(model, None),
         "modalities": sorted(map(str, model.modalities)),
-        "transcribe": partial(speech.transcribe, role=QUERY) if speech else None,
+        "transcribe": partial(model.services.transcribe, role=QUERY) if hears else None,
         "kinds": kind_offers(model.modalities),
         "model": model.model,
     }
