@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoder.services.text_services import TextServices
 from encoder.space import Space, l2_normalize
-from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Role, Waveform
+from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality, Role, Waveform
 from workers.cli import anymodal
 from workers.serving.resources import Resources, _config_of
 
@@ -54,6 +55,12 @@ class TinyEncoder:
     embed_dim = DIM
     modalities = frozenset({TEXT, IMAGE, AUDIO})
     services = TextServices()
+    lanes: Mapping[Modality, object] = MappingProxyType({})
+
+    @property
+    def home(self) -> TinyEncoder:
+        """The only model."""
+        return self
 
     def window_lengths(self, text: str, _role: Role = "document") -> list[int]:
         return [len(text.split())]
