@@ -62,6 +62,10 @@ class TinyEncoder:
         """The only model."""
         return self
 
+    def lane(self, _modality: Modality) -> TinyEncoder:
+        """The only model, for any kind."""
+        return self
+
     def window_lengths(self, text: str, _role: Role = "document") -> list[int]:
         return [len(text.split())]
 
