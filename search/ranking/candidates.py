@@ -198,8 +198,9 @@ class Finder:
         } & segments_found.segments.keys() - self._weights.keys():
             whole = segments_found.whole.get(modality)
             segments = segments_found.segments[modality] if whole is None else whole
-            is_cut = modality in segments_found.bounds or (n is not None and len(segments) >= n)
-            if whole is None and is_cut and len(segments) < SPREAD_OF:
+            is_cut = whole is None and modality in segments_found.bounds
+            is_cut = is_cut or (n is not None and len(segments) >= n)
+            if is_cut and len(segments) < SPREAD_OF:
                 with self._stage("search"):
                     segments = self._segments.nearest([modality], SPREAD_OF, None)[modality]
             scored = self._request.scored(modality, segments[:SPREAD_OF])

@@ -41,8 +41,8 @@ class SegmentEncoding:
         self,
         encoder: MultiModalEncoder,
         report: IngestReport,
+        config: IngestConfig,
         services: TextServices | None = None,
-        config: IngestConfig | None = None,
     ) -> None:
         self.rows: dict[str, list[SegmentRow]] = defaultdict(list)
         self.finished: set[str] = set()
@@ -50,7 +50,7 @@ class SegmentEncoding:
         self._encoder = encoder
         self._report = report
         self._services = services or TextServices()
-        self._config = config or IngestConfig()
+        self._config = config
         self._towers = encoder.modalities
         self._limits = self._services.limits(self._towers)
         self._kinds: dict[str, set[Modality]] = defaultdict(set)

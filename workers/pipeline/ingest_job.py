@@ -113,8 +113,8 @@ class IngestJob:
         encoding = SegmentEncoding(
             self.encoder,
             report,
-            self.encoder.services.chosen(read=self.read_pictures, hear=self.transcripts),
             self.config,
+            self.encoder.services.chosen(read=self.read_pictures, hear=self.transcripts),
         )
         batches = decode_side_by_side(
             assets,
@@ -144,7 +144,7 @@ class IngestJob:
             StoreError: as `run`.
         """
         with report.timed("store"):
-            nothing = SegmentEncoding(self.encoder, report)
+            nothing = SegmentEncoding(self.encoder, report, self.config)
             self._commit(located, located.keys(), nothing, labels, report, dead)
 
     def _commit(

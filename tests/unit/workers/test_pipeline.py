@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event, Lock
@@ -17,10 +17,10 @@ import pytest
 
 from encoder import MultiModalEncoder
 from encoder.errors import DiskError, InputError
-from encoder.space import Calibration
-from encoder.types import Embeddings, Item, Modality
+from encoder.types import Embeddings, Item
 from ingest import IngestConfig, isolate
 from search.errors import StoreUnavailableError
+from search.store.calibrated import StoredCalibration
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
 from tests.support import points_package
@@ -155,11 +155,10 @@ def test_a_calibration_that_fails_costs_no_file(
     encoder: MultiModalEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Away(MemoryStore):
-        @property
-        def calibration(self) -> Mapping[Modality, Calibration]:
+        def stored_calibration(self) -> StoredCalibration:
             if self.count():
                 raise StoreUnavailableError("The store is away.")
-            return {}
+            return super().stored_calibration()
 
     job = pipeline(encoder, Away(encoder.embed_dim))
     report = job.run(notes(tmp_path, 2))
