@@ -38,7 +38,7 @@ def test_stores_uploads_and_keys_are_private_whatever_the_umask(
     anymodal: Run, media: Path, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
-    store = tmp_path / "store"
+    store = tmp_path / "data" / "store"
     before = os.umask(0)
     try:
         anymodal("ingest", media / "texts")
@@ -66,7 +66,7 @@ def test_a_read_only_store_is_searched_and_not_written(
     anymodal: Run, here: Run, media: Path, tmp_path: Path
 ) -> None:
     here("ingest", media / "texts")
-    store = tmp_path / "store"
+    store = tmp_path / "data" / "store"
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
     with read_only(store):
         for words in (["search", "baking bread"], ["search", "rocket", "--path", str(media)]):

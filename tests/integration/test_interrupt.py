@@ -40,7 +40,7 @@ def test_the_second_run_does_only_the_rest(here: Run, tmp_path: Path) -> None:
         [ANYMODAL, "ingest", media],
         env={
             **os.environ,
-            "ANYMODAL_STORE": str(tmp_path / "store"),
+            "ANYMODAL_STORE": str(tmp_path / "data" / "store"),
             "ANYMODAL_SHARD_FILES": str(SHARD_FILES),
             "TERM": "xterm",
         },

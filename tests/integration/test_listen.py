@@ -29,7 +29,7 @@ def test_a_spoken_question_is_answered(
     asked = "The museum will be closed on Monday while the paintings are being restored."
     said = soxr.resample(speaker.say(asked), speaker.sampling_rate, RATE)
     sound = np.pad(np.asarray(said), (RATE, 2 * RATE))
-    monkeypatch.setenv("ANYMODAL_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("ANYMODAL_STORE", str(tmp_path / "data" / "store"))
 
     done = CliRunner().invoke(
         anymodal,

@@ -55,7 +55,7 @@ def worker(
             [ANYMODAL, "worker", "--broker", broker, "--metrics-port", str(PORT)],
             env={
                 **os.environ,
-                "ANYMODAL_STORE": str(tmp_path / "store"),
+                "ANYMODAL_STORE": str(tmp_path / "data" / "store"),
                 "ANYMODAL_INGEST__STORAGE_OPTIONS": bucket.setting,
             },
             stdout=log,

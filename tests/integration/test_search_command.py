@@ -24,7 +24,7 @@ Ask = Callable[..., Any]
 def ask(here: Run, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Ask for something; return the parsed JSON. Errors of our hierarchy are raised."""
     here("ingest", media)
-    monkeypatch.setenv("ANYMODAL_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("ANYMODAL_STORE", str(tmp_path / "data" / "store"))
 
     def run(*words: object) -> Any:
         done = CliRunner().invoke(command, ["search", *map(str, words)], standalone_mode=False)
@@ -100,7 +100,7 @@ def test_every_way_to_ask(ask: Ask, media: Path) -> None:
 def test_what_cannot_be_understood_is_refused(
     words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ANYMODAL_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("ANYMODAL_STORE", str(tmp_path / "data" / "store"))
     done = CliRunner().invoke(command, ["search", *words], standalone_mode=False)
     assert isinstance(done.exception, AnymodalError)
     with pytest.raises(AnymodalError, match=message):
@@ -111,7 +111,7 @@ def test_an_empty_answer_says_what_was_searched(ask: Ask, tmp_path: Path) -> Non
     empty = ask("bread", "--tag", "none", "--modality", "text", "--threshold", 2)
     assert empty["hits"] == []
     assert empty["searched"] == {
-        "store": str(tmp_path / "store"),
+        "store": str(tmp_path / "data" / "store"),
         "assets": 6,
         "matching_assets": 0,
         "modalities": ["text"],
@@ -154,7 +154,7 @@ def test_no_command_passes_an_escape_sequence_on(tmp_path: Path) -> None:
     def told(*words: object) -> str:
         """All that was sent to a terminal that serves as both streams."""
         mine, its = os.openpty()
-        env = {**os.environ, "ANYMODAL_STORE": str(tmp_path / "store"), "NO_COLOR": "1"}
+        env = {**os.environ, "ANYMODAL_STORE": str(tmp_path / "data" / "store"), "NO_COLOR": "1"}
         process = subprocess.Popen([ANYMODAL, *words], stdout=its, stderr=its, stdin=its, env=env)
         os.close(its)
         sent = b""

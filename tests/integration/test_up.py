@@ -33,7 +33,7 @@ store.close()
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return tmp_path / "store"
+    return tmp_path / "data" / "store"
 
 
 @pytest.fixture
