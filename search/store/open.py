@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from encoder.errors import InputError
 from search.errors import StoreMissingError
-from search.store.calibrated import PROBES
 from search.store.folders import default_folder
 
 if TYPE_CHECKING:
@@ -89,6 +88,7 @@ def open_store(
 
 def _check_probes(store: VectorStore, probes: Sequence[str], uri: str | None) -> None:
     from encoder.models.probes import check_same
+    from search.store.calibrated import PROBES
 
     state = store.stored_calibration()
     if noted := state.about.get(PROBES):
