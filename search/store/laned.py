@@ -26,7 +26,8 @@ class LanedStore:
 
     The home store has texts, their words, names and places; an asset is stored once its commit row
     is there. That of another lane counts the asset's segments there. Writes reach the home store
-    last, and deletions first, so that what is cut off never shows, and is done by the next call.
+    last, and deletions first, so that what is cut off never shows. The next ingest completes a
+    write; `check` finds what a deletion has left, and `repair` removes it.
 
     Args:
         home: of texts, and of all modalities that have no other.
@@ -61,7 +62,8 @@ class LanedStore:
         constants = {m: c for m, c in state.reading.items() if m not in self._of}
         for modality, store in self._of.items():
             constants.update({m: c for m, c in store.scoring.reading.items() if m == modality})
-        return replace(state, constants=constants)
+        about = {name: note for name, note in state.about.items() if name != "reading"}
+        return replace(state, constants=constants, about=about)
 
     def stored_calibration(self) -> StoredCalibration:
         return self.home.stored_calibration()
@@ -71,7 +73,7 @@ class LanedStore:
         for store in self._all:
             own = {m: c for m, c in constants.items() if self.of(m) is store}
             if own:
-                store.recalibrate({**store.scoring.reading, **own}, origin)
+                store.recalibrate({**store.stored_calibration().constants, **own}, origin)
 
     def rewrite(self, progress: Callable[[int, int], object]) -> int:
         return sum(store.rewrite(progress) for store in self._all)

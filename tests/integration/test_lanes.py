@@ -26,7 +26,10 @@ from search.types import SearchResult
 from tests.support import tiny_models as tiny
 from workers.beside.commands import engine_of
 from workers.config import Settings
+from workers.evaluation.judging import judge
+from workers.evaluation.questions import QuestionSet
 from workers.library.check import checked
+from workers.library.portable import Manifest, export_store
 from workers.library.reindex import ReindexPlan, move
 from workers.pipeline.calibration import LEAST_OF_NEW, calibrate
 from workers.pipeline.commit_rows import remove
@@ -190,6 +193,20 @@ def test_each_lane_is_measured_by_its_own_model(models: str, files: Path, tmp_pa
         assert AUDIO not in constants  # one sound is too few
         measured = calibrate(encoder, store)["measured"]
         assert measured.keys() == {"text", "image", "audio"}
+        calibrate(encoder, store, shipped=True)  # of the bundle's lane; the others ship none
+        assert store.home.scoring.reading == encoder.space.calibration
+        assert store.of(IMAGE).scoring.reading.keys() == {IMAGE}
+        assert store.scoring.reading[IMAGE] == store.of(IMAGE).scoring.reading[IMAGE]
+
+
+def test_what_needs_one_space_refuses_several(models: str, files: Path, tmp_path: Path) -> None:
+    encoder = MultiModalEncoder(models)
+    with pytest.raises(InputError, match="one model"):
+        judge("lanes", encoder, QuestionSet("list", [], [files / "red.png"]), IngestConfig())
+    with opened(tmp_path / "store", models) as resources:
+        manifest = Manifest(encoder.model, encoder.space.fingerprint, encoder.embed_dim)
+        with pytest.raises(InputError, match="single model"):
+            export_store(resources.store(), tmp_path / "out", manifest, lambda _done, _all: None)
 
 
 def test_embeddings_of_several_models_are_not_fused(models: str) -> None:

@@ -92,7 +92,15 @@ def judge(
     first: SubjectJudgement | None = None,
     on_progress: OnProgress = lambda _done, _all: None,
 ) -> SubjectJudgement:
-    """Measure how well an encoder finds the answers, for each pair of modalities."""
+    """Measure how well an encoder finds the answers, for each pair of modalities.
+
+    Raises:
+        InputError: the encoder has several models, whose embeddings cannot be compared.
+    """
+    if encoder.lanes:
+        raise InputError(
+            "--model", got=encoder.model, wanted="one model: measure each lane's by itself"
+        )
     judged, started_s = SubjectJudgement(name), time.process_time()
     queries = [question.query for question in question_set.questions]
     n_all = len(queries) + len(question_set.candidates)

@@ -90,11 +90,11 @@ def calibrate(
         StoreError: the store fails, or somebody else is calibrating it; what was done stays.
     """
     options = {"dry_run": dry_run, "shipped": shipped, "reading": reading}
-    lanes = [
-        (lane, lane_store)
-        for lane, lane_store in lanes_of(encoder, store)
-        if lane_store.sizes().keys() & (set(only) or lane_store.sizes().keys())
-    ]
+    lanes = lanes_of(encoder, store)
+    if shipped:
+        lanes = [lane for lane in lanes if lane[0].space.calibration] or lanes[:1]
+    else:
+        lanes = [lane for lane in lanes if _holds(lane[1], only)]
     if not lanes:
         raise InputError("store", got="nothing stored yet", wanted="some files to measure by")
     result, *others = (
@@ -106,6 +106,12 @@ def calibrate(
         result["calibration"]["modalities"].update(other["calibration"]["modalities"])
         result.setdefault("measured", {}).update(other.get("measured", {}))
     return result
+
+
+def _holds(store: VectorStore, modalities: Collection[Modality]) -> bool:
+    """Whether anything of these is stored, or anything at all if none is named."""
+    sizes = store.sizes()
+    return bool(sizes.keys() & set(modalities) if modalities else sizes)
 
 
 def lanes_of(
