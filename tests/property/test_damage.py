@@ -67,11 +67,15 @@ def test_damage_is_reported_and_nothing_else_is_raised(
         damaged[position] = rng.integers(256)
     path = tmp_path / f"damaged.{kind}"
     path.write_bytes(damaged[: round(len(damaged) * kept)])
-    config = IngestConfig()
+    config = IngestConfig(isolate=True)  # a library may crash, as pi_heif does now and then
     told: MediaError | None = None
     found: list[Segment] = []
     try:
         found = list(segments(identify(path, config), config))
     except MediaError as error:
         told = error
-    assert found if told is None else "damaged" in told.problem and told.remedy
+    if told is None:
+        assert found
+    else:
+        assert told.remedy
+        assert "damaged" in told.problem or "crashed" in told.problem
