@@ -26,6 +26,8 @@ from search.errors import NotFoundError
 from search.query.byte_cache import ByteCache
 from search.types import AssetRow
 
+STILL_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+"""For what may have a look of its own, and runs and loads nothing."""
 _HASHED_BYTES = 64 * 2**20
 """The largest file that is read as a whole before it is sent for the first time: .1 s."""
 _CHUNK_BYTES = 2**20
@@ -265,7 +267,7 @@ def content_headers(asset: AssetRow, path: str | Path) -> dict[str, str]:
     name = file_name(place).encode(errors="replace")
     return {
         "Content-Disposition": f"{how}; filename*=UTF-8''{quote(name, safe='')}",
-        "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+        "Content-Security-Policy": STILL_POLICY,
         "Cache-Control": "private, max-age=86400, immutable",
         "ETag": f'"{asset.asset_id}"',
     }

@@ -11,11 +11,13 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from encoder.errors import InputError
+from encoder.types import TEXT
 from search.api.access.auth import READ, WRITE
 from search.api.access.paths import filter_for, sees_paths
 from search.api.middleware.bounded_threads import Turn
 from search.api.requests.bodies import json_body, read_sent
-from search.api.responses.contents import content_of, picture_headers, picture_of
+from search.api.responses import card
+from search.api.responses.contents import STILL_POLICY, content_of, picture_headers, picture_of
 from search.api.responses.plain_values import FacetsAnswer, asset_json, facets_json
 from search.api.schemas import AssetChange, AssetOut, AssetsAnswer
 from search.api.services import Parts, Services, refusals
@@ -33,6 +35,8 @@ _SORT = (
     "`newest`: by `taken` or `modified`; `oldest`: the reverse; `auto`: newest first if the store "
     "has an order of dates."
 )
+_ON_CARD = 3
+"""Segments; the first of them fills a card, unless it is short."""
 Cursor = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{0,128}$")]
 
 
@@ -213,7 +217,12 @@ async def get_content(asset_id: AssetId, services: Parts, request: Request) -> R
     dependencies=READ,
     response_class=Response,
     responses={
-        200: {"content": {"image/webp": {"schema": {"type": "string", "format": "binary"}}}},
+        200: {
+            "content": {
+                "image/webp": {"schema": {"type": "string", "format": "binary"}},
+                card.MEDIA_TYPE: {"schema": {"type": "string"}},
+            }
+        },
         **refusals(404, 413, 415, 422, 503, 504),
     },
 )
@@ -224,18 +233,31 @@ async def get_thumbnail(
     page: Annotated[int, Query(ge=1, le=1_000_000, description="The page of a document.")] = 1,
     size: Annotated[int, Query(ge=16, le=1024, description="The longer side in pixels.")] = 320,
 ) -> Response:
-    """A small WebP of a picture, a film at a time or a page of a PDF; others have none (404).
+    """A small WebP of a picture, a film at a time or a page of a PDF.
 
-    Those of 480 and 1024 pixels are kept on the disk.
+    Other documents have a card, an SVG with the beginning of what was read in them; what has no
+    text has none (404). WebPs of 480 and 1024 pixels are kept on the disk.
     """
 
-    def make(_: Turn) -> bytes:
+    def make(_: Turn) -> Response:
         asset = _asset(services, asset_id)
+        kinds = [kind for kind in services.kinds if asset.media_type in kind.media_types]
+        if asset.modality == TEXT and not any(kind.shows for kind in kinds):
+            return _card(services, asset)
         picture = partial(picture_of, asset, services.decoder, t, page, size)
-        return services.thumbnails.get(asset_id, t, page, size, picture)
+        webp = services.thumbnails.get(asset_id, t, page, size, picture)
+        return Response(webp, media_type="image/webp", headers=picture_headers())
 
-    picture = await services.workbench.run(make)
-    return Response(picture, media_type="image/webp", headers=picture_headers())
+    return await services.workbench.run(make)
+
+
+def _card(services: Services, asset: AssetRow) -> Response:
+    segments = sorted(services.store.embeddings(asset.asset_id), key=lambda row: row.index)
+    texts = [row.snippet for row in segments if row.snippet and not row.row][:_ON_CARD]
+    if not texts:
+        raise NotFoundError(f"Nothing was read in {asset.asset_id}.", "Show its name instead.")
+    headers = {**picture_headers(), "Content-Security-Policy": STILL_POLICY}
+    return Response(card.card_of(asset, texts), media_type=card.MEDIA_TYPE, headers=headers)
 
 
 def _asset(services: Services, asset_id: str) -> AssetRow:

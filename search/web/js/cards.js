@@ -5,8 +5,8 @@ import { button, el, icon, styled, svg } from "./dom.js";
 import { clock, fixed } from "./format.js";
 import { excerpt, marked } from "./highlight.js";
 import { t, tn } from "./i18n.js";
-import { isReadable, kindIcon, kindName, modalityOf, tileOf } from "./kinds.js";
-import { beginning, picture, stopLoading, whenSeen } from "./media_elements.js";
+import { kindIcon, kindName, modalityOf, tileOf } from "./kinds.js";
+import { picture, stopLoading, whenSeen } from "./media_elements.js";
 import { timedMoments, timeline } from "./moments.js";
 import { playAt, player } from "./player.js";
 
@@ -179,16 +179,8 @@ function moments(hit, play, onPeek) {
   return timedMoments(hit).length ? timeline(hit, { onPick: (moment) => play(moment.start_s), onPeek }) : null;
 }
 
-function textStage(hit, { words }) {
-  const screen = screenOf(el("span", { class: "blank" }, kindIcon(hit)));
-  const write = (text) => screen.replaceChildren(el("p", { class: "prose", dir: "auto" }, markedText(excerpt(text, words, EXCERPT_CHARS), words)));
-  if (hit.snippet) {
-    write(hit.snippet);
-  } else if (isReadable(hit.media_type)) {
-    whenSeen(screen, async (signal) => {
-      const text = await beginning(hit.content_url, { signal });
-      if (text.trim()) write(text);
-    });
-  }
-  return stageOf(screen);
+/** What was found in a document; where nothing was searched for, its card. */
+function textStage(hit, { words, isOnScreen }) {
+  if (!hit.snippet) return stageOf(screenOf(thumbnail(hit, thumbnailAt(hit), isOnScreen)));
+  return stageOf(screenOf(el("p", { class: "prose", dir: "auto" }, markedText(excerpt(hit.snippet, words, EXCERPT_CHARS), words))));
 }

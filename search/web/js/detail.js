@@ -144,7 +144,7 @@ function fullPicture(hit) {
   return framed(image, [hit, ...(hit.moments ?? [])]);
 }
 
-/** What was found of a text, or its beginning where nothing was searched for. */
+/** What was found of a text, or its beginning, or its card, where nothing was searched for. */
 function fullText(hit) {
   const words = markedWords();
   const parts = [hit, ...(hit.moments ?? [])].filter((part) => part.snippet).sort((a, b) => (a.char_start ?? 0) - (b.char_start ?? 0));
@@ -157,6 +157,8 @@ function fullText(hit) {
   );
   if (!parts.length && isReadable(hit.media_type)) {
     beginning(hit.content_url, { most: BEGINNING_BYTES, signal: asking.signal }).then((text) => prose.replaceChildren(...text.split(/\n\s*\n/).map((part) => el("p", {}, part))));
+  } else if (!parts.length) {
+    prose.replaceChildren(picture(thumbnailAt(hit), t("The beginning"), (image) => image.remove()));
   }
   return prose;
 }

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 from time import sleep
+from xml.etree import ElementTree
 
 import httpx
 import numpy as np
@@ -237,6 +238,16 @@ def test_thumbnails_of_pictures_and_films(client: httpx.Client, tmp_path: Path) 
     by_name = {hit["name"]: hit for hit in hits}
     assert client.get(by_name["sky.jpg"]["thumbnail_url"]).status_code == 200
     assert client.get(by_name["tone.wav"]["thumbnail_url"]).status_code == 404
+
+
+def test_a_document_without_pictures_has_a_card(client: httpx.Client) -> None:
+    answer = upload(client, ("<rent>.csv", b"what,cost\nrent,1150"), wait="true").json()
+    (asset_id,) = answer["job"]["asset_ids"]
+    card = client.get(f"/v1/assets/{asset_id}/thumbnail")
+    assert card.headers["content-type"] == "image/svg+xml"
+    assert "sandbox" in card.headers["content-security-policy"]
+    assert "1150" in "".join(ElementTree.fromstring(card.content).itertext())
+    client.delete(f"/v1/assets/{asset_id}")
 
 
 def test_thumbnails_in_two_sizes_are_kept_until_the_asset_is_deleted(
