@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby, repeat
 from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
+
+from encoder.types import Modality
 
 Progress: TypeAlias = Callable[[int, int], object]
 """Called from time to time with the rows read and their total."""
@@ -57,6 +60,11 @@ class Findings:
     def of(self, difference: str) -> list[str]:
         return list(self.wrong.get(difference, ()))
 
+    def without_counts(self) -> Findings:
+        """The others than those by which an asset has too few or too many segments."""
+        others = {d: wrong for d, wrong in self.wrong.items() if d not in (INCOMPLETE, MISCOUNTED)}
+        return replace(self, wrong=others)
+
 
 @runtime_checkable
 class Checkable(Protocol):
@@ -68,6 +76,10 @@ class Checkable(Protocol):
 
     def repair(self, findings: Findings) -> None:
         """Mend what `check` has just found, as `REPAIR` says."""
+        ...
+
+    def counted(self, asset_ids: Sequence[str]) -> Mapping[str, Counter[Modality]]:
+        """The number of segments of each modality, by asset; an unknown one has none."""
         ...
 
 

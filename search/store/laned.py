@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -166,7 +166,12 @@ class LanedStore:
         return self.home.lexical(text, limit, asset_ids=asset_ids, filter=filter)
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
-        rows = [row for store in self._all for row in store.embeddings(asset_id)]
+        rows = [
+            row
+            for store in self._all
+            for row in store.embeddings(asset_id)
+            if self.of(row.modality) is store
+        ]
         return sorted(rows, key=lambda row: (row.modality, row.index, row.row))
 
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
@@ -200,50 +205,57 @@ class LanedStore:
     def check(self, progress: Progress) -> Findings:
         """What each store finds, and where they contradict each other.
 
+        The home store's commit rows count the segments of all lanes, each where it is searched. One
+        that counts none is of an asset that the next ingest reads again.
+
         Raises:
             InputError: the stores are not durable.
         """
-        findings = self._of_home(progress)
-        for store in self._others:
+        findings = Findings()
+        for store in self._all:
             of_lane = _checkable(store).check(progress)
-            findings.n_segments += of_lane.n_segments
-            for difference, wrong in of_lane.wrong.items():
+            for difference, wrong in of_lane.without_counts().wrong.items():
                 findings.wrong.setdefault(difference, {}).update(wrong)
             for rows in in_batches(store.scan(), _AT_ONCE):
+                if store is self.home:
+                    self._count(rows, findings)
+                    continue
                 at_home = self.home.assets([row.asset_id for row in rows])
                 for row in rows:
                     if row.asset_id not in at_home:
                         findings.add(ORPHANED, row.asset_id, *row.locations[:1])
         return findings
 
-    def _of_home(self, progress: Progress) -> Findings:
-        """A commit row there counts the segments of all lanes."""
-        findings = _checkable(self.home).check(progress)
-        rows = self.home.assets([*findings.of(INCOMPLETE), *findings.of(MISCOUNTED)])
-        for difference in (INCOMPLETE, MISCOUNTED):
-            wrong = findings.wrong.pop(difference, {})
-            for asset_id, location in wrong.items():
-                n = self._n_segments(asset_id)
-                if asset_id not in rows or n < rows[asset_id].n_segments:
-                    findings.add(INCOMPLETE, asset_id, location)
-                elif n > rows[asset_id].n_segments:
-                    findings.add(MISCOUNTED, asset_id, location)
-        return findings
+    def _count(self, rows: Sequence[AssetRow], findings: Findings) -> None:
+        counts = self.counted([row.asset_id for row in rows])
+        findings.n_assets += len(rows)
+        for row in rows:
+            n = counts[row.asset_id].total()
+            findings.n_segments += n
+            if row.n_segments and n != row.n_segments:
+                difference = INCOMPLETE if n < row.n_segments else MISCOUNTED
+                findings.add(difference, row.asset_id, *row.locations[:1])
 
-    def _n_segments(self, asset_id: str) -> int:
-        return sum(not row.row for row in self.embeddings(asset_id))
+    def counted(self, asset_ids: Sequence[str]) -> Mapping[str, Counter[Modality]]:
+        """See `Checkable.counted`; each modality is counted in its lane alone."""
+        counts = defaultdict[str, Counter[Modality]](Counter)
+        for store in self._all:
+            for asset_id, of_store in _checkable(store).counted(asset_ids).items():
+                own = {m: n for m, n in of_store.items() if self.of(m) is store}
+                counts[asset_id].update(own)
+        return counts
 
     def repair(self, findings: Findings) -> None:
         """Mend what `check` has just found."""
         self.delete([*findings.of(INCOMPLETE), *findings.of(ORPHANED)])
-        for row in self.home.assets(findings.of(MISCOUNTED)).values():
-            counted = replace(row, n_segments=self._n_segments(row.asset_id))
-            self.home.write([counted], [])
-        for store in self._others:
-            _checkable(store).repair(_checkable(store).check(lambda _done, _all: None))
-        at_home = self._of_home(lambda _done, _all: None)
-        if at_home.wrong:
-            _checkable(self.home).repair(at_home)
+        miscounted = findings.of(MISCOUNTED)
+        counts = self.counted(miscounted)
+        rows = self.home.assets(miscounted).values()
+        self.home.write([replace(r, n_segments=counts[r.asset_id].total()) for r in rows], [])
+        for store in map(_checkable, self._all):
+            own = store.check(lambda _done, _all: None).without_counts()
+            if own.wrong:
+                store.repair(own)
 
     def ping(self) -> None:
         for store in self._all:

@@ -35,7 +35,7 @@ def _without_segment(record: MilvusStore) -> None:
     record._rows.remove(record._segments, [row.key], partition_name=str(row.modality))
 
 
-def _without_place(record: MilvusStore) -> None:
+def without_place(record: MilvusStore) -> None:
     rows = record._rows.of(LOCATIONS, "asset_id", ["asset0-3"])
     record._rows.remove(LOCATIONS, [row[LOCATIONS.key] for row in rows])
 
@@ -52,7 +52,7 @@ def _miscounted(record: MilvusStore) -> None:
 _WRONG: dict[str, tuple[Callable[[MilvusStore], None], str]] = {
     ORPHANED: (_without_row, "asset0-0"),
     INCOMPLETE: (_without_segment, "asset0-1"),
-    PLACES: (_without_place, "asset0-3"),
+    PLACES: (without_place, "asset0-3"),
     WORDS: (_without_words, "words"),
     MISCOUNTED: (_miscounted, "asset0-4"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter, defaultdict
 from collections.abc import Collection as Ids
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -94,6 +95,20 @@ class IndexReading:
             nos = db.execute("SELECT no FROM asset WHERE asset_id = ?", (asset_id,)).fetchall()
             rows = self._rows(db, "segment.no", [no for (no,) in nos])
         return sorted(rows, key=lambda row: (row.modality, row.index, row.row))
+
+    def counted(self, asset_ids: Sequence[str]) -> dict[str, Counter[Modality]]:
+        counts = defaultdict[str, Counter[Modality]](Counter)
+        sql = (  # "+" as in `writing.keys_of`
+            "SELECT asset_id, modality, count(*) "
+            "FROM asset JOIN segment ON segment.no = +asset.no "
+            "JOIN part ON part.part = segment.at >> 40 AND number = 0 "
+            "WHERE asset_id IN ({}) GROUP BY asset_id, modality"
+        )
+        with self._tables.reading() as db:
+            for ids in in_batches(list(dict.fromkeys(asset_ids)), _PER_QUERY):
+                for asset_id, modality, n in db.execute(sql.format(marks(ids)), ids):
+                    counts[asset_id][modality_of(modality)] = n
+        return counts
 
     def segments(self) -> Iterator[SegmentRow]:
         """All segments with their vectors, in the order of their keys, page by page."""

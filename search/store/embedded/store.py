@@ -8,6 +8,7 @@ in step.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Ids
 from functools import partial
@@ -23,7 +24,7 @@ from search.filters import Filter
 from search.lexical.index import FoundText
 from search.store import calibrated
 from search.store.calibrated import Constants, StoredCalibration
-from search.store.checking import LOST, Findings, Progress
+from search.store.checking import INCOMPLETE, LOST, MISCOUNTED, Findings, Progress
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.embedded.checking import IndexCheck
 from search.store.embedded.reading import IndexReading
@@ -156,8 +157,13 @@ class EmbeddedStore:
         self._check_changeable()
         with self._side.exclusively():
             IndexCheck(self._side, self._reading).write_back(self.record, findings.of(LOST))
-            self.record.repair(self.record.check(lambda *_: None))
+            left = self.record.check(lambda *_: None)
+            is_counted = findings.wrong.keys() & {INCOMPLETE, MISCOUNTED}
+            self.record.repair(left if is_counted else left.without_counts())
             self._side.rebuild()
+
+    def counted(self, asset_ids: Sequence[str]) -> dict[str, Counter[Modality]]:
+        return self._side.read(lambda files: files.reading.counted(asset_ids))
 
     def sizes(self) -> dict[Modality, int]:
         return self._reading.sizes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Collection as Ids
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from encoder.space import UNCALIBRATED, Calibration
+from encoder.system.batched import in_batches
 from encoder.system.disk import check_room
 from encoder.types import Embeddings, Modality
 from search.errors import StoreError
 from search.filters import Compiled, Filter, compile_filter, matches
-from search.filters.milvus import compile_for_segments, equals
+from search.filters.milvus import among, compile_for_segments, equals
 from search.lexical.index import MAX_FOUND
 from search.store.calibrated import Constants, StoredCalibration, from_stored
 from search.store.checking import Findings, Progress
@@ -56,6 +58,7 @@ from search.store.space_record import (
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 _SCALARS_BYTES = 2048  # the usual size of a row without its embedding
+_IDS_PER_COUNT = 200
 _MAX_JOINED = 2000  # the most assets whose texts are searched by their ids
 _ALL = Compiled("", True)
 _COPIES = 3  # of a row on Lite's disk: in its log, as data, and during merges
@@ -250,6 +253,14 @@ class MilvusStore:
     def repair(self, findings: Findings) -> None:
         self.check_writable()
         MilvusCheck(self._rows, self.delete).mend(findings)
+
+    def counted(self, asset_ids: Sequence[str]) -> dict[str, Counter[Modality]]:
+        counts = defaultdict[str, Counter[Modality]](Counter)
+        for ids in in_batches(list(dict.fromkeys(asset_ids)), _IDS_PER_COUNT):
+            of_these = f"{among('asset_id', ids)} and {FIRST_ROWS}"
+            for row in self._rows.where(self._segments, of_these, ["asset_id", "modality"]):
+                counts[row["asset_id"]][Modality(row["modality"])] += 1
+        return counts
 
     def finish_removal(self, asset_ids: Sequence[str]) -> None:
         """Remove all rows of assets that have no commit row, also in a space nobody searches."""
