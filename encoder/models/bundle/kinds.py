@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from encoder.models.precision import FLOAT32, NetworkFiles, Precision
 from encoder.models.prompts import Prompts
 from encoder.models.sparsity import SPARSE_INT8, Sparsity, build
 from encoder.services.reader import LazyReader
+from encoder.services.sound_classes import SoundClasses
 from encoder.services.speech import Speech, speech_of
 from encoder.system.cache import cache_folder
 from encoder.towers.audio.labels import load_sound_labels
@@ -222,6 +224,12 @@ def _open_audio(opening: Opening) -> AudioTower:
     return AudioTower(session, opening.other("speech"), labels, questions)
 
 
+def _open_yamnet(opening: Opening) -> SoundClasses:
+    """YAMNet (Plakal and Ellis 2019), an AudioSet classifier."""
+    network = _network("sounds", opening.folder)
+    return SoundClasses(partial(opening.session, network))
+
+
 def _open_speech(opening: Opening) -> Speech:
     """Whisper (Radford et al. 2022) in CTranslate2's form."""
     return speech_of(opening.folder)
@@ -250,6 +258,7 @@ KINDS: Mapping[str, PartKind] = {
     "aisfx": PartKind(
         _open_audio, network=audio_network, int8_identity=_audio_identity, has_query=True
     ),
+    "yamnet": PartKind(_open_yamnet, makes_vectors=False),
     "whisper": PartKind(_open_speech),
     "pp_ocr": PartKind(_open_reader, makes_vectors=False),
 }

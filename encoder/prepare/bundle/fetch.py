@@ -32,6 +32,7 @@ from encoder.prepare.bundle.graphs import (
     prepare_image,
     prepare_image_with_features,
     prepare_text,
+    prepare_yamnet,
 )
 from encoder.prepare.bundle.ocr import prepare_ocr
 from encoder.system.cache import make_once
@@ -43,6 +44,7 @@ _PREPARE: Mapping[str, Callable[[Path], None]] = {
     "conse": prepare_image,
     "image_head": prepare_image_with_features,
     "aisfx": prepare_audio,
+    "yamnet": prepare_yamnet,
     "pp_ocr": prepare_ocr,
 }
 """By the kind of a part: takes the unpacked folder and adds what serving needs."""

