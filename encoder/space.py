@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -180,6 +180,8 @@ class Space:
         sideways: for queries that are pictures.
         probes: vectors of fixed inputs, as `encoder.models.probes` writes them, if the weights are
             not here: no part of the identity, but a store refuses others than it noted.
+        gates: that are in the identity of stores filled with them, as ``dsre``; see `names`.
+        known_as: what a store calls it, see `among`.
     """
 
     embed_dim: int
@@ -191,12 +193,34 @@ class Space:
     centring: Centring | None = None
     sideways: Sideways | None = None
     probes: tuple[str, ...] = ()
+    gates: tuple[str, ...] = ()
+    known_as: str = ""
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits; equal only where vectors may be compared."""
-        facts = json.dumps([self.embed_dim, sorted(self.identity.items())])
+        """16 hex digits, which name the space."""
+        return self.known_as or self._fingerprint(self.identity)
+
+    def _fingerprint(self, identity: Mapping[str, str]) -> str:
+        facts = json.dumps([self.embed_dim, sorted(identity.items())])
         return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """All fingerprints whose vectors may be compared: with merged tokens, and without.
+
+        Merging moves a vector by less than a search shows, so it does not make another space. But
+        stores of earlier versions are named after the gate that filled them.
+        """
+        merged = (self._fingerprint({**self.identity, "dsre": gate}) for gate in self.gates)
+        return frozenset({self._fingerprint(self.identity), *merged})
+
+    def among(self, stored: Collection[str]) -> Space:
+        """The space as stores call it that have these; as it is called now if none has it."""
+        known = self.names.intersection(stored)
+        if self.known_as or self.fingerprint in known or not known:
+            return self
+        return replace(self, known_as=min(known))
 
     def role_of(self, item: Item) -> Role:
         """The role in which to encode an item: "document" if a query would give the same vector."""
@@ -230,6 +254,12 @@ class Space:
             return texts, levels
         moved = self.centring.centred(texts, self.share)
         return moved, levels + self.share * (moved @ self.centring.common - weight)
+
+
+def space_of_gate(embed_dim: int, identity: Mapping[str, str]) -> Space:
+    """The space of an identity, in which ``dsre`` is the gate, if there is one."""
+    dense = {name: value for name, value in identity.items() if name != "dsre"}
+    return Space(embed_dim, dense, gates=tuple(identity[name] for name in identity.keys() - dense))
 
 
 def l2_normalize(vectors: NDArray[np.floating]) -> Embeddings:

@@ -19,7 +19,7 @@ from encoder.errors import ModelError
 from encoder.runtime.base import Session, side_by_side
 from encoder.runtime.onnx import OnnxSession, open_onnx
 from encoder.runtime.openvino import OpenVinoSession
-from encoder.space import Space
+from encoder.space import space_of_gate
 from encoder.towers.base import LazyTower, Tower
 from encoder.towers.exported import (
     ExportedTextTower,
@@ -67,7 +67,7 @@ def open_exported(
     )
     files = _ExportedFolder(folder, facts, open_session, graphs or {})
     return Model(
-        Space(facts["embed_dim"], identity or facts["identity"]),
+        space_of_gate(facts["embed_dim"], identity or facts["identity"]),
         {Modality(name): files.tower(name, DOCUMENT) for name in facts["modalities"]},
         queries={Modality(name): files.tower(name, QUERY) for name in facts["queries"]},
         cuts=tuple(facts["cuts"]),

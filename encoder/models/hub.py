@@ -19,7 +19,7 @@ import numpy as np
 from encoder.errors import ModelError
 from encoder.models.prompts import Prompts
 from encoder.models.sources import check_files, fetch, hash_files, widened
-from encoder.space import Space
+from encoder.space import space_of_gate
 from encoder.system.extras import require
 from encoder.towers import hub as towers
 from encoder.towers.base import Tower
@@ -93,7 +93,7 @@ def load(
     by_modality = towers_of(joint, partial(prompts.of, role=DOCUMENT))
     embed_dim = _embed_dim(by_modality)
     return Model(
-        Space(embed_dim, identity),
+        space_of_gate(embed_dim, identity),
         by_modality,
         queries=_query_towers(joint, prompts),
         cuts=matryoshka_cuts(joint.model, embed_dim),

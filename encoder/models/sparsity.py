@@ -38,14 +38,10 @@ Wish: TypeAlias = bool | str | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Gates:
-    """The gates that come with a model: of its text network, and for windows of long texts.
-
-    ``auto`` says whether ``enable_dsre="auto"`` runs the first.
-    """
+    """The gates that come with a model: of its text network, and for windows of long texts."""
 
     text: Path | None = None
     chunks: Path | None = None
-    auto: bool = True
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ class Sparsity:
                 f"{precision.folders['text']}.",
                 remedy='Use quantization="int8" or None with it, or leave enable_dsre out.',
             )
-        if wish == "auto" and not (gates.text and gates.auto):
+        if wish == "auto" and gates.text is None:
             return None
         if wish is True or wish == "auto":
             return cls(GateFile.load(_brought(gates.text, "no gate")))
@@ -93,7 +89,7 @@ class Sparsity:
 
     @property
     def identity(self) -> str:
-        """The part of this that changes vectors."""
+        """Equal only where vectors are equal."""
         identity = f"{self.gate.identity} recipe:{SPARSE_RECIPE}"
         if self.chunks is None or self.predictor is None:
             return identity

@@ -17,7 +17,7 @@ from encoder.models.exported import open_exported, read_facts
 from encoder.models.sources import ModelSource, folder_identity, is_of, licence, locate
 from encoder.models.spec import ModelSpec
 from encoder.prepare.hub.prepare import prepare_hub
-from encoder.space import Space
+from encoder.space import space_of_gate
 from encoder.system.cache import hold
 from encoder.system.extras import is_installed
 from encoder.towers.model import Model
@@ -175,7 +175,7 @@ def _described(facts: Mapping[str, Any], source: ModelSource) -> dict[str, Any]:
 
 def described_space(embed_dim: int, identity: Mapping[str, str]) -> dict[str, Any]:
     """What a manifest says about the space of a model."""
-    fingerprint = Space(embed_dim, identity).fingerprint
+    fingerprint = space_of_gate(embed_dim, identity).fingerprint
     return {"embed_dim": embed_dim, "fingerprint": fingerprint, "identity": dict(identity)}
 
 

@@ -1,4 +1,4 @@
-"""Count the processor time that networks take for a piece of work."""
+"""Count the processor time that networks take for a piece of work, and the tokens of its texts."""
 
 from __future__ import annotations
 
@@ -10,16 +10,27 @@ from time import thread_time
 
 
 class Meter:
-    """Seconds of processor time, added up by several threads."""
+    """Seconds of processor time and tokens, added up by several threads.
+
+    Attributes:
+        tokens: of texts, without padding.
+        kept: those that are left after the last layer, where a gate merges some.
+    """
 
     def __init__(self) -> None:
-        self.cpu_s = 0.0
+        self.cpu_s, self.tokens, self.kept = 0.0, 0, 0
         self._lock = Lock()
 
     def add(self, cpu_s: float) -> None:
         """Count some more."""
         with self._lock:
             self.cpu_s += cpu_s
+
+    def read(self, tokens: int, kept: int) -> None:
+        """Count the tokens of some texts."""
+        with self._lock:
+            self.tokens += tokens
+            self.kept += kept
 
 
 _meter: ContextVar[Meter | None] = ContextVar("meter", default=None)

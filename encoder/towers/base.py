@@ -39,6 +39,11 @@ class TextStats:
         return tuple(getattr(self, field.name) for field in fields(self))
 
     @property
+    def n_kept(self) -> int:
+        """All tokens that are left after the last layer."""
+        return int(self.kept[:, -1].sum())
+
+    @property
     def flops_saved(self) -> float:
         """The share of all FLOPs that was saved, 0 to 1."""
         return float(1 - self.flops.sum() / self.dense_flops.sum())
@@ -101,8 +106,11 @@ class EncoderObserver(Protocol):
         """A part was loaded: ``model`` as a whole, or the tower of a modality on its first use."""
         ...
 
-    def encoded(self, modality: str, lengths: Sequence[int]) -> None:
-        """A batch ran; ``lengths`` are its items' lengths without padding (for text, in tokens)."""
+    def encoded(self, modality: str, lengths: Sequence[int], kept: int) -> None:
+        """A batch ran; ``lengths`` are its items' lengths without padding (for text, in tokens).
+
+        ``kept`` is how much of them was left after the last layer: all, but for merged tokens.
+        """
         ...
 
 

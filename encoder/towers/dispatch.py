@@ -19,6 +19,7 @@ from encoder.errors import InputError, ModelError
 from encoder.registry import registered_modalities
 from encoder.runtime.base import all_at_once
 from encoder.space import Space, l2_normalize
+from encoder.system.metering import current_meter
 from encoder.towers.base import (
     Encoded,
     EncoderObserver,
@@ -36,6 +37,7 @@ from encoder.types import (
     DOCUMENT,
     IMAGE,
     QUERY,
+    TEXT,
     VIDEO,
     Embeddings,
     Item,
@@ -200,9 +202,14 @@ class Dispatch:
         )
         parts = []
         for places in batches:
-            parts.append((places, forward(tower, [prepared[i] for i in places])))
+            encoded = forward(tower, [prepared[i] for i in places])
+            parts.append((places, encoded))
+            of_batch = [lengths[i] for i in places]
+            kept = encoded.stats.n_kept if encoded.stats else sum(of_batch)
             if self._observer:
-                self._observer.encoded(modality, [lengths[i] for i in places])
+                self._observer.encoded(modality, of_batch, kept)
+            if modality == TEXT and (meter := current_meter()):
+                meter.read(sum(of_batch), kept)
         return joined(parts, len(contents), n_rows_of(tower), self._model.space, self._model.cut)
 
     def _encode_video(self, content: Any, role: Role) -> Embeddings:

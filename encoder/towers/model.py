@@ -37,4 +37,5 @@ class Model:
         """The space of cut embeddings; the calibration of whole ones does not apply to it."""
         if not self.cut:
             return self.space
-        return Space(self.cut, self.space.identity, probes=self.space.probes)
+        whole = self.space
+        return Space(self.cut, whole.identity, probes=whole.probes, gates=whole.gates)

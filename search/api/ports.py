@@ -195,6 +195,8 @@ class Job:
     """See `workers.pipeline.reports.IngestReport.gone`."""
     limits: Mapping[str, int] = field(default_factory=dict)
     """What the model cannot find, and in how many files."""
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    """Of texts: ``encoded``, and ``kept`` to the last layer."""
     priority: str = "normal"
     labels: Labels = field(default_factory=dict)
     prune: Prune = False

@@ -295,6 +295,7 @@ class JobOut(BaseModel):
     failed: int
     segments: dict[str, int]
     limits: dict[str, int] = Field({}, description="What the model cannot find; in how many files.")
+    tokens: dict[str, int] = Field({}, description="Of texts: encoded, and kept to the last layer.")
     failures: list[RefusedOut]
     seconds: float
     left_s: float | None

@@ -27,6 +27,11 @@ class VectorStore(Protocol):
     """
 
     @property
+    def spaces(self) -> frozenset[str]:
+        """What it calls the space of its embeddings, or those of its lanes; none in memory."""
+        ...
+
+    @property
     def scoring(self) -> StoredCalibration:
         """By its ``reading`` and ``floors`` hits are scored.
 

@@ -50,6 +50,10 @@ class LanedStore:
         return getattr(self.home, name)
 
     @property
+    def spaces(self) -> frozenset[str]:
+        return frozenset[str]().union(*(store.spaces for store in self._all))
+
+    @property
     def _all(self) -> list[VectorStore]:
         return [self.home, *self._others]
 

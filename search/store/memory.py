@@ -32,6 +32,7 @@ class MemoryStore:
 
     read_only = False
     in_process = True
+    spaces: frozenset[str] = frozenset()
 
     def __init__(
         self, embed_dim: int, calibration: Mapping[Modality, Calibration] | None = None

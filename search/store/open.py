@@ -110,18 +110,17 @@ def _opened(
         check_store(target)
     from search.store.embedded.store import EmbeddedStore
     from search.store.milvus.store import MilvusStore
-    from search.store.space_record import FolderRecord, SearchedSpace, check_searched
+    from search.store.space_record import FolderRecord, SearchedSpace, check_searched, name_in
 
-    open_milvus = partial(
-        MilvusStore, space_fingerprint=space_fingerprint, embed_dim=embed_dim, **options
-    )
-    if isinstance(target, Path):
-        prefix = options.get("prefix", "anymodal")
-        if not options.get("new_space"):
-            expected = options.get("searched") or SearchedSpace(space_fingerprint)
-            check_searched(FolderRecord(target, prefix), expected, str(target))
-        return EmbeddedStore(target, prefix, space_fingerprint, embed_dim, open_milvus, hold=hold)
-    return open_milvus(target)
+    if not isinstance(target, Path):
+        return MilvusStore(target, space_fingerprint, embed_dim, **options)
+    prefix = options.get("prefix", "anymodal")
+    record = FolderRecord(target, prefix)
+    name = name_in(record, space_fingerprint)
+    if not options.get("new_space"):
+        check_searched(record, options.get("searched") or SearchedSpace(name), str(target))
+    open_milvus = partial(MilvusStore, space_fingerprint=name, embed_dim=embed_dim, **options)
+    return EmbeddedStore(target, prefix, name, embed_dim, open_milvus, hold=hold)
 
 
 def open_laned(

@@ -171,6 +171,20 @@ def searched(record: SpaceRecord) -> SearchedSpace | None:
     return SearchedSpace(spaces[0]) if spaces else None
 
 
+def name_in(record: SpaceRecord, fingerprint: str) -> str:
+    """What a store calls a space: vectors with merged tokens had a space of their own before."""
+    current = searched(record)
+    if current is None or current.space == fingerprint:
+        return fingerprint
+    from encoder.models.bundle.model import names_of
+
+    known = names_of(fingerprint)
+    if current.space in known:
+        return current.space
+    stored = known.intersection(record.spaces())
+    return fingerprint if fingerprint in stored else min(stored, default=fingerprint)
+
+
 def check_searched(record: SpaceRecord, expected: SearchedSpace, store_name: str) -> None:
     """Raise a `SpaceMismatchError` if these spaces are stored but neither searched nor former ones.
 

@@ -23,6 +23,7 @@ from workers.cli.output import (
     progress_bar,
     show,
     table,
+    token_lines,
 )
 from workers.pipeline.reports import IngestReport
 
@@ -211,6 +212,7 @@ def report_of(job: Job, failures: Iterable[ports.FailedFile]) -> IngestReport:
         [Failure(failure.uri, failure.error, failure.reason) for failure in failures],
         Counter(job.gone),
         Counter(job.limits),
+        Counter(job.tokens),
     )
 
 
@@ -242,6 +244,7 @@ def job_facts(job: Job) -> dict[str, Any]:
         "shards_at_work": job.shards_at_work,
         "segments": dict(sorted(job.segments.items())),
         "limits": dict(job.limits),
+        "tokens": dict(job.tokens),
         "segments_per_s": {
             modality: round(n / job.seconds, 2) for modality, n in sorted(job.segments.items())
         },
@@ -273,6 +276,7 @@ def job_lines(job: Job) -> list[str]:
         f"{job.n_bytes / 1e6:.1f} MB, segments: {rates or 'none'}",
         *left_out_lines(job.left_out),
         *gone_lines(job.gone),
+        *token_lines(job.tokens),
         *limit_lines(job.limits),
         f"[dim]{job.open_shards} shards open, {job.shards_at_work} of them running[/]",
         *_planning_lines(job),

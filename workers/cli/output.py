@@ -238,6 +238,7 @@ def report_lines(report: IngestReport, wall_s: float) -> list[str]:
     ]
     lines += left_out_lines(report.left_out)
     lines += gone_lines(report.gone)
+    lines += token_lines(report.tokens)
     lines += limit_lines(report.limits)
     lines += [
         f"[yellow]set aside[/] {marked(failure.uri)}: {marked(failure.reason)}"
@@ -248,6 +249,13 @@ def report_lines(report: IngestReport, wall_s: float) -> list[str]:
 
 def left_out_lines(n_files: int) -> list[str]:
     return [f"{n_files} files of other kinds left out"] if n_files else []
+
+
+def token_lines(tokens: Mapping[str, int]) -> Iterator[str]:
+    """How many tokens of texts were merged on their way through the network, if any were."""
+    encoded, kept = tokens.get("encoded", 0), tokens.get("kept", 0)
+    if kept < encoded:
+        yield f"[dim]{encoded} tokens of text encoded, {kept / encoded:.0%} kept to the end[/]"
 
 
 def limit_lines(limits: Mapping[str, int]) -> Iterator[str]:

@@ -95,6 +95,7 @@ class ShardBoard:
             **{f"segments:{modality}": n for modality, n in report.segments.items()},
             **{f"gone:{name}": n for name, n in report.gone.items()},
             **{f"limit:{what}": n for what, n in report.limits.items()},
+            **{f"tokens:{what}": n for what, n in report.tokens.items()},
             **{f"stage:{stage}": round(s, 4) for stage, s in report.stage_s.items()},
         }
         failed = {failure.uri: json.dumps(asdict(failure)) for failure in report.failures}
@@ -300,6 +301,7 @@ def _job(job_id: str, facts: Mapping[str, str], now_s: float, counts: Mapping[st
         stage_s={stage: round(float(s), 4) for stage, s in group("stage:").items()},
         gone={name: int(float(n)) for name, n in group("gone:").items()},
         limits={what: int(float(n)) for what, n in group("limit:").items()},
+        tokens={what: int(float(n)) for what, n in group("tokens:").items()},
         priority=facts.get("priority", "normal"),
         labels=json.loads(facts.get("labels", "{}")),
         prune="all" if facts.get("prune") == "all" else facts.get("prune") == "1",

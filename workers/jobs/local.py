@@ -77,6 +77,7 @@ class _Run:
             stage_s=dict(report.stage_s),
             gone=dict(report.gone),
             limits=dict(report.limits),
+            tokens=dict(report.tokens),
             reason=self.reason,
             waits_for=self.waits_for,
             labels=self.request.labels,

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encoder.errors import InputError
+from encoder.models.bundle.model import names_of
 from encoder.models.probes import check_same
 from encoder.system.batched import in_batches
 from encoder.system.disk import sha256_of, writing
@@ -62,7 +63,7 @@ class Manifest:
 
     def check_space(self, fingerprint: str, probes: Sequence[str] = ()) -> None:
         """Raise SpaceMismatchError, or a ModelError, unless the vectors are of this space."""
-        if fingerprint != self.fingerprint:
+        if self.fingerprint not in names_of(fingerprint):
             raise SpaceMismatchError(
                 f"The export holds embeddings from {self.model} ({self.fingerprint}), not from "
                 f"{fingerprint}.",

@@ -123,6 +123,9 @@ BATCH_ITEMS = _histogram(
 TOKENS = _counter(
     "anymodal_tokens_total", [], "Tokens of text that went into the encoder, without padding."
 )
+KEPT_TOKENS = _counter(
+    "anymodal_kept_tokens_total", [], "Those that were left after the last layer, merged or not."
+)
 MODEL_LOAD_S = Summary(
     *describe(
         "anymodal_model_load_seconds",
@@ -162,7 +165,8 @@ class CountedEncoder:
     def loaded(self, model_part: str, seconds: float) -> None:
         MODEL_LOAD_S.labels(model_part).observe(seconds)
 
-    def encoded(self, modality: str, lengths: Sequence[int]) -> None:
+    def encoded(self, modality: str, lengths: Sequence[int], kept: int) -> None:
         BATCH_ITEMS.labels(modality).observe(len(lengths))
         if modality == "text":
             TOKENS.inc(sum(lengths))
+            KEPT_TOKENS.inc(kept)

@@ -16,6 +16,7 @@ from encoder.media.look import LOOK, look_of
 from encoder.services.reader import LazyReader
 from encoder.services.speech import Speech
 from encoder.services.text_services import TextServices
+from encoder.system.metering import Meter, metered
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
 from ingest.config import IngestConfig
 from ingest.language import SAMPLE_CHARS, language_of
@@ -167,8 +168,10 @@ class SegmentEncoding:
             with (
                 self._report.timed(f"encode_{modality}"),
                 embedding(lane.model, lane.space.embed_dim),
+                metered(meter := Meter()),
             ):
                 encoded = self._encoder.encode_rows(items)
+            self._report.tokens.update(encoded=meter.tokens, kept=meter.kept)
         except AnymodalError as error:
             if error.retryable:
                 raise

@@ -123,6 +123,9 @@ class IngestPipeline:
     turns: Turns = field(default_factory=lambda: Turns(SHARDS_AT_ONCE))
     follow: Callable[[], tuple[MultiModalEncoder, VectorStore]] | None = None
 
+    def __post_init__(self) -> None:
+        self.encoder.call_spaces_as(self.store.spaces)
+
     def run(
         self,
         paths: Sequence[str],

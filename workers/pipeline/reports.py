@@ -43,6 +43,9 @@ class IngestReport:
     limits: Counter[str] = field(default_factory=Counter)
     """What the model cannot find (`TextServices.limits`), and how many stored files have such."""
 
+    tokens: Counter[str] = field(default_factory=Counter)
+    """Of texts: those that were ``encoded``, and those that the last layer ``kept``."""
+
     @property
     def n_files(self) -> int:
         return self.ingested + self.unchanged + self.left_out + len(self.failures)
@@ -97,6 +100,7 @@ class IngestReport:
         self.failures.extend(other.failures)
         self.gone.update(other.gone)
         self.limits.update(other.limits)
+        self.tokens.update(other.tokens)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -109,6 +113,7 @@ class IngestReport:
             "stage_s": {stage: round(seconds, 4) for stage, seconds in self.stage_s.items()},
             **{name: self.gone[name] for name in _GONE},
             "limits": dict(self.limits),
+            "tokens": dict(self.tokens),
             "failures": [asdict(failure) for failure in self.failures],
         }
 
@@ -124,4 +129,5 @@ class IngestReport:
             failures=[Failure(**failure) for failure in facts["failures"]],
             gone=Counter({name: facts[name] for name in _GONE}),
             limits=Counter(facts["limits"]),
+            tokens=Counter(facts.get("tokens", {})),
         )

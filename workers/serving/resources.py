@@ -329,14 +329,20 @@ def _opened_encoder(
     from encoder import MultiModalEncoder
 
     share_pools()
+    current = _current(config, store)
     if not as_named:
-        config = _config_of(config, store)
+        config = _config_of(config, current)
     config = config.model_copy(update={"device": _device(config.device)})
-    if not counted:
-        return MultiModalEncoder(config=config)
-    from workers.observe.metrics import CountedEncoder
+    observer = None
+    if counted:
+        from workers.observe.metrics import CountedEncoder
 
-    return MultiModalEncoder(config=config, observer=CountedEncoder())
+        observer = CountedEncoder()
+    encoder = MultiModalEncoder(config=config, observer=observer)
+    for stored in (current, current.former if current else None):
+        if stored:
+            encoder.call_spaces_as(stored.spaces)
+    return encoder
 
 
 def spaces_of(encoder: MultiModalEncoder) -> SearchedSpace:
@@ -350,15 +356,19 @@ def config_with(config: EncoderConfig, fields: Mapping[str, Any]) -> EncoderConf
     return type(config)(**{**config.model_dump(), **fields})
 
 
-def _config_of(config: EncoderConfig, store: str | None) -> EncoderConfig:
-    """The configuration in the store's record, if it was moved and no third model is requested."""
+def _current(config: EncoderConfig, store: str | None) -> SearchedSpace | None:
+    """What the store is searched in."""
     try:
         with space_record(store) as record:
-            current = searched(record)
+            return searched(record)
     except StoreUnavailableError:
         if config.model == DEFAULT_MODEL:
             raise
-        current = None  # opening the store will say so
+        return None  # opening the store will say so
+
+
+def _config_of(config: EncoderConfig, current: SearchedSpace | None) -> EncoderConfig:
+    """The configuration in the store's record, if it was moved and no third model is requested."""
     if current and current.encoder and config.model in (DEFAULT_MODEL, *current.models):
         return config_with(config, current.encoder)
     return config.model_copy(update={"model": _model_of(config, current)})

@@ -118,7 +118,8 @@ def _part(name: str, facts: dict[str, Any]) -> BundlePart:
     wheels = tuple(Wheel(**wheel) for wheel in facts.pop("wheels"))
     tables = {use: TABLES / file for use, file in facts.pop("tables", {}).items()}
     gates = {use: GATES / file for use, file in facts.pop("gates", {}).items()}
-    return BundlePart(name, wheels=wheels, tables=tables, gates=gates, **facts)
+    former = tuple(facts.pop("former_gates", ()))
+    return BundlePart(name, wheels=wheels, tables=tables, gates=gates, former_gates=former, **facts)
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,9 @@ class BundlePart:
         kind: what opens it, see `encoder.models.bundle.kinds`.
         recipe: raise it when the members, or what the kind makes of them, change.
         tables: shipped files that the kind opens it with, by their use there; they change vectors.
-        gates: shipped gates of a text network, likewise: ``text``, ``chunks``.
-        auto_gate: whether ``enable_dsre="auto"`` runs them.
+        gates: shipped gates of a text network: ``text``, ``chunks``.
+        former_gates: those that are in names of stores, see `encoder.space.Space.names`.
+        former_chunks: the chunk gate beside them.
     """
 
     name: str
@@ -164,7 +166,8 @@ class BundlePart:
     recipe: int = 1
     tables: Mapping[str, Path] = field(default_factory=dict)
     gates: Mapping[str, Path] = field(default_factory=dict)
-    auto_gate: bool = True
+    former_gates: tuple[str, ...] = ()
+    former_chunks: str = ""
 
     @property
     def identity(self) -> str:

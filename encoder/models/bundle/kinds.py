@@ -252,6 +252,7 @@ KINDS: Mapping[str, PartKind] = {
         network=text_network,
         int8_identity=lambda: f"e5:{_E5_INT8_RECIPE}",
         has_query=True,
+        later={"gate": _build_gate},
     ),
     "conse": PartKind(_open_conse, network=image_network, int8_identity=_image_identity),
     "image_head": PartKind(_open_image_head, network=image_network, int8_identity=_image_identity),

@@ -80,16 +80,26 @@ def space_of(bundle: Bundle, quantization: str | None, enable_dsre: Wish) -> Spa
 
 
 def _space(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -> Space:
-    identity, table = _identity(bundle, precision, sparsity), bundle.calibration
+    table = bundle.calibration
+    own_gate = [sparsity.identity] if sparsity else []
     return Space(
         bundle.embed_dim,
-        identity,
+        _identity(bundle, precision),
         table.constants,
         floors=table.floors,
         odds=table.odds,
         centring=bundle.centring,
         sideways=bundle.sideways,
+        gates=(*_former_gates(bundle.parts["text"]), *own_gate),
     )
+
+
+def _former_gates(text: BundlePart) -> Iterator[str]:
+    """What stores that earlier versions filled with merged tokens have in their identity."""
+    for gate in text.former_gates:
+        yield gate
+        if text.former_chunks:
+            yield from (f"{gate} chunks:{n / 100:g} {text.former_chunks}" for n in range(1, 101))
 
 
 def _opened(
@@ -114,8 +124,8 @@ def _vector_parts(bundle: Bundle) -> dict[str, BundlePart]:
     return {n: part for n, part in bundle.parts.items() if kind_named(part.kind).makes_vectors}
 
 
-def _identity(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -> dict[str, str]:
-    """Everything that changes a vector; calibration does not."""
+def _identity(bundle: Bundle, precision: Precision) -> dict[str, str]:
+    """Everything that moves a vector by more than a search shows; calibration does not."""
     parts = _vector_parts(bundle).values()
     tables = hashlib.sha256()
     tables_of_parts = (path for bundle_part in parts for path in bundle_part.tables.values())
@@ -130,7 +140,7 @@ def _identity(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -
     identity = {**weights, "tables": f"sha256:{tables.hexdigest()}"}
     if precision.identity:
         identity["quantization"] = precision.identity
-    return identity | ({"dsre": sparsity.identity} if sparsity else {})
+    return identity
 
 
 def network(bundle: Bundle, folder: Path, name: str) -> NetworkFiles:
@@ -158,9 +168,7 @@ def parse_precision(bundle: Bundle, quantization: str | None) -> Precision:
 def parse_sparsity(bundle: Bundle, wish: Wish, precision: Precision) -> Sparsity | None:
     """The gate of a bundle's text network; see `Sparsity.parse`."""
     text_part = bundle.parts["text"]
-    gates = Gates(
-        text_part.gates.get("text"), text_part.gates.get("chunks"), auto=text_part.auto_gate
-    )
+    gates = Gates(text_part.gates.get("text"), text_part.gates.get("chunks"))
     return Sparsity.parse(wish, precision, gates)
 
 
@@ -174,9 +182,18 @@ def bundle_of(spaces: Collection[str], quantization: str | None, enable_dsre: Wi
     """
     for name in _names():
         with suppress(ModelError):  # a quantized tower belongs to one bundle
-            if _fingerprint(name, quantization, enable_dsre) in spaces:
+            if space_of(read_bundle(name), quantization, enable_dsre).names.intersection(spaces):
                 return f"bundle:{name}"
     return None
+
+
+def names_of(fingerprint: str) -> frozenset[str]:
+    """All names of a bundle's space, see `Space.names`; of another space, this one alone."""
+    for name, precision in product(_names(), _PRECISIONS):
+        space = space_of(read_bundle(name), precision, enable_dsre=False)
+        if fingerprint in space.names:
+            return space.names
+    return frozenset({fingerprint})
 
 
 def describe(fingerprint: str) -> str:
@@ -185,11 +202,9 @@ def describe(fingerprint: str) -> str:
     >>> describe("501ec820819859f8")
     '501ec820819859f8 (bundle:english, float32)'
     """
-    for name, precision, enable_dsre in product(_names(), _PRECISIONS, (False, True)):
-        with suppress(ModelError):  # a bundle may have no gate
-            if _fingerprint(name, precision, enable_dsre) == fingerprint:
-                gate = ", enable_dsre" if enable_dsre else ""
-                return f"{fingerprint} (bundle:{name}, {_PRECISIONS[precision]}{gate})"
+    for name, precision in product(_names(), _PRECISIONS):
+        if fingerprint in space_of(read_bundle(name), precision, enable_dsre=False).names:
+            return f"{fingerprint} (bundle:{name}, {_PRECISIONS[precision]})"
     return fingerprint
 
 
@@ -197,7 +212,3 @@ def _names() -> Iterator[str]:
     """The default one first."""
     yield DEFAULT
     yield from (name for name in bundle_names() if name != DEFAULT)
-
-
-def _fingerprint(name: str, quantization: str | None, enable_dsre: Wish) -> str:
-    return space_of(read_bundle(name), quantization, enable_dsre).fingerprint

@@ -86,6 +86,7 @@ def job_json(
         "failed": job.failed,
         "segments": dict(job.segments),
         "limits": dict(job.limits),
+        "tokens": dict(job.tokens),
         "failures": [failure_json(failure) for failure in failures],
         "seconds": round(job.seconds, 3),
         "left_s": job.left_s,

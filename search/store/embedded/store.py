@@ -73,6 +73,7 @@ class EmbeddedStore:
         hold: bool = True,
     ) -> None:
         self._embed_dim, store_name = embed_dim, str(folder)
+        self.spaces = frozenset({fingerprint})
         self._is_shared = is_shared(folder)
         self.read_only = is_read_only(folder) and not self._is_shared
         self._mirror = Mirror(folder, SIDE) if self.read_only else None

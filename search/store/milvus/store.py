@@ -54,6 +54,7 @@ from search.store.space_record import (
     SearchedSpace,
     check_current,
     check_searched,
+    name_in,
 )
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
@@ -102,7 +103,6 @@ class MilvusStore:
         searched: SearchedSpace | None = None,
     ) -> None:
         self._embed_dim = embed_dim
-        self._searched = searched or SearchedSpace(space_fingerprint)
         self._follows = not new_space
         folder = self._place = target if isinstance(target, Path) else None
         uri, is_own = joined(folder) if folder else (str(target), False)
@@ -116,15 +116,18 @@ class MilvusStore:
             )
             on_server = ServerRecord(self._link, prefix)
             self._record = FolderRecord(folder, prefix) if folder else on_server
+            name = name_in(self._record, space_fingerprint)
+            self.spaces = frozenset({name})
+            self._searched = searched or SearchedSpace(name)
             if self._follows:
                 check_searched(self._record, self._searched, self._link.shown)
-            name_of = partial(collection_name, prefix, space_fingerprint)
+            name_of = partial(collection_name, prefix, name)
             self._version = Version(self._link, embed_dim, name_of)
             self._prepare = partial(
                 prepare_collections,
                 self._link,
                 prefix=prefix,
-                fingerprint=space_fingerprint,
+                fingerprint=name,
                 embed_dim=embed_dim,
                 calibration=calibration or {},
                 new_space=new_space,

@@ -125,7 +125,8 @@ class Heard:
         assert seconds > 0
         self.loads.append(part)
 
-    def encoded(self, modality: str, lengths: Sequence[int]) -> None:
+    def encoded(self, modality: str, lengths: Sequence[int], kept: int) -> None:
+        assert kept == sum(lengths)  # dense
         self.batches.append((modality, list(lengths)))
 
 

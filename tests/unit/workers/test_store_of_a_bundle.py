@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from encoder import MultiModalEncoder
 from encoder.errors import ModelError
 from encoder.models.bundle.model import describe
 from encoder.types import TEXT, Item
-from search import Query, SearchEngine
+from search import Query, SearchEngine, open_store
 from search.errors import SpaceMismatchError
 from search.store.stored_spaces import stored_spaces
 from workers.config import current_settings
@@ -20,7 +21,7 @@ from workers.pipeline.commit_rows import remove
 from workers.pipeline.ingest_job import IngestJob
 from workers.serving.resources import Resources
 
-MADE_BY_ENGLISH = "7cab0ef472047da8"
+MADE_BY_ENGLISH = "00798be2f916cd24"
 
 
 def resources() -> closing[Resources]:
@@ -66,6 +67,36 @@ def test_it_is_searched_with_the_bundle_that_made_it(store: str) -> None:
     assert "The ferry leaves at nine." in [hit.snippet for hit in hits]
 
 
+@pytest.mark.usefixtures("bundle_home")
+@pytest.mark.parametrize("gate", ["7cab0ef472047da8", "481643b8f4392a30"])
+def test_a_store_that_is_named_after_its_gate_goes_on_under_that_name(
+    gate: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As earlier versions named it: with merged tokens, the second with chunks too."""
+    uri, notes = str(tmp_path / "store"), [tmp_path / "ferry.txt", tmp_path / "bread.txt"]
+    for note in notes:
+        note.write_text(f"All about the {note.stem}. " * 60)
+    made = MultiModalEncoder("bundle:english")
+    made.call_spaces_as([gate])
+    with closing(open_store(uri, gate, made.embed_dim)) as store:
+        assert IngestJob(made, store).run([str(notes[0])]).ingested == 1
+    monkeypatch.setenv("ANYMODAL_STORE", uri)
+    monkeypatch.delenv("ANYMODAL_ENCODER__MODEL")
+    begin(Options())
+    with resources() as held:
+        report = IngestJob(held.encoder(), held.store()).run(list(map(str, notes)))
+        assert (report.unchanged, report.ingested) == (1, 1)
+        held.follow()
+        assert held.encoder().space.fingerprint == gate
+    encoder = MultiModalEncoder("bundle:english", enable_dsre=False)
+    with closing(
+        open_store(uri, encoder.space.fingerprint, encoder.embed_dim, create=False)
+    ) as store:
+        hits = SearchEngine(encoder, store).search(Query([Item(TEXT, "bread")])).hits
+    assert [hit.title for hit in hits] == ["bread", "ferry"]
+    assert stored_spaces(uri) == [gate]
+
+
 @pytest.mark.parametrize("store", ["lite"], indirect=True)
 def test_the_bundle_that_is_the_default_is_refused_if_it_is_named(
     store: str, monkeypatch: pytest.MonkeyPatch, multilingual_home: Path
@@ -74,7 +105,7 @@ def test_the_bundle_that_is_the_default_is_refused_if_it_is_named(
     assert multilingual_home.is_dir()
     monkeypatch.setenv("ANYMODAL_ENCODER__MODEL", "bundle:multilingual")
 
-    made = rf"{MADE_BY_ENGLISH} \(bundle:english, int8, enable_dsre\)"
+    made = rf"{MADE_BY_ENGLISH} \(bundle:english, int8\)"
     with (
         resources() as held,
         pytest.raises(SpaceMismatchError, match=rf"{made}.*bundle:multilingual, int8.*--model"),
@@ -90,7 +121,7 @@ def test_a_bundle_that_is_named_is_refused_with_the_one_that_made_it(
     monkeypatch.setenv("ANYMODAL_ENCODER__MODEL", "bundle:english")
     monkeypatch.setenv("ANYMODAL_ENCODER__QUANTIZATION", "none")
 
-    made = rf"{MADE_BY_ENGLISH} \(bundle:english, int8, enable_dsre\)"
+    made = rf"{MADE_BY_ENGLISH} \(bundle:english, int8\)"
     with (
         resources() as held,
         pytest.raises(SpaceMismatchError, match=rf"{made}.*bundle:english, float32.*--model"),

@@ -15,7 +15,7 @@ from encoder.calibration.tables import CalibrationTable
 from encoder.errors import BundleError, ModelError
 from encoder.loading import load_model
 from encoder.models.bundle.declaration import IMAGE_LABELS, read_bundle
-from encoder.models.bundle.model import load, space_of
+from encoder.models.bundle.model import load, names_of, space_of
 from encoder.types import IMAGE, TEXT, Modality
 
 
@@ -69,13 +69,27 @@ def test_fingerprint_is_the_same_wherever_the_tables_lie(tmp_path: Path) -> None
     assert moved == [space_of(bundle, None, False).fingerprint] * 2
 
 
-@pytest.mark.usefixtures("bundle_home")
-def test_the_english_space_stays_that_of_stores_made_with_it() -> None:
-    """The spaces that serving and the library have used since the first version."""
-    served = load_model("bundle:english", quantization="auto", enable_dsre="auto")
+@pytest.mark.parametrize(
+    ("name", "precision", "dense", "merged"),
+    [
+        ("english", "int8", "00798be2f916cd24", {"7cab0ef472047da8", "481643b8f4392a30"}),
+        ("english", None, "501ec820819859f8", {"2ab6dddd868d0569"}),
+        ("multilingual", "int8", "ef3d97ad48d71b57", {"5c17a449652dcdad"}),
+        ("multilingual", None, "2e8fd8071420a964", {"edbcac6367e76af5"}),
+    ],
+)
+def test_a_space_has_the_names_of_all_stores_made_with_it(
+    name: str, precision: str | None, dense: str, merged: set[str]
+) -> None:
+    """With merged tokens, and windows that share an embedding, a space had another name."""
+    spaces = [space_of(read_bundle(name), precision, wish) for wish in (False, True, "auto")]
 
-    assert served.space.fingerprint == "7cab0ef472047da8"
-    assert load_model("bundle:english").space.fingerprint == "501ec820819859f8"
+    assert {space.fingerprint for space in spaces} == {dense}
+    for space in spaces:
+        assert {dense, *merged} <= space.names
+        assert {space.among([other, "0" * 16]).fingerprint for other in merged} == merged
+        assert space.among([*merged, dense]).fingerprint == dense
+    assert names_of(dense) == names_of(min(merged)) == spaces[0].names
 
 
 @pytest.mark.usefixtures("bundle_home")

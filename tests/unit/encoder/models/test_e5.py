@@ -131,9 +131,9 @@ def test_a_bundle_asks_with_the_prompt_of_queries(
     assert "e5:1" in model.space.identity["quantization"]
 
 
-def test_a_gate_that_auto_leaves_out_runs_if_it_is_asked_for(e5_bundle: Bundle) -> None:
-    assert parse_sparsity(e5_bundle, "auto", Precision()) is None
-    asked = parse_sparsity(e5_bundle, True, Precision())
+@pytest.mark.parametrize("wish", ["auto", True])
+def test_its_gate_runs_unless_it_is_left_out(e5_bundle: Bundle, wish: str | bool) -> None:
+    asked = parse_sparsity(e5_bundle, wish, Precision())
     assert len(asked.gate.rarity) == 250_037
     assert asked.gate.deltas
 

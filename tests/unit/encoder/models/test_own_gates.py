@@ -87,6 +87,6 @@ def test_a_gate_is_fitted_once_and_found_again(
     assert merging.prepare(spec, "float32", True, lambda *_: None).folder == made.folder
     artifact.remove(made)
     encoder = MultiModalEncoder(str(spec), enable_dsre=True, device="cpu")
-    assert encoder.space.identity["dsre"] == gate.identity
+    assert encoder.space.gates == (gate.identity,)
     stats = encoder.encode_multimodal(text="aba " * 54, return_stats=True).stats
     assert stats.kept[0, -1] < stats.tokens[0]
