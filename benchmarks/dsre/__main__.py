@@ -13,10 +13,10 @@ import sys
 from benchmarks.harness.command_line import run
 
 PARTS = {
-    "speed": "benchmarks.dsre.speed:minilm",
+    "speed": "benchmarks.dsre.product:speed",
+    "ingest": "benchmarks.dsre.product:ingest",
     "quality": "benchmarks.dsre.quality:int8",
-    "quality-float": "benchmarks.dsre.quality:float32",
-    "product-speed": "benchmarks.dsre.product:speed",
+    "questions": "benchmarks.dsre.questions:questions",
 }
 
 if __name__ == "__main__":

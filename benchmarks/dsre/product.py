@@ -1,81 +1,130 @@
-"""What a gate gains in the product: the speed of the multilingual tower."""
+"""What the bundles' gates gain in the product: speed of the towers, and of whole ingests."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
-from benchmarks.bundle_quality.questions import read
-from benchmarks.dsre.subjects import Ids, batch, eager
+from benchmarks.bundle_quality.questions import articles, read
 from benchmarks.harness.reporting import Bar, Settings, note, report
 from benchmarks.harness.results_pages import table
-from benchmarks.harness.timing import Ratio, Times, on_one_core, take_turns
+from benchmarks.harness.timing import Times, on_one_core, take_turns
 from encoder.loading import load_model
 from encoder.models.bundle.declaration import read_bundle
 from encoder.prepare.bundle.fetch import fetch
-from encoder.prepare.gates.subjects import open_subject
-from encoder.towers.model import Model
 from encoder.types import TEXT
 
-MULTILINGUAL = "bundle:multilingual"
-EAGER, DENSE = "torch, float32, dense", "int8, dense"
-SHIPPED = "int8, the gate"
-_FASTER = {512: Bar(at_least=1.68), 256: Bar(at_least=1.4)}
-_OVER_EAGER = Bar(at_least=5.0)
-
-_TOWER = """Protocol, written before the first run: the tower of bundle:multilingual
-(multilingual-e5-small) with its gate."""
-_TIMES = """One English text, cut to the length; seconds of the processor, candidates taking turns;
-medians and the middle 80 % of the rounds."""
+DENSE, MERGED = "dense", "gate"
+_BARS = {("multilingual", 512): Bar(at_least=1.68), ("multilingual", 256): Bar(at_least=1.4)}
+_LENGTHS = {"multilingual": (128, 160, 192, 256, 384, 512), "english": (128, 192, 256)}
+_TOWERS = """The text towers in int8, with their gates and without. One English text, cut to the
+length; seconds of the processor, candidates taking turns; medians and the middle 80 % of the
+rounds."""
+_LANGUAGES = ("en", "de", "ar", "hi", "th", "zh")
+_LESS = Bar(at_least=20.0)
+_INGESTS = f"""Protocol, written before the first run: `anymodal ingest` of XQuAD's 48 articles of
+five paragraphs in each of {", ".join(_LANGUAGES)} into an empty store, one thread for each network,
+seconds of the processor of all its processes; start, decoding, words and rows are in them. One file
+warms each way; then both runs of a pair follow each other, the gate first in every second pair;
+medians and the middle 80 %. Tokens are those of the report."""
 
 
 def speed(settings: Settings) -> None:
-    """How fast the multilingual tower is with its gate."""
-    models = _models()
-    rows = [row for length in _FASTER for row in _speed(settings, models, length)]
-    headings = ("tokens", "network", "ms", "× torch, float32", "× int8, dense")
-    title = "Dynamic sparse inference: speed of the multilingual tower"
-    report(settings, title, _TOWER, _TIMES, table(headings, rows))
+    """How fast the text towers of both bundles are with their gates."""
+    rows = [row for name, lengths in _LENGTHS.items() for row in _speed(settings, name, lengths)]
+    headings = ("model", "tokens", "dense, ms", "gate, ms", "× faster", "kept")
+    title = "Dynamic sparse inference: speed of the text towers"
+    report(settings, title, _TOWERS, table(headings, rows))
 
 
-def _models() -> dict[str, Model]:
-    fetch(read_bundle("multilingual"))
-    return {
-        name: load_model(MULTILINGUAL, quantization="int8", n_threads=1, enable_dsre=wish)
-        for name, wish in ((DENSE, False), (SHIPPED, True))
+def _speed(settings: Settings, name: str, lengths: tuple[int, ...]) -> Iterator[tuple[object, ...]]:
+    fetch(read_bundle(name))
+    towers = {
+        way: load_model(
+            f"bundle:{name}", quantization="int8", n_threads=1, enable_dsre=way == MERGED
+        ).towers[TEXT]
+        for way in (DENSE, MERGED)
     }
+    text = towers[DENSE].prepare(" ".join(read("en").paragraphs[:5]))
+    for length in lengths:
+        note(f"{name} at {length} tokens")
+        ids = np.append(text[: length - 1], text[-1])
+        runs = {way: partial(tower.forward, [ids]) for way, tower in towers.items()}
+        stats = towers[MERGED].forward([ids]).stats
+        with on_one_core():
+            n_rounds = settings.items(25, 2)
+            times = take_turns(runs, n_rounds=n_rounds, n_warm_up=1, clock=time.process_time)
+        ratio, bar = times.speedup(MERGED, DENSE), _BARS.get((name, length))
+        judged = f"{ratio}; {bar.beside(ratio.median, '.2f')}" if bar else str(ratio)
+        kept = f"{stats.n_kept / length:.0%}" if stats else ""
+        ms = (f"{times.median_ms(way):.1f}" for way in (DENSE, MERGED))
+        yield f"bundle:{name}", length, *ms, judged, kept
 
 
-def _speed(
-    settings: Settings, models: Mapping[str, Model], length: int
-) -> Iterator[tuple[object, ...]]:
-    import torch
+def ingest(settings: Settings) -> None:
+    """What a gate saves of an ingest of long texts in six languages."""
+    fetch(read_bundle("multilingual"))
+    seconds: dict[str, list[float]] = {DENSE: [], MERGED: []}
+    reports: dict[str, Mapping[str, Any]] = {}
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "texts"
+        n_files = _write_texts(folder, settings.items(48, 2))
+        for way in seconds:
+            _ingested(next(folder.iterdir()), way)
+        for number in range(settings.items(3, 1)):
+            note(f"pair {number + 1}")
+            for way in (DENSE, MERGED)[:: -1 if number % 2 else 1]:
+                began = getrusage(RUSAGE_CHILDREN)
+                reports[way] = _ingested(folder, way)
+                ended = getrusage(RUSAGE_CHILDREN)
+                spent = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
+                seconds[way].append(spent)
+    times = Times(tuple(seconds), np.array(list(seconds.values())))
+    less = 100 * (1 - 1 / times.speedup(MERGED, DENSE).median)
+    tokens = reports[MERGED]["tokens"]
+    figures = (
+        n_files, tokens["encoded"], f"{tokens['kept'] / tokens['encoded']:.0%}",
+        *(f"{times.median_ms(way) / 1000:.1f}" for way in seconds),
+        str(times.speedup(MERGED, DENSE)), _LESS.beside(less, ".0f"),
+    )  # fmt: skip
+    headings = (
+        "files", "tokens", "kept", "CPU-s, dense", "CPU-s, gate", "× faster", "less CPU, %",
+    )  # fmt: skip
+    title = "Dynamic sparse inference: whole ingests"
+    report(settings, title, _INGESTS, table(headings, [figures]))
 
-    torch.set_num_threads(1)
-    text = models[DENSE].towers[TEXT].prepare(" ".join(read("en").paragraphs[:5]))
-    ids: Ids = np.asarray(text, np.int64)[:length]
-    dense, inputs = eager(open_subject(MULTILINGUAL).dense), batch([ids])
-    candidates = {EAGER: lambda: dense(inputs)}
-    for name, model in models.items():
-        candidates[name] = lambda model=model: model.towers[TEXT].forward([ids])
-    note(f"speed at {length} tokens")
-    with on_one_core():
-        times = take_turns(
-            candidates, n_rounds=settings.items(25, 2), n_warm_up=1, clock=time.process_time
-        )
-    yield from speed_rows(times, length)
+
+def _write_texts(folder: Path, n_each: int) -> int:
+    folder.mkdir()
+    for language in _LANGUAGES:
+        for number, article in enumerate(articles(language)[:n_each]):
+            text = "\n\n".join(block["context"] for block in article["paragraphs"])
+            (folder / f"{language}-{number}.txt").write_text(text, "utf-8")
+    return len(list(folder.iterdir()))
 
 
-def speed_rows(times: Times, length: int) -> Iterator[tuple[object, ...]]:
-    """A row for each network, with the bars of its length."""
-    for name in times.names:
-        eager_bar, dense_bar = (_OVER_EAGER, _FASTER[length]) if name == SHIPPED else (None,) * 2
-        over = "" if name == EAGER else _judged(times.speedup(name, EAGER), eager_bar)
-        same = _judged(times.speedup(name, DENSE), dense_bar) if dense_bar else ""
-        yield length, name, f"{times.median_ms(name):.0f}", over, same
-
-
-def _judged(ratio: Ratio, bar: Bar | None) -> str:
-    return f"{ratio}; {bar.beside(ratio.median, '.2f')}" if bar else str(ratio)
+def _ingested(path: Path, way: str) -> Mapping[str, Any]:
+    """The report of an ingest into an empty store."""
+    settings = {
+        "ANYMODAL_ENCODER__ENABLE_DSRE": str(way == MERGED).lower(),
+        "ANYMODAL_ENCODER__N_THREADS": "1",
+    }
+    with TemporaryDirectory() as store:
+        command = [str(Path(sys.executable).with_name("anymodal")), "ingest", str(path), "--json"]
+        done = subprocess.run(
+            [*command, "--store", f"{store}/store"],
+            env=os.environ | settings, capture_output=True, check=True,
+        )  # fmt: skip
+    found: Mapping[str, Any] = json.loads(done.stdout)
+    return found

@@ -11,11 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.dsre.subjects import (
-    DENSE,
-    DENSE8,
-    MAX_TOKENS,
-    SPARSE,
-    SPARSE8,
     Ids,
     held_out,
     open_minilm,
@@ -62,21 +57,9 @@ class Sample:
 
 def int8(settings: Settings) -> None:
     """What the workers run: int8, texts cut at 256 tokens."""
-    _minilm(settings, DENSE8, SPARSE8, TOWER_TOKENS, "in int8")
-
-
-def float32(settings: Settings) -> None:
-    """float32 at the network's whole window."""
-    _minilm(settings, DENSE, SPARSE, MAX_TOKENS, "in float32, to 512 tokens")
-
-
-def _minilm(settings: Settings, dense: str, sparse: str, max_tokens: int, kind: str) -> None:
-    networks = open_minilm((dense, sparse))
-    embeds: list[Embed] = [_one_by_one(networks[name]) for name in (dense, sparse)]
-    body = compare_networks(settings, text_folder(), *embeds, max_tokens)
-    facts = shipped_gate().facts
-    gate = f"The shipped gate: preset {facts['preset']}, shift {facts['shift']:+.2f}."
-    report(settings, f"Dynamic sparse inference: quality {kind}", gate, *body)
+    dense, sparse = map(_one_by_one, open_minilm())
+    body = compare_networks(settings, text_folder(), dense, sparse, TOWER_TOKENS)
+    report(settings, "Dynamic sparse inference: quality in int8", *body)
 
 
 def _one_by_one(session: OnnxSession) -> Embed:
