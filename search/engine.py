@@ -13,20 +13,20 @@ import numpy as np
 from encoder.errors import InputError
 from encoder.registry import registered_modalities
 from encoder.space import Space
-from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Modality
+from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT, VIDEO, Embeddings, Modality
 from search.errors import NotFoundError
 from search.lanes import Lane, Lanes
 from search.latency import LatencyTracker
 from search.query.deadline import Deadline, StageProgress
 from search.query.pages import check_cursor, read_page
 from search.query.planner import QueryPlan, plan
-from search.query.query import Query
+from search.query.query import Query, Term
 from search.query.sorting import sort_hits
 from search.query.terms import ItemEncoder, embed_terms
 from search.query.word_search import WordSearch
 from search.ranking.candidates import Finder
 from search.ranking.explain import explain_hit
-from search.ranking.fusion import fuse_terms
+from search.ranking.fusion import content_of, fuse_terms
 from search.ranking.grouping import Group, diversify
 from search.ranking.hits import hit_of, shown_location
 from search.ranking.pools import Pool
@@ -308,7 +308,18 @@ def _encoded_by(lane: Lane, query: Query, evidence: Evidence, progress: StagePro
             without = embeddings.copy()
             without[changed] = of_rest
             fused_rest = fuse_terms(without, weights)
+    if content := _stored_alike(query.terms, lane.space()):
+        fused = replace(fused, content=content)
     return LaneQuery("", lane.space(), embeddings, fused, fused_rest, has_text)
+
+
+def _stored_alike(terms: Sequence[Term], space: Space) -> str:
+    """The content of a query that is one text, and that is encoded as stored texts are."""
+    item = terms[0].item
+    if len(terms) > 1 or not item or item.modality != TEXT:
+        return ""
+    is_stored = space.role_of(replace(item, role=terms[0].role)) == DOCUMENT
+    return content_of(item.content) if is_stored else ""
 
 
 def _within(

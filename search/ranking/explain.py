@@ -9,7 +9,7 @@ import numpy as np
 
 from encoder.types import Embeddings, Modality
 from search.query.query import Term
-from search.ranking.fusion import RankedSegment, WordsWeight, fuse_terms, score_cosine
+from search.ranking.fusion import RankedSegment, WordsWeight, fuse_terms, score_segment
 from search.ranking.request import Request
 from search.store.calibrated import plain
 from search.types import Explanation, TermScore
@@ -38,14 +38,14 @@ def explain_hit(
         asked, levels = lane.space.asked(term_embeddings)
     by = space.calibration_of(modality).of_row(row)
     scores = by.apply((asked @ embedding).astype(np.float64), levels)
-    compared = float(fused.direction @ embedding)
+    compared = candidate.segment._replace(cosine=float(fused.direction @ embedding))
     return Explanation(
         terms=[
             TermScore(index, _kind(term), term.weight, float(cosines[index]), float(scores[index]))
             for index, term in enumerate(terms)
         ],
         cosine=float(fuse_terms(term_embeddings, [t.weight for t in terms]).direction @ embedding),
-        dense_score=score_cosine(modality, compared, fused, space, row),
+        dense_score=score_segment(modality, compared, fused, space),
         dense_rank=candidate.dense_rank,
         lexical_score=candidate.lexical_score,
         lexical_rank=candidate.lexical_rank,

@@ -24,6 +24,15 @@ SPREAD_OF = 16
 """How many of a modality's best segments are used to measure the spread of its scores."""
 
 
+def content_of(text: str) -> str:
+    """What is equal in texts that say the same.
+
+    >>> content_of("The ferry\\n leaves.") == content_of("the ferry leaves.")
+    True
+    """
+    return " ".join(text.split()).casefold()
+
+
 @dataclass(frozen=True, eq=False)
 class FusedQuery:
     """All terms of a query in one vector, so that one search ranks by all of them together.
@@ -33,13 +42,16 @@ class FusedQuery:
         length: of the vector before it was scaled to unit length.
         weight: what the levels of modalities are multiplied by: 1, less the weights of the
             negative terms, or as `encoder.space.Space.asked` says.
-        identical: the cosine of content that is identical to the query.
+        identical: the cosine of content that is identical to the query, where tokens of neither
+            were merged.
+        content: see `content_of`, of the one text that the query is, encoded as stored ones are.
     """
 
     direction: Embeddings
     length: float = 1.0
     weight: float = 1.0
     identical: float = 1.0
+    content: str = ""
 
     @property
     def shift(self) -> float:
@@ -58,11 +70,14 @@ class FusedQuery:
         vector, weight = space.asked(self.direction * self.length, self.weight)
         length = max(float(np.linalg.norm(vector)), 1e-6)
         direction = (vector / length).astype(np.float32)
-        return FusedQuery(direction, length, float(weight), float(direction @ self.direction))
+        identical = float(direction @ self.direction)
+        return FusedQuery(direction, length, float(weight), identical, self.content)
 
-    def is_identical(self, cosine: float) -> bool:
-        """Whether a segment with this cosine holds what the query is."""
-        return abs(cosine - self.identical) <= 1 - IDENTICAL
+    def is_identical(self, segment: ScoredSegment) -> bool:
+        """Whether a segment holds what the query is, in which only one may have merged tokens."""
+        if self.content and self.content == content_of(segment.snippet):
+            return True
+        return abs(segment.cosine - self.identical) <= 1 - IDENTICAL
 
 
 class RankedSegment(NamedTuple):
@@ -143,14 +158,24 @@ def score_cosine(
 
     For a query without negative terms, it is the calibrated cosine. A negative term subtracts its
     weight times *its* calibrated cosine: if the difference were calibrated like a cosine, each
-    modality's list would shift by a different amount. Content identical to the query gets the
-    highest score that any modality has, so that it ranks first in a mixed list too. ``row`` is
-    the number of that by which the segment was found.
+    modality's list would shift by a different amount. ``row`` is the number of that by which the
+    segment was found.
     """
-    if query.is_identical(cosine):
-        return _highest_score(space)
     by = space.calibration_of(modality).of_row(row)
     return by.apply(query.length * cosine + (1 - query.weight) * by.mu)
+
+
+def score_segment(
+    modality: Modality, segment: ScoredSegment, query: FusedQuery, space: Space
+) -> float:
+    """See `score_cosine`.
+
+    Content identical to the query gets the highest score that any modality has, so that it ranks
+    first in a mixed list too.
+    """
+    if query.is_identical(segment):
+        return _highest_score(space)
+    return score_cosine(modality, segment.cosine, query, space, segment.row)
 
 
 def identical_is_above(score: float, modality: Modality, query: FusedQuery, space: Space) -> bool:
@@ -169,7 +194,7 @@ def score_segments(
     """The segments of one modality with their scores, best first."""
     counted: list[tuple[float, float, ScoredSegment]] = []
     for segment in segments:
-        score = score_cosine(modality, segment.cosine, query, space, segment.row)
+        score = score_segment(modality, segment, query, space)
         counted.append((doubted(score, segment), score, segment))
     counted.sort(key=lambda candidate: (-candidate[0], candidate[2].segment_id))
     return [
@@ -178,7 +203,7 @@ def score_segments(
             counts,
             dense_score=score,
             dense_rank=place,
-            is_identical=query.is_identical(segment.cosine),
+            is_identical=query.is_identical(segment),
         )
         for place, (counts, score, segment) in enumerate(counted, 1)
     ]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,16 @@ def test_the_same_content_stays_before_what_words_find() -> None:
     fused = with_words(dense, lexical(b=9.0), {TEXT: WordsWeight(100.0, 9.0)})
     assert ids(rank(fused)) == ["b", "same"]
     assert ids(rank(with_all_of_identical(fused))) == ["same", "b"]
+
+
+def test_the_same_words_are_identical_though_tokens_of_one_text_were_merged() -> None:
+    query = replace(ONE, content="the ferry leaves at nine.")
+    merged = found("same", 0.97)._replace(snippet="The ferry leaves\nat nine.")
+    ranked = score_segments(TEXT, [found("other", 0.98), merged], query, SPACE)
+    assert [(one.segment.segment_id, one.is_identical) for one in ranked] == [
+        ("same", True),
+        ("other", False),
+    ]
 
 
 def test_the_weight_of_words_is_in_deviations_of_those_behind_the_best() -> None:
