@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.dsre.subjects import (
     Ids,
@@ -46,12 +45,10 @@ class Sample:
 
     Args:
         ids: token ids of the texts, cut.
-        is_manual: which texts are documentation; the others are packages' descriptions.
         queries: a query for each text, by kind; empty for none.
     """
 
     ids: Sequence[Ids]
-    is_manual: NDArray[np.bool_]
     queries: Mapping[str, Sequence[str]]
 
 
@@ -88,10 +85,7 @@ def compare_networks(
         right = np.flatnonzero([bool(query) for query in queries])
         asked = dense(tokens(folder, [queries[i] for i in right], max_tokens))
         found = [search(asked, texts, right) for texts in (plain, merged)]
-        of = sample.is_manual[right]
-        for name, some in {"manuals": of, "packages": ~of, "all": of | ~of}.items():
-            bar = _LOSS if name == "all" else None
-            rows.append((f"{kind} → {name}", *_figures(*(one.take(some) for one in found), bar)))
+        rows.append((kind, *_figures(*found)))
     lengths = [len(one) for one in sample.ids]
     intro = _INTRO.format(
         n=len(lengths), least=min(lengths), most=max(lengths), mean=np.mean(lengths)
@@ -113,7 +107,7 @@ def draw(settings: Settings, folder: Path, max_tokens: int) -> Sample:
         "title": [one.title for one in chosen],
         "sentence": sentences(folder, chosen, max_tokens),
     }
-    return Sample([ids[i] for i in order], order < len(manuals), queries)
+    return Sample([ids[i] for i in order], queries)
 
 
 def sentences(folder: Path, documents: Sequence[Document], max_tokens: int) -> list[str]:
@@ -138,9 +132,8 @@ def whole_sentences(text: str) -> list[str]:
     return [one for one in pieces if one[-1:] in ".!?" and len(one.split()) >= _MIN_WORDS]
 
 
-def _figures(dense: SearchOutcome, sparse: SearchOutcome, bar: Bar | None) -> tuple[object, ...]:
+def _figures(dense: SearchOutcome, sparse: SearchOutcome) -> tuple[object, ...]:
     loss = compare(dense, sparse)
     change = f"{-loss.ndcg:+.2%} ± {loss.error:.2%}"
     level, margin = f"{dense.ndcg.mean():.3f}", f"{-loss.margin:+.3f}"
-    percent = bar.beside(100 * loss.ndcg, ".2f") if bar else f"{100 * loss.ndcg:.2f}"
-    return loss.n_queries, level, change, percent, margin
+    return loss.n_queries, level, change, _LOSS.beside(100 * loss.ndcg, ".2f"), margin
