@@ -85,7 +85,7 @@ def compare_networks(
         right = np.flatnonzero([bool(query) for query in queries])
         asked = dense(tokens(folder, [queries[i] for i in right], max_tokens))
         found = [search(asked, texts, right) for texts in (plain, merged)]
-        rows.append((kind, *_figures(*found)))
+        rows.append((f"{kind} → all", *_figures(*found)))
     lengths = [len(one) for one in sample.ids]
     intro = _INTRO.format(
         n=len(lengths), least=min(lengths), most=max(lengths), mean=np.mean(lengths)
