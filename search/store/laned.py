@@ -102,7 +102,7 @@ class LanedStore:
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
         for store in self._others:
             own = [row for row in segments if self.of(row.modality) is store]
-            if rows := _rows_of_lane(store, assets, own):
+            if rows := rows_of_lane(store, assets, own):
                 store.write(rows, own)
         self.home.write(assets, [row for row in segments if self.of(row.modality) is self.home])
 
@@ -276,7 +276,7 @@ def _checkable(store: VectorStore) -> Checkable:
     return store
 
 
-def _rows_of_lane(
+def rows_of_lane(
     store: VectorStore, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]
 ) -> list[AssetRow]:
     """Commit rows that count an asset's segments in this lane; none if it has none there."""

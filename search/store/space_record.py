@@ -39,8 +39,8 @@ class SearchedSpace:
         encoder: fields of `encoder.config.EncoderConfig` by which queries are encoded; empty for a
             store that was never moved.
         former: the space that was searched before, if it is still stored.
-        filling: the space that a move fills, or an interrupted one began to; empty if there is
-            none.
+        filling: the spaces that a move fills, or an interrupted one began to, with blanks between;
+            empty if there are none.
         lanes: the spaces of the modalities that live in one of their own, by name.
     """
 
@@ -193,15 +193,15 @@ def check_searched(record: SpaceRecord, expected: SearchedSpace, store_name: str
     current = searched(record)
     if current is None:
         return
-    for known in (current, current.former):
-        if known and expected.space == known.space:
-            if expected.lanes == known.lanes:
-                return
-            raise SpaceMismatchError(
-                f"The store {store_name} has {_named(known.lanes)}, but this encoder has "
-                f"{_named(expected.lanes)}.",
-                remedy="Leave out --model, or move the store with `anymodal store reindex`.",
-            )
+    alike = [k for k in (current, current.former) if k and expected.space == k.space]
+    if any(known.lanes == expected.lanes for known in alike):
+        return
+    if alike:
+        raise SpaceMismatchError(
+            f"The store {store_name} has {_named(alike[0].lanes)}, but this encoder has "
+            f"{_named(expected.lanes)}.",
+            remedy="Leave out --model, or move the store with `anymodal store reindex`.",
+        )
     if expected.space in record.spaces():
         raise SpaceMismatchError(
             f"The store {store_name} is searched in the space {current.space}; what it holds in "

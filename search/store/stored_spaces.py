@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from encoder.errors import InputError
+from search.filters.milvus import among
 from search.store.embedded.side import SIDE
 from search.store.lite.in_process import stop_lite
 from search.store.lite.shared import joined
@@ -42,7 +43,7 @@ def stored_spaces(uri: str | None) -> list[str]:
 
 
 def drop_former(uri: str | None, prefix: str = "anymodal") -> str:
-    """Drop the collections of former spaces; return their fingerprints. This cannot be undone.
+    """Drop the rows of former spaces and lanes; return what was dropped. This cannot be undone.
 
     Without a former space, those of a move that was not finished.
     """
@@ -51,12 +52,12 @@ def drop_former(uri: str | None, prefix: str = "anymodal") -> str:
         folder = target if isinstance(target, Path) else None
         record = FolderRecord(folder, prefix) if folder else ServerRecord(link, prefix)
         current = record.read()
-        others = sorted(_beside(current)) if current else []
-        if not current or not others:
+        filling = current.filling if current and current.former else ""
+        others = sorted({*record.spaces()} - {*filling.split()} - current.spaces) if current else []
+        if not current or not (others or current.former):
             raise InputError(
                 "--drop-former", got="a store with one model", wanted="a store that was moved"
             )
-        filling = current.filling if current.former else ""
         record.write(replace(current, former=None, filling=filling))
         for other in others:
             drop_calibration(link, collection_name(prefix, other, segments_collection(1).kind))
@@ -66,13 +67,26 @@ def drop_former(uri: str | None, prefix: str = "anymodal") -> str:
             if folder:
                 index = folder / SIDE / collection_name(prefix, other, SIDE)
                 shutil.rmtree(index, ignore_errors=True)
-        return ", ".join(others)
+        emptied = [f"{names} in {space}" for space, names in _emptied(link, prefix, current)]
+        return ", ".join([*others, *emptied])
 
 
-def _beside(current: SearchedSpace) -> frozenset[str]:
-    """The spaces that are stored for nothing but a way back, or for a move that did not end."""
-    others = current.former.spaces if current.former else frozenset({current.filling} - {""})
-    return others - current.spaces
+def _emptied(link: MilvusLink, prefix: str, current: SearchedSpace) -> Iterator[tuple[str, str]]:
+    """Remove the segments of modalities that are searched in another space than they lie in.
+
+    In a folder, the index beside them is built anew when it is opened next.
+    """
+    for space in sorted(current.spaces) if current.lanes else ():
+        is_home = space == current.space
+        theirs = among("modality", [m for m, s in current.lanes.items() if (s == space) != is_home])
+        theirs = theirs if is_home else f"not ({theirs})"
+        collection = collection_name(prefix, space, segments_collection(1).kind)
+        link.call("load_collection", collection)
+        count = {"filter": theirs, "output_fields": ["count(*)"], **link.freshness()}
+        (n_rows,) = link.call("query", collection, **count)
+        if n_rows["count(*)"]:
+            link.call("delete", collection, filter=theirs)
+            yield space, f"{n_rows['count(*)']} rows"
 
 
 @contextmanager

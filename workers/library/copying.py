@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from encoder.media.look import LOOK
@@ -42,6 +42,15 @@ class Copied:
     lost: set[str] = field(default_factory=set)
     """The assets that stay behind although they are found today."""
 
+    def add(self, other: Copied) -> None:
+        """Count what was done for another space, or later."""
+        self.n_assets = max(self.n_assets, other.n_assets)
+        self.n_gone = max(self.n_gone, other.n_gone)
+        self.n_known += other.n_known
+        self.n_encoded += other.n_encoded
+        self.failures += other.failures
+        self.lost |= other.lost
+
 
 @dataclass(frozen=True)
 class Copier:
@@ -56,6 +65,7 @@ class Copier:
         check: raises if another space is searched by now.
         share: of the time to work in, 0 to 1; the rest is left to searches.
         stopped: ends the copy after the files under way.
+        wanted: the rows of ``old`` to copy; None for all.
     """
 
     old: VectorStore
@@ -63,6 +73,7 @@ class Copier:
     check: Callable[[], object]
     share: float = 1.0
     stopped: Callable[[], bool] = lambda: False
+    wanted: Callable[[], Iterator[AssetRow]] | None = None
     tried: set[str] = field(default_factory=set)
     """Assets that no later pass tries again."""
 
@@ -80,7 +91,7 @@ class Copier:
         Just before the switch, while nobody writes. Afterwards, what the new space holds counts.
         """
         missing: list[AssetRow] = []
-        for rows in in_batches(self.old.scan(), _LOOKUP):
+        for rows in in_batches(self._rows(), _LOOKUP):
             untried = [row for row in rows if row.asset_id not in self.tried]
             encoded_ids = self._carry(rows, untried)
             missing += [row for row in untried if not (row.is_gone or row.asset_id in encoded_ids)]
@@ -98,6 +109,19 @@ class Copier:
             report = self.new.ingest([uri for row in late for uri in row.locations])
             self._count(late, self._encoded(late), report.failures, done)
 
+    def left(self) -> list[AssetRow]:
+        """The rows that were not encoded: their files are gone, or could not be read."""
+        return [
+            row
+            for rows in in_batches(self._rows(), _LOOKUP)
+            for encoded_ids in [self._encoded(rows)]
+            for row in rows
+            if row.asset_id not in encoded_ids
+        ]
+
+    def _rows(self) -> Iterator[AssetRow]:
+        return self.wanted() if self.wanted else self.old.scan()
+
     def _encoded(self, rows: Sequence[AssetRow]) -> set[str]:
         new_rows = self.new.store.assets([row.asset_id for row in rows])
         return {asset_id for asset_id, row in new_rows.items() if row.n_segments}
@@ -106,7 +130,7 @@ class Copier:
         """Encode what is missing; return whether there was anything to encode."""
         n_all, n_seen, anything = self.old.count(), 0, False
         done.n_assets, done.n_gone = n_all, 0
-        for rows in in_batches(self.old.scan(), self.new.shard_files):
+        for rows in in_batches(self._rows(), self.new.shard_files):
             encoded_ids = self._encoded(rows)
             gone = [row for row in rows if row.is_gone]
             missing = [

@@ -1,21 +1,28 @@
-"""Move a store to another model: copy, compare, switch, catch up; and back."""
+"""Move a store to another model, or a lane of it: copy, compare, switch, catch up; and back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from encoder.errors import InputError
 from encoder.loading import precision_beside
-from encoder.models.lanes import canonical
+from encoder.models.lanes import canonical, read_lanes
+from encoder.types import VIDEO, Modality
+from search.store.base import VectorStore
+from search.store.laned import LanedStore
 from search.store.open import store_name
 from search.store.space_record import SearchedSpace, check_current
 from search.store.stored_spaces import space_record
 from workers.library.comparing import compare, sampled
 from workers.library.copying import Copied, Copier, OnProgress
+from workers.library.filling import Filling, recount
 from workers.serving.resources import Resources, config_with, spaces_of
+
+if TYPE_CHECKING:
+    from encoder import MultiModalEncoder
 
 
 @dataclass(frozen=True)
@@ -77,8 +84,9 @@ def move(
 ) -> Moved:
     """Move the store of ``resources`` to another model, or back to the former one.
 
-    Searches continue on the old space until the switch, which is one write; servers follow within
-    seconds. An interrupted call can be repeated: what was encoded is kept.
+    Searches continue on the old spaces until the switch, which is one write; servers follow within
+    seconds. An interrupted call can be repeated: what was encoded is kept. Modalities whose space
+    stays are not encoded again.
 
     Raises:
         InputError: the store has that model already, or there is no former one.
@@ -90,31 +98,67 @@ def move(
     current = resources.current() or SearchedSpace(old_encoder.space.fingerprint)
     if not current.encoder:
         current = replace(current, encoder=resources.described())
-    encoder_facts = _former(current) if plan.rollback else _encoder_of(resources, plan)
+    encoder_facts = _former(current) if plan.rollback else _encoder_of(resources, plan, current)
     new = _opened(resources, encoder_facts, current, fills=not plan.rollback)
+    target = spaces_of(new.encoder())
+    some_stay = bool(target.spaces & current.spaces)
 
     def check() -> None:
         with space_record(resources.settings.store) as record:
             check_current(record, current, store_name(resources.settings.store))
 
-    moved = Moved(encoder_facts["model"], new.encoder().space.fingerprint)
+    moved = Moved(encoder_facts["model"], target.space)
     with ExitStack() as stack:
         stack.callback(new.forget_store)  # not the decoders, which this process shares
         copier = Copier(old_store, new.pipeline(), check, plan.share, stopped)
-        if not plan.rollback:  # a rollback switches at once: what was ingested since follows it
-            moved.copied = copier.add(on_progress)
-            if not stopped():
+        copiers = _by_space(copier, old_encoder, new, current) if some_stay else [copier]
+        # A rollback to another model switches at once: what was ingested since follows it.
+        if some_stay or not plan.rollback:
+            for each in copiers:
+                moved.copied.add(each.add(on_progress))
+            if not (stopped() or plan.rollback):
                 new.pipeline().calibrate_if_due()
                 queries = list(plan.queries) or sampled(old_store, plan.n_queries)
                 moved.comparison = compare((old_encoder, old_store), new.parts(), queries)
             moved.reason = _reason(plan, moved, stopped())
         if not moved.reason:
-            if plan.rollback:
-                copier.settle()  # the most of it, so that writers wait the less
             former = SearchedSpace(current.space, current.encoder, lanes=current.lanes)
-            target = replace(spaces_of(new.encoder()), encoder=encoder_facts, former=former)
-            _switch(resources, copier, target, moved)
+            target = replace(target, encoder=encoder_facts, former=former)
+            if some_stay:
+                _switch_some(resources, copiers, target, moved, new.store(), plan)
+            else:
+                if plan.rollback:
+                    copier.settle()  # the most of it, so that writers wait the less
+                _switch(resources, copier, target, moved)
     return moved
+
+
+def _by_space(
+    whole: Copier, old_encoder: MultiModalEncoder, new: Resources, current: SearchedSpace
+) -> list[Copier]:
+    """What encodes the modalities whose space changes, for each new space alone; home last."""
+    encoder, store = new.parts()
+    home = encoder.space.fingerprint
+    changed: dict[str, set[Modality]] = {}
+    for modality in {*whole.old.sizes(), *old_encoder.modalities, *encoder.modalities} - {VIDEO}:
+        space = encoder.lane(modality).space.fingerprint
+        if space != old_encoder.lane(modality).space.fingerprint:
+            changed.setdefault(space, set()).add(modality)
+    copiers = []
+    for space, modalities in sorted(changed.items(), key=lambda each: each[0] == home):
+        into = store.of(min(modalities)) if isinstance(store, LanedStore) else store
+        filling = Filling(
+            into,
+            whole.old,
+            modalities,
+            modalities - old_encoder.modalities,
+            is_home=space == home,
+            is_searched=space in current.spaces,
+        )
+        beside = cast(VectorStore, filling)
+        pipeline = replace(whole.new, store=beside, follow=None, only=modalities)
+        copiers.append(replace(whole, new=pipeline, wanted=filling.wanted, tried=set()))
+    return copiers
 
 
 def _opened(
@@ -124,15 +168,14 @@ def _opened(
     config = config_with(resources.settings.encoder, encoder_facts)
     new = Resources(resources.settings.model_copy(update={"encoder": config}), new_space=True)
     target = spaces_of(new.encoder())
-    space = target.space
-    if space == current.space:
-        wanted = "a model other than the store's own"
-        if not target.is_like(current):
-            wanted += " for texts too: to change others alone, ingest into another --store"
-        raise InputError("--model", got=encoder_facts["model"], wanted=wanted)
+    if target.is_like(current):
+        raise InputError(
+            "--model", got=encoder_facts["model"], wanted="a model other than the store's own"
+        )
+    filling = " ".join(sorted(target.spaces - current.spaces))
     with space_record(resources.settings.store) as record:
-        if fills and current.filling != space:
-            record.write(replace(current, filling=space))
+        if fills and current.filling != filling:
+            record.write(replace(current, filling=filling))
     return new
 
 
@@ -150,12 +193,46 @@ def _switch(resources: Resources, copier: Copier, target: SearchedSpace, moved: 
     copier.follow(late, moved.copied)
 
 
-def _encoder_of(resources: Resources, plan: ReindexPlan) -> dict[str, Any]:
-    config = resources.settings.encoder
+def _switch_some(
+    resources: Resources,
+    copiers: Sequence[Copier],
+    target: SearchedSpace,
+    moved: Moved,
+    store: VectorStore,
+    plan: ReindexPlan,
+) -> None:
+    """The same where some spaces stay: what came late is encoded before, as nobody notes it."""
+    old = copiers[0].old
+    with old.locks.whole():
+        old.catch_up()
+        for copier in copiers:
+            copier.check()
+            late = replace(copier, share=1.0).add()
+            moved.copied.add(replace(late, n_known=0))
+            moved.copied.n_removed += copier.remove_others()
+        moved.reason = _reason(plan, moved, copiers[0].stopped())
+        if moved.reason:
+            return
+        left = {row.asset_id: row for copier in copiers for row in copier.left()}
+        # The next ingest reads them again, since they count no segments.
+        store.write([replace(row, n_segments=0) for row in left.values()], [])
+        with space_record(resources.settings.store) as record:
+            record.write(target)
+    moved.switched = True
+    moved.copied.n_assets = old.count()
+    recount(store)
+
+
+def _encoder_of(resources: Resources, plan: ReindexPlan, current: SearchedSpace) -> dict[str, Any]:
+    config, model = resources.settings.encoder, canonical(plan.model)
+    home, lanes = read_lanes(model)
+    home_now, lanes_now = read_lanes(current.encoder["model"])
+    if plan.precision is None and home == home_now and lanes != lanes_now:
+        return {**current.encoder, "model": model}
     beside = precision_beside(config.quantization)
     precision = beside if plan.precision is None else plan.precision
     return {
-        "model": canonical(plan.model),
+        "model": model,
         "quantization": None if precision == "none" else precision,
         "enable_dsre": "auto",
         "bindings": [],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
@@ -44,6 +44,7 @@ class SegmentEncoding:
         report: IngestReport,
         config: IngestConfig,
         services: TextServices | None = None,
+        only: Set[Modality] = frozenset(),
     ) -> None:
         self.rows: dict[str, list[SegmentRow]] = defaultdict(list)
         self.finished: set[str] = set()
@@ -52,6 +53,7 @@ class SegmentEncoding:
         self._report = report
         self._services = services or TextServices()
         self._config = config
+        self._only = only
         self._towers = encoder.modalities
         self._limits = self._services.limits(self._towers)
         self._kinds: dict[str, set[Modality]] = defaultdict(set)
@@ -90,7 +92,8 @@ class SegmentEncoding:
     def _jobs(self, by_modality: Mapping[Modality, Sequence[Pair]]) -> Iterator[Callable[[], None]]:
         """What is done with segments: each network is another job, so that they use two cores."""
         for modality, pairs in by_modality.items():
-            if modality in self._towers or modality not in self._limits:
+            is_wanted = not self._only or modality in self._only
+            if is_wanted and (modality in self._towers or modality not in self._limits):
                 yield partial(self._encode, modality, pairs)
         if TEXT not in self._towers:
             return
@@ -129,6 +132,8 @@ class SegmentEncoding:
         That is tried again, as all that is set aside, with what may be there by then.
         """
         kinds = self._kinds.pop(asset.asset_id, set())
+        if self._only:  # the rest is found elsewhere
+            kinds = (kinds & self._only) - self._towers
         limits = [self._limits[modality] for modality in sorted(kinds & self._limits.keys())]
         if limits and not self.rows[asset.asset_id]:
             self._fail(asset, _nothing_found(limits))

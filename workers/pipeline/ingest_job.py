@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from encoder.services.text_services import TextServices
 from encoder.system.allocator import give_back
+from encoder.types import TEXT, Modality
 from ingest import segments
 from ingest.config import IngestConfig
 from ingest.kinds.registry import read_by
@@ -61,6 +63,8 @@ class IngestJob:
     """Fetches an upload that is not on this disk, into a folder."""
     hashes: dict[File, str] = field(default_factory=dict)
     """The hashes of new files that were read before their shard; see `Places`."""
+    only: Set[Modality] = frozenset()
+    """The modalities to encode; empty for all."""
 
     def run(
         self,
@@ -110,12 +114,10 @@ class IngestJob:
     def _encode(
         self, assets: Sequence[Asset], report: IngestReport, go_on: Callable[[], bool]
     ) -> SegmentEncoding:
-        encoding = SegmentEncoding(
-            self.encoder,
-            report,
-            self.config,
-            self.encoder.services.chosen(read=self.read_pictures, hear=self.transcripts),
-        )
+        services = self.encoder.services.chosen(read=self.read_pictures, hear=self.transcripts)
+        if self.only and TEXT not in self.only:
+            services = TextServices()
+        encoding = SegmentEncoding(self.encoder, report, self.config, services, self.only)
         batches = decode_side_by_side(
             assets,
             lambda asset: segments(asset, self.config),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import DiskError
+from encoder.types import Modality
 from ingest.config import IngestConfig
 from ingest.kinds.registry import check_names
 from search.store.base import VectorStore
@@ -103,6 +104,7 @@ class IngestPipeline:
         turns: bounds how many shards are ingested at once, over all runs that share it.
         follow: the current encoder and store, if they may change; called before each part of the
             work.
+        only: the modalities to encode; empty for all.
     """
 
     encoder: MultiModalEncoder
@@ -122,6 +124,7 @@ class IngestPipeline:
     hashes: dict[File, str] = field(default_factory=dict)
     turns: Turns = field(default_factory=lambda: Turns(SHARDS_AT_ONCE))
     follow: Callable[[], tuple[MultiModalEncoder, VectorStore]] | None = None
+    only: Set[Modality] = frozenset()
 
     def __post_init__(self) -> None:
         self.encoder.call_spaces_as(self.store.spaces)
@@ -229,6 +232,7 @@ class IngestPipeline:
             facts_of=self.facts_of,
             uploaded=self.uploaded,
             hashes=self.hashes,
+            only=self.only,
         )
 
     def forget(
