@@ -1,11 +1,12 @@
-"""Sound as it arrives, cut at pauses in speech."""
+"""Sound as it arrives, cut at pauses in speech and written down."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
-from typing import Any, BinaryIO, NamedTuple, TypeAlias
+from typing import BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,14 @@ RATE = 16_000
 CHUNK_S = 0.5
 
 Samples = NDArray[np.float32]
-Spans = Callable[[Samples], Sequence[tuple[int, int]]]
-"""Where somebody speaks, as first and last sample: `encoder.services.speech.speech_spans`."""
+Spans = Callable[[Samples, float], Sequence[tuple[int, int]]]
+"""Where somebody speaks, as first and last sample, and a pause of so many seconds ends a span:
+`encoder.services.speech.speech_spans`."""
+
+# Speech that pauses this long may be over: as long as it is padded, so that the span is the same.
+_SHORT_PAUSE_S = 0.4
+_PARTIAL_S = 1.0
+_MAX_ARRIVALS = 64
 
 
 class Spoken(NamedTuple):
@@ -38,12 +45,14 @@ class Cutter:
 
     Args:
         spans: finds speech; a span that may go on ends with the last sample.
+        pause_s: the silence that ends a span.
     """
 
-    def __init__(self, spans: Spans) -> None:
-        self._spans = spans
+    def __init__(self, spans: Spans, pause_s: float) -> None:
+        self._spans, self._pause_s = spans, pause_s
         self._held = np.zeros(0, np.float32)
         self._before = 0
+        self._is_open = False
 
     def add(self, samples: Samples) -> list[Spoken]:
         """Speech that has ended with this part: each span once the pause after it is known.
@@ -52,18 +61,29 @@ class Cutter:
             samples: of any length, float32 [n].
         """
         waiting = np.concatenate([self._held, samples])
-        spans = self._spans(waiting)
+        spans = self._spans(waiting, self._pause_s)
         done = [(start, end) for start, end in spans if end < len(waiting)]
         ended = self._cut(waiting, done)
         keep = len(waiting) - int(CHUNK_S * RATE)
         used = done[-1][1] if done else 0
-        used = max(used, spans[-1][0] if len(spans) > len(done) else keep)
+        self._is_open = len(spans) > len(done)
+        used = max(used, spans[-1][0] if self._is_open else keep)
         self._held, self._before = waiting[used:], self._before + used
         return ended
 
+    def open(self) -> Spoken | None:
+        """The speech that may go on: to its end if it pauses, else as far as it goes."""
+        spans = self._spans(self._held, _SHORT_PAUSE_S) if self._is_open else ()
+        return self._cut(self._held, [(0, spans[-1][1])])[0] if spans else None
+
     def end(self) -> list[Spoken]:
         """What is left at the end of the stream."""
-        return self._cut(self._held, self._spans(self._held))
+        return self._cut(self._held, self._spans(self._held, self._pause_s))
+
+    @property
+    def n_samples(self) -> int:
+        """How many have arrived."""
+        return self._before + len(self._held)
 
     def _cut(self, waiting: Samples, spans: Sequence[tuple[int, int]]) -> list[Spoken]:
         return [Spoken(waiting[start:end], (self._before + start) / RATE) for start, end in spans]
@@ -73,14 +93,6 @@ def chunks(samples: Samples) -> Iterator[Samples]:
     """A whole sound at `RATE`, in parts as if it arrived now."""
     size = int(CHUNK_S * RATE)
     yield from (samples[start : start + size] for start in range(0, len(samples), size))
-
-
-def questions(sound: Iterable[Samples], spans: Spans) -> Iterator[Spoken]:
-    """Each span of speech, as soon as the pause after it is known; the last one at the end."""
-    cutter = Cutter(spans)
-    for samples in sound:
-        yield from cutter.add(samples)
-    yield from cutter.end()
 
 
 _BYTES = 2
@@ -169,10 +181,8 @@ def _other(got: str) -> InputError:
     return InputError("sound", got=got, wanted=wanted)
 
 
-Search: TypeAlias = Callable[[str], dict[str, Any]]
-"""Turns words into a result in plain values, as `anymodal search --json` prints it."""
 Transcribe: TypeAlias = Callable[[Waveform], Sequence[Utterance]]
-"""`encoder.services.speech.Speech.transcribe`, with the role of a query."""
+"""`encoder.services.speech.Speech.transcribe`."""
 
 
 class Said(NamedTuple):
@@ -185,6 +195,7 @@ class Said(NamedTuple):
         start_s: when it began, from the beginning of the stream.
         end_s: when it ended.
         recognize_s: how long recognition took.
+        ended: when it ended, by `time.perf_counter`.
     """
 
     text: str
@@ -193,6 +204,7 @@ class Said(NamedTuple):
     start_s: float
     end_s: float
     recognize_s: float
+    ended: float = 0.0
 
 
 def recognized(spoken: Spoken, transcribe: Transcribe) -> Said | None:
@@ -211,29 +223,57 @@ def recognized(spoken: Spoken, transcribe: Transcribe) -> Said | None:
     )
 
 
-def answer(spoken: Spoken, transcribe: Transcribe, search: Search) -> dict[str, Any] | None:
-    """The result of a search for what is said, with ``utterance`` and ``latency_s.recognize``.
+class Listener:
+    """Writes down each span of speech in a stream once a pause ends it.
 
-    None if no words were recognised.
+    What may be all is written down in the first, short pause, so that its words are there when the
+    pause has lasted. It is the same sound then, and they are the same words.
     """
-    utterance = recognized(spoken, transcribe)
-    if utterance is None:
-        return None
-    result = search(utterance.text)
-    return {
-        "said": utterance.text,
-        "language": utterance.language,
-        "confidence": utterance.confidence,
-        "start_s": utterance.start_s,
-        "end_s": utterance.end_s,
-        **result,
-        "latency_s": _with(utterance.recognize_s, result["latency_s"]),
-    }
 
+    def __init__(self, spans: Spans, transcribe: Transcribe, pause_s: float) -> None:
+        self._cutter = Cutter(spans, pause_s)
+        self._transcribe = transcribe
+        self._written: tuple[float, int, Said | None] = (-1.0, 0, None)
+        self._arrivals: deque[tuple[int, float]] = deque(maxlen=_MAX_ARRIVALS)
 
-def _with(recognize_s: float, latency_s: Mapping[str, float]) -> dict[str, float]:
-    return {
-        "recognize": recognize_s,
-        **latency_s,
-        "total": latency_s["total"] + recognize_s,
-    }
+    def add(self, samples: Samples) -> list[Said]:
+        """What was said in spans that have ended with this part."""
+        spans = self._cutter.add(samples)
+        self._arrivals.append((self._cutter.n_samples, perf_counter()))
+        said = self._said(spans)
+        spoken = self._cutter.open()
+        if spoken and spoken.start_s * RATE + len(spoken.samples) < self._cutter.n_samples:
+            self._write(spoken)
+        return said
+
+    def partial(self) -> str:
+        """The words of the speech that may go on; written down anew after each second of it."""
+        spoken = self._cutter.open()
+        if spoken is None:
+            return ""
+        start_s, n_samples, said = self._written
+        if start_s != spoken.start_s or len(spoken.samples) - n_samples >= _PARTIAL_S * RATE:
+            said = self._write(spoken)
+        return said.text if said else ""
+
+    def end(self) -> list[Said]:
+        """What was said last, at the end of the stream."""
+        return self._said(self._cutter.end())
+
+    def _said(self, spans: Sequence[Spoken]) -> list[Said]:
+        written = [self._write(spoken) for spoken in spans]
+        return [said._replace(ended=self._time_of(said.end_s)) for said in written if said]
+
+    def _write(self, spoken: Spoken) -> Said | None:
+        start_s, n_samples, said = self._written
+        if (start_s, n_samples) != (spoken.start_s, len(spoken.samples)):
+            said = recognized(spoken, self._transcribe)
+            self._written = spoken.start_s, len(spoken.samples), said
+        return said
+
+    def _time_of(self, end_s: float) -> float:
+        """When the sound at this second had arrived."""
+        for n_samples, arrived in self._arrivals:
+            if n_samples >= end_s * RATE:
+                return arrived
+        return perf_counter()

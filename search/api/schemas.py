@@ -210,6 +210,9 @@ class SearchAnswer(BaseModel):
     understood: list[UnderstoodOut] = []
     warnings: list[str] = Field([], description="What is missing from the answer.")
     said: list[SaidOut] = Field([], description="What was said, if the body is sound.")
+    after_speech_ms: float | None = Field(
+        None, description="From the arrival of the last spoken words to these hits."
+    )
     latency_ms: dict[str, float]
 
 

@@ -44,3 +44,4 @@ def test_a_spoken_question_is_answered(
     assert [Path(hit["uri"]).name for hit in found["hits"]] == ["museum.txt"]
     assert {"recognize", "encode_text", "total"} <= found["latency_s"].keys()
     assert found["start_s"] == pytest.approx(1.0, abs=0.5)
+    assert 0 < found["after_speech_s"] < 60

@@ -6,10 +6,11 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import cache, partial
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,8 +31,9 @@ from workers.cli.running import last_answer
 from workers.observe.printable import safe_json
 
 if TYPE_CHECKING:
+    from encoder.types import Utterance, Waveform
     from search import SearchEngine
-    from search.listening import Samples
+    from search.listening import Said, Samples
     from workers.serving.resources import Resources
 
 _GIVE = "Give a text, --text, --query-file, --image, --audio, --video or --like to search with."
@@ -165,10 +167,9 @@ def _absolute(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _listen(source: str, pause_s: float, options: dict[str, Any]) -> None:
-    """Answer each question that is spoken in a source."""
+    """Answer each question that is spoken in a source, and show its words while it is spoken."""
     from encoder.services.speech import speech_spans
-    from encoder.types import QUERY
-    from search.listening import answer, questions
+    from search.listening import Listener
     from workers.beside.commands import engine_of
     from workers.beside.query import facts_of
     from workers.config import current_settings
@@ -179,10 +180,36 @@ def _listen(source: str, pause_s: float, options: dict[str, Any]) -> None:
         resources = stack.enter_context(closing(Resources(current_settings())))
         engine = cache(partial(engine_of, resources, stack))
         find = partial(_answer_to, options, resources, engine)
-        for spoken in questions(_sound(source), partial(speech_spans, pause_s=pause_s)):
-            transcribe = partial(resources.encoder().services.transcribe, role=QUERY)
-            if result := answer(spoken, transcribe, find):
-                _print_answer(result)
+
+        def transcribe(speech: Waveform) -> Sequence[Utterance]:
+            return resources.encoder().services.transcribe(speech)
+
+        listener = Listener(speech_spans, transcribe, pause_s)
+        screen = console(stderr=True)
+        words = stack.enter_context(screen.status("")) if screen.is_terminal else None
+        for samples in _sound(source):
+            for said in listener.add(samples):
+                _print_answer(_answered(said, find))
+            if words and source == "-":
+                words.update(marked(listener.partial()))
+        for said in listener.end():
+            _print_answer(_answered(said, find))
+
+
+def _answered(said: Said, find: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """The hits for what was said, and how long after it they are there."""
+    result = find(said.text)
+    latency_s = {"recognize": said.recognize_s, **result["latency_s"]}
+    return {
+        "said": said.text,
+        "language": said.language,
+        "confidence": said.confidence,
+        "start_s": said.start_s,
+        "end_s": said.end_s,
+        "after_speech_s": round(perf_counter() - said.ended, 3),
+        **result,
+        "latency_s": {**latency_s, "total": latency_s["total"] + said.recognize_s},
+    }
 
 
 def _sound(source: str) -> Iterator[Samples]:
@@ -214,3 +241,4 @@ def _print_answer(result: dict[str, Any]) -> None:
     else:
         console().print(f"[bold]{marked(result['said'])}[/]")
         _print_result(result, shows_weak=False)
+        console().print(f"[dim]{result['after_speech_s'] * 1000:.0f} ms after the last word[/]")

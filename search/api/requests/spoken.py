@@ -21,13 +21,11 @@ from search.api.services import Services, disconnected
 from search.listening import (
     CHUNK_BYTES,
     RATE,
-    Cutter,
+    Listener,
     PcmReader,
     Said,
     Samples,
-    Spoken,
     Transcribe,
-    recognized,
 )
 
 SPEECH = "speech"
@@ -61,7 +59,12 @@ class Heard:
         spans = [utterance._asdict() for utterance in self.said]
         for span in spans:
             span["recognize_ms"] = round(span.pop("recognize_s") * 1000, 3)
+            del span["ended"]
         return spans
+
+    def after_speech_s(self) -> float:
+        """How long ago the last words ended, as their sound arrived."""
+        return perf_counter() - self.said[-1].ended
 
 
 def sound_type(request: Request) -> str:
@@ -101,12 +104,11 @@ class _Ear:
 
     def __init__(self, sent: str, services: Services, transcribe: Transcribe) -> None:
         self.said: list[Said] = []
-        self._transcribe = transcribe
         self._decoder: Decoder = services.decoder
         self._max_s, self._max_bytes = services.config.max_query_s, services.config.max_query_bytes
         self._pcm = PcmReader(raw=sent == _RAW) if sent in (_RAW, *_WAV) else None
         self._kept = bytearray()
-        self._cutter = Cutter(partial(speech_spans, pause_s=_PAUSE_S))
+        self._listener = Listener(speech_spans, transcribe, _PAUSE_S)
         self._n_samples = 0
 
     def add(self, data: bytes) -> None:
@@ -123,7 +125,7 @@ class _Ear:
         if self._kept:
             sound = self._decoder.decode(AUDIO, bytes(self._kept), "body").content
             self._take(resample(sound, RATE))
-        self._recognize(self._cutter.end())
+        self.said += self._listener.end()
 
     def _keep(self, data: bytes) -> None:
         self._kept += data
@@ -138,8 +140,4 @@ class _Ear:
             raise TooLargeError(
                 f"The sound is longer than {self._max_s:g} s.", "Send a shorter question."
             )
-        self._recognize(self._cutter.add(samples))
-
-    def _recognize(self, spans: Sequence[Spoken]) -> None:
-        recognized_spans = [recognized(spoken, self._transcribe) for spoken in spans]
-        self.said += [one for one in recognized_spans if one]
+        self.said += self._listener.add(samples)

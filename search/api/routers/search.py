@@ -83,7 +83,10 @@ def _answer(
     result = services.engine.search(query, turn.deadline)
     with timer.stage("serialize"):
         answer = search_answer(result, with_uri=sees_paths(scopes))
-        hits = to_json({**answer, "said": heard.json()} if heard else answer)
+        if heard:
+            after_ms = round(heard.after_speech_s() * 1000, 3)
+            answer = {**answer, "said": heard.json(), "after_speech_ms": after_ms}
+        hits = to_json(answer)
     stages_s = timer.latency_s()
     waited_s = heard.waited_s if heard else 0.0
     latency_s = {

@@ -66,6 +66,7 @@ def check(answer: dict[str, Any]) -> None:
     assert said["language"] == "en"
     assert said["start_s"] == pytest.approx(0.5, abs=0.5)
     assert said["recognize_ms"] > 0
+    assert answer["after_speech_ms"] > 0
     assert [hit["name"] for hit in answer["hits"]] == ["bread.txt"]
     stages = dict(answer["latency_ms"])
     assert {"recognize", "encode_text", "search"} <= stages.keys()

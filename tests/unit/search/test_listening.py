@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import Any
+from collections.abc import Iterator
+from time import perf_counter
 
 import numpy as np
 import pytest
 
 from encoder.errors import InputError
 from encoder.types import Utterance, Waveform
-from search.listening import RATE, PcmReader, Samples, Spoken, answer, chunks, pcm_chunks, questions
+from search.listening import (
+    RATE,
+    Cutter,
+    Listener,
+    PcmReader,
+    Samples,
+    Spoken,
+    chunks,
+    pcm_chunks,
+)
 
-PAUSE = int(0.8 * RATE)
+PAUSE_S = 0.8
 
 
-def loud(samples: Samples) -> list[tuple[int, int]]:
+def loud(samples: Samples, pause_s: float) -> list[tuple[int, int]]:
     """Spans of sound with at most a short pause within."""
+    pause = int(pause_s * RATE)
     places = np.flatnonzero(samples)
     if not len(places):
         return []
-    gaps = np.flatnonzero(np.diff(places) > PAUSE)
+    gaps = np.flatnonzero(np.diff(places) > pause)
     starts, ends = [0, *(gaps + 1)], [*gaps, len(places) - 1]
     found = [(int(places[a]), int(places[b]) + 1) for a, b in zip(starts, ends, strict=True)]
     last = len(samples)
-    return [(a, b if b < last - PAUSE or (a, b) != found[-1] else last) for a, b in found]
+    return [(a, b if b < last - pause or (a, b) != found[-1] else last) for a, b in found]
 
 
 def sound(*parts: tuple[float, float]) -> Samples:
@@ -33,27 +44,38 @@ def sound(*parts: tuple[float, float]) -> Samples:
     return np.concatenate([np.full(int(s * RATE), level, np.float32) for s, level in parts])
 
 
+def questions(samples: Samples) -> Iterator[Spoken]:
+    """The spans of a stream as they are cut."""
+    cutter = Cutter(loud, PAUSE_S)
+    for chunk in chunks(samples):
+        yield from cutter.add(chunk)
+    yield from cutter.end()
+
+
 def test_a_question_ends_with_its_pause_and_none_is_lost() -> None:
     talk = sound((40, 0), (1.5, 0.25), (0.3, 0), (1, 0.25), (2, 0), (3, 0.5), (1.2, 0), (0.7, 0.1))
-    found = list(questions(chunks(talk), loud))
+    found = list(questions(talk))
     assert [one.start_s for one in found] == pytest.approx([40.0, 44.8, 49.0])
     assert [len(one.samples) / RATE for one in found] == pytest.approx([2.8, 3.0, 0.7])
     assert [one.samples[0] for one in found] == [0.25, 0.5, np.float32(0.1)]
 
 
 def test_it_is_given_out_before_the_stream_ends() -> None:
-    heard = questions(chunks(sound((1, 0.5), (1.5, 0), (9, 0))), loud)
+    heard = questions(sound((1, 0.5), (1.5, 0), (9, 0)))
     assert len(next(heard).samples) == RATE
 
 
 def test_silence_is_not_kept() -> None:
     sizes = list[int]()
 
-    def spans(samples: Samples) -> list[tuple[int, int]]:
+    def spans(samples: Samples, _pause_s: float) -> list[tuple[int, int]]:
         sizes.append(len(samples))
         return []
 
-    assert list(questions(chunks(np.zeros(60 * RATE, np.float32)), spans)) == []
+    cutter = Cutter(spans, PAUSE_S)
+    for chunk in chunks(np.zeros(60 * RATE, np.float32)):
+        assert cutter.add(chunk) == []
+        assert cutter.open() is None
     assert max(sizes) == RATE
 
 
@@ -111,24 +133,46 @@ def test_other_sound_is_refused_and_kept() -> None:
         PcmReader().add(b"RIFF0000WAVE" + struct.pack("<4sI", b"LIST", 2**30) + bytes(70_000))
 
 
-def test_an_answer_has_its_words_and_the_time_of_each_stage() -> None:
-    said = [Utterance(0.0, 1.0, "Where is it?", 0.9, "en"), Utterance(1.0, 2.0, "Now?", 0.5, "en")]
+def test_words_are_there_when_the_pause_has_lasted() -> None:
+    heard = list[Samples]()
 
-    def transcribe(_sound: Waveform) -> list[Utterance]:
-        return said
+    def transcribe(sound: Waveform) -> list[Utterance]:
+        heard.append(sound.samples)
+        return [Utterance(0.0, 1.0, f"{len(heard)}", 0.9, "en"), Utterance(1.0, 2.0, "", 0.5, "en")]
 
-    asked = list[str]()
+    listener = Listener(loud, transcribe, pause_s=1.2)
+    talk = sound((1, 0), (2, 0.5), (0.5, 0), (1, 0.25), (2, 0))
+    steps = [(listener.add(chunk), len(heard)) for chunk in chunks(talk)]
+    # once in the pause within, once in the pause behind, and not again when that has lasted
+    assert [n_heard for _, n_heard in steps] == [0] * 6 + [1] * 2 + [1] + [2] * 4
+    ((said,),) = [said for said, _ in steps if said]
+    assert (said.text, said.confidence) == ("2 ", 0.5)
+    assert (said.start_s, said.end_s) == (1.0, 4.5)
+    assert steps.index(([said], 2)) == 11
+    assert 0 < said.ended <= perf_counter()
+    assert len(heard[-1]) == 3.5 * RATE
+    assert listener.end() == []
 
-    def search(words: str) -> dict[str, Any]:
-        asked.append(words)
-        return {"hits": [], "latency_s": {"search": 0.5, "total": 1.0}}
 
-    spoken = Spoken(np.zeros(2 * RATE, np.float32), 4.0)
-    found = answer(spoken, transcribe, search)
-    assert found
-    assert asked == [found["said"]] == ["Where is it? Now?"]
-    assert (found["start_s"], found["end_s"], found["confidence"]) == (4.0, 6.0, 0.5)
-    assert list(found["latency_s"]) == ["recognize", "search", "total"]
-    assert found["latency_s"]["total"] == 1.0 + found["latency_s"]["recognize"]
-    said.clear()
-    assert answer(spoken, transcribe, search) is None
+def test_the_words_so_far_change_after_each_second_of_speech() -> None:
+    lengths = list[float]()
+
+    def transcribe(sound: Waveform) -> list[Utterance]:
+        lengths.append(sound.duration_s)
+        return [Utterance(0.0, 1.0, f"{sound.duration_s:g} s")]
+
+    listener = Listener(loud, transcribe, PAUSE_S)
+    shown = list[str]()
+    for chunk in chunks(sound((1, 0), (2.5, 0.5))):
+        assert listener.add(chunk) == []
+        shown.append(listener.partial())
+    assert shown == ["", "", "0.5 s", "0.5 s", "1.5 s", "1.5 s", "2.5 s"]
+    (said,) = listener.end()
+    assert said.text == "2.5 s"
+    assert lengths == [0.5, 1.5, 2.5]
+
+
+def test_what_has_no_words_is_not_said() -> None:
+    listener = Listener(loud, lambda _: [], PAUSE_S)
+    assert [listener.add(chunk) for chunk in chunks(sound((1, 0.5), (2, 0)))] == [[]] * 6
+    assert listener.end() == []
