@@ -231,8 +231,8 @@ def _open_yamnet(opening: Opening) -> SoundClasses:
 
 
 def _open_speech(opening: Opening) -> Speech:
-    """Whisper (Radford et al. 2022) in CTranslate2's form."""
-    return speech_of(opening.folder)
+    """Whisper (Radford et al. 2022) in CTranslate2's form, and YAMNet for its gate."""
+    return speech_of(opening.folder, opening.folder.parent / "sounds" / FLOAT)
 
 
 def _open_reader(opening: Opening) -> LazyReader:
