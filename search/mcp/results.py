@@ -41,6 +41,7 @@ class FoundPage(BaseModel):
 
     results: list[FoundFile]
     next_cursor: str = Field("", description="Pass as `cursor` for more; empty at the end.")
+    took_ms: float = Field(0.0, description="From the question, or the end of its sound.")
 
 
 class Listed(BaseModel):
@@ -65,7 +66,11 @@ class JobStatus(BaseModel):
 
 def found_page(answer: SearchAnswer) -> FoundPage:
     """An answer as agents read it."""
-    return FoundPage(results=list(map(_found, answer.hits)), next_cursor=answer.next_cursor)
+    return FoundPage(
+        results=list(map(_found, answer.hits)),
+        next_cursor=answer.next_cursor,
+        took_ms=answer.latency_ms["total"],
+    )
 
 
 def job_status(job: JobOut) -> JobStatus:
