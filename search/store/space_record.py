@@ -37,7 +37,7 @@ class SearchedSpace:
     Args:
         space: its fingerprint.
         encoder: fields of `encoder.config.EncoderConfig` by which queries are encoded; empty for a
-            store that was never moved.
+            store that an earlier version made.
         former: the space that was searched before, if it is still stored.
         filling: the spaces that a move fills, or an interrupted one began to, with blanks between;
             empty if there are none.

@@ -31,3 +31,16 @@ def test_the_library_asks_what_the_command_stored(
     assert [hit.title for hit in found.hits] == ["bread"]
     plain = MultiModalEncoder(quantization=None, enable_dsre=False)
     assert plain.space.fingerprint != encoder.space.fingerprint
+
+
+def test_a_store_is_opened_with_the_settings_that_filled_it(anymodal: Run, tmp_path: Path) -> None:
+    page = tmp_path / "bread.txt"
+    page.write_text("Knead the dough, let it rise, and bake the loaf.")
+    named = {"ANYMODAL_ENCODER__QUANTIZATION": "none", "ANYMODAL_ENCODER__ENABLE_DSRE": "false"}
+    anymodal("ingest", page, **named)
+
+    (hit,) = anymodal("search", "how to make bread")["hits"]
+    assert hit["title"] == "bread"
+    assert anymodal("ingest", page)["unchanged"] == 1
+    said = anymodal("search", "bread", fails=1, ANYMODAL_ENCODER__QUANTIZATION="int8")
+    assert "Leave out ANYMODAL_ENCODER__QUANTIZATION" in said

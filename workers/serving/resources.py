@@ -11,9 +11,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import DiskError
+from encoder.models.lanes import canonical
 from encoder.models.spec import DEFAULT_MODEL, ModelSpec
 from encoder.system.allocator import share_pools
-from search.errors import StoreError, StoreUnavailableError
+from search.errors import SpaceMismatchError, StoreError, StoreUnavailableError
 from search.store.open import check_store, is_on_server, open_laned, store_target
 from search.store.space_record import SearchedSpace, searched
 from search.store.stored_spaces import space_record
@@ -163,13 +164,7 @@ class Resources:
 
     def described(self) -> dict[str, Any]:
         """The settings of the encoder that decide its spaces, for another process."""
-        config = self.settings.encoder
-        return {
-            "model": self.encoder().model,
-            "quantization": config.quantization,
-            "enable_dsre": config.enable_dsre,
-            "bindings": [str(path) for path in config.bindings],
-        }
+        return {"model": self.encoder().model, **_named(self.settings.encoder)}
 
     @cached_property
     def ingest_config(self) -> IngestConfig:
@@ -306,21 +301,36 @@ class Resources:
     def _open_store(self, *, create: bool, hold: bool = True) -> VectorStore:
         encoder = self.encoder()
         lanes = {modality: lane.space for modality, lane in encoder.lanes.items()}
-        facts = self.described() if lanes else {}
+        facts = self.described()
         with self._lock:
             if self._store is None:
-                self._store = open_laned(
-                    self.settings.store,
-                    encoder.space,
-                    lanes,
-                    facts,
-                    create=create,
-                    hold=hold,
-                    index=self.settings.store__index,
-                    locks=self._locks(),
-                    new_space=self._new_space,
-                )
+                try:
+                    self._store = open_laned(
+                        self.settings.store,
+                        encoder.space,
+                        lanes,
+                        facts,
+                        create=create,
+                        hold=hold,
+                        index=self.settings.store__index,
+                        locks=self._locks(),
+                        new_space=self._new_space,
+                    )
+                except SpaceMismatchError as error:
+                    raise self._contradiction() or error from None
             return self._store
+
+    def _contradiction(self) -> SpaceMismatchError | None:
+        """What the settings name that the store's record does not say; None if nothing is."""
+        config, current = self.settings.encoder, self.current()
+        if current is None or not (others := _contradicting(config, current)):
+            return None
+        recorded = ", ".join(f"{name}={current.encoder[name]!r}" for name in others)
+        names = " and ".join(map(type(config).variable, others))
+        return SpaceMismatchError(
+            f"The store was filled with {recorded}; {names} says something else.",
+            remedy=f"Leave out {names}, or ingest the content again into another --store.",
+        )
 
 
 def _opened_encoder(
@@ -368,10 +378,26 @@ def _current(config: EncoderConfig, store: str | None) -> SearchedSpace | None:
 
 
 def _config_of(config: EncoderConfig, current: SearchedSpace | None) -> EncoderConfig:
-    """The configuration in the store's record, if it was moved and no third model is requested."""
+    """The configuration in the store's record, unless a third model or other settings are named."""
     if current and current.encoder and config.model in (DEFAULT_MODEL, *current.models):
-        return config_with(config, current.encoder)
+        return config_with(config, {**current.encoder, **_contradicting(config, current)})
     return config.model_copy(update={"model": _model_of(config, current)})
+
+
+def _named(config: EncoderConfig) -> dict[str, Any]:
+    """The settings besides the model that decide a space, as a store's record has them."""
+    return config.model_dump(mode="json", include={"quantization", "enable_dsre", "bindings"})
+
+
+def _contradicting(config: EncoderConfig, current: SearchedSpace) -> dict[str, Any]:
+    """The settings that were named, other than those of the store and of its former model."""
+    known = [space.encoder for space in (current, current.former) if space]
+    return {
+        name: value
+        for name, value in _named(config).items()
+        if name in config.model_fields_set & current.encoder.keys()
+        and all(value != encoder.get(name) for encoder in known)
+    }
 
 
 def _device(asked_for: str | None) -> str | None:
@@ -394,7 +420,7 @@ def _model_of(config: EncoderConfig, current: SearchedSpace | None) -> str:
     from encoder.models.bundle.model import bundle_of
 
     if config.model != DEFAULT_MODEL:
-        return config.model
+        return canonical(config.model)
     bound = [read_binding(path).space for path in config.bindings]
     spaces = bound or ([current.space] if current else [])
     bundle = bundle_of(spaces, config.quantization, config.enable_dsre) if spaces else None
