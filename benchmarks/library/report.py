@@ -9,14 +9,14 @@ from benchmarks.library.asking import Answer
 from benchmarks.library.corpus import LANGUAGES
 from benchmarks.library.questions import GROUPS, UNANSWERED
 
-_FOUND = [group for group in GROUPS if group not in (*UNANSWERED, "filter")]
+FOUND = [group for group in GROUPS if group not in (*UNANSWERED, "filter")]
 _HEADINGS = ["group", "questions", "@1", "@5", "@1 all", "@5 all", "own kind @1", "own kind @5"]
 
 
 def report(answers: Sequence[Answer]) -> str:
     """Success by group, and what else is counted."""
-    found = [answer for answer in answers if answer.question.group in _FOUND]
-    groups = {group: _of(found, group=group) for group in _FOUND}
+    found = [answer for answer in answers if answer.question.group in FOUND]
+    groups = {group: _of(found, group=group) for group in FOUND}
     groups |= {f"asked in {one}": _of(found, language=one) for one in LANGUAGES}
     rows = [[name, *_success(some)] for name, some in {**groups, "**all**": found}.items()]
     return "\n\n".join([table(_HEADINGS, rows), table(["", "questions", "share"], _more(answers))])
@@ -32,7 +32,7 @@ def _success(some: Sequence[Answer]) -> list[object]:
 
 
 def _more(answers: Sequence[Answer]) -> list[list[object]]:
-    found = [answer for answer in answers if answer.question.group in _FOUND]
+    found = [answer for answer in answers if answer.question.group in FOUND]
     rows = [_row("filter: the page meets it", _of(answers, group="filter"), Answer.page_meets)]
     for group in UNANSWERED:
         some = _of(answers, group=group)
@@ -62,7 +62,7 @@ def words(answers: Sequence[Answer], bare: Sequence[Answer]) -> str:
         pairs = [
             (one.rank(weak=True) == 0, other.rank(weak=True) == 0)
             for one, other in zip(answers, bare, strict=True)
-            if one.question.language == language and one.question.group in _FOUND
+            if one.question.language == language and one.question.group in FOUND
         ]
         helped, hurt = pairs.count((True, False)), pairs.count((False, True))
         rows.append([language, len(pairs), helped, hurt])
@@ -73,7 +73,7 @@ def wrong(answers: Sequence[Answer]) -> Iterator[str]:
     """What was not found first, and what was found instead; a tilde marks weak hits."""
     for answer in answers:
         asked = answer.question
-        if answer.rank() and asked.group in _FOUND:
+        if answer.rank() and asked.group in FOUND:
             hits = [
                 f"{'~' * hit.weak}{hit.uri.rpartition('/files/')[2]}" for hit in answer.hits[:3]
             ]
