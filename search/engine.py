@@ -171,10 +171,11 @@ class SearchEngine:
             planned = planned.beyond(page.depth)
             space = self._lanes.space({modality: lane.space for modality, lane in asked.items()})
             hidden = frozenset(term.asset_id for term in query.terms if term.asset_id)
-            judge = Judge(space.odds)
+            judge = Judge()
             if not evidence.lists:
                 directions = {modality: lane.fused.direction for modality, lane in asked.items()}
-                judge = self._floors.of(query, planned, space, directions)
+                odds = {modality: lane.space.odds for modality, lane in asked.items()}
+                judge = self._floors.of(query, planned, space, directions, odds)
             centred = {id(lane): lane.centred() for lane in asked.values()}
         return Request(
             query,

@@ -23,12 +23,12 @@ class Judge:
     """Says of each candidate of a query how probable it is that it answers.
 
     Args:
-        odds: above the floors.
+        odds: above the floors, by modality, each as its lane's model ships them.
         floors: by modality, the score that chance reaches.
         wanted: the words of the query.
     """
 
-    odds: Odds
+    odds: Mapping[Modality, Odds] = field(default_factory=dict)
     floors: Mapping[Modality, float] = field(default_factory=dict)
     wanted: frozenset[str] = frozenset()
 
@@ -38,15 +38,17 @@ class Judge:
         It is at least even for a text that holds all words of the query, and for an asset whose
         names do.
         """
-        floor = self.floors.get(candidate.segment.modality)
+        modality = candidate.segment.modality
+        floor = self.floors.get(modality)
         if floor is None:
             return None
-        probability = self.odds.of(candidate.score - floor)
-        return max(probability, 0.5, self.odds.least) if self._is_whole(candidate) else probability
+        odds = self.odds[modality]
+        probability = odds.of(candidate.score - floor)
+        return max(probability, 0.5, odds.least) if self._is_whole(candidate) else probability
 
-    def is_weak(self, probability: float | None) -> bool:
-        """Whether a match of this probability may be due to chance."""
-        return probability is not None and probability < self.odds.least
+    def is_weak(self, modality: Modality, probability: float | None) -> bool:
+        """Whether a match of this modality and probability may be due to chance."""
+        return probability is not None and probability < self.odds[modality].least
 
     def _is_whole(self, candidate: RankedSegment) -> bool:
         if candidate.name_part >= WHOLE:
@@ -84,22 +86,25 @@ class Floors:
         plan: QueryPlan,
         space: Space,
         directions: Mapping[Modality, Embeddings],
+        odds: Mapping[Modality, Odds],
     ) -> Judge:
         """The judge of this query's matches; one without floors for queries they do not cover.
 
         Floors are measured for texts: scores of a picture query are at a different level, and
-        negative terms shift them. ``directions`` are the query's unit vectors by modality.
+        negative terms shift them. ``directions`` are the query's unit vectors by modality, and
+        ``odds`` those of each modality's lane.
         """
         is_text = all(t.item and t.item.modality == TEXT and t.weight > 0 for t in query.terms)
         if not is_text or not space.floors:
-            return Judge(space.odds)
+            return Judge()
         sizes = self._current()
         floors = {
-            modality: floor.among(sizes.get(modality, 0), directions.get(modality))
+            modality: floor.among(sizes.get(modality, 0), directions[modality])
             for modality, floor in space.floors.items()
+            if modality in directions
         }
         wanted = frozenset(word for text in plan.words for word in words(text))
-        return Judge(space.odds, floors, wanted)
+        return Judge(odds, floors, wanted)
 
     def _current(self) -> Mapping[Modality, int]:
         """The store's sizes; read once a minute."""

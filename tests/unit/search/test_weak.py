@@ -7,12 +7,13 @@ from operator import itemgetter
 import numpy as np
 import pytest
 
-from encoder.space import USUAL_ODDS, Calibration, Floor, Space
+from encoder.space import USUAL_ODDS, Calibration, Floor, Odds, Space
 from encoder.types import IMAGE, TEXT, Embeddings, Item
 from search import Query, SearchEngine, Term
 from search.ranking.fusion import RankedSegment
 from search.ranking.grouping import Group
 from search.ranking.weak import unfold_best
+from search.store.laned import LanedStore
 from search.store.memory import MemoryStore
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
@@ -106,6 +107,29 @@ def test_the_floor_goes_by_the_query(engine: SearchEngine, monkeypatch: pytest.M
     assert weak(engine, Item(TEXT, "car")) == {"near": False, "named": True, "far": False}
     monkeypatch.setattr(Directions, "space", floor(-0.4))
     assert all(weak(engine, Item(TEXT, "car")).values())
+
+
+def test_a_lane_has_the_odds_of_its_own_model() -> None:
+    class Pictures(Directions):
+        space = replace(
+            Directions.space, floors={IMAGE: Floor(0.2, 0.0, 3)}, odds=Odds(4.0, 1.0, 0.3)
+        )
+        model, modalities = "pictures", frozenset({TEXT, IMAGE})
+
+    class Texts(Pictures):
+        space, model = Directions.space, "texts"
+
+    store = LanedStore(MemoryStore(DIM), {IMAGE: MemoryStore(DIM, Pictures.space.calibration)})
+    row = np.eye(DIM, dtype=np.float32)[0] * 0.5 + np.eye(DIM, dtype=np.float32)[1] * 0.75**0.5
+    for kind in (TEXT, IMAGE):
+        asset = AssetRow(kind, kind, f"{kind}/x", 1, 1, [f"/{kind}"])
+        store.write([asset], [SegmentRow(kind, kind, kind, 0, row)])
+    engine = SearchEngine(Texts(), store, lanes={IMAGE: Pictures()})
+    hits = {h.modality: h for h in engine.search(Query([Item(TEXT, "a")])).hits}
+    engine.close()
+    assert hits[TEXT].probability == pytest.approx(USUAL_ODDS.of(0.5 - 0.6), abs=0.02)
+    assert hits[IMAGE].probability == pytest.approx(Pictures.space.odds.of(1.0 - 0.2))
+    assert not hits[IMAGE].weak
 
 
 def test_the_floor_rises_with_the_store() -> None:
