@@ -9,7 +9,7 @@ CODE := ingest encoder search workers tests examples benchmarks scripts
 unexport PYTHONDONTWRITEBYTECODE
 
 # `docs` is also a folder.
-.PHONY: demo test test-quick test-rest test-others test-fast test-page test-milvus check docs dist format bundle bench-throughput bench-api bench-ingest bench-jobs bench-quant bench-models bench-dsre fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-quality bench-library bench-memory bench-gpu
+.PHONY: demo test test-quick test-rest test-others test-fast test-page test-milvus check docs dist format bundle bench-api bench-ingest bench-jobs bench-quant bench-models bench-dsre fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-quality bench-library bench-memory
 .PHONY: bench-products bench-quick bench
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
@@ -140,24 +140,16 @@ format: .venv/tested
 	$(BIN)/ruff format $(CODE)
 
 # Figures for benchmarks/results/: all that needs no data of others but three sets, and a try of a part.
-bench: bench-throughput bench-ingest bench-jobs bench-memory bench-api bench-products
+bench: bench-ingest bench-jobs bench-memory bench-api bench-products
 
 # Some 55 CPU-seconds; environments are not counted.
 bench-quick: .venv/tested bundle
 	$(BIN)/python -m benchmarks.products --quick
 	$(BIN)/python -m benchmarks.pipeline.jobs --quick
 
-# What `bench-quick` finds here, beside what it finds in the checkout BASE.
-.PHONY: bench-changes
-bench-changes: .venv/tested bundle
-	@$(BIN)/python -m benchmarks.harness.changes $(BASE) .
-
 # A folder of mixed files, beside whole products in environments of their own.
 bench-products: .venv/tested bundle .venv-txtai/installed .venv-vectrixdb/installed
 	$(BIN)/python -m benchmarks.products .venv-txtai/bin/python .venv-vectrixdb/bin/python
-
-bench-throughput: .venv/installed
-	$(BIN)/python -m benchmarks.towers.throughput
 
 bench-ingest: .venv/installed
 	$(BIN)/python -m benchmarks.pipeline.ingest
@@ -204,10 +196,6 @@ bench-quant: .venv-bench/installed
 # makes it.
 bench-models: .venv/tested
 	$(BIN)/python -m benchmarks.models $(MODELS)
-
-# The same weights on a GPU, where there is one.
-bench-gpu: .venv/tested
-	$(BIN)/python -m benchmarks.models.gpu $(MODELS)
 
 # Jobs and uploads with something killed, stopped, cut or full in their middle: all kinds in turn, on
 # Milvus Lite and on the genuine server. Mounts a small disk, which needs root.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +14,7 @@ from benchmarks.library.asking import Answer, asked_of
 from benchmarks.library.questions import Question
 from benchmarks.library.report import FOUND, share
 from encoder.system.batched import in_batches
-from encoder.types import AUDIO, IMAGE, QUERY, TEXT, VIDEO, Embeddings, Item, Modality
+from encoder.types import AUDIO, IMAGE, QUERY, TEXT, VIDEO, Embeddings, Item
 from search import Hit, Query, SearchEngine
 from search.query.terms import ItemEncoder
 from search.store.open import open_laned
@@ -24,6 +23,7 @@ from workers.config import Settings
 from workers.serving.resources import Resources
 
 _LANES = {"texts": (TEXT,), "pictures": (IMAGE, VIDEO), "sounds": (AUDIO,)}
+_ONE, _CUT = "one space, calibrated", "three lanes, calibrated"
 _DEPTHS = (10, 100)
 _RANK_0 = 60
 """Of reciprocal rank fusion: a hit at rank r counts 1 / (60 + r)."""
@@ -47,13 +47,8 @@ def _cut(store: Path) -> Iterator[tuple[SearchEngine, SearchEngine]]:
     """Engines over a store, and over its rows in a store of lanes."""
     resources = Resources(Settings(store=str(store)))
     bundle, whole = resources.encoder().home, resources.existing_store(hold=False)
-    lanes = {
-        modality: part
-        for name, kinds in _LANES.items()
-        if TEXT not in kinds
-        for part in [Part(bundle, name)]
-        for modality in kinds
-    }
+    parts = {kinds: Part(bundle, name) for name, kinds in _LANES.items() if TEXT not in kinds}
+    lanes = {modality: part for kinds, part in parts.items() for modality in kinds}
     with TemporaryDirectory() as folder:
         spaces = {modality: part.space for modality, part in lanes.items()}
         cut = open_laned(folder, bundle.space, spaces, {})
@@ -83,32 +78,20 @@ def by_ranks(engine: SearchEngine, question: Question, depth: int) -> Answer:
     return Answer(question, [hits[asset_id] for asset_id in order[:10]], ())
 
 
-def _all_by_ranks(engine: SearchEngine, found: Sequence[Question], depth: int) -> list[Answer]:
-    return [by_ranks(engine, question, depth) for question in found]
-
-
 def measure(store: Path, wanted: Sequence[Question]) -> str:
     """A table of the lists that lanes can become."""
     found = [question for question in wanted if question.group in FOUND]
     with _cut(store) as (whole, cut):
-        lists: dict[str, Callable[[], list[Answer]]] = {
-            "one space, calibrated": lambda: asked_of(whole, found),
-            "three lanes, calibrated": lambda: asked_of(cut, found),
-        }
+        answers = {name: asked_of(engine, found) for name, engine in ((_ONE, whole), (_CUT, cut))}
         for depth in _DEPTHS:
-            lists[f"three lanes, by ranks to {depth}"] = partial(_all_by_ranks, cut, found, depth)
-        answers = {name: ask() for name, ask in lists.items()}
-    pages = [[hit.asset_id for hit in answer.hits] for answer in answers["one space, calibrated"]]
-    rows = [
-        [
-            name,
-            len(of_list),
-            *(share(one.rank(weak=True) < at for one in of_list) for at in (1, 5)),
-            share(
-                [hit.asset_id for hit in one.hits] == page
-                for one, page in zip(of_list, pages, strict=True)
-            ),
-        ]
-        for name, of_list in answers.items()
-    ]
+            of_ranks = [by_ranks(cut, question, depth) for question in found]
+            answers[f"three lanes, by ranks to {depth}"] = of_ranks
+    pages = [[hit.asset_id for hit in answer.hits] for answer in answers[_ONE]]
+    rows = list[list[object]]()
+    for name, listed in answers.items():
+        same = (
+            [h.asset_id for h in one.hits] == page for one, page in zip(listed, pages, strict=True)
+        )
+        ranks = (share(one.rank(weak=True) < at for one in listed) for at in (1, 5))
+        rows.append([name, len(listed), *ranks, share(same)])
     return table(["list", "questions", "@1 all", "@5 all", "pages as of one space"], rows)
