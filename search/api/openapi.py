@@ -13,12 +13,24 @@ from pydantic.json_schema import models_json_schema
 from search.api.access.auth import COOKIE, scope_of
 from search.api.schemas import AssetChange, JobRequest, SearchRequest
 from search.api.services import Services
-from search.api.vendors.cohere import EmbedRequest, RerankRequest
+from search.api.vendors.cohere import EmbedRequest, EmbedV1Request, RerankRequest
 from search.api.vendors.openai import EmbeddingsRequest
 
 _REF = "#/components/schemas/{model}"
-_SIZE = "output_dimension"
-_BODIES = (SearchRequest, EmbeddingsRequest, EmbedRequest, RerankRequest, JobRequest, AssetChange)
+_SIZED = {
+    "EmbeddingsRequest": "dimensions",
+    "EmbedRequest": "output_dimension",
+    "EmbedV1Request": "output_dimension",
+}
+_BODIES = (
+    SearchRequest,
+    EmbeddingsRequest,
+    EmbedRequest,
+    EmbedV1Request,
+    RerankRequest,
+    JobRequest,
+    AssetChange,
+)
 _KEY, _SESSION = "key", "session"
 _SCHEMES = {
     _KEY: {
@@ -52,7 +64,7 @@ def described(app: FastAPI) -> dict[str, Any]:
         components = schema.setdefault("components", {})
         components.setdefault("schemas", {}).update(bodies["$defs"])
         components["securitySchemes"] = _SCHEMES
-        for model, field in (("EmbeddingsRequest", "dimensions"), ("EmbedRequest", _SIZE)):
+        for model, field in _SIZED.items():
             _name_dimensions(components["schemas"][model]["properties"], field, services)
         _name_kinds(components["schemas"], services)
         for route, operation in _operations(app, schema):

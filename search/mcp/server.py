@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
@@ -67,20 +68,33 @@ def mcp_server(
     connect: Connect, submit: Submit | None = None, locate: Locate | None = None
 ) -> MCPServer[Any]:
     """The server, for any transport."""
-    server: MCPServer[Any] = MCPServer(
-        "anymodal", instructions=_ABOUT, version=version("anymodal"), log_level="WARNING"
-    )
     tools = Tools(connect, submit, locate)
-    for tool in (tools.search, tools.similar, tools.job_status):
-        server.add_tool(tool, description=inspect.getdoc(tool), annotations=_READS)
-    get, ingest = tools.get, tools.ingest if submit else tools.send
-    server.add_tool(
-        get, description=inspect.getdoc(get), annotations=_READS, structured_output=False
+    ingest, hints = (tools.ingest, _READS_FILES) if submit else (tools.send, _ADDS)
+    offered = [
+        *(_strict(tool, _READS) for tool in (tools.search, tools.similar, tools.job_status)),
+        _strict(tools.get, _READS, structured_output=False),
+        _strict(tools.listed, _READS, name="list"),
+        _strict(ingest, hints, name="ingest"),
+    ]
+    return MCPServer(
+        "anymodal",
+        instructions=_ABOUT,
+        version=version("anymodal"),
+        log_level="WARNING",
+        tools=offered,
     )
-    server.add_tool(tools.listed, name="list", annotations=_READS)
-    hints = _READS_FILES if submit else _ADDS
-    server.add_tool(ingest, name="ingest", description=inspect.getdoc(ingest), annotations=hints)
-    return server
+
+
+def _strict(function: Callable[..., Any], annotations: ToolAnnotations, **options: Any) -> Tool:
+    """A tool that refuses arguments that it does not have: a model may have misspelt one."""
+    tool = Tool.from_function(
+        function, description=inspect.getdoc(function), annotations=annotations, **options
+    )
+    arguments = tool.fn_metadata.arg_model
+    arguments.model_config["extra"] = "forbid"
+    arguments.model_rebuild(force=True)
+    tool.parameters["additionalProperties"] = False
+    return tool
 
 
 class Tools:

@@ -135,6 +135,9 @@ def test_an_agent_ingests_finds_looks_and_is_told_its_mistakes(
         wrong = await called(client, "search", text="sea", filter={"field": "colour", "eq": "red"})
         assert wrong.is_error
         assert "colour" in text_of(wrong)
+        misspelt = await called(client, "search", text="sea", limits=3)
+        assert misspelt.is_error
+        assert "limits" in text_of(misspelt)
         nothing = await called(client, "search")
         assert nothing.is_error
         assert "Give one of text, image, audio and like." in text_of(nothing)

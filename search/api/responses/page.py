@@ -16,6 +16,7 @@ from typing import Any
 from fastapi import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.staticfiles import NotModifiedResponse
 
 _FOLDER = Path(__file__).parents[2] / "web"
@@ -61,10 +62,9 @@ class WebPage(StaticFiles):
     async def get_response(self, path: str, scope: MutableMapping[str, Any]) -> Response:
         """A file, or for the folder its ``index.html``."""
         file = _files().get("index.html" if path == "." else path)
-        if file and scope["method"] in ("GET", "HEAD"):
-            response = file.answer(Headers(scope=scope))
-        else:
-            response = await super().get_response(path, scope)  # says what is wrong
+        if not file or scope["method"] not in ("GET", "HEAD"):
+            raise HTTPException(405 if file else 404)
+        response = file.answer(Headers(scope=scope))
         response.headers.update(_HEADERS)
         return response
 

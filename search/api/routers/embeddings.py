@@ -1,8 +1,9 @@
-"""``POST /v1/embeddings``, OpenAI's, and ``POST /v2/embed``, Cohere's; for all modalities."""
+"""``POST /v1/embeddings``, OpenAI's, and ``/v2/embed``, Cohere's; for all modalities."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -11,8 +12,9 @@ from pydantic_core import to_json
 from search.api.access.auth import READ
 from search.api.middleware.bounded_threads import Turn
 from search.api.requests.bodies import SentBody, json_body, read_sent
+from search.api.schemas import Compatible
 from search.api.services import Parts, Services, disconnected, refusals
-from search.api.vendors.cohere import EmbedAnswer, EmbedRequest
+from search.api.vendors.cohere import EmbedAnswer, EmbedRequest, EmbedV1Request
 from search.api.vendors.encoding import encode, written
 from search.api.vendors.openai import EmbeddingsAnswer, EmbeddingsRequest, OpenAIRoute
 from search.errors import TimeLimitError
@@ -51,6 +53,21 @@ async def embed(request: Request, services: Parts) -> Response:
 
 
 @router.post(
+    "/v1/embed",
+    operation_id="embed_v1",
+    dependencies=READ,
+    response_model=EmbedAnswer,
+    responses=refusals(400, 404, 413, 415, 503, 504),
+    openapi_extra=json_body(EmbedV1Request),
+)
+async def embed_v1(request: Request, services: Parts) -> Response:
+    """Embed texts or pictures; Cohere's former endpoint."""
+    body, name = await read_sent(request), request.state.request_id
+    parse = partial(body.parsed, EmbedV1Request)
+    return await _run(request, services, lambda turn: _by_type(services, body, parse(), turn, name))
+
+
+@router.post(
     "/v2/embed",
     operation_id="embed_by_type",
     dependencies=READ,
@@ -60,20 +77,23 @@ async def embed(request: Request, services: Parts) -> Response:
 )
 async def embed_by_type(request: Request, services: Parts) -> Response:
     """Embed texts, pictures or both together; Cohere's endpoint."""
-    body = await read_sent(request)
-    name = request.state.request_id
-    return await _run(request, services, lambda turn: _by_type(services, body, turn, name))
+    body, name = await read_sent(request), request.state.request_id
+    parse = partial(body.parsed, EmbedRequest)
+    return await _run(request, services, lambda turn: _by_type(services, body, parse(), turn, name))
 
 
-async def _run(request: Request, services: Services, work: Callable[[Turn], bytes]) -> Response:
+async def _run(request: Request, services: Services, work: Callable[[Turn], Response]) -> Response:
     try:
-        answer = await services.workbench.run(work, lambda: disconnected(request))
+        return await services.workbench.run(work, lambda: disconnected(request))
     except TimeLimitError as error:
         raise TimeLimitError(
             error.problem,
             "Send fewer inputs, or send the same again: finished ones are cached.",
         ) from None
-    return Response(answer, media_type="application/json")
+
+
+def _answered(body: bytes, sent: Compatible) -> Response:
+    return Response(body, headers=sent.headers, media_type="application/json")
 
 
 def _listed(values: Iterable[object]) -> bytes:
@@ -81,37 +101,44 @@ def _listed(values: Iterable[object]) -> bytes:
     return b"[%s]" % b",".join(map(to_json, values))
 
 
-def _answer(services: Services, body: SentBody, turn: Turn) -> bytes:
+def _answer(services: Services, body: SentBody, turn: Turn) -> Response:
     sent = body.parsed(EmbeddingsRequest)
     encoded = encode(services, sent, body.files, turn)
     data = _listed(
         {
             "object": "embedding",
             "index": n,
-            "embedding": written(row, sent.format),
+            "embedding": written(row, sent.format, sent.is_packed),
             "windows": None if lengths is None else len(lengths),
         }
         for n, (row, lengths) in enumerate(zip(encoded.rows, encoded.windows, strict=True))
     )
     usage = {"prompt_tokens": encoded.n_tokens, "total_tokens": encoded.n_tokens}
     model = to_json(services.model)
-    return b'{"object":"list","data":%s,"model":%s,"usage":%s}' % (data, model, to_json(usage))
+    answer = b'{"object":"list","data":%s,"model":%s,"usage":%s}' % (data, model, to_json(usage))
+    return _answered(answer, sent)
 
 
-def _by_type(services: Services, body: SentBody, turn: Turn, name: str) -> bytes:
-    sent = body.parsed(EmbedRequest)
+def _by_type(
+    services: Services, body: SentBody, sent: EmbedRequest, turn: Turn, name: str
+) -> Response:
     encoded = encode(services, sent, body.files, turn)
-    embeddings = b",".join(
-        b'"%s":%s' % (kind.encode(), _listed(written(row, kind) for row in encoded.rows))
-        for kind in dict.fromkeys(sent.embedding_types)
-    )
+    if sent.embedding_types is None:
+        kind, embeddings = "floats", _listed(written(row, "float") for row in encoded.rows)
+    else:
+        kind = "by_type"
+        embeddings = b"{%s}" % b",".join(
+            b'"%s":%s' % (form.encode(), _listed(written(row, form) for row in encoded.rows))
+            for form in dict.fromkeys(sent.embedding_types)
+        )
     rest = {
         "id": name,
-        "response_type": "embeddings_by_type",
+        "response_type": f"embeddings_{kind}",
         "meta": {
-            "api_version": {"version": "2"},
+            "api_version": {"version": "2" if type(sent) is EmbedRequest else "1"},
             "billed_units": {"input_tokens": encoded.n_tokens},
         },
     }
     texts = b"null" if sent.texts is None else _listed(sent.texts)
-    return b'{"embeddings":{%s},"texts":%s,%s' % (embeddings, texts, to_json(rest)[1:])
+    answer = b'{"embeddings":%s,"texts":%s,%s' % (embeddings, texts, to_json(rest)[1:])
+    return _answered(answer, sent)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
@@ -40,17 +38,14 @@ router = APIRouter(tags=["rerank"], route_class=OpenAIRoute)
 async def rerank(request: Request, services: Parts) -> Response:
     """Order texts by how well they answer a question."""
     body = await read_sent(request)
-    timer = StageTimer()
-    answer = await services.workbench.run(
-        lambda turn: _answer(services, body, turn, timer),
+    return await services.workbench.run(
+        lambda turn: _answer(services, body, turn, request.state.request_id),
         lambda: disconnected(request),
     )
-    answer["id"] = request.state.request_id
-    headers = {"Server-Timing": server_timing(timer.latency_s())}
-    return Response(to_json(answer), headers=headers, media_type="application/json")
 
 
-def _answer(services: Services, body: SentBody, turn: Turn, timer: StageTimer) -> dict[str, Any]:
+def _answer(services: Services, body: SentBody, turn: Turn, name: str) -> Response:
+    timer = StageTimer()
     sent = body.parsed(RerankRequest)
     reranker = services.reranker
     if reranker is None:
@@ -61,7 +56,8 @@ def _answer(services: Services, body: SentBody, turn: Turn, timer: StageTimer) -
     with timer.stage("rerank"):
         scores = reranker.scores(sent.query, texts, turn.deadline.check)
     best = np.argsort(-scores, kind="stable")[: sent.top_n]
-    return {
+    answer = {
+        "id": name,
         "model": reranker.name,
         "results": [
             {
@@ -73,3 +69,5 @@ def _answer(services: Services, body: SentBody, turn: Turn, timer: StageTimer) -
         ],
         "meta": {"api_version": {"version": "2"}},
     }
+    headers = {"Server-Timing": server_timing(timer.latency_s()), **sent.headers}
+    return Response(to_json(answer), headers=headers, media_type="application/json")

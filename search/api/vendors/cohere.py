@@ -8,11 +8,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from encoder.types import DOCUMENT, QUERY, Role
 from search.api.requests.inputs import MAX_INPUTS, InputIn, InputText
-from search.api.schemas import Strict
+from search.api.schemas import Compatible, Strict
 from search.api.vendors.content import Content, Format, Labelled, check_one, labelled, said
 
+InputType = Literal["search_document", "search_query", "classification", "clustering", "image"]
 _SOURCES = ("texts", "images", "inputs")
 
+Formats = Annotated[list[Format], Field(min_length=1, max_length=6)]
+_FLOAT: Formats = ["float"]
 Texts = Annotated[list[InputText], Field(min_length=1, max_length=MAX_INPUTS)]
 Images = Annotated[
     list[Annotated[str, Field(description="A data: URI, Base64, or an http(s) URL.")]],
@@ -26,7 +29,7 @@ class MixedIn(Strict):
     content: Content
 
 
-class EmbedRequest(Strict):
+class EmbedRequest(Compatible):
     """Cohere's: exactly one of texts, images and inputs."""
 
     model_config = ConfigDict(json_schema_extra=said(_SOURCES))
@@ -36,27 +39,24 @@ class EmbedRequest(Strict):
     model: str | None = Field(
         None, max_length=1000, description="A model from `/v1/models`; may be left out."
     )
-    input_type: Literal[
-        "search_document", "search_query", "classification", "clustering", "image"
-    ] = Field(description="All but `search_query` are encoded as documents.")
+    input_type: InputType = Field(description="All but `search_query` are encoded as documents.")
     texts: Texts | None = None
     images: Images | None = None
     inputs: Annotated[list[MixedIn], Field(min_length=1, max_length=MAX_INPUTS)] | None = None
     output_dimension: int | None = Field(
         None, description="The model's full size, or one of its Matryoshka cuts."
     )
-    embedding_types: Annotated[list[Format], Field(min_length=1, max_length=6)] = Field(
-        ["float"],
+    embedding_types: Formats | None = Field(
+        _FLOAT,
         description="`int8`: scaled so that 8/√dimensions becomes 127; `uint8`: the same plus "
         "128. `ubinary`: one bit per value, set if positive, eight to a byte; `binary`: the same "
         "minus 128.",
     )
-    truncate: Literal["NONE", "END"] = Field(
+    truncate: Literal["NONE", "START", "END"] = Field(
         "END",
         description="`NONE` refuses texts longer than the model's window. Otherwise, the mean of "
         "their windows is used; nothing is cut off.",
     )
-    priority: int | None = Field(None, description="Not used.")
 
     @model_validator(mode="after")
     def _one_source(self) -> EmbedRequest:
@@ -74,9 +74,9 @@ class EmbedRequest(Strict):
         return self.output_dimension
 
     @property
-    def on_overflow(self) -> Literal["pool", "error"]:
-        """`truncate`, with this API's name and values."""
-        return "error" if self.truncate == "NONE" else "pool"
+    def refuses_long(self) -> bool:
+        """Whether a text longer than the model's window is an error."""
+        return self.truncate == "NONE"
 
     def contents(self) -> list[list[Labelled]]:
         """For each embedding, the parts that it is made of."""
@@ -94,13 +94,20 @@ class EmbedRequest(Strict):
         return [labelled(content.content, f"inputs[{n}].content") for n, content in mixed]
 
 
+class EmbedV1Request(EmbedRequest):
+    """Cohere's first version: without a type, embeddings are lists of numbers."""
+
+    input_type: InputType = Field("search_document", description="As in `/v2/embed`.")
+    embedding_types: Formats | None = None
+
+
 class EmbedAnswer(BaseModel):
-    """Cohere's: for each of the types, an embedding of each input."""
+    """Cohere's: for each of the types, an embedding of each input; or these alone."""
 
     id: str = Field(description="The id of the request.")
-    embeddings: dict[Format, list[list[float]] | list[list[int]] | list[str]]
+    embeddings: dict[Format, list[list[float]] | list[list[int]] | list[str]] | list[list[float]]
     texts: list[str] | None = None
-    response_type: Literal["embeddings_by_type"]
+    response_type: Literal["embeddings_by_type", "embeddings_floats"]
     meta: dict[str, Any]
 
 
@@ -127,7 +134,7 @@ Document = Annotated[
 ]
 
 
-class RerankRequest(Strict):
+class RerankRequest(Compatible):
     """A question, and the texts to order."""
 
     query: Annotated[str, Field(min_length=1, max_length=20_000, pattern=r"\S")]
@@ -139,7 +146,6 @@ class RerankRequest(Strict):
         None, ge=1, description="How many of the best to return; by default all."
     )
     return_documents: bool = Field(False, description="Also return the texts.")
-    priority: int | None = Field(None, description="Not used.")
 
 
 class RankedOut(BaseModel):

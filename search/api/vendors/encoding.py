@@ -29,13 +29,15 @@ from search.errors import NotFoundError
 _WIDEST = 8.0
 
 
-def written(row: Embeddings, format: Format) -> list[float] | list[int] | str:
+def written(
+    row: Embeddings, format: Format, is_packed: bool = False
+) -> list[float] | list[int] | str:
     """A unit vector [dim] in one of the formats that Cohere and Jina have.
 
     ``int8`` has the same scale for all vectors of a length, so that dot products are comparable: a
     value of 8/√dim, eight times the usual one, becomes 127. ``uint8`` is 128 more. Bits are 1
     where a value is positive, eight to a byte; ``binary`` is 128 less than ``ubinary``.
-    ``base64`` is little-endian float32.
+    ``base64`` is little-endian float32; the others are Base64 of their bytes if ``is_packed``.
 
     >>> written(np.array([0.6, -0.8], np.float32), "int8")
     [13, -18]
@@ -50,6 +52,9 @@ def written(row: Embeddings, format: Format) -> list[float] | list[int] | str:
     elif format in ("int8", "uint8"):
         steps = np.rint(row * (127 * np.sqrt(len(row)) / _WIDEST)).clip(-127, 127)
         numbers = steps.astype(np.int16) + (128 if format == "uint8" else 0)
+    if is_packed and format != "float":
+        signed = np.uint8 if format.startswith("u") else np.int8
+        return base64.b64encode(numbers.astype(signed).tobytes()).decode()
     values: list[float] | list[int] = numbers.tolist()
     return values
 
@@ -141,7 +146,7 @@ def _read(
         if item.modality == TEXT:
             lengths = services.tokens.window_lengths(item.content, request.role)
             budget.spend(item.content, partial(sum, lengths))
-        if lengths and len(lengths) > 1 and request.on_overflow == "error":
+        if lengths and len(lengths) > 1 and request.refuses_long:
             raise InputError(
                 label,
                 got=f"{sum(lengths)} tokens in {len(lengths)} windows",

@@ -7,13 +7,21 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from encoder.errors import AnymodalError
 from encoder.types import DOCUMENT, QUERY, Role
 from search.api.errors import error_answer
 from search.api.requests.inputs import MAX_INPUTS, InputIn, Inputs, OneInput, as_inputs
-from search.api.schemas import Strict
+from search.api.schemas import Compatible
 from search.api.vendors.content import (
     MAX_PARTS,
     MOST_TOKENS,
@@ -41,16 +49,22 @@ _OF_TASKS: Mapping[Task, Role] = {"retrieval.query": QUERY}
 """Jina's; the others compare documents with documents."""
 
 _CONTENTS = ("input", "messages")
-_SAME = [("input_type", "task"), ("encoding_format", "embedding_type")]
+_SAME = [
+    ("input_type", "task"),
+    ("encoding_format", "embedding_type"),
+    ("on_overflow", "truncation"),
+]
 
 
-class EmbeddingsRequest(Strict):
-    """OpenAI's, extended to other modalities, and to what vLLM and Jina add: one of input and
-    messages."""
+class EmbeddingsRequest(Compatible):
+    """OpenAI's, extended to other modalities, and to what vLLM, Jina and Voyage add.
+
+    It has one of input and messages.
+    """
 
     model_config = ConfigDict(json_schema_extra=said(_CONTENTS, _SAME))
     sized_by: ClassVar[str] = "dimensions"
-    most_values: ClassVar[int] = Strict.most_values + MOST_TOKENS
+    most_values: ClassVar[int] = Compatible.most_values + MOST_TOKENS
     most_containers: ClassVar[int] = 20_000
 
     input: (
@@ -69,7 +83,10 @@ class EmbeddingsRequest(Strict):
     )
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(
-        None, description="The model's full size, or one of its Matryoshka cuts."
+        None,
+        validation_alias=AliasChoices("dimensions", "output_dimension"),
+        description="The model's full size, or one of its Matryoshka cuts. Voyage's "
+        "`output_dimension` is accepted too.",
     )
     on_overflow: Literal["pool", "error"] = Field(
         "pool",
@@ -81,10 +98,15 @@ class EmbeddingsRequest(Strict):
         description="`query` to search with, `document` to store. Cohere's `search_query` and "
         "`search_document` and NIM's `passage` are accepted too.",
     )
-    user: str | None = Field(None, max_length=1000, description="Not used.")
+    truncation: bool | None = Field(
+        None, description="Voyage's: false is `on_overflow: error`, true is `pool`."
+    )
     task: Task | None = Field(None, description="Jina's name for `input_type`.")
     embedding_type: Format | None = Field(
         None, description="Jina's name for `encoding_format`; see `/v2/embed` for its values."
+    )
+    output_dtype: Literal["float", "int8", "uint8", "binary", "ubinary"] | None = Field(
+        None, description="Voyage's: the type of the numbers, also of those in Base64."
     )
     normalized: Literal[True] = Field(True, description="Embeddings are always unit vectors.")
 
@@ -104,9 +126,21 @@ class EmbeddingsRequest(Strict):
         return _ROLES[self.input_type]
 
     @property
+    def refuses_long(self) -> bool:
+        """Whether a text longer than the model's window is an error."""
+        return self.on_overflow == "error" or self.truncation is False
+
+    @property
     def format(self) -> Format:
         """How embeddings are written."""
-        return self.embedding_type or self.encoding_format
+        if self.output_dtype in (None, "float"):
+            return self.embedding_type or self.encoding_format
+        return self.output_dtype
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the numbers of the format are written as Base64."""
+        return self.encoding_format == "base64"
 
     def contents(self) -> list[list[Labelled]]:
         """For each embedding, the parts that it is made of."""

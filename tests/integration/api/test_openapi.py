@@ -112,6 +112,11 @@ def test_a_wrong_method_gets_the_right_ones(client: httpx.Client, path: str, all
     assert answer.headers["allow"] == allowed
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE"])
+def test_what_is_not_there_is_not_found_by_any_method(client: httpx.Client, method: str) -> None:
+    assert client.request(method, "/v1/embedings").status_code == 404
+
+
 def test_a_number_is_no_truth_value(client: httpx.Client) -> None:
     refused = client.post("/v1/search", json={"query": "rain", "explain": 1})
     assert refused.status_code == 422

@@ -199,8 +199,7 @@ def test_cohere_s_pictures_and_mixed_inputs(
         ({"texts": ["a"], "images": ["b"]}, "exactly one of texts, images, inputs"),
         ({"texts": ["a"], "output_dimension": 100}, "output_dimension"),
         ({"texts": ["rain " * 300], "truncate": "NONE"}, "texts[0]"),
-        ({"texts": ["a"], "truncate": "START"}, "'NONE' or 'END'"),
-        ({"texts": ["a"], "max_tokens": 9}, "max_tokens"),
+        ({"texts": ["a"], "truncate": "MIDDLE"}, "'START' or 'END'"),
         ({"inputs": [{"content": [{"type": "image_url", "image_url": {"url": "?"}}]}]}, "Base64"),
     ],
 )
@@ -210,6 +209,52 @@ def test_what_cohere_s_client_is_refused(
     with pytest.raises(cohere.BadRequestError) as caught:
         cohere_.embed(model=MODEL, input_type="search_document", **wrong)
     assert said in caught.value.body["error"]["message"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in the client's own code
+def test_the_first_version_of_cohere_s_client(client: httpx.Client) -> None:
+    texts = ["rain on a window", "a dog"]
+    with httpx.Client() as sender:
+        first = cohere.Client("any", base_url=str(client.base_url), httpx_client=sender)
+        plain = first.embed(model=MODEL, texts=texts)
+        asked = first.embed(
+            model=MODEL, texts=texts[:1], input_type="search_query", truncate="START"
+        )
+        typed = first.embed(model=MODEL, texts=texts, embedding_types=["int8"])
+    assert np.allclose(plain.embeddings, rows(client, input=texts), atol=1e-5)
+    assert np.allclose(
+        asked.embeddings, rows(client, input=texts[:1], input_type="query"), atol=1e-5
+    )
+    assert np.array(typed.embeddings.int8).shape == (2, 384)
+
+
+def test_what_voyage_s_client_sends(client: httpx.Client) -> None:
+    fields = {"input": ["a dog"], "truncation": True, "output_dimension": 384}
+    (plain,) = rows(client, input=["a dog"])
+    (row,) = rows(client, **fields)
+    assert row == pytest.approx(plain, abs=1e-5)
+    sent = posted(client, **fields, output_dtype="int8", encoding_format="base64")
+    packed = np.frombuffer(base64.b64decode(sent["data"][0]["embedding"]), np.int8)
+    assert packed.tolist() == written(plain.astype(np.float32), "int8")
+    long = {"input": ["rain " * 300], "truncation": False}
+    assert refused(client, "/v1/embeddings", **long)[0] == "input[0]"
+
+
+@pytest.mark.parametrize(
+    ("path", "request_"),
+    [
+        ("/v1/embeddings", {"input": "a"}),
+        ("/v1/embed", {"texts": ["a"]}),
+        ("/v2/embed", {"texts": ["a"], "input_type": "search_query"}),
+    ],
+)
+def test_fields_of_other_servers_are_ignored_and_named(
+    client: httpx.Client, path: str, request_: dict[str, Any]
+) -> None:
+    answer = client.post(path, json={**request_, "late_chunking": True, "a\r\nb": 1, "model": None})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["ignored-fields"] == "late_chunking, a%0D%0Ab"
+    assert "ignored-fields" not in client.post(path, json=request_).headers
 
 
 def test_whole_numbers_keep_the_order_of_products() -> None:
