@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from math import inf
 from typing import Any, ParamSpec, TypeVar
 
 from encoder.types import Modality
+from search.filters import Compare, Operator, Or
 from search.query.planner import MAX_CANDIDATES, Share, widened
 from search.ranking.evident import EvidentSegments
 from search.ranking.explain import explain_query
@@ -40,6 +41,7 @@ from search.ranking.request import Request
 from search.ranking.segments import FoundSegments, SegmentSearch, lowest
 from search.store.base import VectorStore
 from search.types import AssetRow, ScoredSegment
+from search.understanding.evidence import both
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,10 +64,15 @@ class Seen:
         ranked: all candidates, best first.
         horizon: by modality, the score that no unseen segment exceeds, whatever is added to it; a
             modality that was seen completely has none.
+        looked_up: by modality, the score below which some have not got what their kind of file is
+            worth; they would not reach it with that either.
+        best: the highest score without names, which are weighed by it.
     """
 
     ranked: list[RankedSegment]
     horizon: Mapping[Modality, float]
+    looked_up: Mapping[Modality, float]
+    best: float
 
 
 class Finder:
@@ -92,6 +99,8 @@ class Finder:
         self._weights: dict[Modality, WordsWeight] = {}
         self._parts: Mapping[str, float] = {}
         self._prior = 0.0
+        self._of_kind: dict[str, RankedSegment] = {}
+        self._kind_bounds: dict[Modality, float] = {}
         self._named: Mapping[str, RankedSegment] = {}
 
     def find(self) -> list[Pool]:
@@ -103,7 +112,7 @@ class Finder:
         is_joined = False
         while n is not None:
             candidates_seen, pools = self._search(n, asset_ids)
-            if all(self._is_full(pool, candidates_seen.horizon) for pool in pools):
+            if self._is_enough(pools, candidates_seen):
                 return pools
             if asset_ids is None and not is_joined and self._query.filter is not None:
                 is_joined = True
@@ -155,10 +164,17 @@ class Finder:
             taken.append(asset_id)
         return taken
 
+    def _is_enough(self, pools: Sequence[Pool], seen: Seen) -> bool:
+        is_best_seen = not self._named or seen.best >= max(seen.horizon.values(), default=-inf)
+        return is_best_seen and self._are_full(pools, seen.horizon)
+
+    def _are_full(self, pools: Sequence[Pool], horizon: Mapping[Modality, float]) -> bool:
+        return all(self._is_full(pool, horizon) for pool in pools)
+
     def _is_full(self, pool: Pool, horizon: Mapping[Modality, float]) -> bool:
         """Whether no unseen segment could be among the pool."""
-        unseen = max((horizon[m] for m in pool.share.modalities if m in horizon), default=None)
-        if unseen is None:
+        unseen = max(horizon.get(modality, -inf) for modality in pool.share.modalities)
+        if unseen == -inf:
             return True
         threshold = self._query.score_threshold
         if threshold is not None and unseen < threshold:
@@ -167,11 +183,37 @@ class Finder:
         return len(chosen) == pool.share.pool and chosen[-1].best.score >= unseen
 
     def _search(self, n: int, asset_ids: Collection[str] | None) -> tuple[Seen, list[Pool]]:
-        """Search vectors and words at once; the stage ``lexical`` is the extra time for words."""
+        """Search vectors and words at once; the stage ``lexical`` is the extra time for words.
+
+        Where unseen files of the kind that the query names could be better, the best of these are
+        searched too, which takes less than to search so much deeper in all.
+        """
         words = self._request.words.look(asset_ids)
         with self._stage("search"):
             segments_found = self._segments.best(n, asset_ids)
-        return self._pooled(segments_found, self._found_by(words), n)
+        words_found = self._found_by(words)
+        candidates_seen, pools = self._pooled(segments_found, words_found, n)
+        is_enough = self._is_enough(pools, candidates_seen)
+        if self._prior and asset_ids is None and not is_enough:
+            self._look_up_kind(n)
+            candidates_seen, pools = self._pooled(segments_found, words_found, n)
+        return candidates_seen, pools
+
+    def _look_up_kind(self, n: int) -> None:
+        """Find the best segments of the kind of file that the query names."""
+        kind = Or(tuple(Compare("media_type", Operator.PREFIX, m) for m in self._plan.media_types))
+        query = replace(self._query, filter=both(self._query.filter, kind))
+        request = replace(self._request, query=query)
+        search = SegmentSearch(request, self._store, self._executor)
+        with self._stage("search"):
+            nearest = search.nearest(self._plan.modalities, n, None)
+        for modality, segments in nearest.items():
+            scored = self._request.scored(modality, segments)
+            self._kind_bounds[modality] = lowest(scored) if len(segments) >= n else -inf
+            self._of_kind.update(
+                (candidate.segment.segment_id, candidate._replace(dense_rank=None))
+                for candidate in scored
+            )
 
     def _found_by(self, words: Future[list[ScoredSegment]] | None) -> list[ScoredSegment]:
         with self._stage("lexical") if words else nullcontext():
@@ -184,7 +226,12 @@ class Finder:
         self._weigh(segments_found, words, n)
         with self._stage("fuse"):
             candidates_seen = self._fused(segments_found, words, n)
-        return candidates_seen, self._pools.of(candidates_seen.ranked)
+        pools = self._pools.of(candidates_seen.ranked)
+        if not self._are_full(pools, candidates_seen.looked_up):
+            with self._stage("fuse"):
+                candidates_seen = self._fused(segments_found, words, n, looks_up_all=True)
+            pools = self._pools.of(candidates_seen.ranked)
+        return candidates_seen, pools
 
     def _weigh(
         self, segments_found: FoundSegments, words: Sequence[ScoredSegment], n: int | None
@@ -208,7 +255,11 @@ class Finder:
             self._weights[modality] = words_weight(scored, of_kind, self._request.words.text)
 
     def _fused(
-        self, segments_found: FoundSegments, words: Sequence[ScoredSegment], n: int | None
+        self,
+        segments_found: FoundSegments,
+        words: Sequence[ScoredSegment],
+        n: int | None,
+        looks_up_all: bool = False,
     ) -> Seen:
         """Rank all segments found; a list of fewer than ``n`` segments is complete."""
         scored: dict[str, RankedSegment] = {}
@@ -219,58 +270,87 @@ class Finder:
             if n is not None and len(segments) >= n:
                 horizon.setdefault(modality, lowest(of_kind))
             scored.update((candidate.segment.segment_id, candidate) for candidate in of_kind)
-        candidates = [*{**self._evident, **self._named, **scored}.values()]
-        if self._plan.media_types:
-            self._prior = self._prior or PRIOR * spread(rank(scored.values()))
-            horizon = {modality: score + self._prior for modality, score in horizon.items()}
+        candidates = [*{**self._evident, **self._named, **self._of_kind, **scored}.values()]
         if self._evident:
             candidates = self._evidence.added(candidates)
-        ranked = self._with_words(candidates, words, horizon) if words else rank(candidates)
-        if self._plan.media_types:
-            named_kind = self._pools.of_media_types(
-                {candidate.segment.asset_id for candidate in ranked}, self._plan.media_types
-            )
-            ranked = rank(
-                candidate._replace(prior=self._prior)
-                if candidate.segment.asset_id in named_kind
-                else candidate
-                for candidate in ranked
-            )
-        if self._named:
-            ranked = rank(with_names(ranked, self._parts))
-        return Seen(with_all_of_identical(ranked), horizon)
-
-    def _with_words(
-        self,
-        candidates: Sequence[RankedSegment],
-        words: Sequence[ScoredSegment],
-        horizon: dict[Modality, float],
-    ) -> list[RankedSegment]:
-        """What vectors and words found, best first, with what words are worth.
-
-        Of the segments that only words found, those that could be in a pool are scored by their
-        vectors, since all that is known of these is that they score no higher than the horizon. It
-        rises to what the others could reach.
-        """
         lexical = {word.segment_id: (place, word.cosine) for place, word in enumerate(words, 1)}
         ranked = rank(with_words(candidates, lexical, self._weights))
-        reached = {
-            modality: self._reached(share, ranked)
-            for share in self._plan.shares
-            for modality in share.modalities
-        }
+        bounds, looked_up = dict(horizon), dict[Modality, float]()
+        if self._plan.media_types:
+            self._prior = self._prior or PRIOR * spread(rank(scored.values()))
+            if not looks_up_all:
+                ranked = self._with_prior(ranked, self._least(ranked))
+                looked_up = self._least(ranked)
+            least = {modality: score - self._prior for modality, score in looked_up.items()}
+            ranked = self._with_prior(ranked, least)
+            horizon = {m: max(b, self._of_kind_below(m, b)) for m, b in bounds.items()}
+        if words:
+            ranked = self._with_only_words(ranked, words, lexical, bounds, horizon)
+        best = ranked[0].score if ranked else -inf
+        if self._named:
+            ranked = rank(with_names(ranked, self._parts))
+        return Seen(with_all_of_identical(ranked), horizon, looked_up, best)
+
+    def _with_prior(
+        self, ranked: Sequence[RankedSegment], least: Mapping[Modality, float]
+    ) -> list[RankedSegment]:
+        """Add what the kind of file is worth to what scores at least so much, or has a name."""
+        asset_ids = self._pools.of_media_types(
+            {
+                segment.asset_id
+                for segment, score in ((c.segment, c.score) for c in ranked)
+                if score >= least.get(segment.modality, -inf) or segment.asset_id in self._parts
+            },
+            self._plan.media_types,
+        )
+        return rank(
+            candidate._replace(prior=self._prior)
+            if candidate.segment.asset_id in asset_ids
+            else candidate
+            for candidate in ranked
+        )
+
+    def _of_kind_below(self, modality: Modality, bound: float) -> float:
+        """The score that no unseen segment of the kind of file exceeds, if others have a bound."""
+        return min(bound, self._kind_bounds.get(modality, inf)) + self._prior
+
+    def _with_only_words(
+        self,
+        ranked: list[RankedSegment],
+        words: Sequence[ScoredSegment],
+        lexical: Mapping[str, tuple[int, float]],
+        bounds: Mapping[Modality, float],
+        horizon: dict[Modality, float],
+    ) -> list[RankedSegment]:
+        """All that was found, best first, with segments that only words found.
+
+        Those that could be in a pool are scored by their vectors, since all that is known of these
+        is that they score no higher than the bounds of their modalities. The horizon rises to what
+        the others could reach.
+        """
+        least = self._least(ranked)
         seen_ids = {candidate.segment.segment_id for candidate in ranked}
-        bounds = dict(horizon)
-        promising: list[ScoredSegment] = []
+        promising, doubtful = list[ScoredSegment](), list[tuple[ScoredSegment, float]]()
         for word in words:
             modality = word.modality
             if word.segment_id in seen_ids or modality not in self._weights:
                 continue
-            bound = bounds.get(modality, inf) + self._weights[modality].of(word.cosine)
-            if bound >= reached[modality]:
+            below, gain = bounds.get(modality, inf), self._weights[modality].of(word.cosine)
+            of_kind = self._of_kind_below(modality, below) if self._prior else below
+            if below + gain >= least[modality]:
+                promising.append(word)
+            elif of_kind + gain >= least[modality]:
+                doubtful.append((word, below + gain))
+            else:
+                horizon[modality] = max(horizon[modality], below + gain, of_kind + gain)
+        named_kind = self._pools.of_media_types(
+            {word.asset_id for word, _ in doubtful}, self._plan.media_types
+        )
+        for word, bound in doubtful:
+            if word.asset_id in named_kind:
                 promising.append(word)
             else:
-                horizon[modality] = max(horizon[modality], bound)
+                horizon[word.modality] = max(horizon[word.modality], bound)
         if not promising:
             return ranked
         with self._stage("search"):
@@ -281,8 +361,17 @@ class Finder:
             )
             scored = self._evidence.added(scored)
             unranked = [candidate._replace(dense_rank=None) for candidate in scored]
-            ranked += with_words(unranked, lexical, self._weights)
+            found = with_words(unranked, lexical, self._weights)
+            ranked += self._with_prior(found, {}) if self._prior else found
         return rank(ranked)
+
+    def _least(self, ranked: Sequence[RankedSegment]) -> dict[Modality, float]:
+        """By modality, the score that a segment needs to be in a pool, as far as is known."""
+        return {
+            modality: self._reached(share, ranked)
+            for share in self._plan.shares
+            for modality in share.modalities
+        }
 
     def _reached(self, share: Share, ranked: Sequence[RankedSegment]) -> float:
         """The score that a segment needs to be in the pool of a share, as far as is known."""

@@ -20,7 +20,8 @@ from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
 from search import Hit, Query, SearchEngine, Term
 from search.filters import matches, parse_filter
 from search.lexical.names import NameQuery, names_of
-from search.ranking.fusion import LEAST_PART
+from search.query.planner import plan
+from search.ranking.fusion import LEAST_PART, PRIOR
 from search.store.laned import LanedStore
 from search.store.memory import MemoryStore
 from search.types import AssetRow, ScoredSegment, SegmentRow
@@ -268,17 +269,23 @@ def worded(corpus: Corpus, seed: int) -> Corpus:
         replace(s, snippet=texts[s.segment_id] * (s.modality == TEXT)) for s in corpus.segments
     ]
     names = {a.asset_id: "-".join(rng.choice([*WORDS, "x", "y"], 2)) for a in corpus.assets}
-    assets = [replace(a, locations=[f"/{names[a.asset_id]}"]) for a in corpus.assets]
+    kinds = rng.choice(["x/y", "image/png", "application/pdf"], len(names)).tolist()
+    assets = [
+        replace(a, locations=[f"/{names[a.asset_id]}"], media_type=kind)
+        for a, kind in zip(corpus.assets, kinds, strict=True)
+    ]
     return Corpus(assets, segments, {a.asset_id for a in assets})
 
 
 @many
 @given(corpus=st.sampled_from(CORPORA), data=st.data())
-def test_words_and_names_add_to_the_score_whether_vectors_find_them_or_not(
+def test_words_names_and_kinds_add_to_the_score_whether_vectors_find_them_or_not(
     reach: str, corpus: Corpus, data: st.DataObject
 ) -> None:
     corpus = worded(corpus, data.draw(st.integers(0, 99)))
     text = " ".join(data.draw(st.lists(st.sampled_from(WORDS), min_size=1, max_size=3)))
+    named_kind = data.draw(st.sampled_from(["", "image", "invoice", "slides"]))
+    text = f"{named_kind} {text}".strip()
     query = Query(
         [Item(TEXT, text)],
         limit=data.draw(st.integers(1, 6)),
@@ -291,12 +298,13 @@ def test_words_and_names_add_to_the_score_whether_vectors_find_them_or_not(
     store = corpus.store(data.draw(st.booleans()))
     engine = SearchEngine(WordsAsVectors(SPACE), store)
     pages, weights, cursor = [], [], ""
-    while not pages or cursor:
-        result = engine.search(replace(query, cursor=cursor))
-        assert result.explain is not None
-        pages.append(result.hits)
-        weights.append(result.explain["modalities"]["text"])
-        cursor = result.next_cursor
+    with patch("search.ranking.candidates.spread", lambda _: 0.4):
+        while not pages or cursor:
+            result = engine.search(replace(query, cursor=cursor))
+            assert result.explain is not None
+            pages.append(result.hits)
+            weights.append(result.explain["modalities"]["text"])
+            cursor = result.next_cursor
     engine.close()
     bm25 = {segment.segment_id: segment.cosine for segment in store.lexical(text, 100)}
     parts = {
@@ -310,6 +318,12 @@ def test_words_and_names_add_to_the_score_whether_vectors_find_them_or_not(
         assert best == pytest.approx(max(bm25.values()))
         assert all(weight["words_gain"] == pytest.approx(gain) for weight in weights)
         dense = [(score + gain * bm25.get(s.segment_id, 0.0) / best, s) for score, s in dense]
+    of_kind = {
+        row.asset_id
+        for row in corpus.assets
+        if row.media_type.startswith(plan(query, KINDS).media_types or ("?",))
+    }
+    dense = [(score + 0.4 * PRIOR * (s.asset_id in of_kind), s) for score, s in dense]
     dense.sort(key=lambda pair: (-pair[0], pair[1].segment_id))
     named: dict[tuple[str, Modality], float] = {}
     for score, segment in dense:
