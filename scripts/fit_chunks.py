@@ -8,9 +8,12 @@ benchmark asks about. The text network runs in int8, dense.
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
-from encoder.dsre.chunks import fit, word_means
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.dsre.chunks import Predictor, word_means
 from encoder.dsre.gatefile import GateFile
 from encoder.models.bundle.declaration import CHUNKS, TEXT_GATE, read_bundle
 from encoder.models.sparsity import word_vectors
@@ -23,6 +26,8 @@ from encoder.types import Embeddings
 from tests.support.manuals import documented, topics
 
 _AT_LEAST = 300
+_RIDGE = 1e-3
+"""As a share of the mean variance of the features."""
 
 
 def main() -> None:
@@ -32,7 +37,7 @@ def main() -> None:
     embeddings = embed(OnnxSession(folder / "model.int8.onnx"), windows)
     means = word_means(windows, word_vectors(folder), GateFile.load(TEXT_GATE).rarity)
     predictor = fit(means, embeddings)
-    predictor.save(CHUNKS)
+    save(predictor, CHUNKS)
     told = (predictor.predict(means) * embeddings).sum(1).mean()
     print(f"{CHUNKS}: mean cosine {told:.3f} where it was fitted")
 
@@ -53,6 +58,29 @@ def embed(session: OnnxSession, windows: list[Ids]) -> Embeddings:
         for one in windows
     ]
     return l2_normalize(np.stack(rows))
+
+
+def fit(means: NDArray[np.float32], embeddings: Embeddings) -> Predictor:
+    """Fit by ridge regression (Hoerl & Kennard 1970).
+
+    Args:
+        means: see `word_means`, [n, d].
+        embeddings: of the same texts, [n, embed_dim].
+    """
+    source, target = means.mean(0), embeddings.mean(0)
+    features = (means - source).astype(np.float64)
+    gram = features.T @ features
+    gram += _RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
+    matrix = np.linalg.solve(gram, features.T @ (embeddings - target))
+    return Predictor(matrix.astype(np.float16), source, target)
+
+
+def save(predictor: Predictor, path: Path) -> None:
+    """Write what `Predictor.load` reads."""
+    with path.open("wb") as file:
+        np.savez_compressed(
+            file, matrix=predictor.matrix, source=predictor.source, target=predictor.target
+        )
 
 
 if __name__ == "__main__":

@@ -44,10 +44,6 @@ def pick(predicted: Embeddings, tau: float) -> tuple[list[int], NDArray[np.int64
     return np.unique(nearest).tolist(), nearest
 
 
-_RIDGE = 1e-3
-"""As a share of the mean variance of the features."""
-
-
 @dataclass(frozen=True, eq=False)
 class Predictor:
     """A linear map from the mean of a text's word vectors, rare words first, to its embedding.
@@ -72,14 +68,9 @@ class Predictor:
         """Unit rows [n, embed_dim] from what `word_means` gives."""
         return l2_normalize((means - self.source) @ self.matrix.astype(np.float32) + self.target)
 
-    def save(self, path: Path) -> None:
-        """Write an ``.npz``."""
-        with path.open("wb") as file:
-            np.savez_compressed(file, matrix=self.matrix, source=self.source, target=self.target)
-
     @classmethod
     def load(cls, path: Path) -> Predictor:
-        """Read what `save` wrote.
+        """Read what ``scripts/fit_chunks.py`` wrote.
 
         Raises:
             ModelError: the file is missing or damaged.
@@ -111,18 +102,3 @@ def word_means(
         return total / max(float(weights.sum()), 1.0)
 
     return np.stack([mean(ids) for ids in texts])
-
-
-def fit(means: NDArray[np.float32], embeddings: Embeddings) -> Predictor:
-    """Fit by ridge regression (Hoerl & Kennard 1970).
-
-    Args:
-        means: see `word_means`, [n, d].
-        embeddings: of the same texts, [n, embed_dim].
-    """
-    source, target = means.mean(0), embeddings.mean(0)
-    features = (means - source).astype(np.float64)
-    gram = features.T @ features
-    gram += _RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
-    matrix = np.linalg.solve(gram, features.T @ (embeddings - target))
-    return Predictor(matrix.astype(np.float16), source, target)

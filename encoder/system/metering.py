@@ -18,7 +18,7 @@ class Meter:
     """
 
     def __init__(self) -> None:
-        self.cpu_s, self.tokens, self.kept = 0.0, 0, 0
+        self.cpu_s, self.tokens, self.kept = 0.0, 0.0, 0.0
         self._lock = Lock()
 
     def add(self, cpu_s: float) -> None:
@@ -26,7 +26,7 @@ class Meter:
         with self._lock:
             self.cpu_s += cpu_s
 
-    def read(self, tokens: int, kept: int) -> None:
+    def read(self, tokens: float, kept: float) -> None:
         """Count the tokens of some texts."""
         with self._lock:
             self.tokens += tokens

@@ -47,7 +47,9 @@ _LONG = _Kind(TEXT, DOCUMENT, True)
 class _EncodedItem(NamedTuple):
     row: Embeddings
     cpu_s: float
-    """Its share of what the networks took for its batch."""
+    tokens: float
+    kept: float
+    """Its shares of its batch, see `encoder.system.metering.Meter`."""
 
 
 class QueryEncoder:
@@ -111,12 +113,13 @@ class QueryEncoder:
         for query_kind, positions in missing.items():
             for piece in _pieces(items, positions) if query_kind.is_long else [positions]:
                 encoded = self._batched(query_kind, [items[position] for position in piece])
-                for position, (row, cpu_s) in zip(piece, encoded, strict=True):
-                    rows[position] = row
+                for position, fresh in zip(piece, encoded, strict=True):
+                    rows[position] = fresh.row
                     if (key := keys[position]) is not None:
-                        self.cache.keep(key, row.copy())
+                        self.cache.keep(key, fresh.row.copy())
                     if meter:
-                        meter.add(cpu_s)
+                        meter.add(fresh.cpu_s)
+                        meter.read(fresh.tokens, fresh.kept)
         return rows
 
     def n_waiting(self, item: Item) -> int:
@@ -131,7 +134,8 @@ class QueryEncoder:
             rows = self._encoder.encode_items(items)
         if query_kind.modality != TEXT:
             give_back()  # 40 MB after ten searches by pictures and sounds; takes about 1 ms
-        return [_EncodedItem(row, meter.cpu_s / len(items)) for row in rows]
+        shares = [count / len(items) for count in (meter.cpu_s, meter.tokens, meter.kept)]
+        return [_EncodedItem(row, *shares) for row in rows]
 
     def _kind(self, item: Item) -> _Kind:
         if isinstance(item.content, str) and len(item.content) > _SHORT_CHARS:

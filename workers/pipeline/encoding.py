@@ -176,7 +176,7 @@ class SegmentEncoding:
                 metered(meter := Meter()),
             ):
                 encoded = self._encoder.encode_rows(items)
-            self._report.tokens.update(encoded=meter.tokens, kept=meter.kept)
+            self._report.tokens.update(encoded=round(meter.tokens), kept=round(meter.kept))
         except AnymodalError as error:
             if error.retryable:
                 raise

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
+from encoder.system.metering import current_meter
 from search.api.access.auth import READ
 from search.api.middleware.bounded_threads import Turn
 from search.api.requests.bodies import SentBody, json_body, read_sent
@@ -84,12 +85,18 @@ async def embed_by_type(request: Request, services: Parts) -> Response:
 
 async def _run(request: Request, services: Services, work: Callable[[Turn], Response]) -> Response:
     try:
-        return await services.workbench.run(work, lambda: disconnected(request))
+        answer, meter = await services.workbench.run(
+            lambda turn: (work(turn), current_meter()), lambda: disconnected(request)
+        )
     except TimeLimitError as error:
         raise TimeLimitError(
             error.problem,
             "Send fewer inputs, or send the same again: finished ones are cached.",
         ) from None
+    if meter and meter.tokens:
+        said = f"{meter.tokens:.0f} encoded, {meter.kept:.0f} kept"
+        answer.headers["Server-Timing"] = f'tokens;desc="{said}"'
+    return answer
 
 
 def _answered(body: bytes, sent: Compatible) -> Response:

@@ -1,6 +1,7 @@
 """Embeddings in OpenAI's shape."""
 
 import base64
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,13 @@ def test_a_long_text_is_read_to_its_end_and_counted(
     marked = [tokenizer.encode(text).ids for text in (beginning, beginning + walrus * 100, walrus)]
     n_words = sum(len(ids) - 2 for ids in marked)
     assert answer["usage"]["prompt_tokens"] == n_words + 2 * (3 + 8 + 1)
+
+
+def test_how_many_tokens_were_merged_is_in_a_header(client: httpx.Client) -> None:
+    story = "The tide came in and the boats went out. " * 20
+    answer = client.post("/v1/embeddings", json={"input": story})
+    encoded, kept = map(int, re.findall(r"\d+", answer.headers["server-timing"]))
+    assert 0 < kept < encoded == answer.json()["usage"]["prompt_tokens"]
 
 
 def test_a_long_text_is_refused_where_that_is_asked(client: httpx.Client) -> None:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder.dsre.chunks import Predictor, fit, pick, word_means
+from encoder.dsre.chunks import Predictor, pick, word_means
 from encoder.errors import ModelError
 from encoder.space import l2_normalize
 from encoder.towers.tokens import cut, pool
+from scripts.fit_chunks import fit, save
 
 
 @given(st.integers(2, 900), st.integers(3, 300))
@@ -57,7 +58,7 @@ def test_a_predictor_finds_a_linear_map_and_is_kept(tmp_path: Path) -> None:
     predictor = fit(means[:200], targets[:200])
     found = predictor.predict(means[200:])
     assert (found * targets[200:]).sum(1).mean() > 0.9
-    predictor.save(tmp_path / "p.npz")
+    save(predictor, tmp_path / "p.npz")
     loaded = Predictor.load(tmp_path / "p.npz")
     assert loaded.identity == predictor.identity
     assert np.array_equal(loaded.predict(means), predictor.predict(means))

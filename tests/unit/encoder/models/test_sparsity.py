@@ -13,7 +13,8 @@ from encoder.config import EncoderConfig
 from encoder.dsre.fitting.judge import compare, search
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import InputError, ModelError
-from encoder.models.bundle.declaration import TEXT_GATE, read_bundle
+from encoder.models.bundle.declaration import TEXT_GATE, all_bundles, read_bundle
+from encoder.models.bundle.kinds import kind_named
 from encoder.models.bundle.model import parse_sparsity
 from encoder.models.precision import Precision
 from encoder.towers.text import load_tokenizer
@@ -114,6 +115,12 @@ def test_stores_of_a_gate_of_ones_own_are_known_with_it(
     own = MultiModalEncoder(quantization="int8", enable_dsre=str(tmp_path / "own.npz"))
     assert own.space.fingerprint == sparse.space.fingerprint
     assert len(own.space.names - sparse.space.names) == 1
+
+
+def test_the_graph_of_each_shipped_gate_is_made_when_its_bundle_is_fetched() -> None:
+    for bundle in all_bundles():
+        text = bundle.parts["text"]
+        assert ("text" in text.gates) == ("gate" in kind_named(text.kind).later), bundle.name
 
 
 def test_a_quantized_tower_has_no_gate(tmp_path: Path) -> None:
