@@ -171,6 +171,9 @@ class Space:
     Args:
         embed_dim: the number of dimensions of an embedding.
         identity: everything that changes a vector (model ids, hashes, quantization, DSRE).
+        identities: by target modality, 16 hex digits of what changes its rows alone, if that may
+            change within the space: rows of several versions lie side by side, and a store notes
+            which of its assets have which.
         calibration: constants per target modality; a missing one is not calibrated.
         floors: per target modality, the score below which a match is weak; without one, none is.
         odds: how scores above the floors become probabilities.
@@ -195,6 +198,7 @@ class Space:
     probes: tuple[str, ...] = ()
     gates: tuple[str, ...] = ()
     known_as: str = ""
+    identities: Mapping[Modality, str] = field(default_factory=dict)
 
     @cached_property
     def fingerprint(self) -> str:

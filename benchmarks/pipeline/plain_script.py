@@ -15,9 +15,11 @@ from typing import Any
 
 from encoder.models.bundle.declaration import read_bundle
 from encoder.models.bundle.model import load
+from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.torch import TorchSession
+from encoder.services.sound_classes import SoundClasses
 from encoder.services.speech import Speech
-from encoder.towers.audio.labels import load_sound_labels
+from encoder.towers.audio.labels import load_class_places, load_sound_labels
 from encoder.towers.audio.tower import AudioTower
 from encoder.towers.base import LazyTower, loaded
 from encoder.towers.image import ImageTower
@@ -38,7 +40,7 @@ def lazy_torch_model(**of_speech: Any) -> Model:
     Args:
         of_speech: as `Speech` takes it, which is recognised by CTranslate2.
     """
-    from encoder.models.bundle.declaration import IMAGE_LABELS, SOUND_LABELS, location
+    from encoder.models.bundle.declaration import IMAGE_LABELS, SOUND_LABELS, TABLES, location
     from encoder.models.bundle.kinds import image_labels
     from encoder.prepare.bundle.networks import load_network
 
@@ -56,7 +58,10 @@ def lazy_torch_model(**of_speech: Any) -> Model:
 
     def open_audio() -> AudioTower:
         speech, labels = Speech(folder / "speech", **of_speech), load_sound_labels(SOUND_LABELS)
-        return AudioTower(session("audio"), speech, labels, text)
+        # YAMNet is an ONNX file from the start
+        classes = SoundClasses(lambda: OnnxSession(folder / "sounds" / "model.onnx"))
+        places = load_class_places(TABLES / "sound_classes.npz")
+        return AudioTower(session("audio"), classes, places, speech, labels, text)
 
     text = LazyTower(open_text)
     towers = {TEXT: text, IMAGE: LazyTower(open_image), AUDIO: LazyTower(open_audio)}

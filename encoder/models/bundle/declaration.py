@@ -154,6 +154,7 @@ class BundlePart:
         kind: what opens it, see `encoder.models.bundle.kinds`.
         recipe: raise it when the members, or what the kind makes of them, change.
         tables: shipped files that the kind opens it with, by their use there; they change vectors.
+            Those of a part with an identity of its own change its vectors alone.
         gates: shipped gates of a text network: ``text``, ``chunks``.
         former_gates: those that are in names of stores, see `encoder.space.Space.names`.
         former_chunks: the chunk gate beside them.

@@ -23,7 +23,7 @@ from encoder.services.reader import LazyReader
 from encoder.services.sound_classes import SoundClasses
 from encoder.services.speech import Speech, speech_of
 from encoder.system.cache import cache_folder
-from encoder.towers.audio.labels import load_sound_labels
+from encoder.towers.audio.labels import load_class_places, load_sound_labels
 from encoder.towers.audio.tower import AudioTower
 from encoder.towers.base import LazyTower, Tower
 from encoder.towers.image import SIDE, ImageHeadTower, ImageTower, load_image_head
@@ -34,7 +34,7 @@ from encoder.towers.text import (
     WindowedTextTower,
     load_tokenizer,
 )
-from encoder.types import DOCUMENT, QUERY, TEXT, Role
+from encoder.types import AUDIO, DOCUMENT, QUERY, TEXT, Modality, Role
 
 if TYPE_CHECKING:
     from encoder.runtime.base import Session
@@ -68,7 +68,10 @@ _ONE_THREAD_TOKENS = 96
 
 @dataclass(frozen=True)
 class Opening:
-    """What a part is opened with; ``other`` gives another part by its name, opened on first use."""
+    """What a part is opened with.
+
+    ``other`` gives another part by its name, opened on first use; ``parts`` declares them.
+    """
 
     part: BundlePart
     folder: Path
@@ -76,6 +79,7 @@ class Opening:
     sparsity: Sparsity | None
     n_threads: int | None
     other: Callable[[str], Any]
+    parts: Mapping[str, BundlePart] = field(default_factory=dict)
 
     def session(self, network: NetworkFiles) -> Session:
         """Open the part's network."""
@@ -88,6 +92,8 @@ class PartKind:
 
     Args:
         makes_vectors: whether a vector depends on it, and with it the space's identity.
+        rows_of: the modality whose rows depend on it, and whose own identity it makes: the space's
+            stays, since other rows of that modality may lie beside them (`Space.identities`).
         network: the files of its network in a folder; None if it has no network.
         int8_identity: what changes vectors in its int8 network.
         has_query: whether its tower has a second one, ``query``, for queries.
@@ -96,6 +102,7 @@ class PartKind:
 
     open: Callable[[Opening], Any]
     makes_vectors: bool = True
+    rows_of: Modality | None = None
     network: Callable[[Path], NetworkFiles] | None = None
     int8_identity: Callable[[], str] | None = None
     has_query: bool = False
@@ -221,13 +228,19 @@ def _open_audio(opening: Opening) -> AudioTower:
     labels = load_sound_labels(opening.part.tables["labels"])
     texts = opening.other("text")
     questions = LazyTower(lambda: getattr(texts.tower, "query", None) or texts.tower)
-    return AudioTower(session, opening.other("speech"), labels, questions)
+    return AudioTower(
+        session,
+        opening.other("sounds"),
+        load_class_places(opening.parts["sounds"].tables["places"]),
+        opening.other("speech"),
+        labels,
+        questions,
+    )
 
 
 def _open_yamnet(opening: Opening) -> SoundClasses:
     """YAMNet (Plakal and Ellis 2019), an AudioSet classifier."""
-    network = _network("sounds", opening.folder)
-    return SoundClasses(partial(opening.session, network))
+    return SoundClasses(partial(opening.session, _network("sounds", opening.folder)))
 
 
 def _open_speech(opening: Opening) -> Speech:
@@ -259,7 +272,7 @@ KINDS: Mapping[str, PartKind] = {
     "aisfx": PartKind(
         _open_audio, network=audio_network, int8_identity=_audio_identity, has_query=True
     ),
-    "yamnet": PartKind(_open_yamnet, makes_vectors=False),
+    "yamnet": PartKind(_open_yamnet, makes_vectors=False, rows_of=AUDIO),
     "whisper": PartKind(_open_speech),
     "pp_ocr": PartKind(_open_reader, makes_vectors=False),
 }

@@ -26,7 +26,7 @@ from encoder.space import Space
 from encoder.system.cache import hold
 from encoder.towers.base import LazyTower, Tower
 from encoder.towers.model import Model
-from encoder.types import AUDIO, IMAGE, TEXT
+from encoder.types import AUDIO, IMAGE, TEXT, Modality
 
 _TOWERS = (TEXT, IMAGE, AUDIO)
 
@@ -86,6 +86,7 @@ def _space(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -> S
         bundle.embed_dim,
         _identity(bundle, precision),
         table.constants,
+        identities=_identities(bundle, precision),
         floors=table.floors,
         odds=table.odds,
         centring=bundle.centring,
@@ -111,32 +112,51 @@ def _opened(
 ) -> dict[str, Any]:
     """The parts that vectors depend on, by name; weights load on first use."""
     parts: dict[str, Any] = {}
-    for name, bundle_part in _vector_parts(bundle).items():
+    for name, bundle_part in bundle.parts.items():
+        part_kind = kind_named(bundle_part.kind)
+        if not (part_kind.makes_vectors or part_kind.rows_of):
+            continue
         opening = Opening(
-            bundle_part, folder / name, precision, sparsity, n_threads, parts.__getitem__
+            bundle_part,
+            folder / name,
+            precision,
+            sparsity,
+            n_threads,
+            parts.__getitem__,
+            bundle.parts,
         )
-        load_part = partial(kind_named(bundle_part.kind).open, opening)
+        load_part = partial(part_kind.open, opening)
         parts[name] = LazyTower(load_part) if name in _TOWERS else load_part()
     return parts
 
 
-def _vector_parts(bundle: Bundle) -> dict[str, BundlePart]:
-    return {n: part for n, part in bundle.parts.items() if kind_named(part.kind).makes_vectors}
+def _identities(bundle: Bundle, precision: Precision) -> dict[Modality, str]:
+    """By modality, what changes its rows alone; see `PartKind.rows_of`."""
+    identities: dict[Modality, str] = {}
+    for bundle_part in bundle.parts.values():
+        if modality := kind_named(bundle_part.kind).rows_of:
+            facts = hashlib.sha256(_weights(bundle_part).encode())
+            facts.update(b"int8" if precision.int8 else b"float32")
+            for path in bundle_part.tables.values():
+                facts.update(path.read_bytes())
+            identities[modality] = facts.hexdigest()[:16]
+    return identities
+
+
+def _weights(bundle_part: BundlePart) -> str:
+    return f"{bundle_part.identity} recipe:{bundle_part.recipe}"
 
 
 def _identity(bundle: Bundle, precision: Precision) -> dict[str, str]:
     """Everything that moves a vector by more than a search shows; calibration does not."""
-    parts = _vector_parts(bundle).values()
+    parts = [part for part in bundle.parts.values() if kind_named(part.kind).makes_vectors]
     tables = hashlib.sha256()
     tables_of_parts = (path for bundle_part in parts for path in bundle_part.tables.values())
     for path in sorted(
         tables_of_parts, key=lambda path: path.name
     ):  # wherever the tables are stored
         tables.update(path.name.encode() + path.read_bytes())
-    weights = {
-        bundle_part.name: f"{bundle_part.identity} recipe:{bundle_part.recipe}"
-        for bundle_part in parts
-    }
+    weights = {bundle_part.name: _weights(bundle_part) for bundle_part in parts}
     identity = {**weights, "tables": f"sha256:{tables.hexdigest()}"}
     if precision.identity:
         identity["quantization"] = precision.identity

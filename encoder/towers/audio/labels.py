@@ -1,9 +1,10 @@
 """Pure: from what the networks hear to a point in the space of sentences.
 
 A sound's embedding is the sum of its likeliest names' embeddings, weighted by their probability
-(ConSE, Norouzi et al. 2013). There are two lists of names: the broad categories of the Universal
-Category System, which the sound network predicts by itself, and some two hundred finer names, which
-a linear classifier on the features of both networks predicts.
+(ConSE, Norouzi et al. 2013). There are three lists of names: AudioSet's classes, which YAMNet
+predicts and which weigh most; the broad categories of the Universal Category System, which aiSFX
+predicts by itself; and some two hundred finer names, which a linear classifier on the features of
+aiSFX predicts.
 """
 
 from __future__ import annotations
@@ -20,11 +21,35 @@ from encoder.space import l2_normalize
 
 _TEMPERATURE = 2.0
 _N_NAMES = 10
+_N_CLASSES = 15
 # No feature may be further from its mean than this many deviations, not even for a strange sound.
 _FARTHEST = 5.0
 _BLOCK_FEATURES = 512
 
 SoundArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassPlaces:
+    """Where YAMNet's classes lie, in one or more groups of languages; see `load_class_places`.
+
+    Args:
+        weights: of the classes, float32 [n_classes]; scenes and noise have none.
+        places: float32 [n_rows, n_classes, embed_dim].
+    """
+
+    weights: SoundArray
+    places: SoundArray
+
+    def rows(self, scores: SoundArray) -> SoundArray:
+        """The likeliest classes' weighted sums, unit rows [n_rows, embed_dim]; zero without any.
+
+        Args:
+            scores: float32 [n_classes], from 0 to 1.
+        """
+        weighted = scores * self.weights
+        top = np.argsort(-weighted, kind="stable")[:_N_CLASSES]
+        return l2_normalize(np.sqrt(weighted[top]) @ self.places[:, top])
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +81,8 @@ class SoundHead:
     embeddings: SoundArray
     share: float = 1.0
 
-    @property
-    def n_speech_features(self) -> int:
-        """How many of the features are the speech model's; 0 if it does without them."""
-        return len(self.mean) - 2 * _BLOCK_FEATURES
-
     def probabilities(self, features: SoundArray) -> SoundArray:
-        """How likely each name is, float32 [n_names]; a feature that is not known is NaN."""
+        """How likely each name is, float32 [n_names]."""
         scaled = standardize(features, self.mean, self.deviation)
         return softmax(scaled @ self.weights + self.bias)
 
@@ -76,12 +96,31 @@ def load_sound_labels(path: Path) -> SoundLabels:
             names = ("mean", "deviation", "weights", "bias", "embeddings")
             share = float(table["head_share"]) if "head_share" in table else 1.0
             arrays = {name: table[f"head_{name}"].astype(np.float32) for name in names}
+            # MiniLM's table was fitted with features of a speech model beside those of the sound
+            # network. Unknown, as here, they count as their mean.
+            n_fitted = len(arrays["mean"])
+            for name in ("mean", "deviation", "weights"):
+                arrays[name] = arrays[name][: 2 * _BLOCK_FEATURES]
+            arrays["weights"] *= np.sqrt(np.float32(len(arrays["mean"]) / n_fitted))
             head = SoundHead(**arrays, share=share)
     except (OSError, KeyError, ValueError) as error:
-        raise ModelError(
-            f"The sound labels {path} cannot be read: {error}.", remedy="Install anymodal again."
-        ) from error
+        raise _unreadable(path, error) from error
     return SoundLabels(l2_normalize(ucs), columns, head)
+
+
+def load_class_places(path: Path) -> ClassPlaces:
+    """Read what ``scripts/build_sound_labels.py --classes`` wrote; a ModelError if damaged."""
+    try:
+        with np.load(path) as table:
+            return ClassPlaces(*(table[name].astype(np.float32) for name in ("weights", "places")))
+    except (OSError, KeyError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"The sound labels {path} cannot be read: {error}.", remedy="Install anymodal again."
+    )
 
 
 def ucs_probabilities(logits: Sequence[SoundArray], labels: SoundLabels) -> SoundArray:
@@ -95,19 +134,16 @@ def ucs_probabilities(logits: Sequence[SoundArray], labels: SoundLabels) -> Soun
     return total / np.float32(len(logits))
 
 
-def sound_features(blocks: SoundArray, speech: SoundArray) -> SoundArray:
-    """What the sound head sees, float32 [2 * n + m].
-
-    From the sound network's features of each block [n_blocks, n], and the speech model's [m].
-    """
+def sound_features(blocks: SoundArray) -> SoundArray:
+    """What the sound head sees, float32 [2 * n], from features of each block [n_blocks, n]."""
     over_time = np.concatenate([blocks.mean(axis=0), blocks.max(axis=0)])
-    return np.concatenate([np.log1p(over_time), speech])
+    return np.asarray(np.log1p(over_time), np.float32)
 
 
 def standardize(features: SoundArray, mean: SoundArray, deviation: SoundArray) -> SoundArray:
-    """Bring features [..., n] to one scale, so that a row's length is about 1; NaN becomes 0."""
+    """Bring features [..., n] to one scale, so that a row's length is about 1."""
     scaled = np.clip((features - mean) / deviation, -_FARTHEST, _FARTHEST)
-    return np.asarray(np.nan_to_num(scaled) / np.sqrt(len(mean)), np.float32)
+    return np.asarray(scaled / np.sqrt(len(mean)), np.float32)
 
 
 def softmax(logits: SoundArray) -> SoundArray:

@@ -12,7 +12,7 @@ import soxr
 
 from encoder.errors import ModelError
 from encoder.models.bundle.kinds import FLOAT
-from encoder.onnx.yamnet import read_yamnet
+from encoder.onnx.yamnet import lay_yamnet
 from encoder.runtime.onnx import OnnxSession
 from encoder.services.sound_classes import MUSIC, SPEECH, SoundClasses
 from encoder.system.cache import cache_home
@@ -68,4 +68,4 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "weights.zip", "w") as archive:
         archive.writestr("model.onnx", b"")
     with pytest.raises(ModelError, match="not the YAMNet"):
-        read_yamnet(tmp_path / "weights.zip")
+        lay_yamnet(tmp_path / "weights.zip", tmp_path / "model.onnx")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import librosa
@@ -12,12 +13,13 @@ from encoder.errors import ModelError
 from encoder.models.bundle.declaration import SOUND_LABELS, TABLES
 from encoder.models.bundle.kinds import FLOAT
 from encoder.runtime.onnx import OnnxSession
+from encoder.services.sound_classes import SoundClasses
 from encoder.services.speech import Speech
 from encoder.towers import text
 from encoder.towers.audio import labels as sound_labels
 from encoder.towers.audio import logmel
 from encoder.towers.audio import tower as audio
-from encoder.towers.audio.labels import load_sound_labels
+from encoder.towers.audio.labels import load_class_places, load_sound_labels
 from encoder.towers.audio.tower import AudioTower
 from encoder.types import Embeddings, Waveform
 
@@ -29,7 +31,19 @@ def tower(bundle_home: Path) -> AudioTower:
     text_tower = text.load(bundle_home / "text", n_threads=1)
     session = OnnxSession(bundle_home / "audio" / FLOAT, n_threads=1)
     speech = Speech(bundle_home / "speech", n_threads=1)
-    return AudioTower(session, speech, load_sound_labels(SOUND_LABELS), text_tower)
+    places = load_class_places(TABLES / "sound_classes.npz")
+    return AudioTower(
+        session,
+        classes_in(bundle_home),
+        places,
+        speech,
+        load_sound_labels(SOUND_LABELS),
+        text_tower,
+    )
+
+
+def classes_in(home: Path) -> SoundClasses:
+    return SoundClasses(partial(OnnxSession, home / "sounds" / FLOAT, n_threads=1))
 
 
 def noise(duration_s: float, seed: int = 0, rate: int = RATE) -> Waveform:
@@ -72,17 +86,19 @@ def test_a_long_sound_is_many_blocks(tower: AudioTower) -> None:
     assert tower.forward([prepared]).rows.shape == (1, 384)
 
 
-def test_sounds_in_many_languages_need_no_speech_model_where_nobody_speaks(
+def test_sounds_have_a_row_for_each_group_of_languages_and_need_no_speech_model(
     bundle_home: Path, tmp_path: Path
 ) -> None:
     labels = load_sound_labels(TABLES / "sounds_e5.npz")
-    assert labels.head.n_speech_features == 0
     session = OnnxSession(bundle_home / "audio" / FLOAT, n_threads=1)
     nowhere = Speech(tmp_path, n_threads=1)
-    tower = AudioTower(session, nowhere, labels, text.load(bundle_home / "text", n_threads=1))
-    hiss, beep = embed(tower, noise(2.0), beeps(2.0))
-    assert np.linalg.norm(hiss) == pytest.approx(1, abs=1e-5)
-    assert hiss @ beep < 0.99  # texts of this space have 0.8 in common
+    places = load_class_places(TABLES / "sound_classes_e5.npz")
+    questions = text.load(bundle_home / "text", n_threads=1)
+    tower = AudioTower(session, classes_in(bundle_home), places, nowhere, labels, questions)
+    hiss, beep = np.split(embed(tower, noise(2.0), beeps(2.0)), 2)
+    assert tower.n_rows == len(hiss) == len(beep) == 2  # for two groups of languages
+    assert np.linalg.norm(hiss, axis=1) == pytest.approx(1, abs=1e-5)
+    assert hiss[0] @ beep[0] < 0.9
     with pytest.raises(ModelError, match="no Whisper model in"):
         nowhere.features(np.zeros(16_000, np.float32))
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soxr
 
-from encoder.models.bundle.declaration import SOUND_LABELS
+from encoder.models.bundle.declaration import SOUND_LABELS, TABLES
 from encoder.models.bundle.kinds import FLOAT
 from encoder.runtime.onnx import OnnxSession
+from encoder.services.sound_classes import SoundClasses
 from encoder.services.speech import Speech, is_voiced, speech_of, speech_spans, windows
 from encoder.services.whisper import SAMPLING_RATE, Whisper
 from encoder.system.cache import cache_home
 from encoder.towers import text
-from encoder.towers.audio.labels import load_sound_labels
+from encoder.towers.audio.labels import load_class_places, load_sound_labels
 from encoder.towers.audio.tower import AudioTower
 from encoder.types import DOCUMENT, QUERY, Role, Waveform
 from examples.speech import Speaker
@@ -36,7 +38,10 @@ def recognizer(bundle_home: Path) -> Speech:
 def tower(bundle_home: Path, recognizer: Speech) -> AudioTower:
     session = OnnxSession(bundle_home / "audio" / FLOAT, n_threads=1)
     text_tower = text.load(bundle_home / "text", n_threads=1)
-    return AudioTower(session, recognizer, load_sound_labels(SOUND_LABELS), text_tower)
+    classes = SoundClasses(partial(OnnxSession, bundle_home / "sounds" / FLOAT, n_threads=1))
+    places = load_class_places(TABLES / "sound_classes.npz")
+    labels = load_sound_labels(SOUND_LABELS)
+    return AudioTower(session, classes, places, recognizer, labels, text_tower)
 
 
 @pytest.fixture(scope="module")
