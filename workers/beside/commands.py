@@ -82,7 +82,8 @@ def _read(
 ) -> Iterator[Mapping[str, Any]]:
     from workers.beside.listing import answered
 
-    yield answered(command, request, resources.existing_store(hold=False))
+    store = resources.existing_store(hold=False)
+    yield answered(command, request, store, resources.encoder())
 
 
 def _delete(

@@ -12,10 +12,12 @@ import click
 
 from encoder.errors import AnymodalError
 from encoder.system.disk import temporary_folder
+from encoder.types import AUDIO, VIDEO
 from ingest import isolate
 from ingest.pipeline import ingest
 from ingest.types import Failure
 from search.errors import StoreMissingError
+from search.filters import Compare, Operator
 from search.store.calibrated import describe
 from search.store.lite.shared import served
 from search.store.milvus.link import without_password
@@ -138,6 +140,9 @@ def _store(resources: Resources) -> tuple[str, dict[str, Any]]:
     try:
         store = resources.existing_store()
         n_assets = store.count()
+        with_sound = store.scan(Compare("modality", Operator.IN, (str(AUDIO), str(VIDEO))))
+        identity = resources.encoder().identity_of(AUDIO)
+        n_unheard = sum(not (row.is_gone or row.is_heard_by(identity)) for row in with_sound)
         index = store.index_state() if isinstance(store, MilvusStore) else None
     except StoreMissingError:
         return f"{address}: nothing stored yet", {"store": address, "assets": 0}
@@ -147,6 +152,7 @@ def _store(resources: Resources) -> tuple[str, dict[str, Any]]:
     facts = {
         "store": address,
         "assets": n_assets,
+        "unheard": n_unheard,
         "served_at": server.uri if server else None,
         "index": asdict(index) if index else None,
     }
@@ -155,7 +161,8 @@ def _store(resources: Resources) -> tuple[str, dict[str, Any]]:
         index_text = f"; index {index.kind}: {index.built} rows built, {index.pending} pending"
         if index.pending:  # a single look cannot show whether they will be built
             index_text += " (if that persists, see the server's log)"
-    return f"{address}{how}: {n_assets} assets of this space{index_text}", facts
+    waiting = f"; {n_unheard} sounds wait for `anymodal store upgrade`" if n_unheard else ""
+    return f"{address}{how}: {n_assets} assets of this space{index_text}{waiting}", facts
 
 
 def _calibration(resources: Resources) -> tuple[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,26 +79,31 @@ def import_store(folder: Path) -> None:
 @settings_options("store", "model")
 @json_option
 def upgrade() -> None:
-    """Upgrade a store of an earlier version, without encoding anything.
+    """Upgrade a store of an earlier version.
 
     Rows of schema 6 are copied to schema 7: stop everything that writes first; searches continue.
     Restart servers and workers afterwards. Then photos that were stored before shots of one scene
-    shared a place are looked at, so that theirs do. An interrupted upgrade is completed.
+    shared a place are looked at, so that theirs do, and sounds that an earlier version of the model
+    heard are encoded again, from their files; texts and pictures are not. Those whose file is gone
+    stay as they are, and are found as before. An interrupted upgrade is completed.
     """
     from workers.config import current_settings
-    from workers.library.looks import add_looks
+    from workers.library.renewing import renew
     from workers.serving.resources import Resources
 
     with closing(Resources(current_settings())) as resources, progress("Upgrading", "rows") as bar:
         n_rows = resources.existing_store().upgrade(bar)
     with (
         closing(Resources(current_settings())) as resources,
-        progress("Looking at photos", "assets") as bar,
+        progress("Renewing photos and sounds", "assets") as bar,
     ):
         resources.existing_store()
-        n_looks = add_looks(resources.pipeline(), bar)
-    upgraded = [f"{n} {what} upgraded." for n, what in ((n_rows, "rows"), (n_looks, "photos")) if n]
-    show({"rows": n_rows, "photos": n_looks}, lambda _: upgraded or ["The store is up to date."])
+        renewed = renew(resources.pipeline(), bar)
+    counts = {"rows": n_rows, "photos": renewed.n_photos, "sounds": renewed.n_sounds}
+    lines = [f"{n} {what} upgraded." for what, n in counts.items() if n]
+    lines += [marked(f"{f.uri} stays as it was heard: {f.reason}") for f in renewed.failures]
+    answer = {**counts, "failed": [asdict(failure) for failure in renewed.failures]}
+    show(answer, lambda _: lines or ["The store is up to date."])
 
 
 @click.command()

@@ -188,7 +188,7 @@ class SegmentEncoding:
             return
         fingerprint = lane.space.fingerprint
         for (asset, segment), embeddings in zip(pairs, encoded, strict=True):
-            self.rows[asset.asset_id].extend(_rows(segment, embeddings, fingerprint))
+            self.rows[asset.asset_id].extend(segment_rows(segment, embeddings, fingerprint))
             if modality == TEXT and len(self._samples[asset.asset_id]) < SAMPLE_CHARS:
                 self._samples[asset.asset_id] += segment.content + "\n"
             if modality == IMAGE and asset.modality != TEXT and segment.index == 0:
@@ -245,7 +245,7 @@ def _nothing_found(limits: Sequence[str]) -> ModelError:
     )
 
 
-def _rows(segment: Segment, embeddings: Embeddings, fingerprint: str) -> list[SegmentRow]:
+def segment_rows(segment: Segment, embeddings: Embeddings, fingerprint: str) -> list[SegmentRow]:
     """A row for each embedding [n_rows, embed_dim] of a segment."""
     key = segment_id(segment.asset_id, segment.modality, segment.index, fingerprint)
     return [

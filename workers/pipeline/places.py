@@ -220,6 +220,13 @@ class Places:
         self._read({p: f for p, f in unlike.items() if not isinstance(f, _Object)}, located)
         return located
 
+    def bring(self, paths: Sequence[str]) -> None:
+        """Fetch objects, and uploads that are on another machine, for `Identifying.assets`."""
+        patience = Patience()
+        far = self._look_far([path for path in paths if is_object(path)], patience)
+        self.identifying.fetch({path: look.facts for path, look in far.items()}, patience)
+        self.identifying.bring(paths)
+
     def known_places(self, paths: Sequence[str]) -> KnownPlaces:
         """Which of these are files whose content is stored; no header is read."""
         known_places = KnownPlaces()
@@ -406,7 +413,7 @@ def _file_of(asset: Asset) -> File | None:
 
 def changed(uri: str) -> MediaError:
     return MediaError(
-        f"{uri} vanished or was changed while it was read.", remedy="Ingest it again."
+        f"{uri} vanished or was changed since it was read.", remedy="Ingest it again."
     )
 
 
