@@ -28,7 +28,7 @@ _LEFT = 499  # nginx's number for a client that hung up
 
 _UPLOAD = ("POST", "/v1/assets")
 _UPLOAD_FRAME_BYTES = 2**20  # what multipart adds to the files
-_TAKES_MEDIA = frozenset({"/v1/search", "/v1/embeddings", "/v2/embed", "/v1/rerank", "/v2/rerank"})
+_TAKES_MEDIA = re.compile(r"/v1/(search|embeddings)(/.*)?|/v[12]/(embed|rerank)")
 _SMALL_BODY_BYTES = 2**20
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _PAGE_POLICY = (
@@ -95,7 +95,7 @@ class Edge:
     def _max_bytes(self, scope: Scope) -> int:
         if (scope["method"], scope["path"]) == _UPLOAD:
             return self._config.max_upload_bytes + _UPLOAD_FRAME_BYTES
-        if scope["path"] in _TAKES_MEDIA:
+        if _TAKES_MEDIA.fullmatch(scope["path"]):
             return self._config.max_body_bytes
         return min(self._config.max_body_bytes, _SMALL_BODY_BYTES)
 

@@ -270,39 +270,43 @@ async def read_sent(request: Request, most_parts: int = _MOST_PARTS) -> SentBody
     return SentBody([piece async for piece in request.stream()], content_type, most_parts)
 
 
+def described_body(content: Mapping[str, Any]) -> dict[str, Any]:
+    """For ``openapi_extra=``: a body by its media types."""
+    schemas = {media_type: {"schema": schema} for media_type, schema in content.items()}
+    return {"requestBody": {"required": True, "content": schemas}}
+
+
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
     """For ``openapi_extra=``: a body that is this model."""
-    reference = {"$ref": _REF.format(model=model.__name__)}
-    return {"requestBody": {"required": True, "content": {_JSON: {"schema": reference}}}}
+    return described_body({_JSON: {"$ref": _REF.format(model=model.__name__)}})
 
 
-def search_body() -> dict[str, Any]:
-    """For ``openapi_extra=``: JSON, a form with files, or a spoken question."""
-    described = json_body(SearchRequest)
-    described["requestBody"]["content"]["audio/*"] = {
-        "schema": {
-            "type": "string",
-            "format": "binary",
-            "description": "A spoken question. The fields of a form may be given in the URL. "
-            "`audio/pcm` (signed 16-bit, mono, 16,000 Hz) and `audio/wav` of the same are "
-            "recognised as they arrive.",
-        }
-    }
+def form_of_search() -> dict[str, Any]:
+    """For ``openapi_extra=``: a form with files."""
     file = {"type": "string", "format": "binary"}
-    described["requestBody"]["content"]["multipart/form-data"] = {
-        "schema": {
-            "type": "object",
-            "description": "Either `request`, whose terms name files by part, or files and "
-            "`text` alone; then the other fields of a request may be form fields. A file is sent "
-            "as `file`, or as a part named after its kind.",
-            "properties": {
-                "request": {"type": "string", "description": "A SearchRequest as JSON."},
-                "text": {"type": "string"},
-                **dict.fromkeys(("file", *_MEDIA), file),
-            },
-        }
+    properties = {
+        "request": {"type": "string", "description": "A SearchRequest as JSON."},
+        "text": {"type": "string"},
+        **dict.fromkeys(("file", *_MEDIA), file),
     }
-    return described
+    about = (
+        "Either `request`, whose terms name files by part, or files and `text` alone; then the "
+        "other fields of a request may be form fields. A file is sent as `file`, or as a part "
+        "named after its kind."
+    )
+    form = {"type": "object", "description": about, "properties": properties}
+    return described_body({"multipart/form-data": form})
+
+
+def spoken_question() -> dict[str, Any]:
+    """For ``openapi_extra=``: sound."""
+    about = (
+        "The fields of a form may be given in the URL. `audio/pcm` (signed 16-bit, mono, 16,000 "
+        "Hz) and `audio/wav` of the same are recognised as they arrive; other `audio/…` is taken "
+        "too."
+    )
+    sound = {"type": "string", "format": "binary", "description": about}
+    return described_body({"application/octet-stream": sound})
 
 
 def _term_of(part_name: str) -> dict[str, Any]:

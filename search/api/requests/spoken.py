@@ -70,7 +70,13 @@ class Heard:
 def sound_type(request: Request) -> str:
     """The type of a body that is sound; empty for others."""
     sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.url.path.endswith(SPOKEN):
+        return sent or "application/octet-stream"
     return sent if sent.startswith("audio/") else ""
+
+
+SPOKEN = "/spoken"
+"""The end of the path of what takes sound alone, of whatever type it says to be."""
 
 
 async def hear(request: Request, services: Services) -> Heard:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
@@ -12,7 +11,7 @@ from pydantic_core import to_json
 from encoder.system.metering import current_meter
 from search.api.access.auth import READ
 from search.api.middleware.bounded_threads import Turn
-from search.api.requests.bodies import SentBody, json_body, read_sent
+from search.api.requests.bodies import SentBody, described_body, json_body, read_sent
 from search.api.schemas import Compatible
 from search.api.services import Parts, Services, disconnected, refusals
 from search.api.vendors.cohere import EmbedAnswer, EmbedRequest, EmbedV1Request
@@ -23,20 +22,14 @@ from search.errors import TimeLimitError
 router = APIRouter(tags=["embeddings"], route_class=OpenAIRoute)
 
 
-def _embeddings_body() -> dict[str, Any]:
-    """JSON, or a form with files."""
-    described = json_body(EmbeddingsRequest)
-    described["requestBody"]["content"]["multipart/form-data"] = {
-        "schema": {
-            "type": "object",
-            "required": ["request"],
-            "description": "`request`, whose inputs name files by part, and the files.",
-            "properties": {
-                "request": {"type": "string", "description": "An EmbeddingsRequest as JSON."},
-            },
-        }
-    }
-    return described
+_FORM = {
+    "type": "object",
+    "required": ["request"],
+    "description": "`request`, whose inputs name files by part, and the files.",
+    "properties": {
+        "request": {"type": "string", "description": "An EmbeddingsRequest as JSON."},
+    },
+}
 
 
 @router.post(
@@ -45,7 +38,15 @@ def _embeddings_body() -> dict[str, Any]:
     dependencies=READ,
     response_model=EmbeddingsAnswer,
     responses=refusals(400, 404, 413, 415, 503, 504),
-    openapi_extra=_embeddings_body(),
+    openapi_extra=json_body(EmbeddingsRequest),
+)
+@router.post(
+    "/v1/embeddings/files",
+    operation_id="embed_files",
+    dependencies=READ,
+    response_model=EmbeddingsAnswer,
+    responses=refusals(400, 404, 413, 415, 503, 504),
+    openapi_extra=described_body({"multipart/form-data": _FORM}),
 )
 async def embed(request: Request, services: Parts) -> Response:
     """Embed texts and files of all kinds into the shared space; unit vectors."""

@@ -1,4 +1,7 @@
-"""``POST /v1/search``."""
+"""``POST /v1/search``, of JSON, a form or sound.
+
+Each body is also an operation of its own, since generated clients have one body for each.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,20 @@ from encoder.types import TEXT, Role
 from search.api.access.auth import READ
 from search.api.access.paths import filter_for, sees_paths
 from search.api.middleware.bounded_threads import Turn
-from search.api.requests.bodies import SEARCH_PARTS, Form, SentBody, read_sent, search_body
+from search.api.requests.bodies import (
+    SEARCH_PARTS,
+    Form,
+    SentBody,
+    form_of_search,
+    json_body,
+    read_sent,
+    spoken_question,
+)
 from search.api.requests.budgets import SEARCH_TOKENS, TokenBudget
 from search.api.requests.queries import query_of
 from search.api.requests.spoken import SPEECH, Heard, hear, sound_type
 from search.api.responses.plain_values import latency_ms, search_answer, server_timing
-from search.api.schemas import SearchAnswer
+from search.api.schemas import SearchAnswer, SearchRequest
 from search.api.services import Parts, Services, disconnected, refusals
 from search.latency import TOTAL, StageTimer
 from search.query.query import Query, Term
@@ -33,7 +44,23 @@ router = APIRouter(tags=["search"])
     dependencies=READ,
     response_model=SearchAnswer,
     responses=refusals(404, 413, 415, 422, 503, 504),
-    openapi_extra=search_body(),
+    openapi_extra=json_body(SearchRequest),
+)
+@router.post(
+    "/v1/search/files",
+    operation_id="search_by_files",
+    dependencies=READ,
+    response_model=SearchAnswer,
+    responses=refusals(404, 413, 415, 422, 503, 504),
+    openapi_extra=form_of_search(),
+)
+@router.post(
+    "/v1/search/spoken",
+    operation_id="search_by_speech",
+    dependencies=READ,
+    response_model=SearchAnswer,
+    responses=refusals(404, 413, 415, 422, 503, 504),
+    openapi_extra=spoken_question(),
 )
 async def search(request: Request, services: Parts) -> Response:
     """Find the assets nearest to texts, files of all kinds and stored assets together.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, Field
@@ -34,9 +35,10 @@ def said(
                 if alternative.get("type") != "null"
             ]
             schema_of_field.update({"anyOf": kinds} if len(kinds) > 1 else kinds[0])
-        schema["oneOf"] = [{"required": [name]} for name in one_of]
-        if not_both:
-            schema["not"] = {"anyOf": [{"required": list(pair)} for pair in not_both]}
+        # Not as `oneOf`: what generates clients takes that for a choice of types.
+        pairs = [*combinations(one_of, 2), *not_both]
+        none = {"not": {"anyOf": [{"required": [name]} for name in one_of]}}
+        schema["not"] = {"anyOf": [none, *({"required": list(pair)} for pair in pairs)]}
 
     return write
 

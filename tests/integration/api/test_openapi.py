@@ -112,6 +112,20 @@ def test_a_wrong_method_gets_the_right_ones(client: httpx.Client, path: str, all
     assert answer.headers["allow"] == allowed
 
 
+def test_generated_clients_get_one_body_for_each_operation(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    bodies = {
+        operation["operationId"]: [*operation["requestBody"]["content"]]
+        for path in paths.values()
+        for operation in path.values()
+        if "requestBody" in operation
+    }
+    assert all(len(media_types) == 1 for media_types in bodies.values()), bodies
+    assert bodies["search"] == ["application/json"]
+    form = client.post("/v1/search/files", files={"text": (None, "rain")})
+    assert form.json()["hits"] == client.post("/v1/search", json={"query": "rain"}).json()["hits"]
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE"])
 def test_what_is_not_there_is_not_found_by_any_method(client: httpx.Client, method: str) -> None:
     assert client.request(method, "/v1/embedings").status_code == 404
