@@ -36,10 +36,12 @@ class ClassPlaces:
     Args:
         weights: of the classes, float32 [n_classes]; scenes and noise have none.
         places: float32 [n_rows, n_classes, embed_dim].
+        share: of the row of the other two lists of names, beside each of these.
     """
 
     weights: SoundArray
     places: SoundArray
+    share: SoundArray
 
     def rows(self, scores: SoundArray) -> SoundArray:
         """The likeliest classes' weighted sums, unit rows [n_rows, embed_dim]; zero without any.
@@ -112,7 +114,8 @@ def load_class_places(path: Path) -> ClassPlaces:
     """Read what ``scripts/build_sound_labels.py --classes`` wrote; a ModelError if damaged."""
     try:
         with np.load(path) as table:
-            return ClassPlaces(*(table[name].astype(np.float32) for name in ("weights", "places")))
+            arrays = (table[name].astype(np.float32) for name in ("weights", "places", "share"))
+            return ClassPlaces(*arrays)
     except (OSError, KeyError, ValueError) as error:
         raise _unreadable(path, error) from error
 

@@ -33,9 +33,6 @@ BLOCK_FRAMES = 100
 _SILENCE = 1e-6
 # What may stay unheard between two blocks, about half a second.
 _MAX_GAP_FRAMES = 20
-# Of the names that aiSFX predicts, beside YAMNet's classes; of 0, .25, .5, .7 and 1,
-# .5 to .7 give the best mAP on half of ESC-50.
-_NAMES_SHARE = np.float32(0.5)
 # The network's activations take 25 MB a block.
 _BLOCKS_AT_ONCE = 4
 
@@ -88,7 +85,7 @@ class AudioTower:
         """Unit rows [n_rows, embed_dim]."""
         sound = Waveform(unpack_samples(item), SPEECH_RATE)
         rows = self._places.rows(self._classes.hear(sound).scores.mean(axis=0))
-        return l2_normalize(rows + _NAMES_SHARE * self._named(item))
+        return l2_normalize(rows + self._places.share * self._named(item))
 
     def _named(self, item: SoundBlocks) -> NDArray[np.float32]:
         """Where the names of the other two lists lie, a unit row [embed_dim]."""
