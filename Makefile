@@ -207,6 +207,8 @@ fault-rounds: .venv/tested .venv-milvus/installed
 fault-kills: .venv/tested .venv-milvus/installed
 	$(BIN)/python -m tests.faults.kills --trials 300
 	$(BIN)/python -m tests.faults.kills --trials 100 --server
+	$(BIN)/python -m tests.faults.lane_kills --segments 20000 --kills 10
+	$(BIN)/python -m tests.faults.lane_kills --segments 20000 --kills 10 --server
 
 bench-dsre: .venv/tested bundle
 	$(BIN)/python -m benchmarks.dsre

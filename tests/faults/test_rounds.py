@@ -49,9 +49,12 @@ def test_a_job_waits_for_room_on_the_disk(small: tuple[Cluster, Disk], tmp_path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("store", ["folder", pytest.param("--server", marks=pytest.mark.milvus)])
-def test_a_kill_leaves_nothing_lost_doubled_or_orphaned(store: str) -> None:
-    """In a process of its own, since it forks: `python -m tests.faults.kills` makes more."""
-    words = [sys.executable, "-m", "tests.faults.kills", "--trials", str(len(OPERATIONS))]
+@pytest.mark.parametrize(
+    "words", [["kills", "--trials", str(len(OPERATIONS))], ["lane_kills", "--kills", "3"]]
+)
+def test_a_kill_leaves_nothing_lost_doubled_or_orphaned(words: list[str], store: str) -> None:
+    """In a process of its own, since it forks: ``python -m tests.faults.kills`` makes more."""
+    words = [sys.executable, "-m", f"tests.faults.{words[0]}", *words[1:]]
     words += [store] if store == "--server" else []
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=580, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
@@ -17,11 +18,12 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.models.lanes import read_lanes
 from encoder.services.text_services import TextServices
 from encoder.space import Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality, Role, Waveform
 from workers.cli import anymodal
-from workers.serving.resources import Resources, _config_of
+from workers.serving.resources import Resources, _config_of, _current
 
 DIM = 32
 SPACE = Space(DIM, {"model": "tiny"})
@@ -66,6 +68,9 @@ class TinyEncoder:
         """The only model, for any kind."""
         return self
 
+    def call_spaces_as(self, _stored: object) -> None:
+        """Its spaces have one name."""
+
     def window_lengths(self, text: str, _role: Role = "document") -> list[int]:
         return [len(text.split())]
 
@@ -85,21 +90,35 @@ class TinyEncoder:
 
 
 class NamedEncoder(TinyEncoder):
-    """A tiny model for each name, with a space of its own."""
+    """A tiny model for each name, with a space of its own, and for each lane in a name."""
 
     def __init__(self, model: str) -> None:
         self.model = model
-        self.space = replace(SPACE, identity={"model": model})
+        self._name, others = read_lanes(model)
+        self.space = replace(SPACE, identity={"model": self._name})
+        self.lanes = {modality: NamedEncoder(name) for modality, name in others.items()}
+
+    @cached_property
+    def home(self) -> NamedEncoder:
+        return NamedEncoder(self._name) if self.lanes else self
+
+    def lane(self, modality: Modality) -> NamedEncoder:
+        return self.lanes.get(modality, self.home)
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
-        return np.roll(super().encode_items(items), len(self.model), axis=1)
+        return np.roll(super().encode_items(items), sum(self._name.encode()), axis=1)
+
+    def encode_rows(self, items: Sequence[Item]) -> list[Embeddings]:
+        if not self.lanes:
+            return super().encode_rows(items)
+        return [self.lane(item.modality).encode_rows([item])[0] for item in items]
 
 
 def named_encoder(held: Resources) -> NamedEncoder:
     """For `load_by`."""
     config = held.settings.encoder
     if not held._new_space:
-        config = _config_of(config, held.settings.store)
+        config = _config_of(config, _current(config, held.settings.store))
     return NamedEncoder(config.model)
 
 

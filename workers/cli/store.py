@@ -233,11 +233,11 @@ def _figure(value: float | None, n_digits: int) -> str:
 @click.option(
     "--no-switch", is_flag=True, help="Stop before the switch; run again without this to switch."
 )
-@click.option("--rollback", is_flag=True, help="Go back to the former model at once.")
-@click.option("--drop-former", is_flag=True, help="Remove the embeddings of the former model.")
+@click.option("--rollback", is_flag=True, help="Go back to the former model or lanes.")
+@click.option("--drop-former", is_flag=True, help="Remove embeddings of former models.")
 @json_option
 def reindex(queries_file: Path | None, drop_former: bool, no_switch: bool, **request: Any) -> None:
-    """Move a store to another --model while it is searched.
+    """Move a store, or lanes of it, to another --model while it is searched.
 
     Files and uploads are encoded again in the background, beside the old embeddings; both models'
     answers to sampled queries are compared; then searches switch to the new model. Servers and
@@ -271,7 +271,7 @@ def _drop_former() -> None:
     from workers.config import current_settings
 
     space = drop_former(current_settings().store)
-    show({"dropped": space}, lambda _: [f"Dropped the space {space}."])
+    show({"dropped": space}, lambda _: [f"Dropped {space or 'nothing'}."])
 
 
 def _reindex_lines(result: Mapping[str, Any]) -> Iterator[str]:

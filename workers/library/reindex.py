@@ -215,7 +215,8 @@ def _switch_some(
             return
         left = {row.asset_id: row for copier in copiers for row in copier.left()}
         # The next ingest reads them again, since they count no segments.
-        store.write([replace(row, n_segments=0) for row in left.values()], [])
+        if left:
+            store.write([replace(row, n_segments=0) for row in left.values()], [])
         with space_record(resources.settings.store) as record:
             record.write(target)
     moved.switched = True
