@@ -176,10 +176,6 @@ class MultiModalEncoder:
         """The model whose space the segments of a modality live in."""
         return self.lanes.get(modality, self.home)
 
-    def identity_of(self, modality: Modality) -> str:
-        """What changes the rows of a modality alone; empty if that has no name (`Space`)."""
-        return self.lane(modality).space.identities.get(modality, "")
-
     @property
     def space(self) -> Space:
         """The shared space: dimension, fingerprint, calibration, and where roles matter.

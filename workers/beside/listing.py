@@ -28,7 +28,7 @@ def answered(
     if command == "list":
         return listed(request, store)
     return (
-        counted(store, encoder.identity_of(AUDIO))
+        counted(store, encoder.lane(AUDIO).space.identities.get(AUDIO, ""))
         if command == "stats"
         else described(store, request["target"])
     )

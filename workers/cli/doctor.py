@@ -141,7 +141,7 @@ def _store(resources: Resources) -> tuple[str, dict[str, Any]]:
         store = resources.existing_store()
         n_assets = store.count()
         with_sound = store.scan(Compare("modality", Operator.IN, (str(AUDIO), str(VIDEO))))
-        identity = resources.encoder().identity_of(AUDIO)
+        identity = resources.encoder().lane(AUDIO).space.identities.get(AUDIO, "")
         n_unheard = sum(not (row.is_gone or row.is_heard_by(identity)) for row in with_sound)
         index = store.index_state() if isinstance(store, MilvusStore) else None
     except StoreMissingError:

@@ -56,7 +56,7 @@ def renew(pipeline: IngestPipeline, on_progress: Callable[[int, int], object]) -
         StoreError: the store fails.
     """
     store, n_seen, renewed = pipeline.store, 0, Renewed()
-    identity, n_all = pipeline.encoder.identity_of(AUDIO), store.count()
+    identity, n_all = pipeline.encoder.lane(AUDIO).space.identities.get(AUDIO, ""), store.count()
     for rows in in_batches(store.scan(), _AT_ONCE):
         looks = {row.asset_id: look for row in rows if (look := _look(row, pipeline))}
         with exclusive(store, looks):

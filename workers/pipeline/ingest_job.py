@@ -212,7 +212,7 @@ class IngestJob:
         report: IngestReport,
     ) -> list[AssetRow]:
         """The commit rows that differ from what is stored; all assets are counted."""
-        changed, identity = [], self.encoder.identity_of(AUDIO)
+        changed, identity = [], self.encoder.lane(AUDIO).space.identities.get(AUDIO, "")
         for asset_id, copies in located.items():
             if asset_id not in stored and asset_id not in encoding.finished:
                 continue

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +43,9 @@ class GappedEncoder:
 
     def __init__(self, shipped: dict[Modality, Calibration] | None = None) -> None:
         self.space = Space(DIM, {"model": "gapped"}, shipped or {})
+
+    def call_spaces_as(self, stored: Collection[str]) -> None:
+        """Its space has one name."""
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         return np.stack([self._row(item) for item in items])
