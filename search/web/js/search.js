@@ -135,6 +135,7 @@ async function pageOf(state, cursor, signal, least = 0) {
   const isReversed = state.order === "oldest";
   const start = isReversed ? "" : firstCursor(state);
   const { assets, next_cursor, sort } = await listAssets(Math.max(LISTED, least), toRequest(state).filter, cursor || start, signal, isReversed ? "oldest" : "auto");
+  localStorage.setItem("stocked", assets.length ? "1" : ""); // early.js shows less of the title then
   return { hits: assets.map(toHit), asked: false, next_cursor, sort };
 }
 
