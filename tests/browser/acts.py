@@ -24,7 +24,7 @@ def search(page: Page, words: str) -> None:
 
 def answered(page: Page) -> None:
     """Wait for the answer to a question; weaker matches stay folded."""
-    expect(page.locator("html")).to_have_class("asked")
+    expect(page.locator("html")).to_contain_class("asked")
     expect(page.locator("#hits")).to_have_attribute("aria-busy", "false")
     expect(page.locator("#summary-text")).to_contain_text("result")
 

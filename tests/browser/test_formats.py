@@ -68,6 +68,11 @@ def test_a_hit_in_a_document_names_its_place(page: Page, tmp_path: Path) -> None
 
     slides = write_pptx(tmp_path / "talk.pptx", [("Agenda", "Of the meeting."), ("Arctic", talk)])
     add(page, slides)
+    page.goto("/")
+    tile = page.locator(".hit.text", has_text="talk.pptx").locator(".screen img")
+    tile.scroll_into_view_if_needed()
+    shown = "[...document.querySelectorAll('.hit.text img')].some((img) => img.naturalWidth > 0)"
+    until(page, shown)
     search(page, talk)
     page.locator(".hit a.open").first.click()
     expect(dialog.get_by_label("Text")).to_contain_text("slide 2")
