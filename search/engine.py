@@ -317,8 +317,8 @@ def _encoded_by(lane: Lane, query: Query, evidence: Evidence, progress: StagePro
 def _stored_alike(terms: Sequence[Term], space: Space) -> str:
     """The content of a query that is one text, and that is encoded as stored texts are."""
     item = terms[0].item
-    if len(terms) > 1 or not item or item.modality != TEXT:
-        return ""
+    if len(terms) > 1 or not item or item.modality != TEXT or not isinstance(item.content, str):
+        return ""  # vectors may stand for a text
     is_stored = space.role_of(replace(item, role=terms[0].role)) == DOCUMENT
     return content_of(item.content) if is_stored else ""
 

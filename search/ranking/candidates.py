@@ -280,6 +280,11 @@ class Finder:
             self._prior = self._prior or PRIOR * spread(rank(scored.values()))
             if not looks_up_all:
                 ranked = self._with_prior(ranked, self._least(ranked))
+                seems_rare = not any(candidate.prior for candidate in ranked)
+                if seems_rare and n is not None and not self._kind_bounds:
+                    self._look_up_kind(n)
+                    if self._of_kind:
+                        return self._fused(segments_found, words, n)
                 looked_up = self._least(ranked)
             least = {modality: score - self._prior for modality, score in looked_up.items()}
             ranked = self._with_prior(ranked, least)
@@ -295,14 +300,15 @@ class Finder:
         self, ranked: Sequence[RankedSegment], least: Mapping[Modality, float]
     ) -> list[RankedSegment]:
         """Add what the kind of file is worth to what scores at least so much, or has a name."""
-        asset_ids = self._pools.of_media_types(
-            {
-                segment.asset_id
-                for segment, score in ((c.segment, c.score) for c in ranked)
-                if score >= least.get(segment.modality, -inf) or segment.asset_id in self._parts
-            },
-            self._plan.media_types,
-        )
+        asset_ids = {
+            candidate.segment.asset_id
+            for candidate in ranked
+            if candidate.score >= least.get(candidate.segment.modality, -inf)
+            or candidate.segment.asset_id in self._parts
+        }
+        if self._kind_bounds and max(self._kind_bounds.values()) == -inf:  # all of it was found
+            asset_ids &= {candidate.segment.asset_id for candidate in self._of_kind.values()}
+        asset_ids = self._pools.of_media_types(asset_ids, self._plan.media_types)
         return rank(
             candidate._replace(prior=self._prior)
             if candidate.segment.asset_id in asset_ids

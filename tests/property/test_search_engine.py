@@ -260,10 +260,11 @@ WORDS = "ash birch cedar elm".split()
 
 
 def worded(corpus: Corpus, seed: int) -> Corpus:
-    """The same with words in texts and in names."""
+    """The same with words in texts, of which none is a whole query, and in names."""
     rng = np.random.default_rng(seed)
     texts = {
-        s.segment_id: " ".join(rng.choice(WORDS, int(rng.integers(4)))) for s in corpus.segments
+        s.segment_id: " ".join(["oak", *rng.choice(WORDS, int(rng.integers(4)))])
+        for s in corpus.segments
     }
     segments = [
         replace(s, snippet=texts[s.segment_id] * (s.modality == TEXT)) for s in corpus.segments
