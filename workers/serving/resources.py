@@ -323,7 +323,9 @@ class Resources:
     def _contradiction(self) -> SpaceMismatchError | None:
         """What the settings name that the store's record does not say; None if nothing is."""
         config, current = self.settings.encoder, self.current()
-        if current is None or not (others := _contradicting(config, current)):
+        if current is None or not _is_of(config, current):
+            return None
+        if not (others := _contradicting(config, current)):
             return None
         recorded = ", ".join(f"{name}={current.encoder[name]!r}" for name in others)
         names = " and ".join(map(type(config).variable, others))
@@ -379,9 +381,14 @@ def _current(config: EncoderConfig, store: str | None) -> SearchedSpace | None:
 
 def _config_of(config: EncoderConfig, current: SearchedSpace | None) -> EncoderConfig:
     """The configuration in the store's record, unless a third model or other settings are named."""
-    if current and current.encoder and config.model in (DEFAULT_MODEL, *current.models):
+    if current and _is_of(config, current):
         return config_with(config, {**current.encoder, **_contradicting(config, current)})
     return config.model_copy(update={"model": _model_of(config, current)})
+
+
+def _is_of(config: EncoderConfig, current: SearchedSpace) -> bool:
+    """Whether no other model is requested than a store's record names."""
+    return bool(current.encoder) and config.model in (DEFAULT_MODEL, *current.models)
 
 
 def _named(config: EncoderConfig) -> dict[str, Any]:
