@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
+from encoder.models.lanes import chosen_models, chosen_name
 from encoder.models.spec import DEFAULT_MODEL
 from encoder.settings import EnvironmentSettings
 
@@ -42,8 +48,8 @@ class EncoderConfig(EnvironmentSettings, EncoderConstants):
     model: str = DEFAULT_MODEL
     """Where the weights are: ``bundle:name``, ``hf:org/name@revision``, ``dir:path``, or
     ``remote:name@http://host/v1``; with ``#256`` behind it, so many dimensions are kept
-    (docs/models.md). ``,image=hf:org/name`` behind it gives a modality another model
-    (docs/lanes.md)."""
+    (docs/models.md). ``,image=hf:org/name`` behind it gives a modality another model, as
+    ``anymodal models use`` does for new stores (docs/lanes.md)."""
 
     device: str | None = None
     """A torch device for hub models, such as ``cuda:0``. None runs what was prepared, on the CPU;
@@ -69,6 +75,16 @@ class EncoderConfig(EnvironmentSettings, EncoderConstants):
     keys: Mapping[str, SecretStr] = Field(default={}, repr=False)
     """Keys of servers that run remote models, by their URL as the model's name has it:
     ``{"https://host/v1": "…"}``."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *sources: Any, **named_sources: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, the environment, then the models that the settings file names."""
+        before = super().settings_customise_sources(settings_cls, *sources, **named_sources)
+        models = chosen_models()
+        chosen = {"model": chosen_name(models)} if models else {}
+        return (*before, InitSettingsSource(settings_cls, chosen))
 
     @field_validator("keys")
     @classmethod

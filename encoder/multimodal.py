@@ -153,7 +153,7 @@ class MultiModalEncoder:
         self._name = model or config.model
         if models is not None:
             others = {Modality(name): spec for name, spec in models.items() if name != TEXT}
-            self._name = written_lanes(models.get(TEXT, self._name), others)
+            self._name = written_lanes(models.get(TEXT, read_lanes(self._name)[0]), others)
         home, others = read_lanes(self._name)
         self.home = Lane(home, self._config, observer)
         beside = config_beside(self._config)

@@ -26,6 +26,8 @@ _HEAD = """\
 All settings of a process are one frozen object, `workers.config.Settings`. It is read once, where
 the process begins: options of the command line first, then the environment, then files named
 `anymodal_<field>` in `ANYMODAL_SECRETS` (`/run/secrets`). Lists and objects are written as JSON.
+[`anymodal models use`](lanes.md) writes the models of new stores into `settings.toml` in the data
+folder.
 The command warns of an `ANYMODAL_…` variable that nothing reads, and says what holds instead of one
 that was a setting. In Python, pass the classes below as `config=`; they also take their constants.
 

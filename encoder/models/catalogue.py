@@ -93,6 +93,7 @@ def _manifest_of(bundle: Bundle, folder: Path) -> dict[str, Any]:
         },
         "modalities": list(model.towers),
         "limits": {"window_tokens": bundle.window_tokens},
+        "languages": "en" if bundle.name == "english" else "about 100",
         "licence": {bundle_part.name: bundle_part.licence for bundle_part in parts},
         "files": files,
     }

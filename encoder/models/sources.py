@@ -81,8 +81,8 @@ def hash_files(folder: Path) -> str:
     return total.hexdigest()[:16]
 
 
-def licence(folder: Path) -> str | None:
-    """The licence that the model's card names, such as ``apache-2.0``; None where it names none."""
+def of_card(folder: Path) -> dict[str, str | None]:
+    """``licence`` and ``languages`` that the model's card names, such as ``apache-2.0``."""
     from huggingface_hub.repocard import metadata_load
 
     card = folder / _CARD
@@ -91,10 +91,15 @@ def licence(folder: Path) -> str | None:
     # whatever the YAML library may raise on a card that people wrote
     except Exception:  # noqa: BLE001
         metadata = None
-    names = (metadata or {}).get("license")
-    if names == "other":
-        names = (metadata or {}).get("license_name") or names
-    return ", ".join(names) if isinstance(names, list) else names and str(names)
+    metadata = metadata or {}
+    licence = metadata.get("license")
+    if licence == "other":
+        licence = metadata.get("license_name") or licence
+    return {"licence": _listed(licence), "languages": _listed(metadata.get("language"))}
+
+
+def _listed(names: object) -> str | None:
+    return ", ".join(map(str, names)) if isinstance(names, list) else str(names) if names else None
 
 
 def check_files(name: str, folder: Path) -> None:

@@ -14,7 +14,7 @@ from encoder.errors import MissingExtraError, ModelError
 from encoder.models import artifacts, tower_folder
 from encoder.models.artifacts import FLOAT32, PRECISIONS, Artifact, ArtifactKey, Progress
 from encoder.models.exported import open_exported, read_facts
-from encoder.models.sources import ModelSource, folder_identity, is_of, licence, locate
+from encoder.models.sources import ModelSource, folder_identity, is_of, locate, of_card
 from encoder.models.spec import ModelSpec
 from encoder.prepare.hub.prepare import prepare_hub
 from encoder.space import space_of_gate
@@ -118,7 +118,7 @@ def prepare(spec: ModelSpec, precision: str, progress: Progress) -> Artifact:
             source.folder, folder, exact, report, name=source.where.get("model", "")
         )
         described = _described(facts, source)
-        return {"revision": spec.revision, **described, "licence": licence(source.folder)}
+        return {"revision": spec.revision, **described, **of_card(source.folder)}
 
     return artifacts.make(key_of(spec, source.identity, precision), write, progress, spec=str(spec))
 

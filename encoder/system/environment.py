@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 LIBRARIES: Mapping[str, str] = MappingProxyType(
@@ -35,6 +36,15 @@ def variable(name: str) -> str | None:
 def variables() -> dict[str, str]:
     """A copy of all of them."""
     return dict(os.environ)
+
+
+def data_folder() -> Path:
+    """``ANYMODAL_DATA``, or ``anymodal`` in the XDG data folder."""
+    if data := variable("ANYMODAL_DATA"):
+        return Path(data).expanduser().absolute()
+    # The XDG specification: a relative path is to be ignored.
+    base = Path(variable("XDG_DATA_HOME") or "")
+    return (base if base.is_absolute() else Path.home() / ".local" / "share") / "anymodal"
 
 
 def set_for_library(name: str, value: str, *, override: bool = False) -> None:

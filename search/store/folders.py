@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from encoder.system.environment import variable
+from encoder.system.environment import data_folder
 
 
 def locks_folder(server: str, collection: str) -> Path:
@@ -15,11 +15,5 @@ def locks_folder(server: str, collection: str) -> Path:
 
 
 def default_folder() -> Path:
-    """``$ANYMODAL_DATA/store``, or ``anymodal/store`` in the XDG data folder."""
-    if data := variable("ANYMODAL_DATA"):
-        return Path(data).expanduser().absolute() / "store"
-    # The XDG specification: a relative path is to be ignored.
-    base = Path(variable("XDG_DATA_HOME") or "")
-    if not base.is_absolute():
-        base = Path.home() / ".local" / "share"
-    return base / "anymodal" / "store"
+    """``store`` in the data folder."""
+    return data_folder() / "store"

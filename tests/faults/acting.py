@@ -238,7 +238,7 @@ class Acts:
     def import_export(self) -> None:
         manifest = open_export(self._export)
         try:
-            manifest.check_space(self._held.encoder().space.fingerprint)
+            manifest.check_space(Manifest.of(self._held.encoder()))
         except SpaceMismatchError:
             return
         import_store(self._held.store(), self._export, manifest, lambda *_: None)

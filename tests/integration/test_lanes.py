@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from encoder.models.spec import DEFAULT_MODEL
 from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Item, Waveform
 from ingest import IngestConfig
 from search.engine import SearchEngine
-from search.errors import NotFoundError
+from search.errors import NotFoundError, SpaceMismatchError
 from search.query.query import Query, Term
 from search.store.stored_spaces import drop_former, stored_spaces
 from search.types import SearchResult
@@ -29,7 +30,7 @@ from workers.config import Settings
 from workers.evaluation.judging import judge
 from workers.evaluation.questions import QuestionSet
 from workers.library.check import checked
-from workers.library.portable import Manifest, export_store
+from workers.library.portable import Manifest, export_store, import_store, open_export
 from workers.library.reindex import ReindexPlan, move
 from workers.pipeline.calibration import LEAST_OF_NEW, calibrate
 from workers.pipeline.commit_rows import remove
@@ -199,14 +200,30 @@ def test_each_lane_is_measured_by_its_own_model(models: str, files: Path, tmp_pa
         assert store.scoring.reading[IMAGE] == store.of(IMAGE).scoring.reading[IMAGE]
 
 
-def test_what_needs_one_space_refuses_several(models: str, files: Path, tmp_path: Path) -> None:
+def test_what_needs_one_space_refuses_several(models: str, files: Path) -> None:
     encoder = MultiModalEncoder(models)
     with pytest.raises(InputError, match="one model"):
         judge("lanes", encoder, QuestionSet("list", [], [files / "red.png"]), IngestConfig())
-    with opened(tmp_path / "store", models) as resources:
-        manifest = Manifest(encoder.model, encoder.space.fingerprint, encoder.embed_dim)
-        with pytest.raises(InputError, match="single model"):
-            export_store(resources.store(), tmp_path / "out", manifest, lambda _done, _all: None)
+
+
+def test_lanes_are_exported_and_imported(
+    filled: tuple[Path, Resources], models: str, tmp_path: Path
+) -> None:
+    _, resources = filled
+    said, folder = Manifest.of(resources.encoder()), tmp_path / "out"
+    store, progress = resources.store(), lambda _done, _all: None
+    assert export_store(store, folder, said, progress, assets_at_once=3).whole
+    manifest = open_export(folder)
+    manifest.check_space(said)
+    with pytest.raises(SpaceMismatchError, match="--model"):
+        manifest.check_space(replace(said, lanes={}))
+    with opened(tmp_path / "store", models) as other:
+        assert import_store(other.store(), folder, manifest, progress) == 4
+        assert import_store(other.store(), folder, manifest, progress) == 0
+        assert dict(other.store().sizes()) == dict(store.sizes())
+        assert list(other.store().scan()) == list(store.scan())
+        query = Query([Item(TEXT, "the ferry to Oslo", QUERY)])
+        assert names(answered(other, query)) == names(answered(resources, query))
 
 
 def test_embeddings_of_several_models_are_not_fused(models: str) -> None:

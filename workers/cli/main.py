@@ -53,12 +53,13 @@ MODEL_COMMANDS = {
     "eval": ("eval:eval_models", "Measure how well models search your own files."),
     "export": ("export:export", "Export a model's towers for phones."),
     "gate": ("gate:gate", "Fit the gate that makes long texts cheaper."),
-    "list": ("models:list_models", "List prepared models."),
+    "list": ("models:list_models", "List the models in use and those that were prepared."),
     "prepare": ("models:prepare", "Make a model ready to run."),
     "quantize": ("quantize:quantize", "Quantize a tower, with bit widths chosen by measurement."),
     "prune": ("models:prune", "Remove what can be made again on this machine."),
     "remove": ("models:remove", "Remove a model from this machine."),
     "show": ("models:show_model", "Show the sources, inputs and measurements of a model."),
+    "use": ("models:use", "Choose the model of each modality."),
     "verify": ("models:verify", "Check the hash of every file of a model."),
 }
 FORMER_NAMES = {

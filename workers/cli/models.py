@@ -1,4 +1,4 @@
-"""``anymodal models list``, ``prepare``, ``show``, ``verify``, ``remove`` and ``prune``."""
+"""``anymodal models list``, ``use``, ``prepare``, ``show``, ``verify``, ``remove``, ``prune``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from rich.console import RenderableType
 
-from workers.cli.options import json_option
+from encoder.errors import InputError
+from encoder.registry import registered_modalities
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Modality
+from workers.cli.options import json_option, settings_options
 from workers.cli.output import console, marked, show, table
 
 if TYPE_CHECKING:
     from encoder.models.artifacts import Artifact, Progress
+    from workers.config import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,12 +30,58 @@ def _named(command: F) -> F:
 
 
 @click.command("list")
+@settings_options("store", "model")
 @json_option
 def list_models() -> None:
-    """List prepared models."""
+    """List the models in use, one for each lane, and those that were prepared."""
     from encoder.models.catalogue import all_models
+    from workers.config import current_settings
+    from workers.serving.resources import Resources
 
-    show({"models": [_summary(artifact) for artifact in all_models()]}, _list_lines)
+    settings = current_settings()
+    in_use = _in_use(Resources(settings).model_name(), settings)
+    show({**in_use, "models": [_summary(artifact) for artifact in all_models()]}, _list_lines)
+
+
+@click.command()
+@settings_options("store")
+@click.argument("choices", metavar="[MODALITY=SPEC]...", nargs=-1)
+@click.option("--reset", is_flag=True, help="Forget what was chosen.")
+@json_option
+def use(choices: tuple[str, ...], reset: bool) -> None:
+    """Choose the models of new stores, such as text=bundle:default image=hf:org/name.
+
+    They are written to the settings file. A modality that is not named keeps its model; without
+    any, that of texts. Options and variables go before it, and a store that exists keeps its own.
+    """
+    from encoder.models.lanes import canonical, choose, chosen_models, chosen_name, settings_file
+    from encoder.models.spec import ModelSpec
+    from workers.config import current_settings
+    from workers.serving.resources import Resources
+
+    if not choices and not reset:
+        raise click.UsageError("Name a model, as image=hf:org/name, or --reset.")
+    models = {} if reset else chosen_models()
+    known = {TEXT, IMAGE, AUDIO, VIDEO, *registered_modalities()}
+    for choice in choices:
+        modality, is_named, spec = choice.partition("=")
+        if not is_named or modality not in known:
+            raise click.UsageError(f"{choice!r} is not MODALITY=SPEC, as image=hf:org/name.")
+        models[str(Modality(modality))] = str(ModelSpec.parse(spec))
+    name = canonical(chosen_name(models))
+    for lane in (lanes := _in_use(name, current_settings())["lanes"]):
+        if missing := [m for m in lane["finds"] if lane["takes"] and m not in lane["takes"]]:
+            raise InputError(
+                f"{missing[0]}=", got=lane["model"], wanted=f"a model with a tower for {missing[0]}"
+            )
+    choose(models)
+    settings = current_settings()
+    current, store = Resources(settings).current(), settings.store or "your own"
+    stays = ""
+    if current and (not current.encoder or canonical(current.encoder["model"]) != name):
+        stays = f"The store ({store}) keeps its models: anymodal store reindex --model '{name}'"
+    facts = {**_in_use(name, settings), "file": str(settings_file()), "store": stays}
+    show(facts | {"lanes": lanes}, _used_lines)
 
 
 @click.command()
@@ -145,6 +195,73 @@ def _stages(name: str) -> Iterator[Progress]:
         )
 
 
+def _in_use(name: str, settings: Settings) -> dict[str, Any]:
+    """The lanes of a model's name, and what cannot be found with them or is switched off."""
+    from encoder.models.bundle.services import open_services
+    from encoder.models.catalogue import all_models
+    from encoder.models.lanes import canonical, read_lanes
+
+    prepared = {artifact.manifest["spec"]: artifact for artifact in all_models()}
+    home, others = read_lanes(canonical(name))
+    lanes: list[dict[str, Any]] = []
+    for model in dict.fromkeys([home, *others.values()]):
+        artifact = prepared.get(model.partition("#")[0])
+        facts = artifact.manifest if artifact else {}
+        takes = list(facts.get("modalities", []))
+        own = [str(modality) for modality, spec in others.items() if spec == model]
+        named = facts.get("licence") or ""
+        licences = named.values() if isinstance(named, Mapping) else [named]
+        lane = {
+            "model": model,
+            "finds": own or [kind for kind in takes or ["text"] if kind not in others],
+            "takes": takes,
+            "prepared": artifact is not None,
+            "embed_dim": facts["space"]["embed_dim"] if facts else None,
+            "size_bytes": artifact.size_bytes if artifact else None,
+            "languages": facts.get("languages"),
+            "licence": ", ".join(dict.fromkeys(licences)) or None,
+        }
+        lanes.append(lane)
+    services = open_services(home).chosen(read=settings.read_pictures, hear=settings.transcripts)
+    finds = {Modality(kind) for lane in lanes for kind in lane["finds"]}
+    switches = {IMAGE: "reading pictures", AUDIO: "hearing speech"}
+    off = [f"{switches[kind]} is switched off" for kind in sorted(services.off)]
+    limits = services.limits(finds).values() if lanes[0]["prepared"] else ()
+    return {"model": canonical(name), "lanes": lanes, "off": [*off, *limits]}
+
+
+def _lane_lines(answer: Mapping[str, Any]) -> Iterator[RenderableType]:
+    rows = [
+        (
+            ", ".join(lane["finds"]),
+            marked(lane["model"]),
+            str(lane["embed_dim"] or ""),
+            f"{lane['size_bytes'] / 1e6:.1f}" if lane["prepared"] else "",
+            marked(_few(lane["languages"] or "")),
+            marked(lane["licence"] or ""),
+        )
+        for lane in answer["lanes"]
+    ]
+    headings = ("finds", "in use", "dim", "MB", "languages", "licence")
+    yield table(headings, rows, n_left=len(headings))
+    for lane in answer["lanes"]:
+        if not lane["prepared"] and not lane["model"].startswith("remote:"):
+            yield f"Not prepared: anymodal models prepare {marked(lane['model'])}"
+    yield from map(marked, answer["off"])
+
+
+def _few(languages: str) -> str:
+    n_languages = languages.count(",") + 1
+    return languages if n_languages <= 6 else f"{n_languages} languages"
+
+
+def _used_lines(answer: Mapping[str, Any]) -> Iterator[RenderableType]:
+    yield from _lane_lines(answer)
+    yield f"New stores get these models, by {marked(answer['file'])}"
+    if answer["store"]:
+        yield marked(answer["store"])
+
+
 def _summary(artifact: Artifact) -> dict[str, Any]:
     from encoder.models.bundle.services import open_services
 
@@ -163,6 +280,7 @@ def _summary(artifact: Artifact) -> dict[str, Any]:
 
 
 def _list_lines(answer: Mapping[str, Any]) -> Iterator[RenderableType]:
+    yield from _lane_lines(answer)
     if not answer["models"]:
         yield "No models yet; `anymodal models prepare bundle:default` fetches the offline model."
         return

@@ -36,10 +36,8 @@ def export_store(folder: Path) -> None:
         closing(Resources(current_settings())) as resources,
         progress("Exporting", "assets") as bar,
     ):
-        encoder, vector_store = resources.encoder(), resources.existing_store()
-        space = encoder.space
-        manifest = Manifest(encoder.model, space.fingerprint, space.embed_dim, probes=space.probes)
-        done = export(vector_store, folder, manifest, bar)
+        vector_store = resources.existing_store()
+        done = export(vector_store, folder, Manifest.of(resources.encoder()), bar)
     n_assets = sum(part.n_assets for part in done.parts)
     n_vectors = sum(part.n_segments for part in done.parts)
     said = f"Exported {n_assets} assets with {n_vectors} vectors to {marked(str(folder))}"
@@ -56,8 +54,8 @@ def import_store(folder: Path) -> None:
     Every file is checked first. Assets that are already stored are skipped; after an interruption,
     run the same command to continue.
     """
+    from workers.library.portable import Manifest, open_export
     from workers.library.portable import import_store as load
-    from workers.library.portable import open_export
 
     manifest = open_export(folder)
     begin(replace(options(), model=manifest.model))
@@ -68,8 +66,7 @@ def import_store(folder: Path) -> None:
         closing(Resources(current_settings())) as resources,
         progress("Importing", "assets") as bar,
     ):
-        space = resources.encoder().space
-        manifest.check_space(space.fingerprint, space.probes)
+        manifest.check_space(Manifest.of(resources.encoder()))
         n_written = load(resources.store(), folder, manifest, bar)
     said = f"Added {n_written} assets from {marked(str(folder))}"
     show({"added": n_written}, lambda _: [said])

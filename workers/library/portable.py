@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,12 +25,16 @@ from encoder.system.disk import sha256_of, writing
 from encoder.types import Modality
 from search.errors import SpaceMismatchError
 from search.store.base import VectorStore
-from search.store.laned import LanedStore
 from search.store.locks import exclusive
 from search.types import AssetRow, SegmentRow
 
+if TYPE_CHECKING:
+    from encoder import MultiModalEncoder
+
 NAME = "manifest.json"
 _FORMAT = 1
+_LANED = 2
+"""With lanes, which earlier versions cannot read."""
 
 
 @dataclass(frozen=True)
@@ -51,26 +55,50 @@ class Manifest:
     whole: bool = False
     probes: Sequence[str] = ()
     """See `encoder.space.Space`; written only if there are any."""
+    lanes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By modality: ``fingerprint`` and ``probes`` of its lane, whose rows are in files of their
+    own."""
+
+    @classmethod
+    def of(cls, encoder: MultiModalEncoder) -> Manifest:
+        """The model and spaces of an encoder, without parts."""
+        space = encoder.space
+        lanes = {
+            str(modality): {"fingerprint": lane.space.fingerprint, "probes": lane.space.probes}
+            for modality, lane in encoder.lanes.items()
+        }
+        return cls(
+            encoder.model, space.fingerprint, space.embed_dim, probes=space.probes, lanes=lanes
+        )
 
     def write(self, folder: Path) -> None:
         new = folder / f"{NAME}.new"
         with writing(new):
-            facts = {"format": _FORMAT, **asdict(self)}
-            if not self.probes:
-                del facts["probes"]
+            facts = {"format": _LANED if self.lanes else _FORMAT, **asdict(self)}
+            for name in ("probes", "lanes"):
+                if not facts[name]:
+                    del facts[name]
             new.write_text(json.dumps(facts, indent=1), "utf-8")
             new.replace(folder / NAME)
 
-    def check_space(self, fingerprint: str, probes: Sequence[str] = ()) -> None:
-        """Raise SpaceMismatchError, or a ModelError, unless the vectors are of this space."""
-        if self.fingerprint not in names_of(fingerprint):
+    def check_space(self, other: Manifest) -> None:
+        """Raise SpaceMismatchError, or a ModelError, unless the vectors are of the same spaces."""
+        own, others = (
+            {"": {"fingerprint": each.fingerprint, "probes": each.probes}, **each.lanes}
+            for each in (self, other)
+        )
+        if own.keys() != others.keys() or any(
+            own[name]["fingerprint"] not in names_of(others[name]["fingerprint"]) for name in own
+        ):
             raise SpaceMismatchError(
                 f"The export holds embeddings from {self.model} ({self.fingerprint}), not from "
-                f"{fingerprint}.",
+                f"{other.model} ({other.fingerprint}).",
                 f"Use --model {self.model}, or another folder.",
             )
-        if self.probes:
-            check_same(self.model, probes, self.probes, "the one of the export")
+        for name, facts in own.items():
+            if facts["probes"]:
+                probes = others[name]["probes"]
+                check_same(self.model, probes, facts["probes"], "the one of the export")
 
 
 def read(folder: Path) -> Manifest | None:
@@ -84,7 +112,7 @@ def read(folder: Path) -> Manifest | None:
         return None
     try:
         facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        if facts.pop("format") != _FORMAT:
+        if facts.pop("format") not in (_FORMAT, _LANED):
             raise ValueError("of another version")
         parts = [ExportPart(**part_facts) for part_facts in facts.pop("parts")]
         return Manifest(**facts, parts=parts)
@@ -189,17 +217,13 @@ def export_store(
 
     Raises:
         SpaceMismatchError: the folder holds an export of another space.
-        InputError: its manifest is damaged, or the store has lanes.
+        InputError: its manifest is damaged.
         DiskError: it cannot be written to.
     """
-    if isinstance(store, LanedStore):
-        raise InputError(
-            "store", got="one of several models", wanted="one of a single model: copy its folder"
-        )
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     manifest = read(folder) or described
-    manifest.check_space(described.fingerprint, described.probes)
+    manifest.check_space(described)
     n_done, n_assets = sum(table_part.n_assets for table_part in manifest.parts), store.count()
     last = manifest.parts[-1].last if manifest.parts else ""
     ids_left = iter(store.select(None, after=last))
@@ -220,10 +244,13 @@ def _write_part(
     assets = [stored_rows[asset_id] for asset_id in ids if asset_id in stored_rows]
     segments = [row for asset in assets for row in store.embeddings(asset.asset_id)]
     name = f"part-{number:05d}"
-    files = {
-        f"{name}.assets.parquet": asset_table(assets),
-        f"{name}.segments.parquet": segment_table(segments, described.embed_dim),
-    }
+    of_lanes: dict[str, list[SegmentRow]] = {"": [], **{f".{m}": [] for m in described.lanes}}
+    for row in segments:
+        of_lanes[f".{row.modality}" if row.modality in described.lanes else ""].append(row)
+    files = {f"{name}.assets.parquet": asset_table(assets)}
+    for lane, rows in of_lanes.items():
+        embed_dim = rows[0].embedding.size if rows else described.embed_dim
+        files[f"{name}.segments{lane}.parquet"] = segment_table(rows, embed_dim)
     sums = {file: _write(table, folder / file) for file, table in files.items()}
     return ExportPart(name, len(assets), len(segments), ids[-1], sums)
 
@@ -288,8 +315,10 @@ def _import_part(store: VectorStore, folder: Path, table_part: ExportPart) -> in
     def segments() -> Mapping[str, list[SegmentRow]]:
         """By asset; not read if all assets are stored."""
         by_asset: dict[str, list[SegmentRow]] = defaultdict(list)
-        for row in segment_rows(pq.read_table(folder / f"{table_part.name}.segments.parquet")):
-            by_asset[row.asset_id].append(row)
+        for name in table_part.sha256:
+            if name.startswith(f"{table_part.name}.segments."):
+                for row in segment_rows(pq.read_table(folder / name)):
+                    by_asset[row.asset_id].append(row)
         return by_asset
 
     n_written = 0

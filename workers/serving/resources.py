@@ -11,8 +11,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from encoder.errors import DiskError
-from encoder.models.lanes import canonical
-from encoder.models.spec import DEFAULT_MODEL, ModelSpec
+from encoder.models.lanes import canonical, chosen_models, chosen_name
+from encoder.models.spec import DEFAULT_MODEL
 from encoder.system.allocator import share_pools
 from search.errors import SpaceMismatchError, StoreError, StoreUnavailableError
 from search.store.open import check_store, is_on_server, open_laned, store_target
@@ -69,6 +69,15 @@ class Resources:
     def _load_encoder(self) -> MultiModalEncoder:  # tests of faults put a tiny one here
         config, store = self.settings.encoder, self.settings.store
         return _opened_encoder(config, store, as_named=self._new_space, counted=self._counted)
+
+    def model_name(self) -> str:
+        """The name of the model that `encoder` opens; loads nothing.
+
+        Raises:
+            ModelError, StoreUnavailableError: as `encoder`.
+        """
+        config = self.settings.encoder
+        return canonical(_config_of(config, _current(config, self.settings.store)).model)
 
     def reranker(self) -> CrossEncoder | None:
         """The reranker that the settings name, opened; prepared first if necessary.
@@ -374,7 +383,7 @@ def _current(config: EncoderConfig, store: str | None) -> SearchedSpace | None:
         with space_record(store) as record:
             return searched(record)
     except StoreUnavailableError:
-        if config.model == DEFAULT_MODEL:
+        if not _is_named(config):
             raise
         return None  # opening the store will say so
 
@@ -388,7 +397,12 @@ def _config_of(config: EncoderConfig, current: SearchedSpace | None) -> EncoderC
 
 def _is_of(config: EncoderConfig, current: SearchedSpace) -> bool:
     """Whether no other model is requested than a store's record names."""
-    return bool(current.encoder) and config.model in (DEFAULT_MODEL, *current.models)
+    return bool(current.encoder) and (not _is_named(config) or config.model in current.models)
+
+
+def _is_named(config: EncoderConfig) -> bool:
+    """Whether a model is requested; the settings file names those of new stores."""
+    return config.model not in (DEFAULT_MODEL, chosen_name(chosen_models()))
 
 
 def _named(config: EncoderConfig) -> dict[str, Any]:
@@ -421,14 +435,15 @@ def _device(asked_for: str | None) -> str | None:
 def _model_of(config: EncoderConfig, current: SearchedSpace | None) -> str:
     """The model that is requested.
 
-    If that is the default: the bundle that made the store, or to which the bindings belong.
+    If none is: the bundle that made the store, or to which the bindings belong.
     """
     from encoder.binding.binding import read_binding
     from encoder.models.bundle.model import bundle_of
 
-    if config.model != DEFAULT_MODEL:
+    is_chosen = current is None and config.model != DEFAULT_MODEL
+    if is_chosen or _is_named(config):
         return canonical(config.model)
     bound = [read_binding(path).space for path in config.bindings]
     spaces = bound or ([current.space] if current else [])
     bundle = bundle_of(spaces, config.quantization, config.enable_dsre) if spaces else None
-    return bundle or str(ModelSpec.parse(config.model))
+    return bundle or canonical(config.model)

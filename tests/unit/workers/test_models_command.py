@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from encoder.errors import ModelError
+from encoder.config import EncoderConfig
+from encoder.errors import InputError, ModelError
 from encoder.loading import load_model
 from encoder.models.artifacts import Artifact, ArtifactKey, make
+from encoder.models.spec import DEFAULT_MODEL
 from workers.cli.main import models
 
 SPEC = "hf:org/tiny"
@@ -123,3 +125,28 @@ def test_an_open_bundle_is_not_removed(bundle_home: Path) -> None:
         run("remove", "bundle:english")
     assert bundle_home.is_dir()
     assert model.towers
+
+
+def test_models_are_chosen_for_new_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYMODAL_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("ANYMODAL_ENCODER__MODEL", raising=False)
+    prepared("int8")
+    name = f"{SPEC},image=bundle:english"
+
+    for refused in (f"image={SPEC}", "image=nothing:x", "audio=dir:/nowhere"):
+        with pytest.raises((InputError, ModelError)):
+            run("use", refused)
+    assert run("use", "sounds=bundle:english").exit_code == 2
+    assert EncoderConfig().model == DEFAULT_MODEL
+    chosen = told("use", f"text={SPEC}", "image=bundle:english")
+    lanes = [(lane["model"], lane["finds"]) for lane in chosen["lanes"]]
+    assert lanes == [(SPEC, ["text"]), ("bundle:english", ["image"])]
+    assert EncoderConfig().model == told("list")["model"] == chosen["model"] == name
+    monkeypatch.setenv("ANYMODAL_ENCODER__MODEL", "bundle:english")
+    assert EncoderConfig().model == "bundle:english"
+    monkeypatch.delenv("ANYMODAL_ENCODER__MODEL")
+    told("use", "--reset")
+    assert EncoderConfig().model == DEFAULT_MODEL
+    Path(chosen["file"]).write_text("[other]\nx = 1\n")
+    with pytest.raises(InputError, match=r"settings\.toml"):
+        EncoderConfig()

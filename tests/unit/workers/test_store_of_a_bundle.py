@@ -123,7 +123,7 @@ def test_a_setting_that_the_store_contradicts_is_refused_and_named(
 
     with (
         resources() as held,
-        pytest.raises(SpaceMismatchError, match="'auto'.*out ANYMODAL_ENCODER__QUANTIZATION"),
+        pytest.raises(SpaceMismatchError, match=r"'auto'.*out ANYMODAL_ENCODER__QUANTIZATION"),
     ):
         held.existing_store()
 

@@ -130,7 +130,7 @@ def test_a_gpu_is_not_taken_but_reported(
 @pytest.mark.parametrize(
     ("card", "licence"),
     [
-        ("---\nlicense: apache-2.0\ntags:\n- x\n---\n# A model", "apache-2.0"),
+        ("---\nlicense: apache-2.0\nlanguage: [en, de]\n---\n# A model", "apache-2.0"),
         ("---\nlicense: 'other'\nlicense_name: gemma\n---\n", "gemma"),
         ("---\nlicense:\n- mit\n- cc-by-4.0\n---\n", "mit, cc-by-4.0"),
         ("---\nlicense: [\n---\n", None),
@@ -143,7 +143,8 @@ def test_the_licence_is_that_of_the_card(
 ) -> None:
     if card is not None:
         (tmp_path / "README.md").write_text(card, "utf-8")
-    assert sources.licence(tmp_path) == licence
+    languages = "en, de" if "language:" in (card or "") else None
+    assert sources.of_card(tmp_path) == {"licence": licence, "languages": languages}
 
 
 def test_a_card_is_fetched_and_not_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
