@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -17,13 +18,16 @@ from encoder.config import EncoderConfig
 from encoder.errors import InputError, ModelError
 from encoder.models.lanes import canonical
 from encoder.models.spec import DEFAULT_MODEL
+from encoder.system.cache import cache_home
 from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Item, Waveform
+from examples.speech import Speaker
 from ingest import IngestConfig
 from search.engine import SearchEngine
 from search.errors import NotFoundError, SpaceMismatchError
 from search.query.query import Query, Term
 from search.store.stored_spaces import drop_former, stored_spaces
 from search.types import SearchResult
+from tests.integration.conftest import Run
 from tests.support import tiny_models as tiny
 from workers.beside.commands import engine_of
 from workers.config import Settings
@@ -198,6 +202,41 @@ def test_each_lane_is_measured_by_its_own_model(models: str, files: Path, tmp_pa
         assert store.home.scoring.reading == encoder.space.calibration
         assert store.of(IMAGE).scoring.reading.keys() == {IMAGE}
         assert store.scoring.reading[IMAGE] == store.of(IMAGE).scoring.reading[IMAGE]
+
+
+def test_a_folder_of_photos_scans_speech_and_recordings_by_commands(
+    here: Run,
+    multilingual_home: Path,
+    files: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert multilingual_home.is_dir()
+    monkeypatch.setenv("ANYMODAL_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("ANYMODAL_ENCODER__MODEL")
+    photos, folder = tiny.save("clip", tmp_path / "clip"), tmp_path / "files"
+    copytree(files, folder)
+    speaker = Speaker(cache_home())
+    said = speaker.say("The museum is closed on Monday while the paintings are restored.")
+    soundfile.write(folder / "talk.wav", said, speaker.sampling_rate)
+
+    finds = {
+        lane["model"]: lane["finds"]
+        for lane in here("models", "use", f"image=dir:{photos}")["lanes"]
+    }
+    assert finds == {"bundle:multilingual": ["text", "audio"], f"dir:{photos}": ["image"]}
+    report = here("ingest", folder)
+    assert (report["ingested"], report["failures"], report["limits"]) == (5, [], {})
+    here("models", "use", "--reset")  # the store keeps its own
+    for question, name in (("ferry to Oslo", "scan.png"), ("is the museum closed", "talk.wav")):
+        best = here("search", question)["hits"][0]
+        assert (Path(best["uri"]).name, best["modality"]) == (name, "text")
+    kinds = {hit["modality"] for hit in here("search", "something red")["hits"]}
+    assert kinds >= {"image", "audio"}
+    assert {lane["model"]: lane["finds"] for lane in here("models", "list")["lanes"]} == finds
+    found = {finding["part"]: finding for finding in here("doctor")["findings"]}
+    assert found["model"]["facts"]["lanes"]["image"]["model"] == f"dir:{photos}"
+    assert found["services"]["facts"] == {"reads": True, "hears": True, "limits": []}
 
 
 def test_what_needs_one_space_refuses_several(models: str, files: Path) -> None:

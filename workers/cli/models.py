@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from rich.console import RenderableType
 
-from encoder.errors import InputError
+from encoder.errors import InputError, ModelError
 from encoder.registry import registered_modalities
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Modality
+from search.errors import StoreError
 from workers.cli.options import json_option, settings_options
 from workers.cli.output import console, marked, show, table
 
@@ -39,7 +40,10 @@ def list_models() -> None:
     from workers.serving.resources import Resources
 
     settings = current_settings()
-    in_use = _in_use(Resources(settings).model_name(), settings)
+    try:
+        in_use = _in_use(Resources(settings).model_name(), settings)
+    except (ModelError, StoreError) as error:  # what is prepared can be listed all the same
+        in_use = {"model": None, "lanes": [], "off": [str(error)]}
     show({**in_use, "models": [_summary(artifact) for artifact in all_models()]}, _list_lines)
 
 
@@ -243,7 +247,8 @@ def _lane_lines(answer: Mapping[str, Any]) -> Iterator[RenderableType]:
         for lane in answer["lanes"]
     ]
     headings = ("finds", "in use", "dim", "MB", "languages", "licence")
-    yield table(headings, rows, n_left=len(headings))
+    if rows:
+        yield table(headings, rows, n_left=len(headings))
     for lane in answer["lanes"]:
         if not lane["prepared"] and not lane["model"].startswith("remote:"):
             yield f"Not prepared: anymodal models prepare {marked(lane['model'])}"

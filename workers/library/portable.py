@@ -187,7 +187,7 @@ def segment_table(rows: Sequence[SegmentRow], embed_dim: int) -> pa.Table:
 
 def segment_rows(table: pa.Table) -> list[SegmentRow]:
     vectors = table.column("embedding").combine_chunks()
-    flat = np.asarray(vectors.flatten(), np.float32).reshape(table.num_rows, -1)
+    flat = np.asarray(vectors.flatten(), np.float32).reshape(-1, vectors.type.list_size)
     plain = table.drop_columns(["embedding"]).to_pylist()
     return [
         SegmentRow(**{**row, "modality": Modality(row["modality"]), "embedding": vector})

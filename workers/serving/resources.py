@@ -407,7 +407,11 @@ def _is_named(config: EncoderConfig) -> bool:
 
 def _named(config: EncoderConfig) -> dict[str, Any]:
     """The settings besides the model that decide a space, as a store's record has them."""
-    return config.model_dump(mode="json", include={"quantization", "enable_dsre", "bindings"})
+    return {
+        "quantization": config.quantization,
+        "enable_dsre": config.enable_dsre,
+        "bindings": [str(path.absolute()) for path in config.bindings],
+    }
 
 
 def _contradicting(config: EncoderConfig, current: SearchedSpace) -> dict[str, Any]:
