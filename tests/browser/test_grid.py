@@ -23,7 +23,16 @@ def listed(n: int) -> dict[str, object]:
         "title": f"Text {n}",
         "media_type": "text/x-unseen",
         "metadata": {"width": 300, "height": 200 + n % 3 * 100},
+        "thumbnail_url": f"v1/assets/{n:032x}/thumbnail",
     }
+
+
+def draw(page: Page) -> None:
+    """Answer with a picture for every file that is listed."""
+    card = '<svg xmlns="http://www.w3.org/2000/svg" width="3" height="2"/>'
+    page.route(
+        "**/thumbnail?**", lambda route: route.fulfill(content_type="image/svg+xml", body=card)
+    )
 
 
 def test_a_hundred_thousand_files_are_scrolled_through_with_few_nodes(page: Page) -> None:
@@ -37,6 +46,7 @@ def test_a_hundred_thousand_files_are_scrolled_through_with_few_nodes(page: Page
         after = f"{end - 1:032x}" if end < ALL else ""
         route.fulfill(json={"assets": [listed(n) for n in range(first, end)], "next_cursor": after})
 
+    draw(page)
     page.route("**/v1/assets?**", answer)
     page.goto("/")
     expect(hits(page).first).to_contain_text("Text 0")
@@ -136,6 +146,7 @@ def test_a_library_goes_on_where_a_page_of_another_one_is_still_awaited(page: Pa
             page_ = [listed(n) for n in range(first, first + 10)]
             route.fulfill(json={"assets": page_, "next_cursor": after})
 
+    draw(page)
     page.route("**/v1/assets?**", answer)
     page.goto("/")
     while (False, "more") not in asked:
