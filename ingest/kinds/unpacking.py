@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import BinaryIO
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-from encoder.errors import CorruptMediaError, MediaLimitError, UnsupportedMediaError
+from encoder.errors import CorruptMediaError, MediaError, MediaLimitError, UnsupportedMediaError
 from ingest.config import IngestConfig, check
 from ingest.kinds.attachments import Piece, attached_to, may_hold_files, told_name
 from ingest.kinds.zip_type import ZIP, type_by_directory
@@ -240,7 +240,12 @@ class Unpacking:
                     content = archive.extractfile(entry)
                     yield Piece(entry.name, modified_s=entry.mtime), content  # type: ignore[misc]
 
-    def _damaged(self, name: str, error: Exception) -> CorruptMediaError:
+    def _damaged(self, name: str, error: Exception) -> MediaError:
+        if isinstance(error, NotImplementedError):
+            return UnsupportedMediaError(
+                f"{inside(self._uri, name)} is packed by a method that is not supported.",
+                remedy="Unpack the archive with 7-Zip, and add the files.",
+            )
         return CorruptMediaError(
             f"{inside(self._uri, name)} cannot be unpacked: {error or type(error).__name__}.",
             remedy="The archive is damaged: fetch or make it again.",

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from ingest import IngestConfig, Segment
+from encoder.types import TEXT
+from ingest import IngestConfig, Segment, ingest
 from ingest.kinds.plain import Plain
 from tests import corpus
 from tests.support import documents
 from tests.support.media import write_pdf
+from tests.written import WORDS as READ
+from tests.written import WRITTEN
 
 WORDS = "The ferry leaves the harbour at nine, and comes back before midnight"
 
@@ -45,3 +50,34 @@ def test_what_a_kind_loses_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(corpus, "ingest", nothing)
     assert corpus.judge(path, "a.pptx", IngestConfig()).state == corpus.LOST
+
+
+_ASIDE = {
+    "plain.7z": "is a 7z archive",
+    "locked.zip": "is encrypted",
+    "deflate64.zip": "a method that is not supported",
+    "ppmd.zip": "a method that is not supported",
+    "photo.pcx": "cannot be decoded as a picture",
+}
+
+
+@pytest.mark.parametrize("path", sorted({*WRITTEN.iterdir()} - {READ}), ids=lambda path: path.name)
+def test_what_other_programs_write_is_found_or_set_aside(path: Path) -> None:
+    """Documents by another program's words, archives by a member's, pictures by their pixels."""
+    outcome = corpus.judge(path, path.name, IngestConfig())
+    if path.name in _ASIDE:
+        assert outcome.state == corpus.ASIDE
+        assert _ASIDE[path.name] in outcome.why
+        return
+    assert (outcome.state, outcome.why) == (corpus.FOUND, "")
+    segments = list(ingest(path, IngestConfig()))
+    if path.stem.startswith("photo"):
+        assert np.abs(_pixels(segments[0].content) - _pixels(WRITTEN / "photo.png")).mean() < 8
+        return
+    stored = corpus.words(" ".join(str(s.content) for s in segments if s.modality == TEXT))
+    assert set(json.loads(READ.read_text("utf-8"))[path.name]) - stored == set()
+
+
+def _pixels(picture: Path | np.ndarray) -> np.ndarray:
+    image = Image.open(picture) if isinstance(picture, Path) else Image.fromarray(picture)
+    return np.asarray(image.convert("RGB").resize((24, 16)), np.float32)
