@@ -164,7 +164,7 @@ def test_its_gate_merges_long_documents_only_in_several_languages(
         assert counted.tokens[0] > 128
         assert counted.kept[0, -1] < 0.8 * counted.tokens[0]
         (merged,), (whole,) = embed(sparse, text), embed(int8, text)
-        assert merged @ whole > 0.98
+        assert merged @ whole > 0.9
         assert np.array_equal(embed(sparse.query, text), embed(int8.query, text))
     short = "The keeper sounds the horn."
     for ours, dense in ((sparse, int8), (sparse.query, int8.query)):
