@@ -233,7 +233,7 @@ HEARD_BY = "heard_by"
 """In the metadata of a sound or film: which version of the model made its sound rows."""
 FILE_FACTS = frozenset(
     {"duration_s", "width", "height", "modified", "taken", "latitude", "longitude", "camera_model"}
-    | {"city", "region", "country", "places", "object_versions", "tags", "read_by"}
+    | {"city", "region", "country", "places", "object_versions", "tags", "read_by", "speech_s"}
     | {GONE_SINCE, LOOK, HEARD_BY}
 )
 """The metadata that only ingest sets; of users, tags come by a way of their own."""

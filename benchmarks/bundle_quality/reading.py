@@ -25,6 +25,7 @@ from PIL import Image
 from benchmarks.bundle_quality.pages import Kind, check_fonts, page
 from benchmarks.bundle_quality.questions import read
 from benchmarks.bundle_quality.report import Figure, Subject
+from benchmarks.bundle_quality.speech import edits
 from encoder.models.bundle.declaration import read_bundle
 from encoder.prepare.bundle.fetch import fetch
 from encoder.services.reader import Reader, open_reader
@@ -92,24 +93,7 @@ def error_rate(reader: Reader, picture: NDArray[np.uint8], written: str, languag
         re.sub(r"\s+", joint, unicodedata.normalize("NFKC", text)).strip()
         for text in (written, found)
     )
-    return edit_distance(wanted, got) / len(wanted)
-
-
-def edit_distance(wanted: str, got: str) -> int:
-    """Characters to insert, delete or replace (Levenshtein).
-
-    >>> edit_distance("kitten", "sitting")
-    3
-    """
-    places = np.arange(len(got) + 1)
-    codes = np.array([ord(one) for one in got])
-    row = places
-    for at, one in enumerate(wanted, start=1):
-        new = np.empty_like(row)
-        new[0] = at
-        new[1:] = np.minimum(row[1:] + 1, row[:-1] + (codes != ord(one)))
-        row = np.minimum.accumulate(new - places) + places  # insertions
-    return int(row[-1])
+    return edits(wanted, got) / len(wanted)
 
 
 def measure() -> Iterator[Figure]:

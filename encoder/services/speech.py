@@ -22,7 +22,7 @@ from encoder.media.sound import resample
 from encoder.runtime.onnx import OnnxSession
 from encoder.services.sound_classes import SPEECH, SoundClasses
 from encoder.services.whisper import SAMPLING_RATE, Samples, Speaking, Whisper, WrittenSpeech
-from encoder.types import DOCUMENT, Role, Utterance, Waveform
+from encoder.types import Utterance, Waveform
 
 _ENGLISH = "en"
 _LONGEST_UTTERANCE_S = 26.0
@@ -43,6 +43,10 @@ _DETECTOR_SAMPLES = 512
 _CLEAR = 0.8
 _N_LANGUAGES = 3
 _LIKELY = 0.05
+# Words that came by the first way and are less sure than this are searched for broadly, with so
+# many beams. In 60 recordings no more words are wrong then, in .4 of the time.
+_SURE = -1.0
+_N_BEAMS = 5
 # The weight of a language's likelihood against the log-probability of a token in it.
 _LANGUAGE_WEIGHT = 0.25
 # Added to that for English, which is spoken with more accents than any other.
@@ -85,52 +89,35 @@ class Speech:
         states = np.concatenate([self._whisper.states(window) for window in windows(samples)])
         return np.concatenate([states.mean(axis=0), states.max(axis=0), states.std(axis=0)])
 
-    def transcribe(self, sound: Waveform, role: Role = DOCUMENT) -> list[Utterance]:
-        """What is certainly said, sentence by sentence; empty where nobody speaks.
+    def spans(self, sound: Waveform) -> list[tuple[float, float]]:
+        """Where somebody speaks, from and to which second; neither music nor noise."""
+        spans = self._spans(resample(sound, SAMPLING_RATE))
+        return [(start / SAMPLING_RATE, end / SAMPLING_RATE) for start, end in spans]
 
-        A "query" takes 1.7 times as long as a "document", and fewer of its words are wrong.
-        """
+    def transcribe(self, sound: Waveform) -> list[Utterance]:
+        """What is certainly said, sentence by sentence; empty where nobody speaks."""
+        samples = resample(sound, SAMPLING_RATE)
+        spans = self._spans(samples)
+        if not spans:
+            return []
+        speaking = [self._whisper.encode(samples[slice(*span)]) for span in spans]
+        languages = self._languages(speaking)
         sentences: list[Utterance] = []
-        for start_s, end_s, words in self._heard(sound, role, with_times=True):
+        for (start, _), speaking_span in zip(spans, speaking, strict=True):
+            words = self._written(speaking_span, languages)
             if confidence := self._confidence(words):
+                times = self._whisper.sentences(words, speaking_span.length_s)
                 sentences += [
-                    Utterance(start, end, text, confidence, words.language).moved(start_s)
-                    for start, end, text in self._whisper.sentences(words, end_s - start_s)
+                    Utterance(*sentence, confidence, words.language).moved(start / SAMPLING_RATE)
+                    for sentence in times
                 ]
         return sentences
 
-    def spans(self, sound: Waveform) -> list[Utterance]:
-        """Each span in which somebody speaks, with all its words, or none if they are uncertain."""
-        spans = []
-        for start_s, end_s, words in self._heard(sound, DOCUMENT, with_times=False):
-            confidence = self._confidence(words)
-            text = self._text(words, end_s - start_s) if confidence else ""
-            spans.append(Utterance(start_s, end_s, text, confidence, words.language))
-        return spans
-
-    def _text(self, words: WrittenSpeech, length_s: float) -> str:
-        if not self._whisper.is_multilingual:
-            return words.text
-        return " ".join(text for _, _, text in self._whisper.sentences(words, length_s))
-
-    def _heard(
-        self, sound: Waveform, role: Role, *, with_times: bool
-    ) -> Iterator[tuple[float, float, WrittenSpeech]]:
-        """Each span's beginning and end in seconds, and its words."""
-        samples = resample(sound, SAMPLING_RATE)
+    def _spans(self, samples: Samples) -> list[tuple[int, int]]:
         spans = speech_spans(samples)
-        if spans and self._whisper.is_multilingual:
-            spans = [span for span in spans if self._is_speech(samples[slice(*span)])]
-            # Without times it goes on into the pause that follows, and repeats everything; an
-            # English-only model is a little surer without them.
-            with_times = True
-        if not spans:
-            return
-        speaking = [self._whisper.encode(samples[slice(*span)], role) for span in spans]
-        languages = self._languages(speaking)
-        for (start, end), speaking_span in zip(spans, speaking, strict=True):
-            words = self._written(speaking_span, languages, with_times)
-            yield start / SAMPLING_RATE, end / SAMPLING_RATE, words
+        if self._whisper.is_multilingual:
+            return [span for span in spans if self._is_speech(samples[slice(*span)])]
+        return spans
 
     def _is_speech(self, samples: Samples) -> bool:
         if is_voiced(samples):
@@ -140,19 +127,23 @@ class Speech:
         scores = self._classes.hear(Waveform(samples, SAMPLING_RATE)).scores
         return bool(scores[:, SPEECH].max() >= _MIN_SPEECH)
 
-    def _written(
-        self, speaking: Speaking, languages: Mapping[str, float], with_times: bool
-    ) -> WrittenSpeech:
-        """The words, in the language in which they are the most plausible."""
-        write = partial(self._whisper.write, speaking, with_times=with_times)
+    def _written(self, speaking: Speaking, languages: Mapping[str, float]) -> WrittenSpeech:
+        """The words: in the likeliest language, one after another, where that is sure enough.
+
+        Else in the language in which they are the most plausible, by a broader search.
+        """
         is_clear = len(languages) == 1
-        tried = [
-            write(language, tokens_per_s=_TOKENS_PER_S, in_one_script=is_clear)
-            for language in languages
-        ]
-        best = max(tried, key=lambda words: preference(words, languages[words.language]))
+        write = partial(self._whisper.write, speaking)
+        first = partial(write, tokens_per_s=_TOKENS_PER_S, in_one_script=is_clear)
+        likeliest = max(languages, key=lambda language: likelihood(language, languages[language]))
+        best = first(likeliest)
         if not self._whisper.is_multilingual:
             return best
+        if likeliness(best) < _SURE:
+            write = partial(write, n_beams=_N_BEAMS)
+            tried = [first(language, n_beams=_N_BEAMS) for language in languages]
+            best = max(tried, key=lambda words: preference(words, languages[words.language]))
+        # What is told to write one script is surer than it should be, so that comes last.
         if not is_clear and self._whisper.has_two_scripts(best.language):
             best = write(best.language, tokens_per_s=_TOKENS_PER_S, in_one_script=True)
         for tokens_per_s in _MORE_TOKENS_PER_S:
@@ -225,8 +216,12 @@ def confidence_of(words: WrittenSpeech) -> float:
 
 def preference(words: WrittenSpeech, language: float) -> float:
     """The score by which one of several languages is chosen, each so likely by its sound."""
-    bonus = _ENGLISH_BONUS if words.language == _ENGLISH else 0.0
-    return likeliness(words) + _LANGUAGE_WEIGHT * log(language) + bonus
+    return likeliness(words) + likelihood(words.language, language)
+
+
+def likelihood(language: str, by_sound: float) -> float:
+    """The part of that score which needs no words."""
+    return _LANGUAGE_WEIGHT * log(by_sound) + (_ENGLISH_BONUS if language == _ENGLISH else 0.0)
 
 
 def likeliness(words: WrittenSpeech) -> float:

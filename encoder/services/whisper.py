@@ -1,8 +1,8 @@
 """Whisper (Radford et al. 2022) run by CTranslate2: states of sounds, languages, and words.
 
-It was trained on windows of 30 s. Shorter ones suffice if some seconds of silence follow, and take
-a fraction of the time. A multilingual model searches with five beams: in 30 German recordings it
-then gets 30 % of the words wrong instead of 35, in 1.2 times the time.
+It was trained on windows of 30 s, which are mostly silence. Shorter ones suffice, and take a
+fraction of the time, if some seconds of silence follow; most of these need not be encoded, since
+silence sounds the same behind all that is said.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from encoder.errors import ModelError
 from encoder.system.allocator import give_back
 from encoder.system.environment import set_for_library
-from encoder.types import DOCUMENT, QUERY, Role
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -31,12 +30,14 @@ SAMPLING_RATE = 16_000
 LEAD_S = 0.3
 """The silence put before the speech; times of words count from the beginning of this silence."""
 
-# Whisper was trained on windows of 30 s, which are mostly silence. With 2 s of it after the speech
-# it goes on to invent words. With 15 s as many words are right as with a whole window, in half the
-# time. Files get 5 s, which takes a third of it, at the price of some words (benchmarks/tried.md).
-_PAUSES_S: Mapping[Role, float] = {DOCUMENT: 5.0, QUERY: 15.0}
+# With 2 s of silence after the speech it goes on to invent words, and with 15 s it gets as many
+# right as with all of a window (benchmarks/tried.md). Of these, 1 s is encoded with the speech; the
+# others are states of silence, which is encoded once. For that, all speech is made as loud: its
+# spectrum gets one floor.
+_PAUSE_S, _SILENCE_S = 1.0, 15.0
+_FLOOR = -0.6
 _WINDOW_S = 30.0
-_BEAM, _BEAM_MULTILINGUAL = 1, 5
+_STATES_PER_S = 50
 _MARK_S = 0.02
 # It has positions for this many, and as many again for what precedes them.
 _MOST_TOKENS = 224
@@ -56,7 +57,7 @@ Samples = NDArray[np.float32]
 
 
 class WrittenSpeech(NamedTuple):
-    """What Whisper makes of speech: tokens, timestamps among them if they were asked for, and text.
+    """What Whisper makes of speech: tokens, timestamps among them, and text.
 
     ``log_probability`` is that of a token, on average. With ``is_cut`` the limit of tokens was
     reached, so that words may be missing.
@@ -105,20 +106,35 @@ class Whisper:
 
     def states(self, samples: Samples) -> NDArray[np.float32]:
         """States of the encoder for at most 30 s of sound, float32 [n_frames, width]."""
-        mel = self._mel(samples)
+        return self._encoded(self._mel(samples))
+
+    def _encoded(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
+        """States [n_states, width] of a spectrum [1, n_mels, n_frames]."""
+        from ctranslate2 import StorageView
+
         with self._network() as network:
-            states = network.encode(mel, to_cpu=True)
+            states = network.encode(StorageView.from_array(mel), to_cpu=True)
         frames: NDArray[np.float32] = np.asarray(states, np.float32)[0]
         return frames
 
-    def encode(self, samples: Samples, role: Role = DOCUMENT) -> Speaking:
-        """Encode speech of at most 29 s; a query gets more silence, so fewer words are wrong."""
+    def encode(self, samples: Samples) -> Speaking:
+        """Encode speech of at most 29 s."""
+        from ctranslate2 import StorageView
+
         length_s = len(samples) / SAMPLING_RATE
-        pauses_s = LEAD_S, min(_PAUSES_S[role], _WINDOW_S - LEAD_S - length_s)
-        padded = np.pad(samples, [int(pause * SAMPLING_RATE) for pause in pauses_s])
+        pause_s = min(_PAUSE_S, _WINDOW_S - LEAD_S - length_s)
+        padded = np.pad(samples, [int(pause * SAMPLING_RATE) for pause in (LEAD_S, pause_s)])
         mel = self._mel(padded)
-        with self._network() as network:
-            return Speaking(network.encode(mel), length_s)
+        heard = self._encoded(mel + (np.float32(_FLOOR) - mel.min()))
+        n_states = int((LEAD_S + length_s + _SILENCE_S) * _STATES_PER_S)
+        states = np.concatenate([heard, self._silence[len(heard) : n_states]])
+        return Speaking(StorageView.from_array(states[None]), length_s)
+
+    @cached_property
+    def _silence(self) -> NDArray[np.float32]:
+        """States of silence in a whole window, [n_states, width]."""
+        mel = self._mel(np.zeros(int(_WINDOW_S * SAMPLING_RATE), np.float32))
+        return self._encoded(np.full_like(mel, _FLOOR))
 
     def languages(self, speaking: Speaking) -> Mapping[str, float]:
         """How likely each language is, by its code; for multilingual models only."""
@@ -131,22 +147,22 @@ class Whisper:
         speaking: Speaking,
         language: str,
         *,
-        with_times: bool,
         tokens_per_s: float,
+        n_beams: int = 1,
         in_one_script: bool = False,
     ) -> WrittenSpeech:
-        """Write down what is said.
+        """Write down what is said, and when its sentences begin and end.
+
+        Without these times it would go on into the pause that follows, and repeat everything.
 
         Args:
             language: the language to write in; English-only models know only "en".
-            with_times: also mark where sentences begin and end.
             tokens_per_s: the most that there may be, since a model caught in a loop never ends.
+            n_beams: how many beginnings are followed at once.
             in_one_script: write Chinese in the simplified script, rather than in either.
         """
         tokenizer = self._tokenizer(language)
         prompt = list(tokenizer.sot_sequence)
-        if not with_times:
-            prompt.append(tokenizer.no_timestamps)
         if in_one_script and language in _BEFORE:
             prompt = [tokenizer.sot_prev, *tokenizer.encode(_BEFORE[language]), *prompt]
         max_tokens = min(_MARGIN_TOKENS + int(tokens_per_s * speaking.length_s), _MOST_TOKENS)
@@ -154,7 +170,7 @@ class Whisper:
             result = network.generate(
                 speaking.states,
                 [prompt],
-                beam_size=_BEAM_MULTILINGUAL if self.is_multilingual else _BEAM,
+                beam_size=n_beams,
                 # CTranslate2 counts the prompt, too, and returns at most half of this.
                 max_length=max(2 * max_tokens, max_tokens + len(prompt)),
                 return_scores=True,
@@ -192,12 +208,10 @@ class Whisper:
             start_s, words_of_sentence = time_s, []
         return sentences
 
-    def _mel(self, samples: Samples) -> Any:
-        from ctranslate2 import StorageView
-
+    def _mel(self, samples: Samples) -> NDArray[np.float32]:
         mel = self._model.feature_extractor(samples, padding=0)
         n_even = mel.shape[1] // 2 * 2  # the encoder halves the rate
-        return StorageView.from_array(np.ascontiguousarray(mel[None, :, :n_even], np.float32))
+        return np.ascontiguousarray(mel[None, :, :n_even], np.float32)
 
     @contextmanager
     def _network(self) -> Iterator[Any]:

@@ -49,6 +49,8 @@ def test_words_find_the_second_in_a_recording(
     report = here("ingest", tmp_path / "talk.flac", tmp_path / "note.txt")
     assert report["segments"] == {"audio": 4, "text": 3}
     assert {"transcribe", "encode_text"} <= set(report["stage_s"])
+    (heard,) = [a for a in here("list")["assets"] if a["media_type"].startswith("audio/")]
+    assert heard["metadata"]["speech_s"] == pytest.approx(9.0, abs=2.5)
 
     for start_s, query, word in (
         (3.0, "when is the museum closed?", "paintings"),

@@ -64,17 +64,23 @@ class SegmentEncoding:
         self._samples: dict[str, str] = defaultdict(str)
         self._colours: dict[str, str] = {}
         self._looks: dict[str, str] = {}
+        self._speech_s: dict[str, float] = {}
 
     def found_in(self, asset_id: str) -> Labels:
         """What an asset's segments say of it, if anything.
 
         The ``language`` of its texts, or of what is said in it, if that is clear; for a picture or
-        a film the ``colour`` to show until its first picture is loaded; for a picture its `LOOK`.
+        a film the ``colour`` to show until its first picture is loaded; for a picture its `LOOK`;
+        ``speech_s``, how many seconds of its sound were transcribed, the rest having no words.
         """
         language = language_of(self._samples[asset_id]) if asset_id in self._samples else ""
-        colour, look = (found.get(asset_id, "") for found in (self._colours, self._looks))
-        labels = {"language": language, "colour": colour, LOOK: look}
-        return {name: value for name, value in labels.items() if value}
+        labels = {
+            "language": language,
+            "colour": self._colours.get(asset_id),
+            LOOK: self._looks.get(asset_id),
+            "speech_s": self._speech_s.get(asset_id),
+        }
+        return {name: value for name, value in labels.items() if value not in ("", None)}
 
     def take(self, steps: Sequence[Decoded]) -> None:
         """Encode the segments among these steps together; an asset's steps come in order."""
@@ -149,6 +155,9 @@ class SegmentEncoding:
     def _said(self, asset: Asset) -> Iterator[Segment]:
         transcript = self._transcripts.pop(asset.asset_id, None)
         sentences = transcript.end() if transcript else []
+        if transcript:
+            spoken_s = sum(sentence.end_s - sentence.start_s for sentence in sentences)
+            self._speech_s[asset.asset_id] = round(spoken_s, 1)
         for index, sentence in enumerate(sentences):
             yield Segment(
                 asset.asset_id,
@@ -213,8 +222,7 @@ class SegmentEncoding:
 
     def _hear(self, speech: Speech, asset: Asset, window: Segment) -> None:
         transcript = self._transcripts.setdefault(asset.asset_id, Transcript(speech.transcribe))
-        spans = speech.spans(window.content)
-        transcript.add(window.content, window.start_s or 0.0, spans)
+        transcript.add(window.content, window.start_s or 0.0, speech.spans(window.content))
 
     def _fail(self, asset: Asset, error: Exception) -> None:
         if asset.asset_id not in self._failed:

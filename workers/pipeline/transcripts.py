@@ -1,10 +1,8 @@
-"""What is said in a whole track, from what is heard in its windows.
+"""What is said in a whole track, which comes in windows.
 
-A window's words come with its embedding, at no cost. But windows cut sentences, and Whisper
-guesses when it hears only half. Of 16 sentences read with short pauses, windows of 5 s got 17 % of
-the words wrong, and 42 % with noise (20 dB); whole stretches of speech 9 % and 21 %. So what is
-said within one window is taken as it was heard, and speech that runs across a border is joined and
-transcribed again. Sound without speech costs nothing.
+Windows cut sentences, and Whisper guesses when it hears only half. Of 16 sentences read with short
+pauses, windows of 5 s got 17 % of the words wrong, and 42 % with noise (20 dB); whole stretches of
+speech 9 % and 21 %. So speech that runs across a border is joined before it is transcribed.
 """
 
 from __future__ import annotations
@@ -24,7 +22,6 @@ _EDGE_S = 0.1
 _LONGEST_S = 30.0
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+(?![a-z0-9])|(?<=[。！？])\s*(?=\S)")
 _SHORTEST_BYTES = 16
-_UNHEARD = Utterance(0.0, 0.0, "")
 
 
 @dataclass
@@ -32,25 +29,10 @@ class _Stretch:
     start_s: float
     parts: list[NDArray[np.float32]]
     rate: int
-    words: list[Utterance]
-    """The transcript of each window; empty where it was unsure."""
 
     @property
     def duration_s(self) -> float:
         return sum(map(len, self.parts)) / self.rate
-
-    def heard(self) -> list[Utterance]:
-        """The parts with their times, as the windows heard them."""
-        ends_s = self.start_s + np.cumsum([len(piece) for piece in self.parts]) / self.rate
-        starts_s = [self.start_s, *ends_s[:-1]]
-        return [
-            words._replace(start_s=float(start_s), end_s=float(end_s))
-            for start_s, end_s, words in zip(starts_s, ends_s, self.words, strict=True)
-        ]
-
-    def add(self, samples: NDArray[np.float32], words: Utterance) -> None:
-        self.parts.append(samples)
-        self.words.append(words)
 
 
 class Transcript:
@@ -62,38 +44,37 @@ class Transcript:
         self._open: _Stretch | None = None
         self._last: Waveform | None = None
 
-    def add(self, window: Waveform, start_s: float, spans: Sequence[Utterance]) -> None:
+    def add(self, window: Waveform, start_s: float, spans: Sequence[tuple[float, float]]) -> None:
         """Take in the next window of the track."""
         ahead = list(spans)
-        if self._last is not None and ahead and ahead[0].start_s < _EDGE_S:
-            self._go_on(window, start_s, ahead.pop(0))
+        if self._last is not None and ahead and ahead[0][0] < _EDGE_S:
+            self._go_on(window, start_s, ahead.pop(0)[1])
         else:
             self._close()
-        for span in ahead:
-            stretch = _Stretch(start_s + span.start_s, [], window.sampling_rate, [])
-            stretch.add(_cut(window, span.start_s, span.end_s), span)
-            self._open = stretch
-            self._close_unless_cut(window, span)
+        for begin_s, end_s in ahead:
+            part = _cut(window, begin_s, end_s)
+            self._open = _Stretch(start_s + begin_s, [part], window.sampling_rate)
+            self._close_unless_cut(window, end_s)
         self._last = window
 
     def end(self) -> list[Utterance]:
         self._close()
         return [sentence for words in self._said for sentence in sentences(words)]
 
-    def _go_on(self, window: Waveform, start_s: float, span: Utterance) -> None:
+    def _go_on(self, window: Waveform, start_s: float, end_s: float) -> None:
         """Add speech that began before this window, or so near its start that a sound is cut."""
         if self._open is None and self._last is not None:
             tail = _cut(self._last, self._last.duration_s - _PAD_S, self._last.duration_s)
             lead_s = len(tail) / window.sampling_rate
-            self._open = _Stretch(start_s - lead_s, [tail], window.sampling_rate, [_UNHEARD])
+            self._open = _Stretch(start_s - lead_s, [tail], window.sampling_rate)
         assert self._open is not None
-        self._open.add(_cut(window, 0.0, span.end_s), span)
-        self._close_unless_cut(window, span)
+        self._open.parts.append(_cut(window, 0.0, end_s))
+        self._close_unless_cut(window, end_s)
         if self._open is not None and self._open.duration_s > _LONGEST_S:
             self._shorten(self._open)
 
-    def _close_unless_cut(self, window: Waveform, span: Utterance) -> None:
-        if span.end_s < window.duration_s - _EDGE_S:
+    def _close_unless_cut(self, window: Waveform, end_s: float) -> None:
+        if end_s < window.duration_s - _EDGE_S:
             self._close()
 
     def _close(self) -> None:
@@ -112,21 +93,11 @@ class Transcript:
         self._said += done
         joined = np.concatenate(stretch.parts)
         samples_left = joined[round((last.start_s - stretch.start_s) * stretch.rate) :]
-        self._open = _Stretch(
-            last.start_s, [samples_left, joined[:0]], stretch.rate, [last, _UNHEARD]
-        )
+        self._open = _Stretch(last.start_s, [samples_left], stretch.rate)
 
     def _written(self, stretch: _Stretch) -> list[Utterance]:
-        if not any(
-            piece.text for piece in stretch.words
-        ):  # singing, or noise that sounds like speech
-            return []
-        heard = stretch.heard()
-        if len(heard) == 1:
-            return heard
         sound = Waveform(np.concatenate(stretch.parts), stretch.rate)
-        joined = [sentence.moved(stretch.start_s) for sentence in self._transcribe(sound)]
-        return joined or [piece for piece in heard if piece.text]
+        return [sentence.moved(stretch.start_s) for sentence in self._transcribe(sound)]
 
 
 def sentences(words: Utterance) -> list[Utterance]:

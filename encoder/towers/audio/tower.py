@@ -117,8 +117,8 @@ class SpokenQuestions:
 
     def _row(self, item: SoundBlocks) -> NDArray[np.float32]:
         """A unit row [1, embed_dim]."""
-        spans = self._speech.spans(Waveform(unpack_samples(item), SPEECH_RATE))
-        if words := " ".join(span.text for span in spans if span.text):
+        said = self._speech.transcribe(Waveform(unpack_samples(item), SPEECH_RATE))
+        if words := " ".join(sentence.text for sentence in said):
             return self._questions.forward([self._questions.prepare(words)]).rows
         return self._sounds.forward([item]).rows[:1]
 

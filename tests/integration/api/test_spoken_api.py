@@ -20,9 +20,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from encoder.services.speech import Speech
 from encoder.system.cache import cache_home
-from encoder.types import DOCUMENT, QUERY, Role, Utterance, Waveform
+from encoder.types import Utterance, Waveform
 from examples.speech import Speaker
 from search.api.services import Services
 from tests.integration.api.conftest import served
@@ -125,20 +124,6 @@ def test_words_are_recognised_while_more_arrives(parts: Services, raw: bytes) ->
     with served(replace(parts, transcribe=transcribe)) as client:
         answer = client.post("/v1/search?limit=1", content=talk(), headers=PCM).json()
     assert [said["text"] for said in answer["said"]] == ["bake a loaf"]
-
-
-def test_a_question_is_recognised_as_a_query(
-    client: httpx.Client, raw: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole, roles = Speech.transcribe, list[str]()
-
-    def transcribe(speech: Speech, sound: Waveform, role: Role = DOCUMENT) -> list[Utterance]:
-        roles.append(role)
-        return whole(speech, sound, role)
-
-    monkeypatch.setattr(Speech, "transcribe", transcribe)
-    check(client.post("/v1/search?limit=1", content=pieces(raw), headers=PCM).json())
-    assert set(roles) == {QUERY}
 
 
 def test_refusals_name_the_remedy(client: httpx.Client, parts: Services) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,12 +18,12 @@ from encoder.models.bundle.kinds import FLOAT
 from encoder.runtime.onnx import OnnxSession
 from encoder.services.sound_classes import SoundClasses
 from encoder.services.speech import Speech, is_voiced, speech_of, speech_spans, windows
-from encoder.services.whisper import SAMPLING_RATE, Whisper
+from encoder.services.whisper import SAMPLING_RATE, Whisper, WrittenSpeech
 from encoder.system.cache import cache_home
 from encoder.towers import text
 from encoder.towers.audio.labels import load_class_places, load_sound_labels
 from encoder.towers.audio.tower import AudioTower
-from encoder.types import DOCUMENT, QUERY, Role, Waveform
+from encoder.types import Waveform
 from examples.speech import Speaker
 
 SENTENCE = "The children are building a castle out of sand."
@@ -165,28 +166,64 @@ def test_speech_is_written_down_in_its_own_language(
     speech: Speech, speaker: Speaker, text: str, voice: str, language: str, word: str
 ) -> None:
     said = say(speaker, text, voice)
-    (span,) = speech.spans(said)
-    assert span.language == language
-    assert word in span.text.lower()
-    assert 0.3 < span.confidence <= 1
+    ((start_s, end_s),) = speech.spans(said)
+    assert 0 < start_s < 1.1 < end_s <= said.duration_s
     sentences = speech.transcribe(said)
+    assert all(0.3 < one.confidence <= 1 for one in sentences)
     assert word in " ".join(one.text for one in sentences).lower()
     assert {one.language for one in sentences} == {language}
     assert sentences[0].start_s == pytest.approx(1.0, abs=0.7)
     assert sentences[-1].end_s <= said.duration_s + 0.1
-    assert [span] == speech.spans(said)
+    assert sentences == speech.transcribe(said)
 
 
-def test_a_query_gets_more_silence_within_the_window(speech_folder: Path) -> None:
+def test_silence_follows_speech_within_the_window(speech_folder: Path) -> None:
     whisper = Whisper(speech_folder, n_threads=1, compute_type="int8")
+    for length_s, whole_s in ((3.0, 18.3), (20.0, 30.0), (26.0, 30.0)):
+        speech = np.zeros(int(length_s * SAMPLING_RATE), np.float32)
+        n_states = int(whisper.encode(speech).states.shape[1])
+        assert n_states == pytest.approx(whole_s * 50, abs=1)
 
-    def n_positions(length_s: float, role: Role) -> int:
-        silence = np.zeros(int(length_s * SAMPLING_RATE), np.float32)
-        return int(whisper.encode(silence, role).states.shape[1])
 
-    assert n_positions(3.0, QUERY) - n_positions(3.0, DOCUMENT) == pytest.approx(10 * 50, abs=1)
-    for length_s, role in ((20.0, QUERY), (26.0, DOCUMENT)):
-        assert n_positions(length_s, role) == pytest.approx(30 * 50, abs=1)
+@pytest.mark.slow
+def test_soft_speech_is_written_as_loud_speech(speech: Speech, speaker: Speaker) -> None:
+    loud = say(speaker, SENTENCE, "en-us")
+    soft = Waveform(loud.samples * np.float32(0.1), SAMPLING_RATE)
+    texts = [[said.text for said in speech.transcribe(sound)] for sound in (loud, soft)]
+    assert texts[0] == texts[1]
+    assert "castle" in texts[0][0].lower()
+
+
+@pytest.mark.slow
+def test_what_is_unsure_is_searched_for_broadly(
+    speech: Speech, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, beams = Whisper.write, list[int]()
+
+    def counted(*arguments: Any, n_beams: int = 1, **options: Any) -> WrittenSpeech:
+        beams.append(n_beams)
+        return write(*arguments, n_beams=n_beams, **options)
+
+    monkeypatch.setattr(Whisper, "write", counted)
+    said = say(speaker, SENTENCE, "en-us")
+    speech.transcribe(said)
+    assert beams == [1]
+    monkeypatch.setattr("encoder.services.speech._SURE", 0.0)
+    speech.transcribe(said)
+    assert beams[1] == 1
+    assert set(beams[2:]) == {5}
+
+
+@pytest.mark.slow
+def test_what_the_detector_is_not_sure_of_is_kept_if_it_sounds_like_speech(
+    bundle_home: Path, speech_folder: Path, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("encoder.services.speech.is_voiced", lambda _: False)
+    network = partial(OnnxSession, bundle_home / "sounds" / FLOAT, n_threads=1)
+    speech = Speech(speech_folder, n_threads=1, classes=SoundClasses(network))
+    word = say(speaker, SENTENCE, "en-us")
+    assert "castle" in " ".join(said.text for said in speech.transcribe(word)).lower()
+    assert Speech(speech_folder, n_threads=1).transcribe(word) == []
 
 
 @pytest.mark.slow
@@ -194,8 +231,8 @@ def test_what_is_hardly_heard_is_less_sure(speech: Speech, speaker: Speaker) -> 
     clear = say(speaker, SENTENCE, "en-us")
     noise = np.random.default_rng(0).normal(0, 0.5 * clear.samples.std(), len(clear.samples))
     noisy = Waveform(clear.samples + noise.astype(np.float32), SAMPLING_RATE)
-    (sure,), unsure = speech.spans(clear), speech.spans(noisy)
-    assert all(span.confidence < sure.confidence for span in unsure)
+    (sure,), unsure = speech.transcribe(clear), speech.transcribe(noisy)
+    assert all(said.confidence < sure.confidence for said in unsure)
 
 
 def test_noise_and_tones_are_no_words(speech: Speech) -> None:
@@ -213,8 +250,8 @@ def test_what_is_cut_is_written_down_again(
 ) -> None:
     samples = say(speaker, SENTENCE, "en-us")
     monkeypatch.setattr("encoder.services.speech._TOKENS_PER_S", 1.0)
-    (span,) = speech.spans(samples)
-    assert "sand" in span.text.lower()
+    (said,) = speech.transcribe(samples)
+    assert "sand" in said.text.lower()
 
 
 @pytest.mark.slow
@@ -224,9 +261,7 @@ def test_only_chinese_gets_a_script(speech: Speech, speaker: Speaker) -> None:
     for language, is_told in (("zh", True), ("en", False)):
         assert whisper.has_two_scripts(language) == is_told
         either, one = (
-            whisper.write(
-                speaking, language, with_times=True, tokens_per_s=4.0, in_one_script=only
-            ).log_probability
+            whisper.write(speaking, language, tokens_per_s=4.0, in_one_script=only).log_probability
             for only in (False, True)
         )
         assert (either != one) == is_told
