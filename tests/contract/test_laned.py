@@ -14,11 +14,11 @@ from encoder.space import Calibration, Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Modality
 from search.errors import SpaceMismatchError, StoreMovedError
 from search.store.checking import INCOMPLETE, ORPHANED, PLACES
-from search.store.laned import LanedStore
+from search.store.laned import LanedStore, rows_of_lane
 from search.store.memory import MemoryStore
 from search.store.open import open_laned, open_store
 from search.store.space_record import SearchedSpace
-from search.store.stored_spaces import space_record
+from search.store.stored_spaces import drop_former, space_record
 from search.types import SegmentRow
 from tests.contract.conftest import Opener
 from tests.contract.rows import CALIBRATION, DIM, asset, corpus, record_of, segment
@@ -140,6 +140,35 @@ def test_the_record_names_the_lanes(open_again: Opener, laned: Open) -> None:
             laned(lanes)
     with pytest.raises(SpaceMismatchError, match="image in the space"):
         open_store(open_again.uri, HOME.fingerprint, DIM, prefix=open_again.prefix)
+
+
+def test_what_left_the_home_store_is_neither_searched_nor_kept(
+    open_again: Opener, laned: Open
+) -> None:
+    """As after a move to a lane of pictures, which leaves them for the way back."""
+    assets, segments = corpus(6)
+    laned({}).write(assets, segments)
+    open_again.close()
+    lanes = {"image": PICTURES.fingerprint}
+    with space_record(open_again.uri, open_again.prefix) as record:
+        former = SearchedSpace(HOME.fingerprint)
+        record.write(SearchedSpace(HOME.fingerprint, lanes=lanes, former=former))
+    store = laned()
+    pictures = [widened(row) for row in segments if row.modality == IMAGE]
+    store.of(IMAGE).write(rows_of_lane(store.of(IMAGE), assets, pictures), pictures)
+    for is_dropped in (False, True):
+        if is_dropped:
+            open_again.close()
+            assert drop_former(open_again.uri, open_again.prefix)
+            store = laned()
+        assert (IMAGE in store.home.sizes()) is not is_dropped
+        assert store.sizes()[IMAGE] == len(pictures)
+        stored = [row.key for asset in assets for row in store.embeddings(asset.asset_id)]
+        assert sorted(stored) == sorted(row.key for row in segments)
+        (hits,) = store.search(asked(IMAGE), IMAGE, 50)
+        assert len(hits) == len(pictures)
+        findings = store.check(lambda _done, _all: None)
+        assert (findings.wrong, findings.n_segments) == ({}, len(segments))
 
 
 def test_a_writer_of_former_lanes_is_stopped(open_again: Opener, laned: Open) -> None:

@@ -126,10 +126,9 @@ class Filling:
 def recount(store: VectorStore) -> None:
     """Make commit rows count the segments that are searched, where they differ."""
     for rows in in_batches(store.scan(), _AT_ONCE):
-        different = [row.asset_id for row in _recounted(store, rows)]
-        with exclusive(store, different):
-            if changed := _recounted(store, store.assets(different).values()):
-                store.write(changed, [])
+        if different := [row.asset_id for row in _recounted(store, rows)]:
+            with exclusive(store, different):
+                store.write(_recounted(store, store.assets(different).values()), [])
 
 
 def _recounted(store: VectorStore, rows: Collection[AssetRow]) -> list[AssetRow]:
