@@ -415,13 +415,17 @@ def _named(config: EncoderConfig) -> dict[str, Any]:
 
 
 def _contradicting(config: EncoderConfig, current: SearchedSpace) -> dict[str, Any]:
-    """The settings that were named, other than those of the store and of its former model."""
-    known = [space.encoder for space in (current, current.former) if space]
+    """The settings that were named and are not the store's.
+
+    After a move there are none, as servers keep those of the former model until they are changed.
+    """
+    if current.former:
+        return {}
     return {
         name: value
         for name, value in _named(config).items()
         if name in config.model_fields_set & current.encoder.keys()
-        and all(value != encoder.get(name) for encoder in known)
+        and value != current.encoder[name]
     }
 
 
