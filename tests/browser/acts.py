@@ -14,6 +14,14 @@ HEIGHTS = "(bars) => new Set(bars.flatMap((one) => one.getAttribute('d').match(/
 """How many different heights the bars of the waveforms have, `M2 48V52` each."""
 
 
+def draw(page: Page) -> None:
+    """Answer with a picture for every file that is listed."""
+    card = '<svg xmlns="http://www.w3.org/2000/svg" width="3" height="2"/>'
+    page.route(
+        "**/thumbnail?**", lambda route: route.fulfill(content_type="image/svg+xml", body=card)
+    )
+
+
 def search(page: Page, words: str) -> None:
     """Type words and wait for the results."""
     page.goto("/")

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.acts import HEIGHTS, answered, drawn, hits, until
+from tests.browser.acts import HEIGHTS, answered, draw, drawn, hits, until
 
 ALL, AT_ONCE = 100_000, 20_000
 TO_THE_END = """() => {
@@ -25,14 +25,6 @@ def listed(n: int) -> dict[str, object]:
         "metadata": {"width": 300, "height": 200 + n % 3 * 100},
         "thumbnail_url": f"v1/assets/{n:032x}/thumbnail",
     }
-
-
-def draw(page: Page) -> None:
-    """Answer with a picture for every file that is listed."""
-    card = '<svg xmlns="http://www.w3.org/2000/svg" width="3" height="2"/>'
-    page.route(
-        "**/thumbnail?**", lambda route: route.fulfill(content_type="image/svg+xml", body=card)
-    )
 
 
 def test_a_hundred_thousand_files_are_scrolled_through_with_few_nodes(page: Page) -> None:
