@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from math import exp, log
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from encoder.media.sound import resample
 from encoder.runtime.onnx import OnnxSession
@@ -27,9 +26,6 @@ from encoder.types import Utterance, Waveform
 _ENGLISH = "en"
 _LONGEST_UTTERANCE_S = 26.0
 _PAUSE_S = 2.0
-# Attention is quadratic in time: three windows of 10 s cost half as much as one of 30 s.
-_WINDOW_S = 10.0
-_SHORTEST_S = 1.0
 # Where an English-only model is less sure than this it is guessing. Short windows raise its "no
 # speech".
 _MIN_LOG_PROBABILITY = -1.0
@@ -80,14 +76,6 @@ class Speech:
     ) -> None:
         self._whisper = Whisper(folder, n_threads=n_threads, compute_type=compute_type)
         self._classes = classes
-
-    def features(self, samples: Samples) -> NDArray[np.float32]:
-        """The encoder's mean, largest value and deviation over time, float32 [3 * its width].
-
-        The samples are mono at 16 kHz.
-        """
-        states = np.concatenate([self._whisper.states(window) for window in windows(samples)])
-        return np.concatenate([states.mean(axis=0), states.max(axis=0), states.std(axis=0)])
 
     def spans(self, sound: Waveform) -> list[tuple[float, float]]:
         """Where somebody speaks, from and to which second; neither music nor noise."""
@@ -237,13 +225,6 @@ def is_loop(text: str) -> bool:
     """
     fours = [text[i : i + _LETTERS] for i in range(len(text) - _LETTERS + 1)]
     return 2 * len(set(fours)) < len(fours)
-
-
-def windows(samples: Samples) -> Iterator[Samples]:
-    """Equal parts of at most 10 s; a sound of less than a second is padded with silence."""
-    shortest = int(_SHORTEST_S * SAMPLING_RATE)
-    padded = np.pad(samples, (0, max(0, shortest - len(samples))))
-    yield from np.array_split(padded, -(-len(padded) // int(_WINDOW_S * SAMPLING_RATE)))
 
 
 def speech_spans(samples: Samples, pause_s: float = _PAUSE_S) -> list[tuple[int, int]]:

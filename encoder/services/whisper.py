@@ -104,10 +104,6 @@ class Whisper:
         except FileNotFoundError as error:
             raise self._missing() from error
 
-    def states(self, samples: Samples) -> NDArray[np.float32]:
-        """States of the encoder for at most 30 s of sound, float32 [n_frames, width]."""
-        return self._encoded(self._mel(samples))
-
     def _encoded(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
         """States [n_states, width] of a spectrum [1, n_mels, n_frames]."""
         from ctranslate2 import StorageView

@@ -17,7 +17,7 @@ from encoder.models.bundle.declaration import SOUND_LABELS, TABLES
 from encoder.models.bundle.kinds import FLOAT
 from encoder.runtime.onnx import OnnxSession
 from encoder.services.sound_classes import SoundClasses
-from encoder.services.speech import Speech, is_voiced, speech_of, speech_spans, windows
+from encoder.services.speech import Speech, is_voiced, speech_of, speech_spans
 from encoder.services.whisper import SAMPLING_RATE, Whisper, WrittenSpeech
 from encoder.system.cache import cache_home
 from encoder.towers import text
@@ -99,15 +99,6 @@ def test_noise_says_nothing(recognizer: Speech) -> None:
     assert speech_spans(np.zeros(0, np.float32)) == []
 
 
-@pytest.mark.parametrize(
-    ("n_samples", "lengths"),
-    [(1, [16_000]), (160_000, [160_000]), (160_001, [80_001, 80_000]), (480_000, [160_000] * 3)],
-)
-def test_windows_are_equal_and_short(n_samples: int, lengths: list[int]) -> None:
-    parts = list(windows(np.zeros(n_samples, np.float32)))
-    assert [len(part) for part in parts] == lengths
-
-
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_lengths(bundle_home: Path) -> None:
     """In a separate process, which holds nothing that another test could free."""
@@ -115,7 +106,7 @@ def test_memory_does_not_grow_with_the_number_of_lengths(bundle_home: Path) -> N
 import ctypes, sys
 import numpy as np
 from pathlib import Path
-from encoder.services.speech import Speech
+from encoder.services.whisper import Whisper
 
 class Allocated(ctypes.Structure):  # struct mallinfo2
     _fields_ = [(f"field_{i}", ctypes.c_size_t) for i in range(10)]
@@ -124,12 +115,12 @@ mallinfo2 = ctypes.CDLL(None).mallinfo2
 mallinfo2.restype = Allocated
 in_use_mb = lambda: (mallinfo2().field_4 + mallinfo2().field_7) / 1e6  # hblkhd, uordblks
 
-speech = Speech(Path(sys.argv[1]), n_threads=1)
+whisper = Whisper(Path(sys.argv[1]), n_threads=1, compute_type="int8")
 sound = np.random.default_rng(0).normal(0, 0.1, 64_000).astype(np.float32)
-speech.features(sound)
+whisper.encode(sound)
 before_mb = in_use_mb()
 for n_samples in range(16_000, 64_000, 320):
-    speech.features(sound[:n_samples])
+    whisper.encode(sound[:n_samples])
 print(in_use_mb() - before_mb)
 """
     command = [sys.executable, "-c", script, str(bundle_home / "speech")]
