@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.space import UNCALIBRATED, Calibration, l2_normalize
-from encoder.types import TEXT, Embeddings, Modality
+from encoder.types import AUDIO, TEXT, Embeddings, Modality
 
 _FILE = Path(__file__).with_name("queries.tsv")
 
@@ -192,8 +192,12 @@ def scores_of(
 
 
 def _unrelated(queries: Sequence[SampleQuery], modality: Modality) -> NDArray[np.bool_]:
-    """Which queries nothing of a modality answers: [n_queries]; all of them if none is such."""
-    chosen = np.array([modality == TEXT or query.kind != "caption" for query in queries])
+    """Which queries nothing of a modality answers: [n_queries]; all of them if none is such.
+
+    Pictures answer captions. To sounds they are near misses, which a list of all kinds is full of.
+    """
+    has_answers = modality not in (TEXT, AUDIO)
+    chosen = np.array([not has_answers or query.kind != "caption" for query in queries])
     return chosen if chosen.any() else ~chosen
 
 

@@ -12,9 +12,9 @@ from encoder.system.metering import current_meter
 from search.api.access.auth import READ
 from search.api.middleware.bounded_threads import Turn
 from search.api.requests.bodies import SentBody, described_body, json_body, read_sent
-from search.api.schemas import Compatible
 from search.api.services import Parts, Services, disconnected, refusals
 from search.api.vendors.cohere import EmbedAnswer, EmbedRequest, EmbedV1Request
+from search.api.vendors.compatible import Compatible
 from search.api.vendors.encoding import encode, written
 from search.api.vendors.openai import EmbeddingsAnswer, EmbeddingsRequest, OpenAIRoute
 from search.errors import TimeLimitError

@@ -8,7 +8,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from encoder.types import DOCUMENT, QUERY, Role
 from search.api.requests.inputs import MAX_INPUTS, InputIn, InputText
-from search.api.schemas import Compatible, Strict
+from search.api.schemas import Strict
+from search.api.vendors.compatible import Compatible
 from search.api.vendors.content import Content, Format, Labelled, check_one, labelled, said
 
 InputType = Literal["search_document", "search_query", "classification", "clustering", "image"]

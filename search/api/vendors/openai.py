@@ -21,7 +21,7 @@ from encoder.errors import AnymodalError
 from encoder.types import DOCUMENT, QUERY, Role
 from search.api.errors import error_answer
 from search.api.requests.inputs import MAX_INPUTS, InputIn, Inputs, OneInput, as_inputs
-from search.api.schemas import Compatible
+from search.api.vendors.compatible import Compatible
 from search.api.vendors.content import (
     MAX_PARTS,
     MOST_TOKENS,

@@ -61,7 +61,7 @@ def test_calibrated_cosines_of_unrelated_pairs_are_0_and_spread_by_1(
     widest = max(one.calibration.c for one in measured.values())
     for kind, one in measured.items():
         assert one.n_vectors == len(samples[kind])
-        unrelated = [kind == TEXT or query.kind != "caption" for query in QUERIES]
+        unrelated = [kind != IMAGE or query.kind != "caption" for query in QUERIES]
         cosines = asked(gap)[unrelated] @ samples[kind][:, 0].T
         scores = one.calibration.apply(cosines.astype(np.float64))
         assert scores.mean() == pytest.approx(0, abs=1e-4)
