@@ -47,3 +47,8 @@ class Shown:
 def without_picture(error: ServerError) -> bool:
     """Whether an error only says that there is no picture."""
     return error.status in _WITHOUT
+
+
+def is_card(picture: bytes) -> bool:
+    """Whether it is a document's card: a notebook shows the words of the hit instead."""
+    return picture.startswith(b"<svg")

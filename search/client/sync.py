@@ -40,7 +40,7 @@ from search.client.calls import (
     wait_s,
 )
 from search.client.errors import ServerError
-from search.client.notebook import MOST_SHOWN, Shown, without_picture
+from search.client.notebook import MOST_SHOWN, Shown, is_card, without_picture
 from search.types import Prune
 
 _POLL_S = 0.5
@@ -222,7 +222,8 @@ class Anymodal:
     def _picture(self, hit: HitOut, size: int) -> bytes | None:
         page = int(hit.place.get("page", 1))
         try:
-            return self.thumbnail(hit.asset_id, at_s=hit.start_s or 0.0, page=page, size=size)
+            picture = self.thumbnail(hit.asset_id, at_s=hit.start_s or 0.0, page=page, size=size)
+            return None if is_card(picture) else picture
         except ServerError as error:
             if without_picture(error):
                 return None

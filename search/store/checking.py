@@ -52,6 +52,8 @@ class Findings:
     n_assets: int = 0
     n_segments: int = 0
     wrong: dict[str, dict[str, str]] = field(default_factory=dict)
+    counts_matter: bool = True
+    """False for a part of a store: an asset's other segments are elsewhere."""
 
     def add(self, difference: str, name: str, location: str = "") -> None:
         """Note that something is wrong; ``location`` is where it lies, if that is known."""
@@ -63,7 +65,7 @@ class Findings:
     def without_counts(self) -> Findings:
         """The others than those by which an asset has too few or too many segments."""
         others = {d: wrong for d, wrong in self.wrong.items() if d not in (INCOMPLETE, MISCOUNTED)}
-        return replace(self, wrong=others)
+        return replace(self, wrong=others, counts_matter=False)
 
 
 @runtime_checkable

@@ -97,4 +97,6 @@ def test_in_prefork_workers(media: Path, one_by_one: Vectors, tmp_path: Path) ->
             store.close()
     assert [bool(kb["Rss"]) for kb in mapped] == [True] * 2, cluster.workers[0].log()
     assert [kb["Anonymous"] for kb in mapped] == [0] * 2, "no page is one's own"
-    assert len(list(cache.glob(f"shared/*/{WEIGHTS}"))) == 3  # of text, pictures and sounds
+    assert (
+        len(list(cache.glob(f"shared/*/{WEIGHTS}"))) == 4
+    )  # of text, pictures, sounds and their classes

@@ -24,7 +24,7 @@ from search.filters import Filter
 from search.lexical.index import FoundText
 from search.store import calibrated
 from search.store.calibrated import Constants, StoredCalibration
-from search.store.checking import INCOMPLETE, LOST, MISCOUNTED, Findings, Progress
+from search.store.checking import LOST, Findings, Progress
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.embedded.checking import IndexCheck
 from search.store.embedded.reading import IndexReading
@@ -159,8 +159,7 @@ class EmbeddedStore:
         with self._side.exclusively():
             IndexCheck(self._side, self._reading).write_back(self.record, findings.of(LOST))
             left = self.record.check(lambda *_: None)
-            is_counted = findings.wrong.keys() & {INCOMPLETE, MISCOUNTED}
-            self.record.repair(left if is_counted else left.without_counts())
+            self.record.repair(left if findings.counts_matter else left.without_counts())
             self._side.rebuild()
 
     def counted(self, asset_ids: Sequence[str]) -> dict[str, Counter[Modality]]:

@@ -82,7 +82,6 @@ def test_tokens_of_the_model_are_texts(client_: openai.OpenAI) -> None:
         ({"input": "rain", "dimensions": 256}, "dimensions"),
         ({"input": "rain " * 300, "extra_body": {"on_overflow": "error"}}, "input[0]"),
         ({"input": []}, "input"),
-        ({"input": "rain", "extra_body": {"on_overfow": "error"}}, "on_overfow"),
     ],
 )
 def test_what_is_refused_is_said(

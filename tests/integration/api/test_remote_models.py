@@ -45,7 +45,8 @@ def test_every_kind_gets_the_vectors_of_the_model(
     remote: MultiModalEncoder, parts: Services
 ) -> None:
     here = parts.encoder.encode_items(items())
-    assert ((remote.encode_items(items()) * here).sum(axis=1) > 0.9999).all()
+    # A sound is sent in 16 bits, which its int8 networks hear.
+    assert ((remote.encode_items(items()) * here).sum(axis=1) > 0.999).all()
     assert (remote.embed_dim, remote.cuts) == (here.shape[1], tuple(parts.tokens.cuts))
     assert remote.space.identity["remote"] == parts.model
 

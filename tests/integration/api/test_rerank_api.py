@@ -92,7 +92,6 @@ def test_a_server_without_one_says_so(parts: Services) -> None:
         ({"query": "rocket " * 600}, 400, "448 at most"),
         ({"query": " "}, 400, "query"),
         ({"documents": []}, 400, "documents"),
-        ({"max_tokens_per_doc": 9}, 400, "max_tokens_per_doc"),
     ],
 )
 def test_what_is_refused(
