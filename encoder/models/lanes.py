@@ -113,7 +113,10 @@ def choose(models: Mapping[str, str]) -> None:
             path.unlink(missing_ok=True)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = [f"{modality} = {json.dumps(spec)}" for modality, spec in models.items()]
+        lines = [
+            f"{modality} = {json.dumps(spec, ensure_ascii=False)}"
+            for modality, spec in models.items()
+        ]
         new = path.with_suffix(".new")
         new.write_text("\n".join(["[models]", *lines, ""]), "utf-8")
         new.replace(path)

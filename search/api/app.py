@@ -49,7 +49,7 @@ def create_app(services: Services) -> FastAPI:
             allow_origins=services.config.cors_origins,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type"],
-            expose_headers=["Server-Timing", "X-Request-ID", "Retry-After"],
+            expose_headers=["Server-Timing", "X-Request-ID", "Retry-After", "Ignored-Fields"],
         )
     app.add_middleware(Edge, config=services.config, metrics=services.metrics)
     # Not mounted: a mount at / would answer requests to endpoints with the wrong method.

@@ -15,7 +15,7 @@ from search.types import AssetRow
 
 MEDIA_TYPE = "image/svg+xml"
 
-_WIDTH, _HEIGHT = 480, 331
+_WIDTH, HEIGHT = 480, 331
 _MOST_CHARS, _SHORT_CHARS, _MOST_ROWS = 1600, 250, 16
 _MARKDOWN = MarkdownIt("commonmark", {"html": False, "xhtmlOut": True, "breaks": True})
 _MARKDOWN.enable("table").disable(["image", "link", "autolink", "reference", "entity"])
@@ -60,8 +60,8 @@ def card_of(asset: AssetRow, texts: Sequence[str]) -> bytes:
     style = _STYLE.replace("HUE", str(_hue(asset.media_type)))
     zoom = 1.4 if len(text) < _SHORT_CHARS else 1
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" '
-        f'viewBox="0 0 {_WIDTH} {_HEIGHT}"><title>{escape(name)}</title>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{HEIGHT}" '
+        f'viewBox="0 0 {_WIDTH} {HEIGHT}"><title>{escape(name)}</title>'
         '<foreignObject width="100%" height="100%"><html xmlns="http://www.w3.org/1999/xhtml">'
         f"<head><style>{style} main {{ zoom: {zoom}; }}</style></head>"
         f"<body>{body}</body></html></foreignObject></svg>"

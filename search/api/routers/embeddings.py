@@ -20,6 +20,9 @@ from search.api.vendors.openai import EmbeddingsAnswer, EmbeddingsRequest, OpenA
 from search.errors import TimeLimitError
 
 router = APIRouter(tags=["embeddings"], route_class=OpenAIRoute)
+_embed_at = partial(
+    router.post, dependencies=READ, responses=refusals(400, 404, 413, 415, 503, 504)
+)
 
 
 _FORM = {
@@ -32,20 +35,16 @@ _FORM = {
 }
 
 
-@router.post(
+@_embed_at(
     "/v1/embeddings",
     operation_id="embed",
-    dependencies=READ,
     response_model=EmbeddingsAnswer,
-    responses=refusals(400, 404, 413, 415, 503, 504),
     openapi_extra=json_body(EmbeddingsRequest),
 )
-@router.post(
+@_embed_at(
     "/v1/embeddings/files",
     operation_id="embed_files",
-    dependencies=READ,
     response_model=EmbeddingsAnswer,
-    responses=refusals(400, 404, 413, 415, 503, 504),
     openapi_extra=described_body({"multipart/form-data": _FORM}),
 )
 async def embed(request: Request, services: Parts) -> Response:
@@ -54,12 +53,10 @@ async def embed(request: Request, services: Parts) -> Response:
     return await _run(request, services, lambda turn: _answer(services, body, turn))
 
 
-@router.post(
+@_embed_at(
     "/v1/embed",
     operation_id="embed_v1",
-    dependencies=READ,
     response_model=EmbedAnswer,
-    responses=refusals(400, 404, 413, 415, 503, 504),
     openapi_extra=json_body(EmbedV1Request),
 )
 async def embed_v1(request: Request, services: Parts) -> Response:
@@ -69,12 +66,10 @@ async def embed_v1(request: Request, services: Parts) -> Response:
     return await _run(request, services, lambda turn: _by_type(services, body, parse(), turn, name))
 
 
-@router.post(
+@_embed_at(
     "/v2/embed",
     operation_id="embed_by_type",
-    dependencies=READ,
     response_model=EmbedAnswer,
-    responses=refusals(400, 404, 413, 415, 503, 504),
     openapi_extra=json_body(EmbedRequest),
 )
 async def embed_by_type(request: Request, services: Parts) -> Response:

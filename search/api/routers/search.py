@@ -38,30 +38,17 @@ from search.query.query import Query, Term
 router = APIRouter(tags=["search"])
 
 
-@router.post(
-    "/v1/search",
-    operation_id="search",
+_search_at = partial(
+    router.post,
     dependencies=READ,
     response_model=SearchAnswer,
     responses=refusals(404, 413, 415, 422, 503, 504),
-    openapi_extra=json_body(SearchRequest),
 )
-@router.post(
-    "/v1/search/files",
-    operation_id="search_by_files",
-    dependencies=READ,
-    response_model=SearchAnswer,
-    responses=refusals(404, 413, 415, 422, 503, 504),
-    openapi_extra=form_of_search(),
-)
-@router.post(
-    "/v1/search/spoken",
-    operation_id="search_by_speech",
-    dependencies=READ,
-    response_model=SearchAnswer,
-    responses=refusals(404, 413, 415, 422, 503, 504),
-    openapi_extra=spoken_question(),
-)
+
+
+@_search_at("/v1/search", operation_id="search", openapi_extra=json_body(SearchRequest))
+@_search_at("/v1/search/files", operation_id="search_by_files", openapi_extra=form_of_search())
+@_search_at("/v1/search/spoken", operation_id="search_by_speech", openapi_extra=spoken_question())
 async def search(request: Request, services: Parts) -> Response:
     """Find the assets nearest to texts, files of all kinds and stored assets together.
 

@@ -134,8 +134,9 @@ async function pageOf(state, cursor, signal, least = 0) {
   if (asks(state)) return ask(state, cursor, signal, { limit: Math.max(PAGE, least) });
   const isReversed = state.order === "oldest";
   const start = isReversed ? "" : firstCursor(state);
-  const { assets, next_cursor, sort } = await listAssets(Math.max(LISTED, least), toRequest(state).filter, cursor || start, signal, isReversed ? "oldest" : "auto");
-  localStorage.setItem("stocked", assets.length ? "1" : ""); // early.js shows less of the title then
+  const { filter } = toRequest(state);
+  const { assets, next_cursor, sort } = await listAssets(Math.max(LISTED, least), filter, cursor || start, signal, isReversed ? "oldest" : "auto");
+  if (!filter && !cursor) localStorage.setItem("stocked", assets.length ? "1" : ""); // for early.js
   return { hits: assets.map(toHit), asked: false, next_cursor, sort };
 }
 
