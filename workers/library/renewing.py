@@ -27,6 +27,7 @@ from workers.pipeline.places import Identifying, Places, changed
 
 _AT_ONCE = 64
 _WINDOWS_AT_ONCE = 16
+_MORE_WINDOWS = "Its sound was cut into more windows before. Delete it and ingest it again."
 
 
 @dataclass
@@ -106,11 +107,11 @@ def _hear(row: AssetRow, identity: str, pipeline: IngestPipeline, renewed: Renew
         return
     with exclusive(store, [row.asset_id]):
         if current := store.assets([row.asset_id]).get(row.asset_id):
-            stored = store.embeddings(row.asset_id)
-            rest = [other for other in stored if other.modality != AUDIO]
-            if {other.key for other in stored} - {other.key for other in (*rest, *sounds)}:
-                store.delete([row.asset_id])  # it was cut into more windows
-                sounds += rest
+            stored = {r.key for r in store.embeddings(row.asset_id) if r.modality == AUDIO}
+            if not stored <= {sound.key for sound in sounds}:
+                # Without them it would have to be deleted first, and a kill in between loses it.
+                renewed.failures.append(Failure(row.locations[0], "MoreWindows", _MORE_WINDOWS))
+                return
             put(store, [_with(current, HEARD_BY, identity)], sounds)
             renewed.n_sounds += 1
 

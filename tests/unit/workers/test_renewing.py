@@ -120,7 +120,6 @@ def heard_otherwise(pipeline: IngestPipeline) -> None:
             segments = pipeline.store.embeddings(row.asset_id)
             heard = [s for s in segments if s.modality == AUDIO]
             old = [replace(s, embedding=-s.embedding) for s in heard]
-            old.append(replace(old[-1], segment_id="f" * 32, index=99))
             facts = {k: v for k, v in row.metadata.items() if k != HEARD_BY}
             pipeline.store.write([replace(row, metadata=facts)], old)
 
@@ -181,3 +180,23 @@ def test_sounds_alone_are_heard_again_by_the_model_of_today(
     }
     assert n_unheard(pipeline) == 1
     assert not pipeline.run([str(sounds)]).ingested
+
+
+def test_a_sound_that_was_cut_into_more_windows_stays_and_is_named(
+    encoder: MultiModalEncoder, sounds: Path
+) -> None:
+    """To write it anew it would have to be deleted first: a kill in between would lose it."""
+    pipeline = stored_before_looks(encoder, sounds)
+    heard_otherwise(pipeline)
+    row = next(r for r in pipeline.store.scan() if r.locations[0].endswith("short.flac"))
+    (window, *_) = (s for s in pipeline.store.embeddings(row.asset_id) if s.modality == AUDIO)
+    pipeline.store.write([row], [replace(window, segment_id="f" * 32, index=99)])
+    before = rows_by_name(pipeline)["short.flac"]
+
+    renewed = renew(pipeline, lambda *_: None)
+
+    (failure,) = renewed.failures
+    assert failure.uri.endswith("short.flac")
+    assert "ingest it again" in failure.reason
+    assert rows_by_name(pipeline)["short.flac"] == before
+    assert n_unheard(pipeline) == 1
