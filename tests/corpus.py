@@ -20,7 +20,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -118,9 +118,10 @@ def _is_utf8(path: Path) -> bool:
 def _sheets(path: Path) -> Iterator[str]:
     from openpyxl import load_workbook
 
-    for sheet in load_workbook(path, read_only=True, data_only=True).worksheets:
-        for row in sheet.iter_rows(values_only=True):
-            yield from (cell for cell in row if isinstance(cell, str))
+    with closing(load_workbook(path, read_only=True, data_only=True)) as workbook:
+        for sheet in workbook.worksheets:
+            for row in sheet.iter_rows(values_only=True):
+                yield from (cell for cell in row if isinstance(cell, str))
 
 
 def _slides(path: Path) -> Iterator[str]:

@@ -79,5 +79,5 @@ def test_what_other_programs_write_is_found_or_set_aside(path: Path) -> None:
 
 
 def _pixels(picture: Path | np.ndarray) -> np.ndarray:
-    image = Image.open(picture) if isinstance(picture, Path) else Image.fromarray(picture)
-    return np.asarray(image.convert("RGB").resize((24, 16)), np.float32)
+    with Image.open(picture) if isinstance(picture, Path) else Image.fromarray(picture) as image:
+        return np.asarray(image.convert("RGB").resize((24, 16)), np.float32)
