@@ -7,7 +7,7 @@
     <cache>/float32/<hash>            weights in float32, for processes to map
     <cache>/shared/<hash>             networks as ONNX Runtime runs them, for processes to map
     <cache>/pieces/<hash>.sqlite      vocabularies
-    <cache>/trials/<hash>.json        which runtime is the fastest here
+    <cache>/trials/<hash>.json        which runtime is the fastest here, and how fast a model is
 
 The name of an entry says all that it depends on, so it is made once and then only read. It appears
 whole, in one rename, or not at all; a lock per entry ends when its holder dies.

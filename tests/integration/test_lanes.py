@@ -32,7 +32,7 @@ from tests.support import tiny_models as tiny
 from workers.beside.commands import engine_of
 from workers.config import Settings
 from workers.evaluation.judging import judge
-from workers.evaluation.questions import QuestionSet
+from workers.evaluation.questions import Content, Question, QuestionSet
 from workers.library.check import checked
 from workers.library.portable import Manifest, export_store, import_store, open_export
 from workers.library.reindex import ReindexPlan, move
@@ -233,16 +233,29 @@ def test_a_folder_of_photos_scans_speech_and_recordings_by_commands(
         assert (Path(best["uri"]).name, best["modality"]) == (name, "text")
     kinds = {hit["modality"] for hit in here("search", "something red")["hits"]}
     assert kinds >= {"image", "audio"}
-    assert {lane["model"]: lane["finds"] for lane in here("models", "list")["lanes"]} == finds
+    lanes = here("models", "list")["lanes"]
+    assert {lane["model"]: lane["finds"] for lane in lanes} == finds
+    assert lanes[0]["cpu_ms"].keys() == {"text", "audio"}  # what was prepared is measured
+    assert min(lanes[0]["cpu_ms"].values()) > 0
     found = {finding["part"]: finding for finding in here("doctor")["findings"]}
     assert found["model"]["facts"]["lanes"]["image"]["model"] == f"dir:{photos}"
     assert found["services"]["facts"] == {"reads": True, "hears": True, "limits": []}
 
 
-def test_what_needs_one_space_refuses_several(models: str, files: Path) -> None:
-    encoder = MultiModalEncoder(models)
-    with pytest.raises(InputError, match="one model"):
-        judge("lanes", encoder, QuestionSet("list", [], [files / "red.png"]), IngestConfig())
+def test_each_kind_is_judged_in_its_own_space(models: str, files: Path) -> None:
+    photo, scan, note, hiss = (
+        Content(file=files / name) for name in ("red.png", "scan.png", "note.txt", "hiss.wav")
+    )
+    words, sound = Content("a red square"), Content(file=files / "hiss.wav")
+    questions = [Question(words, {photo: 1.0, note: 1.0}), Question(sound, {photo: 1.0})]
+    asked = QuestionSet("list", questions, [photo, scan, note, hiss])
+    of_lanes = judge("lanes", MultiModalEncoder(models), asked, IngestConfig())
+    bundle, photos = models.split(",")[0], models.split(",")[1].removeprefix("image=")
+    for kind, model in ((TEXT, bundle), (IMAGE, photos)):
+        alone = judge("alone", MultiModalEncoder(model), asked, IngestConfig())
+        assert of_lanes.pairs[TEXT, kind] == alone.pairs[TEXT, kind]
+    assert of_lanes.pairs.keys() == {(TEXT, TEXT), (TEXT, IMAGE)}
+    assert of_lanes.failed == {str(sound): f"{photos} takes no audio"}
 
 
 def test_lanes_are_exported_and_imported(

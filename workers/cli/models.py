@@ -42,6 +42,7 @@ def list_models() -> None:
     settings = current_settings()
     try:
         in_use = _in_use(Resources(settings).model_name(), settings)
+        _add_speeds(in_use, settings)
     except (ModelError, StoreError) as error:  # what is prepared can be listed all the same
         in_use = {"model": None, "lanes": [], "off": [str(error)]}
     show({**in_use, "models": [_summary(artifact) for artifact in all_models()]}, _list_lines)
@@ -234,6 +235,21 @@ def _in_use(name: str, settings: Settings) -> dict[str, Any]:
     return {"model": canonical(name), "lanes": lanes, "off": [*off, *limits]}
 
 
+def _add_speeds(in_use: dict[str, Any], settings: Settings) -> None:
+    """Add to each lane what a text, a photo and a sound cost, of what it encodes."""
+    from encoder.lane import config_beside
+    from encoder.prepare.speed import speeds_ms
+
+    for number, lane in enumerate(in_use["lanes"]):
+        towers = {*lane["takes"]} & {TEXT, *lane["finds"]}
+        config = config_beside(settings.encoder) if number else settings.encoder
+        try:
+            lane["cpu_ms"] = speeds_ms(lane["model"], config, towers) if lane["prepared"] else {}
+        except ModelError as error:
+            lane["cpu_ms"] = {}
+            in_use["off"].append(str(error))
+
+
 def _lane_lines(answer: Mapping[str, Any]) -> Iterator[RenderableType]:
     rows = [
         (
@@ -241,12 +257,13 @@ def _lane_lines(answer: Mapping[str, Any]) -> Iterator[RenderableType]:
             marked(lane["model"]),
             str(lane["embed_dim"] or ""),
             f"{lane['size_bytes'] / 1e6:.1f}" if lane["prepared"] else "",
+            ", ".join(f"{name} {ms:.0f}" for name, ms in lane.get("cpu_ms", {}).items()),
             marked(_few(lane["languages"] or "")),
             marked(lane["licence"] or ""),
         )
         for lane in answer["lanes"]
     ]
-    headings = ("finds", "in use", "dim", "MB", "languages", "licence")
+    headings = ("finds", "in use", "dim", "MB", "CPU-ms", "languages", "licence")
     if rows:
         yield table(headings, rows, n_left=len(headings))
     for lane in answer["lanes"]:

@@ -7,24 +7,25 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from encoder.errors import AnymodalError, InputError
 from encoder.space import l2_normalize
-from encoder.types import DOCUMENT, QUERY, TEXT, Embeddings, Item, Modality, Role
+from encoder.types import DOCUMENT, QUERY, TEXT, Embeddings, Item, Modality
 from ingest import IngestConfig, identify, segments
 from workers.evaluation.measures import Interval, Values, interval, measured
 from workers.evaluation.questions import Content, Question, QuestionSet
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
+    from encoder.lane import Lane
 
 MOST_SEGMENTS = 64
 """The most segments read of one file; the best one counts."""
 Kinds = tuple[Modality, Modality]
+_Encoded = TypeVar("_Encoded")
 OnProgress = Callable[[int, int], object]
 
 
@@ -76,12 +77,19 @@ def _rounded(measure: Interval) -> dict[str, float]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Embedded:
-    """A content's modality, and the modality, number and vector of each of its rows."""
+class _EncodedQuery:
+    """Its modality, and its vector [embed_dim] in the space of each model that takes it."""
 
     modality: Modality
-    kinds: Sequence[tuple[Modality, int]]
-    rows: Embeddings
+    by_lane: Mapping[Lane, Embeddings]
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """Its modality, and for each segment its own and all rows [n_rows, embed_dim] in its lane."""
+
+    modality: Modality
+    segments: Sequence[tuple[Modality, Embeddings]]
 
 
 def judge(
@@ -94,79 +102,82 @@ def judge(
 ) -> SubjectJudgement:
     """Measure how well an encoder finds the answers, for each pair of modalities.
 
-    Raises:
-        InputError: the encoder has several models, whose embeddings cannot be compared.
+    With several models, the files of each modality are compared in the space of its own.
     """
-    if encoder.lanes:
-        raise InputError(
-            "--model", got=encoder.model, wanted="one model: measure each lane's by itself"
-        )
     judged, started_s = SubjectJudgement(name), time.process_time()
     queries = [question.query for question in question_set.questions]
     n_all = len(queries) + len(question_set.candidates)
 
-    def embedded(
-        contents: Sequence[Content], role: Role, n_before: int
-    ) -> dict[Content, _Embedded]:
+    def each(
+        encode: Callable[[MultiModalEncoder, Content, IngestConfig], _Encoded],
+        contents: Sequence[Content],
+        n_before: int,
+    ) -> dict[Content, _Encoded]:
         by_content = {}
         for done, content in enumerate(contents, n_before + 1):
             try:
-                by_content[content] = _embed(encoder, content, role, config)
+                by_content[content] = encode(encoder, content, config)
             except AnymodalError as error:
                 judged.failed[str(content)] = str(error)
             on_progress(done, n_all)
         return by_content
 
-    sought = embedded(queries, QUERY, 0)
-    stored = embedded(question_set.candidates, DOCUMENT, len(queries))
+    sought = each(_query, queries, 0)
+    stored = each(_candidate, question_set.candidates, len(queries))
     judged.cpu_s = time.process_time() - started_s
     for kinds, questions, candidates in _by_kinds(question_set.questions, sought, stored):
-        scores = _scores(encoder, [sought[q.query] for q in questions], candidates)
-        _measure(judged, first, kinds, questions, list(candidates), scores)
+        lane = encoder.lane(kinds[1])
+        for question in questions:
+            if lane not in sought[question.query].by_lane:
+                judged.failed[str(question.query)] = f"{lane.model} takes no {kinds[0]}"
+        within = [question for question in questions if lane in sought[question.query].by_lane]
+        if within:
+            scores = _scores(encoder, [sought[q.query] for q in within], candidates)
+            _measure(judged, first, kinds, within, list(candidates), scores)
     return judged
 
 
-def _embed(
-    encoder: MultiModalEncoder, content: Content, role: Role, config: IngestConfig
-) -> _Embedded:
-    modality, parts = (TEXT, [(TEXT, content.text)])
-    if content.file:
-        modality, parts = _parts(content, encoder.modalities, config)
-    encoded = encoder.encode_rows([Item(*part, role) for part in parts])
-    if role == QUERY and len(encoded) > 1:  # a long file asks one question
-        mean = l2_normalize(np.stack([rows[0] for rows in encoded]).mean(axis=0)[None])
-        return _Embedded(modality, [(parts[0][0], 0)], mean)
-    kinds = [
-        (part[0], number)
-        for part, rows in zip(parts, encoded, strict=True)
-        for number in range(len(rows))
-    ]
-    return _Embedded(modality, kinds, np.concatenate(encoded))
+def _query(encoder: MultiModalEncoder, content: Content, config: IngestConfig) -> _EncodedQuery:
+    modality, segments = _segments(content, encoder.modalities, config)
+    by_lane = {}
+    for lane in {encoder.home, *encoder.lanes.values()}:
+        items = [Item(kind, value, QUERY) for kind, value in segments if kind in lane.modalities]
+        if items:  # a long file asks one question
+            rows = lane.encode_items(items)
+            by_lane[lane] = rows[0] if len(rows) == 1 else l2_normalize(rows.mean(axis=0))
+    return _EncodedQuery(modality, by_lane)
 
 
-def _parts(
+def _candidate(encoder: MultiModalEncoder, content: Content, config: IngestConfig) -> _Candidate:
+    modality, segments = _segments(content, encoder.modalities, config)
+    rows = encoder.encode_rows([Item(kind, value, DOCUMENT) for kind, value in segments])
+    return _Candidate(modality, [(segments[n][0], segment) for n, segment in enumerate(rows)])
+
+
+def _segments(
     content: Content, modalities: frozenset[Modality], config: IngestConfig
 ) -> tuple[Modality, list[tuple[Modality, Any]]]:
-    assert content.file
+    if not content.file:
+        return TEXT, [(TEXT, content.text)]
     asset = identify(content.file.resolve(), config)
-    parts_known = (
+    taken = (
         (segment.modality, segment.content)
         for segment in segments(asset, config)
         if segment.modality in modalities
     )
-    parts = list(islice(parts_known, MOST_SEGMENTS))
-    if not parts:
+    first = list(islice(taken, MOST_SEGMENTS))
+    if not first:
         raise InputError(
             str(content), got=f"{asset.modality}", wanted=f"one of {', '.join(sorted(modalities))}"
         )
-    return asset.modality, parts
+    return asset.modality, first
 
 
 def _by_kinds(
     questions: Sequence[Question],
-    sought: Mapping[Content, _Embedded],
-    stored: Mapping[Content, _Embedded],
-) -> Iterator[tuple[Kinds, list[Question], dict[Content, _Embedded]]]:
+    sought: Mapping[Content, _EncodedQuery],
+    stored: Mapping[Content, _Candidate],
+) -> Iterator[tuple[Kinds, list[Question], dict[Content, _Candidate]]]:
     """For each pair of modalities, the questions with an answer there, and the candidates."""
     grouped: dict[Kinds, list[Question]] = defaultdict(list)
     for question in questions:
@@ -182,22 +193,28 @@ def _by_kinds(
 
 def _scores(
     encoder: MultiModalEncoder,
-    queries: Sequence[_Embedded],
-    candidates: Mapping[Content, _Embedded],
+    queries: Sequence[_EncodedQuery],
+    candidates: Mapping[Content, _Candidate],
 ) -> Values:
     """The best calibrated score of each candidate's rows, [n_queries, n_candidates]."""
-    query_rows = np.stack([query.rows[0] for query in queries])
-    levels = np.ones(len(queries))
-    is_text = np.array([query.modality == TEXT for query in queries])
-    query_rows[is_text], levels[is_text] = encoder.space.asked(query_rows[is_text])
-    query_rows = query_rows.astype(np.float64)
-    best = np.empty((len(queries), len(candidates)))
-    for row, candidate in enumerate(candidates.values()):
-        scores: NDArray[np.float64] = query_rows @ candidate.rows.T
-        for column, (modality, number) in enumerate(candidate.kinds):
-            by = encoder.space.calibration_of(modality).of_row(number)
-            scores[:, column] = by.apply(scores[:, column], levels)
-        best[:, row] = scores.max(axis=1)
+    best = np.full((len(queries), len(candidates)), -np.inf)
+    for lane in {encoder.home, *encoder.lanes.values()}:
+        asking = [n for n, query in enumerate(queries) if lane in query.by_lane]
+        if not asking:
+            continue
+        vectors = np.stack([queries[n].by_lane[lane] for n in asking])
+        levels = np.ones(len(asking))
+        is_text = np.array([queries[n].modality == TEXT for n in asking])
+        vectors[is_text], levels[is_text] = lane.space.asked(vectors[is_text])
+        vectors = vectors.astype(np.float64)
+        for column, candidate in enumerate(candidates.values()):
+            for modality, rows in candidate.segments:
+                if encoder.lane(modality) is not lane:
+                    continue
+                calibration = lane.space.calibration_of(modality)
+                for number, cosines in enumerate((vectors @ rows.T).T):
+                    scores = calibration.of_row(number).apply(cosines, levels)
+                    best[asking, column] = np.maximum(best[asking, column], scores)
     return best
 
 
