@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
 
 from tests.browser.acts import answered, hits, search, until
 from tests.browser.server import Server
-from tests.browser.watch import tab
+from tests.browser.watch import Watch, tab
 
 VIEWS = {
     "library": "/",
@@ -198,3 +198,78 @@ def test_the_page_lets_nothing_from_elsewhere_in(page: Page) -> None:
     read = """html => new DOMParser().parseFromString(html, "text/html")
         .querySelectorAll("[style], style, script:not([src])").length"""
     assert page.evaluate(read, answer.text()) == 0
+
+
+def test_stages_and_kinds_of_query_over_windows(page: Page) -> None:
+    search(page, "bread")
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Latency").click()
+    stages = page.get_by_role("figure").filter(has_text="Stages")
+    for stage in ("encode text", "search", "fuse"):
+        row = stages.get_by_role("row", name=stage).first
+        expect(row).to_contain_text("ms")
+    by_kind = page.get_by_role("figure").filter(has_text="By kind of query")
+    expect(by_kind.get_by_role("rowheader", name="text")).to_be_visible()
+    names = stages.get_by_role("rowheader").all_text_contents()
+    order = ["queue", "decode", "plan", "encode text", "search", "lexical", "fuse", "fetch"]
+    assert [name for name in names if name in order] == order  # in the order in which they run
+    expect(stages.locator(".ticks")).to_contain_text("1 ms")
+    bars = stages.locator("rect").evaluate_all("bars => bars.map(bar => bar.getBBox().width)")
+    assert min(bars) > 0
+
+    expect(page.locator("#slo")).to_be_hidden()  # no target is set
+
+    page.get_by_role("button", name="1 hour").click()
+    expect(page.get_by_role("button", name="1 hour")).to_have_attribute("aria-pressed", "true")
+    requests = page.locator(".totals dd").last
+    before = int(requests.inner_text().replace(",", ""))
+    page.evaluate(
+        """() => fetch("/v1/search", {method: "POST", body: JSON.stringify({query: "coffee"}),
+            headers: {"Content-Type": "application/json"}})"""
+    )
+    expect(requests).to_have_text(f"{before + 1:,}")  # without a reload
+
+
+def answer(n: int) -> dict[str, object]:
+    total = {"n": n, "p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": 3.0, "max_ms": 4.0}
+    return {"windows": {window: {"total": total} for window in ("1m", "5m", "60m")}}
+
+
+def test_an_answer_that_comes_late_replaces_no_later_one(page: Page) -> None:
+    asked: list[Route] = []
+
+    def wait_for(n: int) -> None:
+        while len(asked) < n:
+            page.wait_for_timeout(50)
+
+    page.route("**/v1/latency", lambda route: asked.append(route))
+    page.goto("/?view=latency")
+    wait_for(2)
+    asked[1].fulfill(json=answer(7))
+    requests = page.locator(".totals dd").last
+    expect(requests).to_have_text("7")
+    with page.expect_response("**/v1/latency"):
+        asked[0].fulfill(json=answer(3))
+    page.wait_for_timeout(200)
+    expect(requests).to_have_text("7")
+    wait_for(3)
+    asked[2].fulfill(json=answer(9))
+    expect(requests).to_have_text("9")
+    page.get_by_role("button", name="1 hour").click()
+    expect(requests).to_have_text("9")
+
+
+def test_what_was_refused_is_named_with_its_answer(chromium: Browser, server: Server) -> None:
+    context = chromium.new_context(base_url=server.url)
+    page = context.new_page()
+    watch = Watch(page, server.url, ())
+    page.goto("/")
+    page.evaluate("fetch('v1/assets/of-nobody/thumbnail').then((answer) => answer.text())")
+    while "There is no asset" not in str(watch._wrong):  # pytest's time limit ends it
+        page.wait_for_timeout(20)
+    page.reload()  # Chromium forgets the answer with the document
+    with pytest.raises(AssertionError) as told:
+        watch.__exit__(None)
+    context.close()
+    assert f"GET {server.url}/v1/assets/of-nobody/thumbnail: status of 404: " in str(told.value)
+    assert "There is no asset 'of-nobody'." in str(told.value)

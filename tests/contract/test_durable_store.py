@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import pytest
+from pydantic import ValidationError
 
+from encoder.errors import InputError
 from encoder.space import Calibration
-from encoder.types import IMAGE
+from encoder.types import IMAGE, TEXT
 from search.api.ports import Job, Jobs
 from search.api.responses.plain_values import job_status
 from search.errors import (
@@ -22,11 +27,14 @@ from search.errors import (
     StoreMissingError,
     StoreUnavailableError,
 )
-from search.filters import Compare, Operator
+from search.filters import Compare, Operator, parse_filter
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
+from search.store.milvus.indexes import KINDS, IndexState, build_params, search_params
+from search.store.milvus.rows import MilvusRows
 from search.store.milvus.store import MilvusStore
-from search.store.schema import ASSETS
+from search.store.open import open_store
+from search.store.schema import ASSETS, partition_of_row
 from tests.contract.conftest import Opener
 from tests.contract.rows import (
     CALIBRATION,
@@ -39,6 +47,8 @@ from tests.contract.rows import (
     segment,
     vectors,
 )
+from tests.support.milvus_server import MilvusServer
+from workers.config import Settings
 
 OTHER_SPACE = "fedcba9876543210"
 
@@ -217,3 +227,157 @@ def test_a_folder_that_is_removed_or_moved_under_a_store_is_missed(
         store.ping()
         store.delete([assets[0].asset_id])
         assert store.count() == 2
+
+
+@pytest.fixture
+def opener(milvus_server: MilvusServer) -> Iterator[Opener]:
+    opener = Opener(milvus_server.uri)
+    yield opener
+    opener.drop()
+
+
+@pytest.mark.milvus
+def test_a_store_keeps_the_index_it_was_made_with(opener: Opener) -> None:
+    """Milvus 2.3.5 accepts DISKANN, and never builds it."""
+    oracle = MemoryStore(DIM, CALIBRATION)
+    assets, segments = corpus(12)
+    for store in (opener(index="DISKANN"), oracle):
+        store.write(assets, segments)
+    again = cast(MilvusStore, opener(index="HNSW"))
+    assert again._search._index_kind == "DISKANN"
+    assert again.index_state() == IndexState("DISKANN", 0, 0)
+    assert_same_answers(again, oracle)
+
+
+@pytest.mark.milvus
+def test_what_an_old_server_lacks_is_refused_by_name(opener: Opener) -> None:
+    for index in ("HNSW_SQ", "IVF_RABITQ", "SCANN", "HNSW+mmap"):
+        with pytest.raises(StoreError) as refused:
+            opener(index=index)
+        assert f"cannot build the index {index}" in refused.value.problem
+        assert "ANYMODAL_STORE__INDEX" in refused.value.remedy
+    assert opener(index="HNSW").search(vectors(1), IMAGE, 1) == [[]]
+
+
+@pytest.mark.parametrize("index", ["FLAT", "HNSW+", "HNSW+disk", "hnsw", "DISKANN+mmap"])
+def test_indexes_that_are_none_are_refused(index: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="one of HNSW, HNSW_SQ, IVF_RABITQ, DISKANN, SCANN"):
+        build_params(index)
+    monkeypatch.setenv("ANYMODAL_STORE__INDEX", index)
+    with pytest.raises(ValidationError, match="store__index"):
+        Settings()
+
+
+@pytest.mark.parametrize("limit", [1, 20, 16_384])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_search_looks_as_far_as_a_kind_takes_and_no_farther(kind: str, limit: int) -> None:
+    """Milvus refuses fewer candidates than hits, and more lists than were built."""
+    params = search_params(kind, limit)
+    depths = [params[name] for name in ("ef", "search_list", "reorder_k") if name in params]
+    assert all(depth >= limit for depth in depths)
+    n_lists = build_params(kind)["params"].get("nlist", 0)
+    assert params.get("nprobe", 0) <= n_lists
+    assert depths or params["nprobe"]
+
+
+PATH = parse_filter({"field": "path", "prefix": "/data/"})
+KILLED = """
+import os, signal, sys
+from search.store.milvus import upgrade
+from search.store.open import open_store
+upgrade._ROWS_PER_PAGE = 7
+store = open_store(sys.argv[1], {space!r}, {dim}, prefix=sys.argv[2])
+store.upgrade(lambda done, rows: done > 8 and os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+def filled_as_before(opener: Opener) -> MemoryStore:
+    """Fill a store and make its segments what they were in schema 6; return its oracle."""
+    store, oracle = opener(), MemoryStore(DIM, CALIBRATION)
+    for one in (store, oracle):
+        one.write(*corpus(12))
+    store = record_of(store)
+    old, new = store._version.old, store._version.new
+    rows = MilvusRows(store._link, {**store._rows.names, **store._prepare([old])}, old)
+    for row in rows.where(new, "", new.whole):
+        kept = {field: row[field] for field in old.whole}
+        rows.partitions.ensure(partition_of_row(row))
+        rows.upsert(old, [kept], partition_name=partition_of_row(row))
+    rows.flush(old)
+    store._link.call("drop_collection", rows.name(new))
+    return oracle
+
+
+@pytest.mark.slow
+def test_an_old_store_is_searched_and_then_upgraded(
+    open_again: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle = filled_as_before(open_again)
+    monkeypatch.setattr("search.store.milvus.upgrade._ROWS_PER_PAGE", 7)
+    store = open_again()
+    assert_same_answers(store, oracle)
+    assert len(list(store.select(PATH))) == 12
+    assert len(store.search(vectors(1), IMAGE, 20, filter=PATH)[0]) == 12
+    for write in (lambda: store.write([asset("b", "/b")], []), lambda: store.delete(["b"])):
+        with pytest.raises(StoreError, match="anymodal store upgrade"):
+            write()
+
+    def stop(n_done: int, _n_rows: int) -> None:
+        if n_done > 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.upgrade(stop)
+    store = open_again()
+    assert_same_answers(store, oracle)
+    seen: list[int] = []
+    assert store.upgrade(lambda n_done, _: seen.append(n_done)) == 36
+    assert seen[0] < 36
+    assert sum(b - a for a, b in zip([0, *seen], seen, strict=False)) <= 36 - 14  # it resumed
+    store = open_again()
+    assert_same_answers(store, oracle)
+    assert store.upgrade(lambda *_: None) == 0
+    record = record_of(store)
+    assert record._rows.count(record._segments) == 36
+    assert record._rows.name(record._segments).endswith("_segments7")
+    other = parse_filter({"field": "path", "prefix": "/data/asset0-1/"})
+    assert store.search(vectors(1), IMAGE, 20, filter=other) == [[]]
+    store.write([asset("b", "/b")], [])
+    assert store.count() == 13
+
+
+@pytest.mark.slow
+def test_an_upgrade_that_is_killed_loses_nothing(tmp_path: Path) -> None:
+    opener = Opener(str(tmp_path / "store"))
+    oracle = filled_as_before(opener)
+    opener.close()
+    words = [sys.executable, "-c", KILLED.format(space=SPACE, dim=DIM), opener.uri, opener.prefix]
+    for _ in range(2):
+        killed = subprocess.run(words, cwd=Path(__file__).parents[2], timeout=60, check=False)
+        assert killed.returncode == -signal.SIGKILL
+        store = opener()
+        assert_same_answers(store, oracle)
+        opener.close()
+    store = opener()
+    assert store.upgrade(lambda *_: None) == 36
+    store = open_store(opener.uri, SPACE, DIM, prefix=opener.prefix)
+    assert_same_answers(store, oracle)
+    assert {hit.asset_id for hit in store.search(vectors(1), TEXT, 20, filter=PATH)[0]}
+    store.close()
+
+
+@pytest.mark.parametrize("space", [SPACE, "ab" * 8], ids=["its own model", "another model"])
+@pytest.mark.parametrize(("schema", "whose"), [("5", "an earlier"), ("8", "a later")])
+def test_a_schema_that_is_not_read_is_refused_by_its_number(
+    tmp_path: Path, schema: str, whose: str, space: str
+) -> None:
+    store = open_store(str(tmp_path), SPACE, DIM)
+    store.write(*corpus(2))
+    record = record_of(store)
+    for name in record._rows.names.values():
+        record._link.call(
+            "alter_collection_properties", name, properties={"anymodal.schema": schema}
+        )
+    store.close()
+    with pytest.raises(StoreError, match=rf"schema {schema} .*{whose} version.*schema 7.*schema 6"):
+        record_of(open_store(str(tmp_path), space, DIM))

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
 
 from encoder.errors import InputError
-from encoder.space import l2_normalize
-from encoder.types import AUDIO, IMAGE, TEXT, VIDEO
+from encoder.space import Space, l2_normalize
+from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Item
+from search import Query, SearchEngine, SearchResult, Term
+from search.filters import Compare, Operator, parse_filter
+from search.store import overview
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
+from search.store.overview import FIRST, LAST, Dated, dated_of
 from search.store.schema import MAX_SNIPPET_BYTES
-from search.types import AssetRow, JsonValue, ScoredSegment, SegmentRow
+from search.types import READINGS, AssetRow, JsonValue, ScoredSegment, SegmentRow
+from tests.contract.conftest import Opener
 from tests.contract.rows import (
     CALIBRATION,
     DIM,
@@ -27,6 +33,7 @@ from tests.contract.rows import (
     segment,
     vectors,
 )
+from tests.support.encoders import Alike, Given
 
 
 @pytest.mark.slow
@@ -267,3 +274,138 @@ def test_many_at_once_get_the_answers_that_one_gets(store: VectorStore) -> None:
     alone = [(hits, pytest.approx(cosines), found) for hits, cosines, found in map(ask, range(24))]
     with ThreadPoolExecutor(12) as pool:
         assert list(pool.map(ask, range(24))) == alone
+
+
+MAY, JUNE = 1_715_970_600, 1_717_200_000
+ROWS = [
+    AssetRow("a1", IMAGE, "image/png", 1, 1, ["/d/x/1.png", "/d/y/1.png"],
+             {"tags": ["sea", "sun", "sea"], "city": "Munich", "country": "Germany",
+              "taken": MAY + 0.75, "modified": JUNE}),
+    AssetRow("a2", IMAGE, "image/png", 1, 1, ["/d/x/2.png"],
+             {"tags": ["sea"], "city": 5, "country": "Germany", "taken": MAY}),
+    AssetRow("a3", TEXT, "text/plain", 1, 1, ["s3://b/3.txt"], {"taken": "?", "modified": JUNE}),
+    AssetRow("a4", TEXT, "text/plain", 1, 1, ["4.txt"], {"modified": None}),
+    AssetRow("a5", TEXT, "text/plain", 1, 1, ["/d/5.txt"], {"modified": -86_400.5}),
+]  # fmt: skip
+
+
+def fill(store: VectorStore) -> None:
+    """Also with segments that have no commit row yet."""
+    store.write(ROWS, [segment("later", 0, vectors(1)[0])])
+
+
+def test_values_folders_and_months_are_counted(store: VectorStore) -> None:
+    fill(store)
+    found = overview.facets(store, None)
+    assert found.assets == 5
+    assert found.values == {
+        "modality": {"image": 2, "text": 3},
+        "tags": {"sea": 2, "sun": 1},
+        "country": {"Germany": 2},
+        "city": {"Munich": 1},
+    }
+    assert found.folders == {"/d/": 1, "/d/x/": 2, "/d/y/": 1, "s3://b/": 1}
+    assert found.months == {"1969-12": 1, "2024-05": 2, "2024-06": 1}
+
+    few = overview.facets(store, parse_filter({"field": "tags", "contains": "sun"}))
+    assert (few.assets, few.values["tags"]) == (1, {"sea": 1, "sun": 1})
+    assert few.folders == {"/d/x/": 1, "/d/y/": 1}
+    assert few.months == {"2024-05": 1}
+    store.write([replace(ROWS[1], metadata={"tags": ["sun"]})], [])
+    assert overview.facets(store, None).values["tags"] == {"sea": 1, "sun": 2}
+    none = overview.facets(store, parse_filter({"field": "title", "eq": "-"}))
+    assert (none.assets, none.values["modality"], none.folders, none.months) == (0, {}, {}, {})
+
+
+def test_the_newest_come_first_and_what_has_no_date_last(store: VectorStore) -> None:
+    fill(store)
+    order = ["a3", "a2", "a1", "a5", "a4"]
+    found = overview.newest(store, None, 9, FIRST)
+    assert [one.asset_id for one in found] == order
+    for at, one in enumerate(found):
+        rest = overview.newest(store, None, 2, dated_of(one.cursor))
+        assert [other.asset_id for other in rest] == order[at + 1 : at + 3]
+    before_june = overview.newest(store, None, 1, Dated(JUNE, ""))
+    assert [one.asset_id for one in before_june] == ["a2"]
+    texts = parse_filter({"field": "modality", "eq": "text"})
+    assert [one.asset_id for one in overview.newest(store, texts, 2, FIRST)] == ["a3", "a5"]
+
+
+def test_what_is_newer_than_a_place_comes_nearest_first(store: VectorStore) -> None:
+    fill(store)
+    order = ["a4", "a5", "a1", "a2", "a3"]
+    found = overview.newest(store, None, 9, LAST, reverse=True)
+    assert [one.asset_id for one in found] == order
+    for at, one in enumerate(found):
+        rest = overview.newest(store, None, 2, dated_of(one.cursor), reverse=True)
+        assert [other.asset_id for other in rest] == order[at + 1 : at + 3]
+    since_june = overview.newest(store, None, 9, Dated(JUNE, ""), reverse=True)
+    assert [one.asset_id for one in since_june] == ["a3"]
+    texts = parse_filter({"field": "modality", "eq": "text"})
+    since = overview.newest(store, texts, 9, Dated(-86_400, ""), reverse=True)
+    assert [one.asset_id for one in since] == ["a5", "a3"]
+
+
+@pytest.mark.parametrize("most", [1000, 1])
+def test_what_shows_a_date_or_a_place_is_found_by_metadata_names_and_text(
+    store: VectorStore, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.understanding.evidence._MOST_ASSETS", most)
+    when = datetime(2024, 5, 17, tzinfo=UTC).timestamp()
+    where = {"places": ["Munich", "München"], "city": "Munich"}
+    located = {"taken": when, "latitude": 48.14, "longitude": 11.58, **where}
+    photos = [replace(asset(name, f"/{name}.jpg"), metadata=located) for name in ("p1", "p2")]
+    named = asset("named", "/2024-05 minutes.jpg")
+    letter = replace(asset("letter", "/letter.txt", modality=TEXT), media_type="text/plain")
+    others = [asset(f"other{n}", f"/o{n}.jpg") for n in range(40)]
+    rows = vectors(50)
+    said = segment("letter", 0, rows[49], TEXT, snippet="München, 3. Mai 2024", char_start=0)
+    store.write(
+        [*photos, named, letter, *others],
+        [
+            *(segment(row.asset_id, 0, rows[n]) for n, row in enumerate([*photos, named, *others])),
+            said,
+        ],
+    )
+    engine = SearchEngine(Alike(Space(DIM, {"model": "same"}, CALIBRATION)), store)
+
+    def answer(text: str) -> SearchResult:
+        query = Query([Item(TEXT, text)], limit=50, understand=READINGS, explain=True)
+        return engine.search(query)
+
+    def gaining(text: str) -> set[str]:
+        hits = answer(text).hits
+        return {hit.asset_id for hit in hits if hit.explanation and hit.explanation.evidence}
+
+    assert gaining("something of May 2024") == {"p1", "p2", "named", "letter"}
+    assert gaining("something of 17 May 2024") == {"p1", "p2"}
+    assert gaining("something in Munich") == {"p1", "p2", "letter"}
+    assert gaining("something of May 2023") == set()
+    assert {hit.asset_id for hit in answer("photos from 2024").hits} >= {"p1", "p2"}
+    assert len(answer("photos from 2024").hits) == (3 if most > 1 else 2)
+    engine.close()
+
+
+@pytest.mark.slow
+def test_a_strong_query_sees_what_another_just_wrote_and_deleted(open_again: Opener) -> None:
+    one, other = open_again(), open_again.beside()
+    engine = SearchEngine(Given(Space(DIM, {"model": "given"}, CALIBRATION)), other)
+
+    def found(query: Query) -> list[str]:
+        return [hit.asset_id for hit in engine.search(query).hits]
+
+    for number, vector in enumerate(vectors(5)):
+        name, twin = f"a{number}", f"b{number}"
+        query = Query([Item(IMAGE, vector)], limit=2, consistency="strong")
+        one.write(
+            [asset(name, "/x"), asset(twin, "/y")],
+            [segment(name, 0, vector), segment(twin, 0, vector)],
+        )
+        assert sorted(found(query)) == [name, twin]
+        only = Query(query.items, filter=Compare("title", Operator.EQ, name), consistency="strong")
+        assert found(only) == [name]
+        like = Query([Term(asset_id=name)], limit=1, consistency="strong")
+        assert found(like) == [twin]
+        one.delete([name, twin])
+        assert found(query) == []
+    engine.close()

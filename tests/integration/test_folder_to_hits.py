@@ -1,10 +1,19 @@
 """The main job through the command line: ingest, search, change, delete."""
 
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import Run
+from tests.integration.conftest import ANYMODAL, Run
 from tests.support.documents import write_docx, write_pptx, write_subtitles, write_xlsx
 from tests.support.media import write_pdf
 
@@ -174,3 +183,97 @@ def test_the_place_in_a_document_is_found(here: Run, tmp_path: Path) -> None:
         "e.pdf": {"page": 2},
     }
     assert next(hit["title"] for hit in hits if hit["uri"].endswith("pdf")) == "e"
+
+
+N_FILES = 200
+SHARD_FILES = 16
+
+
+def read_until(terminal: int, wanted: re.Pattern[bytes]) -> bytes:
+    screen = b""
+    while not wanted.search(screen):
+        screen += os.read(terminal, 4096)
+    return screen
+
+
+def read_to_end(terminal: int) -> None:
+    """Read until nobody writes any more: a writer to a full terminal would wait indefinitely."""
+    with suppress(OSError):  # so it ends
+        while os.read(terminal, 4096):
+            pass
+
+
+def test_the_second_run_does_only_the_rest(here: Run, tmp_path: Path) -> None:
+    media = tmp_path / "many"
+    media.mkdir()
+    for number in range(N_FILES):
+        words = f"Note {number}: the {number % 7}th harvest of field {number} was weighed. " * 4
+        (media / f"{number}.txt").write_text(words)
+
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [ANYMODAL, "ingest", media],
+        env={
+            **os.environ,
+            "ANYMODAL_STORE": str(tmp_path / "data" / "store"),
+            "ANYMODAL_SHARD_FILES": str(SHARD_FILES),
+            "TERM": "xterm",
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    with process:
+        # the bar is drawn ten times a second: a fast machine may skip any one number
+        # and the code of its colour, which ends in a letter, comes before it
+        screen = read_until(ours, re.compile(rb"(?<!\d)[1-9]\d*/%d" % N_FILES))
+        process.send_signal(signal.SIGINT)
+        read_to_end(ours)
+        assert process.wait(60) == 130
+    os.close(ours)
+    assert b"ingest" in screen
+
+    rest = here("ingest", media)
+    assert SHARD_FILES <= rest["unchanged"] < N_FILES
+    assert rest["ingested"] + rest["unchanged"] == N_FILES
+    assert here("ingest", media)["unchanged"] == N_FILES
+
+
+@pytest.mark.slow
+def test_a_record_that_lost_rows_gets_them_back(here: Run, media: Path, store_uri: str) -> None:
+    here("ingest", media)
+    assert here("store", "check")["differences"] == []
+    (manifest,) = (Path(store_uri) / "collections").glob("*_assets/manifest.json")
+    facts = json.loads(manifest.read_text())
+    for listed in facts["partitions"].values():
+        listed["data_files"] = []
+    manifest.write_text(json.dumps({**facts, "current_seq": 1}))
+    assert len(here("list", "--limit", 9)["assets"]) == 6
+    assert "has lost rows" in here("delete", media / "texts" / "bread.txt", fails=1)
+    here("store", "check", fails=1)
+    mended = here("store", "check", "--repair")
+    numbers = {one["kind"]: one["n"] for one in mended["differences"]}
+    assert numbers["lost_by_record"] == 6
+    assert (mended["left"], mended["lost"], mended["assets"]) == ([], {}, 6)
+    assert here("store", "check")["differences"] == []
+    here("delete", media / "texts" / "bread.txt")
+    assert len(here("list", "--limit", 9)["assets"]) == 5
+
+
+def test_a_store_that_is_not_there_cannot_be_checked(here: Run) -> None:
+    assert "There is no store" in here("store", "check", fails=2)
+
+
+@pytest.mark.slow
+def test_what_a_record_cannot_read_is_exported_from_the_index(
+    here: Run, media: Path, store_uri: str, tmp_path: Path
+) -> None:
+    here("ingest", media)
+    for path in Path(store_uri).glob("collections/*/partitions/*/data/*.parquet"):
+        path.write_bytes(bytes(path.stat().st_size))
+    assert "store export" in here("store", "check", "--repair", fails=2)
+    assert here("store", "export", tmp_path / "saved")["assets"] == 6
+    new = str(tmp_path / "new")
+    here("store", "import", tmp_path / "saved", ANYMODAL_STORE=new)
+    checked = here("store", "check", ANYMODAL_STORE=new)
+    assert (checked["assets"], checked["differences"]) == (6, [])

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import anymodal
+import httpx
 import pytest
 
+from encoder import Item, MultiModalEncoder
+from encoder.types import QUERY, TEXT
+from search import Query, SearchEngine, open_store
+from search.client.errors import UnreachableError
+from search.store.stored_spaces import stored_spaces
 from tests.integration.conftest import Run
 from tests.integration.test_serve import serving
 
@@ -41,3 +51,93 @@ def test_what_is_stored_is_listed_counted_and_shown(here: Run, media: Path, tmp_
     assert [one["snippet"] for one in shown["segments"]] == [bread.read_text()]
     assert here("store", "stats") == stats
     assert here("info", shown["asset_id"]) == shown
+
+
+def test_a_folder_is_searched_without_a_server(
+    bundle_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bundle_home.is_dir()
+    monkeypatch.setenv("ANYMODAL_DATA", str(tmp_path / "data"))
+    note = tmp_path / "ferry.txt"
+    note.write_text("The ferry leaves the harbour at nine.")
+    with anymodal.connect(tmp_path / "store") as client:
+        client.wait(client.upload([note]).id)
+        (hit,) = client.search("When does the boat sail?").hits
+        assert "ferry" in hit.uri
+    with anymodal.connect(tmp_path / "store") as client:  # the first one has closed it
+        assert client.asset(hit.asset_id).asset_id == hit.asset_id
+
+
+def test_a_url_is_that_of_a_server() -> None:
+    client = anymodal.connect("http://127.0.0.1:9")
+    with client, pytest.raises(UnreachableError):
+        client.search("anything")
+
+
+def test_the_library_asks_what_the_command_stored(
+    anymodal: Run, store_uri: str, tmp_path: Path
+) -> None:
+    page = tmp_path / "bread.txt"
+    page.write_text("Knead the dough, let it rise, and bake the loaf.")
+    anymodal("ingest", page)
+
+    encoder = MultiModalEncoder()
+    assert stored_spaces(store_uri) == [encoder.space.fingerprint]
+    assert encoder.space.identity["quantization"].startswith("int8 ")
+    store = open_store(store_uri, encoder.space.fingerprint, encoder.embed_dim, create=False)
+    engine = SearchEngine(encoder, store)
+    try:
+        found = engine.search(Query([Item(TEXT, "how to make bread", QUERY)]))
+    finally:
+        engine.close()
+        store.close()
+    assert [hit.title for hit in found.hits] == ["bread"]
+    plain = MultiModalEncoder(quantization=None, enable_dsre=False)
+    assert plain.space.fingerprint != encoder.space.fingerprint
+
+
+def test_a_store_is_opened_with_the_settings_that_filled_it(anymodal: Run, tmp_path: Path) -> None:
+    page = tmp_path / "bread.txt"
+    page.write_text("Knead the dough, let it rise, and bake the loaf.")
+    named = {"ANYMODAL_ENCODER__QUANTIZATION": "none", "ANYMODAL_ENCODER__ENABLE_DSRE": "false"}
+    anymodal("ingest", page, **named)
+
+    (hit,) = anymodal("search", "how to make bread")["hits"]
+    assert hit["title"] == "bread"
+    assert anymodal("ingest", page)["unchanged"] == 1
+    said = anymodal("search", "bread", fails=1, ANYMODAL_ENCODER__QUANTIZATION="int8")
+    assert "Leave out ANYMODAL_ENCODER__QUANTIZATION" in said
+
+
+SENTENCE = b"The lighthouse keeper counts the ships at dusk."
+
+
+@contextmanager
+def two_servers(tmp_path: Path) -> Iterator[tuple[httpx.Client, httpx.Client]]:
+    with (
+        serving(tmp_path, "--store", str(tmp_path / "one")) as (_, one),
+        serving(tmp_path, "--store", str(tmp_path / "two")) as (_, two),
+    ):
+        yield one, two
+
+
+def upload(client: httpx.Client, text: bytes) -> str:
+    files = [("file", ("keeper.txt", text))]
+    answer = client.post("/v1/assets", files=files, data={"wait": "true"})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["job"]["asset_ids"][0])
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_what_one_store_deletes_the_other_still_shows(tmp_path: Path) -> None:
+    root = tmp_path / "data" / "uploads"
+    with two_servers(tmp_path) as (one, two):
+        asset_id = upload(one, SENTENCE)
+        assert upload(two, SENTENCE) == asset_id
+        assert one.delete(f"/v1/assets/{asset_id}").status_code == 204
+        assert one.get(f"/v1/assets/{asset_id}/content").status_code == 404
+        assert two.get(f"/v1/assets/{asset_id}/content").content == SENTENCE
+        owners = {path.read_text().strip() for path in root.glob("*/.store")}
+        assert owners == {str(tmp_path / "one"), str(tmp_path / "two")}
+        assert two.delete(f"/v1/assets/{asset_id}").status_code == 204
+    assert not re.findall(asset_id, "\n".join(map(str, root.rglob("*"))))

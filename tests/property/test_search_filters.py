@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from hypothesis import example, given
+import numpy as np
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from milvus_lite.search.filter import parse_expr
 from milvus_lite.search.filter.tokens import TokenKind, tokenize
 
+from encoder.space import Calibration, Space, l2_normalize
+from encoder.types import AUDIO, IMAGE, TEXT, Embeddings
 from search.filters import And, Compare, Filter, Not, Operator, Or, compile_filter
 from search.filters.milvus import among, equals, quote
+from search.ranking.fusion import (
+    FusedQuery,
+    RankedSegment,
+    rank,
+    score_segments,
+    with_words,
+    words_weight,
+)
+from search.ranking.grouping import by_asset, diversify
+from search.ranking.snippets import snippet
+from search.types import ScoredSegment
 
 values = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -96,3 +110,159 @@ def test_a_prefix_is_a_range(texts: list[str], prefix: str) -> None:
     for text in [*texts, prefix, *(prefix + text for text in texts), "\U0010ffff" * 50]:
         is_in_range = ends[0] <= text and (len(ends) == 1 or text < ends[1])
         assert is_in_range == text.startswith(prefix)
+
+
+texts = st.text(st.sampled_from("ab é海.\n"), max_size=80)
+
+
+@given(texts, st.lists(texts, max_size=3), st.integers(1, 40))
+def test_a_snippet_is_a_piece_of_the_text_with_its_matches(
+    text: str, queries: list[str], max_chars: int
+) -> None:
+    found = snippet(text, queries, max_chars)
+    bare = found.text.removeprefix("…").removesuffix("…")
+    assert bare in text
+    assert len(bare) <= max_chars
+    assert (bare == text) == (found.text == text)
+    ends = [0]
+    for start, end in found.matches:
+        assert ends[-1] <= start < end <= len(found.text)
+        assert found.text[start:end].isalnum()
+        ends.append(end)
+
+
+@given(texts, texts, st.integers(5, 40))
+def test_if_a_word_that_fits_matches_it_is_shown(text: str, query: str, max_chars: int) -> None:
+    all_matches = snippet(text, [query], len(text) + 1).matches
+    if any(end - start <= max_chars for start, end in all_matches):
+        assert snippet(text, [query], max_chars).matches
+
+
+english = st.text(st.sampled_from("abseyABSEY _-’“.\n1"), max_size=80)
+
+
+@given(english, english)
+def test_english_is_marked_as_if_it_stood_beside_another_language(text: str, query: str) -> None:
+    alone = snippet(text, [query], 1000).matches
+    assert alone == snippet(text + " ж", [query], 1000).matches
+
+
+DIM = 4
+
+
+@st.composite
+def candidates(draw: st.DrawFn) -> tuple[list[float], Embeddings]:
+    n = draw(st.integers(1, 12))
+    quarters = sorted(draw(st.lists(st.integers(-12, 20), min_size=n, max_size=n)), reverse=True)
+    rows = np.random.default_rng(draw(st.integers(0, 999))).normal(size=(n, DIM))
+    return [quarter / 4 for quarter in quarters], l2_normalize(rows)
+
+
+def by_the_book(
+    scores: list[float], embeddings: Embeddings, n: int, diversity: float, chosen: list[int]
+) -> list[int]:
+    """The definition, a sum at a time."""
+    low, high = min(scores), max(scores)
+    order: list[int] = []
+    while len(order) < n and len(order) + len(chosen) < len(scores):
+        best, best_value = -1, -np.inf
+        for i, score in enumerate(scores):
+            if i in order or i in chosen:
+                continue
+            relevance = (score - low) / (high - low) if high > low else 0.0
+            alike = max([0.0, *(float(embeddings[i] @ embeddings[j]) for j in [*chosen, *order])])
+            value = (1 - diversity) * relevance - diversity * alike
+            if value > best_value + 1e-9:
+                best, best_value = i, value
+        order.append(best)
+    return order
+
+
+@given(candidates(), st.integers(0, 14), st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.0]), st.data())
+def test_it_is_maximal_marginal_relevance(
+    found: tuple[list[float], Embeddings], n: int, diversity: float, data: st.DataObject
+) -> None:
+    scores, embeddings = found
+    chosen = data.draw(st.lists(st.sampled_from(range(len(scores))), unique=True, max_size=3))
+    got = diversify(scores, embeddings, n, diversity, chosen)
+    wanted = by_the_book(scores, embeddings, n, diversity, chosen)
+    assert len(got) == len(wanted)
+    assert len(set(got) | set(chosen)) == len(got) + len(chosen)
+    if diversity not in (0.0, 1.0):  # with many near ties, rounding may choose a different one
+        assert got == wanted
+
+
+@given(candidates())
+def test_without_diversity_the_order_stays(found: tuple[list[float], Embeddings]) -> None:
+    scores, embeddings = found
+    assert diversify(scores, embeddings, len(scores), 0.0) == list(range(len(scores)))
+
+
+SPACE = Space(4, {}, {IMAGE: Calibration(0.2, 0.1), TEXT: Calibration(0.1, 0.2)})
+cosines = st.floats(-1, 1, width=32)
+segments = st.lists(
+    st.builds(
+        ScoredSegment,
+        st.text("abc", min_size=1, max_size=4),
+        st.sampled_from(["a1", "a2", "a3"]),
+        st.sampled_from([TEXT, IMAGE, AUDIO]),
+        cosines,
+        confidence=st.floats(0, 1),
+    ),
+    unique_by=lambda s: s.segment_id,
+    max_size=30,
+)
+
+
+QUERY = FusedQuery(np.eye(1, 4, dtype=np.float32)[0])
+
+
+def ranked(found: list[ScoredSegment]) -> list[RankedSegment]:
+    kinds = (TEXT, IMAGE, AUDIO)
+    lists = {m: [s for s in found if s.modality == m] for m in kinds}
+    return rank(c for m, part in lists.items() for c in score_segments(m, part, QUERY, SPACE))
+
+
+@given(segments)
+def test_each_asset_appears_once_with_its_best(found: list[ScoredSegment]) -> None:
+    candidates = ranked(found)
+    groups = by_asset(candidates, [TEXT, IMAGE, AUDIO], len(found))
+    assert sorted(c.segment.segment_id for g in groups for c in (g.best, *g.moments)) == sorted(
+        s.segment_id for s in found
+    )
+    best = [group.best for group in groups]
+    assert len({c.segment.asset_id for c in best}) == len(best)
+    assert {c.segment.asset_id for c in best} == {s.asset_id for s in found}
+    for candidate in best:
+        rivals = [c.score for c in candidates if c.segment.asset_id == candidate.segment.asset_id]
+        assert candidate.score == max(rivals)
+
+
+@given(
+    st.lists(st.integers(0, 90), max_size=50),
+    st.dictionaries(st.integers(0, 60), st.integers(1, 9), min_size=1, max_size=20),
+    st.sampled_from([0.001, 0.02, 3.0, 500.0]),
+    st.sampled_from([-7.0, 0.0, 0.3, 40.0]),
+)
+def test_words_rank_alike_however_scores_are_scaled_and_shifted(
+    hundredths: list[int], words: dict[int, int], scale: float, shift: float
+) -> None:
+    lexical = [
+        ScoredSegment(f"s{number:02}", "a", TEXT, float(bm25), snippet="pump")
+        for number, bm25 in sorted(words.items(), key=lambda pair: (-pair[1], pair[0]))
+    ]
+    plain = score_segments(
+        TEXT,
+        [ScoredSegment(f"s{n:02}", "a", TEXT, cosine / 100) for n, cosine in enumerate(hundredths)],
+        QUERY,
+        SPACE,
+    )
+    moved = [c._replace(dense=scale * c.dense + shift) for c in plain]
+    places = {s.segment_id: (place, s.cosine) for place, s in enumerate(lexical, 1)}
+    worded = with_words(plain, places, {TEXT: words_weight(plain, lexical, "pump")})
+    assume((np.diff(sorted({c.score for c in worded})) > 1e-9).all())  # else rounding decides
+    same = [c.segment.segment_id for c in rank(worded)]
+    moved = with_words(moved, places, {TEXT: words_weight(moved, lexical, "pump")})
+    assert [c.segment.segment_id for c in rank(moved)] == same
+    assert all(c.words >= 0 for c in worded)
+    assert len(worded) == len(plain)

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from encoder.system import environment
+from scripts.settings_table import page
+from tests.support.milvus_server import free_port
 from workers.config import Settings, current_settings
 from workers.environment import Options, begin, child_environment
 
@@ -104,3 +106,33 @@ def test_a_child_reads_the_same_settings(tmp_path: Path) -> None:
         text=True,
     )
     assert Settings.model_validate_json(told.stdout) == current_settings()
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
+
+
+def rows(text: str) -> list[tuple[str, str]]:
+    """Each variable and its default; their descriptions may be edited apart."""
+    cells = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    return [(first, last) for first, *_, last in cells]
+
+
+def test_the_page_has_every_setting_and_its_default() -> None:
+    wanted = rows(page())
+    assert len(wanted) > 50
+    assert rows(PAGE.read_text()) == wanted, "python -m scripts.settings_table > docs/settings.md"
+
+
+def test_no_port_is_given_out_twice() -> None:
+    ports = [free_port() for _ in range(1000)]
+    assert len(set(ports)) == len(ports)
+
+
+def test_two_processes_are_not_given_the_same_port() -> None:
+    """Of 15,000 ports, two times 1,500 would have some in common."""
+    code = (
+        "from tests.support.milvus_server import free_port as f; print({f() for _ in range(1500)})"
+    )
+    ours = {free_port() for _ in range(1500)}
+    theirs = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT)
+    assert not ours & {int(port) for port in theirs.strip("{}\n").split(",")}

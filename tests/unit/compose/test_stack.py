@@ -1,11 +1,18 @@
-"""What an operator may rely on in compose.yaml, without a container."""
+"""The stack of compose."""
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
+import uuid
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from ipaddress import ip_address
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import click
 import pytest
@@ -22,10 +29,13 @@ from tests.support.compose_files import (
     SERVICES,
     STACK,
     VARIABLE,
+    Loader,
     filled,
     seconds,
     size_bytes,
 )
+from tests.support.http_server import answering
+from tests.unit.compose.test_kubernetes import OBJECTS
 from workers.cli import anymodal
 from workers.config import Settings
 from workers.pipeline.files import CLASSES
@@ -160,3 +170,117 @@ def test_the_example_of_variables_is_complete_and_shows_the_defaults() -> None:
     lines = (COMPOSE / ".env.example").read_text().splitlines()
     told = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     assert told == used
+
+
+(KUBERNETES,) = (
+    o["data"] for o in OBJECTS if o["kind"] == "ConfigMap" and o["metadata"]["name"] == "anymodal"
+)
+ADDED: dict[str, Any] = yaml.load((COMPOSE / "compose.proxy.yaml").read_text(), Loader)["services"]
+
+
+def test_the_proxy_may_do_nothing_that_it_need_not() -> None:
+    proxy = ADDED["proxy"]
+    for key in ("restart", "read_only", "tmpfs", "cap_drop", "security_opt", "logging"):
+        assert proxy[key] == SERVICES["redis"][key], key
+    assert proxy["user"] not in ("root", "0")
+    assert size_bytes(proxy["deploy"]["resources"]["limits"]["memory"]) > 0
+    assert proxy["depends_on"] == {"api": {"condition": "service_healthy"}}
+
+
+@pytest.mark.parametrize("settings", [ADDED["api"]["environment"], KUBERNETES])
+def test_the_api_knows_the_proxy(settings: dict[str, str]) -> None:
+    """Otherwise all of its clients would share the limits of one address."""
+    proxies = json.loads(settings["ANYMODAL_API__PROXIES"])
+    networks = ApiConfig.model_validate({"proxies": proxies}).proxies
+    for inside in ("10.1.2.3", "172.20.0.3", "192.168.16.5"):
+        assert any(ip_address(inside) in network for network in networks)
+
+
+def test_the_proxy_caps_its_clients() -> None:
+    conf = (COMPOSE / "proxy" / "nginx.conf").read_text()
+    assert "proxy_set_header X-Forwarded-Proto $scheme;" in conf
+    assert "proxy_set_header X-Forwarded-For $remote_addr;" in conf
+    assert re.search(r"limit_conn addresses \d+;", conf)
+    for timeout in ("client_header_timeout", "client_body_timeout", "send_timeout"):
+        assert re.search(rf"{timeout} \d+s;", conf)
+    (kept,) = re.findall(r"keepalive_timeout (\d+)s;", conf)
+    assert int(kept) < ApiConfig().keep_alive_s
+
+
+SCRIPT = COMPOSE / "milvus" / "health.sh"
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers with the server's status."""
+
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(type(self).status)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+class Patient:
+    """A process with a unique name, and its health check."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.name = f"m{uuid.uuid4().hex[:12]}"  # the kernel keeps 15 characters
+        self.folder = folder
+        self.url = url
+        program = folder / self.name
+        shutil.copy(shutil.which("sleep") or "", program)
+        self.process = subprocess.Popen([program, "600"])
+
+    def check(self) -> int:
+        words = ["sh", SCRIPT, self.url, self.name, self.folder]
+        return subprocess.run(words, check=False, capture_output=True).returncode
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Iterator[Patient]:
+    """A healthy one."""
+    Answers.status = 200
+    with answering(Answers) as server:
+        patient = Patient(tmp_path, f"http://127.0.0.1:{server.server_port}/healthz")
+        yield patient
+    patient.process.kill()
+    patient.process.wait()
+
+
+def test_what_was_well_and_is_no_longer_is_ended_at_the_fifth_failure(patient: Patient) -> None:
+    assert patient.check() == 0
+    Answers.status = 500
+    assert [patient.check() for _ in range(4)] == [1] * 4
+    assert patient.process.poll() is None
+    assert patient.check() == 1
+    assert patient.process.wait(30) == -9
+
+
+def test_failures_that_are_not_in_a_row_end_nothing(patient: Patient) -> None:
+    for _ in range(3):
+        Answers.status = 200
+        assert patient.check() == 0
+        Answers.status = 500
+        assert [patient.check() for _ in range(4)] == [1] * 4
+    assert patient.process.poll() is None
+
+
+def test_what_begins_slowly_is_given_time(patient: Patient) -> None:
+    Answers.status = 500
+    assert [patient.check() for _ in range(29)] == [1] * 29
+    assert patient.process.poll() is None
+    assert patient.check() == 1
+    assert patient.process.wait(30) == -9
+
+
+def test_compose_runs_it_where_an_end_is_followed_by_a_start() -> None:
+    milvus = SERVICES["milvus"]
+    assert "./milvus/health.sh:/milvus/health.sh:ro" in milvus["volumes"]
+    script, url, program, folder = milvus["healthcheck"]["test"][2:]
+    assert (script, program) == ("/milvus/health.sh", milvus["command"][0])
+    assert url.endswith(":9091/healthz")
+    assert folder in milvus["tmpfs"]  # empty at each start
+    assert milvus["init"] is True  # the first process of a container ignores its own signals
+    assert milvus["restart"] == "unless-stopped"

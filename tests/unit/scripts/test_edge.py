@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.sync_client import TARGET, generated
 from tests.support.compose_files import ROOT
 
 
@@ -32,3 +33,7 @@ def test_the_command_runs_what_lies_beside_it(home: str, tmp_path: Path) -> None
         f"search|a cat|{home or folder / 'models'}",
         3,
     )
+
+
+def test_the_synchronous_client_is_written_from_the_other() -> None:
+    assert TARGET.read_text() == generated(), "run `python -m scripts.sync_client`"

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from encoder.space import Calibration, Space
+from encoder.space import Calibration, Sideways, Space
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Item, Modality, Role
 from search import Deadline, Query, SearchEngine, Term, as_json
 from search.errors import CancelledError, TimeLimitError
@@ -279,3 +280,92 @@ def test_a_strong_query_starts_from_an_asset_that_another_just_wrote() -> None:
     add(store.others, "b", TEXT, axis(0) + axis(1))
     engine = SearchEngine(DirectionEncoder(), store)
     assert uris(engine, Query([Term(asset_id="a")], consistency="strong")) == ["/b"]
+
+
+BY = {IMAGE: Calibration(0.5, 0.1, (Calibration(-0.5, 1.0),)), AUDIO: Calibration(0.1, 0.1)}
+
+
+def pictures(rows: NDArray[np.float32]) -> MemoryStore:
+    """Pictures /0, /1 and so on by their rows, [n, 2, DIM]."""
+    store = MemoryStore(DIM, BY)
+    for number, of_one in enumerate(rows):
+        name, key = f"{number}", segment_id(f"{number}", IMAGE, 0, "f")
+        parts = [SegmentRow(key, name, IMAGE, 0, one, row=row) for row, one in enumerate(of_one)]
+        store.write([AssetRow(name, IMAGE, "x/y", 1, 1, [f"/{name}"])], parts)
+    return store
+
+
+def found(store: MemoryStore, limit: int) -> list[str]:
+    query = Query([Item(TEXT, axis(0))], [IMAGE], limit=limit)
+    return [hit.uri for hit in SearchEngine(DirectionEncoder(BY), store).search(query).hits]
+
+
+def test_several_rows_of_a_kind_are_searched_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 2, DIM)).astype(np.float32)
+    store = pictures(rows)
+    search_mixed, asked = store.search_mixed, []
+
+    def noted(query: Embeddings, kinds: Any, *args: Any, **options: Any) -> Any:
+        asked.append(kinds)
+        return search_mixed(query, kinds, *args, **options)
+
+    monkeypatch.setattr(store, "search_mixed", noted)
+    cosines = (rows / np.linalg.norm(rows, axis=2, keepdims=True))[..., 0]
+    scores = ((cosines - [0.5, -0.5]) / [0.1, 1.0]).max(axis=1)
+    wanted = [f"/{number}" for number in np.argsort(-scores)]
+    assert found(store, 5) == wanted[:5]
+    assert found(store, 60) == wanted
+    assert asked == [[IMAGE], [IMAGE]]
+
+
+WIDE, TALL = (2, 4), (4, 2)
+
+
+class Corners:
+    """Embeds a picture by the brightness of its first corner; tall ones seem to lie on a side."""
+
+    def __init__(self, limit: float) -> None:
+        direction = np.zeros(DIM, np.float32)
+        direction[7] = 1.0
+        self.space = Space(DIM, {}, sideways=Sideways(direction, limit))
+        self.n_encoded = 0
+
+    def encode_items(self, items: Sequence[Item]) -> Embeddings:
+        self.n_encoded += len(items)
+        return np.stack([embedding(item.content) for item in items])
+
+
+def embedding(rgb: NDArray[np.uint8]) -> Embeddings:
+    row = np.zeros(DIM, np.float32)
+    row[rgb[0, 0, 0]] = 0.8
+    row[7 if rgb.shape[0] > rgb.shape[1] else 6] = 0.6
+    return row
+
+
+def picture(first: int, size: tuple[int, int] = WIDE) -> NDArray[np.uint8]:
+    """All 0 but the first corner."""
+    rgb = np.zeros((*size, 3), np.uint8)
+    rgb[0, 0] = first
+    return rgb
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit", "best", "n_encoded"),
+    [
+        (np.rot90(picture(3)), 0.5, "three", 3),
+        (np.rot90(picture(3), 3), 0.5, "three", 3),
+        (picture(3), 0.5, "three", 1),
+        (picture(4, TALL), 0.5, "tall", 3),  # one that is stored as it is
+        (np.rot90(picture(3)), 0.9, "tall", 1),
+    ],
+)
+def test_a_picture_is_turned_if_that_finds_a_nearer_one(
+    asked: NDArray[np.uint8], limit: float, best: str, n_encoded: int
+) -> None:
+    store, encoder = MemoryStore(DIM), Corners(limit)
+    stored = {"three": picture(3), "five": picture(5), "tall": picture(4, TALL)}
+    for name, rgb in stored.items():
+        row = SegmentRow(f"{name}-0", name, IMAGE, 0, embedding(rgb))
+        store.write([AssetRow(name, IMAGE, "image/png", 1, 1, [f"/{name}"])], [row])
+    hits = SearchEngine(encoder, store).search(Query([Item(IMAGE, asked)])).hits
+    assert (hits[0].asset_id, encoder.n_encoded) == (best, n_encoded)

@@ -1,3 +1,5 @@
+"""How candidates become a list: fused, ranked, grouped, sorted, with the words that match."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -8,6 +10,7 @@ import pytest
 from encoder.errors import InputError
 from encoder.space import Calibration, Space
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
+from search.query.sorting import check_sort, sort_hits
 from search.ranking.fusion import (
     SPREAD_OF,
     FusedQuery,
@@ -21,7 +24,9 @@ from search.ranking.fusion import (
     with_words,
     words_weight,
 )
-from search.types import ScoredSegment
+from search.ranking.grouping import by_asset
+from search.ranking.snippets import snippet
+from search.types import Hit, ScoredSegment
 
 SPACE = Space(2, {}, {IMAGE: Calibration(0.5, 0.1), TEXT: Calibration(0.1, 0.2)})
 ONE = FusedQuery(np.array([1, 0], np.float32))
@@ -123,3 +128,103 @@ def test_a_best_match_that_holds_only_a_part_of_the_query_gains_this_part() -> N
     dense = scored(found("a", 0.5), found("b", 0.3))
     gains = [words_weight(dense, [PUMP], text).gain for text in ("a pump", "a pump of steel")]
     assert gains[1] / gains[0] == pytest.approx(5 / 12)
+
+
+def candidate(segment_id: str, asset_id: str, score: float) -> RankedSegment:
+    return RankedSegment(ScoredSegment(segment_id, asset_id, IMAGE, score), score)
+
+
+RANKED = [
+    candidate("m2", "film", 0.9),
+    candidate("m1", "film", 0.7),
+    candidate("p", "picture", 0.5),
+    candidate("m3", "film", 0.2),
+]
+
+
+def test_an_asset_is_at_its_best_moment_with_its_next_best() -> None:
+    film, picture = by_asset(RANKED, [IMAGE], 1)
+    assert (film.best, film.moments) == (RANKED[0], [RANKED[1]])
+    assert (picture.best, picture.moments) == (RANKED[2], [])
+
+
+def test_no_moments_are_kept_if_none_are_wanted() -> None:
+    assert [group.moments for group in by_asset(RANKED, [IMAGE], 0)] == [[], []]
+
+
+def test_of_one_kind_the_best_is_a_hit_and_others_are_moments() -> None:
+    sound = RankedSegment(ScoredSegment("s", "film", AUDIO, 0.1), 0.1)
+    (film,) = by_asset([*RANKED, sound], [AUDIO], 2)
+    assert (film.key, film.best, film.moments) == ("film", sound, RANKED[:2])
+
+
+HITS = [
+    Hit("b", "b1", "/b", IMAGE, 3.0, metadata={"taken": 20.0, "city": "bonn"}),
+    Hit("c", "c1", "/c", IMAGE, 2.0, metadata={}),
+    Hit("a", "a1", "/a", IMAGE, 1.0, metadata={"taken": 10.0, "city": "Aachen"}),
+    Hit("d", "d1", "/d", IMAGE, 0.5, metadata={"taken": 20.0, "city": "Celle"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("sort", "order"), [("taken", "abdc"), ("-taken", "bdac"), ("city", "abdc"), ("rating", "bcad")]
+)
+def test_hits_are_sorted_by_a_field_of_their_asset(sort: str, order: str) -> None:
+    assert "".join(hit.asset_id for hit in sort_hits(HITS, sort)) == order
+
+
+@pytest.mark.parametrize("sort", ["nonsense", "tags", "--taken", "path"])
+def test_what_cannot_be_sorted_by_is_refused_with_what_can(sort: str) -> None:
+    with pytest.raises(InputError, match=r"camera_model.*taken"):
+        check_sort(sort)
+
+
+FERRY = (
+    "In the morning nothing moves. " * 20 + "Then a red ferry leaves the harbour. " + "Gulls. " * 30
+)
+
+
+def marked(text: str, *queries: str, max_chars: int = 60) -> list[str]:
+    found = snippet(text, queries, max_chars)
+    return [found.text[start:end] for start, end in found.matches]
+
+
+def test_the_window_lies_around_the_words_of_the_query() -> None:
+    found = snippet(FERRY, ["ferries in a harbour"], 60)
+    assert "red ferry leaves the harbour" in found.text
+    assert found.text.startswith("…")
+    assert found.text.endswith("…")
+    assert marked(FERRY, "ferries in a harbour") == ["ferry", "harbour"]
+
+
+def test_a_short_text_is_shown_whole() -> None:
+    assert snippet("A café.", ["CAFE"]).text == "A café."
+    assert marked("A café.", "CAFE") == ["café"]
+
+
+def test_without_a_match_the_beginning_is_shown() -> None:
+    assert snippet(FERRY, ["zebra"], 32).text == "In the morning nothing moves. In…"
+    assert snippet(FERRY, [], 32).matches == ()
+
+
+def test_a_combining_sign_is_not_a_word() -> None:
+    assert marked("A boat.", "\uff9e") == []  # the halfwidth voiced sound mark
+
+
+def test_function_words_are_marked_only_if_nothing_else_is_asked_for() -> None:
+    assert marked("To be or not to be, the question.", "the question") == ["question"]
+    assert marked("To be, the question.", "to be") == ["To", "be"]
+
+
+def test_rare_words_weigh_more_than_frequent_ones() -> None:
+    text = "sea sea sea sea " * 10 + "and then at last, the lighthouse stands there. " + "x " * 50
+    assert "lighthouse" in snippet(text, ["sea lighthouse"], 20).text
+
+
+def test_characters_of_chinese_match_each() -> None:
+    assert marked("我喜欢大海和沙滩。", "大海") == ["大", "海"]
+
+
+@pytest.mark.parametrize("max_chars", [1, 5, 10])
+def test_a_word_longer_than_the_window_is_cut(max_chars: int) -> None:
+    assert len(snippet("x" * 100, ["x" * 100], max_chars).text) <= max_chars + 2

@@ -1,11 +1,24 @@
+"""What a query asks for, page by page, and how long it may take."""
+
 from __future__ import annotations
 
+from contextvars import copy_context
+from dataclasses import replace
+from threading import Thread
+from time import thread_time
 from typing import Any
 
+import numpy as np
 import pytest
 
 from encoder.errors import InputError
-from encoder.types import AUDIO, IMAGE, TEXT, Item, Modality
+from encoder.space import l2_normalize
+from encoder.system.metering import running
+from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
+from search.errors import CancelledError, TimeLimitError, TooCostlyError
+from search.filters import parse_filter
+from search.query.deadline import Budget, Deadline, StageProgress
+from search.query.pages import MAX_SHOWN, read_page
 from search.query.planner import plan, widened
 from search.query.query import Query, Term
 
@@ -112,3 +125,137 @@ def test_a_field_out_of_range_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=rf"query\.{wanted}"):
         plan(Query(items, **fields), KNOWN)
+
+
+QUERY = Query([Item(TEXT, "a cat")])
+
+
+def direction(seed: int = 0) -> Embeddings:
+    return l2_normalize(np.random.default_rng(seed).normal(size=(1, 384)))[0]
+
+
+def after(*keys: str, query: Query = QUERY) -> Query:
+    return replace(query, cursor=read_page(query, direction()).cursor(keys, len(keys)))
+
+
+def test_a_cursor_remembers_all_pages_before() -> None:
+    second = after("a", "b")
+    third = after("c", query=second)
+    page = read_page(third, direction())
+    assert [page.has_shown(key) for key in "abcd"] == [True, True, True, False]
+    assert len(third.cursor) == len(second.cursor) + 8
+
+
+def test_a_cursor_says_how_far_the_pages_before_went() -> None:
+    page = read_page(
+        replace(QUERY, cursor=read_page(QUERY, direction()).cursor("a", 700)), direction()
+    )
+    assert page.depth == 700
+    later = replace(QUERY, cursor=page.cursor("b", 3))
+    assert read_page(later, direction()).depth == 700
+
+
+def test_what_is_shown_may_change_from_page_to_page() -> None:
+    other = replace(after("a"), limit=50, moments=0, explain=True, consistency="strong")
+    assert read_page(other, direction()).has_shown("a")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"items": [Item(TEXT, "a cat"), Term(asset_id="x")]},
+        {"items": [Term(Item(TEXT, "a cat"), weight=2)]},
+        {"modalities": [IMAGE]},
+        {"filter": parse_filter({"field": "language", "eq": "en"})},
+        {"quotas": {IMAGE: 1}},
+        {"score_threshold": 1.0},
+        {"group_by": "segment"},
+        {"diversity": 0.1},
+        {"lexical": False},
+    ],
+)
+def test_what_changes_the_ranking_may_not_change(change: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=r"query\.cursor: got .* belongs to another query"):
+        read_page(replace(after("a"), **change), direction())  # type: ignore[arg-type]
+
+
+def test_a_cursor_does_not_fit_another_content() -> None:
+    with pytest.raises(InputError, match="another query"):
+        read_page(after("a"), direction(1))
+
+
+def test_a_content_encoded_in_another_batch_is_the_same() -> None:
+    moved = direction() + np.random.default_rng(2).normal(size=384) * 1e-6
+    assert read_page(after("a"), moved.astype(np.float32)).has_shown("a")
+
+
+def test_pages_end() -> None:
+    keys = [str(number) for number in range(MAX_SHOWN)]
+    page = read_page(QUERY, direction())
+    assert len(page.cursor(keys, 0)) < 100_000
+    assert page.cursor([*keys, "one more"], 0) == ""
+
+
+def test_time_runs_out() -> None:
+    now = [100.0]
+    deadline = Deadline(2, clock=lambda: now[0])
+    deadline.check()
+    now[0] = 101.5
+    assert deadline.left_s() == 0.5
+    deadline.check()
+    now[0] = 103.0
+    assert deadline.left_s() == 0
+    with pytest.raises(TimeLimitError, match=r"longer than 2 s\. Allow more time"):
+        deadline.check()
+
+
+def test_without_a_limit_only_cancelling_ends_it() -> None:
+    deadline = Deadline()
+    assert deadline.left_s() is None
+    deadline.check()
+    deadline.cancel()
+    with pytest.raises(CancelledError):
+        deadline.check()
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+def test_a_limit_that_is_none_is_refused(seconds: float) -> None:
+    with pytest.raises(InputError, match="deadline"):
+        Deadline(seconds)
+
+
+def test_no_stage_begins_after_the_deadline() -> None:
+    progress = StageProgress(Deadline())
+    with progress.stage("plan"):
+        progress.deadline.cancel()
+    with pytest.raises(CancelledError), progress.stage("search"):
+        raise AssertionError("began")
+    assert list(progress.timer.latency_s()) == ["plan", "total"]
+
+
+def test_a_request_ends_when_it_took_too_much_processor_time() -> None:
+    budget = Budget(60, cpu_s=0.02)
+    with budget.counted():
+        budget.check()
+        ends_s = thread_time() + 0.03
+        while thread_time() < ends_s:
+            pass
+        with pytest.raises(TooCostlyError, match=r"0\.02 s of processor time"):
+            budget.check()
+
+
+def test_networks_that_run_for_a_request_are_counted_in_whichever_thread() -> None:
+    budget = Budget(60, cpu_s=0.02)
+
+    def run() -> None:
+        with running(n_threads=4):
+            ends_s = thread_time() + 0.01
+            while thread_time() < ends_s:
+                pass
+
+    with budget.counted():
+        network = Thread(target=copy_context().run, args=[run])
+        network.start()
+        network.join()
+        with pytest.raises(TooCostlyError):
+            budget.check()

@@ -1,4 +1,4 @@
-"""Settings come from the environment, and secrets from files."""
+"""What commands and settings are called, and what they are set to."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from encoder.errors import InputError
-from workers.cli.main import unread_variables
+from encoder import MultiModalEncoder
+from encoder.errors import InputError, ModelError
+from workers.cli.bundle import bundle
+from workers.cli.ingest import read_labels
+from workers.cli.main import FORMER_NAMES, anymodal, unread_variables
 from workers.config import FORMER_VARIABLES, Settings, current_settings, variable_names
 from workers.environment import READ_BY_NAME, Options, begin
 from workers.jobs.broker import BrokerError, check_broker
+from workers.serving.resources import Resources
 
 ANYMODAL = Path(sys.executable).with_name("anymodal")
 URL = "redis://:sesame@127.0.0.1:1/0"
@@ -154,3 +159,122 @@ def test_shells_complete_the_command(shell: str) -> None:
     assert "_ANYMODAL_COMPLETE" in completed("source")
     current = {"COMP_CWORD": "sea" if shell == "fish" else "1"}
     assert "search" in completed("complete", COMP_WORDS="anymodal sea", **current)
+
+
+@pytest.mark.parametrize("former", FORMER_NAMES)
+def test_a_former_name_still_works(former: str) -> None:
+    words = FORMER_NAMES[former].split()
+    before, now = (
+        CliRunner().invoke(anymodal, [*command, "--help"]) for command in ([former], words)
+    )
+    if former != "listen":  # its recording stands before the options
+        assert before.stdout.partition("\n")[2] == now.stdout.partition("\n")[2]
+    assert before.exit_code == 0
+    assert before.stderr == f"`anymodal {former}` is now `anymodal {FORMER_NAMES[former]}`.\n"
+
+
+def test_listen_finds_its_recording_behind_options() -> None:
+    words = ["listen", "--pause", "1", "--json", "no-such.wav", "--limit", "3"]
+    ran = CliRunner().invoke(anymodal, words)
+    assert "no-such.wav" in str(ran.exception)
+
+
+def test_path_and_verify_name_the_folder(bundle_home: Path) -> None:
+    assert CliRunner().invoke(bundle, ["path", "english"]).output.strip() == str(bundle_home)
+    assert str(bundle_home) in CliRunner().invoke(bundle, ["verify", "english"]).output
+
+
+def test_an_unknown_bundle_lists_the_known() -> None:
+    result = CliRunner().invoke(bundle, ["fetch", "other"])
+
+    assert isinstance(result.exception, ModelError)
+    assert "bundle:english" in result.exception.remedy
+
+
+def test_what_is_json_is_read_as_such_and_the_rest_is_text() -> None:
+    pairs = ["n=3", "share=0.5", "ok=true", "none=null", 'list=["a", 1]', "zip=01234", "a=b=c"]
+    labels = read_labels([], [*pairs, "title=2001", "odd=NaN", "empty="])
+    assert labels == {
+        "n": 3,
+        "share": 0.5,
+        "ok": True,
+        "none": None,
+        "list": ["a", 1],
+        "zip": "01234",
+        "a": "b=c",
+        "title": "2001",
+        "odd": "NaN",
+        "empty": "",
+    }
+
+
+def test_tags_are_reported_once_and_an_empty_one_takes_them_away() -> None:
+    assert read_labels(["sea", " night ", "sea"], []) == {"tags": ["sea", "night"]}
+    assert read_labels([""], []) == {"tags": []}
+    assert read_labels([], []) == {}
+
+
+@pytest.mark.parametrize(
+    ("pair", "why"),
+    [
+        ("license", "KEY=VALUE"),
+        ("=x", "KEY=VALUE"),
+        ("width=3", "set by the file"),
+        ("look=AAAA", "set by the file"),
+        ("read_by=me", "set by the file"),
+        ("tags=a", "--tag"),
+        ("note=" + "x" * 40_000, "32,768 bytes at most"),
+    ],
+)
+def test_what_cannot_be_noted_is_refused(pair: str, why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        read_labels([], [pair])
+
+
+@pytest.mark.usefixtures("bundle_home")
+@pytest.mark.parametrize(
+    ("settings", "quantization", "enable_dsre"),
+    [
+        ({}, "int8", True),
+        ({"QUANTIZATION": "int8"}, "int8", True),
+        ({"QUANTIZATION": "none"}, None, True),
+        ({"ENABLE_DSRE": "false"}, "int8", False),
+    ],
+)
+def test_serving_is_fast_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    quantization: str | None,
+    enable_dsre: bool,
+) -> None:
+    for name in ("QUANTIZATION", "ENABLE_DSRE"):
+        monkeypatch.delenv(f"ANYMODAL_ENCODER__{name}", raising=False)
+    wanted = MultiModalEncoder(quantization=quantization, enable_dsre=enable_dsre).space.fingerprint
+    for name, value in settings.items():
+        monkeypatch.setenv(f"ANYMODAL_ENCODER__{name}", value)
+
+    held = Resources(current_settings())
+    assert held.encoder().space.fingerprint == wanted
+    assert held.encoder() is held.encoder()
+
+
+@pytest.mark.parametrize(("said", "isolate"), [(None, True), ("false", False), ("true", True)])
+def test_workers_decode_in_processes_by_default(
+    monkeypatch: pytest.MonkeyPatch, said: str | None, isolate: bool
+) -> None:
+    monkeypatch.setenv("ANYMODAL_INGEST__MAX_PIXELS", "99")
+    if said:
+        monkeypatch.setenv("ANYMODAL_INGEST__ISOLATE", said)
+    config = Resources(current_settings()).ingest_config
+    assert (config.isolate, config.max_pixels) == (isolate, 99)
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_kinds_of_the_environment_hold_for_what_is_ingested(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ANYMODAL_INGEST__KINDS", '["image"]')
+    monkeypatch.setenv("ANYMODAL_STORE", "memory:")
+    held = Resources(current_settings())
+    assert held.ingest_config.kinds == ()  # queries can be of any kind
+    assert held.pipeline().config.kinds == ("image",)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 
 from encoder import MultiModalEncoder
 from encoder.types import TEXT, Item
+from ingest import IngestConfig
 from ingest.sources.objects import ObjectServer
 from search import Query, SearchEngine
 from search.filters import Compare, Operator
 from search.store.memory import MemoryStore
 from search.types import Prune
+from tests.support.http_server import files_at
 from tests.support.s3_server import S3Server, s3_server
 from workers.pipeline.commit_rows import remove
 from workers.pipeline.files import count_files, shards
+from workers.pipeline.ingest_job import IngestJob
 from workers.pipeline.ingest_pipeline import IngestPipeline
 from workers.pipeline.reports import IngestReport
 
@@ -191,3 +195,19 @@ def test_shards_know_the_sizes_of_objects(server: S3Server, library: Library) ->
     assert [len(group) for _, group in groups] == [2, 2]
     assert {type(path) for _, group in groups for path in group} == {str}
     assert count_files([ROOT]) is None
+
+
+def test_a_url_is_stored_under_its_own_name(bundle_home: Path, tmp_path: Path) -> None:
+    assert bundle_home.is_dir()
+    (tmp_path / "ferry.txt").write_text("The ferry leaves at nine.")
+    encoder = MultiModalEncoder(quantization=None, enable_dsre=False)
+    store = MemoryStore(encoder.embed_dim)
+    config = IngestConfig(url_hosts=("127.0.0.1",), url_networks=("127.0.0.1/32",))
+    with files_at(tmp_path) as base:
+        urls = [f"{base}/ferry.txt", f"{base}/none.txt", "http://elsewhere.example/a.txt"]
+        report = IngestJob(encoder, store, config).run(urls)
+    (row,) = store.scan()
+    assert (list(row.locations), row.metadata["title"]) == ([urls[0]], "ferry")
+    assert [failure.uri for failure in report.failures] == urls[1:]
+    assert "404" in report.failures[0].reason
+    assert "elsewhere.example is not allowed" in report.failures[1].reason

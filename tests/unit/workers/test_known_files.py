@@ -9,10 +9,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from encoder.types import IMAGE, TEXT, Item
 from ingest.config import IngestConfig
 from ingest.sources import identity
+from ingest.sources.objects import VERSIONS, ObjectFacts, version_of
+from ingest.types import Asset
+from search import Query, SearchEngine
 from search.errors import StoreUnavailableError
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
@@ -20,6 +26,8 @@ from search.store.open import open_store
 from search.types import AssetRow, SegmentRow
 from tests.faults.tiny_worker import DIM, TinyEncoder
 from workers.pipeline import IngestPipeline, IngestReport, known
+from workers.pipeline.commit_rows import Labels, commit_row
+from workers.pipeline.ingest_job import IngestJob
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
@@ -255,3 +263,116 @@ def test_in_a_folder_in_doubt_former_places_stay(library: Library) -> None:
     assert {"0.txt", "z.txt"} <= library.places().keys()
     doubtful.unlink()
     assert library.ingest().gone == {"dropped": 1}
+
+
+def asset(uri: str, modified: float, **facts: str) -> Asset:
+    metadata = {"title": uri.strip("/"), "modified": modified, **facts}
+    return Asset("id", uri, TEXT, "text/plain", 5, metadata)
+
+
+def row(
+    *copies: Asset,
+    current: AssetRow | None = None,
+    language: str = "",
+    labels: Labels | None = None,
+) -> AssetRow:
+    found: Labels = {"language": language} if language else {}
+    return commit_row(copies, current, n_segments=2, labels_found=found, labels=labels or {})
+
+
+def test_a_new_content() -> None:
+    made = row(asset("/a", 7.5), asset("/b", 6.5), language="en", labels={"tags": ["sea"]})
+    assert (made.asset_id, made.n_segments, list(made.locations)) == ("id", 2, ["/a", "/b"])
+    assert made.metadata == {"title": "a", "modified": 7.5, "language": "en", "tags": ["sea"]}
+
+
+def test_the_latest_change_counts_in_any_order() -> None:
+    first, second = asset("/a", 7.5), asset("/b", 9.0)
+    for one, other in ((first, second), (second, first)):
+        assert row(other, current=row(one)).metadata["modified"] == 9.0
+    assert row(first, current=row(first)) == row(first)
+
+
+def test_labels_replace_only_what_is_given() -> None:
+    stored = row(asset("/a", 1.0), language="en", labels={"tags": ["old"], "year": 1999})
+    again = row(asset("/a", 1.0), current=stored, labels={"tags": ["new"], "title": "Mine"})
+    assert again.metadata == {
+        "title": "Mine",
+        "modified": 1.0,
+        "language": "en",
+        "tags": ["new"],
+        "year": 1999,
+    }
+    assert row(asset("/a", 1.0), current=again) == again
+
+
+def test_a_row_from_before_there_were_numbers() -> None:
+    old = AssetRow("id", TEXT, "text/plain", 5, 2, ["/a"], {"title": "a", "duration_s": "2.000"})
+    assert row(asset("/a", 3.0), current=old).metadata["modified"] == 3.0
+
+
+def test_the_version_of_each_object_is_the_last_and_goes_with_its_location() -> None:
+    def held(key: str, tag: str) -> Asset:
+        facts = ObjectFacts(f"s3://b/{key}", 5, 1.0, tag)
+        stored = asset(facts.url, 1.0)
+        return replace(stored, metadata={**stored.metadata, VERSIONS: [facts.version]})
+
+    def versions(made: AssetRow) -> list[str]:
+        return list(made.metadata[VERSIONS])
+
+    both = row(held("a", "1"), held("c", "1"))
+    assert len(set(versions(both))) == 2
+    later = row(held("a", "2"), current=both)
+    assert len(versions(later)) == 2
+    assert version_of(versions(later), "s3://b/a") == versions(row(held("a", "2")))[0]
+    assert version_of(versions(later), "s3://b/c") == version_of(versions(both), "s3://b/c")
+    moved = replace(later, locations=["s3://b/c"])
+    assert len(versions(row(held("c", "1"), current=moved))) == 1
+    assert VERSIONS not in row(asset("/a", 1.0)).metadata
+
+
+if TYPE_CHECKING:
+    from encoder import MultiModalEncoder
+
+N_PICTURES = 12
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> MemoryStore:
+    pictures = MemoryStore(DIM)
+    for number in range(N_PICTURES):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((64, 64)).save(tmp_path / f"{number}.png")
+    (tmp_path / "note.txt").write_text("A note.")
+    job = IngestJob(cast("MultiModalEncoder", TinyEncoder()), pictures)
+    report = job.run(sorted(map(str, tmp_path.iterdir())))
+    assert (report.ingested, report.failures) == (N_PICTURES + 1, [])
+    assert report.segments == {"image": N_PICTURES, "text": 1}
+    return pictures
+
+
+def test_segments_are_counted_and_rows_are_stored(pictures: MemoryStore) -> None:
+    assert pictures.sizes() == {IMAGE: N_PICTURES, TEXT: 1}
+    assert {row.n_segments for row in pictures.scan()} == {1}
+    assert len(pictures._segments) == 2 * N_PICTURES + 1
+
+
+def test_pages_hold_each_picture_once_by_its_better_vector(pictures: MemoryStore) -> None:
+    engine = SearchEngine(TinyEncoder(), pictures)
+    query = Query([Item(TEXT, "whatever")], modalities=[IMAGE], limit=5, explain=True)
+    hits, cursors = [], [""]
+    while len(cursors) < 4:
+        page = engine.search(Query(**{**vars(query), "cursor": cursors[-1]}))
+        hits += page.hits
+        cursors.append(page.next_cursor)
+    assert len({hit.asset_id for hit in hits}) == len(hits) == N_PICTURES
+    assert not cursors[-1]
+    asked = TinyEncoder().encode_items([Item(TEXT, "whatever")])[0]
+    for hit in hits:
+        cosines = [float(asked @ row.embedding) for row in pictures.embeddings(hit.asset_id)]
+        assert hit.score == pytest.approx(max(cosines), abs=1e-5)
+        assert hit.explanation is not None
+        assert hit.explanation.row == int(np.argmax(cosines))
+        assert hit.explanation.cosine == pytest.approx(max(cosines), abs=1e-5)
+    assert {hit.explanation.row for hit in hits if hit.explanation} == {0, 1}
+    engine.close()

@@ -1,21 +1,34 @@
-"""One line a record, with what was under way and without secrets."""
+"""Logs, metrics and health of a process."""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
 
 from encoder.errors import InputError
 from encoder.types import TEXT
 from ingest.types import Asset, Segment
+from tests.support.http_server import answering
+from workers.config import Settings
+from workers.jobs import broker_metrics
 from workers.jobs.board import JobBoard
+from workers.jobs.broker_metrics import BrokerCollector
+from workers.observe import metrics
 from workers.observe.logs import about, set_up
+from workers.observe.metrics_server import serving
 from workers.pipeline.streams import decode_side_by_side
+from workers.serving.health import problem_at
 
 logger = logging.getLogger("tests.logs")
 URLS = ["redis://me:p%40ss1@host:6379/0", "http://root:Milvus9@host:19530"]
@@ -98,3 +111,100 @@ def test_an_error_names_a_wrong_broker_without_its_password() -> None:
         JobBoard("amqp://me:secret1@host")
     assert "amqp://**@host" in str(wrong.value)
     assert "secret1" not in str(wrong.value)
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "observability.md").read_text()
+ROW = re.compile(r"^\| `(anymodal_\w+)` \| (\w+) \| ([\w, ]*?) ?\| (.+) \|$", re.MULTILINE)
+SUFFIX = re.compile(r"_(bucket|count|sum)$")
+
+
+def test_the_documentation_lists_every_metric_as_it_is() -> None:
+    assert broker_metrics
+    made = [(d.name, d.metric_type, ", ".join(d.labels), d.meaning) for d in metrics.DESCRIPTIONS]
+    assert ROW.findall(PAGE) == made
+    assert len({name for name, *_ in made}) == len(made)
+
+
+def test_every_metric_that_is_asked_for_exists() -> None:
+    known = {d.name: set(d.labels) | {"le"} for d in metrics.DESCRIPTIONS}
+    asked = re.findall(r"(anymodal_\w+)(?:\{(\w+)=)?", PAGE)
+    assert len(asked) > len(known)
+    for name, label in asked:
+        name = name if name in known else SUFFIX.sub("", name)
+        assert name in known
+        assert not label or label in known[name]
+
+
+def test_what_is_registered_is_what_is_described() -> None:
+    described = {d.name.removesuffix("_total"): d for d in metrics.DESCRIPTIONS}
+    families = list(metrics.REGISTRY.collect())
+    assert len(families) > 10
+    for family in families:
+        description = described[family.name]
+        assert (family.type, family.documentation) == (description.metric_type, description.meaning)
+
+
+def test_a_broker_that_is_away_is_a_figure() -> None:
+    [family] = BrokerCollector("redis://127.0.0.1:1/0", 64).collect()
+    assert (family.name, [sample.value for sample in family.samples]) == ("anymodal_broker_up", [0])
+
+
+def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")  # so that it is restored afterwards
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = Settings(broker="redis://127.0.0.1:1/0", metrics_port=port)
+        with (
+            pytest.raises(InputError, match=rf"--metrics-port.*127\.0\.0\.1:{port}"),
+            serving(settings, lambda: BrokerCollector(settings.broker, settings.queue_shards)),
+        ):
+            pass
+
+
+ANSWERS = {
+    "/readyz": (200, '{"status":"ok"}'),
+    "/down": (503, '{"error":{}}'),
+    "/metrics": (200, "# HELP anymodal_broker_up 1 if it answers\nanymodal_broker_up 1.0\n"),
+    "/alone": (200, "# HELP anymodal_broker_up 1 if it answers\nanymodal_broker_up 0.0\n"),
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        code, body = ANSWERS[self.path]
+        self.send_response(code)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with answering(Handler) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/readyz", ""),
+        ("/metrics", ""),
+        ("/down", "503"),
+        ("/alone", "the broker does not answer"),
+    ],
+)
+def test_what_is_not_ready_is_said(url: str, path: str, why: str) -> None:
+    said = problem_at(url + path)
+    assert why in said
+    assert bool(said) == bool(why)
+
+
+@pytest.mark.parametrize(("path", "code"), [("/readyz", 0), ("/down", 1)])
+def test_the_exit_code_shows_it(url: str, path: str, code: int) -> None:
+    environment = {"ANYMODAL_HEALTH_URL": url + path}
+    program = [sys.executable, "-m", "workers.serving.health"]
+    ran = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == code
+    assert bool(ran.stderr) == bool(code)

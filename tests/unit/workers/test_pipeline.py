@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event, Lock
 from time import sleep
 from typing import Any
+from weakref import ref
 from zipfile import ZipFile
 
 import pytest
 
 from encoder import MultiModalEncoder
-from encoder.errors import DiskError, InputError
-from encoder.types import Embeddings, Item
+from encoder.errors import CorruptMediaError, DiskError, InputError
+from encoder.types import TEXT, Embeddings, Item
 from ingest import IngestConfig, isolate
+from ingest.types import Asset, Segment
 from search.errors import StoreUnavailableError
 from search.store.calibrated import StoredCalibration
 from search.store.memory import MemoryStore
@@ -26,6 +30,8 @@ from search.types import AssetRow, SegmentRow
 from tests.support import points_package
 from tests.support.points_package import write_points
 from workers.pipeline import IngestPipeline, IngestReport, ingest_pipeline
+from workers.pipeline.streams import decode_side_by_side
+from workers.serving.composition import frozen
 
 ALONE = r"""
 import sys
@@ -368,3 +374,71 @@ def test_a_newer_package_reads_its_files_again(
     assert store.deleted == [cloud.asset_id], "it has a segment less than before"
     assert (cloud.metadata["read_by"], cloud.metadata["tags"]) == ("points-kind 1.1", ["mine"])
     assert job.run([str(folder)]).unchanged == 2
+
+
+class Ring:
+    """Garbage that only the collector finds."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.mark.slow
+def test_what_was_there_before_is_passed_over_and_what_comes_is_not() -> None:
+    before = Ring()
+    with frozen():
+        inside = Ring()
+        gone_before, gone_inside = ref(before), ref(inside)
+        del before, inside
+        gc.collect()
+        assert gone_before() is not None
+        assert gone_inside() is None
+    gc.collect()
+    assert gone_before() is None
+
+
+def asset(name: str) -> Asset:
+    return Asset(name, f"/{name}", TEXT, "text/plain", 1)
+
+
+def decode(asset: Asset) -> Iterator[Segment]:
+    for index in range(5):
+        if asset.asset_id == "bad" and index == 2:
+            raise CorruptMediaError("broken")
+        yield Segment(asset.asset_id, TEXT, index, "x")
+
+
+def test_every_asset_ends_once_and_keeps_its_order() -> None:
+    names = ["a", "bad", "b", "c"]
+    assets = [asset(name) for name in names]
+    batches = list(decode_side_by_side(assets, decode, threads=3, max_waiting=2))
+    steps = [step for batch in batches for step in batch]
+    assert max(map(len, batches)) <= 2
+
+    ends = {s.asset.asset_id: s.error for s in steps if s.segment is None}
+    assert set(ends) == set(names)
+    assert isinstance(ends["bad"], CorruptMediaError)
+    assert [s.segment.index for s in steps if s.segment and s.asset.asset_id == "b"] == [*range(5)]
+
+
+def test_a_consumer_that_leaves_releases_the_threads() -> None:
+    stream = decode_side_by_side([asset("a"), asset("b")], decode, threads=2, max_waiting=1)
+    next(stream)
+    stream.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
+
+
+def test_what_has_come_is_given_before_the_end_of_a_long_film() -> None:
+    goes_on = threading.Event()
+
+    def film(asset: Asset) -> Iterator[Segment]:
+        for index in range(40):
+            if index == 20:
+                assert goes_on.wait(60)
+            yield Segment(asset.asset_id, TEXT, index, "x")
+
+    batches = decode_side_by_side([asset("a")], film, threads=1, max_waiting=64)
+    first = next(batches)
+    assert 16 <= len(first) <= 20
+    goes_on.set()
+    assert sum(map(len, batches)) == 41 - len(first)

@@ -1,8 +1,12 @@
-"""Texts of any length: every window is read, none is too long, and the mean is weighted."""
+"""Texts, and towers that load late and are put away."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
@@ -10,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder import MultiModalEncoder
-from encoder.errors import InputError, ModelError
+from encoder.errors import BundleError, InputError, ModelError
+from encoder.services.whisper import SAMPLING_RATE, Rest, Whisper
 from encoder.towers import text
+from encoder.towers.base import Encoded, LazyTower, Prepared
 from encoder.towers.exported import TextFormat
 from encoder.towers.text import MAX_TOKENS
 from encoder.towers.tokens import cut_text, pool
@@ -118,3 +124,100 @@ def test_a_vector_does_not_depend_on_neighbours(encoder: MultiModalEncoder) -> N
     alone = [embedded(encoder, text) for text in texts]
     cosines = [float(one @ other) for one, other in zip(together, alone, strict=True)]
     assert min(cosines) > 0.99999
+
+
+class Ones:
+    """A tower without a network."""
+
+    def prepare(self, content: str) -> Prepared:
+        return np.ones(len(content))
+
+    def forward(self, batch: Sequence[Prepared]) -> Encoded:
+        return Encoded(np.ones((len(batch), 2), np.float32))
+
+
+def test_loads_once_for_many_threads() -> None:
+    loads: list[int] = []
+    barrier = Barrier(8)
+    tower = LazyTower(lambda: loads.append(1) or Ones())
+
+    def use(_: int) -> int:
+        barrier.wait()
+        return len(tower.prepare("abc"))
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(use, range(8))) == [3] * 8
+    assert loads == [1]
+    assert tower.forward([np.ones(1)]).rows.shape == (1, 2)
+
+
+def test_a_failed_load_is_tried_again() -> None:
+    outcomes = iter([BundleError("not yet"), None])
+
+    def load() -> Ones:
+        if error := next(outcomes):
+            raise error
+        return Ones()
+
+    tower = LazyTower(load)
+    with pytest.raises(BundleError):
+        tower.prepare("x")
+
+    assert len(tower.prepare("xy")) == 2
+
+
+def put(away: Event) -> bool:
+    away.set()
+    return True
+
+
+def test_what_is_in_use_is_not_put_away() -> None:
+    away = Event()
+    rest = Rest(partial(put, away), away.clear, 0.0)
+    with rest.use():
+        with rest.use():
+            pass
+        assert not away.wait(0.05)
+    assert away.wait(60)
+    with rest.use():
+        assert not away.is_set()
+
+
+def test_a_use_that_cannot_begin_fails_alone() -> None:
+    away, asked = Event(), []
+
+    def wake() -> None:
+        asked.append(away.is_set())
+        if len(asked) == 1:
+            raise OSError("no memory")
+
+    rest = Rest(partial(put, away), wake, 0.0)
+    with rest.use():
+        pass
+    assert away.wait(60)
+    with pytest.raises(OSError, match="no memory"), rest.use():
+        pass
+    with rest.use():
+        assert asked == [True, True]
+
+
+def test_what_could_not_be_put_away_is_tried_again() -> None:
+    away, busy = Event(), [True]
+
+    def put_away() -> bool:
+        return not busy.pop() if busy else put(away)
+
+    with Rest(put_away, away.clear, 0.0).use():
+        pass
+    assert away.wait(60)
+
+
+@pytest.mark.slow
+def test_whisper_hears_the_same_after_a_rest(bundle_home: Path) -> None:
+    whisper = Whisper(bundle_home / "speech", n_threads=1, compute_type="int8", rest_s=0.0)
+    sound = np.random.default_rng(0).normal(0, 0.1, SAMPLING_RATE).astype(np.float32)
+    before = np.array(whisper.encode(sound).states)
+    network = whisper._model.model
+    pause = Event()
+    assert any(not network.model_is_loaded or pause.wait(0.01) for _ in range(6000))
+    np.testing.assert_array_equal(np.array(whisper.encode(sound).states), before)

@@ -1,4 +1,10 @@
+"""Texts, pages and their encodings."""
+
+from __future__ import annotations
+
+import io
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -7,10 +13,11 @@ import pytest
 
 from encoder.errors import CorruptMediaError, MediaLimitError, UnsupportedMediaError
 from ingest import IngestConfig, Place, Segment, identify, picture, segments
-from ingest.kinds import kind_of
-from ingest.kinds.charset import decode_bytes, read_bytes
+from ingest.kinds import charset, html, kind_of
+from ingest.kinds.charset import charset_of, decode_bytes, encoding_of, read_bytes
 from ingest.kinds.html import html_text
-from tests.support.media import write_pdf
+from ingest.kinds.pdf_text import column_order
+from tests.support.media import write_pdf, write_pdf_lines
 
 CONFIG = IngestConfig()
 SENTENCES = "".join(f"Sentence number {i} is about foxes. " for i in range(100))
@@ -155,3 +162,181 @@ def test_window_sizes_are_settings(tmp_path: Path) -> None:
     config = IngestConfig(text_window_chars=100, text_overlap_chars=0)
     found = decode(tmp_path / "a.txt", config)
     assert max(len(segment.content) for segment in found) <= 100
+
+
+def text_of_html(data: bytes) -> str:
+    return html.html_text(data, "a.html")
+
+
+def html_title(data: bytes) -> str:
+    return html.html_title(data, "a.html")
+
+
+def test_only_visible_text_remains() -> None:
+    page = b"""<!doctype html><html><head><title>T</title><style>p {color: red}</style></head>
+    <body><script>alert(1)</script><nav>Menu</nav><p>One <b>bo</b>ld
+    word.</p><p hidden>no</p><noscript>no</noscript><ul><li>a<li>b</ul>x<br>y
+    <template>no</template><!-- no --><div>Caf&eacute; &amp; bar</div></body></html>"""
+    assert text_of_html(page) == "Menu\nOne bold word.\na\nb\nx\ny\nCafé & bar"
+
+
+def test_declared_encodings() -> None:
+    page = '<html><head><meta charset="windows-1251"></head><body>Привет'.encode("cp1251")
+    assert text_of_html(page) == "Привет"
+    old = '<meta http-equiv=Content-Type content="text/html; charset=shift_jis"><p>猫'
+    assert text_of_html(old.encode("shift_jis")) == "猫"
+
+
+def test_broken_and_deep_pages() -> None:
+    assert text_of_html(b"<p>open <b>tags <p>and</i> more") == "open tags\nand more"
+    assert text_of_html(b"<div>" * 1_900 + b"deep") == "deep"
+    assert text_of_html(b"<p><li><br><x></x>" * 9_000 + b"flat").endswith("flat")
+    assert text_of_html(b"<html></html>") == ""
+
+
+def test_titles() -> None:
+    assert html_title(b"<title> A\n title </title><h1>no</h1>") == "A title"
+    assert html_title(b"<title></title><h1>Heading</h1>") == "Heading"
+    assert html_title(b"<p>none") == ""
+    assert len(html_title(b"<title>" + b"x" * 5000)) == 200
+
+
+@pytest.mark.parametrize("part", [b"<div>", b"<x-y></z>", b"<b><p>", b"<DIV></p>"])
+def test_pages_that_nest_too_deeply_are_refused(part: bytes) -> None:
+    with pytest.raises(MediaLimitError, match=r"a\.html nests HTML elements more than 2,000"):
+        text_of_html(part * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("", "utf-8"),
+        ("Grüße, 猫 🎬", "utf-8"),
+        ("Grüße", "utf-8-sig"),
+        ("Grüße 猫", "utf-16"),
+        ("café", "latin-1"),
+        ("Café à gogo, déjà vu", "latin-1"),
+        ("Die Vögel fliegen über den Fluß.", "cp1252"),
+        ("He said “hello” – it’s 5 €", "cp1252"),
+        ("Привет, мир! Это короткий текст о погоде.", "cp1251"),
+        ("Привет, мир! Это текст о погоде на русском языке. " * 5, "koi8-r"),
+        ("これは日本語の文章です。猫がマットの上に座っています。", "shift_jis"),
+        ("这是一个中文句子，猫坐在垫子上。这是一个中文句子。", "gb18030"),
+    ],
+)
+def test_encodings(text: str, encoding: str) -> None:
+    assert decode_bytes(text.encode(encoding)) == text
+
+
+def test_what_a_page_declares_counts_unless_it_is_wrong() -> None:
+    assert decode_bytes("Łódź".encode("iso8859-2"), "iso8859-2") == "Łódź"
+    assert decode_bytes("Łódź".encode(), "iso8859-2") == "Łódź"
+    for no_text in ("no-such-encoding", "hex"):
+        assert decode_bytes("café".encode("latin-1"), no_text) == "café"
+
+
+def test_it_never_fails() -> None:
+    assert "�" in decode_bytes(b"\xff\xfea")
+    assert decode_bytes(bytes(range(128, 256)))
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_a_file_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch, shift: int) -> None:
+    monkeypatch.setattr(charset, "_CHUNK_BYTES", 1_000)
+    text = "x" * shift + "猫🎬" * 20_000
+    assert encoding_of(io.BytesIO(text.encode())) == "utf-8"
+    assert encoding_of(io.BytesIO(text.encode() + b"\xe7")) != "utf-8"
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type", "data", "codec"),
+    [
+        (
+            "a.txt",
+            "text/plain",
+            "这是一个中文句子，猫坐在垫子上。".encode("gb18030") * 3,
+            "gb18030",
+        ),
+        ("b.html", "text/html", b'<meta charset="iso8859-2"><p>\xa3\xf3d\xbc', "iso8859-2"),
+        ("c.txt", "text/plain", b"x " * 200_000 + "né".encode("latin-1"), "cp1252"),
+    ],
+)
+def test_the_codec_of_a_file_is_that_by_which_it_is_read(
+    tmp_path: Path, name: str, media_type: str, data: bytes, codec: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    assert charset_of(path, media_type) == codec
+    found = segments(identify(path, IngestConfig()), IngestConfig())
+    assert not any("\ufffd" in segment.content for segment in found)
+    path.write_bytes("Jetzt anders: grün".encode())
+    assert charset_of(path, media_type) == "utf-8"
+
+
+LEFT = [f"left {n} is about the ferry that leaves at nine" for n in range(8)]
+RIGHT = [f"right {n} is about whales and of the winter sea" for n in range(6)]
+
+
+def boxes(*rows: Sequence[tuple[float, float]]) -> np.ndarray:
+    """Boxes 10 high, a row every 14, each with its left and right."""
+    return np.array(
+        [(left, 14 * n, right, 14 * n + 10) for n, row in enumerate(rows) for left, right in row],
+        np.float64,
+    )
+
+
+TWO = [(0, 200), (230, 430)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "order"),
+    [
+        ([[(0, 430)], *[TWO] * 3], [0, 1, 3, 5, 2, 4, 6]),
+        ([*[TWO] * 3, [(0, 200)]], [0, 2, 4, 6, 1, 3, 5]),  # the left one is longer
+        ([*[[*TWO, (460, 660)]] * 3], [0, 3, 6, 1, 4, 7, 2, 5, 8]),
+        ([*[TWO] * 3, [(0, 430)], *[TWO] * 3], [0, 2, 4, 1, 3, 5, 6, 7, 9, 11, 8, 10, 12]),
+        ([[(0, 90), (95, 200), (230, 430)], *[TWO] * 2], [0, 1, 3, 5, 2, 4, 6]),  # a bold word
+    ],
+)
+def test_columns_are_read_one_after_the_other(
+    rows: Sequence[Sequence[tuple[float, float]]], order: list[int]
+) -> None:
+    assert column_order(boxes(*rows)) == order
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[(0, 400)]] * 9,
+        [[(0, 40), (100, 160), (200, 230)]] * 9,  # a table of short cells
+        [[(0, 60), (100, 400)]] * 9,  # words and what they mean
+        [[(0, 120), (200, 320)], [(0, 190), (200, 260)], [(0, 60), (200, 390)]] * 3,  # ragged cells
+        [TWO] * 2,
+        [*[[(0, 95), (230, 325)]] * 4, *[TWO] * 3],  # columns of which most lines are short
+        [[(0, 200), (205, 400)]] * 9,  # a space between them
+    ],
+)
+def test_what_is_read_row_by_row_stays(rows: Sequence[Sequence[tuple[float, float]]]) -> None:
+    assert column_order(boxes(*rows)) is None
+
+
+def test_columns_that_were_drawn_in_turn_stay() -> None:
+    left, right = boxes(*[TWO[:1]] * 6), boxes(*[TWO[1:]] * 6)
+    assert column_order(np.concatenate([left, right])) is None
+
+
+def test_a_page_is_read_column_by_column_and_hits_keep_their_boxes(tmp_path: Path) -> None:
+    lines = [(50.0, 760.0, "A heading over both of the columns of this page")]
+    for n, text in enumerate(LEFT):
+        lines.append((50, 720 - 14 * n, text))
+        lines += [(320, 720 - 14 * n, RIGHT[n])] if n < len(RIGHT) else []
+    path = write_pdf_lines(tmp_path / "a.pdf", [*lines, (50, 100, "A last line below both")])
+    asset = identify(path, CONFIG)
+    (found,) = segments(asset, CONFIG)
+    words = str(found.content).split()
+    wanted = [lines[0][2], *LEFT, *RIGHT, "A last line below both"]
+    assert words == " ".join(wanted).split()
+    corners = json.loads(found.boxes)
+    assert len(corners) == len(wanted)
+    lefts = [box[0] for box in corners]
+    assert lefts == pytest.approx([50 / 600] * 9 + [320 / 600] * 6 + [50 / 600], abs=0.01)

@@ -1,16 +1,27 @@
-"""Thumbnails that several requests ask for at once."""
+"""Pictures of assets, cards of documents, and a page of a list."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from encoder.errors import CorruptMediaError
+from encoder.types import IMAGE, TEXT
+from search.api.responses.card import card_of
 from search.api.responses.thumbnails import Thumbnails
+from search.api.routers.assets import _page
+from search.api.services import Services
+from search.store.memory import MemoryStore
+from search.types import AssetRow
 
 ASSET = "ab" * 16
 
@@ -63,3 +74,63 @@ def test_a_picture_that_failed_is_tried_again(tmp_path: Path) -> None:
     with pytest.raises(CorruptMediaError, match="no picture"):
         thumbnails.get(ASSET, 0.0, 1, 480, fail)
     assert thumbnails.get(ASSET, 0.0, 1, 480, lambda: b"picture") == b"picture"
+
+
+_XHTML = "{http://www.w3.org/1999/xhtml}"
+
+
+def _card(
+    text: str, media_type: str = "text/markdown", name: str = "notes.md"
+) -> ElementTree.Element:
+    asset = AssetRow("a", TEXT, media_type, 1, 1, [f"/library/{name}"])
+    return ElementTree.fromstring(card_of(asset, [text]))
+
+
+@given(
+    text=st.text(),
+    name=st.text(min_size=1),
+    media_type=st.sampled_from(["text/csv", "text/x-source", "text/html"]),
+)
+def test_any_text_makes_a_picture_that_runs_and_loads_nothing(
+    text: str, name: str, media_type: str
+) -> None:
+    drawn = {element.tag.removeprefix(_XHTML) for element in _card(text, media_type, name).iter()}
+    assert not drawn & {"script", "img", "a", "iframe", "link", "object", "embed", "base", "meta"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![seen](http://x/y.png)",
+        "<img src=x onerror=y>",
+        "[here](javascript:z)",
+        "<script>z()</script>",
+    ],
+)
+def test_what_would_load_or_run_is_text(text: str) -> None:
+    assert text in "".join(_card(text).itertext())
+
+
+def test_marks_and_tables_are_drawn() -> None:
+    card = _card("## Budget\n\n| what | cost |\n| --- | --- |\n| rent | 1150 |")
+    assert [cell.text for cell in card.iter(f"{_XHTML}td")] == ["rent", "1150"]
+    assert [heading.text for heading in card.iter(f"{_XHTML}h2")] == ["Budget"]
+    rows = _card("name;price\npear;2,30", "text/csv", "fruit.csv")
+    assert [cell.text for cell in rows.iter(f"{_XHTML}td")] == ["name", "price", "pear", "2,30"]
+
+
+class Recording(MemoryStore):
+    def select(self, *args: Any, **options: Any) -> Iterator[str]:
+        self.asked = options
+        return super().select(*args, **options)
+
+
+def test_the_store_is_asked_for_one_page_after_the_cursor() -> None:
+    store = Recording(2)
+    store.write([AssetRow(f"a{n:02}", IMAGE, "image/png", 1, 0, ["/a"]) for n in range(30)], [])
+    services = cast("Services", SimpleNamespace(store=store))
+    page = _page(services, None, 3, "a10")
+    assert store.asked == {"limit": 4, "after": "a10"}
+    assert page["next_cursor"] == "a13"
+    assert len(cast("list[object]", page["assets"])) == 3
+    assert _page(services, None, 3, "a26")["next_cursor"] == ""

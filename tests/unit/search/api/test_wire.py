@@ -1,14 +1,23 @@
-"""When a connection is too slow, and which address it counts for."""
+"""When a connection is too slow, which address it counts for, and how bodies are parsed."""
 
 from __future__ import annotations
 
+import json
 import resource
+import socket
 
 import pytest
 from pydantic import ValidationError
 
+from encoder.system.stopping import stopped_by
 from search.api.config import ApiConfig
 from search.api.connections import Pace, PaceLimits, Phase, allow_open_files
+from search.api.errors import TooLargeError
+from search.api.requests.bodies import SentBody, _large_body
+from search.api.requests.budgets import check_values
+from search.api.schemas import SearchRequest
+from search.api.server import listening_socket
+from search.errors import CancelledError
 
 LIMITS = PaceLimits(head_s=10, body_s=20, write_s=60, bytes_per_s=500)
 
@@ -77,3 +86,39 @@ def test_a_proxy_is_an_address_or_a_network() -> None:
     assert ApiConfig.model_validate({"proxies": ["10.0.0.7", "fd00::/8"]}).proxies
     with pytest.raises(ValidationError, match="proxies"):
         ApiConfig.model_validate({"proxies": ["the proxy"]})
+
+
+def test_an_answer_does_not_wait_for_the_client_to_acknowledge_its_head() -> None:
+    with (
+        listening_socket("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def left() -> None:
+    raise CancelledError("gone")
+
+
+def test_who_has_left_waits_for_no_turn_and_takes_none() -> None:
+    body = SentBody([b" " * 30_000, b'{"query": "a"}'], "application/json", 1)
+    with _large_body, stopped_by(left), pytest.raises(CancelledError):
+        body.parsed(SearchRequest)
+    with stopped_by(left), pytest.raises(CancelledError):
+        body.parsed(SearchRequest)
+    assert body.parsed(SearchRequest).query[0].text == "a"
+
+
+BODY = json.dumps([{"a\\": ['"', "\\\\", '\\"[,', [1, 2], {}], "b": "[{,"}] * 3).encode()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize(("most", "most_containers"), [(20, 13), (19, 13), (20, 12)])
+def test_values_are_those_of_the_whole(size: int, most: int, most_containers: int) -> None:
+    pieces = [BODY[start : start + size] for start in range(0, len(BODY), size)]
+    if (most, most_containers) == (20, 13):
+        check_values(pieces, most, most_containers)
+        return
+    with pytest.raises(TooLargeError, match="more than"):
+        check_values(pieces, most, most_containers)
