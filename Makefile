@@ -47,10 +47,13 @@ test-rest: bundle chromium
 test-beside:
 	$(MAKE) --jobs=1 test-milvus docs test-page
 
-# The most of these wait: for leases to end, for programs to start.
+# The most of these wait: for leases to end, for programs to start. Of the quick rooms only the files with
+# slow tests are read, by four processes.
+OF_REST := tests/faults tests/integration tests/test_docs.py tests/test_packaging.py \
+  $(shell grep -rl 'mark\.slow' tests/unit tests/contract tests/property --include='test_*.py' | sort)
 test-others: WORKERS := 3
 test-others: .venv/tested bundle
-	$(TIER) rest tests
+	$(TIER) rest $(OF_REST)
 
 # The page in Chromium.
 test-page: .venv/tested bundle chromium

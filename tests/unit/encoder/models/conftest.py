@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -29,8 +32,11 @@ def followed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for each graph that was exported."""
-    return tmp_path_factory.mktemp("graphs")
+    """A folder for each graph that was exported, by any worker of this run."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "graphs"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture
@@ -45,9 +51,11 @@ def exported_once(graphs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         kept = graphs / content.hexdigest()
         if not kept.exists():
             real(name, network, path)
-            kept.mkdir()
+            made = Path(mkdtemp(dir=graphs))
             for file in path.parent.glob(f"{path.name}*"):
-                shutil.copy(file, kept)
+                shutil.copy(file, made)
+            with suppress(OSError):  # another worker was faster
+                made.rename(kept)
         shutil.copytree(kept, path.parent, dirs_exist_ok=True)
 
     monkeypatch.setattr(prepare, "export", export)
