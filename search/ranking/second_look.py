@@ -26,6 +26,10 @@ class Reranker(Protocol):
         """How well each text answers the question: float32 [n], 0 to 1."""
         ...
 
+    def n_tokens(self, question: str, texts: Sequence[str]) -> int:
+        """The tokens of the question, once for each text, and of the texts."""
+        ...
+
 
 def question_of(terms: Sequence[Term]) -> str:
     """The words of a query.

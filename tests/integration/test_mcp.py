@@ -138,6 +138,7 @@ def test_an_agent_ingests_finds_looks_and_is_told_its_mistakes(
         misspelt = await called(client, "search", text="sea", limits=3)
         assert misspelt.is_error
         assert "limits" in text_of(misspelt)
+        assert "limit," in text_of(misspelt)
         nothing = await called(client, "search")
         assert nothing.is_error
         assert "Give one of text, image, audio and like." in text_of(nothing)

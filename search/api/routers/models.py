@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from encoder.models.spec import stands_for
 from search.api.access.auth import READ
 from search.api.services import Parts, Services, refusals
-from search.api.vendors.openai import ModelOut, ModelsAnswer, OpenAIRoute
+from search.api.vendors.openai import ModelOut, ModelsAnswer, NamedModelOut, OpenAIRoute
 from search.errors import NotFoundError
 
 router = APIRouter(tags=["models"], dependencies=READ, route_class=OpenAIRoute)
@@ -15,8 +15,11 @@ router = APIRouter(tags=["models"], dependencies=READ, route_class=OpenAIRoute)
 
 @router.get("/v1/models", operation_id="list_models", responses=refusals())
 async def list_models(services: Parts) -> ModelsAnswer:
-    """The models that `/v1/embeddings` accepts."""
-    return ModelsAnswer(object="list", data=[_described(services)])
+    """The models that are served."""
+    named = [NamedModelOut(name=services.model, endpoints=["embed"])]
+    if services.reranker:
+        named.append(NamedModelOut(name=services.reranker.name, endpoints=["rerank"]))
+    return ModelsAnswer(object="list", data=[_described(services)], models=named)
 
 
 # Hub names contain a slash.

@@ -1,4 +1,4 @@
-"""``POST /v1/rerank``, Jina's, and ``POST /v2/rerank``, Cohere's: texts by a question."""
+"""``POST /v1/rerank``, Jina's and Voyage's, and ``/v2/rerank``, Cohere's: texts by a question."""
 
 from __future__ import annotations
 
@@ -55,19 +55,23 @@ def _answer(services: Services, body: SentBody, turn: Turn, name: str) -> Respon
     texts = [document.text for document in sent.documents]
     with timer.stage("rerank"):
         scores = reranker.scores(sent.query, texts, turn.deadline.check)
-    best = np.argsort(-scores, kind="stable")[: sent.top_n]
+    best = np.argsort(-scores, kind="stable")[: sent.n_wanted]
+    ranked = [
+        {
+            "index": int(index),
+            "relevance_score": float(scores[index]),
+            **({"document": {"text": texts[index]}} if sent.return_documents else {}),
+        }
+        for index in best
+    ]
     answer = {
         "id": name,
         "model": reranker.name,
-        "results": [
-            {
-                "index": int(index),
-                "relevance_score": float(scores[index]),
-                **({"document": {"text": texts[index]}} if sent.return_documents else {}),
-            }
-            for index in best
-        ],
+        "results": ranked,
         "meta": {"api_version": {"version": "2"}},
     }
+    if sent.is_voyage:
+        usage = {"total_tokens": reranker.n_tokens(sent.query, texts)}
+        answer |= {"object": "list", "data": ranked, "usage": usage}
     headers = {"Server-Timing": server_timing(timer.latency_s()), **sent.headers}
     return Response(to_json(answer), headers=headers, media_type="application/json")

@@ -147,6 +147,20 @@ class RerankRequest(Compatible):
         None, ge=1, description="How many of the best to return; by default all."
     )
     return_documents: bool = Field(False, description="Also return the texts.")
+    top_k: int | None = Field(None, ge=1, description="Voyage's `top_n`.")
+    truncation: bool | None = Field(
+        None, description="Voyage's; a long text is read whole, in windows, either way."
+    )
+
+    @property
+    def n_wanted(self) -> int | None:
+        """How many of the best are returned; None for all."""
+        return self.top_k if self.top_n is None else self.top_n
+
+    @property
+    def is_voyage(self) -> bool:
+        """Whether Voyage's fields were sent, whose clients read another answer."""
+        return bool({"top_k", "truncation"} & self.model_fields_set)
 
 
 class RankedOut(BaseModel):
@@ -163,4 +177,8 @@ class RerankAnswer(BaseModel):
     id: str = Field(description="The id of the request.")
     model: str
     results: list[RankedOut]
+    data: list[RankedOut] | None = Field(
+        None, description="The same, where fields of Voyage were sent."
+    )
+    usage: dict[str, int] | None = Field(None, description="`total_tokens`, likewise.")
     meta: dict[str, Any]

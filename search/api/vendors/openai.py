@@ -190,11 +190,19 @@ class ModelOut(BaseModel):
     modalities: list[str]
 
 
+class NamedModelOut(BaseModel):
+    """A model, and where it serves."""
+
+    name: str
+    endpoints: list[Literal["embed", "rerank"]]
+
+
 class ModelsAnswer(BaseModel):
     """The models that are served."""
 
     object: Literal["list"]
-    data: list[ModelOut]
+    data: list[ModelOut] = Field(description="What `/v1/embeddings` accepts.")
+    models: list[NamedModelOut] = Field(description="All, as Cohere's clients read them.")
 
 
 class OpenAIRoute(APIRoute):

@@ -161,6 +161,16 @@ def test_jina_s_objects_come_back(judging: httpx.Client) -> None:
     assert "rerank;dur=" in answer.headers["server-timing"]
 
 
+def test_voyage_s_names_are_understood(judging: httpx.Client) -> None:
+    request = {"query": "a rocket", "documents": TEXTS[:2], "top_k": 1, "truncation": True}
+    answer = judging.post("/v1/rerank", json=request).json()
+    assert [one["index"] for one in answer["data"]] == [1]
+    assert answer["usage"]["total_tokens"] > 4
+    models = judging.get("/v1/models").json()["models"]
+    (reranker,) = [model for model in models if model["endpoints"] == ["rerank"]]
+    assert answer["model"] == reranker["name"]
+
+
 def test_a_page_is_ordered_again(judging: httpx.Client) -> None:
     """The text on the rocket is judged a better answer; hits without words keep their places."""
     with Anymodal(str(judging.base_url)) as client:
