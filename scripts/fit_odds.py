@@ -5,8 +5,9 @@
 asks the questions of the development half and 400 texts that mean nothing, with the constants and
 floors of today. A logistic is fitted to whether the hits on the questions' first pages are right; a
 hit weighs the less the later it comes, since the first is looked at most. The probability below
-which a hit is weak is where nonsense that passes and right first hits that are hidden are equally
-far from what is wanted. To be run again whenever constants or floors change.
+which a hit is weak is where nonsense that passes and questions whose right hits among the first
+five are all hidden are equally far from what is wanted. To be run again whenever constants or
+floors change.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from search import Hit, Query
 from search.types import READINGS
 
 _NONSENSE, _HIDDEN = 0.05, 0.02
+_N_FIRST = 5
 _N_STEPS = 25
 
 
@@ -45,6 +47,11 @@ class Page:
     heights: NDArray[np.float64]
     right: NDArray[np.bool_]
     ranks: NDArray[np.int64]
+
+    @property
+    def early(self) -> NDArray[np.bool_]:
+        """Which are right, and among the first five of the page."""
+        return self.right & (self.ranks <= _N_FIRST)
 
 
 def page_of(hits: Sequence[Hit], right: Collection[str], odds: Odds) -> Page:
@@ -74,9 +81,7 @@ def fitted(asked: Sequence[Page], empty: Sequence[Page]) -> Odds:
         heights, right, np.concatenate([1 / page.ranks for page in asked])
     )
     odds = Odds(round(steepness, 2), round(-offset / steepness, 2))
-    first = np.array(
-        [page.heights[0] for page in asked if page.right[:1].any() and page.ranks[0] == 1]
-    )
+    first = np.array([page.heights[early].max() for page in asked if (early := page.early).any()])
     best = np.array([page.heights.max(initial=-np.inf) for page in empty])
     steps = np.arange(-2.0, 4.0, 0.05)
     misses = [
@@ -85,7 +90,9 @@ def fitted(asked: Sequence[Page], empty: Sequence[Page]) -> Odds:
     at = float(np.median(steps[np.isclose(misses, min(misses))]))
     passing, hidden = float(np.mean(best >= at)), float(np.mean(first < at))
     print(f"{len(heights)} hits, {right.mean():.3f} right; the cut-off is at {at:.2f}:")
-    print(f"nonsense above it {passing:.3f}, right first hits below it {hidden:.3f}")
+    print(
+        f"nonsense above it {passing:.3f}, questions with all that is right hidden {hidden:.3f}"
+    )
     return replace(odds, least=round(odds.of(at), 3))
 
 
