@@ -8,7 +8,7 @@ from pathlib import Path
 from shutil import copy, copytree
 
 from benchmarks.harness.results_pages import write_section
-from benchmarks.library import lanes, pairs
+from benchmarks.library import lanes, pairs, sounds
 from benchmarks.library.asking import asked_of, engine_over, ingest
 from benchmarks.library.corpus import (
     N_NEWS,
@@ -31,6 +31,7 @@ _TITLES = {
     "photos": "A mixed library: with 1,000 further photos",
     "lanes": "A mixed library: lanes of the bundle's parts",
     "pairs": "A mixed library: answers in another language",
+    "sounds": "A mixed library: a sound first",
 }
 
 
@@ -82,6 +83,8 @@ def main() -> None:
     wanted = questions(made, given.half)
     if part == "pairs":
         body = pairs.measure(folder / "pairs", given.store)
+    elif part == "sounds":
+        body = sounds.measure(given.store or folder / "store")
     else:
         store = given.store or folder / "store"
         if not given.store:
