@@ -28,7 +28,7 @@ _N_BANDS = 64
 _BAND_HZ = 125.0, 7_500.0
 _OFFSET = 1e-3
 _HOP_FRAMES = 48
-_PATCHES_AT_ONCE = 16
+_PATCHES_AT_ONCE = 8
 
 Patches = NDArray[np.float32]
 
