@@ -303,7 +303,7 @@ def spoken_question() -> dict[str, Any]:
     about = (
         "The fields of a form may be given in the URL. `audio/pcm` (signed 16-bit, mono, 16,000 "
         "Hz) and `audio/wav` of the same are recognised as they arrive; other `audio/…` is taken "
-        "too."
+        "too. With `partial=true` in the URL, the words so far, and no hits."
     )
     sound = {"type": "string", "format": "binary", "description": about}
     return described_body({"application/octet-stream": sound})

@@ -75,6 +75,11 @@ def sound_type(request: Request) -> str:
     return sent if sent.startswith("audio/") else ""
 
 
+def is_partial(request: Request) -> bool:
+    """Whether only the words so far are wanted, since somebody still speaks."""
+    return request.query_params.get("partial") == "true"
+
+
 SPOKEN = "/spoken"
 """The end of the path of what takes sound alone, of whatever type it says to be."""
 
@@ -93,7 +98,7 @@ async def hear(request: Request, services: Services) -> Heard:
             await run(partial(_heard, ear, part))
     ended = perf_counter()
     await run(partial(_heard, ear, bytes(pending), is_last=True), lambda: disconnected(request))
-    if not ear.said:
+    if not ear.said and not is_partial(request):
         wanted = "speech; to search by sound, send it in a form's field file"
         raise InputError("body", got="sound without recognisable words", wanted=wanted)
     return Heard(ear.said, perf_counter() - ended)

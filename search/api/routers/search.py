@@ -28,7 +28,7 @@ from search.api.requests.bodies import (
 )
 from search.api.requests.budgets import SEARCH_TOKENS, TokenBudget
 from search.api.requests.queries import query_of
-from search.api.requests.spoken import SPEECH, Heard, hear, sound_type
+from search.api.requests.spoken import SPEECH, Heard, hear, is_partial, sound_type
 from search.api.responses.plain_values import latency_ms, search_answer, server_timing
 from search.api.schemas import SearchAnswer, SearchRequest
 from search.api.services import Parts, Services, disconnected, refusals
@@ -52,9 +52,12 @@ _search_at = partial(
 async def search(request: Request, services: Parts) -> Response:
     """Find the assets nearest to texts, files of all kinds and stored assets together.
 
-    A body of sound is a spoken question: the words that are heard in it are searched for.
+    A body of sound is a spoken question: the words that are heard in it are searched for, and only
+    written down, if any, with `partial=true` in the URL, as while somebody still speaks.
     """
     heard = await hear(request, services) if sound_type(request) else None
+    if heard and is_partial(request):
+        return _words_so_far(heard)
     body: SentBody | Form
     body = heard.asked(request) if heard else await read_sent(request, SEARCH_PARTS)
     answer, latency_s = await services.workbench.run(
@@ -62,6 +65,12 @@ async def search(request: Request, services: Parts) -> Response:
     )
     headers = {"Server-Timing": server_timing(latency_s)}
     return Response(answer, headers=headers, media_type="application/json")
+
+
+def _words_so_far(heard: Heard) -> Response:
+    latency = latency_ms({"recognize": heard.waited_s, "total": heard.waited_s})
+    answer = {"hits": [], "next_cursor": "", "said": heard.json(), "latency_ms": latency}
+    return Response(to_json(answer), media_type="application/json")
 
 
 def _check_tokens(query: Query, services: Services, turn: Turn) -> None:

@@ -125,6 +125,13 @@ export function search(query, files, signal) {
   return json("v1/search", { method: "POST", body: form, signal });
 }
 
+/** The words of what has been recorded so far. */
+export async function wordsIn(sound, signal) {
+  const options = { method: "POST", headers: { "Content-Type": sound.type }, body: sound, signal };
+  const { said } = await json("v1/search/spoken?partial=true", options);
+  return said.map(({ text }) => text).join(" ");
+}
+
 export const getAsset = (id, signal) => json(`v1/assets/${encodeURIComponent(id)}`, { signal });
 export const listAssets = (limit, filter, cursor, signal, sort = "auto") =>
   json(`v1/assets?${new URLSearchParams({ limit, cursor, sort, ...(filter && { filter: JSON.stringify(filter) }) })}`, { signal });

@@ -10,7 +10,7 @@ import { loadKinds } from "./kinds.js";
 import { keep } from "./media_store.js";
 import { showError } from "./notice.js";
 import { LESS, splitNegatives } from "./query.js";
-import { goOn, renew, showMore, showNewer, showSearch, showWeaker, toggleWaterfall } from "./search.js";
+import { goOn, renew, showMore, showNewer, showSearch, showWeaker, speechEnded, toggleWaterfall } from "./search.js";
 import { startShortcuts } from "./shortcuts.js";
 import { current, onState, update } from "./state.js";
 
@@ -135,7 +135,10 @@ let recorder = null;
 /** Load what records on first use. */
 async function record() {
   recorder ??= await import("./recorder.js");
-  recorder.toggleRecording((file) => searchWith([file]), problem);
+  recorder.toggleRecording((file, endedMs) => {
+    speechEnded(endedMs);
+    searchWith([file]);
+  }, problem);
 }
 
 const cancelRecording = () => recorder?.cancelRecording() ?? false;

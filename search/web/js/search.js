@@ -28,6 +28,7 @@ const remembered = new Map();
 let shown = { key: null, hits: [], cursor: "", newer: "", result: null }; // `newer`: the cursor of what is above
 let running = null;
 let timed = []; // of the search that is shown
+let spokenMs = 0; // when the words ended that are searched for
 
 const keyOf = (state) => {
   const { words, terms, kinds, form, literal, only, order, from } = state;
@@ -47,6 +48,11 @@ let chips = null;
 async function loadChips() {
   chips = await import("./chips.js");
   return chips;
+}
+
+/** Say with the next results how long after this moment they are there; 0: not. */
+export function speechEnded(endedMs) {
+  spokenMs = endedMs;
 }
 
 /** Show what a state asks for, if it is not shown already. */
@@ -300,6 +306,8 @@ function showSummary({ hits, asked, sort, latency_ms: latency, roundTripMs, next
   const count = next ? t("{found}, and more", { found }) : found;
   document.documentElement.classList.toggle("asked", Boolean(asked));
   byId("summary").hidden = !hits.length && !asked;
+  if (asked && spokenMs) warnings = [...warnings, t("{time} after the last words", { time: millis(performance.now() - spokenMs) })];
+  spokenMs = 0;
   byId("summary-text").textContent = asked ? [count, ...warnings].join(". ") : t("In the library");
   more.hidden = !next || !asked;
   byId("grouped").hidden = !asked;

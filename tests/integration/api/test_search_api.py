@@ -253,6 +253,17 @@ def test_words_are_recognised_while_more_arrives(parts: Services, raw: bytes) ->
     assert [said["text"] for said in answer["said"]] == ["bake a loaf"]
 
 
+def test_words_so_far_come_without_hits(client: httpx.Client, sound: NDArray[np.float32]) -> None:
+    def heard(part: NDArray[np.float32]) -> str:
+        data = file_of(part, RATE, "WAV")
+        answer = client.post("/v1/search/spoken?partial=true", content=data, headers=WAV).json()
+        assert not answer["hits"]
+        return " ".join(said["text"] for said in answer["said"]).lower()
+
+    assert "dough" in heard(sound[: -3 * RATE])
+    assert not heard(sound[: RATE // 4])
+
+
 def test_refusals_name_the_remedy(client: httpx.Client, parts: Services) -> None:
     def refused(status: int, content: bytes, headers: dict[str, str], query: str = "") -> str:
         answer = client.post(f"/v1/search{query}", content=pieces(content), headers=headers)
