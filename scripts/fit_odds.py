@@ -93,7 +93,7 @@ def fitted(asked: Sequence[Page], empty: Sequence[Page]) -> Odds:
     print(
         f"nonsense above it {passing:.3f}, questions with all that is right hidden {hidden:.3f}"
     )
-    return replace(odds, least=round(odds.of(at), 3))
+    return replace(odds, least=round(odds.of(at), 4))
 
 
 def _logistic(
