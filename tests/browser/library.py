@@ -58,7 +58,8 @@ def microphone(library: Path) -> Path:
 
 
 def say(sentence: str, library: Path) -> None:
-    """Let the fake microphone hear a sentence followed by a pause."""
+    """Let the fake microphone hear a sentence, followed by a pause as long as a recording: what is
+    said several times is taken for a recogniser's loop."""
     import numpy as np
     import soundfile
 
@@ -66,7 +67,7 @@ def say(sentence: str, library: Path) -> None:
     from examples.speech import Speaker
 
     speaker = Speaker(cache_home())
-    samples = np.pad(speaker.say(sentence), (0, 2 * speaker.sampling_rate))
+    samples = np.pad(speaker.say(sentence), (0, 30 * speaker.sampling_rate))
     soundfile.write(microphone(library), samples, speaker.sampling_rate, subtype="PCM_16")
 
 
