@@ -90,9 +90,7 @@ def fitted(asked: Sequence[Page], empty: Sequence[Page]) -> Odds:
     at = float(np.median(steps[np.isclose(misses, min(misses))]))
     passing, hidden = float(np.mean(best >= at)), float(np.mean(first < at))
     print(f"{len(heights)} hits, {right.mean():.3f} right; the cut-off is at {at:.2f}:")
-    print(
-        f"nonsense above it {passing:.3f}, questions with all that is right hidden {hidden:.3f}"
-    )
+    print(f"nonsense above it {passing:.3f}, questions with all that is right hidden {hidden:.3f}")
     return replace(odds, least=round(odds.of(at), 4))
 
 

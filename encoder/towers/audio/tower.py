@@ -139,8 +139,8 @@ def at_speech_rate(frame: int) -> int:
 def cut(power: NDArray[np.float32]) -> NDArray[np.float32]:
     """Cut mel power [n_frames, 96] into scaled blocks, float32 [n_blocks, 100, 96].
 
-    The blocks are evenly spread, and about half of the sound is between them; a short sound is padded
-    with silence.
+    The blocks are evenly spread, and about half of the sound is between them; a short sound is
+    padded with silence.
     """
     heard = np.pad(power, ((0, max(0, BLOCK_FRAMES - len(power))), (0, 0)))
     n_blocks = max(1, round(len(heard) / _FRAMES_PER_BLOCK))
