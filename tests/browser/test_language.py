@@ -81,6 +81,15 @@ def test_numbers_and_days_are_written_as_the_reader_does(opened: Callable[[str],
     expect(page.get_by_text(re.compile(r"^Wert -?\d+,\d\d: wie"))).to_be_visible()
 
 
+def test_facts_have_names_in_the_reader_s_language(opened: Callable[[str], Page]) -> None:
+    page = opened("de-DE")
+    page.goto("/?q=a ticking clock")
+    texts = page.locator(".hit").filter(has=page.locator('.kind[data-modality="text"]'))
+    texts.first.locator("a.open").click()
+    facts = page.get_by_role("dialog").locator(".known div")
+    expect(facts.filter(has_text="Sprache")).to_have_text("SpracheEnglisch")
+
+
 def test_another_language_is_chosen_and_kept(opened: Callable[[str], Page]) -> None:
     page = opened("fr-FR")
     page.goto("/")

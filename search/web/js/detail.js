@@ -4,7 +4,7 @@ import { address, deleteAsset, getAsset } from "./api.js";
 import { draw, markedText, thumbnailAt, waveform } from "./cards.js";
 import { button, byId, el, icon, styled } from "./dom.js";
 import { framed } from "./framed.js";
-import { bytes, clock, day, fixed, placeName } from "./format.js";
+import { bytes, clock, day, fixed, languageName, placeName } from "./format.js";
 import { withoutMarks } from "./highlight.js";
 import { cardOf } from "./hits.js";
 import { t } from "./i18n.js";
@@ -18,7 +18,7 @@ import { explained, forgetAsset, markedWords, moreLike, shownHits, toHit } from 
 import { current, update } from "./state.js";
 
 const dialog = byId("detail");
-const HIDDEN_FACTS = ["title", "tags", "duration_s", "width", "height", "colour", "modified", "taken", "latitude", "longitude", "camera_model", "city", "region", "country", "places"];
+const HIDDEN_FACTS = ["title", "tags", "duration_s", "width", "height", "colour", "modified", "taken", "latitude", "longitude", "camera_model", "city", "region", "country", "places", "language", "n_pages", "author", "created", "caption", "rating", "speech_s"];
 const BEGINNING_BYTES = 20_000;
 const FRAMES = 8;
 const UNSURE = 0.5;
@@ -233,7 +233,7 @@ function momentList(hit) {
 }
 
 /** In which language something is said, and whether it was hardly understood. */
-const doubtOf = ({ language, confidence }) => [language, confidence < UNSURE ? t("unsure") : ""].filter(Boolean).join(", ");
+const doubtOf = ({ language, confidence }) => [language && languageName(language), confidence < UNSURE ? t("unsure") : ""].filter(Boolean).join(", ");
 
 function why(hit) {
   const body = el("div");
@@ -262,6 +262,13 @@ function knownFacts(hit) {
     [t("At"), metadata.latitude != null ? `${metadata.latitude.toFixed(4)}, ${metadata.longitude.toFixed(4)}` : ""],
     [t("Camera"), metadata.camera_model ?? ""],
     [t("Changed"), metadata.modified ? day(metadata.modified) : ""],
+    [t("Language"), metadata.language ? languageName(metadata.language) : ""],
+    [t("Pages"), metadata.n_pages],
+    [t("Author"), metadata.author],
+    [t("Created"), metadata.created ? day(Date.parse(metadata.created) / 1000, "UTC") : ""],
+    [t("Caption"), metadata.caption],
+    [t("Rating"), metadata.rating],
+    [t("Speech"), metadata.speech_s ? clock(metadata.speech_s) : ""],
     [t("Tags"), (hit.tags ?? []).join(", ")],
     ...Object.entries(metadata)
       .filter(([name]) => !HIDDEN_FACTS.includes(name))

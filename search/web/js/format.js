@@ -45,6 +45,15 @@ export const monthName = (month) => new Date(`${month}-01T00:00Z`).toLocaleDateS
 /** Epoch seconds as a day, in the reader's own language. */
 export const day = (epochSeconds, timeZone = undefined) => daysIn(timeZone).format(epochSeconds * 1000);
 
+/** A language by its code, in the reader's own; a code that is none stays. */
+export function languageName(code) {
+  try {
+    return new Intl.DisplayNames(locale, { type: "language" }).of(code);
+  } catch {
+    return code;
+  }
+}
+
 const days = new Map();
 
 /** Kept: to make one costs more than all that it formats. */
