@@ -70,19 +70,16 @@ def test_they_keep_the_contract(
 
 @pytest.fixture(scope="module")
 def served(
-    request: pytest.FixtureRequest,
     site: Path,
     files: dict[str, dict[str, Path]],
     bundle_home: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
-    """A server over the files, in a store of each sort."""
+    """A server over the files."""
     assert bundle_home.is_dir()
-    extra = {"PYTHONPATH": str(site)}
-    if request.param == "milvus":
-        extra["ANYMODAL_STORE"] = request.getfixturevalue("milvus_server").uri
     library = files["ecg"]["asystole"].parent
-    with serving(tmp_path_factory.mktemp("plugins"), library, **extra) as server:
+    data = tmp_path_factory.mktemp("plugins")
+    with serving(data, library, PYTHONPATH=str(site)) as server:
         yield server
 
 
@@ -92,9 +89,6 @@ def asked(server: Server, **body: object) -> list[dict[str, object]]:
     return found
 
 
-@pytest.mark.parametrize(
-    "served", ["lite", pytest.param("milvus", marks=pytest.mark.milvus)], indirect=True
-)
 def test_they_are_found_by_words(served: Server, files: dict[str, dict[str, Path]]) -> None:
     for kind, questions in ASKED.items():
         for words, name in questions.items():
@@ -102,7 +96,6 @@ def test_they_are_found_by_words(served: Server, files: dict[str, dict[str, Path
             assert (first["name"], first["modality"]) == (files[kind][name].name, kind), words
 
 
-@pytest.mark.parametrize("served", ["lite"], indirect=True)
 @pytest.mark.parametrize("kind", ["points", "ecg"])
 def test_they_are_shown(served: Server, chromium: Browser, kind: str) -> None:
     hit = asked(served, query="a ring", modalities=[kind])[0]
@@ -115,7 +108,6 @@ def test_they_are_shown(served: Server, chromium: Browser, kind: str) -> None:
         expect(hits(page).first).to_be_visible()
 
 
-@pytest.mark.parametrize("served", ["lite"], indirect=True)
 @pytest.mark.parametrize(("kind", "name"), [("points", "ring"), ("ecg", "atrial fibrillation")])
 def test_they_are_found_by_example(
     served: Server, files: dict[str, dict[str, Path]], kind: str, name: str, tmp_path: Path
