@@ -279,17 +279,25 @@ bundle: .venv/installed
 	$(BIN)/anymodal bundle fetch english
 	$(BIN)/anymodal bundle fetch multilingual
 
+# By uv, in a fraction of pip's processor time; by pip where that has an index of its own, or uv fails.
+LOCKED := --constraint tests/requirements.lock
+define install
+{ ! $(BIN)/python -m pip config list | grep -q index && $(BIN)/uv pip install --quiet \
+    --python $(BIN)/python $${PIP_FIND_LINKS:+--find-links "$$PIP_FIND_LINKS"} $(LOCKED) $(1); } || \
+  $(BIN)/python -m pip install --quiet --no-compile $(LOCKED) $(1)
+endef
+
 .venv/installed: pyproject.toml tests/requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --no-compile --editable . --constraint tests/requirements.lock
+	$(BIN)/python -m pip install --quiet --upgrade pip uv $(LOCKED)
+	$(call install,--editable .)
 	touch $@
 
-# Compiled on all cores, which pip does on one: but for packages' own tests and models, half of all code,
-# of which next to nothing is read. Some hold files that are no Python of today.
+# Compiled on all cores, which neither does: but for packages' own tests and models, half of all code, of
+# which next to nothing is read. Some hold files that are no Python of today.
 UNREAD := /tests?/|/(transformers/models|mteb|moto|openai|numba|polars|pip|setuptools|sklearn)/
 .venv/tested: .venv/installed
-	$(BIN)/python -m pip install --quiet --no-compile --group $(GROUP) --constraint tests/requirements.lock
+	$(call install,--group $(GROUP))
 	$(BIN)/python -m compileall -qq -j 0 -x '$(UNREAD)' .venv/lib || true
 	touch $@
 
