@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from functools import partial
 from pathlib import Path
+from shutil import copy
 from zipfile import ZipFile
 
 import av
@@ -35,6 +36,7 @@ from tests.support.media import picture as pixels
 from tests.support.media import tone, write_film, write_pdf
 from tests.support.media import write_sound as write_track
 from tests.support.ole import outlook, write_ole
+from tests.written import WRITTEN
 
 CONFIG = IngestConfig()
 WORDS = "The ferry leaves the harbour at nine"
@@ -217,9 +219,9 @@ SAMPLES: dict[str, dict[str, Callable[[Path], object]]] = {
     "mht": {"a.mht": write_mht},
     "cards": {"a.vcf": write_vcf, "a.ics": write_ics},
     "msg": {"a.msg": lambda path: write_ole(path, outlook("Ferries", WORDS, sent=SENT))},
-    "doc": {"a.doc": partial(old_office.write_doc, text=WORDS)},
-    "ppt": {"a.ppt": partial(old_office.write_ppt, text=WORDS)},
-    "xls": {"a.xls": partial(old_office.write_xls, text=WORDS)},
+    "doc": {"a.doc": partial(copy, WRITTEN / "writer.doc")},
+    "ppt": {"a.ppt": partial(copy, WRITTEN / "impress.ppt")},
+    "xls": {"a.xls": partial(copy, WRITTEN / "calc.xls")},
     "ipynb": {"a.ipynb": writer(documents.write_notebook)},
     "subtitles": {"a.srt": writer(documents.write_subtitles)},
     "csv": {"a.csv": text("name,town,boat\n" + "Ann,Kiel,ferry\n" * 60)},
@@ -259,7 +261,9 @@ OTHERS = {
 }
 """As programs of other makers, or other versions, write them."""
 
-WITHOUT_THE_WORDS = ("csv", "json", "code", "font", "array", "archive", "raw", "svg")
+OF_OFFICE = ("doc", "ppt", "xls")
+"""By LibreOffice: tests.corpus looks for their words."""
+WITHOUT_THE_WORDS = (*OF_OFFICE, "csv", "json", "code", "font", "array", "archive", "raw", "svg")
 
 
 @pytest.mark.parametrize(

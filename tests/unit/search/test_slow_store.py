@@ -191,16 +191,6 @@ def test_modalities_are_counted_apart_and_together() -> None:
     assert tracker.percentiles(modality="image")["total"].max_s == 3.0
 
 
-def test_memory_does_not_grow_with_the_requests() -> None:
-    now = [0.0]
-    tracker = LatencyTracker(clock=lambda: now[0])
-    for now[0] in np.arange(0, 3 * 3600, 0.5):
-        tracker.record({"total": 0.02})
-    assert len(tracker._fine._slices) <= 61
-    assert len(tracker._coarse._slices) <= 61
-    assert tracker.percentiles(60)["total"].n == pytest.approx(120, abs=10)
-
-
 def test_threads_lose_no_value() -> None:
     tracker = LatencyTracker()
     with ThreadPoolExecutor(8) as pool:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -15,12 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder.errors import CorruptMediaError
-from encoder.types import IMAGE, TEXT
+from encoder.types import TEXT
 from search.api.responses.card import card_of
 from search.api.responses.thumbnails import Thumbnails
-from search.api.routers.assets import _page
-from search.api.services import Services
-from search.store.memory import MemoryStore
 from search.types import AssetRow
 
 ASSET = "ab" * 16
@@ -117,20 +112,3 @@ def test_marks_and_tables_are_drawn() -> None:
     assert [heading.text for heading in card.iter(f"{_XHTML}h2")] == ["Budget"]
     rows = _card("name;price\npear;2,30", "text/csv", "fruit.csv")
     assert [cell.text for cell in rows.iter(f"{_XHTML}td")] == ["name", "price", "pear", "2,30"]
-
-
-class Recording(MemoryStore):
-    def select(self, *args: Any, **options: Any) -> Iterator[str]:
-        self.asked = options
-        return super().select(*args, **options)
-
-
-def test_the_store_is_asked_for_one_page_after_the_cursor() -> None:
-    store = Recording(2)
-    store.write([AssetRow(f"a{n:02}", IMAGE, "image/png", 1, 0, ["/a"]) for n in range(30)], [])
-    services = cast("Services", SimpleNamespace(store=store))
-    page = _page(services, None, 3, "a10")
-    assert store.asked == {"limit": 4, "after": "a10"}
-    assert page["next_cursor"] == "a13"
-    assert len(cast("list[object]", page["assets"])) == 3
-    assert _page(services, None, 3, "a26")["next_cursor"] == ""

@@ -9,7 +9,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from search.api.responses.page import linked_modules, linked_sheet, page
+from search.api.responses.page import linked_modules, page
 
 WEB = Path(__file__).parents[4] / "search/web"
 MODULES = {
@@ -20,31 +20,6 @@ MODULES = {
     "later": 'import { d } from "./third.js";\nimport { f } from "./other.js";\n',
     "other": "export function* f() {}\n",
 }
-
-
-def test_what_a_module_imports_stands_before_it() -> None:
-    first = linked_modules(MODULES, "first")["first"]
-    assert [*map(first.index, ("const $third", "const $second", "const $first"))] == sorted(
-        map(first.index, ("const $third", "const $second", "const $first"))
-    )
-    assert "const { b: c } = $second;" in first
-    assert "const b = d;\nasync function e() {}\nreturn { b, e };" in first
-    assert not re.search(r"^import|\bexport\b(?! \{ \$)", first, re.MULTILINE)
-
-
-def test_a_module_that_is_loaded_later_takes_the_same_from_the_first() -> None:
-    later = linked_modules(MODULES, "first")["later"]
-    assert 'import { $third } from "./first.js";\nconst { d } = $third;' in later
-    assert 'import { f } from "./other.js";' in later
-
-
-def test_the_address_of_a_linked_module_leads_into_the_first() -> None:
-    door = linked_modules(MODULES, "first")["second"]
-    assert door == 'import { $second } from "./first.js";\nexport const { b, e } = $second;\n'
-
-
-def test_a_module_alone_stays_as_it_is() -> None:
-    assert linked_modules(MODULES, "first")["other"] == MODULES["other"]
 
 
 @pytest.mark.parametrize(
@@ -60,15 +35,6 @@ def test_a_module_alone_stays_as_it_is() -> None:
 def test_what_cannot_be_linked_is_refused(third: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         linked_modules({**MODULES, "third": third}, "first")
-
-
-def test_a_sheet_contains_those_that_it_imports() -> None:
-    sheets = {
-        "all": '/* All. */\n@import "a.css";\n@import "b.css";\n',
-        "a": "a {}\n",
-        "b": "b {}\n",
-    }
-    assert linked_sheet(sheets, "all") == "/* All. */\na {}\nb {}\n"
 
 
 def test_the_page_needs_at_once_what_it_does_and_no_more() -> None:
