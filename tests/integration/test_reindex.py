@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner
-from pymilvus import MilvusClient
 
 from encoder.config import EncoderConfig
 from encoder.errors import InputError
@@ -33,19 +32,6 @@ from workers.library.reindex import ReindexPlan, move
 from workers.serving.resources import Resources
 
 TEXTS = ["ferries to the islands", "an oven for bread", "repair of bicycles", "old maps of Rome"]
-
-
-@pytest.fixture
-def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """In the data folder; with the parameter ``milvus_server``, the genuine server, emptied."""
-    if name := getattr(request, "param", ""):
-        uri = str(request.getfixturevalue(name).uri)
-        with closing(MilvusClient(uri)) as client:
-            for collection in client.list_collections():
-                if collection.startswith("anymodal"):
-                    client.drop_collection(collection)
-        return uri
-    return str(tmp_path / "data" / "store")
 
 
 @pytest.fixture
@@ -262,27 +248,6 @@ def test_the_command_wants_one_thing_to_do(words: list[str]) -> None:
     ran = CliRunner().invoke(anymodal_command, ["store", "reindex", *words])
     assert ran.exit_code != 0
     assert isinstance(ran.exception, InputError)
-
-
-@pytest.mark.milvus
-@pytest.mark.parametrize("store_uri", ["milvus_server"], indirect=True)
-def test_a_store_on_a_server_moves_and_returns(
-    store_uri: str, notes: Path, bundle_home: Path
-) -> None:
-    assert bundle_home
-    with closing(opened(store_uri)) as held:
-        held.pipeline().run([str(notes)], labels={"tags": ["mine"]})
-        old = held.encoder().space.fingerprint
-        moved = move(held, PLAN)
-        assert (moved.switched, moved.copied.n_encoded) == (True, 4)
-        held.follow()
-        assert held.encoder().space.fingerprint == moved.space
-        assert found(held, "bread")[0] == "1"
-        assert move(held, ReindexPlan(rollback=True)).space == old
-        held.follow()
-        assert found(held, "bread")[0] == "1"
-        assert drop_former(store_uri) == moved.space
-        assert stored_spaces(store_uri) == [old]
 
 
 def test_what_is_gone_keeps_its_tags_and_is_encoded_once_it_is_back(
