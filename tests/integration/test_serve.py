@@ -112,6 +112,9 @@ def test_a_server_whose_store_is_removed_says_so(tmp_path: Path) -> None:
         other = {"file": ("moon.txt", b"The moon draws the tide.")}
         job = client.post("/v1/assets", files=other, data={"wait": "true"}).json()["job"]
         assert [one["error"] for one in job["failures"]] == ["StoreGoneError"], job
+        figures = client.get("/metrics").text
+        for outcome in ("ingested", "failed"):
+            assert f'anymodal_files_total{{outcome="{outcome}"}} 1.0' in figures
         assert client.get("/healthz").is_success
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=60)

@@ -163,6 +163,7 @@ class LocalJobs:
 
     def _run(self, run: _Run) -> None:
         def add(report: IngestReport) -> None:
+            report.count()
             with self._lock:
                 run.report.add(report)
                 run.waits_for = ""

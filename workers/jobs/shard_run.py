@@ -184,7 +184,7 @@ class ShardRun:
     def _finish(self, job_id: str, shard_id: str, report: IngestReport) -> bool:
         counted = self.board.shards.finish(job_id, shard_id, report)
         if counted:
-            count_report(report)
+            report.count()
         return counted
 
     def _beat(self, job_id: str, shard_id: str, unwanted: Event) -> Callable[[], None]:
@@ -207,18 +207,6 @@ class ShardRun:
             self.board.shards.release(job_id, shard_id, 0.0, forgive=True)
         finally:
             os.kill(os.getpid(), signal.SIGKILL)
-
-
-def count_report(report: IngestReport) -> None:
-    metrics.FILES.labels("ingested").inc(report.ingested)
-    metrics.FILES.labels("unchanged").inc(report.unchanged)
-    metrics.FILES.labels("left_out").inc(report.left_out)
-    metrics.FILES.labels("failed").inc(len(report.failures))
-    metrics.BYTES.inc(report.n_bytes)
-    for modality, n_segments in report.segments.items():
-        metrics.SEGMENTS.labels(modality).inc(n_segments)
-    for failure in report.failures:
-        metrics.DEAD_LETTERS.labels(failure.error).inc()
 
 
 def _crashed(times: int) -> CrashedError:

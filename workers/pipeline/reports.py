@@ -102,6 +102,18 @@ class IngestReport:
         self.limits.update(other.limits)
         self.tokens.update(other.tokens)
 
+    def count(self) -> None:
+        """Add it to this process's metrics."""
+        metrics.FILES.labels("ingested").inc(self.ingested)
+        metrics.FILES.labels("unchanged").inc(self.unchanged)
+        metrics.FILES.labels("left_out").inc(self.left_out)
+        metrics.FILES.labels("failed").inc(len(self.failures))
+        metrics.BYTES.inc(self.n_bytes)
+        for modality, n_segments in self.segments.items():
+            metrics.SEGMENTS.labels(modality).inc(n_segments)
+        for failure in self.failures:
+            metrics.DEAD_LETTERS.labels(failure.error).inc()
+
     def as_json(self) -> dict[str, Any]:
         return {
             "ingested": self.ingested,

@@ -40,6 +40,7 @@ from search.query.terms import ItemEncoder
 from workers.jobs.broker import check_broker
 from workers.jobs.local import LocalJobs
 from workers.jobs.redis import RedisJobs
+from workers.observe.metrics import REGISTRY
 from workers.serving.data_folder import keys_path, sessions_path
 from workers.serving.query_media import QueryDecoder, kind_offers, query_config
 from workers.serving.resources import Resources
@@ -82,6 +83,7 @@ def services(resources: Resources) -> Iterator[Services]:
             stack.enter_context(sweeping(thumbnails, store.assets))
             if isinstance(jobs, LocalJobs):
                 jobs.resume()
+                metrics.join(REGISTRY)
         workbench = Workbench(config.threads, config.queue, config.timeout_s)
         stack.callback(workbench.close)
         metrics.watch("anymodal_requests_taken", "Requests running or waiting.", workbench.taken)

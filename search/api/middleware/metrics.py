@@ -16,6 +16,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._joined: list[CollectorRegistry] = []
         self._watched: dict[str, Gauge] = {}
         self._stages = Histogram(
             "anymodal_query_stage_seconds",
@@ -82,6 +83,10 @@ class Metrics:
             self._watched[name] = Gauge(name, meaning, registry=self._registry)
         self._watched[name].set_function(value)
 
+    def join(self, registry: CollectorRegistry) -> None:
+        """Show the figures of another part of this process, too; their names must differ."""
+        self._joined.append(registry)
+
     def text(self) -> bytes:
         """All figures in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return b"".join(map(generate_latest, [self._registry, *self._joined]))
