@@ -1,7 +1,8 @@
-"""Words find the second at which they are said, in a recording and in a film."""
+"""Words find the second at which they are said; a question that is spoken is answered."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from encoder.system.cache import cache_home
 from examples.speech import Speaker
 from tests.integration.conftest import Run
 from tests.support.media import write_film
+from workers.cli import anymodal
 
 RATE = 48_000
 # Sentences by their start in seconds; the first and the last cross the borders of windows.
@@ -81,3 +84,35 @@ def test_transcripts_can_be_left_out(here: Run, talk: NDArray[np.float32], tmp_p
     soundfile.write(tmp_path / "talk.wav", talk[: 6 * RATE], RATE)
     report = here("ingest", tmp_path / "talk.wav", ANYMODAL_TRANSCRIPTS="false")
     assert report["segments"] == {"audio": 2}
+
+
+QUESTION_RATE = 16_000
+
+
+@pytest.mark.slow
+def test_a_spoken_question_is_answered(
+    here: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "museum.txt").write_text("The museum is closed on Monday.")
+    (tmp_path / "ferry.txt").write_text("The ferry leaves the harbour at nine.")
+    here("ingest", tmp_path)
+    speaker = Speaker(cache_home())
+    asked = "The museum will be closed on Monday while the paintings are being restored."
+    said = soxr.resample(speaker.say(asked), speaker.sampling_rate, QUESTION_RATE)
+    sound = np.pad(np.asarray(said), (QUESTION_RATE, 2 * QUESTION_RATE))
+    monkeypatch.setenv("ANYMODAL_STORE", str(tmp_path / "data" / "store"))
+
+    done = CliRunner().invoke(
+        anymodal,
+        ["search", "--listen", "-", "--limit", "1"],
+        input=(32_767 * sound).astype("<i2").tobytes(),
+        standalone_mode=False,
+        catch_exceptions=False,
+    )
+    (line,) = done.stdout.splitlines()
+    found = json.loads(line)
+    assert "museum" in found["said"].lower()
+    assert [Path(hit["uri"]).name for hit in found["hits"]] == ["museum.txt"]
+    assert {"recognize", "encode_text", "total"} <= found["latency_s"].keys()
+    assert found["start_s"] == pytest.approx(1.0, abs=0.5)
+    assert 0 < found["after_speech_s"] < 60

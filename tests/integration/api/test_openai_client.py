@@ -1,23 +1,30 @@
-"""OpenAI's own client over HTTP, on a server without keys and on one with."""
+"""The clients and shapes of OpenAI, vLLM, Cohere, Jina and Voyage."""
 
+import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Semaphore
+from typing import Any
 
+import cohere
 import httpx
 import numpy as np
 import openai
 import pytest
 
 from encoder.types import Embeddings, Item
+from ingest.config import IngestConfig
 from search.api.access.keys import KeyRing
 from search.api.middleware.bounded_threads import Workbench
 from search.api.services import Services
+from search.api.vendors.encoding import written
 from search.query.terms import ItemEncoder
 from tests.integration.api.conftest import served
+from tests.support.http_server import files_at
+from workers.serving.query_media import QueryDecoder
 
 MODEL = "bundle:english"
 DOCS = Path(__file__).parents[3] / "docs" / "api.md"
@@ -177,3 +184,248 @@ def test_the_example_of_the_docs_runs(client: httpx.Client) -> None:
     exec(example.replace("http://localhost:8080", str(client.base_url)), names)
     assert len(names["answer"].data) == 2
     assert len(names["asked"].data) == 1
+
+
+FORMATS = ["float", "int8", "uint8", "binary", "ubinary", "base64"]
+
+
+@pytest.fixture(scope="module")
+def cohere_(client: httpx.Client) -> Iterator[cohere.ClientV2]:
+    with httpx.Client() as sender:
+        yield cohere.ClientV2("any", base_url=str(client.base_url), httpx_client=sender)
+
+
+@pytest.fixture(scope="module")
+def sky(folder: Path) -> str:
+    data = base64.b64encode((folder / "sky.jpg").read_bytes()).decode()
+    return f"data:image/jpeg;base64,{data}"
+
+
+@pytest.fixture(scope="module")
+def tone(folder: Path) -> str:
+    return base64.b64encode((folder / "tone.wav").read_bytes()).decode()
+
+
+def posted(client: httpx.Client, **request: Any) -> dict[str, Any]:
+    answer = client.post("/v1/embeddings", json=request)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def rows(client: httpx.Client, **request: Any) -> np.ndarray:
+    return np.array([one["embedding"] for one in posted(client, **request)["data"]])
+
+
+def refused(client: httpx.Client, path: str, **request: Any) -> tuple[str, str]:
+    answer = client.post(path, json=request)
+    assert answer.status_code == 400, answer.text
+    fault = answer.json()["error"]
+    return fault["field"], fault["message"]
+
+
+def test_a_message_of_several_parts_is_one_embedding(
+    client: httpx.Client, sky: str, tone: str
+) -> None:
+    text, picture, sound = rows(
+        client, input=[{"text": "a blue sky"}, {"image": sky}, {"audio": tone}]
+    )
+    parts = [
+        {"type": "text", "text": "a blue sky"},
+        {"type": "image_url", "image_url": {"url": sky, "detail": "low"}},
+        {"type": "input_audio", "input_audio": {"data": tone, "format": "wav"}},
+    ]
+    answer = posted(client, messages=[{"role": "user", "content": parts}])
+    (one,) = answer["data"]
+    expected = text + picture + sound
+    assert one["embedding"] == pytest.approx(expected / np.linalg.norm(expected), abs=1e-5)
+    assert one["windows"] == 1
+    (word,) = rows(client, messages=[{"role": "user", "content": "a blue sky"}])
+    assert word == pytest.approx(text, abs=1e-5)
+
+
+def test_messages_go_through_the_client_of_openai(client: httpx.Client, sky: str) -> None:
+    connected = openai.OpenAI(base_url=f"{client.base_url}/v1", api_key="any", max_retries=0)
+    content = [{"type": "image_url", "image_url": {"url": sky}}]
+    body = {"model": MODEL, "messages": [{"role": "user", "content": content}]}
+    answer = connected.post("/embeddings", cast_to=openai.types.CreateEmbeddingResponse, body=body)
+    (picture,) = rows(client, input={"image": sky})
+    assert answer.data[0].embedding == pytest.approx(picture, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field", "said"),
+    [
+        ({"messages": [{"role": "system", "content": "Be kind."}]}, "messages[0].role", "user"),
+        ({"messages": [], "model": MODEL}, "messages", "at least 1"),
+        ({"input": "a", "messages": [{"role": "user", "content": "b"}]}, None, "exactly one"),
+        ({"model": MODEL}, None, "exactly one of input, messages"),
+        ({"input": "a", "task": "retrieval.query", "input_type": "query"}, None, "another name"),
+        ({"input": "a", "normalized": False}, "normalized", "True"),
+    ],
+)
+def test_messages_and_tasks_that_are_refused(
+    client: httpx.Client, wrong: dict[str, Any], field: str | None, said: str
+) -> None:
+    found, message = refused(client, "/v1/embeddings", **wrong)
+    assert found == field
+    assert said in message
+
+
+def test_objects_of_jina(client: httpx.Client, sky: str) -> None:
+    picture, same = rows(
+        client,
+        input=[{"image": sky}, {"bytes": sky.partition(",")[2]}],
+        task="retrieval.passage",
+        normalized=True,
+    )
+    assert picture == pytest.approx(same, abs=1e-5)
+    bits = rows(client, input=[{"image": sky}], embedding_type="ubinary")[0]
+    assert bits.tolist() == np.packbits(picture > 0).tolist()
+
+
+def test_a_picture_at_a_url_passes_the_guard_of_ingest(
+    parts: Services, client: httpx.Client, folder: Path, sky: str
+) -> None:
+    """By `url`, as a picture, in a message and in a search; only where the host is allowed."""
+
+    config = IngestConfig(url_hosts=("127.0.0.1",), url_networks=("127.0.0.0/8",))
+    with files_at(folder) as home:
+        part = {"type": "image_url", "image_url": {"url": f"{home}/sky.jpg"}}
+        with served(replace(parts, decoder=QueryDecoder(config, config))) as open_:
+            sent, named, fetched = rows(
+                open_,
+                input=[{"image": sky}, {"url": f"{home}/sky.jpg"}, {"image": f"{home}/sky.jpg"}],
+            )
+            (told,) = rows(open_, messages=[{"role": "user", "content": [part]}])
+            for row in (named, fetched, told):
+                assert row == pytest.approx(sent, abs=1e-5)
+            term = {"image": f"{home}/sky.jpg"}
+            found = open_.post("/v1/search", json={"query": [term], "modalities": ["image"]})
+            assert found.json()["hits"][0]["name"] == "sky.jpg"
+            field, message = refused(open_, "/v1/embeddings", input=[{"image": f"{home}/tone.wav"}])
+            assert (field, "audio" in message) == ("input[0].image", True)
+    strange = client.post("/v1/embeddings", json={"input": [{"image": "http://192.0.2.7/a.jpg"}]})
+    assert strange.status_code == 400
+    assert "192.0.2.7" in strange.json()["error"]["message"]
+
+
+def test_the_client_of_cohere_gets_all_types(
+    client: httpx.Client, cohere_: cohere.ClientV2
+) -> None:
+    texts = ["rain on a window", "a dog"]
+    answer = cohere_.embed(
+        model=MODEL,
+        texts=texts,
+        input_type="search_document",
+        embedding_types=FORMATS,
+        output_dimension=384,
+        truncate="END",
+    )
+    expected = rows(client, input=texts)
+    found = answer.embeddings
+    assert np.allclose(found.float_, expected, atol=1e-5)
+    assert [np.frombuffer(base64.b64decode(one), "<f4").tolist() for one in found.base64 or []] == [
+        pytest.approx(row, abs=1e-5) for row in expected.tolist()
+    ]
+    small = np.array(found.int8)
+    assert small.min() >= -128
+    assert (np.array(found.uint8) - 128 == small).all()
+    assert (small * expected).sum(1) / np.linalg.norm(small, axis=1) == pytest.approx(1, abs=1e-3)
+    bits = np.packbits(expected > 0, axis=1)
+    assert (np.array(found.ubinary) == bits).all()
+    assert (np.array(found.binary) == bits.astype(int) - 128).all()
+    assert answer.texts == texts
+    assert answer.id
+    assert answer.meta.billed_units.input_tokens == 6 + 4
+
+
+def test_cohere_s_pictures_and_mixed_inputs(
+    client: httpx.Client, cohere_: cohere.ClientV2, sky: str
+) -> None:
+    words, picture = rows(client, input=[{"text": "a blue sky"}, {"image": sky}])
+    pictures = cohere_.embed(model=MODEL, images=[sky], input_type="image")
+    assert np.allclose(pictures.embeddings.float_, [picture], atol=1e-5)
+    content = [
+        {"type": "text", "text": "a blue sky"},
+        {"type": "image_url", "image_url": {"url": sky}},
+    ]
+    mixed = cohere_.embed(
+        model=MODEL,
+        inputs=[{"content": content}, {"content": content[:1]}],
+        input_type="search_document",
+        embedding_types=["float"],
+    )
+    both = (words + picture) / np.linalg.norm(words + picture)
+    assert np.allclose(mixed.embeddings.float_, [both, words], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"texts": ["a"], "images": ["b"]}, "exactly one of texts, images, inputs"),
+        ({"texts": ["a"], "output_dimension": 100}, "output_dimension"),
+        ({"texts": ["rain " * 300], "truncate": "NONE"}, "texts[0]"),
+        ({"texts": ["a"], "truncate": "MIDDLE"}, "'START' or 'END'"),
+        ({"inputs": [{"content": [{"type": "image_url", "image_url": {"url": "?"}}]}]}, "Base64"),
+    ],
+)
+def test_what_cohere_s_client_is_refused(
+    cohere_: cohere.ClientV2, wrong: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(cohere.BadRequestError) as caught:
+        cohere_.embed(model=MODEL, input_type="search_document", **wrong)
+    assert said in caught.value.body["error"]["message"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in the client's own code
+def test_the_first_version_of_cohere_s_client(client: httpx.Client) -> None:
+    texts = ["rain on a window", "a dog"]
+    with httpx.Client() as sender:
+        first = cohere.Client("any", base_url=str(client.base_url), httpx_client=sender)
+        plain = first.embed(model=MODEL, texts=texts)
+        asked = first.embed(
+            model=MODEL, texts=texts[:1], input_type="search_query", truncate="START"
+        )
+        typed = first.embed(model=MODEL, texts=texts, embedding_types=["int8"])
+    assert np.allclose(plain.embeddings, rows(client, input=texts), atol=1e-5)
+    assert np.allclose(
+        asked.embeddings, rows(client, input=texts[:1], input_type="query"), atol=1e-5
+    )
+    assert np.array(typed.embeddings.int8).shape == (2, 384)
+
+
+def test_what_voyage_s_client_sends(client: httpx.Client) -> None:
+    fields = {"input": ["a dog"], "truncation": True, "output_dimension": 384}
+    (plain,) = rows(client, input=["a dog"])
+    (row,) = rows(client, **fields)
+    assert row == pytest.approx(plain, abs=1e-5)
+    sent = posted(client, **fields, output_dtype="int8", encoding_format="base64")
+    packed = np.frombuffer(base64.b64decode(sent["data"][0]["embedding"]), np.int8)
+    assert packed.tolist() == written(plain.astype(np.float32), "int8")
+    long = {"input": ["rain " * 300], "truncation": False}
+    assert refused(client, "/v1/embeddings", **long)[0] == "input[0]"
+
+
+@pytest.mark.parametrize(
+    ("path", "request_"),
+    [
+        ("/v1/embeddings", {"input": "a"}),
+        ("/v1/embed", {"texts": ["a"]}),
+        ("/v2/embed", {"texts": ["a"], "input_type": "search_query"}),
+    ],
+)
+def test_fields_of_other_servers_are_ignored_and_named(
+    client: httpx.Client, path: str, request_: dict[str, Any]
+) -> None:
+    answer = client.post(path, json={**request_, "late_chunking": True, "a\r\nb": 1, "model": None})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["ignored-fields"] == "late_chunking, a%0D%0Ab"
+    assert "ignored-fields" not in client.post(path, json=request_).headers
+
+
+def test_whole_numbers_keep_the_order_of_products() -> None:
+    random = np.random.default_rng(0).normal(size=(50, 384))
+    unit = (random / np.linalg.norm(random, axis=1, keepdims=True)).astype(np.float32)
+    small = np.array([written(row, "int8") for row in unit], np.float32)
+    exact, rounded = (unit @ unit.T).ravel(), (small @ small.T).ravel()
+    assert np.corrcoef(exact, rounded)[0, 1] > 0.999

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from time import monotonic, sleep
@@ -16,14 +18,20 @@ from encoder import MultiModalEncoder
 from encoder.errors import DiskError
 from search.api.ports import Job
 from search.api.uploads import UploadFolder
-from search.errors import StoreUnavailableError
+from search.errors import SpaceMismatchError, StoreError, StoreUnavailableError
 from search.store.memory import MemoryStore
-from search.types import IngestRequest
+from search.types import IngestRequest, Labels
+from tests.support.valkey import tries_of
 from tests.support.waiting import wait_for
 from workers.jobs import local
+from workers.jobs.board import JobBoard
 from workers.jobs.local import LocalJobs
+from workers.jobs.shard import Shard
+from workers.jobs.shard_run import ShardRun
 from workers.pipeline import IngestPipeline
 from workers.pipeline.ingest_pipeline import retry
+from workers.pipeline.reports import IngestReport
+from workers.pipeline.retry import MAX_CRASHES, MAX_RETRIES
 
 
 @pytest.fixture
@@ -163,3 +171,168 @@ def threads_of(name: str) -> Sequence[str]:
     from threading import enumerate as threads
 
     return [thread.name for thread in threads() if thread.name.startswith(name)]
+
+
+@pytest.fixture
+def job(board: JobBoard) -> str:
+    job_id = board.create(IngestRequest(["/data"]))
+    board.planners.begin(job_id, "p")
+    board.shards.add(job_id, "s", Shard("text", ["/a.txt", "/b.txt"]), "p")
+    board.planners.finish(job_id, "p")
+    return job_id
+
+
+class Work:
+    """Raises what it is given, one error a call, then ingests."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.calls = 0
+
+    def __call__(
+        self,
+        paths: Sequence[str],
+        begun: Callable[[Sequence[str]], set[str]],
+        labels: Labels,
+        kinds: Sequence[str],
+        _go_on: Callable[[], bool],
+    ) -> IngestReport:
+        self.calls += 1
+        self.labels, self.kinds = labels, kinds
+        begun(paths)
+        if self.errors:
+            raise self.errors.pop(0)
+        return IngestReport(ingested=len(paths))
+
+
+def run_of(board: JobBoard, work: Work) -> ShardRun:
+    return ShardRun(
+        board,
+        work,
+        reopen=lambda: None,
+        publish=lambda *_: None,
+        pause_s=60.0,
+        shutdown_s=60.0,
+    )
+
+
+@pytest.mark.slow
+def test_a_store_that_is_away_is_waited_for_in_place(board: JobBoard, job: str) -> None:
+    work = Work(StoreUnavailableError("away"))
+    assert run_of(board, work).run(job, "s") == "done"
+    assert (work.calls, board.status(job).ingested) == (2, 2)
+
+
+def test_a_store_that_stays_away_burns_no_try(board: JobBoard, job: str) -> None:
+    run = replace(run_of(board, Work(*[StoreUnavailableError("away")] * 9)), pause_s=0.0)
+    for _ in range(MAX_RETRIES + MAX_CRASHES):
+        assert run.run(job, "s") == "waits"
+        board.link.redis.delete(f"anymodal:job:{job}:lease")  # its wait is over
+    assert tries_of(board, job) == {"s": 0}
+    assert board.status(job).failed == 0
+
+
+def test_a_full_disk_gives_the_shard_back_at_once_and_says_why(board: JobBoard, job: str) -> None:
+    work = Work(*[DiskError("/data cannot be written: it is full.")] * 9)
+    for _ in range(MAX_RETRIES + MAX_CRASHES):
+        assert run_of(board, work).run(job, "s") == "waits"
+        assert board.status(job).waits_for == "/data cannot be written: it is full."
+        board.link.redis.delete(f"anymodal:job:{job}:lease")  # its wait is over
+    assert (work.calls, tries_of(board, job)) == (MAX_RETRIES + MAX_CRASHES, {"s": 0})
+    work.errors.clear()
+    assert run_of(board, work).run(job, "s") == "done"
+    assert (board.status(job).state, board.status(job).waits_for) == ("done", "")
+
+
+def test_what_cannot_heal_is_set_aside_at_once_with_its_reason(board: JobBoard, job: str) -> None:
+    work = Work(SpaceMismatchError("another space", "Reindex."))
+    assert run_of(board, work).run(job, "s") == "set aside"
+    letters = {letter.uri: (letter.error, letter.reason) for letter in board.failures(job)}
+    why = ("SpaceMismatchError", "another space Reindex.")
+    assert letters == {"/a.txt": why, "/b.txt": why}
+    assert work.calls == 1
+
+
+def test_an_error_of_the_store_is_tried_again_later(board: JobBoard, job: str) -> None:
+    began_s = time.time()
+    assert run_of(board, Work(StoreError("not loaded"))).run(job, "s") == "waits"
+    lease = board.link.redis.zscore(f"anymodal:job:{job}:lease", "s")
+    assert began_s + 0.5 < lease < time.time() + 2
+    for _ in range(MAX_RETRIES):
+        board.link.redis.delete(f"anymodal:job:{job}:lease")
+        assert board.status(job).failed == 0
+        run_of(board, Work(StoreError("not loaded"))).run(job, "s")
+    assert board.status(job).failed == 2
+
+
+def test_what_nobody_foresaw_costs_only_the_file_that_causes_it(board: JobBoard, job: str) -> None:
+    def work(
+        paths: Sequence[str],
+        begun: Callable[[Sequence[str]], set[str]],
+        _labels: Labels,
+        _kinds: Sequence[str],
+        _go_on: Callable[[], bool],
+    ) -> IngestReport:
+        begun(paths)
+        if "/a.txt" in paths:
+            raise ValueError("a decoder's own")
+        return IngestReport(ingested=len(paths))
+
+    run = replace(run_of(board, Work()), ingest=work)
+    while not board.status(job).ended:
+        for shard_id in board.shards.open(job):
+            board.link.redis.delete(f"anymodal:job:{job}:lease")  # its wait is over
+            run.run(job, shard_id)
+    view = board.status(job)
+    assert (view.state, view.ingested, view.failed) == ("done", 1, 1)
+    assert [(one.uri, one.error) for one in board.failures(job)] == [("/a.txt", "ValueError")]
+
+
+def test_a_second_delivery_leaves_a_shard_that_is_held(board: JobBoard, job: str) -> None:
+    assert board.shards.claim(job, "s")
+    work = Work()
+    assert run_of(board, work).run(job, "s") == "left"
+    assert work.calls == 0
+
+
+def test_a_cancelled_job_ends_in_the_middle_of_a_shard(
+    board: JobBoard, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board, "lease_s", 0.4)  # it beats four times as often
+
+    def work(
+        paths: Sequence[str],
+        begun: Callable[[Sequence[str]], set[str]],
+        _labels: Labels,
+        _kinds: Sequence[str],
+        go_on: Callable[[], bool],
+    ) -> IngestReport:
+        begun(paths)
+        assert go_on()
+        board.cancel(job)
+        assert board.status(job).state == "cancelling"
+        while go_on():  # pytest's time limit ends it
+            time.sleep(0.05)
+        return IngestReport(ingested=1)
+
+    assert replace(run_of(board, Work()), ingest=work).run(job, "s") == "done"
+    assert (board.status(job).state, board.status(job).ingested) == ("cancelled", 1)
+
+
+def test_a_shard_that_kills_its_process_is_divided_and_the_culprit_found(
+    board: JobBoard, job: str
+) -> None:
+    def kill(shard_id: str) -> None:
+        for _ in range(MAX_CRASHES):
+            assert board.shards.claim(job, shard_id)
+            board.link.redis.delete(f"anymodal:job:{job}:lease")  # killed, and noticed
+
+    kill("s")
+    assert run_of(board, Work()).run(job, "s") == "divided"
+    bad, good = sorted(board.shards.open(job))
+    kill(bad)
+    assert run_of(board, Work()).run(job, bad) == "set aside"
+    assert run_of(board, Work()).run(job, good) == "done"
+    view = board.status(job)
+    assert (view.state, view.ingested, view.failed, view.n_files) == ("done", 1, 1, 2)
+    assert [letter.error for letter in board.failures(job)] == ["CrashedError"]
