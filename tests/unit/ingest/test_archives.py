@@ -7,11 +7,12 @@ import io
 import os
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -313,3 +314,46 @@ def test_mails_in_mails_and_archives_hold_files(tmp_path: Path) -> None:
     *mails, first, second = members(tmp_path / "a.eml", tmp_path)
     assert len(mails) == 3
     assert all("max_archive_depth" in str(one) for one in (first, second))
+
+
+NOTE = b"The ferry leaves the harbour at nine"
+
+
+def write_old_tar(path: Path) -> None:
+    """As before POSIX: without the mark, so with another sum."""
+    data = bytearray(write_tar(path, {"note.txt": NOTE}).read_bytes())
+    data[257:265] = bytes(8)
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    path.write_bytes(data)
+
+
+def write_packed(path: Path) -> None:
+    with pa.CompressedOutputStream(str(path), {".zst": "zstd", ".lz4": "lz4"}[path.suffix]) as out:
+        out.write(NOTE)
+
+
+def write_mac_zip(path: Path) -> None:
+    """With what Finder adds."""
+    clutter = {
+        "__MACOSX/a/._note.txt": b"\0\5\x16\7\0\2\0\0Mac OS X",
+        "a/.DS_Store": b"\0\0\0\1Bud1",
+    }
+    write_zip(path, {"a/note.txt": NOTE, **clutter})
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("a.tar", write_old_tar),
+        ("a.zst", write_packed),
+        ("a.lz4", write_packed),
+        ("a.zip", write_mac_zip),
+    ],
+)
+def test_what_other_programs_pack(tmp_path: Path, name: str, write: Callable[[Path], None]) -> None:
+    write(tmp_path / name)
+    failures: list[Failure] = []
+    (found,) = ingest(tmp_path / name, IngestConfig(), failures.append)
+    assert found.content == NOTE.decode()
+    assert not failures

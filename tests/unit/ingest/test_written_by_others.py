@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -458,50 +457,6 @@ def test_sound_and_films(
     asset = identify(tmp_path / name, CONFIG)
     assert asset.modality == modality
     assert list(segments(asset, CONFIG))
-
-
-def write_old_tar(path: Path) -> None:
-    """As before POSIX: without the mark, so with another sum."""
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
-        entry = tarfile.TarInfo("note.txt")
-        entry.size = len(WORDS)
-        archive.addfile(entry, io.BytesIO(WORDS.encode()))
-    data = bytearray(path.read_bytes())
-    data[257:265] = bytes(8)
-    data[148:156] = b" " * 8
-    data[148:156] = b"%06o\0 " % sum(data[:512])
-    path.write_bytes(data)
-
-
-def write_packed(path: Path) -> None:
-    with pa.CompressedOutputStream(str(path), {".zst": "zstd", ".lz4": "lz4"}[path.suffix]) as out:
-        out.write(WORDS.encode())
-
-
-def write_mac_zip(path: Path) -> None:
-    """With what Finder adds."""
-    clutter = b"\0\5\x16\7\0\2\0\0Mac OS X"
-    zipped(
-        path,
-        {"a/note.txt": WORDS, "__MACOSX/a/._note.txt": clutter, "a/.DS_Store": b"\0\0\0\1Bud1"},
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "write"),
-    [
-        ("a.tar", write_old_tar),
-        ("a.zst", write_packed),
-        ("a.lz4", write_packed),
-        ("a.zip", write_mac_zip),
-    ],
-)
-def test_archives(tmp_path: Path, name: str, write: Callable[[Path], None]) -> None:
-    write(tmp_path / name)
-    failures: list[Failure] = []
-    (found,) = ingest(tmp_path / name, CONFIG, failures.append)
-    assert found.content == WORDS
-    assert not failures
 
 
 def test_programs_are_set_aside_whole(tmp_path: Path) -> None:
