@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from encoder.binding.binding import Binding, BoundTower, read_binding
 from encoder.errors import InputError, ModelError
-from encoder.models.sparsity import Wish, gate_from
+from encoder.models.sparsity import Wish
 from encoder.models.spec import ModelSpec
 from encoder.models.tower_folder import folder_named
 from encoder.registry import origin_of, registered_modalities
@@ -47,9 +47,10 @@ def load_model(
     ``device`` is named; if nothing was, torch runs the weights, on a GPU if there is one. A
     precision that is named (``int8``, ``int4``) is prepared first; ``bf16`` and ``auto`` are not.
 
-    Bundles come with a gate; for other models one is fitted the first time that ``enable_dsre`` is
-    True, see `own_gate`; ``auto`` is False for them.
-    ``{"pictures": 0.5}`` merges patches of CLIP's or SigLIP's pictures until that share is left.
+    Bundles come with a gate; for other models one is fitted, and an artifact prepared that merges
+    by it, the first time that ``enable_dsre`` is True; ``auto`` takes that artifact if it is there
+    and loses little enough. ``{"pictures": 0.5}`` merges patches of pictures until that share is
+    left.
 
     Raises:
         ModelError: the name is of no known kind, or the model cannot be found or loaded, or has no
@@ -112,7 +113,15 @@ def _load_whole(
         if device is None and quantization in (None, "auto") and _has_gpu():
             _log.warning(_ON_CPU, spec)
         return model
-    return _load_hub(spec, device, n_threads, quantization == "bf16", enable_dsre)
+    from encoder.models.hub import load as load_hub
+
+    return load_hub(
+        spec.name,
+        revision=spec.revision,
+        device=device,
+        n_threads=n_threads,
+        bf16=quantization == "bf16",
+    )
 
 
 def _load_prepared(
@@ -123,52 +132,43 @@ def _load_prepared(
     enable_dsre: Wish,
 ) -> Model | None:
     """The model without torch; None where torch is asked for."""
-    for_torch: dict[str, object] = {"device": device} if device not in (None, "cpu") else {}
-    if enable_dsre not in (False, "auto"):
-        for_torch["enable_dsre"] = enable_dsre
+    from encoder.prepare import merging, prepared
+
     folder = folder_named(quantization)
-    if not for_torch:
-        from encoder.prepare import prepared
-
-        if folder:
-            return prepared.load_quantized(spec, folder, n_threads)
-        return prepared.load(spec, quantization, n_threads)
-    if for_torch.keys() == {"enable_dsre"} and not folder:
-        from encoder.prepare import merging
-
-        if enable_dsre is True or isinstance(enable_dsre, str):
-            return merging.load(spec, quantization, enable_dsre, n_threads)
-    if quantization in (None, "auto", "bf16"):
-        return None
-    (name, value), *_ = for_torch.items()
-    raise ModelError(
-        f"{name}={value!r} needs torch, which runs {spec} unquantized, not in {quantization}.",
-        remedy=f"Leave {name} or quantization out.",
-    )
-
-
-def _load_hub(
-    spec: ModelSpec, device: str | None, n_threads: int | None, bf16: bool, enable_dsre: Wish
-) -> Model:
-    from encoder.models import hub
-
-    load = partial(
-        hub.load, spec.name, revision=spec.revision, device=device, n_threads=n_threads, bf16=bf16
-    )
-    if enable_dsre is True:
-        from encoder.prepare.gates.fit import own_gate
-
-        return load(gate=own_gate(spec))
-    if enable_dsre is False or enable_dsre == "auto":
-        return load()
-    if isinstance(enable_dsre, Mapping) and enable_dsre.keys() == {"pictures"}:
-        return load(patches=_share(enable_dsre["pictures"]))
-    if not isinstance(enable_dsre, str):
+    wish = None if enable_dsre in (False, "auto") else _merging_wish(spec, enable_dsre)
+    if device not in (None, "cpu"):
+        if wish is None and quantization in (None, "auto", "bf16"):
+            return None
+        what = f"quantization={quantization!r}" if wish is None else f"enable_dsre={enable_dsre!r}"
         raise ModelError(
-            f"enable_dsre={enable_dsre!r}: {spec} has no chunk gate.",
-            remedy="Name a gate file made by `anymodal models gate calibrate`, or leave it out.",
+            f"device={device!r} needs torch, which runs {spec} without {what}.",
+            remedy="Leave device out, or the other.",
         )
-    return load(gate=gate_from(enable_dsre))
+    if folder:
+        if wish is not None:
+            raise ModelError(
+                f"enable_dsre={enable_dsre!r} does not go with the quantized towers in {folder}.",
+                remedy='Use quantization="int8" or None with it, or leave enable_dsre out.',
+            )
+        return prepared.load_quantized(spec, folder, n_threads)
+    if wish is not None:
+        return merging.load(spec, quantization, wish, n_threads)
+    measured = merging.load_measured if enable_dsre == "auto" else None
+    if measured and (model := measured(spec, quantization, n_threads)):
+        return model
+    return prepared.load(spec, quantization, n_threads)
+
+
+def _merging_wish(spec: ModelSpec, enable_dsre: Wish) -> Any:
+    """True, a gate file, or a share of patches."""
+    if enable_dsre is True or isinstance(enable_dsre, str):
+        return enable_dsre
+    if isinstance(enable_dsre, Mapping) and enable_dsre.keys() == {"pictures"}:
+        return _share(enable_dsre["pictures"])
+    raise ModelError(
+        f"enable_dsre={enable_dsre!r}: {spec} has no chunk gate.",
+        remedy="Name a gate file made by `anymodal models gate calibrate`, or leave it out.",
+    )
 
 
 def _share(share: Any) -> float:

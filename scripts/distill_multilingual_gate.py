@@ -32,14 +32,13 @@ from numpy.typing import NDArray
 
 from benchmarks.bundle_quality.questions import embed
 from encoder.dsre.fitting.documents import Document, Part, part_of, parted
-from encoder.dsre.fitting.tuning import TrainingPlan
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.settings import GateSettings
 from encoder.loading import load_model
 from encoder.models.bundle.declaration import MULTILINGUAL_GATE, read_bundle
 from encoder.prepare.bundle.fetch import fetch
-from encoder.prepare.gates.fit import distill_text
 from encoder.types import Embeddings
+from scripts.distilling import TrainingPlan, distill_text
 from scripts.multilingual_texts import Texts, askable, gather
 
 MULTILINGUAL = "bundle:multilingual"

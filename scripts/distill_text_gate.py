@@ -16,9 +16,8 @@ from pathlib import Path
 
 from benchmarks.corpora.debian_packages import pairs
 from encoder.dsre.fitting.documents import Document, parted
-from encoder.dsre.fitting.tuning import TrainingPlan
 from encoder.models.bundle.declaration import TEXT_GATE
-from encoder.prepare.gates.fit import distill_text
+from scripts.distilling import TrainingPlan, distill_text
 from tests.support.manuals import documented, topics
 
 MODULES = ("numpy", "torch")

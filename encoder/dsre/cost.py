@@ -35,7 +35,6 @@ def sparse_flops(
     kept: ArrayLike,
     *,
     gated: Sequence[bool],
-    cls_only: bool = False,
 ) -> NDArray[np.float64]:
     """FLOPs of a forward that keeps fewer tokens from layer to layer.
 
@@ -44,19 +43,15 @@ def sparse_flops(
         n_tokens: tokens that enter, [n].
         kept: tokens after each layer's attention, [n, n_layers].
         gated: which layers compare tokens, odd ones with even ones; [n_layers].
-        cls_only: the last layer computes the first token alone (CLS pooling).
 
     Returns:
         FLOPs of the matrix products, including the gate's, [n].
     """
     n_after = np.array(kept, np.float64)
     n_before = np.concatenate([np.asarray(n_tokens, np.float64)[:, None], n_after[:, :-1]], 1)
-    asking = n_before.copy()
-    if cls_only:
-        n_after[:, -1] = asking[:, -1] = 1.0
     d = shape.hidden_dim
-    projections = 4 * d * d * (n_before + asking)
-    attention = 4 * d * n_before * asking
+    projections = 8 * d * d * n_before
+    attention = 4 * d * n_before**2
     feed_forward = 4 * d * shape.ffn_dim * n_after
     matching = 2 * d * (n_before / 2) ** 2 * np.asarray(gated)
     totals: NDArray[np.float64] = (projections + attention + feed_forward + matching).sum(1)

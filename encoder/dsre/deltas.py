@@ -75,5 +75,5 @@ def _misfit(name: str, change: NDArray[np.float32], shape: Sequence[int] | None)
     has = "no such parameter" if shape is None else f"one of {list(shape)}"
     return ModelError(
         f"The gate changes {name} {list(change.shape)}; the network has {has}.",
-        remedy="Distill one for this model with `anymodal models gate distill`.",
+        remedy="Use the gate with the model that it was made for, or calibrate one.",
     )

@@ -29,7 +29,7 @@ class GateFile:
         rarity: see `encoder.dsre.gatefile.token_rarity`; uint8 [vocab_size].
         settings: thresholds, protection, floor, shortest text.
         facts: for readers: the model, the corpus, the measured loss. Not part of the identity.
-        deltas: what `encoder.dsre.fitting.distill` adds to the weights; empty if only calibrated.
+        deltas: what training adds to the weights; empty if only calibrated.
     """
 
     rarity: NDArray[np.uint8]

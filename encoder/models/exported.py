@@ -156,7 +156,7 @@ class _ExportedFolder:
         facts = self._facts["text"]["merging"]
         settings = GateFile.load(self._folder / facts["gate"]).settings
         open_sparse = partial(self._session, facts["graph"])
-        return SparseNetwork(open_sparse, settings, Shape(**facts["shape"]), facts["cls_only"])
+        return SparseNetwork(open_sparse, settings, Shape(**facts["shape"]))
 
     def _head(self, modality: str, role: Role) -> Embed:
         facts = self._facts[modality]

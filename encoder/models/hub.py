@@ -23,7 +23,6 @@ from encoder.space import space_of_gate
 from encoder.system.extras import require
 from encoder.towers import hub as towers
 from encoder.towers.base import Tower
-from encoder.towers.gated import MergingForward, text_network
 from encoder.towers.hub import JointTextTower
 from encoder.towers.model import Model
 from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality
@@ -31,13 +30,8 @@ from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, VIDEO, Modality
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from encoder.dsre.gatefile import GateFile
-
 _TOWERS_VERSION = "1"
 """Raise it when vectors of the hub's towers can no longer be compared with older ones."""
-
-_PATCHES_RECIPE = 1
-"""Raise it when merging patches gives different vectors."""
 
 _MAX_TOKENS = 8192
 _WINDOW_S = 30.0
@@ -51,8 +45,6 @@ def load(
     device: str | None,
     n_threads: int | None = None,
     bf16: bool = False,
-    gate: GateFile | None = None,
-    patches: float | None = None,
 ) -> Model:
     """Load the model of a folder (an absolute path) or of the hub (``org/name``).
 
@@ -62,29 +54,16 @@ def load(
 
     Args:
         device: a torch device; None takes a GPU if there is one.
-        gate: merges tokens of long texts, which gives different vectors.
-        patches: the share of a picture's patches that is left after the last layer; None for all.
 
     Raises:
         ModelError: not found, not reachable, not a model with one vector per item, needs code
             or pickles, or the extra ``hub`` is not installed.
     """
-    if bf16 and gate is not None:
-        raise ModelError(
-            f'{path_or_name}: a gate was fitted to float32, but quantization is "bf16".',
-            remedy="Leave one of the two out.",
-        )
     identity, joint, prompts = open_joint(
         path_or_name, revision, device, n_threads, mapped=not bf16
     )
     from encoder.models.in_torch import pack_if_faster, run_in_bf16
 
-    if patches is not None:
-        identity |= _merge_patches(path_or_name, joint.model, patches)
-    if gate is not None:
-        network = text_network(joint.name, joint.model, prompts.of(TEXT, DOCUMENT))
-        joint.forward = MergingForward(network, gate)
-        identity["dsre"] = gate.identity
     if bf16:
         run_in_bf16(joint.name, joint.model)
         identity["quantization"] = "bf16"
@@ -161,17 +140,6 @@ def _open(name: str, folder: Path, device: str | None) -> SentenceTransformer:
             remedy="Use a sentence-transformers model, CLIP, SigLIP or CLAP.",
         )
     return model
-
-
-def _merge_patches(name: str, model: SentenceTransformer, share: float) -> dict[str, str]:
-    from encoder.dsre.adapters.vision import MODEL_TYPES, merge_patches
-
-    if not merge_patches(model, share):
-        raise ModelError(
-            f"{name} has no vision tower whose patches could merge ({', '.join(MODEL_TYPES)}).",
-            remedy="Leave pictures out of enable_dsre.",
-        )
-    return {"dsre_pictures": f"{share:g} recipe:{_PATCHES_RECIPE}"}
 
 
 def _limit_text(model: SentenceTransformer) -> None:

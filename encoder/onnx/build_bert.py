@@ -1,8 +1,4 @@
-"""The text network as an ONNX graph: a BERT encoder with mean pooling, in float32 or int8.
-
-With a rule for merging, similar tokens become one on the way through the layers, and every token
-then counts as much as it stands for.
-"""
+"""The text network as an ONNX graph: a BERT encoder with mean pooling, in float32 or int8."""
 
 from __future__ import annotations
 
@@ -10,23 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
+from encoder.dsre.gatefile import GateFile
 from encoder.onnx.bert import INPUTS, Bert, look_up_packed
 from encoder.onnx.graph import Graph
 from encoder.onnx.int8_bert import Int8Layers
-from encoder.onnx.merge_tokens import (
-    MergeRule,
-    MergeStep,
-    log_of_sizes,
-    merge_function,
-    padded_to_even,
-)
+from encoder.onnx.merge_tokens import MergeStep, floor_of, protection_of
+
+_FLOAT = 1
+"""ONNX's code for this type."""
 
 _LOWEST = float(np.finfo(np.float32).min)
 """Added to an attention logit, it leaves no weight."""
 
 
 def write_bert(
-    bert: Bert, target: Path, *, int8: bool = False, merging: MergeRule | None = None
+    bert: Bert, target: Path, *, int8: bool = False, gate: GateFile | None = None
 ) -> None:
     """Write the encoder: `INPUTS` give ``pooled`` float32 [n, hidden_dim], not normalised.
 
@@ -35,42 +29,44 @@ def write_bert(
         target: the ``.onnx`` file to write.
         int8: see `encoder.onnx.int8_bert`, for ONNX Runtime only. Otherwise the graph has standard
             operators only, one for each step of the network.
-        merging: which tokens merge. There is a second output then: ``kept`` float32 [n, n_layers],
+        gate: which tokens merge, in int8; a graph in float32 is rewritten by
+            `encoder.onnx.merging`. There is a second output then: ``kept`` float32 [n, n_layers],
             the number of tokens after each layer's attention.
     """
     graph, size = Graph(), bert.size
     input_ids, sizes = INPUTS
-    functions = []
-    if merging:
-        input_ids, sizes = (padded_to_even(graph, name) for name in INPUTS)
-        functions = [merge_function(size.hidden_dim)]
     layers = Int8Layers(graph, bert) if int8 else _FloatLayers(graph, bert)
-    layers.begin(input_ids, sizes, merges=merging is not None)
-    step = MergeStep(graph, merging, input_ids, sizes) if merging else None
+    layers.begin(input_ids, sizes)
+    step, counts = None, []
+    if gate and isinstance(layers, Int8Layers):
+        protection = protection_of(graph, gate.rarity, gate.settings.protection, input_ids)
+        step, floor = (
+            MergeStep(graph, sizes, protection),
+            floor_of(graph, sizes, gate.settings.floor),
+        )
     layers.embed(input_ids)
-    counts = []
     for i in range(size.n_layers):
         layers.attend(i)
-        if step:
-            if (threshold := step.rule.thresholds[i]) is not None:
-                layers.replace_tokens(i, step.merge(layers.tokens(i), threshold), step.sizes)
+        if step and gate and isinstance(layers, Int8Layers):
+            if (threshold := gate.settings.thresholds[i]) is not None:
+                layers.merge(i, step, floor, threshold)
             counts.append(step.count())
         layers.feed(i)
-    pooled = layers.pool(step.sizes if step else sizes)
     outputs: dict[str, tuple[str, tuple[str | int, ...]]]
-    outputs = {"pooled": (pooled, ("n", size.hidden_dim))}
+    outputs = {"pooled": (layers.pool(step.sizes if step else sizes), ("n", size.hidden_dim))}
     if step:
-        outputs["kept"] = (graph.add("Concat", *counts, axis=1), ("n", size.n_layers))
+        kept = graph.add("Cast", graph.add("Concat", *counts, axis=1), to=_FLOAT)
+        outputs["kept"] = (kept, ("n", size.n_layers))
     inputs = {name: (dtype, ("n", "length")) for name, dtype in INPUTS.items()}
-    graph.save(target, inputs, outputs, functions)
+    graph.save(target, inputs, outputs)
 
 
 class _FloatLayers:
     """The network's parts, which keep the states of the tokens, [n, length, hidden_dim].
 
     `begin` lays what depends on the inputs, both [n, length], where padding has a size of 0.
-    `attend` and `feed` are the halves of a layer, with residual and norm; between them `tokens` may
-    be replaced by fewer. `pool` gives the mean weighted by sizes. `Int8Layers` has the same.
+    `attend` and `feed` are the halves of a layer, with residual and norm. `pool` gives the mean
+    weighted by sizes. `Int8Layers` has the same.
     """
 
     def __init__(self, graph: Graph, bert: Bert) -> None:
@@ -84,18 +80,11 @@ class _FloatLayers:
         self._scale = graph.constant(np.float32(self._head_dim**-0.25))
         self._states = ""
 
-    def begin(self, input_ids: str, sizes: str, *, merges: bool) -> None:  # noqa: ARG002
-        if merges:
-            self._lay_bias(sizes)
-            return
+    def begin(self, input_ids: str, sizes: str) -> None:  # noqa: ARG002
         graph = self._graph
         padding = graph.add("Sub", graph.constant(np.float32(1)), sizes)
         bias = graph.add("Mul", padding, graph.constant(np.float32(_LOWEST)))
         self._bias = graph.add("Unsqueeze", bias, graph.ints(1, 2))
-
-    def _lay_bias(self, sizes: str) -> None:
-        bias = log_of_sizes(self._graph, sizes, _LOWEST)
-        self._bias = self._graph.add("Unsqueeze", bias, self._graph.ints(1, 2))
 
     def embed(self, input_ids: str) -> None:
         graph, weights = self._graph, self._bert.weights
@@ -121,13 +110,6 @@ class _FloatLayers:
         mixed = graph.add("Transpose", mixed, perm=(0, 2, 1, 3))
         gathered = self._linear(graph.add("Reshape", mixed, self._joined), at + "attention_out")
         self._states = self._norm(graph.add("Add", states, gathered), at + "attention_norm")
-
-    def tokens(self, i: int) -> str:  # noqa: ARG002
-        return self._states
-
-    def replace_tokens(self, i: int, states: str, sizes: str) -> None:  # noqa: ARG002
-        self._states = states
-        self._lay_bias(sizes)
 
     def feed(self, i: int) -> None:
         graph, at = self._graph, f"layers.{i}."

@@ -38,18 +38,19 @@ class Graph:
 
     def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Add a node with one output and return the output's name."""
-        return self.add_many(op, 1, *inputs, domain=domain, **attributes)[0]
+        return self.add_many(
+            op, [f"{op}_{len(self._nodes)}"], *inputs, domain=domain, **attributes
+        )[0]
 
     def add_many(
-        self, op: str, n_outputs: int, *inputs: str, domain: str = "", **attributes: Any
+        self, op: str, outputs: Sequence[str], *inputs: str, domain: str = "", **attributes: Any
     ) -> list[str]:
-        """Add a node with several outputs and return their names."""
+        """Add a node with several outputs, under these names, and return them."""
         from onnx import helper
 
-        name = f"{op}_{len(self._nodes)}"
-        outputs = [name, *(f"{name}_{i}" for i in range(1, n_outputs))]
+        name = outputs[0]
         self._nodes.append(helper.make_node(op, inputs, outputs, name, domain=domain, **attributes))
-        return outputs
+        return list(outputs)
 
     def choose(
         self,
@@ -84,7 +85,6 @@ class Graph:
         path: Path,
         inputs: Mapping[str, tuple[Any, Sequence[str | int]]],
         outputs: Mapping[str, tuple[str, Sequence[str | int]]],
-        functions: Sequence[Any] = (),
     ) -> None:
         """Write the graph.
 
@@ -92,7 +92,6 @@ class Graph:
             path: the ``.onnx`` file to write.
             inputs: numpy dtype and shape by name; a word in a shape is a length that can vary.
             outputs: value and shape by the name of the output; all are float32.
-            functions: ``onnx.FunctionProto``s that nodes call.
         """
         import onnx
         from onnx import helper
@@ -119,26 +118,8 @@ class Graph:
                 for domain in sorted({"", *domains})
             ],
             ir_version=_IR_VERSION,
-            functions=functions,
         )
         onnx.save(model, path)
-
-    def body(self, name: str, outputs: Mapping[str, str]) -> Any:
-        """The nodes as a subgraph that takes its inputs from the graph around it.
-
-        Args:
-            name: of the subgraph.
-            outputs: values by the name of the output; all are float32.
-        """
-        from onnx import TensorProto, helper
-
-        constants = [helper.make_node("Constant", [], [c.name], value=c) for c in self._constants]
-        ends = [helper.make_node("Identity", [value], [out]) for out, value in outputs.items()]
-        # lengths may depend on the data, so shapes are left open
-        output_infos = [
-            helper.make_tensor_value_info(out, TensorProto.FLOAT, None) for out in outputs
-        ]
-        return helper.make_graph([*constants, *self._nodes, *ends], name, [], output_infos)
 
 
 def fork(name: str, condition: str, then: Sequence[Any], otherwise: Sequence[Any]) -> Any:

@@ -29,7 +29,7 @@ from encoder.onnx.codes import (
     quantize_table,
 )
 from encoder.onnx.graph import MICROSOFT, Graph
-from encoder.onnx.merge_tokens import log_of_sizes
+from encoder.onnx.merge_tokens import MergeStep, log_of_sizes
 
 _LOWEST = -1e30
 """A logit that has no weight, and stays finite when another logit is added."""
@@ -51,7 +51,7 @@ class Int8Layers:
         self._head_dim, self._eps = size.hidden_dim // size.n_heads, size.norm_eps
         self._states = self._unscaled = self._log_sizes = ""
 
-    def begin(self, input_ids: str, sizes: str, *, merges: bool) -> None:  # noqa: ARG002
+    def begin(self, input_ids: str, sizes: str) -> None:
         graph = self._graph
         self._flat = graph.ints(1, -1, self._dim)
         self._ids = graph.add("Reshape", input_ids, graph.ints(1, -1))
@@ -108,7 +108,7 @@ class Int8Layers:
     def _mix(self, projections: Sequence[str], biases: Sequence[Array32]) -> str:
         """Attention over queries, keys and values [n, length, dim], each with its bias [dim].
 
-        Once tokens were merged it is proportional (`encoder.dsre.network`): the logarithm of a
+        Once tokens were merged it is proportional (Bolya et al. 2023): the logarithm of a
         token's size is an extra column of its keys, and all queries have a 1 there. With a bias
         on the logits instead, ONNX Runtime would not block attention for the cache.
         """
@@ -134,15 +134,16 @@ class Int8Layers:
             domain=MICROSOFT, num_heads=n_heads, scale=self._head_dim**-0.5,
         )  # fmt: skip
 
-    def tokens(self, i: int) -> str:
-        carried = self._graph.constant(self._weights[f"layers.{i}.ffn_out.bias"])
-        return self._graph.add(
-            "Reshape", self._graph.add("Sub", self._states, carried), self._per_text
-        )
+    def merge(self, i: int, step: MergeStep, floor: str, threshold: float) -> None:
+        """Replace the tokens by fewer, after ``attend(i)``.
 
-    def replace_tokens(self, i: int, states: str, sizes: str) -> None:
-        """The means of the norm's outputs are means of the unscaled states too."""
+        The means of the norm's outputs are means of the unscaled states too.
+        """
         graph, weights, at = self._graph, self._weights, f"layers.{i}."
+        carried = graph.constant(weights[at + "ffn_out.bias"])
+        tokens = graph.add("Reshape", graph.add("Sub", self._states, carried), self._per_text)
+        limit = graph.constant(np.float32(threshold))
+        states, sizes = step.merge(tokens, self._dim, floor, limit), step.sizes
         self._lay_shapes(sizes, graph.add("Reshape", sizes, graph.ints(1, -1)))
         row = log_of_sizes(graph, sizes, _LOWEST)
         row = graph.add("Mul", row, graph.constant(np.float32(self._head_dim**0.5)))
@@ -152,7 +153,7 @@ class Int8Layers:
         scale, shift = weights[at + "attention_norm.weight"], weights[at + "attention_norm.bias"]
         unscaled = graph.add("Mul", flat, graph.constant(1 / scale))
         self._unscaled = graph.add("Add", unscaled, graph.constant(-shift / scale))
-        self._states = graph.add("Add", flat, graph.constant(weights[at + "ffn_out.bias"]))
+        self._states = graph.add("Add", flat, carried)
 
     def feed(self, i: int) -> None:
         graph, weights, at = self._graph, self._weights, f"layers.{i}."

@@ -212,6 +212,33 @@ class OnnxNetwork:
             self.proto.graph.output.append(helper.make_tensor_value_info(name, dtype, shape))
         self.outputs = dict.fromkeys(outputs)
 
+    def add_output(self, name: str, shape: Sequence[str | int]) -> None:
+        """Give a float32 value too."""
+        from onnx import TensorProto, helper
+
+        self.proto.graph.output.append(
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        )
+        self.outputs[name] = None
+
+    def default_input(self, name: str, array: NDArray[np.float32]) -> None:
+        """Take an input, which has these values if it is not given."""
+        from onnx import TensorProto, helper
+
+        self.proto.graph.input.append(
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape)
+        )
+        self._made[name] = self._storage.tensor(name, array)
+
+    def rewire(self, node: NodeProto, values: Mapping[str, str]) -> None:
+        """Let a node read other values, named by those that it reads now."""
+        for value in dict.fromkeys(node.input):
+            self._readers[value] = [n for n in self._readers[value] if n is not node]
+        node.input[:] = [values.get(value, value) for value in node.input]
+        for value in dict.fromkeys(reads(node)):
+            if node not in self._readers[value]:
+                self._readers[value].append(node)
+
     def is_read(self, name: str) -> bool:
         """Whether a constant that is stored under this name is read by any node."""
         return name in self._tensors and bool(self._readers[name])

@@ -81,6 +81,25 @@ def known(proto: ModelProto) -> tuple[dict[str, Shape], dict[str, int]]:
     return shapes, kinds
 
 
+Sides = tuple[int | str | None, ...]
+
+
+def named_sides(proto: ModelProto) -> dict[str, Sides]:
+    """The shapes of values, in which a length that varies has the exporter's name for it."""
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(_without_weights(proto), data_prop=True).graph
+    return {
+        value.name: tuple(
+            side.dim_param or (side.dim_value if side.HasField("dim_value") else None)
+            for side in value.type.tensor_type.shape.dim
+        )
+        for graph in (inferred, proto.graph)
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        if value.type.tensor_type.HasField("shape")
+    }
+
+
 def _without_weights(proto: ModelProto) -> ModelProto:
     """A copy in which large weights are shapes only: shape inference does not read their values."""
     import onnx

@@ -1,19 +1,20 @@
-"""Artifacts with a token gate: the files of the dense one, the gate, and a graph that merges."""
+"""Prepare a model that merges tokens: its artifact, with a gate and a graph that merges by it."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-import numpy as np
-
+from encoder.dsre.fitting.calibrate import holds
+from encoder.dsre.fitting.documents import sample_documents
+from encoder.dsre.fitting.judge import Loss
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import ModelError
 from encoder.models import artifacts
@@ -22,35 +23,37 @@ from encoder.models.exported import FACTS, GATE, MERGING, read_facts
 from encoder.models.sources import locate
 from encoder.models.sparsity import gate_from
 from encoder.models.spec import ModelSpec
+from encoder.onnx.merging import merge_patches
 from encoder.onnx.quantize import quantize_linears
 from encoder.prepare import prepared
-from encoder.prepare.gates.fit import own_gate, raise_to_break_even, remembered
-from encoder.prepare.gates.subjects import Run, tokenizer_of
-from encoder.prepare.hub.graphs import TracedNetwork, export
-from encoder.prepare.hub.prepare import load_source, write_facts
-from encoder.runtime.onnx import OnnxSession
-from encoder.towers.exported import TextGraph, inputs_of
-from encoder.towers.gated import text_network
+from encoder.prepare.gates.fit import fit
+from encoder.prepare.gates.subjects import HubText
+from encoder.prepare.hub.graphs import export
+from encoder.prepare.hub.media import image_part
+from encoder.prepare.hub.prepare import WEIGHT_BITS, load_source, write_facts
+from encoder.system.cache import cache_folder, make_once
 from encoder.towers.model import Model
-from encoder.types import DOCUMENT, TEXT
+from encoder.types import IMAGE
 
-if TYPE_CHECKING:
-    from encoder.models.sources import ModelSource
-    from encoder.models.spec import ModelSpec
-    from encoder.towers.hub import JointEncoder
+Wish: TypeAlias = Literal[True] | str | float
+"""True for a gate that is fitted to the model itself, a gate file, or the share of a picture's
+patches that is left after the last layer."""
 
+MAX_LOSS = 0.003
+"""How much of nDCG@10 a gate may lose that is taken without being asked for."""
 
-Wish: TypeAlias = Literal[True] | str
-"""True for a gate that is fitted to the model itself, or a gate file."""
-
-_RECIPE = 1
+_RECIPE = 2
 """Raise it when the graph that merges gives different vectors."""
+_FITTING_RECIPE = 1
+"""Raise it when fitting gives a different gate for the same weights."""
+_PATCHES_RECIPE = 1
+"""Raise it when merging patches gives different vectors."""
+
+_log = logging.getLogger(__name__)
 
 
-def load(
-    spec: ModelSpec, quantization: str | None, wish: Wish, n_threads: int | None
-) -> Model | None:
-    """Like `prepared.load`, with a gate.
+def load(spec: ModelSpec, quantization: str | None, wish: Wish, n_threads: int | None) -> Model:
+    """Open a model that merges tokens; prepare it first where needed, in float32 if not told.
 
     Raises:
         ModelError: see `prepare`.
@@ -59,17 +62,30 @@ def load(
     def make(spec: ModelSpec, precision: str, progress: Progress) -> Artifact:
         return prepare(spec, precision, wish, progress)
 
-    return prepared.load(spec, quantization, n_threads, sparsity=_sparsity(wish), make=make)
+    model = prepared.load(spec, quantization, n_threads, sparsity=_sparsity(wish), make=make)
+    assert model is not None  # since it is made
+    return model
+
+
+def load_measured(spec: ModelSpec, quantization: str | None, n_threads: int | None) -> Model | None:
+    """Open what was prepared with a gate of its own that loses little enough; else None."""
+    for precision in prepared.precisions_for(quantization):
+        artifact = prepared.find(spec, precision, _sparsity(True))
+        if artifact and holds(Loss(**artifact.manifest["dsre"]["loss"]), MAX_LOSS):
+            return prepared.open_artifact(artifact, n_threads)
+    return None
 
 
 def prepare(spec: ModelSpec, precision: str, wish: Wish, progress: Progress) -> Artifact:
-    """Prepare a model, and add a gate with the graph that merges by it.
+    """Prepare a model, and add the graph that merges.
 
     The dense artifact is made too, if there is none; files that both share are stored only once.
+    What a gate loses and how much time it saves is measured without labels, see
+    `encoder.dsre.fitting`, and is in the manifest as ``dsre``.
 
     Raises:
-        ModelError: see `prepared.prepare`; a precision or a model without gates; or the gate never
-            saves time.
+        ModelError: see `prepared.prepare`; a precision or a model without gates; or every gate
+            loses too much, or never saves time.
         InputError: the model's window is too short to fit a gate.
     """
     if precision == "bf16":
@@ -79,127 +95,151 @@ def prepare(spec: ModelSpec, precision: str, wish: Wish, progress: Progress) -> 
         )
     sparsity = _sparsity(wish)
     dense = prepared.prepare(spec, precision, progress)
-    source = locate(spec)
 
     def write(folder: Path, report: Progress) -> Mapping[str, Any]:
-
         _share(dense, folder)
-        facts = read_facts(dense.folder)
-        gate = write_merging(
-            spec, source, folder, facts, precision=precision, wish=wish, report=report
-        )
-        return _described(dense.manifest, gate.identity)
+        if isinstance(wish, float):
+            _write_patches(spec, folder, precision, wish, report)
+            measured: dict[str, Any] = {}
+            name = {"dsre_pictures": f"{wish:g} recipe:{_PATCHES_RECIPE}"}
+        else:
+            gate = _write_merging(spec, folder, precision, wish, report)
+            measured = {"dsre": _measured(gate)}
+            name = {"dsre": gate.identity}
+        facts = read_facts(dense.folder) | read_facts(folder)
+        write_facts(folder, {**facts, "identity": {**facts["identity"], **name}})
+        return {**_described(dense.manifest, name), **measured}
 
-    key = prepared.key_of(spec, source.identity, precision, sparsity)
+    key = prepared.key_of(spec, locate(spec).identity, precision, sparsity)
     return artifacts.make(key, write, progress, spec=str(spec))
 
 
 def _sparsity(wish: Wish) -> str:
+    if isinstance(wish, float):
+        return f"pictures:{wish:g} recipe:{_RECIPE}"
     which = gate_from(wish).identity if isinstance(wish, str) else "own"
     return f"{which} recipe:{_RECIPE}"
 
 
 def _share(dense: Artifact, folder: Path) -> None:
     """Put the dense artifact's files in another folder, except those that describe it."""
-    for name in dense.manifest["files"].keys() - {FACTS, MANIFEST}:
+    for name in dense.manifest["files"].keys() - {MANIFEST}:
         source, target = dense.folder / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
+        if name == FACTS:  # it will be changed
+            shutil.copyfile(source, target)
+            continue
         try:
             os.link(source, target)
         except OSError:  # a file system without links
             shutil.copyfile(source, target)
 
 
-def _described(manifest: Mapping[str, Any], gate: str) -> dict[str, Any]:
-    """What the manifest says: the facts of the dense one, in a separate space."""
+def _described(manifest: Mapping[str, Any], name: Mapping[str, str]) -> dict[str, Any]:
+    """What the manifest says: the facts of the dense one, in a space with this in its identity."""
     of_the_artifact = {"format", "spec", "key", "made_at", "took_s", "files"}
-    shared_facts = {name: value for name, value in manifest.items() if name not in of_the_artifact}
-    identity = {**shared_facts["space"]["identity"], "dsre": gate}
+    shared_facts = {
+        field: value for field, value in manifest.items() if field not in of_the_artifact
+    }
+    identity = {**shared_facts["space"]["identity"], **name}
     space = prepared.described_space(shared_facts["space"]["embed_dim"], identity)
     return {**shared_facts, "space": space}
 
 
-_WEIGHT_BITS: Mapping[str, Literal[4, 8]] = {"int8": 8, "int4": 4}
+def _measured(gate: GateFile) -> dict[str, Any]:
+    """What is known about a gate; of one from a file, what its maker measured."""
+    return {
+        "loss": gate.facts.get("judged"),
+        "speedup": gate.facts.get("break_even"),
+        "from_tokens": gate.settings.min_tokens,
+    }
 
 
-def write_merging(
-    spec: ModelSpec,
-    source: ModelSource,
-    folder: Path,
-    facts: dict[str, Any],
-    *,
-    precision: str,
-    wish: Literal[True] | str,
-    report: Callable[[str, float], None],
+def _write_merging(
+    spec: ModelSpec, folder: Path, precision: str, wish: Literal[True] | str, report: Progress
 ) -> GateFile:
-    """Write the gate, the graph and the changed facts.
-
-    A gate that is fitted to the model itself is timed with these graphs, and merges from the length
-    at which it saves time in them. In float32 it is the one that torch takes, unchanged.
-
-    Raises:
-        ModelError: the model takes no gate or cannot be exported with one, or it never pays.
-        InputError: the model's window is too short to fit a gate.
-    """
-    from encoder.prepare.merging_graph import merging_network
-
-    report("fit a gate", 0.0)
-    own_path = remembered(spec, precision)
-    is_timed = wish is not True or precision == FLOAT32 or own_path.exists()
-    if isinstance(wish, str):
-        gate = gate_from(wish)
-    else:
-        gate = GateFile.load(own_path) if own_path.exists() else own_gate(spec)
-    _, joint, prompts = load_source(source.folder, source.where.get("model", ""))
-    prompt = prompts[DOCUMENT][TEXT]
-    network = text_network(str(spec), joint.model, prompt)
-    report(f"export {MERGING}", 0.5)
-    traced, encoder = merging_network(joint, network, gate)
-    _export(joint.name, traced, folder / MERGING, precision)
-    shape = asdict(encoder.blocks.shape)
-    merging = {"graph": MERGING, "gate": GATE, "shape": shape, "cls_only": encoder.cls_only}
-    facts = {**facts, "text": {**facts["text"], "merging": merging}}
-    if not is_timed:
-        report("time the gate", 0.8)
-        gate = _timed(gate, joint, prompt, partial(_runs, folder, facts))
-        gate.save(own_path)
+    """Write the gate, the graph and the changed facts."""
+    report("export the text network", 0.0)
+    with TemporaryDirectory(dir=folder) as scratch:
+        text = HubText(spec, Path(scratch))
+        report("fit a gate", 0.3)
+        if isinstance(wish, str):
+            gate = gate_from(wish)
+            gate.check_fit(text.shape.n_layers, text.vocab_size)
+        else:
+            gate = _own(spec, text, precision)
+        report(f"write {MERGING}", 0.9)
+        text.write(gate, folder / MERGING, precision)
+    facts = read_facts(folder)
+    merging = {"graph": MERGING, "gate": GATE, "shape": asdict(text.shape)}
     gate.save(folder / GATE)
-    write_facts(folder, {**facts, "identity": {**facts["identity"], "dsre": gate.identity}})
+    write_facts(folder, {**facts, "text": {**facts["text"], "merging": merging}})
     return gate
 
 
-def _export(name: str, network: TracedNetwork, target: Path, precision: str) -> None:
-    if precision == FLOAT32:
-        export(name, network, target)
-        return
+def _own(spec: ModelSpec, text: HubText, precision: str) -> GateFile:
+    """The gate that was fitted to a model on this machine; fitted if there is none.
 
-    with TemporaryDirectory(dir=target.parent) as scratch:
-        exact = Path(scratch) / target.name
-        export(name, network, exact)
-        quantize_linears(exact, target, weight_bits=_WEIGHT_BITS[precision])
+    The file is in ``gates`` of the machine's cache; copy it to give other machines the same
+    vectors.
+    """
+
+    def tell(line: str) -> None:
+        _log.info("fitting a gate to %s: %s", spec, line)
+
+    def write(path: Path) -> None:
+        tell("a few minutes, once")
+        fit(text.subject(precision), sample_documents(), report=tell).save(path)
+
+    return GateFile.load(make_once(remembered(spec, precision), write))
 
 
-def _timed(gate: GateFile, joint: JointEncoder, prompt: str, runs: Any) -> GateFile:
-    from encoder.dsre.fitting.documents import sample_documents
+def remembered(spec: ModelSpec, precision: str = FLOAT32) -> Path:
+    """Where the gate of a model is or will be stored.
 
-    bodies = [document.body for document in sample_documents()]
-    return raise_to_break_even(gate, runs, tokenizer_of(joint.model, prompt)(bodies))
+    Args:
+        spec: a hub model or a folder.
+        precision: in which it was timed, which decides the length from which it merges.
+
+    Raises:
+        ModelError: the model is not found or not reachable.
+    """
+    facts = [
+        locate(spec).identity,
+        str(_FITTING_RECIPE),
+        *([precision] if precision != FLOAT32 else []),
+    ]
+    digits = hashlib.sha256(" ".join(facts).encode()).hexdigest()[:16]
+    return cache_folder("gates") / f"{digits}.npz"
 
 
-@contextmanager
-def _runs(folder: Path, facts: Mapping[str, Any], gate: GateFile) -> Iterator[tuple[Run, Run]]:
-    """The dense and the sparse graph on one thread."""
+def _write_patches(
+    spec: ModelSpec, folder: Path, precision: str, share: float, report: Progress
+) -> None:
+    """Write the network of pictures that merges patches, in the place of the other."""
+    report("export the network of pictures", 0.3)
+    source = locate(spec)
+    _, joint, prompts = load_source(source.folder, source.where.get("model", ""))
+    if IMAGE not in joint.model.modalities:
+        raise _no_patches(spec)
+    target = folder / read_facts(folder)[IMAGE]["graph"]
+    for path in folder.glob(f"{target.name}*"):  # shared with the dense artifact
+        path.unlink()
+    with TemporaryDirectory(dir=folder) as scratch:
+        part = image_part(
+            joint, {role: each[IMAGE] for role, each in prompts.items()}, Path(scratch)
+        )
+        exact, merging = Path(scratch) / "exact.onnx", Path(scratch) / "merging.onnx"
+        if part.network is None:
+            raise _no_patches(spec)
+        export(joint.name, part.network, exact)
+        merge_patches(exact, target if precision == FLOAT32 else merging, share)
+        if precision != FLOAT32:
+            quantize_linears(merging, target, weight_bits=WEIGHT_BITS[precision])
 
-    del gate  # the graph has it
-    text = facts["text"]
-    session = OnnxSession(folder / text["graph"], n_threads=1)
-    dense = TextGraph(facts["name"], session, text["inputs"], text["soft_dim"])
-    sparse = OnnxSession(folder / MERGING, n_threads=1)
 
-    def run_dense(ids: Sequence[int]) -> None:
-        dense.embed([np.asarray([ids], np.int64)])
-
-    def run_sparse(ids: Sequence[int]) -> None:
-        sparse.run(inputs_of(np.asarray([ids], np.int64)))
-
-    yield run_dense, run_sparse
+def _no_patches(spec: ModelSpec) -> ModelError:
+    return ModelError(
+        f"{spec} has no vision tower whose patches could merge.",
+        remedy="Leave pictures out of enable_dsre.",
+    )

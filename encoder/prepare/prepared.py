@@ -49,7 +49,7 @@ def load(
             float32; so does ``bf16``, as torch can run it.
         n_threads: threads of one network; None for every core.
         sparsity: see `Key`.
-        make: instead of `prepare`.
+        make: instead of `prepare`, for what torch cannot run.
 
     Returns:
         None if nothing was prepared and torch can run what is asked for.
@@ -57,13 +57,18 @@ def load(
     Raises:
         ModelError: it cannot be prepared here, or not in this precision.
     """
-    allowed = {None: (FLOAT32,), "auto": AUTO}.get(quantization, (quantization or "",))
+    allowed = precisions_for(quantization)
     for precision in allowed:
         if artifact := find(spec, precision, sparsity):
             return open_artifact(artifact, n_threads)
-    if quantization in (None, "auto", "bf16"):  # torch runs these
+    if make is None and quantization in (None, "auto", "bf16"):  # torch runs these
         return None
-    return open_artifact((make or prepare)(spec, allowed[0], tell), n_threads)
+    return open_artifact((make or prepare)(spec, allowed[-1], tell), n_threads)
+
+
+def precisions_for(quantization: str | None) -> tuple[str, ...]:
+    """The precisions that are looked for, the best one first."""
+    return {None: (FLOAT32,), "auto": AUTO}.get(quantization, (quantization or "",))
 
 
 def find(spec: ModelSpec, precision: str, sparsity: str = "") -> Artifact | None:

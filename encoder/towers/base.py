@@ -64,16 +64,14 @@ class TextStats:
         shape: Shape,
         n_tokens: NDArray[np.int64],
         n_left: NDArray[np.int64],
-        *,
-        cls_only: bool = False,
     ) -> TextStats:
         """What a gate did to texts of ``n_tokens`` [n], from those left, [n, n_layers].
 
-        In short texts nothing is compared. With ``cls_only`` the last layer computes one token.
+        In short texts nothing is compared.
         """
         gated = [threshold is not None for threshold in settings.thresholds]
         dense = dense_flops(shape, n_tokens)
-        sparse = sparse_flops(shape, n_tokens, n_left, gated=gated, cls_only=cls_only)
+        sparse = sparse_flops(shape, n_tokens, n_left, gated=gated)
         flops = np.where(n_tokens < settings.min_tokens, dense, sparse)
         return cls(n_tokens, n_left, dense, flops)
 

@@ -85,18 +85,27 @@ class TextGraph:
             ModelError: the result is not finite.
         """
         soft: Sequence[Array | None] = soft_tokens or [None] * len(runs)
-        inputs = [self._inputs_of(*run_and_soft) for run_and_soft in zip(runs, soft, strict=True)]
-        outputs = run_all(self._session, inputs)
+        outputs = run_all(
+            self._session, [self.inputs_of(*each) for each in zip(runs, soft, strict=True)]
+        )
         return unit_rows(self._name, np.concatenate([rows for rows, *_ in outputs]))
 
-    def _inputs_of(self, ids: Ids, soft_tokens: Array | None) -> Mapping[str, Array]:
-        inputs: dict[str, Array] = {"input_ids": ids}
-        if "attention_mask" in self._inputs:
-            inputs["attention_mask"] = np.ones_like(ids)
-        if self._soft_dim:
-            none = np.zeros((1, self._soft_dim), np.float32)
-            inputs["soft_tokens"] = none if soft_tokens is None else soft_tokens
-        return inputs
+    def inputs_of(self, ids: Ids, soft_tokens: Array | None = None) -> Mapping[str, Array]:
+        """What the graph takes for a run of ids [n, length]."""
+        return text_inputs(self._inputs, self._soft_dim, ids, soft_tokens)
+
+
+def text_inputs(
+    names: Sequence[str], soft_dim: int | None, ids: Ids, soft_tokens: Array | None = None
+) -> Mapping[str, Array]:
+    """What a text graph takes for a run of ids [n, length], see `TextGraph`."""
+    inputs: dict[str, Array] = {"input_ids": ids}
+    if "attention_mask" in names:
+        inputs["attention_mask"] = np.ones_like(ids)
+    if soft_dim:
+        none = np.zeros((1, soft_dim), np.float32)
+        inputs["soft_tokens"] = none if soft_tokens is None else soft_tokens
+    return inputs
 
 
 class ExportedTextTower:
@@ -210,12 +219,6 @@ def embed_by_text(
     return graph.embed(ids, soft)
 
 
-INPUTS = ("pairs", "mask")
-"""Token ids int64, and 1 for a token or 0 for padding float32; both [n, length / 2, 2]."""
-OUTPUTS = ("vectors", "kept")
-"""Vectors [n, embed_dim], and how many tokens are left after each layer, int64 [n, n_layers]."""
-
-
 class MergingTextTower(ExportedTextTower):
     """Texts; windows below the gate's shortest length run dense, as if there were no gate."""
 
@@ -243,24 +246,12 @@ class MergingTextTower(ExportedTextTower):
         rows = [self._graph.embed(short)] if short else []
         n_left = [np.full((len(run), n_layers), run.shape[1], np.int64) for run in short]
         if long:
-            outputs = run_all(self._sparse, [inputs_of(run) for run in long])
+            outputs = run_all(self._sparse, [self._graph.inputs_of(run) for run in long])
             rows.append(unit_rows(self._name, np.concatenate([vectors for vectors, _ in outputs])))
             n_left += [n_left_of_run for _, n_left_of_run in outputs]
         n_tokens = np.concatenate([np.full(len(run), run.shape[1], np.int64) for run in runs])
         merging = self._merging
         stats = TextStats.of_gate(
-            merging.settings,
-            merging.shape,
-            n_tokens,
-            np.concatenate(n_left),
-            cls_only=merging.cls_only,
+            merging.settings, merging.shape, n_tokens, np.concatenate(n_left).astype(np.int64)
         )
         return Encoded(np.concatenate(rows), stats)
-
-
-def inputs_of(ids: Ids) -> Mapping[str, Array]:
-    """The graph's inputs for a run of token ids [n, length]."""
-    odd = ids.shape[1] % 2
-    mask = np.ones(ids.shape, np.float32)
-    pairs = (np.pad(array, ((0, 0), (0, odd))).reshape(len(ids), -1, 2) for array in (ids, mask))
-    return dict(zip(INPUTS, pairs, strict=True))

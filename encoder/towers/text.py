@@ -121,15 +121,11 @@ def load(folder: Path, *, n_threads: int | None = None) -> TextTower:
 
 @dataclass(frozen=True)
 class SparseNetwork:
-    """A text network with a gate, opened for the first long text.
-
-    With ``cls_only``, its last layer computes only the first token.
-    """
+    """A text network with a gate, opened for the first long text."""
 
     open: Callable[[], Session]
     settings: GateSettings
     shape: Shape
-    cls_only: bool = False
 
 
 class SparseTextTower(TextTower):

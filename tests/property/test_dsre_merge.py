@@ -2,13 +2,59 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import onnx
+import onnxruntime
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoder.dsre.merge import Tokens, merge_tokens
+from encoder.onnx.graph import Graph
+from encoder.onnx.merge_tokens import MergeStep
 
 _DIM = 6
+_INPUTS = {
+    "states": ("f4", ("n", "l", _DIM)), "sizes": ("f4", ("n", "l")), "floor": ("i8", ("n",)),
+    "protection": ("f4", ("n", "l")), "threshold": ("f4", ()),
+}  # fmt: skip
+
+
+class Tokens(NamedTuple):
+    """States [n, length, d], sizes [n, length], and protection, padded on the right."""
+
+    states: torch.Tensor
+    sizes: torch.Tensor
+    protection: torch.Tensor
+
+
+@cache
+def session(later_only: bool) -> onnxruntime.InferenceSession:
+    graph = Graph()
+    step = MergeStep(graph, "sizes", "protection", later_only=later_only)
+    merged = step.merge("states", _DIM, "floor", "threshold")
+    origins = graph.add("Cast", step.origins, to=onnx.TensorProto.FLOAT)
+    outputs = {"a": merged, "b": step.sizes, "c": step._protection, "d": origins}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "merge.onnx"
+        graph.save(path, _INPUTS, {name: (value, ()) for name, value in outputs.items()})
+        proto = onnx.load(path)
+    for output in proto.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    return onnxruntime.InferenceSession(proto.SerializeToString())
+
+
+def run(tokens: Tokens, floor: torch.Tensor, threshold: float, later_only: bool = False) -> list:
+    given = {**tokens._asdict(), "floor": floor, "threshold": torch.tensor(threshold)}
+    outputs = session(later_only).run(None, {name: value.numpy() for name, value in given.items()})
+    return [torch.from_numpy(output) for output in outputs]
+
+
+def merge_tokens(tokens: Tokens, floor: torch.Tensor, threshold: float) -> Tokens:
+    return Tokens(*run(tokens, floor, threshold)[:3])
 
 
 @st.composite
@@ -122,3 +168,22 @@ def test_nothing_merges_above_every_similarity(case: tuple[Tokens, torch.Tensor,
     assert torch.equal(merged.sizes, tokens.sizes[:, :length])
     real = merged.sizes > 0
     assert torch.allclose(merged.states[real], tokens.states[:, :length][real], rtol=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(batches())
+def test_causal_networks_merge_into_later_tokens_only(
+    case: tuple[Tokens, torch.Tensor, float],
+) -> None:
+    tokens, floor, threshold = case
+    states, sizes, _, origins = run(tokens, floor, threshold, later_only=True)
+    for i in range(len(floor)):
+        real = sizes[i] > 0
+        places = origins[i, real].long()
+        # every token that is left stands where it stood, and took in only what came before it
+        assert (places.diff() > 0).all()
+        assert (sizes[i, real].cumsum(0) <= tokens.sizes[i].cumsum(0)[places]).all()
+        unmerged = sizes[i, real] == tokens.sizes[i, places]
+        assert torch.allclose(
+            states[i, real][unmerged], tokens.states[i, places][unmerged], atol=1e-5
+        )

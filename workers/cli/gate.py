@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,50 +56,6 @@ def calibrate(model: str, texts: Path, max_loss: float, out: Path) -> None:
 
     say = console(stderr=True).print
     _save(calibrate_text(model, read_documents(texts), max_loss=max_loss, report=say), out)
-
-
-@gate.command()
-@_model
-@_texts
-@_max_loss
-@click.option("--steps", default=400, show_default=True, help="How many steps to train.")
-@click.option("--seed", default=0, show_default=True, help="The seed for the order of the texts.")
-@click.option(
-    "--from",
-    "start",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A gate file to go on from, with its thresholds and changed weights.",
-)
-@_out
-@json_option
-def distill(
-    model: str,
-    texts: Path,
-    max_loss: float,
-    steps: int,
-    seed: int,
-    start: Path | None,
-    out: Path,
-) -> None:
-    """Train a bolder gate, and adapt the weights to it.
-
-    Takes about 2 s for each of --steps on one core. The texts are split: some train, some
-    choose the step to stop at, some judge. Use it with ANYMODAL_ENCODER__ENABLE_DSRE=FILE.
-    """
-    from encoder.dsre.fitting.documents import read_documents
-    from encoder.dsre.fitting.tuning import TrainingPlan
-    from encoder.dsre.gatefile import GateFile
-    from encoder.prepare.gates.fit import distill_text
-
-    begun = GateFile.load(start) if start else None
-    plan = TrainingPlan(n_steps=steps, seed=seed)
-    if begun and begun.deltas:  # made for its thresholds, so these hold from the first step
-        plan = replace(plan, annealed=0.0)
-    gate = distill_text(
-        model, read_documents(texts), plan=plan, start=begun, max_loss=max_loss,
-        report=console(stderr=True).print,
-    )  # fmt: skip
-    _save(gate, out)
 
 
 def _save(gate: GateFile, out: Path) -> None:

@@ -97,8 +97,13 @@ def use(choices: tuple[str, ...], reset: bool) -> None:
     show_default=True,
     help="float32, bf16, int8 or int4; a bundle comes in its own.",
 )
+@click.option(
+    "--dsre",
+    is_flag=True,
+    help="Fit a gate that merges tokens of long texts, and measure its speed and its loss.",
+)
 @json_option
-def prepare(spec: str, precision: str) -> None:
+def prepare(spec: str, precision: str, dsre: bool) -> None:
     """Make SPEC (bundle:NAME, hf:org/name@revision or dir:path) ready to run.
 
     An existing one is kept. Ctrl-C leaves nothing behind.
@@ -114,10 +119,13 @@ def prepare(spec: str, precision: str) -> None:
         fetch_all(read_bundle(parsed.name))
         _show(find_model(str(parsed)))
     else:
-        from encoder.prepare.prepared import prepare as prepare_model
+        from encoder.prepare import merging, prepared
 
         with _stages(str(parsed)) as say:
-            artifact = prepare_model(parsed, precision, say)
+            if dsre:
+                artifact = merging.prepare(parsed, precision, True, say)
+            else:
+                artifact = prepared.prepare(parsed, precision, say)
         _show(artifact)
 
 

@@ -10,24 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from functools import partial
 
-from encoder.dsre.fitting.documents import Document, parted
-from encoder.dsre.fitting.judge import Judgement, Loss, Tokenize, judge_dense, measure
+from encoder.dsre.fitting.documents import Document, Part, parted
+from encoder.dsre.fitting.judge import GateSubject, Judgement, Loss, judge_dense, measure
 from encoder.dsre.gatefile import GateFile, token_rarity
 from encoder.dsre.settings import GateSettings, Preset, thresholds
 from encoder.errors import InputError, ModelError
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from encoder.dsre.network import Pooling, SparseEncoder
 
 Report = Callable[[str], None]
 
 _STEP, _MAX_STEPS = 0.05, 3
 _MARGIN_PER_LOSS = 5.0
 """How many standard deviations the mean margin may fall for each unit of allowed loss."""
+
+_DEEP = 10
+"""From this many layers on, thresholds are those measured on twelve; below, those on six: tokens
+look alike earlier in deep networks."""
 
 
 def silent(line: str) -> None:
@@ -36,27 +35,21 @@ def silent(line: str) -> None:
 
 
 def calibrate(
-    dense: nn.Module,
-    tokenize: Tokenize,
+    subject: GateSubject,
     documents: Iterable[Document],
     *,
     max_loss: float = 0.003,
-    preset: Preset = "I1",
     min_tokens: int = 128,
-    pooling: Pooling = "mean",
     report: Report | None = None,
 ) -> GateFile:
     """Fit a gate: rarities, and the boldest shift of a preset's thresholds within ``max_loss``.
 
     Args:
-        dense: the network; see `encoder.dsre.network.SparseEncoder`.
-        tokenize: texts to token ids, truncated as when the model is used.
+        subject: what it is fitted to.
         documents: some hundreds with at least ``min_tokens`` tokens, better thousands.
         max_loss: the largest share of nDCG@10 that may be lost, beyond one standard error.
             The mean margin of the right text, which is less noisy, is limited in proportion.
-        preset: the thresholds to shift.
         min_tokens: shorter texts run dense.
-        pooling: of the network.
         report: called with one line per step.
 
     Returns:
@@ -65,23 +58,36 @@ def calibrate(
 
     Raises:
         InputError: too few texts, too few long ones, or ``max_loss`` out of range.
-        ModelError: an unknown architecture, or no shift keeps the loss within ``max_loss``.
+        ModelError: no shift keeps the loss within ``max_loss``.
     """
     check_max_loss(max_loss)
     report = report or silent
-    parts = parted(documents)
-    network = _start(dense, tokenize, parts["rarity"], preset, min_tokens, pooling)
-    choosing = judge_dense(network, tokenize, parts["choose"])
-    shift, chosen = _choose(network, choosing, preset, max_loss, report)
-    judging = judge_dense(network, tokenize, parts["judge"])
-    report("With held-out texts:")
-    judged, saved = _try(network, preset, shift, judging, report)
+    parts, shape = parted(documents), subject.shape
+    preset: Preset = "I1" if shape.n_layers < _DEEP else "J1"
+    bodies = subject.tokenize([document.body for document in parts["rarity"]])
+    rarity = token_rarity(bodies, subject.vocab_size)
+    start = GateSettings(thresholds(preset, shape.n_layers), min_tokens=min_tokens)
+    with subject.judged(GateFile(rarity, start)) as (dense, sparse):
+
+        def attempt(shift: float, judgement: Judgement) -> tuple[Loss, float]:
+            gates = thresholds(preset, shape.n_layers, shift=shift)
+            loss, saved = measure(sparse, replace(start, thresholds=gates), shape, judgement)
+            report(f"shift {shift:+.2f}: {describe(loss)}, {saved:.2f} times fewer FLOPs")
+            return loss, saved
+
+        def judge(part: Part) -> Judgement:
+            return judge_dense(dense, subject.tokenize, parts[part], min_tokens)
+
+        shift, chosen = _choose(partial(attempt, judgement=judge("choose")), max_loss)
+        report("With held-out texts:")
+        judged, saved = attempt(shift, judge("judge"))
     facts = {
         "preset": preset, "shift": shift, "max_loss": max_loss, "flops_ratio": round(saved, 3),
         "documents": {name: len(documents_of_part) for name, documents_of_part in parts.items()},
         "chosen": asdict(chosen), "judged": asdict(judged),
     }  # fmt: skip
-    return GateFile(network.rarity.numpy(), network.settings, facts)
+    settings = replace(start, thresholds=thresholds(preset, shape.n_layers, shift=shift))
+    return GateFile(rarity, settings, facts)
 
 
 def check_max_loss(max_loss: float) -> None:
@@ -90,36 +96,13 @@ def check_max_loss(max_loss: float) -> None:
         raise InputError("max_loss", got=f"{max_loss:g}", wanted="above 0, below 1")
 
 
-def _start(
-    dense: nn.Module,
-    tokenize: Tokenize,
-    documents: list[Document],
-    preset: Preset,
-    min_tokens: int,
-    pooling: Pooling,
-) -> SparseEncoder:
-    from encoder.dsre.adapters import blocks_of
-    from encoder.dsre.network import SparseEncoder
-
-    blocks = blocks_of(dense)
-    rarity = token_rarity(tokenize([document.body for document in documents]), blocks.vocab_size)
-    gates = thresholds(preset, blocks.shape.n_layers)
-    gate = GateFile(rarity, GateSettings(gates, min_tokens=min_tokens))
-    return SparseEncoder(dense, gate, pooling=pooling).eval()
-
-
-def _choose(
-    network: SparseEncoder, judgement: Judgement, preset: Preset, max_loss: float, report: Report
-) -> tuple[float, Loss]:
-    """Go from the preset to bolder shifts while they hold, or to more careful ones until one does.
-
-    The gate is left at the last shift that was tried.
-    """
+def _choose(attempt: Callable[[float], tuple[Loss, float]], max_loss: float) -> tuple[float, Loss]:
+    """From the preset to bolder shifts while they hold, or to more careful ones until one does."""
     direction = 0.0
     chosen: tuple[float, Loss] | None = None
     for step in range(_MAX_STEPS + 1):
         shift = round(direction * step * _STEP, 6)
-        loss, _ = _try(network, preset, shift, judgement, report)
+        loss, _ = attempt(shift)
         is_held = holds(loss, max_loss)
         if is_held:
             chosen = shift, loss
@@ -141,17 +124,6 @@ def holds(loss: Loss, max_loss: float) -> bool:
     """
     clear = loss.ndcg - loss.error > max_loss
     return not clear and loss.margin <= _MARGIN_PER_LOSS * max_loss
-
-
-def _try(
-    network: SparseEncoder, preset: Preset, shift: float, judgement: Judgement, report: Report
-) -> tuple[Loss, float]:
-    """Set the shift and measure."""
-    gates = thresholds(preset, len(network.settings.thresholds), shift=shift)
-    network.settings = replace(network.settings, thresholds=gates)
-    loss, saved = measure(network, judgement)
-    report(f"shift {shift:+.2f}: {describe(loss)}, {saved:.2f} times fewer FLOPs")
-    return loss, saved
 
 
 def describe(loss: Loss) -> str:

@@ -2,27 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.dsre.cost import dense_flops, sparse_flops
+from encoder.dsre.cost import Shape, dense_flops, sparse_flops
 from encoder.dsre.fitting.documents import Document
+from encoder.dsre.gatefile import GateFile
+from encoder.dsre.settings import GateSettings
 from encoder.errors import InputError
 from encoder.space import l2_normalize
 from encoder.types import Embeddings
 
-if TYPE_CHECKING:
-    from encoder.dsre.network import SparseEncoder
-
-
 Tokenize = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 _MIN_QUERIES = 20
-_NEVER = 1_000_000
+
+
+class Run(Protocol):
+    """Runs a network on the token ids of equally long texts, int64 [n, length].
+
+    Gives vectors [n, embed_dim], and with a gate the tokens kept after each layer [n, n_layers].
+    With thresholds, float32 [n_layers], these hold instead of the gate's.
+    """
+
+    def __call__(
+        self, ids: NDArray[np.int64], thresholds: NDArray[np.float32] | None = None
+    ) -> Sequence[NDArray[np.generic]]: ...
+
+
+Runs = Callable[[GateFile], AbstractContextManager[tuple[Run, Run]]]
+"""Opens a network without a gate and with it."""
+
+
+@dataclass(frozen=True, eq=False)
+class GateSubject:
+    """What a gate is fitted to.
+
+    Args:
+        tokenize: texts to token ids, truncated as when the model is used.
+        shape: of the network.
+        vocab_size: how many token ids there are.
+        judged: opens the network in float32.
+        timed: opens it as it is served, on one thread.
+    """
+
+    tokenize: Tokenize
+    shape: Shape
+    vocab_size: int
+    judged: Runs
+    timed: Runs
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,85 +78,65 @@ class Judgement:
 
 
 def judge_dense(
-    network: SparseEncoder, tokenize: Tokenize, documents: Sequence[Document]
+    dense: Run, tokenize: Tokenize, documents: Sequence[Document], min_tokens: int
 ) -> Judgement:
-    """Encode documents with the gate off; the long ones' titles are queries, all bodies compete.
+    """Encode documents without a gate; the long ones' titles are queries, all bodies compete.
 
     Raises:
         InputError: too few documents are long enough for the gate.
     """
     ids = tokenize([document.body for document in documents])
-    least = network.settings.min_tokens
-    long = [i for i, ids_of_text in enumerate(ids) if len(ids_of_text) >= least]
+    long = [i for i, ids_of_text in enumerate(ids) if len(ids_of_text) >= min_tokens]
     if len(long) < _MIN_QUERIES:
         raise InputError(
-            "texts", got=f"{len(long)} of {len(ids)} with {least} tokens or more in one part",
+            "texts",
+            got=f"{len(long)} of {len(ids)} with {min_tokens} tokens or more in one part",
             wanted=f"at least {_MIN_QUERIES} in each part, so some hundred long texts",
-        )  # fmt: skip
-    order = [*long, *(i for i, ids_of_text in enumerate(ids) if len(ids_of_text) < least)]
-    queries = embed_dense(network, tokenize([documents[i].title for i in long]))
-    bodies = embed_dense(network, [ids[i] for i in order])
+        )
+    order = [*long, *(i for i, ids_of_text in enumerate(ids) if len(ids_of_text) < min_tokens)]
+    queries, *_ = embed(dense, tokenize([documents[i].title for i in long]))
+    bodies, *_ = embed(dense, [ids[i] for i in order])
     return Judgement(queries, bodies, [ids[i] for i in long])
 
 
-def embed_dense(network: SparseEncoder, texts: Sequence[Sequence[int]]) -> Embeddings:
-    """Unit rows [n, hidden_dim] with the gate off, from a network without changed weights."""
-    with _gate_off(network):
-        rows, _ = embed(network, texts)
-    return rows
-
-
-@contextmanager
-def _gate_off(network: SparseEncoder) -> Iterator[None]:
-    saved_settings = network.settings
-    network.settings = replace(saved_settings, min_tokens=_NEVER)
-    try:
-        yield
-    finally:
-        network.settings = saved_settings
-
-
-def measure(network: SparseEncoder, judgement: Judgement) -> tuple[Loss, float]:
-    """What the gate loses, and how many times fewer FLOPs the long texts take with it."""
-    rows, n_left = embed(network, judgement.ids)
+def measure(
+    sparse: Run, settings: GateSettings, shape: Shape, judgement: Judgement
+) -> tuple[Loss, float]:
+    """What a gate loses, and how many times fewer FLOPs the long texts take with it."""
+    rows, n_left = embed(sparse, judgement.ids, settings)
     bodies = np.concatenate([rows, judgement.bodies[len(rows) :]])
-    sparse = search(judgement.queries, bodies, np.arange(len(rows)))
-    return compare(judgement.found, sparse), saving(network, judgement.ids, n_left)
-
-
-def saving(
-    network: SparseEncoder, texts: Sequence[Sequence[int]], n_left: NDArray[np.int64]
-) -> float:
-    """FLOPs of the dense forward over those of the sparse one."""
-    n_tokens = [len(ids) for ids in texts]
-    shape = network.blocks.shape
-    gated = [gate is not None for gate in network.settings.thresholds]
-    cost = sparse_flops(shape, n_tokens, n_left, gated=gated, cls_only=network.cls_only)
-    return float(dense_flops(shape, n_tokens).sum() / cost.sum())
+    outcome = search(judgement.queries, bodies, np.arange(len(rows)))
+    n_tokens = [len(ids) for ids in judgement.ids]
+    gated = [threshold is not None for threshold in settings.thresholds]
+    cost = sparse_flops(shape, n_tokens, n_left, gated=gated)
+    saved = float(dense_flops(shape, n_tokens).sum() / cost.sum())
+    return compare(judgement.found, outcome), saved
 
 
 def embed(
-    network: SparseEncoder, texts: Sequence[Sequence[int]], *, batch_tokens: int = 2048
-) -> tuple[Embeddings, NDArray[np.int64]]:
-    """Unit rows [n, hidden_dim] and the tokens kept in each layer [n, n_layers]; no padding."""
-    import torch
-
+    run: Run,
+    texts: Sequence[Sequence[int]],
+    settings: GateSettings | None = None,
+    *,
+    batch_tokens: int = 2048,
+) -> list[NDArray[np.float32]]:
+    """What ``run`` gives for each text, the first as unit rows [n, embed_dim]; no padding."""
+    thresholds = None
+    if settings:
+        thresholds = np.array([gate or 0.0 for gate in settings.thresholds], np.float32)
     by_length: dict[int, list[int]] = {}
     for index, ids in enumerate(texts):
         by_length.setdefault(len(ids), []).append(index)
-    rows, n_left, order = [], [], []
-    with torch.inference_mode():
-        for length, indices in sorted(by_length.items()):
-            step = max(1, batch_tokens // length)
-            for start in range(0, len(indices), step):
-                batch = indices[start : start + step]
-                input_ids = torch.tensor([list(texts[i]) for i in batch])
-                pooled, n_kept = network(input_ids, torch.ones(input_ids.shape))
-                rows.append(pooled.numpy())
-                n_left.append(n_kept.numpy())
-                order += batch
+    outputs, order = [], []
+    for length, indices in sorted(by_length.items()):
+        step = max(1, batch_tokens // length)
+        for start in range(0, len(indices), step):
+            batch = indices[start : start + step]
+            outputs.append(run(np.array([list(texts[i]) for i in batch], np.int64), thresholds))
+            order += batch
     back = np.argsort(order)
-    return l2_normalize(np.concatenate(rows)[back]), np.concatenate(n_left)[back]
+    rows, *others = (np.concatenate(each)[back] for each in zip(*outputs, strict=True))
+    return [l2_normalize(rows), *others]
 
 
 _AT = 10

@@ -1,37 +1,20 @@
-"""Fit a token gate to a model's text network; the gate of a model without one is remembered."""
+"""Fit a token gate to a model's text network."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 from time import process_time
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from encoder.dsre.fitting.calibrate import calibrate
+from encoder.dsre.fitting.documents import Document
+from encoder.dsre.fitting.judge import GateSubject, Run, Runs
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import InputError, ModelError
-from encoder.models.artifacts import FLOAT32
-from encoder.models.sources import locate
-from encoder.prepare.gates.subjects import GateSubject, Run, Runs, open_subject
-from encoder.system.cache import cache_folder, make_once
-from encoder.system.extras import require
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from encoder.dsre.fitting.documents import Document
-    from encoder.dsre.fitting.tuning import TrainingPlan
-    from encoder.dsre.settings import Preset
-    from encoder.models.spec import ModelSpec
-    from encoder.types import Embeddings
-
-
-_DEEP = 10
-"""From this many layers on, thresholds are those measured on twelve; below, those on six."""
+from encoder.prepare.gates.subjects import open_subject
 
 
 def calibrate_text(
@@ -53,71 +36,21 @@ def calibrate_text(
             time.
         InputError: too few documents.
     """
-    require("Fitting a gate", "torch")
-
-    documents = list(documents)
-    on = open_subject(model)
-    gate = calibrate(
-        on.dense, on.tokenize, documents, max_loss=max_loss, pooling=on.pooling,
-        preset=_preset(on.dense), report=report,
-    )  # fmt: skip
-    return _raised(gate, on, documents, report)
+    with open_subject(model) as subject:
+        return fit(subject, list(documents), max_loss=max_loss, report=report)
 
 
-def distill_text(
-    model: str,
-    documents: Iterable[Document],
+def fit(
+    subject: GateSubject,
+    documents: Sequence[Document],
     *,
-    plan: TrainingPlan,
-    further_texts: Sequence[str] = (),
-    start: GateFile | None = None,
-    anchors: Embeddings | None = None,
     max_loss: float = 0.003,
-    max_tokens: int | None = None,
     report: Callable[[str], None] | None = None,
 ) -> GateFile:
-    """Train a gate for a model's text tower; see `encoder.dsre.fitting.distill.distill`.
-
-    Args:
-        model: see `calibrate_text`.
-        further_texts: other texts to train with.
-        anchors: unit rows [n, hidden_dim] of what could be asked for the texts, embedded as
-            queries; None for the titles of those that train.
-        max_tokens: where a bundle's texts are cut; None for its window.
-
-    Raises:
-        ModelError: the model takes no gate, ``start`` does not fit it or the plan's rank, or the
-            gate loses too much.
-        InputError: too few documents, or ``anchors`` of another shape.
-    """
-    require("Training a gate", "torch")
-    from encoder.dsre.fitting.distill import distill
-
-    documents = list(documents)
-    on = open_subject(model, max_tokens)
-    gate = distill(
-        on.dense, on.tokenize, documents, plan=plan, more=on.tokenize(further_texts), start=start,
-        anchors=anchors, max_loss=max_loss, pooling=on.pooling, report=report,
-    )  # fmt: skip
-    return _raised(gate, on, documents, report)
-
-
-def _raised(
-    gate: GateFile,
-    on: GateSubject,
-    documents: Sequence[Document],
-    report: Callable[[str], None] | None,
-) -> GateFile:
-    """The gate, used from the length at which it pays."""
-    bodies = on.tokenize([document.body for document in documents])
-    return raise_to_break_even(gate, on.runs, bodies, report=report)
-
-
-def _preset(dense: nn.Module) -> Preset:
-    """The thresholds to begin with: tokens look alike earlier in deep networks."""
-    from encoder.dsre.adapters import blocks_of
-
-    return "I1" if blocks_of(dense).shape.n_layers < _DEEP else "J1"
+    """Calibrate a gate, and use it from the length at which it pays; see `calibrate_text`."""
+    gate = calibrate(subject, documents, max_loss=max_loss, report=report)
+    bodies = subject.tokenize([document.body for document in documents])
+    return raise_to_break_even(gate, subject.timed, bodies, report=report)
 
 
 _STEP = 32
@@ -198,50 +131,5 @@ def _speedup(dense: Run, sparse: Run, texts: Sequence[Sequence[int]]) -> float:
 def _seconds(run: Run, texts: Sequence[Sequence[int]]) -> float:
     start = process_time()
     for ids in texts:
-        run(ids)
+        run(np.asarray([ids], np.int64))
     return process_time() - start
-
-
-_RECIPE = 1
-"""Raise it when fitting gives a different gate for the same weights."""
-
-_log = logging.getLogger(__name__)
-
-
-def remembered(spec: ModelSpec, precision: str = FLOAT32) -> Path:
-    """Where the gate of a model is or will be stored.
-
-    Args:
-        spec: a hub model or a folder.
-        precision: in which it was timed, which decides the length from which it merges.
-
-    Raises:
-        ModelError: the model is not found or not reachable.
-    """
-    facts = [locate(spec).identity, str(_RECIPE), *([precision] if precision != FLOAT32 else [])]
-    digits = hashlib.sha256(" ".join(facts).encode()).hexdigest()[:16]
-    return cache_folder("gates") / f"{digits}.npz"
-
-
-def own_gate(spec: ModelSpec, documents: Sequence[Document] | None = None) -> GateFile:
-    """Take the gate that was fitted to a model on this machine; fit it if there is none.
-
-    That takes as long as encoding a thousand texts. The file is in ``gates`` of the machine's
-    cache; copy it to give other machines the same vectors.
-
-    Raises:
-        ModelError: the model takes no gate, or every gate loses too much, or none saves time.
-        InputError: its window is too short for the texts to have 128 tokens.
-    """
-    return GateFile.load(make_once(remembered(spec), lambda path: _fit(spec, documents).save(path)))
-
-
-def _fit(spec: ModelSpec, documents: Sequence[Document] | None) -> GateFile:
-    from encoder.dsre.fitting.documents import sample_documents
-
-    def tell(line: str) -> None:
-        _log.info("fitting a gate to %s: %s", spec, line)
-
-    tell("a few minutes, once")
-    chosen = sample_documents() if documents is None else documents
-    return calibrate_text(str(spec), chosen, report=tell)

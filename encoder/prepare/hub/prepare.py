@@ -159,7 +159,7 @@ def parts_of(
             "exported.",
             remedy=_REMEDY,
         )
-    yield TEXT, _text_part(joint, _of(prompts, TEXT), target)
+    yield TEXT, text_part(joint, _of(prompts, TEXT), target)
     makers = {IMAGE: image_part, AUDIO: audio_part, VIDEO: video_part}
     for modality, make in makers.items():
         if modality in joint.model.modalities:
@@ -170,7 +170,8 @@ def _of(prompts: Prompts, modality: str) -> dict[Role, str]:
     return {role: by_kind[modality] for role, by_kind in prompts.items()}
 
 
-def _text_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -> GraphPart:
+def text_part(joint: JointEncoder, prompts: Mapping[Role, str], target: Path) -> GraphPart:
+    """Texts: ``text.onnx`` and the tokenizer."""
     facts = text_facts(joint, prompts, target)
     batches = [joint.features(joint.inputs(TEXT, list(texts)), "") for texts in _EXAMPLES]
     fixed = {key: value for key, value in batches[0].items() if not hasattr(value, "shape")}
@@ -212,7 +213,8 @@ def _text_inputs(joint: JointEncoder, features: Mapping[str, Any]) -> dict[str, 
     return tensors
 
 
-_WEIGHT_BITS: Mapping[str, Literal[4, 8]] = {"int8": 8, "int4": 4}
+WEIGHT_BITS: Mapping[str, Literal[4, 8]] = {"int8": 8, "int4": 4}
+"""Of the precisions in integers."""
 
 
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
@@ -223,7 +225,7 @@ def check_precision(name: str, precision: str | None) -> None:
     """Raise `ModelError` unless this precision is available for graphs on this machine."""
     if precision == "bf16":
         _check_bf16(name)
-    elif precision is not None and precision not in _WEIGHT_BITS:
+    elif precision is not None and precision not in WEIGHT_BITS:
         raise ModelError(
             f"{name}: {precision!r} is not a precision of a graph.",
             remedy='Use None, "bf16", "int8" or "int4".',
@@ -255,5 +257,5 @@ def apply_precision(source: Path, target: Path, graphs: Iterable[str], precision
     """
 
     for graph in graphs:
-        quantize_linears(source / graph, target / graph, weight_bits=_WEIGHT_BITS[precision])
+        quantize_linears(source / graph, target / graph, weight_bits=WEIGHT_BITS[precision])
     shutil.rmtree(source)

@@ -21,7 +21,6 @@ from encoder.config import EncoderConfig
 from encoder.errors import DiskError, MissingExtraError, ModelError
 from encoder.models.hub import open_joint
 from encoder.prepare.bundle.networks import load_network
-from encoder.prepare.gates.fit import calibrate_text
 from encoder.prepare.quantized_tower import quantize_tower
 from encoder.quant.report import SensitivityReport
 from encoder.runtime.openvino import OpenVinoSession
@@ -109,7 +108,6 @@ NEEDS: dict[str, tuple[str, Callable[[], object]]] = {
     "Quantizer": ("torch", lambda: encoder.Quantizer),
     "network": ("torch", lambda: load_network("bundle:english", "text")),
     "quantize": ("torch", lambda: quantize_tower("bundle:english", "text", HERE)),
-    "gate": ("torch", lambda: calibrate_text("bundle:english", [])),
     "hub": ("hub,torch", lambda: open_joint("org/name", None, None)),
     "openvino": ("openvino", lambda: OpenVinoSession(HERE)),
     "plot": ("plot", lambda: SensitivityReport((), "kl", 1, 1).plot(HERE)),

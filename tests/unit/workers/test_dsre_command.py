@@ -1,4 +1,4 @@
-"""``anymodal models gate calibrate`` and ``distill`` on the real text tower."""
+"""``anymodal models gate calibrate`` on the real text tower."""
 
 import json
 from collections import Counter
@@ -11,12 +11,11 @@ from click.testing import CliRunner
 
 from encoder import MultiModalEncoder
 from encoder.dsre.fitting.documents import Document, part_of
+from encoder.dsre.fitting.judge import Run
 from encoder.dsre.gatefile import GateFile
-from encoder.dsre.settings import GateSettings
 from encoder.errors import InputError, ModelError
-from encoder.models.bundle.declaration import TEXT_GATE
 from encoder.prepare.gates import fit as timing
-from encoder.prepare.gates.fit import Run, break_even
+from encoder.prepare.gates.fit import break_even
 from workers.cli import anymodal
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bundle_home")]
@@ -81,44 +80,11 @@ def test_texts_give_a_gate_that_the_encoder_takes(texts: Path, tmp_path: Path) -
     assert space.names > dense.names  # under which stores that the gate filled are opened
 
 
-def test_texts_train_a_gate_that_the_encoder_takes(texts: Path, tmp_path: Path) -> None:
-    out = tmp_path / "gate.npz"
-    facts = json.loads(dsre("distill", *options(texts, out, "--steps", "1")))
-    gate = GateFile.load(out)
-    assert gate.identity == facts["identity"]
-    assert facts["plan"]["n_steps"] == 1
-    assert facts["texts"] == facts["documents"]["rarity"]
-    assert len(gate.deltas) > 6 * 6 if facts["step"] else not gate.deltas
-    space = MultiModalEncoder(enable_dsre=str(out), quantization=None).space
-    dense = MultiModalEncoder(enable_dsre=False, quantization=None).space
-    assert space.fingerprint == dense.fingerprint
-    assert space.names > dense.names  # under which stores that the gate filled are opened
-
-
-def test_training_goes_on_from_a_gate_file(texts: Path, tmp_path: Path) -> None:
-    first, out = tmp_path / "first.npz", tmp_path / "second.npz"
-    settings = GateSettings((None, None, *[0.7] * 4))
-    GateFile(GateFile.load(TEXT_GATE).rarity, settings).save(first)
-    for start, annealed in ((first, 0.3), (TEXT_GATE, 0.0)):  # the second has changes
-        more = ("--model", "bundle:english", "--steps", "1", "--from", str(start))
-        facts = json.loads(dsre("distill", *options(texts, out, *more)))
-        gate, begun = GateFile.load(out), GateFile.load(start)
-        assert facts["from"] == begun.identity
-        assert facts["plan"]["annealed"] == annealed
-        assert gate.settings.thresholds == begun.settings.thresholds
-    assert gate.deltas
-    missing = ["models", "gate", "distill", *options(texts, out, "--from", str(tmp_path / "none"))]
-    ran = CliRunner().invoke(anymodal, missing)
-    assert ran.exit_code == 2
-    assert "does not exist" in ran.output
-
-
-@pytest.mark.parametrize("verb", ["calibrate", "distill"])
-def test_too_few_texts_or_another_model(tmp_path: Path, verb: str) -> None:
+def test_too_few_texts_or_another_model(tmp_path: Path) -> None:
     out = str(tmp_path / "gate.npz")
     with pytest.raises(InputError, match="0 text files"):
-        dsre(verb, "--texts", str(tmp_path), "--out", out)
+        dsre("calibrate", "--texts", str(tmp_path), "--out", out)
     (tmp_path / "a.txt").write_text("A title of it\n" + "A sentence that goes on. " * 30)
     with pytest.raises(ModelError, match="'bert:x' is of an unknown kind"):
-        dsre(verb, "--model", "bert:x", "--texts", str(tmp_path), "--out", out)
+        dsre("calibrate", "--model", "bert:x", "--texts", str(tmp_path), "--out", out)
     assert not (tmp_path / "gate.npz").exists()

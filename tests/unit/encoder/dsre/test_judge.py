@@ -68,11 +68,6 @@ def test_fewer_tokens_and_the_gate() -> None:
     assert found.tolist() == [layer(10, 10) + layer(10, 6) + gate]
 
 
-def test_cls_alone_in_the_last_layer() -> None:
-    found = sparse_flops(SHAPE, [10], [[8, 8]], gated=[False, False], cls_only=True)
-    assert found.tolist() == [layer(10, 8) + layer(8, 1, asking=1)]
-
-
 BODY = "The roof leaks where two slates have slipped, and the rain runs down the beam. " * 4
 
 

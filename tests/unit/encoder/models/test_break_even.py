@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from encoder.dsre.fitting.judge import Runs
 from encoder.dsre.gatefile import GateFile
 from encoder.errors import InputError, ModelError
 from encoder.models.bundle.declaration import TEXT_GATE
 from encoder.prepare.gates import fit as timing
-from encoder.prepare.gates.fit import Runs, break_even, raise_to_break_even
+from encoder.prepare.gates.fit import break_even, raise_to_break_even
 from encoder.prepare.gates.subjects import bundle_runs
 
 
@@ -36,7 +37,7 @@ def test_a_gate_that_never_pays() -> None:
 
 @pytest.fixture
 def runs(bundle_home: Path) -> Runs:
-    return partial(bundle_runs, bundle_home / "text")
+    return partial(bundle_runs, bundle_home / "text", int8=True)
 
 
 @pytest.mark.slow

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from encoder.dsre.adapters import blocks_of
 from encoder.errors import InputError, ModelError
 from encoder.models.bundle.declaration import TEXT_GATE, Bundle
 from encoder.models.bundle.kinds import E5_MAX_TOKENS, PIECES, TOKENIZER, open_e5
@@ -187,7 +186,7 @@ def test_gates_are_fitted_to_documents_with_their_prompt(e5_folder: Path) -> Non
     assert len(cut) == 6
     assert cut[:3] == short[:3]
     assert cut[-1] == short[-1] == 2
-    assert blocks_of(subject.dense).vocab_size == 250_037
+    assert subject.vocab_size == 250_037
 
 
 def test_other_files_are_refused(e5_folder: Path, bundle_home: Path, tmp_path: Path) -> None:

@@ -13,31 +13,16 @@ from encoder import MultiModalEncoder
 from encoder.config import EncoderConfig
 from encoder.dsre.gatefile import GateFile
 from encoder.dsre.settings import GateSettings
-from encoder.errors import ModelError
+from encoder.errors import InputError, ModelError
 from encoder.models import artifacts as artifact
 from encoder.models import hub
 from encoder.models.exported import GATE, MERGING
 from encoder.models.spec import ModelSpec
-from encoder.onnx.quantize import quantize_linears
 from encoder.prepare import merging
-from encoder.prepare.gates.fit import remembered
-from encoder.prepare.gates.subjects import text_network
-from encoder.prepare.hub.graphs import export
-from encoder.prepare.merging_graph import merging_network
-from encoder.runtime.onnx import OnnxSession
-from encoder.towers.exported import inputs_of
 from tests.support import tiny_models as tiny
 
 pytestmark = pytest.mark.slow
 
-LOCAL = ["sliding_attention", "full_attention"]
-FAMILIES: dict[str, dict[str, object]] = {
-    "gemma3_text": {  # rotary, with windows and grouped queries
-        "num_key_value_heads": 1, "head_dim": 16, "use_bidirectional_attention": True,
-        "sliding_window": 20, "layer_types": LOCAL,
-    },
-    "qwen3": {},  # causal
-}  # fmt: skip
 CONFIG = EncoderConfig(n_threads=1)
 SHORT = "a cat"
 LONG = "a ferry left the harbour and the gulls went with it"
@@ -77,7 +62,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, spec: str, gate: GateFile) -
     home = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANYMODAL_CACHE", str(home))
-        own = remembered(ModelSpec.parse(spec), "int8")
+        own = merging.remembered(ModelSpec.parse(spec), "int8")
         own.parent.mkdir(parents=True)
         gate.save(own)
         merging.prepare(ModelSpec.parse(spec), "int8", True, lambda *_: None)
@@ -143,20 +128,44 @@ def test_bf16_has_no_gate(spec: str) -> None:
         merging.prepare(ModelSpec.parse(spec), "bf16", True, lambda *_: None)
 
 
-@pytest.mark.parametrize("kind", FAMILIES)
-def test_graphs_of_other_families_merge_as_torch_does(kind: str, tmp_path: Path) -> None:
-    tiny.save_text_encoder(tmp_path, kind, max_position_embeddings=200, **FAMILIES[kind])
-    joint = hub.open_joint(str(tmp_path), None, "cpu")[1]
-    network = text_network("it", joint.model)
-    traced, _ = merging_network(joint, network, gate_for(tmp_path))
+def test_a_device_or_chunks_do_not_go_with_a_gate(spec: str) -> None:
+    with pytest.raises(ModelError, match=r"device='cuda' needs torch.*enable_dsre=True"):
+        MultiModalEncoder(spec, device="cuda", enable_dsre=True)
+    with pytest.raises(ModelError, match="has no chunk gate"):
+        MultiModalEncoder(spec, enable_dsre={"chunks": 0.75})
 
-    export("it", traced, tmp_path / MERGING)  # compares it with torch
 
-    quantize_linears(tmp_path / MERGING, tmp_path / "int8.onnx", weight_bits=8)
-    inputs = inputs_of(np.arange(5, 46)[None] % 20 + 5)
-    exact, kept = OnnxSession(tmp_path / MERGING, n_threads=1).run(inputs)
-    found, kept_int8 = OnnxSession(tmp_path / "int8.onnx", n_threads=1).run(inputs)
-    assert kept[0].tolist() == [kept[0, 0]] * 2 == kept_int8[0].tolist()
-    assert kept[0, 0] < 41
-    lengths = np.linalg.norm(exact) * np.linalg.norm(found)
-    assert float((exact * found).sum() / lengths) > 0.99
+def test_queries_with_a_prompt_of_their_own_run_without_the_gate(tmp_path: Path) -> None:
+    tiny.save_sentence_encoder(tmp_path / "model", {"query": "find: ", "document": ""})
+    gate = gate_for(tmp_path / "model")
+    gate.save(tmp_path / "gate.npz")
+    encoder = MultiModalEncoder(
+        f"dir:{tmp_path / 'model'}", enable_dsre=str(tmp_path / "gate.npz"), config=CONFIG
+    )
+    asked, stored = (
+        encoder.encode_multimodal(text=LONG, role=role, return_stats=True).stats
+        for role in ("query", "document")
+    )
+    assert asked is None
+    assert stored.kept[0, -1] < stored.tokens[0]
+
+
+def test_pictures_merge_patches_in_a_space_of_their_own(tmp_path: Path) -> None:
+    spec = f"dir:{tiny.save('clip', tmp_path)}"
+    dense = MultiModalEncoder(spec, device="cpu")
+    pictures = MultiModalEncoder(spec, enable_dsre={"pictures": 0.5})
+    assert dense.space.fingerprint != pictures.space.fingerprint
+    picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    found, expected = (
+        one.encode_multimodal(text="a cat", image=picture) for one in (pictures, dense)
+    )
+    np.testing.assert_allclose(found.text, expected.text, atol=1e-6)
+    assert 0.7 < float((found.image * expected.image).sum()) < 0.99999
+
+
+def test_shares_and_models_without_patches(spec: str) -> None:
+    for share in (0, 1.5, "half", True):
+        with pytest.raises(InputError, match="above 0, up to 1"):
+            MultiModalEncoder(spec, enable_dsre={"pictures": share})
+    with pytest.raises(ModelError, match="no vision tower"):
+        MultiModalEncoder(spec, enable_dsre={"pictures": 0.5})

@@ -1,44 +1,41 @@
-"""Every family of text encoders fits a gate to itself when it is prepared, and remembers it."""
+"""Models fit a gate to themselves when they are prepared; ``auto`` takes it if it loses little."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from encoder import MultiModalEncoder
-from encoder.dsre.fitting import documents as sample
 from encoder.dsre.fitting.documents import PERCENT_UP_TO, Document, part_of
+from encoder.dsre.fitting.judge import Run
 from encoder.dsre.gatefile import GateFile
-from encoder.models import artifacts as artifact
+from encoder.errors import InputError
+from encoder.models.artifacts import MANIFEST, verify
 from encoder.models.exported import GATE
 from encoder.models.spec import ModelSpec
 from encoder.prepare import merging
 from encoder.prepare.gates import fit
-from encoder.prepare.gates.fit import Run
-from encoder.prepare.hub import prepare as dense
 from tests.support import tiny_models as tiny
 
-N_LAYERS = 3
-SIZE: dict[str, Any] = {"num_hidden_layers": N_LAYERS, "max_position_embeddings": 200}
 FAMILIES: dict[str, dict[str, Any]] = {
     "bert": {},
-    "xlm-roberta": {},
-    "distilbert": {"dim": 32, "n_layers": N_LAYERS, "n_heads": 2, "hidden_dim": 64},
-    "electra": {"embedding_size": 32},
     "modernbert": {"local_attention": 32},
     "qwen3": {},
 }
 
 
-def save(kind: str, folder: Path) -> ModelSpec:
+def save(kind: str, folder: Path, **others: int) -> ModelSpec:
+    size = {"num_hidden_layers": 3, "max_position_embeddings": 200} | others
     with torch.random.fork_rng():
         torch.manual_seed(7)
-        tiny.save_text_encoder(folder, kind, **SIZE, **FAMILIES[kind])
+        tiny.save_text_encoder(folder, kind, **size, **FAMILIES[kind])
     return ModelSpec.parse(f"dir:{folder}")
 
 
@@ -52,41 +49,51 @@ def documents() -> list[Document]:
 
 def speedup(dense: Run, sparse: Run, texts: Sequence[Sequence[int]]) -> float:
     """Run both; networks as small as these save no time."""
-    dense(texts[0])
-    sparse(texts[0])
+    for run in (dense, sparse):
+        run(np.asarray([texts[0]], np.int64))
     return len(texts[0]) / 120
 
 
 @pytest.fixture(autouse=True)
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fresh machine, on which graphs are empty files, since other tests cover them."""
-
-    def export(_name: str, _network: object, target: Path, *_: str) -> None:
-        target.touch()
-
+    """A fresh machine."""
     monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path / "machine"))
-    monkeypatch.setattr(dense, "export", export)
-    monkeypatch.setattr(dense, "measure", lambda *_: {})
-    monkeypatch.setattr(merging, "_export", export)
     monkeypatch.setattr(fit, "_speedup", speedup)
-    monkeypatch.setattr(sample, "sample_documents", documents)
+    monkeypatch.setattr(merging, "sample_documents", documents)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_a_gate_is_fitted_once_and_found_again(
+def test_auto_takes_a_gate_that_loses_little(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = save(kind, tmp_path / "model")
 
-    made = merging.prepare(spec, "float32", True, lambda *_: None)
+    made = merging.prepare(spec, "int8", True, lambda *_: None)
 
-    gate = GateFile.load(made.folder / GATE)
-    assert {"judged", "break_even"} <= gate.facts.keys()
-    assert made.manifest["space"]["identity"]["dsre"] == gate.identity
-    monkeypatch.setattr(fit, "_fit", lambda *_: pytest.fail("fitted again"))
-    assert merging.prepare(spec, "float32", True, lambda *_: None).folder == made.folder
-    artifact.remove(made)
-    encoder = MultiModalEncoder(str(spec), enable_dsre=True, device="cpu")
-    assert encoder.space.gates == (gate.identity,)
-    stats = encoder.encode_multimodal(text="aba " * 54, return_stats=True).stats
-    assert stats.kept[0, -1] < stats.tokens[0]
+    gate, measured = GateFile.load(made.folder / GATE), made.manifest["dsre"]
+    assert measured["loss"] == gate.facts["judged"]
+    assert measured["loss"]["n_queries"] == 22
+    assert measured["speedup"] == gate.facts["break_even"]
+    assert measured["from_tokens"] == gate.settings.min_tokens
+    monkeypatch.setattr(merging, "fit", lambda *_, **__: pytest.fail("fitted again"))
+    assert merging.prepare(spec, "int8", True, lambda *_: None).folder == made.folder
+
+    def kept() -> float:
+        encoder = MultiModalEncoder(str(spec), quantization="int8", enable_dsre="auto")
+        encoded = encoder.encode_multimodal(text="aba " * 54, return_stats=True)
+        return encoded.stats.kept[0, -1] / encoded.stats.tokens[0] if encoded.stats else 1.0
+
+    manifest = json.loads((made.folder / MANIFEST).read_text())
+    for loss, is_taken in ((0.001, True), (0.02, False)):
+        manifest["dsre"]["loss"] |= {"ndcg": loss, "error": 0.0, "margin": 0.0}
+        (made.folder / MANIFEST).write_text(json.dumps(manifest))
+        assert (kept() < 1) == is_taken
+    verify(made)
+
+
+def test_a_gate_that_cannot_be_fitted_is_not_remembered(tmp_path: Path) -> None:
+    spec = save("bert", tmp_path / "model", max_position_embeddings=64)
+    with pytest.raises(InputError, match="tokens or more"):  # than its window has
+        merging.prepare(spec, "float32", True, lambda *_: None)
+    assert not merging.remembered(spec).exists()

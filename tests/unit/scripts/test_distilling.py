@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import normalize
+from torch.nn.functional import cosine_similarity, normalize
 
-from encoder.dsre.fitting.tuning import Student, TrainingPlan, batches, objective
+from encoder.dsre.fitting.documents import Document, parted
 from encoder.dsre.gatefile import GateFile
-from encoder.dsre.network import SparseEncoder
 from encoder.dsre.settings import GateSettings
 from encoder.errors import InputError, ModelError
-from encoder.networks.bert import BertSize, SentenceBert
+from encoder.models.sparsity import write_sparse
+from encoder.networks.bert import BertSize, SentenceBert, arrays_of
+from encoder.runtime.onnx import OnnxSession
+from scripts.distilling import Student, TrainingPlan, batches, bold, distill, objective
+from scripts.merging_in_torch import SparseEncoder
 
 WORDS = 200
 SETTINGS = GateSettings((None, 0.05, 0.05), protection=0.0, min_tokens=20)
@@ -136,3 +140,50 @@ def test_the_plan_moves_from_careful_to_wanted() -> None:
 def test_a_plan_that_cannot_train(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         TrainingPlan(**wrong)
+
+
+def test_graphs_merge_as_the_network_that_is_trained(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    small = SentenceBert(BertSize(500, hidden_dim=32, ffn_dim=64, n_layers=3, n_heads=4)).eval()
+    deltas = {"layers.1.ffn_in.bias": np.full(64, 0.5, np.float16)}
+    gate = GateFile(np.zeros(500, np.uint8), GateSettings((0.7, None, 0.45)), deltas=deltas)
+    sparse = SparseEncoder(small, gate)
+    write_sparse(arrays_of(small), gate, tmp_path / "sparse.onnx", int8=False)
+    session = OnnxSession(tmp_path / "sparse.onnx", n_threads=1)
+    mask = (torch.arange(512) < torch.tensor([[350], [512], [177]])).float()
+    texts = torch.randint(1, 500, mask.shape) * mask.long()
+    for input_ids, of_ids in ((texts, mask), (texts[:1, :333], mask[:1, :333])):
+        with torch.inference_mode():
+            expected, expected_kept = sparse(input_ids, of_ids)
+        found, kept = session.run({"input_ids": input_ids.numpy(), "mask": of_ids.numpy()})
+        assert np.array_equal(kept, expected_kept.numpy())
+        assert cosine_similarity(torch.from_numpy(found), expected).min() > 0.9996
+    assert expected_kept[0, -1] < 250
+
+
+def spoken(n_words: int, rng: np.random.Generator) -> Document:
+    """A title of words that the body repeats among common ones."""
+    own = rng.integers(50, 400, 8)
+    body = rng.permutation([*rng.integers(10, 50, n_words), *np.repeat(own, 3)])
+    return Document(" ".join(map(str, own)), " ".join(map(str, body)))
+
+
+def test_some_texts_train_others_choose_and_judge() -> None:
+    rng = np.random.default_rng(0)
+    documents = [spoken(40 if i % 2 else 12, rng) for i in range(600)]
+    torch.manual_seed(0)
+    size = BertSize(vocab_size=400, hidden_dim=16, ffn_dim=32, n_layers=4, n_heads=2)
+    dense, plan = SentenceBert(size).eval(), TrainingPlan(n_steps=4, rank=4, check_every=2)
+
+    def tokenize(texts: list[str]) -> list[list[int]]:
+        return [[1, *map(int, text.split()), 2] for text in texts]
+
+    gate = distill(dense, tokenize, documents, plan=plan, max_loss=0.9, min_tokens=60)
+    parts = parted(documents)
+    assert gate.facts["documents"] == {part: len(found) for part, found in parts.items()}
+    assert gate.settings.thresholds == bold(4)
+    assert gate.facts["flops_ratio"] > 1.2
+    more = distill(dense, tokenize, documents, plan=plan, start=gate, max_loss=0.9)
+    assert more.facts["from"] == gate.identity
+    with pytest.raises(ModelError, match=r"Raise --max-loss or --steps"):
+        distill(dense, tokenize, documents, plan=plan, max_loss=1e-9, min_tokens=60)

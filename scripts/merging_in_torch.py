@@ -1,4 +1,6 @@
-"""Merge similar tokens of a text between attention and feed-forward. Pure, in torch.
+"""Merge similar tokens of a text between attention and feed-forward, in torch, for training.
+
+The product merges in graphs (`encoder.onnx.merge_tokens`), in the same steps.
 
 The matching is ToMe's (Bolya et al. 2023: every second token looks for the most similar one among
 the others), with a threshold instead of a fixed number of merges. Inverse document frequency
@@ -8,10 +10,16 @@ tokens in any batch.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
+
+from encoder.dsre.deltas import Deltas, expand
+from encoder.dsre.gatefile import GateFile
+from encoder.networks.bert import SentenceBert
 
 _NEVER = 1e4
 # a protection that no similarity reaches
@@ -31,45 +39,25 @@ class Tokens(NamedTuple):
     protection: Tensor
 
 
-class Matching(NamedTuple):
-    """Which tokens of a network may merge.
-
-    Args:
-        width: how many leading columns of a state are compared; None for all. The others, such
-            as a position, are averaged over merged tokens as the state is.
-        later_only: a token merges only into a later one, as causal attention requires: through an
-            earlier one, the tokens between would see what follows them. The last is not merged.
-    """
-
-    width: int | None = None
-    later_only: bool = False
-
-
-_ANY = Matching()
-
-
-def merge_tokens(
-    tokens: Tokens, floor: Tensor, threshold: float | Tensor, matching: Matching = _ANY
-) -> Tokens:
+def merge_tokens(tokens: Tokens, floor: Tensor, threshold: float) -> Tokens:
     """Merge each odd token into the most similar even one, where they are similar enough.
 
     Args:
         tokens: at least one real token in every row.
         floor: the least number of tokens that a row keeps, int64 [n].
         threshold: the similarity that a merge must exceed.
-        matching: what may merge.
 
     Returns:
         The tokens that are left, compacted and padded to the longest row. A target's state is
         the mean of the tokens it stands for, its protection their largest. Nothing merges into the
         first token, and the last one (SEP) merges into nothing.
     """
-    similarity, partner = match(tokens, matching)
+    similarity, partner = match(tokens)
     merged = choose(similarity, tokens.sizes, floor, threshold)
     return combine(tokens, merged, partner)
 
 
-def match(tokens: Tokens, matching: Matching = _ANY) -> tuple[Tensor, Tensor]:
+def match(tokens: Tokens) -> tuple[Tensor, Tensor]:
     """For each odd token the best even one.
 
     Returns:
@@ -80,22 +68,17 @@ def match(tokens: Tokens, matching: Matching = _ANY) -> tuple[Tensor, Tensor]:
     position = torch.arange(states.shape[1], device=states.device)
     last = real.sum(1, keepdim=True) - 1
     never = torch.full_like(protection, _NEVER)
-    takes = (position > 0) & (position < last) if matching.later_only else position > 0
-    as_target = _even(torch.where(real & takes, protection, never))
+    as_target = _even(torch.where(real & (position > 0), protection, never))
     as_source = _odd(torch.where(real & (position < last), protection, never))
-    states = states[:, :, : matching.width]
     units = states / torch.linalg.vector_norm(states, dim=2, keepdim=True).clamp_min(1e-12)
     targets, sources = _split(units)
     cosines = sources @ targets.transpose(1, 2)
     scores = cosines - torch.maximum(as_source[:, :, None], as_target[:, None, :])
-    if matching.later_only:
-        pair = position[: scores.shape[1]]
-        scores = torch.where(pair > pair[:, None], scores, -_NEVER)
     best, partner = scores.max(2)
     return best, partner
 
 
-def choose(similarity: Tensor, sizes: Tensor, floor: Tensor, threshold: float | Tensor) -> Tensor:
+def choose(similarity: Tensor, sizes: Tensor, floor: Tensor, threshold: float) -> Tensor:
     """Which odd tokens are merged away, bool [n, length / 2].
 
     Where the floor allows fewer merges than the threshold, the most similar pairs are merged; a
@@ -133,17 +116,6 @@ def combine(tokens: Tokens, merged: Tensor, partner: Tensor) -> Tokens:
     )
 
 
-def destinations(sizes: Tensor, merged: Tensor, partner: Tensor) -> Tensor:
-    """Where each token goes when `combine` closes the gaps, int64 [n, length].
-
-    A token that is merged away goes where its partner goes; padding goes anywhere.
-    """
-    n_kept_before, _ = _places(sizes > 0, merged)
-    return _join(
-        n_kept_before, torch.where(merged, n_kept_before.gather(1, partner), n_kept_before + 1)
-    )
-
-
 def _sum_states(weighted: Tensor, merged: Tensor, partner: Tensor) -> Tensor:
     """Add the merged odd rows of [n * length, d] to their partners' rows."""
     n, half = merged.shape
@@ -176,11 +148,7 @@ def _places(real: Tensor, merged: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _even_length(n_kept: Tensor, length: int) -> int:
-    half: int = torch.div(n_kept.max() + 1, 2, rounding_mode="trunc").item()  # type: ignore[assignment]
-    # an exporter cannot know this about a length that depends on the data
-    torch._check(half >= 1)
-    torch._check(2 * half <= length)
-    return 2 * half
+    return min(2 * ((int(n_kept.max()) + 1) // 2), length)
 
 
 def _absorb(values: Tensor, merged: Tensor, partner: Tensor, how: str) -> Tensor:
@@ -206,3 +174,86 @@ def _split(states: Tensor) -> tuple[Tensor, Tensor]:
     n, length, d = states.shape
     even, odd = torch.split(states.reshape(n, length // 2, 2 * d), d, 2)
     return even, odd
+
+
+class SparseEncoder(nn.Module):
+    """A `SentenceBert` that merges similar tokens on the way.
+
+    Args:
+        dense: stays as it is.
+        gate: what to merge, and the weight changes, which are applied to a copy of ``dense``.
+
+    Raises:
+        ModelError: the gate was made for a different model.
+    """
+
+    rarity: Tensor
+
+    def __init__(self, dense: SentenceBert, gate: GateFile) -> None:
+        super().__init__()
+        gate.check_fit(len(dense.layers), dense.word.num_embeddings)
+        self.dense = changed(dense, gate.deltas)
+        self.settings = gate.settings
+        self.register_buffer("rarity", torch.from_numpy(gate.rarity), persistent=False)
+
+    def forward(self, input_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Embed padded texts.
+
+        Args:
+            input_ids: int64 token ids [n, length], padded on the right.
+            mask: float32 [n, length], 1 for a token and 0 for padding.
+
+        Returns:
+            Pooled vectors (not normalised), float32 [n, hidden_dim], and the number of tokens
+            after each layer's attention, int64 [n, n_layers].
+        """
+        input_ids, mask = (
+            functional.pad(x, (0, 1))[:, : (x.shape[1] + 1) // 2 * 2] for x in (input_ids, mask)
+        )
+        tokens = Tokens(self.dense.embed(input_ids), mask, self._protect(input_ids, mask))
+        floor = self._floor(mask)
+        active = bool((mask.sum(1) > floor).any())
+        n_left = []
+        for layer, threshold in zip(self.dense.layers, self.settings.thresholds, strict=True):
+            tokens = tokens._replace(states=layer.attend(tokens.states, _bias(tokens)))
+            if threshold is not None and active:
+                tokens = merge_tokens(tokens, floor, threshold)
+            n_left.append((tokens.sizes > 0).sum(1))
+            tokens = tokens._replace(states=layer.feed(tokens.states))
+        weights = tokens.sizes.unsqueeze(2)
+        return (tokens.states * weights).sum(1) / weights.sum(1), torch.stack(n_left, 1)
+
+    def _protect(self, input_ids: Tensor, mask: Tensor) -> Tensor:
+        rarity = self.rarity[input_ids].to(mask.dtype)
+        return rarity * mask * (self.settings.protection / 255.0)
+
+    def _floor(self, mask: Tensor) -> Tensor:
+        """The least number of tokens that each row keeps, int64 [n]: a short text keeps all."""
+        n_tokens = mask.sum(1)
+        floor = (n_tokens * self.settings.floor).ceil()
+        return torch.where(n_tokens < self.settings.min_tokens, n_tokens, floor).long()
+
+
+def changed(network: SentenceBert, deltas: Deltas) -> SentenceBert:
+    """A copy of a network with a gate's changes added; the network itself if there are none.
+
+    Raises:
+        ModelError: a change matches no parameter of the network, or has a different shape.
+    """
+    if not deltas:
+        return network
+    copy = deepcopy(network)
+    parameters = dict(copy.named_parameters())
+    shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+    with torch.no_grad():
+        for name, change in expand(deltas, shapes).items():
+            parameters[name].add_(torch.from_numpy(change))
+    return copy
+
+
+def _bias(tokens: Tokens) -> Tensor:
+    """Proportional attention (Bolya et al. 2023): a token of size s has the weight of s tokens."""
+    lowest = torch.finfo(tokens.states.dtype).min
+    # a real token's size is at least 1
+    logs = torch.where(tokens.sizes > 0, tokens.sizes.clamp_min(1.0).log(), lowest)
+    return logs[:, None, None, :]
