@@ -115,8 +115,7 @@ class MergeStep:
         pairs = graph.add("Reshape", units, graph.ints(0, -1, 2 * width))
         ends = [graph.ints(end) for end in (0, width, 2 * width)]
         targets, sources = (
-            graph.add("Slice", pairs, start, end, graph.ints(2))
-            for start, end in pairwise(ends)
+            graph.add("Slice", pairs, start, end, graph.ints(2)) for start, end in pairwise(ends)
         )
         cosines = graph.add("MatMul", sources, graph.add("Transpose", targets, perm=(0, 2, 1)))
         of_sources = graph.add("Unsqueeze", as_source, graph.ints(2))

@@ -140,9 +140,11 @@ class _Pass:
         if not self.layers:
             raise self.misfit("no attention was found whose result is added to what it read")
         states = self.sides(self.layers[0])
-        if len(states) != 3 or not isinstance(states[2], int) or states[1] in (None, states[2]):
+        if len(states) != 3 or not isinstance(states[2], int):
             raise self.misfit(f"its states are {list(states)}, not [n, length, width]")
         self.token, self.width = states[1], states[2]
+        read = (self.sides(name)[1] for name in ("input_ids",) if name in inputs)
+        self._lengths = {self.token, *read} - {None}
         for softmax in self.network.nodes("Softmax"):
             heads = self.sides(softmax.input[0])[1:2]
             if isinstance(heads[0], int) and self.token in (heads[0], self.width // heads[0]):
@@ -167,7 +169,7 @@ class _Pass:
 
     def axes(self, value: str) -> list[int]:
         """The axes with one place for each token."""
-        return [axis for axis, side in enumerate(self.sides(value)) if side == self.token]
+        return [axis for axis, side in enumerate(self.sides(value)) if side in self._lengths]
 
     def sizes(self) -> str:
         """1 for a token and 0 for padding, float32 [n, length]."""
@@ -218,14 +220,15 @@ class _Pass:
         return nodes
 
     def _upstream(self, values: Iterable[str]) -> set[str]:
-        """All values that these depend on, and these."""
+        """All values that these depend on, other than by their shapes, and these."""
         reached: set[str] = set()
         stack = list(values)
         while stack:
             value = stack.pop()
             if value not in reached:
                 reached.add(value)
-                stack += reads(self._maker[value]) if value in self._maker else ()
+                maker = self._maker.get(value)
+                stack += reads(maker) if maker is not None and maker.op_type != "Shape" else ()
         return reached
 
     def run(
@@ -301,6 +304,8 @@ class _Cut:
             if value not in self._gathered:
                 self._gathered[value] = self._rows(value, axes)
             return self._gathered[value]
+        if graph.reads_mask(value):
+            raise graph.misfit(f"{value} tells which tokens are real, in axes that are not known")
         return self._again(value)
 
     def _rows(self, value: str, axes: Sequence[int]) -> str:
