@@ -102,8 +102,6 @@ def test_without_tools_the_command_is_named(source: Path, monkeypatch: pytest.Mo
 
 
 def test_what_needs_torch_takes_no_precision(source: Path) -> None:
-    with pytest.raises(ModelError, match=r"enable_dsre=.*pictures.* needs torch"):
-        load_model(f"dir:{source}", quantization="int8", enable_dsre={"pictures": 0.5})
     with pytest.raises(ModelError, match="device='cuda:0' needs torch"):
         load_model(f"dir:{source}", quantization="int8", device="cuda:0")
 
