@@ -58,6 +58,10 @@ class OnnxNetwork:
         self._made: dict[str, TensorProto] = {}
         self._nodes = list(self.proto.graph.node)
         self._n_made = 0
+        names = {*self._tensors, *(value for node in self._nodes for value in node.output)}
+        self._prefix = "rewritten"
+        while any(name.startswith(f"{self._prefix}_") for name in names):
+            self._prefix += "_again"
         self._known: tuple[dict[str, Shape], dict[str, int]] | None = None
         self._index()
 
@@ -137,7 +141,7 @@ class OnnxNetwork:
 
     def constant(self, array: NDArray[Any] | np.generic) -> str:
         """Add a constant and return its name."""
-        name = f"rewritten_constant_{len(self._made)}"
+        name = f"{self._prefix}_constant_{len(self._made)}"
         self._made[name] = self._storage.tensor(name, np.asarray(array, order="C"))
         return name
 
@@ -176,7 +180,7 @@ class OnnxNetwork:
         """A node like those of `add`, but not in the graph yet."""
         from onnx import helper
 
-        name = f"rewritten_{op}_{self._n_made}"
+        name = f"{self._prefix}_{op}_{self._n_made}"
         self._n_made += 1
         return helper.make_node(
             op, list(inputs), [output or name], name, domain=domain, **attributes
@@ -187,7 +191,7 @@ class OnnxNetwork:
     ) -> NodeProto:
         """A node that runs ``then`` or ``otherwise``, see `graph_builder.fork`."""
         self._n_made += 1
-        return fork(f"rewritten_If_{self._n_made - 1}", condition, then, otherwise)
+        return fork(f"{self._prefix}_If_{self._n_made - 1}", condition, then, otherwise)
 
     def place(self, node: NodeProto) -> str:
         """Add a node and return the name of its first output."""

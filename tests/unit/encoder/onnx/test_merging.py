@@ -27,12 +27,9 @@ N_LAYERS = 3
 LOCAL = ["sliding_attention", "full_attention", "sliding_attention"]
 KINDS: dict[str, dict[str, Any]] = {
     "bert": {},
-    "xlm-roberta": {},
     "distilbert": {"dim": 32, "n_layers": N_LAYERS, "n_heads": 2, "hidden_dim": 64},
-    "electra": {"embedding_size": 16},
     "mpnet": {},  # a bias for each distance
-    "nomic_bert": {},  # rotary
-    "modernbert": {"local_attention": 20, "layer_types": LOCAL},  # and windows
+    "modernbert": {"local_attention": 20, "layer_types": LOCAL},  # rotary, with windows
     "gemma3_text": {
         "num_key_value_heads": 1, "head_dim": 16, "use_bidirectional_attention": True,
         "sliding_window": 20, "layer_types": LOCAL,
