@@ -256,7 +256,16 @@ class _Pass:
         joined = network.add("Concat", *counts, axis=1)
         network.add("Cast", joined, to=_FLOAT, output="kept")
         network.add_output("kept", ("n", len(self.layers)))
-        network.save()
+        self._forget_lengths()
+        network.save(with_shapes=True)
+
+    def _forget_lengths(self) -> None:
+        """Keep what is noted of shapes, which passes to come need, without the number of tokens."""
+        for value in self.network.proto.graph.value_info:
+            if id(self._maker.get(value.name)) in self._merging:
+                for side in value.type.tensor_type.shape.dim:
+                    if (side.dim_param or side.dim_value) in self._lengths:
+                        side.Clear()
 
 
 class _Cut:

@@ -293,8 +293,8 @@ class OnnxNetwork:
         self.opset = version
         return True
 
-    def save(self) -> None:
-        """Write what the outputs need."""
+    def save(self, *, with_shapes: bool = False) -> None:
+        """Write what the outputs need; what is noted of shapes only if it still holds."""
         graph = self.proto.graph
         nodes = needed(self._nodes, self.outputs)
         used = {value for node in nodes for value in reads(node)} | {*self.outputs}
@@ -307,7 +307,8 @@ class OnnxNetwork:
         for field, values in (("node", nodes), ("initializer", tensors)):
             graph.ClearField(field)
             getattr(graph, field).extend(values)
-        graph.ClearField("value_info")
+        if not with_shapes:
+            graph.ClearField("value_info")
         for node in graph.node:  # exporters note stack traces of their machine, 1 kB each
             node.ClearField("metadata_props")
             node.ClearField("doc_string")
