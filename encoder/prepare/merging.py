@@ -71,7 +71,8 @@ def load_measured(spec: ModelSpec, quantization: str | None, n_threads: int | No
     """Open what was prepared with a gate of its own that loses little enough; else None."""
     for precision in prepared.precisions_for(quantization):
         artifact = prepared.find(spec, precision, _sparsity(True))
-        if artifact and holds(Loss(**artifact.manifest["dsre"]["loss"]), MAX_LOSS):
+        loss = artifact and artifact.manifest["dsre"]["loss"]
+        if artifact and loss and holds(Loss(**loss), MAX_LOSS):
             return prepared.open_artifact(artifact, n_threads)
     return None
 
