@@ -185,5 +185,5 @@ def test_some_texts_train_others_choose_and_judge() -> None:
     assert gate.facts["flops_ratio"] > 1.2
     more = distill(dense, tokenize, documents, plan=plan, start=gate, max_loss=0.9)
     assert more.facts["from"] == gate.identity
-    with pytest.raises(ModelError, match=r"Raise --max-loss or --steps"):
-        distill(dense, tokenize, documents, plan=plan, max_loss=1e-9, min_tokens=60)
+    with pytest.raises(InputError, match="max_loss"):
+        distill(dense, tokenize, documents, plan=plan, max_loss=1.0, min_tokens=60)
