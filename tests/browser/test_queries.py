@@ -67,7 +67,7 @@ def test_a_spoken_question_is_understood(page: Page, library: Path) -> None:
         page.goto("/")
         page.get_by_role("button", name="Record a sound").click()
         words = page.locator("#recording-words")
-        expect(words).to_have_text(re.compile("oven", re.IGNORECASE), timeout=25_000)
+        expect(words).to_have_text(re.compile("bread", re.IGNORECASE), timeout=25_000)
         with page.expect_response("**/v1/search") as answer:
             page.get_by_role("button", name="Search with it").click()
         results(page)
