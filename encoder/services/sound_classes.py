@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cached_property, lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +19,8 @@ from encoder.types import Waveform
 
 SAMPLING_RATE = 16_000
 PATCH_FRAMES = 96
-SPEECH, MUSIC = 0, 132
-"""Two of the classes, by their column."""
+SPEECH = 0
+"""One of the classes, by its column."""
 
 _FRAME, _HOP, _FFT = 400, 160, 512
 _N_BANDS = 64
@@ -29,19 +28,6 @@ _BAND_HZ = 125.0, 7_500.0
 _OFFSET = 1e-3
 _HOP_FRAMES = 48
 _PATCHES_AT_ONCE = 8
-
-Patches = NDArray[np.float32]
-
-
-class HeardPatches(NamedTuple):
-    """What is heard in each patch of .96 s, where each begins in seconds.
-
-    ``scores`` float32 [n_patches, 521] are from 0 to 1; ``features`` float32 [n_patches, 1024].
-    """
-
-    starts_s: NDArray[np.float64]
-    scores: NDArray[np.float32]
-    features: NDArray[np.float32]
 
 
 class SoundClasses:
@@ -54,22 +40,16 @@ class SoundClasses:
     def _session(self) -> Session:
         return self._open_session()
 
-    def hear(self, sound: Waveform, hop_frames: int = _HOP_FRAMES) -> HeardPatches:
-        """What is heard, every ``hop_frames`` hundredths of a second."""
-        mel = log_mel(sound)
-        return HeardPatches(
-            starts(len(mel), hop_frames) * np.float64(_HOP / SAMPLING_RATE),
-            *self.run(patches(mel, hop_frames)),
-        )
+    def hear(self, sound: Waveform) -> NDArray[np.float32]:
+        """How sure each class is, from 0 to 1, in patches of .96 s, every .48 s.
 
-    def run(self, patches: Patches) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Scores and features of patches [n, 96, 64]; see `HeardPatches`."""
-        parts = [
-            self._session.run({"patches": patches[i : i + _PATCHES_AT_ONCE]})
-            for i in range(0, len(patches), _PATCHES_AT_ONCE)
-        ]
-        scores, features = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return scores, features
+        Returns:
+            float32 [n_patches, 521]; the last patch ends with the sound.
+        """
+        heard = patches(log_mel(sound))
+        starts = range(0, len(heard), _PATCHES_AT_ONCE)
+        parts = (heard[start : start + _PATCHES_AT_ONCE] for start in starts)
+        return np.concatenate([self._session.run({"patches": part})[0] for part in parts])
 
 
 def log_mel(sound: Waveform) -> NDArray[np.float32]:
@@ -84,19 +64,11 @@ def log_mel(sound: Waveform) -> NDArray[np.float32]:
     return np.asarray(np.log(np.abs(spectrum) @ _filters() + np.float32(_OFFSET)), np.float32)
 
 
-def starts(n_frames: int, hop_frames: int = _HOP_FRAMES) -> NDArray[np.int64]:
-    """The first frame of each patch; the last patch ends with the sound.
-
-    >>> starts(200).tolist()
-    [0, 48, 96, 104]
-    """
-    last = n_frames - PATCH_FRAMES
-    return np.append(np.arange(0, last, hop_frames), last)
-
-
-def patches(mel: NDArray[np.float32], hop_frames: int = _HOP_FRAMES) -> Patches:
+def patches(mel: NDArray[np.float32]) -> NDArray[np.float32]:
     """Cut a spectrogram [n_frames, 64] into patches, float32 [n_patches, 96, 64]."""
-    return np.stack([mel[start : start + PATCH_FRAMES] for start in starts(len(mel), hop_frames)])
+    last = len(mel) - PATCH_FRAMES
+    starts = (*range(0, last, _HOP_FRAMES), last)
+    return np.stack([mel[start : start + PATCH_FRAMES] for start in starts])
 
 
 @lru_cache(maxsize=1)

@@ -112,8 +112,8 @@ class Speech:
             return True
         if self._classes is None:
             return False
-        scores = self._classes.hear(Waveform(samples, SAMPLING_RATE)).scores
-        return bool(scores[:, SPEECH].max() >= _MIN_SPEECH)
+        heard = self._classes.hear(Waveform(samples, SAMPLING_RATE))
+        return bool(heard[:, SPEECH].max() >= _MIN_SPEECH)
 
     def _written(self, speaking: Speaking, languages: Mapping[str, float]) -> WrittenSpeech:
         """The words: in the likeliest language, one after another, where that is sure enough.

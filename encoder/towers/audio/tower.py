@@ -85,7 +85,7 @@ class AudioTower:
     def _embed(self, item: SoundBlocks) -> NDArray[np.float32]:
         """Unit rows [n_rows, embed_dim]."""
         sound = Waveform(unpack_samples(item), SPEECH_RATE)
-        rows = self._places.rows(self._classes.hear(sound).scores.mean(axis=0))
+        rows = self._places.rows(self._classes.hear(sound).mean(axis=0))
         return l2_normalize(rows + self._places.share * self._named(item))
 
     def _named(self, item: SoundBlocks) -> NDArray[np.float32]:
