@@ -218,6 +218,7 @@ def play(library: Library, n_kills: int) -> list[str]:
     try:
         while n_killed < n_kills:
             at = (at + 1) % len(MODELS)
+            is_whole = True
             while True:  # until it has moved
                 begun_s = time.monotonic()
                 options: dict[str, Any] = {}
@@ -234,8 +235,9 @@ def play(library: Library, n_kills: int) -> list[str]:
                         raise
                     was = 0  # it was killed after the switch
                 took_s = time.monotonic() - begun_s
-                if not options:
+                if was > 0 and is_whole:  # else the rest of one that was killed
                     usual_s, usual_n = took_s, was
+                is_whole = False
                 number += 1
                 n_killed += was < 0
                 found = [f"{number}: {x}" for x in library.wrong()]
