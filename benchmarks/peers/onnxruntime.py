@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.peers.base import Inputs, Run
-from encoder.quant.export_onnx import trace
+from encoder.quant.tracing import trace
 
 
 def float32(model: nn.Module, calibration: Sequence[Inputs]) -> Run:

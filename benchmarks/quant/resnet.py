@@ -152,7 +152,7 @@ def _prepare(folder: Path) -> None:
 def _export(folder: Path) -> None:
     import torch
 
-    from encoder.quant.export_onnx import trace
+    from encoder.quant.tracing import trace
 
     model = network()
     torch.save(model.state_dict(), folder / "weights.pt")

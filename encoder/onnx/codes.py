@@ -12,11 +12,15 @@ the bundle must not need it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array32 = NDArray[np.float32]
 Rows: TypeAlias = tuple[NDArray[np.int8], Array32]
@@ -154,6 +158,72 @@ def _better(
     return np.where(error < least, scales, best), np.minimum(error, least)
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Where a weight has its output channels.
+
+    Args:
+        shape: of the weight.
+        axes: of its output channels: (0,) as in a linear layer or convolution, (1,) as in a
+            transposed convolution ([inputs, outputs / n_groups, *kernel]) or in GPT-2's
+            [inputs, outputs], (0, 2) for experts in one tensor [experts, inputs, outputs].
+        n_groups: groups into which a convolution splits the first axis.
+        kind: ``linear``, ``conv``, ``transposed`` (convolution), ``embedding``, ``recurrent`` or
+            ``bilinear``: the product that takes it.
+
+    >>> import torch
+    >>> layout = Layout((4, 3, 5), (1,), n_groups=2)
+    >>> weight = torch.arange(60.0).view(4, 3, 5)
+    >>> layout.rows(weight).shape, bool((layout.weight(layout.rows(weight)) == weight).all())
+    (torch.Size([6, 10]), True)
+    """
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...] = (0,)
+    n_groups: int = 1
+    kind: str = "linear"
+
+    @property
+    def n_rows(self) -> int:
+        """Output channels."""
+        n_rows = math.prod(self.shape[axis] for axis in self.axes)
+        return n_rows if 0 in self.axes else n_rows * self.n_groups
+
+    @property
+    def n_columns(self) -> int:
+        """Values in a row."""
+        return math.prod(self.shape) // self.n_rows
+
+    @property
+    def apart(self) -> tuple[int, ...]:
+        """The weight's shape with an axis for the groups in front."""
+        return (self.n_groups, self.shape[0] // self.n_groups, *self.shape[1:])
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The axes of `apart`, those of the rows first."""
+        rows = (0, *(axis + 1 for axis in self.axes))
+        return (*rows, *(axis for axis in range(len(self.apart)) if axis not in rows))
+
+    @property
+    def ordered(self) -> tuple[int, ...]:
+        """The shape of the rows with all axes, in `order`."""
+        return tuple(self.apart[axis] for axis in self.order)
+
+    @property
+    def back(self) -> tuple[int, ...]:
+        """The permutation of `ordered` that gives `apart`."""
+        return tuple(self.order.index(axis) for axis in range(len(self.order)))
+
+    def rows(self, weight: Tensor) -> Tensor:
+        """A weight [*shape] as [n_rows, n_columns]."""
+        return weight.reshape(self.apart).permute(self.order).reshape(self.n_rows, -1)
+
+    def weight(self, rows: Tensor) -> Tensor:
+        """Undo `rows`."""
+        return rows.reshape(self.ordered).permute(self.back).reshape(self.shape)
+
+
 @dataclass(frozen=True, eq=False)
 class StoredWeight:
     """A layer's weight, seen as rows.
@@ -163,18 +233,14 @@ class StoredWeight:
         scales: float32 [n_rows, n_groups]; the groups of a row have the same width. Without
             groups for floats.
         bits: 4, 8 or 16.
-        shape: of the weight in its network.
-        axis: of its output channels in ``shape``: 0, or 1 as in a transposed convolution.
-        n_conv_groups: groups into which a transposed convolution splits its channels.
+        layout: where its rows are in the network's weight.
         block: the width of a group where a row may have only one; None to follow from ``scales``.
     """
 
     codes: NDArray[Any]
     scales: NDArray[np.float32]
     bits: int
-    shape: tuple[int, ...]
-    axis: int = 0
-    n_conv_groups: int = 1
+    layout: Layout
     block: int | None = None
 
     @property
@@ -190,17 +256,10 @@ class StoredWeight:
         """Whether it is stored as floats, without scales."""
         return self.bits == 16
 
-    @property
-    def grouped_shape(self) -> tuple[int, ...]:
-        """The shape with separate axes for groups, outputs and inputs; for axis 1 only."""
-        n_inputs = self.shape[0] // self.n_conv_groups
-        return (self.n_conv_groups, self.shape[1], n_inputs, *self.shape[2:])
-
     def in_shape(self) -> NDArray[Any]:
         """The codes in the shape of the weight."""
-        if self.axis == 0:
-            return self.codes.reshape(self.shape)
-        return self.codes.reshape(self.grouped_shape).swapaxes(1, 2).reshape(self.shape)
+        layout = self.layout
+        return self.codes.reshape(layout.ordered).transpose(layout.back).reshape(layout.shape)
 
     def values(self) -> NDArray[np.float32]:
         """The weight, float32 [n_rows, n_columns]."""

@@ -47,11 +47,13 @@ def lower(model: ir.Model, lifted: ir.Value, weight: StoredWeight, *, plain: boo
     uses = list(lifted.consumers())
     if uses:
         emit = _Emitter(model.graph, str(lifted.name), uses[0], plain)
-        if (not plain or weight.is_float) and all(_is_lookup(node, lifted) for node in uses):
+        rows_first = weight.layout.axes == (0,) and len(weight.layout.shape) == 2
+        looked_up = rows_first and all(_is_lookup(node, lifted) for node in uses)
+        if looked_up and (not plain or weight.is_float):
             for node in uses:
                 _replace(model.graph, node, _lookup(emit.at(node), node, weight))
         elif all(_is_transpose(node) for node in uses):
-            matrix = _matrix(emit, weight, transpose=weight.axis == 0)
+            matrix = _matrix(emit, weight, transpose=rows_first)
             for node in uses:
                 _replace(model.graph, node, matrix)
         else:
@@ -75,16 +77,17 @@ def _replace(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
 
 def _whole(emit: _Emitter, weight: StoredWeight) -> ir.Value:
     """The weight in its own shape."""
-    if weight.group is None and weight.n_conv_groups == 1:
-        return emit.dequantized(weight, weight.in_shape(), axis=weight.axis)
-    if len(weight.shape) == 2:
-        return _matrix(emit, weight, transpose=weight.axis == 1)
+    layout = weight.layout
+    n_groups = 1 if layout.axes == (0,) else layout.n_groups
+    if weight.group is None and n_groups == len(layout.axes) == 1:
+        return emit.dequantized(weight, weight.in_shape(), axis=layout.axes[0])
+    if len(layout.shape) == 2:
+        return _matrix(emit, weight, transpose=layout.axes == (1,))
     matrix = _matrix(emit, weight, transpose=False)
-    if weight.axis == 1:
-        apart = emit.node("Reshape", matrix, emit.int64("apart", weight.grouped_shape))
-        n_axes = len(weight.grouped_shape)
-        matrix = emit.node("Transpose", apart, perm=[0, 2, 1, *range(3, n_axes)])
-    return emit.node("Reshape", matrix, emit.int64("shape", weight.shape))
+    if layout.back != tuple(range(len(layout.back))):
+        apart = emit.node("Reshape", matrix, emit.int64("apart", layout.ordered))
+        matrix = emit.node("Transpose", apart, perm=layout.back)
+    return emit.node("Reshape", matrix, emit.int64("shape", layout.shape))
 
 
 def _matrix(emit: _Emitter, weight: StoredWeight, *, transpose: bool) -> ir.Value:

@@ -356,9 +356,10 @@ def _others(network: OnnxNetwork, weights: Mapping[str, StoredWeight]) -> Iterat
         if array is None or not _holds(weight, array.reshape(len(array), -1)):
             continue
         codes, scales = (weight.codes, weight.scales) if weight.group is None else weight.rows()
-        sides = (-1, *[1] * (len(weight.shape) - 1))
+        shape = weight.layout.shape
+        sides = (-1, *[1] * (len(shape) - 1))
         network.forget(name)
-        floats = network.add("Cast", network.constant(codes.reshape(weight.shape)), to=_FLOAT)
+        floats = network.add("Cast", network.constant(codes.reshape(shape)), to=_FLOAT)
         network.add("Mul", floats, network.constant(scales.reshape(sides)), output=name)
         yield name
 

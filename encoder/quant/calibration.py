@@ -6,19 +6,19 @@ Importing this imports torch.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from threading import Lock
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from encoder.errors import InputError, ModelError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Batch = Any
 """One call's inputs: a tensor, a tuple or list (positional) or a mapping (keywords)."""
@@ -95,7 +95,7 @@ def _slice(batch: Batch, start: int, end: int) -> Batch:
 def run(model: nn.Module, batch: Batch) -> Tensor:
     """The model's output on one batch, float32, without gradients.
 
-    See `outputs.tensor_of` for how it is taken from an output with several tensors.
+    See `tensor_of` for how it is taken from an output with several tensors.
 
     Raises:
         ModelError: the forward fails or gives no tensor; the message says on what and why.
@@ -106,20 +106,118 @@ def run(model: nn.Module, batch: Batch) -> Tensor:
 
 def forward(model: nn.Module, batch: Batch) -> Tensor:
     """Like `run`, but with gradients if they are on."""
+    chosen = compared_output(model)
+    module, parts = dict(model.named_modules()).get(chosen or "?"), list[Any]()
+    hook = module and module.register_forward_hook(lambda _m, _in, output: parts.append(output))
     try:
-        if isinstance(batch, Mapping):
-            output = model(dict(batch)) if takes_mapping(model, batch) else model(**batch)
-        elif isinstance(batch, (list, tuple)):
-            output = model(*batch)
-        else:
-            output = model(batch)
+        with _branches():
+            output = call(model, batch)
     # a model's forward may raise anything
     except Exception as error:
         raise ModelError(
-            f"{type(model).__name__} fails on a calibration batch ({describe(batch)}): {error}.",
+            f"{type(model).__name__} fails on a calibration batch ({describe(batch)}): "
+            f"{first_line(error)}.",
             remedy="Pass batches as the model takes them: a tensor, a tuple or a dict of keywords.",
         ) from error
-    return tensor_of(output)
+    finally:
+        if hook:
+            hook.remove()
+    if chosen:
+        parts = parts[-1:] or part_of(output, chosen)
+        if not parts:
+            raise InputError(
+                "outputs",
+                got=repr(chosen),
+                wanted=f"an output of {type(model).__name__}, such as heads.age, or one of its "
+                "modules that returns tensors",
+            )
+        output = parts[0]
+    compared = tensor_of(output)
+    return torch.view_as_real(compared).flatten(-2) if compared.is_complex() else compared
+
+
+def call(model: nn.Module, batch: Batch) -> Any:
+    """All that the model returns for a batch."""
+    if isinstance(batch, Mapping):
+        return model(dict(batch)) if takes_mapping(model, batch) else model(**batch)
+    return model(*batch) if isinstance(batch, (list, tuple)) else model(batch)
+
+
+_running, _lock = [0], Lock()
+
+
+@contextmanager
+def _branches() -> Iterator[None]:
+    """While entered, `torch.cond` simply takes a branch.
+
+    It would compile both, which it cannot do where calls are watched.
+    """
+    with _lock:
+        _running[0] += 1
+        vars(torch)["cond"] = _take_branch
+    try:
+        yield
+    finally:
+        with _lock:
+            _running[0] -= 1
+            if not _running[0]:
+                vars(torch)["cond"] = _compiled_branch
+
+
+_compiled_branch: Any = torch.cond
+
+
+def _take_branch(pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> Any:
+    return (true_fn if pred else false_fn)(*operands)
+
+
+_COMPARED = "compared_output"
+
+
+def compare_output(model: nn.Module, name: str) -> None:
+    """From now on `forward` returns this output of a model or of one of its modules."""
+    model.__dict__[_COMPARED] = name
+
+
+def compared_output(model: nn.Module) -> str | None:
+    """The name that `compare_output` set."""
+    return model.__dict__.get(_COMPARED)
+
+
+def part_of(output: Any, path: str) -> list[Any]:
+    """The part of an output that a path such as ``heads.age`` or ``1`` names, if there is one.
+
+    >>> part_of({"heads": [1, {"age": 2}]}, "heads.1.age"), part_of((1, 2), "name")
+    ([2], [])
+    """
+    for name in path.split("."):
+        if isinstance(output, (list, tuple)) and name.isdecimal() and int(name) < len(output):
+            output = output[int(name)]
+        elif name in (parts := named_of(output) or {}):
+            output = parts[name]
+        else:
+            return []
+    return [output]
+
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, in one line without colours."""
+    lines = _ESCAPES.sub("", str(error)).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(".")[:300]
+
+
+def in_float32(batch: Batch) -> Batch:
+    """The batch with its floats in float32."""
+    if isinstance(batch, Tensor):
+        return batch.float() if batch.is_floating_point() else batch
+    if isinstance(batch, Mapping):
+        return {name: in_float32(value) for name, value in batch.items()}
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(map(in_float32, batch))
+    return batch
 
 
 def takes_mapping(model: nn.Module, batch: Mapping[str, Any]) -> bool:
@@ -198,6 +296,13 @@ def _of_named(by_name: Mapping[str, Any], output: Any) -> Tensor:
     for name in _FEATURES:
         if name in floats:
             return floats[name]
+    flat = [name for name, value in floats.items() if value.ndim == 1]
+    if flat and len(floats) > 1:
+        raise ModelError(
+            f"The model's output {flat[0]!r} {list(floats[flat[0]].shape)} is one of several "
+            f"({', '.join(floats)}) and has no last axis of features or classes to compare.",
+            remedy=CHOOSE,
+        )
     if floats:
         return _joined(list(floats.values()))
     nested = [value for value in by_name.values() if not isinstance(value, Tensor) and value]
@@ -213,8 +318,6 @@ def _joined(tensors: list[Tensor]) -> Tensor:
     """
     if len(tensors) == 1:
         return tensors[0]
-    import torch
-
     if len({tensor.shape[-1] for tensor in tensors}) == 1:
         return torch.cat([tensor.float().flatten(0, -2) for tensor in tensors])
     units = [functional.normalize(tensor.float().flatten(1), dim=-1) for tensor in tensors]
@@ -223,11 +326,14 @@ def _joined(tensors: list[Tensor]) -> Tensor:
     return torch.cat([tensor.flatten() for tensor in units])[None]
 
 
+CHOOSE = (
+    'Choose what is compared with Quantizer(model, …, outputs="head"): the name of an output, or '
+    "of a module that returns tensors."
+)
+
+
 def _no_tensor(output: Any) -> ModelError:
-    return ModelError(
-        f"The model returned {type(output).__name__}, not a tensor.",
-        remedy="Wrap it in a module whose forward returns logits or embeddings.",
-    )
+    return ModelError(f"The model returned {type(output).__name__}, not a tensor.", remedy=CHOOSE)
 
 
 Objective = Literal["kl", "cosine"]
@@ -236,6 +342,12 @@ Objective = Literal["kl", "cosine"]
 
 def divergence(objective: Objective, original: Tensor, quantized: Tensor) -> Tensor:
     """The mean divergence over all items; a scalar ≥ 0, 0 for equal outputs."""
+    if original.shape != quantized.shape:
+        raise ModelError(
+            f"The compared output has other shapes with other weights: {list(original.shape)} and "
+            f"{list(quantized.shape)}.",
+            remedy=CHOOSE,
+        )
     by_name = {"kl": kl_divergence, "cosine": cosine_loss}
     return by_name[objective](original, quantized).mean()
 
@@ -248,6 +360,4 @@ def kl_divergence(original: Tensor, quantized: Tensor) -> Tensor:
 
 def cosine_loss(original: Tensor, quantized: Tensor) -> Tensor:
     """1 − cosine along the last axis, [n, ...]."""
-    from torch.nn import functional
-
     return 1 - functional.cosine_similarity(original, quantized, dim=-1)

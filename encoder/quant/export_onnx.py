@@ -6,14 +6,12 @@ Importing this imports torch.
 from __future__ import annotations
 
 import copy
-import inspect
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,16 +19,21 @@ from torch import Tensor, nn
 
 from encoder.errors import InputError, ModelError
 from encoder.onnx.codes import StoredWeight
-from encoder.onnx.dequantize import OPSET, lift, lower, strip_metadata
-from encoder.quant.calibration import Batch, describe
-from encoder.quant.layers import kind_of
+from encoder.onnx.dequantize import lift, lower, strip_metadata
+from encoder.quant.calibration import Batch, call, compared_output, first_line
 from encoder.quant.limits import TENSORRT_BLOCKS, Target, check_target, tensorrt
 from encoder.quant.schemes import Scheme
 from encoder.quant.stored import StoredLayer, stored_in_modules, stored_layers, take_back
+from encoder.quant.tracing import (
+    at_least_two,
+    default_axes,
+    flat,
+    flat_inputs,
+    graph_of,
+    inputs_by_name,
+    with_flat_outputs,
+)
 from encoder.quant.weights import unpack
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
 
 TOLERANCE = 1e-4
 """Largest difference from torch, as a share of the largest output (or of 1, if that is larger)."""
@@ -67,6 +70,7 @@ def export_onnx(
     *,
     target: Target = "onnxruntime",
     dynamic_axes: Mapping[str, Sequence[int]] | None = None,
+    others: Sequence[Batch] = (),
 ) -> ExportReport:
     """Write a quantized model to ``path`` and compare it with torch.
 
@@ -85,8 +89,10 @@ def export_onnx(
         example: one call's inputs, to trace with.
         path: the ``.onnx`` file.
         target: the runtime that will run it.
-        dynamic_axes: the axes of each input whose length may vary. None for the first of each,
-            and also the second of token ids and inputs of the same shape.
+        dynamic_axes: the axes of each input whose length may vary. None for the first of each (a
+            state's second, if that is the batch), and also the second of token ids and inputs of
+            the same shape; axes that the model fixes are then noted.
+        others: more inputs to compare on.
 
     Raises:
         InputError: the target cannot store a layer's scheme (all such layers are named), or there
@@ -94,17 +100,30 @@ def export_onnx(
         ModelError: the model cannot be traced, or ONNX Runtime's outputs differ from torch's.
     """
     import onnx_ir
+    from onnxscript.optimizer import optimize
 
     check_target(target)
     if target == "tensorrt":
         _refuse_unsupported(model)
-    inputs = _named(model, example)
-    axes = _default_axes(inputs) if dynamic_axes is None else dynamic_axes
-    written, notes = _program(model, _at_least_two(inputs, axes), axes, target)
+    inputs = inputs_by_name(model, example)
+    axes = default_axes(inputs) if dynamic_axes is None else dynamic_axes
+    twin = with_flat_outputs(float_twin(model))
+    traced, fixed, is_recorded = graph_of(
+        twin, at_least_two(inputs, axes), axes, may_fix=dynamic_axes is None
+    )
+    stored, changes = _stored(model, blocks=target == "tensorrt")
+    lifted = lift(traced, stored)
+    if not is_recorded:  # of whose branches the optimizer mixes up the names
+        optimize(traced)
+    for name, value in lifted.items():
+        lower(traced, value, stored[name], plain=target != "onnxruntime")
+    strip_metadata(traced)
     path.parent.mkdir(parents=True, exist_ok=True)
-    onnx_ir.save(written, path)
-    difference, by_default = _compare(model, inputs, path)
-    return ExportReport(path, path.stat().st_size, difference, by_default, tuple(notes))
+    onnx_ir.save(traced, path)
+    examples = [inputs] if fixed else [inputs, *(inputs_by_name(model, x) for x in others)]
+    differences = [_compare(model, each, path) for each in examples]
+    difference, by_default = map(max, zip(*differences, strict=True))
+    return ExportReport(path, path.stat().st_size, difference, by_default, (*fixed, *changes))
 
 
 def float_twin(model: nn.Module) -> nn.Module:
@@ -149,8 +168,8 @@ def _problem(layer: StoredLayer) -> str | None:
     if not layer.scheme.is_integer:
         return None
     stored = Scheme(onnx_bits(layer.scheme.bits), layer.scheme.group)
-    operation, layout = kind_of(layer.module) or "linear", layer.layout
-    problem = tensorrt(stored, operation, layout.n_columns, layout.n_groups)
+    layout = layer.layout
+    problem = tensorrt(stored, layout.kind, layout.n_columns, layout.n_groups)
     return problem and problem.replace(f"INT{stored.bits} ", f"INT{layer.scheme.bits} ", 1)
 
 
@@ -172,17 +191,16 @@ def stored_weight(layer: StoredLayer, *, blocks: bool = False) -> StoredWeight:
             which changes no value: TensorRT takes INT4 in blocks only.
     """
     weight, layout = layer.packed_weight, layer.layout
-    placement = layout.shape, layout.axis, layout.n_groups
     if not weight.scheme.is_integer:
         floats = weight.packed.half().numpy()
-        return StoredWeight(floats, np.zeros((len(floats), 0), np.float32), 16, *placement)
+        return StoredWeight(floats, np.zeros((len(floats), 0), np.float32), 16, layout)
     codes = unpack(weight.packed, weight.scheme.bits, weight.n_columns).numpy()
     scales, bits = weight.scales.float().numpy(), onnx_bits(weight.scheme.bits)
     block = None
     if blocks and bits == 4 and scales.shape[1] == 1:
         block = next(size for size in TENSORRT_BLOCKS if weight.n_columns % size == 0)
         scales = scales.repeat(weight.n_columns // block, axis=1)
-    return StoredWeight(codes, scales, bits, *placement, block)
+    return StoredWeight(codes, scales, bits, layout, block)
 
 
 def stored_weights(module: nn.Module) -> dict[str, StoredWeight]:
@@ -194,25 +212,8 @@ def stored_weights(module: nn.Module) -> dict[str, StoredWeight]:
     return {
         f"{name}.{layer.parameter}": stored_weight(layer)
         for name, layer in stored_in_modules(module)
-        if layer.scheme.is_integer and not layer.layout.axis
+        if layer.scheme.is_integer and layer.layout.axes == (0,)
     }
-
-
-def _program(
-    model: nn.Module,
-    inputs: Mapping[str, Tensor],
-    axes: Mapping[str, Sequence[int]],
-    target: Target,
-) -> tuple[ir.Model, list[str]]:
-    """Trace the float twin, optimize it, and put in the stored weights."""
-    program = _trace(float_twin(model), inputs, axes)
-    stored, notes = _stored(model, blocks=target == "tensorrt")
-    lifted = lift(program.model, stored)
-    program.optimize()
-    for name, value in lifted.items():
-        lower(program.model, value, stored[name], plain=target != "onnxruntime")
-    strip_metadata(program.model)
-    return program.model, notes
 
 
 def _stored(model: nn.Module, *, blocks: bool) -> tuple[dict[str, StoredWeight], list[str]]:
@@ -234,117 +235,13 @@ def _stored(model: nn.Module, *, blocks: bool) -> tuple[dict[str, StoredWeight],
     return stored, [f"{note}: {', '.join(names)}" for note, names in changed.items()]
 
 
-def trace(
-    module: nn.Module,
-    inputs: Mapping[str, Tensor],
-    dynamic_axes: Mapping[str, Sequence[int]],
-    *,
-    outputs: Sequence[str] | None = None,
-    argument: str | None = None,
-    opset: int = 20,
-) -> torch.onnx.ONNXProgram:
-    """The module as an ONNX program, not yet optimized: the weights are as torch has them.
-
-    Args:
-        module: takes tensors by keyword.
-        inputs: one call; its dynamic axes must exceed 1.
-        dynamic_axes: the axes of each input whose length may vary.
-        outputs: their names; None for generated ones.
-        argument: of a module that takes all tensors in one mapping.
-        opset: the version of ONNX's operators.
-    """
-    dynamic: dict[str, Any] = {
-        name: {axis: torch.export.Dim.DYNAMIC for axis in dynamic_axes.get(name, ())}  # noqa: C420
-        for name in inputs
-    }
-    named: dict[str, Any] = dict(inputs)
-    if argument:
-        named, dynamic = {argument: named}, {argument: dynamic}
-    with warnings.catch_warnings():
-        # the exporter warns about its own internals
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            module.eval(),
-            kwargs=named,
-            input_names=list(inputs),
-            output_names=outputs,
-            dynamic_shapes=dynamic,
-            opset_version=opset,
-            dynamo=True,
-            optimize=False,
-            verbose=False,
-        )
-    assert program is not None
-    return program
-
-
-def _trace(
-    twin: nn.Module, inputs: Mapping[str, Tensor], axes: Mapping[str, Sequence[int]]
-) -> torch.onnx.ONNXProgram:
-    try:
-        return trace(twin, inputs, axes, opset=OPSET)
-    # torch.onnx wraps whatever the model's forward or the tracer raises
-    except torch.onnx.OnnxExporterError as error:
-        raise ModelError(
-            f"{type(twin).__name__} cannot be traced with ({describe(inputs)}) and dynamic axes "
-            f"{dict(axes)}: {error}.",
-            remedy="Pass dynamic_axes with the axes that the model lets vary ({} for none).",
-        ) from error
-
-
-def _named(model: nn.Module, example: Batch) -> dict[str, Tensor]:
-    """The inputs by the names of ``forward``'s parameters; non-tensors are refused."""
-    if isinstance(example, Mapping):
-        inputs = dict(example)
-    else:
-        values = example if isinstance(example, (list, tuple)) else (example,)
-        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        parameters = inspect.signature(model.forward).parameters.values()
-        names = [parameter.name for parameter in parameters if parameter.kind in kinds]
-        inputs = dict(zip(names, values, strict=False))
-        if len(inputs) < len(values):
-            raise InputError(
-                "example",
-                got=f"{len(values)} inputs, and forward names {len(inputs)}",
-                wanted="a dict of inputs by name",
-            )
-    for name, value in inputs.items():
-        if not isinstance(value, Tensor):
-            raise InputError(f"example[{name!r}]", got=type(value).__name__, wanted="a tensor")
-    return inputs
-
-
-def _default_axes(inputs: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """The first axis of each; also the second of integers [n, length] and inputs of that shape."""
-    tokens = {x.shape for x in inputs.values() if x.ndim == 2 and not x.is_floating_point()}
-    return {
-        name: (0, 1) if tensor.shape in tokens else (0,)
-        for name, tensor in inputs.items()
-        if tensor.ndim
-    }
-
-
-def _at_least_two(
-    inputs: Mapping[str, Tensor], axes: Mapping[str, Sequence[int]]
-) -> dict[str, Tensor]:
-    """Repeat inputs of length 1 along a dynamic axis: the tracer would take 1 for a constant."""
-
-    def doubled(name: str, tensor: Tensor) -> Tensor:
-        for axis in axes.get(name, ()):
-            if tensor.shape[axis] == 1:
-                tensor = torch.cat([tensor, tensor], axis)
-        return tensor
-
-    return {name: doubled(name, tensor) for name, tensor in inputs.items()}
-
-
-def _compare(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> tuple[float, float]:
+def _compare(model: nn.Module, inputs: Mapping[str, Any], path: Path) -> tuple[float, float]:
     """The differences from torch, with fusion off and with default options."""
     from encoder.runtime.onnx import session_options
 
     with torch.inference_mode():
-        reference = flat(model.eval()(**inputs))
-    arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
+        reference = flat(call(model.eval(), inputs), compared_output(model))
+    arrays = {name: tensor.numpy() for name, tensor in flat_inputs(inputs).items()}
     strict, default = session_options(), session_options()
     strict.add_session_config_entry("session.disable_quant_qdq", "1")
     differences = [
@@ -354,7 +251,8 @@ def _compare(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> tupl
         raise ModelError(
             f"{path.name}: ONNX Runtime differs from torch by {differences[0]:.2g} of the largest "
             f"output, more than {TOLERANCE:.2g}.",
-            remedy="Install the versions of torch and onnxruntime that pyproject.toml names.",
+            remedy="Do not use that file: the model does something that no graph holds for all "
+            "inputs, or torch and onnxruntime are of other versions than pyproject.toml names.",
         )
     return differences[0], differences[1]
 
@@ -362,26 +260,27 @@ def _compare(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> tupl
 def _run(path: Path, inputs: Mapping[str, Any], options: Any) -> list[Any]:
     from encoder.runtime.shared import open_session
 
-    session = open_session(path, options)
+    try:
+        session = open_session(path, options)
+    # onnxruntime raises several kinds for a graph that it does not take
+    except Exception as error:
+        raise ModelError(
+            f"ONNX Runtime does not take {path.name}: {first_line(error)}.",
+            remedy="Update onnxruntime, or leave out the part of the model that it names.",
+        ) from error
     input_names = {value.name for value in session.get_inputs()}
     outputs: list[Any] = session.run(None, {k: v for k, v in inputs.items() if k in input_names})
     return outputs
 
 
 def _difference(reference: Sequence[Tensor], got: Sequence[Any]) -> float:
-    pairs = zip(reference, got, strict=True)
+    if [tuple(a.shape) for a in reference] != [b.shape for b in got]:
+        return float("inf")
     return max(
-        float(np.abs(a.numpy() - b).max(initial=0)) / max(1.0, float(a.abs().max()))
-        for a, b in pairs
+        (
+            float(np.abs(a.numpy() - b).max()) / max(1.0, float(a.abs().max()))
+            for a, b in zip((x.double() for x in reference), got, strict=True)
+            if a.numel()
+        ),
+        default=0.0,
     )
-
-
-def flat(output: Any) -> list[Tensor]:
-    """The tensors of an output, in the exporter's order."""
-    if isinstance(output, Tensor):
-        return [output]
-    if isinstance(output, Mapping):
-        output = list(output.values())
-    if isinstance(output, (list, tuple)):
-        return [tensor for value in output for tensor in flat(value)]
-    return []

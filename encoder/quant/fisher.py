@@ -20,6 +20,7 @@ from encoder.quant.calibration import Batch, Objective, forward
 from encoder.quant.inputs import Gram
 from encoder.quant.layers import Layer
 from encoder.quant.prefix import check_finite
+from encoder.quant.uses import Lookups
 
 _SEED = 0
 _DRAWS = 2
@@ -79,9 +80,14 @@ def lookup_grams(
     totals: dict[str, Tensor] = {}
     with ExitStack() as stack:
         stack.enter_context(_differentiable([layer.weight for layer in tables.values()]))
-        rows_by_table = {
-            name: stack.enter_context(_outputs_of(layer.module)) for name, layer in tables.items()
-        }
+        names = {layer.weight.data_ptr(): name for name, layer in tables.items()}
+        rows_by_table: dict[str, list[Tensor]] = {name: [] for name in tables}
+
+        def note(table: Tensor, _ids: Tensor, rows: Tensor) -> None:
+            if name := names.get(table.data_ptr()):
+                rows_by_table[name].append(rows)
+
+        stack.enter_context(Lookups(note))
         for batch in batches if tables else ():
             for rows in rows_by_table.values():
                 rows.clear()
@@ -112,17 +118,6 @@ def _add_squares(
             if gradient is not None:
                 flat = gradient.float().reshape(-1, gradient.shape[-1])
                 totals[name] = totals.get(name, torch.zeros(())) + flat.T @ flat
-
-
-@contextmanager
-def _outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
-    """While entered, record whatever the module returns."""
-    outputs: list[Tensor] = []
-    hook = module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
-    try:
-        yield outputs
-    finally:
-        hook.remove()
 
 
 def _probe(output: Tensor, objective: Objective, generator: torch.Generator) -> Tensor:

@@ -47,6 +47,7 @@ def quantize(
     batches: Sequence[Batch] | None = None,
     *,
     objective: Objective | None = None,
+    layers: Mapping[str, Layer] | None = None,
     priced: Priced | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
@@ -64,6 +65,7 @@ def quantize(
             weights are rounded by HQQ.
         objective: how a loss is measured. With it embedding tables are rounded by which errors the
             output forgets (`lookup_grams`); without it by HQQ.
+        layers: those of ``model`` (`find_layers`); None to find them, with the first batch.
         priced: layers that are rounded at a price, whatever integer scheme they have; they then
             get the narrowest scheme that holds their codes.
         progress: called after each layer.
@@ -72,7 +74,13 @@ def quantize(
         InputError: a name that matches no layer; weights that are not finite.
         ModelError: the model fails on a batch.
     """
-    fitting = _Fitting(copy.deepcopy(model).eval(), schemes, priced, progress)
+    if layers is None:
+        layers = find_layers(model, batches[0] if batches else None)
+    if unknown := sorted(set(schemes) - set(layers)):
+        raise InputError(
+            "schemes", got=f"no layer {unknown[0]!r}", wanted=f"one of {', '.join(layers)}"
+        )
+    fitting = _Fitting(copy.deepcopy(model).eval(), layers, schemes, priced, progress)
     fitting.round_embeddings(model, batches or (), objective)
     if batches:
         fitting.round_in_order(batches, model)
@@ -91,18 +99,18 @@ class Inputs:
 @dataclass(eq=False)
 class _Fitting:
     model: nn.Module
+    layers: Mapping[str, Layer]
     schemes: Mapping[str, Scheme]
     priced: Priced | None
     progress: Progress | None
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        layers = find_layers(self.model)
-        if unknown := sorted(set(self.schemes) - set(layers)):
-            raise InputError(
-                "schemes", got=f"no layer {unknown[0]!r}", wanted=f"one of {', '.join(layers)}"
-            )
-        self.waiting = {name: layer for name, layer in layers.items() if self._scheme(name) != FP32}
+        self.waiting = {
+            name: layer.of(self.model)
+            for name, layer in self.layers.items()
+            if self._scheme(name) != FP32
+        }
         self.n_layers = len(self.waiting)
 
     def round_embeddings(
@@ -111,8 +119,8 @@ class _Fitting:
         grams: Mapping[str, Gram] = {}
         if objective:
             needed = [name for name in self.waiting if self._scheme(name).is_integer]
-            layers = find_layers(original)
-            grams = lookup_grams(original, {n: layers[n] for n in needed}, batches, objective)
+            layers = {name: self.layers[name] for name in needed}
+            grams = lookup_grams(original, layers, batches, objective)
         for layer in [layer for layer in self.waiting.values() if layer.kind == "embedding"]:
             gram = grams.get(layer.name)
             self._store(layer, Inputs(gram, None) if gram else None)
@@ -126,9 +134,9 @@ class _Fitting:
             shares = previous and stop.sees_what(previous[0][0])
             inputs = previous[0][1] if shares else Inputs(stop.gram(), stop.drift())
             previous[:] = [(stop, inputs)]
-            return self._store(stop.layer, inputs)
+            return self._store(stop.layer, inputs, stop.calls[0].options.get("bias"))
 
-        needed = {name for name in self.waiting if self._scheme(name).is_integer}
+        needed = [x for name, x in self.waiting.items() if self._scheme(name).is_integer]
         n_used = in_step(self.model, original, needed, batches, solve)
         if n_used < len(batches):
             self.notes.append(f"{n_used} of {len(batches)} batches fitted: no room for more.")
@@ -142,12 +150,15 @@ class _Fitting:
     def _scheme(self, name: str) -> Scheme:
         return self.schemes.get(name, FP32)
 
-    def _store(self, layer: Layer, inputs: Inputs | None) -> Tensor:
-        """Round, pack and swap one layer; return its new weight."""
+    def _store(self, layer: Layer, inputs: Inputs | None, bias: Tensor | None = None) -> Tensor:
+        """Round, pack and swap one layer, and correct its bias; return its new weight."""
         rows = layer.rows()
         weight = self._pack(layer, rows, inputs)
-        if inputs and inputs.drift:
-            _correct_bias(layer, inputs.drift.bias_change(rows, weight.dequantize()))
+        if inputs and inputs.drift and isinstance(bias, nn.Parameter):
+            change = inputs.drift.bias_change(rows, weight.dequantize())
+            if bias.shape == change.shape:
+                with torch.no_grad():
+                    bias.add_(change)
         swap(self.model, layer, weight)
         del self.waiting[layer.name]
         if self.progress:
@@ -180,11 +191,3 @@ class _Fitting:
             return hqq(rows, scheme)
         target = inputs.drift.target(rows, inputs.gram) if inputs.drift else rows
         return descend(target, gptq(target, scheme, inputs.gram), scheme, inputs.gram)
-
-
-def _correct_bias(layer: Layer, change: Tensor) -> None:
-    name = "in_proj_bias" if layer.parameter == "in_proj_weight" else "bias"
-    bias = getattr(layer.module, name, None)
-    if isinstance(bias, nn.Parameter):
-        with torch.no_grad():
-            bias.add_(change)

@@ -5,7 +5,6 @@ Importing this imports torch.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,23 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from encoder.quant.calibration import Batch, run
 from encoder.quant.layers import Layer
-
-_LINEAR = ("input", "weight", "bias")
-_CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-_GPT2 = ("bias", "input", "weight")
-_ATTENTION = tuple(inspect.signature(functional.multi_head_attention_forward).parameters)
-_ARGUMENTS: dict[Any, Sequence[str]] = {
-    functional.linear: _LINEAR,
-    functional.conv1d: _CONV,
-    functional.conv2d: _CONV,
-    functional.conv3d: _CONV,
-    functional.multi_head_attention_forward: _ATTENTION,
-    torch.addmm: _GPT2,
-}
+from encoder.quant.uses import Product, ProductCalls, storage_of
 
 _MIN_ROWS, _ROWS_PER_COLUMN = 512, 4
 """The most inputs of a layer that one batch gives: the larger of the two."""
@@ -45,7 +31,7 @@ class LayerCall:
     Args:
         layer: the layer whose weight is used.
         inputs: what the weight is applied to; for attention the query, key and value.
-        options: stride, padding and dilation of a convolution.
+        options: stride, padding and dilation of a convolution; and ``bias``.
     """
 
     layer: Layer
@@ -57,53 +43,38 @@ OnCall = Callable[[LayerCall], Tensor | None]
 """Called on each call; may return a different weight to use instead."""
 
 
-class LayerCalls(TorchFunctionMode):
-    """While entered, calls ``on_call`` for each linear map, convolution and attention.
+def layer_calls(layers: Iterable[Layer], on_call: OnCall) -> ProductCalls:
+    """While entered, calls ``on_call`` for each product with a whole weight of these layers.
 
-    Functions are watched, not modules, so a module that pads its input or calls the function
-    itself is seen too. Calls are recognised by their weight, which is a layer's own parameter.
+    Calls whose rows are not all multiplied by the same, as those of some experts, are left out.
 
     Args:
         layers: to watch for; one that no longer holds its parameter is not seen.
         on_call: see `OnCall`.
     """
+    watched = {layer.weight.data_ptr(): (layer, layer.weight) for layer in layers}
 
-    def __init__(self, layers: Iterable[Layer], on_call: OnCall) -> None:
-        super().__init__()
-        self._layers = {id(layer.weight): (layer, layer.weight) for layer in layers}
-        self._on_call = on_call
+    def on_product(product: Product) -> Tensor | None:
+        address = product.weight.data_ptr() if storage_of(product.weight) else 0
+        layer, weight = watched.get(address, (None, None))
+        if layer is None or weight is None or not product.inputs:
+            return None
+        if product.weight.numel() != weight.numel():
+            return None
+        call = LayerCall(layer, product.inputs, product.options)
+        other = on_call(call) if _fit(call) else None
+        if other is None:
+            return None
+        if product.weight.shape == weight.shape:
+            return other
+        return other.contiguous().as_strided(product.weight.shape, product.weight.stride())
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        arguments = dict(kwargs or {})
-        if func in _ARGUMENTS:
-            arguments |= dict(zip(_ARGUMENTS[func], args, strict=False))
-            name = "in_proj_weight" if "in_proj_weight" in arguments else "weight"
-            layer, weight = self._layers.get(id(arguments.get(name)), (None, None))
-            call = LayerCall(layer, _inputs(arguments), arguments) if layer else None
-            if call and weight is arguments[name] and _fit(call):
-                other = self._on_call(call)
-                if other is not None:
-                    args = [other if value is weight else value for value in args]
-                    kwargs = {k: other if v is weight else v for k, v in (kwargs or {}).items()}
-        return func(*args, **(kwargs or {}))
-
-
-def _inputs(arguments: Mapping[str, Any]) -> tuple[Tensor, ...]:
-    if "input" in arguments:
-        return (arguments["input"],)
-    distinct = {id(arguments[name]): arguments[name] for name in ("query", "key", "value")}
-    return tuple(distinct.values())
+    return ProductCalls(on_product)
 
 
 def _fit(call: LayerCall) -> bool:
     """Whether the inputs have as many channels as the weight takes; if not, the call will fail."""
-    kernel = call.layer.weight.shape[2:]
+    kernel = call.layer.weight.shape[2:] if call.layer.kind == "conv" else torch.Size()
     n_axes = len(kernel)
     n_channels = call.layer.n_columns // kernel.numel() * call.layer.n_conv_groups
     return all(x.ndim > n_axes and x.shape[-1 - n_axes] == n_channels for x in call.inputs)
@@ -406,7 +377,7 @@ def execution_order(model: nn.Module, layers: Mapping[str, Layer], batch: Batch)
     def note(call: LayerCall) -> None:
         names[call.layer.name] = None
 
-    with LayerCalls(layers.values(), note):
+    with layer_calls(layers.values(), note):
         run(model, batch)
     return list(names)
 
@@ -446,7 +417,7 @@ def _collect(
             raise _Enough
 
     for batch in batches:
-        with suppress(_Enough), LayerCalls(layers, add):
+        with suppress(_Enough), layer_calls(layers, add):
             run(model, batch)
         previous.clear()
     means = {name: total.mean() for name, total in sums.items()}

@@ -5,34 +5,21 @@ Importing this imports torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from encoder.errors import InputError
+from encoder.onnx.codes import Layout
+from encoder.quant.calibration import Batch, run
 from encoder.quant.schemes import Scheme
+from encoder.quant.uses import Uses
 
-KINDS: dict[type[nn.Module], str] = {
-    nn.Linear: "linear",
-    nn.Conv1d: "conv",
-    nn.Conv2d: "conv",
-    nn.Conv3d: "conv",
-    nn.ConvTranspose1d: "transposed",
-    nn.ConvTranspose2d: "transposed",
-    nn.ConvTranspose3d: "transposed",
-    nn.Embedding: "embedding",
-    nn.EmbeddingBag: "embedding",
-    nn.MultiheadAttention: "linear",
-    nn.Bilinear: "bilinear",
-    nn.RNNBase: "recurrent",
-    nn.RNNCellBase: "recurrent",
-}
-"""Supported modules (subclasses too), and what kind of layer each weight of theirs is."""
-
-_GPT2_LINEAR = "transformers.pytorch_utils.Conv1D"
-"""A linear layer with its weight as [inputs, outputs]; matched by name, which needs no import."""
+PLAIN_NAMES = ("weight", "in_proj_weight")
+"""Parameters whose layer has the name of its module."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,21 +27,26 @@ class Layer:
     """One weight that can be quantized, seen as rows: one per output channel.
 
     Args:
-        name: of its module, or ``module.parameter`` where a module has several weights.
+        name: of its module, or ``module.parameter``; see `PLAIN_NAMES`.
         module: the module that owns the weight.
-        kind: see `KINDS`.
         parameter: the weight's name in the module.
         layout: where its output channels are.
         owners: names of the modules that hold the weight, and the name that each gives it; the
             first is this module, the others are tied to it.
+        only_looked_up: whether it is a table of which nothing but rows are used.
     """
 
     name: str
     module: nn.Module
-    kind: str
     parameter: str
     layout: Layout
     owners: tuple[tuple[str, str], ...]
+    only_looked_up: bool = False
+
+    @property
+    def kind(self) -> str:
+        """See `Layout`."""
+        return self.layout.kind
 
     @property
     def aliases(self) -> tuple[str, ...]:
@@ -79,7 +71,7 @@ class Layer:
     @property
     def n_conv_groups(self) -> int:
         """How many groups the rows are split into, evenly, each with its own inputs."""
-        return int(getattr(self.module, "groups", 1)) if self.kind == "conv" else 1
+        return self.layout.n_groups if self.kind == "conv" else 1
 
     def rows(self) -> Tensor:
         """The weight as float32 rows [n_rows, n_columns], detached."""
@@ -89,66 +81,97 @@ class Layer:
         """Bytes of the weight in ``scheme``, including scales."""
         return scheme.nbytes(self.n_rows, self.n_columns)
 
+    def of(self, model: nn.Module) -> Layer:
+        """The same layer of a copy of its model."""
+        return replace(self, module=model.get_submodule(self.owners[0][0]))
 
-def find_layers(model: nn.Module) -> dict[str, Layer]:
+    @property
+    def is_stored(self) -> bool:
+        """Whether it is quantized by now."""
+        return self.parameter not in self.module._parameters
+
+
+def find_layers(model: nn.Module, batch: Batch | None = None) -> dict[str, Layer]:
     """The layers that can be quantized, by name, in registration order; tied ones once.
+
+    They are the parameters that the forward multiplies by, convolves with or looks up. One that
+    it does not reach on this batch, such as an expert that nothing is routed to, is taken as one
+    of the same name in a module of the same class that it does reach, and else to have its
+    output channels first.
+
+    Args:
+        model: any module.
+        batch: inputs to see the uses with; without them every matrix counts as not reached.
 
     Raises:
         InputError: a weight holds NaN or infinity.
+        ModelError: the model fails on the batch.
     """
     owners = _owners(model)
-    layers: dict[int, Layer] = {}
-    for name, module in model.named_modules():
-        parameters = _weights_of(module)
-        for parameter in parameters:
-            weight = module._parameters.get(parameter)  # None if it is computed
-            if weight is None or id(weight) in layers:
-                continue
-            _check_finite(f"{name}.{parameter}", weight)
-            owner = (name, parameter)
-            tied = [each for each in owners[id(weight)] if each != owner]
-            layers[id(weight)] = Layer(
-                layer_name(name, parameter, several=len(parameters) > 1),
-                module,
-                kind_of(module) or "",
-                parameter,
-                _layout(module, weight),
-                (owner, *tied),
+    uses = _uses(model, owners, batch)
+    by_class = {_class_of(model, owners[name][0]): layout for name, layout in uses.layouts.items()}
+    layers = {}
+    for name, places in owners.items():
+        weight = model.get_parameter(name)
+        layout = uses.layouts.get(name)
+        if layout is None and name not in uses.seen:
+            known = by_class.get(_class_of(model, places[0]))
+            layout = (
+                _default(weight) if known is None else replace(known, shape=tuple(weight.shape))
             )
-    return {layer.name: layer for layer in layers.values()}
+        if layout is not None:
+            _check_finite(name, weight)
+            module, parameter = places[0]
+            layer_name = name_of_layer(module, parameter)
+            layers[layer_name] = Layer(
+                layer_name, model.get_submodule(module), parameter, layout, tuple(places),
+                name in uses.only_looked_up,
+            )  # fmt: skip
+    return layers
 
 
-def layer_name(module: str, parameter: str, *, several: bool) -> str:
+def _uses(model: nn.Module, names: Mapping[str, Any], batch: Batch | None) -> Uses:
+    uses = Uses({name: model.get_parameter(name) for name in names})
+    if batch is not None:
+        with uses:
+            run(model, batch)
+    return uses
+
+
+def _class_of(model: nn.Module, place: tuple[str, str]) -> tuple[type[nn.Module], str]:
+    return type(model.get_submodule(place[0])), place[1]
+
+
+def _default(weight: Tensor) -> Layout | None:
+    if weight.numel() <= max(weight.shape, default=1):
+        return None
+    return Layout(tuple(weight.shape), kind="conv" if weight.ndim > 2 else "linear")
+
+
+def name_of_layer(module: str, parameter: str) -> str:
     """The name of a weight's layer."""
-    return ".".join(filter(None, (module, parameter))) if several else module
+    return module if parameter in PLAIN_NAMES else ".".join(filter(None, (module, parameter)))
 
 
-def some_layers(model: nn.Module) -> dict[str, Layer]:
+def some_layers(model: nn.Module, batch: Batch | None = None) -> dict[str, Layer]:
     """Like `find_layers`, but require at least one.
 
     Raises:
         InputError: there is none, or a weight holds NaN or infinity.
     """
-    if layers := find_layers(model):
+    if layers := find_layers(model, batch):
         return layers
-    names = [layer_class.__name__ for layer_class in KINDS if layer_class.__name__[-4:] != "Base"]
     raise InputError(
         "model",
         got=f"{type(model).__name__} without a layer that can be quantized",
-        wanted=f"a model with layers such as {', '.join(names)}, LSTM or GRU",
+        wanted="a model with parameters of two axes or more that its forward multiplies by, "
+        "convolves with or looks up",
     )
 
 
-def kind_of(module: nn.Module) -> str | None:
-    """The kind of a supported module's layers, else None."""
-    if _is_gpt2_linear(module):
-        return "linear"
-    return next((operation for cls, operation in KINDS.items() if isinstance(module, cls)), None)
-
-
-def unsupported(model: nn.Module) -> list[str]:
-    """Names of large parameters (two axes or more) that no supported layer owns: they stay FP32."""
-    owned = {id(layer.weight) for layer in find_layers(model).values()}
+def unsupported(model: nn.Module, layers: Mapping[str, Layer]) -> list[str]:
+    """Names of large parameters (two axes or more) that no layer owns: they stay FP32."""
+    owned = {id(layer.weight) for layer in layers.values()}
     return [
         name
         for name, parameter in model.named_parameters()
@@ -156,40 +179,16 @@ def unsupported(model: nn.Module) -> list[str]:
     ]
 
 
-def _owners(model: nn.Module) -> dict[int, list[tuple[str, str]]]:
-    """Each parameter's modules and names, by its id; modules without a kind included."""
-    owners: dict[int, list[tuple[str, str]]] = {}
+def _owners(model: nn.Module) -> dict[str, list[tuple[str, str]]]:
+    """The modules of each float matrix and its name in each, by its first full name."""
+    names: dict[int, str] = {}
+    owners: dict[str, list[tuple[str, str]]] = {}
     for name, module in model.named_modules():
         for attribute, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
-            owners.setdefault(id(parameter), []).append((name, attribute))
+            if parameter.ndim > 1 and parameter.is_floating_point():
+                full = names.setdefault(id(parameter), ".".join(filter(None, (name, attribute))))
+                owners.setdefault(full, []).append((name, attribute))
     return owners
-
-
-def _weights_of(module: nn.Module) -> list[str]:
-    """Names of a module's weights, computed ones too; none if it is not supported."""
-    operation = kind_of(module)
-    if operation is None:
-        return []
-    if operation == "recurrent":
-        parameters = dict(module.named_parameters(recurse=False))
-        return [name for name in parameters if name.startswith("weight")]
-    if isinstance(module, nn.MultiheadAttention):
-        if getattr(module, "_qkv_same_embed_dim", True):
-            return ["in_proj_weight"]
-        return ["q_proj_weight", "k_proj_weight", "v_proj_weight"]
-    return ["weight"]
-
-
-def _layout(module: nn.Module, weight: Tensor) -> Layout:
-    shape = tuple(weight.shape)
-    if kind_of(module) == "transposed":
-        return Layout(shape, axis=1, n_groups=cast(Any, module).groups)
-    return Layout(shape, axis=1 if _is_gpt2_linear(module) else 0)
-
-
-def _is_gpt2_linear(module: nn.Module) -> bool:
-    names = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(module).__mro__}
-    return _GPT2_LINEAR in names
 
 
 def _check_finite(name: str, weight: Tensor) -> None:
@@ -200,59 +199,3 @@ def _check_finite(name: str, weight: Tensor) -> None:
             got=f"{bad} of {weight.numel()} values that are NaN or infinite",
             wanted="finite weights; load the checkpoint again or train without overflow",
         )
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where a weight has its output channels.
-
-    Args:
-        shape: of the weight.
-        axis: of its output channels: 0 as in a linear layer or convolution, 1 as in a transposed
-            convolution ([inputs, outputs / n_groups, *kernel]) or in GPT-2's [inputs, outputs].
-        n_groups: groups into which a transposed convolution splits its inputs and outputs.
-
-    >>> import torch
-    >>> layout = Layout((4, 3, 5), axis=1, n_groups=2)
-    >>> weight = torch.arange(60.0).view(4, 3, 5)
-    >>> layout.rows(weight).shape, bool((layout.weight(layout.rows(weight)) == weight).all())
-    (torch.Size([6, 10]), True)
-    """
-
-    shape: tuple[int, ...]
-    axis: int = 0
-    n_groups: int = 1
-
-    @property
-    def n_rows(self) -> int:
-        """Output channels."""
-        return self.shape[0] if self.axis == 0 else self.shape[1] * self.n_groups
-
-    @property
-    def n_columns(self) -> int:
-        """Values in a row."""
-        n_values = 1
-        for size in self.shape:
-            n_values *= size
-        return n_values // self.n_rows
-
-    def rows(self, weight: Tensor) -> Tensor:
-        """A weight [*shape] as [n_rows, n_columns]."""
-        if self.axis == 0:
-            return weight.flatten(1)
-        grouped = weight.unflatten(0, (self.n_groups, -1))
-        rows: Tensor = grouped.transpose(1, 2).flatten(0, 1).flatten(1)
-        return rows
-
-    def weight(self, rows: Tensor) -> Tensor:
-        """Undo `rows`."""
-        if self.axis == 0:
-            return rows.view(self.shape)
-        grouped = rows.view(*self.grouped)
-        return grouped.transpose(1, 2).reshape(self.shape)
-
-    @property
-    def grouped(self) -> tuple[int, ...]:
-        """The shape with separate axes for groups, inputs and outputs; for axis 1 only."""
-        n_inputs = self.shape[0] // self.n_groups
-        return (self.n_groups, self.shape[1], n_inputs, *self.shape[2:])

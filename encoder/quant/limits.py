@@ -143,6 +143,8 @@ def takes(
 
 def tensorrt(scheme: Scheme, operation: str, n_columns: int, n_groups: int) -> str | None:
     """INT8 per channel for documented layers; INT4 in blocks, for matrix products only."""
+    if operation == "conv":
+        n_groups = 1  # are no matter
     if operation in _WITHOUT_INTEGERS or n_groups > 1:
         return f"INT{scheme.bits} is not documented for {_named(operation, n_groups)}"
     if scheme.bits > 4:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from encoder.quant.calibration import Batch, run
-from encoder.quant.inputs import Drift, DriftSum, Gram, GramSum, LayerCall, LayerCalls, same_input
-from encoder.quant.layers import Layer, find_layers
+from encoder.quant.inputs import Drift, DriftSum, Gram, GramSum, LayerCall, layer_calls, same_input
+from encoder.quant.layers import Layer
 
 _MAX_BYTES = 1 << 31
 _TENSORS_ALIVE = 3
@@ -63,7 +63,7 @@ Solve = Callable[[LayerStop], Tensor | None]
 def in_step(
     model: nn.Module,
     original: nn.Module,
-    names: Collection[str],
+    layers: Collection[Layer],
     batches: Sequence[Batch],
     solve: Solve,
     max_bytes: int = _MAX_BYTES,
@@ -81,13 +81,14 @@ def in_step(
     Raises:
         ModelError: a forward fails.
     """
-    room = _Room(model, _layers(model, names), batches[0], max_bytes)
+    room = _Room(model, layers, batches[0], max_bytes)
     coming, walks, waiting = list(batches), list[_Pair](), list[_Pair]()
     try:
         while True:
             n_more = room.at(waiting[0].layer_name if waiting else "") - len(walks)
             if coming and n_more > 0:
-                watched = _layers(model, names), _layers(original, names)
+                unsolved = [layer for layer in layers if not layer.is_stored]
+                watched = unsolved, [layer.of(original) for layer in unsolved]
                 joined = [_Pair(model, original, watched, batch) for batch in coming[:n_more]]
                 coming = coming[n_more:]
                 walks += joined
@@ -106,23 +107,18 @@ def in_step(
             walk.end()
 
 
-def _layers(model: nn.Module, names: Collection[str]) -> list[Layer]:
-    """Those of the named layers that are not solved yet."""
-    return [layer for name, layer in find_layers(model).items() if name in names]
-
-
 class _Room:
     """How many batches may be alive at each layer, from one batch's inputs of all layers."""
 
     def __init__(
-        self, model: nn.Module, layers: Sequence[Layer], batch: Batch, max_bytes: int
+        self, model: nn.Module, layers: Collection[Layer], batch: Batch, max_bytes: int
     ) -> None:
         sizes: dict[str, int] = {}
 
         def note(call: LayerCall) -> None:
             sizes.setdefault(call.layer.name, sum(x.nbytes for x in call.inputs))
 
-        with LayerCalls(layers, note):
+        with layer_calls(layers, note):
             run(model, batch)
         self._n_alive: dict[str, int] = {}
         largest = 1
@@ -212,7 +208,7 @@ class _Walk:
         result: BaseException | None = None
         try:
             self._receive()
-            with LayerCalls(layers, self._pause):
+            with layer_calls(layers, self._pause):
                 run(model, batch)
         except _End:
             return

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from encoder.errors import ModelError
 from encoder.quant.calibration import Batch, forward
 from encoder.quant.layers import Layer
+from encoder.quant.uses import Lookups
 
 _MAX_BYTES = 1 << 30
 _LARGEST_SHARE = 0.2
@@ -60,7 +61,8 @@ class PrefixRuns:
         self.outputs: list[Tensor] = []
         """The unchanged model's outputs, one for each batch."""
         self._traces: list[_Trace] = []
-        self._lookups: dict[str, list[Tensor | None]] = {}
+        self._lookups: dict[int, list[Tensor]] = {}
+        """Ids by the address of their table."""
         for batch in batches:
             output, trace = self._record(batch)
             self.outputs.append(output)
@@ -79,9 +81,8 @@ class PrefixRuns:
 
     def looked_up(self, layer: Layer) -> Tensor | None:
         """Ids of all rows that these batches look up in an embedding; None if not known."""
-        lookups = self._lookups.get(layer.name, [None])
-        ids = [batch_ids for batch_ids in lookups if batch_ids is not None]
-        if layer.kind != "embedding" or layer.aliases or len(ids) < len(lookups):
+        ids = self._lookups.get(layer.weight.data_ptr())
+        if not layer.only_looked_up or not ids:
             return None
         return torch.unique(torch.cat(ids))  # type: ignore[no-any-return]
 
@@ -99,13 +100,13 @@ class PrefixRuns:
             return note
 
         def begin(name: str) -> Callable[..., None]:
-            def note(module: nn.Module, inputs: Sequence[Any]) -> None:
+            def note(_module: nn.Module, _inputs: Any) -> None:
                 trace.began.setdefault(name, trace.tick())
-                if isinstance(module, nn.Embedding):
-                    ids = inputs[0].flatten() if inputs else None
-                    self._lookups.setdefault(name, []).append(ids)
 
             return note
+
+        def look_up(table: Tensor, ids: Tensor, _rows: Tensor) -> None:
+            self._lookups.setdefault(table.data_ptr(), []).append(ids.flatten())
 
         names = {name for layer in self._layers.values() for name, _ in layer.owners}
         hooks = [
@@ -113,7 +114,7 @@ class PrefixRuns:
             *(self._model.get_submodule(n).register_forward_pre_hook(begin(n)) for n in names),
         ]
         try:
-            with no_grad():
+            with no_grad(), Lookups(look_up):
                 output = forward(self._model, batch).float()
         finally:
             for hook in hooks:

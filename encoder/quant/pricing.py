@@ -269,7 +269,7 @@ def within(
     Warns:
         BudgetWarning: no price that was tried meets the budget; the last one's model is returned.
     """
-    layers = find_layers(model)
+    layers = find_layers(model, batches[0])
     free = {name: layer for name, layer in layers.items() if name not in pins}
     costs = worths(model, free, batches, objective)
     schemes = {**dict.fromkeys(free, INT8), **pins}

@@ -15,10 +15,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from encoder.errors import ModelError
+from encoder.onnx.codes import Layout
 from encoder.quant.folding import fold
-from encoder.quant.layers import Layout
 from encoder.quant.schemes import Scheme
 from encoder.quant.stored import buffers, put, stored_in_modules, stored_layers
+from encoder.quant.uses import plain
 from encoder.quant.weights import PackedWeight, lengthen, shorten
 
 WEIGHTS = "model.safetensors"
@@ -122,7 +123,7 @@ def load_quantized(
     """
     folder = Path(folder)
     facts, tensors = _read(folder)
-    module = model if isinstance(model, nn.Module) else model()
+    module = plain((model if isinstance(model, nn.Module) else model()).eval())
     layers = facts.pop("layers")
     try:
         fold(module, facts["folds"])
@@ -192,7 +193,11 @@ def _codes_of(name: str, layer: Mapping[str, Any]) -> str:
 
 
 def _layout(layer: Mapping[str, Any]) -> Layout:
-    return Layout(tuple(layer["shape"]), layer.get("axis", 0), layer.get("n_groups", 1))
+    shape = tuple(layer["shape"])
+    axes = layer.get("axes") or [layer.get("axis", 0)]  # earlier versions knew a single axis
+    kernel = "transposed" if axes == [1] else "conv"
+    kind = layer.get("kind") or (kernel if len(shape) > 2 else "linear")
+    return Layout(shape, tuple(axes), layer.get("n_groups", 1), kind)
 
 
 def _restore(module: nn.Module, layers: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:

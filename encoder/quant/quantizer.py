@@ -6,6 +6,7 @@ Importing this imports torch.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -17,10 +18,16 @@ from torch import Tensor, nn
 
 from encoder.errors import InputError
 from encoder.quant.allocate import Allocation, allocate, attention_groups, pinned
-from encoder.quant.calibration import Batch, CalibrationData, Objective
+from encoder.quant.calibration import (
+    Batch,
+    CalibrationData,
+    Objective,
+    compare_output,
+    in_float32,
+)
 from encoder.quant.fit import quantize
 from encoder.quant.folding import folded
-from encoder.quant.layers import some_layers, unsupported
+from encoder.quant.layers import Layer, some_layers, unsupported
 from encoder.quant.limits import Target, check_limits, check_target, parse_budget, takes
 from encoder.quant.pricing import Priced, within
 from encoder.quant.quantized import (
@@ -32,7 +39,8 @@ from encoder.quant.quantized import (
 from encoder.quant.report import progress_bar
 from encoder.quant.schemes import FP32, Scheme
 from encoder.quant.sensitivity import analyze, choose_objective, loss_of
-from encoder.quant.synthetic import synthetic
+from encoder.quant.synthetic import example_for, synthetic
+from encoder.quant.uses import plain
 
 if TYPE_CHECKING:
     from encoder.quant.export_onnx import ExportReport
@@ -54,18 +62,21 @@ class Quantizer:
     The model itself is never changed, and stays in its mode, training or not.
 
     Args:
-        model: the model to quantize, in float32; it takes the calibration batches.
+        model: the model to quantize; it takes the calibration batches. One in float64, float16 or
+            bfloat16 is quantized as float32.
         calibration: batches (tensors, tuples or dicts of keywords) or one tensor [n, ...]. Half
             of it fits the weights, the other half judges; a `CalibrationData` specifies which.
             Without it weights are rounded by HQQ, and steps that need data use inputs made from
             the model (`synthetic`), which reports and facts then say.
+        outputs: what losses are measured on and `export_onnx` writes, where the model returns
+            several: the name of an output (``heads.age``, ``0``); or of a module whose output is
+            compared, as for a detector, whose boxes come and go. None for the first or the usual.
         objective: ``kl`` for classifiers, ``cosine`` for embedders; ``auto`` looks at the model.
         cache: a folder for measurements, so that a stopped analysis can be resumed.
         progress: show a bar on a terminal.
 
     Raises:
-        InputError: weights that are not finite or not in float32, or too little calibration data.
-        ModelError: the model fails on a calibration batch.
+        InputError: weights that are not finite, or too little calibration data.
 
     >>> import torch
     >>> from encoder import Quantizer
@@ -81,24 +92,23 @@ class Quantizer:
         model: nn.Module,
         calibration: CalibrationData | Iterable[Batch] | Tensor | None = None,
         *,
+        outputs: str | None = None,
         objective: Objective | Literal["auto"] = "auto",
         cache: str | Path | None = None,
         progress: bool = True,
     ) -> None:
         self._model = _evaluating(model)
-        self._layers = some_layers(self._model)
-        for name, layer in self._layers.items():
-            if layer.weight.dtype != torch.float32:
-                raise InputError(
-                    "model",
-                    got=f"a weight {name} in {str(layer.weight.dtype).removeprefix('torch.')}",
-                    wanted="float32: Quantizer(model.float(), …), with batches in float32",
-                )
+        some_layers(self._model)  # refuses weights that are not finite
+        if outputs:
+            compare_output(self._model, outputs)
         self._data: CalibrationData | None = None
-        if isinstance(calibration, CalibrationData):
-            self._data = calibration
-        elif calibration is not None:
-            self._data = CalibrationData.split(calibration)
+        if calibration is not None:
+            data = calibration
+            if not isinstance(data, CalibrationData):
+                data = CalibrationData.split(data)
+            if any(x.dtype != torch.float32 for x in model.parameters() if x.is_floating_point()):
+                data = CalibrationData(*(list(map(in_float32, x)) for x in (data.fit, data.score)))
+            self._data = data
         self._objective = objective
         self._cache = Path(cache) if cache else None
         self._progress = progress
@@ -271,20 +281,28 @@ class Quantizer:
             raise InputError(
                 "export_onnx", got="no quantized model", wanted="a call of apply() first"
             )
+        others: Sequence[Batch] = ()
         if example is None:
-            example = self._need_data("export_onnx without example").score[0]
+            example, *others = self._need_data("export_onnx without example").score
         return export_onnx(
             self._quantized.module,
             example,
             Path(path or f"{type(self._model).__name__}.onnx"),
             target=target or self._target or "onnxruntime",
             dynamic_axes=dynamic_axes,
+            others=others[:1],
         )
 
     @staticmethod
     def load(folder: str | Path, model: nn.Module | Callable[[], nn.Module]) -> QuantizedModel:
         """See `encoder.quant.quantized.load_quantized`."""
         return load_quantized(folder, model)
+
+    @cached_property
+    def _layers(self) -> dict[str, Layer]:
+        """What can be quantized, as seen on a batch; without one every matrix."""
+        batch = self._data.score[0] if self._data else example_for(self._model)
+        return some_layers(self._model, batch)
 
     @cached_property
     def _folded(self) -> tuple[nn.Module, dict[str, str]]:
@@ -354,13 +372,14 @@ class Quantizer:
                 base,
                 schemes,
                 fit,
+                layers={name: layer.of(base) for name, layer in self._layers.items()},
                 objective=self.objective if self._data else None,
                 priced=priced,
                 progress=lambda name, *_: advance(name),
             )
         facts = QuantizationFacts(
             fp32_nbytes=model_nbytes(self._model),
-            unsupported=tuple(unsupported(base)),
+            unsupported=tuple(unsupported(self._model, self._layers)),
             notes=tuple(notes),
             folds=folds,
         )
@@ -378,8 +397,9 @@ class Quantizer:
             raise InputError(
                 "calibration",
                 got=f"nothing, and {what} needs data",
-                wanted="Quantizer(model, calibration=batches), with batches as the model takes "
-                "them: none could be made from the model",
+                wanted="Quantizer(model, calibration=batches), each batch as "
+                f"forward({', '.join(inspect.signature(self._model.forward).parameters)}) takes "
+                "it: none could be made from the model",
             )
         return data
 
@@ -390,5 +410,9 @@ class Quantizer:
 
 def _evaluating(model: nn.Module) -> nn.Module:
     """A twin in evaluation mode that shares the model's tensors."""
-    tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    return copy.deepcopy(model, memo=tensors).eval()
+    own = [value for module in model.modules() for value in vars(module).values()]
+    tensors = [x for x in (*model.parameters(), *model.buffers(), *own) if isinstance(x, Tensor)]
+    shared: dict[int, Any] = {
+        id(x): x for x in tensors if x.dtype == torch.float32 or not x.is_floating_point()
+    }
+    return plain(copy.deepcopy(model, memo=shared).eval())

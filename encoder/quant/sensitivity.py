@@ -83,8 +83,8 @@ def analyze(
         InputError: no layer that can be quantized, or weights that are not finite.
         ModelError: the model fails, or its own output is not finite.
     """
-    layers = some_layers(model)
     data = CalibrationData(_some(data.fit, _MAX_FIT_ITEMS), _some(data.score, max_items))
+    layers = some_layers(model, data.score[0])
     schemes_by_layer = {name: _wanted(layer, schemes) for name, layer in layers.items()}
     with evaluating(model):
         if objective == "auto":
@@ -97,7 +97,7 @@ def analyze(
         objective=objective,
         fp32_nbytes=model_nbytes(model),
         n_items=sum(map(batch_items, data.score)),
-        unsupported=tuple(unsupported(model)),
+        unsupported=tuple(unsupported(model, layers)),
         notes=tuple(
             f"{name}: no {scheme.name}, its rows have {layer.n_columns} values"
             for name, layer in layers.items()

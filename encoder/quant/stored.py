@@ -12,12 +12,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from encoder.quant.layers import Layer, Layout, layer_name
+from encoder.onnx.codes import Layout
+from encoder.quant.layers import PLAIN_NAMES, Layer, name_of_layer
 from encoder.quant.schemes import Scheme
 from encoder.quant.weights import PackedWeight
-
-_PLAIN = ("weight", "in_proj_weight")
-"""Parameters whose codes and scales have plain names; others prefix theirs."""
 
 
 class QuantizedWeights:
@@ -108,15 +106,14 @@ class StoredLayer:
 
 def buffers(parameter: str) -> tuple[str, str]:
     """The names of a parameter's codes and scales in their module."""
-    prefix = "" if parameter in _PLAIN else f"{parameter}_"
+    prefix = "" if parameter in PLAIN_NAMES else f"{parameter}_"
     return f"{prefix}packed", f"{prefix}scales"
 
 
 def stored_layers(model: nn.Module) -> Iterator[tuple[str, StoredLayer]]:
     """The quantized weights of a model, by their layer's name; tied ones under each."""
     for name, stored in stored_in_modules(model):
-        single = stored.parameter in _PLAIN
-        yield layer_name(name, stored.parameter, several=not single), stored
+        yield name_of_layer(name, stored.parameter), stored
 
 
 def stored_in_modules(model: nn.Module) -> Iterator[tuple[str, StoredLayer]]:

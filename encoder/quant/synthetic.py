@@ -45,17 +45,21 @@ def synthetic(model: nn.Module, n_steps: int = _STEPS) -> CalibrationData | None
 
     Enough to rank layers roughly: real inputs rank them better, and real losses differ.
     """
-    first = next((m for m in model.modules() if isinstance(m, _KNOWN)), None)
-    if first is None:
-        return None
     with torch.random.fork_rng(devices=[]), evaluating(model):
         torch.manual_seed(0)
-        for number, batch in enumerate(_guesses(model, first)):
+        for number, batch in enumerate(_guesses(model)):
             if _runs(model, batch):
                 repeats = range(_N_BATCHES - 1)
-                batches = [batch, *(list(_guesses(model, first))[number] for _ in repeats)]
+                batches = [batch, *(list(_guesses(model))[number] for _ in repeats)]
                 return CalibrationData.split([_like_norms(model, x, n_steps) for x in batches])
     return None
+
+
+def example_for(model: nn.Module) -> Batch | None:
+    """The first of the batches that `synthetic` starts from; None if none is found."""
+    with torch.random.fork_rng(devices=[]), evaluating(model):
+        torch.manual_seed(0)
+        return next((batch for batch in _guesses(model) if _runs(model, batch)), None)
 
 
 def _runs(model: nn.Module, batch: Batch) -> bool:
@@ -65,8 +69,11 @@ def _runs(model: nn.Module, batch: Batch) -> bool:
         return False
 
 
-def _guesses(model: nn.Module, first: nn.Module) -> Iterator[Batch]:
+def _guesses(model: nn.Module) -> Iterator[Batch]:
     """Inputs that the model might take, most likely first."""
+    first = next((m for m in model.modules() if isinstance(m, _KNOWN)), None)
+    if first is None:
+        return
     by_name = _by_names(model, first)
     if by_name:
         yield by_name

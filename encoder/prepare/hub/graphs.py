@@ -161,7 +161,7 @@ def export(name: str, network: TracedNetwork, path: Path) -> None:
     """
     import torch
 
-    from encoder.quant.export_onnx import trace
+    from encoder.quant.tracing import trace
 
     try:
         with traceable(network.module), torch.no_grad():

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from encoder.quant.export_onnx import trace
+from encoder.quant.tracing import trace
 
 
 def export(

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from encoder.networks.bert import BertSize, SentenceBert
-from encoder.quant.export_onnx import trace
+from encoder.quant.tracing import trace
 
 SIZE = BertSize(vocab_size=4096, n_positions=40, hidden_dim=64, ffn_dim=128, n_layers=2, n_heads=4)
 AXES = {"input_ids": (0, 1), "mask": (0, 1)}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from encoder.onnx.affine import fold_affine, normalize_affine
 from encoder.onnx.fuse import fuse
 from encoder.onnx.network import OnnxNetwork
-from encoder.quant.export_onnx import trace
+from encoder.quant.tracing import trace
 from encoder.runtime.onnx import OnnxSession
 from tests.support.onnx_files import save_network
 

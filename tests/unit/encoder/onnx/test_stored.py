@@ -14,9 +14,11 @@ from torch import nn
 
 from encoder import Quantizer
 from encoder.networks.bert import SentenceBert
+from encoder.onnx.codes import Layout
 from encoder.onnx.quantize import StoredWeight, store_weights
-from encoder.quant.export_onnx import float_twin, stored_weights, trace
+from encoder.quant.export_onnx import float_twin, stored_weights
 from encoder.quant.quantized import QuantizedModel
+from encoder.quant.tracing import trace
 from encoder.runtime.onnx import OnnxSession
 from encoder.runtime.trial import least_cosine
 from tests.support.onnx_files import save_network
@@ -80,18 +82,19 @@ def test_each_layer_runs_in_its_bits(stored: Path) -> None:
 def test_codes_are_stored_as_they_were_rounded() -> None:
     rng = np.random.default_rng(0)
     codes = rng.integers(-8, 8, (8, 96)).astype(np.int8)
-    packed, scales, width = StoredWeight(codes, np.ones((8, 3), np.float32), 4, (8, 96)).blocks()
+    layout = Layout((8, 96))
+    packed, scales, width = StoredWeight(codes, np.ones((8, 3), np.float32), 4, layout).blocks()
     assert (width, packed.shape, scales.shape) == (32, (8, 3, 16), (8, 3))
     unpacked = np.stack([packed & 15, packed >> 4], axis=-1).astype(np.int8) - 8
     np.testing.assert_array_equal(unpacked.reshape(8, 96), codes)
 
-    per_row = StoredWeight(codes, np.full((8, 1), 0.5, np.float32), 4, (8, 96)).blocks()
+    per_row = StoredWeight(codes, np.full((8, 1), 0.5, np.float32), 4, layout).blocks()
     assert (per_row[2], per_row[1].shape) == (32, (8, 3))
 
 
 def test_only_rows_that_saturate_are_rounded_again() -> None:
     codes = np.array([[100, 27, -90, -38], [100, 100, 5, 5], [-128, 60, 1, 0]], np.int8)
-    weight = StoredWeight(codes, np.full((3, 1), 0.25, np.float32), 8, codes.shape)
+    weight = StoredWeight(codes, np.full((3, 1), 0.25, np.float32), 8, Layout(codes.shape))
 
     rows, scales = weight.rows()
 
@@ -135,7 +138,8 @@ def test_convolutions_are_small_in_the_file(tmp_path: Path) -> None:
 
 
 def test_a_layer_with_other_values_stays_float(exports: Path, tmp_path: Path) -> None:
-    other = StoredWeight(np.ones((64, 64), np.int8), np.ones((64, 1), np.float32), 8, (64, 64))
+    ones, layout = np.ones((64, 64), np.int8), Layout((64, 64))
+    other = StoredWeight(ones, np.ones((64, 1), np.float32), 8, layout)
     source = exports / "dynamo.onnx"
     report = store_weights(source, tmp_path / "m.onnx", {"layers.0.query.weight": other})
     assert report.skipped == ("layers.0.query.weight",)
@@ -146,7 +150,7 @@ def test_a_layer_with_other_values_stays_float(exports: Path, tmp_path: Path) ->
 def test_a_weight_whose_outputs_are_cut_apart_keeps_its_codes(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     codes = rng.integers(-60, 60, (48, 32)).astype(np.int8)
-    weight = StoredWeight(codes, np.full((48, 1), 0.01, np.float32), 8, (48, 32))
+    weight = StoredWeight(codes, np.full((48, 1), 0.01, np.float32), 8, Layout((48, 32)))
     nodes = [
         helper.make_node("MatMul", ["x", "qkv.weight"], ["p"]),
         helper.make_node("Split", ["p"], ["q", "k", "v"], axis=-1, num_outputs=3),

@@ -28,11 +28,14 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 Schemes = str | Sequence[str] | Mapping[str, str]
 
 
-def rounded(model: nn.Module, schemes: Schemes) -> nn.Module:
-    """A copy whose layers have these schemes: one for all, by turns, or by kind or name."""
+def rounded(model: nn.Module, schemes: Schemes, example: Any = None) -> nn.Module:
+    """A copy whose layers have these schemes: one for all, by turns, or by kind or name.
+
+    Without an example of its inputs, an embedding's kind is not known.
+    """
     copied = copy.deepcopy(model).eval()
     turns = cycle([schemes] if isinstance(schemes, str) else list(schemes))
-    for name, layer in find_layers(copied).items():
+    for name, layer in find_layers(copied, example).items():
         if isinstance(schemes, Mapping):
             scheme = Scheme.parse(schemes.get(name) or schemes[layer.kind])
         else:

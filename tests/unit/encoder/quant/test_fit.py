@@ -56,8 +56,9 @@ def test_later_layers_see_quantized_inputs_and_the_original_ones() -> None:
         ]
         return stop.layer.weight.detach() + 0.1
 
-    names = list(find_layers(model))
-    in_step(model, original, names, [random(2, 32), random(2, 32, seed=1)], solve)
+    layers = find_layers(model)
+    names = list(layers)
+    in_step(model, original, list(layers.values()), [random(2, 32), random(2, 32, seed=1)], solve)
     assert list(seen) == names
     assert seen["0.0"] == [0, 0]
     assert all(drift > 0 for name in names[1:] for drift in seen[name])
@@ -73,8 +74,8 @@ def test_batches_that_find_no_room_join_where_layers_are_narrow() -> None:
 
     batches = [random(8, 64)] * 5
     wide = 3 * batches[0].nbytes
-    names = list(find_layers(model))
-    n_used = in_step(model, copy.deepcopy(model), names, batches, solve, max_bytes=4 * wide)
+    layers = list(find_layers(model).values())
+    n_used = in_step(model, copy.deepcopy(model), layers, batches, solve, max_bytes=4 * wide)
     assert n_used == 5
     assert seen == {"0": 2, "1": 5, "2": 5}
 
@@ -86,7 +87,8 @@ def test_one_batch_runs_without_any_room() -> None:
     def solve(stop: LayerStop) -> None:
         sizes.append(len(stop.calls))
 
-    assert in_step(model, copy.deepcopy(model), [""], [random(8, 64)] * 3, solve, max_bytes=1) == 1
+    layers, batches = list(find_layers(model).values()), [random(8, 64)] * 3
+    assert in_step(model, copy.deepcopy(model), layers, batches, solve, max_bytes=1) == 1
     assert sizes == [1]
 
 

@@ -35,7 +35,7 @@ def test_patches_of_convolutions(name: str) -> None:
     """For any weight w, wᵀ H w is the mean square of the convolution's output."""
     module, shape = CONVOLUTIONS[name]
     module.bias = None
-    (found,) = grams(module, find_layers(module), [random(*shape)])
+    (found,) = grams(module, find_layers(module, random(*shape)), [random(*shape)])
     (gram,) = found.values()
 
     output = module(random(*shape)).detach()
@@ -151,7 +151,8 @@ def test_a_table_has_the_curvature_of_the_output_at_its_rows(objective: Objectiv
     torch.manual_seed(0)
     model = nn.Sequential(nn.Embedding(6, 5), nn.Linear(5, 4)).eval()
     rows, head = model[0].weight.detach(), model[1]
-    grams = lookup_grams(model, find_layers(model), [torch.arange(6)] * N_DRAWS, objective)
+    layers = find_layers(model, torch.arange(6))
+    grams = lookup_grams(model, layers, [torch.arange(6)] * N_DRAWS, objective)
     assert set(grams) == {"0"}
     (curvature,) = grams["0"].values / (2 * N_DRAWS * 6)  # draws of each batch, batches, rows
     for change in 0.01 * torch.randn(4, 5):
@@ -165,7 +166,8 @@ def test_a_table_behind_a_forward_without_gradients_has_none() -> None:
     model = nn.Sequential(nn.Embedding(6, 5), nn.Linear(5, 4)).eval()
     plain = model.forward
     model.forward = torch.no_grad()(plain)
-    assert lookup_grams(model, find_layers(model), [torch.arange(6)], "kl") == {}
+    layers = find_layers(model, torch.arange(6))
+    assert lookup_grams(model, layers, [torch.arange(6)], "kl") == {}
 
 
 def test_a_forward_without_gradients_is_refused() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils import parametrizations
 from transformers.pytorch_utils import Conv1D
 
@@ -19,6 +20,7 @@ from encoder.quant.quantized import QuantizationFacts, QuantizedModel, load_quan
 from encoder.quant.rounding import hqq
 from encoder.quant.schemes import INT4, INT8, Scheme
 from encoder.quant.stored import stored_layers, swap
+from encoder.quant.uses import plain
 from encoder.quant.weights import PackedWeight
 
 
@@ -45,7 +47,7 @@ def test_each_kind_runs_on_packed_weights(name: str) -> None:
     module = copy.deepcopy(module)
     with torch.no_grad():
         wanted = module(inputs)
-        ((found, layer),) = find_layers(module).items()
+        ((found, layer),) = find_layers(module, inputs).items()
         assert (layer.n_rows, layer.n_columns, layer.n_conv_groups) == sizes
         weight = stored(layer, INT8)
         assert weight.nbytes == layer.nbytes(INT8)
@@ -65,7 +67,7 @@ def test_attention_runs_on_packed_weights() -> None:
     attention, x = nn.MultiheadAttention(8, 2, batch_first=True).eval(), torch.randn(2, 3, 8)
     with torch.no_grad():
         wanted = attention(x, x, x)[0]
-        layers = find_layers(attention)
+        layers = find_layers(attention, (x, x, x))
         assert sorted(layer.parameter for layer in layers.values()) == ["in_proj_weight", "weight"]
         for layer in layers.values():
             swap(attention, layer, stored(layer, INT8))
@@ -93,9 +95,9 @@ def first(output: Any) -> Tensor:
 def test_modules_with_several_weights_run_on_packed_ones(name: str, tmp_path: Path) -> None:
     original, inputs, n_layers = SEVERAL[name]
     module = copy.deepcopy(original)
-    layers = find_layers(module)
+    layers = find_layers(module, inputs)
     assert len(layers) == n_layers
-    assert unsupported(module) == []
+    assert unsupported(module, layers) == []
     with torch.no_grad():
         for layer in layers.values():
             swap(module, layer, stored(layer, INT8))
@@ -158,12 +160,63 @@ def test_tied_layers_are_one() -> None:
 def test_what_no_layer_owns_is_listed() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
     model.register_parameter("positions", nn.Parameter(torch.zeros(3, 4)))
-    assert unsupported(model) == ["positions"]
+    model.forward = lambda x: model[1](model[0](x) + model.positions[0])
+    assert unsupported(model, find_layers(model, torch.ones(2, 4))) == ["positions"]
 
 
-def test_a_computed_weight_is_left_alone() -> None:
-    model = nn.Sequential(parametrizations.weight_norm(nn.Linear(4, 4)), nn.Linear(4, 4))
-    assert list(find_layers(model)) == ["1"]
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    "norm",
+    [
+        parametrizations.weight_norm, parametrizations.spectral_norm,
+        nn.utils.weight_norm, nn.utils.spectral_norm,
+    ],
+)  # fmt: skip
+def test_weights_that_a_norm_computes_become_plain(norm: Any) -> None:
+    model, x = nn.Sequential(norm(nn.Linear(4, 4)), nn.Linear(4, 4)).eval(), torch.ones(2, 4)
+    wanted = model(x)
+    assert list(find_layers(plain(model), x)) == ["0", "1"]
+    torch.testing.assert_close(model(x), wanted)
+
+
+class Uses(nn.Module):
+    """A weight that one expression uses."""
+
+    def __init__(self, shape: tuple[int, ...], use: Any) -> None:
+        super().__init__()
+        self.table, self.use = nn.Parameter(torch.randn(shape)), use
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.use(self.table, x)
+
+
+SIX, PAIRS = torch.ones(2, 6), torch.ones(4, 2, 6)
+USES: dict[str, tuple[Uses, Tensor, tuple[int, ...] | None]] = {
+    "functional": (Uses((5, 6), lambda w, x: functional.linear(x, w)), SIX, (0,)),
+    "scaled": (Uses((5, 6), lambda w, x: functional.linear(x, w / 2)), SIX, (0,)),
+    "right": (Uses((6, 5), lambda w, x: x @ w), SIX, (1,)),
+    "transposed": (Uses((5, 6), lambda w, x: x @ w.T), SIX, (0,)),
+    "left": (Uses((5, 6), lambda w, x: w @ x.T), SIX, (0,)),
+    "one of several": (Uses((3, 5, 6), lambda w, x: functional.linear(x, w[1])), SIX, (0, 1)),
+    "chosen": (Uses((3, 6, 5), lambda w, x: x @ w[torch.tensor([2, 0])]), SIX, (0, 2)),
+    "batched": (Uses((4, 6, 5), lambda w, x: torch.bmm(x, w)), PAIRS, (0, 2)),
+    "einsum": (Uses((3, 6, 5), lambda w, x: torch.einsum("nd,edf->nef", x, w)), SIX, (0, 2)),
+    "two axes summed": (Uses((2, 3, 5), lambda w, x: x @ w.flatten(0, 1)), SIX, (2,)),
+    "convolved": (Uses((5, 6, 1), lambda w, x: functional.conv1d(x, w)), PAIRS.mT, (0,)),
+    "added": (Uses((2, 6), lambda w, x: x + w), SIX, None),
+}
+
+
+@pytest.mark.parametrize("name", USES)
+def test_rows_follow_from_the_use(name: str) -> None:
+    model, x, axes = USES[name]
+    layers = find_layers(model, x)
+    assert [layer.layout.axes for layer in layers.values()] == ([axes] if axes else [])
+    for layer in layers.values():
+        rows = layer.rows()
+        assert torch.equal(layer.layout.weight(rows), layer.weight)
+        swap(model, layer, PackedWeight.of_floats(rows, Scheme(32)))
+        assert torch.equal(model(x), USES[name][0].use(layer.layout.weight(rows), x))
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])

@@ -14,7 +14,7 @@ class Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.embed = nn.Embedding(20, 8)
-        self.bias_table = nn.Embedding(2, 8)
+        self.bias_table = nn.Linear(8, 8)
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8)) for _ in range(4)
         )
@@ -24,7 +24,8 @@ class Net(nn.Module):
         self.calls: list[str] = []
 
     def forward(self, ids: Tensor) -> Tensor:
-        x = self.twice(self.embed(ids).mean(1)) + self.bias_table.weight[0]
+        x = self.embed(ids).mean(1)
+        x = self.twice(x) + functional.linear(x, self.bias_table.weight)
         for block in self.blocks:
             x = x + block(x)
         x = self.spoiled(self.twice(x))
@@ -39,7 +40,7 @@ def make() -> tuple[Net, list[Tensor]]:
 
 def test_a_run_from_the_middle_gives_what_a_whole_run_gives() -> None:
     model, batches = make()
-    layers = find_layers(model)
+    layers = find_layers(model, batches[0])
     runs = PrefixRuns(model, layers, batches)
     for name, layer in layers.items():
         weight = torch.randn_like(layer.weight)
@@ -52,7 +53,7 @@ def test_a_run_from_the_middle_gives_what_a_whole_run_gives() -> None:
 
 def test_what_comes_before_is_not_run_again() -> None:
     model, batches = make()
-    layers = find_layers(model)
+    layers = find_layers(model, batches[0])
     runs = PrefixRuns(model, layers, batches[:1])
     ran: list[str] = []
     for name, layer in layers.items():
@@ -70,7 +71,7 @@ def test_what_comes_before_is_not_run_again() -> None:
 
 def test_without_room_all_is_run_and_right() -> None:
     model, batches = make()
-    layers = find_layers(model)
+    layers = find_layers(model, batches[0])
     runs = PrefixRuns(model, layers, batches, max_bytes=0)
     weight = torch.randn_like(layers["head"].weight)
     kept = list(PrefixRuns(model, layers, batches).run(layers["head"], weight))
@@ -80,7 +81,7 @@ def test_without_room_all_is_run_and_right() -> None:
 def test_the_model_comes_back_as_it_was() -> None:
     model, batches = make()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    layers = find_layers(model)
+    layers = find_layers(model, batches[0])
     runs = PrefixRuns(model, layers, batches)
     running = runs.run(layers["head"], torch.zeros_like(layers["head"].weight))
     next(running)
@@ -92,7 +93,7 @@ def test_the_model_comes_back_as_it_was() -> None:
 
 def test_rows_that_are_looked_up_are_known() -> None:
     model, batches = make()
-    layers = find_layers(model)
+    layers = find_layers(model, batches[0])
     runs = PrefixRuns(model, layers, batches)
     used = runs.looked_up(layers["embed"])
     assert set(used.tolist()) == set(torch.cat(batches).flatten().tolist())
@@ -125,7 +126,7 @@ def test_what_later_modules_add_to_an_output_is_not_kept() -> None:
     torch.manual_seed(0)
     model = Passed().eval()
     batches = [torch.randint(0, 20, (3, 6)) for _ in range(2)]
-    layers = find_layers(model)
+    layers = find_layers(model, batches[0])
     runs = PrefixRuns(model, layers, batches)
     for _ in range(2):
         weight = torch.randn_like(layers["dense"].weight)

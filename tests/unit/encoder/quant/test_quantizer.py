@@ -192,10 +192,16 @@ def test_tuning_that_does_harm_is_undone(quantizer: Quantizer) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
-def test_other_weights_than_float32_are_refused_by_their_type(dtype: str) -> None:
-    model = nn.Sequential(nn.Linear(8, 4)).to(getattr(torch, dtype))
-    with pytest.raises(InputError, match=rf"{dtype}.*model\.float\(\)"):
-        Quantizer(model, calibration=torch.randn(16, 8).to(model[0].weight.dtype), progress=False)
+def test_other_floats_are_quantized_as_float32(dtype: str, tmp_path: Path) -> None:
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Linear(8, 4)).to(getattr(torch, dtype))
+
+    model = make()
+    inputs = torch.randn(16, 8).to(model[0].weight.dtype)
+    quantized = Quantizer(model, calibration=inputs, progress=False).apply("int8")
+    again = Quantizer.load(quantized.save(tmp_path), make)
+    assert model[0].weight.dtype == inputs.dtype
+    assert torch.equal(again(inputs.float()), quantized(inputs.float()))
 
 
 def test_a_model_in_training_stays_there_with_its_own_tensors() -> None:

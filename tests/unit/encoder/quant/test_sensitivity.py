@@ -126,7 +126,7 @@ def test_a_table_is_judged_by_the_rows_that_are_looked_up(
     report = analyze(model, data, objective="cosine", progress=False)
     ids = torch.cat(list(data.score))
     original = model.table.weight.detach().clone()
-    tables = lookup_grams(model, find_layers(model), data.fit, "cosine")
+    tables = lookup_grams(model, find_layers(model, data.fit[0]), data.fit, "cosine")
     with torch.no_grad():
         before = model(ids).double()
         model.table.weight.copy_(gptq(original, INT4, tables["table"]).dequantize())
@@ -189,7 +189,9 @@ def test_only_whole_groups_are_candidates() -> None:
     model = nn.ModuleDict(
         {"even": nn.Linear(96, 4), "odd": nn.Linear(36, 4), "table": nn.Embedding(9, 64)}
     )
-    found = {name: candidates(layer) for name, layer in find_layers(model).items()}
+    model.forward = lambda x: (model["even"](x), model["odd"](x[:, :36]), model["table"](x.long()))
+    layers = find_layers(model, torch.zeros(2, 96))
+    found = {name: candidates(layer) for name, layer in layers.items()}
     assert found["even"] == [INT3, INT4, INT5, INT6, INT8, Scheme(4, 32)]
     assert found["odd"] == [INT3, INT4, INT5, INT6, INT8]
     assert found["table"] == [*found["odd"], Scheme(3, 64), Scheme(4, 64), Scheme(4, 32)]

@@ -104,8 +104,8 @@ def test_what_is_chosen_for_tensorrt_exports(quantizer: Quantizer, tmp_path: Pat
     ("model", "example"),
     [
         (rounded(Cnn(), ("int8", "fp16", "int8", "fp32")), torch.randn(2, 3, 12, 12)),
-        (rounded(bert(), {"linear": "int4g64", "embedding": "int8"}), tokens()),
-        (rounded(bert(), {"linear": "int3", "embedding": "fp16"}), tokens()),
+        (rounded(bert(), {"linear": "int4g64", "embedding": "int8"}, tokens()), tokens()),
+        (rounded(bert(), {"linear": "int3", "embedding": "fp16"}, tokens()), tokens()),
         (rounded(vit(), ("int4", "int8", "int4g128", "fp16")), torch.randn(2, 5, 64)),
         (rounded(Tied(), "int8"), torch.randint(0, 50, (2, 3))),
     ],

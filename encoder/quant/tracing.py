@@ -1,0 +1,284 @@
+"""A network as an ONNX graph: its inputs by name, its outputs in one row, and its operations.
+
+Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from encoder.errors import InputError, ModelError
+from encoder.onnx.dequantize import OPSET
+from encoder.quant.calibration import (
+    Batch,
+    compared_output,
+    describe,
+    first_line,
+    named_of,
+    part_of,
+    takes_mapping,
+)
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def trace(
+    module: nn.Module,
+    inputs: Mapping[str, Any],
+    dynamic_axes: Mapping[str, Sequence[int]],
+    *,
+    outputs: Sequence[str] | None = None,
+    argument: str | None = None,
+    opset: int = 20,
+    may_fix: bool = False,
+) -> torch.onnx.ONNXProgram:
+    """The module as an ONNX program, not yet optimized: the weights are as torch has them.
+
+    Args:
+        module: takes tensors by keyword.
+        inputs: one call; its dynamic axes must exceed 1.
+        dynamic_axes: the axes of each input whose length may vary.
+        outputs: their names; None for generated ones.
+        argument: of a module that takes all tensors in one mapping.
+        opset: the version of ONNX's operators.
+        may_fix: give an axis that the model does not let vary its length in ``inputs``.
+    """
+    varies = torch.export.Dim.AUTO if may_fix else torch.export.Dim.DYNAMIC
+    dynamic: dict[str, Any] = {
+        name: dict.fromkeys(dynamic_axes.get(name, ()), varies)
+        if isinstance(value, Tensor)
+        else [None] * len(value)
+        for name, value in inputs.items()
+    }
+    named: dict[str, Any] = dict(inputs)
+    if argument:
+        named, dynamic = {argument: named}, {argument: dynamic}
+    with quiet(), warnings.catch_warnings():
+        # the exporter warns about its own internals
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval(),
+            kwargs=named,
+            input_names=list(flat_inputs(inputs)),
+            output_names=outputs,
+            dynamic_shapes=dynamic,
+            opset_version=opset,
+            dynamo=True,
+            optimize=False,
+            verbose=False,
+        )
+    assert program is not None
+    return program
+
+
+def with_flat_outputs(twin: nn.Module) -> nn.Module:
+    """Let a twin return all tensors of its output in one tuple, or those of the chosen one."""
+    if callable(choose := getattr(twin, "set_experts_implementation", None)):
+        choose("batched_mm")  # of those of transformers the one in operators that ONNX has
+    whole_forward, chosen = twin.forward, compared_output(twin)
+
+    @functools.wraps(whole_forward)
+    def forward(*inputs: Any, **named_inputs: Any) -> tuple[Tensor, ...]:
+        return tuple(flat(whole_forward(*inputs, **named_inputs), chosen))
+
+    twin.__dict__["forward"] = forward
+    return twin
+
+
+def graph_of(
+    twin: nn.Module,
+    inputs: Mapping[str, Any],
+    axes: Mapping[str, Sequence[int]],
+    *,
+    may_fix: bool,
+) -> tuple[ir.Model, list[str], bool]:
+    """The twin as a graph, the axes that it fixes, in words, and whether it was only recorded.
+
+    What the exporter of today cannot follow, as the boxes of a detector, the older one records.
+    """
+    first_name = next(iter(inspect.signature(twin.forward).parameters), None)
+    argument = first_name if takes_mapping(twin, inputs) else None
+    traced_as = partial(trace, twin, inputs, axes, argument=argument, opset=OPSET)
+    tries: list[Callable[[], ir.Model]] = [lambda: traced_as().model]
+    if may_fix:
+        tries.append(lambda: traced_as(may_fix=True).model)
+    tries.append(lambda: _recorded(twin, inputs, axes))
+    first: Exception | None = None
+    for attempt in tries:
+        try:
+            traced = attempt()
+        # both exporters raise whatever the model's forward or their passes do
+        except Exception as error:  # noqa: BLE001
+            first = error if first is None or isinstance(error, ModelError) else first
+            continue
+        fixed = [
+            f"{value.name} has the fixed length {value.shape[axis]} along axis {axis}"
+            for value in traced.graph.inputs
+            for axis in axes.get(str(value.name), ())
+            if value.shape is not None and isinstance(value.shape[axis], int)
+        ]
+        return traced, fixed, attempt is tries[-1]
+    assert first is not None
+    raise ModelError(
+        f"{type(twin).__name__} cannot be traced with ({describe(inputs)}) and dynamic axes "
+        f"{dict(axes)}: {_reason(first)}.",
+        remedy="Branch with torch.where or torch.cond, or pass dynamic_axes with the axes that the "
+        "model lets vary ({} for none).",
+    ) from first
+
+
+def _reason(error: BaseException) -> str:
+    """The root of an error and the line of the model's own code where it arose."""
+    place = ""
+    while True:
+        for frame in traceback.extract_tb(error.__traceback__):
+            if not any(part in frame.filename for part in _NOT_THE_MODEL):
+                place = f" ({Path(frame.filename).name}, line {frame.lineno}: {frame.line})"
+        if error.__cause__ is None:
+            return f"{first_line(error)}{place}"
+        error = error.__cause__
+
+
+_NOT_THE_MODEL = (
+    str(Path(torch.__file__).parent), str(Path(__file__).parent), "onnxscript", "onnx_ir", "<",
+)  # fmt: skip
+
+
+def _recorded(
+    twin: nn.Module, inputs: Mapping[str, Any], axes: Mapping[str, Sequence[int]]
+) -> ir.Model:
+    """The twin's operations on the example, one after the other.
+
+    Raises:
+        ModelError: the forward takes one of several ways by values.
+    """
+    import onnx
+    import onnx_ir
+
+    file: Any = BytesIO()  # may be given, though the signature knows paths only
+    with quiet(), warnings.catch_warnings(record=True) as caught, torch.no_grad():
+        warnings.simplefilter("always")
+        torch.onnx.export(
+            twin.eval(), (), file, kwargs=dict(inputs), dynamo=False, do_constant_folding=False,
+            training=torch.onnx.TrainingMode.PRESERVE, opset_version=_RECORDED_OPSET,
+            input_names=list(flat_inputs(inputs)),
+            dynamic_axes={name: list(varying) for name, varying in axes.items()},
+        )  # fmt: skip
+    for warning in caught:
+        # torchvision's detectors are made to be recorded, and torch checks itself
+        of_library = any(part in warning.filename for part in ("torchvision", *_NOT_THE_MODEL))
+        if "to a Python boolean" in str(warning.message) and not of_library:
+            place = f"{Path(warning.filename).name}, line {warning.lineno}"
+            raise ModelError(f"its forward branches on a value, at {place}", remedy="")
+    graph = onnx.load_from_string(file.getvalue())
+    graph.opset_import[0].version = OPSET  # which knows more types of the same operators
+    recorded: ir.Model = onnx_ir.from_proto(graph)
+    return recorded
+
+
+_RECORDED_OPSET = 20
+
+
+def flat_inputs(inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+    """All tensors by the names that the graph gives them."""
+    named: dict[str, Tensor] = {}
+    for name, value in inputs.items():
+        parts = flat(value)
+        single = isinstance(value, Tensor)
+        named |= {name if single else f"{name}_{i}": part for i, part in enumerate(parts)}
+    return named
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """While entered, nothing is printed: exporters write whole graphs when they give up."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def inputs_by_name(model: nn.Module, example: Batch) -> dict[str, Any]:
+    """The inputs by the names of ``forward``'s parameters: tensors, and lists of tensors."""
+    if isinstance(example, Mapping):
+        inputs = dict(example)
+    else:
+        values = example if isinstance(example, (list, tuple)) else (example,)
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        parameters = inspect.signature(model.forward).parameters.values()
+        names = [parameter.name for parameter in parameters if parameter.kind in kinds]
+        inputs = dict(zip(names, values, strict=False))
+        if len(inputs) < len(values):
+            raise InputError(
+                "example",
+                got=f"{len(values)} inputs, and forward names {len(inputs)}",
+                wanted="a dict of inputs by name",
+            )
+    for name, value in inputs.items():
+        parts = value if isinstance(value, (list, tuple)) and value else [value]
+        if not all(isinstance(part, Tensor) for part in parts):
+            raise InputError(f"example[{name!r}]", got=type(value).__name__, wanted="a tensor")
+    return inputs
+
+
+def default_axes(inputs: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """See `export_onnx`."""
+    tensors = {name: x for name, x in inputs.items() if isinstance(x, Tensor) and x.ndim}
+    tokens = {x.shape for x in tensors.values() if x.ndim == 2 and not x.is_floating_point()}
+    n_items = next((len(x) for x in tensors.values()), 0)
+    axes: dict[str, tuple[int, ...]] = {}
+    for name, tensor in tensors.items():
+        is_state = len(tensor) != n_items and tensor.ndim > 2 and tensor.shape[1] == n_items
+        axes[name] = (0, 1) if tensor.shape in tokens else (1 if is_state else 0,)
+    return axes
+
+
+def at_least_two(inputs: Mapping[str, Any], axes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """Repeat inputs of length 1 along a dynamic axis: the tracer would take 1 for a constant."""
+
+    def doubled(name: str, tensor: Tensor) -> Tensor:
+        for axis in axes.get(name, ()):
+            if tensor.shape[axis] == 1:
+                tensor = torch.cat([tensor, tensor], axis)
+        return tensor
+
+    return {name: doubled(name, tensor) for name, tensor in inputs.items()}
+
+
+def flat(output: Any, chosen: str | None = None) -> list[Tensor]:
+    """The tensors of an output, or of the part that a path names; complex ones as pairs."""
+    found: list[Tensor] = []
+    passed: set[int] = set()
+
+    def collect(value: Any) -> None:
+        if isinstance(value, Tensor):
+            found.append(torch.view_as_real(value) if value.is_complex() else value)
+        elif id(value) not in passed and not isinstance(value, (nn.Module, type, torch.dtype)):
+            passed.add(id(value))
+            named = named_of(value)
+            listed = value if isinstance(value, (list, tuple)) else ()
+            for part in listed if named is None else named.values():
+                collect(part)
+
+    for part in part_of(output, chosen) if chosen else ():
+        collect(part)
+    if not found:
+        collect(output)
+    return found
