@@ -20,7 +20,7 @@ import hashlib
 import json
 import marshal
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -173,14 +173,15 @@ WORDS = Collection(
 )
 
 
-def segments_collection(embed_dim: int, *, arrays: bool = True) -> Collection:
+def segments_collection(embed_dim: int, *, arrays: bool = True, filters: bool = True) -> Collection:
     """Segments with embeddings of this size, stored as `search.store.calibrated` says.
 
     Args:
         embed_dim: the number of dimensions.
         arrays: whether it knows arrays, as servers do; see `search.filters.columns`.
+        filters: whether it has columns for filters; Lite's are blank, and new ones have none.
     """
-    columns = _filter_columns(arrays)
+    columns = _filter_columns(arrays) if filters else []
     indexed = ["asset_id", *map(column_of, _INDEXED)]
     fields = _segment_fields(embed_dim, columns)
     return Collection("segments7", fields, "embedding", indexed, [f.name for f in columns])
@@ -443,10 +444,3 @@ def deletion_note(asset_id: str) -> dict[str, Any]:
     """A row among the places, by no URI, that says that an asset is being deleted."""
     note = {"location_id": _digest(DELETION, asset_id), "uri_key": DELETION}
     return {**note, "asset_id": asset_id, "dummy": _DUMMY_VECTOR}
-
-
-def new_locations(rows: Iterable[AssetRow], stored: Iterable[AssetRow]) -> list[dict[str, Any]]:
-    """`locations_to_dicts` of commit rows, without those of the rows that they replace."""
-    former = {location["location_id"] for row in stored for location in locations_to_dicts(row)}
-    locations = [location for row in rows for location in locations_to_dicts(row)]
-    return [location for location in locations if location["location_id"] not in former]

@@ -93,16 +93,13 @@ def _emptied(link: MilvusLink, prefix: str, current: SearchedSpace) -> Iterator[
 
 @contextmanager
 def _linked(target: Path | str) -> Iterator[MilvusLink]:
-    uri, is_own = joined(target) if isinstance(target, Path) else (target, False)
-    own_folder = target if isinstance(target, Path) and is_own else None
+    lite = joined(target) if isinstance(target, Path) else target
     try:
-        link = MilvusLink(
-            uri, timeout_s=30.0, connect_timeout_s=10.0, store_name=str(own_folder or "")
-        )
+        link = MilvusLink(lite, timeout_s=30.0, connect_timeout_s=10.0, store_name=str(target))
         try:
             yield link
         finally:
             link.close()
     finally:
-        if own_folder:
-            stop_lite(own_folder)
+        if isinstance(target, Path) and not isinstance(lite, str):
+            stop_lite(target)

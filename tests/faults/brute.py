@@ -21,7 +21,7 @@ import numpy as np
 from pymilvus import MilvusClient
 
 from search.store.calibrated import from_stored
-from search.store.lite.in_process import start_lite, stop_lite
+from search.store.lite.in_process import serve_lite, stop_lite
 from search.store.schema import uri_key
 from tests.faults.tiny_worker import DIM, N_ROWS
 
@@ -38,7 +38,8 @@ class Rows:
 
     assets: list[dict[str, Any]]
     segments: list[dict[str, Any]]
-    locations: list[dict[str, Any]]
+    locations: list[dict[str, Any]] | None
+    """None in a folder."""
     words: list[dict[str, Any]] | None
     """None on servers without words of their own."""
 
@@ -66,7 +67,7 @@ def copied(folder: Path) -> Iterator[Path]:
 
 def read_folder(folder: Path, space: str) -> Rows:
     """The rows of a space, from a copy of the folder."""
-    uri = start_lite(folder)
+    uri = serve_lite(folder)
     try:
         return read_server(uri, space)
     finally:
@@ -91,7 +92,9 @@ def read_server(uri: str, space: str) -> Rows:
             assert len(stored) < _MOST
             return list(map(dict, stored))
 
-        has_words = f"anymodal_{space}_words" in names
+        has_words, has_places = (
+            f"anymodal_{space}_{kind}" in names for kind in ("words", "locations")
+        )
         assets = rows("assets", "asset_id", "n_segments", "locations", "metadata")
         for row in assets:
             if isinstance(row["metadata"], str | bytes):
@@ -100,7 +103,7 @@ def read_server(uri: str, space: str) -> Rows:
         return Rows(
             assets,
             rows("segments7", "segment_id", "asset_id", "modality", "index", "embedding"),
-            rows("locations", "location_id", "uri_key", "asset_id"),
+            rows("locations", "location_id", "uri_key", "asset_id") if has_places else None,
             rows("words", "segment_id", "asset_id") if has_words else None,
         )
 
@@ -114,7 +117,6 @@ def faults_of_record(rows: Rows) -> list[str]:
     wrong = [
         *_doubles("assets", [row["asset_id"] for row in rows.assets]),
         *_doubles("segments", [row["segment_id"] for row in rows.segments]),
-        *_doubles("places", [row["location_id"] for row in rows.locations]),
     ]
     by_asset: dict[str, list[dict[str, Any]]] = {}
     for row in rows.segments:
@@ -129,9 +131,11 @@ def faults_of_record(rows: Rows) -> list[str]:
         wanted = len(first) * {str(key): n for key, n in N_ROWS.items()}.get(modality, 1)
         if len(seen) != wanted:
             wrong.append(f"{asset_id} has {len(seen)} rows of {wanted}")
-    named = {(uri_key(uri), row["asset_id"]) for row in rows.assets for uri in row["locations"]}
-    placed = {(row["uri_key"], row["asset_id"]) for row in rows.locations}
-    wrong += [f"a place of {asset_id} cannot be found" for _, asset_id in named - placed]
+    if rows.locations is not None:
+        wrong += _doubles("places", [row["location_id"] for row in rows.locations])
+        named = {(uri_key(uri), row["asset_id"]) for row in rows.assets for uri in row["locations"]}
+        placed = {(row["uri_key"], row["asset_id"]) for row in rows.locations}
+        wrong += [f"a place of {asset_id} cannot be found" for _, asset_id in named - placed]
     if rows.words is not None:
         worded = {row["segment_id"] for row in rows.words}
         texts = {row["segment_id"] for row in rows.segments if row["modality"] == "text"}

@@ -71,7 +71,9 @@ def _not_found(store: VectorStore, rows: Sequence[AssetRow]) -> Iterator[str]:
 
 def _doubles(record: MilvusStore, rows: brute.Rows) -> Iterator[str]:
     """Rows beyond one for each key, which queries do not show."""
-    shown = ((record._segments, rows.segments), (LOCATIONS, rows.locations), (ASSETS, rows.assets))
+    shown = [(record._segments, rows.segments), (ASSETS, rows.assets)]
+    if rows.locations is not None:
+        shown.append((LOCATIONS, rows.locations))
     for kind, of_kind in shown:
         if n_more := record._rows.count(kind) - len(of_kind):
             yield f"{n_more} rows of {kind.kind} more than keys"

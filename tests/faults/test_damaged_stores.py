@@ -34,7 +34,7 @@ FILES = [
     *(f"side/*/*/{index}/meta.json" for index in ("words", "names")),
     *(f"side/*/*/{index}/*.{suffix}" for index in ("words", "names")
       for suffix in ("idx", "store", "term", "fieldnorm")),
-    *(f"collections/*_{kind}/{file}" for kind in ("assets", "segments7", "locations")
+    *(f"collections/*_{kind}/{file}" for kind in ("assets", "segments7")
       for file in ("manifest.json", "schema.json", "partitions/*/data/*.parquet")),
 ]  # fmt: skip
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from pymilvus import MilvusClient
 
 from encoder.types import IMAGE
 from search.errors import StoreBusyError, StoreError
@@ -158,13 +157,14 @@ def test_indexes_of_earlier_versions_are_dropped_unread(
     rows = vectors(3)
     store.write([asset("a", "/a")], [segment("a", n, row) for n, row in enumerate(rows)])
     record = cast(EmbeddedStore, store).record
-    link, name = record._link, record._rows.name(record._segments)
-    params = MilvusClient.prepare_index_params()
-    params.add_index("embedding", index_type="FLAT", metric_type="IP")
-    params.add_index("asset_id", index_type="INVERTED")
-    link.call("create_index", name, params)
-    link.call("release_collection", name)
-    link.call("load_collection", name)
+    record.flush()
+    lite, name = record._link.in_process, record._rows.name(record._segments)
+    assert lite
+    collection = lite._database.get_collection(name)
+    collection.create_index("embedding", {"index_type": "FLAT", "metric_type": "IP"})
+    collection.create_index("asset_id", {"index_type": "INVERTED"})
+    collection.release()
+    collection.load()
     assert {path.suffix for path in lite_indexes(folder)} == {".idx", ".sidx"}
     for path in lite_indexes(folder):
         path.write_bytes(path.read_bytes()[:-1])

@@ -10,11 +10,14 @@ from typing import NamedTuple
 
 from encoder.system.private import private_folder
 from search.store.embedded.reading import IndexReading
+from search.store.embedded.record import Mark
 from search.store.embedded.tables import DamagedError, IndexTables, fact
 from search.store.embedded.texts import KeptIndex, NameSource, TextSource
 from search.store.embedded.views import Views
 
 TABLES = "tables.db"
+MARKS = "record"
+"""The fact that says where the record was when the index was last level with it."""
 _VECTORS = "vectors"
 
 
@@ -72,6 +75,14 @@ class Generation:
             opened.close()
 
 
+def marks_in(db: sqlite3.Connection) -> list[Mark]:
+    """The fact `MARKS`; earlier versions noted one number, of what they had always flushed."""
+    return [
+        (mark, mark, 0) if isinstance(mark, int) else (mark[0], mark[1], mark[2])
+        for mark in fact(db, MARKS) or ()
+    ]
+
+
 class KnownRows(NamedTuple):
     """What tables say of the record: rows by modality, ``assets``; and its last writes then."""
 
@@ -87,7 +98,7 @@ def known_of(tables: Path) -> KnownRows:
             sizes.update(db.execute("SELECT modality, n_live FROM part WHERE number = 0"))
             counted = "SELECT count(*) FROM asset WHERE row NOT NULL"
             (sizes["assets"],) = db.execute(counted).fetchone()
-            mark = fact(db, "record") or []
+            mark = [last for _, last, _ in marks_in(db)]
     except (sqlite3.Error, ValueError):
         return KnownRows({}, [])
     return KnownRows(sizes, mark)

@@ -9,9 +9,7 @@ its files are older than the record, and the whole index is rebuilt, unless it k
 record. A rebuild makes files beside those in use, and replaces them at once; who has the former
 ones open sees that at the next call.
 
-Lite scans all its rows unless it is given keys, which the index knows. So the index has to know all
-of them: after a write that was cut off, and once in an index that was built from the record, rows
-that no segment and no commit row names are removed from the record.
+Lite scans all its rows unless it is given keys, which the index knows.
 """
 
 from __future__ import annotations
@@ -38,7 +36,14 @@ from search.errors import StoreError, StoreGoneError
 from search.store import calibrated
 from search.store.calibrated import StoredCalibration
 from search.store.embedded.codes import CHUNK, replacing
-from search.store.embedded.generation import TABLES, Generation, KnownRows, known_of
+from search.store.embedded.generation import (
+    MARKS,
+    TABLES,
+    Generation,
+    KnownRows,
+    known_of,
+    marks_in,
+)
 from search.store.embedded.record import Record
 from search.store.embedded.tables import DamagedError, fact, set_fact
 from search.store.embedded.texts import AT_ONCE
@@ -57,10 +62,6 @@ _TELL_S = 10.0
 """After this time, and then as often, a build says how far it is."""
 _BEHIND = "behind"
 """The fact that somebody wrote to the record without the index; the next opening rebuilds it."""
-_TIDY = "tidy"
-"""The fact that the record has words and places only of what the index holds."""
-_REWRITE = ""
-"""An intent that changes nothing in the index."""
 _REWRITING = "rewriting"
 """The fact that somebody rewrites rows of the record unchanged, so that the number of its last
 write means nothing."""
@@ -164,7 +165,10 @@ class Side:
             is_busy = bool(db.execute("SELECT count(*) FROM intent").fetchone()[0])
             if is_busy or fact(db, _BEHIND):
                 return False
-            return bool(fact(db, _REWRITING)) or fact(db, "record") == self._record.mark()
+            if fact(db, _REWRITING):
+                return True
+            marks = marks_in(db)
+            return bool(marks) and self._record.is_at(marks)
 
     def _mend(self) -> None:
         """Bring the index up to date; raises if somebody wrote to the record without it."""
@@ -181,13 +185,12 @@ class Side:
 
         After a deletion without the index, the record has fewer rows too, but a later last write.
         """
-        last_writes = self._record.mark()
-        if not known_rows.mark or all(
-            last_write >= known_write
-            for last_write, known_write in zip(last_writes, known_rows.mark, strict=True)
-        ):
+        if not known_rows.mark or self._has_writes(known_rows):
             return None
         record = self._record.store
+        record.flush()
+        if self._has_writes(known_rows):
+            return None
         stored: dict[str, int] = {"assets": record.count()}
         stored.update({str(collection): n for collection, n in record.sizes().items()})
         lost = [
@@ -203,6 +206,10 @@ class Side:
             remedy="Run `anymodal store check --repair`, which writes them back; searches go on "
             "until then, writes are refused.",
         )
+
+    def _has_writes(self, known_rows: KnownRows) -> bool:
+        flushed = self._record.flushed_writes()
+        return all(n >= known for n, known in zip(flushed, known_rows.mark, strict=False))
 
     def _current_name(self) -> str:
         """The folder of the current files; empty if none is named, as in earlier versions."""
@@ -314,13 +321,6 @@ class Side:
                 set_fact(db, _BEHIND, True)
             return None
         with self.current.tables.reading() as db:
-            if fact(db, _TIDY):
-                return keys_of(db, asset_ids)
-        self._intend([_REWRITE])
-        self._record.store.tidy()
-        with self.current.tables.writing() as db:
-            self._level(db)
-            set_fact(db, _TIDY, True)
             return keys_of(db, asset_ids)
 
     def check_there(self) -> None:
@@ -355,7 +355,7 @@ class Side:
 
     def _level(self, db: sqlite3.Connection) -> None:
         db.execute("DELETE FROM intent")
-        set_fact(db, "record", self._record.mark())
+        set_fact(db, MARKS, self._record.marks())
 
     def put(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
         """Store what the record acknowledged, at the end of `changing`."""
@@ -381,21 +381,16 @@ class Side:
     def mend(self) -> int:
         """Complete what was cut off; return the number of assets."""
         with self.current.tables.reading() as db:
-            intents = [asset_id for (asset_id,) in db.execute("SELECT asset_id FROM intent")]
-        unfinished = [asset_id for asset_id in intents if asset_id != _REWRITE]
+            unfinished = [asset_id for (asset_id,) in db.execute("SELECT asset_id FROM intent")]
         if unfinished:
             record = self._record.store
             assets = record.assets(unfinished)
             # Their deletion was cut off, or their first writing, which nobody knows of.
             record.finish_removal([asset_id for asset_id in unfinished if asset_id not in assets])
             segments = [row for asset_id in assets for row in record.embeddings(asset_id)]
-            record.flush()  # the number of its last write would change when it is closed
             with self.current.tables.writing() as db:
                 remove(db, unfinished)
                 put(db, self.current.views, list(assets.values()), segments)
-                set_fact(db, _TIDY, False)
-        if intents:
-            with self.current.tables.writing() as db:
                 self._level(db)
         return len(unfinished)
 

@@ -1,7 +1,7 @@
-"""Milvus Lite inside this process, one server per folder, shared by all users in the process.
+"""Milvus Lite inside this process, one database per folder, shared by all users in the process.
 
 Why not ``MilvusClient("x.db")``: that starts Lite with ten worker threads, and concurrent writers
-then lose acknowledged rows if the process is killed. One worker thread loses none.
+then lose acknowledged rows if the process is killed. One call at a time loses none.
 It also hides the reason when the folder is locked.
 """
 
@@ -22,31 +22,34 @@ from encoder.system.disk import disk_error
 from encoder.system.environment import set_for_library
 from encoder.system.private import private_folder, tighten
 from search.errors import StoreBusyError, StoreError
+from search.store.lite.client import LiteClient, without_pandas
 from search.store.lite.read_only import unreadable
 
 _HOLDER = "holder.pid"
 _NOBODY = 2**30  # above the largest process id
 _STOP_S = 5
+_MESSAGE_BYTES = 2**28
 
 
 @dataclass
 class _Running:
-    server: Any
     database: Any
-    port: int
+    client: LiteClient
     pid: int
+    server: Any = None
+    """Of `serve_lite`."""
     users: int = 0
     spoilt: DiskError | None = None
 
 
 _running: dict[Path, _Running] = {}
 on_spoilt: Callable[[], object] = bool
-"""Called when the disk refused a write of a server in this process; see `shared_lite`."""
+"""Called when the disk refused a write in this process; see `search.store.lite.shared`."""
 _lock = Lock()
 
 
-def start_lite(folder: Path, port: int = 0) -> str:
-    """Start or join the server of this folder; return its address. Call `stop_lite` once for each.
+def start_lite(folder: Path) -> LiteClient:
+    """Open this folder, or join who has opened it here. Call `stop_lite` once for each.
 
     Raises:
         StoreBusyError: another process holds the folder.
@@ -56,15 +59,42 @@ def start_lite(folder: Path, port: int = 0) -> str:
     folder = folder.absolute()
     with _lock:
         running = _running.get(folder)
-        # After a fork the parent's server is listed here but does not run here.
+        # After a fork the parent's database is listed here but is not open here.
         if running is None or running.pid != os.getpid():
-            running = _running[folder] = _start(folder, port)
+            running = _running[folder] = _start(folder)
         running.users += 1
-        return f"http://127.0.0.1:{running.port}"
+        return running.client
+
+
+def opened_lite(folder: Path) -> LiteClient | None:
+    """This folder, if it is open in this process."""
+    running = _running.get(folder.absolute())
+    return running.client if running and running.pid == os.getpid() else None
+
+
+def serve_lite(folder: Path, port: int = 0) -> str:
+    """Open this folder for other processes, too; return the address. See `start_lite`."""
+    # Otherwise gRPC's core reports each closed connection on stderr; it reads this on import.
+    set_for_library("GRPC_VERBOSITY", "ERROR")
+    from concurrent.futures import ThreadPoolExecutor
+
+    import grpc
+    from milvus_lite.adapter.grpc.servicer import MilvusServicer
+    from pymilvus.grpc_gen import milvus_pb2_grpc
+
+    start_lite(folder)
+    running = _running[folder.absolute()]
+    limits = [(f"grpc.max_{way}_message_length", _MESSAGE_BYTES) for way in ("receive", "send")]
+    running.server = grpc.server(ThreadPoolExecutor(1), options=limits)
+    servicer = MilvusServicer(running.database)
+    milvus_pb2_grpc.add_MilvusServiceServicer_to_server(servicer, running.server)
+    bound = running.server.add_insecure_port(f"127.0.0.1:{port}")
+    running.server.start()
+    return f"http://127.0.0.1:{bound}"
 
 
 def stop_lite(folder: Path) -> None:
-    """Leave the server of this folder; the last one stops it and frees the folder."""
+    """Leave this folder; the last one closes and frees it."""
     folder = folder.absolute()
     with _lock:
         running = _running.get(folder)
@@ -77,7 +107,7 @@ def stop_lite(folder: Path) -> None:
 
 
 def check_whole(folder: Path) -> None:
-    """Raise the `DiskError` by which this folder's server was spoilt, if one was."""
+    """Raise the `DiskError` by which this folder's database was spoilt, if it was."""
     running = _running.get(folder.absolute())
     if running and running.spoilt:
         raise DiskError(running.spoilt.problem, "Free some space there and restart this program.")
@@ -92,7 +122,7 @@ def refuse_requests(folder: Path) -> None:
         running.server.stop(grace=_STOP_S)
 
 
-def _start(folder: Path, port: int) -> _Running:
+def _start(folder: Path) -> _Running:
     try:
         _check_folder(folder)
     except OSError as error:
@@ -100,14 +130,13 @@ def _start(folder: Path, port: int) -> _Running:
     with suppress(OSError):  # the server will report it
         private_folder(folder)
     tighten(folder)
-    # Otherwise gRPC's core reports each closed connection on stderr; it reads this on import.
-    set_for_library("GRPC_VERBOSITY", "ERROR")
-    from milvus_lite.adapter.grpc.server import start_server_in_thread
+    from milvus_lite import MilvusLite
     from milvus_lite.exceptions import DataDirLockedError
 
+    without_pandas()
     _hush()
     try:
-        server, database, bound = start_server_in_thread(str(folder), port=port, max_workers=1)
+        database = MilvusLite(str(folder))
         (folder / _HOLDER).write_text(str(os.getpid()))
     except DataDirLockedError as error:
         raise StoreBusyError(
@@ -121,7 +150,8 @@ def _start(folder: Path, port: int) -> _Running:
         raise StoreError(
             f"The store {folder} cannot be opened: {error}.", remedy="Choose another --store."
         ) from error
-    return _Running(server, database, bound, os.getpid())
+    client = LiteClient(database, _note, str(folder))
+    return _Running(database, client, os.getpid())
 
 
 def _hush() -> None:
@@ -133,20 +163,22 @@ def _hush() -> None:
 
 
 def _look_at(record: logging.LogRecord) -> bool:
-    """Note that the disk refused a write.
+    if record.exc_info and record.exc_info[1]:
+        _note(record.exc_info[1])
+    return False
+
+
+def _note(error: BaseException) -> None:
+    """Note that the disk refused a write, if it did.
 
     Lite then holds less in memory than its log does, and would remove that log after its next
     successful write. So nothing more is written, and it is not closed: the next process to open
     it reads the log, as after a kill.
     """
-    error = record.exc_info[1] if record.exc_info else None
-    if error is None:
-        return False
     for folder, running in list(_running.items()):
         if refused := disk_error(error, f"The store {folder}"):
             running.spoilt = running.spoilt or refused
             on_spoilt()
-    return False
 
 
 def _check_folder(folder: Path) -> None:
@@ -184,7 +216,8 @@ def _holder_pid(folder: Path) -> int:
 
 
 def _stop(folder: Path, running: _Running) -> None:
-    running.server.stop(grace=_STOP_S).wait()
+    if running.server:
+        running.server.stop(grace=_STOP_S).wait()
     if running.spoilt:
         running.database._collections.clear()  # close then only frees the lock
     running.database.close()

@@ -22,12 +22,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from encoder.errors import AnymodalError
 from encoder.system.disk import writing
 from search.errors import StoreUnservedError
+
+if TYPE_CHECKING:
+    from search.store.lite.client import LiteClient
 
 _ADDRESS = "server.json"
 _SERVER, _SUPERVISOR = "server.lock", "up.lock"
@@ -89,8 +93,8 @@ def check_served(folder: Path) -> Served:
     )
 
 
-def joined(folder: Path) -> tuple[str, bool]:
-    """The address of a server of this folder, and whether it runs in this process; see `stop_lite`.
+def joined(folder: Path) -> LiteClient | str:
+    """This folder, opened in this process (see `stop_lite`), or the address of its server.
 
     Raises:
         StoreUnservedError: it is shared, and its server is away for longer than a restart takes.
@@ -98,11 +102,11 @@ def joined(folder: Path) -> tuple[str, bool]:
     from search.store.lite.in_process import start_lite
 
     if not is_shared(folder):
-        return start_lite(folder), True
+        return start_lite(folder)
     until_s = time.monotonic() + _PATIENCE_S
     while not served(folder) and time.monotonic() < until_s:
         time.sleep(_POLL_S)
-    return check_served(folder).uri, False
+    return check_served(folder).uri
 
 
 @contextmanager
@@ -152,7 +156,7 @@ def serve(folder: Path, port: int = 0) -> None:
         ended.set()
 
     lite.on_spoilt = end  # the next start reads its log
-    uri = lite.start_lite(folder, port)
+    uri = lite.serve_lite(folder, port)
     address = folder / _ADDRESS
     partial = address.with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps(asdict(Served(uri, os.getpid(), uuid4().hex))))

@@ -67,18 +67,17 @@ class MilvusCheck:
         return findings
 
     def _compare(self, rows: Sequence[AssetRow], counts: Counter[str], findings: Findings) -> None:
-        key = LOCATIONS.key
-        places = {location[key]: row for row in rows for location in locations_to_dicts(row)}
-        stored_keys = {
-            location[key] for location in self._rows.of(LOCATIONS, key, list(places), [key])
-        }
         for row in rows:
             n_segments = counts.pop(row.asset_id, 0)
             if n_segments != row.n_segments:
                 difference = INCOMPLETE if n_segments < row.n_segments else MISCOUNTED
                 findings.add(difference, row.asset_id, _shown(row))
-        for location in places.keys() - stored_keys:
-            findings.add(PLACES, places[location].asset_id, _shown(places[location]))
+        if LOCATIONS.kind in self._rows.names:
+            key = LOCATIONS.key
+            places = {location[key]: row for row in rows for location in locations_to_dicts(row)}
+            stored = self._rows.of(LOCATIONS, key, list(places), [key])
+            for location in places.keys() - {location[key] for location in stored}:
+                findings.add(PLACES, places[location].asset_id, _shown(places[location]))
 
     def _find_words(self, findings: Findings) -> None:
         key = self._segments.key

@@ -20,6 +20,7 @@ from encoder.errors import DiskError
 from encoder.system.disk import disk_error_in
 from encoder.system.environment import set_for_library, variable
 from search.errors import StoreError, StoreUnavailableError
+from search.store.lite.client import LiteClient
 
 _PAUSE_S = 0.2
 # How far behind a "Bounded" read may be is the server's setting: 5 s by default.
@@ -36,7 +37,7 @@ class MilvusLink:
     """A client of one address. Safe to use from threads; not usable in a forked child.
 
     Args:
-        uri: ``http://[user:password@]host:port[/database]``.
+        target: ``http://[user:password@]host:port[/database]``, or Lite in this process.
         timeout_s: the longest that one call may take.
         connect_timeout_s: the longest to wait until the server answers at all.
         store_name: the name of the store in messages; a password is never part of it.
@@ -46,16 +47,26 @@ class MilvusLink:
     """
 
     def __init__(
-        self, uri: str, *, timeout_s: float, connect_timeout_s: float, store_name: str = ""
+        self,
+        target: str | LiteClient,
+        *,
+        timeout_s: float,
+        connect_timeout_s: float,
+        store_name: str = "",
     ) -> None:
-        self.shown = store_name or without_password(uri)
+        self.in_process = target if isinstance(target, LiteClient) else None
+        self.shown = store_name or without_password(str(target))
         self._timeout_s = timeout_s
         self._pid = os.getpid()
         self._lock = Lock()
         self._seen_ts, self._settles_at_s = 0, 0.0
-        self._client: Any = self._connect(uri, connect_timeout_s)
-        # Lite may also be served to several processes (`milvus-lite server`).
-        version = self.version = str(self.call("get_server_version"))
+        if isinstance(target, LiteClient):
+            self._client: Any = target
+            version = self.version = target.version
+        else:
+            self._client = self._connect(target, connect_timeout_s)
+            # Lite may also be served to several processes (`milvus-lite server`).
+            version = self.version = str(self.call("get_server_version"))
         self.is_lite = version.startswith("milvus_lite")
         # Milvus 2.3 has patterns such as "ab%" only.
         self.knows_infix = self.is_lite or _release(version) >= (2, 4)
@@ -70,6 +81,8 @@ class MilvusLink:
     def call(self, method: str, *args: Any, **options: Any) -> Any:
         """Call a method of `pymilvus.MilvusClient`, with the time limit."""
         client = self._usable()
+        if self.in_process:
+            return self.in_process.call(method, *args, **options)
         with self.translated(method):
             return getattr(client, method)(*args, timeout=self._timeout_s, **options)
 
@@ -102,6 +115,8 @@ class MilvusLink:
         timestamps of deletes, and none at all in a new process, so that a server that is reading
         its log again after a restart answers as if nothing were stored.
         """
+        if self.in_process:
+            return {}
         if time.monotonic() > self._settles_at_s:
             return {"consistency_level": "Bounded"}
         return {"consistency_level": "Customized", "guarantee_timestamp": self._seen_ts}
@@ -119,7 +134,7 @@ class MilvusLink:
 
     def close(self) -> None:
         client, self._client = self._client, None
-        if client is not None and self._pid == os.getpid():
+        if client is not None and not self.in_process and self._pid == os.getpid():
             with self.translated("close"):
                 client.close()
 

@@ -100,12 +100,15 @@ class MilvusRows:
                 self.upsert(collection, chunk, **options)
 
     def flush(self, collection: Collection) -> None:
-        """Flush Lite, which searches other rows far more slowly; a server limits flushes."""
-        if self.link.is_lite:
+        """Flush a Lite of another process, of which only its manifest says what was written.
+
+        In this process it flushes by itself, and a server limits flushes.
+        """
+        if self.link.is_lite and not self.link.in_process:
             self.link.call("flush", self.name(collection))
 
     def flush_all(self) -> None:
-        """The same for all collections."""
+        """Make Lite write to files what its log holds, as it does when it is closed."""
         for name in self.names.values() if self.link.is_lite else ():
             self.link.call("flush", name)
 

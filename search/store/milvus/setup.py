@@ -20,7 +20,6 @@ from search.store.milvus.link import MilvusLink
 from search.store.schema import (
     OLD_VERSION,
     SCHEMA_VERSION,
-    WORDS,
     Collection,
     collection_name,
     properties,
@@ -40,8 +39,11 @@ def prepare_collections(
     new_space: bool,
     create: bool,
     index: str = HNSW,
+    unread: Sequence[Collection] = (),
 ) -> dict[str, str]:
     """Create missing collections, index and load them; return the collections' names by kind.
+
+    Those that are ``unread`` are dropped: earlier versions made them.
 
     Raises:
         SpaceMismatchError: there are only collections of other spaces, without ``new_space``.
@@ -59,9 +61,9 @@ def prepare_collections(
         raise _mismatch(link.shown, spaces, fingerprint)
     if fingerprint not in spaces and not create:
         raise StoreMissingError.at(link.shown)
-    unread = collection_name(prefix, fingerprint, WORDS.kind)
-    if unread in present and WORDS not in collections:  # a folder's, of an earlier version
-        link.call("drop_collection", unread)
+    for collection in unread:
+        if (name := collection_name(prefix, fingerprint, collection.kind)) in present:
+            link.call("drop_collection", name)
     names = {}
     for collection in collections:
         name = names[collection.kind] = collection_name(prefix, fingerprint, collection.kind)
@@ -94,6 +96,9 @@ def create_collection(
     link: MilvusLink, name: str, collection: Collection, facts: Mapping[str, str]
 ) -> None:
     """Create one with these properties, unless another has made it meanwhile."""
+    if link.in_process:
+        link.call("create_collection", name, collection, properties=facts)
+        return
     from pymilvus import DataType, MilvusClient
 
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -148,12 +153,14 @@ def _check_version(link: MilvusLink, name: str) -> None:
 
 def _index(link: MilvusLink, name: str, collection: Collection, index: str) -> None:
     """Add the indexes that are missing, as after a process was killed while making them."""
-    from pymilvus import MilvusClient
-
     fields = [collection.vector, *collection.indexed]
     if link.is_lite:
         fields = [collection.vector] if collection.bm25_of else []
         _drop_others(link, name, fields)
+    if link.in_process:
+        return
+    from pymilvus import MilvusClient
+
     present = set(link.call("list_indexes", name))
     for field in fields:
         if field in present:

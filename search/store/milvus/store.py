@@ -105,11 +105,11 @@ class MilvusStore:
         self._embed_dim = embed_dim
         self._follows = not new_space
         folder = self._place = target if isinstance(target, Path) else None
-        uri, is_own = joined(folder) if folder else (str(target), False)
-        self._folder = folder if is_own else None
+        lite = joined(folder) if folder else str(target)
+        self._folder = None if isinstance(lite, str) else folder
         try:
             self._link = MilvusLink(
-                uri,
+                lite,
                 timeout_s=timeout_s,
                 connect_timeout_s=connect_timeout_s,
                 store_name=str(folder or ""),
@@ -145,13 +145,16 @@ class MilvusStore:
 
     def _open_parts(self) -> None:
         link, segments = self._link, self._version.segments
-        has_words = link.knows_bm25 and not self._place
-        kinds = [LOCATIONS, ASSETS, *([WORDS] if has_words else [])]
-        names = self._prepare([segments, *kinds])
+        if self._place:  # the index beside it knows words and places
+            names = self._prepare([segments, ASSETS], unread=[WORDS, LOCATIONS])
+        else:
+            names = self._prepare(
+                [segments, LOCATIONS, ASSETS, *([WORDS] if link.knows_bm25 else [])]
+            )
         rows = self._rows = MilvusRows(link, names, segments, lambda: self.locks.check())
         self._segments, self._partitions = segments, rows.partitions
         self._fields = [*segments.scalars, segments.vector]
-        self._words: TextWords | None = None  # in a folder, the index beside it answers
+        self._words: TextWords | None = None
         if not self._place:
             self._words = MilvusWords(rows) if link.knows_bm25 else MirroredWords(rows)
         self._calibration = MilvusCalibration(rows, is_alone=self._folder is not None)
@@ -269,12 +272,8 @@ class MilvusStore:
         """Remove all rows of assets that have no commit row, also in a space nobody searches."""
         self._removal.of_assets(asset_ids, None)
 
-    def tidy(self) -> None:
-        """Remove what writes and deletions that were cut off have left, except segments."""
-        self._removal.of_strays()
-
     def flush(self) -> None:
-        """Make Lite write to files what its log holds, as it does when it is closed."""
+        """See `MilvusRows.flush_all`."""
         self._rows.flush_all()
 
     def catch_up(self) -> None:

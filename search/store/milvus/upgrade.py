@@ -37,9 +37,13 @@ class Version:
     def __init__(self, link: MilvusLink, embed_dim: int, name_of: Callable[[str], str]) -> None:
         self._link = link
         self.old = old_segments_collection(embed_dim)
-        self.new = segments_collection(embed_dim, arrays=not link.is_lite)
-        self._old_name, self._new_name = name_of(self.old.kind), name_of(self.new.kind)
+        new = segments_collection(embed_dim, arrays=not link.is_lite)
+        self._old_name, self._new_name = name_of(self.old.kind), name_of(new.kind)
         collections = link.call("list_collections")
+        if link.is_lite:
+            has_filters = self._new_name in collections and new.unread[0] in self._fields()
+            new = segments_collection(embed_dim, arrays=False, filters=has_filters)
+        self.new = new
         self.is_old = self._old_name in collections and (
             self._new_name not in collections or self._state() != _DONE
         )
@@ -93,10 +97,9 @@ class Version:
     def _copy(self, rows: MilvusRows, page: Rows, partition: str) -> None:
         """Write a page; rows of assets without a commit row are left behind."""
         ids = list({row["asset_id"] for row in page})
+        blank = blank_values() if self.new.unread else {}
         columns = {
-            row["asset_id"]: blank_values()
-            if self._link.is_lite
-            else values_of(asset_from_dict(row))
+            row["asset_id"]: values_of(asset_from_dict(row)) if not self._link.is_lite else blank
             for row in rows.of(ASSETS, "asset_id", ids)
         }
         new_rows = [
@@ -105,6 +108,10 @@ class Version:
         rows.upsert(self.new, new_rows, partition_name=partition)
         rows.flush(self.new)
         self._set({_STATE: json.dumps([partition, page[-1]["segment_id"]])})
+
+    def _fields(self) -> set[str]:
+        fields = self._link.call("describe_collection", self._new_name)["fields"]
+        return {field["name"] for field in fields}
 
     def _state(self) -> str:
         facts = self._link.call("describe_collection", self._new_name)["properties"]

@@ -20,7 +20,7 @@ from search.store.schema import (
     asset_from_dict,
     asset_to_dict,
     deletion_note,
-    new_locations,
+    locations_to_dicts,
     partition_of_row,
     segment_to_dict,
 )
@@ -36,6 +36,7 @@ class SegmentWriter:
         self._segments = rows.segments
         self._partitions = rows.partitions
         self._calibration = calibration
+        self._has_places = LOCATIONS.kind in rows.names
 
     def write(
         self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]
@@ -47,7 +48,7 @@ class SegmentWriter:
         by the last `MilvusLink.catch_up`.
 
         Returns:
-            The stored commit rows of all of these, by asset.
+            The stored commit rows of all of these, by asset; none in Lite.
         """
         if not assets and not segments:
             return {}
@@ -55,8 +56,8 @@ class SegmentWriter:
         ids = list(new_rows.keys() | {row.asset_id for row in segments})
         if self._link.is_lite:
             if segments:
-                self._write(segments, {}, blank_values(), ())
-            return self._stored(ids)
+                self._write(segments, {}, blank_values() if self._segments.unread else {}, ())
+            return {}
         stored, begun = self._known(ids, side_by_side=bool(segments))
         if segments:
             new = dict.fromkeys(row.asset_id for row in segments if row.asset_id not in stored)
@@ -82,20 +83,16 @@ class SegmentWriter:
         """Write the places of commit rows, then the rows; ``stored`` is what `write` returned."""
         if not assets:
             return
-        # Only in Lite are the places of rows that were read as stored certain to exist.
-        former = list(stored.values()) if self._link.is_lite else []
-        if new := new_locations(assets, former):
-            self._rows.upsert(LOCATIONS, new)
+        if self._has_places:
+            places = [place for row in assets for place in locations_to_dicts(row)]
+            self._rows.upsert(LOCATIONS, places)
             self._rows.flush(LOCATIONS)
-        self._rows.upsert(ASSETS, [asset_to_dict(asset) for asset in assets])
+        self._rows.upsert(ASSETS, list(map(asset_to_dict, assets)))
         self._rows.flush(ASSETS)
-        new_rows = {row.asset_id: row for row in assets}
-        stale_locations = new_locations(
-            [row for row in former if row.asset_id in new_rows], new_rows.values()
-        )
         if not self._link.is_lite:
-            stale_locations += [deletion_note(key) for key in new_rows if key not in stored]
-        self._rows.remove(LOCATIONS, [row[LOCATIONS.key] for row in stale_locations])
+            new_ids = [row.asset_id for row in assets if row.asset_id not in stored]
+            notes = [deletion_note(asset_id)[LOCATIONS.key] for asset_id in new_ids]
+            self._rows.remove(LOCATIONS, notes)
 
     def _known(
         self, asset_ids: Sequence[str], *, side_by_side: bool
@@ -165,9 +162,6 @@ class SegmentWriter:
                 self._rows.upsert(self._segments, rows, partition_name=partition)
 
 
-_ROWS_AT_ONCE = 4096
-
-
 class Removal:
     """Removes rows. Safe to use from threads."""
 
@@ -175,32 +169,32 @@ class Removal:
         self._rows = rows
         self._segments = rows.segments
         self._words = words
+        self._has_places = LOCATIONS.kind in rows.names
 
     def of_assets(self, asset_ids: Sequence[str], keys: Keys | None) -> None:
         """Remove commit rows first, then the segments; unknown ids are ignored.
 
-        With the keys of all their segments, as in a folder, nothing has to be looked for. Without,
-        a note of each asset is written before and removed after all else, so that a deletion that
-        was cut off can be completed: see `noted`.
+        With the keys of all their segments, as in a folder, nothing has to be looked for. On a
+        server, a note of each asset is written before and removed after all else, so that a
+        deletion that was cut off can be completed: see `noted`.
         """
-        if keys is None:
-            self._rows.upsert(
-                LOCATIONS, [deletion_note(asset_id) for asset_id in dict.fromkeys(asset_ids)]
-            )
-            self._rows.delete([ASSETS, self._segments], asset_ids)
-            if self._words:
-                self._words.removed(asset_ids)
-            self._rows.delete([LOCATIONS], asset_ids)
+        if keys is not None:
+            parts: dict[str, list[str]] = {}
+            for asset_id in asset_ids:
+                for partition, key in keys.get(asset_id, ()):
+                    parts.setdefault(partition, []).append(key)
+            self._rows.remove(ASSETS, asset_ids)
+            for partition, of in parts.items():
+                self._rows.remove(self._segments, of, partition_name=partition)
             return
-        locations = self._locations(asset_ids)
-        parts: dict[str, list[str]] = {}
-        for asset_id in asset_ids:
-            for partition, key in keys.get(asset_id, ()):
-                parts.setdefault(partition, []).append(key)
-        self._rows.remove(ASSETS, asset_ids)
-        for partition, of in parts.items():
-            self._rows.remove(self._segments, of, partition_name=partition)
-        self._rows.remove(LOCATIONS, locations)
+        if self._has_places:
+            notes = map(deletion_note, dict.fromkeys(asset_ids))
+            self._rows.upsert(LOCATIONS, list(notes))
+        self._rows.delete([ASSETS, self._segments], asset_ids)
+        if self._words:
+            self._words.removed(asset_ids)
+        if self._has_places:
+            self._rows.delete([LOCATIONS], asset_ids)
 
     def noted(self) -> list[str]:
         """The assets whose deletion began and did not end."""
@@ -215,19 +209,3 @@ class Removal:
             deletion_note(asset_id)[LOCATIONS.key] for asset_id in asset_ids if asset_id in stored
         ]
         self._rows.remove(LOCATIONS, notes)
-
-    def _locations(self, asset_ids: Sequence[str]) -> list[str]:
-        """The keys of all places that the commit rows of these assets name."""
-        stored = map(asset_from_dict, self._rows.of(ASSETS, ASSETS.key, asset_ids))
-        return [row[LOCATIONS.key] for row in new_locations(stored, [])]
-
-    def of_strays(self) -> None:
-        """Remove places that no commit row names.
-
-        Writes and deletions that were cut off leave them, and so did earlier versions.
-        """
-        places = self._rows.where(LOCATIONS, "", [LOCATIONS.key, "asset_id"])
-        for page in in_batches(places, _ROWS_AT_ONCE):
-            current = set(self._locations([row["asset_id"] for row in page]))
-            keys = [row[LOCATIONS.key] for row in page]
-            self._rows.remove(LOCATIONS, [key for key in keys if key not in current])
