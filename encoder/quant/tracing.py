@@ -181,7 +181,7 @@ def _recorded(
     for warning in caught:
         # torchvision's detectors are made to be recorded, and torch checks itself
         of_library = any(part in warning.filename for part in ("torchvision", *_NOT_THE_MODEL))
-        if "to a Python boolean" in str(warning.message) and not of_library:
+        if "to a Python " in str(warning.message) and not of_library:
             place = f"{Path(warning.filename).name}, line {warning.lineno}"
             raise ModelError(f"its forward branches on a value, at {place}", remedy="")
     graph = onnx.load_from_string(file.getvalue())

@@ -227,7 +227,6 @@ def test_bad_arguments_are_named(
 
 
 def test_what_cannot_be_traced_says_with_what(path: Path) -> None:
-    report = export_onnx(Fixed(), torch.zeros(2, 3), path)
-    assert report.notes == ("x has the fixed length 2 along axis 0",)
+    assert "fixed length 2 along axis 0" in export_onnx(Fixed(), torch.zeros(2, 3), path).notes[0]
     with pytest.raises(ModelError, match=r"Fixed cannot be traced with \(x: float32 \[3, 3\]\)"):
         export_onnx(Fixed(), torch.zeros(3, 3), path)
