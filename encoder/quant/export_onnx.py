@@ -262,14 +262,14 @@ def _run(path: Path, inputs: Mapping[str, Any], options: Any) -> list[Any]:
 
     try:
         session = open_session(path, options)
+        names = {value.name for value in session.get_inputs()}
+        outputs: list[Any] = session.run(None, {k: v for k, v in inputs.items() if k in names})
     # onnxruntime raises several kinds for a graph that it does not take
     except Exception as error:
         raise ModelError(
-            f"ONNX Runtime does not take {path.name}: {first_line(error)}.",
+            f"ONNX Runtime does not run {path.name}: {first_line(error)}.",
             remedy="Update onnxruntime, or leave out the part of the model that it names.",
         ) from error
-    input_names = {value.name for value in session.get_inputs()}
-    outputs: list[Any] = session.run(None, {k: v for k, v in inputs.items() if k in input_names})
     return outputs
 
 
