@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from encoder.errors import ModelError
 from encoder.system.allocator import give_back
 from encoder.system.environment import set_for_library
+from encoder.types import DOCUMENT, QUERY, Role
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -34,7 +35,8 @@ LEAD_S = 0.3
 # right as with all of a window (benchmarks/tried.md). Of these, 1 s is encoded with the speech; the
 # others are states of silence, which is encoded once. For that, all speech is made as loud: its
 # spectrum gets one floor.
-_PAUSE_S, _SILENCE_S = 1.0, 15.0
+_PAUSES_S: Mapping[Role, float] = {DOCUMENT: 5.0, QUERY: 1.0}
+_SILENCE_S = 15.0
 _FLOOR = -0.6
 _WINDOW_S = 30.0
 _STATES_PER_S = 50
@@ -113,14 +115,16 @@ class Whisper:
         frames: NDArray[np.float32] = np.asarray(states, np.float32)[0]
         return frames
 
-    def encode(self, samples: Samples) -> Speaking:
+    def encode(self, samples: Samples, role: Role = DOCUMENT) -> Speaking:
         """Encode speech of at most 29 s."""
         from ctranslate2 import StorageView
 
         length_s = len(samples) / SAMPLING_RATE
-        pause_s = min(_PAUSE_S, _WINDOW_S - LEAD_S - length_s)
+        pause_s = min(_PAUSES_S[role], _WINDOW_S - LEAD_S - length_s)
         padded = np.pad(samples, [int(pause * SAMPLING_RATE) for pause in (LEAD_S, pause_s)])
         mel = self._mel(padded)
+        if role == DOCUMENT:
+            return Speaking(StorageView.from_array(self._encoded(mel)[None]), length_s)
         heard = self._encoded(mel + (np.float32(_FLOOR) - mel.min()))
         n_states = int((LEAD_S + length_s + _SILENCE_S) * _STATES_PER_S)
         states = np.concatenate([heard, self._silence[len(heard) : n_states]])
