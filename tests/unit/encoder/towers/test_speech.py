@@ -23,7 +23,7 @@ from encoder.system.cache import cache_home
 from encoder.towers import text
 from encoder.towers.audio.labels import load_class_places, load_sound_labels
 from encoder.towers.audio.tower import AudioTower
-from encoder.types import Waveform
+from encoder.types import DOCUMENT, QUERY, Waveform
 from examples.speech import Speaker
 
 SENTENCE = "The children are building a castle out of sand."
@@ -170,9 +170,15 @@ def test_speech_is_written_down_in_its_own_language(
 
 def test_silence_follows_speech_within_the_window(speech_folder: Path) -> None:
     whisper = Whisper(speech_folder, n_threads=1, compute_type="int8")
-    for length_s, whole_s in ((3.0, 18.3), (20.0, 30.0), (26.0, 30.0)):
+    lengths_s = (
+        (QUERY, 3.0, 18.3),
+        (QUERY, 20.0, 30.0),
+        (DOCUMENT, 3.0, 8.3),
+        (DOCUMENT, 26.0, 30.0),
+    )
+    for role, length_s, whole_s in lengths_s:
         speech = np.zeros(int(length_s * SAMPLING_RATE), np.float32)
-        n_states = int(whisper.encode(speech).states.shape[1])
+        n_states = int(whisper.encode(speech, role).states.shape[1])
         assert n_states == pytest.approx(whole_s * 50, abs=1)
 
 
@@ -180,7 +186,7 @@ def test_silence_follows_speech_within_the_window(speech_folder: Path) -> None:
 def test_soft_speech_is_written_as_loud_speech(speech: Speech, speaker: Speaker) -> None:
     loud = say(speaker, SENTENCE, "en-us")
     soft = Waveform(loud.samples * np.float32(0.1), SAMPLING_RATE)
-    texts = [[said.text for said in speech.transcribe(sound)] for sound in (loud, soft)]
+    texts = [[said.text for said in speech.transcribe(sound, QUERY)] for sound in (loud, soft)]
     assert texts[0] == texts[1]
     assert "castle" in texts[0][0].lower()
 
@@ -197,12 +203,15 @@ def test_what_is_unsure_is_searched_for_broadly(
 
     monkeypatch.setattr(Whisper, "write", counted)
     said = say(speaker, SENTENCE, "en-us")
-    speech.transcribe(said)
+    speech.transcribe(said, QUERY)
     assert beams == [1]
     monkeypatch.setattr("encoder.services.speech._SURE", 0.0)
-    speech.transcribe(said)
+    speech.transcribe(said, QUERY)
     assert beams[1] == 1
     assert set(beams[2:]) == {5}
+    beams.clear()
+    speech.transcribe(said, DOCUMENT)
+    assert set(beams) == {5}
 
 
 @pytest.mark.slow
