@@ -113,9 +113,9 @@ def graph_of(
     first_name = next(iter(inspect.signature(twin.forward).parameters), None)
     argument = first_name if takes_mapping(twin, inputs) else None
     traced_as = partial(trace, twin, inputs, axes, argument=argument, opset=OPSET)
-    tries: list[Callable[[], ir.Model]] = [lambda: traced_as().model]
+    tries: list[Callable[[], ir.Model | torch.onnx.ONNXProgram]] = [traced_as]
     if may_fix:
-        tries.append(lambda: traced_as(may_fix=True).model)
+        tries.append(partial(traced_as, may_fix=True))
     tries.append(lambda: _recorded(twin, inputs, axes))
     first: Exception | None = None
     for attempt in tries:
@@ -125,11 +125,16 @@ def graph_of(
         except Exception as error:  # noqa: BLE001
             first = error if first is None or isinstance(error, ModelError) else first
             continue
+        lengths = {}
+        if isinstance(traced, torch.onnx.ONNXProgram):
+            lengths = _only_lengths(traced)
+            traced = traced.model
         fixed = [
-            f"{value.name} has the fixed length {value.shape[axis]} along axis {axis}"
+            f"{value.name} has the fixed length {length} along axis {axis}"
             for value in traced.graph.inputs
             for axis in axes.get(str(value.name), ())
-            if value.shape is not None and isinstance(value.shape[axis], int)
+            if value.shape is not None
+            if (length := _length(value.shape[axis], lengths)) is not None
         ]
         return traced, fixed, attempt is tries[-1]
     assert first is not None
@@ -139,6 +144,18 @@ def graph_of(
         remedy="Branch with torch.where or torch.cond, or pass dynamic_axes with the axes that the "
         "model lets vary ({} for none).",
     ) from first
+
+
+def _only_lengths(program: torch.onnx.ONNXProgram) -> dict[str, int]:
+    """The length of each symbol that may have only one."""
+    exported = program.exported_program
+    ranges = exported.range_constraints if exported else {}
+    return {str(symbol): int(r.lower) for symbol, r in ranges.items() if r.lower == r.upper}
+
+
+def _length(dimension: Any, lengths: Mapping[str, int]) -> int | None:
+    """The only length of a dimension; None if it varies."""
+    return dimension if isinstance(dimension, int) else lengths.get(str(dimension.value))
 
 
 def _reason(error: BaseException) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,8 @@ RESERVE_MB = rules.RESERVE_BYTES / 2**20
 def disk(tmp_path: Path) -> Iterator[Disk]:
     with small_disk(tmp_path / "disk", RESERVE_MB + 0.8) as disk:
         yield disk
+        with warnings.catch_warnings(action="ignore"):
+            gc.collect()  # Lite's log, which could not be closed: it would be told in other tests
 
 
 @pytest.fixture(scope="module")

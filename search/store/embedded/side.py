@@ -117,6 +117,10 @@ class Side:
             if self._is_level():
                 return
         with self.exclusively():  # waits for processes that write or rebuild it
+            with suppress(DamagedError):
+                self._use()
+                if self._is_level():  # by now; the record may be in use by who has written
+                    return
             self.lost = self._lost_rows(known_of(self._folder / self._current_name() / TABLES))
             try:
                 self._use()

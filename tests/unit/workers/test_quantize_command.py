@@ -38,7 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     ran = CliRunner().invoke(
         anymodal,
         ["models", "quantize", "--tower", "text", "--scheme", "int4g64", "--keep", "word=int8",
-         "--keep", "position=int8", "--keep", "token_type=int8",
+         "--keep", "position=int8",
          "--calibration", str(source), "--items", "24",
          "--out", str(folder / "out")],
         catch_exceptions=False,
