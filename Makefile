@@ -47,11 +47,11 @@ test-rest: bundle chromium
 test-beside:
 	$(MAKE) --jobs=1 test-milvus docs test-page
 
-# The most of these wait: for leases to end, for programs to start; three workers left a sixth of two cores
-# idle. Of the quick rooms only the files with slow tests are read.
+# The most of these wait: for leases to end, for programs to start. Of the quick rooms only the files with
+# slow tests are read.
 OF_REST := tests/faults tests/integration tests/test_docs.py tests/test_packaging.py \
   $(shell grep -rl 'mark\.slow' tests/unit tests/contract tests/property --include='test_*.py' | sort)
-test-others: WORKERS := 4
+test-others: WORKERS := 3
 test-others: .venv/tested bundle
 	$(TIER) rest $(OF_REST)
 
