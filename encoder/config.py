@@ -9,12 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
 
 from encoder.models.lanes import chosen_models, chosen_name
 from encoder.models.spec import DEFAULT_MODEL
@@ -43,7 +37,7 @@ class EncoderConfig(EnvironmentSettings, EncoderConstants):
     8
     """
 
-    model_config = SettingsConfigDict(env_prefix="ANYMODAL_ENCODER__", frozen=True, extra="forbid")
+    PREFIX = "ANYMODAL_ENCODER__"
 
     model: str = DEFAULT_MODEL
     """Where the weights are: ``bundle:name``, ``hf:org/name@revision``, ``dir:path``, or
@@ -77,14 +71,10 @@ class EncoderConfig(EnvironmentSettings, EncoderConstants):
     ``{"https://host/v1": "…"}``."""
 
     @classmethod
-    def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], *sources: Any, **named_sources: Any
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, the environment, then the models that the settings file names."""
-        before = super().settings_customise_sources(settings_cls, *sources, **named_sources)
+    def unnamed(cls) -> dict[str, Any]:
+        """The models that the settings file names."""
         models = chosen_models()
-        chosen = {"model": chosen_name(models)} if models else {}
-        return (*before, InitSettingsSource(settings_cls, chosen))
+        return {"model": chosen_name(models)} if models else {}
 
     @field_validator("keys")
     @classmethod

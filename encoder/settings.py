@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from inspect import get_annotations
-from typing import Any
+from typing import Any, ClassVar, get_origin
 
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
+from pydantic import BaseModel, ConfigDict
+
+from encoder.errors import InputError
+from encoder.system.environment import variables
 
 
-class EnvironmentSettings(BaseSettings):
+class EnvironmentSettings(BaseModel):
     """Settings; the fields that a class inherits are constants.
 
     The environment sets the fields that are written in the class itself. A constant has one right
     value, by measurement or because a limit keeps out broken files: code that knows better passes
     another as an argument.
+
+    Raises:
+        InputError: a list or an object in the environment is not JSON.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    PREFIX: ClassVar[str]
+    """What the names of its variables begin with."""
+
+    def __init__(self, **values: Any) -> None:
+        texts = variables()
+        named = {field: texts.get(self.variable(field)) for field in self.settable()}
+        super().__init__(**{**self.unnamed(), **self.read(named), **values})
 
     @classmethod
     def variable(cls, field: str) -> str:
         """The name of a field in the environment."""
-        return f"{cls.model_config['env_prefix']}{field}".upper()
+        return f"{cls.PREFIX}{field}".upper()
 
     @classmethod
     def settable(cls) -> list[str]:
@@ -28,22 +46,24 @@ class EnvironmentSettings(BaseSettings):
         return [field for field in cls.model_fields if field in fields]
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 (this class)
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (replaced: see below)
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (not used: no .env is read)
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (`workers.config`)
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment."""
-        return init_settings, _Environment(cls)
+    def unnamed(cls) -> dict[str, Any]:
+        """Values of fields for which there is neither an argument nor a variable."""
+        return {}
 
-
-class _Environment(EnvSettingsSource):
-    def __init__(self, settings: type[EnvironmentSettings]) -> None:
-        super().__init__(settings)
-        self._settable = set(settings.settable())
-
-    def __call__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__call__().items() if name in self._settable}
+    @classmethod
+    def read(cls, texts: Mapping[str, str | None]) -> dict[str, Any]:
+        """Values of fields from texts, in which tuples and mappings are JSON."""
+        values: dict[str, Any] = {}
+        for field, text in texts.items():
+            if text is None:
+                continue
+            is_json = get_origin(cls.model_fields[field].annotation) in (tuple, Mapping)
+            try:
+                values[field] = json.loads(text) if is_json else text
+            except ValueError:
+                raise InputError(
+                    cls.variable(field),
+                    got="a value that is not JSON",
+                    wanted='a list or an object: ["a", "b"]',
+                ) from None
+        return values

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
-from pydantic_settings import SettingsConfigDict
 
 from encoder.errors import MediaLimitError
 from encoder.settings import EnvironmentSettings
@@ -81,12 +80,8 @@ class IngestConfig(EnvironmentSettings, IngestConstants):
     120
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="ANYMODAL_INGEST__",
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,  # it may be a password
-    )
+    PREFIX = "ANYMODAL_INGEST__"
+    model_config = ConfigDict(hide_input_in_errors=True)  # it may be a password
 
     text_window_chars: int = Field(default=800, ge=50)
     """The longest text segment."""

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SecretsSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
 
 from encoder.config import EncoderConfig
 from encoder.errors import InputError
@@ -35,7 +27,7 @@ class Settings(EnvironmentSettings):
     that a password need not stand in the environment.
     """
 
-    model_config = SettingsConfigDict(env_prefix="ANYMODAL_", frozen=True, extra="ignore")
+    PREFIX = "ANYMODAL_"
 
     store_login: str | None = Field(default=None, pattern=r"^[^\s:@/?#]+:[^\s@/?#]+$", repr=False)
     """``user:password`` for a Milvus server whose URL names none."""
@@ -128,13 +120,12 @@ class Settings(EnvironmentSettings):
         return parts._replace(netloc=f"{login}@{parts.netloc}").geturl()
 
     @classmethod
-    def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], *sources: Any, **named_sources: Any
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, the environment, then the secret files of this moment."""
-        chosen = super().settings_customise_sources(settings_cls, *sources, **named_sources)
-        folder = secrets_folder()
-        return (*chosen, SecretsSettingsSource(cls, folder)) if folder.is_dir() else chosen
+    def unnamed(cls) -> dict[str, Any]:
+        """What the secret files hold at this moment."""
+        files = {field: secrets_folder() / f"anymodal_{field}" for field in cls.settable()}
+        return cls.read(
+            {f: file.read_text().strip() for f, file in files.items() if file.is_file()}
+        )
 
 
 def current_settings() -> Settings:
@@ -173,13 +164,6 @@ def _read(settings: type[S], values: dict[str, Any]) -> S:
         return settings(**values)
     except ValidationError as error:
         raise _refused(settings, error) from None
-    except SettingsError as error:
-        name = re.search(r'field "(\w+)"', str(error))
-        raise InputError(
-            settings.variable(name[1] if name else ""),
-            got="a value that is not JSON",
-            wanted='a list or an object: ["a", "b"]',
-        ) from None
 
 
 _CLASSES: tuple[type[EnvironmentSettings], ...] = (Settings, EncoderConfig, IngestConfig, ApiConfig)

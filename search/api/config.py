@@ -6,7 +6,6 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validator
-from pydantic_settings import SettingsConfigDict
 
 from encoder.settings import EnvironmentSettings
 from search.api.access.paths import SOURCE
@@ -78,7 +77,7 @@ class ApiConfig(EnvironmentSettings, ApiConstants):
     32
     """
 
-    model_config = SettingsConfigDict(env_prefix="ANYMODAL_API__", frozen=True, extra="forbid")
+    PREFIX = "ANYMODAL_API__"
 
     host: str = "127.0.0.1"
     """The address to listen on."""

@@ -31,7 +31,6 @@ def test_one_file_reads_and_writes_the_environment() -> None:
 def test_settings_are_declared_in_four_files() -> None:
     rooms = ("encoder", "ingest", "search/api", "workers")
     assert users_of(r"class \w+\(EnvironmentSettings") == {f"{room}/config.py" for room in rooms}
-    assert users_of(r"class \w+\(BaseSettings") == {"encoder/settings.py"}
 
 
 def test_workers_use_the_settings_of_their_process() -> None:

@@ -17,9 +17,9 @@ from typing import Any
 import click
 import pytest
 import yaml
-from pydantic_settings import BaseSettings
 
 from encoder.config import EncoderConfig
+from encoder.settings import EnvironmentSettings
 from ingest.config import IngestConfig
 from search.api.config import ApiConfig
 from tests.support.compose_files import (
@@ -98,7 +98,7 @@ def test_redis_never_throws_a_job_away() -> None:
     assert size_bytes(settings["maxmemory"]) < size_bytes(limit)
 
 
-SETTINGS: dict[str, type[BaseSettings]] = {
+SETTINGS: dict[str, type[EnvironmentSettings]] = {
     "ANYMODAL_ENCODER__": EncoderConfig,
     "ANYMODAL_INGEST__": IngestConfig,
     "ANYMODAL_API__": ApiConfig,
