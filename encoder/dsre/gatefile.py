@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ from encoder.errors import InputError, ModelError
 
 _VERSION, _WITHOUT_DELTAS = 2, 1
 _PREFIX = "delta."
+_IDENTITY = "identity"
+"""Among the facts, so that the changes need not be read for it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +42,11 @@ class GateFile:
     facts: Mapping[str, Any] = field(default_factory=dict)
     deltas: Deltas = field(default_factory=dict)
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """The gate's part of the space's fingerprint: equal only where embeddings are equal."""
+        if isinstance(self.deltas, _StoredDeltas) and self.deltas.identity:
+            return self.deltas.identity
         facts = [
             self._version,
             asdict(self.settings),
@@ -65,7 +72,8 @@ class GateFile:
 
     def save(self, path: Path) -> None:
         """Write an ``.npz``, whole or not at all."""
-        header = {"version": self._version, **asdict(self.settings), "facts": dict(self.facts)}
+        facts = {**self.facts, _IDENTITY: self.identity}
+        header = {"version": self._version, **asdict(self.settings), "facts": facts}
         arrays: dict[str, Any] = {_PREFIX + name: values for name, values in self.deltas.items()}
         arrays |= {"rarity": self.rarity, "about": np.array(json.dumps(header))}
         partial = path.with_suffix(".partial")
@@ -81,13 +89,14 @@ class GateFile:
             ModelError: the file is missing, damaged or of an unknown version.
             InputError: it holds settings that no gate can work with.
         """
-        header, rarity, deltas = _read(path)
+        header, rarity, names = _read(path)
         if (version := header.pop("version", None)) not in (_VERSION, _WITHOUT_DELTAS):
             raise ModelError(
                 f"{path} is a gate of version {version}; this program reads up to {_VERSION}.",
                 remedy=_REMEDY,
             )
         facts = header.pop("facts")
+        deltas = _StoredDeltas(path, names, facts.pop(_IDENTITY, None))
         settings = GateSettings(**header | {"thresholds": tuple(header["thresholds"])})
         return cls(rarity, settings, facts, deltas)
 
@@ -97,25 +106,49 @@ _REMEDY = (
 )
 
 
-def _read(path: Path) -> tuple[dict[str, Any], NDArray[np.uint8], Deltas]:
+class _StoredDeltas(Mapping[str, NDArray[np.float16]]):
+    """The changes in a file: hundreds, which only the building of a network reads."""
+
+    def __init__(self, path: Path, names: Sequence[str], identity: str | None) -> None:
+        self._path, self._names, self.identity = path, names, identity
+
+    @cached_property
+    def _values(self) -> Deltas:
+        with _opened(self._path) as arrays:
+            deltas = {name: arrays[_PREFIX + name] for name in self._names}
+        _check_deltas(self._path, deltas)
+        return deltas
+
+    def __getitem__(self, name: str) -> NDArray[np.float16]:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            header: dict[str, Any] = json.loads(str(arrays["about"]))
-            rarity: NDArray[np.uint8] = arrays["rarity"]
-            deltas = {
-                name.removeprefix(_PREFIX): arrays[name]
-                for name in arrays.files
-                if name.startswith(_PREFIX)
-            }
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            yield arrays
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelError(f"{path} is not a gate file: {error}.", remedy=_REMEDY) from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], NDArray[np.uint8], list[str]]:
+    with _opened(path) as arrays:
+        header: dict[str, Any] = json.loads(str(arrays["about"]))
+        rarity: NDArray[np.uint8] = arrays["rarity"]
+        prefixed = [name for name in arrays.files if name.startswith(_PREFIX)]
     if rarity.dtype != np.uint8 or rarity.ndim != 1:
         raise ModelError(
             f"{path}: its rarity is {rarity.dtype} {list(rarity.shape)}, not uint8 [vocab_size].",
             remedy=_REMEDY,
         )
-    _check_deltas(path, deltas)
-    return header, rarity, deltas
+    return header, rarity, [name.removeprefix(_PREFIX) for name in prefixed]
 
 
 def _check_deltas(path: Path, deltas: Deltas) -> None:
