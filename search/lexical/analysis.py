@@ -29,9 +29,17 @@ _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\U00020000-\U0003ffff"
 )
-# The other planes hold CJK characters, private ones or nothing; looking up each of their million
-# code points would cost a process a tenth of a second before its first search.
-_PLACES_OF_MARKS = (range(0x20000), range(0xE0000, 0xE1000))
+# Between them are ideographs, syllables of Hangul, surrogates and private characters, no marks;
+# looking up each code point would cost a process a tenth of a second before its first search.
+_PLACES_OF_MARKS = (
+    range(0x300, 0x3400),
+    range(0xA000, 0xAC00),
+    range(0xFB00, 0x12000),
+    range(0x13400, 0x13500),
+    range(0x16000, 0x17000),
+    range(0x1B000, 0x1F000),
+    range(0xE0000, 0xE1000),
+)
 
 
 def words(text: str) -> list[str]:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from search.types import IngestRequest
 from workers.beside.place import socket_path
-from workers.beside.server import Command, listening
 from workers.serving.resources import Resources
 
 if TYPE_CHECKING:
     from search.api.services import Services
     from search.engine import SearchEngine
+    from workers.beside.server import Command
 
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ SendAnswer: TypeAlias = Callable[[Mapping[str, Any]], None]
 @contextmanager
 def beside(resources: Resources, parts: Callable[[], Services]) -> Iterator[None]:
     """Run commands of this user on the same store until the block ends."""
+    from workers.beside.server import listening
+
     path = socket_path(resources.settings.store)
     with ExitStack() as stack:
         try:

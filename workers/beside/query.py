@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any
 from encoder.errors import InputError
 from encoder.inputs import AudioFormat, read_argument
 from encoder.types import DOCUMENT, QUERY, TEXT, Modality
-from ingest import identify, whole
-from ingest.kinds.registry import named, names
-from ingest.sources.objects import whole_path
 from search import Query
 from search import as_json as result_json
 from search.filters import Filter, parse_filter
@@ -57,6 +54,8 @@ def _term(modality: str, words: str, default: float = 1.0) -> Term:
 
 
 def _file(words: str, config: IngestConfig) -> Term:
+    from ingest import identify, whole
+
     name, weight = split_weight(words)
     item = whole(identify(Path(name), config), config)
     # A file of text is not a question: it should find similar texts.
@@ -66,6 +65,8 @@ def _file(words: str, config: IngestConfig) -> Term:
 
 def _like(words: str, store: VectorStore, config: IngestConfig) -> Term:
     """A stored asset, by its id or by a file with its content; or a file as it would be stored."""
+    from ingest import identify, whole
+
     name, weight = split_weight(words)
     weight = 1.0 if weight is None else weight
     path = Path(name).expanduser()
@@ -90,6 +91,8 @@ def filter_of(
     """
     parts = [*map(_condition, conditions), *({"field": "tags", "contains": tag} for tag in tags)]
     if path is not None:
+        from ingest.sources.objects import whole_path
+
         parts.append({"field": "path", "prefix": whole_path(path)})
     if media_types := media_types_of(kinds):
         parts.append({"field": "media_type", "in": media_types})
@@ -107,6 +110,8 @@ def media_types_of(kinds: Iterable[str]) -> list[str]:
     kind_names = list(kinds)
     if not kind_names:
         return []
+    from ingest.kinds.registry import named, names
+
     for kind_name in kind_names:
         if kind_name not in names():
             raise InputError("--kind", got=repr(kind_name), wanted=f"one of {', '.join(names())}")

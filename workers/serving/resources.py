@@ -239,7 +239,7 @@ class Resources:
         }
         if not settings.uploads_url:
             return readers
-        from search.api.uploads import RemoteUploads
+        from search.api.uploads.remote import RemoteUploads
 
         far = RemoteUploads(settings.uploads_url, settings.uploads_key)
         return {

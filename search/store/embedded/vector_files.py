@@ -16,7 +16,7 @@ import os
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property
 from itertools import compress
 from mmap import MADV_DONTNEED, MADV_RANDOM, PROT_READ, mmap
@@ -181,7 +181,7 @@ class VectorFiles:
                     ranked(query, of_query, rows[np.searchsorted(slots, of_query)], limit)
                     for query, of_query in zip(queries, best, strict=True)
                 ]
-        with _in_one_thread():
+        with _in_one_thread() if n_slots >= STEP else nullcontext():
             candidates = self._candidates(queries, _MORE * limit + _SPARE, n_slots, slot_mask)
         return [
             ranked(query, slots, self.rows(slots), limit)

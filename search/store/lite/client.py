@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import re
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from threading import RLock
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -195,20 +193,26 @@ class LiteClient:
 
 
 def without_pandas() -> None:
-    """Make pyarrow take pandas for too old, unless that is loaded.
+    """Hide pandas from pyarrow, unless it is loaded, while that converts its first list.
 
-    It would load it for the first list that it converts, to recognize data frames: half a
-    CPU-second. Whoever converts a table to pandas later still gets it.
+    To recognize data frames it would load it, in half a CPU-second. Whoever converts a table to
+    pandas later still gets it.
     """
     import pyarrow
 
-    if "pandas" in sys.modules:
-        return
-    sys.modules["pandas"] = ModuleType("pandas")
-    sys.modules["pandas"].__version__ = "0"  # type: ignore[attr-defined]
-    with warnings.catch_warnings(action="ignore"):
-        pyarrow.array([0])
-    del sys.modules["pandas"]
+    if "pandas" not in sys.modules:
+        sys.meta_path.insert(0, _NoPandas)
+        try:
+            pyarrow.array([0])
+        finally:
+            sys.meta_path.remove(_NoPandas)
+
+
+class _NoPandas:
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
 
 
 def _plain(value: object) -> object:

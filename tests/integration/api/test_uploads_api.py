@@ -16,7 +16,7 @@ from PIL import Image
 
 from encoder.errors import DiskError
 from search.api.services import Services
-from search.api.uploads import RemoteUploads
+from search.api.uploads.remote import RemoteUploads
 from search.errors import StoreUnavailableError
 from search.store.locks import exclusive
 from tests.faults.disk import small_disk
