@@ -10,13 +10,11 @@ from encoder.services.reader import LazyReader
 from encoder.services.speech import Speech
 from encoder.types import (
     AUDIO,
-    DOCUMENT,
     IMAGE,
     TEXT,
     Modality,
     ReadText,
     RgbPicture,
-    Role,
     Utterance,
     Waveform,
 )
@@ -59,11 +57,11 @@ class TextServices:
             raise ModelError("There is no reader of text in pictures.", remedy=_INSTALL)
         return self.reader.read(picture)
 
-    def transcribe(self, sound: Waveform, role: Role = DOCUMENT) -> list[Utterance]:
+    def transcribe(self, sound: Waveform) -> list[Utterance]:
         """See `Speech.transcribe`; raises a ModelError if nothing recognises speech."""
         if self.speech is None:
             raise ModelError("There is no recognition of speech.", remedy=_INSTALL)
-        return self.speech.transcribe(sound, role)
+        return self.speech.transcribe(sound)
 
     def limits(self, towers: Collection[Modality]) -> dict[Modality, str]:
         """What a model with these towers cannot find, in a sentence for each kind of segment.

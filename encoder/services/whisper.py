@@ -1,8 +1,7 @@
 """Whisper (Radford et al. 2022) run by CTranslate2: states of sounds, languages, and words.
 
 It was trained on windows of 30 s, which are mostly silence. Shorter ones suffice, and take a
-fraction of the time, if some seconds of silence follow; most of these need not be encoded, since
-silence sounds the same behind all that is said.
+fraction of the time, if some seconds of silence follow.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from numpy.typing import NDArray
 from encoder.errors import ModelError
 from encoder.system.allocator import give_back
 from encoder.system.environment import set_for_library
-from encoder.types import DOCUMENT, QUERY, Role
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -31,15 +29,9 @@ SAMPLING_RATE = 16_000
 LEAD_S = 0.3
 """The silence put before the speech; times of words count from the beginning of this silence."""
 
-# With 2 s of silence after the speech it goes on to invent words (benchmarks/tried.md). Files get
-# 5 s. Of the 15 s behind a question, 1 s is encoded with it; the others are states of silence,
-# which is encoded once. For that, all questions are made as loud: their spectrum gets one floor.
-# It saves a quarter of the time, and costs words in some languages.
-_PAUSES_S: Mapping[Role, float] = {DOCUMENT: 5.0, QUERY: 1.0}
-_SILENCE_S = 15.0
-_FLOOR = -0.6
+# With 2 s of silence after the speech it goes on to invent words (benchmarks/tried.md).
+_PAUSE_S = 5.0
 _WINDOW_S = 30.0
-_STATES_PER_S = 50
 _MARK_S = 0.02
 # It has positions for this many, and as many again for what precedes them.
 _MOST_TOKENS = 224
@@ -106,35 +98,18 @@ class Whisper:
         except FileNotFoundError as error:
             raise self._missing() from error
 
-    def _encoded(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
-        """States [n_states, width] of a spectrum [1, n_mels, n_frames]."""
-        from ctranslate2 import StorageView
-
-        with self._network() as network:
-            states = network.encode(StorageView.from_array(mel), to_cpu=True)
-        frames: NDArray[np.float32] = np.asarray(states, np.float32)[0]
-        return frames
-
-    def encode(self, samples: Samples, role: Role = DOCUMENT) -> Speaking:
+    def encode(self, samples: Samples) -> Speaking:
         """Encode speech of at most 29 s."""
         from ctranslate2 import StorageView
 
         length_s = len(samples) / SAMPLING_RATE
-        pause_s = min(_PAUSES_S[role], _WINDOW_S - LEAD_S - length_s)
+        pause_s = min(_PAUSE_S, _WINDOW_S - LEAD_S - length_s)
         padded = np.pad(samples, [int(pause * SAMPLING_RATE) for pause in (LEAD_S, pause_s)])
-        mel = self._mel(padded)
-        if role == DOCUMENT:
-            return Speaking(StorageView.from_array(self._encoded(mel)[None]), length_s)
-        heard = self._encoded(mel + (np.float32(_FLOOR) - mel.min()))
-        n_states = int((LEAD_S + length_s + _SILENCE_S) * _STATES_PER_S)
-        states = np.concatenate([heard, self._silence[len(heard) : n_states]])
-        return Speaking(StorageView.from_array(states[None]), length_s)
-
-    @cached_property
-    def _silence(self) -> NDArray[np.float32]:
-        """States of silence in a whole window, [n_states, width]."""
-        mel = self._mel(np.zeros(int(_WINDOW_S * SAMPLING_RATE), np.float32))
-        return self._encoded(np.full_like(mel, _FLOOR))
+        mel = self._model.feature_extractor(padded, padding=0)
+        n_even = mel.shape[1] // 2 * 2  # the encoder halves the rate
+        mel = np.ascontiguousarray(mel[None, :, :n_even], np.float32)
+        with self._network() as network:
+            return Speaking(network.encode(StorageView.from_array(mel)), length_s)
 
     def languages(self, speaking: Speaking) -> Mapping[str, float]:
         """How likely each language is, by its code; for multilingual models only."""
@@ -207,11 +182,6 @@ class Whisper:
                 sentences.append((round(start_s, 2), round(time_s, 2), text))
             start_s, words_of_sentence = time_s, []
         return sentences
-
-    def _mel(self, samples: Samples) -> NDArray[np.float32]:
-        mel = self._model.feature_extractor(samples, padding=0)
-        n_even = mel.shape[1] // 2 * 2  # the encoder halves the rate
-        return np.ascontiguousarray(mel[None, :, :n_even], np.float32)
 
     @contextmanager
     def _network(self) -> Iterator[Any]:

@@ -62,7 +62,7 @@ def test_a_recorded_sound_is_searched_with(page: Page) -> None:
 
 
 def test_a_spoken_question_is_understood(page: Page, library: Path) -> None:
-    say("Knead the dough, and then bake the bread in a hot oven.", library)
+    say("Mix flour, water, salt and yeast for a loaf of bread.", library)
     try:
         page.goto("/")
         page.get_by_role("button", name="Record a sound").click()

@@ -163,7 +163,6 @@ def _absolute(options: dict[str, Any]) -> dict[str, Any]:
 def _listen(source: str, pause_s: float, options: dict[str, Any]) -> None:
     """Answer each question that is spoken in a source, and show its words while it is spoken."""
     from encoder.services.speech import speech_spans
-    from encoder.types import QUERY
     from search.listening import Listener
     from workers.beside.commands import engine_of
     from workers.beside.query import facts_of
@@ -177,7 +176,7 @@ def _listen(source: str, pause_s: float, options: dict[str, Any]) -> None:
         find = partial(_answer_to, options, resources, engine)
 
         def transcribe(speech: Waveform) -> Sequence[Utterance]:
-            return resources.encoder().services.transcribe(speech, QUERY)
+            return resources.encoder().services.transcribe(speech)
 
         listener = Listener(speech_spans, transcribe, pause_s)
         screen = console(stderr=True)

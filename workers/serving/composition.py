@@ -203,7 +203,7 @@ def _of_model(model: MultiModalEncoder) -> dict[str, Any]:
         "tokens": model,
         "warm": lambda: warm_up(model, None),
         "modalities": sorted(map(str, model.modalities)),
-        "transcribe": partial(model.services.transcribe, role=QUERY) if hears else None,
+        "transcribe": model.services.transcribe if hears else None,
         "kinds": kind_offers(model.modalities),
         "model": model.model,
     }

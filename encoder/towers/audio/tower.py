@@ -23,7 +23,7 @@ from encoder.towers.audio.labels import (
 )
 from encoder.towers.audio.logmel import HOP, SAMPLING_RATE, mel_power, scale
 from encoder.towers.base import Encoded, Prepared, Tower
-from encoder.types import QUERY, Waveform
+from encoder.types import Waveform
 
 SoundBlocks: TypeAlias = NDArray[np.void]
 """A prepared sound: a structured array [n_blocks], see `AudioTower.prepare`."""
@@ -118,7 +118,7 @@ class SpokenQuestions:
 
     def _row(self, item: SoundBlocks) -> NDArray[np.float32]:
         """A unit row [1, embed_dim]."""
-        said = self._speech.transcribe(Waveform(unpack_samples(item), SPEECH_RATE), QUERY)
+        said = self._speech.transcribe(Waveform(unpack_samples(item), SPEECH_RATE))
         if words := " ".join(sentence.text for sentence in said):
             return self._questions.forward([self._questions.prepare(words)]).rows
         return self._sounds.forward([item]).rows[:1]
