@@ -246,6 +246,9 @@ class AssetOut(BaseModel):
     duration_s: float | None
     tags: list[str]
     metadata: dict[str, Any]
+    stack: list[AssetOut] = Field(
+        [], description="Further shots of the same photo, which this one stands for in a list."
+    )
     content_url: str
     thumbnail_url: str
 

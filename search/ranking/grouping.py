@@ -113,16 +113,21 @@ def _taken_s(photo: AssetRow) -> float:
 def stacked(groups: Sequence[Group], is_same: NDArray[np.bool_]) -> list[Group]:
     """One group for all shots of a photo: the best of them, with the others as its stack.
 
-    A shot belongs to a stack if it is the same photo as any in it, so that a series whose first and
-    last shots differ is one stack.
-
     Args:
         groups: best first.
         is_same: [len(groups), len(groups)], whether two of them show the same photo.
     """
-    if not is_same.any():
-        return list(groups)
-    before = list(range(len(groups)))
+    stacks = [[groups[place] for place in places] for places in stacks_of(is_same)]
+    return [replace(best, stack=others) if others else best for best, *others in stacks]
+
+
+def stacks_of(is_same: NDArray[np.bool_]) -> list[list[int]]:
+    """The places of assets by the photo that they show, in the order of each one's first.
+
+    A shot belongs to a stack if it is the same photo as any in it, so that a series whose first and
+    last shots differ is one stack.
+    """
+    before = list(range(len(is_same)))
 
     def first(place: int) -> int:
         while before[place] != place:
@@ -132,12 +137,9 @@ def stacked(groups: Sequence[Group], is_same: NDArray[np.bool_]) -> list[Group]:
     for pair in np.argwhere(np.tril(is_same)).tolist():
         earlier, later = sorted(map(first, pair))
         before[later] = earlier
-    stacks: dict[int, Group] = {}
-    for place, group in enumerate(groups):
-        if place == (head := first(place)):
-            stacks[place] = replace(group, stack=[])
-        else:
-            stacks[head].stack.append(group)
+    stacks: dict[int, list[int]] = {}
+    for place in range(len(before)):
+        stacks.setdefault(first(place), []).append(place)
     return list(stacks.values())
 
 

@@ -78,3 +78,14 @@ def test_without_its_best_a_stack_stays(page: Page) -> None:
     expect(hits(page)).to_have_count(1 + N_SHOTS)
     page.get_by_role("button", name="Undo").click()
     expect(hits(page)).to_have_count(3)
+
+
+def test_the_library_shows_a_burst_as_one_tile_too(page: Page) -> None:
+    page.goto("/")
+    expect(hits(page)).to_have_count(3)
+    page.get_by_role("button", name="3 more shots of it").click()
+    expect(hits(page)).to_have_count(2 + N_SHOTS)
+    last = hits(page).last
+    expect(last).to_contain_text("shot-")  # of May 2024, older than what was made just now
+    expect(page.locator("#heads p")).to_have_count(2)
+    expect(page.locator("#heads p").last).to_have_text("May 2024")

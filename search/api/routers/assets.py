@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal
@@ -23,6 +24,7 @@ from search.api.schemas import AssetChange, AssetOut, AssetsAnswer
 from search.api.services import Parts, Services, refusals
 from search.errors import NotFoundError
 from search.filters import Filter
+from search.ranking.grouping import same_photos, stacks_of
 from search.store import overview
 from search.store.locks import exclusive
 from search.store.overview import LAST, dated_of, folders_below, within_roots
@@ -70,6 +72,7 @@ async def list_assets(
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Cursor = "",
     sort: Annotated[Literal["id", "newest", "oldest", "auto"], Query(description=_SORT)] = "id",
+    stacks: Annotated[bool, Query(description="List shots of one photo as one asset.")] = False,
 ) -> Response:
     """Assets in the order of their ids, or the newest or the oldest first, page by page.
 
@@ -82,11 +85,14 @@ async def list_assets(
         if sort == "auto":
             order = "newest" if overview.orders_dates(services.store) else "id"
         if order == "id":
-            listed = _page(services, wanted, limit, cursor)
+            rows, following = _page(services, wanted, limit, cursor)
         else:
-            listed = _dated(services, wanted, limit, cursor, reverse=order == "oldest")
+            rows, following = _dated(services, wanted, limit, cursor, reverse=order == "oldest")
+        listed = _stacked(rows) if stacks else list(map(asset_json, rows))
         # Written in this thread: a thousand assets would hold up the event loop.
-        answer = AssetsAnswer.model_validate({**listed, "sort": order})
+        answer = AssetsAnswer.model_validate(
+            {"assets": listed, "next_cursor": following, "sort": order}
+        )
         return answer.model_dump_json().encode()
 
     return Response(await services.workbench.run(page), media_type="application/json")
@@ -281,24 +287,27 @@ def _unknown(asset_id: str) -> NotFoundError:
     return NotFoundError(f"There is no asset {asset_id!r}.", "Use an id from a search.")
 
 
+def _stacked(rows: Sequence[AssetRow]) -> list[dict[str, object]]:
+    """As `AssetOut`, shots of one photo behind the first of them."""
+    stacks = [
+        [asset_json(rows[place]) for place in places] for places in stacks_of(same_photos(rows))
+    ]
+    return [{**first, "stack": others} for first, *others in stacks]
+
+
 def _page(
     services: Services, condition: Filter | None, limit: int, cursor: str
-) -> dict[str, object]:
+) -> tuple[list[AssetRow], str]:
     ids = list(services.store.select(condition, limit=limit + 1, after=cursor))
     rows = services.store.assets(ids[:limit])
-    return {
-        "assets": [asset_json(rows[asset_id]) for asset_id in ids[:limit] if asset_id in rows],
-        "next_cursor": ids[limit - 1] if len(ids) > limit else "",
-    }
+    listed = [rows[asset_id] for asset_id in ids[:limit] if asset_id in rows]
+    return listed, ids[limit - 1] if len(ids) > limit else ""
 
 
 def _dated(
     services: Services, condition: Filter | None, limit: int, cursor: str, reverse: bool
-) -> dict[str, object]:
+) -> tuple[list[AssetRow], str]:
     after = LAST if reverse and not cursor else dated_of(cursor)
     dated = overview.newest(services.store, condition, limit + 1, after, reverse)
     rows = services.store.assets([entry.asset_id for entry in dated[:limit]])
-    return {
-        "assets": [asset_json(row) for row in rows.values()],
-        "next_cursor": dated[limit - 1].cursor if len(dated) > limit else "",
-    }
+    return list(rows.values()), dated[limit - 1].cursor if len(dated) > limit else ""

@@ -24,7 +24,7 @@
     ask("v1/info");
     const given = [...new URLSearchParams(location.search)];
     const [name, text] = given[0] ?? [];
-    if (!given.length) ask("v1/assets?limit=100&cursor=&sort=auto");
+    if (!given.length) ask("v1/assets?limit=100&cursor=&sort=auto&stacks=true");
     else if (given.length === 1 && name === "q" && text.trim()) ask("v1/search", { query: [{ text: text.trim() }], limit: 24, moments: 12 });
   }
 

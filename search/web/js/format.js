@@ -39,8 +39,20 @@ export function bytes(n) {
   return `${step && n < 10 ? fixed(n, 1) : Math.round(n)} ${units[step]}`;
 }
 
+/** The month of epoch seconds, such as "2024-05", in UTC like the server's; "" of what is no date. */
+export function monthOf(epochSeconds) {
+  const date = new Date(epochSeconds * 1000);
+  const [year, month] = [date.getUTCFullYear(), date.getUTCMonth() + 1];
+  return year ? `${year}-${String(month).padStart(2, "0")}` : "";
+}
+
 /** A month such as "2024-05", in words. */
-export const monthName = (month) => new Date(`${month}-01T00:00Z`).toLocaleDateString(locale, { month: "long", year: "numeric", timeZone: "UTC" });
+export function monthName(month) {
+  if (!months.has(month)) months.set(month, new Date(`${month}-01T00:00Z`).toLocaleDateString(locale, { month: "long", year: "numeric", timeZone: "UTC" }));
+  return months.get(month);
+}
+
+const months = new Map();
 
 /** Epoch seconds as a day, in the reader's own language. */
 export const day = (epochSeconds, timeZone = undefined) => daysIn(timeZone).format(epochSeconds * 1000);

@@ -48,14 +48,17 @@ export function rowsOf(shapes, { width, height, gap, caption, head = 0 }, starts
  * The same, and the `seam` between tiles that were added above and the others: the rows above it are
  * filled from there upwards, so that what is on the screen stays as it is.
  *
+ * @param starts the first tiles of groups, in their order
  * @param newer how many tiles were added above
  */
 export function rowsAround(shapes, measures, starts, newer) {
-  const below = rowsOf(shapes.slice(newer), measures, starts);
+  const below = rowsOf(shapes.slice(newer), measures, new Set(starts.map((at) => at - newer)));
   if (!newer) return { ...below, seam: 0 };
-  const above = rowsOf(shapes.slice(0, newer).reverse(), measures);
-  const seam = above.height + measures.gap;
-  const mirrored = ({ first, end, top, height }) => ({ first: newer - end, end: newer - first, top: above.height - top - height - measures.caption, height });
+  // From below, a group ends where it starts, and the space of its heading follows.
+  const above = rowsOf(shapes.slice(0, newer).reverse(), measures, new Set(starts.map((at) => newer - at).filter((at) => at > 0)));
+  const high = above.height + (starts[0] === 0 ? (measures.head ?? 0) : 0);
+  const seam = high + measures.gap;
+  const mirrored = ({ first, end, top, height }) => ({ first: newer - end, end: newer - first, top: high - top - height - measures.caption, height });
   const moved = ({ first, end, top, height }) => ({ first: newer + first, end: newer + end, top: seam + top, height });
   return { rows: [...above.rows.map(mirrored).reverse(), ...below.rows.map(moved)], height: seam + below.height, seam };
 }

@@ -2,7 +2,9 @@
 
 import { card } from "./cards.js";
 import { byId, el, painted, styled } from "./dom.js";
+import { monthName, monthOf } from "./format.js";
 import { DENSITIES, rowsAround, rowsWithin, rowWith, shapeOf } from "./grid.js";
+import { t } from "./i18n.js";
 import { modalityOf, pluralOf } from "./kinds.js";
 import { stopLoading } from "./media_elements.js";
 
@@ -242,7 +244,8 @@ function arrange() {
   place();
 }
 
-const dateOf = ({ metadata }) => metadata?.taken ?? metadata?.modified ?? -Infinity;
+/** When a file was taken, or else changed, in epoch seconds. */
+export const dateOf = ({ metadata }) => [metadata?.taken, metadata?.modified].find((date) => typeof date === "number") ?? -Infinity;
 
 /** Which hits are shown in which order. */
 function choose() {
@@ -251,6 +254,7 @@ function choose() {
   if (context.order) order.sort(context.order === "oldest" ? (a, b) => dateOf(a) - dateOf(b) : (a, b) => dateOf(b) - dateOf(a));
   feed.role = order.length ? "feed" : "group"; // a feed has articles
   starts = new Map();
+  if (context.isDated) nameMonths();
   if (isGrouped() && context.asked) {
     const groups = Map.groupBy(order, modalityOf); // the group of the best hit comes first
     order = [...groups.values()].flat();
@@ -259,6 +263,16 @@ function choose() {
       starts.set(at, `${pluralOf(modality)} · ${members.length}`);
       at += members.length;
     }
+  }
+}
+
+/** Each month of a library begins a group. */
+function nameMonths() {
+  let last = null;
+  for (const [at, hit] of order.entries()) {
+    const month = monthOf(dateOf(hit));
+    if (month !== last) starts.set(at, month ? monthName(month) : t("Without a date"));
+    last = month;
   }
 }
 
@@ -271,7 +285,7 @@ function place({ holds = false } = {}) {
   const measures = { width, height: DENSITIES[density()], gap: width < 600 ? 12 : 18, caption: CAPTION_REM * rem, head: HEAD_REM * rem };
   const { seam } = layout;
   const added = newer.filter((hit) => !hidden.has(hit.asset_id)).length;
-  layout = { ...rowsAround(order.map(shapeOf), measures, starts, added), width, gap: measures.gap };
+  layout = { ...rowsAround(order.map(shapeOf), measures, [...starts.keys()], added), width, gap: measures.gap };
   styled(feed, { height: `${layout.height}px` });
   if (holds) {
     scrollBy({ top: layout.seam - seam, behavior: "instant" });

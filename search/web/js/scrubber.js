@@ -3,8 +3,8 @@
 import { getFacets } from "./api.js";
 import { byId, debounced, el, styled } from "./dom.js";
 import { toFilter } from "./filter_tree.js";
-import { monthName } from "./format.js";
-import { onScroll, topHit } from "./hits.js";
+import { monthName, monthOf } from "./format.js";
+import { dateOf, onScroll, topHit } from "./hits.js";
 import { tn } from "./i18n.js";
 import { asks } from "./query.js";
 import { current, update } from "./state.js";
@@ -124,9 +124,8 @@ strip.addEventListener("keydown", (event) => {
 
 /** The mark goes with what is on the screen. */
 onScroll(() => {
-  const { taken, modified } = topHit()?.metadata ?? {};
-  const seconds = taken ?? modified;
-  if (strip.hidden || strip.matches(":focus, :active") || typeof seconds !== "number") return;
-  const place = placeOf(new Date(seconds * 1000).toISOString().slice(0, 7));
+  const month = topHit() && monthOf(dateOf(topHit()));
+  if (!month || strip.hidden || strip.matches(":focus, :active")) return;
+  const place = placeOf(month);
   if (place !== at) point(place);
 });

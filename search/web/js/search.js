@@ -169,7 +169,7 @@ async function filesOf(state) {
 }
 
 /** An asset as a hit without a score. */
-export const toHit = (asset) => ({ snippet: "", moments: [], start_s: null, ...asset, segment_id: asset.asset_id });
+export const toHit = (asset) => ({ snippet: "", moments: [], start_s: null, ...asset, stack: asset.stack?.map(toHit), segment_id: asset.asset_id });
 
 /** The same question, to know how the score of a hit came about; null if it is no longer found. */
 export async function explained(hit, signal) {
@@ -194,7 +194,7 @@ export async function showMore({ focus = true } = {}) {
     shown.result = { ...shown.result, hits: [...shown.result.hits, ...fresh], next_cursor: page.next_cursor };
     remember(shown.key, shown.result);
     if (fresh.every((hit) => hit.weak)) unfold(); // keep them shown on further pages
-    const first = addHits(fresh, context(shown.hits, page.asked));
+    const first = addHits(fresh, context(shown.hits, page));
     // Who does something else meanwhile is not taken away from it.
     if (focus && [document.body, more].includes(document.activeElement)) focusAt(first);
     clearNotice(notice);
@@ -254,7 +254,7 @@ function showResult(result, draw = showHits) {
   shown.cursor = result.next_cursor ?? "";
   shown.result = result;
   clearNotice(notice);
-  shown.hits = draw(result.hits, context(result.hits, result.asked)) ?? result.hits;
+  shown.hits = draw(result.hits, context(result.hits, result)) ?? result.hits;
   showSummary(result);
   if (!result.hits.length) showNothing(result.asked);
   showDates(isDated);
@@ -271,9 +271,10 @@ async function showDates(isDated) {
   else hideScrubber();
 }
 
-function context(hits, asked) {
+function context(hits, { asked, sort }) {
   return {
     asked,
+    isDated: !asked && ["newest", "oldest"].includes(sort),
     order: asked ? current().order : "",
     words: markedWords(),
     best: hits.reduce((best, { score }) => Math.max(best, score ?? 0), 0),
@@ -357,7 +358,7 @@ export function toggleWaterfall() {
 }
 
 function clearResults() {
-  showHits([], context([], false));
+  showHits([], context([], {}));
   showUnderstood();
   byId("summary").hidden = true;
   chart.hidden = true;
