@@ -71,7 +71,7 @@ _FOOT = """\
   minutes; use Milvus 2.6.
 - **100 million**: the columns beside the vectors are most of the memory, whatever the index. Have
   Milvus map them (`queryNode.mmap.scalarField: true`), take IVF_RABITQ, and a cluster
-  (`compose/kubernetes`). Each API process keeps the names of all assets, about 1.1 KB
+  (`compose/helm`). Each API process keeps the names of all assets, about 1.1 KB
   each: up to 110 GB, if each segment is an asset.
 - **1 billion**: names of assets no longer fit into a process. `doctor` and the start of `watch`
   read all commit rows, 16,384 ids in about .3 s: five hours. DISKANN and a store for each part of

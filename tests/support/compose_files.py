@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import helm_python
 import yaml
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "compose"
+CHART = COMPOSE / "helm"
 VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
 
 
@@ -28,6 +30,14 @@ DOCKERFILE = (COMPOSE / "Dockerfile").read_text()
 def filled(text: str) -> str:
     """The text with every variable at its default."""
     return VARIABLE.sub(lambda found: found[2], text)
+
+
+def rendered(**values: Any) -> list[dict[str, Any]]:
+    """The objects that Helm makes of our chart with these values."""
+    with helm_python.Chart.load(CHART) as chart:
+        files = chart.render(values, name="anymodal", namespace="search")
+    manifests = [text for name, text in files.items() if name.endswith(".yaml")]
+    return [thing for text in manifests for thing in yaml.safe_load_all(text) if thing]
 
 
 def seconds(duration: str) -> float:

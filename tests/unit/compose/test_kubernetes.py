@@ -7,25 +7,88 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import helm_python
 import kubernetes_validate
 import pytest
 import yaml
 
 from search.api.middleware.metrics import Metrics
-from tests.support.compose_files import COMPOSE, OURS, ROOT, SERVICES, filled, seconds
+from tests.support.compose_files import (
+    CHART,
+    COMPOSE,
+    OURS,
+    ROOT,
+    SERVICES,
+    filled,
+    rendered,
+    seconds,
+)
 from workers.jobs import broker_metrics
 from workers.observe import metrics
 from workers.pipeline.files import CLASSES
 
-KUBERNETES = COMPOSE / "kubernetes"
-OBJECTS: list[dict[str, Any]] = list(yaml.safe_load_all((KUBERNETES / "anymodal.yaml").read_text()))
+OBJECTS = rendered()
 DEPLOYMENTS = {o["metadata"]["name"]: o for o in OBJECTS if o["kind"] == "Deployment"}
-SCALED: list[dict[str, Any]] = list(yaml.safe_load_all((KUBERNETES / "keda.yaml").read_text()))
+ALL_OF_IT: dict[str, Any] = {
+    "autoscaling": {"enabled": True},
+    "ingress": {"host": "search.example.org", "class": "nginx", "tlsSecret": "search-tls"},
+    "uploads": {"storageClass": "shared"},
+    "settings": {"ANYMODAL_STORE": "http://elsewhere:19530", "ANYMODAL_API__PAGE": True},
+}
+MILVUS = yaml.safe_load((COMPOSE / "milvus" / "cluster.values.yaml").read_text())
 
 
-@pytest.mark.parametrize("thing", OBJECTS, ids=lambda o: f"{o['kind']} {o['metadata']['name']}")
-def test_it_is_what_kubernetes_knows(thing: dict[str, Any]) -> None:
-    kubernetes_validate.validate(thing, "1.33", strict=True)
+def test_helm_has_nothing_against_the_chart() -> None:
+    for values in ({}, ALL_OF_IT):
+        told = helm_python.lint(CHART, values, strict=True, kube_version="1.33")
+        assert told["errors"] == []
+
+
+@pytest.mark.parametrize("values", [{}, ALL_OF_IT], ids=["default", "all of it"])
+def test_it_is_what_kubernetes_knows(values: dict[str, Any]) -> None:
+    things = rendered(**values)
+    for thing in things:
+        if thing["kind"] != "ScaledObject":  # KEDA's
+            kubernetes_validate.validate(thing, "1.33", strict=True)
+    names = [(thing["kind"], thing["metadata"]["name"]) for thing in things]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"replicas": 3},
+        {"api": {"replicas": 0}},
+        {"settings": {"store": "http://milvus:19530"}},
+        {"workers": {"text": {"queues": ["words"], "concurrency": 1, "replicas": 1}}},
+        {"autoscaling": {"enabled": "yes"}},
+    ],
+)
+def test_a_value_that_the_chart_does_not_know_is_refused(values: dict[str, Any]) -> None:
+    with helm_python.Chart.load(CHART) as chart:
+        chart.validate_schema(chart.merge_values(ALL_OF_IT))
+        with pytest.raises(helm_python.HelmError):
+            chart.validate_schema(chart.merge_values(values))
+
+
+def test_an_operator_s_values_are_in_the_objects() -> None:
+    things = {(o["kind"], o["metadata"]["name"]): o for o in rendered(**ALL_OF_IT)}
+    settings = things["ConfigMap", "anymodal"]["data"]
+    assert settings["ANYMODAL_STORE"] == "http://elsewhere:19530"
+    assert settings["ANYMODAL_API__PAGE"] == "true"
+    assert settings["ANYMODAL_LOG_FORMAT"] == "json"
+    (rule,) = things["Ingress", "api"]["spec"]["rules"]
+    assert rule["host"] == "search.example.org"
+    assert things["PersistentVolumeClaim", "anymodal"]["spec"]["storageClassName"] == "shared"
+    assert "replicas" not in things["Deployment", "worker-text"]["spec"]  # KEDA has the say
+
+
+def test_new_settings_start_new_pods() -> None:
+    def noted(things: list[dict[str, Any]]) -> set[str]:
+        pods = [o["spec"]["template"]["metadata"] for o in things if o["kind"] == "Deployment"]
+        return {pod["annotations"]["checksum/settings"] for pod in pods}
+
+    assert noted(OBJECTS).isdisjoint(noted(rendered(settings={"ANYMODAL_SHUTDOWN_S": 30})))
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
@@ -121,29 +184,26 @@ def test_only_the_api_is_asked_from_outside() -> None:
 
 
 def test_new_rows_are_found_exactly_in_the_chart_as_in_compose() -> None:
-    values = yaml.safe_load((KUBERNETES / "milvus.values.yaml").read_text())
-    chart = yaml.safe_load(values["extraConfigFiles"]["user.yaml"])
-    compose = yaml.safe_load((KUBERNETES.parent / "compose.yaml").read_text())
+    chart = yaml.safe_load(MILVUS["extraConfigFiles"]["user.yaml"])
+    compose = yaml.safe_load((COMPOSE / "compose.yaml").read_text())
     set_to = compose["services"]["milvus"]["environment"]["QUERYNODE_SEGCORE_INTERIMINDEX_NPROBE"]
     assert str(chart["queryNode"]["segcore"]["interimIndex"]["nprobe"]) == set_to == "128"
 
 
 def test_milvus_has_the_password_of_the_secret() -> None:
-    values = yaml.safe_load((KUBERNETES / "milvus.values.yaml").read_text())
-    user = yaml.safe_load(values["extraConfigFiles"]["user.yaml"])
+    user = yaml.safe_load(MILVUS["extraConfigFiles"]["user.yaml"])
     assert user["common"]["security"] == {"authorizationEnabled": True}
-    (variable,) = values["mixCoordinator"]["extraEnv"]
+    (variable,) = MILVUS["mixCoordinator"]["extraEnv"]
     assert variable["name"] == "COMMON_SECURITY_DEFAULTROOTPASSWORD"
     key = variable["valueFrom"]["secretKeyRef"]["key"]
-    made = (KUBERNETES / "anymodal.yaml").read_text()
+    made = (CHART / "values.yaml").read_text()
     assert f"--from-file=secrets/{key}" in made
     assert "--from-file=secrets/anymodal_store_login" in made
 
 
 def test_workers_are_scaled_by_their_queues() -> None:
     waiting = []
-    for scaled in SCALED:
-        assert scaled["kind"] == "ScaledObject"
+    for scaled in [o for o in rendered(**ALL_OF_IT) if o["kind"] == "ScaledObject"]:
         worker = scaled["spec"]["scaleTargetRef"]["name"]
         (trigger,) = scaled["spec"]["triggers"]
         kinds = trigger["metadata"]["query"].split('cost=~"')[1].split('"')[0].split("|")
