@@ -57,8 +57,9 @@ class Moment:
 
     ``confidence`` (0 to 1) and ``language`` are those of transcribed speech; for text that was read
     in a picture, ``boxes`` are the corners of its lines, x and y of each, starting at the upper
-    left, as fractions of the picture's width and height. ``matches``
-    are ranges ``[start, end)`` in ``snippet`` with words of the query.
+    left, as fractions of the picture's width and height; ``regions`` are those of them that answer
+    the query (`search.ranking.regions`). ``matches`` are ranges ``[start, end)`` in ``snippet``
+    with words of the query.
     """
 
     segment_id: str
@@ -72,6 +73,7 @@ class Moment:
     confidence: float = 1.0
     language: str = ""
     boxes: Sequence[Sequence[float]] = ()
+    regions: Sequence[Sequence[float]] = ()
     place: Mapping[str, str | int | float] = field(default_factory=dict)
     matches: Sequence[tuple[int, int]] = ()
 
@@ -162,6 +164,7 @@ class Hit:
     confidence: float = 1.0
     language: str = ""
     boxes: Sequence[Sequence[float]] = ()
+    regions: Sequence[Sequence[float]] = ()
     place: Mapping[str, str | int | float] = field(default_factory=dict)
     matches: Sequence[tuple[int, int]] = ()
     title: str = ""

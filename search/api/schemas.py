@@ -166,6 +166,11 @@ class MomentOut(BaseModel):
         description="The lines of text in a picture: x and y of the four corners of each, as "
         "fractions of the picture's width and height.",
     )
+    regions: list[list[float]] = Field(
+        [],
+        description="Of `boxes`, the lines with words of the query; one box around them all where "
+        "none has any.",
+    )
     matches: list[tuple[int, int]] = Field(
         [], description="Ranges of matching words in the snippet."
     )

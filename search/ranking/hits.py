@@ -9,6 +9,7 @@ from typing import Any
 
 from search.ranking.fusion import RankedSegment
 from search.ranking.grouping import Group
+from search.ranking.regions import regions
 from search.ranking.snippets import snippet
 from search.types import AssetRow, Hit, Moment
 
@@ -41,6 +42,7 @@ def _of_segment(candidate: RankedSegment, words: Sequence[str]) -> dict[str, Any
     """What a hit and a moment say of their segment."""
     segment = candidate.segment
     excerpt = snippet(segment.snippet, words)
+    boxes = json.loads(segment.boxes) if segment.boxes else ()
     return {
         "segment_id": segment.segment_id,
         "modality": segment.modality,
@@ -52,7 +54,8 @@ def _of_segment(candidate: RankedSegment, words: Sequence[str]) -> dict[str, Any
         "snippet": excerpt.text,
         "confidence": segment.confidence,
         "language": segment.language,
-        "boxes": json.loads(segment.boxes) if segment.boxes else (),
+        "boxes": boxes,
+        "regions": regions(segment.snippet, boxes, words),
         "place": json.loads(segment.place) if segment.place else {},
         "matches": excerpt.matches,
     }

@@ -66,6 +66,11 @@ def snippet(text: str, queries: Iterable[str], max_chars: int = SNIPPET_CHARS) -
     return Snippet(head + text[start:end] + tail, ranges)
 
 
+def has_words(text: str, queries: Iterable[str]) -> bool:
+    """Whether a text has any of the words that `snippet` would mark."""
+    return bool(_matches(text, _wanted(tuple(queries))))
+
+
 @lru_cache(64)  # all hits of a query ask for the same
 def _wanted(queries: tuple[str, ...]) -> Collection[str]:
     """The stems of the words that count."""

@@ -79,6 +79,23 @@ def test_a_hit_in_a_document_names_its_place(page: Page, tmp_path: Path) -> None
     remove(dialog)
 
 
+def test_the_lines_of_a_page_that_answer_are_framed(page: Page, library: Path) -> None:
+    add(page, sample(library, "bees.pdf"))
+    dialog = page.get_by_role("dialog")
+    frames = dialog.locator(".boxes polygon")
+    for question, reason in (
+        ("nectar from flowers", "found by its words “nectar”, “flowers” · page 1"),
+        ("insects that make something sweet", "found by what it says · page 1"),
+    ):
+        search(page, question)
+        page.locator(".hit", has_text="bees").locator("a.open").click()
+        expect(dialog.locator(".because")).to_contain_text(reason)
+        expect(frames).to_have_count(1)  # the line, or the region of all four
+        if "nectar" in question:
+            page.keyboard.press("Escape")
+    remove(dialog)
+
+
 TEXTS = {
     "gb18030": "这是一个中文句子，猫坐在垫子上。狗在花园里跑，鸟在天上飞。",
     "big5": "這是一個中文句子，貓坐在墊子上。狗在花園裡跑，鳥在天上飛。",

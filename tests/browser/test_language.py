@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -75,7 +76,8 @@ def test_a_translated_page_is_for_everybody(opened: Callable[[str], Page], local
 def test_numbers_and_days_are_written_as_the_reader_does(opened: Callable[[str], Page]) -> None:
     page = opened("de-DE")
     page.goto("/?q=ein Tier im Mai 2024")
-    expect(page.locator("#understood li")).to_have_text(["Datum: 01.05.2024 bis 31.05.2024"])
+    chips = page.locator("#understood li")
+    expect(chips).to_have_text(["Datum: 01.05.2024 bis 31.05.2024", "Ohne das Datum suchen"])
     page.get_by_role("button", name="schwächer").click()
     page.locator(".hit a.open").first.click()
     expect(page.get_by_text(re.compile(r"^Wert -?\d+,\d\d: wie"))).to_be_visible()
@@ -217,7 +219,7 @@ def test_every_control_can_be_reached_and_is_named(page: Page) -> None:
     page.goto("/?q=bread")
     answered(page)
     seen = set()
-    for _ in range(25):
+    for _ in range(30):
         page.keyboard.press("Tab")
         name = page.evaluate(
             """() => {
@@ -229,3 +231,65 @@ def test_every_control_can_be_reached_and_is_named(page: Page) -> None:
         seen.add(name)
     assert {"Search", "Add", "Latency", "Pictures", "Filters"} <= seen
     assert any(name.startswith("More like") for name in seen)
+
+
+def test_a_refusal_is_told_in_the_reader_s_language(chromium: Browser, server: Server) -> None:
+    with tab(chromium, server, ["422"], locale="de-DE") as page:
+        page.goto('/?q=Uhr&filter={"field": "no such field", "eq": 1}')
+        notice = page.get_by_role("alert")
+        expect(notice).to_contain_text("Ein Wert dieser Anfrage ist nicht brauchbar.")
+        expect(notice.locator("[lang=en]")).to_contain_text("no such field")
+
+
+def test_a_file_set_aside_is_told_in_the_reader_s_language(
+    chromium: Browser, server: Server, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
+    with tab(chromium, server, locale="de-DE") as page:
+        page.goto("/?view=add")
+        page.locator("#add-files").set_input_files(broken)
+        expect(page.locator(".failures")).to_contain_text("Diese Datei ist beschädigt")
+
+
+def test_a_search_is_saved_opened_and_forgotten_by_keys(page: Page) -> None:
+    keys = page.keyboard
+    page.goto("/")
+    expect(page.locator(".examples")).to_be_visible()
+    page.get_by_role("checkbox", name="Pictures").check()
+    page.get_by_role("searchbox").fill("a wall clock")
+    keys.press("Enter")
+    results(page)
+    hits(page).first.focus()
+    keys.press("b")
+    expect(page.get_by_role("button", name="Save", exact=True)).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    before = titles(page)
+
+    page.goto("/")
+    expect(page.locator(".examples")).to_be_hidden()
+    assert Axe().run(page).violations_count == 0
+    saved = page.get_by_role("link", name="a wall clock, Pictures")
+    saved.press("Enter")
+    results(page)
+    assert titles(page) == before
+    expect(page.get_by_role("checkbox", name="Pictures")).to_be_checked()
+
+    page.go_back()
+    page.get_by_role("button", name="Forget the search “a wall clock, Pictures”").press("Enter")
+    expect(saved).to_be_hidden()
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    page.reload()
+    expect(page.locator(".examples")).to_be_visible()
+
+
+def test_a_saved_search_is_a_tap_away(chromium: Browser, server: Server) -> None:
+    with tab(chromium, server, viewport={"width": 390, "height": 844}, has_touch=True) as page:
+        search(page, "a ticking clock")
+        page.get_by_role("button", name="Save", exact=True).tap()
+        before = titles(page)
+        page.get_by_role("link", name="anymodal").tap()
+        page.get_by_role("link", name="a ticking clock").tap()
+        results(page)
+        assert titles(page) == before

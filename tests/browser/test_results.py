@@ -7,7 +7,7 @@ import re
 
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.acts import hits, kinds, results, search, titles, until
+from tests.browser.acts import answered, hits, kinds, results, search, titles, until
 
 
 def test_filters_narrow_and_are_in_the_address(page: Page) -> None:
@@ -168,3 +168,58 @@ def test_the_tile_s_picture_is_seen_until_the_large_one_is_there(page: Page) -> 
         page.wait_for_timeout(20)
     held[0].continue_()
     expect(picture).to_have_css("background-image", "none")
+
+
+OPENING = """async () => {
+  const { openingOf } = await import("/js/moments.js");
+  const [snippet, matches] = ["Die Fähre legt um neun ab", [[4, 9], [18, 22]]];
+  const said = { modality: "text", start_s: 41.5, snippet, matches };
+  const hit = { media_type: "video/mp4", modality: "image", start_s: 0, moments: [said] };
+  const questions = ["fähre neun", "fähre neun hafen donnerstag winter"];
+  return questions.map((words) => openingOf(hit, words.split(" ")).start_s);
+}"""
+
+
+def test_a_film_opens_where_the_words_are_said(page: Page) -> None:
+    page.goto("/")
+    expect(hits(page).first).to_be_visible()
+    assert page.evaluate(OPENING) == [41.5, 0]
+    search(page, "carry my satellite on a rocket")
+    link = page.locator(".hit.video a.open")
+    moments = page.request.post("/v1/search", data={"query": "carry my satellite on a rocket"})
+    film = next(hit for hit in moments.json()["hits"] if hit["media_type"] == "video/mp4")
+    said = next(one for one in [film, *film["moments"]] if "satellite" in one["snippet"])
+    expect(link).to_have_attribute("href", re.compile(rf"at={said['start_s']:g}\b"))
+
+
+def test_a_hit_says_why_it_was_found_and_how_likely_it_answers(page: Page) -> None:
+    search(page, "a rocket takes off into space")
+    card = page.locator(".hit.video")
+    expect(card.locator(".facts")).to_have_text(re.compile(r"Film · \d+%"))
+    card.locator("a.open").click()
+    because = page.get_by_role("dialog").locator(".because")
+    expect(because).to_have_text(re.compile(r"“rocket”.* · at 0:0\d · \d+% likely to answer"))
+
+
+def test_the_best_of_each_kind_is_shown_where_anything_stands_out(page: Page) -> None:
+    strong = 1
+
+    def answer(route: Route) -> None:
+        reply = route.fetch()
+        found = reply.json()
+        for place, hit in enumerate(found["hits"]):
+            hit["weak"] = place >= strong
+        route.fulfill(response=reply, json=found)
+
+    page.route("**/v1/search", answer)
+    page.goto("/?q=a clock")
+    answered(page)
+    shown = kinds(page)
+    assert hits(page).count() == len(shown) == 4
+    page.get_by_role("button", name="weaker match").click()
+    expect(hits(page).nth(4)).to_be_focused()
+
+    strong = 0
+    page.goto("/?q=a clock tower")
+    expect(page.get_by_text("Nothing stands out.")).to_be_visible()
+    expect(hits(page)).to_have_count(0)

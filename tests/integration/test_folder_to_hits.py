@@ -33,6 +33,7 @@ CONTRACT = {
     "confidence",
     "language",
     "boxes",
+    "regions",
     "place",
     "matches",
     "title",

@@ -2,12 +2,12 @@
 
 import { address } from "./api.js";
 import { button, el, icon, styled, svg } from "./dom.js";
-import { clock, fixed } from "./format.js";
+import { clock, fixed, percent } from "./format.js";
 import { excerpt, marked } from "./highlight.js";
 import { t, tn } from "./i18n.js";
 import { kindIcon, kindName, modalityOf, tileOf } from "./kinds.js";
 import { picture, stopLoading, whenSeen } from "./media_elements.js";
-import { timedMoments, timeline } from "./moments.js";
+import { openingOf, timedMoments, timeline } from "./moments.js";
 import { playAt, player } from "./player.js";
 
 const EXCERPT_CHARS = 330;
@@ -69,6 +69,7 @@ function stackButton(n, { isOpen, onStack }) {
 
 function facts(hit) {
   const parts = [el("span", { class: "kind", data: { modality: modalityOf(hit) } }, kindName(hit))];
+  if (hit.probability != null) parts.push(el("span", { title: t("How likely it answers") }, percent(hit.probability)));
   if (hit.duration_s) parts.push(clock(hit.duration_s));
   if (hit.title && hit.name && hit.title !== hit.name) parts.push(hit.name);
   for (const tag of hit.tags ?? []) parts.push(`#${tag}`);
@@ -104,8 +105,9 @@ function thumbnail(hit, path, atOnce) {
 }
 
 function videoStage(hit, { words, isOnScreen }) {
-  const start = hit.start_s ?? 0;
-  const image = thumbnail(hit, thumbnailAt(hit, shownAt(hit)), isOnScreen);
+  const opening = openingOf(hit, words);
+  const start = opening.start_s ?? 0;
+  const image = thumbnail(hit, thumbnailAt(hit, shownAt(opening)), isOnScreen);
   const play = (seconds) => {
     const film = screen.querySelector("video") ?? player("video", hit.content_url, seconds, hit.title);
     if (!film.isConnected) {
@@ -117,7 +119,7 @@ function videoStage(hit, { words, isOnScreen }) {
     playAt(film, seconds);
   };
   const screen = screenOf(image, quote(hit, words), playButton(start, () => play(start)));
-  const onPeek = (moment) => (image.src = address(thumbnailAt(hit, shownAt(moment ?? hit))));
+  const onPeek = (moment) => (image.src = address(thumbnailAt(hit, shownAt(moment ?? opening))));
   return stageOf(screen, moments(hit, play, onPeek));
 }
 
@@ -140,7 +142,7 @@ export function thumbnailAt(hit, seconds, size = CARD_PIXELS) {
 }
 
 function audioStage(hit, { words }) {
-  const start = hit.start_s ?? 0;
+  const start = openingOf(hit, words).start_s ?? 0;
   const wave = waveform();
   const play = (seconds) => {
     const sound = screen.querySelector("audio") ?? player("audio", hit.content_url, seconds, hit.title);

@@ -4,13 +4,13 @@ import { address, deleteAsset, getAsset } from "./api.js";
 import { draw, markedText, thumbnailAt, waveform } from "./cards.js";
 import { button, byId, el, icon, styled } from "./dom.js";
 import { framed } from "./framed.js";
-import { bytes, clock, day, fixed, languageName, placeName } from "./format.js";
+import { bytes, clock, day, fixed, languageName, percent, placeName } from "./format.js";
 import { withoutMarks } from "./highlight.js";
 import { cardOf } from "./hits.js";
 import { t } from "./i18n.js";
 import { isReadable, isShown, kindIcon, kindName, modalityOf, tileOf } from "./kinds.js";
 import { beginning, picture, stopLoading } from "./media_elements.js";
-import { kindOfMoment, lengthOf, timedMoments, timeline } from "./moments.js";
+import { kindOfMoment, lengthOf, openingOf, timedMoments, timeline, wordsFound } from "./moments.js";
 import { showError } from "./notice.js";
 import { pauseAll, playAt, player } from "./player.js";
 import { termNames } from "./query.js";
@@ -77,7 +77,7 @@ function leave() {
 function turn(step) {
   const hits = shownHits();
   const next = hits[hits.findIndex((hit) => hit.asset_id === shownId) + step];
-  if (next) update({ open: next.asset_id, at: next.start_s }, { push: false });
+  if (next) update({ open: next.asset_id, at: openingOf(next, markedWords()).start_s }, { push: false });
 }
 
 const closeButton = () => button("tool close", icon("close"), () => dialog.close(), { "aria-label": t("Close"), autofocus: true });
@@ -90,7 +90,7 @@ function fill(hit, at, again = false) {
     dialog.querySelector(".facts-pane > .known").replaceWith(knownFacts(hit));
     return;
   }
-  const pane = preview(hit, at ?? hit.start_s ?? 0);
+  const pane = preview(hit, at ?? openingOf(hit, markedWords()).start_s ?? 0);
   refill(...[closeButton(), pager(-1), pager(1), el("div", { class: "detail" }, pane, aside(hit))].filter(Boolean));
 }
 
@@ -186,6 +186,7 @@ function aside(hit) {
     { class: "facts-pane" },
     el("h2", { id: "detail-title", dir: "auto" }, hit.title || hit.name),
     el("p", { class: "facts" }, el("span", { class: "kind", data: { modality: modalityOf(hit) } }, kindName(hit)), hit.duration_s ? ` · ${clock(hit.duration_s)}` : ""),
+    hit.score == null ? null : el("p", { class: "because" }, because(hit)),
     el(
       "div",
       { class: "row" },
@@ -198,6 +199,21 @@ function aside(hit) {
     hit.score == null ? null : why(hit),
     hit.size_bytes == null ? el("dl", { class: "known" }) : knownFacts(hit), // of a hit, when all is known
   );
+}
+
+const BY = { text: t("found by what it says"), image: t("found by what is seen"), audio: t("found by what is heard") };
+
+/** Why it was found, where in it, and how likely it answers. */
+function because(hit) {
+  const words = wordsFound(hit).map((word) => `“${word}”`);
+  const { start_s: start } = openingOf(hit, markedWords());
+  return [
+    words.length ? t("found by its words {words}", { words: words.join(", ") }) : (BY[hit.modality] ?? ""),
+    start == null ? placeName(hit.place) : t("at {time}", { time: clock(start) }),
+    hit.probability == null ? "" : t("{percent} likely to answer", { percent: percent(hit.probability) }),
+  ]
+    .filter(Boolean)
+    .join(" · ");
 }
 
 /** What can be read in a picture, as far as it was found. */

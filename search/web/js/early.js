@@ -15,6 +15,7 @@
   root.lang = wanted.find((one) => spoken.includes(one)) ?? "en";
   if (root.lang !== "en") root.classList.add("translating");
   if (/[?&](q|term)=/.test(location.search)) root.classList.add("asked");
+  if (kept("saved")) root.classList.add("saving");
   if (kept("stocked")) root.classList.add("stocked");
   askEarly();
 

@@ -5,6 +5,14 @@ import { locale, t } from "./i18n.js";
 /** A number with so many decimals. */
 export const fixed = (n, digits) => n.toLocaleString(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
+let percents = null;
+
+/** A share as a percentage. */
+export function percent(share) {
+  percents ??= new Intl.NumberFormat(locale, { style: "percent" });
+  return percents.format(share);
+}
+
 /** Seconds as 1:05 or 1:02:05. */
 export function clock(seconds) {
   const whole = Math.max(0, Math.floor(seconds));

@@ -1,13 +1,13 @@
-// A picture with frames around the text that was read in it.
+// A picture with frames around the text in it that was found.
 
 import { el, svg } from "./dom.js";
 
 /**
- * The image, and over it the boxes of these parts of a hit: x and y of four corners each, as
+ * The image, and over it the regions of these parts of a hit: x and y of four corners each, as
  * fractions of the picture.
  */
 export function framed(image, parts) {
-  const boxes = parts.flatMap((part) => part.boxes ?? []);
+  const boxes = parts.flatMap((part) => part.regions ?? []);
   if (!boxes.length) return image;
   const shapes = svg("g", {}, boxes.map((box) => svg("polygon", { points: pairs(box) })));
   const layer = svg("svg", { class: "boxes", "aria-hidden": "true", viewBox: "0 0 1 1" }, shapes);

@@ -18,6 +18,7 @@ const LIST = [
   [["r"], t("Record a sound, and search with it")],
   [["f"], t("Filters")],
   [["w"], t("Where the search spent its time")],
+  [["b"], t("Save this search, or forget it")],
   [["s"], t("Search")],
   [["a"], t("Add files")],
   [["l"], t("Latency")],

@@ -134,11 +134,23 @@ export function markPicked() {
   }
 }
 
+/** Weaker matches to fold away: none is the best of its kind, unless nothing at all stands out. */
+export function foldable(some) {
+  const seen = new Set();
+  const standsOut = some.some(({ weak }) => !weak);
+  return some.filter((hit) => {
+    const isBest = standsOut && !seen.has(modalityOf(hit));
+    seen.add(modalityOf(hit));
+    return hit.weak && !isBest;
+  });
+}
+
 /** Show the cards of weaker matches, which are folded away at first; the place of the first. */
 export function unfold() {
+  const [first] = foldable(hits);
   folded = false;
   arrangeAgain();
-  return order.findIndex((hit) => hit.weak);
+  return order.indexOf(first);
 }
 
 /** Whether weaker matches are folded away. */
@@ -250,7 +262,8 @@ export const dateOf = ({ metadata }) => [metadata?.taken, metadata?.modified].fi
 /** Which hits are shown in which order. */
 function choose() {
   const shots = [...newer, ...hits].flatMap((hit) => (opened.has(hit.asset_id) || hidden.has(hit.asset_id) ? spread(hit) : hit));
-  order = shots.filter((hit) => !(folded && hit.weak) && !hidden.has(hit.asset_id));
+  const away = new Set(folded ? foldable([...newer, ...hits]) : []);
+  order = shots.filter((hit) => !away.has(hit) && !hidden.has(hit.asset_id));
   if (context.order) order.sort(context.order === "oldest" ? (a, b) => dateOf(a) - dateOf(b) : (a, b) => dateOf(b) - dateOf(a));
   feed.role = order.length ? "feed" : "group"; // a feed has articles
   starts = new Map();

@@ -7,6 +7,9 @@ const ATTRIBUTES = ["placeholder", "aria-label", "title"];
 const root = document.documentElement;
 const language = root.lang; // early.js chose it
 
+/** Whether the server's own words are in the reader's language. */
+export const isEnglish = language === "en";
+
 /** How the reader writes numbers and dates: the page's language, as their region has it. */
 export const locale = navigator.languages.find((one) => one.split("-")[0] === language) ?? language;
 

@@ -11,6 +11,7 @@ import { keep } from "./media_store.js";
 import { showError } from "./notice.js";
 import { LESS, splitNegatives } from "./query.js";
 import { goOn, renew, showMore, showNewer, showSearch, showWeaker, speechEnded, toggleWaterfall } from "./search.js";
+import { showSaved, toggleSaved } from "./saved.js";
 import { startShortcuts } from "./shortcuts.js";
 import { current, onState, update } from "./state.js";
 
@@ -28,6 +29,7 @@ function show(state, before) {
   // What is being typed stays, also before the page was ready, unless another search is shown.
   if (state.words !== (before?.words ?? "")) words.value = state.words;
   showFilters(state);
+  showSaved();
   if (state.view === "search") showSearch(state).then(() => showDetail(state));
   if (state.view !== before?.view) {
     if ([state.view, before?.view].includes("latency")) showLatency();
@@ -208,6 +210,7 @@ const KEYS = {
   r: () => void record(),
   f: () => toggleFilters(),
   w: () => toggleWaterfall(),
+  b: () => toggleSaved(),
   s: () => goTo("search"),
   a: () => goTo("add"),
   l: () => goTo("latency"),

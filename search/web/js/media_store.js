@@ -34,7 +34,8 @@ export async function keep(blob) {
   try {
     await run("readwrite", (store) => store.put({ id, blob }));
     const ids = await run("readonly", (store) => store.getAllKeys());
-    for (const old of ids.slice(0, -KEEP)) await run("readwrite", (store) => store.delete(old));
+    const saved = localStorage.getItem("saved") ?? ""; // addresses of searches, which need their files
+    for (const old of ids.filter((key) => !saved.includes(key)).slice(0, -KEEP)) await run("readwrite", (store) => store.delete(old));
   } catch {
     // A private window may refuse; memory serves until the page is left.
   }

@@ -14,6 +14,22 @@ export function timedMoments(hit) {
     .sort((a, b) => a.start_s - b.start_s);
 }
 
+/** The words of a query that a segment has, as they are written in it. */
+const matchesOf = ({ snippet, matches }) => (matches ?? []).map(([from, to]) => [...snippet].slice(from, to).join("").toLowerCase());
+
+/** The words of the query in a hit, each once. */
+export const wordsFound = (hit) => [...new Set([hit, ...(hit.moments ?? [])].flatMap(matchesOf))];
+
+/**
+ * The moment at which a hit opens: where most of the words are said that were searched for, if half of
+ * them are, or else the best.
+ */
+export function openingOf(hit, words) {
+  const counts = timedMoments(hit).map((moment) => ({ moment, n: new Set(matchesOf(moment)).size }));
+  const [most] = counts.sort((a, b) => b.n - a.n);
+  return most?.n && 2 * most.n >= words.length ? most.moment : hit;
+}
+
 /** Seconds that the line stands for. */
 export function lengthOf(hit) {
   const ends = timedMoments(hit).map((moment) => moment.end_s ?? moment.start_s);

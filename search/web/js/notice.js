@@ -1,15 +1,17 @@
 // Errors with their remedies, and hints where there is nothing to show.
 
 import { button, el } from "./dom.js";
-import { t } from "./i18n.js";
+import { isEnglish, t } from "./i18n.js";
 
 /** Show an error of the API with its remedy. `onRetry` tries again. */
 export function showError(target, error, onRetry) {
   const wait = error.retryAfterS ? ` ${t("The server asks you to wait {n} s.", { n: Math.ceil(error.retryAfterS) })}` : "";
+  const message = el("strong", {}, error.message);
+  if (!isEnglish && error.type) import("./problems.js").then(({ inWords }) => message.replaceChildren(...inWords(error.type, error.message)));
   show(
     target,
     "problem",
-    el("strong", {}, error.message),
+    message,
     error.remedy || wait ? el("p", {}, `${error.remedy ?? ""}${wait}`) : null,
     // Most messages begin with it.
     error.field && !error.message.startsWith(error.field) ? el("p", { class: "hint" }, t("Field:"), " ", el("code", {}, error.field)) : null,

@@ -26,6 +26,9 @@ export function splitNegatives(text) {
   return { words: words.replace(/\s+/g, " ").trim(), without };
 }
 
+/** Words without a date or place that was understood in them. */
+export const withoutPhrase = (words, phrase) => words.replace(phrase, " ").replace(/\s+([,;])/g, "$1").replace(/\s+/g, " ").replace(/^[\s,;]+|[\s,;]+$/g, "");
+
 /** Whether there is anything to search with; what is pushed away does not suffice. */
 export const asks = ({ words, terms }) => Boolean(words.trim()) || terms.some((term) => term.weight > 0);
 

@@ -4,11 +4,12 @@ import { ApiError, listAssets, search } from "./api.js";
 import { button, byId, el, say } from "./dom.js";
 import { millis } from "./format.js";
 import { wordsOf } from "./highlight.js";
-import { addHits, addNewer, dropHits, focusAt, isFolded, lookAhead, renewHits, setBusy, showHits, spread, unfold } from "./hits.js";
+import { addHits, addNewer, dropHits, focusAt, foldable, isFolded, lookAhead, renewHits, setBusy, showHits, spread, unfold } from "./hits.js";
 import { t, tn } from "./i18n.js";
 import { asks, firstCursor, LISTED, mediaOf, PAGE, toRequest } from "./query.js";
 import { loadKinds } from "./kinds.js";
 import { kept } from "./media_store.js";
+import { openingOf } from "./moments.js";
 import { clearNotice, showEmpty, showError } from "./notice.js";
 import { current, format, NO_FILTERS, update } from "./state.js";
 import { pauseAll } from "./player.js";
@@ -278,7 +279,7 @@ function context(hits, { asked, sort }) {
     order: asked ? current().order : "",
     words: markedWords(),
     best: hits.reduce((best, { score }) => Math.max(best, score ?? 0), 0),
-    link: (hit) => format({ ...current(), open: hit.asset_id, at: hit.start_s }),
+    link: (hit) => format({ ...current(), open: hit.asset_id, at: openingOf(hit, markedWords()).start_s }),
     onLike: moreLike,
   };
 }
@@ -329,7 +330,7 @@ function showSummary({ hits, asked, sort, latency_ms: latency, roundTripMs, next
 
 /** Weaker matches are folded away, behind a button with their number. */
 function showFold(hits) {
-  const n = hits.filter((hit) => hit.weak).length;
+  const n = foldable(hits).length;
   weaker.hidden = !n || !isFolded();
   weaker.textContent = tn(n, "Show {n} weaker match", "Show {n} weaker matches");
   if (n && n === hits.length && isFolded()) showEmpty(notice, t("Nothing stands out."), el("p", {}, t("These words match the library no better than any others.")));

@@ -4,6 +4,7 @@
 import { button, byId, el, icon } from "./dom.js";
 import { day } from "./format.js";
 import { t } from "./i18n.js";
+import { withoutPhrase } from "./query.js";
 import { current, update } from "./state.js";
 
 const list = byId("understood");
@@ -11,8 +12,17 @@ const DAY_MS = 86_400_000;
 
 /** Show what an answer says was understood. */
 export function showUnderstood(found = []) {
-  list.replaceChildren(...found.map(chip));
+  list.replaceChildren(...found.map(chip), ...found.map(dropping).filter(Boolean));
   list.hidden = !found.length;
+}
+
+/** Search again without it, where something else is asked for. */
+function dropping({ kind, text }) {
+  const { words } = current();
+  const rest = withoutPhrase(words, text);
+  if (!rest || rest === words) return null;
+  const label = kind === "place" ? t("Search again without the place") : t("Search again without the date");
+  return el("li", { class: "dropping" }, button("chip", el("span", { class: "label" }, label), () => choose({ words: rest })));
 }
 
 function chip({ kind, text, filter, only }) {

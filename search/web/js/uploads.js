@@ -5,9 +5,10 @@ import { button, byId, el, say, styled } from "./dom.js";
 import { events } from "./events.js";
 import { list as words } from "./filter_tree.js";
 import { bytes, clock, millis } from "./format.js";
-import { number, t, tn } from "./i18n.js";
+import { isEnglish, number, t, tn } from "./i18n.js";
 import { formatNames, loadKinds } from "./kinds.js";
 import { clearNotice, showError } from "./notice.js";
+import { inWords } from "./problems.js";
 import { update } from "./state.js";
 
 const jobs = byId("jobs");
@@ -189,7 +190,7 @@ function draw(row, { title, state, share, ended = false, detail = "", failures =
 function drawFailures(details, failures) {
   const [summary, list] = details.children;
   summary.textContent = tn(failures.length, "{n} file set aside", "{n} files set aside");
-  list.replaceChildren(...failures.map((one) => el("li", {}, el("strong", {}, one.name), ` ${one.reason}`)));
+  list.replaceChildren(...failures.map((one) => el("li", {}, el("strong", {}, one.name), " ", isEnglish ? one.reason : inWords(one.error, one.reason))));
 }
 
 /** The head of a row; its button stays the same, for a finger may be on it. */

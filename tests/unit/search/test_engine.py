@@ -234,6 +234,7 @@ def test_the_json_is_the_contract(store: MemoryStore) -> None:
             "confidence": 1.0,
             "language": "",
             "boxes": [],
+            "regions": [],
             "place": {},
             "matches": [],
             "title": "",
