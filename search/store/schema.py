@@ -49,6 +49,14 @@ from search.types import AssetRow, ScoredSegment, SegmentRow
 SCHEMA_VERSION = 7
 OLD_VERSION = 6
 """Stores of this version can be searched; `search.store.milvus.upgrade` upgrades them."""
+LAST_WRITERS = {
+    1: "e3755072 of 25 November 2026",
+    2: "881332f3 of 25 November 2026",
+    3: "31725a00 of 26 November 2026",
+    4: "7677f60c of 26 November 2026",
+    5: "92fdd94a of 26 November 2026",
+}
+"""By schemas that are not read any more: the last commit that wrote it. All are version 0.1.0."""
 MISSING = -1
 DELETION = "deletion"
 """In place of a URI's key; see `deletion_note`."""

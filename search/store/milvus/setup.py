@@ -18,6 +18,7 @@ from search.store.milvus.indexes import (
 )
 from search.store.milvus.link import MilvusLink
 from search.store.schema import (
+    LAST_WRITERS,
     OLD_VERSION,
     SCHEMA_VERSION,
     Collection,
@@ -141,12 +142,14 @@ def _check_version(link: MilvusLink, name: str) -> None:
     version = written_version(link.call("describe_collection", name).get("properties", {}))
     if version in (str(SCHEMA_VERSION), str(OLD_VERSION)):
         return
-    is_later = version.isdecimal() and int(version) > SCHEMA_VERSION
+    number = int(version) if version.isdecimal() else 0
+    is_later, writer = number > SCHEMA_VERSION, LAST_WRITERS.get(number)
     raise StoreError(
         f"The store {link.shown} has schema {version} (collection {name}), which "
-        f"{'a later' if is_later else 'an earlier'} version of anymodal wrote; this one writes "
+        f"{'a later' if is_later else 'an earlier'} version of anymodal wrote"
+        f"{f', last commit {writer}' if writer else ''}; this one writes "
         f"schema {SCHEMA_VERSION}, and reads and upgrades schema {OLD_VERSION}.",
-        remedy="Open it with that version"
+        remedy=f"Open it with that {'commit' if writer else 'version'}"
         + ("." if is_later else ", or ingest its files again into another --store."),
     )
 
