@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from encoder.types import Item, Modality, Role
-from search.types import IngestRequest, Labels, Prune
+from search.query.deadline import Deadline
+from search.query.query import Query
+from search.types import IngestRequest, Labels, Prune, SearchResult
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,23 @@ class Decoder(Protocol):
         Raises:
             MediaError: it cannot be read.
         """
+        ...
+
+
+class Searches(Protocol):
+    """Answers queries, in one process or in several."""
+
+    @property
+    def n_more(self) -> int:
+        """The most processes beside this one."""
+        ...
+
+    def search(self, query: Query, deadline: Deadline) -> SearchResult:
+        """See `search.engine.SearchEngine.search`."""
+        ...
+
+    def close(self) -> None:
+        """End the processes and the threads of the engine."""
         ...
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from search.api.config import ApiConfig
     from search.api.middleware.bounded_threads import Workbench
     from search.api.middleware.metrics import Metrics
-    from search.api.ports import Decoder, Jobs, KindOffer, TokenReader
+    from search.api.ports import Decoder, Jobs, KindOffer, Searches, TokenReader
     from search.listening import Transcribe
 
 
@@ -37,6 +37,7 @@ class Services:
     access: Access
     sessions: Sessions
     engine: SearchEngine
+    searches: Searches
     encoder: ItemEncoder
     store: VectorStore
     decoder: Decoder

@@ -27,15 +27,28 @@ logger = logging.getLogger(__name__)
     is_flag=True,
     help="Allow everyone who can reach the address without a key; by default, only this machine.",
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    help="The most processes that answer queries to a store in a folder, each started while those "
+    "before it are busy. [one for each core]",
+)
 @settings_options("store", "broker", "model", "log_format")
 @log_level_option("WARNING")
-def serve(host: str | None, port: int | None, allow_no_key: bool, loglevel: str) -> None:
+def serve(
+    host: str | None,
+    port: int | None,
+    allow_no_key: bool,
+    processes: int | None,
+    loglevel: str,
+) -> None:
     """Serve the search API and its page until SIGTERM or Ctrl-C.
 
     Uploads are ingested by the workers of --broker, or by this process if none is given.
     """
     from encoder.errors import InputError
     from search.api.app import create_app
+    from search.api.middleware.bounded_threads import usable_cores
     from search.api.server import serve as serve_app
     from workers.beside.commands import beside
     from workers.config import current_settings
@@ -50,7 +63,7 @@ def serve(host: str | None, port: int | None, allow_no_key: bool, loglevel: str)
     resources = Resources(settings.model_copy(update={"api": config}))
     if new := _new_folder(settings.store):
         logger.warning("%s is a new, empty store", new)
-    with services(resources) as parts:
+    with services(resources, processes or usable_cores()) as parts:
         app = create_app(parts)
         put = partial(setattr, app.state, "services")
         try:

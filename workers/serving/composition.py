@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import (
@@ -22,11 +21,9 @@ import numpy as np
 
 from encoder.errors import AnymodalError
 from encoder.media.image import webp_bytes
-from encoder.system.allocator import give_back
-from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Item, Modality, Waveform
+from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Item, Waveform
 from search.api.access.auth import access_for
 from search.api.access.keys import KeyRing, Sessions
-from search.api.config import ApiConfig
 from search.api.middleware.bounded_threads import Workbench
 from search.api.middleware.metrics import Metrics
 from search.api.responses.thumbnails import Stored, Thumbnails
@@ -36,14 +33,16 @@ from search.engine import SearchEngine
 from search.latency import LatencyTracker
 from search.query.query import Query
 from search.query.query_encoder import QueryEncoder
-from search.query.terms import ItemEncoder
+from search.store.open import is_on_server
 from workers.jobs.broker import check_broker
 from workers.jobs.local import LocalJobs
 from workers.jobs.redis import RedisJobs
 from workers.observe.metrics import REGISTRY
 from workers.serving.data_folder import keys_path, sessions_path
+from workers.serving.engines import frozen, open_engine, warm_up_texts
 from workers.serving.query_media import QueryDecoder, kind_offers, query_config
 from workers.serving.resources import Resources
+from workers.serving.search_pool import SearchPool
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
@@ -59,15 +58,19 @@ _MARGIN_S = 5.0
 
 
 @contextmanager
-def services(resources: Resources) -> Iterator[Services]:
-    """Open and warm up model and store once for this process; close them afterwards."""
+def services(resources: Resources, n_processes: int = 1) -> Iterator[Services]:
+    """Open and warm up model and store once for this process; close them afterwards.
+
+    Args:
+        resources: of this process.
+        n_processes: how many may answer queries, if the store is in a folder.
+    """
     config = resources.settings.api
     access = access_for(config, KeyRing(keys_path(config)))
     metrics = Metrics()
     with ExitStack() as stack:
         stack.callback(resources.close)
         model, store = resources.encoder(), resources.store()
-        encoder = query_encoder(model.home, config, metrics)
         files = resources.ingest_config
         limits = query_config(files, max_bytes=config.max_query_bytes, max_s=config.max_query_s)
         decoder = QueryDecoder(limits, files)
@@ -89,15 +92,17 @@ def services(resources: Resources) -> Iterator[Services]:
         metrics.watch("anymodal_requests_taken", "Requests running or waiting.", workbench.taken)
         stack.enter_context(frozen())
         reranker = resources.reranker()
-        engine = SearchEngine(
-            encoder, store, reranker=reranker, lanes=_lanes_of(model, config, metrics)
-        )
-        engine.prepare()
+        engine, encoder = open_engine(model, store, config, metrics.encoded, reranker)
+        is_shared = not (is_on_server(resources.settings.store) or store.read_only)
+        n_more = n_processes - 1 if is_shared else 0
+        searches = _pool(resources, engine, encoder, metrics, n_more)
+        stack.callback(searches.close)
         yield Services(
             config=config,
             access=access,
             sessions=Sessions(sessions_path(), config.session_s),
             engine=engine,
+            searches=searches,
             encoder=encoder,
             store=store,
             decoder=decoder,
@@ -166,7 +171,7 @@ def _follow(
             serve(parts)
             logger.warning("searches now use %s", parts.model)
             ended.wait(parts.config.timeout_s + _MARGIN_S)
-            former_parts.engine.close()
+            former_parts.searches.close()
             with suppress(AnymodalError):
                 if former_store is not None:
                     former_store.close()
@@ -180,20 +185,36 @@ def _follow(
 
 def moved(resources: Resources, parts: Services) -> Services:
     model, store = resources.parts()
-    encoder = query_encoder(model.home, parts.config, parts.metrics)
-    warm_up(model, None)
-    lanes = _lanes_of(model, parts.config, parts.metrics)
-    engine = SearchEngine(encoder, store, reranker=parts.reranker, lanes=lanes)
-    engine.prepare()
+    warm_up_texts(model)
+    metrics = parts.metrics
+    engine, encoder = open_engine(model, store, parts.config, metrics.encoded, parts.reranker)
     if TEXT in model.modalities:  # reads the word indexes, before a request waits for them
         engine.search(Query([Item(TEXT, "ready", QUERY)]))
     return replace(
         parts,
         engine=engine,
+        searches=_pool(resources, engine, encoder, metrics, parts.searches.n_more),
         encoder=encoder,
         store=store,
         **_of_model(model),
     )
+
+
+def _pool(
+    resources: Resources,
+    engine: SearchEngine,
+    encoder: QueryEncoder,
+    metrics: Metrics,
+    n_more: int,
+) -> SearchPool:
+    """The engine, with other processes beside it that count as one with this."""
+    pool = SearchPool(engine, resources.settings, encoder.model, n_more, metrics.encoded)
+    for name, meaning, value in (
+        ("hits", "Queries whose embedding was cached.", lambda: encoder.cache.hits + pool.n_cached),
+        ("misses", "Queries that were encoded.", lambda: encoder.cache.misses + pool.n_encoded),
+    ):
+        metrics.watch(f"anymodal_query_cache_{name}", meaning, value)
+    return pool
 
 
 def _of_model(model: MultiModalEncoder) -> dict[str, Any]:
@@ -201,7 +222,7 @@ def _of_model(model: MultiModalEncoder) -> dict[str, Any]:
     hears = bool(model.services.speech) and TEXT in model.modalities
     return {
         "tokens": model,
-        "warm": lambda: warm_up(model, None),
+        "warm": lambda: warm_up_texts(model),
         "modalities": sorted(map(str, model.modalities)),
         "transcribe": model.services.transcribe if hears else None,
         "kinds": kind_offers(model.modalities),
@@ -209,57 +230,9 @@ def _of_model(model: MultiModalEncoder) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def frozen() -> Iterator[None]:
-    """Hide imported objects from the garbage collector until the block ends.
-
-    Scanning them takes 110 ms, during which every request waits, and happens about once in a
-    hundred requests.
-    """
-    gc.collect()
-    give_back()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
-def _lanes_of(
-    model: MultiModalEncoder, config: ApiConfig, metrics: Metrics
-) -> dict[Modality, ItemEncoder]:
-    """The encoders of queries for modalities that have a model of their own."""
-    encoders = {
-        lane: _batched(lane, config, metrics) for lane in dict.fromkeys(model.lanes.values())
-    }
-    return {modality: encoders[lane] for modality, lane in model.lanes.items()}
-
-
-def query_encoder(encoder: ItemEncoder, config: ApiConfig, metrics: Metrics) -> QueryEncoder:
-    """The encoder of queries: cached, and batched with concurrent ones."""
-    batched = _batched(encoder, config, metrics)
-    hits, misses = "anymodal_query_cache_hits", "anymodal_query_cache_misses"
-    metrics.watch(hits, "Queries whose embedding was cached.", lambda: batched.cache.hits)
-    metrics.watch(misses, "Queries that were encoded.", lambda: batched.cache.misses)
-    return batched
-
-
-def _batched(encoder: ItemEncoder, config: ApiConfig, metrics: Metrics) -> QueryEncoder:
-    return QueryEncoder(
-        encoder,
-        max_items=config.batch_items,
-        cache_bytes=config.embedding_cache_bytes,
-        observe=metrics.encoded,
-    )
-
-
-def warm_up(encoder: MultiModalEncoder, decoder: QueryDecoder | None) -> None:
-    """Load what the first query would wait for; without a decoder, only the model is run."""
-    for lane in (encoder.home, *encoder.lanes.values()):
-        if TEXT in lane.modalities:
-            lane.encode_items([Item(TEXT, "ready", QUERY)])
-    if decoder is None:
-        return
+def warm_up(encoder: MultiModalEncoder, decoder: QueryDecoder) -> None:
+    """Load what the first query of each kind would wait for."""
+    warm_up_texts(encoder)
     black = np.zeros((64, 64, 3), np.uint8)
     silence = Waveform(np.zeros(44_100, np.float32), 44_100)
     # a tokenizer may load all its pieces only for a long text

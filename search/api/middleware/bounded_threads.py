@@ -27,6 +27,11 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def processor_limit_s(timeout_s: float) -> float:
+    """The most processor time of a request with this time limit."""
+    return timeout_s * usable_cores() * _OF_MACHINE
+
+
 @dataclass(frozen=True)
 class Turn:
     """Passed to work when its turn comes: the deadline, and how long it waited."""
@@ -48,7 +53,7 @@ class Workbench:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="api")
         self._most = threads + queue
         self._timeout_s = timeout_s
-        self._cpu_s = timeout_s * usable_cores() * _OF_MACHINE
+        self._cpu_s = processor_limit_s(timeout_s)
         self._n_taken = 0
         self._lock = Lock()
 

@@ -103,7 +103,7 @@ def _answer(
             sent, services.decoder, body.files, allowed_filter, folder_names=sees_paths(scopes)
         )
         _check_tokens(query, services, turn)
-    result = services.engine.search(query, turn.deadline)
+    result = services.searches.search(query, turn.deadline)
     with timer.stage("serialize"):
         answer = search_answer(result, with_uri=sees_paths(scopes))
         if heard:

@@ -31,7 +31,7 @@ from tests.support import points_package
 from tests.support.points_package import write_points
 from workers.pipeline import IngestPipeline, IngestReport, ingest_pipeline
 from workers.pipeline.streams import decode_side_by_side
-from workers.serving.composition import frozen
+from workers.serving.engines import frozen
 
 ALONE = r"""
 import sys

@@ -1,0 +1,138 @@
+"""``anymodal serve --processes``: several processes answer queries, and clients see one server."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.test_serve import serving
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bundle_home")]
+
+TEXTS = {
+    "tide.txt": "The tide comes in twice a day.",
+    "bread.txt": "Knead the dough, let it rise, and bake the bread in a hot oven.",
+    "zug.txt": "Der Zug nach Hamburg fährt um acht Uhr von Gleis drei.",
+    "engine.txt": "Check the oil before you start the engine.",
+}
+
+
+def add(client: httpx.Client, texts: dict[str, str]) -> None:
+    files = [("file", (name, text.encode())) for name, text in texts.items()]
+    answer = client.post("/v1/assets", files=files, data={"wait": "true"})
+    assert answer.json()["job"]["state"] == "done", answer.text
+
+
+def search_processes(server: subprocess.Popen[str]) -> list[int]:
+    listed = subprocess.run(
+        ["pgrep", "--parent", str(server.pid), "--full", "search_process"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return [int(pid) for pid in listed.stdout.split()]
+
+
+def hits(client: httpx.Client, text: str) -> list[tuple[str, float]]:
+    answer = client.post("/v1/search", json={"query": [{"text": text}]})
+    assert answer.status_code == 200, answer.text
+    return [(hit["asset_id"], round(hit["score"], 4)) for hit in answer.json()["hits"]]
+
+
+def at_once(client: httpx.Client, texts: Sequence[str]) -> list[list[tuple[str, float]]]:
+    with ThreadPoolExecutor(12) as threads:
+        return list(threads.map(partial(hits, client), texts))
+
+
+def busy_until_started(client: httpx.Client, server: subprocess.Popen[str]) -> int:
+    """The id of the further process, which a busy server starts."""
+    for n in range(600):
+        at_once(client, [f"question {n} number {m}" for m in range(12)])
+        if (pids := search_processes(server)) and _answers(client):
+            return pids[0]
+    raise AssertionError("no further process was started")
+
+
+def _answers(client: httpx.Client) -> bool:
+    """Whether some of these are encoded elsewhere: they are in no cache of the first process."""
+    texts = [f"{time.monotonic()} {n}" for n in range(12)]
+    at_once(client, texts)
+    before = misses(client)
+    for text in texts:
+        hits(client, text)  # alone, so in the first process
+    return misses(client) > before
+
+
+def misses(client: httpx.Client) -> float:
+    figures = client.get("/metrics").text
+    name = "anymodal_query_cache_misses "
+    return next(float(line[len(name) :]) for line in figures.splitlines() if line.startswith(name))
+
+
+def test_all_processes_give_the_same_answers_and_count_as_one(tmp_path: Path) -> None:
+    with serving(tmp_path, "--processes", "2") as (server, client):
+        add(client, TEXTS)
+        questions = [f"{word} {n}" for n in range(10) for word in ("tide", "bread", "Zug", "oil")]
+        alone = [hits(client, text) for text in questions]
+        assert not search_processes(server)  # one person needs no second process
+        busy_until_started(client, server)
+        before = misses(client)
+        n_searches = count(client)
+        assert at_once(client, questions) == alone
+        assert count(client) == n_searches + len(questions)
+        assert misses(client) > before  # those that the other process had not encoded
+
+        add(client, {"moon.txt": "The moon draws the sea towards it."})
+        answers = at_once(client, [f"what draws the sea {n}?" for n in range(24)])
+        (moon,) = {answer[0][0] for answer in answers}  # all see what was just written
+        assert client.delete(f"/v1/assets/{moon}").is_success
+        assert all(
+            moon not in dict(answer)
+            for answer in at_once(client, [f"who draws the sea {n}?" for n in range(24)])
+        )
+        refused = client.post("/v1/search", json={"query": [{"asset_id": "0" * 64}]})
+        assert refused.status_code == 404
+        (pid,) = search_processes(server)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0
+        assert not alive(pid)
+
+
+def count(client: httpx.Client) -> int:
+    totals: dict[str, Any] = client.get("/v1/latency").json()["windows"]["5m"]["total"]
+    return int(totals["n"])
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_no_query_is_lost_with_a_process(tmp_path: Path) -> None:
+    with serving(tmp_path, "--processes", "2") as (server, client):
+        add(client, TEXTS)
+        pid = busy_until_started(client, server)
+        questions = [f"the bread in the oven {n}" for n in range(200)]
+        with ThreadPoolExecutor(12) as threads:
+            answers = [threads.submit(hits, client, text) for text in questions]
+            answers[40].result()
+            os.kill(pid, signal.SIGKILL)
+            first = {answer.result()[0][0] for answer in answers}
+        assert len(first) == 1
+        other = busy_until_started(client, server)
+        assert other != pid
+        server.kill()  # the process ends with its server
+        server.wait()
+        deadline_s = time.monotonic() + 30
+        while alive(other) and time.monotonic() < deadline_s:
+            time.sleep(0.1)
+        assert not alive(other)
