@@ -20,6 +20,8 @@ from search.client import Anymodal, BadRequestError
 from search.engine import SearchEngine
 from tests.integration.api.conftest import served
 from tests.support import overlap_reranker
+from workers.config import Settings
+from workers.serving.search_pool import SearchPool
 
 
 def embedded(client: httpx.Client, given: Any, **more: Any) -> dict[str, Any]:
@@ -135,9 +137,13 @@ def judging(parts: Services, name: str) -> Iterator[httpx.Client]:
     reranker = open_reranker(name)
     with (
         closing(SearchEngine(parts.encoder, parts.store, reranker=reranker)) as engine,
-        served(replace(parts, engine=engine, reranker=reranker)) as client,
+        served(replace(parts, searches=_alone(engine), reranker=reranker)) as client,
     ):
         yield client
+
+
+def _alone(engine: SearchEngine) -> SearchPool:
+    return SearchPool(engine, Settings(), "", 0, lambda *_: None)
 
 
 def test_texts_come_in_the_order_of_the_network(judging: httpx.Client, name: str) -> None:

@@ -53,7 +53,7 @@ def stuck(
     parts: Services, threads: int = 4, queue: int = 4, timeout_s: float = 60.0
 ) -> Iterator[tuple[httpx.Client, Stuck]]:
     engine, workbench = Stuck(), Workbench(threads, queue, timeout_s)
-    changed = replace(parts, engine=engine, workbench=workbench)  # type: ignore[arg-type]
+    changed = replace(parts, searches=engine, workbench=workbench)  # type: ignore[arg-type]
     with served(changed) as client:
         yield client, engine
         engine.released.set()
