@@ -176,7 +176,8 @@ class SearchEngine:
                 directions = {modality: lane.fused.direction for modality, lane in asked.items()}
                 odds = {modality: lane.space.odds for modality, lane in asked.items()}
                 judge = self._floors.of(query, planned, space, directions, odds)
-            centred = {id(lane): lane.centred() for lane in asked.values()}
+            own = {id(lane): lane for lane in asked.values()}
+            centred = {key: lane.centred() for key, lane in own.items()}
         return Request(
             query,
             planned,
@@ -274,7 +275,9 @@ class SearchEngine:
             for group, explanation in zip_longest(groups, explanations):
                 stack = [self._hit(shot, finder, request) for shot in group.stack]
                 hit = self._hit(group, finder, request)
-                hits.append(replace(hit, explanation=explanation, stack=stack))
+                if explanation or stack:
+                    hit = replace(hit, explanation=explanation, stack=stack)
+                hits.append(hit)
         return hits
 
     def _hit(self, group: Group, finder: Finder, request: Request) -> Hit:
@@ -309,9 +312,10 @@ def _encoded_by(lane: Lane, query: Query, evidence: Evidence, progress: StagePro
             without = embeddings.copy()
             without[changed] = of_rest
             fused_rest = fuse_terms(without, weights)
-    if content := _stored_alike(query.terms, lane.space()):
+    space = lane.space()
+    if content := _stored_alike(query.terms, space):
         fused = replace(fused, content=content)
-    return LaneQuery("", lane.space(), embeddings, fused, fused_rest, has_text)
+    return LaneQuery("", space, embeddings, fused, fused_rest, has_text)
 
 
 def _stored_alike(terms: Sequence[Term], space: Space) -> str:

@@ -124,11 +124,8 @@ def holds_alike(held: Collection[str], word: str) -> bool:
     # An edit leaves the first half as it is, or all after the letter behind it.
     half = len(word) // 2
     head, tail = word[:half], word[half + 1 :]
-    return any(
-        _is_one_edit_away(word, other)
-        for other in held
-        if other.startswith(head) or other.endswith(tail)
-    )
+    near = [other for other in held if other.startswith(head) or other.endswith(tail)]
+    return any(_is_one_edit_away(word, other) for other in near)
 
 
 def _is_one_edit_away(word: str, other: str) -> bool:

@@ -192,20 +192,21 @@ def score_segments(
     modality: Modality, segments: Sequence[ScoredSegment], query: FusedQuery, space: Space
 ) -> list[RankedSegment]:
     """The segments of one modality with their scores, best first."""
-    counted: list[tuple[float, float, ScoredSegment]] = []
+    counted: list[tuple[float, float, bool, ScoredSegment]] = []
     for segment in segments:
-        score = score_segment(modality, segment, query, space)
-        counted.append((doubted(score, segment), score, segment))
-    counted.sort(key=lambda candidate: (-candidate[0], candidate[2].segment_id))
+        is_identical = query.is_identical(segment)
+        score = (
+            _highest_score(space)
+            if is_identical
+            else score_cosine(modality, segment.cosine, query, space, segment.row)
+        )
+        counted.append((doubted(score, segment), score, is_identical, segment))
+    counted.sort(key=lambda candidate: (-candidate[0], candidate[3].segment_id))
     return [
         RankedSegment(
-            segment,
-            counts,
-            dense_score=score,
-            dense_rank=place,
-            is_identical=query.is_identical(segment),
+            segment, counts, dense_score=score, dense_rank=place, is_identical=is_identical
         )
-        for place, (counts, score, segment) in enumerate(counted, 1)
+        for place, (counts, score, is_identical, segment) in enumerate(counted, 1)
     ]
 
 

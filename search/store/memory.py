@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from threading import RLock
 from typing import Any
 
@@ -23,7 +23,7 @@ from search.store.calibrated import Constants, StoredCalibration, constants_of, 
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.locks import thread_locks
 from search.store.schema import NUMBERS, TEXTS
-from search.store.several import by_segment, one_of_each, score_of, shifted
+from search.store.several import by_segment, mixed_best_first, one_of_each, shifted
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 
@@ -145,15 +145,14 @@ class MemoryStore:
         asset_ids: Collection[str] | None = None,
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
-        ranked: list[tuple[float, str, ScoredSegment]] = []
+        of_modalities = []
         for modality in set(modalities):
             of_kind = shifted(constants_of(by, modality), shift)
             hits = self.search(
                 query[None], modality, limit, by=of_kind, asset_ids=asset_ids, filter=filter
             )[0]
-            ranked += [(-score_of(hit, of_kind), hit.segment_id, hit) for hit in hits]
-        ranked.sort(key=itemgetter(0, 1))
-        return [segment for _, _, segment in ranked]
+            of_modalities.append((hits, of_kind))
+        return mixed_best_first(of_modalities)
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         with self._lock:

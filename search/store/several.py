@@ -6,8 +6,9 @@ number is also in the high bits of ``index``, where filters see it, and it has i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from operator import itemgetter
 
 import numpy as np
 
@@ -61,14 +62,31 @@ def shifted(by: Calibration, shift: float) -> Calibration:
     )
 
 
-def score_of(segment: ScoredSegment, by: Calibration) -> float:
-    """The calibrated score of the row that was found."""
-    return by.of_row(segment.row).apply(segment.cosine)
+def scores_of(rows: Iterable[ScoredSegment], by: Calibration) -> list[float]:
+    """The calibrated scores of rows of one modality, without a call for each."""
+    constants = [(of_row.mu, of_row.c) for of_row in by.rows]
+    last = len(constants) - 1
+    return [(row.cosine - mu) / c for row in rows for mu, c in (constants[min(row.row, last)],)]
 
 
-def best_first(rows: Iterable[ScoredSegment], by: Calibration) -> list[ScoredSegment]:
+def best_first(rows: Sequence[ScoredSegment], by: Calibration) -> list[ScoredSegment]:
     """The best row of each segment of one modality, best first, ties by id."""
-    return one_of_each(sorted(rows, key=lambda row: (-score_of(row, by), row.key)))
+    ranked = [(-s, row.key, row) for s, row in zip(scores_of(rows, by), rows, strict=True)]
+    ranked.sort(key=itemgetter(0, 1))
+    return one_of_each(row for _, _, row in ranked)
+
+
+def mixed_best_first(
+    of_modalities: Iterable[tuple[Sequence[ScoredSegment], Calibration]],
+) -> list[ScoredSegment]:
+    """The segments of several modalities as one list, best first, ties by id."""
+    ranked = [
+        (-score, segment.segment_id, segment)
+        for segments, by in of_modalities
+        for score, segment in zip(scores_of(segments, by), segments, strict=True)
+    ]
+    ranked.sort(key=itemgetter(0, 1))
+    return [segment for _, _, segment in ranked]
 
 
 def one_of_each(ranked: Iterable[ScoredSegment]) -> list[ScoredSegment]:

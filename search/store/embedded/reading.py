@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Collection as Ids
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from operator import itemgetter
 
 import numpy as np
 
@@ -36,7 +35,7 @@ from search.store.embedded.texts import KeptIndex
 from search.store.embedded.vector_files import RankedSlots
 from search.store.embedded.views import Mask, PartView, View, Views
 from search.store.overview import Dated, Facets
-from search.store.several import best_first, by_segment, score_of, shifted
+from search.store.several import best_first, by_segment, mixed_best_first, shifted
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 _PER_QUERY = 1000
@@ -270,16 +269,15 @@ class IndexReading:
         asset_ids: Ids[str] | None,
         filter: Filter | None,
     ) -> list[ScoredSegment]:
-        ranked: list[tuple[float, str, ScoredSegment]] = []
+        of_modalities = []
         with self._tables.reading() as db:
             view = self._views.current(db)
             assets = self._views.assets(db, view, asset_ids, filter)
             for modality in modalities:
                 by = shifted(constants_of(constants, modality), shift)
                 (hits,) = _nearest(db, view, query[None], modality, limit, by, assets)
-                ranked += [(-score_of(hit, by), hit.segment_id, hit) for hit in hits]
-        ranked.sort(key=itemgetter(0, 1))
-        return [segment for _, _, segment in ranked]
+                of_modalities.append((hits, by))
+        return mixed_best_first(of_modalities)
 
     def by_words(
         self, text: str, limit: int, asset_ids: Ids[str] | None, filter: Filter | None
@@ -340,8 +338,9 @@ def _nearest(
 def _rows_of(
     db: sqlite3.Connection, view: PartView, modality: Modality, answer: RankedSlots
 ) -> list[ScoredSegment]:
-    rows = {}
+    hits = list[ScoredSegment]()
     slots = answer.slots.tolist()
+    cosines = dict(zip(slots, answer.cosines.tolist(), strict=True))
     for start in range(0, len(slots), _PLACES_PER_QUERY):
         places = [place_of(view.part, slot) for slot in slots[start : start + _PLACES_PER_QUERY]]
         for at, asset_id, *row in db.execute(
@@ -349,13 +348,10 @@ def _rows_of(
             f"WHERE at IN ({marks(places)})",
             places,
         ):
-            rows[slot_of(at)] = asset_id, row
-    if len(rows) != len(slots):  # each slot that counts has a row
+            hits.append(scored(row, asset_id, modality, cosines[slot_of(at)]))
+    if len(hits) != len(slots):  # each slot that counts has a row
         raise DamagedError("tables.db")
-    return [
-        scored(rows[slot][1], rows[slot][0], modality, cosine)
-        for slot, cosine in zip(slots, answer.cosines.tolist(), strict=True)
-    ]
+    return hits
 
 
 def _with_words(

@@ -29,7 +29,13 @@ from search.store.milvus.calibration import MilvusCalibration
 from search.store.milvus.indexes import METRIC, search_params
 from search.store.milvus.rows import MilvusRows, among_assets
 from search.store.schema import modality_of, row_of, scored_from_dict
-from search.store.several import best_first, one_of_each, score_of, shifted
+from search.store.several import (
+    best_first,
+    mixed_best_first,
+    one_of_each,
+    scores_of,
+    shifted,
+)
 from search.types import ScoredSegment
 
 T = TypeVar("T")
@@ -228,13 +234,12 @@ class MilvusSearch:
         }
         flat = [look_up for of_kind in look_ups.values() for look_up in of_kind]
         segments_of = iter(self._of_parts(flat, state, strict))
-        ranked: list[tuple[float, str, ScoredSegment]] = []
+        of_modalities = []
         for modality, of_kind in look_ups.items():
             by = shifted(constants_of(constants, modality), shift)
             (best,) = _best_of(list(islice(segments_of, len(of_kind))), by, of_kind, len(query))
-            ranked += [(-score_of(segment, by), segment.segment_id, segment) for segment in best]
-        ranked.sort(key=lambda scored: scored[:2])
-        return [segment for _, _, segment in ranked[:limit]]
+            of_modalities.append((best, by))
+        return mixed_best_first(of_modalities)[:limit]
 
     def _answers(self, look_up: _LookUp, expression: str = "") -> Sequence[_Answer]:
         """The nearest rows by inner product; concurrent searches of all assets share one call."""
@@ -344,7 +349,7 @@ def _read(
 
 
 def _score(segment: ScoredSegment, by: Constants, shift: float) -> float:
-    return score_of(segment, shifted(constants_of(by, segment.modality), shift))
+    return scores_of([segment], shifted(constants_of(by, segment.modality), shift))[0]
 
 
 def _is_short(answers: Sequence[_Answer], limit: int) -> bool:
