@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from weakref import WeakValueDictionary
 
 from encoder.dsre.cost import Shape
 from encoder.dsre.gatefile import GateFile
@@ -115,7 +116,7 @@ class _ExportedFolder:
         self._graphs = graphs
         self._facts = facts
         self._open_session = open_session
-        self._sessions: dict[str, Session] = {}
+        self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
         self._lock = Lock()
 
     def tower(self, modality: str, role: Role) -> Tower:
@@ -128,12 +129,13 @@ class _ExportedFolder:
 
     def _session(self, graph: str) -> Session:
         with self._lock:
-            if graph not in self._sessions:
-                path = self._graphs.get(graph, self._folder / graph)
-                self._sessions[graph] = self._open_session(path)
-            return self._sessions[graph]
+            session = self._sessions.get(graph)
+            if session is None:
+                session = self._open_session(self._graphs.get(graph, self._folder / graph))
+                self._sessions[graph] = session
+            return session
 
-    @cached_property
+    @property
     def _text_graph(self) -> TextGraph:
         facts = self._facts["text"]
         session = self._session(facts["graph"])

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from encoder.services.boxes import (
 )
 from encoder.system.allocator import give_back
 from encoder.system.batched import in_batches
+from encoder.system.resting import Resting
 from encoder.types import ReadText, RgbPicture
 
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
@@ -311,24 +311,16 @@ class LazyReader:
     """A `Reader` of a prepared folder that loads on first use. Safe to use from threads."""
 
     def __init__(self, folder: Path, n_threads: int | None = None) -> None:
-        self._open = partial(open_reader, folder, n_threads)
-        self._lock = Lock()
-        self._reader: Reader | None = None
+        self._reader = Resting(partial(open_reader, folder, n_threads))
 
     def has_text(self, picture: RgbPicture) -> bool:
-        return self._loaded().has_text(picture)
+        return self._reader.get().has_text(picture)
 
     def read(self, picture: RgbPicture) -> list[ReadText]:
         """See `Reader.read`; a page leaves 80 MB behind, which are given back."""
-        lines = self._loaded().read(picture)
+        lines = self._reader.get().read(picture)
         give_back()
         return lines
-
-    def _loaded(self) -> Reader:
-        with self._lock:
-            if self._reader is None:
-                self._reader = self._open()
-        return self._reader
 
 
 def open_reader(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoder.media.sound import resample
 from encoder.runtime.base import Session
+from encoder.system.resting import Resting
 from encoder.types import Waveform
 
 SAMPLING_RATE = 16_000
@@ -34,11 +35,7 @@ class SoundClasses:
     """YAMNet. ``open_session``, called on first use, opens what `encoder.onnx.yamnet` wrote."""
 
     def __init__(self, open_session: Callable[[], Session]) -> None:
-        self._open_session = open_session
-
-    @cached_property
-    def _session(self) -> Session:
-        return self._open_session()
+        self._session = Resting(open_session)
 
     def hear(self, sound: Waveform) -> NDArray[np.float32]:
         """How sure each class is, from 0 to 1, in patches of .96 s, every .48 s.
@@ -49,7 +46,7 @@ class SoundClasses:
         heard = patches(log_mel(sound))
         starts = range(0, len(heard), _PATCHES_AT_ONCE)
         parts = (heard[start : start + _PATCHES_AT_ONCE] for start in starts)
-        return np.concatenate([self._session.run({"patches": part})[0] for part in parts])
+        return np.concatenate([self._session.get().run({"patches": part})[0] for part in parts])
 
 
 def log_mel(sound: Waveform) -> NDArray[np.float32]:

@@ -6,11 +6,9 @@ fraction of the time, if some seconds of silence follow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from threading import Lock, Timer
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from encoder.errors import ModelError
 from encoder.system.allocator import give_back
 from encoder.system.environment import set_for_library
+from encoder.system.resting import Resting
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -85,8 +84,7 @@ class Whisper:
         self._folder = folder
         self._n_threads = n_threads
         self._compute_type = compute_type
-        self._lock = Lock()
-        self._rest = Rest(self._put_away, self._wake, rest_s)
+        self._model = Resting(self._opened, rest_s)
         self._tokenizer = lru_cache(None)(self._new_tokenizer)
 
     @cached_property
@@ -105,16 +103,14 @@ class Whisper:
         length_s = len(samples) / SAMPLING_RATE
         pause_s = min(_PAUSE_S, _WINDOW_S - LEAD_S - length_s)
         padded = np.pad(samples, [int(pause * SAMPLING_RATE) for pause in (LEAD_S, pause_s)])
-        mel = self._model.feature_extractor(padded, padding=0)
+        mel = self._model.get().feature_extractor(padded, padding=0)
         n_even = mel.shape[1] // 2 * 2  # the encoder halves the rate
         mel = np.ascontiguousarray(mel[None, :, :n_even], np.float32)
-        with self._network() as network:
-            return Speaking(network.encode(StorageView.from_array(mel)), length_s)
+        return Speaking(self._network.encode(StorageView.from_array(mel)), length_s)
 
     def languages(self, speaking: Speaking) -> Mapping[str, float]:
         """How likely each language is, by its code; for multilingual models only."""
-        with self._network() as network:
-            (likelihoods,) = network.detect_language(speaking.states)
+        (likelihoods,) = self._network.detect_language(speaking.states)
         return {name.strip("<|>"): float(likely) for name, likely in likelihoods}
 
     def write(
@@ -141,16 +137,15 @@ class Whisper:
         if in_one_script and language in _BEFORE:
             prompt = [tokenizer.sot_prev, *tokenizer.encode(_BEFORE[language]), *prompt]
         max_tokens = min(_MARGIN_TOKENS + int(tokens_per_s * speaking.length_s), _MOST_TOKENS)
-        with self._network() as network:
-            result = network.generate(
-                speaking.states,
-                [prompt],
-                beam_size=n_beams,
-                # CTranslate2 counts the prompt, too, and returns at most half of this.
-                max_length=max(2 * max_tokens, max_tokens + len(prompt)),
-                return_scores=True,
-                return_no_speech_prob=True,
-            )[0]
+        result = self._network.generate(
+            speaking.states,
+            [prompt],
+            beam_size=n_beams,
+            # CTranslate2 counts the prompt, too, and returns at most half of this.
+            max_length=max(2 * max_tokens, max_tokens + len(prompt)),
+            return_scores=True,
+            return_no_speech_prob=True,
+        )[0]
         tokens = result.sequences_ids[0]
         text = tokenizer.decode(tokens).strip()
         is_cut = len(tokens) >= max_tokens
@@ -183,30 +178,12 @@ class Whisper:
             start_s, words_of_sentence = time_s, []
         return sentences
 
-    @contextmanager
-    def _network(self) -> Iterator[Any]:
-        """CTranslate2's model, with its weights."""
-        network = self._model.model
-        with self._rest.use():
-            yield network
-
-    def _put_away(self) -> bool:
-        network = self._model.model
-        network.unload_model()  # or not, if its threads have not quite finished
-        give_back()
-        return not network.model_is_loaded
-
-    def _wake(self) -> None:
-        self._model.model.load_model()
-        give_back()
-
     @property
-    def _model(self) -> WhisperModel:
-        with self._lock:
-            return self._loaded
+    def _network(self) -> Any:
+        """CTranslate2's model, with its weights."""
+        return self._model.get().model
 
-    @cached_property
-    def _loaded(self) -> WhisperModel:
+    def _opened(self) -> WhisperModel:
         from faster_whisper import WhisperModel
 
         if not (self._folder / "model.bin").is_file():
@@ -234,61 +211,7 @@ class Whisper:
     def _new_tokenizer(self, language: str) -> Tokenizer:
         from faster_whisper.tokenizer import Tokenizer
 
-        model = self._model
+        model = self._model.get()
         return Tokenizer(
             model.hf_tokenizer, self.is_multilingual, task="transcribe", language=language
         )
-
-
-class Rest:
-    """Puts something away that has not been used for a while, and gets it back for the next use.
-
-    Uses may overlap, in any threads; the first after a rest waits for ``wake``, and so do others;
-    if it fails, so does the use. ``put_away`` is called from a separate thread, and again later if
-    it returns that it is not away.
-    """
-
-    def __init__(
-        self, put_away: Callable[[], bool], wake: Callable[[], object], after_s: float
-    ) -> None:
-        self._put_away, self._wake, self._after_s = put_away, wake, after_s
-        self._lock = Lock()
-        self._n_users, self._is_away = 0, False
-        self._timer: Timer | None = None
-
-    @contextmanager
-    def use(self) -> Iterator[None]:
-        """Keep it awake in this block."""
-        self._begin()
-        try:
-            yield
-        finally:
-            self._end()
-
-    def _begin(self) -> None:
-        with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-            if self._is_away:
-                self._wake()
-                self._is_away = False
-            self._n_users += 1
-
-    def _end(self) -> None:
-        with self._lock:
-            self._n_users -= 1
-            if not self._n_users:
-                self._wait()
-
-    def _wait(self) -> None:
-        self._timer = Timer(self._after_s, self._begin_rest)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _begin_rest(self) -> None:
-        with self._lock:
-            if self._n_users or self._is_away:
-                return
-            self._is_away = self._put_away()
-            if not self._is_away:
-                self._wait()

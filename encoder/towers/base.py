@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from threading import Lock
 from time import perf_counter
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from encoder.dsre.cost import Shape, dense_flops, sparse_flops
 from encoder.dsre.settings import GateSettings
 from encoder.errors import ModelError
+from encoder.system.resting import Resting
 from encoder.types import Embeddings, Modality
 
 
@@ -173,31 +173,28 @@ def n_rows_of(tower: PluginTower) -> int:
 T = TypeVar("T", bound=Tower)
 
 
-class LazyTower(Generic[T]):
-    """A `Tower` that ``load`` makes once, when first needed, whichever thread comes first.
+class LazyTower(Resting[T]):
+    """A `Tower` that ``load`` makes when it is needed; see `Resting`.
 
-    Thus a text query neither waits for the sound models nor holds them in memory. A load
-    that fails raises its error to the caller, and the next caller tries again.
-    ``on_load`` is called with the seconds that the load took.
+    Thus a text query neither waits for the sound models nor holds them in memory. ``on_load`` is
+    called with the seconds that a load took.
     """
 
     def __init__(self, load: Callable[[], T]) -> None:
+        super().__init__(load)
         self.on_load: Callable[[float], None] | None = None
-        self._load = load
-        self._lock = Lock()
-        self._tower: T | None = None
+
+    def _loaded(self) -> T:
+        started = perf_counter()
+        tower = super()._loaded()
+        if self.on_load:
+            self.on_load(perf_counter() - started)
+        return tower
 
     @property
     def tower(self) -> T:
         """The tower itself, loaded."""
-        if self._tower is None:
-            with self._lock:
-                if self._tower is None:
-                    started = perf_counter()
-                    self._tower = self._load()
-                    if self.on_load:
-                        self.on_load(perf_counter() - started)
-        return self._tower
+        return self.get()
 
     @property
     def n_rows(self) -> int:
@@ -208,6 +205,17 @@ class LazyTower(Generic[T]):
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
         return self.tower.forward(batch)
+
+
+class QueryTower(LazyTower[Tower]):
+    """The tower for queries of another, which loads and rests with that one."""
+
+    def __init__(self, of: LazyTower[Any]) -> None:
+        super().__init__(lambda: getattr(of.tower, "query", None) or of.tower)
+
+    @property
+    def tower(self) -> Tower:
+        return self._load()
 
 
 def loaded(tower: PluginTower) -> PluginTower:

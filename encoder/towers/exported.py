@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +14,7 @@ from tokenizers import Tokenizer
 from encoder.errors import ModelError
 from encoder.runtime.base import Array, Session, run_all
 from encoder.space import l2_normalize
+from encoder.system.resting import Resting
 from encoder.towers.base import Encoded, Prepared, TextStats
 from encoder.towers.text import SparseNetwork, equal_runs
 from encoder.towers.tokens import Ids, cut_text, pool, readable, text_of
@@ -232,11 +232,8 @@ class MergingTextTower(ExportedTextTower):
     ) -> None:
         super().__init__(tokenizer, graph, form)
         self._merging = merging
+        self._sparse = Resting(merging.open)
         self._name = name
-
-    @cached_property
-    def _sparse(self) -> Session:
-        return self._merging.open()
 
     def _embed(self, runs: Sequence[Ids]) -> Encoded:
         """The shorter runs come first."""
@@ -246,7 +243,7 @@ class MergingTextTower(ExportedTextTower):
         rows = [self._graph.embed(short)] if short else []
         n_left = [np.full((len(run), n_layers), run.shape[1], np.int64) for run in short]
         if long:
-            outputs = run_all(self._sparse, [self._graph.inputs_of(run) for run in long])
+            outputs = run_all(self._sparse.get(), [self._graph.inputs_of(run) for run in long])
             rows.append(unit_rows(self._name, np.concatenate([vectors for vectors, _ in outputs])))
             n_left += [n_left_of_run for _, n_left_of_run in outputs]
         n_tokens = np.concatenate([np.full(len(run), run.shape[1], np.int64) for run in runs])

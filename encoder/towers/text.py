@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import compress, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from encoder.errors import ModelError
 from encoder.runtime.base import Array, Session, run_all
 from encoder.runtime.onnx import OnnxSession
 from encoder.space import l2_normalize
+from encoder.system.resting import Resting
 from encoder.towers.base import Encoded, Prepared, TextStats
 from encoder.towers.tokens import Ids, Tokenizer, cut, ids_of, pool, readable, text_of
 from encoder.types import Embeddings
@@ -134,10 +134,7 @@ class SparseTextTower(TextTower):
     def __init__(self, tokenizer: Tokenizer, session: Session, sparse: SparseNetwork) -> None:
         super().__init__(tokenizer, session)
         self._network = sparse
-
-    @cached_property
-    def _sparse(self) -> Session:
-        return self._network.open()
+        self._sparse = Resting(sparse.open)
 
     def forward(self, batch: Sequence[Prepared]) -> Encoded:
         n_tokens = np.array([len(ids) for ids in batch])
@@ -149,7 +146,7 @@ class SparseTextTower(TextTower):
             rows[~long] = super().forward(list(compress(batch, ~long))).rows
         if long.any():
             runs = equal_runs(list(compress(batch, long)))
-            outputs = run_all(self._sparse, [inputs_of(run) for run in runs])
+            outputs = run_all(self._sparse.get(), [inputs_of(run) for run in runs])
             pooled, n_left[long] = (np.concatenate(both) for both in zip(*outputs, strict=True))
             rows[long] = l2_normalize(pooled)
         return Encoded(rows, TextStats.of_gate(self._network.settings, shape, n_tokens, n_left))

@@ -25,7 +25,7 @@ from encoder.services.speech import Speech, speech_of
 from encoder.system.cache import cache_folder
 from encoder.towers.audio.labels import load_class_places, load_sound_labels
 from encoder.towers.audio.tower import AudioTower
-from encoder.towers.base import LazyTower, Tower
+from encoder.towers.base import QueryTower, Tower
 from encoder.towers.image import SIDE, ImageHeadTower, ImageTower, load_image_head
 from encoder.towers.sentence_pieces import SentencePieces
 from encoder.towers.text import (
@@ -226,15 +226,13 @@ def _audio_identity() -> str:
 def _open_audio(opening: Opening) -> AudioTower:
     session = opening.session(audio_network(opening.folder))
     labels = load_sound_labels(opening.part.tables["labels"])
-    texts = opening.other("text")
-    questions = LazyTower(lambda: getattr(texts.tower, "query", None) or texts.tower)
     return AudioTower(
         session,
         opening.other("sounds"),
         load_class_places(opening.parts["sounds"].tables["places"]),
         opening.other("speech"),
         labels,
-        questions,
+        QueryTower(opening.other("text")),
     )
 
 

@@ -24,7 +24,7 @@ from encoder.models.precision import NetworkFiles, Precision
 from encoder.models.sparsity import Gates, Sparsity, Wish
 from encoder.space import Space
 from encoder.system.cache import hold
-from encoder.towers.base import LazyTower, Tower
+from encoder.towers.base import LazyTower, QueryTower
 from encoder.towers.model import Model
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
 
@@ -61,15 +61,10 @@ def load(
     model = Model(
         space=_space(bundle, precision, sparsity),
         towers={modality: parts[modality] for modality in _TOWERS if modality in parts},
-        queries={name: _query_of(parts[name]) for name in _TOWERS if name in asking},
+        queries={name: QueryTower(parts[name]) for name in _TOWERS if name in asking},
     )
     hold(folder, model)
     return model
-
-
-def _query_of(tower: LazyTower[Any]) -> Tower:
-    """The tower for queries, opened together with the one for documents."""
-    return LazyTower(lambda: tower.tower.query)
 
 
 def space_of(bundle: Bundle, quantization: str | None, enable_dsre: Wish) -> Space:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from threading import Barrier, Event
+from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 
 from encoder import MultiModalEncoder
 from encoder.errors import BundleError, InputError, ModelError
-from encoder.services.whisper import SAMPLING_RATE, Rest, Whisper
+from encoder.services.whisper import SAMPLING_RATE, Whisper
+from encoder.system.resting import Resting
 from encoder.towers import text
-from encoder.towers.base import Encoded, LazyTower, Prepared
+from encoder.towers.base import Encoded, LazyTower, Prepared, QueryTower
 from encoder.towers.exported import TextFormat
 from encoder.towers.text import MAX_TOKENS
 from encoder.towers.tokens import cut_text, pool
@@ -166,50 +168,41 @@ def test_a_failed_load_is_tried_again() -> None:
     assert len(tower.prepare("xy")) == 2
 
 
-def put(away: Event) -> bool:
-    away.set()
-    return True
+def test_what_nobody_uses_is_let_go_and_loaded_again() -> None:
+    loads: list[int] = []
+    resting = Resting(lambda: loads.append(1) or Ones(), 0.0)
+    in_use = resting.get()
+    forgotten = ref(resting.get())
+    assert in_use.forward([np.ones(1)]).rows.shape == (1, 2)
+    del in_use
+    wait_for_end(forgotten)
+    assert len(resting.get().prepare("abc")) == 3
+    assert len(loads) > 1
 
 
-def test_what_is_in_use_is_not_put_away() -> None:
-    away = Event()
-    rest = Rest(partial(put, away), away.clear, 0.0)
-    with rest.use():
-        with rest.use():
-            pass
-        assert not away.wait(0.05)
-    assert away.wait(60)
-    with rest.use():
-        assert not away.is_set()
+def test_what_is_loaded_ends_with_who_holds_it() -> None:
+    tower = LazyTower(Ones)
+    loaded = ref(tower.tower)
+    del tower
+    assert loaded() is None
 
 
-def test_a_use_that_cannot_begin_fails_alone() -> None:
-    away, asked = Event(), []
+def test_queries_rest_with_documents() -> None:
+    class WithQuery(Ones):
+        def __init__(self) -> None:
+            self.query = Ones()
 
-    def wake() -> None:
-        asked.append(away.is_set())
-        if len(asked) == 1:
-            raise OSError("no memory")
-
-    rest = Rest(partial(put, away), wake, 0.0)
-    with rest.use():
-        pass
-    assert away.wait(60)
-    with pytest.raises(OSError, match="no memory"), rest.use():
-        pass
-    with rest.use():
-        assert asked == [True, True]
+    of_documents = LazyTower(WithQuery)
+    of_queries = QueryTower(of_documents)
+    assert of_queries.tower is of_documents.tower.query
+    query = ref(of_queries.tower)
+    del of_documents, of_queries
+    assert query() is None
 
 
-def test_what_could_not_be_put_away_is_tried_again() -> None:
-    away, busy = Event(), [True]
-
-    def put_away() -> bool:
-        return not busy.pop() if busy else put(away)
-
-    with Rest(put_away, away.clear, 0.0).use():
-        pass
-    assert away.wait(60)
+def wait_for_end(value: ref[Any]) -> None:
+    pause = Event()
+    assert any(value() is None or pause.wait(0.01) for _ in range(6000))
 
 
 @pytest.mark.slow
@@ -217,7 +210,5 @@ def test_whisper_hears_the_same_after_a_rest(bundle_home: Path) -> None:
     whisper = Whisper(bundle_home / "speech", n_threads=1, compute_type="int8", rest_s=0.0)
     sound = np.random.default_rng(0).normal(0, 0.1, SAMPLING_RATE).astype(np.float32)
     before = np.array(whisper.encode(sound).states)
-    network = whisper._model.model
-    pause = Event()
-    assert any(not network.model_is_loaded or pause.wait(0.01) for _ in range(6000))
+    wait_for_end(ref(whisper._model.get()))
     np.testing.assert_array_equal(np.array(whisper.encode(sound).states), before)
