@@ -124,6 +124,9 @@ def holds_alike(held: Collection[str], word: str) -> bool:
     # An edit leaves the first half as it is, or all after the letter behind it.
     half = len(word) // 2
     head, tail = word[:half], word[half + 1 :]
+    joined = "\n".join(held)
+    if head not in joined and tail not in joined:
+        return False
     near = [other for other in held if other.startswith(head) or other.endswith(tail)]
     return any(_is_one_edit_away(word, other) for other in near)
 

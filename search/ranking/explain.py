@@ -9,7 +9,7 @@ import numpy as np
 
 from encoder.types import Embeddings, Modality
 from search.query.query import Term
-from search.ranking.fusion import RankedSegment, WordsWeight, fuse_terms, score_segment
+from search.ranking.fusion import RankedSegment, WordsWeight, fuse_terms, score_segments
 from search.ranking.request import Request
 from search.store.calibrated import plain
 from search.types import Explanation, TermScore
@@ -45,7 +45,7 @@ def explain_hit(
             for index, term in enumerate(terms)
         ],
         cosine=float(fuse_terms(term_embeddings, [t.weight for t in terms]).direction @ embedding),
-        dense_score=score_segment(modality, compared, fused, space),
+        dense_score=score_segments(modality, [compared], fused, space)[0].dense_score,
         dense_rank=candidate.dense_rank,
         lexical_score=candidate.lexical_score,
         lexical_rank=candidate.lexical_rank,

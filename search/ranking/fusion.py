@@ -165,19 +165,6 @@ def score_cosine(
     return by.apply(query.length * cosine + (1 - query.weight) * by.mu)
 
 
-def score_segment(
-    modality: Modality, segment: ScoredSegment, query: FusedQuery, space: Space
-) -> float:
-    """See `score_cosine`.
-
-    Content identical to the query gets the highest score that any modality has, so that it ranks
-    first in a mixed list too.
-    """
-    if query.is_identical(segment):
-        return _highest_score(space)
-    return score_cosine(modality, segment.cosine, query, space, segment.row)
-
-
 def identical_is_above(score: float, modality: Modality, query: FusedQuery, space: Space) -> bool:
     """Whether a list that ends at ``score`` holds any segment that is identical to the query.
 
@@ -191,7 +178,11 @@ def identical_is_above(score: float, modality: Modality, query: FusedQuery, spac
 def score_segments(
     modality: Modality, segments: Sequence[ScoredSegment], query: FusedQuery, space: Space
 ) -> list[RankedSegment]:
-    """The segments of one modality with their scores, best first."""
+    """The segments of one modality with their scores, best first; see `score_cosine`.
+
+    Content identical to the query gets the highest score that any modality has, so that it ranks
+    first in a mixed list too.
+    """
     counted: list[tuple[float, float, bool, ScoredSegment]] = []
     for segment in segments:
         is_identical = query.is_identical(segment)

@@ -160,7 +160,10 @@ class MilvusSearch:
                     return one_of_each(segments)[:limit]
                 # Hits above 0 are scored no higher than rows rank: none beyond the last is better.
                 bound = max(0.0, answer[-1].product) if len(answer) == n_rows else -inf
-                scored = [(_score(segment, by, shift), segment) for segment in segments]
+                scored = [
+                    (scores_of([row], shifted(constants_of(by, row.modality), shift))[0], row)
+                    for row in segments
+                ]
                 scored.sort(key=lambda pair: (-pair[0], pair[1].segment_id))
                 best = one_of_each(segment for score, segment in scored if score > bound)
                 if len(best) >= limit or bound == -inf:
@@ -346,10 +349,6 @@ def _read(
         by = constants_of(constants, modality_of(row), row_of(row))
         segments.append(scored_from_dict(row, cosine_of(product, shift, by)))
     return segments
-
-
-def _score(segment: ScoredSegment, by: Constants, shift: float) -> float:
-    return scores_of([segment], shifted(constants_of(by, segment.modality), shift))[0]
 
 
 def _is_short(answers: Sequence[_Answer], limit: int) -> bool:

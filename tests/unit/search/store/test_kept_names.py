@@ -13,6 +13,7 @@ from search.store.embedded.store import EmbeddedStore
 from search.store.name_index import NameIndex
 from search.types import GONE_SINCE
 from tests.contract.rows import asset, opened, segment, vectors
+from tests.support.waiting import wait_for
 
 N_ASSETS = 7
 
@@ -30,7 +31,9 @@ def folder(tmp_path: Path) -> Path:
 def found(store: EmbeddedStore, text: str) -> set[str]:
     """What a new engine finds."""
     names = NameIndex(store)
+    names.begin()
     try:
+        wait_for(names.is_read, 60, "reading names")
         return {one for one, part in names.find(text, with_folders=True).items() if part == 1}
     finally:
         names.close()
