@@ -8,6 +8,7 @@ tokens in any batch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -53,6 +54,9 @@ class MergeStep:
         self.origins = ""
         """Where each token was among those of the text, int64 [n, length], once any were merged;
         where there is padding, anywhere."""
+        self.merges: tuple[tuple[str, str, str], ...] = ()
+        """Of each merge the pairs' first places among the tokens left, which odd ones were merged,
+        and into which pair's even one."""
 
     def merge(self, states: str, width: int, floor: str, threshold: str) -> str:
         """Merge each odd token into the most similar even one, where they are similar enough.
@@ -84,6 +88,16 @@ class MergeStep:
         real = self._graph.add("Greater", self.sizes, self._none)
         counts = self._graph.add("Cast", real, to=_INT64)
         return self._graph.add("ReduceSum", counts, self._graph.ints(1), keepdims=1)
+
+    def places(self, merges: Sequence[tuple[str, str, str]]) -> str:
+        """Where each token of the text is after these `merges`, int64 [n, length or one more]."""
+        graph, places = self._graph, ""
+        for first, merged, partner in merges:
+            into = graph.add("GatherElements", first, partner, axis=1)
+            behind = graph.add("Where", merged, into, graph.add("Add", first, self._one))
+            after = self._join(first, behind)
+            places = graph.add("GatherElements", after, places, axis=1) if places else after
+        return places
 
     def _padded_to_even(self, states: str) -> str:
         graph = self._graph
@@ -148,7 +162,7 @@ class MergeStep:
     def _combine(self, states: str, width: int, merged: str, partner: str) -> str:
         """Merge the odd tokens that were chosen into their partners, and close the gaps."""
         graph = self._graph
-        order, alive = self._survivors(merged)
+        order, alive = self._survivors(merged, partner)
         taken = graph.add("Cast", merged, to=_FLOAT)
         sizes = self._absorb(self.sizes, taken, partner, "add")
         protection = self._absorb(self._protection, taken, partner, "max")
@@ -183,7 +197,7 @@ class MergeStep:
         target = graph.add("Unsqueeze", target, self._flat)
         return graph.add("ScatterND", weighted, target, rows, reduction="add")
 
-    def _survivors(self, merged: str) -> tuple[str, str]:
+    def _survivors(self, merged: str, partner: str) -> tuple[str, str]:
         """The old position of each kept token, [n, new length], and which are tokens, float."""
         graph = self._graph
         odd = graph.add("And", self._every(self._real, 1), graph.add("Not", merged))
@@ -191,6 +205,7 @@ class MergeStep:
         odds = graph.add("Cast", odd, to=_INT64)
         per_pair = graph.add("Add", evens, odds)
         n_earlier = graph.add("CumSum", per_pair, self._one, exclusive=1)
+        self.merges = (*self.merges, (n_earlier, merged, partner))
         n_kept = graph.add("ReduceSum", per_pair, graph.ints(1), keepdims=1)
         greatest = graph.add("Add", graph.add("ReduceMax", n_kept, keepdims=0), self._one)
         new_length = graph.add("Mul", graph.add("Div", greatest, self._two), self._two)

@@ -2,10 +2,12 @@
 
 A layer is found by its attention: the sum of what it gives and what it read is where tokens merge,
 before the feed-forward. From there on the network runs on fewer tokens. What it read from outside
-is one of four things, told apart by the axes that are as long as the text:
+is one of five things, told apart by the axes that are as long as the text:
 
 - a row for each token, or for each pair, such as angles of rotary positions, a bias by distance, a
   window: those of the tokens that are left; a token into which others merge keeps its place;
+- what is known of each token by its id, such as an embedding that a layer adds: the mean of those
+  that were merged, as for states;
 - the mask that a pooling weighs with: sizes instead, for a mean, or which tokens are real;
 - a shape: computed again from the tokens that are left;
 - anything else: unchanged.
@@ -183,6 +185,11 @@ class _Pass:
         """Whether a value depends on which tokens are real."""
         return self.mask is not None and self.mask.name in self._upstream([value])
 
+    def is_content(self, value: str) -> bool:
+        """Whether a value is a vector for each token that depends on which token it is."""
+        is_rows = self.axes(value) == [1] and len(self.sides(value)) == 3
+        return is_rows and "input_ids" in self._upstream([value])
+
     def _cuts(self) -> Iterator[str]:
         """Behind each attention its sum with what it read, and the norm that alone reads that."""
         for softmax in self.network.nodes("Softmax"):
@@ -275,7 +282,8 @@ class _Cut:
         self, graph: _Pass, step: MergeStep, states: str, merged: str, *, by_size: bool
     ) -> None:
         self._of, self._network = graph, graph.network
-        self._sizes, self._origins = step.sizes, step.origins
+        self._sizes, self._origins, self._merges = step.sizes, step.origins, step.merges
+        self._step = step
         self._states, self._merged, self._by_size = states, merged, by_size
         self._recomputed: dict[str, str] = {}
         self._gathered: dict[str, str] = {}
@@ -311,11 +319,36 @@ class _Cut:
             return self._again(value)
         if axes := graph.axes(value):
             if value not in self._gathered:
-                self._gathered[value] = self._rows(value, axes)
+                is_content = graph.is_content(value)
+                rows = self._means(value) if is_content else self._rows(value, axes)
+                self._gathered[value] = rows
             return self._gathered[value]
         if graph.reads_mask(value):
             raise graph.misfit(f"{value} tells which tokens are real, in axes that are not known")
         return self._again(value)
+
+    def _means(self, value: str) -> str:
+        """The means of a vector for each token, over those that each token left stands for."""
+        return self._network.add("MatMul", self._shares, value)
+
+    @cached_property
+    def _shares(self) -> str:
+        """What each token of the text adds to each that is left, [n, length left, length]."""
+        network, weights = self._network, self._of.sizes()
+        length = network.add("Shape", weights, start=1, end=2)
+        places = self._step.places(self._merges)
+        places = network.add("Slice", places, network.ints(0), length, network.ints(1))
+        n_left = network.add("Squeeze", network.add("Shape", self._sizes, start=1, end=2))
+        zero, one = (network.constant(np.int64(number)) for number in (0, 1))
+        left = network.add("Unsqueeze", network.add("Range", zero, n_left, one), network.ints(1))
+        is_part = network.add("Equal", network.add("Unsqueeze", places, network.ints(1)), left)
+        sizes = network.add("Max", self._sizes, network.constant(np.float32(1)))
+        weights, sizes = (
+            network.add("Unsqueeze", values, network.ints(axis))
+            for axis, values in ((1, weights), (2, sizes))
+        )
+        share = network.add("Div", weights, sizes)
+        return network.add("Mul", network.add("Cast", is_part, to=_FLOAT), share)
 
     def _rows(self, value: str, axes: Sequence[int]) -> str:
         """The rows of the tokens that are left, along each of these axes."""
