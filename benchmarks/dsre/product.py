@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
@@ -20,10 +21,15 @@ from benchmarks.bundle_quality.questions import articles, read
 from benchmarks.harness.reporting import Bar, Settings, note, report
 from benchmarks.harness.results_pages import table
 from benchmarks.harness.timing import Times, on_one_core, take_turns
+from benchmarks.pipeline.jobs import Stack
+from benchmarks.products.measure import tree_cpu_s
 from encoder.loading import load_model
 from encoder.models.bundle.declaration import read_bundle
 from encoder.prepare.bundle.fetch import fetch
 from encoder.types import TEXT
+
+Ingested = Callable[[Path, str], tuple[Mapping[str, Any], float]]
+"""Ingests a folder in one of the ways: the report, and seconds of the processor."""
 
 DENSE, MERGED = "dense", "gate"
 _BARS = {("multilingual", 512): Bar(at_least=1.68), ("multilingual", 256): Bar(at_least=1.4)}
@@ -33,11 +39,12 @@ length; seconds of the processor, candidates taking turns; medians and the middl
 rounds."""
 _LANGUAGES = ("en", "de", "ar", "hi", "th", "zh")
 _LESS = Bar(at_least=20.0)
-_INGESTS = f"""Protocol, written before the first run: `anymodal ingest` of 12 of XQuAD's articles,
-each of five paragraphs, in each of {", ".join(_LANGUAGES)} into an empty store, one thread for each
-network, seconds of the processor of all its processes; start, decoding, words and rows are in them.
-One file warms each way; then both runs of a pair follow each other, the gate first in every second
-pair; medians and the middle 80 %. Tokens are those of the report."""
+_INGESTS = f"""Protocol, written before the first run: 6 of XQuAD's articles, each of five
+paragraphs, in each of {", ".join(_LANGUAGES)} into an empty store, one thread for each network,
+seconds of the processor. `anymodal ingest`: of all its processes, start, decoding, words and rows
+in them. A Celery worker: of it, the store's server, Redis and the command that asks, after a
+first job of one file. Both runs of a pair follow each other, the gate first in every second pair;
+medians and the middle 80 %. Tokens are those of the report."""
 
 
 def speed(settings: Settings) -> None:
@@ -73,36 +80,40 @@ def _speed(settings: Settings, name: str, lengths: tuple[int, ...]) -> Iterator[
 
 
 def ingest(settings: Settings) -> None:
-    """What a gate saves of an ingest of long texts in six languages."""
+    """What a gate saves of an ingest of long texts in six languages, by a command and a worker."""
     fetch(read_bundle("multilingual"))
-    seconds: dict[str, list[float]] = {DENSE: [], MERGED: []}
-    reports: dict[str, Mapping[str, Any]] = {}
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) / "texts"
-        n_files = _write_texts(folder, settings.items(12, 2))
-        for way in seconds:
-            _ingested(next(folder.iterdir()), way)
-        for number in range(settings.items(3, 1)):
-            note(f"pair {number + 1}")
-            for way in (DENSE, MERGED)[:: -1 if number % 2 else 1]:
-                began = getrusage(RUSAGE_CHILDREN)
-                reports[way] = _ingested(folder, way)
-                ended = getrusage(RUSAGE_CHILDREN)
-                spent = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
-                seconds[way].append(spent)
+        n_files = _write_texts(folder, settings.items(6, 2))
+        _by_command(next(folder.iterdir()), MERGED)
+        n_pairs = settings.items(1, 1)
+        rows = [
+            (who, n_files, *_in_pairs(ingested, folder, n_pairs))
+            for who, ingested in (("anymodal ingest", _by_command), ("worker", _by_worker))
+        ]
+    headings = (
+        "by", "files", "tokens", "kept", "CPU-s, dense", "CPU-s, gate", "× faster", "less CPU, %",
+    )  # fmt: skip
+    title = "Dynamic sparse inference: whole ingests"
+    report(settings, title, _INGESTS, table(headings, rows))
+
+
+def _in_pairs(ingested: Ingested, folder: Path, n_pairs: int) -> tuple[object, ...]:
+    seconds: dict[str, list[float]] = {DENSE: [], MERGED: []}
+    reports: dict[str, Mapping[str, Any]] = {}
+    for number in range(n_pairs):
+        note(f"pair {number + 1}")
+        for way in (DENSE, MERGED)[:: -1 if number % 2 else 1]:
+            reports[way], spent = ingested(folder, way)
+            seconds[way].append(spent)
     times = Times(tuple(seconds), np.array(list(seconds.values())))
     less = 100 * (1 - 1 / times.speedup(MERGED, DENSE).median)
     tokens = reports[MERGED]["tokens"]
-    figures = (
-        n_files, tokens["encoded"], f"{tokens['kept'] / tokens['encoded']:.0%}",
+    return (
+        tokens["encoded"], f"{tokens['kept'] / tokens['encoded']:.0%}",
         *(f"{times.median_ms(way) / 1000:.1f}" for way in seconds),
         str(times.speedup(MERGED, DENSE)), _LESS.beside(less, ".0f"),
     )  # fmt: skip
-    headings = (
-        "files", "tokens", "kept", "CPU-s, dense", "CPU-s, gate", "× faster", "less CPU, %",
-    )  # fmt: skip
-    title = "Dynamic sparse inference: whole ingests"
-    report(settings, title, _INGESTS, table(headings, [figures]))
 
 
 def _write_texts(folder: Path, n_each: int) -> int:
@@ -114,17 +125,34 @@ def _write_texts(folder: Path, n_each: int) -> int:
     return len(list(folder.iterdir()))
 
 
-def _ingested(path: Path, way: str) -> Mapping[str, Any]:
-    """The report of an ingest into an empty store."""
-    settings = {
-        "ANYMODAL_ENCODER__ENABLE_DSRE": str(way == MERGED).lower(),
-        "ANYMODAL_ENCODER__N_THREADS": "1",
-    }
+def _by_command(path: Path, way: str) -> tuple[Mapping[str, Any], float]:
+    """The report of an ingest into an empty store, and its seconds of the processor."""
+    began = getrusage(RUSAGE_CHILDREN)
     with TemporaryDirectory() as store:
         command = [str(Path(sys.executable).with_name("anymodal")), "ingest", str(path), "--json"]
         done = subprocess.run(
             [*command, "--store", f"{store}/store"],
-            env=os.environ | settings, capture_output=True, check=True,
+            env=os.environ | _settings(way), capture_output=True, check=True,
         )  # fmt: skip
-    found: Mapping[str, Any] = json.loads(done.stdout)
-    return found
+    ended = getrusage(RUSAGE_CHILDREN)
+    spent = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
+    return json.loads(done.stdout), spent
+
+
+def _by_worker(path: Path, way: str) -> tuple[Mapping[str, Any], float]:
+    """The same of a job, by a worker that runs already."""
+    with TemporaryDirectory() as scratch, ExitStack() as stack:
+        parts = Stack(Path(scratch), 1, stack, **_settings(way))
+        warm = Path(scratch) / "warm.txt"
+        warm.write_text("A gull stands on the harbour wall and waits for the boats. " * 40, "utf-8")
+        parts.ingest(warm)
+        began = tree_cpu_s(os.getpid())
+        job = parts.ingest(path)
+        return job, tree_cpu_s(os.getpid()) - began
+
+
+def _settings(way: str) -> dict[str, str]:
+    return {
+        "ANYMODAL_ENCODER__ENABLE_DSRE": str(way == MERGED).lower(),
+        "ANYMODAL_ENCODER__N_THREADS": "1",
+    }
