@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +41,6 @@ _MIXED_LENGTHS = 24
 _FAINTEST = 0.9
 _TEMPERATURE = 0.05
 _NEVER = 1_000_000
-_NO_CHANGES: Deltas = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -134,15 +132,9 @@ class Student:
     Args:
         network: one without weight changes; its parameters stay as they are.
         plan: how to train.
-        start: the changes to begin with; a weight that they leave out begins without a change.
-
-    Raises:
-        ModelError: ``start`` has a change that is not trained, or not at this rank.
     """
 
-    def __init__(
-        self, network: SparseEncoder, plan: TrainingPlan, start: Deltas = _NO_CHANGES
-    ) -> None:
+    def __init__(self, network: SparseEncoder, plan: TrainingPlan) -> None:
         import torch
 
         self.network = network.requires_grad_(False)
@@ -159,7 +151,6 @@ class Student:
                 down = torch.randn(plan.rank, weight.shape[1], generator=random)
                 down /= math.sqrt(weight.shape[1])
                 self._thin[name] = up.requires_grad_(), down.requires_grad_()
-        self._begin(start)
         self._parameters = [
             *self._plain.values(),
             *(p for pair in self._thin.values() for p in pair),
@@ -202,25 +193,10 @@ class Student:
 
     def deltas(self) -> Deltas:
         """The changes so far."""
-        return {name: _half(change) for name, change in self._changes().items()}
-
-    def _changes(self) -> dict[str, Tensor]:
-        """What is trained, under the names of `Deltas`."""
         changes = dict(self._plain)
         for name, (up, down) in self._thin.items():
             changes |= {name + UP: up, name + DOWN: down}
-        return {name.removeprefix("dense."): change for name, change in changes.items()}
-
-    def _begin(self, start: Deltas) -> None:
-        import torch
-
-        changes = self._changes()
-        for name, values in start.items():
-            shape = tuple(changes[name].shape) if name in changes else None
-            if shape != values.shape:
-                raise _unlike(name, values, shape)
-            with torch.no_grad():
-                changes[name].copy_(torch.from_numpy(values.astype(np.float32)))
+        return {name.removeprefix("dense."): _half(change) for name, change in changes.items()}
 
     def _weights(self) -> dict[str, Tensor]:
         weights = _trained(self.network)
@@ -238,15 +214,6 @@ def _trained(network: SparseEncoder) -> Mapping[str, Tensor]:
         if isinstance(module, nn.Linear | nn.LayerNorm)
         for parameter_name, parameter in module.named_parameters(recurse=False)
     }
-
-
-def _unlike(name: str, values: NDArray[np.float16], shape: tuple[int, ...] | None) -> ModelError:
-    trained = "no such change" if shape is None else f"one of {list(shape)}"
-    return ModelError(
-        f"The gate to go on from has a change {name} {list(values.shape)}; "
-        f"this training has {trained}.",
-        remedy="Go on from a gate that was distilled for this model with the same rank.",
-    )
 
 
 def _padded(texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -296,8 +263,6 @@ def distill(
     *,
     plan: TrainingPlan,
     more: Sequence[Sequence[int]] = (),
-    start: GateFile | None = None,
-    anchors: Embeddings | None = None,
     max_loss: float = 0.003,
     min_tokens: int = 128,
     report: Report | None = None,
@@ -310,34 +275,30 @@ def distill(
         documents: see `encoder.dsre.fitting.calibrate.calibrate`.
         plan: how to train.
         more: token ids of other texts to train with, none among those that choose or judge.
-        start: a gate to go on from: its rarities, settings and changes; else rarities are counted.
-        anchors: unit rows [n, hidden_dim] of queries for the texts; None for the texts' titles.
         max_loss: see there.
-        min_tokens: shorter texts run dense, in the unchanged network; ``start`` has its own.
+        min_tokens: shorter texts run dense, in the unchanged network.
         report: called with one line per step.
 
     Returns:
         The gate; its facts hold the loss before training, at the chosen step, and as judged.
 
     Raises:
-        InputError: too few texts or long ones, a wrong ``max_loss`` or shape of ``anchors``.
-        ModelError: an unknown architecture, a ``start`` that does not fit, or too great a loss.
+        InputError: too few texts or long ones, or a wrong ``max_loss``.
+        ModelError: an unknown architecture, or too great a loss.
     """
     check_max_loss(max_loss)
     parts = parted(documents)
     ids = tokenize([document.body for document in parts["rarity"]])
-    gate = start or _start(dense, ids, min_tokens)
+    settings = GateSettings(bold(len(dense.layers)), min_tokens=min_tokens)
+    gate = GateFile(token_rarity(ids, dense.word.num_embeddings), settings)
     lesson = _Lesson(dense, gate, plan, report or silent)
-    rows = lesson.anchors(anchors, tokenize, parts["rarity"])
+    titles = tokenize([document.title for document in parts["rarity"]])
     judging, choosing = (lesson.judge(tokenize, parts[part]) for part in _JUDGING)
-    texts = [
-        ids_of_text for ids_of_text in [*ids, *more] if len(ids_of_text) >= gate.settings.min_tokens
-    ]
-    before, best = lesson.train(texts, rows, choosing)
+    texts = [ids_of_text for ids_of_text in [*ids, *more] if len(ids_of_text) >= min_tokens]
+    before, best = lesson.train(texts, lesson.anchors(titles), choosing)
     _check(best.loss, max_loss)
     sizes = {name: len(documents_of_part) for name, documents_of_part in parts.items()}
     facts: dict[str, Any] = {"max_loss": max_loss, "texts": len(texts), "documents": sizes}
-    facts |= {"from": start.identity} if start else {}
     return lesson.finish(before, best, judging, facts)
 
 
@@ -349,7 +310,7 @@ class _Lesson:
     ) -> None:
         self._dense, self._plan, self._report = dense, plan, report
         self._gate = gate
-        self._student = Student(self._sparse({}), plan, gate.deltas)
+        self._student = Student(self._sparse({}), plan)
 
     def _off(self) -> Run:
         """The network that merges nothing."""
@@ -369,19 +330,10 @@ class _Lesson:
     def _sparse(self, deltas: Deltas) -> SparseEncoder:
         return SparseEncoder(self._dense, replace(self._gate, deltas=deltas)).eval()
 
-    def anchors(
-        self, anchors: Embeddings | None, tokenize: Tokenize, documents: Sequence[Document]
-    ) -> Embeddings:
-        """Those given, or else the titles of documents."""
-        if anchors is None:
-            rows, *_ = embed(self._off(), tokenize([document.title for document in documents]))
-            return rows
-        width = self._dense.size.hidden_dim
-        if anchors.ndim != 2 or not len(anchors) or anchors.shape[1] != width:
-            raise InputError(
-                "anchors", got=str(list(anchors.shape)), wanted=f"[n, {width}], n of 1 or more"
-            )
-        return np.asarray(anchors, np.float32)
+    def anchors(self, titles: Sequence[Sequence[int]]) -> Embeddings:
+        """The dense vectors of titles, unit rows."""
+        rows, *_ = embed(self._off(), titles)
+        return rows
 
     def train(
         self, texts: Sequence[Sequence[int]], anchors: Embeddings, judgement: Judgement
@@ -429,11 +381,6 @@ def _check(loss: Loss, max_loss: float) -> None:
         )
 
 
-def _start(dense: SentenceBert, ids: Sequence[Sequence[int]], min_tokens: int) -> GateFile:
-    settings = GateSettings(bold(len(dense.layers)), min_tokens=min_tokens)
-    return GateFile(token_rarity(ids, dense.word.num_embeddings), settings)
-
-
 def running(network: SparseEncoder) -> Run:
     """The network as those that judge a gate run it; thresholds are those of its settings."""
     import torch
@@ -460,7 +407,6 @@ def distill_text(
     *,
     max_tokens: int,
     further_texts: Sequence[str] = (),
-    start: GateFile | None = None,
     **options: Any,
 ) -> GateFile:
     """Train a gate for a bundle's text tower, see `distill`; it is used from where it pays."""
@@ -468,6 +414,6 @@ def distill_text(
     with open_subject(bundle, max_tokens) as on:
         dense = load_sentence_bert(location(read_bundle(ModelSpec.parse(bundle).name)) / "text")
         more = on.tokenize(further_texts)
-        gate = distill(dense, on.tokenize, documents, more=more, start=start, **options)
+        gate = distill(dense, on.tokenize, documents, more=more, **options)
         bodies = on.tokenize([document.body for document in documents])
         return raise_to_break_even(gate, on.timed, bodies, report=options.get("report"))

@@ -35,7 +35,7 @@ IMAGE_LABELS, SOUND_LABELS = TABLES / "image_labels.npz", TABLES / "sound_labels
 """Classes of pictures and names of sounds in MiniLM's space, by ``scripts/build_*_labels.py``."""
 
 GATES = _HERE / "gates"
-"""Gates, made by ``scripts``: ``distill_text_gate.py``, ``distill_multilingual_gate.py`` and
+"""Gates, made by ``scripts``: ``distill_text_gate.py``, ``write_multilingual_gate.py`` and
 ``fit_chunks.py``."""
 TEXT_GATE, MULTILINGUAL_GATE = GATES / "text.npz", GATES / "multilingual.npz"
 """For MiniLM and for multilingual-e5-small."""

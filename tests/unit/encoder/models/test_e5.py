@@ -134,7 +134,6 @@ def test_a_bundle_asks_with_the_prompt_of_queries(
 def test_its_gate_runs_unless_it_is_left_out(e5_bundle: Bundle, wish: str | bool) -> None:
     asked = parse_sparsity(e5_bundle, wish, Precision())
     assert len(asked.gate.rarity) == 250_037
-    assert asked.gate.deltas
 
 
 @pytest.mark.slow
