@@ -87,7 +87,8 @@ test-milvus: .venv/tested bundle .venv-milvus/installed
 .PHONY: test-adapters
 test-adapters: .venv-adapters/installed bundle
 	rm -rf .venv-adapters/wheels
-	.venv-adapters/bin/python -m pip wheel --quiet --no-deps --wheel-dir .venv-adapters/wheels examples/adapters/langchain examples/adapters/llama_index
+	$(BIN)/python -m scripts.client_package .venv-adapters/client
+	.venv-adapters/bin/python -m pip wheel --quiet --no-deps --wheel-dir .venv-adapters/wheels .venv-adapters/client examples/adapters/langchain examples/adapters/llama_index
 	.venv-adapters/bin/python -m pip install --quiet --no-deps --force-reinstall .venv-adapters/wheels/*.whl
 	.venv-adapters/bin/python -m pytest -o addopts="--import-mode=importlib -ra" -o filterwarnings=default -o asyncio_mode=auto -o asyncio_default_fixture_loop_scope=function examples/adapters/tests
 
@@ -138,11 +139,16 @@ docs: .venv/tested
 	$(BIN)/zensical build --strict
 	$(BIN)/python -m scripts.results_json site/results.json
 
-# The wheel and the source archive; the wheel must run in a new environment.
+# The wheels and the source archives, of anymodal and of its client alone; each must run in a new environment.
 dist: .venv/tested
 	rm -rf dist
 	$(BIN)/uv build --quiet
-	$(BIN)/uv run --quiet --isolated --no-project --with dist/*.whl anymodal --version
+	$(BIN)/python -m scripts.client_package dist/client
+	$(BIN)/uv build --quiet --out-dir dist dist/client
+	rm -rf dist/client
+	$(BIN)/uv tool run --quiet twine check --strict dist/*.whl dist/*.tar.gz
+	$(BIN)/uv run --quiet --isolated --no-project --with dist/anymodal-*.whl anymodal --version
+	$(BIN)/uv run --quiet --isolated --no-project --with dist/anymodal_client-*.whl python -c "import anymodal_client"
 
 format: .venv/tested
 	$(BIN)/ruff check --fix $(CODE)

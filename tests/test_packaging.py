@@ -166,3 +166,25 @@ def test_the_facade_offers_what_its_name_says(tmp_path: Path) -> None:
     version, *names = ran.stdout.split()
     assert version == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert {"IngestPipeline", "MultiModalEncoder", "SearchEngine"} <= set(names)
+
+
+REFUSED = """
+import sys
+sys.path.insert(0, {client!r})
+sys.modules |= dict.fromkeys({packages!r})  # an import of them fails
+from anymodal_client import Anymodal, AsyncAnymodal, HitOut, UnreachableError
+try:
+    Anymodal("http://127.0.0.1:9", retries=0).search("a bicycle")
+except UnreachableError as error:
+    print(error)
+"""
+
+
+def test_the_client_works_without_the_rest(tmp_path: Path) -> None:
+    project = [sys.executable, "-m", "scripts.client_package", str(tmp_path)]
+    subprocess.run(project, cwd=ROOT, check=True)
+    code = REFUSED.format(client=str(tmp_path), packages=PACKAGES)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "127.0.0.1:9" in ran.stdout
+    needed = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert {re.split("[<>=]", name)[0] for name in needed} == {"httpx2", "numpy", "pydantic"}

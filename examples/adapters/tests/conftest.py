@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from anymodal_client import Anymodal
 
 from search.api.services import Services
-from search.client import Anymodal
 from tests.conftest import bundle_home as bundle_home
+from tests.integration.api.conftest import encoder as encoder
 from tests.integration.api.conftest import folder as folder
 from tests.integration.api.conftest import parts as parts
 from tests.integration.api.conftest import served

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from anymodal_client import Anymodal
 from langchain_anymodal import AnymodalRetriever, AnymodalVectorStore
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
@@ -13,8 +14,6 @@ from langchain_tests.integration_tests import (
     RetrieversIntegrationTests,
     VectorStoreIntegrationTests,
 )
-
-from search.client import Anymodal
 
 
 class TestRetriever(RetrieversIntegrationTests):

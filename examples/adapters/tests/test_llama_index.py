@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from anymodal_client import Anymodal
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import QueryBundle
 from llama_index_anymodal import AnymodalRetriever
-
-from search.client import Anymodal
 
 
 def test_a_query_engine_reads_the_passage(server: Anymodal) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from anymodal_client import Anymodal, HitOut
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import Field
-
-from search.api.schemas import HitOut
-from search.client import Anymodal
 
 _FACTS = {
     "asset_id",
@@ -41,7 +39,7 @@ class AnymodalRetriever(BaseRetriever):
     k: int = 4
     """The most documents; `invoke(query, k=…)` asks for a different number."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Further fields of the search, such as `filter`; see `search.client.calls.SearchOptions`."""
+    """Further fields of the search, such as `filter`; see `Anymodal.search`."""
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **asked: Any

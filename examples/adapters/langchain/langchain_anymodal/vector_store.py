@@ -6,12 +6,10 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from anymodal_client import Anymodal, AssetOut, HitOut
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
-
-from search.api.schemas import AssetOut, HitOut
-from search.client import Anymodal
 
 _OURS = "metadata.document"
 _MOST_VALUES = 1000
@@ -95,7 +93,7 @@ class AnymodalVectorStore(VectorStore):
             query: a text. `image=` or `audio=` can be given instead, a path or bytes.
             k: the most documents.
             filter: values of metadata, or a tree of conditions as the server takes it.
-            **options: fields of the search; see `search.client.calls.SearchOptions`.
+            **options: fields of the search; see `Anymodal.search`.
         """
         wanted = {"and": [self._mine(), *_conditions(filter or {})]}
         hits = self._client.search(query, limit=k, filter=wanted, **options).hits

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from anymodal_client import Anymodal, HitOut
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
-
-from search.api.schemas import HitOut
-from search.client import Anymodal
 
 _FACTS = {
     "asset_id",
@@ -34,7 +32,7 @@ class AnymodalRetriever(BaseRetriever):
     Args:
         client: of the server.
         similarity_top_k: the most nodes.
-        options: further fields of the search; see `search.client.calls.SearchOptions`.
+        options: further fields of the search; see `Anymodal.search`.
 
     >>> AnymodalRetriever(Anymodal(), options={"modalities": ["text", "video"]})
     """
