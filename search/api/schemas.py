@@ -283,7 +283,7 @@ class AssetsAnswer(BaseModel):
 
     assets: list[AssetOut]
     next_cursor: str
-    sort: Literal["id", "newest", "oldest"] = "id"
+    sort: Literal["id", "newest", "oldest", "added"] = "id"
 
 
 class RefusedOut(BaseModel):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from heapq import nlargest, nsmallest
 from itertools import islice
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from encoder.errors import InputError
 from search.filters import Filter
@@ -24,6 +24,9 @@ from search.types import AssetRow
 UNDATED = -(10**15)
 """Stands for the date of assets without one, which come last."""
 _MOST = 10**15
+
+
+Order: TypeAlias = Literal["date", "arrival"]
 
 
 class Dated(NamedTuple):
@@ -195,9 +198,17 @@ class Overviewing(Protocol):
     def facets(self, filter: Filter | None) -> Facets: ...
 
     def newest(
-        self, filter: Filter | None, limit: int, after: Dated, reverse: bool = False
+        self,
+        filter: Filter | None,
+        limit: int,
+        after: Dated,
+        reverse: bool = False,
+        by: Order = "date",
     ) -> list[Dated]:
-        """The newest assets for which a filter holds; see `newest_of`."""
+        """The newest assets for which a filter holds, or those that arrived last; see `newest_of`.
+
+        An index that was built again knows no order of arrival of what was there before.
+        """
         ...
 
 
@@ -215,10 +226,20 @@ def orders_dates(store: VectorStore) -> bool:
     return isinstance(store, Overviewing) or store.count() <= _FEW
 
 
+def orders_arrivals(store: VectorStore) -> bool:
+    """Whether a store knows what arrived last."""
+    return isinstance(store, Overviewing)
+
+
 def newest(
-    store: VectorStore, filter: Filter | None, limit: int, after: Dated, reverse: bool = False
+    store: VectorStore,
+    filter: Filter | None,
+    limit: int,
+    after: Dated,
+    reverse: bool = False,
+    by: Order = "date",
 ) -> list[Dated]:
-    """The newest assets for which a filter holds; see `newest_of`."""
+    """The newest assets for which a filter holds, by date where no arrivals are known."""
     if isinstance(store, Overviewing):
-        return store.newest(filter, limit, after, reverse)
+        return store.newest(filter, limit, after, reverse, by)
     return newest_of(store.scan(filter), limit, after, reverse)

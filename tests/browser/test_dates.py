@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.acts import draw, hits, results
+from tests.browser.acts import draw, drop, hits, results
+from tests.support.media import picture
 
 MAY_2024, DAY = 1_714_521_600, 86_400
 ALL = 1000
@@ -78,6 +81,31 @@ def test_the_oldest_come_first_where_one_says_so(page: Page) -> None:
     order.select_option("Best first")
     results(page)
     expect(hits(page).first).to_contain_text("cat")
+
+
+def test_what_was_added_last_comes_first(page: Page, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0110] = "Camera"  # Pillow drops an EXIF that has only sub-IFDs
+    exif.get_ifd(0x8769)[0x9003] = "2019:07:01 12:00:00"
+    old = tmp_path / "harbour.jpg"
+    Image.fromarray(picture(seed=7)).save(old, exif=exif)
+    page.goto("/?view=add")
+    drop(page, "add", [old])
+    expect(page.locator(".job").first).to_contain_text("1 added", timeout=60_000)
+    page.goto("/")
+    expect(hits(page).last).to_contain_text("harbour")
+    expect(page.locator("#heads p").last).to_have_text("July 2019")
+    order = page.get_by_role("combobox", name="Order")
+    order.select_option("Lately added first")
+    expect(page).to_have_url("/?order=added")
+    expect(hits(page).first).to_contain_text("harbour")
+    expect(page.locator("#heads p")).to_have_count(0)
+    page.get_by_role("searchbox").fill("a cat")
+    page.get_by_role("searchbox").press("Enter")
+    results(page)
+    expect(order).to_have_value("")
+    newest = page.request.get("/v1/assets?sort=added&limit=1").json()["assets"][0]
+    page.request.delete(f"/v1/assets/{newest['asset_id']}")
 
 
 def dated(n: int) -> dict[str, object]:

@@ -346,6 +346,21 @@ def test_what_is_newer_than_a_place_comes_nearest_first(store: VectorStore) -> N
     assert [one.asset_id for one in since] == ["a5", "a3"]
 
 
+def test_what_arrived_last_comes_first_where_arrivals_are_known(store: VectorStore) -> None:
+    fill(store)
+    last = replace(ROWS[0], asset_id="a0", metadata={})
+    store.write([last], [])
+    store.write([replace(ROWS[1], metadata={"tags": ["sun"]})], [])  # it was there already
+    found = overview.newest(store, None, 9, FIRST, by="arrival")
+    if not overview.orders_arrivals(store):
+        assert found == overview.newest(store, None, 9, FIRST)
+        return
+    assert found[0].asset_id == "a0"
+    assert len({one.asset_id for one in found}) == len(ROWS) + 1
+    rest = overview.newest(store, None, 9, dated_of(found[1].cursor), by="arrival")
+    assert rest == found[2:]
+
+
 @pytest.mark.parametrize("most", [1000, 1])
 def test_what_shows_a_date_or_a_place_is_found_by_metadata_names_and_text(
     store: VectorStore, most: int, monkeypatch: pytest.MonkeyPatch

@@ -27,7 +27,7 @@ from search.filters import Filter
 from search.ranking.grouping import same_photos, stacks_of
 from search.store import overview
 from search.store.locks import exclusive
-from search.store.overview import LAST, dated_of, folders_below, within_roots
+from search.store.overview import LAST, Order, dated_of, folders_below, within_roots
 from search.types import AssetRow
 
 router = APIRouter(tags=["assets"])
@@ -35,8 +35,9 @@ router = APIRouter(tags=["assets"])
 AssetId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
 _SORT = (
     "`newest`: by `taken` or `modified`; `oldest`: the reverse; `auto`: newest first if the store "
-    "has an order of dates."
+    "has an order of dates; `added`: the last to arrive first if it knows them, else as `auto`."
 )
+_BY: dict[str, Order] = {"added": "arrival"}
 _ON_CARD = 3
 """Segments; the first of them fills a card, unless it is short."""
 Cursor = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{0,128}$")]
@@ -71,7 +72,9 @@ async def list_assets(
     wanted: Wanted,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Cursor = "",
-    sort: Annotated[Literal["id", "newest", "oldest", "auto"], Query(description=_SORT)] = "id",
+    sort: Annotated[
+        Literal["id", "newest", "oldest", "auto", "added"], Query(description=_SORT)
+    ] = "id",
     stacks: Annotated[bool, Query(description="List shots of one photo as one asset.")] = False,
 ) -> Response:
     """Assets in the order of their ids, or the newest or the oldest first, page by page.
@@ -82,12 +85,14 @@ async def list_assets(
 
     def page(_turn: Turn) -> bytes:
         order = sort
-        if sort == "auto":
+        if sort == "added" and not overview.orders_arrivals(services.store):
+            order = "auto"
+        if order == "auto":
             order = "newest" if overview.orders_dates(services.store) else "id"
         if order == "id":
             rows, following = _page(services, wanted, limit, cursor)
         else:
-            rows, following = _dated(services, wanted, limit, cursor, reverse=order == "oldest")
+            rows, following = _dated(services, wanted, limit, cursor, order)
         listed = _stacked(rows) if stacks else list(map(asset_json, rows))
         # Written in this thread: a thousand assets would hold up the event loop.
         answer = AssetsAnswer.model_validate(
@@ -305,9 +310,10 @@ def _page(
 
 
 def _dated(
-    services: Services, condition: Filter | None, limit: int, cursor: str, reverse: bool
+    services: Services, condition: Filter | None, limit: int, cursor: str, order: str
 ) -> tuple[list[AssetRow], str]:
+    reverse, by = order == "oldest", _BY.get(order, "date")
     after = LAST if reverse and not cursor else dated_of(cursor)
-    dated = overview.newest(services.store, condition, limit + 1, after, reverse)
+    dated = overview.newest(services.store, condition, limit + 1, after, reverse, by)
     rows = services.store.assets([entry.asset_id for entry in dated[:limit]])
     return list(rows.values()), dated[limit - 1].cursor if len(dated) > limit else ""

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from search.filters.columns import LISTS, column_of
-from search.store.overview import EARLIEST, FACETS, LATEST, UNDATED, Dated, Facets
+from search.store.overview import EARLIEST, FACETS, LATEST, UNDATED, Dated, Facets, Order
 
 _WANTED = "WITH wanted (no) AS MATERIALIZED (SELECT value FROM json_each(?)) "
 _AMONG = " AND no IN wanted"
@@ -58,12 +58,17 @@ def newest(
     limit: int,
     after: Dated,
     reverse: bool = False,
+    by: Order = "date",
 ) -> list[Dated]:
-    """See `search.store.overview.newest_of`; of the assets of these numbers, None: all."""
+    """See `search.store.overview.newest_of`; of the assets of these numbers, None: all.
+
+    Numbers are given in the order of arrival.
+    """
+    place = "no" if by == "arrival" else f"coalesce({_DATE}, {UNDATED})"
     among = "" if nos is None else _AMONG
     follows, order = (">", "ASC") if reverse else ("<", "DESC")
     sql = (
-        f"SELECT coalesce({_DATE}, {UNDATED}) AS date, asset_id FROM asset "
+        f"SELECT {place} AS date, asset_id FROM asset "
         f"WHERE row IS NOT NULL{among} AND (date, asset_id) {follows} (?, ?) "
         f"ORDER BY date {order}, asset_id {order} LIMIT ?"
     )

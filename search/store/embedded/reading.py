@@ -34,7 +34,7 @@ from search.store.embedded.tables import (
 from search.store.embedded.texts import KeptIndex
 from search.store.embedded.vector_files import RankedSlots
 from search.store.embedded.views import Mask, PartView, View, Views
-from search.store.overview import Dated, Facets
+from search.store.overview import Dated, Facets, Order
 from search.store.several import best_first, by_segment, mixed_best_first, shifted
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
@@ -204,10 +204,15 @@ class IndexReading:
             return counts
 
     def newest(
-        self, filter: Filter | None, limit: int, after: Dated, reverse: bool = False
+        self,
+        filter: Filter | None,
+        limit: int,
+        after: Dated,
+        reverse: bool = False,
+        by: Order = "date",
     ) -> list[Dated]:
         with self._tables.reading() as db:
-            return in_tables.newest(db, self._nos(db, filter), limit, after, reverse)
+            return in_tables.newest(db, self._nos(db, filter), limit, after, reverse, by)
 
     def _nos(self, db: sqlite3.Connection, filter: Filter | None) -> list[int] | None:
         """The numbers of the assets for which a filter holds; None for all."""

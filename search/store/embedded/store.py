@@ -36,7 +36,7 @@ from search.store.lite.read_only import Mirror, is_read_only, unreadable
 from search.store.lite.shared import check_served, is_shared
 from search.store.locks import folder_locks, thread_locks
 from search.store.milvus.store import MilvusStore
-from search.store.overview import Dated, Facets
+from search.store.overview import Dated, Facets, Order
 from search.store.schema import collection_name
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
@@ -270,9 +270,14 @@ class EmbeddedStore:
         return self._reading.facets(filter)
 
     def newest(
-        self, filter: Filter | None, limit: int, after: Dated, reverse: bool = False
+        self,
+        filter: Filter | None,
+        limit: int,
+        after: Dated,
+        reverse: bool = False,
+        by: Order = "date",
     ) -> list[Dated]:
-        return self._reading.newest(filter, limit, after, reverse)
+        return self._reading.newest(filter, limit, after, reverse, by)
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         return self._side.read(lambda files: files.reading.assets(asset_ids))

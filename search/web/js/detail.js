@@ -205,7 +205,7 @@ const BY = { text: t("found by what it says"), image: t("found by what is seen")
 
 /** Why it was found, where in it, and how likely it answers. */
 function because(hit) {
-  const words = wordsFound(hit).map((word) => `“${word}”`);
+  const words = wordsFound(hit).map((word) => t("“{word}”", { word }));
   const { start_s: start } = openingOf(hit, markedWords());
   return [
     words.length ? t("found by its words {words}", { words: words.join(", ") }) : (BY[hit.modality] ?? ""),

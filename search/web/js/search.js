@@ -5,7 +5,7 @@ import { button, byId, el, say } from "./dom.js";
 import { millis } from "./format.js";
 import { wordsOf } from "./highlight.js";
 import { addHits, addNewer, dropHits, focusAt, foldable, isFolded, lookAhead, renewHits, setBusy, showHits, spread, unfold } from "./hits.js";
-import { t, tn } from "./i18n.js";
+import { isEnglish, t, tn } from "./i18n.js";
 import { asks, firstCursor, LISTED, mediaOf, PAGE, toRequest } from "./query.js";
 import { loadKinds } from "./kinds.js";
 import { kept } from "./media_store.js";
@@ -139,10 +139,10 @@ async function load(state, key, signal) {
 /** A page of what is found; without a question, of what there is. */
 async function pageOf(state, cursor, signal, least = 0) {
   if (asks(state)) return ask(state, cursor, signal, { limit: Math.max(PAGE, least) });
-  const isReversed = state.order === "oldest";
-  const start = isReversed ? "" : firstCursor(state);
+  const order = ["oldest", "added"].includes(state.order) ? state.order : "auto";
+  const start = order === "auto" ? firstCursor(state) : "";
   const { filter } = toRequest(state);
-  const { assets, next_cursor, sort } = await listAssets(Math.max(LISTED, least), filter, cursor || start, signal, isReversed ? "oldest" : "auto");
+  const { assets, next_cursor, sort } = await listAssets(Math.max(LISTED, least), filter, cursor || start, signal, order);
   if (!filter && !cursor) localStorage.setItem("stocked", assets.length ? "1" : ""); // for early.js
   return { hits: assets.map(toHit), asked: false, next_cursor, sort };
 }
@@ -276,7 +276,7 @@ function context(hits, { asked, sort }) {
   return {
     asked,
     isDated: !asked && ["newest", "oldest"].includes(sort),
-    order: asked ? current().order : "",
+    order: asked && current().order !== "added" ? current().order : "",
     words: markedWords(),
     best: hits.reduce((best, { score }) => Math.max(best, score ?? 0), 0),
     link: (hit) => format({ ...current(), open: hit.asset_id, at: openingOf(hit, markedWords()).start_s }),
@@ -295,10 +295,11 @@ export async function moreLike(hit) {
 
 /** Show in which order things are; the best come first where something is asked for. */
 function showOrder(asked, sort) {
-  const [first, newest] = order.options;
+  const [first, newest, , added] = order.options;
   first.textContent = asked ? t("Best first") : t("Newest first");
   newest.hidden = !asked;
-  order.value = asked || current().order === "oldest" ? current().order : "";
+  added.hidden = Boolean(asked);
+  order.value = current().order === (asked ? "added" : "newest") ? "" : current().order;
   order.hidden = !asked && sort === "id";
 }
 
@@ -308,6 +309,7 @@ function showSummary({ hits, asked, sort, latency_ms: latency, roundTripMs, next
   const count = next ? t("{found}, and more", { found }) : found;
   document.documentElement.classList.toggle("asked", Boolean(asked));
   byId("summary").hidden = !hits.length && !asked;
+  if (!isEnglish) warnings = warnings.map((reason) => t("Something is missing ({reason})", { reason: reason.replace(/\.$/, "") }));
   if (asked && spokenMs) warnings = [...warnings, t("{time} after the last words", { time: millis(performance.now() - spokenMs) })];
   spokenMs = 0;
   byId("summary-text").textContent = asked ? [count, ...warnings].join(". ") : t("In the library");

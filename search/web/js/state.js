@@ -9,8 +9,8 @@ export const NO_FILTERS = Object.freeze({
 /** What can be understood in the words, unless it is taken literally. */
 export const READINGS = ["date", "place"];
 
-/** By date, where the best or the newest do not come first anyway. */
-const ORDERS = ["newest", "oldest"];
+/** By date, where the best or the newest do not come first anyway; the library also by arrival. */
+const ORDERS = ["newest", "oldest", "added"];
 
 const NUMBERS = ["threshold", "diversity"];
 
