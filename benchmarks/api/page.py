@@ -22,7 +22,7 @@ from tests.browser.acts import DESKTOP, answered, hits
 from tests.browser.executable import chromium_path
 from tests.browser.library import make_library
 from tests.browser.server import serving
-from tests.browser.test_grid import ALL, AT_ONCE, listed
+from tests.browser.test_grid import ALL, AT_ONCE, page_of
 
 THROTTLING = 4
 ROUNDS = 2
@@ -154,7 +154,7 @@ def _many(route: Route) -> None:
     first = int(cursor, 16) + 1 if cursor else 0
     end = first + AT_ONCE
     after = f"{end - 1:032x}" if end < ALL else ""
-    route.fulfill(json={"assets": [listed(n) for n in range(first, end)], "next_cursor": after})
+    route.fulfill(json=page_of(first, end, after))
 
 
 def _thumbnails(url: str) -> list[tuple[object, ...]]:

@@ -168,8 +168,8 @@ class MomentOut(BaseModel):
     )
     regions: list[list[float]] = Field(
         [],
-        description="Of `boxes`, the lines with words of the query; one box around them all where "
-        "none has any.",
+        description="Of `boxes`, the lines with most words of the query; one box around them all "
+        "where none has any.",
     )
     matches: list[tuple[int, int]] = Field(
         [], description="Ranges of matching words in the snippet."

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from search.ranking.snippets import has_words
+from search.ranking.snippets import stems_in
 
 Box: TypeAlias = Sequence[float]
 """x and y of the four corners, from the upper left on, as fractions of the picture."""
@@ -13,9 +14,12 @@ Box: TypeAlias = Sequence[float]
 _SAME_ROW = 0.5
 """Boxes that share at least this much of the smaller one's height are parts of one line."""
 
+_NEAR_BEST = 0.75
+"""Of the weight of the best line: lines with less only share common words with the question."""
+
 
 def regions(text: str, boxes: Sequence[Box], queries: Sequence[str]) -> Sequence[Box]:
-    """The boxes of the lines that hold words of the queries; one around all where none does.
+    """The boxes of the lines that hold most words of the queries; one around all where none does.
 
     Args:
         text: of a segment, with as many lines as there are boxes, or rows of boxes.
@@ -33,11 +37,19 @@ def regions(text: str, boxes: Sequence[Box], queries: Sequence[str]) -> Sequence
         return boxes
     lines = [line for line in text.split("\n") if line.strip()]
     rows = [[box] for box in boxes] if len(boxes) == len(lines) else _rows(boxes)
-    answering = list[Box]()
-    if len(rows) == len(lines):
-        for row, line in zip(rows, lines, strict=True):
-            answering += row if has_words(line, queries) else []
-    return answering or [_around(boxes)]
+    if len(rows) != len(lines):
+        return [_around(boxes)]
+    weights = _weights(lines, queries)
+    least = max(_NEAR_BEST * max(weights), 1e-9)
+    chosen = [row for row, weight in zip(rows, weights, strict=True) if weight >= least]
+    return [box for row in chosen for box in row] or [_around(boxes)]
+
+
+def _weights(lines: Sequence[str], queries: Sequence[str]) -> list[float]:
+    """How much each line answers: a word counts once, and less the more lines have it."""
+    stems = [stems_in(line, queries) for line in lines]
+    n_lines = Counter(stem for of_line in stems for stem in of_line)
+    return [sum(1 / n_lines[stem] for stem in of_line) for of_line in stems]
 
 
 def _rows(boxes: Sequence[Box]) -> list[list[Box]]:

@@ -66,9 +66,9 @@ def snippet(text: str, queries: Iterable[str], max_chars: int = SNIPPET_CHARS) -
     return Snippet(head + text[start:end] + tail, ranges)
 
 
-def has_words(text: str, queries: Iterable[str]) -> bool:
-    """Whether a text has any of the words that `snippet` would mark."""
-    return bool(_matches(text, _wanted(tuple(queries))))
+def stems_in(text: str, queries: Iterable[str]) -> set[str]:
+    """The stems of the words that `snippet` would mark in a text."""
+    return {word.stem for word in _matches(text, _wanted(tuple(queries)))}
 
 
 @lru_cache(64)  # all hits of a query ask for the same

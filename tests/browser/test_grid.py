@@ -17,14 +17,25 @@ TO_THE_END = """() => {
 
 
 def listed(n: int) -> dict[str, object]:
-    """A file of a library, as the API lists it; some are wide, some are tall."""
+    """A file of a library, as the API lists it, an hour older than the one before; some are wide,
+    some are tall."""
     return {
         "asset_id": f"{n:032x}",
         "title": f"Text {n}",
         "media_type": "text/x-unseen",
-        "metadata": {"width": 300, "height": 200 + n % 3 * 100},
+        "metadata": {
+            "width": 300,
+            "height": 200 + n % 3 * 100,
+            "modified": 1_790_000_000 - 3600 * n,
+        },
         "thumbnail_url": f"v1/assets/{n:032x}/thumbnail",
     }
+
+
+def page_of(first: int, end: int, after: str) -> dict[str, object]:
+    """These files, newest first."""
+    assets = [listed(n) for n in range(first, end)]
+    return {"assets": assets, "next_cursor": after, "sort": "newest"}
 
 
 def test_a_hundred_thousand_files_are_scrolled_through_with_few_nodes(page: Page) -> None:
@@ -36,7 +47,7 @@ def test_a_hundred_thousand_files_are_scrolled_through_with_few_nodes(page: Page
         asked.append(first)
         end = first + AT_ONCE
         after = f"{end - 1:032x}" if end < ALL else ""
-        route.fulfill(json={"assets": [listed(n) for n in range(first, end)], "next_cursor": after})
+        route.fulfill(json=page_of(first, end, after))
 
     draw(page)
     page.route("**/v1/assets?**", answer)

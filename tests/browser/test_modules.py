@@ -143,3 +143,27 @@ def test_a_picture_that_is_found_by_its_text_says_so(
     shown = page.evaluate(CARD, [hit])
     assert ("Text in the picture" in shown) is is_quoted
     assert ("<mark>ferry</mark>" in shown) is is_quoted
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("# Bread\n**Knead** the dough", "Bread\nKnead the dough"),
+        ("| Town | People |\n| --- | ---: |\n| Bern | 9 |", "Town · People\nBern · 9"),
+        ("From: Mina \\<mina@example.org\\>", "From: Mina <mina@example.org>"),
+        ("f(**a, **b) and grep x | wc", "f(**a, **b) and grep x | wc"),
+    ],
+)
+def test_texts_are_shown_without_their_marks(page: Page, text: str, shown: str) -> None:
+    assert call(page, "highlight", "withoutMarks", text) == shown
+    assert call(page, "highlight", "excerpt", text, [], 200) == " ".join(shown.split())
+
+
+def test_a_date_is_dropped_with_what_belongs_to_it(page: Page) -> None:
+    for words, phrase, rest in (
+        ("a clock in May 2024", "in May 2024", "a clock"),
+        ("an animal in München, May 2024", "May 2024", "an animal in München"),
+        ("im Mai 2024, ein Tier", "im Mai 2024", "ein Tier"),
+        ("2024年5月的猫", "2024年5月", "的猫"),
+    ):
+        assert call(page, "query", "withoutPhrase", words, phrase) == rest

@@ -7,10 +7,10 @@ export const fixed = (n, digits) => n.toLocaleString(locale, { minimumFractionDi
 
 let percents = null;
 
-/** A share as a percentage. */
+/** A probability as a percentage; never as certainty. */
 export function percent(share) {
   percents ??= new Intl.NumberFormat(locale, { style: "percent" });
-  return percents.format(share);
+  return percents.format(Math.min(share, 0.99));
 }
 
 /** Seconds as 1:05 or 1:02:05. */

@@ -32,8 +32,14 @@ function stem(word) {
   return bare.length >= SHORTEST ? bare : word;
 }
 
-/** A text without the marks of Markdown's headings. */
-export const withoutMarks = (text) => text.replace(/^[ \t]*#+[ \t]+/gm, "");
+/** A text without the marks of Markdown: of headings, bold words and tables. */
+export const withoutMarks = (text) =>
+  text
+    .replace(/^[ \t]*#+[ \t]+/gm, "")
+    .replace(/^\|[-:| \t]+\|[ \t]*\n/gm, "")
+    .replace(/^\|[ \t]*(.*?)[ \t]*\|[ \t]*$/gm, (_, row) => row.replace(/[ \t]*\|[ \t]*/g, " · "))
+    .replace(/\*\*(?=\S)([^*\n]+?)(?<=\S)\*\*/g, "$1")
+    .replace(/\\(?=[<>*_#|])/g, "");
 
 /** About `length` characters of a text around its first marked word, cut between words. */
 export function excerpt(text, words, length) {
