@@ -6,7 +6,7 @@ Importing this imports torch.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from os import PathLike
@@ -21,10 +21,12 @@ from encoder.errors import InputError, ModelError
 from encoder.onnx.codes import StoredWeight
 from encoder.onnx.dequantize import lift, lower, strip_metadata
 from encoder.quant.calibration import Batch, call, compared_output, first_line
+from encoder.quant.lengths import Axis, Probe, probes
 from encoder.quant.limits import TENSORRT_BLOCKS, Target, check_target, tensorrt
 from encoder.quant.schemes import Scheme
 from encoder.quant.stored import StoredLayer, stored_in_modules, stored_layers, take_back
 from encoder.quant.tracing import (
+    Traced,
     at_least_two,
     default_axes,
     flat,
@@ -91,7 +93,8 @@ def export_onnx(
         target: the runtime that will run it.
         dynamic_axes: the axes of each input whose length may vary. None for the first of each (a
             state's second, if that is the batch), and also the second of token ids and inputs of
-            the same shape; axes that the model fixes are then noted.
+            the same shape. Those that the model fixes, or along which the file would be wrong at
+            some length (`lengths.probes`), then have the example's length, and a note says so.
         others: more inputs to compare on.
 
     Raises:
@@ -99,31 +102,68 @@ def export_onnx(
             are more inputs than ``forward`` has named parameters.
         ModelError: the model cannot be traced, or ONNX Runtime's outputs differ from torch's.
     """
-    import onnx_ir
-    from onnxscript.optimizer import optimize
-
     check_target(target)
     if target == "tensorrt":
         _refuse_unsupported(model)
     inputs = inputs_by_name(model, example)
-    axes = default_axes(inputs) if dynamic_axes is None else dynamic_axes
-    twin = with_flat_outputs(float_twin(model))
-    traced, fixed, is_recorded = graph_of(
-        twin, at_least_two(inputs, axes), axes, may_fix=dynamic_axes is None
-    )
-    stored, changes = _stored(model, blocks=target == "tensorrt")
-    lifted = lift(traced, stored)
-    if not is_recorded:  # of whose branches the optimizer mixes up the names
-        optimize(traced)
-    for name, value in lifted.items():
-        lower(traced, value, stored[name], plain=target != "onnxruntime")
-    strip_metadata(traced)
+    may_fix = dynamic_axes is None
+    wanted = default_axes(inputs) if dynamic_axes is None else dynamic_axes
+    twin, traced_on = with_flat_outputs(float_twin(model)), at_least_two(inputs, wanted)
+    stored, notes = _stored(model, blocks=target == "tensorrt")
     path.parent.mkdir(parents=True, exist_ok=True)
-    onnx_ir.save(traced, path)
-    examples = [inputs] if fixed else [inputs, *(inputs_by_name(model, x) for x in others)]
-    differences = [_compare(model, each, path) for each in examples]
+    axes, causes = dict(wanted), dict[Axis, str]()
+    while True:
+        traced = graph_of(twin, traced_on, axes, may_fix=may_fix)
+        _write(traced, stored, path, plain=target != "onnxruntime")
+        axes = {
+            name: [axis for axis in varying if axis not in traced.fixed.get(name, ())]
+            for name, varying in axes.items()
+        }
+        comparison = _Comparison(model, path)
+        is_fixed = any(len(axes[name]) < len(varying) for name, varying in wanted.items())
+        examples = [inputs] if is_fixed else [inputs, *(inputs_by_name(model, x) for x in others)]
+        differences = [comparison.refusing(each) for each in examples]
+        wrong = comparison.wrong(probes(traced_on, axes, traced.guards))
+        if not wrong or not may_fix:
+            break
+        # an axis along which the file is wrong varies only if the caller names it
+        cause = f", as the file would compute something else than the model at {wrong[0]}"
+        causes |= dict.fromkeys(wrong[0].lengths, cause)
+        axes = {
+            name: [axis for axis in varying if (name, axis) not in wrong[0].lengths]
+            for name, varying in axes.items()
+        }
+    fixed = [
+        f"{name} has the fixed length {traced_on[name].shape[axis]} along axis {axis}"
+        f"{causes.get((name, axis), '')}"
+        for name, varying in wanted.items()
+        for axis in varying
+        if axis not in axes[name]
+    ]
+    unlike = [f"the file computes something else than the model at {probe}" for probe in wrong]
     difference, by_default = map(max, zip(*differences, strict=True))
-    return ExportReport(path, path.stat().st_size, difference, by_default, (*fixed, *changes))
+    return ExportReport(
+        path, path.stat().st_size, difference, by_default, (*fixed, *unlike, *notes)
+    )
+
+
+def _write(traced: Traced, stored: Mapping[str, StoredWeight], path: Path, *, plain: bool) -> None:
+    import onnx_ir
+    from onnxscript.optimizer import optimize
+
+    names = [str(value.name) for value in traced.graph.graph.inputs]
+    lifted = lift(traced.graph, stored)
+    if not traced.is_recorded:  # of whose branches the optimizer mixes up the names
+        optimize(traced.graph)
+    for name, value in lifted.items():
+        lower(traced.graph, value, stored[name], plain=plain)
+    strip_metadata(traced.graph)
+    for value in traced.graph.graph.outputs:
+        if value.name in names:  # an input that is returned as such, which the optimizer renames
+            value.name = f"{value.name}_returned"
+    for value, name in zip(traced.graph.graph.inputs, names, strict=True):
+        value.name = name
+    onnx_ir.save(traced.graph, path)
 
 
 def float_twin(model: nn.Module) -> nn.Module:
@@ -235,42 +275,89 @@ def _stored(model: nn.Module, *, blocks: bool) -> tuple[dict[str, StoredWeight],
     return stored, [f"{note}: {', '.join(names)}" for note, names in changed.items()]
 
 
-def _compare(model: nn.Module, inputs: Mapping[str, Any], path: Path) -> tuple[float, float]:
-    """The differences from torch, with fusion off and with default options."""
-    from encoder.runtime.onnx import session_options
-
-    with torch.inference_mode():
-        reference = flat(call(model.eval(), inputs), compared_output(model))
-    arrays = {name: tensor.numpy() for name, tensor in flat_inputs(inputs).items()}
-    strict, default = session_options(), session_options()
-    strict.add_session_config_entry("session.disable_quant_qdq", "1")
-    differences = [
-        _difference(reference, _run(path, arrays, options)) for options in (strict, default)
-    ]
-    if not differences[0] <= TOLERANCE:
-        raise ModelError(
-            f"{path.name}: ONNX Runtime differs from torch by {differences[0]:.2g} of the largest "
-            f"output, more than {TOLERANCE:.2g}.",
-            remedy="Do not use that file: the model does something that no graph holds for all "
-            "inputs, or torch and onnxruntime are of other versions than pyproject.toml names.",
-        )
-    return differences[0], differences[1]
+_NO_LOG = 4
 
 
-def _run(path: Path, inputs: Mapping[str, Any], options: Any) -> list[Any]:
+class _Comparison:
+    """A file and the network it was made of."""
+
+    def __init__(self, model: nn.Module, path: Path) -> None:
+        from encoder.runtime.onnx import session_options
+
+        strict, default = session_options(), session_options()
+        strict.add_session_config_entry("session.disable_quant_qdq", "1")
+        strict.log_severity_level = _NO_LOG
+        self._model, self._path = model.eval(), path
+        self._strict, self._default = _opened(path, strict), _opened(path, default)
+
+    def refusing(self, inputs: Mapping[str, Any]) -> tuple[float, float]:
+        """The differences from torch, with fusion off and with default options.
+
+        Raises:
+            ModelError: the first is too large.
+        """
+        reference = self._reference(inputs)
+        sessions = (self._strict, self._default)
+        strict, default = (_difference(reference, _run(x, inputs, self._path)) for x in sessions)
+        if not strict <= TOLERANCE:
+            raise ModelError(
+                f"{self._path.name}: ONNX Runtime differs from torch by {strict:.2g} of the "
+                f"largest output, more than {TOLERANCE:.2g}.",
+                remedy="Do not use that file: the model does something that no graph holds for "
+                "all inputs, or torch and onnxruntime are of other versions than pyproject.toml "
+                "names.",
+            )
+        return strict, default
+
+    def wrong(self, tried: Iterable[Probe]) -> list[Probe]:
+        """Those on which the network gives something else; it may well refuse some.
+
+        Whether an axis of length 1 is there or was squeezed away does not count.
+        """
+        return [probe for probe in tried if not self._is_like_torch(probe.inputs)]
+
+    def _is_like_torch(self, inputs: Mapping[str, Any]) -> bool:
+        try:
+            reference = self._reference(inputs)
+        except Exception:  # noqa: BLE001  whatever the model raises on inputs that it does not take
+            return True
+        try:
+            outputs = _run(self._strict, inputs, self._path)
+        except ModelError:
+            return False
+        squeezed = [x.squeeze() for x in reference], [x.squeeze() for x in outputs]
+        return _difference(*squeezed) <= TOLERANCE
+
+    def _reference(self, inputs: Mapping[str, Any]) -> list[Tensor]:
+        with torch.inference_mode():
+            return flat(call(self._model, inputs), compared_output(self._model))
+
+
+def _opened(path: Path, options: Any) -> Any:
     from encoder.runtime.shared import open_session
 
-    try:
-        session = open_session(path, options)
-        names = {value.name for value in session.get_inputs()}
-        outputs: list[Any] = session.run(None, {k: v for k, v in inputs.items() if k in names})
     # onnxruntime raises several kinds for a graph that it does not take
+    try:
+        return open_session(path, options)
     except Exception as error:
-        raise ModelError(
-            f"ONNX Runtime does not run {path.name}: {first_line(error)}.",
-            remedy="Update onnxruntime, or leave out the part of the model that it names.",
-        ) from error
+        raise _refused(path, error) from error
+
+
+def _run(session: Any, inputs: Mapping[str, Any], path: Path) -> list[Any]:
+    names = {value.name for value in session.get_inputs()}
+    arrays = {name: x.numpy() for name, x in flat_inputs(inputs).items() if name in names}
+    try:
+        outputs: list[Any] = session.run(None, arrays)
+    except Exception as error:
+        raise _refused(path, error) from error
     return outputs
+
+
+def _refused(path: Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"ONNX Runtime does not run {path.name}: {first_line(error)}.",
+        remedy="Update onnxruntime, or leave out the part of the model that it names.",
+    )
 
 
 def _difference(reference: Sequence[Tensor], got: Sequence[Any]) -> float:
@@ -278,9 +365,17 @@ def _difference(reference: Sequence[Tensor], got: Sequence[Any]) -> float:
         return float("inf")
     return max(
         (
-            float(np.abs(a.numpy() - b).max()) / max(1.0, float(a.abs().max()))
-            for a, b in zip((x.double() for x in reference), got, strict=True)
-            if a.numel()
+            float(np.where(_same(a, b), 0, np.abs(a - b)).max()) / max(1.0, float(_largest(a)))
+            for a, b in zip((x.double().numpy() for x in reference), got, strict=True)
+            if a.size
         ),
         default=0.0,
     )
+
+
+def _same(a: Any, b: Any) -> Any:
+    return (a == b) | (np.isnan(a) & np.isnan(b))
+
+
+def _largest(values: Any) -> float:
+    return float(np.abs(values, where=np.isfinite(values), out=np.zeros_like(values)).max())

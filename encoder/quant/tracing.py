@@ -10,15 +10,19 @@ import inspect
 import logging
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from functools import partial
+from dataclasses import dataclass
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental import _config as symbolic
+from torch.onnx._internal.exporter._capture_strategies import (
+    patch_dynamic_shape_rnn_decompositions,
+)
 
 from encoder.errors import InputError, ModelError
 from encoder.onnx.dequantize import OPSET
@@ -31,6 +35,7 @@ from encoder.quant.calibration import (
     part_of,
     takes_mapping,
 )
+from encoder.quant.lengths import Guard, guards_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -57,6 +62,19 @@ def trace(
         opset: the version of ONNX's operators.
         may_fix: give an axis that the model does not let vary its length in ``inputs``.
     """
+    program = _captured(module, inputs, dynamic_axes, argument=argument, may_fix=may_fix)
+    return _translated(program, inputs, outputs=outputs, opset=opset)
+
+
+def _captured(
+    module: nn.Module,
+    inputs: Mapping[str, Any],
+    dynamic_axes: Mapping[str, Sequence[int]],
+    *,
+    argument: str | None,
+    may_fix: bool,
+) -> torch.export.ExportedProgram:
+    """The module's operations for all lengths that its own branches do not tell apart."""
     varies = torch.export.Dim.AUTO if may_fix else torch.export.Dim.DYNAMIC
     dynamic: dict[str, Any] = {
         name: dict.fromkeys(dynamic_axes.get(name, ()), varies)
@@ -67,22 +85,32 @@ def trace(
     named: dict[str, Any] = dict(inputs)
     if argument:
         named, dynamic = {argument: named}, {argument: dynamic}
-    with quiet(), warnings.catch_warnings():
-        # the exporter warns about its own internals
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            module.eval(),
-            kwargs=named,
+    # as `torch.onnx.export` does, except that guards stay guards: lengths of 0 and 1 may vary too,
+    # and recurrent layers are loops
+    any_length = symbolic.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
+    with quiet(), any_length, patch_dynamic_shape_rnn_decompositions(dynamic_axes):
+        return torch.export.export(module.eval(), (), named, dynamic_shapes=dynamic)
+
+
+def _translated(
+    program: torch.export.ExportedProgram,
+    inputs: Mapping[str, Any],
+    *,
+    outputs: Sequence[str] | None = None,
+    opset: int = OPSET,
+) -> torch.onnx.ONNXProgram:
+    with quiet():
+        translated = torch.onnx.export(
+            program,
             input_names=list(flat_inputs(inputs)),
             output_names=outputs,
-            dynamic_shapes=dynamic,
             opset_version=opset,
             dynamo=True,
             optimize=False,
             verbose=False,
         )
-    assert program is not None
-    return program
+    assert translated is not None
+    return translated
 
 
 def with_flat_outputs(twin: nn.Module) -> nn.Module:
@@ -99,45 +127,50 @@ def with_flat_outputs(twin: nn.Module) -> nn.Module:
     return twin
 
 
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """A network as a graph.
+
+    Args:
+        graph: the weights are as torch has them.
+        fixed: the axes that have the length of the example, by input.
+        guards: what the lengths of the others have to fulfil for the same graph.
+        is_recorded: whether it holds nothing but the operations on the example.
+    """
+
+    graph: ir.Model
+    fixed: Mapping[str, Sequence[int]]
+    guards: Sequence[Guard] = ()
+    is_recorded: bool = False
+
+
 def graph_of(
     twin: nn.Module,
     inputs: Mapping[str, Any],
     axes: Mapping[str, Sequence[int]],
     *,
     may_fix: bool,
-) -> tuple[ir.Model, list[str], bool]:
-    """The twin as a graph, the axes that it fixes, in words, and whether it was only recorded.
+) -> Traced:
+    """The twin as a graph.
 
     What the exporter of today cannot follow, as the boxes of a detector, the older one records.
     """
     first_name = next(iter(inspect.signature(twin.forward).parameters), None)
     argument = first_name if takes_mapping(twin, inputs) else None
-    traced_as = partial(trace, twin, inputs, axes, argument=argument, opset=OPSET)
-    tries: list[Callable[[], ir.Model | torch.onnx.ONNXProgram]] = [traced_as]
-    if may_fix:
-        tries.append(partial(traced_as, may_fix=True))
-    tries.append(lambda: _recorded(twin, inputs, axes))
     first: Exception | None = None
-    for attempt in tries:
-        try:
-            traced = attempt()
-        # both exporters raise whatever the model's forward or their passes do
-        except Exception as error:  # noqa: BLE001
-            first = error if first is None or isinstance(error, ModelError) else first
-            continue
-        lengths = {}
-        if isinstance(traced, torch.onnx.ONNXProgram):
-            lengths = _only_lengths(traced)
-            traced = traced.model
-        fixed = [
-            f"{value.name} has the fixed length {length} along axis {axis}"
-            for value in traced.graph.inputs
-            for axis in axes.get(str(value.name), ())
-            if value.shape is not None
-            if (length := _length(value.shape[axis], lengths)) is not None
-        ]
-        return traced, fixed, attempt is tries[-1]
-    assert first is not None
+    try:
+        program = _captured(twin, inputs, axes, argument=argument, may_fix=may_fix)
+        guards = guards_of(program, flat_inputs(inputs))
+        graph = _translated(program, inputs).model
+        return Traced(graph, _fixed_axes(graph, axes), guards)
+    # both exporters raise whatever the model's forward or their passes do
+    except Exception as error:  # noqa: BLE001
+        first = error
+    try:
+        graph = _recorded(twin, inputs, axes)
+        return Traced(graph, _fixed_axes(graph, axes), is_recorded=True)
+    except Exception as error:  # noqa: BLE001
+        first = error if isinstance(error, ModelError) else first
     raise ModelError(
         f"{type(twin).__name__} cannot be traced with ({describe(inputs)}) and dynamic axes "
         f"{dict(axes)}: {_reason(first)}.",
@@ -146,16 +179,15 @@ def graph_of(
     ) from first
 
 
-def _only_lengths(program: torch.onnx.ONNXProgram) -> dict[str, int]:
-    """The length of each symbol that may have only one."""
-    exported = program.exported_program
-    ranges = exported.range_constraints if exported else {}
-    return {str(symbol): int(r.lower) for symbol, r in ranges.items() if r.lower == r.upper}
-
-
-def _length(dimension: Any, lengths: Mapping[str, int]) -> int | None:
-    """The only length of a dimension; None if it varies."""
-    return dimension if isinstance(dimension, int) else lengths.get(str(dimension.value))
+def _fixed_axes(graph: ir.Model, axes: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+    """Those of the axes that the graph does not let vary."""
+    shapes = {str(value.name): value.shape for value in graph.graph.inputs}
+    return {
+        # the exporter writes some lengths as symbols such as "8"
+        name: [axis for axis in varying if str(shape[axis]).isdecimal()]
+        for name, varying in axes.items()
+        if (shape := shapes.get(name)) is not None
+    }
 
 
 def _reason(error: BaseException) -> str:
@@ -226,7 +258,8 @@ def quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)
