@@ -72,6 +72,8 @@ def test_every_family_merges(kind: str, tmp_path: Path) -> None:
     def inputs(ids: np.ndarray) -> dict[str, np.ndarray]:
         return dict(text_inputs(text.facts["inputs"], text.facts["soft_dim"], ids))
 
+    # Gemma's random embeddings of each layer leave less when half of the tokens are merged.
+    least = 0.85 if kind == "embedding_gemma" else 0.9
     for ids in (IDS, IDS[:, :40]):
         length = ids.shape[1]
         (expected,) = dense.run(inputs(ids))
@@ -82,7 +84,7 @@ def test_every_family_merges(kind: str, tmp_path: Path) -> None:
         assert (kept[:, 0] == kept[:, 1]).all()
         assert (kept[:, 0] < 0.65 * length).all()
         assert (kept[:, 2] < 0.75 * kept[:, 1]).all()
-        assert (found * expected).sum(1).min() > 0.85  # of random weights
+        assert (found * expected).sum(1).min() > least
         rounded, kept_int8 = int8.run(inputs(ids))
         assert (rounded * found).sum(1).min() > 0.9
         assert np.abs(kept_int8 - kept).max() <= 3
