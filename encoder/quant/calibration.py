@@ -70,16 +70,17 @@ def halves(batch: Batch) -> list[Batch]:
 
 def batch_items(batch: Batch) -> int:
     """How many items a batch holds: the length of its first tensor."""
-    first = next(_tensors(batch), None)
+    first = next(tensors_in(batch), None)
     return 1 if first is None else len(first)
 
 
-def _tensors(batch: Batch) -> Iterator[Tensor]:
-    if isinstance(batch, Tensor):
-        yield batch
-    elif isinstance(batch, (Mapping, list, tuple)):
-        for value in batch.values() if isinstance(batch, Mapping) else batch:
-            yield from _tensors(value)
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """All tensors of inputs or of an output, within mappings, lists and tuples too."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (Mapping, list, tuple)):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from tensors_in(part)
 
 
 def _slice(batch: Batch, start: int, end: int) -> Batch:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from encoder.errors import ModelError
-from encoder.quant.calibration import Batch, forward
+from encoder.quant.calibration import Batch, forward, tensors_in
 from encoder.quant.layers import Layer
 from encoder.quant.uses import Lookups
 
@@ -94,7 +94,7 @@ class PrefixRuns:
         def end(name: str) -> Callable[..., None]:
             def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
                 calls.setdefault(name, []).append(trace.tick())
-                versions = [tensor._version for tensor in _tensors(output)]
+                versions = [tensor._version for tensor in tensors_in(output)]
                 outputs[name] = _own(output), versions
 
             return note
@@ -120,8 +120,8 @@ class PrefixRuns:
             for hook in hooks:
                 hook.remove()
         for name, (value, versions) in outputs.items():
-            size = sum(tensor.nbytes for tensor in _tensors(value))
-            intact = versions == [tensor._version for tensor in _tensors(value)]
+            size = sum(tensor.nbytes for tensor in tensors_in(value))
+            intact = versions == [tensor._version for tensor in tensors_in(value)]
             if len(calls[name]) == 1 and intact and size <= self._room:
                 trace.ended[name] = calls[name][0], value
                 self._room -= size
@@ -209,13 +209,3 @@ def _blocks(module: nn.Module, prefix: str, layers: set[str]) -> Iterator[tuple[
             yield from _blocks(child, name, layers)
         else:
             yield name, child
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, Mapping):
-        return [tensor for item in value.values() for tensor in _tensors(item)]
-    if isinstance(value, (list, tuple)):
-        return [tensor for item in value for tensor in _tensors(item)]
-    return []

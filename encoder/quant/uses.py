@@ -19,6 +19,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from torch.overrides import TorchFunctionMode
 
 from encoder.onnx.codes import Layout
+from encoder.quant.calibration import tensors_in
 
 
 class Product(NamedTuple):
@@ -77,10 +78,10 @@ def products(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[
         added = {"bias": operands[0]} if name == "addmm" else {}
         return _of_matrices(pair[0], pair[1], added) if len(pair) == 2 else []
     if name in _RECURRENT:
-        return [Product(x, "recurrent", (1,)) for x in _tensors((args, kwargs)) if x.ndim == 2]
+        return [Product(x, "recurrent", (1,)) for x in tensors_in((args, kwargs)) if x.ndim == 2]
     if name == "einsum":
         equation, *rest = args
-        operands = list(_tensors(rest))
+        operands = list(tensors_in(rest))
         return list(_of_einsum(equation, operands)) if isinstance(equation, str) else []
     return []
 
@@ -133,14 +134,6 @@ def _of_einsum(equation: str, operands: Sequence[Tensor]) -> Iterator[Product]:
                 x = operands[1 - index].permute([other.index(each) for each in (*kept, *summed)])
                 inputs = (x.flatten(len(kept)),)
         yield Product(weight, "linear", columns, inputs=inputs)
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (list, tuple, Mapping)):
-        for each in value.values() if isinstance(value, Mapping) else value:
-            yield from _tensors(each)
 
 
 def storage_of(tensor: Tensor) -> int:
@@ -204,7 +197,7 @@ class Uses(TorchFunctionMode):
         self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any
     ) -> None:
         """Remember what was computed from nothing but parameters."""
-        operands = list(_tensors((args, kwargs)))
+        operands = list(tensors_in((args, kwargs)))
         sources = [self._base_of(x) for x in operands]
         known = [names for base, names in sources if base is not None]
         self.seen.update(name for names in known for name in names)
