@@ -141,7 +141,7 @@ def test_queries_have_their_own_prompt_and_the_same_session(
     assert (expected * made).sum() > 0.99999
     assert (document * made).sum() < 0.999
     query_tower, tower = exported.queries["text"].tower, exported.towers["text"].tower
-    assert query_tower._graph is tower._graph
+    assert query_tower._graph._session is tower._graph._session
 
 
 WITHOUT_TORCH = """
