@@ -171,15 +171,17 @@ def test_writing_again_changes_nothing(store: VectorStore) -> None:
 
 
 @pytest.mark.slow
-def test_an_asset_of_ten_thousand_segments_is_deleted(store: VectorStore) -> None:
+def test_an_asset_of_ten_thousand_segments_is_deleted(new_store: VectorStore) -> None:
+    # Not in the store that tests share: until a server removes so many deleted rows from its index,
+    # searches of it miss near ones.
     embeddings = vectors(10_001)
     film = [segment("film", index, row) for index, row in enumerate(embeddings[:-1])]
-    store.write([asset("film", "/film", n_segments=10_000)], film)
-    store.write([asset("other", "/other")], [segment("other", 0, embeddings[-1])])
-    assert len(store.search(vectors(1), IMAGE, 1000)[0]) == 1000
-    store.delete(["film"])
-    assert [hit.asset_id for hit in store.search(vectors(1), IMAGE, 1000)[0]] == ["other"]
-    assert list(store.assets(["film", "other"])) == ["other"]
+    new_store.write([asset("film", "/film", n_segments=10_000)], film)
+    new_store.write([asset("other", "/other")], [segment("other", 0, embeddings[-1])])
+    assert len(new_store.search(vectors(1), IMAGE, 1000)[0]) == 1000
+    new_store.delete(["film"])
+    assert [hit.asset_id for hit in new_store.search(vectors(1), IMAGE, 1000)[0]] == ["other"]
+    assert list(new_store.assets(["film", "other"])) == ["other"]
 
 
 def test_equal_segments_come_in_the_order_of_their_ids(store: VectorStore) -> None:
@@ -273,7 +275,8 @@ def test_many_at_once_get_the_answers_that_one_gets(store: VectorStore) -> None:
     # Searched together, cosines differ in their last bit.
     alone = [(hits, pytest.approx(cosines), found) for hits, cosines, found in map(ask, range(24))]
     with ThreadPoolExecutor(12) as pool:
-        assert list(pool.map(ask, range(24))) == alone
+        for together, expected in zip(pool.map(ask, range(24)), alone, strict=True):
+            assert together == expected
 
 
 MAY, JUNE = 1_715_970_600, 1_717_200_000
