@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
@@ -78,12 +79,39 @@ def products(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[
         added = {"bias": operands[0]} if name == "addmm" else {}
         return _of_matrices(pair[0], pair[1], added) if len(pair) == 2 else []
     if name in _RECURRENT:
-        return [Product(x, "recurrent", (1,)) for x in tensors_in((args, kwargs)) if x.ndim == 2]
+        seen = _recurrent_inputs(name, args)
+        weights = [x for x in tensors_in((args, kwargs)) if x.ndim == 2]
+        return [Product(x, "recurrent", (1,), inputs=seen.get(id(x), ())) for x in weights]
     if name == "einsum":
         equation, *rest = args
         operands = list(tensors_in(rest))
         return list(_of_einsum(equation, operands)) if isinstance(equation, str) else []
     return []
+
+
+@torch.no_grad()
+def _recurrent_inputs(name: str, args: Sequence[Any]) -> dict[int, tuple[Tensor, ...]]:
+    """What the weights of a recurrence are applied to, by its id; empty unless it goes one way.
+
+    It is run once more, layer by layer. A packed sequence or both ways: nothing.
+    """
+    if name.endswith("cell") or len(args) != 9 or args[7] or not isinstance(args[0], Tensor):
+        return {}
+    x, states, weights, has_biases, n_layers, _, _, _, batch_first = args
+    if not isinstance(weights, (list, tuple)):
+        return {}
+    axis, per_layer, seen = int(batch_first), len(weights) // n_layers, dict[int, Any]()
+    for layer in range(n_layers):
+        own = weights[layer * per_layer : (layer + 1) * per_layer]
+        first = tuple(s[layer : layer + 1] for s in (states if name == "lstm" else [states]))
+        start = first if name == "lstm" else first[0]
+        run = getattr(torch, name)
+        y = run(x, start, own, has_biases, 1, 0.0, False, False, batch_first)[0]
+        before = first[0].transpose(0, axis)
+        seen[id(own[0])] = (x,)
+        seen[id(own[1])] = (torch.cat([before, y.narrow(axis, 0, y.shape[axis] - 1)], axis),)
+        x = y
+    return seen
 
 
 def _with_options(name: str, options: Mapping[str, Any]) -> Iterator[Product]:

@@ -45,6 +45,26 @@ def test_calibrated_is_nearer_on_other_inputs() -> None:
     assert miss(model, fitted, x) < 0.5 * miss(model, plain, x)
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_weights_are_fitted_to_what_they_see(kind: type[nn.RNNBase]) -> None:
+    class LastState(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.recurrence = kind(16, 24, 2, batch_first=True)
+
+        def forward(self, steps: Tensor) -> Tensor:
+            states: Tensor = self.recurrence(steps)[0]
+            return states[:, -1]
+
+    torch.manual_seed(0)
+    model, mixing = LastState().eval(), random(16, 16, seed=3)
+    first, *others = (random(200, 6, 16, seed=seed) @ mixing for seed in range(4))
+    schemes = dict.fromkeys(find_layers(model), INT3)
+    fitted, plain = (quantize(model, schemes, data) for data in (others, None))
+    assert not fitted.notes
+    assert miss(model, fitted.module, first) < 0.8 * miss(model, plain.module, first)
+
+
 def test_later_layers_see_quantized_inputs_and_the_original_ones() -> None:
     model, original = deep(), deep()
     seen: dict[str, list[float]] = {}
