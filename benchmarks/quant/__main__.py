@@ -17,7 +17,7 @@ PARTS = {
     "minilm-short": "benchmarks.quant.quality.minilm:short",
     "lite0": "benchmarks.quant.quality.lite:lite0",
     "lite0-short": "benchmarks.quant.quality.lite:lite0_short",
-    "lite2": "benchmarks.quant.quality.lite:lite2",
+    "small": "benchmarks.quant.quality.small:main",
     "speed-text": "benchmarks.quant.speed:text",
     "speed-lite0": "benchmarks.quant.speed:lite0",
     "speed-lite2": "benchmarks.quant.speed:lite2",

