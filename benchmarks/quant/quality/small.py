@@ -45,7 +45,8 @@ def main(settings: Settings) -> None:
         "network", "MB", "asked", "× smaller", "agreement, %", "KL or 1 − cosine", "layers"
     ]  # fmt: skip
     judged = (
-        "Agreement with float32 on data that fitted nothing: equal first choices, or for Resemblyzer "
-        "the same nearest other item. “8x short” is the file of short codes, all else is memory."
+        "Agreement with float32 on data that fitted nothing: equal first choices, or for "
+        "Resemblyzer the same nearest other item. “8x short” is the file of short codes, all "
+        "else is memory."
     )
     report(settings, "Quantized small networks: agreement by size", judged, table(headings, rows))
