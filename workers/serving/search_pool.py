@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 _BUSY = 2
 """With so many queries under way in each process, the next one is started."""
 _REST_S = 600.0
-_AGAIN_S = 60.0
+_AGAIN_S = 10.0
+"""After one that did not start, or crashed."""
 _LOOK_S = 0.2
 """How often to look whether anybody still waits for an answer."""
 _END_S = 5.0
@@ -131,24 +132,20 @@ class SearchPool:
         return min(n_running) >= _BUSY and monotonic() >= self._next_start_s
 
     def _start(self) -> None:
-        other = None
         try:
-            other = _Other(self._opening, self._count)
-            if other.model != self._model:
-                raise EOFError(f"it found the model {other.model} instead of {self._model}")
-            Thread(target=self._follow, args=(other,), name="search results", daemon=True).start()
+            other = _Other(self._opening, self._model, self._count)
         except (OSError, EOFError) as error:
             logger.warning("a further search process did not start: %s", error)
-            self._next_start_s = monotonic() + _AGAIN_S
-            if other:
-                other.end()
-                other = None
+            with self._lock:
+                self._is_starting = False
+                self._next_start_s = monotonic() + _AGAIN_S
+            return
         with self._lock:
             self._is_starting = False
-            if other and not self._is_closed:
-                self._others.append(other)
-                return
-        if other:
+            self._others.append(other)
+            is_late = self._is_closed
+        Thread(target=self._follow, args=(other,), name="search results", daemon=True).start()
+        if is_late:
             other.end()
 
     def _count(self, outcome: Outcome) -> None:
@@ -160,19 +157,24 @@ class SearchPool:
 
     def _follow(self, other: _Other) -> None:
         other.receive()
-        with self._lock, suppress(ValueError):
-            self._others.remove(other)
-        other.end()
+        exit_code = other.end()
+        with self._lock:
+            if other in self._others:
+                self._others.remove(other)
+            if exit_code:
+                self._next_start_s = monotonic() + _AGAIN_S
 
 
 class _Other:
     """A search process, seen from the server.
 
     Raises:
-        OSError, EOFError: it does not start.
+        OSError, EOFError: it does not start, or finds another model.
     """
 
-    def __init__(self, opening: Opening, count_outcome: Callable[[Outcome], None]) -> None:
+    def __init__(
+        self, opening: Opening, model: str, count_outcome: Callable[[Outcome], None]
+    ) -> None:
         self._count_outcome = count_outcome
         self._numbers = count()
         self._sending = Lock()
@@ -191,10 +193,11 @@ class _Other:
         try:
             self._connection.send(opening)
             opened: Opened = self._connection.recv()
-        except EOFError:
+        except (OSError, EOFError):
+            raise EOFError(f"it exited with {self.end()}, see above") from None
+        if opened.model != model:
             self.end()
-            raise EOFError(f"it exited with {self._process.returncode}, see above") from None
-        self.model = opened.model
+            raise EOFError(f"it found the model {opened.model} instead of {model}")
 
     def search(self, query: Query, deadline: Deadline) -> SearchResult | None:
         """The result; None if this process cannot give one.
@@ -236,16 +239,16 @@ class _Other:
             if not awaited.done():
                 awaited.set_exception(EOFError())
 
-    def end(self) -> None:
-        """End it; tasks under way get no result. May be called twice."""
+    def end(self) -> int:
+        """End it, and return its exit code; tasks under way get no result. May be called twice."""
         with suppress(OSError):
             self._own_end.shutdown(socket.SHUT_RDWR)  # also ends `receive`
         self._own_end.close()
         try:
-            self._process.wait(_END_S)
+            return self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            return self._process.wait()
 
     def _send(self, task: Task) -> None:
         with self._sending:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -105,7 +104,6 @@ class SearchProcess:
 
 def main() -> None:
     """Search for the server at the other end of the socket with this number."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the server closes its end
     with Connection(int(sys.argv[1])) as connection:
         opening: Opening = connection.recv()
         settings = opening.settings
