@@ -1,4 +1,4 @@
-"""Forty networks through the quantizer; prints the table of `docs/quantization.md`.
+"""Forty networks through the quantizer; prints the table of `benchmarks/networks.md`.
 
 `python -m tests.unit.encoder.quant.networks`
 """

@@ -1,4 +1,4 @@
-"""Forty networks are quantized as `docs/quantization.md` says; what inputs are made of models."""
+"""Forty networks are quantized as `benchmarks/networks.md` says; what inputs are made of models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from encoder.quant.synthetic import synthetic
 from tests.unit.encoder.quant.networks import NETWORKS, row, tried
 
-DOCUMENTED = (Path(__file__).resolve().parents[4] / "docs" / "quantization.md").read_text("utf-8")
+DOCUMENTED = (Path(__file__).resolve().parents[4] / "benchmarks" / "networks.md").read_text("utf-8")
 
 
 @pytest.mark.filterwarnings("ignore")  # of the libraries that the networks come from
