@@ -20,7 +20,7 @@ from search.store.embedded.side import SIDE
 from search.store.embedded.store import EmbeddedStore
 from search.store.lite.read_only import Mirror
 from search.store.open import open_store
-from tests.contract.rows import DIM, SPACE, asset, segment, vectors
+from tests.contract.rows import DIM, SPACE, asset, record_of, segment, vectors
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,6 +39,20 @@ def write(number):
 with ThreadPoolExecutor(4) as pool:
     list(pool.map(write, range(int(sys.argv[2]))))
 os.write(1, b"all\\n")
+sys.stdin.read()
+"""
+
+MENDER = """
+import sys
+from pathlib import Path
+from search.store.lite.in_process import start_lite
+from search.store.open import open_store
+from tests.contract.rows import DIM, SPACE
+
+start_lite(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.readline()
+store = open_store(sys.argv[1], SPACE, DIM)
 sys.stdin.read()
 """
 
@@ -67,8 +81,12 @@ def store(folder: Path) -> Iterator[VectorStore]:
 
 
 def start_writer(folder: Path, n_assets: int) -> subprocess.Popen[str]:
+    return start(WRITER, str(folder), str(n_assets))
+
+
+def start(script: str, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(folder), str(n_assets)],
+        [sys.executable, "-c", script, *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -117,6 +135,48 @@ def test_reading_needs_neither_the_folder_nor_milvus(folder: Path) -> None:
         assert done.stdout.split() == ["40", "2", "2", "set()"], done.stderr
     finally:
         kill(holder)
+
+
+def test_a_reader_waits_while_another_process_mends_the_index(
+    folder: Path, store: VectorStore
+) -> None:
+    store.write([asset("a", "/a")], [segment("a", 0, vectors(1)[0])])
+    # As after a kill: the record has a row that the index lacks.
+    record_of(store).write([asset("b", "/b")], [segment("b", 0, vectors(2)[1])])
+    store.close()
+    mender = start(MENDER, str(folder))
+    assert mender.stdin is not None
+    assert mender.stdout is not None
+    try:
+        assert mender.stdout.readline() == "held\n"
+        with ThreadPoolExecutor(1) as pool:
+            opened = pool.submit(open_store, str(folder), SPACE, DIM, hold=False)
+            with pytest.raises(TimeoutError):
+                opened.result(0.5)
+            mender.stdin.write("\n")
+            mender.stdin.flush()
+            reader = opened.result()
+        assert {row.asset_id for row in reader.scan()} == {"a", "b"}
+        reader.close()
+    finally:
+        kill(mender)
+
+
+def test_a_reader_that_mended_the_index_leaves_the_folder_to_writers(
+    folder: Path, store: VectorStore
+) -> None:
+    store.write([asset("a", "/a")], [segment("a", 0, vectors(1)[0])])
+    record_of(store).write([asset("b", "/b")], [segment("b", 0, vectors(2)[1])])
+    store.close()
+    reader = open_store(str(folder), SPACE, DIM, hold=False)
+    writer = start_writer(folder, 1)
+    assert writer.stdout is not None
+    try:
+        assert writer.stdout.readline() == "asset0\n"
+        assert {row.asset_id for row in reader.scan()} == {"a", "b", "asset0"}
+    finally:
+        kill(writer)
+        reader.close()
 
 
 def test_a_store_opened_to_read_writes_as_any(folder: Path, store: VectorStore) -> None:

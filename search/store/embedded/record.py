@@ -128,9 +128,11 @@ class Record:
             raise StoreError(error.problem, _REMEDY) from error
 
     def close(self) -> None:
+        """Leave the record; the next use opens it again."""
         with self._lock:
             for store in (*self._left, *([self._store] if self._store else [])):
                 store.close()
+            self._left, self._store = [], None
 
 
 def _last_write(manifest: Path) -> int:

@@ -32,7 +32,7 @@ from encoder.system.batched import in_batches
 from encoder.system.disk import writing as on_disk
 from encoder.system.private import private_folder
 from encoder.types import TEXT
-from search.errors import StoreError, StoreGoneError
+from search.errors import StoreBusyError, StoreError, StoreGoneError
 from search.store import calibrated
 from search.store.calibrated import StoredCalibration
 from search.store.embedded.codes import CHUNK, replacing
@@ -58,6 +58,9 @@ _CURRENT = "current"
 """The file that names the folder of the files in use; replaced when they have been rebuilt."""
 _LOCK = "writing.lock"
 _ROWS_AT_ONCE = 4096
+_PATIENCE_S = 10.0
+"""How long a reader waits for another process to mend the index after a kill."""
+_POLL_S = 0.05
 _TELL_S = 10.0
 """After this time, and then as often, a build says how far it is."""
 _BEHIND = "behind"
@@ -116,6 +119,17 @@ class Side:
             self._use()
             if self._is_level():
                 return
+        until_s = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                self._bring_level()
+                return
+            except StoreBusyError:  # who holds the record mends the index, too, once it has opened
+                if time.monotonic() >= until_s:
+                    raise
+            time.sleep(_POLL_S)
+
+    def _bring_level(self) -> None:
         with self.exclusively():  # waits for processes that write or rebuild it
             with suppress(DamagedError):
                 self._use()

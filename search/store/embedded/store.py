@@ -55,8 +55,8 @@ class EmbeddedStore:
             be written to is mirrored.
         prefix, fingerprint, embed_dim: see `search.store.open`.
         open_record: opens the record in a folder.
-        hold: keep other processes from writing. Without it, the folder is held only if the record
-            has to be read, and from the first write on.
+        hold: keep other processes from writing. Without it, the folder is held only while the
+            record has to be read, and from the first write on.
 
     Raises:
         StoreError: see `MilvusStore`.
@@ -97,6 +97,8 @@ class EmbeddedStore:
                 _ = self._record.store
             index = folder / SIDE / collection_name(prefix, fingerprint, SIDE)
             self._side = Side(index, self._record, embed_dim, store_name, is_linked=self.read_only)
+            if not hold and not self.read_only:
+                self._record.close()  # it may have been opened to mend the index
         except BaseException:
             self.close()
             raise
