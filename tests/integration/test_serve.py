@@ -77,6 +77,23 @@ def test_sigterm_ends_streams_and_finishes_what_is_under_way(tmp_path: Path) -> 
         assert process.wait(120) == 0
 
 
+WITHOUT = """
+import sys
+for name in ("celery", "faster_whisper"):
+    sys.modules[name] = None  # importing it fails
+from workers import cli
+cli.main()
+"""
+
+
+@pytest.mark.usefixtures("bundle_home")
+def test_a_server_that_is_sent_texts_needs_neither_speech_nor_celery(tmp_path: Path) -> None:
+    command = (sys.executable, "-c", WITHOUT, "serve")
+    with serving(tmp_path, command=command, ANYMODAL_STORE=str(tmp_path / "store")) as (_, client):
+        answer = client.post("/v1/search", json={"query": "bread"})
+        assert answer.status_code == 200, answer.text
+
+
 @pytest.mark.usefixtures("bundle_home")
 def test_other_machines_need_a_key(tmp_path: Path) -> None:
     data = {"ANYMODAL_DATA": str(tmp_path / "data")}
