@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,15 @@ from typing import Any
 import httpx
 import pytest
 
+from encoder.types import QUERY, TEXT, Item
+from search.query.deadline import Budget
+from search.query.query import Query
 from tests.integration.test_serve import serving
+from workers.config import current_settings
+from workers.serving import search_pool
+from workers.serving.engines import open_engine
+from workers.serving.resources import Resources
+from workers.serving.search_pool import SearchPool
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bundle_home")]
 
@@ -31,9 +40,9 @@ def add(client: httpx.Client, texts: dict[str, str]) -> None:
     assert answer.json()["job"]["state"] == "done", answer.text
 
 
-def search_processes(server: subprocess.Popen[str]) -> list[int]:
+def search_processes(server_pid: int) -> list[int]:
     listed = subprocess.run(
-        ["pgrep", "--parent", str(server.pid), "--full", "search_process"],
+        ["pgrep", "--parent", str(server_pid), "--full", "search_process"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     return [int(pid) for pid in listed.stdout.split()]
@@ -54,7 +63,7 @@ def busy_until_started(client: httpx.Client, server: subprocess.Popen[str]) -> i
     """The id of the further process, which a busy server starts."""
     for n in range(600):
         at_once(client, [f"question {n} number {m}" for m in range(12)])
-        if (pids := search_processes(server)) and _answers(client):
+        if (pids := search_processes(server.pid)) and _answers(client):
             return pids[0]
     raise AssertionError("no further process was started")
 
@@ -80,7 +89,7 @@ def test_all_processes_give_the_same_answers_and_count_as_one(tmp_path: Path) ->
         add(client, TEXTS)
         questions = [f"{word} {n}" for n in range(10) for word in ("tide", "bread", "Zug", "oil")]
         alone = [hits(client, text) for text in questions]
-        assert not search_processes(server)  # one person needs no second process
+        assert not search_processes(server.pid)  # one person needs no second process
         busy_until_started(client, server)
         before = misses(client)
         n_searches = count(client)
@@ -98,7 +107,7 @@ def test_all_processes_give_the_same_answers_and_count_as_one(tmp_path: Path) ->
         )
         refused = client.post("/v1/search", json={"query": [{"asset_id": "0" * 64}]})
         assert refused.status_code == 404
-        (pid,) = search_processes(server)
+        (pid,) = search_processes(server.pid)
         server.send_signal(signal.SIGTERM)
         assert server.wait(60) == 0
         assert not alive(pid)
@@ -136,3 +145,59 @@ def test_no_query_is_lost_with_a_process(tmp_path: Path) -> None:
         while alive(other) and time.monotonic() < deadline_s:
             time.sleep(0.1)
         assert not alive(other)
+
+
+@pytest.fixture
+def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SearchPool]:
+    """Over a folder of texts, with one further process, which ends after a second without work."""
+    monkeypatch.setattr(search_pool, "_REST_S", 1.0)
+    monkeypatch.setenv("ANYMODAL_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("ANYMODAL_DATA", str(tmp_path / "data"))
+    media = tmp_path / "media"
+    media.mkdir()
+    for name, text in TEXTS.items():
+        (media / name).write_text(text)
+    settings = current_settings()
+    with closing(Resources(settings)) as resources:
+        resources.pipeline().run([str(media)])
+        model = resources.encoder()
+        engine, _ = open_engine(model, resources.store(), settings.api, lambda *_: None)
+        with closing(SearchPool(engine, settings, model.model, 1, lambda *_: None)) as pool:
+            yield pool
+
+
+def best_ids(pool: SearchPool, texts: Sequence[str]) -> list[str]:
+    def best_id(text: str) -> str:
+        return pool.search(Query([Item(TEXT, text, QUERY)]), Budget(60, 60)).hits[0].asset_id
+
+    with ThreadPoolExecutor(8) as threads:
+        return list(threads.map(best_id, texts))
+
+
+def started(pool: SearchPool) -> int:
+    """The id of the further process, once it was started and has answered."""
+    for n in range(600):
+        best_ids(pool, [f"question {n} number {m}" for m in range(8)])
+        if pool.n_encoded:
+            return search_processes(os.getpid())[0]
+    raise AssertionError("no further process was started")
+
+
+def test_a_process_without_work_ends_and_is_started_again(pool: SearchPool) -> None:
+    pid = started(pool)
+    deadline_s = time.monotonic() + 30
+    while alive(pid) and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    assert not alive(pid)
+    pool.n_encoded = 0
+    assert started(pool) != pid
+
+
+def test_what_cannot_be_sent_is_answered_here(pool: SearchPool) -> None:
+    class Dictated(str):
+        """A text of a plug-in that another process does not know."""
+
+    texts = [f"bread in the oven {n}" for n in range(40)]
+    (bread,) = {*best_ids(pool, texts)}
+    started(pool)
+    assert {*best_ids(pool, [Dictated(text) for text in texts])} == {bread}
