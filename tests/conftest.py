@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from encoder.models.bundle.declaration import Bundle, bundle_folder, read_bundle
@@ -22,6 +23,10 @@ from workers.environment import Options, begin
 os.environ["ANYMODAL_ENCODER__MODEL"] = "bundle:english"
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the other cores are for the other workers
+
+# How long an example takes says nothing on a busy machine.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 _SERVER = pytest.StashKey[MilvusServer]()
 

@@ -351,7 +351,6 @@ corpora = st.tuples(*map(assets, range(N_ROWS)))
 @pytest.mark.slow
 @settings(
     max_examples=10,
-    deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking would take minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

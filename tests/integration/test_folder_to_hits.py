@@ -114,17 +114,6 @@ def test_from_a_folder_to_hits_and_back(anymodal: Run, here: Run, media: Path) -
     assert ("; index HNSW: " in store["text"]) == bool(index)
 
 
-def test_a_copy_is_the_same_asset_at_two_places(here: Run, media: Path) -> None:
-    (media / "copy.txt").write_bytes((media / "texts" / "bread.txt").read_bytes())
-    here("ingest", media)
-    hits = here("search", "bread", "--modality", "text")["hits"]
-    assert len({hit["asset_id"] for hit in hits}) == len(hits) == 2
-
-    here("delete", media / "copy.txt")
-    kept = here("search", "bread", "--modality", "text", "--limit", 1)
-    assert names(kept) == ["bread.txt"]
-
-
 def test_tags_and_metadata_can_be_given_later_and_a_link_is_reported(
     here: Run, media: Path, tmp_path: Path
 ) -> None:

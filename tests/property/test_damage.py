@@ -42,9 +42,7 @@ def make(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 2**32 - 1),
     n_changed=st.integers(0, 40),

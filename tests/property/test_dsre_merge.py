@@ -80,7 +80,7 @@ def row(tokens: Tokens, i: int) -> Tokens:
     return Tokens(*(part[i : i + 1, :even] for part in tokens))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(batches())
 def test_mass_is_conserved(case: tuple[Tokens, torch.Tensor, float]) -> None:
     tokens, floor, threshold = case
@@ -91,7 +91,7 @@ def test_mass_is_conserved(case: tuple[Tokens, torch.Tensor, float]) -> None:
     assert torch.allclose(before, after, rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(batches())
 def test_order_is_kept_and_rows_are_compact(case: tuple[Tokens, torch.Tensor, float]) -> None:
     tokens, floor, threshold = case
@@ -104,7 +104,7 @@ def test_order_is_kept_and_rows_are_compact(case: tuple[Tokens, torch.Tensor, fl
         assert (same.float().argmax(1)[same.any(1)].diff() > 0).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(batches())
 def test_floor_holds(case: tuple[Tokens, torch.Tensor, float]) -> None:
     tokens, floor, threshold = case
@@ -112,7 +112,7 @@ def test_floor_holds(case: tuple[Tokens, torch.Tensor, float]) -> None:
     assert ((merged.sizes > 0).sum(1) >= floor).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(batches())
 def test_first_takes_nothing_and_last_is_not_taken(
     case: tuple[Tokens, torch.Tensor, float],
@@ -128,7 +128,7 @@ def test_first_takes_nothing_and_last_is_not_taken(
         assert merged.sizes[i, new_last] >= tokens.sizes[i, last]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(batches())
 def test_a_row_does_not_depend_on_its_batch(case: tuple[Tokens, torch.Tensor, float]) -> None:
     tokens, floor, threshold = case
@@ -142,7 +142,7 @@ def test_a_row_does_not_depend_on_its_batch(case: tuple[Tokens, torch.Tensor, fl
         assert torch.equal(alone.protection, here.protection)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(batches())
 def test_padding_changes_nothing(case: tuple[Tokens, torch.Tensor, float]) -> None:
     tokens, floor, threshold = case
@@ -159,7 +159,7 @@ def test_padding_changes_nothing(case: tuple[Tokens, torch.Tensor, float]) -> No
     assert torch.allclose(plain.states[real], wide.states[real], atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(batches())
 def test_nothing_merges_above_every_similarity(case: tuple[Tokens, torch.Tensor, float]) -> None:
     tokens, floor, _ = case
@@ -170,7 +170,7 @@ def test_nothing_merges_above_every_similarity(case: tuple[Tokens, torch.Tensor,
     assert torch.allclose(merged.states[real], tokens.states[:, :length][real], rtol=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(batches())
 def test_causal_networks_merge_into_later_tokens_only(
     case: tuple[Tokens, torch.Tensor, float],

@@ -39,7 +39,7 @@ def every(options: Options) -> list[tuple[dict[str, Scheme], float, int]]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(problems(), st.floats(0, 1))
 def test_no_allocation_within_the_size_loses_less(options: Options, tightness: float) -> None:
     found = every(options)
@@ -53,7 +53,7 @@ def test_no_allocation_within_the_size_loses_less(options: Options, tightness: f
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(problems(), st.floats(0, 1))
 def test_no_allocation_within_the_loss_is_smaller(options: Options, tightness: float) -> None:
     found = every(options)
@@ -68,7 +68,7 @@ def test_no_allocation_within_the_loss_is_smaller(options: Options, tightness: f
     assert smallest <= chosen.nbytes <= nearly
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(problems(), st.data())
 def test_groups_share_a_scheme_and_pins_hold(options: Options, data: st.DataObject) -> None:
     names = list(options)

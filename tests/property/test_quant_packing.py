@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -49,7 +49,6 @@ def test_a_row_is_packed_as_onnx_packs_int4(n_rows: int, n_columns: int, seed: i
         assert packed.tolist() == [value & 255 for value in tensor.int32_data]
 
 
-@settings(deadline=None)
 @given(WIDTHS, st.sampled_from([None, 32, 64]), SIZES, st.integers(1, 3), SEEDS)
 def test_a_packed_weight_has_the_bytes_of_its_scheme(
     bits: int, group: int | None, n_rows: int, n_groups: int, seed: int

@@ -230,7 +230,6 @@ def reach(request: pytest.FixtureRequest) -> Iterator[str]:
 CORPORA = [make_corpus(1, 16, 24), make_corpus(2, 3, 1), make_corpus(3, 0, 0)]
 many = settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 

@@ -9,18 +9,17 @@ from milvus_lite.search.filter import parse_expr
 from milvus_lite.search.filter.tokens import TokenKind, tokenize
 
 from encoder.space import Calibration, Space, l2_normalize
-from encoder.types import AUDIO, IMAGE, TEXT, Embeddings
+from encoder.types import IMAGE, TEXT, Embeddings
 from search.filters import And, Compare, Filter, Not, Operator, Or, compile_filter
 from search.filters.milvus import among, equals, quote
 from search.ranking.fusion import (
     FusedQuery,
-    RankedSegment,
     rank,
     score_segments,
     with_words,
     words_weight,
 )
-from search.ranking.grouping import by_asset, diversify
+from search.ranking.grouping import diversify
 from search.ranking.snippets import snippet
 from search.types import ScoredSegment
 
@@ -199,43 +198,9 @@ def test_without_diversity_the_order_stays(found: tuple[list[float], Embeddings]
 
 
 SPACE = Space(4, {}, {IMAGE: Calibration(0.2, 0.1), TEXT: Calibration(0.1, 0.2)})
-cosines = st.floats(-1, 1, width=32)
-segments = st.lists(
-    st.builds(
-        ScoredSegment,
-        st.text("abc", min_size=1, max_size=4),
-        st.sampled_from(["a1", "a2", "a3"]),
-        st.sampled_from([TEXT, IMAGE, AUDIO]),
-        cosines,
-        confidence=st.floats(0, 1),
-    ),
-    unique_by=lambda s: s.segment_id,
-    max_size=30,
-)
 
 
 QUERY = FusedQuery(np.eye(1, 4, dtype=np.float32)[0])
-
-
-def ranked(found: list[ScoredSegment]) -> list[RankedSegment]:
-    kinds = (TEXT, IMAGE, AUDIO)
-    lists = {m: [s for s in found if s.modality == m] for m in kinds}
-    return rank(c for m, part in lists.items() for c in score_segments(m, part, QUERY, SPACE))
-
-
-@given(segments)
-def test_each_asset_appears_once_with_its_best(found: list[ScoredSegment]) -> None:
-    candidates = ranked(found)
-    groups = by_asset(candidates, [TEXT, IMAGE, AUDIO], len(found))
-    assert sorted(c.segment.segment_id for g in groups for c in (g.best, *g.moments)) == sorted(
-        s.segment_id for s in found
-    )
-    best = [group.best for group in groups]
-    assert len({c.segment.asset_id for c in best}) == len(best)
-    assert {c.segment.asset_id for c in best} == {s.asset_id for s in found}
-    for candidate in best:
-        rivals = [c.score for c in candidates if c.segment.asset_id == candidate.segment.asset_id]
-        assert candidate.score == max(rivals)
 
 
 @given(

@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -29,7 +29,6 @@ sentences = st.lists(
 ).map(" ".join)
 
 
-@settings(deadline=None)
 @given(
     text=sentences, window=st.integers(50, 300), overlap=st.integers(0, 200), markdown=st.booleans()
 )
@@ -56,7 +55,6 @@ def test_text_windows_cover_the_text_within_bounds(
         assert before.end - after.start <= overlap
 
 
-@settings(deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 40), max_size=30),
     window=st.integers(1, 50),
@@ -80,7 +78,6 @@ seeds = st.integers(0, 10_000)
 sizes = st.integers(1, 120)
 
 
-@settings(deadline=None)
 @given(seeds, sizes, sizes)
 def test_hash_and_histogram_take_any_size(seed: int, width: int, height: int) -> None:
     rgb = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -88,7 +85,6 @@ def test_hash_and_histogram_take_any_size(seed: int, width: int, height: int) ->
     np.testing.assert_allclose(color_histogram(rgb).sum(), 1)
 
 
-@settings(deadline=None)
 @given(seeds, st.integers(-12, 12))
 def test_hash_hardly_changes_with_light_and_scale(seed: int, light: int) -> None:
     rgb = picture(360, 270, seed)
@@ -99,7 +95,6 @@ def test_hash_hardly_changes_with_light_and_scale(seed: int, light: int) -> None
     assert hash_distance(dhash(rgb), dhash(half)) <= 5
 
 
-@settings(deadline=None)
 @given(seeds, seeds)
 def test_distance_is_a_metric_on_hashes(a: int, b: int) -> None:
     x, y = dhash(picture(90, 80, a)), dhash(picture(90, 80, b))
@@ -110,7 +105,6 @@ def test_distance_is_a_metric_on_hashes(a: int, b: int) -> None:
     assert histogram_change(one, one) == 0
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=40))
 def test_kept_frames_cover_the_film_without_a_gap(scenes: list[int]) -> None:
     frames = [(i * 0.5, picture(60, 50, seed)) for i, seed in enumerate(scenes)]

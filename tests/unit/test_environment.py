@@ -28,29 +28,6 @@ def test_one_file_reads_and_writes_the_environment() -> None:
     assert users_of(r"\benvironb?\b|\b(get|put|unset)env\b") == {"encoder/system/environment.py"}
 
 
-def test_settings_are_declared_in_four_files() -> None:
-    rooms = ("encoder", "ingest", "search/api", "workers")
-    assert users_of(r"class \w+\(EnvironmentSettings") == {f"{room}/config.py" for room in rooms}
-
-
-def test_workers_use_the_settings_of_their_process() -> None:
-    """New ones would lack the options of the command line: use `current_settings`."""
-    made = users_of(r"(?<!\w)(Settings|EncoderConfig|IngestConfig|ApiConfig)\(\)")
-    assert not {path for path in made if path.startswith("workers/")}
-
-
-def test_settings_are_read_where_a_process_begins() -> None:
-    """Below, they are handed down: a command, a task and a planner each begin a process."""
-    readers = users_of(r"\bcurrent_settings\(\)") - {"workers/config.py"}
-    below = {path for path in readers if not path.startswith("workers/cli/")}
-    assert below == {
-        "workers/app.py",
-        "workers/connect.py",
-        "workers/tasks.py",
-        "workers/jobs/planner.py",
-    }
-
-
 def test_only_variables_of_libraries_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in environment.LIBRARIES:
         monkeypatch.setenv(name, "")

@@ -117,18 +117,6 @@ def test_the_encoding_of_a_text_is_named(
     client.delete(f"/v1/assets/{asset_id}")
 
 
-def test_an_unknown_asset_is_not_found(client: httpx.Client) -> None:
-    for path in ("/v1/assets/00ff", "/v1/assets/00ff/content"):
-        answer = client.get(path)
-        assert answer.status_code == 404
-        assert answer.json()["error"]["type"] == "NotFoundError"
-
-
-def test_the_server_says_how_it_is(client: httpx.Client) -> None:
-    for path in ("/healthz", "/readyz", "/v1/info", "/v1/latency", "/openapi.json", "/"):
-        assert client.get(path).status_code == 200, path
-
-
 @contextmanager
 def keyed(parts: Services, ring: KeyRing, scope: str, **settings: object) -> Iterator[httpx.Client]:
     """A client with a key of this scope."""

@@ -1,6 +1,5 @@
 """Embeddings in OpenAI's shape."""
 
-import base64
 import re
 from collections.abc import Iterator
 from contextlib import closing
@@ -46,14 +45,6 @@ def test_texts(client: httpx.Client) -> None:
     assert one["usage"] == {"prompt_tokens": 6, "total_tokens": 6}
 
 
-def test_other_kinds(client: httpx.Client, folder: Path) -> None:
-    picture = base64.b64encode((folder / "sky.jpg").read_bytes()).decode()
-    sound = base64.b64encode((folder / "tone.wav").read_bytes()).decode()
-    found = embedded(client, [{"image": picture}, {"audio": sound}, {"text": "sky"}])
-    assert len(found["data"]) == 3
-    assert found["usage"]["total_tokens"] == 3
-
-
 def test_a_long_text_is_read_to_its_end_and_counted(
     client: httpx.Client, bundle_home: Path
 ) -> None:
@@ -74,16 +65,6 @@ def test_how_many_tokens_were_merged_is_in_a_header(client: httpx.Client) -> Non
     answer = client.post("/v1/embeddings", json={"input": story})
     encoded, kept = map(int, re.findall(r"\d+", answer.headers["server-timing"]))
     assert 0 < kept < encoded == answer.json()["usage"]["prompt_tokens"]
-
-
-def test_a_long_text_is_refused_where_that_is_asked(client: httpx.Client) -> None:
-    request = {"input": ["rain", "rain " * 300], "on_overflow": "error"}
-    answer = client.post("/v1/embeddings", json=request)
-    assert answer.status_code == 400
-    fault = answer.json()["error"]
-    assert fault["field"] == fault["param"] == "input[1]"
-    assert "304 tokens in 2 windows" in fault["message"]
-    assert "pool" in fault["remedy"]
 
 
 def test_cuts_are_those_of_the_model(parts: Services) -> None:

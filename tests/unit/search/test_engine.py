@@ -301,24 +301,6 @@ def found(store: MemoryStore, limit: int) -> list[str]:
     return [hit.uri for hit in SearchEngine(DirectionEncoder(BY), store).search(query).hits]
 
 
-def test_several_rows_of_a_kind_are_searched_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = np.random.default_rng(0).normal(size=(60, 2, DIM)).astype(np.float32)
-    store = pictures(rows)
-    search_mixed, asked = store.search_mixed, []
-
-    def noted(query: Embeddings, kinds: Any, *args: Any, **options: Any) -> Any:
-        asked.append(kinds)
-        return search_mixed(query, kinds, *args, **options)
-
-    monkeypatch.setattr(store, "search_mixed", noted)
-    cosines = (rows / np.linalg.norm(rows, axis=2, keepdims=True))[..., 0]
-    scores = ((cosines - [0.5, -0.5]) / [0.1, 1.0]).max(axis=1)
-    wanted = [f"/{number}" for number in np.argsort(-scores)]
-    assert found(store, 5) == wanted[:5]
-    assert found(store, 60) == wanted
-    assert asked == [[IMAGE], [IMAGE]]
-
-
 WIDE, TALL = (2, 4), (4, 2)
 
 

@@ -20,7 +20,6 @@ from search.ranking.fusion import (
     rank,
     score_segments,
     with_all_of_identical,
-    with_names,
     with_words,
     words_weight,
 )
@@ -55,32 +54,11 @@ def test_a_modality_without_constants_keeps_its_cosines() -> None:
     assert scored(found("a", 0.25, AUDIO))[0].score == 0.25
 
 
-def test_ties_are_broken_by_the_segment_id() -> None:
-    assert ids(scored(*[found(name, 0.5) for name in "cab"])) == ["a", "b", "c"]
-
-
 PUMP = found("a", 3.0)._replace(snippet="a pump")
 
 
 def lexical(**bm25: float) -> dict[str, tuple[int, float]]:
     return {name: (place, score) for place, (name, score) in enumerate(bm25.items(), 1)}
-
-
-def test_a_name_that_holds_the_query_comes_first_of_all_kinds() -> None:
-    ranked = rank(
-        [*scored(found("t", 0.9)), *scored(found("half", 0.6, IMAGE), found("whole", 0.4, IMAGE))]
-    )
-    named = rank(with_names(ranked, {"whole": 1.0, "half": 0.5}))
-    assert ids(named) == ["whole", "t", "half"]
-    assert [c.name_part for c in named] == [1.0, 0.0, 0.5]
-    assert named[2].named == pytest.approx(named[0].named / 8)
-    assert with_names(ranked, {"elsewhere": 1.0}) == ranked
-
-
-def test_a_name_lifts_the_best_segment_of_each_kind() -> None:
-    film = [found("f1", 0.7, IMAGE), found("f2", 0.6, IMAGE)]
-    ranked = rank([*scored(found("t", 0.9)), *scored(*(s._replace(asset_id="film") for s in film))])
-    assert ids(rank(with_names(ranked, {"film": 1.0}))) == ["f1", "t", "f2"]
 
 
 def test_the_same_content_stays_before_what_words_find() -> None:
@@ -140,16 +118,6 @@ RANKED = [
     candidate("p", "picture", 0.5),
     candidate("m3", "film", 0.2),
 ]
-
-
-def test_an_asset_is_at_its_best_moment_with_its_next_best() -> None:
-    film, picture = by_asset(RANKED, [IMAGE], 1)
-    assert (film.best, film.moments) == (RANKED[0], [RANKED[1]])
-    assert (picture.best, picture.moments) == (RANKED[2], [])
-
-
-def test_no_moments_are_kept_if_none_are_wanted() -> None:
-    assert [group.moments for group in by_asset(RANKED, [IMAGE], 0)] == [[], []]
 
 
 def test_of_one_kind_the_best_is_a_hit_and_others_are_moments() -> None:
@@ -223,8 +191,3 @@ def test_rare_words_weigh_more_than_frequent_ones() -> None:
 
 def test_characters_of_chinese_match_each() -> None:
     assert marked("我喜欢大海和沙滩。", "大海") == ["大", "海"]
-
-
-@pytest.mark.parametrize("max_chars", [1, 5, 10])
-def test_a_word_longer_than_the_window_is_cut(max_chars: int) -> None:
-    assert len(snippet("x" * 100, ["x" * 100], max_chars).text) <= max_chars + 2

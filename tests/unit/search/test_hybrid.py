@@ -88,25 +88,6 @@ def test_words_lift_a_text_in_the_list_of_all_kinds(store: WordStore) -> None:
     assert store.asked == ["pump error E4711"]
 
 
-def test_places_follow_from_what_is_explained(store: WordStore) -> None:
-    for number in range(20):
-        add(store, f"more{number}", TEXT, north(0.9 + number / 5), "a pump " * (number % 3 == 0))
-    query = replace(PUMP, limit=40, explain=True)
-    result = SearchEngine(Alike(NORTH), store).search(query)
-    assert result.explain is not None
-    weight = result.explain["modalities"]["text"]
-    assert weight["words_best"] == 3.0
-    assert weight["words_gain"] > 0
-    for hit in result.hits:
-        why = hit.explanation
-        assert why is not None
-        words = weight["words_gain"] * (why.lexical_score or 0.0) / weight["words_best"]
-        assert hit.score == why.score == pytest.approx(why.dense_score + words)
-    scores = [hit.score for hit in result.hits]
-    assert scores == sorted(scores, reverse=True)
-    assert sum(hit.explanation.words > 0 for hit in result.hits if hit.explanation) == 8
-
-
 @pytest.mark.parametrize("mixes", [True, False])
 @pytest.mark.parametrize("scale", [1.0, 0.02])
 def test_words_weigh_the_same_on_every_page_and_for_every_scale(mixes: bool, scale: float) -> None:

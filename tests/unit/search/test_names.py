@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import sys
-import unicodedata
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,10 +17,9 @@ from encoder.types import IMAGE, TEXT, Item
 from search import Query, SearchEngine, as_json
 from search.filters import Filter
 from search.lexical import WordIndex, holds, terms
-from search.lexical import names as of_names
-from search.lexical.analysis import _marks, words
+from search.lexical.analysis import words
 from search.lexical.index import IndexedText
-from search.lexical.names import AssetNames, NameQuery, names_of
+from search.lexical.names import NameQuery, names_of
 from search.store import rereading
 from search.store.memory import MemoryStore
 from search.store.name_index import NameIndex, NamesInMemory
@@ -187,30 +183,6 @@ def test_a_renamed_file_is_found_without_its_embedding(store: MemoryStore) -> No
     names.close()
 
 
-def test_a_later_reading_takes_apart_only_what_was_renamed(
-    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    taken: list[str] = []
-
-    def noted(row: AssetRow) -> AssetNames:
-        taken.append(row.asset_id)
-        return names_of(row)
-
-    monkeypatch.setattr(of_names, "names_of", noted)
-    names = NameIndex(store)
-    names.find("regatta", with_folders=True)
-    row = store.assets(["photo50"])["photo50"]
-    store.write([replace(row, metadata={**row.metadata, "title": "Regatta"})], [])
-    names._next_s = in_memory(names)._next_full_s = 0.0  # as if a minute later
-    names.find("regatta", with_folders=True)
-    assert names._thread is not None
-    names._thread.join()
-    assert len(taken) == N_PHOTOS + 1
-    assert taken[-1] == "photo50"
-    assert names.find("regatta", with_folders=False) == {"photo50": 1.0}
-    names.close()
-
-
 @pytest.mark.parametrize(
     ("text", "name", "part"),
     [
@@ -307,11 +279,3 @@ def test_texts_are_found_while_others_are_read_to_be_added() -> None:
     assert len(index.find("zeppelin", 5)) == 1
     index.commit()
     assert len(index.find("zeppelin", 5)) == 2
-
-
-@pytest.mark.slow
-def test_marks_are_found_in_all_planes_that_have_some() -> None:
-    everywhere = map(chr, range(sys.maxunicode + 1))
-    marks = {char for char in everywhere if unicodedata.category(char)[0] == "M"}
-    pattern = re.compile(f"[{_marks()}]")
-    assert {char for char in map(chr, range(sys.maxunicode + 1)) if pattern.match(char)} == marks

@@ -17,53 +17,13 @@ from encoder.system.metering import running
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
 from search.errors import CancelledError, TimeLimitError, TooCostlyError
 from search.filters import parse_filter
-from search.query.deadline import Budget, Deadline, StageProgress
+from search.query.deadline import Budget, Deadline
 from search.query.pages import MAX_SHOWN, read_page
-from search.query.planner import plan, widened
+from search.query.planner import plan
 from search.query.query import Query, Term
 
 KNOWN = {TEXT, IMAGE, AUDIO}
 ITEM = Item(TEXT, "a cat")
-
-
-def test_named_modalities_are_searched_once_each() -> None:
-    assert plan(Query([ITEM], [IMAGE, TEXT, IMAGE]), KNOWN).modalities == (IMAGE, TEXT)
-
-
-def test_widening_grows_and_ends() -> None:
-    sizes = [plan(Query([ITEM], limit=1000), KNOWN).candidates]
-    while (size := widened(sizes[-1])) is not None:
-        sizes.append(size)
-    assert sizes == sorted(set(sizes))
-    assert sizes[-1] == 16_384
-
-
-def test_what_was_shown_before_is_searched_past() -> None:
-    planned = plan(Query([ITEM]), KNOWN)
-    assert planned.beyond(500).candidates == planned.candidates + 500
-    assert planned.beyond(2**31).candidates == 16_384
-
-
-def test_quotas_make_a_list_of_each_kind() -> None:
-    planned = plan(Query([ITEM], quotas={IMAGE: 3, AUDIO: 5, TEXT: 0}), KNOWN)
-    assert [(s.modalities, s.limit, s.pool) for s in planned.shares] == [
-        ((AUDIO,), 5, 6),
-        ((IMAGE,), 3, 4),
-    ]
-    assert planned.modalities == (AUDIO, IMAGE)
-
-
-def test_unlike_hits_are_chosen_from_more() -> None:
-    (share,) = plan(Query([ITEM], limit=20, diversity=0.5), KNOWN).shares
-    assert share.pool == 80
-
-
-def test_words_are_those_of_the_texts_that_pull() -> None:
-    terms = [ITEM, Term(Item(TEXT, "a dog"), weight=-1), Item(IMAGE, None), Term(asset_id="a")]
-    planned = plan(Query(terms), KNOWN)
-    assert (planned.words, planned.lexical) == (("a cat",), None)
-    assert plan(Query([Item(IMAGE, None)], lexical=True), KNOWN).lexical is False
-    assert plan(Query([ITEM], [IMAGE]), KNOWN).lexical is False
 
 
 @pytest.mark.parametrize(
@@ -138,23 +98,6 @@ def after(*keys: str, query: Query = QUERY) -> Query:
     return replace(query, cursor=read_page(query, direction()).cursor(keys, len(keys)))
 
 
-def test_a_cursor_remembers_all_pages_before() -> None:
-    second = after("a", "b")
-    third = after("c", query=second)
-    page = read_page(third, direction())
-    assert [page.has_shown(key) for key in "abcd"] == [True, True, True, False]
-    assert len(third.cursor) == len(second.cursor) + 8
-
-
-def test_a_cursor_says_how_far_the_pages_before_went() -> None:
-    page = read_page(
-        replace(QUERY, cursor=read_page(QUERY, direction()).cursor("a", 700)), direction()
-    )
-    assert page.depth == 700
-    later = replace(QUERY, cursor=page.cursor("b", 3))
-    assert read_page(later, direction()).depth == 700
-
-
 def test_what_is_shown_may_change_from_page_to_page() -> None:
     other = replace(after("a"), limit=50, moments=0, explain=True, consistency="strong")
     assert read_page(other, direction()).has_shown("a")
@@ -222,15 +165,6 @@ def test_without_a_limit_only_cancelling_ends_it() -> None:
 def test_a_limit_that_is_none_is_refused(seconds: float) -> None:
     with pytest.raises(InputError, match="deadline"):
         Deadline(seconds)
-
-
-def test_no_stage_begins_after_the_deadline() -> None:
-    progress = StageProgress(Deadline())
-    with progress.stage("plan"):
-        progress.deadline.cancel()
-    with pytest.raises(CancelledError), progress.stage("search"):
-        raise AssertionError("began")
-    assert list(progress.timer.latency_s()) == ["plan", "total"]
 
 
 def test_a_request_ends_when_it_took_too_much_processor_time() -> None:

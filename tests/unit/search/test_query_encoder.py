@@ -270,12 +270,6 @@ def run_behind(
         return [other.result() for other in others]
 
 
-def test_those_who_wait_are_done_together_and_get_their_own() -> None:
-    doubler = Doubler()
-    assert run_behind(doubler, [[1], [], [2, 3]]) == [["k2"], [], ["k4", "k6"]]
-    assert sorted(map(len, doubler.calls)) == [1, 3]
-
-
 def test_keys_are_apart() -> None:
     doubler = Doubler()
     doubler.gate.set()

@@ -135,7 +135,7 @@ def test_what_has_nothing_to_see_or_is_a_page_looks_like_nothing() -> None:
 
 
 @given(st.integers(0, 999), st.integers(1, 7))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_pages_hold_every_photo_once_in_stacks_of_what_is_alike(seed: int, limit: int) -> None:
     rng = np.random.default_rng(seed)
     store = MemoryStore(DIM)

@@ -10,38 +10,11 @@ import pytest
 from encoder.space import USUAL_ODDS, Calibration, Floor, Odds, Space
 from encoder.types import IMAGE, TEXT, Embeddings, Item
 from search import Query, SearchEngine, Term
-from search.ranking.fusion import RankedSegment
-from search.ranking.grouping import Group
-from search.ranking.weak import unfold_best
 from search.store.laned import LanedStore
 from search.store.memory import MemoryStore
-from search.types import AssetRow, ScoredSegment, SegmentRow
+from search.types import AssetRow, SegmentRow
 
 DIM = 8
-
-
-@pytest.mark.parametrize(
-    ("hits", "folded"),
-    [
-        ("Ti", ""),
-        ("TIti", ""),
-        ("tTIT", "TIT"),
-        ("tiTIt", "TI"),
-        ("TTIit", "T"),
-    ],
-)
-def test_the_best_of_a_kind_is_not_folded_under_worse_hits(hits: str, folded: str) -> None:
-    """Texts and images, best first; capitals are weak."""
-    groups = [
-        Group(
-            str(place),
-            RankedSegment(ScoredSegment("s", "a", TEXT if hit in "tT" else IMAGE, 0.0), -place),
-            weak=hit.isupper(),
-        )
-        for place, hit in enumerate(hits)
-    ]
-    unfold_best(groups)
-    assert "".join(h for h, group in zip(hits, groups, strict=True) if group.weak) == folded
 
 
 class Directions:

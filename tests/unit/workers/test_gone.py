@@ -22,7 +22,6 @@ from search.api.uploads import UploadFolder
 from search.ranking.hits import shown_location
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
-from search.store.open import open_store
 from search.types import GONE_SINCE, AssetRow, Prune
 from workers.cli.ingest import ingest
 from workers.pipeline.files import WalkedFolders, files_of
@@ -32,12 +31,9 @@ from workers.pipeline.reports import IngestReport
 from workers.pipeline.roots import Roots
 
 
-@pytest.fixture(params=["memory:", "folder"])
-def store(request: pytest.FixtureRequest, encoder: MultiModalEncoder, tmp_path: Path) -> object:
-    uri = "memory:" if request.param == "memory:" else str(tmp_path / "store")
-    store = open_store(uri, encoder.space.fingerprint, encoder.embed_dim)
-    yield store
-    store.close()
+@pytest.fixture
+def store(encoder: MultiModalEncoder) -> VectorStore:
+    return MemoryStore(encoder.embed_dim)
 
 
 @pytest.fixture
@@ -129,18 +125,6 @@ def test_prune_removes_what_has_no_place_left(library: Library, root: Path) -> N
     assert counts(library.ingest(root, prune="all")) == (0, 0, 1)
     assert library.n_rows() == 2
     assert counts(library.ingest(root, prune=True)) == (0, 0, 0)
-
-
-def test_of_two_copies_one_may_go(library: Library, root: Path) -> None:
-    copy = root / "in" / "copy.txt"
-    copy.write_text((root / "bread.txt").read_text())
-    os.utime(copy, (2e9, 2e9))
-    library.ingest(root)
-    assert library.hit("baking bread") == str(copy)  # the newest
-    copy.unlink()
-    assert library.hit("baking bread") == str(root / "bread.txt")  # before any ingest
-    assert counts(library.ingest(root, prune=True)) == (1, 0, 0)
-    assert library.n_rows() == 3
 
 
 def test_a_folder_that_took_a_files_name_ends_it(library: Library, root: Path) -> None:
@@ -316,20 +300,6 @@ def test_one_file_of_an_archive_is_ingested_again(library: Library, root: Path) 
     assert [failure.uri for failure in report.failures] == [f"{path}!/x.bin"]
     again = library.ingest(Path(f"{path}!/whales.txt"))
     assert (again.unchanged, again.failures) == (1, [])
-
-
-def test_what_moved_is_neither_decoded_nor_is_its_header_read(
-    library: Library, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (root / "bread.txt").rename(root / "loaf.txt")
-    (root / "in").rename(root / "out")
-
-    def refuse(*_: object) -> None:
-        raise AssertionError("a header was read")
-
-    monkeypatch.setattr("ingest.sources.identity.read_header", refuse)
-    report = library.ingest(root)
-    assert (report.ingested, report.unchanged, counts(report)) == (0, 3, (2, 0, 0))
 
 
 def test_a_file_of_the_same_time_and_size_is_not_read_again(

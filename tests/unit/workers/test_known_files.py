@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder.types import IMAGE, TEXT, Item
+from encoder.types import IMAGE, TEXT
 from ingest.config import IngestConfig
 from ingest.sources import identity
 from ingest.sources.objects import VERSIONS, ObjectFacts, version_of
 from ingest.types import Asset
-from search import Query, SearchEngine
 from search.errors import StoreUnavailableError
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
@@ -355,24 +354,3 @@ def test_segments_are_counted_and_rows_are_stored(pictures: MemoryStore) -> None
     assert pictures.sizes() == {IMAGE: N_PICTURES, TEXT: 1}
     assert {row.n_segments for row in pictures.scan()} == {1}
     assert len(pictures._segments) == 2 * N_PICTURES + 1
-
-
-def test_pages_hold_each_picture_once_by_its_better_vector(pictures: MemoryStore) -> None:
-    engine = SearchEngine(TinyEncoder(), pictures)
-    query = Query([Item(TEXT, "whatever")], modalities=[IMAGE], limit=5, explain=True)
-    hits, cursors = [], [""]
-    while len(cursors) < 4:
-        page = engine.search(Query(**{**vars(query), "cursor": cursors[-1]}))
-        hits += page.hits
-        cursors.append(page.next_cursor)
-    assert len({hit.asset_id for hit in hits}) == len(hits) == N_PICTURES
-    assert not cursors[-1]
-    asked = TinyEncoder().encode_items([Item(TEXT, "whatever")])[0]
-    for hit in hits:
-        cosines = [float(asked @ row.embedding) for row in pictures.embeddings(hit.asset_id)]
-        assert hit.score == pytest.approx(max(cosines), abs=1e-5)
-        assert hit.explanation is not None
-        assert hit.explanation.row == int(np.argmax(cosines))
-        assert hit.explanation.cosine == pytest.approx(max(cosines), abs=1e-5)
-    assert {hit.explanation.row for hit in hits if hit.explanation} == {0, 1}
-    engine.close()

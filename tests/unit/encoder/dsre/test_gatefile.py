@@ -99,15 +99,6 @@ def test_a_file_that_is_no_gate(tmp_path: Path) -> None:
         GateFile.load(path)
 
 
-def test_measured_thresholds() -> None:
-    assert thresholds("I1", 6, shift=-0.05) == (None, 0.77, 0.71, 0.65, 0.55, 0.40)
-    twelve = thresholds("J1", 12)
-    assert twelve[0] is None
-    assert twelve[-1] is None
-    assert twelve[1] == 0.85
-    assert twelve[10] == 0.70
-
-
 def test_depth_stretches_the_curve() -> None:
     gates = [gate for gate in thresholds("I1", 12)[1:] if gate is not None]
     assert len(gates) == 11

@@ -138,29 +138,6 @@ def test_batches_may_take_different_ways() -> None:
     assert fitted.notes == []
 
 
-class Tied(nn.Module):
-    """An output layer that shares the embedding's weight, used twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tokens, self.inner = nn.Embedding(11, 6), nn.Linear(6, 6)
-        self.head = nn.Linear(6, 11, bias=False)
-        self.head.weight = self.tokens.weight
-
-    def forward(self, ids: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.inner(self.inner(self.tokens(ids))))
-        return logits
-
-
-def test_tied_weights_are_stored_once() -> None:
-    model = Tied().eval()
-    fitted = quantize(model, {"tokens": INT4, "inner": INT4}, [torch.arange(11)[None]])
-    stored = dict(stored_layers(fitted.module))
-    assert stored["tokens"].packed is stored["head"].packed
-    assert fitted.notes == []
-    assert run(fitted.module, torch.tensor([[3]])).shape == (1, 1, 11)
-
-
 def test_what_falls_back_is_listed() -> None:
     model = nn.Sequential(nn.Conv2d(4, 5, 3), nn.Flatten(), nn.Linear(20, 3)).eval()
     fitted = quantize(model, {"0": Scheme(4, 64), "2": Scheme(8, 32)}, [random(2, 4, 4, 4)])

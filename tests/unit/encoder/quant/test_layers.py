@@ -62,23 +62,12 @@ def test_each_kind_runs_on_packed_weights(name: str) -> None:
     assert 8 < quantized.average_bits < 32
 
 
-def test_attention_runs_on_packed_weights() -> None:
-    torch.manual_seed(0)
-    attention, x = nn.MultiheadAttention(8, 2, batch_first=True).eval(), torch.randn(2, 3, 8)
-    with torch.no_grad():
-        wanted = attention(x, x, x)[0]
-        layers = find_layers(attention, (x, x, x))
-        assert sorted(layer.parameter for layer in layers.values()) == ["in_proj_weight", "weight"]
-        for layer in layers.values():
-            swap(attention, layer, stored(layer, INT8))
-        torch.testing.assert_close(attention(x, x, x)[0], wanted, atol=0.02, rtol=0)
-
-
 SEVERAL: dict[str, tuple[nn.Module, tuple[Tensor, ...], int]] = {
     "lstm": (nn.LSTM(4, 5, 2, bidirectional=True), (torch.ones(2, 3, 4),), 8),
     "gru": (nn.GRU(4, 5), (torch.ones(2, 3, 4),), 2),
     "cell": (nn.LSTMCell(4, 5), (torch.ones(2, 4),), 2),
     "bilinear": (nn.Bilinear(4, 3, 5), (torch.ones(2, 4), torch.ones(2, 3)), 1),
+    "joint attention": (nn.MultiheadAttention(8, 2), (torch.randn(2, 3, 8),) * 3, 2),
     "attention": (
         nn.MultiheadAttention(8, 2, kdim=4, vdim=6),
         (torch.ones(2, 1, 8), torch.ones(3, 1, 4), torch.ones(3, 1, 6)),

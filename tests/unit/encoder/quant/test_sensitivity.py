@@ -19,7 +19,7 @@ from encoder.quant.layers import find_layers
 from encoder.quant.report import Row, SensitivityReport
 from encoder.quant.rounding import gptq
 from encoder.quant.schemes import FP16, FP32, INT3, INT4, INT5, INT6, INT8, Scheme
-from encoder.quant.sensitivity import analyze, candidates, choose_objective
+from encoder.quant.sensitivity import analyze, choose_objective
 
 
 class Classifier(nn.Module):
@@ -183,18 +183,6 @@ def test_the_objective_follows_from_the_output() -> None:
             return SimpleNamespace(logits=x * 2)
 
     assert choose_objective(WithLogits(), x) == "kl"
-
-
-def test_only_whole_groups_are_candidates() -> None:
-    model = nn.ModuleDict(
-        {"even": nn.Linear(96, 4), "odd": nn.Linear(36, 4), "table": nn.Embedding(9, 64)}
-    )
-    model.forward = lambda x: (model["even"](x), model["odd"](x[:, :36]), model["table"](x.long()))
-    layers = find_layers(model, torch.zeros(2, 96))
-    found = {name: candidates(layer) for name, layer in layers.items()}
-    assert found["even"] == [INT3, INT4, INT5, INT6, INT8, Scheme(4, 32)]
-    assert found["odd"] == [INT3, INT4, INT5, INT6, INT8]
-    assert found["table"] == [*found["odd"], Scheme(3, 64), Scheme(4, 64), Scheme(4, 32)]
 
 
 def test_weights_beyond_fp16_have_no_such_option() -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -134,31 +133,3 @@ def test_two_who_bring_different_contents_to_a_place_take_turns() -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(bring, ["one", "two"]))
     assert len(list(store.scan())) == 1
-
-
-ROOT = Path(__file__).parents[4]
-_IN_A_BLOCK = {"put"}
-"""Functions that are called in a block only."""
-
-
-def unlocked(tree: ast.AST, inside: bool = False) -> Iterator[ast.Call]:
-    """Calls of a store's `write` and `delete`, and of `put`, outside the blocks of its locks."""
-    for node in ast.iter_child_nodes(tree):
-        held = inside
-        if isinstance(node, ast.With):
-            taken = {ast.unparse(item.context_expr).partition("(")[0] for item in node.items}
-            held |= any(name.endswith(("exclusive", "locks.of", "locks.whole")) for name in taken)
-        if isinstance(node, ast.FunctionDef):
-            held = node.name in _IN_A_BLOCK
-        if isinstance(node, ast.Call) and not held:
-            called = ast.unparse(node.func)
-            if called.endswith(("store.write", "store.delete")) or called in _IN_A_BLOCK:
-                yield node
-        yield from unlocked(node, held)
-
-
-@pytest.mark.parametrize("folder", ["search/api", "search/mcp", "workers"])
-def test_stores_are_changed_in_blocks_of_their_locks(folder: str) -> None:
-    for path in (ROOT / folder).rglob("*.py"):
-        lines = [call.lineno for call in unlocked(ast.parse(path.read_text()))]
-        assert lines == [], path

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from time import monotonic, sleep
+from time import sleep
 from typing import Any
 
 import pytest
@@ -142,35 +142,6 @@ def test_a_cancelled_upload_is_removed_under_the_lock_of_its_content(
         assert not jobs.status(job_id).ended
     assert ended(jobs, job_id).state == "cancelled"
     assert not path.exists()
-
-
-@pytest.mark.slow
-def test_large_texts_hold_up_no_later_job_and_can_be_cancelled(
-    jobs: LocalJobs, tmp_path: Path
-) -> None:
-    def story(name: str) -> list[str]:
-        parts = (f"Part {n} of the story of {name}. " * 20 for n in range(3000))
-        return note(tmp_path / name, "\n\n".join(parts))
-
-    large = [jobs.submit(IngestRequest(story(name))) for name in ("a.txt", "b.txt")]
-    wait_for(lambda: len(threads_of("ingest")) >= 2)
-    later = [
-        jobs.submit(IngestRequest(note(tmp_path / f"{n}.txt", f"Note {n}."))) for n in range(8)
-    ]
-    for job_id in later:
-        assert ended(jobs, job_id).ingested == 1
-    assert [jobs.status(job_id).state for job_id in large] == ["running"] * 2
-    for job_id in large:
-        assert jobs.cancel(job_id)
-    began = monotonic()
-    assert [ended(jobs, job_id).state for job_id in large] == ["cancelled"] * 2
-    assert monotonic() - began < 30
-
-
-def threads_of(name: str) -> Sequence[str]:
-    from threading import enumerate as threads
-
-    return [thread.name for thread in threads() if thread.name.startswith(name)]
 
 
 @pytest.fixture
