@@ -9,7 +9,7 @@ CODE := ingest encoder search workers tests examples benchmarks scripts
 unexport PYTHONDONTWRITEBYTECODE
 
 # `docs` is also a folder.
-.PHONY: demo test test-quick test-rest test-others test-fast test-page test-milvus check docs dist format bundle bench-api bench-ingest bench-jobs bench-quant bench-models bench-dsre fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-quality bench-library bench-memory
+.PHONY: demo test test-quick test-rest test-others test-fast test-page test-milvus check docs dist format bundle bench-api bench-jobs bench-quant bench-models bench-dsre fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-quality bench-library bench-memory
 .PHONY: bench-products bench-quick bench
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
@@ -155,7 +155,7 @@ format: .venv/tested
 	$(BIN)/ruff format $(CODE)
 
 # Figures for benchmarks/results/: all that needs no data of others but three sets, and a try of a part.
-bench: bench-ingest bench-jobs bench-memory bench-api bench-products
+bench: bench-jobs bench-memory bench-api bench-products
 
 # Some 55 CPU-seconds; environments are not counted.
 bench-quick: .venv/tested bundle
@@ -165,9 +165,6 @@ bench-quick: .venv/tested bundle
 # A folder of mixed files, beside whole products in environments of their own.
 bench-products: .venv/tested bundle .venv-txtai/installed .venv-vectrixdb/installed
 	$(BIN)/python -m benchmarks.products .venv-txtai/bin/python .venv-vectrixdb/bin/python
-
-bench-ingest: .venv/installed
-	$(BIN)/python -m benchmarks.pipeline.ingest
 
 # Beside other encoders, in environments of their own.
 PEERS_OF_ENCODERS := .venv-sentence-transformers .venv-fastembed

@@ -16,7 +16,6 @@ PARTS = {
     "speed": "benchmarks.dsre.product:speed",
     "ingest": "benchmarks.dsre.product:ingest",
     "questions": "benchmarks.dsre.questions:questions",
-    "windows": "benchmarks.dsre.windows:windows",
 }
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from shutil import copy, copytree
 
 from benchmarks.harness.results_pages import write_section
-from benchmarks.library import lanes, pairs, sounds
+from benchmarks.library import pairs, sounds
 from benchmarks.library.asking import asked_of, engine_over, ingest
 from benchmarks.library.corpus import (
     N_NEWS,
@@ -29,7 +29,6 @@ _TITLES = {
     "all": "A mixed library",
     "texts": "A mixed library: with 1,000 further texts",
     "photos": "A mixed library: with 1,000 further photos",
-    "lanes": "A mixed library: lanes of the bundle's parts",
     "pairs": "A mixed library: answers in another language",
     "sounds": "A mixed library: a sound first",
 }
@@ -89,15 +88,12 @@ def main() -> None:
         store = given.store or folder / "store"
         if not given.store:
             ingest(folder / "files", store)
-        if part not in ("all", "lanes"):
+        if part != "all":
             store = grown(part, folder, store, made)
-        if part == "lanes":
-            body = lanes.measure(store, wanted)
-        else:
-            with engine_over(store) as engine:
-                answers = asked_of(engine, wanted)
-                bare = asked_of(engine, wanted, lexical=False) if given.ablate else []
-            body = report(answers) + (f"\n\n{words(answers, bare)}" if bare else "")
+        with engine_over(store) as engine:
+            answers = asked_of(engine, wanted)
+            bare = asked_of(engine, wanted, lexical=False) if given.ablate else []
+        body = report(answers) + (f"\n\n{words(answers, bare)}" if bare else "")
     print(body)
     if given.wrong:
         print("\n".join(wrong(answers)))

@@ -1,1 +1,1 @@
-"""From files to a store: whole ingests, jobs on workers, and their single steps."""
+"""From files to a store: jobs on workers, and scripts to compare them with."""

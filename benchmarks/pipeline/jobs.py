@@ -22,9 +22,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.corpora.thousand_files import NAMES, make_corpus
 from benchmarks.harness.reporting import Bar, note
 from benchmarks.harness.results_pages import table, write_section
-from benchmarks.pipeline.ingest import NAMES, make_corpus
 from examples.samples import make_samples
 from tests.support.milvus_server import free_port
 

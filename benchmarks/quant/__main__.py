@@ -19,8 +19,6 @@ PARTS = {
     "lite0-short": "benchmarks.quant.quality.lite:lite0_short",
     "small": "benchmarks.quant.quality.small:main",
     "speed-text": "benchmarks.quant.speed:text",
-    "speed-lite0": "benchmarks.quant.speed:lite0",
-    "speed-lite2": "benchmarks.quant.speed:lite2",
     "resnet": "benchmarks.quant.resnet:main",
 }
 

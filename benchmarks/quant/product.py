@@ -5,20 +5,15 @@ Importing this imports torch.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from benchmarks.peers.base import BuildRun, Inputs, Run
-from benchmarks.peers.onnxruntime import write_onnx
 from encoder.models.bundle.declaration import location, read_bundle
 from encoder.models.bundle.model import network, parse_precision
-from encoder.onnx.static import activation_ranges, quantize_static
 from encoder.runtime.base import Session
-from encoder.runtime.onnx import OnnxSession
 
 
 def of_the_bundle(part: str) -> BuildRun:
@@ -30,16 +25,6 @@ def of_the_bundle(part: str) -> BuildRun:
         return _running(parse_precision(bundle, "int8").open(files, 1))
 
     return build
-
-
-def static_int8(model: nn.Module, calibration: Sequence[Inputs]) -> Run:
-    """A convolutional network outside the bundle, made like the bundle's."""
-    with tempfile.TemporaryDirectory() as scratch:
-        source, target = Path(scratch) / "model.onnx", Path(scratch) / "int8.onnx"
-        write_onnx(model, calibration[0], source)
-        examples = [{name: x.numpy() for name, x in inputs.items()} for inputs in calibration]
-        quantize_static(source, target, activation_ranges(source, examples))
-        return _running(OnnxSession(target, n_threads=1))
 
 
 def in_portions(run: Run, n_rows: int) -> Run:

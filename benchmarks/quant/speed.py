@@ -20,8 +20,7 @@ from benchmarks.harness.timing import Times, on_one_core, take_turns
 from benchmarks.peers import SPEED, load
 from benchmarks.peers.base import BuildRun, Inputs, Run
 from benchmarks.quant import product
-from benchmarks.quant.networks.pictures import SIDES, ClassifierName, classifier, pictures
-from benchmarks.quant.networks.subjects import calibration_pictures, calibration_texts, text_batches
+from benchmarks.quant.networks.subjects import calibration_texts, text_batches
 from encoder.prepare.bundle.networks import load_network
 
 BASELINE = "torch fp32 eager"
@@ -64,29 +63,6 @@ def text(settings: Settings) -> None:
     _report(settings, "MiniLM", model, calibration, product.of_the_bundle("text"), cases)
 
 
-def lite0(settings: Settings) -> None:
-    """EfficientNet-Lite0, made as the bundle's network is."""
-    _pictures(settings, "lite0", product.static_int8, 32)
-
-
-def lite2(settings: Settings) -> None:
-    """EfficientNet-Lite2, the bundle's."""
-    _pictures(settings, "lite2", product.of_the_bundle("image"), 8)
-
-
-def _pictures(settings: Settings, name: ClassifierName, ours: BuildRun, n_rows: int) -> None:
-    shown = pictures(settings.folder, "evaluation", SIDES[name])
-    cases = []
-    for n, n_rounds in ((1, 30), (n_rows, 6 if n_rows > 8 else 10)):
-        pixels, _ = next(shown.batches(n))
-        bars = {OURS: Bar(at_least=5.0)} if n == 1 else {}
-        inputs = {"pixels": torch.from_numpy(pixels)}
-        cases.append(Case(f"{n} × {SIDES[name]}²", inputs, settings.items(n_rounds, 2), 1, bars))
-    calibration = calibration_pictures(settings, name)
-    model = classifier(settings.folder, name)
-    _report(settings, f"EfficientNet-{name.title()}", model, calibration, ours, cases)
-
-
 def _texts(settings: Settings, n: int, length: int, n_rounds: int, bars: Mapping[str, Bar]) -> Case:
     """Texts of exactly ``length`` tokens: longer ones are cut."""
     bodies = (pair.body for pair in pairs(settings.folder / "debian", "test"))
@@ -117,8 +93,8 @@ def _report(
     intro = (
         "One core, one thread; every round runs all candidates in an order of its own. The "
         "speedup is the median over rounds of the ratio to torch fp32 eager within a round, "
-        "with its 10 and 90 percentiles. The cosine is of the timed inputs' outputs (centred for "
-        "classifiers) to float32: a fast answer must be right."
+        "with its 10 and 90 percentiles. The cosine is of the timed inputs' outputs to float32: a "
+        "fast answer must be right."
     )
     report(settings, f"Speed of {name} on one core", intro, *tables, *failures)
 
@@ -145,9 +121,9 @@ def _case(case: Case, runs: Mapping[str, Run]) -> str:
     candidates = dict(runs)
     if n > case.portion and OURS in runs:
         candidates[PORTIONED] = product.in_portions(runs[OURS], case.portion)
-    original = _centred(runs[BASELINE](case.inputs))
+    original = runs[BASELINE](case.inputs)
     cosines = {
-        name: float(torch.cosine_similarity(_centred(run(case.inputs)), original).mean())
+        name: float(torch.cosine_similarity(run(case.inputs), original).mean())
         for name, run in candidates.items()
     }
     once_s = {name: _seconds(run, case.inputs) for name, run in candidates.items()}
@@ -209,7 +185,3 @@ def _against_floats(times: Times) -> str:
     return f"Ours against the fastest in float32, {fastest}: " + _OVER_FASTEST_FLOAT.beside(
         ratio.median, ".2f"
     )
-
-
-def _centred(outputs: torch.Tensor) -> torch.Tensor:
-    return outputs - outputs.mean(1, keepdim=True) if outputs.shape[1] == 1000 else outputs

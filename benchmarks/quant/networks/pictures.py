@@ -7,7 +7,7 @@ calibrates and ranks the layers (125 pictures), the other 875 judge and are neve
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,16 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.corpora import picture_sets
-from encoder.models.bundle.declaration import BundlePart, Wheel, read_bundle
+from encoder.models.bundle.declaration import BundlePart, Wheel
 
 if TYPE_CHECKING:
     from encoder.networks.convolutions import EfficientNetLite
 
 Split = Literal["calibration", "evaluation"]
-ClassifierName = Literal["lite0", "lite2"]
-
-SIDES: Mapping[ClassifierName, int] = {"lite0": 224, "lite2": 260}
-"""The side in pixels of each classifier's input."""
+SIDE = 224
+"""Of the classifier's input, in pixels."""
 
 _CALIBRATION_EVERY = 8
 _CROP_PADDING = 32
@@ -137,14 +135,13 @@ def normalize(squares: NDArray[np.uint8]) -> NDArray[np.float32]:
     return (squares.astype(np.float32) - _MEAN) / _SCALE
 
 
-def classifier(folder: Path, name: ClassifierName) -> EfficientNetLite:
-    """EfficientNet-Lite0 or Lite2 with ImageNet weights; fetched into ``folder`` if missing."""
+def classifier(folder: Path) -> EfficientNetLite:
+    """EfficientNet-Lite0 with ImageNet weights; fetched into ``folder`` if missing."""
     from encoder.networks.convolutions import load_efficientnet_lite
-    from encoder.onnx.convolutions import LITE2, LiteSize
+    from encoder.onnx.convolutions import LiteSize
 
-    part = {"lite0": _LITE0_PART, "lite2": read_bundle("english").parts["image"]}[name]
-    sizes = {"lite0": LiteSize(width=1.0, depth=1.0, image_side=SIDES["lite0"]), "lite2": LITE2}
-    return load_efficientnet_lite(unpacked(part, folder), sizes[name])
+    size = LiteSize(width=1.0, depth=1.0, image_side=SIDE)
+    return load_efficientnet_lite(unpacked(_LITE0_PART, folder), size)
 
 
 def unpacked(part: BundlePart, folder: Path) -> Path:

@@ -21,8 +21,7 @@ from benchmarks.peers import SPEED, load
 from benchmarks.peers.base import Inputs
 from benchmarks.quant.networks.crops import crops
 from benchmarks.quant.networks.pictures import (
-    SIDES,
-    ClassifierName,
+    SIDE,
     classifier,
     picture_files,
     pictures,
@@ -115,10 +114,9 @@ def minilm(settings: Settings, n_pairs: int) -> Subject:
     )
 
 
-def lite(settings: Settings, name: ClassifierName, n_pictures: int) -> Subject:
-    """EfficientNet-Lite; ``n_pictures`` of the 875 that are kept for it judge."""
-    side = SIDES[name]
-    held_out = pictures(settings.folder, "evaluation", side)
+def lite0(settings: Settings, n_pictures: int) -> Subject:
+    """EfficientNet-Lite0; ``n_pictures`` of the 875 that are kept for it judge."""
+    held_out = pictures(settings.folder, "evaluation", SIDE)
     n = min(n_pictures, len(held_out))
     chosen = np.linspace(0, len(held_out) - 1, n).astype(int)
     labels = held_out.labels[chosen]
@@ -131,13 +129,13 @@ def lite(settings: Settings, name: ClassifierName, n_pictures: int) -> Subject:
         return torch.cat([run(batch) for batch in batches])
 
     return Subject(
-        f"{name} on {n} pictures",
-        classifier(settings.folder, name),
+        f"lite0 on {n} pictures",
+        classifier(settings.folder),
         "kl",
-        CalibrationData.split(calibration_pictures(settings, name)),
+        CalibrationData.split(calibration_pictures(settings)),
         answer,
         lambda original, quantized: classifier_figures(original, quantized, labels),
-        partial(more_pictures, settings, side),
+        partial(more_pictures, settings),
         settings.cache,
     )
 
@@ -150,9 +148,9 @@ def calibration_texts(settings: Settings) -> list[Inputs]:
     return [batches[i] for i in np.random.default_rng(0).permutation(len(batches))]
 
 
-def calibration_pictures(settings: Settings, name: ClassifierName) -> list[Inputs]:
+def calibration_pictures(settings: Settings) -> list[Inputs]:
     """The 125 calibration pictures."""
-    batches = pictures(settings.folder, "calibration", SIDES[name]).batches(_PICTURES_PER_BATCH)
+    batches = pictures(settings.folder, "calibration", SIDE).batches(_PICTURES_PER_BATCH)
     return [{"pixels": torch.from_numpy(x)} for x, _ in islice(batches, settings.items(25, 2))]
 
 
@@ -165,10 +163,10 @@ def more_texts(settings: Settings) -> list[Inputs]:
     return [batches[i] for i in np.random.default_rng(0).permutation(len(batches))]
 
 
-def more_pictures(settings: Settings, side: int) -> Iterator[Inputs]:
+def more_pictures(settings: Settings) -> Iterator[Inputs]:
     """Random crops of the calibration pictures, without end."""
     chosen = [load_image(path) for path in picture_files(settings.folder, "calibration")]
-    for pixels in crops(chosen, side, _TUNED_PICTURES):
+    for pixels in crops(chosen, SIDE, _TUNED_PICTURES):
         yield {"pixels": torch.from_numpy(pixels)}
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from benchmarks.harness.reporting import Bar, Settings, report
-from benchmarks.quant.networks.pictures import ClassifierName
-from benchmarks.quant.networks.subjects import Subject, lite
+from benchmarks.quant.networks import subjects
+from benchmarks.quant.networks.subjects import Subject
 from benchmarks.quant.quality import ways
 from benchmarks.quant.quality.compare import Column, compare
 
@@ -34,14 +34,9 @@ _BARS = {
 }
 
 
-def lite0(settings: Settings) -> None:
-    """Judge EfficientNet-Lite0."""
-    _judge(settings, "lite0")
-
-
 def lite0_short(settings: Settings) -> None:
     """Judge EfficientNet-Lite0 in files whose codes are short."""
-    subject = lite(settings, "lite0", settings.items(_PICTURES, 20))
+    subject = subjects.lite0(settings, settings.items(_PICTURES, 20))
     chosen = {
         "float32": lambda: ways.as_it_is(subject),
         _SHORT: partial(ways.short, subject, "1/8"),
@@ -57,9 +52,10 @@ def lite0_short(settings: Settings) -> None:
     report(settings, "Quantized EfficientNet-Lite0: short codes", judged, body)
 
 
-def _judge(settings: Settings, name: ClassifierName) -> None:
+def lite0(settings: Settings) -> None:
+    """Judge EfficientNet-Lite0 at several sizes."""
     n_pictures = settings.items(_PICTURES, 20)
-    subject = lite(settings, name, n_pictures)
+    subject = subjects.lite0(settings, n_pictures)
     judged = (
         f"On {n_pictures} pictures, one of a class each (top-1 is good to ±1.5 points: trust "
         "agreement and KL); every eighth class gives the "
@@ -69,7 +65,7 @@ def _judge(settings: Settings, name: ClassifierName) -> None:
         "Weights only; every byte counts."
     )
     body = compare(subject, _ways(subject, settings.items(_TUNE_STEPS, 2)), _COLUMNS, _BARS)
-    report(settings, f"Quantized EfficientNet-{name.title()}: quality by size", judged, body)
+    report(settings, "Quantized EfficientNet-Lite0: quality by size", judged, body)
 
 
 def _ways(subject: Subject, tune_steps: int) -> Mapping[str, Callable[[], ways.Way]]:

@@ -1,28 +1,19 @@
-"""A thousand mixed files through the command line: time by stage, and peak memory.
+"""A thousand mixed files, made from the demo's samples.
 
-The files are made from the demo's samples: texts of random words, crops of pictures, cuts of
-sounds, and the film. Run by ``make bench-ingest``.
+They are texts of random words, crops of pictures, cuts of sounds, and the film.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, getrusage
 from shutil import copy
 from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
-from benchmarks.harness.results_pages import table, write_section
 from encoder.media import load_image, load_sound
-from examples.samples import make_samples
 
 _WORDS = "river mountain engine bread harvest violin storm galaxy lantern harbour market".split()
 _SHARES = {"txt": 500, "jpg": 350, "wav": 149}
@@ -62,41 +53,3 @@ def _write_sound(path: Path, samples: np.ndarray[Any, Any]) -> None:
     import soundfile
 
     soundfile.write(path, samples[: 5 * 44_100], 44_100)
-
-
-def main() -> None:
-    """Make the corpus, ingest it twice in fresh processes, and write the section."""
-    with tempfile.TemporaryDirectory() as scratch:
-        media = Path(scratch) / "media"
-        media.mkdir()
-        samples = Path(scratch) / "samples"
-        make_samples(samples)
-        make_corpus(media, samples)
-        first, again = (_ingest(media, Path(scratch) / "store") for _ in range(2))
-    memory_mb = getrusage(RUSAGE_CHILDREN).ru_maxrss / 1024
-    rows = [[stage, f"{seconds:.1f}"] for stage, seconds in first["stage_s"].items()]
-    rows.append(["**wall time**", f"**{first['wall_s']:.1f}**"])
-    rows.append(["wall time of the second run (nothing changed)", f"{again['wall_s']:.1f}"])
-    body = (
-        f"{first['ingested'] + first['unchanged']} files, {sum(first['segments'].values())} "
-        f"segments, embedded store, peak memory {memory_mb:.0f} MB (bar: < 1,200 MB). Stages are "
-        "sums over threads.\n\n" + table(["stage", "s"], rows)
-    )
-    write_section("A thousand mixed files", "make bench-ingest", body)
-    print(body)
-
-
-def _ingest(media: Path, store: Path) -> Any:
-    anymodal = Path(sys.executable).with_name("anymodal")
-    ran = subprocess.run(
-        [anymodal, "ingest", media, "--store", store, "--json"],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        env=os.environ,
-    )
-    return json.loads(ran.stdout)
-
-
-if __name__ == "__main__":
-    main()
