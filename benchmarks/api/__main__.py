@@ -12,6 +12,7 @@ from benchmarks.harness.command_line import run
 
 PARTS = {
     "latency": "benchmarks.api.latency:main",
+    "latency-milvus": "benchmarks.api.latency:on_milvus",
     "throughput": "benchmarks.api.throughput:main",
     "others": "benchmarks.api.peers.beside_others:main",
     "others-100k": "benchmarks.api.peers.beside_others:at_100k",

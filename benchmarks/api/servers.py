@@ -18,8 +18,10 @@ _READY_S = 2400.0  # filling a peer's index with 100,000 texts takes a busy mach
 
 
 @contextmanager
-def serving(store: str, log: Path, *, baseline: bool = False, **env: str) -> Iterator[int]:
-    """Run `anymodal serve` on a store, or the baseline, until the block ends; yields its port.
+def serving(
+    store: str, log: Path, *options: str, baseline: bool = False
+) -> Iterator[tuple[int, int]]:
+    """Run `anymodal serve` on a store, or the baseline, until the block ends; its port and PID.
 
     Raises:
         RuntimeError: it does not become ready; says what it printed.
@@ -30,8 +32,9 @@ def serving(store: str, log: Path, *, baseline: bool = False, **env: str) -> Ite
         if baseline
         else [str(Path(sys.executable).with_name("anymodal")), "serve"]
     )
-    with started([*command, "--port", str(port), "--store", store], port, "/readyz", log, **env):
-        yield port
+    words = [*command, "--port", str(port), "--store", store, *options]
+    with started(words, port, "/readyz", log) as process:
+        yield port, process.pid
 
 
 @contextmanager

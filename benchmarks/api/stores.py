@@ -125,5 +125,6 @@ def _load(uri: str) -> None:
 
     client = MilvusClient(uri)
     for name in client.list_collections():
-        client.load_collection(name, timeout=_INDEX_S)
+        if client.list_indexes(name):  # the record of the current space has none
+            client.load_collection(name, timeout=_INDEX_S)
     client.close()

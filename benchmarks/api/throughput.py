@@ -24,7 +24,7 @@ def main(settings: Settings) -> None:
     n_many, n_one = settings.items(8_000, 320), settings.items(600, 40)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         store = stack.enter_context(filled_lite(settings))
-        port = stack.enter_context(serving(store, Path(name) / "log"))
+        port, _ = stack.enter_context(serving(store, Path(name) / "log"))
         bodies = queries.texts()
         ask(port, bodies, 50, 4)
         note("one client")

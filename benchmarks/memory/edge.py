@@ -196,10 +196,10 @@ def _open_model(kind: str) -> Model:
     if kind == TORCH:
         import torch
 
-        from benchmarks.pipeline.plain_script import lazy_torch_model
+        from benchmarks.harness.torch_towers import lazy_torch_model
 
         torch.set_num_threads(1)
-        return lazy_torch_model(n_threads=1)
+        return lazy_torch_model("english", n_threads=1)
     return load(read_bundle("english"), n_threads=1, quantization="int8" if kind == INT8 else None)
 
 

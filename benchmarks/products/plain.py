@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.pipeline.plain_script import torch_model
+from benchmarks.harness.torch_towers import torch_model
 from benchmarks.products.peers import wait
 from encoder.media.image import load_image
 from encoder.media.sound import load_sound
@@ -43,7 +43,7 @@ def read(path: Path) -> tuple[Modality, Any]:
 
 def main(_: str, folder: str, store: str, questions: str) -> None:
     """Ingest, then answer by cosine."""
-    model, names, rows, unread = torch_model(), [], [], []
+    model, names, rows, unread = torch_model("english"), [], [], []
     wait("opened")
     for path in sorted(Path(folder).iterdir()):
         try:
