@@ -10,10 +10,14 @@ import math
 import shutil
 import weakref
 from collections.abc import Collection, Iterable, Sequence
+from itertools import compress
 from pathlib import Path
 from tempfile import mkdtemp
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from search.lexical.analysis import can_be_misspelt, terms, words
 
@@ -26,12 +30,16 @@ MAX_FOUND = 1000
 
 
 class IndexedText(NamedTuple):
-    """The text of a segment; ``note`` is stored with it and returned with hits."""
+    """The text of a segment; ``note`` is stored with it and returned with hits.
+
+    ``asset_no`` is by what hits are filtered if the index has numbers.
+    """
 
     segment_id: str
     asset_id: str
     text: str
     note: bytes = b""
+    asset_no: int = 0
 
 
 class FoundText(NamedTuple):
@@ -51,13 +59,19 @@ class WordIndex:
         in_memory: keep the index in memory, instead of in files that are removed with the object.
         folder: keep the index in this folder, which can already have one, for later objects too.
         shared: other processes write to the folder too, one at a time; see `reload`.
+        has_numbers: keep `IndexedText.asset_no`.
 
     Raises:
         ValueError, OSError: the folder has something other than such an index.
     """
 
     def __init__(
-        self, *, in_memory: bool = False, folder: Path | None = None, shared: bool = False
+        self,
+        *,
+        in_memory: bool = False,
+        folder: Path | None = None,
+        shared: bool = False,
+        has_numbers: bool = False,
     ) -> None:
         import tantivy
 
@@ -68,11 +82,13 @@ class WordIndex:
         builder.add_text_field("asset_id", tokenizer_name="raw", index_option="basic")
         builder.add_bytes_field("note", stored=True)
         builder.add_text_field("words", tokenizer_name="whitespace", index_option="freq")
+        if has_numbers:
+            builder.add_integer_field("asset_no", fast=True)
         self._schema = builder.build()
         passing = "" if in_memory or folder else mkdtemp(prefix="anymodal-words-")
         self._index = tantivy.Index(self._schema, path=str(folder or "") or passing or None)
         self.close = weakref.finalize(self, shutil.rmtree, passing, ignore_errors=True)
-        self._shared = shared
+        self._shared, self._has_numbers = shared, has_numbers
         self._kept: tantivy.IndexWriter | None = None if shared else self._new_writer()
         self._searcher = self._index.searcher()
         self._lock = Lock()
@@ -80,7 +96,7 @@ class WordIndex:
 
     def add(self, texts: Iterable[IndexedText]) -> None:
         """Index texts; each replaces the one of its segment, and an empty one removes it."""
-        documents = [(text.segment_id, _document(text)) for text in texts]
+        documents = [(text.segment_id, _document(text, self._has_numbers)) for text in texts]
         with self._lock:
             for segment_id, document in documents:
                 self._writer.delete_documents_by_term("segment_id", segment_id)
@@ -123,11 +139,16 @@ class WordIndex:
         return self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
 
     def find(
-        self, text: str, limit: int, asset_ids: Collection[str] | None = None
+        self,
+        text: str,
+        limit: int,
+        asset_ids: Collection[str] | None = None,
+        wanted: NDArray[np.bool_] | None = None,
     ) -> list[FoundText]:
         """The segments that hold a word of ``text``, best first, ties by id.
 
-        For a word that no text holds, those one edit away count.
+        For a word that no text holds, those one edit away count. ``wanted`` says by its number
+        which assets count, among the best `MAX_FOUND` texts; all that tie with the last are found.
         """
         from tantivy import Occur, Query
 
@@ -146,7 +167,13 @@ class WordIndex:
             among = Query.term_set_query(self._schema, "asset_id", list(asset_ids))
             inside = Query.const_score_query(among, 0.0)
             query = Query.boolean_query([(Occur.Must, query), (Occur.Must, inside)])
-        hits = searcher.search(query, limit, count=False).hits
+        hits = searcher.search(query, limit if wanted is None else MAX_FOUND, count=False).hits
+        if wanted is not None:
+            numbers = searcher.fast_field_values("asset_no", [at for _, at in hits])
+            is_wanted = wanted[np.minimum(np.array(numbers, np.int64), len(wanted) - 1)]
+            hits = list(compress(hits, is_wanted))
+            least = hits[limit - 1][0] if len(hits) > limit else 0.0
+            hits = [hit for hit in hits if hit[0] >= least]
         text_hits = [_found(searcher.doc(at), score) for score, at in hits]
         return sorted(text_hits, key=lambda hit: (-hit.score, hit.segment_id))
 
@@ -175,15 +202,20 @@ class WordIndex:
         return {text_hit.segment_id: text_hit.note for text_hit in text_hits}
 
 
-def _document(text: IndexedText) -> tantivy.Document | None:
+def _document(text: IndexedText, has_numbers: bool) -> tantivy.Document | None:
     """The document to index; None for a text without words."""
     import tantivy
 
     text_terms = " ".join(terms(text.text))
     if not text_terms:
         return None
+    numbers = {"asset_no": text.asset_no} if has_numbers else {}
     return tantivy.Document(
-        segment_id=text.segment_id, asset_id=text.asset_id, note=text.note, words=text_terms
+        segment_id=text.segment_id,
+        asset_id=text.asset_id,
+        note=text.note,
+        words=text_terms,
+        **numbers,
     )
 
 

@@ -14,6 +14,7 @@ from search import Query, SearchEngine
 from search.errors import IndexNotReadyError
 from search.filters import parse_filter
 from search.store.base import VectorStore
+from search.store.embedded import reading
 from search.store.memory import MemoryStore
 from search.store.milvus import store as milvus_texts
 from search.store.milvus import words as mirrored_words
@@ -244,8 +245,12 @@ def test_a_hit_is_the_segment_as_it_was_written(store: VectorStore) -> None:
 def test_words_of_a_filter_are_found_however_many_texts_have_them(
     store: VectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Milvus checks a number of the best, and looks among the assets if these leave too few."""
+    """Milvus checks a number of the best, and looks among the assets if these leave too few.
+
+    A folder looks among the assets if they are few.
+    """
     monkeypatch.setattr(milvus_texts, "MAX_FOUND", 4)
+    monkeypatch.setattr(reading, "_MAX_JOINED", 3)
     tags = {f"a{n}": ["some"] * (n % 2) + ["last"] * (n == 9) for n in range(10)}
     assets = [asset(one, f"/{one}", modality=TEXT) for one in tags]
     store.write(

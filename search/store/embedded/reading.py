@@ -302,8 +302,8 @@ class IndexReading:
                 nos = np.flatnonzero(assets).tolist()
                 rows = db.execute(f"SELECT asset_id FROM asset WHERE no IN ({marks(nos)})", nos)
                 few_ids = [asset_id for (asset_id,) in rows]
-            n_words = MAX_FOUND if few_ids is None and assets is not None else min(limit, MAX_FOUND)
-            hits = self._words.find(text, n_words, few_ids)
+            wanted = assets if few_ids is None else None
+            hits = self._words.find(text, min(limit, MAX_FOUND), few_ids, wanted)
             if hits is None:
                 raise IndexNotReadyError(
                     "The words of this store must be read again, so only meaning counted.",

@@ -18,6 +18,9 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from encoder.errors import AnymodalError
 from encoder.system.private import private_folder
 from encoder.types import TEXT
@@ -80,14 +83,18 @@ class KeptIndex:
         self._thread: Thread | None = None
 
     def find(
-        self, text: str, limit: int, asset_ids: Sequence[str] | None = None
+        self,
+        text: str,
+        limit: int,
+        asset_ids: Sequence[str] | None = None,
+        wanted: NDArray[np.bool_] | None = None,
     ) -> list[FoundText] | None:
-        """The best, as of the last `open`; None if the files have to be rebuilt."""
+        """See `WordIndex.find`, as of the last `open`; None if the files have to be rebuilt."""
         index = self._index
         if index is None:
             return []
         try:
-            return index.find(text, limit, asset_ids)
+            return index.find(text, limit, asset_ids, wanted)
         except (OSError, ValueError):
             self._forget()
             return None
@@ -161,7 +168,7 @@ class KeptIndex:
             self._index = None
             shutil.rmtree(self._folder, ignore_errors=True)
             private_folder(self._folder)
-            self._index = WordIndex(folder=self._folder, shared=True)
+            self._index = self._in_folder()
         self._index = self._index or self._kept()
         return self._index
 
@@ -169,7 +176,10 @@ class KeptIndex:
         """The existing index; without this file, an empty one would be created."""
         if not (self._folder / _META).exists():
             raise FileNotFoundError(self._folder / _META)
-        return WordIndex(folder=self._folder, shared=True)
+        return self._in_folder()
+
+    def _in_folder(self) -> WordIndex:
+        return WordIndex(folder=self._folder, shared=True, has_numbers=self._source.has_numbers)
 
     def open(self) -> None:
         """Read the files that are there, if another process has changed them."""
@@ -233,6 +243,8 @@ class TextSource:
 
     name = "words"
     """Of its folder, and in facts."""
+    has_numbers = True
+    """Filters look at the numbers of assets."""
 
     def n_left(self, db: sqlite3.Connection) -> int:
         """How much has not been read."""
@@ -250,13 +262,13 @@ class TextSource:
         gone = db.execute(removals, (limit,)).fetchall() if done else []
         room = limit - len(gone)
         texts = db.execute(
-            "SELECT key, asset_id, snippet, at FROM segment JOIN asset USING (no) "
+            "SELECT key, asset_id, snippet, no, at FROM segment JOIN asset USING (no) "
             "WHERE at >= ? AND at < ? ORDER BY at LIMIT ?",
             (place_of(part_no, done), place_of(part_no, n_slots), room),
         ).fetchall()
         end = n_slots
         if len(texts) == room:
-            end = texts[-1][3] - place_of(part_no, 0) + 1 if texts else done
+            end = texts[-1][4] - place_of(part_no, 0) + 1 if texts else done
 
         def note(db: sqlite3.Connection) -> None:
             if not done:  # nothing was indexed
@@ -265,7 +277,9 @@ class TextSource:
                 db.execute("DELETE FROM unworded WHERE seq <= ?", (gone[-1][0],))
             set_fact(db, self.name, [part_no, end])
 
-        new_texts = [IndexedText(key, asset_id, text) for key, asset_id, text, _ in texts]
+        new_texts = [
+            IndexedText(key, asset_id, text, asset_no=no) for key, asset_id, text, no, _ in texts
+        ]
         return Unread(new_texts, [asset_id for _, asset_id in gone], not done, note)
 
     def again(self, db: sqlite3.Connection) -> None:
@@ -287,6 +301,7 @@ class NameSource:
     """The same for the index of names."""
 
     name = "names"
+    has_numbers = False
 
     def n_left(self, db: sqlite3.Connection) -> int:
         (n,) = db.execute("SELECT count(*) FROM unnamed").fetchone()

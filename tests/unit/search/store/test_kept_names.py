@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from encoder.types import TEXT
+from search.errors import IndexNotReadyError
+from search.filters import parse_filter
 from search.store.embedded import reading, side
 from search.store.embedded import texts as kept
 from search.store.embedded.store import EmbeddedStore
@@ -50,6 +54,27 @@ def test_the_next_process_reads_no_commit_rows(
     store = opened(folder)
     assert store._side.current.names.n_left() == 0
     assert found(store, "IMG 0003") == {"a3"}
+    store.close()
+
+
+def test_words_of_an_earlier_version_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its index had no numbers of assets, which filters look at."""
+    monkeypatch.setattr(reading, "_MAX_JOINED", 0)
+    (row,) = vectors(1)
+    with monkeypatch.context() as before:
+        before.setattr(kept.TextSource, "has_numbers", False)
+        store = opened(tmp_path / "store")
+        texts = replace(segment("a", 0, row, TEXT), snippet="a dragon")
+        store.write([asset("a", "/a.txt", modality=TEXT)], [texts])
+        assert store.lexical("dragon", 1)
+        store.close()
+    store = opened(tmp_path / "store")
+    of_text = parse_filter({"field": "path", "prefix": "/a"})
+    with suppress(IndexNotReadyError):  # where the index is found to be of another form
+        store.lexical("dragon", 1, filter=of_text)
+    assert [hit.asset_id for hit in store.lexical("dragon", 1, filter=of_text)] == ["a"]
     store.close()
 
 
