@@ -155,7 +155,7 @@ class ByteCodes:
         products: NDArray[np.float32],
         places: NDArray[np.int64],
     ) -> None:
-        """Fill in products and places [n, limit] of about the best; -1 where there are no more.
+        """Fill in products and places [n, limit] of about the best; -inf and -1 beyond the last.
 
         Args:
             scaled_queries: queries times `scales`, in whole numbers; so are the products.
@@ -169,6 +169,7 @@ class ByteCodes:
             chosen = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]
             params = faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]
         self._index.search(scaled_queries, products.shape[1], params=params, D=products, I=places)
+        products[places < 0] = -np.inf
 
 
 def in_whole_numbers(queries: Embeddings, scales: Sequence[Embeddings]) -> tuple[Any, Any]:
@@ -193,6 +194,8 @@ _LEAST_STEP = 1e-4
 _N_TRIED, _N_NEAREST, _N_ASKED = 32, 10, 94
 """Queries, and the most rows that are ranked by their floats for ten hits."""
 _LEAST_RECALL = 0.99
+_MORE, _SPARE = 1.3, 64
+"""How many more rows are looked at than are needed if a filter's are anywhere among them."""
 
 
 class NibbleCodes:
@@ -247,24 +250,33 @@ class NibbleCodes:
         row_mask: NDArray[np.bool_] | None,
         products: NDArray[np.float32],
         places: NDArray[np.int64],
+        can_stop: bool = False,
     ) -> None:
         """See `ByteCodes.nearest`, of unit rows; products are about the cosines.
 
-        With a mask, as many more rows are searched for as it leaves out.
+        With a mask, as many more rows are searched for as it leaves out. If it ``can_stop``, so
+        many that enough are likely among them; if they are not, the last product is that of the
+        last row looked at.
         """
-        if row_mask is None:
-            self._index.search(queries, products.shape[1], D=products, I=places)
-            return
         limit = products.shape[1]
-        n_asked = min(limit + int(np.count_nonzero(~row_mask)), self._index.ntotal)
-        answers = self._index.search(queries, n_asked)
-        places[:] = -1
+        if row_mask is None:
+            self._index.search(queries, limit, D=products, I=places)
+            products[places < 0] = -np.inf
+            return
+        n_wanted, n_rows = int(np.count_nonzero(row_mask)), len(row_mask)
+        n_looked_at = min(limit + n_rows - n_wanted, n_rows)
+        if can_stop:
+            n_looked_at = min(n_looked_at, _SPARE + int(_MORE * limit * n_rows / max(n_wanted, 1)))
+        products[:], places[:] = -np.inf, -1
+        answers = self._index.search(queries, n_looked_at)
         for query, (of_query, at) in enumerate(zip(*answers, strict=True)):
             in_mask = np.flatnonzero((at >= 0) & row_mask[at])[:limit]
             products[query, : len(in_mask)], places[query, : len(in_mask)] = (
                 of_query[in_mask],
                 at[in_mask],
             )
+            if len(in_mask) < min(limit, n_wanted):
+                products[query, -1] = of_query[-1]
 
 
 def _in_pairs(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:

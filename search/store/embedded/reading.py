@@ -35,6 +35,7 @@ from search.store.embedded.texts import KeptIndex
 from search.store.embedded.vector_files import RankedSlots
 from search.store.embedded.views import Mask, PartView, View, Views
 from search.store.overview import Dated, Facets, Order
+from search.store.schema import NUMBERS, TEXTS
 from search.store.several import best_first, by_segment, mixed_best_first, shifted
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
@@ -46,6 +47,7 @@ _MAX_JOINED = 2000
 """The most assets whose texts are searched by their ids."""
 _PLACES_PER_QUERY = 10_000
 _OF_SEGMENT = SEGMENT_COLUMNS.replace("key, no", "key, segment.no")
+_OF_HIT = f"key, asset_id, {', '.join((*NUMBERS, *TEXTS))}, idx >> 40"
 _SEGMENTS = (
     f"SELECT at, asset_id, part.modality, {_OF_SEGMENT} FROM segment JOIN asset USING (no) "
     "JOIN part ON part.part = segment.at >> 40"
@@ -344,17 +346,16 @@ def _rows_of(
     db: sqlite3.Connection, view: PartView, modality: Modality, answer: RankedSlots
 ) -> list[ScoredSegment]:
     hits = list[ScoredSegment]()
-    slots = answer.slots.tolist()
-    cosines = dict(zip(slots, answer.cosines.tolist(), strict=True))
-    for start in range(0, len(slots), _PLACES_PER_QUERY):
-        places = [place_of(view.part, slot) for slot in slots[start : start + _PLACES_PER_QUERY]]
-        for at, asset_id, *row in db.execute(
-            f"SELECT at, asset_id, {_OF_SEGMENT} FROM segment JOIN asset USING (no) "
+    of_places = (answer.slots + place_of(view.part, 0)).tolist()
+    cosines = dict(zip(of_places, answer.cosines.tolist(), strict=True))
+    for places in in_batches(of_places, _PLACES_PER_QUERY):
+        for at, *columns in db.execute(
+            f"SELECT at, {_OF_HIT} FROM segment JOIN asset USING (no) "
             f"WHERE at IN ({marks(places)})",
             places,
         ):
-            hits.append(scored(row, asset_id, modality, cosines[slot_of(at)]))
-    if len(hits) != len(slots):  # each slot that counts has a row
+            hits.append(scored(columns, modality, cosines[at]))
+    if len(hits) != len(of_places):  # each slot that counts has a row
         raise DamagedError("tables.db")
     return hits
 
@@ -364,12 +365,12 @@ def _with_words(
 ) -> list[ScoredSegment]:
     keys = list(scores)
     hits = [
-        scored(row, asset_id, modality_of(modality), scores[row[0]])
-        for asset_id, modality, *row in db.execute(
-            f"SELECT asset_id, part.modality, {_OF_SEGMENT} FROM segment JOIN asset USING (no) "
+        scored(columns, modality_of(modality), scores[columns[0]])
+        for no, modality, *columns in db.execute(
+            f"SELECT segment.no, part.modality, {_OF_HIT} FROM segment JOIN asset USING (no) "
             f"JOIN part ON part.part = segment.at >> 40 WHERE key IN ({marks(keys)})",
             keys,
         )
-        if assets is None or assets[row[1]]
+        if assets is None or assets[no]
     ]
     return sorted(hits, key=lambda hit: (-hit.cosine, hit.segment_id))

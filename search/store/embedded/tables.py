@@ -316,12 +316,9 @@ def segment_values(row: SegmentRow, no: int) -> tuple[Any, ...]:
 _said = attrgetter(*NUMBERS, *TEXTS)
 
 
-def scored(
-    columns: Sequence[Any], asset_id: str, modality: Modality, cosine: float
-) -> ScoredSegment:
-    """A segment that a search found, from its columns."""
-    key, _no, index, *said = columns
-    said.append(unpacked(index)[1])
+def scored(columns: Sequence[Any], modality: Modality, cosine: float) -> ScoredSegment:
+    """A segment that a search found, from its key, its asset, what it says and its row."""
+    key, asset_id, *said = columns
     return ScoredSegment(key.partition("#")[0], asset_id, modality, cosine, *said)
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property
 from itertools import compress
-from mmap import MADV_DONTNEED, MADV_RANDOM, PROT_READ, mmap
+from mmap import PROT_READ, mmap
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, TypeAlias
@@ -42,11 +42,15 @@ STEP = 1024
 """Newer rows get codes once there are this many: comparing codes takes a third of the time."""
 _FEW = 2048
 """Up to this many rows are compared without codes, wherever they are."""
-_MOST = 7 / 8
-"""If this much of a chunk is wanted, all its rows are compared, whatever a filter leaves out."""
+_MOST, _SOME = 7 / 8, 1 / 12
+"""If so much of a chunk is wanted, all its rows are compared, whatever a filter leaves out: codes
+of half a byte take less than half the time of longer ones, and the best of all rows, in which those
+wanted are looked for, little more than fewer. With few chunks each has to find all of the best."""
 _MORE = 3
 _SPARE = 64
 """`_MORE` times as many rows as are wanted, and these, are ranked by their floats."""
+
+_MAPPED_BYTES = 1 << 26
 
 Kind: TypeAlias = ByteCodes | NibbleCodes
 
@@ -117,27 +121,29 @@ class VectorFiles:
         vectors[is_near] = tail[slots[is_near] - start]
         far = np.flatnonzero(~is_near)
         if len(far):
-            file = self._mapped(int(slots[far].max()) + 1)
-            mapped = np.frombuffer(file, np.float32).reshape(-1, self._embed_dim)
-            vectors[far] = mapped[slots[far]]
-            file.madvise(MADV_DONTNEED)  # the pages stay in the cache of the disk alone
+            vectors[far] = self._far(slots[far])
             self._check(vectors[far], self._sums[slots[far]])
         return vectors
 
-    def _mapped(self, n_rows: int) -> mmap:
-        """At least the first rows of the file, mapped into memory.
+    def _far(self, slots: NDArray[np.int64]) -> Embeddings:
+        """Rows from the file, mapped if it is small enough to stay so.
 
-        A call of its own for each row takes three times as long. A file is shortened by damage
-        alone; without the check of its size, this process would be killed by a signal.
+        To map the pages of a large one for each search takes twice as long as to read its rows.
         """
-        n_bytes = os.fstat(self._rows).st_size
-        if n_bytes < n_rows * self._row_bytes:
+        n_bytes, n_needed = os.fstat(self._rows).st_size, (int(slots.max()) + 1) * self._row_bytes
+        if n_bytes < n_needed:  # damaged: to touch a page beyond the end would kill this process
             raise DamagedError(self._base.with_suffix(".rows"))
-        if self._map is None or len(self._map) < n_rows * self._row_bytes:
+        if n_bytes > _MAPPED_BYTES:
+            vectors = np.empty((len(slots), self._embed_dim), np.float32)
+            for vector, slot in zip(vectors, slots.tolist(), strict=True):
+                os.preadv(self._rows, [vector.data], slot * self._row_bytes)
+            return vectors
+        if self._map is None or len(self._map) < n_needed:
             whole = n_bytes // self._row_bytes * self._row_bytes
             self._map = mmap(self._rows, whole, prot=PROT_READ)
-            self._map.madvise(MADV_RANDOM)
-        return self._map
+        mapped = np.frombuffer(self._map, np.float32).reshape(-1, self._embed_dim)
+        taken: Embeddings = mapped[slots]
+        return taken
 
     def range(self, start: int, end: int) -> Embeddings:
         """The rows from one slot to another; see `rows`."""
@@ -195,15 +201,17 @@ class VectorFiles:
 
         A few are taken of each chunk, or all if it can hold more of the best than that.
         """
-        chunks = [
-            Chunk(start, self._codes_of(start, end, chunk_mask), chunk_mask)
+        ranges = [
+            (start, end, chunk_mask)
             for start, end in _coded(n_slots)
             if (chunk_mask := None if slot_mask is None else slot_mask[start:end]) is None
             or chunk_mask.any()
         ]
-        n_per_chunk = min(limit, _SPARE + _MORE * limit // max(len(chunks), 1))
+        n_per_chunk = min(limit, _SPARE + _MORE * limit // max(len(ranges), 1))
+        share = _SOME if n_per_chunk < limit else _MOST
+        chunks = [Chunk(start, self._codes_of(start, end, m, share), m) for start, end, m in ranges]
         newest = self._in_newest(queries, n_slots, slot_mask)
-        chunk_scores = in_chunks(queries, min(n_per_chunk, CHUNK), chunks)
+        chunk_scores = in_chunks(queries, min(n_per_chunk, CHUNK), chunks, n_per_chunk < limit)
         if n_per_chunk < limit:
             has_more = with_more(chunk_scores, least_of(joined(newest, chunk_scores), limit))
             more_scores = in_chunks(queries, min(limit, CHUNK), list(compress(chunks, has_more)))
@@ -215,11 +223,13 @@ class VectorFiles:
             for of_query, of_slots in zip(scores, slots, strict=True)
         ]
 
-    def _codes_of(self, start: int, end: int, slot_mask: NDArray[np.bool_] | None) -> Kind:
+    def _codes_of(
+        self, start: int, end: int, slot_mask: NDArray[np.bool_] | None, share: float
+    ) -> Kind:
         if end - start < CHUNK:
             return self._recent_codes(start, end)
-        is_most = slot_mask is None or np.count_nonzero(slot_mask) >= _MOST * CHUNK
-        return self._chunk(start // CHUNK, NibbleCodes if is_most else ByteCodes)
+        compares_all = slot_mask is None or np.count_nonzero(slot_mask) >= share * CHUNK
+        return self._chunk(start // CHUNK, NibbleCodes if compares_all else ByteCodes)
 
     def _in_newest(
         self, queries: Embeddings, n_slots: int, slot_mask: NDArray[np.bool_] | None
@@ -341,8 +351,12 @@ class Chunk(NamedTuple):
     wanted: NDArray[np.bool_] | None
 
 
-def in_chunks(queries: Embeddings, limit: int, chunks: Sequence[Chunk]) -> Scored:
+def in_chunks(
+    queries: Embeddings, limit: int, chunks: Sequence[Chunk], can_stop: bool = False
+) -> Scored:
     """About the best of each chunk for each query [n, embed_dim]: [n_chunks, n, limit].
+
+    If it ``can_stop``, fewer may be found where a filter leaves rows out; see `with_more`.
 
     Queries are converted to bytes for all chunks at once: a million rows have 122 chunks, and a
     call of numpy for each takes a fifth of the time of its comparisons.
@@ -359,7 +373,7 @@ def in_chunks(queries: Embeddings, limit: int, chunks: Sequence[Chunk]) -> Score
             products[at] *= step
     for at, chunk in enumerate(chunks):
         if isinstance(chunk.codes, NibbleCodes):
-            chunk.codes.nearest(queries, chunk.wanted, products[at], places[at])
+            chunk.codes.nearest(queries, chunk.wanted, products[at], places[at], can_stop)
     starts = np.array([chunk.start for chunk in chunks], np.int64)[:, None, None]
     return Scored(products, np.where(places < 0, -1, places + starts))
 
@@ -393,9 +407,12 @@ def least_of(scored: Scored, limit: int) -> NDArray[np.float32]:
 
 
 def with_more(scored: Scored, least: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which chunks [n_chunks] may have more rows among the best."""
-    scores, slots = (of[:, :, -1] for of in scored)
-    may: NDArray[np.bool_] = (scores >= least[:, 0] - _TIE) & (slots >= 0)
+    """Which chunks [n_chunks] may have more rows among the best: no other exceeds the last score.
+
+    It is -inf if there are no more.
+    """
+    last = scored.scores[:, :, -1]
+    may: NDArray[np.bool_] = (last >= least[:, 0] - _TIE) & np.isfinite(last)
     return np.any(may, axis=1)  # type: ignore[no-any-return]
 
 

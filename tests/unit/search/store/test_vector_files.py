@@ -139,6 +139,24 @@ def test_a_chunk_may_hold_all_of_the_nearest(
     part.close()
 
 
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
+def test_a_filter_that_leaves_out_the_nearest_finds_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """In every chunk all that is wanted is far behind what is not, and one chunk has the best."""
+    monkeypatch.setattr(vector_files, "CHUNK", 512)
+    rng = np.random.default_rng(0)
+    rows = l2_normalize(rng.standard_normal((40 * 512, 64)).astype(np.float32))
+    wanted = rng.random(len(rows)) < share
+    rows[~wanted] = l2_normalize(rows[~wanted] + 0.8 * rows[0])
+    rows[3 * 512 : 4 * 512] = l2_normalize(rows[3 * 512 : 4 * 512] + 0.3 * rows[0])
+    part = _part(tmp_path, rows)
+    (best,) = part.nearest(rows[:1], 100, len(rows), wanted)
+    cosines = np.where(wanted, rows @ rows[0], -1)
+    assert _share(best.slots[None, :100], np.argsort(-cosines)[None, :100]) >= 0.99
+    part.close()
+
+
 def test_a_search_waits_for_no_team_of_threads(
     tmp_path: Path, n_threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
