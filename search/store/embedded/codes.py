@@ -13,6 +13,7 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from mmap import PROT_READ, mmap
 from pathlib import Path
 from threading import get_ident
 from typing import Any
@@ -54,14 +55,18 @@ def seal(path: Path) -> None:
         file.write(zlib.crc32(file.read()).to_bytes(_SUM_BYTES, "big"))
 
 
-def unsealed(path: Path) -> bytes | None:
-    """What was sealed; None if the file is missing, or was changed since."""
+def is_sealed(path: Path) -> bool:
+    """Whether a file holds what was sealed. Mapped, since copies take four times as long."""
     try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    payload, checksum = content[:-_SUM_BYTES], content[-_SUM_BYTES:]
-    return payload if zlib.crc32(payload).to_bytes(_SUM_BYTES, "big") == checksum else None
+        with (
+            path.open("rb") as file,
+            mmap(file.fileno(), 0, prot=PROT_READ) as content,
+            memoryview(content) as view,
+        ):
+            checksum = zlib.crc32(view[:-_SUM_BYTES]).to_bytes(_SUM_BYTES, "big")
+            return checksum == view[-_SUM_BYTES:]
+    except (OSError, ValueError):  # missing or empty
+        return False
 
 
 @contextmanager
@@ -94,7 +99,7 @@ def opened_index(path: Path, n_rows: int, flags: int = 0) -> Any:
     """An index that was kept; None if it is missing, damaged or has a different number of rows."""
     import faiss
 
-    if unsealed(path) is None:
+    if not is_sealed(path):
         return None
     try:
         index = faiss.read_index(str(path), flags)
@@ -138,7 +143,9 @@ class ByteCodes:
         index = opened_index(path, n_rows, faiss.IO_FLAG_MMAP_IFC)
         if index is None:
             return None
-        scales = np.frombuffer(unsealed(_scales_path(path)) or b"", np.float32)
+        if not is_sealed(scales_path := _scales_path(path)):
+            return None
+        scales = np.frombuffer(scales_path.read_bytes()[:-_SUM_BYTES], np.float32)
         return cls(index, scales) if len(scales) == index.d else None
 
     def keep(self, path: Path) -> None:
