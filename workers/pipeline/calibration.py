@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from encoder.calibration.floors import CalibrationQueries, measure_floors, nonsense
 from encoder.calibration.measure import (
@@ -23,6 +28,7 @@ from encoder.calibration.measure import (
 )
 from encoder.calibration.tables import floor_facts
 from encoder.errors import AnymodalError, InputError
+from encoder.system.cache import cache_folder, make_once
 from encoder.types import QUERY, TEXT, VIDEO, Embeddings, Item, Modality
 from search.errors import StoreError
 from search.query.terms import ItemEncoder
@@ -60,6 +66,9 @@ LEAST_READ = 50
 CHANGED = 0.5
 """It is measured again once its segments are more or fewer by this part."""
 _LOOK_EVERY_S = 60.0
+_SAME_COSINE = 0.999
+"""A text that is encoded alone may differ by rounding from the same text in a batch."""
+_LOCK_TIMEOUT_S = 60.0
 
 OnProgress = Callable[[int, int], object]
 
@@ -326,7 +335,8 @@ def _measured(
     sizes = {modality: n for modality, n in store.sizes().items() if not only or modality in only}
     if not sizes:
         raise InputError("store", got="nothing stored yet", wanted="some files to measure by")
-    queries, unit_rows = told_apart(sample_queries(), _encoded(encoder, sample_queries()))
+    rows = _sample_rows(encoder) if reading else _encoded(encoder, sample_queries())
+    queries, unit_rows = told_apart(sample_queries(), rows)
     shipped = encoder.space.calibration
     former = state.renewed(shipped).reading or shipped
     unchanged = former if reading else state.constants or shipped
@@ -413,3 +423,32 @@ def _beside_nonsense(
 
 def _encoded(encoder: ItemEncoder, queries: Sequence[SampleQuery]) -> Embeddings:
     return encoder.encode_items([Item(TEXT, query.text, QUERY) for query in queries])
+
+
+def _sample_rows(encoder: ItemEncoder) -> Embeddings:
+    """The vectors of the shipped queries, kept in the cache of this machine.
+
+    A space's name does not say how its queries are encoded, so one is encoded and compared.
+    """
+    queries = sample_queries()
+    probe = _encoded(encoder, queries[:1])[0]
+    facts = json.dumps([encoder.space.fingerprint, [query.text for query in queries]])
+    path = cache_folder("queries") / f"{hashlib.sha256(facts.encode()).hexdigest()[:16]}.npy"
+
+    def is_like_probe(rows_file: Path) -> bool:
+        try:
+            rows = np.load(rows_file)
+        except (OSError, ValueError):
+            return False
+        is_whole = rows.shape == (len(queries), len(probe))
+        return is_whole and float(rows[0] @ probe) >= _SAME_COSINE
+
+    def write(rows_file: Path) -> None:
+        np.save(rows_file, _encoded(encoder, queries))
+
+    try:
+        make_once(path, write, is_whole=is_like_probe, timeout_s=_LOCK_TIMEOUT_S)
+        return np.asarray(np.load(path), np.float32)
+    except OSError as error:  # also a lock that another process holds for too long
+        logger.info("the vectors of queries cannot be kept in %s: %s", path, error)
+        return _encoded(encoder, queries)

@@ -123,6 +123,33 @@ def test_the_shipped_queries_are_encoded_as_queries() -> None:
     assert passages == [query.text for query in queries]
 
 
+def test_queries_are_encoded_once_on_a_machine_and_again_by_another_query_tower(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path))
+    shipped = dict.fromkeys(WHERE, Calibration(0.2, 0.1))
+
+    class Counting(GappedEncoder):
+        def __init__(self, prompt: str) -> None:
+            super().__init__(shipped)
+            self.prompt, self.n_encoded = prompt, 0
+
+        def encode_items(self, items: Sequence[Item]) -> Embeddings:
+            self.n_encoded += len(items)
+            return super().encode_items([Item(i.modality, self.prompt + i.content) for i in items])
+
+    def reading(encoder: Counting) -> dict[str, list[float]]:
+        store = MemoryStore(DIM, shipped)
+        fill(store, text=400)
+        assert calibrate_if_due(cast("MultiModalEncoder", encoder), store, alone_here)
+        return flat(store.scoring.reading)
+
+    first, again, other = Counting(""), Counting(""), Counting("query: ")
+    assert reading(first) == reading(again) != reading(other)
+    assert again.n_encoded < first.n_encoded
+    assert other.n_encoded == first.n_encoded
+
+
 def test_a_score_means_the_same_for_every_kind(store: VectorStore) -> None:
     calibrate(ENCODER, store)
     engine = SearchEngine(ENCODER, store)
