@@ -31,8 +31,9 @@ _MAX_REQUEST_BYTES = 2**20
 def main() -> None:
     """Answer requests until the other end is closed."""
     read_fd, write_fd, memory_bytes = (int(value) for value in sys.argv[1:4])
-    for kind in kinds():  # before the limits: libraries open many files and map much memory
-        kind.load()
+    for kind in kinds():
+        if kind.made_by:  # ours import at their first file, and most folders hold few kinds
+            kind.load()
     confined = confine(Path(sys.argv[4]))
     _set_limits(memory_bytes)
     Thread(target=_leave_with_parent, args=(read_fd,), daemon=True).start()

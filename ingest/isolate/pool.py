@@ -180,6 +180,13 @@ def _ask_for_segments(
     }
     clock = Clock(asset.uri, config, plays_s)
     with _pool.lent(config.max_memory_bytes, Path(asset.path or asset.uri)) as process:
-        yield from process.ask(
+        answers = process.ask(
             request, clock, lambda answer: wire.segment_from_message(answer, asset.asset_id)
         )
+        waiting = next(answers, None)
+        for segment in answers:
+            if waiting:
+                yield waiting
+            waiting = segment
+    if waiting:  # its process is free for other files by now
+        yield waiting

@@ -112,9 +112,6 @@ class Film(Kind):
         pictures = np.stack([frames[n].content for n in picked])
         return Clip(pictures, joined_sound(sounds) if sounds else None)
 
-    def load(self) -> None:
-        import av  # noqa: F401
-
 
 def _as_video(media_type: str) -> str:
     return f"video/{media_type.partition('/')[2]}"

@@ -72,9 +72,6 @@ class Font(Kind):
             ImageDraw.Draw(page).multiline_text(at, _SAMPLE, "black", font)
         return Segment(asset.asset_id, IMAGE, 0, np.asarray(page))
 
-    def load(self) -> None:
-        import PIL._imagingft  # noqa: F401
-
 
 def _opened(path: Path) -> FreeTypeFont:
     from PIL import ImageFont

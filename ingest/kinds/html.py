@@ -72,10 +72,6 @@ class Html(Kind):
     def segments(self, asset: Asset, path: Path, config: IngestConfig) -> Iterator[Segment]:
         return text_segments(asset, path, [Section(html_text(read_bytes(path), str(path)))], config)
 
-    def load(self) -> None:
-        import selectolax.lexbor  # noqa: F401
-        import semantic_text_splitter  # noqa: F401
-
 
 def html_text(data: bytes, name: str) -> str:
     """Visible text, one line per block; ``name`` is for messages.

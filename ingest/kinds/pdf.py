@@ -79,10 +79,6 @@ class Pdf(Kind):
                 rgb = _rendered(document[place.page - 1], config)
         return Segment(asset.asset_id, IMAGE, 0, rgb, place=json.dumps({"page": place.page}))
 
-    def load(self) -> None:
-        import pypdfium2  # noqa: F401
-        import semantic_text_splitter  # noqa: F401
-
 
 def first_page(data: bytes, config: IngestConfig) -> RgbPicture:
     """What the first page of a PDF looks like, uint8 [height, width, 3].

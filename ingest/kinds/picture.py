@@ -65,14 +65,6 @@ class Picture(Kind):
     def preview(self, asset: Asset, path: Path, place: Place, config: IngestConfig) -> Segment:  # noqa: ARG002
         return next(self.segments(asset, path, config))
 
-    def load(self) -> None:
-        import PIL.Image
-
-        from encoder.media.image import register_heif
-
-        PIL.Image.init()
-        register_heif()
-
 
 _MARK = re.compile(
     rb"(?s)II\*\0....CR|II\x55\0|IIRO|IIRS|MMOR|FUJIFILMCCD-RAW|FOVb|\0MRM|....ftypcrx "

@@ -37,7 +37,3 @@ class Plain(Kind):
         is_markdown = asset.media_type == "text/markdown"
         text = decode_bytes(read_bytes(path))
         return text_segments(asset, path, [Section(text)], config, markdown=is_markdown)
-
-    def load(self) -> None:
-        import charset_normalizer  # noqa: F401
-        import semantic_text_splitter  # noqa: F401

@@ -66,9 +66,6 @@ class Sound(Kind):
         """The windows, joined."""
         return joined_sound(segments)
 
-    def load(self) -> None:
-        import av  # noqa: F401
-
 
 def joined_sound(segments: Sequence[Segment]) -> Waveform:
     """Windows of sound, joined into one."""

@@ -58,9 +58,6 @@ class Subtitles(Kind):
         if not index:
             raise no_text(path)
 
-    def load(self) -> None:
-        import pysubs2  # noqa: F401
-
 
 def _segment(
     asset: Asset, index: int, at: int, window: Sequence[tuple[float, float, str]]

@@ -68,9 +68,6 @@ class Svg(Kind):
     def preview(self, asset: Asset, path: Path, place: Place, config: IngestConfig) -> Segment:  # noqa: ARG002
         return Segment(asset.asset_id, IMAGE, 0, _drawn(path, _root(path), config))
 
-    def load(self) -> None:
-        import resvg_py  # noqa: F401
-
 
 def _root(path: Path) -> Element:
     # Python's expat neither fetches external entities nor lets internal ones grow without end.
