@@ -8,7 +8,7 @@ from pathlib import Path
 from shutil import copy, copytree
 
 from benchmarks.harness.results_pages import write_section
-from benchmarks.library import pairs, sounds
+from benchmarks.library import pairs
 from benchmarks.library.asking import asked_of, engine_over, ingest
 from benchmarks.library.corpus import (
     N_NEWS,
@@ -30,7 +30,6 @@ _TITLES = {
     "texts": "A mixed library: with 1,000 further texts",
     "photos": "A mixed library: with 1,000 further photos",
     "pairs": "A mixed library: answers in another language",
-    "sounds": "A mixed library: a sound first",
 }
 
 
@@ -82,8 +81,6 @@ def main() -> None:
     wanted = questions(made, given.half)
     if part == "pairs":
         body = pairs.measure(folder / "pairs", given.store)
-    elif part == "sounds":
-        body = sounds.measure(given.store or folder / "store")
     else:
         store = given.store or folder / "store"
         if not given.store:

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.harness.results_pages import table, write_section
 from benchmarks.harness.timing import Times, take_turns
-from benchmarks.models.apart import apart, memory, prepare, vector_of
+from benchmarks.models.apart import apart, prepare, vector_of
 from benchmarks.models.peers import cpu_s, peers
 from benchmarks.models.subjects import SUBJECTS, contents, save
 from encoder.models.exported import open_exported
@@ -75,7 +75,7 @@ def measure(name: str, folder: Path) -> str:
             f"- Preparing it in {precision}: {seconds:.0f} CPU-s, {peak_mb:.0f} MB of memory at "
             f"most, {n_bytes / 2**20:.0f} MB of graphs."
         )
-    lines += [f"- {memory(folder / 'int8')}", f"- {_neighbours(folder / 'int8')}"]
+    lines.append(f"- {_neighbours(folder / 'int8')}")
     rows = list(_rows(name, source, folder, lines))
     amx = "with" if "amx_int8" in instruction_sets().split() else "without"
     busy = f"The processor is one {amx} AMX; load of the machine {before}, at the end {_load()}."

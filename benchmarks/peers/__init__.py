@@ -1,4 +1,4 @@
-"""How other libraries run fast, and how one rounds weights (`benchmarks.peers.hqq`).
+"""How other libraries run fast.
 
 A peer is a function ``module:name`` in the table below, a `benchmarks.peers.base.BuildRun`; its
 library is imported when it is called. The libraries are in the dependency group ``bench-quant``,

@@ -13,8 +13,6 @@ from benchmarks.harness.command_line import run
 
 PARTS = {
     "minilm": "benchmarks.quant.quality.minilm:main",
-    "minilm-uniform": "benchmarks.quant.quality.minilm:uniform",
-    "minilm-short": "benchmarks.quant.quality.minilm:short",
     "lite0": "benchmarks.quant.quality.lite:lite0",
     "lite0-short": "benchmarks.quant.quality.lite:lite0_short",
     "small": "benchmarks.quant.quality.small:main",

@@ -76,6 +76,5 @@ def _ways(subject: Subject, tune_steps: int) -> Mapping[str, Callable[[], ways.W
         _EIGHTH: lambda: ways.mixed(subject, "8x", refit=True),
         _TUNED: lambda: ways.mixed(subject, "8x", refit=True, tune_steps=tune_steps),
         "INT8, GPTQ": lambda: ways.uniform(subject, "int8"),
-        "INT4, HQQ (hqq)": lambda: ways.hqq_of_its_authors(subject),
         "INT4, GPTQ": lambda: ways.uniform(subject, "int4"),
     }

@@ -9,14 +9,11 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from benchmarks.peers.hqq import round_weights
 from benchmarks.quant.networks.subjects import Subject
 from encoder.quant.export_onnx import float_twin
 from encoder.quant.folding import folded
-from encoder.quant.layers import find_layers
 from encoder.quant.quantized import QuantizedModel, model_nbytes
 from encoder.quant.quantizer import Quantizer
-from encoder.quant.schemes import FP32, INT4, SCALE_BYTES, Scheme
 from encoder.quant.tuning import tune
 
 
@@ -90,19 +87,6 @@ def uniform(subject: Subject, scheme: str) -> Way:
     """The same scheme for all layers, fitted on all calibration data."""
     quantizer = Quantizer(subject.model, subject.everything, objective=subject.objective)
     return _way(quantizer.apply(scheme))
-
-
-def hqq_of_its_authors(subject: Subject) -> Way:
-    """INT4 by the library hqq; each channel has a zero point as well as a scale."""
-    model = round_weights(subject.model, INT4.bits)
-    zero_points = sum(SCALE_BYTES * x.n_rows for x in find_layers(subject.model).values())
-    return Way(model, nbytes_with(subject.model, INT4) + zero_points)
-
-
-def nbytes_with(model: nn.Module, scheme: Scheme) -> int:
-    """Bytes of a model, all layers in one scheme; all else counts."""
-    layers = find_layers(model).values()
-    return model_nbytes(model) - sum(one.nbytes(FP32) - one.nbytes(scheme) for one in layers)
 
 
 def _way(quantized: QuantizedModel) -> Way:
