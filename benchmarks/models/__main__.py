@@ -75,7 +75,6 @@ def measure(name: str, folder: Path) -> str:
             f"- Preparing it in {precision}: {seconds:.0f} CPU-s, {peak_mb:.0f} MB of memory at "
             f"most, {n_bytes / 2**20:.0f} MB of graphs."
         )
-    lines.append(f"- {_neighbours(folder / 'int8')}")
     rows = list(_rows(name, source, folder, lines))
     amx = "with" if "amx_int8" in instruction_sets().split() else "without"
     busy = f"The processor is one {amx} AMX; load of the machine {before}, at the end {_load()}."
@@ -168,17 +167,6 @@ def _eager(source: Path) -> Mapping[str, Tower]:
         "audio": partial(towers.sound_tower, joint, prompt(AUDIO), _WINDOW_S),
     }
     return {kind: make() for kind, make in makers.items() if kind in joint.model.modalities}
-
-
-def _neighbours(folder: Path) -> str:
-    """How near a text's vector in a batch is to its vector when encoded alone."""
-    tower = open_exported(folder, 1, shared=False).towers["text"]  # type: ignore[index]
-    long = str(contents()["text"])
-    texts = [tower.prepare(text) for text in ("a red car", "a new cat", long, long[:90])]
-    together = tower.forward(texts).rows
-    alone = np.stack([tower.forward([text]).rows[0] for text in texts])
-    least = float((together * alone).sum(axis=1).min())
-    return f"Cosine of a text's vector alone to that in a batch, at least: {least:.7f} (> .9999)."
 
 
 if __name__ == "__main__":

@@ -19,15 +19,15 @@ from benchmarks.harness.results_pages import table
 from benchmarks.harness.timing import Times, on_one_core, take_turns
 from benchmarks.peers import SPEED, load
 from benchmarks.peers.base import BuildRun, Inputs, Run
-from benchmarks.quant import product
 from benchmarks.quant.networks.subjects import calibration_texts, text_batches
+from encoder.models.bundle.declaration import location, read_bundle
+from encoder.models.bundle.model import network, parse_precision
 from encoder.prepare.bundle.networks import load_network
 
 BASELINE = "torch fp32 eager"
 FLOATS = ("torch.compile fp32", "ONNX Runtime fp32", "OpenVINO fp32", BASELINE)
-OURS, PORTIONED = "**ours, int8**", "**ours, int8, in the tower's portions**"
+OURS = "**ours, int8**"
 _OPENVINO = "OpenVINO int8 (NNCF)"
-_TOKENS_PER_RUN = 512
 _CALIBRATION_BATCHES = 16
 _HOPELESS = 3.0
 _OVER_FASTEST_FLOAT = Bar(at_least=2.0)
@@ -41,14 +41,12 @@ class Case:
         name: the shape in words.
         inputs: what is timed; real, and not among the calibration data.
         n_rounds: how often each candidate runs.
-        portion: rows that the tower gives the network at once.
-        bars: the least speedup over the baseline, by candidate; ours stands for the better way.
+        bars: the least speedup over the baseline, by candidate.
     """
 
     name: str
     inputs: Inputs
     n_rounds: int
-    portion: int
     bars: Mapping[str, Bar]
 
 
@@ -60,7 +58,29 @@ def text(settings: Settings) -> None:
         _texts(settings, 1, 32, 40, {OURS: Bar(at_least=3.5), _OPENVINO: Bar(at_least=3.5)}),
         _texts(settings, 8, 128, 12, {OURS: Bar(at_least=2.5), _OPENVINO: Bar(at_least=3.5)}),
     ]
-    _report(settings, "MiniLM", model, calibration, product.of_the_bundle("text"), cases)
+    torch.set_num_threads(1)
+    runs, failures = _build(model, calibration)
+    with on_one_core():
+        tables = [_case(case, runs) for case in cases]
+    intro = (
+        "One core, one thread; every round runs all candidates in an order of its own. The "
+        "speedup is the median over rounds of the ratio to torch fp32 eager within a round, "
+        "with its 10 and 90 percentiles. The cosine is of the timed inputs' outputs to float32: a "
+        "fast answer must be right."
+    )
+    report(settings, "Speed of MiniLM on one core", intro, *tables, *failures)
+
+
+def _ours(_model: nn.Module, _calibration: Sequence[Inputs]) -> Run:
+    """The network that ``MultiModalEncoder(quantization="int8")`` runs."""
+    bundle = read_bundle("english")
+    files = network(bundle, location(bundle), "text")
+    session = parse_precision(bundle, "int8").open(files, 1)
+
+    def run(inputs: Inputs) -> torch.Tensor:
+        return torch.from_numpy(session.run({name: x.numpy() for name, x in inputs.items()})[0])
+
+    return run
 
 
 def _texts(settings: Settings, n: int, length: int, n_rounds: int, bars: Mapping[str, Bar]) -> Case:
@@ -70,42 +90,18 @@ def _texts(settings: Settings, n: int, length: int, n_rounds: int, bars: Mapping
     (inputs,) = text_batches(long, length, sort=False).inputs
     assert inputs["mask"].shape == (n, length)
     assert bool(inputs["mask"].all())
-    portion = max(1, _TOKENS_PER_RUN // length)
-    return Case(f"{n} × {length} tokens", inputs, settings.items(n_rounds, 2), portion, bars)
+    return Case(f"{n} × {length} tokens", inputs, settings.items(n_rounds, 2), bars)
 
 
 def _is_long(body: str) -> bool:
     return len(body.split()) > 130
 
 
-def _report(
-    settings: Settings,
-    name: str,
-    model: nn.Module,
-    calibration: Sequence[Inputs],
-    ours: BuildRun,
-    cases: Sequence[Case],
-) -> None:
-    torch.set_num_threads(1)
-    runs, failures = _build(model, calibration, ours)
-    with on_one_core():
-        tables = [_case(case, runs) for case in cases]
-    intro = (
-        "One core, one thread; every round runs all candidates in an order of its own. The "
-        "speedup is the median over rounds of the ratio to torch fp32 eager within a round, "
-        "with its 10 and 90 percentiles. The cosine is of the timed inputs' outputs to float32: a "
-        "fast answer must be right."
-    )
-    report(settings, f"Speed of {name} on one core", intro, *tables, *failures)
-
-
-def _build(
-    model: nn.Module, calibration: Sequence[Inputs], ours: BuildRun
-) -> tuple[dict[str, Run], list[str]]:
+def _build(model: nn.Module, calibration: Sequence[Inputs]) -> tuple[dict[str, Run], list[str]]:
     """What runs, by name, and messages about what does not."""
     runs, failures = {}, []
     builders: dict[str, BuildRun] = {name: load(peer) for name, peer in SPEED.items()}
-    for name, build in {**builders, OURS: ours}.items():
+    for name, build in {**builders, OURS: _ours}.items():
         note(f"build {name}")
         try:
             runs[name] = build(model, calibration)
@@ -117,19 +113,15 @@ def _build(
 
 def _case(case: Case, runs: Mapping[str, Run]) -> str:
     note(case.name)
-    n = len(next(iter(case.inputs.values())))
-    candidates = dict(runs)
-    if n > case.portion and OURS in runs:
-        candidates[PORTIONED] = product.in_portions(runs[OURS], case.portion)
     original = runs[BASELINE](case.inputs)
     cosines = {
         name: float(torch.cosine_similarity(run(case.inputs), original).mean())
-        for name, run in candidates.items()
+        for name, run in runs.items()
     }
-    once_s = {name: _seconds(run, case.inputs) for name, run in candidates.items()}
+    once_s = {name: _seconds(run, case.inputs) for name, run in runs.items()}
     slow = hopeless(once_s)
     times = take_turns(
-        {name: partial(run, case.inputs) for name, run in candidates.items() if name not in slow},
+        {name: partial(run, case.inputs) for name, run in runs.items() if name not in slow},
         n_rounds=case.n_rounds,
         n_warm_up=1,
     )
@@ -161,27 +153,17 @@ def _seconds(run: Run, inputs: Inputs) -> float:
 
 
 def _rows(case: Case, times: Times, cosines: Mapping[str, float]) -> Iterator[list[str]]:
-    best = best_of_ours(times)
     for name in sorted(times.names, key=times.median_ms, reverse=True):
         speedup = times.speedup(name, BASELINE)
-        bar = case.bars.get(OURS if name == best else name) if name not in _worse(best) else None
+        bar = case.bars.get(name)
         verdict = f"; {bar.beside(speedup.median, '.2f')}" if bar else ""
         yield [name, f"{times.median_ms(name):.2f}", f"{speedup}{verdict}", f"{cosines[name]:.4f}"]
-
-
-def best_of_ours(times: Times) -> str:
-    """The faster of our two ways."""
-    return min((name for name in times.names if name in (OURS, PORTIONED)), key=times.median_ms)
-
-
-def _worse(best: str) -> set[str]:
-    return {OURS, PORTIONED} - {best}
 
 
 def _against_floats(times: Times) -> str:
     """Ours against the fastest runtime that computes in float32."""
     fastest = min((name for name in FLOATS if name in times.names), key=times.median_ms)
-    ratio = times.speedup(best_of_ours(times), fastest)
+    ratio = times.speedup(OURS, fastest)
     return f"Ours against the fastest in float32, {fastest}: " + _OVER_FASTEST_FLOAT.beside(
         ratio.median, ".2f"
     )

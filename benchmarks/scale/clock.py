@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import TypeAlias
+
+from benchmarks.products.measure import tree_cpu_s
 
 N_TIMES = 9
 SLOW_S = 5.0
@@ -34,7 +35,7 @@ class Moment:
 
     def _now(self) -> tuple[float, ...]:
         here = (time.perf_counter(), time.process_time())
-        return (*here, _cpu_s(self.server)) if self.server else here
+        return (*here, tree_cpu_s(self.server)) if self.server else here
 
     def passed(self) -> Figure:
         """What has passed since, in milliseconds."""
@@ -62,9 +63,3 @@ def server_of(folder: Path) -> int:
         except OSError:
             continue
     return 0
-
-
-def _cpu_s(pid: int) -> float:
-    """CPU-seconds of all threads of a process, in steps of a hundredth."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
