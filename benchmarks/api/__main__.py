@@ -15,6 +15,7 @@ PARTS = {
     "latency-milvus": "benchmarks.api.latency:on_milvus",
     "throughput": "benchmarks.api.throughput:main",
     "others": "benchmarks.api.peers.beside_others:main",
+    "vectrix": "benchmarks.api.peers.beside_others:vectrix",
     "others-100k": "benchmarks.api.peers.beside_others:at_100k",
 }
 

