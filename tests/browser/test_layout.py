@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
 
 from tests.browser.acts import answered, hits, search, until
 from tests.browser.server import Server
-from tests.browser.watch import Watch, tab
+from tests.browser.watch import tab
 
 VIEWS = {
     "library": "/",
@@ -166,26 +166,6 @@ def test_what_is_shown_first_is_asked_for_once_and_before_the_modules_are_there(
     assert [asked.count(one) for one in (first, "GET /v1/info")] == [1, 1]
 
 
-def test_what_is_far_below_is_loaded_when_it_is_reached(page: Page) -> None:
-    page.set_viewport_size({"width": 390, "height": 400})
-    search(page, "a ticking clock")
-    expect(hits(page).last).to_be_attached()
-    below = "one => one.getBoundingClientRect().top > 2 * innerHeight"
-    loading = f"all => all.filter({below}).map(one => one.loading)"
-    assert set(hits(page).locator("img").evaluate_all(loading)) == {"lazy"}
-    laid_out = "all => all.map(one => getComputedStyle(one).contentVisibility)"
-    assert set(hits(page).evaluate_all(laid_out)) == {"auto"}
-
-
-def test_the_first_screen_costs_little(page: Page) -> None:
-    search(page, "a ticking clock")
-    expect(page.locator(".hit.audio .waveform").first.locator("path")).to_have_count(2)
-    on_screen = "all => all.filter(one => one.loading === 'eager').map(one => one.fetchPriority)"
-    assert set(hits(page).locator("img").evaluate_all(on_screen)) == {"high"}
-    meanwhile = "all => all.map(one => one.style.backgroundColor)"
-    assert all(hits(page).locator("img").evaluate_all(meanwhile))
-
-
 def test_the_page_lets_nothing_from_elsewhere_in(page: Page) -> None:
     answer = page.goto("/")
     assert answer is not None
@@ -257,19 +237,3 @@ def test_an_answer_that_comes_late_replaces_no_later_one(page: Page) -> None:
     expect(requests).to_have_text("9")
     page.get_by_role("button", name="1 hour").click()
     expect(requests).to_have_text("9")
-
-
-def test_what_was_refused_is_named_with_its_answer(chromium: Browser, server: Server) -> None:
-    context = chromium.new_context(base_url=server.url)
-    page = context.new_page()
-    watch = Watch(page, server.url, ())
-    page.goto("/")
-    page.evaluate("fetch('v1/assets/of-nobody/thumbnail').then((answer) => answer.text())")
-    while "There is no asset" not in str(watch._wrong):  # pytest's time limit ends it
-        page.wait_for_timeout(20)
-    page.reload()  # Chromium forgets the answer with the document
-    with pytest.raises(AssertionError) as told:
-        watch.__exit__(None)
-    context.close()
-    assert f"GET {server.url}/v1/assets/of-nobody/thumbnail: status of 404: " in str(told.value)
-    assert "There is no asset 'of-nobody'." in str(told.value)

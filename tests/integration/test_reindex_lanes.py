@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Item, Modality
+from encoder.types import IMAGE, QUERY, TEXT, Item, Modality
 from search.query.query import Query, Term
 from search.store.locks import exclusive
 from search.store.stored_spaces import drop_former, stored_spaces
@@ -240,17 +240,3 @@ def test_a_lane_that_another_model_of_texts_keeps_is_not_encoded_again(
         check_whole(resources, *rest, "green.png", "more.txt")
         np.testing.assert_allclose(vector_of(resources, "red.png", IMAGE), mark, atol=1e-4)
         assert {*names(answered(resources, Query([Term(asset_id=row.asset_id)])))} >= {"blue.png"}
-
-
-def test_a_lane_of_sounds_is_dropped_beside_one_of_photos(
-    clip: str, library: Path, tmp_path: Path
-) -> None:
-    clap = f"dir:{tiny.save('clap', tmp_path / 'clap')}"
-    with ingested(tmp_path / "store", f"{HOME},audio={clap},image={clip}", library) as resources:
-        image = vector_of(resources, "red.png", IMAGE)
-        moved = moved_to(resources, f"{HOME},image={clip}")
-        assert (moved.switched, moved.copied.n_encoded) == (True, 1)
-        check_whole(resources, *ALL)
-        assert resources.encoder().lanes.keys() == {IMAGE}
-        assert len(vector_of(resources, "hiss.wav", AUDIO)) == resources.encoder().embed_dim
-        np.testing.assert_array_equal(vector_of(resources, "red.png", IMAGE), image)

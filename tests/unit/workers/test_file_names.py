@@ -42,7 +42,7 @@ NOT_STORED = (b"\xff.txt", b"Party!/\xc3.txt")
 """Names that are no Unicode."""
 
 
-def names(n_random: int = 60, seed: int = 7) -> list[str]:
+def names(n_random: int = 20, seed: int = 7) -> list[str]:
     """The table, and random ones out of pieces; each may be a file beside the others."""
     chance = random.Random(seed)
     drawn = ("".join(chance.choices(_PIECES, k=5)) + "x" for _ in range(n_random))
@@ -129,8 +129,9 @@ def test_every_name_is_found_and_forgotten_alike(library: Library) -> None:
     again = library.ingest(prune=True)
     assert (again.ingested, again.gone) == (0, {})
 
-    uris = sorted(library.words)
-    removed, unlinked, stay = uris[::3], uris[1::3], uris[2::3]
+    twin = f"{library.root}/twin.zip!/a.txt"  # once it is gone, the archive's file has its place
+    uris = sorted(library.words.keys() - {twin})
+    removed, unlinked, stay = uris[::3], uris[1::3], [*uris[2::3], twin]
     for uri in removed:
         assert remove(library.pipeline.store, uri) == 1, uri
         assert library.hit(library.words[uri]) != uri

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event, Lock
 from time import sleep
-from typing import Any
+from typing import Any, cast
 from weakref import ref
 from zipfile import ZipFile
 
@@ -27,6 +27,7 @@ from search.errors import StoreUnavailableError
 from search.store.calibrated import StoredCalibration
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
+from tests.faults.tiny_worker import TinyEncoder
 from tests.support import points_package
 from tests.support.points_package import write_points
 from workers.pipeline import IngestPipeline, IngestReport, ingest_pipeline
@@ -59,6 +60,12 @@ def test_a_folder_is_ingested_without_celery(bundle_home: Path, tmp_path: Path) 
     command = [sys.executable, "-W", "error", "-c", ALONE]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.fixture
+def encoder() -> MultiModalEncoder:
+    """A quick one: what is looked at here is what becomes of files."""
+    return cast("MultiModalEncoder", TinyEncoder())
 
 
 def notes(folder: Path, n: int) -> list[str]:

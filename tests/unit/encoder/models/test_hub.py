@@ -359,12 +359,6 @@ def test_roles_may_be_mixed(encoder: MultiModalEncoder) -> None:
     assert rows[0] @ rows[1] < 0.999
 
 
-def test_tokens_of_a_role_count_its_prompt(encoder: MultiModalEncoder) -> None:
-    for role, prompt in PROMPTS.items():
-        n_marks, n_letters = 2, len(prompt.replace(" ", "")) + len("rain")
-        assert encoder.window_lengths("rain", role) == [n_marks + n_letters]
-
-
 def test_a_role_that_is_none_is_refused(encoder: MultiModalEncoder) -> None:
     with pytest.raises(InputError, match=r"role: got 'question'.*'query' or 'document'"):
         encoder.encode_multimodal(text="rain", role="question")

@@ -1,4 +1,4 @@
-"""The sparse forward in int8 against the one in float32."""
+"""The sparse forward in float32 against torch, and in int8 against float32."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from encoder.models.sparsity import write_sparse
 from encoder.networks.bert import SentenceBert, arrays_of
 from encoder.onnx.bert import BertSize
 from encoder.runtime.onnx import OnnxSession
+from scripts.merging_in_torch import SparseEncoder
 
 SIZE = BertSize(vocab_size=500, hidden_dim=32, ffn_dim=64, n_layers=3, n_heads=4)
 SETTINGS = GateSettings((0.6, 0.5, 0.4), min_tokens=20)
@@ -50,6 +51,24 @@ def batch() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(1)
     mask = (np.arange(61) < np.array([[61], [25], [40]])).astype(np.float32)
     return {"input_ids": rng.integers(1, 500, (3, 61)) * mask.astype(np.int64), "mask": mask}
+
+
+def test_graphs_merge_as_the_network_that_is_trained(dense: SentenceBert, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    deltas = {"layers.1.ffn_in.bias": np.full(64, 0.5, np.float16)}
+    gate = GateFile(np.zeros(500, np.uint8), GateSettings((0.7, None, 0.45)), deltas=deltas)
+    sparse = SparseEncoder(dense, gate)
+    write_sparse(arrays_of(dense), gate, tmp_path / "sparse.onnx", int8=False)
+    session = OnnxSession(tmp_path / "sparse.onnx", n_threads=1)
+    mask = (torch.arange(512) < torch.tensor([[350], [512], [177]])).float()
+    texts = torch.randint(1, 500, mask.shape) * mask.long()
+    for input_ids, of_ids in ((texts, mask), (texts[:1, :333], mask[:1, :333])):
+        with torch.inference_mode():
+            expected, expected_kept = sparse(input_ids, of_ids)
+        found, kept = session.run({"input_ids": input_ids.numpy(), "mask": of_ids.numpy()})
+        assert np.array_equal(kept, expected_kept.numpy())
+        assert cosine_similarity(torch.from_numpy(found), expected).min() > 0.9996
+    assert expected_kept[0, -1] < 250
 
 
 def test_agrees_with_float(

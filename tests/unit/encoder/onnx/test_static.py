@@ -24,7 +24,6 @@ from encoder.onnx.static import (
     logit_agreement,
     quantiles,
     quantize_static,
-    weight_scales,
 )
 from encoder.runtime.onnx import OnnxSession
 from tests.support.onnx_files import save_network
@@ -233,9 +232,6 @@ def test_a_clip_is_kept_unless_zero_passes_it(low: float, tmp_path: Path) -> Non
     assert b.max() <= 2.01
 
 
-# -- bad input -------------------------------------------------------------------------------
-
-
 def test_a_missing_range_is_named(
     source: Path, ranges: dict[str, tuple[float, float]], tmp_path: Path
 ) -> None:
@@ -262,9 +258,6 @@ def test_an_activation_that_is_not_finite_is_named(source: Path) -> None:
 
     with pytest.raises(ModelError, match="pixels is not finite"):
         activation_ranges(source, [broken])
-
-
-# -- the bundle ------------------------------------------------------------------------------
 
 
 SHAPES = {
@@ -339,19 +332,3 @@ def integer_conv(
     windows = np.lib.stride_tricks.sliding_window_view(padded, codes.shape[2:], axis=(2, 3))
     parts = zip(np.split(windows, n_groups, 1), np.split(codes, n_groups), strict=True)
     return np.concatenate([np.einsum("nchwij,ocij->nohw", w, c) for w, c in parts], axis=1)
-
-
-@pytest.mark.parametrize(
-    ("rows", "greatest"),
-    [([1.0, 1.0], 64), ([1.0, 0.5], 85), ([1.0, 0.0], 127), ([1.0, -1.0], 127), ([-1, -1], 64)],
-)
-def test_scales_leave_room_for_two_weights(rows: list[float], greatest: int) -> None:
-    weight = np.array([rows], np.float32)
-
-    codes = np.rint(weight / weight_scales(weight)[:, None])
-
-    assert np.abs(codes).max() == greatest
-
-
-def test_a_channel_of_zeros_has_a_scale() -> None:
-    assert weight_scales(np.zeros((2, 3), np.float32)).tolist() == [1.0, 1.0]
