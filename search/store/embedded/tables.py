@@ -44,9 +44,9 @@ FORMAT = 2
 SLOT_BITS = 40
 _WAIT_S = 30.0
 _CACHE_KB = 2_000
-_MAP_BYTES = 2**31
+_MAP_BYTES = 2**26
 _MOST = 4
-"""Connections that are used at once; each maps the file, and keeps 2 MB of it besides."""
+"""Connections that are used at once; each maps 64 MB of the file, and keeps 2 MB besides."""
 _LONG_S = 5.0
 SEGMENT_COLUMNS = ", ".join(("key", "no", "idx", *NUMBERS, *TEXTS))
 _COLUMNS = [column_of(field) for field in VALUED]
