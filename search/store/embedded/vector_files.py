@@ -50,6 +50,8 @@ _MORE = 3
 _SPARE = 64
 """`_MORE` times as many rows as are wanted, and these, are ranked by their floats."""
 
+_LEAST_PER_CHUNK = 16
+"""With twice the share of the best that a chunk has if they are anywhere: see `with_more`."""
 _MAPPED_BYTES = 1 << 26
 
 Kind: TypeAlias = ByteCodes | NibbleCodes
@@ -207,7 +209,7 @@ class VectorFiles:
             if (chunk_mask := None if slot_mask is None else slot_mask[start:end]) is None
             or chunk_mask.any()
         ]
-        n_per_chunk = min(limit, _SPARE + _MORE * limit // max(len(ranges), 1))
+        n_per_chunk = min(limit, _LEAST_PER_CHUNK + 2 * limit // max(len(ranges), 1))
         share = _SOME if n_per_chunk < limit else _MOST
         chunks = [Chunk(start, self._codes_of(start, end, m, share), m) for start, end, m in ranges]
         newest = self._in_newest(queries, n_slots, slot_mask)
@@ -265,8 +267,9 @@ class VectorFiles:
 
     def _chunk(self, chunk: int, codes_type: type[Kind]) -> Kind:
         """A chunk's codes; an empty file says that half a byte would lose some of the nearest."""
-        key, path = (chunk, codes_type), self._path(chunk, codes_type)
+        key = chunk, codes_type
         if key not in self._codes:
+            path = self._path(chunk, codes_type)
             is_lossy = codes_type is NibbleCodes and path.exists() and not path.stat().st_size
             self._codes[key] = (
                 self._chunk(chunk, ByteCodes)
