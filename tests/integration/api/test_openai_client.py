@@ -243,15 +243,6 @@ def test_a_message_of_several_parts_is_one_embedding(
     assert word == pytest.approx(text, abs=1e-5)
 
 
-def test_messages_go_through_the_client_of_openai(client: httpx.Client, sky: str) -> None:
-    connected = openai.OpenAI(base_url=f"{client.base_url}/v1", api_key="any", max_retries=0)
-    content = [{"type": "image_url", "image_url": {"url": sky}}]
-    body = {"model": MODEL, "messages": [{"role": "user", "content": content}]}
-    answer = connected.post("/embeddings", cast_to=openai.types.CreateEmbeddingResponse, body=body)
-    (picture,) = rows(client, input={"image": sky})
-    assert answer.data[0].embedding == pytest.approx(picture, abs=1e-5)
-
-
 @pytest.mark.parametrize(
     ("wrong", "field", "said"),
     [

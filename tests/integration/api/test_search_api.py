@@ -38,13 +38,6 @@ def found(client: httpx.Client, **request: Any) -> dict[str, Any]:
     return answer.json()
 
 
-def test_a_text_finds_a_text(client: httpx.Client) -> None:
-    hit = found(client, query="how to bake bread", modalities=["text"])["hits"][0]
-    assert hit["name"] == "bread.txt"
-    assert hit["media_type"] == "text/plain"
-    assert "dough" in hit["snippet"]
-
-
 def test_the_answer_shows_where_the_time_went(client: httpx.Client) -> None:
     answer = client.post("/v1/search", json={"query": "rain"})
     stages = answer.json()["latency_ms"]

@@ -27,7 +27,6 @@ from encoder.runtime.openvino import OpenVinoSession
 from encoder.space import Calibration, Centring, Space, l2_normalize
 from encoder.system import children, extras
 from encoder.system.disk import check_room, disk_error, disk_error_in, temporary_folder, writing
-from encoder.system.extras import is_installed
 from encoder.types import AUDIO, IMAGE, TEXT
 
 
@@ -45,12 +44,6 @@ def test_the_fingerprint_follows_all_that_changes_a_vector() -> None:
     assert space.fingerprint != Space(4, {"model": "m", "quantization": "int8"}).fingerprint
     calibrated = Space(4, space.identity, {IMAGE: Calibration(0.1, 0.2)})
     assert space.fingerprint == calibrated.fingerprint
-
-
-def test_normalized_rows_have_unit_length_and_zero_stays_zero() -> None:
-    rows = l2_normalize(np.array([[3.0, 4.0], [0.0, 0.0]]))
-    assert rows.dtype == np.float32
-    assert np.allclose(rows, [[0.6, 0.8], [0, 0]])
 
 
 def test_a_query_is_centred_if_the_constants_of_texts_ask_for_it() -> None:
@@ -134,12 +127,6 @@ def test_every_extra_that_is_named_exists() -> None:
     for module, extra in extras._EXTRAS.items():
         assert any(one.replace("-", "_").startswith(module) for one in asked[extra]), module
     assert set(asked["all"][0].removeprefix("anymodal[")[:-1].split(",")) == asked.keys() - APART
-
-
-def test_a_module_that_is_not_there_is_not_installed() -> None:
-    assert is_installed("numpy")
-    assert not is_installed("no_such_module")
-    assert not is_installed("no_such_module.part")
 
 
 def test_the_error_crosses_processes() -> None:

@@ -10,18 +10,14 @@ import pytest
 from encoder.errors import MediaLimitError
 from encoder.types import TEXT
 from ingest import IngestConfig, Segment
-from ingest.dedup import Rgb, color_histogram, histogram_change, keep_frames
+from ingest.dedup import Rgb, keep_frames
 from ingest.kinds import reading
 from ingest.kinds.film import ahead
 from ingest.kinds.reading import Clock, timed
-from ingest.split import split_sound, split_text
+from ingest.split import split_text
 from tests.support.media import picture
 
 SENTENCE = "The quick brown fox jumps over the lazy dog near the river. "
-
-
-def test_short_text_is_one_window() -> None:
-    assert split_text("  A short text.\n", 800, 120) == [(2, 15)]
 
 
 def test_windows_end_with_sentences_and_overlap() -> None:
@@ -52,29 +48,12 @@ def test_a_long_line_is_split_in_linear_time() -> None:
     assert spans[-1].end == 1_000_000
 
 
-def test_a_short_rest_of_sound_joins_the_window_before() -> None:
-    for total, lengths in {49: [49], 109: [109], 110: [100, 10], 205: [100, 105], 0: []}.items():
-        windows = split_sound([np.zeros(total, np.float32)], 100, 10)
-        assert [len(window) for _, window in windows] == lengths
-
-
 CONFIG = IngestConfig()
 
 
 def spans(frames: list[Rgb], end_s: float = 0.0) -> list[tuple[float, float]]:
     timed = ((i * 0.5, rgb) for i, rgb in enumerate(frames))
     return [(frame.start_s, frame.end_s) for frame in keep_frames(timed, end_s, CONFIG)]
-
-
-def test_histogram_change_is_the_share_of_pixels() -> None:
-    red, mixed = np.zeros((96, 96, 3), np.uint8), np.zeros((96, 96, 3), np.uint8)
-    red[..., 0] = mixed[..., 0] = 255
-    mixed[:, :24] = (0, 0, 255)
-    assert histogram_change(color_histogram(red), color_histogram(mixed)) == pytest.approx(0.25)
-
-
-def test_a_still_is_kept_once_and_covers_its_time() -> None:
-    assert spans([picture()] * 40, end_s=21.0) == [(0.0, 21.0)]
 
 
 def test_without_a_known_end_the_last_look_is_the_end() -> None:
@@ -93,10 +72,6 @@ def test_motion_is_kept_once_per_interval() -> None:
     assert 4 <= len(kept) <= 9
     assert kept[0][0] == 0.0
     assert kept[-1][1] == 8.5
-
-
-def test_no_frames() -> None:
-    assert spans([]) == []
 
 
 def test_an_error_is_raised_after_the_values_before_it() -> None:
