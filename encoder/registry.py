@@ -68,19 +68,19 @@ def origin_of(modality: Modality) -> str:
     if factory := _factories.get((modality, DOCUMENT)):
         name = getattr(factory, "__qualname__", type(factory).__qualname__)
         return f"{factory.__module__}.{name}"
-    for point in _points().select(group=_GROUPS[DOCUMENT], name=modality):
+    for point in installed_points().select(group=_GROUPS[DOCUMENT], name=modality):
         return f"{point.dist.name} {point.dist.version}" if point.dist else str(point.value)
     names = ", ".join(sorted(registered_modalities())) or "none is registered"
     raise InputError("modality", got=repr(str(modality)), wanted=f"a registered one: {names}")
 
 
 @cache
-def _points() -> Any:
+def installed_points() -> Any:
     """The entry points of all packages; cached, since finding their files takes time."""
     return entry_points()  # an EntryPoints; in Python 3.11, a SelectableGroups
 
 
 @cache
 def _installed(role: Role) -> Mapping[Modality, TowerFactory]:
-    points = _points().select(group=_GROUPS[role])
+    points = installed_points().select(group=_GROUPS[role])
     return {Modality(point.name): point.load() for point in points}

@@ -19,6 +19,7 @@ LIBRARIES: Mapping[str, str] = MappingProxyType(
         "OPENBLAS_NUM_THREADS": "OpenBLAS reads it when numpy is imported.",
         "ORT_DISABLE_TELEMETRY": "ONNX Runtime begins to report while it is imported.",
         "PROMETHEUS_MULTIPROC_DIR": "prometheus_client reads it on import and in each process.",
+        "PYDANTIC_DISABLE_PLUGINS": "pydantic looks through all installed packages otherwise.",
         "PYTHONSAFEPATH": "Python reads it in processes that libraries start.",
     }
 )

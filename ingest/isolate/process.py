@@ -33,7 +33,12 @@ _LOOK_S = 0.25
 _PIPE_BYTES = 2**20
 # Nothing else: the environment also holds passwords of brokers and stores.
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
-_LIBRARIES = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+_LIBRARIES = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "2",
+    "PYDANTIC_DISABLE_PLUGINS": "__all__",
+}
 
 
 class DecoderProcess:

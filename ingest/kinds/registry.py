@@ -6,11 +6,10 @@ import mimetypes
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any, NamedTuple, Protocol
 
 from encoder.errors import CorruptMediaError, InputError, UnsupportedMediaError
-from encoder.registry import origin_of, registered_modalities
+from encoder.registry import installed_points, origin_of, registered_modalities
 from encoder.types import Modality
 from ingest.errors import KindError, LeftOutError
 from ingest.kinds.archive import Archive
@@ -112,7 +111,7 @@ def kinds() -> tuple[Kind, ...]:
         KindError: one of another package cannot be loaded or is not a kind, or two share a name.
     """
     registered = [
-        *(_load(point) for point in entry_points(group=ENTRY_POINTS)),
+        *(_load(point) for point in installed_points().select(group=ENTRY_POINTS)),
         *(k() for k in OURS),
     ]
     names = [kind.name for kind in registered]

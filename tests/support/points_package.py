@@ -113,7 +113,7 @@ def forget() -> None:
     sys.modules.pop("points_kind", None)
     invalidate_caches()
     registry.kinds.cache_clear()
-    modalities._points.cache_clear()
+    modalities.installed_points.cache_clear()
     modalities._installed.cache_clear()
     isolate.close()
 

@@ -23,6 +23,8 @@ set_for_library("OPENBLAS_NUM_THREADS", "1")
 # Also for processes that libraries start (pools, trackers of shared memory): a `struct.py` next to
 # the user's data is data.
 set_for_library("PYTHONSAFEPATH", "1")
+# Before a model of settings is made, pydantic looks for plug-ins in every installed package.
+set_for_library("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 COMMANDS = {
     "bundle": ("bundle:bundle", "Fetch and check the offline models."),
@@ -63,7 +65,7 @@ MODEL_COMMANDS = {
     "use": ("models:use", "Choose the model of each modality."),
     "verify": ("models:verify", "Check the hash of every file of a model."),
 }
-_OBJECTS_PER_COLLECTION = 50_000
+_OBJECTS_PER_COLLECTION = 100_000
 FORMER_NAMES = {
     "bind": "models bind",
     "calibrate": "store calibrate",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -16,7 +16,7 @@ from workers.observe.printable import one_line, printable, safe_json, unfiltered
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
     from rich.segment import Segment
     from rich.table import Table
     from rich.text import Text
@@ -286,8 +286,24 @@ def table(
     return grid
 
 
-def progress_bar(unit: str = "files") -> Progress:
+class NoBar:
+    """Stands for a progress bar where there is no terminal, without importing one."""
+
+    def __enter__(self) -> NoBar:
+        return self
+
+    def __exit__(self, *_error: object) -> None: ...
+
+    def add_task(self, *_arguments: object, **_fields: object) -> TaskID:
+        return cast("TaskID", 0)
+
+    def update(self, *_arguments: object, **_fields: object) -> None: ...
+
+
+def progress_bar(unit: str = "files") -> Progress | NoBar:
     """A progress bar on standard error; silent if that is not a terminal."""
+    if not sys.stderr.isatty():
+        return NoBar()
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -297,7 +313,6 @@ def progress_bar(unit: str = "files") -> Progress:
         TimeRemainingColumn,
     )
 
-    screen = console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -307,8 +322,7 @@ def progress_bar(unit: str = "files") -> Progress:
         TextColumn("left:"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
-        console=screen,
-        disable=not screen.is_terminal,
+        console=console(stderr=True),
     )
 
 

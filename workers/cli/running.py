@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -34,12 +35,13 @@ def run_here(
     from workers.config import current_settings
     from workers.serving.resources import Resources
 
+    gc.freeze()  # what was imported stays, and the collector need not count it
     if command == "search":
         from workers.beside.query import facts_of
 
         facts_of(request)  # report mistakes before loading the model
     with ExitStack() as stack:
-        resources = Resources(current_settings(), counted=command != "search")
+        resources = Resources(current_settings(), counted=False)
         stack.callback(resources.close)
         engine = partial(engine_of, resources, stack)
         yield from commands_of(resources, engine)[command](request, stop or Event())

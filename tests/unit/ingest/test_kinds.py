@@ -19,7 +19,7 @@ from ingest.kinds import registry
 from ingest.language import language_of
 from ingest.testing import check_kind
 from tests.support import points_package
-from tests.support.points_package import KIND, write_points
+from tests.support.points_package import KIND, forget, write_points
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ def test_a_broken_package_is_named(
 def test_a_kind_that_is_gone(tmp_path: Path, installed: Callable[..., None]) -> None:
     installed("points_kind:Points")
     asset = identify(write_points(tmp_path / "a.pts"), IngestConfig())
-    registry.kinds.cache_clear()
     (tmp_path / "site" / "points_kind-1.0.dist-info" / "entry_points.txt").write_text("")
+    forget()
     with pytest.raises(UnsupportedMediaError, match="No kind of files reads 'model/pts'"):
         list(segments(asset, IngestConfig()))
 
