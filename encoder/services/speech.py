@@ -44,10 +44,10 @@ _N_BEAMS = 5
 _LANGUAGE_WEIGHT = 0.25
 # Added to that for English, which is spoken with more accents than any other.
 _ENGLISH_BONUS = 0.3
-# Speech has about 4 tokens a second, and up to 45 in scripts for which the model has no words. Text
-# that is not complete within the first limit gets more, unless that is a loop: given room for one,
-# the search prefers a loop to what was said.
-_TOKENS_PER_S = 4.0
+# Speech has about 4 tokens a second, Chinese and Russian 6, and up to 45 in scripts for which the
+# model has no words. Text that is not complete within the first limit gets more, unless that is a
+# loop: given room for one, the search prefers a loop to what was said.
+_TOKENS_PER_S = 6.0
 _MORE_TOKENS_PER_S = (10.0, 45.0)
 # In real sentences, more than three quarters of all sequences of four letters occur only once.
 _LETTERS = 4
