@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from encoder.errors import ModelError
+from encoder.system.allocator import give_back
 from encoder.system.cache import make_once
 
 if TYPE_CHECKING:
@@ -59,9 +60,11 @@ class SentencePieces:
         from sentencepiece import SentencePieceProcessor
 
         try:
-            return SentencePieceProcessor(model_file=str(self._path))
+            processor = SentencePieceProcessor(model_file=str(self._path))
         except (OSError, RuntimeError) as error:
             raise _no_model(self._path, error) from error
+        give_back()  # 25 MB of the file as it was parsed
+        return processor
 
     def encode(self, text: str, /) -> Pieces:
         few_pieces = self._few
