@@ -279,7 +279,7 @@ def _paragraphs(rounds: list[dict[str, Any]]) -> tuple[str, str]:
         ]
     n_segments = sum(last["segments"].values())
     intro = (
-        f"{last['files']} mixed files, {n_segments} segments, {len(rounds)} rounds, medians. Each "
+        f"{last['files']} mixed files, {n_segments} segments, rounds: {len(rounds)}, medians. Each "
         "worker has one core and one thread; the scripts have both cores. The plain one encodes "
         "one item at a time with torch in float32 (Whisper with CTranslate2 in float32) and "
         "inserts each; the batched one encodes 32 at once with the workers' int8 networks and "
