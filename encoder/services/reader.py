@@ -317,8 +317,12 @@ class LazyReader:
         return self._reader.get().has_text(picture)
 
     def read(self, picture: RgbPicture) -> list[ReadText]:
-        """See `Reader.read`; a page leaves 80 MB behind, which are given back."""
-        lines = self._reader.get().read(picture)
+        """See `Reader.read`."""
+        return self.read_all(picture) if self.has_text(picture) else []
+
+    def read_all(self, picture: RgbPicture) -> list[ReadText]:
+        """See `Reader.read_all`; a page leaves 80 MB behind, which are given back."""
+        lines = self._reader.get().read_all(picture)
         give_back()
         return lines
 
