@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 SIZES = (10_000_000, 100_000_000, 1_000_000_000)
 DIM = 385
 """The dimensions of a row of the bundle: 384 of an embedding, and one for calibration."""
@@ -19,6 +21,19 @@ DISK_BYTES = 2_548 * 2**20 / 377_000
 """Per segment, just after 377,000 were written; from 10,000 to 100,000 it was 5.1 KB."""
 FILL_CPU_MS = 0.49 + 1.70
 """CPU of the writing process and of the server, which builds indexes, at 377,000 segments."""
+FOLDERS = (200_000, 1_000_000)
+FOLDER = {
+    "search by meaning, CPU-ms": (14, 27),
+    "filter of 10 %, CPU-ms": (15, 33),
+    "filter of 50 %, CPU-ms": (14, 32),
+    "words and a filter, CPU-ms": (28, 56),
+    "first search of a process, CPU-ms": (160, 360),
+    "memory of a process that searches, MB": (442, 580),
+    "disk of the index, MB": (528, 2500),
+}
+"""Measured by sizes of `FOLDERS`."""
+WRITER_MB = 2600
+"""Memory of a process that writes to a million segments: Milvus Lite reads all rows first."""
 _SERVER_BYTES = 200e9
 """Memory of a machine that can be rented without asking anybody."""
 
@@ -46,9 +61,8 @@ _HEAD = f"""\
 # What ten million segments cost, and a billion
 
 Computed by `python -m scripts.scale_table`, for the 384 dimensions of the bundle. Nothing of this
-size has been run: the largest store on a server had 377,000 segments, and a million lay in an index
-beside Milvus Lite alone. Measured on Milvus 2.3.5, with HNSW
-(`python -m benchmarks.scale`, and findings before it) and multiplied:
+size has been run: the largest store on a server had 377,000 segments. Measured on Milvus 2.3.5,
+with HNSW (`python -m benchmarks.scale`, and findings before it) and multiplied:
 
 - {MEASURED_BYTES / 1000:.1f} KB of memory a segment with HNSW, {PEAK:.1f} times as much at
   the peak, while parts are merged; {_ROWS_BYTES / 1000:.1f} KB of it are no vector.
@@ -85,6 +99,21 @@ def page() -> str:
 
 
 def _tables() -> Iterator[str]:
+    yield "## In a folder\n"
+    yield _row("", *(f"{size:,}" for size in FOLDERS), "10,000,000")
+    yield _row(*["---"] * (len(FOLDERS) + 2))
+    for name, figures in FOLDER.items():
+        slope, start = np.polyfit(FOLDERS, figures, 1)
+        yield _row(name, *(f"{one:,.0f}" for one in (*figures, slope * SIZES[0] + start)))
+    yield f"""
+Measured on 2026-12-01 with `python -m benchmarks.scale` on two cores of an AMD EPYC that ten other
+processes waited for; 10 million is on a straight line through both, not run. A process that writes
+needs {WRITER_MB / 1000:.1f} GB for a million segments, {WRITER_MB / 100:.0f} GB for ten; its first
+write takes 12 CPU-seconds and 120, since Milvus Lite reads all rows. So a folder ends with its
+writer's memory: at about two million segments on a machine of 8 GB, at five on one of 16. Move to a
+server before that, when several machines write, or when every search may not take a core for a
+quarter of a second.
+"""
     yield "## Memory of Milvus in GB, and machines of 200 GB for its peak\n"
     yield _row("index", *(f"{size // 10**6:,} million" for size in SIZES))
     yield _row(*["---"] * (len(SIZES) + 1))
