@@ -106,13 +106,14 @@ def _tables() -> Iterator[str]:
         slope, start = np.polyfit(FOLDERS, figures, 1)
         yield _row(name, *(f"{one:,.0f}" for one in (*figures, slope * SIZES[0] + start)))
     yield f"""
-Measured on 2026-12-01 with `python -m benchmarks.scale` on two cores of an AMD EPYC that ten other
-processes waited for; 10 million is on a straight line through both, not run. A process that writes
-needs {WRITER_MB / 1000:.1f} GB for a million segments, {WRITER_MB / 100:.0f} GB for ten; its first
-write takes 12 CPU-seconds and 120, since Milvus Lite reads all rows. So a folder ends with its
-writer's memory: at about two million segments on a machine of 8 GB, at five on one of 16. Move to a
-server before that, when several machines write, or when every search may not take a core for a
-quarter of a second.
+Measured on 2026-12-01 with 15 to 20 queries each, over stores that `python -m benchmarks.scale`
+fills, on two cores of an AMD EPYC beside other work. 10 million is on the straight line through
+both sizes, which two points cannot show to be straight. A process that writes needs
+{WRITER_MB / 1000:.1f} GB for a million segments, {WRITER_MB / 100:.0f} GB for ten; its first write
+takes 12 CPU-seconds and 120, since Milvus Lite reads all rows. So a folder ends with its writer's
+memory: at about two million segments on a machine of 8 GB, at five on one of 16. Move to a server
+before that, when several machines write, or when every search may not take a core for a quarter
+of a second.
 """
     yield "## Memory of Milvus in GB, and machines of 200 GB for its peak\n"
     yield _row("index", *(f"{size // 10**6:,} million" for size in SIZES))
