@@ -48,6 +48,8 @@ _ENGLISH_BONUS = 0.3
 # model has no words. Text that is not complete within the first limit gets more, unless that is a
 # loop: given room for one, the search prefers a loop to what was said.
 _TOKENS_PER_S = 6.0
+# An English-only model writes once, and with more room one of 220 recordings became a loop.
+_ENGLISH_TOKENS_PER_S = 4.0
 _MORE_TOKENS_PER_S = (10.0, 45.0)
 # In real sentences, more than three quarters of all sequences of four letters occur only once.
 _LETTERS = 4
@@ -117,7 +119,7 @@ class Speech:
         is_clear = len(languages) == 1
         write = partial(self._whisper.write, speaking)
         if not self._whisper.is_multilingual:
-            return write(_ENGLISH, tokens_per_s=_TOKENS_PER_S)
+            return write(_ENGLISH, tokens_per_s=_ENGLISH_TOKENS_PER_S)
         write = partial(write, n_beams=_N_BEAMS)
         first = partial(write, tokens_per_s=_TOKENS_PER_S, in_one_script=is_clear)
         tried = [first(language) for language in languages]
