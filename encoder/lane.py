@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter
 
+from encoder.calibration.bank import completed
 from encoder.config import EncoderConfig
 from encoder.loading import load_model, precision_beside, with_bindings
 from encoder.space import Space
@@ -40,6 +41,8 @@ class Lane:
         self, name: str, config: EncoderConfig, observer: EncoderObserver | None = None
     ) -> None:
         self.name, started = name, perf_counter()
+        self._measured: Space | None = None
+        self._measured_from: Space | None = None
         self.towers = load_model(
             name,
             device=config.device,
@@ -68,6 +71,12 @@ class Lane:
     def space(self) -> Space:
         """Dimension, fingerprint, calibration, and where roles matter."""
         return self.dispatch.space
+
+    def measured_space(self) -> Space:
+        """The space with a bank and constants, measured at first if the model ships none."""
+        if self._measured is None or self._measured_from is not self.space:
+            self._measured_from, self._measured = self.space, completed(self)
+        return self._measured
 
     @property
     def modalities(self) -> frozenset[Modality]:

@@ -216,14 +216,11 @@ def with_bindings(
         towers[binding.modality] = LazyTower(partial(_bound, source, binding))
     space = model.space
     constants = {m: each for m, each in space.calibration.items() if m not in bindings}
-    floors = {m: each for m, each in space.floors.items() if m not in bindings}
     queries = {m: tower for m, tower in model.queries.items() if m not in bindings}
     if space.calibration:
         constants |= {modality: binding.calibration for modality, binding in bindings.items()}
     identity = {f"bound:{modality}": binding.identity for modality, binding in bindings.items()}
-    bound = replace(
-        space, identity={**space.identity, **identity}, calibration=constants, floors=floors
-    )
+    bound = replace(space, identity={**space.identity, **identity}, calibration=constants)
     return replace(model, space=bound, towers={**model.towers, **towers}, queries=queries)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -83,64 +82,22 @@ class Centring:
         return np.asarray(queries - share * shared, np.float32)
 
 
-@dataclass(frozen=True)
-class Floor:
-    """The score that the best segment of a modality can reach by chance.
-
-    The best of more segments scores higher, so the floor rises with their number. It is lower the
-    more a query looks like one that means something: see `encoder.calibration.floors`.
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """How questions and texts of nobody's library lie in a space.
 
     Args:
-        level: the calibrated score that the best of ``n`` segments stays below for 97 of
-            100 queries that mean nothing, and for 90 among texts.
-        slope: how much it rises where there are e times as many.
-        n: the number of segments that ``level`` is for.
-        tilt: [embed_dim]; the floor of a query is lowered by the inner product of its embedding
-            with this, less ``middle``; if empty, it is not.
-        middle: the inner product of a typical query, which ``level`` is for.
+        foreign: the mean of foreign texts as they are stored, float32 [embed_dim].
+        questions: the shipped queries as they are asked, float32 unit rows [n, embed_dim].
+        naming: the direction [embed_dim] from queries that ask a question to those that name a
+            thing: their means are 1 apart along it.
+        middle: where half-way between them is along it.
     """
 
-    level: float
-    slope: float
-    n: int
-    tilt: tuple[float, ...] = ()
-    middle: float = 0.0
-
-    def among(self, n_segments: int, query: Embeddings | None = None) -> float:
-        """The floor for that many segments, for a query's unit vector [embed_dim] or a typical one.
-
-        >>> round(Floor(3.0, 0.2, 1000).among(1_000_000), 2)
-        4.38
-        >>> Floor(3.0, 0.0, 1, (0.5, 0.0), 0.25).among(9, np.array([1.0, 0.0]))
-        2.75
-        """
-        level = self.level + self.slope * math.log(max(n_segments, 1) / self.n)
-        if query is None or not self.tilt:
-            return level
-        return level - float(np.dot(query, self.tilt)) + self.middle
-
-
-@dataclass(frozen=True)
-class Odds:
-    """From a score above its floor to the probability that the match answers the query.
-
-    Args:
-        steepness: of the logistic, for a score in calibrated units.
-        middle: how far above the floor a match answers in one of two cases.
-        least: the probability below which a match is weak; by default, that at the floor.
-    """
-
-    steepness: float = 1.0
-    middle: float = 3.0
-    least: float = 1 / (1 + math.exp(3.0))
-
-    def of(self, above_floor: float) -> float:
-        """The probability.
-
-        >>> round(Odds().of(0.0), 2), Odds().of(3.0)
-        (0.05, 0.5)
-        """
-        return 1 / (1 + math.exp(-self.steepness * (above_floor - self.middle)))
+    foreign: Embeddings
+    questions: Embeddings
+    naming: Embeddings
+    middle: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,10 +117,6 @@ class Sideways:
         return float(row @ self.direction) > self.limit
 
 
-USUAL_ODDS = Odds()
-"""For models that ship none."""
-
-
 @dataclass(frozen=True)
 class Space:
     """A shared space.
@@ -175,12 +128,11 @@ class Space:
             change within the space: rows of several versions lie side by side, and a store notes
             which of its assets have which.
         calibration: constants per target modality; a missing one is not calibrated.
-        floors: per target modality, the score below which a match is weak; without one, none is.
-        odds: how scores above the floors become probabilities.
         asymmetric: modalities whose queries are encoded differently from documents. Like the
             queries' prompts, not part of the identity: no stored vector changes with them.
         centring: for queries that are texts, if the calibration of texts asks for it.
         sideways: for queries that are pictures.
+        bank: what chance looks like; None if it has to be measured.
         probes: vectors of fixed inputs, as `encoder.models.probes` writes them, if the weights are
             not here: no part of the identity, but a store refuses others than it noted.
         gates: that are in the identity of stores filled with them, as ``dsre``; see `names`.
@@ -191,10 +143,9 @@ class Space:
     identity: Mapping[str, str]
     calibration: Mapping[Modality, Calibration] = field(default_factory=dict)
     asymmetric: frozenset[Modality] = frozenset()
-    floors: Mapping[Modality, Floor] = field(default_factory=dict)
-    odds: Odds = USUAL_ODDS
     centring: Centring | None = None
     sideways: Sideways | None = None
+    bank: Bank | None = field(default=None, compare=False)
     probes: tuple[str, ...] = ()
     gates: tuple[str, ...] = ()
     known_as: str = ""

@@ -30,7 +30,7 @@ from benchmarks.corpora import mixed
 from benchmarks.corpora.mixed import MODALITIES, Corpus
 from benchmarks.harness.ranking_measures import average_precisions
 from benchmarks.harness.results_pages import table, write_section
-from encoder.calibration.tables import CalibrationTable, write_table
+from encoder.calibration.tables import write_constants
 from encoder.models.bundle.declaration import TABLES
 from encoder.space import Calibration
 from encoder.types import TEXT, Modality
@@ -128,8 +128,7 @@ def main() -> None:
     corpus = mixed.load(args.samples, args.descriptions, args.clips)
     body = report(corpus)
     constants, path = fit(corpus), TABLES / "calibration.json"
-    # Floors are in units of the old constants: `scripts.fit_floors` fits them again.
-    write_table(path, CalibrationTable(constants, {}))
+    write_constants(path, constants)
     write_section(
         "One ranking of all modalities", "python -m scripts.fit_calibration --clips ESC-10", body
     )

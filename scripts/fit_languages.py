@@ -29,7 +29,7 @@ from encoder.loading import load_model
 from encoder.space import Centring
 from encoder.types import Embeddings
 from ingest.split import split_text
-from scripts.fit_floors import SHARE
+from scripts.fit_bundle import SHARE
 from scripts.multilingual_texts import TREEBANKS, of_treebanks, scale
 
 _LISTS = (TREEBANKS, TREEBANKS.with_name("treebanks_of_more_languages.tsv"))

@@ -15,10 +15,10 @@ from encoder.registry import registered_modalities
 from encoder.space import Space
 from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT, VIDEO, Embeddings, Modality
 from search.errors import NotFoundError
-from search.lanes import Lane, Lanes
+from search.lanes import Lane, Lanes, Sizes
 from search.latency import LatencyTracker
 from search.query.deadline import Deadline, StageProgress
-from search.query.pages import check_cursor, read_page
+from search.query.pages import Reached, check_cursor, read_page
 from search.query.planner import QueryPlan, plan
 from search.query.query import Query, Term
 from search.query.sorting import sort_hits
@@ -30,9 +30,16 @@ from search.ranking.fusion import content_of, fuse_terms
 from search.ranking.grouping import Group, diversify
 from search.ranking.hits import hit_of, shown_location
 from search.ranking.pools import Pool
-from search.ranking.request import LaneQuery, Request
+from search.ranking.request import LaneQuery, Request, leaning
 from search.ranking.second_look import Reranker, question_of, rerank
-from search.ranking.weak import Floors, Judge, unfold_best
+from search.ranking.verdict import (
+    USUAL_LEVEL,
+    Verdict,
+    Weighed,
+    judge,
+    threshold_among,
+    value_of,
+)
 from search.store.base import VectorStore
 from search.store.name_index import NameIndex
 from search.types import Explanation, Hit, SearchResult
@@ -66,7 +73,7 @@ class SearchEngine:
         self._today = today
         self._lanes = Lanes.of(encoder, store, lanes or {})
         self._store = store
-        self._floors = Floors(store)
+        self._sizes = Sizes(store)
         self._names = NameIndex(store)
         self._places = LibraryPlaces(store)
         self._evidence = EvidenceSearch(store, self._names)
@@ -93,8 +100,8 @@ class SearchEngine:
 
         The stages in ``latency_s`` are ``understand``, ``plan``, ``encode_<modality>``
         (``encode_asset`` for stored assets), ``names``, ``search``, ``lexical``, ``filter``,
-        ``fuse``, ``fetch``, ``explain``, ``rerank`` and ``total``; those that were not needed are
-        missing.
+        ``fuse``, ``fetch``, ``rerank``, ``judge``, ``explain`` and ``total``; those that were not
+        needed are missing.
 
         Args:
             query: see `search.query.query.Query`.
@@ -121,20 +128,27 @@ class SearchEngine:
         finder = Finder(request, self._store, self._threads)
         pools = finder.find()
         groups, follows = self._page(pools, request)
-        hits = self._hits(groups, finder, request)
         if question and self._reranker:
-            texts = {group.best.segment.segment_id: group.best.segment.snippet for group in groups}
             with progress.stage("rerank"):
-                hits = rerank(hits, texts, question, self._reranker, progress.deadline.check)
+                groups = rerank(groups, question, self._reranker, progress.deadline.check)
+        verdict = self._judge(groups, request)
+        hits = self._hits(groups, finder, request)
         if query.sort:
             hits = sort_hits(hits, query.sort)
         shots = [shot for group in groups for shot in group.shots]
         depth = max((shot.rank for shot in shots), default=0)
-        cursor = request.page.cursor((shot.key for shot in shots), depth) if follows else ""
+        reached = Reached(depth, verdict.best, verdict.last, verdict.is_over)
+        cursor = request.page.cursor((shot.key for shot in shots), reached) if follows else ""
         explained = finder.explain() if query.explain else None
         latency_s = progress.timer.latency_s()
         result = SearchResult(
-            hits, latency_s, cursor, explained, evidence.understood, progress.warnings
+            hits,
+            latency_s,
+            cursor,
+            explained,
+            evidence.understood,
+            progress.warnings,
+            judged=request.verdict is not None,
         )
         self.latency.record(result.latency_s)
         return result
@@ -171,25 +185,27 @@ class SearchEngine:
             planned = planned.beyond(page.depth)
             space = self._lanes.space({modality: lane.space for modality, lane in asked.items()})
             hidden = frozenset(term.asset_id for term in query.terms if term.asset_id)
-            judge = Judge()
-            if not evidence.lists:
-                directions = {modality: lane.fused.direction for modality, lane in asked.items()}
-                odds = {modality: lane.space.odds for modality, lane in asked.items()}
-                judge = self._floors.of(query, planned, space, directions, odds)
-            own = {id(lane): lane for lane in asked.values()}
-            centred = {key: lane.centred() for key, lane in own.items()}
+            in_words = all(t.item and t.item.modality == TEXT and t.weight > 0 for t in query.terms)
+            verdict, levels = None, dict[Modality, float]()
+            if in_words:
+                space = leaning(space, asked)
+                levels = {m: self._level(m, lane) for m, lane in asked.items()}
+                if not evidence.lists:
+                    threshold = threshold_among(self._sizes.among(query.filter, asked))
+                    verdict = Verdict(threshold, page.best, page.last, page.is_over)
         return Request(
-            query,
-            planned,
-            page,
-            {modality: centred[id(lane)] for modality, lane in asked.items()},
-            words,
-            progress,
-            space,
-            hidden,
-            judge,
-            evidence,
-            by_name,
+            query=query,
+            plan=planned,
+            page=page,
+            lanes={m: lane.centred() if m == TEXT else lane for m, lane in asked.items()},
+            words=words,
+            progress=progress,
+            space=space,
+            hidden=hidden,
+            verdict=verdict,
+            levels=levels,
+            evidence=evidence,
+            named=by_name,
         )
 
     def _encoded(
@@ -232,9 +248,30 @@ class SearchEngine:
         groups = [group for pool in pools for group in self._choose(pool, request)]
         if not request.query.diversity:
             groups.sort(key=lambda group: (-group.best.score, group.best.segment.segment_id))
-            if not request.page.shown:
-                unfold_best(groups)
         return groups, any(len(pool.groups) > pool.share.limit for pool in pools)
+
+    def _level(self, modality: Modality, asked: LaneQuery) -> float:
+        foreign = self._lanes.lane(modality).foreign()
+        return foreign.level(asked.fused) if foreign else USUAL_LEVEL
+
+    def _judge(self, groups: Sequence[Group], request: Request) -> Verdict:
+        """Say of each hit of a page how probable it is, and whether the list ended before it."""
+        if request.verdict is None:
+            return Verdict(0.0)
+        by_key = {group.best.segment.key: group.best.segment.modality for group in groups}
+        with request.progress.stage("judge"):
+            rows = self._vectors(by_key, request.progress.deadline)
+            for group, row in zip(groups, rows, strict=True):
+                segment = group.best.segment
+                foreign = self._lanes.lane(segment.modality).foreign()
+                nearest = foreign.nearest(row, segment) if foreign else None
+                group.value = value_of(group.best, request.levels[segment.modality], nearest)
+            weighed = [Weighed(group.value or 0.0, group.best, group.reranked) for group in groups]
+            judged, verdict = judge(weighed, request.verdict)
+            for group, judgement in zip(groups, judged, strict=True):
+                for shot in group.shots:
+                    shot.probability, shot.weak = judgement
+        return verdict
 
     def _choose(self, pool: Pool, request: Request) -> list[Group]:
         """The hits of a share: the best, or the best that differ from each other."""
@@ -291,7 +328,7 @@ class SearchEngine:
             by_key = {group.best.segment.key: group.best.segment.modality for group in groups}
             embeddings = self._vectors(by_key, request.progress.deadline)
             return [
-                explain_hit(group.best, rank, embedding, request)
+                explain_hit(group, rank, embedding, request)
                 for rank, (group, embedding) in enumerate(
                     zip(groups, embeddings, strict=True), len(request.page.shown) + 1
                 )

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from encoder.errors import InputError
 from encoder.space import Space
 from encoder.types import Embeddings, Modality
+from search.filters import Filter
 from search.query.query import Term
 from search.query.terms import ItemEncoder
+from search.ranking.verdict import ForeignScores
 from search.store.base import VectorStore
 from search.store.calibrated import StoredCalibration
 from search.store.laned import LanedStore
 
-T = TypeVar("T")
+_SIZES_S = 60.0
+
+
+@runtime_checkable
+class MeasuresSpace(Protocol):
+    """An encoder that measures what its model does not ship of its space."""
+
+    def measured_space(self) -> Space:
+        """The space with a bank and constants."""
+        ...
 
 
 class Lane:
@@ -32,13 +44,28 @@ class Lane:
         self.encoder, self.store = encoder, store
         self._scored_by: tuple[StoredCalibration | None, Space | None, Space]
         self._scored_by = (None, None, encoder.space)
+        self._foreign: ForeignScores | None = None
 
     def space(self) -> Space:
-        """The model's space with the calibration of the store, if the store has one."""
-        state, space = self.store.scoring, self.encoder.space
+        """The model's space with the calibration of the store, if the store has one.
+
+        What a model does not ship of it is measured at first.
+        """
+        state, space = self.store.scoring, self._measured()
         if state is not self._scored_by[0] or space is not self._scored_by[1]:
             self._scored_by = (state, space, _with_scoring(state, space))
         return self._scored_by[2]
+
+    def _measured(self) -> Space:
+        encoder = self.encoder
+        return encoder.measured_space() if isinstance(encoder, MeasuresSpace) else encoder.space
+
+    def foreign(self) -> ForeignScores | None:
+        """What chance gives in this lane; None in a space without a bank."""
+        space = self._measured()
+        if space.bank and (self._foreign is None or self._foreign.space is not space):
+            self._foreign = ForeignScores(space.bank, space)
+        return self._foreign if space.bank else None
 
     def takes(self, terms: Sequence[Term]) -> bool:
         """Whether the model can encode each of these."""
@@ -46,15 +73,8 @@ class Lane:
 
 
 def _with_scoring(state: StoredCalibration, space: Space) -> Space:
-    state = state.renewed(space.calibration)
-    stored = state.reading
-    if not stored or stored == space.calibration:
-        return replace(space, floors=state.floors or space.floors)
-    # The model's own floors apply where its shipped calibration is used, or blended.
-    shipped = dict(space.calibration.items() & stored.items())
-    near = stored if "reading" in state.about else shipped
-    floors = {modality: floor for modality, floor in space.floors.items() if modality in near}
-    return replace(space, calibration=stored, floors={**floors, **state.floors})
+    stored = state.renewed(space.calibration).reading
+    return replace(space, calibration={**space.calibration, **stored}) if stored else space
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +116,13 @@ class Lanes:
         home = next(at_home, None) or self.home.space()
         if not self.others:
             return home
-        calibration, floors = dict(home.calibration), dict(home.floors)
+        calibration = dict(home.calibration)
         for modality, lane in self.others.items():
-            space = spaces.get(modality) or lane.space()
-            _set(calibration, modality, space.calibration)
-            _set(floors, modality, space.floors)
-        return replace(home, calibration=calibration, floors=floors)
+            calibration.pop(modality, None)
+            constants = (spaces.get(modality) or lane.space()).calibration
+            if modality in constants:
+                calibration[modality] = constants[modality]
+        return replace(home, calibration=calibration)
 
     def taking(
         self, terms: Sequence[Term], modalities: Collection[Modality]
@@ -144,7 +165,21 @@ class Lanes:
         return joined
 
 
-def _set(of_all: dict[Modality, T], modality: Modality, of_lane: Mapping[Modality, T]) -> None:
-    of_all.pop(modality, None)
-    if modality in of_lane:
-        of_all[modality] = of_lane[modality]
+class Sizes:
+    """The sizes of a store as it grows. Safe to use from threads."""
+
+    def __init__(self, store: VectorStore) -> None:
+        self._store = store
+        self._sizes: Mapping[Modality, int] = {}
+        self._look_at_s = 0.0
+
+    def among(self, filter: Filter | None, modalities: Collection[Modality]) -> float:
+        """How many segments of these modalities pass a filter, about."""
+        now_s = time.monotonic()
+        if now_s >= self._look_at_s:
+            self._sizes = self._store.sizes()
+            self._look_at_s = now_s + _SIZES_S
+        n_segments = sum(self._sizes.get(modality, 0) for modality in modalities)
+        if filter is None:
+            return n_segments
+        return n_segments * self._store.count(filter) / max(self._store.count(), 1)

@@ -109,6 +109,7 @@ class Explanation:
             only its words were found.
         lexical_score: BM25; None if no word of the query was found in it.
         lexical_rank: the segment's place among those that words find, from 1.
+        words_held: the share of the query's words, by their rarity, in it and its neighbours.
         score: what it is ranked by: the sum of the five that follow ``row``.
         rank: its place in the whole ranking before pages are cut, from 1.
         row: the number of the embedding by which the segment was found; 0 if it has only one.
@@ -117,6 +118,7 @@ class Explanation:
         named: what is added for words of the query in its asset's names.
         evidence: what is added for a date or a place of the query.
         prior: what is added for a kind of file that the query names.
+        value: how far it stands out from chance, see `search.ranking.verdict`; None if not judged.
     """
 
     terms: Sequence[TermScore]
@@ -128,20 +130,23 @@ class Explanation:
     score: float
     rank: int
     row: int = 0
+    words_held: float = 0.0
     dense: float = 0.0
     words: float = 0.0
     named: float = 0.0
     evidence: float = 0.0
     prior: float = 0.0
+    value: float | None = None
 
 
 @dataclass(frozen=True)
 class Hit:
     """A segment found. ``score`` is calibrated: comparable across modalities, best first.
 
-    ``probability``, 0 to 1, says how likely it is that the segment answers, and ``weak`` that this
-    is too little to show it. Both are for queries of texts, and of models with floors; elsewhere
-    the probability is None and nothing is weak.
+    ``probability``, 0 to 1, says how likely it is that the segment answers; it never rises down the
+    list. ``weak`` says that the list had ended before it: it stands out no more than hits of a
+    question that nothing answers. Where a result is not ``judged``, the probability is None and
+    nothing is weak.
 
     ``rerank_score``, 0 to 1, says how well the text answers, if that was asked for. ``stack`` holds
     further shots of the same photo, best first, which this hit stands for.
@@ -203,6 +208,7 @@ class SearchResult:
     ``next_cursor`` asks for the page after this one; empty if this is the last. ``explain`` says
     what the query became, if it asked for that; ``understood`` what was read from its words;
     ``warnings`` what the answer lacks, such as words of an index that is still being read.
+    ``judged`` says whether hits have probabilities: those of questions in words have.
     """
 
     hits: Sequence[Hit]
@@ -211,6 +217,7 @@ class SearchResult:
     explain: Mapping[str, Any] | None = None
     understood: Sequence[Understood] = ()
     warnings: Sequence[str] = ()
+    judged: bool = True
 
 
 def as_json(result: SearchResult) -> dict[str, Any]:
@@ -221,6 +228,7 @@ def as_json(result: SearchResult) -> dict[str, Any]:
         "explain": result.explain,
         "understood": [asdict(reading) for reading in result.understood],
         "warnings": list(result.warnings),
+        "judged": result.judged,
         "latency_s": dict(result.latency_s),
     }
 

@@ -1,78 +1,39 @@
-"""Constants and floors as a file, as a model ships them."""
+"""What a model ships for its space, as files."""
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from encoder.space import USUAL_ODDS, Calibration, Centring, Floor, Odds, Sideways
+from encoder.space import Bank, Calibration, Centring, Sideways
 from encoder.types import Modality
 
 _ARRAYS = ("deviations", "weights", "common")
+_OF_BANK = ("foreign", "questions", "naming")
 
 
-@dataclass(frozen=True)
-class CalibrationTable:
-    """What a model ships for its space: constants and floors by modality, and the odds above them.
-
-    A file without odds has the usual ones.
-    """
-
-    constants: Mapping[Modality, Calibration]
-    floors: Mapping[Modality, Floor]
-    odds: Odds = USUAL_ODDS
-
-
-def read_table(path: Path) -> CalibrationTable:
-    """The table of a file that `write_table` wrote."""
+def read_constants(path: Path) -> dict[Modality, Calibration]:
+    """The constants of a file that `write_constants` wrote, by modality."""
     kinds: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    odds = Odds(**kinds.pop("odds", {}))
-    return CalibrationTable(
-        {
-            Modality(modality): Calibration(
-                facts["mu"],
-                facts["c"],
-                tuple(Calibration(**row) for row in facts.get("further", ())),
-                facts.get("share", 0.0),
-            )
-            for modality, facts in kinds.items()
-        },
-        {Modality(modality): floor_of(f["floor"]) for modality, f in kinds.items() if "floor" in f},
-        odds,
-    )
-
-
-def write_table(path: Path, table: CalibrationTable) -> None:
-    """Write a table, with four digits after the point."""
-    kinds = {
-        str(modality): _facts(calibration) for modality, calibration in table.constants.items()
+    return {
+        Modality(modality): Calibration(
+            facts["mu"],
+            facts["c"],
+            tuple(Calibration(**row) for row in facts.get("further", ())),
+            facts.get("share", 0.0),
+        )
+        for modality, facts in kinds.items()
     }
-    for modality, floor in table.floors.items():
-        kinds[str(modality)]["floor"] = floor_facts(floor)
-    if table.odds != USUAL_ODDS:
-        kinds["odds"] = asdict(table.odds)
+
+
+def write_constants(path: Path, constants: Mapping[Modality, Calibration]) -> None:
+    """Write constants, with four digits after the point."""
+    kinds = {str(modality): _facts(calibration) for modality, calibration in constants.items()}
     path.write_text(json.dumps(kinds, indent=2) + "\n", "utf-8")
-
-
-def floor_facts(floor: Floor) -> dict[str, Any]:
-    """A floor in plain values; the tilt as float16 in base64."""
-    facts: dict[str, Any] = {"level": round(floor.level, 4), "slope": round(floor.slope, 4)}
-    tilt = base64.b64encode(np.array(floor.tilt, "<f2").tobytes()).decode()
-    bent = {"middle": round(floor.middle, 4), "tilt": tilt} if tilt else {}
-    return {**facts, "n": floor.n, **bent}
-
-
-def floor_of(facts: Mapping[str, Any]) -> Floor:
-    """What `floor_facts` made."""
-    tilt = np.frombuffer(base64.b64decode(facts.get("tilt", "")), "<f2")
-    numbers = tuple(tilt.astype(float).tolist())
-    return Floor(facts["level"], facts["slope"], facts["n"], numbers, facts.get("middle", 0.0))
 
 
 def _facts(calibration: Calibration) -> dict[str, Any]:
@@ -101,3 +62,16 @@ def read_sideways(path: Path) -> Sideways:
     """What ``scripts/fit_sideways.py`` wrote."""
     with np.load(path) as arrays:
         return Sideways(arrays["direction"].astype(np.float32), float(arrays["limit"]))
+
+
+def read_bank(path: Path) -> Bank:
+    """The bank of a file that `write_bank` wrote."""
+    with np.load(path) as arrays:
+        rows = {name: arrays[name].astype(np.float32) for name in _OF_BANK}
+        return Bank(**rows, middle=float(arrays["middle"]))
+
+
+def write_bank(path: Path, bank: Bank) -> None:
+    """Write a bank, as float16."""
+    rows = {name: getattr(bank, name).astype(np.float16) for name in _OF_BANK}
+    np.savez_compressed(path, **rows, middle=np.array(bank.middle))

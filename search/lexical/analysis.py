@@ -20,7 +20,6 @@ from itertools import chain
 
 _MAX_WORD_CHARS = 64
 _BEGINNING_CHARS = 5
-_MISSPELT = 0.95
 _MARK = "X"  # words have no capitals, and no tokenizer of a store cuts it off
 _DIGIT = re.compile(r"\d")
 _PLAIN = re.compile(r"[^\W_]+")
@@ -29,6 +28,7 @@ _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\U00020000-\U0003ffff"
 )
+_RUN = re.compile(f"[{_UNSPACED}]")
 # Between them are ideographs, syllables of Hangul, surrogates and private characters, no marks;
 # looking up each code point would cost a process a tenth of a second before its first search.
 _PLACES_OF_MARKS = (
@@ -50,10 +50,10 @@ def words(text: str) -> list[str]:
     >>> words("東京都")
     ['東', '東京', '京', '京都', '都']
     """
-    folded = _folded(text)
-    if _is_plain(folded):
-        return [word[:_MAX_WORD_CHARS] for word in _PLAIN.findall(folded)]
-    return _specially(folded)
+    plain = folded(text)
+    if _is_plain(plain):
+        return [word[:_MAX_WORD_CHARS] for word in _PLAIN.findall(plain)]
+    return _specially(plain)
 
 
 def terms(text: str) -> list[str]:
@@ -63,9 +63,7 @@ def terms(text: str) -> list[str]:
     ['fahrkarten', 'fur', '2026', 'fahrkX']
     """
     text_words = words(text)
-    return text_words + [
-        word[:_BEGINNING_CHARS] + _MARK for word in text_words if can_be_misspelt(word)
-    ]
+    return text_words + [begins for word in text_words if (begins := beginning(word))]
 
 
 def holds(text: str, query_terms: Collection[str]) -> bool:
@@ -76,38 +74,28 @@ def holds(text: str, query_terms: Collection[str]) -> bool:
     >>> holds("Fahrkarten", terms("Fahrkarte"))
     True
     """
-    folded = _folded(text)
-    if _is_plain(folded) and max(map(len, query_terms), default=0) < _MAX_WORD_CHARS:
-        return bool(query_terms) and _any_of(frozenset(query_terms)).search(folded) is not None
+    plain = folded(text)
+    if _is_plain(plain) and max(map(len, query_terms), default=0) < _MAX_WORD_CHARS:
+        return bool(query_terms) and _any_of(frozenset(query_terms)).search(plain) is not None
     return not set(query_terms).isdisjoint(terms(text))
 
 
-def holds_words(text: str, query_words: Collection[str]) -> bool:
-    """Whether all these words are among those of a text; few texts have to be split for it.
+def beginning(word: str) -> str:
+    """The index term of all words that begin like this one; empty if it is too short.
 
-    >>> holds_words("Le CAFÉ n°2", ["le", "cafe"]), holds_words("cafeteria", ["cafe"])
+    >>> beginning("fahrkarten"), beginning("2026")
+    ('fahrkX', '')
+    """
+    return word[:_BEGINNING_CHARS] + _MARK if can_be_misspelt(word) else ""
+
+
+def is_spaced(word: str) -> bool:
+    """Whether the word is of a language that writes spaces: elsewhere words run into each other.
+
+    >>> is_spaced("night"), is_spaced("北京")
     (True, False)
     """
-    folded = _folded(text)
-    return all(word in folded for word in query_words) and set(query_words) <= set(words(text))
-
-
-def part_held(held: Collection[str], wanted: Collection[str]) -> float:
-    """The fraction of the letters and digits of words that is in index terms, 0 to 1.
-
-    Function words are short, so that they weigh little in any language. A word that is one edit
-    away from a term counts almost as much.
-
-    >>> part_held(terms("The invoices of May"), words("invoice for April"))
-    0.4666666666666667
-    """
-    n_held = 0.0
-    for word in wanted:
-        if word in held or (can_be_misspelt(word) and word[:_BEGINNING_CHARS] + _MARK in held):
-            n_held += len(word)
-        elif can_be_misspelt(word) and holds_alike(held, word):
-            n_held += _MISSPELT * len(word)
-    return n_held / max(sum(map(len, wanted)), 1)
+    return word.isascii() or not _RUN.match(word)
 
 
 def can_be_misspelt(word: str) -> bool:
@@ -152,24 +140,24 @@ def _as_pattern(word: str) -> str:
     return re.escape(word)
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
     """A text without case, accents, and forms that differ only in appearance."""
-    folded = text.casefold()
+    lowered = text.casefold()
     if text.isascii():
-        return folded
-    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", folded))
+        return lowered
+    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", lowered))
     return unicodedata.normalize("NFC", bare).casefold()
 
 
-def _is_plain(folded: str) -> bool:
-    """Whether `re` finds the words of this text."""
-    return folded.isascii() or not _special().search("".join(set(folded)))
+def _is_plain(text: str) -> bool:
+    """Whether `re` finds the words of this folded text."""
+    return text.isascii() or not _special().search("".join(set(text)))
 
 
-def _specially(folded: str) -> list[str]:
+def _specially(text: str) -> list[str]:
     """Words of a text with marks or without spaces; five times slower."""
     text_words: list[str] = []
-    for match in _pattern().finditer(folded):
+    for match in _pattern().finditer(text):
         if match.lastgroup == "run":
             run = match[0]
             for at in range(len(run)):

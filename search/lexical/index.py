@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.lexical.analysis import can_be_misspelt, terms, words
+from search.lexical.rarity import Frequencies, phrases
 
 if TYPE_CHECKING:
     import tantivy
@@ -147,8 +148,9 @@ class WordIndex:
     ) -> list[FoundText]:
         """The segments that hold a word of ``text``, best first, ties by id.
 
-        For a word that no text holds, those one edit away count. ``wanted`` says by its number
-        which assets count, among the best `MAX_FOUND` texts; all that tie with the last are found.
+        For a word that no text holds, those one edit away count. All that is found has the words in
+        quotes. ``wanted`` says by its number which assets count, among the best `MAX_FOUND` texts;
+        all that tie with the last are found.
         """
         from tantivy import Occur, Query
 
@@ -163,6 +165,10 @@ class WordIndex:
         if not queries:
             return []
         query = Query.boolean_query([(Occur.Should, of_word) for of_word in queries])
+        quoted = dict.fromkeys(word for phrase in phrases(text) for word in words(phrase))
+        if quoted:
+            musts = [Query.term_query(self._schema, "words", word) for word in quoted]
+            query = Query.boolean_query([(Occur.Must, must) for must in (query, *musts)])
         if asset_ids is not None:
             among = Query.term_set_query(self._schema, "asset_id", list(asset_ids))
             inside = Query.const_score_query(among, 0.0)
@@ -190,6 +196,13 @@ class WordIndex:
             return []
         weight = math.log(1 + (searcher.num_docs - n_alike + 0.5) / (n_alike + 0.5))
         return [Query.boost_query(alike, weight)]
+
+    def frequencies(self, wanted: Collection[str]) -> Frequencies:
+        """How many texts hold each of these index terms."""
+        searcher = self._searcher
+        return Frequencies(
+            searcher.num_docs, {term: searcher.doc_freq("words", term) for term in wanted}
+        )
 
     def notes(self, segment_ids: Sequence[str]) -> dict[str, bytes]:
         """The notes of these segments; those without words are missing."""

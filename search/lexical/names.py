@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from search.lexical.analysis import part_held, terms, words
+from search.lexical.analysis import can_be_misspelt, holds_alike, terms, words
 from search.lexical.index import IndexedText
 from search.types import AssetRow
+
+if TYPE_CHECKING:
+    import tantivy
 
 _BORDERS = re.compile(r"(?<=[a-zäöüß])(?=[A-ZÄÖÜ])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 _MAX_LOCATIONS = 20
 _YEAR_DIGITS, _DAY_DIGITS = 4, 8
+_LANGUAGES = ("english", "german", "spanish", "italian", "dutch", "russian")
+"""Not French or Portuguese, for which "police" and "policies" are forms of one word."""
+_ALIKE = 3
+"""Forms of a word have at least so many first letters in common."""
+_MISSPELT = 0.95
 
 
 @dataclass(frozen=True)
@@ -82,16 +92,54 @@ class NameQuery:
     """
 
     def __init__(self, text: str) -> None:
-        self._words = frozenset(words(split(text)))
+        self._stems = {word: stems(word) for word in words(split(text))}
 
     def match(self, names: AssetNames, *, with_folders: bool) -> float:
         """The fraction of the text's letters and digits that is in words of these names, 0 to 1.
 
-        "7" is also in 07, and a year in a day such as 20220209.
+        Forms of a word count as the word, and one with a letter wrong almost as much. "7" is also
+        in 07, and a year in a day such as 20220209.
         """
         held = names.own | names.folders if with_folders else names.own
-        numbers = (word for word in self._words if _has_number(word, held))
-        return part_held(held.union(numbers), self._words)
+        n_held = sum(len(word) * self._part(word, held) for word in self._stems)
+        return n_held / max(sum(map(len, self._stems)), 1)
+
+    def _part(self, word: str, held: Collection[str]) -> float:
+        if word in held or _has_number(word, held):
+            return 1.0
+        if not can_be_misspelt(word):
+            return 0.0
+        near = [name_word for name_word in held if name_word[:_ALIKE] == word[:_ALIKE]]
+        if any(not self._stems[word].isdisjoint(stems(name_word)) for name_word in near):
+            return 1.0
+        return _MISSPELT * holds_alike(held, word)
+
+
+@lru_cache(10_000)
+def stems(word: str) -> frozenset[str]:
+    """The stems of a word by Snowball's rules for six languages, each with its language.
+
+    A name does not say which language it is in, so that two words are forms of one if any language
+    has the same stem for both.
+
+    >>> stems("invoices").isdisjoint(stems("invoice")), stems("police").isdisjoint(stems("policy"))
+    (False, True)
+    """
+    return frozenset(
+        f"{language} {stem}"
+        for language, stemmer in _stemmers().items()
+        for stem in stemmer.analyze(word)
+    )
+
+
+@cache
+def _stemmers() -> Mapping[str, tantivy.TextAnalyzer]:
+    from tantivy import Filter, TextAnalyzerBuilder, Tokenizer
+
+    return {
+        language: TextAnalyzerBuilder(Tokenizer.raw()).filter(Filter.stemmer(language)).build()
+        for language in _LANGUAGES
+    }
 
 
 def _has_number(word: str, name_words: Collection[str]) -> bool:

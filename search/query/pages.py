@@ -13,8 +13,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import math
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,38 +28,55 @@ from search.query.query import Query
 
 MAX_SHOWN = 10_000
 
-_VERSION = b"\x02"
+_VERSION = b"\x03"
 _DIGEST_BYTES = 8
 _KEY_BYTES = 6
-_DEPTH_BYTES = 4
+_REACHED = struct.Struct(">Iff?")
+"""The depth, and what `search.ranking.verdict` says of the hits before."""
 _SIGNED_DIMS = 32
 _HEAD_BYTES = len(_VERSION) + _DIGEST_BYTES
 # Encoding the same content in a different batch moves an embedding by less than one step.
 _STEP = 1 / 512
 
 
+class Reached(NamedTuple):
+    """What a page leaves to the next one: see `Page`."""
+
+    depth: int
+    best: float = -math.inf
+    last: float = 1.0
+    is_over: bool = False
+
+
 @dataclass(frozen=True)
 class Page:
-    """The hits of earlier pages; the last of them was the candidate at the rank ``depth``."""
+    """The hits of earlier pages; the last of them was the candidate at the rank ``depth``.
+
+    ``best``, ``last`` and ``is_over`` are those of `search.ranking.verdict.Verdict` behind them.
+    """
 
     digest: bytes
     signature: bytes
     depth: int = 0
+    best: float = -math.inf
+    last: float = 1.0
+    is_over: bool = False
     shown: frozenset[bytes] = field(default_factory=frozenset)
 
     def has_shown(self, key: str) -> bool:
         """Whether an earlier page had the hit with this key."""
         return bool(self.shown) and _short(key) in self.shown
 
-    def cursor(self, keys: Iterable[str], depth: int) -> str:
+    def cursor(self, keys: Iterable[str], after: Reached) -> str:
         """The cursor of the page after this one, which shows ``keys``; empty if none may follow.
 
-        ``depth`` is the rank of its last hit.
+        ``after`` is what is known behind its last hit.
         """
         all_shown = self.shown.union(map(_short, keys))
         if len(all_shown) > MAX_SHOWN:
             return ""
-        reached = max(self.depth, depth).to_bytes(_DEPTH_BYTES)
+        depth, best, last, is_over = after
+        reached = _REACHED.pack(max(self.depth, depth), best, last, is_over)
         packed = b"".join([_VERSION, self.digest, self.signature, reached, *sorted(all_shown)])
         return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
@@ -80,17 +100,18 @@ def read_page(query: Query, direction: Embeddings) -> Page:
         return first
     n_signed = len(first.signature)
     packed = _packed(query, first.digest, n_signed)
-    tail, body = _HEAD_BYTES + n_signed, _HEAD_BYTES + n_signed + _DEPTH_BYTES
+    tail, body = _HEAD_BYTES + n_signed, _HEAD_BYTES + n_signed + _REACHED.size
     if not _alike(packed[_HEAD_BYTES:tail], first.signature):
         raise _refused(query.cursor, "which belongs to another query")
     keys = (packed[i : i + _KEY_BYTES] for i in range(body, len(packed), _KEY_BYTES))
-    return Page(first.digest, first.signature, int.from_bytes(packed[tail:body]), frozenset(keys))
+    depth, best, last, is_over = _REACHED.unpack(packed[tail:body])
+    return Page(first.digest, first.signature, depth, best, last, is_over, frozenset(keys))
 
 
 def _packed(query: Query, digest: bytes, n_signed: int) -> bytes:
     """What a cursor holds, if its form is right and it is of this query."""
     packed = _unpack(query.cursor)
-    n_key_bytes = len(packed) - _HEAD_BYTES - n_signed - _DEPTH_BYTES
+    n_key_bytes = len(packed) - _HEAD_BYTES - n_signed - _REACHED.size
     if packed[:1] != _VERSION or n_key_bytes < 0 or n_key_bytes % _KEY_BYTES:
         raise _refused(query.cursor, "which is not a cursor")
     if packed[1:_HEAD_BYTES] != digest:

@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from search.filters import Filter
+from search.lexical.analysis import terms
+from search.lexical.rarity import QueryWords
 from search.query.planner import QueryPlan
 from search.store.base import VectorStore
 from search.types import ScoredSegment
 
 _N_BEST = 100
 """How many segments gain by their words, on every page alike: those with the highest BM25."""
+_NEAR = 3
+"""Words count together if they stand in passages of a document that are so near each other."""
+
+
+class WordMatch(NamedTuple):
+    """What words of the query say of a segment.
+
+    Args:
+        rank: its place among all that words found, from 1.
+        bm25: its score there.
+        share: of the query's words by their rarity, what it and its neighbours hold, 0 to 1.
+    """
+
+    rank: int
+    bm25: float
+    share: float
+
+
+@dataclass(frozen=True)
+class FoundByWords:
+    """The segments that words found, best first, and by segment id what their words say."""
+
+    segments: Sequence[ScoredSegment] = ()
+    matches: Mapping[str, WordMatch] = field(default_factory=dict)
 
 
 class WordSearch:
@@ -31,21 +62,67 @@ class WordSearch:
         executor: Executor,
         filter: Filter | None = None,
     ) -> None:
-        self._lexical = store.lexical
+        self._store = store
         self._filter = filter
         self._executor = executor
         self.text = "" if plan.lexical is False else " ".join(plan.words)
         # The words are known while the query is still being encoded.
         self._in_all = self._submit(None)
 
-    def look(self, asset_ids: Collection[str] | None = None) -> Future[list[ScoredSegment]] | None:
+    def look(self, asset_ids: Collection[str] | None = None) -> Future[FoundByWords] | None:
         """The best segments, of these assets if any are named; None if no words are wanted."""
         return self._in_all if asset_ids is None else self._submit(asset_ids)
 
-    def _submit(self, asset_ids: Collection[str] | None) -> Future[list[ScoredSegment]] | None:
-        if not self.text:
-            return None
+    def _submit(self, asset_ids: Collection[str] | None) -> Future[FoundByWords] | None:
+        return self._executor.submit(self._find, asset_ids) if self.text else None
+
+    def _find(self, asset_ids: Collection[str] | None) -> FoundByWords:
         filter = self._filter if asset_ids is None else None
-        return self._executor.submit(
-            self._lexical, self.text, _N_BEST, asset_ids=asset_ids, filter=filter
+        segments = self._store.lexical(self.text, _N_BEST, asset_ids=asset_ids, filter=filter)
+        if not segments:
+            return FoundByWords()
+        frequencies = self._store.frequencies(dict.fromkeys(terms(self.text)))
+        shares = shares_held(QueryWords(self.text, frequencies), segments)
+        return FoundByWords(
+            segments,
+            {
+                segment.segment_id: WordMatch(rank, segment.cosine, share)
+                for rank, (segment, share) in enumerate(zip(segments, shares, strict=True), 1)
+            },
         )
+
+
+def shares_held(query_words: QueryWords, segments: Sequence[ScoredSegment]) -> list[float]:
+    """The share of the query's words that each segment and its neighbours hold, 0 to 1.
+
+    Words may stand in several passages of a document. Those of a whole book say little, so only
+    the passages within three count.
+    """
+    held = query_words.held([segment.snippet for segment in segments])
+    together = held.copy()
+    by_asset: dict[str, list[int]] = {}
+    for place, segment in enumerate(segments):
+        by_asset.setdefault(segment.asset_id, []).append(place)
+    for places in by_asset.values():
+        if len(places) > 1:
+            is_near = _near([segments[place] for place in places])
+            rows = held[places]
+            together[places] = np.where(is_near[:, :, None], rows[None], 0.0).max(axis=1)
+    shares: list[float] = (together @ query_words.weights).tolist()
+    return shares
+
+
+def _near(segments: Sequence[ScoredSegment]) -> NDArray[np.bool_]:
+    """Which of these segments of one asset are neighbours: [n, n]."""
+    spans = np.array([_span(segment) for segment in segments])
+    start, length = spans[:, 0], spans[:, 1]
+    reach = _NEAR * np.maximum(length[:, None], length)
+    return np.asarray(np.abs(start[:, None] - start) <= reach)
+
+
+def _span(segment: ScoredSegment) -> tuple[float, float]:
+    """Where a segment begins, and how long it is: in characters, or in seconds."""
+    if segment.char_start is not None:
+        return segment.char_start, (segment.char_end or segment.char_start) - segment.char_start
+    start_s = segment.start_s or 0.0
+    return start_s, (segment.end_s or start_s) - start_s

@@ -20,20 +20,18 @@ from typing import Any, ParamSpec, TypeVar
 from encoder.types import Modality
 from search.filters import Compare, Operator, Or
 from search.query.planner import MAX_CANDIDATES, Share, widened
+from search.query.word_search import FoundByWords
 from search.ranking.evident import EvidentSegments
 from search.ranking.explain import explain_query
 from search.ranking.fusion import (
     LEAST_PART,
     PRIOR,
-    SPREAD_OF,
     RankedSegment,
-    WordsWeight,
     rank,
-    spread,
     with_all_of_identical,
     with_names,
     with_words,
-    words_weight,
+    words_gain,
 )
 from search.ranking.grouping import Group, first_of_each
 from search.ranking.pools import Pool, Pools
@@ -66,13 +64,11 @@ class Seen:
             modality that was seen completely has none.
         looked_up: by modality, the score below which some have not got what their kind of file is
             worth; they would not reach it with that either.
-        best: the highest score without names, which are weighed by it.
     """
 
     ranked: list[RankedSegment]
     horizon: Mapping[Modality, float]
     looked_up: Mapping[Modality, float]
-    best: float
 
 
 class Finder:
@@ -96,7 +92,6 @@ class Finder:
         self._evidence = EvidentSegments(request, store, self._executor)
         self._evident: Mapping[str, RankedSegment] = {}
         self._n_seen: dict[Modality, int] = {}
-        self._weights: dict[Modality, WordsWeight] = {}
         self._parts: Mapping[str, float] = {}
         self._prior = 0.0
         self._of_kind: dict[str, RankedSegment] = {}
@@ -112,7 +107,7 @@ class Finder:
         is_joined = False
         while n is not None:
             candidates_seen, pools = self._search(n, asset_ids)
-            if self._is_enough(pools, candidates_seen):
+            if self._are_full(pools, candidates_seen.horizon):
                 return pools
             if asset_ids is None and not is_joined and self._query.filter is not None:
                 is_joined = True
@@ -138,7 +133,7 @@ class Finder:
 
     def explain(self) -> dict[str, Any]:
         """How the query was understood; see `search.ranking.explain`."""
-        return explain_query(self._request, self._n_seen, self._weights)
+        return explain_query(self._request, self._n_seen)
 
     def _joined(self) -> list[str] | None:
         """The assets that the filter selects, if they are few.
@@ -163,10 +158,6 @@ class Finder:
             self._deadline.check()
             taken.append(asset_id)
         return taken
-
-    def _is_enough(self, pools: Sequence[Pool], seen: Seen) -> bool:
-        is_best_seen = not self._named or seen.best >= max(seen.horizon.values(), default=-inf)
-        return is_best_seen and self._are_full(pools, seen.horizon)
 
     def _are_full(self, pools: Sequence[Pool], horizon: Mapping[Modality, float]) -> bool:
         return all(self._is_full(pool, horizon) for pool in pools)
@@ -193,7 +184,7 @@ class Finder:
             segments_found = self._segments.best(n, asset_ids)
         words_found = self._found_by(words)
         candidates_seen, pools = self._pooled(segments_found, words_found, n)
-        is_enough = self._is_enough(pools, candidates_seen)
+        is_enough = self._are_full(pools, candidates_seen.horizon)
         if self._prior and asset_ids is None and not is_enough:
             self._look_up_kind(n)
             candidates_seen, pools = self._pooled(segments_found, words_found, n)
@@ -215,15 +206,14 @@ class Finder:
                 for candidate in scored
             )
 
-    def _found_by(self, words: Future[list[ScoredSegment]] | None) -> list[ScoredSegment]:
+    def _found_by(self, words: Future[FoundByWords] | None) -> FoundByWords:
         with self._stage("lexical") if words else nullcontext():
-            return self._progress.result(words, []) if words else []
+            return self._progress.result(words, FoundByWords()) if words else FoundByWords()
 
     def _pooled(
-        self, segments_found: FoundSegments, words: Sequence[ScoredSegment], n: int | None
+        self, segments_found: FoundSegments, words: FoundByWords, n: int | None
     ) -> tuple[Seen, list[Pool]]:
         """Fuse and fetch."""
-        self._weigh(segments_found, words, n)
         with self._stage("fuse"):
             candidates_seen = self._fused(segments_found, words, n)
         pools = self._pools.of(candidates_seen.ranked)
@@ -233,31 +223,10 @@ class Finder:
             pools = self._pools.of(candidates_seen.ranked)
         return candidates_seen, pools
 
-    def _weigh(
-        self, segments_found: FoundSegments, words: Sequence[ScoredSegment], n: int | None
-    ) -> None:
-        """Weigh words by the first round, so that all pages and filters rank by the same weight.
-
-        A mixed list may hold too few segments of a kind to measure the spread of its scores.
-        """
-        for modality in {
-            word.modality for word in words
-        } & segments_found.segments.keys() - self._weights.keys():
-            whole = segments_found.whole.get(modality)
-            segments = segments_found.segments[modality] if whole is None else whole
-            is_cut = whole is None and modality in segments_found.bounds
-            is_cut = is_cut or (n is not None and len(segments) >= n)
-            if is_cut and len(segments) < SPREAD_OF:
-                with self._stage("search"):
-                    segments = self._segments.nearest([modality], SPREAD_OF, None)[modality]
-            scored = self._request.scored(modality, segments[:SPREAD_OF])
-            of_kind = [word for word in words if word.modality == modality]
-            self._weights[modality] = words_weight(scored, of_kind, self._request.words.text)
-
     def _fused(
         self,
         segments_found: FoundSegments,
-        words: Sequence[ScoredSegment],
+        words: FoundByWords,
         n: int | None,
         looks_up_all: bool = False,
     ) -> Seen:
@@ -273,11 +242,10 @@ class Finder:
         candidates = [*{**self._evident, **self._named, **self._of_kind, **scored}.values()]
         if self._evident:
             candidates = self._evidence.added(candidates)
-        lexical = {word.segment_id: (place, word.cosine) for place, word in enumerate(words, 1)}
-        ranked = rank(with_words(candidates, lexical, self._weights))
+        ranked = rank(with_words(candidates, words.matches))
         bounds, looked_up = dict(horizon), dict[Modality, float]()
         if self._plan.media_types:
-            self._prior = self._prior or PRIOR * spread(rank(scored.values()))
+            self._prior = PRIOR
             if not looks_up_all:
                 ranked = self._with_prior(ranked, self._least(ranked))
                 seems_rare = not any(candidate.prior for candidate in ranked)
@@ -289,12 +257,11 @@ class Finder:
             least = {modality: score - self._prior for modality, score in looked_up.items()}
             ranked = self._with_prior(ranked, least)
             horizon = {m: max(b, self._of_kind_below(m, b)) for m, b in bounds.items()}
-        if words:
-            ranked = self._with_only_words(ranked, words, lexical, bounds, horizon)
-        best = ranked[0].score if ranked else -inf
+        if words.segments:
+            ranked = self._with_only_words(ranked, words, bounds, horizon)
         if self._named:
             ranked = rank(with_names(ranked, self._parts))
-        return Seen(with_all_of_identical(ranked), horizon, looked_up, best)
+        return Seen(with_all_of_identical(ranked), horizon, looked_up)
 
     def _with_prior(
         self, ranked: Sequence[RankedSegment], least: Mapping[Modality, float]
@@ -323,8 +290,7 @@ class Finder:
     def _with_only_words(
         self,
         ranked: list[RankedSegment],
-        words: Sequence[ScoredSegment],
-        lexical: Mapping[str, tuple[int, float]],
+        words: FoundByWords,
         bounds: Mapping[Modality, float],
         horizon: dict[Modality, float],
     ) -> list[RankedSegment]:
@@ -337,11 +303,12 @@ class Finder:
         least = self._least(ranked)
         seen_ids = {candidate.segment.segment_id for candidate in ranked}
         promising, doubtful = list[ScoredSegment](), list[tuple[ScoredSegment, float]]()
-        for word in words:
+        for word in words.segments:
             modality = word.modality
-            if word.segment_id in seen_ids or modality not in self._weights:
+            if word.segment_id in seen_ids or modality not in least:
                 continue
-            below, gain = bounds.get(modality, inf), self._weights[modality].of(word.cosine)
+            below = bounds.get(modality, inf)
+            gain = words_gain(words.matches[word.segment_id].share)
             of_kind = self._of_kind_below(modality, below) if self._prior else below
             if below + gain >= least[modality]:
                 promising.append(word)
@@ -367,7 +334,7 @@ class Finder:
             )
             scored = self._evidence.added(scored)
             unranked = [candidate._replace(dense_rank=None) for candidate in scored]
-            found = with_words(unranked, lexical, self._weights)
+            found = with_words(unranked, words.matches)
             ranked += self._with_prior(found, {}) if self._prior else found
         return rank(ranked)
 

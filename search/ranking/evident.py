@@ -15,7 +15,9 @@ from search.store.base import VectorStore
 from search.understanding.evidence import Clue, both
 
 EVIDENCE_WEIGHT = 3.0
-"""What one date or place adds to a score."""
+"""What one date or place adds to the score of what fits the rest of the question."""
+_UNFIT = 4.0
+"""How far behind the best fit a segment gains nothing by a date or a place."""
 _MOST_ASSETS = 2000
 _MOST_SEGMENTS = 1000
 """Of each modality."""
@@ -33,6 +35,7 @@ class EvidentSegments:
     def __init__(self, request: Request, store: VectorStore, executor: Executor | None) -> None:
         self._request, self._store, self._executor = request, store, executor
         self._clues = [c for c in request.evidence.clues if c not in request.evidence.only]
+        self._best_rest = 0.0
         self._of_rest: Mapping[str, RankedSegment] = {}
         self._passing: Sequence[Collection[str]] = ()
 
@@ -46,6 +49,8 @@ class EvidentSegments:
                 self._of_rest = self._nearest(rest)
             asset_ids = {candidate.segment.asset_id for candidate in of_question.values()}
             self._passing = [self._passed(clue, asset_ids) for clue in self._clues]
+            of_rest = [*of_question.values(), *self._of_rest.values()]
+            self._best_rest = max((candidate.dense for candidate in of_rest), default=0.0)
         return of_question
 
     def added(self, candidates: Sequence[RankedSegment]) -> list[RankedSegment]:
@@ -63,8 +68,13 @@ class EvidentSegments:
         )
         if not weight:
             return candidate
-        better = self._of_rest.get(segment.segment_id, candidate).dense - candidate.dense
-        return candidate._replace(evidence=weight * EVIDENCE_WEIGHT + max(0.0, better))
+        rest = max(self._of_rest.get(segment.segment_id, candidate).dense, candidate.dense)
+        shown = weight * EVIDENCE_WEIGHT * self._fit(rest)
+        return candidate._replace(evidence=shown + rest - candidate.dense)
+
+    def _fit(self, score: float) -> float:
+        """How far a segment fits the rest of the question, beside the one that fits best."""
+        return min(max(1 - (self._best_rest - score) / _UNFIT, 0.0), 1.0)
 
     def _nearest(self, request: Request) -> dict[str, RankedSegment]:
         n_clues = Counter(sorted(key for clue in self._clues for key in clue.all_ids))

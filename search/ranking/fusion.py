@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -12,16 +14,24 @@ from numpy.typing import NDArray
 from encoder.errors import InputError
 from encoder.space import UNCALIBRATED, Space, l2_normalize
 from encoder.types import TEXT, Embeddings, Modality
-from search.lexical.analysis import part_held, terms, words
+from search.query.word_search import WordMatch
 from search.store.several import IDENTICAL
 from search.types import ScoredSegment
 
-# The weight of the best word match, in spreads of the query's own scores.
-_WORDS_WEIGHT = 2.5
-# Recognised lines with fewer bytes of letters score so much lower.
-_LEAST_LETTER_BYTES, _SHORT = 12, 3.0
-SPREAD_OF = 16
-"""How many of a modality's best segments are used to measure the spread of its scores."""
+_GAIN = 4.0
+"""What a passage gains that holds all words of a query."""
+_LEAST_GAIN = 0.3
+_DOUBT = 3.0
+"""What the score of a text is reduced by that is no language at all."""
+_LEAST_SHARE = 0.4
+"""Of the signs of a text: with fewer letters of words, it is doubted."""
+_LEAST_BYTES = 40
+"""Of letters, in a text that was recognised."""
+_LOOKED_AT_CHARS = 200
+# Scripts without spaces, and those whose vowels are marks, which are no letters to `re`.
+_RUNS = "\u0900-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+_LETTER = rf"[^\W\d_{_RUNS}]"
+_WORD = re.compile(rf"(?<!{_LETTER}){_LETTER}{{2,40}}(?!{_LETTER})|[{_RUNS}]+")
 
 
 def content_of(text: str) -> str:
@@ -92,8 +102,7 @@ class RankedSegment(NamedTuple):
         prior: what is added for a kind of file that the query names.
         dense_score: the calibrated score of its cosine, without doubt.
         dense_rank: its place by vectors within its modality, from 1; None if only words found it.
-        lexical_score: BM25, if words of the query were found in it.
-        lexical_rank: its place among the segments found by words, from 1.
+        match: what words of the query say of it, if any were found in it.
         name_part: the fraction of the query that its asset's names hold, 0 to 1.
         is_identical: whether its content is the query's; it gets in full whatever any other
             segment gets.
@@ -107,8 +116,7 @@ class RankedSegment(NamedTuple):
     prior: float = 0.0
     dense_score: float = 0.0
     dense_rank: int | None = None
-    lexical_score: float | None = None
-    lexical_rank: int | None = None
+    match: WordMatch | None = None
     name_part: float = 0.0
     is_identical: bool = False
 
@@ -202,29 +210,34 @@ def score_segments(
 
 
 def doubted(score: float, segment: ScoredSegment) -> float:
-    """The score of words that were heard or read in a picture, reduced by the doubt about them.
+    """The score of a segment, reduced by the doubt about its words.
 
-    The vector of a line that says next to nothing, as "OK" or "12:30", is near any short question.
+    The vector of a text that is no language, as a drawing in letters or mashed keys, is near any
+    question, and that of a line read in a picture or heard that says next to nothing, as "OK" or
+    "12:30", near any short one.
     """
-    is_recognised = segment.modality == TEXT and (segment.boxes or segment.start_s is not None)
-    if is_recognised and segment.snippet and _says_little(segment.snippet):
-        score -= _SHORT
+    if segment.modality == TEXT and segment.snippet:
+        share, n_bytes = _language_in(segment.snippet)
+        doubt = max(0.0, 1 - share / _LEAST_SHARE)
+        if segment.boxes or segment.start_s is not None:
+            doubt = max(doubt, 1 - n_bytes / _LEAST_BYTES)
+        score -= _DOUBT * doubt
     return score * segment.confidence if score > 0 else score
 
 
-def _says_little(text: str) -> bool:
-    """Whether a text has few letters; a Chinese character, of three bytes, counts as three.
+@lru_cache(8192)  # the same texts are near many questions
+def _language_in(text: str) -> tuple[float, int]:
+    """Which share of the signs a text begins with is letters of words, and their bytes.
 
-    >>> _says_little("12:30 OK"), _says_little("北京站"), _says_little("北京火车站")
-    (True, True, False)
+    A Chinese character, of three bytes, counts as three.
+
+    >>> [_language_in(text)[1] for text in ("12:30 OK", "北京火车站", "K V L B", "M" * 50)]
+    [2, 15, 0, 0]
     """
-    n_bytes = 0
-    for letter in text:
-        if letter.isalpha():
-            n_bytes += len(letter.encode())
-            if n_bytes >= _LEAST_LETTER_BYTES:
-                return False
-    return True
+    beginning = text[:_LOOKED_AT_CHARS]
+    words = _WORD.findall(beginning)
+    n_signs = len("".join(beginning.split()))
+    return sum(map(len, words)) / max(n_signs, 1), sum(len(word.encode()) for word in words)
 
 
 def _highest_score(space: Space) -> float:
@@ -238,87 +251,41 @@ def rank(candidates: Iterable[RankedSegment]) -> list[RankedSegment]:
     return sorted(candidates, key=lambda c: (-c.score, c.segment.segment_id))
 
 
-class WordsWeight(NamedTuple):
-    """What a match of words adds to a score: ``gain`` times BM25, divided by ``best``.
+def words_gain(share: float) -> float:
+    """What words of the query add to the score of a segment that holds this share of them.
 
-    Args:
-        gain: in units of the scores.
-        best: the highest BM25 of the query.
+    They are weighed by their rarity, so that few common words of a question hardly count, and a
+    rare one that stands alone counts in full.
     """
-
-    gain: float
-    best: float
-
-    def of(self, bm25: float) -> float:
-        """What is added to the score of a segment with this BM25."""
-        return self.gain * bm25 / self.best
-
-
-def words_weight(
-    dense: Sequence[RankedSegment],
-    lexical: Sequence[ScoredSegment],
-    text: str,
-) -> WordsWeight:
-    """How much words weigh compared with the vectors of one modality.
-
-    The best match gains `_WORDS_WEIGHT` standard deviations of the best `SPREAD_OF` scores, so that
-    words count the same for every model, calibrated or not: scores times a, plus b, give the
-    same ranking. The first score is left out, or words would weigh more the further it leads; so
-    are segments identical to the query, which words do not move. A best match that holds only a
-    part of the query, as its function words, gains only this part.
-
-    Args:
-        dense: scored segments of one modality, best first.
-        lexical: segments of the same modality that words found, best first, at least one.
-        text: the words of the query.
-    """
-    best = lexical[0]
-    held = part_held(frozenset(terms(best.snippet)), frozenset(words(text)))
-    return WordsWeight(_WORDS_WEIGHT * held * spread(dense), best.cosine or 1.0)
-
-
-def spread(dense: Sequence[RankedSegment]) -> float:
-    """The unit in which bonuses are measured: see `words_weight`."""
-    scores = [c.dense for c in dense[:SPREAD_OF] if not c.is_identical]
-    if not scores or scores[0] == scores[-1]:
-        return 1.0  # nothing to weigh words against
-    behind = scores[1:]
-    if behind[0] == behind[-1]:
-        return (scores[0] - scores[-1]) / 2
-    return float(np.std(behind, ddof=1))
+    return max(_LEAST_GAIN * share, _GAIN * share**3)
 
 
 def with_words(
-    candidates: Sequence[RankedSegment],
-    lexical: Mapping[str, tuple[int, float]],
-    weights: Mapping[Modality, WordsWeight],
+    candidates: Sequence[RankedSegment], matches: Mapping[str, WordMatch]
 ) -> list[RankedSegment]:
     """Add what words of the query are worth, in the order of ``candidates``.
 
-    The score is a convex combination of both (Bruch, Gai and Ingber, TOIS 2023).
+    The score is a sum of both, as a convex combination is (Bruch, Gai and Ingber, TOIS 2023).
 
     Args:
         candidates: scored.
-        lexical: by segment id, the place among all that words found, from 1, and BM25.
-        weights: by modality; see `words_weight`.
+        matches: by segment id.
     """
-    added = []
-    for candidate in candidates:
-        segment = candidate.segment
-        if segment.segment_id in lexical and segment.modality in weights:
-            place, bm25 = lexical[segment.segment_id]
-            words = weights[segment.modality].of(bm25)
-            candidate = candidate._replace(words=words, lexical_rank=place, lexical_score=bm25)
-        added.append(candidate)
-    return added
+    return [
+        candidate._replace(words=words_gain(match.share), match=match)
+        if (match := matches.get(candidate.segment.segment_id))
+        else candidate
+        for candidate in candidates
+    ]
 
 
-PRIOR = 2.0
-"""What a file of a kind that the query names gains, in spreads of the best scores of all kinds."""
+PRIOR = 0.6
+"""What a file of a kind that the query names gains."""
 LEAST_PART = 0.3
 """Names that hold a smaller part of a query are ignored."""
 WHOLE = 0.9
 """Names that hold this part hold the query, perhaps with a wrong letter."""
+_NAMED, _NAMED_WHOLE = 3.0, 8.0
 
 
 def with_names(
@@ -326,29 +293,22 @@ def with_names(
 ) -> list[RankedSegment]:
     """Add what the names of assets are worth, over all modalities.
 
-    The unit is the distance from the lowest segment of a named asset to the best segment of all. A
-    part of the query adds its square, a quarter for two words of four; the whole query adds one
-    more, which is more than any other segment can have. In each modality, it is added to the best
-    segment of an asset.
+    A part of the query adds its square, so that two words of four add a quarter; the whole query
+    adds more than any segment has without it. In each modality, it is added to the best segment of
+    an asset.
 
     Args:
         candidates: scored, best first; those of all assets in ``parts`` are among them.
         parts: by asset, 0 to 1.
     """
-    best: dict[tuple[str, Modality], float] = {}
-    for candidate in candidates:
-        segment = candidate.segment
-        if segment.asset_id in parts:
-            best.setdefault((segment.asset_id, segment.modality), candidate.score)
-    if not best:
-        return list(candidates)
-    unit = candidates[0].score - min(best.values())
+    is_named = set[tuple[str, Modality]]()
     added = []
     for candidate in candidates:
         segment = candidate.segment
-        part = parts.get(segment.asset_id, 0.0)
-        if part and best.pop((segment.asset_id, segment.modality), None) is not None:
-            named = unit * (part**2 + (part >= WHOLE))
+        part, key = parts.get(segment.asset_id, 0.0), (segment.asset_id, segment.modality)
+        if part and key not in is_named:
+            is_named.add(key)
+            named = _NAMED * part**2 + _NAMED_WHOLE * (part >= WHOLE)
             candidate = candidate._replace(named=named, name_part=part)
         added.append(candidate)
     return added

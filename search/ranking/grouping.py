@@ -27,16 +27,19 @@ _SOON_S = 60.0
 class Group:
     """A hit in the making: its best candidate, and further ones of the same asset.
 
-    ``probability`` and ``weak`` are those of `search.ranking.weak.Judge`. ``rank`` is that of its
-    best candidate, from 1, among all that can be the best one of a group. ``stack`` holds further
-    shots of the same photo, best first.
+    ``probability`` and ``weak`` are those of `search.ranking.verdict`, which weighs ``value``.
+    ``rank`` is that of its best candidate, from 1, among all that can be the best one of a group.
+    ``stack`` holds further shots of the same photo, best first. ``reranked`` is the score of a
+    reranker.
     """
 
     key: str
     best: RankedSegment
     moments: list[RankedSegment] = field(default_factory=list)
+    value: float | None = None
     probability: float | None = None
     weak: bool = False
+    reranked: float | None = None
     rank: int = 0
     stack: list[Group] = field(default_factory=list)
 

@@ -30,6 +30,7 @@ def hit_of(group: Group, asset: AssetRow, uri: str, words: Sequence[str]) -> Hit
         uri=uri,
         probability=group.probability,
         weak=group.weak,
+        rerank_score=group.reranked,
         title=str(asset.metadata.get("title", "")),
         media_type=asset.media_type,
         duration_s=float(duration) if isinstance(duration, int | float) else None,

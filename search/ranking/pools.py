@@ -92,9 +92,6 @@ class Pools:
             and (among is None or group.asset_id in among)
             and (lowest is None or group.best.score >= lowest)
         ]
-        for group in passing:
-            group.probability = self._request.judge.probability(group.best)
-            group.weak = self._request.judge.is_weak(group.best.segment.modality, group.probability)
         if self._query.quotas:  # an asset may be found once in each of them
             passing = [
                 replace(group, key=f"{share.modalities[0]} {group.key}") for group in passing

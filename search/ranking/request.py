@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
-from encoder.space import Space
-from encoder.types import Embeddings, Modality
+from encoder.space import Calibration, Space
+from encoder.types import TEXT, Embeddings, Modality
 from search.query.deadline import StageProgress
 from search.query.pages import Page
 from search.query.planner import QueryPlan
 from search.query.query import Query
 from search.query.word_search import WordSearch
 from search.ranking.fusion import FusedQuery, RankedSegment, score_segments
-from search.ranking.weak import Judge
+from search.ranking.verdict import Verdict
 from search.types import ScoredSegment
 from search.understanding.evidence import Evidence
+
+_LEAN = 2.0
+"""What the scores of pictures and sounds gain from a question to a name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +42,36 @@ class LaneQuery:
     fused_rest: FusedQuery | None
     has_text: bool
 
+    @property
+    def naming(self) -> float:
+        """How far the query names a thing instead of asking a question: about -.5 to .5."""
+        bank = self.space.bank
+        return float(bank.naming @ self.fused.direction) - bank.middle if bank else 0.0
+
     def centred(self) -> LaneQuery:
         """The same as rows are compared with it; see `FusedQuery.centred`."""
         if not self.has_text:
             return self
         rest = self.fused_rest and self.fused_rest.centred(self.space)
         return replace(self, fused=self.fused.centred(self.space), fused_rest=rest)
+
+
+def leaning(space: Space, asked: Mapping[Modality, LaneQuery]) -> Space:
+    """The space in which a query that names a thing leans towards pictures and sounds of it.
+
+    One that asks a question leans towards texts, which answer it. The constants of each modality
+    but texts move with it, so that stores rank by it.
+    """
+
+    def moved(by: Calibration, shift: float) -> Calibration:
+        further = tuple(moved(row, shift) for row in by.further)
+        return replace(by, mu=by.mu - shift * by.c, further=further)
+
+    shifts = {m: _LEAN * lane.naming for m, lane in asked.items() if m != TEXT}
+    calibration = {
+        modality: moved(by, shifts.get(modality, 0.0)) for modality, by in space.calibration.items()
+    }
+    return replace(space, calibration=calibration)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +88,8 @@ class Request:
         progress: the stage timer and the deadline.
         space: the constants of all modalities; of its lanes, `LaneQuery.space`.
         hidden: ids of assets that the query itself names, which are not hits.
-        judge: says how probable it is that a candidate answers.
+        verdict: what is known of the question before its hits are; None if they are not judged.
+        levels: by modality, what the question scores on foreign texts in its lane.
         evidence: what shows the dates and places of the query.
         named: by asset, the fraction of the query that its names hold; None if names do not count.
     """
@@ -74,7 +102,8 @@ class Request:
     progress: StageProgress
     space: Space
     hidden: frozenset[str]
-    judge: Judge
+    verdict: Verdict | None
+    levels: Mapping[Modality, float]
     evidence: Evidence
     named: Future[Mapping[str, float]] | None = None
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 from encoder.errors import InputError
 from search.query.query import Term
-from search.types import Hit
+from search.ranking.grouping import Group
 
 MAX_TEXTS = 100
 """The most that a search judges; each takes a run of the network."""
@@ -46,32 +46,27 @@ def question_of(terms: Sequence[Term]) -> str:
 
 
 def rerank(
-    hits: Sequence[Hit],
-    texts: Mapping[str, str],
-    question: str,
-    reranker: Reranker,
-    check: Callable[[], None],
-) -> list[Hit]:
+    groups: Sequence[Group], question: str, reranker: Reranker, check: Callable[[], None]
+) -> list[Group]:
     """Reorder the hits that have a text, among the places of these hits.
 
     Pictures and sounds without words keep their places, as do texts after the first `MAX_TEXTS`.
 
     Args:
-        hits: a page.
-        texts: whole texts by segment id.
+        groups: a page.
         question: the words of the query.
         reranker: judges the texts.
         check: called before each run of the reranker; it may raise.
     """
-    indices = [n for n, hit in enumerate(hits) if texts.get(hit.segment_id, "").strip()]
-    indices = indices[:MAX_TEXTS]
-    scores = reranker.scores(question, [texts[hits[n].segment_id] for n in indices], check)
+    texts = [group.best.segment.snippet for group in groups]
+    places = [place for place, text in enumerate(texts) if text.strip()][:MAX_TEXTS]
+    scores = reranker.scores(question, [texts[place] for place in places], check)
     judged = [
-        replace(hits[n], rerank_score=float(score))
-        for n, score in zip(indices, scores, strict=True)
+        replace(groups[place], reranked=float(score))
+        for place, score in zip(places, scores, strict=True)
     ]
-    judged.sort(key=lambda hit: -(hit.rerank_score or 0.0))
-    ordered = list(hits)
-    for index, hit in zip(indices, judged, strict=True):
-        ordered[index] = hit
+    judged.sort(key=lambda group: -(group.reranked or 0.0))
+    ordered = list(groups)
+    for place, group in zip(places, judged, strict=True):
+        ordered[place] = group
     return ordered

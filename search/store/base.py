@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias
 from encoder.space import UNCALIBRATED, Calibration
 from encoder.types import Embeddings, Modality
 from search.filters import Filter
+from search.lexical.rarity import Frequencies
 from search.store.calibrated import StoredCalibration
 from search.store.locks import WriteLocks
 from search.types import AssetRow, ScoredSegment, SegmentRow
@@ -33,7 +34,7 @@ class VectorStore(Protocol):
 
     @property
     def scoring(self) -> StoredCalibration:
-        """By its ``reading`` and ``floors`` hits are scored.
+        """By its ``reading`` hits are scored.
 
         They were shipped by the model when the store was made, or measured since. Changes by other
         processes apply within two seconds.
@@ -180,6 +181,10 @@ class VectorStore(Protocol):
         They are of any modality; ``cosine`` holds their BM25 score, which is above 0. ``asset_ids``
         and ``filter`` are as in `search`.
         """
+        ...
+
+    def frequencies(self, wanted: Collection[str]) -> Frequencies:
+        """How many texts there are, and how many hold each of these index terms, about. Cheap."""
         ...
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:

@@ -22,8 +22,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from encoder.calibration.tables import floor_of
-from encoder.space import UNCALIBRATED, Calibration, Floor, l2_normalize
+from encoder.space import UNCALIBRATED, Calibration, l2_normalize
 from encoder.types import TEXT, Embeddings, Modality
 
 Constants: TypeAlias = Mapping[Modality, Calibration]
@@ -100,16 +99,6 @@ class StoredCalibration:
     def by_number(self) -> dict[int, Constants]:
         """All constants of rows, by their `number_of`; former ones first."""
         return {number_of(constants): constants for constants in (*self.former, self.constants)}
-
-    @property
-    def floors(self) -> Mapping[Modality, Floor]:
-        """The floors below which matches are weak, if measured with the constants."""
-        measured = self.about.get("modalities", {})
-        return {
-            Modality(modality): floor_of(facts["floor"])
-            for modality, facts in measured.items()
-            if "floor" in facts
-        }
 
     def changed(self, constants: Constants, origin: Mapping[str, Any]) -> StoredCalibration:
         former = {**self.by_number}

@@ -12,6 +12,7 @@ from encoder.space import UNCALIBRATED, Calibration
 from encoder.system.batched import in_batches
 from encoder.types import Embeddings, Modality
 from search.filters import Filter
+from search.lexical.rarity import Frequencies
 from search.store.base import Facts, VectorStore
 from search.store.calibrated import StoredCalibration
 from search.store.checking import INCOMPLETE, MISCOUNTED, ORPHANED, Checkable, Findings, Progress
@@ -168,6 +169,9 @@ class LanedStore:
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
         return self.home.lexical(text, limit, asset_ids=asset_ids, filter=filter)
+
+    def frequencies(self, wanted: Collection[str]) -> Frequencies:
+        return self.home.frequencies(wanted)
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
         rows = [

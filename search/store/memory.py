@@ -19,6 +19,7 @@ from encoder.space import UNCALIBRATED, Calibration
 from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter, matches
 from search.lexical.index import IndexedText, WordIndex
+from search.lexical.rarity import Frequencies
 from search.store.calibrated import Constants, StoredCalibration, constants_of, unmeasured
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.locks import thread_locks
@@ -187,12 +188,19 @@ class MemoryStore:
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
         with self._lock:
-            if self._words is None:
-                self._words = WordIndex(in_memory=True)
-                self._words.add(map(_text, self._segments.values()))
-            self._words.commit()
-            hits = self._words.find(text, limit, self._wanted(asset_ids, filter))
+            hits = self._index().find(text, limit, self._wanted(asset_ids, filter))
             return [_scored(self._segments[hit.segment_id], hit.score) for hit in hits]
+
+    def frequencies(self, wanted: Collection[str]) -> Frequencies:
+        with self._lock:
+            return self._index().frequencies(wanted)
+
+    def _index(self) -> WordIndex:
+        if self._words is None:
+            self._words = WordIndex(in_memory=True)
+            self._words.add(map(_text, self._segments.values()))
+        self._words.commit()
+        return self._words
 
     def _wanted(self, asset_ids: Collection[str] | None, filter: Filter | None) -> set[str] | None:
         asset_filter = None if asset_ids is None else set(asset_ids)

@@ -185,11 +185,10 @@ def calibration_lines(result: Mapping[str, Any]) -> Iterator[RenderableType]:
                 *(_figure(of.get(name), 3) for of in (measures, former) for name in ("mu", "c")),
                 *(_figure(spread and spread / 2, 1) for spread in spreads),
                 f"{shares['before']:.0%} → {shares['after']:.0%}" if shares else "",
-                _figure(measures.get("floor"), 1),
             )
         )
     constants_heads = ("kind", "segments", "μ", "c", "was μ", "was c", "± c", "± c, languages")
-    yield table((*constants_heads, "in top 10", "weak below"), rows)
+    yield table((*constants_heads, "in top 10"), rows)
     did = "nothing changed" if result["dry_run"] else f"{result['rows']} rows rewritten"
     yield f"[dim]{did}[/]"
 

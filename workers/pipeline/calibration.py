@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from encoder.calibration.floors import CalibrationQueries, measure_floors, nonsense
+from encoder.calibration.bank import completed, encoded_queries
 from encoder.calibration.measure import (
     MAX_VECTORS,
     blended,
@@ -26,10 +21,8 @@ from encoder.calibration.measure import (
     shares_of_best,
     told_apart,
 )
-from encoder.calibration.tables import floor_facts
 from encoder.errors import AnymodalError, InputError
-from encoder.system.cache import cache_folder, make_once
-from encoder.types import QUERY, TEXT, VIDEO, Embeddings, Item, Modality
+from encoder.types import TEXT, VIDEO, Embeddings, Modality
 from search.errors import StoreError
 from search.query.terms import ItemEncoder
 from search.store.base import VectorStore
@@ -48,7 +41,7 @@ if TYPE_CHECKING:
 
     from encoder import MultiModalEncoder
     from encoder.calibration.measure import SampleQuery
-    from encoder.space import Calibration, Floor, Space
+    from encoder.space import Calibration
 
 logger = logging.getLogger(__name__)
 
@@ -66,10 +59,6 @@ LEAST_READ = 50
 CHANGED = 0.5
 """It is measured again once its segments are more or fewer by this part."""
 _LOOK_EVERY_S = 60.0
-_SAME_COSINE = 0.999
-"""A text that is encoded alone may differ by rounding from the same text in a batch."""
-_LOCK_TIMEOUT_S = 60.0
-
 OnProgress = Callable[[int, int], object]
 
 
@@ -335,8 +324,7 @@ def _measured(
     sizes = {modality: n for modality, n in store.sizes().items() if not only or modality in only}
     if not sizes:
         raise InputError("store", got="nothing stored yet", wanted="some files to measure by")
-    rows = _sample_rows(encoder) if reading else _encoded(encoder, sample_queries())
-    queries, unit_rows = told_apart(sample_queries(), rows)
+    queries, unit_rows = told_apart(sample_queries(), _sample_rows(encoder))
     shipped = encoder.space.calibration
     former = state.renewed(shipped).reading or shipped
     unchanged = former if reading else state.constants or shipped
@@ -354,31 +342,26 @@ def _measured(
     if reading:
         constants = {m: blended(each, shipped[m], sizes[m]) for m, each in constants.items()}
     constants = {**unchanged, **constants}
-    floors: Mapping[Modality, Floor] = {}
-    if not reading:  # else those of the model stay: content that is much alike would lower them
-        encoded = _beside_nonsense(encoder, space, queries, unit_rows)
-        floors = measure_floors(encoded, samples, constants)
     shares = {
         when: shares_of_best(query_rows, samples, figures, levels[:, None])
         for when, figures in (("before", former), ("after", constants))
     }
     facts, shown = {}, {}
     for modality, figures in measured.items():
-        floor, before = floors.get(modality), former.get(modality)
+        before = former.get(modality)
         of_modality = {
             "spread": round(figures.spread, 3),
             "spread_of_languages": round(figures.spread_of_languages, 3),
             "n_vectors": figures.n_vectors,
             "n_segments": sizes[modality],
         }
-        facts[str(modality)] = of_modality | ({"floor": floor_facts(floor)} if floor else {})
+        facts[str(modality)] = of_modality
         shown[str(modality)] = {
             **plain(figures.calibration),
             "before": plain(before) if before else None,
             "by_kind": dict(figures.by_kind),
             "by_language": dict(figures.by_language),
             **of_modality,
-            "floor": round(floor.among(sizes[modality]), 3) if floor else None,
             "share_of_best": {when: round(of[modality], 3) for when, of in shares.items()},
         }
     earlier = state.about if only else None
@@ -408,47 +391,7 @@ def _record(
     return {**earlier, "modalities": modalities, "measured_alone": alone}
 
 
-def _beside_nonsense(
-    encoder: ItemEncoder,
-    space: Space,
-    queries: Sequence[SampleQuery],
-    unit_rows: Embeddings,
-) -> CalibrationQueries:
-    """The queries, their vectors as passages, and queries without meaning."""
-    empty = nonsense(queries)
-    passages = encoder.encode_items([Item(TEXT, query.text) for query in queries])
-    kinds = [query.kind for query in empty]
-    return CalibrationQueries(unit_rows, passages, kinds, _encoded(encoder, empty), space)
-
-
-def _encoded(encoder: ItemEncoder, queries: Sequence[SampleQuery]) -> Embeddings:
-    return encoder.encode_items([Item(TEXT, query.text, QUERY) for query in queries])
-
-
 def _sample_rows(encoder: ItemEncoder) -> Embeddings:
-    """The vectors of the shipped queries, kept in the cache of this machine.
-
-    A space's name does not say how its queries are encoded, so one is encoded and compared.
-    """
-    queries = sample_queries()
-    probe = _encoded(encoder, queries[:1])[0]
-    facts = json.dumps([encoder.space.fingerprint, [query.text for query in queries]])
-    path = cache_folder("queries") / f"{hashlib.sha256(facts.encode()).hexdigest()[:16]}.npy"
-
-    def is_like_probe(rows_file: Path) -> bool:
-        try:
-            rows = np.load(rows_file)
-        except (OSError, ValueError):
-            return False
-        is_whole = rows.shape == (len(queries), len(probe))
-        return is_whole and float(rows[0] @ probe) >= _SAME_COSINE
-
-    def write(rows_file: Path) -> None:
-        np.save(rows_file, _encoded(encoder, queries))
-
-    try:
-        make_once(path, write, is_whole=is_like_probe, timeout_s=_LOCK_TIMEOUT_S)
-        return np.asarray(np.load(path), np.float32)
-    except OSError as error:  # also a lock that another process holds for too long
-        logger.info("the vectors of queries cannot be kept in %s: %s", path, error)
-        return _encoded(encoder, queries)
+    """The vectors of the shipped queries: those of the model's bank, if it has one."""
+    bank = completed(encoder).bank
+    return bank.questions if bank else encoded_queries(encoder)

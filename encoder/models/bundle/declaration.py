@@ -16,11 +16,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from encoder.calibration.tables import CalibrationTable, read_centring, read_sideways, read_table
+from encoder.calibration.tables import read_bank, read_centring, read_constants, read_sideways
 from encoder.errors import BundleError, ModelError
-from encoder.space import Centring, Sideways
+from encoder.space import Bank, Calibration, Centring, Sideways
 from encoder.system.cache import cache_home
 from encoder.system.disk import sha256_of
+from encoder.types import Modality
 
 DEFAULT = "multilingual"
 """What ``bundle:default`` stands for."""
@@ -60,7 +61,8 @@ class Bundle:
     embed_dim: int
     window_tokens: int
     precisions: tuple[str, ...]
-    calibration: CalibrationTable
+    calibration: Mapping[Modality, Calibration]
+    bank: Bank
     centring: Centring | None
     sideways: Sideways | None
     parts: Mapping[str, BundlePart]
@@ -105,7 +107,8 @@ def read_bundle(name: str) -> Bundle:
         embed_dim=facts["embed_dim"],
         window_tokens=facts["window_tokens"],
         precisions=tuple(facts["precisions"]),
-        calibration=read_table(TABLES / facts["calibration"]),
+        calibration=read_constants(TABLES / facts["calibration"]),
+        bank=read_bank(TABLES / facts["bank"]),
         centring=read_centring(TABLES / facts["languages"]) if "languages" in facts else None,
         sideways=read_sideways(TABLES / facts["sideways"]) if "sideways" in facts else None,
         parts={

@@ -75,15 +75,13 @@ def space_of(bundle: Bundle, quantization: str | None, enable_dsre: Wish) -> Spa
 
 
 def _space(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -> Space:
-    table = bundle.calibration
     own_gate = [sparsity.identity] if sparsity else []
     return Space(
         bundle.embed_dim,
         _identity(bundle, precision),
-        table.constants,
+        bundle.calibration,
         identities=_identities(bundle, precision),
-        floors=table.floors,
-        odds=table.odds,
+        bank=bundle.bank,
         centring=bundle.centring,
         sideways=bundle.sideways,
         gates=(*_former_gates(bundle.parts["text"]), *own_gate),

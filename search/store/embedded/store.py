@@ -22,6 +22,7 @@ from encoder.types import Embeddings, Modality
 from search.errors import ReadOnlyStoreError
 from search.filters import Filter
 from search.lexical.index import FoundText
+from search.lexical.rarity import Frequencies
 from search.store import calibrated
 from search.store.calibrated import Constants, StoredCalibration
 from search.store.checking import LOST, Findings, Progress
@@ -243,6 +244,9 @@ class EmbeddedStore:
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
         return self._side.read(lambda files: files.reading.by_words(text, limit, asset_ids, filter))
+
+    def frequencies(self, wanted: Ids[str]) -> Frequencies:
+        return self._side.current.words.frequencies(wanted)
 
     def read_names(self, is_unwanted: Callable[[], bool]) -> None:
         self._side.current.names.catch_up(is_unwanted)

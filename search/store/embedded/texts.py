@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from mmap import PROT_READ, mmap
 from pathlib import Path
@@ -29,6 +29,7 @@ from search.errors import IndexNotReadyError, StoreError
 from search.lexical import WordIndex
 from search.lexical.index import FoundText, IndexedText
 from search.lexical.names import text_of
+from search.lexical.rarity import Frequencies
 from search.store.embedded.tables import (
     LIST_ALL_NAMES,
     IndexTables,
@@ -99,6 +100,11 @@ class KeptIndex:
         except (OSError, ValueError):
             self._forget()
             return None
+
+    def frequencies(self, wanted: Collection[str]) -> Frequencies:
+        """See `WordIndex.frequencies`, as of the last `open`."""
+        index = self._index
+        return index.frequencies(wanted) if index else Frequencies()
 
     def refresh(self) -> None:
         """Make sure that the next `find` knows all texts, or raise IndexNotReadyError."""

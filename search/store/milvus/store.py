@@ -16,11 +16,12 @@ from typing import Any
 from encoder.space import UNCALIBRATED, Calibration
 from encoder.system.batched import in_batches
 from encoder.system.disk import check_room
-from encoder.types import Embeddings, Modality
+from encoder.types import TEXT, Embeddings, Modality
 from search.errors import StoreError
 from search.filters import Compiled, Filter, compile_filter, matches
 from search.filters.milvus import among, compile_for_segments, equals
 from search.lexical.index import MAX_FOUND
+from search.lexical.rarity import Frequencies
 from search.store.calibrated import Constants, StoredCalibration, from_stored
 from search.store.checking import Findings, Progress
 from search.store.checks import checked_asset, checked_queries, checked_segment
@@ -335,6 +336,10 @@ class MilvusStore:
         if is_enough or asset_ids is not None or self.count(filter) > _MAX_JOINED:
             return hits[:limit]
         return self._words.find(text, limit, list(self.select(filter)))
+
+    def frequencies(self, wanted: Ids[str]) -> Frequencies:
+        assert self._words
+        return self._words.frequencies(wanted, self.sizes().get(TEXT, 0))
 
     def select(
         self, filter: Filter | None, *, limit: int | None = None, after: str = ""

@@ -14,6 +14,7 @@ from search.errors import IndexNotReadyError, StoreError
 from search.filters.milvus import among
 from search.lexical import WordIndex, holds, terms
 from search.lexical.index import MAX_FOUND, IndexedText
+from search.lexical.rarity import Frequencies
 from search.store.checks import words_of
 from search.store.milvus.rows import MilvusRows, among_assets
 from search.store.schema import (
@@ -32,6 +33,8 @@ FULL_REFRESH_S = 60.0
 _SLOWDOWN = 20
 _ASSETS_PER_READ = 200
 _TEXTS_AT_ONCE = 2000
+_MOST_COUNTED = 200
+"""Words that are more frequent are known by `search.lexical.rarity`."""
 _AT_ONCE = 2000
 _UNREAD = -1
 """In place of the number of segments of an asset whose commit row was not read since."""
@@ -103,6 +106,21 @@ class MilvusWords:
             scores += [(hit["entity"][WORDS.key], abs(float(hit["distance"]))) for hit in answer]
         return dict(sorted(scores, key=lambda hit: (-hit[1], hit[0]))[:limit])
 
+    def frequencies(self, wanted: Ids[str], n_texts: int) -> Frequencies:
+        """As many texts as the server finds of each term, `_MOST_COUNTED` at most."""
+        if not (terms_wanted := list(wanted)):
+            return Frequencies(n_texts)
+        answers = self._rows.read(
+            "search",
+            WORDS,
+            data=terms_wanted,
+            anns_field=WORDS.vector,
+            limit=_MOST_COUNTED,
+            output_fields=[],
+            search_params={"metric_type": "BM25", "params": {}},
+        )
+        return Frequencies(n_texts, dict(zip(terms_wanted, map(len, answers), strict=True)))
+
     def close(self) -> None: ...
 
 
@@ -149,6 +167,10 @@ class MirroredWords:
         """See `MilvusWords.find`; raises IndexNotReadyError until the texts have been read."""
         hits = self._refreshed().find(text, min(limit, MAX_FOUND), asset_ids)
         return [scored_from_text(hit) for hit in hits]
+
+    def frequencies(self, wanted: Ids[str], n_texts: int) -> Frequencies:
+        index = self._index
+        return index.frequencies(wanted) if index else Frequencies(n_texts)
 
     def close(self) -> None:
         thread, self._thread = self._thread, None

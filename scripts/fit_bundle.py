@@ -1,12 +1,11 @@
-"""Fit the floors that a bundle ships, and, with ``--constants``, the constants too.
+"""Fit the constants that a bundle ships for its space, and its bank.
 
-    python -m scripts.fit_floors bundle:english --pictures photos/ --texts captions.txt \
-        --texts paragraphs.txt --sounds ESC-10/ --table calibration.json
+    python -m scripts.fit_bundle bundle:english --pictures photos/ --texts captions.txt \
+        --texts paragraphs.txt --sounds ESC-10/ --table calibration.json --bank bank.npz
 
 Stored content is sampled from folders of pictures and sounds and from files with one text per line;
-the queries are the shipped ones and what `encoder.calibration.floors.nonsense` makes of them. No
-labels are needed. What the table holds of other modalities stays. With your own data you get floors
-for your own model.
+the queries and the foreign texts are the shipped ones. No labels are needed. What the table holds
+of other modalities stays, and so do all constants if no content is given.
 """
 
 from __future__ import annotations
@@ -20,20 +19,19 @@ from pathlib import Path
 import numpy as np
 
 from encoder import MultiModalEncoder
-from encoder.calibration.floors import CalibrationQueries, measure_floors, nonsense
+from encoder.calibration.bank import bank_of, encoded_queries, encoded_texts
 from encoder.calibration.measure import (
     MAX_VECTORS,
-    SampleQuery,
     constants_of,
     measure,
     sample_queries,
     told_apart,
 )
-from encoder.calibration.tables import CalibrationTable, read_table, write_table
+from encoder.calibration.tables import read_constants, write_bank, write_constants
 from encoder.config import EncoderConfig
 from encoder.inputs import AudioFormat, read_argument
 from encoder.space import Calibration
-from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Embeddings, Item, Modality
+from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
 
 SHARE = 0.9
 """Of what a language's texts have in common, how much is taken off; see docs/decisions/0020."""
@@ -44,38 +42,25 @@ _AT_ONCE = 32
 def fit(
     encoder: MultiModalEncoder,
     samples: Mapping[Modality, Embeddings],
-    known: CalibrationTable,
-    *,
-    with_constants: bool,
-) -> CalibrationTable:
-    """Floors for the samples, by the constants that are known or by measured ones.
+    known: Mapping[Modality, Calibration],
+) -> dict[Modality, Calibration]:
+    """The constants of the samples, and those that are known of other modalities.
 
     Args:
         encoder: of the bundle.
         samples: by modality, unit rows [n, n_rows, embed_dim].
-        known: what stays for other modalities, and, without ``with_constants``, the constants.
-        with_constants: whether to measure constants.
+        known: what stays for other modalities.
     """
-    queries, unit_rows = told_apart(sample_queries(), _encoded(encoder, sample_queries()))
-    constants = dict(known.constants)
-    if with_constants and TEXT in samples:
+    queries, unit_rows = told_apart(sample_queries(), encoded_queries(encoder))
+    constants = dict(known)
+    if TEXT in samples:
         constants[TEXT] = Calibration(share=SHARE if encoder.space.centring else 0.0)
     space = replace(encoder.space, calibration=constants)
-    if with_constants:
-        asked, levels = space.asked(unit_rows)
-        measured = constants_of(measure(queries, asked, samples, levels[:, None]))
-        for modality, by in measured.items():
-            constants[modality] = replace(by, share=space.calibration_of(modality).share)
-    empty = nonsense(queries)
-    passages = encoder.encode_items([Item(TEXT, query.text) for query in queries])
-    kinds = [query.kind for query in empty]
-    encoded = CalibrationQueries(unit_rows, passages, kinds, _encoded(encoder, empty), space)
-    floors = measure_floors(encoded, samples, constants)
-    return replace(known, constants=constants, floors={**known.floors, **floors})
-
-
-def _encoded(encoder: MultiModalEncoder, queries: Sequence[SampleQuery]) -> Embeddings:
-    return encoder.encode_items([Item(TEXT, query.text, QUERY) for query in queries])
+    asked, levels = space.asked(unit_rows)
+    measured = constants_of(measure(queries, asked, samples, levels[:, None]))
+    for modality, by in measured.items():
+        constants[modality] = replace(by, share=space.calibration_of(modality).share)
+    return constants
 
 
 def sampled(
@@ -117,16 +102,17 @@ def main() -> None:
     parser.add_argument("--sounds", type=Path)
     parser.add_argument("--texts", type=Path, action="append", default=[])
     parser.add_argument("--table", type=Path, required=True, help="read, unless new, and written")
-    parser.add_argument("--constants", action="store_true", help="fit mu and c as well")
+    parser.add_argument("--bank", type=Path, required=True, help="written")
     args = parser.parse_args()
     encoder = MultiModalEncoder(
         args.model, quantization="int8", config=EncoderConfig(n_threads=1), enable_dsre=False
     )
+    write_bank(args.bank, bank_of(encoded_texts(encoder), encoded_queries(encoder)))
     samples = sampled(encoder, {IMAGE: args.pictures, AUDIO: args.sounds}, args.texts)
-    known = read_table(args.table) if args.table.exists() else CalibrationTable({}, {})
-    table = fit(encoder, samples, known, with_constants=args.constants)
-    write_table(args.table, table)
-    print(table)
+    known = read_constants(args.table) if args.table.exists() else {}
+    constants = fit(encoder, samples, known) if samples else known
+    write_constants(args.table, constants)
+    print(constants)
 
 
 if __name__ == "__main__":

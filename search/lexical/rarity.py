@@ -1,0 +1,134 @@
+"""How much of a question a text holds, by the rarity of the words. Pure.
+
+A word is worth its inverse document frequency as BM25 has it (Robertson and Spärck Jones, 1976), so
+that the one word that a single text holds outweighs all function words, in any language.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.lexical.analysis import (
+    beginning,
+    can_be_misspelt,
+    folded,
+    holds_alike,
+    is_spaced,
+    words,
+)
+
+_BEGINS = 0.5
+"""What another word with the same beginning counts for: a form of it, or something else."""
+_MISSPELT = 0.9
+_QUOTED = re.compile(r'["“”„«»「」『』]([^"“”„«»「」『』]+)["“”„«»「」『』]')
+
+
+class Frequencies(NamedTuple):
+    """How many texts a store has, and how many of them hold each of some index terms."""
+
+    n_texts: int = 0
+    of: Mapping[str, int] = {}
+
+    def rarity(self, term: str) -> float:
+        """The inverse document frequency; that of a term in no text is the highest."""
+        n = min(self.of.get(term, 0), self.n_texts)
+        return math.log(1 + (self.n_texts - n + 0.5) / (n + 0.5))
+
+
+def phrases(text: str) -> list[str]:
+    """What is in quotes in a query.
+
+    >>> phrases('the "night train" to „Bad Ischl“')
+    ['night train', 'Bad Ischl']
+    """
+    return [match[1].strip() for match in _QUOTED.finditer(text)]
+
+
+class _Word(NamedTuple):
+    """A word, or a phrase in quotes: what it weighs, and how it is recognised in a folded text."""
+
+    text: str
+    weight: float
+    whole: re.Pattern[str]
+    begins: str = ""
+    is_unknown: bool = False
+
+
+@dataclass(frozen=True)
+class QueryWords:
+    """The words of a question, weighed by their rarity in a library.
+
+    Args:
+        text: of the question. Words in quotes count as one, which a text holds in this order.
+        frequencies: of the question's `search.lexical.analysis.terms`.
+    """
+
+    text: str
+    frequencies: Frequencies
+
+    @cached_property
+    def _words(self) -> Sequence[_Word]:
+        quoted = phrases(self.text)
+        rest = _QUOTED.sub(" ", self.text) if quoted else self.text
+        return [
+            *(self._phrase(phrase) for phrase in quoted if words(phrase)),
+            *(self._word(word) for word in dict.fromkeys(words(rest))),
+        ]
+
+    def _phrase(self, phrase: str) -> _Word:
+        weight = sum(map(self.frequencies.rarity, dict.fromkeys(words(phrase))))
+        pieces = folded(phrase).split()
+        return _Word(pieces[0], weight, _bounded(r"\s+".join(map(re.escape, pieces))))
+
+    def _word(self, word: str) -> _Word:
+        begins = beginning(word)
+        is_known = any(self.frequencies.of.get(term) for term in (word, begins))
+        return _Word(
+            word,
+            self.frequencies.rarity(word),
+            _bounded(re.escape(word)) if is_spaced(word) else re.compile(re.escape(word)),
+            begins[:-1],
+            can_be_misspelt(word) and not is_known,
+        )
+
+    @cached_property
+    def weights(self) -> NDArray[np.float64]:
+        """Of each word, as parts of 1: [n_words]."""
+        weights = np.array([word.weight for word in self._words])
+        return np.asarray(weights / max(weights.sum(), 1e-9))
+
+    def held(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """How far each text holds each word, 0 to 1: [len(texts), n_words]."""
+        return np.array([self._held_by(folded(text)) for text in texts]).reshape(
+            len(texts), len(self._words)
+        )
+
+    def _held_by(self, text: str) -> list[float]:
+        return [_part_of(word, text) for word in self._words]
+
+
+def _part_of(word: _Word, text: str) -> float:
+    if word.text in text and word.whole.search(text):
+        return 1.0
+    if word.begins and word.begins in text and _begun(word.begins).search(text):
+        return _BEGINS
+    if word.is_unknown and holds_alike(set(words(text)), word.text):
+        return _MISSPELT
+    return 0.0
+
+
+@lru_cache(256)
+def _begun(beginning: str) -> re.Pattern[str]:
+    return _bounded(rf"{re.escape(beginning)}[^\W\d_]*")
+
+
+def _bounded(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![^\W_])(?:{pattern})(?![^\W_])")
