@@ -33,7 +33,6 @@ from search.ranking.pools import Pool
 from search.ranking.request import LaneQuery, Request, leaning
 from search.ranking.second_look import Reranker, question_of, rerank
 from search.ranking.verdict import (
-    USUAL_LEVEL,
     Verdict,
     Weighed,
     judge,
@@ -189,9 +188,12 @@ class SearchEngine:
             verdict, levels = None, dict[Modality, float]()
             if in_words:
                 space = leaning(space, asked)
-                levels = {m: self._level(m, lane) for m, lane in asked.items()}
-                if not evidence.lists:
-                    threshold = threshold_among(self._sizes.among(query.filter, asked))
+                levels = self._levels(asked)
+                if levels.keys() == asked.keys() and not evidence.lists:
+                    n_segments = progress.deadline.wait(
+                        self._threads, self._sizes.among, query.filter, asked
+                    )
+                    threshold = threshold_among(n_segments)
                     verdict = Verdict(threshold, page.best, page.last, page.is_over)
         return Request(
             query=query,
@@ -250,9 +252,10 @@ class SearchEngine:
             groups.sort(key=lambda group: (-group.best.score, group.best.segment.segment_id))
         return groups, any(len(pool.groups) > pool.share.limit for pool in pools)
 
-    def _level(self, modality: Modality, asked: LaneQuery) -> float:
-        foreign = self._lanes.lane(modality).foreign()
-        return foreign.level(asked.fused) if foreign else USUAL_LEVEL
+    def _levels(self, asked: Mapping[Modality, LaneQuery]) -> dict[Modality, float]:
+        """What a question scores on foreign texts in each lane that has a bank of them."""
+        foreign = {modality: self._lanes.lane(modality).foreign() for modality in asked}
+        return {m: scores.level(asked[m].fused) for m, scores in foreign.items() if scores}
 
     def _judge(self, groups: Sequence[Group], request: Request) -> Verdict:
         """Say of each hit of a page how probable it is, and whether the list ended before it."""

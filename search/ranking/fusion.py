@@ -293,8 +293,8 @@ def with_names(
 ) -> list[RankedSegment]:
     """Add what the names of assets are worth, over all modalities.
 
-    A part of the query adds its square, so that two words of four add a quarter; the whole query
-    adds more than any segment has without it. In each modality, it is added to the best segment of
+    A part of the query adds its cube, so that two words of four hardly count; the whole query adds
+    more than any segment has without it. In each modality, it is added to the best segment of
     an asset.
 
     Args:
@@ -308,7 +308,7 @@ def with_names(
         part, key = parts.get(segment.asset_id, 0.0), (segment.asset_id, segment.modality)
         if part and key not in is_named:
             is_named.add(key)
-            named = _NAMED * part**2 + _NAMED_WHOLE * (part >= WHOLE)
+            named = _NAMED * part**3 + _NAMED_WHOLE * (part >= WHOLE)
             candidate = candidate._replace(named=named, name_part=part)
         added.append(candidate)
     return added

@@ -12,11 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoder.calibration.tables import floor_facts
 from encoder.errors import InputError
-from encoder.space import UNCALIBRATED, Calibration, Floor, Space, l2_normalize
-from encoder.types import IMAGE, TEXT, Embeddings, Item, Modality
-from search import Query, SearchEngine
+from encoder.space import UNCALIBRATED, Calibration, l2_normalize
+from encoder.types import IMAGE, TEXT, Embeddings, Modality
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
 from search.store.milvus import calibration as milvus_calibration
@@ -34,7 +32,6 @@ from tests.contract.rows import (
     segment,
     vectors,
 )
-from tests.support.encoders import Alike
 
 pytestmark = pytest.mark.slow
 
@@ -100,27 +97,6 @@ def assert_as_by_loops(store: VectorStore, by: dict[Modality, Calibration]) -> N
             for limit in (1, 7, 100):
                 (found,) = store.search(query[None], kind, limit, by=by[kind])
                 assert names(found) == of_kind[:limit]
-
-
-def test_the_floors_of_a_store_mark_its_weak_hits(new_store: VectorStore) -> None:
-    """One set of constants, and a floor between two pictures that depends on the query."""
-    oracle = filled(new_store)
-    encoder = Alike(Space(DIM, {}, BY))
-    query = Query([Item(TEXT, "anything")], [IMAGE], limit=40, lexical=False)
-    for each in (new_store, oracle):
-        each.recalibrate(BY, {"source": "measured"})
-    scores = [hit.score for hit in SearchEngine(encoder, oracle).search(query).hits]
-    tilt = (0.5, *[0.0] * (DIM - 1))
-    floor = Floor((scores[9] + scores[10]) / 2 + 0.5, 0.0, 1, tilt)
-    measured = {"source": "measured", "modalities": {"image": {"floor": floor_facts(floor)}}}
-    pages = []
-    for each in (new_store, oracle):
-        each.recalibrate(BY, measured)
-        engine = SearchEngine(encoder, each)
-        pages.append([(hit.asset_id, hit.weak) for hit in engine.search(query).hits])
-        engine.close()
-    assert pages[0] == pages[1]
-    assert [weak for _, weak in pages[0]] == [False] * 10 + [True] * 30
 
 
 @pytest.mark.parametrize("most", [16_384, 20])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,13 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from encoder.errors import InputError
-from encoder.space import Calibration, Floor, Space, l2_normalize
+from encoder.space import Calibration, Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
 from search import Hit, Query, SearchEngine, Term
 from search.filters import matches, parse_filter
+from search.lexical.analysis import terms
 from search.lexical.names import NameQuery, names_of
+from search.lexical.rarity import QueryWords
 from search.query.planner import plan
-from search.ranking.fusion import LEAST_PART, PRIOR
+from search.query.word_search import shares_held
+from search.ranking.fusion import LEAST_PART, PRIOR, words_gain
 from search.store.laned import LanedStore
 from search.store.memory import MemoryStore
 from search.types import AssetRow, ScoredSegment, SegmentRow
@@ -37,7 +39,6 @@ SPACE = Space(
         IMAGE: Calibration(0.2, 0.1, (Calibration(-0.1, 0.3),)),
         AUDIO: Calibration(0.3, 0.15),
     },
-    floors={TEXT: Floor(1.5, 0.2, 10), IMAGE: Floor(1.0, 0.0, 1)},
 )
 
 
@@ -297,33 +298,32 @@ def test_words_names_and_kinds_add_to_the_score_whether_vectors_find_them_or_not
     )
     store = corpus.store(data.draw(st.booleans()))
     engine = SearchEngine(WordsAsVectors(SPACE), store)
-    pages, weights, cursor = [], [], ""
-    with patch("search.ranking.candidates.spread", lambda _: 0.4):
-        while not pages or cursor:
-            result = engine.search(replace(query, cursor=cursor))
-            assert result.explain is not None
-            pages.append(result.hits)
-            weights.append(result.explain["modalities"]["text"])
-            cursor = result.next_cursor
+    pages, cursor = [], ""
+    while not pages or cursor:
+        result = engine.search(replace(query, cursor=cursor))
+        pages.append(result.hits)
+        cursor = result.next_cursor
     engine.close()
-    bm25 = {segment.segment_id: segment.cosine for segment in store.lexical(text, 100)}
+    worded_segments = store.lexical(text, 100)
+    query_words = QueryWords(text, store.frequencies(terms(text)))
+    shares = shares_held(query_words, worded_segments)
+    gains = {
+        segment.segment_id: words_gain(share)
+        for segment, share in zip(worded_segments, shares, strict=True)
+    }
     parts = {
         row.asset_id: NameQuery(text).match(names_of(row), with_folders=True)
         for row in corpus.assets
     }
     vector = Term(Item(TEXT, WordsAsVectors(SPACE).encode_items([Item(TEXT, text)])[0]))
     dense = ranking(replace(query, items=[vector], group_by="segment"), corpus, KINDS)
-    if bm25 and dense:
-        gain, best = weights[0]["words_gain"], weights[0]["words_best"]
-        assert best == pytest.approx(max(bm25.values()))
-        assert all(weight["words_gain"] == pytest.approx(gain) for weight in weights)
-        dense = [(score + gain * bm25.get(s.segment_id, 0.0) / best, s) for score, s in dense]
+    dense = [(score + gains.get(s.segment_id, 0.0), s) for score, s in dense]
     of_kind = {
         row.asset_id
         for row in corpus.assets
         if row.media_type.startswith(plan(query, KINDS).media_types or ("?",))
     }
-    dense = [(score + 0.4 * PRIOR * (s.asset_id in of_kind), s) for score, s in dense]
+    dense = [(score + PRIOR * (s.asset_id in of_kind), s) for score, s in dense]
     dense.sort(key=lambda pair: (-pair[0], pair[1].segment_id))
     named: dict[tuple[str, Modality], float] = {}
     for score, segment in dense:
@@ -334,7 +334,7 @@ def test_words_names_and_kinds_add_to_the_score_whether_vectors_find_them_or_not
         bonus = 0.0
         if named.get((segment.asset_id, segment.modality)) == score:
             part = parts[segment.asset_id]
-            bonus = (dense[0][0] - min(named.values())) * (part**2 + (part >= 0.9))
+            bonus = 3.0 * part**3 + 8.0 * (part >= 0.9)
         wanted.append((score + bonus, segment))
     wanted.sort(key=lambda pair: (-pair[0], pair[1].segment_id))
     groups: dict[str, tuple[float, SegmentRow]] = {}
@@ -343,44 +343,9 @@ def test_words_names_and_kinds_add_to_the_score_whether_vectors_find_them_or_not
     assert_same([hit for page in pages for hit in page], list(groups.values()))
 
 
-def weak_in(corpus: Corpus, query: Query) -> Callable[[tuple[float, SegmentRow]], bool]:
-    """Whether a hit is weak: only if all terms are items of positive weight; else scores differ."""
-    sizes = Counter(row.modality for row in corpus.segments if not row.row)
-    is_text = all(term.item and term.weight > 0 for term in query.terms)
-    floors = {kind: floor.among(sizes[kind]) for kind, floor in SPACE.floors.items()}
-    return lambda pair: is_text and pair[0] < floors.get(pair[1].modality, -np.inf)
-
-
 def key_in(query: Query) -> Callable[[tuple[float, SegmentRow]], str]:
     by_asset = query.group_by == "asset"
     return lambda pair: pair[1].asset_id if by_asset else pair[1].segment_id
-
-
-def shown_weak(page: Ranking, is_weak: Callable[[tuple[float, SegmentRow]], bool]) -> list[bool]:
-    """The definition, for a first page: the best of a kind is weak only if all behind it is."""
-    kinds = [segment.modality for _, segment in page]
-    weak = list(map(is_weak, page))
-    return [
-        weak[at] and not (kinds.index(kinds[at]) == at and not all(weak[at:]))
-        for at in range(len(page))
-    ]
-
-
-@many
-@given(corpus=st.sampled_from(CORPORA), data=st.data())
-def test_what_scores_below_the_floor_is_weak(
-    reach: str, corpus: Corpus, data: st.DataObject
-) -> None:
-    query = data.draw(queries(corpus, reach))
-    engine = SearchEngine(Given(SPACE), corpus.store())
-    hits = engine.search(query).hits
-    engine.close()
-    wanted = ranking(query, corpus, query.modalities or KINDS)[: query.limit]
-    is_weak = weak_in(corpus, query)
-    assert [hit.weak for hit in hits] == shown_weak(wanted, is_weak)
-    for hit, pair in zip(hits, wanted, strict=True):
-        if hit.probability is not None:
-            assert (hit.probability < SPACE.odds.least) == is_weak(pair)
 
 
 @many

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from milvus_lite.search.filter import parse_expr
 from milvus_lite.search.filter.tokens import TokenKind, tokenize
@@ -14,14 +14,9 @@ from search.filters import And, Compare, Filter, Not, Operator, Or, compile_filt
 from search.filters.milvus import among, equals, quote
 from search.ranking.fusion import (
     FusedQuery,
-    rank,
-    score_segments,
-    with_words,
-    words_weight,
 )
 from search.ranking.grouping import diversify
 from search.ranking.snippets import snippet
-from search.types import ScoredSegment
 
 values = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -201,33 +196,3 @@ SPACE = Space(4, {}, {IMAGE: Calibration(0.2, 0.1), TEXT: Calibration(0.1, 0.2)}
 
 
 QUERY = FusedQuery(np.eye(1, 4, dtype=np.float32)[0])
-
-
-@given(
-    st.lists(st.integers(0, 90), max_size=50),
-    st.dictionaries(st.integers(0, 60), st.integers(1, 9), min_size=1, max_size=20),
-    st.sampled_from([0.001, 0.02, 3.0, 500.0]),
-    st.sampled_from([-7.0, 0.0, 0.3, 40.0]),
-)
-def test_words_rank_alike_however_scores_are_scaled_and_shifted(
-    hundredths: list[int], words: dict[int, int], scale: float, shift: float
-) -> None:
-    lexical = [
-        ScoredSegment(f"s{number:02}", "a", TEXT, float(bm25), snippet="pump")
-        for number, bm25 in sorted(words.items(), key=lambda pair: (-pair[1], pair[0]))
-    ]
-    plain = score_segments(
-        TEXT,
-        [ScoredSegment(f"s{n:02}", "a", TEXT, cosine / 100) for n, cosine in enumerate(hundredths)],
-        QUERY,
-        SPACE,
-    )
-    moved = [c._replace(dense=scale * c.dense + shift) for c in plain]
-    places = {s.segment_id: (place, s.cosine) for place, s in enumerate(lexical, 1)}
-    worded = with_words(plain, places, {TEXT: words_weight(plain, lexical, "pump")})
-    assume((np.diff(sorted({c.score for c in worded})) > 1e-9).all())  # else rounding decides
-    same = [c.segment.segment_id for c in rank(worded)]
-    moved = with_words(moved, places, {TEXT: words_weight(moved, lexical, "pump")})
-    assert [c.segment.segment_id for c in rank(moved)] == same
-    assert all(c.words >= 0 for c in worded)
-    assert len(worded) == len(plain)

@@ -117,12 +117,20 @@ def test_constants_without_a_share_leave_everything_as_it_was(store: MemoryStore
 
 
 @pytest.mark.parametrize(
-    ("line", "is_lowered"), [("12:30 OK", True), ("北京站", True), ("北京火车站", False)]
+    ("line", "doubt"),
+    [
+        ("12:30 OK", 1.0),
+        ("北京站", 31 / 40),
+        ("forty letters or more say at least something", 0.0),
+    ],
 )
 @pytest.mark.parametrize("where", [{"boxes": "[[0]]"}, {"start_s": 1.0}, {}])
 def test_a_line_that_says_next_to_nothing_is_doubted_where_it_was_recognised(
-    line: str, is_lowered: bool, where: dict[str, Any]
+    line: str, doubt: float, where: dict[str, Any]
 ) -> None:
+    if not where:
+        doubt = float(line == "12:30 OK") * 0.25  # few of its signs are letters of words
     segment = ScoredSegment("s", "a", TEXT, 0.5, snippet=line, confidence=0.5, **where)
-    assert doubted(4.0, segment) == (0.5 if is_lowered and where else 2.0)
-    assert doubted(-1.0, segment) == (-4.0 if is_lowered and where else -1.0)
+    lowered = 4.0 - 3.0 * doubt
+    assert doubted(4.0, segment) == pytest.approx(0.5 * lowered, abs=0.3)
+    assert doubted(-1.0, segment) == pytest.approx(-1.0 - 3.0 * doubt, abs=0.5)

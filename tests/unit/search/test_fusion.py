@@ -10,18 +10,18 @@ import pytest
 from encoder.errors import InputError
 from encoder.space import Calibration, Space
 from encoder.types import AUDIO, IMAGE, TEXT, Modality
+from search.lexical.rarity import Frequencies, QueryWords
 from search.query.sorting import check_sort, sort_hits
+from search.query.word_search import WordMatch, shares_held
 from search.ranking.fusion import (
-    SPREAD_OF,
     FusedQuery,
     RankedSegment,
-    WordsWeight,
     fuse_terms,
     rank,
     score_segments,
     with_all_of_identical,
     with_words,
-    words_weight,
+    words_gain,
 )
 from search.ranking.grouping import by_asset
 from search.ranking.snippets import snippet
@@ -54,16 +54,9 @@ def test_a_modality_without_constants_keeps_its_cosines() -> None:
     assert scored(found("a", 0.25, AUDIO))[0].score == 0.25
 
 
-PUMP = found("a", 3.0)._replace(snippet="a pump")
-
-
-def lexical(**bm25: float) -> dict[str, tuple[int, float]]:
-    return {name: (place, score) for place, (name, score) in enumerate(bm25.items(), 1)}
-
-
 def test_the_same_content_stays_before_what_words_find() -> None:
-    dense = scored(found("same", 1.0), found("b", 0.1))
-    fused = with_words(dense, lexical(b=9.0), {TEXT: WordsWeight(100.0, 9.0)})
+    dense = scored(found("same", 1.0), found("b", 0.5))
+    fused = with_words(dense, {"b": WordMatch(1, 9.0, 1.0)})
     assert ids(rank(fused)) == ["b", "same"]
     assert ids(rank(with_all_of_identical(fused))) == ["same", "b"]
 
@@ -78,34 +71,37 @@ def test_the_same_words_are_identical_though_tokens_of_one_text_were_merged() ->
     ]
 
 
-def test_the_weight_of_words_is_in_deviations_of_those_behind_the_best() -> None:
-    dense = scored(found("a", 0.9), *(found(f"b{n}", n / 100) for n in range(50)))
-    behind = [candidate.score for candidate in dense[1:SPREAD_OF]]
-    weight = words_weight(dense, [PUMP, found("b7", 2.0)], "pump")
-    assert weight == (pytest.approx(2.5 * np.std(behind, ddof=1)), 3.0)
+def test_a_rare_word_counts_in_full_and_common_words_hardly() -> None:
+    """Most of a question's words are in any text; the one that a single text holds names it."""
+    frequencies = Frequencies(300, {"the": 250, "of": 240, "aristotle": 1, "life": 60})
+    query_words = QueryWords("the life of aristotle", frequencies)
+    texts = ["The life of a clown", "Aristotle", "aristotle, of the academy, and his life"]
+    shares = query_words.held(texts) @ query_words.weights
+    common, rare, whole = map(words_gain, shares.tolist())
+    assert common < 0.2 < 1.0 < rare < whole == pytest.approx(4.0)
 
 
-@pytest.mark.parametrize(
-    ("cosines", "gain"),
-    [
-        ([0.5], 2.5),
-        ([0.5] * 40, 2.5),
-        ([1.0, 0.5, 0.5], 2.5),  # what is identical stays in front anyway
-        ([0.5, 0.3], 1.25),
-        ([0.5, *[0.3] * 40], 1.25),
-    ],
-)
-def test_the_weight_of_words_is_reported_where_scores_have_no_spread(
-    cosines: list[float], gain: float
-) -> None:
-    dense = scored(*(found(f"s{n:02}", cosine) for n, cosine in enumerate(cosines)))
-    assert words_weight(dense, [PUMP], "pump").gain == pytest.approx(gain)
+def test_quoted_words_count_in_this_order_only() -> None:
+    query_words = QueryWords('"night train"', Frequencies(100, {"night": 3, "train": 3}))
+    held = query_words.held(["The NIGHT\ntrain to Ischl", "a train at night", "night trains"])
+    assert held[:, 0].tolist() == [1.0, 0.0, 0.0]
 
 
-def test_a_best_match_that_holds_only_a_part_of_the_query_gains_this_part() -> None:
-    dense = scored(found("a", 0.5), found("b", 0.3))
-    gains = [words_weight(dense, [PUMP], text).gain for text in ("a pump", "a pump of steel")]
-    assert gains[1] / gains[0] == pytest.approx(5 / 12)
+def test_words_in_neighbouring_passages_count_together() -> None:
+    frequencies = Frequencies(300, {"rare": 1, "word": 1})
+    passages = [
+        passage("a", 0, "a rare thing"),
+        passage("a", 500, "another word"),
+        passage("a", 9000, "the last word"),
+        passage("b", 400, "in another book a word"),
+    ]
+    shares = shares_held(QueryWords("rare word", frequencies), passages)
+    assert shares == pytest.approx([1.0, 1.0, 0.5, 0.5])
+
+
+def passage(asset_id: str, start: int, text: str) -> ScoredSegment:
+    place = {"char_start": start, "char_end": start + 450}
+    return ScoredSegment(f"{asset_id}{start}", asset_id, TEXT, 1.0, snippet=text, **place)
 
 
 def candidate(segment_id: str, asset_id: str, score: float) -> RankedSegment:

@@ -18,7 +18,7 @@ from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Item, Modality
 from search.errors import CancelledError, TimeLimitError, TooCostlyError
 from search.filters import parse_filter
 from search.query.deadline import Budget, Deadline
-from search.query.pages import MAX_SHOWN, read_page
+from search.query.pages import MAX_SHOWN, Reached, read_page
 from search.query.planner import plan
 from search.query.query import Query, Term
 
@@ -95,7 +95,7 @@ def direction(seed: int = 0) -> Embeddings:
 
 
 def after(*keys: str, query: Query = QUERY) -> Query:
-    return replace(query, cursor=read_page(query, direction()).cursor(keys, len(keys)))
+    return replace(query, cursor=read_page(query, direction()).cursor(keys, Reached(len(keys))))
 
 
 def test_what_is_shown_may_change_from_page_to_page() -> None:
@@ -135,8 +135,8 @@ def test_a_content_encoded_in_another_batch_is_the_same() -> None:
 def test_pages_end() -> None:
     keys = [str(number) for number in range(MAX_SHOWN)]
     page = read_page(QUERY, direction())
-    assert len(page.cursor(keys, 0)) < 100_000
-    assert page.cursor([*keys, "one more"], 0) == ""
+    assert len(page.cursor(keys, Reached(0))) < 100_000
+    assert page.cursor([*keys, "one more"], Reached(0)) == ""
 
 
 def test_time_runs_out() -> None:

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 from encoder import MultiModalEncoder
-from encoder.calibration.floors import nonsense
 from encoder.calibration.measure import sample_queries
 from encoder.errors import InputError
-from encoder.space import Calibration, Centring, Floor, Space, l2_normalize
-from encoder.types import AUDIO, DOCUMENT, IMAGE, QUERY, TEXT, Embeddings, Item, Modality
+from encoder.space import Calibration, Centring, Space, l2_normalize
+from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Embeddings, Item, Modality
 from search import Query, SearchEngine
 from search.errors import StoreError
 from search.store.base import VectorStore
@@ -93,18 +92,10 @@ def best_kinds(store: VectorStore) -> list[Modality]:
     return hits
 
 
-def test_what_means_nothing_has_weak_matches_only(store: VectorStore) -> None:
-    calibrate(ENCODER, store)
-    engine = SearchEngine(ENCODER, store)
-    asked = [f"noise {place}" for place in range(60)]
-    pages = [engine.search(Query([Item(TEXT, text)])).hits for text in asked]
-    above = [any(not hit.weak for hit in page) for page in pages]
-    assert sum(above) <= 14  # 8 are expected: `CHANCE_OF_TEXTS` and `CHANCE`
-    assert all(len(page) == 10 for page in pages)
-    engine.close()
-
-
-def test_the_shipped_queries_are_encoded_as_queries() -> None:
+def test_the_shipped_queries_are_encoded_as_queries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANYMODAL_CACHE", str(tmp_path))
     store = MemoryStore(DIM)
     fill(store, text=9, image=9)
     asked: list[Item] = []
@@ -116,11 +107,8 @@ def test_the_shipped_queries_are_encoded_as_queries() -> None:
 
     calibrate(cast("MultiModalEncoder", Listening()), store, dry_run=True)
     queries = sample_queries()
-    assert [(item.content, item.role) for item in asked if item.role == QUERY] == [
-        (query.text, QUERY) for query in (*queries, *nonsense(queries))
-    ]
-    passages = [item.content for item in asked if item.role == DOCUMENT]
-    assert passages == [query.text for query in queries]
+    as_queries = {item.content for item in asked if item.role == QUERY}
+    assert as_queries == {query.text for query in queries}
 
 
 def test_queries_are_encoded_once_on_a_machine_and_again_by_another_query_tower(
@@ -136,7 +124,9 @@ def test_queries_are_encoded_once_on_a_machine_and_again_by_another_query_tower(
 
         def encode_items(self, items: Sequence[Item]) -> Embeddings:
             self.n_encoded += len(items)
-            return super().encode_items([Item(i.modality, self.prompt + i.content) for i in items])
+            return super().encode_items(
+                [Item(i.modality, f"{self.prompt}{i.content}") for i in items]
+            )
 
     def reading(encoder: Counting) -> dict[str, list[float]]:
         store = MemoryStore(DIM, shipped)
@@ -237,7 +227,6 @@ def test_a_bundles_store_is_measured_for_reading_once_half_of_it_is_new_or_gone(
         AUDIO: Calibration(0.9, 0.1),
     }
     made = GappedEncoder(constants)
-    made.space = replace(made.space, floors={TEXT: Floor(3.0, 0.5, 100)})
     bundle = cast("MultiModalEncoder", made)
     store = MemoryStore(DIM, constants)
     fill(store, text=400, image=49, audio=60)
@@ -250,7 +239,6 @@ def test_a_bundles_store_is_measured_for_reading_once_half_of_it_is_new_or_gone(
     assert state.reading[TEXT].mu == pytest.approx((200 * 0.2 + 400 * measured) / 600)
     engine = SearchEngine(bundle, store)
     assert engine.space().calibration == state.reading
-    assert engine.space().floors == made.space.floors
     (best, *_) = engine.search(Query([Item(TEXT, "a boat on a lake")])).hits
     asked = bundle.encode_items([Item(TEXT, "a boat on a lake")])[0]
     cosine = float(asked @ store.embeddings(best.asset_id)[0].embedding)
@@ -312,26 +300,11 @@ def test_a_kind_that_the_model_has_no_constants_for_is_measured_alone() -> None:
     state = store.stored_calibration()
     assert {kind: state.constants[kind] for kind in constants} == constants
     assert state.about["source"] == "shipped"
-    assert set(state.floors) == {AUDIO}
     assert 3 < best_kinds(store).count(AUDIO) < 40
     assert not calibrate_if_due(encoder, store, alone_here)
     fill(store, audio=400)
     assert calibrate_if_due(encoder, store, alone_here)
     assert store.stored_calibration().about["modalities"]["audio"]["n_segments"] == 400
-
-
-def test_shipped_floors_stay_beside_measured_ones() -> None:
-    constants = {TEXT: Calibration(0.5, 0.1), IMAGE: Calibration(0.0, 0.1)}
-    made = GappedEncoder(constants)
-    made.space = replace(made.space, floors={TEXT: Floor(3.0, 0.5, 100)})
-    encoder = cast("MultiModalEncoder", made)
-    store = open_store("memory:", encoder.space.fingerprint, DIM, calibration=constants)
-    fill(store, text=49, image=49, audio=40)
-    assert calibrate_if_due(encoder, store, alone_here)
-    engine = SearchEngine(encoder, store)
-    assert set(engine.space().floors) == {TEXT, AUDIO}
-    assert engine.space().floors[TEXT] == made.space.floors[TEXT]
-    engine.close()
 
 
 def test_a_store_from_before_the_model_centred_queries_is_measured_again() -> None:

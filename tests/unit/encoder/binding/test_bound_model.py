@@ -13,7 +13,7 @@ from encoder.binding.binding import Binding, FeatureOrigin
 from encoder.binding.ridge import LinearMap
 from encoder.errors import ModelError
 from encoder.loading import with_bindings
-from encoder.space import Calibration, Floor, Space
+from encoder.space import Calibration, Space
 from encoder.towers.model import Model
 from encoder.types import AUDIO, TEXT, Modality
 
@@ -43,8 +43,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def model(**calibration: Calibration) -> Model:
     constants = {Modality(name): one for name, one in calibration.items()}
-    floors = {AUDIO: Floor(1.0, 0.1, 10)}
-    return Model(Space(4, {"text": "a"}, constants, floors=floors), {}, queries={})
+    return Model(Space(4, {"text": "a"}, constants), {}, queries={})
 
 
 def written(folder: Path, base: Model, modality: Modality = POINTS, **origin: str) -> Path:
@@ -74,7 +73,6 @@ def test_constants_come_with_it_where_the_model_has_some(tmp_path: Path) -> None
     path = written(tmp_path, base, AUDIO, space=base.space.fingerprint, made_by="dir:x")
     bound = opened(base, path)
     assert bound.space.calibration == {TEXT: level, AUDIO: BOUND}
-    assert bound.space.floors == {}  # measured on the sounds of the former tower
     bare = replace(base, space=replace(base.space, calibration={}))
     assert opened(bare, path).space.calibration == {}
 

@@ -1,4 +1,4 @@
-"""Constants and floors: measured, kept, and what they mean."""
+"""Constants: measured, kept, and what they mean."""
 
 from __future__ import annotations
 
@@ -9,15 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder.calibration.floors import (
-    CHANCE,
-    HEAP,
-    INVENTED,
-    LETTERS,
-    CalibrationQueries,
-    measure_floors,
-    nonsense,
-)
 from encoder.calibration.measure import (
     Measured,
     SampleQuery,
@@ -29,15 +20,16 @@ from encoder.calibration.measure import (
     told_apart,
 )
 from encoder.calibration.tables import (
-    CalibrationTable,
+    read_bank,
     read_centring,
-    read_table,
+    read_constants,
+    write_bank,
     write_centring,
-    write_table,
+    write_constants,
 )
 from encoder.models.bundle.declaration import all_bundles
-from encoder.space import USUAL_ODDS, Calibration, Centring, Floor, Odds, Space, l2_normalize
-from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Modality
+from encoder.space import Bank, Calibration, Centring, l2_normalize
+from encoder.types import IMAGE, TEXT, Embeddings, Modality
 
 DIM = 24
 QUERIES = [
@@ -174,24 +166,22 @@ def test_languages_that_the_model_does_not_know_are_left_out() -> None:
     assert len(nowhere) > 0
 
 
-def test_a_table_returns_as_it_was_written(tmp_path: Path) -> None:
-    table = CalibrationTable(
-        {
-            TEXT: Calibration(0.1, 0.2, share=0.8),
-            IMAGE: Calibration(0.3, 0.4, (Calibration(0.5, 0.6),)),
-        },
-        {IMAGE: Floor(1.5, 0.25, 700), TEXT: Floor(-2.5, 0.0, 9, (0.5, -0.25), 0.125)},
-        Odds(2.0, 0.5, 0.25),
-    )
-    write_table(tmp_path / "table.json", table)
-    assert read_table(tmp_path / "table.json") == table
+def test_constants_return_as_they_were_written(tmp_path: Path) -> None:
+    constants = {
+        TEXT: Calibration(0.1, 0.2, share=0.8),
+        IMAGE: Calibration(0.3, 0.4, (Calibration(0.5, 0.6),)),
+    }
+    write_constants(tmp_path / "table.json", constants)
+    assert read_constants(tmp_path / "table.json") == constants
 
 
-def test_a_table_without_odds_has_the_usual_ones(tmp_path: Path) -> None:
-    write_table(tmp_path / "table.json", CalibrationTable({TEXT: Calibration(0.1, 0.2)}, {}))
-    assert "odds" not in (tmp_path / "table.json").read_text()
-    assert read_table(tmp_path / "table.json").odds == USUAL_ODDS
-    assert USUAL_ODDS.of(0.0) == pytest.approx(USUAL_ODDS.least, abs=0.005)
+def test_a_bank_returns_as_it_was_written(tmp_path: Path) -> None:
+    bank = Bank(rows(1, 1)[0], rows(5, 2), rows(1, 3)[0], 0.25)
+    write_bank(tmp_path / "bank.npz", bank)
+    again = read_bank(tmp_path / "bank.npz")
+    for name in ("foreign", "questions", "naming"):
+        np.testing.assert_allclose(getattr(again, name), getattr(bank, name), atol=1e-3)
+    assert again.middle == 0.25
 
 
 def test_languages_return_as_they_were_written(tmp_path: Path) -> None:
@@ -207,102 +197,11 @@ def test_languages_return_as_they_were_written(tmp_path: Path) -> None:
 
 def test_a_bundle_whose_constants_are_for_centred_queries_ships_languages() -> None:
     for bundle in all_bundles():
-        shares = [of.share for of in bundle.calibration.constants.values()]
+        shares = [of.share for of in bundle.calibration.values()]
         assert (bundle.centring is not None) == any(shares)
 
 
-def test_a_bundle_ships_floors_for_what_it_calibrates() -> None:
+def test_a_bundle_ships_a_bank() -> None:
     for bundle in all_bundles():
-        table = bundle.calibration
-        assert table.floors.keys() <= table.constants.keys()
-        for floor in table.floors.values():
-            assert -1 < floor.among(1000) < floor.among(1_000_000) < 10
-            assert len(floor.tilt) == bundle.embed_dim
-
-
-FLOOR_DIM = 64
-SPACE = Space(FLOOR_DIM, {})
-BY = {IMAGE: Calibration(0.1, 0.2, (Calibration(0.0, 0.1),))}
-
-
-def unit_rows(n: int, seed: int) -> Embeddings:
-    return l2_normalize(np.random.default_rng(seed).normal(size=(n, FLOOR_DIM)))
-
-
-def queries_with(embeddings: Embeddings, meant: Embeddings | None = None) -> CalibrationQueries:
-    """Nonsense queries; those with a meaning resemble them, unless given."""
-    passages = np.zeros((1, FLOOR_DIM), np.float32)
-    meant = unit_rows(200, 9) if meant is None else meant
-    return CalibrationQueries(meant, passages, [LETTERS] * len(embeddings), embeddings, SPACE)
-
-
-@pytest.mark.slow
-def test_few_queries_of_chance_reach_the_floor_whatever_the_size() -> None:
-    pictures = np.stack([unit_rows(2000, 1), unit_rows(2000, 2)], axis=1)
-    samples = {IMAGE: pictures, TEXT: unit_rows(2000, 3)[:, None], AUDIO: pictures[:0]}
-    floors = measure_floors(queries_with(unit_rows(400, 4)), samples, BY)
-    assert floors.keys() == {IMAGE, TEXT}
-    for n in (500, 2000, 20_000):
-        stored = np.stack([unit_rows(n, 5), unit_rows(n, 6)], axis=1)
-        best = scores_of(unit_rows(400, 7), stored, BY[IMAGE]).max(axis=1)
-        above = (best >= floors[IMAGE].among(n)).mean()
-        assert above < 1.7 * CHANCE
-        assert above > 0.003 or n > 2000  # beyond the sample it rises a little too far
-    assert floors[TEXT].level < 1 < floors[IMAGE].level
-
-
-def test_of_few_vectors_the_floor_is_that_of_these() -> None:
-    (floor,) = measure_floors(
-        queries_with(unit_rows(50, 1)), {TEXT: unit_rows(3, 2)[:, None]}, {}
-    ).values()
-    assert (floor.slope, floor.n) == (0.0, 3)
-    assert floor.among(1_000_000) == floor.level
-
-
-def test_nonsense_is_of_all_languages_and_the_same_each_time() -> None:
-    queries = sample_queries()
-    made = nonsense(queries)
-    assert made == nonsense(queries)
-    texts = [query.text for query in made]
-    assert len(set(texts)) > 570
-    assert {query.text for query in queries}.isdisjoint(texts)
-    heaps = {query.language for query in made if query.kind == HEAP}
-    assert heaps == {query.language for query in queries}
-    letters = [query for query in made if query.kind == LETTERS]
-    assert len(letters) == 200
-    assert {"ru", "de"} <= {query.language for query in letters}
-    assert "zh" not in {query.language for query in letters}  # a character is a word
-    assert all(query.text.strip() for query in made)
-    invented = {query.text for query in made if query.kind == INVENTED}
-    words = {word for query in queries for word in query.text.lower().split()}
-    assert words.isdisjoint(word for text in invented for word in text.split() if len(word) > 6)
-
-
-def test_a_heap_of_words_means_nothing_to_texts_only() -> None:
-    embeddings = np.tile(np.eye(2, FLOOR_DIM, dtype=np.float32), (20, 1))
-    zero = np.zeros((1, FLOOR_DIM), np.float32)
-    by = CalibrationQueries(embeddings[1::2], zero, [HEAP, LETTERS] * 20, embeddings, SPACE)
-    near_heaps = np.eye(1, FLOOR_DIM, dtype=np.float32)[:, None]
-    floors = measure_floors(by, {TEXT: near_heaps, IMAGE: near_heaps}, {})
-    assert (floors[TEXT].level, floors[IMAGE].level) == (1.0, 0.0)
-
-
-def test_a_query_that_looks_like_others_that_mean_something_has_a_lower_floor() -> None:
-    meant, letters = unit_rows(300, 1), unit_rows(300, 2)
-    meant[:, 0] += 0.3
-    letters[:, 0] -= 0.3
-    by = queries_with(l2_normalize(letters), l2_normalize(meant))
-    floor = measure_floors(by, {IMAGE: unit_rows(1000, 3)[:, None]}, {})[IMAGE]
-    new = unit_rows(2, 4)
-    new[:, 0] = 0.4, -0.4
-    lower, higher = (floor.among(1000, row) for row in l2_normalize(new))
-    assert lower < floor.level + 0.5 < higher - 0.5
-
-
-def test_a_query_that_is_near_to_all_texts_has_a_higher_floor_among_them() -> None:
-    passages = np.eye(1, FLOOR_DIM, dtype=np.float32)
-    by = CalibrationQueries(unit_rows(200, 9), passages, [LETTERS] * 200, unit_rows(200, 1), SPACE)
-    samples = {kind: unit_rows(500, 3)[:, None] for kind in (TEXT, IMAGE)}
-    floors = measure_floors(by, samples, {TEXT: Calibration(0.0, 0.5)})
-    assert floors[TEXT].among(500, passages[0]) > floors[TEXT].level + 1
-    assert floors[IMAGE].among(500, passages[0]) < floors[IMAGE].level + 1
+        assert bundle.bank.foreign.shape == bundle.bank.naming.shape == (bundle.embed_dim,)
+        assert bundle.bank.questions.shape == (len(sample_queries()), bundle.embed_dim)
