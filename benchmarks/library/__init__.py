@@ -3,7 +3,6 @@
     python -m benchmarks.library [--half NAME] [--store FOLDER] [--ablate] [--wrong]
     python -m benchmarks.library texts            # after 1,000 more texts, or photos
     python -m benchmarks.library pairs            # questions whose answer is in another language
-    python -m scripts.fit_odds --store … --table …  # fits what makes scores probabilities
 
 Protocol, written before the first run.
 

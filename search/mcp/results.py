@@ -29,7 +29,7 @@ class FoundFile(BaseModel):
     text: str = Field("", description="What is written or said there.")
     score: float
     probability: float | None = Field(None, description="How likely it answers, 0 to 1.")
-    weak: bool = Field(False, description="Whether even a meaningless query has matches this good.")
+    weak: bool = Field(False, description="It stands out no more than chance finds.")
     moments: list[str] = Field([], description="Further matching places in the file.")
     alike: list[str] = Field([], description="The asset_ids of further shots of the same photo.")
     tags: list[str] = []

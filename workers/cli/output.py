@@ -100,8 +100,10 @@ def place_of(hit: Hit | Moment) -> str:
 def hits_table(hits: Sequence[Hit], title: str = "") -> Table:
     from rich.table import Table
 
+    from search.likelihood import likelihood
+
     table = Table(title=marked(title) or None, title_justify="left", expand=True)
-    headings = (("score", "right"), ("likely", "right"), ("kind", "left"), ("file", "left"))
+    headings = (("score", "right"), ("likely", "left"), ("kind", "left"), ("file", "left"))
     for heading, justify in headings:
         table.add_column(heading, justify=justify, no_wrap=heading != "file")  # type: ignore[arg-type]
     table.add_column("where", no_wrap=True)
@@ -111,7 +113,7 @@ def hits_table(hits: Sequence[Hit], title: str = "") -> Table:
         for row in parts:
             table.add_row(
                 f"{row.score:.2f}",
-                _likely(hit) if row is hit else "",
+                likelihood(hit.probability, weak=hit.weak) if row is hit else "",
                 str(row.modality),
                 _name(hit) if row is hit else "",
                 place_of(row),
@@ -127,10 +129,6 @@ def _name(hit: Hit) -> str:
     return f"{name} [dim]+{len(hit.stack)} alike[/]" if hit.stack else name
 
 
-def _likely(hit: Hit) -> str:
-    return "" if hit.probability is None else f"{hit.probability:.0%}"
-
-
 def _snippet(hit: Hit | Moment) -> Text:
     """The snippet in one line, the words that match in bold."""
     from rich.text import Text
@@ -139,6 +137,9 @@ def _snippet(hit: Hit | Moment) -> Text:
     for start, end in hit.matches:
         text.stylize("bold", start, end)
     return text
+
+
+_NOT_JUDGED = "Ranked, not judged: only questions in words are."
 
 
 def result_lines(
@@ -162,6 +163,8 @@ def result_lines(
     elif weak:
         weaker = f"{len(weak)} weaker match{'' if len(weak) == 1 else 'es'}"
         yield f"[dim]{'' if strong else 'Nothing stands out. '}{weaker}: --weak[/]"
+    if not result.judged and not any(reading.only for reading in result.understood):
+        yield f"[dim]{_NOT_JUDGED}[/]"
     for hit in hits_shown:
         if hit.explanation:
             yield _explained(hit.explanation)

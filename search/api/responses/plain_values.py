@@ -33,6 +33,7 @@ def search_answer(result: SearchResult, *, with_uri: bool = False) -> dict[str, 
         "explain": result.explain,
         "understood": [asdict(reading) for reading in result.understood],
         "warnings": list(result.warnings),
+        "judged": result.judged,
     }
 
 

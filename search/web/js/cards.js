@@ -2,7 +2,7 @@
 
 import { address } from "./api.js";
 import { button, el, icon, styled, svg } from "./dom.js";
-import { clock, fixed, percent } from "./format.js";
+import { clock, fixed, likelihood } from "./format.js";
 import { excerpt, marked } from "./highlight.js";
 import { t, tn } from "./i18n.js";
 import { kindIcon, kindName, modalityOf, tileOf } from "./kinds.js";
@@ -69,7 +69,7 @@ function stackButton(n, { isOpen, onStack }) {
 
 function facts(hit) {
   const parts = [el("span", { class: "kind", data: { modality: modalityOf(hit) } }, kindName(hit))];
-  if (hit.probability != null) parts.push(el("span", { title: t("How likely it answers") }, percent(hit.probability)));
+  if (hit.probability != null) parts.push(el("span", { title: t("How likely it answers") }, likelihood(hit)));
   if (hit.duration_s) parts.push(clock(hit.duration_s));
   if (hit.title && hit.name && hit.title !== hit.name) parts.push(hit.name);
   for (const tag of hit.tags ?? []) parts.push(`#${tag}`);

@@ -13,6 +13,13 @@ export function percent(share) {
   return percents.format(Math.min(share, 0.99));
 }
 
+/** How likely a hit answers, in a word; a strong one is at least possible. */
+export function likelihood({ probability, weak }) {
+  if (probability >= 0.75) return t("very likely");
+  if (probability >= 0.4) return t("likely");
+  return probability >= 0.15 || !weak ? t("possible") : t("unlikely");
+}
+
 /** Seconds as 1:05 or 1:02:05. */
 export function clock(seconds) {
   const whole = Math.max(0, Math.floor(seconds));

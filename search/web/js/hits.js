@@ -134,16 +134,8 @@ export function markPicked() {
   }
 }
 
-/** Weaker matches to fold away: none is the best of its kind, unless nothing at all stands out. */
-export function foldable(some) {
-  const seen = new Set();
-  const standsOut = some.some(({ weak }) => !weak);
-  return some.filter((hit) => {
-    const isBest = standsOut && !seen.has(modalityOf(hit));
-    seen.add(modalityOf(hit));
-    return hit.weak && !isBest;
-  });
-}
+/** Weaker matches to fold away. */
+export const foldable = (some) => some.filter(({ weak }) => weak);
 
 /** Show the cards of weaker matches, which are folded away at first; the place of the first. */
 export function unfold() {

@@ -19,8 +19,8 @@ CATALOGUES = {path.stem: json.loads(path.read_text()) for path in (WEB / "i18n")
 ATTRIBUTES = ("placeholder", "aria-label", "title")
 STRING = r'"((?:[^"\\]|\\.)*)"'
 STAGES = (
-    "queue decode plan understand encode search lexical names filter fuse fetch explain serialize"
-    " other network text image audio video asset mixed"
+    "queue decode plan understand encode search lexical names filter fuse fetch judge explain"
+    " serialize other network text image audio video asset mixed"
 )
 PLACES = "page slide sheet line"
 
