@@ -192,9 +192,13 @@ class HitOut(MomentOut):
     duration_s: float | None = None
     tags: list[str] = []
     probability: float | None = Field(
-        None, description="How likely it answers, 0 to 1; null where the hits are not `judged`."
+        None,
+        description="How likely it answers, 0 to 1, never rising down the list; null where nothing "
+        "was judged.",
     )
-    weak: bool = Field(False, description="It stands out no more than chance finds.")
+    weak: bool = Field(
+        False, description="No better than what a question that nothing answers finds."
+    )
     rerank_score: float | None = Field(None, description="The score of `rerank`, 0 to 1.")
     metadata: dict[str, Any] = {}
     moments: list[MomentOut] = []
@@ -214,7 +218,9 @@ class SearchAnswer(BaseModel):
     explain: dict[str, Any] | None = None
     understood: list[UnderstoodOut] = []
     warnings: list[str] = Field([], description="What is missing from the answer.")
-    judged: bool = Field(True, description="Whether hits have probabilities.")
+    judged: bool = Field(
+        True, description="False for media, stored files and negative terms: hits are only ranked."
+    )
     said: list[SaidOut] = Field([], description="What was said, if the body is sound.")
     after_speech_ms: float | None = Field(
         None, description="From the arrival of the last spoken words to these hits."

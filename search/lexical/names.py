@@ -112,7 +112,9 @@ class NameQuery:
         near = [name_word for name_word in held if name_word[:_ALIKE] == word[:_ALIKE]]
         if any(not self._stems[word].isdisjoint(stems(name_word)) for name_word in near):
             return 1.0
-        return _MISSPELT * holds_alike(held, word)
+        # Another last letter is rather another word, as in "police" and "policy".
+        alike = [other for other in held if len(other) != len(word) or other[-1] == word[-1]]
+        return _MISSPELT * holds_alike(alike, word)
 
 
 @lru_cache(10_000)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from search.api.schemas import AssetOut, HitOut, JobOut, MomentOut, SearchAnswer
 from search.filters.tree import FIELDS, Operator
+from search.likelihood import likelihood
 
 _MOST_FAILURES = 20
 
@@ -28,8 +29,17 @@ class FoundFile(BaseModel):
     page: int | None = None
     text: str = Field("", description="What is written or said there.")
     score: float
-    probability: float | None = Field(None, description="How likely it answers, 0 to 1.")
-    weak: bool = Field(False, description="It stands out no more than chance finds.")
+    probability: float | None = Field(
+        None,
+        description="How likely it answers, 0 to 1, never rising down the list; null where nothing "
+        "was judged.",
+    )
+    likely: str = Field(
+        "", description="The probability in a word; empty where nothing was judged."
+    )
+    weak: bool = Field(
+        False, description="No better than what a question that nothing answers finds."
+    )
     moments: list[str] = Field([], description="Further matching places in the file.")
     alike: list[str] = Field([], description="The asset_ids of further shots of the same photo.")
     tags: list[str] = []
@@ -41,6 +51,9 @@ class FoundPage(BaseModel):
 
     results: list[FoundFile]
     next_cursor: str = Field("", description="Pass as `cursor` for more; empty at the end.")
+    judged: bool = Field(
+        True, description="False for media, stored files and negative terms: files are only ranked."
+    )
     took_ms: float = Field(0.0, description="From the question, or the end of its sound.")
 
 
@@ -69,6 +82,7 @@ def found_page(answer: SearchAnswer) -> FoundPage:
     return FoundPage(
         results=list(map(_found, answer.hits)),
         next_cursor=answer.next_cursor,
+        judged=answer.judged,
         took_ms=answer.latency_ms["total"],
     )
 
@@ -128,6 +142,7 @@ def _found(hit: HitOut) -> FoundFile:
             "page": page if isinstance(page, int) else None,
             "text": hit.snippet,
             "score": round(hit.score, 3),
+            "likely": likelihood(hit.probability, weak=hit.weak),
             "moments": _moments(hit.moments),
             "alike": [other.asset_id for other in hit.stack],
             "metadata": dict(_short(hit.metadata)),

@@ -184,7 +184,10 @@ class VectorStore(Protocol):
         ...
 
     def frequencies(self, wanted: Collection[str]) -> Frequencies:
-        """How many texts there are, and how many hold each of these index terms, about. Cheap."""
+        """How many texts there are, and how many hold each of these index terms, about.
+
+        Of the texts that the last `lexical` knew. Cheap.
+        """
         ...
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:

@@ -268,3 +268,24 @@ def test_texts_of_many_words_in_many_segments_are_found(store: VectorStore) -> N
     store.write([asset("book", "/book", modality=TEXT)], rows)
     assert names(store.lexical("page23", 5)) == [rows[23].segment_id]
     assert len(store.lexical("word", 80)) == 80
+
+
+def test_a_store_says_how_many_texts_hold_a_word(filled: VectorStore) -> None:
+    assert found(filled, "the gasket") != []
+    frequencies = filled.frequencies(["the", "kyoto", "gasket", "fahrkX"])
+    assert frequencies.n_texts == len(TEXTS)
+    assert frequencies.of["gasket"] == 1
+    assert frequencies.of["the"] == 5
+    assert frequencies.of["fahrkX"] == 0
+    assert frequencies.rarity("gasket") > frequencies.rarity("the")
+
+
+def test_words_in_quotes_are_in_all_that_a_local_index_finds(filled: VectorStore) -> None:
+    hits = found(filled, '"leek and potato" ferry')
+    assert "soup" in hits
+    (best, *_) = (
+        SearchEngine(Alike(Space(DIM, {})), filled)
+        .search(Query([Item(TEXT, '"leek and potato"')]))
+        .hits
+    )
+    assert best.asset_id == "soup"

@@ -139,7 +139,9 @@ def _snippet(hit: Hit | Moment) -> Text:
     return text
 
 
-_NOT_JUDGED = "Ranked, not judged: only questions in words are."
+_NOT_JUDGED = (
+    "Not judged: matches of pictures, sounds and stored files are ranked, not weighed."
+)
 
 
 def result_lines(

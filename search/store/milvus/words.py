@@ -34,7 +34,7 @@ _SLOWDOWN = 20
 _ASSETS_PER_READ = 200
 _TEXTS_AT_ONCE = 2000
 _MOST_COUNTED = 200
-"""Words that are more frequent are known by `search.lexical.rarity`."""
+"""Of the texts that hold a word; more count as so many."""
 _AT_ONCE = 2000
 _UNREAD = -1
 """In place of the number of segments of an asset whose commit row was not read since."""

@@ -2,7 +2,7 @@
 
 import { address } from "./api.js";
 import { button, el, icon, styled, svg } from "./dom.js";
-import { clock, fixed, likelihood } from "./format.js";
+import { clock, fixed, likelihood, percent } from "./format.js";
 import { excerpt, marked } from "./highlight.js";
 import { t, tn } from "./i18n.js";
 import { kindIcon, kindName, modalityOf, tileOf } from "./kinds.js";
@@ -69,7 +69,7 @@ function stackButton(n, { isOpen, onStack }) {
 
 function facts(hit) {
   const parts = [el("span", { class: "kind", data: { modality: modalityOf(hit) } }, kindName(hit))];
-  if (hit.probability != null) parts.push(el("span", { title: t("How likely it answers") }, likelihood(hit)));
+  if (hit.probability != null) parts.push(el("span", { title: t("{percent} likely to answer", { percent: percent(hit.probability) }) }, likelihood(hit)));
   if (hit.duration_s) parts.push(clock(hit.duration_s));
   if (hit.title && hit.name && hit.title !== hit.name) parts.push(hit.name);
   for (const tag of hit.tags ?? []) parts.push(`#${tag}`);
@@ -79,7 +79,7 @@ function facts(hit) {
 /** How likely a hit answers; where nothing says so, its score beside the best. */
 function scoreBar({ score, probability }, best) {
   const scored = t("Score {score}", { score: fixed(score, 2) });
-  const label = probability == null ? scored : t("{percent} % likely to answer, {score}", { percent: Math.round(100 * probability), score: scored });
+  const label = probability == null ? scored : t("{percent} likely to answer, {score}", { percent: percent(probability), score: scored });
   const share = probability ?? score / Math.max(best, 1);
   const inner = styled(el("span"), { "--share": Math.min(1, Math.max(0.03, share)) });
   return el("span", { class: "score", role: "img", "aria-label": label, title: t("{label}, comparable across kinds", { label }) }, inner);

@@ -4,7 +4,7 @@ import { address, deleteAsset, getAsset } from "./api.js";
 import { draw, markedText, thumbnailAt, waveform } from "./cards.js";
 import { button, byId, el, icon, styled } from "./dom.js";
 import { framed } from "./framed.js";
-import { bytes, clock, day, fixed, languageName, percent, placeName } from "./format.js";
+import { bytes, clock, day, fixed, languageName, likelihood, percent, placeName } from "./format.js";
 import { withoutMarks } from "./highlight.js";
 import { cardOf } from "./hits.js";
 import { t } from "./i18n.js";
@@ -210,7 +210,7 @@ function because(hit) {
   return [
     words.length ? t("found by its words {words}", { words: words.join(", ") }) : (BY[hit.modality] ?? ""),
     start == null ? placeName(hit.place) : t("at {time}", { time: clock(start) }),
-    hit.probability == null ? "" : t("{percent} likely to answer", { percent: percent(hit.probability) }),
+    hit.probability == null ? "" : `${likelihood(hit)} (${percent(hit.probability)})`,
   ]
     .filter(Boolean)
     .join(" · ");

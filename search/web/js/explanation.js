@@ -20,6 +20,8 @@ const NAMES = {
   dense_rank: t("Rank by meaning"),
   lexical_score: t("By words (BM25)"),
   lexical_rank: t("Rank by words"),
+  words_held: t("Share of the words"),
+  value: t("Above chance"),
   rank: t("Overall rank"),
 };
 

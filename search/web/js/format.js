@@ -13,11 +13,13 @@ export function percent(share) {
   return percents.format(Math.min(share, 0.99));
 }
 
-/** How likely a hit answers, in a word; a strong one is at least possible. */
+const [VERY_LIKELY, LIKELY, POSSIBLE] = [0.75, 0.4, 0.15];
+
+/** How likely a hit answers, in words as in `search/likelihood.py`; a strong one is possible at least. */
 export function likelihood({ probability, weak }) {
-  if (probability >= 0.75) return t("very likely");
-  if (probability >= 0.4) return t("likely");
-  return probability >= 0.15 || !weak ? t("possible") : t("unlikely");
+  if (probability >= VERY_LIKELY) return t("very likely");
+  if (probability >= LIKELY) return t("likely");
+  return probability >= POSSIBLE || !weak ? t("possible") : t("unlikely");
 }
 
 /** Seconds as 1:05 or 1:02:05. */

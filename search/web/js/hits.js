@@ -64,9 +64,10 @@ export function renewHits(found, given) {
   return hits;
 }
 
-/** Add a further page. */
+/** Add a further page, with its weaker matches: who asks for more wants them. */
 export function addHits(added, given) {
   const before = order.length;
+  folded = false;
   hits = [...hits, ...added];
   context = given;
   arrangeAgain();
@@ -134,15 +135,11 @@ export function markPicked() {
   }
 }
 
-/** Weaker matches to fold away. */
-export const foldable = (some) => some.filter(({ weak }) => weak);
-
 /** Show the cards of weaker matches, which are folded away at first; the place of the first. */
 export function unfold() {
-  const [first] = foldable(hits);
   folded = false;
   arrangeAgain();
-  return order.indexOf(first);
+  return order.findIndex(({ weak }) => weak);
 }
 
 /** Whether weaker matches are folded away. */
@@ -254,8 +251,7 @@ export const dateOf = ({ metadata }) => [metadata?.taken, metadata?.modified].fi
 /** Which hits are shown in which order. */
 function choose() {
   const shots = [...newer, ...hits].flatMap((hit) => (opened.has(hit.asset_id) || hidden.has(hit.asset_id) ? spread(hit) : hit));
-  const away = new Set(folded ? foldable([...newer, ...hits]) : []);
-  order = shots.filter((hit) => !away.has(hit) && !hidden.has(hit.asset_id));
+  order = shots.filter(({ asset_id: id, weak }) => !(folded && weak) && !hidden.has(id));
   if (context.order) order.sort(context.order === "oldest" ? (a, b) => dateOf(a) - dateOf(b) : (a, b) => dateOf(b) - dateOf(a));
   feed.role = order.length ? "feed" : "group"; // a feed has articles
   starts = new Map();

@@ -4,7 +4,7 @@ import { ApiError, listAssets, search } from "./api.js";
 import { button, byId, el, say } from "./dom.js";
 import { millis } from "./format.js";
 import { wordsOf } from "./highlight.js";
-import { addHits, addNewer, dropHits, focusAt, foldable, isFolded, lookAhead, renewHits, setBusy, showHits, spread, unfold } from "./hits.js";
+import { addHits, addNewer, dropHits, focusAt, isFolded, lookAhead, renewHits, setBusy, showHits, spread, unfold } from "./hits.js";
 import { isEnglish, t, tn } from "./i18n.js";
 import { asks, firstCursor, LISTED, mediaOf, PAGE, toRequest } from "./query.js";
 import { loadKinds } from "./kinds.js";
@@ -194,7 +194,6 @@ export async function showMore({ focus = true } = {}) {
     shown.cursor = page.next_cursor;
     shown.result = { ...shown.result, hits: [...shown.result.hits, ...fresh], next_cursor: page.next_cursor };
     remember(shown.key, shown.result);
-    if (fresh.every((hit) => hit.weak)) unfold(); // keep them shown on further pages
     const first = addHits(fresh, context(shown.hits, page));
     // Who does something else meanwhile is not taken away from it.
     if (focus && [document.body, more].includes(document.activeElement)) focusAt(first);
@@ -332,10 +331,10 @@ function showSummary({ hits, asked, sort, latency_ms: latency, roundTripMs, next
 
 /** Weaker matches are folded away, behind a button with their number. */
 function showFold(hits) {
-  const n = foldable(hits).length;
+  const n = hits.filter(({ weak }) => weak).length;
   weaker.hidden = !n || !isFolded();
   weaker.textContent = tn(n, "Show {n} weaker match", "Show {n} weaker matches");
-  if (n && n === hits.length && isFolded()) showEmpty(notice, t("Nothing stands out."), el("p", {}, t("These words match the library no better than any others.")));
+  if (n && n === hits.length && isFolded()) showEmpty(notice, t("Nothing stands out."));
 }
 
 /** Show the weaker matches, too. */

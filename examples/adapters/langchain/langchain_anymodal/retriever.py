@@ -16,6 +16,7 @@ _FACTS = {
     "media_type",
     "modality",
     "score",
+    "probability",
     "weak",
     "start_s",
     "end_s",

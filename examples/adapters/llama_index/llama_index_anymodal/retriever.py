@@ -13,6 +13,7 @@ _FACTS = {
     "name",
     "media_type",
     "modality",
+    "probability",
     "weak",
     "start_s",
     "end_s",
