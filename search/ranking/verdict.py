@@ -31,8 +31,8 @@ _N_NEAREST = 10
 """How many foreign questions say what a hit scores by chance."""
 _HELD = 2.0
 """What the words of the question are worth that a hit holds, beside what ranks it."""
-_MEDIA = 0.2
-"""How much more chance gives among pictures and sounds than among texts."""
+_MEDIA, _SOUND = 0.2, -0.4
+"""How much more chance gives among pictures than among texts, and how much less among sounds."""
 _THRESHOLD, _GROWTH, _FEWEST = 3.4, 0.25, 300
 """What the best of so many segments reaches for one of seven questions that nothing answers, and
 how much more the best of e times as many does."""
@@ -139,7 +139,7 @@ def value_of(candidate: RankedSegment, level: float, nearest: float | None) -> f
     if nearest is not None:
         by_chance += _HUB * (nearest - _USUAL_HUB)
     if candidate.segment.modality != TEXT:
-        by_chance += _MEDIA
+        by_chance += _SOUND if candidate.segment.modality == AUDIO else _MEDIA
     return candidate.score + _HELD * held - by_chance
 
 

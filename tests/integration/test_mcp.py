@@ -115,12 +115,15 @@ def test_an_agent_ingests_finds_looks_and_is_told_its_mistakes(
         (bread,) = found["results"]
         assert bread["name"] == "bread.txt"
         assert "dough" in bread["text"]
+        assert bread["likely"] in ("very likely", "likely", "possible")
+        assert found["judged"] is True
         assert bread["location"] == str(library / "bread.txt")
         assert "dough" in text_of(await called(client, "get", asset_id=bread["asset_id"]))
 
         picture = str(library / "sky.jpg")
         asked = await facts(client, "search", image=picture, modalities=["image"])
         assert asked["results"][0]["name"] == "sky.jpg"
+        assert (asked["judged"], asked["results"][0]["likely"]) == (False, "")
         shown = await called(client, "get", asset_id=asked["results"][0]["asset_id"])
         (block,) = [one for one in shown.content if isinstance(one, ImageContent)]
         assert block.mime_type == "image/webp"

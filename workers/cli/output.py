@@ -139,9 +139,7 @@ def _snippet(hit: Hit | Moment) -> Text:
     return text
 
 
-_NOT_JUDGED = (
-    "Not judged: matches of pictures, sounds and stored files are ranked, not weighed."
-)
+_NOT_JUDGED = "Not judged: matches of pictures, sounds and stored files are ranked, not weighed."
 
 
 def result_lines(

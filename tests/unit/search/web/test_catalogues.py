@@ -13,6 +13,7 @@ import pytest
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO
 from ingest.kinds.registry import OURS, label_of
 from search.api.schemas import JobOut
+from search.likelihood import likelihood
 
 WEB = Path(__file__).parents[4] / "search/web"
 CATALOGUES = {path.stem: json.loads(path.read_text()) for path in (WEB / "i18n").glob("*.json")}
@@ -93,6 +94,17 @@ def test_a_translation_keeps_its_values(language: str) -> None:
         for form in forms:
             assert values(form) == values(text), form
             assert form.strip() == form != ""
+
+
+def test_the_page_uses_the_words_of_the_command_for_a_likelihood() -> None:
+    code = (WEB / "js/format.js").read_text()
+    limits = re.search(r"\[VERY_LIKELY, LIKELY, POSSIBLE\] = (\[.+\])", code)
+    assert limits is not None
+    words = [likelihood(limit, weak=True) for limit in json.loads(limits[1])]
+    assert words == ["very likely", "likely", "possible"]
+    below = [likelihood(limit - 0.01, weak=True) for limit in json.loads(limits[1])]
+    assert below == ["likely", "possible", "unlikely"]
+    assert {*words, *below} <= written()
 
 
 def test_the_page_offers_its_catalogues() -> None:
