@@ -35,8 +35,8 @@ ABOUT = """
 `benchmarks.corpora.photo_captions`, asked for by their sentences, and 680 others, drawn by a
 seed. A caption with the words of a query is not stored, which leaves 246 of the 320 without one. No
 picture head is fitted on the 320, nor on what shares a caption with them; the multilingual one is
-fitted on the 680. Floors were fitted on 2,000 photographs of COCO, the English ones on 700: some of
-them are among the 680, and some captions are too, none among the 320 of the multilingual ones.
+fitted on the 680. The multilingual constants were fitted on 2,000 photographs of COCO: some of them
+are among the 680, none among the 320.
 
 Counted are whether its own photograph, and whether any, is on the first page of ten, among captions
 and among photographs alone; of the first hits that are right (the photograph, or a caption of it),
@@ -116,7 +116,7 @@ def _write(
 
 
 def spoken(n: int = _N_NONSENSE) -> list[str]:
-    """Invented words that can be spoken, not made like the ones that floors are fitted on."""
+    """Invented words that can be spoken."""
     chance = random.Random(7)
     syllables = [c + v for c in ("b", "dr", "f", "gl", "k", "sn", "v", "z") for v in "aeiou"]
     return [

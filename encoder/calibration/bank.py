@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -139,6 +140,7 @@ def completed(encoder: BankEncoder) -> Space:
 
 _QUESTIONS = Modality("questions")
 """Where rows of the shipped queries are, beside those of the bank by modality."""
+_MEDIA: Mapping[Modality, Callable[[], Sequence[object]]] = {IMAGE: pictures, AUDIO: sounds}
 
 
 def _encoded(encoder: BankEncoder) -> Mapping[Modality, Embeddings]:
@@ -149,13 +151,15 @@ def _encoded(encoder: BankEncoder) -> Mapping[Modality, Embeddings]:
     queries = sample_queries()
     probe = encoder.encode_items([Item(TEXT, queries[0].text, QUERY)])[0]
     texts = [query.text for query in queries] + [foreign.text for foreign in foreign_texts()]
-    facts = json.dumps([encoder.space.fingerprint, encoder.space.embed_dim, texts])
+    # A server may take pictures by now under the same name.
+    media = sorted(set(_MEDIA).intersection(encoder.modalities))
+    facts = json.dumps([encoder.space.fingerprint, encoder.space.embed_dim, media, texts])
     path = cache_folder("banks") / f"{hashlib.sha256(facts.encode()).hexdigest()[:16]}.npz"
 
     def is_like_probe(file: Path) -> bool:
         try:
             row = _read(file)[_QUESTIONS][0]
-        except (OSError, ValueError, KeyError):
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile):  # damaged
             return False
         return row.shape == probe.shape and float(row @ probe) >= _SAME_COSINE
 
@@ -173,14 +177,14 @@ def _encoded(encoder: BankEncoder) -> Mapping[Modality, Embeddings]:
 
 
 def _read(file: Path) -> Mapping[Modality, Embeddings]:
-    with np.load(file) as arrays:
+    # Of a path, `np.load` leaves the file open if the archive is cut short.
+    with file.open("rb") as source, np.load(source) as arrays:
         return {Modality(name): arrays[name] for name in arrays.files}
 
 
 def _encode(encoder: BankEncoder) -> Mapping[Modality, Embeddings]:
     rows = {TEXT: encoded_texts(encoder), _QUESTIONS: encoded_queries(encoder)}
-    media: dict[Modality, Callable[[], Sequence[object]]] = {IMAGE: pictures, AUDIO: sounds}
-    for modality, make in media.items():
+    for modality, make in _MEDIA.items():
         if modality in encoder.modalities:
             rows[modality] = encoder.encode_items([Item(modality, each) for each in make()])
     return rows

@@ -7,7 +7,7 @@
     <cache>/float32/<hash>            weights in float32, for processes to map
     <cache>/shared/<hash>             networks as ONNX Runtime runs them, for processes to map
     <cache>/pieces/<hash>.sqlite      vocabularies
-    <cache>/queries/<hash>.npy        vectors of the queries by which stores are calibrated
+    <cache>/banks/<hash>.npz          vectors of what chance gives, of models that ship none
     <cache>/trials/<hash>.json        which runtime is the fastest here, and how fast a model is
 
 The name of an entry says all that it depends on, so it is made once and then only read. It appears
@@ -42,7 +42,7 @@ UNUSED_S = 30 * 86400.0
 MOST_BYTES = 20 * 2**30
 """Of one kind of what can be made again here; the longest unused are removed beyond it."""
 
-_DERIVED = ("sparse", "float32", "shared", "pieces", "queries", "trials")
+_DERIVED = ("sparse", "float32", "shared", "pieces", "banks", "trials")
 """Kinds that are made again within seconds when they are needed, to the last byte."""
 
 

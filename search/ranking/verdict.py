@@ -45,7 +45,7 @@ def threshold_among(n_segments: float) -> float:
     """The value that the best of so many segments has to reach.
 
     >>> round(threshold_among(20_000) - threshold_among(300), 2)
-    1.01
+    1.05
     """
     return _THRESHOLD + _GROWTH * math.log(max(n_segments, _FEWEST) / _FEWEST)
 

@@ -224,3 +224,26 @@ def test_what_does_not_stand_out_is_folded_away(page: Page) -> None:
     page.goto("/?q=a clock tower")
     expect(page.get_by_text("Nothing stands out.")).to_be_visible()
     expect(hits(page)).to_have_count(0)
+
+
+def test_more_results_show_the_weaker_matches_too(page: Page) -> None:
+    def answer(route: Route) -> None:
+        asked = dict(route.request.post_data_json)
+        is_further = asked.pop("cursor", "") == "further"
+        reply = route.fetch(post_data=asked)
+        answered_json = reply.json()
+        for place, hit in enumerate(answered_json["hits"]):
+            hit["weak"] = is_further or place > 0
+            hit["segment_id"] += "-further" * is_further
+        answered_json["next_cursor"] = "" if is_further else "further"
+        route.fulfill(response=reply, json=answered_json)
+
+    page.route("**/v1/search", answer)
+    page.goto("/?q=a clock")
+    answered(page)
+    expect(hits(page)).to_have_count(1)
+    n_answered = int(re.findall(r"\d+", page.locator("#summary-text").inner_text())[0])
+    page.locator("#more").click()
+    expect(hits(page)).to_have_count(2 * n_answered)
+    expect(page.get_by_role("button", name="weaker match")).to_be_hidden()
+    expect(hits(page).nth(1)).to_be_focused()

@@ -92,6 +92,31 @@ def test_a_bank_is_encoded_once_for_a_model() -> None:
     assert not np.allclose(means[0], means[2])
 
 
+def test_constants_are_measured_of_a_kind_that_a_model_takes_by_now() -> None:
+    texts_only = Hashing(modalities=frozenset({TEXT}))
+    assert set(completed(texts_only).calibration) == {TEXT}
+    assert set(completed(Hashing()).calibration) == {TEXT, IMAGE, AUDIO}
+
+
+@pytest.mark.parametrize("n_bytes", [0, 5000])
+def test_a_damaged_bank_is_encoded_again(n_bytes: int, tmp_path: Path) -> None:
+    first, again = Hashing(), Hashing()
+    completed(first)
+    (file,) = (tmp_path / "banks").glob("*.npz")
+    file.write_bytes(file.read_bytes()[:n_bytes])
+    assert completed(again).bank is not None
+    assert again.n_encoded >= first.n_encoded
+
+
+def test_a_bank_is_measured_where_no_cache_can_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.touch()
+    monkeypatch.setenv("ANYMODAL_CACHE", str(in_the_way))
+    assert set(completed(Hashing()).calibration) == {TEXT, IMAGE, AUDIO}
+
+
 def test_pictures_and_sounds_are_the_same_each_time_and_differ() -> None:
     assert len({picture.tobytes() for picture in pictures()}) == len(pictures())
     assert [p.tobytes() for p in pictures()] == [p.tobytes() for p in pictures()]
