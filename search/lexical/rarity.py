@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,8 @@ from search.lexical.analysis import (
 _BEGINS = 0.5
 """What another word with the same beginning counts for: a form of it, or something else."""
 _MISSPELT = 0.9
+_N_LOOKED_AT = 20
+"""Texts in which words are compared letter by letter."""
 _QUOTED = re.compile(r'["“”„«»「」『』]([^"“”„«»「」『』]+)["“”„«»「」『』]')
 
 
@@ -53,11 +55,10 @@ def phrases(text: str) -> list[str]:
 
 
 class _Word(NamedTuple):
-    """A word, or a phrase in quotes: what it weighs, and how it is recognised in a folded text."""
+    """A word, or a phrase in quotes: as it is in a folded text, and what it weighs."""
 
     text: str
     weight: float
-    whole: re.Pattern[str]
     begins: str = ""
     is_unknown: bool = False
 
@@ -85,19 +86,13 @@ class QueryWords:
 
     def _phrase(self, phrase: str) -> _Word:
         weight = sum(map(self.frequencies.rarity, dict.fromkeys(words(phrase))))
-        pieces = folded(phrase).split()
-        return _Word(pieces[0], weight, _bounded(r"\s+".join(map(re.escape, pieces))))
+        return _Word(_in_one_line(folded(phrase)), weight)
 
     def _word(self, word: str) -> _Word:
         begins = beginning(word)
         is_known = any(self.frequencies.of.get(term) for term in (word, begins))
-        return _Word(
-            word,
-            self.frequencies.rarity(word),
-            _bounded(re.escape(word)) if is_spaced(word) else re.compile(re.escape(word)),
-            begins[:-1],
-            can_be_misspelt(word) and not is_known,
-        )
+        is_unknown = can_be_misspelt(word) and not is_known
+        return _Word(word, self.frequencies.rarity(word), begins[:-1], is_unknown)
 
     @cached_property
     def weights(self) -> NDArray[np.float64]:
@@ -106,29 +101,41 @@ class QueryWords:
         return np.asarray(weights / max(weights.sum(), 1e-9))
 
     def held(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """How far each text holds each word, 0 to 1: [len(texts), n_words]."""
-        return np.array([self._held_by(folded(text)) for text in texts]).reshape(
-            len(texts), len(self._words)
-        )
+        """How far each text holds each word, 0 to 1: [len(texts), n_words].
 
-    def _held_by(self, text: str) -> list[float]:
-        return [_part_of(word, text) for word in self._words]
+        Words one edit away count in the first texts.
+        """
+        plain = [_in_one_line(folded(text)) for text in texts]
+        columns = [
+            [_part_of(word, text, place) for place, text in enumerate(plain)]
+            for word in self._words
+        ]
+        return np.array(columns, np.float64).reshape(len(self._words), len(texts)).T
 
 
-def _part_of(word: _Word, text: str) -> float:
-    if word.text in text and word.whole.search(text):
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _part_of(word: _Word, text: str, place: int) -> float:
+    if word.text in text and _holds(text, word.text, is_whole=True):
         return 1.0
-    if word.begins and word.begins in text and _begun(word.begins).search(text):
+    if word.begins and word.begins in text and _holds(text, word.begins, is_whole=False):
         return _BEGINS
-    if word.is_unknown and holds_alike(set(words(text)), word.text):
+    if word.is_unknown and place < _N_LOOKED_AT and holds_alike(set(words(text)), word.text):
         return _MISSPELT
     return 0.0
 
 
-@lru_cache(256)
-def _begun(beginning: str) -> re.Pattern[str]:
-    return _bounded(rf"{re.escape(beginning)}[^\W\d_]*")
-
-
-def _bounded(pattern: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![^\W_])(?:{pattern})(?![^\W_])")
+def _holds(text: str, word: str, *, is_whole: bool) -> bool:
+    """Whether a text has a word, or a word that begins so; many times faster than by `re`."""
+    if not is_spaced(word):
+        return True
+    at = text.find(word)
+    while at >= 0:
+        end = at + len(word)
+        starts = at == 0 or not text[at - 1].isalnum()
+        if starts and (not is_whole or end == len(text) or not text[end].isalnum()):
+            return True
+        at = text.find(word, at + 1)
+    return False
