@@ -28,7 +28,7 @@ from search.lexical.analysis import (
 _BEGINS = 0.5
 """What another word with the same beginning counts for: a form of it, or something else."""
 _MISSPELT = 0.9
-_N_LOOKED_AT = 20
+_N_LOOKED_AT = 8
 """Texts in which words are compared letter by letter."""
 _QUOTED = re.compile(r'["“”„«»「」『』]([^"“”„«»「」『』]+)["“”„«»「」『』]')
 

@@ -17,7 +17,7 @@ from search.query.planner import QueryPlan
 from search.store.base import VectorStore
 from search.types import ScoredSegment
 
-_N_BEST = 100
+_N_BEST = 50
 """How many segments gain by their words, on every page alike: those with the highest BM25."""
 _NEAR = 3
 """Words count together if they stand in passages of a document that are so near each other."""

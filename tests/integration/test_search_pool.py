@@ -18,6 +18,7 @@ from encoder.types import QUERY, TEXT, Item
 from search.query.deadline import Budget
 from search.query.query import Query
 from tests.integration.test_serve import serving
+from tests.support.waiting import wait_for
 from workers.config import current_settings
 from workers.serving import search_pool
 from workers.serving.engines import open_engine
@@ -25,7 +26,8 @@ from workers.serving.resources import Resources
 from workers.serving.search_pool import SearchPool
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bundle_home")]
-
+WHOLE_NAME = 8.0
+"""What a name that holds a question adds to a score, at least."""
 TEXTS = {
     "tide.txt": "The tide comes in twice a day.",
     "bread.txt": "Knead the dough, let it rise, and bake the bread in a hot oven.",
@@ -88,6 +90,7 @@ def test_all_processes_give_the_same_answers_and_count_as_one(tmp_path: Path) ->
     with serving(tmp_path, "--processes", "2") as (server, client):
         add(client, TEXTS)
         questions = [f"{word} {n}" for n in range(10) for word in ("tide", "bread", "Zug", "oil")]
+        wait_for(lambda: hits(client, "bread 0")[0][1] > WHOLE_NAME)
         alone = [hits(client, text) for text in questions]
         assert not search_processes(server.pid)  # one person needs no second process
         busy_until_started(client, server)

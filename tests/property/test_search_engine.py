@@ -304,7 +304,7 @@ def test_words_names_and_kinds_add_to_the_score_whether_vectors_find_them_or_not
         pages.append(result.hits)
         cursor = result.next_cursor
     engine.close()
-    worded_segments = store.lexical(text, 100)
+    worded_segments = store.lexical(text, 50)
     query_words = QueryWords(text, store.frequencies(terms(text)))
     shares = shares_held(query_words, worded_segments)
     gains = {
