@@ -219,7 +219,9 @@ class SearchAnswer(BaseModel):
     understood: list[UnderstoodOut] = []
     warnings: list[str] = Field([], description="What is missing from the answer.")
     judged: bool = Field(
-        True, description="False for media, stored files and negative terms: hits are only ranked."
+        True,
+        description="False for media, stored files, negative terms, and dates or places alone: "
+        "hits are only ranked.",
     )
     said: list[SaidOut] = Field([], description="What was said, if the body is sound.")
     after_speech_ms: float | None = Field(

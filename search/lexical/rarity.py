@@ -61,6 +61,7 @@ class _Word(NamedTuple):
     weight: float
     begins: str = ""
     is_unknown: bool = False
+    is_bounded: bool = True
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ class QueryWords:
         begins = beginning(word)
         is_known = any(self.frequencies.of.get(term) for term in (word, begins))
         is_unknown = can_be_misspelt(word) and not is_known
-        return _Word(word, self.frequencies.rarity(word), begins[:-1], is_unknown)
+        weight = self.frequencies.rarity(word)
+        return _Word(word, weight, begins[:-1], is_unknown, is_spaced(word))
 
     @cached_property
     def weights(self) -> NDArray[np.float64]:
@@ -105,7 +107,9 @@ class QueryWords:
 
         Words one edit away count in the first texts.
         """
-        plain = [_in_one_line(folded(text)) for text in texts]
+        plain = [folded(text) for text in texts]
+        if phrases(self.text):
+            plain = list(map(_in_one_line, plain))
         columns = [
             [_part_of(word, text, place) for place, text in enumerate(plain)]
             for word in self._words
@@ -118,7 +122,7 @@ def _in_one_line(text: str) -> str:
 
 
 def _part_of(word: _Word, text: str, place: int) -> float:
-    if word.text in text and _holds(text, word.text, is_whole=True):
+    if word.text in text and (not word.is_bounded or _holds(text, word.text, is_whole=True)):
         return 1.0
     if word.begins and word.begins in text and _holds(text, word.begins, is_whole=False):
         return _BEGINS
@@ -129,8 +133,6 @@ def _part_of(word: _Word, text: str, place: int) -> float:
 
 def _holds(text: str, word: str, *, is_whole: bool) -> bool:
     """Whether a text has a word, or a word that begins so; many times faster than by `re`."""
-    if not is_spaced(word):
-        return True
     at = text.find(word)
     while at >= 0:
         end = at + len(word)

@@ -52,7 +52,9 @@ class FoundPage(BaseModel):
     results: list[FoundFile]
     next_cursor: str = Field("", description="Pass as `cursor` for more; empty at the end.")
     judged: bool = Field(
-        True, description="False for media, stored files and negative terms: files are only ranked."
+        True,
+        description="False for media, stored files, negative terms, and dates or places alone: "
+        "files are only ranked.",
     )
     took_ms: float = Field(0.0, description="From the question, or the end of its sound.")
 
