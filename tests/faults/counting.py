@@ -20,6 +20,7 @@ from tests.faults import brute
 from tests.faults.cluster import Cluster
 from tests.faults.files import expected
 from tests.faults.tiny_worker import DIM, SPACE
+from tests.support.waiting import wait_for
 
 
 def content_id(content: bytes) -> str:
@@ -54,6 +55,8 @@ def faults_of_store(cluster: Cluster, folder: Path) -> list[str]:
 def _not_found(store: VectorStore, rows: Sequence[AssetRow]) -> Iterator[str]:
     """Assets that no search for a vector, a text or a name of theirs finds."""
     with closing(NameIndex(store)) as names:
+        names.begin()
+        wait_for(names.is_read)  # on a busy machine, longer than a search would wait
         for row in rows:
             key = row.asset_id
             for segment in store.embeddings(key):
