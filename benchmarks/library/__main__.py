@@ -8,7 +8,7 @@ from pathlib import Path
 from shutil import copy, copytree
 
 from benchmarks.harness.results_pages import write_section
-from benchmarks.library import pairs
+from benchmarks.library import pairs, unanswered
 from benchmarks.library.asking import asked_of, engine_over, ingest
 from benchmarks.library.corpus import (
     N_NEWS,
@@ -30,6 +30,7 @@ _TITLES = {
     "texts": "A mixed library: with 1,000 further texts",
     "photos": "A mixed library: with 1,000 further photos",
     "pairs": "A mixed library: answers in another language",
+    "unanswered": "Questions that nothing answers",
 }
 
 
@@ -75,6 +76,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write a section of the results")
     given = parser.parse_args()
     folder, part = given.folder.resolve(), given.part
+    if part == "unanswered":
+        print(unanswered.measure(given.store or folder / "store", given.half))
+        return
     if SOURCES[given.half].nth:
         folder /= given.half
     made, answers = make(folder, SOURCES[given.half]), []

@@ -6,7 +6,6 @@ the cache of this machine, so that no lane lacks a level or constants.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import logging
@@ -24,6 +23,7 @@ from encoder.calibration.measure import (
     SampleQuery,
     constants_of,
     measure,
+    rows_of,
     sample_queries,
     told_apart,
 )
@@ -68,13 +68,7 @@ class ForeignText:
 @cache
 def foreign_texts() -> Sequence[ForeignText]:
     """The shipped texts, as many of each topic in each of twelve languages."""
-    with _FILE.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(
-            (line for line in file if not line.startswith("#")),
-            delimiter="\t",
-            quoting=csv.QUOTE_NONE,
-        )
-        return tuple(ForeignText(**row) for row in rows)
+    return tuple(ForeignText(**row) for row in rows_of(_FILE))
 
 
 def encoded_queries(encoder: BankEncoder) -> Embeddings:

@@ -39,13 +39,14 @@ class SampleQuery:
 @cache
 def sample_queries() -> Sequence[SampleQuery]:
     """The shipped queries, about 300."""
-    with _FILE.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(
-            (line for line in file if not line.startswith("#")),
-            delimiter="\t",
-            quoting=csv.QUOTE_NONE,
-        )
-        return tuple(SampleQuery(**row) for row in rows)
+    return tuple(SampleQuery(**row) for row in rows_of(_FILE))
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    """The rows of a shipped table, by the names in its first line that is no comment."""
+    with table.open(encoding="utf-8", newline="") as file:
+        lines = (line for line in file if not line.startswith("#"))
+        return list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 Levels: TypeAlias = "NDArray[np.float64] | float"

@@ -105,6 +105,8 @@ def read_page(query: Query, direction: Embeddings) -> Page:
         raise _refused(query.cursor, "which belongs to another query")
     keys = (packed[i : i + _KEY_BYTES] for i in range(body, len(packed), _KEY_BYTES))
     depth, best, last, is_over = _REACHED.unpack(packed[tail:body])
+    if math.isnan(best) or not 0 <= last <= 1:
+        raise _refused(query.cursor, "which is not a cursor")
     return Page(first.digest, first.signature, depth, best, last, is_over, frozenset(keys))
 
 

@@ -21,12 +21,10 @@ class FoundSegments:
     """Segments by modality, and bounds: the scores that segments beyond the lists do not exceed.
 
     A modality that was searched on its own has none: its list's length shows if it is complete.
-    ``whole`` holds, if the store found it too and in all assets, what such a search would find.
     """
 
     segments: Mapping[Modality, Sequence[ScoredSegment]]
     bounds: Mapping[Modality, float] = field(default_factory=dict)
-    whole: Mapping[Modality, Sequence[ScoredSegment]] = field(default_factory=dict)
 
 
 def lowest(scored: Sequence[RankedSegment]) -> float:
@@ -57,13 +55,12 @@ class SegmentSearch:
         segments = dict[Modality, Sequence[ScoredSegment]](
             self.nearest(sorted(alone), n, asset_ids) if alone else {}
         )
-        bounds, whole = dict[Modality, float](), dict[Modality, Sequence[ScoredSegment]]()
+        bounds = dict[Modality, float]()
         for modalities in together:
             of_lane = self._mixed(modalities, n, asset_ids)
             segments.update(of_lane.segments)
             bounds.update(of_lane.bounds)
-            whole.update(of_lane.whole)
-        return FoundSegments(segments, bounds, whole)
+        return FoundSegments(segments, bounds)
 
     def _by_lane(self) -> list[list[Modality]]:
         """The modalities to search, those of one lane together."""
@@ -149,7 +146,7 @@ class SegmentSearch:
         bounds = {modality: bound for modality in modalities if modality not in hidden}
         alone = whole or (self.nearest(hidden, n, asset_ids) if hidden else {})
         found = {**by_modality, **{modality: alone[modality] for modality in hidden}}
-        return FoundSegments(found, bounds, whole if asset_ids is None else {})
+        return FoundSegments(found, bounds)
 
     def _of_kind(
         self, modality: Modality, n: int, asset_ids: Collection[str] | None

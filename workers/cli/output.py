@@ -139,7 +139,7 @@ def _snippet(hit: Hit | Moment) -> Text:
     return text
 
 
-_NOT_JUDGED = "Not judged: matches of pictures, sounds and stored files are ranked, not weighed."
+_NOT_JUDGED = "Not judged: hits of queries with files or exclusions are ranked only."
 
 
 def result_lines(

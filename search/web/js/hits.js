@@ -64,7 +64,7 @@ export function renewHits(found, given) {
   return hits;
 }
 
-/** Add a further page, with its weaker matches: who asks for more wants them. */
+/** Add a further page, and show its weaker matches too. */
 export function addHits(added, given) {
   const before = order.length;
   folded = false;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextvars import copy_context
 from dataclasses import replace
 from threading import Thread
@@ -193,3 +194,13 @@ def test_networks_that_run_for_a_request_are_counted_in_whichever_thread() -> No
         network.join()
         with pytest.raises(TooCostlyError):
             budget.check()
+
+
+@pytest.mark.parametrize(
+    "after", [Reached(0, math.nan), Reached(0, 1.0, math.nan), Reached(0, 1.0, 7.0)]
+)
+def test_a_cursor_of_no_list_is_refused(after: Reached) -> None:
+    query = Query([Item(TEXT, "a")])
+    forged = replace(query, cursor=read_page(query, direction()).cursor(["a"], after))
+    with pytest.raises(InputError, match="not a cursor"):
+        read_page(forged, direction())
