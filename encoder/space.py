@@ -82,6 +82,13 @@ class Centring:
         return np.asarray(queries - share * shared, np.float32)
 
 
+_LEVEL, _HUB = 1.3, 0.5
+"""How much of a question's level is due to chance, and of a row's."""
+_USUAL_SPREAD = 0.29
+"""Of levels, in a space that knows the languages of the bank: where levels say which language a
+question is in, they differ more and mean less."""
+
+
 @dataclass(frozen=True, eq=False)
 class Bank:
     """How questions and texts of nobody's library lie in a space.
@@ -92,12 +99,31 @@ class Bank:
         naming: the direction [embed_dim] from queries that ask a question to those that name a
             thing: their means are 1 apart along it.
         middle: where half-way between them is along it.
+        level: the mean score of a question on foreign texts, in calibrated units.
+        spread: its deviation from question to question.
+        nearest: the mean score of a foreign text on the ten questions that it is nearest to.
+        best: what the best foreign text for a question stays below for seven questions of eight,
+            less what `by_chance` takes off.
     """
 
     foreign: Embeddings
     questions: Embeddings
     naming: Embeddings
     middle: float
+    level: float = 1.0
+    spread: float = 0.0
+    nearest: float = 3.0
+    best: float = 0.0
+
+    def by_chance(self, level: Cosines, nearest: Cosines) -> Cosines:
+        """What chance adds to a score, beyond what is usual in the space.
+
+        Args:
+            level: the mean score of the question on foreign texts.
+            nearest: the mean score of the row on the foreign questions that it is nearest to.
+        """
+        steepness = _LEVEL * min(1.0, _USUAL_SPREAD / max(self.spread, _USUAL_SPREAD))
+        return steepness * (level - self.level) + _HUB * (nearest - self.nearest)
 
 
 @dataclass(frozen=True, eq=False)

@@ -107,11 +107,12 @@ def main() -> None:
     encoder = MultiModalEncoder(
         args.model, quantization="int8", config=EncoderConfig(n_threads=1), enable_dsre=False
     )
-    write_bank(args.bank, bank_of(encoded_texts(encoder), encoded_queries(encoder)))
     samples = sampled(encoder, {IMAGE: args.pictures, AUDIO: args.sounds}, args.texts)
     known = read_constants(args.table) if args.table.exists() else {}
     constants = fit(encoder, samples, known) if samples else known
     write_constants(args.table, constants)
+    space = replace(encoder.space, calibration=constants)
+    write_bank(args.bank, bank_of(encoded_texts(encoder), encoded_queries(encoder), space))
     print(constants)
 
 

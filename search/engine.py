@@ -267,8 +267,9 @@ class SearchEngine:
             for group, row in zip(groups, rows, strict=True):
                 segment = group.best.segment
                 foreign = self._lanes.lane(segment.modality).foreign()
-                nearest = foreign.nearest(row, segment) if foreign else None
-                group.value = value_of(group.best, request.levels[segment.modality], nearest)
+                level = request.levels[segment.modality]
+                by_chance = foreign.by_chance(level, row, segment) if foreign else 0.0
+                group.value = value_of(group.best, by_chance)
             weighed = [Weighed(group.value or 0.0, group.best, group.reranked) for group in groups]
             judged, verdict = judge(weighed, request.verdict)
             for group, judgement in zip(groups, judged, strict=True):

@@ -11,7 +11,7 @@ import numpy as np
 
 from encoder.errors import InputError
 from encoder.space import Space
-from encoder.types import Embeddings, Modality
+from encoder.types import TEXT, Embeddings, Modality
 from search.filters import Filter
 from search.query.query import Term
 from search.query.terms import ItemEncoder
@@ -45,6 +45,7 @@ class Lane:
         self._scored_by: tuple[StoredCalibration | None, Space | None, Space]
         self._scored_by = (None, None, encoder.space)
         self._foreign: ForeignScores | None = None
+        self._foreign_of: Space | None = None
 
     def space(self) -> Space:
         """The model's space with the calibration of the store, if the store has one.
@@ -62,10 +63,15 @@ class Lane:
 
     def foreign(self) -> ForeignScores | None:
         """What chance gives in this lane; None in a space without a bank."""
-        space = self._measured()
-        if space.bank and (self._foreign is None or self._foreign.space is not space):
-            self._foreign = ForeignScores(space.bank, space)
-        return self._foreign if space.bank else None
+        measured, space, shipped = self._measured(), self.space(), self.encoder.space.calibration
+        if measured.bank is None:
+            return None
+        if self._foreign_of is not space:
+            # A store knows the level of its media better than a bank that was drawn.
+            own = {TEXT: measured.calibration_of(TEXT), **shipped}
+            fixed = replace(space, calibration={**space.calibration, **own})
+            self._foreign_of, self._foreign = space, ForeignScores(measured.bank, fixed, shipped)
+        return self._foreign
 
     def takes(self, terms: Sequence[Term]) -> bool:
         """Whether the model can encode each of these."""

@@ -13,10 +13,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoder.calibration.bank_media import pictures, sounds
 from encoder.calibration.measure import (
@@ -33,8 +34,13 @@ from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Embeddings, Item, Modality
 
 logger = logging.getLogger(__name__)
 
+Rows: TypeAlias = "NDArray[np.float64]"
+
 _FILE = Path(__file__).with_name("foreign_texts.tsv")
 _SHRINKAGE = 0.9
+N_NEAREST = 10
+"""How many foreign questions say what a row scores by chance."""
+_REACHED = 0.875
 _SAME_COSINE = 0.999
 """A text that is encoded alone may differ by rounding from the same text in a batch."""
 _LOCK_TIMEOUT_S = 60.0
@@ -81,37 +87,79 @@ def encoded_texts(encoder: BankEncoder) -> Embeddings:
     return encoder.encode_items([Item(TEXT, foreign.text) for foreign in foreign_texts()])
 
 
-def bank_of(texts: Embeddings, questions: Embeddings) -> Bank:
+def bank_of(texts: Embeddings, questions: Embeddings, space: Space) -> Bank:
     """The bank of a space; texts in languages that the model does not know are left out.
 
     Args:
         texts: of `encoded_texts`.
         questions: of `encoded_queries`.
+        space: with the constants of texts.
     """
     queries, rows = told_apart(sample_queries(), questions)
     naming, middle = _naming(queries, rows)
     languages = {query.language for query in queries}
     is_known = np.array([foreign.language in languages for foreign in foreign_texts()])
-    mean: Embeddings = texts[is_known if is_known.any() else ...].mean(axis=0)
-    return Bank(mean, questions, naming, middle)
+    known_texts = texts[is_known] if is_known.any() else texts
+    mean: Embeddings = known_texts.mean(axis=0)
+    bank = Bank(mean, questions, naming, middle)
+    asked, levels = space.asked(rows)
+    by = space.calibration_of(TEXT)
+    level = by.apply((asked @ mean).astype(np.float64), levels)
+    scores = by.apply((asked @ known_texts.T).astype(np.float64), levels[:, None])
+    nearest = np.sort(scores, axis=0)[-N_NEAREST:].mean(axis=0)
+    bank = replace(
+        bank,
+        level=float(level.mean()),
+        spread=float(level.std()),
+        nearest=float(nearest.mean()),
+    )
+    above = scores - bank.by_chance(level[:, None], nearest[None])
+    return replace(bank, best=float(np.quantile(above.max(axis=1), _REACHED)))
 
 
 def _naming(queries: Sequence[SampleQuery], rows: Embeddings) -> tuple[Embeddings, float]:
     """The direction [embed_dim] from questions to captions, and its middle; means are 1 apart.
 
+    The worse it separates the halves that it was not fitted to, the shorter it is: in many
+    dimensions, any few rows differ from others.
+    """
+    kinds = np.array([query.kind for query in queries])
+    captions, questions = (
+        rows[kinds == kind].astype(np.float64) for kind in ("caption", "question")
+    )
+    halves = [
+        _apart(
+            captions[start::2],
+            questions[start::2],
+            captions[1 - start :: 2],
+            questions[1 - start :: 2],
+        )
+        for start in (0, 1)
+    ]
+    direction = _discriminant(captions, questions)
+    direction *= float(np.clip(np.mean(halves), 0.0, 1.0))
+    middle = float((captions.mean(axis=0) + questions.mean(axis=0)) @ direction / 2)
+    return direction.astype(np.float32), middle
+
+
+def _apart(captions: Rows, questions: Rows, other_captions: Rows, other_questions: Rows) -> float:
+    """How far apart the means of other rows are along the direction of some."""
+    direction = _discriminant(captions, questions)
+    return float((other_captions.mean(axis=0) - other_questions.mean(axis=0)) @ direction)
+
+
+def _discriminant(captions: Rows, questions: Rows) -> Rows:
+    """The direction [embed_dim] along which the means of two sets are 1 apart.
+
     Fisher's linear discriminant (1936), its covariances shrunk towards a multiple of the identity
     (Ledoit and Wolf 2004).
     """
-    kinds = np.array([query.kind for query in queries])
-    sides = [rows[kinds == kind].astype(np.float64) for kind in ("caption", "question")]
-    means = [side.mean(axis=0) for side in sides]
-    apart = means[0] - means[1]
-    within = sum((np.cov(side.T) for side in sides), np.zeros((len(apart), len(apart))))
+    apart = captions.mean(axis=0) - questions.mean(axis=0)
+    within = np.cov(captions.T) + np.cov(questions.T)
     level = np.trace(within) / len(within)
     shrunk = (1 - _SHRINKAGE) * within + _SHRINKAGE * level * np.eye(len(within))
-    direction = np.linalg.solve(shrunk, apart) if level > 0 else apart
-    direction /= max(float(direction @ apart), 1e-12)
-    return direction.astype(np.float32), float((means[0] + means[1]) @ direction / 2)
+    direction: Rows = np.linalg.solve(shrunk, apart) if level > 0 else apart
+    return direction / max(float(direction @ apart), 1e-12)
 
 
 def completed(encoder: BankEncoder) -> Space:
@@ -124,12 +172,12 @@ def completed(encoder: BankEncoder) -> Space:
     if space.bank or TEXT not in encoder.modalities:
         return space
     rows = _encoded(encoder)
-    bank = bank_of(rows[TEXT], rows[_QUESTIONS])
-    queries, questions = told_apart(sample_queries(), bank.questions)
+    queries, questions = told_apart(sample_queries(), rows[_QUESTIONS])
     samples = {m: of[:, None] for m, of in rows.items() if m in (TEXT, IMAGE, AUDIO)}
     lacking = {m: of for m, of in samples.items() if m not in space.calibration}
     constants = constants_of(measure(queries, questions, lacking)) if lacking else {}
-    return replace(space, bank=bank, calibration={**constants, **space.calibration})
+    space = replace(space, calibration={**constants, **space.calibration})
+    return replace(space, bank=bank_of(rows[TEXT], rows[_QUESTIONS], space))
 
 
 _QUESTIONS = Modality("questions")

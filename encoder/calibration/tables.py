@@ -14,6 +14,7 @@ from encoder.types import Modality
 
 _ARRAYS = ("deviations", "weights", "common")
 _OF_BANK = ("foreign", "questions", "naming")
+_FIGURES_OF_BANK = ("middle", "level", "spread", "nearest", "best")
 
 
 def read_constants(path: Path) -> dict[Modality, Calibration]:
@@ -67,11 +68,12 @@ def read_sideways(path: Path) -> Sideways:
 def read_bank(path: Path) -> Bank:
     """The bank of a file that `write_bank` wrote."""
     with np.load(path) as arrays:
-        rows = {name: arrays[name].astype(np.float32) for name in _OF_BANK}
-        return Bank(**rows, middle=float(arrays["middle"]))
+        foreign, questions, naming = (arrays[name].astype(np.float32) for name in _OF_BANK)
+        return Bank(foreign, questions, naming, *(float(arrays[n]) for n in _FIGURES_OF_BANK))
 
 
 def write_bank(path: Path, bank: Bank) -> None:
     """Write a bank, as float16."""
     rows = {name: getattr(bank, name).astype(np.float16) for name in _OF_BANK}
-    np.savez_compressed(path, **rows, middle=np.array(bank.middle))
+    figures = {name: np.array(getattr(bank, name)) for name in _FIGURES_OF_BANK}
+    np.savez_compressed(path, allow_pickle=False, **rows, **figures)

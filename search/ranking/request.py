@@ -18,8 +18,9 @@ from search.ranking.verdict import Verdict
 from search.types import ScoredSegment
 from search.understanding.evidence import Evidence
 
-_LEAN = 2.0
+_LEAN = 2.5
 """What the scores of pictures and sounds gain from a question to a name."""
+_MOST_NAMING = 0.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,8 @@ class LaneQuery:
     def naming(self) -> float:
         """How far the query names a thing instead of asking a question: about -.5 to .5."""
         bank = self.space.bank
-        return float(bank.naming @ self.fused.direction) - bank.middle if bank else 0.0
+        along = float(bank.naming @ self.fused.direction) - bank.middle if bank else 0.0
+        return min(max(along, -_MOST_NAMING), _MOST_NAMING)
 
     def centred(self) -> LaneQuery:
         """The same as rows are compared with it; see `FusedQuery.centred`."""

@@ -11,29 +11,26 @@ comparable with what stands out.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.calibration.bank import N_NEAREST
 from encoder.space import Bank, Space
-from encoder.types import AUDIO, TEXT, Embeddings
+from encoder.types import AUDIO, TEXT, Embeddings, Modality
 from search.ranking.fusion import WHOLE, FusedQuery, RankedSegment
 from search.types import ScoredSegment
 
-USUAL_LEVEL = 1.0
-"""What a question scores on foreign texts, where that is not measured."""
-_LEVEL = 1.3
-_HUB, _USUAL_HUB = 0.5, 3.0
-_N_NEAREST = 10
-"""How many foreign questions say what a hit scores by chance."""
+_USUAL_BEST, _USUAL_NEAREST = 4.09, 2.89
+"""Of the bank of the space in which the threshold was chosen."""
 _HELD = 2.0
 """What the words of the question are worth that a hit holds, beside what ranks it."""
 _MEDIA, _SOUND = 0.2, -0.4
 """How much more chance gives among pictures than among texts, and how much less among sounds."""
-_THRESHOLD, _GROWTH, _FEWEST = 3.4, 0.25, 300
+_THRESHOLD, _GROWTH, _FEWEST = 3.31, 0.25, 300
 """What the best of so many segments reaches for one of seven questions that nothing answers, and
 how much more the best of e times as many does."""
 _COMPARABLE = 0.5
@@ -56,28 +53,47 @@ class ForeignScores:
     Args:
         bank: of a lane.
         space: its space, with the model's own constants: those of a store move with its content.
+        shipped: the modalities whose constants the model ships.
     """
 
-    def __init__(self, bank: Bank, space: Space) -> None:
+    def __init__(self, bank: Bank, space: Space, shipped: Collection[Modality]) -> None:
         self.space = space
-        self._texts = bank.foreign
-        self._plain = bank.questions
+        self._bank, self._shipped = bank, frozenset(shipped)
         self._asked, self._levels = space.asked(bank.questions)
 
     def level(self, question: FusedQuery) -> float:
         """The mean score of a question on foreign texts."""
         asked = question.centred(self.space)
-        cosine = asked.length * float(self._texts @ asked.direction)
+        cosine = asked.length * float(self._bank.foreign @ asked.direction)
         return self.space.calibration_of(TEXT).apply(cosine, asked.weight)
 
-    def nearest(self, row: Embeddings, segment: ScoredSegment) -> float:
-        """The mean score of a segment's row [embed_dim] on the questions that it is nearest to."""
+    def by_chance(self, level: float, row: Embeddings, segment: ScoredSegment) -> float:
+        """What chance gives a hit in this lane.
+
+        Args:
+            level: of the question.
+            row: of the hit's segment, [embed_dim].
+            segment: the hit's.
+        """
+        modality = segment.modality
+        nearest = self._nearest(row, segment)
+        if modality != TEXT and modality not in self._shipped:
+            return (
+                nearest - _USUAL_NEAREST
+            )  # its constants are rough, so only the row's level counts
+        chance = self._bank.by_chance(level, nearest) + self._bank.best - _USUAL_BEST
+        if modality == TEXT:
+            return chance
+        return chance + (_SOUND if modality == AUDIO else _MEDIA)
+
+    def _nearest(self, row: Embeddings, segment: ScoredSegment) -> float:
+        """The mean score of a row [embed_dim] on the questions that it is nearest to."""
         by = self.space.calibration_of(segment.modality).of_row(segment.row)
         is_text = segment.modality == TEXT
-        asked = self._asked if is_text else self._plain
+        asked = self._asked if is_text else self._bank.questions
         levels: NDArray[np.float64] | float = self._levels if is_text else 1.0
         scores = by.apply((asked @ row).astype(np.float64), levels)
-        nearest = np.partition(scores, -min(_N_NEAREST, len(scores)))[-_N_NEAREST:]
+        nearest = np.partition(scores, -min(N_NEAREST, len(scores)))[-N_NEAREST:]
         return float(nearest.mean())
 
 
@@ -126,20 +142,14 @@ class Judged(NamedTuple):
     weak: bool
 
 
-def value_of(candidate: RankedSegment, level: float, nearest: float | None) -> float:
+def value_of(candidate: RankedSegment, by_chance: float) -> float:
     """How far a hit stands out from chance, in calibrated units.
 
     Args:
         candidate: its best segment.
-        level: of the question in the hit's lane, see `ForeignScores`.
-        nearest: what its row scores on foreign questions, see `ForeignScores`; None if unknown.
+        by_chance: see `ForeignScores`.
     """
     held = candidate.match.share if candidate.match else 0.0
-    by_chance = _LEVEL * (level - USUAL_LEVEL)
-    if nearest is not None:
-        by_chance += _HUB * (nearest - _USUAL_HUB)
-    if candidate.segment.modality != TEXT:
-        by_chance += _SOUND if candidate.segment.modality == AUDIO else _MEDIA
     return candidate.score + _HELD * held - by_chance
 
 

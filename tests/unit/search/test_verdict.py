@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encoder.space import Bank
 from encoder.types import IMAGE, TEXT, Modality
 from search.query.word_search import WordMatch
 from search.ranking.fusion import RankedSegment
@@ -101,10 +103,11 @@ def test_a_hit_far_behind_the_best_is_improbable() -> None:
 
 def test_what_all_questions_find_stands_out_less() -> None:
     candidate = hit(5.0).candidate
-    usual = value_of(candidate, level=1.0, nearest=3.0)
-    assert value_of(candidate, level=1.5, nearest=3.0) < usual
-    assert value_of(candidate, level=1.0, nearest=5.0) < usual
-    assert value_of(hit(5.0, share=0.8).candidate, level=1.0, nearest=3.0) > usual
+    bank = Bank(np.zeros(2, np.float32), np.zeros((1, 2), np.float32), np.zeros(2, np.float32), 0.0)
+    usual = value_of(candidate, bank.by_chance(1.0, 3.0))
+    assert value_of(candidate, bank.by_chance(1.5, 3.0)) < usual
+    assert value_of(candidate, bank.by_chance(1.0, 5.0)) < usual
+    assert value_of(hit(5.0, share=0.8).candidate, bank.by_chance(1.0, 3.0)) > usual
 
 
 def test_more_segments_need_a_better_best() -> None:

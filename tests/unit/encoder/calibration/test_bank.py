@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,8 @@ def test_queries_that_name_a_thing_lie_ahead_of_questions() -> None:
     queries = sample_queries()
     rows = np.random.default_rng(0).normal(size=(len(queries), DIM)).astype(np.float32)
     rows[:, 0] += [3.0 * (query.kind == "caption") for query in queries]
-    bank = bank_of(l2_normalize(np.ones((len(foreign_texts()), DIM))), l2_normalize(rows))
+    texts = l2_normalize(np.ones((len(foreign_texts()), DIM)))
+    bank = bank_of(texts, l2_normalize(rows), Space(DIM, {}))
     along = bank.questions @ bank.naming - bank.middle
     kinds = np.array([query.kind for query in queries])
     assert along[kinds == "caption"].mean() == pytest.approx(0.5, abs=0.1)
@@ -122,3 +123,20 @@ def test_pictures_and_sounds_are_the_same_each_time_and_differ() -> None:
     assert [p.tobytes() for p in pictures()] == [p.tobytes() for p in pictures()]
     assert len({sound.samples.tobytes() for sound in sounds()}) == len(sounds())
     assert all(np.abs(sound.samples).max() <= 1.5 for sound in sounds())
+
+
+def test_a_direction_that_only_fits_its_own_rows_moves_nothing() -> None:
+    """In many dimensions any two sets differ; the other half has to show it too."""
+    rows = np.random.default_rng(0).normal(size=(len(sample_queries()), 256)).astype(np.float32)
+    texts = np.random.default_rng(1).normal(size=(len(foreign_texts()), 256)).astype(np.float32)
+    bank = bank_of(l2_normalize(texts), l2_normalize(rows), Space(256, {}))
+    new = l2_normalize(np.random.default_rng(2).normal(size=(200, 256)).astype(np.float32))
+    assert np.abs(new @ bank.naming - bank.middle).max() < 0.5
+
+
+def test_a_space_in_which_levels_differ_more_counts_them_less() -> None:
+    narrow = completed(Hashing()).bank
+    assert narrow is not None
+    wide = replace(narrow, spread=10 * narrow.spread + 1.0)
+    ahead = narrow.level + 1.0
+    assert 0 < wide.by_chance(ahead, wide.nearest) < narrow.by_chance(ahead, narrow.nearest)

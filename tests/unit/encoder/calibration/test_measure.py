@@ -176,12 +176,13 @@ def test_constants_return_as_they_were_written(tmp_path: Path) -> None:
 
 
 def test_a_bank_returns_as_it_was_written(tmp_path: Path) -> None:
-    bank = Bank(rows(1, 1)[0], rows(5, 2), rows(1, 3)[0], 0.25)
+    bank = Bank(rows(1, 1)[0], rows(5, 2), rows(1, 3)[0], 0.25, 0.5, 0.75, 2.0, 4.5)
     write_bank(tmp_path / "bank.npz", bank)
     again = read_bank(tmp_path / "bank.npz")
     for name in ("foreign", "questions", "naming"):
         np.testing.assert_allclose(getattr(again, name), getattr(bank, name), atol=1e-3)
-    assert again.middle == 0.25
+    figures = ("middle", "level", "spread", "nearest", "best")
+    assert [getattr(again, name) for name in figures] == [0.25, 0.5, 0.75, 2.0, 4.5]
 
 
 def test_languages_return_as_they_were_written(tmp_path: Path) -> None:
