@@ -164,8 +164,8 @@ def _shorten_file(path: Path, layers: Mapping[str, Any]) -> None:
 
     with safe_open(path, "pt") as file:
         tensors, shared = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
-    for name, layer in layers.items():
-        codes_name, scheme = _codes_of(name, layer), Scheme.parse(layer["scheme"])
+    for layer in layers.values():
+        codes_name, scheme = _codes_of(layer), Scheme.parse(layer["scheme"])
         if codes_name in tensors and scheme.is_integer:
             short = shorten(tensors[codes_name], scheme.bits, _layout(layer).n_columns)
             if short.nbytes < tensors[codes_name].nbytes:
@@ -177,24 +177,23 @@ def _shorten_file(path: Path, layers: Mapping[str, Any]) -> None:
 
 def _lengthen(tensors: dict[str, Tensor], layers: Mapping[str, Any]) -> None:
     """Undo `_shorten_file`: packed codes have two axes, shortened ones have one."""
-    for name, layer in layers.items():
-        codes = _codes_of(name, layer)
+    for layer in layers.values():
+        codes = _codes_of(layer)
         if codes in tensors and tensors[codes].ndim == 1:
             layout = _layout(layer)
             shape = layout.n_rows, layout.n_columns
             tensors[codes] = lengthen(tensors[codes], Scheme.parse(layer["scheme"]).bits, shape)
 
 
-def _codes_of(name: str, layer: Mapping[str, Any]) -> str:
+def _codes_of(layer: Mapping[str, Any]) -> str:
     """The name of a layer's codes in the file."""
-    # folders of earlier versions store a module's only weight under the module's name
-    owner = layer.get("module", name)
+    owner = layer["module"]
     return (f"{owner}." if owner else "") + buffers(layer["parameter"])[0]
 
 
 def _layout(layer: Mapping[str, Any]) -> Layout:
     shape = tuple(layer["shape"])
-    axes = layer.get("axes") or [layer.get("axis", 0)]  # earlier versions knew a single axis
+    axes = layer["axes"]
     kernel = "transposed" if axes == [1] else "conv"
     kind = layer.get("kind") or (kernel if len(shape) > 2 else "linear")
     return Layout(shape, tuple(axes), layer.get("n_groups", 1), kind)
@@ -203,7 +202,7 @@ def _layout(layer: Mapping[str, Any]) -> Layout:
 def _restore(module: nn.Module, layers: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
     for name, layer in layers.items():
         layout = _layout(layer)
-        owner_name, parameter = layer.get("module", name), layer["parameter"]
+        owner_name, parameter = layer["module"], layer["parameter"]
         prefix = f"{owner_name}." if owner_name else ""
         packed, scales = (tensors[f"{prefix}{buffer}"] for buffer in buffers(parameter))
         weight = PackedWeight(Scheme.parse(layer["scheme"]), packed, scales, layout.n_columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -38,18 +38,17 @@ COMMANDS = {
     "mcp": ("mcp:mcp", "Serve the store to agents over the Model Context Protocol."),
     "search": ("search:search", "Find text, images, sound and moments of video."),
     "serve": ("serve:serve", "Serve the search API and its page."),
-    "up": ("up:up", "Share an embedded store among the processes of this machine."),
     "watch": ("watch:watch", "Keep folders searchable as they change."),
     "worker": ("worker:worker", "Run tasks from a broker."),
 }
 STORE_COMMANDS = {
+    "backup": ("store:backup", "Copy a store in a folder."),
     "calibrate": ("store:calibrate", "Make the scores of all kinds comparable."),
     "check": ("store:check", "Check that all that is stored fits together."),
     "export": ("store:export_store", "Write what is stored to Parquet files."),
     "import": ("store:import_store", "Add what `store export` wrote."),
     "reindex": ("store:reindex", "Move to another model while the store stays searchable."),
     "stats": ("library:stats", "Count what is stored."),
-    "upgrade": ("store:upgrade", "Upgrade to this version."),
 }
 MODEL_COMMANDS = {
     "bind": ("bind:bind", "Join a tower to the model's space using pairs of files and texts."),
@@ -66,21 +65,6 @@ MODEL_COMMANDS = {
     "verify": ("models:verify", "Check the hash of every file of a model."),
 }
 _OBJECTS_PER_COLLECTION = 100_000
-FORMER_NAMES = {
-    "bind": "models bind",
-    "calibrate": "store calibrate",
-    "check": "store check",
-    "dsre": "models gate",
-    "eval": "models eval",
-    "export": "models export",
-    "export-store": "store export",
-    "import-store": "store import",
-    "listen": "search --listen",
-    "quantize": "models quantize",
-    "reindex": "store reindex",
-    "stats": "store stats",
-    "upgrade": "store upgrade",
-}
 
 
 class LazyGroup(click.Group):
@@ -119,34 +103,8 @@ class LazyGroup(click.Group):
             formatter.write_dl(sorted(lines.items()))
 
 
-class _Anymodal(LazyGroup):
-    """The top, where former names still work."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name, arguments = args[0], args[1:]
-        if words := FORMER_NAMES.get(name):
-            if not ctx.resilient_parsing:
-                click.echo(f"`anymodal {name}` is now `anymodal {words}`.", err=True)
-            args = _listening(arguments) if name == "listen" else [*words.split(), *arguments]
-        return super().resolve_command(ctx, args)
-
-
-def _listening(words: Sequence[str]) -> list[str]:
-    """The words of the former ``listen``, whose recording stood behind any of its own options.
-
-    >>> _listening(["--pause", "1", "--json", "-", "--limit", "3"])
-    ['search', '--pause', '1', '--json', '--listen', '-', '--limit', '3']
-    """
-    at = 0
-    while at < len(words) and words[at].startswith("--"):
-        at += 2 if words[at] in ("--pause", "--store", "--model") else 1
-    return ["search", *words[:at], *(["--listen", *words[at:]] if words[at:] else [])]
-
-
 @click.command(
-    cls=_Anymodal, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
 )
 @click.version_option(package_name="anymodal")
 def anymodal() -> None:

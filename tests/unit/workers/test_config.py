@@ -15,7 +15,7 @@ from encoder import MultiModalEncoder
 from encoder.errors import InputError, ModelError
 from workers.cli.bundle import bundle
 from workers.cli.ingest import read_labels
-from workers.cli.main import FORMER_NAMES, anymodal, unread_variables
+from workers.cli.main import unread_variables
 from workers.config import FORMER_VARIABLES, Settings, current_settings, variable_names
 from workers.environment import READ_BY_NAME, Options, begin
 from workers.jobs.broker import BrokerError, check_broker
@@ -159,24 +159,6 @@ def test_shells_complete_the_command(shell: str) -> None:
     assert "_ANYMODAL_COMPLETE" in completed("source")
     current = {"COMP_CWORD": "sea" if shell == "fish" else "1"}
     assert "search" in completed("complete", COMP_WORDS="anymodal sea", **current)
-
-
-@pytest.mark.parametrize("former", FORMER_NAMES)
-def test_a_former_name_still_works(former: str) -> None:
-    words = FORMER_NAMES[former].split()
-    before, now = (
-        CliRunner().invoke(anymodal, [*command, "--help"]) for command in ([former], words)
-    )
-    if former != "listen":  # its recording stands before the options
-        assert before.stdout.partition("\n")[2] == now.stdout.partition("\n")[2]
-    assert before.exit_code == 0
-    assert before.stderr == f"`anymodal {former}` is now `anymodal {FORMER_NAMES[former]}`.\n"
-
-
-def test_listen_finds_its_recording_behind_options() -> None:
-    words = ["listen", "--pause", "1", "--json", "no-such.wav", "--limit", "3"]
-    ran = CliRunner().invoke(anymodal, words)
-    assert "no-such.wav" in str(ran.exception)
 
 
 def test_path_and_verify_name_the_folder(bundle_home: Path) -> None:
