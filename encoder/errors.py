@@ -24,14 +24,14 @@
     ├── KindError                   500  another package's kind of files is broken (ingest.errors)
     ├── StoreError                  500  the vector store cannot do its work (search.errors)
     │   ├── StoreUnavailableError   503  it does not answer
-    │   │   └── StoreUnservedError  503  the server of a folder that several processes share is away
     │   ├── StoreGoneError          503  its files were removed while it was open
-    │   ├── StoreBusyError          500  another process has it open
+    │   ├── StoreBusyError          500  another process holds it, or a lock of it
     │   ├── StoreMissingError       500  there is none
     │   ├── IndexNotReadyError      503  an index is being read; searches go on without it
     │   ├── IndexRefusedError       500  its server makes no such index
     │   ├── ReadOnlyStoreError      403  it can only be searched (also a DiskError)
-    │   ├── DamagedError            500  a file of its index is damaged (…embedded.tables)
+    │   ├── DamagedError            500  a file of a folder is damaged (…folder.database)
+    │   │   └── GivenUpError        500  a file of a folder is missing (…folder.database)
     │   ├── SpaceMismatchError      500  a different model filled it
     │   └── StoreMovedError         503  another of its spaces is searched by now
     ├── NotFoundError               404  what a query names is not stored (search.errors)

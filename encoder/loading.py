@@ -200,7 +200,7 @@ def with_bindings(
     towers: dict[Modality, Tower] = {}
     for path in paths:
         binding = read_binding(path)
-        if binding.space not in model.space.names:
+        if binding.space != model.space.fingerprint:
             raise ModelError(
                 f"{path} binds {binding.modality} to the space {binding.space}, but this model's "
                 f"is {model.space.fingerprint}.",
@@ -232,7 +232,7 @@ def _source(
     quantization: str | None,
 ) -> Callable[[], PluginTower]:
     """What loads the tower that makes the features, when it is needed."""
-    if binding.origin.space in model.space.names:
+    if binding.origin.space == model.space.fingerprint:
         return partial(model.towers.__getitem__, binding.modality)
     if binding.origin.space:
         return partial(_of_model, path, binding, n_threads, quantization)
@@ -253,7 +253,7 @@ def _of_model(
     name = binding.origin
     precision = precision_beside(quantization)
     other = load_model(name.made_by, n_threads=n_threads, quantization=precision)
-    if name.space not in other.space.names:
+    if name.space != other.space.fingerprint:
         raise ModelError(
             f"{path} was made with {name.made_by} in the space {name.space}, but here it opens in "
             f"{other.space.fingerprint}.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import EllipsisType
@@ -183,11 +183,6 @@ class MultiModalEncoder:
         With several models, that of texts, and of all modalities that are not in `lanes`.
         """
         return self.home.space
-
-    def call_spaces_as(self, stored: Collection[str]) -> None:
-        """Call each space what a store of these spaces does; to be called before it is used."""
-        for lane in (self.home, *self.lanes.values()):
-            lane.dispatch.space = lane.space.among(stored)
 
     @property
     def embed_dim(self) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
@@ -150,9 +150,6 @@ class Space:
     Args:
         embed_dim: the number of dimensions of an embedding.
         identity: everything that changes a vector (model ids, hashes, quantization, DSRE).
-        identities: by target modality, 16 hex digits of what changes its rows alone, if that may
-            change within the space: rows of several versions lie side by side, and a store notes
-            which of its assets have which.
         calibration: constants per target modality; a missing one is not calibrated.
         asymmetric: modalities whose queries are encoded differently from documents. Like the
             queries' prompts, not part of the identity: no stored vector changes with them.
@@ -161,8 +158,6 @@ class Space:
         bank: what chance looks like; None if it has to be measured.
         probes: vectors of fixed inputs, as `encoder.models.probes` writes them, if the weights are
             not here: no part of the identity, but a store refuses others than it noted.
-        gates: that are in the identity of stores filled with them, as ``dsre``; see `names`.
-        known_as: what a store calls it, see `among`.
     """
 
     embed_dim: int
@@ -173,35 +168,12 @@ class Space:
     sideways: Sideways | None = None
     bank: Bank | None = field(default=None, compare=False)
     probes: tuple[str, ...] = ()
-    gates: tuple[str, ...] = ()
-    known_as: str = ""
-    identities: Mapping[Modality, str] = field(default_factory=dict)
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits, which name the space."""
-        return self.known_as or self._fingerprint(self.identity)
-
-    def _fingerprint(self, identity: Mapping[str, str]) -> str:
-        facts = json.dumps([self.embed_dim, sorted(identity.items())])
+        facts = json.dumps([self.embed_dim, sorted(self.identity.items())])
         return hashlib.sha256(facts.encode()).hexdigest()[:16]
-
-    @cached_property
-    def names(self) -> frozenset[str]:
-        """All fingerprints whose vectors may be compared: with merged tokens, and without.
-
-        Merging moves a vector by less than a search shows, so it does not make another space. But
-        stores of earlier versions are named after the gate that filled them.
-        """
-        merged = (self._fingerprint({**self.identity, "dsre": gate}) for gate in self.gates)
-        return frozenset({self._fingerprint(self.identity), *merged})
-
-    def among(self, stored: Collection[str]) -> Space:
-        """The space as stores call it that have these; as it is called now if none has it."""
-        known = self.names.intersection(stored)
-        if self.known_as or self.fingerprint in known or not known:
-            return self
-        return replace(self, known_as=min(known))
 
     def role_of(self, item: Item) -> Role:
         """The role in which to encode an item: "document" if a query would give the same vector."""
@@ -238,9 +210,12 @@ class Space:
 
 
 def space_of_gate(embed_dim: int, identity: Mapping[str, str]) -> Space:
-    """The space of an identity, in which ``dsre`` is the gate, if there is one."""
+    """The space of an identity, in which ``dsre`` is the gate, if there is one.
+
+    Merging tokens moves a vector by less than a search shows, so it makes no other space.
+    """
     dense = {name: value for name, value in identity.items() if name != "dsre"}
-    return Space(embed_dim, dense, gates=tuple(identity[name] for name in identity.keys() - dense))
+    return Space(embed_dim, dense)
 
 
 def l2_normalize(vectors: NDArray[np.floating]) -> Embeddings:

@@ -51,8 +51,6 @@ INDEXES = (
     Index("HNSW", 4 * DIM + _LINKS_BYTES, "4 bytes a dimension, and links"),
     Index("HNSW_SQ", 3 * DIM + _LINKS_BYTES, "1 + 2 bytes a dimension, and links"),
     Index("IVF_RABITQ", 1.125 * DIM, "1/8 + 1 bytes a dimension"),
-    Index("DISKANN", DIM / 2, "1/8 of the vectors, the rest on an SSD"),
-    Index("SCANN", 4.5 * DIM, "4 + 1/2 bytes a dimension"),
 )
 _ROWS_BYTES = MEASURED_BYTES - INDEXES[0].memory_bytes
 """All of a segment except its vector: its text, place and what filters use."""
@@ -81,15 +79,14 @@ _FOOT = """\
 ## What breaks first
 
 - **10 million**: one server with HNSW. Memory while parts are merged comes first: plan for that
-  peak, not for the vectors. The first index of words beside a server without BM25 takes
-  minutes; use Milvus 2.6.
+  peak, not for the vectors. Use Milvus 2.6, which finds words by itself.
 - **100 million**: the columns beside the vectors are most of the memory, whatever the index. Have
   Milvus map them (`queryNode.mmap.scalarField: true`), take IVF_RABITQ, and a cluster
   (`compose/helm`). Each API process keeps the names of all assets, about 1.1 KB
   each: up to 110 GB, if each segment is an asset.
 - **1 billion**: names of assets no longer fit into a process. `doctor` and the start of `watch`
-  read all commit rows, 16,384 ids in about .3 s: five hours. DISKANN and a store for each part of
-  the library are what we would try first; neither has been run at such a size.
+  read all commit rows, 16,384 ids in about .3 s: five hours. A store for each part of the library
+  is what we would try first; it has not been run at such a size.
 """
 
 

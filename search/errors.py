@@ -15,10 +15,6 @@ class StoreUnavailableError(StoreError):
     retryable = True
 
 
-class StoreUnservedError(StoreUnavailableError):
-    """The server of a folder that several processes share is away."""
-
-
 class StoreGoneError(StoreError):
     """The files of an open store were removed or moved."""
 
@@ -32,7 +28,7 @@ class StoreGoneError(StoreError):
 
 
 class StoreBusyError(StoreError):
-    """An embedded store is held by another process."""
+    """A store, or a lock of it, is held by another process."""
 
 
 class StoreMissingError(StoreError):
@@ -79,7 +75,7 @@ class NotFoundError(AnymodalError):
 
 
 class IndexNotReadyError(StoreError):
-    """An index is still being read; a search goes on without it and says so."""
+    """An index is still being read, or missing; a search goes on without it and says so."""
 
     retryable = True
 

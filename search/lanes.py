@@ -79,7 +79,7 @@ class Lane:
 
 
 def _with_scoring(state: StoredCalibration, space: Space) -> Space:
-    stored = state.renewed(space.calibration).reading
+    stored = state.renewed(space.calibration).constants
     return replace(space, calibration={**space.calibration, **stored}) if stored else space
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.media.look import LOOK
-from encoder.types import AUDIO, VIDEO, Modality
+from encoder.types import Modality
 
 JsonValue: TypeAlias = (
     "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
@@ -240,15 +240,13 @@ def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 GONE_SINCE = "gone_since"
 """In the metadata of an asset without a file: when that was seen, in seconds since 1970."""
-HEARD_BY = "heard_by"
-"""In the metadata of a sound or film: which version of the model made its sound rows."""
 FILE_FACTS = frozenset(
     {"duration_s", "width", "height", "modified", "taken", "latitude", "longitude", "camera_model"}
     | {"city", "region", "country", "places", "object_versions", "tags", "read_by", "speech_s"}
-    | {GONE_SINCE, LOOK, HEARD_BY}
+    | {GONE_SINCE, LOOK}
 )
 """The metadata that only ingest sets; of users, tags come by a way of their own."""
-_INTERNAL_FACTS = frozenset({"object_versions", LOOK, HEARD_BY})
+_INTERNAL_FACTS = frozenset({"object_versions", LOOK})
 """The object versions that hold an asset, which only ingest uses, and what a picture looks like."""
 
 
@@ -273,11 +271,6 @@ class AssetRow:
     def is_gone(self) -> bool:
         """Whether an ingest saw that none of its locations exists any more."""
         return GONE_SINCE in self.metadata
-
-    def is_heard_by(self, identity: str) -> bool:
-        """Whether its sound rows, if it has any, are of a version; all are if it has no name."""
-        has_sound = identity and self.modality in (AUDIO, VIDEO)
-        return not has_sound or self.metadata.get(HEARD_BY) == identity
 
     @property
     def shown_metadata(self) -> dict[str, JsonValue]:

@@ -36,12 +36,9 @@ class Settings(EnvironmentSettings):
     """A folder or ``http://host:19530``; ``memory:`` keeps nothing. None is the embedded store of
     the user."""
 
-    store__index: str = Field(
-        default="HNSW", pattern=r"^(DISKANN|(HNSW|HNSW_SQ|IVF_RABITQ|SCANN)(\+mmap)?)$"
-    )
-    """The index of a store that is made on a Milvus server: HNSW, HNSW_SQ, IVF_RABITQ or SCANN,
-    with ``+mmap`` to leave it on the disk, or DISKANN, which lies there. A store keeps what it was
-    made with."""
+    store__index: str = Field(default="HNSW", pattern=r"^(HNSW|HNSW_SQ|IVF_RABITQ)(\+mmap)?$")
+    """The index of a store that is made on a Milvus server: HNSW, HNSW_SQ or IVF_RABITQ, with
+    ``+mmap`` to leave it on the disk. A store keeps what it was made with."""
 
     broker: str = "memory://"
     """``memory://`` runs the tasks in this process; ``redis://host:6379/0`` shares them."""

@@ -22,7 +22,7 @@ def connect(where: str | Path | None = None, key: str | None = None) -> Anymodal
 
     Raises:
         ModelError: the model of a store cannot be loaded.
-        StoreBusyError: another process has the store open.
+        StoreBusyError: another process holds a FILE.db.
     """
     if str(where).startswith(("http://", "https://")):
         return Anymodal(str(where), key)

@@ -1,7 +1,7 @@
 """A job over Redis: cost besides the towers, gain of a second worker, lead over a plain script.
 
 Run by ``make bench-jobs``. All take turns on the same files on the same two cores. Each worker has
-one core and one thread; Redis, the Milvus Lite server and the command that watches share what is
+one core and one thread; Redis and the command that watches share what is
 left of both. The plain script may use both cores. Models are loaded before the clock starts. What a
 worker costs besides its towers is measured with the default settings; the gain from a second one,
 and the script's time, with the script's model, which reads no text in pictures.
@@ -77,7 +77,7 @@ def running(
 
 
 class Stack:
-    """Redis, a shared Milvus Lite, and workers, all fresh; the workers are spread over the cores.
+    """Redis, a folder, and workers, all fresh; the workers are spread over the cores.
 
     ``within`` gives what a worker's command begins with, by the worker's number; ``env`` holds
     further settings for all.
@@ -104,9 +104,7 @@ class Stack:
         }
         redis = ("--port", port, "--dir", folder / "redis", "--appendonly", "yes")
         stack.enter_context(running(get_binary_path(), *redis))
-        stack.enter_context(running(_BIN / "anymodal", "up", **self.env))
         cores = sorted(os.sched_getaffinity(0))
-        _until(lambda: (folder / "store" / "server.json").exists())
         for number in range(n_workers):
             command = (*within(number), _BIN / "anymodal", "worker")
             core = cores[number % len(cores)]

@@ -1,6 +1,6 @@
 """Fill stores of growing sizes and time what a user does with them; one section of results/.
 
-``python -m benchmarks.scale [--sizes 10000,100000] [--store server|lite|index] [--column NAME]``
+``python -m benchmarks.scale [--sizes 10000,100000] [--store server|folder|lite] [--column NAME]``
 
 Vectors, texts, tags, dates and paths are made by `benchmarks.scale.corpus`; nothing is encoded. The
 server is the genuine one of the tests. Figures also go into a separate file, a column for
@@ -36,7 +36,7 @@ def main() -> None:
     """Measure, and write the section."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="10000,100000")
-    parser.add_argument("--store", choices=["server", "lite", "index"], default="server")
+    parser.add_argument("--store", choices=["server", "folder", "lite"], default="server")
     parser.add_argument("--column", default="now")
     parser.add_argument("--keep", type=Path, help="fill stores in this folder, once")
     asked = parser.parse_args()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,7 @@ from search.engine import SearchEngine
 from search.errors import IndexNotReadyError
 from search.filters import parse_filter
 from search.store.base import VectorStore
-from search.store.embedded.store import EmbeddedStore
 from search.store.milvus.store import MilvusStore
-from search.store.several import partition_of
-from search.types import AssetRow, SegmentRow
 from workers.pipeline.commit_rows import remove
 
 Figures: TypeAlias = dict[str, Figure]
@@ -53,29 +50,12 @@ _FILTERS: dict[str, Any] = {
 }
 
 
-class IndexAlone:
-    """Fills a store's index without Lite's rows, which would take hours."""
-
-    def __init__(self, store: EmbeddedStore) -> None:
-        self._side = store._side
-        with self._side.changing([]):
-            for kind in (IMAGE, TEXT):  # so that the record can be asked to delete
-                store.record._partitions.ensure(partition_of(kind, 0))
-            self._side.put([], [])
-
-    def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
-        """See `VectorStore.write`; the rows are known to be good."""
-        with self._side.changing([row.asset_id for row in assets]):
-            self._side.put(assets, segments)
-
-
 def filled(uri: str, n_segments: int, folder: Path, kind: str) -> Figures:
     """Fill a store; the figures of filling it."""
     corpus = Corpus(n_segments)
     with _opened(uri) as store:
-        target = IndexAlone(cast(EmbeddedStore, store)) if kind == "index" else store
         server = server_of(folder)
-        writes = np.array([[n, *taken] for n, taken in corpus.fill(target, server)])
+        writes = np.array([[n, *taken] for n, taken in corpus.fill(store, server)])
     np.save(folder / _NEAREST, Corpus(n_segments).nearest_pictures(corpus.queries(50), 10))
     if kind == "server":
         time.sleep(_SETTLE_S)  # it builds indexes

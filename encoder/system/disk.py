@@ -27,7 +27,7 @@ _REMEDIES = {
 }
 _ERRNO = re.compile(r"\[Errno (\d+)\]")  # how a server quotes Python's OSError
 RESERVE_BYTES = 64 * 2**20
-"""Kept free: Milvus Lite merges files and builds indexes on top of what is written."""
+"""Kept free: words are merged and rows are moved on top of what is written."""
 
 
 def disk_error(error: BaseException, path: str | os.PathLike[str]) -> DiskError | None:

@@ -15,6 +15,7 @@ _EXTRAS = {
     "onnxscript": "torch",
     "openvino": "openvino",
     "paramiko": "sftp",
+    "pyarrow": "parquet",
     "s3fs": "s3",
     "sentence_transformers": "torch",
     "torch": "torch",

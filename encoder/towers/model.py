@@ -38,4 +38,4 @@ class Model:
         if not self.cut:
             return self.space
         whole = self.space
-        return Space(self.cut, whole.identity, probes=whole.probes, gates=whole.gates)
+        return Space(self.cut, whole.identity, probes=whole.probes)

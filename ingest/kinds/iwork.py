@@ -44,18 +44,42 @@ def _texts(message: bytes, wanted: int) -> Iterator[str]:
 
 
 def _unpacked(iwa: bytes) -> bytes:
-    from pyarrow import decompress
-
     pieces, at = list[bytes](), 0
     while at + 4 <= len(iwa):
         end = at + 4 + int.from_bytes(iwa[at + 1 : at + 4], "little")
         if chunk := iwa[at + 4 : end]:
-            n_bytes, _ = _varint(chunk, 0)
-            if n_bytes > _MOST_CHUNK_BYTES:
-                raise ValueError(f"a chunk of {n_bytes:,} bytes")
-            pieces.append(decompress(chunk, n_bytes, codec="snappy", asbytes=True))
+            pieces.append(_of_snappy(chunk))
         at = end
     return b"".join(pieces)
+
+
+def _of_snappy(chunk: bytes) -> bytes:
+    """A chunk, unpacked. Packages that do this are larger than all other code for this format."""
+    n_bytes, at = _varint(chunk, 0)
+    if n_bytes > _MOST_CHUNK_BYTES:
+        raise ValueError(f"a chunk of {n_bytes:,} bytes")
+    unpacked = bytearray()
+    while at < len(chunk) and len(unpacked) < n_bytes:
+        kind, n = chunk[at] & 3, chunk[at] >> 2
+        # How many bytes follow of the length, if these are the bytes themselves, or of the distance
+        # at which they were before.
+        n_more = max(0, n - 59) if kind == 0 else (1, 2, 4)[kind - 1]
+        number = int.from_bytes(chunk[at + 1 : at + 1 + n_more], "little")
+        high, at = n >> 3, at + 1 + n_more
+        if kind == 0:
+            n = (number if n_more else n) + 1
+            unpacked += chunk[at : at + n]
+            at += n
+            continue
+        distance, n = (high << 8 | number, (n & 7) + 4) if kind == 1 else (number, n + 1)
+        begin = len(unpacked) - distance
+        if not distance or begin < 0:
+            raise ValueError(f"a copy of what is {distance:,} bytes before")
+        run = unpacked[begin : begin + n]
+        unpacked += (run * -(-n // len(run)))[:n]  # it may reach into what it makes
+    if len(unpacked) != n_bytes or at != len(chunk):
+        raise ValueError(f"a chunk of {len(unpacked):,} bytes instead of {n_bytes:,}")
+    return bytes(unpacked)
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -6,13 +6,16 @@ import bz2
 import gzip
 import io
 import lzma
+import sys
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import BinaryIO
 from zipfile import BadZipFile, ZipFile, ZipInfo
+
+import lz4.frame
 
 from encoder.errors import CorruptMediaError, MediaError, MediaLimitError, UnsupportedMediaError
 from ingest.config import IngestConfig, check
@@ -20,6 +23,11 @@ from ingest.kinds.attachments import Piece, attached_to, may_hold_files, told_na
 from ingest.kinds.zip_type import ZIP, type_by_directory
 from ingest.location import inside
 from ingest.types import Asset
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 ONLY = "only"
 """The key in an archive's metadata for the one file in it to unpack."""
@@ -31,7 +39,10 @@ _RATIO = 200
 _LEAST_BYTES = 64 * 2**20
 """Below this size, how well something is packed is not checked."""
 
-_DAMAGED = (OSError, EOFError, BadZipFile, ValueError, RuntimeError, zlib.error, lzma.LZMAError)
+_DAMAGED = (
+    *(OSError, EOFError, BadZipFile, ValueError, RuntimeError),
+    *(zlib.error, lzma.LZMAError, zstd.ZstdError),
+)
 """What the libraries raise on damaged data."""
 
 _CLUTTER = frozenset({"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"})
@@ -61,23 +72,12 @@ def _is_tar(start: bytes) -> bool:
     return True
 
 
-def _arrow(compression: str) -> Callable[[BinaryIO], BinaryIO]:
-    """Opens what PyArrow can unpack and Python cannot."""
-
-    def opener(file: BinaryIO) -> BinaryIO:
-        from pyarrow import CompressedInputStream, PythonFile
-
-        return CompressedInputStream(PythonFile(file, mode="r"), compression)  # type: ignore[no-any-return]
-
-    return opener
-
-
 _OPENERS = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\0": lzma.open,
-    b"\x28\xb5\x2f\xfd": _arrow("zstd"),
-    b"\x04\x22\x4d\x18": _arrow("lz4"),
+    b"\x28\xb5\x2f\xfd": zstd.open,
+    b"\x04\x22\x4d\x18": lz4.frame.open,
 }
 
 
@@ -226,11 +226,9 @@ class Unpacking:
     ) -> Iterator[tuple[Piece, BinaryIO | None]]:
         """A tar file, packed or not, or one packed file."""
         opener = next((o for mark, o in _OPENERS.items() if start.startswith(mark)), None)
-        # PyArrow closes the file with its stream, so that one is kept until the end.
-        looked_into = opener(file) if opener else file  # type: ignore[operator]
-        head = looked_into.read(512) if opener else start
+        head = opener(file).read(512) if opener else start
         file.seek(0)
-        unpacked: BinaryIO = opener(file) if opener else file  # type: ignore[operator]
+        unpacked: BinaryIO = opener(file) if opener else file
         if not _is_tar(head):
             yield Piece(stem), unpacked
             return

@@ -22,7 +22,6 @@ from search.errors import (
     ReadOnlyStoreError,
     StoreError,
     StoreGoneError,
-    StoreUnservedError,
     TimeLimitError,
     TooCostlyError,
 )
@@ -101,7 +100,6 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (  # the first that fits
     (StoreGoneError, 503),
 )
 _GONE = "Ask the operator to put them back, or to restart the server with a new, empty store."
-_UNSERVED = "Try again in some seconds; if it stays away, ask the operator to run `anymodal up`."
 _RETRY_AFTER_S = 1
 _NOT_FIELDS = ("body", "path", "str", "FilePart")  # pydantic's, not in the request
 
@@ -125,8 +123,6 @@ def body_of(error: Exception) -> dict[str, Any]:
         )
     if isinstance(error, StoreGoneError):
         return _body(error_type, "The store's files were removed or moved.", _GONE)
-    if isinstance(error, StoreUnservedError):
-        return _body(error_type, "The server of the store's folder is away.", _UNSERVED)
     if isinstance(error, DiskError):
         return _body(
             error_type, "The server cannot write to its disk.", "Ask its operator to check the log."

@@ -418,7 +418,6 @@ class CalibrationOut(BaseModel):
 
     source: Literal["none", "shipped", "measured"]
     measured_at: str | None
-    is_rewriting: bool
     modalities: dict[str, KindCalibrationOut]
 
 

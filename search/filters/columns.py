@@ -3,8 +3,7 @@
 Every field that filters know has a column, so that a vector search can include the filter. A field
 that an asset lacks, or has with a different type, is stored as `MISSING_NUMBER` or an empty text.
 Folders and tags are stored as arrays of keys of 60 bits, since integers are scanned twice as fast
-as texts. On Milvus Lite the columns are blank: the index next to it filters, and segments are not
-rewritten with their assets.
+as texts.
 
 An asset has a key for every folder above each of its locations. All assets under a folder have its
 key; whether a longer prefix matches is checked in their locations.
@@ -98,13 +97,6 @@ def values_of(row: AssetRow) -> dict[str, Any]:
     values[CUT_COLUMN] = is_long or any(_cut(text) != text for text in texts)
     values[METADATA_COLUMN] = {} if is_long else metadata
     return values
-
-
-def blank_values() -> dict[str, Any]:
-    """The columns of all segments in Milvus Lite, which has texts in place of arrays."""
-    values = values_of(UNKNOWN)
-    del values[METADATA_COLUMN]
-    return values | {column_of(field): "" for field in ("path", *LISTS)}
 
 
 def _plain(field: str, value: Any) -> Any:

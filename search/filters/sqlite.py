@@ -1,7 +1,7 @@
 """Filters as queries of SQLite, one for each comparison. Pure.
 
 Each query finds the numbers of the assets for which a comparison holds, exactly, by an index. The
-caller joins them by and, or, not. The tables are those of `search.store.embedded.tables`. A value
+caller joins them by and, or, not. The tables are those of `search.store.folder.database`. A value
 whose type does not fit its field is stored as `OTHER`: it exists, and is equal to nothing.
 """
 

@@ -145,22 +145,26 @@ class WordIndex:
         limit: int,
         asset_ids: Collection[str] | None = None,
         wanted: NDArray[np.bool_] | None = None,
+        *,
+        beside: WordIndex | None = None,
     ) -> list[FoundText]:
         """The segments that hold a word of ``text``, best first, ties by id.
 
-        For a word that no text holds, those one edit away count. All that is found has the words in
-        quotes. ``wanted`` says by its number which assets count, among the best `MAX_FOUND` texts;
-        all that tie with the last are found.
+        For a word that no text holds, here or ``beside``, those one edit away count. All that is
+        found has the words in quotes. ``wanted`` says by its number which assets count, among the
+        best `MAX_FOUND` texts; all that tie with the last are found.
         """
         from tantivy import Occur, Query
 
         searcher = self._searcher
         if limit < 1 or (asset_ids is not None and not asset_ids):
             return []
-        known = [term for term in dict.fromkeys(terms(text)) if searcher.doc_freq("words", term)]
-        queries = [Query.term_query(self._schema, "words", term) for term in known]
+        text_terms = list(dict.fromkeys(terms(text)))
+        own = self.known(text_terms)
+        queries = [Query.term_query(self._schema, "words", term) for term in own]
+        known = {*own, *(beside.known(text_terms) if beside else ())}
         for word in dict.fromkeys(words(text)):
-            if can_be_misspelt(word) and set(known).isdisjoint(terms(word)):
+            if can_be_misspelt(word) and known.isdisjoint(terms(word)):
                 queries += self._alike(searcher, word)
         if not queries:
             return []
@@ -196,6 +200,10 @@ class WordIndex:
             return []
         weight = math.log(1 + (searcher.num_docs - n_alike + 0.5) / (n_alike + 0.5))
         return [Query.boost_query(alike, weight)]
+
+    def known(self, wanted: Collection[str]) -> list[str]:
+        """Those of these index terms that a text holds."""
+        return [term for term in wanted if self._searcher.doc_freq("words", term)]
 
     def frequencies(self, wanted: Collection[str]) -> Frequencies:
         """How many texts hold each of these index terms."""

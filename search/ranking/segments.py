@@ -115,10 +115,10 @@ class SegmentSearch:
     def _mixed(
         self, modalities: Sequence[Modality], n: int, asset_ids: Collection[str] | None
     ) -> FoundSegments:
-        """Search all modalities at once: 5 ms on a server, where separate searches take 8.
+        """Search all modalities at once.
 
-        But the list may end before a segment that is identical to the query, which should be first:
-        a sound scores lower for itself than many texts do. Such kinds are searched separately.
+        The best of all may end before a segment that is identical to the query, which should be
+        first: a sound scores lower for itself than many texts do. Of such kinds all hits count.
         """
         fused = self._request.lanes[modalities[0]].fused
         mixed = self._deadline.wait(
@@ -135,7 +135,7 @@ class SegmentSearch:
         by_modality = _by_modality(mixed[:n], modalities)
         if len(mixed) < n:
             return FoundSegments(by_modality)
-        whole = _by_modality(mixed, modalities) if len(mixed) > n else {}
+        whole = _by_modality(mixed, modalities)
         last = mixed[n - 1]
         bound = lowest(self._request.scored(last.modality, [last]))
         hidden = [
@@ -144,8 +144,7 @@ class SegmentSearch:
             if not identical_is_above(bound, modality, fused, self._request.space)
         ]
         bounds = {modality: bound for modality in modalities if modality not in hidden}
-        alone = whole or (self.nearest(hidden, n, asset_ids) if hidden else {})
-        found = {**by_modality, **{modality: alone[modality] for modality in hidden}}
+        found = {**by_modality, **{modality: whole[modality] for modality in hidden}}
         return FoundSegments(found, bounds)
 
     def _of_kind(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from encoder.space import UNCALIBRATED, Calibration
@@ -34,7 +34,7 @@ class VectorStore(Protocol):
 
     @property
     def scoring(self) -> StoredCalibration:
-        """By its ``reading`` hits are scored.
+        """By its constants hits are scored.
 
         They were shipped by the model when the store was made, or measured since. Changes by other
         processes apply within two seconds.
@@ -51,29 +51,9 @@ class VectorStore(Protocol):
         ...
 
     def recalibrate(self, constants: Mapping[Modality, Calibration], origin: Facts) -> None:
-        """Score and write by different constants from now on; `rewrite` converts the rows.
+        """Score by different constants from now on; no row changes.
 
-        Searches stay exact until then, but are slower. ``origin`` says where they came from; see
-        `StoredCalibration`.
-        """
-        ...
-
-    def rewrite(self, progress: Callable[[int, int], object]) -> int:
-        """Convert all rows to the constants of `recalibrate`, without encoding; return how many.
-
-        May be called again after an error, or in another process after a kill; does nothing if
-        nothing is left. Searches go on meanwhile; a write waits for some rows at most.
-
-        Args:
-            progress: called from time to time with the rows rewritten and their total.
-        """
-        ...
-
-    def upgrade(self, progress: Callable[[int, int], object]) -> int:
-        """Upgrade a store to this version, without encoding; return its rows, 0 if it is new.
-
-        Searches may go on meanwhile, writes may not. After a kill, the next call continues. Open
-        the store again afterwards. ``progress`` is as in `rewrite`.
+        ``origin`` says where they came from; see `StoredCalibration`.
         """
         ...
 
@@ -157,12 +137,12 @@ class VectorStore(Protocol):
     ) -> list[ScoredSegment]:
         """The best segments of several modalities in one list, by their calibrated scores.
 
-        A store that searches each modality anyway goes on behind the best ``limit`` of all, with
-        what else is among the best ``limit`` of each.
+        It goes on behind the best ``limit`` of all, with what else is among the best ``limit`` of
+        each modality.
 
         Args:
             query: a unit vector [embed_dim].
-            by: ranks by ``(cosine - shift * mu) / c``; fastest with those of `scoring`.
+            by: ranks by ``(cosine - shift * mu) / c``.
             shift: see ``by``.
             limit, asset_ids, filter: as in `search`.
         """

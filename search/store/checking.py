@@ -17,7 +17,8 @@ Row = TypeVar("Row")
 
 INCOMPLETE, ORPHANED, MISCOUNTED = "incomplete_assets", "orphaned_segments", "miscounted_assets"
 PLACES, WORDS, UPLOADS = "missing_places", "missing_words", "dead_uploads"
-LOST, OUTDATED, DAMAGED = "lost_by_record", "index_outdated", "index_damaged"
+DAMAGED, DAMAGED_ROWS = "damaged_files", "damaged_assets"
+LOST_COMMITS = "lost_commits"
 INDEX_WORDS, INDEX_NAMES = "index_words", "index_names"
 
 MEANING = {
@@ -26,23 +27,27 @@ MEANING = {
     MISCOUNTED: "assets with more segments than their commit row says",
     PLACES: "assets that are not found at a location of theirs",
     WORDS: "texts that Milvus does not find by words",
-    LOST: "assets that the index has, and the record has not, or not whole",
-    OUTDATED: "assets whose rows in the index are missing or differ from the record",
-    DAMAGED: "files of the index that cannot be read",
+    DAMAGED: "files that cannot be read",
+    DAMAGED_ROWS: "assets whose vectors are not what was written",
+    LOST_COMMITS: "acknowledged commits that are not there",
     INDEX_WORDS: "texts whose words the index lacks",
     INDEX_NAMES: "assets whose names the index lacks",
     UPLOADS: "uploaded files that no asset shows",
 }
 REPAIR = {
-    INCOMPLETE: "removed, so that the next ingest stores them again",
+    INCOMPLETE: "kept without segments, so that the next ingest reads them again",
+    DAMAGED: "not mended: put back a backup, or ingest into a new store",
+    DAMAGED_ROWS: "kept without segments, so that the next ingest reads them again",
+    LOST_COMMITS: "given up; the next ingest reads again what is missing",
     ORPHANED: "removed, as nothing shows them; the next ingest stores them again",
     MISCOUNTED: "counted again",
     PLACES: "written again",
     WORDS: "written again",
-    LOST: "written back from the index",
+    INDEX_WORDS: "read again",
+    INDEX_NAMES: "read again",
     UPLOADS: "not mended: `anymodal ingest` stores them, deleting the files gives them up",
 }
-"""What a repair does; the index is rebuilt from the record."""
+"""What a repair does."""
 
 
 @dataclass

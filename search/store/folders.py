@@ -6,6 +6,15 @@ import hashlib
 from pathlib import Path
 
 from encoder.system.environment import data_folder
+from encoder.system.mounts import network_filesystem
+from search.errors import StoreError
+
+SPACES = "spaces"
+"""In the folder of a store, the folder with one for each space."""
+DATABASE, VECTORS, LOCK = "store.db", "vectors", "write.lock"
+"""In the folder of a space."""
+_BESIDE = {"locks", "uploads", "current.json"}
+"""What others may have put into the folder before the first write."""
 
 
 def locks_folder(server: str, collection: str) -> Path:
@@ -17,3 +26,20 @@ def locks_folder(server: str, collection: str) -> Path:
 def default_folder() -> Path:
     """``store`` in the data folder."""
     return data_folder() / "store"
+
+
+def check_place(folder: Path) -> None:
+    """Refuse network disks, and to spread a store over somebody's files."""
+    remedy = "Choose a new or empty folder, or an existing store."
+    if filesystem := network_filesystem(folder):
+        raise StoreError(
+            f"{folder} is on a network disk ({filesystem}), where locks and maps are unreliable.",
+            remedy="Choose a folder on a disk of this machine, or a Milvus server.",
+        )
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"{folder} is a file, but no store.", remedy=remedy)
+    if folder.is_dir() and not (folder / SPACES).is_dir():
+        others = {path.name for path in folder.iterdir()} - _BESIDE
+        if others:
+            shown = ", ".join(sorted(others)[:3])
+            raise StoreError(f"{folder} holds other files ({shown}), but no store.", remedy=remedy)

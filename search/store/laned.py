@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -64,11 +64,10 @@ class LanedStore:
     def scoring(self) -> StoredCalibration:
         """The home store's, with the constants of other modalities from their own stores."""
         state = self.home.scoring
-        constants = {m: c for m, c in state.reading.items() if m not in self._of}
+        constants = {m: c for m, c in state.constants.items() if m not in self._of}
         for modality, store in self._of.items():
-            constants.update({m: c for m, c in store.scoring.reading.items() if m == modality})
-        about = {name: note for name, note in state.about.items() if name != "reading"}
-        return replace(state, constants=constants, about=about)
+            constants.update({m: c for m, c in store.scoring.constants.items() if m == modality})
+        return replace(state, constants=constants)
 
     def stored_calibration(self) -> StoredCalibration:
         return self.home.stored_calibration()
@@ -79,12 +78,6 @@ class LanedStore:
             own = {m: c for m, c in constants.items() if self.of(m) is store}
             if own:
                 store.recalibrate({**store.stored_calibration().constants, **own}, origin)
-
-    def rewrite(self, progress: Callable[[int, int], object]) -> int:
-        return sum(store.rewrite(progress) for store in self._all)
-
-    def upgrade(self, progress: Callable[[int, int], object]) -> int:
-        return sum(store.upgrade(progress) for store in self._all)
 
     # Writing
 

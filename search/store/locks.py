@@ -64,7 +64,7 @@ class WriteLocks:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Hold everything alone, as to switch to another model or to rewrite rows."""
+        """Hold everything alone, as to switch to another model."""
         with self._hold(set(range(N_STRIPES))):
             yield
 

@@ -6,8 +6,7 @@ Good for tests, where it is the oracle of the other stores, and for small one-of
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter
 from threading import RLock
@@ -54,16 +53,7 @@ class MemoryStore:
         return self._calibration
 
     def recalibrate(self, constants: Constants, origin: Mapping[str, Any]) -> None:
-        """Rows are kept as they are, so there is nothing to rewrite."""
-        self._calibration = replace(self._calibration.changed(constants, origin), former=())
-
-    def rewrite(self, progress: Callable[[int, int], object]) -> int:  # noqa: ARG002
-        """Nothing is ever left to do."""
-        return 0
-
-    def upgrade(self, progress: Callable[[int, int], object]) -> int:  # noqa: ARG002
-        """It is always of this version."""
-        return 0
+        self._calibration = self._calibration.changed(constants, origin)
 
     def sizes(self) -> dict[Modality, int]:
         with self._lock:

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from encoder.errors import InputError
 from search.errors import StoreMissingError
-from search.store.folders import default_folder
+from search.store.folders import SPACES, default_folder
+from search.store.milvus.lite import is_file
 
 if TYPE_CHECKING:
     from encoder.space import Calibration, Space
@@ -52,7 +53,6 @@ def open_store(
     space_fingerprint: str,
     embed_dim: int,
     *,
-    hold: bool = True,
     probes: Sequence[str] = (),
     **options: Unpack[StoreOptions],
 ) -> VectorStore:
@@ -62,8 +62,6 @@ def open_store(
         uri: see `store_target`, or ``memory:`` for nothing durable.
         space_fingerprint: of `encoder.space.Space`.
         embed_dim: the size of an embedding.
-        hold: keep other processes from writing to a store in a folder; without it, reading neither
-            waits for them nor opens Milvus Lite.
         probes: of the space, if its model runs elsewhere: a new store notes them.
         options: see `StoreOptions`.
 
@@ -71,12 +69,12 @@ def open_store(
         StoreMissingError: there is none, and ``create=False``.
         SpaceMismatchError: the store holds only embeddings of a different space, or unfinished ones
             of this.
-        StoreBusyError: another process holds the embedded store.
+        StoreBusyError: another process holds the store.
         StoreUnavailableError: the server does not answer.
         ModelError: the store noted the probes of another model.
         InputError: not a URI of the kinds above.
     """
-    store = _opened(uri, space_fingerprint, embed_dim, hold, options)
+    store = _opened(uri, space_fingerprint, embed_dim, options)
     if probes:
         try:
             _check_probes(store, tuple(probes), uri)
@@ -99,7 +97,7 @@ def _check_probes(store: VectorStore, probes: Sequence[str], uri: str | None) ->
 
 
 def _opened(
-    uri: str | None, space_fingerprint: str, embed_dim: int, hold: bool, options: StoreOptions
+    uri: str | None, space_fingerprint: str, embed_dim: int, options: StoreOptions
 ) -> VectorStore:
     if uri == "memory:":
         from search.store.memory import MemoryStore
@@ -108,19 +106,35 @@ def _opened(
     target = store_target(uri)
     if isinstance(target, Path) and not options.get("create", True):
         check_store(target)
-    from search.store.embedded.store import EmbeddedStore
-    from search.store.milvus.store import MilvusStore
-    from search.store.space_record import FolderRecord, SearchedSpace, check_searched, name_in
-
     if not isinstance(target, Path):
+        from search.store.milvus.store import MilvusStore
+
         return MilvusStore(target, space_fingerprint, embed_dim, **options)
-    prefix = options.get("prefix", "anymodal")
-    record = FolderRecord(target, prefix)
-    name = name_in(record, space_fingerprint)
-    if not options.get("new_space"):
-        check_searched(record, options.get("searched") or SearchedSpace(name), str(target))
-    open_milvus = partial(MilvusStore, space_fingerprint=name, embed_dim=embed_dim, **options)
-    return EmbeddedStore(target, prefix, name, embed_dim, open_milvus, hold=hold)
+    from search.store.folder.store import FolderStore
+    from search.store.space_record import (
+        FolderRecord,
+        SearchedSpace,
+        check_current,
+        check_searched,
+        mismatch,
+    )
+
+    record, is_new = FolderRecord(target), options.get("new_space", False)
+    expected = options.get("searched") or SearchedSpace(space_fingerprint)
+    spaces = record.spaces()
+    if not is_new:
+        check_searched(record, expected, str(target))
+        if spaces and space_fingerprint not in spaces:
+            raise mismatch(str(target), spaces, space_fingerprint)
+    if not options.get("create", True) and space_fingerprint not in spaces:
+        raise StoreMissingError.at(str(target))
+    return FolderStore(
+        target,
+        space_fingerprint,
+        embed_dim,
+        options.get("calibration"),
+        check_current=None if is_new else partial(check_current, record, expected, str(target)),
+    )
 
 
 def open_laned(
@@ -128,8 +142,6 @@ def open_laned(
     home: Space,
     others: Mapping[Modality, Space],
     encoder: Mapping[str, Any],
-    *,
-    hold: bool = True,
     **options: Unpack[StoreOptions],
 ) -> VectorStore:
     """Open a store for a home space and the spaces of modalities that have one of their own.
@@ -140,7 +152,6 @@ def open_laned(
         others: by modality; without any, it is a store of one space.
         encoder: what the first write records of the encoder: see
             `search.store.space_record.SearchedSpace`.
-        hold: as `open_store` takes it.
         options: see `StoreOptions`; the calibration is that of each space.
 
     Raises:
@@ -157,14 +168,14 @@ def open_laned(
             "searched": SearchedSpace(home.fingerprint, encoder, lanes=lanes),
         }
     )
-    stores = {home.fingerprint: _of_lane(uri, home, hold, first)}
+    stores = {home.fingerprint: _of_lane(uri, home, first)}
     try:
         for space in others.values():
             if space.fingerprint not in stores:
                 more = StoreOptions(
                     **{**options, "calibration": space.calibration, "new_space": True}
                 )
-                stores[space.fingerprint] = _of_lane(uri, space, hold, more)
+                stores[space.fingerprint] = _of_lane(uri, space, more)
     except BaseException:
         for store in stores.values():
             store.close()
@@ -175,20 +186,18 @@ def open_laned(
     return LanedStore(home_store, {m: stores[space.fingerprint] for m, space in others.items()})
 
 
-def _of_lane(uri: str | None, space: Space, hold: bool, options: StoreOptions) -> VectorStore:
-    return open_store(
-        uri, space.fingerprint, space.embed_dim, hold=hold, probes=space.probes, **options
-    )
+def _of_lane(uri: str | None, space: Space, options: StoreOptions) -> VectorStore:
+    return open_store(uri, space.fingerprint, space.embed_dim, probes=space.probes, **options)
 
 
 def check_store(folder: Path) -> None:
     """Raise `StoreMissingError` unless a folder holds a store. Fast."""
-    if not (folder / "LOCK").exists():
+    if not (folder / SPACES).is_dir():
         raise StoreMissingError.at(str(folder))
 
 
 def store_target(uri: str | None) -> Path | str:
-    """A folder for Milvus Lite, or a server's URI.
+    """A folder, or what pymilvus opens: a server's URI, or the path of a FILE.db for Milvus Lite.
 
     Args:
         uri: a path (None: `default_folder`), or ``http://[user:password@]host:19530``.
@@ -196,8 +205,8 @@ def store_target(uri: str | None) -> Path | str:
     Raises:
         InputError: neither.
 
-    >>> store_target("http://localhost:19530")
-    'http://localhost:19530'
+    >>> store_target("http://localhost:19530"), store_target("/photos/index.db")
+    ('http://localhost:19530', '/photos/index.db')
     """
     if uri is None:
         return default_folder()
@@ -205,28 +214,40 @@ def store_target(uri: str | None) -> Path | str:
     if scheme and scheme[1].lower() in ("http", "https", "tcp"):
         return uri
     if not uri or scheme:
-        raise InputError("store", got=repr(uri), wanted="a folder, http://HOST:19530, or memory:")
-    return Path(uri).expanduser().absolute()
+        wanted = "a folder, FILE.db, http://HOST:19530, or memory:"
+        raise InputError("store", got=repr(uri), wanted=wanted)
+    path = Path(uri).expanduser().absolute()
+    return str(path) if is_file(str(path)) else path
 
 
 def is_on_server(uri: str | None) -> bool:
     """Whether a store is on a server, so that many processes can write to it.
 
-    >>> is_on_server("http://localhost:19530"), is_on_server("/home/me/store"), is_on_server(None)
-    (True, False, False)
+    >>> [is_on_server(uri) for uri in ("http://localhost:19530", "/home/me/store", "x.db", None)]
+    [True, False, False, False]
     """
-    return uri != "memory:" and isinstance(store_target(uri), str)
+    target = None if uri == "memory:" else store_target(uri)
+    return isinstance(target, str) and not is_file(target)
+
+
+def admits_others(uri: str | None) -> bool:
+    """Whether several processes may have a store open at once.
+
+    >>> [admits_others(uri) for uri in ("http://localhost:19530", "/home/me/store", "x.db")]
+    [True, True, False]
+    """
+    return uri != "memory:" and not is_file(str(store_target(uri)))
 
 
 def store_name(uri: str | None) -> str:
-    """The canonical name of a store: a folder's real path, or a server's database.
+    """The canonical name of a store: its real path, or a server's database.
 
     >>> store_name("http://me:secret@Host:19530"), store_name("https://host/films")
     ('http://host:19530/default', 'https://host:443/films')
     """
     target = store_target(uri)
-    if isinstance(target, Path):
-        return str(target.resolve())
+    if isinstance(target, Path) or is_file(target):
+        return str(Path(target).resolve())
     parts = urlsplit(target)
     port = parts.port or (443 if parts.scheme == "https" else 19530)
     return f"{parts.scheme}://{parts.hostname}:{port}/{parts.path.strip('/') or 'default'}"

@@ -1,7 +1,7 @@
 """Overview of the assets that pass a filter: counts by fields, folders and months; order of dates.
 
 A store that counts by itself is `Overviewing`; the assets of another are read. `counted` and
-`newest_of` are the reference; `search.store.embedded.overview` does the same in tables.
+`newest_of` are the reference; `search.store.folder.overview` does the same in tables.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Collections per embedding space, named ``<prefix>_<fingerprint>_<kind>``:
 
-- ``segments7``: one row per embedding, in one partition per modality and number of the row (see
-  `search.store.several`), with the columns that filters use (`search.filters.columns`); schema 6
-  had them without these, as ``segments``;
+- ``segments``: one row per embedding, a unit vector, in one partition per modality and number of
+  the row (see `search.store.several`), with the columns that filters use
+  (`search.filters.columns`);
 - ``assets``: the commit rows, by asset id;
 - ``words``: the words of texts, if Milvus itself supports BM25;
 - ``locations``: an index from a URI to assets. It can have outdated entries (a URI that an
@@ -18,19 +18,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import marshal
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from encoder.errors import InputError
-from encoder.space import Calibration
-from encoder.types import TEXT, Embeddings, Modality
+from encoder.types import Modality
 from search.filters.columns import (
     CUT_COLUMN,
-    KEY_DIGITS,
     MAX_FOLDERS,
     MAX_KEYS,
     MAX_TEXT_BYTES,
@@ -40,23 +39,13 @@ from search.filters.columns import (
 )
 from search.filters.match import COLUMNS
 from search.filters.tree import FIELDS, FieldKind
-from search.lexical.index import FoundText, IndexedText
 from search.store import calibrated
-from search.store.calibrated import Constants, StoredCalibration, constants_of
+from search.store.calibrated import Constants, StoredCalibration
 from search.store.several import packed, partition_of, unpacked
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
-SCHEMA_VERSION = 7
-OLD_VERSION = 6
-"""Stores of this version can be searched; `search.store.milvus.upgrade` upgrades them."""
-LAST_WRITERS = {
-    1: "e3755072 of 25 November 2026",
-    2: "881332f3 of 25 November 2026",
-    3: "31725a00 of 26 November 2026",
-    4: "7677f60c of 26 November 2026",
-    5: "92fdd94a of 26 November 2026",
-}
-"""By schemas that are not read any more: the last commit that wrote it. All are version 0.1.0."""
+SCHEMA_VERSION = 8
+"""A store of any other version is refused: Parquet files are the way from one to another."""
 MISSING = -1
 DELETION = "deletion"
 """In place of a URI's key; see `deletion_note`."""
@@ -181,23 +170,12 @@ WORDS = Collection(
 )
 
 
-def segments_collection(embed_dim: int, *, arrays: bool = True, filters: bool = True) -> Collection:
-    """Segments with embeddings of this size, stored as `search.store.calibrated` says.
-
-    Args:
-        embed_dim: the number of dimensions.
-        arrays: whether it knows arrays, as servers do; see `search.filters.columns`.
-        filters: whether it has columns for filters; Lite's are blank, and new ones have none.
-    """
-    columns = _filter_columns(arrays) if filters else []
+def segments_collection(embed_dim: int) -> Collection:
+    """Segments with embeddings of this size, and with columns for filters."""
+    columns = _filter_columns()
     indexed = ["asset_id", *map(column_of, _INDEXED)]
     fields = _segment_fields(embed_dim, columns)
-    return Collection("segments7", fields, "embedding", indexed, [f.name for f in columns])
-
-
-def old_segments_collection(embed_dim: int) -> Collection:
-    """Segments as in schema 6."""
-    return Collection("segments", _segment_fields(embed_dim, []), "embedding", ["asset_id"])
+    return Collection("segments", fields, "embedding", indexed, [f.name for f in columns])
 
 
 def _segment_fields(embed_dim: int, columns: Sequence[Field]) -> list[Field]:
@@ -215,35 +193,23 @@ def _segment_fields(embed_dim: int, columns: Sequence[Field]) -> list[Field]:
         text_field("language", _LANGUAGE_BYTES),
         text_field("boxes", MAX_BOXES_BYTES),
         text_field("place", MAX_PLACE_BYTES),
-        Field("calibration", "INT64"),
         *columns,
-        Field("embedding", "FLOAT_VECTOR", {"dim": embed_dim + 1}),
+        Field("embedding", "FLOAT_VECTOR", {"dim": embed_dim}),
     ]
 
 
-def _filter_columns(arrays: bool) -> list[Field]:
-    columns = [_filter_column(field, field_kind, arrays) for field, field_kind in FIELDS.items()]
-    columns.append(Field(CUT_COLUMN, "BOOL"))
-    return [*columns, Field(METADATA_COLUMN, "JSON")] if arrays else columns
+def _filter_columns() -> list[Field]:
+    columns = [_filter_column(field, field_kind) for field, field_kind in FIELDS.items()]
+    return [*columns, Field(CUT_COLUMN, "BOOL"), Field(METADATA_COLUMN, "JSON")]
 
 
-def _filter_column(field: str, field_kind: FieldKind, arrays: bool) -> Field:
+def _filter_column(field: str, field_kind: FieldKind) -> Field:
     name = column_of(field)
     if field_kind in (FieldKind.PATHS, FieldKind.TEXTS):
-        if arrays:
-            return Field(name, "ARRAY", {"element_type": "INT64", "max_capacity": MAX_KEYS})
-        return text_field(name, MAX_KEYS * (KEY_DIGITS + 1))
+        return Field(name, "ARRAY", {"element_type": "INT64", "max_capacity": MAX_KEYS})
     if field_kind in (FieldKind.NUMBER, FieldKind.TIME):
         return Field(name, "INT64" if field in COLUMNS else "DOUBLE")
     return text_field(name, MAX_TEXT_BYTES)
-
-
-def whole_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row that was read, in the form in which it is written again."""
-    metadata = row.get(METADATA_COLUMN)
-    if isinstance(metadata, str | bytes):
-        return {**row, METADATA_COLUMN: json.loads(metadata)}
-    return dict(row)
 
 
 def collection_name(prefix: str, fingerprint: str, collection: str) -> str:
@@ -260,8 +226,8 @@ def collection_name(prefix: str, fingerprint: str, collection: str) -> str:
 
 
 def spaces_among(names: Sequence[str], prefix: str) -> list[str]:
-    """The fingerprints whose segments are among these collections, sorted."""
-    pattern = re.compile(rf"{re.escape(prefix)}_([0-9a-f]{{8,64}})_segments7?")
+    """The fingerprints whose assets are among these collections, sorted."""
+    pattern = re.compile(rf"{re.escape(prefix)}_([0-9a-f]{{8,64}})_{ASSETS.kind}")
     return sorted({match[1] for name in names if (match := pattern.fullmatch(name))})
 
 
@@ -281,10 +247,6 @@ SCHEMA_PROPERTY = {_PROPERTY + "schema": str(SCHEMA_VERSION)}
 
 def written_version(properties: Mapping[str, str]) -> str:
     return properties.get(_PROPERTY + "schema", "unknown")
-
-
-def written_space(properties: Mapping[str, str]) -> str:
-    return properties[_PROPERTY + "space"]
 
 
 def written_calibration(properties: Mapping[str, str]) -> StoredCalibration:
@@ -310,30 +272,13 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def segment_to_dict(
-    row: SegmentRow, constants: Constants, columns: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def segment_to_dict(row: SegmentRow, columns: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A checked segment as a row of Milvus, with the columns that filters use."""
-    by = constants_of(constants, row.modality, row.row)
-    return {**scalars_of(row), **(columns or {}), **_vector(row.embedding, by, constants)}
-
-
-def recalibrated(row: Mapping[str, Any], constants: Constants) -> dict[str, Any]:
-    """A row of Milvus, with its embedding converted to other constants."""
-    embedding = calibrated.from_stored(row["embedding"])
-    by = constants_of(constants, modality_of(row), row_of(row))
-    return {**row, **_vector(embedding, by, constants)}
-
-
-def _vector(embedding: Embeddings, by: Calibration, constants: Constants) -> dict[str, Any]:
-    return {
-        "embedding": calibrated.to_stored(embedding, by),
-        "calibration": calibrated.number_of(constants),
-    }
+    return {**scalars_of(row), **(columns or {}), "embedding": row.embedding}
 
 
 def scalars_of(row: SegmentRow) -> dict[str, Any]:
-    """A checked segment as a row of Milvus, without its embedding and calibration."""
+    """A checked segment as a row of Milvus, without its embedding."""
     start_s, end_s, char_start, char_end = (
         MISSING if number is None else number
         for number in (row.start_s, row.end_s, row.char_start, row.char_end)
@@ -358,7 +303,7 @@ def scalars_of(row: SegmentRow) -> dict[str, Any]:
 def segment_from_dict(row: Mapping[str, Any]) -> SegmentRow:
     """A row of a segment that a query found, with its embedding."""
     index, _ = unpacked(row["index"])
-    embedding = calibrated.from_stored(row["embedding"])
+    embedding = np.asarray(row["embedding"], np.float32)
     asset_id, modality = row["asset_id"], modality_of(row)
     return SegmentRow(segment_id_of(row), asset_id, modality, index, embedding, *_said(row))
 
@@ -390,22 +335,6 @@ def _said(row: Mapping[str, Any]) -> list[Any]:
     """What a segment says of itself, and the number of its row."""
     numbers = [None if row[name] == MISSING else row[name] for name in NUMBERS]
     return [*numbers, *(row[name] for name in TEXTS), row_of(row)]
-
-
-def text_of(row: Mapping[str, Any]) -> IndexedText:
-    """A text's row of Milvus for a `WordIndex`, which keeps all of it.
-
-    It has the form that Python reads fastest: the index ends with the process that made it.
-    """
-    _, asset_id, _, _, *fields = scored_from_dict(row, 0.0)
-    note = marshal.dumps((asset_id, *fields))
-    return IndexedText(row["segment_id"], asset_id, row["snippet"], note)
-
-
-def scored_from_text(text_hit: FoundText) -> ScoredSegment:
-    """The row that a `WordIndex` kept; ``cosine`` is BM25."""
-    asset_id, *fields = marshal.loads(text_hit.note)
-    return ScoredSegment(text_hit.segment_id, asset_id, TEXT, text_hit.score, *fields)
 
 
 def asset_to_dict(row: AssetRow) -> dict[str, Any]:

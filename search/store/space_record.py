@@ -1,17 +1,17 @@
 """Which of a store's spaces is searched. One write changes it, together with its model.
 
 The first write makes the record, and a move to another model names the space that it fills before
-that has collections; a space that is filling is not searched. A store without a record, of an
-earlier version, is searched in its oldest space. On a server the record is an alias of Milvus,
+that has collections; a space that is filling is not searched. A store without a record is
+searched in its oldest space. On a server the record is an alias of Milvus,
 ``<prefix>_current``, whose collection names space and model in its properties. In a folder it is
-the file ``current.json``, which can be read while another process holds the store.
+the file ``current.json``, which is read without opening a database.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,13 +21,12 @@ from uuid import uuid4
 from encoder.errors import DiskError
 from encoder.system.disk import disk_error
 from search.errors import SpaceMismatchError, StoreError, StoreMovedError
-from search.store.lite.read_only import unreadable
-from search.store.schema import ASSETS, collection_name, spaces_among
+from search.store.folder.read_only import unreadable
+from search.store.folders import LOCK, SPACES
 
 _FILE = "current.json"
 _FORMAT = 2
 """Later versions of the record are refused."""
-_PREFIX = "anymodal"
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class SearchedSpace:
 
     Args:
         space: its fingerprint.
-        encoder: fields of `encoder.config.EncoderConfig` by which queries are encoded; empty for a
-            store that an earlier version made.
+        encoder: fields of `encoder.config.EncoderConfig` by which queries are encoded; empty if
+            no write was recorded yet.
         former: the space that was searched before, if it is still stored.
         filling: the spaces that a move fills, or an interrupted one began to, with blanks between;
             empty if there are none.
@@ -103,19 +102,23 @@ class SpaceRecord(Protocol):
 
 
 class FolderRecord:
-    def __init__(self, folder: Path, prefix: str = _PREFIX) -> None:
-        self._file = folder / (_FILE if prefix == _PREFIX else f"{prefix}_{_FILE}")
-        self._prefix = prefix
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / _FILE
+        self._spaces = folder / SPACES
 
     def spaces(self) -> list[str]:
-        """Lite has a folder for each collection, held or not."""
-        places = {path.name: path for path in self._file.parent.glob("collections/*")}
-        created_ns = {}
-        for space in spaces_among(list(places), self._prefix):
-            with suppress(OSError, KeyError):  # that are being made, or were just dropped
-                assets = places[collection_name(self._prefix, space, ASSETS.kind)]
-                created_ns[space] = (assets / "schema.json").stat().st_mtime_ns
-        return sorted(created_ns, key=lambda space: created_ns[space])
+        """Each has a folder, whose lock is as old as it."""
+        made_ns = {}
+        try:
+            spaces = list(self._spaces.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise unreadable(self._file.parent, error) from error
+        for space in spaces:
+            with suppress(OSError):  # just dropped, or no store
+                made_ns[space.name] = (space / LOCK).stat().st_mtime_ns
+        return sorted(made_ns, key=lambda space: made_ns[space])
 
     def read(self) -> SearchedSpace | None:
         """See `SpaceRecord.read`.
@@ -171,20 +174,6 @@ def searched(record: SpaceRecord) -> SearchedSpace | None:
     return SearchedSpace(spaces[0]) if spaces else None
 
 
-def name_in(record: SpaceRecord, fingerprint: str) -> str:
-    """What a store calls a space: vectors with merged tokens had a space of their own before."""
-    current = searched(record)
-    if current is None or current.space == fingerprint:
-        return fingerprint
-    from encoder.models.bundle.model import names_of
-
-    known = names_of(fingerprint)
-    if current.space in known:
-        return current.space
-    stored = known.intersection(record.spaces())
-    return fingerprint if fingerprint in stored else min(stored, default=fingerprint)
-
-
 def check_searched(record: SpaceRecord, expected: SearchedSpace, store_name: str) -> None:
     """Raise a `SpaceMismatchError` if these spaces are stored but neither searched nor former ones.
 
@@ -208,6 +197,19 @@ def check_searched(record: SpaceRecord, expected: SearchedSpace, store_name: str
             f"the space {expected.space} is unfinished.",
             remedy="Leave out --model, or finish the move with `anymodal store reindex`.",
         )
+
+
+def mismatch(store_name: str, spaces: Sequence[str], fingerprint: str) -> SpaceMismatchError:
+    """The error of a store that holds other spaces than the one it is opened for."""
+    from encoder.models.bundle.model import describe
+
+    return SpaceMismatchError(
+        f"The store {store_name} holds embeddings in the space "
+        f"{', '.join(map(describe, spaces))}, but this encoder's are in the space "
+        f"{describe(fingerprint)}: they cannot be compared.",
+        remedy="Use the model and settings that the store was made with (--model), ingest the "
+        "content again into another --store, or move this one with `anymodal store reindex`.",
+    )
 
 
 def _named(lanes: Mapping[str, str]) -> str:

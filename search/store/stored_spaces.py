@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from encoder.errors import InputError
 from search.filters.milvus import among
-from search.store.embedded.side import SIDE
-from search.store.lite.in_process import stop_lite
-from search.store.lite.shared import joined
+from search.store.folder.store import remove_modalities
+from search.store.folders import SPACES
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.notes import ServerRecord, drop_calibration
 from search.store.open import store_target
@@ -27,7 +27,7 @@ def space_record(uri: str | None, prefix: str = "anymodal") -> Iterator[SpaceRec
     if target is None:
         yield NoRecord()
     elif isinstance(target, Path):
-        yield FolderRecord(target, prefix)
+        yield FolderRecord(target)
     else:
         link = MilvusLink(target, timeout_s=30.0, connect_timeout_s=10.0)
         try:
@@ -42,15 +42,66 @@ def stored_spaces(uri: str | None) -> list[str]:
         return record.spaces()
 
 
+class DropsSpaces(Protocol):
+    def drop(self, space: str) -> None:
+        """Remove all that is stored in a space."""
+        ...
+
+    def empty(self, space: str, is_elsewhere: Callable[[str], bool]) -> int:
+        """Remove the segments of modalities that are searched elsewhere; return how many."""
+        ...
+
+
+class _FolderSpaces:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def drop(self, space: str) -> None:
+        shutil.rmtree(self._folder / SPACES / space, ignore_errors=True)
+
+    def empty(self, space: str, is_elsewhere: Callable[[str], bool]) -> int:
+        return remove_modalities(self._folder, space, is_elsewhere)
+
+
+class _ServerSpaces:
+    def __init__(self, link: MilvusLink, prefix: str) -> None:
+        self._link = link
+        self._prefix = prefix
+
+    def drop(self, space: str) -> None:
+        segments = collection_name(self._prefix, space, segments_collection(1).kind)
+        drop_calibration(self._link, segments)
+        for name in self._link.call("list_collections"):
+            if name.startswith(f"{self._prefix}_{space}_"):
+                self._link.call("drop_collection", name)
+
+    def empty(self, space: str, is_elsewhere: Callable[[str], bool]) -> int:
+        collection = collection_name(self._prefix, space, segments_collection(1).kind)
+        self._link.call("load_collection", collection)
+        partitions = self._link.call("list_partitions", collection)
+        modalities = {partition.partition("_")[2] or partition for partition in partitions}
+        theirs = among("modality", sorted(filter(is_elsewhere, modalities)))
+        count = {"filter": theirs, "output_fields": ["count(*)"], **self._link.freshness()}
+        (n_rows,) = self._link.call("query", collection, **count)
+        if n_rows["count(*)"]:
+            self._link.call("delete", collection, filter=theirs)
+        return int(n_rows["count(*)"])
+
+
 def drop_former(uri: str | None, prefix: str = "anymodal") -> str:
     """Drop the rows of former spaces and lanes; return what was dropped. This cannot be undone.
 
     Without a former space, those of a move that was not finished.
     """
     target = store_target(uri)
-    with _linked(target) as link:
-        folder = target if isinstance(target, Path) else None
-        record = FolderRecord(folder, prefix) if folder else ServerRecord(link, prefix)
+    with ExitStack() as stack:
+        if isinstance(target, Path):
+            record: FolderRecord | ServerRecord = FolderRecord(target)
+            spaces: DropsSpaces = _FolderSpaces(target)
+        else:
+            link = MilvusLink(target, timeout_s=30.0, connect_timeout_s=10.0)
+            stack.callback(link.close)
+            record, spaces = ServerRecord(link, prefix), _ServerSpaces(link, prefix)
         current = record.read()
         filling = current.filling if current and current.former else ""
         others = sorted({*record.spaces()} - {*filling.split()} - current.spaces) if current else []
@@ -60,46 +111,18 @@ def drop_former(uri: str | None, prefix: str = "anymodal") -> str:
             )
         record.write(replace(current, former=None, filling=filling))
         for other in others:
-            drop_calibration(link, collection_name(prefix, other, segments_collection(1).kind))
-            for name in link.call("list_collections"):
-                if name.startswith(f"{prefix}_{other}_"):
-                    link.call("drop_collection", name)
-            if folder:
-                index = folder / SIDE / collection_name(prefix, other, SIDE)
-                shutil.rmtree(index, ignore_errors=True)
-        emptied = [f"{names} in {space}" for space, names in _emptied(link, prefix, current)]
+            spaces.drop(other)
+        emptied = []
+        for space in sorted(current.spaces) if current.lanes else ():
+            if n_rows := spaces.empty(space, _searched_elsewhere(current, space)):
+                emptied.append(f"{n_rows} rows in {space}")
         return ", ".join([*others, *emptied])
 
 
-def _emptied(link: MilvusLink, prefix: str, current: SearchedSpace) -> Iterator[tuple[str, str]]:
-    """Remove the segments of modalities that are searched in another space than they lie in.
+def _searched_elsewhere(current: SearchedSpace, space: str) -> Callable[[str], bool]:
+    """Whether a modality's segments in this space are not those that are searched."""
 
-    In a folder, the index beside them is built anew when it is opened next.
-    """
-    for space in sorted(current.spaces) if current.lanes else ():
-        is_home = space == current.space
-        theirs = among("modality", [m for m, s in current.lanes.items() if (s == space) != is_home])
-        theirs = theirs if is_home else f"not ({theirs})"
-        collection = collection_name(prefix, space, segments_collection(1).kind)
-        link.call("load_collection", collection)
-        count = {"filter": theirs, "output_fields": ["count(*)"], **link.freshness()}
-        (n_rows,) = link.call("query", collection, **count)
-        if n_rows["count(*)"]:
-            link.call("delete", collection, filter=theirs)
-            if link.is_lite:  # by the number of its last write, the index knows that it differs
-                link.call("flush", collection)
-            yield space, f"{n_rows['count(*)']} rows"
+    def is_elsewhere(modality: str) -> bool:
+        return current.lanes.get(modality, current.space) != space
 
-
-@contextmanager
-def _linked(target: Path | str) -> Iterator[MilvusLink]:
-    lite = joined(target) if isinstance(target, Path) else target
-    try:
-        link = MilvusLink(lite, timeout_s=30.0, connect_timeout_s=10.0, store_name=str(target))
-        try:
-            yield link
-        finally:
-            link.close()
-    finally:
-        if isinstance(target, Path) and not isinstance(lite, str):
-            stop_lite(target)
+    return is_elsewhere

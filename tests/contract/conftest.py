@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Iterator
 from itertools import chain
@@ -15,33 +12,21 @@ import pytest
 from pymilvus import MilvusClient
 
 from search.store.base import VectorStore
-from search.store.lite.shared import served
 from search.store.open import open_store
 from search.store.schema import ASSETS, LOCATIONS
 from tests.contract.rows import CALIBRATION, DIM, SPACE, record_of
 from tests.support.milvus_server import MilvusServer
 
 ROOT = Path(__file__).parents[2]
-DURABLE = ["lite", "lite_server", pytest.param("milvus_server", marks=pytest.mark.milvus)]
-
-
-@pytest.fixture(scope="session")
-def lite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder whose Milvus Lite is served by another process, as `anymodal up` does."""
-    folder = tmp_path_factory.mktemp("shared") / "store"
-    words = [sys.executable, "-m", "search.store.lite.shared", str(folder), "0"]
-    process = subprocess.Popen(words, cwd=ROOT)
-    while not served(folder):
-        assert process.poll() is None
-        time.sleep(0.05)
-    yield folder
-    process.terminate()
-    assert process.wait(30) == 0
+ON_MILVUS = ["lite", pytest.param("milvus_server", marks=pytest.mark.milvus)]
+DURABLE = ["folder", *ON_MILVUS]
+WITH_WORDS = ["folder", "lite"]
+"""The server of the tests is older than BM25."""
 
 
 @pytest.fixture(autouse=True)
-def _words_of_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Word indexes are kept in the test's folder, not in the user's."""
+def _locks_of_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks are kept in the test's folder, not in the user's."""
     monkeypatch.setenv("ANYMODAL_DATA", str(tmp_path / "data"))
 
 
@@ -113,7 +98,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStor
 
 def empty_store(request: pytest.FixtureRequest, folder: Path) -> Iterator[VectorStore]:
     """An empty store of the kind that is the request's parameter."""
-    if request.param in ("memory", "lite"):
+    if request.param != "milvus_server":
         opener = Opener(uri_of(request, folder))
         yield opener()
         opener.close()
@@ -138,13 +123,9 @@ def empty_store(request: pytest.FixtureRequest, folder: Path) -> Iterator[Vector
 def uri_of(request: pytest.FixtureRequest, folder: Path) -> str:
     if request.param == "memory":
         return "memory:"
-    if request.param == "lite":
+    if request.param == "folder":
         return str(folder / "store")
-    if request.param == "lite_server":
-        return str(request.getfixturevalue("lite_server"))
-    if request.param == "bm25":
-        server_of_words = served(request.getfixturevalue("lite_server"))
-        assert server_of_words
-        return server_of_words.uri
+    if request.param == "lite":
+        return str(folder / "store.db")
     server: MilvusServer = request.getfixturevalue(request.param)
     return server.uri

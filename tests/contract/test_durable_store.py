@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import pytest
 from pydantic import ValidationError
+from pymilvus import MilvusClient
 
 from encoder.errors import InputError
-from encoder.space import Calibration
-from encoder.types import IMAGE, TEXT
+from encoder.space import Calibration, l2_normalize
+from encoder.types import AUDIO, IMAGE, TEXT
 from search.api.ports import Job, Jobs
 from search.api.responses.plain_values import job_status
 from search.errors import (
@@ -27,15 +27,13 @@ from search.errors import (
     StoreMissingError,
     StoreUnavailableError,
 )
-from search.filters import Compare, Operator, parse_filter
 from search.store.base import VectorStore
 from search.store.memory import MemoryStore
+from search.store.milvus import lite
 from search.store.milvus.indexes import KINDS, IndexState, build_params, search_params
-from search.store.milvus.rows import MilvusRows
 from search.store.milvus.store import MilvusStore
-from search.store.open import open_store
-from search.store.schema import ASSETS, partition_of_row
-from tests.contract.conftest import Opener
+from search.store.schema import ASSETS, SCHEMA_VERSION
+from tests.contract.conftest import ON_MILVUS, ROOT, Opener
 from tests.contract.rows import (
     CALIBRATION,
     DIM,
@@ -43,6 +41,7 @@ from tests.contract.rows import (
     assert_same_answers,
     asset,
     corpus,
+    names,
     record_of,
     segment,
     vectors,
@@ -65,38 +64,13 @@ def test_reopening_gives_the_same_answers(open_again: Opener) -> None:
     assert list(again.scan()) == list(oracle.scan())
 
 
-def test_renaming_a_file_writes_no_segments_to_a_folder(tmp_path: Path) -> None:
-    """Milvus Lite would check each of them in full."""
-    open_again = Opener(str(tmp_path / "store"))
-    store = open_again()
-    assets, segments = corpus(6)
-    store.write(assets, segments)
-
-    def last_segment_write() -> int:
-        record_of(store).flush()
-        (manifest,) = (tmp_path / "store" / "collections").glob("*_segments7/manifest.json")
-        return int(json.loads(manifest.read_text())["current_seq"])
-
-    first = last_segment_write()
-    both = [replace(row, locations=[*row.locations, f"/new/{row.asset_id}"]) for row in assets]
-    store.write(both, [])
-    store.write([replace(row, locations=row.locations[1:]) for row in both], [])
-    assert last_segment_write() == first
-    below = Compare("path", Operator.PREFIX, "/new/")
-    assert [row.asset_id for row in store.scan(below)] == [row.asset_id for row in assets]
-    assert store.assets_at(["/data/asset0-0"]) == {}
-    found = store.search(vectors(1), IMAGE, 6, filter=below)[0]
-    assert {hit.asset_id for hit in found} == {"asset0-1", "asset0-4"}
-    open_again.drop()
-
-
 def test_a_store_keeps_the_calibration_that_it_was_made_with(open_again: Opener) -> None:
     oracle = MemoryStore(DIM, CALIBRATION)
     assets, segments = corpus(9)
     for each in (open_again(), oracle):
         each.write(assets, segments)
     again = open_again(calibration={IMAGE: Calibration(0.5, 0.5)})
-    assert again.scoring.reading == CALIBRATION
+    assert again.scoring.constants == CALIBRATION
     again.write([], segments[:5])
     assert_same_answers(again, oracle)
 
@@ -128,6 +102,7 @@ def test_a_new_space_lies_beside_the_old_one(open_again: Opener) -> None:
     assert [row.asset_id for row in open_again().scan()] == ["a"]
 
 
+@pytest.mark.parametrize("open_again", ON_MILVUS, indirect=True)
 def test_pages_go_on_over_flushed_and_new_rows(
     open_again: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,11 +130,10 @@ def test_what_others_write_and_delete_is_seen_after_catching_up(open_again: Open
         assert other.search(vector[None], IMAGE, 5) == [[]]
 
 
+@pytest.mark.parametrize("open_again", ON_MILVUS, indirect=True)
 def test_a_server_that_has_not_loaded_its_rows_yet_is_waited_for(open_again: Opener) -> None:
-    store = open_again()
+    store = record_of(open_again())
     store.write([asset("a", "/a")], [])
-    if not isinstance(store, MilvusStore):  # an index answers here, and has nothing to load
-        return
     store._link.call("release_collection", store._rows.name(ASSETS))
     with pytest.raises(StoreUnavailableError):
         store.assets(["a"])
@@ -231,20 +205,19 @@ def opener(milvus_server: MilvusServer) -> Iterator[Opener]:
 
 @pytest.mark.milvus
 def test_a_store_keeps_the_index_it_was_made_with(opener: Opener) -> None:
-    """Milvus 2.3.5 accepts DISKANN, and never builds it."""
     oracle = MemoryStore(DIM, CALIBRATION)
     assets, segments = corpus(12)
-    for store in (opener(index="DISKANN"), oracle):
+    for store in (opener(index="HNSW"), oracle):
         store.write(assets, segments)
-    again = cast(MilvusStore, opener(index="HNSW"))
-    assert again._search._index_kind == "DISKANN"
-    assert again.index_state() == IndexState("DISKANN", 0, 0)
+    again = cast(MilvusStore, opener(index="IVF_RABITQ"))
+    assert again._search._index_kind == "HNSW"
+    assert again.index_state() == IndexState("HNSW", 0, 0)
     assert_same_answers(again, oracle)
 
 
 @pytest.mark.milvus
 def test_what_an_old_server_lacks_is_refused_by_name(opener: Opener) -> None:
-    for index in ("HNSW_SQ", "IVF_RABITQ", "SCANN", "HNSW+mmap"):
+    for index in ("HNSW_SQ", "IVF_RABITQ", "HNSW+mmap"):
         with pytest.raises(StoreError) as refused:
             opener(index=index)
         assert f"cannot build the index {index}" in refused.value.problem
@@ -252,9 +225,9 @@ def test_what_an_old_server_lacks_is_refused_by_name(opener: Opener) -> None:
     assert opener(index="HNSW").search(vectors(1), IMAGE, 1) == [[]]
 
 
-@pytest.mark.parametrize("index", ["FLAT", "HNSW+", "HNSW+disk", "hnsw", "DISKANN+mmap"])
+@pytest.mark.parametrize("index", ["FLAT", "HNSW+", "HNSW+disk", "hnsw", "DISKANN"])
 def test_indexes_that_are_none_are_refused(index: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="one of HNSW, HNSW_SQ, IVF_RABITQ, DISKANN, SCANN"):
+    with pytest.raises(InputError, match="one of HNSW, HNSW_SQ, IVF_RABITQ, with"):
         build_params(index)
     monkeypatch.setenv("ANYMODAL_STORE__INDEX", index)
     with pytest.raises(ValidationError, match="store__index"):
@@ -266,111 +239,92 @@ def test_indexes_that_are_none_are_refused(index: str, monkeypatch: pytest.Monke
 def test_a_search_looks_as_far_as_a_kind_takes_and_no_farther(kind: str, limit: int) -> None:
     """Milvus refuses fewer candidates than hits, and more lists than were built."""
     params = search_params(kind, limit)
-    depths = [params[name] for name in ("ef", "search_list", "reorder_k") if name in params]
-    assert all(depth >= limit for depth in depths)
+    assert params.get("ef", limit) >= limit
     n_lists = build_params(kind)["params"].get("nlist", 0)
     assert params.get("nprobe", 0) <= n_lists
-    assert depths or params["nprobe"]
+    assert params.keys() & {"ef", "nprobe"}
 
 
-PATH = parse_filter({"field": "path", "prefix": "/data/"})
-KILLED = """
-import os, signal, sys
-from search.store.milvus import upgrade
-from search.store.open import open_store
-upgrade._ROWS_PER_PAGE = 7
-store = open_store(sys.argv[1], {space!r}, {dim}, prefix=sys.argv[2])
-store.upgrade(lambda done, rows: done > 8 and os.kill(os.getpid(), signal.SIGKILL))
-"""
-
-
-def filled_as_before(opener: Opener) -> MemoryStore:
-    """Fill a store and make its segments what they were in schema 6; return its oracle."""
-    store, oracle = opener(), MemoryStore(DIM, CALIBRATION)
-    for one in (store, oracle):
-        one.write(*corpus(12))
-    store = record_of(store)
-    old, new = store._version.old, store._version.new
-    rows = MilvusRows(store._link, {**store._rows.names, **store._prepare([old])}, old)
-    for row in rows.where(new, "", new.whole):
-        kept = {field: row[field] for field in old.whole}
-        rows.partitions.ensure(partition_of_row(row))
-        rows.upsert(old, [kept], partition_name=partition_of_row(row))
-    rows.flush(old)
-    store._link.call("drop_collection", rows.name(new))
-    return oracle
-
-
-@pytest.mark.slow
-def test_an_old_store_is_searched_and_then_upgraded(
-    open_again: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    oracle = filled_as_before(open_again)
-    monkeypatch.setattr("search.store.milvus.upgrade._ROWS_PER_PAGE", 7)
+@pytest.mark.parametrize("open_again", ON_MILVUS, indirect=True)
+def test_plain_pymilvus_finds_the_same_neighbours(open_again: Opener) -> None:
+    """Rows are unit vectors: whoever opens the collection finds by cosine what the store does."""
     store = open_again()
-    assert_same_answers(store, oracle)
-    assert len(list(store.select(PATH))) == 12
-    assert len(store.search(vectors(1), IMAGE, 20, filter=PATH)[0]) == 12
-    for write in (lambda: store.write([asset("b", "/b")], []), lambda: store.delete(["b"])):
-        with pytest.raises(StoreError, match="anymodal store upgrade"):
-            write()
-
-    def stop(n_done: int, _n_rows: int) -> None:
-        if n_done > 20:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        store.upgrade(stop)
-    store = open_again()
-    assert_same_answers(store, oracle)
-    seen: list[int] = []
-    assert store.upgrade(lambda n_done, _: seen.append(n_done)) == 36
-    assert seen[0] < 36
-    assert sum(b - a for a, b in zip([0, *seen], seen, strict=False)) <= 36 - 14  # it resumed
-    store = open_again()
-    assert_same_answers(store, oracle)
-    assert store.upgrade(lambda *_: None) == 0
-    record = record_of(store)
-    assert record._rows.count(record._segments) == 36
-    assert record._rows.name(record._segments).endswith("_segments7")
-    other = parse_filter({"field": "path", "prefix": "/data/asset0-1/"})
-    assert store.search(vectors(1), IMAGE, 20, filter=other) == [[]]
-    store.write([asset("b", "/b")], [])
-    assert store.count() == 13
-
-
-@pytest.mark.slow
-def test_an_upgrade_that_is_killed_loses_nothing(tmp_path: Path) -> None:
-    opener = Opener(str(tmp_path / "store"))
-    oracle = filled_as_before(opener)
-    opener.close()
-    words = [sys.executable, "-c", KILLED.format(space=SPACE, dim=DIM), opener.uri, opener.prefix]
-    for _ in range(2):
-        killed = subprocess.run(words, cwd=Path(__file__).parents[2], timeout=60, check=False)
-        assert killed.returncode == -signal.SIGKILL
-        store = opener()
-        assert_same_answers(store, oracle)
-        opener.close()
-    store = opener()
-    assert store.upgrade(lambda *_: None) == 36
-    store = open_store(opener.uri, SPACE, DIM, prefix=opener.prefix)
-    assert_same_answers(store, oracle)
-    assert {hit.asset_id for hit in store.search(vectors(1), TEXT, 20, filter=PATH)[0]}
-    store.close()
+    store.write(*corpus(90))
+    store.catch_up()
+    client = MilvusClient(open_again.uri)
+    collection = f"{open_again.prefix}_{SPACE}_segments"
+    for query in l2_normalize(vectors(4, seed=9)):
+        for modality in (TEXT, IMAGE, AUDIO):
+            ours = store.search(query[None], modality, 10)[0]
+            (theirs,) = client.search(
+                collection,
+                [query],
+                limit=10,
+                partition_names=[modality],
+                output_fields=["segment_id"],
+                consistency_level="Strong",
+            )
+            assert [hit["entity"]["segment_id"] for hit in theirs] == names(ours)
+            cosines = [hit["distance"] for hit in theirs]
+            assert cosines == pytest.approx([hit.cosine for hit in ours], abs=1e-5)
+    client.close()
 
 
 @pytest.mark.parametrize("space", [SPACE, "ab" * 8], ids=["its own model", "another model"])
-@pytest.mark.parametrize(("schema", "whose"), [("5", "an earlier"), ("8", "a later")])
-def test_a_schema_that_is_not_read_is_refused_by_its_number(
-    tmp_path: Path, schema: str, whose: str, space: str
+@pytest.mark.parametrize("schema", ["7", "9"])
+@pytest.mark.parametrize("open_again", ON_MILVUS, indirect=True)
+def test_another_schema_is_refused_with_the_way_to_this_one(
+    open_again: Opener, schema: str, space: str
 ) -> None:
-    store = open_store(str(tmp_path), SPACE, DIM)
-    store.write(*corpus(2))
-    record = record_of(store)
+    record = record_of(open_again())
+    record.write(*corpus(2))
     for name in record._rows.names.values():
         record._link.call(
             "alter_collection_properties", name, properties={"anymodal.schema": schema}
         )
-    store.close()
-    with pytest.raises(StoreError, match=rf"schema {schema} .*{whose} version.*schema 7.*schema 6"):
-        record_of(open_store(str(tmp_path), space, DIM))
+    with pytest.raises(StoreError, match=rf"schema {schema} .*writes schema {SCHEMA_VERSION}") as e:
+        open_again(space)
+    assert "anymodal store export" in e.value.remedy
+    assert "anymodal store import" in e.value.remedy
+
+
+def test_a_file_of_milvus_lite_admits_one_process_and_lets_the_next_one_in(tmp_path: Path) -> None:
+    open_again = Opener(str(tmp_path / "new" / "store.db"))
+    open_again().write(*corpus(2))
+    words = [sys.executable, "-c", _OPENS, open_again.uri, SPACE, str(DIM), open_again.prefix]
+    run = partial(subprocess.run, words, cwd=ROOT, timeout=60, capture_output=True, text=True)
+    assert "in use by another process" in run(check=False).stdout
+    open_again.close()
+    assert run(check=False).stdout.strip() == "2"
+
+
+_OPENS = """
+import sys
+from search.errors import StoreBusyError
+from search.store.open import open_store
+try:
+    store = open_store(sys.argv[1], sys.argv[2], int(sys.argv[3]), prefix=sys.argv[4])
+    print(store.count())
+except StoreBusyError as error:
+    print(error)
+"""
+
+
+def test_what_is_no_file_of_milvus_lite_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.db").write_text("of SQLite")
+    (tmp_path / "b.db").mkdir()
+    (tmp_path / "b.db" / "note").write_text("mine")
+    for name in ("a.db", "b.db"):
+        with pytest.raises(StoreError, match=f"{name} is .*no(t a)? store"):
+            Opener(str(tmp_path / name))()
+    assert (tmp_path / "a.db").read_text() == "of SQLite"
+    assert [path.name for path in (tmp_path / "b.db").iterdir()] == ["note"]
+
+
+def test_without_milvus_lite_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lite, "find_spec", lambda _: None)
+    with pytest.raises(StoreError) as missing:
+        Opener(str(tmp_path / "store.db"))()
+    assert "anymodal[lite]" in missing.value.remedy

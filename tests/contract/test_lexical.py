@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +14,11 @@ from search import Query, SearchEngine
 from search.errors import IndexNotReadyError
 from search.filters import parse_filter
 from search.store.base import VectorStore
-from search.store.embedded import reading
+from search.store.folder import reading
 from search.store.memory import MemoryStore
 from search.store.milvus import store as milvus_texts
-from search.store.milvus import words as mirrored_words
 from search.types import SegmentRow
-from tests.contract.conftest import DURABLE, Opener, empty_store
+from tests.contract.conftest import WITH_WORDS, Opener, empty_store, uri_of
 from tests.contract.rows import DIM, asset, names, segment, vectors
 from tests.support.encoders import Alike
 from tests.support.waiting import wait_for
@@ -36,10 +35,16 @@ TEXTS = {
 }
 
 
-@pytest.fixture(params=["memory", *DURABLE, "bm25"])
+@pytest.fixture(params=["memory", *WITH_WORDS])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
-    """An empty store; also Milvus Lite in the place of a server with words of its own."""
     yield from empty_store(request, tmp_path)
+
+
+@pytest.fixture(params=WITH_WORDS)
+def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+    opener = Opener(uri_of(request, tmp_path))
+    yield opener
+    opener.close()
 
 
 def text(name: str, content: str, index: int = 0) -> SegmentRow:
@@ -113,10 +118,7 @@ def test_what_was_written_is_found_at_once_and_by_its_last_text(filled: VectorSt
     assert found(filled, "balloon") == []
 
 
-def test_what_another_process_changes_is_found_in_the_end(
-    open_again: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mirrored_words, "REFRESH_S", 0.5)
+def test_what_another_process_changes_is_found_in_the_end(open_again: Opener) -> None:
     mine, other = open_again(), open_again.beside()
     mine.write([asset("a", "/a", modality=TEXT)], [text("a", "A zeppelin over the alps")])
     assert found(mine, "zeppelin") == ["a"]
@@ -126,25 +128,7 @@ def test_what_another_process_changes_is_found_in_the_end(
     wait_for(lambda: found(mine, "zeppelin") == ["b"])
 
 
-def test_texts_that_another_process_takes_out_of_an_asset_are_forgotten(
-    open_again: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mirrored_words, "REFRESH_S", 0.1)
-    monkeypatch.setattr(mirrored_words, "FULL_REFRESH_S", 0.1)
-    mine, other = open_again(), open_again.beside()
-    rows = [text("a", "A zeppelin over the alps", 0), text("a", "A balloon over the alps", 1)]
-    mine.write([asset("a", "/a", modality=TEXT, n_segments=2)], rows)
-    assert found(mine, "zeppelin") == found(mine, "balloon") == ["a"]
-    other.delete(["a"])
-    other.write([asset("a", "/a", modality=TEXT)], rows[:1])
-    # A refresh in between sees that the asset was deleted, but not yet what was written.
-    wait_for(lambda: not found(mine, "balloon") and found(mine, "zeppelin") == ["a"])
-
-
-def test_what_another_process_adds_again_or_removes_is_known(
-    open_again: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mirrored_words, "REFRESH_S", 0.1)
+def test_what_another_process_adds_again_or_removes_is_known(open_again: Opener) -> None:
     mine, other = open_again(), open_again.beside()
     a = [asset("a", "/a", modality=TEXT)], [text("a", "A zeppelin over the alps")]
     b = [asset("b", "/b", modality=TEXT)], [text("b", "A balloon over the alps")]
@@ -157,29 +141,6 @@ def test_what_another_process_adds_again_or_removes_is_known(
     assert found(mine, "balloon") == ["b"]
     other.delete(["b"])
     wait_for(lambda: not found(mine, "balloon"))
-
-
-def test_what_is_deleted_while_others_texts_are_read_is_known_if_it_comes_back(
-    open_again: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mirrored_words, "REFRESH_S", 0.1)
-    monkeypatch.setattr(mirrored_words, "FULL_REFRESH_S", 1.0)
-    mine, other = open_again(), open_again.beside()
-    a = [asset("a", "/a", modality=TEXT)], [text("a", "A zeppelin over the alps")]
-    other.write(*a)
-    wait_for(lambda: found(mine, "zeppelin") == ["a"])
-    read, left = mirrored_words.MirroredWords._texts, ["a"]
-
-    def texts(words: mirrored_words.MirroredWords, ids: Sequence[str] | None) -> Iterator[object]:
-        if left:
-            mine.delete([left.pop()])
-        yield from read(words, ids)
-
-    monkeypatch.setattr(mirrored_words.MirroredWords, "_texts", texts)
-    other.write([asset("b", "/b", modality=TEXT)], [text("b", "A balloon over the alps")])
-    wait_for(lambda: found(mine, "balloon") == ["b"])
-    other.write(*a)
-    wait_for(lambda: found(mine, "zeppelin") == ["a"])
 
 
 def test_the_next_process_knows_the_words_that_others_wrote(open_again: Opener) -> None:
@@ -205,27 +166,6 @@ def test_what_another_process_deletes_takes_no_place(open_again: Opener) -> None
     other.delete(["one"])
     assert {hit.asset_id for hit in engine.search(query).hits} == {"two", "three"}
     engine.close()
-
-
-def test_many_texts_are_read_in_the_background(
-    open_again: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mirrored_words, "_AT_ONCE", -1)
-    mine, other = open_again(), open_again.beside()
-    rows = [text(name, content) for name, content in TEXTS.items()]
-    mine.write([asset(name, f"/{name}", modality=TEXT) for name in TEXTS], rows)
-    if isinstance(getattr(other, "_words", None), mirrored_words.MirroredWords):
-        with pytest.raises(IndexNotReadyError, match="still being read"):
-            other.lexical("ferry", 3)
-    wait_for(lambda: is_ready(other))
-    assert found(other, "ferry") == ["ferry"]
-
-
-def is_ready(store: VectorStore) -> bool:
-    try:
-        return bool(store.lexical("ferry", 3))
-    except IndexNotReadyError:
-        return False
 
 
 def test_a_hit_is_the_segment_as_it_was_written(store: VectorStore) -> None:
@@ -289,3 +229,18 @@ def test_words_in_quotes_are_in_all_that_a_local_index_finds(filled: VectorStore
         .hits
     )
     assert best.asset_id == "soup"
+
+
+@pytest.mark.milvus
+@pytest.mark.parametrize("open_again", ["milvus_server"], indirect=True)
+def test_a_server_without_words_is_searched_by_meaning_and_says_so(open_again: Opener) -> None:
+    store = open_again(calibration={})
+    store.write([asset("ferry", "/f", modality=TEXT)], [text("ferry", TEXTS["ferry"])])
+    with pytest.raises(IndexNotReadyError, match="no search by words"):
+        store.lexical("ferry", 3)
+    engine = SearchEngine(Alike(Space(DIM, {}, {})), store)
+    answer = engine.search(Query([Item(TEXT, "ferry")], consistency="strong"))
+    assert [hit.asset_id for hit in answer.hits] == ["ferry"]
+    (warning,) = answer.warnings
+    assert "only meaning and names counted" in warning
+    engine.close()

@@ -1,6 +1,6 @@
-"""A store's rows, compared by brute force: every row of the record and of the index beside it.
+"""A store's rows, compared by brute force.
 
-It reads Milvus by its client, and the index by SQLite and NumPy, without the code that is tested.
+It reads Milvus by its client, and a folder by SQLite and NumPy, without the code that is tested.
 Of a folder it reads a copy, so that reading mends nothing.
 """
 
@@ -20,8 +20,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from pymilvus import MilvusClient
 
-from search.store.calibrated import from_stored
-from search.store.lite.in_process import serve_lite, stop_lite
 from search.store.schema import uri_key
 from tests.faults.tiny_worker import DIM, N_ROWS
 
@@ -38,10 +36,9 @@ class Rows:
 
     assets: list[dict[str, Any]]
     segments: list[dict[str, Any]]
-    locations: list[dict[str, Any]] | None
-    """None in a folder."""
+    locations: list[dict[str, Any]]
     words: list[dict[str, Any]] | None
-    """None on servers without words of their own."""
+    """None in a folder, and on servers without words of their own."""
 
     @property
     def world(self) -> World:
@@ -67,11 +64,31 @@ def copied(folder: Path) -> Iterator[Path]:
 
 def read_folder(folder: Path, space: str) -> Rows:
     """The rows of a space, from a copy of the folder."""
-    uri = serve_lite(folder)
-    try:
-        return read_server(uri, space)
-    finally:
-        stop_lite(folder)
+    files = folder / "spaces" / space
+    with closing(sqlite3.connect(files / "store.db")) as db:
+        committed = db.execute("SELECT asset_id, row FROM asset WHERE row NOT NULL").fetchall()
+        assets = [
+            {"asset_id": asset_id, "n_segments": row[3], "locations": row[4], "metadata": row[5]}
+            for asset_id, row in ((key, json.loads(text)) for key, text in committed)
+        ]
+        placed = "SELECT uri, asset_id FROM location JOIN asset USING (no)"
+        locations = [
+            {"location_id": f"{uri} {asset_id}", "uri_key": uri_key(uri), "asset_id": asset_id}
+            for uri, asset_id in db.execute(placed)
+        ]
+        stored = db.execute(
+            "SELECT key, asset_id, modality, idx, at FROM segment JOIN asset USING (no) "
+            f"JOIN part ON part.part = segment.at >> {_SLOT_BITS}"
+        ).fetchall()
+    segments = []
+    for key, asset_id, modality, index, at in stored:
+        part, slot = divmod(at, 1 << _SLOT_BITS)
+        path = files / "vectors" / f"{part}.rows"
+        segments.append(
+            {"segment_id": key, "asset_id": asset_id, "modality": modality, "index": index}
+            | {"embedding": np.fromfile(path, np.float32, DIM, offset=4 * DIM * slot)}
+        )
+    return Rows(assets, segments, locations, None)
 
 
 def read_server(uri: str, space: str) -> Rows:
@@ -92,9 +109,7 @@ def read_server(uri: str, space: str) -> Rows:
             assert len(stored) < _MOST
             return list(map(dict, stored))
 
-        has_words, has_places = (
-            f"anymodal_{space}_{kind}" in names for kind in ("words", "locations")
-        )
+        has_words = f"anymodal_{space}_words" in names
         assets = rows("assets", "asset_id", "n_segments", "locations", "metadata")
         for row in assets:
             if isinstance(row["metadata"], str | bytes):
@@ -102,8 +117,8 @@ def read_server(uri: str, space: str) -> Rows:
             row["locations"] = list(row["locations"])
         return Rows(
             assets,
-            rows("segments7", "segment_id", "asset_id", "modality", "index", "embedding"),
-            rows("locations", "location_id", "uri_key", "asset_id") if has_places else None,
+            rows("segments", "segment_id", "asset_id", "modality", "index", "embedding"),
+            rows("locations", "location_id", "uri_key", "asset_id"),
             rows("words", "segment_id", "asset_id") if has_words else None,
         )
 
@@ -131,53 +146,19 @@ def faults_of_record(rows: Rows) -> list[str]:
         wanted = len(first) * {str(key): n for key, n in N_ROWS.items()}.get(modality, 1)
         if len(seen) != wanted:
             wrong.append(f"{asset_id} has {len(seen)} rows of {wanted}")
-    if rows.locations is not None:
-        wrong += _doubles("places", [row["location_id"] for row in rows.locations])
-        named = {(uri_key(uri), row["asset_id"]) for row in rows.assets for uri in row["locations"]}
-        placed = {(row["uri_key"], row["asset_id"]) for row in rows.locations}
-        wrong += [f"a place of {asset_id} cannot be found" for _, asset_id in named - placed]
+    wrong += _doubles("places", [row["location_id"] for row in rows.locations])
+    named = {(uri_key(uri), row["asset_id"]) for row in rows.assets for uri in row["locations"]}
+    placed = {(row["uri_key"], row["asset_id"]) for row in rows.locations}
+    wrong += [f"a place of {asset_id} cannot be found" for _, asset_id in named - placed]
+    for row in rows.segments:
+        if abs(float(np.linalg.norm(row["embedding"])) - 1) > 1e-4:
+            wrong.append(f"{row['segment_id']} has no vector")
     if rows.words is not None:
         worded = {row["segment_id"] for row in rows.words}
         texts = {row["segment_id"] for row in rows.segments if row["modality"] == "text"}
         wrong += _doubles("words", [row["segment_id"] for row in rows.words])
         wrong += [f"no words of {key}" for key in texts - worded]
         wrong += [f"stray words of {key}" for key in worded - texts]
-    return wrong
-
-
-def faults_of_index(folder: Path, space: str, rows: Rows) -> list[str]:
-    """Where the index beside the record differs from it."""
-    side = folder / "side" / f"anymodal_{space}_side"
-    if (named := side / "current").exists():
-        side = side / named.read_text()
-    with closing(sqlite3.connect(side / "tables.db")) as db:
-        intents = [one for (one,) in db.execute("SELECT asset_id FROM intent")]
-        kept = dict(db.execute("SELECT asset_id, row FROM asset WHERE row NOT NULL").fetchall())
-        places = set(
-            db.execute("SELECT asset_id, uri FROM location JOIN asset USING (no)").fetchall()
-        )
-        at = dict(db.execute("SELECT key, at FROM segment").fetchall())
-        owners = dict(db.execute("SELECT key, asset_id FROM segment JOIN asset USING (no)"))
-    wrong = [f"an intent for {one} is left" for one in intents]
-    known = {
-        asset_id: (frozenset(row[4]), frozenset(row[5].get("tags") or ()))
-        for asset_id, row in ((key, json.loads(text)) for key, text in kept.items())
-    }
-    if known != rows.world:
-        wrong.append(f"the index has other commit rows: {known.items() ^ rows.world.items()}")
-    if places != {(row["asset_id"], uri) for row in rows.assets for uri in row["locations"]}:
-        wrong.append("the index has other places")
-    stored = {row["segment_id"]: row for row in rows.segments}
-    if differ := at.keys() ^ stored.keys():
-        return [*wrong, f"{len(differ)} segments are only in the index or only in the record"]
-    if owners != {key: row["asset_id"] for key, row in stored.items()}:
-        wrong.append("segments in the index belong to other assets")
-    for key, place in at.items():
-        part, slot = divmod(place, 1 << _SLOT_BITS)
-        file = side / "vectors" / f"{part}.rows"
-        vector = np.fromfile(file, np.float32, DIM, offset=4 * DIM * slot)
-        if float(vector @ from_stored(stored[key]["embedding"])) < 0.999:
-            wrong.append(f"the index has a different vector of {key}")
     return wrong
 
 

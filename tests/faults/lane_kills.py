@@ -172,7 +172,7 @@ def _search_until_told(library: Library, told: Path, result: Path) -> None:
     while not told.exists():
         try:
             with closing(Resources(current_settings())) as held:
-                store = held.existing_store(hold=False)
+                store = held.existing_store()
                 photos = [row for row in store.scan() if row.media_type == "image/png"]
                 ids = [(chance.choice(photos).asset_id, IMAGE) for _ in range(20)]
                 ids += [(chance.choice(list(stay.values())), AUDIO) for _ in range(10)]

@@ -1,12 +1,11 @@
 """Two operations at once on the same assets, in two processes: as if one had come after the other.
 
-``python -m tests.faults.pairs --trials N`` runs random pairs on a store that `anymodal up` shares;
-``--on folder`` in two threads of the one process that holds a folder, and ``--on http://HOST:PORT``
-on a Milvus server. A trial ends with the whole state: files, rows, segments with their vectors,
-words, uploads, the model, and what `anymodal check` finds. It has to be as one of the two orders
-leaves it. Locks are by asset and an operation on several is no transaction, so that this holds for
-each of `GROUPS`, which share no asset: one may be as after the first operation and another as after
-the second.
+``python -m tests.faults.pairs --trials N`` runs random pairs on a folder of two processes; ``--on
+threads`` in two threads of one process, and ``--on http://HOST:PORT`` on a Milvus server. A trial
+ends with the whole state: files, rows, segments with their vectors, words, uploads, the model, and
+what `anymodal check` finds. It has to be as one of the two orders leaves it. Locks are by asset and
+an operation on several is no transaction, so that this holds for each of `GROUPS`, which share no
+asset: one may be as after the first operation and another as after the second.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import argparse
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -28,12 +26,10 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import Any
 
-from search.store.lite.shared import served
-
 OPERATIONS = (
     *("ingest", "ingest_copy", "ingest_tagged", "upload", "upload_tagged", "patch", "delete"),
     *("delete_folder", "prune", "move", "edit", "import_export", "adopt"),
-    *("reindex", "rollback", "rewrite"),
+    *("reindex", "rollback", "recalibrate"),
 )
 STARTS = ("new", "stored", "gone")
 GROUPS = {"text b": ("B", "b.txt"), "texts a and e": ("A", "E", "a.txt"), "store": ("",)}
@@ -204,26 +200,16 @@ def group_of(part: str) -> str:
 
 @contextmanager
 def actors_on(where: str, folder: Path) -> Iterator[list[Actor]]:
-    """Two actors on a store: ``up``, ``folder`` (one actor, for both) or a server's URI."""
+    """Two actors on a store: ``folder``, ``threads`` (one actor, for both) or a server's URI."""
     store = where if where.startswith("http") else str(folder / "store")
-    shared = None
-    if where == "up":
-        anymodal = Path(sys.executable).with_name("anymodal")
-        shared = subprocess.Popen([anymodal, "up", "--store", store], stdout=subprocess.DEVNULL)
-        while served(Path(store)) is None:
-            assert shared.poll() is None
-            time.sleep(0.05)
     actors: list[Actor] = []
     try:
         actors.append(Actor(folder, store))
-        actors.append(actors[0] if where == "folder" else Actor(folder, store))
+        actors.append(actors[0] if where == "threads" else Actor(folder, store))
         yield actors
     finally:
         for actor in dict.fromkeys(actors):
             actor.close()
-        if shared:
-            shared.send_signal(signal.SIGTERM)
-            shared.wait(30)
 
 
 def say(line: str) -> None:
@@ -234,7 +220,7 @@ def say(line: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=2000)
-    parser.add_argument("--on", default="up", help="up, folder, or http://HOST:PORT")
+    parser.add_argument("--on", default="folder", help="folder, threads, or http://HOST:PORT")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--operations", default=",".join(OPERATIONS))
     options = parser.parse_args()

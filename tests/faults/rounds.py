@@ -121,9 +121,7 @@ def _await_end(scene: Scene) -> None:
     deadline = time.monotonic() + _LONGEST_S
     while not (job := scene.board.status(scene.job_id)).ended:
         assert time.monotonic() < deadline, f"after {_LONGEST_S} s the job stands so: {job}"
-        if scene.cluster.milvus.process.poll() is not None:
-            scene.cluster.milvus.start()
-            scene.cluster.milvus.wait_until_ready()
+        scene.cluster.milvus.start_again()
         time.sleep(0.1)
 
 

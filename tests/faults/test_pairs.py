@@ -26,11 +26,11 @@ PAIRS = [
     ("stored", "prune", "ingest"),
     ("stored", "reindex", "patch"),
     ("stored", "reindex", "edit"),
-    ("gone", "rewrite", "ingest_tagged"),
+    ("gone", "recalibrate", "ingest_tagged"),
 ]
 
 
-@pytest.fixture(scope="module", params=["up", "folder"])
+@pytest.fixture(scope="module", params=["folder", "threads"])
 def pairs(
     request: pytest.FixtureRequest, bundle_home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Pairs, list[tuple[str, str, str]]]]:
@@ -38,7 +38,7 @@ def pairs(
     assert bundle_home.is_dir()
     folder = tmp_path_factory.mktemp("pairs").resolve()
     with actors_on(request.param, folder) as actors:
-        yield Pairs(actors), PAIRS[request.param == "folder" :: 2]
+        yield Pairs(actors), PAIRS[request.param == "threads" :: 2]
 
 
 @pytest.mark.parametrize("turn", range(len(PAIRS) // 2))

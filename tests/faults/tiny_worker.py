@@ -68,9 +68,6 @@ class TinyEncoder:
         """The only model, for any kind."""
         return self
 
-    def call_spaces_as(self, _stored: object) -> None:
-        """Its spaces have one name."""
-
     def window_lengths(self, text: str, _role: Role = "document") -> list[int]:
         return [len(text.split())]
 

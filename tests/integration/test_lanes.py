@@ -199,14 +199,14 @@ def test_each_lane_is_measured_by_its_own_model(models: str, files: Path, tmp_pa
             constants = engine.space().calibration
         assert constants[TEXT] == encoder.space.calibration[TEXT]
         assert constants[IMAGE] != encoder.space.calibration[IMAGE]
-        assert AUDIO not in store.scoring.reading  # one sound is too few
+        assert AUDIO not in store.scoring.constants  # one sound is too few
         assert AUDIO in constants  # by the bank
         measured = calibrate(encoder, store)["measured"]
         assert measured.keys() == {"text", "image", "audio"}
         calibrate(encoder, store, shipped=True)  # of the bundle's lane; the others ship none
-        assert store.home.scoring.reading == encoder.space.calibration
-        assert store.of(IMAGE).scoring.reading.keys() == {IMAGE}
-        assert store.scoring.reading[IMAGE] == store.of(IMAGE).scoring.reading[IMAGE]
+        assert store.home.scoring.constants == encoder.space.calibration
+        assert store.of(IMAGE).scoring.constants.keys() == {IMAGE}
+        assert store.scoring.constants[IMAGE] == store.of(IMAGE).scoring.constants[IMAGE]
 
 
 def test_a_folder_of_photos_scans_speech_and_recordings_by_commands(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import anymodal
@@ -51,6 +51,30 @@ def test_what_is_stored_is_listed_counted_and_shown(here: Run, media: Path, tmp_
     assert [one["snippet"] for one in shown["segments"]] == [bread.read_text()]
     assert here("store", "stats") == stats
     assert here("info", shown["asset_id"]) == shown
+
+
+def test_a_store_is_copied_while_it_is_open(here: Run, store_uri: str, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "ferry.txt").write_text("The ferry leaves the harbour at nine.")
+    (notes / "bread.txt").write_text("Bread rises overnight in a cool kitchen.")
+    here("ingest", notes)
+    copy = str(tmp_path / "copy")
+    (space,) = stored_spaces(store_uri)
+    with closing(open_store(store_uri, space, MultiModalEncoder().embed_dim)):
+        assert here("store", "backup", copy) == {"assets": 2, "folder": copy}
+        here("delete", notes / "ferry.txt")
+    assert len(here("list")["assets"]) == 1
+    (hit, *_) = here("search", "When does the boat sail?", "--store", copy)["hits"]
+    assert "ferry" in hit["uri"]
+    assert here("store", "check", "--store", copy)["differences"] == []
+    assert here("ingest", notes, "--store", copy)["unchanged"] == 2
+    assert "new or empty folder" in here("store", "backup", copy, fails=2)
+    assert "new or empty folder" in here("store", "backup", f"{store_uri}/in", fails=2)
+    for other in ("memory:", "http://me:secret@127.0.0.1:9", str(tmp_path / "x.db")):
+        said = here("store", "backup", tmp_path / "other", "--store", other, fails=2)
+        assert "anymodal store export" in said
+        assert "secret" not in said
 
 
 def test_a_folder_is_searched_without_a_server(

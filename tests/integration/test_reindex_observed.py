@@ -27,7 +27,7 @@ from workers.serving.resources import Resources
 
 N_NOTES = 8
 NEW = "bundle:multilingual"
-STORES = ["lite", pytest.param("milvus_server", marks=pytest.mark.milvus)]
+STORES = ["folder", pytest.param("milvus_server", marks=pytest.mark.milvus)]
 
 
 def process() -> closing[Resources]:
@@ -48,7 +48,7 @@ def store(
     assert bundle_home.is_dir()
     assert multilingual_home.is_dir()
     uri = str(tmp_path / "store")
-    if request.param != "lite":
+    if request.param != "folder":
         uri = request.getfixturevalue(request.param).uri
         with closing(MilvusClient(uri)) as client:
             for name in client.list_collections():
@@ -68,7 +68,7 @@ def store(
 def check_seen() -> str:
     """Look at the store as a process of its own; the model it looks with."""
     with process() as held:
-        store = held.existing_store(hold=False)
+        store = held.existing_store()
         assert store.count() == N_NOTES
         engine = SearchEngine(held.encoder(), store)
         hits = engine.search(Query([Item(TEXT, "a boat departs", QUERY)], limit=20)).hits
@@ -84,7 +84,7 @@ def n_filled(store: str) -> int:
     if current is None or current.filling not in stored_spaces(store):
         return 0
     try:
-        new = open_store(store, current.filling, 384, new_space=True, hold=False, create=False)
+        new = open_store(store, current.filling, 384, new_space=True, create=False)
     except Exception:  # noqa: BLE001 (it is being made)
         return 0
     with closing(new):
@@ -120,9 +120,9 @@ def test_a_store_is_whole_for_all_before_during_and_after_a_move(
     assert check_seen() == NEW
 
 
-@pytest.mark.parametrize("store", ["lite"], indirect=True)
+@pytest.mark.parametrize("store", ["folder"], indirect=True)
 def test_a_store_without_a_record_is_searched_in_its_oldest_space(store: str) -> None:
-    """As earlier versions left it: the second space was filling."""
+    """As it is before the first write; here a second space was filling."""
     with process() as held:
         halted = move(held, ReindexPlan(model=NEW, share=1.0, queries=["ferry"], switch=False))
     assert not halted.switched
@@ -136,7 +136,7 @@ def test_a_store_without_a_record_is_searched_in_its_oldest_space(store: str) ->
     assert current.space == stored_spaces(store)[0]
 
 
-@pytest.mark.parametrize("store", ["lite"], indirect=True)
+@pytest.mark.parametrize("store", ["folder"], indirect=True)
 def test_an_unfinished_move_can_be_given_up(store: str) -> None:
     with process() as held:
         move(held, ReindexPlan(model=NEW, share=1.0, queries=["ferry"], switch=False))

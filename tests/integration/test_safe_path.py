@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from search.store.lite.shared import served
 from tests.integration.conftest import ANYMODAL
 from tests.support.valkey import valkey_server
 from tests.support.waiting import wait_for
@@ -90,10 +89,7 @@ def test_no_worker_planner_or_server_imports_it_either(trap: Trap, tmp_path: Pat
         broker = f"redis://{valkey.host}:{valkey.port}/0"
         where = ("--store", store, "--broker", broker)
         workers = ("worker", *where, "--concurrency", 2, "--loglevel", "INFO")
-        with (
-            trap.running("up", "--store", store, until=lambda: served(store) is not None),
-            trap.running(*workers, until=lambda: "ready" in trap.log()),
-        ):
+        with trap.running(*workers, until=lambda: "ready" in trap.log()):
             job_id = trap.run("ingest", ".", *where, "--detach").split('"')[3]
             board = JobBoard(broker)
             wait_for(lambda: board.status(job_id).ended, 120, "the job")

@@ -4,18 +4,13 @@ import json
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder.space import Calibration, l2_normalize
+from encoder.space import Calibration
 from encoder.types import IMAGE, Modality
 from search.store.calibrated import (
-    cosine_of,
-    from_stored,
     number_of,
-    to_asked,
-    to_stored,
     unmeasured,
 )
 from search.store.checks import checked_asset, checked_segment
@@ -25,7 +20,6 @@ from search.store.schema import (
     calibration_property,
     locations_to_dicts,
     properties,
-    recalibrated,
     scored_from_dict,
     segment_id,
     segment_to_dict,
@@ -96,19 +90,6 @@ constants = st.builds(
 )
 
 
-@given(constants, st.integers(0, 999), st.floats(-10, 10))
-def test_a_product_with_what_is_stored_is_a_calibrated_score(
-    one: Calibration, seed: int, shift: float
-) -> None:
-    query, target = l2_normalize(np.random.default_rng(seed).normal(size=(2, 8)))
-    row = to_stored(target, one)
-    product = float(to_asked(query[None], shift)[0] @ row)
-    cosine = float(query @ target)
-    assert product * one.c == pytest.approx(cosine - shift * one.mu, abs=1e-4)
-    assert cosine_of(product, shift, one) == pytest.approx(cosine, abs=1e-4)
-    np.testing.assert_allclose(from_stored(row), target, atol=1e-6)
-
-
 by_kind = st.dictionaries(st.sampled_from(["text", "image", "depth_map"]).map(Modality), constants)
 
 
@@ -122,10 +103,6 @@ def test_a_calibration_is_read_as_it_was_written(
         state = state.changed(constants, {"source": "measured"})
         assert written_calibration(calibration_property(state)) == state
         assert state.constants == constants
-        assert state.by_number[number_of(constants)] == constants
-        assert len(state.by_number) == len(state.former) + 1
-    known = {number_of(one) for one in [shipped, *others]}
-    assert set(state.by_number) == known
 
 
 @given(by_kind, by_kind)
@@ -134,19 +111,3 @@ def test_only_the_same_constants_have_the_same_number(
 ) -> None:
     assert (number_of(one) == number_of(other)) == (one == other)
     assert 0 <= number_of(one) < 2**63
-
-
-@given(st.lists(by_kind, min_size=1, max_size=5), st.integers(0, 999))
-def test_a_row_that_is_rewritten_is_as_if_it_was_written_so(
-    many: list[dict[Modality, Calibration]], seed: int
-) -> None:
-    embedding = l2_normalize(np.random.default_rng(seed).normal(size=(1, 8)))[0]
-    segment = SegmentRow("s", "a", IMAGE, 3, embedding, 0.5, None, 7, None, "words")
-    row = segment_to_dict(segment, {})
-    for constants in many:
-        row = recalibrated(row, constants)
-        wanted = segment_to_dict(segment, constants)
-        assert wanted.keys() == row.keys()
-        np.testing.assert_allclose(row.pop("embedding"), wanted["embedding"], rtol=1e-5, atol=1e-6)
-        assert row == {name: wanted[name] for name in row}
-        row["embedding"] = wanted["embedding"]

@@ -99,6 +99,12 @@ class MilvusServer:
                 start_new_session=True,
             )
 
+    def start_again(self) -> None:
+        """Start it if it has ended."""
+        if self.process.poll() is not None:
+            self.start()
+            self.wait_until_ready()
+
     def wait_until_ready(self, timeout_s: float = _READY_S) -> None:
         """Wait until it answers, and say what it printed if it does not.
 

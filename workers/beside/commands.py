@@ -52,7 +52,7 @@ def engine_of(resources: Resources, stack: ExitStack) -> SearchEngine:
     """An engine over the store, until the stack ends."""
     from search.engine import SearchEngine
 
-    store = resources.existing_store(hold=False)
+    store = resources.existing_store()
     encoder = resources.encoder()
     engine = stack.enter_context(closing(SearchEngine(encoder.home, store, lanes=encoder.lanes)))
     engine.prepare()
@@ -84,8 +84,7 @@ def _read(
 ) -> Iterator[Mapping[str, Any]]:
     from workers.beside.listing import answered
 
-    store = resources.existing_store(hold=False)
-    yield answered(command, request, store, resources.encoder())
+    yield answered(command, request, resources.existing_store())
 
 
 def _delete(
@@ -104,13 +103,9 @@ def _delete(
 def _calibrate(
     resources: Resources, request: Mapping[str, Any], _stop: Event
 ) -> Iterator[Mapping[str, Any]]:
-    """Yield ``done`` of ``all`` rows from time to time, then the result."""
     from workers.pipeline.calibration import calibrate
 
-    def work(send: SendAnswer) -> None:
-        send(calibrate(resources.encoder(), resources.existing_store(), _steps(send), **request))
-
-    yield from _answers_of(work)
+    yield calibrate(resources.encoder(), resources.existing_store(), **request)
 
 
 def _reindex(

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from encoder.types import AUDIO
 from search.errors import NotFoundError
 from search.filters import And, Compare, Operator
 from search.ranking.hits import shown_location
@@ -16,22 +15,15 @@ from search.types import AssetRow, SegmentRow
 from workers.beside.query import filter_of, kinds_of
 
 if TYPE_CHECKING:
-    from encoder import MultiModalEncoder
     from search.store.base import VectorStore
 
 _SNIPPET_CHARS = 200
 
 
-def answered(
-    command: str, request: Mapping[str, Any], store: VectorStore, encoder: MultiModalEncoder
-) -> dict[str, Any]:
+def answered(command: str, request: Mapping[str, Any], store: VectorStore) -> dict[str, Any]:
     if command == "list":
         return listed(request, store)
-    return (
-        counted(store, encoder.lane(AUDIO).space.identities.get(AUDIO, ""))
-        if command == "stats"
-        else described(store, request["target"])
-    )
+    return counted(store) if command == "stats" else described(store, request["target"])
 
 
 def listed(options: Mapping[str, Any], store: VectorStore) -> dict[str, Any]:
@@ -58,15 +50,12 @@ def listed(options: Mapping[str, Any], store: VectorStore) -> dict[str, Any]:
     }
 
 
-def counted(store: VectorStore, identity: str) -> dict[str, Any]:
-    """Counts and sizes by kind, languages, media types, years and the span of dates.
-
-    ``identity`` is that of today's sound rows; what has others is counted as ``unheard``.
-    """
+def counted(store: VectorStore) -> dict[str, Any]:
+    """Counts and sizes by kind, languages, media types, years and the span of dates."""
     kinds: dict[str, Counter[str]] = {}
     languages, media_types, years = Counter[str](), Counter[str](), Counter[str]()
     dates: list[float] = []
-    n_gone = n_unheard = n_places = 0
+    n_gone = n_places = 0
     for row in store.scan():
         of_modality = kinds.setdefault(str(row.modality), Counter())
         of_modality.update(assets=1, bytes=row.size_bytes, segments=row.n_segments)
@@ -77,14 +66,12 @@ def counted(store: VectorStore, identity: str) -> dict[str, Any]:
             dates = [min([*dates, date_s]), max([*dates, date_s])]
             years[day(date_s)[:4]] += 1
         n_gone += row.is_gone
-        n_unheard += not (row.is_gone or row.is_heard_by(identity))
         n_places += len(row.locations)
     return {
         "assets": sum(of_modality["assets"] for of_modality in kinds.values()),
         "bytes": sum(of_modality["bytes"] for of_modality in kinds.values()),
         "places": n_places,
         "gone": n_gone,
-        "unheard": n_unheard,
         "kinds": {name: dict(kinds[name]) for name in sorted(kinds)},
         "segments": {str(of_modality): n for of_modality, n in sorted(store.sizes().items())},
         "languages": dict(languages.most_common()),

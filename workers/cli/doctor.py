@@ -12,14 +12,11 @@ import click
 
 from encoder.errors import AnymodalError
 from encoder.system.disk import temporary_folder
-from encoder.types import AUDIO, VIDEO
 from ingest import isolate
 from ingest.pipeline import ingest
 from ingest.types import Failure
 from search.errors import StoreMissingError
-from search.filters import Compare, Operator
 from search.store.calibrated import describe
-from search.store.lite.shared import served
 from search.store.milvus.link import without_password
 from search.store.milvus.store import MilvusStore
 from search.store.open import store_target
@@ -135,25 +132,18 @@ def _kinds(resources: Resources) -> tuple[str, dict[str, Any]]:
 def _store(resources: Resources) -> tuple[str, dict[str, Any]]:
     uri = resources.settings.store
     target = None if uri == "memory:" else store_target(uri)
-    server = served(target) if isinstance(target, Path) else None
     address = without_password(str(target or uri))
     try:
         store = resources.existing_store()
         n_assets = store.count()
-        with_sound = store.scan(Compare("modality", Operator.IN, (str(AUDIO), str(VIDEO))))
-        identity = resources.encoder().lane(AUDIO).space.identities.get(AUDIO, "")
-        n_unheard = sum(not (row.is_gone or row.is_heard_by(identity)) for row in with_sound)
         index = store.index_state() if isinstance(store, MilvusStore) else None
     except StoreMissingError:
         return f"{address}: nothing stored yet", {"store": address, "assets": 0}
     finally:
         resources.forget_store()
-    how = f", served at {server.uri} by process {server.pid}" if server else ""
     facts = {
         "store": address,
         "assets": n_assets,
-        "unheard": n_unheard,
-        "served_at": server.uri if server else None,
         "index": asdict(index) if index else None,
     }
     index_text = ""
@@ -161,8 +151,7 @@ def _store(resources: Resources) -> tuple[str, dict[str, Any]]:
         index_text = f"; index {index.kind}: {index.built} rows built, {index.pending} pending"
         if index.pending:  # a single look cannot show whether they will be built
             index_text += " (if that persists, see the server's log)"
-    waiting = f"; {n_unheard} sounds wait for `anymodal store upgrade`" if n_unheard else ""
-    return f"{address}{how}: {n_assets} assets of this space{index_text}{waiting}", facts
+    return f"{address}: {n_assets} assets of this space{index_text}", facts
 
 
 def _calibration(resources: Resources) -> tuple[str, dict[str, Any]]:
@@ -170,7 +159,7 @@ def _calibration(resources: Resources) -> tuple[str, dict[str, Any]]:
         state = resources.existing_store().stored_calibration()
         shipped = resources.encoder().space.calibration
         state = state.renewed(shipped)
-        facts = describe(state, state.reading or shipped)
+        facts = describe(state, state.constants or shipped)
     except StoreMissingError:
         return "nothing stored yet", {}
     finally:
@@ -186,13 +175,8 @@ def _told(calibration: dict[str, Any]) -> str:
         for modality, constants in calibration["modalities"].items()
     ]
     when = f" {calibration['measured_at']}" if calibration["measured_at"] else ""
-    interrupted = (
-        "; a rewrite was interrupted: run anymodal store calibrate"
-        if calibration["is_rewriting"]
-        else ""
-    )
     source = {"none": "not calibrated"}.get(calibration["source"], calibration["source"])
-    return f"{source}{when}{': ' if kinds else ''}{', '.join(kinds)}{interrupted}"
+    return f"{source}{when}{': ' if kinds else ''}{', '.join(kinds)}"
 
 
 def _broker(resources: Resources) -> tuple[str, dict[str, Any]]:

@@ -146,8 +146,6 @@ def stats_lines(totals: Mapping[str, Any]) -> Iterator[RenderableType]:
         for modality, of_kind in totals["kinds"].items()
     ]
     yield table(("kind", "assets", "size", "segments"), rows)
-    if totals.get("unheard"):
-        yield f"{totals['unheard']} sounds and films wait for `anymodal store upgrade`"
     for name in ("languages", "years", "media_types"):
         if totals[name]:
             counts = ", ".join(f"{marked(key)} {n}" for key, n in totals[name].items())

@@ -1,11 +1,11 @@
-"""``anymodal store``: calibrate, check, export, import, reindex and upgrade a store."""
+"""``anymodal store``: back up, calibrate, check, export, import and reindex a store."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,27 @@ from workers.cli.running import last_answer
 from workers.environment import begin, options
 
 
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@settings_options("store", "model")
+@json_option
+def backup(folder: Path) -> None:
+    """Copy a store in a folder to a new or empty FOLDER, which is a store like it.
+
+    Searches go on, and those who write wait until it is done. Files and uploads stay where they
+    are. To restore a store, copy the folder back while nobody uses it.
+    """
+    from workers.config import current_settings
+    from workers.library.backup import back_up, folder_of
+    from workers.serving.resources import Resources
+
+    with closing(Resources(current_settings())) as resources:
+        source = folder_of(resources.settings.store)
+        n_assets = back_up(source, resources.existing_store(), folder)
+    said = f"Copied {n_assets} assets to {marked(str(folder))}"
+    show({"assets": n_assets, "folder": str(folder)}, lambda _: [said])
+
+
 @click.command("export")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @settings_options("store", "model")
@@ -27,6 +48,9 @@ def export_store(folder: Path) -> None:
 
     The files themselves are not copied. After an interruption, run the same command to continue.
     """
+    from encoder.system.extras import require
+
+    require("`anymodal store export`", "pyarrow")
     from workers.config import current_settings
     from workers.library.portable import Manifest
     from workers.library.portable import export_store as export
@@ -54,6 +78,9 @@ def import_store(folder: Path) -> None:
     Every file is checked first. Assets that are already stored are skipped; after an interruption,
     run the same command to continue.
     """
+    from encoder.system.extras import require
+
+    require("`anymodal store import`", "pyarrow")
     from workers.library.portable import Manifest, open_export
     from workers.library.portable import import_store as load
 
@@ -70,37 +97,6 @@ def import_store(folder: Path) -> None:
         n_written = load(resources.store(), folder, manifest, bar)
     said = f"Added {n_written} assets from {marked(str(folder))}"
     show({"added": n_written}, lambda _: [said])
-
-
-@click.command()
-@settings_options("store", "model")
-@json_option
-def upgrade() -> None:
-    """Upgrade a store of an earlier version.
-
-    Rows of schema 6 are copied to schema 7: stop everything that writes first; searches continue.
-    Restart servers and workers afterwards. Then photos that were stored before shots of one scene
-    shared a place are looked at, so that theirs do, and sounds that an earlier version of the model
-    heard are encoded again, from their files; texts and pictures are not. Those whose file is gone
-    stay as they are, and are found as before. An interrupted upgrade is completed.
-    """
-    from workers.config import current_settings
-    from workers.library.renewing import renew
-    from workers.serving.resources import Resources
-
-    with closing(Resources(current_settings())) as resources, progress("Upgrading", "rows") as bar:
-        n_rows = resources.existing_store().upgrade(bar)
-    with (
-        closing(Resources(current_settings())) as resources,
-        progress("Renewing photos and sounds", "assets") as bar,
-    ):
-        resources.existing_store()
-        renewed = renew(resources.pipeline(), bar)
-    counts = {"rows": n_rows, "photos": renewed.n_photos, "sounds": renewed.n_sounds}
-    lines = [f"{n} {what} upgraded." for what, n in counts.items() if n]
-    lines += [marked(f"{f.uri} stays as it was heard: {f.reason}") for f in renewed.failures]
-    answer = {**counts, "failed": [asdict(failure) for failure in renewed.failures]}
-    show(answer, lambda _: lines or ["The store is up to date."])
 
 
 @click.command()
@@ -159,20 +155,14 @@ def _check_lines(answer: Mapping[str, Any]) -> Iterator[RenderableType]:
 def calibrate(**request: Any) -> None:
     """Make scores of texts, pictures, sounds and films comparable in this store.
 
-    Measures how near unrelated content of each kind lies to some 300 queries, without labels, and
-    rewrites the store's rows without encoding them again. Searches continue meanwhile. An
-    interrupted rewrite is completed.
+    Measures how near unrelated content of each kind lies to some 300 queries, without labels.
+    Nothing is encoded again, and no row changes; searches continue.
     """
-
-    with progress("Calibrating", "rows") as bar:
-        result = last_answer("calibrate", request, bar)
-    show(result, calibration_lines)
+    show(last_answer("calibrate", request), calibration_lines)
 
 
 def calibration_lines(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     """What was measured, for people: each kind's constants, and what they change."""
-    if result["resumed"]:
-        yield "Completed an interrupted rewrite."
     rows = []
     for modality, constants in result["calibration"]["modalities"].items():
         measures = result.get("measured", {}).get(modality, constants)
@@ -189,8 +179,8 @@ def calibration_lines(result: Mapping[str, Any]) -> Iterator[RenderableType]:
         )
     constants_heads = ("kind", "segments", "μ", "c", "was μ", "was c", "± c", "± c, languages")
     yield table((*constants_heads, "in top 10"), rows)
-    did = "nothing changed" if result["dry_run"] else f"{result['rows']} rows rewritten"
-    yield f"[dim]{did}[/]"
+    if result["dry_run"]:
+        yield "[dim]nothing changed[/]"
 
 
 def _figure(value: float | None, n_digits: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -71,12 +70,9 @@ def worker(concurrency: int, autoscale: str | None, queues: str, loglevel: str) 
 
 
 def _pool(store: str | None, concurrency: int, autoscale: str | None) -> list[str]:
-    """An embedded store admits one process, so its tasks run in this one, one at a time."""
-    from search.store.lite.shared import is_shared
-    from search.store.open import store_target
+    from search.store.open import admits_others
 
-    target = store_target(store)
-    if isinstance(target, Path) and not is_shared(target):
+    if not admits_others(store):  # tasks run in this process, one at a time
         return ["--pool=solo"]
     size = f"--autoscale={autoscale}" if autoscale else f"--concurrency={concurrency}"
     return ["--pool=prefork", size]

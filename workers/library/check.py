@@ -87,7 +87,7 @@ def _differences(findings: Findings) -> list[dict[str, Any]]:
             "kind": difference,
             "n": len(wrong),
             "meaning": MEANING[difference],
-            "repair": REPAIR.get(difference, "the index is rebuilt from the record"),
+            "repair": REPAIR[difference],
             "examples": dict(islice(wrong.items(), _SHOWN)),
         }
         for difference, wrong in findings.wrong.items()

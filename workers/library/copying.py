@@ -6,18 +6,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 
-from encoder.media.look import LOOK
 from encoder.system.batched import in_batches
 from ingest.types import Failure
 from search.store.base import VectorStore
 from search.store.locks import exclusive
-from search.types import HEARD_BY, AssetRow
+from search.types import AssetRow
 from workers.pipeline.ingest_pipeline import IngestPipeline
 
 OnProgress = Callable[[int, int], object]
 MAX_PASSES = 5
 _LOOKUP = 500
-_OF_NEW_ROWS = {LOOK, HEARD_BY}
 
 
 @dataclass
@@ -194,13 +192,8 @@ class Copier:
             carried_rows = {row.asset_id: replace(row, n_segments=0) for row in anew}
             for row in (*rows, *anew):
                 if new_row := new.get(row.asset_id):
-                    # Earlier versions stored no looks; the new row may have one. Its sound rows
-                    # are of the new model.
-                    facts = {n: new_row.metadata[n] for n in _OF_NEW_ROWS & {*new_row.metadata}}
-                    kept = {n: v for n, v in row.metadata.items() if n != HEARD_BY}
-                    metadata = {**facts, **kept}
                     carried_rows[row.asset_id] = replace(
-                        new_row, locations=list(row.locations), metadata=metadata
+                        new_row, locations=list(row.locations), metadata=row.metadata
                     )
             if changed := [row for row in carried_rows.values() if row != new.get(row.asset_id)]:
                 self.new.store.write(changed, [])

@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encoder.errors import InputError
-from encoder.models.bundle.model import names_of
 from encoder.models.probes import check_same
 from encoder.system.batched import in_batches
 from encoder.system.disk import sha256_of, writing
@@ -88,7 +87,7 @@ class Manifest:
             for each in (self, other)
         )
         if own.keys() != others.keys() or any(
-            own[name]["fingerprint"] not in names_of(others[name]["fingerprint"]) for name in own
+            own[name]["fingerprint"] != others[name]["fingerprint"] for name in own
         ):
             raise SpaceMismatchError(
                 f"The export holds embeddings from {self.model} ({self.fingerprint}), not from "

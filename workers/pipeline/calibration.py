@@ -27,9 +27,9 @@ from search.errors import StoreError
 from search.query.terms import ItemEncoder
 from search.store.base import VectorStore
 from search.store.calibrated import (
+    BESIDE,
     StoredCalibration,
     describe,
-    flat,
     is_before,
     number_of,
     plain,
@@ -59,57 +59,41 @@ LEAST_READ = 50
 CHANGED = 0.5
 """It is measured again once its segments are more or fewer by this part."""
 _LOOK_EVERY_S = 60.0
-OnProgress = Callable[[int, int], object]
 
 
 def calibrate(
     encoder: MultiModalEncoder,
     store: VectorStore,
-    on_progress: OnProgress = lambda _done, _rows: None,
     *,
     dry_run: bool = False,
     shipped: bool = False,
-    only: Collection[Modality] = (),
-    reading: bool = False,
 ) -> dict[str, Any]:
-    """Measure, store the constants and rewrite the rows; return what was found, in plain values.
+    """Measure and store the constants; return what was found, in plain values.
 
-    Each lane of a store is measured by its own model. If an earlier rewrite was interrupted, it is
-    completed, and nothing is measured.
+    Each lane of a store is measured by its own model.
 
     Args:
         shipped: take the model's own constants instead of measuring.
-        only: the modalities to measure, while the others keep their constants; empty for all.
-        reading: leave the rows as they are, and note levels between the model's and higher ones
-            that are measured (`encoder.calibration.measure.blended`), by which hits are scored.
 
     Raises:
         InputError: the model ships no constants or takes no text, or nothing is stored.
-        StoreError: the store fails, or somebody else is calibrating it; what was done stays.
+        StoreError: the store fails.
     """
-    options = {"dry_run": dry_run, "shipped": shipped, "reading": reading}
     lanes = lanes_of(encoder, store)
     if shipped:
         lanes = [lane for lane in lanes if lane[0].space.calibration] or lanes[:1]
     else:
-        lanes = [lane for lane in lanes if _holds(lane[1], only)]
+        lanes = [lane for lane in lanes if lane[1].sizes()]
     if not lanes:
         raise InputError("store", got="nothing stored yet", wanted="some files to measure by")
     result, *others = (
-        _calibrate_lane(lane, lane_store, on_progress, only=only, **options)
+        _calibrate_lane(lane, lane_store, dry_run=dry_run, shipped=shipped)
         for lane, lane_store in lanes
     )
     for other in others:
-        result["rows"] += other["rows"]
         result["calibration"]["modalities"].update(other["calibration"]["modalities"])
         result.setdefault("measured", {}).update(other.get("measured", {}))
     return result
-
-
-def _holds(store: VectorStore, modalities: Collection[Modality]) -> bool:
-    """Whether anything of these is stored, or anything at all if none is named."""
-    sizes = store.sizes()
-    return bool(sizes.keys() & set(modalities) if modalities else sizes)
 
 
 def lanes_of(
@@ -125,36 +109,28 @@ def lanes_of(
 def _calibrate_lane(
     encoder: ItemEncoder,
     store: VectorStore,
-    on_progress: OnProgress,
     *,
-    dry_run: bool,
-    shipped: bool,
-    only: Collection[Modality],
-    reading: bool,
+    dry_run: bool = False,
+    shipped: bool = False,
+    only: Collection[Modality] = (),
+    beside_shipped: bool = False,
 ) -> dict[str, Any]:
+    """Calibrate one lane; see `calibrate`.
+
+    Args:
+        only: the modalities to measure, while the others keep their constants; empty for all.
+        beside_shipped: take levels between the model's and higher ones that are measured
+            (`encoder.calibration.measure.blended`), for as long as the model ships these.
+    """
+    constants, origin, result = (
+        _shipped(encoder)
+        if shipped
+        else _measured(encoder, store, store.stored_calibration(), only, beside_shipped)
+    )
+    if not dry_run:
+        store.recalibrate(constants, origin)
     state = store.stored_calibration()
-    if state.former and not dry_run and not shipped:
-        result: dict[str, Any] = {"resumed": True}
-    else:
-        constants, origin, result = (
-            _shipped(encoder) if shipped else _measured(encoder, store, state, only, reading)
-        )
-        if reading:
-            beside = number_of(encoder.space.calibration)
-            noted = {**origin, "reading": flat(constants), "beside": beside}
-            store.recalibrate(state.constants, noted)
-        elif not dry_run:
-            store.recalibrate(constants, origin)
-    n_rows = 0 if dry_run else store.rewrite(on_progress)
-    state = store.stored_calibration()
-    described = describe(state, state.reading)
-    return {
-        "dry_run": dry_run,
-        "resumed": False,
-        **result,
-        "rows": n_rows,
-        "calibration": described,
-    }
+    return {"dry_run": dry_run, **result, "calibration": describe(state, state.constants)}
 
 
 def calibrate_if_due(
@@ -164,9 +140,8 @@ def calibrate_if_due(
 ) -> bool:
     """Calibrate a store if it has changed enough; return whether.
 
-    If the model ships constants, modalities without any are measured, and the others for reading
-    only. Completes an interrupted rewrite, whatever the model. Errors are logged: the files that
-    were ingested are stored all the same.
+    If the model ships constants, modalities without any are measured, and the others beside the
+    shipped ones. Errors are logged: the files that were ingested are stored all the same.
     """
     try:
         with alone() as is_alone:
@@ -185,26 +160,18 @@ def _lane_if_due(encoder: ItemEncoder, store: VectorStore, *, is_one_of_several:
     shipped = encoder.space.calibration
     state, sizes = store.stored_calibration(), store.sizes()
     new = kinds_due(state, sizes, shipped) if shipped else set()
-    due = state.former or new or (not shipped and is_due(state, sizes, is_one_of_several))
+    due = new or (not shipped and is_due(state, sizes, is_one_of_several))
     changed = set() if due else kinds_changed(state, sizes, shipped)
-    if not (state.former or ((due or changed) and TEXT in encoder.modalities)):
+    if not ((due or changed) and TEXT in encoder.modalities):
         return False
     started_s = time.monotonic()
-    result = _calibrate_lane(
-        encoder,
-        store,
-        lambda _done, _rows: None,
-        dry_run=False,
-        shipped=False,
-        only=new or changed,
-        reading=bool(changed),
-    )
+    result = _calibrate_lane(encoder, store, only=new or changed, beside_shipped=bool(changed))
     kinds = result["calibration"]["modalities"].items()
     constants_text = ", ".join(
         f"{modality} mu {measures['mu']:.3f} c {measures['c']:.3f}" for modality, measures in kinds
     )
     took_s = time.monotonic() - started_s
-    logger.info("calibrated %d rows in %.1f s: %s", result["rows"], took_s, constants_text)
+    logger.info("calibrated in %.1f s: %s", took_s, constants_text)
     return True
 
 
@@ -244,14 +211,14 @@ def kinds_due(
 def kinds_changed(
     state: StoredCalibration, sizes: Mapping[Modality, int], shipped: Mapping[Modality, Calibration]
 ) -> set[Modality]:
-    """The modalities to measure for reading, beside the constants that the model ships.
+    """The modalities to measure beside the constants that the model ships.
 
     None where somebody chose those by `calibrate`.
     """
     if state.about.get("chosen"):
         return set()
     state = state.renewed(shipped)
-    former = {} if is_before(state.reading, shipped) else state.about.get("modalities", {})
+    former = {} if is_before(state.constants, shipped) else state.about.get("modalities", {})
     n_before = {m: former.get(str(m), {}).get("n_segments", 0) for m in sizes}
     plenty = {m: n for m, n in sizes.items() if m in shipped and n >= LEAST_READ}
     return {m for m, n in plenty.items() if abs(n - n_before[m]) >= CHANGED * n_before[m]}
@@ -277,7 +244,7 @@ class Watch:
             return
         calibrate_if_due(encoder, store, self._alone)
         try:
-            constants = store.scoring.reading
+            constants = store.scoring.constants
         except StoreError as error:  # away since; the next shard looks again
             logger.warning("the store's calibration was not read: %s", error)
             return
@@ -318,7 +285,7 @@ def _measured(
     store: VectorStore,
     state: StoredCalibration,
     only: Collection[Modality],
-    reading: bool,
+    beside_shipped: bool,
 ) -> tuple[Mapping[Modality, Calibration], dict[str, Any], dict[str, Any]]:
     """Constants, the record of where they came from, and what they change."""
     sizes = {modality: n for modality, n in store.sizes().items() if not only or modality in only}
@@ -326,9 +293,8 @@ def _measured(
         raise InputError("store", got="nothing stored yet", wanted="some files to measure by")
     queries, unit_rows = told_apart(sample_queries(), _sample_rows(encoder))
     shipped = encoder.space.calibration
-    former = state.renewed(shipped).reading or shipped
-    unchanged = former if reading else state.constants or shipped
-    if is_before(unchanged, shipped) and (reading or not only):
+    former = unchanged = state.renewed(shipped).constants or shipped
+    if is_before(unchanged, shipped) and (beside_shipped or not only):
         unchanged = {**unchanged, **shipped}
     space = replace(encoder.space, calibration=unchanged)
     query_rows, levels = space.asked(unit_rows)
@@ -339,7 +305,7 @@ def _measured(
     constants = constants_of(measured)
     if TEXT in constants:
         constants[TEXT] = replace(constants[TEXT], share=space.share)
-    if reading:
+    if beside_shipped:
         constants = {m: blended(each, shipped[m], sizes[m]) for m, each in constants.items()}
     constants = {**unchanged, **constants}
     shares = {
@@ -365,16 +331,20 @@ def _measured(
             "share_of_best": {when: round(of[modality], 3) for when, of in shares.items()},
         }
     earlier = state.about if only else None
-    return constants, _record(queries, facts, earlier, reading), {"measured": shown}
+    beside = number_of(shipped) if beside_shipped else None
+    return constants, _record(queries, facts, earlier, beside), {"measured": shown}
 
 
 def _record(
     queries: Sequence[SampleQuery],
     facts: dict[str, Any],
     earlier: Mapping[str, Any] | None,
-    reading: bool,
+    beside: int | None,
 ) -> dict[str, Any]:
-    """Where the constants came from; what an earlier record says of other modalities is kept."""
+    """Where the constants came from; what an earlier record says of other modalities is kept.
+
+    ``beside`` is the number of the model's constants that they were measured beside, if any.
+    """
     record: dict[str, Any] = {
         "source": "measured",
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -385,8 +355,8 @@ def _record(
     if earlier is None:
         return record
     modalities = {**earlier.get("modalities", {}), **facts}
-    if reading:
-        return {**earlier, **record, "modalities": modalities}
+    if beside is not None:
+        return {**earlier, **record, "modalities": modalities, BESIDE: beside}
     alone = sorted({*earlier.get("measured_alone", []), *facts})
     return {**earlier, "modalities": modalities, "measured_alone": alone}
 

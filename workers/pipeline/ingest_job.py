@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from encoder.services.text_services import TextServices
 from encoder.system.allocator import give_back
-from encoder.types import AUDIO, TEXT, VIDEO, Modality
+from encoder.types import TEXT, Modality
 from ingest import segments
 from ingest.config import IngestConfig
 from ingest.kinds.registry import read_by
@@ -18,7 +18,7 @@ from ingest.types import Asset
 from search.errors import StoreError
 from search.store.base import VectorStore
 from search.store.locks import exclusive
-from search.types import HEARD_BY, AssetRow, Labels, SegmentRow
+from search.types import AssetRow, Labels, SegmentRow
 from workers.pipeline.commit_rows import commit_row, drop, put, released
 from workers.pipeline.encoding import SegmentEncoding
 from workers.pipeline.places import (
@@ -212,7 +212,7 @@ class IngestJob:
         report: IngestReport,
     ) -> list[AssetRow]:
         """The commit rows that differ from what is stored; all assets are counted."""
-        changed, identity = [], self.encoder.lane(AUDIO).space.identities.get(AUDIO, "")
+        changed = []
         for asset_id, copies in located.items():
             if asset_id not in stored and asset_id not in encoding.finished:
                 continue
@@ -224,14 +224,12 @@ class IngestJob:
                 name: fact for facts_of_copy in upload_facts for name, fact in facts_of_copy.items()
             }
             rows = encoding.rows[asset_id]
-            has_sound = copies[0].modality in (AUDIO, VIDEO) and identity
-            made_by: Labels = {HEARD_BY: identity} if has_sound else {}
             row = commit_row(
                 copies,
                 current.get(asset_id),
                 n_segments=sum(not segment.row for segment in rows),
                 labels_found=encoding.found_in(asset_id),
-                labels={**labels, **facts, **({} if asset_id in stored else made_by)},
+                labels={**labels, **facts},
                 packages=None if asset_id in stored else read_by(copies[0]),
             )
             if row != current.get(asset_id):

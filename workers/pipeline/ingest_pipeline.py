@@ -126,9 +126,6 @@ class IngestPipeline:
     follow: Callable[[], tuple[MultiModalEncoder, VectorStore]] | None = None
     only: Set[Modality] = frozenset()
 
-    def __post_init__(self) -> None:
-        self.encoder.call_spaces_as(self.store.spaces)
-
     def run(
         self,
         paths: Sequence[str],

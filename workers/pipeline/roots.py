@@ -10,20 +10,16 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from encoder.system.mounts import mount_points
 from search.store.folders import default_folder
 from search.store.open import store_target
 
 logger = logging.getLogger(__name__)
-
-_MOUNTS = Path("/proc/self/mountinfo")
-_POINT = 4
-"""The field of a line there that holds the mount point."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,10 @@ class Disk:
         except (OSError, ValueError):
             return None
         return cls(
-            facts.st_dev, filesystem, facts.st_ino, folder in mounts() or os.path.ismount(folder)
+            facts.st_dev,
+            filesystem,
+            facts.st_ino,
+            folder in mount_points() or os.path.ismount(folder),
         )
 
     def is_still(self, disk_now: Disk | None) -> bool:
@@ -96,7 +95,7 @@ class Roots:
 
     def around(self, folder: str) -> dict[str, Disk | None]:
         """The disks now at a folder, and at what is or was a mount point in or above it."""
-        points = mounts()
+        points = mount_points()
         above = max((x for x in points if _is_in(folder, x)), key=len, default=folder)
         inner = {x for x in points | self._read().keys() if _is_in(x, folder)}
         return {place: Disk.at(place) for place in {folder, above} | inner - {"/"}}
@@ -145,16 +144,6 @@ class Roots:
             new_file.replace(file)
         except OSError as error:  # what was ingested is stored all the same
             logger.warning("the disk of %s cannot be noted: %s", folder, error)
-
-
-def mounts() -> set[str]:
-    """The mount points of this process; none where the system does not list them."""
-    try:
-        lines = os.fsdecode(_MOUNTS.read_bytes()).splitlines()
-    except OSError:
-        return set()
-    written = (line.split(" ")[_POINT] for line in lines)
-    return {re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), point) for point in written}
 
 
 def _is_in(path: str, folder: str) -> bool:

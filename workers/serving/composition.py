@@ -33,7 +33,7 @@ from search.engine import SearchEngine
 from search.latency import LatencyTracker
 from search.query.query import Query
 from search.query.query_encoder import QueryEncoder
-from search.store.open import is_on_server
+from search.store.open import admits_others, is_on_server
 from workers.jobs.local import LocalJobs
 from workers.observe.metrics import REGISTRY
 from workers.serving.data_folder import keys_path, sessions_path
@@ -91,7 +91,8 @@ def services(resources: Resources, n_processes: int = 1) -> Iterator[Services]:
         stack.enter_context(frozen())
         reranker = resources.reranker()
         engine, encoder = open_engine(model, store, config, metrics.encoded, reranker)
-        is_shared = not (is_on_server(resources.settings.store) or store.read_only)
+        uri = resources.settings.store
+        is_shared = admits_others(uri) and not (is_on_server(uri) or store.read_only)
         n_more = n_processes - 1 if is_shared else 0
         searches = _pool(resources, engine, encoder, metrics, n_more)
         stack.callback(searches.close)

@@ -110,11 +110,8 @@ class Resources:
         """The store, opened for the encoder's space; a new one if there is none."""
         return self._open_store(create=True)
 
-    def existing_store(self, *, hold: bool = True) -> VectorStore:
+    def existing_store(self) -> VectorStore:
         """The store, for commands that need an existing one.
-
-        Args:
-            hold: whether to keep others from writing to it meanwhile; see `open_store`.
 
         Raises:
             StoreMissingError: there is none; a missing folder is reported before loading the model.
@@ -122,7 +119,7 @@ class Resources:
         uri = self.settings.store
         if uri != "memory:" and isinstance(folder := store_target(uri), Path):
             check_store(folder)
-        return self._open_store(create=False, hold=hold)
+        return self._open_store(create=False)
 
     def parts(self) -> tuple[MultiModalEncoder, VectorStore]:
         """Encoder and store, which belong together even while `adopt` changes them."""
@@ -267,7 +264,7 @@ class Resources:
             self._store = None
 
     def reopen_store(self) -> None:
-        """Open the store again, after its server was away: a Lite server forgets what was loaded.
+        """Open the store again, after its server was away.
 
         Raises:
             StoreError: it is still away.
@@ -307,7 +304,7 @@ class Resources:
         is_shared = is_on_server(settings.store) and not settings.broker.startswith("memory:")
         return self.board.locks.writers if is_shared else None
 
-    def _open_store(self, *, create: bool, hold: bool = True) -> VectorStore:
+    def _open_store(self, *, create: bool) -> VectorStore:
         encoder = self.encoder()
         lanes = {modality: lane.space for modality, lane in encoder.lanes.items()}
         facts = self.described()
@@ -320,7 +317,6 @@ class Resources:
                         lanes,
                         facts,
                         create=create,
-                        hold=hold,
                         index=self.settings.store__index,
                         locks=self._locks(),
                         new_space=self._new_space,
@@ -359,11 +355,7 @@ def _opened_encoder(
         from workers.observe.metrics import CountedEncoder
 
         observer = CountedEncoder()
-    encoder = MultiModalEncoder(config=config, observer=observer)
-    for stored in (current, current.former if current else None):
-        if stored:
-            encoder.call_spaces_as(stored.spaces)
-    return encoder
+    return MultiModalEncoder(config=config, observer=observer)
 
 
 def spaces_of(encoder: MultiModalEncoder) -> SearchedSpace:
@@ -453,5 +445,5 @@ def _model_of(config: EncoderConfig, current: SearchedSpace | None) -> str:
         return canonical(config.model)
     bound = [read_binding(path).space for path in config.bindings]
     spaces = bound or ([current.space] if current else [])
-    bundle = bundle_of(spaces, config.quantization, config.enable_dsre) if spaces else None
+    bundle = bundle_of(spaces, config.quantization) if spaces else None
     return bundle or canonical(config.model)

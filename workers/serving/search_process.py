@@ -52,7 +52,7 @@ class SearchProcess:
             ThreadPoolExecutor(config.threads) as threads,
             suppress(EOFError, ConnectionError),
         ):
-            store = resources.existing_store(hold=False)
+            store = resources.existing_store()
             model = resources.encoder()
             warm_up_texts(model)
             engine, encoder = open_engine(model, store, config, self._observe)

@@ -121,8 +121,7 @@ def _part(name: str, facts: dict[str, Any]) -> BundlePart:
     wheels = tuple(Wheel(**wheel) for wheel in facts.pop("wheels"))
     tables = {use: TABLES / file for use, file in facts.pop("tables", {}).items()}
     gates = {use: GATES / file for use, file in facts.pop("gates", {}).items()}
-    former = tuple(facts.pop("former_gates", ()))
-    return BundlePart(name, wheels=wheels, tables=tables, gates=gates, former_gates=former, **facts)
+    return BundlePart(name, wheels=wheels, tables=tables, gates=gates, **facts)
 
 
 @dataclass(frozen=True)
@@ -159,8 +158,6 @@ class BundlePart:
         tables: shipped files that the kind opens it with, by their use there; they change vectors.
             Those of a part with an identity of its own change its vectors alone.
         gates: shipped gates of a text network: ``text``, ``chunks``.
-        former_gates: those that are in names of stores, see `encoder.space.Space.names`.
-        former_chunks: the chunk gate beside them.
     """
 
     name: str
@@ -170,8 +167,6 @@ class BundlePart:
     recipe: int = 1
     tables: Mapping[str, Path] = field(default_factory=dict)
     gates: Mapping[str, Path] = field(default_factory=dict)
-    former_gates: tuple[str, ...] = ()
-    former_chunks: str = ""
 
     @property
     def identity(self) -> str:

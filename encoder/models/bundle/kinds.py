@@ -34,7 +34,7 @@ from encoder.towers.text import (
     WindowedTextTower,
     load_tokenizer,
 )
-from encoder.types import AUDIO, DOCUMENT, QUERY, TEXT, Modality, Role
+from encoder.types import DOCUMENT, QUERY, TEXT, Role
 
 if TYPE_CHECKING:
     from encoder.runtime.base import Session
@@ -91,9 +91,9 @@ class PartKind:
     """A kind of part.
 
     Args:
-        makes_vectors: whether a vector depends on it, and with it the space's identity.
-        rows_of: the modality whose rows depend on it, and whose own identity it makes: the space's
-            stays, since other rows of that modality may lie beside them (`Space.identities`).
+        makes_vectors: whether a vector depends on it.
+        names_space: whether, if so, the space's identity depends on it too: what two versions of
+            the others make may lie side by side.
         network: the files of its network in a folder; None if it has no network.
         int8_identity: what changes vectors in its int8 network.
         has_query: whether its tower has a second one, ``query``, for queries.
@@ -102,7 +102,7 @@ class PartKind:
 
     open: Callable[[Opening], Any]
     makes_vectors: bool = True
-    rows_of: Modality | None = None
+    names_space: bool = True
     network: Callable[[Path], NetworkFiles] | None = None
     int8_identity: Callable[[], str] | None = None
     has_query: bool = False
@@ -270,7 +270,7 @@ KINDS: Mapping[str, PartKind] = {
     "aisfx": PartKind(
         _open_audio, network=audio_network, int8_identity=_audio_identity, has_query=True
     ),
-    "yamnet": PartKind(_open_yamnet, makes_vectors=False, rows_of=AUDIO),
+    "yamnet": PartKind(_open_yamnet, names_space=False),
     "whisper": PartKind(_open_speech),
     "pp_ocr": PartKind(_open_reader, makes_vectors=False),
 }

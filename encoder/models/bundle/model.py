@@ -26,7 +26,7 @@ from encoder.space import Space
 from encoder.system.cache import hold
 from encoder.towers.base import LazyTower, QueryTower
 from encoder.towers.model import Model
-from encoder.types import AUDIO, IMAGE, TEXT, Modality
+from encoder.types import AUDIO, IMAGE, TEXT
 
 _TOWERS = (TEXT, IMAGE, AUDIO)
 
@@ -59,7 +59,7 @@ def load(
     ]
     parts = _opened(bundle, folder, precision, sparsity, n_threads)
     model = Model(
-        space=_space(bundle, precision, sparsity),
+        space=_space(bundle, precision),
         towers={modality: parts[modality] for modality in _TOWERS if modality in parts},
         queries={name: QueryTower(parts[name]) for name in _TOWERS if name in asking},
     )
@@ -67,33 +67,23 @@ def load(
     return model
 
 
-def space_of(bundle: Bundle, quantization: str | None, enable_dsre: Wish) -> Space:
-    """The space of a bundle with these settings, see `load`; the bundle need not be there."""
-    precision = parse_precision(bundle, quantization)
-    sparsity = parse_sparsity(bundle, enable_dsre, precision)
-    return _space(bundle, precision, sparsity)
+def space_of(bundle: Bundle, quantization: str | None) -> Space:
+    """The space of a bundle in this precision, see `load`; the bundle need not be there.
+
+    Merging tokens moves a vector by less than a search shows, so it makes no other space.
+    """
+    return _space(bundle, parse_precision(bundle, quantization))
 
 
-def _space(bundle: Bundle, precision: Precision, sparsity: Sparsity | None) -> Space:
-    own_gate = [sparsity.identity] if sparsity else []
+def _space(bundle: Bundle, precision: Precision) -> Space:
     return Space(
         bundle.embed_dim,
         _identity(bundle, precision),
         bundle.calibration,
-        identities=_identities(bundle, precision),
         bank=bundle.bank,
         centring=bundle.centring,
         sideways=bundle.sideways,
-        gates=(*_former_gates(bundle.parts["text"]), *own_gate),
     )
-
-
-def _former_gates(text: BundlePart) -> Iterator[str]:
-    """What stores that earlier versions filled with merged tokens have in their identity."""
-    for gate in text.former_gates:
-        yield gate
-        if text.former_chunks:
-            yield from (f"{gate} chunks:{n / 100:g} {text.former_chunks}" for n in range(1, 101))
 
 
 def _opened(
@@ -107,7 +97,7 @@ def _opened(
     parts: dict[str, Any] = {}
     for name, bundle_part in bundle.parts.items():
         part_kind = kind_named(bundle_part.kind)
-        if not (part_kind.makes_vectors or part_kind.rows_of):
+        if not part_kind.makes_vectors:
             continue
         opening = Opening(
             bundle_part,
@@ -123,26 +113,14 @@ def _opened(
     return parts
 
 
-def _identities(bundle: Bundle, precision: Precision) -> dict[Modality, str]:
-    """By modality, what changes its rows alone; see `PartKind.rows_of`."""
-    identities: dict[Modality, str] = {}
-    for bundle_part in bundle.parts.values():
-        if modality := kind_named(bundle_part.kind).rows_of:
-            facts = hashlib.sha256(_weights(bundle_part).encode())
-            facts.update(b"int8" if precision.int8 else b"float32")
-            for path in bundle_part.tables.values():
-                facts.update(path.read_bytes())
-            identities[modality] = facts.hexdigest()[:16]
-    return identities
-
-
 def _weights(bundle_part: BundlePart) -> str:
     return f"{bundle_part.identity} recipe:{bundle_part.recipe}"
 
 
 def _identity(bundle: Bundle, precision: Precision) -> dict[str, str]:
     """Everything that moves a vector by more than a search shows; calibration does not."""
-    parts = [part for part in bundle.parts.values() if kind_named(part.kind).makes_vectors]
+    kinds = ((part, kind_named(part.kind)) for part in bundle.parts.values())
+    parts = [part for part, kind in kinds if kind.makes_vectors and kind.names_space]
     tables = hashlib.sha256()
     tables_of_parts = (path for bundle_part in parts for path in bundle_part.tables.values())
     for path in sorted(
@@ -188,25 +166,16 @@ def parse_sparsity(bundle: Bundle, wish: Wish, precision: Precision) -> Sparsity
 _PRECISIONS = {None: "float32", "int8": "int8"}
 
 
-def bundle_of(spaces: Collection[str], quantization: str | None, enable_dsre: Wish) -> str | None:
-    """The bundle that, with these settings, makes embeddings of one of these spaces (fingerprints).
+def bundle_of(spaces: Collection[str], quantization: str | None) -> str | None:
+    """The bundle that, in this precision, makes embeddings of one of these spaces (fingerprints).
 
     The default bundle's name if several match; None if none does.
     """
     for name in _names():
         with suppress(ModelError):  # a quantized tower belongs to one bundle
-            if space_of(read_bundle(name), quantization, enable_dsre).names.intersection(spaces):
+            if space_of(read_bundle(name), quantization).fingerprint in spaces:
                 return f"bundle:{name}"
     return None
-
-
-def names_of(fingerprint: str) -> frozenset[str]:
-    """All names of a bundle's space, see `Space.names`; of another space, this one alone."""
-    for name, precision in product(_names(), _PRECISIONS):
-        space = space_of(read_bundle(name), precision, enable_dsre=False)
-        if fingerprint in space.names:
-            return space.names
-    return frozenset({fingerprint})
 
 
 def describe(fingerprint: str) -> str:
@@ -216,7 +185,7 @@ def describe(fingerprint: str) -> str:
     '501ec820819859f8 (bundle:english, float32)'
     """
     for name, precision in product(_names(), _PRECISIONS):
-        if fingerprint in space_of(read_bundle(name), precision, enable_dsre=False).names:
+        if fingerprint == space_of(read_bundle(name), precision).fingerprint:
             return f"{fingerprint} (bundle:{name}, {_PRECISIONS[precision]})"
     return fingerprint
 

@@ -1,1 +1,1 @@
-"""The store on Milvus: a server, or Milvus Lite inside this process."""
+"""The store on Milvus: a server, or a FILE.db that Milvus Lite opens in this process."""

@@ -72,12 +72,11 @@ class MilvusCheck:
             if n_segments != row.n_segments:
                 difference = INCOMPLETE if n_segments < row.n_segments else MISCOUNTED
                 findings.add(difference, row.asset_id, _shown(row))
-        if LOCATIONS.kind in self._rows.names:
-            key = LOCATIONS.key
-            places = {location[key]: row for row in rows for location in locations_to_dicts(row)}
-            stored = self._rows.of(LOCATIONS, key, list(places), [key])
-            for location in places.keys() - {location[key] for location in stored}:
-                findings.add(PLACES, places[location].asset_id, _shown(places[location]))
+        key = LOCATIONS.key
+        places = {location[key]: row for row in rows for location in locations_to_dicts(row)}
+        stored = self._rows.of(LOCATIONS, key, list(places), [key])
+        for location in places.keys() - {location[key] for location in stored}:
+            findings.add(PLACES, places[location].asset_id, _shown(places[location]))
 
     def _find_words(self, findings: Findings) -> None:
         key = self._segments.key
@@ -107,7 +106,6 @@ class MilvusCheck:
                 n_segments = sum(not row_of(segment) for segment in segments)
                 self._rows.upsert(ASSETS, [asset_to_dict(replace(row, n_segments=n_segments))])
         self._delete([*findings.of(ORPHANED), *findings.of(INCOMPLETE)])
-        self._rows.flush_all()
 
     def _assets(self, asset_ids: Sequence[str]) -> list[AssetRow]:
         return list(map(asset_from_dict, self._rows.of(ASSETS, ASSETS.key, asset_ids)))

@@ -10,9 +10,10 @@ from encoder.errors import InputError
 from search.errors import IndexRefusedError
 from search.store.milvus.link import MilvusLink
 
-METRIC = "IP"
-"""Vectors are stored for this metric: see `search.store.calibrated`."""
+METRIC = "COSINE"
 HNSW = "HNSW"
+EXACT = "FLAT"
+"""Looks at all rows."""
 MMAP = "+mmap"
 _LEAST_EFFORT = 200
 """The fewest candidates that a search looks at. Of the nearest 10, HNSW found .975 with 88 among
@@ -23,14 +24,10 @@ _LINKS = {"M": 16, "efConstruction": 200}
 
 @dataclass(frozen=True)
 class IndexKind:
-    """Milvus's parameters to build an index, and to search it with a number of candidates.
-
-    An index that is ``on_disk`` anyway cannot be mapped from there.
-    """
+    """Milvus's parameters to build an index, and to search it with a number of candidates."""
 
     build: Mapping[str, Any]
     search: Callable[[int], Mapping[str, Any]]
-    on_disk: bool = False
 
 
 def _lists(effort: int) -> int:
@@ -48,17 +45,10 @@ KINDS: Mapping[str, IndexKind] = {
         {"nlist": _MAX_LISTS, "refine": True, "refine_type": "SQ8"},
         lambda effort: {"nprobe": _lists(effort), "rbq_query_bits": 8, "refine_k": 4},
     ),
-    "DISKANN": IndexKind({}, lambda effort: {"search_list": effort}, on_disk=True),
-    # Codes of one dimension each: the default of two requires an even number of dimensions, and
-    # rows have one more than embeddings.
-    "SCANN": IndexKind(
-        {"nlist": _MAX_LISTS, "sub_dim": 1},
-        lambda effort: {"nprobe": _lists(effort), "reorder_k": effort},
-    ),
 }
 """By Milvus's names."""
 
-_WANTED = f"one of {', '.join(KINDS)}, with {MMAP} to keep it on disk, as DISKANN always is"
+_WANTED = f"one of {', '.join(KINDS)}, with {MMAP} to keep it on disk"
 
 
 def build_params(index: str) -> dict[str, Any]:
@@ -67,11 +57,11 @@ def build_params(index: str) -> dict[str, Any]:
     Raises:
         InputError: no such index.
 
-    >>> build_params("SCANN+mmap")["params"]
-    {'nlist': 1024, 'sub_dim': 1, 'mmap.enabled': True}
+    >>> build_params("HNSW+mmap")["params"]
+    {'M': 16, 'efConstruction': 200, 'mmap.enabled': True}
     """
     name, plus, option = index.partition("+")
-    if name not in KINDS or plus + option not in ("", MMAP) or (plus and KINDS[name].on_disk):
+    if name not in KINDS or plus + option not in ("", MMAP):
         raise InputError("ANYMODAL_STORE__INDEX", got=repr(index), wanted=_WANTED)
     params = {**KINDS[name].build, **({"mmap.enabled": True} if plus else {})}
     return {"index_type": name, "params": params}
@@ -84,8 +74,8 @@ def search_params(name: str, limit: int) -> Mapping[str, Any]:
         name: the kind's.
         limit: the rows that are wanted.
 
-    >>> search_params("DISKANN", 300), search_params("HNSW", 10), search_params("FLAT", 100)
-    ({'search_list': 600}, {'ef': 200}, {})
+    >>> search_params("HNSW", 300), search_params("HNSW", 10), search_params("FLAT", 100)
+    ({'ef': 600}, {'ef': 200}, {})
     """
     if name not in KINDS:
         return {}

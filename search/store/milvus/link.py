@@ -7,12 +7,11 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from importlib import import_module
-from threading import Lock, RLock
-from types import ModuleType
+from pathlib import Path
+from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +19,7 @@ from encoder.errors import DiskError
 from encoder.system.disk import disk_error_in
 from encoder.system.environment import set_for_library, variable
 from search.errors import StoreError, StoreUnavailableError
-from search.store.lite.client import LiteClient
+from search.store.milvus import lite
 
 _PAUSE_S = 0.2
 # How far behind a "Bounded" read may be is the server's setting: 5 s by default.
@@ -37,7 +36,7 @@ class MilvusLink:
     """A client of one address. Safe to use from threads; not usable in a forked child.
 
     Args:
-        target: ``http://[user:password@]host:port[/database]``, or Lite in this process.
+        target: ``http://[user:password@]host:port[/database]``, or a FILE.db for Milvus Lite.
         timeout_s: the longest that one call may take.
         connect_timeout_s: the longest to wait until the server answers at all.
         store_name: the name of the store in messages; a password is never part of it.
@@ -48,25 +47,21 @@ class MilvusLink:
 
     def __init__(
         self,
-        target: str | LiteClient,
+        target: str,
         *,
         timeout_s: float,
         connect_timeout_s: float,
-        store_name: str = "",
     ) -> None:
-        self.in_process = target if isinstance(target, LiteClient) else None
-        self.shown = store_name or without_password(str(target))
+        self.shown = without_password(target)
         self._timeout_s = timeout_s
         self._pid = os.getpid()
         self._lock = Lock()
         self._seen_ts, self._settles_at_s = 0, 0.0
-        if isinstance(target, LiteClient):
-            self._client: Any = target
-            version = self.version = target.version
-        else:
-            self._client = self._connect(target, connect_timeout_s)
-            # Lite may also be served to several processes (`milvus-lite server`).
-            version = self.version = str(self.call("get_server_version"))
+        self._file = Path(target) if lite.is_file(target) else None
+        # A server takes writes of many clients at once; see `LiteFile`.
+        self._writing: AbstractContextManager[object] = nullcontext()
+        self._client: Any = self._opened(target, connect_timeout_s)
+        version = self.version = str(self.call("get_server_version"))
         self.is_lite = version.startswith("milvus_lite")
         # Milvus 2.3 has patterns such as "ab%" only.
         self.knows_infix = self.is_lite or _release(version) >= (2, 4)
@@ -81,9 +76,8 @@ class MilvusLink:
     def call(self, method: str, *args: Any, **options: Any) -> Any:
         """Call a method of `pymilvus.MilvusClient`, with the time limit."""
         client = self._usable()
-        if self.in_process:
-            return self.in_process.call(method, *args, **options)
-        with self.translated(method):
+        alone = self._writing if method in lite.WRITES else nullcontext()
+        with self.translated(method), alone:
             return getattr(client, method)(*args, timeout=self._timeout_s, **options)
 
     def catch_up(self) -> None:
@@ -115,8 +109,6 @@ class MilvusLink:
         timestamps of deletes, and none at all in a new process, so that a server that is reading
         its log again after a restart answers as if nothing were stored.
         """
-        if self.in_process:
-            return {}
         if time.monotonic() > self._settles_at_s:
             return {"consistency_level": "Bounded"}
         return {"consistency_level": "Customized", "guarantee_timestamp": self._seen_ts}
@@ -134,9 +126,11 @@ class MilvusLink:
 
     def close(self) -> None:
         client, self._client = self._client, None
-        if client is not None and not self.in_process and self._pid == os.getpid():
+        if client is not None and self._pid == os.getpid():
             with self.translated("close"):
                 client.close()
+            if self._file:
+                lite.left(self._file)
 
     def _usable(self) -> Any:
         if self._client is None:
@@ -148,6 +142,16 @@ class MilvusLink:
                 remedy="Open it in the process that uses it.",
             )
         return self._client
+
+    def _opened(self, uri: str, connect_timeout_s: float) -> Any:
+        if not self._file:
+            return self._connect(uri, connect_timeout_s)
+        self._writing = lite.joined(self._file).writing
+        try:
+            return self._connect(uri, connect_timeout_s)
+        except BaseException:
+            lite.left(self._file)
+            raise
 
     def _connect(self, uri: str, connect_timeout_s: float) -> Any:
         """Retry in our own loop: a starting server accepts connections and refuses calls."""
@@ -190,9 +194,8 @@ class MilvusLink:
 def load_client() -> Any:
     """`pymilvus.MilvusClient`, which many threads may use from the first call on."""
     set_for_library("GRPC_VERBOSITY", "ERROR")
-    with _pandas_later():
-        from pymilvus import MilvusClient
-        from pymilvus.client.utils import SciPyHelper
+    from pymilvus import MilvusClient
+    from pymilvus.client.utils import SciPyHelper
 
     if variable("PYMILVUS_LOG_LEVEL") is None:
         # It also prints to stderr what it raises, and warns of an old server.
@@ -267,76 +270,3 @@ def _is_temporary(error: Exception) -> bool:
     return (
         getattr(error, "retriable", False) or "Retry timeout" in text or "Fail connecting" in text
     )
-
-
-_PANDAS = ("pandas", "pandas.api", "pandas.api.types")
-_FUNCTIONS = ("infer_dtype", "is_array_like", "is_float", "is_list_like", "is_scalar")
-"""What the client takes from the last of these modules; each loads pandas when it is called."""
-
-_imports = RLock()
-
-
-@contextmanager
-def _pandas_later() -> Iterator[None]:
-    """Give modules that are imported meanwhile stand-ins for pandas, unless it is loaded.
-
-    The client of Milvus imports it to recognize data frames, of which this project has none: 60 MB
-    and 0.2 CPU-seconds in each process. Milvus Lite loads it all the same, through pyarrow.
-
-    The stand-ins load pandas when more of them is used than the client uses on import. They leave
-    ``sys.modules`` at the end, and whatever imports pandas later gets pandas.
-    """
-    with _imports:
-        if _PANDAS[0] in sys.modules:
-            yield
-            return
-        sys.modules.update({name: _PandasLater(name) for name in _PANDAS})
-        try:
-            yield
-        finally:
-            _forget()
-
-
-def _forget() -> None:
-    for name in _PANDAS:
-        if isinstance(sys.modules.get(name), _PandasLater):
-            del sys.modules[name]
-
-
-def _genuine(module: str, name: str) -> Any:
-    with _imports:
-        _forget()
-        return getattr(import_module(module), name)
-
-
-class _DataFrameType(type):
-    """Nothing is a data frame before pandas is loaded."""
-
-    def __instancecheck__(cls, value: object) -> bool:
-        return "pandas" in sys.modules and isinstance(value, _genuine("pandas", "DataFrame"))
-
-
-class _DataFrame(metaclass=_DataFrameType):
-    """Used in annotations, and where the client checks whether something is a data frame."""
-
-
-class _PandasLater(ModuleType):
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.__path__: list[str] = []  # a package
-        if name == "pandas":
-            self.DataFrame = _DataFrame
-        if name == "pandas.api.types":
-            vars(self).update({function: _calling(function) for function in _FUNCTIONS})
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name.endswith("__"):  # the import system looks for these
-            raise AttributeError(name)
-        return _genuine(self.__name__, name)
-
-
-def _calling(name: str) -> Callable[..., Any]:
-    def call(*arguments: Any, **options: Any) -> Any:
-        return _genuine("pandas.api.types", name)(*arguments, **options)
-
-    return call

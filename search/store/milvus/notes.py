@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Lock
+from typing import Any
 from uuid import uuid4
 
 from search.errors import StoreBusyError, StoreError
-from search.store.calibrated import StoredCalibration
+from search.store.calibrated import Constants, StoredCalibration
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.setup import create_collection
 from search.store.schema import (
@@ -27,10 +28,11 @@ from search.store.schema import (
     collection_name,
     spaces_among,
     written_calibration,
-    written_space,
 )
 from search.store.space_record import SearchedSpace
 
+REFRESH_S = 2.0
+"""How long a process uses the constants that it has read."""
 LEASE_S = 60.0
 _RENEWED_S = 15.0
 _SETTLE_S = 0.5
@@ -106,11 +108,7 @@ class ServerRecord:
 
     def read(self) -> SearchedSpace | None:
         facts = kept_facts(self._link, self._alias)
-        if not facts or _CURRENT in facts:
-            return SearchedSpace.read(facts[_CURRENT]) if facts else None
-        # An earlier version noted it where Milvus 2.3 forgets it: the alias names the space's
-        # collection, and the model is known by the space then, or named by the user.
-        return SearchedSpace(written_space(facts))
+        return SearchedSpace.read(facts[_CURRENT]) if facts else None
 
     def spaces(self) -> list[str]:
         spaces = spaces_among(self._link.call("list_collections"), self._prefix)
@@ -153,25 +151,56 @@ def keep_facts(link: MilvusLink, alias: str, facts: Mapping[str, str]) -> None:
         link.call("drop_collection", former)
 
 
+class NotedCalibration:
+    """The calibration of a collection's vectors, as it is noted there. Safe to use from threads."""
+
+    def __init__(self, link: MilvusLink, collection: str) -> None:
+        self._link = link
+        self._collection = collection
+        self._lock = Lock()
+        self._read_at_s = 0.0
+        self._state = self.refresh()
+
+    def current(self) -> StoredCalibration:
+        """As it was at most `REFRESH_S` ago."""
+        if self._is_old():
+            with self._lock:  # one reads for all: a search asks in several threads
+                if self._is_old():
+                    return self.refresh()
+        return self._state
+
+    def _is_old(self) -> bool:
+        return time.monotonic() >= self._read_at_s + REFRESH_S
+
+    def refresh(self) -> StoredCalibration:
+        """As it is now."""
+        read_at_s = time.monotonic()
+        state = calibration_of(self._link, self._collection)
+        if read_at_s >= self._read_at_s:  # nobody has read it since
+            self._state, self._read_at_s = state, read_at_s
+        return state
+
+    def change(self, constants: Constants, origin: Mapping[str, Any]) -> None:
+        """Score by these constants from now on."""
+        keep_calibration(self._link, self._collection, self.refresh().changed(constants, origin))
+        self.refresh()
+
+
 def calibration_of(link: MilvusLink, name: str) -> StoredCalibration:
     """The calibration of a collection's vectors."""
-    facts = {} if link.is_lite else kept_facts(link, f"{name}{_CALIBRATION}")
+    facts = kept_facts(link, f"{name}{_CALIBRATION}")
     return written_calibration(facts or link.call("describe_collection", name)["properties"])
 
 
 def keep_calibration(link: MilvusLink, name: str, state: StoredCalibration) -> None:
     """Change what `calibration_of` reads."""
-    facts = calibration_property(state)
-    if link.is_lite:
-        link.call("alter_collection_properties", name, properties=facts)
-    else:
-        keep_facts(link, f"{name}{_CALIBRATION}", facts)
+    keep_facts(link, f"{name}{_CALIBRATION}", calibration_property(state))
 
 
 def drop_calibration(link: MilvusLink, name: str) -> None:
     """Forget it, before the collection is dropped."""
     alias = f"{name}{_CALIBRATION}"
-    if not link.is_lite and link.call("has_collection", alias):
+    if link.call("has_collection", alias):
         collection = link.call("describe_collection", alias)["collection_name"]
         link.call("drop_alias", alias)
         link.call("drop_collection", collection)

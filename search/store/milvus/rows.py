@@ -21,8 +21,6 @@ from search.store.several import is_of_first_rows, partition_of
 
 T = TypeVar("T")
 Rows = list[dict[str, Any]]
-Keys = Mapping[str, Sequence[tuple[str, str]]]
-"""The partition and the key of each stored segment, by asset; assets without any are missing."""
 
 _ROWS_PER_CALL = 500
 _IDS_PER_CALL = 200
@@ -65,13 +63,10 @@ class MilvusRows:
         self, collection: Collection, rows: Sequence[dict[str, Any]], **options: str
     ) -> None:
         """Write rows; each replaces the one with its key. Raises unless all are acknowledged."""
-        # In Lite the row written last counts; its upsert first looks for each one, and copies the
-        # list of all deletions to do so.
-        method = "insert" if self.link.is_lite else "upsert"
         for chunk in in_batches(rows, _ROWS_PER_CALL):
             self._check()
-            answer = self.link.call(method, self.name(collection), list(chunk), **options)
-            n_rows = answer[f"{method}_count"]
+            answer = self.link.call("upsert", self.name(collection), list(chunk), **options)
+            n_rows = answer["upsert_count"]
             if n_rows != len(chunk):
                 raise StoreError(
                     f"The store {self.link.shown} acknowledged {n_rows} of "
@@ -86,9 +81,6 @@ class MilvusRows:
 
         If a call fails, an upsert of the same rows replaces what it may have left.
         """
-        if self.link.is_lite:
-            self.upsert(collection, rows, **options)
-            return
         for chunk in in_batches(rows, _ROWS_PER_CALL):
             self._check()
             try:
@@ -99,38 +91,19 @@ class MilvusRows:
             except StoreUnavailableError:
                 self.upsert(collection, chunk, **options)
 
-    def flush(self, collection: Collection) -> None:
-        """Flush a Lite of another process, of which only its manifest says what was written.
-
-        In this process it flushes by itself, and a server limits flushes.
-        """
-        if self.link.is_lite and not self.link.in_process:
-            self.link.call("flush", self.name(collection))
-
-    def flush_all(self) -> None:
-        """Make Lite write to files what its log holds, as it does when it is closed."""
-        for name in self.names.values() if self.link.is_lite else ():
-            self.link.call("flush", name)
-
     def delete(self, collections: Sequence[Collection], asset_ids: Sequence[str]) -> None:
         """Remove all rows of these assets, from one collection after the other."""
         for ids in in_batches(list(dict.fromkeys(asset_ids)), _IDS_PER_CALL):
             for collection in collections:
                 self._check()
                 self.link.call("delete", self.name(collection), filter=among("asset_id", ids))
-                self.flush(collection)
 
     def remove(self, collection: Collection, keys: Sequence[str], **options: str) -> None:
-        """Remove the rows of these keys; unknown ones are ignored.
-
-        For any other deletion, Milvus Lite scans all rows of a collection.
-        """
+        """Remove the rows of these keys; unknown ones are ignored."""
         for some in in_batches(keys, _IDS_PER_CALL):
             expression = among(collection.key, some)
             self._check()
             self.link.call("delete", self.name(collection), filter=expression, **options)
-        if keys:
-            self.flush(collection)
 
     def of(
         self,
@@ -161,14 +134,30 @@ class MilvusRows:
         self, collection: Collection, expression: str = "", partitions: Sequence[str] = ()
     ) -> int:
         """How many rows there are, in some partitions or in all, for which an expression holds."""
+        parts = list(partitions) or None
+        if self.link.is_lite and (expression or parts):
+            return self._listed(collection, expression, parts)
         (row,) = self.read(
             "query",
             collection,
             filter=expression,
-            partition_names=list(partitions) or None,
+            partition_names=parts,
             output_fields=["count(*)"],
         )
         return int(row["count(*)"])
+
+    def _listed(
+        self, collection: Collection, expression: str, partitions: Sequence[str] | None
+    ) -> int:
+        """As `count`: Lite's own ignores partitions, and with an expression reads whole rows."""
+        rows = self.read(
+            "query",
+            collection,
+            filter=expression or f'{collection.key} != ""',
+            partition_names=partitions,
+            output_fields=[collection.key],
+        )
+        return len(rows)
 
     def where(
         self,
@@ -274,10 +263,6 @@ class Partitions:
     def modalities(self) -> list[str]:
         self._known.update(self._link.call("list_partitions", self._collection))
         return sorted(filter(is_of_first_rows, self._known - {_DEFAULT}))
-
-    def every(self) -> list[str]:
-        """All partitions that exist now, including those of higher rows, sorted."""
-        return sorted(set(self._link.call("list_partitions", self._collection)) - {_DEFAULT})
 
     def forget(self) -> None:
         """Look again at the next call, since others may have written."""

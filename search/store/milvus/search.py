@@ -1,44 +1,27 @@
-"""Find the nearest segments: one search, or several where rows do not rank by one inner product."""
+"""Find the nearest segments: each partition by its own search, all at the same time."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Collection as Ids
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
-from math import inf
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from encoder.space import UNCALIBRATED, Calibration
+from encoder.space import Calibration
 from encoder.system.batched import Batched, in_batches
 from encoder.types import Embeddings, Modality
-from search.store.calibrated import (
-    Constants,
-    StoredCalibration,
-    constants_of,
-    cosine_of,
-    is_raised,
-    to_asked,
-)
-from search.store.milvus.calibration import MilvusCalibration
-from search.store.milvus.indexes import METRIC, search_params
+from search.store.calibrated import Constants, constants_of
+from search.store.milvus.indexes import EXACT, METRIC, search_params
 from search.store.milvus.rows import MilvusRows, among_assets
-from search.store.schema import modality_of, row_of, scored_from_dict
-from search.store.several import (
-    best_first,
-    mixed_best_first,
-    one_of_each,
-    scores_of,
-    shifted,
-)
+from search.store.schema import scored_from_dict
+from search.store.several import best_first, mixed_best_first, shifted
 from search.types import ScoredSegment
-
-T = TypeVar("T")
 
 _QUERIES_PER_CALL = 64
 _N_SIDE_BY_SIDE = 8
@@ -47,18 +30,15 @@ MAX_FOUND = 16_384
 
 
 class _Row(NamedTuple):
-    product: float
+    cosine: float
     fields: Mapping[str, Any]
 
 
 _Answer: TypeAlias = list[_Row]
-_Map: TypeAlias = "Callable[..., Iterable[Sequence[_Answer]]]"
 _FEW = 256
 _MAX_EXACT = 2048
 """The most rows compared in this process if the index does not find all: 180 ms."""
 _MORE = 4
-_MAX_SHIFT = 10.0
-"""Larger shifts, by negative terms, are lost to float32 rounding."""
 
 
 @dataclass(frozen=True)
@@ -73,31 +53,16 @@ _Scope: TypeAlias = tuple[tuple[str, ...], int, str]
 """Partitions, the most rows of one answer, and an expression."""
 
 
-@dataclass(frozen=True)
-class _LookUp:
-    """Rows [n, embed_dim + 1] that `to_asked` made, and where to look."""
-
-    rows: Embeddings
-    parts: tuple[str, ...]
-    limit: int
-    where: Where
-
-
-class _UnknownConstantsError(Exception):
-    """A row was written with constants that this process does not know yet."""
-
-
 class MilvusSearch:
     """Finds the nearest segments. Safe to use from threads."""
 
-    def __init__(self, rows: MilvusRows, calibration: MilvusCalibration) -> None:
+    def __init__(self, rows: MilvusRows) -> None:
         self._rows = rows
         self._link = rows.link
         self._segments = rows.segments
         self._partitions = rows.partitions
-        self._calibration = calibration
-        self._batched: Batched[_Scope, Embeddings, _Answer] = Batched(
-            self._nearest, max_items=lambda _: _QUERIES_PER_CALL
+        self._batched: Batched[_Scope, Embeddings, list[_Answer]] = Batched(
+            self._side_by_side, max_items=lambda _: _QUERIES_PER_CALL
         )
         self._threads = ThreadPoolExecutor(_N_SIDE_BY_SIDE, "milvus-search")
 
@@ -114,15 +79,11 @@ class MilvusSearch:
     ) -> list[list[ScoredSegment]]:
         """The nearest of one modality for each unit row [n, embed_dim]; ties by id.
 
-        ``by`` makes the rows of segments with several comparable.
+        ``by`` makes the rows of segments with several comparable: the best segments are among the
+        best ``limit`` rows of each number.
         """
-        rows = to_asked(queries, 0.0)
-        partitions = self._partitions.of(modality)
-        look_ups = [_LookUp(rows, (partition,), limit, where) for partition in partitions]
-        # The best segments are among the best ``limit`` rows of each number.
-        return _best_of(
-            self._steadily(partial(self._of_parts, look_ups)), by, look_ups, len(queries)
-        )
+        answers = self._answers(queries, self._partitions.of(modality), limit, where)
+        return [best_first(_read(of_parts), by)[:limit] for of_parts in answers]
 
     def mixed(
         self,
@@ -133,46 +94,17 @@ class MilvusSearch:
         shift: float,
         where: Where,
     ) -> list[ScoredSegment]:
-        """The best of several modalities for a unit vector, by calibrated scores; ties by id.
-
-        One search if rows have the constants ``by``, or rank no lower by theirs. If segments have
-        n rows, the best ones are among n times as many rows.
-        """
+        """The best of several modalities for a unit vector, by calibrated scores; ties by id."""
         partitions = {modality: self._partitions.of(modality) for modality in modalities}
-        n_rows = limit * max(map(len, partitions.values()), default=0)
-        names = tuple(name for of_kind in partitions.values() for name in of_kind)
-        look_up = _LookUp(to_asked(query[None], shift), names, n_rows, where)
-        if not names:
-            return []
-
-        def look(state: StoredCalibration, strict: bool) -> list[ScoredSegment]:
-            pairs = [
-                (constants_of(by, modality), constants_of(state.constants, modality))
-                for modality in modalities
-            ]
-            is_exact = all(constants == of_rows for constants, of_rows in pairs)
-            is_bound = is_exact or (shift >= 0 and all(is_raised(*pair) for pair in pairs))
-            is_precise = abs(shift) <= _MAX_SHIFT and n_rows <= MAX_FOUND
-            if len(state.by_number) == 1 and is_bound and is_precise:
-                (answer,) = self._answers(look_up)
-                segments = _read(answer, shift, state, strict)
-                if is_exact:
-                    return one_of_each(segments)[:limit]
-                # Hits above 0 are scored no higher than rows rank: none beyond the last is better.
-                bound = max(0.0, answer[-1].product) if len(answer) == n_rows else -inf
-                scored = [
-                    (scores_of([row], shifted(constants_of(by, row.modality), shift))[0], row)
-                    for row in segments
-                ]
-                scored.sort(key=lambda pair: (-pair[0], pair[1].segment_id))
-                best = one_of_each(segment for score, segment in scored if score > bound)
-                if len(best) >= limit or bound == -inf:
-                    return best[:limit]
-            return self._mixed_apart(
-                query[None], partitions, by, shift, limit, where, state, strict
-            )
-
-        return self._steadily(look)
+        names = [name for of_kind in partitions.values() for name in of_kind]
+        (answers,) = self._answers(query[None], names, limit, where)
+        of_parts = iter(answers)
+        of_modalities = []
+        for modality, of_kind in partitions.items():
+            constants = shifted(constants_of(by, modality), shift)
+            rows = _read(list(islice(of_parts, len(of_kind))))
+            of_modalities.append((best_first(rows, constants)[:limit], constants))
+        return mixed_best_first(of_modalities)
 
     def those_of(self, expression: str, segments: Sequence[ScoredSegment]) -> list[ScoredSegment]:
         key, keys = self._segments.key, [segment.key for segment in segments]
@@ -181,110 +113,67 @@ class MilvusSearch:
         matching_keys = {row[key] for row in rows}
         return [segment for segment in segments if segment.key in matching_keys]
 
-    def _steadily(self, look: Callable[[StoredCalibration, bool], T]) -> T:
-        """Search by the constants as they were just now; again if a row shows that they are old.
+    def _answers(
+        self, queries: Embeddings, parts: Sequence[str], limit: int, where: Where
+    ) -> Sequence[list[_Answer]]:
+        """For each query, the nearest rows of each part, best first.
 
-        A row whose constants are unknown even then belongs to no committed asset: its writer died.
+        Concurrent searches of all assets share their calls.
         """
-        try:
-            return look(self._calibration.current(), True)
-        except _UnknownConstantsError:
-            return look(self._calibration.refresh(), False)
-
-    def _of_parts(
-        self, look_ups: Sequence[_LookUp], state: StoredCalibration, strict: bool
-    ) -> list[list[list[ScoredSegment]]]:
-        """What each part has for each row that is searched for.
-
-        Former constants come first: rows rewritten meanwhile are then found twice, not missed.
-        """
-        numbers = list(state.by_number)
-        expressions = [f"calibration == {number}" for number in numbers] if numbers[1:] else [""]
-        segments_of: list[list[list[ScoredSegment]]] = [
-            [[] for _ in look_up.rows] for look_up in look_ups
-        ]
-        # In parallel on a server; Lite does one after the other anyway.
-        one_by_one = len(look_ups) == 1 or self._link.is_lite
-        run: _Map = map if one_by_one else self._threads.map
-        for expression in expressions:
-            find = partial(self._answers, expression=expression)
-            for position, answers in enumerate(run(find, look_ups)):
-                for of_row, answer in zip(segments_of[position], answers, strict=True):
-                    of_row += _read(answer, 0.0, state, strict)
-        if len(expressions) == 1:
-            return segments_of
-        return [
-            [best_first(segments, UNCALIBRATED)[: look_up.limit] for segments in of_part]
-            for look_up, of_part in zip(look_ups, segments_of, strict=True)
-        ]
-
-    def _mixed_apart(
-        self,
-        query: Embeddings,
-        partitions: Mapping[Modality, Sequence[str]],
-        constants: Constants,
-        shift: float,
-        limit: int,
-        where: Where,
-        state: StoredCalibration,
-        strict: bool,
-    ) -> list[ScoredSegment]:
-        """One search for each modality, row and set of constants."""
-        rows = to_asked(query, 0.0)
-        look_ups = {
-            modality: [_LookUp(rows, (name,), limit, where) for name in names]
-            for modality, names in partitions.items()
-        }
-        flat = [look_up for of_kind in look_ups.values() for look_up in of_kind]
-        segments_of = iter(self._of_parts(flat, state, strict))
-        of_modalities = []
-        for modality, of_kind in look_ups.items():
-            by = shifted(constants_of(constants, modality), shift)
-            (best,) = _best_of(list(islice(segments_of, len(of_kind))), by, of_kind, len(query))
-            of_modalities.append((best, by))
-        return mixed_best_first(of_modalities)[:limit]
-
-    def _answers(self, look_up: _LookUp, expression: str = "") -> Sequence[_Answer]:
-        """The nearest rows by inner product; concurrent searches of all assets share one call."""
-        where = look_up.where
-        conditions = filter(None, (expression, where.expression))
-        narrowed = " and ".join(f"({condition})" for condition in conditions)
+        if not parts:
+            return [[] for _ in queries]
         if where.asset_ids is None:
-            return self._batched((look_up.parts, look_up.limit, narrowed), list(look_up.rows))
-        best: list[_Answer] = [[] for _ in look_up.rows]
+            return self._batched((tuple(parts), limit, where.expression), list(queries))
+        best: list[list[_Answer]] = [[[] for _ in parts] for _ in queries]
+        narrowed = where.expression and f"({where.expression}) and "
         for assets in among_assets(where.asset_ids):
-            condition = " and ".join(filter(None, [narrowed, assets]))
-            answers = self._nearest((look_up.parts, look_up.limit, condition), look_up.rows)
-            for position, answer in enumerate(answers):
-                merged = heapq.merge(best[position], answer, key=self._rank)
-                best[position] = list(islice(merged, look_up.limit))
+            answers = self._side_by_side((tuple(parts), limit, narrowed + assets), queries)
+            best = [
+                [
+                    list(islice(heapq.merge(*both, key=self._rank), limit))
+                    for both in zip(of_query, more, strict=True)
+                ]
+                for of_query, more in zip(best, answers, strict=True)
+            ]
         return best
 
-    def _nearest(self, where: _Scope, rows: Sequence[Embeddings] | Embeddings) -> list[_Answer]:
-        """The answer for each row; HNSW misses some where an expression or deletes leave few."""
-        parts, limit, expression = where
-        answers = self._ask(where, rows)
-        if self._link.is_lite or not _is_short(answers, limit):
+    def _side_by_side(
+        self, scope: _Scope, queries: Sequence[Embeddings] | Embeddings
+    ) -> list[list[_Answer]]:
+        """Look in all parts at the same time; for each query, the answers of each part."""
+        (first, *others), limit, expression = scope
+        look = partial(self._nearest, limit=limit, expression=expression, queries=queries)
+        looking = [self._threads.submit(look, part) for part in others]
+        of_parts = [look(first), *(future.result() for future in looking)]
+        return [list(of_query) for of_query in zip(*of_parts, strict=True)]
+
+    def _nearest(
+        self, part: str, limit: int, expression: str, queries: Sequence[Embeddings] | Embeddings
+    ) -> list[_Answer]:
+        """The answer for each query; HNSW misses some where an expression or deletes leave few."""
+        answers = self._ask(part, limit, expression, queries)
+        if self._index_kind == EXACT or not _is_short(answers, limit):
             return answers
-        n_rows = self._rows.count(self._segments, expression, parts)
+        n_rows = self._rows.count(self._segments, expression, [part])
         n_expected = min(limit, n_rows)
         if _is_short(answers, n_expected) and n_rows > _FEW:
-            wider = (parts, min(_MORE * limit, MAX_FOUND), expression)
-            answers = [answer[:limit] for answer in self._ask(wider, rows)]
+            wider = min(_MORE * limit, MAX_FOUND)
+            answers = [answer[:limit] for answer in self._ask(part, wider, expression, queries)]
         if _is_short(answers, n_expected) and n_rows <= _MAX_EXACT:
-            return self._exactly(where, rows)
+            return self._exactly(part, limit, expression, queries)
         return answers
 
-    def _ask(self, where: _Scope, rows: Sequence[Embeddings] | Embeddings) -> list[_Answer]:
-        parts, limit, expression = where
+    def _ask(
+        self, part: str, limit: int, expression: str, queries: Sequence[Embeddings] | Embeddings
+    ) -> list[_Answer]:
         answers: list[_Answer] = []
-        for queries in in_batches(list(rows), _QUERIES_PER_CALL):
+        for some in in_batches(list(queries), _QUERIES_PER_CALL):
             hits_of = self._rows.read(
                 "search",
                 self._segments,
-                data=list(queries),
+                data=list(some),
                 anns_field=self._segments.vector,
-                partition_names=list(parts),
+                partition_names=[part],
                 filter=expression,
                 limit=limit,
                 output_fields=self._segments.scalars,
@@ -301,70 +190,38 @@ class MilvusSearch:
     @cached_property
     def _index_kind(self) -> str:
         """The kind of the store's vector index, whatever new stores are set to have."""
-        if self._link.is_lite:
-            return "FLAT"
         name, vector = self._rows.name(self._segments), self._segments.vector
         return str(self._link.call("describe_index", name, vector)["index_type"])
 
-    def _exactly(self, where: _Scope, rows: Sequence[Embeddings] | Embeddings) -> list[_Answer]:
+    def _exactly(
+        self, part: str, limit: int, expression: str, queries: Sequence[Embeddings] | Embeddings
+    ) -> list[_Answer]:
         """The best of all rows that an expression finds, compared in this process."""
-        parts, limit, expression = where
         vector = self._segments.vector
         stored = self._rows.read(
             "query",
             self._segments,
             filter=expression,
-            partition_names=list(parts),
+            partition_names=[part],
             limit=MAX_FOUND,
             output_fields=[*self._segments.scalars, vector],
         )
         if not stored:
-            return [[] for _ in rows]
-        products = np.stack(list(rows)) @ np.stack([row[vector] for row in stored]).T
+            return [[] for _ in queries]
+        cosines = np.stack(list(queries)) @ np.stack([row[vector] for row in stored]).T
         return [
             sorted(map(_Row, map(float, of_query), stored), key=self._rank)[:limit]
-            for of_query in products
+            for of_query in cosines
         ]
 
     def _rank(self, row: _Row) -> tuple[float, str]:
-        """Order equal products by id, whatever the index did."""
-        return -row.product, row.fields[self._segments.key]
+        """Order equal cosines by id, whatever the index did."""
+        return -row.cosine, row.fields[self._segments.key]
 
 
-def _read(
-    answer: _Answer, shift: float, state: StoredCalibration, strict: bool
-) -> list[ScoredSegment]:
-    """Segments with their cosines, by the constants with which each was written.
-
-    ``strict``: a row with constants that are not known is an error.
-    """
-    by_number = state.by_number
-    segments = []
-    for product, row in answer:
-        constants = by_number.get(row["calibration"])
-        if constants is None:
-            if strict:
-                raise _UnknownConstantsError
-            constants = state.constants
-        by = constants_of(constants, modality_of(row), row_of(row))
-        segments.append(scored_from_dict(row, cosine_of(product, shift, by)))
-    return segments
+def _read(of_parts: Sequence[_Answer]) -> list[ScoredSegment]:
+    return [scored_from_dict(row.fields, row.cosine) for answer in of_parts for row in answer]
 
 
 def _is_short(answers: Sequence[_Answer], limit: int) -> bool:
     return min(map(len, answers), default=limit) < limit
-
-
-def _best_of(
-    segments_of: Sequence[list[list[ScoredSegment]]],
-    by: Calibration,
-    look_ups: Sequence[_LookUp],
-    n_queries: int,
-) -> list[list[ScoredSegment]]:
-    if len(segments_of) == 1:
-        return segments_of[0]
-    limit = max((look_up.limit for look_up in look_ups), default=0)
-    return [
-        best_first([row for of_part in segments_of for row in of_part[position]], by)[:limit]
-        for position in range(n_queries)
-    ]

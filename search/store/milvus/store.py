@@ -1,4 +1,4 @@
-"""The store on Milvus: a server, or Milvus Lite inside this process."""
+"""The store on Milvus: a server, or a FILE.db that Milvus Lite opens in this process."""
 
 from __future__ import annotations
 
@@ -7,55 +7,51 @@ from collections.abc import Collection as Ids
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from encoder.space import UNCALIBRATED, Calibration
 from encoder.system.batched import in_batches
 from encoder.system.disk import check_room
 from encoder.types import TEXT, Embeddings, Modality
-from search.errors import StoreError
+from search.errors import StoreError, StoreMissingError
 from search.filters import Compiled, Filter, compile_filter, matches
 from search.filters.milvus import among, compile_for_segments, equals
 from search.lexical.index import MAX_FOUND
 from search.lexical.rarity import Frequencies
-from search.store.calibrated import Constants, StoredCalibration, from_stored
+from search.store.calibrated import Constants, StoredCalibration
 from search.store.checking import Findings, Progress
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.folders import locks_folder
-from search.store.lite.in_process import check_whole, stop_lite
-from search.store.lite.shared import joined
-from search.store.locks import WriteLocks, folder_locks, machine_locks
-from search.store.milvus.calibration import MilvusCalibration
+from search.store.locks import WriteLocks, machine_locks
 from search.store.milvus.checking import MilvusCheck
 from search.store.milvus.indexes import HNSW, IndexState, state_of
 from search.store.milvus.link import MilvusLink
-from search.store.milvus.notes import ServerRecord, Writers
-from search.store.milvus.rows import MAX_ROWS, Keys, MilvusRows
+from search.store.milvus.lite import is_file
+from search.store.milvus.notes import NotedCalibration, ServerRecord, Writers
+from search.store.milvus.rows import MAX_ROWS, MilvusRows
 from search.store.milvus.search import MilvusSearch, Where
 from search.store.milvus.setup import prepare_collections
-from search.store.milvus.upgrade import Version
-from search.store.milvus.words import MilvusWords, MirroredWords, TextWords
+from search.store.milvus.words import MilvusWords, wordless
 from search.store.milvus.writing import Removal, SegmentWriter
 from search.store.schema import (
     ASSETS,
     LOCATIONS,
     WORDS,
     asset_from_dict,
-    collection_name,
     segment_from_dict,
+    segments_collection,
     uri_key,
 )
 from search.store.several import FIRST_ROWS, by_segment
 from search.store.space_record import (
-    FolderRecord,
     SearchedSpace,
     check_current,
     check_searched,
-    name_in,
 )
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
@@ -70,8 +66,7 @@ class MilvusStore:
     """A `VectorStore` on Milvus. Safe to use from threads; open it after a fork.
 
     Args:
-        target: a folder for Milvus Lite (one process at a time, unless `anymodal up` shares it),
-            or a server's URI.
+        target: a server's URI, or a FILE.db for Milvus Lite, which admits one process.
         space_fingerprint: of `encoder.space.Space`; part of the collections' names.
         embed_dim: the size of an embedding.
         calibration, …: see `search.store.open.StoreOptions`.
@@ -80,7 +75,7 @@ class MilvusStore:
         StoreMissingError: there is none, without ``create``.
         SpaceMismatchError: the store holds only embeddings of a different space, or unfinished ones
             of this.
-        StoreBusyError: another process holds the folder.
+        StoreBusyError: another process holds the file.
         StoreUnavailableError: the server does not answer.
     """
 
@@ -89,7 +84,7 @@ class MilvusStore:
 
     def __init__(
         self,
-        target: Path | str,
+        target: str,
         space_fingerprint: str,
         embed_dim: int,
         *,
@@ -105,69 +100,51 @@ class MilvusStore:
     ) -> None:
         self._embed_dim = embed_dim
         self._follows = not new_space
-        folder = self._place = target if isinstance(target, Path) else None
-        lite = joined(folder) if folder else str(target)
-        self._folder = None if isinstance(lite, str) else folder
+        self._file = Path(target) if is_file(target) else None
+        if self._file and not create and not self._file.exists():
+            raise StoreMissingError.at(target)
         try:
-            self._link = MilvusLink(
-                lite,
-                timeout_s=timeout_s,
-                connect_timeout_s=connect_timeout_s,
-                store_name=str(folder or ""),
+            link = self._link = MilvusLink(
+                target, timeout_s=timeout_s, connect_timeout_s=connect_timeout_s
             )
-            on_server = ServerRecord(self._link, prefix)
-            self._record = FolderRecord(folder, prefix) if folder else on_server
-            name = name_in(self._record, space_fingerprint)
-            self.spaces = frozenset({name})
-            self._searched = searched or SearchedSpace(name)
+            self._record = ServerRecord(link, prefix)
+            self.spaces = frozenset({space_fingerprint})
+            self._searched = searched or SearchedSpace(space_fingerprint)
             if self._follows:
-                check_searched(self._record, self._searched, self._link.shown)
-            name_of = partial(collection_name, prefix, name)
-            self._version = Version(self._link, embed_dim, name_of)
-            self._prepare = partial(
-                prepare_collections,
-                self._link,
+                check_searched(self._record, self._searched, link.shown)
+            self._segments = segments_collection(embed_dim)
+            names = prepare_collections(
+                link,
+                [self._segments, LOCATIONS, ASSETS, *([WORDS] if link.knows_bm25 else [])],
                 prefix=prefix,
-                fingerprint=name,
+                fingerprint=space_fingerprint,
                 embed_dim=embed_dim,
                 calibration=calibration or {},
                 new_space=new_space,
                 create=create,
                 index=index,
             )
-            self._open_parts()
+            self._open_parts(names)
             self.locks = self._locks(locks)
             self._link.catch_up()  # a process sees what another wrote before it began
-            if not self._place and not self.is_old:
-                self._complete_deletions()
+            self._complete_deletions()
         except BaseException:
             self.close()
             raise
 
-    def _open_parts(self) -> None:
-        link, segments = self._link, self._version.segments
-        if self._place:  # the index beside it knows words and places
-            names = self._prepare([segments, ASSETS], unread=[WORDS, LOCATIONS])
-        else:
-            names = self._prepare(
-                [segments, LOCATIONS, ASSETS, *([WORDS] if link.knows_bm25 else [])]
-            )
+    def _open_parts(self, names: Mapping[str, str]) -> None:
+        link, segments = self._link, self._segments
         rows = self._rows = MilvusRows(link, names, segments, lambda: self.locks.check())
-        self._segments, self._partitions = segments, rows.partitions
+        self._partitions = rows.partitions
         self._fields = [*segments.scalars, segments.vector]
-        self._words: TextWords | None = None
-        if not self._place:
-            self._words = MilvusWords(rows) if link.knows_bm25 else MirroredWords(rows)
-        self._calibration = MilvusCalibration(rows, is_alone=self._folder is not None)
-        self._search = MilvusSearch(rows, self._calibration)
-        self._writer = SegmentWriter(rows, self._calibration)
+        self._words = MilvusWords(rows) if link.knows_bm25 else None
+        self._calibration = NotedCalibration(link, rows.name(segments))
+        self._search = MilvusSearch(rows)
+        self._writer = SegmentWriter(rows)
         self._removal = Removal(rows, self._words)
 
     def _complete_deletions(self) -> None:
-        """Complete the deletions, and undo the writes, of a process that was killed.
-
-        The embedded store has its own notes.
-        """
+        """Complete the deletions, and undo the writes, of a process that was killed."""
         with suppress(StoreError):  # others write, or this user may not: the next one will
             if noted := self._removal.noted():
                 with self.locks.of(noted):
@@ -177,8 +154,8 @@ class MilvusStore:
                     self._link.catch_up()
 
     def _locks(self, shared_locks: WriteLocks | None) -> WriteLocks:
-        if self._place:
-            return folder_locks(self._place)
+        if self._file:  # Lite keeps other processes out; its files are this process's alone
+            return machine_locks(self._file.with_suffix(".locks"))
         name = self._rows.name(ASSETS)
         locks = shared_locks or machine_locks(locks_folder(self._link.shown, name))
         return replace(locks, check=Writers(self._link, name, locks.owner).check)
@@ -193,14 +170,10 @@ class MilvusStore:
 
     def recalibrate(self, constants: Constants, origin: Mapping[str, Any]) -> None:
         self.check_writable()
-        self._calibration.announce(constants, origin)
-
-    def rewrite(self, progress: Progress) -> int:
-        self.check_writable()
-        return self._calibration.rewrite(progress, self.locks.whole)
+        self._calibration.change(constants, origin)
 
     def index_state(self) -> IndexState | None:
-        """How far the vectors' index is built; None in a folder, where vectors have none."""
+        """How far the vectors' index is built; None on Lite, which compares all."""
         name = self._rows.name(self._segments)
         return None if self._link.is_lite else state_of(self._link, name, self._segments.vector)
 
@@ -209,29 +182,13 @@ class MilvusStore:
         self._check_current()
         self.locks.check()
 
-    @property
-    def is_old(self) -> bool:
-        """Whether it is of an earlier version, which cannot be written to."""
-        return self._version.is_old
-
     def _check_current(self) -> None:
-        self._version.check()
         if self._follows:
             check_current(self._record, self._searched, self._link.shown)
 
-    def upgrade(self, progress: Progress) -> int:
-        self._check_room(0)
-        if not self.is_old:
-            return 0
-        with self.locks.whole():
-            names = {**self._prepare([self._version.new]), **self._rows.names}
-            return self._version.upgrade(MilvusRows(self._link, names, self._version.new), progress)
-
     def _check_room(self, n_bytes: int) -> None:
-        if self._place is not None:
-            check_room(self._place, n_bytes)
-        if self._folder is not None:
-            check_whole(self._folder)
+        if self._file:
+            check_room(self._file, n_bytes)
 
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
         stored = [checked_segment(row, self._embed_dim) for row in segments]
@@ -245,12 +202,9 @@ class MilvusStore:
         self._writer.commit(checked, former)
         self._link.catch_up()
 
-    def delete(self, asset_ids: Sequence[str], keys: Keys | None = None) -> None:
-        """``keys`` are those of all their segments; without them, Lite scans."""
-        if self._folder is not None:
-            check_whole(self._folder)
+    def delete(self, asset_ids: Sequence[str]) -> None:
         self._check_current()
-        self._removal.of_assets(asset_ids, keys)
+        self._removal.of_assets(asset_ids)
         self._link.catch_up()
 
     def check(self, progress: Progress) -> Findings:
@@ -268,14 +222,6 @@ class MilvusStore:
             for row in self._rows.where(self._segments, of_these, ["asset_id", "modality"]):
                 counts[row["asset_id"]][Modality(row["modality"])] += 1
         return counts
-
-    def finish_removal(self, asset_ids: Sequence[str]) -> None:
-        """Remove all rows of assets that have no commit row, also in a space nobody searches."""
-        self._removal.of_assets(asset_ids, None)
-
-    def flush(self) -> None:
-        """See `MilvusRows.flush_all`."""
-        self._rows.flush_all()
 
     def catch_up(self) -> None:
         self._link.catch_up()
@@ -313,7 +259,7 @@ class MilvusStore:
 
     def _expression(self, filter: Filter | None) -> str:
         """The expression that finds the segments of a filter's assets; empty if there is none."""
-        if filter is None or self.is_old or self._link.is_lite:
+        if filter is None:
             return ""
         return compile_for_segments(filter, infix=self._link.knows_infix)
 
@@ -326,7 +272,8 @@ class MilvusStore:
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
         """A filter is checked on the best 1,000, or, if few pass, on all segments of its assets."""
-        assert self._words
+        if self._words is None:
+            raise wordless(self._link)
         if filter is None:
             return self._words.find(text, limit, asset_ids)
         hits = all_hits = self._words.find(text, MAX_FOUND, asset_ids)
@@ -338,8 +285,8 @@ class MilvusStore:
         return self._words.find(text, limit, list(self.select(filter)))
 
     def frequencies(self, wanted: Ids[str]) -> Frequencies:
-        assert self._words
-        return self._words.frequencies(wanted, self.sizes().get(TEXT, 0))
+        n_texts = self.sizes().get(TEXT, 0)
+        return self._words.frequencies(wanted, n_texts) if self._words else Frequencies(n_texts)
 
     def select(
         self, filter: Filter | None, *, limit: int | None = None, after: str = ""
@@ -386,28 +333,20 @@ class MilvusStore:
         rows = self._rows.where(self._segments, equals("asset_id", asset_id), self._fields)
         return sorted(map(segment_from_dict, rows), key=attrgetter("modality", "index", "row"))
 
-    def segments(self) -> Iterator[SegmentRow]:
-        """All segments with their embeddings, also of assets without a commit row."""
-        return map(segment_from_dict, self._rows.where(self._segments, "", self._fields))
-
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
         key, vector = self._segments.key, self._segments.vector
         rows = self._rows.of(self._segments, key, keys, [vector])
-        return {row[key]: from_stored(row[vector]) for row in rows}
+        return {row[key]: np.asarray(row[vector], np.float32) for row in rows}
 
     def sizes(self) -> dict[Modality, int]:
         counts = {Modality(name): self._size(name) for name in self._partitions.modalities()}
         return {modality: n for modality, n in counts.items() if n}
 
     def _size(self, partition: str) -> int:
-        # Lite counts all partitions, whichever is asked for.
-        of_kind = f"{equals('modality', partition)} and {FIRST_ROWS}"
-        expression = of_kind if self._link.is_lite else ""
-        return self._rows.count(self._segments, expression, [partition])
+        return self._rows.count(self._segments, partitions=[partition])
 
     def sample(self, modality: Modality, limit: int) -> Embeddings:
         """Keys are hashes, so those below a limit are a random sample, and the same each time."""
-        embed_dim = int(self._segments.fields[-1].params["dim"]) - 1
         key = self._segments.key
         parts = self._partitions.of(modality, look=True)
         size = self._size(modality) if parts else 0
@@ -418,15 +357,12 @@ class MilvusStore:
             for partition in parts
             for row in self._rows.where(self._segments, below, self._fields, partition=partition)
         ]
-        return by_segment(map(segment_from_dict, rows), embed_dim)[:limit]
+        return by_segment(map(segment_from_dict, rows), self._embed_dim)[:limit]
 
     def ping(self) -> None:
         self._link.call("describe_collection", self._rows.name(ASSETS))
 
     def close(self) -> None:
-        for attribute in ("_words", "_search", "_link"):  # those that were opened
+        for attribute in ("_search", "_link"):  # those that were opened
             if (opened := getattr(self, attribute, None)) is not None:
                 opened.close()
-        folder, self._folder = self._folder, None
-        if folder is not None:
-            stop_lite(folder)

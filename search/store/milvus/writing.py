@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from encoder.system.batched import in_batches
-from search.filters.columns import UNKNOWN, blank_values, values_of
+from search.filters.columns import UNKNOWN, values_of
 from search.filters.milvus import among
-from search.store.milvus.calibration import MilvusCalibration
-from search.store.milvus.rows import Keys, MilvusRows, Rows
-from search.store.milvus.words import TextWords
+from search.store.milvus.rows import MilvusRows, Rows
+from search.store.milvus.words import MilvusWords
 from search.store.schema import (
     ASSETS,
     DELETION,
@@ -30,13 +29,11 @@ _ASSETS_PER_READ = 200
 
 
 class SegmentWriter:
-    def __init__(self, rows: MilvusRows, calibration: MilvusCalibration) -> None:
+    def __init__(self, rows: MilvusRows) -> None:
         self._rows = rows
         self._link = rows.link
         self._segments = rows.segments
         self._partitions = rows.partitions
-        self._calibration = calibration
-        self._has_places = LOCATIONS.kind in rows.names
 
     def write(
         self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]
@@ -48,16 +45,12 @@ class SegmentWriter:
         by the last `MilvusLink.catch_up`.
 
         Returns:
-            The stored commit rows of all of these, by asset; none in Lite.
+            The stored commit rows of all of these, by asset.
         """
         if not assets and not segments:
             return {}
         new_rows = {row.asset_id: row for row in assets}
         ids = list(new_rows.keys() | {row.asset_id for row in segments})
-        if self._link.is_lite:
-            if segments:
-                self._write(segments, {}, blank_values() if self._segments.unread else {}, ())
-            return {}
         stored, begun = self._known(ids, side_by_side=bool(segments))
         if segments:
             new = dict.fromkeys(row.asset_id for row in segments if row.asset_id not in stored)
@@ -83,16 +76,12 @@ class SegmentWriter:
         """Write the places of commit rows, then the rows; ``stored`` is what `write` returned."""
         if not assets:
             return
-        if self._has_places:
-            places = [place for row in assets for place in locations_to_dicts(row)]
-            self._rows.upsert(LOCATIONS, places)
-            self._rows.flush(LOCATIONS)
+        places = [place for row in assets for place in locations_to_dicts(row)]
+        self._rows.upsert(LOCATIONS, places)
         self._rows.upsert(ASSETS, list(map(asset_to_dict, assets)))
-        self._rows.flush(ASSETS)
-        if not self._link.is_lite:
-            new_ids = [row.asset_id for row in assets if row.asset_id not in stored]
-            notes = [deletion_note(asset_id)[LOCATIONS.key] for asset_id in new_ids]
-            self._rows.remove(LOCATIONS, notes)
+        new_ids = [row.asset_id for row in assets if row.asset_id not in stored]
+        notes = [deletion_note(asset_id)[LOCATIONS.key] for asset_id in new_ids]
+        self._rows.remove(LOCATIONS, notes)
 
     def _known(
         self, asset_ids: Sequence[str], *, side_by_side: bool
@@ -127,24 +116,16 @@ class SegmentWriter:
         unknown: Mapping[str, Any],
         new: Ids[str],
     ) -> None:
-        """Write with the constants of the store, even if they change meanwhile: see `rewrite`."""
-        constants = None
-        state = self._calibration.current()
-        while state.constants != constants:
-            is_first = constants is None
-            constants = state.constants
-            parts: dict[str, tuple[Rows, Rows]] = {}
-            # Higher rows first: see `Partitions.of`.
-            for segment in sorted(segments, key=lambda segment: -segment.row):
-                row = segment_to_dict(segment, constants, columns.get(segment.asset_id, unknown))
-                is_new = is_first and segment.asset_id in new
-                parts.setdefault(partition_of_row(row), ([], []))[is_new].append(row)
-            for partition, (replaced, unseen) in parts.items():
-                self._partitions.ensure(partition)
-                self._rows.upsert(self._segments, replaced, partition_name=partition)
-                self._rows.insert(self._segments, unseen, partition_name=partition)
-            self._rows.flush(self._segments)
-            state = self._calibration.refresh()
+        parts: dict[str, tuple[Rows, Rows]] = {}
+        # Higher rows first: see `Partitions.of`.
+        for segment in sorted(segments, key=lambda segment: -segment.row):
+            row = segment_to_dict(segment, columns.get(segment.asset_id, unknown))
+            is_new = segment.asset_id in new
+            parts.setdefault(partition_of_row(row), ([], []))[is_new].append(row)
+        for partition, (replaced, unseen) in parts.items():
+            self._partitions.ensure(partition)
+            self._rows.upsert(self._segments, replaced, partition_name=partition)
+            self._rows.insert(self._segments, unseen, partition_name=partition)
 
     def _refresh(self, columns: Mapping[str, Mapping[str, Any]]) -> None:
         """Update the columns that segments have of their assets, without encoding anything."""
@@ -165,36 +146,23 @@ class SegmentWriter:
 class Removal:
     """Removes rows. Safe to use from threads."""
 
-    def __init__(self, rows: MilvusRows, words: TextWords | None) -> None:
+    def __init__(self, rows: MilvusRows, words: MilvusWords | None) -> None:
         self._rows = rows
         self._segments = rows.segments
         self._words = words
-        self._has_places = LOCATIONS.kind in rows.names
 
-    def of_assets(self, asset_ids: Sequence[str], keys: Keys | None) -> None:
+    def of_assets(self, asset_ids: Sequence[str]) -> None:
         """Remove commit rows first, then the segments; unknown ids are ignored.
 
-        With the keys of all their segments, as in a folder, nothing has to be looked for. On a
-        server, a note of each asset is written before and removed after all else, so that a
-        deletion that was cut off can be completed: see `noted`.
+        A note of each asset is written before and removed after all else, so that a deletion that
+        was cut off can be completed: see `noted`.
         """
-        if keys is not None:
-            parts: dict[str, list[str]] = {}
-            for asset_id in asset_ids:
-                for partition, key in keys.get(asset_id, ()):
-                    parts.setdefault(partition, []).append(key)
-            self._rows.remove(ASSETS, asset_ids)
-            for partition, of in parts.items():
-                self._rows.remove(self._segments, of, partition_name=partition)
-            return
-        if self._has_places:
-            notes = map(deletion_note, dict.fromkeys(asset_ids))
-            self._rows.upsert(LOCATIONS, list(notes))
+        notes = map(deletion_note, dict.fromkeys(asset_ids))
+        self._rows.upsert(LOCATIONS, list(notes))
         self._rows.delete([ASSETS, self._segments], asset_ids)
         if self._words:
             self._words.removed(asset_ids)
-        if self._has_places:
-            self._rows.delete([LOCATIONS], asset_ids)
+        self._rows.delete([LOCATIONS], asset_ids)
 
     def noted(self) -> list[str]:
         """The assets whose deletion began and did not end."""
@@ -204,7 +172,7 @@ class Removal:
     def complete(self, asset_ids: Sequence[str], stored: Container[str]) -> None:
         """End the deletion of assets, except of those that are stored (again)."""
         if gone := [asset_id for asset_id in asset_ids if asset_id not in stored]:
-            self.of_assets(gone, None)
+            self.of_assets(gone)
         notes = [
             deletion_note(asset_id)[LOCATIONS.key] for asset_id in asset_ids if asset_id in stored
         ]

@@ -27,7 +27,6 @@ const PROBLEMS = {
   DiskError: t("The server cannot write to its disk."),
   InternalError: t("The server failed. Its log says why."),
   StoreUnavailableError: AWAY,
-  StoreUnservedError: AWAY,
   StoreGoneError: AWAY,
   IndexNotReadyError: AWAY,
   BrokerError: AWAY,

@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -118,6 +119,35 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     write_zip(path, {"zeros.txt": bytes(100 * 2**20)})
     with pytest.raises(MediaError, match="200 times"):
         members(path, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+def test_a_packed_bomb_is_not_unpacked(tmp_path: Path, compression: str) -> None:
+    """Its first pieces are read as any others are: without those that follow."""
+    packed = pa.compress(bytes(512 * 2**20), codec=compression, asbytes=True)
+    path = tmp_path / f"bomb.{compression}"
+    path.write_bytes(packed)
+    tracemalloc.start()
+    with pytest.raises(MediaError, match=r"200 times|max_archive_bytes"):
+        members(path, tmp_path, CONFIG.model_copy(update={"isolate": False}))
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most_bytes < 64 * 2**20
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+@pytest.mark.parametrize("n_left", [6, 40, -5])
+def test_what_is_packed_and_cut_off_is_damaged(
+    tmp_path: Path, compression: str, n_left: int
+) -> None:
+    packed = pa.compress(os.urandom(10_000), codec=compression, asbytes=True)
+    path = tmp_path / f"cut.{compression}"
+    path.write_bytes(packed[:n_left])
+    failures: list[Failure] = []
+    assert not list(ingest(path, IngestConfig(), failures.append))
+    (failure,) = failures
+    assert failure.error == "CorruptMediaError"
 
 
 def test_names_lead_nowhere(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from encoder.types import AUDIO, IMAGE, QUERY, TEXT, Embeddings, Item, Modality
 from search import Query, SearchEngine
 from search.errors import StoreError
 from search.store.base import VectorStore
-from search.store.calibrated import StoredCalibration, flat, number_of
+from search.store.calibrated import flat, number_of
 from search.store.memory import MemoryStore
 from search.store.open import open_store
 from search.store.schema import segment_id
@@ -42,9 +42,6 @@ class GappedEncoder:
 
     def __init__(self, shipped: dict[Modality, Calibration] | None = None) -> None:
         self.space = Space(DIM, {"model": "gapped"}, shipped or {})
-
-    def call_spaces_as(self, stored: Collection[str]) -> None:
-        """Its space has one name."""
 
     def encode_items(self, items: Sequence[Item]) -> Embeddings:
         return np.stack([self._row(item) for item in items])
@@ -132,7 +129,7 @@ def test_queries_are_encoded_once_on_a_machine_and_again_by_another_query_tower(
         store = MemoryStore(DIM, shipped)
         fill(store, text=400)
         assert calibrate_if_due(cast("MultiModalEncoder", encoder), store, alone_here)
-        return flat(store.scoring.reading)
+        return flat(store.scoring.constants)
 
     first, again, other = Counting(""), Counting(""), Counting("query: ")
     assert reading(first) == reading(again) != reading(other)
@@ -158,9 +155,9 @@ def test_a_score_means_the_same_for_every_kind(store: VectorStore) -> None:
 def test_what_the_model_ships_can_be_restored(store: VectorStore) -> None:
     bundle = cast("MultiModalEncoder", GappedEncoder(SHIPPED))
     calibrate(bundle, store)
-    assert store.scoring.reading != SHIPPED
+    assert store.scoring.constants != SHIPPED
     found = calibrate(bundle, store, shipped=True)
-    assert store.scoring.reading == SHIPPED
+    assert store.scoring.constants == SHIPPED
     assert found["calibration"]["source"] == "shipped"
     with pytest.raises(InputError, match="ships no constants"):
         calibrate(ENCODER, store, shipped=True)
@@ -169,24 +166,6 @@ def test_what_the_model_ships_can_be_restored(store: VectorStore) -> None:
 def test_an_empty_store_cannot_be_measured() -> None:
     with pytest.raises(InputError, match="nothing stored yet"):
         calibrate(ENCODER, MemoryStore(DIM))
-
-
-def test_a_rewrite_that_was_broken_off_is_ended_and_nothing_measured(tmp_path: Path) -> None:
-    store = open_store(str(tmp_path / "store"), ENCODER.space.fingerprint, DIM)
-    fill(store, text=40, image=40)
-    constants = {TEXT: Calibration(0.5, 0.1), IMAGE: Calibration(0.1, 0.2)}
-    store.recalibrate(constants, {"source": "measured"})
-    told: list[tuple[int, int]] = []
-    found = calibrate(ENCODER, store, lambda *n: told.append(n))
-    assert found["resumed"] is True
-    assert found["rows"] == 80
-    assert told[-1] == (80, 80)
-    assert store.stored_calibration() == StoredCalibration(constants, (), {"source": "measured"})
-    store.recalibrate(SHIPPED, {"source": "shipped"})
-    bundle = cast("MultiModalEncoder", GappedEncoder(SHIPPED))
-    assert calibrate_if_due(bundle, store, alone_here)
-    assert store.stored_calibration() == StoredCalibration(SHIPPED, (), {"source": "shipped"})
-    store.close()
 
 
 @contextmanager
@@ -202,15 +181,15 @@ def test_a_store_is_calibrated_by_itself_once_it_has_200_segments_of_two_kinds()
     assert not calibrate_if_due(ENCODER, store, not_alone)
     with alone_here():
         assert not calibrate_if_due(ENCODER, store, alone_here)
-    assert store.scoring.reading == {}
+    assert store.scoring.constants == {}
     assert calibrate_if_due(ENCODER, store, alone_here)
-    assert set(store.scoring.reading) == {TEXT, IMAGE}
+    assert set(store.scoring.constants) == {TEXT, IMAGE}
     assert not calibrate_if_due(ENCODER, store, alone_here)
     fill(store, audio=199, image=1999)
     assert not calibrate_if_due(ENCODER, store, alone_here)
     fill(store, audio=200)
     assert calibrate_if_due(ENCODER, store, alone_here)
-    assert set(store.scoring.reading) == {TEXT, IMAGE, AUDIO}
+    assert set(store.scoring.constants) == {TEXT, IMAGE, AUDIO}
     before = store.stored_calibration().about["modalities"]["audio"]
     fill(store, audio=1999)
     assert not calibrate_if_due(ENCODER, store, alone_here)
@@ -220,7 +199,7 @@ def test_a_store_is_calibrated_by_itself_once_it_has_200_segments_of_two_kinds()
     assert (before["n_segments"], after["n_segments"]) == (200, 2000)
 
 
-def test_a_bundles_store_is_measured_for_reading_once_half_of_it_is_new_or_gone() -> None:
+def test_a_bundles_store_is_measured_again_once_half_of_it_is_new_or_gone() -> None:
     constants = {
         TEXT: Calibration(0.2, 0.1),
         IMAGE: Calibration(0.0, 0.1),
@@ -233,16 +212,15 @@ def test_a_bundles_store_is_measured_for_reading_once_half_of_it_is_new_or_gone(
     assert calibrate_if_due(bundle, store, alone_here)
     measured = calibrate(bundle, store, dry_run=True)["measured"]["text"]["mu"]
     state = store.stored_calibration()
-    assert (state.constants, state.former) == (constants, ())
     for kind in (IMAGE, AUDIO):  # few, and no higher
-        assert state.reading[kind] == constants[kind]
-    assert state.reading[TEXT].mu == pytest.approx((200 * 0.2 + 400 * measured) / 600)
+        assert state.constants[kind] == constants[kind]
+    assert state.constants[TEXT].mu == pytest.approx((200 * 0.2 + 400 * measured) / 600)
     engine = SearchEngine(bundle, store)
-    assert engine.space().calibration == state.reading
+    assert engine.space().calibration == state.constants
     (best, *_) = engine.search(Query([Item(TEXT, "a boat on a lake")])).hits
     asked = bundle.encode_items([Item(TEXT, "a boat on a lake")])[0]
     cosine = float(asked @ store.embeddings(best.asset_id)[0].embedding)
-    assert best.score == pytest.approx(state.reading[best.modality].apply(cosine), abs=1e-4)
+    assert best.score == pytest.approx(state.constants[best.modality].apply(cosine), abs=1e-4)
     engine.close()
     fill(store, text=599)
     assert not calibrate_if_due(bundle, store, alone_here)
@@ -254,7 +232,7 @@ def test_a_bundles_store_is_measured_for_reading_once_half_of_it_is_new_or_gone(
     assert calibrate_if_due(bundle, store, alone_here)
     calibrate(bundle, store, shipped=True)  # somebody prefers these
     assert not calibrate_if_due(bundle, store, alone_here)
-    assert store.scoring.reading == constants
+    assert store.scoring.constants == constants
 
 
 def test_a_store_that_fails_does_not_fail_what_was_ingested(
@@ -266,7 +244,7 @@ def test_a_store_that_fails_does_not_fail_what_was_ingested(
     def fails(*_: Any) -> int:
         raise StoreError("The store is full.")
 
-    monkeypatch.setattr(store, "rewrite", fails)
+    monkeypatch.setattr(store, "recalibrate", fails)
     with caplog.at_level(logging.WARNING, logger=calibrating.__name__):
         assert not calibrate_if_due(ENCODER, store, alone_here)
     assert "The store is full." in caplog.text
@@ -277,15 +255,15 @@ def test_shards_lead_to_a_calibration_unless_the_pipeline_is_to_make_none() -> N
     fill(store, text=200, image=200)
     encoder = cast("MultiModalEncoder", ENCODER)
     IngestPipeline(encoder, store, calibrate=False).calibrate_if_due()
-    assert store.scoring.reading == {}
+    assert store.scoring.constants == {}
     pipeline = IngestPipeline(encoder, store)
     pipeline.calibrate_if_due()
-    assert set(store.scoring.reading) == {TEXT, IMAGE}
+    assert set(store.scoring.constants) == {TEXT, IMAGE}
     fill(store, audio=200)
     pipeline.calibrate_if_due()  # a minute has not passed
-    assert set(store.scoring.reading) == {TEXT, IMAGE}
+    assert set(store.scoring.constants) == {TEXT, IMAGE}
     IngestPipeline(encoder, store).calibrate_if_due()
-    assert set(store.scoring.reading) == {TEXT, IMAGE, AUDIO}
+    assert set(store.scoring.constants) == {TEXT, IMAGE, AUDIO}
 
 
 def test_a_kind_that_the_model_has_no_constants_for_is_measured_alone() -> None:
@@ -319,13 +297,13 @@ def test_a_store_from_before_the_model_centred_queries_is_measured_again() -> No
     fill(store, text=60, image=60)
     engine = SearchEngine(encoder, store)
     assert engine.space().calibration == now
-    noted = {"source": "measured", "reading": flat(before), "beside": number_of(before)}
+    noted = {"source": "measured", "beside": number_of(before)}
     store.recalibrate(before, noted)
     assert engine.space().calibration == now
     store.recalibrate(before, {"source": "measured"})
     assert engine.space().calibration == before
     assert calibrate_if_due(encoder, store, alone_here)
-    assert engine.space().share == store.stored_calibration().reading[TEXT].share == 0.8
+    assert engine.space().share == store.stored_calibration().constants[TEXT].share == 0.8
     assert not calibrate_if_due(encoder, store, alone_here)
     wider = {**now, IMAGE: Calibration(0.0, 0.2)}  # of the model's next version
     made.space = replace(made.space, calibration=wider)

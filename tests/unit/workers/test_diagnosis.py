@@ -84,7 +84,7 @@ def fingerprint(bundle: str) -> str:
     from encoder.models.bundle.declaration import read_bundle
     from encoder.models.bundle.model import space_of
 
-    return space_of(read_bundle(bundle.partition(":")[2]), "auto", "auto").fingerprint
+    return space_of(read_bundle(bundle.partition(":")[2]), "auto").fingerprint
 
 
 @pytest.mark.parametrize("bundle", [ENGLISH, MULTILINGUAL])
@@ -94,7 +94,7 @@ def test_bindings_name_the_bundle_of_their_space(tmp_path: Path, bundle: str) ->
     bound = Binding(AUDIO, fingerprint(bundle), origin, linear, Calibration(), {})
     bound.write(tmp_path / "sounds.npz")
     config = EncoderConfig(model="bundle:default", bindings=(tmp_path / "sounds.npz",))
-    assert bundle_of({bound.space}, "auto", "auto") == bundle
+    assert bundle_of({bound.space}, "auto") == bundle
     assert resources._model_of(config, "memory:") == bundle
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from encoder import MultiModalEncoder
 from encoder.errors import ModelError
 from encoder.models.bundle.model import describe
 from encoder.types import TEXT, Item
-from search import Query, SearchEngine, open_store
+from search import Query, SearchEngine
 from search.errors import SpaceMismatchError
 from search.store.stored_spaces import stored_spaces
 from workers.config import current_settings
@@ -50,36 +49,6 @@ def test_it_is_searched_with_the_bundle_that_made_it(store: str) -> None:
         engine.close()
         assert held.encoder().model == "bundle:english"
     assert [hit.snippet for hit in hits] == ["The ferry leaves at nine."]
-
-
-@pytest.mark.usefixtures("bundle_home")
-@pytest.mark.parametrize("gate", ["7cab0ef472047da8", "481643b8f4392a30"])
-def test_a_store_that_is_named_after_its_gate_goes_on_under_that_name(
-    gate: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As earlier versions named it: with merged tokens, the second with chunks too."""
-    uri, notes = str(tmp_path / "store"), [tmp_path / "ferry.txt", tmp_path / "bread.txt"]
-    for note in notes:
-        note.write_text(f"All about the {note.stem}. " * 60)
-    made = MultiModalEncoder("bundle:english")
-    made.call_spaces_as([gate])
-    with closing(open_store(uri, gate, made.embed_dim)) as store:
-        assert IngestJob(made, store).run([str(notes[0])]).ingested == 1
-    monkeypatch.setenv("ANYMODAL_STORE", uri)
-    monkeypatch.delenv("ANYMODAL_ENCODER__MODEL")
-    begin(Options())
-    with resources() as held:
-        report = IngestJob(held.encoder(), held.store()).run(list(map(str, notes)))
-        assert (report.unchanged, report.ingested) == (1, 1)
-        held.follow()
-        assert held.encoder().space.fingerprint == gate
-    encoder = MultiModalEncoder("bundle:english", enable_dsre=False)
-    with closing(
-        open_store(uri, encoder.space.fingerprint, encoder.embed_dim, create=False)
-    ) as store:
-        hits = SearchEngine(encoder, store).search(Query([Item(TEXT, "bread")])).hits
-    assert [hit.title for hit in hits] == ["bread", "ferry"]
-    assert stored_spaces(uri) == [gate]
 
 
 @pytest.mark.parametrize("store", ["lite"], indirect=True)

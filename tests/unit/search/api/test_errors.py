@@ -14,7 +14,7 @@ HOMES = (
     "search.errors",
     "search.api.errors",
     "search.client.errors",
-    "search.store.embedded.tables",
+    "search.store.folder.database",
     "workers.jobs.redis_link",
     "workers.jobs.shard_run",
     "workers.library.watch",

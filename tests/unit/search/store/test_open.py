@@ -26,6 +26,7 @@ def test_a_path_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert store_target("db") == tmp_path / "db"
     assert store_target("~/db") == tmp_path / "home" / "db"
+    assert store_target("~/x.db") == str(tmp_path / "home" / "x.db")  # of Milvus Lite
 
 
 @pytest.mark.parametrize("uri", ["", "redis://host", "memory:x", "file:///x"])
@@ -48,10 +49,10 @@ def test_the_default_folder_follows_the_environment(monkeypatch: pytest.MonkeyPa
 
 def test_spaces_are_read_from_the_names_of_one_prefix() -> None:
     names = [
-        collection_name("anymodal", "aaaaaaaa", "segments"),
-        collection_name("anymodal", "bbbbbbbb", "assets"),
-        collection_name("other", "cccccccc", "segments"),
-        "anymodal_segments",
+        collection_name("anymodal", "aaaaaaaa", "assets"),
+        collection_name("anymodal", "bbbbbbbb", "segments"),
+        collection_name("other", "cccccccc", "assets"),
+        "anymodal_assets",
     ]
     assert spaces_among(names, "anymodal") == ["aaaaaaaa"]
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from encoder.space import l2_normalize
 from encoder.types import Embeddings
-from search.store.embedded import vector_files
-from search.store.embedded.codes import NibbleCodes
-from search.store.embedded.tables import DamagedError
-from search.store.embedded.vector_files import STEP, Chunk, VectorFiles, in_chunks
+from search.store.folder import vector_files
+from search.store.folder.codes import NibbleCodes
+from search.store.folder.database import DamagedError
+from search.store.folder.vector_files import STEP, Chunk, VectorFiles, in_chunks
 
 _CHUNK = 2048
 _DIM = 64

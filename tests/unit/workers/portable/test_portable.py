@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
-from encoder.errors import InputError
+from encoder.errors import InputError, MissingExtraError
+from encoder.system import extras
 from encoder.types import IMAGE, TEXT
 from search.errors import SpaceMismatchError
 from search.store.memory import MemoryStore
 from search.types import AssetRow, SegmentRow
+from workers.cli.main import anymodal
 from workers.library.portable import Manifest, export_store, import_store, open_export
 
 DIM = 8
@@ -128,3 +131,12 @@ def test_a_store_of_nothing(tmp_path: Path) -> None:
     done = export_store(MemoryStore(DIM), tmp_path, about(), quiet)
     assert (done.parts, done.whole) == ([], True)
     assert import_store(MemoryStore(DIM), tmp_path, open_export(tmp_path), quiet) == 0
+
+
+@pytest.mark.parametrize("command", ["export", "import"])
+def test_without_pyarrow_the_extra_is_named(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extras, "is_installed", lambda module: module != "pyarrow")
+    with pytest.raises(MissingExtraError, match=r"store .*port.*'anymodal\[parquet\]'"):
+        CliRunner().invoke(anymodal, ["store", command, str(tmp_path)], catch_exceptions=False)

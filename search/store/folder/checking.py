@@ -1,0 +1,149 @@
+"""Check the files of a folder against one another, and mend what can be mended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from encoder.system.batched import in_batches
+from search.lexical.analysis import terms
+from search.lexical.index import IndexedText
+from search.lexical.names import text_of
+from search.store.checking import (
+    DAMAGED,
+    DAMAGED_ROWS,
+    INCOMPLETE,
+    INDEX_NAMES,
+    INDEX_WORDS,
+    MISCOUNTED,
+    ORPHANED,
+    Findings,
+    Progress,
+)
+from search.store.folder.database import Connection, DamagedError, asset_of, place_of, slot_of
+from search.store.folder.reading import Reading
+from search.store.folder.views import PartView, Views
+from search.store.folder.words import KeptIndex
+from search.types import AssetRow
+
+_AT_ONCE = 1000
+
+
+class FolderCheck:
+    """Reads everything: pages and vectors with their checksums, words and names."""
+
+    def __init__(self, reading: Reading, views: Views, words: KeptIndex, names: KeptIndex) -> None:
+        self._reading = reading
+        self._views = views
+        self._words = words
+        self._names = names
+
+    def find(self, db: Connection, progress: Progress) -> Findings:
+        """What is wrong as of what a reading connection sees."""
+        findings = Findings()
+        try:
+            (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+            if verdict != "ok":
+                raise DamagedError(verdict.replace("*** in database main ***\n", ""))
+            self._count(db, findings)
+            self._read_vectors(db, findings, progress)
+        except (DamagedError, OSError, ValueError) as error:
+            findings.add(DAMAGED, str(error) or "vectors")
+            return findings
+        self._find_texts(findings)
+        return findings
+
+    def _count(self, db: Connection, findings: Findings) -> None:
+        sql = (
+            "SELECT no, count(*) FROM segment JOIN part ON part.part = segment.at >> 40 "
+            "WHERE number = 0 GROUP BY no"
+        )
+        counts: dict[int, int] = dict(db.execute(sql).fetchall())
+        for no, asset_id, row in db.execute("SELECT no, asset_id, row FROM asset"):
+            n_segments = counts.get(no, 0)
+            if row is None:
+                if n_segments:
+                    findings.add(ORPHANED, asset_id)
+                continue
+            findings.n_assets += 1
+            asset = asset_of(asset_id, row)
+            if n_segments != asset.n_segments:
+                difference = INCOMPLETE if n_segments < asset.n_segments else MISCOUNTED
+                findings.add(difference, asset_id, location_of(asset))
+
+    def _read_vectors(self, db: Connection, findings: Findings, progress: Progress) -> None:
+        view = self._views.current(db)
+        n_all = sum(part.n_slots for part in view.parts.values())
+        for part in view.parts.values():
+            for slots, asset_ids in _live_slots(db, part):
+                findings.n_segments += len(slots)
+                try:
+                    part.files.rows(slots)
+                except DamagedError:
+                    self._find_damaged(part, slots, asset_ids, findings)
+                progress(findings.n_segments, n_all)
+
+    def _find_damaged(
+        self,
+        part: PartView,
+        slots: np.ndarray[tuple[int], np.dtype[np.int64]],
+        asset_ids: list[str],
+        findings: Findings,
+    ) -> None:
+        for slot, asset_id in zip(slots, asset_ids, strict=True):
+            try:
+                part.files.rows(np.array([slot]))
+            except DamagedError:
+                row = self._reading.assets([asset_id]).get(asset_id)
+                findings.add(DAMAGED_ROWS, asset_id, location_of(row) if row else "")
+
+    def _find_texts(self, findings: Findings) -> None:
+        self._words.refresh()
+        self._names.refresh()
+        texts = (IndexedText(key, "", text) for key, text in self._reading.texts())
+        for some in _pages(texts):
+            for text in self._words.lacking(some):
+                findings.add(INDEX_WORDS, text.segment_id)
+        rows = self._reading.scan(None)
+        for some in _pages(text_of(row) for row in rows if not row.is_gone):
+            for text in self._names.lacking(some):
+                findings.add(INDEX_NAMES, text.segment_id)
+
+
+def mended(findings: Findings, rows: dict[str, AssetRow], counts: Counter[str]) -> list[AssetRow]:
+    """The commit rows to write: what has lost segments counts none, for the next ingest to read.
+
+    Tags, titles and locations stay.
+    """
+    lost = {*findings.of(INCOMPLETE), *findings.of(DAMAGED_ROWS)}
+    return [
+        replace(row, n_segments=0 if asset_id in lost else counts[asset_id])
+        for asset_id, row in rows.items()
+    ]
+
+
+def location_of(row: AssetRow) -> str:
+    """By what people know an asset."""
+    return next(iter(row.locations), "")
+
+
+def _live_slots(
+    db: Connection, part: PartView
+) -> Iterator[tuple[np.ndarray[tuple[int], np.dtype[np.int64]], list[str]]]:
+    after = place_of(part.part, 0) - 1
+    sql = (
+        "SELECT at, asset_id FROM segment JOIN asset USING (no) "
+        f"WHERE at > ? AND at < ? ORDER BY at LIMIT {_AT_ONCE}"
+    )
+    while rows := db.execute(sql, (after, place_of(part.part + 1, 0))).fetchall():
+        yield np.array([slot_of(at) for at, _ in rows]), [asset_id for _, asset_id in rows]
+        after = rows[-1][0]
+
+
+def _pages(texts: Iterator[IndexedText]) -> Iterator[list[IndexedText]]:
+    """Texts with words, some at a time."""
+    worded = (text for text in texts if terms(text.text))
+    return in_batches(worded, _AT_ONCE)

@@ -1,0 +1,292 @@
+"""Codes for rows of vectors, by faiss, in files with a checksum.
+
+`ByteCodes` are an int8 per dimension, with a scale for each. `NibbleCodes` are half a byte per
+dimension: sixteen levels, compared by look-ups in register tables. All rows of a chunk are compared
+with these, twice as fast as by bytes, and from half the memory. The levels are those of Max,
+"Quantizing for minimum distortion" (1960), for normally distributed values; the look-ups are those
+of André, Kermarrec and Le Scouarnec, "Cache locality is not enough" (2015).
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from mmap import PROT_READ, mmap
+from pathlib import Path
+from threading import get_ident
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.types import Embeddings
+from search.store.folder.database import DamagedError
+
+_SUM_BYTES = 4
+
+
+def put(path: Path, start: int, values: NDArray[Any]) -> None:
+    """Write to a file, which is created if missing, and sync it to disk."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        view, done = np.ascontiguousarray(values).view(np.uint8).reshape(-1).data, 0
+        while done < len(view):
+            done += os.pwrite(file, view[done:], start + done)
+        os.fdatasync(file)
+    finally:
+        os.close(file)
+
+
+def read_into(file: int, values: NDArray[Any], start: int) -> None:
+    """Fill in values from an open file; a `DamagedError` if it is too short."""
+    view, done = values.view(np.uint8).reshape(-1).data, 0
+    while done < len(view):
+        read = os.preadv(file, [view[done:]], start + done)
+        if not read:
+            raise DamagedError
+        done += read
+
+
+def seal(path: Path) -> None:
+    """Append to a file the checksum of what is in it."""
+    with path.open("r+b") as file:
+        file.write(zlib.crc32(file.read()).to_bytes(_SUM_BYTES, "big"))
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a file holds what was sealed. Mapped, since copies take four times as long."""
+    try:
+        with (
+            path.open("rb") as file,
+            mmap(file.fileno(), 0, prot=PROT_READ) as content,
+            memoryview(content) as view,
+        ):
+            checksum = zlib.crc32(view[:-_SUM_BYTES]).to_bytes(_SUM_BYTES, "big")
+            return checksum == view[-_SUM_BYTES:]
+    except (OSError, ValueError):  # missing or empty
+        return False
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path to write to, which replaces a file unless there is an error.
+
+    Other processes and threads may write the same file at once.
+    """
+    partial = path.with_name(f"{path.name}-{os.getpid()}-{get_ident()}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def keep_index(path: Path, index: Any) -> None:
+    """Write an index atomically, or raise OSError."""
+    import faiss
+
+    with replacing(path) as partial:
+        try:
+            faiss.write_index(index, str(partial))
+            seal(partial)
+        except RuntimeError as error:
+            raise OSError(str(error)) from error
+
+
+def opened_index(path: Path, n_rows: int, flags: int = 0) -> Any:
+    """An index that was kept; None if it is missing, damaged or has a different number of rows."""
+    import faiss
+
+    if not is_sealed(path):
+        return None
+    try:
+        index = faiss.read_index(str(path), flags)
+    except (RuntimeError, OSError):
+        return None
+    return index if index.ntotal == n_rows else None
+
+
+CHUNK = 8192
+"""Rows per file of codes."""
+_CODES = 127
+
+
+class ByteCodes:
+    """Codes [n, embed_dim] of complete rows, and the scale of each dimension."""
+
+    SUFFIX = "codes"
+
+    def __init__(self, index: Any, scales: Embeddings) -> None:
+        self._index = index
+        self.scales = scales
+
+    @classmethod
+    def of(cls, rows: Embeddings) -> ByteCodes:
+        import faiss
+
+        scales = np.maximum(np.abs(rows).max(axis=0) / _CODES, 1e-30).astype(np.float32)
+        index = faiss.IndexScalarQuantizer(
+            rows.shape[1],
+            faiss.ScalarQuantizer.QT_8bit_direct_signed,
+            faiss.METRIC_INNER_PRODUCT,
+        )
+        index.add(np.rint(rows / scales))
+        return cls(index, scales)
+
+    @classmethod
+    def opened(cls, path: Path, n_rows: int) -> ByteCodes | None:
+        """The codes in a file, mapped into memory; None if missing or of a different length."""
+        import faiss
+
+        index = opened_index(path, n_rows, faiss.IO_FLAG_MMAP_IFC)
+        if index is None:
+            return None
+        if not is_sealed(scales_path := _scales_path(path)):
+            return None
+        scales = np.frombuffer(scales_path.read_bytes()[:-_SUM_BYTES], np.float32)
+        return cls(index, scales) if len(scales) == index.d else None
+
+    def keep(self, path: Path) -> None:
+        """Write the file atomically; others may do the same at once."""
+        with replacing(_scales_path(path)) as partial:
+            self.scales.tofile(partial)
+            seal(partial)
+        keep_index(path, self._index)
+
+    def nearest(
+        self,
+        scaled_queries: Embeddings,
+        row_mask: NDArray[np.bool_] | None,
+        products: NDArray[np.float32],
+        places: NDArray[np.int64],
+    ) -> None:
+        """Fill in products and places [n, limit] of about the best; -inf and -1 beyond the last.
+
+        Args:
+            scaled_queries: queries times `scales`, in whole numbers; so are the products.
+            row_mask: which of the rows; None for all.
+        """
+        import faiss
+
+        params = None
+        if row_mask is not None:
+            bits = np.packbits(row_mask, bitorder="little")
+            chosen = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg, arg-type]
+            params = faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]
+        self._index.search(scaled_queries, products.shape[1], params=params, D=products, I=places)
+        products[places < 0] = -np.inf
+
+
+def in_whole_numbers(queries: Embeddings, scales: Sequence[Embeddings]) -> tuple[Any, Any]:
+    """Queries times the scales of codes, and the step of each: [n_scales, n, embed_dim or 1].
+
+    Faiss truncates what it compares with these codes to whole numbers.
+    """
+    scaled = queries * np.stack(scales)[:, None]
+    steps = np.maximum(np.abs(scaled).max(axis=2, keepdims=True) / _CODES, 1e-30)
+    return np.rint(scaled / steps, dtype=np.float32), steps
+
+
+def _scales_path(path: Path) -> Path:
+    return path.with_suffix(".scales")
+
+
+_N_LEVELS = 16
+_STEP = 0.3352
+"""The distance between two levels, in standard deviations."""
+_LEAST_STEP = 1e-4
+"""For a dimension in which all rows are equal: faiss divides by the total span of the levels."""
+_N_TRIED, _N_NEAREST, _N_ASKED = 32, 10, 94
+"""Queries, and the most rows that are ranked by their floats for ten hits."""
+_LEAST_RECALL = 0.99
+_MORE, _SPARE = 1.3, 64
+"""How many more rows are looked at than are needed if a filter's are anywhere among them."""
+
+
+class NibbleCodes:
+    """Codes [n, embed_dim] of complete rows."""
+
+    SUFFIX = "nibbles"
+
+    def __init__(self, index: Any) -> None:
+        self._index = index
+
+    @classmethod
+    def of(cls, rows: Embeddings) -> NibbleCodes:
+        import faiss
+
+        dim = rows.shape[1]
+        steps = np.maximum(_STEP * rows.std(axis=0), _LEAST_STEP)
+        lowest = rows.mean(axis=0) - _N_LEVELS / 2 * steps
+        codes = ((rows - lowest) / steps).clip(0, _N_LEVELS - 1).astype(np.uint8)
+        packed: Any = faiss.IndexPQ(dim, dim, 4, faiss.METRIC_INNER_PRODUCT)
+        levels = lowest[:, None] + (np.arange(_N_LEVELS) + 0.5) * steps[:, None]
+        faiss.copy_array_to_vector(levels.astype(np.float32).ravel(), packed.pq.centroids)
+        faiss.copy_array_to_vector(_in_pairs(codes).ravel(), packed.codes)
+        packed.ntotal, packed.is_trained = len(rows), True
+        return cls(faiss.IndexPQFastScan(packed))
+
+    @classmethod
+    def opened(cls, path: Path, n_rows: int) -> NibbleCodes | None:
+        """The codes in a file, read into memory; None if missing or of a different length."""
+        index = opened_index(path, n_rows)
+        return cls(index) if index is not None else None
+
+    def keep(self, path: Path) -> None:
+        """Write the file atomically; others may do the same at once."""
+        keep_index(path, self._index)
+
+    def finds_nearest(self, rows: Embeddings) -> bool:
+        """Whether a sample of the coded rows [n, embed_dim] find their nearest by these codes.
+
+        A dimension far wider than the others, or thousands of them, leave the tables of 8 bits too
+        little precision to order rows.
+        """
+        queries = rows[:: -(-len(rows) // _N_TRIED)]
+        n_asked, n = min(_N_ASKED, len(rows)), min(_N_NEAREST, len(rows))
+        nearest = np.argpartition(-(queries @ rows.T), n - 1, axis=1)[:, :n]
+        _, hit_rows = self._index.search(queries, n_asked)
+        hits = [np.isin(expected, best) for expected, best in zip(nearest, hit_rows, strict=True)]
+        return bool(np.mean(hits) >= _LEAST_RECALL)
+
+    def nearest(
+        self,
+        queries: Embeddings,
+        row_mask: NDArray[np.bool_] | None,
+        products: NDArray[np.float32],
+        places: NDArray[np.int64],
+        can_stop: bool = False,
+    ) -> None:
+        """See `ByteCodes.nearest`, of unit rows; products are about the cosines.
+
+        With a mask, as many more rows are searched for as it leaves out. If it ``can_stop``, so
+        many that enough are likely among them; if they are not, the last product is that of the
+        last row looked at.
+        """
+        limit = products.shape[1]
+        if row_mask is None:
+            self._index.search(queries, limit, D=products, I=places)
+            products[places < 0] = -np.inf
+            return
+        n_wanted, n_rows = int(np.count_nonzero(row_mask)), len(row_mask)
+        n_looked_at = min(limit + n_rows - n_wanted, n_rows)
+        if can_stop:
+            n_looked_at = min(n_looked_at, _SPARE + int(_MORE * limit * n_rows / max(n_wanted, 1)))
+        products[:], places[:] = -np.inf, -1
+        answers = self._index.search(queries, n_looked_at)
+        for query, (of_query, at) in enumerate(zip(*answers, strict=True)):
+            in_mask = np.flatnonzero((at >= 0) & row_mask[at])[:limit]
+            products[query, : len(in_mask)], places[query, : len(in_mask)] = (
+                of_query[in_mask],
+                at[in_mask],
+            )
+            if len(in_mask) < min(limit, n_wanted):
+                products[query, -1] = of_query[-1]
+
+
+def _in_pairs(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[n, embed_dim] to [n, embed_dim / 2], rounded up: the first of a pair in the lower bits."""
+    even = np.pad(codes, ((0, 0), (0, codes.shape[1] % 2)))
+    return np.bitwise_or(even[:, ::2], np.left_shift(even[:, 1::2], 4), dtype=np.uint8)

@@ -1,0 +1,419 @@
+"""The database of a folder, in SQLite with a checksum on each page: connections, and their rows.
+
+- ``asset``: numbers of assets, and their commit rows: as JSON, and a column for each field that
+  filters compare. One without a row has segments, but is not committed yet.
+- ``location``, ``label``: URIs, tags and places, by which assets are found.
+- ``part``: files of vectors, of one modality and number of row each: their slots, how many count,
+  and the checksum of what lies beside the vectors. Rows are added to the last one of their kind.
+- ``segment``: the facts of a hit, by its part and its slot in the files of vectors.
+- ``dead``: slots whose segment was deleted or replaced.
+- ``unread``: texts and names that the indexes of words have not read since they changed.
+- ``changed``: assets by the version that changed them, for those who keep what a filter finds.
+- ``fact``: single values, as JSON.
+
+A commit is on the disk when it returns, and is the store's. Readers see the last one, whichever
+process made it, and never wait for a writer (SQLite's WAL). SQLite itself answers wrongly where a
+bit of its file is flipped; apsw brings the VFS that checks each page.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache, lru_cache
+from operator import attrgetter
+from pathlib import Path
+from queue import Empty, LifoQueue
+from threading import Semaphore, local
+from typing import Any, Protocol, cast
+
+import apsw
+import apsw.sqlite_extra
+
+from encoder.system.disk import disk_error_in
+from encoder.types import Embeddings, Modality
+from search.errors import StoreError, StoreUnavailableError
+from search.filters.columns import column_of
+from search.filters.sqlite import VALUED, values_of
+from search.store.folder.counter import read_counter
+from search.store.schema import NUMBERS, TEXTS
+from search.store.several import packed, unpacked
+from search.types import AssetRow, ScoredSegment, SegmentRow
+
+FORMAT = 1
+"""The format of a folder's files; another one is refused."""
+SLOT_BITS = 40
+_WAIT_MS = 30_000
+_CACHE_KB = 4_000
+_MOST = 4
+"""Connections that are used at once."""
+_LONG_S = 5.0
+_CHECKED_VFS = "cksmvfs"
+_CHECKSUM_BYTES = 8
+SEGMENT_COLUMNS = ", ".join(("key", "no", "idx", *NUMBERS, *TEXTS))
+_COLUMNS = [column_of(field) for field in VALUED]
+_TABLES = f"""
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE asset (
+  no INTEGER PRIMARY KEY, asset_id TEXT NOT NULL UNIQUE, row TEXT, {", ".join(_COLUMNS)});
+CREATE TABLE location (uri TEXT, no INTEGER, PRIMARY KEY (uri, no)) WITHOUT ROWID;
+CREATE TABLE label (field TEXT, value TEXT, no INTEGER, PRIMARY KEY (field, value, no))
+  WITHOUT ROWID;
+CREATE TABLE part (
+  part INTEGER PRIMARY KEY, modality TEXT, number INTEGER, n_slots INTEGER, n_live INTEGER,
+  sum INTEGER);
+CREATE TABLE segment (at INTEGER PRIMARY KEY, {SEGMENT_COLUMNS});
+CREATE TABLE dead (seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER);
+CREATE TABLE unread (seq INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT, id TEXT);
+CREATE TABLE changed (seq INTEGER PRIMARY KEY AUTOINCREMENT, version INTEGER, no INTEGER);
+CREATE UNIQUE INDEX segment_key ON segment (key);
+CREATE INDEX unread_source ON unread (source);
+CREATE INDEX part_kind ON part (modality, number);
+CREATE INDEX segment_no ON segment (no);
+CREATE INDEX location_no ON location (no);
+CREATE INDEX label_no ON label (no);
+{"".join(f"CREATE INDEX of_{c} ON asset ({c}) WHERE {c} IS NOT NULL;" for c in _COLUMNS)}
+"""
+
+
+class Rows(Protocol):
+    """What a statement returns, as plain values."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> list[Any]: ...
+
+
+class Connection(Protocol):
+    """What is done with a connection of SQLite."""
+
+    def execute(self, sql: str, values: Sequence[Any] = ..., /) -> Rows: ...
+    def executemany(self, sql: str, values: Iterable[Sequence[Any]], /) -> Rows: ...
+
+
+class DamagedError(StoreError):
+    """A file of a folder's store is not what was written."""
+
+    def __init__(self, where: object = "") -> None:
+        super().__init__(
+            f"The store is damaged: {where or 'files are missing or cut off'}.",
+            remedy="Run `anymodal store check --repair`, which says what is lost, and ingest it "
+            "again; or put back a backup.",
+        )
+
+
+class GivenUpError(DamagedError):
+    """A file is missing: its rows have moved since they were looked up, or it was removed."""
+
+
+class Database:
+    """Connections to one file of SQLite. Safe to use from threads; not usable after a fork.
+
+    Raises:
+        DamagedError: it is cut off, or no database.
+        StoreError: it is of a different format, or has lost commits.
+        StoreUnavailableError: others write for too long.
+    """
+
+    def __init__(self, path: Path, *, store_name: str = "") -> None:
+        self.shown = store_name or str(path)
+        self._path = path
+        self._idle: LifoQueue[apsw.Connection] = LifoQueue()
+        self._free = Semaphore(_MOST)
+        self._here = local()
+        self._pid = os.getpid()
+        self._is_closed = False
+        self.lost_commits = 0
+        """Acknowledged commits that are not there; nothing is read or written then."""
+        weakref.finalize(self, _close_all, self._idle)
+        # SQLite alone may open the file: closing it elsewhere in this process would end all of the
+        # process's POSIX locks on it, and others would remove the log that is still being written.
+        try:
+            # Read before the database, which may move on meanwhile, but never back.
+            acknowledged = read_counter(path)
+            with self.reading() as db:
+                if (stored_format := fact(db, "format")) != FORMAT:
+                    raise StoreError(
+                        f"The store {self.shown} has format {stored_format}, not {FORMAT}.",
+                        remedy="Export it with the version that wrote it, and import it here.",
+                    )
+                self.lost_commits = max(0, acknowledged - int(fact(db, "version")))
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def make(cls, path: Path, **facts: Any) -> None:
+        """Create a new database with the tables and some facts; it is complete, or not there."""
+        new_path = path.with_name(f"{path.name}.{os.getpid()}.new")
+        db = _connected(new_path, apsw.SQLITE_OPEN_CREATE)
+        try:
+            db.reserve_bytes(reserve=_CHECKSUM_BYTES)
+            db.execute("PRAGMA journal_mode = WAL").fetchall()
+            db.execute("BEGIN IMMEDIATE")
+            db.execute(_TABLES).fetchall()
+            for name, value in {"format": FORMAT, "version": 0, **facts}.items():
+                set_fact(cast(Connection, db), name, value)
+            db.execute("COMMIT")
+        finally:
+            db.close()
+        new_path.replace(path)
+        sync_folder(path.parent)
+
+    @contextmanager
+    def tolerating(self) -> Iterator[None]:
+        """A block that reads and writes although commits were lost."""
+        self._here.tolerates = True
+        try:
+            yield
+        finally:
+            self._here.tolerates = False
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees the same state until the end of the block."""
+        with self._connection("BEGIN") as db:
+            yield db
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection whose changes are committed together, or not at all."""
+        with self._connection("BEGIN IMMEDIATE") as db:
+            yield db
+            set_fact(db, "version", version_of(db) + 1)
+
+    def checkpoint(self) -> None:
+        """Copy what is committed from the log to the file, as far as no reader needs it there."""
+        # Another process may do it.
+        with translated(self.shown), self._lent() as db, suppress(apsw.BusyError):
+            db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def backup(self, path: Path) -> int:
+        """Copy the last commit to a new file, while others write; return its version."""
+        with translated(self.shown):
+            target = _connected(path, apsw.SQLITE_OPEN_CREATE)
+            try:
+                with self._lent() as db, target.backup("main", db, "main") as backup:
+                    backup.step()
+                return version_of(cast(Connection, target))
+            finally:
+                target.close()
+
+    @contextmanager
+    def _connection(self, begin: str) -> Iterator[Connection]:
+        with translated(self.shown), self._turn(), self._lent() as db:
+            try:
+                db.execute(begin)
+                yield cast(Connection, db)
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _lent(self) -> Iterator[apsw.Connection]:
+        self._check_usable()
+        db = self._borrowed()
+        try:
+            yield db
+        finally:
+            if self._is_closed or self._idle.qsize() >= _MOST:
+                db.close()
+            else:
+                self._idle.put(db)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for a free connection, but not for long: who has one may wait for this thread."""
+        is_counted = not getattr(self._here, "has_one", False) and self._free.acquire(
+            timeout=_LONG_S
+        )
+        if not is_counted:
+            yield
+            return
+        self._here.has_one = True
+        try:
+            yield
+        finally:
+            self._here.has_one = False
+            self._free.release()
+
+    def _check_usable(self) -> None:
+        if self._is_closed:
+            raise StoreError(f"The store {self.shown} is closed.", remedy="Open it again.")
+        if self._pid != os.getpid():
+            raise StoreError(
+                f"The store {self.shown} was opened before this process was forked.",
+                remedy="Open it in the process that uses it.",
+            )
+        if self.lost_commits and not getattr(self._here, "tolerates", False):
+            raise DamagedError(
+                f"{self.shown} lacks its last {self.lost_commits} commits, as if its log was "
+                "removed or an old file was put back"
+            )
+
+    def _borrowed(self) -> apsw.Connection:
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            return _connected(self._path)
+
+    def close(self) -> None:
+        """Close all connections; may be called twice."""
+        self._is_closed = True
+        if self._pid == os.getpid():
+            _close_all(self._idle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names of new files safe from power loss."""
+    file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+@cache
+def _load_checksums() -> None:
+    """Register the VFS that checks pages, for all connections of this process."""
+    apsw.sqlite_extra.load(apsw.Connection(":memory:"), "cksumvfs")
+
+
+def _connected(path: Path, more_flags: int = 0) -> apsw.Connection:
+    _load_checksums()
+    flags = apsw.SQLITE_OPEN_READWRITE | more_flags
+    db = apsw.Connection(str(path), flags=flags, vfs=_CHECKED_VFS)
+    db.set_busy_timeout(_WAIT_MS)
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
+    db.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
+    return db
+
+
+def _close_all(idle: LifoQueue[apsw.Connection]) -> None:
+    with suppress(Empty):
+        while True:
+            idle.get_nowait().close()
+
+
+_NO_ROOM = {
+    apsw.SQLITE_IOERR_WRITE,
+    apsw.SQLITE_IOERR_FSYNC,
+    apsw.SQLITE_IOERR_TRUNCATE,
+    apsw.SQLITE_IOERR_SHMSIZE,
+}
+
+
+@contextmanager
+def translated(store_name: str) -> Iterator[None]:
+    """Raise SQLite's errors as our own."""
+    try:
+        yield
+    except (apsw.BusyError, apsw.LockedError) as error:
+        raise StoreUnavailableError(f"The store {store_name} is being written: {error}.") from error
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise DamagedError(f"{store_name}: {error}") from error
+    except apsw.Error as error:
+        if (code := getattr(error, "extendedresult", 0)) == apsw.SQLITE_IOERR_DATA:
+            raise DamagedError(f"{store_name}: a page of the database was changed") from error
+        # A file that another process removes while it is opened is a failed read, and no full disk.
+        has_no_room = isinstance(error, apsw.FullError) or code in _NO_ROOM
+        text = "no space left on device" if has_no_room else str(error)
+        if full := disk_error_in(text, store_name):
+            raise full from error
+        raise StoreError(
+            f"The database of the store {store_name} cannot be read: {error}.",
+            remedy="Check that its files are there and that this user may read them.",
+        ) from error
+
+
+def version_of(db: Connection) -> int:
+    """The number of commits."""
+    return int(fact(db, "version"))
+
+
+def fact(db: Connection, name: str) -> Any:
+    """A single value; None if it is not known."""
+    row = db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+    return json.loads(row[0]) if row else None
+
+
+def set_fact(db: Connection, name: str, value: Any) -> None:
+    """Keep a single value."""
+    db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, json.dumps(value)))
+
+
+def marks(values: object) -> str:
+    """A parameter for each value.
+
+    >>> marks("abc")
+    '?, ?, ?'
+    """
+    return ", ".join("?" * len(values))  # type: ignore[arg-type]
+
+
+modality_of = lru_cache(64)(Modality)
+"""Cached: each modality is checked once."""
+
+
+def place_of(part_no: int, slot: int) -> int:
+    """The place of a segment's row.
+
+    >>> slot_of(place_of(3, 7))
+    7
+    """
+    return (part_no << SLOT_BITS) + slot
+
+
+def slot_of(at: int) -> int:
+    """The slot of a place, in the files of its part."""
+    return at & ((1 << SLOT_BITS) - 1)
+
+
+def part_of(at: int) -> int:
+    """The part of a place."""
+    return at >> SLOT_BITS
+
+
+def asset_values(row: AssetRow) -> list[Any]:
+    """The commit row as JSON, and what filters compare."""
+    fields = [
+        row.modality, row.media_type, row.size_bytes, row.n_segments, list(row.locations),
+        row.metadata,
+    ]  # fmt: skip
+    return [json.dumps(fields), *values_of(row)]
+
+
+def asset_of(asset_id: str, fields: str) -> AssetRow:
+    """The commit row from its JSON."""
+    modality, *values = json.loads(fields)
+    return AssetRow(asset_id, modality_of(modality), *values)
+
+
+def segment_values(row: SegmentRow, no: int) -> tuple[Any, ...]:
+    """The columns of a segment."""
+    return row.key, no, packed(row.index, row.row), *_said(row)
+
+
+_said = attrgetter(*NUMBERS, *TEXTS)
+
+
+def scored(columns: Sequence[Any], modality: Modality, cosine: float) -> ScoredSegment:
+    """A segment that a search found, from its key, its asset, what it says and its row."""
+    key, asset_id, *said = columns
+    return ScoredSegment(key.partition("#")[0], asset_id, modality, cosine, *said)
+
+
+def segment_of(
+    columns: Sequence[Any], asset_id: str, modality: Modality, embedding: Embeddings
+) -> SegmentRow:
+    """A segment as it was written, from its columns and its vector."""
+    key, _no, packed_index, *said = columns
+    index, number = unpacked(packed_index)
+    said.append(number)
+    return SegmentRow(key.partition("#")[0], asset_id, modality, index, embedding, *said)

@@ -1,0 +1,497 @@
+"""The store in a folder: one database and files of vectors, for any number of processes.
+
+A folder has a database for each space (`folder.database`), vectors with their codes beside it
+(`folder.vector_files`), and indexes of words and of names (`folder.words`). The database is the
+store: what it does not know of does not count. Codes and words are made from it, also anew.
+
+A write has these steps: rows are checked; one lock of all processes is taken; vectors are appended
+and synced; one transaction writes the rows, the slots that are dead and what the indexes of words
+have to read; the number of the commit is noted in a file; the lock is left. Codes, words and the
+moving of scattered rows follow, for whoever wrote. Readers take a snapshot of the database and
+never a lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection as Ids
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import RLock
+from typing import Any, TypeVar
+
+from encoder.errors import DiskError
+from encoder.space import UNCALIBRATED, Calibration
+from encoder.system.disk import check_room
+from encoder.system.disk import writing as on_disk
+from encoder.system.private import private_folder, tighten
+from encoder.types import Embeddings, Modality
+from search.errors import (
+    ReadOnlyStoreError,
+    SpaceMismatchError,
+    StoreError,
+    StoreGoneError,
+)
+from search.filters import Filter
+from search.lexical.index import FoundText
+from search.lexical.rarity import Frequencies
+from search.store import calibrated
+from search.store.calibrated import Constants, StoredCalibration
+from search.store.checking import (
+    DAMAGED_ROWS,
+    INCOMPLETE,
+    INDEX_NAMES,
+    INDEX_WORDS,
+    LOST_COMMITS,
+    MISCOUNTED,
+    ORPHANED,
+    Findings,
+    Progress,
+)
+from search.store.checks import checked_asset, checked_queries, checked_segment
+from search.store.folder.backup import copy_space
+from search.store.folder.checking import FolderCheck, mended
+from search.store.folder.counter import write_counter
+from search.store.folder.database import (
+    Connection,
+    DamagedError,
+    Database,
+    GivenUpError,
+    fact,
+    marks,
+    set_fact,
+    version_of,
+)
+from search.store.folder.read_only import Mirror, is_read_only, unreadable
+from search.store.folder.reading import Reading
+from search.store.folder.views import Views
+from search.store.folder.words import KeptIndex, NameSource, TextSource
+from search.store.folder.writing import (
+    is_scattered,
+    move_some,
+    put,
+    remove,
+    remove_parts,
+    remove_segments,
+)
+from search.store.folders import DATABASE, LOCK, SPACES, VECTORS, check_place
+from search.store.locks import folder_locks, thread_locks
+from search.store.overview import Dated, Facets, Order
+from search.types import AssetRow, ScoredSegment, SegmentRow
+
+_REFRESH_S = 2.0
+_ROW_BYTES = 4096
+"""The usual size of a row without its vector, in the log and in the database."""
+_FEW_ROWS = 100_000
+"""The number of rows of all kinds whose codes are compared within 4 ms."""
+T = TypeVar("T")
+
+
+class FolderStore:
+    """A `VectorStore` in a folder. Safe to use from threads and processes; open it after a fork.
+
+    Args:
+        folder: one that may not be written to is mirrored.
+        fingerprint, embed_dim: of the space.
+        constants: of a new store.
+        check_current: raises if nobody searches this space any more; called before each change.
+
+    Raises:
+        StoreError: the files cannot be read, are damaged or of another format.
+        DiskError: there is no room for a new store.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        fingerprint: str,
+        embed_dim: int,
+        constants: Constants | None = None,
+        *,
+        check_current: Callable[[], object] | None = None,
+    ) -> None:
+        self._embed_dim, self._shown = embed_dim, str(folder)
+        self.spaces = frozenset({fingerprint})
+        self.read_only = is_read_only(folder)
+        self._mirror = Mirror(folder, fingerprint) if self.read_only else None
+        self._root = self._mirror.folder if self._mirror else folder
+        self._folder = self._root / SPACES / fingerprint
+        self.locks = thread_locks() if self._mirror else folder_locks(folder)
+        self._check_current = check_current or bool
+        self._threads = RLock()
+        self._lock = -1
+        self._n_held = 0
+        self._has_written = False
+        self._scoring: tuple[float, StoredCalibration | None] = (0.0, None)
+        self._database: Database | None = None
+        try:
+            with on_disk(f"The store {self._shown}"):
+                self._open(constants or {})
+        except PermissionError as error:
+            self.close()
+            raise unreadable(folder, error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, constants: Constants) -> None:
+        if not self._mirror:
+            check_place(self._root)
+            private_folder(self._folder / VECTORS)
+            tighten(self._root)
+        path = self._folder / DATABASE
+        self._lock = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not path.exists():
+            with self._exclusively():
+                if not path.exists():  # another process may have been first
+                    self._make(path, constants)
+        self._database = Database(path, store_name=self._shown)
+        self._views = Views(self._folder / VECTORS, self._embed_dim)
+        self._words, self._names = (
+            KeptIndex(
+                self._database,
+                self._folder,
+                self._exclusively,
+                source,
+                read_only=self.read_only,
+            )
+            for source in (TextSource(), NameSource())
+        )
+        self._reading = Reading(self._database, self._views, self._words, self._embed_dim)
+        with self._database.tolerating(), self._database.reading() as db:
+            if (stored_dim := fact(db, "embed_dim")) != self._embed_dim:
+                raise SpaceMismatchError(
+                    f"The store {self._shown} has embeddings of {stored_dim} numbers in this "
+                    f"space, not {self._embed_dim}.",
+                    remedy="Use the model that filled it, or another --store.",
+                )
+
+    def _make(self, path: Path, constants: Constants) -> None:
+        if any((self._folder / VECTORS).iterdir()):
+            raise DamagedError(f"{self._shown} lacks {path.name}")
+        Database.make(
+            path,
+            embed_dim=self._embed_dim,
+            calibration=calibrated.written(calibrated.unmeasured(constants)),
+        )
+
+    @property
+    def _db(self) -> Database:
+        assert self._database is not None
+        return self._database
+
+    @property
+    def in_process(self) -> bool:
+        """See `VectorStore.in_process`; kinds with many rows are searched in parallel."""
+        return self._views.n_slots <= _FEW_ROWS  # as of the last search
+
+    # Constants
+
+    @property
+    def scoring(self) -> StoredCalibration:
+        """Read again every two seconds: a search asks a dozen times."""
+        read_at_s, state = self._scoring
+        if state is None or time.monotonic() >= read_at_s + _REFRESH_S:
+            return self.stored_calibration()
+        return state
+
+    def stored_calibration(self) -> StoredCalibration:
+        read_at_s = time.monotonic()
+        with self._db.reading() as db:
+            state = calibrated.read(fact(db, "calibration"))
+        self._scoring = read_at_s, state
+        return state
+
+    def recalibrate(self, constants: Constants, origin: Mapping[str, Any]) -> None:
+        state = self.stored_calibration().changed(constants, origin)
+        with self._writing() as db:
+            set_fact(db, "calibration", calibrated.written(state))
+        self._scoring = (0.0, None)
+
+    # Writing
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        """A block in which no other thread and no other process writes; may be nested."""
+        with self._threads:
+            if not self._n_held:
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._n_held += 1
+            try:
+                yield
+            finally:
+                self._n_held -= 1
+                if not self._n_held:
+                    fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """A block whose changes are committed together; on the disk when it ends."""
+        self._check_changeable()
+        self._check_current()
+        with self._exclusively(), on_disk(f"The store {self._shown}"):
+            self._check_there()
+            with self._db.writing() as db:
+                yield db
+                version = version_of(db) + 1
+            write_counter(self._folder / DATABASE, version)
+            self._has_written = True
+
+    def _check_changeable(self) -> None:
+        if self._mirror:
+            raise ReadOnlyStoreError.at(self._shown)
+
+    def _check_there(self) -> None:
+        """Raise unless the files are those that were opened.
+
+        Without files, what is open still answers, but nothing can be kept.
+        """
+        try:
+            same = os.path.samestat((self._folder / LOCK).stat(), os.fstat(self._lock))
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise StoreGoneError.at(self._shown)
+
+    def check_writable(self) -> None:
+        """See `VectorStore.check_writable`."""
+        self._check_changeable()
+        self._check_there()
+        self._check_current()
+        check_room(self._root)
+
+    def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
+        stored = [checked_segment(row, self._embed_dim) for row in segments]
+        checked = [checked_asset(row) for row in assets]
+        self._check_changeable()
+        n_bytes = (4 * self._embed_dim + _ROW_BYTES) * (len(stored) + len(checked))
+        check_room(self._root, n_bytes)
+        with self._writing() as db:
+            put(db, self._views, checked, stored)
+        self._settle()
+
+    def delete(self, asset_ids: Sequence[str]) -> None:
+        with self._writing() as db:
+            remove(db, asset_ids)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Make what searches would otherwise have to; nothing of it is needed to be right."""
+        with suppress(OSError, ValueError, StoreError, DiskError):
+            with self._db.reading() as db:
+                parts = self._views.current(db).parts.values()
+                has_moves = is_scattered(db)
+            for part in parts:
+                part.files.complete(part.n_slots)
+            while has_moves:
+                has_moves = self._move_some()
+            self._words.feed_if_long()
+            self._names.feed_if_long()
+            self._db.checkpoint()
+
+    def _move_some(self) -> bool:
+        """Move some rows to where they lie close; return whether there are more."""
+        self._sweep()
+        with self._writing() as db:
+            move_some(db, self._views)
+            return is_scattered(db)
+
+    def _sweep(self) -> None:
+        """Remove files of parts given up by an earlier call: readers have long moved on."""
+        with self._db.reading() as db:
+            part_nos = {str(part_no) for (part_no,) in db.execute("SELECT part FROM part")}
+        for path in (self._folder / VECTORS).iterdir():
+            if path.name.partition(".")[0] not in part_nos:
+                path.unlink(missing_ok=True)
+
+    def catch_up(self) -> None:
+        """Do nothing: every read sees all that was written."""
+
+    # Reading
+
+    def _read(self, ask: Callable[[Reading], T]) -> T:
+        """What the files answer, asked again if some were given up meanwhile."""
+        try:
+            return ask(self._reading)
+        except GivenUpError:
+            return ask(self._reading)
+
+    def sizes(self) -> dict[Modality, int]:
+        return self._reading.sizes()
+
+    def sample(self, modality: Modality, limit: int) -> Embeddings:
+        return self._read(lambda reading: reading.sample(modality, limit))
+
+    def search(
+        self,
+        queries: Embeddings,
+        modality: Modality,
+        limit: int,
+        *,
+        by: Calibration = UNCALIBRATED,
+        asset_ids: Ids[str] | None = None,
+        filter: Filter | None = None,
+    ) -> list[list[ScoredSegment]]:
+        rows = checked_queries(queries, self._embed_dim)
+        return self._read(
+            lambda reading: reading.of_kind(rows, modality, limit, by, asset_ids, filter)
+        )
+
+    def search_mixed(
+        self,
+        query: Embeddings,
+        modalities: Ids[Modality],
+        limit: int,
+        *,
+        by: Constants,
+        shift: float = 1.0,
+        asset_ids: Ids[str] | None = None,
+        filter: Filter | None = None,
+    ) -> list[ScoredSegment]:
+        (row,) = checked_queries(query[None], self._embed_dim)
+        kinds = sorted(set(modalities))
+        return self._read(
+            lambda reading: reading.mixed(row, by, kinds, limit, shift, asset_ids, filter)
+        )
+
+    def lexical(
+        self,
+        text: str,
+        limit: int,
+        *,
+        asset_ids: Ids[str] | None = None,
+        filter: Filter | None = None,
+    ) -> list[ScoredSegment]:
+        return self._read(lambda reading: reading.by_words(text, limit, asset_ids, filter))
+
+    def frequencies(self, wanted: Ids[str]) -> Frequencies:
+        return self._words.frequencies(wanted)
+
+    def read_names(self, is_unwanted: Callable[[], bool]) -> None:  # noqa: ARG002
+        self._names.refresh()
+
+    def named(self, text: str, limit: int) -> Sequence[FoundText]:
+        return self._names.find(text, limit)[:limit]
+
+    def embeddings(self, asset_id: str) -> list[SegmentRow]:
+        return self._read(lambda reading: reading.embeddings(asset_id))
+
+    def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
+        return self._read(lambda reading: reading.vectors(keys))
+
+    def counted(self, asset_ids: Sequence[str]) -> dict[str, Counter[Modality]]:
+        return self._reading.counted(asset_ids)
+
+    def select(
+        self, filter: Filter | None, *, limit: int | None = None, after: str = ""
+    ) -> Iterator[str]:
+        return self._reading.select(filter, limit, after)
+
+    def count(self, filter: Filter | None = None) -> int:
+        return self._reading.count(filter)
+
+    def facets(self, filter: Filter | None) -> Facets:
+        return self._reading.facets(filter)
+
+    def newest(
+        self,
+        filter: Filter | None,
+        limit: int,
+        after: Dated,
+        reverse: bool = False,
+        by: Order = "date",
+    ) -> list[Dated]:
+        return self._reading.newest(filter, limit, after, reverse, by)
+
+    def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
+        return self._reading.assets(asset_ids)
+
+    def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
+        return self._reading.assets_at(uris)
+
+    def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
+        return self._reading.scan(filter)
+
+    # Proof
+
+    def check(self, progress: Progress) -> Findings:
+        """See `search.store.checking.Checkable`."""
+        with self._db.tolerating(), self._db.reading() as db:
+            check = FolderCheck(self._reading, self._views, self._words, self._names)
+            findings = check.find(db, progress)
+        if self._db.lost_commits:
+            findings.add(LOST_COMMITS, f"{self._db.lost_commits} commits")
+        return findings
+
+    def repair(self, findings: Findings) -> None:
+        """See `search.store.checking.Checkable`."""
+        with self._db.tolerating():
+            to_empty = [*findings.of(INCOMPLETE), *findings.of(DAMAGED_ROWS)]
+            rows = self.assets([*to_empty, *findings.of(MISCOUNTED)])
+            counts = {
+                asset_id: count.total() for asset_id, count in self.counted(list(rows)).items()
+            }
+            with self._writing() as db:
+                sql = f"SELECT no FROM asset WHERE asset_id IN ({marks(to_empty)})"
+                remove_segments(db, [no for (no,) in db.execute(sql, to_empty)])
+                put(db, self._views, mended(findings, rows, Counter(counts)), [])
+                remove(db, findings.of(ORPHANED))
+            self._db.lost_commits = 0
+        for difference, index in ((INDEX_WORDS, self._words), (INDEX_NAMES, self._names)):
+            if findings.of(difference):
+                index.make_anew()
+        self._settle()
+
+    def backup(self, folder: Path) -> None:
+        """Copy the store to a new folder, as of one moment, while others write to it.
+
+        Codes and words are not copied: whoever opens the copy makes them.
+
+        Raises:
+            StoreUnavailableError: rows moved while they were copied, again and again.
+        """
+        copy_space(self._db, self._folder, folder / SPACES / self._folder.name)
+
+    def ping(self) -> None:
+        self._check_there()
+        with self._db.reading():
+            pass
+
+    def close(self) -> None:
+        if self._database is not None:
+            if self._has_written and self._lock >= 0:
+                with suppress(Exception):  # a later writer does it
+                    self._words.feed_if_long(is_last=True)
+                    self._names.feed_if_long(is_last=True)
+            self._names.close()
+            self._words.close()
+            self._views.close()
+            self._database.close()
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
+        if self._mirror:
+            self._mirror.close()
+
+
+def remove_modalities(folder: Path, space: str, is_unwanted: Callable[[str], bool]) -> int:
+    """Remove the segments of some modalities from a space; return how many."""
+    path = folder / SPACES / space / DATABASE
+    database, lock = (
+        Database(path, store_name=str(folder)),
+        os.open(path.with_name(LOCK), os.O_RDWR),
+    )
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with database.writing() as db:
+            n_segments = remove_parts(db, is_unwanted)
+            version = version_of(db) + 1
+        write_counter(path, version)
+        return n_segments
+    finally:
+        os.close(lock)
+        database.close()

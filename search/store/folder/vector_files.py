@@ -1,0 +1,449 @@
+"""The vectors of one part: files by slots, searched by short codes, ranked exactly.
+
+``<part>.rows`` holds float32 [n_slots, embed_dim], ``<part>.slots`` the asset's number and the
+CRC-32 of each row, int32 [n_slots, 2]; the tables have the CRC-32 of that. Rows are compared with
+theirs whenever they are read, and so are the files of codes when they are opened. Both files only
+grow; data beyond the slots that the tables know is from a write that was cut off. For every `CHUNK`
+complete rows there are two files of codes, made when they are missing: of half a byte per
+dimension, to compare all rows, and of a byte, to compare those that pass a filter. A search reads
+the former from this process's memory, the latter through memory maps, the last `STEP` rows as they
+are, and ranks the best by their float32 rows.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from functools import cached_property
+from itertools import compress
+from mmap import PROT_READ, mmap
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.types import Embeddings
+from search.store.folder.codes import (
+    CHUNK,
+    ByteCodes,
+    NibbleCodes,
+    in_whole_numbers,
+    put,
+    read_into,
+)
+from search.store.folder.database import DamagedError, GivenUpError, sync_folder
+
+STEP = 1024
+"""Newer rows get codes once there are this many: comparing codes takes a third of the time."""
+_FEW = 2048
+"""Up to this many rows are compared without codes, wherever they are."""
+_MOST, _SOME = 7 / 8, 1 / 12
+"""If so much of a chunk is wanted, all its rows are compared, whatever a filter leaves out: codes
+of half a byte take less than half the time of longer ones, and the best of all rows, in which those
+wanted are looked for, little more than fewer. With few chunks each has to find all of the best."""
+_MORE = 3
+_SPARE = 64
+"""`_MORE` times as many rows as are wanted, and these, are ranked by their floats."""
+
+_LEAST_PER_CHUNK = 16
+"""With twice the share of the best that a chunk has if they are anywhere: see `with_more`."""
+_MAPPED_BYTES = 1 << 26
+
+Kind: TypeAlias = ByteCodes | NibbleCodes
+
+
+class VectorFiles:
+    """Writes and reads the files of a part."""
+
+    def __init__(self, folder: Path, part_no: int, embed_dim: int) -> None:
+        self._embed_dim = embed_dim
+        self._row_bytes = 4 * embed_dim
+        self._base = folder / str(part_no)
+        self._codes: dict[tuple[int, type[Kind]], Kind] = {}
+        self._recent: tuple[int, int, ByteCodes] | None = None
+        self._nos = np.empty(0, np.int32)
+        self._sums = np.empty(0, np.uint32)
+        self._sum = 0
+        self._map: mmap | None = None
+        self._tail = np.empty((0, embed_dim), np.float32)
+        self._tail_start = 0
+        self._n_tail = 0
+        self._lock = Lock()
+        self._closers: list[Callable[[], object]] = []
+
+    @cached_property
+    def _rows(self) -> int:
+        return self._opened(".rows")
+
+    @cached_property
+    def _slots(self) -> int:
+        return self._opened(".slots")
+
+    def _opened(self, suffix: str) -> int:
+        """A file, open until `close`, or until nobody uses this object any more."""
+        path = self._base.with_suffix(suffix)
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise GivenUpError(f"{path} is missing") from error
+        self._closers.append(weakref.finalize(self, os.close, file))
+        return file
+
+    def check(self, n_slots: int) -> None:
+        """Raise `DamagedError` if the files are too short."""
+        for suffix, n_bytes in ((".rows", self._row_bytes), (".slots", 8)):
+            try:
+                size = self._base.with_suffix(suffix).stat().st_size
+            except OSError as error:
+                raise DamagedError(self._base) from error
+            if size < n_slots * n_bytes:
+                raise DamagedError(self._base)
+
+    def append(self, start: int, rows: Embeddings, nos: NDArray[np.int32], total: int = 0) -> int:
+        """Write rows [n, embed_dim] of assets from a slot on; they count once the tables say so.
+
+        Takes the checksum of all slots before, and returns that of all with these.
+        """
+        slots = np.stack([nos, _sums_of(rows).view(np.int32)], axis=1)
+        put(self._base.with_suffix(".rows"), start * self._row_bytes, rows)
+        put(self._base.with_suffix(".slots"), start * 8, slots)
+        if not start:
+            sync_folder(self._base.parent)
+        return zlib.crc32(slots.data, total)
+
+    def rows(self, slots: NDArray[np.int64]) -> Embeddings:
+        """The rows [n, embed_dim] of slots. Call `nos` first.
+
+        Raises:
+            DamagedError: they are not what was written.
+        """
+        vectors = np.empty((len(slots), self._embed_dim), np.float32)
+        with self._lock:
+            tail, start, end = self._tail, self._tail_start, self._tail_start + self._n_tail
+        is_near = (slots >= start) & (slots < end)
+        vectors[is_near] = tail[slots[is_near] - start]
+        far = np.flatnonzero(~is_near)
+        if len(far):
+            vectors[far] = self._far(slots[far])
+            self._check(vectors[far], self._sums[slots[far]])
+        return vectors
+
+    def _far(self, slots: NDArray[np.int64]) -> Embeddings:
+        """Rows from the file, mapped if it is small enough to stay so.
+
+        To map the pages of a large one for each search takes twice as long as to read its rows.
+        """
+        n_bytes, n_needed = os.fstat(self._rows).st_size, (int(slots.max()) + 1) * self._row_bytes
+        if n_bytes < n_needed:  # damaged: to touch a page beyond the end would kill this process
+            raise DamagedError(self._base.with_suffix(".rows"))
+        if n_bytes > _MAPPED_BYTES:
+            vectors = np.empty((len(slots), self._embed_dim), np.float32)
+            for vector, slot in zip(vectors, slots.tolist(), strict=True):
+                os.preadv(self._rows, [vector.data], slot * self._row_bytes)
+            return vectors
+        if self._map is None or len(self._map) < n_needed:
+            whole = n_bytes // self._row_bytes * self._row_bytes
+            self._map = mmap(self._rows, whole, prot=PROT_READ)
+        mapped = np.frombuffer(self._map, np.float32).reshape(-1, self._embed_dim)
+        taken: Embeddings = mapped[slots]
+        return taken
+
+    def range(self, start: int, end: int) -> Embeddings:
+        """The rows from one slot to another; see `rows`."""
+        vectors = np.empty((end - start, self._embed_dim), np.float32)
+        if end > start:
+            read_into(self._rows, vectors, start * self._row_bytes)
+            self._check(vectors, self._sums[start:end])
+        return vectors
+
+    def _check(self, rows: Embeddings, sums: NDArray[np.uint32]) -> None:
+        if len(sums) != len(rows) or (_sums_of(rows) != sums).any():
+            raise DamagedError(self._base.with_suffix(".rows"))
+
+    def nos(self, n_slots: int, total: int) -> NDArray[np.int32]:
+        """The assets' numbers of the first slots; the sums of their rows are kept."""
+        with self._lock:
+            n_known = len(self._nos)
+            if n_slots > n_known:
+                slots = np.empty((n_slots - n_known, 2), np.int32)
+                read_into(self._slots, slots, 8 * n_known)
+                if (checksum := zlib.crc32(slots.data, self._sum)) != total:
+                    raise DamagedError(self._base.with_suffix(".slots"))
+                self._nos = np.concatenate([self._nos, slots[:, 0]])
+                self._sums = np.concatenate([self._sums, slots[:, 1].view(np.uint32)])
+                self._sum = checksum
+            return self._nos[:n_slots]
+
+    def nearest(
+        self, queries: Embeddings, limit: int, n_slots: int, slot_mask: NDArray[np.bool_] | None
+    ) -> list[RankedSlots]:
+        """The best of the first slots for each unit query [n, embed_dim], and ties with the last.
+
+        ``slot_mask`` is [n_slots], or None for all.
+        """
+        if slot_mask is not None:
+            slots = np.flatnonzero(slot_mask) if np.count_nonzero(slot_mask) <= _FEW else None
+            if slots is not None:
+                rows, n_best = self.rows(slots), _MORE * limit + _SPARE
+                best = [best_of(rows @ query, slots, n_best) for query in queries]
+                return [
+                    ranked(query, of_query, rows[np.searchsorted(slots, of_query)], limit)
+                    for query, of_query in zip(queries, best, strict=True)
+                ]
+        with _in_one_thread() if n_slots >= STEP else nullcontext():
+            candidates = self._candidates(queries, _MORE * limit + _SPARE, n_slots, slot_mask)
+        return [
+            ranked(query, slots, self.rows(slots), limit)
+            for query, slots in zip(queries, candidates, strict=True)
+        ]
+
+    def _candidates(
+        self, queries: Embeddings, limit: int, n_slots: int, slot_mask: NDArray[np.bool_] | None
+    ) -> list[NDArray[np.int64]]:
+        """The slots that are likely among the best, in ascending order.
+
+        A few are taken of each chunk, or all if it can hold more of the best than that.
+        """
+        ranges = [
+            (start, end, chunk_mask)
+            for start, end in _coded(n_slots)
+            if (chunk_mask := None if slot_mask is None else slot_mask[start:end]) is None
+            or chunk_mask.any()
+        ]
+        n_per_chunk = min(limit, _LEAST_PER_CHUNK + 2 * limit // max(len(ranges), 1))
+        share = _SOME if n_per_chunk < limit else _MOST
+        chunks = [Chunk(start, self._codes_of(start, end, m, share), m) for start, end, m in ranges]
+        newest = self._in_newest(queries, n_slots, slot_mask)
+        chunk_scores = in_chunks(queries, min(n_per_chunk, CHUNK), chunks, n_per_chunk < limit)
+        if n_per_chunk < limit:
+            has_more = with_more(chunk_scores, least_of(joined(newest, chunk_scores), limit))
+            more_scores = in_chunks(queries, min(limit, CHUNK), list(compress(chunks, has_more)))
+            newest = joined(newest, more_scores)
+            chunk_scores = Scored(chunk_scores.scores[~has_more], chunk_scores.slots[~has_more])
+        scores, slots = joined(newest, chunk_scores)
+        return [
+            best_of(of_query, of_slots, limit)
+            for of_query, of_slots in zip(scores, slots, strict=True)
+        ]
+
+    def _codes_of(
+        self, start: int, end: int, slot_mask: NDArray[np.bool_] | None, share: float
+    ) -> Kind:
+        if end - start < CHUNK:
+            return self._recent_codes(start, end)
+        compares_all = slot_mask is None or np.count_nonzero(slot_mask) >= share * CHUNK
+        return self._chunk(start // CHUNK, NibbleCodes if compares_all else ByteCodes)
+
+    def _in_newest(
+        self, queries: Embeddings, n_slots: int, slot_mask: NDArray[np.bool_] | None
+    ) -> Scored:
+        first = n_slots // CHUNK * CHUNK
+        start = max(first, n_slots // STEP * STEP)
+        cosines = queries @ self._newest(first, n_slots)[start - first :].T
+        if slot_mask is not None:
+            cosines[:, ~slot_mask[start:]] = -np.inf
+        return Scored(cosines, np.broadcast_to(np.arange(start, n_slots), cosines.shape))
+
+    def _newest(self, start: int, end: int) -> Embeddings:
+        """The rows of the incomplete chunk, kept in memory."""
+        with self._lock:
+            if self._tail_start != start:
+                self._tail, self._tail_start, self._n_tail = self._tail[:0], start, 0
+            n, n_known = end - start, self._n_tail
+            if n > len(self._tail):
+                grown = np.empty((min(CHUNK, 2 * n), self._embed_dim), np.float32)
+                grown[:n_known] = self._tail[:n_known]
+                self._tail = grown
+            if n > n_known:
+                self._tail[n_known:n] = self.range(start + n_known, end)
+                self._n_tail = n
+            return self._tail[:n]
+
+    def _recent_codes(self, start: int, end: int) -> ByteCodes:
+        """The codes of the incomplete chunk, kept in memory."""
+        recent = self._recent
+        if recent is None or recent[:2] != (start, end):
+            recent = self._recent = start, end, ByteCodes.of(self._newest(start, end))
+        return recent[2]
+
+    def _chunk(self, chunk: int, codes_type: type[Kind]) -> Kind:
+        """A chunk's codes; an empty file says that half a byte would lose some of the nearest."""
+        key = chunk, codes_type
+        if key not in self._codes:
+            path = self._path(chunk, codes_type)
+            is_lossy = codes_type is NibbleCodes and path.exists() and not path.stat().st_size
+            self._codes[key] = (
+                self._chunk(chunk, ByteCodes)
+                if is_lossy
+                else codes_type.opened(path, CHUNK) or self._encoded(chunk, codes_type)
+            )
+        return self._codes[key]
+
+    def _path(self, chunk: int, codes_type: type[Kind]) -> Path:
+        return self._base.with_suffix(f".{chunk}.{codes_type.SUFFIX}")
+
+    def _encoded(self, chunk: int, codes_type: type[Kind]) -> Kind:
+        path, rows = self._path(chunk, codes_type), self.range(chunk * CHUNK, (chunk + 1) * CHUNK)
+        codes = codes_type.of(rows)
+        if isinstance(codes, NibbleCodes) and not codes.finds_nearest(rows):
+            with suppress(OSError):
+                path.write_bytes(b"")
+            return self._chunk(chunk, ByteCodes)
+        with suppress(OSError):  # as on a read-only disk
+            codes.keep(path)
+            return codes_type.opened(path, CHUNK) or codes
+        return codes
+
+    def complete(self, n_slots: int) -> None:
+        """Make the codes that a search would need."""
+        for chunk in range(n_slots // CHUNK):
+            for codes_type in (NibbleCodes, ByteCodes):
+                if not self._path(chunk, codes_type).exists():
+                    self._encoded(chunk, codes_type)
+
+    def close(self) -> None:
+        """Close the files."""
+        while self._closers:
+            self._closers.pop()()
+        for name in ("_rows", "_slots"):
+            self.__dict__.pop(name, None)
+        self._codes = {}
+        self._recent = self._map = None
+
+
+def _sums_of(rows: Embeddings) -> NDArray[np.uint32]:
+    """The checksum of each row: .1 ms for a hundred rows of 384 dimensions."""
+    return np.fromiter(map(zlib.crc32, rows), np.uint32, len(rows))
+
+
+@contextmanager
+def _in_one_thread() -> Iterator[None]:
+    """Faiss divides queries, not rows: for one query, threads would wait at each chunk's end."""
+    import faiss
+
+    n_threads = faiss.omp_get_max_threads()  # of this thread
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(n_threads)
+
+
+def _coded(n_slots: int) -> list[tuple[int, int]]:
+    """The ranges of slots that have codes.
+
+    >>> _coded(2 * CHUNK + 3 * STEP + 7) == [(0, CHUNK), (CHUNK, 2 * CHUNK), (2 * CHUNK, 19456)]
+    True
+    """
+    whole = [(start, start + CHUNK) for start in range(0, n_slots - CHUNK + 1, CHUNK)]
+    start, end = len(whole) * CHUNK, n_slots // STEP * STEP
+    return [*whole, (start, end)] if end > start else whole
+
+
+class Scored(NamedTuple):
+    """Scores and slots [..., limit] of each query; -1 where there are no more."""
+
+    scores: NDArray[np.float32]
+    slots: NDArray[np.int64]
+
+
+class Chunk(NamedTuple):
+    """Rows with codes, from slot ``start`` on; ``wanted`` says which of them, None for all."""
+
+    start: int
+    codes: ByteCodes | NibbleCodes
+    wanted: NDArray[np.bool_] | None
+
+
+def in_chunks(
+    queries: Embeddings, limit: int, chunks: Sequence[Chunk], can_stop: bool = False
+) -> Scored:
+    """About the best of each chunk for each query [n, embed_dim]: [n_chunks, n, limit].
+
+    If it ``can_stop``, fewer may be found where a filter leaves rows out; see `with_more`.
+
+    Queries are converted to bytes for all chunks at once: a million rows have 122 chunks, and a
+    call of numpy for each takes a fifth of the time of its comparisons.
+    """
+    shape = len(chunks), len(queries), limit
+    products, places = np.empty(shape, np.float32), np.empty(shape, np.int64)
+    coded = [
+        (at, chunk.codes) for at, chunk in enumerate(chunks) if isinstance(chunk.codes, ByteCodes)
+    ]
+    if coded:
+        whole_queries, steps = in_whole_numbers(queries, [codes.scales for _, codes in coded])
+        for (at, codes), of_chunk, step in zip(coded, whole_queries, steps, strict=True):
+            codes.nearest(of_chunk, chunks[at].wanted, products[at], places[at])
+            products[at] *= step
+    for at, chunk in enumerate(chunks):
+        if isinstance(chunk.codes, NibbleCodes):
+            chunk.codes.nearest(queries, chunk.wanted, products[at], places[at], can_stop)
+    starts = np.array([chunk.start for chunk in chunks], np.int64)[:, None, None]
+    return Scored(products, np.where(places < 0, -1, places + starts))
+
+
+_TIE = 1e-6
+_MAX_TIES = 1000
+
+
+class RankedSlots(NamedTuple):
+    """Slots and cosines, best first, of one query."""
+
+    slots: NDArray[np.int64]
+    cosines: NDArray[np.float32]
+
+
+def joined(newest: Scored, in_chunks: Scored) -> Scored:
+    """Both, in one row for each query."""
+    scores, slots = newest
+    return Scored(
+        np.concatenate([scores, *in_chunks.scores], axis=1),
+        np.concatenate([slots, *in_chunks.slots], axis=1),
+    )
+
+
+def least_of(scored: Scored, limit: int) -> NDArray[np.float32]:
+    """A lower bound [n, 1] for the scores of the best of each query."""
+    scores = np.where(scored.slots < 0, -np.inf, scored.scores)
+    if scores.shape[1] < limit:
+        return np.full((len(scores), 1), -np.inf, np.float32)
+    return np.partition(scores, -limit, axis=1)[:, -limit, None]
+
+
+def with_more(scored: Scored, least: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which chunks [n_chunks] may have more rows among the best: no other exceeds the last score.
+
+    It is -inf if there are no more.
+    """
+    last = scored.scores[:, :, -1]
+    may: NDArray[np.bool_] = (last >= least[:, 0] - _TIE) & np.isfinite(last)
+    return np.any(may, axis=1)  # type: ignore[no-any-return]
+
+
+def best_of(scores: NDArray[np.float32], slots: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+    """The slots with the highest scores, and any ties with the last, in ascending order."""
+    usable = np.isfinite(scores) & (slots >= 0)
+    scores, slots = scores[usable], slots[usable]
+    if len(scores) > limit:
+        least = np.partition(scores, -limit)[-limit]
+        chosen = np.flatnonzero(scores >= least - _TIE)
+        slots = slots[chosen[: limit + _MAX_TIES]] if len(chosen) > limit else slots[chosen]
+    return np.sort(slots)
+
+
+def ranked(
+    query: Embeddings, slots: NDArray[np.int64], rows: Embeddings, limit: int
+) -> RankedSlots:
+    """Rank in float64, so that equal rows get equal cosines wherever they are."""
+    cosines = (rows.astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
+    if len(cosines) > limit:
+        least = np.partition(cosines, -limit)[-limit]
+        best = np.flatnonzero(cosines >= least - _TIE)
+        slots, cosines = slots[best], cosines[best]
+    order = np.argsort(-cosines, kind="stable")
+    return RankedSlots(slots[order], cosines[order])

@@ -1,1 +1,0 @@
-"""Milvus Lite: in this process, read-only, or shared by processes of this machine."""
