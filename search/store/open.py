@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from encoder.errors import InputError
+from encoder.types import Modality
 from search.errors import StoreMissingError
 from search.store.folders import SPACES, default_folder
 from search.store.milvus.lite import is_file
 
 if TYPE_CHECKING:
     from encoder.space import Calibration, Space
-    from encoder.types import Modality
     from search.store.base import VectorStore
     from search.store.locks import WriteLocks
     from search.store.space_record import SearchedSpace
@@ -184,6 +184,35 @@ def open_laned(
     if not others:
         return home_store
     return LanedStore(home_store, {m: stores[space.fingerprint] for m, space in others.items()})
+
+
+def open_recorded(folder: Path) -> VectorStore:
+    """Open the store in a folder for what its record says is searched, without any model.
+
+    Raises:
+        StoreMissingError: nothing was written yet.
+        StoreError: as `open_store`.
+    """
+    from search.store.folder.store import FolderStore
+    from search.store.laned import LanedStore
+    from search.store.space_record import FolderRecord, check_current
+
+    record = FolderRecord(folder)
+    current = record.read()
+    if current is None or not current.spaces <= {*record.spaces()}:
+        raise StoreMissingError.at(str(folder))
+    follow = partial(check_current, record, current, str(folder))
+    stores: dict[str, FolderStore] = {}
+    try:
+        for space in current.spaces:
+            stores[space] = FolderStore(folder, space, None, check_current=follow)
+    except BaseException:
+        for store in stores.values():
+            store.close()
+        raise
+    home = stores[current.space]
+    lanes = {Modality(name): stores[space] for name, space in current.lanes.items()}
+    return LanedStore(home, lanes) if lanes else home
 
 
 def _of_lane(uri: str | None, space: Space, options: StoreOptions) -> VectorStore:

@@ -12,12 +12,14 @@ import httpx
 import pytest
 
 from encoder import Item, MultiModalEncoder
+from encoder.errors import ModelUnavailableError
 from encoder.types import QUERY, TEXT
 from search import Query, SearchEngine, open_store
 from search.client.errors import UnreachableError
 from search.store.stored_spaces import stored_spaces
 from tests.integration.conftest import Run
 from tests.integration.test_serve import serving
+from workers.serving import resources
 
 
 @pytest.mark.slow
@@ -51,6 +53,29 @@ def test_what_is_stored_is_listed_counted_and_shown(here: Run, media: Path, tmp_
     assert [one["snippet"] for one in shown["segments"]] == [bread.read_text()]
     assert here("store", "stats") == stats
     assert here("info", shown["asset_id"]) == shown
+
+
+def test_what_encodes_nothing_opens_a_folder_without_its_model(
+    here: Run, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANYMODAL_ENCODER__MODEL")
+    here("ingest", media / "texts", ANYMODAL_ENCODER__MODEL="bundle:english")
+    with monkeypatch.context() as patch:
+
+        def away(*_: object, **__: object) -> None:
+            raise ModelUnavailableError("The model is away.")
+
+        patch.setattr(resources, "_opened_encoder", away)
+        assert "The model is away" in here("search", "bread", fails=1)
+        assert len(here("list")["assets"]) == 2
+        assert here("store", "stats")["assets"] == 2
+        assert here("info", media / "texts" / "bread.txt")["n_segments"] == 1
+        assert here("store", "check")["differences"] == []
+        assert here("store", "backup", tmp_path / "copy")["assets"] == 2
+        here("delete", media / "texts" / "space.md")
+    assert len(here("list")["assets"]) == 1
+    (hit,) = here("search", "bread")["hits"]
+    assert Path(hit["uri"]).name == "bread.txt"
 
 
 def test_a_store_is_copied_while_it_is_open(here: Run, store_uri: str, tmp_path: Path) -> None:

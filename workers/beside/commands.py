@@ -84,7 +84,7 @@ def _read(
 ) -> Iterator[Mapping[str, Any]]:
     from workers.beside.listing import answered
 
-    yield answered(command, request, resources.existing_store())
+    yield answered(command, request, resources.recorded_store())
 
 
 def _delete(
@@ -93,7 +93,7 @@ def _delete(
     """Yield how many assets each target removed."""
     from workers.pipeline.commit_rows import remove
 
-    store, media_types = resources.existing_store(), request["media_types"]
+    store, media_types = resources.recorded_store(), request["media_types"]
     removed = [
         remove(store, target, resources.uploads, media_types) for target in request["targets"]
     ]

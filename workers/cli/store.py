@@ -34,7 +34,7 @@ def backup(folder: Path) -> None:
 
     with closing(Resources(current_settings())) as resources:
         source = folder_of(resources.settings.store)
-        n_assets = back_up(source, resources.existing_store(), folder)
+        n_assets = back_up(source, resources.recorded_store(), folder)
     said = f"Copied {n_assets} assets to {marked(str(folder))}"
     show({"assets": n_assets, "folder": str(folder)}, lambda _: [said])
 
@@ -120,7 +120,7 @@ def check(repair: bool) -> None:
             closing(Resources(current_settings())) as resources,
             progress("Checking", "rows") as bar,
         ):
-            answer = checked(resources.existing_store(), resources.uploads, bar, repair=repair)
+            answer = checked(resources.recorded_store(), resources.uploads, bar, repair=repair)
     except AnymodalError as error:
         click.echo(f"Error: {error}", err=True)
         raise SystemExit(2) from None

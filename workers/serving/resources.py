@@ -14,8 +14,13 @@ from encoder.errors import DiskError
 from encoder.models.lanes import canonical, chosen_models, chosen_name
 from encoder.models.spec import DEFAULT_MODEL
 from encoder.system.allocator import share_pools
-from search.errors import SpaceMismatchError, StoreError, StoreUnavailableError
-from search.store.open import check_store, is_on_server, open_laned, store_target
+from search.errors import (
+    SpaceMismatchError,
+    StoreError,
+    StoreMissingError,
+    StoreUnavailableError,
+)
+from search.store.open import check_store, is_on_server, open_laned, open_recorded, store_target
 from search.store.space_record import SearchedSpace, searched
 from search.store.stored_spaces import space_record
 from workers.serving.data_folder import uploads_of
@@ -120,6 +125,21 @@ class Resources:
         if uri != "memory:" and isinstance(folder := store_target(uri), Path):
             check_store(folder)
         return self._open_store(create=False)
+
+    def recorded_store(self) -> VectorStore:
+        """The store, for commands that encode nothing: in a folder, it is opened without a model.
+
+        Raises:
+            StoreMissingError: as `existing_store`.
+        """
+        settings = self.settings
+        target = None if settings.store == "memory:" else store_target(settings.store)
+        if isinstance(target, Path) and not _is_named(settings.encoder):
+            with self._lock, suppress(StoreMissingError):  # perhaps a record alone is missing
+                if self._store is None:
+                    self._store = open_recorded(target)
+                return self._store
+        return self.existing_store()
 
     def parts(self) -> tuple[MultiModalEncoder, VectorStore]:
         """Encoder and store, which belong together even while `adopt` changes them."""
@@ -305,6 +325,9 @@ class Resources:
         return self.board.locks.writers if is_shared else None
 
     def _open_store(self, *, create: bool) -> VectorStore:
+        with self._lock:
+            if self._store is not None:
+                return self._store
         encoder = self.encoder()
         lanes = {modality: lane.space for modality, lane in encoder.lanes.items()}
         facts = self.described()

@@ -96,7 +96,7 @@ class FolderStore:
 
     Args:
         folder: one that may not be written to is mirrored.
-        fingerprint, embed_dim: of the space.
+        fingerprint, embed_dim: of the space; without a dimension, the one of the stored space.
         constants: of a new store.
         check_current: raises if nobody searches this space any more; called before each change.
 
@@ -109,12 +109,12 @@ class FolderStore:
         self,
         folder: Path,
         fingerprint: str,
-        embed_dim: int,
+        embed_dim: int | None,
         constants: Constants | None = None,
         *,
         check_current: Callable[[], object] | None = None,
     ) -> None:
-        self._embed_dim, self._shown = embed_dim, str(folder)
+        self._shown = str(folder)
         self.spaces = frozenset({fingerprint})
         self.read_only = is_read_only(folder)
         self._mirror = Mirror(folder, fingerprint) if self.read_only else None
@@ -130,7 +130,7 @@ class FolderStore:
         self._database: Database | None = None
         try:
             with on_disk(f"The store {self._shown}"):
-                self._open(constants or {})
+                self._open(embed_dim, constants or {})
         except PermissionError as error:
             self.close()
             raise unreadable(folder, error) from error
@@ -138,7 +138,7 @@ class FolderStore:
             self.close()
             raise
 
-    def _open(self, constants: Constants) -> None:
+    def _open(self, embed_dim: int | None, constants: Constants) -> None:
         if not self._mirror:
             check_place(self._root)
             private_folder(self._folder / VECTORS)
@@ -148,34 +148,34 @@ class FolderStore:
         if not path.exists():
             with self._exclusively():
                 if not path.exists():  # another process may have been first
-                    self._make(path, constants)
-        self._database = Database(path, store_name=self._shown)
+                    self._make(path, embed_dim, constants)
+        database = Database(path, store_name=self._shown)
+        try:
+            with database.tolerating(), database.reading() as db:
+                self._embed_dim: int = fact(db, "embed_dim")
+        except BaseException:
+            database.close()
+            raise
+        self._database = database
         self._views = Views(self._folder / VECTORS, self._embed_dim)
         self._words, self._names = (
-            KeptIndex(
-                self._database,
-                self._folder,
-                self._exclusively,
-                source,
-                read_only=self.read_only,
-            )
+            KeptIndex(database, self._folder, self._exclusively, source, read_only=self.read_only)
             for source in (TextSource(), NameSource())
         )
-        self._reading = Reading(self._database, self._views, self._words, self._embed_dim)
-        with self._database.tolerating(), self._database.reading() as db:
-            if (stored_dim := fact(db, "embed_dim")) != self._embed_dim:
-                raise SpaceMismatchError(
-                    f"The store {self._shown} has embeddings of {stored_dim} numbers in this "
-                    f"space, not {self._embed_dim}.",
-                    remedy="Use the model that filled it, or another --store.",
-                )
+        self._reading = Reading(database, self._views, self._words, self._embed_dim)
+        if embed_dim not in (None, self._embed_dim):
+            raise SpaceMismatchError(
+                f"The store {self._shown} has embeddings of {self._embed_dim} numbers in this "
+                f"space, not {embed_dim}.",
+                remedy="Use the model that filled it, or another --store.",
+            )
 
-    def _make(self, path: Path, constants: Constants) -> None:
-        if any((self._folder / VECTORS).iterdir()):
+    def _make(self, path: Path, embed_dim: int | None, constants: Constants) -> None:
+        if embed_dim is None or any((self._folder / VECTORS).iterdir()):
             raise DamagedError(f"{self._shown} lacks {path.name}")
         Database.make(
             path,
-            embed_dim=self._embed_dim,
+            embed_dim=embed_dim,
             calibration=calibrated.written(calibrated.unmeasured(constants)),
         )
 
