@@ -13,6 +13,7 @@ from encoder.space import Calibration, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Modality
 from search.errors import ReadOnlyStoreError
 from search.store.base import VectorStore
+from search.store.folder import store as folder_store
 from search.store.memory import MemoryStore
 from search.store.milvus import notes
 from search.store.open import open_store
@@ -71,6 +72,7 @@ def test_others_know_the_constants_when_they_read_them_again(
     open_again: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notes, "REFRESH_S", 0.0)
+    monkeypatch.setattr(folder_store, "_REFRESH_S", 0.0)
     store = open_again()
     oracle = filled(store)
     other = open_again.beside()

@@ -43,7 +43,8 @@ def test_nothing_is_lost_or_there_twice(cluster: Cluster, tmp_path: Path, kind: 
 
 def test_a_job_waits_for_room_on_the_disk(small: tuple[Cluster, Disk], tmp_path: Path) -> None:
     cluster, disk = small
-    played = play(cluster, tmp_path / "media", FULL_DISK, N_FILES, seed=1, disk=disk)
+    n_files = 4 * N_FILES  # in more shards than run at once, so that some begin on the full disk
+    played = play(cluster, tmp_path / "media", FULL_DISK, n_files, seed=1, disk=disk)
     assert played.wrong == []
 
 
