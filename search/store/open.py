@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from encoder.errors import InputError
-from encoder.types import Modality
 from search.errors import StoreMissingError
 from search.store.folders import SPACES, default_folder
 from search.store.milvus.lite import is_file
 
 if TYPE_CHECKING:
     from encoder.space import Calibration, Space
+    from encoder.types import Modality
     from search.store.base import VectorStore
     from search.store.locks import WriteLocks
     from search.store.space_record import SearchedSpace
@@ -193,6 +193,7 @@ def open_recorded(folder: Path) -> VectorStore:
         StoreMissingError: nothing was written yet.
         StoreError: as `open_store`.
     """
+    from encoder.types import Modality
     from search.store.folder.store import FolderStore
     from search.store.laned import LanedStore
     from search.store.space_record import FolderRecord, check_current
