@@ -48,6 +48,7 @@ FORMAT = 1
 SLOT_BITS = 40
 _WAIT_MS = 30_000
 _CACHE_KB = 4_000
+_LONG_LOG_PAGES = 1000
 _MOST = 4
 """Connections that are used at once."""
 _LONG_S = 5.0
@@ -186,10 +187,12 @@ class Database:
             set_fact(db, "version", version_of(db) + 1)
 
     def checkpoint(self) -> None:
-        """Copy what is committed from the log to the file, as far as no reader needs it there."""
+        """Copy a long log to the file, as far as no reader needs it there."""
         # Another process may do it.
         with translated(self.shown), self._lent() as db, suppress(apsw.BusyError):
-            db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            n_pages, n_copied = db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+            if n_pages - n_copied >= _LONG_LOG_PAGES:
+                db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def backup(self, path: Path) -> int:
         """Copy the last commit to a new file, while others write; return its version."""
