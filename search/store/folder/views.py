@@ -135,9 +135,11 @@ class Views:
         if version < 0 or len(changed) > _MOST_CHANGES or (oldest or 0) > version + 1:
             self._masks.clear()
             return
+        n_assets = self._view.n_assets  # fewer than before if the last ones were deleted
+        changed = [no for no in changed if no < n_assets]
         for name, (leaf, mask) in self._masks.items():
-            carried = np.zeros(max(self._view.n_assets, len(mask)), bool)
-            carried[: len(mask)] = mask
+            carried = np.zeros(n_assets, bool)
+            carried[: len(mask)] = mask[:n_assets]
             carried[changed] = False
             carried[_asked(db, leaf, changed)] = True
             self._masks[name] = leaf, carried
