@@ -280,6 +280,19 @@ def test_scattered_rows_are_moved_some_at_a_time(folder: Path, oracle: MemorySto
             assert_whole(each)
 
 
+@pytest.mark.usefixtures("oracle")
+def test_a_check_makes_lost_words_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where they are too many to be read by a search."""
+    with closing(opened(folder)) as store:
+        store._words.feed()
+    for path in folder.glob("spaces/*/words.*/meta.json"):
+        path.unlink()
+    monkeypatch.setattr(kept, "AT_ONCE", 4)
+    with closing(opened(folder)) as store:
+        assert store.check(lambda *_: None).wrong == {}
+        assert len(store.lexical("twelve", 20)) == 12
+
+
 def test_a_copy_of_a_living_store_is_whole(folder: Path, oracle: MemoryStore) -> None:
     with closing(opened(folder)) as store:
         store.backup(folder.parent / "copy")

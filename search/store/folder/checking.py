@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from encoder.system.batched import in_batches
+from search.errors import IndexNotReadyError
 from search.lexical.analysis import terms
 from search.lexical.index import IndexedText
 from search.lexical.names import text_of
@@ -101,8 +102,12 @@ class FolderCheck:
                 findings.add(DAMAGED_ROWS, asset_id, location_of(row) if row else "")
 
     def _find_texts(self, findings: Findings) -> None:
-        self._words.refresh()
-        self._names.refresh()
+        for index in (self._words, self._names):
+            try:
+                index.refresh()
+            except IndexNotReadyError:  # far behind, or lost
+                index.feed(waits=True)
+                index.refresh()
         texts = (IndexedText(key, "", text) for key, text in self._reading.texts())
         for some in _pages(texts):
             for text in self._words.lacking(some):

@@ -270,8 +270,7 @@ class FolderStore:
         stored = [checked_segment(row, self._embed_dim) for row in segments]
         checked = [checked_asset(row) for row in assets]
         self._check_changeable()
-        n_bytes = (4 * self._embed_dim + _ROW_BYTES) * (len(stored) + len(checked))
-        check_room(self._root, n_bytes)
+        check_room(self._root, (4 * self._embed_dim + _ROW_BYTES) * (len(stored) + len(checked)))
         with self._writing() as db:
             put(db, self._views, checked, stored)
         self._settle()
@@ -305,11 +304,12 @@ class FolderStore:
 
     def _sweep(self) -> None:
         """Remove files of parts given up by an earlier call: readers have long moved on."""
-        with self._db.reading() as db:
-            part_nos = {str(part_no) for (part_no,) in db.execute("SELECT part FROM part")}
-        for path in (self._folder / VECTORS).iterdir():
-            if path.name.partition(".")[0] not in part_nos:
-                path.unlink(missing_ok=True)
+        with self._exclusively():  # what another is just adding is not committed yet
+            with self._db.reading() as db:
+                part_nos = {str(part_no) for (part_no,) in db.execute("SELECT part FROM part")}
+            for path in (self._folder / VECTORS).iterdir():
+                if path.name.partition(".")[0] not in part_nos:
+                    path.unlink(missing_ok=True)
 
     def catch_up(self) -> None:
         """Do nothing: every read sees all that was written."""

@@ -240,16 +240,19 @@ class KeptIndex:
         if self.n_unread() >= (_WORTHWHILE if is_last else LONG):
             self.feed()
 
-    def feed(self) -> None:
-        """Feed the tail to the files, unless another process does, and make lost files anew."""
-        with suppress(OSError), self._feeding() as is_alone:  # a later writer feeds what is left
+    def feed(self, *, waits: bool = False) -> None:
+        """Feed the tail to the files, and make lost files anew.
+
+        If another does so already, leave it to it, or wait for it.
+        """
+        with suppress(OSError), self._feeding(waits) as is_alone:  # a later writer feeds the rest
             while is_alone and self._feed_some():
                 pass
 
     def make_anew(self) -> None:
         """Make the files again, from the texts."""
         self._lose()
-        self.feed()
+        self.feed(waits=True)
 
     def _feed_some(self) -> bool:
         with self._lock, self._database.reading() as db:
@@ -295,13 +298,13 @@ class KeptIndex:
                 shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
-    def _feeding(self) -> Iterator[bool]:
+    def _feeding(self, waits: bool) -> Iterator[bool]:
         """Whether nobody else feeds this index."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         lock = os.open(self._parent / f"{self._source.name}.lock", flags, 0o600)
         try:
             with suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
                 yield True
                 return
             yield False

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from encoder.types import IMAGE
 from search.filters import parse_filter
-from search.store.folder import views
+from search.store.folder import vector_files, views, writing
 from search.store.folder.database import Connection
 from search.store.folder.store import FolderStore
 from search.store.folder.writing import put, remove
-from tests.contract.rows import SPACE, corpus, opened
+from tests.contract.rows import SPACE, corpus, opened, vectors
 
 _GROWING = ("segment", "asset", "location", "label")
 
@@ -112,6 +113,45 @@ def test_what_a_filter_finds_is_carried_over_from_commit_to_commit(
     assert carried == [again.count(filter) for filter in filters]
     assert carried != before
     again.close()
+
+
+def test_a_filter_outlasts_the_deletion_of_the_last_assets(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their slots are given up, too, so that there are fewer numbers than before."""
+    for module in (vector_files, writing):
+        monkeypatch.setattr(module, "CHUNK", 32)
+    store.write(*corpus(90))
+    large = {"field": "size_bytes", "gt": 1}
+    untagged = {"not": {"field": "tags", "contains": "a"}}
+    filters = [
+        parse_filter(large),
+        parse_filter(untagged),
+        parse_filter({"and": [large, untagged]}),
+    ]
+    assert [store.count(filter) for filter in filters] == [90, 90, 90]
+    store.write([], corpus(91)[1][-3:])  # of an asset that is not committed
+    assert [store.count(filter) for filter in filters] == [90, 90, 90]
+    store.delete([f"asset0-{number}" for number in range(20, 91)])
+    for _ in range(3):
+        store.write(*corpus(1))
+        assert [store.count(filter) for filter in filters] == [20, 20, 20]
+    assert len(store.search(vectors(1), IMAGE, 90, filter=filters[2])[0]) == 3 * 7
+
+
+def test_who_sweeps_waits_for_who_is_writing(store: FolderStore) -> None:
+    """Files of rows that are not committed yet belong to no part that others know of."""
+    other = opened(Path(store._shown))
+    with ThreadPoolExecutor(1) as pool:
+        with store._writing() as db:
+            put(db, store._views, *corpus(6))
+            swept = pool.submit(other._sweep)
+            with pytest.raises(TimeoutError):
+                swept.result(0.2)
+        swept.result(30)
+    assert len(other.search(vectors(1), IMAGE, 20)[0]) == 6
+    assert other.check(lambda *_: None).wrong == {}
+    other.close()
 
 
 def test_many_readers_share_a_few_connections(store: FolderStore, tmp_path: Path) -> None:
