@@ -248,7 +248,10 @@ class LanedStore:
 
     def repair(self, findings: Findings) -> None:
         """Mend what `check` has just found."""
+        incomplete = self.home.assets(findings.of(INCOMPLETE))
         self.delete([*findings.of(INCOMPLETE), *findings.of(ORPHANED)])
+        # Tags and locations stay, and the next ingest reads what counts no segments.
+        self.home.write([replace(row, n_segments=0) for row in incomplete.values()], [])
         miscounted = findings.of(MISCOUNTED)
         counts = self.counted(miscounted)
         rows = self.home.assets(miscounted).values()

@@ -40,10 +40,16 @@ _WITH_WORDS = f'modality == "{TEXT}" and {FIRST_ROWS} and snippet != ""'
 class MilvusCheck:
     """Reads all rows but their vectors, page by page; in memory are the ids of assets."""
 
-    def __init__(self, rows: MilvusRows, delete: Callable[[Sequence[str]], None]) -> None:
+    def __init__(
+        self,
+        rows: MilvusRows,
+        delete: Callable[[Sequence[str]], None],
+        write: Callable[[Sequence[AssetRow]], None],
+    ) -> None:
         self._rows = rows
         self._segments = rows.segments
         self._delete = delete
+        self._write = write
 
     def find(self, progress: Progress) -> Findings:
         """See `search.store.checking.Checkable.check`."""
@@ -105,7 +111,10 @@ class MilvusCheck:
                 segments = self._rows.of(self._segments, "asset_id", [row.asset_id], ["index"])
                 n_segments = sum(not row_of(segment) for segment in segments)
                 self._rows.upsert(ASSETS, [asset_to_dict(replace(row, n_segments=n_segments))])
+        incomplete = self._assets(findings.of(INCOMPLETE))
         self._delete([*findings.of(ORPHANED), *findings.of(INCOMPLETE)])
+        # Tags and locations stay, and the next ingest reads what counts no segments.
+        self._write([replace(row, n_segments=0) for row in incomplete])
 
     def _assets(self, asset_ids: Sequence[str]) -> list[AssetRow]:
         return list(map(asset_from_dict, self._rows.of(ASSETS, ASSETS.key, asset_ids)))

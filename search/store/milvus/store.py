@@ -209,11 +209,14 @@ class MilvusStore:
 
     def check(self, progress: Progress) -> Findings:
         self.catch_up()
-        return MilvusCheck(self._rows, self.delete).find(progress)
+        return self._check().find(progress)
 
     def repair(self, findings: Findings) -> None:
         self.check_writable()
-        MilvusCheck(self._rows, self.delete).mend(findings)
+        self._check().mend(findings)
+
+    def _check(self) -> MilvusCheck:
+        return MilvusCheck(self._rows, self.delete, lambda rows: self.write(rows, []))
 
     def counted(self, asset_ids: Sequence[str]) -> dict[str, Counter[Modality]]:
         counts = defaultdict[str, Counter[Modality]](Counter)
