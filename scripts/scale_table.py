@@ -32,8 +32,6 @@ FOLDER = {
     "disk of the index, MB": (528, 2500),
 }
 """Measured by sizes of `FOLDERS`."""
-WRITER_MB = 2600
-"""Memory of a process that writes to a million segments: Milvus Lite reads all rows first."""
 _SERVER_BYTES = 200e9
 """Memory of a machine that can be rented without asking anybody."""
 
@@ -102,15 +100,11 @@ def _tables() -> Iterator[str]:
     for name, figures in FOLDER.items():
         slope, start = np.polyfit(FOLDERS, figures, 1)
         yield _row(name, *(f"{one:,.0f}" for one in (*figures, slope * SIZES[0] + start)))
-    yield f"""
+    yield """
 Measured on 2026-12-01 with 15 to 20 queries each, over stores that `python -m benchmarks.scale`
 fills, on two cores of an AMD EPYC beside other work. 10 million is on the straight line through
-both sizes, which two points cannot show to be straight. A process that writes needs
-{WRITER_MB / 1000:.1f} GB for a million segments, {WRITER_MB / 100:.0f} GB for ten; its first write
-takes 12 CPU-seconds and 120, since Milvus Lite reads all rows. So a folder ends with its writer's
-memory: at about two million segments on a machine of 8 GB, at five on one of 16. Move to a server
-before that, when several machines write, or when every search may not take a core for a quarter
-of a second.
+both sizes, which two points cannot show to be straight. Move to a server when several machines
+write, or when every search may not take a core for a quarter of a second.
 """
     yield "## Memory of Milvus in GB, and machines of 200 GB for its peak\n"
     yield _row("index", *(f"{size // 10**6:,} million" for size in SIZES))
