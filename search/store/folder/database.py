@@ -321,6 +321,8 @@ def translated(store_name: str) -> Iterator[None]:
         raise StoreUnavailableError(f"The store {store_name} is being written: {error}.") from error
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise DamagedError(f"{store_name}: {error}") from error
+    except apsw.SQLError as error:  # our statements are right, so tables are missing
+        raise DamagedError(f"{store_name}: {error}") from error
     except apsw.Error as error:
         if (code := getattr(error, "extendedresult", 0)) == apsw.SQLITE_IOERR_DATA:
             raise DamagedError(f"{store_name}: a page of the database was changed") from error
