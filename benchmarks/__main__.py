@@ -35,7 +35,6 @@ PARTS: Mapping[str, Sequence[str]] = {
     "minilm": ("benchmarks.quant", "speed-text"),
     "bge-small": ("benchmarks.models", "bge-small"),
     "resnet": ("benchmarks.quant", "resnet"),
-    "lite0": ("benchmarks.quant", "lite0-short"),
     "dsre": ("benchmarks.dsre", "ingest"),
     "photographs": ("benchmarks.bundle_quality", "mixed"),
 }

@@ -14,7 +14,6 @@ from benchmarks.harness.command_line import run
 PARTS = {
     "minilm": "benchmarks.quant.quality.minilm:main",
     "lite0": "benchmarks.quant.quality.lite:lite0",
-    "lite0-short": "benchmarks.quant.quality.lite:lite0_short",
     "small": "benchmarks.quant.quality.small:main",
     "speed-text": "benchmarks.quant.speed:text",
     "resnet": "benchmarks.quant.resnet:main",

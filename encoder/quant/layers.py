@@ -85,11 +85,6 @@ class Layer:
         """The same layer of a copy of its model."""
         return replace(self, module=model.get_submodule(self.owners[0][0]))
 
-    @property
-    def is_stored(self) -> bool:
-        """Whether it is quantized by now."""
-        return self.parameter not in self.module._parameters
-
 
 def find_layers(model: nn.Module, batch: Batch | None = None) -> dict[str, Layer]:
     """The layers that can be quantized, by name, in registration order; tied ones once.

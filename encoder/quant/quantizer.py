@@ -29,7 +29,6 @@ from encoder.quant.fit import quantize
 from encoder.quant.folding import folded
 from encoder.quant.layers import Layer, some_layers, unsupported
 from encoder.quant.limits import Target, check_limits, check_target, parse_budget, takes
-from encoder.quant.pricing import Priced, within
 from encoder.quant.quantized import (
     QuantizationFacts,
     QuantizedModel,
@@ -163,7 +162,6 @@ class Quantizer:
         max_loss: float | None = None,
         keep: Mapping[str, str | Scheme] | None = None,
         target: Target | None = None,
-        short: bool = False,
     ) -> QuantizedModel:
         """Quantize a copy of the model.
 
@@ -177,9 +175,6 @@ class Quantizer:
             keep: layer names or patterns to pin to a scheme, such as ``{"classifier": "fp16"}``.
             target: the runtime that will run it: only schemes that it takes are chosen, see
                 `allocation.targets`. None for whatever is smallest.
-            short: ``budget`` or ``bits`` apply to the file that ``save(folder, short=True)``
-                writes: each row gets a step instead of a width, set by a price per bit; see
-                `pricing`.
 
         Raises:
             InputError: settings that contradict each other, or a scheme that ``target`` does not
@@ -190,17 +185,14 @@ class Quantizer:
                 instead.
         """
         limits = {"budget": budget, "bits": bits, "max_loss": max_loss}
-        check_limits(config, limits, target, short=short)
+        check_limits(config, limits)
         check_target(target)
         self._target = target
         if config != "auto":
             self._quantized = self._quantize(self._explicit(config, keep or {}))
         elif budget is not None or bits is not None:
             max_bytes = parse_budget(budget, bits=bits, fp32_nbytes=model_nbytes(self._model))
-            if short:
-                self._quantized = self._short(keep or {}, max_bytes)
-            else:
-                self._quantized = self._quantize(self._allocate(keep, max_bytes=max_bytes).schemes)
+            self._quantized = self._quantize(self._allocate(keep, max_bytes=max_bytes).schemes)
         else:
             self._quantized = self._within(AUTO_LOSS if max_loss is None else max_loss, keep)
         return self._quantized
@@ -322,11 +314,6 @@ class Quantizer:
             ceiling *= 0.9 * max_loss / loss
         return self._quantize(self._allocate(keep, max_loss=0.0).schemes)
 
-    def _short(self, keep: Mapping[str, str | Scheme], max_bytes: int) -> QuantizedModel:
-        """The largest file of short codes within a size."""
-        data, pins = self._need_data("short", real=True), pinned(self._layers, keep)
-        return within(max_bytes, self._folded[0], pins, data.fit, self.objective, self._quantize)
-
     def _allocate(self, keep: Mapping[str, str | Scheme] | None, **limit: Any) -> Allocation:
         pinned(self._layers, keep or {})  # an unknown name fails here, not minutes later
         report = self._report or self.analyze_sensitivity()
@@ -361,9 +348,7 @@ class Quantizer:
         used = scheme if scheme.fits(layer.n_columns) else Scheme(scheme.bits)
         return takes(self._target, used, layer.kind, layer.n_columns, layer.layout.n_groups)
 
-    def _quantize(
-        self, schemes: Mapping[str, Scheme], priced: Priced | None = None
-    ) -> QuantizedModel:
+    def _quantize(self, schemes: Mapping[str, Scheme]) -> QuantizedModel:
         base, folds = self._folded
         fit = self._data.fit if self._data else None
         integers = [scheme for scheme in schemes.values() if scheme != FP32]
@@ -374,7 +359,6 @@ class Quantizer:
                 fit,
                 layers={name: layer.of(base) for name, layer in self._layers.items()},
                 objective=self.objective if self._data else None,
-                priced=priced,
                 progress=lambda name, *_: advance(name),
             )
         facts = QuantizationFacts(

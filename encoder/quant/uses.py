@@ -274,13 +274,9 @@ def _axes_in(base: Tensor, view: Tensor, axes: Sequence[int]) -> set[int]:
 
 
 class ProductCalls(TorchFunctionMode):
-    """While entered, calls ``on_product`` before each product.
+    """While entered, calls ``on_product`` before each product."""
 
-    Args:
-        on_product: may return a tensor to use in place of the weight.
-    """
-
-    def __init__(self, on_product: Callable[[Product], Tensor | None]) -> None:
+    def __init__(self, on_product: Callable[[Product], None]) -> None:
         super().__init__()
         self._on_product = on_product
 
@@ -289,10 +285,7 @@ class ProductCalls(TorchFunctionMode):
     ) -> Any:
         keywords = kwargs or {}
         for product in products(func, args, keywords):
-            other = self._on_product(product)
-            if other is not None:
-                args = [other if value is product.weight else value for value in args]
-                keywords = {k: other if v is product.weight else v for k, v in keywords.items()}
+            self._on_product(product)
         return func(*args, **keywords)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
 from benchmarks.harness.reporting import Bar, Settings, report
 from benchmarks.quant.networks import subjects
@@ -19,7 +18,6 @@ _COLUMNS = (
     Column("change, points", "top1_change", "+.1f", 100),
 )
 _NEAR, _EIGHTH, _TUNED = "Quantizer, 6.1×", "Quantizer, 8×", "Quantizer, 8×, tuned"
-_SHORT = "Quantizer, 1/8 of the file"
 _TUNE_STEPS = 80
 _TOP1 = {"top1_change": Bar(at_least=-0.8)}
 _BARS = {
@@ -30,26 +28,7 @@ _BARS = {
         **_TOP1,
     },
     _TUNED: {"× smaller": Bar(at_least=8.0), **_TOP1},
-    _SHORT: {"× smaller": Bar(at_least=8.0), **_TOP1},
 }
-
-
-def lite0_short(settings: Settings) -> None:
-    """Judge EfficientNet-Lite0 in files whose codes are short."""
-    subject = subjects.lite0(settings, settings.items(_PICTURES, 20))
-    chosen = {
-        "float32": lambda: ways.as_it_is(subject),
-        _SHORT: partial(ways.short, subject, "1/8"),
-    }
-    judged = (
-        f"On {subject.name.partition(' on ')[2]}, as above. MB is the whole file of weights that "
-        "`save(folder, short=True)` writes, names and shapes included: codes in Huffman codes. "
-        '`apply(budget="1/8", short=True)` gives each row a step by the price of a bit; the '
-        f"{subject.n_calibration} other pictures fit, and "
-        "nothing was chosen on those that judge."
-    )
-    body = compare(subject, chosen, _COLUMNS, _BARS)
-    report(settings, "Quantized EfficientNet-Lite0: short codes", judged, body)
 
 
 def lite0(settings: Settings) -> None:

@@ -7,7 +7,7 @@ Protocol, written before the first run; CREPE tiny and aiSFX, which were in it, 
   classes), Silero VAD (speech or none, every 32 ms) and Resemblyzer (speakers, an LSTM).
   EfficientNet-Lite0 and MiniLM have parts of their own.
 - ``Quantizer(model, data).apply(budget=…)`` with 2×, 4× and 8× of the memory, nothing tuned and
-  nothing refitted; and 8× of the file, with ``short=True``. Every byte counts.
+  nothing refitted. Every byte counts.
 - Data that fit and data that judge share nothing: ESC-50's classes with even numbers against those
   with odd ones; speakers of speechocean762's training half against those of its test half.
 - Told is agreement with float32: for classifiers the share of equal first choices, for embedders
@@ -28,9 +28,8 @@ def main(settings: Settings) -> None:
     rows = []
     for subject in (build(settings) for build in NETWORKS):
         original = ways.as_it_is(subject)
-        for size in ("2x", "4x", "8x", "8x short"):
-            budget, _, is_short = size.partition(" ")
-            way = (ways.short if is_short else ways.mixed)(subject, budget)
+        for size in ("2x", "4x", "8x"):
+            way = ways.mixed(subject, size)
             figures = subject.judge(way.model)
             share, n = figures["agreement"], len(subject.original)
             error = 100 * (share * (1 - share) / n) ** 0.5
@@ -46,7 +45,6 @@ def main(settings: Settings) -> None:
     ]  # fmt: skip
     judged = (
         "Agreement with float32 on data that fitted nothing: equal first choices, or for "
-        "Resemblyzer the same nearest other item. “8x short” is the file of short codes, all "
-        "else is memory."
+        "Resemblyzer the same nearest other item."
     )
     report(settings, "Quantized small networks: agreement by size", judged, table(headings, rows))

@@ -5,7 +5,7 @@ Importing this imports torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -65,13 +65,6 @@ def mixed(
     if tune_steps:
         quantized = _tuned(subject, quantized, tune_steps)
     return _way(quantized)
-
-
-def short(subject: Subject, budget: str) -> Way:
-    """`Quantizer.apply` with a budget for the file of short codes; fitted on all of the data."""
-    quantizer = Quantizer(subject.model, subject.everything, objective=subject.objective)
-    quantized = quantizer.apply(budget=budget, short=True)
-    return replace(_way(quantized), nbytes=quantized.short_nbytes)
 
 
 def _tuned(subject: Subject, quantized: QuantizedModel, n_steps: int) -> QuantizedModel:
