@@ -52,34 +52,6 @@ class Graph:
         self._nodes.append(helper.make_node(op, inputs, outputs, name, domain=domain, **attributes))
         return list(outputs)
 
-    def choose(
-        self,
-        condition: str,
-        op: str,
-        inputs: Sequence[str],
-        else_inputs: Sequence[str],
-        **attributes: Any,
-    ) -> str:
-        """Add a node of one float output that reads ``inputs`` if ``condition``, else others.
-
-        Args:
-            condition: a bool scalar.
-            op: an operator of `MICROSOFT`, used in both cases.
-            inputs: the node's inputs if the condition holds.
-            else_inputs: its inputs if it does not.
-            attributes: of the node.
-        """
-        from onnx import helper
-
-        name = f"If_{len(self._nodes)}"
-        self._domains.add(MICROSOFT)
-        branches = (
-            [helper.make_node(op, names, [output], output, domain=MICROSOFT, **attributes)]
-            for output, names in ((f"{name}_then", inputs), (f"{name}_else", else_inputs))
-        )
-        self._nodes.append(fork(name, condition, *branches))
-        return name
-
     def save(
         self,
         path: Path,
