@@ -116,7 +116,8 @@ def export_onnx(
         for name, axes in traced.fixed.items()
         for axis in axes
     ]
-    examples = [inputs] if fixed else [inputs, *(inputs_by_name(model, x) for x in others)]
+    is_fixed = bool(fixed) or traced.is_recorded
+    examples = [inputs] if is_fixed else [inputs, *(inputs_by_name(model, x) for x in others)]
     difference, by_default = _compare(model.eval(), path, examples)
     return ExportReport(path, path.stat().st_size, difference, by_default, (*fixed, *notes))
 

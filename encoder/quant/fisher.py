@@ -16,7 +16,7 @@ from torch.nn import functional
 from encoder.quant.calibration import Batch, Objective, forward
 from encoder.quant.inputs import Gram
 from encoder.quant.layers import Layer
-from encoder.quant.uses import Lookups
+from encoder.quant.uses import lookups
 
 _SEED = 0
 _DRAWS = 2
@@ -46,7 +46,7 @@ def lookup_grams(
             if name := names.get(table.data_ptr()):
                 rows_by_table[name].append(rows)
 
-        stack.enter_context(Lookups(note))
+        stack.enter_context(lookups(note))
         for batch in batches if tables else ():
             for rows in rows_by_table.values():
                 rows.clear()

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from encoder.quant.calibration import Batch, run
 from encoder.quant.layers import Layer
-from encoder.quant.uses import Product, ProductCalls, storage_of
+from encoder.quant.uses import Calls, Product, product_calls, storage_of
 
 _MIN_ROWS, _ROWS_PER_COLUMN = 512, 4
 """The most inputs of a layer that one batch gives: the larger of the two."""
@@ -38,7 +38,7 @@ class LayerCall:
     options: Mapping[str, Any]
 
 
-def layer_calls(layers: Iterable[Layer], on_call: Callable[[LayerCall], None]) -> ProductCalls:
+def layer_calls(layers: Iterable[Layer], on_call: Callable[[LayerCall], None]) -> Calls:
     """While entered, calls ``on_call`` for each product with a whole weight of these layers.
 
     Calls whose rows are not all multiplied by the same, as those of some experts, are left out.
@@ -55,7 +55,7 @@ def layer_calls(layers: Iterable[Layer], on_call: Callable[[LayerCall], None]) -
             if _fit(call):
                 on_call(call)
 
-    return ProductCalls(on_product)
+    return product_calls(on_product)
 
 
 def _fit(call: LayerCall) -> bool:

@@ -140,25 +140,17 @@ def _describe(module: nn.Module) -> dict[str, dict[str, Any]]:
     }
 
 
-def _layout(layer: Mapping[str, Any]) -> Layout:
-    shape = tuple(layer["shape"])
-    axes = layer["axes"]
-    kernel = "transposed" if axes == [1] else "conv"
-    kind = layer.get("kind") or (kernel if len(shape) > 2 else "linear")
-    return Layout(shape, tuple(axes), layer.get("n_groups", 1), kind)
-
-
 def _restore(module: nn.Module, layers: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
     for name, layer in layers.items():
-        layout = _layout(layer)
+        shape, axes = tuple(layer["shape"]), tuple(layer["axes"])
+        layout = Layout(shape, axes, layer["n_groups"], layer["kind"])
         owner_name, parameter = layer["module"], layer["parameter"]
         prefix = f"{owner_name}." if owner_name else ""
         packed, scales = (tensors[f"{prefix}{buffer}"] for buffer in buffers(parameter))
         weight = PackedWeight(Scheme.parse(layer["scheme"]), packed, scales, layout.n_columns)
         owner = module.get_submodule(owner_name)
-        shape = tuple(getattr(owner, parameter).shape)
-        if shape != layout.shape:
-            raise KeyError(f"{name} has the shape {shape}, not {layout.shape}")
+        if (own := tuple(getattr(owner, parameter).shape)) != shape:
+            raise KeyError(f"{name} has the shape {own}, not {shape}")
         put(owner, parameter, weight, layout)
     module.load_state_dict(tensors)
 

@@ -71,7 +71,6 @@ class Quantizer:
             several: the name of an output (``heads.age``, ``0``); or of a module whose output is
             compared, as for a detector, whose boxes come and go. None for the first or the usual.
         objective: ``kl`` for classifiers, ``cosine`` for embedders; ``auto`` looks at the model.
-        cache: a folder for measurements, so that a stopped analysis can be resumed.
         progress: show a bar on a terminal.
 
     Raises:
@@ -93,7 +92,6 @@ class Quantizer:
         *,
         outputs: str | None = None,
         objective: Objective | Literal["auto"] = "auto",
-        cache: str | Path | None = None,
         progress: bool = True,
     ) -> None:
         self._model = _evaluating(model)
@@ -109,7 +107,6 @@ class Quantizer:
                 data = CalibrationData(*(list(map(in_float32, x)) for x in (data.fit, data.score)))
             self._data = data
         self._objective = objective
-        self._cache = Path(cache) if cache else None
         self._progress = progress
         self._report: SensitivityReport | None = None
         self._quantized: QuantizedModel | None = None
@@ -132,7 +129,6 @@ class Quantizer:
             schemes=[Scheme.parse(scheme) for scheme in schemes] if schemes else None,
             objective=self.objective,
             rounding="gptq" if self._data else "hqq",
-            cache=self._cache,
             progress=self._progress,
         )
         if not self._data:

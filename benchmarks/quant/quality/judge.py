@@ -5,9 +5,11 @@ Importing this imports torch.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,6 @@ from torch import Tensor, nn
 
 from benchmarks.harness.ranking_measures import first_ranks, recall_at
 from encoder.quant.calibration import Batch, cosine_loss, kl_divergence, run
-from encoder.quant.sensitivity import key_of
 
 Figures = Mapping[str, float]
 
@@ -83,3 +84,32 @@ def remembered(
         kept.write_text(json.dumps(judge()), "utf-8")
     figures: dict[str, float] = json.loads(kept.read_text("utf-8"))
     return figures
+
+
+def key_of(
+    model: nn.Module, batches: Mapping[str, list[Batch]], settings: Mapping[str, Any]
+) -> str:
+    """A hash of all that a measurement depends on: weights, data, settings."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(json.dumps(settings, sort_keys=True).encode())
+    digest.update(type(model).__qualname__.encode())
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        _feed(digest, name, tensor)
+    for name, part in batches.items():
+        _feed(digest, name, part)
+    return digest.hexdigest()
+
+
+def _feed(digest: Any, name: str, value: Any) -> None:
+    if isinstance(value, Tensor):
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().data)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            _feed(digest, f"{name}.{key}", item)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _feed(digest, f"{name}.{index}", item)
+    else:
+        digest.update(f"{name} {value!r}".encode())

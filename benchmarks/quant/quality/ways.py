@@ -52,12 +52,7 @@ def mixed(
         refit: once the schemes are chosen, round again on all calibration data.
         tune_steps: of `encoder.quant.tuning` after that, on ``subject.more``.
     """
-    quantizer = Quantizer(
-        subject.model,
-        subject.data,
-        objective=subject.objective,
-        cache=subject.cache / "sensitivity",
-    )
+    quantizer = Quantizer(subject.model, subject.data, objective=subject.objective)
     quantized = quantizer.apply(budget=budget)
     if refit:
         quantizer = Quantizer(subject.model, subject.everything, objective=subject.objective)
