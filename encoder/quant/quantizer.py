@@ -44,7 +44,6 @@ from encoder.quant.uses import plain
 if TYPE_CHECKING:
     from encoder.quant.export_onnx import ExportReport
     from encoder.quant.report import SensitivityReport
-    from encoder.quant.tuning import Rates
 
 Config = str | Scheme | Mapping[str, str | Scheme]
 AUTO_LOSS = 0.003
@@ -193,56 +192,6 @@ class Quantizer:
             self._quantized = self._within(AUTO_LOSS if max_loss is None else max_loss, keep)
         return self._quantized
 
-    def tune(
-        self,
-        batches: Iterable[Batch] | None = None,
-        *,
-        n_steps: int = 300,
-        rates: Rates | None = None,
-    ) -> QuantizedModel:
-        """Train what `apply` made towards the original's output; see `fitting.tuning`.
-
-        It takes minutes instead of seconds and gains the last few tenths: useful below about five
-        bits. It needs varied data, thousands of texts or pictures in random crops; a few dozen
-        are merely memorised. If the loss on the judging half does not fall, everything stays as it
-        was, and the facts note it.
-
-        Args:
-            batches: unlabelled inputs, repeated as needed, without any that judge. None for the
-                calibration batches that fit.
-            n_steps: how many steps, one batch each.
-            rates: how fast.
-
-        Raises:
-            InputError: nothing was applied yet, there is no calibration data, no batches.
-        """
-        from encoder.quant.tuning import tune
-
-        if self._quantized is None:
-            raise InputError("tune", got="no quantized model", wanted="a call of apply() first")
-        data, untuned = self._need_data("tune", real=True), self._quantized
-        module = tune(
-            self._folded[0],
-            untuned.module,
-            data.fit if batches is None else batches,
-            objective=self.objective,
-            n_steps=n_steps,
-            rates=rates,
-            show=self._progress,
-        )
-        loss = loss_of(self.objective, self._model, module, data.score)
-        old = untuned.facts.loss or 0.0
-        if loss < old:
-            facts = replace(untuned.facts, loss=loss)
-        else:
-            note = f"tuning for {n_steps} steps was undone: a loss of {loss:.2g} after {old:.2g}."
-            facts, module = (
-                replace(untuned.facts, notes=(*untuned.facts.notes, note)),
-                untuned.module,
-            )
-        self._quantized = QuantizedModel(module, facts)
-        return self._quantized
-
     def export_onnx(
         self,
         path: str | Path | None = None,
@@ -371,8 +320,8 @@ class Quantizer:
             facts = replace(facts, notes=(*facts.notes, _SYNTHETIC_NOTE))
         return QuantizedModel(module, facts)
 
-    def _need_data(self, what: str, *, real: bool = False) -> CalibrationData:
-        data = self._data if real else self._data or self._synthetic
+    def _need_data(self, what: str) -> CalibrationData:
+        data = self._data or self._synthetic
         if data is None:
             raise InputError(
                 "calibration",

@@ -149,7 +149,6 @@ def _subject(
         CalibrationData.split(fit.split(_PER_BATCH)),
         partial(outputs, batches=judges.split(32)),
         agreement_figures if objective == "kl" else neighbour_figures,
-        list,
         settings.cache,
     )
 

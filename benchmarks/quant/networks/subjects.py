@@ -5,9 +5,9 @@ Importing this imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -19,11 +19,9 @@ from benchmarks.corpora.debian_packages import Pair, pairs
 from benchmarks.harness.reporting import Settings
 from benchmarks.peers import SPEED, load
 from benchmarks.peers.base import Inputs
-from benchmarks.quant.networks.crops import crops
 from benchmarks.quant.networks.pictures import (
     SIDE,
     classifier,
-    picture_files,
     pictures,
 )
 from benchmarks.quant.quality.judge import (
@@ -33,7 +31,6 @@ from benchmarks.quant.quality.judge import (
     outputs,
     remembered,
 )
-from encoder.media.image import load_image
 from encoder.models.bundle.declaration import location, read_bundle
 from encoder.prepare.bundle.networks import load_network
 from encoder.quant.calibration import CalibrationData, Objective, batch_items
@@ -42,7 +39,6 @@ from encoder.towers.text import MAX_TOKENS, load_tokenizer, pad
 _TEXTS_PER_BATCH = 16
 _PICTURES_PER_BATCH = 5
 _CALIBRATION_PAIRS = 128
-_TUNED_TEXTS, _TUNED_PICTURES = 24, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +52,6 @@ class Subject:
         data: half fits, half ranks the layers; none of it judges.
         answer: a float32 model's outputs on the data that judge, [n, d].
         compare: figures that compare another model's outputs with the original's.
-        more: any number of unlabelled batches to tune with; none of them judges.
         cache: where earlier measurements are kept.
     """
 
@@ -66,7 +61,6 @@ class Subject:
     data: CalibrationData
     answer: Callable[[nn.Module], Tensor]
     compare: Callable[[Tensor, Tensor], Figures]
-    more: Callable[[], Iterable[Inputs]]
     cache: Path
 
     @property
@@ -109,7 +103,6 @@ def minilm(settings: Settings, n_pairs: int) -> Subject:
         CalibrationData.split(calibration_texts(settings)),
         answer,
         embedder_figures,
-        partial(more_texts, settings),
         settings.cache,
     )
 
@@ -135,7 +128,6 @@ def lite0(settings: Settings, n_pictures: int) -> Subject:
         CalibrationData.split(calibration_pictures(settings)),
         answer,
         lambda original, quantized: classifier_figures(original, quantized, labels),
-        partial(more_pictures, settings),
         settings.cache,
     )
 
@@ -152,22 +144,6 @@ def calibration_pictures(settings: Settings) -> list[Inputs]:
     """The 125 calibration pictures."""
     batches = pictures(settings.folder, "calibration", SIDE).batches(_PICTURES_PER_BATCH)
     return [{"pixels": torch.from_numpy(x)} for x, _ in islice(batches, settings.items(25, 2))]
-
-
-def more_texts(settings: Settings) -> list[Inputs]:
-    """Titles and bodies of the validation split, and of what is left of the calibration split."""
-    folder, n = settings.folder / "debian", _CALIBRATION_PAIRS
-    chosen = pairs(folder, "calibration")[n:] + pairs(folder, "validation")
-    texts = texts_of(chosen[: settings.items(len(chosen), 16)])
-    batches = text_batches(texts, MAX_TOKENS, sort=True, n_per_batch=_TUNED_TEXTS).inputs
-    return [batches[i] for i in np.random.default_rng(0).permutation(len(batches))]
-
-
-def more_pictures(settings: Settings) -> Iterator[Inputs]:
-    """Random crops of the calibration pictures, without end."""
-    chosen = [load_image(path) for path in picture_files(settings.folder, "calibration")]
-    for pixels in crops(chosen, SIDE, _TUNED_PICTURES):
-        yield {"pixels": torch.from_numpy(pixels)}
 
 
 def texts_of(chosen: Sequence[Pair]) -> list[str]:

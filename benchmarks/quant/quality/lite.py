@@ -17,8 +17,7 @@ _COLUMNS = (
     Column("top-1, %", "top1", ".1f", 100),
     Column("change, points", "top1_change", "+.1f", 100),
 )
-_NEAR, _EIGHTH, _TUNED = "Quantizer, 6.1×", "Quantizer, 8×", "Quantizer, 8×, tuned"
-_TUNE_STEPS = 80
+_NEAR, _EIGHTH = "Quantizer, 6.1×", "Quantizer, 8×"
 _TOP1 = {"top1_change": Bar(at_least=-0.8)}
 _BARS = {
     _NEAR: {
@@ -27,7 +26,7 @@ _BARS = {
         "kl": Bar(at_most=0.027),
         **_TOP1,
     },
-    _TUNED: {"× smaller": Bar(at_least=8.0), **_TOP1},
+    _EIGHTH: {"× smaller": Bar(at_least=8.0), **_TOP1},
 }
 
 
@@ -39,21 +38,19 @@ def lite0(settings: Settings) -> None:
         f"On {n_pictures} pictures, one of a class each (top-1 is good to ±1.5 points: trust "
         "agreement and KL); every eighth class gives the "
         f"{subject.n_calibration} others: half fit and half rank the layers, then the chosen "
-        "schemes are rounded again on all. GPTQ of uniform schemes fits on all, too. Tuning "
-        f"takes {_TUNE_STEPS} batches of random crops of these others, without their classes. "
+        "schemes are rounded again on all. GPTQ of uniform schemes fits on all, too. "
         "Weights only; every byte counts."
     )
-    body = compare(subject, _ways(subject, settings.items(_TUNE_STEPS, 2)), _COLUMNS, _BARS)
+    body = compare(subject, _ways(subject), _COLUMNS, _BARS)
     report(settings, "Quantized EfficientNet-Lite0: quality by size", judged, body)
 
 
-def _ways(subject: Subject, tune_steps: int) -> Mapping[str, Callable[[], ways.Way]]:
+def _ways(subject: Subject) -> Mapping[str, Callable[[], ways.Way]]:
     return {
         "float32": lambda: ways.as_it_is(subject),
         _NEAR: lambda: ways.mixed(subject, "6.1x", refit=True),
         "Quantizer, 7×": lambda: ways.mixed(subject, "7x", refit=True),
         _EIGHTH: lambda: ways.mixed(subject, "8x", refit=True),
-        _TUNED: lambda: ways.mixed(subject, "8x", refit=True, tune_steps=tune_steps),
         "INT8, GPTQ": lambda: ways.uniform(subject, "int8"),
         "INT4, GPTQ": lambda: ways.uniform(subject, "int4"),
     }

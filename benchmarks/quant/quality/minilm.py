@@ -17,11 +17,10 @@ _COLUMNS = (
     Column("R@1, %", "recall_at_1", ".2f", 100),
     Column("change, points", "recall_change", "+.2f", 100),
 )
-_QUARTER, _EIGHTH, _TUNED = "Quantizer, 1/4", "Quantizer, 1/8", "Quantizer, 1/8, tuned"
-_TUNE_STEPS = 450
+_QUARTER, _EIGHTH = "Quantizer, 1/4", "Quantizer, 1/8"
 _BARS = {
     _QUARTER: {"cosine": Bar(at_least=0.997)},
-    _TUNED: {
+    _EIGHTH: {
         "× smaller": Bar(at_least=8.0),
         "cosine": Bar(at_least=0.983),
         "recall_change": Bar(at_least=-0.3),
@@ -35,13 +34,11 @@ def main(settings: Settings) -> None:
     budgets = {_QUARTER: "1/4", "Quantizer, 6.4×": "6.4x", "Quantizer, 7×": "7x", _EIGHTH: "1/8"}
     made: dict[str, Callable[[], ways.Way]] = {"float32": partial(ways.as_it_is, subject)}
     made |= {name: partial(ways.mixed, subject, budget) for name, budget in budgets.items()}
-    made[_TUNED] = partial(ways.mixed, subject, "1/8", tune_steps=settings.items(_TUNE_STEPS, 2))
     judged = (
         f"Judged on {subject.name.partition(' on ')[2]} of titles and descriptions of Debian "
         "packages: cosines of all texts to float32, and R@1 of titles among the descriptions. "
         f"Fitted and ranked on {subject.n_calibration} texts of other packages. Every byte "
-        "counts: codes, scales, zero points, norms, biases. Tuning takes "
-        f"{_TUNE_STEPS} batches of texts of yet other packages."
+        "counts: codes, scales, zero points, norms, biases."
     )
     body = compare(subject, made, _COLUMNS, _BARS)
     report(settings, "Quantized MiniLM: quality by size", judged, body)

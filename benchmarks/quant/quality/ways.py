@@ -11,10 +11,8 @@ from torch import nn
 
 from benchmarks.quant.networks.subjects import Subject
 from encoder.quant.export_onnx import float_twin
-from encoder.quant.folding import folded
 from encoder.quant.quantized import QuantizedModel, model_nbytes
 from encoder.quant.quantizer import Quantizer
-from encoder.quant.tuning import tune
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +40,6 @@ def mixed(
     budget: str,
     *,
     refit: bool = False,
-    tune_steps: int = 0,
 ) -> Way:
     """`Quantizer.apply` with a budget.
 
@@ -50,25 +47,13 @@ def mixed(
         subject: half of its data fits, half ranks the layers.
         budget: as `Quantizer.apply` takes it.
         refit: once the schemes are chosen, round again on all calibration data.
-        tune_steps: of `encoder.quant.tuning` after that, on ``subject.more``.
     """
     quantizer = Quantizer(subject.model, subject.data, objective=subject.objective)
     quantized = quantizer.apply(budget=budget)
     if refit:
         quantizer = Quantizer(subject.model, subject.everything, objective=subject.objective)
         quantized = quantizer.apply(quantized.schemes)
-    if tune_steps:
-        quantized = _tuned(subject, quantized, tune_steps)
     return _way(quantized)
-
-
-def _tuned(subject: Subject, quantized: QuantizedModel, n_steps: int) -> QuantizedModel:
-    """As `Quantizer.tune`, but always kept: neither half of the data is used to judge here."""
-    base, _ = folded(subject.model, subject.data.score[0])
-    module = tune(
-        base, quantized.module, subject.more(), objective=subject.objective, n_steps=n_steps
-    )
-    return QuantizedModel(module, quantized.facts)
 
 
 def uniform(subject: Subject, scheme: str) -> Way:
