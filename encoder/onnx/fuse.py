@@ -65,21 +65,9 @@ class Attention:
 
 def attentions(network: OnnxNetwork) -> Iterator[Attention]:
     """All attentions that are found in the main graph."""
-    for node in network.nodes("Softmax", "Attention"):
-        attention = _operator(node) if node.op_type == "Attention" else _softmax(network, node)
-        if attention:
+    for node in network.nodes("Softmax"):
+        if attention := _softmax(network, node):
             yield attention
-
-
-def _operator(node: NodeProto) -> Attention | None:
-    """The operator of opset 23."""
-    inputs = [*node.input, "", ""]
-    is_plain = not any(attribute(node, name) for name in ("is_causal", "softcap", "q_num_heads"))
-    scale = attribute(node, "scale")
-    if not is_plain or scale is None or any(inputs[4:]) or len(node.output) > 1:
-        return None
-    q, k, v, mask = inputs[:4]
-    return Attention(q, k, v, node, scale, mask or None)
 
 
 def _softmax(network: OnnxNetwork, node: NodeProto) -> Attention | None:
