@@ -68,7 +68,8 @@ class Access:
     def check(self, token: str | None, scope: str) -> frozenset[str]:
         """The scopes of a request's sender.
 
-        Where no key is required, unknown keys are ignored: many clients always send one.
+        Once there are keys, one that is wrong or revoked is refused, also where none is required.
+        Before, any is ignored: many clients always send one.
         """
         key = self.key_of(token) if token else None
         return self._without_key(token, scope) if key is None else self._allowed(key, scope)
@@ -91,10 +92,11 @@ class Access:
         return frozenset(key.scopes)
 
     def _without_key(self, token: str | None, scope: str) -> frozenset[str]:
-        if self.required:
+        if self.required or (token and self._keys.all()):
             raise UnauthorizedError(
                 "No key was sent." if token is None else "The key is unknown or was revoked.",
-                "Send the header `Authorization: Bearer KEY`; `anymodal keys create` makes a key.",
+                "Send the header `Authorization: Bearer KEY`; `anymodal keys create` makes a key."
+                + ("" if self.required else " From this machine, none is needed."),
             )
         if scope == "admin":
             raise ForbiddenError("This needs a key with the scope admin.")
