@@ -23,7 +23,7 @@ from ingest import Failure, IngestConfig, Segment, identify, ingest, isolate, se
 from ingest.isolate import pool, wire
 from ingest.isolate.process import DecoderProcess
 from ingest.isolate.wire import Channel, Message
-from ingest.kinds.reading import Header
+from ingest.kinds.reading import Clock, Header
 from tests.support.media import picture, tone, write_film, write_pdf
 
 CONFIG = IngestConfig(isolate=True)
@@ -301,6 +301,21 @@ def test_it_has_limits_and_no_passwords(monkeypatch: pytest.MonkeyPatch) -> None
     assert soft["Max address space"] == str(CONFIG.max_memory_bytes)
     assert soft["Max file size"] == soft["Max core file size"] == "0"
     assert soft["Max open files"] == "32"
+
+
+@pytest.mark.slow
+def test_it_ends_with_its_processor_time(hostile: Path) -> None:
+    """Which the parent grants anew for each file, beside what was used before."""
+    for name, said in (("a", "fine"), ("b", "hang")):
+        (hostile / f"{name}.txt").write_text(said)
+    asset = identify(hostile / "b.txt", CONFIG)
+    decode(hostile / "a.txt", CONFIG)
+    request = {"uri": asset.uri, "asset": asdict(asset), "config": wire.config_to_json(CONFIG)}
+    with (
+        pool._pool.lent(CONFIG.max_memory_bytes, hostile / "b.txt") as process,
+        pytest.raises(MediaLimitError, match="used up its processor time"),
+    ):
+        list(process.ask(request, Clock(asset.uri, CONFIG), lambda message: message, 0.5))
 
 
 @pytest.mark.slow
