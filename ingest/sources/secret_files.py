@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import translate
+from itertools import chain
 
 from ingest.config import IngestConfig
 from ingest.errors import SecretFileError
@@ -32,9 +33,6 @@ _NAMES = {
 }
 """What a file or folder with such a name is; in lower case."""
 
-_TEMPLATES = (".example", ".sample", ".template", ".dist")
-"""What ends the names of files that show how to write another."""
-
 _COLUMN = rb'(?=(?:[^\n]*[,;\t])?"?(?:login_)?%b"?[,;\t\r\n])'
 _BEGINNINGS = {
     "a private key": rb"PuTTY-User-Key-File-|---- BEGIN SSH2 ENCRYPTED PRIVATE KEY",
@@ -55,8 +53,12 @@ _PARTS = (
 )
 """What a file is that begins with or contains such bytes, zeros left out."""
 
-_BY_NAME = {what: re.compile("|".join(map(translate, names))) for what, names in _NAMES.items()}
-_MARK = rb"(?:\xff\xfe|\xfe\xff|\xef\xbb\xbf)?\s*"
+_NO_TEMPLATE = r"(?!.*\.(?:example|sample|template|dist)$)"  # which show how to write another
+_BY_NAME = [
+    (what, re.compile(_NO_TEMPLATE + f"(?:{'|'.join(map(translate, names))})").match)
+    for what, names in _NAMES.items()
+]
+_MARK = rb"(?:\xff\xfe|\xfe\xff|\xef\xbb\xbf)?\s*+"
 _BY_CONTENT = [
     *((what, re.compile(_MARK + rb"(?:%b)" % start).match) for what, start in _BEGINNINGS.items()),
     *((what, re.compile(part).search) for what, part in _PARTS),
@@ -74,22 +76,12 @@ def check_not_secret(uri: str, head: bytes, config: IngestConfig) -> None:
     Raises:
         SecretFileError: says what it is, and what allows it.
     """
-    what = "" if config.with_secrets else _by_name(uri) or _by_content(head)
-    if what:
+    text = head.replace(b"\0", b"")  # UTF-16 too
+    names = re.split(r"[/\\]", uri.lower())
+    by_name = (what for name in names for what, fits in _BY_NAME if fits(name))
+    by_content = (what for what, is_in in _BY_CONTENT if is_in(text))
+    if not config.with_secrets and (what := next(chain(by_name, by_content), "")):
         raise SecretFileError(
             f"{uri} is {what}, so it is left out.",
             remedy=f"To find such files too, set {config.variable('with_secrets')}=true.",
         )
-
-
-def _by_name(uri: str) -> str:
-    for name in re.split(r"[/\\]", uri.lower()):
-        for what, pattern in _BY_NAME.items():
-            if pattern.match(name) and not name.endswith(_TEMPLATES):
-                return what
-    return ""
-
-
-def _by_content(head: bytes) -> str:
-    text = head.replace(b"\0", b"")  # UTF-16 too
-    return next((what for what, is_in in _BY_CONTENT if is_in(text)), "")
