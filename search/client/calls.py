@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TypedDict, TypeVar
 from urllib.parse import quote
 
 import httpx2
-import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
@@ -26,6 +24,10 @@ from search.api.schemas import (
     UploadAnswer,
 )
 from search.client.errors import BusyError, UnreachableError, error_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Progress = Callable[[int, int], None]
 """Called with the bytes sent so far and the bytes of all files."""
@@ -209,6 +211,8 @@ def escaped(name: str) -> str:
 
     >>> escaped("../jobs?all"), escaped("..")
     ('..%2Fjobs%3Fall', '%2E%2E')
+    import numpy as np
+
     """
     return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
 
