@@ -158,7 +158,7 @@ def test_a_server_that_is_killed_in_the_middle_costs_nothing_but_time(
         command = subprocess.Popen(
             [ANYMODAL, "search", "how to bake"], stdout=subprocess.PIPE, text=True
         )
-        wait_for(lambda: n_connected(filled) > 0, 60, "the command to connect")
+        wait_for(lambda: n_connected(filled) > 1, 60, "the command to look and to ask")
         assert command.poll() is None
         process.kill()
         output, _ = command.communicate(timeout=120)
