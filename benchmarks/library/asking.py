@@ -17,7 +17,7 @@ from benchmarks.library.questions import Question
 from encoder.types import AUDIO, IMAGE, QUERY, TEXT, VIDEO, Item, Modality
 from search import Hit, Query, SearchEngine
 from search.types import READINGS
-from workers.beside.commands import engine_of
+from workers.cli.running import engine_of
 from workers.config import Settings
 from workers.serving.resources import Resources
 

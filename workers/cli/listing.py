@@ -12,18 +12,12 @@ from search.errors import NotFoundError
 from search.filters import And, Compare, Operator
 from search.ranking.hits import shown_location
 from search.types import AssetRow, SegmentRow
-from workers.beside.query import filter_of, kinds_of
+from workers.cli.query import conditions_of, filter_of, kinds_of
 
 if TYPE_CHECKING:
     from search.store.base import VectorStore
 
 _SNIPPET_CHARS = 200
-
-
-def answered(command: str, request: Mapping[str, Any], store: VectorStore) -> dict[str, Any]:
-    if command == "list":
-        return listed(request, store)
-    return counted(store) if command == "stats" else described(store, request["target"])
 
 
 def listed(options: Mapping[str, Any], store: VectorStore) -> dict[str, Any]:
@@ -38,7 +32,7 @@ def listed(options: Mapping[str, Any], store: VectorStore) -> dict[str, Any]:
         InputError: an option cannot be understood.
     """
     limit, kinds = options["limit"], tuple(map(str, kinds_of(options["modality"])))
-    condition = filter_of(options["conditions"], options["tags"], options["path"])
+    condition = filter_of(conditions_of(options["conditions"], options["tags"], options["path"]))
     if kinds:
         of_kinds = Compare("modality", Operator.IN, kinds)
         condition = And((of_kinds, condition)) if condition else of_kinds
