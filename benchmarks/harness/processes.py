@@ -24,7 +24,12 @@ def free_port() -> int:
 
 @contextmanager
 def started(
-    command: Sequence[object], port: int, path: str, log: Path, env: Mapping[str, str] | None = None
+    command: Sequence[object],
+    port: int,
+    path: str,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> Iterator[int]:
     """Run a server until the block ends; enters it with the process's id once it answers.
 
@@ -34,6 +39,7 @@ def started(
         path: answered once it is ready.
         log: takes what it prints.
         env: variables beside those of this process.
+        cwd: its working folder.
 
     Raises:
         RuntimeError: it does not become ready; says what it printed.
@@ -44,6 +50,7 @@ def started(
             env={**os.environ, **(env or {})},
             stdout=output,
             stderr=subprocess.STDOUT,
+            cwd=cwd,
         )
     try:
         _wait(process, f"http://127.0.0.1:{port}{path}", log)
@@ -64,7 +71,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
 
 
 def tree_cpu_s(pid: int) -> float:
-    """CPU-seconds so far of a process and all its descendants, ended children included."""
+    """User and system seconds so far of a process and all its descendants, ended ones included."""
     return sum(_cpu_s(process) for process in _tree(pid))
 
 
@@ -73,14 +80,13 @@ def tree_pss_bytes(pid: int) -> int:
     return sum(_pss_bytes(process) for process in _tree(pid))
 
 
-def cpu_s_of(stat: str) -> float:
-    """CPU-seconds of a process and of its ended children, from its ``/proc/PID/stat``.
+def ended_children_s(stat: str, ticks_per_s: int = _TICKS) -> float:
+    """CPU-seconds of a process's ended children, from its ``/proc/PID/stat``.
 
-    >>> cpu_s_of("7 (a (b) c) S " + "0 " * 10 + "100 200 30 40 20") * _TICKS
-    370.0
+    >>> ended_children_s("7 (a (b) c) S " + "0 " * 10 + "100 200 30 40 20", 100)
+    0.7
     """
-    fields = stat.rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / _TICKS
+    return sum(map(int, stat.rpartition(")")[2].split()[13:15])) / ticks_per_s
 
 
 def _tree(pid: int) -> list[int]:
@@ -93,7 +99,9 @@ def _tree(pid: int) -> list[int]:
 
 def _cpu_s(pid: int) -> float:
     with suppress(OSError):
-        return cpu_s_of(Path(f"/proc/{pid}/stat").read_text())
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        # its own clock: user and system time as `stat` has them, in nanoseconds instead of ticks
+        return time.clock_gettime(~pid << 3 | 2) + ended_children_s(stat)
     return 0.0
 
 
