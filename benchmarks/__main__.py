@@ -40,7 +40,6 @@ PARTS: Mapping[str, str] = {
     "quant-short": "benchmarks.quant.lite:lite0_short",
     "quant-text": "benchmarks.quant.speed:text",
     "quant-resnet": "benchmarks.quant.speed:resnet",
-    "models": "benchmarks.models:main",
 }
 """``module:function`` by name; the function takes `Settings`."""
 _OF_BENCH = (
@@ -51,32 +50,44 @@ _PYTHONS = {"quant-text": ".venv-bench/bin/python", "quant-resnet": ".venv-bench
 """Of parts that run in an environment of their own."""
 
 
-def chosen(names: Sequence[str], parts: Iterable[str]) -> list[str]:
-    """The parts with these names, or that begin with one of them.
+def split(words: Sequence[str], parts: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The parts that words name, by their names or what these begin with, and the words after them.
 
     Raises:
-        SystemExit: no part begins with one of the names.
+        SystemExit: the first word names no part.
 
-    >>> chosen(["lite", "jobs"], ["lite0", "lite0-short", "jobs", "speed"])
-    ['lite0', 'lite0-short', 'jobs']
-    >>> chosen(["lite0"], ["lite0", "lite0-short"])
-    ['lite0']
+    >>> split(["lite", "jobs", "--rounds", "2"], ["lite0", "lite0-short", "jobs", "speed"])
+    (['lite0', 'lite0-short', 'jobs'], ['--rounds', '2'])
+    >>> split(["lite0"], ["lite0", "lite0-short"])
+    (['lite0'], [])
     """
-    known = list(parts)
-    if unknown := [name for name in names if not any(part.startswith(name) for part in known)]:
-        raise SystemExit(f"There is no part {unknown[0]!r}: choose of {', '.join(known)}.")
-    prefixes = tuple(name for name in names if name not in known)
-    return [part for part in known if part in names or (prefixes and part.startswith(prefixes))]
+    known, names = list(parts), list[str]()
+    for number, word in enumerate(words):
+        same = [word] if word in known else [part for part in known if part.startswith(word)]
+        if not same and not names and not word.startswith("-"):
+            raise SystemExit(f"There is no part {word!r}: choose of {', '.join(known)}.")
+        if not same:
+            return names, list(words[number:])
+        names += same
+    return names, []
 
 
 def main() -> int:
     """As the arguments say; 1 if a part failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, add_help=False, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s [PART ...] [--quick] [--folder FOLDER] [OPTION OF THE PART ...]",
+        epilog=f"Parts: {', '.join(PARTS)}.",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="a few items, for a try; not kept")
     parser.add_argument("--folder", type=Path, default=Path(".demo/quality"), help="for the data")
-    given, words = parser.parse_known_args()
-    names = chosen(given.parts, PARTS) or list(_OF_BENCH)
+    given, rest = parser.parse_known_args()
+    named, words = split(rest, PARTS)
+    if not named and words:
+        parser.print_help()
+        return int(words[0] not in ("-h", "--help"))
+    names = named or list(_OF_BENCH)
     if len(names) == 1 and sys.executable == _python(names[0]):
         module, _, function = PARTS[names[0]].partition(":")
         settings = Settings(names[0], given.folder, given.quick, tuple(words))
@@ -87,7 +98,7 @@ def main() -> int:
     load = f"Load of the machine at the end {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores."
     body = f"Environments and data were there. {load}\n\n{table(_HEAD, rows)}"
     print(body)
-    if not (given.parts or given.quick):
+    if not (named or given.quick):
         write_section("Time of the benchmarks", "make bench", body)
     return int(any(row[-1] != "well" for row in rows))
 

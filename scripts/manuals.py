@@ -13,19 +13,8 @@ from encoder.dsre.fitting.documents import Document, as_document
 _SUBMODULES = {
     "numpy": "linalg fft random polynomial ma",
     "torch": "nn nn.functional optim optim.lr_scheduler distributions fft linalg special sparse",
-    "pandas": "api.types core.frame core.series errors io plotting tseries.offsets",
-    "networkx": "algorithms drawing generators linalg",
-    "sympy": "combinatorics core functions geometry integrals matrices ntheory polys series "
-    "simplify solvers stats",
-    "matplotlib": "animation axes collections colors dates figure patches pyplot text ticker "
-    "transforms",
     "scipy": "stats signal optimize linalg sparse special spatial ndimage interpolate integrate "
     "fft cluster.hierarchy",
-    "sklearn": "cluster covariance cross_decomposition decomposition ensemble feature_extraction "
-    "feature_selection gaussian_process impute inspection linear_model manifold metrics mixture "
-    "model_selection multiclass naive_bayes neighbors neural_network pipeline preprocessing svm "
-    "tree",
-    "librosa": "feature effects core beat onset decompose segment filters util sequence",
 }
 
 

@@ -63,27 +63,19 @@ class Bar:
 
 
 def vector_instructions(flags: str) -> str:
-    """Which of the instructions that matter for int8 a CPU has.
-
-    Args:
-        flags: as in ``/proc/cpuinfo``.
+    """Which of the instructions that matter for int8 a CPU has, by the flags of ``/proc/cpuinfo``.
 
     >>> vector_instructions("fpu avx2 avx512f avx512_vnni")
-    'with AVX2, AVX512, VNNI; without BF16'
+    'AVX2, AVX512, VNNI'
     """
-    has = {name: flag in flags for flag, name in _SHOWN_FLAGS.items()}
-    present = ", ".join(name for name, there in has.items() if there)
-    absent = ", ".join(name for name, there in has.items() if not there)
-    return "; ".join(
-        f"{word} {names}" for word, names in (("with", present), ("without", absent)) if names
-    )
+    return ", ".join(name for flag, name in _SHOWN_FLAGS.items() if flag in flags)
 
 
 def report(settings: Settings, title: str, *paragraphs: str) -> None:
     """Print a section, and keep it unless the run was a quick one."""
     facts = Path("/proc/cpuinfo").read_text("utf-8")
     flags = next((line for line in facts.splitlines() if line.startswith("flags")), "")
-    body = "\n\n".join([f"CPU {vector_instructions(flags)}.", *paragraphs])
+    body = "\n\n".join([f"CPU with {vector_instructions(flags)}.", *paragraphs])
     print(f"## {title}\n\n{body}\n", flush=True)
     if not settings.quick:
         command = " ".join(["python -m benchmarks", settings.part, *settings.words])
