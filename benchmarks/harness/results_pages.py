@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -26,8 +27,6 @@ _LIBRARIES = ("onnxruntime", "numpy", "torch", "ctranslate2", "pymilvus", "openv
 
 def cpu_model() -> str:
     """The processor's name and how many cores this process may use."""
-    import os
-
     facts = Path("/proc/cpuinfo").read_text()
     name = re.search(r"model name\s*: (.*)", facts)
     n_cores = len(os.sched_getaffinity(0))
@@ -55,7 +54,7 @@ def write_section(title: str, command: str, body: str, folder: Path = FOLDER) ->
     page = _page(title, folder)
     text = page.read_text() if page.exists() else f"# {page.stem.capitalize()}\n"
     section = f"## {title}\n\n{_origin(command)}\n\n{body.strip()}\n"
-    old = re.compile(_section(title), re.MULTILINE | re.DOTALL)
+    old = re.compile(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
     if old.search(text):
         text = old.sub(lambda _: section + "\n", text).rstrip() + "\n"
     else:
@@ -69,10 +68,6 @@ def _quote() -> None:
     """Copy figures to the pages that quote them; the tests fail on a page that cannot be filled."""
     command = [sys.executable, "-m", "scripts.quote_results"]
     subprocess.run(command, cwd=FOLDER.parents[1], check=False)
-
-
-def _section(title: str) -> str:
-    return rf"^## {re.escape(title)}\n.*?(?=^## |\Z)"
 
 
 def _page(title: str, folder: Path) -> Path:

@@ -1,14 +1,14 @@
 """Run two commits in turns over HTTP, and print CPU ratios.
 
-    python -m benchmarks judge BEFORE [AFTER] [--files FOLDER] [--pairs 150] [--work FOLDER]
+    python -m benchmarks judge BEFORE [AFTER] [--files FOLDER] [--pairs 150]
 
-Each commit has its own work tree, data folder and store, and this environment. Both ingest the same
-files (XQuAD's paragraphs in three languages, unless a folder is given), then do the same in pairs,
-the first of a pair in turn: whole text queries by words and meaning and by meaning alone,
-drawn from the texts that are stored (see `paired.drawn`), uploads of one text each, and recordings
-of Common Voice as spoken questions. CPU is user and system time of a server's process tree, without
-the client's. Above 1, AFTER needs more. Pairs go on until the standard error is at most .01, from
---pairs to four times as many.
+Each commit (HEAD if AFTER is not given) has its own work tree, data folder and store, and this
+environment. Both ingest the same files (XQuAD's paragraphs in three languages, unless a folder is
+given), then do the same in pairs, the first of a pair in turn: whole text queries by words and
+meaning and by meaning alone, drawn from the texts that are stored (see `paired.drawn`), uploads of
+one text each, and recordings of Common Voice as spoken questions. CPU is user and system time of a
+server's process tree, without the client's. Above 1, AFTER needs more. Pairs go on until the
+standard error is at most .01, from --pairs to four times as many.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from encoder.types import TEXT
 from ingest import IngestConfig, identify, segments
 
 _PAIRS, _ENOUGH, _MOST, _WARM_UP = 150, 0.01, 4, 12
-_UPLOADS, _SPOKEN = 60, 30
+_UPLOADS, _SPOKEN = 100, 80
 _HEAD = ("what", "pairs", "before, CPU-ms", "after, CPU-ms", "after ÷ before", "median of pairs")
 _ROOT = Path(__file__).parents[2]
 
@@ -64,11 +64,9 @@ def main(settings: Settings) -> None:
     parser.add_argument("after", nargs="?", default="HEAD", help="a commit")
     parser.add_argument("--files", type=Path, help="folder of files to store")
     parser.add_argument("--pairs", type=int, default=settings.items(_PAIRS, 10))
-    parser.add_argument("--work", type=Path, help="for work trees and stores; kept")
     given = parser.parse_args(settings.words)
     with ExitStack() as stack:
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="anymodal-judge-"))
-        work = (given.work or Path(scratch)).resolve()
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="anymodal-judge-")))
         files = given.files or _paragraphs(work / "files", settings.items(120, 20))
         texts = [text for text in stored_texts(files) if len(text.split()) > 3 or len(text) > 30]
         note(f"{len(texts)} passages")
@@ -76,11 +74,8 @@ def main(settings: Settings) -> None:
             stack.enter_context(_serving(commit, work / name, files))
             for name, commit in (("before", given.before), ("after", given.after))
         ]
-        fills = [side.fill_cpu_s for side in sides]
-        filling = [f"{1e3 * cpu_s:.0f}" for cpu_s in fills]
-        rows: list[list[object]] = [
-            ["filling the store", 1, *filling, f"{fills[1] / fills[0]:.3f}", ""]
-        ]
+        old, new = (1e3 * side.fill_cpu_s for side in sides)
+        rows = [["filling the store", 1, f"{old:.0f}", f"{new:.0f}", f"{new / old:.3f}", ""]]
         for what, (asks, n) in _work(texts, given.pairs, settings).items():
             note(what)
             rows.append([what, *_row(*measured(sides, asks, n))])
@@ -112,12 +107,14 @@ def stored_texts(folder: Path) -> list[str]:
 def _serving(commit: str, folder: Path, files: Path) -> Iterator[Side]:
     """Fill a store by the command of a commit, then run its server until the block ends."""
     tree = folder / "tree"
-    _git("worktree", "add", "--force", "--detach", str(tree), commit)
+    _run("git", "worktree", "add", "--force", "--detach", str(tree), commit)
     try:
+        _run(sys.executable, "-m", "compileall", "-q", str(tree))  # else the fill pays for it
         env = {"PYTHONPATH": str(tree), "ANYMODAL_DATA": str(folder / "data")}
         env["ANYMODAL_STORE"] = str(folder / "store")
         note(f"{commit} fills its store")
-        command = [str(Path(sys.executable).with_name("anymodal")), "ingest", str(files), "--json"]
+        anymodal = str(Path(sys.executable).with_name("anymodal"))
+        command = [anymodal, "ingest", str(files.resolve()), "--json"]
         began = getrusage(RUSAGE_CHILDREN)
         ran = subprocess.run(
             command, cwd=tree, env={**os.environ, **env}, stdout=subprocess.PIPE, check=True
@@ -126,18 +123,18 @@ def _serving(commit: str, folder: Path, files: Path) -> Iterator[Side]:
         note(f"{json.loads(ran.stdout)['ingested']} files")
         cpu_s = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
         port = free_port()
-        words = [command[0], "serve", "--port", port, "--processes", "1"]
+        words = [anymodal, "serve", "--port", port, "--processes", "1"]
         with (
             started(words, port, "/readyz", folder / "serve.log", env, cwd=tree) as pid,
             httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as client,
         ):
             yield Side(pid, client, cpu_s)
     finally:
-        _git("worktree", "remove", "--force", str(tree))
+        _run("git", "worktree", "remove", "--force", str(tree))
 
 
-def _git(*words: str) -> None:
-    subprocess.run(["git", *words], cwd=_ROOT, check=True, stdout=subprocess.DEVNULL)
+def _run(*words: str) -> None:
+    subprocess.run(words, cwd=_ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
 def _work(
@@ -145,8 +142,11 @@ def _work(
 ) -> Mapping[str, tuple[Iterator[Ask], int]]:
     """What is asked of both servers, and at least how often."""
     queries = drawn(texts)
-    folders = [COMMON_VOICE.files() / language / "clips" for language in ("en", "de", "fr")]
-    clips = [path for folder in folders for path in sorted(folder.glob("*.mp3"))[:60]]
+    clips = [
+        clip
+        for language in ("en", "de", "zh-CN", "fr", "es", "ru")
+        for clip in sorted((COMMON_VOICE.files() / language / "clips").glob("*.mp3"))[:60]
+    ]
     both = (partial(_search, query=query) for query in queries)
     by_meaning = (partial(_search, query=query, lexical=False) for query in queries)
     new_texts = (f"{query}\n\n{text}" for query, text in zip(drawn(texts, 1), cycle(texts)))
