@@ -32,7 +32,7 @@ from workers.serving.resources import Resources
 
 Look: TypeAlias = Callable[[Resources], tuple[str, dict[str, Any]]]
 
-_SAMPLES = Path(__file__).with_name("samples.zip")  # by scripts/build_samples.py
+_SAMPLES = Path(__file__).with_name("samples.zip")  # by tests/support/doctor_samples.py
 
 
 @dataclass(frozen=True)
