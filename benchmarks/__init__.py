@@ -1,0 +1,1 @@
+"""What is measured: `python -m benchmarks PART`. Each part writes its section of ``results/``."""

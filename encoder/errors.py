@@ -15,6 +15,7 @@
     │   ├── EmptiedFolderError      422  a folder that lost all its files (ingest.errors)
     │   ├── IgnoreFileError         422  patterns that cannot be read (ingest.errors)
     │   ├── LeftOutError            422  a kind that was not asked for (ingest.errors)
+    │   ├── SecretFileError         422  keys or passwords (ingest.errors)
     │   └── SourceError             422  a server of files fails (ingest.errors)
     │       ├── GoneObjectError     422  it has no such file
     │       ├── ClosedSourceError   422  it refuses the credentials

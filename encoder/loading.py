@@ -18,7 +18,6 @@ from encoder.models.sparsity import Wish
 from encoder.models.spec import ModelSpec
 from encoder.models.tower_folder import folder_named
 from encoder.registry import origin_of, registered_modalities
-from encoder.system.extras import require
 from encoder.towers.base import LazyTower, PluginTower, Tower
 from encoder.towers.model import Model
 from encoder.types import Modality
@@ -85,7 +84,6 @@ def _load_remote(
             f"{spec} runs on its server, which decides on the device, the precision and DSRE.",
             remedy="Leave device, quantization and enable_dsre out.",
         )
-    require("A remote model", "httpx2")
     from encoder.models.remote import load
 
     return load(spec, keys)

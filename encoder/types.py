@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from encoder.errors import InputError
 
-Embeddings: TypeAlias = NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Embeddings: TypeAlias = "NDArray[np.float32]"
 """Rows of unit length in the shared space, float32, [n, embed_dim]."""
 
-RgbPicture: TypeAlias = NDArray[np.uint8]
+RgbPicture: TypeAlias = "NDArray[np.uint8]"
 """A picture in memory, RGB [height, width, 3]."""
 
 

@@ -130,6 +130,9 @@ class IngestConfig(EnvironmentSettings, IngestConstants):
     """Only files of these kinds are ingested, those in archives too; empty for all. As JSON in the
     environment: ``["image", "pdf"]``."""
 
+    with_secrets: bool = False
+    """Read private keys, stores of passwords, ``.env`` files and the like too."""
+
     roots: tuple[str, ...] = ()
     """Folders that files must lie in after links are resolved; empty allows all. As JSON in the
     environment: ``["/data", "/srv/media"]``."""

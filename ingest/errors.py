@@ -43,5 +43,9 @@ class LeftOutError(MediaError):
     """A file is of none of the kinds that were asked for; it is counted, not reported."""
 
 
+class SecretFileError(MediaError):
+    """A file holds keys or passwords, which are left out unless the config allows them."""
+
+
 class KindError(AnymodalError):
     """A kind of files that another package brings cannot be used."""

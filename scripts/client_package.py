@@ -64,11 +64,7 @@ def write_project(folder: Path) -> None:
     """Write the project's files; the folder is made anew."""
     shutil.rmtree(folder, ignore_errors=True)
     main = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [
-        d
-        for d in [*main["dependencies"], *main["optional-dependencies"]["client"]]
-        if _name(d) in NEEDED
-    ]
+    wanted = [d for d in main["dependencies"] if _name(d) in NEEDED]
     for module in sorted(modules()):
         source = file_of(module)
         copy = folder / NAME / source.relative_to(ROOT)

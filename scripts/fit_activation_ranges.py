@@ -3,8 +3,8 @@
     python -m scripts.fit_activation_ranges --pictures FOLDER
     python -m scripts.fit_activation_ranges --packages FOLDER --work FOLDER
 
-``--pictures`` holds one picture for each ImageNet class (`corpora.picture_sets`).
-Those of every eighth class are measured, so that the others can judge the result.
+``--pictures`` holds imagenet-sample-images, one picture for each class. Those
+of every eighth class are measured, so that the others can judge the result.
 
 ``--packages`` holds the packages that `scripts.sound_corpus` names, and ``--work`` is where their
 sounds are unpacked. Every fourth recording, as it is and in a variant, and every fourth recipe of
@@ -32,7 +32,6 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.corpora.picture_sets import samples
 from encoder.media.image import load_image
 from encoder.models.bundle.declaration import AUDIO_RANGES, IMAGE_RANGES, read_bundle
 from encoder.models.bundle.kinds import AUDIO_FLOAT
@@ -48,7 +47,6 @@ from scripts import build_sound_labels
 EVERY_PICTURE, EVERY_SOUND = 8, 4
 MOST_BLOCKS = 3
 BEYOND = 1e-5
-_WNIDS = Path(__file__).with_name("imagenet_wnids.txt")
 _SOURCES = Path(__file__).with_name("sound_sources.tsv")
 
 
@@ -69,8 +67,7 @@ def main() -> None:
 
 def fit_image(folder: Path) -> None:
     """Write the image network's ranges."""
-    pictures = samples(folder)
-    fitted = [pictures[wnid] for wnid in _WNIDS.read_text("utf-8").split()[::EVERY_PICTURE]]
+    fitted = sorted(folder.glob("n*.JPEG"))[::EVERY_PICTURE]
     part = fetch(read_bundle("english")) / "image"
     tower = load_tower(part, np.zeros((1000, 1), np.float32))
     inputs = [{"pixels": tower.prepare(load_image(path))[None]} for path in fitted]

@@ -23,7 +23,7 @@ from encoder.space import l2_normalize
 from encoder.towers.text import MAX_TOKENS, load_tokenizer
 from encoder.towers.tokens import Ids, cut
 from encoder.types import Embeddings
-from tests.support.manuals import documented, topics
+from scripts.manuals import documented, topics
 
 _AT_LEAST = 300
 _RIDGE = 1e-3

@@ -4,7 +4,8 @@ A page marks a quotation by a comment, ``<!--q section · row · column-->figure
 of a section (or ``title › words`` for the part below a line in bold that begins with the words),
 the first cells of one of its rows with ``;`` between them, and a column. The first figure in a cell
 is quoted; ``column!`` quotes the whole cell, with bars met and missed. ``section · = · pattern``
-quotes the group of a regular expression, and ``quotation ÷ quotation`` the ratio of two figures.
+quotes the group of a regular expression, and ``quotation ÷ quotation`` the ratio of two figures;
+``÷!`` says "lost" if that is below 1.
 
     python -m scripts.quote_results            # write
 """
@@ -32,8 +33,10 @@ def filled(page: str, results: str) -> str:
     sections = dict(_sections(results))
 
     def quoted(match: re.Match[str]) -> str:
-        said = [_said(sections, what) for what in match["what"].split(" ÷ ")]
-        return f"{match[1]}{said[0] if len(said) == 1 else _ratio(said)}{match[4]}"
+        said = [_said(sections, what) for what in re.split(" ÷!? ", match["what"])]
+        figure = said[0] if len(said) == 1 else _ratio(said)
+        lost = ", **lost**" * (" ÷! " in match["what"] and float(figure) < 1)
+        return f"{match[1]}{figure}{lost}{match[4]}"
 
     return _QUOTE.sub(quoted, page)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from encoder.media.look import LOOK
 from encoder.types import Modality
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 JsonValue: TypeAlias = (
     "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
@@ -238,6 +238,8 @@ def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {key: str(value) if isinstance(value, str) else value for key, value in pairs}
 
 
+LOOK = "look"
+"""In the metadata of a picture's asset: see `encoder.media.look.look_of`."""
 GONE_SINCE = "gone_since"
 """In the metadata of an asset without a file: when that was seen, in seconds since 1970."""
 FILE_FACTS = frozenset(

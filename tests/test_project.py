@@ -71,12 +71,16 @@ def imported(path: Path) -> set[str]:
     ("folders", "forbidden"),
     [
         (("tests",), {"benchmarks"}),
+        (("scripts",), {"benchmarks", "tests"}),
+        (("benchmarks",), {"scripts", "tests"}),
         (("encoder", "ingest", "search", "workers"), {"benchmarks", "scripts", "tests"}),
     ],
-    ids=["tests", "product"],
+    ids=["tests", "scripts", "benchmarks", "product"],
 )
-def test_nothing_leans_on_benchmarks(folders: tuple[str, ...], forbidden: set[str]) -> None:
-    """What tests and benchmarks share lives in tests/support."""
+def test_what_is_beside_the_product_imports_downwards(
+    folders: tuple[str, ...], forbidden: set[str]
+) -> None:
+    """Tests may read scripts; benchmarks stand alone."""
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     assert files
     assert [path for path in files if imported(path) & forbidden] == []

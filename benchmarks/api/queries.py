@@ -20,9 +20,9 @@ _PLACES = "in on near under behind with without over".split()
 _SOUND_S, _RATE = 5, 44_100
 
 
-def texts(seed: int = 0) -> Iterator[bytes]:
-    """Searches for `sentences`."""
-    return (_body({"text": text}) for text in sentences(seed))
+def texts(seed: int = 0, **options: object) -> Iterator[bytes]:
+    """Searches for `sentences`, with further fields of the request."""
+    return (_body({"text": text}, **options) for text in sentences(seed))
 
 
 def sentences(seed: int = 0) -> Iterator[str]:
@@ -31,7 +31,7 @@ def sentences(seed: int = 0) -> Iterator[str]:
     while True:
         words = rng.choice(_WORDS, int(rng.integers(3, 7)))
         place = rng.choice(_PLACES)
-        yield f"a {words[0]} {place} the {' '.join(words[1:])} {rng.integers(1e9)}"
+        yield f"a {words[0]} {place} the {' '.join(words[1:])} {rng.integers(10**9)}"
 
 
 def images(samples: Path, seed: int = 0) -> Iterator[bytes]:
@@ -42,7 +42,7 @@ def images(samples: Path, seed: int = 0) -> Iterator[bytes]:
     pictures = [Image.fromarray(load_image(path)) for path in sorted(samples.glob("*.png"))]
     while True:
         picture = pictures[rng.integers(len(pictures))]
-        left, top = rng.integers(0, picture.width // 4), rng.integers(0, picture.height // 4)
+        left, top = (int(rng.integers(side // 4)) for side in picture.size)
         box = (left, top, left + 3 * picture.width // 4, top + 3 * picture.height // 4)
         data = io.BytesIO()
         picture.crop(box).resize((480, 360)).save(data, "JPEG", quality=85)
@@ -62,5 +62,5 @@ def sounds(samples: Path, seed: int = 0) -> Iterator[bytes]:
         yield _body({"audio": base64.b64encode(data.getvalue()).decode()})
 
 
-def _body(term: dict[str, str]) -> bytes:
-    return json.dumps({"query": [term], "limit": 10}).encode()
+def _body(term: dict[str, str], **options: object) -> bytes:
+    return json.dumps({"query": [term], "limit": 10, **options}).encode()

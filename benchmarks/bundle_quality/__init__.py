@@ -1,1 +1,1 @@
-"""The bundles on data that nobody here made: one file for each subject, see `__main__`."""
+"""The bundles on data that nobody here made: one file for each subject."""

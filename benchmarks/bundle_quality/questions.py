@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.bundle_quality.report import Figure, Subject
-from benchmarks.bundle_quality.sources import Repository
+from benchmarks.bundle_quality.report import Figure, write
+from benchmarks.harness.reporting import Settings
+from benchmarks.harness.sources import Repository
 from encoder.dsre.fitting.judge import search
 from encoder.loading import load_model
 from encoder.models.bundle.declaration import read_bundle
@@ -125,4 +126,6 @@ def measure() -> Iterator[Figure]:
         yield from figures(label, model, has_bars=name == "multilingual")
 
 
-SUBJECT = Subject("questions to paragraphs", ABOUT, lambda: list(measure()))
+def main(settings: Settings) -> None:
+    """Measure, and report."""
+    write(settings, "questions to paragraphs", ABOUT, measure())

@@ -16,16 +16,16 @@ import io
 import re
 import unicodedata
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.bundle_quality.pages import Kind, check_fonts, page
 from benchmarks.bundle_quality.questions import read
-from benchmarks.bundle_quality.report import Figure, Subject
+from benchmarks.bundle_quality.report import Figure, write
 from benchmarks.bundle_quality.speech import edits
+from benchmarks.corpora.pages import FONTS_FOLDER, Kind, check_fonts, page
+from benchmarks.harness.reporting import Settings
 from encoder.models.bundle.declaration import read_bundle
 from encoder.prepare.bundle.fetch import fetch
 from encoder.services.reader import Reader, open_reader
@@ -36,7 +36,6 @@ rate of a page is its edit distance over its length, after NFKC and with runs of
 blank (none in Chinese). A page that the quick test passes over counts as wrong whole. Paragraphs
 with an even place were looked at while tuning; these have odd places.
 """
-FONTS = Path("/usr/share/fonts")
 _N_PAGES = 20
 _PARAGRAPHS: dict[Kind, int] = {"screen": 2, "scan": 3}
 
@@ -64,7 +63,7 @@ def pages_of(language: str, condition: str) -> Iterator[tuple[NDArray[np.uint8],
     for seed in range(_N_PAGES):
         places = [2 * (seed + k) + 1 for k in range(_PARAGRAPHS[kind])]
         text = " ".join(paragraphs[place % len(paragraphs)] for place in places)
-        picture, written = page(kind, text, language, 1000 + seed, FONTS)
+        picture, written = page(kind, text, language, 1000 + seed, FONTS_FOLDER)
         image = Image.fromarray(picture)
         if share < 1:
             image = _reduced(image, share)
@@ -98,7 +97,7 @@ def error_rate(reader: Reader, picture: NDArray[np.uint8], written: str, languag
 
 def measure() -> Iterator[Figure]:
     """Each condition in each language."""
-    check_fonts(FONTS)
+    check_fonts(FONTS_FOLDER)
     reader = open_reader(fetch(read_bundle("multilingual")) / "ocr", n_threads=1)
     for language, bar in _BARS.items():
         for condition in CONDITIONS:
@@ -108,4 +107,6 @@ def measure() -> Iterator[Figure]:
             yield Figure(what, "CER", np.array(rates), places, bar, _SEEN.get(language, ""))
 
 
-SUBJECT = Subject("text in pictures", ABOUT, lambda: list(measure()))
+def main(settings: Settings) -> None:
+    """Measure, and report."""
+    write(settings, "text in pictures", ABOUT, measure())

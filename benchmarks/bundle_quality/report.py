@@ -1,14 +1,27 @@
-"""Figures with their intervals, and the table of a subject in ``results/quality.md``."""
+"""Figures with their intervals, and the table of a subject in ``results/quality.md``.
+
+Protocol of all subjects, written before the first run:
+
+- Each runs the bundle as `anymodal` does, through the towers that serve.
+- Data are fetched from public repositories at a pinned commit into ``.demo/bundle_quality`` and
+  never committed. Nothing is left out of a set unless the subject says so and why.
+- Each figure has its number of queries and a 95 % interval, by a bootstrap over what queries share
+  (a paragraph, a picture, a recording), since queries that share one are not independent.
+- A set that somebody looked at while choosing or fitting anything is marked as such in its row.
+- A figure is reported as measured. A subject is measured again when the bundle changes, never to
+  get a better draw.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness.results_pages import table, write_section
+from benchmarks.harness.reporting import Settings, report
+from benchmarks.harness.results_pages import table
 
 _N_DRAWS = 2000
 _PERCENT = (2.5, 97.5)
@@ -39,31 +52,12 @@ class Figure:
         """The mean over queries."""
         return float(self.values.mean())
 
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the mean."""
-        return interval(self.values, self.groups)
-
     def cells(self) -> list[object]:
         """The cells of the row."""
-        low, high = self.interval()
+        low, high = interval(self.values, self.groups)
         bar = "–" if self.bar is None else f"{self.bar:.2f}"
         value = f"{self.mean:.3f} ({low:.3f}–{high:.3f})"
         return [self.what, len(self.values), self.metric, value, bar, self.seen or "no"]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is measured.
-
-    Args:
-        title: of its section.
-        about: the data, and what a figure means.
-        measure: fetches and measures.
-    """
-
-    title: str
-    about: str
-    measure: Callable[[], Sequence[Figure]]
 
 
 def interval(values: NDArray[np.floating], groups: NDArray[np.integer]) -> tuple[float, float]:
@@ -82,10 +76,8 @@ def interval(values: NDArray[np.floating], groups: NDArray[np.integer]) -> tuple
     return float(low), float(high)
 
 
-def write(subject: Subject) -> None:
-    """Measure, and replace the subject's section."""
-    rows = [figure.cells() for figure in subject.measure()]
+def write(settings: Settings, title: str, about: str, figures: Iterable[Figure]) -> None:
+    """Report a subject's figures below what is said of its data."""
+    rows = [figure.cells() for figure in figures]
     headings = ["what", "queries", "metric", "figure (95 %)", "bar", "looked at while tuning"]
-    name = subject.measure.__module__.rpartition(".")[2]
-    body = f"{subject.about.strip()}\n\n{table(headings, rows)}"
-    write_section(f"Foreign data: {subject.title}", f"make bench-quality SUBJECTS={name}", body)
+    report(settings, f"Foreign data: {title}", about.strip(), table(headings, rows))

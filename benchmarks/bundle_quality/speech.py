@@ -11,33 +11,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.bundle_quality.report import Figure, Subject
-from benchmarks.bundle_quality.sources import Repository
+from benchmarks.bundle_quality.report import Figure, write
+from benchmarks.harness.reporting import Settings
+from benchmarks.harness.sources import COMMON_VOICE, ESC_10, ESC_50, Repository
 from encoder.media.sound import load_sound
 from encoder.models.bundle.declaration import read_bundle
 from encoder.models.bundle.kinds import FLOAT
 from encoder.prepare.bundle.fetch import fetch
 from encoder.services.speech import Speech, speech_of
 
-COMMON_VOICE = Repository(
-    "https://github.com/omnilingo/rsample-100-cv-corpus-6.1-2020-12-11",
-    "6785f863fec9770151abfe50a5e3e3787fd20ba2",
-    "CC0 1.0",
-)
 SPEECHOCEAN = Repository(
     "https://github.com/jimbozhang/speechocean762",
     "613968e3b0b789fc33936fb5eba1973176ba7d11",
     "free for any use, as its authors say",
-)
-ESC_50 = Repository(
-    "https://github.com/caitlinnguyen0/ESC-50",
-    "7085beb71d02eb515b8bad56ad2a29e8fa0dcd08",
-    "CC BY-NC 3.0",
-)
-ESC_10 = Repository(
-    "https://github.com/karolpiczak/ESC-10",
-    "553c8f1743b9dba6b282e1323c3ca8fa76923448",
-    "CC BY 3.0",
 )
 DIGITS = Repository(
     "https://github.com/Jakobovski/free-spoken-digit-dataset",
@@ -200,12 +186,14 @@ def measure() -> Iterator[Figure]:
         yield from figures_of_speech("speechocean762", heard, seen, _BARS["nonnative"])
         words = [bool(one.text) for one in hear(speech, digits(DIGITS.files(), half))]
         shares = [one.share for one in hear(speech, noises(sounds.files()))]
-        for name, metric, of_each, bar in (
-            ("single words", "transcribed", words, "words"),
-            ("sounds without speech", "time with words", shares, "noise"),
+        for name, metric, of_each, limit in (
+            ("single words", "transcribed", words, _BARS["words"]),
+            ("sounds without speech", "time with words", shares, _BARS["noise"]),
         ):
             values = np.array(of_each, np.float64)
-            yield Figure(name, metric, values, np.arange(len(values)), _BARS[bar], seen)
+            yield Figure(name, metric, values, np.arange(len(values)), limit, seen)
 
 
-SUBJECT = Subject("speech", ABOUT, lambda: list(measure()))
+def main(settings: Settings) -> None:
+    """Measure, and report."""
+    write(settings, "speech", ABOUT, measure())

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bundle_quality.questions import articles, read
+from benchmarks.harness.processes import tree_cpu_s
 from benchmarks.harness.reporting import Bar, Settings, note, report
 from benchmarks.harness.results_pages import table
 from benchmarks.harness.timing import Times, on_one_core, take_turns
 from benchmarks.pipeline.jobs import Stack
-from benchmarks.products.measure import tree_cpu_s
 from encoder.loading import load_model
 from encoder.models.bundle.declaration import read_bundle
 from encoder.prepare.bundle.fetch import fetch
@@ -142,7 +142,7 @@ def _by_command(path: Path, way: str) -> tuple[Mapping[str, Any], float]:
 def _by_worker(path: Path, way: str) -> tuple[Mapping[str, Any], float]:
     """The same of a job, by a worker that runs already."""
     with TemporaryDirectory() as scratch, ExitStack() as stack:
-        parts = Stack(Path(scratch), 1, stack, **_settings(way))
+        parts = Stack(Path(scratch), 1, stack, _settings(way))
         warm = Path(scratch) / "warm.txt"
         warm.write_text("A gull stands on the harbour wall and waits for the boats. " * 40, "utf-8")
         parts.ingest(warm)

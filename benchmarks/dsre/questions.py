@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bundle_quality.questions import Questions, articles, embed
-from benchmarks.bundle_quality.sources import Repository
 from benchmarks.harness.reporting import Bar, Settings, note, report
 from benchmarks.harness.results_pages import table
+from benchmarks.harness.sources import Repository
 from encoder.dsre.fitting.judge import Loss, compare, search
 from encoder.loading import load_model
 from encoder.models.bundle.declaration import read_bundle

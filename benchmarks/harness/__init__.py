@@ -1,1 +1,1 @@
-"""What all benchmarks share: command line, fair times, measures, sections of results."""
+"""What all parts share: settings, data, processes, fair times, sections of results."""

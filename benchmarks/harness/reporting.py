@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 from benchmarks.harness.results_pages import write_section
 
@@ -22,16 +18,16 @@ class Settings:
     """How a part runs.
 
     Args:
-        suite: the package that it belongs to, ``quant`` for ``benchmarks.quant``.
         part: its name on the command line.
         folder: holds the data, fetched if it is missing, and what was measured.
         quick: a few items only; the section is printed and not kept.
+        words: further options, which the part reads.
     """
 
-    suite: str
     part: str
     folder: Path
     quick: bool = False
+    words: tuple[str, ...] = ()
 
     def items(self, all_of_them: int, few: int) -> int:
         """How many items to take."""
@@ -40,7 +36,7 @@ class Settings:
     @property
     def cache(self) -> Path:
         """Where earlier measurements are kept."""
-        return self.folder / self.suite
+        return self.folder / self.part
 
 
 @dataclass(frozen=True)
@@ -67,46 +63,25 @@ class Bar:
 
 
 def vector_instructions(flags: str) -> str:
-    """Which of the instructions that matter for int8 a CPU has.
-
-    Args:
-        flags: as in ``/proc/cpuinfo``.
+    """Which of the instructions that matter for int8 a CPU has, by the flags of ``/proc/cpuinfo``.
 
     >>> vector_instructions("fpu avx2 avx512f avx512_vnni")
-    'with AVX2, AVX512, VNNI; without BF16'
+    'AVX2, AVX512, VNNI'
     """
-    has = {name: flag in flags for flag, name in _SHOWN_FLAGS.items()}
-    present = ", ".join(name for name, there in has.items() if there)
-    absent = ", ".join(name for name, there in has.items() if not there)
-    return "; ".join(
-        f"{word} {names}" for word, names in (("with", present), ("without", absent)) if names
-    )
+    return ", ".join(name for flag, name in _SHOWN_FLAGS.items() if flag in flags)
 
 
 def report(settings: Settings, title: str, *paragraphs: str) -> None:
     """Print a section, and keep it unless the run was a quick one."""
     facts = Path("/proc/cpuinfo").read_text("utf-8")
     flags = next((line for line in facts.splitlines() if line.startswith("flags")), "")
-    body = "\n\n".join([f"CPU {vector_instructions(flags)}.", *paragraphs])
-    print(f"## {title}\n\n{body}\n")
+    body = "\n\n".join([f"CPU with {vector_instructions(flags)}.", *paragraphs])
+    print(f"## {title}\n\n{body}\n", flush=True)
     if not settings.quick:
-        write_section(title, f"python -m benchmarks.{settings.suite} {settings.part}", body)
+        command = " ".join(["python -m benchmarks", settings.part, *settings.words])
+        write_section(title, command, body)
 
 
 def note(what: str) -> None:
     """Print a run's progress to standard error."""
     print(f"[{perf_counter() - _started:6.1f} s] {what}", file=sys.stderr, flush=True)
-
-
-def in_own_process(module: str, *words: str) -> dict[str, Any]:
-    """The JSON that ``python -m module words`` prints last; a separate process, with one thread."""
-    note(", ".join(words[:2]))
-    ran = subprocess.run(
-        [sys.executable, "-m", module, *words],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    found: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    return found

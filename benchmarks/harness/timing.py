@@ -109,19 +109,3 @@ def _pin(cores: set[int]) -> None:
             os.sched_setaffinity(int(task.name), cores)
         except ProcessLookupError:  # it has ended in the meantime
             continue
-
-
-def resident_bytes(pid: int | None = None) -> int:
-    """What a process holds in memory now, libraries included; this one if no ``pid`` is given."""
-    return _status_bytes(pid, "VmRSS")
-
-
-def peak_resident_bytes(pid: int | None = None) -> int:
-    """The most that a process has held in memory since it began."""
-    return _status_bytes(pid, "VmHWM")
-
-
-def _status_bytes(pid: int | None, field: str) -> int:
-    status = Path(f"/proc/{pid or 'self'}/status").read_text("ascii", errors="replace")
-    line = next(line for line in status.splitlines() if line.startswith(f"{field}:"))
-    return int(line.split()[1]) * 1024

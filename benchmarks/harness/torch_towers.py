@@ -31,34 +31,26 @@ from encoder.towers.model import Model
 
 def torch_model(bundle: str) -> Model:
     """All towers, loaded; Whisper in float32 on CTranslate2, YAMNet in float32 on ONNX Runtime."""
-    model = lazy_torch_model(bundle, compute_type="float32")
-    for tower in (*model.towers.values(), *model.queries.values()):
-        loaded(tower)
-    return model
-
-
-def lazy_torch_model(bundle: str, **of_speech: Any) -> Model:
-    """The same, each tower opened when it is first needed.
-
-    Args:
-        bundle: its name, ``english``.
-        of_speech: as `Speech` takes it.
-    """
     declared = read_bundle(bundle)
     folder, model = location(declared), load(declared)
     classes = SoundClasses(partial(OnnxSession, folder / "sounds" / "model.onnx"))
-    parts: dict[str, Any] = {"speech": Speech(folder / "speech", classes=classes, **of_speech)}
+    parts: dict[str, Any] = {
+        "speech": Speech(folder / "speech", classes=classes, compute_type="float32")
+    }
     for name, part in declared.parts.items():
         opening = Opening(
             part, folder / name, _InTorch(), None, None, parts.__getitem__, declared.parts
         )
         open_part = partial(kind_named(part.kind).open, opening)
         parts.setdefault(name, LazyTower(open_part) if name in model.towers else open_part())
-    return Model(
+    model = Model(
         model.space,
         {kind: parts[kind] for kind in model.towers},
         {kind: QueryTower(parts[kind]) for kind in model.queries},
     )
+    for tower in (*model.towers.values(), *model.queries.values()):
+        loaded(tower)
+    return model
 
 
 class _InTorch(Precision):

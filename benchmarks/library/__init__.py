@@ -1,9 +1,7 @@
 """A mixed library in three languages, and whether what a person types finds its file first.
 
-    python -m benchmarks.library [--half NAME] [--store FOLDER] [--ablate] [--wrong]
-    python -m benchmarks.library texts            # after 1,000 more texts, or photos
-    python -m benchmarks.library pairs            # questions whose answer is in another language
-    python -m benchmarks.library unanswered --store … [--half judged]  # of any library
+    python -m benchmarks library [--half NAME] [--store FOLDER] [--ablate] [--wrong] [--write]
+    python -m benchmarks library unanswered --store … [--half judged]     # of any library
 
 Protocol, written before the first run.
 

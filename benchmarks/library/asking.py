@@ -17,7 +17,7 @@ from benchmarks.library.questions import Question
 from encoder.types import AUDIO, IMAGE, QUERY, TEXT, VIDEO, Item, Modality
 from search import Hit, Query, SearchEngine
 from search.types import READINGS
-from workers.beside.commands import engine_of
+from workers.cli.running import engine_of
 from workers.config import Settings
 from workers.serving.resources import Resources
 
@@ -68,15 +68,11 @@ class Answer:
         """The place among the right recording's moments of the sentence asked for; None: no hit."""
         for hit in self.hits:
             path = next(iter(files_of(hit) & self.question.right), None)
-            if path in self.question.spans:
+            if path and path in self.question.spans:
                 start, end = self.question.spans[path]
-                told = [one for one in (hit, *hit.moments) if one.start_s is not None]
-                inside = [
-                    start - _SLACK_S
-                    <= ((one.start_s or 0) + (one.end_s or 0)) / 2
-                    <= end + _SLACK_S
-                    for one in told
-                ]
+                told: Sequence[Any] = (hit, *hit.moments)
+                middles = [(m.start_s + m.end_s) / 2 for m in told if m.start_s is not None]
+                inside = [start - _SLACK_S <= at <= end + _SLACK_S for at in middles]
                 return inside.index(True) if True in inside else 1000
         return None
 
@@ -94,7 +90,7 @@ def files_in(hits: Sequence[Hit]) -> set[str]:
 def ingest(files: Path, store: Path) -> None:
     """Ingest as a user does."""
     anymodal = Path(sys.executable).with_name("anymodal")
-    command = [anymodal, "ingest", files, "--store", store, "--json"]
+    command = [str(word) for word in (anymodal, "ingest", files, "--store", store, "--json")]
     ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     said = json.loads(ran.stdout)
     note(

@@ -19,15 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from benchmarks.bundle_quality import questions as xquad
-from benchmarks.bundle_quality.pages import check_fonts
-from benchmarks.bundle_quality.reading import FONTS
-from benchmarks.bundle_quality.sources import Repository
-from benchmarks.bundle_quality.speech import COMMON_VOICE, ESC_10, ESC_50
+from benchmarks.corpora.pages import FONTS_FOLDER, check_fonts
 from benchmarks.harness.reporting import note
-from benchmarks.library.writing import Written, write_text
+from benchmarks.harness.sources import COMMON_VOICE, ESC_10, ESC_50, Repository
+from benchmarks.library.writing import Written, write_slides, write_text
 from encoder.media.sound import load_sound, resample
 from encoder.types import Waveform
-from tests.support.media import write_slides
 
 PHOTOS = Repository(
     "https://github.com/minto5z/coco_yolo",
@@ -142,7 +139,7 @@ def make(folder: Path, source: Source) -> dict[str, Facts]:
     """
     manifest = folder / MANIFEST
     if not manifest.exists():
-        check_fonts(FONTS)
+        check_fonts(FONTS_FOLDER)
         files = folder / "files"
         made: dict[str, Facts] = {}
         for part in (_photos, _texts, _articles, _news, _mails, _sounds, _speech, _films):
@@ -411,7 +408,7 @@ def _films(files: Path, source: Source) -> dict[str, Facts]:
             with Image.open(pictures[int(number)]) as picture:
                 slides.append(picture.convert("RGB").resize((640, 480)))
         (files / path).parent.mkdir(parents=True, exist_ok=True)
-        write_slides(files / path, slides, samples=_sound_track(heard, sounds))
+        write_slides(files / path, slides, _sound_track(heard, sounds))
         made[path] = {"of": f"film:{numbers}", "heard": f"class:{heard}"}
     return made
 

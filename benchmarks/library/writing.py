@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 from xml.sax.saxutils import escape
+from zipfile import ZipFile
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.bundle_quality.pages import page
-from benchmarks.bundle_quality.reading import FONTS
-from tests.support.documents import write_docx, write_odf, write_pptx, write_xlsx
-from tests.support.media import write_slides
+from benchmarks.corpora.pages import FONTS_FOLDER, page
+
+Sections = Sequence[tuple[str, str]]
+"""Headings and what stands below them."""
 
 _LINE = {"en": 88, "de": 88, "zh": 42}
 _N_LINES = 44
@@ -47,7 +51,7 @@ def write_text(path: Path, text: Written, seed: int = 0) -> None:
     elif path.suffix == ".xlsx":
         write_xlsx(path, [(text.title[:30], line) for line in [whole.replace("; ", "\n")]])
     elif path.suffix == ".odt":
-        write_odf(path, [(escape(heading), escape(part)) for heading, part in sections])
+        write_odt(path, sections)
     elif path.suffix == ".eml":
         _write_mail(path, text)
     elif path.suffix == ".html":
@@ -57,14 +61,92 @@ def write_text(path: Path, text: Written, seed: int = 0) -> None:
         )
     elif path.suffix in (".png", ".jpg"):
         kind = "screen" if path.suffix == ".png" else "scan"
-        rgb, _ = page(kind, f"{text.title}. {whole}", text.language, seed, FONTS)  # type: ignore[arg-type]
+        rgb, _ = page(kind, f"{text.title}. {whole}", text.language, seed, FONTS_FOLDER)  # type: ignore[arg-type]
         Image.fromarray(rgb).save(path)
     elif path.suffix == ".mp4":
-        shown = [page("screen", part, text.language, seed, FONTS)[0] for part in text.pages]
+        shown = [page("screen", part, text.language, seed, FONTS_FOLDER)[0] for part in text.pages]
         write_slides(path, [Image.fromarray(rgb[:400, :640]) for rgb in shown])
     else:
         mark = "# " if path.suffix == ".md" else ""
         path.write_text(f"{mark}{text.title}\n\n{whole}\n", "utf-8")
+
+
+def write_docx(path: Path, sections: Sections) -> None:
+    """A heading and a paragraph for each section."""
+    from docx import Document
+
+    document = Document()
+    for heading, text in sections:
+        document.add_heading(heading, 1)
+        document.add_paragraph(text)
+    document.save(str(path))
+
+
+def write_pptx(path: Path, sections: Sections) -> None:
+    """A slide for each section."""
+    from pptx import Presentation
+
+    slides = Presentation()
+    for heading, text in sections:
+        slide = slides.slides.add_slide(slides.slide_layouts[1])
+        slide.shapes.title.text = heading
+        slide.placeholders[1].text = text
+    slides.save(str(path))
+
+
+def write_xlsx(path: Path, sections: Sections) -> None:
+    """A sheet for each section, with its text in a cell under a name."""
+    from openpyxl import Workbook
+
+    book = Workbook()
+    book.remove(book.active)
+    for heading, text in sections:
+        sheet = book.create_sheet(heading)
+        sheet.append(["what"])
+        sheet.append([text])
+    book.save(path)
+
+
+def write_odt(path: Path, sections: Sections) -> None:
+    """A heading and a paragraph for each section."""
+    names = "urn:oasis:names:tc:opendocument:xmlns"
+    body = "".join(
+        f"<text:h text:outline-level='1'>{escape(heading)}</text:h><text:p>{escape(text)}</text:p>"
+        for heading, text in sections
+    )
+    content = (
+        f'<?xml version="1.0"?><office:document-content xmlns:office="{names}:office:1.0" '
+        f'xmlns:text="{names}:text:1.0" office:version="1.3"><office:body><office:text>{body}'
+        "</office:text></office:body></office:document-content>"
+    )
+    with ZipFile(path, "w") as members:
+        members.writestr("mimetype", "application/vnd.oasis.opendocument.text")
+        members.writestr("content.xml", content)
+
+
+def write_slides(
+    path: Path, slides: Sequence[Image.Image], samples: NDArray[np.float32] | None = None
+) -> None:
+    """A film that shows each picture for 4 s, with no sound or ``samples`` (mono, 48 kHz)."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=5)
+        video.width, video.height = slides[0].size
+        video.pix_fmt = "yuv420p"
+        sound = None if samples is None else container.add_stream("aac", 48_000, layout="mono")
+        for slide in slides:
+            for _ in range(4 * 5):
+                container.mux(video.encode(av.VideoFrame.from_image(slide)))
+        container.mux(video.encode())
+        if sound and samples is not None:
+            frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 48_000, 0, Fraction(1, 48_000)
+            fifo = av.AudioFifo()
+            fifo.write(frame)
+            while (part := fifo.read(1024, partial=True)) is not None:
+                container.mux(sound.encode(part))
+            container.mux(sound.encode())
 
 
 def _write_mail(path: Path, text: Written) -> None:

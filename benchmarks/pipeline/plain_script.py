@@ -10,6 +10,7 @@ prints its seconds and counts as JSON.
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +26,6 @@ from ingest import IngestConfig, identify, segments
 
 Encode = Callable[[Sequence[Item]], Embeddings]
 _MODEL = "english"
-_DIM = 384
 _AT_ONCE = 32
 
 
@@ -56,25 +56,17 @@ WAYS: Mapping[str, tuple[int, Callable[[], Encode]]] = {
 
 def ingest(way: str, folder: Path, store: str) -> dict[str, object]:
     """Encode and insert the segments of each file, in order."""
-    from pymilvus import DataType, MilvusClient
-
     at_once, open_encoder = WAYS[way]
-    encode, client = open_encoder(), MilvusClient(store)
-    schema = MilvusClient.create_schema(auto_id=True)
-    schema.add_field("id", DataType.INT64, is_primary=True)
-    schema.add_field("path", DataType.VARCHAR, max_length=1024)
-    schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=_DIM)
-    client.create_collection("plain", schema=schema)
+    encode, database = open_encoder(), sqlite3.connect(store)
+    database.execute("CREATE TABLE rows (path TEXT, embedding BLOB)")
     counts: Counter[str] = Counter()
     loading_cpu_s, started = process_time(), perf_counter()
     remaining = _items(sorted(folder.iterdir()))
     while some := list(islice(remaining, at_once)):
         paths, items = zip(*some, strict=True)
-        rows = encode(items).tolist()
-        client.insert(
-            "plain",
-            [{"path": path, "embedding": row} for path, row in zip(paths, rows, strict=True)],
-        )
+        rows = zip(paths, (row.tobytes() for row in encode(items)), strict=True)
+        with database:
+            database.executemany("INSERT INTO rows VALUES (?, ?)", rows)
         counts.update(str(item.modality) for item in items)
     wall_s = perf_counter() - started
     return {"wall_s": wall_s, "loading_cpu_s": loading_cpu_s, "segments": dict(counts)}

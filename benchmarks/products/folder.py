@@ -6,10 +6,6 @@ every 25th class of imagenet-sample-images; 30 are sounds, three of each class o
 of XQuAD (the first two of each paragraph) has its paragraph's file as answer, the name of a class
 any file of the class. All files compete. Counted is whether the first file, and whether one of the
 first ten, answers.
-
-Of 2,000 files each kind has ten times as many. After the 240 paragraphs documents are long
-descriptions of Debian packages (the test split of `benchmarks.corpora.debian_packages`), each asked
-for by its short description, which it does not contain.
 """
 
 from __future__ import annotations
@@ -23,12 +19,11 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.bundle_quality.questions import articles
-from benchmarks.bundle_quality.speech import ESC_10
 from benchmarks.corpora import picture_sets
-from benchmarks.corpora.debian_packages import pairs
+from benchmarks.harness.sources import ESC_10
+from benchmarks.library.writing import write_docx
 from encoder.models.bundle.declaration import IMAGE_LABELS
 from examples.texts import write_pdf
-from tests.support.documents import write_docx
 
 Asked = dict[str, list[tuple[str, list[str]]]]
 """For each kind of file: questions, and the names of the files that answer."""
@@ -39,19 +34,12 @@ _FORMS = ("txt", "md", "html", "pdf", "docx", "eml")
 _LINE = 75
 
 
-def make_folder(folder: Path, samples: Path, debian: Path, n_files: int = N_FILES) -> Asked:
-    """Write about ``n_files`` files, and return the questions.
-
-    Args:
-        folder: for the files; created.
-        samples: folder of ImageNet samples, fetched if it is missing.
-        debian: folder of package descriptions, fetched if XQuAD has too few documents.
-        n_files: in all, at most 2,000.
-    """
+def make_folder(folder: Path, n_files: int = N_FILES) -> Asked:
+    """Write about ``n_files`` files into a new folder, at most 200; return the questions."""
     folder.mkdir(parents=True)
     return {
-        "documents": _documents(folder, debian, round(_DOCUMENTS * n_files)),
-        "pictures": _pictures(folder, samples, round(_PICTURES * n_files)),
+        "documents": _documents(folder, round(_DOCUMENTS * n_files)),
+        "pictures": _pictures(folder, round(_PICTURES * n_files)),
         "sounds": _sounds(folder, max(1, round(_SOUNDS * n_files))),
     }
 
@@ -62,13 +50,9 @@ class _Document(NamedTuple):
     questions: list[str]
 
 
-def _documents(folder: Path, debian: Path, n: int) -> list[tuple[str, list[str]]]:
-    documents = _paragraphs()[:n]
-    if n > len(documents):
-        described = pairs(debian, "test")[: n - len(documents)]
-        documents += [_Document("A package", one.body, [one.title]) for one in described]
+def _documents(folder: Path, n: int) -> list[tuple[str, list[str]]]:
     questions = []
-    for number, document in enumerate(documents):
+    for number, document in enumerate(_paragraphs()[:n]):
         name = f"{number:03}.{_FORMS[number % len(_FORMS)]}"
         _write(folder / name, document.title, document.text)
         questions += [(question, [name]) for question in document.questions]
@@ -108,11 +92,9 @@ def _lines(text: str) -> tuple[str, ...]:
     return tuple(textwrap.wrap(plain, _LINE))
 
 
-def _pictures(folder: Path, samples: Path, n: int) -> list[tuple[str, list[str]]]:
-    paths = picture_sets.samples(samples)
-    classes = list(
-        zip(picture_sets.WNIDS.read_text().split(), np.load(IMAGE_LABELS)["names"], strict=True)
-    )
+def _pictures(folder: Path, n: int) -> list[tuple[str, list[str]]]:
+    paths = picture_sets.samples()
+    classes = list(zip(sorted(paths), np.load(IMAGE_LABELS)["names"], strict=True))
     chosen = [classes[number * len(classes) // n] for number in range(n)]
     for wnid, _ in chosen:
         copy(paths[wnid], folder / f"{wnid}.jpg")  # without the name of the class

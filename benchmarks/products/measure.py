@@ -11,16 +11,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+from benchmarks.harness.processes import tree_cpu_s, tree_pss_bytes
 from benchmarks.harness.reporting import note
 
-_TICKS = os.sysconf("SC_CLK_TCK")
 _EVERY_S = 0.2
 
 
@@ -45,25 +44,23 @@ Runs = dict[str, list[Run]]
 """The runs of each program, by its name."""
 
 
-def in_turns(ways: Iterable[str], n_rounds: int, measured: Callable[[str], Run]) -> Iterator[Runs]:
-    """Yield all runs so far, after each; a program that fails is not tried again.
+def in_turns(runs: Runs, n_rounds: int, ways: Mapping[str, Callable[[], Run]]) -> None:
+    """Add the runs of each way to ``runs``; one that fails is not tried again.
 
     Raises:
         SystemExit: a program failed; raised after all others have run.
     """
-    runs: Runs = {}
     left, failed = list(ways), list[str]()
     for _ in range(n_rounds):
         for way in list(left):
             try:
-                one = measured(way)
+                runs.setdefault(way, []).append(ways[way]())
             except RuntimeError as error:
                 note(f"{way}: {error}")
                 left.remove(way)
                 failed.append(way)
-            else:
-                runs.setdefault(way, []).append(one)
-                yield runs
+    for way in failed:
+        runs.pop(way)
     if failed:
         raise SystemExit(f"These failed: {', '.join(failed)}.")
 
@@ -108,43 +105,13 @@ def _cpu_at(process: subprocess.Popen[str], mark: str) -> float:
     assert process.stdin
     assert process.stdout
     if not any(line.strip() == mark for line in process.stdout):
-        raise RuntimeError(f"{process.args} never printed {mark!r}.")
+        raise RuntimeError(f"{process.args!r} never printed {mark!r}.")
     seconds = tree_cpu_s(process.pid)
     process.stdin.write("\n")
     process.stdin.flush()
     return seconds
 
 
-def tree_cpu_s(pid: int) -> float:
-    """CPU-seconds so far of a process and all its descendants."""
-    return sum(_cpu_s(one) for one in _tree(pid))
-
-
 def _watch(pid: int, ended: Event, peak: list[int]) -> None:
     while not ended.wait(_EVERY_S):
-        peak[0] = max(peak[0], sum(_pss_bytes(one) for one in _tree(pid)))
-
-
-def _tree(pid: int) -> list[int]:
-    """A process and all its descendants."""
-    with suppress(OSError):
-        tasks = Path(f"/proc/{pid}/task").iterdir()
-        below = [int(one) for task in tasks for one in (task / "children").read_text().split()]
-        return [pid, *(one for child in below for one in _tree(child))]
-    return [pid]
-
-
-def _cpu_s(pid: int) -> float:
-    """CPU-seconds of a process and of its children that have ended."""
-    with suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, fields[11:15])) / _TICKS
-    return 0.0
-
-
-def _pss_bytes(pid: int) -> int:
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    return 0
+        peak[0] = max(peak[0], tree_pss_bytes(pid))

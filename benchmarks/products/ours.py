@@ -1,4 +1,4 @@
-"""Our pipeline as a library, as in docs/pipeline.md: child processes decode, Milvus Lite stores.
+"""Our pipeline as a library, as in docs/pipeline.md: child processes decode, a folder stores.
 
 python -m benchmarks.products.ours MODEL FOLDER STORE QUESTIONS [PRECISION]
 """
@@ -31,7 +31,7 @@ def main(_: str, folder: str, store: str, questions: str, precision: str = "int8
         kind: [_files(engine, question) for question, _ in asked]
         for kind, asked in json.loads(Path(questions).read_text()).items()
     }
-    unread = [Path(failure.path).name for failure in report.failures]
+    unread = [Path(failure.uri).name for failure in report.failures]
     print(json.dumps({"unread": unread, "found": found}))
 
 

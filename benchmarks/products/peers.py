@@ -21,7 +21,7 @@ class Txtai:
         from txtai.pipeline import Textractor  # type: ignore[import-not-found]
 
         self.embeddings = Embeddings(path=model, method="transformers", content=True, objects=False)
-        self.textractor, self.store, self.rows = Textractor(paragraphs=True), store, []
+        self.textractor, self.store, self.rows = Textractor(paragraphs=True), store, list[object]()
 
     def add(self, path: Path) -> int:
         """Read a file; how many parts it has."""

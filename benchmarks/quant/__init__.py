@@ -1,1 +1,1 @@
-"""What quantization costs and gains, compared with others: ``python -m benchmarks.quant``."""
+"""What quantization costs and gains, beside other runtimes. These parts import torch."""

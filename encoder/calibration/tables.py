@@ -60,7 +60,7 @@ def write_centring(path: Path, languages: Sequence[str], centring: Centring) -> 
 
 
 def read_sideways(path: Path) -> Sideways:
-    """What ``scripts/fit_sideways.py`` wrote."""
+    """What ``benchmarks/fits/sideways.py`` wrote."""
     with np.load(path) as arrays:
         return Sideways(arrays["direction"].astype(np.float32), float(arrays["limit"]))
 

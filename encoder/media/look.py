@@ -25,10 +25,6 @@ _COSINES = np.cos(np.pi * np.outer(_AT, np.arange(_PATCHES) + 0.5) / _PATCHES)
 _STRENGTH = np.hypot(_AT[:, None], _AT)
 
 
-LOOK = "look"
-"""In the metadata of a picture's asset: see `look_of`."""
-
-
 def look_of(rgb: NDArray[np.uint8]) -> str:
     """The look of a picture, uint8 [h, w, 3], as text; empty for a page or nothing to see.
 

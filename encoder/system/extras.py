@@ -9,7 +9,6 @@ from encoder.errors import MissingExtraError
 _EXTRAS = {
     "adlfs": "azure",
     "gcsfs": "gcs",
-    "httpx2": "client",
     "mcp": "mcp",
     "matplotlib": "plot",
     "onnxscript": "torch",

@@ -1,9 +1,11 @@
-"""Folders and files that only their owner may look into, whatever the user's umask."""
+"""Folders, files and sockets that are their owner's alone, whatever the user's umask."""
 
 from __future__ import annotations
 
 import os
+import socket
 import stat
+import struct
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,6 +31,18 @@ def private_folder(path: Path) -> Path:
 def private_opener(path: str, flags: int) -> int:
     """For `open`: the file is its owner's alone."""
     return os.open(path, flags, stat.S_IRUSR | stat.S_IWUSR)
+
+
+def is_own(peer: socket.socket) -> bool:
+    """Whether this user runs the other end of a Unix socket; else it is for the file's mode to say.
+
+    Without SO_PEERCRED, as on macOS, it is always True.
+    """
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, user, _ = struct.unpack("3i", credentials)
+    return bool(user == os.getuid())
 
 
 def tighten(folder: Path) -> None:

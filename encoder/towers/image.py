@@ -135,7 +135,7 @@ class ImageHead:
 
 
 def load_image_head(path: Path) -> ImageHead:
-    """Read the table that ``scripts/train_picture_head.py`` writes."""
+    """Read the table that ``benchmarks/fits/picture_head.py`` writes."""
     with np.load(path, allow_pickle=False) as tables:
         names = ("mean", "scale", "weight", "labels")
         return ImageHead(*(tables[name].astype(np.float32) for name in names))

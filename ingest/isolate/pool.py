@@ -141,10 +141,10 @@ def _ask(
     path: Path, what: Mapping[str, Any], config: IngestConfig, parse: Callable[[Message], T]
 ) -> T:
     """The one answer to a question about a file's header."""
-    limits = {"config": wire.config_to_json(config), "cpu_s": 2 * config.max_decode_s}
-    request = {**what, **limits, "uri": str(path)}
+    request = {**what, "config": wire.config_to_json(config), "uri": str(path)}
+    clock = Clock(str(path), config)
     with _pool.lent(config.max_memory_bytes, path) as process:
-        (answer,) = process.ask(request, Clock(str(path), config), parse)
+        (answer,) = process.ask(request, clock, parse, 2 * config.max_decode_s)
     return answer
 
 
@@ -175,13 +175,13 @@ def _ask_for_segments(
         "uri": asset.uri,
         "asset": asdict(asset),
         "config": wire.config_to_json(config),
-        # Twice, since two streams are decoded at once. It is a backstop behind the clock.
-        "cpu_s": 2 * (config.max_decode_s + (config.max_duration_s if unknown else plays_s)),
     }
+    # Twice, since two streams are decoded at once. It is a backstop behind the clock.
+    cpu_s = 2 * (config.max_decode_s + (config.max_duration_s if unknown else plays_s))
     clock = Clock(asset.uri, config, plays_s)
     with _pool.lent(config.max_memory_bytes, Path(asset.path or asset.uri)) as process:
         answers = process.ask(
-            request, clock, lambda answer: wire.segment_from_message(answer, asset.asset_id)
+            request, clock, lambda answer: wire.segment_from_message(answer, asset.asset_id), cpu_s
         )
         waiting = next(answers, None)
         for segment in answers:

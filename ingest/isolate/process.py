@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from time import perf_counter
+from time import clock_gettime, perf_counter
 from typing import Any, TypeVar
 
 from encoder.errors import CorruptMediaError, MediaError, MediaLimitError
@@ -82,9 +83,11 @@ class DecoderProcess:
         return self._process.poll() is None
 
     def ask(
-        self, request: Mapping[str, Any], clock: Clock, parse: Callable[[Message], T]
+        self, request: Mapping[str, Any], clock: Clock, parse: Callable[[Message], T], cpu_s: float
     ) -> Iterator[T]:
         """Send a request about the file ``request["uri"]``; yield the answers, parsed.
+
+        It may use ``cpu_s`` of CPU time; then the kernel ends it.
 
         Raises:
             MediaError: reported by the child, or how it ended.
@@ -92,6 +95,7 @@ class DecoderProcess:
         self.is_busy = True
         self.n_files += 1
         uri = request["uri"]
+        self._grant_cpu(cpu_s)
         try:
             self._channel.send(Message(request))
             while "end" not in (answer := self._receive(clock)).head:
@@ -121,6 +125,13 @@ class DecoderProcess:
         self._process.returncode = 0  # else it would be waited for
         self._channel.close()
 
+    def _grant_cpu(self, seconds: float) -> None:
+        pid = self._process.pid
+        with suppress(OSError):  # it has ended, which its channel reports
+            used_s = clock_gettime(~pid << 3 | 2)  # as clock_getcpuclockid(3) names its clock
+            until_s = int(used_s + seconds) + 1
+            resource.prlimit(pid, resource.RLIMIT_CPU, (until_s, resource.RLIM_INFINITY))
+
     def _receive(self, clock: Clock) -> Message:
         started = perf_counter()
         if check := current_check():
@@ -142,7 +153,9 @@ class DecoderProcess:
     def _wait_until_ready(self) -> Confinement:
         try:
             report = self._channel.receive(_START_TIMEOUT_S).head
-            confinement = Confinement(bool(report["network"]), bool(report["files"]))
+            confinement = Confinement(
+                str(report["calls"]), str(report["files"]), int(report["landlock"])
+            )
         except (EOFError, KeyError, TimeoutError, ValueError) as error:
             self.end()
             raise DecoderProcessError(

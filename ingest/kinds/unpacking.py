@@ -45,15 +45,16 @@ _DAMAGED = (
 )
 """What the libraries raise on damaged data."""
 
-_CLUTTER = frozenset({"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"})
+_CLUTTER = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 _NO_ARCHIVES = (b"mimetype", b"[Content_Types].xml")
 """The name of the first entry in documents that are ZIP files."""
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a file is one that macOS or Windows adds to folders and archives for itself."""
-    path = PurePath(name.replace("\\", "/"))
-    return path.name.startswith("._") or not _CLUTTER.isdisjoint(path.parts)
+    """Whether a file is hidden, or one that macOS or Windows adds to archives for itself."""
+    parts = PurePath(name.replace("\\", "/")).parts
+    hidden = any(part.startswith(".") and part != ".." for part in parts)
+    return hidden or not _CLUTTER.isdisjoint(parts)
 
 
 def is_packed(start: bytes) -> bool:

@@ -14,6 +14,7 @@ from ingest.config import IngestConfig
 from ingest.kinds.head import HEAD_BYTES
 from ingest.kinds.reading import read_header
 from ingest.kinds.registry import Candidate, check_chosen, sniff
+from ingest.sources.secret_files import check_not_secret
 from ingest.types import Asset
 
 _ID_BYTES = 16  # as unlikely to collide as a UUID, half as long as the whole hash
@@ -28,6 +29,7 @@ def identify(path: Path, config: IngestConfig, kind: str = "", asset_id: str = "
 
     Raises:
         LeftOutError: of none of ``config.kinds``.
+        SecretFileError: it holds keys or passwords.
         MediaError: missing, unreadable, empty, outside the roots, of an unknown or a different
             kind, or over a limit.
     """
@@ -51,6 +53,7 @@ def identify_copy(file: Path, uri: str, config: IngestConfig) -> Asset:
     Raises:
         MediaError: as `identify`, with messages about ``uri``.
     """
+    check_not_secret(uri, b"", config)
     try:
         asset = identify(file, config.model_copy(update={"roots": ()}))
     except MediaError as error:
@@ -86,6 +89,7 @@ def _sniffed(
             candidates = sniff(head, str(path), kind)
     except UnsupportedMediaError:
         check_chosen(str(path), [], config.kinds)
+        check_not_secret(str(path), head, config)
         raise
     except MediaError:
         raise
@@ -95,6 +99,8 @@ def _sniffed(
             remedy="Check that it opens elsewhere.",
         ) from error
     check_chosen(str(path), [candidate.media_type for candidate in candidates], config.kinds)
+    holds_files = any(candidate.kind.holds_files for candidate in candidates)
+    check_not_secret(str(path), b"" if holds_files else head, config)  # these are looked at alone
     return candidates
 
 

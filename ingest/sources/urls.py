@@ -22,6 +22,7 @@ from encoder.errors import MediaError, MediaLimitError
 from encoder.system.disk import writing
 from ingest.config import IngestConfig
 from ingest.sources.identity import identify
+from ingest.sources.secret_files import check_not_secret
 from ingest.types import Asset
 
 _PORTS = {"http": 80, "https": 443}
@@ -173,6 +174,7 @@ def identify_url(url: str, folder: Path, config: IngestConfig) -> Asset:
         MediaError: see `download` and `ingest.sources.identity`.
         DiskError: ``folder`` cannot be written.
     """
+    check_not_secret(urlsplit(url).path, b"", config)
     with writing(folder):
         scratch = Path(mkdtemp(dir=folder))
     file = download(url, scratch, config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import socket
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from encoder.errors import AnymodalError
+from encoder.system.private import is_own
+from search.api.access.auth import OWNER
 from search.api.errors import (
     HeadTooLargeError,
     RateLimitError,
@@ -298,7 +301,8 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection. The application learns in ``scope["state"]`` how it ended.
 
     ``hung_up`` is true there when the client has left before its answer was complete; ``cut`` is
-    the status that was sent to it when the guard ended the connection.
+    the status that was sent to it when the guard ended the connection. `OWNER` is true there for
+    requests of this user over a Unix socket.
     """
 
     def __init__(
@@ -320,8 +324,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_message = self._has_head = self._is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Admit the connection, or refuse it."""
+        """Admit the connection, or refuse it; close a Unix socket of another user."""
         super().connection_made(transport)
+        peer = transport.get_extra_info("socket")
+        if peer.family == socket.AF_UNIX:
+            if not is_own(peer):
+                transport.abort()
+                return
+            self.app_state = {**self.app_state, OWNER: True}
         self.host = self.client[0] if self.client else "127.0.0.1"
         if refusal := self._guard.admit(self):
             self._refuse(refusal)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
@@ -22,7 +22,11 @@ for each answer."""
 
 
 def serve(
-    app: FastAPI, config: ApiConfig, stopping: Event, on_listening: Callable[[str], None]
+    app: FastAPI,
+    config: ApiConfig,
+    stopping: Event,
+    on_listening: Callable[[str], None],
+    own_sockets: Sequence[socket.socket] = (),
 ) -> None:
     """Serve until SIGTERM or SIGINT; for the main thread.
 
@@ -34,6 +38,7 @@ def serve(
         config: host, port and limits.
         stopping: set as soon as the server is to stop.
         on_listening: called with the address once the server answers there.
+        own_sockets: listening Unix sockets, at which requests have this user's rights.
 
     Raises:
         OSError: the address is taken, or is not one of this machine.
@@ -53,7 +58,7 @@ def serve(
     with listening_socket(config.host, config.port) as listener:
         host = f"[{config.host}]" if ":" in config.host else config.host
         on_listening(f"http://{host}:{listener.getsockname()[1]}")
-        server.run(sockets=[listener])
+        server.run(sockets=[listener, *own_sockets])
 
 
 def server_for(app: FastAPI, config: ApiConfig) -> uvicorn.Server:

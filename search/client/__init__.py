@@ -43,7 +43,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'search.client' has no attribute {name!r}")
-    from encoder.system.extras import require
-
-    require(f"search.client.{name}", "httpx2")
     return getattr(import_module(f"search.client.{_HOMES[name]}"), name)

@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TypedDict, TypeVar
 from urllib.parse import quote
 
 import httpx2
-import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
@@ -26,6 +24,10 @@ from search.api.schemas import (
     UploadAnswer,
 )
 from search.client.errors import BusyError, UnreachableError, error_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Progress = Callable[[int, int], None]
 """Called with the bytes sent so far and the bytes of all files."""
@@ -95,8 +97,12 @@ FilePart = tuple[str, tuple[str, "bytes | FileToSend"]]
 
 
 class SearchOptions(TypedDict, total=False):
-    """Fields of a search besides what is searched with; see docs/api.md."""
+    """Fields of a search besides what is searched with; see docs/api.md.
 
+    ``terms`` are further inputs with weights, such as ``{"image": PATH, "weight": 0.5}``.
+    """
+
+    terms: Sequence[Mapping[str, Any]]
     modalities: Sequence[str]
     limit: int
     filter: Mapping[str, Any]
@@ -139,13 +145,19 @@ def search(
     """A search with any combination of these; ``media`` are files by modality."""
     terms: list[dict[str, Any]] = [{"text": value} for value in several(text)]
     terms += [{"asset_id": value} for value in several(like)]
-    contents: dict[str, Content] = {}
     for modality, files in media.items():
-        for content in several(files):
-            name = f"file{len(contents)}"
-            contents[name] = content
-            terms.append({modality: {"file": name}})
-    request = {"query": terms, **options}
+        paths = [Path(file) if isinstance(file, str) else file for file in several(files)]
+        terms += [{modality: content} for content in paths]
+    terms += map(dict, options.get("terms", ()))
+    contents: dict[str, Path | bytes] = {}
+    for term in terms:
+        for kind, content in term.items():
+            if isinstance(content, Path | bytes):
+                name = f"file{len(contents)}"
+                contents[name] = content
+                term[kind] = name if kind == "file" else {"file": name}
+    request = {**options, "query": terms}
+    request.pop("terms", None)
     read = SearchAnswer.model_validate_json
     if not contents:
         return ApiCall("POST", "/v1/search", read, json=request)
@@ -199,6 +211,8 @@ def sent_files(
 
 
 def _vectors(data: bytes) -> npt.NDArray[np.float32]:
+    import numpy as np
+
     entries = sorted(from_json(data)["data"], key=lambda entry: entry["index"])
     raw = [base64.b64decode(entry["embedding"]) for entry in entries]
     return np.stack([np.frombuffer(data_of_row, "<f4") for data_of_row in raw])
@@ -220,10 +234,10 @@ def several(values: Any) -> list[Any]:
     return list(values)
 
 
-def _part(name: str, content: Content) -> FilePart:
+def _part(name: str, content: Path | bytes) -> FilePart:
     if isinstance(content, bytes):
         return name, (name, content)
-    return name, (Path(content).name, FileToSend(Path(content), Sent(0)))
+    return name, (content.name, FileToSend(content, Sent(0)))
 
 
 def whole_passage(hit: HitOut, text: str) -> str:

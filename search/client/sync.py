@@ -6,11 +6,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import httpx2
-import numpy as np
-import numpy.typing as npt
 from pydantic_core import to_json
 
 from encoder.errors import AnymodalError
@@ -42,6 +40,10 @@ from search.client.calls import (
 from search.client.errors import ServerError
 from search.client.notebook import MOST_SHOWN, Shown, is_card, without_picture
 from search.types import Prune
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _POLL_S = 0.5
 

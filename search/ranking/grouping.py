@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.media.look import LOOK, likeness
+from encoder.media.look import likeness
 from encoder.types import IMAGE, Embeddings, Modality
 from search.ranking.fusion import RankedSegment
-from search.types import AssetRow, ScoredSegment
+from search.types import LOOK, AssetRow, ScoredSegment
 
 _LIKENESS = 0.85
 """Of shots of one photo; see `encoder.media.look`."""

@@ -143,13 +143,16 @@ FRAME = """async () => {
   const { framed } = await import("/js/framed.js");
   const canvas = Object.assign(document.createElement("canvas"), { width: 200, height: 100 });
   const blob = await new Promise((done) => canvas.toBlob(done));
-  const image = Object.assign(new Image(400, 400), { src: URL.createObjectURL(blob) });
+  const image = new Image(400, 400);
   image.style.objectFit = "contain";
   const box = [0.25, 0.5, 0.75, 0.5, 0.75, 1, 0.25, 1];
   const frame = framed(image, [{ regions: [box] }, {}]);
   document.body.replaceChildren(frame);
   frame.style.width = "400px";
-  await image.decode();
+  // A picture can be decoded before its load event, which lays the boxes.
+  const loaded = new Promise((done) => image.addEventListener("load", done));
+  image.src = URL.createObjectURL(blob);
+  await loaded;
   await new Promise(requestAnimationFrame);
   const home = image.getBoundingClientRect();
   const { x, y, width, height } = frame.querySelector("polygon").getBoundingClientRect();

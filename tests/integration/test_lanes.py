@@ -30,7 +30,7 @@ from search.types import SearchResult
 from tests.integration.conftest import Run
 from tests.support import tiny_models as tiny
 from tests.support.waiting import wait_for
-from workers.beside.commands import engine_of
+from workers.cli.running import engine_of
 from workers.config import Settings
 from workers.evaluation.judging import judge
 from workers.evaluation.questions import Content, Question, QuestionSet

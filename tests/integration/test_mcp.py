@@ -11,6 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import httpx2
 import numpy as np
@@ -174,6 +175,10 @@ def test_a_misled_agent_reads_nothing_but_its_folders(
         (tmp_path / name).write_text(SECRET)
     (root / ".anymodalignore").write_text("left/\n")
     (root / "ok" / "d.txt").write_text("Ships wait for the tide.")
+    with ZipFile(root / "ok" / "e.zip", "w") as archive:
+        for name in (".ssh/id_rsa", "a/.env.txt", "keys/id_rsa", "keys/.git/x.txt"):
+            archive.writestr(name, SECRET)
+        archive.writestr("f.txt", "Gulls follow the ferry.")
     (root / "link.txt").symlink_to(tmp_path / "outside/b.txt")
     (root / "folder").symlink_to(tmp_path / "outside")
     (root / "seen.txt").symlink_to(root / ".env.txt")
@@ -182,6 +187,7 @@ def test_a_misled_agent_reads_nothing_but_its_folders(
         root / "left/c.txt",
         root / "left",
         root / ".ssh",
+        root / "ok/e.zip!/keys/id_rsa",
     ]
     named += [root / "link.txt", root / "folder", root / "folder/b.txt", root / "seen.txt"]
     named += [root / "../outside/b.txt", Path("/etc/passwd"), Path("/proc/self/environ"), Path("/")]
@@ -196,9 +202,9 @@ def test_a_misled_agent_reads_nothing_but_its_folders(
                 ):
                     assert (await called(client, tool, **asked)).is_error, path
             job = await ingested(client, paths=[str(root)])
-            assert job["ingested"] == 1
+            assert job["ingested"] == 2
             listed = await facts(client, "list")
-            assert [one["name"] for one in listed["assets"]] == ["d.txt"]
+            assert sorted(one["name"] for one in listed["assets"]) == ["d.txt", "f.txt"]
             found = await facts(client, "search", text="ships", limit=1)
             assert found["results"][0]["name"] == "d.txt"
 

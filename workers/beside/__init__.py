@@ -1,4 +1,4 @@
-"""Hand commands to a running `anymodal serve` of the same user and store.
+"""Search by a running `anymodal serve` of the same user and store, which has a model open already.
 
-It holds the embedded store, which admits one process, and has model and store open already.
+It serves its API at a Unix socket too, to which only its user can connect.
 """

@@ -1,26 +1,22 @@
-"""The socket on which a server of this user listens for commands on a store."""
+"""The socket at which a server of this user answers for a store."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import socket
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from search.store.folders import default_folder
 from search.store.open import store_name, store_target
 
-_NAME = "commands.sock"
+_NAME = "api.sock"
+_MOST_BYTES = 100
 
 
 def socket_path(uri: str | None) -> Path | None:
-    """In the store's folder, or in the data folder for a store on a server; None for ``memory:``.
-
-    Only the file's owner may connect.
-    """
+    """In the store's folder, or in the data folder for any other store; None for ``memory:``."""
     if uri == "memory:":
         return None
     target = store_target(uri)
@@ -30,24 +26,10 @@ def socket_path(uri: str | None) -> Path | None:
     return default_folder().parent / f"{key}-{_NAME}"
 
 
-def attach(call: Callable[[str], None], path: Path) -> None:
-    """Bind or connect, however long the path is: the system allows only 107 bytes."""
-    with _short(path) as name:
-        call(name)
-
-
-def is_mine(peer: socket.socket) -> bool:
-    """Whether this user runs the other end; without SO_PEERCRED the file's owner decides."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True
-    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, user, _ = struct.unpack("3i", credentials)
-    return bool(user == os.getuid())
-
-
 @contextmanager
-def _short(path: Path) -> Iterator[str]:
-    if len(os.fsencode(path)) < 100:
+def short_name(path: Path) -> Iterator[str]:
+    """A name by which to bind or connect, valid in the block: the system allows only 107 bytes."""
+    if len(os.fsencode(path)) < _MOST_BYTES:
         yield str(path)
         return
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from rich.console import RenderableType
 
 from workers.cli.options import json_option, settings_options
 from workers.cli.output import marked, progress, show, table
+from workers.cli.running import opened
 
 
 @click.command()
@@ -50,13 +50,11 @@ def bind(
     Name the file in ANYMODAL_ENCODER__BINDINGS to use it.
     """
     from encoder.types import Modality
-    from workers.config import current_settings
     from workers.pipeline import binding
-    from workers.serving.resources import Resources
 
     target = (out or Path(f"{modality}.npz")).resolve()
     described_files = binding.read_pairs(pairs)
-    with progress("Reading", "files") as bar, closing(Resources(current_settings())) as resources:
+    with progress("Reading", "files") as bar, opened() as resources:
         bound, failed = binding.bind(
             resources.unbound_encoder(),
             Modality(modality),

@@ -32,7 +32,7 @@ from workers.serving.resources import Resources
 
 Look: TypeAlias = Callable[[Resources], tuple[str, dict[str, Any]]]
 
-_SAMPLES = Path(__file__).with_name("samples.zip")  # by scripts/build_samples.py
+_SAMPLES = Path(__file__).with_name("samples.zip")  # by tests/support/doctor_samples.py
 
 
 @dataclass(frozen=True)
@@ -214,9 +214,9 @@ def _process(_held: Resources) -> tuple[str, dict[str, Any]]:
 
 def _decoders(resources: Resources) -> tuple[str, dict[str, Any]]:
     confined = isolate.confinement(resources.ingest_config)
-    network = "no network" if confined.network else "NETWORK (this kernel has no seccomp filters)"
-    files = "their folder alone" if confined.files else "ALL FILES (this kernel has no Landlock)"
-    return f"decoder processes have {network}, and read {files}", confined._asdict()
+    gaps = confined.gaps()
+    text = f"CAN {'; '.join(gaps)}" if gaps else "read their folder alone, and change nothing"
+    return f"decoder processes {text}", {**confined._asdict(), "gaps": gaps}
 
 
 _PARTS: dict[str, Look] = {

@@ -6,8 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing, suppress
-from dataclasses import asdict
+from contextlib import closing
 from threading import Event
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -15,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from encoder.errors import DiskError, InputError
-from search.errors import StoreUnavailableError
 from workers.cli.options import PathOrUrl, json_option, settings_options
 from workers.cli.output import progress_bar, report_lines, show
-from workers.cli.running import run_here
+from workers.cli.running import opened
 
 if TYPE_CHECKING:
     from search.types import IngestRequest, Labels
@@ -135,7 +133,7 @@ def _attend(settings: Settings, request: IngestRequest, *, on_broker: bool) -> N
         if on_broker:
             job_id = run_job(settings, request, report, stop)
         else:
-            _run(settings, request, report, stop)
+            _run(request, report, stop)
     except DiskError as error:
         refused = error
     wall_s, interrupted = perf_counter() - started, stop.is_set() or bool(refused)
@@ -165,12 +163,7 @@ def _leave(
         raise SystemExit(1)
 
 
-def _run(
-    settings: Settings, request: IngestRequest, report: IngestReport, stop: StopSignal
-) -> None:
-    """Ingest in this process, or in a server of this user that holds the store."""
-    from search.store.open import is_on_server
-
+def _run(request: IngestRequest, report: IngestReport, stop: Event) -> None:
     with progress_bar() as bar:
         task = bar.add_task("ingest", total=None, note="")
 
@@ -179,48 +172,28 @@ def _run(
             note = f"{len(report.failures)} set aside" if report.failures else ""
             bar.update(task, advance=shard.n_files, note=note)
 
-        # While a server ingests, its searches wait, and this command's priority has no effect.
-        ingested(
-            request,
-            take,
-            stop,
-            lambda n: bar.update(task, total=n),
-            in_server=not is_on_server(settings.store),
-        )
+        ingest_here(request, take, stop, lambda n: bar.update(task, total=n))
 
 
-def ingested(
+def ingest_here(
     request: IngestRequest,
     take: Callable[[IngestReport], None],
-    stop: StopSignal,
+    stop: Event,
     total: Callable[[int | None], object] = lambda _: None,
-    *,
-    in_server: bool = True,
 ) -> None:
-    """Ingest in a server of this user that holds the store, else in this process.
+    """Ingest in this process, until the event is set.
 
-    Without ``in_server``, which only a store allows that several processes can write, always in
-    this process, with its priority and threads.
-
-    Raises:
-        StoreUnavailableError: the server was stopped meanwhile.
+    Args:
+        request: what to ingest.
+        take: called with the report of each shard as it ends.
+        stop: set to finish the files under way and store no others.
+        total: called with the number of files, if it is known.
     """
-    from workers.beside.client import ask
-    from workers.pipeline.reports import IngestReport
+    from workers.pipeline.files import count_files
 
-    plan = asdict(request)
-    if far := ask("ingest", plan) if in_server else None:
-        stop.then(far.stop)
-    for answer in far or run_here("ingest", plan, stop):
-        if "total" in answer:
-            total(answer["total"])
-        elif "report" in answer:
-            take(IngestReport.from_json(answer["report"]))
-        elif not stop.is_set():  # it was not asked to stop, so it is shutting down
-            raise StoreUnavailableError(
-                "The server that held the store was stopped before everything was ingested.",
-                remedy="Run the command again to ingest the rest.",
-            )
+    with opened() as resources:
+        total(count_files(request.paths))
+        resources.pipeline(request.url_hosts).fulfil(request, on_report=take, stopped=stop.is_set)
 
 
 def run_job(settings: Settings, request: IngestRequest, report: IngestReport, stop: Event) -> str:
@@ -302,30 +275,12 @@ def absolute_paths(paths: Iterable[str]) -> list[str]:
     ]
 
 
-class StopSignal(Event):
-    """Set by a signal; may also stop a job elsewhere."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._further: Callable[[], None] = lambda: None
-
-    def then(self, stop_elsewhere: Callable[[], None]) -> None:
-        self._further = stop_elsewhere
-        if self.is_set():
-            stop_elsewhere()
-
-    def set(self) -> None:
-        super().set()
-        with suppress(OSError):
-            self._further()
-
-
-def stop_on(*signals: signal.Signals, says: str = "") -> StopSignal:
+def stop_on(*signals: signal.Signals, says: str = "") -> Event:
     """The event that a signal sets. An exception could be raised anywhere, and be lost.
 
     A second signal ends the process at once.
     """
-    stop = StopSignal()
+    stop = Event()
 
     def on_signal(number: int, _frame: object) -> None:
         if stop.is_set():

@@ -1,7 +1,4 @@
-"""``anymodal list``, ``info``, ``delete`` and ``store stats``: what is stored.
-
-A server of this user that holds the store answers; else the store is opened here.
-"""
+"""``anymodal list``, ``info``, ``delete`` and ``store stats``: what is stored; without a model."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ import click
 
 from workers.cli.options import json_option, kind_option, settings_options
 from workers.cli.output import marked, show, table
-from workers.cli.running import last_answer
+from workers.cli.running import opened
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -53,10 +50,11 @@ _ID = re.compile(r"[0-9a-f]{32,}")
 @json_option
 def list_assets(**options: Any) -> None:
     """List stored assets page by page, in the order of their ids."""
-    from ingest.sources.objects import whole_path
+    from workers.cli.listing import listed
 
-    path = options["path"] and whole_path(options["path"])
-    show(last_answer("list", {**options, "path": path}), list_lines)
+    with opened() as resources:
+        page = listed(options, resources.recorded_store())
+    show(page, list_lines)
 
 
 @click.command()
@@ -65,7 +63,11 @@ def list_assets(**options: Any) -> None:
 @json_option
 def info(target: str) -> None:
     """Show what is stored about an asset: its locations, metadata and segments."""
-    show(last_answer("info", {"target": absolute(target)}), info_lines)
+    from workers.cli.listing import described
+
+    with opened() as resources:
+        facts = described(resources.recorded_store(), absolute(target))
+    show(facts, info_lines)
 
 
 @click.command()
@@ -73,7 +75,11 @@ def info(target: str) -> None:
 @json_option
 def stats() -> None:
     """Count what is stored: kinds, sizes, languages, years. Reads every asset's row."""
-    show(last_answer("stats", {}), stats_lines)
+    from workers.cli.listing import counted
+
+    with opened() as resources:
+        totals = counted(resources.recorded_store())
+    show(totals, stats_lines)
 
 
 @click.command()
@@ -88,10 +94,15 @@ def delete(targets: tuple[str, ...], kinds: tuple[str, ...]) -> None:
     kept there. What is not stored, or no longer, is said and is no error, so that a deletion can be
     repeated.
     """
-    from workers.beside.query import media_types_of
+    from workers.cli.query import media_types_of
+    from workers.pipeline.commit_rows import remove
 
-    request = {"targets": [*map(absolute, targets)], "media_types": media_types_of(kinds)}
-    removed = dict(zip(targets, last_answer("delete", request)["removed"], strict=True))
+    media_types = media_types_of(kinds)
+    with opened() as resources:
+        store, uploads = resources.recorded_store(), resources.uploads
+        removed = {
+            target: remove(store, absolute(target), uploads, media_types) for target in targets
+        }
     lines = [
         marked(f"{target}: {n_assets} removed" if n_assets else f"{target}: not stored")
         for target, n_assets in removed.items()
@@ -111,7 +122,7 @@ def absolute(target: str) -> str:
 def list_lines(page: Mapping[str, Any]) -> Iterator[RenderableType]:
     from rich.table import Table
 
-    from workers.beside.listing import day
+    from workers.cli.listing import day
 
     if not page["assets"]:
         yield "No stored assets match."

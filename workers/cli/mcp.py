@@ -159,7 +159,6 @@ def _here(parts: Services) -> Connect:
 
 @contextmanager
 def _services(host: str) -> Iterator[Services]:
-    from workers.beside.commands import beside
     from workers.config import current_settings
     from workers.serving.composition import services
     from workers.serving.resources import Resources
@@ -167,7 +166,7 @@ def _services(host: str) -> Iterator[Services]:
     settings = current_settings()
     config = settings.api.model_copy(update={"host": host})
     resources = Resources(settings.model_copy(update={"api": config}))
-    with services(resources) as parts, beside(resources, lambda: parts):
+    with services(resources) as parts:
         yield parts
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, suppress
 from functools import cache, partial
 from pathlib import Path
 from time import perf_counter
@@ -14,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from workers.beside.client import ask
-from workers.beside.weights import absolute
+from workers.beside import client
 from workers.cli.options import KindsOption, json_option, kind_option, settings_options
 from workers.cli.output import (
     as_object,
@@ -26,7 +24,8 @@ from workers.cli.output import (
     result_lines,
     wants_json,
 )
-from workers.cli.running import last_answer
+from workers.cli.query import FILES, filter_of, found, request_of, searched, terms_of
+from workers.cli.running import engine_of, opened
 from workers.observe.printable import safe_json
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from workers.serving.resources import Resources
 
 _GIVE = "Give a text, --text, --query-file, --image, --audio, --video or --like to search with."
-_FILES = ("query_file", "image", "audio", "video", "like")
 
 
 @click.command()
@@ -135,11 +133,13 @@ def search(listen: str | None, pause_s: float, **options: Any) -> None:
     anymodal search --listen question.wav --limit 3 --modality image
     """
     if listen:
-        _listen(listen, pause_s, _absolute(options))
+        _listen(listen, pause_s, options)
         return
-    if not any(options[name] for name in ("words", "text", "unwanted", *_FILES)):
+    if not any(options[name] for name in ("words", "text", "unwanted", *FILES)):
         raise click.UsageError(_GIVE)
-    facts = last_answer("search", _absolute(options))
+    with ExitStack() as stack:
+        resources = cache(partial(stack.enter_context, opened()))
+        facts = _found(options, resources, lambda: engine_of(resources(), stack))
     if wants_json():
         print_json(facts)
     else:
@@ -153,30 +153,39 @@ def _print_result(facts: dict[str, Any], *, shows_weak: bool) -> None:
     screen.print(f"[dim]{latency_line(facts['latency_s'])}[/]")
 
 
-def _absolute(options: dict[str, Any]) -> dict[str, Any]:
-    """A server may run in another folder."""
-    files = {option: [absolute(name) for name in options[option]] for option in _FILES}
-    path = options["path"] and os.path.abspath(os.path.expanduser(options["path"]))  # noqa: PTH100, PTH111
-    return {**options, **files, "path": path}
+def _found(
+    options: dict[str, Any],
+    resources: Callable[[], Resources],
+    engine: Callable[[], SearchEngine],
+) -> dict[str, Any]:
+    """Search by a server of this user that has a model open, or else in this process."""
+    from search.errors import StoreBusyError
+
+    terms, request = terms_of(options), request_of(options)
+    facts = client.search(terms, request)
+    if facts is None:
+        return found(terms, request, resources(), engine)
+    if not facts["hits"]:
+        with suppress(StoreBusyError):  # the server holds a FILE.db
+            facts["searched"] = searched(request, resources())
+    return facts
 
 
 def _listen(source: str, pause_s: float, options: dict[str, Any]) -> None:
     """Answer each question that is spoken in a source, and show its words while it is spoken."""
     from encoder.services.speech import speech_spans
     from search.listening import Listener
-    from workers.beside.commands import engine_of
-    from workers.beside.query import facts_of
-    from workers.config import current_settings
-    from workers.serving.resources import Resources
 
-    facts_of(options)  # report mistakes before loading the model
+    filter_of(request_of(options)["filter"])  # report mistakes before loading the model
     with ExitStack() as stack:
-        resources = stack.enter_context(closing(Resources(current_settings())))
-        engine = cache(partial(engine_of, resources, stack))
-        find = partial(_answer_to, options, resources, engine)
+        resources = cache(partial(stack.enter_context, opened()))
+        engine = cache(lambda: engine_of(resources(), stack))
 
         def transcribe(speech: Waveform) -> Sequence[Utterance]:
-            return resources.encoder().services.transcribe(speech)
+            return resources().encoder().services.transcribe(speech)
+
+        def find(question: str) -> dict[str, Any]:
+            return _found({**options, "words": (*options["words"], question)}, resources, engine)
 
         listener = Listener(speech_spans, transcribe, pause_s)
         screen = console(stderr=True)
@@ -214,18 +223,6 @@ def _sound(source: str) -> Iterator[Samples]:
     from encoder.media.sound import load_sound, resample
 
     return chunks(resample(load_sound(Path(source).expanduser()), RATE))
-
-
-def _answer_to(
-    options: dict[str, Any], resources: Resources, engine: Callable[[], SearchEngine], question: str
-) -> dict[str, Any]:
-    """Search in a server of this user that has the store open, or in this process."""
-    from workers.beside.query import found
-
-    options = {**options, "words": (*options["words"], question)}
-    if answers := ask("search", options):
-        return dict(next(iter(answers)))
-    return found(options, engine(), resources)
 
 
 def _print_answer(result: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ def serve(
     from search.api.app import create_app
     from search.api.middleware.bounded_threads import usable_cores
     from search.api.server import serve as serve_app
-    from workers.beside.commands import beside
+    from workers.beside.server import own_sockets
     from workers.config import current_settings
     from workers.observe import logs
     from workers.serving.composition import following, services
@@ -69,10 +69,10 @@ def serve(
         try:
             with (
                 following(resources, parts, put),
-                beside(resources, lambda: app.state.services),
+                own_sockets(settings.store) as sockets,
             ):
                 announce = partial(_announce, settings.log_format)
-                serve_app(app, config, parts.stopping, announce)
+                serve_app(app, config, parts.stopping, announce, sockets)
         except OSError as error:
             where = f"{config.host}:{config.port}"
             raise InputError(

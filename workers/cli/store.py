@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from rich.console import RenderableType
 
 from workers.cli.options import json_option, settings_options
 from workers.cli.output import marked, progress, show, table
-from workers.cli.running import last_answer
+from workers.cli.running import opened
 from workers.environment import begin, options
 
 
@@ -28,11 +27,9 @@ def backup(folder: Path) -> None:
     Searches go on, and those who write wait until it is done. Files and uploads stay where they
     are. To restore a store, copy the folder back while nobody uses it.
     """
-    from workers.config import current_settings
     from workers.library.backup import back_up, folder_of
-    from workers.serving.resources import Resources
 
-    with closing(Resources(current_settings())) as resources:
+    with opened() as resources:
         source = folder_of(resources.settings.store)
         n_assets = back_up(source, resources.recorded_store(), folder)
     said = f"Copied {n_assets} assets to {marked(str(folder))}"
@@ -51,15 +48,10 @@ def export_store(folder: Path) -> None:
     from encoder.system.extras import require
 
     require("`anymodal store export`", "pyarrow")
-    from workers.config import current_settings
     from workers.library.portable import Manifest
     from workers.library.portable import export_store as export
-    from workers.serving.resources import Resources
 
-    with (
-        closing(Resources(current_settings())) as resources,
-        progress("Exporting", "assets") as bar,
-    ):
+    with opened() as resources, progress("Exporting", "assets") as bar:
         vector_store = resources.existing_store()
         done = export(vector_store, folder, Manifest.of(resources.encoder()), bar)
     n_assets = sum(part.n_assets for part in done.parts)
@@ -86,13 +78,8 @@ def import_store(folder: Path) -> None:
 
     manifest = open_export(folder)
     begin(replace(options(), model=manifest.model))
-    from workers.config import current_settings
-    from workers.serving.resources import Resources
 
-    with (
-        closing(Resources(current_settings())) as resources,
-        progress("Importing", "assets") as bar,
-    ):
+    with opened() as resources, progress("Importing", "assets") as bar:
         manifest.check_space(Manifest.of(resources.encoder()))
         n_written = load(resources.store(), folder, manifest, bar)
     said = f"Added {n_written} assets from {marked(str(folder))}"
@@ -111,15 +98,10 @@ def check(repair: bool) -> None:
     was given up), 2 if the store cannot be checked.
     """
     from encoder.errors import AnymodalError
-    from workers.config import current_settings
     from workers.library.check import checked
-    from workers.serving.resources import Resources
 
     try:
-        with (
-            closing(Resources(current_settings())) as resources,
-            progress("Checking", "rows") as bar,
-        ):
+        with opened() as resources, progress("Checking", "rows") as bar:
             answer = checked(resources.recorded_store(), resources.uploads, bar, repair=repair)
     except AnymodalError as error:
         click.echo(f"Error: {error}", err=True)
@@ -158,7 +140,11 @@ def calibrate(**request: Any) -> None:
     Measures how near unrelated content of each kind lies to some 300 queries, without labels.
     Nothing is encoded again, and no row changes; searches continue.
     """
-    show(last_answer("calibrate", request), calibration_lines)
+    from workers.pipeline import calibration
+
+    with opened() as resources:
+        result = calibration.calibrate(resources.encoder(), resources.existing_store(), **request)
+    show(result, calibration_lines)
 
 
 def calibration_lines(result: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -242,11 +228,13 @@ def reindex(queries_file: Path | None, drop_former: bool, no_switch: bool, **req
     if drop_former:
         _drop_former()
         return
+    from workers.library.reindex import ReindexPlan, move
+
     lines = queries_file.read_text("utf-8").splitlines() if queries_file else []
     queries = [text for line in lines if (text := line.strip())]
-    with progress("Encoding", "assets") as bar:
-        plan = {**request, "queries": queries, "switch": not no_switch}
-        result = last_answer("reindex", plan, bar)
+    plan = ReindexPlan(**request, queries=queries, switch=not no_switch)
+    with opened() as resources, progress("Encoding", "assets") as bar:
+        result = move(resources, plan, bar).as_json()
     show(result, _reindex_lines)
     if not (result["switched"] or no_switch):
         sys.exit(1)

@@ -7,15 +7,16 @@ import random
 import signal
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 import click
 
-from workers.cli.ingest import StopSignal, ingested, run_job, stop_on
+from workers.cli.ingest import ingest_here, run_job, stop_on
 from workers.cli.options import json_option, settings_options
 from workers.cli.output import console, report_lines, wants_json
+from workers.cli.running import opened
 
 if TYPE_CHECKING:
     from workers.config import Settings
@@ -54,8 +55,7 @@ def watch(folders: tuple[Path, ...], quiet_s: float, every_s: float) -> None:
     soon after they are written, deleted ones are no longer found, and renamed or moved ones are
     found at their new place without being encoded again. Nothing is removed from the store: that
     takes `anymodal ingest --prune`. A folder that loses its disk, all of its files or many at once
-    loses nothing, which is reported. Uses a running `anymodal serve` if there is one; otherwise,
-    the store is open only while something is ingested.
+    loses nothing, which is reported. The store is open only while something is ingested.
     """
     from workers.config import current_settings
     from workers.library.watch import watch_folders
@@ -70,7 +70,7 @@ def watch(folders: tuple[Path, ...], quiet_s: float, every_s: float) -> None:
             _tell(report, time.perf_counter() - started, is_whole)
 
 
-def _patiently(settings: Settings, changes: Changes, stop: StopSignal) -> IngestReport | None:
+def _patiently(settings: Settings, changes: Changes, stop: Event) -> IngestReport | None:
     """Ingest; retry after a pause if that may help, so that nothing is lost. None if stopped."""
     from encoder.errors import AnymodalError
     from workers.pipeline.retry import Again, decide
@@ -89,27 +89,25 @@ def _patiently(settings: Settings, changes: Changes, stop: StopSignal) -> Ingest
     return None
 
 
-def _done(settings: Settings, changes: Changes, stop: StopSignal) -> IngestReport:
+def _done(settings: Settings, changes: Changes, stop: Event) -> IngestReport:
     from search.types import IngestRequest
     from workers.pipeline.reports import IngestReport
 
     report = IngestReport()
     request = IngestRequest(changes.paths, gone=changes.gone)
     if settings.broker.startswith("memory:"):
-        ingested(request, report.add, stop)
+        ingest_here(request, report.add, stop)
         return report
     if changes.paths:
         run_job(settings, request, report, stop)
     if changes.gone and not stop.is_set():
-        report.add(_forgotten(settings, changes))
+        report.add(_forgotten(changes))
     return report
 
 
-def _forgotten(settings: Settings, changes: Changes) -> IngestReport:
+def _forgotten(changes: Changes) -> IngestReport:
     """With a broker this process removes what is gone, as `anymodal delete` does."""
-    from workers.serving.resources import Resources
-
-    with closing(Resources(settings)) as resources:
+    with opened() as resources:
         return resources.pipeline().forget([], prune=False, gone=changes.gone)
 
 

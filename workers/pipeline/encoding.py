@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from encoder.errors import AnymodalError, ModelError
 from encoder.media.image import mean_colour
-from encoder.media.look import LOOK, look_of
+from encoder.media.look import look_of
 from encoder.services.reader import LazyReader
 from encoder.services.speech import Speech
 from encoder.services.text_services import TextServices
@@ -22,7 +22,7 @@ from ingest.config import IngestConfig
 from ingest.language import SAMPLE_CHARS, language_of
 from ingest.types import Asset, Segment
 from search.store.schema import segment_id
-from search.types import Labels, SegmentRow
+from search.types import LOOK, Labels, SegmentRow
 from workers.observe.logs import about
 from workers.observe.tracing import embedding
 from workers.pipeline.places import changed, has_changed

@@ -303,7 +303,7 @@ class Resources:
 
     @cached_property
     def _turns(self) -> Turns:
-        """Shared by all that this process ingests: uploads, and commands beside a server."""
+        """Shared by all that this process ingests."""
         from workers.pipeline.ingest_pipeline import SHARDS_AT_ONCE, Turns
 
         return Turns(SHARDS_AT_ONCE)

@@ -33,7 +33,8 @@ _BUNDLES = _HERE / "bundles"
 TABLES = _HERE / "tables"
 """Tables that come with the package; each is made by a script."""
 IMAGE_LABELS, SOUND_LABELS = TABLES / "image_labels.npz", TABLES / "sound_labels.npz"
-"""Classes of pictures and names of sounds in MiniLM's space, by ``scripts/build_*_labels.py``."""
+"""Classes of pictures and names of sounds in MiniLM's space, by
+``benchmarks/fits/image_labels.py`` and ``scripts/build_sound_labels.py``."""
 
 GATES = _HERE / "gates"
 """Gates, made by ``scripts``: ``distill_text_gate.py``, ``write_multilingual_gate.py`` and

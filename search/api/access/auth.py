@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from encoder.errors import InputError
-from search.api.access.keys import ApiKey, KeyRing, Sessions
+from search.api.access.keys import SCOPES, ApiKey, KeyRing, Sessions
 from search.api.access.paths import PATHS
 from search.api.config import ApiConfig
 from search.api.errors import ForbiddenError, RateLimitError, UnauthorizedError
@@ -22,6 +22,9 @@ from search.api.errors import ForbiddenError, RateLimitError, UnauthorizedError
 COOKIE = "anymodal_session"
 """Set by ``POST /v1/session``; valid for GET only, since pictures and players in a page cannot
 send a header."""
+
+OWNER = "owner"
+"""In the state of a request: it came from this user over a Unix socket, and may do everything."""
 
 _BURST_S = 10.0
 
@@ -68,7 +71,8 @@ class Access:
     def check(self, token: str | None, scope: str) -> frozenset[str]:
         """The scopes of a request's sender.
 
-        Where no key is required, unknown keys are ignored: many clients always send one.
+        Once there are keys, one that is wrong or revoked is refused, also where none is required.
+        Before, any is ignored: many clients always send one.
         """
         key = self.key_of(token) if token else None
         return self._without_key(token, scope) if key is None else self._allowed(key, scope)
@@ -91,10 +95,11 @@ class Access:
         return frozenset(key.scopes)
 
     def _without_key(self, token: str | None, scope: str) -> frozenset[str]:
-        if self.required:
+        if self.required or (token and self._keys.all()):
             raise UnauthorizedError(
                 "No key was sent." if token is None else "The key is unknown or was revoked.",
-                "Send the header `Authorization: Bearer KEY`; `anymodal keys create` makes a key.",
+                "Send the header `Authorization: Bearer KEY`; `anymodal keys create` makes a key."
+                + ("" if self.required else " From this machine, none is needed."),
             )
         if scope == "admin":
             raise ForbiddenError("This needs a key with the scope admin.")
@@ -151,6 +156,9 @@ class Needs:
         sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     ) -> None:
         """Stores the sender's scopes in ``request.state.scopes``."""
+        if getattr(request.state, OWNER, False):
+            request.state.scopes = frozenset({*SCOPES, PATHS})
+            return
         access: Access = request.app.state.services.access
         sessions: Sessions = request.app.state.services.sessions
         key_id = None

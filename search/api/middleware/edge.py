@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from encoder.errors import AnymodalError
-from search.api.access.auth import is_loopback
+from search.api.access.auth import OWNER, is_loopback
 from search.api.config import ApiConfig
 from search.api.errors import ForbiddenError, HostHeaderError, TooLargeError, error_answer
 from search.api.middleware.metrics import Metrics
@@ -105,7 +105,7 @@ class Edge:
             return HostHeaderError(
                 f"The request has {len(more_hosts) + 1} Host headers.", "Send one (RFC 9112, 3.2)."
             )
-        if self._hosts and _host_name(host) not in self._hosts:
+        if self._hosts and _host_name(host) not in self._hosts and not scope["state"].get(OWNER):
             return ForbiddenError(
                 f"The host {host[:200]!r} is not served.",
                 "Ask for localhost, or add it to ANYMODAL_API__ALLOWED_HOSTS.",

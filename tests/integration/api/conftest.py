@@ -1,5 +1,6 @@
 """The API over a real server, with the real bundle, on a store in memory."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,11 +31,11 @@ from workers.serving.resources import Resources
 
 
 @contextmanager
-def served(parts: Services) -> Iterator[httpx.Client]:
-    """Serve in a thread, at a free port."""
+def served(parts: Services, *more: socket.socket) -> Iterator[httpx.Client]:
+    """Serve in a thread, at a free port, and at more sockets."""
     server = server_for(create_app(parts), parts.config)
     listener = listening_socket("127.0.0.1", 0)
-    thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="server")
+    thread = Thread(target=server.run, kwargs={"sockets": [listener, *more]}, name="server")
     thread.start()
     while not server.started:
         assert thread.is_alive()

@@ -44,6 +44,17 @@ def test_finds_by_text_and_by_files(ours: Anymodal, folder: Path) -> None:
 
     assert [found.hits[0].name for found in (by_path, by_bytes)] == ["sky.jpg"] * 2
     assert both.hits[0].name == "tone.wav"
+    weights = {"rocket": 3.0, "bread": 0.1}
+    terms = [{"text": f"{word} words", "weight": weight} for word, weight in weights.items()]
+    files = [
+        {"file": folder / "page.html", "weight": 0.1},
+        {"image": (folder / "sky.jpg").read_bytes(), "weight": 0.01},
+    ]
+    texts = ours.search(terms=[*terms, *files], modalities=["text"], limit=2, lexical=False)
+    assert [hit.name for hit in texts.hits] == ["page.html", "bread.txt"]
+    terms[0]["weight"], terms[1]["weight"] = 0.1, 3.0
+    pages = ours.hits(terms=terms, modalities=["text"], limit=1, lexical=False)
+    assert [hit.name for hit in pages] == ["bread.txt", "page.html"]
     asset_id = by_path.hits[0].asset_id
     assert asset_id not in {hit.asset_id for hit in ours.similar(asset_id, limit=2).hits}
 

@@ -16,7 +16,7 @@ from search.engine import SearchEngine
 from search.query.query import Query
 from tests.integration.api.conftest import composed
 from tests.support import tiny_models as tiny
-from workers.beside.query import terms_of
+from workers.cli.query import read_term, terms_of
 
 STORED = {"short.txt": "tin", "long.txt": "rain on tin"}
 
@@ -110,7 +110,12 @@ def test_more_like_a_file_is_more_like_a_document(parts: Services, tmp_path: Pat
     file.write_text(STORED["short.txt"] + "\n\n")
     engine = SearchEngine(parts.encoder, parts.store)
     hits = {
-        given: engine.search(Query(terms_of(asked, parts.store, IngestConfig()), lexical=False))
+        given: engine.search(
+            Query(
+                [read_term(term, parts.store, IngestConfig()) for term in terms_of(asked)],
+                lexical=False,
+            )
+        )
         .hits[0]
         .uri
         for given, asked in (

@@ -17,6 +17,7 @@ from wsgidav.wsgidav_app import WsgiDAVApp
 
 from encoder.errors import DiskError, MediaError, MediaLimitError
 from ingest import Failure, IngestConfig, segments
+from ingest.errors import SecretFileError
 from ingest.sources.objects import ObjectServer, Patience, fetch_all, list_objects
 from ingest.sources.urls import UrlPolicy, download, identify_url, is_url
 from tests.faults.disk import small_disk
@@ -110,6 +111,14 @@ def test_a_url_becomes_an_asset(url: Callable[..., str], tmp_path: Path) -> None
     assert (asset.uri, asset.media_type) == (there, "text/plain")
     assert asset.metadata["title"] == "ferry"
     assert [s.content for s in segments(asset, config)] == ["The ferry leaves at nine."]
+
+
+def test_a_url_that_names_a_secret_is_not_even_fetched(
+    server: ThreadingHTTPServer, url: Callable[..., str], tmp_path: Path
+) -> None:
+    with pytest.raises(SecretFileError, match=r"\.env"):
+        identify_url(url("text/.env?x=1"), tmp_path, ALLOWED)
+    assert not server.seen  # type: ignore[attr-defined]
 
 
 def test_a_server_says_when_a_file_was_changed(url: Callable[..., str], tmp_path: Path) -> None:

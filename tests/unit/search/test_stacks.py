@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoder.media.look import LOOK, likeness, look_of
+from encoder.media.look import likeness, look_of
 from encoder.space import Space
 from encoder.types import IMAGE, TEXT, Item, Modality
 from search import Hit, Query, SearchEngine, Term
 from search.api.responses.plain_values import asset_json
 from search.ranking.grouping import same_photos
 from search.store.memory import MemoryStore
-from search.types import AssetRow, SegmentRow
+from search.types import LOOK, AssetRow, SegmentRow
 from tests.support.encoders import Given
 from tests.support.media import picture, shot_of
 

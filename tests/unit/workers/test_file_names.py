@@ -19,7 +19,7 @@ from search import Query, SearchEngine
 from search.filters import Compare, Operator
 from search.store.open import open_store
 from search.types import Prune
-from workers.beside.listing import described
+from workers.cli.listing import described
 from workers.pipeline.commit_rows import remove
 from workers.pipeline.ingest_pipeline import IngestPipeline
 from workers.pipeline.reports import IngestReport

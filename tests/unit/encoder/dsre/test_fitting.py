@@ -1,4 +1,4 @@
-"""Gates fitted to a small network; the real one is judged by ``benchmarks.dsre``."""
+"""Gates fitted to a small network; the real one is judged by ``benchmarks/dsre``."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from encoder.models.bundle.kinds import kind_named
 from encoder.models.bundle.model import parse_sparsity
 from encoder.models.precision import Precision
 from encoder.towers.text import load_tokenizer
-from tests.support.manuals import documented, topics
+from scripts.manuals import documented, topics
 
 ENGLISH = read_bundle("english")
 SHORT = ["rain", "A red car on a wet road", "the council voted on the budget " * 12]

@@ -17,7 +17,7 @@ from encoder.models.sparsity import write_sparse
 from encoder.networks.bert import SentenceBert, arrays_of
 from encoder.onnx.bert import BertSize
 from encoder.runtime.onnx import OnnxSession
-from scripts.merging_in_torch import SparseEncoder
+from tests.support.merging_in_torch import SparseEncoder
 
 SIZE = BertSize(vocab_size=500, hidden_dim=32, ffn_dim=64, n_layers=3, n_heads=4)
 SETTINGS = GateSettings((0.6, 0.5, 0.4), min_tokens=20)

@@ -12,7 +12,7 @@ from search.api.access.auth import Access, Bucket, access_for
 from search.api.access.keys import KeyRing, Sessions
 from search.api.access.paths import PATHS
 from search.api.config import ApiConfig
-from search.api.errors import ForbiddenError
+from search.api.errors import ForbiddenError, UnauthorizedError
 
 
 @pytest.fixture
@@ -49,15 +49,21 @@ def test_unknown_scopes_and_keys_are_refused(ring: KeyRing) -> None:
         ring.revoke("nobody")
 
 
-def test_an_unknown_key_is_none_where_none_is_needed(ring: KeyRing) -> None:
+def test_where_no_key_is_needed_a_wrong_one_is_refused_once_there_are_keys(ring: KeyRing) -> None:
     access = Access(ring, required=False)
-    _, admin = ring.create("root", ["admin"], 600)
+    for any_key in (None, "", "sk-any", "am_x_y"):
+        assert access.check(any_key, "write") == {"read", "write"}
+        with pytest.raises(ForbiddenError):
+            access.check(any_key, "admin")
     revoked, token = ring.create("gone", ["admin"], 600)
     ring.revoke(revoked.key_id)
-    for unknown in (None, "", "sk-any", "am_x_y", token):
-        assert access.check(unknown, "write") == {"read", "write"}
-        with pytest.raises(ForbiddenError):
-            access.check(unknown, "admin")
+    for wrong in ("sk-any", "am_x_y", token):
+        for scope in ("read", "write", "admin"):
+            with pytest.raises(UnauthorizedError):
+                access.check(wrong, scope)
+    for none in (None, ""):
+        assert access.check(none, "write") == {"read", "write"}
+    _, admin = ring.create("root", ["admin"], 600)
     assert access.check(admin, "admin") == {"admin"}
     _, reader = ring.create("reader", ["read"], 600)
     with pytest.raises(ForbiddenError):

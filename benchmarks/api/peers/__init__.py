@@ -1,1 +1,0 @@
-"""Our API compared with others', whose servers hold the same texts and vectors."""

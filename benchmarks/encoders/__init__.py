@@ -1,1 +1,0 @@
-"""Our encoder compared with other libraries, with the same weights."""

@@ -1,0 +1,1 @@
+"""What the bundles ship and was fitted on public data: constants, tables, heads."""

@@ -1,0 +1,1 @@
+"""Two commits of this project in turns over HTTP: which one needs less CPU."""

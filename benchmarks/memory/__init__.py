@@ -1,1 +1,0 @@
-"""The memory of workers, of servers, and of a small machine under limits."""

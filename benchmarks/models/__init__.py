@@ -1,1 +1,0 @@
-"""Hub models at their published sizes, with random weights: through torch and as graphs."""

@@ -1,1 +1,0 @@
-"""The networks that are quantized, and the pictures they are fitted and judged on."""

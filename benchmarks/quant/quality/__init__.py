@@ -1,1 +1,0 @@
-"""What few bits cost: networks by size, judged by their tasks."""
