@@ -149,8 +149,9 @@ class MilvusStore:
             if noted := self._removal.noted():
                 with self.locks.of(noted):
                     self._link.catch_up()
-                    noted = self._removal.noted()
-                    self._removal.complete(noted, self.assets(noted))
+                    # Notes made since are of writes that go on, whose locks are not held here.
+                    cut_off = sorted(set(noted).intersection(self._removal.noted()))
+                    self._removal.complete(cut_off, self.assets(cut_off))
                     self._link.catch_up()
 
     def _locks(self, shared_locks: WriteLocks | None) -> WriteLocks:
