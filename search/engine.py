@@ -267,11 +267,12 @@ class SearchEngine:
         by_key = {group.best.segment.key: group.best.segment.modality for group in groups}
         with request.progress.stage("judge"):
             rows = self._vectors(by_key, request.progress.deadline)
+            foreign = {m: self._lanes.lane(m).foreign() for m in set(by_key.values())}
             for group, row in zip(groups, rows, strict=True):
                 segment = group.best.segment
-                foreign = self._lanes.lane(segment.modality).foreign()
                 level = request.levels[segment.modality]
-                by_chance = foreign.by_chance(level, row, segment) if foreign else 0.0
+                scores = foreign[segment.modality]
+                by_chance = scores.by_chance(level, row, segment) if scores else 0.0
                 group.value = value_of(group.best, by_chance)
             weighed = [Weighed(group.value or 0.0, group.best, group.reranked) for group in groups]
             judged, verdict = judge(weighed, request.verdict)

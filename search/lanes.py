@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -45,6 +46,9 @@ class SearchedLane:
         self.name = space or store.lanes.home.fingerprint
         self._scored_by: tuple[StoredCalibration | None, Space | None, Space]
         self._scored_by = (None, None, encoder.space)
+        # Asked for once: whether it is of a protocol costs as much as the judgement of a hit.
+        measures = encoder.measured_space if isinstance(encoder, MeasuresSpace) else None
+        self._measured: Callable[[], Space] = measures or partial(getattr, encoder, "space")
         self._foreign: ForeignScores | None = None
         self._foreign_of: Space | None = None
 
@@ -57,10 +61,6 @@ class SearchedLane:
         if state is not self._scored_by[0] or space is not self._scored_by[1]:
             self._scored_by = (state, space, _with_scoring(state, space))
         return self._scored_by[2]
-
-    def _measured(self) -> Space:
-        encoder = self.encoder
-        return encoder.measured_space() if isinstance(encoder, MeasuresSpace) else encoder.space
 
     def foreign(self) -> ForeignScores | None:
         """What chance gives in this lane; None in a space without a bank."""

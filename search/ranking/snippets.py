@@ -87,7 +87,9 @@ def _matches(text: str, stems: Collection[str]) -> list[_Word]:
 def _candidates(text: str, stems: Collection[str]) -> Iterable[tuple[int, int]]:
     """Where words are that can match: a word begins with its stem, unless accents were removed."""
     if not text.isascii() and _OTHER_LETTER.search(text):
-        return (word.span() for word in _WORD.finditer(text))
+        firsts = {stem[0] for stem in stems}
+        spans = map(re.Match.span, _WORD.finditer(text))
+        return (span for span in spans if text[span[0]] > "\x7f" or text[span[0]].lower() in firsts)
     lowered = text.lower()
     starts = {start for stem in stems for start in _starts(lowered, stem)}
     words = (_WORD.match(text, start) for start in sorted(starts))
