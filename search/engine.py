@@ -10,12 +10,12 @@ from itertools import zip_longest
 
 import numpy as np
 
-from encoder.errors import InputError
+from encoder.errors import AnymodalError, InputError, ModelTimeoutError, ModelUnavailableError
 from encoder.registry import registered_modalities
 from encoder.space import Space
 from encoder.types import AUDIO, DOCUMENT, IMAGE, TEXT, VIDEO, Embeddings, Modality
 from search.errors import NotFoundError
-from search.lanes import Lane, Lanes, Sizes
+from search.lanes import Lanes, SearchedLane, Sizes
 from search.latency import LatencyTracker
 from search.query.deadline import Deadline, StageProgress
 from search.query.pages import Reached, check_cursor, read_page
@@ -57,7 +57,7 @@ class SearchEngine:
     Make it in the process that uses it, after a fork. ``latency`` holds the stages of recent
     searches. One set of threads serves all requests. ``today`` is used to resolve "yesterday".
     ``reranker`` judges texts for queries with ``rerank``. ``lanes`` are the encoders of modalities
-    that a `LanedStore` keeps in spaces of their own.
+    that the store keeps in spaces of their own.
     """
 
     def __init__(
@@ -213,22 +213,25 @@ class SearchEngine:
     def _encoded(
         self,
         query: Query,
-        lanes: Mapping[Modality, Lane],
+        lanes: Mapping[Modality, SearchedLane],
         evidence: Evidence,
         progress: StageProgress,
     ) -> dict[Modality, LaneQuery]:
         """The query as each lane encodes it; a lane that holds nothing of an asset has none."""
         encoded: dict[int, LaneQuery] = {}
-        refusals: dict[int, NotFoundError] = {}
+        refusals: list[AnymodalError] = []
         for lane in {id(lane): lane for lane in lanes.values()}.values():
             try:
                 lane_query = _encoded_by(lane, query, evidence, progress)
                 model = lane.encoder.model if self._lanes.others else ""
                 encoded[id(lane)] = replace(lane_query, model=model)
             except NotFoundError as error:
-                refusals[id(lane)] = error
+                refusals.append(error)
+            except (ModelUnavailableError, ModelTimeoutError) as error:
+                progress.warn(f"{lane.encoder.model} does not answer.")
+                refusals.append(error)
         if not encoded:
-            raise next(iter(refusals.values()))
+            raise refusals[0]
         return {
             modality: encoded[id(lane)] for modality, lane in lanes.items() if id(lane) in encoded
         }
@@ -264,11 +267,12 @@ class SearchEngine:
         by_key = {group.best.segment.key: group.best.segment.modality for group in groups}
         with request.progress.stage("judge"):
             rows = self._vectors(by_key, request.progress.deadline)
+            foreign = {m: self._lanes.lane(m).foreign() for m in set(by_key.values())}
             for group, row in zip(groups, rows, strict=True):
                 segment = group.best.segment
-                foreign = self._lanes.lane(segment.modality).foreign()
                 level = request.levels[segment.modality]
-                by_chance = foreign.by_chance(level, row, segment) if foreign else 0.0
+                scores = foreign[segment.modality]
+                by_chance = scores.by_chance(level, row, segment) if scores else 0.0
                 group.value = value_of(group.best, by_chance)
             weighed = [Weighed(group.value or 0.0, group.best, group.reranked) for group in groups]
             judged, verdict = judge(weighed, request.verdict)
@@ -339,12 +343,14 @@ class SearchEngine:
             ]
 
 
-def _encoded_by(lane: Lane, query: Query, evidence: Evidence, progress: StageProgress) -> LaneQuery:
+def _encoded_by(
+    lane: SearchedLane, query: Query, evidence: Evidence, progress: StageProgress
+) -> LaneQuery:
     """The query in a lane's space; the terms without dates and places are in the same batch."""
     pairs = zip(evidence.rest_terms, query.terms, strict=False)
     changed = [n for n, (rest_term, term) in enumerate(pairs) if rest_term.item is not term.item]
     terms = [*query.terms, *(evidence.rest_terms[n] for n in changed)]
-    embeddings, has_text = embed_terms(terms, lane.encoder, lane.store, progress)
+    embeddings, has_text = embed_terms(terms, lane.encoder, lane.store, lane.name, progress)
     embeddings, of_rest = np.split(embeddings, [len(query.terms)])
     with progress.stage("plan"):
         weights = [term.weight for term in query.terms]
@@ -376,5 +382,5 @@ def _within(
     if not left_out:
         return planned
     names = ", ".join(map(str, left_out))
-    progress.warn(f"Not searched: {names}. Their model cannot encode this query.")
+    progress.warn(f"Not searched: {names}. Their model did not encode this query.")
     return planned.only(asked)

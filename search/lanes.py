@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -18,7 +19,6 @@ from search.query.terms import ItemEncoder
 from search.ranking.verdict import ForeignScores
 from search.store.base import VectorStore
 from search.store.calibrated import StoredCalibration
-from search.store.laned import LanedStore
 
 _SIZES_S = 60.0
 
@@ -32,18 +32,23 @@ class MeasuresSpace(Protocol):
         ...
 
 
-class Lane:
-    """A model, and a store of its embeddings. Safe to use from threads.
+class SearchedLane:
+    """A model, and what a store knows of its space. Safe to use from threads.
 
     Args:
         encoder: of queries.
-        store: of the segments of some modalities, or of all.
+        store: of the segments of all lanes.
+        space: its name in the store; that of the home lane by default.
     """
 
-    def __init__(self, encoder: ItemEncoder, store: VectorStore) -> None:
+    def __init__(self, encoder: ItemEncoder, store: VectorStore, space: str = "") -> None:
         self.encoder, self.store = encoder, store
+        self.name = space or store.lanes.home.fingerprint
         self._scored_by: tuple[StoredCalibration | None, Space | None, Space]
         self._scored_by = (None, None, encoder.space)
+        # Asked for once: whether it is of a protocol costs as much as the judgement of a hit.
+        measures = encoder.measured_space if isinstance(encoder, MeasuresSpace) else None
+        self._measured: Callable[[], Space] = measures or partial(getattr, encoder, "space")
         self._foreign: ForeignScores | None = None
         self._foreign_of: Space | None = None
 
@@ -52,14 +57,10 @@ class Lane:
 
         What a model does not ship of it is measured at first.
         """
-        state, space = self.store.scoring, self._measured()
+        state, space = self.store.scoring(self.name), self._measured()
         if state is not self._scored_by[0] or space is not self._scored_by[1]:
             self._scored_by = (state, space, _with_scoring(state, space))
         return self._scored_by[2]
-
-    def _measured(self) -> Space:
-        encoder = self.encoder
-        return encoder.measured_space() if isinstance(encoder, MeasuresSpace) else encoder.space
 
     def foreign(self) -> ForeignScores | None:
         """What chance gives in this lane; None in a space without a bank."""
@@ -92,23 +93,22 @@ class Lanes:
         others: by modality.
     """
 
-    home: Lane
-    others: Mapping[Modality, Lane]
+    home: SearchedLane
+    others: Mapping[Modality, SearchedLane]
 
     @classmethod
     def of(
         cls, encoder: ItemEncoder, store: VectorStore, others: Mapping[Modality, ItemEncoder]
     ) -> Lanes:
         """The lanes of a store: the home lane's encoder, and those of other lanes by modality."""
-        if not isinstance(store, LanedStore):
-            return cls(Lane(encoder, store), {})
-        lanes = {id(other): Lane(other, store.of(modality)) for modality, other in others.items()}
-        return cls(
-            Lane(encoder, store.home),
-            {modality: lanes[id(other)] for modality, other in others.items()},
-        )
+        unique = {
+            id(other): SearchedLane(other, store, store.lanes.space(modality).fingerprint)
+            for modality, other in others.items()
+        }
+        lanes = {modality: unique[id(other)] for modality, other in others.items()}
+        return cls(SearchedLane(encoder, store), lanes)
 
-    def lane(self, modality: Modality) -> Lane:
+    def lane(self, modality: Modality) -> SearchedLane:
         return self.others.get(modality, self.home)
 
     def space(self, spaces: Mapping[Modality, Space] | None = None) -> Space:
@@ -118,21 +118,23 @@ class Lanes:
             spaces: of some modalities, as they were a moment ago; of others, it is the current one.
         """
         spaces = spaces or {}
-        at_home = (space for modality, space in spaces.items() if modality not in self.others)
-        home = next(at_home, None) or self.home.space()
+        # What is not searched is not measured: its model may be away.
+        unmeasured = self.home.encoder.space if spaces else self.home.space()
+        home = next((space for m, space in spaces.items() if m not in self.others), unmeasured)
         if not self.others:
             return home
         calibration = dict(home.calibration)
         for modality, lane in self.others.items():
             calibration.pop(modality, None)
-            constants = (spaces.get(modality) or lane.space()).calibration
+            unasked = lane.encoder.space if spaces else lane.space()
+            constants = spaces.get(modality, unasked).calibration
             if modality in constants:
                 calibration[modality] = constants[modality]
         return replace(home, calibration=calibration)
 
     def taking(
         self, terms: Sequence[Term], modalities: Collection[Modality]
-    ) -> dict[Modality, Lane]:
+    ) -> dict[Modality, SearchedLane]:
         """The lanes of these modalities whose models take all terms.
 
         Raises:

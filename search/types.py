@@ -256,18 +256,24 @@ _INTERNAL_FACTS = frozenset({"object_versions", LOOK})
 class AssetRow:
     """The commit row of an asset: it is ingested once this is stored.
 
-    ``locations`` are all the URIs at which the content was seen. ``metadata`` keeps the types of
-    its values; filters know ``title``, ``language`` (text), ``tags`` (a list of texts),
-    ``duration_s``, ``width``, ``height`` and ``modified`` (numbers; seconds since 1970).
+    ``counts`` are its segments by modality, above 0; an asset that counts none is read again by the
+    next ingest. ``locations`` are all the URIs at which the content was seen. ``metadata`` keeps
+    the types of its values; filters know ``title``, ``language`` (text), ``tags`` (a list of
+    texts), ``duration_s``, ``width``, ``height`` and ``modified`` (numbers; seconds since 1970).
     """
 
     asset_id: str
     modality: Modality
     media_type: str
     size_bytes: int
-    n_segments: int
+    counts: Mapping[Modality, int]
     locations: Sequence[str]
     metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    @property
+    def n_segments(self) -> int:
+        """The number of its segments."""
+        return sum(self.counts.values())
 
     @property
     def is_gone(self) -> bool:

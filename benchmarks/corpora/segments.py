@@ -94,7 +94,7 @@ def _assets(
             modality,
             _MEDIA_TYPES[modality],
             int(rng.integers(1_000, 1_000_000)),
-            n,
+            {modality: n},
             [f"/data/{modality}/{number // 100}/{number}"],
             metadata,
         )

@@ -6,7 +6,8 @@ of ours (`anymodal serve`) takes pictures and sounds too; it cuts texts and puts
 Nothing that a server says is believed: an answer has a finite vector of the space's size for each
 input, or it is an error. A name says little of the weights behind it, so the vectors of fixed
 inputs (`encoder.models.probes`) are compared: a store notes them when it is made, and refuses
-others, and each request takes the shortest along.
+others, and each request takes the shortest along. What a server was when it answered last is kept
+in the cache, so that a model that is away can be opened, and costs no more than what it encodes.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ import json
 import time
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
+from hashlib import sha256
 from itertools import count
+from pathlib import Path
 from textwrap import shorten
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -37,6 +41,8 @@ from encoder.runtime.base import all_at_once
 from encoder.space import Space
 from encoder.system.backoff import asked_wait_s, backoff_s
 from encoder.system.batched import in_batches
+from encoder.system.cache import cache_folder
+from encoder.system.disk import writing
 from encoder.system.stopping import current_check
 from encoder.towers.base import Encoded, Prepared
 from encoder.towers.model import Model
@@ -197,22 +203,59 @@ def _said(content: bytes) -> str:
     return shorten("".join(c if c.isprintable() else " " for c in text), 200).rstrip(".")
 
 
-class RemoteModel:
-    """A model on a server, opened. Safe to use from threads."""
+class RemoteFacts(BaseModel):
+    """What a server says of a model, and shows by the vectors of `PROBES`."""
 
-    def __init__(self, server: ModelServer, name: str) -> None:
-        ours = server.described(name)
-        self.is_ours = bool(ours)
-        self.name = str(ours.get("id", name))
-        self.modalities = [m for m in (TEXT, IMAGE, AUDIO) if m in ours.get("modalities", [TEXT])]
+    name: str
+    is_ours: bool
+    modalities: list[str]
+    embed_dim: int
+    probes: tuple[str, ...]
+    asked_probe: tuple[str, ...]
+    """The first one, asked as a query."""
+    cuts: list[int]
+
+
+class RemoteModel:
+    """A model on a server, opened. Safe to use from threads.
+
+    Args:
+        server: where it runs.
+        name: the model's there.
+        memory: a file that remembers what it is, for when the server is away.
+    """
+
+    def __init__(self, server: ModelServer, name: str, memory: Path) -> None:
         self._server = server
-        probes = [_input_of(item) for m in self.modalities for item in PROBES[m]]
-        self._probe = probes[0]
-        rows = server.embed(self._body(probes, DOCUMENT))
-        asked = server.embed(self._body(probes[:1], QUERY)) if ours else rows[:1]
-        self._rows_of_probe = {DOCUMENT: written(rows[:1]), QUERY: written(asked)}
-        self.embed_dim, self.probes = rows.shape[1], written(rows)
-        self.cuts = tuple(n for n in ours.get("dimensions", ()) if n < self.embed_dim)
+        try:
+            facts = self._asked(name)
+        except (ModelUnavailableError, ModelTimeoutError) as error:
+            facts = _remembered(memory, error)
+        else:
+            with suppress(OSError), writing(memory):  # such as a read-only cache
+                memory.parent.mkdir(parents=True, exist_ok=True)
+                memory.write_text(facts.model_dump_json(), "utf-8")
+        self.facts, self.modalities = facts, list(map(Modality, facts.modalities))
+        self._probe = _input_of(PROBES[self.modalities[0]][0])
+        self._rows_of_probe = {DOCUMENT: facts.probes[:1], QUERY: facts.asked_probe}
+
+    def _asked(self, name: str) -> RemoteFacts:
+        ours = self._server.described(name)
+        model, is_ours = str(ours.get("id", name)), bool(ours)
+        modalities = [m for m in (TEXT, IMAGE, AUDIO) if m in ours.get("modalities", [TEXT])]
+        probes = [_input_of(item) for m in modalities for item in PROBES[m]]
+        rows = self._server.embed(_body(model, is_ours, probes, DOCUMENT))
+        asked = self._server.embed(_body(model, True, probes[:1], QUERY)) if ours else rows[:1]
+        n_dims = rows.shape[1]
+        return RemoteFacts(
+            name=model,
+            is_ours=is_ours,
+            modalities=list(map(str, modalities)),
+            embed_dim=n_dims,
+            probes=written(rows),
+            asked_probe=written(asked),
+            cuts=[n for n in ours.get("dimensions", ()) if n < n_dims],
+        )
 
     def rows(self, inputs: Sequence[RemoteInput], role: Role) -> Embeddings:
         """Unit rows [len(inputs), embed_dim].
@@ -220,14 +263,24 @@ class RemoteModel:
         Raises:
             ModelError: as `ModelServer.embed`, or it is another model by now.
         """
-        rows = self._server.embed(self._body([self._probe, *inputs], role))
+        facts = self.facts
+        body = _body(facts.name, facts.is_ours, [self._probe, *inputs], role)
+        rows = self._server.embed(body)
         before = "the one that this process opened"
         check_same(self._server.shown, written(rows[:1]), self._rows_of_probe[role], before)
         return rows[1:]
 
-    def _body(self, inputs: Sequence[RemoteInput], role: Role) -> dict[str, Any]:
-        body = {"model": self.name, "input": list(inputs)}
-        return {**body, "input_type": role} if self.is_ours else body
+
+def _body(model: str, is_ours: bool, inputs: Sequence[RemoteInput], role: Role) -> dict[str, Any]:
+    body = {"model": model, "input": list(inputs)}
+    return {**body, "input_type": role} if is_ours else body
+
+
+def _remembered(memory: Path, error: ModelError) -> RemoteFacts:
+    try:
+        return RemoteFacts.model_validate_json(memory.read_text("utf-8"))
+    except (OSError, ValueError):
+        raise error from None
 
 
 def _input_of(item: Item) -> RemoteInput:
@@ -247,7 +300,7 @@ class RemoteTower:
         """The inputs to send, [n_windows]."""
         if self._modality != TEXT:
             return np.array([_input_of(Item(self._modality, content))], object)
-        most = _WINDOW_BYTES_OF_OURS if self._model.is_ours else _WINDOW_BYTES
+        most = _WINDOW_BYTES_OF_OURS if self._model.facts.is_ours else _WINDOW_BYTES
         windows = cut_text(readable(content), _n_bytes, most) or [(" ", 1)]  # if it is all blank
         return np.array([self._prompt + window for window, _ in windows], object)
 
@@ -281,22 +334,24 @@ def load(
     """Open a remote model.
 
     Raises:
-        ModelUnavailableError: the server does not answer.
+        ModelUnavailableError: the server does not answer, and never did.
         ModelError: it has no such model, refuses the key, or answers with something else.
     """
     url = str(spec.url)
-    model = RemoteModel(ModelServer(str(spec), url, keys.get(url), deadline_s), spec.name)
-    prompts = Prompts({}) if model.is_ours else served_prompts(spec.name)
+    memory = cache_folder("remote") / f"{sha256(str(spec).encode()).hexdigest()[:16]}.json"
+    model = RemoteModel(ModelServer(str(spec), url, keys.get(url), deadline_s), spec.name, memory)
+    facts = model.facts
+    prompts = Prompts({}) if facts.is_ours else served_prompts(spec.name)
     prompt_of = {role: prompts.of(TEXT, role) for role in (DOCUMENT, QUERY)}
 
     def towers(role: Role) -> dict[Modality, RemoteTower]:
         return {m: RemoteTower(model, m, role, prompt_of[role]) for m in model.modalities}
 
-    identity = {"remote": model.name, "prompt": prompt_of[DOCUMENT]}
-    differs = model.is_ours or prompt_of[QUERY] != prompt_of[DOCUMENT]
+    identity = {"remote": facts.name, "prompt": prompt_of[DOCUMENT]}
+    differs = facts.is_ours or prompt_of[QUERY] != prompt_of[DOCUMENT]
     return Model(
-        Space(model.embed_dim, identity, probes=model.probes),
+        Space(facts.embed_dim, identity, probes=facts.probes),
         towers(DOCUMENT),
         queries=towers(QUERY) if differs else {},
-        cuts=model.cuts,
+        cuts=tuple(facts.cuts),
     )

@@ -13,6 +13,7 @@ from encoder.errors import (
     InputError,
     MediaError,
     MediaLimitError,
+    ModelError,
     UnsupportedMediaError,
 )
 from search.errors import (
@@ -128,14 +129,19 @@ def body_of(error: Exception) -> dict[str, Any]:
             error_type, "The server cannot write to its disk.", "Ask its operator to check the log."
         )
     if status_of(error) == 503 and not isinstance(error, OverloadedError):  # holds addresses
-        service = "vector store" if isinstance(error, StoreError) else "broker"
-        return _body(error_type, f"The {service} does not answer.", "Try again later.")
+        return _body(error_type, f"The {_away(error)} does not answer.", "Try again later.")
     if not isinstance(error, InputError):
         return _body(error_type, error.problem, error.remedy)
     field = as_sent(error.argument)
     return _body(
         error_type, field + error.problem.removeprefix(error.argument), error.remedy, field
     )
+
+
+def _away(error: AnymodalError) -> str:
+    if isinstance(error, ModelError):
+        return "server of a model"
+    return "vector store" if isinstance(error, StoreError) else "broker"
 
 
 def as_sent(argument: str) -> str:

@@ -21,7 +21,7 @@ from search.filters.match import COLUMNS
 from search.filters.tree import FIELDS, FieldKind, kind_of
 from search.types import AssetRow
 
-UNKNOWN = AssetRow("", Modality("unknown"), "", 0, 0, [])
+UNKNOWN = AssetRow("", Modality("unknown"), "", 0, {}, [])
 """For segments whose commit row is not written yet."""
 MISSING_NUMBER = -1e300
 MAX_KEYS = 256

@@ -36,8 +36,9 @@ def matches(filter: Filter, row: AssetRow) -> bool:
     """Whether a filter holds for an asset; see `search.filters.tree` for the rules.
 
     >>> from search.filters import parse_filter
-    >>> from search.types import AssetRow, Modality
-    >>> row = AssetRow("a", Modality("image"), "image/png", 7, 1, ["/a.png"], {"tags": ["sea"]})
+    >>> from encoder.types import IMAGE
+    >>> from search.types import AssetRow
+    >>> row = AssetRow("a", IMAGE, "image/png", 7, {IMAGE: 1}, ["/a.png"], {"tags": ["sea"]})
     >>> matches(parse_filter({"field": "tags", "contains": "sea"}), row)
     True
     """

@@ -38,7 +38,7 @@ def names_of(row: AssetRow) -> AssetNames:
     """The words by which an asset is found, from the first twenty of its locations.
 
     >>> from encoder.types import IMAGE
-    >>> row = AssetRow("a", IMAGE, "image/png", 1, 1, ["/pictures/summerTrip/IMG_0042.JPG"])
+    >>> row = AssetRow("a", IMAGE, "image/png", 1, {}, ["/pictures/summerTrip/IMG_0042.JPG"])
     >>> sorted(names_of(row).own), sorted(names_of(row).folders)
     (['0042', 'img', 'jpg'], ['pictuX', 'pictures', 'summeX', 'summer', 'trip'])
     """

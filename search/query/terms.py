@@ -45,11 +45,15 @@ class ItemEncoder(Protocol):
 
 
 def embed_terms(
-    terms: Sequence[Term], encoder: ItemEncoder, store: VectorStore, progress: StageProgress
+    terms: Sequence[Term],
+    encoder: ItemEncoder,
+    store: VectorStore,
+    space: str,
+    progress: StageProgress,
 ) -> tuple[Embeddings, bool]:
     """Unit rows [len(terms), embed_dim], and whether any may be of a text, or of words said.
 
-    The stages are ``encode_<modality>``.
+    The stages are ``encode_<modality>``. ``space`` is the encoder's, by its name in the store.
 
     An item is encoded in the role of its term; for a stored asset, its stored vectors are used. A
     picture that seems to lie on its side is turned if that finds a nearer one (`Space.sideways`).
@@ -67,7 +71,8 @@ def embed_terms(
             for piece in _pieces(chosen):
                 progress.deadline.check()
                 rows[[index for index, _ in piece]] = encoder.encode_items([i for _, i in piece])
-        if modality == IMAGE and (sideways := encoder.space.sideways):
+        sideways = encoder.space.sideways
+        if sideways and modality == IMAGE and store.lanes.has(space, IMAGE):
             for index, item in chosen:
                 if sideways.holds(rows[index]):
                     rows[index] = _upright(item, rows[index], encoder, store, progress)
@@ -76,7 +81,7 @@ def embed_terms(
         with progress.stage("encode_asset"):
             stored = store.assets(list(asset_ids.values()))
             for index, asset_id in asset_ids.items():
-                rows[index] = _embedding_of(asset_id, asset_id in stored, store)
+                rows[index] = _embedding_of(asset_id, asset_id in stored, store, space)
         has_text |= any(asset.modality == TEXT for asset in stored.values())
     return rows, has_text
 
@@ -114,8 +119,9 @@ def _pieces(items: Sequence[tuple[int, Item]]) -> Iterator[list[tuple[int, Item]
         yield piece
 
 
-def _embedding_of(asset_id: str, is_known: bool, store: VectorStore) -> Embeddings:
-    segments = store.embeddings(asset_id) if is_known else []
+def _embedding_of(asset_id: str, is_known: bool, store: VectorStore, space: str) -> Embeddings:
+    rows = store.embeddings(asset_id) if is_known else []
+    segments = [row for row in rows if store.lanes.has(space, row.modality)]
     if not segments:
         raise NotFoundError(f"The asset {asset_id!r} is not stored.", remedy="Use the id of a hit.")
     return embedding_of_asset(segments)

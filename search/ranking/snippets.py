@@ -17,7 +17,8 @@ _SIGN = r"[\u3040-\u30ff\u3400-\u9fff]"
 _LETTER = r"[^\W\u3040-\u30ff\u3400-\u9fff]"
 _OTHER_LETTER = re.compile(r"[^\W\x00-\x7f]")  # other than those of English
 _WORD = re.compile(rf"{_SIGN}|(?<!{_LETTER}){_LETTER}+")
-_ENDING = re.compile(r"(?<=\w{3})(?:ies|es|s|ed|ing|ly|y|e)$")
+_FEWEST_BEFORE_ENDING = 3
+_ENDING = re.compile(rf"(?<=\w{{{_FEWEST_BEFORE_ENDING}}})(?:ies|es|s|ed|ing|ly|y|e)$")
 _FUNCTION_WORDS = frozenset(
     "a an and are as at be but by for from had has have he her his i in into is it its me my no "
     "not of on or our she so than that the their them they this to was we were what when where "
@@ -87,7 +88,9 @@ def _matches(text: str, stems: Collection[str]) -> list[_Word]:
 def _candidates(text: str, stems: Collection[str]) -> Iterable[tuple[int, int]]:
     """Where words are that can match: a word begins with its stem, unless accents were removed."""
     if not text.isascii() and _OTHER_LETTER.search(text):
-        return (word.span() for word in _WORD.finditer(text))
+        firsts = {stem[0] for stem in stems}
+        spans = map(re.Match.span, _WORD.finditer(text))
+        return (span for span in spans if _bare(text[span[0]])[:1] in firsts)
     lowered = text.lower()
     starts = {start for stem in stems for start in _starts(lowered, stem)}
     words = (_WORD.match(text, start) for start in sorted(starts))
@@ -96,18 +99,30 @@ def _candidates(text: str, stems: Collection[str]) -> Iterable[tuple[int, int]]:
 
 def _starts(text: str, stem: str) -> Iterator[int]:
     """Where words of a text begin with a stem; far faster than by a regular expression."""
+    is_word = len(stem) < _FEWEST_BEFORE_ENDING
     at = text.find(stem)
     while at >= 0:
-        if not at or not (text[at - 1].isalnum() or text[at - 1] == "_"):
+        after = at + len(stem)
+        goes_on = is_word and _is_letter(text[after : after + 1])
+        if not goes_on and not (at and _is_letter(text[at - 1])):
             yield at
         at = text.find(stem, at + 1)
 
 
+def _is_letter(sign: str) -> bool:
+    return sign.isalnum() or sign == "_"
+
+
 @lru_cache(10_000)
 def _stem(word: str) -> str:
+    return _ENDING.sub("", _bare(word))
+
+
+@lru_cache(10_000)
+def _bare(word: str) -> str:
+    """Without case and accents."""
     letters = unicodedata.normalize("NFKD", word.casefold())
-    bare = "".join(letter for letter in letters if not unicodedata.combining(letter))
-    return _ENDING.sub("", bare)
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
 def _window(text: str, matching: Sequence[_Word], max_chars: int) -> tuple[int, int]:

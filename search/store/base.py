@@ -10,6 +10,7 @@ from encoder.types import Embeddings, Modality
 from search.filters import Filter
 from search.lexical.rarity import Frequencies
 from search.store.calibrated import StoredCalibration
+from search.store.lanes import StoreLanes
 from search.store.locks import WriteLocks
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
@@ -18,9 +19,11 @@ Facts: TypeAlias = Mapping[str, Any]
 
 
 class VectorStore(Protocol):
-    """Keeps segments and the commit rows of their assets, for one embedding space.
+    """Keeps segments and the commit rows of their assets.
 
-    A segment may have several vectors, one `SegmentRow` each. It is found once, by the best.
+    Segments of a modality lie in one space, those of others perhaps in others: these are the lanes.
+    All lanes share commit rows, locations and names. A segment may have several vectors, one
+    `SegmentRow` each. It is found once, by the best.
 
     Every write is an upsert on a deterministic key. A call that has returned is acknowledged;
     what it wrote is visible to the next read of the same store object, and what others wrote to
@@ -28,15 +31,14 @@ class VectorStore(Protocol):
     """
 
     @property
-    def spaces(self) -> frozenset[str]:
-        """What it calls the space of its embeddings, or those of its lanes; none in memory."""
+    def lanes(self) -> StoreLanes:
+        """Where segments are searched and written."""
         ...
 
-    @property
-    def scoring(self) -> StoredCalibration:
-        """By its constants hits are scored.
+    def scoring(self, space: str = "") -> StoredCalibration:
+        """By its constants hits in a space of the lanes are scored; without a name, the home's.
 
-        They were shipped by the model when the store was made, or measured since. Changes by other
+        They were shipped by the model when the space was new, or measured since. Changes by other
         processes apply within two seconds.
         """
         ...
@@ -46,12 +48,14 @@ class VectorStore(Protocol):
         """The locks of all who write to this store; see `search.store.locks.exclusive`."""
         ...
 
-    def stored_calibration(self) -> StoredCalibration:
-        """The current calibration, and its origin."""
+    def stored_calibration(self, space: str = "") -> StoredCalibration:
+        """The current calibration of a space, and its origin."""
         ...
 
-    def recalibrate(self, constants: Mapping[Modality, Calibration], origin: Facts) -> None:
-        """Score by different constants from now on; no row changes.
+    def recalibrate(
+        self, constants: Mapping[Modality, Calibration], origin: Facts, space: str = ""
+    ) -> None:
+        """Score a space by different constants from now on; no row changes.
 
         ``origin`` says where they came from; see `StoredCalibration`.
         """
@@ -86,11 +90,17 @@ class VectorStore(Protocol):
         """Store segments first, then the assets' commit rows.
 
         What depends on what is stored is written in a block of `search.store.locks.exclusive`.
+
+        A store whose lanes are filled (`search.store.lanes.Filling`) takes segments of assets that
+        are stored, and what their rows count; nothing else changes.
         """
         ...
 
     def delete(self, asset_ids: Sequence[str]) -> None:
-        """Remove commit rows first, then the segments; unknown ids are ignored."""
+        """Remove commit rows first, then the segments of all lanes; unknown ids are ignored.
+
+        Of lanes that are filled, segments alone are removed.
+        """
         ...
 
     def catch_up(self) -> None:

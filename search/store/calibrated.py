@@ -27,8 +27,6 @@ def constants_of(constants: Constants, modality: Modality, row: int = 0) -> Cali
     return constants.get(modality, UNCALIBRATED).of_row(row)
 
 
-PROBES = "probes"
-"""The note of vectors by which a model that runs elsewhere is recognised; it never changes."""
 BESIDE = "beside"
 """The number of the model's own constants beside which a store measured its own by itself."""
 
@@ -40,7 +38,7 @@ class StoredCalibration:
     Args:
         constants: those by which hits are scored.
         about: where the constants came from, in plain values; ``source`` is "none", "shipped" (by
-            the model) or "measured". `BESIDE` and `PROBES` are here too, where there are any.
+            the model) or "measured". `BESIDE` is here too, where there is any.
     """
 
     constants: Constants = field(default_factory=dict)
@@ -57,10 +55,6 @@ class StoredCalibration:
         if BESIDE in self.about and self.about[BESIDE] != number_of(shipped):
             return unmeasured(constants)
         return self
-
-    def changed(self, constants: Constants, origin: Mapping[str, Any]) -> StoredCalibration:
-        probes = {name: note for name, note in self.about.items() if name == PROBES}
-        return StoredCalibration(constants, {**probes, **origin})
 
 
 def is_before(constants: Constants, shipped: Constants) -> bool:

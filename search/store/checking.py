@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, repeat
 from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from encoder.types import Modality
+from search.types import AssetRow
 
 Progress: TypeAlias = Callable[[int, int], object]
 """Called from time to time with the rows read and their total."""
@@ -57,8 +58,6 @@ class Findings:
     n_assets: int = 0
     n_segments: int = 0
     wrong: dict[str, dict[str, str]] = field(default_factory=dict)
-    counts_matter: bool = True
-    """False for a part of a store: an asset's other segments are elsewhere."""
 
     def add(self, difference: str, name: str, location: str = "") -> None:
         """Note that something is wrong; ``location`` is where it lies, if that is known."""
@@ -67,10 +66,30 @@ class Findings:
     def of(self, difference: str) -> list[str]:
         return list(self.wrong.get(difference, ()))
 
-    def without_counts(self) -> Findings:
-        """The others than those by which an asset has too few or too many segments."""
-        others = {d: wrong for d, wrong in self.wrong.items() if d not in (INCOMPLETE, MISCOUNTED)}
-        return replace(self, wrong=others, counts_matter=False)
+
+def difference_of(row: AssetRow, counts: Mapping[Modality, int]) -> str:
+    """What is wrong with an asset that has so many segments; empty if nothing is.
+
+    One that counts none is read again by the next ingest, whatever is there.
+    """
+    if not row.counts or counts == row.counts:
+        return ""
+    is_short = any(counts.get(modality, 0) < n for modality, n in row.counts.items())
+    return INCOMPLETE if is_short else MISCOUNTED
+
+
+def mended(
+    findings: Findings, rows: Mapping[str, AssetRow], counts: Mapping[str, Mapping[Modality, int]]
+) -> list[AssetRow]:
+    """The commit rows to write: what has lost segments counts none, for the next ingest to read.
+
+    Tags, titles and locations stay.
+    """
+    lost = {*findings.of(INCOMPLETE), *findings.of(DAMAGED_ROWS)}
+    return [
+        replace(row, counts={} if asset_id in lost else dict(counts.get(asset_id, {})))
+        for asset_id, row in rows.items()
+    ]
 
 
 @runtime_checkable
@@ -86,7 +105,15 @@ class Checkable(Protocol):
         ...
 
     def counted(self, asset_ids: Sequence[str]) -> Mapping[str, Counter[Modality]]:
-        """The number of segments of each modality, by asset; an unknown one has none."""
+        """The number of segments in the lanes, by asset; an unknown one has none."""
+        ...
+
+    def stored_lanes(self) -> Collection[tuple[str, Modality]]:
+        """Space and modality of all segments that are stored, in whichever lanes."""
+        ...
+
+    def drop(self, space: str, modality: Modality) -> int:
+        """Remove all segments of a modality from a space; return how many rows it was."""
         ...
 
 

@@ -9,10 +9,10 @@ from encoder.system.environment import data_folder
 from encoder.system.mounts import network_filesystem
 from search.errors import StoreError
 
-SPACES = "spaces"
-"""In the folder of a store, the folder with one for each space."""
+CONTENT = "content"
+"""In the folder of a store, the folder of its files."""
 DATABASE, VECTORS, LOCK = "store.db", "vectors", "write.lock"
-"""In the folder of a space."""
+"""In there."""
 _BESIDE = {"locks", "uploads", "current.json"}
 """What others may have put into the folder before the first write."""
 
@@ -38,7 +38,7 @@ def check_place(folder: Path) -> None:
         )
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder} is a file, but no store.", remedy=remedy)
-    if folder.is_dir() and not (folder / SPACES).is_dir():
+    if folder.is_dir() and not (folder / CONTENT).is_dir():
         others = {path.name for path in folder.iterdir()} - _BESIDE
         if others:
             shown = ", ".join(sorted(others)[:3])

@@ -21,6 +21,7 @@ from search.lexical.index import IndexedText, WordIndex
 from search.lexical.rarity import Frequencies
 from search.store.calibrated import Constants, StoredCalibration, constants_of, unmeasured
 from search.store.checks import checked_asset, checked_queries, checked_segment
+from search.store.lanes import StoredSpace, StoreLanes
 from search.store.locks import thread_locks
 from search.store.schema import NUMBERS, TEXTS
 from search.store.several import by_segment, mixed_best_first, one_of_each, shifted
@@ -28,32 +29,42 @@ from search.types import AssetRow, ScoredSegment, SegmentRow
 
 
 class MemoryStore:
-    """A `VectorStore` that lasts as long as the object. Safe to use from threads."""
+    """A `VectorStore` that lasts as long as the object. Safe to use from threads.
+
+    Args:
+        embed_dim: the size of an embedding.
+        calibration: the space's.
+        lanes: instead of one space.
+    """
 
     read_only = False
     in_process = True
-    spaces: frozenset[str] = frozenset()
 
     def __init__(
-        self, embed_dim: int, calibration: Mapping[Modality, Calibration] | None = None
+        self,
+        embed_dim: int = 0,
+        calibration: Mapping[Modality, Calibration] | None = None,
+        *,
+        lanes: StoreLanes | None = None,
     ) -> None:
-        self._embed_dim = embed_dim
-        self._calibration = unmeasured(calibration or {})
+        self.lanes = lanes or StoreLanes(StoredSpace("", embed_dim, calibration or {}))
+        self._calibrations = {
+            name: unmeasured(space.calibration) for name, space in self.lanes.spaces.items()
+        }
         self._assets: dict[str, AssetRow] = {}
         self._segments: dict[str, SegmentRow] = {}
         self._words: WordIndex | None = None
         self._lock = RLock()
         self.locks = thread_locks()
 
-    @property
-    def scoring(self) -> StoredCalibration:
-        return self._calibration
+    def scoring(self, space: str = "") -> StoredCalibration:
+        return self._calibrations[space or self.lanes.home.fingerprint]
 
-    def stored_calibration(self) -> StoredCalibration:
-        return self._calibration
+    stored_calibration = scoring
 
-    def recalibrate(self, constants: Constants, origin: Mapping[str, Any]) -> None:
-        self._calibration = self._calibration.changed(constants, origin)
+    def recalibrate(self, constants: Constants, origin: Mapping[str, Any], space: str = "") -> None:
+        state = StoredCalibration(constants, origin)
+        self._calibrations[space or self.lanes.home.fingerprint] = state
 
     def sizes(self) -> dict[Modality, int]:
         with self._lock:
@@ -64,13 +75,14 @@ class MemoryStore:
             rows = [row for row in self._segments.values() if row.modality == modality]
         n_segments = sum(not row.row for row in rows)
         step = max(1, -(-n_segments // limit))
-        return by_segment(rows, self._embed_dim)[::step]
+        return by_segment(rows, self.lanes.space(modality).embed_dim)[::step]
 
     def check_writable(self) -> None:
         """There is no disk."""
 
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
-        new_segments = [checked_segment(row, self._embed_dim) for row in segments]
+        spaces = self.lanes.space
+        new_segments = [checked_segment(row, spaces(row.modality).embed_dim) for row in segments]
         new_assets = [checked_asset(row) for row in assets]
         with self._lock:
             self._segments.update((row.key, row) for row in new_segments)
@@ -99,7 +111,7 @@ class MemoryStore:
         asset_ids: Collection[str] | None = None,
         filter: Filter | None = None,
     ) -> list[list[ScoredSegment]]:
-        queries = checked_queries(queries, self._embed_dim)
+        queries = checked_queries(queries, self.lanes.space(modality).embed_dim)
         asset_filter = self._wanted(asset_ids, filter)
         with self._lock:
             rows = [

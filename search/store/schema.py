@@ -1,15 +1,18 @@
 """What a store keeps: collections, fields, keys, and rows as plain dictionaries. Pure.
 
-Collections per embedding space, named ``<prefix>_<fingerprint>_<kind>``:
+Collections of a store, named ``<prefix>_<kind>``:
+
+- ``assets``: the commit rows, by asset id, with what they count in each space;
+- ``locations``: an index from a URI to assets. It can have outdated entries (a URI that an
+  asset has left): the commit row decides. Looking up an array field is not an alternative: neither
+  Milvus Lite nor Milvus 2.3 indexes arrays.
+
+Collections of a space, named ``<prefix>_<fingerprint>_<kind>``:
 
 - ``segments``: one row per embedding, a unit vector, in one partition per modality and number of
   the row (see `search.store.several`), with the columns that filters use
   (`search.filters.columns`);
-- ``assets``: the commit rows, by asset id;
-- ``words``: the words of texts, if Milvus itself supports BM25;
-- ``locations``: an index from a URI to assets. It can have outdated entries (a URI that an
-  asset has left): the commit row decides. Looking up an array field is not an alternative: neither
-  Milvus Lite nor Milvus 2.3 indexes arrays.
+- ``words``: the words of texts, if Milvus itself supports BM25.
 
 Milvus 2.3 has no nullable fields, so a missing number is stored as `MISSING`.
 """
@@ -20,7 +23,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -40,11 +43,12 @@ from search.filters.columns import (
 from search.filters.match import COLUMNS
 from search.filters.tree import FIELDS, FieldKind
 from search.store import calibrated
-from search.store.calibrated import Constants, StoredCalibration
+from search.store.calibrated import StoredCalibration
+from search.store.lanes import Counts, StoredSpace, StoreLanes
 from search.store.several import packed, partition_of, unpacked
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 """A store of any other version is refused: Parquet files are the way from one to another."""
 MISSING = -1
 DELETION = "deletion"
@@ -64,6 +68,7 @@ _LANGUAGE_BYTES = 16
 _INDEXED = ("modality", "size_bytes", "modified", "taken", "language")
 """Fields that are asked for by value or range; arrays have no index before Milvus 2.5."""
 
+_SPACE = "[0-9a-f]{8,64}"
 _PROPERTY = "anymodal."
 _DUMMY_VECTOR = [1.0, 0.0]  # Milvus requires a vector in every collection
 _checked_once = lru_cache(64)(Modality)
@@ -83,7 +88,8 @@ class Collection:
     """A kind of collection: its fields (the first is the key), and those that are indexed.
 
     Fields that are ``unread`` are there for expressions only. If the vector is made by the store,
-    by BM25, ``bm25_of`` is the field with the words.
+    by BM25, ``bm25_of`` is the field with the words. ``space`` is that of its rows, if they are of
+    one.
     """
 
     kind: str
@@ -92,6 +98,7 @@ class Collection:
     indexed: Sequence[str]
     unread: Sequence[str] = ()
     bm25_of: str = ""
+    space: str | None = None
 
     @property
     def key(self) -> str:
@@ -101,6 +108,10 @@ class Collection:
     def scalars(self) -> list[str]:
         """What a query asks for: all fields except the vector and those that are unread."""
         return [f.name for f in self.fields if f.name not in (self.vector, *self.unread)]
+
+    @property
+    def with_vector(self) -> list[str]:
+        return [*self.scalars, self.vector]
 
     @property
     def whole(self) -> list[str]:
@@ -119,7 +130,7 @@ ASSETS = Collection(
         text_field("modality", KEY_BYTES),
         text_field("media_type", 256),
         Field("size_bytes", "INT64"),
-        Field("n_segments", "INT64"),
+        Field("counts", "JSON"),
         Field(
             "locations",
             "ARRAY",
@@ -154,8 +165,7 @@ LOCATIONS = Collection(
     ["uri_key", "asset_id"],
 )
 
-
-WORDS = Collection(
+_WORDS = Collection(
     "words",
     [
         text_field("segment_id", KEY_BYTES),
@@ -170,12 +180,18 @@ WORDS = Collection(
 )
 
 
-def segments_collection(embed_dim: int) -> Collection:
-    """Segments with embeddings of this size, and with columns for filters."""
+def words_collection(space: str) -> Collection:
+    """The words of a space's texts."""
+    return replace(_WORDS, space=space)
+
+
+@lru_cache(64)
+def segments_collection(space: str, embed_dim: int = 0) -> Collection:
+    """The segments of a space, with columns for filters; who creates it knows its size."""
     columns = _filter_columns()
     indexed = ["asset_id", *map(column_of, _INDEXED)]
-    fields = _segment_fields(embed_dim, columns)
-    return Collection("segments", fields, "embedding", indexed, [f.name for f in columns])
+    fields, unread = _segment_fields(embed_dim, columns), [f.name for f in columns]
+    return Collection("segments", fields, "embedding", indexed, unread, space=space)
 
 
 def _segment_fields(embed_dim: int, columns: Sequence[Field]) -> list[Field]:
@@ -212,34 +228,45 @@ def _filter_column(field: str, field_kind: FieldKind) -> Field:
     return text_field(name, MAX_TEXT_BYTES)
 
 
-def collection_name(prefix: str, fingerprint: str, collection: str) -> str:
+def collection_name(prefix: str, collection: Collection) -> str:
     """The name of a collection.
 
-    >>> collection_name("anymodal", "0123456789abcdef", "assets")
-    'anymodal_0123456789abcdef_assets'
+    >>> collection_name("anymodal", ASSETS)
+    'anymodal_assets'
+    >>> collection_name("anymodal", segments_collection("0123456789abcdef"))
+    'anymodal_0123456789abcdef_segments'
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", prefix):
         raise InputError("prefix", got=repr(prefix), wanted="a-z, 0-9, _; 64 at most")
-    if not re.fullmatch(r"[0-9a-f]{8,64}", fingerprint):
-        raise InputError("space_fingerprint", got=repr(fingerprint), wanted="8 to 64 hex digits")
-    return f"{prefix}_{fingerprint}_{collection}"
+    if (space := collection.space) is None:
+        return f"{prefix}_{collection.kind}"
+    if not re.fullmatch(_SPACE, space):
+        raise InputError("space_fingerprint", got=repr(space), wanted="8 to 64 hex digits")
+    return f"{prefix}_{space}_{collection.kind}"
 
 
-def spaces_among(names: Sequence[str], prefix: str) -> list[str]:
-    """The fingerprints whose assets are among these collections, sorted."""
-    pattern = re.compile(rf"{re.escape(prefix)}_([0-9a-f]{{8,64}})_{ASSETS.kind}")
-    return sorted({match[1] for name in names if (match := pattern.fullmatch(name))})
+def stored_collections(names: Sequence[str], prefix: str) -> dict[str, Collection]:
+    """Those of these collections that hold rows of the store with this prefix, by their names."""
+    kinds = {each.kind: each for each in (ASSETS, LOCATIONS, segments_collection(""), _WORDS)}
+    pattern = re.compile(rf"{prefix}_(?:({_SPACE})_)?({'|'.join(kinds)})")
+    matches = [match for name in sorted(names) if (match := pattern.fullmatch(name))]
+    return {match[0]: replace(kinds[match[2]], space=match[1]) for match in matches}
 
 
-def properties(fingerprint: str, embed_dim: int, constants: Constants) -> dict[str, str]:
-    """What is stored with a collection, for programs that open it and for people."""
+def properties(space: StoredSpace) -> dict[str, str]:
+    """What is stored with the collections of a space, for programs that open it and for people."""
     facts = {
-        "schema": SCHEMA_VERSION,
-        "space": fingerprint,
-        "embed_dim": embed_dim,
-        "calibration": calibrated.written(calibrated.unmeasured(constants)),
+        "space": space.fingerprint,
+        "embed_dim": space.embed_dim,
+        "calibration": calibrated.written(calibrated.unmeasured(space.calibration)),
+        "probes": json.dumps(space.probes),
     }
-    return {_PROPERTY + name: str(value) for name, value in facts.items()}
+    return {**SCHEMA_PROPERTY, **{_PROPERTY + name: str(value) for name, value in facts.items()}}
+
+
+def written_space(properties: Mapping[str, str]) -> tuple[int, list[str]]:
+    """The size of a space's embeddings, and its probes."""
+    return int(properties[_PROPERTY + "embed_dim"]), json.loads(properties[_PROPERTY + "probes"])
 
 
 SCHEMA_PROPERTY = {_PROPERTY + "schema": str(SCHEMA_VERSION)}
@@ -337,13 +364,17 @@ def _said(row: Mapping[str, Any]) -> list[Any]:
     return [*numbers, *(row[name] for name in TEXTS), row_of(row)]
 
 
-def asset_to_dict(row: AssetRow) -> dict[str, Any]:
+def asset_to_dict(row: AssetRow, counts: Counts) -> dict[str, Any]:
+    """A checked commit row as a row of Milvus, which counts segments of all lanes."""
+    by_space: dict[str, dict[str, int]] = {}
+    for (space, modality), n in counts.items():
+        by_space.setdefault(space, {})[str(modality)] = n
     return {
         "asset_id": row.asset_id,
         "modality": str(row.modality),
         "media_type": row.media_type,
         "size_bytes": row.size_bytes,
-        "n_segments": row.n_segments,
+        "counts": by_space,
         "locations": list(row.locations),
         "folders": folder_keys(row.locations),
         "metadata": dict(row.metadata),
@@ -351,17 +382,29 @@ def asset_to_dict(row: AssetRow) -> dict[str, Any]:
     }
 
 
-def asset_from_dict(row: Mapping[str, Any]) -> AssetRow:
-    metadata = row["metadata"]
+def asset_from_dict(row: Mapping[str, Any], lanes: StoreLanes) -> AssetRow:
     return AssetRow(
         asset_id=row["asset_id"],
         modality=modality_of(row),
         media_type=row["media_type"],
         size_bytes=row["size_bytes"],
-        n_segments=row["n_segments"],
+        counts=lanes.counts(counts_of(row)),
         locations=list(row["locations"]),
-        metadata=json.loads(metadata) if isinstance(metadata, str | bytes) else dict(metadata),
+        metadata=_read_json(row["metadata"]),
     )
+
+
+def counts_of(row: Mapping[str, Any]) -> Counts:
+    """What a commit row counts in all lanes."""
+    return {
+        (space, _checked_once(modality)): n
+        for space, counts in _read_json(row["counts"]).items()
+        for modality, n in counts.items()
+    }
+
+
+def _read_json(value: Any) -> dict[str, Any]:
+    return json.loads(value) if isinstance(value, str | bytes) else dict(value)
 
 
 def locations_to_dicts(row: AssetRow) -> list[dict[str, Any]]:

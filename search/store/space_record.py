@@ -1,10 +1,9 @@
-"""Which of a store's spaces is searched. One write changes it, together with its model.
+"""Which of a store's lanes are searched. One write changes them, together with the model.
 
-The first write makes the record, and a move to another model names the space that it fills before
-that has collections; a space that is filling is not searched. A store without a record is
-searched in its oldest space. On a server the record is an alias of Milvus,
-``<prefix>_current``, whose collection names space and model in its properties. In a folder it is
-the file ``current.json``, which is read without opening a database.
+Whoever makes a store makes the record, and a move to another model names the spaces that it fills
+before that has any rows; lanes that are filling are not searched. On a server the record is an
+alias of Milvus, ``<prefix>_current``, whose collection names spaces and model in its properties. In
+a folder it is the file ``current.json``, which is read without opening a database.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,9 +18,12 @@ from uuid import uuid4
 
 from encoder.errors import DiskError
 from encoder.system.disk import disk_error
+from encoder.system.private import private_folder
+from encoder.types import Modality
 from search.errors import SpaceMismatchError, StoreError, StoreMovedError
 from search.store.folder.read_only import unreadable
-from search.store.folders import LOCK, SPACES
+from search.store.folders import CONTENT, DATABASE, check_place
+from search.store.lanes import StoredSpace, StoreLanes
 
 _FILE = "current.json"
 _FORMAT = 2
@@ -85,40 +86,52 @@ class SearchedSpace:
         return [space.encoder["model"] for space in (self, self.former) if space and space.encoder]
 
 
+def searched_in(lanes: StoreLanes, encoder: Mapping[str, Any]) -> SearchedSpace:
+    """The record of a store that is searched in these lanes."""
+    others = {str(modality): space.fingerprint for modality, space in lanes.others.items()}
+    return SearchedSpace(lanes.home.fingerprint, encoder, lanes=others)
+
+
+def lanes_of(current: SearchedSpace) -> StoreLanes:
+    """The lanes that a record names, as large as the store notes them."""
+    others = {Modality(name): StoredSpace(space, 0) for name, space in current.lanes.items()}
+    return StoreLanes(StoredSpace(current.space, 0), others)
+
+
 class SpaceRecord(Protocol):
     """Where a store keeps its `SearchedSpace`."""
 
     def read(self) -> SearchedSpace | None:
-        """None for a store to which nothing was written since there are records. Cheap."""
-        ...
-
-    def spaces(self) -> list[str]:
-        """The fingerprints of all spaces whose embeddings are stored, the oldest first."""
+        """None where there is no store. Cheap."""
         ...
 
     def write(self, current: SearchedSpace) -> None:
-        """Make all processes search this space, whose collections exist."""
+        """Make all processes search these lanes."""
         ...
 
 
 class FolderRecord:
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._file = folder / _FILE
-        self._spaces = folder / SPACES
 
-    def spaces(self) -> list[str]:
-        """Each has a folder, whose lock is as old as it."""
-        made_ns = {}
-        try:
-            spaces = list(self._spaces.iterdir())
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        except OSError as error:
-            raise unreadable(self._file.parent, error) from error
-        for space in spaces:
-            with suppress(OSError):  # just dropped, or no store
-                made_ns[space.name] = (space / LOCK).stat().st_mtime_ns
-        return sorted(made_ns, key=lambda space: made_ns[space])
+    def make(self, current: SearchedSpace) -> None:
+        """Begin a new store, whose database comes after this.
+
+        Raises:
+            StoreError: there is one, which has lost its record, or others' files.
+        """
+        check_place(self._folder)
+        if (self._folder / CONTENT / DATABASE).exists():
+            raise self._unknown("is missing")
+        private_folder(self._folder)
+        self.write(current)
+
+    def _unknown(self, problem: str) -> StoreError:
+        return StoreError(
+            f"{self._file} {problem}, which says which model the store is searched with.",
+            remedy="Restore it from a backup.",
+        )
 
     def read(self) -> SearchedSpace | None:
         """See `SpaceRecord.read`.
@@ -133,10 +146,7 @@ class FolderRecord:
         except OSError as error:
             raise unreadable(self._file.parent, error) from error
         except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                f"{self._file} is damaged, which says which model the store is searched with.",
-                remedy="Restore it from a backup; or remove it, if the store has one model only.",
-            ) from error
+            raise self._unknown("is damaged") from error
 
     def write(self, current: SearchedSpace) -> None:
         """A reader sees the former file, or the new one."""
@@ -154,53 +164,43 @@ class FolderRecord:
 
 
 class NoRecord:
-    """For a store in memory, which has one space."""
+    """For a store in memory, which has no other lanes."""
 
     def read(self) -> SearchedSpace | None:
         return None
-
-    def spaces(self) -> list[str]:
-        return []
 
     def write(self, current: SearchedSpace) -> None:
         raise StoreError(f"A store in memory cannot hold a second space ({current.space}).")
 
 
-def searched(record: SpaceRecord) -> SearchedSpace | None:
-    """What is searched, also in a store without a record; None for one that holds nothing."""
-    if current := record.read():
-        return current
-    spaces = record.spaces()
-    return SearchedSpace(spaces[0]) if spaces else None
+def check_searched(record: SpaceRecord, expected: SearchedSpace, store_name: str) -> bool:
+    """Whether there is a store, in which these lanes are searched or were before.
 
-
-def check_searched(record: SpaceRecord, expected: SearchedSpace, store_name: str) -> None:
-    """Raise a `SpaceMismatchError` if these spaces are stored but neither searched nor former ones.
-
-    They are incomplete, and would be searched as if they were not.
+    Raises:
+        SpaceMismatchError: others are; what there is in these would be searched as if it was whole.
     """
-    current = searched(record)
+    current = record.read()
     if current is None:
-        return
-    alike = [k for k in (current, current.former) if k and expected.space == k.space]
-    if any(known.lanes == expected.lanes for known in alike):
-        return
-    if alike:
+        return False
+    known = [k for k in (current, current.former) if k]
+    if any(k.is_like(expected) for k in known):
+        return True
+    if alike := [k for k in known if k.space == expected.space]:
         raise SpaceMismatchError(
             f"The store {store_name} has {_named(alike[0].lanes)}, but this encoder has "
             f"{_named(expected.lanes)}.",
             remedy="Leave out --model, or move the store with `anymodal store reindex`.",
         )
-    if expected.space in record.spaces():
+    if expected.space in current.filling.split():
         raise SpaceMismatchError(
             f"The store {store_name} is searched in the space {current.space}; what it holds in "
             f"the space {expected.space} is unfinished.",
             remedy="Leave out --model, or finish the move with `anymodal store reindex`.",
         )
+    raise mismatch(store_name, [current.space, *current.lanes.values()], expected.space)
 
 
 def mismatch(store_name: str, spaces: Sequence[str], fingerprint: str) -> SpaceMismatchError:
-    """The error of a store that holds other spaces than the one it is opened for."""
     from encoder.models.bundle.model import describe
 
     return SpaceMismatchError(
@@ -218,14 +218,8 @@ def _named(lanes: Mapping[str, str]) -> str:
 
 
 def check_current(record: SpaceRecord, expected: SearchedSpace, store_name: str) -> None:
-    """Raise a `StoreMovedError` if a write would be lost: nobody searches these spaces any more.
-
-    The first write records them.
-    """
+    """Raise a `StoreMovedError` if these lanes are searched no more."""
     current = record.read()
-    if current is None and (current := searched(record)):
-        current = expected if current.space == expected.space else current
-        record.write(current)
     if current and not current.is_like(expected):
         raise StoreMovedError(
             f"The store {store_name} was moved to another model and is now searched in its space.",

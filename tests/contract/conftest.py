@@ -12,7 +12,8 @@ import pytest
 from pymilvus import MilvusClient
 
 from search.store.base import VectorStore
-from search.store.open import open_store
+from search.store.lanes import StoreLanes
+from search.store.open import open_lanes, open_store
 from search.store.schema import ASSETS, LOCATIONS
 from tests.contract.rows import CALIBRATION, DIM, SPACE, record_of
 from tests.support.milvus_server import MilvusServer
@@ -47,6 +48,11 @@ class Opener:
         """Open the store again, as another process does."""
         options = {"calibration": CALIBRATION, **options}
         self.opened.append(open_store(self.uri, space, DIM, prefix=self.prefix, **options))
+        return self.opened[-1]
+
+    def lanes(self, lanes: StoreLanes, **options: Any) -> VectorStore:
+        """Open the store in some lanes, as another process does."""
+        self.opened.append(open_lanes(self.uri, lanes, prefix=self.prefix, **options))
         return self.opened[-1]
 
     def close(self) -> None:
@@ -110,12 +116,8 @@ def empty_store(request: pytest.FixtureRequest, folder: Path) -> Iterator[Vector
     store = openers[request.param].opened[0]
     yield store
     record = record_of(store)
-    kinds = (record._segments, ASSETS, LOCATIONS)
-    rows = (
-        record._rows.where(kind, "", ["asset_id"])
-        for kind in kinds
-        if kind.kind in record._rows.names
-    )
+    kinds = (*record._segments.values(), ASSETS, LOCATIONS)
+    rows = (record._rows.where(kind, "", ["asset_id"]) for kind in kinds)
     store.delete(list({row["asset_id"] for row in chain(*rows)}))
     assert not list(store.scan())
 

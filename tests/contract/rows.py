@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 from encoder.space import Calibration
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Embeddings, Modality
 from search.store.base import VectorStore
+from search.store.checking import Checkable
 from search.store.folder.store import FolderStore
 from search.store.milvus.store import MilvusStore
 from search.store.open import open_store
 from search.store.schema import segment_id
+from search.store.stored_spaces import open_recorded
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 DIM = 16
@@ -34,6 +37,13 @@ def opened(folder: Path) -> FolderStore:
     return store
 
 
+def stored_spaces(uri: str) -> set[str]:
+    """The spaces of all that is stored."""
+    with closing(open_recorded(uri)) as store:
+        assert isinstance(store, Checkable)
+        return {space for space, _ in store.stored_lanes()}
+
+
 def knows_words(store: VectorStore) -> bool:
     """Whether it searches by words; the tests' Milvus server is too old."""
     return not isinstance(store, MilvusStore) or store._words is not None
@@ -44,7 +54,15 @@ def vectors(n: int, seed: int = 0) -> Embeddings:
 
 
 def asset(name: str, *locations: str, modality: Modality = IMAGE, n_segments: int = 1) -> AssetRow:
-    return AssetRow(name, modality, "image/png", 7, n_segments, list(locations), {"title": name})
+    return AssetRow(
+        name,
+        modality,
+        "image/png",
+        7,
+        {modality: n_segments} if n_segments else {},
+        list(locations),
+        {"title": name},
+    )
 
 
 def segment(
@@ -85,7 +103,7 @@ def assert_same_answers(store: VectorStore, oracle: VectorStore, limit: int = 20
             assert [_place(hit) for hit in one] == [_place(hit) for hit in other]
     for query, shift, kinds in zip(queries, (1, 0, -2.5, 3, 1), _MIXTURES, strict=True):
         one, other = (
-            s.search_mixed(query, kinds, limit, by=s.scoring.constants, shift=shift)
+            s.search_mixed(query, kinds, limit, by=s.scoring().constants, shift=shift)
             for s in (store, oracle)
         )
         np.testing.assert_allclose(

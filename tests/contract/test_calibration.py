@@ -13,7 +13,7 @@ from encoder.space import Calibration, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, VIDEO, Modality
 from search.errors import ReadOnlyStoreError
 from search.store.base import VectorStore
-from search.store.folder import store as folder_store
+from search.store.folder import spaces
 from search.store.memory import MemoryStore
 from search.store.milvus import notes
 from search.store.open import open_store
@@ -59,11 +59,11 @@ def test_a_store_ranks_by_the_constants_it_was_given_and_no_row_changes(
     before = [row.embedding for row in store.embeddings("asset0-1")]
     for each in (store, oracle):
         each.recalibrate(constants, ABOUT)
-    assert store.scoring.constants == constants
+    assert store.scoring().constants == constants
     assert_same_answers(store, oracle)
     again = open_again()
     assert again.stored_calibration().about == ABOUT
-    assert again.scoring.constants == constants
+    assert again.scoring().constants == constants
     assert_same_answers(again, oracle)
     np.testing.assert_array_equal([row.embedding for row in again.embeddings("asset0-1")], before)
 
@@ -72,14 +72,14 @@ def test_others_know_the_constants_when_they_read_them_again(
     open_again: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notes, "REFRESH_S", 0.0)
-    monkeypatch.setattr(folder_store, "_REFRESH_S", 0.0)
+    monkeypatch.setattr(spaces, "_REFRESH_S", 0.0)
     store = open_again()
     oracle = filled(store)
     other = open_again.beside()
-    assert other.scoring.constants == CALIBRATION
+    assert other.scoring().constants == CALIBRATION
     for each in (store, oracle):
         each.recalibrate(MEASURED, ABOUT)
-    assert other.scoring.constants == MEASURED
+    assert other.scoring().constants == MEASURED
     for each in (other, oracle):
         each.write(*corpus(4, seed=3))
     store.catch_up()

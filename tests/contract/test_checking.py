@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -20,32 +19,35 @@ from search.store.checking import (
 )
 from search.store.milvus.store import MilvusStore
 from search.store.schema import ASSETS, LOCATIONS, asset_to_dict
-from search.store.schema import WORDS as WORDS_ROWS
 from tests.contract.conftest import ON_MILVUS, Opener
-from tests.contract.rows import asset, corpus, record_of, segment, vectors
+from tests.contract.rows import SPACE, asset, corpus, record_of, segment, vectors
 
 
 def _without_row(record: MilvusStore) -> None:
-    record._rows.remove(ASSETS, ["asset0-0"])
+    record._rows.delete(ASSETS, ASSETS.key, ["asset0-0"])
 
 
 def _without_segment(record: MilvusStore) -> None:
     (row, *_) = record.embeddings("asset0-1")
-    record._rows.remove(record._segments, [row.key], partition_name=str(row.modality))
+    segments = record._segments[SPACE]
+    record._rows.delete(segments, segments.key, [row.key], partition_name=str(row.modality))
 
 
 def without_place(record: MilvusStore) -> None:
     rows = record._rows.of(LOCATIONS, "asset_id", ["asset0-3"])
-    record._rows.remove(LOCATIONS, [row[LOCATIONS.key] for row in rows])
+    record._rows.delete(LOCATIONS, LOCATIONS.key, [row[LOCATIONS.key] for row in rows])
 
 
 def _without_words(record: MilvusStore) -> None:
-    record._rows.remove(WORDS_ROWS, [row.key for row in record.embeddings("words")])
+    assert record._words
+    words = record._words.collection
+    record._rows.delete(words, words.key, [row.key for row in record.embeddings("words")])
 
 
 def _miscounted(record: MilvusStore) -> None:
     (row,) = record.assets(["asset0-4"]).values()
-    record._rows.upsert(ASSETS, [asset_to_dict(replace(row, n_segments=2))])
+    counts = {(SPACE, row.modality): 2}
+    record._rows.upsert(ASSETS, [asset_to_dict(row, counts)])
 
 
 _WRONG: dict[str, tuple[Callable[[MilvusStore], None], str]] = {
@@ -80,8 +82,7 @@ def test_what_is_wrong_in_milvus_is_found_and_mended(whole: VectorStore) -> None
     assert (findings.n_assets, findings.n_segments, findings.wrong) == (13, 37, {})
     record = record_of(whole)
     for kind, (damage, asset_id) in _WRONG.items():
-        needed = {WORDS: WORDS_ROWS, PLACES: LOCATIONS}.get(kind, ASSETS)
-        if needed.kind not in record._rows.names:
+        if kind == WORDS and not record._words:
             continue  # a server without words
         damage(record)
         record.catch_up()

@@ -70,7 +70,7 @@ def test_a_store_keeps_the_calibration_that_it_was_made_with(open_again: Opener)
     for each in (open_again(), oracle):
         each.write(assets, segments)
     again = open_again(calibration={IMAGE: Calibration(0.5, 0.5)})
-    assert again.scoring.constants == CALIBRATION
+    assert again.scoring().constants == CALIBRATION
     again.write([], segments[:5])
     assert_same_answers(again, oracle)
 
@@ -88,18 +88,6 @@ def test_another_space_is_refused_with_the_remedy(open_again: Opener) -> None:
     with pytest.raises(SpaceMismatchError, match=f"{SPACE}.*{OTHER_SPACE}.*another --store"):
         open_again(OTHER_SPACE)
     assert list(open_again().assets(["a"])) == ["a"]
-
-
-def test_a_new_space_lies_beside_the_old_one(open_again: Opener) -> None:
-    open_again().write([asset("a", "/a")], [])
-    new = open_again(OTHER_SPACE, new_space=True)
-    assert list(new.scan()) == []
-    new.write([asset("b", "/b")], [])
-    with pytest.raises(SpaceMismatchError, match=f"{OTHER_SPACE} is unfinished"):
-        open_again(OTHER_SPACE)
-    new = open_again(OTHER_SPACE, new_space=True)
-    assert [row.asset_id for row in new.scan()] == ["b"]
-    assert [row.asset_id for row in open_again().scan()] == ["a"]
 
 
 @pytest.mark.parametrize("open_again", ON_MILVUS, indirect=True)
@@ -210,7 +198,7 @@ def test_a_store_keeps_the_index_it_was_made_with(opener: Opener) -> None:
     for store in (opener(index="HNSW"), oracle):
         store.write(assets, segments)
     again = cast(MilvusStore, opener(index="IVF_RABITQ"))
-    assert again._search._index_kind == "HNSW"
+    assert again._searches[SPACE]._index_kind == "HNSW"
     assert again.index_state() == IndexState("HNSW", 0, 0)
     assert_same_answers(again, oracle)
 
@@ -271,16 +259,18 @@ def test_plain_pymilvus_finds_the_same_neighbours(open_again: Opener) -> None:
 
 
 @pytest.mark.parametrize("space", [SPACE, "ab" * 8], ids=["its own model", "another model"])
-@pytest.mark.parametrize("schema", ["7", "9"])
+@pytest.mark.parametrize("schema", ["8", "10"])
 @pytest.mark.parametrize("open_again", ON_MILVUS, indirect=True)
 def test_another_schema_is_refused_with_the_way_to_this_one(
     open_again: Opener, schema: str, space: str
 ) -> None:
     record = record_of(open_again())
     record.write(*corpus(2))
-    for name in record._rows.names.values():
+    for kind in (ASSETS, *record._segments.values()):
         record._link.call(
-            "alter_collection_properties", name, properties={"anymodal.schema": schema}
+            "alter_collection_properties",
+            record._rows.name(kind),
+            properties={"anymodal.schema": schema},
         )
     with pytest.raises(StoreError, match=rf"schema {schema} .*writes schema {SCHEMA_VERSION}") as e:
         open_again(space)

@@ -23,19 +23,25 @@ ROWS = [
         IMAGE,
         "image/png",
         10,
-        1,
+        {IMAGE: 1},
         ["/data/photos/a.png", "/copy/a.png"],
         {"title": "Beach", "tags": ["sea", "sun"], "width": 640, "license": "CC0"},
     ),
     AssetRow(
-        "a2", IMAGE, "image/jpeg", 2000, 1, ["/data/photos2/b.jpg"], {"title": "b", "width": 32.5}
+        "a2",
+        IMAGE,
+        "image/jpeg",
+        2000,
+        {IMAGE: 1},
+        ["/data/photos2/b.jpg"],
+        {"title": "b", "width": 32.5},
     ),
     AssetRow(
         "a3",
         TEXT,
         "text/plain",
         7,
-        1,
+        {TEXT: 1},
         ['/data/it\'s "q".txt'],
         {"language": "en", "modified": 1767225600.0, "camera": {"flash": True, "iso": "100"}},
     ),
@@ -44,7 +50,7 @@ ROWS = [
         TEXT,
         "text/plain",
         0,
-        0,
+        {},
         ["/d"],
         {"language": None, "tags": [], "width": "9", "mixed": [-1, 2.0, 3, True, "x%_y", None]},
     ),
@@ -200,7 +206,7 @@ NARROWED = [
 
 
 def test_filters_are_part_of_searches(store: VectorStore) -> None:
-    rows = [replace(row, n_segments=2) for row in ROWS]
+    rows = [replace(row, counts={row.modality: 2}) for row in ROWS]
     store.write(
         rows,
         [
@@ -298,12 +304,13 @@ fields = st.sampled_from(list(FIELDS)) | metadata_fields
 def assets(draw: st.DrawFn, number: int) -> AssetRow:
     known = ["title", "language", "tags", "width", "duration_s", "modified", *KEYS]
     metadata = draw(st.dictionaries(st.sampled_from(known), json_values, max_size=4))
+    modality = draw(st.sampled_from([IMAGE, TEXT]))
     return AssetRow(
         f"a{number:02}",
-        draw(st.sampled_from([IMAGE, TEXT])),
+        modality,
         draw(texts),
         draw(st.integers(0, 6)),
-        1,
+        {modality: 1},
         draw(st.lists(uris, min_size=1, max_size=3, unique=True)),
         metadata,
     )

@@ -1,4 +1,4 @@
-"""Lanes in one folder or on one server: written, read, cut off and proven as one store."""
+"""Lanes in one store: written, read, filled beside others, dropped and proven as one."""
 
 from __future__ import annotations
 
@@ -9,39 +9,40 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoder.errors import InputError
+from encoder.errors import InputError, ModelError
 from encoder.space import Calibration, Space, l2_normalize
 from encoder.types import AUDIO, IMAGE, TEXT, Embeddings, Modality
-from search.errors import SpaceMismatchError, StoreMovedError
-from search.store.checking import INCOMPLETE, ORPHANED, PLACES
-from search.store.laned import LanedStore, rows_of_lane
+from search.errors import SpaceMismatchError, StoreError, StoreMissingError, StoreMovedError
+from search.store.base import VectorStore
+from search.store.checking import INCOMPLETE, Checkable
+from search.store.lanes import Filling, StoredSpace, StoreLanes
 from search.store.memory import MemoryStore
-from search.store.open import open_laned, open_store
+from search.store.open import open_lanes, open_store
 from search.store.space_record import SearchedSpace
-from search.store.stored_spaces import drop_former, space_record
-from search.types import SegmentRow
-from tests.contract.conftest import ON_MILVUS, Opener
-from tests.contract.rows import CALIBRATION, DIM, asset, corpus, record_of, segment
-from tests.contract.test_checking import without_place
+from search.store.stored_spaces import drop_former, open_recorded, space_record
+from search.types import AssetRow, SegmentRow
+from tests.contract.conftest import Opener
+from tests.contract.rows import CALIBRATION, DIM, corpus, names, segment, vectors
 
 HOME = Space(DIM, {"model": "home"}, CALIBRATION)
 PICTURES = Space(24, {"model": "pictures"}, {IMAGE: Calibration(0.1, 0.05)})
+LANES = StoreLanes.of(HOME, {IMAGE: PICTURES})
+ONE = StoreLanes.of(HOME, {})
+ALL_IMAGES = Filling(frozenset({IMAGE}))
 
 
 def widened(row: SegmentRow) -> SegmentRow:
-    """A row of the lane of pictures, whose space has more dimensions."""
+    """A row of the lane of pictures, whose space has more dimensions and other keys."""
     if row.modality != IMAGE:
         return row
     embedding = np.concatenate([row.embedding, np.zeros(8, np.float32)])
-    return replace(row, embedding=l2_normalize(embedding[None])[0])
+    key = f"{row.segment_id[:-1]}p"
+    return replace(row, segment_id=key, embedding=l2_normalize(embedding[None])[0])
 
 
-def a_corpus(n: int) -> tuple[list[Any], list[SegmentRow]]:
+def a_corpus(n: int) -> tuple[list[AssetRow], list[SegmentRow]]:
     assets, segments = corpus(n)
     return assets, list(map(widened, segments))
-
-
-LATE, LATE_ROW = asset("late", "/late"), widened(segment("late", 0, np.ones(DIM, np.float32)))
 
 
 def asked(modality: Modality) -> Embeddings:
@@ -50,26 +51,24 @@ def asked(modality: Modality) -> Embeddings:
     return l2_normalize(np.random.default_rng(5).normal(size=(1, dims)))
 
 
-Open = Callable[..., LanedStore]
+def rows_of(store: VectorStore, assets: list[AssetRow]) -> list[str]:
+    return sorted(row.key for asset in assets for row in store.embeddings(asset.asset_id))
+
+
+Open = Callable[..., Any]
 
 
 @pytest.fixture
 def laned(open_again: Opener) -> Iterator[Open]:
-    def opened(lanes: dict[Modality, Space] | None = None, **options: Any) -> LanedStore:
-        lanes = {IMAGE: PICTURES} if lanes is None else lanes
-        store = open_laned(open_again.uri, HOME, lanes, {}, prefix=open_again.prefix, **options)
-        open_again.opened.append(store)
-        return store
+    def opened(lanes: StoreLanes = LANES, **options: Any) -> VectorStore:
+        open_again.close()
+        return open_again.lanes(lanes, **options)
 
     return opened
 
 
-def test_lanes_answer_like_their_oracle_and_after_reopening(
-    open_again: Opener, laned: Open
-) -> None:
-    oracle = LanedStore(
-        MemoryStore(DIM, CALIBRATION), {IMAGE: MemoryStore(24, PICTURES.calibration)}
-    )
+def test_lanes_answer_like_their_oracle_and_after_reopening(laned: Open) -> None:
+    oracle = MemoryStore(lanes=LANES)
     assets, segments = a_corpus(9)
     store = laned()
     for each in (store, oracle):
@@ -79,109 +78,152 @@ def test_lanes_answer_like_their_oracle_and_after_reopening(
     for _ in range(2):
         assert store.sizes() == oracle.sizes() == {TEXT: 9, IMAGE: 6, AUDIO: 9}
         assert list(store.scan()) == list(oracle.scan())
-        assert store.scoring.constants == oracle.scoring.constants
+        for space in LANES.spaces:
+            assert store.scoring(space).constants == oracle.scoring(space).constants
         for modality in (TEXT, IMAGE, AUDIO):
             answers = [each.search(asked(modality), modality, 5)[0] for each in (store, oracle)]
-            ids = [[hit.segment_id for hit in hits] for hits in answers]
-            assert ids[0] == ids[1]
-            assert len(ids[0]) == 5
-        by = store.scoring.constants
+            assert names(answers[0]) == names(answers[1])
+            assert len(answers[0]) == 5
+        by = store.scoring().constants
         mixed = [
             each.search_mixed(asked(TEXT)[0], [TEXT, AUDIO], 9, by=by)[:9]
             for each in (store, oracle)
         ]
-        assert [hit.segment_id for hit in mixed[0]] == [hit.segment_id for hit in mixed[1]]
+        assert names(mixed[0]) == names(mixed[1])
         photo = assets[1].asset_id
         rows = store.embeddings(photo)
         assert [row.embedding.shape for row in rows] == [(24,)] * 3
         assert store.vectors([rows[0].key]).keys() == {rows[0].key}
-        assert store.of(IMAGE).assets([photo])[photo].locations == ["/moved"]
-        open_again.close()
+        assert store.assets([photo])[photo].locations == ["/moved"]
         store = laned()
 
 
-@pytest.mark.parametrize(
-    ("break_it", "difference"),
-    [
-        # as a process that is killed between two lanes leaves them, or a deletion
-        (lambda store: store.of(IMAGE).write([LATE], [LATE_ROW]), ORPHANED),
-        (lambda store: store.home.delete(["asset0-1"]), ORPHANED),
-        (lambda store: store.of(IMAGE).delete(["asset0-1"]), INCOMPLETE),
-    ],
-)
-def test_what_was_cut_off_between_lanes_is_found_and_mended(
-    laned: Open, break_it: Callable[[LanedStore], None], difference: str
-) -> None:
+def test_rows_that_are_lost_are_found_and_their_asset_is_read_again(laned: Open) -> None:
     store = laned()
-    store.write(*a_corpus(6))
-    assert store.check(lambda _done, _all: None).wrong == {}
-    break_it(store)
+    assets, segments = a_corpus(6)
+    store.write([*assets[:1], replace(assets[1], counts={IMAGE: 4}), *assets[2:]], segments)
     findings = store.check(lambda _done, _all: None)
-    assert list(findings.wrong) == [difference]
+    assert list(findings.wrong) == [INCOMPLETE]
     store.repair(findings)
     assert store.check(lambda _done, _all: None).wrong == {}
-    left = {asset.asset_id for asset in store.scan()}
-    given_up = set(findings.of(ORPHANED))
-    assert left == {f"asset0-{n}" for n in range(6)} - given_up
-    for row in store.assets(findings.of(INCOMPLETE)).values():
-        assert row.n_segments == 0
-
-
-@pytest.mark.parametrize("open_again", ON_MILVUS, indirect=True)
-def test_a_place_that_the_home_store_lost_is_mended_alone(laned: Open) -> None:
-    """By itself, the home store has too few segments of every photo."""
-    store = laned()
-    store.write(*a_corpus(6))
-    without_place(record_of(store.home))
-    findings = store.check(lambda _done, _all: None)
-    assert list(findings.wrong) == [PLACES]
-    store.repair(findings)
-    assert store.check(lambda _done, _all: None).wrong == {}
-    assert len(list(store.scan())) == 6
+    rows = store.assets([asset.asset_id for asset in assets])
+    assert [row.n_segments for row in rows.values()] == [3, 0, 3, 3, 3, 3]
+    assert rows[assets[1].asset_id].metadata == assets[1].metadata
 
 
 def test_the_record_names_the_lanes(open_again: Opener, laned: Open) -> None:
-    store = laned()
-    store.write(*a_corpus(3))
+    laned(encoder={"model": "ours"}).write(*a_corpus(3))
     with space_record(open_again.uri, open_again.prefix) as record:
         current = record.read()
-    assert current == SearchedSpace(HOME.fingerprint, lanes={"image": PICTURES.fingerprint})
-    open_again.close()
-    other = Space(24, {"model": "other"})
-    for lanes in ({}, {IMAGE: other}):
+    lanes = {"image": PICTURES.fingerprint}
+    assert current == SearchedSpace(HOME.fingerprint, {"model": "ours"}, lanes=lanes)
+    for others in ({}, {IMAGE: Space(24, {"model": "other"})}):
         with pytest.raises(SpaceMismatchError, match="image in the space"):
-            laned(lanes)
+            laned(StoreLanes.of(HOME, others))
+    open_again.close()
     with pytest.raises(SpaceMismatchError, match="image in the space"):
         open_store(open_again.uri, HOME.fingerprint, DIM, prefix=open_again.prefix)
 
 
-def test_what_left_the_home_store_is_neither_searched_nor_kept(
-    open_again: Opener, laned: Open
-) -> None:
-    """As after a move to a lane of pictures, which leaves them for the way back."""
-    assets, segments = corpus(6)
-    laned({}).write(assets, segments)
+def test_a_store_opens_by_its_record_without_any_model(open_again: Opener, laned: Open) -> None:
+    assets, segments = a_corpus(6)
     open_again.close()
-    lanes = {"image": PICTURES.fingerprint}
+    with pytest.raises(StoreMissingError):
+        open_recorded(open_again.uri, prefix=open_again.prefix)
+    laned().write(assets, segments)
+    open_again.close()
+    store = open_recorded(open_again.uri, prefix=open_again.prefix)
+    open_again.opened.append(store)
+    assert store.lanes.resolved(lambda space: space).spaces.keys() == LANES.spaces.keys()
+    assert [space.embed_dim for space in store.lanes.spaces.values()] == [DIM, 24]
+    assert store.sizes() == {TEXT: 6, IMAGE: 6, AUDIO: 6}
+    assert rows_of(store, assets) == sorted(row.key for row in segments)
+    store.delete([assets[1].asset_id])
+    assert isinstance(store, Checkable)
+    assert store.check(lambda _done, _all: None).wrong == {}
+
+
+def test_a_space_of_another_size_or_of_another_model_is_refused(laned: Open) -> None:
+    model = Space(DIM, {"remote": "x"}, probes=("fwAA",))
+    laned(StoreLanes.of(model, {}))
+    laned(StoreLanes.of(model, {}))
+    with pytest.raises(ModelError, match="another model"):
+        laned(StoreLanes(replace(StoredSpace.of(model), probes=("AAB/",))))
+    with pytest.raises(SpaceMismatchError, match="numbers"):
+        laned(StoreLanes(StoredSpace(model.fingerprint, DIM + 1)))
+
+
+def test_a_lane_is_filled_beside_the_one_that_is_searched(open_again: Opener, laned: Open) -> None:
+    """As a move of pictures to another model, and the way back."""
+    assets, segments = corpus(6)
+    store = laned(ONE)
+    store.write(assets, segments)
+    (before,) = store.search(vectors(1), IMAGE, 9)
+    filler = open_again.lanes(replace(LANES, filling=ALL_IMAGES))
+    unfilled = [row.asset_id for row in filler.scan() if not row.n_segments]
+    assert unfilled == [row.asset_id for row in assets if row.modality == IMAGE]
+    new_rows = [widened(row) for row in segments if row.modality == IMAGE]
+    stranger = replace(assets[1], asset_id="stranger")
+    stranger_row = widened(segment("stranger", 0, vectors(1)[0]))
+    moved = [replace(row, locations=["/elsewhere"], counts={IMAGE: 3}) for row in assets[1::3]]
+    filler.write([*moved[:1], stranger], [*new_rows, stranger_row])
+    # What is searched has not changed: neither rows, nor what commit rows say.
+    assert list(store.scan()) == list(laned(ONE).scan()) == assets
+    store = open_again.opened[-1]
+    assert names(store.search(vectors(1), IMAGE, 9)[0]) == names(before)
+    assert store.check(lambda _done, _all: None).wrong == {}
+    # One has its segments, but was not counted: it is still to be filled.
+    filler = open_again.lanes(replace(LANES, filling=ALL_IMAGES))
+    assert [row.asset_id for row in filler.scan() if not row.n_segments] == unfilled[1:]
+    filler.write(moved[1:], [])
+    # Somebody deletes, and changes tags, meanwhile.
+    store.catch_up()
+    store.delete([assets[4].asset_id])
+    store.write([replace(assets[1], metadata={"title": "new"})], [])
+    filler.catch_up()
+    assert all(row.n_segments for row in filler.scan())
+    open_again.close()
     with space_record(open_again.uri, open_again.prefix) as record:
         former = SearchedSpace(HOME.fingerprint)
+        lanes = {"image": PICTURES.fingerprint}
         record.write(SearchedSpace(HOME.fingerprint, lanes=lanes, former=former))
     store = laned()
-    pictures = [widened(row) for row in segments if row.modality == IMAGE]
-    store.of(IMAGE).write(rows_of_lane(store.of(IMAGE), assets, pictures), pictures)
-    for is_dropped in (False, True):
-        if is_dropped:
-            open_again.close()
-            assert drop_former(open_again.uri, open_again.prefix)
-            store = laned()
-        assert (IMAGE in store.home.sizes()) is not is_dropped
-        assert store.sizes()[IMAGE] == len(pictures)
-        stored = [row.key for asset in assets for row in store.embeddings(asset.asset_id)]
-        assert sorted(stored) == sorted(row.key for row in segments)
-        (hits,) = store.search(asked(IMAGE), IMAGE, 50)
-        assert len(hits) == len(pictures)
-        findings = store.check(lambda _done, _all: None)
-        assert (findings.wrong, findings.n_segments) == ({}, len(segments))
+    assert store.assets(["asset0-1"])["asset0-1"].metadata == {"title": "new"}
+    assert [row.n_segments for row in store.scan()] == [3] * 5
+    assert store.sizes() == {TEXT: 6, IMAGE: 3, AUDIO: 6}
+    assert store.check(lambda _done, _all: None).wrong == {}
+    # What is ingested now lacks the former lane: after the way back, it is read again.
+    late = replace(assets[1], asset_id="late", locations=["/late"])
+    store.write([late], [widened(segment("late", 0, vectors(1)[0]))] * 3)
+    store.write([replace(late, counts={IMAGE: 1})], [])
+    back = laned(ONE)
+    assert {row.asset_id for row in back.scan() if not row.n_segments} == {"late"}
+    store = laned()
+    assert {row.asset_id for row in store.scan() if not row.n_segments} == set()
+    assert store.drop(HOME.fingerprint, IMAGE) == 3
+    assert (HOME.fingerprint, IMAGE) not in store.stored_lanes()
+    store = laned()
+    assert store.sizes() == {TEXT: 6, IMAGE: 4, AUDIO: 6}
+    assert store.check(lambda _done, _all: None).wrong == {}
+
+
+def test_dropped_lanes_are_filled_anew(open_again: Opener, laned: Open) -> None:
+    """What was counted in a lane goes with its rows."""
+    assets, segments = corpus(3)
+    store = laned(ONE)
+    store.write(assets, segments)
+    filling = replace(LANES, filling=ALL_IMAGES)
+    rows = [widened(row) for row in segments if row.modality == IMAGE]
+    for _ in range(2):
+        filler = open_again.lanes(filling)
+        assert [row.n_segments for row in filler.scan()] == [3, 0, 3]
+        filler.write([replace(assets[1], counts={IMAGE: 3})], rows)
+        assert [row.n_segments for row in filler.scan()] == [3, 3, 3]
+        open_again.close()
+        assert drop_former(open_again.uri, open_again.prefix) == {PICTURES.fingerprint: 3}
+    with pytest.raises(InputError, match="--drop-former"):
+        drop_former(open_again.uri, open_again.prefix)
+    assert list(laned(ONE).scan()) == assets
 
 
 def test_a_writer_of_former_lanes_is_stopped(open_again: Opener, laned: Open) -> None:
@@ -196,14 +238,10 @@ def test_a_writer_of_former_lanes_is_stopped(open_again: Opener, laned: Open) ->
         store.write(assets, segments)
 
 
-def test_memory_has_lanes_and_nothing_to_prove() -> None:
-    store = open_laned("memory:", HOME, {IMAGE: PICTURES}, {})
-    assert isinstance(store, LanedStore)
+def test_memory_has_lanes_and_no_others_beside_them() -> None:
+    store = open_lanes("memory:", LANES)
     store.write(*a_corpus(3))
     assert store.sizes() == {TEXT: 3, IMAGE: 3, AUDIO: 3}
-    with pytest.raises(InputError):
-        store.check(lambda _done, _all: None)
-
-
-def test_one_space_is_no_lanes(laned: Open) -> None:
-    assert not isinstance(laned({}), LanedStore)
+    assert not isinstance(store, Checkable)
+    with space_record("memory:") as record, pytest.raises(StoreError, match="memory"):
+        record.write(SearchedSpace("0" * 16))

@@ -186,9 +186,9 @@ def test_killed_between_the_rows_of_a_segment(open_again: Opener, parts: int) ->
     store = open_again(calibration=BY)
     record = record_of(store)
     assert store.assets(["several0-0"]) == {}
-    assert list(record._rows.where(record._segments, "", ["segment_id"])) == []  # tidied
+    assert list(record._rows.where(record._segments[SPACE], "", ["segment_id"])) == []  # tidied
     oracle = filled(store)
-    rows = list(record._rows.where(record._segments, "", ["segment_id"]))
+    rows = list(record._rows.where(record._segments[SPACE], "", ["segment_id"]))
     assert sorted(row["segment_id"] for row in rows) == sorted(row.key for row in several()[1])
-    assert record._rows.count(record._segments) == 200
+    assert record._rows.count(record._segments[SPACE]) == 200
     assert_same_answers(store, oracle)

@@ -72,7 +72,7 @@ def test_an_asset_returns_as_it_was_written(store: VectorStore) -> None:
         "camera": {"model": None, "flash": False},
     }
     locations = ["/b/ü 'x'.mp4", '/a/"y"\\n.mp4']
-    row = AssetRow("a1", VIDEO, "video/mp4", 2**40, 0, locations, metadata)
+    row = AssetRow("a1", VIDEO, "video/mp4", 2**40, {}, locations, metadata)
     store.write([row], [])
     assert store.assets(["a1", "a2"]) == {"a1": row}
     assert list(store.scan()) == [row]
@@ -224,7 +224,7 @@ def test_a_search_among_assets_finds_all_that_they_have(store: VectorStore) -> N
     every = [row.asset_id for row in assets] + [f"unknown{n}" for n in range(5000)]
 
     def mixed(limit: int, asset_ids: Collection[str] | None) -> list[ScoredSegment]:
-        by = store.scoring.constants
+        by = store.scoring().constants
         return store.search_mixed(query[0], kinds, limit, by=by, asset_ids=asset_ids)[:limit]
 
     def of_images(limit: int, asset_ids: Collection[str] | None) -> list[ScoredSegment]:
@@ -282,14 +282,15 @@ def test_many_at_once_get_the_answers_that_one_gets(store: VectorStore) -> None:
 
 MAY, JUNE = 1_715_970_600, 1_717_200_000
 ROWS = [
-    AssetRow("a1", IMAGE, "image/png", 1, 1, ["/d/x/1.png", "/d/y/1.png"],
+    AssetRow("a1", IMAGE, "image/png", 1, {IMAGE: 1}, ["/d/x/1.png", "/d/y/1.png"],
              {"tags": ["sea", "sun", "sea"], "city": "Munich", "country": "Germany",
               "taken": MAY + 0.75, "modified": JUNE}),
-    AssetRow("a2", IMAGE, "image/png", 1, 1, ["/d/x/2.png"],
+    AssetRow("a2", IMAGE, "image/png", 1, {IMAGE: 1}, ["/d/x/2.png"],
              {"tags": ["sea"], "city": 5, "country": "Germany", "taken": MAY}),
-    AssetRow("a3", TEXT, "text/plain", 1, 1, ["s3://b/3.txt"], {"taken": "?", "modified": JUNE}),
-    AssetRow("a4", TEXT, "text/plain", 1, 1, ["4.txt"], {"modified": None}),
-    AssetRow("a5", TEXT, "text/plain", 1, 1, ["/d/5.txt"], {"modified": -86_400.5}),
+    AssetRow("a3", TEXT, "text/plain", 1, {TEXT: 1}, ["s3://b/3.txt"],
+             {"taken": "?", "modified": JUNE}),
+    AssetRow("a4", TEXT, "text/plain", 1, {TEXT: 1}, ["4.txt"], {"modified": None}),
+    AssetRow("a5", TEXT, "text/plain", 1, {TEXT: 1}, ["/d/5.txt"], {"modified": -86_400.5}),
 ]  # fmt: skip
 
 

@@ -64,11 +64,17 @@ def copied(folder: Path) -> Iterator[Path]:
 
 def read_folder(folder: Path, space: str) -> Rows:
     """The rows of a space, from a copy of the folder."""
-    files = folder / "spaces" / space
+    files = folder / "content"
     with closing(sqlite3.connect(files / "store.db")) as db:
         committed = db.execute("SELECT asset_id, row FROM asset WHERE row NOT NULL").fetchall()
+        lanes = {str(n) for (n,) in db.execute("SELECT lane FROM lane WHERE space = ?", (space,))}
         assets = [
-            {"asset_id": asset_id, "n_segments": row[3], "locations": row[4], "metadata": row[5]}
+            {
+                "asset_id": asset_id,
+                "n_segments": sum(n for lane, n in row[3].items() if lane in lanes),
+                "locations": row[4],
+                "metadata": row[5],
+            }
             for asset_id, row in ((key, json.loads(text)) for key, text in committed)
         ]
         placed = "SELECT uri, asset_id FROM location JOIN asset USING (no)"
@@ -78,7 +84,9 @@ def read_folder(folder: Path, space: str) -> Rows:
         ]
         stored = db.execute(
             "SELECT key, asset_id, modality, idx, at FROM segment JOIN asset USING (no) "
-            f"JOIN part ON part.part = segment.at >> {_SLOT_BITS}"
+            f"JOIN part ON part.part = segment.at >> {_SLOT_BITS} JOIN lane USING (lane) "
+            "WHERE space = ?",
+            (space,),
         ).fetchall()
     segments = []
     for key, asset_id, modality, index, at in stored:
@@ -97,7 +105,8 @@ def read_server(uri: str, space: str) -> Rows:
         names = client.list_collections()
 
         def rows(kind: str, *fields: str) -> list[dict[str, Any]]:
-            name = f"anymodal_{space}_{kind}"
+            of_space = kind in ("segments", "words")
+            name = f"anymodal_{space}_{kind}" if of_space else f"anymodal_{kind}"
             client.load_collection(name)
             stored = client.query(
                 name,
@@ -110,10 +119,12 @@ def read_server(uri: str, space: str) -> Rows:
             return list(map(dict, stored))
 
         has_words = f"anymodal_{space}_words" in names
-        assets = rows("assets", "asset_id", "n_segments", "locations", "metadata")
+        assets = rows("assets", "asset_id", "counts", "locations", "metadata")
         for row in assets:
-            if isinstance(row["metadata"], str | bytes):
-                row["metadata"] = json.loads(row["metadata"])
+            for name in ("metadata", "counts"):
+                if isinstance(row[name], str | bytes):
+                    row[name] = json.loads(row[name])
+            row["n_segments"] = sum(row["counts"].get(space, {}).values())
             row["locations"] = list(row["locations"])
         return Rows(
             assets,

@@ -83,7 +83,7 @@ def _not_found(store: VectorStore, rows: Sequence[AssetRow]) -> Iterator[str]:
 
 def _doubles(record: MilvusStore, rows: brute.Rows) -> Iterator[str]:
     """Rows beyond one for each key, which queries do not show."""
-    shown = [(record._segments, rows.segments), (ASSETS, rows.assets)]
+    shown = [(record._segments[SPACE.fingerprint], rows.segments), (ASSETS, rows.assets)]
     if rows.locations is not None:
         shown.append((LOCATIONS, rows.locations))
     for kind, of_kind in shown:

@@ -36,11 +36,11 @@ from tests.contract.rows import (
 
 FILES = [
     "current.json",
-    "spaces/*/store.db",
-    "spaces/*/store.version",
-    *(f"spaces/*/vectors/*.{suffix}" for suffix in ("rows", "slots", "codes", "scales", "nibbles")),
-    *(f"spaces/*/{index}.*/meta.json" for index in ("words", "names")),
-    *(f"spaces/*/{index}.*/*.{suffix}" for index in ("words", "names")
+    "content/store.db",
+    "content/store.version",
+    *(f"content/vectors/*.{suffix}" for suffix in ("rows", "slots", "codes", "scales", "nibbles")),
+    *(f"content/{index}.*/meta.json" for index in ("words-*", "names")),
+    *(f"content/{index}.*/*.{suffix}" for index in ("words-*", "names")
       for suffix in ("idx", "store", "term", "fieldnorm")),
 ]  # fmt: skip
 DERIVED = ("*.codes", "*.scales", "*.nibbles", "*.version", "*/meta.json", "*.idx", "*.store",
@@ -64,8 +64,8 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 _IN_EACH_WAY = {
-    *("current.json", "spaces/*/store.db", "spaces/*/vectors/*.rows", "spaces/*/vectors/*.slots"),
-    *("spaces/*/words.*/meta.json", "spaces/*/words.*/*.idx", "spaces/*/store.version"),
+    *("current.json", "content/store.db", "content/vectors/*.rows", "content/vectors/*.slots"),
+    *("content/words-*.*/meta.json", "content/words-*.*/*.idx", "content/store.version"),
 }
 """One of each format; of the others, each is damaged in one way."""
 
@@ -154,7 +154,7 @@ def test_each_flipped_bit_is_mended_or_said(
         folder = tmp_path / str(number)
         shutil.copytree(whole[0], folder)
         path = chance.choice(
-            [*folder.glob("spaces/*/store.db"), *folder.glob("spaces/*/vectors/*.*s")]
+            [*folder.glob("content/store.db"), *folder.glob("content/vectors/*.*s")]
         )
         content = bytearray(path.read_bytes())
         content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
@@ -174,7 +174,7 @@ def test_a_damaged_log_loses_nothing_in_silence(tmp_path: Path, damage: str) -> 
     folder = tmp_path / "store"
     shutil.copytree(tmp_path / "open", folder)
     store.close()
-    (log,) = folder.glob("spaces/*/store.db-wal")
+    (log,) = folder.glob("content/store.db-wal")
     assert log.stat().st_size
     DAMAGE[damage](log)
     with suppress(AnymodalError):
@@ -196,7 +196,7 @@ def test_lost_commits_are_told_given_up_and_read_again(tmp_path: Path) -> None:
     store = opened(folder)
     store.write(*corpus(6, seed=1))
     store.close()
-    (database,), (old,) = folder.glob("spaces/*/store.db"), before.glob("spaces/*/store.db")
+    (database,), (old,) = folder.glob("content/store.db"), before.glob("content/store.db")
     shutil.copyfile(old, database)
     store = opened(folder)
     with pytest.raises(StoreError, match="lacks its last 1 commits"):
@@ -220,7 +220,7 @@ def test_damaged_vectors_cost_their_assets_no_tags(tmp_path: Path) -> None:
     assets, segments = corpus(12)
     store.write([replace(row, metadata={"tags": ["kept"]}) for row in assets], segments)
     store.close()
-    for path in folder.glob("spaces/*/vectors/*.rows"):
+    for path in folder.glob("content/vectors/*.rows"):
         content = bytearray(path.read_bytes())
         content[0] ^= 1
         path.write_bytes(content)
@@ -242,7 +242,7 @@ def test_another_format_or_dimension_is_refused(tmp_path: Path) -> None:
     opened(folder).close()
     with pytest.raises(SpaceMismatchError, match=f"{DIM} numbers"):
         open_store(str(folder), SPACE, DIM + 1)
-    (path,) = folder.glob("spaces/*/store.db")
+    (path,) = folder.glob("content/store.db")
     database = Database(path)
     with database.writing() as db:
         set_fact(db, "format", 99)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from shutil import copyfile
 
 import pytest
 
@@ -157,6 +158,7 @@ def test_texts_that_are_added_again_outlast_many_deletions(
 _TABLES = """
 import sys
 from pathlib import Path
+from shutil import copyfile
 from search.store.folder.database import Database, fact
 database = Database(Path(sys.argv[1]))
 with database.reading() as db:
@@ -285,7 +287,7 @@ def test_a_check_makes_lost_words_again(folder: Path, monkeypatch: pytest.Monkey
     """Also where they are too many to be read by a search."""
     with closing(opened(folder)) as store:
         store._words.feed()
-    for path in folder.glob("spaces/*/words.*/meta.json"):
+    for path in folder.glob("content/words-*.*/meta.json"):
         path.unlink()
     monkeypatch.setattr(kept, "AT_ONCE", 4)
     with closing(opened(folder)) as store:
@@ -296,6 +298,7 @@ def test_a_check_makes_lost_words_again(folder: Path, monkeypatch: pytest.Monkey
 def test_a_copy_of_a_living_store_is_whole(folder: Path, oracle: MemoryStore) -> None:
     with closing(opened(folder)) as store:
         store.backup(folder.parent / "copy")
+        copyfile(folder / "current.json", folder.parent / "copy" / "current.json")
         store.write(*corpus(6, seed=1))
     with closing(opened(folder.parent / "copy")) as copy:
         assert_whole(copy)

@@ -80,8 +80,8 @@ def test_after_a_kill_9_all_is_known_at_once(cluster: Cluster) -> None:
         assert store.stored_calibration().constants == constants
         assert isinstance(store, MilvusStore)
         names = [n for n in store._link.call("list_collections") if n.startswith("facts")]
-        assert len(names) == 5  # those of the space, its calibration and the record
-        drop_calibration(store._link, store._rows.name(store._segments))
+        assert len(names) == 5  # of the store and its space, the calibration and the record
+        drop_calibration(store._link, store._rows.name(store._segments[SPACE]))
         assert len([n for n in store._link.call("list_collections") if n in names]) == 4
     with space_record(uri, "facts") as record:
         assert record.read() == moved

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
 
 from search.errors import StoreBusyError, StoreUnavailableError
 from search.store.base import VectorStore
+from search.store.checking import Checkable
 from search.store.locks import exclusive, machine_locks
 from search.store.milvus import notes
 from search.store.milvus.link import MilvusLink
+from search.store.milvus.writing import SegmentWriter
 from search.store.open import open_store
-from tests.contract.rows import DIM, SPACE, asset
+from tests.contract.rows import DIM, SPACE, asset, segment, vectors
 from tests.support.milvus_server import free_port
 
 
@@ -159,6 +163,49 @@ def test_a_long_commit_keeps_its_lease(
             theirs.check_writable()
     for store in (mine, theirs):
         store.close()
+
+
+def test_who_removes_what_was_cut_off_leaves_alone_what_others_write(
+    served_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may begin to write while it waits for the locks of what was cut off."""
+    locks, commit = machine_locks(tmp_path / "locks"), SegmentWriter.commit
+    is_begun, may_end = Event(), Event()
+    writer = open_store(served_uri, SPACE, DIM, locks=locks)
+
+    def write(asset_id: str) -> None:
+        with exclusive(writer, [asset_id]):
+            writer.write([asset(asset_id, asset_id)], [segment(asset_id, 0, vectors(1)[0])])
+
+    def cut_off(*_: object) -> None:
+        raise ConnectionError
+
+    def pause_before_commit(*of_write: Any) -> None:
+        is_begun.set()
+        assert may_end.wait(30)
+        commit(*of_write)
+
+    @contextmanager
+    def take_late(stripes: Sequence[int]) -> Iterator[None]:
+        writing.append(pool.submit(write, "b"))
+        assert is_begun.wait(30)
+        with locks.take(stripes):
+            yield
+
+    monkeypatch.setattr(SegmentWriter, "commit", cut_off)
+    with pytest.raises(ConnectionError):
+        write("a")
+    monkeypatch.setattr(SegmentWriter, "commit", pause_before_commit)
+    writing: list[Future[None]] = []
+    with ThreadPoolExecutor(1) as pool:
+        store = open_store(served_uri, SPACE, DIM, locks=replace(locks, take=take_late))
+        may_end.set()
+        writing[0].result()
+    assert [len(store.embeddings(asset_id)) for asset_id in "ab"] == [0, 1]
+    assert isinstance(store, Checkable)
+    assert store.check(lambda *_: None).wrong == {}
+    for opened in (store, writer):
+        opened.close()
 
 
 def test_of_two_first_writers_one_is_refused(served_uri: str, tmp_path: Path) -> None:

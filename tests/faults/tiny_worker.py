@@ -114,7 +114,7 @@ class NamedEncoder(TinyEncoder):
 def named_encoder(held: Resources) -> NamedEncoder:
     """For `load_by`."""
     config = held.settings.encoder
-    if not held._new_space:
+    if held._filling is None:
         config = _config_of(config, _current(config, held.settings.store))
     return NamedEncoder(config.model)
 

@@ -99,7 +99,7 @@ from encoder.types import TEXT
 from search.errors import ReadOnlyStoreError, StoreError
 from search.store.open import open_store
 from search.types import AssetRow
-rows = [AssetRow("a", TEXT, "text/plain", 1, 0, ["/a.txt"])]
+rows = [AssetRow("a", TEXT, "text/plain", 1, {}, ["/a.txt"])]
 first = open_store(sys.argv[1], "0123456789abcdef", 4)
 first.write(rows, [])
 first.close()

@@ -231,7 +231,7 @@ def test_the_second_run_does_only_the_rest(here: Run, tmp_path: Path) -> None:
 def test_damaged_vectors_are_found_and_read_again(here: Run, media: Path, store_uri: str) -> None:
     here("ingest", media, "--tag", "kept")
     assert here("store", "check")["differences"] == []
-    for path in Path(store_uri).glob("spaces/*/vectors/*.rows"):
+    for path in Path(store_uri).glob("content/vectors/*.rows"):
         path.write_bytes(bytes(path.stat().st_size))
     assert "store check --repair" in here("search", "bread", fails=1)
     here("store", "check", fails=1)

@@ -25,8 +25,9 @@ from ingest import IngestConfig
 from search.engine import SearchEngine
 from search.errors import NotFoundError, SpaceMismatchError
 from search.query.query import Query, Term
-from search.store.stored_spaces import drop_former, stored_spaces
+from search.store.stored_spaces import drop_former
 from search.types import SearchResult
+from tests.contract.rows import stored_spaces
 from tests.integration.conftest import Run
 from tests.support import tiny_models as tiny
 from tests.support.waiting import wait_for
@@ -199,14 +200,14 @@ def test_each_lane_is_measured_by_its_own_model(models: str, files: Path, tmp_pa
             constants = engine.space().calibration
         assert constants[TEXT] == encoder.space.calibration[TEXT]
         assert constants[IMAGE] != encoder.space.calibration[IMAGE]
-        assert AUDIO not in store.scoring.constants  # one sound is too few
+        sounds = store.lanes.space(AUDIO).fingerprint
+        assert AUDIO not in store.scoring(sounds).constants  # one sound is too few
         assert AUDIO in constants  # by the bank
         measured = calibrate(encoder, store)["measured"]
         assert measured.keys() == {"text", "image", "audio"}
         calibrate(encoder, store, shipped=True)  # of the bundle's lane; the others ship none
-        assert store.home.scoring.constants == encoder.space.calibration
-        assert store.of(IMAGE).scoring.constants.keys() == {IMAGE}
-        assert store.scoring.constants[IMAGE] == store.of(IMAGE).scoring.constants[IMAGE]
+        assert store.scoring().constants == encoder.space.calibration
+        assert store.scoring(store.lanes.space(IMAGE).fingerprint).constants.keys() == {IMAGE}
 
 
 def test_a_folder_of_photos_scans_speech_and_recordings_by_commands(

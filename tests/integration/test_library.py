@@ -16,7 +16,7 @@ from encoder.errors import ModelUnavailableError
 from encoder.types import QUERY, TEXT
 from search import Query, SearchEngine, open_store
 from search.client.errors import UnreachableError
-from search.store.stored_spaces import stored_spaces
+from tests.contract.rows import stored_spaces
 from tests.integration.conftest import Run
 from tests.integration.test_serve import serving
 from workers.serving import resources
@@ -131,7 +131,7 @@ def test_the_library_asks_what_the_command_stored(
     anymodal("ingest", page)
 
     encoder = MultiModalEncoder()
-    assert stored_spaces(store_uri) == [encoder.space.fingerprint]
+    assert stored_spaces(store_uri) == {encoder.space.fingerprint}
     assert encoder.space.identity["quantization"].startswith("int8 ")
     store = open_store(store_uri, encoder.space.fingerprint, encoder.embed_dim, create=False)
     engine = SearchEngine(encoder, store)

@@ -13,8 +13,10 @@ from PIL import Image
 
 from encoder.types import IMAGE, QUERY, TEXT, Item, Modality
 from search.query.query import Query, Term
+from search.store.checking import Checkable
 from search.store.locks import exclusive
-from search.store.stored_spaces import drop_former, stored_spaces
+from search.store.stored_spaces import drop_former
+from tests.contract.rows import stored_spaces
 from tests.integration.test_lanes import answered, files, names, opened
 from tests.support import tiny_models as tiny
 from workers.library.check import checked
@@ -161,15 +163,16 @@ def test_a_lane_is_added_and_dropped(clip: str, library: Path, tmp_path: Path) -
         photo(library / "green.png", "green")
         resources.pipeline().run([str(library)])
         back = rolled_back(resources)
-        assert (back.switched, back.copied.n_known, back.copied.n_encoded) == (True, 3, 1)
+        assert (back.switched, back.copied.n_known, back.copied.n_encoded) == (True, 5, 1)
         check_whole(resources, *ALL, "green.png")
         np.testing.assert_array_equal(vector_of(resources, "red.png", IMAGE), image)
         assert rolled_back(resources).switched
         check_whole(resources, *ALL, "green.png")
     drop_former(str(store))
     with opened(store) as resources:
-        home = resources.store().home
-        assert IMAGE not in home.sizes()
+        store_now = resources.store()
+        assert isinstance(store_now, Checkable)
+        assert (store_now.lanes.home.fingerprint, IMAGE) not in store_now.stored_lanes()
         check_whole(resources, *ALL, "green.png")
         dropped = moved_to(resources, HOME)
         assert (dropped.switched, dropped.copied.n_encoded) == (True, 4)
@@ -206,7 +209,7 @@ def test_what_cannot_be_read_again_keeps_the_lane_or_waits_for_an_ingest(
         assert not kept.switched
         assert "1 assets could not be encoded" in kept.reason
         moved = moved_to(resources, f"{HOME},image={siglip}", leave_behind=True)
-        assert (moved.switched, moved.copied.n_known) == (True, 1)
+        assert (moved.switched, moved.copied.n_known) == (True, 3)
         proof = checked(resources.store(), resources.uploads, lambda _done, _all: None)
         assert proof["differences"] == []
         result = answered(resources, Query([Item(TEXT, "the ferry to Oslo", QUERY)], limit=50))

@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
-from encoder.errors import ModelError
+from encoder.errors import ModelError, ModelUnavailableError
+from encoder.types import QUERY, TEXT, Item
+from search import Query, SearchEngine
+from tests.support import tiny_models as tiny
 from tests.support.embedding_server import EmbeddingServer, embedding_server, refuse
 from workers.cli import anymodal
 from workers.config import current_settings
@@ -130,3 +134,27 @@ def test_a_model_that_changes_while_files_are_ingested_stores_nothing(
     assert not list(resources.store().scan())
     server.seed = 0
     assert pipeline.run([str(notes)]).ingested == 3
+
+
+def test_a_lane_whose_server_is_away_costs_that_lane_alone(
+    server: EmbeddingServer, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (64, 64), "red").save(notes / "red.png")
+    photos = f"dir:{tiny.save('clip', tmp_path / 'clip')}"
+    monkeypatch.setenv("ANYMODAL_ENCODER__MODEL", f"{server.spec},image={photos}")
+    assert run("ingest", notes)["ingested"] == 4
+    monkeypatch.delenv("ANYMODAL_ENCODER__MODEL")
+    assert "bread" in first("bread")
+    server.lies.extend([refuse(503, {"error": "away"})] * 500)
+    answer = run("search", "bread", "--no-lexical")
+    assert [Path(hit["uri"]).name for hit in answer["hits"]] == ["red.png"]
+    assert any(server.spec in warning for warning in answer["warnings"])
+    assert len(run("list")["assets"]) == 4
+    assert run("store", "check")["differences"] == []
+    assert run("delete", notes / "0.txt")["removed"] == {str(notes / "0.txt"): 1}
+    with closing(Resources(current_settings())) as resources:
+        engine = SearchEngine(resources.encoder().home, resources.existing_store())
+        with closing(engine), pytest.raises(ModelUnavailableError, match="away"):
+            engine.search(Query([Item(TEXT, "bread", QUERY)]))
+    server.lies.clear()
+    assert "boat" in first("boat")

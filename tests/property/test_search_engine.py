@@ -24,7 +24,7 @@ from search.lexical.rarity import QueryWords
 from search.query.planner import plan
 from search.query.word_search import shares_held
 from search.ranking.fusion import LEAST_PART, PRIOR, words_gain
-from search.store.laned import LanedStore
+from search.store.lanes import StoredSpace, StoreLanes
 from search.store.memory import MemoryStore
 from search.types import AssetRow, ScoredSegment, SegmentRow
 from tests.support.encoders import Given
@@ -59,10 +59,10 @@ class Corpus:
         store.write([a for a in self.assets if a.asset_id in self.committed], self.segments)
         return store
 
-    def laned_store(self, kinds: Sequence[Modality]) -> LanedStore:
+    def laned_store(self, kinds: Sequence[Modality]) -> MemoryStore:
         """Each of these kinds has a space of its own."""
-        others = {kind: MemoryStore(DIM, SPACE.calibration) for kind in kinds}
-        store = LanedStore(MemoryStore(DIM, SPACE.calibration), others)
+        home, *others = (StoredSpace(name, DIM, SPACE.calibration) for name in ("home", *kinds))
+        store = MemoryStore(lanes=StoreLanes(home, dict(zip(kinds, others, strict=True))))
         store.write([a for a in self.assets if a.asset_id in self.committed], self.segments)
         return store
 
@@ -88,7 +88,15 @@ def make_corpus(seed: int, n_assets: int, crowd: int, prefix: str = "a") -> Corp
                 segments.append(replace(segments[-1], embedding=other, row=1))
         metadata = {"tags": [["red"], ["red", "blue"], []][number % 3], "n": number}
         assets.append(
-            AssetRow(name, KINDS[number % 3], "x/y", 1, n_segments, [f"/{name}"], metadata)
+            AssetRow(
+                name,
+                KINDS[number % 3],
+                "x/y",
+                1,
+                {KINDS[number % 3]: n_segments},
+                [f"/{name}"],
+                metadata,
+            )
         )
         if rng.random() < 0.85:
             committed.add(name)

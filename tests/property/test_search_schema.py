@@ -8,22 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder.space import Calibration
-from encoder.types import IMAGE, Modality
-from search.store.calibrated import (
-    number_of,
-    unmeasured,
-)
+from encoder.types import IMAGE, TEXT, Modality
+from search.store.calibrated import StoredCalibration, number_of, unmeasured
 from search.store.checks import checked_asset, checked_segment
+from search.store.lanes import StoredSpace, StoreLanes
 from search.store.schema import (
     asset_from_dict,
     asset_to_dict,
     calibration_property,
+    counts_of,
     locations_to_dicts,
     properties,
     scored_from_dict,
     segment_id,
     segment_to_dict,
     written_calibration,
+    written_space,
 )
 from search.types import AssetRow, SegmentRow
 
@@ -67,10 +67,13 @@ def test_a_segment_survives_the_way_through_the_store(
 def test_an_asset_survives_the_way_through_the_store(
     locations: list[str], metadata: dict[str, str]
 ) -> None:
-    row = checked_asset(AssetRow("a.b-c_1", IMAGE, "image/png", 5, 1, locations, metadata))
-    stored = asset_to_dict(row)
-    assert asset_from_dict(stored) == row
-    assert asset_from_dict({**stored, "metadata": json.dumps(metadata).encode()}) == row
+    row = checked_asset(AssetRow("a.b-c_1", IMAGE, "image/png", 5, {IMAGE: 1}, locations, metadata))
+    counts = {("aaaaaaaa", IMAGE): 1, ("bbbbbbbb", IMAGE): 2, ("bbbbbbbb", TEXT): 0}
+    lanes = StoreLanes(StoredSpace("aaaaaaaa", 4), {TEXT: StoredSpace("bbbbbbbb", 4)})
+    stored = asset_to_dict(row, counts)
+    assert asset_from_dict(stored, lanes) == row
+    assert asset_from_dict({**stored, "metadata": json.dumps(metadata).encode()}, lanes) == row
+    assert counts_of(stored) == counts_of({"counts": json.dumps(stored["counts"])}) == counts
     assert len({r["location_id"] for r in locations_to_dicts(row)}) == len(set(locations))
 
 
@@ -97,10 +100,12 @@ by_kind = st.dictionaries(st.sampled_from(["text", "image", "depth_map"]).map(Mo
 def test_a_calibration_is_read_as_it_was_written(
     shipped: dict[Modality, Calibration], others: list[dict[Modality, Calibration]]
 ) -> None:
-    state = written_calibration(properties("0" * 16, 8, shipped))
+    facts = properties(StoredSpace("0" * 16, 8, shipped, ("AAAA",)))
+    state = written_calibration(facts)
+    assert written_space(facts) == (8, ["AAAA"])
     assert state == unmeasured(shipped)
     for constants in others:
-        state = state.changed(constants, {"source": "measured"})
+        state = StoredCalibration(constants, {"source": "measured"})
         assert written_calibration(calibration_property(state)) == state
         assert state.constants == constants
 

@@ -244,8 +244,9 @@ def _drop_former() -> None:
     from search.store.stored_spaces import drop_former
     from workers.config import current_settings
 
-    space = drop_former(current_settings().store)
-    show({"dropped": space}, lambda _: [f"Dropped {space or 'nothing'}."])
+    dropped = drop_former(current_settings().store)
+    rows = ", ".join(f"{n} rows of {space}" for space, n in dropped.items())
+    show({"dropped": dropped}, lambda _: [f"Dropped {rows or 'nothing'}."])
 
 
 def _reindex_lines(result: Mapping[str, Any]) -> Iterator[str]:

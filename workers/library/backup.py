@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 from encoder.errors import InputError
 from encoder.system.disk import disk_error_in, writing
-from encoder.types import Modality
 from search.errors import StoreMovedError
 from search.store.base import VectorStore
 from search.store.folder.database import sync_folder
 from search.store.folder.store import FolderStore
-from search.store.folders import SPACES
-from search.store.laned import LanedStore
+from search.store.folders import CONTENT
 from search.store.milvus.link import without_password
 from search.store.open import store_target
-from search.store.space_record import FolderRecord, SearchedSpace
+from search.store.space_record import FolderRecord
 
 _ROOTS = "roots"
 _UNFINISHED = ".unfinished"
-"""Of a copy; one that is not whole is no store, since it has its spaces last."""
+"""Of a copy; one that is not whole is no store, since it has its content last."""
 
 
 def folder_of(uri: str | None) -> Path:
@@ -39,9 +35,7 @@ def folder_of(uri: str | None) -> Path:
 
 
 def back_up(source: Path, store: VectorStore, folder: Path) -> int:
-    """Copy a store to a folder, without former models and moves that are not finished.
-
-    Those who write to a store of several lanes wait meanwhile.
+    """Copy a store to a folder, with all that its lanes hold.
 
     Args:
         source: the store's own folder.
@@ -54,7 +48,7 @@ def back_up(source: Path, store: VectorStore, folder: Path) -> int:
     Raises:
         InputError: the folder holds something, or is in the store's own.
         DiskError: it cannot be written to.
-        StoreMovedError: the store was moved to another model since it was opened.
+        StoreMovedError: the store was moved to another model meanwhile.
         StoreBusyError: another holds the store for too long.
     """
     folder = folder.absolute()
@@ -62,19 +56,19 @@ def back_up(source: Path, store: VectorStore, folder: Path) -> int:
     if not is_free or folder.resolve().is_relative_to(source.resolve()):
         wanted = "a new or empty folder, outside the store"
         raise InputError("folder", got=str(folder), wanted=wanted)
+    assert isinstance(store, FolderStore)
     copy = folder / _UNFINISHED
     try:
-        # All who write hold a lock of these, so that lanes fit together.
-        with writing(folder), store.locks.whole() if len(store.spaces) > 1 else nullcontext():
-            current, n_assets = _current(source, store), store.count()
-            for part in _parts(store, current):
-                part.backup(copy)
+        with writing(folder):
+            current = FolderRecord(source).read()
+            n_assets = store.backup(copy)
             if (source / _ROOTS).is_dir():
                 shutil.copytree(source / _ROOTS, copy / _ROOTS)
-        if current:
-            FolderRecord(copy).write(current)
-        with writing(folder):
-            for path in sorted(copy.iterdir(), key=lambda path: path.name == SPACES):
+            if current != FolderRecord(source).read():
+                raise StoreMovedError(f"The store {source} was moved.", "Run the command again.")
+            if current:
+                FolderRecord(copy).write(current)
+            for path in sorted(copy.iterdir(), key=lambda path: path.name == CONTENT):
                 path.replace(folder / path.name)
             sync_folder(folder)
     except shutil.Error as error:  # has the reasons of several files, as texts
@@ -82,20 +76,3 @@ def back_up(source: Path, store: VectorStore, folder: Path) -> int:
     finally:
         shutil.rmtree(copy, ignore_errors=True)
     return n_assets
-
-
-def _current(source: Path, store: VectorStore) -> SearchedSpace | None:
-    """What the copy says it is searched with."""
-    current = FolderRecord(source).read()
-    if current and current.spaces != store.spaces:
-        raise StoreMovedError(f"The store {source} was moved.", "Run the command again.")
-    return replace(current, former=None, filling="") if current else None
-
-
-def _parts(store: VectorStore, current: SearchedSpace | None) -> list[FolderStore]:
-    """The store, or those of its lanes, each of one space."""
-    stores = [store]
-    if isinstance(store, LanedStore) and current:
-        stores = [store.home, *(store.of(Modality(name)) for name in current.lanes)]
-    unique = {id(each): each for each in stores}.values()
-    return [each for each in unique if isinstance(each, FolderStore)]

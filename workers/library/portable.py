@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from encoder import MultiModalEncoder
 
 NAME = "manifest.json"
-_FORMAT = 1
-_LANED = 2
-"""With lanes, which earlier versions cannot read."""
+_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Manifest:
     def write(self, folder: Path) -> None:
         new = folder / f"{NAME}.new"
         with writing(new):
-            facts = {"format": _LANED if self.lanes else _FORMAT, **asdict(self)}
+            facts = {"format": _FORMAT, **asdict(self)}
             for name in ("probes", "lanes"):
                 if not facts[name]:
                     del facts[name]
@@ -111,7 +109,7 @@ def read(folder: Path) -> Manifest | None:
         return None
     try:
         facts: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        if facts.pop("format") not in (_FORMAT, _LANED):
+        if facts.pop("format") != _FORMAT:
             raise ValueError("of another version")
         parts = [ExportPart(**part_facts) for part_facts in facts.pop("parts")]
         return Manifest(**facts, parts=parts)
@@ -129,7 +127,7 @@ _ASSETS = pa.schema(
         "modality": pa.string(),
         "media_type": pa.string(),
         "size_bytes": pa.int64(),
-        "n_segments": pa.int64(),
+        "counts": pa.string(),  # JSON
         "locations": pa.list_(pa.string()),
         "metadata": pa.string(),  # JSON
     }
@@ -152,6 +150,7 @@ def asset_table(rows: Sequence[AssetRow]) -> pa.Table:
     }
     columns["modality"] = [str(row.modality) for row in rows]
     columns["locations"] = [list(row.locations) for row in rows]
+    columns["counts"] = [json.dumps(row.counts) for row in rows]
     columns["metadata"] = [json.dumps(row.metadata, ensure_ascii=False) for row in rows]
     return pa.table(columns, _ASSETS)
 
@@ -162,6 +161,7 @@ def asset_rows(table: pa.Table) -> list[AssetRow]:
             **{
                 **row,
                 "modality": Modality(row["modality"]),
+                "counts": {Modality(m): n for m, n in json.loads(row["counts"]).items()},
                 "metadata": json.loads(row["metadata"]),
             }
         )

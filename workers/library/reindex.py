@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from encoder.errors import InputError
 from encoder.loading import precision_beside
 from encoder.models.lanes import canonical, read_lanes
-from encoder.types import VIDEO, Modality
+from encoder.types import TEXT, VIDEO, Modality
 from search.store.base import VectorStore
-from search.store.laned import LanedStore
+from search.store.lanes import Filling
 from search.store.open import store_name
 from search.store.space_record import SearchedSpace, check_current
 from search.store.stored_spaces import space_record
 from workers.library.comparing import compare, sampled
 from workers.library.copying import Copied, Copier, OnProgress
-from workers.library.filling import Filling, recount
-from workers.serving.resources import Resources, config_with, spaces_of
+from workers.serving.resources import Resources, config_with, lanes_of, spaces_of
 
 if TYPE_CHECKING:
     from encoder import MultiModalEncoder
@@ -69,7 +68,6 @@ class Moved:
             "assets": copied.n_assets,
             "encoded": copied.n_encoded,
             "known": copied.n_known,
-            "removed": copied.n_removed,
             "gone": copied.n_gone,
             "failed": [asdict(failure) for failure in copied.failures],
             "comparison": self.comparison,
@@ -84,9 +82,9 @@ def move(
 ) -> Moved:
     """Move the store of ``resources`` to another model, or back to the former one.
 
-    Searches continue on the old spaces until the switch, which is one write; servers follow within
-    seconds. An interrupted call can be repeated: what was encoded is kept. Modalities whose space
-    stays are not encoded again.
+    Searches continue in the old lanes until the switch, which is one write; servers follow within
+    seconds. Nobody waits: what is ingested just before the switch is encoded after it. An
+    interrupted call can be repeated: what was encoded is kept. Lanes that stay are not touched.
 
     Raises:
         InputError: the store has that model already, or there is no former one.
@@ -95,133 +93,76 @@ def move(
         StoreError: the store fails; the old model stays.
     """
     old_encoder, old_store = resources.existing_parts()
-    current = resources.current() or SearchedSpace(old_encoder.space.fingerprint)
+    current = resources.current()
+    assert current is not None
     if not current.encoder:
         current = replace(current, encoder=resources.described())
     encoder_facts = _former(current) if plan.rollback else _encoder_of(resources, plan, current)
-    new = _opened(resources, encoder_facts, current, fills=not plan.rollback)
-    target = spaces_of(new.encoder())
-    some_stay = bool(target.spaces & current.spaces)
-
-    def check() -> None:
-        with space_record(resources.settings.store) as record:
-            check_current(record, current, store_name(resources.settings.store))
-
+    new = _opened(resources, encoder_facts, current, old_encoder)
+    target = replace(spaces_of(new.encoder()), encoder=encoder_facts)
     moved = Moved(encoder_facts["model"], target.space)
     with ExitStack() as stack:
         stack.callback(new.forget_store)  # not the decoders, which this process shares
-        copier = Copier(old_store, new.pipeline(), check, plan.share, stopped)
-        copiers = _by_space(copier, old_encoder, new, current) if some_stay else [copier]
-        # A rollback to another model switches at once: what was ingested since follows it.
-        if some_stay or not plan.rollback:
-            for each in copiers:
-                moved.copied.add(each.add(on_progress))
-            if not (stopped() or plan.rollback):
+        record = stack.enter_context(space_record(resources.settings.store))
+        name = store_name(resources.settings.store)
+        if not plan.rollback:
+            check_current(record, current, name)
+            record.write(replace(current, filling=" ".join(sorted(target.spaces - current.spaces))))
+        copier = Copier(
+            old_store,
+            replace(new.pipeline(), follow=None, only=_only(new.store())),
+            lambda: check_current(record, current, name),
+            plan.share,
+            stopped,
+        )
+        # The former lanes lack only what was ingested since, which follows the switch.
+        if not plan.rollback:
+            moved.copied = copier.add(on_progress)
+            if not stopped():
                 new.pipeline().calibrate_if_due()
                 queries = list(plan.queries) or sampled(old_store, plan.n_queries)
                 moved.comparison = compare((old_encoder, old_store), new.parts(), queries)
             moved.reason = _reason(plan, moved, stopped())
         if not moved.reason:
             former = SearchedSpace(current.space, current.encoder, lanes=current.lanes)
-            target = replace(target, encoder=encoder_facts, former=former)
-            if some_stay:
-                _switch_some(resources, copiers, target, moved, new.store(), plan)
-            else:
-                if plan.rollback:
-                    copier.settle()  # the most of it, so that writers wait the less
-                _switch(resources, copier, target, moved)
+            with old_store.locks.whole():
+                copier.check()
+                record.write(replace(target, former=former))
+            moved.switched = True
+            moved.copied.add(replace(copier, check=bool, share=1.0).add())
     return moved
 
 
-def _by_space(
-    whole: Copier, old_encoder: MultiModalEncoder, new: Resources, current: SearchedSpace
-) -> list[Copier]:
-    """What encodes the modalities whose space changes, for each new space alone; home last."""
-    encoder, store = new.parts()
-    home = encoder.space.fingerprint
-    changed: dict[str, set[Modality]] = {}
-    for modality in {*whole.old.sizes(), *old_encoder.modalities, *encoder.modalities} - {VIDEO}:
-        space = encoder.lane(modality).space.fingerprint
-        if space != old_encoder.lane(modality).space.fingerprint:
-            changed.setdefault(space, set()).add(modality)
-    copiers = []
-    for space, modalities in sorted(changed.items(), key=lambda each: each[0] == home):
-        into = store.of(min(modalities)) if isinstance(store, LanedStore) else store
-        filling = Filling(
-            into,
-            whole.old,
-            modalities,
-            modalities - old_encoder.modalities,
-            is_home=space == home,
-            is_searched=space in current.spaces,
-        )
-        beside = cast(VectorStore, filling)
-        pipeline = replace(whole.new, store=beside, follow=None, only=modalities)
-        copiers.append(replace(whole, new=pipeline, wanted=filling.wanted, tried=set()))
-    return copiers
-
-
 def _opened(
-    resources: Resources, encoder_facts: dict[str, Any], current: SearchedSpace, *, fills: bool
+    resources: Resources,
+    encoder_facts: dict[str, Any],
+    current: SearchedSpace,
+    old_encoder: MultiModalEncoder,
 ) -> Resources:
-    """The same store with another model, noted before its space has collections."""
+    """The same store, to be filled by another model."""
+
+    def filling(encoder: MultiModalEncoder) -> Filling:
+        old, lanes = lanes_of(old_encoder), lanes_of(encoder)
+        modalities = (old_encoder.modalities | encoder.modalities) - {VIDEO}
+        changed = {m for m in modalities if not old.has(lanes.space(m).fingerprint, m)}
+        return Filling(frozenset(changed), frozenset(changed - old_encoder.modalities))
+
     config = config_with(resources.settings.encoder, encoder_facts)
-    new = Resources(resources.settings.model_copy(update={"encoder": config}), new_space=True)
-    target = spaces_of(new.encoder())
-    if target.is_like(current):
+    settings = resources.settings.model_copy(update={"encoder": config})
+    new = Resources(settings, filling=filling)
+    if spaces_of(new.encoder()).is_like(current):
         raise InputError(
             "--model", got=encoder_facts["model"], wanted="a model other than the store's own"
         )
-    filling = " ".join(sorted(target.spaces - current.spaces))
-    with space_record(resources.settings.store) as record:
-        if fills and current.filling != filling:
-            record.write(replace(current, filling=filling))
     return new
 
 
-def _switch(resources: Resources, copier: Copier, target: SearchedSpace, moved: Moved) -> None:
-    """Search the new space from now on; then encode what came late."""
-    with copier.old.locks.whole():
-        copier.check()
-        copier.old.catch_up()
-        late = copier.settle()
-        moved.copied.n_removed = copier.remove_others()
-        with space_record(resources.settings.store) as record:
-            record.write(target)
-    moved.switched = True
-    moved.copied.n_assets = copier.old.count()
-    copier.follow(late, moved.copied)
-
-
-def _switch_some(
-    resources: Resources,
-    copiers: Sequence[Copier],
-    target: SearchedSpace,
-    moved: Moved,
-    store: VectorStore,
-    plan: ReindexPlan,
-) -> None:
-    """The same where some spaces stay: what came late is encoded before, as nobody notes it."""
-    old = copiers[0].old
-    with old.locks.whole():
-        old.catch_up()
-        for copier in copiers:
-            copier.check()
-            late = replace(copier, share=1.0).add()
-            moved.copied.add(replace(late, n_known=0))
-            moved.copied.n_removed += copier.remove_others()
-        moved.reason = _reason(plan, moved, copiers[0].stopped())
-        if moved.reason:
-            return
-        left = {row.asset_id: row for copier in copiers for row in copier.left()}
-        # The next ingest reads them again, since they count no segments.
-        if left:
-            store.write([replace(row, n_segments=0) for row in left.values()], [])
-        with space_record(resources.settings.store) as record:
-            record.write(target)
-    moved.switched = True
-    moved.copied.n_assets = old.count()
-    recount(store)
+def _only(store: VectorStore) -> frozenset[Modality]:
+    """The modalities to encode; empty for all."""
+    filling = store.lanes.filling
+    assert filling is not None
+    known = {*store.lanes.others, *filling.modalities}
+    return frozenset() if known == filling.modalities and TEXT in known else filling.modalities
 
 
 def _encoder_of(resources: Resources, plan: ReindexPlan, current: SearchedSpace) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,6 @@ from search.store.calibrated import (
     number_of,
     plain,
 )
-from search.store.laned import LanedStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,34 +80,55 @@ def calibrate(
     """
     lanes = lanes_of(encoder, store)
     if shipped:
-        lanes = [lane for lane in lanes if lane[0].space.calibration] or lanes[:1]
+        lanes = [lane for lane in lanes if lane.encoder.space.calibration] or lanes[:1]
     else:
-        lanes = [lane for lane in lanes if lane[1].sizes()]
+        lanes = [lane for lane in lanes if lane.sizes()]
     if not lanes:
         raise InputError("store", got="nothing stored yet", wanted="some files to measure by")
-    result, *others = (
-        _calibrate_lane(lane, lane_store, dry_run=dry_run, shipped=shipped)
-        for lane, lane_store in lanes
-    )
+    result, *others = (_calibrate_lane(lane, dry_run=dry_run, shipped=shipped) for lane in lanes)
     for other in others:
         result["calibration"]["modalities"].update(other["calibration"]["modalities"])
         result.setdefault("measured", {}).update(other.get("measured", {}))
     return result
 
 
-def lanes_of(
-    encoder: MultiModalEncoder, store: VectorStore
-) -> list[tuple[ItemEncoder, VectorStore]]:
-    """Each model with the store of its space; one pair if there is one model."""
-    if not isinstance(store, LanedStore):
-        return [(encoder, store)]
-    stores = {lane: store.of(modality) for modality, lane in encoder.lanes.items()}
-    return [(encoder.home, store.home), *stores.items()]
+@dataclass(frozen=True)
+class LaneCalibration:
+    """A model, and the calibration of its space in a store.
+
+    Args:
+        encoder: the model.
+        store: of all lanes.
+        space: its name there.
+    """
+
+    encoder: ItemEncoder
+    store: VectorStore
+    space: str
+
+    def state(self) -> StoredCalibration:
+        return self.store.stored_calibration(self.space)
+
+    def sizes(self) -> dict[Modality, int]:
+        """The number of segments in the lane, by modality."""
+        lanes = self.store.lanes
+        return {m: n for m, n in self.store.sizes().items() if lanes.has(self.space, m)}
+
+
+def lanes_of(encoder: MultiModalEncoder, store: VectorStore) -> list[LaneCalibration]:
+    """Each model of a store, home first."""
+    home, *others = store.lanes.spaces
+    if not others:
+        return [LaneCalibration(encoder, store, home)]
+    encoders = {
+        store.lanes.space(modality).fingerprint: lane for modality, lane in encoder.lanes.items()
+    }
+    of_others = [LaneCalibration(encoders[space], store, space) for space in others]
+    return [LaneCalibration(encoder.home, store, home), *of_others]
 
 
 def _calibrate_lane(
-    encoder: ItemEncoder,
-    store: VectorStore,
+    lane: LaneCalibration,
     *,
     dry_run: bool = False,
     shipped: bool = False,
@@ -123,13 +143,11 @@ def _calibrate_lane(
             (`encoder.calibration.measure.blended`), for as long as the model ships these.
     """
     constants, origin, result = (
-        _shipped(encoder)
-        if shipped
-        else _measured(encoder, store, store.stored_calibration(), only, beside_shipped)
+        _shipped(lane.encoder) if shipped else _measured(lane, only, beside_shipped)
     )
     if not dry_run:
-        store.recalibrate(constants, origin)
-    state = store.stored_calibration()
+        lane.store.recalibrate(constants, origin, lane.space)
+    state = lane.state()
     return {"dry_run": dry_run, **result, "calibration": describe(state, state.constants)}
 
 
@@ -148,7 +166,7 @@ def calibrate_if_due(
             if not is_alone or store.read_only:
                 return False
             lanes = lanes_of(encoder, store)
-            done = [_lane_if_due(*lane, is_one_of_several=len(lanes) > 1) for lane in lanes]
+            done = [_lane_if_due(lane, is_one_of_several=len(lanes) > 1) for lane in lanes]
             return any(done)
     except Exception as error:  # whatever went wrong, the files are stored
         unexpected = not isinstance(error, AnymodalError)
@@ -156,16 +174,16 @@ def calibrate_if_due(
         return False
 
 
-def _lane_if_due(encoder: ItemEncoder, store: VectorStore, *, is_one_of_several: bool) -> bool:
-    shipped = encoder.space.calibration
-    state, sizes = store.stored_calibration(), store.sizes()
+def _lane_if_due(lane: LaneCalibration, *, is_one_of_several: bool) -> bool:
+    shipped = lane.encoder.space.calibration
+    state, sizes = lane.state(), lane.sizes()
     new = kinds_due(state, sizes, shipped) if shipped else set()
     due = new or (not shipped and is_due(state, sizes, is_one_of_several))
     changed = set() if due else kinds_changed(state, sizes, shipped)
-    if not ((due or changed) and TEXT in encoder.modalities):
+    if not ((due or changed) and TEXT in lane.encoder.modalities):
         return False
     started_s = time.monotonic()
-    result = _calibrate_lane(encoder, store, only=new or changed, beside_shipped=bool(changed))
+    result = _calibrate_lane(lane, only=new or changed, beside_shipped=bool(changed))
     kinds = result["calibration"]["modalities"].items()
     constants_text = ", ".join(
         f"{modality} mu {measures['mu']:.3f} c {measures['c']:.3f}" for modality, measures in kinds
@@ -244,12 +262,13 @@ class Watch:
             return
         calibrate_if_due(encoder, store, self._alone)
         try:
-            constants = store.scoring.constants
+            calibrations = [store.stored_calibration(space) for space in store.lanes.spaces]
         except StoreError as error:  # away since; the next shard looks again
             logger.warning("the store's calibration was not read: %s", error)
             return
         # Films are found by their pictures and sounds.
-        missing = encoder.modalities - {VIDEO} - constants.keys()
+        constants = {m for calibration in calibrations for m in calibration.constants}
+        missing = encoder.modalities - {VIDEO} - constants
         if constants and not (missing and encoder.space.calibration):
             self._look_at_s = time.monotonic() + _LOOK_EVERY_S
 
@@ -281,14 +300,13 @@ def _shipped(
 
 
 def _measured(
-    encoder: ItemEncoder,
-    store: VectorStore,
-    state: StoredCalibration,
+    lane: LaneCalibration,
     only: Collection[Modality],
     beside_shipped: bool,
 ) -> tuple[Mapping[Modality, Calibration], dict[str, Any], dict[str, Any]]:
     """Constants, the record of where they came from, and what they change."""
-    sizes = {modality: n for modality, n in store.sizes().items() if not only or modality in only}
+    encoder, state = lane.encoder, lane.state()
+    sizes = {modality: n for modality, n in lane.sizes().items() if not only or modality in only}
     if not sizes:
         raise InputError("store", got="nothing stored yet", wanted="some files to measure by")
     queries, unit_rows = told_apart(sample_queries(), _sample_rows(encoder))
@@ -299,7 +317,7 @@ def _measured(
     space = replace(encoder.space, calibration=unchanged)
     query_rows, levels = space.asked(unit_rows)
     samples: dict[Modality, Embeddings] = {
-        modality: store.sample(modality, MAX_VECTORS) for modality in sorted(sizes)
+        modality: lane.store.sample(modality, MAX_VECTORS) for modality in sorted(sizes)
     }
     measured = measure(queries, query_rows, samples, levels[:, None])
     constants = constants_of(measured)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import chain
 
 from encoder.system.batched import in_batches
+from encoder.types import Modality
 from ingest.kinds.registry import READ_BY
 from ingest.sources.objects import whole_path
 from ingest.sources.objects.address import VERSIONS, versions_at
@@ -25,7 +26,7 @@ def commit_row(
     copies: Sequence[Asset],
     current: AssetRow | None,
     *,
-    n_segments: int,
+    counts: Mapping[Modality, int],
     labels_found: Labels,
     labels: Labels,
     packages: str | None = None,
@@ -48,7 +49,7 @@ def commit_row(
         first.modality,
         first.media_type,
         first.size_bytes,
-        n_segments,
+        counts,
         [],
         {**first.metadata, **labels_found},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -193,6 +194,12 @@ class IngestJob:
                 self.store.delete(shrunk)
             put(self.store, rows_left.values(), new_rows)
 
+    def _counts(self, rows: Sequence[SegmentRow]) -> Mapping[Modality, int]:
+        """What an asset counts; lanes that are filled hear of what was looked for in vain, too."""
+        filling = self.store.lanes.filling
+        unknown = dict.fromkeys(filling.unknown if filling else (), 0)
+        return {**unknown, **Counter(row.modality for row in rows if not row.row)}
+
     def _has_more(self, asset_id: str, rows: Sequence[SegmentRow]) -> bool:
         """Whether the store has rows that these do not replace.
 
@@ -227,7 +234,7 @@ class IngestJob:
             row = commit_row(
                 copies,
                 current.get(asset_id),
-                n_segments=sum(not segment.row for segment in rows),
+                counts=self._counts(rows),
                 labels_found=encoding.found_in(asset_id),
                 labels={**labels, **facts},
                 packages=None if asset_id in stored else read_by(copies[0]),

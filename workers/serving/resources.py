@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -17,12 +18,12 @@ from encoder.system.allocator import share_pools
 from search.errors import (
     SpaceMismatchError,
     StoreError,
-    StoreMissingError,
     StoreUnavailableError,
 )
-from search.store.open import check_store, is_on_server, open_laned, open_recorded, store_target
-from search.store.space_record import SearchedSpace, searched
-from search.store.stored_spaces import space_record
+from search.store.lanes import Filling, StoreLanes
+from search.store.open import check_store, is_on_server, open_lanes, store_target
+from search.store.space_record import SearchedSpace, searched_in
+from search.store.stored_spaces import open_recorded, space_record
 from workers.serving.data_folder import uploads_of
 
 if TYPE_CHECKING:
@@ -43,16 +44,21 @@ class Resources:
     """One for each process, made where it begins. Safe in threads.
 
     Args:
-        new_space: open the store for this model, whichever is searched, as a reindex does.
+        filling: what to fill of the lanes of the model that the settings name, beside those that
+            are searched; None to search.
         counted: count what is encoded, for Prometheus.
     """
 
     def __init__(
-        self, settings: Settings, *, new_space: bool = False, counted: bool = True
+        self,
+        settings: Settings,
+        *,
+        filling: Callable[[MultiModalEncoder], Filling] | None = None,
+        counted: bool = True,
     ) -> None:
         self.settings = settings
         self._counted = counted
-        self._new_space = new_space
+        self._filling = filling
         self._lock = Lock()
         self._encoder: MultiModalEncoder | None = None
         self._store: VectorStore | None = None
@@ -73,7 +79,9 @@ class Resources:
 
     def _load_encoder(self) -> MultiModalEncoder:  # tests of faults put a tiny one here
         config, store = self.settings.encoder, self.settings.store
-        return _opened_encoder(config, store, as_named=self._new_space, counted=self._counted)
+        return _opened_encoder(
+            config, store, as_named=self._filling is not None, counted=self._counted
+        )
 
     def model_name(self) -> str:
         """The name of the model that `encoder` opens; loads nothing.
@@ -127,19 +135,18 @@ class Resources:
         return self._open_store(create=False)
 
     def recorded_store(self) -> VectorStore:
-        """The store, for commands that encode nothing: in a folder, it is opened without a model.
+        """The store, for commands that encode nothing: it is opened without a model.
 
         Raises:
-            StoreMissingError: as `existing_store`.
+            StoreMissingError: there is none.
         """
         settings = self.settings
-        target = None if settings.store == "memory:" else store_target(settings.store)
-        if isinstance(target, Path) and not _is_named(settings.encoder):
-            with self._lock, suppress(StoreMissingError):  # perhaps a record alone is missing
-                if self._store is None:
-                    self._store = open_recorded(target)
-                return self._store
-        return self.existing_store()
+        if settings.store == "memory:" or _is_named(settings.encoder):
+            return self.existing_store()
+        with self._lock:
+            if self._store is None:
+                self._store = open_recorded(settings.store, locks=self._locks())
+            return self._store
 
     def parts(self) -> tuple[MultiModalEncoder, VectorStore]:
         """Encoder and store, which belong together even while `adopt` changes them."""
@@ -169,7 +176,7 @@ class Resources:
         """
         with self._record_lock:
             try:
-                return searched(self._opened_record())
+                return self._opened_record().read()
             except StoreError:
                 self._close_record()  # the next look connects again
                 raise
@@ -328,21 +335,20 @@ class Resources:
         with self._lock:
             if self._store is not None:
                 return self._store
-        encoder = self.encoder()
-        lanes = {modality: lane.space for modality, lane in encoder.lanes.items()}
-        facts = self.described()
+        encoder, facts = self.encoder(), self.described()
+        lanes = lanes_of(encoder)
+        if self._filling:
+            lanes = replace(lanes, filling=self._filling(encoder))
         with self._lock:
             if self._store is None:
                 try:
-                    self._store = open_laned(
+                    self._store = open_lanes(
                         self.settings.store,
-                        encoder.space,
                         lanes,
-                        facts,
+                        encoder=facts,
                         create=create,
                         index=self.settings.store__index,
                         locks=self._locks(),
-                        new_space=self._new_space,
                     )
                 except SpaceMismatchError as error:
                     raise self._contradiction() or error from None
@@ -381,10 +387,14 @@ def _opened_encoder(
     return MultiModalEncoder(config=config, observer=observer)
 
 
+def lanes_of(encoder: MultiModalEncoder) -> StoreLanes:
+    """Where an encoder's segments are stored."""
+    return StoreLanes.of(encoder.space, {m: lane.space for m, lane in encoder.lanes.items()})
+
+
 def spaces_of(encoder: MultiModalEncoder) -> SearchedSpace:
-    """The spaces in which an encoder's segments are stored."""
-    lanes = {str(modality): lane.space.fingerprint for modality, lane in encoder.lanes.items()}
-    return SearchedSpace(encoder.space.fingerprint, lanes=lanes)
+    """The record of a store that is searched in an encoder's spaces."""
+    return searched_in(lanes_of(encoder), {})
 
 
 def config_with(config: EncoderConfig, fields: Mapping[str, Any]) -> EncoderConfig:
@@ -396,7 +406,7 @@ def _current(config: EncoderConfig, store: str | None) -> SearchedSpace | None:
     """What the store is searched in."""
     try:
         with space_record(store) as record:
-            return searched(record)
+            return record.read()
     except StoreUnavailableError:
         if not _is_named(config):
             raise

@@ -1,4 +1,4 @@
-"""Copy a space of a folder while others write to it."""
+"""Copy a store in a folder while others write to it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from encoder.system.private import private_folder
 from search.errors import StoreUnavailableError
 from search.store.folder.counter import write_counter
 from search.store.folder.database import Database, sync_folder
-from search.store.folders import DATABASE, LOCK, VECTORS
+from search.store.folders import DATABASE, VECTORS
 
 _TRIES = 3
 
 
-def copy_space(database: Database, source: Path, target: Path) -> None:
-    """Copy database and vectors to a new folder, as of one moment.
+def copy_content(database: Database, source: Path, target: Path) -> int:
+    """Copy database and vectors to a new folder, as of one moment; return the number of assets.
 
     Raises:
         StoreUnavailableError: rows moved while they were copied, again and again.
@@ -26,24 +26,27 @@ def copy_space(database: Database, source: Path, target: Path) -> None:
         private_folder(target / VECTORS)
         version = database.backup(target / DATABASE)
         with suppress(FileNotFoundError):  # rows were moved to other files meanwhile
-            _copy_vectors(source, target)
+            n_assets = _copy_vectors(source, target)
             write_counter(target / DATABASE, version)
-            shutil.copy2(source / LOCK, target / LOCK)  # as old: see `FolderRecord`
             sync_folder(target)
-            return
+            return n_assets
     raise StoreUnavailableError(
         f"The rows of the store {database.shown} are being moved.", "Copy it again later."
     )
 
 
-def _copy_vectors(source: Path, target: Path) -> None:
+def _copy_vectors(source: Path, target: Path) -> int:
+    """Copy what the copied database names; return the number of its assets."""
     copy = Database(target / DATABASE)
     try:
         with copy.reading() as db:
             part_nos = [part_no for (part_no,) in db.execute("SELECT part FROM part")]
+            sql = "SELECT count(*) FROM asset WHERE row IS NOT NULL"
+            n_assets: int = db.execute(sql).fetchone()[0]
     finally:
         copy.close()
     for part_no in part_nos:
         for suffix in (".rows", ".slots"):
             name = f"{part_no}{suffix}"
             shutil.copyfile(source / VECTORS / name, target / VECTORS / name)
+    return n_assets

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
 from encoder.system.batched import in_batches
+from encoder.types import Modality
 from search.errors import IndexNotReadyError
 from search.lexical.analysis import terms
 from search.lexical.index import IndexedText
@@ -16,18 +16,25 @@ from search.lexical.names import text_of
 from search.store.checking import (
     DAMAGED,
     DAMAGED_ROWS,
-    INCOMPLETE,
     INDEX_NAMES,
     INDEX_WORDS,
-    MISCOUNTED,
     ORPHANED,
     Findings,
     Progress,
+    difference_of,
 )
-from search.store.folder.database import Connection, DamagedError, asset_of, place_of, slot_of
+from search.store.folder.database import (
+    Connection,
+    DamagedError,
+    LaneNumbers,
+    asset_of,
+    place_of,
+    slot_of,
+)
 from search.store.folder.reading import Reading
 from search.store.folder.views import PartView, Views
 from search.store.folder.words import KeptIndex
+from search.store.lanes import StoreLanes
 from search.types import AssetRow
 
 _AT_ONCE = 1000
@@ -36,7 +43,15 @@ _AT_ONCE = 1000
 class FolderCheck:
     """Reads everything: pages and vectors with their checksums, words and names."""
 
-    def __init__(self, reading: Reading, views: Views, words: KeptIndex, names: KeptIndex) -> None:
+    def __init__(
+        self,
+        lanes: StoreLanes,
+        reading: Reading,
+        views: Views,
+        words: KeptIndex,
+        names: KeptIndex,
+    ) -> None:
+        self._lanes = lanes
         self._reading = reading
         self._views = views
         self._words = words
@@ -58,21 +73,27 @@ class FolderCheck:
         return findings
 
     def _count(self, db: Connection, findings: Findings) -> None:
+        """Compare what assets count with what the lanes that are searched hold."""
+        lanes = LaneNumbers(db, self._lanes)
         sql = (
-            "SELECT no, count(*) FROM segment JOIN part ON part.part = segment.at >> 40 "
-            "WHERE number = 0 GROUP BY no"
+            "SELECT no, lane, count(*) FROM segment JOIN part ON part.part = segment.at >> 40 "
+            "WHERE number = 0 GROUP BY no, lane"
         )
-        counts: dict[int, int] = dict(db.execute(sql).fetchall())
+        counts = defaultdict[int, Counter[Modality]](Counter)
+        others = set[int]()
+        for no, lane, n in db.execute(sql):
+            if lane in lanes.searched:
+                counts[no][lanes.searched[lane]] = n
+            else:
+                others.add(no)
         for no, asset_id, row in db.execute("SELECT no, asset_id, row FROM asset"):
-            n_segments = counts.get(no, 0)
             if row is None:
-                if n_segments:
+                if no in counts or no in others:
                     findings.add(ORPHANED, asset_id)
                 continue
             findings.n_assets += 1
-            asset = asset_of(asset_id, row)
-            if n_segments != asset.n_segments:
-                difference = INCOMPLETE if n_segments < asset.n_segments else MISCOUNTED
+            asset = asset_of(asset_id, row, lanes)
+            if difference := difference_of(asset, counts[no]):
                 findings.add(difference, asset_id, location_of(asset))
 
     def _read_vectors(self, db: Connection, findings: Findings, progress: Progress) -> None:
@@ -116,18 +137,6 @@ class FolderCheck:
         for some in _pages(text_of(row) for row in rows if not row.is_gone):
             for text in self._names.lacking(some):
                 findings.add(INDEX_NAMES, text.segment_id)
-
-
-def mended(findings: Findings, rows: dict[str, AssetRow], counts: Counter[str]) -> list[AssetRow]:
-    """The commit rows to write: what has lost segments counts none, for the next ingest to read.
-
-    Tags, titles and locations stay.
-    """
-    lost = {*findings.of(INCOMPLETE), *findings.of(DAMAGED_ROWS)}
-    return [
-        replace(row, n_segments=0 if asset_id in lost else counts[asset_id])
-        for asset_id, row in rows.items()
-    ]
 
 
 def location_of(row: AssetRow) -> str:

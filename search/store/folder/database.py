@@ -1,9 +1,11 @@
 """The database of a folder, in SQLite with a checksum on each page: connections, and their rows.
 
+- ``space``: the spaces of all lanes, with what is known of each; see `search.store.lanes`.
+- ``lane``: numbers of pairs of a space and a modality; those of what was dropped never return.
 - ``asset``: numbers of assets, and their commit rows: as JSON, and a column for each field that
   filters compare. One without a row has segments, but is not committed yet.
 - ``location``, ``label``: URIs, tags and places, by which assets are found.
-- ``part``: files of vectors, of one modality and number of row each: their slots, how many count,
+- ``part``: files of vectors, of one lane and number of row each: their slots, how many count,
   and the checksum of what lies beside the vectors. Rows are added to the last one of their kind.
 - ``segment``: the facts of a hit, by its part and its slot in the files of vectors.
 - ``dead``: slots whose segment was deleted or replaced.
@@ -21,7 +23,7 @@ from __future__ import annotations
 import json
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from operator import attrgetter
@@ -39,11 +41,12 @@ from search.errors import StoreError, StoreUnavailableError
 from search.filters.columns import column_of
 from search.filters.sqlite import VALUED, values_of
 from search.store.folder.counter import read_counter
+from search.store.lanes import Counts, StoreLanes
 from search.store.schema import NUMBERS, TEXTS
 from search.store.several import packed, unpacked
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
-FORMAT = 1
+FORMAT = 2
 """The format of a folder's files; another one is refused."""
 SLOT_BITS = 40
 _WAIT_MS = 30_000
@@ -58,13 +61,17 @@ SEGMENT_COLUMNS = ", ".join(("key", "no", "idx", *NUMBERS, *TEXTS))
 _COLUMNS = [column_of(field) for field in VALUED]
 _TABLES = f"""
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE space (
+  space TEXT PRIMARY KEY, embed_dim INTEGER, calibration TEXT, probes TEXT) WITHOUT ROWID;
+CREATE TABLE lane (
+  lane INTEGER PRIMARY KEY AUTOINCREMENT, space TEXT, modality TEXT, UNIQUE (space, modality));
 CREATE TABLE asset (
   no INTEGER PRIMARY KEY, asset_id TEXT NOT NULL UNIQUE, row TEXT, {", ".join(_COLUMNS)});
 CREATE TABLE location (uri TEXT, no INTEGER, PRIMARY KEY (uri, no)) WITHOUT ROWID;
 CREATE TABLE label (field TEXT, value TEXT, no INTEGER, PRIMARY KEY (field, value, no))
   WITHOUT ROWID;
 CREATE TABLE part (
-  part INTEGER PRIMARY KEY, modality TEXT, number INTEGER, n_slots INTEGER, n_live INTEGER,
+  part INTEGER PRIMARY KEY, lane INTEGER, number INTEGER, n_slots INTEGER, n_live INTEGER,
   sum INTEGER);
 CREATE TABLE segment (at INTEGER PRIMARY KEY, {SEGMENT_COLUMNS});
 CREATE TABLE dead (seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER);
@@ -72,7 +79,7 @@ CREATE TABLE unread (seq INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT, id TEXT
 CREATE TABLE changed (seq INTEGER PRIMARY KEY AUTOINCREMENT, version INTEGER, no INTEGER);
 CREATE UNIQUE INDEX segment_key ON segment (key);
 CREATE INDEX unread_source ON unread (source);
-CREATE INDEX part_kind ON part (modality, number);
+CREATE INDEX part_kind ON part (lane, number);
 CREATE INDEX segment_no ON segment (no);
 CREATE INDEX location_no ON location (no);
 CREATE INDEX label_no ON label (no);
@@ -366,6 +373,47 @@ modality_of = lru_cache(64)(Modality)
 """Cached: each modality is checked once."""
 
 
+DROPPED = "dropped-"
+"""Begins the name of a lane's space while its rows are removed."""
+
+
+class LaneNumbers:
+    """The numbers of lanes, as a connection sees them.
+
+    Args:
+        db: a connection.
+        lanes: those that are searched.
+    """
+
+    def __init__(self, db: Connection, lanes: StoreLanes) -> None:
+        self._lanes = lanes
+        rows = db.execute("SELECT lane, space, modality FROM lane").fetchall()
+        self.all = {number: (space, modality_of(name)) for number, space, name in rows}
+        self.searched: dict[int, Modality] = {
+            number: modality
+            for number, (space, modality) in self.all.items()
+            if lanes.has(space, modality)
+        }
+        """The modality of each that is searched."""
+
+    def stored(self, counts: Mapping[str, int]) -> Counts:
+        """What an asset counts, from its JSON; without lanes that were dropped."""
+        known = ((self.all.get(int(number)), n) for number, n in counts.items())
+        return {lane: n for lane, n in known if lane and not lane[0].startswith(DROPPED)}
+
+    def counts(self, counts: Mapping[str, int]) -> dict[Modality, int]:
+        """See `StoreLanes.counts`."""
+        if len(self.all) == len(self.searched) and not self._lanes.filling:
+            of_all = ((self.searched.get(int(number)), n) for number, n in counts.items())
+            return {modality: n for modality, n in of_all if modality and n}
+        return self._lanes.counts(self.stored(counts))
+
+    def numbers(self, modalities: Iterable[str]) -> list[int]:
+        """Those of the lanes that are searched for these."""
+        wanted = {*modalities}
+        return [number for number, modality in self.searched.items() if modality in wanted]
+
+
 def place_of(part_no: int, slot: int) -> int:
     """The place of a segment's row.
 
@@ -385,19 +433,19 @@ def part_of(at: int) -> int:
     return at >> SLOT_BITS
 
 
-def asset_values(row: AssetRow) -> list[Any]:
-    """The commit row as JSON, and what filters compare."""
+def asset_values(row: AssetRow, counts: Mapping[int, int]) -> list[Any]:
+    """The commit row as JSON, with what it counts by lane, and what filters compare."""
     fields = [
-        row.modality, row.media_type, row.size_bytes, row.n_segments, list(row.locations),
-        row.metadata,
+        row.modality, row.media_type, row.size_bytes, counts, list(row.locations), row.metadata
     ]  # fmt: skip
     return [json.dumps(fields), *values_of(row)]
 
 
-def asset_of(asset_id: str, fields: str) -> AssetRow:
-    """The commit row from its JSON."""
-    modality, *values = json.loads(fields)
-    return AssetRow(asset_id, modality_of(modality), *values)
+def asset_of(asset_id: str, fields: str, lanes: LaneNumbers | None = None) -> AssetRow:
+    """The commit row from its JSON, with the counts of the lanes that are searched, or none."""
+    modality, media_type, size_bytes, counts, *rest = json.loads(fields)
+    own_counts = lanes.counts(counts) if lanes else {}
+    return AssetRow(asset_id, modality_of(modality), media_type, size_bytes, own_counts, *rest)
 
 
 def segment_values(row: SegmentRow, no: int) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from search.errors import StoreError
-from search.store.folders import LOCK, SPACES
+from search.store.folders import CONTENT, LOCK
 
 _COPIED = (".json", ".lock", ".db", ".db-wal", ".version")
 _SHARED_MEMORY = ".db-shm"  # which SQLite makes from the others
@@ -22,8 +22,8 @@ _SHARED_MEMORY = ".db-shm"  # which SQLite makes from the others
 
 def is_read_only(folder: Path) -> bool:
     """Whether a folder holds a store that this process may not write to."""
-    spaces = folder / SPACES
-    return os.path.lexists(spaces) and not all(os.access(p, os.W_OK) for p in (folder, spaces))
+    content = folder / CONTENT
+    return os.path.lexists(content) and not all(os.access(p, os.W_OK) for p in (folder, content))
 
 
 class Mirror:
@@ -32,15 +32,14 @@ class Mirror:
     Many may read this way at once; others may write meanwhile.
     """
 
-    def __init__(self, store: Path, space: str) -> None:
+    def __init__(self, store: Path) -> None:
         self.folder = Path(mkdtemp(prefix="anymodal-store-"))
         try:
-            inner = Path(SPACES, space)
-            (self.folder / inner).mkdir(parents=True)
-            lock = os.open(store / inner / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+            (self.folder / CONTENT).mkdir()
+            lock = os.open(store / CONTENT / LOCK, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH)  # the database and its log belong together
-                _fill(self.folder / inner, store / inner)
+                _fill(self.folder / CONTENT, store / CONTENT)
             finally:
                 os.close(lock)
         except BaseException as error:
@@ -62,9 +61,9 @@ def unreadable(store: Path, error: OSError) -> StoreError:
     )
 
 
-def _fill(mirror: Path, space: Path) -> None:
-    for parent, folders, files in os.walk(space, onerror=_raise):
-        target = mirror / Path(parent).relative_to(space)
+def _fill(mirror: Path, content: Path) -> None:
+    for parent, folders, files in os.walk(content, onerror=_raise):
+        target = mirror / Path(parent).relative_to(content)
         for name in folders:
             (target / name).mkdir()
         for name in files:

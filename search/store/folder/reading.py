@@ -21,9 +21,9 @@ from search.store.folder.database import (
     Connection,
     DamagedError,
     Database,
+    LaneNumbers,
     asset_of,
     marks,
-    modality_of,
     part_of,
     place_of,
     scored,
@@ -33,6 +33,7 @@ from search.store.folder.database import (
 from search.store.folder.vector_files import RankedSlots
 from search.store.folder.views import Mask, PartView, View, Views
 from search.store.folder.words import KeptIndex
+from search.store.lanes import StoreLanes
 from search.store.overview import Dated, Facets, Order
 from search.store.schema import NUMBERS, TEXTS
 from search.store.several import best_first, by_segment, mixed_best_first, shifted
@@ -48,7 +49,7 @@ _PLACES_PER_QUERY = 10_000
 _OF_SEGMENT = SEGMENT_COLUMNS.replace("key, no", "key, segment.no")
 _OF_HIT = f"key, asset_id, {', '.join((*NUMBERS, *TEXTS))}, idx >> 40"
 _SEGMENTS = (
-    f"SELECT at, asset_id, part.modality, {_OF_SEGMENT} FROM segment JOIN asset USING (no) "
+    f"SELECT at, asset_id, lane, {_OF_SEGMENT} FROM segment JOIN asset USING (no) "
     "JOIN part ON part.part = segment.at >> 40"
 )
 
@@ -56,38 +57,40 @@ _SEGMENTS = (
 class Reading:
     """Answers from the files of a folder. Safe to use from threads."""
 
-    def __init__(self, tables: Database, views: Views, words: KeptIndex, embed_dim: int) -> None:
+    def __init__(self, tables: Database, views: Views, words: KeptIndex, lanes: StoreLanes) -> None:
         self._tables = tables
         self._views = views
         self._words = words
-        self._embed_dim = embed_dim
+        self._lanes = lanes
         self._facets: dict[tuple[int, str], Facets] = {}
 
     def sizes(self) -> dict[Modality, int]:
-        sql = (
-            "SELECT modality, sum(n_live) FROM part WHERE number = 0 AND n_live > 0 "
-            "GROUP BY modality"
-        )
+        sql = "SELECT lane, sum(n_live) FROM part WHERE number = 0 AND n_live > 0 GROUP BY lane"
         with self._tables.reading() as db:
-            return {modality_of(modality): n for modality, n in db.execute(sql).fetchall()}
+            searched = self._numbers(db).searched
+            return {searched[lane]: n for lane, n in db.execute(sql) if lane in searched}
+
+    def _numbers(self, db: Connection) -> LaneNumbers:
+        return LaneNumbers(db, self._lanes)
 
     def sample(self, modality: Modality, limit: int) -> Embeddings:
         with self._tables.reading() as db:
-            sql = "SELECT sum(n_live) FROM part WHERE modality = ? AND number = 0"
-            n_live = db.execute(sql, (modality,)).fetchone()[0] or 0
+            lane = max(self._numbers(db).numbers([modality]), default=0)
+            sql = "SELECT sum(n_live) FROM part WHERE lane = ? AND number = 0"
+            n_live = db.execute(sql, (lane,)).fetchone()[0] or 0
             step = max(1, -(-n_live // max(limit, 1)))
             keys = db.execute(
                 "SELECT key FROM (SELECT key, row_number() OVER (ORDER BY key) AS n FROM segment "
-                "JOIN part ON part.part = segment.at >> 40 WHERE modality = ? AND number = 0) "
+                "JOIN part ON part.part = segment.at >> 40 WHERE lane = ? AND number = 0) "
                 "WHERE (n - 1) % ? = 0",
-                (modality, step),
+                (lane, step),
             ).fetchall()
-            rows = self._rows(db, "key", self._every_row(db, modality, [key for (key,) in keys]))
-        return by_segment(rows, self._embed_dim)[:limit]
+            rows = self._rows(db, "key", self._every_row(db, lane, [key for (key,) in keys]))
+        return by_segment(rows, self._lanes.space(modality).embed_dim)[:limit]
 
-    def _every_row(self, db: Connection, modality: Modality, keys: Sequence[str]) -> list[str]:
-        sql = "SELECT DISTINCT number FROM part WHERE modality = ? AND number > 0"
-        numbers = [number for (number,) in db.execute(sql, (modality,))]
+    def _every_row(self, db: Connection, lane: int, keys: Sequence[str]) -> list[str]:
+        sql = "SELECT DISTINCT number FROM part WHERE lane = ? AND number > 0"
+        numbers = [number for (number,) in db.execute(sql, (lane,))]
         return [*keys, *(f"{key}#{number}" for number in numbers for key in keys)]
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
@@ -99,15 +102,17 @@ class Reading:
     def counted(self, asset_ids: Sequence[str]) -> dict[str, Counter[Modality]]:
         counts = defaultdict[str, Counter[Modality]](Counter)
         sql = (  # "+" drops the column's type: with it, SQLite would not use segment's index
-            "SELECT asset_id, modality, count(*) "
+            "SELECT asset_id, lane, count(*) "
             "FROM asset JOIN segment ON segment.no = +asset.no "
             "JOIN part ON part.part = segment.at >> 40 AND number = 0 "
-            "WHERE asset_id IN ({}) GROUP BY asset_id, modality"
+            "WHERE asset_id IN ({}) GROUP BY asset_id, lane"
         )
         with self._tables.reading() as db:
+            searched = self._numbers(db).searched
             for ids in in_batches(list(dict.fromkeys(asset_ids)), _PER_QUERY):
-                for asset_id, modality, n in db.execute(sql.format(marks(ids)), ids):
-                    counts[asset_id][modality_of(modality)] = n
+                for asset_id, lane, n in db.execute(sql.format(marks(ids)), ids):
+                    if lane in searched:
+                        counts[asset_id][searched[lane]] = n
         return counts
 
     def segments(self) -> Iterator[SegmentRow]:
@@ -128,11 +133,12 @@ class Reading:
         after = 0
         sql = (
             "SELECT at, key, snippet FROM segment JOIN part ON part.part = segment.at >> 40 "
-            "WHERE at > ? AND modality = ? AND number = 0 ORDER BY at LIMIT ?"
+            "WHERE at > ? AND lane = ? AND number = 0 ORDER BY at LIMIT ?"
         )
         while True:
             with self._tables.reading() as db:
-                rows = db.execute(sql, (after, TEXT, _PER_QUERY)).fetchall()
+                lane = max(self._numbers(db).numbers([TEXT]), default=0)
+                rows = db.execute(sql, (after, lane, _PER_QUERY)).fetchall()
             yield from ((key, text) for _, key, text in rows)
             if not rows:
                 return
@@ -143,43 +149,41 @@ class Reading:
             return {row.key: row.embedding for row in self._rows(db, "key", keys)}
 
     def _rows(self, db: Connection, column: str, values: Sequence[object]) -> list[SegmentRow]:
-        self._views.current(db)
+        parts, searched = self._views.current(db).parts, self._numbers(db).searched
         segments: list[SegmentRow] = []
         for batch in in_batches(values, _PER_QUERY):
-            rows = db.execute(f"{_SEGMENTS} WHERE {column} IN ({marks(batch)})", batch).fetchall()
+            sql = f"{_SEGMENTS} WHERE {column} IN ({marks(batch)})"
+            rows = [row for row in db.execute(sql, batch) if row[2] in searched]
             slots: dict[int, list[int]] = {}
             for row in rows:
                 slots.setdefault(part_of(row[0]), []).append(slot_of(row[0]))
             vectors = {
                 (part_no, slot): vector
                 for part_no, of in slots.items()
-                for slot, vector in zip(
-                    of, self._views.files(part_no).rows(np.array(of)), strict=True
-                )
+                for slot, vector in zip(of, parts[part_no].files.rows(np.array(of)), strict=True)
             }
             segments += [
-                segment_of(
-                    columns, asset_id, modality_of(modality), vectors[part_of(at), slot_of(at)]
-                )
-                for at, asset_id, modality, *columns in rows
+                segment_of(columns, asset_id, searched[lane], vectors[part_of(at), slot_of(at)])
+                for at, asset_id, lane, *columns in rows
             ]
         return segments
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         with self._tables.reading() as db:
-            return _assets(db, asset_ids)
+            return _assets(db, self._numbers(db), asset_ids)
 
     def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
         rows_at: dict[str, list[AssetRow]] = {}
         unique_uris = list(dict.fromkeys(uris))
         with self._tables.reading() as db:
+            lanes = self._numbers(db)
             for batch in in_batches(unique_uris, _PER_QUERY):
                 sql = (
                     "SELECT uri, asset_id, row FROM location JOIN asset USING (no) "
                     f"WHERE uri IN ({marks(batch)}) ORDER BY asset_id"
                 )
                 for uri, asset_id, row in db.execute(sql, batch):
-                    rows_at.setdefault(uri, []).append(asset_of(asset_id, row))
+                    rows_at.setdefault(uri, []).append(asset_of(asset_id, row, lanes))
         return {uri: rows_at[uri] for uri in unique_uris if uri in rows_at}
 
     def count(self, filter: Filter | None) -> int:
@@ -304,15 +308,15 @@ class Reading:
             wanted = assets if few_ids is None else None
             hits = self._words.find(text, min(limit, MAX_FOUND), few_ids, wanted)
             scores = {hit.segment_id: hit.score for hit in hits}
-            return _with_words(db, scores, assets)[:limit]
+            return _with_words(db, self._numbers(db), scores, assets)[:limit]
 
 
-def _assets(db: Connection, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
+def _assets(db: Connection, lanes: LaneNumbers, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
     ids, rows = list(dict.fromkeys(asset_ids)), {}
     for batch in in_batches(ids, _PER_QUERY):
         sql = f"SELECT asset_id, row FROM asset WHERE row NOT NULL AND asset_id IN ({marks(batch)})"
         for asset_id, row in db.execute(sql, batch):
-            rows[asset_id] = asset_of(asset_id, row)
+            rows[asset_id] = asset_of(asset_id, row, lanes)
     return {asset_id: rows[asset_id] for asset_id in ids if asset_id in rows}
 
 
@@ -353,16 +357,16 @@ def _rows_of(
 
 
 def _with_words(
-    db: Connection, scores: dict[str, float], assets: Mask | None
+    db: Connection, lanes: LaneNumbers, scores: dict[str, float], assets: Mask | None
 ) -> list[ScoredSegment]:
     keys = list(scores)
     hits = [
-        scored(columns, modality_of(modality), scores[columns[0]])
-        for no, modality, *columns in db.execute(
-            f"SELECT segment.no, part.modality, {_OF_HIT} FROM segment JOIN asset USING (no) "
+        scored(columns, lanes.searched[lane], scores[columns[0]])
+        for no, lane, *columns in db.execute(
+            f"SELECT segment.no, lane, {_OF_HIT} FROM segment JOIN asset USING (no) "
             f"JOIN part ON part.part = segment.at >> 40 WHERE key IN ({marks(keys)})",
             keys,
         )
-        if assets is None or assets[no]
+        if lane in lanes.searched and (assets is None or assets[no])
     ]
     return sorted(hits, key=lambda hit: (-hit.cosine, hit.segment_id))

@@ -1,6 +1,6 @@
 """The store in a folder: one database and files of vectors, for any number of processes.
 
-A folder has a database for each space (`folder.database`), vectors with their codes beside it
+A folder has a database (`folder.database`), vectors with their codes beside it
 (`folder.vector_files`), and indexes of words and of names (`folder.words`). The database is the
 store: what it does not know of does not count. Codes and words are made from it, also anew.
 
@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Ids
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import rmtree
 from threading import RLock
 from typing import Any, TypeVar
 
@@ -30,17 +30,15 @@ from encoder.system.batched import in_batches
 from encoder.system.disk import check_room
 from encoder.system.disk import writing as on_disk
 from encoder.system.private import private_folder, tighten
-from encoder.types import Embeddings, Modality
+from encoder.types import TEXT, Embeddings, Modality
 from search.errors import (
     ReadOnlyStoreError,
-    SpaceMismatchError,
     StoreError,
     StoreGoneError,
 )
 from search.filters import Filter
 from search.lexical.index import FoundText
 from search.lexical.rarity import Frequencies
-from search.store import calibrated
 from search.store.calibrated import Constants, StoredCalibration
 from search.store.checking import (
     DAMAGED_ROWS,
@@ -52,39 +50,43 @@ from search.store.checking import (
     ORPHANED,
     Findings,
     Progress,
+    mended,
 )
 from search.store.checks import checked_asset, checked_queries, checked_segment
-from search.store.folder.backup import copy_space
-from search.store.folder.checking import FolderCheck, mended
+from search.store.folder.backup import copy_content
+from search.store.folder.checking import FolderCheck
 from search.store.folder.counter import write_counter
 from search.store.folder.database import (
     Connection,
     DamagedError,
     Database,
     GivenUpError,
-    fact,
+    LaneNumbers,
     marks,
-    set_fact,
     version_of,
 )
 from search.store.folder.read_only import Mirror, is_read_only, unreadable
 from search.store.folder.reading import Reading
+from search.store.folder.spaces import NotedSpaces
 from search.store.folder.views import Views
 from search.store.folder.words import KeptIndex, NameSource, TextSource
 from search.store.folder.writing import (
+    drop_lane,
+    fill,
     is_scattered,
     move_some,
     put,
     remove,
-    remove_parts,
     remove_segments,
+    remove_some,
+    words_in,
 )
-from search.store.folders import DATABASE, LOCK, SPACES, VECTORS, check_place
+from search.store.folders import CONTENT, DATABASE, LOCK, VECTORS, check_place
+from search.store.lanes import StoreLanes
 from search.store.locks import folder_locks, thread_locks
 from search.store.overview import Dated, Facets, Order
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
-_REFRESH_S = 2.0
 _DELETED_AT_ONCE = 250
 _ROW_BYTES = 4096
 """The usual size of a row without its vector, in the log and in the database."""
@@ -98,9 +100,8 @@ class FolderStore:
 
     Args:
         folder: one that may not be written to is mirrored.
-        fingerprint, embed_dim: of the space; without a dimension, the one of the stored space.
-        constants: of a new store.
-        check_current: raises if nobody searches this space any more; called before each change.
+        lanes: that are searched and written to, or filled.
+        check_current: raises if nobody searches these lanes any more; called before each change.
 
     Raises:
         StoreError: the files cannot be read, are damaged or of another format.
@@ -110,29 +111,26 @@ class FolderStore:
     def __init__(
         self,
         folder: Path,
-        fingerprint: str,
-        embed_dim: int | None,
-        constants: Constants | None = None,
+        lanes: StoreLanes,
         *,
         check_current: Callable[[], object] | None = None,
     ) -> None:
         self._shown = str(folder)
-        self.spaces = frozenset({fingerprint})
+        self.lanes = lanes
         self.read_only = is_read_only(folder)
-        self._mirror = Mirror(folder, fingerprint) if self.read_only else None
+        self._mirror = Mirror(folder) if self.read_only else None
         self._root = self._mirror.folder if self._mirror else folder
-        self._folder = self._root / SPACES / fingerprint
+        self._folder = self._root / CONTENT
         self.locks = thread_locks() if self._mirror else folder_locks(folder)
         self._check_current = check_current or bool
         self._threads = RLock()
         self._lock = -1
         self._n_held = 0
         self._has_written = False
-        self._scoring: tuple[float, StoredCalibration | None] = (0.0, None)
         self._database: Database | None = None
         try:
             with on_disk(f"The store {self._shown}"):
-                self._open(embed_dim, constants or {})
+                self._open()
         except PermissionError as error:
             self.close()
             raise unreadable(folder, error) from error
@@ -140,7 +138,7 @@ class FolderStore:
             self.close()
             raise
 
-    def _open(self, embed_dim: int | None, constants: Constants) -> None:
+    def _open(self) -> None:
         if not self._mirror:
             check_place(self._root)
             private_folder(self._folder / VECTORS)
@@ -150,36 +148,25 @@ class FolderStore:
         if not path.exists():
             with self._exclusively():
                 if not path.exists():  # another process may have been first
-                    self._make(path, embed_dim, constants)
+                    if any((self._folder / VECTORS).iterdir()):
+                        raise DamagedError(f"{self._shown} lacks {path.name}")
+                    Database.make(path)
         database = Database(path, store_name=self._shown)
         try:
-            with database.tolerating(), database.reading() as db:
-                self._embed_dim: int = fact(db, "embed_dim")
+            self._spaces = NotedSpaces(database, self.lanes, self._shown)
+            if self._spaces.lacks() and not self._mirror:
+                with self._exclusively():
+                    write_counter(path, self._spaces.note())
         except BaseException:
             database.close()
             raise
-        self._database = database
-        self._views = Views(self._folder / VECTORS, self._embed_dim)
+        self._database, self.lanes = database, self._spaces.lanes
+        self._views = Views(self._folder / VECTORS, self.lanes)
         self._words, self._names = (
             KeptIndex(database, self._folder, self._exclusively, source, read_only=self.read_only)
-            for source in (TextSource(), NameSource())
+            for source in (TextSource(self.lanes.space(TEXT).fingerprint), NameSource())
         )
-        self._reading = Reading(database, self._views, self._words, self._embed_dim)
-        if embed_dim not in (None, self._embed_dim):
-            raise SpaceMismatchError(
-                f"The store {self._shown} has embeddings of {self._embed_dim} numbers in this "
-                f"space, not {embed_dim}.",
-                remedy="Use the model that filled it, or another --store.",
-            )
-
-    def _make(self, path: Path, embed_dim: int | None, constants: Constants) -> None:
-        if embed_dim is None or any((self._folder / VECTORS).iterdir()):
-            raise DamagedError(f"{self._shown} lacks {path.name}")
-        Database.make(
-            path,
-            embed_dim=embed_dim,
-            calibration=calibrated.written(calibrated.unmeasured(constants)),
-        )
+        self._reading = Reading(database, self._views, self._words, self.lanes)
 
     @property
     def _db(self) -> Database:
@@ -193,26 +180,15 @@ class FolderStore:
 
     # Constants
 
-    @property
-    def scoring(self) -> StoredCalibration:
-        """Read again every two seconds: a search asks a dozen times."""
-        read_at_s, state = self._scoring
-        if state is None or time.monotonic() >= read_at_s + _REFRESH_S:
-            return self.stored_calibration()
-        return state
+    def scoring(self, space: str = "") -> StoredCalibration:
+        return self._spaces.scoring(space)
 
-    def stored_calibration(self) -> StoredCalibration:
-        read_at_s = time.monotonic()
-        with self._db.reading() as db:
-            state = calibrated.read(fact(db, "calibration"))
-        self._scoring = read_at_s, state
-        return state
+    def stored_calibration(self, space: str = "") -> StoredCalibration:
+        return self._spaces.calibration(space)
 
-    def recalibrate(self, constants: Constants, origin: Mapping[str, Any]) -> None:
-        state = self.stored_calibration().changed(constants, origin)
+    def recalibrate(self, constants: Constants, origin: Mapping[str, Any], space: str = "") -> None:
         with self._writing() as db:
-            set_fact(db, "calibration", calibrated.written(state))
-        self._scoring = (0.0, None)
+            self._spaces.recalibrate(db, StoredCalibration(constants, origin), space)
 
     # Writing
 
@@ -267,19 +243,50 @@ class FolderStore:
         check_room(self._root)
 
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
-        stored = [checked_segment(row, self._embed_dim) for row in segments]
+        spaces = self.lanes.space
+        stored = [checked_segment(row, spaces(row.modality).embed_dim) for row in segments]
         checked = [checked_asset(row) for row in assets]
         self._check_changeable()
-        check_room(self._root, (4 * self._embed_dim + _ROW_BYTES) * (len(stored) + len(checked)))
+        n_bytes = sum(4 * row.embedding.size + _ROW_BYTES for row in stored)
+        check_room(self._root, n_bytes + _ROW_BYTES * len(checked))
         with self._writing() as db:
-            put(db, self._views, checked, stored)
+            (fill if self.lanes.filling else put)(db, self._views, self.lanes, checked, stored)
         self._settle()
 
     def delete(self, asset_ids: Sequence[str]) -> None:
         for ids in in_batches(asset_ids, _DELETED_AT_ONCE):  # so that others wait less
             with self._writing() as db:
-                remove(db, ids)
+                if self.lanes.filling:
+                    self._empty(db, ids, self.lanes.filling.modalities)
+                else:
+                    remove(db, ids)
         self._settle()
+
+    def _empty(self, db: Connection, asset_ids: Sequence[str], modalities: Ids[Modality]) -> None:
+        """Remove the segments of these modalities in these lanes."""
+        sql = f"SELECT no FROM asset WHERE asset_id IN ({marks(asset_ids)})"
+        nos = [no for (no,) in db.execute(sql, asset_ids)]
+        remove_segments(db, nos, LaneNumbers(db, self.lanes).numbers(modalities))
+
+    def stored_lanes(self) -> set[tuple[str, Modality]]:
+        with self._db.reading() as db:
+            return {*LaneNumbers(db, self.lanes).all.values()}
+
+    def drop(self, space: str, modality: Modality) -> int:
+        with self._writing() as db:
+            number = drop_lane(db, space, modality)
+        n_rows = 0
+        while True:  # in steps, so that others wait less
+            with self._writing() as db:
+                n_removed = remove_some(db, number)
+            if not n_removed:
+                break
+            n_rows += n_removed
+        if modality == TEXT:
+            for words in self._folder.glob(f"{words_in(space)}.*"):
+                rmtree(words, ignore_errors=True)
+        self._settle()
+        return n_rows
 
     def _settle(self) -> None:
         """Make what searches would otherwise have to; nothing of it is needed to be right."""
@@ -339,7 +346,7 @@ class FolderStore:
         asset_ids: Ids[str] | None = None,
         filter: Filter | None = None,
     ) -> list[list[ScoredSegment]]:
-        rows = checked_queries(queries, self._embed_dim)
+        rows = checked_queries(queries, self.lanes.space(modality).embed_dim)
         return self._read(
             lambda reading: reading.of_kind(rows, modality, limit, by, asset_ids, filter)
         )
@@ -355,8 +362,10 @@ class FolderStore:
         asset_ids: Ids[str] | None = None,
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
-        (row,) = checked_queries(query[None], self._embed_dim)
         kinds = sorted(set(modalities))
+        if not kinds:
+            return []
+        (row,) = checked_queries(query[None], self.lanes.space(kinds[0]).embed_dim)
         return self._read(
             lambda reading: reading.mixed(row, by, kinds, limit, shift, asset_ids, filter)
         )
@@ -424,7 +433,7 @@ class FolderStore:
     def check(self, progress: Progress) -> Findings:
         """See `search.store.checking.Checkable`."""
         with self._db.tolerating(), self._db.reading() as db:
-            check = FolderCheck(self._reading, self._views, self._words, self._names)
+            check = FolderCheck(self.lanes, self._reading, self._views, self._words, self._names)
             findings = check.find(db, progress)
         if self._db.lost_commits:
             findings.add(LOST_COMMITS, f"{self._db.lost_commits} commits")
@@ -435,13 +444,10 @@ class FolderStore:
         with self._db.tolerating():
             to_empty = [*findings.of(INCOMPLETE), *findings.of(DAMAGED_ROWS)]
             rows = self.assets([*to_empty, *findings.of(MISCOUNTED)])
-            counts = {
-                asset_id: count.total() for asset_id, count in self.counted(list(rows)).items()
-            }
+            counts = self.counted(list(rows))
             with self._writing() as db:
-                sql = f"SELECT no FROM asset WHERE asset_id IN ({marks(to_empty)})"
-                remove_segments(db, [no for (no,) in db.execute(sql, to_empty)])
-                put(db, self._views, mended(findings, rows, Counter(counts)), [])
+                self._empty(db, to_empty, {m for _, m in LaneNumbers(db, self.lanes).all.values()})
+                put(db, self._views, self.lanes, mended(findings, rows, counts), [])
                 remove(db, findings.of(ORPHANED))
             self._db.lost_commits = 0
         for difference, index in ((INDEX_WORDS, self._words), (INDEX_NAMES, self._names)):
@@ -449,15 +455,18 @@ class FolderStore:
                 index.make_anew()
         self._settle()
 
-    def backup(self, folder: Path) -> None:
+    def backup(self, folder: Path) -> int:
         """Copy the store to a new folder, as of one moment, while others write to it.
 
         Codes and words are not copied: whoever opens the copy makes them.
 
+        Returns:
+            The number of assets in the copy.
+
         Raises:
             StoreUnavailableError: rows moved while they were copied, again and again.
         """
-        copy_space(self._db, self._folder, folder / SPACES / self._folder.name)
+        return copy_content(self._db, self._folder, folder / CONTENT)
 
     def ping(self) -> None:
         self._check_there()
@@ -479,22 +488,3 @@ class FolderStore:
             os.close(lock)
         if self._mirror:
             self._mirror.close()
-
-
-def remove_modalities(folder: Path, space: str, is_unwanted: Callable[[str], bool]) -> int:
-    """Remove the segments of some modalities from a space; return how many."""
-    path = folder / SPACES / space / DATABASE
-    database, lock = (
-        Database(path, store_name=str(folder)),
-        os.open(path.with_name(LOCK), os.O_RDWR),
-    )
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with database.writing() as db:
-            n_segments = remove_parts(db, is_unwanted)
-            version = version_of(db) + 1
-        write_counter(path, version)
-        return n_segments
-    finally:
-        os.close(lock)
-        database.close()

@@ -18,8 +18,17 @@ from numpy.typing import NDArray
 from encoder.system.batched import in_batches
 from search.filters import And, Compare, Filter, Not, Or, Under, matches
 from search.filters.sqlite import Range, in_ranges, query_of
-from search.store.folder.database import Connection, asset_of, marks, part_of, slot_of, version_of
+from search.store.folder.database import (
+    Connection,
+    LaneNumbers,
+    asset_of,
+    marks,
+    part_of,
+    slot_of,
+    version_of,
+)
 from search.store.folder.vector_files import VectorFiles
+from search.store.lanes import StoreLanes
 
 Mask: TypeAlias = NDArray[np.bool_]
 """Which assets, by their numbers, or which slots."""
@@ -32,7 +41,7 @@ _MOST_CHANGES = 500
 
 @dataclass(frozen=True)
 class PartView:
-    """The slots of a modality's rows that have the same number.
+    """The slots of a lane's rows that have the same number.
 
     Args:
         part: its number in the tables.
@@ -60,7 +69,7 @@ class PartView:
 
 @dataclass(frozen=True)
 class View:
-    """All parts by their numbers, and the number after the last asset's."""
+    """The parts that are searched by their numbers, and the number after the last asset's."""
 
     version: int
     parts: dict[int, PartView]
@@ -75,9 +84,9 @@ class View:
 class Views:
     """Keeps the view of the last version that was seen. Safe to use from threads."""
 
-    def __init__(self, folder: Path, embed_dim: int) -> None:
+    def __init__(self, folder: Path, lanes: StoreLanes) -> None:
         self._folder = folder
-        self._embed_dim = embed_dim
+        self._lanes = lanes
         self._lock = RLock()
         self._view = View(-1, {}, 0)
         self._files: dict[int, VectorFiles] = {}
@@ -102,25 +111,26 @@ class Views:
         """The number of slots of all parts, as of the last view."""
         return sum(view.n_slots for view in self._view.parts.values())
 
-    def files(self, part_no: int) -> VectorFiles:
-        """The files of a part."""
+    def files(self, part_no: int, embed_dim: int) -> VectorFiles:
+        """The files of a part, of embeddings of this size."""
         with self._lock:
             if part_no not in self._files:
-                self._files[part_no] = VectorFiles(self._folder, part_no, self._embed_dim)
+                self._files[part_no] = VectorFiles(self._folder, part_no, embed_dim)
             return self._files[part_no]
 
     def _read(self, db: Connection, version: int) -> View:
         for seq, at in db.execute("SELECT seq, at FROM dead WHERE seq > ?", (self._last_dead,)):
             self._bury(part_of(at), slot_of(at))
             self._last_dead = seq
-        parts = {}
-        for part_no, modality, number, n_slots, total in db.execute(
-            "SELECT part, modality, number, n_slots, sum FROM part"
+        parts, lanes = {}, LaneNumbers(db, self._lanes)
+        for part_no, lane, number, n_slots, total in db.execute(
+            "SELECT part, lane, number, n_slots, sum FROM part"
         ):
-            files = self.files(part_no)
-            nos, live = files.nos(n_slots, total), self._live(part_no, n_slots)
-            kind = modality, number
-            parts[part_no] = PartView(part_no, kind, n_slots, nos, live, files)
+            if lane in lanes.searched:
+                modality = lanes.searched[lane]
+                files = self.files(part_no, self._lanes.space(modality).embed_dim)
+                nos, live = files.nos(n_slots, total), self._live(part_no, n_slots)
+                parts[part_no] = PartView(part_no, (modality, number), n_slots, nos, live, files)
         (last,) = db.execute("SELECT max(no) FROM asset").fetchone()
         # A deleted asset's slots still name it, and it may have been the last one.
         asset_nos = [int(view.nos.max()) for view in parts.values() if view.n_slots]

@@ -40,7 +40,7 @@ from search.store.folder.database import (
     set_fact,
     version_of,
 )
-from search.store.folder.writing import NAMES, WORDS
+from search.store.folder.writing import NAMES, words_in
 
 _META = "meta.json"
 """Tantivy's list of its files."""
@@ -367,11 +367,14 @@ def _sorted(note: bytes) -> list[list[bytes]]:
 
 
 class TextSource:
-    """The texts of segments, by their keys."""
+    """The texts of a space's segments, by their keys."""
 
-    name = WORDS
     has_numbers = True
     """Filters look at the numbers of assets."""
+
+    def __init__(self, space: str) -> None:
+        self.name = words_in(space)
+        self._space = space
 
     def texts(self, db: Connection, ids: Sequence[str]) -> list[IndexedText]:
         texts = {segment_id: IndexedText(segment_id, "", "") for segment_id in ids}
@@ -382,10 +385,11 @@ class TextSource:
 
     def ids_after(self, db: Connection, after: str, limit: int) -> list[str]:
         sql = (
-            "SELECT key FROM segment JOIN part ON part.part = segment.at >> 40 "
-            "WHERE key > ? AND modality = ? AND number = 0 ORDER BY key LIMIT ?"
+            "SELECT key FROM segment JOIN part ON part.part = segment.at >> 40 JOIN lane "
+            "USING (lane) WHERE key > ? AND space = ? AND modality = ? AND number = 0 "
+            "ORDER BY key LIMIT ?"
         )
-        return [key for (key,) in db.execute(sql, (after, TEXT, limit))]
+        return [key for (key,) in db.execute(sql, (after, self._space, TEXT, limit))]
 
 
 class NameSource:

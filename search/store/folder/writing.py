@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection as Ids
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from encoder.system.batched import in_batches
-from encoder.types import TEXT
+from encoder.types import TEXT, Modality
 from search.filters.columns import column_of
 from search.filters.sqlite import VALUED, labels_of
 from search.store.folder.codes import CHUNK
 from search.store.folder.database import (
+    DROPPED,
     SEGMENT_COLUMNS,
     Connection,
+    LaneNumbers,
     asset_values,
     fact,
     marks,
@@ -26,10 +30,13 @@ from search.store.folder.database import (
     version_of,
 )
 from search.store.folder.views import Views
+from search.store.lanes import Counts, StoreLanes
 from search.types import AssetRow, SegmentRow
 
-WORDS, NAMES = "words", "names"
-"""Who reads what is ``unread``: the ids are keys of texts, and ids of assets."""
+NAMES = "names"
+"""Who reads what is ``unread`` of assets; the ids are theirs."""
+_COUNTS = 3
+"""Where the JSON of a commit row has the counts."""
 MOVED_AT_ONCE = 1024
 """The most rows that a compaction moves in one transaction."""
 _IDS_PER_QUERY = 500
@@ -46,9 +53,15 @@ _SEGMENT = (
 )
 
 
+def words_in(space: str) -> str:
+    """Who reads what is ``unread`` of the texts of a space; the ids are keys of segments."""
+    return f"words-{space}"
+
+
 def put(
     db: Connection,
     views: Views,
+    lanes: StoreLanes,
     assets: Sequence[AssetRow],
     segments: Sequence[SegmentRow],
 ) -> None:
@@ -56,29 +69,29 @@ def put(
 
     ``db`` is a writing connection: nobody else writes to the files of ``views`` meanwhile.
     """
-    last = {row.key: row for row in segments}
-    nos = _numbers(db, {row.asset_id for row in last.values()})
-    _bury(db, _places(db, "key", list(last)))
-    by_kind: dict[tuple[str, int], list[SegmentRow]] = {}
-    for row in last.values():
-        by_kind.setdefault((str(row.modality), row.row), []).append(row)
-    for (modality, number), rows in by_kind.items():
-        part_no, start, total = _open_part(db, modality, number)
-        vectors = np.stack([row.embedding for row in rows])
-        of = [nos[row.asset_id] for row in rows]
-        total = views.files(part_no).append(start, vectors, np.array(of, np.int32), total)
-        db.executemany(
-            _SEGMENT,
-            [
-                (place_of(part_no, start + offset), *segment_values(row, no))
-                for offset, (row, no) in enumerate(zip(rows, of, strict=True))
-            ],
-        )
-        _grow(db, part_no, len(rows), total)
-    _put_assets(db, assets)
-    texts = [row.key for row in last.values() if row.modality == TEXT and not row.row]
-    _note(db, WORDS, texts)
-    _note(db, NAMES, [row.asset_id for row in assets])
+    _put_segments(db, views, lanes, segments)
+    _put_assets(db, lanes, assets)
+
+
+def fill(
+    db: Connection,
+    views: Views,
+    lanes: StoreLanes,
+    assets: Sequence[AssetRow],
+    segments: Sequence[SegmentRow],
+) -> None:
+    """Store segments of assets that are stored, in lanes that are filled, and what is counted."""
+    known = {asset_id: (no, row) for no, asset_id, row in _stored(db, assets, segments)}
+    _put_segments(db, views, lanes, [row for row in segments if row.asset_id in known])
+    numbers, rows = LaneNumbers(db, lanes), list[tuple[str, int]]()
+    for asset in assets:
+        if asset.asset_id in known:
+            no, row = known[asset.asset_id]
+            fields = json.loads(row)
+            counts = lanes.changed(numbers.stored(fields[_COUNTS]), asset.counts)
+            fields[_COUNTS] = _by_number(db, counts)
+            rows.append((json.dumps(fields), no))
+    db.executemany("UPDATE asset SET row = ? WHERE no = ?", rows)
 
 
 def remove(db: Connection, asset_ids: Iterable[str]) -> None:
@@ -95,31 +108,41 @@ def remove(db: Connection, asset_ids: Iterable[str]) -> None:
         _note_changes(db, nos)
 
 
-def remove_segments(db: Connection, nos: Sequence[int]) -> None:
-    """Remove all segments of the assets of these numbers."""
+def remove_segments(db: Connection, nos: Sequence[int], lanes: Ids[int] | None = None) -> None:
+    """Remove the segments of the assets of these numbers, of some lanes or of all."""
     sql = f"SELECT at, key FROM segment WHERE no IN ({marks(nos)})"
     keys = dict(db.execute(sql, nos).fetchall())
-    texts = {part for (part,) in db.execute("SELECT part FROM part WHERE modality = ?", (TEXT,))}
+    if lanes is not None:
+        own = _parts_of(db, lanes)
+        keys = {at: key for at, key in keys.items() if part_of(at) in own}
     _bury(db, list(keys))
-    _note(db, WORDS, [key for at, key in keys.items() if part_of(at) in texts and "#" not in key])
+    _note_texts(db, keys)
 
 
-def remove_parts(db: Connection, is_unwanted: Callable[[str], bool]) -> int:
-    """Remove the segments of some modalities; return how many."""
-    n_segments = 0
-    for part_no, modality, number, n_live in db.execute(
-        "SELECT part, modality, number, n_live FROM part"
-    ).fetchall():
-        if is_unwanted(modality):
-            whole = (place_of(part_no, 0), place_of(part_no + 1, 0))
-            if modality == TEXT and not number:
-                keys = db.execute("SELECT key FROM segment WHERE at >= ? AND at < ?", whole)
-                _note(db, WORDS, [key for (key,) in keys.fetchall()])
-            for table in ("segment", "dead"):
-                db.execute(f"DELETE FROM {table} WHERE at >= ? AND at < ?", whole)
-            db.execute("DELETE FROM part WHERE part = ?", (part_no,))
-            n_segments += 0 if number else n_live
-    return n_segments
+def drop_lane(db: Connection, space: str, modality: str) -> int:
+    """Have nobody count or find what is in a lane any more; return its number."""
+    number = _lane(db, space, modality)
+    db.execute("UPDATE lane SET space = ? WHERE lane = ?", (f"{DROPPED}{number}", number))
+    if modality == TEXT:
+        db.execute("DELETE FROM unread WHERE source = ?", (words_in(space),))
+    unused = "DELETE FROM space WHERE space = ?1 AND ?1 NOT IN (SELECT space FROM lane)"
+    db.execute(unused, (space,))
+    return number
+
+
+def remove_some(db: Connection, lane: int) -> int:
+    """Remove some segments of a dropped lane, and at last the lane; return how many rows it was."""
+    for part_no in sorted(_parts_of(db, [lane])):
+        whole = (place_of(part_no, 0), place_of(part_no + 1, 0))
+        sql = "SELECT at, key FROM segment WHERE at >= ? AND at < ? LIMIT ?"
+        keys = dict(db.execute(sql, (*whole, MOVED_AT_ONCE)).fetchall())
+        if keys:
+            _bury(db, list(keys))
+            return len(keys)
+        db.execute("DELETE FROM dead WHERE at >= ? AND at < ?", whole)
+        db.execute("DELETE FROM part WHERE part = ?", (part_no,))
+    db.execute("DELETE FROM lane WHERE lane = ?", (lane,))
+    return 0
 
 
 def is_scattered(db: Connection) -> bool:
@@ -134,11 +157,11 @@ def move_some(db: Connection, views: Views) -> list[int]:
     """
     if (source := _scattered(db)) is None:
         return []
-    part_no, modality, number, n_slots, total = source
-    if _open_part(db, modality, number)[0] == part_no:
-        _new_part(db, modality, number)
-    target_no, start, target_total = _open_part(db, modality, number)
-    views.files(part_no).nos(n_slots, total)
+    part_no, lane, number, n_slots, total, embed_dim = source
+    if _open_part(db, lane, number)[0] == part_no:
+        _new_part(db, lane, number)
+    target_no, start, target_total = _open_part(db, lane, number)
+    views.files(part_no, embed_dim).nos(n_slots, total)
     live = db.execute(
         "SELECT at, no FROM segment WHERE at >= ? AND at < ? ORDER BY at LIMIT ?",
         (place_of(part_no, 0), place_of(part_no + 1, 0), MOVED_AT_ONCE),
@@ -146,8 +169,8 @@ def move_some(db: Connection, views: Views) -> list[int]:
     if live:
         slots = np.array([slot_of(at) for at, _ in live])
         nos = np.array([no for _, no in live], np.int32)
-        rows = views.files(part_no).rows(slots)
-        target_total = views.files(target_no).append(start, rows, nos, target_total)
+        rows = views.files(part_no, embed_dim).rows(slots)
+        target_total = views.files(target_no, embed_dim).append(start, rows, nos, target_total)
         db.executemany(
             "UPDATE segment SET at = ? WHERE at = ?",
             [(place_of(target_no, start + n), at) for n, (at, _) in enumerate(live)],
@@ -162,16 +185,81 @@ def move_some(db: Connection, views: Views) -> list[int]:
     return [part_no]
 
 
-def _scattered(db: Connection) -> tuple[int, str, int, int, int] | None:
+def _scattered(db: Connection) -> tuple[int, int, int, int, int, int] | None:
     """A part to move away from: one that was begun with, or the most scattered one."""
     sql = (
-        "SELECT part, modality, number, n_slots, sum FROM part AS old "
+        "SELECT part, lane, number, n_slots, sum, embed_dim FROM part AS old "
+        "JOIN lane USING (lane) JOIN space USING (space) "
         "WHERE n_slots - n_live > max(?, n_live) OR (n_slots > 0 AND part < "
-        "(SELECT max(part) FROM part WHERE modality = old.modality AND number = old.number)) "
+        "(SELECT max(part) FROM part WHERE lane = old.lane AND number = old.number)) "
         "ORDER BY part LIMIT 1"
     )
     row = db.execute(sql, (CHUNK,)).fetchone()
-    return row and (row[0], row[1], row[2], row[3], row[4])
+    return row and (row[0], row[1], row[2], row[3], row[4], row[5])
+
+
+def _put_segments(
+    db: Connection, views: Views, lanes: StoreLanes, segments: Sequence[SegmentRow]
+) -> None:
+    last = {row.key: row for row in segments}
+    nos = _numbers(db, {row.asset_id for row in last.values()})
+    _bury(db, _places(db, "key", list(last)))
+    by_kind: dict[tuple[Modality, int], list[SegmentRow]] = {}
+    for row in last.values():
+        by_kind.setdefault((row.modality, row.row), []).append(row)
+    for (modality, number), rows in by_kind.items():
+        space = lanes.space(modality)
+        lane = _lane(db, space.fingerprint, modality)
+        part_no, start, total = _open_part(db, lane, number)
+        vectors = np.stack([row.embedding for row in rows])
+        of = [nos[row.asset_id] for row in rows]
+        files = views.files(part_no, space.embed_dim)
+        total = files.append(start, vectors, np.array(of, np.int32), total)
+        db.executemany(
+            _SEGMENT,
+            [
+                (place_of(part_no, start + offset), *segment_values(row, no))
+                for offset, (row, no) in enumerate(zip(rows, of, strict=True))
+            ],
+        )
+        _grow(db, part_no, len(rows), total)
+    texts = [row.key for row in last.values() if row.modality == TEXT and not row.row]
+    _note(db, words_in(lanes.space(TEXT).fingerprint), texts)
+
+
+def _stored(
+    db: Connection, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]
+) -> Iterator[tuple[int, str, str]]:
+    """Number, id and commit row of these assets, as far as they are stored."""
+    ids = sorted({row.asset_id for row in assets} | {row.asset_id for row in segments})
+    for batch in in_batches(ids, _IDS_PER_QUERY):
+        sql = "SELECT no, asset_id, row FROM asset WHERE row IS NOT NULL AND asset_id IN"
+        yield from db.execute(f"{sql} ({marks(batch)})", batch)
+
+
+def _lane(db: Connection, space: str, modality: str) -> int:
+    """The number of a lane, which is new if need be."""
+    sql = "SELECT lane FROM lane WHERE space = ? AND modality = ?"
+    if row := db.execute(sql, (space, modality)).fetchone():
+        return int(row[0])
+    db.execute("INSERT INTO lane (space, modality) VALUES (?, ?)", (space, modality))
+    return _lane(db, space, modality)
+
+
+def _by_number(db: Connection, counts: Counts) -> dict[int, int]:
+    return {_lane(db, space, modality): n for (space, modality), n in counts.items()}
+
+
+def _parts_of(db: Connection, lanes: Ids[int]) -> set[int]:
+    sql = f"SELECT part FROM part WHERE lane IN ({marks(lanes)})"
+    return {part_no for (part_no,) in db.execute(sql, list(lanes))}
+
+
+def _note_texts(db: Connection, keys: Mapping[int, str]) -> None:
+    """Have the words of removed texts read, by their places."""
+    sql = "SELECT part, space FROM part JOIN lane USING (lane) WHERE modality = ? AND number = 0"
+    for part_no, space in db.execute(sql, (TEXT,)).fetchall():
+        _note(db, words_in(space), [key for at, key in keys.items() if part_of(at) == part_no])
 
 
 def _note(db: Connection, source: str, ids: Sequence[str]) -> None:
@@ -187,8 +275,14 @@ def _note_changes(db: Connection, nos: Iterable[int]) -> None:
     db.execute(forget, (_N_CHANGES,))
 
 
-def _put_assets(db: Connection, assets: Sequence[AssetRow]) -> None:
-    db.executemany(_ASSET, [(row.asset_id, *asset_values(row)) for row in assets])
+def _put_assets(db: Connection, lanes: StoreLanes, assets: Sequence[AssetRow]) -> None:
+    numbers = LaneNumbers(db, lanes)
+    stored = {asset_id: json.loads(row)[_COUNTS] for _, asset_id, row in _stored(db, assets, ())}
+    values = []
+    for row in assets:
+        counts = lanes.changed(numbers.stored(stored.get(row.asset_id, {})), row.counts)
+        values.append((row.asset_id, *asset_values(row, _by_number(db, counts))))
+    db.executemany(_ASSET, values)
     nos = _numbers(db, {row.asset_id for row in assets})
     for table in ("location", "label"):
         db.executemany(f"DELETE FROM {table} WHERE no = ?", [(no,) for no in nos.values()])
@@ -200,6 +294,7 @@ def _put_assets(db: Connection, assets: Sequence[AssetRow]) -> None:
         "INSERT OR IGNORE INTO label VALUES (?, ?, ?)",
         [(*label, nos[row.asset_id]) for row in assets for label in labels_of(row)],
     )
+    _note(db, NAMES, list(nos))
     _note_changes(db, nos.values())
 
 
@@ -237,21 +332,21 @@ def _count_dead(db: Connection, places: Sequence[int]) -> None:
         db.execute("UPDATE part SET n_live = n_live - ? WHERE part = ?", (n, part_no))
 
 
-def _open_part(db: Connection, modality: str, number: int) -> tuple[int, int, int]:
+def _open_part(db: Connection, lane: int, number: int) -> tuple[int, int, int]:
     """The part to which rows of this kind are added, its slots and their checksum."""
     sql = (
-        "SELECT part, n_slots, sum FROM part WHERE modality = ? AND number = ? "
+        "SELECT part, n_slots, sum FROM part WHERE lane = ? AND number = ? "
         "ORDER BY part DESC LIMIT 1"
     )
-    part = db.execute(sql, (modality, number)).fetchone()
-    return part or (_new_part(db, modality, number), 0, 0)
+    part = db.execute(sql, (lane, number)).fetchone()
+    return part or (_new_part(db, lane, number), 0, 0)
 
 
-def _new_part(db: Connection, modality: str, number: int) -> int:
+def _new_part(db: Connection, lane: int, number: int) -> int:
     """A number that no part ever had: files of an old part may still exist."""
     part_no = 1 + (fact(db, "last_part") or 0)
     set_fact(db, "last_part", part_no)
-    db.execute("INSERT INTO part VALUES (?, ?, ?, 0, 0, 0)", (part_no, modality, number))
+    db.execute("INSERT INTO part VALUES (?, ?, ?, 0, 0, 0)", (part_no, lane, number))
     return part_no
 
 

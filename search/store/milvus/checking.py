@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
+from typing import Any
 
 from encoder.system.batched import in_batches
-from encoder.types import TEXT
+from encoder.types import TEXT, Modality
 from search.store.checking import (
-    INCOMPLETE,
-    MISCOUNTED,
     ORPHANED,
     PLACES,
     WORDS,
     Findings,
     Progress,
+    difference_of,
     paired,
 )
-from search.store.checks import words_of
+from search.store.lanes import StoreLanes
 from search.store.milvus.rows import MilvusRows
+from search.store.milvus.words import MilvusWords
 from search.store.schema import (
     ASSETS,
     LOCATIONS,
     asset_from_dict,
-    asset_to_dict,
     locations_to_dicts,
+    modality_of,
     row_of,
+    scored_from_dict,
+    segments_collection,
 )
-from search.store.schema import WORDS as WORDS_ROWS
 from search.store.several import FIRST_ROWS
 from search.types import AssetRow
 
@@ -40,84 +41,75 @@ _WITH_WORDS = f'modality == "{TEXT}" and {FIRST_ROWS} and snippet != ""'
 class MilvusCheck:
     """Reads all rows but their vectors, page by page; in memory are the ids of assets."""
 
-    def __init__(
-        self,
-        rows: MilvusRows,
-        delete: Callable[[Sequence[str]], None],
-        write: Callable[[Sequence[AssetRow]], None],
-    ) -> None:
+    def __init__(self, rows: MilvusRows, lanes: StoreLanes, words: MilvusWords | None) -> None:
         self._rows = rows
-        self._segments = rows.segments
-        self._delete = delete
-        self._write = write
+        self._lanes = lanes
+        self._words = words
+        self._texts = segments_collection(lanes.space(TEXT).fingerprint)
 
     def find(self, progress: Progress) -> Findings:
         """See `search.store.checking.Checkable.check`."""
         findings = Findings()
-        total = self._rows.count(self._segments) + self._rows.count(ASSETS)
-        counts = Counter[str]()
-        for row in self._rows.where(self._segments, "", ["asset_id", "index"]):
-            findings.n_segments += 1
-            counts[row["asset_id"]] += not row_of(row)
-            if not findings.n_segments % _AT_ONCE:
-                progress(findings.n_segments, total)
-        assets = map(asset_from_dict, self._rows.where(ASSETS, "", ASSETS.scalars))
-        for rows in in_batches(assets, _AT_ONCE):
-            findings.n_assets += len(rows)
-            self._compare(rows, counts, findings)
-            progress(findings.n_segments + findings.n_assets, total)
-        for asset_id in counts:
+        total = sum(map(self._rows.count, [ASSETS, *self._rows.segments_of_all()]))
+        counts = defaultdict[str, Counter[Modality]](Counter)
+        others, n_read = set[str](), 0
+        for n_read, (space, row) in enumerate(self._segments(), 1):
+            asset_id, modality = row["asset_id"], modality_of(row)
+            if self._lanes.has(space, modality):
+                findings.n_segments += 1
+                counts[asset_id][modality] += not row_of(row)
+            else:
+                others.add(asset_id)
+            if not n_read % _AT_ONCE:
+                progress(n_read, total)
+        rows = self._rows.where(ASSETS, "", ASSETS.scalars)
+        assets = (asset_from_dict(row, self._lanes) for row in rows)
+        for some in in_batches(assets, _AT_ONCE):
+            findings.n_assets += len(some)
+            for asset in some:
+                others.discard(asset.asset_id)
+                if difference := difference_of(asset, counts.pop(asset.asset_id, {})):
+                    findings.add(difference, asset.asset_id, _shown(asset))
+            self._find_places(some, findings)
+            progress(min(total, n_read + findings.n_assets), total)
+        for asset_id in sorted(others | counts.keys()):
             findings.add(ORPHANED, asset_id)
-        if WORDS_ROWS.kind in self._rows.names:
-            self._find_words(findings)
+        if self._words:
+            self._find_words(self._words, findings)
         return findings
 
-    def _compare(self, rows: Sequence[AssetRow], counts: Counter[str], findings: Findings) -> None:
-        for row in rows:
-            n_segments = counts.pop(row.asset_id, 0)
-            if n_segments != row.n_segments:
-                difference = INCOMPLETE if n_segments < row.n_segments else MISCOUNTED
-                findings.add(difference, row.asset_id, _shown(row))
+    def _segments(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The rows of all lanes, each with its space."""
+        fields = ["asset_id", "modality", "index"]
+        for collection in self._rows.segments_of_all():
+            for row in self._rows.where(collection, "", fields):
+                yield str(collection.space), row
+
+    def _find_places(self, rows: Sequence[AssetRow], findings: Findings) -> None:
         key = LOCATIONS.key
         places = {location[key]: row for row in rows for location in locations_to_dicts(row)}
         stored = self._rows.of(LOCATIONS, key, list(places), [key])
         for location in places.keys() - {location[key] for location in stored}:
             findings.add(PLACES, places[location].asset_id, _shown(places[location]))
 
-    def _find_words(self, findings: Findings) -> None:
-        key = self._segments.key
-        texts = self._rows.where(self._segments, _WITH_WORDS, [key])
-        words = self._rows.where(WORDS_ROWS, "", [WORDS_ROWS.key])
-        for text, its_words in paired(texts, words, itemgetter(key)):
+    def _find_words(self, words: MilvusWords, findings: Findings) -> None:
+        key = self._texts.key
+        texts = self._rows.where(self._texts, _WITH_WORDS, [key])
+        stored = self._rows.where(words.collection, "", [words.collection.key])
+        for text, its_words in paired(texts, stored, itemgetter(key)):
             if text and not its_words:
                 findings.add(WORDS, text[key])
 
     def mend(self, findings: Findings) -> None:
-        """See `search.store.checking.Checkable.repair`."""
+        """Write places and words that are missing."""
         for ids in in_batches(findings.of(PLACES), _AT_ONCE):
-            rows = self._assets(ids)
-            locations = [location for row in rows for location in locations_to_dicts(row)]
-            self._rows.upsert(LOCATIONS, locations)
+            rows = self._rows.of(ASSETS, ASSETS.key, ids)
+            assets = [asset_from_dict(row, self._lanes) for row in rows]
+            self._rows.upsert(LOCATIONS, [x for row in assets for x in locations_to_dicts(row)])
         for keys in in_batches(findings.of(WORDS), _AT_ONCE):
-            texts = self._rows.of(self._segments, self._segments.key, keys, ["asset_id", "snippet"])
-            words = [
-                {"segment_id": text["segment_id"], "asset_id": text["asset_id"]}
-                | {"words": words_of(text["snippet"])}
-                for text in texts
-            ]
-            self._rows.upsert(WORDS_ROWS, words)
-        for ids in in_batches(findings.of(MISCOUNTED), _AT_ONCE):
-            for row in self._assets(ids):
-                segments = self._rows.of(self._segments, "asset_id", [row.asset_id], ["index"])
-                n_segments = sum(not row_of(segment) for segment in segments)
-                self._rows.upsert(ASSETS, [asset_to_dict(replace(row, n_segments=n_segments))])
-        incomplete = self._assets(findings.of(INCOMPLETE))
-        self._delete([*findings.of(ORPHANED), *findings.of(INCOMPLETE)])
-        # Tags and locations stay, and the next ingest reads what counts no segments.
-        self._write([replace(row, n_segments=0) for row in incomplete])
-
-    def _assets(self, asset_ids: Sequence[str]) -> list[AssetRow]:
-        return list(map(asset_from_dict, self._rows.of(ASSETS, ASSETS.key, asset_ids)))
+            texts = self._rows.of(self._texts, self._texts.key, keys)
+            if self._words:
+                self._words.added([scored_from_dict(text, 0.0) for text in texts])
 
 
 def _shown(row: AssetRow) -> str:

@@ -21,12 +21,9 @@ from search.store.calibrated import Constants, StoredCalibration
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.setup import create_collection
 from search.store.schema import (
-    ASSETS,
     LOCATIONS,
     SCHEMA_PROPERTY,
     calibration_property,
-    collection_name,
-    spaces_among,
     written_calibration,
 )
 from search.store.space_record import SearchedSpace
@@ -110,18 +107,6 @@ class ServerRecord:
         facts = kept_facts(self._link, self._alias)
         return SearchedSpace.read(facts[_CURRENT]) if facts else None
 
-    def spaces(self) -> list[str]:
-        spaces = spaces_among(self._link.call("list_collections"), self._prefix)
-        if len(spaces) < 2:
-            return spaces
-        names = {space: collection_name(self._prefix, space, ASSETS.kind) for space in spaces}
-        created = {
-            space: self._link.call("describe_collection", name).get("created_timestamp", 0)
-            for space, name in names.items()
-            if self._link.call("has_collection", name)
-        }
-        return sorted(created, key=lambda space: created[space])
-
     def write(self, current: SearchedSpace) -> None:
         keep_facts(self._link, self._alias, {_CURRENT: current.written()})
 
@@ -151,50 +136,39 @@ def keep_facts(link: MilvusLink, alias: str, facts: Mapping[str, str]) -> None:
         link.call("drop_collection", former)
 
 
-class NotedCalibration:
-    """The calibration of a collection's vectors, as it is noted there. Safe to use from threads."""
+class NotedCalibrations:
+    """The calibrations of spaces, as they are noted. Safe to use from threads.
 
-    def __init__(self, link: MilvusLink, collection: str) -> None:
+    ``collections`` are the names of their segments' collections.
+    """
+
+    def __init__(self, link: MilvusLink, collections: Mapping[str, str]) -> None:
         self._link = link
-        self._collection = collection
+        self._collections = collections
         self._lock = Lock()
-        self._read_at_s = 0.0
-        self._state = self.refresh()
+        self._read: dict[str, tuple[float, StoredCalibration]] = {}
 
-    def current(self) -> StoredCalibration:
+    def scoring(self, space: str) -> StoredCalibration:
         """As it was at most `REFRESH_S` ago."""
-        if self._is_old():
-            with self._lock:  # one reads for all: a search asks in several threads
-                if self._is_old():
-                    return self.refresh()
-        return self._state
+        with self._lock:  # one reads for all: a search asks in several threads
+            read_at_s, state = self._read.get(space, (0.0, None))
+            if state is None or time.monotonic() >= read_at_s + REFRESH_S:
+                return self.current(space)
+            return state
 
-    def _is_old(self) -> bool:
-        return time.monotonic() >= self._read_at_s + REFRESH_S
-
-    def refresh(self) -> StoredCalibration:
+    def current(self, space: str) -> StoredCalibration:
         """As it is now."""
-        read_at_s = time.monotonic()
-        state = calibration_of(self._link, self._collection)
-        if read_at_s >= self._read_at_s:  # nobody has read it since
-            self._state, self._read_at_s = state, read_at_s
+        read_at_s, name = time.monotonic(), self._collections[space]
+        facts = kept_facts(self._link, f"{name}{_CALIBRATION}") or kept_facts(self._link, name)
+        state = written_calibration(facts)
+        self._read[space] = read_at_s, state
         return state
 
-    def change(self, constants: Constants, origin: Mapping[str, Any]) -> None:
+    def change(self, space: str, constants: Constants, origin: Mapping[str, Any]) -> None:
         """Score by these constants from now on."""
-        keep_calibration(self._link, self._collection, self.refresh().changed(constants, origin))
-        self.refresh()
-
-
-def calibration_of(link: MilvusLink, name: str) -> StoredCalibration:
-    """The calibration of a collection's vectors."""
-    facts = kept_facts(link, f"{name}{_CALIBRATION}")
-    return written_calibration(facts or link.call("describe_collection", name)["properties"])
-
-
-def keep_calibration(link: MilvusLink, name: str, state: StoredCalibration) -> None:
-    """Change what `calibration_of` reads."""
-    keep_facts(link, f"{name}{_CALIBRATION}", calibration_property(state))
+        facts = calibration_property(StoredCalibration(constants, origin))
+        keep_facts(self._link, f"{self._collections[space]}{_CALIBRATION}", facts)
+        self._read.pop(space, None)
 
 
 def drop_calibration(link: MilvusLink, name: str) -> None:

@@ -6,17 +6,19 @@ There is one partition for each modality and row; a search scans only its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Collection as Ids
 from itertools import count, takewhile
 from operator import itemgetter
 from typing import Any, TypeVar
 
 from encoder.system.batched import in_batches
+from encoder.types import Modality
 from search.errors import StoreError, StoreUnavailableError
 from search.filters.milvus import among, beyond
 from search.store.milvus.link import MilvusLink
-from search.store.schema import Collection
+from search.store.milvus.setup import make_ready
+from search.store.schema import Collection, collection_name, stored_collections
 from search.store.several import is_of_first_rows, partition_of
 
 T = TypeVar("T")
@@ -33,27 +35,54 @@ _IDS_PER_SEARCH = 2000
 
 
 class MilvusRows:
-    """Reads and writes the rows of one space. Safe to use from threads.
+    """Reads and writes the rows of one store. Safe to use from threads.
 
-    ``names`` are those of the collections, by kind; ``check`` is called before each change, and
-    raises if somebody else writes (`search.store.milvus.notes`).
+    Args:
+        link: to its server.
+        prefix: begins the collections' names.
+        index: that of vectors, where it is missing.
+        check: called before each change, raises if somebody else writes
+            (`search.store.milvus.notes`).
     """
 
     def __init__(
-        self,
-        link: MilvusLink,
-        names: Mapping[str, str],
-        segments: Collection,
-        check: Callable[[], object] = bool,
+        self, link: MilvusLink, prefix: str, index: str, check: Callable[[], object] = bool
     ) -> None:
         self.link = link
-        self.names = names
-        self.segments = segments
-        self.partitions = Partitions(link, self.name(segments))
+        self._prefix = prefix
+        self._index = index
         self._check = check
+        self._partitions: dict[str, Partitions] = {}
+        self._ready: set[str] = set()
 
     def name(self, collection: Collection) -> str:
-        return self.names[collection.kind]
+        return collection_name(self._prefix, collection)
+
+    def partitions(self, segments: Collection) -> Partitions:
+        name = self.name(segments)
+        return self._partitions.setdefault(name, Partitions(self.link, name))
+
+    def forget_partitions(self) -> None:
+        """Look again at the next call, since others may have written."""
+        for partitions in list(self._partitions.values()):
+            partitions.forget()
+
+    def segments_of_all(self) -> list[Collection]:
+        """The segments of all spaces that are stored, whoever made them."""
+        return [each for each in self.of_all_spaces() if each.kind == "segments"]
+
+    def of_all_spaces(self) -> list[Collection]:
+        """The segments and the words of all spaces that are stored."""
+        present = stored_collections(self.link.call("list_collections"), self._prefix)
+        stored = {name: kind for name, kind in present.items() if kind.space}
+        make_ready(self.link, {n: stored[n] for n in stored.keys() - self._ready}, self._index)
+        self._ready = set(stored)
+        return list(stored.values())
+
+    def drop(self, collection: Collection) -> None:
+        """Remove a collection with all rows."""
+        self.link.call("drop_collection", self.name(collection))
+        self._partitions.pop(self.name(collection), None)
 
     def read(self, method: str, collection: Collection, **options: Any) -> Any:
         """Call a reading method of Milvus; see `MilvusLink.freshness`."""
@@ -91,18 +120,13 @@ class MilvusRows:
             except StoreUnavailableError:
                 self.upsert(collection, chunk, **options)
 
-    def delete(self, collections: Sequence[Collection], asset_ids: Sequence[str]) -> None:
-        """Remove all rows of these assets, from one collection after the other."""
-        for ids in in_batches(list(dict.fromkeys(asset_ids)), _IDS_PER_CALL):
-            for collection in collections:
-                self._check()
-                self.link.call("delete", self.name(collection), filter=among("asset_id", ids))
-
-    def remove(self, collection: Collection, keys: Sequence[str], **options: str) -> None:
-        """Remove the rows of these keys; unknown ones are ignored."""
-        for some in in_batches(keys, _IDS_PER_CALL):
-            expression = among(collection.key, some)
+    def delete(
+        self, collection: Collection, field: str, values: Sequence[str], **options: str
+    ) -> None:
+        """Remove all rows whose ``field`` has one of these values; unknown ones are ignored."""
+        for some in in_batches(list(dict.fromkeys(values)), _IDS_PER_CALL):
             self._check()
+            expression = among(field, some)
             self.link.call("delete", self.name(collection), filter=expression, **options)
 
     def of(
@@ -232,7 +256,7 @@ _DEFAULT = "_default"  # Milvus's default, which stays empty
 
 
 class Partitions:
-    """The partitions of a collection. Safe to use from threads; partitions are never dropped."""
+    """The partitions of a collection. Safe to use from threads."""
 
     def __init__(self, link: MilvusLink, collection: str) -> None:
         self._link = link
@@ -240,13 +264,16 @@ class Partitions:
         self._known: set[str] = set()
         self._look_at_s = 0.0
 
+    def _look(self) -> None:
+        self._known = set(self._link.call("list_partitions", self._collection))
+
     def has(self, name: str, *, look: bool) -> bool:
         """Whether a partition exists; another process may have made it.
 
         Without ``look`` it may go unnoticed for a second: asking costs as much as a search.
         """
         if name not in self._known and (look or time.monotonic() >= self._look_at_s):
-            self._known.update(self._link.call("list_partitions", self._collection))
+            self._look()
             self._look_at_s = time.monotonic() + _LOOK_AGAIN_S
         return name in self._known
 
@@ -260,9 +287,9 @@ class Partitions:
         names = (partition_of(modality, row) for row in count())
         return list(takewhile(self._known.__contains__, names))
 
-    def modalities(self) -> list[str]:
-        self._known.update(self._link.call("list_partitions", self._collection))
-        return sorted(filter(is_of_first_rows, self._known - {_DEFAULT}))
+    def modalities(self) -> list[Modality]:
+        self._look()
+        return sorted(map(Modality, filter(is_of_first_rows, self._known - {_DEFAULT})))
 
     def forget(self) -> None:
         """Look again at the next call, since others may have written."""
@@ -279,3 +306,11 @@ class Partitions:
             if not self.has(name, look=True):
                 raise
         self._known.add(name)
+
+    def drop(self, modality: str) -> None:
+        """Remove those of a modality with all that is in them, row 0 last."""
+        for name in reversed(self.of(modality, look=True)):
+            if not self._link.is_lite:  # it knows no release of a part
+                self._link.call("release_partitions", self._collection, [name])
+            self._link.call("drop_partition", self._collection, name)
+        self._look()

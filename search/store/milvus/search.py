@@ -19,12 +19,12 @@ from encoder.types import Embeddings, Modality
 from search.store.calibrated import Constants, constants_of
 from search.store.milvus.indexes import EXACT, METRIC, search_params
 from search.store.milvus.rows import MilvusRows, among_assets
-from search.store.schema import scored_from_dict
+from search.store.schema import Collection, scored_from_dict
 from search.store.several import best_first, mixed_best_first, shifted
 from search.types import ScoredSegment
 
 _QUERIES_PER_CALL = 64
-_N_SIDE_BY_SIDE = 8
+N_SIDE_BY_SIDE = 8
 MAX_FOUND = 16_384
 """The most rows in an answer of Milvus."""
 
@@ -54,20 +54,17 @@ _Scope: TypeAlias = tuple[tuple[str, ...], int, str]
 
 
 class MilvusSearch:
-    """Finds the nearest segments. Safe to use from threads."""
+    """Finds the nearest segments of a space. Safe to use from threads."""
 
-    def __init__(self, rows: MilvusRows) -> None:
+    def __init__(self, rows: MilvusRows, segments: Collection, threads: ThreadPoolExecutor) -> None:
         self._rows = rows
         self._link = rows.link
-        self._segments = rows.segments
-        self._partitions = rows.partitions
+        self._segments = segments
+        self._partitions = rows.partitions(segments)
         self._batched: Batched[_Scope, Embeddings, list[_Answer]] = Batched(
             self._side_by_side, max_items=lambda _: _QUERIES_PER_CALL
         )
-        self._threads = ThreadPoolExecutor(_N_SIDE_BY_SIDE, "milvus-search")
-
-    def close(self) -> None:
-        self._threads.shutdown()
+        self._threads = threads
 
     def of_kind(
         self,

@@ -1,15 +1,15 @@
-"""Create the collections of a space, or check that existing ones fit."""
+"""Create the collections of a store, or check that existing ones fit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from encoder.types import TEXT
 from search.errors import StoreError, StoreMissingError
-from search.store.calibrated import Constants
+from search.store.lanes import StoredSpace, StoreLanes
 from search.store.milvus.indexes import (
     EXACT,
-    HNSW,
     KINDS,
     METRIC,
     build_params,
@@ -18,59 +18,86 @@ from search.store.milvus.indexes import (
 )
 from search.store.milvus.link import MilvusLink
 from search.store.schema import (
+    ASSETS,
+    LOCATIONS,
+    SCHEMA_PROPERTY,
     SCHEMA_VERSION,
     Collection,
     collection_name,
     properties,
-    spaces_among,
+    segments_collection,
+    stored_collections,
+    words_collection,
+    written_space,
     written_version,
 )
-from search.store.space_record import mismatch
+from search.store.space_record import SearchedSpace, SpaceRecord, check_searched
 
 
-def prepare_collections(
+def prepare_store(
     link: MilvusLink,
-    collections: Sequence[Collection],
+    lanes: StoreLanes,
+    record: SpaceRecord,
+    searched: SearchedSpace,
     *,
     prefix: str,
-    fingerprint: str,
-    embed_dim: int,
-    calibration: Constants,
-    new_space: bool,
     create: bool,
-    index: str = HNSW,
-) -> dict[str, str]:
-    """Create missing collections, index and load them; return the collections' names by kind.
+    index: str,
+) -> StoreLanes:
+    """Create missing collections, index and load them; return the lanes as the store notes them.
 
     Raises:
-        SpaceMismatchError: there are only collections of other spaces, without ``new_space``.
-        StoreMissingError: there are none, without ``create``.
+        SpaceMismatchError: other lanes are searched, and these are not filled.
+        StoreMissingError: there is no store, without ``create``.
         StoreError: the collections were written by a different version.
+        ModelError: a space has the probes of another model.
     """
     if not link.is_lite:
         check_known(link, index)
-    present = link.call("list_collections")
-    spaces = spaces_among(present, prefix)
-    for name in present:
-        if name.startswith(tuple(f"{prefix}_{space}_" for space in spaces)):
-            _check_version(link, name)
-    if spaces and fingerprint not in spaces and not new_space:
-        raise mismatch(link.shown, spaces, fingerprint)
-    if fingerprint not in spaces and not create:
+    # Read before the record, which whoever makes a store writes first.
+    present = stored_collections(link.call("list_collections"), prefix)
+    noted = {name: link.call("describe_collection", name).get("properties", {}) for name in present}
+    for name, facts in noted.items():
+        _check_version(link, name, facts)
+    last = collection_name(prefix, ASSETS)
+    if last not in present and (lanes.filling or not create):
         raise StoreMissingError.at(link.shown)
-    names = {}
-    for collection in collections:
-        name = names[collection.kind] = collection_name(prefix, fingerprint, collection.kind)
-        if name not in present:
-            create_collection(
-                link, name, collection, properties(fingerprint, embed_dim, calibration)
+    if not lanes.filling and not check_searched(record, searched, link.shown):
+        if last in present:
+            raise StoreError(
+                f"The store {link.shown} has lost its record ({prefix}_current), which says which "
+                "model it is searched with.",
+                remedy="Restore it from a backup.",
             )
+        record.write(searched)
+
+    def as_noted(space: StoredSpace) -> StoredSpace:
+        facts = noted.get(collection_name(prefix, segments_collection(space.fingerprint)))
+        return space.as_noted(written_space(facts) if facts else None, link.shown)
+
+    lanes = lanes.resolved(as_noted)
+    wanted: list[tuple[Collection, Mapping[str, str]]] = []
+    for space in lanes.spaces.values():
+        kinds = [segments_collection(space.fingerprint, space.embed_dim)]
+        if link.knows_bm25 and lanes.has(space.fingerprint, TEXT):
+            kinds.append(words_collection(space.fingerprint))
+        wanted += [(kind, properties(space)) for kind in kinds]
+    wanted += [(LOCATIONS, SCHEMA_PROPERTY), (ASSETS, SCHEMA_PROPERTY)]
+    for collection, facts in wanted:
+        if (name := collection_name(prefix, collection)) not in present:
+            create_collection(link, name, collection, facts)
+    make_ready(link, {collection_name(prefix, kind): kind for kind, _ in wanted}, index)
+    return lanes
+
+
+def make_ready(link: MilvusLink, collections: Mapping[str, Collection], index: str) -> None:
+    """Index and load collections, by their names."""
+    for name, collection in collections.items():
         _index(link, name, collection, index)
         # Even after reopening: Lite forgets it. In parallel: a server takes 3 seconds for each.
         link.call("load_collection", name, _async=True)
-    for name in names.values():
+    for name in collections:
         link.call("load_collection", name)
-    return names
 
 
 def create_collection(
@@ -115,8 +142,8 @@ def _add_bm25(link: MilvusLink, schema: Any, collection: Collection) -> None:
     )
 
 
-def _check_version(link: MilvusLink, name: str) -> None:
-    version = written_version(link.call("describe_collection", name).get("properties", {}))
+def _check_version(link: MilvusLink, name: str, facts: Mapping[str, str]) -> None:
+    version = written_version(facts)
     if version != str(SCHEMA_VERSION):
         raise StoreError(
             f"The store {link.shown} has schema {version} (collection {name}), which another "

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Ids
-from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
@@ -24,39 +26,44 @@ from search.filters.milvus import among, compile_for_segments, equals
 from search.lexical.index import MAX_FOUND
 from search.lexical.rarity import Frequencies
 from search.store.calibrated import Constants, StoredCalibration
-from search.store.checking import Findings, Progress
+from search.store.checking import (
+    INCOMPLETE,
+    MISCOUNTED,
+    ORPHANED,
+    Findings,
+    Progress,
+    mended,
+)
 from search.store.checks import checked_asset, checked_queries, checked_segment
 from search.store.folders import locks_folder
+from search.store.lanes import StoreLanes
 from search.store.locks import WriteLocks, machine_locks
 from search.store.milvus.checking import MilvusCheck
 from search.store.milvus.indexes import HNSW, IndexState, state_of
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.lite import is_file
-from search.store.milvus.notes import NotedCalibration, ServerRecord, Writers
+from search.store.milvus.notes import NotedCalibrations, ServerRecord, Writers
 from search.store.milvus.rows import MAX_ROWS, MilvusRows
-from search.store.milvus.search import MilvusSearch, Where
-from search.store.milvus.setup import prepare_collections
+from search.store.milvus.search import N_SIDE_BY_SIDE, MilvusSearch, Where
+from search.store.milvus.setup import prepare_store
 from search.store.milvus.words import MilvusWords, wordless
 from search.store.milvus.writing import Removal, SegmentWriter
 from search.store.schema import (
     ASSETS,
     LOCATIONS,
-    WORDS,
     asset_from_dict,
+    modality_of,
     segment_from_dict,
     segments_collection,
     uri_key,
 )
 from search.store.several import FIRST_ROWS, by_segment
-from search.store.space_record import (
-    SearchedSpace,
-    check_current,
-    check_searched,
-)
+from search.store.space_record import check_current, searched_in
 from search.types import AssetRow, ScoredSegment, SegmentRow
 
 _SCALARS_BYTES = 2048  # the usual size of a row without its embedding
 _IDS_PER_COUNT = 200
+_UNCOUNTED_AT_ONCE = 1000
 _MAX_JOINED = 2000  # the most assets whose texts are searched by their ids
 _ALL = Compiled("", True)
 _COPIES = 3  # of a row on Lite's disk: in its log, as data, and during merges
@@ -67,16 +74,15 @@ class MilvusStore:
 
     Args:
         target: a server's URI, or a FILE.db for Milvus Lite, which admits one process.
-        space_fingerprint: of `encoder.space.Space`; part of the collections' names.
-        embed_dim: the size of an embedding.
-        calibration, …: see `search.store.open.StoreOptions`.
+        lanes: that are searched and written to, or filled; a size of 0 is read from the store.
+        encoder, …: see `search.store.open.StoreOptions`.
 
     Raises:
-        StoreMissingError: there is none, without ``create``.
-        SpaceMismatchError: the store holds only embeddings of a different space, or unfinished ones
-            of this.
+        StoreMissingError: there is none, without ``create`` or with `search.store.lanes.Filling`.
+        SpaceMismatchError: the store is searched in other lanes, and these are not filled.
         StoreBusyError: another process holds the file.
         StoreUnavailableError: the server does not answer.
+        ModelError: the store noted the probes of another model.
     """
 
     read_only = False
@@ -85,46 +91,32 @@ class MilvusStore:
     def __init__(
         self,
         target: str,
-        space_fingerprint: str,
-        embed_dim: int,
+        lanes: StoreLanes,
         *,
-        calibration: Mapping[Modality, Calibration] | None = None,
+        encoder: Mapping[str, Any] | None = None,
         prefix: str = "anymodal",
         timeout_s: float = 30.0,
         connect_timeout_s: float = 10.0,
-        new_space: bool = False,
         create: bool = True,
         index: str = HNSW,
         locks: WriteLocks | None = None,
-        searched: SearchedSpace | None = None,
     ) -> None:
-        self._embed_dim = embed_dim
-        self._follows = not new_space
         self._file = Path(target) if is_file(target) else None
-        if self._file and not create and not self._file.exists():
+        if self._file and (lanes.filling or not create) and not self._file.exists():
             raise StoreMissingError.at(target)
         try:
             link = self._link = MilvusLink(
                 target, timeout_s=timeout_s, connect_timeout_s=connect_timeout_s
             )
-            self._record = ServerRecord(link, prefix)
-            self.spaces = frozenset({space_fingerprint})
-            self._searched = searched or SearchedSpace(space_fingerprint)
-            if self._follows:
-                check_searched(self._record, self._searched, link.shown)
-            self._segments = segments_collection(embed_dim)
-            names = prepare_collections(
-                link,
-                [self._segments, LOCATIONS, ASSETS, *([WORDS] if link.knows_bm25 else [])],
-                prefix=prefix,
-                fingerprint=space_fingerprint,
-                embed_dim=embed_dim,
-                calibration=calibration or {},
-                new_space=new_space,
-                create=create,
-                index=index,
+            record, searched = ServerRecord(link, prefix), searched_in(lanes, encoder or {})
+            self.lanes = prepare_store(
+                link, lanes, record, searched, prefix=prefix, create=create, index=index
             )
-            self._open_parts(names)
+            self._check_current: Callable[[], object] = (
+                bool if lanes.filling else partial(check_current, record, searched, link.shown)
+            )
+            self._rows = MilvusRows(link, prefix, index, lambda: self.locks.check())
+            self._open_parts()
             self.locks = self._locks(locks)
             self._link.catch_up()  # a process sees what another wrote before it began
             self._complete_deletions()
@@ -132,16 +124,20 @@ class MilvusStore:
             self.close()
             raise
 
-    def _open_parts(self, names: Mapping[str, str]) -> None:
-        link, segments = self._link, self._segments
-        rows = self._rows = MilvusRows(link, names, segments, lambda: self.locks.check())
-        self._partitions = rows.partitions
-        self._fields = [*segments.scalars, segments.vector]
-        self._words = MilvusWords(rows) if link.knows_bm25 else None
-        self._calibration = NotedCalibration(link, rows.name(segments))
-        self._search = MilvusSearch(rows)
-        self._writer = SegmentWriter(rows)
-        self._removal = Removal(rows, self._words)
+    def _open_parts(self) -> None:
+        link, rows, lanes = self._link, self._rows, self.lanes
+        self._segments = {space: segments_collection(space) for space in lanes.spaces}
+        names = {space: rows.name(segments) for space, segments in self._segments.items()}
+        texts = lanes.space(TEXT).fingerprint
+        words = self._words = MilvusWords(rows, texts) if link.knows_bm25 else None
+        self._calibrations = NotedCalibrations(link, names)
+        self._threads = ThreadPoolExecutor(N_SIDE_BY_SIDE, "milvus-search")
+        self._searches = {
+            space: MilvusSearch(rows, segments, self._threads)
+            for space, segments in self._segments.items()
+        }
+        self._writer = SegmentWriter(rows, lanes, words)
+        self._removal = Removal(rows, lanes, words)
 
     def _complete_deletions(self) -> None:
         """Complete the deletions, and undo the writes, of a process that was killed."""
@@ -149,8 +145,9 @@ class MilvusStore:
             if noted := self._removal.noted():
                 with self.locks.of(noted):
                     self._link.catch_up()
-                    noted = self._removal.noted()
-                    self._removal.complete(noted, self.assets(noted))
+                    # Notes made since are of writes that go on, whose locks are not held here.
+                    cut_off = sorted(set(noted).intersection(self._removal.noted()))
+                    self._removal.complete(cut_off, self.assets(cut_off))
                     self._link.catch_up()
 
     def _locks(self, shared_locks: WriteLocks | None) -> WriteLocks:
@@ -160,75 +157,103 @@ class MilvusStore:
         locks = shared_locks or machine_locks(locks_folder(self._link.shown, name))
         return replace(locks, check=Writers(self._link, name, locks.owner).check)
 
-    @property
-    def scoring(self) -> StoredCalibration:
+    def scoring(self, space: str = "") -> StoredCalibration:
         """Read again every two seconds."""
-        return self._calibration.current()
+        return self._calibrations.scoring(space or self.lanes.home.fingerprint)
 
-    def stored_calibration(self) -> StoredCalibration:
-        return self._calibration.refresh()
+    def stored_calibration(self, space: str = "") -> StoredCalibration:
+        return self._calibrations.current(space or self.lanes.home.fingerprint)
 
-    def recalibrate(self, constants: Constants, origin: Mapping[str, Any]) -> None:
+    def recalibrate(self, constants: Constants, origin: Mapping[str, Any], space: str = "") -> None:
         self.check_writable()
-        self._calibration.change(constants, origin)
+        self._calibrations.change(space or self.lanes.home.fingerprint, constants, origin)
 
     def index_state(self) -> IndexState | None:
-        """How far the vectors' index is built; None on Lite, which compares all."""
-        name = self._rows.name(self._segments)
-        return None if self._link.is_lite else state_of(self._link, name, self._segments.vector)
+        """How far the vectors' indexes are built; None on Lite, which compares all."""
+        if self._link.is_lite:
+            return None
+        states = [
+            state_of(self._link, self._rows.name(segments), segments.vector)
+            for segments in self._segments.values()
+        ]
+        built, pending = (sum(getattr(s, name) for s in states) for name in ("built", "pending"))
+        return IndexState(states[0].kind, built, pending)
 
     def check_writable(self) -> None:
         self._check_room(0)
         self._check_current()
         self.locks.check()
 
-    def _check_current(self) -> None:
-        if self._follows:
-            check_current(self._record, self._searched, self._link.shown)
-
     def _check_room(self, n_bytes: int) -> None:
         if self._file:
             check_room(self._file, n_bytes)
 
     def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
-        stored = [checked_segment(row, self._embed_dim) for row in segments]
+        spaces = self.lanes.space
+        stored = [checked_segment(row, spaces(row.modality).embed_dim) for row in segments]
         checked = [checked_asset(asset) for asset in assets]
         self._check_current()
-        n_bytes = (4 * self._embed_dim + _SCALARS_BYTES) * (len(stored) + len(checked))
-        self._check_room(_COPIES * n_bytes)
-        former = self._writer.write(checked, stored)
-        if stored and self._words:
-            self._words.added(stored)
-        self._writer.commit(checked, former)
+        n_bytes = sum(4 * row.embedding.size + _SCALARS_BYTES for row in stored)
+        self._check_room(_COPIES * (n_bytes + _SCALARS_BYTES * len(checked)))
+        (self._writer.fill if self.lanes.filling else self._writer.write)(checked, stored)
         self._link.catch_up()
 
     def delete(self, asset_ids: Sequence[str]) -> None:
         self._check_current()
-        self._removal.of_assets(asset_ids)
+        if self.lanes.filling:
+            self._removal.of_segments(asset_ids, self.lanes.filling.modalities)
+        else:
+            self._removal.of_assets(asset_ids)
         self._link.catch_up()
+
+    def stored_lanes(self) -> set[tuple[str, Modality]]:
+        return {
+            (str(segments.space), modality)
+            for segments in self._rows.segments_of_all()
+            for modality in self._rows.partitions(segments).modalities()
+        }
+
+    def drop(self, space: str, modality: Modality) -> int:
+        self.check_writable()
+        for ids in in_batches(self.select(None), _UNCOUNTED_AT_ONCE):
+            with self.locks.of(ids):
+                self._link.catch_up()
+                self._writer.uncount(ids, (space, modality))
+        with self.locks.whole():
+            self._link.catch_up()
+            return self._removal.of_lane(space, modality)
 
     def check(self, progress: Progress) -> Findings:
         self.catch_up()
-        return self._check().find(progress)
+        return MilvusCheck(self._rows, self.lanes, self._words).find(progress)
 
     def repair(self, findings: Findings) -> None:
         self.check_writable()
-        self._check().mend(findings)
-
-    def _check(self) -> MilvusCheck:
-        return MilvusCheck(self._rows, self.delete, lambda rows: self.write(rows, []))
+        lost = findings.of(INCOMPLETE)
+        rows = self.assets([*lost, *findings.of(MISCOUNTED)])
+        self._removal.of_segments(lost)
+        self.write(mended(findings, rows, self.counted(list(rows))), [])
+        self.delete(findings.of(ORPHANED))
+        MilvusCheck(self._rows, self.lanes, self._words).mend(findings)
 
     def counted(self, asset_ids: Sequence[str]) -> dict[str, Counter[Modality]]:
         counts = defaultdict[str, Counter[Modality]](Counter)
         for ids in in_batches(list(dict.fromkeys(asset_ids)), _IDS_PER_COUNT):
             of_these = f"{among('asset_id', ids)} and {FIRST_ROWS}"
-            for row in self._rows.where(self._segments, of_these, ["asset_id", "modality"]):
-                counts[row["asset_id"]][Modality(row["modality"])] += 1
+            for row in self._where(of_these, ["asset_id", "modality"]):
+                counts[row["asset_id"]][modality_of(row)] += 1
         return counts
+
+    def _where(self, expression: str, fields: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+        """The segments in these lanes for which an expression holds, with their vectors."""
+        for space, segments in self._segments.items():
+            for row in self._rows.where(segments, expression, fields or segments.with_vector):
+                if self.lanes.has(space, modality_of(row)):
+                    yield row
 
     def catch_up(self) -> None:
         self._link.catch_up()
-        self._partitions.forget()
+        self._rows.forget_partitions()
 
     def search(
         self,
@@ -241,9 +266,10 @@ class MilvusStore:
         filter: Filter | None = None,
     ) -> list[list[ScoredSegment]]:
         """Concurrent searches with the same filter share one call."""
-        rows = checked_queries(queries, self._embed_dim)
+        space = self.lanes.space(modality)
+        rows = checked_queries(queries, space.embed_dim)
         where = Where(asset_ids, self._expression(filter))
-        return self._search.of_kind(rows, modality, limit, by, where)
+        return self._searches[space.fingerprint].of_kind(rows, modality, limit, by, where)
 
     def search_mixed(
         self,
@@ -256,9 +282,12 @@ class MilvusStore:
         asset_ids: Ids[str] | None = None,
         filter: Filter | None = None,
     ) -> list[ScoredSegment]:
-        (row,) = checked_queries(query[None], self._embed_dim)
+        if not (kinds := sorted(set(modalities))):
+            return []
+        space = self.lanes.space(kinds[0])
+        (row,) = checked_queries(query[None], space.embed_dim)
         where = Where(asset_ids, self._expression(filter))
-        return self._search.mixed(row, sorted(set(modalities)), limit, by, shift, where)
+        return self._searches[space.fingerprint].mixed(row, kinds, limit, by, shift, where)
 
     def _expression(self, filter: Filter | None) -> str:
         """The expression that finds the segments of a filter's assets; empty if there is none."""
@@ -281,7 +310,8 @@ class MilvusStore:
             return self._words.find(text, limit, asset_ids)
         hits = all_hits = self._words.find(text, MAX_FOUND, asset_ids)
         if expression := self._expression(filter):
-            hits = self._search.those_of(expression, all_hits)
+            texts = self._searches[self.lanes.space(TEXT).fingerprint]
+            hits = texts.those_of(expression, all_hits)
         is_enough = expression and (len(hits) >= limit or len(all_hits) < MAX_FOUND)
         if is_enough or asset_ids is not None or self.count(filter) > _MAX_JOINED:
             return hits[:limit]
@@ -301,7 +331,7 @@ class MilvusStore:
         rows = self._rows.where(
             ASSETS, compiled.expression, ASSETS.scalars, after=after, at_first=limit or MAX_ROWS
         )
-        ids = (row["asset_id"] for row in rows if matches(filter, asset_from_dict(row)))
+        ids = (row["asset_id"] for row in rows if matches(filter, self._read(row)))
         return islice(ids, limit)
 
     def count(self, filter: Filter | None = None) -> int:
@@ -309,7 +339,10 @@ class MilvusStore:
 
     def assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
         rows = self._rows.of(ASSETS, "asset_id", list(dict.fromkeys(asset_ids)))
-        return {row["asset_id"]: asset_from_dict(row) for row in rows}
+        return {row["asset_id"]: self._read(row) for row in rows}
+
+    def _read(self, row: Mapping[str, Any]) -> AssetRow:
+        return asset_from_dict(row, self.lanes)
 
     def assets_at(self, uris: Sequence[str]) -> dict[str, list[AssetRow]]:
         uri_of = {uri_key(uri): uri for uri in uris}
@@ -325,7 +358,7 @@ class MilvusStore:
     def scan(self, filter: Filter | None = None) -> Iterator[AssetRow]:
         self._link.catch_up()
         expression = self._compiled(filter).expression
-        for row in map(asset_from_dict, self._rows.where(ASSETS, expression, ASSETS.scalars)):
+        for row in map(self._read, self._rows.where(ASSETS, expression, ASSETS.scalars)):
             if filter is None or matches(filter, row):
                 yield row
 
@@ -333,39 +366,47 @@ class MilvusStore:
         return compile_filter(filter, infix=self._link.knows_infix) if filter else _ALL
 
     def embeddings(self, asset_id: str) -> list[SegmentRow]:
-        rows = self._rows.where(self._segments, equals("asset_id", asset_id), self._fields)
+        rows = self._where(equals("asset_id", asset_id))
         return sorted(map(segment_from_dict, rows), key=attrgetter("modality", "index", "row"))
 
     def vectors(self, keys: Sequence[str]) -> dict[str, Embeddings]:
-        key, vector = self._segments.key, self._segments.vector
-        rows = self._rows.of(self._segments, key, keys, [vector])
-        return {row[key]: np.asarray(row[vector], np.float32) for row in rows}
+        vectors: dict[str, Embeddings] = {}
+        for space, segments in self._segments.items():
+            key, vector = segments.key, segments.vector
+            for row in self._rows.of(segments, key, keys, ["modality", vector]):
+                if self.lanes.has(space, modality_of(row)):
+                    vectors[row[key]] = np.asarray(row[vector], np.float32)
+        return vectors
 
     def sizes(self) -> dict[Modality, int]:
-        counts = {Modality(name): self._size(name) for name in self._partitions.modalities()}
+        counts = {
+            modality: self._rows.count(segments, partitions=[modality])
+            for space, segments in self._segments.items()
+            for modality in self._rows.partitions(segments).modalities()
+            if self.lanes.has(space, modality)
+        }
         return {modality: n for modality, n in counts.items() if n}
-
-    def _size(self, partition: str) -> int:
-        return self._rows.count(self._segments, partitions=[partition])
 
     def sample(self, modality: Modality, limit: int) -> Embeddings:
         """Keys are hashes, so those below a limit are a random sample, and the same each time."""
-        key = self._segments.key
-        parts = self._partitions.of(modality, look=True)
-        size = self._size(modality) if parts else 0
+        space = self.lanes.space(modality)
+        segments = self._segments[space.fingerprint]
+        parts = self._rows.partitions(segments).of(modality, look=True)
+        size = self._rows.count(segments, partitions=parts[:1]) if parts else 0
         share = limit / max(size, 1)
-        below = f'{key} < "{int(share * 16**8):08x}"' if share < 1 else ""
+        below = f'{segments.key} < "{int(share * 16**8):08x}"' if share < 1 else ""
         rows = [
             row
             for partition in parts
-            for row in self._rows.where(self._segments, below, self._fields, partition=partition)
+            for row in self._rows.where(segments, below, segments.with_vector, partition=partition)
         ]
-        return by_segment(map(segment_from_dict, rows), self._embed_dim)[:limit]
+        return by_segment(map(segment_from_dict, rows), space.embed_dim)[:limit]
 
     def ping(self) -> None:
         self._link.call("describe_collection", self._rows.name(ASSETS))
 
     def close(self) -> None:
-        for attribute in ("_search", "_link"):  # those that were opened
-            if (opened := getattr(self, attribute, None)) is not None:
-                opened.close()
+        if threads := getattr(self, "_threads", None):  # what was opened
+            threads.shutdown()
+        if link := getattr(self, "_link", None):
+            link.close()

@@ -13,7 +13,7 @@ from search.lexical.rarity import Frequencies
 from search.store.checks import words_of
 from search.store.milvus.link import MilvusLink
 from search.store.milvus.rows import MilvusRows, among_assets
-from search.store.schema import WORDS, scored_from_dict
+from search.store.schema import scored_from_dict, segments_collection, words_collection
 from search.types import ScoredSegment, SegmentRow
 
 _MOST_COUNTED = 200
@@ -21,13 +21,17 @@ _MOST_COUNTED = 200
 
 
 class MilvusWords:
-    """BM25 by Milvus's own function, over words that are made here: all stores find the same."""
+    """BM25 of a space's texts, by Milvus's own function.
 
-    def __init__(self, rows: MilvusRows) -> None:
+    Words are made here: all stores find the same.
+    """
+
+    def __init__(self, rows: MilvusRows, space: str) -> None:
         self._rows = rows
-        self._segments = rows.segments
+        self._segments = segments_collection(space)
+        self.collection = words_collection(space)
 
-    def added(self, segments: Sequence[SegmentRow]) -> None:
+    def added(self, segments: Sequence[SegmentRow | ScoredSegment]) -> None:
         texts = [row for row in segments if row.modality == TEXT and row.snippet and not row.row]
         rows = [
             {
@@ -38,10 +42,7 @@ class MilvusWords:
             for row in texts
         ]
         if rows:
-            self._rows.upsert(WORDS, rows)
-
-    def removed(self, asset_ids: Sequence[str]) -> None:
-        self._rows.delete([WORDS], asset_ids)
+            self._rows.upsert(self.collection, rows)
 
     def find(self, text: str, limit: int, asset_ids: Ids[str] | None) -> list[ScoredSegment]:
         """The segments whose text holds words of ``text``, best first, ties by id.
@@ -68,20 +69,21 @@ class MilvusWords:
     def _scores(self, text: str, limit: int, asset_ids: Ids[str] | None) -> dict[str, float]:
         """Ids of segments with their BM25; some may be gone, or hold other words."""
         scores: list[tuple[str, float]] = []
+        key = self.collection.key
         query = " ".join(dict.fromkeys(terms(text)))
         for expression in among_assets(asset_ids) if query else ():
             (answer,) = self._rows.read(
                 "search",
-                WORDS,
+                self.collection,
                 data=[query],
-                anns_field=WORDS.vector,
+                anns_field=self.collection.vector,
                 filter=expression,
                 limit=limit,
-                output_fields=[WORDS.key],
+                output_fields=[key],
                 search_params={"metric_type": "BM25", "params": {}},
             )
             # Milvus Lite gives them as distances, which are negative.
-            scores += [(hit["entity"][WORDS.key], abs(float(hit["distance"]))) for hit in answer]
+            scores += [(hit["entity"][key], abs(float(hit["distance"]))) for hit in answer]
         return dict(sorted(scores, key=lambda hit: (-hit[1], hit[0]))[:limit])
 
     def frequencies(self, wanted: Ids[str], n_texts: int) -> Frequencies:
@@ -90,9 +92,9 @@ class MilvusWords:
             return Frequencies(n_texts)
         answers = self._rows.read(
             "search",
-            WORDS,
+            self.collection,
             data=terms_wanted,
-            anns_field=WORDS.vector,
+            anns_field=self.collection.vector,
             limit=_MOST_COUNTED,
             output_fields=[],
             search_params={"metric_type": "BM25", "params": {}},

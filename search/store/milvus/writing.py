@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection as Ids
 from collections.abc import Container, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from encoder.system.batched import in_batches
+from encoder.types import TEXT, Modality
 from search.filters.columns import UNKNOWN, values_of
 from search.filters.milvus import among
+from search.store.lanes import StoreLanes
+from search.store.milvus.notes import drop_calibration
 from search.store.milvus.rows import MilvusRows, Rows
 from search.store.milvus.words import MilvusWords
 from search.store.schema import (
@@ -18,151 +20,184 @@ from search.store.schema import (
     LOCATIONS,
     asset_from_dict,
     asset_to_dict,
+    counts_of,
     deletion_note,
     locations_to_dicts,
     partition_of_row,
     segment_to_dict,
+    segments_collection,
 )
 from search.types import AssetRow, SegmentRow
 
 _ASSETS_PER_READ = 200
+_Stored = Mapping[str, Mapping[str, Any]]
+"""Commit rows as Milvus has them, by asset."""
 
 
 class SegmentWriter:
-    def __init__(self, rows: MilvusRows) -> None:
+    def __init__(self, rows: MilvusRows, lanes: StoreLanes, words: MilvusWords | None) -> None:
         self._rows = rows
         self._link = rows.link
-        self._segments = rows.segments
-        self._partitions = rows.partitions
+        self._lanes = lanes
+        self._words = words
 
-    def write(
-        self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]
-    ) -> dict[str, AssetRow]:
-        """Write segments, and bring stored ones of these assets up to date.
+    def write(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
+        """Write segments, bring stored ones of these assets up to date, and write commit rows.
 
         On a server, new assets are noted as to be deleted until `commit`, so that whoever opens the
         store next removes what a write that was cut off has left. It sees what anyone had written
         by the last `MilvusLink.catch_up`.
-
-        Returns:
-            The stored commit rows of all of these, by asset.
         """
-        if not assets and not segments:
-            return {}
         new_rows = {row.asset_id: row for row in assets}
-        ids = list(new_rows.keys() | {row.asset_id for row in segments})
-        stored, begun = self._known(ids, side_by_side=bool(segments))
-        if segments:
-            new = dict.fromkeys(row.asset_id for row in segments if row.asset_id not in stored)
-            self._rows.upsert(LOCATIONS, list(map(deletion_note, new)))
-            latest_rows = {
-                row.asset_id: {**stored, **new_rows}.get(row.asset_id) for row in segments
-            }
-            columns = {asset_id: values_of(row) for asset_id, row in latest_rows.items() if row}
-            new_ids = frozenset(ids) - stored.keys() - begun
-            self._write(segments, columns, values_of(UNKNOWN), new_ids)
+        stored = self._stored(new_rows.keys() | {row.asset_id for row in segments})
+        rows = {asset_id: self._read(row) for asset_id, row in stored.items()}
+        of_new = {row.asset_id for row in segments} - stored.keys()
+        begun = self._begun(of_new | new_rows.keys() - stored.keys())
+        self._rows.upsert(LOCATIONS, list(map(deletion_note, sorted(of_new))))
+        self._write(segments, {**rows, **new_rows}, of_new - begun)
         changed = [
             asset_id
             for asset_id, row in new_rows.items()
             if asset_id in begun
-            or (asset_id in stored and values_of(stored[asset_id]) != values_of(row))
+            or (asset_id in stored and values_of(rows[asset_id]) != values_of(row))
         ]
         if changed and segments:
             self._link.catch_up()
         self._refresh({asset_id: values_of(new_rows[asset_id]) for asset_id in changed})
-        return stored
+        self.commit(assets, stored)
 
-    def commit(self, assets: Sequence[AssetRow], stored: Mapping[str, AssetRow]) -> None:
-        """Write the places of commit rows, then the rows; ``stored`` is what `write` returned."""
-        if not assets:
-            return
+    def commit(self, assets: Sequence[AssetRow], stored: _Stored) -> None:
+        """Write the places of commit rows, then the rows; ``stored`` are the former ones."""
         places = [place for row in assets for place in locations_to_dicts(row)]
         self._rows.upsert(LOCATIONS, places)
-        self._rows.upsert(ASSETS, list(map(asset_to_dict, assets)))
+        self._rows.upsert(ASSETS, [self._counted(row, row, stored) for row in assets])
         new_ids = [row.asset_id for row in assets if row.asset_id not in stored]
         notes = [deletion_note(asset_id)[LOCATIONS.key] for asset_id in new_ids]
-        self._rows.remove(LOCATIONS, notes)
+        self._rows.delete(LOCATIONS, LOCATIONS.key, notes)
 
-    def _known(
-        self, asset_ids: Sequence[str], *, side_by_side: bool
-    ) -> tuple[dict[str, AssetRow], set[str]]:
-        """The commit rows, and the assets without one that have segments.
+    def fill(self, assets: Sequence[AssetRow], segments: Sequence[SegmentRow]) -> None:
+        """Write segments of assets that are stored, and what their commit rows count."""
+        stored = self._stored({row.asset_id for row in assets} | {row.asset_id for row in segments})
+        rows = {asset_id: self._read(row) for asset_id, row in stored.items()}
+        self._write([row for row in segments if row.asset_id in rows], rows, ())
+        counted = [row for row in assets if row.asset_id in rows]
+        changed = [self._counted(rows[row.asset_id], row, stored) for row in counted]
+        self._rows.upsert(ASSETS, changed)
 
-        In parallel before a write, as the first read of a collection after one waits for it.
-        """
-        if not side_by_side:
-            stored = self._stored(asset_ids)
-            return stored, self._begun([key for key in asset_ids if key not in stored])
-        with ThreadPoolExecutor(1, "milvus-write") as thread:
-            begun = thread.submit(self._begun, asset_ids)
-            stored = self._stored(asset_ids)
-            return stored, begun.result() - stored.keys()
+    def uncount(self, asset_ids: Sequence[str], lane: tuple[str, Modality]) -> None:
+        """Have assets count nothing in a lane."""
+        changed = []
+        for row in self._rows.of(ASSETS, ASSETS.key, asset_ids):
+            counts = dict(counts_of(row))
+            if counts.pop(lane, None) is not None:
+                changed.append(asset_to_dict(self._read(row), counts))
+        self._rows.upsert(ASSETS, changed)
 
-    def _stored(self, asset_ids: Sequence[str]) -> dict[str, AssetRow]:
-        rows = self._rows.of(ASSETS, "asset_id", asset_ids)
-        return {row["asset_id"]: asset_from_dict(row) for row in rows}
+    def _read(self, row: Mapping[str, Any]) -> AssetRow:
+        return asset_from_dict(row, self._lanes)
+
+    def _counted(self, row: AssetRow, counting: AssetRow, stored: _Stored) -> dict[str, Any]:
+        """A commit row that counts, in these lanes, what another one does."""
+        former = stored.get(row.asset_id)
+        return asset_to_dict(
+            row, self._lanes.changed(counts_of(former) if former else {}, counting.counts)
+        )
+
+    def _stored(self, asset_ids: Ids[str]) -> _Stored:
+        rows = self._rows.of(ASSETS, ASSETS.key, sorted(asset_ids))
+        return {row["asset_id"]: row for row in rows}
 
     def _begun(self, asset_ids: Ids[str]) -> set[str]:
-        begun_ids: set[str] = set()
-        for ids in in_batches(sorted(asset_ids), _ASSETS_PER_READ):
-            rows = self._rows.where(self._segments, among("asset_id", ids), ["asset_id"])
-            begun_ids.update(row["asset_id"] for row in rows)
-        return begun_ids
+        """Those of these assets that may have segments without a commit row: their note says so."""
+        keys = [deletion_note(asset_id)[LOCATIONS.key] for asset_id in asset_ids]
+        rows = self._rows.of(LOCATIONS, LOCATIONS.key, keys, ["asset_id"])
+        return {row["asset_id"] for row in rows}
 
     def _write(
-        self,
-        segments: Sequence[SegmentRow],
-        columns: Mapping[str, Mapping[str, Any]],
-        unknown: Mapping[str, Any],
-        new: Ids[str],
+        self, segments: Sequence[SegmentRow], assets: Mapping[str, AssetRow], new: Ids[str]
     ) -> None:
-        parts: dict[str, tuple[Rows, Rows]] = {}
+        """Write segments with columns of their assets; there are none of the ``new`` assets."""
+        columns = {row.asset_id: values_of(assets.get(row.asset_id, UNKNOWN)) for row in segments}
+        parts: dict[tuple[str, str], tuple[Rows, Rows]] = {}
         # Higher rows first: see `Partitions.of`.
-        for segment in sorted(segments, key=lambda segment: -segment.row):
-            row = segment_to_dict(segment, columns.get(segment.asset_id, unknown))
-            is_new = segment.asset_id in new
-            parts.setdefault(partition_of_row(row), ([], []))[is_new].append(row)
-        for partition, (replaced, unseen) in parts.items():
-            self._partitions.ensure(partition)
-            self._rows.upsert(self._segments, replaced, partition_name=partition)
-            self._rows.insert(self._segments, unseen, partition_name=partition)
+        last = {segment.key: segment for segment in segments}
+        for segment in sorted(last.values(), key=lambda segment: -segment.row):
+            row = segment_to_dict(segment, columns[segment.asset_id])
+            part = self._lanes.space(segment.modality).fingerprint, partition_of_row(row)
+            parts.setdefault(part, ([], []))[segment.asset_id in new].append(row)
+        for (space, partition), (replaced, unseen) in parts.items():
+            collection = segments_collection(space)
+            self._rows.partitions(collection).ensure(partition)
+            self._rows.upsert(collection, replaced, partition_name=partition)
+            self._rows.insert(collection, unseen, partition_name=partition)
+        if self._words:
+            self._words.added(segments)
 
     def _refresh(self, columns: Mapping[str, Mapping[str, Any]]) -> None:
-        """Update the columns that segments have of their assets, without encoding anything."""
-        for ids in in_batches(list(columns), _ASSETS_PER_READ):
-            parts: dict[str, Rows] = {}
-            for row in self._rows.where(
-                self._segments,
-                among("asset_id", ids),
-                self._segments.whole,
-                at_first=_ASSETS_PER_READ * 4,
-            ):
-                updated = {**row, **columns[row["asset_id"]]}
-                parts.setdefault(partition_of_row(row), []).append(updated)
-            for partition, rows in parts.items():
-                self._rows.upsert(self._segments, rows, partition_name=partition)
+        """Update the columns that segments of all lanes have of their assets."""
+        for collection in self._rows.segments_of_all() if columns else ():
+            for ids in in_batches(list(columns), _ASSETS_PER_READ):
+                parts: dict[str, Rows] = {}
+                for row in self._rows.where(
+                    collection,
+                    among("asset_id", ids),
+                    collection.whole,
+                    at_first=_ASSETS_PER_READ * 4,
+                ):
+                    updated = {**row, **columns[row["asset_id"]]}
+                    parts.setdefault(partition_of_row(row), []).append(updated)
+                for partition, rows in parts.items():
+                    self._rows.upsert(collection, rows, partition_name=partition)
 
 
 class Removal:
     """Removes rows. Safe to use from threads."""
 
-    def __init__(self, rows: MilvusRows, words: MilvusWords | None) -> None:
+    def __init__(self, rows: MilvusRows, lanes: StoreLanes, words: MilvusWords | None) -> None:
         self._rows = rows
-        self._segments = rows.segments
+        self._lanes = lanes
         self._words = words
 
     def of_assets(self, asset_ids: Sequence[str]) -> None:
-        """Remove commit rows first, then the segments; unknown ids are ignored.
+        """Remove commit rows first, then the segments of all lanes; unknown ids are ignored.
 
         A note of each asset is written before and removed after all else, so that a deletion that
         was cut off can be completed: see `noted`.
         """
         notes = map(deletion_note, dict.fromkeys(asset_ids))
         self._rows.upsert(LOCATIONS, list(notes))
-        self._rows.delete([ASSETS, self._segments], asset_ids)
-        if self._words:
-            self._words.removed(asset_ids)
-        self._rows.delete([LOCATIONS], asset_ids)
+        for collection in (ASSETS, *self._rows.of_all_spaces(), LOCATIONS):
+            self._rows.delete(collection, "asset_id", asset_ids)
+
+    def of_segments(self, asset_ids: Sequence[str], modalities: Ids[Modality] = ()) -> None:
+        """Remove the segments of these modalities, or of all, in these lanes."""
+        for space in self._lanes.spaces:
+            collection = segments_collection(space)
+            partitions = self._rows.partitions(collection)
+            for modality in partitions.modalities() if asset_ids else ():
+                if self._lanes.has(space, modality) and modality in (modalities or {modality}):
+                    for name in partitions.of(modality):
+                        self._rows.delete(collection, "asset_id", asset_ids, partition_name=name)
+        if self._words and TEXT in (modalities or {TEXT}):
+            self._rows.delete(self._words.collection, "asset_id", asset_ids)
+
+    def of_lane(self, space: str, modality: Modality) -> int:
+        """Remove a lane that is not searched; return how many rows it had."""
+        collections = [each for each in self._rows.of_all_spaces() if each.space == space]
+        if not collections:
+            return 0
+        segments, *_ = collections
+        partitions = self._rows.partitions(segments)
+        names = partitions.of(modality, look=True)
+        n_rows = self._rows.count(segments, partitions=names) if names else 0
+        if is_last := not {*partitions.modalities()} - {modality}:
+            drop_calibration(self._rows.link, self._rows.name(segments))
+        else:
+            partitions.drop(modality)
+        for collection in reversed(collections):  # segments last: by them the lane is known
+            if is_last or (modality == TEXT and collection is not segments):
+                self._rows.drop(collection)
+        return n_rows
 
     def noted(self) -> list[str]:
         """The assets whose deletion began and did not end."""
@@ -176,4 +211,4 @@ class Removal:
         notes = [
             deletion_note(asset_id)[LOCATIONS.key] for asset_id in asset_ids if asset_id in stored
         ]
-        self._rows.remove(LOCATIONS, notes)
+        self._rows.delete(LOCATIONS, LOCATIONS.key, notes)

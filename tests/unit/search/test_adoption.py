@@ -25,7 +25,7 @@ def put(uploads: UploadFolder, text: str, **facts: object) -> Path:
 def showing(*paths: Path) -> MemoryStore:
     store = MemoryStore(4)
     rows = [
-        AssetRow(path.parent.name, TEXT, "text/plain", 1, 0, ["/elsewhere.txt", str(path)])
+        AssetRow(path.parent.name, TEXT, "text/plain", 1, {}, ["/elsewhere.txt", str(path)])
         for path in paths
     ]
     store.write(rows, [])

@@ -44,7 +44,7 @@ def add(store: MemoryStore, name: str, kind: Modality, *embeddings: Embeddings) 
         SegmentRow(segment_id(name, kind, i, "f"), name, kind, i, row, start_s=float(i))
         for i, row in enumerate(embeddings)
     ]
-    asset = AssetRow(name, kind, "x/y", 1, len(rows), [f"/{name}", f"/copy/{name}"])
+    asset = AssetRow(name, kind, "x/y", 1, {kind: len(rows)}, [f"/{name}", f"/copy/{name}"])
     store.write([asset], rows)
 
 
@@ -94,7 +94,7 @@ def test_words_that_were_hardly_understood_count_less(store: MemoryStore) -> Non
     for number, embedding, confidence in heard:
         key = segment_id("talk", TEXT, number, "f")
         row = SegmentRow(key, "talk", TEXT, number, embedding, confidence=confidence, language="fr")
-        store.write([AssetRow("talk", AUDIO, "x/y", 1, 3, ["/talk"])], [row])
+        store.write([AssetRow("talk", AUDIO, "x/y", 1, {AUDIO: 3}, ["/talk"])], [row])
     engine = SearchEngine(DirectionEncoder(), store)
     query = axis(0) + 0.3 * axis(1)
     for limit in (1, 3):
@@ -147,7 +147,7 @@ def test_an_answer_goes_by_one_set_of_constants(
         store.recalibrate(HIGH, {"source": "measured"})
         monkeypatch.setattr(store, "search_mixed", change)
         assert engine.search(query).hits == wanted["high"]
-        assert store.scoring.constants == LOW
+        assert store.scoring().constants == LOW
 
 
 def test_several_items_are_fused_and_each_modality_is_encoded_once(store: MemoryStore) -> None:
@@ -292,7 +292,7 @@ def pictures(rows: NDArray[np.float32]) -> MemoryStore:
     for number, of_one in enumerate(rows):
         name, key = f"{number}", segment_id(f"{number}", IMAGE, 0, "f")
         parts = [SegmentRow(key, name, IMAGE, 0, one, row=row) for row, one in enumerate(of_one)]
-        store.write([AssetRow(name, IMAGE, "x/y", 1, 1, [f"/{name}"])], parts)
+        store.write([AssetRow(name, IMAGE, "x/y", 1, {IMAGE: 1}, [f"/{name}"])], parts)
     return store
 
 
@@ -349,6 +349,6 @@ def test_a_picture_is_turned_if_that_finds_a_nearer_one(
     stored = {"three": picture(3), "five": picture(5), "tall": picture(4, TALL)}
     for name, rgb in stored.items():
         row = SegmentRow(f"{name}-0", name, IMAGE, 0, embedding(rgb))
-        store.write([AssetRow(name, IMAGE, "image/png", 1, 1, [f"/{name}"])], [row])
+        store.write([AssetRow(name, IMAGE, "image/png", 1, {IMAGE: 1}, [f"/{name}"])], [row])
     hits = SearchEngine(encoder, store).search(Query([Item(IMAGE, asked)])).hits
     assert (hits[0].asset_id, encoder.n_encoded) == (best, n_encoded)

@@ -104,7 +104,7 @@ ROOTS = ("/srv/photos/", "https://example.org/talks/")
 
 
 def row(*locations: str) -> AssetRow:
-    return AssetRow("a", IMAGE, "image/png", 7, 1, list(locations), {})
+    return AssetRow("a", IMAGE, "image/png", 7, {IMAGE: 1}, list(locations), {})
 
 
 PUBLIC, PRIVATE = row("/home/ann/b.jpg", "/srv/photos/2026/b.jpg"), row("/home/ann/b.jpg")

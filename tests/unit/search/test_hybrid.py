@@ -69,7 +69,7 @@ def store(request: pytest.FixtureRequest) -> WordStore:
 
 def add(store: MemoryStore, name: str, kind: Modality, row: Embeddings, text: str = "") -> None:
     segment = SegmentRow(f"{name}-0", name, kind, 0, row, snippet=text)
-    store.write([AssetRow(name, kind, "x/y", 1, 1, [f"/{name}"])], [segment])
+    store.write([AssetRow(name, kind, "x/y", 1, {kind: 1}, [f"/{name}"])], [segment])
 
 
 def found(store: MemoryStore, query: Query) -> list[str]:

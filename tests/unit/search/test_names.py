@@ -37,7 +37,7 @@ NEAREST_FIRST = Alike(Space(DIM, {"model": "one"}))
 def photo(n: int, path: str, **metadata: JsonValue) -> tuple[AssetRow, SegmentRow]:
     name = f"photo{n:02}"
     embedding = l2_normalize(np.array([[1, 0.1 + n / 20, 0, 0]], np.float32))[0]
-    row = AssetRow(name, IMAGE, "image/jpeg", 1, 1, [path], metadata)
+    row = AssetRow(name, IMAGE, "image/jpeg", 1, {IMAGE: 1}, [path], metadata)
     return row, SegmentRow(f"{name}s", name, IMAGE, 0, embedding)
 
 
@@ -193,7 +193,7 @@ def test_a_renamed_file_is_found_without_its_embedding(store: MemoryStore) -> No
     ],
 )
 def test_a_number_is_found_however_it_is_written(text: str, name: str, part: float) -> None:
-    row = AssetRow("a", IMAGE, "image/png", 1, 1, [f"/{name}"])
+    row = AssetRow("a", IMAGE, "image/png", 1, {IMAGE: 1}, [f"/{name}"])
     assert NameQuery(text).match(names_of(row), with_folders=True) == pytest.approx(part)
 
 

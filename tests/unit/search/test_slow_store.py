@@ -50,7 +50,7 @@ class SlowStore(Unfiltered):
             name = f"a{number:02}"
             vector = np.array([1, number], np.float32)
             key = segment_id(name, IMAGE, 0, "f")
-            asset = AssetRow(name, IMAGE, "image/png", 1, 1, [f"/data/{name}"])
+            asset = AssetRow(name, IMAGE, "image/png", 1, {IMAGE: 1}, [f"/data/{name}"])
             self.write([asset], [SegmentRow(key, name, IMAGE, 0, vector)])
         call = getattr(self, slow)
 

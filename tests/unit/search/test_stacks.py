@@ -29,7 +29,7 @@ def photo(
     name: str, look: str, taken: float | None = None, n_segments: int = 1, kind: Modality = IMAGE
 ) -> AssetRow:
     metadata = {LOOK: look} | ({} if taken is None else {"taken": taken})
-    return AssetRow(name, kind, "image/jpeg", 1, n_segments, [f"/{name}"], metadata)
+    return AssetRow(name, kind, "image/jpeg", 1, {kind: n_segments}, [f"/{name}"], metadata)
 
 
 def put(store: MemoryStore, row: AssetRow, cosine: float) -> None:

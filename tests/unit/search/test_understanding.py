@@ -75,7 +75,9 @@ def store() -> MemoryStore:
     for name in ("may", "june", "note"):
         metadata = {"taken": times[name].timestamp()} if name in times else {}
         row = SegmentRow(f"{name}1", name, IMAGE, 0, ACROSS)
-        store.write([AssetRow(name, IMAGE, "image/png", 1, 1, [f"/{name}"], metadata)], [row])
+        store.write(
+            [AssetRow(name, IMAGE, "image/png", 1, {IMAGE: 1}, [f"/{name}"], metadata)], [row]
+        )
     return store
 
 
@@ -85,7 +87,9 @@ def add_text(store: MemoryStore, name: str, *texts: str, path: str = "") -> None
         SegmentRow(f"{name}{n}", name, TEXT, n, ACROSS, char_start=n * 100, snippet=text)
         for n, text in enumerate(texts)
     ]
-    store.write([AssetRow(name, TEXT, "text/plain", 1, len(rows), [path or f"/{name}"])], rows)
+    store.write(
+        [AssetRow(name, TEXT, "text/plain", 1, {TEXT: len(rows)}, [path or f"/{name}"])], rows
+    )
 
 
 def answer(
@@ -204,7 +208,7 @@ def test_a_name_that_holds_the_date_has_it(store: MemoryStore) -> None:
         ("/IMG-20230614-WA0003.jpg", "/2023/06/a.jpg", "/Juni 2023/b.jpg", "/2023_07.jpg")
     ):
         row = SegmentRow(f"{n}", f"p{n}", IMAGE, 0, ACROSS)
-        store.write([AssetRow(f"p{n}", IMAGE, "image/jpeg", 1, 1, [path])], [row])
+        store.write([AssetRow(f"p{n}", IMAGE, "image/jpeg", 1, {IMAGE: 1}, [path])], [row])
     assert asked(store, "beach June 2023")[0] == ["p0", "p1", "p2"]
     hidden, _ = answer(store, "beach June 2023", folder_names=False)
     gaining = [hit.asset_id for hit in hidden.hits if hit.explanation and hit.explanation.evidence]

@@ -16,8 +16,9 @@ from encoder.space import Space
 from encoder.types import IMAGE, TEXT
 from search.errors import StoreMovedError
 from search.store.base import VectorStore
+from search.store.lanes import StoreLanes
 from search.store.locks import exclusive
-from search.store.open import open_laned
+from search.store.open import open_lanes
 from search.store.space_record import FolderRecord, SearchedSpace
 from search.types import AssetRow, SegmentRow
 from workers.library.backup import back_up, folder_of
@@ -26,13 +27,14 @@ HOME, PICTURES = Space(4, {"model": "texts"}), Space(6, {"model": "pictures"})
 
 
 def opened(folder: Path, *, create: bool = True) -> VectorStore:
-    return open_laned(str(folder), HOME, {IMAGE: PICTURES}, {"model": "x"}, create=create)
+    lanes = StoreLanes.of(HOME, {IMAGE: PICTURES})
+    return open_lanes(str(folder), lanes, encoder={"model": "x"}, create=create)
 
 
 def put(store: VectorStore, number: int) -> None:
     """An asset with a segment in each lane."""
     name = f"asset{number}"
-    asset = AssetRow(name, IMAGE, "image/png", 1, 2, [f"/{number}.png"])
+    asset = AssetRow(name, IMAGE, "image/png", 1, {IMAGE: 1, TEXT: 1}, [f"/{number}.png"])
     text, picture = (np.eye(1, space.embed_dim, dtype=np.float32)[0] for space in (HOME, PICTURES))
     segments = [
         SegmentRow(f"{name}t", name, TEXT, 0, text, snippet="Ferries"),
@@ -72,7 +74,7 @@ def test_the_lanes_of_a_copy_fit_together(store: VectorStore, tmp_path: Path) ->
     assert numbers == sorted(numbers)
     for number, n_assets in enumerate(numbers):
         folder = tmp_path / f"copy{number}"
-        assert {path.name for path in folder.iterdir()} == {"current.json", "roots", "spaces"}
+        assert {path.name for path in folder.iterdir()} == {"current.json", "roots", "content"}
         with closing(opened(folder, create=False)) as copy:
             assert copy.count() == n_assets
             assert copy.sizes() == {TEXT: n_assets, IMAGE: n_assets}
@@ -80,17 +82,25 @@ def test_the_lanes_of_a_copy_fit_together(store: VectorStore, tmp_path: Path) ->
             assert copy.lexical("ferries", 9)
 
 
-def test_a_copy_is_searched_with_one_model(store: VectorStore, tmp_path: Path) -> None:
+def test_a_store_that_is_moved_meanwhile_is_not_copied(
+    store: VectorStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record = FolderRecord(tmp_path / "store")
     lanes = {str(IMAGE): PICTURES.fingerprint}
-    current = SearchedSpace(HOME.fingerprint, {"model": "x"}, lanes=lanes)
-    record.write(SearchedSpace(HOME.fingerprint, {"model": "x"}, current, "f00d", lanes))
+    current = SearchedSpace(HOME.fingerprint, {"model": "x"}, None, "f00d", lanes)
+    record.write(current)
     back_up(tmp_path / "store", store, tmp_path / "copy")
     assert FolderRecord(tmp_path / "copy").read() == current
-    assert FolderRecord(tmp_path / "copy").spaces() == record.spaces()
-    record.write(SearchedSpace("f00d"))
+    copied = store.backup  # type: ignore[attr-defined]
+
+    def moved(folder: Path) -> int:
+        record.write(SearchedSpace("f00d"))
+        return copied(folder)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(store, "backup", moved)
     with pytest.raises(StoreMovedError):
         back_up(tmp_path / "store", store, tmp_path / "another")
+    assert not list((tmp_path / "another").iterdir())
 
 
 def test_a_copy_that_fails_leaves_nothing(
@@ -100,7 +110,7 @@ def test_a_copy_that_fails_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "copy2", fail)
+        patch.setattr(shutil, "copyfile", fail)
         with pytest.raises(DiskError):
             back_up(tmp_path / "store", store, tmp_path / "copy")
     assert not list((tmp_path / "copy").iterdir())

@@ -65,7 +65,9 @@ def fill(store: VectorStore, **n_segments: int) -> None:
             SegmentRow(segment_id(one, kind, 0, "f"), one, kind, 0, row)
             for one, row in zip(ids, rows, strict=True)
         ]
-        store.write([AssetRow(one, kind, "x/y", 1, 1, [f"/{one}"]) for one in ids], segments)
+        store.write(
+            [AssetRow(one, kind, "x/y", 1, {kind: 1}, [f"/{one}"]) for one in ids], segments
+        )
 
 
 @pytest.fixture(params=["memory:", "lite"])
@@ -129,7 +131,7 @@ def test_queries_are_encoded_once_on_a_machine_and_again_by_another_query_tower(
         store = MemoryStore(DIM, shipped)
         fill(store, text=400)
         assert calibrate_if_due(cast("MultiModalEncoder", encoder), store, alone_here)
-        return flat(store.scoring.constants)
+        return flat(store.scoring().constants)
 
     first, again, other = Counting(""), Counting(""), Counting("query: ")
     assert reading(first) == reading(again) != reading(other)
@@ -155,9 +157,9 @@ def test_a_score_means_the_same_for_every_kind(store: VectorStore) -> None:
 def test_what_the_model_ships_can_be_restored(store: VectorStore) -> None:
     bundle = cast("MultiModalEncoder", GappedEncoder(SHIPPED))
     calibrate(bundle, store)
-    assert store.scoring.constants != SHIPPED
+    assert store.scoring().constants != SHIPPED
     found = calibrate(bundle, store, shipped=True)
-    assert store.scoring.constants == SHIPPED
+    assert store.scoring().constants == SHIPPED
     assert found["calibration"]["source"] == "shipped"
     with pytest.raises(InputError, match="ships no constants"):
         calibrate(ENCODER, store, shipped=True)
@@ -181,15 +183,15 @@ def test_a_store_is_calibrated_by_itself_once_it_has_200_segments_of_two_kinds()
     assert not calibrate_if_due(ENCODER, store, not_alone)
     with alone_here():
         assert not calibrate_if_due(ENCODER, store, alone_here)
-    assert store.scoring.constants == {}
+    assert store.scoring().constants == {}
     assert calibrate_if_due(ENCODER, store, alone_here)
-    assert set(store.scoring.constants) == {TEXT, IMAGE}
+    assert set(store.scoring().constants) == {TEXT, IMAGE}
     assert not calibrate_if_due(ENCODER, store, alone_here)
     fill(store, audio=199, image=1999)
     assert not calibrate_if_due(ENCODER, store, alone_here)
     fill(store, audio=200)
     assert calibrate_if_due(ENCODER, store, alone_here)
-    assert set(store.scoring.constants) == {TEXT, IMAGE, AUDIO}
+    assert set(store.scoring().constants) == {TEXT, IMAGE, AUDIO}
     before = store.stored_calibration().about["modalities"]["audio"]
     fill(store, audio=1999)
     assert not calibrate_if_due(ENCODER, store, alone_here)
@@ -232,7 +234,7 @@ def test_a_bundles_store_is_measured_again_once_half_of_it_is_new_or_gone() -> N
     assert calibrate_if_due(bundle, store, alone_here)
     calibrate(bundle, store, shipped=True)  # somebody prefers these
     assert not calibrate_if_due(bundle, store, alone_here)
-    assert store.scoring.constants == constants
+    assert store.scoring().constants == constants
 
 
 def test_a_store_that_fails_does_not_fail_what_was_ingested(
@@ -255,15 +257,15 @@ def test_shards_lead_to_a_calibration_unless_the_pipeline_is_to_make_none() -> N
     fill(store, text=200, image=200)
     encoder = cast("MultiModalEncoder", ENCODER)
     IngestPipeline(encoder, store, calibrate=False).calibrate_if_due()
-    assert store.scoring.constants == {}
+    assert store.scoring().constants == {}
     pipeline = IngestPipeline(encoder, store)
     pipeline.calibrate_if_due()
-    assert set(store.scoring.constants) == {TEXT, IMAGE}
+    assert set(store.scoring().constants) == {TEXT, IMAGE}
     fill(store, audio=200)
     pipeline.calibrate_if_due()  # a minute has not passed
-    assert set(store.scoring.constants) == {TEXT, IMAGE}
+    assert set(store.scoring().constants) == {TEXT, IMAGE}
     IngestPipeline(encoder, store).calibrate_if_due()
-    assert set(store.scoring.constants) == {TEXT, IMAGE, AUDIO}
+    assert set(store.scoring().constants) == {TEXT, IMAGE, AUDIO}
 
 
 def test_a_kind_that_the_model_has_no_constants_for_is_measured_alone() -> None:

@@ -229,10 +229,10 @@ def test_uploads_and_urls_are_left_alone(store: VectorStore, tmp_path: Path) -> 
     (tmp_path / "there.txt").write_text("x")
     upload = str(uploads.home_of("a" * 32) / "x.txt")
     rows = [
-        AssetRow("a" * 32, TEXT, "text/plain", 1, 0, [upload]),
-        AssetRow("b", TEXT, "text/plain", 1, 0, ["https://example.org/x.txt"]),
-        AssetRow("c", TEXT, "text/plain", 1, 0, [str(tmp_path / "x"), "https://example.org/c"]),
-        AssetRow("d", TEXT, "text/plain", 1, 0, [str(tmp_path / "there.txt")]),
+        AssetRow("a" * 32, TEXT, "text/plain", 1, {}, [upload]),
+        AssetRow("b", TEXT, "text/plain", 1, {}, ["https://example.org/x.txt"]),
+        AssetRow("c", TEXT, "text/plain", 1, {}, [str(tmp_path / "x"), "https://example.org/c"]),
+        AssetRow("d", TEXT, "text/plain", 1, {}, [str(tmp_path / "there.txt")]),
     ]
     store.write(rows, [])
     gone = GoneFiles(store, uploads.is_upload, prune=True)
@@ -378,7 +378,7 @@ class Notes:
         for file in files:
             file.write_text(str(file))
             name = file.relative_to(self.root).as_posix().replace("/", "-")
-            rows.append(AssetRow(name, TEXT, "text/plain", 1, 0, [str(file)]))
+            rows.append(AssetRow(name, TEXT, "text/plain", 1, {}, [str(file)]))
         self.store.write(rows, [])
         return files
 

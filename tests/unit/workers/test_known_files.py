@@ -276,7 +276,7 @@ def row(
     labels: Labels | None = None,
 ) -> AssetRow:
     found: Labels = {"language": language} if language else {}
-    return commit_row(copies, current, n_segments=2, labels_found=found, labels=labels or {})
+    return commit_row(copies, current, counts={TEXT: 2}, labels_found=found, labels=labels or {})
 
 
 def test_a_new_content() -> None:
@@ -306,7 +306,9 @@ def test_labels_replace_only_what_is_given() -> None:
 
 
 def test_a_row_from_before_there_were_numbers() -> None:
-    old = AssetRow("id", TEXT, "text/plain", 5, 2, ["/a"], {"title": "a", "duration_s": "2.000"})
+    old = AssetRow(
+        "id", TEXT, "text/plain", 5, {TEXT: 2}, ["/a"], {"title": "a", "duration_s": "2.000"}
+    )
     assert row(asset("/a", 3.0), current=old).metadata["modified"] == 3.0
 
 

@@ -168,10 +168,10 @@ def test_a_calibration_that_fails_costs_no_file(
     encoder: MultiModalEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Away(MemoryStore):
-        def stored_calibration(self) -> StoredCalibration:
+        def stored_calibration(self, space: str = "") -> StoredCalibration:
             if self.count():
                 raise StoreUnavailableError("The store is away.")
-            return super().stored_calibration()
+            return super().stored_calibration(space)
 
     job = pipeline(encoder, Away(encoder.embed_dim))
     report = job.run(notes(tmp_path, 2))

@@ -12,7 +12,7 @@ from encoder.models.bundle.model import describe
 from encoder.types import TEXT, Item
 from search import Query, SearchEngine
 from search.errors import SpaceMismatchError
-from search.store.stored_spaces import stored_spaces
+from tests.contract.rows import stored_spaces
 from workers.config import current_settings
 from workers.environment import Options, begin
 from workers.pipeline.ingest_job import IngestJob

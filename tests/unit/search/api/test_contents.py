@@ -36,7 +36,7 @@ STORED = QueryDecoder(IngestConfig(), IngestConfig())
 def row(*paths: Path, modality: Modality = IMAGE) -> AssetRow:
     data = paths[0].read_bytes()
     locations = [str(path) for path in paths]
-    return AssetRow(content_id(data), modality, "image/png", len(data), 1, locations)
+    return AssetRow(content_id(data), modality, "image/png", len(data), {modality: 1}, locations)
 
 
 def content_id(data: bytes) -> str:
@@ -233,7 +233,7 @@ def test_a_picture_in_an_archive_is_shown_and_sent(
     else:
         location = f"{archived(tmp_path, name, data)}!/sea/sky.png"
     asset_id = content_id(data)
-    asset = AssetRow(asset_id, IMAGE, "image/png", len(data), 1, [location])
+    asset = AssetRow(asset_id, IMAGE, "image/png", len(data), {IMAGE: 1}, [location])
     assert picture_of(asset, decoder, 0.0, 1, 32)[:4] == b"RIFF"
     answer = TestClient(content_of(asset, decoder)).get("/")
     assert (answer.content, answer.headers["content-type"]) == (data, "image/png")
@@ -247,7 +247,7 @@ def test_what_is_no_longer_in_an_archive_is_not_there(
     archive = archived(tmp_path, "a.zip", data)
     gone = [f"{archive}!/sky.png", f"{tmp_path}/b.zip!/sea/sky.png"]
     for asset_id, places in (("a" * 32, [f"{archive}!/sea/sky.png"]), ("b" * 32, gone)):
-        asset = AssetRow(asset_id, IMAGE, "image/png", len(data), 1, places)
+        asset = AssetRow(asset_id, IMAGE, "image/png", len(data), {IMAGE: 1}, places)
         with pytest.raises(NotFoundError, match="is missing or has changed"):
             content_of(asset, decoder)
 
@@ -274,7 +274,7 @@ def object_row(
     metadata = {VERSIONS: [facts.version]}
     kind = TEXT if media_type.startswith("text") else IMAGE
     asset_id = content_id(data)
-    return AssetRow(asset_id, kind, media_type, facts.size_bytes, 1, [url], metadata)
+    return AssetRow(asset_id, kind, media_type, facts.size_bytes, {kind: 1}, [url], metadata)
 
 
 def test_an_object_is_sent_in_ranges_and_read_piece_by_piece(

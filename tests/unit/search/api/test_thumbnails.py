@@ -77,7 +77,7 @@ _XHTML = "{http://www.w3.org/1999/xhtml}"
 def _card(
     text: str, media_type: str = "text/markdown", name: str = "notes.md"
 ) -> ElementTree.Element:
-    asset = AssetRow("a", TEXT, media_type, 1, 1, [f"/library/{name}"])
+    asset = AssetRow("a", TEXT, media_type, 1, {TEXT: 1}, [f"/library/{name}"])
     return ElementTree.fromstring(card_of(asset, [text]))
 
 

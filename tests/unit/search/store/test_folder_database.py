@@ -17,7 +17,7 @@ from search.store.folder import vector_files, views, writing
 from search.store.folder.database import Connection
 from search.store.folder.store import FolderStore
 from search.store.folder.writing import put, remove
-from tests.contract.rows import SPACE, corpus, opened, vectors
+from tests.contract.rows import corpus, opened, vectors
 
 _GROWING = ("segment", "asset", "location", "label")
 
@@ -38,11 +38,11 @@ def test_a_few_assets_are_found_without_a_walk_through_a_table(store: FolderStor
         return True
 
     with store._writing() as db:
-        put(db, store._views, *corpus(6))
+        put(db, store._views, store.lanes, *corpus(6))
     with store._db.reading() as db:
         db.exec_trace = noted  # type: ignore[attr-defined]  # of the only connection
     with store._writing() as db:
-        put(db, store._views, *corpus(6))
+        put(db, store._views, store.lanes, *corpus(6))
         remove(db, ["asset0-1"])
     assert len(store.embeddings("asset0-2")) == 3
     assert store.assets_at(["/data/asset0-2"])
@@ -144,7 +144,7 @@ def test_who_sweeps_waits_for_who_is_writing(store: FolderStore) -> None:
     other = opened(Path(store._shown))
     with ThreadPoolExecutor(1) as pool:
         with store._writing() as db:
-            put(db, store._views, *corpus(6))
+            put(db, store._views, store.lanes, *corpus(6))
             swept = pool.submit(other._sweep)
             with pytest.raises(TimeoutError):
                 swept.result(0.2)
@@ -167,5 +167,5 @@ def test_many_readers_share_a_few_connections(store: FolderStore, tmp_path: Path
     with ThreadPoolExecutor(24) as threads:
         assert list(threads.map(read, range(96))) == [0] * 96
     descriptors = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
-    path = tmp_path / "store" / "spaces" / SPACE / "store.db"
+    path = tmp_path / "store" / "content" / "store.db"
     assert 0 < descriptors.count(path) <= 8  # four threads, with two each

@@ -86,7 +86,7 @@ def test_names_that_were_lost_are_read_again(folder: Path) -> None:
     store = opened(folder)
     store._names.feed()
     store.close()
-    for path in folder.glob("spaces/*/names.*"):
+    for path in folder.glob("content/names.*"):
         if path.is_dir():
             shutil.rmtree(path)
     store = opened(folder)

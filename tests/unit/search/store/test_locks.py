@@ -107,7 +107,7 @@ def test_a_folder_that_is_gone_stays_gone(tmp_path: Path) -> None:
 
 
 def row(asset_id: str, *uris: str) -> AssetRow:
-    return AssetRow(asset_id, TEXT, "text/plain", 1, 0, list(uris))
+    return AssetRow(asset_id, TEXT, "text/plain", 1, {}, list(uris))
 
 
 def test_what_comes_to_a_place_meanwhile_is_held_as_well() -> None:

@@ -9,7 +9,13 @@ from search.store.folders import default_folder
 from search.store.memory import MemoryStore
 from search.store.milvus.link import without_password
 from search.store.open import open_store, store_target
-from search.store.schema import collection_name, spaces_among
+from search.store.schema import (
+    ASSETS,
+    collection_name,
+    segments_collection,
+    stored_collections,
+    words_collection,
+)
 
 
 def test_memory_needs_no_place() -> None:
@@ -47,14 +53,16 @@ def test_the_default_folder_follows_the_environment(monkeypatch: pytest.MonkeyPa
     assert store_target(None) == Path("/data/store")
 
 
-def test_spaces_are_read_from_the_names_of_one_prefix() -> None:
-    names = [
-        collection_name("anymodal", "aaaaaaaa", "assets"),
-        collection_name("anymodal", "bbbbbbbb", "segments"),
-        collection_name("other", "cccccccc", "assets"),
-        "anymodal_assets",
-    ]
-    assert spaces_among(names, "anymodal") == ["aaaaaaaa"]
+def test_collections_of_one_prefix_are_known_by_their_names() -> None:
+    kinds = [segments_collection("aaaaaaaa"), words_collection("bbbbbbbb"), ASSETS]
+    names = [collection_name(prefix, kind) for prefix in ("mine", "mine_too") for kind in kinds]
+    stored = stored_collections([*names, "mine_current", "mine_current_aaaaaaaa"], "mine")
+    assert {name: kind.space for name, kind in stored.items()} == {
+        "mine_aaaaaaaa_segments": "aaaaaaaa",
+        "mine_assets": None,
+        "mine_bbbbbbbb_words": "bbbbbbbb",
+    }
+    assert stored[names[0]] == kinds[0]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +70,7 @@ def test_spaces_are_read_from_the_names_of_one_prefix() -> None:
 )
 def test_names_that_milvus_cannot_take_are_refused(prefix: str, fingerprint: str) -> None:
     with pytest.raises(InputError):
-        collection_name(prefix, fingerprint, "segments")
+        collection_name(prefix, segments_collection(fingerprint))
 
 
 def test_a_password_is_not_shown() -> None:

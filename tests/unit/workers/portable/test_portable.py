@@ -33,7 +33,9 @@ def rows(number: int) -> tuple[AssetRow, list[SegmentRow]]:
     vectors = np.random.default_rng(number).normal(size=(3, DIM)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     metadata = {"title": "Grüße", "tags": ["a", "b"], "width": 3, "rate": 1.5}
-    asset = AssetRow(asset_id, IMAGE, "image/png", 9, 2, [f"/{number}.png", "/x"], metadata)
+    asset = AssetRow(
+        asset_id, IMAGE, "image/png", 9, {IMAGE: 2}, [f"/{number}.png", "/x"], metadata
+    )
     first, second = (
         SegmentRow(f"{asset_id}s", asset_id, IMAGE, 0, vectors[row], row=row) for row in range(2)
     )
