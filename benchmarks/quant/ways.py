@@ -41,6 +41,11 @@ class Subject:
         """All calibration data, to fit; the loss that the Quantizer then reports means nothing."""
         return CalibrationData([*self.data.fit, *self.data.score], self.data.score[:1])
 
+    @cached_property
+    def chooser(self) -> Quantizer:
+        """Analyses the layers once for all budgets."""
+        return Quantizer(self.model, self.data, objective=self.objective)
+
     @property
     def n_calibration(self) -> int:
         """How many items fit or rank."""
@@ -78,8 +83,7 @@ def as_it_is(subject: Subject) -> Way:
 
 def mixed(subject: Subject, budget: str) -> Way:
     """`Quantizer.apply` with a budget; the chosen schemes are rounded again on all of the data."""
-    chooser = Quantizer(subject.model, subject.data, objective=subject.objective)
-    schemes = chooser.apply(budget=budget).schemes
+    schemes = subject.chooser.apply(budget=budget).schemes
     quantizer = Quantizer(subject.model, subject.everything, objective=subject.objective)
     return _way(quantizer.apply(schemes))
 
